@@ -1,0 +1,217 @@
+//! The command line as typed: clap types and their help, nothing else.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0 done   1 failure   2 wrong usage or manifest   3 not ready in time   5 teardown incomplete   130/143 interrupted";
+
+/// Real, throw-away databases for integration tests: up fast, ready means ready, leave no trace.
+#[derive(Debug, Parser)]
+#[command(name = "testbed", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Which cluster, and how much to say.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The kubeconfig file of the cluster
+    #[arg(long, global = true, value_name = "FILE", env = "TESTBED_KUBECONFIG", help_heading = "Cluster")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The kubeconfig's context to use, instead of its current one
+    #[arg(long, global = true, value_name = "NAME", env = "TESTBED_CONTEXT", help_heading = "Cluster")]
+    pub context: Option<String>,
+
+    /// The namespace, instead of the context's own
+    #[arg(short, long, global = true, value_name = "NAME", env = "TESTBED_NAMESPACE", help_heading = "Cluster")]
+    pub namespace: Option<String>,
+
+    /// Say more: why each database is not ready yet, and what proved that it is
+    #[arg(short, long, global = true, conflicts_with = "quiet", env = "TESTBED_VERBOSE")]
+    pub verbose: bool,
+
+    /// Print errors and results only
+    #[arg(short, long, global = true, env = "TESTBED_QUIET")]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create databases, wait until they are ready, write the config file
+    #[command(after_help = UP_EXAMPLES)]
+    Up(Up),
+    /// Delete a run's objects and wait until they are gone
+    #[command(after_help = DOWN_EXAMPLES)]
+    Down(Down),
+    /// Print the objects that `up` would create
+    #[command(after_help = RENDER_EXAMPLES)]
+    Render(Render),
+    /// Show runs and their databases
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(Status),
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:\n  source <(testbed completions bash)")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+const UP_EXAMPLES: &str = "\
+Examples:
+  testbed up --with postgres:17 --with mysql            two databases from built-in templates
+  testbed up --with postgres:17=orders --param orders.database=shop
+  testbed up databases.yaml --run-id pr-17              the manifest of your own
+  testbed up --with postgres --forward                  reach it from this machine until Ctrl-C
+
+A manifest is a multi-document YAML file with Tera's {{ context.pipelineRun.uid }} and {{ params.NAME }}, or
+Tekton's $(context.pipelineRun.uid) and $(params.NAME). Standard output is the run id.";
+
+const DOWN_EXAMPLES: &str = "\
+Examples:
+  testbed down                     the run that the last `up` in this folder made
+  testbed down --run-id pr-17";
+
+const RENDER_EXAMPLES: &str = "\
+Examples:
+  testbed render --with postgres > databases.yaml       the start of a manifest of your own
+  testbed render databases.yaml --run-id test -o json";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  testbed status                   all runs in the namespace
+  testbed status --run-id pr-17 -o json";
+
+/// What to create, and under which run id.
+#[derive(Debug, Args)]
+pub struct Source {
+    /// Manifest files or folders; - reads standard input
+    #[arg(value_name = "MANIFEST", env = "TESTBED_MANIFEST", value_delimiter = ',')]
+    pub manifests: Vec<PathBuf>,
+
+    /// The same as MANIFEST, as kubectl spells it
+    #[arg(short, long = "filename", value_name = "MANIFEST")]
+    pub filenames: Vec<PathBuf>,
+
+    /// A built-in database: mysql, mariadb, postgres or sqlite, with an image tag and a name if needed
+    #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", env = "TESTBED_WITH", value_delimiter = ',')]
+    pub with: Vec<String>,
+
+    /// A template parameter; built-in databases take image, user, password, database, cpu, memory, medium and args, for one of
+    /// them as NAME.memory=1Gi
+    #[arg(short, long, value_name = "NAME=VALUE", env = "TESTBED_PARAM", value_delimiter = '\n', hide_env_values = true)]
+    pub param: Vec<String>,
+
+    /// The run's id: a lower-case DNS label of at most 52 characters [default: a fresh UUID]
+    #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
+    pub run_id: Option<String>,
+}
+
+/// `testbed up`
+#[derive(Debug, Args)]
+pub struct Up {
+    /// What to create.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// Where to write the config file; - for standard output. An older file is removed first: its presence means ready
+    #[arg(long, value_name = "FILE", env = "TESTBED_OUTPUT", default_value = "testing-databases.json")]
+    pub output: PathBuf,
+
+    /// The permissions of the config file, in octal
+    #[arg(long, value_name = "MODE", env = "TESTBED_MODE", default_value = "600", value_parser = parse_mode)]
+    pub mode: u32,
+
+    /// An extra connection argument for the config file; the value is JSON or a text
+    #[arg(long, value_name = "[DATABASE.]KEY=VALUE", env = "TESTBED_CONNARG", value_delimiter = '\n', hide_env_values = true)]
+    pub connarg: Vec<String>,
+
+    /// How long to wait until everything is ready
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+
+    /// How long a server has to stay up where nothing better proves that it is the final one
+    #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", default_value = "6s", value_parser = humantime::parse_duration)]
+    pub settle: Duration,
+
+    /// Write addresses on this machine, hold them open, and tear the run down on Ctrl-C
+    #[arg(long, env = "TESTBED_FORWARD")]
+    pub forward: bool,
+}
+
+/// `testbed down`
+#[derive(Debug, Args)]
+pub struct Down {
+    /// The run's id [default: the run of the last `up` in this folder]
+    #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
+    pub run_id: Option<String>,
+
+    /// Seconds that pods get to stop before they are killed; their data is thrown away
+    #[arg(long, value_name = "SECONDS", env = "TESTBED_GRACE_PERIOD", default_value_t = crate::runtime::kubernetes::teardown::DEFAULT_GRACE)]
+    pub grace_period: u32,
+
+    /// How long to wait until everything is gone
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+}
+
+/// `testbed render`
+#[derive(Debug, Args)]
+pub struct Render {
+    /// What to render.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_RENDER_FORMAT", default_value = "yaml")]
+    pub output: Format,
+}
+
+/// A format for objects.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Format {
+    /// Multi-document YAML.
+    Yaml,
+    /// A JSON List.
+    Json,
+}
+
+/// `testbed status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Only this run
+    #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
+    pub run_id: Option<String>,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_STATUS_FORMAT", default_value = "table")]
+    pub output: StatusFormat,
+}
+
+/// A format for `status`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StatusFormat {
+    /// Columns for people.
+    Table,
+    /// JSON for programs.
+    Json,
+}
+
+fn parse_mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("write permissions in octal, such as 600 or 644".into()),
+    }
+}

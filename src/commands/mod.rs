@@ -1,0 +1,77 @@
+//! One file a command: a short function that lists the steps.
+
+mod down;
+mod plan;
+mod render;
+mod status;
+mod up;
+
+use std::io::Write;
+
+use anyhow::{Context, anyhow};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{Cli, Command, Global};
+use crate::failure::{Advise, Exit};
+use crate::progress::{Loudness, Progress};
+use crate::runtime::kubernetes::Choice;
+
+/// Runs the command that the user typed.
+///
+/// # Errors
+/// Whatever made it fail; `failure::exit_of` tells the exit code.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    let global = cli.global;
+    match cli.command {
+        Command::Up(args) => up::up(args, &global).await,
+        Command::Down(args) => down::down(args, &global).await,
+        Command::Render(args) => render::render(args, &global),
+        Command::Status(args) => status::status(args, &global).await,
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+fn progress(global: &Global) -> Progress {
+    Progress::new(match (global.quiet, global.verbose) {
+        (true, _) => Loudness::Quiet,
+        (_, true) => Loudness::Verbose,
+        _ => Loudness::Normal,
+    })
+}
+
+fn choice(global: &Global) -> Choice {
+    Choice { kubeconfig: global.kubeconfig.clone(), context: global.context.clone(), namespace: global.namespace.clone() }
+}
+
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "testbed", &mut script);
+    print(&String::from_utf8(script)?)
+}
+
+/// Writes a result to standard output. A reader that has gone away (`| head`) is not a failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to standard output"),
+        _ => Ok(()),
+    }
+}
+
+/// Resolves with an error when the user or the system asks the process to end: exit code 130 for SIGINT, 143 for SIGTERM.
+///
+/// From then on a second signal ends the process at once.
+async fn interrupted() -> anyhow::Error {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    let exit = tokio::select! {
+        _ = interrupt.recv() => Exit::Interrupted,
+        _ = terminate.recv() => Exit::Terminated,
+    };
+    tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+        std::process::exit(i32::from(exit.code()));
+    });
+    Err::<(), _>(anyhow!("interrupted")).exit(exit).unwrap_err()
+}

@@ -1,0 +1,149 @@
+//! What `up` and `render` have in common: from flags and files to stamped objects, without any network.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::Map;
+
+use crate::cli::Source;
+use crate::database::{self, Data, Discovery, Engine};
+use crate::failure::{Advise, Exit, usage};
+use crate::manifest::builtin::{self, With};
+use crate::manifest::render::{Params, Template, Variables};
+use crate::manifest::{Object, check, parse, render, stamp};
+use crate::run_id::RunId;
+
+/// A run that is ready to be created.
+pub struct Plan {
+    /// The run's id.
+    pub run_id: RunId,
+    /// Its objects, stamped.
+    pub objects: Vec<Object>,
+    /// The contents of its Secrets and ConfigMaps.
+    pub data: Data,
+    /// The databases and workloads among them.
+    pub discovery: Discovery,
+    /// Where entries that need no server stand among the databases: SQLite comes before the database of this index.
+    pub sqlite_at: Vec<usize>,
+    /// What the user should know before it goes wrong later.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Reads, renders, checks and stamps what the flags name. `namespace` is that of the run, where it is known already.
+    ///
+    /// # Errors
+    /// A usage error with file, line, object or flag.
+    pub fn make(source: &Source, namespace: Option<&str>) -> anyhow::Result<Self> {
+        let run_id = source.run_id.as_deref().map_or_else(|| Ok(RunId::generate()), RunId::parse)?;
+        let params = params(&source.param)?;
+        let withs: Vec<With> = source.with.iter().map(|text| With::parse(text)).collect::<Result<_, _>>()?;
+        let files = files(source)?;
+        if files.is_empty() && withs.is_empty() {
+            return Err(usage("nothing to create: name a manifest, or a built-in database such as --with postgres"));
+        }
+        let mut objects = Vec::new();
+        for (name, text) in &files {
+            let variables = Variables { run_id: &run_id, params: &params, extra: Map::new() };
+            let rendered = render::render(&Template { name, text }, &variables)?;
+            objects.extend(parse::parse(name, &rendered)?);
+        }
+        if objects.is_empty() && withs.is_empty() {
+            let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(usage(format!("{}: no object in it", names.join(", "))));
+        }
+        let mut generated = Vec::new();
+        let mut sqlite = Vec::new();
+        for with in &withs {
+            if with.engine == Engine::Sqlite {
+                sqlite.push(objects.len());
+                continue;
+            }
+            let password = password();
+            let rendered = builtin::render(with, &run_id, &params, &password)?;
+            generated.push(password);
+            objects.extend(parse::parse(&format!("--with {}", with.name), &rendered)?);
+        }
+        let mut warnings = check::check(&objects, &run_id, namespace)?;
+        if files.is_empty() {
+            let unknown = builtin::unknown(&withs, &params);
+            warnings.extend(unknown.iter().map(|name| format!("--param {name} is none that the built-in databases take")));
+        }
+        let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
+        stamp::stamp(&mut objects, &run_id, &generated)?;
+        let mut data = Data::default();
+        data.add_objects(&objects).exit(Exit::Usage)?;
+        let discovery = database::discover(&objects, &run_id, &data).exit(Exit::Usage)?;
+        let sqlite_at = sqlite.into_iter().map(|end| databases_before(&discovery, &objects[..end])).collect();
+        Ok(Self { run_id, objects, data, discovery, sqlite_at, warnings })
+    }
+
+    /// Finds the databases again, with what is known in `data` by now.
+    ///
+    /// # Errors
+    /// A usage error, as for [`Plan::make`]; also when a source of a login is still missing.
+    pub fn rediscover(&mut self) -> anyhow::Result<()> {
+        self.discovery = database::discover(&self.objects, &self.run_id, &self.data).exit(Exit::Usage)?;
+        Ok(())
+    }
+}
+
+fn databases_before(discovery: &Discovery, objects: &[Object]) -> usize {
+    let made_by = |workload: &str| objects.iter().any(|object| workload == format!("{}/{}", object.kind, object.name));
+    discovery.databases.iter().filter(|database| made_by(&database.workload)).count()
+}
+
+/// A random password: 122 random bits as 32 letters and digits, which need no quoting anywhere.
+fn password() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+fn params(pairs: &[String]) -> anyhow::Result<Params> {
+    let mut params = Params::new();
+    for pair in pairs {
+        // A wrong pair may hold a secret: only its name, if there is one, goes into the message.
+        let (name, value) = pair.split_once('=').ok_or_else(|| usage("--param needs NAME=VALUE, and one was given without '='"))?;
+        let fit = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.split('.').any(str::is_empty) || name.chars().any(|c| !fit(c)) {
+            return Err(usage(format!("--param {name:?}: a name has letters, digits, '_' and '-', with dots between groups")));
+        }
+        if params.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(usage(format!("--param {name} is given twice")));
+        }
+    }
+    Ok(params)
+}
+
+/// The manifests' names and texts, in the order given; a folder stands for its YAML and JSON files, in the order of their names.
+fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
+    let mut texts = Vec::new();
+    for path in source.manifests.iter().chain(&source.filenames) {
+        let context = || format!("reading the manifest {}", path.display());
+        if path.as_os_str() == "-" {
+            let mut text = String::new();
+            std::io::stdin().lock().read_to_string(&mut text).context("reading the manifest from standard input").exit(Exit::Usage)?;
+            texts.push(("standard input".into(), text));
+            continue;
+        }
+        let found = if path.is_dir() { in_folder(path).with_context(context).exit(Exit::Usage)? } else { vec![path.clone()] };
+        if found.is_empty() {
+            return Err(usage(format!("{}: no .yaml, .yml or .json file in this folder", path.display())));
+        }
+        for path in found {
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("reading the manifest {}", path.display())).exit(Exit::Usage)?;
+            texts.push((path.display().to_string(), text));
+        }
+    }
+    Ok(texts)
+}
+
+fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let is_manifest =
+        |path: &PathBuf| path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+    let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let mut files: Vec<PathBuf> = entries.into_iter().filter(is_manifest).collect();
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,124 @@
+//! `testbed status`: the runs of a namespace and their databases, as their labels and pods tell. Never shows a password.
+
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::{choice, print, progress};
+use crate::cli::{Global, Status, StatusFormat};
+use crate::database::discover::discover_workloads;
+use crate::database::{Data, Workload};
+use crate::run_id::RunId;
+use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::list::{self, Run};
+
+/// One line of the table.
+struct Row {
+    run: String,
+    name: String,
+    engine: String,
+    address: String,
+    database: Option<String>,
+    user: Option<String>,
+    pod: String,
+    state: String,
+    restarts: i32,
+    created: Option<String>,
+}
+
+pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
+    let progress = progress(global);
+    let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;
+    let cluster = Cluster::connect(&choice(global)).await?;
+    let runs = list::runs(&cluster, run_id.as_ref()).await?;
+    let rows: Vec<Row> = runs.iter().flat_map(|(id, run)| rows(id, run)).collect();
+    if rows.is_empty() {
+        let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("run {run_id} has no pods"));
+        progress.say(&format!("{which} in namespace {}", cluster.namespace));
+    }
+    print(&match args.output {
+        StatusFormat::Table => table(&rows),
+        StatusFormat::Json => json(&rows)?,
+    })
+}
+
+/// A row for each database, and for each pod that holds none.
+fn rows(id: &str, run: &Run) -> Vec<Row> {
+    let Ok(run_id) = RunId::parse(id) else { return Vec::new() };
+    let mut rows = Vec::new();
+    for pod in &run.pods {
+        let found = discover_workloads(vec![Workload::from_pod(pod)], &run.services, &run_id, &Data::default());
+        let databases = found.map(|found| found.databases).unwrap_or_default();
+        for database in &databases {
+            rows.push(Row {
+                name: database.name.clone(),
+                engine: database.engine.to_string(),
+                address: format!("{}:{}", database.host, database.port),
+                database: database.login.database.clone(),
+                user: Some(database.login.user.clone()),
+                ..plain(id, pod)
+            });
+        }
+        if databases.is_empty() {
+            rows.push(plain(id, pod));
+        }
+    }
+    rows
+}
+
+fn plain(id: &str, pod: &Pod) -> Row {
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let name = pod.metadata.name.clone().unwrap_or_default();
+    Row {
+        run: id.into(),
+        name: name.clone(),
+        engine: "-".into(),
+        address: "-".into(),
+        database: None,
+        user: None,
+        pod: name,
+        state: state(pod),
+        restarts: containers.iter().map(|container| container.restart_count).sum(),
+        created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
+    }
+}
+
+/// As kubectl's STATUS column: deletion first, then what a container waits for, then the phase.
+fn state(pod: &Pod) -> String {
+    if pod.metadata.deletion_timestamp.is_some() {
+        return "Terminating".into();
+    }
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let waiting = containers.iter().find_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
+    waiting.or_else(|| status.and_then(|status| status.phase.clone())).unwrap_or_else(|| "Unknown".into())
+}
+
+fn table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let header = ["RUN", "DATABASE", "ENGINE", "ADDRESS", "STATE", "RESTARTS"].map(String::from);
+    let lines = rows.iter().map(|row| {
+        [row.run.clone(), row.name.clone(), row.engine.clone(), row.address.clone(), row.state.clone(), row.restarts.to_string()]
+    });
+    let lines: Vec<[String; 6]> = std::iter::once(header).chain(lines).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let padded =
+        |line: &[String; 6]| line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>().join("   ");
+    lines.iter().map(|line| padded(line).trim_end().to_owned() + "\n").collect()
+}
+
+fn json(rows: &[Row]) -> anyhow::Result<String> {
+    let items: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "runId": row.run, "name": row.name, "engine": row.engine, "address": row.address, "user": row.user,
+                "database": row.database, "pod": row.pod, "state": row.state, "restarts": row.restarts, "created": row.created,
+            })
+        })
+        .collect();
+    Ok(serde_json::to_string_pretty(&items)? + "\n")
+}

@@ -1,0 +1,292 @@
+//! `testbed up`: creates the run's objects, waits until every database is ready, and writes the config file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures::future::{join, join_all};
+
+use super::plan::Plan;
+use super::{choice, interrupted, print, progress};
+use crate::cli::{Global, Up};
+use crate::database::Database;
+use crate::failure::{Advise, Exit, usage};
+use crate::output::{self, ConnArg, Entry};
+use crate::probe::{self, Container, Evidence, Readiness, Target};
+use crate::progress::{Progress, READY};
+use crate::runtime::kubernetes::create::{self, Created};
+use crate::runtime::kubernetes::forward::{self, Forward};
+use crate::runtime::kubernetes::kinds::Kinds;
+use crate::runtime::kubernetes::observe::Observer;
+use crate::runtime::kubernetes::{Choice, Cluster, references, teardown};
+use crate::state::{self, Remembered};
+
+/// The pause between two attempts at one database: an attempt inside the cluster costs a TCP connection, one through a port-forward a
+/// TLS handshake with the API server as well.
+const DIRECT: Duration = Duration::from_millis(50);
+const FORWARDED: Duration = Duration::from_millis(150);
+
+/// How long the teardown after `up --forward` may take.
+const TEARDOWN: Duration = Duration::from_secs(60);
+
+pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
+    let progress = progress(global);
+    let choice = choice(global);
+    let connargs: Vec<ConnArg> = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+    let mut plan = Plan::make(&args.source, choice.namespace.as_deref())?;
+    output::check_connargs(&connargs, &plan.discovery.databases)?;
+    check_output(&args.output)?;
+    plan.warnings.iter().for_each(|warning| progress.warn(warning));
+
+    let cluster = Cluster::connect(&choice).await?;
+    progress.say(&format!("run {} in namespace {} of {} ({})", plan.run_id, cluster.namespace, cluster.server, cluster.source));
+    let work = async {
+        let created = make(&mut plan, &cluster, &choice, &args).await?;
+        progress.say(&summary(&plan, &created));
+        bring_up(&plan, &cluster, &created, &args, &connargs, &progress).await
+    };
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        error = interrupted() => Err(error),
+    };
+    progress.finish();
+    // A first `up` that failed to create its objects has removed them again; whatever exists now stays for a look.
+    let run_id = &plan.run_id;
+    let session = outcome.map_err(|error| match crate::failure::exit_of(&error) {
+        Exit::NotReady | Exit::Interrupted | Exit::Terminated => {
+            let ns = &cluster.namespace;
+            Err::<(), _>(error)
+                .hint(format!("look at it: kubectl -n {ns} describe pods -l {}", run_id.selector().as_str()))
+                .hint(format!("remove it:  testbed down -n {ns} --run-id {run_id}"))
+                .unwrap_err()
+        }
+        _ => error,
+    })?;
+
+    finish(&plan, &cluster, &choice, &args, &session, &progress)?;
+    if !session.held.is_empty() {
+        hold(&cluster, &plan, session, &progress).await?;
+    }
+    Ok(())
+}
+
+/// What a finished wait leaves behind: the config file's text and, with `--forward`, the open ports.
+struct Session {
+    text: String,
+    held: Vec<Forward>,
+    _observer: Observer,
+}
+
+fn check_output(output: &Path) -> anyhow::Result<()> {
+    if output.as_os_str() == "-" {
+        return Ok(());
+    }
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if output.is_dir() {
+        return Err(usage(format!("--output {} is a folder; name a file in it", output.display())));
+    }
+    if !folder.is_dir() {
+        return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display())));
+    }
+    tempfile::Builder::new()
+        .prefix(".testbed-")
+        .tempfile_in(folder)
+        .map(drop)
+        .with_context(|| format!("--output {}: the folder cannot be written", output.display()))
+        .exit(Exit::Usage)
+}
+
+/// Everything up to the created objects.
+async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up) -> anyhow::Result<Created> {
+    crate::manifest::check::check(&plan.objects, &plan.run_id, Some(&cluster.namespace))?;
+    if !plan.discovery.missing.is_empty() {
+        let missing = std::mem::take(&mut plan.discovery.missing);
+        references::fetch(cluster, &missing, &mut plan.data).await?;
+        plan.rediscover()?;
+    }
+    let mut kinds = Kinds::new(cluster);
+    kinds.learn(&plan.objects).await?;
+    // Remembered before anything exists, so that a `down` after a crash finds it.
+    remember(plan, cluster, choice, None);
+    if args.output.as_os_str() != "-" {
+        match std::fs::remove_file(&args.output) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing the older {}", args.output.display()));
+            }
+            _ => {}
+        }
+    }
+    let created = create::create(cluster, &kinds, &plan.objects, &plan.run_id).await?;
+    // The Secrets of an earlier `up` of this run hold the passwords that its servers were set up with.
+    if !created.adopted.is_empty() {
+        for object in &created.adopted {
+            if let Ok(secret) = object.clone().try_parse() {
+                plan.data.add_secret(secret);
+            }
+        }
+        plan.rediscover()?;
+    }
+    Ok(created)
+}
+
+fn summary(plan: &Plan, created: &Created) -> String {
+    match (created.fresh, created.adopted.len()) {
+        (fresh, 0) => format!("created {fresh} objects"),
+        (0, adopted) => format!("all {adopted} objects of run {} exist already", plan.run_id),
+        (fresh, adopted) => format!("created {fresh} objects, {adopted} exist already"),
+    }
+}
+
+/// From created objects to the text of the config file.
+async fn bring_up(
+    plan: &Plan,
+    cluster: &Cluster,
+    created: &Created,
+    args: &Up,
+    connargs: &[ConnArg],
+    progress: &Progress,
+) -> anyhow::Result<Session> {
+    let databases = &plan.discovery.databases;
+    let (observer, failure) = Observer::start(cluster, &plan.run_id, databases);
+    let reach = reach(plan, cluster, created, args, &observer, progress).await?;
+    let wait = wait(plan, args, &reach.targets, &observer, progress);
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(args.timeout, wait) => outcome,
+        error = failure.reason() => return Err(error),
+    };
+    let evidence = outcome.map_err(|_| {
+        let unfinished = progress.unfinished();
+        anyhow!("not ready within {}: {}", humantime::format_duration(args.timeout), unfinished.join("; "))
+    });
+    for (database, evidence) in databases.iter().zip(evidence.exit(Exit::NotReady)?) {
+        progress.explain(&format!("{}: {evidence}", database.name));
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    for (index, (database, target)) in databases.iter().zip(&reach.targets).enumerate() {
+        entries.extend(plan.sqlite_at.iter().filter(|at| **at == index).map(|_| Entry::Sqlite));
+        entries.push(if args.forward {
+            Entry::Server(database, &target.host, target.port)
+        } else {
+            Entry::Server(database, &database.host, database.port)
+        });
+    }
+    entries.extend(plan.sqlite_at.iter().filter(|at| **at >= databases.len()).map(|_| Entry::Sqlite));
+    let text = output::testing_databases(&entries, connargs)?;
+    Ok(Session { text, held: if args.forward { reach.forwards } else { Vec::new() }, _observer: observer })
+}
+
+/// How each database is reached from here.
+struct Reach {
+    targets: Vec<Target>,
+    forwards: Vec<Forward>,
+}
+
+async fn reach(
+    plan: &Plan,
+    cluster: &Cluster,
+    created: &Created,
+    args: &Up,
+    observer: &Observer,
+    progress: &Progress,
+) -> anyhow::Result<Reach> {
+    let databases = &plan.discovery.databases;
+    let mut reach = Reach { targets: Vec::new(), forwards: Vec::new() };
+    let outside = !cluster.inside && !databases.is_empty();
+    let forwarded = args.forward || (outside && forward::is_allowed(cluster).await?);
+    if outside && !forwarded {
+        progress.say("no right to port-forward (create on pods/portforward): trying the Services' own addresses");
+    }
+    for database in databases {
+        let (host, port, interval) = if forwarded {
+            let forward = Forward::open(cluster, database, observer.pods()).await?;
+            let port = forward.port;
+            reach.forwards.push(forward);
+            ("127.0.0.1".to_owned(), port, FORWARDED)
+        } else if outside {
+            (created.cluster_ip(&database.host).unwrap_or(&database.host).to_owned(), database.port, DIRECT)
+        } else {
+            (database.host.clone(), database.port, DIRECT)
+        };
+        let Database { engine, login, admin, .. } = database;
+        reach.targets.push(Target { engine: *engine, host, port, login: login.clone(), admin: admin.clone(), interval });
+    }
+    Ok(reach)
+}
+
+/// Waits until all databases and all other pods are ready at the same time.
+async fn wait(plan: &Plan, args: &Up, targets: &[Target], observer: &Observer, progress: &Progress) -> Vec<Evidence> {
+    let databases = &plan.discovery.databases;
+    let mut readiness: Vec<Readiness> = databases.iter().map(|database| Readiness::new(database.settle.unwrap_or(args.settle))).collect();
+    let mut containers = observer.containers();
+    loop {
+        let probes = databases.iter().zip(targets).zip(readiness.iter_mut().zip(containers.iter_mut()));
+        let probes = probes.map(|((database, target), (readiness, container))| async move {
+            let name = &database.name;
+            let report = |container: &Container, why: &str| match container {
+                Container::Waiting(_) => progress.stage(name, "starting", why),
+                Container::Running(_) if why.starts_with("answers") => progress.stage(name, "settling", why),
+                Container::Running(_) => progress.stage(name, "initialising", why),
+            };
+            let outcome = probe::until_ready(target, readiness, container, report).await;
+            progress.stage(name, READY, "");
+            outcome
+        });
+        let others = async {
+            observer.all_ready(&plan.discovery.workloads, |missing| progress.stage("pods", "waiting", missing)).await;
+            if !progress.unfinished().is_empty() {
+                progress.stage("pods", READY, "");
+            }
+        };
+        let (outcomes, ()) = join(join_all(probes), others).await;
+        // While one was waited for, another may have restarted: only when each is ready at the first look are all of them at once.
+        if outcomes.iter().all(|(_, attempts)| *attempts == 1) {
+            return outcomes.into_iter().map(|(evidence, _)| evidence).collect();
+        }
+    }
+}
+
+/// Writes the config file and says what is there.
+fn finish(plan: &Plan, cluster: &Cluster, choice: &Choice, args: &Up, session: &Session, progress: &Progress) -> anyhow::Result<()> {
+    let seconds = progress.elapsed().as_secs_f64();
+    let count = plan.discovery.databases.len() + plan.sqlite_at.len();
+    if args.output.as_os_str() == "-" {
+        progress.say(&format!("{count} databases ready after {seconds:.1} s"));
+        return print(&session.text);
+    }
+    output::write(&args.output, &session.text, args.mode)?;
+    remember(plan, cluster, choice, Some((&args.output, &session.text)));
+    progress.say(&format!("{count} databases ready after {seconds:.1} s: {}", args.output.display()));
+    if !args.forward {
+        progress.say(&format!("when you are done: testbed down --run-id {}", plan.run_id));
+    }
+    print(&format!("{}\n", plan.run_id))
+}
+
+fn remember(plan: &Plan, cluster: &Cluster, choice: &Choice, output: Option<(&Path, &str)>) {
+    let (Some(state), Ok(folder)) = (state::folder(), std::env::current_dir()) else { return };
+    let remembered = Remembered {
+        run_id: plan.run_id.as_str().into(),
+        kubeconfig: choice.kubeconfig.as_ref().map(|path| folder.join(path)),
+        context: choice.context.clone(),
+        namespace: cluster.namespace.clone(),
+        output: output.map(|(path, text)| (folder.join(path), state::hash(text.as_bytes()))),
+        folder,
+    };
+    // A convenience for the next command only: in a pod with a read-only file system nobody misses it.
+    let _ = remembered.save(&state);
+}
+
+/// Keeps the forwarded ports open until a signal comes, then tears the run down.
+async fn hold(cluster: &Cluster, plan: &Plan, session: Session, progress: &Progress) -> anyhow::Result<()> {
+    progress.say("the addresses stay open until Ctrl-C, which tears the run down");
+    let signal = interrupted().await;
+    drop(session);
+    teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text)).await?;
+    if let (Some(state), Ok(folder)) = (state::folder(), std::env::current_dir())
+        && let Some(remembered) = Remembered::load(&state, &folder)
+    {
+        remembered.forget(&state);
+    }
+    progress.say(&format!("run {} is gone", plan.run_id));
+    Err(signal)
+}

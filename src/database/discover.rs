@@ -1,0 +1,203 @@
+//! Finds the databases in a run's objects: for each container the annotation, else the image's name, else its variables.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, anyhow, bail};
+use k8s_openapi::api::core::v1::{Container, Service};
+use serde_json::{Map, Value};
+
+use super::image::{self, Vendor};
+use super::variables::{Data, Reference, Variables};
+use super::{Database, Engine, Workload, login, service, workload};
+use crate::manifest::Object;
+use crate::run_id::RunId;
+
+/// On a pod or its template: an engine's name, `none`, or `container=engine` pairs with commas between.
+const ENGINE_ANNOTATION: &str = "testbed/engine";
+/// On a pod or its template: the port that the server listens on.
+const PORT_ANNOTATION: &str = "testbed/port";
+/// On a pod or its template: how long the server has to stay up where nothing else proves that it is the final one, such as `10s`.
+const SETTLE_ANNOTATION: &str = "testbed/settle";
+/// On a pod or its template: a JSON object of extra arguments for the config file.
+const CONNARGS_ANNOTATION: &str = "testbed/connargs";
+
+/// What a manifest holds.
+pub struct Discovery {
+    /// The servers, in the order of the manifest.
+    pub databases: Vec<Database>,
+    /// Everything that is or makes pods.
+    pub workloads: Vec<Workload>,
+    /// Secrets and ConfigMaps that are not in the manifest and that a login needs.
+    pub missing: BTreeSet<Reference>,
+}
+
+/// Finds the databases among the objects of a run.
+///
+/// # Errors
+/// A message with the object's place: a shape that is not its kind's, a Service without pods, a database without a usable login or
+/// without a Service.
+pub fn discover(objects: &[Object], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
+    let mut workloads = Vec::new();
+    let mut services = Vec::new();
+    for object in objects {
+        workloads.extend(Workload::read(object)?);
+        if let Some(found) = workload::service(object)? {
+            check_service(object, &found, objects)?;
+            services.push(found);
+        }
+    }
+    discover_workloads(workloads, &services, run_id, data)
+}
+
+/// Finds the databases among pods and Services of whatever source.
+///
+/// # Errors
+/// As [`discover`].
+pub fn discover_workloads(workloads: Vec<Workload>, services: &[Service], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
+    let mut databases = Vec::new();
+    let mut missing = BTreeSet::new();
+    for workload in &workloads {
+        let annotated = annotated_engines(workload)?;
+        for container in &workload.spec.containers {
+            let mut variables = Variables::new(&workload.spec, container, data);
+            let Some((engine, vendor)) = engine(container, &annotated, &mut variables, services, workload) else { continue };
+            let found = database(workload, container, engine, vendor, &mut variables, services, run_id);
+            databases.push(found.with_context(|| {
+                let image = container.image.as_deref().unwrap_or_default();
+                format!("{}: the {engine} database in container {} ({image})", workload.place, container.name)
+            })?);
+            missing.append(&mut variables.missing);
+        }
+    }
+    Ok(Discovery { databases, workloads, missing })
+}
+
+fn check_service(object: &Object, found: &Service, objects: &[Object]) -> anyhow::Result<()> {
+    let selector = found.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    if selector.is_none_or(BTreeMap::is_empty) {
+        return Ok(());
+    }
+    // Kinds outside the API groups of Kubernetes itself may make pods that the manifest does not show.
+    let opaque = |object: &Object| {
+        object.api_version.split_once('/').is_some_and(|(group, _)| group.contains('.')) && object.pod_template().is_none()
+    };
+    let mut pods = objects.iter().filter_map(|object| Workload::read(object).ok().flatten());
+    if pods.any(|workload| service::selects(found, &workload.labels)) || objects.iter().any(opaque) {
+        return Ok(());
+    }
+    let selector = selector.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+    bail!("{}: {} selects no pod of the manifest (selector {selector})", object.origin, object.label())
+}
+
+/// Engines by container name; the key `""` stands for all containers of the pod. `None` as value: not a database.
+fn annotated_engines(workload: &Workload) -> anyhow::Result<BTreeMap<String, Option<Engine>>> {
+    let Some(text) = workload.annotations.get(ENGINE_ANNOTATION) else { return Ok(BTreeMap::new()) };
+    text.split(',')
+        .map(|pair| {
+            let (container, name) = pair.trim().split_once('=').unwrap_or(("", pair.trim()));
+            let engine = (name != "none").then(|| Engine::parse(name)).transpose();
+            Ok((container.to_owned(), engine.with_context(|| format!("{}: annotation {ENGINE_ANNOTATION}", workload.place))?))
+        })
+        .collect()
+}
+
+fn engine(
+    container: &Container,
+    annotated: &BTreeMap<String, Option<Engine>>,
+    variables: &mut Variables,
+    services: &[Service],
+    workload: &Workload,
+) -> Option<(Engine, Vendor)> {
+    let (by_image, vendor) = image::identify(container.image.as_deref().unwrap_or_default());
+    if let Some(engine) = annotated.get(&container.name) {
+        return engine.map(|engine| (engine, vendor));
+    }
+    match annotated.get("") {
+        Some(None) => return None,
+        // For a pod with several containers, the annotation means the one that looks like a database, else the first one.
+        Some(Some(engine)) => {
+            let named = |container: &&Container| image::identify(container.image.as_deref().unwrap_or_default()).0.is_some();
+            let meant = workload.spec.containers.iter().find(named).or(workload.spec.containers.first());
+            return meant.is_some_and(|meant| meant.name == container.name).then_some((*engine, vendor));
+        }
+        None => {}
+    }
+    if let Some(engine) = by_image {
+        return Some((engine, vendor));
+    }
+    // Clients are given such variables too, so a server is only believed in behind a Service on its port.
+    [Engine::Mariadb, Engine::Mysql, Engine::Postgres]
+        .into_iter()
+        .find(|engine| {
+            login::server_variables(*engine).iter().any(|name| variables.declares(name))
+                && service::address(services, workload, container, engine.port()).is_ok()
+        })
+        .map(|engine| (engine, vendor))
+}
+
+fn database(
+    workload: &Workload,
+    container: &Container,
+    engine: Engine,
+    vendor: Vendor,
+    variables: &mut Variables,
+    services: &[Service],
+    run_id: &RunId,
+) -> anyhow::Result<Database> {
+    let server_port = server_port(workload, container, engine, variables)?;
+    let (host, port) = service::address(services, workload, container, server_port)?;
+    let logins = login::read(engine, vendor, variables)?;
+    let annotation = |key: &str| workload.annotations.get(key);
+    let settle = annotation(SETTLE_ANNOTATION)
+        .map(|text| humantime::parse_duration(text).map_err(|error| anyhow!("annotation {SETTLE_ANNOTATION} {text:?}: {error}")))
+        .transpose()?;
+    let connargs: Map<String, Value> = annotation(CONNARGS_ANNOTATION)
+        .map(|text| serde_json::from_str(text).with_context(|| format!("annotation {CONNARGS_ANNOTATION} is not a JSON object")))
+        .transpose()?
+        .unwrap_or_default();
+    Ok(Database {
+        name: short_name(&host, run_id),
+        engine,
+        host,
+        port,
+        server_port,
+        workload: workload.id.clone(),
+        container: container.name.clone(),
+        image: container.image.clone().unwrap_or_default(),
+        login: logins.tests,
+        admin: logins.admin,
+        settle,
+        connargs,
+    })
+}
+
+/// The Service's name without the run id: `mysql-2b5b…` is `mysql`.
+fn short_name(host: &str, run_id: &RunId) -> String {
+    let name = host.replace(run_id.as_str(), "");
+    let name = name.trim_matches('-').replace("--", "-");
+    if name.is_empty() { host.to_owned() } else { name }
+}
+
+/// Annotation, else the server's own variable or argument for the port, else the engine's.
+fn server_port(workload: &Workload, container: &Container, engine: Engine, variables: &mut Variables) -> anyhow::Result<u16> {
+    let parse = |what: &str, text: &str| text.parse::<u16>().map_err(|_| anyhow!("{what} {text:?} is no port number"));
+    if let Some(text) = workload.annotations.get(PORT_ANNOTATION) {
+        return parse(PORT_ANNOTATION, text);
+    }
+    let words: Vec<&String> = container.command.iter().flatten().chain(container.args.iter().flatten()).collect();
+    let (short, variable) = if engine == Engine::Postgres { ("-p", "PGPORT") } else { ("-P", "MYSQL_TCP_PORT") };
+    for (index, word) in words.iter().enumerate() {
+        let attached = word.strip_prefix("--port=").or_else(|| word.strip_prefix("port="));
+        let next = ["--port", short].contains(&word.as_str()).then(|| words.get(index + 1).map(|next| next.as_str())).flatten();
+        if let Some(text) = attached.or(next) {
+            return parse("the server's argument for the port", text);
+        }
+    }
+    match variables.get(variable)? {
+        Some(text) => parse(variable, &text),
+        None => Ok(engine.port()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! What an image's name says: which engine, and whose conventions for variables.
+
+use super::Engine;
+
+/// Whose way of reading variables an image follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vendor {
+    /// The official images and those derived from them.
+    Official,
+    /// Bitnami's.
+    Bitnami,
+}
+
+/// Image names (the last part of the path, tag and digest aside) and the engine in them.
+const NAMES: [(&str, Engine); 17] = [
+    ("mysql", Engine::Mysql),
+    ("mysql-server", Engine::Mysql),
+    ("mysql-community-server", Engine::Mysql),
+    ("mysql-80-c9s", Engine::Mysql),
+    ("percona", Engine::Mysql),
+    ("percona-server", Engine::Mysql),
+    ("mariadb", Engine::Mariadb),
+    ("mariadb-server", Engine::Mariadb),
+    ("postgres", Engine::Postgres),
+    ("postgresql", Engine::Postgres),
+    ("postgresql-repmgr", Engine::Postgres),
+    ("postgis", Engine::Postgres),
+    ("pgvector", Engine::Postgres),
+    ("timescaledb", Engine::Postgres),
+    ("timescaledb-ha", Engine::Postgres),
+    ("pgrouting", Engine::Postgres),
+    ("alloydbomni", Engine::Postgres),
+];
+
+/// The engine that an image's name tells, and the vendor.
+pub fn identify(image: &str) -> (Option<Engine>, Vendor) {
+    let path = image.split('@').next().unwrap_or(image);
+    let mut parts: Vec<&str> = path.split('/').collect();
+    let last = parts.pop().unwrap_or_default();
+    // A colon in an earlier part is a registry's port.
+    let name = last.split(':').next().unwrap_or(last);
+    let engine = NAMES.iter().find(|(known, _)| *known == name).map(|(_, engine)| *engine);
+    let vendor = if parts.iter().any(|part| part.starts_with("bitnami")) { Vendor::Bitnami } else { Vendor::Official };
+    (engine, vendor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_registries_ports_tags_and_digests() {
+        for (image, engine) in [
+            ("mysql", Engine::Mysql),
+            ("mysql:5.6", Engine::Mysql),
+            ("registry.example:5000/library/mariadb:11.8", Engine::Mariadb),
+            ("docker.io/library/postgres:17@sha256:0000", Engine::Postgres),
+            ("postgis/postgis:17-3.5", Engine::Postgres),
+            ("percona/percona-server:8.0", Engine::Mysql),
+        ] {
+            assert_eq!(identify(image), (Some(engine), Vendor::Official), "{image}");
+        }
+        assert_eq!(identify("bitnamilegacy/postgresql:16"), (Some(Engine::Postgres), Vendor::Bitnami));
+    }
+
+    #[test]
+    fn exporters_and_clients_are_no_databases() {
+        for image in ["prom/mysqld-exporter", "postgres-exporter:1", "mysql/mysql-shell", "my-postgres-app"] {
+            assert_eq!(identify(image).0, None, "{image}");
+        }
+    }
+}

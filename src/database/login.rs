@@ -1,0 +1,130 @@
+//! From an image's variables to the logins that work on its server: the images' own names, defaults and precedence.
+//!
+//! Sources: the entrypoint scripts and reference pages of the official mysql, mariadb and postgres images, and of Bitnami's.
+
+use anyhow::bail;
+
+use super::image::Vendor;
+use super::variables::Variables;
+use super::{Engine, Login, Password};
+
+/// The tests' user, and the administrator where the manifest tells how to log in as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logins {
+    pub tests: Login,
+    pub admin: Option<Login>,
+}
+
+/// Variables that only a server's own container has: each is a way to say what its administrator's password is.
+pub fn server_variables(engine: Engine) -> &'static [&'static str] {
+    match engine {
+        Engine::Mysql => &["MYSQL_ROOT_PASSWORD", "MYSQL_ALLOW_EMPTY_PASSWORD", "MYSQL_RANDOM_ROOT_PASSWORD"],
+        Engine::Mariadb => &["MARIADB_ROOT_PASSWORD", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MARIADB_RANDOM_ROOT_PASSWORD"],
+        Engine::Postgres => &["POSTGRES_PASSWORD", "POSTGRESQL_PASSWORD", "POSTGRES_HOST_AUTH_METHOD"],
+        Engine::Sqlite => &[],
+    }
+}
+
+/// Reads the logins of one server.
+///
+/// # Errors
+/// A message that says which variable is missing or contradicts another one.
+pub fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
+    match engine {
+        Engine::Postgres => postgres(vendor, variables),
+        Engine::Mariadb => mysql(&["MARIADB", "MYSQL"], vendor, variables),
+        Engine::Mysql | Engine::Sqlite => mysql(&["MYSQL"], vendor, variables),
+    }
+}
+
+fn first(variables: &mut Variables, names: &[String]) -> anyhow::Result<Option<String>> {
+    for name in names {
+        if let Some(value) = variables.get(name)? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+fn any_declared(variables: &mut Variables, names: &[String]) -> bool {
+    names.iter().any(|name| variables.declares(name))
+}
+
+fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
+    let names = |suffix: &str| -> Vec<String> { prefixes.iter().map(|prefix| format!("{prefix}_{suffix}")).collect() };
+    let database = first(variables, &names("DATABASE"))?;
+    let login = |user: String, password: String| Login { user, password: Password::new(password), database: database.clone() };
+
+    let empty_allowed = first(variables, &names("ALLOW_EMPTY_PASSWORD"))?.is_some()
+        || first(variables, &names("ALLOW_EMPTY_ROOT_PASSWORD"))?.is_some()
+        || (vendor == Vendor::Bitnami && first(variables, &["ALLOW_EMPTY_PASSWORD".into()])?.is_some());
+    // A random root password is printed to the log only; it wins over one that is given.
+    let random = first(variables, &names("RANDOM_ROOT_PASSWORD"))?.is_some();
+    let root_password = first(variables, &names("ROOT_PASSWORD"))?;
+    // Declared with a value that is not known here yet (a Secret of the cluster): not a mistake.
+    let root_declared = any_declared(variables, &names("ROOT_PASSWORD"));
+    if root_password.is_none() && !empty_allowed && !random && !root_declared {
+        let names = names("ROOT_PASSWORD");
+        bail!("no password is set; set {} (or {}_ALLOW_EMPTY_PASSWORD=1)", names[0], prefixes[0]);
+    }
+    // Without a root@% nobody logs in as root from outside the container.
+    let root_host = first(variables, &names("ROOT_HOST"))?.unwrap_or_else(|| "%".into());
+    let root_name = match vendor {
+        Vendor::Bitnami => first(variables, &names("ROOT_USER"))?.unwrap_or_else(|| "root".into()),
+        Vendor::Official => "root".into(),
+    };
+    let root = (!random && root_host != "localhost").then(|| login(root_name, root_password.unwrap_or_default()));
+
+    let Some(user) = first(variables, &names("USER"))? else {
+        let Some(root) = root else {
+            bail!("nobody can log in: root's password is random or root is local, and no {} is set", names("USER")[0]);
+        };
+        return Ok(Logins { tests: root.clone(), admin: Some(root) });
+    };
+    if user == "root" {
+        bail!("{} may not be root, which exists anyway", names("USER")[0]);
+    }
+    let password = first(variables, &names("PASSWORD"))?;
+    if password.is_none() && !any_declared(variables, &names("PASSWORD")) && !(vendor == Vendor::Bitnami && empty_allowed) {
+        bail!("{} is set without {}", names("USER")[0], names("PASSWORD")[0]);
+    }
+    Ok(Logins { tests: login(user, password.unwrap_or_default()), admin: root })
+}
+
+fn postgres(vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
+    let names = |suffix: &str| -> Vec<String> {
+        match vendor {
+            Vendor::Official => vec![format!("POSTGRES_{suffix}")],
+            Vendor::Bitnami => vec![format!("POSTGRESQL_{suffix}"), format!("POSTGRES_{suffix}")],
+        }
+    };
+    let mut user_names = names("USER");
+    let mut database_names = names("DB");
+    if vendor == Vendor::Bitnami {
+        user_names.insert(1, "POSTGRESQL_USERNAME".into());
+        database_names.insert(1, "POSTGRESQL_DATABASE".into());
+    }
+    let user = first(variables, &user_names)?.unwrap_or_else(|| "postgres".into());
+    let database = first(variables, &database_names)?.unwrap_or_else(|| match vendor {
+        Vendor::Official => user.clone(),
+        Vendor::Bitnami => "postgres".into(),
+    });
+    let password = first(variables, &names("PASSWORD"))?;
+    let trusted = variables.get("POSTGRES_HOST_AUTH_METHOD")?.as_deref() == Some("trust")
+        || (vendor == Vendor::Bitnami && variables.get("ALLOW_EMPTY_PASSWORD")?.is_some());
+    if password.is_none() && !trusted && !any_declared(variables, &names("PASSWORD")) {
+        bail!("no password is set; set {} (or POSTGRES_HOST_AUTH_METHOD=trust)", names("PASSWORD")[0]);
+    }
+    let tests = Login { user, password: Password::new(password.unwrap_or_default()), database: Some(database) };
+    // The official image's user is a superuser. Bitnami's is one only under the name postgres, else its password is another one.
+    let admin = match vendor {
+        Vendor::Official => Some(tests.clone()),
+        Vendor::Bitnami if tests.user == "postgres" => Some(tests.clone()),
+        Vendor::Bitnami => first(variables, &names("POSTGRES_PASSWORD"))?.map(|password| Login {
+            user: "postgres".into(),
+            password: Password::new(password),
+            database: tests.database.clone(),
+        }),
+    };
+    Ok(Logins { tests, admin })
+}

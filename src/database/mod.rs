@@ -1,0 +1,133 @@
+//! A database as the tests see it: engine, address, login. Found in the objects of a manifest by [`discover`].
+//!
+//! Nothing here talks to a server or to a cluster.
+
+pub mod discover;
+mod image;
+mod login;
+mod service;
+mod variables;
+mod workload;
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde_json::{Map, Value};
+
+pub use discover::{Discovery, discover};
+pub use variables::{Data, DataKind, Reference};
+pub use workload::Workload;
+
+/// The database servers (and the one library) that testbed knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// MySQL and what speaks and is configured like it (Percona Server).
+    Mysql,
+    /// MariaDB.
+    Mariadb,
+    /// PostgreSQL.
+    Postgres,
+    /// SQLite: no server, only an entry in the config file.
+    Sqlite,
+}
+
+impl Engine {
+    /// Reads a name as used by `--with` and the annotation `testbed/engine`.
+    ///
+    /// # Errors
+    /// A message that lists the known names.
+    pub fn parse(name: &str) -> anyhow::Result<Self> {
+        [Self::Mysql, Self::Mariadb, Self::Postgres, Self::Sqlite]
+            .into_iter()
+            .find(|engine| engine.name() == name || (*engine == Self::Postgres && name == "postgresql"))
+            .ok_or_else(|| anyhow!("{name:?} is no engine; known are mysql, mariadb, postgres, sqlite"))
+    }
+
+    /// The name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        }
+    }
+
+    /// The port that the server listens on unless told otherwise; 0 for a library.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Mysql | Self::Mariadb => 3306,
+            Self::Postgres => 5432,
+            Self::Sqlite => 0,
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A password: it never shows in debug output, and has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// Takes a password in.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for a login or for the config file.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Who logs in, with what, to which database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user's name.
+    pub user: String,
+    /// The password; empty where the server asks for none.
+    pub password: Password,
+    /// The database to use; `None` where the manifest names none (MySQL allows that).
+    pub database: Option<String>,
+}
+
+/// A database server of the run.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// What progress lines and `--connarg` call it: its Service's name without the run id.
+    pub name: String,
+    /// The engine.
+    pub engine: Engine,
+    /// The Service's name, which is the host name that the tests use.
+    pub host: String,
+    /// The port of that Service.
+    pub port: u16,
+    /// The port that the server listens on inside its pod.
+    pub server_port: u16,
+    /// The manifest's object that makes the pod, such as `Pod/mysql-42`.
+    pub workload: String,
+    /// The container in that pod.
+    pub container: String,
+    /// The container's image.
+    pub image: String,
+    /// The tests' user.
+    pub login: Login,
+    /// The server's administrator, where the manifest tells the password: may look at what proves the final server.
+    pub admin: Option<Login>,
+    /// How long the same server has to stay up where nothing better proves that it is the final one (`testbed/settle`).
+    pub settle: Option<Duration>,
+    /// Extra arguments for the config file, from the annotation `testbed/connargs`.
+    pub connargs: Map<String, Value>,
+}

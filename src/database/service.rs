@@ -1,0 +1,57 @@
+//! Which Service leads to a server: by selector and target port.
+
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use k8s_openapi::api::core::v1::{Container, Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::Workload;
+
+/// Whether a Service selects pods with these labels. A Service without selector selects none.
+pub fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
+}
+
+/// Host name and port under which clients in the cluster reach `port` of the workload's container.
+///
+/// # Errors
+/// A message that tells whether a Service is missing or selects the pod on other ports only.
+pub fn address(services: &[Service], workload: &Workload, container: &Container, port: u16) -> anyhow::Result<(String, u16)> {
+    let fitting: Vec<&Service> = services.iter().filter(|service| selects(service, &workload.labels)).collect();
+    for service in &fitting {
+        let Some(spec) = &service.spec else { continue };
+        let headless = spec.cluster_ip.as_deref() == Some("None");
+        let ports = spec.ports.iter().flatten();
+        if let Some(found) = ports.clone().find(|candidate| target(candidate, container) == Some(port)) {
+            // A headless Service's name is the pod's own address: no proxy translates the port.
+            let outside = if headless { port } else { u16::try_from(found.port).unwrap_or(port) };
+            return Ok((service.metadata.name.clone().unwrap_or_default(), outside));
+        }
+        if headless && ports.count() == 0 {
+            return Ok((service.metadata.name.clone().unwrap_or_default(), port));
+        }
+    }
+    match fitting.first() {
+        None => bail!("no Service selects it; add one whose selector matches the pod's labels and whose targetPort is {port}"),
+        Some(service) => bail!(
+            "Service {} selects it, but none of its ports leads to port {port} of the container {}",
+            service.metadata.name.as_deref().unwrap_or_default(),
+            container.name
+        ),
+    }
+}
+
+/// The container port that a Service's port leads to.
+fn target(port: &ServicePort, container: &Container) -> Option<u16> {
+    let number = match &port.target_port {
+        None => port.port,
+        Some(IntOrString::Int(number)) => *number,
+        Some(IntOrString::String(name)) => {
+            let ports = container.ports.iter().flatten();
+            ports.clone().find(|candidate| candidate.name.as_ref() == Some(name))?.container_port
+        }
+    };
+    u16::try_from(number).ok()
+}

@@ -1,0 +1,211 @@
+//! A container's environment as the image inside will read it: plain values, `valueFrom`, `envFrom`, and the `_FILE` forms that point
+//! into mounted Secrets and ConfigMaps.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, PodSpec, Secret, Volume};
+use serde_json::Value;
+
+use crate::manifest::Object;
+
+/// The two kinds that hold values for containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DataKind {
+    /// `v1/Secret`
+    Secret,
+    /// `v1/ConfigMap`
+    ConfigMap,
+}
+
+/// A Secret or ConfigMap that a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reference {
+    /// Which kind.
+    pub kind: DataKind,
+    /// The object's name.
+    pub name: String,
+}
+
+/// The contents of Secrets and ConfigMaps, of the manifest and of the cluster. An entry `None` is known to be absent.
+#[derive(Default)]
+pub struct Data(HashMap<Reference, Option<BTreeMap<String, String>>>);
+
+impl Data {
+    /// Takes the manifest's Secrets and ConfigMaps in.
+    ///
+    /// # Errors
+    /// A message with the object's place when its shape is not that of its kind.
+    pub fn add_objects(&mut self, objects: &[Object]) -> anyhow::Result<()> {
+        for object in objects {
+            let value = Value::Object(object.body.clone());
+            let context = || format!("{}: {} is not shaped like one", object.origin, object.label());
+            match (object.api_version.as_str(), object.kind.as_str()) {
+                ("v1", "Secret") => self.add_secret(serde_json::from_value(value).with_context(context)?),
+                ("v1", "ConfigMap") => self.add_config_map(serde_json::from_value(value).with_context(context)?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a Secret in; `stringData` wins over `data`, as in the API server. Values that are no UTF-8 are left out.
+    pub fn add_secret(&mut self, secret: Secret) {
+        let data = secret.data.unwrap_or_default().into_iter().filter_map(|(key, value)| Some((key, String::from_utf8(value.0).ok()?)));
+        let map = data.chain(secret.string_data.unwrap_or_default()).collect();
+        self.set(DataKind::Secret, secret.metadata.name.unwrap_or_default(), Some(map));
+    }
+
+    /// Takes a ConfigMap in.
+    pub fn add_config_map(&mut self, map: ConfigMap) {
+        self.set(DataKind::ConfigMap, map.metadata.name.unwrap_or_default(), Some(map.data.unwrap_or_default()));
+    }
+
+    /// Notes that the cluster does not have it.
+    pub fn add_absent(&mut self, reference: Reference) {
+        self.0.insert(reference, None);
+    }
+
+    fn set(&mut self, kind: DataKind, name: String, map: Option<BTreeMap<String, String>>) {
+        self.0.insert(Reference { kind, name }, map);
+    }
+}
+
+/// Reads one container's variables.
+pub struct Variables<'a> {
+    spec: &'a PodSpec,
+    container: &'a Container,
+    data: &'a Data,
+    /// Secrets and ConfigMaps that were asked for and are not in `data`.
+    pub missing: BTreeSet<Reference>,
+}
+
+impl<'a> Variables<'a> {
+    /// The variables of one container of a pod.
+    pub fn new(spec: &'a PodSpec, container: &'a Container, data: &'a Data) -> Self {
+        Self { spec, container, data, missing: BTreeSet::new() }
+    }
+
+    /// Whether the variable is set at all, by its own name or as `NAME_FILE`, wherever its value comes from.
+    pub fn declares(&mut self, name: &str) -> bool {
+        let file = format!("{name}_FILE");
+        self.container.env.iter().flatten().any(|variable| variable.name == name || variable.name == file)
+            || matches!(self.from_all(name), Ok(Some(_)))
+    }
+
+    /// The value of a variable, `NAME_FILE` followed. `None` where it is unset or empty, or its source is not known yet (then the
+    /// source is in [`Variables::missing`]).
+    ///
+    /// # Errors
+    /// A message that names variable and source when the source lacks the key, both forms are set, or the file is in no known volume.
+    pub fn get(&mut self, name: &str) -> anyhow::Result<Option<String>> {
+        let plain = self.plain(name)?;
+        let file = format!("{name}_FILE");
+        let Some(path) = self.plain(&file)? else { return Ok(plain) };
+        if plain.is_some() {
+            bail!("both {name} and {file} are set, which the image refuses");
+        }
+        let Some((reference, key)) = self.mounted(&path) else {
+            bail!("{file} is {path}, which is in no Secret or ConfigMap volume of the pod");
+        };
+        self.look_up(&reference, &key, false).with_context(|| format!("reading {file} ({path})")).map(|value| {
+            // The images read the file in a shell's $(...), which drops line ends.
+            value.map(|value| value.trim_end_matches('\n').to_owned())
+        })
+    }
+
+    fn plain(&mut self, name: &str) -> anyhow::Result<Option<String>> {
+        // The last one wins, as in the kubelet.
+        let container = self.container;
+        let variable = container.env.iter().flatten().rev().find(|variable| variable.name == name);
+        let value = match variable {
+            Some(variable) => self.value(variable).with_context(|| format!("reading the variable {name}"))?,
+            None => self.from_all(name)?,
+        };
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    fn value(&mut self, variable: &EnvVar) -> anyhow::Result<Option<String>> {
+        if let Some(value) = &variable.value {
+            return Ok(Some(value.clone()));
+        }
+        let Some(source) = &variable.value_from else { return Ok(None) };
+        if let Some(key) = &source.secret_key_ref {
+            let reference = Reference { kind: DataKind::Secret, name: key.name.clone() };
+            return self.look_up(&reference, &key.key, key.optional.unwrap_or(false));
+        }
+        if let Some(key) = &source.config_map_key_ref {
+            let reference = Reference { kind: DataKind::ConfigMap, name: key.name.clone() };
+            return self.look_up(&reference, &key.key, key.optional.unwrap_or(false));
+        }
+        bail!("it comes from a field of the pod, which is known to the container only; use a value or a Secret")
+    }
+
+    fn from_all(&mut self, name: &str) -> anyhow::Result<Option<String>> {
+        let container = self.container;
+        for source in container.env_from.iter().flatten().rev() {
+            let Some(key) = name.strip_prefix(source.prefix.as_deref().unwrap_or_default()) else { continue };
+            let reference = match (&source.secret_ref, &source.config_map_ref) {
+                (Some(secret), _) => Reference { kind: DataKind::Secret, name: secret.name.clone() },
+                (_, Some(map)) => Reference { kind: DataKind::ConfigMap, name: map.name.clone() },
+                _ => continue,
+            };
+            if let Some(value) = self.look_up(&reference, key, true)? {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    fn look_up(&mut self, reference: &Reference, key: &str, optional: bool) -> anyhow::Result<Option<String>> {
+        match self.data.0.get(reference) {
+            None => {
+                self.missing.insert(reference.clone());
+                Ok(None)
+            }
+            Some(None) if optional => Ok(None),
+            Some(None) => bail!("{:?} {} does not exist", reference.kind, reference.name),
+            Some(Some(map)) => match map.get(key) {
+                None if !optional => bail!("{:?} {} has no key {key}", reference.kind, reference.name),
+                value => Ok(value.cloned()),
+            },
+        }
+    }
+
+    /// The Secret or ConfigMap, and the key in it, that a path inside the container shows.
+    fn mounted(&self, path: &str) -> Option<(Reference, String)> {
+        let mounts = self.container.volume_mounts.iter().flatten();
+        let below = |mount: &str| path.strip_prefix(mount.trim_end_matches('/')).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let (mount, rest) =
+            mounts.filter_map(|mount| Some((mount, below(&mount.mount_path)?))).max_by_key(|(mount, _)| mount.mount_path.len())?;
+        let file = match (&mount.sub_path, rest.trim_start_matches('/')) {
+            (Some(sub), "") => sub.clone(),
+            (Some(sub), rest) => format!("{sub}/{rest}"),
+            (None, rest) => rest.to_owned(),
+        };
+        let volume = self.spec.volumes.iter().flatten().find(|volume| volume.name == mount.name)?;
+        source_of(volume, &file)
+    }
+}
+
+fn source_of(volume: &Volume, file: &str) -> Option<(Reference, String)> {
+    let key = |items: Option<&Vec<k8s_openapi::api::core::v1::KeyToPath>>| match items {
+        None => Some(file.to_owned()),
+        Some(items) => items.iter().find(|item| item.path == file).map(|item| item.key.clone()),
+    };
+    let reference = |kind, name: &str| Reference { kind, name: name.to_owned() };
+    if let Some(secret) = &volume.secret {
+        return Some((reference(DataKind::Secret, secret.secret_name.as_deref()?), key(secret.items.as_ref())?));
+    }
+    if let Some(map) = &volume.config_map {
+        return Some((reference(DataKind::ConfigMap, &map.name), key(map.items.as_ref())?));
+    }
+    let sources = volume.projected.as_ref()?.sources.iter().flatten();
+    sources
+        .filter_map(|source| match (&source.secret, &source.config_map) {
+            (Some(secret), _) => Some((reference(DataKind::Secret, &secret.name), key(secret.items.as_ref())?)),
+            (_, Some(map)) => Some((reference(DataKind::ConfigMap, &map.name), key(map.items.as_ref())?)),
+            _ => None,
+        })
+        .next()
+}

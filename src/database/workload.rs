@@ -1,0 +1,105 @@
+//! The parts of a manifest that make pods, and the Services in front of them, as typed values.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::manifest::Object;
+
+/// An object that is a pod or makes pods.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    /// `Kind/name`: the value of the annotation that its pods carry.
+    pub id: String,
+    /// Where it was written, or what stands for it: the start of error messages.
+    pub place: String,
+    /// How many pods have to be ready.
+    pub replicas: usize,
+    /// Whether its pods are meant to end (a Job): done counts as ready.
+    pub ends: bool,
+    /// The pods' labels.
+    pub labels: BTreeMap<String, String>,
+    /// The pods' annotations, joined with the object's own.
+    pub annotations: BTreeMap<String, String>,
+    /// The pods' spec.
+    pub spec: PodSpec,
+}
+
+impl Workload {
+    /// Reads an object that is or makes pods; `None` for any other.
+    ///
+    /// # Errors
+    /// A message with the object's place when its shape is not that of its kind.
+    pub fn read(object: &Object) -> anyhow::Result<Option<Self>> {
+        let context = || format!("{}: {} is not shaped like one", object.origin, object.label());
+        let own: ObjectMeta = part(object.body.get("metadata")).with_context(context)?.unwrap_or_default();
+        let template: PodTemplateSpec = if (object.api_version.as_str(), object.kind.as_str()) == ("v1", "Pod") {
+            PodTemplateSpec { metadata: Some(own.clone()), spec: part(object.body.get("spec")).with_context(context)? }
+        } else {
+            match part(object.pod_template()).with_context(context)? {
+                Some(template) => template,
+                None => return Ok(None),
+            }
+        };
+        let metadata = template.metadata.unwrap_or_default();
+        let mut annotations = own.annotations.unwrap_or_default();
+        annotations.extend(metadata.annotations.unwrap_or_default());
+        Ok(Some(Self {
+            id: format!("{}/{}", object.kind, object.name),
+            place: format!("{}: {}", object.origin, object.label()),
+            replicas: replicas(object),
+            ends: object.kind == "Job",
+            labels: metadata.labels.unwrap_or_default(),
+            annotations,
+            spec: template.spec.unwrap_or_default(),
+        }))
+    }
+
+    /// A pod that lives in a cluster, as a workload of its own.
+    pub fn from_pod(pod: &Pod) -> Self {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        Self {
+            id: format!("Pod/{name}"),
+            place: format!("Pod {name}"),
+            replicas: 1,
+            ends: false,
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
+            annotations: pod.metadata.annotations.clone().unwrap_or_default(),
+            spec: pod.spec.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// How many pods the object keeps at once, by the kinds' own rules. A DaemonSet's number is the cluster's affair: one has to be there.
+fn replicas(object: &Object) -> usize {
+    let spec = object.body.get("spec");
+    let number = |field: &str| spec.and_then(|spec| spec.get(field)).and_then(Value::as_u64).map(|number| number as usize);
+    match object.kind.as_str() {
+        "Job" => number("completions").unwrap_or(1),
+        "CronJob" => 0,
+        "DaemonSet" => 1,
+        _ => number("replicas").unwrap_or(1),
+    }
+}
+
+/// The Service in an object; `None` for any other kind.
+///
+/// # Errors
+/// A message with the object's place when its shape is not that of a Service.
+pub fn service(object: &Object) -> anyhow::Result<Option<Service>> {
+    if (object.api_version.as_str(), object.kind.as_str()) != ("v1", "Service") {
+        return Ok(None);
+    }
+    let context = || format!("{}: {} is not shaped like one", object.origin, object.label());
+    let metadata: ObjectMeta = part(object.body.get("metadata")).with_context(context)?.unwrap_or_default();
+    Ok(Some(Service { metadata, spec: part(object.body.get("spec")).with_context(context)?, status: None }))
+}
+
+/// Reads a part of an object without copying it.
+fn part<'a, T: Deserialize<'a>>(value: Option<&'a Value>) -> anyhow::Result<Option<T>> {
+    Ok(value.map(T::deserialize).transpose()?)
+}

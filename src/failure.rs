@@ -1,0 +1,123 @@
+//! How a failure leaves the program: its exit code and the remedy printed under it.
+//!
+//! Errors are plain [`anyhow`] chains. Where the exit code or a remedy is known, the error is wrapped in [`Advice`], which does not
+//! show in the chain; `main` looks it up once, at the end.
+
+use std::fmt;
+
+/// The documented exit codes. The README's table is the user's copy of this list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Something went wrong that fits no other code.
+    Failure,
+    /// The command line or a file that it names is wrong; nothing was created.
+    Usage,
+    /// The databases were not ready within the timeout.
+    NotReady,
+    /// Objects of the run are still there.
+    TeardownIncomplete,
+    /// SIGINT.
+    Interrupted,
+    /// SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The code as the process returns it.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Failure => 1,
+            Exit::Usage => 2,
+            Exit::NotReady => 3,
+            Exit::TeardownIncomplete => 5,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+        }
+    }
+}
+
+/// An error together with what is known about how to end: transparent in the printed chain.
+#[derive(Debug)]
+pub struct Advice {
+    exit: Option<Exit>,
+    hint: Option<String>,
+    error: anyhow::Error,
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for Advice {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// Adds an exit code or a remedy to a failing result.
+pub trait Advise<T> {
+    /// The process ends with this code unless an outer error says otherwise.
+    fn exit(self, exit: Exit) -> anyhow::Result<T>;
+    /// A sentence that tells what to do next, printed on a line of its own.
+    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Advise<T> for Result<T, E> {
+    fn exit(self, exit: Exit) -> anyhow::Result<T> {
+        self.map_err(|error| Advice { exit: Some(exit), hint: None, error: error.into() }.into())
+    }
+
+    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
+        self.map_err(|error| Advice { exit: None, hint: Some(hint.into()), error: error.into() }.into())
+    }
+}
+
+/// A usage error (exit code 2) from a message.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    Advice { exit: Some(Exit::Usage), hint: None, error: anyhow::Error::msg(message.into()) }.into()
+}
+
+/// The exit code that the error asks for; the outermost one wins.
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    advice(error).find_map(|advice| advice.exit).unwrap_or(Exit::Failure)
+}
+
+/// The remedies along the chain, outermost first.
+pub fn hints_of(error: &anyhow::Error) -> Vec<&str> {
+    advice(error).filter_map(|advice| advice.hint.as_deref()).collect()
+}
+
+fn advice(error: &anyhow::Error) -> impl Iterator<Item = &Advice> {
+    // An Advice may hold another one directly (a hint on top of an exit code), which its transparent source() skips.
+    error
+        .chain()
+        .filter_map(|link| link.downcast_ref::<Advice>())
+        .flat_map(|outer| std::iter::successors(Some(outer), |advice| advice.error.downcast_ref::<Advice>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::{Context, anyhow};
+
+    #[test]
+    fn advice_is_invisible_in_the_chain_and_found_through_context() {
+        let error = Err::<(), _>(anyhow!("connection refused"))
+            .context("creating Pod a")
+            .exit(Exit::NotReady)
+            .hint("try again")
+            .context("up")
+            .unwrap_err();
+        assert_eq!(format!("{error:#}"), "up: creating Pod a: connection refused");
+        assert_eq!(exit_of(&error), Exit::NotReady);
+        assert_eq!(hints_of(&error), ["try again"]);
+    }
+
+    #[test]
+    fn an_error_without_advice_is_a_plain_failure() {
+        assert_eq!(exit_of(&anyhow!("x")), Exit::Failure);
+        assert!(hints_of(&anyhow!("x")).is_empty());
+    }
+}

@@ -1,0 +1,32 @@
+//! Parses, runs, prints the error once, and chooses the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use testbed::cli::Cli;
+use testbed::failure::{exit_of, hints_of};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One thread is enough: the program waits on sockets nearly all the time, and starts faster without others.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: starting up: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(testbed::commands::run(cli));
+    // A name lookup may still sit in the system's resolver; nobody waits for it.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            for hint in hints_of(&error) {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(exit_of(&error).code())
+        }
+    }
+}

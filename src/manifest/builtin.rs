@@ -1,0 +1,155 @@
+//! The built-in databases: what `--with` says, and the templates compiled into the program.
+
+use anyhow::{anyhow, bail};
+use serde_json::{Map, Value};
+
+use super::render::{self, Params, Template, Variables};
+use crate::database::Engine;
+use crate::failure::{Advise, Exit, usage};
+use crate::run_id::{RunId, is_dns_label};
+
+/// The parameters that the built-in templates take.
+const PARAMS: [&str; 8] = ["image", "user", "password", "database", "cpu", "memory", "medium", "args"];
+
+/// What one `--with ENGINE[:TAG][=NAME]` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct With {
+    /// The engine.
+    pub engine: Engine,
+    /// The image's tag; the template has a default.
+    pub tag: Option<String>,
+    /// The database's name, and the prefix of its objects' names.
+    pub name: String,
+}
+
+impl With {
+    /// Reads `postgres`, `mysql:9.7`, `postgres:17=orders`.
+    ///
+    /// # Errors
+    /// A usage error for an unknown engine, or a tag or name that is not fit.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        Self::read(text).map_err(|error| anyhow!("--with {text}: {error}")).exit(Exit::Usage)
+    }
+
+    fn read(text: &str) -> anyhow::Result<Self> {
+        let (image, name) = text.split_once('=').map_or((text, None), |(image, name)| (image, Some(name)));
+        let (engine, tag) = image.split_once(':').map_or((image, None), |(engine, tag)| (engine, Some(tag)));
+        let engine = Engine::parse(engine)?;
+        let fit = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if tag.is_some_and(|tag| tag.is_empty() || tag.chars().any(|c| !fit(c))) {
+            bail!("the part after ':' is not an image tag, such as 17 or 9.7");
+        }
+        if engine == Engine::Sqlite && tag.is_some() {
+            bail!("sqlite has no image and takes no tag");
+        }
+        let name = name.unwrap_or(engine.name());
+        if !is_dns_label(name) || name.starts_with(|c: char| c.is_ascii_digit()) {
+            bail!("the name {name:?} needs lower-case letters, digits and '-', and a letter first");
+        }
+        Ok(Self { engine, tag: tag.map(Into::into), name: name.into() })
+    }
+}
+
+/// Renders the template of one built-in database. `password` is used where no parameter sets one.
+///
+/// # Errors
+/// A usage error for a parameter's value that the template cannot take.
+pub fn render(with: &With, run_id: &RunId, params: &Params, password: &str) -> anyhow::Result<String> {
+    let text = match with.engine {
+        Engine::Mysql => include_str!("../../templates/mysql.yaml"),
+        Engine::Mariadb => include_str!("../../templates/mariadb.yaml"),
+        Engine::Postgres => include_str!("../../templates/postgres.yaml"),
+        Engine::Sqlite => return Ok(String::new()),
+    };
+    let mut extra = Map::new();
+    extra.insert("name".into(), with.name.as_str().into());
+    extra.insert("tag".into(), with.tag.as_deref().map_or(Value::Null, Into::into));
+    extra.insert("generated_password".into(), password.into());
+    let params = own_params(with, params)?;
+    render::render(&Template { name: &format!("--with {}", with.name), text }, &Variables { run_id, params: &params, extra })
+}
+
+/// The parameters as one template sees them: `NAME.memory` wins over `ENGINE.memory`, which wins over `memory`.
+fn own_params(with: &With, params: &Params) -> anyhow::Result<Params> {
+    let mut own = Params::new();
+    for param in PARAMS {
+        let scoped = [format!("{}.{param}", with.name), format!("{}.{param}", with.engine.name()), param.to_owned()];
+        if let Some(value) = scoped.iter().find_map(|name| params.get(name)) {
+            own.insert(param.into(), value.clone());
+        }
+    }
+    if own.get("user").is_some_and(|user| with.engine != Engine::Postgres && user == "root") {
+        return Err(usage(format!("--with {}: root exists anyway; leave --param user away to log in as root", with.name)));
+    }
+    Ok(own)
+}
+
+/// The names of parameters that no `--with` takes, for the warning about a misspelt one.
+pub fn unknown<'a>(withs: &[With], params: &'a Params) -> Vec<&'a str> {
+    let known = |name: &str| match name.split_once('.') {
+        None => PARAMS.contains(&name),
+        Some((scope, param)) => PARAMS.contains(&param) && withs.iter().any(|with| scope == with.name || scope == with.engine.name()),
+    };
+    params.keys().map(String::as_str).filter(|name| !known(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_takes_engine_tag_and_name() {
+        let with = With::parse("postgres:17=orders").unwrap();
+        assert_eq!((with.engine, with.tag.as_deref(), with.name.as_str()), (Engine::Postgres, Some("17"), "orders"));
+        let with = With::parse("mysql").unwrap();
+        assert_eq!((with.engine, with.tag, with.name.as_str()), (Engine::Mysql, None, "mysql"));
+    }
+
+    #[test]
+    fn with_refuses_what_is_no_database() {
+        for (text, part) in [
+            ("oracle", "mysql, mariadb, postgres, sqlite"),
+            ("mysql:", "image tag"),
+            ("mysql=", "name"),
+            ("mysql=Orders", "lower-case"),
+            ("mysql=1a", "letter first"),
+            ("sqlite:3", "no tag"),
+        ] {
+            let error = format!("{:#}", With::parse(text).unwrap_err());
+            assert!(error.contains(part) && error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_template_renders_to_objects_with_and_without_parameters() {
+        let run_id = RunId::parse("run-1").unwrap();
+        let awkward = "yes: \"x\" # 'y'";
+        for engine in ["mysql", "mariadb", "postgres"] {
+            for params in
+                [&[][..], &[("user", awkward), ("password", awkward), ("database", awkward), ("medium", "Memory"), ("args", "--x=1 --y")]]
+            {
+                let params: Params = params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+                let with = With::parse(engine).unwrap();
+                let text = render(&with, &run_id, &params, "generated").unwrap();
+                let objects = super::super::parse::parse(engine, &text).unwrap();
+                let kinds: Vec<_> = objects.iter().map(|object| object.kind.as_str()).collect();
+                assert_eq!(kinds, ["Secret", "Service", "Pod"], "{text}");
+                let password = if params.is_empty() { "generated" } else { awkward };
+                assert_eq!(objects[0].body["stringData"]["password"], password);
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_parameter_wins() {
+        let params: Params = [("memory", "1"), ("postgres.memory", "2"), ("orders.memory", "3")].map(|(a, b)| (a.into(), b.into())).into();
+        let memory = |with: &str| own_params(&With::parse(with).unwrap(), &params).unwrap()["memory"].clone();
+        assert_eq!([memory("mysql"), memory("postgres"), memory("postgres=orders")], ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn misspelt_parameters_are_found() {
+        let params: Params = [("memry", "1"), ("mysql.memory", "1"), ("other.memory", "1")].map(|(a, b)| (a.into(), b.into())).into();
+        assert_eq!(unknown(&[With::parse("mysql").unwrap()], &params), ["memry", "other.memory"]);
+    }
+}

@@ -1,0 +1,112 @@
+//! What is wrong with a manifest as a whole, found before anything is created.
+
+use std::collections::HashMap;
+
+use anyhow::bail;
+use serde_json::Value;
+
+use super::Object;
+use crate::failure::{Advise, Exit};
+use crate::run_id::{RUN_LABEL, RunId};
+
+/// The longest name that every kind takes: a Service's, which is also a DNS label.
+const MAX_NAME: usize = 63;
+
+/// Refuses objects that could not be created, or that belong elsewhere; returns warnings about what would only go wrong later.
+///
+/// # Errors
+/// A usage error with the object's place in its file.
+pub fn check(objects: &[Object], run_id: &RunId, namespace: Option<&str>) -> anyhow::Result<Vec<String>> {
+    let mut seen: HashMap<(&str, &str, &str), &Object> = HashMap::new();
+    let mut warnings = Vec::new();
+    for object in objects {
+        check_object(object, run_id, namespace).exit(Exit::Usage)?;
+        let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
+        if let Some(first) = seen.insert((group, &object.kind, &object.name), object) {
+            return Err(crate::failure::usage(format!("{}: {} stands in {} already", object.origin, object.label(), first.origin)));
+        }
+        if !object.name.contains(run_id.as_str()) {
+            warnings.push(format!(
+                "{}: the name of {} does not contain the run id, so two runs in one namespace would collide; \
+                 name it {}-$(context.pipelineRun.uid)",
+                object.origin,
+                object.label(),
+                object.name
+            ));
+        }
+    }
+    Ok(warnings)
+}
+
+fn check_object(object: &Object, run_id: &RunId, namespace: Option<&str>) -> anyhow::Result<()> {
+    let (origin, label) = (&object.origin, object.label());
+    if object.name.len() > MAX_NAME {
+        bail!("{origin}: the name of {label} has {} characters; Kubernetes takes {MAX_NAME}", object.name.len());
+    }
+    let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    if object.name.chars().any(|c| !fit(c)) {
+        bail!("{origin}: the name of {label} may hold lower-case letters, digits, '-' and '.' only");
+    }
+    if object.kind == "Service" && object.name.starts_with(|c: char| !c.is_ascii_lowercase()) {
+        bail!("{origin}: the name of {label} has to start with a letter, as every Service's does");
+    }
+    if let Some(run) = object.metadata("labels").and_then(|labels| labels.get(RUN_LABEL)).and_then(Value::as_str)
+        && run != run_id.as_str()
+    {
+        bail!("{origin}: {label} carries the label {RUN_LABEL}={run}, but this is run {run_id}; leave the label away, testbed sets it");
+    }
+    if let (Some(Value::String(own)), Some(namespace)) = (object.metadata("namespace"), namespace)
+        && own != namespace
+    {
+        bail!(
+            "{origin}: {label} is for namespace {own}, but this run is in {namespace}; remove metadata.namespace or pass --namespace {own}"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::parse;
+    use super::*;
+
+    fn checked(text: &str) -> anyhow::Result<Vec<String>> {
+        check(&parse("m.yaml", text).unwrap(), &RunId::parse("run-1").unwrap(), Some("here"))
+    }
+
+    fn error(text: &str) -> String {
+        format!("{:#}", checked(text).unwrap_err())
+    }
+
+    fn pod(name: &str, metadata: &str) -> String {
+        format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n{metadata}")
+    }
+
+    #[test]
+    fn names_are_checked_with_their_place() {
+        assert!(error(&pod(&"x".repeat(64), "")).starts_with("m.yaml: document 1 (line 1): the name of Pod xxx"));
+        assert!(error(&pod("A", "")).contains("lower-case"));
+        assert!(error("apiVersion: v1\nkind: Service\nmetadata: {name: 1-run-1}").contains("start with a letter"));
+    }
+
+    #[test]
+    fn two_objects_with_one_name_are_refused_unless_their_kinds_differ() {
+        let twice = format!("{}---\n{}", pod("a", ""), pod("a", ""));
+        assert!(error(&twice).contains("Pod a stands in m.yaml: document 1 (line 1) already"));
+        let differ = format!("{}---\napiVersion: v1\nkind: Service\nmetadata: {{name: a-run-1}}", pod("a-run-1", ""));
+        assert!(checked(&differ).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_name_without_the_run_id_is_a_warning() {
+        let warnings = checked(&pod("mysql", "")).unwrap();
+        assert!(warnings[0].contains("mysql-$(context.pipelineRun.uid)"), "{warnings:?}");
+    }
+
+    #[test]
+    fn another_run_or_namespace_is_refused() {
+        assert!(error(&pod("a", "  labels: {test-dependencies: other}\n")).contains("test-dependencies=other"));
+        assert!(error(&pod("a", "  namespace: there\n")).contains("pass --namespace there"));
+        assert!(checked(&pod("a", "  namespace: here\n")).is_ok());
+    }
+}

@@ -1,0 +1,83 @@
+//! From manifest files and built-in templates to the objects of one run. Pure: no clock, no randomness, no network; what it needs is
+//! passed in.
+//!
+//! [`render`] turns each template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what could not work, and [`stamp`]
+//! puts the run's labels and annotations on.
+
+pub mod builtin;
+pub mod check;
+pub mod parse;
+pub mod render;
+pub mod stamp;
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+/// Where an object was written: for error messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file's path as the user gave it, or the `--with` that asked for a built-in template.
+    pub file: Arc<str>,
+    /// The document's number in the file, from 1.
+    pub document: usize,
+    /// The line of the rendered text on which the document starts, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: document {} (line {})", self.file, self.document, self.line)
+    }
+}
+
+/// One Kubernetes object of the run, as it will be sent.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Where it was written.
+    pub origin: Origin,
+    /// `v1`, `apps/v1`, ...
+    pub api_version: String,
+    /// `Pod`, `Service`, ...
+    pub kind: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// The whole object, `apiVersion`, `kind` and `metadata` included.
+    pub body: Map<String, Value>,
+}
+
+impl Object {
+    /// `Kind name`, as error messages call an object.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.kind, self.name)
+    }
+
+    /// A text field of the metadata.
+    pub fn metadata(&self, field: &str) -> Option<&Value> {
+        self.body.get("metadata")?.get(field)
+    }
+
+    /// The pod template inside a workload object (Deployment, StatefulSet, Job, ...), if this is one.
+    pub fn pod_template(&self) -> Option<&Value> {
+        POD_TEMPLATES.iter().find_map(|path| {
+            let template = path.iter().try_fold(self.body.get("spec")?, |value, key| value.get(key))?;
+            is_pod_template(template).then_some(template)
+        })
+    }
+
+    /// [`Object::pod_template`], to write.
+    pub fn pod_template_mut(&mut self) -> Option<&mut Value> {
+        let spec = self.body.get_mut("spec")?;
+        let path =
+            POD_TEMPLATES.iter().find(|path| path.iter().try_fold(&*spec, |value, key| value.get(key)).is_some_and(is_pod_template))?;
+        path.iter().try_fold(spec, |value, key| value.get_mut(key))
+    }
+}
+
+/// Where kinds keep a pod template below `spec`: the apps and batch groups, and CronJob. Custom kinds usually follow the first.
+const POD_TEMPLATES: [&[&str]; 2] = [&["template"], &["jobTemplate", "spec", "template"]];
+
+fn is_pod_template(value: &Value) -> bool {
+    value.get("spec").and_then(|spec| spec.get("containers")).is_some_and(Value::is_array)
+}

@@ -1,0 +1,166 @@
+//! Rendered text to objects: splits a file into its YAML documents and makes sure that each is a Kubernetes object.
+
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use serde_json::{Map, Value};
+
+use super::{Object, Origin};
+use crate::failure::{Advise, Exit};
+
+/// The objects of one rendered file, in order. Documents without content are skipped; a `List` is taken apart.
+///
+/// # Errors
+/// A usage error with file, document number and line.
+pub fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Object>> {
+    let file: Arc<str> = file.into();
+    let mut objects = Vec::new();
+    for (number, (line, text)) in documents(text).into_iter().enumerate() {
+        let origin = Origin { file: file.clone(), document: number + 1, line };
+        match document(&origin, text).exit(Exit::Usage)? {
+            Value::Null => {}
+            value => collect(origin, value, &mut objects).exit(Exit::Usage)?,
+        }
+    }
+    Ok(objects)
+}
+
+/// Splits at the document markers. YAML forbids a line that starts with `---` inside any scalar, so lines are enough to go by.
+/// Each document comes with the number of its first line with content.
+fn documents(text: &str) -> Vec<(usize, &str)> {
+    let mut starts = vec![(1, 0)];
+    let mut offset = 0;
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let marker = line.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+        if marker.is_some() {
+            starts.push((index + 1, offset));
+        }
+        offset += line.len();
+    }
+    let ends = starts.iter().skip(1).map(|(_, start)| *start).chain([text.len()]);
+    let pieces: Vec<_> = starts.iter().zip(ends).map(|((line, start), end)| (*line, &text[*start..end])).collect();
+    // What stands before the first marker counts as a document only if it says something: comments above `---` do not.
+    let skip = usize::from(pieces.len() > 1 && is_blank(pieces[0].1));
+    pieces.into_iter().skip(skip).collect()
+}
+
+fn is_blank(text: &str) -> bool {
+    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#') || line.starts_with('%'))
+}
+
+fn document(origin: &Origin, text: &str) -> anyhow::Result<Value> {
+    if is_blank(text.strip_prefix("---").unwrap_or(text)) {
+        return Ok(Value::Null);
+    }
+    // serde_yaml's own value refuses a key that stands twice, which would otherwise lose one of them silently.
+    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| explain(origin, text, &error))?;
+    value.apply_merge().map_err(|error| explain(origin, text, &error))?;
+    serde_json::to_value(value).with_context(|| format!("{origin}: not representable as JSON"))
+}
+
+fn explain(origin: &Origin, text: &str, error: &serde_yaml::Error) -> anyhow::Error {
+    let Origin { file, document, line } = origin;
+    let Some(location) = error.location() else { return anyhow!("{origin}: {error}") };
+    let message = error.to_string();
+    // The message counts lines from the document's start; ours counts from the file's.
+    let message = message.split(" at line ").next().unwrap_or(&message);
+    let at = line + location.line().saturating_sub(1);
+    let written = text.lines().nth(location.line().saturating_sub(1)).unwrap_or_default().trim();
+    anyhow!("{file}:{at}: document {document} is not valid YAML: {message}, near: {written}")
+}
+
+fn collect(origin: Origin, value: Value, objects: &mut Vec<Object>) -> anyhow::Result<()> {
+    let body = match value {
+        Value::Object(body) => body,
+        other => bail!("{origin} is {}, not a Kubernetes object (apiVersion, kind, metadata, ...)", type_name(&other)),
+    };
+    if body.get("kind").and_then(Value::as_str) == Some("List") {
+        let Some(Value::Array(items)) = body.into_iter().find_map(|(key, value)| (key == "items").then_some(value)) else {
+            bail!("{origin}: a List without items");
+        };
+        return items.into_iter().try_for_each(|item| collect(origin.clone(), item, objects));
+    }
+    objects.push(object(origin, body)?);
+    Ok(())
+}
+
+fn object(origin: Origin, body: Map<String, Value>) -> anyhow::Result<Object> {
+    let text = |field: &str| match body.get(field) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+        Some(other) => Err(anyhow!("{origin}: {field} is {}, not a name", type_name(other))),
+        None => Err(anyhow!("{origin} has no {field}, so it is not a Kubernetes object")),
+    };
+    let (api_version, kind) = (text("apiVersion")?, text("kind")?);
+    let name = match body.get("metadata").and_then(|metadata| metadata.get("name")) {
+        Some(Value::String(name)) if !name.is_empty() => name.clone(),
+        // A run id of digits alone makes a number of a name that consists of nothing else.
+        Some(Value::Number(name)) => name.to_string(),
+        _ if body.get("metadata").is_some_and(|metadata| metadata.get("generateName").is_some()) => {
+            bail!("{origin}: {kind} uses generateName; give it a name with $(context.pipelineRun.uid) in it, so that a second up finds it")
+        }
+        _ => bail!("{origin}: {kind} has no metadata.name"),
+    };
+    Ok(Object { origin, api_version, kind, name, body })
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "empty",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        format!("{:#}", parse("m.yaml", text).unwrap_err())
+    }
+
+    const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n";
+
+    #[test]
+    fn documents_keep_their_numbers_and_lines() {
+        let text = format!("# a comment\n---\n{POD}---\n# nothing\n---\n{POD}");
+        let objects = parse("m.yaml", &text).unwrap();
+        let places: Vec<_> = objects.iter().map(|object| (object.origin.document, object.origin.line)).collect();
+        assert_eq!(places, [(1, 2), (3, 9)]);
+    }
+
+    #[test]
+    fn a_marker_inside_text_is_no_marker() {
+        let text = format!("{POD}data:\n  script: |\n    ---\n    x\n  ---y: 1\n");
+        assert_eq!(parse("m.yaml", &text).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn broken_yaml_names_the_line_of_the_file() {
+        let message = error(&format!("{POD}---\na: 1\nb: [1, 2\nc: 3\n"));
+        assert!(message.starts_with("m.yaml:") && message.contains("document 2 is not valid YAML"), "{message}");
+        assert!(error("a: 1\na: 2\n").contains("duplicate"));
+    }
+
+    #[test]
+    fn what_is_no_object_is_named() {
+        assert_eq!(
+            error("just text\n"),
+            "m.yaml: document 1 (line 1) is a text, not a Kubernetes object (apiVersion, kind, metadata, ...)"
+        );
+        assert!(error("- a\n").contains("is a list"));
+        assert!(error("kind: Pod\n").contains("has no apiVersion"));
+        assert!(error("apiVersion: v1\nkind: Pod\n").contains("Pod has no metadata.name"));
+        assert!(error("apiVersion: v1\nkind: Pod\nmetadata: {generateName: x-}\n").contains("generateName"));
+    }
+
+    #[test]
+    fn a_list_is_taken_apart() {
+        let text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n- {apiVersion: v1, kind: Service, metadata: {name: b}}\n";
+        let labels: Vec<_> = parse("m.yaml", text).unwrap().iter().map(Object::label).collect();
+        assert_eq!(labels, ["Pod a", "Service b"]);
+    }
+}

@@ -1,0 +1,207 @@
+//! Templates to text: Tera's `{{ ... }}` and Tekton's `$(context.*)` and `$(params.*)` in one pass.
+//!
+//! The Tekton forms are rewritten into Tera expressions on the same line and then rendered with everything else, so a value that
+//! happens to hold `{{` or `$(` is never read as a template. Other `$(NAME)` forms belong to Kubernetes and pass through.
+
+use std::collections::BTreeMap;
+
+use anyhow::{anyhow, bail};
+use serde_json::{Map, Value, json};
+use tera::{Context, Kwargs, State, Tera};
+
+use crate::failure::{Advise, Exit};
+use crate::run_id::RunId;
+
+/// Template parameters, by name. A dot makes a group: `mysql.memory` is `{{ params.mysql.memory }}`.
+pub type Params = BTreeMap<String, String>;
+
+/// A template and the name that errors call it by.
+#[derive(Debug, Clone)]
+pub struct Template<'a> {
+    /// The file's path, or what stands for it.
+    pub name: &'a str,
+    /// The template's text.
+    pub text: &'a str,
+}
+
+/// What a template can refer to.
+#[derive(Debug)]
+pub struct Variables<'a> {
+    /// `context.pipelineRun.uid`
+    pub run_id: &'a RunId,
+    /// `params.*`
+    pub params: &'a Params,
+    /// Further top-level variables (those of the built-in templates).
+    pub extra: Map<String, Value>,
+}
+
+/// Renders one template.
+///
+/// # Errors
+/// A usage error with file, line and name for an undefined variable or a syntax error.
+pub fn render(template: &Template, variables: &Variables) -> anyhow::Result<String> {
+    render_text(template, variables).exit(Exit::Usage)
+}
+
+fn render_text(template: &Template, variables: &Variables) -> anyhow::Result<String> {
+    let text = rewrite_tekton_variables(template, variables.params)?;
+    let mut tera = Tera::new();
+    tera.register_filter("quote", quote);
+    tera.add_raw_template(template.name, &text).map_err(|error| explain(template, &error))?;
+    let mut globals = variables.extra.clone();
+    globals.insert("context".into(), json!({"pipelineRun": {"uid": variables.run_id.as_str()}}));
+    globals.insert("params".into(), nest(variables.params)?);
+    let context = Context::from_serialize(&globals).map_err(|error| explain(template, &error))?;
+    tera.render(template.name, &context).map_err(|error| explain(template, &error))
+}
+
+/// The filter `quote`: any text as a YAML scalar (a JSON string is one), so that quotes, colons and leading zeros survive.
+fn quote(value: String, _: Kwargs, _: &State) -> String {
+    Value::String(value).to_string()
+}
+
+fn explain(template: &Template, error: &tera::Error) -> anyhow::Error {
+    use tera::ErrorKind::{RenderingError, SyntaxError};
+    match error.kind() {
+        SyntaxError(report) | RenderingError(report) => {
+            let line = report.span().start_line;
+            let written = template.text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
+            anyhow!("{}:{line}: {}, in: {written}", template.name, report.message())
+        }
+        _ => anyhow!("{}: {error}", template.name),
+    }
+}
+
+/// `{"a.b": "c"}` to `{"a": {"b": "c"}}`.
+fn nest(params: &Params) -> anyhow::Result<Value> {
+    let mut root = Map::new();
+    for (name, value) in params {
+        let mut groups: Vec<&str> = name.split('.').collect();
+        let leaf = groups.pop().unwrap_or_default();
+        let mut place = &mut root;
+        for group in groups {
+            let next = place.entry(group).or_insert_with(|| json!({}));
+            let Value::Object(inner) = next else { bail!("the parameter {name} needs {group} to be a group, but {group} has a value") };
+            place = inner;
+        }
+        if place.insert(leaf.into(), value.as_str().into()).is_some() {
+            bail!("the parameter {name} has a value and is a group of parameters as well");
+        }
+    }
+    Ok(Value::Object(root))
+}
+
+fn rewrite_tekton_variables(template: &Template, params: &Params) -> anyhow::Result<String> {
+    let mut out = String::with_capacity(template.text.len());
+    for (index, line) in template.text.split_inclusive('\n').enumerate() {
+        let mut rest = line;
+        while let Some(start) = rest.find("$(") {
+            let (before, form) = rest.split_at(start);
+            out.push_str(before);
+            // `$$(...)` is Kubernetes' escape for a literal `$(...)`.
+            let escaped = before.ends_with('$');
+            match form.find(')') {
+                Some(end) if !escaped && is_ours(&form[2..end]) => {
+                    let name = &form[2..end];
+                    out.push_str(&expression(name, params).map_err(|why| anyhow!("{}:{}: {why}", template.name, index + 1))?);
+                    rest = &form[end + 1..];
+                }
+                _ => {
+                    out.push_str("$(");
+                    rest = &form[2..];
+                }
+            }
+        }
+        out.push_str(rest);
+    }
+    Ok(out)
+}
+
+fn is_ours(name: &str) -> bool {
+    ["context.", "params.", "params["].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The Tera expression for a Tekton variable, or why there is none.
+fn expression(name: &str, params: &Params) -> Result<String, String> {
+    if name == "context.pipelineRun.uid" {
+        return Ok("{{ context.pipelineRun.uid }}".into());
+    }
+    if name.starts_with("context.") {
+        return Err(format!("$({name}) is not defined; of Tekton's context, context.pipelineRun.uid (the run id) is known here"));
+    }
+    let param = name
+        .strip_prefix("params.")
+        .or_else(|| {
+            let quoted = name.strip_prefix("params[")?.strip_suffix(']')?;
+            ['"', '\''].iter().find_map(|quote| quoted.strip_prefix(*quote)?.strip_suffix(*quote))
+        })
+        .ok_or_else(|| format!("$({name}) is not a parameter; write $(params.NAME)"))?;
+    if !params.contains_key(param) {
+        return Err(format!("$({name}) is not defined; pass --param {param}=VALUE"));
+    }
+    let path: String = param.split('.').map(|part| format!("[{}]", Value::from(part))).collect();
+    Ok(format!("{{{{ params{path} }}}}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(text: &str, params: &[(&str, &str)]) -> anyhow::Result<String> {
+        let run_id = RunId::parse("run-1")?;
+        let params: Params = params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let variables = Variables { run_id: &run_id, params: &params, extra: Map::new() };
+        render(&Template { name: "m.yaml", text }, &variables)
+    }
+
+    fn error(text: &str, params: &[(&str, &str)]) -> String {
+        format!("{:#}", rendered(text, params).unwrap_err())
+    }
+
+    #[test]
+    fn all_three_spellings_of_a_variable_render() {
+        let text =
+            "a: {{ context.pipelineRun.uid }}\nb: mysql-$(context.pipelineRun.uid)\nc: $(params.x) $(params[\"x\"]) $(params['y-z'])\n";
+        assert_eq!(rendered(text, &[("x", "1"), ("y-z", "2")]).unwrap(), "a: run-1\nb: mysql-run-1\nc: 1 1 2\n");
+    }
+
+    #[test]
+    fn kubernetes_own_variables_pass_through() {
+        let text = "command: [sh, -c, 'echo $(POD_NAME) $$(params.x) $(date) $( params.x']\n";
+        assert_eq!(rendered(text, &[]).unwrap(), text);
+    }
+
+    #[test]
+    fn a_value_is_never_read_as_a_template() {
+        assert_eq!(rendered("a: $(params.x)", &[("x", "{{ params.y }} $(params.y)")]).unwrap(), "a: {{ params.y }} $(params.y)");
+    }
+
+    #[test]
+    fn undefined_variables_name_file_line_and_variable() {
+        assert_eq!(error("a: 1\nb: $(params.size)\n", &[]), "m.yaml:2: $(params.size) is not defined; pass --param size=VALUE");
+        assert!(error("$(context.taskRun.name)", &[]).contains("m.yaml:1: $(context.taskRun.name) is not defined"));
+        let tera = error("a: 1\n\nb: {{ params.size }}\n", &[]);
+        assert!(tera.starts_with("m.yaml:3: ") && tera.contains("params.size"), "{tera}");
+        let tera = error("a: {{ contxt.uid }}\n", &[]);
+        assert!(tera.starts_with("m.yaml:1: ") && tera.contains("contxt"), "{tera}");
+    }
+
+    #[test]
+    fn syntax_errors_and_unknown_filters_name_file_and_line() {
+        assert!(error("a: 1\nb: {{ x\n", &[]).starts_with("m.yaml:"));
+        assert!(error("a: 1\nb: {{ 'x' | shout }}\n", &[]).starts_with("m.yaml:2: "));
+    }
+
+    #[test]
+    fn params_group_by_dots() {
+        assert_eq!(rendered("{{ params.a.b }}$(params.a.b)", &[("a.b", "1")]).unwrap(), "11");
+        assert!(error("", &[("a", "1"), ("a.b", "2")]).contains("a.b"));
+    }
+
+    #[test]
+    fn quote_makes_any_text_a_yaml_scalar() {
+        let text = rendered("p: {{ params.p | quote }}", &[("p", "yes: \"x\" # \\ 'y'")]).unwrap();
+        let value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        assert_eq!(value["p"], "yes: \"x\" # \\ 'y'");
+    }
+}

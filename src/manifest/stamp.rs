@@ -1,0 +1,182 @@
+//! The run's labels and annotations, put on every object, on every pod template and on volume claim templates.
+
+use std::collections::BTreeSet;
+
+use anyhow::{anyhow, bail};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::Object;
+use crate::failure::{Advise, Exit};
+use crate::run_id::RunId;
+
+/// Tells whether an object that exists already was made from the same content. Hexadecimal SHA-256 of the object before stamping.
+pub const HASH_ANNOTATION: &str = "testbed/content-hash";
+/// The kinds that the run made, `apiVersion/Kind` with commas between: where a teardown has to look.
+pub const KINDS_ANNOTATION: &str = "testbed/kinds";
+/// On pods: the manifest's object that the pod stands for, such as `Deployment/app`.
+pub const WORKLOAD_ANNOTATION: &str = "testbed/workload";
+
+/// Stamps all objects of a run. `generated` are the texts that were made up for this run (passwords): the content hash passes over
+/// them, so that a second `up` of the same run recognises its objects.
+///
+/// # Errors
+/// A usage error when labels or annotations are no mapping.
+pub fn stamp(objects: &mut [Object], run_id: &RunId, generated: &[&str]) -> anyhow::Result<()> {
+    let kinds = kinds(objects);
+    objects.iter_mut().try_for_each(|object| stamp_object(object, run_id, generated, &kinds)).exit(Exit::Usage)
+}
+
+fn kinds(objects: &[Object]) -> String {
+    let mut kinds: BTreeSet<String> = objects.iter().map(|object| format!("{}/{}", object.api_version, object.kind)).collect();
+    if objects.iter().any(|object| object.body.get("spec").is_some_and(|spec| spec.get("volumeClaimTemplates").is_some())) {
+        kinds.insert("v1/PersistentVolumeClaim".into());
+    }
+    kinds.into_iter().collect::<Vec<_>>().join(",")
+}
+
+fn stamp_object(object: &mut Object, run_id: &RunId, generated: &[&str], kinds: &str) -> anyhow::Result<()> {
+    restore_texts(&mut object.body);
+    let hash = content_hash(&object.body, generated);
+    let workload = format!("{}/{}", object.kind, object.name);
+    let label = object.label();
+    let origin = object.origin.clone();
+    let at = |error: anyhow::Error| anyhow!("{origin}: {label}: {error}");
+
+    mark(metadata(&mut object.body).map_err(at)?, run_id, &[(HASH_ANNOTATION, &hash), (KINDS_ANNOTATION, kinds)]).map_err(at)?;
+    if object.kind == "Pod" {
+        annotate(metadata(&mut object.body).map_err(at)?, &[(WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
+    }
+    if let Some(Value::Object(template)) = object.pod_template_mut() {
+        mark(metadata(template).map_err(at)?, run_id, &[(KINDS_ANNOTATION, kinds), (WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
+    }
+    if let Some(Value::Array(claims)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("volumeClaimTemplates")) {
+        for claim in claims.iter_mut().filter_map(Value::as_object_mut) {
+            mark(metadata(claim).map_err(at)?, run_id, &[(KINDS_ANNOTATION, kinds)]).map_err(at)?;
+        }
+    }
+    // A CronJob's Jobs take their labels from jobTemplate.metadata.
+    if let Some(Value::Object(template)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("jobTemplate")) {
+        mark(metadata(template).map_err(at)?, run_id, &[(KINDS_ANNOTATION, kinds)]).map_err(at)?;
+    }
+    Ok(())
+}
+
+fn metadata(object: &mut Map<String, Value>) -> anyhow::Result<&mut Map<String, Value>> {
+    mapping(object, "metadata")
+}
+
+fn mapping<'a>(object: &'a mut Map<String, Value>, field: &str) -> anyhow::Result<&'a mut Map<String, Value>> {
+    let value = object.entry(field).or_insert(Value::Null);
+    if value.is_null() {
+        *value = Value::Object(Map::new());
+    }
+    match value {
+        Value::Object(map) => Ok(map),
+        _ => bail!("{field} is not a mapping"),
+    }
+}
+
+fn mark(metadata: &mut Map<String, Value>, run_id: &RunId, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
+    let labels = mapping(metadata, "labels")?;
+    for (key, value) in run_id.labels() {
+        labels.insert(key.into(), value.into());
+    }
+    annotate(metadata, annotations)
+}
+
+fn annotate(metadata: &mut Map<String, Value>, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
+    let map = mapping(metadata, "annotations")?;
+    map.extend(annotations.iter().map(|(key, value)| ((*key).into(), (*value).into())));
+    Ok(())
+}
+
+fn content_hash(body: &Map<String, Value>, generated: &[&str]) -> String {
+    let mut text = serde_json::to_string(body).unwrap_or_default();
+    for secret in generated {
+        text = text.replace(secret, "");
+    }
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Turns numbers back into texts where Kubernetes takes nothing but texts: a run id of digits alone (a build number) is a text in the
+/// template and a number to YAML.
+fn restore_texts(value: &mut Map<String, Value>) {
+    for (key, value) in value.iter_mut() {
+        match (key.as_str(), value) {
+            ("labels" | "annotations" | "matchLabels" | "selector" | "stringData" | "nodeSelector", Value::Object(texts)) => {
+                texts.values_mut().for_each(restore_text);
+                restore_texts(texts);
+            }
+            ("name" | "value" | "claimName" | "secretName", value @ Value::Number(_)) => restore_text(value),
+            (_, Value::Object(inner)) => restore_texts(inner),
+            (_, Value::Array(items)) => items.iter_mut().filter_map(Value::as_object_mut).for_each(restore_texts),
+            _ => {}
+        }
+    }
+}
+
+fn restore_text(value: &mut Value) {
+    if let Value::Number(number) = value {
+        *value = Value::String(number.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::parse;
+    use super::*;
+
+    fn stamped(text: &str, run_id: &str, generated: &[&str]) -> Vec<Object> {
+        let mut objects = parse("m.yaml", text).unwrap();
+        stamp(&mut objects, &RunId::parse(run_id).unwrap(), generated).unwrap();
+        objects
+    }
+
+    fn annotation<'a>(object: &'a Object, key: &str) -> &'a str {
+        object.metadata("annotations").unwrap()[key].as_str().unwrap()
+    }
+
+    #[test]
+    fn objects_templates_and_claims_carry_the_run() {
+        let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  template:\n    metadata: {labels: {app: db}}\n    \
+                    spec: {containers: [{name: db}]}\n  volumeClaimTemplates: [{metadata: {name: data}}]\n";
+        let object = &stamped(text, "run-1", &[])[0];
+        let spec = &object.body["spec"];
+        for metadata in [&object.body["metadata"], &spec["template"]["metadata"], &spec["volumeClaimTemplates"][0]["metadata"]] {
+            assert_eq!(metadata["labels"]["test-dependencies"], "run-1");
+            assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "testbed");
+            assert_eq!(metadata["annotations"]["testbed/kinds"], "apps/v1/StatefulSet,v1/PersistentVolumeClaim");
+        }
+        assert_eq!(spec["template"]["metadata"]["labels"]["app"], "db");
+        assert_eq!(spec["template"]["metadata"]["annotations"]["testbed/workload"], "StatefulSet/db");
+    }
+
+    #[test]
+    fn the_hash_passes_over_generated_texts_and_nothing_else() {
+        let secret = |password: &str, key: &str| {
+            let text = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\nstringData: {{{key}: {password}}}\n");
+            annotation(&stamped(&text, "run-1", &["p1", "p2"])[0], HASH_ANNOTATION).to_owned()
+        };
+        assert_eq!(secret("p1", "k"), secret("p2", "k"));
+        assert_ne!(secret("p1", "k"), secret("p1", "l"));
+        assert_ne!(secret("p1", "k"), secret("other", "k"));
+    }
+
+    #[test]
+    fn a_run_id_of_digits_stays_a_text() {
+        let text = "apiVersion: v1\nkind: Service\nmetadata: {name: 42, labels: {a: 42}}\nspec: {selector: {a: 42}, ports: [{port: 42}]}\n";
+        let body = &stamped(text, "42", &[])[0].body;
+        assert_eq!(body["metadata"]["name"], "42");
+        assert_eq!(body["metadata"]["labels"]["a"], "42");
+        assert_eq!(body["spec"]["selector"]["a"], "42");
+        assert_eq!(body["spec"]["ports"][0]["port"], 42);
+    }
+
+    #[test]
+    fn labels_that_are_no_mapping_are_refused() {
+        let mut objects = parse("m.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: [x]}\n").unwrap();
+        let error = stamp(&mut objects, &RunId::parse("run-1").unwrap(), &[]).unwrap_err();
+        assert_eq!(format!("{error:#}"), "m.yaml: document 1 (line 1): Pod a: labels is not a mapping");
+    }
+}

@@ -1,0 +1,46 @@
+//! Writes a file that appears whole or not at all, with its mode set before it has any content.
+
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use anyhow::Context;
+
+/// Writes `text` to `path` with the permission bits `mode`, through a temporary file in the same folder and a rename.
+///
+/// # Errors
+/// The path with the system's reason; no file is left behind then, and an older one stays as it was.
+pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let context = || format!("writing {}", path.display());
+    let mut file = tempfile::Builder::new().prefix(".testbed-").tempfile_in(folder).with_context(context)?;
+    // Set on the open file rather than at its creation, so that the umask takes nothing away.
+    file.as_file().set_permissions(Permissions::from_mode(mode)).with_context(context)?;
+    file.write_all(text.as_bytes()).with_context(context)?;
+    file.as_file().sync_data().with_context(context)?;
+    file.persist(path).with_context(context)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_has_the_mode_and_nothing_else_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        write(&path, "[]\n", 0o640).unwrap();
+        write(&path, "[1]\n", 0o600).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "[1]\n");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = write(Path::new("/nonexistent/a.json"), "", 0o600).unwrap_err();
+        assert!(format!("{error:#}").starts_with("writing /nonexistent/a.json: "));
+    }
+}

@@ -1,0 +1,117 @@
+//! Is a database ready? Knows addresses and logins, and no Kubernetes.
+//!
+//! An [`attempt`] logs in and asks the server who it is; [`Readiness`] turns the answers of many attempts into a verdict; [`until_ready`]
+//! repeats attempts until the verdict is ready.
+
+mod mysql;
+mod postgres;
+mod readiness;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+pub use readiness::{Answer, Evidence, Readiness, Verdict};
+
+use crate::database::{Engine, Login};
+
+/// How long one login and its queries may take: a server that accepts and says nothing must not hold the wait up. Above one second,
+/// because a MySQL that looks clients up in a slow DNS needs about that long for each login.
+const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// What to log in to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The engine, which decides the protocol.
+    pub engine: Engine,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// The tests' user.
+    pub login: Login,
+    /// An administrator, asked for evidence where the tests' user may not see it.
+    pub admin: Option<Login>,
+    /// The pause between attempts.
+    pub interval: Duration,
+}
+
+/// Why an attempt got no answer, as a short text such as `connection refused`.
+pub type NotYet = String;
+
+/// The state of the container behind a database, as far as it matters to probing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Container {
+    /// Not running, and why.
+    Waiting(String),
+    /// Running; the id changes when the container is restarted.
+    Running(String),
+}
+
+/// One login as the tests' user, a query, and the server's identity.
+///
+/// # Errors
+/// Why there was no answer; a password is never part of it.
+pub async fn attempt(target: &Target) -> Result<Answer, NotYet> {
+    let login = async {
+        match target.engine {
+            Engine::Mysql | Engine::Mariadb => mysql::attempt(target).await,
+            Engine::Postgres => postgres::attempt(target).await,
+            Engine::Sqlite => Err("sqlite has no server".into()),
+        }
+    };
+    match timeout(ATTEMPT, login).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("no answer within {} s", ATTEMPT.as_secs())),
+    }
+}
+
+/// Attempts until the database is ready, starting over whenever the container does. `report` hears why it is not ready yet.
+///
+/// Returns the evidence and the number of attempts that were needed: one means that an earlier verdict still holds.
+pub async fn until_ready(
+    target: &Target,
+    readiness: &mut Readiness,
+    container: &mut watch::Receiver<Container>,
+    mut report: impl FnMut(&Container, &str),
+) -> (Evidence, usize) {
+    let mut attempts = 0;
+    loop {
+        let state = container.borrow_and_update().clone();
+        readiness.container(&state);
+        if let Container::Waiting(why) = &state {
+            report(&state, why);
+            if container.changed().await.is_err() {
+                // The watch is over, and with it the whole wait: whoever owns both reports why.
+                std::future::pending::<()>().await;
+            }
+            continue;
+        }
+        attempts += 1;
+        let outcome = tokio::select! {
+            outcome = attempt(target) => outcome,
+            // A restart in the middle of an attempt: what it would say is about a server that is gone.
+            _ = container.changed() => continue,
+        };
+        match readiness.answer(Instant::now().into_std(), &outcome) {
+            Verdict::Ready(evidence) => return (evidence, attempts),
+            Verdict::Waiting(why) => report(&state, &why),
+        }
+        tokio::select! {
+            () = sleep(target.interval) => {}
+            _ = container.changed() => {}
+        }
+    }
+}
+
+/// The innermost message of an error, in one line: `connection refused` rather than the chain around it.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    let text = last.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    text.lines().next().unwrap_or_default().to_lowercase()
+}

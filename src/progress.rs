@@ -1,0 +1,127 @@
+//! What a person sees while waiting, on standard error: a live line a database on a terminal, a plain line a change elsewhere.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// How much to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loudness {
+    /// Errors and results only.
+    Quiet,
+    /// Each step.
+    Normal,
+    /// The reasons as well.
+    Verbose,
+}
+
+/// The lines of one command.
+pub struct Progress {
+    loudness: Loudness,
+    start: Instant,
+    live: Option<MultiProgress>,
+    lines: RefCell<BTreeMap<String, Line>>,
+}
+
+struct Line {
+    stage: &'static str,
+    detail: String,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Live lines if standard error is a terminal.
+    pub fn new(loudness: Loudness) -> Self {
+        let live = loudness == Loudness::Normal && std::io::stderr().is_terminal();
+        Self { loudness, start: Instant::now(), live: live.then(MultiProgress::new), lines: RefCell::default() }
+    }
+
+    /// A message on a line of its own.
+    pub fn say(&self, message: &str) {
+        if self.loudness != Loudness::Quiet {
+            self.print(message);
+        }
+    }
+
+    /// A message that only `--verbose` shows.
+    pub fn explain(&self, message: &str) {
+        if self.loudness == Loudness::Verbose {
+            self.print(message);
+        }
+    }
+
+    /// Something that the user should look at, whatever the loudness.
+    pub fn warn(&self, message: &str) {
+        self.print(&format!("warning: {message}"));
+    }
+
+    /// Where `name` is: a stage, such as `initialising`, and a detail that may change often.
+    pub fn stage(&self, name: &str, stage: &'static str, detail: &str) {
+        let mut lines = self.lines.borrow_mut();
+        let line = lines.entry(name.to_owned()).or_insert_with(|| Line { stage: "", detail: String::new(), bar: None });
+        if line.stage == stage && line.detail == detail {
+            return;
+        }
+        let new_stage = line.stage != stage;
+        line.stage = stage;
+        detail.clone_into(&mut line.detail);
+        let text = if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") };
+        if let Some(live) = &self.live {
+            let bar = line.bar.get_or_insert_with(|| live.add(spinner()));
+            if stage == READY { bar.finish_with_message(text) } else { bar.set_message(text) }
+        } else if self.loudness == Loudness::Verbose || (new_stage && self.loudness == Loudness::Normal) {
+            self.print(&text);
+        }
+    }
+
+    /// The last stage and detail of everything that is not ready: what a timeout has to tell.
+    pub fn unfinished(&self) -> Vec<String> {
+        let lines = self.lines.borrow();
+        let unfinished = lines.iter().filter(|(_, line)| line.stage != READY);
+        unfinished
+            .map(
+                |(name, Line { stage, detail, .. })| {
+                    if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") }
+                },
+            )
+            .collect()
+    }
+
+    /// Takes the live lines away, so that what is printed next stands alone.
+    pub fn finish(&self) {
+        for line in self.lines.borrow_mut().values_mut() {
+            if let Some(bar) = line.bar.take() {
+                bar.abandon();
+            }
+        }
+    }
+
+    /// The time since the command began.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn print(&self, message: &str) {
+        let line = format!("{:>6.1}s {message}", self.start.elapsed().as_secs_f64());
+        match &self.live {
+            // A line above the live ones; a terminal that went away is no reason to fail.
+            Some(live) => drop(live.println(line)),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+/// The stage that ends a line.
+pub const READY: &str = "ready";
+
+fn spinner() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{elapsed:>6} {spinner} {wide_msg}") {
+        bar.set_style(style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✓"));
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}

@@ -1,0 +1,173 @@
+//! Creates the run's objects with nothing but POST, and GET where one exists already: the rights of a Role that may `create`, `delete`,
+//! `get`, `list` and `watch`. What one call has made is removed again when the call fails.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures::future::join_all;
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::Request;
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Error, ResourceExt};
+use tokio::time::timeout;
+
+use super::kinds::Kinds;
+use super::teardown::{self, Deletion};
+use super::{Cluster, FIELD_MANAGER, explain};
+use crate::failure::Advise;
+use crate::manifest::Object;
+use crate::manifest::stamp::HASH_ANNOTATION;
+use crate::run_id::{RUN_LABEL, RunId};
+
+/// How long a failed creation waits until what it made is gone again.
+const ROLL_BACK: Duration = Duration::from_secs(30);
+
+/// What is in the cluster after [`create`].
+#[derive(Default)]
+pub struct Created {
+    /// How many objects this call made.
+    pub fresh: usize,
+    /// The objects as the API server returned them, by kind and name.
+    objects: HashMap<(String, String), DynamicObject>,
+    /// Objects of an earlier `up` of the same run.
+    pub adopted: Vec<DynamicObject>,
+}
+
+impl Created {
+    /// The address that the API server gave a Service.
+    pub fn cluster_ip(&self, service: &str) -> Option<&str> {
+        let object = self.objects.get(&("Service".to_owned(), service.to_owned()))?;
+        object.data.get("spec")?.get("clusterIP")?.as_str().filter(|ip| !ip.is_empty() && *ip != "None")
+    }
+}
+
+/// How the creation of one object ended.
+enum Outcome {
+    Fresh(DynamicObject),
+    Adopted(DynamicObject),
+}
+
+/// Creates all objects: what pods need first, pods and what makes them last; each group at once.
+///
+/// # Errors
+/// The first failure, explained, with the object's place. The objects that this call made are gone by then, or named in the error.
+pub async fn create(cluster: &Cluster, kinds: &Kinds, objects: &[Object], run_id: &RunId) -> anyhow::Result<Created> {
+    let mut created = Created::default();
+    let mut fresh: Vec<Fresh> = Vec::new();
+    let (pods, needed): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| makes_pods(object));
+    for group in [needed, pods] {
+        let outcomes = join_all(group.iter().map(|object| create_one(cluster, kinds, object, run_id))).await;
+        let mut failure = None;
+        for (object, outcome) in group.iter().zip(outcomes) {
+            let answer = match outcome {
+                Ok(Outcome::Fresh(answer)) => {
+                    fresh.extend(kinds.api(&kind_of(object)).map(|api| Fresh {
+                        api,
+                        label: object.label(),
+                        kind: object.kind.clone(),
+                        answer: answer.clone(),
+                    }));
+                    created.fresh += 1;
+                    answer
+                }
+                Ok(Outcome::Adopted(answer)) => {
+                    created.adopted.push(answer.clone());
+                    answer
+                }
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    continue;
+                }
+            };
+            created.objects.insert((object.kind.clone(), object.name.clone()), answer);
+        }
+        if let Some(error) = failure {
+            return Err(roll_back(cluster, fresh, error, run_id).await);
+        }
+    }
+    Ok(created)
+}
+
+fn kind_of(object: &Object) -> (String, String) {
+    (object.api_version.clone(), object.kind.clone())
+}
+
+fn makes_pods(object: &Object) -> bool {
+    object.kind == "Pod" || object.pod_template().is_some()
+}
+
+async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &RunId) -> anyhow::Result<Outcome> {
+    let action = || format!("{}: creating {}", object.origin, object.label());
+    let api = kinds.api(&kind_of(object)).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
+    match post(cluster, &api, object).await.with_context(action)? {
+        Ok(answer) => Ok(Outcome::Fresh(answer)),
+        Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
+            let existing = api.get(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
+            adopt(object, existing, run_id).with_context(action).map(Outcome::Adopted)
+        }
+        Err(error) => Err(explain(cluster, error, &action())),
+    }
+}
+
+/// The POST itself. The body goes out from the manifest's own value; strict validation (Kubernetes 1.25 and later, ignored before)
+/// turns a misspelt field into an error.
+async fn post(cluster: &Cluster, api: &Api<DynamicObject>, object: &Object) -> anyhow::Result<Result<DynamicObject, Error>> {
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let mut request = Request::new(api.resource_url()).create(&params, serde_json::to_vec(&object.body)?)?;
+    *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse()?;
+    Ok(cluster.client.request(request).await)
+}
+
+/// Takes an object that exists already for this run's own, or says whose it is.
+fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) -> anyhow::Result<DynamicObject> {
+    let owner = existing.labels().get(RUN_LABEL);
+    if owner.map(String::as_str) != Some(run_id.as_str()) {
+        let owner = owner.map_or_else(|| "no run of testbed".to_owned(), |run| format!("run {run}"));
+        return Err(anyhow!("it exists already and belongs to {owner}"))
+            .hint("put $(context.pipelineRun.uid) into the name, so that each run has objects of its own");
+    }
+    let down = || format!("remove the run first: testbed down --run-id {run_id}");
+    if existing.metadata.deletion_timestamp.is_some() {
+        return Err(anyhow!("it exists already and is being deleted")).hint(down());
+    }
+    let ours = object.metadata("annotations").and_then(|annotations| annotations.get(HASH_ANNOTATION));
+    if existing.annotations().get(HASH_ANNOTATION).map(String::as_str) != ours.and_then(serde_json::Value::as_str) {
+        return Err(anyhow!("it exists already in this run, made from another content")).hint(down());
+    }
+    let phase = existing.data.get("status").and_then(|status| status.get("phase")).and_then(serde_json::Value::as_str);
+    if object.kind == "Pod" && matches!(phase, Some("Failed" | "Succeeded")) {
+        return Err(anyhow!("it exists already in this run, and has ended ({})", phase.unwrap_or_default())).hint(down());
+    }
+    Ok(existing)
+}
+
+/// An object that this call made.
+struct Fresh {
+    api: Api<DynamicObject>,
+    kind: String,
+    label: String,
+    answer: DynamicObject,
+}
+
+impl Fresh {
+    async fn remove(&self) -> anyhow::Result<()> {
+        if let Deletion::Pending = teardown::delete(&self.api, &self.kind, &self.answer, teardown::DEFAULT_GRACE).await? {
+            let (name, uid) = (self.answer.name_any(), self.answer.uid().unwrap_or_default());
+            let gone = await_condition(self.api.clone(), &name, conditions::is_deleted(&uid));
+            timeout(ROLL_BACK, gone).await??;
+        }
+        Ok(())
+    }
+}
+
+async fn roll_back(cluster: &Cluster, fresh: Vec<Fresh>, error: anyhow::Error, run_id: &RunId) -> anyhow::Error {
+    let outcomes = join_all(fresh.iter().map(Fresh::remove)).await;
+    let left: Vec<&str> =
+        outcomes.iter().zip(&fresh).filter(|(outcome, _)| outcome.is_err()).map(|(_, fresh)| fresh.label.as_str()).collect();
+    if left.is_empty() {
+        return error;
+    }
+    let hint = format!("{} could not be removed again; try: testbed down --run-id {run_id} -n {}", left.join(", "), cluster.namespace);
+    Err::<(), _>(error).hint(hint).unwrap_err()
+}

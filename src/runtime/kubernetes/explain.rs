@@ -1,0 +1,71 @@
+//! What a failed API request means, in one line, with the remedy where it is known.
+
+use kube::Error;
+use kube::core::Status;
+
+use super::Cluster;
+use crate::failure::Advise;
+
+/// Turns a failed request into an error: `action` is what was being done, such as `creating Pod mysql-42`.
+pub fn explain(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
+    let (message, hint) = match &error {
+        Error::Api(status) => api(cluster, status),
+        other => transport(cluster, other),
+    };
+    let plain = anyhow::Error::msg(message).context(action.to_owned());
+    match hint {
+        None => plain,
+        Some(hint) => Err::<(), _>(plain).hint(hint).unwrap_err(),
+    }
+}
+
+fn api(cluster: &Cluster, status: &Status) -> (String, Option<String>) {
+    let message = status.message.trim().to_owned();
+    let details = status.details.as_ref();
+    match status.code {
+        401 => (
+            format!("the API server {} does not accept the credentials of {} (401 Unauthorized)", cluster.server, cluster.source),
+            Some("a client certificate or token may have expired; try: kubectl auth can-i --list".into()),
+        ),
+        403 if message.contains("exceeded quota") => {
+            (message, Some("free some of the namespace's quota, or ask for less in the manifest".into()))
+        }
+        403 if status.reason == "Forbidden" && message.contains("cannot ") => {
+            (message, Some(format!("the Role of this user needs that verb in namespace {}", cluster.namespace)))
+        }
+        404 if details.is_some_and(|details| details.kind == "namespaces") => (
+            format!("the namespace {} does not exist", cluster.namespace),
+            Some(format!("create it (kubectl create namespace {}) or pass --namespace", cluster.namespace)),
+        ),
+        _ if message.is_empty() => (format!("the API server answered {} {}", status.code, status.reason), None),
+        _ => (message, None),
+    }
+}
+
+fn transport(cluster: &Cluster, error: &Error) -> (String, Option<String>) {
+    let innermost = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source()).last();
+    let reason = innermost.map(ToString::to_string).unwrap_or_default();
+    let reason = reason.split(" (os error").next().unwrap_or_default().to_owned();
+    let lower = reason.to_lowercase();
+    let hint = if lower.contains("certificate") {
+        Some("the API server's certificate and the kubeconfig's certificate authority do not fit, or one has expired".to_owned())
+    } else if ["refused", "timed out", "deadline", "unreachable", "lookup", "resolve", "reset", "closed"]
+        .iter()
+        .any(|word| lower.contains(word))
+    {
+        Some(format!("is the cluster running, and is {} its address? ({} says so)", cluster.server, cluster.source))
+    } else {
+        None
+    };
+    (format!("cannot talk to the API server {}: {reason}", cluster.server), hint)
+}
+
+/// Whether the API server refused the request for lack of a right.
+pub fn is_forbidden(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 403)
+}
+
+/// Whether the object, or its kind, is not there.
+pub fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.code == 404)
+}

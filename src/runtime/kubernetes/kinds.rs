@@ -1,0 +1,110 @@
+//! From `apiVersion` and `kind` to the API's paths. The kinds that test environments are made of are known; discovery is asked for the
+//! others, one request each.
+
+use std::collections::HashMap;
+
+use anyhow::anyhow;
+use k8s_openapi::api::{apps, batch, core, networking, rbac};
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::{GroupVersion, GroupVersionKind};
+use kube::discovery::{self, Scope};
+
+use super::explain::is_absent;
+use super::{Cluster, explain};
+use crate::failure::usage;
+use crate::manifest::Object;
+
+/// `apiVersion` and `kind`.
+pub type KindName = (String, String);
+
+/// The kinds of one run and how to reach them.
+pub struct Kinds {
+    cluster: Cluster,
+    found: HashMap<KindName, (ApiResource, Scope)>,
+}
+
+impl Kinds {
+    /// Knows the common kinds.
+    pub fn new(cluster: &Cluster) -> Self {
+        let found = common().into_iter().map(|resource| {
+            let name = (resource.api_version.clone(), resource.kind.clone());
+            (name, (resource, Scope::Namespaced))
+        });
+        Self { cluster: cluster.clone(), found: found.collect() }
+    }
+
+    /// Makes sure that every object's kind is known.
+    ///
+    /// # Errors
+    /// A usage error with the object's place when the cluster has no such kind.
+    pub async fn learn(&mut self, objects: &[Object]) -> anyhow::Result<()> {
+        for object in objects {
+            let name = (object.api_version.clone(), object.kind.clone());
+            if !self.resolve(&name).await? {
+                let Object { origin, api_version, kind, .. } = object;
+                return Err(usage(format!("{origin}: the cluster has no kind {kind} in {api_version}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks discovery unless the kind is known already. `false`: the cluster does not have it.
+    ///
+    /// # Errors
+    /// A failed request, explained.
+    pub async fn resolve(&mut self, name: &KindName) -> anyhow::Result<bool> {
+        if self.found.contains_key(name) {
+            return Ok(true);
+        }
+        let version: GroupVersion = name.0.parse().map_err(|error| anyhow!("apiVersion {:?}: {error}", name.0))?;
+        let wanted = GroupVersionKind::gvk(&version.group, &version.version, &name.1);
+        match discovery::pinned_kind(&self.cluster.client, &wanted).await {
+            Ok((resource, capabilities)) => {
+                self.found.insert(name.clone(), (resource, capabilities.scope));
+                Ok(true)
+            }
+            Err(kube::Error::Discovery(_)) => Ok(false),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(explain(&self.cluster, error, &format!("looking up the kind {} in {}", name.1, name.0))),
+        }
+    }
+
+    /// The API of a kind in the run's namespace; `None` for a kind that was not resolved before.
+    pub fn api(&self, name: &KindName) -> Option<Api<DynamicObject>> {
+        let (resource, scope) = self.found.get(name)?;
+        Some(Api::dynamic(self.cluster.client.clone(), resource, scope).constrain(&self.cluster.namespace))
+    }
+}
+
+/// The kinds that a teardown looks through when no object is left that records the run's kinds.
+pub fn sweep() -> Vec<KindName> {
+    ["v1/PersistentVolumeClaim", "v1/Secret", "v1/ConfigMap", "apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job"]
+        .into_iter()
+        .filter_map(parse)
+        .collect()
+}
+
+/// `apps/v1/Deployment` to `("apps/v1", "Deployment")`.
+pub fn parse(text: &str) -> Option<KindName> {
+    text.rsplit_once('/').map(|(version, kind)| (version.to_owned(), kind.to_owned()))
+}
+
+fn common() -> Vec<ApiResource> {
+    vec![
+        ApiResource::erase::<core::v1::Pod>(&()),
+        ApiResource::erase::<core::v1::Service>(&()),
+        ApiResource::erase::<core::v1::Secret>(&()),
+        ApiResource::erase::<core::v1::ConfigMap>(&()),
+        ApiResource::erase::<core::v1::PersistentVolumeClaim>(&()),
+        ApiResource::erase::<core::v1::ServiceAccount>(&()),
+        ApiResource::erase::<apps::v1::Deployment>(&()),
+        ApiResource::erase::<apps::v1::StatefulSet>(&()),
+        ApiResource::erase::<apps::v1::DaemonSet>(&()),
+        ApiResource::erase::<apps::v1::ReplicaSet>(&()),
+        ApiResource::erase::<batch::v1::Job>(&()),
+        ApiResource::erase::<networking::v1::NetworkPolicy>(&()),
+        ApiResource::erase::<networking::v1::Ingress>(&()),
+        ApiResource::erase::<rbac::v1::Role>(&()),
+        ApiResource::erase::<rbac::v1::RoleBinding>(&()),
+    ]
+}

@@ -1,0 +1,47 @@
+//! The runs of a namespace, from the labels on their pods and Services.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Api;
+use kube::api::ListParams;
+
+use super::{Cluster, explain};
+use crate::run_id::{MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL, RunId};
+
+/// The pods and Services of one run.
+#[derive(Default)]
+pub struct Run {
+    /// Its pods.
+    pub pods: Vec<Pod>,
+    /// Its Services.
+    pub services: Vec<Service>,
+}
+
+/// All runs of the namespace, or the one that is asked for, by run id.
+///
+/// # Errors
+/// A failed request, explained.
+pub async fn runs(cluster: &Cluster, run_id: Option<&RunId>) -> anyhow::Result<BTreeMap<String, Run>> {
+    // Only for looking: what deletes goes by one run's own selector.
+    let selector =
+        run_id.map_or_else(|| format!("{RUN_LABEL},{MANAGED_BY_LABEL}={MANAGED_BY}"), |run_id| run_id.selector().as_str().to_owned());
+    let params = ListParams::default().labels(&selector);
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let services: Api<Service> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let (pods, services) = futures::future::try_join(pods.list(&params), services.list(&params))
+        .await
+        .map_err(|error| explain(cluster, error, "listing runs"))
+        .with_context(|| format!("looking at namespace {}", cluster.namespace))?;
+    let mut runs: BTreeMap<String, Run> = BTreeMap::new();
+    for pod in pods.items {
+        let run = pod.metadata.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL)).cloned();
+        runs.entry(run.unwrap_or_default()).or_default().pods.push(pod);
+    }
+    for service in services.items {
+        let run = service.metadata.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL)).cloned();
+        runs.entry(run.unwrap_or_default()).or_default().services.push(service);
+    }
+    Ok(runs)
+}

@@ -1,0 +1,17 @@
+//! The Kubernetes runtime: one file a concern, all of them on top of [`Cluster`].
+
+mod cluster;
+pub mod create;
+mod explain;
+pub mod forward;
+pub mod kinds;
+pub mod list;
+pub mod observe;
+pub mod references;
+pub mod teardown;
+
+pub use cluster::{Choice, Cluster};
+pub use explain::explain;
+
+/// Who made a request, for the API server's managed fields.
+pub const FIELD_MANAGER: &str = "testbed";

@@ -1,0 +1,219 @@
+//! One watch on the run's pods, and what it says about each database's container.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use kube::Api;
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::explain::is_forbidden;
+use super::{Cluster, explain};
+use crate::database::{Database, Workload};
+use crate::manifest::stamp::WORKLOAD_ANNOTATION;
+use crate::probe::Container;
+use crate::run_id::RunId;
+
+/// The run's pods by name.
+pub type Pods = BTreeMap<String, Pod>;
+
+/// The watch, running in the background until it is dropped.
+pub struct Observer {
+    pods: watch::Receiver<Pods>,
+    containers: Vec<watch::Receiver<Container>>,
+    task: AbortHandle,
+}
+
+/// Resolves when the watch cannot go on.
+pub struct Failure(JoinHandle<anyhow::Error>);
+
+impl Failure {
+    /// The reason why the watch cannot go on.
+    pub async fn reason(self) -> anyhow::Error {
+        match self.0.await {
+            Ok(error) => error,
+            Err(error) => anyhow::Error::new(error).context("watching the run's pods"),
+        }
+    }
+}
+
+impl Observer {
+    /// Begins to watch.
+    pub fn start(cluster: &Cluster, run_id: &RunId, databases: &[Database]) -> (Self, Failure) {
+        let (pods_to, pods) = watch::channel(Pods::new());
+        let mut wanted = Vec::new();
+        let mut containers = Vec::new();
+        for database in databases {
+            let (to, from) = watch::channel(Container::Waiting("waiting for its pod".into()));
+            wanted.push(Wanted { workload: database.workload.clone(), container: database.container.clone(), to });
+            containers.push(from);
+        }
+        let task = tokio::spawn(follow(cluster.clone(), run_id.clone(), pods_to, wanted));
+        (Self { pods, containers, task: task.abort_handle() }, Failure(task))
+    }
+
+    /// The container of each database, in the order in which the databases were given.
+    pub fn containers(&self) -> Vec<watch::Receiver<Container>> {
+        self.containers.clone()
+    }
+
+    /// The run's pods.
+    pub fn pods(&self) -> watch::Receiver<Pods> {
+        self.pods.clone()
+    }
+
+    /// Waits until every workload has its pods ready, as Kubernetes sees it. `report` hears what is missing.
+    pub async fn all_ready(&self, workloads: &[Workload], mut report: impl FnMut(&str)) {
+        let mut pods = self.pods();
+        loop {
+            let missing = {
+                let pods = pods.borrow_and_update();
+                workloads.iter().find_map(|workload| unready(&pods, workload))
+            };
+            let Some(missing) = missing else { return };
+            report(&missing);
+            if pods.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Wanted {
+    workload: String,
+    container: String,
+    to: watch::Sender<Container>,
+}
+
+/// Follows the watch until it cannot go on. Lost connections are taken up again, with increasing pauses.
+async fn follow(cluster: Cluster, run_id: RunId, pods_to: watch::Sender<Pods>, wanted: Vec<Wanted>) -> anyhow::Error {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let config = watcher::Config::default().labels(run_id.selector().as_str());
+    let mut events = watcher(api, config).default_backoff().boxed();
+    let mut listed = Pods::new();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(pod)) => insert(&mut listed, pod),
+            Ok(watcher::Event::InitDone) => {
+                pods_to.send_replace(std::mem::take(&mut listed));
+            }
+            Ok(watcher::Event::Apply(pod)) => pods_to.send_modify(|pods| insert(pods, pod)),
+            Ok(watcher::Event::Delete(pod)) => pods_to.send_modify(|pods| drop(pods.remove(&name(&pod)))),
+            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if is_forbidden(&error) => {
+                return explain(&cluster, error, "watching the run's pods");
+            }
+            // The watcher comes back by itself; what it missed arrives with its next list.
+            Err(_) => continue,
+        }
+        let pods = pods_to.borrow();
+        for Wanted { workload, container, to } in &wanted {
+            let now = container_state(&pods, workload, container);
+            to.send_if_modified(|state| {
+                let changed = *state != now;
+                *state = now;
+                changed
+            });
+        }
+    }
+    anyhow::anyhow!("the watch on the run's pods ended")
+}
+
+fn name(pod: &Pod) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+fn insert(pods: &mut Pods, mut pod: Pod) {
+    // Most of a pod's size, and of no use here.
+    pod.metadata.managed_fields = None;
+    pods.insert(name(&pod), pod);
+}
+
+/// The pods that a workload has made, those that are going away left out.
+pub fn pods_of<'a>(pods: &'a Pods, workload: &str) -> impl Iterator<Item = &'a Pod> {
+    pods.values().filter(move |pod| {
+        let made_by = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(WORKLOAD_ANNOTATION));
+        made_by.is_some_and(|id| id == workload) && pod.metadata.deletion_timestamp.is_none()
+    })
+}
+
+/// The state of a workload's container: running in any of its pods, else why not.
+fn container_state(pods: &Pods, workload: &str, container: &str) -> Container {
+    let mut waiting = None;
+    for pod in pods_of(pods, workload) {
+        match state_in(pod, container) {
+            running @ Container::Running(_) => return running,
+            other => waiting = Some(other),
+        }
+    }
+    waiting.unwrap_or_else(|| Container::Waiting("waiting for its pod".into()))
+}
+
+fn state_in(pod: &Pod, container: &str) -> Container {
+    match status_of(pod, container) {
+        Some(ContainerStatus { state: Some(ContainerState { running: Some(_), .. }), container_id: Some(id), .. }) => {
+            Container::Running(id.clone())
+        }
+        Some(ContainerStatus { state: Some(ContainerState { terminated: Some(ended), .. }), .. }) => Container::Waiting(format!(
+            "its container ended with code {} ({})",
+            ended.exit_code,
+            ended.reason.as_deref().unwrap_or("no reason")
+        )),
+        Some(ContainerStatus { state: Some(ContainerState { waiting: Some(waiting), .. }), .. }) => {
+            let message = waiting.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+            match waiting.reason.as_deref() {
+                None | Some("ContainerCreating") => {
+                    Container::Waiting(format!("scheduled{}, pulling the image, creating the container", on_node(pod)))
+                }
+                Some("PodInitializing") => Container::Waiting("its init containers are running".into()),
+                Some(reason) => Container::Waiting(format!("{reason}{message}")),
+            }
+        }
+        _ => unscheduled(pod),
+    }
+}
+
+fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
+    pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|status| status.name == container)
+}
+
+fn on_node(pod: &Pod) -> String {
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    node.map(|node| format!(" on {node}")).unwrap_or_default()
+}
+
+fn unscheduled(pod: &Pod) -> Container {
+    let condition = condition(pod, "PodScheduled");
+    match condition {
+        Some((status, message)) if status != "True" && !message.is_empty() => Container::Waiting(format!("not scheduled: {message}")),
+        Some((status, _)) if status == "True" => Container::Waiting(format!("scheduled{}", on_node(pod))),
+        _ => Container::Waiting("waiting for a node".into()),
+    }
+}
+
+fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str)> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
+    Some((&found.status, found.message.as_deref().unwrap_or_default()))
+}
+
+/// What a workload still lacks; `None` when it is ready.
+fn unready(pods: &Pods, workload: &Workload) -> Option<String> {
+    let is_done = |pod: &Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let succeeded = phase == Some("Succeeded");
+        let ready = condition(pod, "Ready").is_some_and(|(status, _)| status == "True");
+        if workload.ends { succeeded } else { ready || (succeeded && workload.id.starts_with("Pod/")) }
+    };
+    let done = pods_of(pods, &workload.id).filter(|pod| is_done(pod)).count();
+    let verb = if workload.ends { "done" } else { "ready" };
+    (done < workload.replicas).then(|| format!("{}: {done} of {} pods {verb}", workload.id, workload.replicas))
+}

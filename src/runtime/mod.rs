@@ -1,0 +1,3 @@
+//! Where a run lives: creating its objects, watching them, reaching its servers, and removing everything again.
+
+pub mod kubernetes;

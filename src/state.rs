@@ -1,0 +1,103 @@
+//! What the last `up` in a folder made, so that a plain `down` in the same folder finds it: one small file a folder, below
+//! `$XDG_STATE_HOME/testbed` (`~/.local/state/testbed`).
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::output;
+
+/// A remembered run. Holds no password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// The folder that `up` was called in.
+    pub folder: PathBuf,
+    /// The run's id.
+    pub run_id: String,
+    /// `--kubeconfig`, as an absolute path.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--context`
+    pub context: Option<String>,
+    /// The namespace of the run.
+    pub namespace: String,
+    /// The config file that was written, and the hash of its content.
+    pub output: Option<(PathBuf, String)>,
+}
+
+/// The state folder; `None` where neither `XDG_STATE_HOME` nor `HOME` is set.
+pub fn folder() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    Some(base.join("testbed"))
+}
+
+fn file_for(state: &Path, folder: &Path) -> PathBuf {
+    state.join("folders").join(format!("{}.json", hash(folder.as_os_str().as_encoded_bytes())))
+}
+
+/// The hash under which a config file is remembered.
+pub fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Remembered {
+    /// Writes the memory of this folder.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn save(&self, state: &Path) -> anyhow::Result<()> {
+        let path = file_for(state, &self.folder);
+        let parent = path.parent().unwrap_or(state);
+        std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+        output::write(&path, &serde_json::to_string(self)?, 0o600)
+    }
+
+    /// Reads the memory of a folder; `None` if there is none, or if it is not readable as one.
+    pub fn load(state: &Path, folder: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(file_for(state, folder)).ok()?).ok()
+    }
+
+    /// Forgets the run, and removes the config file that it left unless somebody has changed it since.
+    pub fn forget(&self, state: &Path) {
+        if let Some((path, written)) = &self.output
+            && std::fs::read(path).is_ok_and(|bytes| hash(&bytes) == *written)
+        {
+            let _ = std::fs::remove_file(path);
+        }
+        let _ = std::fs::remove_file(file_for(state, &self.folder));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remembered(output: Option<(PathBuf, String)>) -> Remembered {
+        let folder = PathBuf::from("/project");
+        Remembered { folder, run_id: "run-1".into(), kubeconfig: None, context: None, namespace: "default".into(), output }
+    }
+
+    #[test]
+    fn a_folder_remembers_until_it_forgets() {
+        let state = tempfile::tempdir().unwrap();
+        let run = remembered(None);
+        run.save(state.path()).unwrap();
+        assert_eq!(Remembered::load(state.path(), Path::new("/project")), Some(run.clone()));
+        assert_eq!(Remembered::load(state.path(), Path::new("/other")), None);
+        run.forget(state.path());
+        assert_eq!(Remembered::load(state.path(), Path::new("/project")), None);
+    }
+
+    #[test]
+    fn forgetting_removes_the_config_file_unless_it_was_changed() {
+        let state = tempfile::tempdir().unwrap();
+        let file = state.path().join("testing-databases.json");
+        std::fs::write(&file, "[]").unwrap();
+        remembered(Some((file.clone(), hash(b"other")))).forget(state.path());
+        assert!(file.exists());
+        remembered(Some((file.clone(), hash(b"[]")))).forget(state.path());
+        assert!(!file.exists());
+    }
+}

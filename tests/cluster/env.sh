@@ -1,0 +1,41 @@
+# shellcheck shell=bash disable=SC2034
+# Owns the names every script here agrees on: folders, addresses, cache keys, and how progress is told.
+# Sourced, never run.
+
+CLUSTER_SOURCE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+
+# Built parts, kept between starts. Each folder's name ends in a hash of what it was built from.
+CACHE=${TESTBED_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/testbed}/cluster
+# Everything the running cluster writes. `down` removes it whole.
+STATE=${TESTBED_CLUSTER_DIR:-/var/tmp/testbed-cluster}
+KUBECONFIG_FILE=$STATE/kubeconfig
+
+# The node lives in a network namespace of its own, at the far end of a veth pair. The host has a route through that pair
+# to the pods and to the Services, so both answer from the host.
+HOST_DEVICE=testbed0
+HOST_ADDRESS=10.213.0.1
+NODE_ADDRESS=10.213.0.2
+NODE_NAME=testbed
+POD_SUBNET=10.213.128.0/17
+SERVICE_SUBNET=10.214.0.0/16
+API_SERVICE_ADDRESS=10.214.0.1
+API_PORT=6443
+# Where the controller manager makes volumes, by its own will; an empty folder on the host, to mount the real one on.
+VOLUMES=/tmp/hostpath_pv
+# Every process of the cluster is in this cgroup or below it, and that is how `down` finds them.
+CGROUP=testbed-cluster
+
+say() { printf 'cluster: %s\n' "$*" >&2; }
+die() { printf 'cluster: error: %s\n' "$*" >&2; exit 1; }
+
+# A hash of the given files' names and content: the key of what is built from them.
+key_of() { (cd -- "$CLUSTER_SOURCE" && sha256sum -- "$@") | sha256sum | cut -c1-16; }
+
+kubernetes_dir() { printf '%s/kubernetes-%s' "$CACHE" "$(key_of build-kubernetes)"; }
+layers_dir() { printf '%s/layers-%s' "$CACHE" "$(key_of build-layers images/pause.c)"; }
+images_dir() { printf '%s/images-%s' "$CACHE" "$(cd "$CLUSTER_SOURCE" && key_of build-layers build-images oci-archive.py images/*)"; }
+# What a running cluster was started from: `up` leaves one alone only if this is the same.
+cluster_key() { printf '%s %s' "$(kubernetes_dir) $(images_dir)" "$(cd "$CLUSTER_SOURCE" && key_of up env.sh node/*)"; }
+
+# The roots of the mounted cgroup hierarchies: many with version 1, one with version 2.
+cgroup_roots() { awk '$3 == "cgroup" || $3 == "cgroup2" { print $2 }' /proc/self/mounts; }

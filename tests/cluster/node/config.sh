@@ -1,0 +1,131 @@
+# shellcheck shell=bash
+# Owns the configuration files of the node's daemons. Sourced after env.sh.
+
+CONFIG=$STATE/config
+
+containerd_config() {
+    cat <<TOML
+version = 2
+root = "$STATE/containerd"
+state = "/run/testbed/containerd"
+oom_score = 0
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
+
+[grpc]
+  address = "/run/testbed/containerd.sock"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "docker.io/local/pause:1"
+  # Without CAP_SYS_RESOURCE, which sandboxed machines withhold, no process may lower its oom_score_adj, and every
+  # sandbox dies with "can't get final child's PID from pipe: EOF".
+  restrict_oom_score_adj = true
+  disable_tcp_service = true
+  stream_server_address = "127.0.0.1"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      Root = "/run/testbed/runc"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "$CONFIG/cni"
+TOML
+}
+
+# Every pod hangs on a veth pair of its own and all traffic goes through the node's IP stack. With a bridge, packets
+# between two pods would pass kube-proxy's rules by.
+cni_config() {
+    cat <<JSON
+{
+  "cniVersion": "0.4.0",
+  "name": "testbed",
+  "plugins": [
+    {
+      "type": "ptp",
+      "ipMasq": false,
+      "ipam": {
+        "type": "host-local",
+        "dataDir": "/run/testbed/cni",
+        "ranges": [[{"subnet": "$POD_SUBNET"}]],
+        "routes": [{"dst": "0.0.0.0/0"}]
+      }
+    },
+    {"type": "portmap", "capabilities": {"portMappings": true}}
+  ]
+}
+JSON
+}
+
+kubelet_config() {
+    cat <<YAML
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+address: $NODE_ADDRESS
+healthzBindAddress: 127.0.0.1
+authentication:
+  anonymous: {enabled: false}
+  webhook: {enabled: true}
+  x509: {clientCAFile: $STATE/pki/ca.crt}
+authorization: {mode: Webhook}
+tlsCertFile: $STATE/pki/kubelet-server.crt
+tlsPrivateKeyFile: $STATE/pki/kubelet-server.key
+cgroupDriver: cgroupfs
+cgroupRoot: /$CGROUP
+enforceNodeAllocatable: [pods]
+clusterDomain: cluster.local
+clusterDNS: [$NODE_ADDRESS]
+resolvConf: $CONFIG/resolv.conf
+failSwapOn: false
+protectKernelDefaults: false
+oomScoreAdj: 0
+maxPods: 200
+syncFrequency: 5s
+serializeImagePulls: false
+registryPullQPS: 0
+eventRecordQPS: 0
+kubeAPIQPS: 100
+kubeAPIBurst: 200
+volumePluginDir: $STATE/kubelet/plugins
+# The machine's disk and memory are not the cluster's to guard: nothing is evicted and no image collected.
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+evictionHard:
+  memory.available: 50Mi
+  nodefs.available: 1Mi
+  nodefs.inodesFree: "1000"
+  imagefs.available: 1Mi
+YAML
+}
+
+proxy_config() {
+    cat <<YAML
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+bindAddress: $NODE_ADDRESS
+hostnameOverride: $NODE_NAME
+mode: iptables
+clientConnection: {kubeconfig: $CONFIG/proxy.kubeconfig}
+iptables: {minSyncPeriod: 0s, syncPeriod: 30s}
+conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
+oomScoreAdj: 0
+YAML
+}
+
+# Counts of requests by user, agent and verb are what the audit log is for; no body is needed for that.
+audit_policy() {
+    cat <<YAML
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+YAML
+}
+
+make_config() {
+    mkdir -p "$CONFIG/cni"
+    containerd_config >"$CONFIG/containerd.toml"
+    cni_config >"$CONFIG/cni/10-testbed.conflist"
+    kubelet_config >"$CONFIG/kubelet.yaml"
+    proxy_config >"$CONFIG/proxy.yaml"
+    audit_policy >"$CONFIG/audit-policy.yaml"
+    printf 'nameserver %s\n' "$NODE_ADDRESS" >"$CONFIG/resolv.conf"
+}
