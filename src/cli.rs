@@ -76,8 +76,9 @@ Examples:
   testbed up databases.yaml --run-id pr-17              the manifest of your own
   testbed up --with postgres --forward                  reach it from this machine until Ctrl-C
 
-A manifest is a multi-document YAML file with Tera's {{ context.pipelineRun.uid }} and {{ params.NAME }}, or
-Tekton's $(context.pipelineRun.uid) and $(params.NAME). Standard output is the run id.";
+A manifest is a multi-document YAML file. Its variables are {{ context.pipelineRun.uid }} (the run id) and
+{{ params.NAME }}, or $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them.
+Standard output is the run id; progress goes to standard error.";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:

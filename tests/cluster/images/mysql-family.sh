@@ -65,6 +65,10 @@ create_users() {
             echo "CREATE USER 'root'@$host IDENTIFIED BY $(sql_quote "$new_root_password");"
             echo "GRANT ALL ON *.* TO 'root'@$host WITH GRANT OPTION;"
         fi
+        # MariaDB makes these without a password.
+        for host in 127.0.0.1 ::1 "$HOSTNAME"; do
+            [[ $host == "$root_host" ]] || echo "DROP USER IF EXISTS 'root'@$(sql_quote "$host");"
+        done
         echo "FLUSH PRIVILEGES;"
         echo "DROP DATABASE IF EXISTS test;"
     } | docker_process_sql

@@ -1,0 +1,95 @@
+//! Clusters that cannot be reached: one clear error each.
+
+use std::process::{Command, Stdio};
+
+use crate::support::Folder;
+
+fn kubeconfig(server: &str, ca: Option<&str>) -> String {
+    let ca = ca.map_or_else(String::new, |path| format!(", certificate-authority: {path}"));
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: '{server}'{ca}}}}}]\n\
+         users: [{{name: u, user: {{token: secret-token}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u, namespace: here}}}}]\n"
+    )
+}
+
+#[test]
+fn no_cluster_is_named() {
+    let folder = Folder::new();
+    for args in [&["up", "--with", "mysql"][..], &["down", "--run-id", "run-1"], &["status"]] {
+        folder.call(args).fails(2).says("no cluster is named").says("hint: pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
+    }
+}
+
+#[test]
+fn the_default_kubeconfig_is_never_taken_by_accident() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join(".kube")).unwrap();
+    folder.file(".kube/config", &kubeconfig("https://127.0.0.1:1", None));
+    folder.call(&["status"]).fails(2).says("no cluster is named");
+    folder.call(&["status", "--context", "c"]).fails(1).says("https://127.0.0.1:1");
+}
+
+#[test]
+fn a_kubeconfig_that_cannot_be_used() {
+    let folder = Folder::new();
+    folder.file("broken", "{");
+    folder.file("good", &kubeconfig("https://127.0.0.1:1", None));
+    folder.call(&["status", "--kubeconfig", "missing"]).fails(2).says("reading the kubeconfig missing");
+    folder.call(&["status", "--kubeconfig", "broken"]).fails(2).says("reading the kubeconfig broken");
+    folder.call(&["status", "--kubeconfig", "good", "--context", "other"]).fails(2).says("other");
+}
+
+#[test]
+fn an_api_server_that_is_not_there() {
+    let folder = Folder::new();
+    // A port that was free a moment ago, and that nobody listens on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    folder.file("config", &kubeconfig(&format!("https://127.0.0.1:{port}"), None));
+    let server = format!("cannot talk to the API server https://127.0.0.1:{port}: ");
+    for args in [&["up", "--with", "mysql"][..], &["down", "--run-id", "run-1"], &["status"]] {
+        let args = [args, &["--kubeconfig", "config"]].concat();
+        folder.call(&args).fails(1).says(&server).says("refused").says("hint: is the cluster running").keeps("secret-token");
+    }
+    assert!(!folder.has("testing-databases.json"));
+}
+
+#[test]
+fn an_api_server_with_an_expired_certificate() {
+    let folder = Folder::new();
+    let openssl = |args: &[&str]| {
+        let output = Command::new("openssl").args(args).current_dir(folder.path()).output().expect("openssl");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    openssl(&["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "ca.key", "-out", "ca.crt"]
+        .iter()
+        .copied()
+        .chain(["-days", "1", "-subj", "/CN=test-ca"])
+        .collect::<Vec<_>>());
+    openssl(&["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "key", "-out", "csr", "-subj", "/CN=api"]);
+    folder.file("database", "");
+    folder.file("serial", "01\n");
+    folder.file("extensions", "subjectAltName=IP:127.0.0.1\n");
+    folder.file(
+        "ca.conf",
+        "[ca]\ndefault_ca=d\n[d]\ndatabase=database\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n",
+    );
+    let sign = ["ca", "-batch", "-config", "ca.conf", "-cert", "ca.crt", "-keyfile", "ca.key", "-in", "csr", "-out", "crt"];
+    openssl(&[&sign[..], &["-startdate", "20200101000000Z", "-enddate", "20200102000000Z", "-extfile", "extensions", "-notext"]].concat());
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-accept", &port.to_string(), "-cert", "crt", "-key", "key", "-www"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Its first line, ACCEPT, says that it listens.
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line).unwrap();
+    folder.file("config", &kubeconfig(&format!("https://127.0.0.1:{port}"), Some("ca.crt")));
+    let called = folder.call(&["up", "--with", "mysql", "--kubeconfig", "config"]);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    called.fails(1).says("certificate").says("expired").keeps("secret-token");
+}

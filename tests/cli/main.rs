@@ -1,0 +1,8 @@
+//! The program without a cluster: what it prints, and what it refuses.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod connection;
+mod refusals;
+mod render;

@@ -1,0 +1,97 @@
+//! Bad input: one clear error each, exit code 2, before any cluster is asked.
+
+use crate::support::Folder;
+
+/// A manifest that is refused, and what the error has to say.
+fn refused(manifest: &str, parts: &[&str]) {
+    let folder = Folder::new();
+    folder.file("m.yaml", manifest);
+    for command in ["render", "up"] {
+        let called = folder.call(&[command, "m.yaml", "--run-id", "run-1"]).fails(2);
+        for part in parts {
+            assert!(called.stderr.contains(part), "{part:?} is not in\n{}", called.transcript());
+        }
+        assert!(!folder.has("testing-databases.json"));
+    }
+}
+
+const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: db-run-1}\nspec: {selector: {db: x}, ports: [{port: 3306}]}\n";
+
+#[test]
+fn undefined_variables() {
+    refused("a: 1\nb: $(params.size)\n", &["m.yaml:2: $(params.size) is not defined; pass --param size=VALUE"]);
+    refused("a: 1\n\nb: {{ params.size }}\n", &["m.yaml:3: params.size is not defined; pass --param size=VALUE"]);
+    refused("a: $(context.taskRun.name)\n", &["m.yaml:1: $(context.taskRun.name) is not defined"]);
+}
+
+#[test]
+fn broken_yaml() {
+    refused(&format!("{SERVICE}---\nkind: [1, 2\nx: y\n"), &["m.yaml:", "document 2 is not valid YAML"]);
+}
+
+#[test]
+fn documents_that_are_no_objects() {
+    refused(&format!("{SERVICE}---\njust text\n"), &["m.yaml: document 2 (line 5) is a text, not a Kubernetes object"]);
+    refused("# nothing\n", &["no object in it"]);
+}
+
+#[test]
+fn a_service_that_selects_no_pod() {
+    refused(SERVICE, &["m.yaml: document 1 (line 1): Service db-run-1 selects no pod of the manifest (selector db=x)"]);
+}
+
+#[test]
+fn two_objects_with_one_name() {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-run-1}\n";
+    refused(&format!("{map}---\n{map}"), &["document 2 (line 4): ConfigMap a-run-1 stands in m.yaml: document 1 (line 1) already"]);
+}
+
+#[test]
+fn a_database_without_password_variable() {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: db-run-1, labels: {db: x}}\nspec: {containers: [{name: db, image: 'mysql:9.7'}]}\n";
+    refused(&format!("{SERVICE}---\n{pod}"), &["Pod db-run-1: the mysql database in container db", "set MYSQL_ROOT_PASSWORD"]);
+}
+
+#[test]
+fn a_name_over_63_characters() {
+    let name = "x".repeat(64);
+    refused(&format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n"), &["has 64 characters; Kubernetes takes 63"]);
+}
+
+#[test]
+fn a_run_id_that_is_none() {
+    let folder = Folder::new();
+    for (run_id, part) in [("$(context.pipelineRun.uid)", "Tekton substitutes it in a Pipeline, never inside a Task"), ("", "the run id is empty")] {
+        for command in ["up", "render"] {
+            folder.call(&[command, "--with", "mysql", "--run-id", run_id]).fails(2).says(part);
+        }
+        folder.call(&["down", "--run-id", run_id]).fails(2).says(part);
+        let folder = Folder::new().env("TESTBED_RUN_ID", run_id);
+        folder.call(&["up", "--with", "mysql"]).fails(2).says(part);
+    }
+}
+
+#[test]
+fn flags_that_do_not_fit() {
+    let folder = Folder::new();
+    let up = |args: &[&str]| folder.call(&[&["up", "--run-id", "run-1"], args].concat());
+    up(&[]).fails(2).says("nothing to create");
+    up(&["--with", "oracle"]).fails(2).says("--with oracle: \"oracle\" is no engine; known are mysql, mariadb, postgres, sqlite");
+    up(&["missing.yaml"]).fails(2).says("reading the manifest missing.yaml");
+    up(&["--with", "mysql", "--param", "x"]).fails(2).says("NAME=VALUE").keeps("param x ");
+    up(&["--with", "mysql", "--connarg", "pg.x=1"]).fails(2).says("it has: mysql");
+    up(&["--with", "mysql", "--output", "no/folder/x.json"]).fails(2).says("the folder no/folder does not exist");
+    up(&["--with", "mysql", "--output", "."]).fails(2).says("is a folder");
+    up(&["--with", "mysql", "--with", "mysql"]).fails(2).says("already");
+    folder.call(&["down"]).fails(2).says("no `up` in this folder is remembered");
+    assert_eq!(up(&["--with", "mysql", "--mode", "999"]).code, Some(2));
+    assert_eq!(up(&["--with", "mysql", "--timeout", "soon"]).code, Some(2));
+    assert_eq!(up(&["--wiht", "mysql"]).code, Some(2));
+}
+
+#[test]
+fn a_manifest_cannot_read_files_or_the_environment() {
+    for text in ["{% include \"/etc/passwd\" %}", "{{ get_env(name=\"HOME\") }}", "{{ load_data(path=\"/etc/passwd\") }}"] {
+        refused(text, &["m.yaml"]);
+    }
+}

@@ -1,0 +1,163 @@
+//! Calls the built program as a user would: in a folder of its own, with no setting of the caller's environment, and with everything
+//! that it says checked.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// The program under test.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_testbed")
+}
+
+/// A folder to call testbed in, with a state folder inside.
+pub struct Folder {
+    dir: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Folder {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary folder"), environment: Vec::new() }
+    }
+
+    /// Sets a variable for all later calls.
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file and returns its path.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, text).expect("a file in the temporary folder");
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.path().join(name).exists()
+    }
+
+    /// A call that has yet to be started.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(args).current_dir(self.path()).env_clear();
+        for name in ["PATH", "LLVM_PROFILE_FILE"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command.env("HOME", self.path()).env("XDG_STATE_HOME", self.path().join("state"));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Calls testbed and waits.
+    #[must_use]
+    pub fn call(&self, args: &[&str]) -> Called {
+        Called::new(args, self.command(args).stdin(Stdio::null()).output().expect("testbed starts"))
+    }
+
+    /// Calls testbed with a text on standard input.
+    #[must_use]
+    pub fn call_with_input(&self, args: &[&str], input: &str) -> Called {
+        let mut child = self.start_piped(args);
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("testbed reads its input");
+        Called::new(args, child.wait_with_output().expect("testbed ends"))
+    }
+
+    /// Starts testbed and goes on.
+    pub fn start(&self, args: &[&str]) -> Started {
+        let mut command = self.command(args);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("testbed starts");
+        Started { args: args.iter().map(ToString::to_string).collect(), child }
+    }
+
+    fn start_piped(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("testbed starts")
+    }
+}
+
+/// A call that goes on.
+pub struct Started {
+    args: Vec<String>,
+    pub child: Child,
+}
+
+impl Started {
+    /// Sends a signal by name, such as `INT`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().expect("kill");
+        assert!(status.success(), "testbed has ended already");
+    }
+
+    #[must_use]
+    pub fn wait(self) -> Called {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        Called::new(&args, self.child.wait_with_output().expect("testbed ends"))
+    }
+}
+
+/// A call that has ended.
+pub struct Called {
+    what: String,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Called {
+    fn new(args: &[&str], output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Self {
+            what: format!("testbed {}", args.join(" ")),
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Everything that was said, for a failed test.
+    pub fn transcript(&self) -> String {
+        format!("{} -> {:?}\n--- stdout\n{}--- stderr\n{}", self.what, self.code, self.stdout, self.stderr)
+    }
+
+    /// The call has to have succeeded.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.transcript());
+        self
+    }
+
+    /// The call has to have failed with this code, exactly one `error:` line, nothing on standard output, and no panic.
+    pub fn fails(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.transcript());
+        let errors = self.stderr.lines().filter(|line| line.starts_with("error:")).count();
+        assert!(errors == 1 && self.stdout.is_empty() && !self.stderr.contains("panicked"), "{}", self.transcript());
+        self
+    }
+
+    /// Standard error has to contain the text.
+    pub fn says(self, part: &str) -> Self {
+        assert!(self.stderr.contains(part), "{part:?} is not in\n{}", self.transcript());
+        self
+    }
+
+    /// Neither stream may contain the text.
+    pub fn keeps(self, secret: &str) -> Self {
+        assert!(!self.stderr.contains(secret) && !self.stdout.contains(secret), "{secret:?} is in\n{}", self.transcript());
+        self
+    }
+}
