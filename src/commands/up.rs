@@ -56,8 +56,8 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
         Exit::NotReady | Exit::Interrupted | Exit::Terminated => {
             let ns = &cluster.namespace;
             Err::<(), _>(error)
-                .hint(format!("look at it: kubectl -n {ns} describe pods -l {}", run_id.selector().as_str()))
                 .hint(format!("remove it:  testbed down -n {ns} --run-id {run_id}"))
+                .hint(format!("look at it: kubectl -n {ns} describe pods -l {}", run_id.selector().as_str()))
                 .unwrap_err()
         }
         _ => error,

@@ -16,7 +16,11 @@ fn kubeconfig(server: &str, ca: Option<&str>) -> String {
 fn no_cluster_is_named() {
     let folder = Folder::new();
     for args in [&["up", "--with", "mysql"][..], &["down", "--run-id", "run-1"], &["status"]] {
-        folder.call(args).fails(2).says("no cluster is named").says("hint: pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
+        folder
+            .call(args)
+            .fails(2)
+            .says("no cluster is named")
+            .says("hint: pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
     }
 }
 
@@ -60,12 +64,27 @@ fn an_api_server_with_an_expired_certificate() {
         let output = Command::new("openssl").args(args).current_dir(folder.path()).output().expect("openssl");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    openssl(&["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "ca.key", "-out", "ca.crt"]
-        .iter()
-        .copied()
-        .chain(["-days", "1", "-subj", "/CN=test-ca"])
-        .collect::<Vec<_>>());
-    openssl(&["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "key", "-out", "csr", "-subj", "/CN=api"]);
+    openssl(
+        &["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "ca.key", "-out", "ca.crt"]
+            .iter()
+            .copied()
+            .chain(["-days", "1", "-subj", "/CN=test-ca"])
+            .collect::<Vec<_>>(),
+    );
+    openssl(&[
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-keyout",
+        "key",
+        "-out",
+        "csr",
+        "-subj",
+        "/CN=api",
+    ]);
     folder.file("database", "");
     folder.file("serial", "01\n");
     folder.file("extensions", "subjectAltName=IP:127.0.0.1\n");

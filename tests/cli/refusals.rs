@@ -48,7 +48,8 @@ fn two_objects_with_one_name() {
 
 #[test]
 fn a_database_without_password_variable() {
-    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: db-run-1, labels: {db: x}}\nspec: {containers: [{name: db, image: 'mysql:9.7'}]}\n";
+    let pod =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: db-run-1, labels: {db: x}}\nspec: {containers: [{name: db, image: 'mysql:9.7'}]}\n";
     refused(&format!("{SERVICE}---\n{pod}"), &["Pod db-run-1: the mysql database in container db", "set MYSQL_ROOT_PASSWORD"]);
 }
 
@@ -61,7 +62,9 @@ fn a_name_over_63_characters() {
 #[test]
 fn a_run_id_that_is_none() {
     let folder = Folder::new();
-    for (run_id, part) in [("$(context.pipelineRun.uid)", "Tekton substitutes it in a Pipeline, never inside a Task"), ("", "the run id is empty")] {
+    for (run_id, part) in
+        [("$(context.pipelineRun.uid)", "Tekton substitutes it in a Pipeline, never inside a Task"), ("", "the run id is empty")]
+    {
         for command in ["up", "render"] {
             folder.call(&[command, "--with", "mysql", "--run-id", run_id]).fails(2).says(part);
         }

@@ -11,6 +11,7 @@ use futures::future::{join_all, try_join_all};
 use futures::{StreamExt, TryStreamExt};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Preconditions, PropagationPolicy, WatchEvent, WatchParams};
 use kube::{Error, ResourceExt};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::explain::{is_absent, is_forbidden};
@@ -179,8 +180,33 @@ pub async fn delete(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject
     }
 }
 
-/// Watches one kind until none of the run's objects is left. Pods that appear late, or that their owner's deletion gave a longer grace
-/// period, are deleted (again).
+/// The grace period of one more deletion that moves the object on; `None` where waiting is all there is to do.
+///
+/// A pod that appeared late has not been deleted yet, and one that its owner's deletion took along got the long grace period of its own
+/// spec. A pod whose containers have all stopped is nothing but a record: the kubelet removes it with a period of 0 as well, but only
+/// when it next looks, up to ten seconds later.
+fn next_grace(kind: &str, object: &DynamicObject, grace: u32) -> Option<u32> {
+    if kind != "Pod" {
+        return None;
+    }
+    match object.metadata.deletion_grace_period_seconds {
+        Some(0) => None,
+        Some(_) if has_stopped(object) => Some(0),
+        Some(seconds) if seconds <= i64::from(grace) => None,
+        _ => Some(grace),
+    }
+}
+
+/// Whether every container of the pod has been started and has ended.
+fn has_stopped(pod: &DynamicObject) -> bool {
+    let status = |field: &str| pod.data.get("status")?.get(field)?.as_array();
+    let ended = |container: &Value| container.get("state").is_some_and(|state| state.get("terminated").is_some());
+    let all_ended = |field: &str| status(field).is_none_or(|containers| containers.iter().all(ended));
+    status("containerStatuses").is_some_and(|containers| !containers.is_empty())
+        && ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"].into_iter().all(all_ended)
+}
+
+/// Watches one kind until none of the run's objects is left.
 async fn wait_gone(cluster: &Cluster, part: &Part, mut left: BTreeSet<String>, selector: &Selector, grace: u32) -> anyhow::Result<()> {
     let Part { kind, api, resource_version, .. } = part;
     let failed = |error| explain(cluster, error, &format!("waiting until the run's objects of kind {} are gone", kind.1));
@@ -191,8 +217,7 @@ async fn wait_gone(cluster: &Cluster, part: &Part, mut left: BTreeSet<String>, s
         loop {
             match events.try_next().await {
                 Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                    let lingers = object.metadata.deletion_grace_period_seconds.is_none_or(|seconds| seconds > i64::from(grace));
-                    if kind.1 == "Pod" && lingers {
+                    if let Some(grace) = next_grace(&kind.1, &object, grace) {
                         delete(api, &kind.1, &object, grace).await.map_err(failed)?;
                     }
                     left.insert(object.name_any());
@@ -235,5 +260,37 @@ fn describe(kind: &str, object: &DynamicObject) -> String {
     match object.finalizers() {
         [] => name,
         finalizers => format!("{name} (held by the finalizer {})", finalizers.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(grace: Option<i64>, states: &[&str]) -> DynamicObject {
+        let statuses: Vec<Value> = states.iter().map(|state| serde_json::json!({"state": {*state: {}}})).collect();
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "a", "deletionGracePeriodSeconds": grace},
+            "status": {"containerStatuses": statuses},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_deleted_until_its_grace_period_is_short_enough() {
+        assert_eq!(next_grace("Pod", &pod(None, &["running"]), 1), Some(1));
+        assert_eq!(next_grace("Pod", &pod(Some(30), &["running"]), 1), Some(1));
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["running"]), 1), None);
+        assert_eq!(next_grace("Service", &pod(None, &[]), 1), None);
+    }
+
+    #[test]
+    fn the_record_of_a_stopped_pod_is_removed_once() {
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["terminated", "terminated"]), 1), Some(0));
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["terminated", "running"]), 1), None);
+        assert_eq!(next_grace("Pod", &pod(Some(1), &[]), 1), None);
+        assert_eq!(next_grace("Pod", &pod(Some(0), &["terminated"]), 1), None);
+        // Ended, but nobody has asked for its deletion yet: it may be restarted at any moment.
+        assert_eq!(next_grace("Pod", &pod(None, &["terminated"]), 1), Some(1));
     }
 }
