@@ -22,7 +22,7 @@ pub struct Origin {
     pub file: Arc<str>,
     /// The document's number in the file, from 1.
     pub document: usize,
-    /// The line of the rendered text on which the document starts, from 1.
+    /// The line of the rendered text on which the document's content starts, from 1.
     pub line: usize,
 }
 

@@ -15,9 +15,9 @@ use crate::failure::{Advise, Exit};
 pub fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Object>> {
     let file: Arc<str> = file.into();
     let mut objects = Vec::new();
-    for (number, (line, text)) in documents(text).into_iter().enumerate() {
-        let origin = Origin { file: file.clone(), document: number + 1, line };
-        match document(&origin, text).exit(Exit::Usage)? {
+    for (number, (start, text)) in documents(text).into_iter().enumerate() {
+        let origin = Origin { file: file.clone(), document: number + 1, line: start + lines_before_content(text) };
+        match document(&origin, start, text).exit(Exit::Usage)? {
             Value::Null => {}
             value => collect(origin, value, &mut objects).exit(Exit::Usage)?,
         }
@@ -26,7 +26,7 @@ pub fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Object>> {
 }
 
 /// Splits at the document markers. YAML forbids a line that starts with `---` inside any scalar, so lines are enough to go by.
-/// Each document comes with the number of its first line with content.
+/// Each document comes with the number of its first line, which may be the marker's.
 fn documents(text: &str) -> Vec<(usize, &str)> {
     let mut starts = vec![(1, 0)];
     let mut offset = 0;
@@ -45,26 +45,34 @@ fn documents(text: &str) -> Vec<(usize, &str)> {
 }
 
 fn is_blank(text: &str) -> bool {
-    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#') || line.starts_with('%'))
+    text.lines().all(is_blank_line)
 }
 
-fn document(origin: &Origin, text: &str) -> anyhow::Result<Value> {
-    if is_blank(text.strip_prefix("---").unwrap_or(text)) {
+fn is_blank_line(line: &str) -> bool {
+    line.trim().is_empty() || line.trim_start().starts_with('#') || line.starts_with('%') || line.trim_end() == "---"
+}
+
+fn lines_before_content(text: &str) -> usize {
+    text.lines().take_while(|line| is_blank_line(line)).count()
+}
+
+fn document(origin: &Origin, start: usize, text: &str) -> anyhow::Result<Value> {
+    if is_blank(text) {
         return Ok(Value::Null);
     }
     // serde_yaml's own value refuses a key that stands twice, which would otherwise lose one of them silently.
-    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| explain(origin, text, &error))?;
-    value.apply_merge().map_err(|error| explain(origin, text, &error))?;
+    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| explain(origin, start, text, &error))?;
+    value.apply_merge().map_err(|error| explain(origin, start, text, &error))?;
     serde_json::to_value(value).with_context(|| format!("{origin}: not representable as JSON"))
 }
 
-fn explain(origin: &Origin, text: &str, error: &serde_yaml::Error) -> anyhow::Error {
-    let Origin { file, document, line } = origin;
+fn explain(origin: &Origin, start: usize, text: &str, error: &serde_yaml::Error) -> anyhow::Error {
+    let Origin { file, document, .. } = origin;
     let Some(location) = error.location() else { return anyhow!("{origin}: {error}") };
     let message = error.to_string();
     // The message counts lines from the document's start; ours counts from the file's.
     let message = message.split(" at line ").next().unwrap_or(&message);
-    let at = line + location.line().saturating_sub(1);
+    let at = start + location.line().saturating_sub(1);
     let written = text.lines().nth(location.line().saturating_sub(1)).unwrap_or_default().trim();
     anyhow!("{file}:{at}: document {document} is not valid YAML: {message}, near: {written}")
 }
@@ -129,7 +137,7 @@ mod tests {
         let text = format!("# a comment\n---\n{POD}---\n# nothing\n---\n{POD}");
         let objects = parse("m.yaml", &text).unwrap();
         let places: Vec<_> = objects.iter().map(|object| (object.origin.document, object.origin.line)).collect();
-        assert_eq!(places, [(1, 2), (3, 9)]);
+        assert_eq!(places, [(1, 3), (3, 10)]);
     }
 
     #[test]

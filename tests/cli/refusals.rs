@@ -31,7 +31,7 @@ fn broken_yaml() {
 
 #[test]
 fn documents_that_are_no_objects() {
-    refused(&format!("{SERVICE}---\njust text\n"), &["m.yaml: document 2 (line 5) is a text, not a Kubernetes object"]);
+    refused(&format!("{SERVICE}---\njust text\n"), &["m.yaml: document 2 (line 6) is a text, not a Kubernetes object"]);
     refused("# nothing\n", &["no object in it"]);
 }
 
@@ -43,7 +43,7 @@ fn a_service_that_selects_no_pod() {
 #[test]
 fn two_objects_with_one_name() {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-run-1}\n";
-    refused(&format!("{map}---\n{map}"), &["document 2 (line 4): ConfigMap a-run-1 stands in m.yaml: document 1 (line 1) already"]);
+    refused(&format!("{map}---\n{map}"), &["document 2 (line 5): ConfigMap a-run-1 stands in m.yaml: document 1 (line 1) already"]);
 }
 
 #[test]

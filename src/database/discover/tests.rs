@@ -73,7 +73,7 @@ fn mysql_random_root_needs_another_user() {
 fn missing_and_contradicting_variables_are_named_with_their_place() {
     let message = error(&mysql(&[("MYSQL_DATABASE", "d")]));
     assert!(
-        message.starts_with("m.yaml: document 2 (line 5): Pod db-run-1: the mysql database in container db (mysql:9.7): "),
+        message.starts_with("m.yaml: document 2 (line 6): Pod db-run-1: the mysql database in container db (mysql:9.7): "),
         "{message}"
     );
     assert!(message.contains("set MYSQL_ROOT_PASSWORD"), "{message}");

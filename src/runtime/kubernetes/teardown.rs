@@ -197,13 +197,19 @@ fn next_grace(kind: &str, object: &DynamicObject, grace: u32) -> Option<u32> {
     }
 }
 
-/// Whether every container of the pod has been started and has ended.
+/// Whether no container of the pod runs, and none is on its way to: each has ended, or waits for something that failed, such as its
+/// image.
 fn has_stopped(pod: &DynamicObject) -> bool {
     let status = |field: &str| pod.data.get("status")?.get(field)?.as_array();
-    let ended = |container: &Value| container.get("state").is_some_and(|state| state.get("terminated").is_some());
-    let all_ended = |field: &str| status(field).is_none_or(|containers| containers.iter().all(ended));
+    let all_stopped = |field: &str| status(field).is_none_or(|containers| containers.iter().all(is_stopped));
     status("containerStatuses").is_some_and(|containers| !containers.is_empty())
-        && ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"].into_iter().all(all_ended)
+        && ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"].into_iter().all(all_stopped)
+}
+
+fn is_stopped(container: &Value) -> bool {
+    let Some(state) = container.get("state") else { return false };
+    let reason = state.get("waiting").and_then(|waiting| waiting.get("reason")).and_then(Value::as_str);
+    state.get("terminated").is_some() || reason.is_some_and(|reason| !["ContainerCreating", "PodInitializing"].contains(&reason))
 }
 
 /// Watches one kind until none of the run's objects is left.
@@ -268,7 +274,11 @@ mod tests {
     use super::*;
 
     fn pod(grace: Option<i64>, states: &[&str]) -> DynamicObject {
-        let statuses: Vec<Value> = states.iter().map(|state| serde_json::json!({"state": {*state: {}}})).collect();
+        let state = |text: &str| match text {
+            "running" | "terminated" => serde_json::json!({text: {}}),
+            reason => serde_json::json!({"waiting": {"reason": reason}}),
+        };
+        let statuses: Vec<Value> = states.iter().map(|text| serde_json::json!({"state": state(text)})).collect();
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": "a", "deletionGracePeriodSeconds": grace},
             "status": {"containerStatuses": statuses},
@@ -290,6 +300,8 @@ mod tests {
         assert_eq!(next_grace("Pod", &pod(Some(1), &["terminated", "running"]), 1), None);
         assert_eq!(next_grace("Pod", &pod(Some(1), &[]), 1), None);
         assert_eq!(next_grace("Pod", &pod(Some(0), &["terminated"]), 1), None);
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["ImagePullBackOff"]), 1), Some(0));
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["ContainerCreating"]), 1), None);
         // Ended, but nobody has asked for its deletion yet: it may be restarted at any moment.
         assert_eq!(next_grace("Pod", &pod(None, &["terminated"]), 1), Some(1));
     }

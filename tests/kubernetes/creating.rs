@@ -1,0 +1,89 @@
+//! Creating: whose an existing object is, what a failed creation leaves, and how a wait ends that has no good end.
+
+use crate::harness::{Namespace, STRIV, run_id};
+
+fn config_map(name: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n---\n")
+}
+
+#[test]
+fn an_object_of_somebody_else_stops_everything() {
+    let namespace = Namespace::new("taken");
+    let folder = &namespace.folder;
+    namespace.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: taken, labels: {test-dependencies: run-of-a-colleague}}\nspec: {containers: [{name: a, image: 'python:3.11', command: [sleep, '60']}]}\n");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: taken}\nspec: {containers: [{name: a, image: 'python:3.11', command: [sleep, '60']}]}\n";
+    folder.file("m.yaml", &(config_map("first-run-1") + pod));
+    folder
+        .call(&["up", "m.yaml", "--run-id", "run-1"])
+        .fails(1)
+        .says("m.yaml: document 2 (line 5): creating Pod taken: it exists already and belongs to run run-of-a-colleague")
+        .says("hint: put $(context.pipelineRun.uid) into the name");
+    assert!(namespace.of_run("run-1").is_empty());
+    assert!(namespace.named(&[]).contains(&"pod/taken".to_owned()));
+    assert!(!folder.has("testing-databases.json"));
+}
+
+#[test]
+fn what_the_server_refuses_takes_the_rest_along() {
+    let namespace = Namespace::new("refused");
+    let folder = &namespace.folder;
+    // Two pods at once, of which the server takes one: containers need names.
+    let pod = |name: &str, container: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}-run-1}}\nspec: {{containers: [{{name: {container:?}, image: 'python:3.11', command: [sleep, '60']}}]}}\n---\n"
+        )
+    };
+    folder.file("m.yaml", &(config_map("first-run-1") + &pod("good", "a") + &pod("bad", "NOT_A_NAME")));
+    folder
+        .call(&["up", "m.yaml", "--run-id", "run-1"])
+        .fails(1)
+        .says("m.yaml: document 3 (line 10): creating Pod bad-run-1: ")
+        .says("NOT_A_NAME");
+    assert!(namespace.of_run("run-1").is_empty());
+}
+
+#[test]
+fn a_kind_that_the_cluster_does_not_have() {
+    let namespace = Namespace::new("kind");
+    let folder = &namespace.folder;
+    folder.file("m.yaml", &(config_map("first-run-1") + "apiVersion: example.com/v1\nkind: Unicorn\nmetadata: {name: u-run-1}\n"));
+    folder
+        .call(&["up", "m.yaml", "--run-id", "run-1"])
+        .fails(2)
+        .says("m.yaml: document 2 (line 5): the cluster has no kind Unicorn in example.com/v1");
+    assert!(namespace.of_run("run-1").is_empty());
+}
+
+#[test]
+fn the_timeout_tells_the_last_state_and_leaves_the_run_for_a_look() {
+    let namespace = Namespace::new("timeout");
+    let folder = &namespace.folder;
+    folder.file("striv.yaml", &STRIV.replace("mysql:9.7-visible", "mysql:no-such-tag"));
+    let run_id = run_id();
+    folder.file("testing-databases.json", "of an earlier run");
+    folder
+        .call(&["up", "striv.yaml", "--run-id", &run_id, "--timeout", "12s"])
+        .fails(3)
+        .says("error: not ready within 12s: mysql: starting (")
+        .says("Pull")
+        .says(&format!("hint: look at it: kubectl -n {} describe pods -l test-dependencies={run_id}", namespace.name))
+        .says(&format!("hint: remove it:  testbed down -n {} --run-id {run_id}", namespace.name));
+    assert!(!folder.has("testing-databases.json"), "an older file would say that the databases are ready");
+    assert_eq!(namespace.of_run(&run_id).len(), 4);
+    folder.call(&["down"]).ok();
+    assert!(namespace.of_run(&run_id).is_empty());
+}
+
+#[test]
+fn an_interrupted_up_says_what_is_left() {
+    let namespace = Namespace::new("interrupt");
+    let folder = &namespace.folder;
+    folder.file("striv.yaml", &STRIV.replace("mysql:9.7-visible", "mysql:no-such-tag"));
+    let run_id = run_id();
+    let up = folder.start(&["up", "striv.yaml", "--run-id", &run_id]);
+    namespace.kubectl_until(&["get", "pods", "-o", "name", "-l", &format!("test-dependencies={run_id}")], |text| text.lines().count() == 2);
+    up.signal("TERM");
+    up.wait().fails(143).says("error: interrupted").says(&format!("testbed down -n {} --run-id {run_id}", namespace.name));
+    folder.call(&["down"]).ok();
+    assert!(namespace.of_run(&run_id).is_empty());
+}

@@ -1,0 +1,201 @@
+//! A namespace a test, kubectl as the independent observer, and a client pod with Python's real drivers.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::support::Folder;
+
+/// The manifest that the original pipeline used, with its PostgreSQL twin.
+pub const STRIV: &str = include_str!("manifests/striv.yaml");
+
+/// The verbs that the original pipeline's ServiceAccount has.
+pub const PIPELINE_ROLE: &str = include_str!("manifests/role.yaml");
+
+/// The kubeconfig of the cluster under test.
+pub fn kubeconfig() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let path = std::env::var_os("TESTBED_TEST_KUBECONFIG").map(PathBuf::from);
+        path.expect("these tests need a cluster: run `make test`, or set TESTBED_TEST_KUBECONFIG")
+    })
+}
+
+/// A namespace that is deleted at the end of the test, and a folder to call testbed in that is set to it.
+pub struct Namespace {
+    pub name: String,
+    pub folder: Folder,
+}
+
+impl Namespace {
+    pub fn new(prefix: &str) -> Self {
+        let random = tempfile::Builder::new().prefix("").rand_bytes(8).tempdir().expect("a temporary folder");
+        let random = random.path().file_name().and_then(|name| name.to_str()).expect("a name").to_lowercase();
+        let name = format!("{prefix}-{random}");
+        kubectl(&["create", "namespace", &name]);
+        let namespace = Self { folder: Self::folder_for(&name, kubeconfig()), name };
+        // Pods cannot be made before the namespace has its default ServiceAccount.
+        namespace.kubectl_until(&["get", "serviceaccount", "default", "-o", "name"], |output| !output.is_empty());
+        namespace
+    }
+
+    fn folder_for(namespace: &str, kubeconfig: &Path) -> Folder {
+        Folder::new().env("TESTBED_NAMESPACE", namespace).env("TESTBED_KUBECONFIG", kubeconfig.display().to_string())
+    }
+
+    /// A folder whose calls act as another user.
+    pub fn folder_as(&self, kubeconfig: &Path) -> Folder {
+        Self::folder_for(&self.name, kubeconfig)
+    }
+
+    /// kubectl in this namespace; it has to succeed.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        kubectl(&[&["-n", &self.name], args].concat())
+    }
+
+    /// Applies a manifest with kubectl.
+    pub fn apply(&self, manifest: &str) {
+        kubectl_with_input(&["-n", &self.name, "apply", "-f", "-"], manifest);
+    }
+
+    /// Repeats a kubectl call until its output fits; for things that have no watch of kubectl's own.
+    pub fn kubectl_until(&self, args: &[&str], fits: impl Fn(&str) -> bool) -> String {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let output = kubectl_output(&[&["-n", &self.name], args].concat(), None);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            if fits(&text) {
+                return text;
+            }
+            assert!(
+                std::time::Instant::now() < deadline,
+                "kubectl {args:?} never fits: {text} {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+
+    /// Names of everything with the run's label, of all kinds that a run can have made.
+    pub fn of_run(&self, run_id: &str) -> Vec<String> {
+        self.named(&["-l", &format!("test-dependencies={run_id}")])
+    }
+
+    /// Names of everything that kubectl's selection finds.
+    pub fn named(&self, selection: &[&str]) -> Vec<String> {
+        let kinds = "all,secrets,configmaps,pvc,controllerrevisions";
+        let text = self.kubectl(&[&["get", kinds, "-o", "name", "--ignore-not-found"], selection].concat());
+        text.lines().map(Into::into).collect()
+    }
+
+    pub fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.kubectl(&[&["get", "-o", "json"], args].concat())).expect("JSON from kubectl")
+    }
+
+    /// Starts the client pod: Python's drivers and this build of testbed, under a ServiceAccount.
+    pub fn client(&self, service_account: &str) -> Client<'_> {
+        let image = std::env::var("TESTBED_TEST_CLIENT_IMAGE").unwrap_or_else(|_| "python:3.11".into());
+        self.apply(&include_str!("manifests/client.yaml").replace("IMAGE", &image).replace("ACCOUNT", service_account));
+        self.kubectl(&["wait", "--for=condition=ready", "--timeout=120s", "pod/client"]);
+        let client = Client { namespace: self };
+        client.python("import importlib.util as u, subprocess as s, sys\nif not (u.find_spec('psycopg2') and u.find_spec('mysql')): s.check_call([sys.executable, '-m', 'pip', '-q', 'install', 'psycopg2-binary', 'mysql-connector-python'])");
+        client.copy(include_str!("logins.py").as_bytes(), "logins.py");
+        client.copy(include_str!("tables.py").as_bytes(), "tables.py");
+        client
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for args in [&["get", "all,events"][..], &["describe", "pods"]] {
+                let output = kubectl_output(&[&["-n", &self.name], args].concat(), None);
+                eprintln!("--- kubectl {args:?}\n{}", String::from_utf8_lossy(&output.stdout));
+            }
+        }
+        kubectl_output(&["delete", "namespace", &self.name, "--wait=false"], None);
+    }
+}
+
+/// A pod to run things in.
+pub struct Client<'a> {
+    namespace: &'a Namespace,
+}
+
+impl Client<'_> {
+    /// Runs a shell script in the pod's working folder.
+    pub fn shell(&self, script: &str) -> Output {
+        kubectl_output(&["-n", &self.namespace.name, "exec", "client", "--", "sh", "-c", script], None)
+    }
+
+    /// [`Client::shell`] that has to succeed; returns its standard output.
+    pub fn shell_ok(&self, script: &str) -> String {
+        let output = self.shell(script);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{script}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    pub fn python(&self, program: &str) {
+        let output = kubectl_output(&["-n", &self.namespace.name, "exec", "-i", "client", "--", "python3", "-"], Some(program.as_bytes()));
+        assert!(output.status.success(), "{program}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Writes a file into the pod's working folder.
+    pub fn copy(&self, content: &[u8], name: &str) {
+        let write = format!("cat > {name} && chmod 700 {name}");
+        let output = kubectl_output(&["-n", &self.namespace.name, "exec", "-i", "client", "--", "sh", "-c", &write], Some(content));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Puts this build of testbed into the pod's working folder.
+    pub fn install_testbed(&self) {
+        let stripped = tempfile::NamedTempFile::new().expect("a temporary file");
+        let status = Command::new("strip").arg("-o").arg(stripped.path()).arg(crate::support::binary()).status().expect("strip");
+        assert!(status.success());
+        self.copy(&std::fs::read(stripped.path()).expect("the stripped program"), "testbed");
+    }
+}
+
+/// kubectl on the cluster under test; it has to succeed.
+pub fn kubectl(args: &[&str]) -> String {
+    checked(args, kubectl_output(args, None))
+}
+
+fn kubectl_with_input(args: &[&str], input: &str) -> String {
+    checked(args, kubectl_output(args, Some(input.as_bytes())))
+}
+
+fn checked(args: &[&str], output: Output) -> String {
+    assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8 from kubectl")
+}
+
+pub fn kubectl_output(args: &[&str], input: Option<&[u8]>) -> Output {
+    let mut command = Command::new("kubectl");
+    command.arg("--kubeconfig").arg(kubeconfig()).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("kubectl");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // Written beside the reading of the output, so that neither side waits for the other; a child that ends early says why itself.
+            let _ = std::io::Write::write_all(&mut stdin, input.unwrap_or_default());
+        });
+        child.wait_with_output().expect("kubectl ends")
+    })
+}
+
+/// A kubeconfig like the tests' own, with other credentials: a bearer token, or a client certificate and key.
+pub fn kubeconfig_as(folder: &Folder, user: &Value) -> PathBuf {
+    let mut config: Value =
+        serde_json::from_str(&kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"])).expect("JSON");
+    config["users"][0]["user"] = user.clone();
+    folder.file("kubeconfig", &config.to_string())
+}
+
+/// A fresh run id, as Tekton's uids look.
+pub fn run_id() -> String {
+    testbed::run_id::RunId::generate().as_str().to_owned()
+}

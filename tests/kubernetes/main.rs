@@ -1,0 +1,15 @@
+//! The program on a real cluster: `TESTBED_TEST_KUBECONFIG` says which. Each test has a namespace of its own.
+//!
+//! `make test` brings a cluster up for these; whoever has one sets the variable instead.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
+
+mod creating;
+mod credentials;
+mod kinds;
+mod main_job;
+mod refusals;
+mod teardown;
