@@ -90,7 +90,7 @@ impl<'a> Variables<'a> {
     pub fn declares(&mut self, name: &str) -> bool {
         let file = format!("{name}_FILE");
         self.container.env.iter().flatten().any(|variable| variable.name == name || variable.name == file)
-            || matches!(self.from_all(name), Ok(Some(_)))
+            || matches!(self.bulk_value(name), Ok(Some(_)))
     }
 
     /// The value of a variable, `NAME_FILE` followed. `None` where it is unset or empty, or its source is not known yet (then the
@@ -120,7 +120,7 @@ impl<'a> Variables<'a> {
         let variable = container.env.iter().flatten().rev().find(|variable| variable.name == name);
         let value = match variable {
             Some(variable) => self.value(variable).with_context(|| format!("reading the variable {name}"))?,
-            None => self.from_all(name)?,
+            None => self.bulk_value(name)?,
         };
         Ok(value.filter(|value| !value.is_empty()))
     }
@@ -141,7 +141,7 @@ impl<'a> Variables<'a> {
         bail!("it comes from a field of the pod, which is known to the container only; use a value or a Secret")
     }
 
-    fn from_all(&mut self, name: &str) -> anyhow::Result<Option<String>> {
+    fn bulk_value(&mut self, name: &str) -> anyhow::Result<Option<String>> {
         let container = self.container;
         for source in container.env_from.iter().flatten().rev() {
             let Some(key) = name.strip_prefix(source.prefix.as_deref().unwrap_or_default()) else { continue };

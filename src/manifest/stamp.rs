@@ -1,4 +1,5 @@
-//! The run's labels and annotations, put on every object, on every pod template and on volume claim templates.
+//! What makes an object one of the run's: labels and annotations on every object, pod template and volume claim template, and pods
+//! that stop at once.
 
 use std::collections::BTreeSet;
 
@@ -46,8 +47,10 @@ fn stamp_object(object: &mut Object, run_id: &RunId, generated: &[&str], kinds: 
     mark(metadata(&mut object.body).map_err(at)?, run_id, &[(HASH_ANNOTATION, &hash), (KINDS_ANNOTATION, kinds)]).map_err(at)?;
     if object.kind == "Pod" {
         annotate(metadata(&mut object.body).map_err(at)?, &[(WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
+        hasten(object.body.get_mut("spec"));
     }
     if let Some(Value::Object(template)) = object.pod_template_mut() {
+        hasten(template.get_mut("spec"));
         mark(metadata(template).map_err(at)?, run_id, &[(KINDS_ANNOTATION, kinds), (WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
     }
     if let Some(Value::Array(claims)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("volumeClaimTemplates")) {
@@ -60,6 +63,15 @@ fn stamp_object(object: &mut Object, run_id: &RunId, generated: &[&str], kinds: 
         mark(metadata(template).map_err(at)?, run_id, &[(KINDS_ANNOTATION, kinds)]).map_err(at)?;
     }
     Ok(())
+}
+
+/// Gives a pod one second to stop unless its manifest says otherwise. Its data is thrown away, and the entrypoint's shell ignores SIGTERM
+/// while it sets the database up. The grace period of a deletion alone is not enough: one that comes while the containers start is
+/// carried out with the period of the spec, half a minute by default.
+fn hasten(spec: Option<&mut Value>) {
+    if let Some(Value::Object(spec)) = spec {
+        spec.entry("terminationGracePeriodSeconds").or_insert_with(|| 1.into());
+    }
 }
 
 fn metadata(object: &mut Map<String, Value>) -> anyhow::Result<&mut Map<String, Value>> {
@@ -150,6 +162,17 @@ mod tests {
         }
         assert_eq!(spec["template"]["metadata"]["labels"]["app"], "db");
         assert_eq!(spec["template"]["metadata"]["annotations"]["testbed/workload"], "StatefulSet/db");
+        assert_eq!(spec["template"]["spec"]["terminationGracePeriodSeconds"], 1);
+    }
+
+    #[test]
+    fn pods_stop_within_a_second_unless_the_manifest_says_otherwise() {
+        let grace = |spec: &str| {
+            let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {spec}\n");
+            stamped(&text, "run-1", &[])[0].body["spec"]["terminationGracePeriodSeconds"].clone()
+        };
+        assert_eq!(grace("{containers: []}"), 1);
+        assert_eq!(grace("{terminationGracePeriodSeconds: 45}"), 45);
     }
 
     #[test]

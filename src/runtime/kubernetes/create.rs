@@ -23,6 +23,9 @@ use crate::run_id::{RUN_LABEL, RunId};
 /// How long a failed creation waits until what it made is gone again.
 const ROLL_BACK: Duration = Duration::from_secs(30);
 
+/// How long the kubelet gets to report that a pod is gone which was deleted moments after it was made.
+const REPORT: Duration = Duration::from_secs(5);
+
 /// What is in the cluster after [`create`].
 #[derive(Default)]
 pub struct Created {
@@ -152,11 +155,16 @@ struct Fresh {
 
 impl Fresh {
     async fn remove(&self) -> anyhow::Result<()> {
-        if let Deletion::Pending = teardown::delete(&self.api, &self.kind, &self.answer, teardown::DEFAULT_GRACE).await? {
-            let (name, uid) = (self.answer.name_any(), self.answer.uid().unwrap_or_default());
-            let gone = await_condition(self.api.clone(), &name, conditions::is_deleted(&uid));
-            timeout(ROLL_BACK, gone).await??;
+        let (name, uid) = (self.answer.name_any(), self.answer.uid().unwrap_or_default());
+        let gone = || await_condition(self.api.clone(), &name, conditions::is_deleted(&uid));
+        if let Deletion::Gone = teardown::delete(&self.api, &self.kind, &self.answer, teardown::DEFAULT_GRACE).await? {
+            return Ok(());
         }
+        if self.kind == "Pod" && timeout(REPORT, gone()).await.is_err() {
+            // It was deleted before it came to run, and the kubelet takes its time to say so.
+            teardown::delete(&self.api, &self.kind, &self.answer, 0).await?;
+        }
+        timeout(ROLL_BACK, gone()).await??;
         Ok(())
     }
 }

@@ -194,7 +194,7 @@ fn unscheduled(pod: &Pod) -> Container {
     let condition = condition(pod, "PodScheduled");
     match condition {
         Some((status, message)) if status != "True" && !message.is_empty() => Container::Waiting(format!("not scheduled: {message}")),
-        Some((status, _)) if status == "True" => Container::Waiting(format!("scheduled{}", on_node(pod))),
+        Some(("True", _)) => Container::Waiting(format!("scheduled{}", on_node(pod))),
         _ => Container::Waiting("waiting for a node".into()),
     }
 }

@@ -3,15 +3,15 @@
 //! Pods and Services are always looked at; the other kinds are those that the run's own objects record. Everything is deleted by name
 //! with its UID as precondition, so an object that was replaced in between is left alone.
 
+mod wait;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use futures::future::{join_all, try_join_all};
-use futures::{StreamExt, TryStreamExt};
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Preconditions, PropagationPolicy, WatchEvent, WatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Preconditions, PropagationPolicy};
 use kube::{Error, ResourceExt};
-use serde_json::Value;
 use tokio::time::timeout;
 
 use super::explain::{is_absent, is_forbidden};
@@ -70,7 +70,7 @@ pub async fn tear_down(
     }
     let selector = run_id.selector();
     let waits = parts.iter().filter_map(|part| Some((part, pending.remove(&part.kind)?)));
-    let gone = try_join_all(waits.map(|(part, left)| wait_gone(cluster, part, left, &selector, grace)));
+    let gone = try_join_all(waits.map(|(part, left)| wait::gone(cluster, part, left, &selector, grace)));
     match timeout(patience, gone).await {
         Ok(outcome) => outcome.map(|_| count).exit(Exit::TeardownIncomplete),
         Err(_) => Err(still_there(cluster, run_id, patience).await),
@@ -180,74 +180,6 @@ pub async fn delete(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject
     }
 }
 
-/// The grace period of one more deletion that moves the object on; `None` where waiting is all there is to do.
-///
-/// A pod that appeared late has not been deleted yet, and one that its owner's deletion took along got the long grace period of its own
-/// spec. A pod whose containers have all stopped is nothing but a record: the kubelet removes it with a period of 0 as well, but only
-/// when it next looks, up to ten seconds later.
-fn next_grace(kind: &str, object: &DynamicObject, grace: u32) -> Option<u32> {
-    if kind != "Pod" {
-        return None;
-    }
-    match object.metadata.deletion_grace_period_seconds {
-        Some(0) => None,
-        Some(_) if has_stopped(object) => Some(0),
-        Some(seconds) if seconds <= i64::from(grace) => None,
-        _ => Some(grace),
-    }
-}
-
-/// Whether no container of the pod runs, and none is on its way to: each has ended, or waits for something that failed, such as its
-/// image.
-fn has_stopped(pod: &DynamicObject) -> bool {
-    let status = |field: &str| pod.data.get("status")?.get(field)?.as_array();
-    let all_stopped = |field: &str| status(field).is_none_or(|containers| containers.iter().all(is_stopped));
-    status("containerStatuses").is_some_and(|containers| !containers.is_empty())
-        && ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"].into_iter().all(all_stopped)
-}
-
-fn is_stopped(container: &Value) -> bool {
-    let Some(state) = container.get("state") else { return false };
-    let reason = state.get("waiting").and_then(|waiting| waiting.get("reason")).and_then(Value::as_str);
-    state.get("terminated").is_some() || reason.is_some_and(|reason| !["ContainerCreating", "PodInitializing"].contains(&reason))
-}
-
-/// Watches one kind until none of the run's objects is left.
-async fn wait_gone(cluster: &Cluster, part: &Part, mut left: BTreeSet<String>, selector: &Selector, grace: u32) -> anyhow::Result<()> {
-    let Part { kind, api, resource_version, .. } = part;
-    let failed = |error| explain(cluster, error, &format!("waiting until the run's objects of kind {} are gone", kind.1));
-    let mut version = resource_version.clone();
-    while !left.is_empty() {
-        let params = WatchParams::default().labels(selector.as_str());
-        let mut events = api.watch(&params, &version).await.map_err(failed)?.boxed();
-        loop {
-            match events.try_next().await {
-                Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                    if let Some(grace) = next_grace(&kind.1, &object, grace) {
-                        delete(api, &kind.1, &object, grace).await.map_err(failed)?;
-                    }
-                    left.insert(object.name_any());
-                }
-                Ok(Some(WatchEvent::Deleted(object))) => {
-                    left.remove(&object.name_any());
-                    if left.is_empty() {
-                        return Ok(());
-                    }
-                }
-                Ok(Some(WatchEvent::Bookmark(_))) => {}
-                // 410: the version is too old to go on from.
-                Ok(Some(WatchEvent::Error(status))) if status.code != 410 => return Err(failed(Error::Api(status))),
-                Ok(Some(WatchEvent::Error(_)) | None) | Err(_) => break,
-            }
-        }
-        // The watch ended (servers end them every few minutes): take stock and go on.
-        let now = list_part(api, kind.clone(), selector).await.map_err(failed)?;
-        version = now.resource_version;
-        left = now.objects.iter().map(ResourceExt::name_any).collect();
-    }
-    Ok(())
-}
-
 async fn still_there(cluster: &Cluster, run_id: &RunId, patience: Duration) -> anyhow::Error {
     let parts = match find(cluster, run_id).await {
         Ok(parts) => parts,
@@ -266,43 +198,5 @@ fn describe(kind: &str, object: &DynamicObject) -> String {
     match object.finalizers() {
         [] => name,
         finalizers => format!("{name} (held by the finalizer {})", finalizers.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pod(grace: Option<i64>, states: &[&str]) -> DynamicObject {
-        let state = |text: &str| match text {
-            "running" | "terminated" => serde_json::json!({text: {}}),
-            reason => serde_json::json!({"waiting": {"reason": reason}}),
-        };
-        let statuses: Vec<Value> = states.iter().map(|text| serde_json::json!({"state": state(text)})).collect();
-        serde_json::from_value(serde_json::json!({
-            "metadata": {"name": "a", "deletionGracePeriodSeconds": grace},
-            "status": {"containerStatuses": statuses},
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_pod_is_deleted_until_its_grace_period_is_short_enough() {
-        assert_eq!(next_grace("Pod", &pod(None, &["running"]), 1), Some(1));
-        assert_eq!(next_grace("Pod", &pod(Some(30), &["running"]), 1), Some(1));
-        assert_eq!(next_grace("Pod", &pod(Some(1), &["running"]), 1), None);
-        assert_eq!(next_grace("Service", &pod(None, &[]), 1), None);
-    }
-
-    #[test]
-    fn the_record_of_a_stopped_pod_is_removed_once() {
-        assert_eq!(next_grace("Pod", &pod(Some(1), &["terminated", "terminated"]), 1), Some(0));
-        assert_eq!(next_grace("Pod", &pod(Some(1), &["terminated", "running"]), 1), None);
-        assert_eq!(next_grace("Pod", &pod(Some(1), &[]), 1), None);
-        assert_eq!(next_grace("Pod", &pod(Some(0), &["terminated"]), 1), None);
-        assert_eq!(next_grace("Pod", &pod(Some(1), &["ImagePullBackOff"]), 1), Some(0));
-        assert_eq!(next_grace("Pod", &pod(Some(1), &["ContainerCreating"]), 1), None);
-        // Ended, but nobody has asked for its deletion yet: it may be restarted at any moment.
-        assert_eq!(next_grace("Pod", &pod(None, &["terminated"]), 1), Some(1));
     }
 }

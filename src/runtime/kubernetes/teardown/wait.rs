@@ -1,0 +1,171 @@
+//! Waits until deleted objects are gone, and helps pods along whose record outlives them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use kube::api::{DynamicObject, WatchEvent, WatchParams};
+use kube::{Error, ResourceExt};
+use serde_json::Value;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Part, delete, list_part};
+use crate::run_id::Selector;
+use crate::runtime::kubernetes::{Cluster, explain};
+
+/// What the kubelet gets on top of the grace period to report a pod that never came to run. One whose deletion meets the start of its
+/// containers is taken down at once and reported up to half a minute later.
+const REPORT: Duration = Duration::from_secs(3);
+
+/// Watches one kind until none of the run's objects is left.
+pub(super) async fn gone(
+    cluster: &Cluster,
+    part: &Part,
+    mut left: BTreeSet<String>,
+    selector: &Selector,
+    grace: u32,
+) -> anyhow::Result<()> {
+    let Part { kind, api, resource_version, .. } = part;
+    let failed = |error| explain(cluster, error, &format!("waiting until the run's objects of kind {} are gone", kind.1));
+    let mut version = resource_version.clone();
+    let mut unreported: BTreeMap<String, (Instant, DynamicObject)> = BTreeMap::new();
+    while !left.is_empty() {
+        let params = WatchParams::default().labels(selector.as_str());
+        let mut events = api.watch(&params, &version).await.map_err(failed)?.boxed();
+        loop {
+            let next = unreported.values().map(|(deadline, _)| *deadline).min();
+            let event = tokio::select! {
+                event = events.try_next() => event,
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                    for (_, pod) in due(&mut unreported) {
+                        delete(api, &kind.1, &pod, 0).await.map_err(failed)?;
+                    }
+                    continue;
+                }
+            };
+            match event {
+                Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
+                    let name = object.name_any();
+                    if let Some(grace) = next_grace(&kind.1, &object, grace) {
+                        delete(api, &kind.1, &object, grace).await.map_err(failed)?;
+                    }
+                    if kind.1 == "Pod" && never_ran(&object) {
+                        let deadline = Instant::now() + Duration::from_secs(grace.into()) + REPORT;
+                        unreported.entry(name.clone()).or_insert((deadline, object));
+                    } else {
+                        unreported.remove(&name);
+                    }
+                    left.insert(name);
+                }
+                Ok(Some(WatchEvent::Deleted(object))) => {
+                    unreported.remove(&object.name_any());
+                    left.remove(&object.name_any());
+                    if left.is_empty() {
+                        return Ok(());
+                    }
+                }
+                Ok(Some(WatchEvent::Bookmark(_))) => {}
+                // 410: the version is too old to go on from.
+                Ok(Some(WatchEvent::Error(status))) if status.code != 410 => return Err(failed(Error::Api(status))),
+                Ok(Some(WatchEvent::Error(_)) | None) | Err(_) => break,
+            }
+        }
+        // The watch ended (servers end them every few minutes): take stock and go on.
+        let now = list_part(api, kind.clone(), selector).await.map_err(failed)?;
+        version = now.resource_version;
+        left = now.objects.iter().map(ResourceExt::name_any).collect();
+    }
+    Ok(())
+}
+
+fn due(unreported: &mut BTreeMap<String, (Instant, DynamicObject)>) -> Vec<(String, DynamicObject)> {
+    let now = Instant::now();
+    let over = unreported.extract_if(.., |_, (deadline, _)| *deadline <= now);
+    over.map(|(name, (_, pod))| (name, pod)).collect()
+}
+
+/// The grace period of one more deletion that moves the object on; `None` where waiting is all there is to do.
+///
+/// A pod that appeared late has not been deleted yet, and one that its owner's deletion took along may have got a longer grace period of
+/// its own. A pod whose containers have all stopped is nothing but a record: the kubelet removes it with a period of 0 as well, but only
+/// when it next looks, up to ten seconds later.
+fn next_grace(kind: &str, object: &DynamicObject, grace: u32) -> Option<u32> {
+    if kind != "Pod" {
+        return None;
+    }
+    match object.metadata.deletion_grace_period_seconds {
+        Some(0) => None,
+        Some(_) if has_stopped(object) => Some(0),
+        Some(seconds) if seconds <= i64::from(grace) => None,
+        _ => Some(grace),
+    }
+}
+
+/// Whether no container of the pod runs, and none is on its way to: each has ended, or waits for something that failed, such as its
+/// image.
+fn has_stopped(pod: &DynamicObject) -> bool {
+    let status = |field: &str| pod.data.get("status")?.get(field)?.as_array();
+    let all_stopped = |field: &str| status(field).is_none_or(|containers| containers.iter().all(is_stopped));
+    status("containerStatuses").is_some_and(|containers| !containers.is_empty())
+        && ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"].into_iter().all(all_stopped)
+}
+
+fn is_stopped(container: &Value) -> bool {
+    let Some(state) = container.get("state") else { return false };
+    let reason = state.get("waiting").and_then(|waiting| waiting.get("reason")).and_then(Value::as_str);
+    state.get("terminated").is_some() || reason.is_some_and(|reason| !["ContainerCreating", "PodInitializing"].contains(&reason))
+}
+
+/// Whether the pod is being deleted, and no container of it was ever reported as started.
+fn never_ran(pod: &DynamicObject) -> bool {
+    let phase = pod.data.get("status").and_then(|status| status.get("phase")).and_then(Value::as_str);
+    pod.metadata.deletion_timestamp.is_some() && pod.metadata.deletion_grace_period_seconds != Some(0) && phase == Some("Pending")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(grace: Option<i64>, states: &[&str]) -> DynamicObject {
+        let state = |text: &str| match text {
+            "running" | "terminated" => serde_json::json!({text: {}}),
+            reason => serde_json::json!({"waiting": {"reason": reason}}),
+        };
+        let statuses: Vec<Value> = states.iter().map(|text| serde_json::json!({"state": state(text)})).collect();
+        let phase = if states.contains(&"running") { "Running" } else { "Pending" };
+        let deleted = grace.map(|_| "2020-01-01T00:00:00Z");
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "a", "deletionGracePeriodSeconds": grace, "deletionTimestamp": deleted},
+            "status": {"containerStatuses": statuses, "phase": phase},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_deleted_until_its_grace_period_is_short_enough() {
+        assert_eq!(next_grace("Pod", &pod(None, &["running"]), 1), Some(1));
+        assert_eq!(next_grace("Pod", &pod(Some(30), &["running"]), 1), Some(1));
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["running"]), 1), None);
+        assert_eq!(next_grace("Service", &pod(None, &[]), 1), None);
+    }
+
+    #[test]
+    fn the_record_of_a_stopped_pod_is_removed_once() {
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["terminated", "terminated"]), 1), Some(0));
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["terminated", "running"]), 1), None);
+        assert_eq!(next_grace("Pod", &pod(Some(1), &[]), 1), None);
+        assert_eq!(next_grace("Pod", &pod(Some(0), &["terminated"]), 1), None);
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["ImagePullBackOff"]), 1), Some(0));
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["ContainerCreating"]), 1), None);
+        // Ended, but nobody has asked for its deletion yet: it may be restarted at any moment.
+        assert_eq!(next_grace("Pod", &pod(None, &["terminated"]), 1), Some(1));
+    }
+
+    #[test]
+    fn only_a_deleted_pod_that_never_ran_is_given_up_on() {
+        assert!(never_ran(&pod(Some(1), &["ContainerCreating"])));
+        assert!(!never_ran(&pod(None, &["ContainerCreating"])));
+        assert!(!never_ran(&pod(Some(1), &["running"])));
+        assert!(!never_ran(&pod(Some(0), &["ContainerCreating"])));
+    }
+}
