@@ -175,7 +175,7 @@ pub async fn delete(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject
         Ok(answer) => Ok(if answer.is_left() { Deletion::Pending } else { Deletion::Gone }),
         Err(error) if is_absent(&error) => Ok(Deletion::Gone),
         // The UID is another one: somebody made a new object under the name.
-        Err(Error::Api(status)) if status.code == 409 => Ok(Deletion::Gone),
+        Err(Error::Api(status)) if status.code == 409 && status.message.contains("recondition") => Ok(Deletion::Gone),
         Err(error) => Err(error),
     }
 }

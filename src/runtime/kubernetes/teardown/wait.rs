@@ -13,8 +13,8 @@ use super::{Part, delete, list_part};
 use crate::run_id::Selector;
 use crate::runtime::kubernetes::{Cluster, explain};
 
-/// What the kubelet gets on top of the grace period to report a pod that never came to run. One whose deletion meets the start of its
-/// containers is taken down at once and reported up to half a minute later.
+/// What the kubelet gets on top of the grace period to report the end of a pod in which nothing runs. One whose deletion meets the start
+/// of its containers, for example, is taken down at once and reported up to a minute later.
 const REPORT: Duration = Duration::from_secs(3);
 
 /// Watches one kind until none of the run's objects is left.
@@ -28,16 +28,16 @@ pub(super) async fn gone(
     let Part { kind, api, resource_version, .. } = part;
     let failed = |error| explain(cluster, error, &format!("waiting until the run's objects of kind {} are gone", kind.1));
     let mut version = resource_version.clone();
-    let mut unreported: BTreeMap<String, (Instant, DynamicObject)> = BTreeMap::new();
+    let mut idle: BTreeMap<String, (Instant, DynamicObject)> = BTreeMap::new();
     while !left.is_empty() {
         let params = WatchParams::default().labels(selector.as_str());
         let mut events = api.watch(&params, &version).await.map_err(failed)?.boxed();
         loop {
-            let next = unreported.values().map(|(deadline, _)| *deadline).min();
+            let next = idle.values().map(|(deadline, _)| *deadline).min();
             let event = tokio::select! {
                 event = events.try_next() => event,
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                    for (_, pod) in due(&mut unreported) {
+                    for (_, pod) in due(&mut idle) {
                         delete(api, &kind.1, &pod, 0).await.map_err(failed)?;
                     }
                     continue;
@@ -49,16 +49,16 @@ pub(super) async fn gone(
                     if let Some(grace) = next_grace(&kind.1, &object, grace) {
                         delete(api, &kind.1, &object, grace).await.map_err(failed)?;
                     }
-                    if kind.1 == "Pod" && never_ran(&object) {
+                    if kind.1 == "Pod" && is_idle(&object) {
                         let deadline = Instant::now() + Duration::from_secs(grace.into()) + REPORT;
-                        unreported.entry(name.clone()).or_insert((deadline, object));
+                        idle.entry(name.clone()).or_insert((deadline, object));
                     } else {
-                        unreported.remove(&name);
+                        idle.remove(&name);
                     }
                     left.insert(name);
                 }
                 Ok(Some(WatchEvent::Deleted(object))) => {
-                    unreported.remove(&object.name_any());
+                    idle.remove(&object.name_any());
                     left.remove(&object.name_any());
                     if left.is_empty() {
                         return Ok(());
@@ -78,9 +78,9 @@ pub(super) async fn gone(
     Ok(())
 }
 
-fn due(unreported: &mut BTreeMap<String, (Instant, DynamicObject)>) -> Vec<(String, DynamicObject)> {
+fn due(idle: &mut BTreeMap<String, (Instant, DynamicObject)>) -> Vec<(String, DynamicObject)> {
     let now = Instant::now();
-    let over = unreported.extract_if(.., |_, (deadline, _)| *deadline <= now);
+    let over = idle.extract_if(.., |_, (deadline, _)| *deadline <= now);
     over.map(|(name, (_, pod))| (name, pod)).collect()
 }
 
@@ -104,22 +104,26 @@ fn next_grace(kind: &str, object: &DynamicObject, grace: u32) -> Option<u32> {
 /// Whether no container of the pod runs, and none is on its way to: each has ended, or waits for something that failed, such as its
 /// image.
 fn has_stopped(pod: &DynamicObject) -> bool {
-    let status = |field: &str| pod.data.get("status")?.get(field)?.as_array();
-    let all_stopped = |field: &str| status(field).is_none_or(|containers| containers.iter().all(is_stopped));
-    status("containerStatuses").is_some_and(|containers| !containers.is_empty())
-        && ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"].into_iter().all(all_stopped)
+    let mut states = containers(pod).filter_map(|container| container.get("state")).peekable();
+    states.peek().is_some() && states.all(is_stopped)
 }
 
-fn is_stopped(container: &Value) -> bool {
-    let Some(state) = container.get("state") else { return false };
+fn is_stopped(state: &Value) -> bool {
     let reason = state.get("waiting").and_then(|waiting| waiting.get("reason")).and_then(Value::as_str);
     state.get("terminated").is_some() || reason.is_some_and(|reason| !["ContainerCreating", "PodInitializing"].contains(&reason))
 }
 
-/// Whether the pod is being deleted, and no container of it was ever reported as started.
-fn never_ran(pod: &DynamicObject) -> bool {
-    let phase = pod.data.get("status").and_then(|status| status.get("phase")).and_then(Value::as_str);
-    pod.metadata.deletion_timestamp.is_some() && pod.metadata.deletion_grace_period_seconds != Some(0) && phase == Some("Pending")
+/// Whether the pod is being deleted, and the kubelet does not say that any container of it runs. (One that the kubelet has lost sight of
+/// during the deletion is reported as `ContainerCreating` again.)
+fn is_idle(pod: &DynamicObject) -> bool {
+    let runs = |container: &Value| container.get("state").is_some_and(|state| state.get("running").is_some());
+    pod.metadata.deletion_timestamp.is_some() && pod.metadata.deletion_grace_period_seconds != Some(0) && !containers(pod).any(runs)
+}
+
+fn containers(pod: &DynamicObject) -> impl Iterator<Item = &Value> {
+    let status = pod.data.get("status");
+    let lists = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"];
+    lists.into_iter().filter_map(move |list| status?.get(list)?.as_array()).flatten()
 }
 
 #[cfg(test)]
@@ -132,11 +136,10 @@ mod tests {
             reason => serde_json::json!({"waiting": {"reason": reason}}),
         };
         let statuses: Vec<Value> = states.iter().map(|text| serde_json::json!({"state": state(text)})).collect();
-        let phase = if states.contains(&"running") { "Running" } else { "Pending" };
         let deleted = grace.map(|_| "2020-01-01T00:00:00Z");
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": "a", "deletionGracePeriodSeconds": grace, "deletionTimestamp": deleted},
-            "status": {"containerStatuses": statuses, "phase": phase},
+            "status": {"containerStatuses": statuses},
         }))
         .unwrap()
     }
@@ -162,10 +165,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_deleted_pod_that_never_ran_is_given_up_on() {
-        assert!(never_ran(&pod(Some(1), &["ContainerCreating"])));
-        assert!(!never_ran(&pod(None, &["ContainerCreating"])));
-        assert!(!never_ran(&pod(Some(1), &["running"])));
-        assert!(!never_ran(&pod(Some(0), &["ContainerCreating"])));
+    fn a_deleted_pod_is_idle_until_its_record_is_being_removed() {
+        assert!(is_idle(&pod(Some(1), &["ContainerCreating"])));
+        assert!(is_idle(&pod(Some(1), &[])));
+        assert!(!is_idle(&pod(None, &["ContainerCreating"])));
+        assert!(!is_idle(&pod(Some(1), &["ContainerCreating", "running"])));
+        assert!(!is_idle(&pod(Some(0), &["ContainerCreating"])));
     }
 }

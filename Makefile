@@ -1,0 +1,41 @@
+# What a person, and CI, runs here. `make` alone lists the targets.
+SHELL := /bin/bash
+
+.PHONY: help build check test soak demo bench cluster cluster-down clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+build: ## Build the program: target/release/testbed
+	@tests/install build
+	cargo build --release --locked
+
+check: ## The fast inner loop: format, lints, and every test that needs no cluster
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	cargo nextest run --locked --lib --test cli
+
+test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
+	@tests/install test
+	@tests/all
+
+soak: ## The long counts: the main job twenty times over, from inside and from outside the cluster
+	@tests/install test
+	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} tests/all --profile soak -E 'test(main_job::a_)'
+
+demo: ## See the main job: databases up on a real cluster, a config file, databases gone
+	@tests/install test
+	@tests/demo
+
+bench: ## Compare with kubectl doing the same job: time, memory, API requests
+	@tests/install test
+	@tests/bench
+
+cluster: ## Start the test cluster and print its kubeconfig's path
+	@tests/cluster/up
+
+cluster-down: ## Stop the test cluster and remove every trace of it
+	@tests/cluster/down
+
+clean: ## Remove what was built here; the cluster's parts stay cached
+	cargo clean
