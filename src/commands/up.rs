@@ -14,6 +14,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::output::{self, ConnArg, Entry};
 use crate::probe::{self, Container, Evidence, Readiness, Target};
 use crate::progress::{Progress, READY};
+use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::{self, Created};
 use crate::runtime::kubernetes::forward::{self, Forward};
 use crate::runtime::kubernetes::kinds::Kinds;
@@ -41,7 +42,7 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let cluster = Cluster::connect(&choice).await?;
     progress.say(&format!("run {} in namespace {} of {} ({})", plan.run_id, cluster.namespace, cluster.server, cluster.source));
     let work = async {
-        let created = make(&mut plan, &cluster, &choice, &args).await?;
+        let created = make(&mut plan, &cluster, &choice, &args, &progress).await?;
         progress.say(&summary(&plan, &created));
         bring_up(&plan, &cluster, &created, &args, &connargs, &progress).await
     };
@@ -97,7 +98,7 @@ fn check_output(output: &Path) -> anyhow::Result<()> {
 }
 
 /// Everything up to the created objects.
-async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up) -> anyhow::Result<Created> {
+async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up, progress: &Progress) -> anyhow::Result<Created> {
     crate::manifest::check::check(&plan.objects, &plan.run_id, Some(&cluster.namespace))?;
     if !plan.discovery.missing.is_empty() {
         let missing = std::mem::take(&mut plan.discovery.missing);
@@ -106,6 +107,9 @@ async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up) ->
     }
     let mut kinds = Kinds::new(cluster);
     kinds.learn(&plan.objects).await?;
+    if let Some(earlier) = earlier_run(&plan.run_id) {
+        progress.say(&format!("this folder remembers one run: the earlier one, {earlier}, now needs testbed down --run-id {earlier}"));
+    }
     // Remembered before anything exists, so that a `down` after a crash finds it.
     remember(plan, cluster, choice, None);
     if args.output.as_os_str() != "-" {
@@ -155,8 +159,9 @@ async fn bring_up(
         error = failure.reason() => return Err(error),
     };
     let evidence = outcome.map_err(|_| {
-        let unfinished = progress.unfinished();
-        anyhow!("not ready within {}: {}", humantime::format_duration(args.timeout), unfinished.join("; "))
+        let unready = observer.unready(&plan.discovery.workloads);
+        let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).collect();
+        anyhow!("not ready within {}: {}", humantime::format_duration(args.timeout), reasons.join("; "))
     });
     for (database, evidence) in databases.iter().zip(evidence.exit(Exit::NotReady)?) {
         progress.explain(&format!("{}: {evidence}", database.name));
@@ -231,12 +236,13 @@ async fn wait(plan: &Plan, args: &Up, targets: &[Target], observer: &Observer, p
             progress.stage(name, READY, "");
             outcome
         });
-        let others = async {
-            observer.all_ready(&plan.discovery.workloads, |missing| progress.stage("pods", "waiting", missing)).await;
-            if !progress.unfinished().is_empty() {
-                progress.stage("pods", READY, "");
+        // A database's own line tells of its pod.
+        let has_line = |workload: &str| databases.iter().any(|database| database.workload == workload);
+        let others = observer.all_ready(&plan.discovery.workloads, |workload, ready| {
+            if !has_line(workload) {
+                progress.stage(workload, if ready { READY } else { "waiting for its pods" }, "");
             }
-        };
+        });
         let (outcomes, ()) = join(join_all(probes), others).await;
         // While one was waited for, another may have restarted: only when each is ready at the first look are all of them at once.
         if outcomes.iter().all(|(_, attempts)| *attempts == 1) {
@@ -274,6 +280,12 @@ fn remember(plan: &Plan, cluster: &Cluster, choice: &Choice, output: Option<(&Pa
     };
     // A convenience for the next command only: in a pod with a read-only file system nobody misses it.
     let _ = remembered.save(&state);
+}
+
+/// The run that an earlier `up` in this folder made, and that no `down` has removed since.
+fn earlier_run(run_id: &RunId) -> Option<String> {
+    let remembered = Remembered::load(&state::folder()?, &std::env::current_dir().ok()?)?;
+    Some(remembered.run_id).filter(|earlier| earlier != run_id.as_str())
 }
 
 /// Keeps the forwarded ports open until a signal comes, then tears the run down.

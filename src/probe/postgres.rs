@@ -1,5 +1,6 @@
 //! PostgreSQL: a login, the server's uptime, and its process id where the user may read the server's files.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
@@ -30,16 +31,22 @@ async fn ask(target: &Target, login: &Login) -> Result<Answer, NotYet> {
     config.password(login.password.reveal());
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
     let (client, connection) = config.connect(NoTls).await.map_err(|error| explain(&error))?;
-    let questions = async {
-        let row = client.query_one(UPTIME, &[]).await.map_err(|error| explain(&error))?;
-        let uptime = Duration::try_from_secs_f64(row.get::<_, f64>(0)).unwrap_or_default();
-        Ok(Answer { process_id: process_id(&client).await, uptime })
+    // The connection works only while it is polled, and ends by itself once the client is gone.
+    let mut connection = pin!(connection);
+    let answer = tokio::select! {
+        answer = questions(&client) => answer,
+        ended = &mut connection => return Err(ended.err().map_or_else(|| "the connection was closed".into(), |error| explain(&error))),
     };
-    // The connection works only while it is polled; it never ends by itself as long as the client lives.
-    tokio::select! {
-        answer = questions => answer,
-        ended = connection => Err(ended.err().map_or_else(|| "the connection was closed".into(), |error| explain(&error))),
-    }
+    // A proper goodbye, so that the server's log stays clean.
+    drop(client);
+    let _ = connection.await;
+    answer
+}
+
+async fn questions(client: &Client) -> Result<Answer, NotYet> {
+    let row = client.query_one(UPTIME, &[]).await.map_err(|error| explain(&error))?;
+    let uptime = Duration::try_from_secs_f64(row.get::<_, f64>(0)).unwrap_or_default();
+    Ok(Answer { process_id: process_id(client).await, uptime })
 }
 
 async fn process_id(client: &Client) -> Option<u32> {

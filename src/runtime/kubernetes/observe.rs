@@ -64,20 +64,32 @@ impl Observer {
         self.pods.clone()
     }
 
-    /// Waits until every workload has its pods ready, as Kubernetes sees it. `report` hears what is missing.
-    pub async fn all_ready(&self, workloads: &[Workload], mut report: impl FnMut(&str)) {
+    /// Waits until every workload has its pods ready, as Kubernetes sees it. `report` hears of each workload whether it is.
+    pub async fn all_ready(&self, workloads: &[Workload], mut report: impl FnMut(&str, bool)) {
         let mut pods = self.pods();
         loop {
-            let missing = {
+            let all = {
                 let pods = pods.borrow_and_update();
-                workloads.iter().find_map(|workload| unready(&pods, workload))
+                workloads.iter().fold(true, |all, workload| {
+                    let ready = unready(&pods, workload).is_none();
+                    report(&workload.id, ready);
+                    all && ready
+                })
             };
-            let Some(missing) = missing else { return };
-            report(&missing);
+            if all {
+                return;
+            }
             if pods.changed().await.is_err() {
+                // The watch is over, and with it the whole wait: whoever owns both reports why.
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// What the workloads lack that are not ready, in words.
+    pub fn unready(&self, workloads: &[Workload]) -> Vec<String> {
+        let pods = self.pods.borrow();
+        workloads.iter().filter_map(|workload| unready(&pods, workload)).collect()
     }
 }
 
