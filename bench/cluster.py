@@ -36,8 +36,7 @@ def find_kubectl(name):
     The one in Google's SDK is a dispatcher that asks for the server's version before each command; what it dispatches to
     lies beside it, and is what kubectl is elsewhere.
     """
-    path = output([name, "version", "--client", "--output=json"])
-    version = json.loads(path)["clientVersion"]
+    version = json.loads(output([name, "version", "--client", "--output=json"]))["clientVersion"]
     if not version["gitVersion"].endswith("-dispatcher"):
         return name, version["gitVersion"]
     real = Path(output(["sh", "-c", 'command -v "$0"', name]).strip()).resolve()
@@ -165,13 +164,21 @@ class Cluster:
             self.run("create", "namespace", self.namespace)
             self.until_admitted(manifest)
             yield
-        finally:
-            # Nothing keeps this from being done to the end.
-            for name in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(name, signal.SIG_IGN)
-            say(f"deleting namespace {self.namespace}")
-            self.run("delete", "pods", "--all", "--now", "--wait=false")
-            self.run("delete", "namespace", self.namespace, "--ignore-not-found", f"--timeout={LIMIT - 10}s")
+        except BaseException:
+            try:
+                self.delete_namespace()
+            except Failed as error:
+                say(f"error: {error}")
+            raise
+        self.delete_namespace()
+
+    def delete_namespace(self):
+        """Deletes the namespace and waits until it is gone. Nothing keeps this from being done to the end."""
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.SIG_IGN)
+        say(f"deleting namespace {self.namespace}")
+        self.run("delete", "pods", "--all", "--now", "--wait=false")
+        self.run("delete", "namespace", self.namespace, "--ignore-not-found", f"--timeout={LIMIT - 10}s")
 
     def until_admitted(self, manifest):
         """A young namespace refuses pods until its ServiceAccount is there, with its token in older clusters."""

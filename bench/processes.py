@@ -84,7 +84,7 @@ def end(group):
 
 def shown(command):
     """A command as a person would write it, without the flags that every kubectl here has."""
-    words = [word for word in command[1:] if not word.startswith("--cache-dir=")]
+    words = [word for word in command[1:] if not word.startswith(("--cache-dir=", "--kubeconfig="))]
     return " ".join([os.path.basename(command[0]), *words])
 
 

@@ -71,7 +71,13 @@ impl Progress {
         let text = if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") };
         if let Some(live) = &self.live {
             let bar = line.bar.get_or_insert_with(|| live.add(spinner()));
-            if stage == READY { bar.finish_with_message(text) } else { bar.set_message(text) }
+            bar.set_message(text.clone());
+            if stage == READY {
+                // What is final moves up to the lines that stay.
+                bar.finish_and_clear();
+                line.bar = None;
+                self.print(&text);
+            }
         } else if self.loudness == Loudness::Verbose || (new_stage && self.loudness == Loudness::Normal) {
             self.print(&text);
         }
@@ -94,7 +100,7 @@ impl Progress {
     pub fn finish(&self) {
         for line in self.lines.borrow_mut().values_mut() {
             if let Some(bar) = line.bar.take() {
-                bar.abandon();
+                bar.finish_and_clear();
             }
         }
     }
@@ -120,7 +126,7 @@ pub const READY: &str = "ready";
 fn spinner() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{elapsed:>6} {spinner} {wide_msg}") {
-        bar.set_style(style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏✓"));
+        bar.set_style(style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
     }
     bar.enable_steady_tick(Duration::from_millis(120));
     bar

@@ -57,7 +57,7 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
         Exit::NotReady | Exit::Interrupted | Exit::Terminated => {
             let ns = &cluster.namespace;
             Err::<(), _>(error)
-                .hint(format!("remove it:  testbed down -n {ns} --run-id {run_id}"))
+                .hint(format!("remove it:  {}", down_command(&choice, &cluster, run_id)))
                 .hint(format!("look at it: kubectl -n {ns} describe pods -l {}", run_id.selector().as_str()))
                 .unwrap_err()
         }
@@ -108,7 +108,7 @@ async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up, pr
     let mut kinds = Kinds::new(cluster);
     kinds.learn(&plan.objects).await?;
     if let Some(earlier) = earlier_run(&plan.run_id) {
-        progress.say(&format!("this folder remembers one run: the earlier one, {earlier}, now needs testbed down --run-id {earlier}"));
+        progress.say(&format!("run {earlier} of an earlier `up` in this folder may still be there: testbed down --run-id {earlier}"));
     }
     // Remembered before anything exists, so that a `down` after a crash finds it.
     remember(plan, cluster, choice, None);
@@ -263,9 +263,16 @@ fn finish(plan: &Plan, cluster: &Cluster, choice: &Choice, args: &Up, session: &
     remember(plan, cluster, choice, Some((&args.output, &session.text)));
     progress.say(&format!("{count} databases ready after {seconds:.1} s: {}", args.output.display()));
     if !args.forward {
-        progress.say(&format!("when you are done: testbed down --run-id {}", plan.run_id));
+        progress.say(&format!("when you are done: {}", down_command(choice, cluster, &plan.run_id)));
     }
     print(&format!("{}\n", plan.run_id))
+}
+
+/// The command that removes the run, from any folder.
+fn down_command(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
+    let kubeconfig = choice.kubeconfig.as_ref().map(|path| format!(" --kubeconfig {}", path.display()));
+    let context = choice.context.as_ref().map(|context| format!(" --context {context}"));
+    format!("testbed down --run-id {run_id} -n {}{}{}", cluster.namespace, kubeconfig.unwrap_or_default(), context.unwrap_or_default())
 }
 
 fn remember(plan: &Plan, cluster: &Cluster, choice: &Choice, output: Option<(&Path, &str)>) {

@@ -67,7 +67,7 @@ fn the_timeout_tells_the_last_state_and_leaves_the_run_for_a_look() {
         .says("error: not ready within 12s: mysql: starting (")
         .says("Pull")
         .says(&format!("hint: look at it: kubectl -n {} describe pods -l test-dependencies={run_id}", namespace.name))
-        .says(&format!("hint: remove it:  testbed down -n {} --run-id {run_id}", namespace.name));
+        .says(&format!("hint: remove it:  testbed down --run-id {run_id} -n {}", namespace.name));
     assert!(!folder.has("testing-databases.json"), "an older file would say that the databases are ready");
     assert_eq!(namespace.of_run(&run_id).len(), 4);
     folder.call(&["down"]).ok();
@@ -83,7 +83,7 @@ fn an_interrupted_up_says_what_is_left() {
     let up = folder.start(&["up", "striv.yaml", "--run-id", &run_id]);
     namespace.kubectl_until(&["get", "pods", "-o", "name", "-l", &format!("test-dependencies={run_id}")], |text| text.lines().count() == 2);
     up.signal("TERM");
-    up.wait().fails(143).says("error: interrupted").says(&format!("testbed down -n {} --run-id {run_id}", namespace.name));
+    up.wait().fails(143).says("error: interrupted").says(&format!("testbed down --run-id {run_id} -n {}", namespace.name));
     folder.call(&["down"]).ok();
     assert!(namespace.of_run(&run_id).is_empty());
 }
