@@ -72,6 +72,7 @@ class AuditLog:
     """The API server's audit log from now on: JSON lines."""
 
     def __init__(self, path):
+        self.path = path
         try:
             self.file = open(path, "rb")
         except OSError as error:
@@ -79,7 +80,7 @@ class AuditLog:
         self.file.seek(0, os.SEEK_END)
 
     def requests(self):
-        """What each impersonated user asked since the beginning."""
+        """What each impersonated user asked since the beginning, by user name."""
         seen = {}
         for line in self.file:
             if not line.endswith(b"\n"):
@@ -90,6 +91,8 @@ class AuditLog:
             if user and event["stage"] in ("ResponseStarted", "ResponseComplete"):
                 is_forward = event.get("objectRef", {}).get("subresource") == "portforward"
                 seen.setdefault(user, {})[event["auditID"]] = is_forward
+        if not seen:
+            raise Failed(f"{self.path} tells of no request made here: is it the audit log of this cluster?")
         return {user: Requests(len(made), sum(made.values())) for user, made in seen.items()}
 
 
@@ -174,8 +177,8 @@ class Cluster:
 
     def delete_namespace(self):
         """Deletes the namespace and waits until it is gone. Nothing keeps this from being done to the end."""
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         say(f"deleting namespace {self.namespace}")
         self.run("delete", "pods", "--all", "--now", "--wait=false")
         self.run("delete", "namespace", self.namespace, "--ignore-not-found", f"--timeout={LIMIT - 10}s")

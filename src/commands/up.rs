@@ -1,31 +1,26 @@
 //! `testbed up`: creates the run's objects, waits until every database is ready, and writes the config file.
 
+mod reach;
+mod wait;
+
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use futures::future::{join, join_all};
 
 use super::plan::Plan;
 use super::{choice, interrupted, print, progress};
 use crate::cli::{Global, Up};
-use crate::database::Database;
 use crate::failure::{Advise, Exit, usage};
 use crate::output::{self, ConnArg, Entry};
-use crate::probe::{self, Container, Evidence, Readiness, Target};
-use crate::progress::{Progress, READY};
+use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::{self, Created};
-use crate::runtime::kubernetes::forward::{self, Forward};
+use crate::runtime::kubernetes::forward::Forward;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::{Choice, Cluster, references, teardown};
 use crate::state::{self, Remembered};
-
-/// The pause between two attempts at one database: an attempt inside the cluster costs a TCP connection, one through a port-forward a
-/// TLS handshake with the API server as well.
-const DIRECT: Duration = Duration::from_millis(50);
-const FORWARDED: Duration = Duration::from_millis(150);
 
 /// How long the teardown after `up --forward` may take.
 const TEARDOWN: Duration = Duration::from_secs(60);
@@ -152,8 +147,8 @@ async fn bring_up(
 ) -> anyhow::Result<Session> {
     let databases = &plan.discovery.databases;
     let (observer, failure) = Observer::start(cluster, &plan.run_id, databases);
-    let reach = reach(plan, cluster, created, args, &observer, progress).await?;
-    let wait = wait(plan, args, &reach.targets, &observer, progress);
+    let reach = reach::reach(plan, cluster, created, args.forward, &observer, progress).await?;
+    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, progress);
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(args.timeout, wait) => outcome,
         error = failure.reason() => return Err(error),
@@ -178,77 +173,6 @@ async fn bring_up(
     entries.extend(plan.sqlite_at.iter().filter(|at| **at >= databases.len()).map(|_| Entry::Sqlite));
     let text = output::testing_databases(&entries, connargs)?;
     Ok(Session { text, held: if args.forward { reach.forwards } else { Vec::new() }, _observer: observer })
-}
-
-/// How each database is reached from here.
-struct Reach {
-    targets: Vec<Target>,
-    forwards: Vec<Forward>,
-}
-
-async fn reach(
-    plan: &Plan,
-    cluster: &Cluster,
-    created: &Created,
-    args: &Up,
-    observer: &Observer,
-    progress: &Progress,
-) -> anyhow::Result<Reach> {
-    let databases = &plan.discovery.databases;
-    let mut reach = Reach { targets: Vec::new(), forwards: Vec::new() };
-    let outside = !cluster.inside && !databases.is_empty();
-    let forwarded = args.forward || (outside && forward::is_allowed(cluster).await?);
-    if outside && !forwarded {
-        progress.say("no right to port-forward (create on pods/portforward): trying the Services' own addresses");
-    }
-    for database in databases {
-        let (host, port, interval) = if forwarded {
-            let forward = Forward::open(cluster, database, observer.pods()).await?;
-            let port = forward.port;
-            reach.forwards.push(forward);
-            ("127.0.0.1".to_owned(), port, FORWARDED)
-        } else if outside {
-            (created.cluster_ip(&database.host).unwrap_or(&database.host).to_owned(), database.port, DIRECT)
-        } else {
-            (database.host.clone(), database.port, DIRECT)
-        };
-        let Database { engine, login, admin, .. } = database;
-        reach.targets.push(Target { engine: *engine, host, port, login: login.clone(), admin: admin.clone(), interval });
-    }
-    Ok(reach)
-}
-
-/// Waits until all databases and all other pods are ready at the same time.
-async fn wait(plan: &Plan, args: &Up, targets: &[Target], observer: &Observer, progress: &Progress) -> Vec<Evidence> {
-    let databases = &plan.discovery.databases;
-    let mut readiness: Vec<Readiness> = databases.iter().map(|database| Readiness::new(database.settle.unwrap_or(args.settle))).collect();
-    let mut containers = observer.containers();
-    loop {
-        let probes = databases.iter().zip(targets).zip(readiness.iter_mut().zip(containers.iter_mut()));
-        let probes = probes.map(|((database, target), (readiness, container))| async move {
-            let name = &database.name;
-            let report = |container: &Container, why: &str| match container {
-                Container::Waiting(_) => progress.stage(name, "starting", why),
-                Container::Running(_) if why.starts_with("answers") => progress.stage(name, "settling", why),
-                Container::Running(_) => progress.stage(name, "initialising", why),
-            };
-            let outcome = probe::until_ready(target, readiness, container, report).await;
-            progress.stage(name, READY, "");
-            outcome
-        });
-        // A database's own line tells of its pod.
-        let has_line = |workload: &str| databases.iter().any(|database| database.workload == workload);
-        let others = observer.all_ready(&plan.discovery.workloads, |workload, ready| {
-            if !has_line(workload) {
-                progress.stage(workload, if ready { READY } else { "waiting for its pods" }, "");
-            }
-        });
-        let (outcomes, ()) = join(join_all(probes), others).await;
-        // While one was waited for, another may have restarted: only when each is ready at the first look are all of them at once.
-        if outcomes.iter().all(|(_, attempts)| *attempts == 1) {
-            return outcomes.into_iter().map(|(evidence, _)| evidence).collect();
-        }
-    }
 }
 
 /// Writes the config file and says what is there.

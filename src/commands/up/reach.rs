@@ -1,0 +1,61 @@
+//! How each database is reached from where testbed runs: by its Service's name inside the cluster, through a port-forward outside.
+
+use std::time::Duration;
+
+use crate::commands::plan::Plan;
+use crate::database::Database;
+use crate::probe::Target;
+use crate::progress::Progress;
+use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::create::Created;
+use crate::runtime::kubernetes::forward::{self, Forward};
+use crate::runtime::kubernetes::observe::Observer;
+
+/// The pause between two attempts at one database: an attempt inside the cluster costs a TCP connection, one through a port-forward a
+/// TLS handshake with the API server as well.
+const DIRECT: Duration = Duration::from_millis(50);
+const FORWARDED: Duration = Duration::from_millis(150);
+
+/// How each database is reached from here.
+pub struct Reach {
+    /// What to probe, in the order of the plan's databases.
+    pub targets: Vec<Target>,
+    /// The ports that are open for it.
+    pub forwards: Vec<Forward>,
+}
+
+/// Opens what is needed. With `forward`, through port-forwards wherever testbed runs.
+///
+/// # Errors
+/// A failed request, explained.
+pub async fn reach(
+    plan: &Plan,
+    cluster: &Cluster,
+    created: &Created,
+    forward: bool,
+    observer: &Observer,
+    progress: &Progress,
+) -> anyhow::Result<Reach> {
+    let databases = &plan.discovery.databases;
+    let mut reach = Reach { targets: Vec::new(), forwards: Vec::new() };
+    let outside = !cluster.inside && !databases.is_empty();
+    let forwarded = forward || (outside && forward::is_allowed(cluster).await?);
+    if outside && !forwarded {
+        progress.say("no right to port-forward (create on pods/portforward): trying the Services' own addresses");
+    }
+    for database in databases {
+        let (host, port, interval) = if forwarded {
+            let forward = Forward::open(cluster, database, observer.pods()).await?;
+            let port = forward.port;
+            reach.forwards.push(forward);
+            ("127.0.0.1".to_owned(), port, FORWARDED)
+        } else if outside {
+            (created.cluster_ip(&database.host).unwrap_or(&database.host).to_owned(), database.port, DIRECT)
+        } else {
+            (database.host.clone(), database.port, DIRECT)
+        };
+        let Database { engine, login, admin, .. } = database;
+        reach.targets.push(Target { engine: *engine, host, port, login: login.clone(), admin: admin.clone(), interval });
+    }
+    Ok(reach)
+}
