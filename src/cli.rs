@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
@@ -38,11 +39,11 @@ pub struct Global {
     pub namespace: Option<String>,
 
     /// Say more: why each database is not ready yet, and what proved that it is
-    #[arg(short, long, global = true, conflicts_with = "quiet", env = "TESTBED_VERBOSE")]
+    #[arg(short, long, global = true, conflicts_with = "quiet", env = "TESTBED_VERBOSE", value_parser = FalseyValueParser::new())]
     pub verbose: bool,
 
     /// Print errors and results only
-    #[arg(short, long, global = true, env = "TESTBED_QUIET")]
+    #[arg(short, long, global = true, env = "TESTBED_QUIET", value_parser = FalseyValueParser::new())]
     pub quiet: bool,
 }
 
@@ -148,7 +149,7 @@ pub struct Up {
     pub settle: Duration,
 
     /// Write addresses on this machine, hold them open, and tear the run down on Ctrl-C
-    #[arg(long, env = "TESTBED_FORWARD")]
+    #[arg(long, env = "TESTBED_FORWARD", value_parser = FalseyValueParser::new())]
     pub forward: bool,
 }
 

@@ -40,7 +40,9 @@ fn progress(global: &Global) -> Progress {
 }
 
 fn choice(global: &Global) -> Choice {
-    Choice { kubeconfig: global.kubeconfig.clone(), context: global.context.clone(), namespace: global.namespace.clone() }
+    // A pipeline's parameter with an empty default says nothing.
+    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    Choice { kubeconfig: global.kubeconfig.clone(), context: said(&global.context), namespace: said(&global.namespace) }
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::plan::Plan;
-use super::{print, progress};
+use super::{choice, print, progress};
 use crate::cli::{Format, Global, Render};
 use crate::manifest::Object;
 
 pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
-    let plan = Plan::make(&args.source, global.namespace.as_deref())?;
+    let plan = Plan::make(&args.source, choice(global).namespace.as_deref())?;
     let progress = progress(global);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     print(&match args.output {

@@ -89,3 +89,18 @@ fn a_reader_that_goes_away_is_no_failure() {
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     }
 }
+
+#[test]
+fn every_setting_can_come_from_the_environment() {
+    let folder = Folder::new()
+        .env("TESTBED_WITH", "postgres,mysql=orders")
+        .env("TESTBED_PARAM", "memory=1Gi\norders.database=a,b")
+        .env("TESTBED_RUN_ID", "1234567890")
+        .env("TESTBED_NAMESPACE", "")
+        .env("TESTBED_QUIET", "1")
+        .env("TESTBED_VERBOSE", "");
+    let rendered = folder.call(&["render"]).ok();
+    assert_eq!(rendered.stdout.matches("memory: 1Gi").count(), 2);
+    assert!(rendered.stdout.contains("value: a,b") && rendered.stdout.contains("name: orders-1234567890"), "{}", rendered.transcript());
+    assert!(rendered.stdout.contains("test-dependencies: '1234567890'"), "{}", rendered.transcript());
+}
