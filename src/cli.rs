@@ -39,10 +39,10 @@ pub struct Global {
     pub namespace: Option<String>,
 
     /// Say more: why each database is not ready yet, and what proved that it is
-    #[arg(short, long, global = true, conflicts_with = "quiet", env = "TESTBED_VERBOSE", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "TESTBED_VERBOSE", value_parser = FalseyValueParser::new())]
     pub verbose: bool,
 
-    /// Print errors and results only
+    /// Print errors and results only, whatever --verbose says
     #[arg(short, long, global = true, env = "TESTBED_QUIET", value_parser = FalseyValueParser::new())]
     pub quiet: bool,
 }
