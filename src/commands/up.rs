@@ -4,6 +4,7 @@ mod reach;
 mod wait;
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -11,7 +12,7 @@ use anyhow::{Context, anyhow};
 use super::plan::Plan;
 use super::{choice, interrupted, print, progress};
 use crate::cli::{Global, Up};
-use crate::failure::{Advise, Exit, usage};
+use crate::failure::{Advise, Exit, exit_of, usage};
 use crate::output::{self, ConnArg, Entry};
 use crate::progress::Progress;
 use crate::run_id::RunId;
@@ -22,7 +23,7 @@ use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::{Choice, Cluster, references, teardown};
 use crate::state::{self, Remembered};
 
-/// How long the teardown after `up --forward` may take.
+/// How long the teardown may take that `up` itself does.
 const TEARDOWN: Duration = Duration::from_secs(60);
 
 pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
@@ -36,34 +37,49 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
 
     let cluster = Cluster::connect(&choice).await?;
     progress.say(&format!("run {} in namespace {} of {} ({})", plan.run_id, cluster.namespace, cluster.server, cluster.source));
+    // One listener for the whole command: a signal between two of them would be lost.
+    let mut interrupt = pin!(interrupted());
     let work = async {
         let created = make(&mut plan, &cluster, &choice, &args, &progress).await?;
         progress.say(&summary(&plan, &created));
-        bring_up(&plan, &cluster, &created, &args, &connargs, &progress).await
+        match bring_up(&plan, &cluster, &created, &args, &connargs, &progress).await {
+            Err(error) if exit_of(&error) == Exit::Failure => Err(undo(error, &plan, &cluster, &created).await),
+            outcome => outcome,
+        }
     };
     let outcome = tokio::select! {
         outcome = work => outcome,
-        error = interrupted() => Err(error),
+        error = &mut interrupt => Err(error),
     };
     progress.finish();
-    // A first `up` that failed to create its objects has removed them again; whatever exists now stays for a look.
     let run_id = &plan.run_id;
-    let session = outcome.map_err(|error| match crate::failure::exit_of(&error) {
+    let remove = format!("remove it:  {}", down_command(&choice, &cluster, run_id));
+    let session = outcome.map_err(|error| match exit_of(&error) {
+        // What exists stays for a look.
         Exit::NotReady | Exit::Interrupted | Exit::Terminated => {
-            let ns = &cluster.namespace;
-            Err::<(), _>(error)
-                .hint(format!("remove it:  {}", down_command(&choice, &cluster, run_id)))
-                .hint(format!("look at it: kubectl -n {ns} describe pods -l {}", run_id.selector().as_str()))
-                .unwrap_err()
+            let look = format!("look at it: kubectl -n {} describe pods -l {}", cluster.namespace, run_id.selector().as_str());
+            Err::<(), _>(error).hint(&remove).hint(look).unwrap_err()
         }
         _ => error,
     })?;
 
-    finish(&plan, &cluster, &choice, &args, &session, &progress)?;
+    finish(&plan, &cluster, &choice, &args, &session, &progress).hint(&remove)?;
     if !session.held.is_empty() {
-        hold(&cluster, &plan, session, &progress).await?;
+        hold(&cluster, &plan, session, interrupt, &progress).await?;
     }
     Ok(())
+}
+
+/// After a failure that waiting would not mend, such as a right that is missing: what this call has made goes again, and what an earlier
+/// one has made stays.
+async fn undo(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Created) -> anyhow::Error {
+    if !created.adopted.is_empty() {
+        return error;
+    }
+    match teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {}).await {
+        Ok(_) => error,
+        Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
+    }
 }
 
 /// What a finished wait leaves behind: the config file's text and, with `--forward`, the open ports.
@@ -220,13 +236,20 @@ fn earlier_run(run_id: &RunId) -> Option<String> {
 }
 
 /// Keeps the forwarded ports open until a signal comes, then tears the run down.
-async fn hold(cluster: &Cluster, plan: &Plan, session: Session, progress: &Progress) -> anyhow::Result<()> {
+async fn hold(
+    cluster: &Cluster,
+    plan: &Plan,
+    session: Session,
+    interrupt: impl Future<Output = anyhow::Error>,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     progress.say("the addresses stay open until Ctrl-C, which tears the run down");
-    let signal = interrupted().await;
+    let signal = interrupt.await;
     drop(session);
     teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text)).await?;
     if let (Some(state), Ok(folder)) = (state::folder(), std::env::current_dir())
         && let Some(remembered) = Remembered::load(&state, &folder)
+        && remembered.run_id == plan.run_id.as_str()
     {
         remembered.forget(&state);
     }

@@ -49,6 +49,17 @@ pub enum Container {
     Running(String),
 }
 
+/// Where a database is that is not ready yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Its container does not run, and why.
+    Starting(String),
+    /// Its server does not answer yet, and why.
+    Initialising(String),
+    /// Its server answers, and counts as ready if it goes on for this long.
+    Settling(Duration),
+}
+
 /// One login as the tests' user, a query, and the server's identity.
 ///
 /// # Errors
@@ -67,21 +78,21 @@ pub async fn attempt(target: &Target) -> Result<Answer, NotYet> {
     }
 }
 
-/// Attempts until the database is ready, starting over whenever the container does. `report` hears why it is not ready yet.
+/// Attempts until the database is ready, starting over whenever the container does. `report` hears where it is.
 ///
 /// Returns the evidence and the number of attempts that were needed: one means that an earlier verdict still holds.
 pub async fn until_ready(
     target: &Target,
     readiness: &mut Readiness,
     container: &mut watch::Receiver<Container>,
-    mut report: impl FnMut(&Container, &str),
+    mut report: impl FnMut(Stage),
 ) -> (Evidence, usize) {
     let mut attempts = 0;
     loop {
         let state = container.borrow_and_update().clone();
         readiness.container(&state);
-        if let Container::Waiting(why) = &state {
-            report(&state, why);
+        if let Container::Waiting(why) = state {
+            report(Stage::Starting(why));
             if container.changed().await.is_err() {
                 // The watch is over, and with it the whole wait: whoever owns both reports why.
                 std::future::pending::<()>().await;
@@ -96,7 +107,8 @@ pub async fn until_ready(
         };
         match readiness.answer(Instant::now().into_std(), &outcome) {
             Verdict::Ready(evidence) => return (evidence, attempts),
-            Verdict::Waiting(why) => report(&state, &why),
+            Verdict::Waiting(why) => report(Stage::Initialising(why)),
+            Verdict::Settling(left) => report(Stage::Settling(left)),
         }
         tokio::select! {
             () = sleep(target.interval) => {}

@@ -43,8 +43,10 @@ impl std::fmt::Display for Evidence {
 /// What is known after an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Not ready, and why.
+    /// No answer, and why.
     Waiting(String),
+    /// Answers, and is ready if it goes on for this long.
+    Settling(Duration),
     /// Ready, and why that is certain.
     Ready(Evidence),
 }
@@ -105,7 +107,7 @@ impl Readiness {
         if stayed >= self.settle {
             return Verdict::Ready(Evidence::Settled(stayed));
         }
-        Verdict::Waiting(format!("answers; {:.0} s until it counts as settled", (self.settle - stayed).as_secs_f64().ceil()))
+        Verdict::Settling(self.settle - stayed)
     }
 }
 

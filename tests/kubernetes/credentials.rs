@@ -42,6 +42,19 @@ fn a_forbidden_verb_leaves_nothing() {
     assert!(!folder.has("testing-databases.json"));
 }
 
+#[test]
+fn a_watch_that_is_forbidden_leaves_nothing() {
+    let namespace = Namespace::new("unwatched");
+    let config = Folder::new();
+    let rules = "[{apiGroups: [''], resources: [pods, services], verbs: [create, delete, get, list]}]";
+    let folder = namespace.folder_as(&account(&namespace, &config, rules));
+    folder.file("striv.yaml", STRIV);
+    let run_id = run_id();
+    folder.call(&["up", "striv.yaml", "--run-id", &run_id]).fails(1).says("watching the run's pods").says("cannot watch resource \"pods\"");
+    // Without the right to watch, nobody could wait until the pods were gone.
+    namespace.kubectl_until(&["get", "pods,services", "-o", "name"], str::is_empty);
+}
+
 /// Outside the cluster without the right to port-forward: the Services' own addresses are tried.
 #[test]
 fn without_port_forward_the_services_addresses_do() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::{join, join_all};
 
 use crate::commands::plan::Plan;
-use crate::probe::{self, Container, Evidence, Readiness, Target};
+use crate::probe::{self, Evidence, Readiness, Stage, Target};
 use crate::progress::{Progress, READY};
 use crate::runtime::kubernetes::observe::Observer;
 
@@ -19,10 +19,10 @@ pub async fn wait(plan: &Plan, settle: Duration, targets: &[Target], observer: &
         let probes = databases.iter().zip(targets).zip(readiness.iter_mut().zip(containers.iter_mut()));
         let probes = probes.map(|((database, target), (readiness, container))| async move {
             let name = &database.name;
-            let report = |container: &Container, why: &str| match container {
-                Container::Waiting(_) => progress.stage(name, "starting", why),
-                Container::Running(_) if why.starts_with("answers") => progress.stage(name, "settling", why),
-                Container::Running(_) => progress.stage(name, "initialising", why),
+            let report = |stage: Stage| match stage {
+                Stage::Starting(why) => progress.stage(name, "starting", &why),
+                Stage::Initialising(why) => progress.stage(name, "initialising", &why),
+                Stage::Settling(left) => progress.stage(name, "settling", &format!("{:.0} s more", left.as_secs_f64().ceil())),
             };
             let outcome = probe::until_ready(target, readiness, container, report).await;
             progress.stage(name, READY, "");

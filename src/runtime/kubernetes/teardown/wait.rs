@@ -101,20 +101,29 @@ fn next_grace(kind: &str, object: &DynamicObject, grace: u32) -> Option<u32> {
     }
 }
 
-/// Whether no container of the pod runs, and none is on its way to: each has ended, or waits for something that failed, such as its
-/// image.
+/// Whether no container of the pod runs, and none is on its way to.
 fn has_stopped(pod: &DynamicObject) -> bool {
-    let mut states = containers(pod).filter_map(|container| container.get("state")).peekable();
-    states.peek().is_some() && states.all(is_stopped)
+    let mut containers = containers(pod).peekable();
+    containers.peek().is_some() && containers.all(is_stopped)
 }
 
-fn is_stopped(state: &Value) -> bool {
-    let reason = state.get("waiting").and_then(|waiting| waiting.get("reason")).and_then(Value::as_str);
-    state.get("terminated").is_some() || reason.is_some_and(|reason| !["ContainerCreating", "PodInitializing"].contains(&reason))
+/// A container of a deleted pod is not started again: it has stopped when it has ended, now or before, or waits for something that failed,
+/// such as its image. (One that the kubelet loses sight of during the deletion is reported as `ContainerCreating` again, with its end in
+/// `lastState`.)
+fn is_stopped(container: &Value) -> bool {
+    let Some(state) = container.get("state") else { return false };
+    let ended = |state: &Value| state.get("terminated").is_some();
+    match state.get("waiting") {
+        None => ended(state),
+        Some(waiting) => {
+            let reason = waiting.get("reason").and_then(Value::as_str);
+            container.get("lastState").is_some_and(ended)
+                || reason.is_some_and(|reason| !["ContainerCreating", "PodInitializing"].contains(&reason))
+        }
+    }
 }
 
-/// Whether the pod is being deleted, and the kubelet does not say that any container of it runs. (One that the kubelet has lost sight of
-/// during the deletion is reported as `ContainerCreating` again.)
+/// Whether the pod is being deleted, and the kubelet does not say that any container of it runs.
 fn is_idle(pod: &DynamicObject) -> bool {
     let runs = |container: &Value| container.get("state").is_some_and(|state| state.get("running").is_some());
     pod.metadata.deletion_timestamp.is_some() && pod.metadata.deletion_grace_period_seconds != Some(0) && !containers(pod).any(runs)
@@ -132,10 +141,11 @@ mod tests {
 
     fn pod(grace: Option<i64>, states: &[&str]) -> DynamicObject {
         let state = |text: &str| match text {
-            "running" | "terminated" => serde_json::json!({text: {}}),
-            reason => serde_json::json!({"waiting": {"reason": reason}}),
+            "running" | "terminated" => serde_json::json!({"state": {text: {}}}),
+            "lost" => serde_json::json!({"state": {"waiting": {"reason": "ContainerCreating"}}, "lastState": {"terminated": {}}}),
+            reason => serde_json::json!({"state": {"waiting": {"reason": reason}}, "lastState": {}}),
         };
-        let statuses: Vec<Value> = states.iter().map(|text| serde_json::json!({"state": state(text)})).collect();
+        let statuses: Vec<Value> = states.iter().map(|text| state(text)).collect();
         let deleted = grace.map(|_| "2020-01-01T00:00:00Z");
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": "a", "deletionGracePeriodSeconds": grace, "deletionTimestamp": deleted},
@@ -159,6 +169,7 @@ mod tests {
         assert_eq!(next_grace("Pod", &pod(Some(1), &[]), 1), None);
         assert_eq!(next_grace("Pod", &pod(Some(0), &["terminated"]), 1), None);
         assert_eq!(next_grace("Pod", &pod(Some(1), &["ImagePullBackOff"]), 1), Some(0));
+        assert_eq!(next_grace("Pod", &pod(Some(1), &["lost"]), 1), Some(0));
         assert_eq!(next_grace("Pod", &pod(Some(1), &["ContainerCreating"]), 1), None);
         // Ended, but nobody has asked for its deletion yet: it may be restarted at any moment.
         assert_eq!(next_grace("Pod", &pod(None, &["terminated"]), 1), Some(1));
