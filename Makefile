@@ -11,6 +11,7 @@ build: ## Build the program: target/release/testbed
 	cargo build --release --locked
 
 check: ## The fast inner loop: format, lints, and every test that needs no cluster
+	@tests/install test
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	cargo nextest run --locked --lib --test cli
