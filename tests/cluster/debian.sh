@@ -7,15 +7,15 @@
 debian_mirror() {
     local codename mirror
     codename=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
-    # `read` takes the first line; the rest of apt's output must be eaten lest it die of SIGPIPE.
+    # shellcheck disable=SC2016 # these are apt's variables
     mirror=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
         awk -v release="$codename" '$1 == release && $2 == "main" && !found { print $3; found = 1 }')
     [[ -n $mirror ]] || die "apt knows no archive with the suite $codename, component main"
     printf '%s' "$mirror"
 }
 
-# Installs what is missing of the given packages. RUNLEVEL=1 keeps invoke-rc.d from starting the daemons they bring:
-# the cluster runs its own, with its own configuration.
+# Installs what is missing of the given packages. The cluster runs its own daemons with its own configuration, so those
+# that a package would start, now or at the next boot, are kept from it.
 install_packages() {
     local package missing=()
     for package; do
@@ -23,11 +23,23 @@ install_packages() {
     done
     ((${#missing[@]})) || return 0
     say "installing the Debian packages ${missing[*]} (about a minute)"
-    local install=(apt-get install --yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}")
-    {
-        RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive "${install[@]}" ||
-            { apt-get update --quiet && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive "${install[@]}"; }
-    } </dev/null >&2
+    local units=()
+    if [[ -d /run/systemd/system ]]; then
+        for package in "${missing[@]}"; do
+            case $package in etcd-server) units+=(etcd.service) ;; containerd) units+=(containerd.service) ;; esac
+        done
+    fi
+    if ((${#units[@]})); then systemctl --quiet --runtime mask "${units[@]}"; fi
+    # invoke-rc.d starts nothing in runlevel 1.
+    local status=0 install=(env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
+        apt-get install --yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}")
+    # The installation outlives an `up` that is killed, and must not keep its lock.
+    { "${install[@]}" || { apt-get update --quiet && "${install[@]}"; }; } </dev/null >&2 9<&- || status=$?
+    if ((${#units[@]})); then
+        systemctl --quiet --runtime unmask "${units[@]}"
+        systemctl --quiet disable "${units[@]}"
+    fi
+    ((status == 0)) || die "the packages could not be installed"
 }
 
 # Unpacks Debian's source package $1 of the suite $2 into the folder $3. The machine's own package lists stay as they are.

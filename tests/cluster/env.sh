@@ -5,9 +5,9 @@
 CLUSTER_SOURCE=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 
 # Built parts, kept between starts. Each folder's name ends in a hash of what it was built from.
-CACHE=${TESTBED_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/testbed}/cluster
+CACHE=$(realpath -m -- "${TESTBED_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/testbed}/cluster")
 # Everything the running cluster writes. `down` removes it whole.
-STATE=${TESTBED_CLUSTER_DIR:-/var/tmp/testbed-cluster}
+STATE=$(realpath -m -- "${TESTBED_CLUSTER_DIR:-/var/tmp/testbed-cluster}")
 KUBECONFIG_FILE=$STATE/kubeconfig
 
 # The node lives in a network namespace of its own, at the far end of a veth pair. The host has a route through that pair
@@ -20,8 +20,9 @@ POD_SUBNET=10.213.128.0/17
 SERVICE_SUBNET=10.214.0.0/16
 API_SERVICE_ADDRESS=10.214.0.1
 API_PORT=6443
-# Where the controller manager makes volumes, by its own will; an empty folder on the host, to mount the real one on.
-VOLUMES=/tmp/hostpath_pv
+# Folders that daemons write to and no option moves. The node mounts its own on them; the host's stay empty and go with
+# the cluster.
+MOUNT_POINTS=(/var/log/pods /var/log/containers /var/lib/cni /var/lib/kubelet /tmp/hostpath_pv)
 # Every process of the cluster is in this cgroup or below it, and that is how `down` finds them.
 CGROUP=testbed-cluster
 
@@ -35,7 +36,25 @@ kubernetes_dir() { printf '%s/kubernetes-%s' "$CACHE" "$(key_of build-kubernetes
 layers_dir() { printf '%s/layers-%s' "$CACHE" "$(key_of build-layers images/pause.c)"; }
 images_dir() { printf '%s/images-%s' "$CACHE" "$(cd "$CLUSTER_SOURCE" && key_of build-layers build-images oci-archive.py images/*)"; }
 # What a running cluster was started from: `up` leaves one alone only if this is the same.
-cluster_key() { printf '%s %s' "$(kubernetes_dir) $(images_dir)" "$(cd "$CLUSTER_SOURCE" && key_of up env.sh node/*)"; }
+cluster_key() { printf '%s %s' "$(kubernetes_dir) $(images_dir)" "$(cd "$CLUSTER_SOURCE" && key_of up api.sh env.sh launch.sh node/*)"; }
+
+# Makes the folder $work for the build $1 to work in, locked until the build ends: an unlocked one is a dead build's.
+make_work_folder() {
+    mkdir -p "$CACHE"
+    work=$(mktemp -d "$CACHE/tmp.$1.XXXXXX")
+    chmod 755 "$work"
+    exec 8<"$work"
+    flock 8
+}
 
 # The roots of the mounted cgroup hierarchies: many with version 1, one with version 2.
 cgroup_roots() { awk '$3 == "cgroup" || $3 == "cgroup2" { print $2 }' /proc/self/mounts; }
+
+# Keeps other `up`s and `down`s out until this script ends. A folder that is there anyway is the lock, so that none is left.
+lock_cluster() {
+    mkdir -p "$(dirname -- "$STATE")"
+    exec 9<"$(dirname -- "$STATE")"
+    flock --nonblock 9 && return
+    say "waiting for another up or down to end"
+    flock 9
+}

@@ -3,7 +3,9 @@
 # variable of the same meaning. The test-only variables are told of in setup.sh.
 set -eo pipefail
 shopt -s nullglob
+# shellcheck source=setup.sh
 source /usr/local/lib/testbed/setup.sh
+# shellcheck source=mysql-family.sh
 source /usr/local/lib/testbed/mysql-family.sh
 
 product=MariaDB client=mariadb admin=mariadb-admin
@@ -36,7 +38,6 @@ if [[ $(id -u) == 0 ]]; then drop_root mysql "$data /run/mysqld" "$@"; fi
 if [[ ! -d ${data%/}/mysql ]]; then
     either ROOT_HOST %
     for name in DATABASE USER PASSWORD ROOT_PASSWORD; do either "$name"; done
-    # shellcheck disable=SC2034
     {
         root_host=$MARIADB_ROOT_HOST database=$MARIADB_DATABASE user=$MARIADB_USER password=$MARIADB_PASSWORD
         user_host=${MARIADB_USER_HOST:-%} new_root_password=$MARIADB_ROOT_PASSWORD

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # variables of the entrypoints
 # Owns the set-up that MySQL and MariaDB have in common, in SQL and in running the set-up server. Sourced by their
 # entrypoints, which define $client, $admin and $product, after setup.sh.
 
@@ -8,6 +8,7 @@ sql_quote() {
     printf "'%s'" "${value//\'/\'\'}"
 }
 
+# shellcheck disable=SC2119,SC2120 # only some callers have arguments for the client
 # SQL from stdin, as root through the socket, in the database of the set-up if there is one.
 docker_process_sql() {
     local arguments=("$@")
@@ -59,16 +60,14 @@ create_users() {
     local host
     {
         echo "SET @@SESSION.SQL_LOG_BIN=0;"
+        # MariaDB makes these, without a password.
+        for host in 127.0.0.1 ::1 "$HOSTNAME"; do echo "DROP USER IF EXISTS 'root'@$(sql_quote "$host");"; done
         echo "ALTER USER 'root'@'localhost' IDENTIFIED BY $(sql_quote "$new_root_password");"
         if [[ -n $root_host && $root_host != localhost ]]; then
             host=$(sql_quote "$root_host")
             echo "CREATE USER 'root'@$host IDENTIFIED BY $(sql_quote "$new_root_password");"
             echo "GRANT ALL ON *.* TO 'root'@$host WITH GRANT OPTION;"
         fi
-        # MariaDB makes these without a password.
-        for host in 127.0.0.1 ::1 "$HOSTNAME"; do
-            [[ $host == "$root_host" ]] || echo "DROP USER IF EXISTS 'root'@$(sql_quote "$host");"
-        done
         echo "FLUSH PRIVILEGES;"
         echo "DROP DATABASE IF EXISTS test;"
     } | docker_process_sql

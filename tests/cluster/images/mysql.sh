@@ -3,7 +3,9 @@
 # setup.sh.
 set -eo pipefail
 shopt -s nullglob
+# shellcheck source=setup.sh
 source /usr/local/lib/testbed/setup.sh
+# shellcheck source=mysql-family.sh
 source /usr/local/lib/testbed/mysql-family.sh
 
 product=MySQL client=mysql admin=mysqladmin
@@ -26,7 +28,6 @@ if [[ $(id -u) == 0 ]]; then drop_root mysql "$data /var/run/mysqld" "$@"; fi
 if [[ ! -d ${data%/}/mysql ]]; then
     setting MYSQL_ROOT_HOST %
     for name in MYSQL_DATABASE MYSQL_USER MYSQL_PASSWORD MYSQL_ROOT_PASSWORD; do setting "$name"; done
-    # shellcheck disable=SC2034
     {
         root_host=$MYSQL_ROOT_HOST database=$MYSQL_DATABASE user=$MYSQL_USER password=$MYSQL_PASSWORD user_host=%
         new_root_password=$MYSQL_ROOT_PASSWORD allow_empty=$MYSQL_ALLOW_EMPTY_PASSWORD random_root=$MYSQL_RANDOM_ROOT_PASSWORD

@@ -3,6 +3,7 @@
 # setup.sh.
 set -eo pipefail
 shopt -s nullglob
+# shellcheck source=setup.sh
 source /usr/local/lib/testbed/setup.sh
 
 docker_process_sql() {
@@ -51,7 +52,7 @@ stop_setup_server() {
 
 create_database() {
     [[ $POSTGRES_DB != postgres ]] || return 0
-    POSTGRES_DB=postgres docker_process_sql --set db="$POSTGRES_DB" <<<'CREATE DATABASE :"db";'
+    docker_process_sql --dbname postgres --set db="$POSTGRES_DB" <<<'CREATE DATABASE :"db";'
 }
 
 check_settings() {

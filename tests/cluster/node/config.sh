@@ -14,6 +14,9 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 [grpc]
   address = "/run/testbed/containerd.sock"
 
+[plugins."io.containerd.internal.v1.opt"]
+  path = "$STATE/containerd/opt"
+
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "docker.io/local/pause:1"
   # Without CAP_SYS_RESOURCE, which sandboxed machines withhold, no process may lower its oom_score_adj, and every

@@ -8,6 +8,7 @@ cluster address, a headless Service's ready pods, and the pods' own names below 
 no ExternalName.
 """
 
+import http.client
 import json
 import os
 import signal
@@ -15,7 +16,6 @@ import ssl
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 
 DOMAIN = "cluster.local"
@@ -48,7 +48,7 @@ class Resource:
                     for line in events:
                         if not self.apply(json.loads(line)):
                             break
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 print(f"{self.url}: {error}", flush=True)
                 time.sleep(0.2)
 
@@ -93,7 +93,14 @@ def write(path, lines):
     os.rename(path + ".new", path)
 
 
+def stop_with_thread(failure):
+    """A watch that dies of a fault of ours ends the program, and with it the node: stale answers would be worse."""
+    sys.__excepthook__(failure.exc_type, failure.exc_value, failure.exc_traceback)
+    os._exit(1)
+
+
 def main():
+    threading.excepthook = stop_with_thread
     api, pki, hosts_path, pid_path = sys.argv[1:]
     tls = ssl.create_default_context(cafile=f"{pki}/ca.crt")
     tls.load_cert_chain(f"{pki}/dns.crt", f"{pki}/dns.key")
