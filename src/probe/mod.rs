@@ -66,15 +66,26 @@ pub enum Stage {
 /// Why there was no answer; a password is never part of it.
 pub async fn attempt(target: &Target) -> Result<Answer, NotYet> {
     let login = async {
-        match target.engine {
-            Engine::Mysql | Engine::Mariadb => mysql::attempt(target).await,
-            Engine::Postgres => postgres::attempt(target).await,
-            Engine::Sqlite => Err("sqlite has no server".into()),
-        }
+        // The administrator first: a process id of 1 means that the final server is there, so that the later login meets it as well.
+        let admin = target.admin.as_ref().filter(|admin| **admin != target.login);
+        let proof = match admin {
+            Some(admin) => ask(target, admin).await.ok().and_then(|answer| answer.process_id),
+            None => None,
+        };
+        let answer = ask(target, &target.login).await?;
+        Ok(Answer { process_id: answer.process_id.or(proof), ..answer })
     };
     match timeout(ATTEMPT, login).await {
         Ok(outcome) => outcome,
         Err(_) => Err(format!("no answer within {} s", ATTEMPT.as_secs())),
+    }
+}
+
+async fn ask(target: &Target, login: &Login) -> Result<Answer, NotYet> {
+    match target.engine {
+        Engine::Mysql | Engine::Mariadb => mysql::ask(target, login).await,
+        Engine::Postgres => postgres::ask(target, login).await,
+        Engine::Sqlite => Err("sqlite has no server".into()),
     }
 }
 

@@ -17,18 +17,8 @@ const MARIADB_PROCESS_ID: [&str; 2] = [
     "LOAD DATA INFILE '/proc/self/stat' INTO TABLE testbed_process FIELDS TERMINATED BY '\\n' (stat)",
 ];
 
-pub async fn attempt(target: &Target) -> Result<Answer, NotYet> {
-    // The administrator first: a process id of 1 means that the final server is there, so that the later login meets it as well.
-    let admin = target.admin.as_ref().filter(|admin| **admin != target.login);
-    let proof = match admin {
-        Some(admin) => ask(target, admin).await.ok().and_then(|answer| answer.process_id),
-        None => None,
-    };
-    let answer = ask(target, &target.login).await?;
-    Ok(Answer { process_id: answer.process_id.or(proof), ..answer })
-}
-
-async fn ask(target: &Target, login: &Login) -> Result<Answer, NotYet> {
+/// One login, and what the server says of itself.
+pub async fn ask(target: &Target, login: &Login) -> Result<Answer, NotYet> {
     let options = OptsBuilder::default()
         .ip_or_hostname(target.host.clone())
         .tcp_port(target.port)

@@ -14,18 +14,8 @@ const UPTIME: &str = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaste
 /// The first line is the process id of the server's main process. Needs a superuser or `pg_read_server_files`.
 const PROCESS_ID: &str = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)";
 
-pub async fn attempt(target: &Target) -> Result<Answer, NotYet> {
-    // The administrator first: a process id of 1 means that the final server is there, so that the later login meets it as well.
-    let admin = target.admin.as_ref().filter(|admin| **admin != target.login);
-    let proof = match admin {
-        Some(admin) => ask(target, admin).await.ok().and_then(|answer| answer.process_id),
-        None => None,
-    };
-    let answer = ask(target, &target.login).await?;
-    Ok(Answer { process_id: answer.process_id.or(proof), ..answer })
-}
-
-async fn ask(target: &Target, login: &Login) -> Result<Answer, NotYet> {
+/// One login, and what the server says of itself.
+pub async fn ask(target: &Target, login: &Login) -> Result<Answer, NotYet> {
     let mut config = Config::new();
     config.host(&target.host).port(target.port).user(&login.user).application_name("testbed");
     config.password(login.password.reveal());

@@ -55,6 +55,25 @@ fn a_watch_that_is_forbidden_leaves_nothing() {
     namespace.kubectl_until(&["get", "pods,services", "-o", "name"], str::is_empty);
 }
 
+#[test]
+fn a_kind_that_may_not_be_listed_does_not_keep_the_others() {
+    let namespace = Namespace::new("partly");
+    let config = Folder::new();
+    let rules = "[{apiGroups: [''], resources: [pods, services], verbs: [create, delete, get, list, watch]}]";
+    let limited = namespace.folder_as(&account(&namespace, &config, rules));
+    let folder = &namespace.folder;
+    folder.file("m.yaml", &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c-run-1}}\n---\n{STRIV}"));
+    folder.call(&["up", "m.yaml", "--run-id", "run-1"]).ok();
+    limited
+        .call(&["down", "--run-id", "run-1"])
+        .fails(5)
+        .says("listing the run's objects of kind ConfigMap: ")
+        .says("cannot list resource");
+    assert_eq!(namespace.of_run("run-1"), ["configmap/c-run-1"]);
+    folder.call(&["down"]).ok();
+    assert!(namespace.of_run("run-1").is_empty());
+}
+
 /// Outside the cluster without the right to port-forward: the Services' own addresses are tried.
 #[test]
 fn without_port_forward_the_services_addresses_do() {

@@ -35,6 +35,8 @@ struct Part {
 
 /// Deletes everything that carries the run's label in the namespace. Returns how many objects there were.
 ///
+/// One object that cannot be deleted, or one kind that may not be listed, does not keep the others from being deleted.
+///
 /// # Errors
 /// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when `patience` is over.
 pub async fn tear_down(
@@ -44,27 +46,27 @@ pub async fn tear_down(
     patience: Duration,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<usize> {
-    let parts = find(cluster, run_id).await?;
+    let (parts, mut failures) = find(cluster, run_id).await?;
     let count = parts.iter().map(|part| part.objects.len()).sum();
-    if count == 0 {
-        return Ok(0);
+    if count > 0 {
+        tell(&format!("deleting {}", summary(&parts)));
     }
-    tell(&format!("deleting {}", summary(&parts)));
-    let mut pending: BTreeMap<KindName, BTreeSet<String>> = BTreeMap::new();
+    let mut pending: BTreeMap<&KindName, BTreeSet<String>> = BTreeMap::new();
     // What makes pods goes before the pods, which it would make anew.
     let (makers, rest): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(|part| !is_core(&part.kind));
     for group in [makers, rest] {
         let deletions = group.into_iter().flat_map(|part| part.objects.iter().map(move |object| (part, object)));
-        let outcomes =
-            join_all(deletions.map(|(part, object)| async move { (part, object, delete(&part.api, &part.kind.1, object, grace).await) }))
-                .await;
-        for (part, object, outcome) in outcomes {
-            let action = || format!("deleting {} {}", part.kind.1, object.name_any());
-            match outcome.map_err(|error| explain(cluster, error, &action())).exit(Exit::TeardownIncomplete)? {
-                Deletion::Gone => {}
-                Deletion::Pending => {
-                    pending.entry(part.kind.clone()).or_default().insert(object.name_any());
+        let deletions = deletions.map(|(part, object)| async move {
+            let outcome = delete(&part.api, &part.kind.1, object, grace).await;
+            (part, object.name_any(), outcome)
+        });
+        for (part, name, outcome) in join_all(deletions).await {
+            match outcome {
+                Ok(Deletion::Gone) => {}
+                Ok(Deletion::Pending) => {
+                    pending.entry(&part.kind).or_default().insert(name);
                 }
+                Err(error) => failures.push(explain(cluster, error, &format!("deleting {} {name}", part.kind.1))),
             }
         }
     }
@@ -72,8 +74,13 @@ pub async fn tear_down(
     let waits = parts.iter().filter_map(|part| Some((part, pending.remove(&part.kind)?)));
     let gone = try_join_all(waits.map(|(part, left)| wait::gone(cluster, part, left, &selector, grace)));
     match timeout(patience, gone).await {
-        Ok(outcome) => outcome.map(|_| count).exit(Exit::TeardownIncomplete),
-        Err(_) => Err(still_there(cluster, run_id, patience).await),
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => failures.push(error),
+        Err(_) => failures.push(still_there(cluster, run_id, patience).await),
+    }
+    match failures.into_iter().next() {
+        None => Ok(count),
+        Some(error) => Err(error).exit(Exit::TeardownIncomplete),
     }
 }
 
@@ -90,13 +97,13 @@ fn summary(parts: &[Part]) -> String {
     counts.join(", ")
 }
 
-/// Everything of the run, by kind.
-async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Vec<Part>> {
+/// Everything of the run, by kind, and what could not be looked at.
+async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<(Vec<Part>, Vec<anyhow::Error>)> {
     let mut kinds = Kinds::new(cluster);
     let selector = run_id.selector();
     let core = [("v1".to_owned(), "Pod".to_owned()), ("v1".to_owned(), "Service".to_owned())];
-    let mut parts: Vec<Part> =
-        try_join_all(core.into_iter().map(|kind| list(cluster, &kinds, kind, &selector))).await?.into_iter().flatten().collect();
+    let lists = core.into_iter().map(|kind| list(cluster, &kinds, kind, &selector));
+    let mut parts: Vec<Part> = try_join_all(lists).await?.into_iter().flatten().collect();
     let mut wanted = recorded(&parts);
     if parts.iter().all(|part| part.objects.is_empty()) {
         // A teardown that was cut off may have left what it does not look at first.
@@ -114,9 +121,14 @@ async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Vec<Part>> {
             known.push(kind);
         }
     }
-    let others = try_join_all(known.into_iter().map(|kind| list(cluster, &kinds, kind, &selector))).await?;
-    parts.extend(others.into_iter().flatten());
-    Ok(parts)
+    let mut failures = Vec::new();
+    for outcome in join_all(known.into_iter().map(|kind| list(cluster, &kinds, kind, &selector))).await {
+        match outcome {
+            Ok(part) => parts.extend(part),
+            Err(error) => failures.push(error),
+        }
+    }
+    Ok((parts, failures))
 }
 
 fn recorded(parts: &[Part]) -> BTreeSet<KindName> {
@@ -182,15 +194,12 @@ pub async fn delete(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject
 
 async fn still_there(cluster: &Cluster, run_id: &RunId, patience: Duration) -> anyhow::Error {
     let parts = match find(cluster, run_id).await {
-        Ok(parts) => parts,
+        Ok((parts, _)) => parts,
         Err(error) => return error,
     };
     let left: Vec<String> = parts.iter().flat_map(|part| part.objects.iter().map(|object| describe(&part.kind.1, object))).collect();
     let message = anyhow!("still there after {} s: {}", patience.as_secs(), left.join("; "));
-    Err::<(), _>(message)
-        .exit(Exit::TeardownIncomplete)
-        .hint("deletion goes on in the cluster; run the same command again to wait longer")
-        .unwrap_err()
+    Err::<(), _>(message).hint("deletion goes on in the cluster; run the same command again to wait longer").unwrap_err()
 }
 
 fn describe(kind: &str, object: &DynamicObject) -> String {
