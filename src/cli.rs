@@ -78,7 +78,8 @@ Examples:
   testbed up --with postgres --forward                  reach it from this machine until Ctrl-C
 
 A manifest is a multi-document YAML file. Its variables are {{ context.pipelineRun.uid }} (the run id) and
-{{ params.NAME }}, or $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them.
+{{ params.NAME }}, or $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
+{{ generated_password }}, a random password of the run.
 Standard output is the run id; progress goes to standard error.";
 
 const DOWN_EXAMPLES: &str = "\
@@ -88,7 +89,8 @@ Examples:
 
 const RENDER_EXAMPLES: &str = "\
 Examples:
-  testbed render --with postgres > databases.yaml       the start of a manifest of your own
+  testbed render --with postgres --template > databases.yaml
+                                                        the start of a manifest of your own
   testbed render databases.yaml --run-id test -o json";
 
 const STATUS_EXAMPLES: &str = "\
@@ -175,6 +177,10 @@ pub struct Render {
     /// What to render.
     #[command(flatten)]
     pub source: Source,
+
+    /// Print built-in databases as a manifest of your own: with variables for the run id and a random password
+    #[arg(long)]
+    pub template: bool,
 
     /// The format
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_RENDER_FORMAT", default_value = "yaml")]

@@ -44,8 +44,10 @@ impl Plan {
             return Err(usage("nothing to create: name a manifest, or a built-in database such as --with postgres"));
         }
         let mut objects = Vec::new();
+        let mut generated = vec![password()];
         for (name, text) in &files {
-            let variables = Variables { run_id: &run_id, params: &params, extra: Map::new() };
+            let extra = Map::from_iter([("generated_password".to_owned(), generated[0].as_str().into())]);
+            let variables = Variables { run_id: &run_id, params: &params, extra };
             let rendered = render::render(&Template { name, text }, &variables)?;
             objects.extend(parse::parse(name, &rendered)?);
         }
@@ -53,7 +55,6 @@ impl Plan {
             let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
             return Err(usage(format!("{}: no object in it", names.join(", "))));
         }
-        let mut generated = Vec::new();
         let mut sqlite = Vec::new();
         for with in &withs {
             if with.engine == Engine::Sqlite {
@@ -95,11 +96,11 @@ fn databases_before(discovery: &Discovery, objects: &[Object]) -> usize {
 }
 
 /// A random password: 122 random bits as 32 letters and digits, which need no quoting anywhere.
-fn password() -> String {
+pub fn password() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-fn params(pairs: &[String]) -> anyhow::Result<Params> {
+pub fn params(pairs: &[String]) -> anyhow::Result<Params> {
     let mut params = Params::new();
     for pair in pairs {
         // A wrong pair may hold a secret: only its name, if there is one, goes into the message.

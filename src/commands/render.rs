@@ -2,12 +2,18 @@
 
 use serde_json::json;
 
-use super::plan::Plan;
+use super::plan::{self, Plan};
 use super::{choice, print, progress};
-use crate::cli::{Format, Global, Render};
+use crate::cli::{Format, Global, Render, Source};
+use crate::failure::usage;
 use crate::manifest::Object;
+use crate::manifest::builtin::{self, With};
+use crate::run_id::RunId;
 
 pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
+    if args.template {
+        return print(&template(&args.source)?);
+    }
     let plan = Plan::make(&args.source, choice(global).namespace.as_deref())?;
     let progress = progress(global);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
@@ -15,6 +21,19 @@ pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
         Format::Yaml => yaml(&plan.objects)?,
         Format::Json => json(&plan.objects)?,
     })
+}
+
+/// The built-in databases as text with variables in it, comments included.
+fn template(source: &Source) -> anyhow::Result<String> {
+    if source.with.is_empty() || !source.manifests.is_empty() || !source.filenames.is_empty() {
+        return Err(usage("--template prints built-in databases: name them with --with, and no manifest"));
+    }
+    let params = plan::params(&source.param)?;
+    // Stand-ins that occur nowhere else in the text.
+    let (run_id, password) = (RunId::generate(), plan::password());
+    let texts = source.with.iter().map(|text| builtin::render(&With::parse(text)?, &run_id, &params, &password));
+    let text = texts.collect::<anyhow::Result<Vec<_>>>()?.join("---\n");
+    Ok(text.replace(run_id.as_str(), "$(context.pipelineRun.uid)").replace(&password, "{{ generated_password }}"))
 }
 
 fn yaml(objects: &[Object]) -> anyhow::Result<String> {

@@ -32,6 +32,18 @@ fn a_rendered_manifest_can_be_rendered_again() {
 }
 
 #[test]
+fn a_template_is_the_start_of_a_manifest_of_ones_own() {
+    let folder = Folder::new();
+    let template = folder.call(&["render", "--template", "--with", "postgres=orders", "--with", "mysql", "--param", "user=app"]).ok();
+    insta::assert_snapshot!("template", template.stdout);
+    folder.file("databases.yaml", &template.stdout);
+    let rendered = folder.call(&["render", "databases.yaml", "--run-id", "run-1"]).ok();
+    assert!(rendered.stderr.is_empty(), "{}", rendered.transcript());
+    assert_eq!(rendered.stdout.matches("name: orders-run-1").count(), 4);
+    folder.call(&["render", "--template", "databases.yaml"]).fails(2).says("--template prints built-in databases");
+}
+
+#[test]
 fn two_passwords_are_never_the_same() {
     let folder = Folder::new();
     let render = || folder.call(&["render", "--with", "postgres", "--run-id", "run-1"]).ok().stdout;
