@@ -229,3 +229,83 @@ fn unready(pods: &Pods, workload: &Workload) -> Option<String> {
     let verb = if workload.ends { "done" } else { "ready" };
     (done < workload.replicas).then(|| format!("{}: {done} of {} pods {verb}", workload.id, workload.replicas))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pods(pod: Value) -> Pods {
+        let mut pods = Pods::new();
+        let mut pod: Pod = serde_json::from_value(pod).unwrap();
+        pod.metadata.name = Some("p".into());
+        pod.metadata.annotations = Some([(WORKLOAD_ANNOTATION.to_owned(), "Pod/db".to_owned())].into());
+        insert(&mut pods, pod);
+        pods
+    }
+
+    fn with_state(state: Value) -> Pods {
+        pods(json!({
+            "spec": {"containers": [], "nodeName": "node-1"},
+            "status": {"containerStatuses": [{"name": "db", "image": "", "imageID": "", "ready": true, "restartCount": 0, "containerID": "c1", "state": state}]},
+        }))
+    }
+
+    fn waiting(pods: &Pods) -> String {
+        match container_state(pods, "Pod/db", "db") {
+            Container::Waiting(why) => why,
+            Container::Running(id) => panic!("{id} runs"),
+        }
+    }
+
+    #[test]
+    fn a_running_container_is_known_by_its_id() {
+        assert_eq!(container_state(&with_state(json!({"running": {}})), "Pod/db", "db"), Container::Running("c1".into()));
+    }
+
+    #[test]
+    fn what_keeps_a_container_is_told() {
+        assert_eq!(waiting(&Pods::new()), "waiting for its pod");
+        assert_eq!(waiting(&with_state(json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}))), "ErrImagePull: not found");
+        assert!(waiting(&with_state(json!({"waiting": {"reason": "ContainerCreating"}}))).starts_with("scheduled on node-1"));
+        assert_eq!(
+            waiting(&with_state(json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}))),
+            "its container ended with code 137 (OOMKilled)"
+        );
+        let scheduled = |status: &str, message: &str| {
+            pods(json!({"status": {"conditions": [{"type": "PodScheduled", "status": status, "message": message}]}}))
+        };
+        assert_eq!(waiting(&scheduled("False", "0/1 nodes are available")), "not scheduled: 0/1 nodes are available");
+        assert_eq!(waiting(&scheduled("True", "")), "scheduled");
+    }
+
+    #[test]
+    fn a_pod_that_goes_away_no_longer_counts() {
+        let mut pods = with_state(json!({"running": {}}));
+        let pod = pods.get_mut("p").unwrap();
+        pod.metadata = serde_json::from_value(
+            json!({"name": "p", "deletionTimestamp": "2020-01-01T00:00:00Z", "annotations": {WORKLOAD_ANNOTATION: "Pod/db"}}),
+        )
+        .unwrap();
+        assert_eq!(waiting(&pods), "waiting for its pod");
+    }
+
+    #[test]
+    fn pods_have_to_be_ready_and_jobs_done() {
+        let workload = |ends| Workload {
+            id: "Pod/db".into(),
+            place: String::new(),
+            replicas: 1,
+            ends,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            spec: k8s_openapi::api::core::v1::PodSpec::default(),
+        };
+        let ready = |status: &str| pods(json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status}]}}));
+        let done = pods(json!({"status": {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "False"}]}}));
+        assert_eq!(unready(&ready("True"), &workload(false)), None);
+        assert_eq!(unready(&ready("False"), &workload(false)), Some("Pod/db: 0 of 1 pods ready".into()));
+        assert_eq!(unready(&ready("True"), &workload(true)), Some("Pod/db: 0 of 1 pods done".into()));
+        assert_eq!(unready(&done, &workload(true)), None);
+    }
+}
