@@ -194,14 +194,17 @@ async fn bring_up(
 /// Writes the config file and says what is there.
 fn finish(plan: &Plan, cluster: &Cluster, choice: &Choice, args: &Up, session: &Session, progress: &Progress) -> anyhow::Result<()> {
     let seconds = progress.elapsed().as_secs_f64();
-    let count = plan.discovery.databases.len() + plan.sqlite_at.len();
+    let count = match plan.discovery.databases.len() + plan.sqlite_at.len() {
+        1 => "1 database".to_owned(),
+        count => format!("{count} databases"),
+    };
     if args.output.as_os_str() == "-" {
-        progress.say(&format!("{count} databases ready after {seconds:.1} s"));
+        progress.say(&format!("{count} ready after {seconds:.1} s"));
         return print(&session.text);
     }
     output::write(&args.output, &session.text, args.mode)?;
     remember(plan, cluster, choice, Some((&args.output, &session.text)));
-    progress.say(&format!("{count} databases ready after {seconds:.1} s: {}", args.output.display()));
+    progress.say(&format!("{count} ready after {seconds:.1} s: {}", args.output.display()));
     if !args.forward {
         progress.say(&format!("when you are done: {}", down_command(choice, cluster, &plan.run_id)));
     }

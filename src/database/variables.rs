@@ -41,7 +41,11 @@ impl Data {
             let value = Value::Object(object.body.clone());
             let context = || format!("{}: {} is not shaped like one", object.origin, object.label());
             match (object.api_version.as_str(), object.kind.as_str()) {
-                ("v1", "Secret") => self.add_secret(serde_json::from_value(value).with_context(context)?),
+                // The parser's own message would show the value.
+                ("v1", "Secret") => match serde_json::from_value(value) {
+                    Ok(secret) => self.add_secret(secret),
+                    Err(_) => bail!("{}: data takes texts in base64, stringData plain texts", context()),
+                },
                 ("v1", "ConfigMap") => self.add_config_map(serde_json::from_value(value).with_context(context)?),
                 _ => {}
             }

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use super::{Object, Origin};
 use crate::failure::{Advise, Exit};
 
+const QUOTE: &str =
+    "a value with quotes, colons or '#' in it needs the filter quote: {{ params.NAME | quote }}; lines are those of the rendered text";
+
 /// The objects of one rendered file, in order. Documents without content are skipped; a `List` is taken apart.
 ///
 /// # Errors
@@ -17,7 +20,7 @@ pub fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Object>> {
     let mut objects = Vec::new();
     for (number, (start, text)) in documents(text).into_iter().enumerate() {
         let origin = Origin { file: file.clone(), document: number + 1, line: start + lines_before_content(text) };
-        match document(&origin, start, text).exit(Exit::Usage)? {
+        match document(&origin, start, text).hint(QUOTE).exit(Exit::Usage)? {
             Value::Null => {}
             value => collect(origin, value, &mut objects).exit(Exit::Usage)?,
         }
@@ -61,20 +64,20 @@ fn document(origin: &Origin, start: usize, text: &str) -> anyhow::Result<Value> 
         return Ok(Value::Null);
     }
     // serde_yaml's own value refuses a key that stands twice, which would otherwise lose one of them silently.
-    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| explain(origin, start, text, &error))?;
-    value.apply_merge().map_err(|error| explain(origin, start, text, &error))?;
+    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| explain(origin, start, &error))?;
+    value.apply_merge().map_err(|error| explain(origin, start, &error))?;
     serde_json::to_value(value).with_context(|| format!("{origin}: not representable as JSON"))
 }
 
-fn explain(origin: &Origin, start: usize, text: &str, error: &serde_yaml::Error) -> anyhow::Error {
+fn explain(origin: &Origin, start: usize, error: &serde_yaml::Error) -> anyhow::Error {
     let Origin { file, document, .. } = origin;
     let Some(location) = error.location() else { return anyhow!("{origin}: {error}") };
     let message = error.to_string();
     // The message counts lines from the document's start; ours counts from the file's.
     let message = message.split(" at line ").next().unwrap_or(&message);
     let at = start + location.line().saturating_sub(1);
-    let written = text.lines().nth(location.line().saturating_sub(1)).unwrap_or_default().trim();
-    anyhow!("{file}:{at}: document {document} is not valid YAML: {message}, near: {written}")
+    // The line itself is not shown: it may hold a password, and one that needs quoting is a usual reason to get here.
+    anyhow!("{file}:{at}: document {document} is not valid YAML: {message}")
 }
 
 fn collect(origin: Origin, value: Value, objects: &mut Vec<Object>) -> anyhow::Result<()> {

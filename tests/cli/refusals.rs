@@ -98,3 +98,17 @@ fn a_manifest_cannot_read_files_or_the_environment() {
         refused(text, &["m.yaml"]);
     }
 }
+
+#[test]
+fn a_secret_never_shows_in_an_error() {
+    let folder = Folder::new();
+    let secret = |line: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s-run-1}}\n{line}\n");
+    let up = |manifest: &str, password: &str| {
+        folder.file("m.yaml", manifest);
+        folder.call(&["up", "m.yaml", "--run-id", "run-1", "--param", &format!("password={password}")]).fails(2)
+    };
+    let unquoted = secret("stringData: {password: {{ params.password }}}");
+    up(&unquoted, "hush: \"hush\" {").says("m.yaml:4: document 1 is not valid YAML").says("{{ params.NAME | quote }}").keeps("hush");
+    up(&secret("data: {password: \"{{ params.password }}\"}"), "hush*hush").says("Secret s-run-1 is not shaped like one").keeps("hush");
+    up(&secret("stringData: {password: [\"{{ params.password }}\"]}"), "hush").says("stringData plain texts").keeps("hush");
+}
