@@ -10,6 +10,7 @@ use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::Request;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Error, ResourceExt};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::kinds::Kinds;
@@ -31,17 +32,23 @@ const REPORT: Duration = Duration::from_secs(5);
 pub struct Created {
     /// How many objects this call made.
     pub fresh: usize,
-    /// The objects as the API server returned them, by kind and name.
-    objects: HashMap<(String, String), DynamicObject>,
+    /// The addresses that the API server gave the Services, by their names.
+    cluster_ips: HashMap<String, String>,
     /// Objects of an earlier `up` of the same run.
     pub adopted: Vec<DynamicObject>,
 }
 
 impl Created {
-    /// The address that the API server gave a Service.
+    /// The address that the API server gave a Service; a headless one has none.
     pub fn cluster_ip(&self, service: &str) -> Option<&str> {
-        let object = self.objects.get(&("Service".to_owned(), service.to_owned()))?;
-        object.data.get("spec")?.get("clusterIP")?.as_str().filter(|ip| !ip.is_empty() && *ip != "None")
+        self.cluster_ips.get(service).map(String::as_str)
+    }
+
+    fn note_address(&mut self, object: &Object, answer: &DynamicObject) {
+        let ip = answer.data.get("spec").and_then(|spec| spec.get("clusterIP")).and_then(Value::as_str);
+        if let Some(ip) = ip.filter(|ip| object.kind == "Service" && !ip.is_empty() && *ip != "None") {
+            self.cluster_ips.insert(object.name.clone(), ip.to_owned());
+        }
     }
 }
 
@@ -63,27 +70,20 @@ pub async fn create(cluster: &Cluster, kinds: &Kinds, objects: &[Object], run_id
         let outcomes = join_all(group.iter().map(|object| create_one(cluster, kinds, object, run_id))).await;
         let mut failure = None;
         for (object, outcome) in group.iter().zip(outcomes) {
-            let answer = match outcome {
+            match outcome {
                 Ok(Outcome::Fresh(answer)) => {
-                    fresh.extend(kinds.api(&kind_of(object)).map(|api| Fresh {
-                        api,
-                        label: object.label(),
-                        kind: object.kind.clone(),
-                        answer: answer.clone(),
-                    }));
+                    created.note_address(object, &answer);
                     created.fresh += 1;
-                    answer
+                    fresh.extend(kinds.api(&kind_of(object)).map(|api| Fresh { api, object, answer }));
                 }
                 Ok(Outcome::Adopted(answer)) => {
-                    created.adopted.push(answer.clone());
-                    answer
+                    created.note_address(object, &answer);
+                    created.adopted.push(answer);
                 }
                 Err(error) => {
                     failure.get_or_insert(error);
-                    continue;
                 }
-            };
-            created.objects.insert((object.kind.clone(), object.name.clone()), answer);
+            }
         }
         if let Some(error) = failure {
             return Err(roll_back(cluster, fresh, error, run_id).await);
@@ -135,10 +135,10 @@ fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) -> anyhow::Re
         return Err(anyhow!("it exists already and is being deleted")).hint(down());
     }
     let ours = object.metadata("annotations").and_then(|annotations| annotations.get(HASH_ANNOTATION));
-    if existing.annotations().get(HASH_ANNOTATION).map(String::as_str) != ours.and_then(serde_json::Value::as_str) {
+    if existing.annotations().get(HASH_ANNOTATION).map(String::as_str) != ours.and_then(Value::as_str) {
         return Err(anyhow!("it exists already in this run, made from another content")).hint(down());
     }
-    let phase = existing.data.get("status").and_then(|status| status.get("phase")).and_then(serde_json::Value::as_str);
+    let phase = existing.data.get("status").and_then(|status| status.get("phase")).and_then(Value::as_str);
     if object.kind == "Pod" && matches!(phase, Some("Failed" | "Succeeded")) {
         return Err(anyhow!("it exists already in this run, and has ended ({})", phase.unwrap_or_default())).hint(down());
     }
@@ -146,33 +146,32 @@ fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) -> anyhow::Re
 }
 
 /// An object that this call made.
-struct Fresh {
+struct Fresh<'a> {
     api: Api<DynamicObject>,
-    kind: String,
-    label: String,
+    object: &'a Object,
     answer: DynamicObject,
 }
 
-impl Fresh {
+impl Fresh<'_> {
     async fn remove(&self) -> anyhow::Result<()> {
         let (name, uid) = (self.answer.name_any(), self.answer.uid().unwrap_or_default());
         let gone = || await_condition(self.api.clone(), &name, conditions::is_deleted(&uid));
-        if let Deletion::Gone = teardown::delete(&self.api, &self.kind, &self.answer, teardown::DEFAULT_GRACE).await? {
+        if let Deletion::Gone = teardown::delete(&self.api, &self.object.kind, &self.answer, teardown::DEFAULT_GRACE).await? {
             return Ok(());
         }
-        if self.kind == "Pod" && timeout(REPORT, gone()).await.is_err() {
+        if self.object.kind == "Pod" && timeout(REPORT, gone()).await.is_err() {
             // It was deleted before it came to run, and the kubelet takes its time to say so.
-            teardown::delete(&self.api, &self.kind, &self.answer, 0).await?;
+            teardown::delete(&self.api, &self.object.kind, &self.answer, 0).await?;
         }
         timeout(ROLL_BACK, gone()).await??;
         Ok(())
     }
 }
 
-async fn roll_back(cluster: &Cluster, fresh: Vec<Fresh>, error: anyhow::Error, run_id: &RunId) -> anyhow::Error {
+async fn roll_back(cluster: &Cluster, fresh: Vec<Fresh<'_>>, error: anyhow::Error, run_id: &RunId) -> anyhow::Error {
     let outcomes = join_all(fresh.iter().map(Fresh::remove)).await;
-    let left: Vec<&str> =
-        outcomes.iter().zip(&fresh).filter(|(outcome, _)| outcome.is_err()).map(|(_, fresh)| fresh.label.as_str()).collect();
+    let failed = outcomes.iter().zip(&fresh).filter(|(outcome, _)| outcome.is_err());
+    let left: Vec<String> = failed.map(|(_, fresh)| fresh.object.label()).collect();
     if left.is_empty() {
         return error;
     }

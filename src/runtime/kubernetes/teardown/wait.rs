@@ -18,70 +18,92 @@ use crate::runtime::kubernetes::{Cluster, explain};
 const REPORT: Duration = Duration::from_secs(3);
 
 /// Watches one kind until none of the run's objects is left.
-pub(super) async fn gone(
-    cluster: &Cluster,
-    part: &Part,
-    mut left: BTreeSet<String>,
-    selector: &Selector,
-    grace: u32,
-) -> anyhow::Result<()> {
-    let Part { kind, api, resource_version, .. } = part;
-    let failed = |error| explain(cluster, error, &format!("waiting until the run's objects of kind {} are gone", kind.1));
-    let mut version = resource_version.clone();
-    let mut idle: BTreeMap<String, (Instant, DynamicObject)> = BTreeMap::new();
-    while !left.is_empty() {
-        let params = WatchParams::default().labels(selector.as_str());
-        let mut events = api.watch(&params, &version).await.map_err(failed)?.boxed();
-        loop {
-            let next = idle.values().map(|(deadline, _)| *deadline).min();
-            let event = tokio::select! {
-                event = events.try_next() => event,
-                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                    for (_, pod) in due(&mut idle) {
-                        delete(api, &kind.1, &pod, 0).await.map_err(failed)?;
-                    }
-                    continue;
-                }
-            };
-            match event {
-                Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                    let name = object.name_any();
-                    if let Some(grace) = next_grace(&kind.1, &object, grace) {
-                        delete(api, &kind.1, &object, grace).await.map_err(failed)?;
-                    }
-                    if kind.1 == "Pod" && is_idle(&object) {
-                        let deadline = Instant::now() + Duration::from_secs(grace.into()) + REPORT;
-                        idle.entry(name.clone()).or_insert((deadline, object));
-                    } else {
-                        idle.remove(&name);
-                    }
-                    left.insert(name);
-                }
-                Ok(Some(WatchEvent::Deleted(object))) => {
-                    idle.remove(&object.name_any());
-                    left.remove(&object.name_any());
-                    if left.is_empty() {
-                        return Ok(());
-                    }
-                }
-                Ok(Some(WatchEvent::Bookmark(_))) => {}
-                // 410: the version is too old to go on from.
-                Ok(Some(WatchEvent::Error(status))) if status.code != 410 => return Err(failed(Error::Api(status))),
-                Ok(Some(WatchEvent::Error(_)) | None) | Err(_) => break,
-            }
-        }
-        // The watch ended (servers end them every few minutes): take stock and go on.
-        let now = list_part(api, kind.clone(), selector).await.map_err(failed)?;
-        version = now.resource_version;
-        left = now.objects.iter().map(ResourceExt::name_any).collect();
-    }
-    Ok(())
+pub(super) async fn gone(cluster: &Cluster, part: &Part, left: BTreeSet<String>, selector: &Selector, grace: u32) -> anyhow::Result<()> {
+    let mut wait = Wait { part, grace, left, idle: BTreeMap::new() };
+    wait.watch(selector).await.map_err(|error| {
+        let action = format!("waiting until the run's objects of kind {} are gone", part.kind.1);
+        explain(cluster, error, &action)
+    })
 }
 
-fn due(idle: &mut BTreeMap<String, (Instant, DynamicObject)>) -> Vec<(String, DynamicObject)> {
-    let now = Instant::now();
-    let over = idle.extract_if(.., |_, (deadline, _)| *deadline <= now);
-    over.map(|(name, (_, pod))| (name, pod)).collect()
+/// The wait for one kind.
+struct Wait<'a> {
+    part: &'a Part,
+    grace: u32,
+    /// The names of the objects that are still there.
+    left: BTreeSet<String>,
+    /// Deleted pods in which nothing runs, and when their record is removed without the kubelet's word.
+    idle: BTreeMap<String, (Instant, DynamicObject)>,
+}
+
+impl Wait<'_> {
+    async fn watch(&mut self, selector: &Selector) -> Result<(), Error> {
+        let Part { kind, api, resource_version, .. } = self.part;
+        let mut version = resource_version.clone();
+        while !self.left.is_empty() {
+            let params = WatchParams::default().labels(selector.as_str());
+            let mut events = api.watch(&params, &version).await?.boxed();
+            while !self.left.is_empty() {
+                let next = self.idle.values().map(|(deadline, _)| *deadline).min();
+                let event = tokio::select! {
+                    event = events.try_next() => event,
+                    () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                        self.remove_idle().await?;
+                        continue;
+                    }
+                };
+                match event {
+                    Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => self.see(object).await?,
+                    Ok(Some(WatchEvent::Deleted(object))) => {
+                        self.idle.remove(&object.name_any());
+                        self.left.remove(&object.name_any());
+                    }
+                    Ok(Some(WatchEvent::Bookmark(_))) => {}
+                    // 410: the version is too old to go on from.
+                    Ok(Some(WatchEvent::Error(status))) if status.code != 410 => return Err(Error::Api(status)),
+                    Ok(Some(WatchEvent::Error(_)) | None) | Err(_) => break,
+                }
+            }
+            if self.left.is_empty() {
+                break;
+            }
+            // The watch ended (servers end them every few minutes): take stock and go on.
+            let now = list_part(api, kind.clone(), selector).await?;
+            version = now.resource_version;
+            self.left.clear();
+            self.idle.clear();
+            for object in now.objects {
+                self.see(object).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of an object that is still there, and deletes it again if that moves it on.
+    async fn see(&mut self, object: DynamicObject) -> Result<(), Error> {
+        let Part { kind, api, .. } = self.part;
+        let name = object.name_any();
+        if let Some(grace) = next_grace(&kind.1, &object, self.grace) {
+            delete(api, &kind.1, &object, grace).await?;
+        }
+        if kind.1 == "Pod" && is_idle(&object) {
+            let deadline = Instant::now() + Duration::from_secs(self.grace.into()) + REPORT;
+            self.idle.entry(name.clone()).or_insert((deadline, object));
+        } else {
+            self.idle.remove(&name);
+        }
+        self.left.insert(name);
+        Ok(())
+    }
+
+    async fn remove_idle(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        let over: Vec<_> = self.idle.extract_if(.., |_, (deadline, _)| *deadline <= now).collect();
+        for (_, (_, pod)) in over {
+            delete(&self.part.api, &self.part.kind.1, &pod, 0).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The grace period of one more deletion that moves the object on; `None` where waiting is all there is to do.
