@@ -89,6 +89,13 @@ pub fn hints_of(error: &anyhow::Error) -> Vec<&str> {
     advice(error).filter_map(|advice| advice.hint.as_deref()).collect()
 }
 
+/// The innermost message of an error, without the system's error number: what went wrong in the end.
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let last = std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error);
+    let text = last.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
 fn advice(error: &anyhow::Error) -> impl Iterator<Item = &Advice> {
     // An Advice may hold another one directly (a hint on top of an exit code), which its transparent source() skips.
     error

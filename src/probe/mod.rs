@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub use readiness::{Answer, Evidence, Readiness, Verdict};
 
 use crate::database::{Engine, Login};
+use crate::failure;
 
 /// How long one login and its queries may take: a server that accepts and says nothing must not hold the wait up. Above one second,
 /// because a MySQL that looks clients up in a slow DNS needs about that long for each login.
@@ -104,17 +105,14 @@ pub async fn until_ready(
         readiness.container(&state);
         if let Container::Waiting(why) = state {
             report(Stage::Starting(why));
-            if container.changed().await.is_err() {
-                // The watch is over, and with it the whole wait: whoever owns both reports why.
-                std::future::pending::<()>().await;
-            }
+            change(container).await;
             continue;
         }
         attempts += 1;
         let outcome = tokio::select! {
             outcome = attempt(target) => outcome,
             // A restart in the middle of an attempt: what it would say is about a server that is gone.
-            _ = container.changed() => continue,
+            () = change(container) => continue,
         };
         match readiness.answer(Instant::now().into_std(), &outcome) {
             Verdict::Ready(evidence) => return (evidence, attempts),
@@ -123,18 +121,19 @@ pub async fn until_ready(
         }
         tokio::select! {
             () = sleep(target.interval) => {}
-            _ = container.changed() => {}
+            () = change(container) => {}
         }
     }
 }
 
-/// The innermost message of an error, in one line: `connection refused` rather than the chain around it.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
+/// Waits for the next change. When the watch behind it is over, so is the whole wait, and this never returns: whoever owns both reports why.
+pub async fn change<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
-    let text = last.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    text.lines().next().unwrap_or_default().to_lowercase()
+}
+
+/// `connection refused` rather than the chain around it, in one line.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    failure::innermost(error).lines().next().unwrap_or_default().to_lowercase()
 }

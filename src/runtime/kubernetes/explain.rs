@@ -4,7 +4,7 @@ use kube::Error;
 use kube::core::Status;
 
 use super::Cluster;
-use crate::failure::Advise;
+use crate::failure::{Advise, innermost};
 
 /// Turns a failed request into an error: `action` is what was being done, such as `creating Pod mysql-42`.
 pub fn explain(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
@@ -43,9 +43,7 @@ fn api(cluster: &Cluster, status: &Status) -> (String, Option<String>) {
 }
 
 fn transport(cluster: &Cluster, error: &Error) -> (String, Option<String>) {
-    let innermost = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source()).last();
-    let reason = innermost.map(ToString::to_string).unwrap_or_default();
-    let reason = reason.split(" (os error").next().unwrap_or_default().to_owned();
+    let reason = innermost(error);
     let lower = reason.to_lowercase();
     let hint = if lower.contains("certificate") {
         Some("the API server's certificate and the kubeconfig's certificate authority do not fit, or one has expired".to_owned())

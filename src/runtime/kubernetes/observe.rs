@@ -13,7 +13,7 @@ use super::explain::is_forbidden;
 use super::{Cluster, explain};
 use crate::database::{Database, Workload};
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
-use crate::probe::Container;
+use crate::probe::{Container, change};
 use crate::run_id::RunId;
 
 /// The run's pods by name.
@@ -79,10 +79,7 @@ impl Observer {
             if all {
                 return;
             }
-            if pods.changed().await.is_err() {
-                // The watch is over, and with it the whole wait: whoever owns both reports why.
-                std::future::pending::<()>().await;
-            }
+            change(&mut pods).await;
         }
     }
 
