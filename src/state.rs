@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::output;
+use crate::run_id::RunId;
 
 /// A remembered run. Holds no password.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +60,22 @@ impl Remembered {
         serde_json::from_slice(&std::fs::read(file_for(state, folder)).ok()?).ok()
     }
 
+    /// The memory of the current folder.
+    pub fn here() -> Option<Self> {
+        Self::load(&folder()?, &std::env::current_dir().ok()?)
+    }
+
+    /// Forgets a run that is gone, if it is the one that the current folder remembers.
+    pub fn forget_run(run_id: &RunId) {
+        if let (Some(state), Some(remembered)) = (folder(), Self::here())
+            && remembered.run_id == run_id.as_str()
+        {
+            remembered.forget(&state);
+        }
+    }
+
     /// Forgets the run, and removes the config file that it left unless somebody has changed it since.
-    pub fn forget(&self, state: &Path) {
+    fn forget(&self, state: &Path) {
         if let Some((path, written)) = &self.output
             && std::fs::read(path).is_ok_and(|bytes| hash(&bytes) == *written)
         {

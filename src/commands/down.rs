@@ -5,11 +5,11 @@ use crate::cli::{Down, Global};
 use crate::failure::{Advise, usage};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
-use crate::state::{self, Remembered};
+use crate::state::Remembered;
 
 pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
-    let remembered = remembered();
+    let remembered = Remembered::here();
     let run_id = match (&args.run_id, &remembered) {
         (Some(given), _) => RunId::parse(given)?,
         (None, Some(remembered)) => RunId::parse(&remembered.run_id)?,
@@ -24,18 +24,12 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
         count = work => count?,
         error = interrupted() => return Err(error).hint(format!("some of the run may be left; run testbed down --run-id {run_id} again")),
     };
-    if let (Some(ours), Some(folder)) = (&ours, state::folder()) {
-        ours.forget(&folder);
-    }
+    Remembered::forget_run(&run_id);
     progress.say(&match count {
         0 => format!("run {run_id} has no objects in namespace {}: nothing to do", cluster.namespace),
         _ => format!("run {run_id} is gone ({count} objects)"),
     });
     Ok(())
-}
-
-fn remembered() -> Option<Remembered> {
-    Remembered::load(&state::folder()?, &std::env::current_dir().ok()?)
 }
 
 /// Flags win; what is not given comes from the `up` that made the run.

@@ -31,11 +31,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads, renders, checks and stamps what the flags name. `namespace` is that of the run, where it is known already.
+    /// Reads, renders, checks and stamps what the flags name.
     ///
     /// # Errors
     /// A usage error with file, line, object or flag.
-    pub fn make(source: &Source, namespace: Option<&str>) -> anyhow::Result<Self> {
+    pub fn make(source: &Source) -> anyhow::Result<Self> {
         let run_id = source.run_id.as_deref().map_or_else(|| Ok(RunId::generate()), RunId::parse)?;
         let params = params(&source.param)?;
         let withs: Vec<With> = source.with.iter().map(|text| With::parse(text)).collect::<Result<_, _>>()?;
@@ -66,7 +66,7 @@ impl Plan {
             generated.push(password);
             objects.extend(parse::parse(&format!("--with {}", with.name), &rendered)?);
         }
-        let mut warnings = check::check(&objects, &run_id, namespace)?;
+        let mut warnings = check::check(&objects, &run_id)?;
         if files.is_empty() {
             let unknown = builtin::unknown(&withs, &params);
             warnings.extend(unknown.iter().map(|name| format!("--param {name} is none that the built-in databases take")));

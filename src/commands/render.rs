@@ -8,13 +8,17 @@ use crate::cli::{Format, Global, Render, Source};
 use crate::failure::usage;
 use crate::manifest::Object;
 use crate::manifest::builtin::{self, With};
+use crate::manifest::check::check_namespace;
 use crate::run_id::RunId;
 
 pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     if args.template {
         return print(&template(&args.source)?);
     }
-    let plan = Plan::make(&args.source, choice(global).namespace.as_deref())?;
+    let plan = Plan::make(&args.source)?;
+    if let Some(namespace) = choice(global).namespace {
+        check_namespace(&plan.objects, &namespace)?;
+    }
     let progress = progress(global);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     print(&match args.output {

@@ -13,6 +13,7 @@ use super::plan::Plan;
 use super::{choice, interrupted, print, progress};
 use crate::cli::{Global, Up};
 use crate::failure::{Advise, Exit, exit_of, usage};
+use crate::manifest::check::check_namespace;
 use crate::output::{self, ConnArg, Entry};
 use crate::progress::Progress;
 use crate::run_id::RunId;
@@ -30,7 +31,7 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let choice = choice(global);
     let connargs: Vec<ConnArg> = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
-    let mut plan = Plan::make(&args.source, choice.namespace.as_deref())?;
+    let mut plan = Plan::make(&args.source)?;
     output::check_connargs(&connargs, &plan.discovery.databases)?;
     check_output(&args.output)?;
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
@@ -110,7 +111,7 @@ fn check_output(output: &Path) -> anyhow::Result<()> {
 
 /// Everything up to the created objects.
 async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up, progress: &Progress) -> anyhow::Result<Created> {
-    crate::manifest::check::check(&plan.objects, &plan.run_id, Some(&cluster.namespace))?;
+    check_namespace(&plan.objects, &cluster.namespace)?;
     if !plan.discovery.missing.is_empty() {
         let missing = std::mem::take(&mut plan.discovery.missing);
         references::fetch(cluster, &missing, &mut plan.data).await?;
@@ -234,8 +235,7 @@ fn remember(plan: &Plan, cluster: &Cluster, choice: &Choice, output: Option<(&Pa
 
 /// The run that an earlier `up` in this folder made, and that no `down` has removed since.
 fn earlier_run(run_id: &RunId) -> Option<String> {
-    let remembered = Remembered::load(&state::folder()?, &std::env::current_dir().ok()?)?;
-    Some(remembered.run_id).filter(|earlier| earlier != run_id.as_str())
+    Some(Remembered::here()?.run_id).filter(|earlier| earlier != run_id.as_str())
 }
 
 /// Keeps the forwarded ports open until a signal comes, then tears the run down.
@@ -250,12 +250,7 @@ async fn hold(
     let signal = interrupt.await;
     drop(session);
     teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text)).await?;
-    if let (Some(state), Ok(folder)) = (state::folder(), std::env::current_dir())
-        && let Some(remembered) = Remembered::load(&state, &folder)
-        && remembered.run_id == plan.run_id.as_str()
-    {
-        remembered.forget(&state);
-    }
+    Remembered::forget_run(&plan.run_id);
     progress.say(&format!("run {} is gone", plan.run_id));
     Err(signal)
 }

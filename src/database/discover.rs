@@ -37,12 +37,11 @@ pub struct Discovery {
 /// A message with the object's place: a shape that is not its kind's, a Service without pods, a database without a usable login or
 /// without a Service.
 pub fn discover(objects: &[Object], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
-    let mut workloads = Vec::new();
+    let workloads: Vec<Workload> = objects.iter().filter_map(|object| Workload::read(object).transpose()).collect::<Result<_, _>>()?;
     let mut services = Vec::new();
     for object in objects {
-        workloads.extend(Workload::read(object)?);
         if let Some(found) = workload::service(object)? {
-            check_service(object, &found, objects)?;
+            check_service(object, &found, &workloads, objects)?;
             services.push(found);
         }
     }
@@ -72,7 +71,7 @@ pub fn discover_workloads(workloads: Vec<Workload>, services: &[Service], run_id
     Ok(Discovery { databases, workloads, missing })
 }
 
-fn check_service(object: &Object, found: &Service, objects: &[Object]) -> anyhow::Result<()> {
+fn check_service(object: &Object, found: &Service, workloads: &[Workload], objects: &[Object]) -> anyhow::Result<()> {
     let selector = found.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     if selector.is_none_or(BTreeMap::is_empty) {
         return Ok(());
@@ -81,8 +80,7 @@ fn check_service(object: &Object, found: &Service, objects: &[Object]) -> anyhow
     let opaque = |object: &Object| {
         object.api_version.split_once('/').is_some_and(|(group, _)| group.contains('.')) && object.pod_template().is_none()
     };
-    let mut pods = objects.iter().filter_map(|object| Workload::read(object).ok().flatten());
-    if pods.any(|workload| service::selects(found, &workload.labels)) || objects.iter().any(opaque) {
+    if workloads.iter().any(|workload| service::selects(found, &workload.labels)) || objects.iter().any(opaque) {
         return Ok(());
     }
     let selector = selector.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");

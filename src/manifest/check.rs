@@ -6,7 +6,7 @@ use anyhow::bail;
 use serde_json::Value;
 
 use super::Object;
-use crate::failure::{Advise, Exit};
+use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{RUN_LABEL, RunId};
 
 /// The longest name that every kind takes: a Service's, which is also a DNS label.
@@ -16,14 +16,14 @@ const MAX_NAME: usize = 63;
 ///
 /// # Errors
 /// A usage error with the object's place in its file.
-pub fn check(objects: &[Object], run_id: &RunId, namespace: Option<&str>) -> anyhow::Result<Vec<String>> {
+pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Vec<String>> {
     let mut seen: HashMap<(&str, &str, &str), &Object> = HashMap::new();
     let mut warnings = Vec::new();
     for object in objects {
-        check_object(object, run_id, namespace).exit(Exit::Usage)?;
+        check_object(object, run_id).exit(Exit::Usage)?;
         let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
         if let Some(first) = seen.insert((group, &object.kind, &object.name), object) {
-            return Err(crate::failure::usage(format!("{}: {} stands in {} already", object.origin, object.label(), first.origin)));
+            return Err(usage(format!("{}: {} stands in {} already", object.origin, object.label(), first.origin)));
         }
         if !object.name.contains(run_id.as_str()) {
             warnings.push(format!(
@@ -38,7 +38,7 @@ pub fn check(objects: &[Object], run_id: &RunId, namespace: Option<&str>) -> any
     Ok(warnings)
 }
 
-fn check_object(object: &Object, run_id: &RunId, namespace: Option<&str>) -> anyhow::Result<()> {
+fn check_object(object: &Object, run_id: &RunId) -> anyhow::Result<()> {
     let (origin, label) = (&object.origin, object.label());
     if object.name.len() > MAX_NAME {
         bail!("{origin}: the name of {label} has {} characters; Kubernetes takes {MAX_NAME}", object.name.len());
@@ -55,12 +55,24 @@ fn check_object(object: &Object, run_id: &RunId, namespace: Option<&str>) -> any
     {
         bail!("{origin}: {label} carries the label {RUN_LABEL}={run}, but this is run {run_id}; leave the label away, testbed sets it");
     }
-    if let (Some(Value::String(own)), Some(namespace)) = (object.metadata("namespace"), namespace)
-        && own != namespace
-    {
-        bail!(
-            "{origin}: {label} is for namespace {own}, but this run is in {namespace}; remove metadata.namespace or pass --namespace {own}"
-        );
+    Ok(())
+}
+
+/// Refuses objects for another namespace than the run's.
+///
+/// # Errors
+/// A usage error with the object's place in its file.
+pub fn check_namespace(objects: &[Object], namespace: &str) -> anyhow::Result<()> {
+    for object in objects {
+        if let Some(Value::String(own)) = object.metadata("namespace")
+            && own != namespace
+        {
+            return Err(usage(format!(
+                "{}: {} is for namespace {own}, but this run is in {namespace}; remove metadata.namespace or pass --namespace {own}",
+                object.origin,
+                object.label()
+            )));
+        }
     }
     Ok(())
 }
@@ -71,7 +83,9 @@ mod tests {
     use super::*;
 
     fn checked(text: &str) -> anyhow::Result<Vec<String>> {
-        check(&parse("m.yaml", text).unwrap(), &RunId::parse("run-1").unwrap(), Some("here"))
+        let objects = parse("m.yaml", text).unwrap();
+        let warnings = check(&objects, &RunId::parse("run-1").unwrap())?;
+        check_namespace(&objects, "here").map(|()| warnings)
     }
 
     fn error(text: &str) -> String {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::ListParams;
 
@@ -36,12 +37,14 @@ pub async fn runs(cluster: &Cluster, run_id: Option<&RunId>) -> anyhow::Result<B
         .with_context(|| format!("looking at namespace {}", cluster.namespace))?;
     let mut runs: BTreeMap<String, Run> = BTreeMap::new();
     for pod in pods.items {
-        let run = pod.metadata.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL)).cloned();
-        runs.entry(run.unwrap_or_default()).or_default().pods.push(pod);
+        runs.entry(run_of(&pod.metadata)).or_default().pods.push(pod);
     }
     for service in services.items {
-        let run = service.metadata.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL)).cloned();
-        runs.entry(run.unwrap_or_default()).or_default().services.push(service);
+        runs.entry(run_of(&service.metadata)).or_default().services.push(service);
     }
     Ok(runs)
+}
+
+fn run_of(metadata: &ObjectMeta) -> String {
+    metadata.labels.as_ref().and_then(|labels| labels.get(RUN_LABEL)).cloned().unwrap_or_default()
 }
