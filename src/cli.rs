@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0 done   1 failure   2 wrong usage or manifest   3 not ready in time   5 teardown incomplete   130/143 interrupted";
+  0 done   1 failure   2 wrong usage or manifest   3 not ready in time   4 can never become ready
+  5 teardown incomplete   130/143 interrupted";
 
 /// Real, throw-away databases for integration tests: up fast, ready means ready, leave no trace.
 #[derive(Debug, Parser)]

@@ -14,6 +14,8 @@ pub enum Exit {
     Usage,
     /// The databases were not ready within the timeout.
     NotReady,
+    /// A database or another pod can never become ready, however long one waits.
+    Never,
     /// Objects of the run are still there.
     TeardownIncomplete,
     /// SIGINT.
@@ -29,6 +31,7 @@ impl Exit {
             Exit::Failure => 1,
             Exit::Usage => 2,
             Exit::NotReady => 3,
+            Exit::Never => 4,
             Exit::TeardownIncomplete => 5,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
@@ -41,7 +44,14 @@ impl Exit {
 pub struct Advice {
     exit: Option<Exit>,
     hint: Option<String>,
+    detail: Option<String>,
     error: anyhow::Error,
+}
+
+impl Advice {
+    fn new(error: impl Into<anyhow::Error>) -> Self {
+        Self { exit: None, hint: None, detail: None, error: error.into() }
+    }
 }
 
 impl fmt::Display for Advice {
@@ -62,21 +72,27 @@ pub trait Advise<T> {
     fn exit(self, exit: Exit) -> anyhow::Result<T>;
     /// A sentence that tells what to do next, printed on a line of its own.
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
+    /// Lines that show the matter more closely, such as the end of a log: printed between the error and the hints.
+    fn detail(self, detail: impl Into<String>) -> anyhow::Result<T>;
 }
 
 impl<T, E: Into<anyhow::Error>> Advise<T> for Result<T, E> {
     fn exit(self, exit: Exit) -> anyhow::Result<T> {
-        self.map_err(|error| Advice { exit: Some(exit), hint: None, error: error.into() }.into())
+        self.map_err(|error| Advice { exit: Some(exit), ..Advice::new(error) }.into())
     }
 
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
-        self.map_err(|error| Advice { exit: None, hint: Some(hint.into()), error: error.into() }.into())
+        self.map_err(|error| Advice { hint: Some(hint.into()), ..Advice::new(error) }.into())
+    }
+
+    fn detail(self, detail: impl Into<String>) -> anyhow::Result<T> {
+        self.map_err(|error| Advice { detail: Some(detail.into()), ..Advice::new(error) }.into())
     }
 }
 
 /// A usage error (exit code 2) from a message.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
-    Advice { exit: Some(Exit::Usage), hint: None, error: anyhow::Error::msg(message.into()) }.into()
+    Advice { exit: Some(Exit::Usage), ..Advice::new(anyhow::Error::msg(message.into())) }.into()
 }
 
 /// The exit code that the error asks for; the outermost one wins.
@@ -87,6 +103,11 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
 /// The remedies along the chain, outermost first.
 pub fn hints_of(error: &anyhow::Error) -> Vec<&str> {
     advice(error).filter_map(|advice| advice.hint.as_deref()).collect()
+}
+
+/// The closer views along the chain, outermost first.
+pub fn details_of(error: &anyhow::Error) -> Vec<&str> {
+    advice(error).filter_map(|advice| advice.detail.as_deref()).collect()
 }
 
 /// The innermost message of an error, without the system's error number: what went wrong in the end.
@@ -115,11 +136,13 @@ mod tests {
             .context("creating Pod a")
             .exit(Exit::NotReady)
             .hint("try again")
+            .detail("the log")
             .context("up")
             .unwrap_err();
         assert_eq!(format!("{error:#}"), "up: creating Pod a: connection refused");
         assert_eq!(exit_of(&error), Exit::NotReady);
         assert_eq!(hints_of(&error), ["try again"]);
+        assert_eq!(details_of(&error), ["the log"]);
     }
 
     #[test]

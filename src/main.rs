@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use testbed::cli::Cli;
-use testbed::failure::{exit_of, hints_of};
+use testbed::failure::{details_of, exit_of, hints_of};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -23,6 +23,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
+            for detail in details_of(&error) {
+                eprintln!("\n{detail}\n");
+            }
             for hint in hints_of(&error) {
                 eprintln!("hint: {hint}");
             }
