@@ -147,6 +147,18 @@ pub struct Up {
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
 
+    /// How long a registry may fail in a way that can pass, from the first failure that is seen
+    #[arg(long, value_name = "DURATION", env = "TESTBED_PULL_TIMEOUT", default_value = "2m", value_parser = humantime::parse_duration)]
+    pub pull_timeout: Duration,
+
+    /// How long the cluster or a quota may be full, unless a node is being added
+    #[arg(long, value_name = "DURATION", env = "TESTBED_CAPACITY_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub capacity_timeout: Duration,
+
+    /// Whether what was created stays for a look when it does not become ready (exit codes 3 and 4)
+    #[arg(long, value_name = "WHAT", env = "TESTBED_ON_FAILURE", default_value = "keep")]
+    pub on_failure: OnFailure,
+
     /// How long a server has to stay up where nothing better proves that it is the final one
     #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", default_value = "6s", value_parser = humantime::parse_duration)]
     pub settle: Duration,
@@ -154,6 +166,15 @@ pub struct Up {
     /// Write addresses on this machine, hold them open, and tear the run down on Ctrl-C
     #[arg(long, env = "TESTBED_FORWARD", value_parser = FalseyValueParser::new())]
     pub forward: bool,
+}
+
+/// What happens to the objects of a run that does not become ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    /// They stay, to be looked at.
+    Keep,
+    /// They are removed, if this call has made them.
+    Delete,
 }
 
 /// `testbed down`

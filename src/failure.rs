@@ -100,9 +100,11 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     advice(error).find_map(|advice| advice.exit).unwrap_or(Exit::Failure)
 }
 
-/// The remedies along the chain, outermost first.
+/// The remedies along the chain, innermost first: the nearer to the cause, the more a remedy says.
 pub fn hints_of(error: &anyhow::Error) -> Vec<&str> {
-    advice(error).filter_map(|advice| advice.hint.as_deref()).collect()
+    let mut hints: Vec<&str> = advice(error).filter_map(|advice| advice.hint.as_deref()).collect();
+    hints.reverse();
+    hints
 }
 
 /// The closer views along the chain, outermost first.
@@ -118,11 +120,16 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 fn advice(error: &anyhow::Error) -> impl Iterator<Item = &Advice> {
-    // An Advice may hold another one directly (a hint on top of an exit code), which its transparent source() skips.
-    error
-        .chain()
-        .filter_map(|link| link.downcast_ref::<Advice>())
-        .flat_map(|outer| std::iter::successors(Some(outer), |advice| advice.error.downcast_ref::<Advice>()))
+    // An Advice may hold another one directly (a hint on top of an exit code), which its transparent source() skips; one under a context
+    // is found both ways.
+    let links = error.chain().filter_map(|link| link.downcast_ref::<Advice>());
+    let mut found: Vec<&Advice> = Vec::new();
+    for advice in links.flat_map(|outer| std::iter::successors(Some(outer), |advice| advice.error.downcast_ref::<Advice>())) {
+        if !found.iter().any(|known| std::ptr::eq(*known, advice)) {
+            found.push(advice);
+        }
+    }
+    found.into_iter()
 }
 
 #[cfg(test)]
@@ -138,10 +145,11 @@ mod tests {
             .hint("try again")
             .detail("the log")
             .context("up")
+            .hint("or give up")
             .unwrap_err();
         assert_eq!(format!("{error:#}"), "up: creating Pod a: connection refused");
         assert_eq!(exit_of(&error), Exit::NotReady);
-        assert_eq!(hints_of(&error), ["try again"]);
+        assert_eq!(hints_of(&error), ["try again", "or give up"]);
         assert_eq!(details_of(&error), ["the log"]);
     }
 

@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod output;
 pub mod probe;
 pub mod progress;
+pub mod redact;
 pub mod run_id;
 pub mod runtime;
 pub mod state;

@@ -1,6 +1,8 @@
 //! `testbed up`: creates the run's objects, waits until every database is ready, and writes the config file.
 
+mod failing;
 mod reach;
+mod screen;
 mod wait;
 
 use std::path::Path;
@@ -11,7 +13,7 @@ use anyhow::{Context, anyhow};
 
 use super::plan::Plan;
 use super::{choice, interrupted, print, progress};
-use crate::cli::{Global, Up};
+use crate::cli::{Global, OnFailure, Up};
 use crate::failure::{Advise, Exit, exit_of, usage};
 use crate::manifest::check::check_namespace;
 use crate::output::{self, ConnArg, Entry};
@@ -38,6 +40,8 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
 
     let cluster = Cluster::connect(&choice).await?;
     progress.say(&format!("run {} in namespace {} of {} ({})", plan.run_id, cluster.namespace, cluster.server, cluster.source));
+    let remove = format!("remove it:  {}", down_command(&choice, &cluster, &plan.run_id));
+    let look = format!("look at it: kubectl -n {} describe pods -l {}", cluster.namespace, plan.run_id.selector().as_str());
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
     let work = async {
@@ -45,7 +49,8 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
         progress.say(&summary(&plan, &created));
         match bring_up(&plan, &cluster, &created, &args, &connargs, &progress).await {
             Err(error) if exit_of(&error) == Exit::Failure => Err(undo(error, &plan, &cluster, &created).await),
-            outcome => outcome,
+            Err(error) if args.on_failure == OnFailure::Delete => Err(discard(error, &plan, &cluster, &created, &progress).await),
+            outcome => outcome.map_err(|error| leave(error, &remove, &look)),
         }
     };
     let outcome = tokio::select! {
@@ -53,18 +58,12 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
         error = &mut interrupt => Err(error),
     };
     progress.finish();
-    let run_id = &plan.run_id;
-    let remove = format!("remove it:  {}", down_command(&choice, &cluster, run_id));
     let session = outcome.map_err(|error| match exit_of(&error) {
-        // What exists stays for a look.
-        Exit::NotReady | Exit::Interrupted | Exit::Terminated => {
-            let look = format!("look at it: kubectl -n {} describe pods -l {}", cluster.namespace, run_id.selector().as_str());
-            Err::<(), _>(error).hint(&remove).hint(look).unwrap_err()
-        }
+        Exit::Interrupted | Exit::Terminated => leave(error, &remove, &look),
         _ => error,
     })?;
 
-    finish(&plan, &cluster, &choice, &args, &session, &progress).hint(&remove)?;
+    finish(&plan, &cluster, &choice, &args, &session, &progress).hint(remove)?;
     if !session.held.is_empty() {
         hold(&cluster, &plan, session, interrupt, &progress).await?;
     }
@@ -79,6 +78,29 @@ async fn undo(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Cr
     }
     match teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {}).await {
         Ok(_) => error,
+        Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
+    }
+}
+
+/// After a failure that deserves a look: what exists stays, and the message says how to look and how to remove it.
+fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
+    // A failure with a cause says itself what to look at.
+    let look = if exit_of(&error) == Exit::Never { Err(error) } else { Err::<(), _>(error).hint(look) };
+    look.hint(remove).unwrap_err()
+}
+
+/// After the same with `--on-failure delete`: what this call has made goes, as in [`undo`].
+async fn discard(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Created, progress: &Progress) -> anyhow::Error {
+    progress.finish();
+    if !created.adopted.is_empty() {
+        let stays = format!("nothing was removed: {} of its objects are those of an earlier `testbed up`", created.adopted.len());
+        return Err::<(), _>(error).hint(stays).unwrap_err();
+    }
+    match teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text)).await {
+        Ok(_) => {
+            Remembered::forget_run(&plan.run_id);
+            Err::<(), _>(error).hint(format!("run {} was removed again, as --on-failure delete asks for", plan.run_id)).unwrap_err()
+        }
         Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
     }
 }
@@ -164,18 +186,22 @@ async fn bring_up(
 ) -> anyhow::Result<Session> {
     let databases = &plan.discovery.databases;
     let (observer, failure) = Observer::start(cluster, &plan.run_id, databases);
+    let lookout = failing::Lookout::start(plan, cluster, args);
     let reach = reach::reach(plan, cluster, created, args.forward, &observer, progress).await?;
     let wait = wait::wait(plan, args.settle, &reach.targets, &observer, progress);
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(args.timeout, wait) => outcome,
         error = failure.reason() => return Err(error),
+        error = lookout.failure(&observer, progress) => return Err(error),
     };
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);
         let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).collect();
-        anyhow!("not ready within {}: {}", humantime::format_duration(args.timeout), reasons.join("; "))
+        let error = anyhow!("not ready within {}: {}", humantime::format_duration(args.timeout), reasons.join("; "));
+        let error = Err::<(), _>(error).exit(Exit::NotReady);
+        lookout.unread().into_iter().fold(error, |error, hint| error.hint(hint)).unwrap_err()
     });
-    for (database, evidence) in databases.iter().zip(evidence.exit(Exit::NotReady)?) {
+    for (database, evidence) in databases.iter().zip(evidence?) {
         progress.explain(&format!("{}: {evidence}", database.name));
     }
     let mut entries: Vec<Entry> = Vec::new();

@@ -70,6 +70,12 @@ impl Data {
         self.0.insert(reference, None);
     }
 
+    /// Every value of the Secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let secrets = self.0.iter().filter(|(reference, _)| reference.kind == DataKind::Secret);
+        secrets.filter_map(|(_, map)| map.as_ref()).flat_map(|map| map.values().map(String::as_str))
+    }
+
     fn set(&mut self, kind: DataKind, name: String, map: Option<BTreeMap<String, String>>) {
         self.0.insert(Reference { kind, name }, map);
     }

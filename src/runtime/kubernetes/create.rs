@@ -13,6 +13,7 @@ use kube::{Error, ResourceExt};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::explain::explain_creation;
 use super::kinds::Kinds;
 use super::teardown::{self, Deletion};
 use super::{Cluster, FIELD_MANAGER, explain};
@@ -109,7 +110,7 @@ async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &
             let existing = api.get(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
             adopt(object, existing, run_id).with_context(action).map(Outcome::Adopted)
         }
-        Err(error) => Err(explain(cluster, error, &action())),
+        Err(error) => Err(explain_creation(cluster, error, &action())),
     }
 }
 

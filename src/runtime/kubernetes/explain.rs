@@ -4,7 +4,18 @@ use kube::Error;
 use kube::core::Status;
 
 use super::Cluster;
-use crate::failure::{Advise, innermost};
+use super::diagnose::admission;
+use crate::failure::{Advise, Exit, innermost};
+
+/// Turns a failed creation into an error: as [`explain`], and a refusal by a quota, a limit or a policy is told in words of its own, with
+/// exit code 4 where the same request would be refused again.
+pub fn explain_creation(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
+    let Error::Api(status) = &error else { return explain(cluster, error, action) };
+    let Some(refusal) = admission::read(&status.message) else { return explain(cluster, error, action) };
+    let message = anyhow::anyhow!("{} ({})", refusal.what, status.message.trim()).context(action.to_owned());
+    let advised = Err::<(), _>(message).hint(refusal.advice.replace("NAME", &cluster.namespace));
+    if refusal.is_final { advised.exit(Exit::Never).unwrap_err() } else { advised.unwrap_err() }
+}
 
 /// Turns a failed request into an error: `action` is what was being done, such as `creating Pod mysql-42`.
 pub fn explain(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
@@ -27,9 +38,6 @@ fn api(cluster: &Cluster, status: &Status) -> (String, Option<String>) {
             format!("the API server {} does not accept the credentials of {} (401 Unauthorized)", cluster.server, cluster.source),
             Some("a client certificate or token may have expired; try: kubectl auth can-i --list".into()),
         ),
-        403 if message.contains("exceeded quota") => {
-            (message, Some("free some of the namespace's quota, or ask for less in the manifest".into()))
-        }
         403 if status.reason == "Forbidden" && message.contains("cannot ") => {
             (message, Some(format!("the Role of this user needs that verb in namespace {}", cluster.namespace)))
         }

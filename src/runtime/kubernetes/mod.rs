@@ -2,10 +2,13 @@
 
 mod cluster;
 pub mod create;
+pub mod diagnose;
+pub mod events;
 mod explain;
 pub mod forward;
 pub mod kinds;
 pub mod list;
+pub mod logs;
 pub mod observe;
 pub mod references;
 pub mod teardown;

@@ -1,0 +1,148 @@
+//! Ends the wait as soon as something can never become ready: follows the run's pods and events, and says why others take their time.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use tokio::time::{sleep_until, timeout};
+
+use super::screen::{self, Screen};
+use crate::cli::Up;
+use crate::commands::plan::Plan;
+use crate::failure::{Advise, Exit};
+use crate::probe::change;
+use crate::progress::Progress;
+use crate::redact::Redactor;
+use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::diagnose::run::{Finding, Findings, Run};
+use crate::runtime::kubernetes::diagnose::{Budgets, Subject};
+use crate::runtime::kubernetes::events::EventWatch;
+use crate::runtime::kubernetes::observe::Observer;
+
+/// How long the event that tells of a failure may come after the status that shows it.
+const EVENT: Duration = Duration::from_secs(1);
+
+/// Looks out for what can never become ready.
+pub struct Lookout<'a> {
+    plan: &'a Plan,
+    cluster: &'a Cluster,
+    events: EventWatch,
+    run: RefCell<Run>,
+    redactor: Redactor,
+}
+
+impl<'a> Lookout<'a> {
+    /// Begins to watch the events.
+    pub fn start(plan: &'a Plan, cluster: &'a Cluster, args: &Up) -> Self {
+        let workloads = &plan.discovery.workloads;
+        let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
+        let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
+        let run = RefCell::new(Run::new(subjects(plan), budgets));
+        Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: redactor(plan) }
+    }
+
+    /// Resolves with an error (exit code 4) when something can never become ready; never, as long as all is well.
+    pub async fn failure(&self, observer: &Observer, progress: &Progress) -> anyhow::Error {
+        let (mut pods, mut events) = (observer.pods(), self.events.events());
+        let mut said = BTreeSet::new();
+        // From the first complete list on: before it, a pod that is not there means nothing.
+        change(&mut pods).await;
+        loop {
+            let findings = self.run.borrow_mut().examine(&pods.borrow_and_update(), &events.borrow_and_update(), Instant::now());
+            if !findings.lost.is_empty() {
+                return self.report(findings.lost).await;
+            }
+            self.say(&findings, &mut said, progress);
+            let next = findings.next();
+            tokio::select! {
+                () = change(&mut pods) => {}
+                () = change(&mut events) => {}
+                () = sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {}
+            }
+        }
+    }
+
+    /// What a timeout has to add: where else to look when events may not be read.
+    pub fn unread(&self) -> Option<String> {
+        let look = format!("kubectl -n {} get events --sort-by=.lastTimestamp", self.cluster.namespace);
+        let forbidden = self.events.events().borrow().forbidden;
+        forbidden.then(|| {
+            format!(
+                "events, which would tell of volumes, networks and quotas, may not be read (verbs list and watch on events); \
+                 somebody who may looks with: {look}"
+            )
+        })
+    }
+
+    /// Says of each fault once that it is there, and how long it gets.
+    fn say(&self, findings: &Findings, said: &mut BTreeSet<(String, String)>, progress: &Progress) {
+        for waiting in &findings.waiting {
+            let name = self.plan.discovery.databases.iter().find(|database| database.workload == waiting.workload);
+            let name = name.map_or(&waiting.workload, |database| &database.name);
+            let why = self.redactor.redact(&waiting.why);
+            let left = waiting.until.map(|until| until.saturating_duration_since(Instant::now()).as_secs_f64().round());
+            let left = left.map(|seconds| format!(" (gives up in {seconds:.0} s)")).unwrap_or_default();
+            if said.insert((name.clone(), why.clone())) {
+                progress.say(&format!("{name}: {why}{left}"));
+            }
+        }
+    }
+
+    async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
+        self.await_events(&lost).await;
+        let events = self.events.events().borrow().clone();
+        let screen = Screen { plan: self.plan, cluster: self.cluster, redactor: &self.redactor, events: &events };
+        let hints = screen::hints(&lost, self.cluster);
+        let error = Err::<(), _>(anyhow!(screen::headline(&lost))).exit(Exit::Never).detail(screen.blocks(&lost).await);
+        hints.into_iter().fold(error, |error, hint| error.hint(hint)).unwrap_err()
+    }
+
+    /// The event about a failure and the status that shows it travel separately.
+    async fn await_events(&self, lost: &[Finding]) {
+        let mut events = self.events.events();
+        let complete = async {
+            loop {
+                let is_complete = {
+                    let events = events.borrow_and_update();
+                    events.forbidden
+                        || lost.iter().all(|finding| !finding.cause.event.is_expected() || screen::event(finding, &events).is_some())
+                };
+                if is_complete {
+                    return;
+                }
+                change(&mut events).await;
+            }
+        };
+        let _ = timeout(EVENT, complete).await;
+    }
+}
+
+fn subjects(plan: &Plan) -> Vec<Subject> {
+    let workloads = plan.discovery.workloads.iter().map(|workload| {
+        let databases = plan.discovery.databases.iter().filter(|database| database.workload == workload.id);
+        Subject {
+            workload: workload.id.clone(),
+            databases: databases.map(|database| database.container.clone()).collect(),
+            ends: workload.ends,
+            replicas: workload.replicas,
+        }
+    });
+    workloads.collect()
+}
+
+/// Knows the logins' passwords, all values of Secrets, and the variables that are called like secrets.
+fn redactor(plan: &Plan) -> Redactor {
+    let mut redactor = Redactor::new(plan.run_id.as_str());
+    for database in &plan.discovery.databases {
+        redactor.add(database.login.password.reveal());
+        database.admin.iter().for_each(|admin| redactor.add(admin.password.reveal()));
+    }
+    plan.data.secrets().for_each(|secret| redactor.add(secret));
+    let specs = plan.discovery.workloads.iter().map(|workload| &workload.spec);
+    let containers = specs.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    for variable in containers.flat_map(|container| container.env.iter().flatten()) {
+        redactor.add_variable(&variable.name, variable.value.as_deref().unwrap_or_default());
+    }
+    redactor
+}

@@ -1,0 +1,145 @@
+//! What a person reads when something can never become ready: one line that names it, a closer view, and what to do next. It fits one
+//! screen, and no secret of the manifest is on it.
+
+use crate::commands::plan::Plan;
+use crate::redact::Redactor;
+use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::diagnose::Log;
+use crate::runtime::kubernetes::diagnose::run::Finding;
+use crate::runtime::kubernetes::events::{Events, Note};
+use crate::runtime::kubernetes::logs;
+
+/// Lines of log on the screen, shared by all that failed.
+const LINES: usize = 20;
+/// How many failures are shown closely.
+const BLOCKS: usize = 4;
+/// Where a line of a log is cut, and where Kubernetes' words are.
+const LOG_WIDTH: usize = 160;
+const WIDTH: usize = 480;
+
+/// What the closer views are made from.
+pub struct Screen<'a> {
+    pub plan: &'a Plan,
+    pub cluster: &'a Cluster,
+    pub redactor: &'a Redactor,
+    pub events: &'a Events,
+}
+
+/// The error itself: which object, and what is wrong with it.
+pub fn headline(lost: &[Finding]) -> String {
+    match lost {
+        [one] => format!("{} {} can never become ready: {}", one.kind, one.name, one.cause.what),
+        more => {
+            let each: Vec<String> = more.iter().map(|one| format!("{} {}: {}", one.kind, one.name, one.cause.what)).collect();
+            format!("{} objects can never become ready: {}", more.len(), each.join("; "))
+        }
+    }
+}
+
+/// What to change, and the command that shows more; for all that failed, each said once.
+pub fn hints(lost: &[Finding], cluster: &Cluster) -> Vec<String> {
+    let mut hints: Vec<String> = Vec::new();
+    let advice = lost.iter().map(|one| one.cause.advice.clone());
+    let looks = lost.iter().map(|one| format!("look at it: {}", look(one, cluster)));
+    for hint in advice.chain(looks.take(BLOCKS)) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    hints
+}
+
+fn look(one: &Finding, cluster: &Cluster) -> String {
+    let namespace = &cluster.namespace;
+    match (&one.cause.log, &one.cause.container) {
+        (Some(log), Some(container)) => {
+            let previous = if *log == Log::Previous { " --previous" } else { "" };
+            format!("kubectl -n {namespace} logs {} -c {container}{previous}", one.name)
+        }
+        _ if one.kind == "Pod" && one.uid.is_none() => {
+            format!("kubectl -n {namespace} get events --field-selector involvedObject.name={}", one.name)
+        }
+        _ => format!("kubectl -n {namespace} describe {} {}", one.kind.to_lowercase(), one.name),
+    }
+}
+
+/// The newest event that tells of the failure.
+pub fn event(one: &Finding, events: &Events) -> Option<Note> {
+    let about =
+        if one.kind == "Pod" { events.about("Pod", &one.name, one.uid.as_deref()) } else { events.about_maker(&one.kind, &one.name) };
+    one.cause.event.find(&about, one.cause.container.as_deref()).cloned()
+}
+
+impl Screen<'_> {
+    /// One block for each of the first few failures.
+    pub async fn blocks(&self, lost: &[Finding]) -> String {
+        let lines = (LINES / lost.len().clamp(1, BLOCKS)).max(1);
+        let mut blocks = Vec::new();
+        for one in lost.iter().take(BLOCKS) {
+            blocks.push(self.block(one, lines).await);
+        }
+        if lost.len() > BLOCKS {
+            blocks.push(format!("and {} more", lost.len() - BLOCKS));
+        }
+        if self.events.forbidden {
+            blocks.push("(events might tell more, but may not be read: that needs the verbs list and watch on events)".into());
+        }
+        blocks.join("\n\n")
+    }
+
+    async fn block(&self, one: &Finding, lines: usize) -> String {
+        let mut block = vec![self.title(one)];
+        let event = event(one, self.events);
+        let why = one.cause.why.split_whitespace().collect::<Vec<_>>().join(" ");
+        if !why.is_empty() && !event.as_ref().is_some_and(|event| event.message.contains(&why)) {
+            block.push(format!("  why:   {}", self.clean(&why, WIDTH)));
+        }
+        if let Some(event) = event {
+            let kind = if event.warning { "Warning" } else { "Normal" };
+            let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
+            block.push(format!("  event: {kind} {}{times}: {}", event.reason, self.clean(&event.message, WIDTH)));
+        }
+        if let (Some(log), Some(container)) = (one.cause.log, &one.cause.container) {
+            match logs::tail(self.cluster, &one.name, container, log, lines).await {
+                Ok(text) => {
+                    let end = if text.len() < lines { "log:".to_owned() } else { format!("log:   (its last {lines} lines)") };
+                    block.push(format!("  {end}"));
+                    block.extend(text.iter().map(|line| format!("    | {}", self.clean(line, LOG_WIDTH))));
+                }
+                Err(reason) => block.push(format!("  log:   {reason}")),
+            }
+        }
+        block.join("\n")
+    }
+
+    /// `Pod mysql-1 (database mysql), container mysql, image mysql:9.7`
+    fn title(&self, one: &Finding) -> String {
+        let databases = self.plan.discovery.databases.iter().filter(|database| database.workload == one.workload);
+        let names: Vec<&str> = databases.map(|database| database.name.as_str()).collect();
+        let names = match names.as_slice() {
+            [] => String::new(),
+            [name] => format!(" (database {name})"),
+            names => format!(" (databases {})", names.join(", ")),
+        };
+        let container = one.cause.container.as_ref().map(|container| format!(", container {container}{}", self.image(one, container)));
+        format!("{} {}{names}{}", one.kind, one.name, container.unwrap_or_default())
+    }
+
+    fn image(&self, one: &Finding, container: &str) -> String {
+        let workload = self.plan.discovery.workloads.iter().find(|workload| workload.id == one.workload);
+        let spec = workload.map(|workload| &workload.spec);
+        let containers = spec.into_iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        let image = containers.filter(|known| known.name == container).find_map(|known| known.image.as_deref());
+        image.map(|image| format!(", image {image}")).unwrap_or_default()
+    }
+
+    /// Fit to be shown: without secrets, in one line of bounded length, without what would steer a terminal.
+    fn clean(&self, text: &str, width: usize) -> String {
+        let text: String = text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect();
+        let text = self.redactor.redact(&text);
+        match text.char_indices().nth(width) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    }
+}

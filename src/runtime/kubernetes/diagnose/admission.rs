@@ -1,0 +1,168 @@
+//! Why the API server refuses to create an object that is well-formed: quotas, limits, policies. Read from its message, both where testbed
+//! creates the object itself and where a controller reports that it could not.
+
+use std::collections::BTreeMap;
+
+/// A refusal, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What refuses it, as a lower-case fragment.
+    pub what: String,
+    /// What to do next.
+    pub advice: String,
+    /// Whether it would be refused again for as long as neither the manifest nor the namespace's rules change.
+    pub is_final: bool,
+}
+
+/// A message of LimitRange's, in lower case: `maximum memory usage per Container is 1Gi, but limit is 2Gi`.
+const LIMIT_RANGE: [&str; 3] = ["maximum ", "minimum ", "max limit to request ratio"];
+
+/// Reads a message of the API server. `None`: it is not about admission.
+pub fn read(message: &str) -> Option<Refusal> {
+    let lower = message.to_lowercase();
+    let refusal = |what: String, advice: &str, is_final| Some(Refusal { what, advice: advice.into(), is_final });
+    if let Some((_, rest)) = lower.split_once("exceeded quota: ") {
+        let name = rest.split(',').next().unwrap_or_default();
+        return match exceeds_by_itself(rest) {
+            Some(resource) => refusal(
+                format!("it asks for more {resource} than the whole quota {name} allows"),
+                &format!("lower {resource} in the manifest, or have the quota raised (kubectl describe quota {name})"),
+                true,
+            ),
+            None => refusal(
+                format!("the quota {name} of the namespace is used up"),
+                &format!("free some of the quota (kubectl describe quota {name}), or lower what the manifest asks for"),
+                false,
+            ),
+        };
+    }
+    if let Some((_, rest)) = lower.split_once("failed quota: ") {
+        let name = rest.split(':').next().unwrap_or_default();
+        let advice = "set what the message names under resources, in each container of the manifest";
+        return refusal(format!("the quota {name} wants each container to say what it needs"), advice, true);
+    }
+    if LIMIT_RANGE.iter().any(|text| lower.contains(text)) && lower.contains(" per ") {
+        let advice = "set resources in the manifest to what the LimitRange allows (kubectl describe limitrange)";
+        return refusal("a LimitRange of the namespace does not allow its resources".into(), advice, true);
+    }
+    if lower.contains("violates podsecurity") || lower.contains("pod security policy") || lower.contains("security context constraint") {
+        let advice = "set securityContext in the manifest as the message says, or use a namespace with a policy that allows it";
+        return refusal("the security policy of the namespace does not allow it".into(), advice, true);
+    }
+    if lower.contains("admission webhook") && lower.contains("denied the request") {
+        let name = message.split('"').find(|part| part.contains('.') && !part.contains(' ')).unwrap_or("of the cluster");
+        let advice = "change what the message names in the manifest, or ask whoever runs that policy";
+        return refusal(format!("the admission webhook {name} denies it"), advice, true);
+    }
+    if lower.contains("because it is being terminated") {
+        let advice = "wait until the namespace is gone and create it anew, or pass another --namespace \
+                      (kubectl get namespace NAME -o yaml tells what holds it)";
+        return refusal("the namespace is being deleted".into(), advice, true);
+    }
+    if lower.contains("error looking up service account") {
+        let advice = "create the ServiceAccount; a new namespace gets its default one within seconds";
+        return refusal("its ServiceAccount does not exist".into(), advice, false);
+    }
+    None
+}
+
+/// The resource of which more is requested than the quota's hard limit, so that an empty namespace would refuse it as well. From
+/// `small, requested: limits.memory=128Mi, used: limits.memory=0, limited: limits.memory=64Mi`.
+fn exceeds_by_itself(text: &str) -> Option<String> {
+    let part = |name: &str, end: Option<&str>| {
+        let rest = text.split_once(name)?.1;
+        let list = end.and_then(|end| rest.split_once(end)).map_or(rest, |(list, _)| list);
+        Some(list.split(',').filter_map(|pair| pair.trim().split_once('=')).collect::<BTreeMap<&str, &str>>())
+    };
+    let requested = part("requested: ", Some(", used: "))?;
+    let limited = part("limited: ", None)?;
+    requested.iter().find_map(|(resource, asked)| {
+        let limit = limited.get(resource)?.trim_end_matches(['.', ' ']);
+        (quantity(asked)? > quantity(limit)?).then(|| (*resource).to_owned())
+    })
+}
+
+/// A Kubernetes quantity, such as `64Mi`, `100m` or `1.5`, lower-cased or not, as a number. Milli and mega are told apart by case in
+/// Kubernetes; quotas print memory in powers of two, so a lower-case `m` is milli here.
+fn quantity(text: &str) -> Option<f64> {
+    let text = text.trim().to_lowercase();
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let factor = match unit {
+        "" => 1.0,
+        "m" => 0.001,
+        "k" => 1e3,
+        "g" => 1e9,
+        "t" => 1e12,
+        "ki" => 1024.0,
+        "mi" => 1024.0 * 1024.0,
+        "gi" => 1024.0 * 1024.0 * 1024.0,
+        "ti" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_recognised() {
+        for (message, what, is_final) in [
+            (
+                "pods \"a\" is forbidden: exceeded quota: small, requested: limits.memory=128Mi, used: limits.memory=0, limited: limits.memory=64Mi",
+                "it asks for more limits.memory than the whole quota small allows",
+                true,
+            ),
+            (
+                "pods \"a\" is forbidden: exceeded quota: q, requested: cpu=500m,pods=1, used: cpu=1,pods=4, limited: cpu=1,pods=10",
+                "the quota q of the namespace is used up",
+                false,
+            ),
+            (
+                "pods \"a\" is forbidden: failed quota: q: must specify limits.cpu,limits.memory",
+                "the quota q wants each container to say what it needs",
+                true,
+            ),
+            (
+                "pods \"a\" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi",
+                "a LimitRange of the namespace does not allow its resources",
+                true,
+            ),
+            (
+                "pods \"a\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true",
+                "the security policy of the namespace does not allow it",
+                true,
+            ),
+            (
+                "admission webhook \"validate.kyverno.svc-fail\" denied the request: no latest tags",
+                "the admission webhook validate.kyverno.svc-fail denies it",
+                true,
+            ),
+            (
+                "pods \"a\" is forbidden: unable to create new content in namespace b because it is being terminated",
+                "the namespace is being deleted",
+                true,
+            ),
+            (
+                "pods \"a\" is forbidden: error looking up service account b/c: serviceaccount \"c\" not found",
+                "its ServiceAccount does not exist",
+                false,
+            ),
+        ] {
+            let refusal = read(message).unwrap();
+            assert_eq!((refusal.what.as_str(), refusal.is_final), (what, is_final), "{message}");
+        }
+        assert_eq!(read("pods is forbidden: User \"u\" cannot create resource \"pods\" in API group \"\" in the namespace \"n\""), None);
+        assert_eq!(read("Pod \"a\" is invalid: spec.containers[0].name: Invalid value"), None);
+    }
+
+    #[test]
+    fn quantities_are_numbers() {
+        for (text, number) in [("64Mi", 67_108_864.0), ("100m", 0.1), ("1.5", 1.5), ("2Gi", 2_147_483_648.0), ("1k", 1000.0)] {
+            assert_eq!(quantity(text), Some(number), "{text}");
+        }
+        assert_eq!(quantity("1x"), None);
+    }
+}

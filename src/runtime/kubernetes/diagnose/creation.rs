@@ -1,0 +1,56 @@
+//! Pods that are never made: the controller of a StatefulSet, Deployment or Job is refused, or gives up. Only the events on that object
+//! tell.
+
+use std::time::Instant;
+
+use super::super::events::Note;
+use super::{Budgets, Cause, Health, History, Kind, Patience, Subject, Tell, Trouble, admission, weigh};
+use crate::runtime::kubernetes::diagnose::start::MISSING;
+
+const FAILED: &str = "FailedCreate";
+const MADE: &str = "SuccessfulCreate";
+/// A Job's own words that it is over.
+const JOB_OVER: [&str; 2] = ["BackoffLimitExceeded", "DeadlineExceeded"];
+
+/// Judges a workload that lacks pods, by the events about it (from old to new).
+pub(super) fn diagnose(subject: &Subject, events: &[Note], budgets: Budgets, history: &mut History, now: Instant) -> Health {
+    let troubles = job(subject, events).or_else(|| refused(events, budgets)).into_iter().collect();
+    weigh(troubles, history, now)
+}
+
+fn job(subject: &Subject, events: &[Note]) -> Option<Trouble> {
+    let note = events.iter().rev().find(|note| subject.ends && note.warning && JOB_OVER.contains(&note.reason.as_str()))?;
+    let cause = Cause {
+        what: "its pods have failed, and it starts no more of them".into(),
+        why: note.message.clone(),
+        advice: "look at the logs of its pods, and correct its command or what it needs".into(),
+        event: Tell::new(&JOB_OVER, ""),
+        ..Cause::default()
+    };
+    Some(Trouble::certain(Kind::Creation, cause))
+}
+
+fn refused(events: &[Note], budgets: Budgets) -> Option<Trouble> {
+    let note = events.iter().rev().find(|note| [FAILED, MADE].contains(&note.reason.as_str()))?;
+    if note.reason == MADE {
+        return None;
+    }
+    let event = Tell::new(&[FAILED], "");
+    let cause = |what, advice| Cause { what, why: note.message.clone(), advice, event, ..Cause::default() };
+    Some(match admission::read(&note.message) {
+        Some(refusal) => {
+            let what = format!("its pods cannot be created: {}", refusal.what);
+            let patience = match refusal.is_final {
+                true => Patience::None,
+                false if note.message.contains("service account") => Patience::Budget(MISSING),
+                false => Patience::Budget(budgets.capacity),
+            };
+            Trouble::patient(Kind::Creation, cause(what.clone(), refusal.advice), patience, what)
+        }
+        None => {
+            let what = "its pods cannot be created".to_owned();
+            let advice = "change what the message names".to_owned();
+            Trouble::patient(Kind::Creation, cause(what.clone(), advice), Patience::Budget(budgets.capacity), what)
+        }
+    })
+}

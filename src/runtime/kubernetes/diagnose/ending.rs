@@ -1,0 +1,100 @@
+//! Pods that end as a whole: deleted, evicted, preempted, out of time, or lost with their node.
+
+use std::time::Duration;
+
+use super::{Case, Cause, Kind, Patience, Tell, Trouble};
+
+/// How long a node may be silent.
+const NODE: Duration = Duration::from_secs(60);
+
+/// The events that tell who took a pod away.
+const TAKEN: [&str; 6] = ["Preempted", "Preempting", "TaintManagerEviction", "Evicted", "NodeNotReady", "DeletingNode"];
+
+/// The fault of a pod that is over, or on its way there.
+pub(super) fn trouble(case: &Case) -> Option<Trouble> {
+    let status = case.pod.status.as_ref()?;
+    if case.pod.metadata.deletion_timestamp.is_some() {
+        return case.subject.is_plain_pod().then(|| Trouble::certain(Kind::Ending, deleted(case)));
+    }
+    let reason = status.reason.as_deref().filter(|reason| !reason.is_empty())?;
+    let why = status.message.clone().unwrap_or_default();
+    if reason == "NodeLost" {
+        let what = "the node that it runs on is lost".to_owned();
+        let advice = "run `testbed down` and `testbed up` again, so that another node is chosen".into();
+        let cause = Cause { what: what.clone(), why, advice, event: Tell::new(&["NodeNotReady"], ""), ..Cause::default() };
+        return Some(Trouble::patient(Kind::Ending, cause, Patience::Budget(NODE), what));
+    }
+    if status.phase.as_deref() != Some("Failed") {
+        return None;
+    }
+    let (what, advice) = words(reason, &why);
+    let cause = Cause { what, why, advice, event: event_of(reason), ..Cause::default() };
+    Some(Trouble::certain(Kind::Ending, cause))
+}
+
+fn words(reason: &str, message: &str) -> (String, String) {
+    let (what, advice) = match reason {
+        "Evicted" => ("its node evicted it", eviction(message)),
+        "DeadlineExceeded" => (
+            "it was stopped because it ran longer than activeDeadlineSeconds",
+            "take activeDeadlineSeconds out of the manifest, or raise it above the length of the whole test run",
+        ),
+        "Preempting" | "Preempted" => (
+            "it was stopped to make room for a pod of higher priority",
+            "run `testbed up` again when there is room, or give the pod a priorityClassName of its own",
+        ),
+        "Shutdown" | "NodeShutdown" | "Terminated" => {
+            ("its node is shutting down", "run `testbed down` and `testbed up` again, so that another node is chosen")
+        }
+        _ if reason.starts_with("OutOf") || reason == "UnexpectedAdmissionError" || reason == "NodeAffinity" => {
+            ("the node that was chosen for it did not take it", "run `testbed down` and `testbed up` again, so that another node is chosen")
+        }
+        _ => return (format!("it has failed ({reason})"), "look at the pod and its events".into()),
+    };
+    (what.into(), advice.into())
+}
+
+fn eviction(message: &str) -> &'static str {
+    let lower = message.to_lowercase();
+    if lower.contains("emptydir") {
+        "raise sizeLimit of that emptyDir volume"
+    } else if lower.contains("memory") {
+        "raise resources.requests.memory of its containers to what they use: the node evicts first what uses more than it has asked for"
+    } else if lower.contains("ephemeral") || lower.contains("disk") {
+        "raise the requests and limits for ephemeral-storage, or keep the data in a volume"
+    } else {
+        "look at the node's conditions (kubectl describe node)"
+    }
+}
+
+fn event_of(reason: &str) -> Tell {
+    match reason {
+        "Evicted" => Tell::new(&["Evicted"], ""),
+        "DeadlineExceeded" => Tell::new(&["DeadlineExceeded"], ""),
+        "Preempting" | "Preempted" => Tell::new(&["Preempting", "Preempted"], ""),
+        _ => Tell::default(),
+    }
+}
+
+/// A pod of the manifest that is gone, or going: nobody makes it anew. Who did it is told by a condition (Kubernetes 1.26 and later) or
+/// an event, if it was the cluster.
+pub(super) fn deleted(case: &Case) -> Cause {
+    let conditions = case.pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    let disruption = conditions.into_iter().flatten().find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    let event = case.events.iter().rev().find(|note| TAKEN.contains(&note.reason.as_str()));
+    let what = match (disruption, event) {
+        (None, None) => "it was deleted while it was waited for, by somebody or something else",
+        _ => "the cluster took it away while it was waited for",
+    };
+    let said = disruption.and_then(|condition| condition.message.clone()).or_else(|| event.map(|note| note.message.clone()));
+    Cause {
+        what: what.into(),
+        why: said.unwrap_or_default(),
+        advice: format!(
+            "find out what deletes pods here (a clean-up job, another `testbed down`), then run `testbed up` again: {} is not made anew",
+            case.name()
+        ),
+        event: Tell { reasons: if event.is_some() { &TAKEN } else { &[] }, text: "" },
+        ..Cause::default()
+    }
+}

@@ -1,0 +1,190 @@
+//! What is wrong with a pod, whether waiting can mend it, and for how long: from the pod, the events about it and the time, all of which
+//! are passed in. No client, no clock.
+//!
+//! One file a stage of a pod's life: [`creation`] (its maker is refused, for the reasons in [`admission`]), [`scheduling`] (no node takes it), [`volumes`] (the node cannot
+//! prepare it), [`pull`] (its image), [`start`] (its container is not made), [`exits`] (its container ends), [`ending`] (the pod itself
+//! ends). Each finds a [`Trouble`]; [`diagnose`] weighs them. [`run`] looks at a whole run.
+
+pub mod admission;
+mod case;
+mod creation;
+mod ending;
+mod exits;
+mod pull;
+pub mod run;
+mod scheduling;
+mod start;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+
+pub use case::{Budgets, Case, History, Subject};
+
+use super::events::Note;
+
+/// How a pod fares.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Health {
+    /// Nothing is known against it.
+    Fine,
+    /// It fails for now, and gets until then to mend.
+    Wait {
+        /// What fails, in words.
+        why: String,
+        /// When it is given up; `None` leaves that to the overall timeout.
+        until: Option<Instant>,
+    },
+    /// It can never become ready.
+    Doomed(Cause),
+}
+
+/// Why a pod, or what makes pods, cannot become ready, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Cause {
+    /// What is wrong, as a lower-case fragment with our own words and the manifest's names only.
+    pub what: String,
+    /// What Kubernetes says, word for word. It may hold anything, a secret included.
+    pub why: String,
+    /// What to change, or to do next.
+    pub advice: String,
+    /// The container that it is about.
+    pub container: Option<String>,
+    /// Whether that container has run, so that its log tells more.
+    pub log: Option<Log>,
+    /// How to recognise the event that tells of it.
+    pub event: Tell,
+}
+
+/// Which of a container's logs to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// The one of the container that ended last.
+    Latest,
+    /// The one of the container before the one that runs now.
+    Previous,
+}
+
+/// The events that tell of a cause: any of these reasons, with the text in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tell {
+    reasons: &'static [&'static str],
+    text: &'static str,
+}
+
+impl Tell {
+    const fn new(reasons: &'static [&'static str], text: &'static str) -> Self {
+        Self { reasons, text }
+    }
+
+    /// Whether any event can be expected to tell of the cause.
+    pub fn is_expected(&self) -> bool {
+        !self.reasons.is_empty()
+    }
+
+    /// The newest event that fits. `events` go from old to new.
+    pub fn find<'a>(&self, events: &'a [Note], container: Option<&str>) -> Option<&'a Note> {
+        let fits = |note: &&Note| {
+            let about = note.container.is_none() || container.is_none() || note.container.as_deref() == container;
+            about && self.reasons.contains(&note.reason.as_str()) && note.message.contains(self.text)
+        };
+        events.iter().rev().find(fits)
+    }
+}
+
+/// A fault that was found, and how much patience it deserves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trouble {
+    kind: Kind,
+    cause: Cause,
+    patience: Patience,
+    /// What a progress line says of it in the meantime.
+    meanwhile: String,
+}
+
+impl Trouble {
+    fn certain(kind: Kind, cause: Cause) -> Self {
+        Self { kind, cause, patience: Patience::None, meanwhile: String::new() }
+    }
+
+    fn patient(kind: Kind, cause: Cause, patience: Patience, meanwhile: impl Into<String>) -> Self {
+        Self { kind, cause, patience, meanwhile: meanwhile.into() }
+    }
+}
+
+/// What a budget is counted for: while a fault of one kind lasts, its budget runs on, whatever its message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Creation,
+    Scheduling,
+    Volume,
+    Sandbox,
+    Pull,
+    Config,
+    Start,
+    Exit,
+    Ending,
+}
+
+/// How long a fault may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// It cannot mend.
+    None,
+    /// It may mend within this time from when it was first seen.
+    Budget(Duration),
+    /// It may mend at any time.
+    Unlimited,
+}
+
+/// Judges one pod. `history` is what was seen of this pod before; it is brought up to date.
+pub fn diagnose(case: &Case, history: &mut History, now: Instant) -> Health {
+    history.note(case);
+    weigh(troubles(case, history), history, now)
+}
+
+fn troubles(case: &Case, history: &History) -> Vec<Trouble> {
+    if let Some(trouble) = ending::trouble(case) {
+        return vec![trouble];
+    }
+    if is_over(case.pod) {
+        return exits::troubles(case, history);
+    }
+    let before = scheduling::trouble(case).or_else(|| volumes::trouble(case));
+    let containers = case.containers();
+    let started = containers.iter().filter_map(|container| {
+        pull::trouble(case, container, history).or_else(|| start::trouble(container)).or_else(|| exits::trouble(case, container, history))
+    });
+    before.into_iter().chain(started).collect()
+}
+
+fn is_over(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Failed" | "Succeeded"))
+}
+
+/// The worst of the troubles: one that is certain or out of budget, else the one that runs out first.
+fn weigh(troubles: Vec<Trouble>, history: &mut History, now: Instant) -> Health {
+    history.keep(&troubles);
+    let mut health = Health::Fine;
+    for trouble in troubles {
+        let until = match trouble.patience {
+            Patience::None => return Health::Doomed(trouble.cause),
+            Patience::Unlimited => None,
+            Patience::Budget(budget) => Some(history.since(&trouble, now) + budget),
+        };
+        if until.is_some_and(|until| until <= now) {
+            return Health::Doomed(trouble.cause);
+        }
+        let sooner = match &health {
+            Health::Wait { until: known, .. } => until.is_some_and(|until| known.is_none_or(|known| until < known)),
+            _ => true,
+        };
+        if sooner {
+            health = Health::Wait { why: trouble.meanwhile, until };
+        }
+    }
+    health
+}

@@ -1,0 +1,168 @@
+//! Images that cannot be pulled: what the message of the container runtime means, and whether another attempt may succeed.
+//!
+//! The texts differ between containerd, CRI-O and dockershim, and from version to version, so they are recognised by fragments. What is
+//! not recognised may be anything and gets the patience of a fault that mends.
+
+use super::case::View;
+use super::{Case, Cause, History, Kind, Patience, Tell, Trouble};
+
+/// What a failed pull means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finding {
+    /// The registry does not have the image.
+    Absent,
+    /// The registry wants other credentials.
+    Denied,
+    /// The image is there, for other processors.
+    Platform,
+    /// May succeed later; what the registry or the way to it suffers from.
+    Passing(&'static str),
+}
+
+const RATE: Finding = Finding::Passing("the registry limits the rate of pulls");
+const SLOW: Finding = Finding::Passing("the registry does not answer in time");
+const UNREACHABLE: Finding = Finding::Passing("the registry cannot be reached");
+const NAME: Finding = Finding::Passing("the registry's host name cannot be resolved");
+const BROKEN: Finding = Finding::Passing("the registry answers with an error of its own");
+const CUT: Finding = Finding::Passing("the connection to the registry breaks");
+const UNKNOWN: Finding = Finding::Passing("the node could not pull it");
+
+/// Fragments in lower case; the first that is found decides. A passing fault comes first: where a token server is down, the message says
+/// "failed to authorize" as well.
+const FRAGMENTS: [(&str, Finding); 42] = [
+    ("toomanyrequests", RATE),
+    ("too many requests", RATE),
+    ("rate limit", RATE),
+    ("429", RATE),
+    ("qps exceeded", RATE),
+    ("timeout", SLOW),
+    ("timed out", SLOW),
+    ("deadline exceeded", SLOW),
+    ("deadlineexceeded", SLOW),
+    ("no such host", NAME),
+    ("name resolution", NAME),
+    ("server misbehaving", NAME),
+    ("connection refused", UNREACHABLE),
+    ("no route to host", UNREACHABLE),
+    ("network is unreachable", UNREACHABLE),
+    ("dial tcp", UNREACHABLE),
+    ("connection reset", CUT),
+    ("broken pipe", CUT),
+    ("unexpected eof", CUT),
+    (": eof", CUT),
+    ("500 internal", BROKEN),
+    ("502 bad gateway", BROKEN),
+    ("503 service", BROKEN),
+    ("504 gateway", BROKEN),
+    ("no match for platform", Finding::Platform),
+    ("no matching manifest for", Finding::Platform),
+    ("no image found in manifest list for", Finding::Platform),
+    ("no image found in image index for", Finding::Platform),
+    ("access denied", Finding::Denied),
+    ("access to the resource is denied", Finding::Denied),
+    ("unauthorized", Finding::Denied),
+    ("authentication required", Finding::Denied),
+    ("insufficient_scope", Finding::Denied),
+    ("no basic auth credentials", Finding::Denied),
+    ("authorization failed", Finding::Denied),
+    ("403 forbidden", Finding::Denied),
+    ("status: 401", Finding::Denied),
+    ("manifest unknown", Finding::Absent),
+    ("name unknown", Finding::Absent),
+    ("404 not found", Finding::Absent),
+    ("repository does not exist", Finding::Absent),
+    ("not found: manifest", Finding::Absent),
+];
+
+/// The fault of a container whose image is not there.
+pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Trouble> {
+    let (reason, message) = view.waits_for()?;
+    let image = view.image();
+    let (what, advice, event) = match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" => {
+            // Old kubelets say why only in the first of the two states.
+            let known = history.pull(view.name()).or_else(|| last_failure(case, view)).unwrap_or(message);
+            let message = if reason == "ErrImagePull" || message.contains("rpc error") { message } else { known };
+            return Some(failed(case, view, message));
+        }
+        "InvalidImageName" => (
+            format!("the image name {image:?} of {} is not valid", view.label()),
+            format!("correct the image of {} (a name is lower-case: host/path/name:tag)", view.label()),
+            Tell::new(&["InspectFailed"], ""),
+        ),
+        "ErrImageNeverPull" => (
+            format!("the node does not have the image {image} of {}, and imagePullPolicy: Never forbids to pull it", view.label()),
+            "put the image on the node, or change imagePullPolicy to IfNotPresent".to_owned(),
+            Tell::new(&["ErrImageNeverPull"], ""),
+        ),
+        _ => return None,
+    };
+    let cause = Cause { what, why: message.into(), advice, event, container: Some(view.name().into()), log: None };
+    Some(Trouble::certain(Kind::Pull, cause))
+}
+
+fn failed(case: &Case, view: &View, message: &str) -> Trouble {
+    let (image, label) = (view.image(), view.label());
+    let cause = |what: String, advice: String| Cause {
+        what,
+        why: message.into(),
+        advice,
+        container: Some(view.name().into()),
+        log: None,
+        event: Tell::new(&["Failed"], "pull image"),
+    };
+    let certain = |what, advice| Trouble::certain(Kind::Pull, cause(what, advice));
+    match finding(message, image) {
+        Finding::Absent => certain(
+            format!("the registry does not have the image {image} of {label}"),
+            format!("correct the image of {label} (name and tag), or push it"),
+        ),
+        Finding::Denied => certain(
+            format!("the registry does not let this pod pull the image {image} of {label}"),
+            "give the pod credentials (imagePullSecrets), or correct the image's name: some registries say this of images that they do not have"
+                .into(),
+        ),
+        Finding::Platform => certain(
+            format!("the image {image} of {label} does not exist for the node's kind of processor"),
+            "use an image for this platform, or a nodeSelector for nodes of another (kubernetes.io/arch)".into(),
+        ),
+        Finding::Passing(why) => {
+            let budget = case.budgets.pull;
+            let advice = if Finding::Passing(why) == RATE {
+                "pull with credentials (imagePullSecrets) or through a mirror, which have limits of their own; --pull-timeout waits longer"
+            } else {
+                "look whether the node reaches the registry; --pull-timeout waits longer"
+            };
+            let what = format!("the image {image} of {label} could not be pulled for {}: {why}", humantime::format_duration(budget));
+            let meanwhile = format!("pulling the image {image} fails for now: {why}");
+            Trouble::patient(Kind::Pull, cause(what, advice.into()), Patience::Budget(budget), meanwhile)
+        }
+    }
+}
+
+fn finding(message: &str, image: &str) -> Finding {
+    let text = without_names(message, image);
+    if let Some((_, finding)) = FRAGMENTS.iter().find(|(fragment, _)| text.contains(fragment)) {
+        return *finding;
+    }
+    // containerd's own words; "not found" alone it says of broken snapshots as well.
+    let unresolved = text.contains("failed to resolve reference") && text.trim_end().ends_with("not found");
+    if unresolved || (text.contains("manifest for") && text.contains("not found")) { Finding::Absent } else { UNKNOWN }
+}
+
+/// The message in lower case, without what is quoted and without names and addresses: an image may be called `timeout`.
+fn without_names(message: &str, image: &str) -> String {
+    let unquoted: String = message.split('"').step_by(2).collect::<Vec<_>>().join(" ");
+    let is_name = |word: &str| {
+        let word = word.trim_end_matches(':');
+        word == image || (word.contains('/') && (word.contains('.') || word.contains(':')))
+    };
+    let words: Vec<&str> = unquoted.split_whitespace().filter(|word| !is_name(word)).collect();
+    words.join(" ").to_lowercase()
+}
+
+/// Why the last pull failed, from the events.
+fn last_failure<'a>(case: &'a Case, view: &View) -> Option<&'a str> {
+    let tell = Tell::new(&["Failed"], "Failed to pull image");
+    tell.find(case.events, Some(view.name())).map(|note| note.message.as_str())
+}

@@ -1,0 +1,82 @@
+//! Pods that a node has taken and cannot prepare: volumes that are not mounted, a network that is not set up. The pod's status says
+//! nothing but `ContainerCreating` all the while, so only the events tell.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Volume};
+
+use super::start::{MISSING, missing};
+use super::{Case, Cause, Kind, Patience, Tell, Trouble};
+
+/// How long a volume may fail to be attached or mounted: moving one from another node takes a minute or more.
+const VOLUME: Duration = Duration::from_secs(120);
+
+/// How long a pod's sandbox may fail: the network of a new node takes its time.
+const SANDBOX: Duration = Duration::from_secs(60);
+
+const MOUNT: [&str; 3] = ["FailedMount", "FailedAttachVolume", "FailedMapVolume"];
+const NETWORK: [&str; 2] = ["FailedCreatePodSandBox", "NetworkNotReady"];
+/// What comes after all of that.
+const PROGRESS: [&str; 4] = ["Pulling", "Pulled", "Created", "Started"];
+
+/// The fault of a pod whose containers are being created.
+pub(super) fn trouble(case: &Case) -> Option<Trouble> {
+    let creating = |reason: &str| ["ContainerCreating", "PodInitializing"].contains(&reason);
+    let containers = case.containers();
+    if containers.iter().any(|view| !view.waits_for().is_some_and(|(reason, _)| creating(reason))) {
+        return None;
+    }
+    let telling = |reason: &str| MOUNT.contains(&reason) || NETWORK.contains(&reason) || PROGRESS.contains(&reason);
+    let newest = case.events.iter().rev().find(|note| telling(&note.reason))?;
+    if MOUNT.contains(&newest.reason.as_str()) {
+        // The summary that follows ("timed out waiting") does not say which object is missing.
+        let failures = case.events.iter().rev().filter(|note| MOUNT.contains(&note.reason.as_str()));
+        let clear = failures.clone().find(|note| missing(&note.message).is_some());
+        return Some(unmounted(case.pod, &clear.unwrap_or(newest).message));
+    }
+    NETWORK.contains(&newest.reason.as_str()).then(|| {
+        let event = Tell::new(&NETWORK, "");
+        let what = "its node cannot set up its network and sandbox".to_owned();
+        let advice = "look at the node's network plugin and container runtime (kubectl describe node)".into();
+        let cause = Cause { what: what.clone(), why: newest.message.clone(), advice, container: None, log: None, event };
+        Trouble::patient(Kind::Sandbox, cause, Patience::Budget(SANDBOX), what)
+    })
+}
+
+fn unmounted(pod: &Pod, message: &str) -> Trouble {
+    let volume = message.split_once("volume \"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
+    let volume = volume.and_then(|name| pod.spec.as_ref()?.volumes.as_ref()?.iter().find(|volume| volume.name == name));
+    let (what, advice, budget) = match missing(message) {
+        Some(missing) => {
+            let missing = if missing.starts_with("the key ") { full_key(missing, volume) } else { missing };
+            let name = volume.map(|volume| format!(" for its volume {}", volume.name)).unwrap_or_default();
+            let advice = "put it into the manifest, or create it before `testbed up`".to_owned();
+            (format!("it needs {missing}{name}, which does not exist"), advice, MISSING)
+        }
+        None => {
+            let name = volume.map(|volume| format!("its volume {}", volume.name)).unwrap_or_else(|| "a volume of it".into());
+            let advice = "look at the volume and its claim (kubectl describe pvc, kubectl get events)".to_owned();
+            (format!("its node cannot mount {name}"), advice, VOLUME)
+        }
+    };
+    let event = Tell::new(&MOUNT, "");
+    let cause = Cause { what: what.clone(), why: message.into(), advice, container: None, log: None, event };
+    Trouble::patient(Kind::Volume, cause, Patience::Budget(budget), what)
+}
+
+/// `the key k of a Secret` with the name that the volume has for the Secret.
+fn full_key(missing: String, volume: Option<&Volume>) -> String {
+    let secret = volume.and_then(|volume| volume.secret.as_ref()?.secret_name.as_deref());
+    let map = volume.and_then(|volume| volume.config_map.as_ref()).map(|map| map.name.as_str());
+    match (secret, map) {
+        (Some(name), _) => missing.replace("a Secret", &format!("the Secret {name}")),
+        (_, Some(name)) => missing.replace("a ConfigMap", &format!("the ConfigMap {name}")),
+        _ => missing,
+    }
+}
+
+/// The first claim that the pod uses.
+pub(super) fn claim(pod: &Pod) -> Option<String> {
+    let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
+    volumes.iter().find_map(|volume| Some(volume.persistent_volume_claim.as_ref()?.claim_name.clone()))
+}

@@ -1,0 +1,216 @@
+//! One watch on the namespace's events, and of these only what is said about the run's own objects.
+//!
+//! The smallest Role that `up` works with may not read events. Then there are none, which is no failure: messages say that they could not
+//! be read.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::Cluster;
+use super::explain::is_forbidden;
+
+/// How many events are kept about one object: the latest ones.
+const KEPT: usize = 16;
+
+/// How much of a message is kept, in characters. Kubernetes itself allows 1024 bytes.
+const MESSAGE: usize = 1024;
+
+/// What matters of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The kind of the object that it is about.
+    pub kind: String,
+    /// That object's name.
+    pub name: String,
+    /// That object's UID.
+    pub uid: String,
+    /// The container in a pod that it is about.
+    pub container: Option<String>,
+    /// `Warning`, as opposed to `Normal`.
+    pub warning: bool,
+    /// The reason, such as `FailedMount`.
+    pub reason: String,
+    /// The message, in one line.
+    pub message: String,
+    /// How often it has happened.
+    pub count: i32,
+    at: Option<Timestamp>,
+}
+
+/// The events about a run, as far as they may be read.
+#[derive(Debug, Clone, Default)]
+pub struct Events {
+    /// By the events' own names.
+    notes: BTreeMap<String, Note>,
+    /// Whether this user may not read events.
+    pub forbidden: bool,
+}
+
+impl Events {
+    /// What is said about one object, from old to new. Without a UID, about whatever had the name.
+    pub fn about(&self, kind: &str, name: &str, uid: Option<&str>) -> Vec<Note> {
+        self.select(|note| note.kind == kind && note.name == name && uid.is_none_or(|uid| note.uid == uid))
+    }
+
+    /// What is said about an object that makes pods, and about the ReplicaSets that a Deployment makes pods through.
+    pub fn about_maker(&self, kind: &str, name: &str) -> Vec<Note> {
+        let through = |note: &Note| kind == "Deployment" && note.kind == "ReplicaSet" && is_part(&note.name, name);
+        self.select(|note| (note.kind == kind && note.name == name) || through(note))
+    }
+
+    fn select(&self, fits: impl Fn(&Note) -> bool) -> Vec<Note> {
+        let mut found: Vec<Note> = self.notes.values().filter(|note| fits(note)).cloned().collect();
+        found.sort_by_key(|note| note.at);
+        found
+    }
+
+    fn add(&mut self, id: String, note: Note) {
+        let (kind, name) = (note.kind.clone(), note.name.clone());
+        self.notes.insert(id, note);
+        let same = self.notes.iter().filter(|(_, note)| note.kind == kind && note.name == name);
+        if same.clone().count() > KEPT
+            && let Some(oldest) = same.min_by_key(|(_, note)| note.at).map(|(id, _)| id.clone())
+        {
+            self.notes.remove(&oldest);
+        }
+    }
+}
+
+/// The watch, running in the background until it is dropped.
+pub struct EventWatch {
+    events: watch::Receiver<Events>,
+    task: AbortHandle,
+}
+
+impl EventWatch {
+    /// Begins to watch. `names` are those of the objects that are pods or make pods; what these make has names that begin with theirs.
+    pub fn start(cluster: &Cluster, names: Vec<String>) -> Self {
+        let (to, events) = watch::channel(Events::default());
+        let task = tokio::spawn(follow(cluster.clone(), names, to));
+        Self { events, task: task.abort_handle() }
+    }
+
+    /// The events.
+    pub fn events(&self) -> watch::Receiver<Events> {
+        self.events.clone()
+    }
+}
+
+impl Drop for EventWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn follow(cluster: Cluster, names: Vec<String>, to: watch::Sender<Events>) {
+    let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
+    let mut listed = Events::default();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(watcher::Event::Init) => listed = Events::default(),
+            Ok(watcher::Event::InitApply(event)) => drop(read(event, &names).map(|(id, note)| listed.add(id, note))),
+            Ok(watcher::Event::InitDone) => drop(to.send_replace(std::mem::take(&mut listed))),
+            Ok(watcher::Event::Apply(event)) => {
+                if let Some((id, note)) = read(event, &names) {
+                    to.send_modify(|events| events.add(id, note));
+                }
+            }
+            // Events are forgotten after an hour, which makes what they said no less true.
+            Ok(watcher::Event::Delete(_)) => {}
+            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if is_forbidden(&error) => {
+                to.send_modify(|events| events.forbidden = true);
+                // Whoever listens goes on listening, to what will never come.
+                return to.closed().await;
+            }
+            // The watcher comes back by itself.
+            Err(_) => {}
+        }
+    }
+    to.closed().await;
+}
+
+fn read(event: Event, names: &[String]) -> Option<(String, Note)> {
+    let object = event.involved_object;
+    let name = object.name?;
+    if !names.iter().any(|known| *known == name || is_part(&name, known)) {
+        return None;
+    }
+    let series = event.series.as_ref();
+    let at = series.and_then(|series| series.last_observed_time.as_ref()).or(event.event_time.as_ref()).map(|time| time.0);
+    let at = event.last_timestamp.map(|time| time.0).or(at).or(event.metadata.creation_timestamp.map(|time| time.0));
+    let count = series.and_then(|series| series.count).or(event.count).unwrap_or(1);
+    let message: Vec<&str> = event.message.as_deref().unwrap_or_default().split_whitespace().collect();
+    let container = object.field_path.as_deref().and_then(|path| path.split_once('{')?.1.strip_suffix('}'));
+    let note = Note {
+        kind: object.kind.unwrap_or_default(),
+        name,
+        uid: object.uid.unwrap_or_default(),
+        container: container.map(Into::into),
+        warning: event.type_.as_deref() == Some("Warning"),
+        reason: event.reason.unwrap_or_default(),
+        message: message.join(" ").chars().take(MESSAGE).collect(),
+        count,
+        at,
+    };
+    Some((event.metadata.name.unwrap_or_default(), note))
+}
+
+/// Whether an object of this name can have been made by the other one: `db-0` and `db-5d4f8c7b9-x2x7k` by `db`.
+fn is_part(name: &str, maker: &str) -> bool {
+    name.strip_prefix(maker).is_some_and(|rest| rest.starts_with('-'))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// An event about a pod, for tests of what reads them.
+    pub fn note(reason: &str, message: &str, at: i64) -> Note {
+        let (kind, name, uid) = ("Pod".to_owned(), "db".to_owned(), "1".to_owned());
+        let at = Timestamp::from_second(at).ok();
+        Note { kind, name, uid, container: None, warning: true, reason: reason.into(), message: message.into(), count: 1, at }
+    }
+
+    fn event(name: &str, message: &str, second: u8) -> Event {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": format!("{name}.{second}")},
+            "involvedObject": {"kind": "Pod", "name": name, "uid": "1", "fieldPath": "spec.containers{db}"},
+            "type": "Warning", "reason": "Failed", "message": message, "count": 3,
+            "lastTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_the_runs_objects_and_their_latest_events_are_kept() {
+        let names = vec!["db".to_owned()];
+        assert!(read(event("other", "", 1), &names).is_none());
+        assert!(read(event("dbx", "", 1), &names).is_none());
+        let mut events = Events::default();
+        for second in 0..40 {
+            let (id, note) = read(event("db", "a\n  b", second), &names).unwrap();
+            events.add(id, note);
+        }
+        let kept = events.about("Pod", "db", Some("1"));
+        assert_eq!((kept.len(), kept[0].message.as_str(), kept[0].count, kept[0].container.as_deref()), (KEPT, "a b", 3, Some("db")));
+        assert!(kept.is_sorted_by_key(|note| note.at) && kept[0].at > read(event("db", "", 20), &names).unwrap().1.at);
+        assert!(events.about("Pod", "db", Some("2")).is_empty());
+    }
+
+    #[test]
+    fn a_deployment_is_told_of_by_its_replica_sets() {
+        let mut events = Events::default();
+        let replica_set = Note { kind: "ReplicaSet".into(), name: "db-5d4f8c7b9".into(), ..note("FailedCreate", "no", 1) };
+        events.add("a".into(), replica_set);
+        assert_eq!(events.about_maker("Deployment", "db").len(), 1);
+        assert!(events.about_maker("StatefulSet", "db").is_empty());
+    }
+}
