@@ -36,8 +36,8 @@ impl Namespace {
         let name = format!("{prefix}-{random}");
         kubectl(&["create", "namespace", &name]);
         let namespace = Self { folder: Self::folder_for(&name, kubeconfig()), name };
-        // Pods cannot be made before the namespace has its default ServiceAccount.
-        namespace.kubectl_until(&["get", "serviceaccount", "default", "-o", "name"], |output| !output.is_empty());
+        // Pods cannot be made before the namespace has its default ServiceAccount, and that its token where the cluster makes one.
+        namespace.kubectl_until(&["run", "probe", "--image=probe", "--dry-run=server", "-o", "name"], |output| !output.is_empty());
         namespace
     }
 

@@ -9,6 +9,7 @@ mod harness;
 
 mod creating;
 mod credentials;
+mod failures;
 mod kinds;
 mod main_job;
 mod refusals;

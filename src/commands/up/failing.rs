@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::anyhow;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use super::screen::{self, Screen};
 use crate::cli::Up;
@@ -19,9 +19,6 @@ use crate::runtime::kubernetes::diagnose::run::{Finding, Findings, Run};
 use crate::runtime::kubernetes::diagnose::{Budgets, Subject};
 use crate::runtime::kubernetes::events::EventWatch;
 use crate::runtime::kubernetes::observe::Observer;
-
-/// How long the event that tells of a failure may come after the status that shows it.
-const EVENT: Duration = Duration::from_secs(1);
 
 /// Looks out for what can never become ready.
 pub struct Lookout<'a> {
@@ -38,7 +35,7 @@ impl<'a> Lookout<'a> {
         let workloads = &plan.discovery.workloads;
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
         let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
-        let run = RefCell::new(Run::new(subjects(plan), budgets));
+        let run = RefCell::new(Run::new(subjects(plan, &cluster.namespace), budgets));
         Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: redactor(plan) }
     }
 
@@ -90,41 +87,22 @@ impl<'a> Lookout<'a> {
     }
 
     async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
-        self.await_events(&lost).await;
         let events = self.events.events().borrow().clone();
         let screen = Screen { plan: self.plan, cluster: self.cluster, redactor: &self.redactor, events: &events };
         let hints = screen::hints(&lost, self.cluster);
         let error = Err::<(), _>(anyhow!(screen::headline(&lost))).exit(Exit::Never).detail(screen.blocks(&lost).await);
         hints.into_iter().fold(error, |error, hint| error.hint(hint)).unwrap_err()
     }
-
-    /// The event about a failure and the status that shows it travel separately.
-    async fn await_events(&self, lost: &[Finding]) {
-        let mut events = self.events.events();
-        let complete = async {
-            loop {
-                let is_complete = {
-                    let events = events.borrow_and_update();
-                    events.forbidden
-                        || lost.iter().all(|finding| !finding.cause.event.is_expected() || screen::event(finding, &events).is_some())
-                };
-                if is_complete {
-                    return;
-                }
-                change(&mut events).await;
-            }
-        };
-        let _ = timeout(EVENT, complete).await;
-    }
 }
 
-fn subjects(plan: &Plan) -> Vec<Subject> {
+fn subjects(plan: &Plan, namespace: &str) -> Vec<Subject> {
     let workloads = plan.discovery.workloads.iter().map(|workload| {
         let databases = plan.discovery.databases.iter().filter(|database| database.workload == workload.id);
         Subject {
             workload: workload.id.clone(),
             databases: databases.map(|database| database.container.clone()).collect(),
             ends: workload.ends,
+            namespace: namespace.to_owned(),
             replicas: workload.replicas,
         }
     });

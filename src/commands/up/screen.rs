@@ -28,10 +28,10 @@ pub struct Screen<'a> {
 /// The error itself: which object, and what is wrong with it.
 pub fn headline(lost: &[Finding]) -> String {
     match lost {
-        [one] => format!("{} {} can never become ready: {}", one.kind, one.name, one.cause.what),
+        [one] => format!("{} {} cannot become ready: {}", one.kind, one.name, one.cause.what),
         more => {
             let each: Vec<String> = more.iter().map(|one| format!("{} {}: {}", one.kind, one.name, one.cause.what)).collect();
-            format!("{} objects can never become ready: {}", more.len(), each.join("; "))
+            format!("{} objects cannot become ready: {}", more.len(), each.join("; "))
         }
     }
 }
@@ -56,15 +56,15 @@ fn look(one: &Finding, cluster: &Cluster) -> String {
             let previous = if *log == Log::Previous { " --previous" } else { "" };
             format!("kubectl -n {namespace} logs {} -c {container}{previous}", one.name)
         }
-        _ if one.kind == "Pod" && one.uid.is_none() => {
+        _ if one.cause.gone => {
             format!("kubectl -n {namespace} get events --field-selector involvedObject.name={}", one.name)
         }
         _ => format!("kubectl -n {namespace} describe {} {}", one.kind.to_lowercase(), one.name),
     }
 }
 
-/// The newest event that tells of the failure.
-pub fn event(one: &Finding, events: &Events) -> Option<Note> {
+/// The newest event that says more of the failure.
+fn event(one: &Finding, events: &Events) -> Option<Note> {
     let about =
         if one.kind == "Pod" { events.about("Pod", &one.name, one.uid.as_deref()) } else { events.about_maker(&one.kind, &one.name) };
     one.cause.event.find(&about, one.cause.container.as_deref()).cloned()
@@ -76,7 +76,7 @@ impl Screen<'_> {
         let lines = (LINES / lost.len().clamp(1, BLOCKS)).max(1);
         let mut blocks = Vec::new();
         for one in lost.iter().take(BLOCKS) {
-            blocks.push(self.block(one, lines).await);
+            blocks.extend(self.block(one, lines).await);
         }
         if lost.len() > BLOCKS {
             blocks.push(format!("and {} more", lost.len() - BLOCKS));
@@ -87,12 +87,14 @@ impl Screen<'_> {
         blocks.join("\n\n")
     }
 
-    async fn block(&self, one: &Finding, lines: usize) -> String {
+    /// `None` where there is no more to say than the error itself does.
+    async fn block(&self, one: &Finding, lines: usize) -> Option<String> {
         let mut block = vec![self.title(one)];
         let event = event(one, self.events);
         let why = one.cause.why.split_whitespace().collect::<Vec<_>>().join(" ");
         if !why.is_empty() && !event.as_ref().is_some_and(|event| event.message.contains(&why)) {
-            block.push(format!("  why:   {}", self.clean(&why, WIDTH)));
+            let reason = if one.cause.reason.is_empty() { String::new() } else { format!("{}: ", one.cause.reason) };
+            block.push(format!("  why:   {reason}{}", self.clean(&why, WIDTH)));
         }
         if let Some(event) = event {
             let kind = if event.warning { "Warning" } else { "Normal" };
@@ -109,7 +111,7 @@ impl Screen<'_> {
                 Err(reason) => block.push(format!("  log:   {reason}")),
             }
         }
-        block.join("\n")
+        (block.len() > 1).then(|| block.join("\n"))
     }
 
     /// `Pod mysql-1 (database mysql), container mysql, image mysql:9.7`

@@ -11,9 +11,9 @@ use crate::failure::{Advise, Exit, innermost};
 /// exit code 4 where the same request would be refused again.
 pub fn explain_creation(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
     let Error::Api(status) = &error else { return explain(cluster, error, action) };
-    let Some(refusal) = admission::read(&status.message) else { return explain(cluster, error, action) };
+    let Some(refusal) = admission::read(&status.message, &cluster.namespace) else { return explain(cluster, error, action) };
     let message = anyhow::anyhow!("{} ({})", refusal.what, status.message.trim()).context(action.to_owned());
-    let advised = Err::<(), _>(message).hint(refusal.advice.replace("NAME", &cluster.namespace));
+    let advised = Err::<(), _>(message).hint(refusal.advice);
     if refusal.is_final { advised.exit(Exit::Never).unwrap_err() } else { advised.unwrap_err() }
 }
 

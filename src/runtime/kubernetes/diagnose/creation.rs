@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::super::events::Note;
+use super::start::MISSING;
 use super::{Budgets, Cause, Health, History, Kind, Patience, Subject, Tell, Trouble, admission, weigh};
-use crate::runtime::kubernetes::diagnose::start::MISSING;
 
 const FAILED: &str = "FailedCreate";
 const MADE: &str = "SuccessfulCreate";
@@ -14,7 +14,7 @@ const JOB_OVER: [&str; 2] = ["BackoffLimitExceeded", "DeadlineExceeded"];
 
 /// Judges a workload that lacks pods, by the events about it (from old to new).
 pub(super) fn diagnose(subject: &Subject, events: &[Note], budgets: Budgets, history: &mut History, now: Instant) -> Health {
-    let troubles = job(subject, events).or_else(|| refused(events, budgets)).into_iter().collect();
+    let troubles = job(subject, events).or_else(|| refused(subject, events, budgets)).into_iter().collect();
     weigh(troubles, history, now)
 }
 
@@ -30,19 +30,19 @@ fn job(subject: &Subject, events: &[Note]) -> Option<Trouble> {
     Some(Trouble::certain(Kind::Creation, cause))
 }
 
-fn refused(events: &[Note], budgets: Budgets) -> Option<Trouble> {
+fn refused(subject: &Subject, events: &[Note], budgets: Budgets) -> Option<Trouble> {
     let note = events.iter().rev().find(|note| [FAILED, MADE].contains(&note.reason.as_str()))?;
     if note.reason == MADE {
         return None;
     }
     let event = Tell::new(&[FAILED], "");
     let cause = |what, advice| Cause { what, why: note.message.clone(), advice, event, ..Cause::default() };
-    Some(match admission::read(&note.message) {
+    Some(match admission::read(&note.message, &subject.namespace) {
         Some(refusal) => {
             let what = format!("its pods cannot be created: {}", refusal.what);
             let patience = match refusal.is_final {
                 true => Patience::None,
-                false if note.message.contains("service account") => Patience::Budget(MISSING),
+                false if note.message.to_lowercase().contains("service account") => Patience::Budget(MISSING),
                 false => Patience::Budget(budgets.capacity),
             };
             Trouble::patient(Kind::Creation, cause(what.clone(), refusal.advice), patience, what)

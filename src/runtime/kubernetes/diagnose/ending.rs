@@ -21,14 +21,14 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     if reason == "NodeLost" {
         let what = "the node that it runs on is lost".to_owned();
         let advice = "run `testbed down` and `testbed up` again, so that another node is chosen".into();
-        let cause = Cause { what: what.clone(), why, advice, event: Tell::new(&["NodeNotReady"], ""), ..Cause::default() };
+        let cause = Cause { what: what.clone(), reason: reason.into(), why, advice, ..Cause::default() };
         return Some(Trouble::patient(Kind::Ending, cause, Patience::Budget(NODE), what));
     }
     if status.phase.as_deref() != Some("Failed") {
         return None;
     }
     let (what, advice) = words(reason, &why);
-    let cause = Cause { what, why, advice, event: event_of(reason), ..Cause::default() };
+    let cause = Cause { what, reason: reason.into(), why, advice, ..Cause::default() };
     Some(Trouble::certain(Kind::Ending, cause))
 }
 
@@ -67,15 +67,6 @@ fn eviction(message: &str) -> &'static str {
     }
 }
 
-fn event_of(reason: &str) -> Tell {
-    match reason {
-        "Evicted" => Tell::new(&["Evicted"], ""),
-        "DeadlineExceeded" => Tell::new(&["DeadlineExceeded"], ""),
-        "Preempting" | "Preempted" => Tell::new(&["Preempting", "Preempted"], ""),
-        _ => Tell::default(),
-    }
-}
-
 /// A pod of the manifest that is gone, or going: nobody makes it anew. Who did it is told by a condition (Kubernetes 1.26 and later) or
 /// an event, if it was the cluster.
 pub(super) fn deleted(case: &Case) -> Cause {
@@ -94,7 +85,8 @@ pub(super) fn deleted(case: &Case) -> Cause {
             "find out what deletes pods here (a clean-up job, another `testbed down`), then run `testbed up` again: {} is not made anew",
             case.name()
         ),
-        event: Tell { reasons: if event.is_some() { &TAKEN } else { &[] }, text: "" },
+        event: if event.is_some() { Tell::new(&TAKEN, "") } else { Tell::default() },
+        gone: true,
         ..Cause::default()
     }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ContainerStateTerminated;
 
 use super::case::View;
 use super::start::{is_start_error, refused};
-use super::{Case, Cause, History, Kind, Log, Patience, Tell, Trouble};
+use super::{Case, Cause, History, Kind, Log, Patience, Trouble};
 
 /// How often a database may end: once is an accident, twice is a habit.
 const DATABASE: i32 = 2;
@@ -57,12 +57,12 @@ fn ended(view: &View, end: &ContainerStateTerminated, exits: i32) -> Cause {
     let (label, code) = (view.label(), end.exit_code);
     let times = match exits {
         1 => String::new(),
-        2 => "twice, last ".into(),
-        more => format!("{more} times, last "),
+        2 => " twice".into(),
+        more => format!(" {more} times"),
     };
     let (what, advice) = if code == 0 {
         (
-            format!("{label} ended {times}by itself, without an error (exit code 0), but has to go on running"),
+            format!("{label} ended{times} without an error (exit code 0), but has to go on running"),
             format!("take away what makes {label} end: a command or args that are not a server's"),
         )
     } else {
@@ -70,8 +70,8 @@ fn ended(view: &View, end: &ContainerStateTerminated, exits: i32) -> Cause {
         let signal = signal(end).map(|name| format!(", killed by {name}"));
         let (signal, reason) = (signal.unwrap_or_default(), reason.unwrap_or_default());
         (
-            format!("{label} ended {times}with exit code {code}{signal}{reason}"),
-            format!("change what the log complains about, in the manifest of {label}"),
+            format!("{label} ended{times}{} with exit code {code}{signal}{reason}", if exits > 1 { ", last" } else { "" }),
+            format!("correct what the log complains about in the manifest of {label}"),
         )
     };
     Cause {
@@ -80,7 +80,7 @@ fn ended(view: &View, end: &ContainerStateTerminated, exits: i32) -> Cause {
         advice,
         container: Some(view.name().into()),
         log: Some(if view.runs() { Log::Previous } else { Log::Latest }),
-        event: Tell::default(),
+        ..Cause::default()
     }
 }
 
@@ -105,7 +105,7 @@ fn out_of_memory(view: &View) -> Cause {
         advice,
         container: Some(view.name().into()),
         log: Some(if view.runs() { Log::Previous } else { Log::Latest }),
-        event: Tell::default(),
+        ..Cause::default()
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Health {
 pub struct Cause {
     /// What is wrong, as a lower-case fragment with our own words and the manifest's names only.
     pub what: String,
+    /// Kubernetes' own word for it, such as `ErrImagePull`, where the pod's status has one.
+    pub reason: String,
     /// What Kubernetes says, word for word. It may hold anything, a secret included.
     pub why: String,
     /// What to change, or to do next.
@@ -55,8 +57,10 @@ pub struct Cause {
     pub container: Option<String>,
     /// Whether that container has run, so that its log tells more.
     pub log: Option<Log>,
-    /// How to recognise the event that tells of it.
+    /// How to recognise the event that says more than the pod's status.
     pub event: Tell,
+    /// Whether the pod is not there any more, so that only events are left to look at.
+    pub gone: bool,
 }
 
 /// Which of a container's logs to show.
@@ -78,11 +82,6 @@ pub struct Tell {
 impl Tell {
     const fn new(reasons: &'static [&'static str], text: &'static str) -> Self {
         Self { reasons, text }
-    }
-
-    /// Whether any event can be expected to tell of the cause.
-    pub fn is_expected(&self) -> bool {
-        !self.reasons.is_empty()
     }
 
     /// The newest event that fits. `events` go from old to new.

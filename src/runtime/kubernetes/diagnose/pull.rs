@@ -78,7 +78,7 @@ const FRAGMENTS: [(&str, Finding); 42] = [
 pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Trouble> {
     let (reason, message) = view.waits_for()?;
     let image = view.image();
-    let (what, advice, event) = match reason {
+    let (what, advice) = match reason {
         "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" => {
             // Old kubelets say why only in the first of the two states.
             let known = history.pull(view.name()).or_else(|| last_failure(case, view)).unwrap_or(message);
@@ -88,16 +88,15 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
         "InvalidImageName" => (
             format!("the image name {image:?} of {} is not valid", view.label()),
             format!("correct the image of {} (a name is lower-case: host/path/name:tag)", view.label()),
-            Tell::new(&["InspectFailed"], ""),
         ),
         "ErrImageNeverPull" => (
             format!("the node does not have the image {image} of {}, and imagePullPolicy: Never forbids to pull it", view.label()),
             "put the image on the node, or change imagePullPolicy to IfNotPresent".to_owned(),
-            Tell::new(&["ErrImageNeverPull"], ""),
         ),
         _ => return None,
     };
-    let cause = Cause { what, why: message.into(), advice, event, container: Some(view.name().into()), log: None };
+    let (reason, why, container) = (reason.into(), message.into(), Some(view.name().into()));
+    let cause = Cause { what, reason, why, advice, container, ..Cause::default() };
     Some(Trouble::certain(Kind::Pull, cause))
 }
 
@@ -105,11 +104,11 @@ fn failed(case: &Case, view: &View, message: &str) -> Trouble {
     let (image, label) = (view.image(), view.label());
     let cause = |what: String, advice: String| Cause {
         what,
+        reason: "ErrImagePull".into(),
         why: message.into(),
         advice,
         container: Some(view.name().into()),
-        log: None,
-        event: Tell::new(&["Failed"], "pull image"),
+        ..Cause::default()
     };
     let certain = |what, advice| Trouble::certain(Kind::Pull, cause(what, advice));
     match finding(message, image) {
@@ -133,7 +132,7 @@ fn failed(case: &Case, view: &View, message: &str) -> Trouble {
             } else {
                 "look whether the node reaches the registry; --pull-timeout waits longer"
             };
-            let what = format!("the image {image} of {label} could not be pulled for {}: {why}", humantime::format_duration(budget));
+            let what = format!("the image {image} of {label} still cannot be pulled after {}: {why}", humantime::format_duration(budget));
             let meanwhile = format!("pulling the image {image} fails for now: {why}");
             Trouble::patient(Kind::Pull, cause(what, advice.into()), Patience::Budget(budget), meanwhile)
         }

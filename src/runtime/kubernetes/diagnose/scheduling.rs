@@ -23,11 +23,13 @@ const PASSING_TAINTS: [&str; 3] = ["node.kubernetes.io/", "node.cloudprovider.ku
 const SCALES: [&str; 2] = ["TriggeredScaleUp", "Nominated"];
 const SCALES_NOT: &str = "NotTriggerScaleUp";
 
+const UNSCHEDULABLE: &str = "Unschedulable";
+
 /// The fault of a pod that waits for a node.
 pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     let conditions = case.pod.status.as_ref()?.conditions.as_ref()?;
     let condition = conditions.iter().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-    if condition.reason.as_deref() != Some("Unschedulable") {
+    if condition.reason.as_deref() != Some(UNSCHEDULABLE) {
         return None;
     }
     let message = condition.message.as_deref().unwrap_or_default();
@@ -38,8 +40,9 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
         Some(_) if patience == Patience::Budget(NO_NODE_FITS) => (Patience::None, String::new()),
         _ => (patience, format!("{what}: {}", shorten(message))),
     };
-    let event = Tell::new(&["FailedScheduling"], "");
-    let cause = Cause { what, why: message.into(), advice, container: None, log: None, event };
+    // The scheduler's own event says the same as the condition; the autoscaler's says more.
+    let cause =
+        Cause { what, reason: UNSCHEDULABLE.into(), why: message.into(), advice, event: Tell::new(&[SCALES_NOT], ""), ..Cause::default() };
     Some(Trouble { kind: Kind::Scheduling, cause, patience, meanwhile })
 }
 
@@ -48,11 +51,12 @@ fn judge(case: &Case, message: &str) -> (String, String, Patience) {
     if lower.contains("persistentvolumeclaim") && lower.contains("not found") {
         let missing = super::start::missing(message).unwrap_or_else(|| "a PersistentVolumeClaim".into());
         let what = format!("it needs {missing}, which does not exist");
-        return (what, "put it into the manifest, or create it before `testbed up`".into(), Patience::Budget(MISSING));
+        return (what, super::start::provide(&missing), Patience::Budget(MISSING));
     }
     if lower.contains("unbound") {
         let what = format!("its PersistentVolumeClaim {} is not bound to a volume", claim(case.pod).unwrap_or_default());
-        let advice = "look at the claim (kubectl describe pvc): its storageClassName has to exist and to provide volumes".into();
+        let look = format!("kubectl -n {} describe pvc", case.subject.namespace);
+        let advice = format!("look at the claim ({look}): its storageClassName has to exist and to provide volumes");
         return (what, advice, Patience::Budget(CLAIM));
     }
     let nodes = nodes(&lower);

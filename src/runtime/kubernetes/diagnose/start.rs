@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::case::View;
-use super::{Cause, Kind, Patience, Tell, Trouble};
+use super::{Cause, Kind, Patience, Trouble};
 
 /// How long a Secret or ConfigMap may be missing that a pod refers to. Somebody may create it a moment after the pod, and the kubelet
 /// looks again every 10 to 15 seconds.
@@ -51,12 +51,12 @@ fn misconfigured(view: &View, message: &str) -> Trouble {
         None => format!("the settings of {label} cannot be used"),
     };
     let advice = match &missing {
-        Some(_) => "put it into the manifest, or create it before `testbed up`".to_owned(),
+        Some(missing) => provide(missing),
         None => format!("correct the variables and the security context of {label}"),
     };
     let meanwhile = what.clone();
-    let event = Tell::new(&["Failed"], "Error: ");
-    let cause = Cause { what, why: message.into(), advice, container: Some(view.name().into()), log: None, event };
+    let (reason, why, container) = ("CreateContainerConfigError".into(), message.into(), Some(view.name().into()));
+    let cause = Cause { what, reason, why, advice, container, ..Cause::default() };
     Trouble::patient(Kind::Config, cause, Patience::Budget(MISSING), meanwhile)
 }
 
@@ -74,9 +74,16 @@ pub(super) fn refused(view: &View, message: &str, patience: Patience) -> Trouble
         (format!("{label} cannot be started"), format!("correct what the runtime complains about in the manifest of {label}"))
     };
     let meanwhile = format!("{label} cannot be started for now");
-    let event = Tell::new(&["Failed"], "Error: ");
-    let cause = Cause { what, why: message.into(), advice, container: Some(view.name().into()), log: None, event };
+    let cause = Cause { what, why: message.into(), advice, container: Some(view.name().into()), ..Cause::default() };
     Trouble::patient(Kind::Start, cause, if is_clear { Patience::None } else { patience }, meanwhile)
+}
+
+/// What to do about something that [`missing`] has found.
+pub(super) fn provide(missing: &str) -> String {
+    match missing.strip_prefix("the key ") {
+        Some(key) => format!("add the key {}", key.replacen(" of ", " to ", 1)),
+        None => format!("put {missing} into the manifest, or create it before `testbed up`"),
+    }
 }
 
 /// The object that a message of the kubelet or of a volume plugin says is missing: `secret "a" not found`, `couldn't find key k in Secret

@@ -12,7 +12,7 @@ use super::*;
 const BUDGETS: Budgets = Budgets { pull: Duration::from_secs(120), capacity: Duration::from_secs(60) };
 
 fn database(workload: &str) -> Subject {
-    Subject { workload: workload.into(), databases: vec!["db".into()], ends: false, replicas: 1 }
+    Subject { workload: workload.into(), databases: vec!["db".into()], namespace: "ns".into(), replicas: 1, ..Subject::default() }
 }
 
 fn pod(spec: Value, status: Value) -> Pod {
@@ -185,7 +185,7 @@ fn a_pull_is_given_up_when_its_budget_is_over_whatever_the_message_says_meanwhil
     assert_eq!(until(look(&back_off, &[], 60)), start + BUDGETS.pull);
     assert_eq!(until(look(&waiting("ErrImagePull", "i/o timeout"), &[], 100)), start + BUDGETS.pull);
     let cause = cause(look(&back_off, &[], 120));
-    assert_eq!(cause.what, "the image mysql:9.7 of container db could not be pulled for 2m: the registry does not answer in time");
+    assert_eq!(cause.what, "the image mysql:9.7 of container db still cannot be pulled after 2m: the registry does not answer in time");
     // A pod that has got its image has a fresh budget for the next fault.
     assert_eq!(look(&with_state(json!({"running": {}}), json!({}), 0), &[], 121), Health::Fine);
     assert_eq!(until(look(&refused, &[], 200)), start + Duration::from_secs(200) + BUDGETS.pull);
@@ -254,7 +254,7 @@ fn the_second_exit_of_a_database_is_one_too_many() {
     for (code, what) in [
         (137, "container db ended twice, last with exit code 137, killed by SIGKILL"),
         (139, "container db ended twice, last with exit code 139, killed by SIGSEGV"),
-        (0, "container db ended twice, last by itself, without an error (exit code 0), but has to go on running"),
+        (0, "container db ended twice without an error (exit code 0), but has to go on running"),
     ] {
         assert_eq!(cause(database_health(&with_state(exited(code), exited(code), 1))).what, what);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
-use super::start::{MISSING, missing};
+use super::start::{MISSING, missing, provide};
 use super::{Case, Cause, Kind, Patience, Tell, Trouble};
 
 /// How long a volume may fail to be attached or mounted: moving one from another node takes a minute or more.
@@ -32,35 +32,35 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
         // The summary that follows ("timed out waiting") does not say which object is missing.
         let failures = case.events.iter().rev().filter(|note| MOUNT.contains(&note.reason.as_str()));
         let clear = failures.clone().find(|note| missing(&note.message).is_some());
-        return Some(unmounted(case.pod, &clear.unwrap_or(newest).message));
+        return Some(unmounted(case, &clear.unwrap_or(newest).message));
     }
     NETWORK.contains(&newest.reason.as_str()).then(|| {
         let event = Tell::new(&NETWORK, "");
         let what = "its node cannot set up its network and sandbox".to_owned();
         let advice = "look at the node's network plugin and container runtime (kubectl describe node)".into();
-        let cause = Cause { what: what.clone(), why: newest.message.clone(), advice, container: None, log: None, event };
+        let cause = Cause { what: what.clone(), why: newest.message.clone(), advice, event, ..Cause::default() };
         Trouble::patient(Kind::Sandbox, cause, Patience::Budget(SANDBOX), what)
     })
 }
 
-fn unmounted(pod: &Pod, message: &str) -> Trouble {
+fn unmounted(case: &Case, message: &str) -> Trouble {
     let volume = message.split_once("volume \"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
-    let volume = volume.and_then(|name| pod.spec.as_ref()?.volumes.as_ref()?.iter().find(|volume| volume.name == name));
+    let volume = volume.and_then(|name| case.pod.spec.as_ref()?.volumes.as_ref()?.iter().find(|volume| volume.name == name));
     let (what, advice, budget) = match missing(message) {
         Some(missing) => {
             let missing = if missing.starts_with("the key ") { full_key(missing, volume) } else { missing };
             let name = volume.map(|volume| format!(" for its volume {}", volume.name)).unwrap_or_default();
-            let advice = "put it into the manifest, or create it before `testbed up`".to_owned();
+            let advice = provide(&missing);
             (format!("it needs {missing}{name}, which does not exist"), advice, MISSING)
         }
         None => {
             let name = volume.map(|volume| format!("its volume {}", volume.name)).unwrap_or_else(|| "a volume of it".into());
-            let advice = "look at the volume and its claim (kubectl describe pvc, kubectl get events)".to_owned();
+            let advice = format!("look at the volume's claim, if it has one: kubectl -n {} describe pvc", case.subject.namespace);
             (format!("its node cannot mount {name}"), advice, VOLUME)
         }
     };
     let event = Tell::new(&MOUNT, "");
-    let cause = Cause { what: what.clone(), why: message.into(), advice, container: None, log: None, event };
+    let cause = Cause { what: what.clone(), why: message.into(), advice, event, ..Cause::default() };
     Trouble::patient(Kind::Volume, cause, Patience::Budget(budget), what)
 }
 

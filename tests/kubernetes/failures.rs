@@ -1,0 +1,293 @@
+//! What cannot come up is told at once, with its cause: every failure is a real one, and what is printed is the whole screen.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::credentials::account;
+use crate::harness::{Namespace, PIPELINE_ROLE, kubeconfig, run_id};
+use crate::support::{Called, Folder, Started};
+
+const MYSQL: &str = include_str!("manifests/failures/mysql.yaml");
+const REGISTRY: &str = include_str!("manifests/failures/registry.yaml");
+
+/// Far below the default timeout of five minutes.
+const SOON: Duration = Duration::from_secs(60);
+
+/// The manifest with lines put in at the places that it has for them: `pod`, `container` and `variables`.
+fn mysql(at: &str, lines: &str) -> String {
+    let mark = MYSQL.lines().find(|line| line.trim() == format!("# {at}")).unwrap();
+    let indent = &mark[..mark.len() - mark.trim_start().len()];
+    let lines: Vec<String> = lines.lines().map(|line| format!("{indent}{line}")).collect();
+    MYSQL.replace(mark, &lines.join("\n"))
+}
+
+/// The manifest with init scripts from a volume.
+fn with_volume(source: &str) -> String {
+    mysql("container", "volumeMounts: [{name: scripts, mountPath: /docker-entrypoint-initdb.d}]")
+        .replace("  # pod", &format!("  volumes: [{{name: scripts, {source}}}]"))
+}
+
+fn with_image(image: &str) -> String {
+    MYSQL.replace("mysql:9.7", image)
+}
+
+/// A call of `up` that goes on.
+struct Up<'a> {
+    namespace: &'a Namespace,
+    /// The folder that it was called in; one of its own, where no earlier call is remembered.
+    folder: Folder,
+    run_id: String,
+    start: Instant,
+    started: Started,
+}
+
+impl<'a> Up<'a> {
+    fn start(namespace: &'a Namespace, manifest: &str, flags: &[&str]) -> Self {
+        Self::start_as(kubeconfig(), namespace, manifest, flags)
+    }
+
+    fn start_as(kubeconfig: &Path, namespace: &'a Namespace, manifest: &str, flags: &[&str]) -> Self {
+        let (folder, run_id) = (namespace.folder_as(kubeconfig), run_id());
+        folder.file("databases.yaml", manifest);
+        let started = folder.start(&[&["up", "databases.yaml", "--run-id", &run_id], flags].concat());
+        Self { namespace, folder, start: Instant::now(), started, run_id }
+    }
+
+    /// It has to end soon, with exit code 4; returns what it printed, without what is different each time.
+    fn screen(self) -> String {
+        self.screen_and_folder().0
+    }
+
+    fn screen_and_folder(self) -> (String, Folder) {
+        let Self { namespace, folder, run_id, start, started } = self;
+        let called = started.wait().fails(4).keeps("hush-hush");
+        assert!(start.elapsed() < SOON, "{:?}: {}", start.elapsed(), called.transcript());
+        assert!(!folder.has("testing-databases.json"));
+        (normalised(&called, namespace, &run_id), folder)
+    }
+}
+
+/// The whole of standard error, without what is different each time.
+fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
+    let kubeconfig = kubeconfig().display().to_string();
+    let lines = called.stderr.lines().filter(|line| !is_stage(line)).map(|line| {
+        let line = line.replace(run_id, "RUN").replace(&namespace.name, "NAMESPACE").replace(&kubeconfig, "KUBECONFIG");
+        // A progress line begins with the seconds since the start.
+        let line = match line.split_once("s ") {
+            Some((seconds, rest)) if seconds.trim().parse::<f64>().is_ok() => format!("  0.0s {rest}"),
+            _ => line,
+        };
+        let line = match line.split_once(" of https://") {
+            Some((run, rest)) => format!("{run} of SERVER{}", &rest[rest.find(' ').unwrap_or(0)..]),
+            None => line,
+        };
+        let words: Vec<String> = line.split(' ').map(masked).collect();
+        let line = words.join(" ");
+        match line.rsplit_once(" (gives up in ") {
+            Some((before, _)) => format!("{before} (gives up in N s)"),
+            None => line,
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Whether the line tells where a database is: which of these lines there are depends on the cluster's pace.
+fn is_stage(line: &str) -> bool {
+    [": starting", ": initialising", ": settling", ": waiting for its pods"].iter().any(|stage| line.contains(stage))
+        && line.trim_start().starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// A word without times, ids and counts.
+fn masked(word: &str) -> String {
+    let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+    let digits = bare.chars().filter(char::is_ascii_digit).count();
+    let is_time = digits >= 6 && bare.chars().all(|c| c.is_ascii_digit() || "-:.+TZ".contains(c)) && bare.contains([':', '-']);
+    let is_port = bare.starts_with("127.0.0.1:") || bare.contains("//127.0.0.1:");
+    if is_time && !is_port {
+        return word.replace(bare, "TIME");
+    }
+    if is_port {
+        let (before, rest) = bare.split_once("127.0.0.1:").unwrap_or_default();
+        let port = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        return word.replace(bare, &format!("{before}127.0.0.1:PORT{}", &rest[port..]));
+    }
+    if word.starts_with('(') && bare.parse::<u32>().is_ok() { word.replace(bare, "N") } else { word.to_owned() }
+}
+
+fn client_image() -> String {
+    std::env::var("TESTBED_TEST_CLIENT_IMAGE").unwrap_or_else(|_| "python:3.11".into())
+}
+
+/// Checks screens that belong together: all of these runs go on at the same time.
+macro_rules! screens {
+    ($namespace:expr, [$(($name:literal, $manifest:expr, $flags:expr)),+ $(,)?]) => {{
+        let ups = [$(($name, Up::start($namespace, &$manifest, &$flags))),+];
+        for (name, up) in ups {
+            let screen = up.screen();
+            insta::assert_snapshot!(name, screen);
+        }
+    }};
+}
+
+#[test]
+fn images_that_are_not_there() {
+    let namespace = Namespace::new("images");
+    namespace.apply(&REGISTRY.replace("IMAGE", &client_image()));
+    let log = namespace.kubectl_until(&["logs", "registry"], |text| text.starts_with("port "));
+    let registry = format!("127.0.0.1:{}", log.trim_start_matches("port ").lines().next().unwrap());
+    let answering = |status: u16| with_image(&format!("{registry}/s{status}:1"));
+    let briefly = ["--pull-timeout", "3s"];
+    screens!(
+        &namespace,
+        [
+            ("image-never-pulled", mysql("container", "imagePullPolicy: Never").replace("mysql:9.7", "mysql:no-such-tag"), []),
+            ("image-bad-name", with_image("MySQL:9.7"), []),
+            ("image-not-found", answering(404), []),
+            ("image-unauthorized", answering(401), []),
+            ("image-rate-limit", answering(429), briefly),
+            ("image-registry-error", answering(503), briefly),
+            ("image-registry-refused", with_image("127.0.0.1:9/mysql:9.7"), briefly),
+        ]
+    );
+}
+
+#[test]
+fn what_a_pod_refers_to_is_not_there() {
+    let namespace = Namespace::new("missing");
+    namespace.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: settings}\nstringData: {other: x}\n");
+    let variable = |reference: &str| mysql("variables", &format!("- {{name: LICENCE, valueFrom: {{{reference}}}}}"));
+    screens!(
+        &namespace,
+        [
+            ("missing-secret", variable("secretKeyRef: {name: no-such, key: k}"), []),
+            ("missing-key", variable("secretKeyRef: {name: settings, key: licence}"), []),
+            ("missing-config-map", with_volume("configMap: {name: no-such}"), []),
+            ("missing-claim", with_volume("persistentVolumeClaim: {claimName: no-such}"), []),
+            ("no-node-selected", mysql("pod", "nodeSelector: {disk: no-such}"), []),
+            ("no-room", mysql("container", "resources: {requests: {memory: 64Ti}}"), ["--capacity-timeout", "3s"]),
+        ]
+    );
+}
+
+#[test]
+fn containers_that_end() {
+    let namespace = Namespace::new("ends");
+    let script = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: scripts}\ndata: {a.sh: 'echo \"the password is $MYSQL_ROOT_PASSWORD\"; exit 3'}\n";
+    namespace.apply(script);
+    let with_script = with_volume("configMap: {name: scripts}");
+    screens!(
+        &namespace,
+        [
+            ("crash-loop", refusing(), []),
+            ("crash-with-password-in-log", with_script, []),
+            ("no-such-command", mysql("container", "command: [mysqld-typo]"), []),
+            ("ended-with-0", mysql("container", "args: [--version]"), []),
+            (
+                "init-container",
+                mysql("pod", "initContainers: [{name: prepare, image: 'mysql:9.7', command: [sh, -c, 'echo no licence; exit 7']}]"),
+                []
+            ),
+            ("never-restarted", refusing().replace("  # pod", "  restartPolicy: Never"), []),
+        ]
+    );
+}
+
+/// A server that does not take one of its arguments, which holds a password.
+fn refusing() -> String {
+    mysql("variables", "- {name: POSTGRES_INITDB_ARGS, value: --no-such-option=hush-hush}")
+        .replace("mysql:9.7", "postgres:17")
+        .replace("MYSQL_ROOT_PASSWORD", "POSTGRES_PASSWORD")
+        .replace("3306", "5432")
+        .replace("mysql", "postgres")
+}
+
+#[test]
+fn pods_that_end() {
+    let namespace = Namespace::new("pods-end");
+    // The node looks at a volume when the pod starts, and then only every minute: there has to be too much in it by then.
+    let evicted = mysql(
+        "pod",
+        "volumes: [{name: data, emptyDir: {sizeLimit: 1Mi}}]\n\
+         initContainers: [{name: fill, image: 'mysql:9.7', command: [sh, -c, 'head -c 20000000 /dev/zero > /data/zeros'], volumeMounts: [{name: data, mountPath: /data}]}]",
+    );
+    let evicted = evicted.replace("    # variables", "    - {name: TESTBED_SETUP_LINGER, value: '120'}");
+    let deleted = Up::start(&namespace, &with_image("127.0.0.1:9/mysql:9.7"), &[]);
+    screens!(
+        &namespace,
+        [
+            ("out-of-memory", mysql("container", "resources: {limits: {memory: 64Mi}}"), []),
+            ("deadline", mysql("pod", "activeDeadlineSeconds: 1"), []),
+            ("evicted", evicted, []),
+        ]
+    );
+    namespace.kubectl(&["delete", "pod", &format!("mysql-{}", deleted.run_id), "--wait=false"]);
+    insta::assert_snapshot!("deleted-by-somebody", deleted.screen());
+}
+
+#[test]
+fn what_the_namespace_does_not_allow() {
+    let quota = Namespace::new("quota");
+    quota.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: small}\nspec: {hard: {limits.memory: 64Mi}}\n");
+    quota.kubectl_until(&["get", "resourcequota", "small", "-o", "jsonpath={.status.hard}"], |text| !text.is_empty());
+    let range = Namespace::new("range");
+    range.apply("apiVersion: v1\nkind: LimitRange\nmetadata: {name: small}\nspec: {limits: [{type: Container, max: {memory: 64Mi}}]}\n");
+    let big = mysql("container", "resources: {limits: {memory: 1Gi}}");
+    screens!(&quota, [("quota", big, []), ("quota-behind-a-stateful-set", stateful_set(&big), [])]);
+    screens!(&range, [("limit-range", big, [])]);
+    assert!(range.named(&["-l", "test-dependencies"]).is_empty(), "a refused creation leaves nothing");
+}
+
+/// The manifest with a StatefulSet in place of the pod.
+fn stateful_set(manifest: &str) -> String {
+    let (service, pod) = manifest.split_once("---\n").unwrap();
+    let (_, spec) = pod.split_once("\nspec:\n").unwrap();
+    let spec: Vec<String> = spec.lines().map(|line| format!("    {line}")).collect();
+    let name = "mysql-$(context.pipelineRun.uid)";
+    format!(
+        "{service}---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: {name}}}\nspec:\n  serviceName: {name}\n  \
+         selector: {{matchLabels: {{db: {name}}}}}\n  template:\n    metadata: {{labels: {{db: {name}}}}}\n    spec:\n{}\n",
+        spec.join("\n")
+    )
+}
+
+#[test]
+fn a_namespace_that_is_being_deleted() {
+    let namespace = Namespace::new("ending");
+    namespace.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.com/hold]}\n");
+    namespace.kubectl(&["delete", "namespace", &namespace.name, "--wait=false"]);
+    let screen = Up::start(&namespace, MYSQL, &[]).screen();
+    namespace.kubectl(&["patch", "configmap", "held", "--type=json", "-p", r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#]);
+    insta::assert_snapshot!("namespace-terminating", screen);
+}
+
+#[test]
+fn on_failure_delete_removes_what_this_call_has_made() {
+    let namespace = Namespace::new("discard");
+    let kept = Up::start(&namespace, &refusing(), &["--on-failure", "keep"]);
+    let run_id = kept.run_id.clone();
+    let up = Up::start(&namespace, &refusing(), &["--on-failure", "delete"]);
+    let discarded = up.run_id.clone();
+    insta::assert_snapshot!("on-failure-delete", up.screen());
+    assert!(namespace.of_run(&discarded).is_empty());
+
+    let (_, folder) = kept.screen_and_folder();
+    assert_eq!(namespace.of_run(&run_id).len(), 2);
+    let again = folder.call(&["up", "databases.yaml", "--run-id", &run_id, "--on-failure", "delete"]).fails(4);
+    again.says("hint: nothing was removed: 2 of its objects are those of an earlier `testbed up`");
+    assert_eq!(namespace.of_run(&run_id).len(), 2);
+    folder.call(&["down", "--run-id", &run_id]).ok();
+}
+
+/// The original pipeline's Role, which allows to look at pods and at nothing else.
+#[test]
+fn with_few_rights_the_cause_is_found_and_the_rights_are_named_that_tell_more() {
+    let namespace = Namespace::new("few-rights");
+    assert!(PIPELINE_ROLE.contains("resources: [pods, services]\n  verbs: [create, delete, get, list, watch]\n"));
+    let config = Folder::new();
+    let rules = "[{apiGroups: [''], resources: [pods, services], verbs: [create, delete, get, list, watch]}]";
+    let kubeconfig = account(&namespace, &config, rules);
+    let untold = Up::start_as(&kubeconfig, &namespace, &with_volume("configMap: {name: no-such}"), &["--timeout", "8s"]);
+    let screen = Up::start_as(&kubeconfig, &namespace, &refusing(), &[]).screen();
+    insta::assert_snapshot!("few-rights", screen.replace(&kubeconfig.display().to_string(), "KUBECONFIG"));
+    untold.started.wait().fails(3).says("hint: events, which would tell of volumes, networks and quotas, may not be read");
+}
