@@ -1,5 +1,6 @@
 //! `testbed up`: creates the run's objects, waits until every database is ready, and writes the config file.
 
+mod aftermath;
 mod failing;
 mod reach;
 mod screen;
@@ -49,8 +50,10 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
         progress.say(&summary(&plan, &created));
         match bring_up(&plan, &cluster, &created, &args, &connargs, &progress).await {
             Err(error) if exit_of(&error) == Exit::Failure => Err(undo(error, &plan, &cluster, &created).await),
-            Err(error) if args.on_failure == OnFailure::Delete => Err(discard(error, &plan, &cluster, &created, &progress).await),
-            outcome => outcome.map_err(|error| leave(error, &remove, &look)),
+            Err(error) if args.on_failure == OnFailure::Delete => {
+                Err(aftermath::discard(error, &plan, &cluster, &created, &progress).await)
+            }
+            outcome => outcome.map_err(|error| aftermath::leave(error, &remove, &look)),
         }
     };
     let outcome = tokio::select! {
@@ -59,7 +62,7 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     };
     progress.finish();
     let session = outcome.map_err(|error| match exit_of(&error) {
-        Exit::Interrupted | Exit::Terminated => leave(error, &remove, &look),
+        Exit::Interrupted | Exit::Terminated => aftermath::leave(error, &remove, &look),
         _ => error,
     })?;
 
@@ -78,29 +81,6 @@ async fn undo(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Cr
     }
     match teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {}).await {
         Ok(_) => error,
-        Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
-    }
-}
-
-/// After a failure that deserves a look: what exists stays, and the message says how to look and how to remove it.
-fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
-    // A failure with a cause says itself what to look at.
-    let look = if exit_of(&error) == Exit::Never { Err(error) } else { Err::<(), _>(error).hint(look) };
-    look.hint(remove).unwrap_err()
-}
-
-/// After the same with `--on-failure delete`: what this call has made goes, as in [`undo`].
-async fn discard(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Created, progress: &Progress) -> anyhow::Error {
-    progress.finish();
-    if !created.adopted.is_empty() {
-        let stays = format!("nothing was removed: {} of its objects are those of an earlier `testbed up`", created.adopted.len());
-        return Err::<(), _>(error).hint(stays).unwrap_err();
-    }
-    match teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text)).await {
-        Ok(_) => {
-            Remembered::forget_run(&plan.run_id);
-            Err::<(), _>(error).hint(format!("run {} was removed again, as --on-failure delete asks for", plan.run_id)).unwrap_err()
-        }
         Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
     }
 }
@@ -186,7 +166,7 @@ async fn bring_up(
 ) -> anyhow::Result<Session> {
     let databases = &plan.discovery.databases;
     let (observer, failure) = Observer::start(cluster, &plan.run_id, databases);
-    let lookout = failing::Lookout::start(plan, cluster, args);
+    let lookout = failing::Lookout::start(plan, cluster, created, args);
     let reach = reach::reach(plan, cluster, created, args.forward, &observer, progress).await?;
     let wait = wait::wait(plan, args.settle, &reach.targets, &observer, progress);
     let outcome = tokio::select! {
@@ -197,7 +177,8 @@ async fn bring_up(
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);
         let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).collect();
-        let error = anyhow!("not ready within {}: {}", humantime::format_duration(args.timeout), reasons.join("; "));
+        let reasons = lookout.redact(&reasons.join("; "));
+        let error = anyhow!("not ready within {}: {reasons}", humantime::format_duration(args.timeout));
         let error = Err::<(), _>(error).exit(Exit::NotReady);
         lookout.unread().into_iter().fold(error, |error, hint| error.hint(hint)).unwrap_err()
     });

@@ -8,13 +8,14 @@ use anyhow::anyhow;
 use tokio::time::sleep_until;
 
 use super::screen::{self, Screen};
-use crate::cli::Up;
+use crate::cli::{OnFailure, Up};
 use crate::commands::plan::Plan;
 use crate::failure::{Advise, Exit};
 use crate::probe::change;
 use crate::progress::Progress;
 use crate::redact::Redactor;
 use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::diagnose::run::{Finding, Findings, Run};
 use crate::runtime::kubernetes::diagnose::{Budgets, Subject};
 use crate::runtime::kubernetes::events::EventWatch;
@@ -27,16 +28,19 @@ pub struct Lookout<'a> {
     events: EventWatch,
     run: RefCell<Run>,
     redactor: Redactor,
+    /// Whether what fails is still there afterwards, to be looked at.
+    stays: bool,
 }
 
 impl<'a> Lookout<'a> {
     /// Begins to watch the events.
-    pub fn start(plan: &'a Plan, cluster: &'a Cluster, args: &Up) -> Self {
+    pub fn start(plan: &'a Plan, cluster: &'a Cluster, created: &Created, args: &Up) -> Self {
         let workloads = &plan.discovery.workloads;
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
         let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
+        let stays = args.on_failure == OnFailure::Keep || !created.adopted.is_empty();
         let run = RefCell::new(Run::new(subjects(plan, &cluster.namespace), budgets));
-        Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: redactor(plan) }
+        Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: redactor(plan), stays }
     }
 
     /// Resolves with an error (exit code 4) when something can never become ready; never, as long as all is well.
@@ -72,9 +76,14 @@ impl<'a> Lookout<'a> {
         })
     }
 
+    /// A text of Kubernetes without the run's secrets.
+    pub fn redact(&self, text: &str) -> String {
+        self.redactor.redact(text)
+    }
+
     /// Says of each fault once that it is there, and how long it gets.
     fn say(&self, findings: &Findings, said: &mut BTreeSet<(String, String)>, progress: &Progress) {
-        for waiting in &findings.waiting {
+        for waiting in findings.waiting.iter().filter(|waiting| !waiting.why.is_empty()) {
             let name = self.plan.discovery.databases.iter().find(|database| database.workload == waiting.workload);
             let name = name.map_or(&waiting.workload, |database| &database.name);
             let why = self.redactor.redact(&waiting.why);
@@ -89,9 +98,11 @@ impl<'a> Lookout<'a> {
     async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
         let events = self.events.events().borrow().clone();
         let screen = Screen { plan: self.plan, cluster: self.cluster, redactor: &self.redactor, events: &events };
-        let hints = screen::hints(&lost, self.cluster);
-        let error = Err::<(), _>(anyhow!(screen::headline(&lost))).exit(Exit::Never).detail(screen.blocks(&lost).await);
-        hints.into_iter().fold(error, |error, hint| error.hint(hint)).unwrap_err()
+        let error = Err::<(), _>(anyhow!(screen::headline(&lost))).exit(Exit::Never);
+        let blocks = screen.blocks(&lost).await;
+        let error = if blocks.is_empty() { error } else { error.detail(blocks) };
+        let looks = if self.stays { screen::looks(&lost, &self.cluster.namespace) } else { Vec::new() };
+        screen::advice(&lost).into_iter().chain(looks).fold(error, |error, hint| error.hint(hint)).unwrap_err()
     }
 }
 
@@ -101,7 +112,8 @@ fn subjects(plan: &Plan, namespace: &str) -> Vec<Subject> {
         Subject {
             workload: workload.id.clone(),
             databases: databases.map(|database| database.container.clone()).collect(),
-            ends: workload.ends,
+            // What a schedule starts, ends as well.
+            ends: workload.ends || workload.id.starts_with("CronJob/"),
             namespace: namespace.to_owned(),
             replicas: workload.replicas,
         }

@@ -36,21 +36,26 @@ pub fn headline(lost: &[Finding]) -> String {
     }
 }
 
-/// What to change, and the command that shows more; for all that failed, each said once.
-pub fn hints(lost: &[Finding], cluster: &Cluster) -> Vec<String> {
-    let mut hints: Vec<String> = Vec::new();
-    let advice = lost.iter().map(|one| one.cause.advice.clone());
-    let looks = lost.iter().map(|one| format!("look at it: {}", look(one, cluster)));
-    for hint in advice.chain(looks.take(BLOCKS)) {
-        if !hints.contains(&hint) {
-            hints.push(hint);
-        }
-    }
-    hints
+/// What to change, for all that failed; each said once.
+pub fn advice(lost: &[Finding]) -> Vec<String> {
+    distinct(lost.iter().map(|one| one.cause.advice.clone()))
 }
 
-fn look(one: &Finding, cluster: &Cluster) -> String {
-    let namespace = &cluster.namespace;
+/// The commands that show more of the first few.
+pub fn looks(lost: &[Finding], namespace: &str) -> Vec<String> {
+    distinct(lost.iter().take(BLOCKS).map(|one| format!("look at it: {}", look(one, namespace))))
+}
+
+fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
+    texts.fold(Vec::new(), |mut known, text| {
+        if !known.contains(&text) {
+            known.push(text);
+        }
+        known
+    })
+}
+
+fn look(one: &Finding, namespace: &str) -> String {
     match (&one.cause.log, &one.cause.container) {
         (Some(log), Some(container)) => {
             let previous = if *log == Log::Previous { " --previous" } else { "" };
@@ -143,5 +148,33 @@ impl Screen<'_> {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::kubernetes::diagnose::Cause;
+
+    fn finding(name: &str, cause: Cause) -> Finding {
+        Finding { kind: "Pod".into(), name: name.into(), uid: None, workload: format!("Pod/{name}"), cause }
+    }
+
+    #[test]
+    fn everything_that_failed_is_named_and_what_they_share_is_said_once() {
+        let cause = |what: &str, log| Cause {
+            what: what.into(),
+            advice: "correct it".into(),
+            container: Some("db".into()),
+            log,
+            ..Cause::default()
+        };
+        let lost = [finding("a", cause("it ended", Some(Log::Previous))), finding("b", cause("it has no image", None))];
+        assert_eq!(headline(&lost[..1]), "Pod a cannot become ready: it ended");
+        assert_eq!(headline(&lost), "2 objects cannot become ready: Pod a: it ended; Pod b: it has no image");
+        assert_eq!(advice(&lost), ["correct it"]);
+        assert_eq!(looks(&lost, "ns"), ["look at it: kubectl -n ns logs a -c db --previous", "look at it: kubectl -n ns describe pod b"]);
+        let gone = Cause { gone: true, ..Cause::default() };
+        assert!(looks(&[finding("c", gone)], "ns")[0].ends_with("get events --field-selector involvedObject.name=c"));
     }
 }

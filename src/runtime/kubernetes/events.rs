@@ -41,7 +41,8 @@ pub struct Note {
     pub message: String,
     /// How often it has happened.
     pub count: i32,
-    at: Option<Timestamp>,
+    /// When it happened last, by the cluster's clock: for their order alone.
+    pub at: Option<Timestamp>,
 }
 
 /// The events about a run, as far as they may be read.
@@ -179,6 +180,13 @@ pub mod tests {
         Note { kind, name, uid, container: None, warning: true, reason: reason.into(), message: message.into(), count: 1, at }
     }
 
+    /// Events with these notes, for tests of what reads them.
+    pub fn events(notes: impl IntoIterator<Item = Note>) -> Events {
+        let mut events = Events::default();
+        notes.into_iter().enumerate().for_each(|(id, note)| events.add(id.to_string(), note));
+        events
+    }
+
     fn event(name: &str, message: &str, second: u8) -> Event {
         serde_json::from_value(serde_json::json!({
             "metadata": {"name": format!("{name}.{second}")},
@@ -207,9 +215,7 @@ pub mod tests {
 
     #[test]
     fn a_deployment_is_told_of_by_its_replica_sets() {
-        let mut events = Events::default();
-        let replica_set = Note { kind: "ReplicaSet".into(), name: "db-5d4f8c7b9".into(), ..note("FailedCreate", "no", 1) };
-        events.add("a".into(), replica_set);
+        let events = events([Note { kind: "ReplicaSet".into(), name: "db-5d4f8c7b9".into(), ..note("FailedCreate", "no", 1) }]);
         assert_eq!(events.about_maker("Deployment", "db").len(), 1);
         assert!(events.about_maker("StatefulSet", "db").is_empty());
     }

@@ -33,7 +33,7 @@ pub enum Health {
     Fine,
     /// It fails for now, and gets until then to mend.
     Wait {
-        /// What fails, in words.
+        /// What fails, in words; empty where it is not worth a word yet.
         why: String,
         /// When it is given up; `None` leaves that to the overall timeout.
         until: Option<Instant>,
@@ -148,6 +148,10 @@ pub fn diagnose(case: &Case, history: &mut History, now: Instant) -> Health {
 fn troubles(case: &Case, history: &History) -> Vec<Trouble> {
     if let Some(trouble) = ending::trouble(case) {
         return vec![trouble];
+    }
+    if case.pod.metadata.deletion_timestamp.is_some() {
+        // What makes it makes another one.
+        return Vec::new();
     }
     if is_over(case.pod) {
         return exits::troubles(case, history);

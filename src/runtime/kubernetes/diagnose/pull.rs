@@ -74,16 +74,23 @@ const FRAGMENTS: [(&str, Finding); 42] = [
     ("not found: manifest", Finding::Absent),
 ];
 
+/// The state after an attempt.
+const FAILED: &str = "ErrImagePull";
+
 /// The fault of a container whose image is not there.
 pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Trouble> {
     let (reason, message) = view.waits_for()?;
     let image = view.image();
     let (what, advice) = match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" => {
+        "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "SignatureValidationFailed" | "ImageInspectError" => {
             // Old kubelets say why only in the first of the two states.
             let known = history.pull(view.name()).or_else(|| last_failure(case, view)).unwrap_or(message);
-            let message = if reason == "ErrImagePull" || message.contains("rpc error") { message } else { known };
-            return Some(failed(case, view, message));
+            let (reason, message) = match reason {
+                "ImagePullBackOff" if message.contains(FAILED) => (FAILED, message),
+                "ImagePullBackOff" => (FAILED, known),
+                _ => (reason, message),
+            };
+            return Some(failed(case, view, reason, message));
         }
         "InvalidImageName" => (
             format!("the image name {image:?} of {} is not valid", view.label()),
@@ -100,11 +107,11 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
     Some(Trouble::certain(Kind::Pull, cause))
 }
 
-fn failed(case: &Case, view: &View, message: &str) -> Trouble {
+fn failed(case: &Case, view: &View, reason: &str, message: &str) -> Trouble {
     let (image, label) = (view.image(), view.label());
     let cause = |what: String, advice: String| Cause {
         what,
-        reason: "ErrImagePull".into(),
+        reason: reason.into(),
         why: message.into(),
         advice,
         container: Some(view.name().into()),

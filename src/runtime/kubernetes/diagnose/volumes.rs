@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
+use super::super::events::Note;
 use super::start::{MISSING, missing, provide};
 use super::{Case, Cause, Kind, Patience, Tell, Trouble};
 
@@ -32,7 +33,7 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
         // The summary that follows ("timed out waiting") does not say which object is missing.
         let failures = case.events.iter().rev().filter(|note| MOUNT.contains(&note.reason.as_str()));
         let clear = failures.clone().find(|note| missing(&note.message).is_some());
-        return Some(unmounted(case, &clear.unwrap_or(newest).message));
+        return Some(unmounted(case, clear.unwrap_or(newest)));
     }
     NETWORK.contains(&newest.reason.as_str()).then(|| {
         let event = Tell::new(&NETWORK, "");
@@ -43,7 +44,8 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     })
 }
 
-fn unmounted(case: &Case, message: &str) -> Trouble {
+fn unmounted(case: &Case, note: &Note) -> Trouble {
+    let message = note.message.as_str();
     let volume = message.split_once("volume \"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
     let volume = volume.and_then(|name| case.pod.spec.as_ref()?.volumes.as_ref()?.iter().find(|volume| volume.name == name));
     let (what, advice, budget) = match missing(message) {
@@ -59,9 +61,10 @@ fn unmounted(case: &Case, message: &str) -> Trouble {
             (format!("its node cannot mount {name}"), advice, VOLUME)
         }
     };
-    let event = Tell::new(&MOUNT, "");
-    let cause = Cause { what: what.clone(), why: message.into(), advice, event, ..Cause::default() };
-    Trouble::patient(Kind::Volume, cause, Patience::Budget(budget), what)
+    // A first attempt often comes too early, without any fault.
+    let meanwhile = if note.count > 1 || budget == MISSING { what.clone() } else { String::new() };
+    let cause = Cause { what, why: message.into(), advice, event: Tell::new(&MOUNT, ""), ..Cause::default() };
+    Trouble::patient(Kind::Volume, cause, Patience::Budget(budget), meanwhile)
 }
 
 /// `the key k of a Secret` with the name that the volume has for the Secret.

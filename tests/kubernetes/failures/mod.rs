@@ -1,17 +1,17 @@
 //! What cannot come up is told at once, with its cause: every failure is a real one, and what is printed is the whole screen.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod screen;
 
+use self::screen::Up;
 use crate::credentials::account;
-use crate::harness::{Namespace, PIPELINE_ROLE, kubeconfig, run_id};
-use crate::support::{Called, Folder, Started};
+use crate::harness::{Namespace, PIPELINE_ROLE};
+use crate::support::Folder;
 
-const MYSQL: &str = include_str!("manifests/failures/mysql.yaml");
-const REGISTRY: &str = include_str!("manifests/failures/registry.yaml");
+const MYSQL: &str = include_str!("../manifests/failures/mysql.yaml");
+const REGISTRY: &str = include_str!("../manifests/failures/registry.yaml");
 
-/// Far below the default timeout of five minutes.
-const SOON: Duration = Duration::from_secs(60);
+/// A Job that fails, and may not try again.
+const JOB: &str = include_str!("../manifests/failures/job.yaml");
 
 /// The manifest with lines put in at the places that it has for them: `pod`, `container` and `variables`.
 fn mysql(at: &str, lines: &str) -> String {
@@ -29,89 +29,6 @@ fn with_volume(source: &str) -> String {
 
 fn with_image(image: &str) -> String {
     MYSQL.replace("mysql:9.7", image)
-}
-
-/// A call of `up` that goes on.
-struct Up<'a> {
-    namespace: &'a Namespace,
-    /// The folder that it was called in; one of its own, where no earlier call is remembered.
-    folder: Folder,
-    run_id: String,
-    start: Instant,
-    started: Started,
-}
-
-impl<'a> Up<'a> {
-    fn start(namespace: &'a Namespace, manifest: &str, flags: &[&str]) -> Self {
-        Self::start_as(kubeconfig(), namespace, manifest, flags)
-    }
-
-    fn start_as(kubeconfig: &Path, namespace: &'a Namespace, manifest: &str, flags: &[&str]) -> Self {
-        let (folder, run_id) = (namespace.folder_as(kubeconfig), run_id());
-        folder.file("databases.yaml", manifest);
-        let started = folder.start(&[&["up", "databases.yaml", "--run-id", &run_id], flags].concat());
-        Self { namespace, folder, start: Instant::now(), started, run_id }
-    }
-
-    /// It has to end soon, with exit code 4; returns what it printed, without what is different each time.
-    fn screen(self) -> String {
-        self.screen_and_folder().0
-    }
-
-    fn screen_and_folder(self) -> (String, Folder) {
-        let Self { namespace, folder, run_id, start, started } = self;
-        let called = started.wait().fails(4).keeps("hush-hush");
-        assert!(start.elapsed() < SOON, "{:?}: {}", start.elapsed(), called.transcript());
-        assert!(!folder.has("testing-databases.json"));
-        (normalised(&called, namespace, &run_id), folder)
-    }
-}
-
-/// The whole of standard error, without what is different each time.
-fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
-    let kubeconfig = kubeconfig().display().to_string();
-    let lines = called.stderr.lines().filter(|line| !is_stage(line)).map(|line| {
-        let line = line.replace(run_id, "RUN").replace(&namespace.name, "NAMESPACE").replace(&kubeconfig, "KUBECONFIG");
-        // A progress line begins with the seconds since the start.
-        let line = match line.split_once("s ") {
-            Some((seconds, rest)) if seconds.trim().parse::<f64>().is_ok() => format!("  0.0s {rest}"),
-            _ => line,
-        };
-        let line = match line.split_once(" of https://") {
-            Some((run, rest)) => format!("{run} of SERVER{}", &rest[rest.find(' ').unwrap_or(0)..]),
-            None => line,
-        };
-        let words: Vec<String> = line.split(' ').map(masked).collect();
-        let line = words.join(" ");
-        match line.rsplit_once(" (gives up in ") {
-            Some((before, _)) => format!("{before} (gives up in N s)"),
-            None => line,
-        }
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// Whether the line tells where a database is: which of these lines there are depends on the cluster's pace.
-fn is_stage(line: &str) -> bool {
-    [": starting", ": initialising", ": settling", ": waiting for its pods"].iter().any(|stage| line.contains(stage))
-        && line.trim_start().starts_with(|c: char| c.is_ascii_digit())
-}
-
-/// A word without times, ids and counts.
-fn masked(word: &str) -> String {
-    let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
-    let digits = bare.chars().filter(char::is_ascii_digit).count();
-    let is_time = digits >= 6 && bare.chars().all(|c| c.is_ascii_digit() || "-:.+TZ".contains(c)) && bare.contains([':', '-']);
-    let is_port = bare.starts_with("127.0.0.1:") || bare.contains("//127.0.0.1:");
-    if is_time && !is_port {
-        return word.replace(bare, "TIME");
-    }
-    if is_port {
-        let (before, rest) = bare.split_once("127.0.0.1:").unwrap_or_default();
-        let port = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        return word.replace(bare, &format!("{before}127.0.0.1:PORT{}", &rest[port..]));
-    }
-    if word.starts_with('(') && bare.parse::<u32>().is_ok() { word.replace(bare, "N") } else { word.to_owned() }
 }
 
 fn client_image() -> String {
@@ -181,12 +98,13 @@ fn containers_that_end() {
             ("crash-loop", refusing(), []),
             ("crash-with-password-in-log", with_script, []),
             ("no-such-command", mysql("container", "command: [mysqld-typo]"), []),
-            ("ended-with-0", mysql("container", "args: [--version]"), []),
+            ("ended-with-0", mysql("container", "command: [echo, nothing to do]"), []),
             (
                 "init-container",
                 mysql("pod", "initContainers: [{name: prepare, image: 'mysql:9.7', command: [sh, -c, 'echo no licence; exit 7']}]"),
                 []
             ),
+            ("job", JOB.replace("IMAGE", &client_image()), []),
             ("never-restarted", refusing().replace("  # pod", "  restartPolicy: Never"), []),
         ]
     );
@@ -202,7 +120,7 @@ fn refusing() -> String {
 }
 
 #[test]
-fn pods_that_end() {
+fn a_pod_that_ends_as_a_whole() {
     let namespace = Namespace::new("pods-end");
     // The node looks at a volume when the pod starts, and then only every minute: there has to be too much in it by then.
     let evicted = mysql(
@@ -215,7 +133,7 @@ fn pods_that_end() {
     screens!(
         &namespace,
         [
-            ("out-of-memory", mysql("container", "resources: {limits: {memory: 64Mi}}"), []),
+            ("out-of-memory", mysql("container", "resources: {limits: {memory: 128Mi}}"), []),
             ("deadline", mysql("pod", "activeDeadlineSeconds: 1"), []),
             ("evicted", evicted, []),
         ]

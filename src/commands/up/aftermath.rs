@@ -1,0 +1,32 @@
+//! What becomes of the objects of a run that did not come up.
+
+use super::TEARDOWN;
+use crate::commands::plan::Plan;
+use crate::failure::{Advise, Exit, exit_of};
+use crate::progress::Progress;
+use crate::runtime::kubernetes::create::Created;
+use crate::runtime::kubernetes::{Cluster, teardown};
+use crate::state::Remembered;
+
+/// After a failure that deserves a look: what exists stays, and the message says how to look and how to remove it.
+pub fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
+    // A failure with a cause says itself what to look at.
+    let look = if exit_of(&error) == Exit::Never { Err(error) } else { Err::<(), _>(error).hint(look) };
+    look.hint(remove).unwrap_err()
+}
+
+/// After the same with `--on-failure delete`: what this call has made goes, unless an earlier one has made a part of it.
+pub async fn discard(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Created, progress: &Progress) -> anyhow::Error {
+    progress.finish();
+    if !created.adopted.is_empty() {
+        let stays = format!("nothing was removed: {} of its objects are those of an earlier `testbed up`", created.adopted.len());
+        return Err::<(), _>(error).hint(stays).unwrap_err();
+    }
+    match teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text)).await {
+        Ok(_) => {
+            Remembered::forget_run(&plan.run_id);
+            Err::<(), _>(error).hint(format!("run {} was removed again, as --on-failure delete asks for", plan.run_id)).unwrap_err()
+        }
+        Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
+    }
+}
