@@ -59,7 +59,7 @@ fn look(one: &Finding, namespace: &str) -> String {
     match (&one.cause.log, &one.cause.container) {
         (Some(log), Some(container)) => {
             let previous = if *log == Log::Previous { " --previous" } else { "" };
-            format!("kubectl -n {namespace} logs {} -c {container}{previous}", one.name)
+            format!("kubectl -n {namespace} logs {} -c {container}{previous}", one.pod)
         }
         _ if one.cause.gone => {
             format!("kubectl -n {namespace} get events --field-selector involvedObject.name={}", one.name)
@@ -107,7 +107,7 @@ impl Screen<'_> {
             block.push(format!("  event: {kind} {}{times}: {}", event.reason, self.clean(&event.message, WIDTH)));
         }
         if let (Some(log), Some(container)) = (one.cause.log, &one.cause.container) {
-            match logs::tail(self.cluster, &one.name, container, log, lines).await {
+            match logs::tail(self.cluster, &one.pod, container, log, lines).await {
                 Ok(text) => {
                     let end = if text.len() < lines { "log:".to_owned() } else { format!("log:   (its last {lines} lines)") };
                     block.push(format!("  {end}"));
@@ -157,7 +157,7 @@ mod tests {
     use crate::runtime::kubernetes::diagnose::Cause;
 
     fn finding(name: &str, cause: Cause) -> Finding {
-        Finding { kind: "Pod".into(), name: name.into(), uid: None, workload: format!("Pod/{name}"), cause }
+        Finding { kind: "Pod".into(), name: name.into(), uid: None, pod: name.into(), workload: format!("Pod/{name}"), cause }
     }
 
     #[test]

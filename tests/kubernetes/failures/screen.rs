@@ -7,7 +7,7 @@ use crate::harness::{Namespace, kubeconfig, run_id};
 use crate::support::{Called, Folder, Started};
 
 /// Far below the default timeout of five minutes.
-const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// A call of `up` that goes on.
 pub struct Up<'a> {
@@ -33,13 +33,18 @@ impl<'a> Up<'a> {
 
     /// It has to end soon, with exit code 4; returns what it printed, without what is different each time.
     pub fn screen(self) -> String {
-        self.screen_and_folder().0
+        self.screen_and_folder(SOON).0
     }
 
-    pub fn screen_and_folder(self) -> (String, Folder) {
+    /// The same for a failure that the cluster takes its time with.
+    pub fn screen_within(self, limit: Duration) -> String {
+        self.screen_and_folder(limit).0
+    }
+
+    pub fn screen_and_folder(self, limit: Duration) -> (String, Folder) {
         let Self { namespace, folder, run_id, start, started } = self;
         let called = started.wait().fails(4).keeps("hush-hush");
-        assert!(start.elapsed() < SOON, "{:?}: {}", start.elapsed(), called.transcript());
+        assert!(start.elapsed() < limit, "{:?}: {}", start.elapsed(), called.transcript());
         assert!(!folder.has("testing-databases.json"));
         (normalised(&called, namespace, &run_id), folder)
     }
@@ -78,11 +83,18 @@ fn without_server(line: &str) -> String {
         return "    | (lines of the server)".into();
     }
     // The shell's word on a process that was killed has the process's id.
-    if line.contains(" Killed ") { line.split_whitespace().map(masked_number).collect::<Vec<_>>().join(" ") } else { line.to_owned() }
+    // So has the node's word on what it has left.
+    let is_counted = line.contains(" Killed ") || line.contains("enough resource");
+    let indent = &line[..line.len() - line.trim_start().len()];
+    if is_counted {
+        format!("{indent}{}", line.split_whitespace().map(masked_number).collect::<Vec<_>>().join(" "))
+    } else {
+        line.to_owned()
+    }
 }
 
 fn masked_number(word: &str) -> &str {
-    if word.trim_end_matches(':').parse::<u32>().is_ok() { "N" } else { word }
+    if word.trim_end_matches([':', ',']).parse::<u64>().is_ok() { "N" } else { word }
 }
 
 /// Whether the line tells where a database is: which of these lines there are depends on the cluster's pace.
@@ -93,6 +105,10 @@ fn is_stage(line: &str) -> bool {
 
 /// A word without times, ids and counts.
 fn masked(word: &str) -> String {
+    // A Job gives its pods random names.
+    if word.starts_with("migrate-RUN-") {
+        return "migrate-RUN-POD".into();
+    }
     let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
     let digits = bare.chars().filter(char::is_ascii_digit).count();
     let is_time = digits >= 6 && bare.chars().all(|c| c.is_ascii_digit() || "-:.+TZ".contains(c)) && bare.contains([':', '-']);

@@ -23,7 +23,7 @@ fn job(subject: &Subject, events: &[Note]) -> Option<Trouble> {
     let cause = Cause {
         what: "its pods have failed, and it starts no more of them".into(),
         why: note.message.clone(),
-        advice: "look at the logs of its pods, and correct its command or what it needs".into(),
+        advice: "correct its command, or what it needs; backoffLimit allows more attempts".into(),
         event: Tell::new(&JOB_OVER, ""),
         ..Cause::default()
     };

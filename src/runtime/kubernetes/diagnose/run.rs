@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::super::events::Events;
 use super::super::observe::Pods;
-use super::{Budgets, Case, Cause, Health, History, Subject, creation, diagnose, ending};
+use super::case::View;
+use super::{Budgets, Case, Cause, Health, History, Log, Subject, creation, diagnose, ending};
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 
 /// How many pods of one workload may end before their time: its controller makes another one, and the next one may fare better.
@@ -22,6 +23,8 @@ pub struct Finding {
     pub name: String,
     /// The object's UID, where it is known.
     pub uid: Option<String>,
+    /// The pod whose log tells more: the object itself, or one that it has made.
+    pub pod: String,
     /// The manifest's object behind it, as `Kind/name`.
     pub workload: String,
     /// Why.
@@ -96,7 +99,25 @@ impl Run {
             }
             creation::diagnose(subject, &events.about_maker(kind, name), self.budgets, history, now)
         };
-        findings.add(health, kind, name, None, subject);
+        match health {
+            Health::Doomed(cause) if subject.ends => findings.lost.push(self.with_log(subject, pods, kind, name, cause)),
+            health => findings.add(health, kind, name, None, subject),
+        }
+    }
+
+    /// A Job's end, with the log of a pod of it that has failed.
+    fn with_log(&self, subject: &Subject, pods: &[&Pod], kind: &str, name: &str, mut cause: Cause) -> Finding {
+        let mut log_of = name.to_owned();
+        for pod in pods.iter().filter(|pod| phase(pod) == Some("Failed")) {
+            let case = Case { pod, subject, events: &[], budgets: self.budgets };
+            let failed = case.containers().iter().find(|view| view.end().is_some_and(|end| end.exit_code != 0)).map(View::name);
+            if let Some(container) = failed {
+                (cause.container, cause.log) = (Some(container.to_owned()), Some(Log::Latest));
+                log_of = case.name().to_owned();
+            }
+        }
+        let (kind, name, workload) = (kind.to_owned(), name.to_owned(), subject.workload.clone());
+        Finding { kind, name, uid: None, pod: log_of, workload, cause }
     }
 
     fn examine_pod(&mut self, subject: &Subject, pod: &Pod, events: &Events, now: Instant, findings: &mut Findings) {
@@ -125,7 +146,9 @@ impl Findings {
         match health {
             Health::Fine => {}
             Health::Wait { why, until } => self.waiting.push(Waiting { workload, why, until }),
-            Health::Doomed(cause) => self.lost.push(Finding { kind: kind.into(), name: name.into(), uid, workload, cause }),
+            Health::Doomed(cause) => {
+                self.lost.push(Finding { kind: kind.into(), name: name.into(), uid, pod: name.into(), workload, cause })
+            }
         }
     }
 
