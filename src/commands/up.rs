@@ -172,7 +172,7 @@ async fn bring_up(
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(args.timeout, wait) => outcome,
         error = failure.reason() => return Err(error),
-        error = lookout.failure(&observer, progress) => return Err(error),
+        lost = lookout.lost(&observer, progress) => return Err(lookout.report(lost).await),
     };
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);

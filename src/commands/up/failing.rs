@@ -43,8 +43,8 @@ impl<'a> Lookout<'a> {
         Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: redactor(plan), stays }
     }
 
-    /// Resolves with an error (exit code 4) when something can never become ready; never, as long as all is well.
-    pub async fn failure(&self, observer: &Observer, progress: &Progress) -> anyhow::Error {
+    /// Resolves when something can never become ready, with all that is known by then; never, as long as all is well.
+    pub async fn lost(&self, observer: &Observer, progress: &Progress) -> Vec<Finding> {
         let (mut pods, mut events) = (observer.pods(), self.events.events());
         let mut said = BTreeSet::new();
         // From the first complete list on: before it, a pod that is not there means nothing.
@@ -52,7 +52,7 @@ impl<'a> Lookout<'a> {
         loop {
             let findings = self.run.borrow_mut().examine(&pods.borrow_and_update(), &events.borrow_and_update(), Instant::now());
             if !findings.lost.is_empty() {
-                return self.report(findings.lost).await;
+                return findings.lost;
             }
             self.say(&findings, &mut said, progress);
             let next = findings.next();
@@ -95,7 +95,8 @@ impl<'a> Lookout<'a> {
         }
     }
 
-    async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
+    /// The error (exit code 4) with all that a person needs: reads the logs.
+    pub async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
         let events = self.events.events().borrow().clone();
         let screen = Screen { plan: self.plan, cluster: self.cluster, redactor: &self.redactor, events: &events };
         let error = Err::<(), _>(anyhow!(screen::headline(&lost))).exit(Exit::Never);

@@ -1,6 +1,8 @@
 //! What a person reads when something can never become ready: one line that names it, a closer view, and what to do next. It fits one
 //! screen, and no secret of the manifest is on it.
 
+use futures::future::join_all;
+
 use crate::commands::plan::Plan;
 use crate::redact::Redactor;
 use crate::runtime::kubernetes::Cluster;
@@ -79,10 +81,8 @@ impl Screen<'_> {
     /// One block for each of the first few failures.
     pub async fn blocks(&self, lost: &[Finding]) -> String {
         let lines = (LINES / lost.len().clamp(1, BLOCKS)).max(1);
-        let mut blocks = Vec::new();
-        for one in lost.iter().take(BLOCKS) {
-            blocks.extend(self.block(one, lines).await);
-        }
+        let shown = join_all(lost.iter().take(BLOCKS).map(|one| self.block(one, lines))).await;
+        let mut blocks: Vec<String> = shown.into_iter().flatten().collect();
         if lost.len() > BLOCKS {
             blocks.push(format!("and {} more", lost.len() - BLOCKS));
         }

@@ -13,7 +13,7 @@ use super::explain::is_forbidden;
 use crate::failure::innermost;
 
 /// A kubelet that takes longer than this is not waited for: the failure is told without the log.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How much of a log is asked for; 20 lines can be of any length.
 const BYTES: i64 = 64 * 1024;

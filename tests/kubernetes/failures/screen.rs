@@ -82,19 +82,7 @@ fn without_server(line: &str) -> String {
     if line.contains(" [MY-") {
         return "    | (lines of the server)".into();
     }
-    // The shell's word on a process that was killed has the process's id.
-    // So has the node's word on what it has left.
-    let is_counted = line.contains(" Killed ") || line.contains("enough resource");
-    let indent = &line[..line.len() - line.trim_start().len()];
-    if is_counted {
-        format!("{indent}{}", line.split_whitespace().map(masked_number).collect::<Vec<_>>().join(" "))
-    } else {
-        line.to_owned()
-    }
-}
-
-fn masked_number(word: &str) -> &str {
-    if word.trim_end_matches([':', ',']).parse::<u64>().is_ok() { "N" } else { word }
+    line.to_owned()
 }
 
 /// Whether the line tells where a database is: which of these lines there are depends on the cluster's pace.

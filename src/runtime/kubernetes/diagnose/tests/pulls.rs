@@ -8,11 +8,11 @@ fn pulls_that_cannot_succeed() {
     for (message, what) in [
         // containerd
         (
-            "rpc error: code = NotFound desc = failed to pull and unpack image \"docker.io/library/mysql:nope\": failed to resolve reference \"docker.io/library/mysql:nope\": docker.io/library/mysql:nope: not found",
+            "rpc error: code = NotFound desc = failed to pull and unpack image \"registry.example/library/mysql:nope\": failed to resolve reference \"registry.example/library/mysql:nope\": registry.example/library/mysql:nope: not found",
             "does not have the image",
         ),
         (
-            "failed to pull and unpack image \"docker.io/image/doesnotexist:latest\": failed to resolve reference \"docker.io/image/doesnotexist:latest\": pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
+            "failed to pull and unpack image \"registry.example/image/doesnotexist:latest\": failed to resolve reference \"registry.example/image/doesnotexist:latest\": pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
             "does not let this pod pull",
         ),
         (
@@ -42,7 +42,7 @@ fn pulls_that_cannot_succeed() {
             "does not let this pod pull",
         ),
         (
-            "Error reading manifest latest in docker.io/crio/busybox: errors:\ndenied: requested access to the resource is denied\nunauthorized: authentication required",
+            "Error reading manifest latest in registry.example/crio/busybox: errors:\ndenied: requested access to the resource is denied\nunauthorized: authentication required",
             "does not let this pod pull",
         ),
         // dockershim
@@ -70,7 +70,7 @@ fn pulls_that_may_succeed_later() {
             "failed to copy: httpReadSeeker: failed open: unexpected status code https://registry.example/v2/a/manifests/sha256:9538: 429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit.",
             "limits the rate",
         ),
-        ("reading manifest 1.13 in docker.io/library/nginx: toomanyrequests: You have reached your pull rate limit.", "limits the rate"),
+        ("reading manifest 1.13 in registry.example/library/nginx: toomanyrequests: You have reached your pull rate limit.", "limits the rate"),
         (
             "failed to authorize: failed to fetch anonymous token: Get \"https://registry.example/token?scope=a\": dial tcp 192.0.2.1:443: i/o timeout",
             "does not answer in time",
