@@ -33,7 +33,7 @@ const FRAGMENTS: [(&str, Finding); 42] = [
     ("toomanyrequests", RATE),
     ("too many requests", RATE),
     ("rate limit", RATE),
-    ("429", RATE),
+    (": 429", RATE),
     ("qps exceeded", RATE),
     ("timeout", SLOW),
     ("timed out", SLOW),

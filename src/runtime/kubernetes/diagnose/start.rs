@@ -10,7 +10,7 @@ use super::{Cause, Kind, Patience, Trouble};
 pub(super) const MISSING: Duration = Duration::from_secs(20);
 
 /// How long the runtime may fail to make a container without a clear reason.
-const CREATE: Duration = Duration::from_secs(45);
+const CREATE: Duration = Duration::from_secs(90);
 
 /// What the runtime says, in lower case, when no second attempt can go better.
 const CLEAR: [&str; 7] = [

@@ -27,7 +27,7 @@ fn commands_that_do_not_exist() {
         "failed to create containerd task: OCI runtime create failed: exec: \"nosuchthing\": executable file not found in $PATH: unknown";
     let cause = cause(database_health(&waiting("RunContainerError", message)));
     assert_eq!(cause.what, "container db cannot be started: its image mysql:9.7 has no such program");
-    assert_eq!(budget(&waiting("CreateContainerError", "context deadline exceeded"), &[]), Some(45));
+    assert_eq!(budget(&waiting("CreateContainerError", "context deadline exceeded"), &[]), Some(90));
     let end = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "strange"}});
     let again = with_state(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}), end, 1);
     assert!(matches!(database_health(&again), Health::Doomed(cause) if cause.why == "strange"));

@@ -70,7 +70,10 @@ fn pulls_that_may_succeed_later() {
             "failed to copy: httpReadSeeker: failed open: unexpected status code https://registry.example/v2/a/manifests/sha256:9538: 429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit.",
             "limits the rate",
         ),
-        ("reading manifest 1.13 in registry.example/library/nginx: toomanyrequests: You have reached your pull rate limit.", "limits the rate"),
+        (
+            "reading manifest 1.13 in registry.example/library/nginx: toomanyrequests: You have reached your pull rate limit.",
+            "limits the rate",
+        ),
         (
             "failed to authorize: failed to fetch anonymous token: Get \"https://registry.example/token?scope=a\": dial tcp 192.0.2.1:443: i/o timeout",
             "does not answer in time",
@@ -102,6 +105,8 @@ fn pulls_that_may_succeed_later() {
             "rpc error: code = NotFound desc = failed to pull and unpack image \"a\": failed to prepare extraction snapshot \"extract-1 sha256:9\": parent snapshot sha256:0 does not exist: not found",
             "could not pull it",
         ),
+        ("failed commit on ref \"layer\": unexpected commit digest sha256:a8f429, expected sha256:9c", "could not pull it"),
+        ("failed to authorize: unexpected status: 429", "limits the rate"),
         ("something new", "could not pull it"),
     ] {
         let pod = waiting("ErrImagePull", message);
