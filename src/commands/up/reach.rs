@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::commands::plan::Plan;
 use crate::database::Database;
-use crate::probe::Target;
+use crate::probe::{Target, Tls};
 use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::create::Created;
@@ -55,7 +55,8 @@ pub async fn reach(
             (database.host.clone(), database.port, DIRECT)
         };
         let Database { engine, login, admin, .. } = database;
-        reach.targets.push(Target { engine: *engine, host, port, login: login.clone(), admin: admin.clone(), interval });
+        let (login, admin) = (login.clone(), admin.clone());
+        reach.targets.push(Target { engine: *engine, host, port, login, admin, tls: Tls::AsNeeded, interval });
     }
     Ok(reach)
 }

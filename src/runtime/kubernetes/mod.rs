@@ -1,11 +1,13 @@
 //! The Kubernetes runtime: one file a concern, all of them on top of [`Cluster`].
 
+pub mod annotate;
 mod cluster;
 pub mod create;
 mod explain;
 pub mod forward;
 pub mod kinds;
 pub mod list;
+mod logs;
 pub mod observe;
 pub mod references;
 pub mod teardown;
