@@ -1,7 +1,7 @@
 //! `testbed up`: creates the run's objects, waits until every database is ready, and writes the config file.
 
 mod reach;
-mod ready;
+pub mod ready;
 pub mod wait;
 
 use std::path::Path;
