@@ -77,6 +77,13 @@ fn explain(error: &Error) -> Refusal {
         Error::Server(server) => Refusal::mysql(server.code, &server.message),
         Error::Io(IoError::Io(error)) => Refusal::network(error),
         Error::Driver(DriverError::ConnectionClosed) => Refusal::plain(Kind::Reset, "the server closed the connection"),
+        // MySQL asks for a plugin at random when it does not know the user, so that nobody can find out who exists.
+        Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
+            Refusal::plain(Kind::Denied, format!("the server does not know the user, or wants the login plugin {name}"))
+        }
+        Error::Driver(DriverError::MysqlOldPasswordDisabled | DriverError::CleartextPluginDisabled) => {
+            Refusal::plain(Kind::Denied, "the server does not know the user, or wants a login plugin that is not safe")
+        }
         // Whatever else the driver or TLS makes of the server's bytes: not a server that speaks with us.
         other => Refusal::plain(Kind::Unfit, crate::failure::innermost(other)),
     }

@@ -9,7 +9,7 @@ use crate::harness::{Namespace, STRIV, kubeconfig, kubeconfig_as, run_id};
 use crate::support::Folder;
 
 /// A kubeconfig for a ServiceAccount of the namespace, bound to a Role with these rules.
-fn account(namespace: &Namespace, folder: &Folder, rules: &str) -> std::path::PathBuf {
+pub fn account(namespace: &Namespace, folder: &Folder, rules: &str) -> std::path::PathBuf {
     namespace.apply(&format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: limited}}\n---\n\
          apiVersion: v1\nkind: Secret\ntype: kubernetes.io/service-account-token\nmetadata: {{name: limited-token, annotations: {{kubernetes.io/service-account.name: limited}}}}\n---\n\

@@ -7,9 +7,12 @@ mod support;
 
 mod harness;
 
+mod databases;
+
 mod creating;
 mod credentials;
 mod kinds;
 mod main_job;
+mod readiness;
 mod refusals;
 mod teardown;

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::explain::is_forbidden;
-use super::{Cluster, explain, logs};
+use super::follow::follow_log;
+use super::{Cluster, explain};
 use crate::database::{Database, Workload};
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 use crate::probe::{Container, Log, Outside, change};
@@ -50,7 +51,7 @@ impl Observer {
         for database in databases {
             let (to, from) = watch::channel(Outside::waiting("waiting for its pod"));
             if database.entrypoint_is_known {
-                following.spawn(logs::follow(cluster.clone(), database.clone(), pods.clone(), to.clone()));
+                following.spawn(follow_log(cluster.clone(), database.clone(), pods.clone(), to.clone()));
             }
             wanted.push(Wanted { workload: database.workload.clone(), container: database.container.clone(), to });
             outsides.push(from);
