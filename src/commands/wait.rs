@@ -15,11 +15,11 @@ use super::{interrupted, print, progress};
 use crate::cli::{Global, Wait, WaitFormat};
 use crate::database::{Engine, Login, Password, Settling};
 use crate::failure::{Advise, Exit, usage};
-use crate::probe::{self, Found, Outside, Prober, Readiness, Settle, Target, Tls, WINDOW, Watched};
+use crate::probe::{self, Found, Outside, Pace, Prober, Readiness, Settle, Target, Tls, WINDOW, Watched};
 use crate::progress::Progress;
 
-/// The pause between attempts: each costs a login.
-const INTERVAL: Duration = Duration::from_millis(50);
+/// Each attempt costs a login.
+const PACE: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration::from_millis(50) };
 
 pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
@@ -98,7 +98,7 @@ impl Server {
         let login = Login { user, password: password.unwrap_or_else(|| Password::new("")), database };
         let tls = tls(&url)?;
         let address = format!("{host}:{port}");
-        Ok(Self { target: Target { engine, host, port, login, admin: None, tls, interval: INTERVAL }, address })
+        Ok(Self { target: Target { engine, host, port, login, admin: None, tls, pace: PACE }, address })
     }
 }
 

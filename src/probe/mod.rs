@@ -38,8 +38,17 @@ pub struct Target {
     pub admin: Option<Login>,
     /// Whether to log in over TLS.
     pub tls: Tls,
-    /// The pause between attempts.
-    pub interval: Duration,
+    /// The pauses between attempts.
+    pub pace: Pace,
+}
+
+/// How long to wait between attempts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// While the server may become ready at any moment.
+    pub usual: Duration,
+    /// While the log says that the set-up goes on: its next line ends the pause at once.
+    pub setting_up: Duration,
 }
 
 /// Whether logins go over TLS. Certificates are not verified: a throw-away server signs its own.

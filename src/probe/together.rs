@@ -7,7 +7,7 @@ use futures::future::{try_join, try_join_all};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::{Container, Evidence, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
+use super::{Container, Evidence, Log, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
 
 /// How long an answer stands for the present: two databases that answered within this time were ready at once.
 const FRESH: Duration = Duration::from_millis(100);
@@ -116,7 +116,7 @@ async fn stay_ready(watched: &mut Watched, report: impl Fn(Stage), tally: &watch
 /// Attempts until this database is ready.
 async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<Reached, Refusal> {
     let Watched { prober, readiness, outside } = watched;
-    let interval = prober.target().interval;
+    let pace = prober.target().pace;
     let mut attempts = 0;
     loop {
         let seen = outside.borrow_and_update().clone();
@@ -140,8 +140,9 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
             Verdict::Waiting(reason) => report(reason.into()),
             Verdict::Never(refusal) => return Err(refusal),
         }
+        let pause = if outside.borrow().log == Log::SettingUp { pace.setting_up } else { pace.usual };
         tokio::select! {
-            () = sleep(interval) => {}
+            () = sleep(pause) => {}
             () = change(outside) => {}
         }
     }
