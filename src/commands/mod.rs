@@ -6,6 +6,7 @@ mod render;
 mod status;
 mod up;
 mod wait;
+mod waits;
 
 use std::io::Write;
 

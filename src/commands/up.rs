@@ -2,7 +2,7 @@
 
 mod reach;
 pub mod ready;
-pub mod wait;
+mod wait;
 
 use std::path::Path;
 use std::pin::pin;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 
 use super::plan::Plan;
+use super::waits::Waits;
 use super::{choice, interrupted, print, progress};
 use crate::cli::{Global, Up};
 use crate::failure::{Advise, Exit, exit_of, usage};
@@ -172,7 +173,8 @@ async fn bring_up(
     let databases = &plan.discovery.databases;
     let (observer, failure) = Observer::start(cluster, &plan.run_id, databases);
     let reach = reach::reach(plan, cluster, created, args.forward, &observer, progress).await?;
-    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, progress);
+    let waits = Waits::default();
+    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, progress);
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(args.timeout, wait) => outcome,
         error = failure.reason() => return Err(error),
@@ -180,9 +182,11 @@ async fn bring_up(
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);
         let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).collect();
-        anyhow!("not ready within {}: {}", humantime::format_duration(args.timeout), reasons.join("; "))
+        let error = anyhow!("not ready within {}: {}", humantime::format_duration(args.timeout), reasons.join("; "));
+        let error = Err::<(), _>(error).exit(Exit::NotReady);
+        waits.advice().into_iter().fold(error, |error, hint| error.hint(hint)).unwrap_err()
     });
-    let found = evidence.exit(Exit::NotReady)??;
+    let found = evidence??;
     for (database, found) in databases.iter().zip(&found) {
         progress.explain(&format!("{}: ready by {}: {}", database.name, found.evidence.kind(), found.evidence));
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use url::Url;
 
-use super::up::wait::show;
+use super::waits::Waits;
 use super::{interrupted, print, progress};
 use crate::cli::{Global, Wait, WaitFormat};
 use crate::database::{Engine, Login, Password, Settling};
@@ -31,23 +31,31 @@ pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
         Some(Settling::For(window)) => Settle::Any(window),
         None => Settle::Any(WINDOW),
     };
+    let waits = Waits::default();
     let outcome = tokio::select! {
-        outcome = tokio::time::timeout(args.timeout, until_ready(&servers, &names, settle, &progress)) => outcome,
+        outcome = tokio::time::timeout(args.timeout, until_ready(&servers, &names, settle, &waits, &progress)) => outcome,
         error = interrupted() => Ok(Err(error)),
     };
     progress.finish();
     let found = outcome.map_err(|_| {
         let reasons = progress.unfinished().join("; ");
-        anyhow!("not ready within {}: {reasons}", humantime::format_duration(args.timeout))
+        let error = Err::<(), _>(anyhow!("not ready within {}: {reasons}", humantime::format_duration(args.timeout)));
+        waits.advice().into_iter().fold(error.exit(Exit::NotReady), |error, hint| error.hint(hint)).unwrap_err()
     });
-    let found = found.exit(Exit::NotReady)??;
+    let found = found??;
     print(&match args.output {
         WaitFormat::Text => text(&servers, &names, &found, &progress),
         WaitFormat::Json => json_list(&servers, &names, &found, &progress)?,
     })
 }
 
-async fn until_ready(servers: &[Server], names: &[String], settle: Settle, progress: &Progress) -> anyhow::Result<Vec<Found>> {
+async fn until_ready(
+    servers: &[Server],
+    names: &[String],
+    settle: Settle,
+    waits: &Waits,
+    progress: &Progress,
+) -> anyhow::Result<Vec<Found>> {
     // Nobody looks at these servers from outside: they run in a container that never changes.
     let (_outside, seen) = watch::channel(Outside::running("unknown"));
     let watch = |server: &Server| Watched {
@@ -56,7 +64,10 @@ async fn until_ready(servers: &[Server], names: &[String], settle: Settle, progr
         outside: seen.clone(),
     };
     let mut watched: Vec<Watched> = servers.iter().map(watch).collect();
-    let report = |index: usize, stage| show(progress, &names[index], stage);
+    let report = |index: usize, stage| {
+        let Target { engine, login, .. } = &servers[index].target;
+        waits.note(progress, &names[index], *engine, login, stage);
+    };
     let outcome = probe::all_ready(&mut watched, report, || std::future::ready(())).await;
     outcome.or_else(|(index, refusal)| {
         let Target { engine, login, .. } = &servers[index].target;

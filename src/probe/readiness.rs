@@ -102,6 +102,17 @@ pub enum Reason {
     Settling(Duration),
 }
 
+impl Reason {
+    /// The stage that it belongs to, in a word.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Self::Container(_) => "starting",
+            Self::Settling(_) => "settling",
+            _ => "initialising",
+        }
+    }
+}
+
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

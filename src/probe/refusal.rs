@@ -87,10 +87,6 @@ impl Refusal {
                  (a variable, an init script, a data folder that was there before)"
             );
         }
-        let sets = match engine {
-            Engine::Postgres => "POSTGRES_USER and POSTGRES_PASSWORD",
-            _ => "the user's and the root's variables",
-        };
         match self.code.as_deref() {
             Some("error 1130") => format!("the server knows {user} from other hosts only: create it as '{user}'@'%'"),
             Some("error 1129") => "the server has blocked this host after too many broken connections: run FLUSH HOSTS on it".into(),
@@ -104,12 +100,15 @@ impl Refusal {
             Some("SQLSTATE 28000") if self.message.contains("pg_hba") => {
                 format!("add a line for {user} and {database} to the server's pg_hba.conf (POSTGRES_HOST_AUTH_METHOD writes one)")
             }
+            _ if self.kind == Kind::Unfit && self.message.to_lowercase().contains("tls") => {
+                "the server offers no TLS that works: configure its certificate, or do not ask for it".into()
+            }
             _ if self.kind == Kind::Unfit => {
                 format!("is this really a {engine} server, and can {user} log in with a password? See what it speaks with its own client")
             }
             _ => format!(
-                "the server runs, and does not take {user} with this password: {sets} count only when the data folder is \
-                 empty, and init scripts can change what they made"
+                "the server runs, and does not take {user} with this password: variables for users and passwords count only while the \
+                 data folder is empty, and init scripts can change what they made"
             ),
         }
     }

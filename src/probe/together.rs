@@ -22,28 +22,13 @@ pub struct Watched {
     pub outside: watch::Receiver<Outside>,
 }
 
-/// Where a database is, in a word and a detail.
+/// Where a database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
-    /// Its container does not run, and why.
-    Starting(String),
-    /// Its server does not answer, or is not the final one, and why.
-    Initialising(String),
-    /// Its server answers, and what is still missing.
-    Settling(String),
+    /// Not ready, and why.
+    Waiting(Reason),
     /// Ready.
     Ready,
-}
-
-impl From<Reason> for Stage {
-    fn from(reason: Reason) -> Self {
-        let text = reason.to_string();
-        match reason {
-            Reason::Container(_) => Self::Starting(text),
-            Reason::Settling(_) => Self::Settling(text),
-            _ => Self::Initialising(text),
-        }
-    }
 }
 
 /// A database that is ready.
@@ -121,7 +106,7 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
     loop {
         let seen = outside.borrow_and_update().clone();
         if let Some(reason) = readiness.outside(std::time::Instant::now(), &seen) {
-            report(reason.into());
+            report(Stage::Waiting(reason));
             change(outside).await;
             continue;
         }
@@ -137,7 +122,7 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
             Verdict::Ready(evidence) => {
                 return Ok(Reached { found: Found { evidence, at: SystemTime::now() }, answered, attempts });
             }
-            Verdict::Waiting(reason) => report(reason.into()),
+            Verdict::Waiting(reason) => report(Stage::Waiting(reason)),
             Verdict::Never(refusal) => return Err(refusal),
         }
         let pause = if outside.borrow().log == Log::SettingUp { pace.setting_up } else { pace.usual };

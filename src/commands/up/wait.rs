@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::commands::plan::Plan;
+use crate::commands::waits::Waits;
 use crate::database::{Database, Settling};
 use crate::failure::{Advise, Exit};
 use crate::probe::{self, Found, Prober, Readiness, Refusal, Settle, Stage, Target, WINDOW, Watched};
@@ -18,6 +19,7 @@ pub async fn wait(
     settle: Option<Settling>,
     targets: &[Target],
     observer: &Observer,
+    waits: &Waits,
     progress: &Progress,
 ) -> anyhow::Result<Vec<Found>> {
     let databases = &plan.discovery.databases;
@@ -30,7 +32,10 @@ pub async fn wait(
             outside,
         })
         .collect();
-    let report = |index: usize, stage: Stage| show(progress, &databases[index].name, stage);
+    let report = |index: usize, stage: Stage| {
+        let Database { name, engine, login, .. } = &databases[index];
+        waits.note(progress, name, *engine, login, stage);
+    };
     // A database's own line tells of its pod.
     let has_line = |workload: &str| databases.iter().any(|database| database.workload == workload);
     let others = || {
@@ -51,16 +56,6 @@ fn rule(database: &Database, settle: Option<Settling>) -> Settle {
         Some(Settling::For(window)) => Settle::Any(window),
         None if database.becomes_process_1 => Settle::Untold(WINDOW),
         None => Settle::Any(WINDOW),
-    }
-}
-
-/// Shows where a database is.
-pub fn show(progress: &Progress, name: &str, stage: Stage) {
-    match stage {
-        Stage::Starting(why) => progress.stage(name, "starting", &why),
-        Stage::Initialising(why) => progress.stage(name, "initialising", &why),
-        Stage::Settling(left) => progress.stage(name, "settling", &left),
-        Stage::Ready => progress.stage(name, READY, ""),
     }
 }
 
