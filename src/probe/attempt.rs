@@ -41,12 +41,15 @@ pub struct Prober {
     target: Target,
     /// Whether the last login went over TLS.
     over_tls: bool,
+    /// Whether this server is known to have no TLS. Asking costs a connection that is dropped half-way, which MySQL counts against the
+    /// client's host.
+    has_no_tls: bool,
 }
 
 impl Prober {
     /// Nothing tried yet.
     pub fn new(target: Target) -> Self {
-        Self { over_tls: target.tls == Tls::Always, target }
+        Self { over_tls: target.tls == Tls::Always, has_no_tls: false, target }
     }
 
     /// What is logged in to.
@@ -89,13 +92,24 @@ impl Prober {
     /// Logs in the way that worked last; where that is refused for good, and may be for want of TLS or because of it, the other way.
     async fn log_in(&mut self, login: &Login) -> Result<Answer, Refusal> {
         let refusal = match self.ask(login, self.over_tls).await {
-            Err(refusal) if refusal.kind.may_be_for_ever() && self.target.tls == Tls::AsNeeded => refusal,
-            outcome => return outcome,
+            Err(refusal) if refusal.kind.may_be_for_ever() => refusal,
+            outcome => {
+                // Whoever comes after a server that went away may be another one.
+                self.has_no_tls &= outcome.is_ok();
+                return outcome;
+            }
         };
+        if self.target.tls != Tls::AsNeeded || self.has_no_tls {
+            return Err(refusal);
+        }
         match self.ask(login, !self.over_tls).await {
             Ok(answer) => {
                 self.over_tls = !self.over_tls;
                 Ok(answer)
+            }
+            Err(other) if other.kind == Kind::NoTls => {
+                self.has_no_tls = true;
+                Err(refusal)
             }
             // The server wants it this way, and has more to say.
             Err(other) if refusal.kind == Kind::Unfit && other.code.is_some() && other.kind.may_be_for_ever() => Err(other),

@@ -77,6 +77,7 @@ fn explain(error: &Error) -> Refusal {
         Error::Server(server) => Refusal::mysql(server.code, &server.message),
         Error::Io(IoError::Io(error)) => Refusal::network(error),
         Error::Driver(DriverError::ConnectionClosed) => Refusal::plain(Kind::Reset, "the server closed the connection"),
+        Error::Driver(DriverError::NoClientSslFlagFromServer) => Refusal::plain(Kind::NoTls, "the server offers no TLS"),
         // MySQL asks for a plugin at random when it does not know the user, so that nobody can find out who exists.
         Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
             Refusal::plain(Kind::Denied, format!("the server does not know the user, or wants the login plugin {name}"))

@@ -87,6 +87,10 @@ fn explain(error: &Error) -> Refusal {
     if error.is_closed() {
         return Refusal::plain(Kind::Reset, "the server closed the connection");
     }
-    // No TLS, an unknown kind of authentication, bytes of another protocol.
+    // The driver has no other sign of it.
+    if error.to_string().contains("performing TLS handshake") && crate::failure::innermost(error).contains("does not support TLS") {
+        return Refusal::plain(Kind::NoTls, "the server offers no TLS");
+    }
+    // An unknown kind of authentication, bytes of another protocol.
     Refusal::plain(Kind::Unfit, crate::failure::innermost(error))
 }

@@ -20,12 +20,14 @@ pub enum Kind {
     Denied,
     /// The login cannot work in this way: locked, expired, or no common protocol.
     Unfit,
+    /// TLS was asked for, and the server has none.
+    NoTls,
 }
 
 impl Kind {
     /// Whether a server that is there for good would go on refusing.
     pub fn may_be_for_ever(self) -> bool {
-        matches!(self, Self::Denied | Self::Unfit)
+        matches!(self, Self::Denied | Self::Unfit | Self::NoTls)
     }
 }
 
@@ -89,7 +91,7 @@ impl Refusal {
         }
         match self.code.as_deref() {
             Some("error 1130") => format!("the server knows {user} from other hosts only: create it as '{user}'@'%'"),
-            Some("error 1129") => "the server has blocked this host after too many broken connections: run FLUSH HOSTS on it".into(),
+            Some("error 1129") => "the server has blocked this host after too many broken connections: TRUNCATE TABLE performance_schema.host_cache on it unblocks".into(),
             Some("error 3118" | "error 4151") => format!("unlock it: ALTER USER '{user}' ACCOUNT UNLOCK"),
             Some("error 1820" | "error 1862") => {
                 format!("give {user} a password that does not expire: ALTER USER ... PASSWORD EXPIRE NEVER")
@@ -100,9 +102,7 @@ impl Refusal {
             Some("SQLSTATE 28000") if self.message.contains("pg_hba") => {
                 format!("add a line for {user} and {database} to the server's pg_hba.conf (POSTGRES_HOST_AUTH_METHOD writes one)")
             }
-            _ if self.kind == Kind::Unfit && self.message.to_lowercase().contains("tls") => {
-                "the server offers no TLS that works: configure its certificate, or do not ask for it".into()
-            }
+            _ if self.kind == Kind::NoTls => "configure a certificate for the server, or do not ask for TLS".into(),
             _ if self.kind == Kind::Unfit => {
                 format!("is this really a {engine} server, and can {user} log in with a password? See what it speaks with its own client")
             }

@@ -310,6 +310,27 @@ fn waiting_asks_the_api_server_for_nothing_in_a_loop() {
     assert!(lists_and_gets <= 4, "{requests:#?}");
 }
 
+/// Whoever connects and hangs up is counted, and in the end blocked: the servers' logs know of nobody who did.
+#[test]
+fn every_attempt_is_a_whole_login() {
+    let Some(limited) = Limited::new("whole", PIPELINE) else { return };
+    let verbose = Db::new("mysql", "mysql:9.7").arg("--log-error-verbosity=3");
+    let connections = Db::new("postgres", "postgres:17").arg("-c").arg("log_connections=on");
+    limited.up(&[verbose.app_user().lingering(2), connections.lingering(2)], &[]).ok();
+    let log = |pod: &str| limited.namespace.kubectl(&["logs", pod]);
+    let (mysql, postgres) = (log("mysql-run-1"), log("postgres-run-1"));
+    for broken in ["Aborted connection", "Bad handshake", "error reading communication packets"] {
+        assert!(!mysql.contains(broken), "{mysql}");
+    }
+    assert!(postgres.contains("connection received: host="), "{postgres}");
+    for broken in ["incomplete startup packet", "could not receive data from client", "permission denied"] {
+        assert!(!postgres.contains(broken), "{postgres}");
+    }
+    // A connection that is dropped half-way is one of these as well.
+    let count = "mysql -uroot -p\"$MYSQL_ROOT_PASSWORD\" -N -e \"SHOW GLOBAL STATUS LIKE 'Aborted_connects'\" 2>/dev/null";
+    assert_eq!(limited.namespace.kubectl(&["exec", "mysql-run-1", "--", "bash", "-c", count]).trim(), "Aborted_connects\t0");
+}
+
 /// The probe of `up`, for servers that somebody else has made.
 #[test]
 fn wait_takes_urls() {
