@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::database::Settling;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0 done   1 failure   2 wrong usage or manifest   3 not ready in time   4 can never become ready
@@ -60,6 +62,9 @@ pub enum Command {
     /// Print the objects that `up` would create
     #[command(after_help = RENDER_EXAMPLES)]
     Render(Render),
+    /// Wait until servers are ready that testbed did not create
+    #[command(after_help = WAIT_EXAMPLES)]
+    Wait(Wait),
     /// Show runs and their databases
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
@@ -93,6 +98,16 @@ Examples:
   testbed render --with postgres --template > databases.yaml
                                                         the start of a manifest of your own
   testbed render databases.yaml --run-id test -o json";
+
+const WAIT_EXAMPLES: &str = "\
+Examples:
+  MYSQL_PWD=... testbed wait mysql://root@127.0.0.1:3306/shop
+  testbed wait postgres://app@db:5432/shop mariadb://app@db2/shop --password-file password.txt --timeout 1m
+  testbed wait mysql://root@172.17.0.2 --settle never   a container: believe only process 1
+
+A URL is mysql://, mariadb:// or postgres://USER[:PASSWORD]@HOST[:PORT][/DATABASE][?sslmode=disable|prefer|require].
+A password that it does not hold comes from --password-file, MYSQL_PWD or PGPASSWORD; in a URL others can see it in
+the process list. Certificates are not verified.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -159,9 +174,10 @@ pub struct Up {
     #[arg(long, value_name = "WHAT", env = "TESTBED_ON_FAILURE", default_value = "keep")]
     pub on_failure: OnFailure,
 
-    /// How long a server has to stay up where nothing better proves that it is the final one
-    #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", default_value = "6s", value_parser = humantime::parse_duration)]
-    pub settle: Duration,
+    /// How long a server has to stay up to count as the final one where nothing proves that it is; never to believe only a proof
+    /// [default: 6s, where the server does not tell its process id]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
+    pub settle: Option<Settling>,
 
     /// Write addresses on this machine, hold them open, and tear the run down on Ctrl-C
     #[arg(long, env = "TESTBED_FORWARD", value_parser = FalseyValueParser::new())]
@@ -215,6 +231,39 @@ pub enum Format {
     /// Multi-document YAML.
     Yaml,
     /// A JSON List.
+    Json,
+}
+
+/// `testbed wait`
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// The servers, as URLs
+    #[arg(value_name = "URL", required = true)]
+    pub urls: Vec<String>,
+
+    /// How long to wait until all of them are ready
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+
+    /// How long a server has to stay up that is not process 1 of a container; never to believe only that [default: 6s]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
+    pub settle: Option<Settling>,
+
+    /// A file with the password of the URLs that have none
+    #[arg(long, value_name = "FILE", env = "TESTBED_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_WAIT_FORMAT", default_value = "text")]
+    pub output: WaitFormat,
+}
+
+/// A format for `wait`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum WaitFormat {
+    /// A line for each server.
+    Text,
+    /// A JSON list.
     Json,
 }
 

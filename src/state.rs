@@ -1,6 +1,7 @@
 //! What the last `up` in a folder made, so that a plain `down` in the same folder finds it: one small file a folder, below
 //! `$XDG_STATE_HOME/testbed` (`~/.local/state/testbed`).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -25,6 +26,20 @@ pub struct Remembered {
     pub namespace: String,
     /// The config file that was written, and the hash of its content.
     pub output: Option<(PathBuf, String)>,
+    /// What proved that each database was ready, by its workload (`Kind/name`) and container.
+    #[serde(default)]
+    pub ready: BTreeMap<String, BTreeMap<String, Ready>>,
+}
+
+/// What proved that a database was ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The kind of evidence: `process-1`, `log` or `settled`.
+    pub evidence: String,
+    /// The evidence in words.
+    pub detail: String,
+    /// When, in RFC 3339.
+    pub at: String,
 }
 
 /// The state folder; `None` where neither `XDG_STATE_HOME` nor `HOME` is set.
@@ -91,7 +106,15 @@ mod tests {
 
     fn remembered(output: Option<(PathBuf, String)>) -> Remembered {
         let folder = PathBuf::from("/project");
-        Remembered { folder, run_id: "run-1".into(), kubeconfig: None, context: None, namespace: "default".into(), output }
+        Remembered {
+            folder,
+            run_id: "run-1".into(),
+            kubeconfig: None,
+            context: None,
+            namespace: "default".into(),
+            output,
+            ready: BTreeMap::new(),
+        }
     }
 
     #[test]

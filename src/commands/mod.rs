@@ -5,6 +5,8 @@ mod plan;
 mod render;
 mod status;
 mod up;
+mod wait;
+mod waits;
 
 use std::io::Write;
 
@@ -26,6 +28,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Up(args) => up::up(args, &global).await,
         Command::Down(args) => down::down(args, &global).await,
         Command::Render(args) => render::render(args, &global),
+        Command::Wait(args) => wait::wait(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
         Command::Completions { shell } => completions(shell),
     }

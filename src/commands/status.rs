@@ -1,15 +1,21 @@
-//! `testbed status`: the runs of a namespace and their databases, as their labels and pods tell. Never shows a password.
+//! `testbed status`: the runs of a namespace and their databases, as their labels and pods tell, and what `up` found to prove that they
+//! were ready. Never shows a password.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+use super::up::ready::READY_ANNOTATION;
 use super::{choice, print, progress};
 use crate::cli::{Global, Status, StatusFormat};
 use crate::database::discover::discover_workloads;
 use crate::database::{Data, Workload};
+use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::list::{self, Run};
+use crate::state::{Ready, Remembered};
 
 /// One line of the table.
 struct Row {
@@ -23,6 +29,7 @@ struct Row {
     state: String,
     restarts: i32,
     created: Option<String>,
+    ready: Option<Ready>,
 }
 
 pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
@@ -30,19 +37,20 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;
     let cluster = Cluster::connect(&choice(global)).await?;
     let runs = list::runs(&cluster, run_id.as_ref()).await?;
-    let rows: Vec<Row> = runs.iter().flat_map(|(id, run)| rows(id, run)).collect();
+    let remembered = Remembered::here();
+    let rows: Vec<Row> = runs.iter().flat_map(|(id, run)| rows(id, run, remembered.as_ref())).collect();
     if rows.is_empty() {
         let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("run {run_id} has no pods"));
         progress.say(&format!("{which} in namespace {}", cluster.namespace));
     }
     print(&match args.output {
-        StatusFormat::Table => table(&rows),
+        StatusFormat::Table => table(&rows, global.verbose),
         StatusFormat::Json => json(&rows)?,
     })
 }
 
 /// A row for each database, and for each pod that holds none.
-fn rows(id: &str, run: &Run) -> Vec<Row> {
+fn rows(id: &str, run: &Run, remembered: Option<&Remembered>) -> Vec<Row> {
     let Ok(run_id) = RunId::parse(id) else { return Vec::new() };
     let mut rows = Vec::new();
     for pod in &run.pods {
@@ -55,6 +63,7 @@ fn rows(id: &str, run: &Run) -> Vec<Row> {
                 address: format!("{}:{}", database.host, database.port),
                 database: database.login.database.clone(),
                 user: Some(database.login.user.clone()),
+                ready: proof(pod, &database.container, remembered.filter(|remembered| remembered.run_id == id)),
                 ..plain(id, pod)
             });
         }
@@ -63,6 +72,15 @@ fn rows(id: &str, run: &Run) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// What proved that a database was ready: noted on its pod, else in the memory of the `up` that made the run.
+fn proof(pod: &Pod, container: &str, remembered: Option<&Remembered>) -> Option<Ready> {
+    let annotation = |key: &str| pod.metadata.annotations.as_ref()?.get(key);
+    let noted = annotation(READY_ANNOTATION).and_then(|text| serde_json::from_str::<BTreeMap<String, Ready>>(text).ok());
+    noted
+        .and_then(|mut noted| noted.remove(container))
+        .or_else(|| remembered?.ready.get(annotation(WORKLOAD_ANNOTATION)?)?.get(container).cloned())
 }
 
 fn plain(id: &str, pod: &Pod) -> Row {
@@ -80,6 +98,7 @@ fn plain(id: &str, pod: &Pod) -> Row {
         state: state(pod),
         restarts: containers.iter().map(|container| container.restart_count).sum(),
         created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
+        ready: None,
     }
 }
 
@@ -94,19 +113,25 @@ fn state(pod: &Pod) -> String {
     waiting.or_else(|| status.and_then(|status| status.phase.clone())).unwrap_or_else(|| "Unknown".into())
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], verbose: bool) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let header = ["RUN", "DATABASE", "ENGINE", "ADDRESS", "STATE", "RESTARTS"].map(String::from);
+    let header = ["RUN", "DATABASE", "ENGINE", "ADDRESS", "STATE", "RESTARTS", "READY BY"].map(String::from);
+    let proof = |row: &Row| match &row.ready {
+        None => "-".to_owned(),
+        Some(ready) if verbose => format!("{} at {}: {}", ready.evidence, ready.at, ready.detail),
+        Some(ready) => ready.evidence.clone(),
+    };
     let lines = rows.iter().map(|row| {
-        [row.run.clone(), row.name.clone(), row.engine.clone(), row.address.clone(), row.state.clone(), row.restarts.to_string()]
+        let Row { run, name, engine, address, state, restarts, .. } = row;
+        [run.clone(), name.clone(), engine.clone(), address.clone(), state.clone(), restarts.to_string(), proof(row)]
     });
-    let lines: Vec<[String; 6]> = std::iter::once(header).chain(lines).collect();
+    let lines: Vec<[String; 7]> = std::iter::once(header).chain(lines).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..6).map(width).collect();
+    let widths: Vec<usize> = (0..7).map(width).collect();
     let padded =
-        |line: &[String; 6]| line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>().join("   ");
+        |line: &[String; 7]| line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>().join("   ");
     lines.iter().map(|line| padded(line).trim_end().to_owned() + "\n").collect()
 }
 
@@ -117,6 +142,7 @@ fn json(rows: &[Row]) -> anyhow::Result<String> {
             json!({
                 "runId": row.run, "name": row.name, "engine": row.engine, "address": row.address, "user": row.user,
                 "database": row.database, "pod": row.pod, "state": row.state, "restarts": row.restarts, "created": row.created,
+                "ready": row.ready,
             })
         })
         .collect();

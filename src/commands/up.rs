@@ -3,6 +3,7 @@
 mod aftermath;
 mod failing;
 mod reach;
+pub mod ready;
 mod screen;
 mod wait;
 
@@ -13,11 +14,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 
 use super::plan::Plan;
+use super::waits::Waits;
 use super::{choice, interrupted, print, progress};
 use crate::cli::{Global, OnFailure, Up};
 use crate::failure::{Advise, Exit, exit_of, usage};
 use crate::manifest::check::check_namespace;
 use crate::output::{self, ConnArg, Entry};
+use crate::probe::Found;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::{self, Created};
@@ -26,6 +29,8 @@ use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::{Choice, Cluster, references, teardown};
 use crate::state::{self, Remembered};
+
+use ready::Records;
 
 /// How long the teardown may take that `up` itself does.
 const TEARDOWN: Duration = Duration::from_secs(60);
@@ -67,6 +72,8 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     })?;
 
     finish(&plan, &cluster, &choice, &args, &session, &progress).hint(remove)?;
+    let records = ready::records(&plan, &session.found);
+    ready::publish(&plan, &cluster, &session.observer, &records, &progress).await;
     if !session.held.is_empty() {
         hold(&cluster, &plan, session, interrupt, &progress).await?;
     }
@@ -88,8 +95,9 @@ async fn undo(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Cr
 /// What a finished wait leaves behind: the config file's text and, with `--forward`, the open ports.
 struct Session {
     text: String,
+    found: Vec<Found>,
     held: Vec<Forward>,
-    _observer: Observer,
+    observer: Observer,
 }
 
 fn check_output(output: &Path) -> anyhow::Result<()> {
@@ -125,7 +133,7 @@ async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up, pr
         progress.say(&format!("run {earlier} of an earlier `up` in this folder may still be there: testbed down --run-id {earlier}"));
     }
     // Remembered before anything exists, so that a `down` after a crash finds it.
-    remember(plan, cluster, choice, None);
+    remember(plan, cluster, choice, None, Records::new());
     if args.output.as_os_str() != "-" {
         match std::fs::remove_file(&args.output) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -168,7 +176,8 @@ async fn bring_up(
     let (observer, failure) = Observer::start(cluster, &plan.run_id, databases);
     let lookout = failing::Lookout::start(plan, cluster, created, args);
     let reach = reach::reach(plan, cluster, created, args.forward, &observer, progress).await?;
-    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, progress);
+    let waits = Waits::default();
+    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, progress);
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(args.timeout, wait) => outcome,
         error = failure.reason() => return Err(error),
@@ -180,10 +189,11 @@ async fn bring_up(
         let reasons = lookout.redact(&reasons.join("; "));
         let error = anyhow!("not ready within {}: {reasons}", humantime::format_duration(args.timeout));
         let error = Err::<(), _>(error).exit(Exit::NotReady);
-        lookout.unread().into_iter().fold(error, |error, hint| error.hint(hint)).unwrap_err()
+        waits.advice().into_iter().chain(lookout.unread()).fold(error, |error, hint| error.hint(hint)).unwrap_err()
     });
-    for (database, evidence) in databases.iter().zip(evidence?) {
-        progress.explain(&format!("{}: {evidence}", database.name));
+    let found = evidence??;
+    for (database, found) in databases.iter().zip(&found) {
+        progress.explain(&format!("{}: ready by {}: {}", database.name, found.evidence.kind(), found.evidence));
     }
     let mut entries: Vec<Entry> = Vec::new();
     for (index, (database, target)) in databases.iter().zip(&reach.targets).enumerate() {
@@ -196,7 +206,7 @@ async fn bring_up(
     }
     entries.extend(plan.sqlite_at.iter().filter(|at| **at >= databases.len()).map(|_| Entry::Sqlite));
     let text = output::testing_databases(&entries, connargs)?;
-    Ok(Session { text, held: if args.forward { reach.forwards } else { Vec::new() }, _observer: observer })
+    Ok(Session { text, found, held: if args.forward { reach.forwards } else { Vec::new() }, observer })
 }
 
 /// Writes the config file and says what is there.
@@ -207,11 +217,12 @@ fn finish(plan: &Plan, cluster: &Cluster, choice: &Choice, args: &Up, session: &
         count => format!("{count} databases"),
     };
     if args.output.as_os_str() == "-" {
+        remember(plan, cluster, choice, None, ready::records(plan, &session.found));
         progress.say(&format!("{count} ready after {seconds:.1} s"));
         return print(&session.text);
     }
     output::write(&args.output, &session.text, args.mode)?;
-    remember(plan, cluster, choice, Some((&args.output, &session.text)));
+    remember(plan, cluster, choice, Some((&args.output, &session.text)), ready::records(plan, &session.found));
     progress.say(&format!("{count} ready after {seconds:.1} s: {}", args.output.display()));
     if !args.forward {
         progress.say(&format!("when you are done: {}", down_command(choice, cluster, &plan.run_id)));
@@ -226,7 +237,7 @@ fn down_command(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
     format!("testbed down --run-id {run_id} -n {}{}{}", cluster.namespace, kubeconfig.unwrap_or_default(), context.unwrap_or_default())
 }
 
-fn remember(plan: &Plan, cluster: &Cluster, choice: &Choice, output: Option<(&Path, &str)>) {
+fn remember(plan: &Plan, cluster: &Cluster, choice: &Choice, output: Option<(&Path, &str)>, ready: Records) {
     let (Some(state), Ok(folder)) = (state::folder(), std::env::current_dir()) else { return };
     let remembered = Remembered {
         run_id: plan.run_id.as_str().into(),
@@ -235,6 +246,7 @@ fn remember(plan: &Plan, cluster: &Cluster, choice: &Choice, output: Option<(&Pa
         namespace: cluster.namespace.clone(),
         output: output.map(|(path, text)| (folder.join(path), state::hash(text.as_bytes()))),
         folder,
+        ready,
     };
     // A convenience for the next command only: in a pod with a read-only file system nobody misses it.
     let _ = remembered.save(&state);

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::image::{self, Vendor};
 use super::variables::{Data, Reference, Variables};
-use super::{Database, Engine, Workload, login, service, workload};
+use super::{Database, Engine, Settling, Workload, login, service, workload};
 use crate::manifest::Object;
 use crate::run_id::RunId;
 
@@ -16,7 +16,7 @@ use crate::run_id::RunId;
 const ENGINE_ANNOTATION: &str = "testbed/engine";
 /// On a pod or its template: the port that the server listens on.
 const PORT_ANNOTATION: &str = "testbed/port";
-/// On a pod or its template: how long the server has to stay up where nothing else proves that it is the final one, such as `10s`.
+/// On a pod or its template: how long a server has to stay up to count as the final one, such as `10s`, or `never`.
 const SETTLE_ANNOTATION: &str = "testbed/settle";
 /// On a pod or its template: a JSON object of extra arguments for the config file.
 const CONNARGS_ANNOTATION: &str = "testbed/connargs";
@@ -147,12 +147,14 @@ fn database(
     let logins = login::read(engine, vendor, variables)?;
     let annotation = |key: &str| workload.annotations.get(key);
     let settle = annotation(SETTLE_ANNOTATION)
-        .map(|text| humantime::parse_duration(text).map_err(|error| anyhow!("annotation {SETTLE_ANNOTATION} {text:?}: {error}")))
+        .map(|text| Settling::parse(text).map_err(|error| anyhow!("annotation {SETTLE_ANNOTATION} {text:?}: {error}")))
         .transpose()?;
     let connargs: Map<String, Value> = annotation(CONNARGS_ANNOTATION)
         .map(|text| serde_json::from_str(text).with_context(|| format!("annotation {CONNARGS_ANNOTATION} is not a JSON object")))
         .transpose()?
         .unwrap_or_default();
+    let image = container.image.clone().unwrap_or_default();
+    let own_entrypoint = container.command.as_ref().is_none_or(Vec::is_empty);
     Ok(Database {
         name: short_name(&host, run_id),
         engine,
@@ -161,7 +163,9 @@ fn database(
         server_port,
         workload: workload.id.clone(),
         container: container.name.clone(),
-        image: container.image.clone().unwrap_or_default(),
+        entrypoint_is_known: own_entrypoint && image::identify(&image).0 == Some(engine),
+        becomes_process_1: own_entrypoint && workload.spec.share_process_namespace != Some(true),
+        image,
         login: logins.tests,
         admin: logins.admin,
         settle,

@@ -103,6 +103,28 @@ pub struct Login {
     pub database: Option<String>,
 }
 
+/// What the user says about staying up as evidence: a duration, or `never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settling {
+    /// It never counts.
+    Never,
+    /// It counts after this long, for any server.
+    For(Duration),
+}
+
+impl Settling {
+    /// Reads `10s` or `never`.
+    ///
+    /// # Errors
+    /// A message that says what is wrong with the duration.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text == "never" {
+            return Ok(Self::Never);
+        }
+        humantime::parse_duration(text).map(Self::For).map_err(|error| format!("{error}; write a duration such as 10s, or never"))
+    }
+}
+
 /// A database server of the run.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -126,8 +148,13 @@ pub struct Database {
     pub login: Login,
     /// The server's administrator, where the manifest tells the password: may look at what proves the final server.
     pub admin: Option<Login>,
-    /// How long the same server has to stay up where nothing better proves that it is the final one (`testbed/settle`).
-    pub settle: Option<Duration>,
+    /// Whether the container runs the entrypoint of an image whose log can be read for the course of its set-up.
+    pub entrypoint_is_known: bool,
+    /// Whether the final server can be told by its process id: not where processes of the pod share one namespace, nor below a command of
+    /// the manifest's own.
+    pub becomes_process_1: bool,
+    /// Whether staying up counts as evidence (`testbed/settle`).
+    pub settle: Option<Settling>,
     /// Extra arguments for the config file, from the annotation `testbed/connargs`.
     pub connargs: Map<String, Value>,
 }

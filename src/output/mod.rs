@@ -125,6 +125,8 @@ mod tests {
 
     fn database(engine: Engine) -> Database {
         Database {
+            entrypoint_is_known: true,
+            becomes_process_1: true,
             name: engine.name().into(),
             engine,
             host: format!("{engine}-run-1"),

@@ -1,31 +1,54 @@
 //! PostgreSQL: a login, the server's uptime, and its process id where the user may read the server's files.
 
+use std::error::Error as _;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, Config, Error, NoTls, Socket};
 
-use super::{Answer, NotYet, Target, innermost};
+use super::refusal::{Kind, Refusal};
+use super::{Answer, Target, tls};
 use crate::database::Login;
 
-/// Present since 8.1.
-const UPTIME: &str = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8";
+/// The uptime (its function is there since 8.1), and whether this user may read the server's files: a query that is refused would leave an
+/// error in the server's log at every attempt.
+const UPTIME: &str = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8, \
+                      coalesce(has_function_privilege(to_regprocedure('pg_read_file(text)'), 'EXECUTE'), false)";
 /// The first line is the process id of the server's main process. Needs a superuser or `pg_read_server_files`.
 const PROCESS_ID: &str = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)";
+const FIRST_PROCESS: &str = "SELECT pg_read_file('/proc/1/comm')";
 
 /// One login, and what the server says of itself.
-pub async fn ask(target: &Target, login: &Login) -> Result<Answer, NotYet> {
+pub async fn ask(target: &Target, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
     let mut config = Config::new();
     config.host(&target.host).port(target.port).user(&login.user).application_name("testbed");
     config.password(login.password.reveal());
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
-    let (client, connection) = config.connect(NoTls).await.map_err(|error| explain(&error))?;
+    if over_tls {
+        config.ssl_mode(SslMode::Require);
+        converse(&config, tls::connector()?).await
+    } else {
+        config.ssl_mode(SslMode::Disable);
+        converse(&config, NoTls).await
+    }
+}
+
+async fn converse<T>(config: &Config, tls: T) -> Result<Answer, Refusal>
+where
+    T: MakeTlsConnect<Socket>,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, connection) = config.connect(tls).await.map_err(|error| explain(&error))?;
     // The connection works only while it is polled, and ends by itself once the client is gone.
     let mut connection = pin!(connection);
+    let closed = || Refusal::plain(Kind::Reset, "the server closed the connection");
     let answer = tokio::select! {
         answer = questions(&client) => answer,
-        ended = &mut connection => return Err(ended.err().map_or_else(|| "the connection was closed".into(), |error| explain(&error))),
+        ended = &mut connection => return Err(ended.err().map_or_else(closed, |error| explain(&error))),
     };
     // A proper goodbye, so that the server's log stays clean.
     drop(client);
@@ -33,21 +56,41 @@ pub async fn ask(target: &Target, login: &Login) -> Result<Answer, NotYet> {
     answer
 }
 
-async fn questions(client: &Client) -> Result<Answer, NotYet> {
+async fn questions(client: &Client) -> Result<Answer, Refusal> {
     let row = client.query_one(UPTIME, &[]).await.map_err(|error| explain(&error))?;
     let uptime = Duration::try_from_secs_f64(row.get::<_, f64>(0)).unwrap_or_default();
-    Ok(Answer { process_id: process_id(client).await, uptime })
-}
-
-async fn process_id(client: &Client) -> Option<u32> {
-    let row = client.query_one(PROCESS_ID, &[]).await.ok()?;
-    row.get::<_, Option<String>>(0)?.trim().parse().ok()
-}
-
-fn explain(error: &tokio_postgres::Error) -> NotYet {
-    match error.as_db_error() {
-        Some(db) if *db.code() == SqlState::CANNOT_CONNECT_NOW => "the server is starting up".into(),
-        Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
-        None => innermost(error),
+    let mut answer = Answer { process_id: None, first_process: None, uptime };
+    if row.get(1) {
+        answer.process_id = text(client, PROCESS_ID).await.and_then(|text| text.parse().ok());
+        if answer.process_id.is_some_and(|id| id != 1) {
+            answer.first_process = text(client, FIRST_PROCESS).await;
+        }
     }
+    Ok(answer)
+}
+
+async fn text(client: &Client, query: &str) -> Option<String> {
+    let row = client.query_one(query, &[]).await.ok()?;
+    row.get::<_, Option<String>>(0).map(|text| text.trim().to_owned())
+}
+
+fn explain(error: &Error) -> Refusal {
+    if let Some(db) = error.as_db_error() {
+        if *db.code() == SqlState::CANNOT_CONNECT_NOW {
+            return Refusal::postgres(db.code().code(), "the server is starting up");
+        }
+        return Refusal::postgres(db.code().code(), db.message());
+    }
+    if let Some(error) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+        return Refusal::network(error);
+    }
+    if error.is_closed() {
+        return Refusal::plain(Kind::Reset, "the server closed the connection");
+    }
+    // The driver has no other sign of it.
+    if error.to_string().contains("performing TLS handshake") && crate::failure::innermost(error).contains("does not support TLS") {
+        return Refusal::plain(Kind::NoTls, "the server offers no TLS");
+    }
+    // An unknown kind of authentication, bytes of another protocol.
+    Refusal::plain(Kind::Unfit, crate::failure::innermost(error))
 }

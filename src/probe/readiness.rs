@@ -1,25 +1,56 @@
-//! The verdict on one database, from what its container does and what its server answers. Pure: the clock is passed in.
+//! The verdict on one database, from what its container does, what its log says and what its server answers. Pure: the clock is passed
+//! in.
 //!
 //! A database container starts a set-up server first and stops it again, so an answer alone proves nothing. Ready needs evidence that
 //! the answering server is the final one:
 //! 1. its process id inside the container is 1: the entrypoint has `exec`'ed it;
-//! 2. else the same server (by its start time) stays up for the settling window. Another process id than 1 proves nothing in either
-//!    direction: an init process such as tini, or a shared process namespace, leaves the final server with one.
+//! 2. else the entrypoint's log says that the set-up is over, and the login began after that was read;
+//! 3. else the same server (by its start time) stays up for a settling window, where [`Settle`] lets that count.
+//!
+//! A refused login is held against the same evidence: what a set-up server refuses may be right a moment later, what the final server
+//! refuses stays wrong.
 
 use std::time::{Duration, Instant};
 
-use super::{Container, NotYet};
+use super::refusal::{Kind, Refusal};
+use super::{Answer, Container, Log, Outcome, Outside};
 
 /// How far two readings of one server's start time may lie apart: MySQL tells its uptime in whole seconds.
 const START_TOLERANCE: Duration = Duration::from_millis(1500);
 
-/// What a server said of itself.
+/// How long a proven final server has to go on refusing: a start hook may still be making the user.
+pub const CONFIRMATION: Duration = Duration::from_secs(1);
+
+/// How long a server has to stay up unless the user says otherwise.
+pub const WINDOW: Duration = Duration::from_secs(6);
+
+/// Programs that run as process 1 in order to look after others: below them the final server has another process id.
+const INITS: [&str; 13] = [
+    "tini",
+    "tini-static",
+    "docker-init",
+    "dumb-init",
+    "catatonit",
+    "pause",
+    "s6-svscan",
+    "supervisord",
+    "runsvdir",
+    "runit",
+    "systemd",
+    "init",
+    "launchd",
+];
+
+/// When staying up counts as evidence, for want of a better one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
-    /// Its process id in its own process namespace, where it may be asked.
-    pub process_id: Option<u32>,
-    /// How long it has been up.
-    pub uptime: Duration,
+pub enum Settle {
+    /// Never: only a proof is believed.
+    Never,
+    /// For a server that does not tell its process id. One that tells another id than 1 is the set-up server, unless process 1 is known to
+    /// be an init program.
+    Untold(Duration),
+    /// For any server, whatever its process id.
+    Any(Duration),
 }
 
 /// Why a database is believed to be ready.
@@ -27,15 +58,70 @@ pub struct Answer {
 pub enum Evidence {
     /// The server is process 1 of its container.
     Process1,
-    /// The same server has answered over the whole settling window.
+    /// The login began after this text had been read in the container's log.
+    Log(&'static str),
+    /// The same server has taken logins over the whole settling window.
     Settled(Duration),
+}
+
+impl Evidence {
+    /// The rung of the ladder, as programs read it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Process1 => "process-1",
+            Self::Log(_) => "log",
+            Self::Settled(_) => "settled",
+        }
+    }
 }
 
 impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Process1 => write!(f, "the server is process 1 of its container"),
+            Self::Log(marker) => write!(f, "the container's log says {marker:?}"),
             Self::Settled(window) => write!(f, "the same server for {:.1} s", window.as_secs_f64()),
+        }
+    }
+}
+
+/// Why a database is not ready yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Its container does not run, and why.
+    Container(String),
+    /// Its server does not let the tests' user in.
+    Refused(Refusal),
+    /// The server answers, and the container's log says that the set-up goes on.
+    SettingUp,
+    /// The server answers with another process id than 1, and nothing else proves that it is the final one.
+    NotProcess1(u32),
+    /// The server answers, tells no process id, and staying up is not to count.
+    Unproven,
+    /// The server answers, and is ready if it goes on for this long.
+    Settling(Duration),
+}
+
+impl Reason {
+    /// The stage that it belongs to, in a word.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Self::Container(_) => "starting",
+            Self::Settling(_) => "settling",
+            _ => "initialising",
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Container(why) => f.write_str(why),
+            Self::Refused(refusal) => write!(f, "{refusal}"),
+            Self::SettingUp => f.write_str("a set-up server answers; the log says that the set-up goes on"),
+            Self::NotProcess1(id) => write!(f, "a server answers as process {id} of its container; the final one is process 1"),
+            Self::Unproven => f.write_str("a server answers, and nothing proves that it is the final one"),
+            Self::Settling(left) => write!(f, "{:.0} s more", left.as_secs_f64().ceil()),
         }
     }
 }
@@ -43,166 +129,187 @@ impl std::fmt::Display for Evidence {
 /// What is known after an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// No answer, and why.
-    Waiting(String),
-    /// Answers, and is ready if it goes on for this long.
-    Settling(Duration),
+    /// Not ready yet.
+    Waiting(Reason),
     /// Ready, and why that is certain.
     Ready(Evidence),
+    /// Can never become ready: the final server refuses the tests' login.
+    Never(Refusal),
 }
 
 /// The state of one database's readiness.
 #[derive(Debug)]
 pub struct Readiness {
-    settle: Duration,
-    container: Option<String>,
+    settle: Settle,
+    container: Option<Running>,
+    log: (Log, Instant),
     server: Option<Seen>,
+    refused: Option<Refused>,
 }
 
-/// A server that answers.
+/// The container that runs now.
+#[derive(Debug)]
+struct Running {
+    id: String,
+    since: Instant,
+}
+
+/// A server that takes the tests' logins.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     started: Instant,
     first: Instant,
 }
 
+/// A refusal that goes on without a break.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    since: Instant,
+    kind: Kind,
+    proven: bool,
+    started: Option<Instant>,
+}
+
 impl Readiness {
-    /// Nothing seen yet; `settle` is the settling window.
-    pub fn new(settle: Duration) -> Self {
-        Self { settle, container: None, server: None }
+    /// Nothing seen yet.
+    pub fn new(settle: Settle, now: Instant) -> Self {
+        Self { settle, container: None, log: (Log::Unread, now), server: None, refused: None }
     }
 
-    /// Notes the container's state; another container, or none, starts over.
-    pub fn container(&mut self, state: &Container) {
-        let id = match state {
-            Container::Waiting(_) => None,
-            Container::Running(id) => Some(id),
-        };
-        if self.container.as_ref() != id {
-            self.container = id.cloned();
-            self.server = None;
+    /// Takes the state of the container and its log as of `now`; another container, or none, starts over. Returns the reason to wait
+    /// for as long as there is nothing to log in to.
+    pub fn outside(&mut self, now: Instant, outside: &Outside) -> Option<Reason> {
+        match &outside.container {
+            Container::Waiting(why) => {
+                self.start_over(now);
+                self.container = None;
+                return Some(Reason::Container(why.clone()));
+            }
+            Container::Running(id) if self.container.as_ref().is_none_or(|running| running.id != *id) => {
+                self.start_over(now);
+                self.container = Some(Running { id: id.clone(), since: now });
+            }
+            Container::Running(_) => {}
+        }
+        if self.log.0 != outside.log {
+            self.log = (outside.log, now);
+        }
+        None
+    }
+
+    fn start_over(&mut self, now: Instant) {
+        self.log = (Log::Unread, now);
+        self.server = None;
+        self.refused = None;
+    }
+
+    /// Takes the outcome of an attempt that began at `began` and ended at `now`.
+    pub fn attempt(&mut self, began: Instant, now: Instant, outcome: &Outcome) -> Verdict {
+        if self.container.as_ref().is_none_or(|running| began < running.since) {
+            // It may have met the server of a container that is gone.
+            return Verdict::Waiting(Reason::Container("its container has just started".into()));
+        }
+        let started = outcome.server.as_ref().map(|answer| now.checked_sub(answer.uptime).unwrap_or(now));
+        let proof = self.proof(began, outcome.server.as_ref());
+        match (&outcome.login, &outcome.server) {
+            (Ok(()), Some(answer)) => {
+                self.refused = None;
+                self.answered(now, answer, proof)
+            }
+            // Both come from one login, so that this does not happen; it would prove nothing.
+            (Ok(()), None) => Verdict::Waiting(Reason::Unproven),
+            (Err(refusal), answer) => {
+                // A server that refuses is no longer the one that answered before.
+                self.server = None;
+                self.refused(now, started, refusal, proof.is_some(), answer.as_ref())
+            }
         }
     }
 
-    /// Takes the outcome of an attempt that ended at `now`.
-    pub fn answer(&mut self, now: Instant, outcome: &Result<Answer, NotYet>) -> Verdict {
-        let answer = match outcome {
-            Ok(answer) => answer,
-            Err(why) => {
-                // A silent server is no longer the one that answered before.
-                self.server = None;
-                return Verdict::Waiting(why.clone());
-            }
-        };
+    /// What proves that an attempt met the final server.
+    fn proof(&self, began: Instant, answer: Option<&Answer>) -> Option<Evidence> {
+        if answer.is_some_and(|answer| answer.process_id == Some(1)) {
+            return Some(Evidence::Process1);
+        }
+        match self.log {
+            // An attempt that was under way when the line came may have met the set-up server.
+            (Log::Final(marker), read) if began >= read => Some(Evidence::Log(marker)),
+            _ => None,
+        }
+    }
+
+    fn answered(&mut self, now: Instant, answer: &Answer, proof: Option<Evidence>) -> Verdict {
         let started = now.checked_sub(answer.uptime).unwrap_or(now);
         let seen = match self.server {
-            Some(seen) if distance(seen.started, started) <= START_TOLERANCE => seen,
+            Some(seen) if is_same(seen.started, started) => seen,
             _ => Seen { started, first: now },
         };
         self.server = Some(seen);
-        if answer.process_id == Some(1) {
-            return Verdict::Ready(Evidence::Process1);
+        if let Some(evidence) = proof {
+            return Verdict::Ready(evidence);
         }
+        if self.log.0 != Log::Unread {
+            // Set-up goes on, or was over only after this attempt had begun.
+            return Verdict::Waiting(Reason::SettingUp);
+        }
+        let Some(window) = self.window(Some(answer)) else {
+            return Verdict::Waiting(answer.process_id.map_or(Reason::Unproven, Reason::NotProcess1));
+        };
         let stayed = now.saturating_duration_since(seen.first);
-        if stayed >= self.settle {
-            return Verdict::Ready(Evidence::Settled(stayed));
+        if stayed >= window { Verdict::Ready(Evidence::Settled(stayed)) } else { Verdict::Waiting(Reason::Settling(window - stayed)) }
+    }
+
+    /// The settling window, if staying up counts for this server.
+    fn window(&self, answer: Option<&Answer>) -> Option<Duration> {
+        match self.settle {
+            Settle::Never => None,
+            Settle::Any(window) => Some(window),
+            Settle::Untold(window) => answer.is_none_or(may_be_final).then_some(window),
         }
-        Verdict::Settling(self.settle - stayed)
+    }
+
+    fn refused(&mut self, now: Instant, started: Option<Instant>, refusal: &Refusal, proven: bool, answer: Option<&Answer>) -> Verdict {
+        let waiting = || Verdict::Waiting(Reason::Refused(refusal.clone()));
+        if !refusal.kind.may_be_for_ever() {
+            self.refused = None;
+            return waiting();
+        }
+        let goes_on = |refused: &Refused| {
+            let same_server = refused.started.zip(started).is_none_or(|(before, after)| is_same(before, after));
+            refused.kind == refusal.kind && refused.proven == proven && same_server
+        };
+        let refused = match self.refused {
+            Some(refused) if goes_on(&refused) => refused,
+            _ => Refused { since: now, kind: refusal.kind, proven, started },
+        };
+        self.refused = Some(refused);
+        let certain_after = if proven {
+            Some(CONFIRMATION)
+        } else if self.log.0 != Log::Unread {
+            None
+        } else if refusal.kind == Kind::Denied && !matches!(self.settle, Settle::Any(_)) {
+            // A set-up server that nobody gets into yet looks just like this.
+            None
+        } else {
+            self.window(answer)
+        };
+        match certain_after {
+            Some(time) if now.saturating_duration_since(refused.since) >= time => Verdict::Never(refusal.clone()),
+            _ => waiting(),
+        }
     }
 }
 
-fn distance(a: Instant, b: Instant) -> Duration {
-    if a > b { a - b } else { b - a }
+/// Whether a server with this answer can be the final one although it does not prove that.
+fn may_be_final(answer: &Answer) -> bool {
+    answer.process_id.is_none() || answer.first_process.as_deref().is_some_and(|name| INITS.contains(&name))
+}
+
+fn is_same(a: Instant, b: Instant) -> bool {
+    a.max(b) - a.min(b) <= START_TOLERANCE
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Feeds answers at given seconds and returns whether each was ready.
-    struct Script {
-        start: Instant,
-        readiness: Readiness,
-    }
-
-    impl Script {
-        fn new() -> Self {
-            let mut readiness = Readiness::new(Duration::from_secs(5));
-            readiness.container(&Container::Running("c1".into()));
-            // Far from the clock's origin, so that uptimes can be subtracted.
-            Self { start: Instant::now() + Duration::from_secs(10_000), readiness }
-        }
-
-        fn at(&mut self, second: f64, process_id: Option<u32>, started: f64) -> bool {
-            let uptime = Duration::from_secs_f64(second - started);
-            let answer = Ok(Answer { process_id, uptime });
-            matches!(self.readiness.answer(self.start + Duration::from_secs_f64(second), &answer), Verdict::Ready(_))
-        }
-
-        fn silent_at(&mut self, second: f64) {
-            let verdict = self.readiness.answer(self.start + Duration::from_secs_f64(second), &Err("connection refused".into()));
-            assert_eq!(verdict, Verdict::Waiting("connection refused".into()));
-        }
-    }
-
-    #[test]
-    fn process_1_is_ready_at_once() {
-        assert!(Script::new().at(3.0, Some(1), 2.9));
-    }
-
-    #[test]
-    fn any_other_process_id_has_to_settle() {
-        for process_id in [Some(47), None] {
-            let mut script = Script::new();
-            assert!(!script.at(0.0, process_id, -1.0));
-            assert!(!script.at(4.9, process_id, -1.0));
-            assert!(script.at(5.0, process_id, -1.0));
-        }
-    }
-
-    #[test]
-    fn a_server_that_was_up_long_before_still_has_to_be_seen_over_the_window() {
-        let mut script = Script::new();
-        assert!(!script.at(100.0, None, 0.0));
-        assert!(script.at(105.0, None, 0.0));
-    }
-
-    #[test]
-    fn another_start_time_starts_over_even_without_a_gap_in_the_answers() {
-        let mut script = Script::new();
-        assert!(!script.at(0.0, None, -1.0));
-        assert!(!script.at(4.0, None, 3.9));
-        assert!(!script.at(6.0, None, 3.9));
-        assert!(script.at(9.0, None, 3.9));
-    }
-
-    #[test]
-    fn silence_starts_over() {
-        let mut script = Script::new();
-        assert!(!script.at(0.0, None, -1.0));
-        script.silent_at(2.0);
-        assert!(!script.at(5.0, None, -1.0));
-        assert!(script.at(10.0, None, -1.0));
-    }
-
-    #[test]
-    fn uptimes_in_whole_seconds_do_not_look_like_a_restart() {
-        let mut script = Script::new();
-        assert!(!script.at(0.0, None, 0.0));
-        for tenth in 1..50 {
-            let now = f64::from(tenth) / 10.0;
-            assert!(!script.at(now, None, now - now.floor()));
-        }
-        assert!(script.at(5.0, None, 0.0));
-    }
-
-    #[test]
-    fn another_container_starts_over() {
-        let mut script = Script::new();
-        assert!(!script.at(0.0, None, -1.0));
-        script.readiness.container(&Container::Running("c2".into()));
-        assert!(!script.at(5.5, None, -1.0));
-        script.readiness.container(&Container::Running("c2".into()));
-        assert!(script.at(10.5, None, -1.0));
-    }
-}
+mod properties;
+#[cfg(test)]
+mod tests;

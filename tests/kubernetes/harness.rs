@@ -1,7 +1,8 @@
 //! A namespace a test, kubectl as the independent observer, and a client pod with Python's real drivers.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -143,6 +144,13 @@ impl Client<'_> {
         assert!(output.status.success(), "{program}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Starts a shell script in the pod's working folder, and goes on.
+    pub fn start(&self, script: &str) -> Running {
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(kubeconfig()).args(["-n", &self.namespace.name, "exec", "-i", "client", "--", "sh", "-c", script]);
+        Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("kubectl"))
+    }
+
     /// Writes a file into the pod's working folder.
     pub fn copy(&self, content: &[u8], name: &str) {
         let write = format!("cat > {name} && chmod 700 {name}");
@@ -156,6 +164,23 @@ impl Client<'_> {
         let status = Command::new("strip").arg("-o").arg(stripped.path()).arg(crate::support::binary()).status().expect("strip");
         assert!(status.success());
         self.copy(&std::fs::read(stripped.path()).expect("the stripped program"), "testbed");
+    }
+}
+
+/// A script that runs in the client pod.
+pub struct Running(Child);
+
+impl Running {
+    /// Waits until it has printed a line with this text alone.
+    pub fn wait_for(&mut self, text: &str) {
+        let output = BufReader::new(self.0.stdout.as_mut().expect("a pipe"));
+        assert!(output.lines().any(|line| line.expect("UTF-8") == text), "{text:?} was never printed");
+    }
+
+    /// Ends its input, and waits for its end.
+    pub fn end(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().expect("kubectl ends").success());
     }
 }
 

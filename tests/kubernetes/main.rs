@@ -7,10 +7,13 @@ mod support;
 
 mod harness;
 
+mod databases;
+
 mod creating;
 mod credentials;
 mod failures;
 mod kinds;
 mod main_job;
+mod readiness;
 mod refusals;
 mod teardown;

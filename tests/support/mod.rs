@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -82,7 +82,7 @@ impl Folder {
     pub fn start(&self, args: &[&str]) -> Started {
         let mut command = self.command(args);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("testbed starts");
-        Started { args: args.iter().map(ToString::to_string).collect(), child }
+        Started { args: args.iter().map(ToString::to_string).collect(), child, heard: Vec::new() }
     }
 
     fn start_piped(&self, args: &[&str]) -> Child {
@@ -95,6 +95,8 @@ impl Folder {
 pub struct Started {
     args: Vec<String>,
     pub child: Child,
+    /// What was read of standard error so far.
+    heard: Vec<u8>,
 }
 
 impl Started {
@@ -104,10 +106,24 @@ impl Started {
         assert!(status.success(), "testbed has ended already");
     }
 
+    /// Reads standard error from where the last call stopped until the text has been said.
+    pub fn until_it_says(&mut self, part: &str) {
+        let stderr = self.child.stderr.as_mut().expect("a pipe");
+        let from = self.heard.len();
+        let mut byte = [0];
+        while !self.heard[from..].ends_with(part.as_bytes()) {
+            let count = stderr.read(&mut byte).expect("standard error of testbed");
+            assert_eq!(count, 1, "{part:?} was never said:\n{}", String::from_utf8_lossy(&self.heard));
+            self.heard.push(byte[0]);
+        }
+    }
+
     #[must_use]
     pub fn wait(self) -> Called {
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        Called::new(&args, self.child.wait_with_output().expect("testbed ends"))
+        let mut output = self.child.wait_with_output().expect("testbed ends");
+        output.stderr.splice(0..0, self.heard);
+        Called::new(&args, output)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::TEARDOWN;
 use crate::commands::plan::Plan;
-use crate::failure::{Advise, Exit, exit_of};
+use crate::failure::{Advise, hints_of};
 use crate::progress::Progress;
 use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::{Cluster, teardown};
@@ -10,9 +10,10 @@ use crate::state::Remembered;
 
 /// After a failure that deserves a look: what exists stays, and the message says how to look and how to remove it.
 pub fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
-    // A failure with a cause says itself what to look at.
-    let look = if exit_of(&error) == Exit::Never { Err(error) } else { Err::<(), _>(error).hint(look) };
-    look.hint(remove).unwrap_err()
+    // A failure with a cause may say itself what to look at.
+    let is_said = hints_of(&error).iter().any(|hint| hint.starts_with("look at it"));
+    let error = if is_said { Err(error) } else { Err::<(), _>(error).hint(look) };
+    error.hint(remove).unwrap_err()
 }
 
 /// After the same with `--on-failure delete`: what this call has made goes, unless an earlier one has made a part of it.

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use crate::commands::plan::Plan;
 use crate::database::Database;
-use crate::probe::Target;
+use crate::probe::{Pace, Target, Tls};
 use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::forward::{self, Forward};
 use crate::runtime::kubernetes::observe::Observer;
 
-/// The pause between two attempts at one database: an attempt inside the cluster costs a TCP connection, one through a port-forward a
-/// TLS handshake with the API server as well.
-const DIRECT: Duration = Duration::from_millis(50);
-const FORWARDED: Duration = Duration::from_millis(150);
+/// An attempt inside the cluster costs a TCP connection.
+const DIRECT: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration::from_millis(50) };
+/// An attempt through a port-forward costs a TLS handshake with the API server as well.
+const FORWARDED: Pace = Pace { usual: Duration::from_millis(100), setting_up: Duration::from_secs(1) };
 
 /// How each database is reached from here.
 pub struct Reach {
@@ -44,7 +44,7 @@ pub async fn reach(
         progress.say("no right to port-forward (create on pods/portforward): trying the Services' own addresses");
     }
     for database in databases {
-        let (host, port, interval) = if forwarded {
+        let (host, port, pace) = if forwarded {
             let forward = Forward::open(cluster, database, observer.pods()).await?;
             let port = forward.port;
             reach.forwards.push(forward);
@@ -55,7 +55,8 @@ pub async fn reach(
             (database.host.clone(), database.port, DIRECT)
         };
         let Database { engine, login, admin, .. } = database;
-        reach.targets.push(Target { engine: *engine, host, port, login: login.clone(), admin: admin.clone(), interval });
+        let (login, admin) = (login.clone(), admin.clone());
+        reach.targets.push(Target { engine: *engine, host, port, login, admin, tls: Tls::AsNeeded, pace });
     }
     Ok(reach)
 }

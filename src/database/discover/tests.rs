@@ -211,7 +211,7 @@ fn settle_and_connargs_are_read_from_annotations() {
     let annotations = "labels: {db: x}, annotations: {testbed/settle: 15s, testbed/connargs: '{\"create_database\": true}'}";
     let manifest = postgres(&[("POSTGRES_PASSWORD", "p")]).replace("labels: {db: x}", annotations);
     let database = one(&manifest);
-    assert_eq!(database.settle, Some(std::time::Duration::from_secs(15)));
+    assert_eq!(database.settle, Some(Settling::For(std::time::Duration::from_secs(15))));
     assert_eq!(database.connargs["create_database"], true);
     assert!(error(&manifest.replace("15s", "soon")).contains("testbed/settle"));
 }

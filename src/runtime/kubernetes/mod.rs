@@ -1,10 +1,12 @@
 //! The Kubernetes runtime: one file a concern, all of them on top of [`Cluster`].
 
+pub mod annotate;
 mod cluster;
 pub mod create;
 pub mod diagnose;
 pub mod events;
 mod explain;
+mod follow;
 pub mod forward;
 pub mod kinds;
 pub mod list;

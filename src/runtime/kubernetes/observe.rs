@@ -7,13 +7,14 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use kube::Api;
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use super::explain::is_forbidden;
+use super::follow::follow_log;
 use super::{Cluster, explain};
 use crate::database::{Database, Workload};
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
-use crate::probe::{Container, change};
+use crate::probe::{Container, Log, Outside, change};
 use crate::run_id::RunId;
 
 /// The run's pods by name.
@@ -22,8 +23,9 @@ pub type Pods = BTreeMap<String, Pod>;
 /// The watch, running in the background until it is dropped.
 pub struct Observer {
     pods: watch::Receiver<Pods>,
-    containers: Vec<watch::Receiver<Container>>,
+    outsides: Vec<watch::Receiver<Outside>>,
     task: AbortHandle,
+    _logs: JoinSet<()>,
 }
 
 /// Resolves when the watch cannot go on.
@@ -44,19 +46,23 @@ impl Observer {
     pub fn start(cluster: &Cluster, run_id: &RunId, databases: &[Database]) -> (Self, Failure) {
         let (pods_to, pods) = watch::channel(Pods::new());
         let mut wanted = Vec::new();
-        let mut containers = Vec::new();
+        let mut outsides = Vec::new();
+        let mut following = JoinSet::new();
         for database in databases {
-            let (to, from) = watch::channel(Container::Waiting("waiting for its pod".into()));
+            let (to, from) = watch::channel(Outside::waiting("waiting for its pod"));
+            if database.entrypoint_is_known {
+                following.spawn(follow_log(cluster.clone(), database.clone(), pods.clone(), to.clone()));
+            }
             wanted.push(Wanted { workload: database.workload.clone(), container: database.container.clone(), to });
-            containers.push(from);
+            outsides.push(from);
         }
         let task = tokio::spawn(follow(cluster.clone(), run_id.clone(), pods_to, wanted));
-        (Self { pods, containers, task: task.abort_handle() }, Failure(task))
+        (Self { pods, outsides, task: task.abort_handle(), _logs: following }, Failure(task))
     }
 
-    /// The container of each database, in the order in which the databases were given.
-    pub fn containers(&self) -> Vec<watch::Receiver<Container>> {
-        self.containers.clone()
+    /// What is seen of each database's container, in the order in which the databases were given.
+    pub fn outsides(&self) -> Vec<watch::Receiver<Outside>> {
+        self.outsides.clone()
     }
 
     /// The run's pods.
@@ -99,7 +105,7 @@ impl Drop for Observer {
 struct Wanted {
     workload: String,
     container: String,
-    to: watch::Sender<Container>,
+    to: watch::Sender<Outside>,
 }
 
 /// Follows the watch until it cannot go on. Lost connections are taken up again, with increasing pauses.
@@ -126,9 +132,12 @@ async fn follow(cluster: Cluster, run_id: RunId, pods_to: watch::Sender<Pods>, w
         let pods = pods_to.borrow();
         for Wanted { workload, container, to } in &wanted {
             let now = container_state(&pods, workload, container);
-            to.send_if_modified(|state| {
-                let changed = *state != now;
-                *state = now;
+            to.send_if_modified(|outside| {
+                let changed = outside.container != now;
+                if changed {
+                    // The log of another container is another one.
+                    *outside = Outside { container: now, log: Log::Unread };
+                }
                 changed
             });
         }
@@ -152,6 +161,12 @@ pub fn pods_of<'a>(pods: &'a Pods, workload: &str) -> impl Iterator<Item = &'a P
         let made_by = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(WORKLOAD_ANNOTATION));
         made_by.is_some_and(|id| id == workload) && pod.metadata.deletion_timestamp.is_none()
     })
+}
+
+/// The pod of a workload in which a container of this id runs.
+pub fn pod_running<'a>(pods: &'a Pods, workload: &str, container: &str, id: &str) -> Option<&'a str> {
+    let found = pods_of(pods, workload).find(|pod| state_in(pod, container) == Container::Running(id.to_owned()))?;
+    found.metadata.name.as_deref()
 }
 
 /// The state of a workload's container: running in any of its pods, else why not.

@@ -1,0 +1,221 @@
+//! `testbed wait`: the same probes for servers that testbed did not create, named by URLs.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+use tokio::sync::watch;
+use url::Url;
+
+use super::waits::Waits;
+use super::{interrupted, print, progress};
+use crate::cli::{Global, Wait, WaitFormat};
+use crate::database::{Engine, Login, Password, Settling};
+use crate::failure::{Advise, Exit, usage};
+use crate::probe::{self, Found, Outside, Pace, Prober, Readiness, Settle, Target, Tls, WINDOW, Watched};
+use crate::progress::Progress;
+
+/// Each attempt costs a login.
+const PACE: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration::from_millis(50) };
+
+pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
+    let progress = progress(global);
+    let password = args.password_file.as_deref().map(read_password).transpose()?;
+    let servers: Vec<Server> = args.urls.iter().map(|url| Server::parse(url, password.as_ref())).collect::<Result<_, _>>()?;
+    let names = names(&servers);
+    let settle = match args.settle {
+        Some(Settling::Never) => Settle::Never,
+        Some(Settling::For(window)) => Settle::Any(window),
+        None => Settle::Any(WINDOW),
+    };
+    let waits = Waits::default();
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(args.timeout, until_ready(&servers, &names, settle, &waits, &progress)) => outcome,
+        error = interrupted() => Ok(Err(error)),
+    };
+    progress.finish();
+    let found = outcome.map_err(|_| {
+        let reasons = progress.unfinished().join("; ");
+        let error = Err::<(), _>(anyhow!("not ready within {}: {reasons}", humantime::format_duration(args.timeout)));
+        waits.advice().into_iter().fold(error.exit(Exit::NotReady), |error, hint| error.hint(hint)).unwrap_err()
+    });
+    let found = found??;
+    print(&match args.output {
+        WaitFormat::Text => text(&servers, &names, &found, &progress),
+        WaitFormat::Json => json_list(&servers, &names, &found, &progress)?,
+    })
+}
+
+async fn until_ready(
+    servers: &[Server],
+    names: &[String],
+    settle: Settle,
+    waits: &Waits,
+    progress: &Progress,
+) -> anyhow::Result<Vec<Found>> {
+    // Nobody looks at these servers from outside: they run in a container that never changes.
+    let (_outside, seen) = watch::channel(Outside::running("unknown"));
+    let watch = |server: &Server| Watched {
+        prober: Prober::new(server.target.clone()),
+        readiness: Readiness::new(settle, Instant::now()),
+        outside: seen.clone(),
+    };
+    let mut watched: Vec<Watched> = servers.iter().map(watch).collect();
+    let report = |index: usize, stage| {
+        let Target { engine, login, .. } = &servers[index].target;
+        waits.note(progress, &names[index], *engine, login, stage);
+    };
+    let outcome = probe::all_ready(&mut watched, report, || std::future::ready(())).await;
+    outcome.or_else(|(index, refusal)| {
+        let Target { engine, login, .. } = &servers[index].target;
+        let what = anyhow!("{} can never become ready: the server refuses the login: {refusal}", names[index]);
+        Err(what).hint(refusal.remedy(*engine, login)).exit(Exit::Never)
+    })
+}
+
+/// A server to wait for.
+struct Server {
+    target: Target,
+    address: String,
+}
+
+impl Server {
+    /// Reads `mysql://user:password@host:port/database`. A password that it does not have comes from the file or from the variable that the
+    /// engine's own client reads.
+    fn parse(text: &str, password: Option<&Password>) -> anyhow::Result<Self> {
+        // The URL may hold a password, so that no message shows it.
+        let url = Url::parse(text).map_err(|error| usage(format!("a URL is broken: {error}"))).hint(SHAPE)?;
+        let (engine, default_user, variable) = match url.scheme() {
+            "mysql" => (Engine::Mysql, "root", "MYSQL_PWD"),
+            "mariadb" => (Engine::Mariadb, "root", "MYSQL_PWD"),
+            "postgres" | "postgresql" => (Engine::Postgres, "postgres", "PGPASSWORD"),
+            other => return Err(usage(format!("no engine has URLs that begin with {other}://"))).hint(SHAPE),
+        };
+        let host = match url.host() {
+            None => "127.0.0.1".to_owned(),
+            // Without the brackets that an address of version 6 has in a URL.
+            Some(url::Host::Ipv6(address)) => address.to_string(),
+            Some(host) => decode(&host.to_string())?,
+        };
+        let port = url.port().unwrap_or(engine.port());
+        let user = if url.username().is_empty() { default_user.to_owned() } else { decode(url.username())? };
+        let given = url.password().map(decode).transpose()?.map(Password::new);
+        let password = given.or_else(|| password.cloned()).or_else(|| std::env::var(variable).ok().map(Password::new));
+        let path = decode(url.path().trim_start_matches('/'))?;
+        let database = Some(path).filter(|path| !path.is_empty());
+        let login = Login { user, password: password.unwrap_or_else(|| Password::new("")), database };
+        let tls = tls(&url)?;
+        let address = format!("{host}:{port}");
+        Ok(Self { target: Target { engine, host, port, login, admin: None, tls, pace: PACE }, address })
+    }
+}
+
+const SHAPE: &str = "write mysql://USER@HOST:PORT/DATABASE, mariadb://… or postgres://…";
+
+fn decode(text: &str) -> anyhow::Result<String> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map(Into::into).map_err(|_| usage("a URL has %-escapes that are no UTF-8"))
+}
+
+/// `sslmode` as libpq spells it, `ssl-mode` as MySQL does.
+fn tls(url: &Url) -> anyhow::Result<Tls> {
+    let mut tls = Tls::AsNeeded;
+    for (key, value) in url.query_pairs() {
+        tls = match (key.as_ref(), value.to_lowercase().as_str()) {
+            ("sslmode" | "ssl-mode", "disable" | "disabled") => Tls::Never,
+            ("sslmode" | "ssl-mode", "allow" | "prefer" | "preferred") => Tls::AsNeeded,
+            ("sslmode" | "ssl-mode", "require" | "required") => Tls::Always,
+            ("sslmode" | "ssl-mode", other) => {
+                return Err(usage(format!("{key}={other}: known are disable, prefer and require; certificates are not verified")));
+            }
+            (other, _) => return Err(usage(format!("a URL has the parameter {other}; known is sslmode"))),
+        };
+    }
+    Ok(tls)
+}
+
+fn read_password(path: &Path) -> anyhow::Result<Password> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading --password-file {}", path.display())).exit(Exit::Usage)?;
+    Ok(Password::new(text.trim_end_matches(['\r', '\n'])))
+}
+
+/// What the progress lines call each server: its engine, and its address where that is not enough.
+fn names(servers: &[Server]) -> Vec<String> {
+    let engines: HashSet<&str> = servers.iter().map(|server| server.target.engine.name()).collect();
+    let unique = engines.len() == servers.len();
+    let name = |server: &Server| {
+        let engine = server.target.engine.name();
+        if unique { engine.to_owned() } else { format!("{engine} {}", server.address) }
+    };
+    servers.iter().map(name).collect()
+}
+
+fn text(servers: &[Server], names: &[String], found: &[Found], progress: &Progress) -> String {
+    let seconds = progress.elapsed().as_secs_f64();
+    let line = |((server, name), found): ((&Server, &String), &Found)| {
+        let address = if name.contains(&server.address) { String::new() } else { format!(" at {}", server.address) };
+        format!("{name}{address} is ready after {seconds:.1} s: {}\n", found.evidence)
+    };
+    servers.iter().zip(names).zip(found).map(line).collect()
+}
+
+fn json_list(servers: &[Server], names: &[String], found: &[Found], progress: &Progress) -> anyhow::Result<String> {
+    let items = servers.iter().zip(names).zip(found).map(|((server, name), found)| {
+        json!({
+            "name": name, "engine": server.target.engine.name(), "address": server.address,
+            "evidence": {"kind": found.evidence.kind(), "detail": found.evidence.to_string()},
+            "at": humantime::format_rfc3339_millis(found.at).to_string(),
+            "after": (progress.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+        })
+    });
+    Ok(serde_json::to_string_pretty(&items.collect::<Vec<_>>())? + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(url: &str) -> Server {
+        Server::parse(url, None).unwrap()
+    }
+
+    #[test]
+    fn a_url_says_everything() {
+        let Server { target, address } = server("postgresql://us%40er:p%2Fw@db.example:6000/shop?sslmode=require");
+        assert_eq!((target.engine, address.as_str(), target.tls), (Engine::Postgres, "db.example:6000", Tls::Always));
+        assert_eq!(target.login, Login { user: "us@er".into(), password: Password::new("p/w"), database: Some("shop".into()) });
+        assert_eq!(server("postgres://[::1]/x").target.host, "::1");
+    }
+
+    #[test]
+    fn a_url_may_say_little() {
+        let Server { target, address } = server("mariadb://127.0.0.1");
+        assert_eq!((target.engine, address.as_str(), target.tls), (Engine::Mariadb, "127.0.0.1:3306", Tls::AsNeeded));
+        assert_eq!((target.login.user.as_str(), target.login.database), ("root", None));
+        let filed = Server::parse("mysql://app@h", Some(&Password::new("from the file"))).unwrap();
+        assert_eq!(filed.target.login.password.reveal(), "from the file");
+    }
+
+    #[test]
+    fn a_broken_url_is_refused_without_showing_it() {
+        for url in [
+            "mysql",
+            "http://u:secret@h",
+            "mysql://u:secret@h:port",
+            "mysql://u:secret@h?sslmode=verify-ca",
+            "mysql://u:secret@h/?x=secret",
+        ] {
+            let error = Server::parse(url, None).err().unwrap();
+            assert!(!format!("{error:#}").contains("secret"), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn names_are_as_long_as_they_have_to_be() {
+        assert_eq!(names(&[server("mysql://h"), server("postgres://h")]), ["mysql", "postgres"]);
+        assert_eq!(names(&[server("mysql://a"), server("mysql://b")]), ["mysql a:3306", "mysql b:3306"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! One attempt at a server: who is there, and does it let the tests' user in?
+//!
+//! An attempt is always a whole login that ends with a goodbye, never a connection that is opened and dropped: MySQL counts those, and
+//! after a hundred of them it refuses the host.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::refusal::{Kind, Refusal};
+use super::{Target, Tls, mysql, postgres};
+use crate::database::{Engine, Login};
+
+/// How long one login and its queries may take: a server that accepts and says nothing must not hold the wait up. Above one second,
+/// because a MySQL that looks clients up in a slow DNS needs about that long for each login.
+const LOGIN: Duration = Duration::from_secs(3);
+
+/// What a server said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Its process id in its own process namespace, where it may be asked.
+    pub process_id: Option<u32>,
+    /// The name of process 1 there, where it is another process and may be asked.
+    pub first_process: Option<String>,
+    /// How long it has been up.
+    pub uptime: Duration,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the server said of itself, to whoever got in.
+    pub server: Option<Answer>,
+    /// Whether the tests' user got in.
+    pub login: Result<(), Refusal>,
+}
+
+/// Makes attempts at one target, and remembers what worked.
+#[derive(Debug)]
+pub struct Prober {
+    target: Target,
+    /// Whether the last login went over TLS.
+    over_tls: bool,
+    /// Whether this server is known to have no TLS. Asking costs a connection that is dropped half-way, which MySQL counts against the
+    /// client's host.
+    has_no_tls: bool,
+}
+
+impl Prober {
+    /// Nothing tried yet.
+    pub fn new(target: Target) -> Self {
+        Self { over_tls: target.tls == Tls::Always, has_no_tls: false, target }
+    }
+
+    /// What is logged in to.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// One login as the tests' user, a query, and the server's identity; that one from the administrator where the user may not see it.
+    pub async fn attempt(&mut self) -> Outcome {
+        let Target { login, admin, .. } = self.target.clone();
+        let mut server = None;
+        // The administrator first: a process id of 1 means that the final server is there, so that the later login meets it as well.
+        if let Some(admin) = admin.filter(|admin| admin.user != login.user) {
+            match self.log_in(&self.without_database(&admin)).await {
+                Ok(answer) => server = Some(answer),
+                Err(refusal) if refusal.kind.may_be_for_ever() => {}
+                // Nobody gets in: no reason to knock again at once.
+                Err(refusal) => return Outcome { server, login: Err(refusal) },
+            }
+        }
+        let refusal = match self.log_in(&login).await {
+            Ok(answer) => {
+                let known = server.filter(|server: &Answer| server.process_id.is_some());
+                return Outcome { server: known.or(Some(answer)), login: Ok(()) };
+            }
+            Err(refusal) => refusal,
+        };
+        if server.is_none() && refusal.is_about_database() {
+            server = self.log_in(&self.without_database(&login)).await.ok();
+        }
+        Outcome { server, login: Err(refusal) }
+    }
+
+    /// The same user where there is always something to log in to.
+    fn without_database(&self, login: &Login) -> Login {
+        let database = (self.target.engine == Engine::Postgres).then(|| "postgres".to_owned());
+        Login { database, ..login.clone() }
+    }
+
+    /// Logs in the way that worked last; where that is refused for good, and may be for want of TLS or because of it, the other way.
+    async fn log_in(&mut self, login: &Login) -> Result<Answer, Refusal> {
+        let refusal = match self.ask(login, self.over_tls).await {
+            Err(refusal) if refusal.kind.may_be_for_ever() => refusal,
+            outcome => {
+                // Whoever comes after a server that went away may be another one.
+                self.has_no_tls &= outcome.is_ok();
+                return outcome;
+            }
+        };
+        if self.target.tls != Tls::AsNeeded || self.has_no_tls {
+            return Err(refusal);
+        }
+        match self.ask(login, !self.over_tls).await {
+            Ok(answer) => {
+                self.over_tls = !self.over_tls;
+                Ok(answer)
+            }
+            Err(other) if other.kind == Kind::NoTls => {
+                self.has_no_tls = true;
+                Err(refusal)
+            }
+            // The server wants it this way, and has more to say.
+            Err(other) if refusal.kind == Kind::Unfit && other.code.is_some() && other.kind.may_be_for_ever() => Err(other),
+            Err(_) => Err(refusal),
+        }
+    }
+
+    async fn ask(&self, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+        let work = async {
+            match self.target.engine {
+                Engine::Mysql | Engine::Mariadb => mysql::ask(&self.target, login, over_tls).await,
+                Engine::Postgres => postgres::ask(&self.target, login, over_tls).await,
+                Engine::Sqlite => Err(Refusal::plain(Kind::Unfit, "sqlite has no server")),
+            }
+        };
+        match timeout(LOGIN, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Refusal::plain(Kind::Silent, format!("connected, and no answer within {} s", LOGIN.as_secs()))),
+        }
+    }
+}

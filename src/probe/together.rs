@@ -1,0 +1,141 @@
+//! The wait for several databases: each is attempted by itself, and the wait ends when all of them are ready at the same time.
+
+use std::time::{Duration, SystemTime};
+
+use futures::FutureExt;
+use futures::future::{try_join, try_join_all};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::{Container, Evidence, Log, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
+
+/// How long an answer stands for the present: two databases that answered within this time were ready at once.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// A database that is waited for.
+pub struct Watched {
+    /// Makes the attempts.
+    pub prober: Prober,
+    /// Holds what is known so far.
+    pub readiness: Readiness,
+    /// What is seen of it from outside; a container and a log that never change where nobody looks.
+    pub outside: watch::Receiver<Outside>,
+}
+
+/// Where a database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stage {
+    /// Not ready, and why.
+    Waiting(Reason),
+    /// Ready.
+    Ready,
+}
+
+/// A database that is ready.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// What proves it.
+    pub evidence: Evidence,
+    /// When it first was.
+    pub at: SystemTime,
+}
+
+/// How a database became ready in one round.
+struct Reached {
+    found: Found,
+    answered: Instant,
+    attempts: usize,
+}
+
+/// Attempts at all databases until they are ready at the same time, and `others` with them. `report` hears where each one is.
+///
+/// # Errors
+/// The index of a database that can never become ready, and its final server's refusal.
+pub async fn all_ready<F: Future<Output = ()>>(
+    watched: &mut [Watched],
+    report: impl Fn(usize, Stage),
+    others: impl Fn() -> F,
+) -> Result<Vec<Found>, (usize, Refusal)> {
+    let mut first: Vec<Option<Found>> = vec![None; watched.len()];
+    for round in 0_usize.. {
+        let (tally, _) = watch::channel(0);
+        let total = watched.len();
+        let waits = watched.iter_mut().zip(first.iter_mut()).enumerate().map(|(index, (watched, first))| {
+            let (report, tally) = (&report, &tally);
+            async move {
+                let reached = stay_ready(watched, |stage| report(index, stage), tally, total).await;
+                let reached = reached.map_err(|refusal| (index, refusal))?;
+                // A confirmation tells nothing new, unless the evidence is another one.
+                let known = first.filter(|found| found.evidence.kind() == reached.found.evidence.kind());
+                *first = Some(known.unwrap_or(reached.found));
+                Ok(reached)
+            }
+        });
+        let (reached, ()) = try_join(try_join_all(waits), others().map(Ok)).await?;
+        // While one was waited for, another may have restarted. Only answers of the same moment tell, or a round that every database
+        // passed at the first look.
+        let now = Instant::now();
+        let fresh = reached.iter().all(|reached| now.saturating_duration_since(reached.answered) <= FRESH);
+        if fresh || (round > 0 && reached.iter().all(|reached| reached.attempts == 1)) {
+            break;
+        }
+    }
+    Ok(first.into_iter().flatten().collect())
+}
+
+/// Waits until this database and all others of the round are ready, starting over whenever something about its container changes.
+async fn stay_ready(watched: &mut Watched, report: impl Fn(Stage), tally: &watch::Sender<usize>, total: usize) -> Result<Reached, Refusal> {
+    let mut all = tally.subscribe();
+    loop {
+        let reached = until_ready(watched, &report).await?;
+        report(Stage::Ready);
+        tally.send_modify(|ready| *ready += 1);
+        tokio::select! {
+            biased;
+            _ = all.wait_for(|ready| *ready == total) => return Ok(reached),
+            () = change(&mut watched.outside) => tally.send_modify(|ready| *ready -= 1),
+        }
+    }
+}
+
+/// Attempts until this database is ready.
+async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<Reached, Refusal> {
+    let Watched { prober, readiness, outside } = watched;
+    let pace = prober.target().pace;
+    let mut attempts = 0;
+    loop {
+        let seen = outside.borrow_and_update().clone();
+        if let Some(reason) = readiness.outside(std::time::Instant::now(), &seen) {
+            report(Stage::Waiting(reason));
+            change(outside).await;
+            continue;
+        }
+        attempts += 1;
+        let began = Instant::now();
+        let outcome = tokio::select! {
+            outcome = prober.attempt() => outcome,
+            // A restart in the middle of an attempt: what it would say is about a server that is gone.
+            () = another_container(outside, &seen.container) => continue,
+        };
+        let answered = Instant::now();
+        match readiness.attempt(began.into_std(), answered.into_std(), &outcome) {
+            Verdict::Ready(evidence) => {
+                return Ok(Reached { found: Found { evidence, at: SystemTime::now() }, answered, attempts });
+            }
+            Verdict::Waiting(reason) => report(Stage::Waiting(reason)),
+            Verdict::Never(refusal) => return Err(refusal),
+        }
+        let pause = if outside.borrow().log == Log::SettingUp { pace.setting_up } else { pace.usual };
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = change(outside) => {}
+        }
+    }
+}
+
+/// Waits until another container runs than this one, or none.
+async fn another_container(outside: &mut watch::Receiver<Outside>, container: &Container) {
+    while outside.borrow_and_update().container == *container {
+        change(outside).await;
+    }
+}
