@@ -14,6 +14,8 @@ from processes import Failed
 
 # Seconds between looks at process 1, and between an attempt and the next. A refused attempt costs less than a tenth of that.
 PAUSE = 0.001
+# The highest there is for ordinary processes.
+PRIORITY = -20
 # Seconds until an attempt is given up: a server may listen before it takes connections.
 ATTEMPT = 10
 
@@ -40,6 +42,8 @@ def observe(engine, pid, host, deadline):
     `final`: process 1 had become the server. `impossible`: the last moment at which the server certainly had taken no login, which
     is when the last attempt that failed began. `attempt`: the one that succeeded began. `login`: its login was complete.
     """
+    # So that a busy machine does not keep it from looking at the clock in time. It sleeps nearly always.
+    os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     final = impossible = await_program(pid, engine.program, deadline)
     attempts = 0
     while True:
