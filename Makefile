@@ -29,8 +29,8 @@ demo: ## See the main job: databases up on a real cluster, a config file, databa
 	@tests/install test
 	@tests/demo
 
-bench: ## Compare with kubectl doing the same job: time, memory, API requests
-	@tests/install test
+bench: ## Compare with kubectl doing the same job, and with other ways to find out that a database is ready
+	@tests/install bench
 	@tests/bench
 
 cluster: ## Start the test cluster and print its kubeconfig's path

@@ -52,7 +52,8 @@ class Images:
             config = self.blob(manifest["config"]["digest"])
             layers = [self.layer(chain) for chain in chains(config["rootfs"]["diff_ids"])]
         except (KeyError, OSError) as error:
-            raise Failed(f"{self.root} has no complete image {name}: remove that folder, and tests/cluster/up builds it anew") from error
+            remedy = "remove that folder, and tests/cluster/up builds it anew"
+            raise Failed(f"{self.root} has no complete image {name}: {remedy}") from error
         run = config["config"]
         environment = dict(variable.split("=", 1) for variable in run["Env"])
         return Image(name, layers[::-1], environment, run["Entrypoint"] + run["Cmd"])

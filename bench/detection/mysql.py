@@ -1,7 +1,8 @@
 """A client for MySQL and MariaDB that does no more than a login and `SELECT 1`, in one process, within milliseconds.
 
-It exists because the observer has to log in every few milliseconds without weighing on what it watches, and a driver that starts
-slowly, or retries on its own, would blur the moment. https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
+It exists because the observer has to log in every few milliseconds without weighing on what it watches, and a driver that
+starts slowly, or retries on its own, would blur the moment.
+https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
 """
 
 import hashlib

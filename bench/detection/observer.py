@@ -1,5 +1,5 @@
-"""Tells from outside when a database became ready: when the container's process 1 had become the server, and when that server first
-took a full login of the tests' user.
+"""Tells from outside when a database became ready: when the container's process 1 had become the server, and when that server
+first took a full login of the tests' user.
 
 It exists because none of the contenders may be the judge. It trusts the kernel about who process 1 is, and nothing but a real
 login about being ready. It logs in over and over with hardly a pause, so that its moment is late by no more than that pause and
@@ -39,8 +39,8 @@ def await_program(pid, program, deadline):
 def observe(engine, pid, host, deadline):
     """One start's moments (CLOCK_MONOTONIC), and what else was seen of it.
 
-    `final`: process 1 had become the server. `impossible`: the last moment at which the server certainly had taken no login, which
-    is when the last attempt that failed began. `attempt`: the one that succeeded began. `login`: its login was complete.
+    `final`: process 1 had become the server. `impossible`: the last moment at which the server certainly had taken no login,
+    which is when the last attempt that failed began. `attempt`: the one that succeeded began. `login`: its login was complete.
     """
     # So that a busy machine does not keep it from looking at the clock in time. It sleeps nearly always.
     os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)

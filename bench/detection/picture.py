@@ -1,4 +1,4 @@
-"""Draws the samples: a strip of dots for each contender, one dot for each start, from false ready on the left to late on the right.
+"""Draws the samples: a strip of dots for each contender, a dot for each start, from false ready on the left to late on the right.
 
 It exists because a median hides what this benchmark is about: how far off the worst word was. SVG, written by hand, so that it
 needs no library and stands beside the README; it follows the reader's light or dark scheme.
@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 from detection.contenders import NAMES
 from detection.databases import KINDS
 from detection.report import duration, of
-from detection.verdicts import FALSE, NEVER, figures, lag, verdict
+from detection.verdicts import FALSE, NEVER, lag, of_contender, verdict
 
 WIDTH, LEFT, RIGHT, TOP = 1000, 96, 32, 104
 LANE, GAP = 17, 46
@@ -39,7 +39,10 @@ text.head { font-size: 19px; font-weight: 600; } .name, .alarm { font-weight: 60
 
 
 def style():
-    light, dark = (" ".join(f"{name} {{ {rule[0]}: {rule[which]}; }}" for name, rule in COLOURS.items()) for which in (1, 2))
+    def rules(which):
+        return " ".join(f"{name} {{ {rule[0]}: {rule[which]}; }}" for name, rule in COLOURS.items())
+
+    light, dark = rules(1), rules(2)
     return f"<style>{STYLE}{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n</style>"
 
 
@@ -57,7 +60,7 @@ class Axis:
     """Where seconds are on the picture."""
 
     def __init__(self, lags):
-        self.low, self.high = (bend(value) for value in (min(*lags, -LINEAR) * 1.3, max(*lags, LINEAR) * 1.3))
+        self.low, self.high = bend(min(*lags, -LINEAR) * 1.3), bend(max(*lags, LINEAR) * 1.3)
         self.ticks = [tick for tick in TICKS if self.low <= bend(tick) <= self.high]
 
     def x(self, seconds):
@@ -69,10 +72,8 @@ def svg(run):
     """The picture of a run."""
     samples = run["samples"]
     kinds = [kind for kind in KINDS if of(samples, kind=kind)]
-    lags = [
-        lag(sample["observed"], said["ready"]) for sample in samples for said in sample["said"].values() if said["ready"] is not None
-    ]
-    axis = Axis([0, *lags])
+    words = [(sample["observed"], said["ready"]) for sample in samples for said in sample["said"].values()]
+    axis = Axis([0, *(lag(observed, ready) for observed, ready in words if ready is not None)])
     strip = len(kinds) * LANE + GAP
     height = TOP + len(NAMES) * strip + 52
     parts = [*opening(run, height), *grid(axis, height - 52)]
@@ -85,7 +86,7 @@ def opening(run, height):
     about, count = run["about"], len(run["samples"])
     title = "When do tools call a database ready?"
     how = f"{count} starts, watched by all at once: one dot each. {about['date']}, {about['machine']}"
-    told = "; ".join(f"{shown.replace('`', '')}: {summary(all_of(run['samples'], name))}" for name, shown in NAMES.items())
+    told = "; ".join(f"{shown.replace('`', '')}: {summary(of_contender(run['samples'], name))}" for name, shown in NAMES.items())
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="title what">',
         f'<title id="title">{escape(title)}</title>',
@@ -95,10 +96,6 @@ def opening(run, height):
         label(LEFT - 72, 36, title, "head"),
         label(LEFT - 72, 60, how, "soft"),
     ]
-
-
-def all_of(samples, name):
-    return figures((sample["observed"], sample["said"][name]["ready"]) for sample in samples)
 
 
 def summary(found):
@@ -117,7 +114,7 @@ def grid(axis, bottom):
 
 def contender(samples, name, shown, kinds, axis, top):
     """One strip: a lane for each kind of set-up server."""
-    found = all_of(samples, name)
+    found = of_contender(samples, name)
     yield label(LEFT - 72, top, shown, "name")
     yield label(WIDTH - RIGHT, top, summary(found), "alarm end" if found.false else "end")
     for lane, kind in enumerate(kinds):

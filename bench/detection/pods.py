@@ -1,7 +1,7 @@
 """The same question in a cluster: `testbed up` makes a pod, and `kubectl wait` waits for it beside it.
 
-It exists because `kubectl wait` can only be asked about pods. The observer is the same one: the test cluster's processes are this
-machine's, and its pods answer from here.
+It exists because `kubectl wait` can only be asked about pods. The observer is the same one: the test cluster's processes are
+this machine's, and its pods answer from here.
 """
 
 import json

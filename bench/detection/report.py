@@ -85,12 +85,12 @@ def method(run):
     """What the figures mean, and where they come from."""
     about, observed = run["about"], [sample["observed"] for sample in run["samples"] + run["pods"]]
     lines = [
-        "- False ready: said while process 1 of the container was not the server yet, or while that server certainly took no login.",
-        "- Lag: from the final server's first complete login of the tests' user, which an observer of its own does, to the contender's "
-        "end. Nothing is subtracted.",
+        "- False ready: said while process 1 of the container was not the server, or while that server certainly took no login.",
+        "- Lag: from the final server's first complete login of the tests' user, by an observer that is none of the contenders, to "
+        "the contender's end. Nothing is subtracted.",
         "- All contenders watched each start at the same time, and began before the entrypoint did.",
-        f"- Resolution: the observer's attempts before and after the moment began {spread(map(resolution, observed))} apart. "
-        f"The login that succeeded took {spread(map(first_login, observed))}.",
+        f"- Resolution: the observer's last attempt that failed and the next one began {spread(map(resolution, observed))} apart. "
+        f"The first login took the server {spread(map(first_login, observed))}.",
         f"- {about['date']}, {about['machine']}; {about['testbed']}; {len(run['samples'])} starts, {about['jobs']} at a time"
         + (f"; {len(run['pods'])} in Kubernetes {about['kubernetes']}, one at a time" if run["pods"] else ""),
     ]

@@ -1,7 +1,7 @@
 """One start of one database, watched by everybody at once: one sample for each contender.
 
-It exists so that no contender has better luck than another: they ask the same server at the same time, and all of them were there
-before its entrypoint began.
+It exists so that no contender has better luck than another: they ask the same server at the same time, and all of them were
+there before its entrypoint began.
 """
 
 import time
