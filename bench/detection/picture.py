@@ -145,13 +145,14 @@ def dot(observed, ready, axis, y):
 
 def legend(axis, height):
     y, zero = TOP - 28, axis.x(0)
-    yield label(zero - 10, y, "false ready: no login possible yet", "soft end")
-    yield label(zero + 10, y, "lag after the first login that the final server took", "soft")
+    yield label(zero - 10, y, "before the observer's first login", "soft end")
+    yield label(zero + 10, y, "after it", "soft")
     y = height - 14
     yield f'<path class="bad" d="M{LEFT} {y - 7}l6 6m0 -6l-6 6"/>' + label(LEFT + 14, y, "false ready", "soft")
-    yield f'<circle class="good" cx="{LEFT + 107}" cy="{y - 4}" r="3"/>' + label(LEFT + 118, y, "ready", "soft")
-    yield f'<line class="median" x1="{LEFT + 180}" x2="{LEFT + 180}" y1="{y - 11}" y2="{y + 1}"/>'
-    yield label(LEFT + 190, y, "median of those that were not false", "soft")
+    yield f'<circle class="good" cx="{LEFT + 107}" cy="{y - 4}" r="3"/>'
+    yield label(LEFT + 118, y, "ready (left of 0: too close to the observer's moment to tell)", "soft")
+    x = LEFT + 500
+    yield f'<line class="median" x1="{x}" x2="{x}" y1="{y - 11}" y2="{y + 1}"/>' + label(x + 10, y, "median of those not false", "soft")
 
 
 def label(x, y, words, kind):

@@ -81,6 +81,15 @@ def spread(values):
     return f"{shown[0]} (median; p99 {shown[1]}, max {shown[2]})"
 
 
+def early_birds(samples):
+    """Who said ready too shortly before the observer for anybody to tell: counted as true, with a lag below zero."""
+    counts = "; ".join(f"{shown} {sum(value < 0 for value in of_contender(samples, name).lags)}" for name, shown in NAMES.items())
+    return (
+        "- Said after the observer's last failed attempt had begun and before its first login was complete, which counts as true, "
+        f"with a lag below zero: {counts}."
+    )
+
+
 def method(run):
     """What the figures mean, and where they come from."""
     about, observed = run["about"], [sample["observed"] for sample in run["samples"] + run["pods"]]
@@ -91,6 +100,7 @@ def method(run):
         "- All contenders watched each start at the same time, and began before the entrypoint did.",
         f"- Resolution: the observer's last attempt that failed and the next one began {spread(map(resolution, observed))} apart. "
         f"The first login took the server {spread(map(first_login, observed))}.",
+        early_birds(run["samples"]),
         f"- {about['date']}, {about['machine']}; {about['testbed']}; {len(run['samples'])} starts, {about['jobs']} at a time"
         + (f"; {len(run['pods'])} in Kubernetes {about['kubernetes']}, one at a time" if run["pods"] else ""),
     ]
