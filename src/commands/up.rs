@@ -157,6 +157,7 @@ async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up, pr
 
 fn summary(plan: &Plan, created: &Created) -> String {
     match (created.fresh, created.adopted.len()) {
+        (1, 0) => "created 1 object".into(),
         (fresh, 0) => format!("created {fresh} objects"),
         (0, adopted) => format!("all {adopted} objects of run {} exist already", plan.run_id),
         (fresh, adopted) => format!("created {fresh} objects, {adopted} exist already"),

@@ -14,7 +14,7 @@ use crate::runtime::kubernetes::observe::Observer;
 /// An attempt inside the cluster costs a TCP connection.
 const DIRECT: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration::from_millis(50) };
 /// An attempt through a port-forward costs a TLS handshake with the API server as well.
-const FORWARDED: Pace = Pace { usual: Duration::from_millis(100), setting_up: Duration::from_secs(1) };
+const FORWARDED: Pace = Pace { usual: Duration::from_millis(100), setting_up: Duration::from_millis(300) };
 
 /// How each database is reached from here.
 pub struct Reach {
