@@ -20,10 +20,10 @@ test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 	@tests/install test
 	@tests/all
 
-soak: ## The long counts: the main job twenty times over, and set-up servers that stay for a minute
+soak: ## The long counts: the main job twenty times over, set-up servers that stay for a minute, a real eviction
 	@tests/install test
 	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
-	  tests/all --profile soak -E 'test(main_job::a_) | test(fools_nobody)'
+	  tests/all --profile soak --run-ignored all -E 'test(main_job::a_) | test(fools_nobody) | test(an_evicted_pod)'
 
 demo: ## See the main job: databases up on a real cluster, a config file, databases gone
 	@tests/install test

@@ -90,21 +90,23 @@ class Connection:
         self.socket.sendall(len(packet).to_bytes(3, "little") + bytes([self.sequence]) + packet)
 
     def receive(self):
-        head = self.read(4)
+        head = read(self.socket, 4)
         self.sequence = head[3]
-        packet = self.read(int.from_bytes(head[:3], "little"))
+        packet = read(self.socket, int.from_bytes(head[:3], "little"))
         if packet[0] == ERROR:
             raise Refused(f"error {int.from_bytes(packet[1:3], 'little')}: {packet[3:].decode(errors='replace')}")
         return packet
 
-    def read(self, size):
-        data = b""
-        while len(data) < size:
-            part = self.socket.recv(size - len(data))
-            if not part:
-                raise Refused("the server closed the connection")
-            data += part
-        return data
+
+def read(source, size):
+    """This many bytes from a socket."""
+    data = b""
+    while len(data) < size:
+        part = source.recv(size - len(data))
+        if not part:
+            raise Refused("the server closed the connection")
+        data += part
+    return data
 
 
 def challenge(greeting):

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 
-from detection.mysql import Refused, xor
+from detection.mysql import Refused, read, xor
 
 VERSION = 3 << 16
 TRUSTED, SASL, SASL_CONTINUE, SASL_FINAL = 0, 10, 11, 12
@@ -64,8 +64,8 @@ class Connection:
     def until(self, wanted):
         """The body of the next message of the wanted kind."""
         while True:
-            kind, size = struct.unpack(">cI", self.read(5))
-            body = self.read(size - 4)
+            kind, size = struct.unpack(">cI", read(self.socket, 5))
+            body = read(self.socket, size - 4)
             if kind == b"E":
                 fields = {field[:1]: field[1:].decode(errors="replace") for field in body.split(b"\0") if field}
                 raise Refused(f"SQLSTATE {fields.get(b'C')}: {fields.get(b'M')}")
@@ -73,15 +73,6 @@ class Connection:
                 self.version = body.split(b"\0")[1].decode()
             if kind == wanted:
                 return body
-
-    def read(self, size):
-        data = b""
-        while len(data) < size:
-            part = self.socket.recv(size - len(data))
-            if not part:
-                raise Refused("the server closed the connection")
-            data += part
-        return data
 
 
 class Scram:

@@ -47,7 +47,7 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let cluster = Cluster::connect(&choice).await?;
     progress.say(&format!("run {} in namespace {} of {} ({})", plan.run_id, cluster.namespace, cluster.server, cluster.source));
     let remove = format!("remove it:  {}", down_command(&choice, &cluster, &plan.run_id));
-    let look = format!("look at it: kubectl -n {} describe pods -l {}", cluster.namespace, plan.run_id.selector().as_str());
+    let look = format!("look at it: {} describe pods -l {}", cluster.kubectl, plan.run_id.selector().as_str());
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
     let work = async {
@@ -233,9 +233,7 @@ fn finish(plan: &Plan, cluster: &Cluster, choice: &Choice, args: &Up, session: &
 
 /// The command that removes the run, from any folder.
 fn down_command(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
-    let kubeconfig = choice.kubeconfig.as_ref().map(|path| format!(" --kubeconfig {}", path.display()));
-    let context = choice.context.as_ref().map(|context| format!(" --context {context}"));
-    format!("testbed down --run-id {run_id} -n {}{}{}", cluster.namespace, kubeconfig.unwrap_or_default(), context.unwrap_or_default())
+    format!("testbed down --run-id {run_id} -n {}{}", cluster.namespace, choice.flags())
 }
 
 fn remember(plan: &Plan, cluster: &Cluster, choice: &Choice, output: Option<(&Path, &str)>, ready: Records) {

@@ -7,7 +7,11 @@ use futures::future::{try_join, try_join_all};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::{Container, Evidence, Log, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
+use super::{Evidence, Log, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
+
+/// How long an attempt may still take once the log has said that the set-up is over. One that met the dying set-up server may hang: a
+/// port-forward passes the end of a connection on only a second later.
+const OVERDUE: Duration = Duration::from_millis(150);
 
 /// How long an answer stands for the present: two databases that answered within this time were ready at once.
 const FRESH: Duration = Duration::from_millis(100);
@@ -114,8 +118,8 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
         let began = Instant::now();
         let outcome = tokio::select! {
             outcome = prober.attempt() => outcome,
-            // A restart in the middle of an attempt: what it would say is about a server that is gone.
-            () = another_container(outside, &seen.container) => continue,
+            // What it would say is about a server that is gone.
+            () = overtaken(outside, &seen) => continue,
         };
         let answered = Instant::now();
         match readiness.attempt(began.into_std(), answered.into_std(), &outcome) {
@@ -133,9 +137,60 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
     }
 }
 
-/// Waits until another container runs than this one, or none.
-async fn another_container(outside: &mut watch::Receiver<Outside>, container: &Container) {
-    while outside.borrow_and_update().container == *container {
+/// Waits until an attempt is about a server that is gone: another container runs than the one that was seen, or the set-up is over.
+async fn overtaken(outside: &mut watch::Receiver<Outside>, seen: &Outside) {
+    loop {
+        let now = outside.borrow_and_update().clone();
+        if now.container != seen.container {
+            return;
+        }
+        if now.log != seen.log && matches!(now.log, Log::Final(_)) {
+            return sleep(OVERDUE).await;
+        }
         change(outside).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::database::{Engine, Login, Password};
+    use crate::probe::{Pace, Settle, Target, Tls};
+
+    /// A server that accepts and says nothing, while the outside changes: whether a second attempt comes long before the first one's
+    /// deadline.
+    async fn tries_again_after(first: Outside, second: Outside) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (to, outside) = watch::channel(first);
+        let login = Login { user: "u".into(), password: Password::new(""), database: None };
+        let port = listener.local_addr().unwrap().port();
+        let pause = Duration::from_millis(1);
+        let pace = Pace { usual: pause, setting_up: pause };
+        let target = Target { engine: Engine::Postgres, host: "127.0.0.1".into(), port, login, admin: None, tls: Tls::Never, pace };
+        let readiness = Readiness::new(Settle::Never, std::time::Instant::now());
+        let mut watched = [Watched { prober: Prober::new(target), readiness, outside }];
+        let script = async {
+            let _first = listener.accept().await.unwrap();
+            to.send_replace(second);
+            timeout(Duration::from_secs(1), listener.accept()).await.is_ok()
+        };
+        tokio::select! {
+            again = script => again,
+            _ = all_ready(&mut watched, |_, _| {}, || std::future::ready(())) => unreachable!("nobody answers"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_attempt_ends_with_the_server_that_it_is_about() {
+        let setting_up = |id: &str| Outside { log: Log::SettingUp, ..Outside::running(id) };
+        let over = |id: &str| Outside { log: Log::Final("over"), ..Outside::running(id) };
+        assert!(tries_again_after(setting_up("a"), over("a")).await);
+        assert!(tries_again_after(setting_up("a"), Outside::running("b")).await);
+        assert!(tries_again_after(over("a"), over("b")).await);
+        // That the set-up begins says nothing against the attempt.
+        assert!(!tries_again_after(Outside::running("a"), setting_up("a")).await);
     }
 }

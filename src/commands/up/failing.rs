@@ -39,7 +39,7 @@ impl<'a> Lookout<'a> {
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
         let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
         let stays = args.on_failure == OnFailure::Keep || !created.adopted.is_empty();
-        let run = RefCell::new(Run::new(subjects(plan, &cluster.namespace), budgets));
+        let run = RefCell::new(Run::new(subjects(plan, &cluster.kubectl), budgets));
         Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: redactor(plan), stays }
     }
 
@@ -66,7 +66,7 @@ impl<'a> Lookout<'a> {
 
     /// What a timeout has to add: where else to look when events may not be read.
     pub fn unread(&self) -> Option<String> {
-        let look = format!("kubectl -n {} get events --sort-by=.lastTimestamp", self.cluster.namespace);
+        let look = format!("{} get events --sort-by=.lastTimestamp", self.cluster.kubectl);
         let forbidden = self.events.events().borrow().forbidden;
         forbidden.then(|| {
             format!(
@@ -102,12 +102,12 @@ impl<'a> Lookout<'a> {
         let error = Err::<(), _>(anyhow!(screen::headline(&lost))).exit(Exit::Never);
         let blocks = screen.blocks(&lost).await;
         let error = if blocks.is_empty() { error } else { error.detail(blocks) };
-        let looks = if self.stays { screen::looks(&lost, &self.cluster.namespace) } else { Vec::new() };
+        let looks = if self.stays { screen::looks(&lost, &self.cluster.kubectl) } else { Vec::new() };
         screen::advice(&lost).into_iter().chain(looks).fold(error, |error, hint| error.hint(hint)).unwrap_err()
     }
 }
 
-fn subjects(plan: &Plan, namespace: &str) -> Vec<Subject> {
+fn subjects(plan: &Plan, kubectl: &str) -> Vec<Subject> {
     let workloads = plan.discovery.workloads.iter().map(|workload| {
         let databases = plan.discovery.databases.iter().filter(|database| database.workload == workload.id);
         Subject {
@@ -115,7 +115,7 @@ fn subjects(plan: &Plan, namespace: &str) -> Vec<Subject> {
             databases: databases.map(|database| database.container.clone()).collect(),
             // What a schedule starts, ends as well.
             ends: workload.ends || workload.id.starts_with("CronJob/"),
-            namespace: namespace.to_owned(),
+            kubectl: kubectl.to_owned(),
             replicas: workload.replicas,
         }
     });

@@ -44,8 +44,8 @@ pub fn advice(lost: &[Finding]) -> Vec<String> {
 }
 
 /// The commands that show more of the first few.
-pub fn looks(lost: &[Finding], namespace: &str) -> Vec<String> {
-    distinct(lost.iter().take(BLOCKS).map(|one| format!("look at it: {}", look(one, namespace))))
+pub fn looks(lost: &[Finding], kubectl: &str) -> Vec<String> {
+    distinct(lost.iter().take(BLOCKS).map(|one| format!("look at it: {}", look(one, kubectl))))
 }
 
 fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
@@ -57,16 +57,16 @@ fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
     })
 }
 
-fn look(one: &Finding, namespace: &str) -> String {
+fn look(one: &Finding, kubectl: &str) -> String {
     match (&one.cause.log, &one.cause.container) {
         (Some(log), Some(container)) => {
             let previous = if *log == Log::Previous { " --previous" } else { "" };
-            format!("kubectl -n {namespace} logs {} -c {container}{previous}", one.pod)
+            format!("{kubectl} logs {} -c {container}{previous}", one.pod)
         }
         _ if one.cause.gone => {
-            format!("kubectl -n {namespace} get events --field-selector involvedObject.name={}", one.name)
+            format!("{kubectl} get events --field-selector involvedObject.name={}", one.name)
         }
-        _ => format!("kubectl -n {namespace} describe {} {}", one.kind.to_lowercase(), one.name),
+        _ => format!("{kubectl} describe {} {}", one.kind.to_lowercase(), one.name),
     }
 }
 
@@ -173,8 +173,11 @@ mod tests {
         assert_eq!(headline(&lost[..1]), "Pod a cannot become ready: it ended");
         assert_eq!(headline(&lost), "2 objects cannot become ready: Pod a: it ended; Pod b: it has no image");
         assert_eq!(advice(&lost), ["correct it"]);
-        assert_eq!(looks(&lost, "ns"), ["look at it: kubectl -n ns logs a -c db --previous", "look at it: kubectl -n ns describe pod b"]);
+        assert_eq!(
+            looks(&lost, "kubectl -n ns"),
+            ["look at it: kubectl -n ns logs a -c db --previous", "look at it: kubectl -n ns describe pod b"]
+        );
         let gone = Cause { gone: true, ..Cause::default() };
-        assert!(looks(&[finding("c", gone)], "ns")[0].ends_with("get events --field-selector involvedObject.name=c"));
+        assert!(looks(&[finding("c", gone)], "kubectl")[0].ends_with("get events --field-selector involvedObject.name=c"));
     }
 }

@@ -24,6 +24,19 @@ pub struct Choice {
     pub namespace: Option<String>,
 }
 
+impl Choice {
+    /// The flags by which another command finds the same cluster; a leading space before each.
+    pub fn flags(&self) -> String {
+        let kubeconfig = self.kubeconfig.as_ref().map(|path| format!(" --kubeconfig {}", path.display()));
+        let context = self.context.as_ref().map(|context| format!(" --context {context}"));
+        kubeconfig.unwrap_or_default() + &context.unwrap_or_default()
+    }
+
+    fn kubectl(&self, namespace: &str) -> String {
+        format!("kubectl{} -n {namespace}", self.flags())
+    }
+}
+
 /// A connection to one namespace of a cluster.
 #[derive(Clone)]
 pub struct Cluster {
@@ -37,6 +50,8 @@ pub struct Cluster {
     pub inside: bool,
     /// Where the choice came from, such as `--kubeconfig`.
     pub source: &'static str,
+    /// The start of a kubectl command for this cluster and namespace, as messages suggest them.
+    pub kubectl: String,
 }
 
 impl Cluster {
@@ -52,8 +67,9 @@ impl Cluster {
         }
         let namespace = choice.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let kubectl = choice.kubectl(&namespace);
         let client = Client::try_from(config).with_context(|| format!("setting up the connection to {server}")).exit(Exit::Usage)?;
-        Ok(Self { client, namespace, server, inside: source == IN_POD, source })
+        Ok(Self { client, namespace, server, inside: source == IN_POD, source, kubectl })
     }
 }
 

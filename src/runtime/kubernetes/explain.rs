@@ -11,7 +11,7 @@ use crate::failure::{Advise, Exit, innermost};
 /// exit code 4 where the same request would be refused again.
 pub fn explain_creation(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
     let Error::Api(status) = &error else { return explain(cluster, error, action) };
-    let Some(refusal) = admission::read(&status.message, &cluster.namespace) else { return explain(cluster, error, action) };
+    let Some(refusal) = admission::read(&status.message, &cluster.kubectl) else { return explain(cluster, error, action) };
     let message = anyhow::anyhow!("{} ({})", refusal.what, status.message.trim()).context(action.to_owned());
     let advised = Err::<(), _>(message).hint(refusal.advice);
     if refusal.is_final { advised.exit(Exit::Never).unwrap_err() } else { advised.unwrap_err() }
@@ -36,7 +36,7 @@ fn api(cluster: &Cluster, status: &Status) -> (String, Option<String>) {
     match status.code {
         401 => (
             format!("the API server {} does not accept the credentials of {} (401 Unauthorized)", cluster.server, cluster.source),
-            Some("a client certificate or token may have expired; try: kubectl auth can-i --list".into()),
+            Some(format!("a client certificate or token may have expired; try: {} auth can-i --list", cluster.kubectl)),
         ),
         403 if status.reason == "Forbidden" && message.contains("cannot ") => {
             (message, Some(format!("the Role of this user needs that verb in namespace {}", cluster.namespace)))

@@ -2,7 +2,7 @@
 
 mod screen;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::screen::{SOON, Up};
 use crate::credentials::account;
@@ -221,4 +221,35 @@ fn with_few_rights_the_cause_is_found_and_the_rights_are_named_that_tell_more() 
     let screen = Up::start_as(&kubeconfig, &namespace, &refusing(), &[]).screen();
     insta::assert_snapshot!("few-rights", screen.replace(&kubeconfig.display().to_string(), "KUBECONFIG"));
     untold.started.wait().fails(3).says("hint: events, which would tell of volumes, networks and quotas, may not be read");
+}
+
+/// A node that is being added is waited for, however long that takes: an autoscaler says so in an event.
+#[test]
+fn a_pod_that_no_node_takes_is_waited_for_while_one_is_being_added() {
+    let namespace = Namespace::new("scale-up");
+    let blocker = "apiVersion: v1\nkind: Pod\nmetadata: {name: blocker}\nspec:\n  terminationGracePeriodSeconds: 0\n  \
+                   containers: [{name: a, image: 'IMAGE', command: [sleep, '600'], ports: [{containerPort: 1, hostPort: 39481}]}]\n";
+    namespace.apply(&blocker.replace("IMAGE", &client_image()));
+    namespace.kubectl(&["wait", "--for=condition=ready", "--timeout=60s", "pod/blocker"]);
+    let budget = Duration::from_secs(5);
+    let mut up =
+        Up::start(&namespace, &mysql("container", "ports: [{containerPort: 3306, hostPort: 39481}]"), &["--capacity-timeout", "5s"]);
+    up.started.until_it_says("mysql: no node takes it: ");
+    let begun = Instant::now();
+    let pod = format!("mysql-{}", up.run_id);
+    let uid = namespace.kubectl(&["get", "pod", &pod, "-o", "jsonpath={.metadata.uid}"]);
+    namespace.apply(&format!(
+        "apiVersion: v1\nkind: Event\nmetadata: {{name: {pod}.1}}\ntype: Normal\nreason: TriggeredScaleUp\n\
+         message: 'pod triggered scale-up: [{{group 1->2 (max: 3)}}]'\nsource: {{component: cluster-autoscaler}}\ncount: 1\n\
+         firstTimestamp: 2030-01-01T00:00:00Z\nlastTimestamp: 2030-01-01T00:00:00Z\n\
+         involvedObject: {{apiVersion: v1, kind: Pod, name: {pod}, namespace: {}, uid: {uid}}}\n",
+        namespace.name
+    ));
+    up.started.until_it_says("mysql: no node fits yet, and the cluster is adding one");
+    // The time that has to pass is what is tested: without the event it would be over by then.
+    std::thread::sleep((budget + Duration::from_secs(2)).saturating_sub(begun.elapsed()));
+    namespace.kubectl(&["delete", "pod", "blocker", "--wait=false"]);
+    up.started.until_it_says("mysql: starting (scheduled");
+    namespace.kubectl(&["delete", "pod", &pod, "--wait=false"]);
+    up.started.wait().fails(4);
 }

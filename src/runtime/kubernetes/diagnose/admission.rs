@@ -17,8 +17,8 @@ pub struct Refusal {
 /// A message of LimitRange's, in lower case: `maximum memory usage per Container is 1Gi, but limit is 2Gi`.
 const LIMIT_RANGE: [&str; 3] = ["maximum ", "minimum ", "max limit to request ratio"];
 
-/// Reads a message of the API server about something in a namespace. `None`: it is not about admission.
-pub fn read(message: &str, namespace: &str) -> Option<Refusal> {
+/// Reads a message of the API server about something in a namespace; `kubectl` is the start of a command there. `None`: it is not about admission.
+pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
     let lower = message.to_lowercase();
     let refusal = |what: String, advice: &str, is_final| Some(Refusal { what, advice: advice.into(), is_final });
     if let Some((_, rest)) = lower.split_once("exceeded quota: ") {
@@ -26,12 +26,12 @@ pub fn read(message: &str, namespace: &str) -> Option<Refusal> {
         return match exceeds_by_itself(rest) {
             Some(resource) => refusal(
                 format!("it asks for more {resource} than the whole quota {name} allows"),
-                &format!("lower {resource} in the manifest, or have the quota raised (kubectl -n {namespace} describe quota {name})"),
+                &format!("lower {resource} in the manifest, or have the quota raised ({kubectl} describe quota {name})"),
                 true,
             ),
             None => refusal(
                 format!("the quota {name} of the namespace is used up"),
-                &format!("free some of the quota (kubectl -n {namespace} describe quota {name}), or lower what the manifest asks for"),
+                &format!("free some of the quota ({kubectl} describe quota {name}), or lower what the manifest asks for"),
                 false,
             ),
         };
@@ -42,7 +42,7 @@ pub fn read(message: &str, namespace: &str) -> Option<Refusal> {
         return refusal(format!("the quota {name} wants each container to say what it needs"), advice, true);
     }
     if LIMIT_RANGE.iter().any(|text| lower.contains(text)) && lower.contains(" per ") {
-        let advice = format!("set resources in the manifest to what the LimitRange allows (kubectl -n {namespace} describe limitrange)");
+        let advice = format!("set resources in the manifest to what the LimitRange allows ({kubectl} describe limitrange)");
         return refusal("a LimitRange of the namespace does not allow its resources".into(), &advice, true);
     }
     if lower.contains("violates podsecurity") || lower.contains("pod security policy") || lower.contains("security context constraint") {
@@ -55,9 +55,10 @@ pub fn read(message: &str, namespace: &str) -> Option<Refusal> {
         return refusal(format!("the admission webhook {name} denies it"), advice, true);
     }
     if lower.contains("because it is being terminated") {
+        let namespace = message.split_once("in namespace ").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
         let advice = format!(
             "wait until the namespace is gone and create it anew, or pass another --namespace \
-             (kubectl get namespace {namespace} -o yaml tells what holds it)"
+             ({kubectl} get namespace {namespace} -o yaml tells what holds it)"
         );
         return refusal("the namespace is being deleted".into(), &advice, true);
     }
@@ -153,14 +154,14 @@ mod tests {
                 false,
             ),
         ] {
-            let refusal = read(message, "n").unwrap();
+            let refusal = read(message, "kubectl -n n").unwrap();
             assert_eq!((refusal.what.as_str(), refusal.is_final), (what, is_final), "{message}");
         }
         assert_eq!(
-            read("pods is forbidden: User \"u\" cannot create resource \"pods\" in API group \"\" in the namespace \"n\"", "n"),
+            read("pods is forbidden: User \"u\" cannot create resource \"pods\" in API group \"\" in the namespace \"n\"", "kubectl -n n"),
             None
         );
-        assert_eq!(read("Pod \"a\" is invalid: spec.containers[0].name: Invalid value", "n"), None);
+        assert_eq!(read("Pod \"a\" is invalid: spec.containers[0].name: Invalid value", "kubectl -n n"), None);
     }
 
     #[test]

@@ -17,8 +17,8 @@ pub struct Subject {
     pub databases: Vec<String>,
     /// Whether its pods are meant to end (a Job).
     pub ends: bool,
-    /// Its namespace, for commands to look at it with.
-    pub namespace: String,
+    /// The start of a kubectl command in its namespace.
+    pub kubectl: String,
     /// How many of its pods have to be there.
     pub replicas: usize,
 }

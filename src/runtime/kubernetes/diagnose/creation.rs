@@ -37,7 +37,7 @@ fn refused(subject: &Subject, events: &[Note], budgets: Budgets) -> Option<Troub
     }
     let event = Tell::new(&[FAILED], "");
     let cause = |what, advice| Cause { what, why: note.message.clone(), advice, event, ..Cause::default() };
-    Some(match admission::read(&note.message, &subject.namespace) {
+    Some(match admission::read(&note.message, &subject.kubectl) {
         Some(refusal) => {
             let what = format!("its pods cannot be created: {}", refusal.what);
             let patience = match refusal.is_final {

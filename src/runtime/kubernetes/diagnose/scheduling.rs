@@ -55,7 +55,7 @@ fn judge(case: &Case, message: &str) -> (String, String, Patience) {
     }
     if lower.contains("unbound") {
         let what = format!("its PersistentVolumeClaim {} is not bound to a volume", claim(case.pod).unwrap_or_default());
-        let look = format!("kubectl -n {} describe pvc", case.subject.namespace);
+        let look = format!("{} describe pvc", case.subject.kubectl);
         let advice = format!("look at the claim ({look}): its storageClassName has to exist and to provide volumes");
         return (what, advice, Patience::Budget(CLAIM));
     }

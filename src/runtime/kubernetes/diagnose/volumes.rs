@@ -57,7 +57,7 @@ fn unmounted(case: &Case, note: &Note) -> Trouble {
         }
         None => {
             let name = volume.map(|volume| format!("its volume {}", volume.name)).unwrap_or_else(|| "a volume of it".into());
-            let advice = format!("look at the volume's claim, if it has one: kubectl -n {} describe pvc", case.subject.namespace);
+            let advice = format!("look at the volume's claim, if it has one: {} describe pvc", case.subject.kubectl);
             (format!("its node cannot mount {name}"), advice, VOLUME)
         }
     };

@@ -15,7 +15,7 @@ use super::*;
 const BUDGETS: Budgets = Budgets { pull: Duration::from_secs(120), capacity: Duration::from_secs(60) };
 
 fn database(workload: &str) -> Subject {
-    Subject { workload: workload.into(), databases: vec!["db".into()], namespace: "ns".into(), replicas: 1, ..Subject::default() }
+    Subject { workload: workload.into(), databases: vec!["db".into()], kubectl: "kubectl -n ns".into(), replicas: 1, ..Subject::default() }
 }
 
 fn pod(spec: Value, status: Value) -> Pod {
