@@ -66,7 +66,7 @@ fn the_timeout_tells_the_last_state_and_leaves_the_run_for_a_look() {
         .fails(3)
         .says("error: not ready within 12s: mysql: starting (")
         .says("Pull")
-        .says(&format!("hint: look at it: kubectl -n {} describe pods -l test-dependencies={run_id}", namespace.name))
+        .says(&format!("-n {} describe pods -l test-dependencies={run_id}", namespace.name))
         .says(&format!("hint: remove it:  testbed down --run-id {run_id} -n {}", namespace.name));
     assert!(!folder.has("testing-databases.json"), "an older file would say that the databases are ready");
     assert_eq!(namespace.of_run(&run_id).len(), 4);

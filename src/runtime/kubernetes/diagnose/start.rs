@@ -54,7 +54,8 @@ fn misconfigured(view: &View, message: &str) -> Trouble {
         Some(missing) => provide(missing),
         None => format!("correct the variables and the security context of {label}"),
     };
-    let meanwhile = what.clone();
+    // The kubelet has not read the Secrets and ConfigMaps yet, which it does again by itself.
+    let meanwhile = if message.contains("failed to sync") { String::new() } else { what.clone() };
     let (reason, why, container) = ("CreateContainerConfigError".into(), message.into(), Some(view.name().into()));
     let cause = Cause { what, reason, why, advice, container, ..Cause::default() };
     Trouble::patient(Kind::Config, cause, Patience::Budget(MISSING), meanwhile)

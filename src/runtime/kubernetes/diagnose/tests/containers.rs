@@ -22,6 +22,13 @@ fn what_a_container_refers_to_is_named() {
 }
 
 #[test]
+fn a_kubelet_that_has_not_read_the_secrets_yet_is_not_worth_a_word() {
+    let message = "failed to sync secret cache: timed out waiting for the condition";
+    let health = database_health(&waiting("CreateContainerConfigError", message));
+    assert!(matches!(health, Health::Wait { why, until: Some(_) } if why.is_empty()));
+}
+
+#[test]
 fn commands_that_do_not_exist() {
     let message =
         "failed to create containerd task: OCI runtime create failed: exec: \"nosuchthing\": executable file not found in $PATH: unknown";
