@@ -78,7 +78,11 @@ impl Prober {
             Err(refusal) => refusal,
         };
         if server.is_none() && refusal.is_about_database() {
-            server = self.log_in(&self.without_database(&login)).await.ok();
+            match self.log_in(&self.without_database(&login)).await {
+                Ok(answer) => server = Some(answer),
+                Err(newer) if newer.kind.means_gone() => return Outcome { server, login: Err(newer) },
+                Err(_) => {}
+            }
         }
         Outcome { server, login: Err(refusal) }
     }
@@ -111,6 +115,8 @@ impl Prober {
                 self.has_no_tls = true;
                 Err(refusal)
             }
+            // By now there is nobody there who could mean what was said before.
+            Err(newer) if newer.kind.means_gone() => Err(newer),
             // The server wants it this way, and has more to say.
             Err(other) if refusal.kind == Kind::Unfit && other.code.is_some() && other.kind.may_be_for_ever() => Err(other),
             Err(_) => Err(refusal),

@@ -25,6 +25,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether there is no server that answers. A connection that ends in the middle may be the server's way to say no.
+    pub fn means_gone(self) -> bool {
+        matches!(self, Self::Refused | Self::Silent)
+    }
+
     /// Whether a server that is there for good would go on refusing.
     pub fn may_be_for_ever(self) -> bool {
         matches!(self, Self::Denied | Self::Unfit | Self::NoTls)
