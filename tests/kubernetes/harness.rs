@@ -63,18 +63,19 @@ impl Namespace {
 
     /// Repeats a kubectl call until its output fits; for things that have no watch of kubectl's own.
     pub fn kubectl_until(&self, args: &[&str], fits: impl Fn(&str) -> bool) -> String {
+        self.kubectl_until_it_says(args, None, |output, _| fits(output))
+    }
+
+    /// The same for a call with an input, by its standard output and its standard error.
+    pub fn kubectl_until_it_says(&self, args: &[&str], input: Option<&[u8]>, fits: impl Fn(&str, &str) -> bool) -> String {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         loop {
-            let output = kubectl_output(&[&["-n", &self.name], args].concat(), None);
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            if fits(&text) {
+            let Output { stdout, stderr, .. } = kubectl_output(&[&["-n", &self.name], args].concat(), input);
+            let (text, error) = (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned());
+            if fits(&text, &error) {
                 return text;
             }
-            assert!(
-                std::time::Instant::now() < deadline,
-                "kubectl {args:?} never fits: {text} {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            assert!(std::time::Instant::now() < deadline, "kubectl {args:?} never fits: {text} {error}");
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
     }
