@@ -42,10 +42,8 @@ class Connection:
     """A connection that is logged in, and the server's `version`."""
 
     def __init__(self, address, login, limit):
-        self.socket = socket.create_connection(address, limit)
+        self.socket = connect(address, limit)
         try:
-            self.socket.settimeout(limit)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             greeting = self.receive()
             self.version = greeting[1 : greeting.index(b"\0", 1)].decode()
             self.log_in(*challenge(greeting), login)
@@ -96,6 +94,13 @@ class Connection:
         if packet[0] == ERROR:
             raise Refused(f"error {int.from_bytes(packet[1:3], 'little')}: {packet[3:].decode(errors='replace')}")
         return packet
+
+
+def connect(address, limit):
+    """A socket on which nothing takes longer than the limit, in seconds, and nothing is held back."""
+    connected = socket.create_connection(address, limit)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
 
 
 def read(source, size):

@@ -8,10 +8,9 @@ import functools
 import hashlib
 import hmac
 import os
-import socket
 import struct
 
-from detection.mysql import Refused, read, xor
+from detection.mysql import Refused, connect, read, xor
 
 VERSION = 3 << 16
 TRUSTED, SASL, SASL_CONTINUE, SASL_FINAL = 0, 10, 11, 12
@@ -21,10 +20,8 @@ class Connection:
     """A connection that is logged in, and the server's `version`."""
 
     def __init__(self, address, login, limit):
-        self.socket = socket.create_connection(address, limit)
+        self.socket = connect(address, limit)
         try:
-            self.socket.settimeout(limit)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             names = ["user", login.user, "database", login.database, "", ""]
             self.send(b"", struct.pack(">I", VERSION) + "\0".join(names).encode())
             self.version = None

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 
 use super::plan::Plan;
 use super::waits::Waits;
@@ -20,7 +20,6 @@ use crate::cli::{Global, OnFailure, Up};
 use crate::failure::{Advise, Exit, exit_of, usage};
 use crate::manifest::check::check_namespace;
 use crate::output::{self, ConnArg, Entry};
-use crate::probe::Found;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::{self, Created};
@@ -72,8 +71,7 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     })?;
 
     finish(&plan, &cluster, &choice, &args, &session, &progress).hint(remove)?;
-    let records = ready::records(&plan, &session.found);
-    ready::publish(&plan, &cluster, &session.observer, &records, &progress).await;
+    ready::publish(&plan, &cluster, &session.observer, &session.ready, &progress).await;
     if !session.held.is_empty() {
         hold(&cluster, &plan, session, interrupt, &progress).await?;
     }
@@ -95,7 +93,7 @@ async fn undo(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Cr
 /// What a finished wait leaves behind: the config file's text and, with `--forward`, the open ports.
 struct Session {
     text: String,
-    found: Vec<Found>,
+    ready: Records,
     held: Vec<Forward>,
     observer: Observer,
 }
@@ -188,9 +186,11 @@ async fn bring_up(
         let unready = observer.unready(&plan.discovery.workloads);
         let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).collect();
         let reasons = lookout.redact(&reasons.join("; "));
-        let error = anyhow!("not ready within {}: {reasons}", humantime::format_duration(args.timeout));
-        let error = Err::<(), _>(error).exit(Exit::NotReady);
-        waits.advice().into_iter().chain(lookout.unread()).fold(error, |error, hint| error.hint(hint)).unwrap_err()
+        let error = waits.in_vain(args.timeout, &reasons);
+        match lookout.unread() {
+            Some(hint) => Err::<(), _>(error).hint(hint).unwrap_err(),
+            None => error,
+        }
     });
     let found = evidence??;
     for (database, found) in databases.iter().zip(&found) {
@@ -207,7 +207,8 @@ async fn bring_up(
     }
     entries.extend(plan.sqlite_at.iter().filter(|at| **at >= databases.len()).map(|_| Entry::Sqlite));
     let text = output::testing_databases(&entries, connargs)?;
-    Ok(Session { text, found, held: if args.forward { reach.forwards } else { Vec::new() }, observer })
+    let ready = ready::records(plan, &found);
+    Ok(Session { text, ready, held: if args.forward { reach.forwards } else { Vec::new() }, observer })
 }
 
 /// Writes the config file and says what is there.
@@ -218,12 +219,12 @@ fn finish(plan: &Plan, cluster: &Cluster, choice: &Choice, args: &Up, session: &
         count => format!("{count} databases"),
     };
     if args.output.as_os_str() == "-" {
-        remember(plan, cluster, choice, None, ready::records(plan, &session.found));
+        remember(plan, cluster, choice, None, session.ready.clone());
         progress.say(&format!("{count} ready after {seconds:.1} s"));
         return print(&session.text);
     }
     output::write(&args.output, &session.text, args.mode)?;
-    remember(plan, cluster, choice, Some((&args.output, &session.text)), ready::records(plan, &session.found));
+    remember(plan, cluster, choice, Some((&args.output, &session.text)), session.ready.clone());
     progress.say(&format!("{count} ready after {seconds:.1} s: {}", args.output.display()));
     if !args.forward {
         progress.say(&format!("when you are done: {}", down_command(choice, cluster, &plan.run_id)));

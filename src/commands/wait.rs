@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::sync::watch;
 use url::Url;
 
-use super::waits::Waits;
+use super::waits::{Waits, never};
 use super::{interrupted, print, progress};
 use crate::cli::{Global, Wait, WaitFormat};
-use crate::database::{Engine, Login, Password, Settling};
+use crate::database::{Engine, Login, Password};
 use crate::failure::{Advise, Exit, usage};
 use crate::probe::{self, Found, Outside, Pace, Prober, Readiness, Settle, Target, Tls, WINDOW, Watched};
 use crate::progress::Progress;
@@ -26,23 +26,14 @@ pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
     let password = args.password_file.as_deref().map(read_password).transpose()?;
     let servers: Vec<Server> = args.urls.iter().map(|url| Server::parse(url, password.as_ref())).collect::<Result<_, _>>()?;
     let names = names(&servers);
-    let settle = match args.settle {
-        Some(Settling::Never) => Settle::Never,
-        Some(Settling::For(window)) => Settle::Any(window),
-        None => Settle::Any(WINDOW),
-    };
+    let settle = args.settle.map_or(Settle::Any(WINDOW), Settle::from);
     let waits = Waits::default();
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(args.timeout, until_ready(&servers, &names, settle, &waits, &progress)) => outcome,
         error = interrupted() => Ok(Err(error)),
     };
     progress.finish();
-    let found = outcome.map_err(|_| {
-        let reasons = progress.unfinished().join("; ");
-        let error = Err::<(), _>(anyhow!("not ready within {}: {reasons}", humantime::format_duration(args.timeout)));
-        waits.advice().into_iter().fold(error.exit(Exit::NotReady), |error, hint| error.hint(hint)).unwrap_err()
-    });
-    let found = found??;
+    let found = outcome.map_err(|_| waits.in_vain(args.timeout, &progress.unfinished().join("; ")))??;
     print(&match args.output {
         WaitFormat::Text => text(&servers, &names, &found, &progress),
         WaitFormat::Json => json_list(&servers, &names, &found, &progress)?,
@@ -69,10 +60,9 @@ async fn until_ready(
         waits.note(progress, &names[index], *engine, login, stage);
     };
     let outcome = probe::all_ready(&mut watched, report, || std::future::ready(())).await;
-    outcome.or_else(|(index, refusal)| {
+    outcome.map_err(|(index, refusal)| {
         let Target { engine, login, .. } = &servers[index].target;
-        let what = anyhow!("{} can never become ready: the server refuses the login: {refusal}", names[index]);
-        Err(what).hint(refusal.remedy(*engine, login)).exit(Exit::Never)
+        never(&names[index], "the server", *engine, login, &refusal)
     })
 }
 

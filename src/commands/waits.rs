@@ -2,9 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::anyhow;
 
 use crate::database::{Engine, Login};
-use crate::probe::{Reason, Stage};
+use crate::failure::{Advise, Exit};
+use crate::probe::{Reason, Refusal, Stage};
 use crate::progress::{Progress, READY};
 
 /// The last reason of each database that is not ready.
@@ -32,11 +36,19 @@ impl Waits {
         }
     }
 
-    /// What to do about the waits that were in vain.
-    pub fn advice(&self) -> Vec<String> {
+    /// The error of a wait whose time is over ([`Exit::NotReady`]), with what to do about each database; `reasons` say what was missing.
+    pub fn in_vain(&self, timeout: Duration, reasons: &str) -> anyhow::Error {
+        let error = anyhow!("not ready within {}: {reasons}", humantime::format_duration(timeout));
         let waits = self.0.borrow();
-        waits.iter().filter_map(|(name, wait)| Some(format!("{name}: {}", advice(wait)?))).collect()
+        let advice = waits.iter().filter_map(|(name, wait)| Some(format!("{name}: {}", advice(wait)?)));
+        advice.fold(Err::<(), _>(error).exit(Exit::NotReady), |error, hint| error.hint(hint)).unwrap_err()
     }
+}
+
+/// The error of a wait that can never end well ([`Exit::Never`]): `server` refuses the tests' login for good.
+pub fn never(name: &str, server: &str, engine: Engine, login: &Login, refusal: &Refusal) -> anyhow::Error {
+    let what = anyhow!("{name} can never become ready: {server} refuses the login: {refusal}");
+    Err::<(), _>(what).hint(refusal.remedy(engine, login)).exit(Exit::Never).unwrap_err()
 }
 
 fn advice(Wait { reason, engine, login }: &Wait) -> Option<String> {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::refusal::{Kind, Refusal};
 use super::{Answer, Container, Log, Outcome, Outside};
+use crate::database::Settling;
 
 /// How far two readings of one server's start time may lie apart: MySQL tells its uptime in whole seconds.
 const START_TOLERANCE: Duration = Duration::from_millis(1500);
@@ -51,6 +52,16 @@ pub enum Settle {
     Untold(Duration),
     /// For any server, whatever its process id.
     Any(Duration),
+}
+
+impl From<Settling> for Settle {
+    /// What the user says holds for any server.
+    fn from(settling: Settling) -> Self {
+        match settling {
+            Settling::Never => Self::Never,
+            Settling::For(window) => Self::Any(window),
+        }
+    }
 }
 
 /// Why a database is believed to be ready.
@@ -209,19 +220,19 @@ impl Readiness {
             // It may have met the server of a container that is gone.
             return Verdict::Waiting(Reason::Container("its container has just started".into()));
         }
-        let started = outcome.server.as_ref().map(|answer| now.checked_sub(answer.uptime).unwrap_or(now));
+        let server = outcome.server.as_ref().map(|answer| (answer, now.checked_sub(answer.uptime).unwrap_or(now)));
         let proof = self.proof(began, outcome.server.as_ref());
-        match (&outcome.login, &outcome.server) {
-            (Ok(()), Some(answer)) => {
+        match (&outcome.login, server) {
+            (Ok(()), Some((answer, started))) => {
                 self.refused = None;
-                self.answered(now, answer, proof)
+                self.answered(now, answer, started, proof)
             }
             // Both come from one login, so that this does not happen; it would prove nothing.
             (Ok(()), None) => Verdict::Waiting(Reason::Unproven),
-            (Err(refusal), answer) => {
+            (Err(refusal), server) => {
                 // A server that refuses is no longer the one that answered before.
                 self.server = None;
-                self.refused(now, started, refusal, proof.is_some(), answer.as_ref())
+                self.refused(now, refusal, proof.is_some(), server)
             }
         }
     }
@@ -238,8 +249,7 @@ impl Readiness {
         }
     }
 
-    fn answered(&mut self, now: Instant, answer: &Answer, proof: Option<Evidence>) -> Verdict {
-        let started = now.checked_sub(answer.uptime).unwrap_or(now);
+    fn answered(&mut self, now: Instant, answer: &Answer, started: Instant, proof: Option<Evidence>) -> Verdict {
         let seen = match self.server {
             Some(seen) if is_same(seen.started, started) => seen,
             _ => Seen { started, first: now },
@@ -268,7 +278,9 @@ impl Readiness {
         }
     }
 
-    fn refused(&mut self, now: Instant, started: Option<Instant>, refusal: &Refusal, proven: bool, answer: Option<&Answer>) -> Verdict {
+    /// `server` is what the server said of itself, and when it started.
+    fn refused(&mut self, now: Instant, refusal: &Refusal, proven: bool, server: Option<(&Answer, Instant)>) -> Verdict {
+        let started = server.map(|(_, started)| started);
         let waiting = || Verdict::Waiting(Reason::Refused(refusal.clone()));
         if !refusal.kind.may_be_for_ever() {
             self.refused = None;
@@ -291,7 +303,7 @@ impl Readiness {
             // A set-up server that nobody gets into yet looks just like this.
             None
         } else {
-            self.window(answer)
+            self.window(server.map(|(answer, _)| answer))
         };
         match certain_after {
             Some(time) if now.saturating_duration_since(refused.since) >= time => Verdict::Never(refusal.clone()),

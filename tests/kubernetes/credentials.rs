@@ -1,11 +1,10 @@
 //! Who may do what: missing rights, namespaces and valid certificates, and logins that come from the cluster's own Secrets.
 
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Namespace, STRIV, kubeconfig, kubeconfig_as, run_id};
+use crate::harness::{Namespace, STRIV, kubeconfig, kubeconfig_as, reaches_services, run_id};
 use crate::support::Folder;
 
 /// A kubeconfig for a ServiceAccount of the namespace, bound to a Role with these rules.
@@ -77,9 +76,7 @@ fn a_kind_that_may_not_be_listed_does_not_keep_the_others() {
 /// Outside the cluster without the right to port-forward: the Services' own addresses are tried.
 #[test]
 fn without_port_forward_the_services_addresses_do() {
-    // Only where this machine can reach them, as it can on the cluster that `make cluster` builds.
-    if !Path::new(&kubeconfig().with_file_name("pki")).is_dir() {
-        eprintln!("skipped: ClusterIPs of somebody's own cluster may not answer from here");
+    if !reaches_services() {
         return;
     }
     let namespace = Namespace::new("direct");

@@ -24,6 +24,16 @@ pub fn kubeconfig() -> &'static Path {
     })
 }
 
+/// Whether this machine reaches the cluster's Services by their own addresses, as it does on the cluster that `make cluster` builds. Says so
+/// where it does not, for a test that then has nothing to do.
+pub fn reaches_services() -> bool {
+    let reaches = kubeconfig().with_file_name("pki").is_dir();
+    if !reaches {
+        eprintln!("skipped: ClusterIPs of somebody's own cluster may not answer from here");
+    }
+    reaches
+}
+
 /// A namespace that is deleted at the end of the test, and a folder to call testbed in that is set to it.
 pub struct Namespace {
     pub name: String,

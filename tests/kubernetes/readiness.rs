@@ -3,14 +3,13 @@
 //! Who may read logs and who may not is a ServiceAccount's Role; without the right to port-forward the probe goes to the Services' own
 //! addresses, as it does inside the cluster.
 
-use std::path::Path;
 use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::credentials::account;
 use crate::databases::{Db, PASSWORD, manifest};
-use crate::harness::{Namespace, kubeconfig};
+use crate::harness::{Namespace, kubeconfig, reaches_services};
 use crate::support::{Called, Folder};
 
 const PIPELINE: &str = "[{apiGroups: [''], resources: [pods, services, configmaps], verbs: [create, delete, get, list, watch]}]";
@@ -30,9 +29,7 @@ struct Limited {
 
 impl Limited {
     fn new(prefix: &str, rules: &str) -> Option<Self> {
-        // Only where this machine can reach ClusterIPs, as it can on the cluster that `make cluster` builds.
-        if !Path::new(&kubeconfig().with_file_name("pki")).is_dir() {
-            eprintln!("skipped: ClusterIPs of somebody's own cluster may not answer from here");
+        if !reaches_services() {
             return None;
         }
         let namespace = Namespace::new(prefix);

@@ -3,10 +3,9 @@
 use std::time::Instant;
 
 use crate::commands::plan::Plan;
-use crate::commands::waits::Waits;
+use crate::commands::waits::{Waits, never};
 use crate::database::{Database, Settling};
-use crate::failure::{Advise, Exit};
-use crate::probe::{self, Found, Prober, Readiness, Refusal, Settle, Stage, Target, WINDOW, Watched};
+use crate::probe::{self, Found, Prober, Readiness, Settle, Stage, Target, WINDOW, Watched};
 use crate::progress::{Progress, READY};
 use crate::runtime::kubernetes::observe::Observer;
 
@@ -46,22 +45,14 @@ pub async fn wait(
         })
     };
     let outcome = probe::all_ready(&mut watched, report, others).await;
-    outcome.or_else(|(index, refusal)| never(&databases[index], &refusal))
+    outcome.map_err(|(index, refusal)| {
+        let Database { name, engine, login, workload, container, .. } = &databases[index];
+        never(name, &format!("its server ({workload}, container {container})"), *engine, login, &refusal)
+    })
 }
 
 /// Which evidence this database may give.
 fn rule(database: &Database, settle: Option<Settling>) -> Settle {
-    match database.settle.or(settle) {
-        Some(Settling::Never) => Settle::Never,
-        Some(Settling::For(window)) => Settle::Any(window),
-        None if database.becomes_process_1 => Settle::Untold(WINDOW),
-        None => Settle::Any(WINDOW),
-    }
-}
-
-fn never<T>(database: &Database, refusal: &Refusal) -> anyhow::Result<T> {
-    let Database { name, login, workload, container, .. } = database;
-    let what =
-        anyhow::anyhow!("{name} can never become ready: its server ({workload}, container {container}) refuses the login: {refusal}");
-    Err(what).hint(refusal.remedy(database.engine, login)).exit(Exit::Never)
+    let unless_told = if database.becomes_process_1 { Settle::Untold(WINDOW) } else { Settle::Any(WINDOW) };
+    database.settle.or(settle).map_or(unless_told, Settle::from)
 }
