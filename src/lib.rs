@@ -4,7 +4,7 @@
 //! objects and stamps the run's labels on; [`database`] finds the databases among the objects; [`runtime`] creates the objects, watches
 //! them and reaches their servers; [`probe`] decides when a server is ready, and knows no Kubernetes; [`output`] writes the config
 //! file, last and in one step. A teardown needs nothing but the [`run_id`]. [`commands`] holds one short function a command that lists
-//! these steps.
+//! these steps; [`template`] is what manifests and config files of the user's own format have in common.
 
 pub mod cli;
 pub mod commands;
@@ -18,3 +18,4 @@ pub mod redact;
 pub mod run_id;
 pub mod runtime;
 pub mod state;
+pub mod template;

@@ -7,22 +7,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{anyhow, bail};
 use serde_json::{Map, Value, json};
-use tera::{Context, Kwargs, State, Tera};
 
 use crate::failure::{Advise, Exit};
 use crate::run_id::RunId;
+pub use crate::template::Template;
 
 /// Template parameters, by name. A dot makes a group: `mysql.memory` is `{{ params.mysql.memory }}`.
 pub type Params = BTreeMap<String, String>;
-
-/// A template and the name that errors call it by.
-#[derive(Debug, Clone)]
-pub struct Template<'a> {
-    /// The file's path, or what stands for it.
-    pub name: &'a str,
-    /// The template's text.
-    pub text: &'a str,
-}
 
 /// What a template can refer to.
 #[derive(Debug)]
@@ -45,51 +36,10 @@ pub fn render(template: &Template, variables: &Variables) -> anyhow::Result<Stri
 
 fn render_text(template: &Template, variables: &Variables) -> anyhow::Result<String> {
     let text = rewrite_tekton_variables(template, variables.params)?;
-    let mut tera = Tera::new();
-    tera.register_filter("quote", quote);
-    tera.add_raw_template(template.name, &text).map_err(|error| explain(template, &error))?;
     let mut globals = variables.extra.clone();
     globals.insert("context".into(), json!({"pipelineRun": {"uid": variables.run_id.as_str()}}));
     globals.insert("params".into(), nest(variables.params)?);
-    let context = Context::from_serialize(&globals).map_err(|error| explain(template, &error))?;
-    tera.render(template.name, &context).map_err(|error| explain(template, &error))
-}
-
-/// The filter `quote`: any text as a YAML scalar (a JSON string is one), so that quotes, colons and leading zeros survive.
-fn quote(value: String, _: Kwargs, _: &State) -> String {
-    Value::String(value).to_string()
-}
-
-/// `FILE:LINE: what, in: the line as written`.
-fn explain(template: &Template, error: &tera::Error) -> anyhow::Error {
-    use tera::ErrorKind::{RenderingError, SyntaxError};
-    let (line, message) = match error.kind() {
-        SyntaxError(report) | RenderingError(report) => (report.span().start_line, report.message().to_owned()),
-        _ => match located(template.name, &error.to_string()) {
-            Some(located) => located,
-            None => return anyhow!("{}: {error}", template.name),
-        },
-    };
-    let written = template.text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
-    let mut message = message.trim_end_matches('.').to_owned();
-    if let Some(field) = message.strip_prefix("Field `").and_then(|rest| rest.strip_suffix("` is not defined")) {
-        let param = format!("params.{field}");
-        message = if written.contains(&param) {
-            format!("{param} is not defined; pass --param {field}=VALUE")
-        } else {
-            format!("the field {field} is not defined")
-        };
-    }
-    anyhow!("{}:{line}: {message}, in: {written}", template.name)
-}
-
-/// Line and message of an error that tells its place in its text only: `error: MESSAGE`, then `--> FILE:LINE:COLUMN`.
-fn located(name: &str, text: &str) -> Option<(usize, String)> {
-    let mut lines = text.lines();
-    let message = lines.next()?.trim_start_matches("error: ").to_owned();
-    let place = lines.find_map(|line| line.trim_start().strip_prefix("--> "))?;
-    let line = place.strip_prefix(name)?.strip_prefix(':')?.split(':').next()?.parse().ok()?;
-    Some((line, message))
+    template.render(&text, &globals)
 }
 
 /// `{"a.b": "c"}` to `{"a": {"b": "c"}}`.

@@ -1,0 +1,108 @@
+//! Tera, as manifests and templates for the config file use it: one filter of testbed's own, and errors with file and line.
+
+use anyhow::anyhow;
+use serde::Serialize;
+use serde_json::Value;
+use tera::{Context, Kwargs, State, Tera};
+
+/// A template and the name that errors call it by.
+#[derive(Debug, Clone)]
+pub struct Template<'a> {
+    /// The file's path, or what stands for it.
+    pub name: &'a str,
+    /// The template's text.
+    pub text: &'a str,
+}
+
+impl Template<'_> {
+    /// Parses `text`, which is the template's or was made from it line by line.
+    ///
+    /// # Errors
+    /// A syntax error with file and line.
+    pub fn parse(&self, text: &str) -> anyhow::Result<Tera> {
+        let mut tera = Tera::new();
+        // What a file's name ends in changes nothing: a password in an .xml file is escaped where the template says so.
+        tera.autoescape_on(Vec::<&str>::new());
+        tera.register_filter("quote", quote);
+        tera.add_raw_template(self.name, text).map_err(|error| self.explain(&error))?;
+        Ok(tera)
+    }
+
+    /// Renders `text` over the fields of `globals`.
+    ///
+    /// # Errors
+    /// As [`Template::parse`]; also an undefined variable, and an operation that does not fit a value.
+    pub fn render(&self, text: &str, globals: &impl Serialize) -> anyhow::Result<String> {
+        let tera = self.parse(text)?;
+        let context = Context::from_serialize(globals).map_err(|error| self.explain(&error))?;
+        tera.render(self.name, &context).map_err(|error| self.explain(&error))
+    }
+
+    /// `FILE:LINE: what, in: the line as written`.
+    fn explain(&self, error: &tera::Error) -> anyhow::Error {
+        use tera::ErrorKind::{RenderingError, SyntaxError};
+        let (line, message) = match error.kind() {
+            SyntaxError(report) | RenderingError(report) => (report.span().start_line, report.message().to_owned()),
+            _ => match located(self.name, &error.to_string()) {
+                Some(located) => located,
+                None => return anyhow!("{}: {error}", self.name),
+            },
+        };
+        let written = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
+        anyhow!("{}:{line}: {}, in: {written}", self.name, reworded(message.trim_end_matches('.'), written))
+    }
+}
+
+/// Tera's message, with the flag that would help and without the value that did not fit: it may be a password.
+fn reworded(message: &str, written: &str) -> String {
+    if let Some(field) = message.strip_prefix("Field `").and_then(|rest| rest.strip_suffix("` is not defined")) {
+        let param = format!("params.{field}");
+        return if written.contains(&param) {
+            format!("{param} is not defined; pass --param {field}=VALUE")
+        } else {
+            format!("the field {field} is not defined")
+        };
+    }
+    match message.strip_prefix("The string `").and_then(|rest| rest.rsplit_once("` ")) {
+        Some((_, why)) => format!("the text {why}"),
+        None => message.to_owned(),
+    }
+}
+
+/// Line and message of an error that tells its place in its text only: `error: MESSAGE`, then `--> FILE:LINE:COLUMN`.
+fn located(name: &str, text: &str) -> Option<(usize, String)> {
+    let mut lines = text.lines();
+    let message = lines.next()?.trim_start_matches("error: ").to_owned();
+    let place = lines.find_map(|line| line.trim_start().strip_prefix("--> "))?;
+    let line = place.strip_prefix(name)?.strip_prefix(':')?.split(':').next()?.parse().ok()?;
+    Some((line, message))
+}
+
+/// The filter `quote`: any text as a YAML scalar (a JSON string is one), so that quotes, colons and leading zeros survive.
+fn quote(value: String, _: Kwargs, _: &State) -> String {
+    Value::String(value).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rendered(name: &str, text: &str) -> anyhow::Result<String> {
+        Template { name, text }.render(text, &json!({"password": "<hu.sh>"}))
+    }
+
+    #[test]
+    fn nothing_is_escaped_by_a_files_name() {
+        assert_eq!(rendered("settings.xml", "{{ password }}").unwrap(), "<hu.sh>");
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_stays_out_of_the_error() {
+        for filter in ["int", "float", "upper | int"] {
+            let error = format!("{:#}", rendered("t", &format!("\n{{{{ password | {filter} }}}}")).unwrap_err());
+            assert!(error.starts_with("t:2: the text cannot be converted to a"), "{error}");
+            assert!(!error.to_lowercase().contains("hu.sh"), "{error}");
+        }
+    }
+}
