@@ -55,18 +55,29 @@ impl Template<'_> {
 
 /// Tera's message, with the flag that would help and without the value that did not fit: it may be a password.
 fn reworded(message: &str, written: &str) -> String {
-    if let Some(field) = message.strip_prefix("Field `").and_then(|rest| rest.strip_suffix("` is not defined")) {
-        let param = format!("params.{field}");
-        return if written.contains(&param) {
-            format!("{param} is not defined; pass --param {field}=VALUE")
-        } else {
-            format!("the field {field} is not defined")
-        };
+    if let Some(text) = undefined(message, written) {
+        return text;
     }
     match message.strip_prefix("The string `").and_then(|rest| rest.rsplit_once("` ")) {
         Some((_, why)) => format!("the text {why}"),
         None => message.to_owned(),
     }
+}
+
+/// "Field `x` is not defined. Available fields: b, a", and the same of a variable.
+fn undefined(message: &str, written: &str) -> Option<String> {
+    let kinds = [("Field `", "field"), ("Variable `", "variable")];
+    let (kind, rest) = kinds.iter().find_map(|(prefix, kind)| Some((kind, message.strip_prefix(prefix)?)))?;
+    let (name, rest) = rest.split_once("` is not defined")?;
+    let param = format!("params.{name}");
+    if written.contains(&param) {
+        return Some(format!("{param} is not defined; pass --param {name}=VALUE"));
+    }
+    let mut known: Vec<&str> = rest.split_once(": ").map(|(_, names)| names.split(", ").collect()).unwrap_or_default();
+    // Tera's maps have no order.
+    known.sort_unstable();
+    let known = if known.is_empty() { String::new() } else { format!("; known are {}", known.join(", ")) };
+    Some(format!("the {kind} {name} is not defined{known}"))
 }
 
 /// Line and message of an error that tells its place in its text only: `error: MESSAGE`, then `--> FILE:LINE:COLUMN`.
@@ -95,6 +106,21 @@ mod tests {
     #[test]
     fn nothing_is_escaped_by_a_files_name() {
         assert_eq!(rendered("settings.xml", "{{ password }}").unwrap(), "<hu.sh>");
+    }
+
+    #[test]
+    fn what_is_undefined_is_told_with_what_there_is() {
+        let template = Template { name: "t", text: "" };
+        let globals = json!({"params": {"b": 1, "a": 2}, "run": {"x": 1, "w": 2}});
+        for (text, expected) in [
+            ("{{ run.y }}", "t:1: the field y is not defined; known are w, x"),
+            ("{{ ran.y }}", "t:1: the variable ran is not defined; known are params, run"),
+            ("{{ params.c }}", "t:1: params.c is not defined; pass --param c=VALUE"),
+        ] {
+            let template = Template { text, ..template.clone() };
+            let error = format!("{:#}", template.render(text, &globals).unwrap_err());
+            assert_eq!(error, format!("{expected}, in: {text}"));
+        }
     }
 
     #[test]
