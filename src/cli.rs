@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::database::Settling;
+use crate::output;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -82,10 +83,14 @@ Examples:
   testbed up --with postgres:17=orders --param orders.database=shop
   testbed up databases.yaml --run-id pr-17              the manifest of your own
   testbed up --with postgres --forward                  reach it from this machine until Ctrl-C
+  testbed up --with postgres --format dotenv            variables in .env.testbed: set -a; . ./.env.testbed
+  testbed up --with mysql --format tera:app.yml.j2      app.yml, from a template of your own
 
 A manifest is a multi-document YAML file. Its variables are {{ context.pipelineRun.uid }} (the run id) and
 {{ params.NAME }}, or $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
 {{ generated_password }}, a random password of the run.
+A FORMAT is testing-databases, dotenv, urls or tera:FILE. A template has {{ run_id }}, {{ database.NAME.url }} and
+{% for d in databases %}; a database has name, engine, driver, host, port, user, password, database, url and arguments.
 Standard output is the run id; progress goes to standard error.";
 
 const DOWN_EXAMPLES: &str = "\
@@ -146,9 +151,15 @@ pub struct Up {
     #[command(flatten)]
     pub source: Source,
 
+    /// How the config file is written: testing-databases (JSON for Python's drivers), dotenv (variables), urls (JSON), or a
+    /// template of your own
+    #[arg(long, value_name = "FORMAT", env = "TESTBED_FORMAT", default_value = "testing-databases", value_parser = output::Format::parse)]
+    pub format: output::Format,
+
     /// Where to write the config file; - for standard output. An older file is removed first: its presence means ready
-    #[arg(long, value_name = "FILE", env = "TESTBED_OUTPUT", default_value = "testing-databases.json")]
-    pub output: PathBuf,
+    /// [default: testing-databases.json, .env.testbed, testing-databases.urls.json, or the template's name without .tera or .j2]
+    #[arg(long, value_name = "FILE", env = "TESTBED_OUTPUT")]
+    pub output: Option<PathBuf>,
 
     /// The permissions of the config file, in octal
     #[arg(long, value_name = "MODE", env = "TESTBED_MODE", default_value = "600", value_parser = parse_mode)]

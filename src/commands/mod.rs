@@ -1,5 +1,6 @@
 //! One file a command: a short function that lists the steps.
 
+mod config;
 mod down;
 mod plan;
 mod render;

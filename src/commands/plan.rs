@@ -7,11 +7,12 @@ use anyhow::Context;
 use serde_json::Map;
 
 use crate::cli::Source;
-use crate::database::{self, Data, Discovery, Engine};
+use crate::database::{self, Data, Database, Discovery, Engine};
 use crate::failure::{Advise, Exit, usage};
 use crate::manifest::builtin::{self, With};
 use crate::manifest::render::{Params, Template, Variables};
 use crate::manifest::{Object, check, parse, render, stamp};
+use crate::output::Entry;
 use crate::run_id::RunId;
 
 /// A run that is ready to be created.
@@ -24,8 +25,8 @@ pub struct Plan {
     pub data: Data,
     /// The databases and workloads among them.
     pub discovery: Discovery,
-    /// Where entries that need no server stand among the databases: SQLite comes before the database of this index.
-    pub sqlite_at: Vec<usize>,
+    /// SQLite's entries, which need no server: the index of the database that each stands before, and its name.
+    pub sqlite_at: Vec<(usize, String)>,
     /// What the user should know before it goes wrong later.
     pub warnings: Vec<String>,
 }
@@ -58,7 +59,7 @@ impl Plan {
         let mut sqlite = Vec::new();
         for with in &withs {
             if with.engine == Engine::Sqlite {
-                sqlite.push(objects.len());
+                sqlite.push((objects.len(), with.name.clone()));
                 continue;
             }
             let password = password();
@@ -76,7 +77,7 @@ impl Plan {
         let mut data = Data::default();
         data.add_objects(&objects).exit(Exit::Usage)?;
         let discovery = database::discover(&objects, &run_id, &data).exit(Exit::Usage)?;
-        let sqlite_at = sqlite.into_iter().map(|end| databases_before(&discovery, &objects[..end])).collect();
+        let sqlite_at = sqlite.into_iter().map(|(end, name)| (databases_before(&discovery, &objects[..end]), name)).collect();
         Ok(Self { run_id, objects, data, discovery, sqlite_at, warnings })
     }
 
@@ -87,6 +88,22 @@ impl Plan {
     pub fn rediscover(&mut self) -> anyhow::Result<()> {
         self.discovery = database::discover(&self.objects, &self.run_id, &self.data).exit(Exit::Usage)?;
         Ok(())
+    }
+
+    /// The entries of the config file in their order, with the host and port that `address` tells for each server by its index.
+    pub fn entries<'a>(&'a self, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Vec<Entry<'a>> {
+        let databases = &self.discovery.databases;
+        let sqlite = |fits: &dyn Fn(usize) -> bool| -> Vec<Entry<'a>> {
+            self.sqlite_at.iter().filter(|(at, _)| fits(*at)).map(|(_, name)| Entry::Sqlite(name)).collect()
+        };
+        let mut entries = Vec::new();
+        for (index, database) in databases.iter().enumerate() {
+            entries.extend(sqlite(&|at| at == index));
+            let (host, port) = address(index, database);
+            entries.push(Entry::Server(database, host, port));
+        }
+        entries.extend(sqlite(&|at| at >= databases.len()));
+        entries
     }
 }
 

@@ -11,15 +11,13 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::Context;
-
+use super::config::Config;
 use super::plan::Plan;
 use super::waits::Waits;
 use super::{choice, interrupted, print, progress};
 use crate::cli::{Global, OnFailure, Up};
-use crate::failure::{Advise, Exit, exit_of, usage};
+use crate::failure::{Advise, Exit, exit_of};
 use crate::manifest::check::check_namespace;
-use crate::output::{self, ConnArg, Entry};
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::{self, Created};
@@ -37,10 +35,9 @@ const TEARDOWN: Duration = Duration::from_secs(60);
 pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let choice = choice(global);
-    let connargs: Vec<ConnArg> = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+    let config = Config::new(&args)?;
     let mut plan = Plan::make(&args.source)?;
-    output::check_connargs(&connargs, &plan.discovery.databases)?;
-    check_output(&args.output)?;
+    config.check(&plan)?;
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
 
     let cluster = Cluster::connect(&choice).await?;
@@ -50,10 +47,11 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
     let work = async {
-        let created = make(&mut plan, &cluster, &choice, &args, &progress).await?;
+        let created = make(&mut plan, &cluster, &choice, &config, &progress).await?;
         progress.say(&summary(&plan, &created));
-        match bring_up(&plan, &cluster, &created, &args, &connargs, &progress).await {
-            Err(error) if exit_of(&error) == Exit::Failure => Err(undo(error, &plan, &cluster, &created).await),
+        match bring_up(&plan, &cluster, &created, &args, &config, &progress).await {
+            // A usage error as well: a Secret that an earlier `up` left can hold what the config file cannot.
+            Err(error) if matches!(exit_of(&error), Exit::Failure | Exit::Usage) => Err(undo(error, &plan, &cluster, &created).await),
             Err(error) if args.on_failure == OnFailure::Delete => {
                 Err(aftermath::discard(error, &plan, &cluster, &created, &progress).await)
             }
@@ -70,7 +68,7 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
         _ => error,
     })?;
 
-    finish(&plan, &cluster, &choice, &args, &session, &progress).hint(remove)?;
+    finish(&plan, &cluster, &choice, &config, &session, &progress).hint(remove)?;
     ready::publish(&plan, &cluster, &session.observer, &session.ready, &progress).await;
     if !session.held.is_empty() {
         hold(&cluster, &plan, session, interrupt, &progress).await?;
@@ -98,32 +96,14 @@ struct Session {
     observer: Observer,
 }
 
-fn check_output(output: &Path) -> anyhow::Result<()> {
-    if output.as_os_str() == "-" {
-        return Ok(());
-    }
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if output.is_dir() {
-        return Err(usage(format!("--output {} is a folder; name a file in it", output.display())));
-    }
-    if !folder.is_dir() {
-        return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display())));
-    }
-    tempfile::Builder::new()
-        .prefix(".testbed-")
-        .tempfile_in(folder)
-        .map(drop)
-        .with_context(|| format!("--output {}: the folder cannot be written", output.display()))
-        .exit(Exit::Usage)
-}
-
 /// Everything up to the created objects.
-async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up, progress: &Progress) -> anyhow::Result<Created> {
+async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, config: &Config, progress: &Progress) -> anyhow::Result<Created> {
     check_namespace(&plan.objects, &cluster.namespace)?;
     if !plan.discovery.missing.is_empty() {
         let missing = std::mem::take(&mut plan.discovery.missing);
         references::fetch(cluster, &missing, &mut plan.data).await?;
         plan.rediscover()?;
+        config.check(plan)?;
     }
     let mut kinds = Kinds::new(cluster);
     kinds.learn(&plan.objects).await?;
@@ -132,14 +112,7 @@ async fn make(plan: &mut Plan, cluster: &Cluster, choice: &Choice, args: &Up, pr
     }
     // Remembered before anything exists, so that a `down` after a crash finds it.
     remember(plan, cluster, choice, None, Records::new());
-    if args.output.as_os_str() != "-" {
-        match std::fs::remove_file(&args.output) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("removing the older {}", args.output.display()));
-            }
-            _ => {}
-        }
-    }
+    config.remove_older()?;
     let created = create::create(cluster, &kinds, &plan.objects, &plan.run_id).await?;
     // The Secrets of an earlier `up` of this run hold the passwords that its servers were set up with.
     if !created.adopted.is_empty() {
@@ -168,7 +141,7 @@ async fn bring_up(
     cluster: &Cluster,
     created: &Created,
     args: &Up,
-    connargs: &[ConnArg],
+    config: &Config,
     progress: &Progress,
 ) -> anyhow::Result<Session> {
     let databases = &plan.discovery.databases;
@@ -196,37 +169,30 @@ async fn bring_up(
     for (database, found) in databases.iter().zip(&found) {
         progress.explain(&format!("{}: ready by {}: {}", database.name, found.evidence.kind(), found.evidence));
     }
-    let mut entries: Vec<Entry> = Vec::new();
-    for (index, (database, target)) in databases.iter().zip(&reach.targets).enumerate() {
-        entries.extend(plan.sqlite_at.iter().filter(|at| **at == index).map(|_| Entry::Sqlite));
-        entries.push(if args.forward {
-            Entry::Server(database, &target.host, target.port)
-        } else {
-            Entry::Server(database, &database.host, database.port)
-        });
-    }
-    entries.extend(plan.sqlite_at.iter().filter(|at| **at >= databases.len()).map(|_| Entry::Sqlite));
-    let text = output::testing_databases(&entries, connargs)?;
+    let model = config.model(plan, |index, database| match reach.targets.get(index) {
+        Some(target) if args.forward => (&target.host, target.port),
+        _ => (&database.host, database.port),
+    });
+    let text = config.text(&model)?;
     let ready = ready::records(plan, &found);
     Ok(Session { text, ready, held: if args.forward { reach.forwards } else { Vec::new() }, observer })
 }
 
 /// Writes the config file and says what is there.
-fn finish(plan: &Plan, cluster: &Cluster, choice: &Choice, args: &Up, session: &Session, progress: &Progress) -> anyhow::Result<()> {
+fn finish(plan: &Plan, cluster: &Cluster, choice: &Choice, config: &Config, session: &Session, progress: &Progress) -> anyhow::Result<()> {
     let seconds = progress.elapsed().as_secs_f64();
     let count = match plan.discovery.databases.len() + plan.sqlite_at.len() {
         1 => "1 database".to_owned(),
         count => format!("{count} databases"),
     };
-    if args.output.as_os_str() == "-" {
-        remember(plan, cluster, choice, None, session.ready.clone());
+    let path = config.write(&session.text)?;
+    remember(plan, cluster, choice, path.map(|path| (path, session.text.as_str())), session.ready.clone());
+    let Some(path) = path else {
         progress.say(&format!("{count} ready after {seconds:.1} s"));
         return print(&session.text);
-    }
-    output::write(&args.output, &session.text, args.mode)?;
-    remember(plan, cluster, choice, Some((&args.output, &session.text)), session.ready.clone());
-    progress.say(&format!("{count} ready after {seconds:.1} s: {}", args.output.display()));
-    if !args.forward {
+    };
+    progress.say(&format!("{count} ready after {seconds:.1} s: {}", path.display()));
+    if session.held.is_empty() {
         progress.say(&format!("when you are done: {}", down_command(choice, cluster, &plan.run_id)));
     }
     print(&format!("{}\n", plan.run_id))

@@ -4,6 +4,7 @@
 mod support;
 
 mod connection;
+mod formats;
 mod refusals;
 mod render;
 mod wait;

@@ -1,0 +1,121 @@
+//! The config file that a call is going to write: its format, its place and what the user adds to it, all of it checked before anything
+//! is created.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::plan::Plan;
+use crate::cli::Up;
+use crate::database::Database;
+use crate::failure::{Advise, Exit, usage};
+use crate::output::{self, ConnArg, Format, Model, Renderer};
+
+/// A config file to be.
+pub struct Config {
+    renderer: Renderer,
+    path: PathBuf,
+    mode: u32,
+    connargs: Vec<ConnArg>,
+}
+
+impl Config {
+    /// Reads the flags, and the template that one of them may name.
+    ///
+    /// # Errors
+    /// A usage error that names the flag or the template's file and line.
+    pub fn new(args: &Up) -> anyhow::Result<Self> {
+        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+        let renderer = args.format.renderer()?;
+        let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok)?;
+        let config = Self { renderer, path, mode: args.mode, connargs };
+        if let Some(path) = config.path() {
+            check_path(path)?;
+            spare_template(path, &args.format)?;
+        }
+        Ok(config)
+    }
+
+    /// Where the file goes; `None` for standard output.
+    pub fn path(&self) -> Option<&Path> {
+        (self.path.as_os_str() != "-").then_some(self.path.as_path())
+    }
+
+    /// Refuses what would fail only once the databases are up: by making the file's text, with the addresses inside the cluster. What
+    /// comes from Secrets that only the cluster knows is looked at as soon as it is there.
+    ///
+    /// # Errors
+    /// A usage error that names the flag, the database, the variable or the template's file and line.
+    pub fn check(&self, plan: &Plan) -> anyhow::Result<()> {
+        output::check_connargs(&self.connargs, &plan.discovery.databases)?;
+        let model = self.model(plan, |_, database| (&database.host, database.port));
+        self.renderer.check_names(&model.names())?;
+        if plan.discovery.missing.is_empty() {
+            self.renderer.render(&model)?;
+        }
+        Ok(())
+    }
+
+    /// What the tests get to know, with the host and port that `address` tells for each server by its index.
+    pub fn model<'a>(&self, plan: &'a Plan, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Model {
+        Model::new(&plan.run_id, &plan.entries(address), &self.connargs)
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// As for [`Config::check`].
+    pub fn text(&self, model: &Model) -> anyhow::Result<String> {
+        self.renderer.render(model)
+    }
+
+    /// Removes an older file: its presence would mean that the databases are ready.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn remove_older(&self) -> anyhow::Result<()> {
+        match self.path().map(std::fs::remove_file) {
+            Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing the older {}", self.path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the file, unless it goes to standard output; returns its path.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn write(&self, text: &str) -> anyhow::Result<Option<&Path>> {
+        let path = self.path();
+        path.map(|path| output::write(path, text, self.mode)).transpose()?;
+        Ok(path)
+    }
+}
+
+fn check_path(output: &Path) -> anyhow::Result<()> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if output.is_dir() {
+        return Err(usage(format!("--output {} is a folder; name a file in it", output.display())));
+    }
+    if !folder.is_dir() {
+        return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display())));
+    }
+    tempfile::Builder::new()
+        .prefix(".testbed-")
+        .tempfile_in(folder)
+        .map(drop)
+        .with_context(|| format!("--output {}: the folder cannot be written", output.display()))
+        .exit(Exit::Usage)
+}
+
+/// An older config file is removed, and the template must not be taken for one.
+fn spare_template(output: &Path, format: &Format) -> anyhow::Result<()> {
+    let Format::Tera(template) = format else { return Ok(()) };
+    match (output.canonicalize(), template.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => {
+            Err(usage(format!("--output {} is the template of --format; it would be overwritten", output.display())))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,177 @@
+//! What the tests get to know of a run: the model that every format of the config file shows in its own way.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{ConnArg, url};
+use crate::database::{Database, Engine};
+use crate::run_id::RunId;
+
+/// What SQLite is told to open: a database in memory.
+const IN_MEMORY: &str = ":memory:";
+
+/// A database of the run before its address is known: a server, or SQLite.
+#[derive(Debug, Clone, Copy)]
+pub enum Entry<'a> {
+    /// A server, reached at this host and port.
+    Server(&'a Database, &'a str, u16),
+    /// SQLite in memory, which needs no server, under this name.
+    Sqlite(&'a str),
+}
+
+/// A run as its tests see it. Full of passwords, so that it has no `Debug`.
+#[derive(Clone, Serialize)]
+pub struct Model {
+    /// The run's id.
+    pub run_id: String,
+    /// The databases in the config file's order: that of the command line and of the manifests.
+    pub databases: Vec<Connection>,
+}
+
+/// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and empty in a template.
+#[derive(Clone, Serialize)]
+pub struct Connection {
+    /// The Service's name without the run id, or what `--with ENGINE=NAME` says. Not always unique: one Service can lead to two databases.
+    pub name: String,
+    /// `mysql`, `mariadb`, `postgres` or `sqlite`.
+    pub engine: &'static str,
+    /// Whose client speaks to it: `mysql` (MariaDB too), `postgres` or `sqlite`.
+    pub driver: &'static str,
+    /// A host name or an address, without brackets.
+    pub host: Option<String>,
+    /// The port at that host.
+    pub port: Option<u16>,
+    /// The tests' user.
+    pub user: Option<String>,
+    /// The password; empty where the server asks for none.
+    pub password: Option<String>,
+    /// The database's name on the server, `:memory:` for SQLite; `None` where the manifest names none (MySQL allows that).
+    pub database: Option<String>,
+    /// All of this as one URL: `postgresql://…`, `mysql://…` (MariaDB too) or `sqlite::memory:`.
+    pub url: String,
+    /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`, `psycopg2.connect(**arguments)`,
+    /// `sqlite3.connect(**arguments)`. `--connarg` and the annotation `testbed/connargs` change these, and nothing else here.
+    pub arguments: Map<String, Value>,
+}
+
+impl Model {
+    /// The model of a run with these databases.
+    pub fn new(run_id: &RunId, entries: &[Entry], connargs: &[ConnArg]) -> Self {
+        let connection = |entry: &Entry| match *entry {
+            Entry::Server(database, host, port) => Connection::server(database, host, port, connargs),
+            Entry::Sqlite(name) => Connection::sqlite(name),
+        };
+        Self { run_id: run_id.as_str().into(), databases: entries.iter().map(connection).collect() }
+    }
+
+    /// The databases' names, in their order.
+    pub fn names(&self) -> Vec<&str> {
+        self.databases.iter().map(|connection| connection.name.as_str()).collect()
+    }
+}
+
+impl Connection {
+    fn sqlite(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            engine: Engine::Sqlite.name(),
+            driver: Engine::Sqlite.name(),
+            host: None,
+            port: None,
+            user: None,
+            password: None,
+            database: Some(IN_MEMORY.into()),
+            url: format!("sqlite:{IN_MEMORY}"),
+            arguments: Map::from_iter([("database".to_owned(), IN_MEMORY.into())]),
+        }
+    }
+
+    fn server(database: &Database, host: &str, port: u16, connargs: &[ConnArg]) -> Self {
+        let login = &database.login;
+        // MariaDB is reached with MySQL's driver, so that is what its entry names.
+        let (driver, scheme, database_key) = match database.engine {
+            Engine::Postgres => ("postgres", "postgresql", "dbname"),
+            Engine::Mysql | Engine::Mariadb | Engine::Sqlite => ("mysql", "mysql", "database"),
+        };
+        let mut arguments = Map::new();
+        arguments.insert("user".into(), login.user.as_str().into());
+        arguments.insert("password".into(), login.password.reveal().into());
+        arguments.insert("host".into(), host.into());
+        arguments.insert("port".into(), json!(port));
+        if let Some(name) = &login.database {
+            arguments.insert(database_key.into(), name.as_str().into());
+        }
+        arguments.extend(database.connargs.clone());
+        arguments.extend(connargs.iter().filter(|arg| arg.is_for(database)).map(ConnArg::pair));
+        Self {
+            name: database.name.clone(),
+            engine: database.engine.name(),
+            driver,
+            host: Some(host.into()),
+            port: Some(port),
+            user: Some(login.user.clone()),
+            password: Some(login.password.reveal().into()),
+            database: login.database.clone(),
+            url: url::url(scheme, login, host, port),
+            arguments,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{database, model};
+    use super::*;
+
+    #[test]
+    fn every_field_has_its_documented_shape() {
+        let mut postgres = database(Engine::Postgres);
+        postgres.connargs.insert("sslmode".into(), "disable".into());
+        let connargs = [ConnArg::parse("postgres.application_name=me").unwrap()];
+        let model = Model::new(
+            &RunId::parse("run-1").unwrap(),
+            &[Entry::Sqlite("memory"), Entry::Server(&postgres, "127.0.0.1", 40000)],
+            &connargs,
+        );
+        let expected = json!({
+            "run_id": "run-1",
+            "databases": [
+                {
+                    "name": "memory", "engine": "sqlite", "driver": "sqlite", "host": null, "port": null, "user": null,
+                    "password": null, "database": ":memory:", "url": "sqlite::memory:", "arguments": {"database": ":memory:"},
+                },
+                {
+                    "name": "postgres", "engine": "postgres", "driver": "postgres", "host": "127.0.0.1", "port": 40000,
+                    "user": "striv", "password": "p\"w", "database": "striv_test",
+                    "url": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test",
+                    "arguments": {
+                        "user": "striv", "password": "p\"w", "host": "127.0.0.1", "port": 40000, "dbname": "striv_test",
+                        "sslmode": "disable", "application_name": "me",
+                    },
+                },
+            ],
+        });
+        assert_eq!(serde_json::to_value(model).unwrap(), expected);
+    }
+
+    #[test]
+    fn mariadb_goes_by_mysqls_driver_and_no_database_is_no_argument() {
+        let mut mariadb = database(Engine::Mariadb);
+        mariadb.login.database = None;
+        let connection = &model(&[&mariadb]).databases[0];
+        assert_eq!((connection.engine, connection.driver), ("mariadb", "mysql"));
+        assert_eq!(connection.url, "mysql://striv:p%22w@mariadb-run-1:3306");
+        assert!(connection.database.is_none() && !connection.arguments.contains_key("database"));
+    }
+
+    #[test]
+    fn extra_arguments_can_be_for_one_database() {
+        let (mysql, postgres) = (database(Engine::Mysql), database(Engine::Postgres));
+        let connargs: Vec<_> = ["mysql.create_database=true", "application_name=me"].map(|text| ConnArg::parse(text).unwrap()).into();
+        let entries = [&mysql, &postgres].map(|database| Entry::Server(database, &database.host, database.port));
+        let model = Model::new(&RunId::parse("run-1").unwrap(), &entries, &connargs);
+        let extra = |index: usize| json!(model.databases[index].arguments.clone().into_iter().skip(5).collect::<Map<String, Value>>());
+        assert_eq!(extra(0), json!({"create_database": true, "application_name": "me"}));
+        assert_eq!(extra(1), json!({"application_name": "me"}));
+    }
+}

@@ -1,0 +1,138 @@
+//! The format `tera:FILE`: a template of the user's own over the [`Model`].
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use serde::Serialize;
+use serde_json::{Map, json};
+
+use super::{Model, url};
+use crate::failure::{Advise, Exit};
+use crate::redact::Redactor;
+use crate::template::Template;
+
+/// A template that has been read and parsed.
+#[derive(Debug)]
+pub struct OwnTemplate {
+    name: String,
+    text: String,
+}
+
+/// What a template can refer to: the fields of the model, and each database by its name. A name that two databases have stands for neither.
+#[derive(Serialize)]
+struct Globals<'a> {
+    #[serde(flatten)]
+    model: &'a Model,
+    database: Map<String, serde_json::Value>,
+}
+
+impl OwnTemplate {
+    /// Reads and parses the file.
+    ///
+    /// # Errors
+    /// A usage error: the path with the system's reason, or file and line of a syntax error.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let context = || format!("--format tera: reading the template {}", path.display());
+        let text = std::fs::read_to_string(path).with_context(context).exit(Exit::Usage)?;
+        let own = Self { name: path.display().to_string(), text };
+        own.template().parse(&own.text).exit(Exit::Usage)?;
+        Ok(own)
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// A usage error with file and line, without a value of the model.
+    pub fn render(&self, model: &Model) -> anyhow::Result<String> {
+        let globals = Globals { model, database: by_name(model) };
+        // Tera's messages quote values where an operation does not fit them.
+        let rendered = self.template().render(&self.text, &globals);
+        rendered.map_err(|error| anyhow!(redactor(model).redact(&format!("{error:#}")))).exit(Exit::Usage)
+    }
+
+    fn template(&self) -> Template<'_> {
+        Template { name: &self.name, text: &self.text }
+    }
+}
+
+fn by_name(model: &Model) -> Map<String, serde_json::Value> {
+    let names = model.names();
+    let unique = model.databases.iter().filter(|connection| names.iter().filter(|name| **name == connection.name).count() == 1);
+    unique.map(|connection| (connection.name.clone(), json!(connection))).collect()
+}
+
+fn redactor(model: &Model) -> Redactor {
+    let mut redactor = Redactor::new(&model.run_id);
+    for connection in &model.databases {
+        for password in connection.password.iter().filter(|password| !password.is_empty()) {
+            redactor.add(password);
+            redactor.add(&url::escape(password));
+        }
+        // An argument that was added may be a secret as well.
+        for (name, value) in &connection.arguments {
+            value.as_str().into_iter().for_each(|value| redactor.add_variable(name, value));
+        }
+    }
+    redactor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{database, mixed, model, named};
+    use super::*;
+    use crate::database::{Engine, Password};
+    use crate::failure::exit_of;
+
+    fn render(text: &str, model: &Model) -> anyhow::Result<String> {
+        OwnTemplate { name: "t.tera".into(), text: text.into() }.render(model)
+    }
+
+    #[test]
+    fn a_template_sees_the_run_its_databases_and_each_by_name() {
+        let model = mixed(&[&named(Engine::Postgres, "orders"), &named(Engine::Mysql, "my-shop")]);
+        let text = "{{ run_id }}\n{% for d in databases %}{{ d.name }} {{ d.port }} {{ d.arguments.user | default(value='-') }}\n{% endfor %}\
+                    {{ database.orders.password | quote }} {{ database['my-shop'].url }} [{{ database.sqlite.host }}]\n";
+        let expected = "run-1\nsqlite  -\norders 5432 striv\nmy-shop 3306 striv\n\
+                        \"p\\\"w\" mysql://striv:p%22w@my-shop-run-1:3306/striv_test []\n";
+        assert_eq!(render(text, &model).unwrap(), expected);
+    }
+
+    #[test]
+    fn undefined_fields_name_file_and_line() {
+        let model = model(&[&database(Engine::Mysql)]);
+        for (text, part) in [
+            ("\n{{ database.orders.url }}", "t.tera:2: the field orders is not defined; known are mysql, in: "),
+            ("\n{{ database.mysql.urll }}", "t.tera:2: the field urll is not defined; known are arguments, database, driver, "),
+            ("\n{{ params.x }}", "t.tera:2: "),
+            ("{% for d in databases %}\n\n{{ d.uri }}{% endfor %}", "t.tera:3: "),
+        ] {
+            let error = render(text, &model).unwrap_err();
+            let message = format!("{error:#}");
+            assert!(message.starts_with(part) && exit_of(&error) == Exit::Usage, "{message}");
+            assert!(!message.contains("p\"w") && !message.contains("--param"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_two_databases_stands_for_neither() {
+        let (a, b) = (named(Engine::Mysql, "db"), named(Engine::Postgres, "db"));
+        let model = model(&[&a, &b]);
+        assert_eq!(render("{% for d in databases %}{{ d.engine }} {% endfor %}", &model).unwrap(), "mysql postgres ");
+        assert!(render("{{ database.db.url }}", &model).is_err());
+    }
+
+    #[test]
+    fn a_value_stays_out_of_the_error() {
+        let mut mysql = database(Engine::Mysql);
+        mysql.login.password = Password::new("hu/sh");
+        let model = model(&[&mysql]);
+        for text in [
+            "{{ database.mysql.password | int }}",
+            "{{ database | get(key=database.mysql.url) }}",
+            "{{ database[database.mysql.password].x }}",
+        ] {
+            let message = format!("{:#}", render(text, &model).unwrap_err());
+            assert!(message.starts_with("t.tera:1: ") && !message.contains("hu/sh") && !message.contains("hu%2Fsh"), "{message}");
+        }
+    }
+}
