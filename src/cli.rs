@@ -1,5 +1,6 @@
 //! The command line as typed: clap types and their help, nothing else.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,11 @@ pub struct Cli {
 /// Flags that every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
+    /// Where the databases run: as Pods of a cluster, or as plain server processes of this machine
+    /// [default: kubernetes in a pod or where a cluster is named (--kubeconfig, --context, KUBECONFIG), else local]
+    #[arg(long, global = true, value_name = "WHERE", env = "TESTBED_RUNTIME")]
+    pub runtime: Option<Runtime>,
+
     /// The kubeconfig file of the cluster
     #[arg(long, global = true, value_name = "FILE", env = "TESTBED_KUBECONFIG", help_heading = "Cluster")]
     pub kubeconfig: Option<PathBuf>,
@@ -51,13 +57,25 @@ pub struct Global {
     pub quiet: bool,
 }
 
+/// Where the databases of a run live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// Pods of a cluster.
+    Kubernetes,
+    /// Server processes of this machine.
+    Local,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create databases, wait until they are ready, write the config file
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
-    /// Delete a run's objects and wait until they are gone
+    /// Create databases, run a command with their addresses in its environment, and always remove them
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Remove a run and wait until all of it is gone
     #[command(after_help = DOWN_EXAMPLES)]
     Down(Down),
     /// Print the objects that `up` would create
@@ -69,6 +87,9 @@ pub enum Command {
     /// Show runs and their databases
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
+    /// Remove what runs of this machine have left behind
+    #[command(after_help = "Examples:\n  testbed gc --dry-run")]
+    Gc(Gc),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  source <(testbed completions bash)")]
     Completions {
@@ -92,6 +113,20 @@ A manifest is a multi-document YAML file. Its variables are {{ context.pipelineR
 A FORMAT is testing-databases, dotenv, urls or tera:FILE. A template has {{ run_id }}, {{ database.NAME.url }} and
 {% for d in databases %}; a database has name, engine, driver, host, port, user, password, database, url and arguments.
 Standard output is the run id; progress goes to standard error.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  testbed run --with postgres -- pytest                 $DATABASE_URL, PGHOST and so on are set
+  testbed run --with postgres --with mariadb -- sh -c 'psql \"$POSTGRES_URL\" -c \"SELECT 1\"'
+  testbed run databases.yaml --keep-on-failure -- make integration-test
+
+The command gets TESTBED_RUN_ID, TESTBED_CONFIG (the config file) and, for each database, NAME_URL, NAME_HOST, NAME_PORT,
+NAME_USER, NAME_PASSWORD and NAME_DATABASE; DATABASE_URL where there is one database, and libpq's PGHOST, PGPORT, PGUSER,
+PGPASSWORD and PGDATABASE where there is one PostgreSQL. The config file is written to the run's own folder unless --output
+names another place.
+Ctrl-C and signals go to the command; a second Ctrl-C ends it at once. The databases are removed in any case, and testbed
+ends with the command's own exit code (127 where there is no such command, 126 where it cannot be started, 128 + N where
+signal N has ended it).";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
@@ -182,8 +217,13 @@ pub struct Up {
     pub capacity_timeout: Duration,
 
     /// Whether what was created stays for a look when it does not become ready (exit codes 3 and 4)
-    #[arg(long, value_name = "WHAT", env = "TESTBED_ON_FAILURE", default_value = "keep")]
-    pub on_failure: OnFailure,
+    /// [default: keep in a cluster, delete on this machine and for `run`]
+    #[arg(long, value_name = "WHAT", env = "TESTBED_ON_FAILURE")]
+    pub on_failure: Option<OnFailure>,
+
+    /// Refuse what would differ on this machine from the same run in a cluster: containers that are left out, another engine's server
+    #[arg(long, env = "TESTBED_STRICT", value_parser = FalseyValueParser::new())]
+    pub strict: bool,
 
     /// How long a server has to stay up to count as the final one where nothing proves that it is; never to believe only a proof
     /// [default: 6s, where the server does not tell its process id]
@@ -202,6 +242,30 @@ pub enum OnFailure {
     Keep,
     /// They are removed, if this call has made them.
     Delete,
+}
+
+/// `testbed run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// What to create, and how.
+    #[command(flatten)]
+    pub up: Up,
+
+    /// Leave the run up when the command fails, and tell how to reach and remove it
+    #[arg(long, env = "TESTBED_KEEP_ON_FAILURE", value_parser = FalseyValueParser::new())]
+    pub keep_on_failure: bool,
+
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `testbed gc`
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Only tell what would be removed
+    #[arg(long, env = "TESTBED_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub dry_run: bool,
 }
 
 /// `testbed down`

@@ -15,6 +15,7 @@ pub mod output;
 pub mod probe;
 pub mod progress;
 pub mod redact;
+pub mod registry;
 pub mod run_id;
 pub mod runtime;
 pub mod state;

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     // A name lookup may still sit in the system's resolver; nobody waits for it.
     runtime.shutdown_background();
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("error: {error:#}");
             for detail in details_of(&error) {

@@ -46,6 +46,11 @@ impl Redactor {
         }
     }
 
+    /// Several lines without the secrets.
+    pub fn redact_lines(&self, lines: &str) -> String {
+        lines.lines().map(|line| self.redact(line)).collect::<Vec<_>>().join("\n")
+    }
+
     /// The line without the secrets.
     pub fn redact(&self, line: &str) -> String {
         let (mut rest, generated) = cut_generated(line);

@@ -12,12 +12,15 @@ use crate::output;
 use crate::run_id::RunId;
 
 /// A remembered run. Holds no password.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     /// The folder that `up` was called in.
     pub folder: PathBuf,
     /// The run's id.
     pub run_id: String,
+    /// Whether it is on this machine.
+    #[serde(default)]
+    pub local: bool,
     /// `--kubeconfig`, as an absolute path.
     pub kubeconfig: Option<PathBuf>,
     /// `--context`
@@ -44,8 +47,17 @@ pub struct Ready {
 
 /// The state folder; `None` where neither `XDG_STATE_HOME` nor `HOME` is set.
 pub fn folder() -> Option<PathBuf> {
+    xdg("XDG_STATE_HOME", ".local/state")
+}
+
+/// The cache folder; `None` where neither `XDG_CACHE_HOME` nor `HOME` is set.
+pub fn cache_folder() -> Option<PathBuf> {
+    xdg("XDG_CACHE_HOME", ".cache")
+}
+
+fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    let base = absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below_home)))?;
     Some(base.join("testbed"))
 }
 
@@ -56,6 +68,15 @@ fn file_for(state: &Path, folder: &Path) -> PathBuf {
 /// The hash under which a config file is remembered.
 pub fn hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Removes a config file, by its path and the hash of what was written, unless somebody has changed it since.
+pub fn remove_written(output: Option<&(PathBuf, String)>) {
+    if let Some((path, written)) = output
+        && std::fs::read(path).is_ok_and(|bytes| hash(&bytes) == *written)
+    {
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 impl Remembered {
@@ -91,11 +112,7 @@ impl Remembered {
 
     /// Forgets the run, and removes the config file that it left unless somebody has changed it since.
     fn forget(&self, state: &Path) {
-        if let Some((path, written)) = &self.output
-            && std::fs::read(path).is_ok_and(|bytes| hash(&bytes) == *written)
-        {
-            let _ = std::fs::remove_file(path);
-        }
+        remove_written(self.output.as_ref());
         let _ = std::fs::remove_file(file_for(state, &self.folder));
     }
 }
@@ -106,15 +123,7 @@ mod tests {
 
     fn remembered(output: Option<(PathBuf, String)>) -> Remembered {
         let folder = PathBuf::from("/project");
-        Remembered {
-            folder,
-            run_id: "run-1".into(),
-            kubeconfig: None,
-            context: None,
-            namespace: "default".into(),
-            output,
-            ready: BTreeMap::new(),
-        }
+        Remembered { folder, run_id: "run-1".into(), namespace: "default".into(), output, ..Remembered::default() }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Config {
     path: PathBuf,
     mode: u32,
     connargs: Vec<ConnArg>,
+    /// Whether it goes into the run's own folder.
+    is_private: bool,
 }
 
 impl Config {
@@ -28,12 +30,33 @@ impl Config {
         let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
         let renderer = args.format.renderer()?;
         let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok)?;
-        let config = Self { renderer, path, mode: args.mode, connargs };
+        let config = Self { renderer, path, mode: args.mode, connargs, is_private: false };
         if let Some(path) = config.path() {
             check_path(path)?;
             spare_template(path, &args.format)?;
         }
         Ok(config)
+    }
+
+    /// The same for `testbed run`, whose command is told where the file is: in the run's own folder, unless the user names a place.
+    ///
+    /// # Errors
+    /// As for [`Config::new`].
+    pub fn for_run(args: &Up) -> anyhow::Result<Self> {
+        if args.output.is_some() {
+            return Self::new(args);
+        }
+        let name = args.format.default_output().unwrap_or_else(|_| "testing-databases".into());
+        let name = name.file_name().map(PathBuf::from).unwrap_or(name);
+        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+        Ok(Self { renderer: args.format.renderer()?, path: name, mode: args.mode, connargs, is_private: true })
+    }
+
+    /// Tells the run's own folder, for a file that goes there.
+    pub fn place_in(&mut self, folder: &Path) {
+        if self.is_private {
+            self.path = folder.join(&self.path);
+        }
     }
 
     /// Where the file goes; `None` for standard output.

@@ -1,8 +1,11 @@
-//! `testbed down`: deletes one run's objects and waits until they are gone.
+//! `testbed down`: removes one run, of this machine or of a cluster, and waits until all of it is gone.
 
-use super::{choice, interrupted, progress};
-use crate::cli::{Down, Global};
+use super::runtime::runtime;
+use super::{choice, interrupted, local, progress, reap};
+use crate::cli::{Down, Global, Runtime};
 use crate::failure::{Advise, usage};
+use crate::progress::Progress;
+use crate::registry::Registry;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::Remembered;
@@ -16,6 +19,10 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
         (None, None) => return Err(usage("no `up` in this folder is remembered")).hint("pass --run-id; testbed status lists the runs"),
     };
     let ours = remembered.filter(|remembered| remembered.run_id == run_id.as_str());
+    if is_removed_here(&run_id, &args, global, ours.as_ref(), &progress).await? {
+        Remembered::forget_run(&run_id);
+        return Ok(());
+    }
     let cluster = Cluster::connect(&with_memory(choice(global), ours.as_ref())).await?;
     progress.explain(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
 
@@ -30,6 +37,32 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
         _ => format!("run {run_id} is gone ({count} objects)"),
     });
     Ok(())
+}
+
+/// Removes a run of this machine. `false` if it is for a cluster to remove.
+async fn is_removed_here(
+    run_id: &RunId,
+    args: &Down,
+    global: &Global,
+    remembered: Option<&Remembered>,
+    progress: &Progress,
+) -> anyhow::Result<bool> {
+    if let Some(registry) = Registry::find() {
+        reap::reap(&registry, progress).await;
+        if global.runtime != Some(Runtime::Kubernetes) && local::down::down(run_id, args, &registry, progress).await? {
+            return Ok(true);
+        }
+    }
+    // One that was made in a cluster is there, whatever is named now.
+    let in_cluster = remembered.is_some_and(|remembered| !remembered.local) && global.runtime != Some(Runtime::Local);
+    if in_cluster {
+        return Ok(false);
+    }
+    let (runtime, why) = runtime(global)?;
+    if runtime == Runtime::Local {
+        progress.say(&format!("run {run_id} is not on this machine ({why}): nothing to do"));
+    }
+    Ok(runtime == Runtime::Local)
 }
 
 /// Flags win; what is not given comes from the `up` that made the run.

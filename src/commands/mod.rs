@@ -2,8 +2,13 @@
 
 mod config;
 mod down;
+mod gc;
+mod local;
 mod plan;
+mod reap;
 mod render;
+mod run;
+mod runtime;
 mod status;
 mod up;
 mod wait;
@@ -19,20 +24,23 @@ use crate::failure::{Advise, Exit};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 
-/// Runs the command that the user typed.
+/// Runs the command that the user typed, and tells the exit code: 0, or that of the command that `run` has run.
 ///
 /// # Errors
 /// Whatever made it fail; `failure::exit_of` tells the exit code.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub async fn run(cli: Cli) -> anyhow::Result<u8> {
     let global = cli.global;
     match cli.command {
+        Command::Run(args) => return run::run(args, &global).await,
         Command::Up(args) => up::up(args, &global).await,
+        Command::Gc(args) => gc::gc(args, &global).await,
         Command::Down(args) => down::down(args, &global).await,
         Command::Render(args) => render::render(args, &global),
         Command::Wait(args) => wait::wait(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
         Command::Completions { shell } => completions(shell),
     }
+    .map(|()| 0)
 }
 
 fn progress(global: &Global) -> Progress {

@@ -1,5 +1,6 @@
 //! What `up` and `render` have in common: from flags and files to stamped objects, without any network.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,10 @@ pub struct Plan {
     pub sqlite_at: Vec<(usize, String)>,
     /// What the user should know before it goes wrong later.
     pub warnings: Vec<String>,
+    /// The parameters.
+    pub params: Params,
+    /// The databases for which nobody has named a version: any will do where the image does not decide.
+    pub any_version: BTreeSet<String>,
 }
 
 impl Plan {
@@ -78,7 +83,8 @@ impl Plan {
         data.add_objects(&objects).exit(Exit::Usage)?;
         let discovery = database::discover(&objects, &run_id, &data).exit(Exit::Usage)?;
         let sqlite_at = sqlite.into_iter().map(|(end, name)| (databases_before(&discovery, &objects[..end]), name)).collect();
-        Ok(Self { run_id, objects, data, discovery, sqlite_at, warnings })
+        let any_version = withs.iter().filter(|with| with.takes_any_version(&params)).map(|with| with.name.clone()).collect();
+        Ok(Self { run_id, objects, data, discovery, sqlite_at, warnings, params, any_version })
     }
 
     /// Finds the databases again, with what is known in `data` by now.

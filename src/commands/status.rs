@@ -6,47 +6,78 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+use super::runtime::runtime;
 use super::up::ready::READY_ANNOTATION;
-use super::{choice, print, progress};
-use crate::cli::{Global, Status, StatusFormat};
+use super::{choice, local, print, progress, reap};
+use crate::cli::{Global, Runtime, Status, StatusFormat};
 use crate::database::discover::discover_workloads;
 use crate::database::{Data, Workload};
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
+use crate::progress::Progress;
+use crate::registry::Registry;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::list::{self, Run};
 use crate::state::{Ready, Remembered};
 
 /// One line of the table.
-struct Row {
-    run: String,
-    name: String,
-    engine: String,
-    address: String,
-    database: Option<String>,
-    user: Option<String>,
-    pod: String,
-    state: String,
-    restarts: i32,
-    created: Option<String>,
-    ready: Option<Ready>,
+#[derive(Default)]
+pub struct Row {
+    pub run: String,
+    pub runtime: &'static str,
+    pub name: String,
+    pub engine: String,
+    pub address: String,
+    pub database: Option<String>,
+    pub user: Option<String>,
+    /// In a cluster: the pod.
+    pub pod: Option<String>,
+    /// On this machine: what serves the database, its main process and its log.
+    pub server: Option<String>,
+    pub process: Option<u32>,
+    pub log: Option<String>,
+    pub state: String,
+    pub restarts: i32,
+    pub created: Option<String>,
+    pub ready: Option<Ready>,
 }
 
 pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;
+    let registry = Registry::find();
+    if let Some(registry) = &registry {
+        reap::reap(registry, &progress).await;
+    }
+    let (runtime, why) = runtime(global)?;
+    let here = local::status::rows(registry.as_ref(), run_id.as_ref());
+    // A run that is asked for by its id is shown wherever it is.
+    let is_found_here = run_id.is_some() && !here.is_empty() && global.runtime.is_none();
+    let rows = if runtime == Runtime::Local || is_found_here {
+        if here.is_empty() {
+            let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("no run {run_id}"));
+            progress.say(&format!("{which} on this machine ({why})"));
+        }
+        here
+    } else {
+        in_cluster(run_id.as_ref(), global, &progress).await?
+    };
+    print(&match args.output {
+        StatusFormat::Table => table(&rows, global.verbose),
+        StatusFormat::Json => json(&rows)?,
+    })
+}
+
+async fn in_cluster(run_id: Option<&RunId>, global: &Global, progress: &Progress) -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::connect(&choice(global)).await?;
-    let runs = list::runs(&cluster, run_id.as_ref()).await?;
+    let runs = list::runs(&cluster, run_id).await?;
     let remembered = Remembered::here();
     let rows: Vec<Row> = runs.iter().flat_map(|(id, run)| rows(id, run, remembered.as_ref())).collect();
     if rows.is_empty() {
         let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("run {run_id} has no pods"));
         progress.say(&format!("{which} in namespace {}", cluster.namespace));
     }
-    print(&match args.output {
-        StatusFormat::Table => table(&rows, global.verbose),
-        StatusFormat::Json => json(&rows)?,
-    })
+    Ok(rows)
 }
 
 /// A row for each database, and for each pod that holds none.
@@ -89,16 +120,15 @@ fn plain(id: &str, pod: &Pod) -> Row {
     let name = pod.metadata.name.clone().unwrap_or_default();
     Row {
         run: id.into(),
+        runtime: "kubernetes",
         name: name.clone(),
         engine: "-".into(),
         address: "-".into(),
-        database: None,
-        user: None,
-        pod: name,
+        pod: Some(name),
         state: state(pod),
         restarts: containers.iter().map(|container| container.restart_count).sum(),
         created: pod.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
-        ready: None,
+        ..Row::default()
     }
 }
 
@@ -140,8 +170,8 @@ fn json(rows: &[Row]) -> anyhow::Result<String> {
         .iter()
         .map(|row| {
             json!({
-                "runId": row.run, "name": row.name, "engine": row.engine, "address": row.address, "user": row.user,
-                "database": row.database, "pod": row.pod, "state": row.state, "restarts": row.restarts, "created": row.created,
+                "runId": row.run, "runtime": row.runtime, "name": row.name, "engine": row.engine, "address": row.address, "user": row.user,
+                "database": row.database, "pod": row.pod, "server": row.server, "process": row.process, "log": row.log, "state": row.state, "restarts": row.restarts, "created": row.created,
                 "ready": row.ready,
             })
         })

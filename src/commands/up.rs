@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use super::config::Config;
 use super::plan::Plan;
+use super::runtime::runtime;
 use super::waits::Waits;
-use super::{choice, interrupted, print, progress};
-use crate::cli::{Global, OnFailure, Up};
+use super::{choice, interrupted, local, print, progress};
+use crate::cli::{Global, OnFailure, Runtime, Up};
 use crate::failure::{Advise, Exit, exit_of};
 use crate::manifest::check::check_namespace;
 use crate::progress::Progress;
@@ -34,12 +35,18 @@ const TEARDOWN: Duration = Duration::from_secs(60);
 
 pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
-    let choice = choice(global);
+    let (runtime, why) = runtime(global)?;
     let config = Config::new(&args)?;
-    let mut plan = Plan::make(&args.source)?;
+    let plan = Plan::make(&args.source)?;
     config.check(&plan)?;
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
+    match runtime {
+        Runtime::Local => local::up::up(args, config, plan, why, &progress).await,
+        Runtime::Kubernetes => in_cluster(args, config, plan, choice(global), &progress).await,
+    }
+}
 
+async fn in_cluster(args: Up, config: Config, mut plan: Plan, choice: Choice, progress: &Progress) -> anyhow::Result<()> {
     let cluster = Cluster::connect(&choice).await?;
     progress.say(&format!("run {} in namespace {} of {} ({})", plan.run_id, cluster.namespace, cluster.server, cluster.source));
     let remove = format!("remove it:  {}", down_command(&choice, &cluster, &plan.run_id));
@@ -47,13 +54,13 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
     let work = async {
-        let created = make(&mut plan, &cluster, &choice, &config, &progress).await?;
+        let created = make(&mut plan, &cluster, &choice, &config, progress).await?;
         progress.say(&summary(&plan, &created));
-        match bring_up(&plan, &cluster, &created, &args, &config, &progress).await {
+        match bring_up(&plan, &cluster, &created, &args, &config, progress).await {
             // A usage error as well: a Secret that an earlier `up` left can hold what the config file cannot.
             Err(error) if matches!(exit_of(&error), Exit::Failure | Exit::Usage) => Err(undo(error, &plan, &cluster, &created).await),
-            Err(error) if args.on_failure == OnFailure::Delete => {
-                Err(aftermath::discard(error, &plan, &cluster, &created, &progress).await)
+            Err(error) if args.on_failure == Some(OnFailure::Delete) => {
+                Err(aftermath::discard(error, &plan, &cluster, &created, progress).await)
             }
             outcome => outcome.map_err(|error| aftermath::leave(error, &remove, &look)),
         }
@@ -68,10 +75,10 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
         _ => error,
     })?;
 
-    finish(&plan, &cluster, &choice, &config, &session, &progress).hint(remove)?;
-    ready::publish(&plan, &cluster, &session.observer, &session.ready, &progress).await;
+    finish(&plan, &cluster, &choice, &config, &session, progress).hint(remove)?;
+    ready::publish(&plan, &cluster, &session.observer, &session.ready, progress).await;
     if !session.held.is_empty() {
-        hold(&cluster, &plan, session, interrupt, &progress).await?;
+        hold(&cluster, &plan, session, interrupt, progress).await?;
     }
     Ok(())
 }
@@ -210,6 +217,7 @@ fn remember(plan: &Plan, cluster: &Cluster, choice: &Choice, output: Option<(&Pa
         kubeconfig: choice.kubeconfig.as_ref().map(|path| folder.join(path)),
         context: choice.context.clone(),
         namespace: cluster.namespace.clone(),
+        local: false,
         output: output.map(|(path, text)| (folder.join(path), state::hash(text.as_bytes()))),
         folder,
         ready,

@@ -44,6 +44,12 @@ pub fn identify(image: &str) -> (Option<Engine>, Vendor) {
     (engine, vendor)
 }
 
+/// The tag in an image's name; `None` where it has none.
+pub fn tag(image: &str) -> Option<&str> {
+    let last = image.split('@').next()?.rsplit('/').next()?;
+    Some(last.split_once(':')?.1).filter(|tag| !tag.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +67,13 @@ mod tests {
             assert_eq!(identify(image), (Some(engine), Vendor::Official), "{image}");
         }
         assert_eq!(identify("bitnamilegacy/postgresql:16"), (Some(Engine::Postgres), Vendor::Bitnami));
+    }
+
+    #[test]
+    fn a_registrys_port_is_no_tag() {
+        for (image, expected) in [("registry:5000/mysql", None), ("a/b:17-alpine@sha256:00", Some("17-alpine")), ("mysql", None)] {
+            assert_eq!(tag(image), expected, "{image}");
+        }
     }
 
     #[test]

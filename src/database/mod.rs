@@ -16,7 +16,8 @@ use anyhow::anyhow;
 use serde_json::{Map, Value};
 
 pub use discover::{Discovery, discover};
-pub use variables::{Data, DataKind, Reference};
+pub use image::tag as image_tag;
+pub use variables::{Data, DataKind, Files, Reference, Variables};
 pub use workload::Workload;
 
 /// The database servers (and the one library) that testbed knows.

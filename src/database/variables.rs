@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, PodSpec, Secret, Volume};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, KeyToPath, PodSpec, Secret, Volume};
 use serde_json::Value;
 
 use crate::manifest::Object;
@@ -81,6 +81,15 @@ impl Data {
     }
 }
 
+/// What volumes show in a folder of a container.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Names and texts, in the order of the names.
+    pub files: BTreeMap<String, String>,
+    /// Volumes whose content only the cluster knows.
+    pub others: Vec<String>,
+}
+
 /// Reads one container's variables.
 pub struct Variables<'a> {
     spec: &'a PodSpec,
@@ -121,6 +130,78 @@ impl<'a> Variables<'a> {
         self.look_up(&reference, &key, false).with_context(|| format!("reading {file} ({path})")).map(|value| {
             // The images read the file in a shell's $(...), which drops line ends.
             value.map(|value| value.trim_end_matches('\n').to_owned())
+        })
+    }
+
+    /// All variables whose values are known, as the container's processes see them.
+    pub fn all(&mut self) -> BTreeMap<String, String> {
+        let container = self.container;
+        let mut names: BTreeSet<String> = container.env.iter().flatten().map(|variable| variable.name.clone()).collect();
+        for source in container.env_from.iter().flatten() {
+            let reference = match (&source.secret_ref, &source.config_map_ref) {
+                (Some(secret), _) => Reference { kind: DataKind::Secret, name: secret.name.clone() },
+                (_, Some(map)) => Reference { kind: DataKind::ConfigMap, name: map.name.clone() },
+                _ => continue,
+            };
+            let keys = self.data.0.get(&reference).and_then(Option::as_ref).into_iter().flatten();
+            names.extend(keys.map(|(key, _)| format!("{}{key}", source.prefix.as_deref().unwrap_or_default())));
+        }
+        names.into_iter().filter_map(|name| Some((name.clone(), self.plain(&name).ok()??))).collect()
+    }
+
+    /// The files that volumes show below a folder of the container, in the order of their names.
+    ///
+    /// # Errors
+    /// A message that names the source that lacks a key.
+    pub fn files_below(&mut self, folder: &str) -> anyhow::Result<Files> {
+        let mut found = Files::default();
+        let container = self.container;
+        for mount in container.volume_mounts.iter().flatten() {
+            let Some(rest) = mount.mount_path.strip_prefix(folder).filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
+                continue;
+            };
+            let Some(volume) = self.spec.volumes.iter().flatten().find(|volume| volume.name == mount.name) else { continue };
+            let Some(files) = self.files_of(volume) else {
+                found.others.push(volume.name.clone());
+                continue;
+            };
+            let inside = rest.trim_matches('/');
+            match &mount.sub_path {
+                Some(sub) => {
+                    let Some(text) = files.get(sub) else { bail!("the volume {} has no file {sub}", volume.name) };
+                    let name = if inside.is_empty() { sub.as_str() } else { inside };
+                    found.files.insert(name.to_owned(), text.clone());
+                }
+                // The images look at the folder's own files only.
+                None if inside.is_empty() => found.files.extend(files),
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// The files of a volume whose content is known: names and texts.
+    fn files_of(&self, volume: &Volume) -> Option<BTreeMap<String, String>> {
+        if let Some(sources) = volume.projected.as_ref().and_then(|projected| projected.sources.as_ref()) {
+            let parts = sources.iter().map(|source| match (&source.secret, &source.config_map) {
+                (Some(secret), _) => self.keys(DataKind::Secret, &secret.name, secret.items.as_deref()),
+                (_, Some(map)) => self.keys(DataKind::ConfigMap, &map.name, map.items.as_deref()),
+                _ => None,
+            });
+            return parts.collect::<Option<Vec<_>>>().map(|parts| parts.into_iter().flatten().collect());
+        }
+        match (&volume.secret, &volume.config_map) {
+            (Some(secret), _) => self.keys(DataKind::Secret, secret.secret_name.as_deref()?, secret.items.as_deref()),
+            (_, Some(map)) => self.keys(DataKind::ConfigMap, &map.name, map.items.as_deref()),
+            _ => None,
+        }
+    }
+
+    fn keys(&self, kind: DataKind, name: &str, items: Option<&[KeyToPath]>) -> Option<BTreeMap<String, String>> {
+        let map = self.data.0.get(&Reference { kind, name: name.to_owned() })?.as_ref()?;
+        Some(match items {
+            None => map.clone(),
+            Some(items) => items.iter().filter_map(|item| Some((item.path.clone(), map.get(&item.key)?.clone()))).collect(),
         })
     }
 
@@ -199,7 +280,7 @@ impl<'a> Variables<'a> {
 }
 
 fn source_of(volume: &Volume, file: &str) -> Option<(Reference, String)> {
-    let key = |items: Option<&Vec<k8s_openapi::api::core::v1::KeyToPath>>| match items {
+    let key = |items: Option<&Vec<KeyToPath>>| match items {
         None => Some(file.to_owned()),
         Some(items) => items.iter().find(|item| item.path == file).map(|item| item.key.clone()),
     };

@@ -9,7 +9,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{RunId, is_dns_label};
 
 /// The parameters that the built-in templates take.
-const PARAMS: [&str; 8] = ["image", "user", "password", "database", "cpu", "memory", "medium", "args"];
+const PARAMS: [&str; 9] = ["image", "user", "password", "database", "cpu", "memory", "medium", "args", "server"];
 
 /// What one `--with ENGINE[:TAG][=NAME]` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,16 @@ impl With {
     /// A usage error for an unknown engine, or a tag or name that is not fit.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         Self::read(text).map_err(|error| anyhow!("--with {text}: {error}")).exit(Exit::Usage)
+    }
+
+    /// Whether neither a tag nor an image says which version it has to be.
+    pub fn takes_any_version(&self, params: &Params) -> bool {
+        self.tag.is_none() && !self.scopes("image").iter().any(|name| params.contains_key(name))
+    }
+
+    /// The names under which a parameter can be given for this database, the nearest first.
+    fn scopes(&self, param: &str) -> [String; 3] {
+        [format!("{}.{param}", self.name), format!("{}.{param}", self.engine.name()), param.to_owned()]
     }
 
     fn read(text: &str) -> anyhow::Result<Self> {
@@ -73,8 +83,7 @@ pub fn render(with: &With, run_id: &RunId, params: &Params, password: &str) -> a
 fn own_params(with: &With, params: &Params) -> anyhow::Result<Params> {
     let mut own = Params::new();
     for param in PARAMS {
-        let scoped = [format!("{}.{param}", with.name), format!("{}.{param}", with.engine.name()), param.to_owned()];
-        if let Some(value) = scoped.iter().find_map(|name| params.get(name)) {
+        if let Some(value) = with.scopes(param).iter().find_map(|name| params.get(name)) {
             own.insert(param.into(), value.clone());
         }
     }

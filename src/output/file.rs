@@ -18,7 +18,6 @@ pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     // Set on the open file rather than at its creation, so that the umask takes nothing away.
     file.as_file().set_permissions(Permissions::from_mode(mode)).with_context(context)?;
     file.write_all(text.as_bytes()).with_context(context)?;
-    file.as_file().sync_data().with_context(context)?;
     file.persist(path).with_context(context)?;
     Ok(())
 }

@@ -60,6 +60,8 @@ impl Folder {
             }
         }
         command.env("HOME", self.path()).env("XDG_STATE_HOME", self.path().join("state"));
+        // Nothing is to start on this machine where a test forgets to name a cluster.
+        command.env("TESTBED_RUNTIME", "kubernetes");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -38,7 +38,7 @@ impl<'a> Lookout<'a> {
         let workloads = &plan.discovery.workloads;
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
         let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
-        let stays = args.on_failure == OnFailure::Keep || !created.adopted.is_empty();
+        let stays = args.on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty();
         let run = RefCell::new(Run::new(subjects(plan, &cluster.kubectl), budgets));
         Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: redactor(plan), stays }
     }

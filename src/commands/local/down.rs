@@ -1,0 +1,66 @@
+//! `testbed down` for a run of this machine, and for one that a `testbed run` on this machine works on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use rustix::process::Signal;
+
+use crate::cli::Down;
+use crate::failure::{Advise, Exit};
+use crate::progress::Progress;
+use crate::registry::{Claim, Found, Record, Registry};
+use crate::run_id::RunId;
+use crate::runtime::local::{processes, remove};
+use crate::state;
+
+/// Removes a run that the registry knows; `false` if it knows none of this id that is on this machine.
+///
+/// # Errors
+/// What is left, and a process that does not let the run go.
+pub async fn down(run_id: &RunId, args: &Down, registry: &Registry, progress: &Progress) -> anyhow::Result<bool> {
+    let deadline = Instant::now() + args.timeout;
+    loop {
+        match registry.claim(run_id)? {
+            Found::Absent => return Ok(false),
+            Found::Held(record) => ask_to_end(&record, deadline, progress).await?,
+            Found::Free(claim) if claim.record.local().is_some() => return remove_run(*claim, progress).await.map(|()| true),
+            // What is in a cluster is removed there; the note goes with it.
+            Found::Free(claim) => return claim.forget().map(|()| false),
+        }
+    }
+}
+
+async fn remove_run(claim: Claim, progress: &Progress) -> anyhow::Result<()> {
+    let run_id = claim.record.run_id.clone();
+    let output = claim.record.output.clone();
+    let servers = remove::remove(claim).await?;
+    state::remove_written(output.as_ref());
+    let servers = if servers == 1 { "1 server".to_owned() } else { format!("{servers} servers") };
+    progress.say(&format!("run {run_id} is gone ({servers})"));
+    Ok(())
+}
+
+/// Another testbed works on the run: it is asked to end, which removes the run, or brings it to where this process can.
+async fn ask_to_end(record: &Record, deadline: Instant, progress: &Progress) -> anyhow::Result<()> {
+    let Some(owner) = record.owner.filter(|owner| owner.is_alive()) else {
+        // Between its maker's end and its lock's, or just being noted.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        return wait_over(record, deadline);
+    };
+    progress.say(&format!("run {} belongs to a testbed that still runs (process {}); asking it to end", record.run_id, owner.pid));
+    owner.signal(Signal::TERM);
+    if !processes::gone(owner, deadline.saturating_duration_since(Instant::now())).await {
+        return wait_over(record, Instant::now());
+    }
+    Ok(())
+}
+
+fn wait_over(record: &Record, deadline: Instant) -> anyhow::Result<()> {
+    if Instant::now() < deadline {
+        return Ok(());
+    }
+    let owner = record.owner.map_or_else(|| "another process".to_owned(), |owner| format!("process {}", owner.pid));
+    Err(anyhow!("run {} is not removed: {owner} still works on it", record.run_id))
+        .hint("end that process, with SIGKILL if need be, and call testbed down again")
+        .exit(Exit::TeardownIncomplete)
+}

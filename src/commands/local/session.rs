@@ -1,0 +1,186 @@
+//! From a plan to servers that take logins, noted in the registry; and the other way round when it fails.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use futures::future::try_join_all;
+use tokio::process::Child;
+use tokio::time::Instant;
+
+use crate::cli::{OnFailure, Up};
+use crate::commands::config::Config;
+use crate::commands::plan::Plan;
+use crate::commands::reap;
+use crate::database::Password;
+use crate::failure::{Advise, Exit, exit_of, usage};
+use crate::manifest::stamp::HASH_ANNOTATION;
+use crate::output::Model;
+use crate::progress::{Progress, READY};
+use crate::registry::{Claim, Found, LocalRun, Phase, Place, Record, Registry, Server};
+use crate::runtime::local::area::Area;
+use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
+use crate::runtime::local::start::{self, Started};
+use crate::runtime::local::{processes, remove};
+use crate::state;
+
+/// A run that is up, and that this process works on.
+pub struct Session {
+    /// The run.
+    pub claim: Claim,
+    /// The servers' processes, with the databases' names; none where they are those of an earlier `up`.
+    pub children: Vec<(String, Child)>,
+    /// What the tests get to know.
+    pub model: Model,
+}
+
+impl Session {
+    /// The servers.
+    pub fn servers(&self) -> &[Server] {
+        self.claim.record.local().map_or(&[], |local| &local.servers)
+    }
+}
+
+/// Finds the servers, claims the run and starts everything; finds it all as it is when an earlier `up` has made it.
+///
+/// # Errors
+/// What failed. What this call has made is removed again, unless it deserves a look and the user wants one.
+pub async fn bring_up(
+    plan: &mut Plan,
+    config: &Config,
+    args: &Up,
+    interrupt: impl Future<Output = anyhow::Error>,
+    progress: &Progress,
+) -> anyhow::Result<Session> {
+    let registry = Registry::open()?;
+    reap::reap(&registry, progress).await;
+    let area = Area::open()?;
+    let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
+    let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
+    tell_differences(&servers, args.strict, progress)?;
+    let content = content(plan);
+    match registry.claim(&plan.run_id)? {
+        Found::Absent => {}
+        Found::Free(claim) => return adopt(*claim, plan, config, &content),
+        Found::Held(record) => {
+            let owner = record.owner.map_or_else(String::new, |owner| format!(" (process {})", owner.pid));
+            return Err(anyhow!("another testbed{owner} works on run {}", plan.run_id)).hint("take another --run-id, or wait for it");
+        }
+    }
+    let run = LocalRun {
+        boot: processes::boot_id(),
+        data: data_folder(&area, plan),
+        programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
+        content,
+        servers: Vec::new(),
+    };
+    let claim = registry.add(Record::new(&plan.run_id, Place::Local(run)))?;
+    let outcome = tokio::select! {
+        outcome = start_all(&claim, &servers, &area, args, progress) => outcome,
+        error = interrupt => Err(error),
+    };
+    progress.finish();
+    match outcome {
+        Ok(started) => Ok(session(claim, started, plan, config)),
+        Err(error) => Err(undo(error, claim, args).await),
+    }
+}
+
+/// A folder that no other run has ever had: one whose record was lost, with all of the state folder, may have left its own.
+fn data_folder(area: &Area, plan: &Plan) -> PathBuf {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    area.data.join(format!("{}.{}", plan.run_id, &unique[..8]))
+}
+
+fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> anyhow::Result<()> {
+    match servers.differences.as_slice() {
+        [] => {}
+        differences if strict => {
+            return Err(usage(format!("--strict: on this machine the run would differ: {}", differences.join("; "))))
+                .hint("leave --strict away to accept it, or run it in a cluster: --runtime kubernetes");
+        }
+        differences => differences.iter().for_each(|difference| progress.say(&format!("note: {difference}"))),
+    }
+    Ok(())
+}
+
+/// Tells whether two plans ask for the same: by the hashes of their objects, which pass over passwords that were made up.
+fn content(plan: &Plan) -> String {
+    let hash = |object: &crate::manifest::Object| {
+        let hash = object.metadata("annotations").and_then(|annotations| annotations.get(HASH_ANNOTATION)).cloned();
+        format!("{} {}\n", object.label(), hash.unwrap_or_default())
+    };
+    state::hash(plan.objects.iter().map(hash).collect::<String>().as_bytes())
+}
+
+async fn start_all(claim: &Claim, servers: &LocalPlan, area: &Area, args: &Up, progress: &Progress) -> anyhow::Result<Vec<Started>> {
+    let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
+    crate::runtime::local::area::make(&local.data)
+        .map_err(|error| anyhow!("making {}: {error}", local.data.display()))
+        .hint(crate::runtime::local::area::STATE_HINT)?;
+    let run = start::Run {
+        run_id: &claim.record.run_id,
+        folder: &local.data,
+        area,
+        deadline: Instant::now() + args.timeout,
+        timeout: args.timeout,
+    };
+    let starts = servers.servers.iter().map(|planned| async move {
+        let name = &planned.database.name;
+        let started = start::start(planned, run, |stage, detail| progress.stage(name, stage, detail)).await?;
+        progress.stage(name, READY, &format!("{} on 127.0.0.1:{}", started.server.server, started.server.port));
+        Ok::<_, anyhow::Error>(started)
+    });
+    try_join_all(starts).await
+}
+
+fn session(mut claim: Claim, started: Vec<Started>, plan: &Plan, config: &Config) -> Session {
+    let ports: Vec<u16> = started.iter().map(|started| started.server.port).collect();
+    let model = config.model(plan, |index, _| ("127.0.0.1", ports[index]));
+    let mut children = Vec::new();
+    if let Place::Local(local) = &mut claim.record.place {
+        for Started { server, child } in started {
+            children.push((server.name.clone(), child));
+            local.servers.push(server);
+        }
+    }
+    Session { claim, children, model }
+}
+
+/// Takes over what an earlier `up` with this run id has made, if it is the same and runs.
+fn adopt(claim: Claim, plan: &mut Plan, config: &Config, content: &str) -> anyhow::Result<Session> {
+    let down = format!("testbed down --run-id {}", plan.run_id);
+    let Some(local) = claim.record.local() else {
+        return Err(anyhow!("run {} is there already, in a cluster", plan.run_id)).hint(down);
+    };
+    if local.content != content {
+        return Err(usage(format!("run {} is there already, with other databases", plan.run_id))).hint(format!("remove it first: {down}"));
+    }
+    if let Some(dead) = local.servers.iter().find(|server| !server.process.is_alive()) {
+        return Err(anyhow!("run {} is there already, and its {} has ended", plan.run_id, dead.name))
+            .hint(format!("look at {}, then remove it: {down}", dead.log.display()));
+    }
+    // The passwords that were made up then.
+    for (database, server) in plan.discovery.databases.iter_mut().zip(&local.servers) {
+        database.login.password = Password::new(&server.password);
+    }
+    let ports: Vec<u16> = local.servers.iter().map(|server| server.port).collect();
+    let model = config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
+    Ok(Session { claim, children: Vec::new(), model })
+}
+
+/// What becomes of a run that did not come up.
+async fn undo(error: anyhow::Error, mut claim: Claim, args: &Up) -> anyhow::Error {
+    let run_id = claim.record.run_id.clone();
+    let deserves_a_look = matches!(exit_of(&error), Exit::NotReady | Exit::Never);
+    if deserves_a_look && args.on_failure == Some(OnFailure::Keep) {
+        let data = claim.record.local().map(|local| local.data.clone()).unwrap_or_default();
+        claim.record.phase = Phase::Up;
+        let kept = claim.save().err().map(|left| format!("it could not be noted: {left:#}"));
+        let look = format!("look at it: {}; remove it: testbed down --run-id {run_id}", data.display());
+        return Err::<(), _>(error).hint(kept.unwrap_or(look)).unwrap_err();
+    }
+    match remove::remove(claim).await {
+        Ok(_) => error,
+        Err(left) => Err::<(), _>(error).hint(format!("not all of it could be removed again: {left:#}")).unwrap_err(),
+    }
+}

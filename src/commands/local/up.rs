@@ -1,0 +1,81 @@
+//! `testbed up` on this machine: the servers stay up when it has ended.
+
+use std::path::Path;
+use std::pin::pin;
+
+use super::session::{self, Session};
+use crate::cli::Up;
+use crate::commands::config::Config;
+use crate::commands::plan::Plan;
+use crate::commands::{interrupted, print};
+use crate::progress::Progress;
+use crate::registry::Phase;
+use crate::runtime::local::remove;
+use crate::state::{self, Remembered};
+
+/// Starts the databases, writes the config file and leaves.
+///
+/// # Errors
+/// What failed; nothing is left then, unless `--on-failure keep` wants it.
+pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &Progress) -> anyhow::Result<()> {
+    progress.say(&format!("run {} on this machine ({why})", plan.run_id));
+    let mut interrupt = pin!(interrupted());
+    let mut session = session::bring_up(&mut plan, &config, &args, &mut interrupt, progress).await?;
+    if let Err(error) = finish(&mut session, &config, args.forward, progress) {
+        let _ = remove::remove(session.claim).await;
+        return Err(error);
+    }
+    if args.forward {
+        progress.say("the databases stay up until Ctrl-C, which removes them");
+        let signal = interrupt.await;
+        let output = session.claim.record.output.take();
+        let run_id = session.claim.record.run_id.clone();
+        remove::remove(session.claim).await?;
+        state::remove_written(output.as_ref());
+        progress.say(&format!("run {run_id} is gone"));
+        return Err(signal);
+    }
+    Ok(())
+}
+
+fn finish(session: &mut Session, config: &Config, hold: bool, progress: &Progress) -> anyhow::Result<()> {
+    let text = config.text(&session.model)?;
+    config.remove_older()?;
+    let path = config.write(&text)?.map(Path::to_owned);
+    let record = &mut session.claim.record;
+    record.phase = if hold { Phase::Held } else { Phase::Up };
+    record.output = path.as_ref().map(|path| (record.called_in.join(path), state::hash(text.as_bytes())));
+    session.claim.save()?;
+    if !hold {
+        remember(session);
+    }
+    let count = match session.model.databases.len() {
+        1 => "1 database".to_owned(),
+        count => format!("{count} databases"),
+    };
+    let seconds = progress.elapsed().as_secs_f64();
+    let run_id = &session.claim.record.run_id;
+    let Some(path) = path else {
+        progress.say(&format!("{count} ready after {seconds:.2} s"));
+        return print(&text);
+    };
+    progress.say(&format!("{count} ready after {seconds:.2} s: {}", path.display()));
+    if !hold {
+        progress.say(&format!("when you are done: testbed down --run-id {run_id}"));
+    }
+    print(&format!("{run_id}\n"))
+}
+
+fn remember(session: &Session) {
+    let Some(folder) = state::folder() else { return };
+    let record = &session.claim.record;
+    let remembered = Remembered {
+        folder: record.called_in.clone(),
+        run_id: record.run_id.clone(),
+        local: true,
+        output: record.output.clone(),
+        ..Remembered::default()
+    };
+    // A convenience for the next command in this folder.
+    let _ = remembered.save(&folder);
+}

@@ -1,0 +1,142 @@
+//! Starts the command, passes signals on to all of its processes, and waits for its end.
+//!
+//! The command gets a process group of its own, which takes every signal that testbed gets. Only where it would lose the terminal by that, in
+//! the foreground of an interactive shell, it stays in testbed's group: the terminal itself then sends Ctrl-C to all of them.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use anyhow::{Context, anyhow};
+use rustix::process::{Pid, Signal, getpgrp, kill_process_group};
+use rustix::termios::tcgetpgrp;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::program::Cannot;
+use crate::failure::{Advise, Exit};
+use crate::progress::Progress;
+use crate::registry;
+use crate::runtime::local::processes::{self, Process};
+
+/// The signals that ask testbed to end, from the moment of its making on: none is lost between two waits.
+pub struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn new() -> anyhow::Result<Self> {
+        let listen = |kind: SignalKind| signal(kind).context("listening for signals");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+            quit: listen(SignalKind::quit())?,
+        })
+    }
+
+    /// The next signal.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::INT,
+            _ = self.terminate.recv() => Signal::TERM,
+            _ = self.hang_up.recv() => Signal::HUP,
+            _ = self.quit.recv() => Signal::QUIT,
+        }
+    }
+
+    /// The error of a command that a signal has ended before there was anything to pass it on to.
+    pub async fn interrupted(&mut self) -> anyhow::Error {
+        let exit = if self.next().await == Signal::INT { Exit::Interrupted } else { Exit::Terminated };
+        Err::<(), _>(anyhow!("interrupted")).exit(exit).unwrap_err()
+    }
+}
+
+/// A command that runs.
+pub struct Running {
+    child: Child,
+    /// What to note about it.
+    pub noted: Option<registry::Command>,
+    run_id: String,
+}
+
+/// Starts the command.
+///
+/// # Errors
+/// Why it cannot be started.
+pub fn start(command: &[OsString], environment: &[(String, String)], run_id: &str) -> Result<Running, Cannot> {
+    let has_group = !is_in_foreground();
+    let mut prepared = Command::new(&command[0]);
+    prepared.args(&command[1..]).envs(environment.iter().map(|(name, value)| (name, value)));
+    if has_group {
+        prepared.process_group(0);
+    }
+    let child = prepared.spawn().map_err(|error| Cannot::from_error(&error))?;
+    let process = child.id().and_then(Process::with_id);
+    Ok(Running { child, noted: process.map(|process| registry::Command { process, has_group }), run_id: run_id.to_owned() })
+}
+
+/// Whether the terminal on standard input listens to this process group.
+fn is_in_foreground() -> bool {
+    tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp())
+}
+
+impl Running {
+    /// Waits for the command's end while signals are passed on to it; a second one ends all of it at once.
+    ///
+    /// # Errors
+    /// An interruption, when the command did not end by itself.
+    pub async fn attend(mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
+        let mut asked = false;
+        loop {
+            let signal = tokio::select! {
+                status = self.child.wait() => return Ok(code(status.context("waiting for the command")?)),
+                signal = signals.next() => signal,
+            };
+            if asked && signal != Signal::HUP {
+                self.end(Signal::KILL).await;
+                let _ = self.child.wait().await;
+                let exit = if signal == Signal::TERM { Exit::Terminated } else { Exit::Interrupted };
+                return Err(anyhow!("the command was killed: a second signal came while it was ending")).exit(exit);
+            }
+            asked = true;
+            progress.say("waiting for the command to end; Ctrl-C once more ends it at once");
+            self.pass_on(signal).await;
+        }
+    }
+
+    async fn pass_on(&self, signal: Signal) {
+        // The terminal has sent these two to the whole group already; a second one would stop a test runner's own clean-up.
+        let is_sent = self.noted.is_some_and(|noted| !noted.has_group) && matches!(signal, Signal::INT | Signal::QUIT);
+        if !is_sent {
+            self.end(signal).await;
+        }
+    }
+
+    /// Sends a signal to all processes of the command.
+    async fn end(&self, signal: Signal) {
+        let Some(noted) = self.noted else { return };
+        if noted.has_group {
+            if let Some(group) = i32::try_from(noted.process.pid).ok().and_then(Pid::from_raw) {
+                let _ = kill_process_group(group, signal);
+            }
+        } else {
+            for process in processes::of_command(noted.process, false, &self.run_id) {
+                process.signal(signal);
+            }
+        }
+    }
+}
+
+/// As shells tell the end of a command.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}

@@ -1,0 +1,113 @@
+//! `testbed run` on this machine.
+
+use std::path::Path;
+
+use super::attend::{self, Signals};
+use super::shown;
+use crate::cli::Run;
+use crate::commands::config::Config;
+use crate::commands::local::session::{self, Session};
+use crate::commands::plan::Plan;
+use crate::failure::Advise;
+use crate::output;
+use crate::progress::Progress;
+use crate::registry::{Phase, Registry};
+use crate::runtime::local::remove;
+use crate::state::{self, Remembered};
+
+/// Up, the command, and always down.
+///
+/// # Errors
+/// What failed besides the command.
+pub async fn run(
+    args: &Run,
+    mut config: Config,
+    mut plan: Plan,
+    why: &str,
+    mut signals: Signals,
+    progress: &Progress,
+) -> anyhow::Result<u8> {
+    progress.say(&format!("run {} on this machine ({why})", plan.run_id));
+    config.place_in(&Registry::open()?.folder(plan.run_id.as_str()));
+    let mut session = session::bring_up(&mut plan, &config, &args.up, signals.interrupted(), progress).await?;
+    let outcome = work(args, &config, &mut session, &mut signals, progress).await;
+    tell_of_dead_servers(&mut session, progress);
+    let has_failed = !matches!(outcome, Ok(0));
+    if args.keep_on_failure && has_failed {
+        keep(session, progress)?;
+        return outcome;
+    }
+    let output = session.claim.record.output.take();
+    let removed = remove::remove(session.claim).await;
+    state::remove_written(output.as_ref());
+    match (outcome, removed) {
+        (Ok(0), Err(left)) => Err(left),
+        (Ok(code), Err(left)) => {
+            progress.warn(&format!("the run could not be removed: {left:#}"));
+            Ok(code)
+        }
+        (Err(error), Err(left)) => Err(error).hint(format!("the run could not be removed: {left:#}")),
+        (outcome, Ok(_)) => {
+            progress.explain(&format!("run {} is gone", plan.run_id));
+            outcome
+        }
+    }
+}
+
+/// From servers that are up to the command's exit code.
+async fn work(args: &Run, config: &Config, session: &mut Session, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
+    let text = config.text(&session.model)?;
+    config.remove_older()?;
+    let path = config.write(&text)?.map(Path::to_owned);
+    let record = &mut session.claim.record;
+    record.phase = Phase::Held;
+    let written = path.map(|path| record.called_in.join(path));
+    record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
+    session.claim.save()?;
+    let environment = output::environment(&session.model, written.as_deref());
+    progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
+    let running = match attend::start(&args.command, &environment, &session.claim.record.run_id) {
+        Ok(running) => running,
+        Err(cannot) => return Ok(cannot.report(&args.command[0])),
+    };
+    session.claim.record.command = running.noted;
+    session.claim.save()?;
+    let code = running.attend(signals, progress).await;
+    session.claim.record.command = None;
+    code
+}
+
+/// A test that failed because its database had ended should not look like any other failure.
+fn tell_of_dead_servers(session: &mut Session, progress: &Progress) {
+    for (name, child) in &mut session.children {
+        if let Ok(Some(status)) = child.try_wait() {
+            progress.warn(&format!("{name} ended by itself while the command ran ({status})"));
+        }
+    }
+}
+
+/// Leaves the run up, as `testbed up` would.
+fn keep(mut session: Session, progress: &Progress) -> anyhow::Result<()> {
+    session.claim.record.phase = Phase::Up;
+    session.claim.save()?;
+    let record = &session.claim.record;
+    if let Some(folder) = state::folder() {
+        let remembered = Remembered {
+            folder: record.called_in.clone(),
+            run_id: record.run_id.clone(),
+            local: true,
+            output: record.output.clone(),
+            ..Remembered::default()
+        };
+        let _ = remembered.save(&folder);
+    }
+    progress.say(&format!("run {} stays up, as --keep-on-failure asks for:", record.run_id));
+    for server in session.servers() {
+        progress.say(&format!("  {} on 127.0.0.1:{} as {}; log {}", server.name, server.port, server.user, server.log.display()));
+    }
+    if let Some((path, _)) = &record.output {
+        progress.say(&format!("  logins are in {}", path.display()));
+    }
+    progress.say(&format!("  remove it: testbed down --run-id {}", record.run_id));
+    Ok(())
+}

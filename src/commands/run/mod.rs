@@ -1,0 +1,42 @@
+//! `testbed run`: databases up, a command with their addresses in its environment, and always down again.
+
+mod attend;
+mod kubernetes;
+mod local;
+mod program;
+
+use std::ffi::OsString;
+
+use super::config::Config;
+use super::plan::Plan;
+use super::runtime::runtime;
+use super::{choice, progress};
+use crate::cli::{Global, Run, Runtime};
+use crate::output;
+
+use attend::Signals;
+
+/// The exit code is the command's own.
+pub async fn run(args: Run, global: &Global) -> anyhow::Result<u8> {
+    let progress = progress(global);
+    let (runtime, why) = runtime(global)?;
+    let config = Config::for_run(&args.up)?;
+    let plan = Plan::make(&args.up.source)?;
+    config.check(&plan)?;
+    output::check_names(&config.model(&plan, |_, database| (&database.host, database.port)).names())?;
+    // Not after half a minute of creating databases.
+    if let Err(cannot) = program::look_up(&args.command[0]) {
+        return Ok(cannot.report(&args.command[0]));
+    }
+    plan.warnings.iter().for_each(|warning| progress.warn(warning));
+    let signals = Signals::new()?;
+    match runtime {
+        Runtime::Local => local::run(&args, config, plan, why, signals, &progress).await,
+        Runtime::Kubernetes => kubernetes::run(&args, config, plan, &choice(global), signals, &progress).await,
+    }
+}
+
+/// The command as one text, for messages.
+fn shown(command: &[OsString]) -> String {
+    command[0].display().to_string()
+}

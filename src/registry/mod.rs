@@ -1,0 +1,289 @@
+//! The runs of this user on this machine that somebody has to remove: one folder each below the state folder, with a record and a lock.
+//!
+//! The process that makes, uses or removes a run holds its lock, which the system takes back when the process ends, however that happens. A
+//! run whose lock is free although nobody has said that it is up was abandoned, and the next command removes it.
+
+mod record;
+
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+
+use crate::failure::Advise;
+use crate::run_id::RunId;
+use crate::runtime::local::area::{self, STATE_HINT};
+use crate::runtime::local::processes;
+use crate::{output, state};
+
+pub use record::{Command, KubernetesRun, LocalRun, Phase, Place, Record, Server};
+
+/// The name of a run's record in its folder.
+const RECORD: &str = "run.json";
+/// Before the name of a folder that is being deleted.
+const GONE: &str = ".gone-";
+
+/// All runs of this user.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    runs: PathBuf,
+}
+
+/// What was found under a run id.
+pub enum Found {
+    /// No such run.
+    Absent,
+    /// A run that another process works on.
+    Held(Box<Record>),
+    /// A run that nobody works on; from now on the caller does.
+    Free(Box<Claim>),
+}
+
+impl Registry {
+    /// The registry of this user; `None` where there is no state folder, so that no run was ever noted.
+    pub fn find() -> Option<Self> {
+        Some(Self { runs: state::folder()?.join("runs") })
+    }
+
+    /// The same, to note a new run.
+    ///
+    /// # Errors
+    /// When there is no state folder, or it cannot be made.
+    pub fn open() -> anyhow::Result<Self> {
+        let registry = Self::find().ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
+        let registry = registry.hint("set HOME")?;
+        area::make(&registry.runs).with_context(|| format!("making the state folder {}", registry.runs.display())).hint(STATE_HINT)?;
+        Ok(registry)
+    }
+
+    /// Where a run keeps its own files.
+    pub fn folder(&self, run_id: &str) -> PathBuf {
+        self.runs.join(run_id)
+    }
+
+    /// Notes a new run, and claims it.
+    ///
+    /// # Errors
+    /// The path with the system's reason; a run of this id that is there already.
+    pub fn add(&self, record: Record) -> anyhow::Result<Claim> {
+        let folder = self.folder(&record.run_id);
+        let context = || format!("noting the run in {}", folder.display());
+        let guard = self.guard()?;
+        if folder.exists() {
+            return Err(anyhow!("run {} is there already", record.run_id)).hint(format!("testbed down --run-id {}", record.run_id));
+        }
+        area::make(&folder).with_context(context).hint(STATE_HINT)?;
+        let noted = lock_file(&folder).and_then(|lock| lock.lock().map(|()| lock)).with_context(context);
+        drop(guard);
+        let claim = Claim { record, folder: folder.clone(), _lock: noted? };
+        let saved = claim.save();
+        if saved.is_err() {
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+        saved.hint(STATE_HINT)?;
+        Ok(claim)
+    }
+
+    /// Claims a run, if nobody else has.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn claim(&self, run_id: &RunId) -> anyhow::Result<Found> {
+        let folder = self.folder(run_id.as_str());
+        if !folder.exists() {
+            return Ok(Found::Absent);
+        }
+        let _guard = self.guard()?;
+        Ok(match Claim::take(&folder)? {
+            Taken::Free(claim) => Found::Free(claim),
+            Taken::Held => read(&folder).map_or(Found::Absent, |record| Found::Held(Box::new(record))),
+            Taken::Nothing => Found::Absent,
+        })
+    }
+
+    /// What is noted about a run, whoever works on it.
+    pub fn read(&self, run_id: &str) -> Option<Record> {
+        read(&self.folder(run_id))
+    }
+
+    /// All runs, in the order of their making.
+    pub fn records(&self) -> Vec<Record> {
+        let mut records: Vec<Record> = self.folders().iter().filter_map(|folder| read(folder)).collect();
+        records.sort_by(|one, other| (&one.made, &one.run_id).cmp(&(&other.made, &other.run_id)));
+        records
+    }
+
+    /// Claims the runs whose processes were killed or did not survive a restart of the machine, and deletes what is left of deletions.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn abandoned(&self) -> anyhow::Result<Vec<Claim>> {
+        let folders = self.folders();
+        if folders.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _guard = self.guard()?;
+        let boot = processes::boot_id();
+        let mut claims = Vec::new();
+        for folder in folders {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(GONE) {
+                let _ = std::fs::remove_dir_all(&folder);
+            } else if let Taken::Free(claim) = Claim::take(&folder)?
+                && claim.record.is_abandoned(&boot)
+            {
+                claims.push(*claim);
+            }
+        }
+        Ok(claims)
+    }
+
+    fn folders(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.runs).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    }
+
+    /// Held while a run's folder is made or looked at, so that nobody takes one that is half made for abandoned.
+    fn guard(&self) -> anyhow::Result<File> {
+        let path = self.runs.join(".lock");
+        let context = || format!("locking {}", path.display());
+        let file = File::options().create(true).append(true).open(&path).with_context(context).hint(STATE_HINT)?;
+        file.lock().with_context(context)?;
+        Ok(file)
+    }
+}
+
+fn read(folder: &Path) -> Option<Record> {
+    serde_json::from_slice(&std::fs::read(folder.join(RECORD)).ok()?).ok()
+}
+
+fn lock_file(folder: &Path) -> std::io::Result<File> {
+    File::options().create(true).append(true).open(folder.join("lock"))
+}
+
+enum Taken {
+    Free(Box<Claim>),
+    Held,
+    Nothing,
+}
+
+/// A run that this process works on.
+pub struct Claim {
+    /// What is noted; [`Claim::save`] makes changes lasting.
+    pub record: Record,
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Claim {
+    fn take(folder: &Path) -> anyhow::Result<Taken> {
+        let context = || format!("claiming {}", folder.display());
+        let lock = match lock_file(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Taken::Nothing),
+            lock => lock.with_context(context).hint(STATE_HINT)?,
+        };
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(Taken::Held),
+            Err(TryLockError::Error(error)) => return Err(error).with_context(context),
+            Ok(()) => {}
+        }
+        // The folder may have been deleted, and another one made in its place, since its lock was opened.
+        let inode = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.ino());
+        if inode(&folder.join("lock")) != lock.metadata().ok().map(|metadata| metadata.ino()) {
+            return Ok(Taken::Nothing);
+        }
+        if let Some(record) = read(folder) {
+            return Ok(Taken::Free(Box::new(Self { record, folder: folder.to_owned(), _lock: lock })));
+        }
+        // Its maker was killed before it had noted anything, so that there is nothing else; a record that is there and cannot be read
+        // is one of another version of testbed.
+        if !folder.join(RECORD).exists() {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        Ok(Taken::Nothing)
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes changes of the record lasting.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn save(&self) -> anyhow::Result<()> {
+        output::write(&self.folder.join(RECORD), &serde_json::to_string(&self.record)?, 0o600)
+    }
+
+    /// Forgets the run, of which nothing is left: its folder vanishes in one step.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn forget(self) -> anyhow::Result<()> {
+        let context = || format!("removing {}", self.folder.display());
+        let name = format!("{GONE}{}-{}", self.record.run_id, std::process::id());
+        let gone = self.folder.with_file_name(name);
+        std::fs::rename(&self.folder, &gone).with_context(context)?;
+        // What is left of it is deleted by the next command.
+        let _ = std::fs::remove_dir_all(&gone);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(folder: &Path) -> Registry {
+        let runs = folder.join("runs");
+        area::make(&runs).unwrap();
+        Registry { runs }
+    }
+
+    fn record(run_id: &str) -> Record {
+        let local = LocalRun { boot: processes::boot_id(), data: "/nonexistent".into(), ..LocalRun::default() };
+        Record::new(&RunId::parse(run_id).unwrap(), Place::Local(local))
+    }
+
+    #[test]
+    fn a_run_is_claimed_by_one_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = registry(folder.path());
+        let id = RunId::parse("run-1").unwrap();
+        let mut claim = registry.add(record("run-1")).unwrap();
+        assert!(registry.add(record("run-1")).is_err());
+        assert!(matches!(registry.claim(&id).unwrap(), Found::Held(_)));
+        assert!(registry.abandoned().unwrap().is_empty());
+        claim.record.phase = Phase::Up;
+        claim.save().unwrap();
+        drop(claim);
+        assert!(registry.abandoned().unwrap().is_empty(), "one that is up is nobody's");
+        let Found::Free(claim) = registry.claim(&id).unwrap() else { panic!("it is free") };
+        assert_eq!(claim.record.phase, Phase::Up);
+        claim.forget().unwrap();
+        assert!(matches!(registry.claim(&id).unwrap(), Found::Absent));
+        assert_eq!(registry.folders(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_its_maker_did_not_finish_is_abandoned() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = registry(folder.path());
+        drop(registry.add(record("run-1")).unwrap());
+        std::fs::create_dir(registry.folder("run-2")).unwrap();
+        std::fs::create_dir(registry.folder(".gone-run-3-1")).unwrap();
+        let mut rebooted = record("run-4");
+        rebooted.phase = Phase::Up;
+        if let Place::Local(local) = &mut rebooted.place {
+            local.boot = "another".into();
+        }
+        drop(registry.add(rebooted).unwrap());
+        let mut claims: Vec<_> = registry.abandoned().unwrap();
+        claims.sort_by(|one, other| one.record.run_id.cmp(&other.record.run_id));
+        assert_eq!(claims.iter().map(|claim| claim.record.run_id.as_str()).collect::<Vec<_>>(), ["run-1", "run-4"]);
+        claims.into_iter().for_each(|claim| claim.forget().unwrap());
+        assert_eq!(registry.folders(), Vec::<PathBuf>::new());
+    }
+}

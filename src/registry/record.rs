@@ -1,0 +1,152 @@
+//! What is noted about a run: enough to show it and to remove all of it, by whatever process comes next.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::database::Engine;
+use crate::run_id::RunId;
+use crate::runtime::local::processes::Process;
+use crate::state::Ready;
+
+/// What is noted about a run. Holds its databases' passwords: the file is for its owner alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The run's id.
+    pub run_id: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// The process that works on it, if any does.
+    pub owner: Option<Process>,
+    /// When it was made, in RFC 3339.
+    pub made: String,
+    /// The folder that testbed was called in.
+    pub called_in: PathBuf,
+    /// The config file that was written outside the run's own folder, and the hash of its content.
+    pub output: Option<(PathBuf, String)>,
+    /// The command that `testbed run` has started.
+    pub command: Option<Command>,
+    /// Where it lives.
+    pub place: Place,
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Being made: to be removed if its maker is gone.
+    Starting,
+    /// In use by the process that made it, and to be removed with it.
+    Held,
+    /// Up until somebody removes it.
+    Up,
+    /// Being removed.
+    Stopping,
+}
+
+/// Where a run lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// On this machine.
+    Local(LocalRun),
+    /// In a cluster.
+    Kubernetes(KubernetesRun),
+}
+
+/// The parts of a run on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalRun {
+    /// The machine's time of running in which it was made.
+    pub boot: String,
+    /// The folder above the servers' data folders.
+    pub data: PathBuf,
+    /// The server programs, links resolved.
+    pub programs: Vec<PathBuf>,
+    /// Tells whether a second `up` asks for the same.
+    pub content: String,
+    /// The servers that are up.
+    pub servers: Vec<Server>,
+}
+
+/// A server of a run on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// The database's name.
+    pub name: String,
+    /// What the manifest asks for.
+    pub engine: String,
+    /// What serves it, such as `PostgreSQL 15.18`.
+    pub server: String,
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// The server's main process.
+    pub process: Process,
+    /// The tests' user.
+    pub user: String,
+    /// Its password.
+    pub password: String,
+    /// The tests' database.
+    pub database: Option<String>,
+    /// The server's log.
+    pub log: PathBuf,
+    /// What proved that it was ready.
+    pub ready: Ready,
+}
+
+impl Server {
+    /// The engine that the manifest asks for.
+    pub fn engine(&self) -> Option<Engine> {
+        Engine::parse(&self.engine).ok()
+    }
+}
+
+/// A command that `testbed run` has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Its process.
+    pub process: Process,
+    /// Whether it has a process group of its own.
+    pub has_group: bool,
+}
+
+/// A run in a cluster that ends with the process that made it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KubernetesRun {
+    /// `--kubeconfig`, or what KUBECONFIG named, as an absolute path.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--context`
+    pub context: Option<String>,
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl Record {
+    /// A run that this process is about to make.
+    pub fn new(run_id: &RunId, place: Place) -> Self {
+        Self {
+            run_id: run_id.as_str().to_owned(),
+            phase: Phase::Starting,
+            owner: Process::with_id(std::process::id()),
+            made: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            called_in: std::env::current_dir().unwrap_or_default(),
+            output: None,
+            command: None,
+            place,
+        }
+    }
+
+    /// The run's part on this machine.
+    pub fn local(&self) -> Option<&LocalRun> {
+        match &self.place {
+            Place::Local(local) => Some(local),
+            Place::Kubernetes(_) => None,
+        }
+    }
+
+    /// Whether a run whose lock is free is to be removed: its process was killed, or the machine was restarted under its servers.
+    pub fn is_abandoned(&self, boot: &str) -> bool {
+        self.phase != Phase::Up || self.local().is_some_and(|local| local.boot != boot)
+    }
+}

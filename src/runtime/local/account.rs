@@ -1,0 +1,65 @@
+//! As whom the servers run: as the caller, or, since PostgreSQL refuses to run as root and the others should, as an unprivileged user
+//! of the machine when the caller is root.
+
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+
+use crate::database::Engine;
+use crate::failure::Advise;
+
+/// An unprivileged user of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// The name, for messages.
+    pub name: String,
+    /// The user's number.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
+}
+
+/// The user for a server; `None` where testbed itself runs unprivileged, so that the server runs as the same user.
+///
+/// # Errors
+/// When testbed runs as root and the machine has no fit user.
+pub fn for_server(engine: Engine) -> anyhow::Result<Option<Account>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let own = if engine == Engine::Postgres { "postgres" } else { "mysql" };
+    let users = std::fs::read_to_string("/etc/passwd").context("looking for an unprivileged user for the servers")?;
+    let account = [own, "nobody"].iter().find_map(|name| account(&users, name));
+    let account = account.ok_or_else(|| anyhow!("a server must not run as root, and this machine has neither a user {own} nor nobody"));
+    account.map(Some).hint(format!("make one: useradd --system {own}; or call testbed as an ordinary user"))
+}
+
+fn account(users: &str, name: &str) -> Option<Account> {
+    let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+    let mut fields = line.split(':').skip(2);
+    let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    (uid != 0).then(|| Account { name: name.to_owned(), uid, gid })
+}
+
+/// Hands a file or folder over to the server's user.
+///
+/// # Errors
+/// The path with the system's reason.
+pub fn hand_over(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
+    let Some(account) = account else { return Ok(()) };
+    chown(path, Some(account.uid), Some(account.gid)).with_context(|| format!("handing {} over to {}", path.display(), account.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_found_by_their_whole_name() {
+        let users = "root:x:0:0::/root:/bin/sh\nmysqlx:x:1:1::/:/bin/sh\nmysql:x:101:104:MySQL,,,:/nonexistent:/bin/false\n";
+        assert_eq!(account(users, "mysql"), Some(Account { name: "mysql".into(), uid: 101, gid: 104 }));
+        assert_eq!(account(users, "root"), None);
+        assert_eq!(account(users, "postgres"), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! Where the local runtime keeps things: data folders below the state folder, prepared ones below the cache. When testbed runs as root its
+//! servers run as another user, who has to be able to reach both.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+
+use crate::failure::Advise;
+use crate::state;
+
+/// Root's folders where its own cannot be reached by others.
+const SHARED: (&str, &str) = ("/var/lib/testbed", "/var/cache/testbed");
+
+/// The folders of this user, made when they are asked for.
+#[derive(Debug, Clone)]
+pub struct Area {
+    /// Data folders, one folder a run.
+    pub data: PathBuf,
+    /// Prepared data folders, and what is known of the installed servers.
+    pub cache: PathBuf,
+}
+
+impl Area {
+    /// Below `XDG_STATE_HOME` and `XDG_CACHE_HOME`; for root below `/var` where these cannot be reached by the servers' user.
+    ///
+    /// # Errors
+    /// When neither these variables nor `HOME` are set, or a folder cannot be made.
+    pub fn open() -> anyhow::Result<Self> {
+        let (state, cache) = (state::folder(), state::cache_folder());
+        let (Some(state), Some(cache)) = (state, cache) else {
+            return Err(anyhow!("there is no folder for the data: neither XDG_STATE_HOME and XDG_CACHE_HOME nor HOME are set"))
+                .hint("set HOME");
+        };
+        let is_root = rustix::process::geteuid().is_root();
+        let choose = |own: PathBuf, shared: &str| if !is_root || is_reachable(&own) { own } else { PathBuf::from(shared) };
+        let area = Self { data: choose(state, SHARED.0).join("data"), cache: choose(cache, SHARED.1).join("prepared") };
+        make(&area.data).with_context(|| format!("making the state folder {}", area.data.display())).hint(STATE_HINT)?;
+        make(&area.cache).with_context(|| format!("making the cache folder {}", area.cache.display())).hint(CACHE_HINT)?;
+        Ok(area)
+    }
+}
+
+/// What to do about a state folder that cannot be used.
+pub const STATE_HINT: &str = "set XDG_STATE_HOME to a folder that can be written";
+/// What to do about a cache folder that cannot be used.
+pub const CACHE_HINT: &str = "set XDG_CACHE_HOME to a folder that can be written";
+
+/// Makes a folder and those above it. Root's are open for passing through, so that servers reach their own part; others are private.
+///
+/// # Errors
+/// The system's reason.
+pub fn make(folder: &Path) -> std::io::Result<()> {
+    let mode = if rustix::process::geteuid().is_root() { 0o755 } else { 0o700 };
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder)
+}
+
+/// Whether any user may pass through every folder that exists on the way.
+fn is_reachable(folder: &Path) -> bool {
+    folder.ancestors().all(|folder| std::fs::metadata(folder).map_or(true, |metadata| metadata.mode() & 0o001 != 0))
+}

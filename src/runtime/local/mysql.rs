@@ -1,0 +1,235 @@
+//! MySQL and MariaDB: how their data folder is prepared, how they are started for tests, and how they get the run's logins: from a file of
+//! statements that the server executes before it takes its first connection.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, OptsBuilder};
+
+use super::find::Installed;
+use super::plan::Planned;
+use super::prepared::Stage;
+use super::program::Setting;
+use crate::database::{Engine, Login};
+use crate::failure::Advise;
+
+/// For data that lives as long as the tests.
+const SETTINGS: [&str; 9] = [
+    "--bind-address=127.0.0.1",
+    "--skip-log-bin",
+    "--skip-name-resolve",
+    "--character-set-server=utf8mb4",
+    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-doublewrite=OFF",
+    "--innodb-buffer-pool-size=32M",
+    "--performance-schema=OFF",
+    "--skip-ssl",
+];
+
+/// The log is made whole: a small one is copied faster.
+const MARIADB: [&str; 1] = ["--innodb-log-file-size=4M"];
+const MYSQL: [&str; 2] = ["--innodb-redo-log-capacity=8M", "--mysqlx=OFF"];
+
+/// Settings that belong to testbed: those of the manifest are for the inside of a container.
+const OURS: [&str; 13] = [
+    "port",
+    "bind_address",
+    "socket",
+    "datadir",
+    "basedir",
+    "pid_file",
+    "log_error",
+    "init_file",
+    "user",
+    "skip_networking",
+    "defaults_file",
+    "defaults_extra_file",
+    "tmpdir",
+];
+
+fn own_settings(installed: &Installed) -> &'static [&'static str] {
+    if installed.engine == Engine::Mariadb { &MARIADB } else { &MYSQL }
+}
+
+/// Everything that shapes the prepared folder.
+pub fn recipe(planned: &Planned) -> String {
+    format!("{:?}", (&planned.installed.build, own_settings(&planned.installed)))
+}
+
+/// A server outside the system's folders finds its own files by this.
+fn base(installed: &Installed) -> Option<OsString> {
+    let base = installed.program.parent()?.parent()?;
+    let is_system = ["/usr", "/", "/usr/local"].iter().any(|system| base == Path::new(system));
+    (!is_system).then(|| [OsString::from("--basedir="), base.into()].into_iter().collect())
+}
+
+/// Makes the data folder, with a root that needs no password.
+///
+/// # Errors
+/// The program that failed and what it said.
+pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+    let Installed { engine, program, .. } = &planned.installed;
+    let data: OsString = [OsString::from("--datadir="), stage.data.clone().into()].into_iter().collect();
+    let mut args: Vec<OsString> = vec!["--no-defaults".into(), data];
+    args.extend(base(&planned.installed));
+    args.extend(own_settings(&planned.installed).iter().map(OsString::from));
+    if *engine == Engine::Mysql {
+        args.push("--initialize-insecure".into());
+        return setting.run(program, &args, stage.folder, "").await;
+    }
+    args.extend(["--auth-root-authentication-method=normal", "--skip-test-db"].map(OsString::from));
+    setting.run(&installer(program)?, &args, stage.folder, "").await
+}
+
+/// The program that makes MariaDB's data folder.
+fn installer(server: &Path) -> anyhow::Result<PathBuf> {
+    let own = server.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));
+    let folders = [own.join("bin"), own.join("scripts"), PathBuf::from("/usr/bin")];
+    let found = folders
+        .iter()
+        .flat_map(|folder| ["mariadb-install-db", "mysql_install_db"].map(|name| folder.join(name)))
+        .find(|path| path.exists());
+    found
+        .ok_or_else(|| anyhow!("mariadb-install-db is missing beside {}: MariaDB cannot make its data folder without it", server.display()))
+        .hint("install it: Debian has it in mariadb-server-core")
+}
+
+/// The server's arguments: those of the manifest last, so that they win.
+pub fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
+    let in_folder = |flag: &str, path: PathBuf| -> OsString { [OsString::from(flag), path.into()].into_iter().collect() };
+    let mut args: Vec<OsString> = vec!["--no-defaults".into(), in_folder("--datadir=", data.to_owned())];
+    args.extend(base(&planned.installed));
+    args.push(format!("--port={port}").into());
+    // Relative to the data folder: a socket's path may have no more than about a hundred characters.
+    args.extend([SOCKET_ARGUMENT, "--pid-file=server.pid"].map(OsString::from));
+    args.push(in_folder("--init-file=", init_file(data)));
+    args.extend(SETTINGS.iter().chain(own_settings(&planned.installed)).map(OsString::from));
+    args.extend(planned.args.iter().map(OsString::from));
+    args
+}
+
+const SOCKET_ARGUMENT: &str = "--socket=server.sock";
+
+/// Where the server listens besides its port.
+pub fn socket(data: &Path) -> PathBuf {
+    data.join("server.sock")
+}
+
+/// Holds passwords, and goes once the server has read it.
+pub fn init_file(data: &Path) -> PathBuf {
+    data.with_file_name("logins.sql")
+}
+
+/// Sorts a container's arguments into those that the server takes here too and those that are left out.
+pub fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+    let mut args = args.iter().peekable();
+    while let Some(arg) = args.next() {
+        let is_short = ["-P", "-h", "-u", "-S", "-b", "-D"].contains(&arg.as_str());
+        let name = arg.trim_start_matches('-').split('=').next().unwrap_or_default().replace('-', "_");
+        // A value may stand as a word of its own.
+        let value = args.next_if(|next| !next.starts_with('-') && !arg.contains('='));
+        let place = if is_short || OURS.contains(&name.as_str()) { &mut left_out } else { &mut kept };
+        place.extend([arg].into_iter().chain(value).cloned());
+    }
+    (kept, left_out)
+}
+
+/// The statements that make the run's database and logins, one a line.
+fn statements(planned: &Planned, root: &Login) -> String {
+    let tests = &planned.database.login;
+    let password = text(root.password.reveal());
+    let mut lines = Vec::new();
+    if planned.installed.engine == Engine::Mariadb {
+        // Those that the installation makes without a password, for each of the machine's names.
+        lines.push("DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost')".to_owned());
+        lines.push("FLUSH PRIVILEGES".to_owned());
+    }
+    if let Some(database) = &tests.database {
+        lines.push(format!("CREATE DATABASE IF NOT EXISTS {}", identifier(database)));
+    }
+    lines.push(format!("ALTER USER 'root'@'localhost' IDENTIFIED BY {password}"));
+    if planned.database.admin.is_some() {
+        let user = text(&root.user);
+        lines.push(format!("CREATE USER {user}@'%' IDENTIFIED BY {password}"));
+        lines.push(format!("GRANT ALL ON *.* TO {user}@'%' WITH GRANT OPTION"));
+    }
+    if tests.user != root.user {
+        let user = text(&tests.user);
+        lines.push(format!("CREATE USER {user}@'%' IDENTIFIED BY {}", text(tests.password.reveal())));
+        let grant = |database: &String| format!("GRANT ALL ON {}.* TO {user}@'%'", pattern(database));
+        lines.extend(tests.database.as_ref().map(grant));
+    }
+    lines.iter().map(|line| format!("{line};\n")).collect()
+}
+
+/// Writes the file with the run's logins. Tells the administrator, who has a random password where the manifest gives none.
+///
+/// # Errors
+/// The path with the system's reason.
+pub fn write_init_file(planned: &Planned, data: &Path, random: &str, setting: Setting<'_>) -> anyhow::Result<Login> {
+    let unknown = || Login { user: "root".into(), password: crate::database::Password::new(random), database: None };
+    let root = planned.database.admin.clone().unwrap_or_else(unknown);
+    let path = init_file(data);
+    crate::output::write(&path, &statements(planned, &root), 0o600)?;
+    super::account::hand_over(&path, setting.account)?;
+    Ok(root)
+}
+
+/// A whole login as the tests will do it, and the proof that the server is the one in `data`.
+///
+/// # Errors
+/// Why it could not be done yet.
+pub async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
+    let login = &planned.database.login;
+    let options = OptsBuilder::default()
+        .ip_or_hostname("127.0.0.1")
+        .tcp_port(port)
+        .user(Some(&login.user))
+        .pass(Some(login.password.reveal()))
+        .db_name(login.database.clone())
+        .max_allowed_packet(Some(1 << 20))
+        .wait_timeout(Some(60))
+        .prefer_socket(false);
+    let mut connection = Conn::new(options).await?;
+    let folder: Option<String> = connection.query_first("SELECT @@datadir").await?;
+    connection.disconnect().await.context("saying goodbye")?;
+    anyhow::ensure!(folder.is_some_and(|folder| Path::new(&folder) == data), "another server answers on the port");
+    Ok(())
+}
+
+fn text(value: &str) -> String {
+    let escaped = value.replace('\\', "\\\\").replace('\'', "''").replace('\n', "\\n").replace('\r', "\\r").replace('\0', "\\0");
+    format!("'{escaped}'")
+}
+
+fn identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// A database's name where `_` and `%` would stand for others.
+fn pattern(name: &str) -> String {
+    identifier(&name.replace('_', "\\_").replace('%', "\\%"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_for_a_container_alone_are_left_out() {
+        let args = ["--port", "3307", "--max-connections=5", "--init_file=/x", "--sql-mode", "ANSI", "-P", "1", "--skip-log-bin"];
+        let (kept, left_out) = sort(&args.map(String::from));
+        assert_eq!(kept, ["--max-connections=5", "--sql-mode", "ANSI", "--skip-log-bin"]);
+        assert_eq!(left_out, ["--port", "3307", "--init_file=/x", "-P", "1"]);
+    }
+
+    #[test]
+    fn any_text_is_one_literal_on_one_line() {
+        assert_eq!(text("a'b\\c\nd"), "'a''b\\\\c\\nd'");
+        assert_eq!(identifier("a`b"), "`a``b`");
+        assert_eq!(pattern("a_b"), "`a\\_b`");
+    }
+}

@@ -1,0 +1,248 @@
+//! Which installed server serves which database of a manifest, and what of the manifest has no counterpart on a machine without a cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use k8s_openapi::api::core::v1::Container;
+
+use super::account::{self, Account};
+use super::area::Area;
+use super::find::{Finder, Installed, Version, choose, title};
+use super::scripts::Script;
+use super::{mysql, postgres};
+use crate::database::{Data, Database, Discovery, Engine, Variables, Workload, image_tag};
+use crate::failure::{Advise, Exit};
+use crate::manifest::render::Params;
+
+/// Where the images look for set-up scripts.
+const SCRIPTS: &str = "/docker-entrypoint-initdb.d";
+
+/// A database and the server for it.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// What the manifest says.
+    pub database: Database,
+    /// The server's folder below that of the run.
+    pub folder: String,
+    /// The server.
+    pub installed: Installed,
+    /// As whom it runs; `None` for the caller.
+    pub account: Option<Account>,
+    /// The manifest's arguments that it takes here too.
+    pub args: Vec<String>,
+    /// The container's variables, as far as they are known: set-up scripts read them.
+    pub variables: BTreeMap<String, String>,
+    /// The manifest's set-up scripts, in their order.
+    pub scripts: Vec<Script>,
+    /// What the manifest says about a PostgreSQL.
+    pub postgres: postgres::Options,
+}
+
+/// The servers of a run.
+#[derive(Debug)]
+pub struct LocalPlan {
+    /// In the order of the manifest.
+    pub servers: Vec<Planned>,
+    /// What differs from the same run in a cluster: `--strict` refuses it.
+    pub differences: Vec<String>,
+}
+
+/// What the choice of servers depends on besides the manifest.
+pub struct Wishes<'a> {
+    /// The parameters: `NAME.server` and `ENGINE.server` point to a server's program or its folder.
+    pub params: &'a Params,
+    /// The databases for which nobody has named a version.
+    pub any_version: &'a BTreeSet<String>,
+}
+
+/// Finds a server for every database.
+///
+/// # Errors
+/// What is missing and how to install it ([`Exit::Never`]); a part of the manifest that cannot work without a cluster.
+pub fn plan(discovery: &Discovery, data: &Data, wishes: &Wishes<'_>, area: &Area) -> anyhow::Result<LocalPlan> {
+    if let Some(missing) = discovery.missing.first() {
+        return Err(anyhow!("{:?} {} is not in the manifest, and a database's login comes from it", missing.kind, missing.name))
+            .hint("put it into the manifest; without a cluster there is nowhere else to look")
+            .exit(Exit::Usage);
+    }
+    let mut finder = Finder::new(&area.cache);
+    let mut plan = LocalPlan { servers: Vec::new(), differences: left_out(discovery) };
+    for (index, database) in discovery.databases.iter().enumerate() {
+        let planned = server(index, database, discovery, data, wishes, &mut finder, &mut plan.differences);
+        plan.servers.push(planned.with_context(|| format!("{}: no server for it", database.name))?);
+    }
+    Ok(plan)
+}
+
+/// The containers that are no databases.
+fn left_out(discovery: &Discovery) -> Vec<String> {
+    let serves = |workload: &Workload, container: &Container| {
+        discovery.databases.iter().any(|database| database.workload == workload.id && database.container == container.name)
+    };
+    let containers =
+        discovery.workloads.iter().flat_map(|workload| workload.spec.containers.iter().map(move |container| (workload, container)));
+    containers
+        .filter(|(workload, container)| !serves(workload, container))
+        .map(|(workload, container)| {
+            let image = container.image.as_deref().unwrap_or_default();
+            format!("{}: container {} ({image}) is no database and is left out", workload.id, container.name)
+        })
+        .collect()
+}
+
+fn server(
+    index: usize,
+    database: &Database,
+    discovery: &Discovery,
+    data: &Data,
+    wishes: &Wishes<'_>,
+    finder: &mut Finder,
+    differences: &mut Vec<String>,
+) -> anyhow::Result<Planned> {
+    let name = &database.name;
+    let installed = installed(database, wishes, finder)?;
+    let mut differs = |what: String| differences.push(format!("{name}: {what}"));
+    if installed.engine != database.engine {
+        differs(format!("there is no {} on this machine; {installed} serves it", title(database.engine)));
+    }
+    let image = database.image.split('@').next().unwrap_or_default();
+    if !is_plain(image, database.engine) {
+        differs(format!("the image {image} is served by {installed}, without what the image adds"));
+    }
+    let workload = discovery.workloads.iter().find(|workload| workload.id == database.workload);
+    let container = workload.and_then(|workload| workload.spec.containers.iter().find(|container| container.name == database.container));
+    let (Some(workload), Some(container)) = (workload, container) else { bail!("its container {} is gone", database.container) };
+
+    let mut variables = Variables::new(&workload.spec, container, data);
+    let options = postgres::Options {
+        initdb: variables.get("POSTGRES_INITDB_ARGS")?.unwrap_or_default().split_whitespace().map(String::from).collect(),
+        auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")?,
+    };
+    let (args, refused) = arguments(database.engine, container);
+    if !refused.is_empty() {
+        differs(format!("these arguments are for a container and are left out: {}", refused.join(" ")));
+    }
+    let scripts = variables.files_below(SCRIPTS).with_context(|| format!("reading the set-up scripts in {SCRIPTS}"))?;
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        scripts.files.into_iter().partition(|(name, _)| [".sql", ".sh"].iter().any(|ending| name.ends_with(ending)));
+    for (name, _) in unknown {
+        differs(format!("the set-up script {name} is neither .sql nor .sh and is left out"));
+    }
+    for volume in scripts.others {
+        differs(format!("the volume {volume} in {SCRIPTS} is no ConfigMap or Secret of the manifest and is left out"));
+    }
+    if workload.replicas > 1 {
+        differs(format!("one server stands for its {} replicas", workload.replicas));
+    }
+    Ok(Planned {
+        database: database.clone(),
+        folder: format!("{index}-{}", name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect::<String>()),
+        account: account::for_server(installed.engine)?,
+        installed,
+        args,
+        variables: variables.all(),
+        scripts: known.into_iter().map(|(name, text)| Script { name, text }).collect(),
+        postgres: options,
+    })
+}
+
+/// A container's arguments, without the name of the server where the entrypoint is given one.
+fn arguments(engine: Engine, container: &Container) -> (Vec<String>, Vec<String>) {
+    let words = container.args.clone().unwrap_or_default();
+    let words = match words.split_first() {
+        Some((first, rest)) if !first.starts_with('-') => rest,
+        _ => &words,
+    };
+    let sorted = if engine == Engine::Postgres { postgres::sort(words) } else { mysql::sort(words) };
+    let (kept, mut left_out) = sorted;
+    left_out.splice(0..0, container.command.iter().flatten().cloned());
+    (kept, left_out)
+}
+
+/// Whether the image is the engine's own: others bring extensions, and are numbered in their own way.
+fn is_plain(image: &str, engine: Engine) -> bool {
+    let name = image.rsplit('/').next().unwrap_or(image).split(':').next().unwrap_or_default();
+    name == engine.name() || (engine == Engine::Postgres && name == "postgresql") || name.is_empty()
+}
+
+fn installed(database: &Database, wishes: &Wishes<'_>, finder: &mut Finder) -> anyhow::Result<Installed> {
+    let engine = database.engine;
+    // A version of an image that is not the engine's own says nothing about the engine.
+    let tag = image_tag(&database.image).filter(|_| is_plain(&database.image, engine) && !wishes.any_version.contains(&database.name));
+    let version = tag.and_then(Version::leading);
+    if let Some((path, source)) = pointed(database, wishes) {
+        let found = finder.at(&path, engine).with_context(|| format!("{source} points to the server")).exit(Exit::Usage)?;
+        let fits = choose(std::slice::from_ref(&found), engine, version.as_ref()).is_some();
+        if !fits {
+            return Err(anyhow!("{} is asked for, and {source} points to {found}", wanted(engine, version.as_ref()))).exit(Exit::Usage);
+        }
+        return Ok(found);
+    }
+    let found = finder.installed(engine);
+    if let Some(installed) = choose(&found, engine, version.as_ref()) {
+        return Ok(installed.clone());
+    }
+    let there: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let there = if there.is_empty() { "no such server".to_owned() } else { there.join(", ") };
+    let what = wanted(engine, version.as_ref());
+    let image = if version.is_some() { format!(" (image {})", database.image) } else { String::new() };
+    Err(anyhow!("{what} is asked for{image}, and this machine has {there}"))
+        .hint(remedy(database, version.as_ref(), &found))
+        .exit(Exit::Never)
+}
+
+/// The server that the user points to, and by what.
+fn pointed(database: &Database, wishes: &Wishes<'_>) -> Option<(PathBuf, String)> {
+    let engine = database.engine.name();
+    let params = [format!("{}.server", database.name), format!("{engine}.server")];
+    if let Some(name) = params.iter().find(|name| wishes.params.contains_key(*name)) {
+        return Some((PathBuf::from(&wishes.params[name]), format!("--param {name}")));
+    }
+    let variable = format!("TESTBED_{}_SERVER", engine.to_uppercase());
+    let path = std::env::var_os(&variable).filter(|path| !path.is_empty())?;
+    Some((Path::new(&path).to_owned(), variable))
+}
+
+fn wanted(engine: Engine, version: Option<&Version>) -> String {
+    version.map_or_else(|| title(engine).to_owned(), |version| format!("{} {}", title(engine), version.series(engine)))
+}
+
+fn remedy(database: &Database, version: Option<&Version>, found: &[Installed]) -> String {
+    let engine = database.engine;
+    let number = version.map(|version| version.series(engine).to_string());
+    let (debian, brew) = match engine {
+        Engine::Postgres => ("postgresql", "postgresql"),
+        Engine::Mariadb => ("mariadb-server-core", "mariadb"),
+        _ => ("mysql-server-core-8.0", "mysql"),
+    };
+    let debian = number.as_ref().filter(|_| engine == Engine::Postgres).map_or(debian.to_owned(), |number| format!("{debian}-{number}"));
+    let brew = number.as_ref().map_or(brew.to_owned(), |number| format!("{brew}@{number}"));
+    let install = format!("install it (apt install {debian}, brew install {brew}), or point to it: --param {}.server=PATH", database.name);
+    let same = found.iter().find(|installed| installed.engine == engine);
+    match same {
+        Some(same) => format!("{install}; or ask for what is there: {engine}:{}", same.version.series(engine)),
+        None if engine == Engine::Mysql && !found.is_empty() => {
+            format!("{install}; a plain mysql, without a version, is served by MariaDB")
+        }
+        None => format!("{install}; or run it in a cluster: --runtime kubernetes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_of_the_engine_itself_are_plain() {
+        for (image, engine, plain) in [
+            ("postgres:17", Engine::Postgres, true),
+            ("registry:5000/library/mysql", Engine::Mysql, true),
+            ("bitnami/postgresql:16", Engine::Postgres, true),
+            ("postgis/postgis:17-3.5", Engine::Postgres, false),
+            ("percona:8", Engine::Mysql, false),
+        ] {
+            assert_eq!(is_plain(image, engine), plain, "{image}");
+        }
+    }
+}

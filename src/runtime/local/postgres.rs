@@ -1,0 +1,245 @@
+//! PostgreSQL: how its data folder is prepared, how it is started for tests, and how it gets the run's logins.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::plan::Planned;
+use super::prepared::Stage;
+use super::program::Setting;
+use crate::database::Login;
+
+/// Servers from this version on copy a new database file by file only when told so; else it goes through the log, twice.
+const HAS_STRATEGY: u32 = 15;
+
+/// Settings that belong to testbed: those of the manifest are for the inside of a container.
+const OURS: [&str; 13] = [
+    "port",
+    "listen_addresses",
+    "unix_socket_directories",
+    "data_directory",
+    "hba_file",
+    "ident_file",
+    "config_file",
+    "external_pid_file",
+    "logging_collector",
+    "log_directory",
+    "log_destination",
+    "dynamic_shared_memory_type",
+    "ssl",
+];
+
+/// For data that lives as long as the tests. Shared memory is kept in files of the data folder, so that it goes with them.
+const SETTINGS: [&str; 8] = [
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "dynamic_shared_memory_type=mmap",
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "max_wal_size=1GB",
+    "checkpoint_timeout=30min",
+];
+
+/// The locales of the server's own image, and what stands in where the machine does not have them.
+const LOCALES: [&str; 3] = ["en_US.UTF-8", "C.UTF-8", "C"];
+
+/// What a manifest says about a PostgreSQL beyond its logins.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `POSTGRES_INITDB_ARGS`
+    pub initdb: Vec<String>,
+    /// `POSTGRES_HOST_AUTH_METHOD`
+    pub auth_method: Option<String>,
+}
+
+/// The superuser: the tests' own user, unless the image has another one.
+fn superuser(planned: &Planned) -> &Login {
+    planned.database.admin.as_ref().unwrap_or(&planned.database.login)
+}
+
+fn database(planned: &Planned) -> &str {
+    let login = &planned.database.login;
+    login.database.as_deref().unwrap_or(&login.user)
+}
+
+/// Everything that shapes the prepared folder. The database is a part of it: to make one takes as long as to start the server.
+pub fn recipe(planned: &Planned) -> String {
+    let Options { initdb, auth_method } = &planned.postgres;
+    format!("{:?}", (&planned.installed.build, &superuser(planned).user, database(planned), initdb, auth_method, &LOCALES))
+}
+
+/// Makes the data folder, with the superuser and the database.
+///
+/// # Errors
+/// The program that failed and what it said.
+pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+    let server = &planned.installed.program;
+    let initdb = server.with_file_name("initdb");
+    if !initdb.exists() {
+        return Err(anyhow!("{} is missing: a PostgreSQL server cannot make its data folder without it", initdb.display()));
+    }
+    let password_file = stage.folder.join("password");
+    crate::output::write(&password_file, stage.password, 0o600)?;
+    super::account::hand_over(&password_file, setting.account)?;
+    let mut args: Vec<OsString> = vec!["-D".into(), stage.data.clone().into(), "-U".into(), superuser(planned).user.clone().into()];
+    args.extend(["--encoding=UTF8".into(), "--auth=scram-sha-256".into(), "--no-sync".into()]);
+    args.push([OsString::from("--pwfile="), password_file.clone().into()].into_iter().collect());
+    // Files of the log are made whole: small ones are copied faster.
+    if planned.installed.version.0.first().is_some_and(|major| *major >= 11) {
+        args.push("--wal-segsize=1".into());
+    }
+    initdb_with_a_locale(planned, &initdb, &args, stage, setting).await?;
+    std::fs::remove_file(&password_file).with_context(|| format!("removing {}", password_file.display()))?;
+    let method = planned.postgres.auth_method.as_deref().unwrap_or("scram-sha-256");
+    let rules = format!("host all all 127.0.0.1/32 {method}\nhost replication all 127.0.0.1/32 {method}\n");
+    std::fs::write(stage.data.join("pg_hba.conf"), rules).context("writing pg_hba.conf")?;
+    make_database(planned, stage, setting).await
+}
+
+/// The manifest's own locale, or the first one that the machine has.
+async fn initdb_with_a_locale(
+    planned: &Planned,
+    initdb: &Path,
+    args: &[OsString],
+    stage: &Stage<'_>,
+    setting: Setting<'_>,
+) -> anyhow::Result<()> {
+    let own = planned.postgres.initdb.iter().any(|arg| arg.starts_with("--locale") || arg == "--no-locale" || arg.starts_with("--lc-"));
+    let locales: &[&str] = if own { &[""] } else { &LOCALES };
+    let mut last = Ok(());
+    for locale in locales {
+        let locale = (!locale.is_empty()).then(|| OsString::from(format!("--locale={locale}")));
+        let all: Vec<OsString> = args.iter().cloned().chain(locale).chain(planned.postgres.initdb.iter().map(OsString::from)).collect();
+        last = setting.run(initdb, &all, stage.folder, "").await;
+        if last.is_ok() {
+            break;
+        }
+        let _ = std::fs::remove_dir_all(&stage.data);
+    }
+    last
+}
+
+async fn make_database(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+    let name = database(planned);
+    if ["postgres", "template1"].contains(&name) {
+        return Ok(());
+    }
+    let strategy = planned.installed.version.0.first().is_some_and(|major| *major >= HAS_STRATEGY);
+    let strategy = if strategy { " STRATEGY file_copy" } else { "" };
+    let sql = format!("CREATE DATABASE {}{strategy};\n", identifier(name));
+    let args =
+        ["--single", "-D"].map(OsString::from).into_iter().chain([stage.data.clone().into(), "-F".into(), "-j".into(), "postgres".into()]);
+    // With -j a statement ends with an empty line.
+    setting.run(&planned.installed.program, &args.collect::<Vec<_>>(), stage.folder, &(sql + "\n\n")).await?;
+    Ok(())
+}
+
+/// The server's arguments: those of the manifest last, so that they win.
+pub fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["-D".into(), data.into(), "-p".into(), port.to_string().into()];
+    args.extend(SETTINGS.iter().flat_map(|setting| ["-c".into(), OsString::from(setting)]));
+    args.extend(planned.args.iter().map(OsString::from));
+    args
+}
+
+/// Sorts a container's arguments into those that the server takes here too and those that are left out.
+pub fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+    let mut args = args.iter().peekable();
+    while let Some(arg) = args.next() {
+        // A switch and its value, in one word or two.
+        let takes_next = ["-c", "-p", "-D", "-h", "-k", "-N", "-B", "-S", "-W", "-d", "-f", "-t", "-o"].contains(&arg.as_str());
+        let value = if takes_next { args.next() } else { None };
+        let setting = match (arg.as_str(), value) {
+            ("-c", Some(setting)) => setting.as_str(),
+            ("-p" | "-D" | "-h" | "-k", _) | ("-i", None) => OURS[0],
+            (other, _) => other.strip_prefix("--").or_else(|| other.strip_prefix("-c")).unwrap_or_default(),
+        };
+        let name = setting.split('=').next().unwrap_or_default().trim().replace('-', "_").to_lowercase();
+        let place = if OURS.contains(&name.as_str()) { &mut left_out } else { &mut kept };
+        place.extend([arg].into_iter().chain(value).cloned());
+    }
+    (kept, left_out)
+}
+
+/// Logs in to the server in `data` as prepared, and gives it the logins of the run.
+///
+/// # Errors
+/// Why it could not be done yet.
+pub async fn settle(planned: &Planned, data: &Path, port: u16, prepared: &str) -> anyhow::Result<()> {
+    let root = superuser(planned);
+    let client = connect(port, &root.user, prepared, "postgres").await?;
+    check(&client, data).await?;
+    let tests = &planned.database.login;
+    let mut statements = vec![format!("ALTER ROLE {} PASSWORD {}", identifier(&root.user), verifier(root))];
+    if tests.user != root.user {
+        statements.push(format!("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}", identifier(&tests.user), verifier(tests)));
+        statements.push(format!("ALTER DATABASE {} OWNER TO {}", identifier(database(planned)), identifier(&tests.user)));
+    }
+    Ok(client.batch_execute(&statements.join(";")).await?)
+}
+
+/// A whole login as the tests will do it, and the proof that the server is the one in `data`.
+///
+/// # Errors
+/// Why it could not be done yet.
+pub async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
+    let login = &planned.database.login;
+    let client = connect(port, &login.user, login.password.reveal(), database(planned)).await?;
+    if superuser(planned).user == login.user {
+        return check(&client, data).await;
+    }
+    Ok(client.batch_execute("SELECT 1").await?)
+}
+
+/// Whoever listens on the port may be another server: nothing is changed before it has shown the run's own data folder.
+async fn check(client: &Client, data: &Path) -> anyhow::Result<()> {
+    let folder: String = client.query_one("SELECT current_setting('data_directory')", &[]).await?.get(0);
+    anyhow::ensure!(Path::new(&folder) == data, "another server answers on the port");
+    Ok(())
+}
+
+async fn connect(port: u16, user: &str, password: &str, database: &str) -> anyhow::Result<Client> {
+    let mut config = Config::new();
+    config.host("127.0.0.1").port(port).user(user).dbname(database).ssl_mode(SslMode::Disable).application_name("testbed");
+    config.password(password);
+    let (client, connection) = config.connect(NoTls).await?;
+    // Ends by itself once the client is gone.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// The password as the server keeps it: in the clear it could show up in the server's log.
+fn verifier(login: &Login) -> String {
+    match login.password.reveal() {
+        "" => "NULL".into(),
+        password => format!("'{}'", postgres_protocol::password::scram_sha_256(password.as_bytes())),
+    }
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_for_a_container_alone_are_left_out() {
+        let args =
+            ["-c", "max_connections=200", "-p", "5433", "--shared_buffers=1GB", "-c", "Unix-Socket-Directories=/x", "-N", "20", "-i"];
+        let (kept, left_out) = sort(&args.map(String::from));
+        assert_eq!(kept, ["-c", "max_connections=200", "--shared_buffers=1GB", "-N", "20"]);
+        assert_eq!(left_out, ["-p", "5433", "-c", "Unix-Socket-Directories=/x", "-i"]);
+    }
+
+    #[test]
+    fn names_are_quoted() {
+        assert_eq!(identifier("a\"b; --"), "\"a\"\"b; --\"");
+    }
+}

@@ -1,0 +1,259 @@
+//! Data folders that are made once and copied for each run: one entry of the cache for each server build and settings.
+//!
+//! An entry is made aside and renamed into its place, under an exclusive lock; it is copied under a shared one. Its size is compared with
+//! what is copied, so that one that was damaged is made anew.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, anyhow};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::account::Account;
+use super::area::{CACHE_HINT, STATE_HINT};
+use super::copy::{self, Size};
+use crate::failure::Advise;
+use crate::output;
+
+/// Changes with the way in which folders are prepared: entries of another way are not used.
+const RECIPE: &str = "1";
+
+/// An entry that nobody has used for this long goes when a new one is made: its server was probably replaced by a newer one.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// An entry's own file; without it the entry is not complete.
+const ENTRY: &str = "entry.json";
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    /// The administrator's password in the prepared folder, until a run sets its own.
+    password: String,
+    size: Size,
+}
+
+/// Where a prepared folder is made.
+pub struct Stage<'a> {
+    /// The server's user may write here.
+    pub folder: &'a Path,
+    /// The data folder, to be made.
+    pub data: PathBuf,
+    /// The password to give to the administrator.
+    pub password: &'a str,
+}
+
+/// The prepared folders of this user.
+pub struct Prepared<'a> {
+    cache: &'a Path,
+    key: String,
+}
+
+impl<'a> Prepared<'a> {
+    /// The entry for a recipe: a text that tells everything that shapes the folder.
+    pub fn new(cache: &'a Path, recipe: &str) -> Self {
+        let digest = Sha256::digest(format!("{RECIPE}\n{recipe}"));
+        Self { cache, key: digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect() }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.cache.join(&self.key)
+    }
+
+    /// Copies the prepared folder to `to`, and makes it first where there is none. Tells the administrator's password in it.
+    ///
+    /// # Errors
+    /// The step with its reason.
+    pub async fn copy_to(
+        &self,
+        to: &Path,
+        account: Option<&Account>,
+        make: impl AsyncFn(Stage<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<String> {
+        // Once more after each of: there was none, there was a damaged one.
+        for _ in 0..3 {
+            let lock = self.lock(false).await?;
+            if let Some(entry) = self.entry() {
+                let copied = self.copy(to, account).await?;
+                if copied == entry.size {
+                    // The time of the last use; without it the entry merely lives shorter.
+                    let _ = lock.set_modified(SystemTime::now());
+                    return Ok(entry.password);
+                }
+                drop(lock);
+                std::fs::remove_dir_all(to).with_context(|| format!("removing {}", to.display()))?;
+                self.discard(&entry).await?;
+            } else {
+                drop(lock);
+            }
+            self.make(account, &make).await?;
+        }
+        Err(anyhow!("the prepared data folder {} does not stay as it was made", self.folder().display()))
+            .hint("remove it, and see what else works in there")
+    }
+
+    async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
+        let (source, target, owner) = (self.folder().join("data"), to.to_owned(), account.cloned());
+        let work = tokio::task::spawn_blocking(move || copy::copy(&source, &target, owner.as_ref()));
+        work.await?.with_context(|| format!("copying the prepared data folder to {}", to.display())).hint(STATE_HINT)
+    }
+
+    /// Removes the entry, unless somebody else has replaced it by now.
+    pub async fn discard_as_broken(&self) -> anyhow::Result<()> {
+        match self.entry() {
+            Some(entry) => self.discard(&entry).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn discard(&self, seen: &Entry) -> anyhow::Result<()> {
+        let _lock = self.lock(true).await?;
+        if self.entry().is_some_and(|entry| entry.password == seen.password) {
+            remove(&self.folder())?;
+        }
+        Ok(())
+    }
+
+    async fn make(&self, account: Option<&Account>, make: &impl AsyncFn(Stage<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let _lock = self.lock(true).await?;
+        if self.entry().is_some() {
+            return Ok(());
+        }
+        remove(&self.folder())?;
+        let aside = self.cache.join(format!("{}.making", self.key));
+        // One that was left by a process that was killed.
+        remove(&aside)?;
+        let outcome = self.make_aside(&aside, account, make).await;
+        if outcome.is_err() {
+            let _ = remove(&aside);
+        } else {
+            remove_unused(self.cache);
+        }
+        outcome
+    }
+
+    async fn make_aside(
+        &self,
+        aside: &Path,
+        account: Option<&Account>,
+        make: &impl AsyncFn(Stage<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let writing = || format!("making the prepared data folder {}", aside.display());
+        super::area::make(aside).with_context(writing).hint(CACHE_HINT)?;
+        super::account::hand_over(aside, account)?;
+        let password = uuid::Uuid::new_v4().simple().to_string();
+        let data = aside.join("data");
+        make(Stage { folder: aside, data: data.clone(), password: &password }).await?;
+        let size = copy::measure(&data).with_context(writing)?;
+        output::write(&aside.join(ENTRY), &serde_json::to_string(&Entry { password, size })?, 0o600)?;
+        std::fs::rename(aside, self.folder()).with_context(writing)
+    }
+
+    fn entry(&self) -> Option<Entry> {
+        serde_json::from_slice(&std::fs::read(self.folder().join(ENTRY)).ok()?).ok()
+    }
+
+    /// Waits for the entry's lock. It ends with the file handle, also when the process is killed.
+    async fn lock(&self, is_exclusive: bool) -> anyhow::Result<File> {
+        let path = self.cache.join(format!("{}.lock", self.key));
+        let context = || format!("locking {}", path.display());
+        let file = File::options().create(true).append(true).open(&path).with_context(context).hint(CACHE_HINT)?;
+        let attempt = if is_exclusive { file.try_lock() } else { file.try_lock_shared() };
+        if attempt.is_ok() {
+            return Ok(file);
+        }
+        let wait = move || if is_exclusive { file.lock() } else { file.lock_shared() }.map(|()| file);
+        tokio::task::spawn_blocking(wait).await?.with_context(context)
+    }
+}
+
+/// What was left in the cache by processes that were killed while they made an entry.
+pub fn sweep(cache: &Path) {
+    for (path, key) in names(cache, ".making") {
+        let lock = File::options().create(true).append(true).open(cache.join(format!("{key}.lock")));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let _ = remove(&path);
+        }
+    }
+}
+
+/// Removes entries that nobody has used for a month, and tells how many.
+pub fn remove_unused(cache: &Path) -> usize {
+    let is_old = |path: &Path| {
+        let used = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+        used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age > UNUSED))
+    };
+    let old: Vec<_> = names(cache, ".lock").into_iter().filter(|(path, _)| is_old(path)).collect();
+    let mut count = 0;
+    for (path, key) in old {
+        // Held until the entry is gone, so that nobody copies half of it. The lock's own file stays: another one of the same name would
+        // be another lock.
+        let lock = File::options().append(true).open(&path);
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok() && cache.join(&key).exists() && remove(&cache.join(&key)).is_ok()) {
+            count += 1;
+        }
+    }
+    count
+}
+
+fn names(cache: &Path, ending: &str) -> Vec<(PathBuf, String)> {
+    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((entry.path(), entry.file_name().to_str()?.strip_suffix(ending)?.to_owned()))).collect()
+}
+
+/// Removes a folder that may not be there.
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", folder.display())).hint(CACHE_HINT)
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    async fn make(stage: Stage<'_>, made: &Cell<usize>) -> anyhow::Result<()> {
+        made.set(made.get() + 1);
+        std::fs::create_dir(&stage.data)?;
+        Ok(std::fs::write(stage.data.join("file"), "content")?)
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_made_once_and_again_when_it_is_damaged() {
+        let cache = tempfile::tempdir().unwrap();
+        let made = Cell::new(0);
+        let prepared = Prepared::new(cache.path(), "recipe");
+        let copy = async |name: &str| {
+            let to = cache.path().join(name);
+            let password = prepared.copy_to(&to, None, async |stage: Stage<'_>| make(stage, &made).await).await.unwrap();
+            (std::fs::read_to_string(to.join("file")).unwrap(), password)
+        };
+        let first = copy("one").await;
+        assert_eq!(first, copy("two").await);
+        assert_eq!(made.get(), 1);
+        std::fs::write(prepared.folder().join("data/file"), "cut").unwrap();
+        assert_eq!(copy("three").await.0, "content");
+        assert_eq!(made.get(), 2);
+        std::fs::remove_file(prepared.folder().join(ENTRY)).unwrap();
+        copy("four").await;
+        assert_eq!(made.get(), 3);
+        assert_eq!(Prepared::new(cache.path(), "recipe").folder(), prepared.folder());
+        assert_ne!(Prepared::new(cache.path(), "other").folder(), prepared.folder());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_made_leaves_nothing() {
+        let cache = tempfile::tempdir().unwrap();
+        let prepared = Prepared::new(cache.path(), "recipe");
+        let to = cache.path().join("to");
+        let error = prepared.copy_to(&to, None, async |_: Stage<'_>| Err(anyhow!("no"))).await.unwrap_err();
+        assert_eq!(error.to_string(), "no");
+        let left: Vec<_> = std::fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [format!("{}.lock", prepared.key).as_str()]);
+    }
+}

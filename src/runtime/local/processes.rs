@@ -1,0 +1,225 @@
+//! Processes of a run, told by what they cannot lose: a server's working folder is its data folder, whatever becomes of its parent, its title
+//! or its process id's number. Nothing is ever signalled by a remembered number alone.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
+
+/// How long a process may take to vanish after SIGKILL: one in the middle of a disk write finishes that first.
+const KILLED: Duration = Duration::from_secs(10);
+
+/// A process, by a number that may be used again and the time when it started, in clock ticks since the machine did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// The process id.
+    pub pid: u32,
+    /// Field 22 of `/proc/PID/stat`.
+    pub start: u64,
+}
+
+impl Process {
+    /// The process that has this id now.
+    pub fn with_id(pid: u32) -> Option<Self> {
+        Some(Self { pid, start: Stat::read(pid)?.start })
+    }
+
+    /// Whether it still runs. One that has ended and whose parent has not noticed does not.
+    pub fn is_alive(self) -> bool {
+        Stat::read(self.pid).is_some_and(|stat| stat.start == self.start && !stat.is_zombie)
+    }
+
+    /// A handle on the process, if it is still this one: signals through it can hit no other.
+    fn open(self) -> Option<OwnedFd> {
+        let handle = pidfd_open(Pid::from_raw(i32::try_from(self.pid).ok()?)?, PidfdFlags::empty()).ok()?;
+        self.is_alive().then_some(handle)
+    }
+
+    /// Sends a signal, if it still runs.
+    pub fn signal(self, signal: Signal) {
+        if let Some(handle) = self.open() {
+            let _ = pidfd_send_signal(&handle, signal);
+        }
+    }
+}
+
+/// The machine's present time of running: another id after a reboot, when no process of before exists.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+/// What belongs to a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark<'a> {
+    /// The folder of the run, above the servers' data folders.
+    pub folder: &'a Path,
+    /// The run's id, as processes have it in `TESTBED_RUN_ID`.
+    pub run_id: &'a str,
+    /// The server programs.
+    pub programs: &'a [PathBuf],
+}
+
+impl Mark<'_> {
+    /// Working in the run's folder is not enough: that may be somebody's shell. It is a server by its program, or was started by one, or is
+    /// about to become one: the copy of a testbed that was killed between making a process and making it the server.
+    fn fits(&self, pid: u32) -> bool {
+        let folder = std::fs::read_link(format!("/proc/{pid}/cwd"));
+        if !folder.is_ok_and(|folder| folder.starts_with(self.folder)) {
+            return false;
+        }
+        let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+        let is_testbed = |program: &PathBuf| std::env::current_exe().is_ok_and(|own| own == *program) && pid != std::process::id();
+        program.is_ok_and(|program| self.programs.contains(&program) || is_testbed(&program)) || has_run_id(pid, self.run_id)
+    }
+}
+
+/// Whether the process was given this run id in its environment.
+fn has_run_id(pid: u32, run_id: &str) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let wanted = format!("TESTBED_RUN_ID={run_id}");
+    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
+
+/// The processes that work in a run's folder.
+pub fn of_run(mark: Mark) -> Vec<Process> {
+    all().filter(|pid| mark.fits(*pid)).filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
+}
+
+/// The processes of a command's group that know the run, or of the tree below the command where it shares its caller's group.
+pub fn of_command(leader: Process, has_group: bool, run_id: &str) -> Vec<Process> {
+    let members: Vec<u32> =
+        if has_group { all().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.group == leader.pid)).collect() } else { tree(leader) };
+    members.into_iter().filter(|pid| has_run_id(*pid, run_id)).filter_map(Process::with_id).collect()
+}
+
+/// A process and everything that it has started and that has not been handed to another parent.
+fn tree(root: Process) -> Vec<u32> {
+    if !root.is_alive() {
+        return Vec::new();
+    }
+    let parents: Vec<(u32, u32)> = all().filter_map(|pid| Some((pid, Stat::read(pid)?.parent))).collect();
+    let mut members = vec![root.pid];
+    let mut next = 0;
+    while let Some(parent) = members.get(next).copied() {
+        members.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    members
+}
+
+/// Ends processes with SIGKILL and waits until they are gone, looking again for what they have started meanwhile.
+///
+/// # Errors
+/// The ids of those that are still there after ten seconds.
+pub async fn end(find: impl Fn() -> Vec<Process>) -> Result<(), Vec<u32>> {
+    let deadline = Instant::now() + KILLED;
+    loop {
+        let found = find();
+        if found.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(found.iter().map(|process| process.pid).collect());
+        }
+        let handles: Vec<OwnedFd> = found.iter().filter_map(|process| process.open()).collect();
+        for handle in &handles {
+            let _ = pidfd_send_signal(handle, Signal::KILL);
+        }
+        for handle in handles {
+            ended(handle, deadline.saturating_duration_since(Instant::now())).await;
+        }
+        // A process that may not be opened would make this loop spin.
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits for the end of a process, and tells whether it came in time.
+pub async fn gone(process: Process, within: Duration) -> bool {
+    if let Some(handle) = process.open() {
+        ended(handle, within).await;
+    }
+    !process.is_alive()
+}
+
+/// The system makes a process's handle readable when the process ends.
+async fn ended(handle: OwnedFd, within: Duration) {
+    let wait = move || {
+        let within = Timespec::try_from(within).ok();
+        let _ = poll(&mut [PollFd::new(&handle, PollFlags::IN)], within.as_ref());
+    };
+    let _ = tokio::task::spawn_blocking(wait).await;
+}
+
+fn all() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+struct Stat {
+    is_zombie: bool,
+    parent: u32,
+    group: u32,
+    start: u64,
+}
+
+impl Stat {
+    /// Reads `/proc/PID/stat`. The second field is the name in brackets, which may hold anything.
+    fn read(pid: u32) -> Option<Self> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        Some(Self {
+            is_zombie: matches!(*fields.first()?, "Z" | "X"),
+            parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
+            start: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_is_told_by_folder_and_program_or_run_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let start =
+            |folder: &Path, id: &str| Command::new("sleep").arg("1000").current_dir(folder).env("TESTBED_RUN_ID", id).spawn().unwrap();
+        let (mut ours, mut shell) = (start(folder.path(), "run-1"), start(folder.path(), "run-2"));
+        let mut elsewhere = start(Path::new("/"), "run-1");
+        // The system shows a new process before it shows its environment.
+        while ![&ours, &shell, &elsewhere]
+            .iter()
+            .all(|child| std::fs::read(format!("/proc/{}/environ", child.id())).is_ok_and(|text| !text.is_empty()))
+        {}
+        let found = |programs: &[PathBuf]| {
+            let mut found = of_run(Mark { folder: folder.path(), run_id: "run-1", programs });
+            found.sort_by_key(|process| process.pid);
+            found.iter().map(|process| process.pid).collect::<Vec<_>>()
+        };
+        let mut both = vec![ours.id(), shell.id()];
+        both.sort_unstable();
+        assert_eq!(found(&[]), [ours.id()]);
+        assert_eq!(found(&[std::fs::read_link(format!("/proc/{}/exe", shell.id())).unwrap()]), both);
+        end(|| of_run(Mark { folder: folder.path(), run_id: "run-1", programs: &[] })).await.unwrap();
+        assert!(ours.try_wait().unwrap().is_some() || ours.wait().is_ok());
+        assert_eq!(shell.try_wait().unwrap(), None);
+        for child in [&mut shell, &mut elsewhere] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_process() {
+        let me = Process::with_id(std::process::id()).unwrap();
+        assert!(me.is_alive());
+        assert!(!Process { start: me.start + 1, ..me }.is_alive());
+    }
+}

@@ -1,0 +1,80 @@
+//! Starts a server's programs: as its user, in a clean environment that says which run they belong to, at UTC as in a container.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, anyhow};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use super::account::Account;
+use crate::failure::Advise;
+
+/// As whom and for which run.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// The user; `None` for the caller.
+    pub account: Option<&'a Account>,
+    /// The run's id.
+    pub run_id: &'a str,
+}
+
+impl Setting<'_> {
+    /// A program that has yet to be started, in a folder and a process group of its own: a Ctrl-C at the terminal is not for it.
+    pub fn command(&self, program: &Path, folder: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(folder).env_clear().stdin(Stdio::null()).process_group(0);
+        for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"] {
+            command.envs(std::env::var_os(name).map(|value| (name, value)));
+        }
+        command.env("LC_ALL", "C").env("TZ", "UTC").env("HOME", folder).env("TESTBED_RUN_ID", self.run_id);
+        if let Some(account) = self.account {
+            command.uid(account.uid).gid(account.gid);
+        }
+        command
+    }
+
+    /// Runs a program to its end, with a text as its input.
+    ///
+    /// # Errors
+    /// The program's name, and what it said last.
+    pub async fn run(&self, program: &Path, args: &[OsString], folder: &Path, input: &str) -> anyhow::Result<()> {
+        let mut command = self.command(program, folder);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        finish(command, program, input).await
+    }
+}
+
+/// Runs a prepared command to its end.
+///
+/// # Errors
+/// As for [`Setting::run`].
+pub async fn finish(mut command: Command, program: &Path, input: &str) -> anyhow::Result<()> {
+    let name = program.display();
+    let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
+    let stdin = child.stdin.take();
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // A program that ends early says why by itself.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+    };
+    let (ended, ()) = futures::join!(child.wait_with_output(), feed);
+    let ended = ended.with_context(|| format!("running {name}"))?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    let said = [ended.stdout, ended.stderr].concat();
+    let said = last_lines(&String::from_utf8_lossy(&said), LINES);
+    Err::<(), _>(anyhow!("{name} failed ({})", ended.status)).detail(format!("what it said last:\n{said}"))
+}
+
+/// How much of a log an error shows.
+pub const LINES: usize = 20;
+
+/// The last lines of a text that are not blank.
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

@@ -1,0 +1,101 @@
+//! The manifest's set-up scripts: what a container would find in `/docker-entrypoint-initdb.d`, run with the server's own client in the order
+//! of their names, as the images do.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, anyhow};
+
+use super::find::title;
+use super::mysql;
+use super::plan::Planned;
+use super::program::{self, Setting};
+use crate::database::{Engine, Login};
+use crate::failure::Advise;
+
+/// One script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The name of its file.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// The server that the scripts talk to.
+pub struct Server<'a> {
+    /// Its data folder.
+    pub data: &'a Path,
+    /// Its port.
+    pub port: u16,
+    /// Its administrator.
+    pub root: &'a Login,
+}
+
+/// Runs the scripts of one database.
+///
+/// # Errors
+/// The script that failed and what was said last.
+pub async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+    for script in &planned.scripts {
+        let place = || format!("{}: the set-up script {}", planned.database.name, script.name);
+        run_one(planned, server, script, setting).await.with_context(place)?;
+    }
+    Ok(())
+}
+
+async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, setting: Setting<'_>) -> anyhow::Result<()> {
+    let folder = server.data.parent().unwrap_or(server.data);
+    let program = if script.name.ends_with(".sh") { PathBuf::from("/bin/bash") } else { client(planned)? };
+    let mut command = setting.command(&program, folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.envs(&planned.variables).envs(surroundings(planned, server));
+    if script.name.ends_with(".sh") {
+        command.arg("-e");
+    } else if planned.database.engine == Engine::Postgres {
+        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--no-password"]);
+    } else {
+        command.args(["--no-defaults", "--protocol=socket", "--comments"]).arg(format!("--user={}", server.root.user));
+        command.args(&planned.database.login.database);
+    }
+    program::finish(command, &program, &script.text).await
+}
+
+/// How a client finds the server without being told by arguments.
+fn surroundings(planned: &Planned, server: &Server<'_>) -> BTreeMap<&'static str, String> {
+    let root = server.root;
+    let password = root.password.reveal().to_owned();
+    match planned.database.engine {
+        Engine::Postgres => [
+            ("PGHOST", "127.0.0.1".to_owned()),
+            ("PGPORT", server.port.to_string()),
+            ("PGUSER", root.user.clone()),
+            ("PGPASSWORD", password),
+            ("PGDATABASE", planned.database.login.database.clone().unwrap_or_else(|| root.user.clone())),
+        ]
+        .into(),
+        _ => [
+            ("MYSQL_UNIX_PORT", mysql::socket(server.data).display().to_string()),
+            ("MYSQL_TCP_PORT", server.port.to_string()),
+            ("MYSQL_PWD", password),
+        ]
+        .into(),
+    }
+}
+
+/// The engine's own client: it knows the commands that scripts and dumps hold besides SQL.
+fn client(planned: &Planned) -> anyhow::Result<PathBuf> {
+    let (names, package): (&[&str], _) = match planned.installed.engine {
+        Engine::Postgres => (&["psql"], "postgresql-client"),
+        Engine::Mariadb => (&["mariadb", "mysql"], "mariadb-client-core"),
+        _ => (&["mysql"], "mysql-client-core"),
+    };
+    let beside = planned.installed.program.parent().map(Path::to_owned);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = beside.into_iter().chain(std::env::split_paths(&path)).chain([PathBuf::from("/usr/bin")]).collect();
+    let found = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name))).find(|path| path.is_file());
+    found
+        .ok_or_else(|| anyhow!("it needs {}'s client {}, which is not on this machine", title(planned.installed.engine), names[0]))
+        .hint(format!("install it: apt install {package}, or what your system calls it"))
+}

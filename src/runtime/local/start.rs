@@ -1,0 +1,296 @@
+//! Starts one server of a run and waits until it takes the tests' login: a copy of the prepared data folder, a free port, the run's own
+//! logins, the manifest's set-up scripts.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, anyhow};
+use tokio::process::Child;
+use tokio::time::{Instant, sleep};
+
+use super::account::hand_over;
+use super::area::{Area, STATE_HINT};
+use super::plan::Planned;
+use super::prepared::Prepared;
+use super::processes::Process;
+use super::program::{LINES, Setting, last_lines};
+use super::{mysql, postgres, scripts};
+use crate::database::{Engine, Login};
+use crate::failure::{Advise, Exit};
+use crate::redact::Redactor;
+use crate::registry::Server;
+use crate::state::Ready;
+
+/// Between two looks at a server that starts. It takes logins tens of milliseconds after its start, and a refused connection costs microseconds.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Below the ports that systems give to outgoing connections, so that none of those takes a port between its choice and its use.
+const PORTS: std::ops::Range<u16> = 15000..30000;
+
+/// How often a server is started again because its port was taken meanwhile.
+const PORT_ATTEMPTS: usize = 10;
+
+/// The run that a server is started for.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// The run's id.
+    pub run_id: &'a str,
+    /// The folder above the servers' data folders.
+    pub folder: &'a Path,
+    /// Where prepared folders are.
+    pub area: &'a Area,
+    /// When to give up.
+    pub deadline: Instant,
+    /// The time that this is, as the user said it.
+    pub timeout: Duration,
+}
+
+/// A server that takes logins.
+pub struct Started {
+    /// What to note about it.
+    pub server: Server,
+    /// Its process, to be waited for.
+    pub child: Child,
+}
+
+/// How a start ended.
+enum Failed {
+    /// Its port was taken by another process.
+    Port,
+    /// Anything else.
+    Error(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// Starts the server of one database. `report` hears what is being done.
+///
+/// # Errors
+/// The step that failed, with the end of the server's log. The data folder and processes may be left.
+pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(&'static str, &str)) -> anyhow::Result<Started> {
+    let folder = run.folder.join(&planned.folder);
+    let setting = Setting { account: planned.account.as_ref(), run_id: run.run_id };
+    std::fs::DirBuilder::new().mode(0o700).create(&folder).with_context(|| format!("making {}", folder.display())).hint(STATE_HINT)?;
+    hand_over(&folder, setting.account)?;
+    let recipe = if is_postgres(planned) { postgres::recipe(planned) } else { mysql::recipe(planned) };
+    let prepared = Prepared::new(&run.area.cache, &recipe);
+    // A damaged entry that was not noticed by its size makes a server that dies.
+    match attempt(planned, run, &folder, setting, &prepared, &report).await {
+        Err(first) if died(&first) => {
+            prepared.discard_as_broken().await?;
+            std::fs::remove_dir_all(folder.join("data")).with_context(|| format!("removing {}", folder.display()))?;
+            attempt(planned, run, &folder, setting, &prepared, &report).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// The marker in the chain of an error about a server that ended by itself.
+#[derive(Debug)]
+struct Died;
+
+impl std::fmt::Display for Died {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the server ended while it started")
+    }
+}
+
+impl std::error::Error for Died {}
+
+fn died(error: &anyhow::Error) -> bool {
+    error.chain().any(|link| link.is::<Died>())
+}
+
+async fn attempt(
+    planned: &Planned,
+    run: Run<'_>,
+    folder: &Path,
+    setting: Setting<'_>,
+    prepared: &Prepared<'_>,
+    report: &impl Fn(&'static str, &str),
+) -> anyhow::Result<Started> {
+    let data = folder.join("data");
+    report("preparing", "");
+    let make = async |stage: super::prepared::Stage<'_>| {
+        report("preparing", "a data folder for the first time");
+        let work = async {
+            if is_postgres(planned) {
+                postgres::prepare(planned, &stage, setting).await
+            } else {
+                mysql::prepare(planned, &stage, setting).await
+            }
+        };
+        work.await.context("preparing a data folder").exit(Exit::Never)
+    };
+    let password = prepared.copy_to(&data, setting.account, make).await?;
+    report("starting", &planned.installed.to_string());
+    for _ in 0..PORT_ATTEMPTS {
+        let port = free_port()?;
+        match serve(planned, run, &data, setting, &password, port).await {
+            Ok(started) => return Ok(started),
+            Err(Failed::Error(error)) => return Err(error),
+            Err(Failed::Port) => report("starting", &format!("port {port} was taken meanwhile, trying another one")),
+        }
+    }
+    Err(anyhow!("{}: {PORT_ATTEMPTS} ports in a row were taken between their choice and their use", planned.database.name))
+}
+
+fn is_postgres(planned: &Planned) -> bool {
+    planned.installed.engine == Engine::Postgres
+}
+
+/// Starts the server on a port and brings it to where it takes the tests' login.
+async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_>, password: &str, port: u16) -> Result<Started, Failed> {
+    let root = if is_postgres(planned) {
+        planned.database.admin.clone().unwrap_or_else(|| planned.database.login.clone())
+    } else {
+        mysql::write_init_file(planned, data, password, setting)?
+    };
+    let log = data.with_file_name("log");
+    let mut child = spawn(planned, data, &log, setting, port)?;
+    let process = child.id().and_then(Process::with_id);
+    let taken = tokio::select! {
+        biased;
+        taken = until_it_takes_logins(planned, data, port, password) => taken,
+        status = child.wait() => {
+            let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+            return Err(ended(planned, &log, &status));
+        }
+        last = tokio::time::sleep_until(run.deadline) => {
+            let () = last;
+            return Err(Failed::Error(too_late(planned, run, &log)));
+        }
+    };
+    taken?;
+    let Some(process) = process else { return Err(ended(planned, &log, "gone")) };
+    if !is_postgres(planned) {
+        std::fs::remove_file(mysql::init_file(data)).context("removing the file with the logins")?;
+    }
+    let server = scripts::Server { data, port, root: &root };
+    let scripts = async {
+        let outcome = tokio::time::timeout_at(run.deadline, scripts::run(planned, &server, setting)).await;
+        outcome.unwrap_or_else(|_| Err(too_late(planned, run, &log)))
+    };
+    scripts.await.map_err(|error| redacted(planned, &root, error))?;
+    Ok(Started { server: note(planned, port, process, log), child })
+}
+
+fn spawn(planned: &Planned, data: &Path, log: &Path, setting: Setting<'_>, port: u16) -> anyhow::Result<Child> {
+    let program = &planned.installed.program;
+    let file = File::create(log).with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
+    hand_over(log, setting.account)?;
+    let mut command = setting.command(program, data);
+    command.args(if is_postgres(planned) { postgres::arguments(planned, data, port) } else { mysql::arguments(planned, data, port) });
+    command.stdout(Stdio::from(file.try_clone().context("sharing the log")?)).stderr(Stdio::from(file));
+    let reach = planned.account.as_ref().map(|account| format!("the user {} has to be able to run it", account.name));
+    let started = command.spawn().with_context(|| format!("starting {}", program.display()));
+    match reach {
+        Some(hint) => started.hint(hint),
+        None => started,
+    }
+}
+
+/// Tries until the run's logins are made and the tests' login works.
+async fn until_it_takes_logins(planned: &Planned, data: &Path, port: u16, password: &str) -> anyhow::Result<()> {
+    if is_postgres(planned) {
+        while postgres::settle(planned, data, port, password).await.is_err() {
+            sleep(PAUSE).await;
+        }
+    }
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        let outcome =
+            if is_postgres(planned) { postgres::log_in(planned, data, port).await } else { mysql::log_in(planned, data, port).await };
+        match outcome {
+            Ok(()) => return Ok(()),
+            // PostgreSQL has just been settled with: it is there, and means what it says.
+            Err(error) if is_postgres(planned) && Instant::now() > patience => {
+                return Err(error).with_context(|| format!("{}: logging in as {}", planned.database.name, planned.database.login.user));
+            }
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// A free port of this machine's loopback address, by chance: processes that choose at the same time rarely choose alike.
+fn free_port() -> anyhow::Result<u16> {
+    let span = u128::from(PORTS.end - PORTS.start);
+    for _ in 0..1000 {
+        let port = PORTS.start + u16::try_from(uuid::Uuid::new_v4().as_u128() % span).unwrap_or_default();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(anyhow!("no port between {} and {} of 127.0.0.1 is free", PORTS.start, PORTS.end))
+}
+
+fn log_end(planned: &Planned, log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let lines = last_lines(&String::from_utf8_lossy(&text), LINES);
+    redactor(planned, &planned.database.login).redact_lines(&lines)
+}
+
+fn redactor(planned: &Planned, root: &Login) -> Redactor {
+    let mut redactor = Redactor::new("");
+    for login in [&planned.database.login, root].into_iter().chain(&planned.database.admin) {
+        redactor.add(login.password.reveal());
+    }
+    for (name, value) in &planned.variables {
+        redactor.add_variable(name, value);
+    }
+    redactor
+}
+
+/// An error whose closer views may show passwords, without them.
+fn redacted(planned: &Planned, root: &Login, error: anyhow::Error) -> anyhow::Error {
+    let redactor = redactor(planned, root);
+    let exit = crate::failure::exit_of(&error);
+    let exit = if exit == Exit::Failure { Exit::Never } else { exit };
+    let plain = Err::<(), _>(anyhow!("{}", redactor.redact(&format!("{error:#}")))).exit(exit);
+    let detailed = crate::failure::details_of(&error).iter().fold(plain, |plain, detail| plain.detail(redactor.redact_lines(detail)));
+    crate::failure::hints_of(&error).iter().fold(detailed, |detailed, hint| detailed.hint(*hint)).unwrap_err()
+}
+
+fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
+    let said = log_end(planned, log);
+    if said.contains("in use") && !said.contains("lock file") {
+        return Failed::Port;
+    }
+    let what = format!("{}: {} ended while it started ({status})", planned.database.name, planned.installed);
+    let error = Err::<(), _>(anyhow::Error::new(Died).context(what));
+    Failed::Error(error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never).unwrap_err())
+}
+
+fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
+    let time = humantime::format_duration(run.timeout);
+    let what = anyhow!("not ready within {time}: {}: {} takes no logins", planned.database.name, planned.installed);
+    Err::<(), _>(what).detail(format!("the end of its log:\n{}", log_end(planned, log))).exit(Exit::NotReady).unwrap_err()
+}
+
+fn note(planned: &Planned, port: u16, process: Process, log: PathBuf) -> Server {
+    let login = &planned.database.login;
+    Server {
+        name: planned.database.name.clone(),
+        engine: planned.database.engine.name().to_owned(),
+        server: format!("{} {}", super::find::title(planned.installed.engine), planned.installed.version),
+        port,
+        process,
+        user: login.user.clone(),
+        password: login.password.reveal().to_owned(),
+        database: login.database.clone(),
+        log,
+        ready: Ready {
+            evidence: "own-process".into(),
+            detail: format!("the server in the run's own data folder (process {}) takes the tests' login", process.pid),
+            at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+        },
+    }
+}
