@@ -18,3 +18,4 @@ pub mod redact;
 pub mod run_id;
 pub mod runtime;
 pub mod state;
+pub mod yaml;
