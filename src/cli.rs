@@ -1,5 +1,6 @@
 //! The command line as typed: clap types and their help, nothing else.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,6 +41,10 @@ pub struct Global {
     /// The namespace, instead of the context's own
     #[arg(short, long, global = true, value_name = "NAME", env = "TESTBED_NAMESPACE", help_heading = "Cluster")]
     pub namespace: Option<String>,
+
+    /// The file with the project's settings; none to use no file [default: the nearest testbed.yaml, up to the repository's root]
+    #[arg(long, global = true, value_name = "FILE", env = "TESTBED_SETTINGS")]
+    pub settings: Option<OsString>,
 
     /// Say more: why each database is not ready yet, and what proved that it is
     #[arg(short, long, global = true, env = "TESTBED_VERBOSE", value_parser = FalseyValueParser::new())]
@@ -86,7 +91,8 @@ Examples:
 A manifest is a multi-document YAML file. Its variables are {{ context.pipelineRun.uid }} (the run id) and
 {{ params.NAME }}, or $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
 {{ generated_password }}, a random password of the run.
-Standard output is the run id; progress goes to standard error.";
+Standard output is the run id; progress goes to standard error.
+A testbed.yaml in the project's root can say what these flags say, and they win over it.";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:

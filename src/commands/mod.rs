@@ -17,12 +17,15 @@ use crate::cli::{Cli, Command, Global};
 use crate::failure::{Advise, Exit};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
+use crate::settings::Arguments;
 
 /// Runs the command that the user typed.
 ///
 /// # Errors
 /// Whatever made it fail; `failure::exit_of` tells the exit code.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    tell(&arguments);
+    let cli = arguments.cli;
     let global = cli.global;
     match cli.command {
         Command::Up(args) => up::up(args, &global).await,
@@ -31,6 +34,17 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Wait(args) => wait::wait(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
         Command::Completions { shell } => completions(shell),
+    }
+}
+
+/// Says what became of the project's settings.
+fn tell(arguments: &Arguments) {
+    let progress = progress(&arguments.cli.global);
+    if let Some(file) = &arguments.file {
+        progress.explain(&format!("settings from {file}"));
+    }
+    if let Some(error) = &arguments.ignored {
+        progress.warn(&format!("going on without the project's settings: {error:#}"));
     }
 }
 

@@ -6,4 +6,5 @@ mod support;
 mod connection;
 mod refusals;
 mod render;
+mod settings;
 mod wait;

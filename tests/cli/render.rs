@@ -73,7 +73,10 @@ fn names_without_the_run_id_are_warned_about() {
 
 #[test]
 fn misspelt_parameters_of_built_in_databases_are_warned_about() {
-    Folder::new().call(&["render", "--with", "mysql", "--param", "memry=1Gi"]).ok().says("warning: --param memry");
+    Folder::new()
+        .call(&["render", "--with", "mysql", "--param", "memry=1Gi"])
+        .ok()
+        .says("warning: no built-in database takes the parameter memry");
 }
 
 #[test]
