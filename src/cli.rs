@@ -73,6 +73,9 @@ pub enum Command {
     /// Show runs and their databases
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
+    /// Write a testbed.yaml from what the project says about its databases
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(Init),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  source <(testbed completions bash)")]
     Completions {
@@ -92,7 +95,7 @@ A manifest is a multi-document YAML file. Its variables are {{ context.pipelineR
 {{ params.NAME }}, or $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
 {{ generated_password }}, a random password of the run.
 Standard output is the run id; progress goes to standard error.
-A testbed.yaml in the project's root can say what these flags say, and they win over it.";
+A testbed.yaml in the project's root can say what these flags say, and they win over it: testbed init writes one.";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
@@ -119,6 +122,14 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   testbed status                   all runs in the namespace
   testbed status --run-id pr-17 -o json";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  testbed init                     looks at compose files, CI services and testing-databases.json
+  testbed init --print             shows the file and writes nothing
+  testbed init --with postgres:17=orders
+
+No password is copied: each run makes random ones. A testbed.yaml that is there is never overwritten.";
 
 /// What to create, and under which run id.
 #[derive(Debug, Args)]
@@ -292,6 +303,26 @@ pub enum StatusFormat {
     Table,
     /// JSON for programs.
     Json,
+}
+
+/// `testbed init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+
+    /// A database that the project needs, whatever else is found
+    #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", value_delimiter = ',')]
+    pub with: Vec<String>,
+
+    /// Print the file instead of writing it
+    #[arg(long)]
+    pub print: bool,
+
+    /// Where to write the file; - for standard output [default: testbed.yaml in the project's folder]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "print")]
+    pub output: Option<PathBuf>,
 }
 
 fn parse_mode(text: &str) -> Result<u32, String> {

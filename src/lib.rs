@@ -4,12 +4,14 @@
 //! [`manifest`] renders the templates, parses them into objects and stamps the run's labels on; [`database`] finds the databases among
 //! the objects; [`runtime`] creates the objects, watches them and reaches their servers; [`probe`] decides when a server is ready, and
 //! knows no Kubernetes; [`output`] writes the config file, last and in one step. A teardown needs nothing but the [`run_id`].
-//! [`commands`] holds one short function a command that lists these steps.
+//! [`commands`] holds one short function a command that lists these steps. Apart from all that, [`init`] reads what a project says
+//! about its databases already.
 
 pub mod cli;
 pub mod commands;
 pub mod database;
 pub mod failure;
+pub mod init;
 pub mod manifest;
 pub mod output;
 pub mod probe;

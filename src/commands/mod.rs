@@ -1,6 +1,7 @@
 //! One file a command: a short function that lists the steps.
 
 mod down;
+mod init;
 mod plan;
 mod render;
 mod status;
@@ -33,6 +34,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Render(args) => render::render(args, &global),
         Command::Wait(args) => wait::wait(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
+        Command::Init(args) => init::init(&args, &global),
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -42,7 +42,7 @@ impl Plan {
         let files = files(source)?;
         if files.is_empty() && withs.is_empty() {
             return Err(usage("nothing to create: name a manifest, or a built-in database such as --with postgres"))
-                .hint("a testbed.yaml in the project's root names them once and for all");
+                .hint("testbed init writes a testbed.yaml, which names them once and for all");
         }
         let mut objects = Vec::new();
         let mut generated = vec![password()];

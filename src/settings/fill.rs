@@ -88,7 +88,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         cli::Command::Render(render) => (Some(&mut render.source), None),
         // Named one by one, so that a new command has to say whether it is one of these.
         cli::Command::Down(_) | cli::Command::Wait(_) | cli::Command::Status(_) => (None, None),
-        cli::Command::Completions { .. } => (None, None),
+        cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
     }
 }
 

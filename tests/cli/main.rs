@@ -4,6 +4,7 @@
 mod support;
 
 mod connection;
+mod init;
 mod refusals;
 mod render;
 mod settings;

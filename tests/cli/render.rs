@@ -81,7 +81,7 @@ fn misspelt_parameters_of_built_in_databases_are_warned_about() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["up", "down", "render", "status", "completions"] {
+    for command in ["up", "down", "render", "status", "init", "completions"] {
         let help = Folder::new().call(&[command, "--help"]).ok();
         assert!(help.stdout.contains("Examples:"), "{}", help.transcript());
     }

@@ -125,7 +125,7 @@ fn a_file_can_be_named_or_switched_off() {
     let folder = project("with: postgres\n");
     folder.file("other.yaml", "with: mysql\n");
     assert!(rendered(&folder, &["--settings", "other.yaml"]).contains("image: mysql"));
-    folder.call(&["render", "--settings", "none"]).fails(2).says("nothing to create").says("hint: a testbed.yaml");
+    folder.call(&["render", "--settings", "none"]).fails(2).says("nothing to create").says("hint: testbed init");
     folder.call(&["render", "--settings", "missing.yaml"]).fails(2).says("--settings missing.yaml is no file");
     let folder = folder.env("TESTBED_SETTINGS", "other.yaml");
     assert!(rendered(&folder, &[]).contains("image: mysql"));
