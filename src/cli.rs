@@ -48,6 +48,10 @@ pub struct Global {
     #[arg(short, long, global = true, value_name = "NAME", env = "TESTBED_NAMESPACE", help_heading = "Cluster")]
     pub namespace: Option<String>,
 
+    /// The file with the project's settings; none to use no file [default: the nearest testbed.yaml, up to the repository's root]
+    #[arg(long, global = true, value_name = "FILE", env = "TESTBED_SETTINGS")]
+    pub settings: Option<OsString>,
+
     /// Say more: why each database is not ready yet, and what proved that it is
     #[arg(short, long, global = true, env = "TESTBED_VERBOSE", value_parser = FalseyValueParser::new())]
     pub verbose: bool,
@@ -90,6 +94,9 @@ pub enum Command {
     /// Remove what runs of this machine have left behind
     #[command(after_help = "Examples:\n  testbed gc --dry-run")]
     Gc(Gc),
+    /// Write a testbed.yaml from what the project says about its databases
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(Init),
     /// Print a completion script for a shell
     #[command(after_help = "Examples:\n  source <(testbed completions bash)")]
     Completions {
@@ -112,7 +119,8 @@ A manifest is a multi-document YAML file. Its variables are {{ context.pipelineR
 {{ generated_password }}, a random password of the run.
 A FORMAT is testing-databases, dotenv, urls or tera:FILE. A template has {{ run_id }}, {{ database.NAME.url }} and
 {% for d in databases %}; a database has name, engine, driver, host, port, user, password, database, url and arguments.
-Standard output is the run id; progress goes to standard error.";
+Standard output is the run id; progress goes to standard error.
+A testbed.yaml in the project's root can say what these flags say, and they win over it: testbed init writes one.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -153,6 +161,14 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   testbed status                   all runs in the namespace
   testbed status --run-id pr-17 -o json";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  testbed init                     looks at compose files, CI services and testing-databases.json
+  testbed init --print             shows the file and writes nothing
+  testbed init --with postgres:17=orders
+
+No password is copied: each run makes random ones. A testbed.yaml that is there is never overwritten.";
 
 /// What to create, and under which run id.
 #[derive(Debug, Args)]
@@ -361,6 +377,26 @@ pub enum StatusFormat {
     Table,
     /// JSON for programs.
     Json,
+}
+
+/// `testbed init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+
+    /// A database that the project needs, whatever else is found
+    #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", value_delimiter = ',')]
+    pub with: Vec<String>,
+
+    /// Print the file instead of writing it
+    #[arg(long)]
+    pub print: bool,
+
+    /// Where to write the file; - for standard output [default: testbed.yaml in the project's folder]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "print")]
+    pub output: Option<PathBuf>,
 }
 
 fn parse_mode(text: &str) -> Result<u32, String> {

@@ -1,15 +1,18 @@
 //! testbed gives integration tests real, throw-away databases.
 //!
-//! A run goes through one pipeline: [`cli`] takes the command line as typed; [`manifest`] renders the templates, parses them into
-//! objects and stamps the run's labels on; [`database`] finds the databases among the objects; [`runtime`] creates the objects, watches
-//! them and reaches their servers; [`probe`] decides when a server is ready, and knows no Kubernetes; [`output`] writes the config
-//! file, last and in one step. A teardown needs nothing but the [`run_id`]. [`commands`] holds one short function a command that lists
-//! these steps; [`template`] is what manifests and config files of the user's own format have in common.
+//! A run goes through one pipeline: [`cli`] takes the command line as typed, and the project's [`settings`] fill what was not;
+//! [`manifest`] renders the templates, parses them into objects and stamps the run's labels on; [`database`] finds the databases among
+//! the objects; [`runtime`] starts their servers, in a cluster or on this machine; [`probe`] decides when a server in a cluster is ready,
+//! and knows no Kubernetes; [`output`] writes the config file, last and in one step. A teardown needs nothing but the [`run_id`];
+//! the [`registry`] knows the runs of this machine. [`commands`] holds one short function a command that lists these steps;
+//! [`template`] is what manifests and config files of the user's own format have in common. Apart from all that, [`init`] reads what a
+//! project says about its databases already.
 
 pub mod cli;
 pub mod commands;
 pub mod database;
 pub mod failure;
+pub mod init;
 pub mod manifest;
 pub mod output;
 pub mod probe;
@@ -18,5 +21,7 @@ pub mod redact;
 pub mod registry;
 pub mod run_id;
 pub mod runtime;
+pub mod settings;
 pub mod state;
 pub mod template;
+pub mod yaml;

@@ -3,6 +3,7 @@
 mod config;
 mod down;
 mod gc;
+mod init;
 mod local;
 mod plan;
 mod reap;
@@ -23,12 +24,15 @@ use crate::cli::{Cli, Command, Global};
 use crate::failure::{Advise, Exit};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
+use crate::settings::Arguments;
 
 /// Runs the command that the user typed, and tells the exit code: 0, or that of the command that `run` has run.
 ///
 /// # Errors
 /// Whatever made it fail; `failure::exit_of` tells the exit code.
-pub async fn run(cli: Cli) -> anyhow::Result<u8> {
+pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    tell(&arguments);
+    let cli = arguments.cli;
     let global = cli.global;
     match cli.command {
         Command::Run(args) => return run::run(args, &global).await,
@@ -38,9 +42,21 @@ pub async fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Render(args) => render::render(args, &global),
         Command::Wait(args) => wait::wait(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
+        Command::Init(args) => init::init(&args, &global),
         Command::Completions { shell } => completions(shell),
     }
     .map(|()| 0)
+}
+
+/// Says what became of the project's settings.
+fn tell(arguments: &Arguments) {
+    let progress = progress(&arguments.cli.global);
+    if let Some(file) = &arguments.file {
+        progress.explain(&format!("settings from {file}"));
+    }
+    if let Some(error) = &arguments.ignored {
+        progress.warn(&format!("going on without the project's settings: {error:#}"));
+    }
 }
 
 fn progress(global: &Global) -> Progress {

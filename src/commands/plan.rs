@@ -11,7 +11,7 @@ use crate::cli::Source;
 use crate::database::{self, Data, Database, Discovery, Engine};
 use crate::failure::{Advise, Exit, usage};
 use crate::manifest::builtin::{self, With};
-use crate::manifest::render::{Params, Template, Variables};
+use crate::manifest::render::{Params, Template, Variables, is_param_name};
 use crate::manifest::{Object, check, parse, render, stamp};
 use crate::output::Entry;
 use crate::run_id::RunId;
@@ -47,7 +47,8 @@ impl Plan {
         let withs: Vec<With> = source.with.iter().map(|text| With::parse(text)).collect::<Result<_, _>>()?;
         let files = files(source)?;
         if files.is_empty() && withs.is_empty() {
-            return Err(usage("nothing to create: name a manifest, or a built-in database such as --with postgres"));
+            return Err(usage("nothing to create: name a manifest, or a built-in database such as --with postgres"))
+                .hint("testbed init writes a testbed.yaml, which names them once and for all");
         }
         let mut objects = Vec::new();
         let mut generated = vec![password()];
@@ -75,7 +76,7 @@ impl Plan {
         let mut warnings = check::check(&objects, &run_id)?;
         if files.is_empty() {
             let unknown = builtin::unknown(&withs, &params);
-            warnings.extend(unknown.iter().map(|name| format!("--param {name} is none that the built-in databases take")));
+            warnings.extend(unknown.iter().map(|name| format!("no built-in database takes the parameter {name}")));
         }
         let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
         stamp::stamp(&mut objects, &run_id, &generated)?;
@@ -128,8 +129,7 @@ pub fn params(pairs: &[String]) -> anyhow::Result<Params> {
     for pair in pairs {
         // A wrong pair may hold a secret: only its name, if there is one, goes into the message.
         let (name, value) = pair.split_once('=').ok_or_else(|| usage("--param needs NAME=VALUE, and one was given without '='"))?;
-        let fit = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if name.is_empty() || name.split('.').any(str::is_empty) || name.chars().any(|c| !fit(c)) {
+        if !is_param_name(name) {
             return Err(usage(format!("--param {name:?}: a name has letters, digits, '_' and '-', with dots between groups")));
         }
         if params.insert(name.to_owned(), value.to_owned()).is_some() {

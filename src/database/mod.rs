@@ -5,6 +5,7 @@
 pub mod discover;
 mod image;
 mod login;
+pub mod plain;
 mod service;
 mod variables;
 mod workload;

@@ -9,7 +9,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{RunId, is_dns_label};
 
 /// The parameters that the built-in templates take.
-const PARAMS: [&str; 9] = ["image", "user", "password", "database", "cpu", "memory", "medium", "args", "server"];
+pub const PARAMS: [&str; 9] = ["image", "user", "password", "database", "cpu", "memory", "medium", "args", "server"];
 
 /// What one `--with ENGINE[:TAG][=NAME]` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,11 @@ impl With {
         [format!("{}.{param}", self.name), format!("{}.{param}", self.engine.name()), param.to_owned()]
     }
 
-    fn read(text: &str) -> anyhow::Result<Self> {
+    /// [`With::parse`] for a text from elsewhere than `--with`.
+    ///
+    /// # Errors
+    /// A message that does not say where the text stands.
+    pub fn read(text: &str) -> anyhow::Result<Self> {
         let (image, name) = text.split_once('=').map_or((text, None), |(image, name)| (image, Some(name)));
         let (engine, tag) = image.split_once(':').map_or((image, None), |(engine, tag)| (engine, Some(tag)));
         let engine = Engine::parse(engine)?;

@@ -15,6 +15,12 @@ pub use crate::template::Template;
 /// Template parameters, by name. A dot makes a group: `mysql.memory` is `{{ params.mysql.memory }}`.
 pub type Params = BTreeMap<String, String>;
 
+/// Whether a parameter can have this name: letters, digits, `_` and `-`, with dots between groups.
+pub fn is_param_name(name: &str) -> bool {
+    let fit = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    name.chars().all(fit) && !name.split('.').any(str::is_empty)
+}
+
 /// What a template can refer to.
 #[derive(Debug)]
 pub struct Variables<'a> {

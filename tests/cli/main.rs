@@ -5,6 +5,8 @@ mod support;
 
 mod connection;
 mod formats;
+mod init;
 mod refusals;
 mod render;
+mod settings;
 mod wait;

@@ -73,12 +73,15 @@ fn names_without_the_run_id_are_warned_about() {
 
 #[test]
 fn misspelt_parameters_of_built_in_databases_are_warned_about() {
-    Folder::new().call(&["render", "--with", "mysql", "--param", "memry=1Gi"]).ok().says("warning: --param memry");
+    Folder::new()
+        .call(&["render", "--with", "mysql", "--param", "memry=1Gi"])
+        .ok()
+        .says("warning: no built-in database takes the parameter memry");
 }
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["up", "down", "render", "status", "completions"] {
+    for command in ["up", "down", "render", "status", "init", "completions"] {
         let help = Folder::new().call(&[command, "--help"]).ok();
         assert!(help.stdout.contains("Examples:"), "{}", help.transcript());
     }

@@ -1,0 +1,60 @@
+//! What a project says about its databases already, for `testbed init`.
+//!
+//! Each source has a file of its own that makes [`Found`]s of a text: [`compose`], [`workflow`], [`gitlab`] and [`config`].
+//! [`merge`] makes one of those that mean the same database, and [`write`] writes the `testbed.yaml`. All of it is pure; the command
+//! reads the files. No password of the project gets any further than the question whether there is one.
+
+pub mod compose;
+pub mod config;
+pub mod dotenv;
+pub mod gitlab;
+pub mod merge;
+pub mod service;
+pub mod workflow;
+pub mod write;
+
+use crate::database::Engine;
+
+/// A database that the project uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What it is called: fit for a name of testbed.
+    pub name: String,
+    /// The engine.
+    pub engine: Engine,
+    /// The official image's tag.
+    pub tag: Option<String>,
+    /// The image, where it is not the official one.
+    pub image: Option<String>,
+    /// The tests' user, unless it is the one that testbed takes anyway.
+    pub user: Option<String>,
+    /// The database's name.
+    pub database: Option<String>,
+    /// Whether the source has a password written down.
+    pub has_password: bool,
+    /// Where it stands.
+    pub places: Vec<Place>,
+}
+
+/// Where a database stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What runs together: two databases of one group are two, however much alike.
+    pub group: String,
+    /// The place for people: file, service and line.
+    pub text: String,
+}
+
+/// What one source has.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// The databases.
+    pub found: Vec<Found>,
+    /// What could not be taken over, each with its place and advice.
+    pub notes: Vec<String>,
+}
+
+/// A text of a source as a comment or a line of output can hold it.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,170 @@
+//! From one service, an image with variables, to a [`Found`]: what compose files and CI systems have in common.
+
+use super::{Findings, Found, Place, one_line};
+use crate::database::{Engine, plain};
+use crate::run_id::is_dns_label;
+
+/// What stands in place of a password that is not known here, so that the image's own rules can be asked for the user.
+const UNKNOWN: &str = "unknown";
+
+/// A service as a source describes it.
+pub struct Service<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its image, variables filled in.
+    pub image: &'a str,
+    /// Its variables; `None` where the value is not known here.
+    pub variables: Vec<(String, Option<String>)>,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// Takes a service in, if it is a database.
+pub fn take(service: Service, findings: &mut Findings) -> bool {
+    let known: Vec<(String, String)> = service
+        .variables
+        .iter()
+        .filter_map(|(name, value)| {
+            let secret = || is_password(name).then(|| UNKNOWN.to_owned());
+            Some((name.clone(), value.clone().or_else(secret)?))
+        })
+        .collect();
+    let Some(read) = plain::read(service.image, &known) else { return false };
+    let place = service.place;
+    let image = Image::read(service.image, read.engine, read.is_bitnami);
+    if read.is_bitnami {
+        let instead = image.tag.as_deref().map_or_else(|| read.engine.name().to_owned(), |tag| format!("{}:{tag}", read.engine));
+        findings.notes.push(format!("{}: the official {instead} stands in for {}", place.text, one_line(service.image)));
+    }
+    let (user, database) = match read.login {
+        Ok(login) => (Some(login.user), login.database),
+        Err(_) => (named(&known, "USER"), named(&known, "DB").or_else(|| named(&known, "DATABASE"))),
+    };
+    for name in unknown(&service.variables) {
+        findings.notes.push(format!("{}: the value of {name} is not known here; see to it in the file", place.text));
+    }
+    findings.found.push(Found {
+        name: name(service.name, read.engine),
+        engine: read.engine,
+        tag: image.tag,
+        image: image.own,
+        user: user.filter(|user| !is_default_user(read.engine, user)),
+        database,
+        has_password: service.variables.iter().any(|(name, value)| is_password(name) && value.is_some()),
+        places: vec![place],
+    });
+    true
+}
+
+/// Whether a variable is one that database images read; a job has many others.
+fn is_servers(name: &str) -> bool {
+    ["MYSQL_", "MARIADB_", "POSTGRES_", "POSTGRESQL_"].iter().any(|start| name.starts_with(start))
+}
+
+/// Whether a variable is a password, and no switch such as `MYSQL_ALLOW_EMPTY_PASSWORD`.
+fn is_password(name: &str) -> bool {
+    is_servers(name) && name.ends_with("PASSWORD") && !name.contains("ALLOW_EMPTY") && !name.contains("RANDOM")
+}
+
+/// Variables without a known value that would matter.
+fn unknown(variables: &[(String, Option<String>)]) -> impl Iterator<Item = &str> {
+    let matters = |name: &str| is_servers(name) && ["_USER", "_DB", "_DATABASE"].iter().any(|end| name.ends_with(end));
+    variables.iter().filter(move |(name, value)| value.is_none() && matters(name)).map(|(name, _)| name.as_str())
+}
+
+fn named(variables: &[(String, String)], end: &str) -> Option<String> {
+    variables.iter().find(|(name, _)| is_servers(name) && name.ends_with(&format!("_{end}"))).map(|(_, value)| value.clone())
+}
+
+/// Whether testbed logs in as this user without being told.
+pub fn is_default_user(engine: Engine, user: &str) -> bool {
+    user == if engine == Engine::Postgres { "postgres" } else { "root" }
+}
+
+/// A name of testbed that is as near as can be to what the project says.
+pub fn name(wanted: &str, engine: Engine) -> String {
+    let name: String = wanted.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name = name.trim_matches('-');
+    // With a run id of 36 characters behind it, it has to fit into a name of 63.
+    let fits = is_dns_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= 26;
+    if fits { name.into() } else { engine.name().into() }
+}
+
+/// An image as testbed asks for it.
+struct Image {
+    tag: Option<String>,
+    own: Option<String>,
+}
+
+impl Image {
+    fn read(image: &str, engine: Engine, is_bitnami: bool) -> Self {
+        let path = ["docker.io/library/", "docker.io/", "library/"].iter().find_map(|prefix| image.strip_prefix(prefix)).unwrap_or(image);
+        let (name, tag) = path.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or((path, None), |(name, tag)| (name, Some(tag)));
+        let fit = |tag: &&str| !tag.is_empty() && *tag != "latest";
+        if is_bitnami {
+            return Self { tag: tag.and_then(|tag| version(tag, engine)), own: None };
+        }
+        match name == engine.name() && !path.contains('@') {
+            true => Self { tag: tag.filter(fit).map(Into::into), own: None },
+            false => Self { tag: None, own: Some(image.into()) },
+        }
+    }
+}
+
+/// The part of another vendor's tag that the official image has as well: the major version of PostgreSQL, two numbers of the others.
+fn version(tag: &str, engine: Engine) -> Option<String> {
+    let numbers = tag.split(|c: char| !c.is_ascii_digit()).take_while(|number| !number.is_empty());
+    let numbers: Vec<&str> = numbers.take(if engine == Engine::Postgres { 1 } else { 2 }).collect();
+    (!numbers.is_empty()).then(|| numbers.join("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(image: &str, variables: &[(&str, Option<&str>)]) -> (Found, Vec<String>) {
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), value.map(Into::into))).collect();
+        let place = Place { group: "g".into(), text: "here".into() };
+        let mut findings = Findings::default();
+        assert!(take(Service { name: "My_DB", image, variables, place }, &mut findings), "{image}");
+        (findings.found.remove(0), findings.notes)
+    }
+
+    #[test]
+    fn images_keep_their_tag_or_stay_whole() {
+        for (image, tag, own) in [
+            ("postgres", None, None),
+            ("postgres:latest", None, None),
+            ("docker.io/library/postgres:17-alpine", Some("17-alpine"), None),
+            ("postgis/postgis:16-3.4", None, Some("postgis/postgis:16-3.4")),
+            ("registry:5000/postgres", None, Some("registry:5000/postgres")),
+            ("postgres:17@sha256:00", None, Some("postgres:17@sha256:00")),
+            ("bitnami/postgresql:16.2.0-debian-12", Some("16"), None),
+            ("bitnamilegacy/mysql:8.4.3-debian", Some("8.4"), None),
+        ] {
+            let found = taken(image, &[("POSTGRES_PASSWORD", Some("x")), ("MYSQL_ROOT_PASSWORD", Some("x"))]).0;
+            assert_eq!((found.tag.as_deref(), found.image.as_deref(), found.name.as_str()), (tag, own, "my-db"), "{image}");
+        }
+    }
+
+    #[test]
+    fn users_and_databases_are_those_of_the_image() {
+        let login = |image: &str, variables: &[(&str, Option<&str>)]| {
+            let found = taken(image, variables).0;
+            (found.user, found.database)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(login("postgres", &[("POSTGRES_PASSWORD", Some("x"))]), (None, some("postgres")));
+        assert_eq!(login("postgres", &[("POSTGRES_USER", Some("app")), ("POSTGRES_PASSWORD", None)]), (some("app"), some("app")));
+        assert_eq!(login("postgres", &[("POSTGRES_DB", Some("shop"))]), (None, some("shop")));
+        assert_eq!(login("mysql", &[("MYSQL_ROOT_PASSWORD", Some("x")), ("MYSQL_DATABASE", Some("d"))]), (None, some("d")));
+        assert_eq!(login("mariadb", &[("MARIADB_USER", Some("u")), ("MARIADB_PASSWORD", Some("x"))]), (some("u"), None));
+    }
+
+    #[test]
+    fn unknown_values_are_noted() {
+        let (found, notes) = taken("postgres", &[("POSTGRES_DB", None), ("POSTGRES_PASSWORD", None), ("DEPLOY_USER", None)]);
+        assert!(!found.has_password && !taken("mysql", &[("MYSQL_ALLOW_EMPTY_PASSWORD", Some("yes"))]).0.has_password);
+        assert_eq!(notes, ["here: the value of POSTGRES_DB is not known here; see to it in the file"]);
+    }
+}

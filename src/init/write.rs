@@ -1,0 +1,93 @@
+//! The text of a new `testbed.yaml`.
+
+use super::{Found, one_line};
+use crate::database::Engine;
+
+const HEAD: &str = "\
+# The databases of this project's tests. Other keys are called like the flags of `testbed up`; flags and TESTBED_* variables win.
+
+databases:
+";
+
+const PASSWORDS: &str = "
+# No password was copied: each run makes random ones, which the tests find in testing-databases.json beside the addresses.
+# If tests have one of their own written down, give it to the database above: `password: ...`
+";
+
+const REST: &str = "
+# Where the tests find addresses and logins, and how long to wait for the databases:
+# output: testing-databases.json
+# timeout: 5m
+
+# Next: testbed run -- your test command
+";
+
+/// The file's text. It says nothing that the sources keep secret.
+pub fn write(found: &[Found]) -> String {
+    let databases: Vec<String> = found.iter().map(database).collect();
+    let passwords = if found.iter().any(|found| found.has_password) { PASSWORDS } else { "" };
+    format!("{HEAD}{}{passwords}{REST}", databases.join(""))
+}
+
+fn database(found: &Found) -> String {
+    let image = image(found);
+    let mut text: String = found.places.iter().map(|place| format!("  # {}\n", one_line(&place.text))).collect();
+    let params = [("image", &found.image), ("user", &found.user), ("database", &found.database)];
+    let params: Vec<_> = params.iter().filter_map(|(key, value)| Some((key, value.as_ref().filter(|value| !value.is_empty())?))).collect();
+    if params.is_empty() {
+        return text + &format!("  {}: {image}\n", found.name);
+    }
+    text += &format!("  {}:\n    use: {image}\n", found.name);
+    params.iter().for_each(|(key, value)| text += &format!("    {key}: {}\n", scalar(value)));
+    text
+}
+
+/// As `use` has it.
+pub fn image(found: &Found) -> String {
+    match &found.tag {
+        Some(tag) if found.engine != Engine::Sqlite => format!("{}:{tag}", found.engine),
+        _ => found.engine.to_string(),
+    }
+}
+
+/// A text as YAML: without quotes where it cannot mean anything else.
+fn scalar(text: &str) -> String {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "_-./:@".contains(c);
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(inner) && !text.ends_with(':');
+    let means_something = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str());
+    // JSON's texts are YAML's.
+    if plain && !means_something { text.into() } else { serde_json::Value::from(text).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::*;
+    use crate::cli::Cli;
+    use crate::settings::read;
+    use clap::CommandFactory;
+    use proptest::prelude::*;
+
+    fn found(user: &str) -> Found {
+        Found {
+            name: "db".into(),
+            engine: Engine::Postgres,
+            tag: Some("17".into()),
+            image: Some("postgis/postgis:17".into()),
+            user: Some(user.into()),
+            database: None,
+            has_password: true,
+            places: vec![Place { group: String::new(), text: "compose.yaml:3: service db".into() }],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_as_it_was_meant(user in any::<String>().prop_filter("a name", |user| !user.is_empty())) {
+            let text = write(&[found(&user)]);
+            let settings = read::read("testbed.yaml", &text, std::path::Path::new(""), &Cli::command()).unwrap();
+            prop_assert_eq!(settings.with, ["postgres:17=db"]);
+            prop_assert_eq!(settings.database_params, ["db.image=postgis/postgis:17".to_owned(), format!("db.user={user}")]);
+        }
+    }
+}

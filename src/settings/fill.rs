@@ -1,0 +1,180 @@
+//! Puts the file's settings below what was typed.
+//!
+//! The command line is read twice: once to see which file counts, and once with the file's values as the defaults of the flags, so that
+//! clap itself lets flag and variable win. What merges instead of giving way, and the databases, are put into the result.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use anyhow::Context;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use super::{Arguments, Settings, find, keys, read};
+use crate::cli::{self, Cli, Source};
+use crate::failure::{Advise, Exit};
+use crate::state::Remembered;
+
+/// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
+const LENIENT: [&str; 1] = ["down"];
+
+/// A variable of the environment by its name.
+type Variable<'a> = &'a dyn Fn(&OsStr) -> Option<OsString>;
+
+/// Reads the command line and the project's settings.
+///
+/// # Errors
+/// A [`clap::Error`] for the command line, which knows how to print itself and how to end; else a usage error about the file.
+pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
+    let typed = Cli::command().try_get_matches_from(args)?;
+    let command = typed.subcommand_name().unwrap_or_default().to_owned();
+    let (found, ignored) = match load(&typed, &command) {
+        Err(error) if LENIENT.contains(&command.as_str()) => (None, Some(error)),
+        outcome => (outcome?, None),
+    };
+    let (file, settings) = found.unzip();
+    let cli = fill(args, &command, settings.unwrap_or_default(), &|name| std::env::var_os(name))?;
+    Ok(Arguments { cli, file, ignored })
+}
+
+/// The file's name and what it says; `None` without a file, and for commands that it is not for.
+fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Option<(String, Settings)>> {
+    let cli = Cli::command();
+    if !keys::are_for(&cli, command) || is_remembered(typed) {
+        return Ok(None);
+    }
+    let named = typed.subcommand().and_then(|(_, matches)| matches.get_one::<OsString>("settings"));
+    let here = std::env::current_dir().context("finding the current folder")?;
+    let Some(path) = find::find(named.map(Path::new), &here)? else { return Ok(None) };
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let file = path.display().to_string();
+    let settings = read::read(&file, &text, folder, &cli)?;
+    Ok(Some((file, settings)))
+}
+
+fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable) -> anyhow::Result<Cli> {
+    let plain = Cli::command();
+    let mut filled = Cli::command();
+    for (key, value) in std::mem::take(&mut settings.values) {
+        let Some(flag) = key.flag(&plain, command) else { continue };
+        let id = flag.get_id().as_str();
+        // A pipeline's parameter with an empty default says nothing. Clap cannot take a variable away, but can look at none instead.
+        let silent = flag.get_env().and_then(variable).is_some_and(|value| value.is_empty());
+        let default = |arg: clap::Arg| if silent { arg.env("") } else { arg }.default_value(value);
+        filled = match flag.is_global_set() {
+            true => filled.mut_arg(id, default),
+            false => filled.mut_subcommand(command, |subcommand| subcommand.mut_arg(id, default)),
+        };
+    }
+    let matches = filled.try_get_matches_from(args)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let Some((_, matches)) = matches.subcommand() else { return Ok(cli) };
+    let (source, connargs) = creating(&mut cli.command);
+    if let Some(source) = source {
+        fill_source(source, matches, settings.clone(), &|id| from_variable(&plain, command, id, variable));
+    }
+    if let Some(connargs) = connargs {
+        let typed = merged(from_variable(&plain, command, "connarg", variable), std::mem::take(connargs));
+        *connargs = merged(settings.connargs, typed);
+    }
+    Ok(cli)
+}
+
+/// What a command takes databases, manifests and parameters from, and its extra connection arguments.
+fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec<String>>) {
+    match command {
+        cli::Command::Up(up) => (Some(&mut up.source), Some(&mut up.connarg)),
+        cli::Command::Run(run) => (Some(&mut run.up.source), Some(&mut run.up.connarg)),
+        cli::Command::Render(render) => (Some(&mut render.source), None),
+        // Named one by one, so that a new command has to say whether it is one of these.
+        cli::Command::Down(_) | cli::Command::Wait(_) | cli::Command::Status(_) => (None, None),
+        cli::Command::Gc(_) | cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
+    }
+}
+
+fn fill_source(source: &mut Source, matches: &ArgMatches, settings: Settings, variable: &dyn Fn(&str) -> Vec<String>) {
+    let typed = merged(variable("param"), std::mem::take(&mut source.param));
+    let mut params = settings.params;
+    // Databases and manifests are one choice: a `testbed up --with mysql` means this one, not this one too.
+    if !["manifests", "filenames", "with"].iter().any(|id| says(matches, id)) {
+        source.with = settings.with;
+        source.manifests = settings.manifests.into_iter().map(Into::into).collect();
+        params = merged(settings.database_params, params);
+    }
+    source.param = merged(params, typed);
+}
+
+/// Whether flag or variable say something: an empty variable does not.
+fn says(matches: &ArgMatches, id: &str) -> bool {
+    let given = matches.value_source(id).is_some_and(|source| source != ValueSource::DefaultValue);
+    given && matches.get_raw(id).is_some_and(|mut values| values.any(|value| !value.is_empty()))
+}
+
+/// The values that the variable of a flag has, one a line: clap forgets them when the flag is there as well.
+fn from_variable(cli: &clap::Command, command: &str, id: &str, variable: Variable) -> Vec<String> {
+    let arg = cli.find_subcommand(command).and_then(|command| command.get_arguments().find(|arg| arg.get_id() == id));
+    let value = arg.and_then(|arg| arg.get_env()).and_then(variable).and_then(|value| value.into_string().ok());
+    value.iter().flat_map(|value| value.split('\n')).filter(|line| !line.is_empty()).map(Into::into).collect()
+}
+
+/// `NAME=VALUE` pairs: those above win over those below with the same name.
+fn merged(below: Vec<String>, above: Vec<String>) -> Vec<String> {
+    fn name(pair: &str) -> &str {
+        pair.split_once('=').map_or(pair, |(name, _)| name)
+    }
+    let mut pairs: Vec<String> = below.into_iter().filter(|pair| !above.iter().any(|other| name(other) == name(pair))).collect();
+    pairs.extend(above);
+    pairs
+}
+
+/// Whether this is a `down` of the run that the folder remembers: it goes to where that run was made, whatever the file says by now.
+fn is_remembered(typed: &ArgMatches) -> bool {
+    let Some(("down", matches)) = typed.subcommand() else { return false };
+    let given = matches.get_one::<String>("run_id");
+    Remembered::here().is_some_and(|remembered| given.is_none_or(|given| *given == remembered.run_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn filled(args: &[&str], text: &str, variables: &[(&str, &str)]) -> cli::Command {
+        let settings = read::read("testbed.yaml", text, Path::new("project"), &Cli::command()).unwrap();
+        let args: Vec<OsString> = std::iter::once(&"testbed").chain(args).map(Into::into).collect();
+        let variable = |name: &OsStr| variables.iter().find(|(known, _)| name == *known).map(|(_, value)| (*value).into());
+        fill(&args, args[1].to_str().unwrap(), settings, &variable).unwrap().command
+    }
+
+    const TEXT: &str = "timeout: 7m\nsettle: never\noutput: o.json\nmode: 0640\nmanifest: m.yaml\nconnargs: {a: 1, b: 1, c: 1}\n";
+
+    #[test]
+    fn what_was_not_typed_comes_from_the_file() {
+        let cli::Command::Up(up) = filled(&["up", "--timeout", "1m"], TEXT, &[]) else { panic!("no up") };
+        assert_eq!((up.timeout, up.pull_timeout, up.mode), (Duration::from_mins(1), Duration::from_mins(2), 0o640));
+        assert_eq!(
+            (up.output.as_deref(), up.source.manifests.as_slice()),
+            (Some(Path::new("project/o.json")), &["project/m.yaml".into()][..])
+        );
+        let cli::Command::Wait(wait) = filled(&["wait", "mysql://root@h"], TEXT, &[]) else { panic!("no wait") };
+        assert_eq!((wait.timeout, wait.settle), (Duration::from_mins(7), Some(crate::database::Settling::Never)));
+        let cli::Command::Down(down) = filled(&["down"], TEXT, &[]) else { panic!("no down") };
+        assert_eq!(down.timeout, Duration::from_mins(1), "a teardown's time is another one");
+    }
+
+    #[test]
+    fn every_key_of_the_readmes_example_fills_its_flag() {
+        let cli::Command::Up(up) = filled(&["up"], read::readmes_example(), &[]) else { panic!("no up") };
+        assert_eq!((up.on_failure, up.source.with.len(), up.connarg.len()), (Some(cli::OnFailure::Delete), 4, 2));
+        assert!(matches!(filled(&["render"], read::readmes_example(), &[]), cli::Command::Render(_)));
+    }
+
+    #[test]
+    fn connection_arguments_merge_by_name() {
+        let args = ["up", "--connarg", "a=flag"];
+        let cli::Command::Up(up) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable")]) else { panic!("no up") };
+        assert_eq!(up.connarg, ["c=1", "b=variable", "a=flag"]);
+    }
+}

@@ -1,0 +1,85 @@
+//! Which `testbed.yaml` counts: the one that is named, else the nearest one between the current folder and the root of the repository.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Advise, usage};
+
+/// The names that a file may have.
+pub const NAMES: [&str; 2] = ["testbed.yaml", "testbed.yml"];
+
+/// What `--settings` says to use no file.
+const NONE: &str = "none";
+
+/// The file to use: as `named` by `--settings` or its variable, else the nearest one. `from` is the current folder, as an absolute path.
+/// A file in that folder has no folder in its path.
+///
+/// # Errors
+/// A usage error when the named file does not exist, or when a folder has a file of each name.
+pub fn find(named: Option<&Path>, from: &Path) -> anyhow::Result<Option<PathBuf>> {
+    match named {
+        Some(path) if path == Path::new(NONE) => Ok(None),
+        // A pipeline's parameter with an empty default says nothing.
+        Some(path) if !path.as_os_str().is_empty() => match path.is_dir() || !path.exists() {
+            false => Ok(Some(path.to_owned())),
+            true => Err(usage(format!("--settings {} is no file", path.display()))).hint("--settings none uses no file"),
+        },
+        _ => nearest(from),
+    }
+}
+
+fn nearest(from: &Path) -> anyhow::Result<Option<PathBuf>> {
+    for folder in from.ancestors() {
+        let shown = if folder == from { Path::new("") } else { folder };
+        if let Some(name) = in_folder(folder)? {
+            return Ok(Some(shown.join(name)));
+        }
+        // A file in a worktree or submodule, a folder elsewhere.
+        if folder.join(".git").exists() {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// The name of the file in a folder.
+///
+/// # Errors
+/// A usage error when there is one of each name.
+pub fn in_folder(folder: &Path) -> anyhow::Result<Option<&'static str>> {
+    let present: Vec<&str> = NAMES.into_iter().filter(|name| folder.join(name).is_file()).collect();
+    match present[..] {
+        [] => Ok(None),
+        [name] => Ok(Some(name)),
+        _ => Err(usage(format!("{}: both {} are here; keep one", folder.display(), NAMES.join(" and ")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_file_up_to_the_repositorys_root_counts() {
+        let outside = tempfile::tempdir().unwrap();
+        let root = outside.path().join("project");
+        let inner = root.join("a/b");
+        std::fs::create_dir_all(&inner).unwrap();
+        std::fs::write(outside.path().join("testbed.yaml"), "").unwrap();
+        assert_eq!(find(None, &inner).unwrap(), Some(outside.path().join("testbed.yaml")));
+        std::fs::create_dir(root.join(".git")).unwrap();
+        assert_eq!(find(None, &inner).unwrap(), None);
+        std::fs::write(root.join("testbed.yml"), "").unwrap();
+        assert_eq!(find(None, &inner).unwrap(), Some(root.join("testbed.yml")));
+        assert_eq!(find(None, &root).unwrap(), Some("testbed.yml".into()));
+        assert_eq!(find(Some(Path::new("none")), &root).unwrap(), None);
+        assert_eq!(find(Some(Path::new("")), &root).unwrap(), Some("testbed.yml".into()));
+        std::fs::write(root.join("testbed.yaml"), "").unwrap();
+        assert!(format!("{:#}", find(None, &inner).unwrap_err()).contains("both testbed.yaml and testbed.yml are here"));
+    }
+
+    #[test]
+    fn a_named_file_has_to_be_there() {
+        let error = find(Some(Path::new("/nonexistent/t.yaml")), Path::new("/")).unwrap_err();
+        assert_eq!(format!("{error:#}"), "--settings /nonexistent/t.yaml is no file");
+    }
+}

@@ -1,0 +1,80 @@
+//! The keys of `testbed.yaml`, and which commands they are for.
+
+use clap::{Arg, ArgAction, Command};
+
+/// A key that stands for the flag of the same name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The key, and the flag's long name.
+    pub name: &'static str,
+    /// The commands that it is for. Others may have a flag of that name with another meaning (`render --output`).
+    pub commands: &'static [&'static str],
+    /// Whether it is a path, which is seen from the file's folder.
+    pub is_path: bool,
+}
+
+const CREATE: &[&str] = &["up", "run"];
+const WAIT: &[&str] = &["up", "run", "wait"];
+const CLUSTER: &[&str] = &["up", "run", "render", "down", "status"];
+/// The commands that take databases, manifests and parameters.
+pub const SOURCE: &[&str] = &["up", "run", "render"];
+
+/// The keys that stand for one flag each. One whose flag no command has is unknown.
+pub const FLAGS: [Key; 12] = [
+    Key { is_path: true, ..key("output", CREATE) },
+    key("format", CREATE),
+    key("mode", CREATE),
+    key("timeout", WAIT),
+    key("settle", WAIT),
+    key("pull-timeout", CREATE),
+    key("capacity-timeout", CREATE),
+    key("on-failure", CREATE),
+    key("strict", CREATE),
+    key("runtime", CLUSTER),
+    key("namespace", CLUSTER),
+    key("context", CLUSTER),
+];
+
+/// The keys that are more than a flag's value.
+pub const OTHERS: [&str; 5] = ["databases", "with", "manifest", "params", "connargs"];
+
+const fn key(name: &'static str, commands: &'static [&'static str]) -> Key {
+    Key { name, commands, is_path: false }
+}
+
+impl Key {
+    /// The flag of one command that this key stands for; `None` if it is not for that command.
+    pub fn flag<'a>(&self, cli: &'a Command, command: &str) -> Option<&'a Arg> {
+        let subcommand = cli.find_subcommand(command).filter(|_| self.commands.contains(&command))?;
+        let mut args = subcommand.get_arguments().chain(cli.get_arguments().filter(|arg| arg.is_global_set()));
+        args.find(|arg| arg.get_long() == Some(self.name))
+    }
+
+    /// The flag of the first command that has it.
+    pub fn any_flag<'a>(&self, cli: &'a Command) -> Option<&'a Arg> {
+        self.commands.iter().find_map(|command| self.flag(cli, command))
+    }
+}
+
+/// Whether a command takes anything from the file.
+pub fn are_for(cli: &Command, command: &str) -> bool {
+    SOURCE.contains(&command) || FLAGS.iter().any(|key| key.flag(cli, command).is_some())
+}
+
+/// All keys that the file may have.
+pub fn known(cli: &Command) -> Vec<&'static str> {
+    let flags = FLAGS.iter().filter(|key| key.any_flag(cli).is_some()).map(|key| key.name);
+    OTHERS.into_iter().chain(flags).collect()
+}
+
+/// Whether the flag takes no value.
+pub fn is_switch(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::SetTrue)
+}
+
+/// The known word that is most like a misspelt one.
+pub fn similar<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    // The measure and its bound are those by which clap suggests flags.
+    let likeness = |known: &str| strsim::jaro(&word.to_lowercase().replace('_', "-"), known);
+    known.iter().copied().filter(|known| likeness(known) > 0.7).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}

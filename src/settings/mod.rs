@@ -1,0 +1,39 @@
+//! `testbed.yaml`: what the flags can say, written down in the project's root, so that `testbed run -- pytest` is all that anyone types.
+//!
+//! [`find`] looks for the file, [`read`] makes [`Settings`] of its text by way of the table in [`keys`], and [`fill`] puts them below
+//! what was typed: flag, variable, file, default. A flag checks its own values, so that a new one needs one line in the table.
+
+mod databases;
+pub mod fill;
+pub mod find;
+pub mod keys;
+pub mod read;
+
+use crate::cli::Cli;
+
+/// What a file says, checked.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The values of flags, by the flags' long names.
+    pub values: Vec<(&'static keys::Key, String)>,
+    /// `databases` and `with`, as `--with` takes them.
+    pub with: Vec<String>,
+    /// What `databases` says beside the image, as `--param` takes it: goes where `with` goes.
+    pub database_params: Vec<String>,
+    /// `manifest`: paths as seen from the current folder.
+    pub manifests: Vec<String>,
+    /// `params`, as `--param` takes them.
+    pub params: Vec<String>,
+    /// `connargs`, as `--connarg` takes them.
+    pub connargs: Vec<String>,
+}
+
+/// The command line with a project's settings below it.
+pub struct Arguments {
+    /// What to do.
+    pub cli: Cli,
+    /// The file that was used.
+    pub file: Option<String>,
+    /// Why a file was not used, for commands that have to work without.
+    pub ignored: Option<anyhow::Error>,
+}

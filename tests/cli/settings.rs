@@ -1,0 +1,219 @@
+//! `testbed.yaml`: found, read, and put below flags and variables.
+
+use testbed::state::Remembered;
+
+use crate::support::Folder;
+
+fn project(settings: &str) -> Folder {
+    let folder = Folder::new();
+    folder.file("testbed.yaml", settings);
+    folder
+}
+
+/// A file that is refused, and what the error has to say.
+fn refused(settings: &str, message: &str) {
+    for command in ["up", "render"] {
+        project(settings).call(&[command]).fails(2).says(&format!("error: testbed.yaml:{message}"));
+    }
+}
+
+fn rendered(folder: &Folder, args: &[&str]) -> String {
+    folder.call(&[&["render", "--run-id", "run-1"], args].concat()).ok().stdout
+}
+
+const STRIV: &str = "\
+databases:
+  orders: postgres:16
+  mysql:
+    use: mysql:5.7
+    user: striv
+    database: striv_test
+params:
+  memory: 1Gi
+  orders: {database: shop, cpu: 50m}
+";
+
+#[test]
+fn a_project_with_settings_needs_no_flags() {
+    let text = rendered(&project(STRIV), &[]);
+    for part in ["image: postgres:16", "value: shop", "cpu: 50m", "image: mysql:5.7", "value: striv_test", "value: striv"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert_eq!(text.matches("memory: 1Gi").count(), 2, "{text}");
+}
+
+#[test]
+fn databases_of_the_command_line_are_instead_of_the_files() {
+    let folder = project(STRIV);
+    let text = rendered(&folder, &["--with", "mariadb"]);
+    assert!(text.contains("image: mariadb") && !text.contains("postgres:16") && !text.contains("striv"), "{text}");
+    assert!(text.contains("memory: 1Gi"), "{text}");
+    folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m-run-1}\n");
+    for args in [&["m.yaml"][..], &["-f", "m.yaml"]] {
+        assert!(!rendered(&folder, args).contains("kind: Pod"));
+    }
+    let folder = folder.env("TESTBED_WITH", "mariadb");
+    assert!(!rendered(&folder, &[]).contains("mysql:5.7"));
+    let folder = folder.env("TESTBED_WITH", "");
+    assert!(rendered(&folder, &[]).contains("mysql:5.7"), "an empty variable says nothing");
+}
+
+#[test]
+fn parameters_merge_by_name() {
+    let folder = project("with: postgres\nparams: {user: file, database: file, cpu: 1.10}\n")
+        .env("TESTBED_PARAM", "user=variable\ndatabase=variable\nmemory=7Gi");
+    let text = rendered(&folder, &["--param", "user=flag"]);
+    for part in ["value: flag", "value: variable", "memory: 7Gi", "cpu: '1.10'"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("value: file"), "{text}");
+}
+
+#[test]
+fn flag_wins_over_variable_over_file_over_default() {
+    let folder = project("with: [postgres]\noutput: from/file.json\n");
+    let up = |folder: &Folder, args: &[&str]| folder.call(&[&["up", "--run-id", "run-1"], args].concat()).fails(2).stderr;
+    assert!(up(&folder, &[]).contains("--output from/file.json: the folder from does not exist"));
+    assert!(up(&folder, &["--output", "a/flag.json"]).contains("--output a/flag.json"));
+    let folder = folder.env("TESTBED_OUTPUT", "a/variable.json");
+    assert!(up(&folder, &[]).contains("--output a/variable.json"));
+    assert!(up(&folder, &["--output", "a/flag.json"]).contains("--output a/flag.json"));
+    let settings_without = folder.file("other.yaml", "with: postgres\n");
+    let plain = Folder::new();
+    assert!(up(&plain, &["--settings", settings_without.to_str().unwrap()]).contains("no cluster is named"));
+}
+
+#[test]
+fn render_keeps_its_own_output() {
+    assert!(rendered(&project("with: postgres\noutput: x.json\n"), &[]).starts_with("apiVersion"));
+}
+
+#[test]
+fn the_namespace_of_the_file_is_below_flag_and_variable() {
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-run-1, namespace: here}\n";
+    let folder = project("manifest: m.yaml\nnamespace: there\n");
+    folder.file("m.yaml", manifest);
+    folder.call(&["render", "--run-id", "run-1"]).fails(2).says("there");
+    folder.call(&["render", "--run-id", "run-1", "-n", "here"]).ok();
+    folder.call(&["-n", "here", "render", "--run-id", "run-1"]).ok();
+    let folder = folder.env("TESTBED_NAMESPACE", "");
+    folder.call(&["render", "--run-id", "run-1"]).fails(2).says("there");
+    let folder = folder.env("TESTBED_NAMESPACE", "here");
+    folder.call(&["render", "--run-id", "run-1"]).ok();
+}
+
+#[test]
+fn the_nearest_file_counts_and_its_paths_are_seen_from_its_folder() {
+    let folder = project("manifest: [m.yaml]\n");
+    folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: outer-run-1}\n");
+    std::fs::create_dir_all(folder.path().join("a/b")).unwrap();
+    let render = || {
+        let mut command = folder.command(&["render", "--run-id", "run-1", "-v"]);
+        command.current_dir(folder.path().join("a/b")).output().unwrap()
+    };
+    let output = render();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("outer-run-1"), "{output:?}");
+    let used = format!("settings from {}", folder.path().canonicalize().unwrap().join("testbed.yaml").display());
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&used), "{output:?}");
+    std::fs::create_dir(folder.path().join("a/.git")).unwrap();
+    let output = render();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing to create"), "{output:?}");
+}
+
+#[test]
+fn a_file_can_be_named_or_switched_off() {
+    let folder = project("with: postgres\n");
+    folder.file("other.yaml", "with: mysql\n");
+    assert!(rendered(&folder, &["--settings", "other.yaml"]).contains("image: mysql"));
+    folder.call(&["render", "--settings", "none"]).fails(2).says("nothing to create").says("hint: testbed init");
+    folder.call(&["render", "--settings", "missing.yaml"]).fails(2).says("--settings missing.yaml is no file");
+    let folder = folder.env("TESTBED_SETTINGS", "other.yaml");
+    assert!(rendered(&folder, &[]).contains("image: mysql"));
+    let folder = project("").env("TESTBED_SETTINGS", "");
+    folder.file("testbed.yml", "");
+    folder.call(&["render"]).fails(2).says("both testbed.yaml and testbed.yml are here");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line() {
+    refused("# a comment\n\ndatabses: {}\n", "3: unknown key \"databses\"; did you mean \"databases\"?");
+    refused("pull_timeout: 1m\n", "1: unknown key \"pull_timeout\"; did you mean \"pull-timeout\"?");
+    refused("xyz: 1\n", "1: unknown key \"xyz\"; known are databases, ");
+    refused("with: mysql\n\nwith: mysql\n", "3: the key \"with\" stands twice, first in line 1");
+    refused("with: [\n  mysql,\n  oracle]\n", "3: with: oracle: \"oracle\" is no engine");
+    refused("timeout: soon\n", "1: timeout: \"soon\" does not fit: ");
+    refused("timeout: [5m]\n", "1: timeout is a list; write a text");
+    refused("timeout:\n", "1: timeout is empty");
+    refused("mode: 999\n", "1: mode: \"999\" does not fit: write permissions in octal");
+    refused("settle: maybe\n", "1: settle: \"maybe\" does not fit: ");
+    refused("on-failure: explode\n", "1: on-failure: \"explode\" does not fit: write keep or delete");
+    refused("- with\n", "1: this is a list; write keys with values");
+    refused("with: {a: b}\n", "1: with has a mapping in it");
+    refused("a: 1\n b: 2\n", "2: not valid YAML: ");
+}
+
+#[test]
+fn a_database_that_is_wrong_is_named_with_its_line() {
+    let wrong = |database: &str, message: &str| refused(&format!("databases:\n  {database}\n"), message);
+    wrong("orders: oracle:1", "2: databases.orders: \"oracle\" is no engine");
+    wrong("orders:", "2: databases.orders: which engine? write use: postgres:17");
+    wrong("orders: {use: postgres, uzer: x}", "2: databases.orders: unknown key \"uzer\"; did you mean \"user\"?");
+    wrong("orders: {use: postgres, cpu: [1]}", "2: databases.orders: cpu is a list");
+    wrong("orders: [postgres]", "2: databases.orders: a list");
+    wrong("orders: postgres=x", "2: databases.orders: \"postgres=x\" names a database");
+    wrong("Orders: postgres", "2: databases.Orders: the name \"Orders\" needs lower-case letters");
+    wrong("sqlite: {memory: 1Gi}", "2: databases.sqlite: sqlite needs no server and takes no memory");
+    wrong("mysql: {user: root}", "2: databases.mysql: user: root exists anyway");
+    wrong("mysql: {user: app}\n  other: mysql", "2: databases.mysql: mysql is an engine's name");
+    refused("databases: [postgres]\n", "1: databases is a list; write NAME: ENGINE[:TAG]");
+}
+
+#[test]
+fn params_and_connargs_that_are_wrong_are_named_without_their_values() {
+    refused("params: {a b: 1}\n", "1: params: \"a b\": a name has letters");
+    refused("params:\n  a: [hush]\n", "2: params.a is a list; write a text");
+    refused("params:\n  a.b: hush\n  a: {b: hush}\n", "3: params: a.b stands twice");
+    refused("params: x\n", "1: params is a text; write NAME: VALUE");
+    refused("connargs: [x]\n", "1: connargs is a list; write KEY: VALUE");
+    refused("connargs: {a=b: 1}\n", "1: connargs: \"a=b\" is no KEY or DATABASE.KEY");
+    for settings in ["params:\n  a: [hush]\n", "params: {password: hush, a: [x]}\n", "params: {password: \"hush}\n"] {
+        let _ = project(settings).call(&["up"]).fails(2).keeps("hush");
+    }
+    project("with: mysql\nconnargs: {pg: {x: 1}}\n").call(&["up"]).fails(2).says("it has: mysql");
+}
+
+#[test]
+fn a_broken_file_stops_no_teardown() {
+    let folder = project("nonsense: [");
+    folder.call(&["status"]).fails(2).says("testbed.yaml:");
+    let down = ["down", "--run-id", "run-1"];
+    folder.call(&down).fails(2).says("warning: going on without the project's settings: testbed.yaml:").says("no cluster is named");
+    let folder = Folder::new().env("TESTBED_SETTINGS", "missing.yaml");
+    folder.call(&down).fails(2).says("going on without the project's settings: --settings missing.yaml").says("no cluster is named");
+}
+
+#[test]
+fn a_remembered_run_is_removed_from_where_it_was_made() {
+    let config = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+                  users: [{name: u, user: {token: t}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n";
+    let folder = project("namespace: file\ncontext: c\n");
+    folder.file("config", config);
+    let remembered = Remembered {
+        folder: folder.path().canonicalize().unwrap(),
+        run_id: "run-1".into(),
+        kubeconfig: Some(folder.path().join("config")),
+        namespace: "memory".into(),
+        ..Remembered::default()
+    };
+    remembered.save(&folder.path().join("state/testbed")).unwrap();
+    folder.call(&["down", "-v"]).fails(1).says("run run-1 in namespace memory");
+    folder.call(&["down", "-v", "--run-id", "run-1"]).fails(1).says("run run-1 in namespace memory");
+    let other = ["down", "-v", "--run-id", "run-2", "--kubeconfig", "config"];
+    folder.call(&other).fails(1).says("settings from testbed.yaml").says("run run-2 in namespace file");
+}
+
+#[test]
+fn commands_that_take_nothing_from_the_file_do_not_read_it() {
+    project("nonsense: [").call(&["completions", "bash"]).ok();
+    project("nonsense: [").call(&["up", "--help"]).ok();
+}
