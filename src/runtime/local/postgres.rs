@@ -166,6 +166,16 @@ pub fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     (kept, left_out)
 }
 
+/// Whether the server in `data` says that it takes connections: in the last line of its file, where `pg_ctl` reads it too. Asking the server
+/// itself before that makes it start a process for each refusal.
+pub fn is_up(data: &Path) -> bool {
+    let status = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    status.lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "ready")
+}
+
+/// Since version 10.
+const STATUS_LINE: usize = 7;
+
 /// Logs in to the server in `data` as prepared, and gives it the logins of the run.
 ///
 /// # Errors

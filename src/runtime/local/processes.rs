@@ -66,7 +66,7 @@ pub struct Mark<'a> {
 impl Mark<'_> {
     /// Working in the run's folder is not enough: that may be somebody's shell. It is a server by its program, or was started by one, or is
     /// about to become one: the copy of a testbed that was killed between making a process and making it the server.
-    fn fits(&self, pid: u32) -> bool {
+    pub fn fits(&self, pid: u32) -> bool {
         let folder = std::fs::read_link(format!("/proc/{pid}/cwd"));
         if !folder.is_ok_and(|folder| folder.starts_with(self.folder)) {
             return false;

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use futures::future::join_all;
+use futures::future::{join_all, try_join};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
-use super::processes::{self, Mark};
+use super::processes::{self, Mark, Process};
 use crate::database::Engine;
 use crate::failure::{Advise, Exit};
 use crate::registry::{Claim, Command, LocalRun, Phase};
@@ -31,31 +31,67 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
         claim.record.phase = Phase::Stopping;
         claim.save()?;
     }
+    let run_id = claim.record.run_id.clone();
     // After a restart of the machine the processes' numbers belong to others.
-    if local.boot == processes::boot_id() {
-        end(&local, claim.record.command, &claim.record.run_id).await?;
+    let may_run = local.boot == processes::boot_id();
+    if may_run && let Some(command) = claim.record.command {
+        end_command(command, &run_id).await?;
     }
-    delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display())).exit(Exit::TeardownIncomplete)?;
-    // One that a killed testbed was just about to start finds no data, and is not waited for but ended.
-    let mark = Mark { folder: &local.data, run_id: &claim.record.run_id, programs: &local.programs };
-    processes::end(|| processes::of_run(mark)).await.map_err(|left| still_there("server processes", &left))?;
+    let told = if may_run { tell_to_end(&local, &run_id) } else { Vec::new() };
+    // Servers that have been told to end write nothing that matters: their data can go meanwhile.
+    let ending = async {
+        match may_run {
+            true => end_servers(&local, &run_id, &told).await,
+            false => Ok(()),
+        }
+    };
+    let deleting = async {
+        let deleted = delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display()));
+        deleted.exit(Exit::TeardownIncomplete)
+    };
+    try_join(ending, deleting).await?;
+    let is_own = claim.record.owner.is_some_and(|owner| owner.pid == std::process::id());
+    if may_run && !is_own {
+        // One that a killed testbed was just about to start, or what one of the others was just about to write.
+        end_servers(&local, &run_id, &[]).await?;
+        delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display())).exit(Exit::TeardownIncomplete)?;
+    }
     claim.forget()?;
     Ok(local.servers.len())
 }
 
-async fn end(local: &LocalRun, command: Option<Command>, run_id: &str) -> anyhow::Result<()> {
-    if let Some(Command { process, has_group }) = command {
-        let left = processes::end(|| processes::of_command(process, has_group, run_id)).await;
-        left.map_err(|left| still_there("processes of the command", &left))?;
+async fn end_command(command: Command, run_id: &str) -> anyhow::Result<()> {
+    let Command { process, has_group } = command;
+    let left = processes::end(|| processes::of_command(process, has_group, run_id)).await;
+    left.map_err(|left| still_there("processes of the command", &left))
+}
+
+/// Tells the servers to end, and tells which they are. A PostgreSQL that is killed leaves its shared memory and its children; its signal
+/// for an immediate end takes both along, without a checkpoint.
+fn tell_to_end(local: &LocalRun, run_id: &str) -> Vec<Process> {
+    let noted = local.servers.iter().map(|server| (server.process, server.engine() == Some(Engine::Postgres)));
+    // Those that were started and not noted any more.
+    let found = postmasters(&local.data).filter(|process| !local.servers.iter().any(|server| server.process == *process));
+    let mark = Mark { folder: &local.data, run_id, programs: &local.programs };
+    let found = found.filter(|process| mark.fits(process.pid)).map(|process| (process, true));
+    let told: Vec<(Process, bool)> = noted.chain(found).collect();
+    for (process, is_postgres) in &told {
+        process.signal(if *is_postgres { Signal::QUIT } else { Signal::KILL });
     }
-    join_all(local.servers.iter().map(|server| async move {
-        // A PostgreSQL that is killed leaves its shared memory and its children; this signal ends all at once, without a checkpoint.
-        if server.engine() == Some(Engine::Postgres) && server.process.is_alive() {
-            server.process.signal(Signal::QUIT);
-            processes::gone(server.process, GRACE).await;
-        }
-    }))
-    .await;
+    told.into_iter().map(|(process, _)| process).collect()
+}
+
+/// The main processes of the PostgreSQL servers below a run's folder, as their own files tell.
+fn postmasters(folder: &Path) -> impl Iterator<Item = Process> {
+    let folders = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    folders.filter_map(|entry| {
+        let text = std::fs::read_to_string(entry.path().join("data/postmaster.pid")).ok()?;
+        Process::with_id(text.lines().next()?.trim().parse().ok()?)
+    })
+}
+
+async fn end_servers(local: &LocalRun, run_id: &str, told: &[Process]) -> anyhow::Result<()> {
+    join_all(told.iter().map(|process| processes::gone(*process, GRACE))).await;
     let mark = Mark { folder: &local.data, run_id, programs: &local.programs };
     processes::end(|| processes::of_run(mark)).await.map_err(|left| still_there("server processes", &left))
 }

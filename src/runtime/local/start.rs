@@ -201,6 +201,9 @@ fn spawn(planned: &Planned, data: &Path, log: &Path, setting: Setting<'_>, port:
 /// Tries until the run's logins are made and the tests' login works.
 async fn until_it_takes_logins(planned: &Planned, data: &Path, port: u16, password: &str) -> anyhow::Result<()> {
     if is_postgres(planned) {
+        while !postgres::is_up(data) {
+            sleep(PAUSE).await;
+        }
         while postgres::settle(planned, data, port, password).await.is_err() {
             sleep(PAUSE).await;
         }
