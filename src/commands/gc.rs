@@ -9,7 +9,7 @@ use crate::run_id::RunId;
 use crate::runtime::local::area::Area;
 use crate::runtime::local::processes;
 use crate::runtime::local::{prepared, remove};
-use crate::state;
+use crate::state::{self, Remembered};
 
 pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
@@ -50,8 +50,10 @@ fn is_dead(record: &Record) -> bool {
 
 async fn remove_dead(claim: Claim, progress: &Progress) -> anyhow::Result<()> {
     let (run_id, output) = (claim.record.run_id.clone(), claim.record.output.clone());
+    let called_in = claim.record.called_in.clone();
     remove::remove(claim).await?;
     state::remove_written(output.as_ref());
+    Remembered::forget_in(&called_in, &run_id);
     progress.say(&format!("removed run {run_id}: its servers have ended"));
     Ok(())
 }

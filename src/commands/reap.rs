@@ -8,7 +8,7 @@ use crate::run_id::RunId;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::runtime::local::area::Area;
 use crate::runtime::local::{prepared, remove};
-use crate::state;
+use crate::state::{self, Remembered};
 
 /// How long the teardown of an abandoned run in a cluster may take: the user waits for something else.
 const TEARDOWN: Duration = Duration::from_secs(30);
@@ -24,10 +24,11 @@ pub async fn reap(registry: &Registry, progress: &Progress) {
     }
     for claim in claims {
         let run_id = claim.record.run_id.clone();
-        let output = claim.record.output.clone();
+        let (called_in, output) = (claim.record.called_in.clone(), claim.record.output.clone());
         match remove_one(claim).await {
             Ok(()) => {
                 state::remove_written(output.as_ref());
+                Remembered::forget_in(&called_in, &run_id);
                 progress.say(&format!("removed run {run_id}: the testbed that worked on it was killed, or the machine restarted"));
             }
             Err(error) => {

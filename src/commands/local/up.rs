@@ -8,6 +8,7 @@ use crate::cli::Up;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::{interrupted, print};
+use crate::failure::Advise;
 use crate::progress::Progress;
 use crate::registry::Phase;
 use crate::runtime::local::remove;
@@ -22,8 +23,13 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &
     let mut interrupt = pin!(interrupted());
     let mut session = session::bring_up(&mut plan, &config, &args, &mut interrupt, progress).await?;
     if let Err(error) = finish(&mut session, &config, args.forward, progress) {
-        let _ = remove::remove(session.claim).await;
-        return Err(error);
+        let output = session.claim.record.output.take();
+        let removed = remove::remove(session.claim).await;
+        state::remove_written(output.as_ref());
+        return match removed {
+            Ok(_) => Err(error),
+            Err(left) => Err(error).hint(format!("not all of it could be removed again: {left:#}")),
+        };
     }
     if args.forward {
         progress.say("the databases stay up until Ctrl-C, which removes them");
@@ -41,10 +47,12 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &
 fn finish(session: &mut Session, config: &Config, hold: bool, progress: &Progress) -> anyhow::Result<()> {
     let text = config.text(&session.model)?;
     config.remove_older()?;
-    let path = config.write(&text)?.map(Path::to_owned);
     let record = &mut session.claim.record;
-    record.phase = if hold { Phase::Held } else { Phase::Up };
-    record.output = path.as_ref().map(|path| (record.called_in.join(path), state::hash(text.as_bytes())));
+    // Noted first, so that the file is found by whoever has to remove the run.
+    record.output = config.path().map(|path| (record.called_in.join(path), state::hash(text.as_bytes())));
+    session.claim.save()?;
+    let path = config.write(&text)?.map(Path::to_owned);
+    session.claim.record.phase = if hold { Phase::Held } else { Phase::Up };
     session.claim.save()?;
     if !hold {
         remember(session);

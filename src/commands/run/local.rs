@@ -1,7 +1,5 @@
 //! `testbed run` on this machine.
 
-use std::path::Path;
-
 use super::attend::{self, Signals};
 use super::shown;
 use crate::cli::Run;
@@ -58,12 +56,13 @@ pub async fn run(
 async fn work(args: &Run, config: &Config, session: &mut Session, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
     let text = config.text(&session.model)?;
     config.remove_older()?;
-    let path = config.write(&text)?.map(Path::to_owned);
     let record = &mut session.claim.record;
     record.phase = Phase::Held;
-    let written = path.map(|path| record.called_in.join(path));
+    let written = config.path().map(|path| record.called_in.join(path));
+    // Noted first, so that the file is found by whoever has to remove the run.
     record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
     session.claim.save()?;
+    config.write(&text)?;
     let environment = output::environment(&session.model, written.as_deref());
     progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
     let running = match attend::start(&args.command, &environment, &session.claim.record.run_id) {

@@ -78,7 +78,7 @@ pub struct Installed {
 
 impl fmt::Display for Installed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ({})", title(self.engine), self.version, self.program.display())
+        write!(f, "{} {} at {}", title(self.engine), self.version, self.program.display())
     }
 }
 

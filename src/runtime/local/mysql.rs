@@ -119,10 +119,15 @@ pub fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
 
 const SOCKET_ARGUMENT: &str = "--socket=server.sock";
 
-/// Where the server listens besides its port.
+/// Where the server listens besides its port: as seen from the folder above where the whole path is too long for a socket.
 pub fn socket(data: &Path) -> PathBuf {
-    data.join("server.sock")
+    let whole = data.join("server.sock");
+    let is_short = whole.as_os_str().len() < SOCKET_PATH;
+    if is_short { whole } else { PathBuf::from("data/server.sock") }
 }
+
+/// What all systems take as the path of a socket.
+const SOCKET_PATH: usize = 100;
 
 /// Holds passwords, and goes once the server has read it.
 pub fn init_file(data: &Path) -> PathBuf {
@@ -205,6 +210,11 @@ pub async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result
     connection.disconnect().await.context("saying goodbye")?;
     anyhow::ensure!(folder.is_some_and(|folder| Path::new(&folder) == data), "another server answers on the port");
     Ok(())
+}
+
+/// Whether a server has answered, and has refused the login.
+pub fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<mysql_async::Error>().is_some_and(|error| matches!(error, mysql_async::Error::Server(_)))
 }
 
 fn text(value: &str) -> String {

@@ -162,7 +162,7 @@ fn arguments(engine: Engine, container: &Container) -> (Vec<String>, Vec<String>
 
 /// Whether the image is the engine's own: others bring extensions, and are numbered in their own way.
 fn is_plain(image: &str, engine: Engine) -> bool {
-    let name = image.rsplit('/').next().unwrap_or(image).split(':').next().unwrap_or_default();
+    let name = image.rsplit('/').next().unwrap_or(image).split([':', '@']).next().unwrap_or_default();
     name == engine.name() || (engine == Engine::Postgres && name == "postgresql") || name.is_empty()
 }
 
@@ -211,14 +211,14 @@ fn wanted(engine: Engine, version: Option<&Version>) -> String {
 fn remedy(database: &Database, version: Option<&Version>, found: &[Installed]) -> String {
     let engine = database.engine;
     let number = version.map(|version| version.series(engine).to_string());
-    let (debian, brew) = match engine {
-        Engine::Postgres => ("postgresql", "postgresql"),
-        Engine::Mariadb => ("mariadb-server-core", "mariadb"),
-        _ => ("mysql-server-core-8.0", "mysql"),
+    let install = match (engine, &number) {
+        (Engine::Postgres, Some(number)) => format!("apt install postgresql-{number}, brew install postgresql@{number}"),
+        (Engine::Postgres, None) => "apt install postgresql, brew install postgresql".to_owned(),
+        (Engine::Mariadb, None) => "apt install mariadb-server-core mariadb-client-core, brew install mariadb".to_owned(),
+        (_, Some(number)) => format!("packages of {} {number} come from its makers", title(engine)),
+        (_, None) => format!("packages come from {}'s makers; brew install {engine}", title(engine)),
     };
-    let debian = number.as_ref().filter(|_| engine == Engine::Postgres).map_or(debian.to_owned(), |number| format!("{debian}-{number}"));
-    let brew = number.as_ref().map_or(brew.to_owned(), |number| format!("{brew}@{number}"));
-    let install = format!("install it (apt install {debian}, brew install {brew}), or point to it: --param {}.server=PATH", database.name);
+    let install = format!("install it ({install}), or point to it: --param {}.server=PATH", database.name);
     let same = found.iter().find(|installed| installed.engine == engine);
     match same {
         Some(same) => format!("{install}; or ask for what is there: {engine}:{}", same.version.series(engine)),
@@ -239,6 +239,7 @@ mod tests {
             ("postgres:17", Engine::Postgres, true),
             ("registry:5000/library/mysql", Engine::Mysql, true),
             ("bitnami/postgresql:16", Engine::Postgres, true),
+            ("mariadb@sha256:0000", Engine::Mariadb, true),
             ("postgis/postgis:17-3.5", Engine::Postgres, false),
             ("percona:8", Engine::Mysql, false),
         ] {

@@ -206,6 +206,11 @@ pub async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result
     Ok(client.batch_execute("SELECT 1").await?)
 }
 
+/// Whether a server has answered, and has refused the login.
+pub fn is_refusal(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<tokio_postgres::Error>().is_some_and(|error| error.as_db_error().is_some())
+}
+
 /// Whoever listens on the port may be another server: nothing is changed before it has shown the run's own data folder.
 async fn check(client: &Client, data: &Path) -> anyhow::Result<()> {
     let folder: String = client.query_one("SELECT current_setting('data_directory')", &[]).await?.get(0);

@@ -28,6 +28,9 @@ use crate::state::Ready;
 /// Between two looks at a server that starts. It takes logins tens of milliseconds after its start, and a refused connection costs microseconds.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// How long a server may go on refusing logins that were made for it.
+const REFUSED: Duration = Duration::from_secs(3);
+
 /// Below the ports that systems give to outgoing connections, so that none of those takes a port between its choice and its use.
 const PORTS: std::ops::Range<u16> = 15000..30000;
 
@@ -130,7 +133,11 @@ async fn attempt(
         };
         work.await.context("preparing a data folder").exit(Exit::Never)
     };
-    let password = prepared.copy_to(&data, setting.account, make).await?;
+    let copied = tokio::time::timeout_at(run.deadline, prepared.copy_to(&data, setting.account, make)).await;
+    let password = copied.unwrap_or_else(|_| {
+        let time = humantime::format_duration(run.timeout);
+        Err(anyhow!("not ready within {time}: {}: its data folder is not prepared yet", planned.database.name)).exit(Exit::NotReady)
+    })?;
     report("starting", &planned.installed.to_string());
     for _ in 0..PORT_ATTEMPTS {
         let port = free_port()?;
@@ -164,12 +171,15 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
             return Err(ended(planned, &log, &status));
         }
-        last = tokio::time::sleep_until(run.deadline) => {
-            let () = last;
-            return Err(Failed::Error(too_late(planned, run, &log)));
-        }
+        () = tokio::time::sleep_until(run.deadline) => return Err(Failed::Error(too_late(planned, run, &log))),
     };
-    taken?;
+    if let Err(error) = taken {
+        let what = format!("{}: {} refuses the login of {}", planned.database.name, planned.installed, planned.database.login.user);
+        let error = error.context(what);
+        return Err(Failed::Error(
+            Err::<(), _>(error).detail(format!("the end of its log:\n{}", log_end(planned, &log))).exit(Exit::Never).unwrap_err(),
+        ));
+    }
     let Some(process) = process else { return Err(ended(planned, &log, "gone")) };
     if !is_postgres(planned) {
         std::fs::remove_file(mysql::init_file(data)).context("removing the file with the logins")?;
@@ -199,27 +209,38 @@ fn spawn(planned: &Planned, data: &Path, log: &Path, setting: Setting<'_>, port:
 }
 
 /// Tries until the run's logins are made and the tests' login works.
+///
+/// # Errors
+/// What the server says when it goes on refusing the login: something about the logins went wrong, and waiting does not mend it.
 async fn until_it_takes_logins(planned: &Planned, data: &Path, port: u16, password: &str) -> anyhow::Result<()> {
     if is_postgres(planned) {
         while !postgres::is_up(data) {
             sleep(PAUSE).await;
         }
-        while postgres::settle(planned, data, port, password).await.is_err() {
-            sleep(PAUSE).await;
-        }
+        until(|| postgres::settle(planned, data, port, password), postgres::is_refusal).await?;
+        until(|| postgres::log_in(planned, data, port), postgres::is_refusal).await
+    } else {
+        until(|| mysql::log_in(planned, data, port), mysql::is_refusal).await
     }
-    let patience = Instant::now() + Duration::from_secs(10);
+}
+
+/// Repeats until it works, or until a server has gone on refusing it.
+async fn until<F: Future<Output = anyhow::Result<()>>>(
+    attempt: impl Fn() -> F,
+    is_refusal: fn(&anyhow::Error) -> bool,
+) -> anyhow::Result<()> {
+    let mut refused_since: Option<Instant> = None;
     loop {
-        let outcome =
-            if is_postgres(planned) { postgres::log_in(planned, data, port).await } else { mysql::log_in(planned, data, port).await };
-        match outcome {
+        match attempt().await {
             Ok(()) => return Ok(()),
-            // PostgreSQL has just been settled with: it is there, and means what it says.
-            Err(error) if is_postgres(planned) && Instant::now() > patience => {
-                return Err(error).with_context(|| format!("{}: logging in as {}", planned.database.name, planned.database.login.user));
+            Err(error) if is_refusal(&error) => {
+                if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED {
+                    return Err(error);
+                }
             }
-            Err(_) => sleep(PAUSE).await,
+            Err(_) => refused_since = None,
         }
+        sleep(PAUSE).await;
     }
 }
 
@@ -267,7 +288,7 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
     if said.contains("in use") && !said.contains("lock file") {
         return Failed::Port;
     }
-    let what = format!("{}: {} ended while it started ({status})", planned.database.name, planned.installed);
+    let what = format!("{}: {}: {status}", planned.database.name, planned.installed);
     let error = Err::<(), _>(anyhow::Error::new(Died).context(what));
     Failed::Error(error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never).unwrap_err())
 }
