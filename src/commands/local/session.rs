@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use futures::future::try_join_all;
 use tokio::process::Child;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::output::Model;
 use crate::progress::{Progress, READY};
 use crate::registry::{Claim, Found, LocalRun, Phase, Place, Record, Registry, Server};
-use crate::runtime::local::area::Area;
+use crate::runtime::local::area::{self, Area, in_memory};
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
 use crate::runtime::local::start::{self, Started};
 use crate::runtime::local::{processes, remove};
@@ -68,7 +68,7 @@ pub async fn bring_up(
     }
     let run = LocalRun {
         boot: processes::boot_id(),
-        data: data_folder(&area, plan),
+        data: data_folder(&area, &servers, plan, progress),
         programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
         content,
         servers: Vec::new(),
@@ -86,9 +86,16 @@ pub async fn bring_up(
 }
 
 /// A folder that no other run has ever had: one whose record was lost, with all of the state folder, may have left its own.
-fn data_folder(area: &Area, plan: &Plan) -> PathBuf {
+fn data_folder(area: &Area, servers: &LocalPlan, plan: &Plan, progress: &Progress) -> PathBuf {
+    let mut base = area.data.clone();
+    if !servers.servers.is_empty() && servers.servers.iter().all(|server| server.in_memory) {
+        match in_memory() {
+            Ok(memory) => base = memory,
+            Err(error) => progress.say(&format!("note: the data is kept on disk: {error:#}")),
+        }
+    }
     let unique = uuid::Uuid::new_v4().simple().to_string();
-    area.data.join(format!("{}.{}", plan.run_id, &unique[..8]))
+    base.join(format!("{}.{}", plan.run_id, &unique[..8]))
 }
 
 fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> anyhow::Result<()> {
@@ -114,9 +121,7 @@ fn content(plan: &Plan) -> String {
 
 async fn start_all(claim: &Claim, servers: &LocalPlan, area: &Area, args: &Up, progress: &Progress) -> anyhow::Result<Vec<Started>> {
     let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
-    crate::runtime::local::area::make(&local.data)
-        .map_err(|error| anyhow!("making {}: {error}", local.data.display()))
-        .hint(crate::runtime::local::area::STATE_HINT)?;
+    area::make(&local.data).with_context(|| format!("making {}", local.data.display())).hint(area::STATE_HINT)?;
     let run = start::Run {
         run_id: &claim.record.run_id,
         folder: &local.data,

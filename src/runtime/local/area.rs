@@ -41,6 +41,28 @@ impl Area {
     }
 }
 
+/// The machine's file system in memory, where it has one.
+const MEMORY: &str = "/dev/shm";
+
+/// Less than this is a container's default, which one server's data would fill.
+const ENOUGH: u64 = 256 << 20;
+
+/// A folder of this user in the machine's memory.
+///
+/// # Errors
+/// Why there is none.
+pub fn in_memory() -> anyhow::Result<PathBuf> {
+    let own = Path::new(MEMORY).join(format!("testbed-{}", rustix::process::geteuid().as_raw()));
+    let room = rustix::fs::statvfs(MEMORY).with_context(|| format!("looking at {MEMORY}"))?;
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    anyhow::ensure!(free >= ENOUGH, "{MEMORY} has only {} MiB free", free >> 20);
+    make(&own).with_context(|| format!("making {}", own.display()))?;
+    // Anybody can make a folder of this name there.
+    let found = std::fs::symlink_metadata(&own).with_context(|| format!("looking at {}", own.display()))?;
+    anyhow::ensure!(found.is_dir() && found.uid() == rustix::process::geteuid().as_raw(), "{} belongs to somebody else", own.display());
+    Ok(own)
+}
+
 /// What to do about a state folder that cannot be used.
 pub const STATE_HINT: &str = "set XDG_STATE_HOME to a folder that can be written";
 /// What to do about a cache folder that cannot be used.

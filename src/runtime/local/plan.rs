@@ -35,6 +35,8 @@ pub struct Planned {
     pub variables: BTreeMap<String, String>,
     /// The manifest's set-up scripts, in their order.
     pub scripts: Vec<Script>,
+    /// Whether the manifest keeps its data in memory.
+    pub in_memory: bool,
     /// What the manifest says about a PostgreSQL.
     pub postgres: postgres::Options,
 }
@@ -142,9 +144,19 @@ fn server(
         installed,
         args,
         variables: variables.all(),
+        in_memory: is_in_memory(workload, container),
         scripts: known.into_iter().map(|(name, text)| Script { name, text }).collect(),
         postgres: options,
     })
+}
+
+/// Whether a volume in memory holds the container's data. One in the place of shared memory is for other things.
+fn is_in_memory(workload: &Workload, container: &Container) -> bool {
+    let medium = |name: &str| {
+        let volume = workload.spec.volumes.iter().flatten().find(|volume| volume.name == name)?;
+        volume.empty_dir.as_ref()?.medium.as_deref()
+    };
+    container.volume_mounts.iter().flatten().any(|mount| mount.mount_path != "/dev/shm" && medium(&mount.name) == Some("Memory"))
 }
 
 /// A container's arguments, without the name of the server where the entrypoint is given one.
