@@ -63,6 +63,13 @@ pub fn in_memory() -> anyhow::Result<PathBuf> {
     Ok(own)
 }
 
+/// Takes this user's folder in memory away with the last run in it: unlike a cache it is in everybody's sight, and of no use by itself.
+pub fn leave_memory(run: &Path) {
+    if let Some(own) = run.parent().filter(|own| own.starts_with(MEMORY)) {
+        let _ = std::fs::remove_dir(own);
+    }
+}
+
 /// What to do about a state folder that cannot be used.
 pub const STATE_HINT: &str = "set XDG_STATE_HOME to a folder that can be written";
 /// What to do about a cache folder that cannot be used.

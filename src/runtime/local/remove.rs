@@ -10,6 +10,7 @@ use futures::future::{join_all, try_join};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
+use super::area;
 use super::processes::{self, Mark, Process};
 use crate::database::Engine;
 use crate::failure::{Advise, Exit};
@@ -110,7 +111,9 @@ async fn delete(folder: &Path) -> anyhow::Result<()> {
         match tokio::task::spawn_blocking(move || std::fs::remove_dir_all(doomed)).await? {
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < deadline => sleep(RETRY).await,
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-            _ => return Ok(()),
+            _ => break,
         }
     }
+    area::leave_memory(folder);
+    Ok(())
 }
