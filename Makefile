@@ -1,5 +1,7 @@
 # What a person, and CI, runs here. `make` alone lists the targets.
 SHELL := /bin/bash
+# Where tests/install puts Rust; the shell that called make may not know yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .PHONY: help build check test soak demo bench cluster cluster-down clean
 
@@ -25,8 +27,8 @@ soak: ## The long counts: the main job twenty times over, set-up servers that st
 	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
 	  tests/all --profile soak --run-ignored all -E 'test(main_job::a_) | test(fools_nobody) | test(an_evicted_pod)'
 
-demo: ## See the main job: databases up on a real cluster, a config file, databases gone
-	@tests/install test
+demo: ## See the main job: databases up on this machine, a test suite on them, databases gone
+	@tests/install demo
 	@tests/demo
 
 bench: ## Compare with kubectl doing the same job, and with other ways to find out that a database is ready

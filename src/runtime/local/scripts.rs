@@ -56,7 +56,9 @@ async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, settin
     } else if planned.database.engine == Engine::Postgres {
         command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--no-password"]);
     } else {
-        command.args(["--no-defaults", "--protocol=socket", "--comments"]).arg(format!("--user={}", server.root.user));
+        command
+            .args(["--no-defaults", "--default-character-set=utf8mb4", "--protocol=socket", "--comments"])
+            .arg(format!("--user={}", server.root.user));
         command.args(&planned.database.login.database);
     }
     program::finish(command, &program, &script.text).await
