@@ -132,7 +132,7 @@ The command gets TESTBED_RUN_ID, TESTBED_CONFIG (the config file) and, for each 
 NAME_USER, NAME_PASSWORD and NAME_DATABASE; DATABASE_URL where there is one database, and libpq's PGHOST, PGPORT, PGUSER,
 PGPASSWORD and PGDATABASE where there is one PostgreSQL. The config file is written to the run's own folder unless --output
 names another place.
-Ctrl-C and signals go to the command; a second Ctrl-C ends it at once. The databases are removed in any case, and testbed
+Ctrl-C and signals go to the command; a second one ends it at once (at a terminal, two in a row). The databases are removed in any case, and testbed
 ends with the command's own exit code (127 where there is no such command, 126 where it cannot be started, 128 + N where
 signal N has ended it).";
 

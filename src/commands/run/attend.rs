@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use rustix::process::{Pid, Signal, getpgrp, kill_process_group};
@@ -59,6 +60,9 @@ impl Signals {
     }
 }
 
+/// How soon after another a Ctrl-C at the terminal is the second of two.
+const IN_A_ROW: Duration = Duration::from_secs(2);
+
 /// A command that runs.
 pub struct Running {
     child: Child,
@@ -94,30 +98,32 @@ impl Running {
     /// # Errors
     /// An interruption, when the command did not end by itself.
     pub async fn attend(mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
-        let mut asked = false;
+        let mut asked: Option<Instant> = None;
         loop {
             let signal = tokio::select! {
                 status = self.child.wait() => return Ok(code(status.context("waiting for the command")?)),
                 signal = signals.next() => signal,
             };
-            if asked && signal != Signal::HUP {
+            let at_terminal = self.is_sent_by_terminal(signal);
+            // An interactive program makes its own use of Ctrl-C; only two in a row are meant for testbed as well.
+            let is_second = asked.is_some_and(|at| !at_terminal || at.elapsed() < IN_A_ROW);
+            if is_second && signal != Signal::HUP {
                 self.end(Signal::KILL).await;
                 let _ = self.child.wait().await;
                 let exit = if signal == Signal::TERM { Exit::Terminated } else { Exit::Interrupted };
                 return Err(anyhow!("the command was killed: a second signal came while it was ending")).exit(exit);
             }
-            asked = true;
-            progress.say("waiting for the command to end; Ctrl-C once more ends it at once");
-            self.pass_on(signal).await;
+            asked = Some(Instant::now());
+            if !at_terminal {
+                progress.say("waiting for the command to end; a second signal ends it at once");
+                self.end(signal).await;
+            }
         }
     }
 
-    async fn pass_on(&self, signal: Signal) {
-        // The terminal has sent these two to the whole group already; a second one would stop a test runner's own clean-up.
-        let is_sent = self.noted.is_some_and(|noted| !noted.has_group) && matches!(signal, Signal::INT | Signal::QUIT);
-        if !is_sent {
-            self.end(signal).await;
-        }
+    /// Whether the command's processes have this signal from the terminal already; a second one would stop a test runner's own clean-up.
+    fn is_sent_by_terminal(&self, signal: Signal) -> bool {
+        self.noted.is_some_and(|noted| !noted.has_group) && matches!(signal, Signal::INT | Signal::QUIT)
     }
 
     /// Sends a signal to all processes of the command.

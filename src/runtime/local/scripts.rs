@@ -47,6 +47,7 @@ pub async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -
 
 async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, setting: Setting<'_>) -> anyhow::Result<()> {
     let folder = server.data.parent().unwrap_or(server.data);
+    write_client_file(planned, server, folder, setting)?;
     let program = if script.name.ends_with(".sh") { PathBuf::from("/bin/bash") } else { client(planned)? };
     let mut command = setting.command(&program, folder);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -62,6 +63,18 @@ async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, settin
         command.args(&planned.database.login.database);
     }
     program::finish(command, &program, &script.text).await
+}
+
+/// MySQL's clients heed the machine's own file of settings more than their variables. This one, in what is their home, has the last word.
+fn write_client_file(planned: &Planned, server: &Server<'_>, folder: &Path, setting: Setting<'_>) -> anyhow::Result<()> {
+    if planned.database.engine == Engine::Postgres {
+        return Ok(());
+    }
+    let path = folder.join(".my.cnf");
+    let socket = mysql::socket(server.data);
+    let text = format!("[client]\nsocket={}\nport={}\ndefault-character-set=utf8mb4\n", socket.display(), server.port);
+    crate::output::write(&path, &text, 0o600)?;
+    super::account::hand_over(&path, setting.account)
 }
 
 /// How a client finds the server without being told by arguments.
