@@ -130,6 +130,8 @@ def switch(packet):
 
 def scramble(plugin, password, nonce):
     """The proof of knowing the password, by the given method."""
+    if not password:
+        return b""
     if plugin == SHA2:
         once = hashlib.sha256(password.encode()).digest()
         return xor(once, hashlib.sha256(hashlib.sha256(once).digest() + nonce).digest())
