@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::Engine;
 use crate::run_id::RunId;
+use crate::runtime::local::prepared::Source;
 use crate::runtime::local::processes::Process;
 use crate::state::Ready;
 
@@ -91,6 +92,10 @@ pub struct Server {
     pub database: Option<String>,
     /// The server's log.
     pub log: PathBuf,
+    /// Its data folder.
+    pub data: PathBuf,
+    /// Where that came from, and can go back to.
+    pub source: Option<Source>,
     /// What proved that it was ready.
     pub ready: Ready,
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
+use super::restore;
 
 /// More threads than this wait for the file system's journal rather than for each other.
 const THREADS: usize = 4;
@@ -35,8 +36,7 @@ pub fn copy(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<Siz
     let work = || -> io::Result<u64> {
         let mut bytes = 0;
         while let Some((from, to)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            bytes += std::fs::copy(from, to)?;
-            hand_over(to, account)?;
+            bytes += copy_file(from, to, account)?;
         }
         Ok(bytes)
     };
@@ -48,6 +48,17 @@ pub fn copy(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<Siz
     });
     let bytes = outcomes.into_iter().sum::<io::Result<u64>>()?;
     Ok(Size { files: files.len() as u64, bytes })
+}
+
+/// Copies one file, and tells its length.
+///
+/// # Errors
+/// The system's reason.
+pub fn copy_file(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<u64> {
+    let bytes = std::fs::copy(from, to)?;
+    hand_over(to, account)?;
+    restore::mark(to)?;
+    Ok(bytes)
 }
 
 fn make_folders(from: &Path, to: &Path, account: Option<&Account>, files: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<()> {

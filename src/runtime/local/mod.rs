@@ -15,5 +15,6 @@ pub mod prepared;
 pub mod processes;
 mod program;
 pub mod remove;
+mod restore;
 mod scripts;
 pub mod start;

@@ -2,19 +2,21 @@
 //! cut short is finished by whoever comes next.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use futures::future::{join_all, try_join};
+use futures::future::join_all;
 use rustix::process::Signal;
 use tokio::time::sleep;
 
+use super::account::Account;
 use super::area;
 use super::processes::{self, Mark, Process};
 use crate::database::Engine;
 use crate::failure::{Advise, Exit};
-use crate::registry::{Claim, Command, LocalRun, Phase};
+use crate::registry::{Claim, Command, LocalRun, Phase, Server};
 
 /// How long a server gets to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -38,19 +40,12 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
     if may_run && let Some(command) = claim.record.command {
         end_command(command, &run_id).await?;
     }
-    let told = if may_run { tell_to_end(&local, &run_id) } else { Vec::new() };
-    // Servers that have been told to end write nothing that matters: their data can go meanwhile.
-    let ending = async {
-        match may_run {
-            true => end_servers(&local, &run_id, &told).await,
-            false => Ok(()),
-        }
-    };
-    let deleting = async {
-        let deleted = delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display()));
-        deleted.exit(Exit::TeardownIncomplete)
-    };
-    try_join(ending, deleting).await?;
+    if may_run {
+        let told = tell_to_end(&local, &run_id);
+        end_servers(&local, &run_id, &told).await?;
+        join_all(local.servers.iter().map(give_back)).await;
+    }
+    delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display())).exit(Exit::TeardownIncomplete)?;
     let is_own = claim.record.owner.is_some_and(|owner| owner.pid == std::process::id());
     if may_run && !is_own {
         // One that a killed testbed was just about to start, or what one of the others was just about to write.
@@ -89,6 +84,14 @@ fn postmasters(folder: &Path) -> impl Iterator<Item = Process> {
         let text = std::fs::read_to_string(entry.path().join("data/postmaster.pid")).ok()?;
         Process::with_id(text.lines().next()?.trim().parse().ok()?)
     })
+}
+
+/// Gives a server's data folder back to where it came from, without what the run has done to it. What cannot go back is deleted with the rest.
+async fn give_back(server: &Server) {
+    let (Some(source), Ok(folder)) = (&server.source, server.data.symlink_metadata()) else { return };
+    let is_root = rustix::process::geteuid().is_root();
+    let owner = Account { name: String::new(), uid: folder.uid(), gid: folder.gid() };
+    source.keep(&server.data, is_root.then_some(&owner)).await;
 }
 
 async fn end_servers(local: &LocalRun, run_id: &str, told: &[Process]) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::account::hand_over;
 use super::area::{Area, STATE_HINT};
 use super::plan::Planned;
-use super::prepared::Prepared;
+use super::prepared::{Placed, Prepared};
 use super::processes::Process;
 use super::program::{LINES, Setting, last_lines};
 use super::{mysql, postgres, scripts};
@@ -84,7 +84,7 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(&'static str
     std::fs::DirBuilder::new().mode(0o700).create(&folder).with_context(|| format!("making {}", folder.display())).hint(STATE_HINT)?;
     hand_over(&folder, setting.account)?;
     let recipe = if is_postgres(planned) { postgres::recipe(planned) } else { mysql::recipe(planned) };
-    let prepared = Prepared::new(&run.area.cache, &recipe);
+    let prepared = Prepared::new(&run.area.cache, &format!("{recipe} {:?}", planned.account));
     // A damaged entry that was not noticed by its size makes a server that dies.
     match attempt(planned, run, &folder, setting, &prepared, &report).await {
         Err(first) if died(&first) => {
@@ -133,15 +133,15 @@ async fn attempt(
         };
         work.await.context("preparing a data folder").exit(Exit::Never)
     };
-    let copied = tokio::time::timeout_at(run.deadline, prepared.copy_to(&data, setting.account, make)).await;
-    let password = copied.unwrap_or_else(|_| {
+    let placed = tokio::time::timeout_at(run.deadline, prepared.place_at(&data, setting.account, make)).await;
+    let placed = placed.unwrap_or_else(|_| {
         let time = humantime::format_duration(run.timeout);
         Err(anyhow!("not ready within {time}: {}: its data folder is not prepared yet", planned.database.name)).exit(Exit::NotReady)
     })?;
     report("starting", &planned.installed.to_string());
     for _ in 0..PORT_ATTEMPTS {
         let port = free_port()?;
-        match serve(planned, run, &data, setting, &password, port).await {
+        match serve(planned, run, &data, setting, &placed, port).await {
             Ok(started) => return Ok(started),
             Err(Failed::Error(error)) => return Err(error),
             Err(Failed::Port) => report("starting", &format!("port {port} was taken meanwhile, trying another one")),
@@ -155,7 +155,8 @@ fn is_postgres(planned: &Planned) -> bool {
 }
 
 /// Starts the server on a port and brings it to where it takes the tests' login.
-async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_>, password: &str, port: u16) -> Result<Started, Failed> {
+async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_>, placed: &Placed, port: u16) -> Result<Started, Failed> {
+    let password = placed.password.as_str();
     let root = if is_postgres(planned) {
         planned.database.admin.clone().unwrap_or_else(|| planned.database.login.clone())
     } else {
@@ -190,7 +191,7 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
         outcome.unwrap_or_else(|_| Err(too_late(planned, run, &log)))
     };
     scripts.await.map_err(|error| redacted(planned, &root, error))?;
-    Ok(Started { server: note(planned, port, process, log), child })
+    Ok(Started { server: note(planned, placed, port, process, data), child })
 }
 
 fn spawn(planned: &Planned, data: &Path, log: &Path, setting: Setting<'_>, port: u16) -> anyhow::Result<Child> {
@@ -299,7 +300,7 @@ fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
     Err::<(), _>(what).detail(format!("the end of its log:\n{}", log_end(planned, log))).exit(Exit::NotReady).unwrap_err()
 }
 
-fn note(planned: &Planned, port: u16, process: Process, log: PathBuf) -> Server {
+fn note(planned: &Planned, placed: &Placed, port: u16, process: Process, data: &Path) -> Server {
     let login = &planned.database.login;
     Server {
         name: planned.database.name.clone(),
@@ -310,7 +311,9 @@ fn note(planned: &Planned, port: u16, process: Process, log: PathBuf) -> Server 
         user: login.user.clone(),
         password: login.password.reveal().to_owned(),
         database: login.database.clone(),
-        log,
+        log: data.with_file_name("log"),
+        data: data.to_owned(),
+        source: Some(placed.source.clone()),
         ready: Ready {
             evidence: "own-process".into(),
             detail: format!("the server in the run's own data folder (process {}) takes the tests' login", process.pid),
