@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::processes::{self, Mark};
 use crate::database::Engine;
 use crate::failure::{Advise, Exit};
-use crate::registry::{Claim, Command, LocalRun, Phase};
+use crate::registry::{Claim, Command, LocalRun, Phase, Record};
 
 /// How long a server gets to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -33,7 +33,8 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
     }
     // After a restart of the machine the processes' numbers belong to others.
     if local.boot == processes::boot_id() {
-        end(&local, claim.record.command, &claim.record.run_id).await?;
+        end_command(&claim.record).await?;
+        end(&local, &claim.record.run_id).await?;
     }
     delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display())).exit(Exit::TeardownIncomplete)?;
     // One that a killed testbed was just about to start finds no data, and is not waited for but ended.
@@ -43,11 +44,17 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
     Ok(local.servers.len())
 }
 
-async fn end(local: &LocalRun, command: Option<Command>, run_id: &str) -> anyhow::Result<()> {
-    if let Some(Command { process, has_group }) = command {
-        let left = processes::end(|| processes::of_command(process, has_group, run_id)).await;
-        left.map_err(|left| still_there("processes of the command", &left))?;
-    }
+/// Ends the command that a killed testbed was running, with all of its processes; wherever its databases are, it is on this machine.
+///
+/// # Errors
+/// The processes that do not end ([`Exit::TeardownIncomplete`]).
+pub async fn end_command(record: &Record) -> anyhow::Result<()> {
+    let Some(Command { process, has_group }) = record.command else { return Ok(()) };
+    let left = processes::end(|| processes::of_command(process, has_group, &record.run_id)).await;
+    left.map_err(|left| still_there("processes of the command", &left))
+}
+
+async fn end(local: &LocalRun, run_id: &str) -> anyhow::Result<()> {
     join_all(local.servers.iter().map(|server| async move {
         // A PostgreSQL that is killed leaves its shared memory and its children; this signal ends all at once, without a checkpoint.
         if server.engine() == Some(Engine::Postgres) && server.process.is_alive() {
