@@ -53,6 +53,11 @@ impl Config {
         Ok(Self { renderer: args.format.renderer()?, path: name, mode: args.mode, connargs, is_private: true })
     }
 
+    /// Whether the file goes to the run's own folder.
+    pub fn is_private(&self) -> bool {
+        self.is_private
+    }
+
     /// Tells the run's own folder, for a file that goes there.
     pub fn place_in(&mut self, folder: &Path) {
         if self.is_private {

@@ -5,10 +5,13 @@ use super::{choice, interrupted, local, progress, reap};
 use crate::cli::{Down, Global, Runtime};
 use crate::failure::{Advise, usage};
 use crate::progress::Progress;
-use crate::registry::Registry;
+use crate::registry::{Claim, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
-use crate::state::Remembered;
+use crate::runtime::local::remove;
+use crate::state::{self, Remembered};
+
+use local::down::Known;
 
 pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
@@ -19,11 +22,14 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
         (None, None) => return Err(usage("no `up` in this folder is remembered")).hint("pass --run-id; testbed status lists the runs"),
     };
     let ours = remembered.filter(|remembered| remembered.run_id == run_id.as_str());
-    if is_removed_here(&run_id, &args, global, ours.as_ref(), &progress).await? {
-        Remembered::forget_run(&run_id);
-        return Ok(());
-    }
-    let cluster = Cluster::connect(&with_memory(choice(global), ours.as_ref())).await?;
+    let noted = match look_here(&run_id, &args, global, ours.as_ref(), &progress).await? {
+        Here::Done => {
+            Remembered::forget_run(&run_id);
+            return Ok(());
+        }
+        Here::InCluster(noted) => noted,
+    };
+    let cluster = connect(choice(global), noted.as_deref(), ours.as_ref()).await?;
     progress.explain(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
 
     let work = teardown::tear_down(&cluster, &run_id, args.grace_period, args.timeout, |text| progress.say(text));
@@ -32,6 +38,11 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
         error = interrupted() => return Err(error).hint(format!("some of the run may be left; run testbed down --run-id {run_id} again")),
     };
     Remembered::forget_run(&run_id);
+    if let Some(claim) = noted
+        && (count > 0 || claim.record.location() == Some(&cluster.location))
+    {
+        forget(*claim).await?;
+    }
     progress.say(&match count {
         0 => format!("run {run_id} has no objects in namespace {}: nothing to do", cluster.namespace),
         _ => format!("run {run_id} is gone ({count} objects)"),
@@ -39,30 +50,55 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes a run of this machine. `false` if it is for a cluster to remove.
-async fn is_removed_here(
+/// What is done on this machine, before any cluster is asked.
+enum Here {
+    /// Everything.
+    Done,
+    /// What can be: the rest is for a cluster, in which a `testbed run` of this machine may have left the run.
+    InCluster(Option<Box<Claim>>),
+}
+
+async fn look_here(
     run_id: &RunId,
     args: &Down,
     global: &Global,
     remembered: Option<&Remembered>,
     progress: &Progress,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Here> {
     if let Some(registry) = Registry::find() {
         reap::reap(&registry, progress).await;
-        if global.runtime != Some(Runtime::Kubernetes) && local::down::down(run_id, args, &registry, progress).await? {
-            return Ok(true);
+        match local::down::down(run_id, args, &registry, global.runtime, progress).await? {
+            Known::Gone => return Ok(Here::Done),
+            Known::InCluster(claim) => return Ok(Here::InCluster(Some(claim))),
+            Known::Nothing => {}
         }
     }
     // One that was made in a cluster is there, whatever is named now.
     let in_cluster = remembered.is_some_and(|remembered| !remembered.local) && global.runtime != Some(Runtime::Local);
     if in_cluster {
-        return Ok(false);
+        return Ok(Here::InCluster(None));
     }
     let (runtime, why) = runtime(global)?;
     if runtime == Runtime::Local {
         progress.say(&format!("run {run_id} is not on this machine ({why}): nothing to do"));
+        return Ok(Here::Done);
     }
-    Ok(runtime == Runtime::Local)
+    Ok(Here::InCluster(None))
+}
+
+/// The cluster that flags name; without any, where the run is noted to be.
+async fn connect(given: Choice, noted: Option<&Claim>, remembered: Option<&Remembered>) -> anyhow::Result<Cluster> {
+    match noted.and_then(|claim| claim.record.location()) {
+        Some(location) if given == Choice::default() => Cluster::connect_to(location.clone()).await,
+        _ => Cluster::connect(&with_memory(given, remembered)).await,
+    }
+}
+
+/// Removes what is noted of a run whose databases are gone.
+async fn forget(claim: Claim) -> anyhow::Result<()> {
+    remove::end_command(&claim.record).await?;
+    state::remove_written(claim.record.output.as_ref());
+    claim.forget()
 }
 
 /// Flags win; what is not given comes from the `up` that made the run.

@@ -1,5 +1,6 @@
 //! One file a command: a short function that lists the steps.
 
+mod cluster;
 mod config;
 mod down;
 mod gc;

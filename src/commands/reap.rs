@@ -1,11 +1,13 @@
 //! Removes the runs whose testbed was killed before it could do so itself, and the servers' data that a restart of the machine has left.
 
+use std::path::Path;
 use std::time::Duration;
 
+use crate::failure::{Advise, hints_of};
 use crate::progress::Progress;
-use crate::registry::{Claim, KubernetesRun, Place, Registry};
+use crate::registry::{Claim, Registry};
 use crate::run_id::RunId;
-use crate::runtime::kubernetes::{Choice, Cluster, teardown};
+use crate::runtime::kubernetes::{Cluster, Location, teardown};
 use crate::runtime::local::area::Area;
 use crate::runtime::local::{prepared, remove};
 use crate::state::{self, Remembered};
@@ -32,7 +34,8 @@ pub async fn reap(registry: &Registry, progress: &Progress) {
                 progress.say(&format!("removed run {run_id}: the testbed that worked on it was killed, or the machine restarted"));
             }
             Err(error) => {
-                progress.warn(&format!("run {run_id} was left behind by a testbed that was killed, and cannot be removed: {error:#}"))
+                progress.warn(&format!("run {run_id} was left behind by a testbed that was killed, and cannot be removed: {error:#}"));
+                hints_of(&error).iter().for_each(|hint| progress.say(&format!("  {hint}")));
             }
         }
     }
@@ -42,18 +45,21 @@ pub async fn reap(registry: &Registry, progress: &Progress) {
 }
 
 async fn remove_one(claim: Claim) -> anyhow::Result<()> {
-    let place = claim.record.place.clone();
-    match place {
-        Place::Local(_) => remove::remove(claim).await.map(drop),
-        Place::Kubernetes(run) => {
-            remove_in_cluster(&claim.record.run_id, run).await?;
-            claim.forget()
-        }
+    match claim.record.location().cloned() {
+        None => remove::remove(claim).await.map(drop),
+        Some(location) => remove_in_cluster(claim, location).await,
     }
 }
 
-async fn remove_in_cluster(run_id: &str, run: KubernetesRun) -> anyhow::Result<()> {
-    let choice = Choice { kubeconfig: run.kubeconfig, context: run.context, namespace: Some(run.namespace) };
-    let cluster = Cluster::connect(&choice).await?;
-    teardown::tear_down(&cluster, &RunId::parse(run_id)?, teardown::DEFAULT_GRACE, TEARDOWN, |_| {}).await.map(drop)
+async fn remove_in_cluster(claim: Claim, location: Location) -> anyhow::Result<()> {
+    // Before its databases go: a command that loses them would only fail in another way.
+    remove::end_command(&claim.record).await?;
+    let folder = claim.folder().map(Path::to_owned).unwrap_or_default();
+    let removed = async {
+        let cluster = Cluster::connect_to(location).await?;
+        let run_id = RunId::parse(&claim.record.run_id)?;
+        teardown::tear_down(&cluster, &run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {}).await
+    };
+    removed.await.hint(format!("if its cluster is gone for good, delete {}", folder.display()))?;
+    claim.forget()
 }

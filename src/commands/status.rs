@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+use super::cluster::ready::READY_ANNOTATION;
 use super::runtime::runtime;
-use super::up::ready::READY_ANNOTATION;
 use super::{choice, local, print, progress, reap};
 use crate::cli::{Global, Runtime, Status, StatusFormat};
 use crate::database::discover::discover_workloads;

@@ -17,7 +17,7 @@ use crate::runtime::local::area::{self, STATE_HINT};
 use crate::runtime::local::processes;
 use crate::{output, state};
 
-pub use record::{Command, KubernetesRun, LocalRun, Phase, Place, Record, Server};
+pub use record::{Command, LocalRun, Phase, Place, Record, Server};
 
 /// The name of a run's record in its folder.
 const RECORD: &str = "run.json";
@@ -54,6 +54,8 @@ impl Registry {
         let registry = Self::find().ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
         let registry = registry.hint("set HOME")?;
         area::make(&registry.runs).with_context(|| format!("making the state folder {}", registry.runs.display())).hint(STATE_HINT)?;
+        // A folder that is there may still be one that cannot be written.
+        drop(registry.guard()?);
         Ok(registry)
     }
 
@@ -76,7 +78,7 @@ impl Registry {
         area::make(&folder).with_context(context).hint(STATE_HINT)?;
         let noted = lock_file(&folder).and_then(|lock| lock.lock().map(|()| lock)).with_context(context);
         drop(guard);
-        let claim = Claim { record, folder: folder.clone(), _lock: noted? };
+        let claim = Claim { record, home: Some(Home { folder: folder.clone(), _lock: noted? }) };
         let saved = claim.save();
         if saved.is_err() {
             let _ = std::fs::remove_dir_all(&folder);
@@ -172,6 +174,12 @@ enum Taken {
 pub struct Claim {
     /// What is noted; [`Claim::save`] makes changes lasting.
     pub record: Record,
+    /// Where; nowhere if nothing can be written.
+    home: Option<Home>,
+}
+
+/// A run's folder, and the lock in it that says whose the run is.
+struct Home {
     folder: PathBuf,
     _lock: File,
 }
@@ -194,7 +202,8 @@ impl Claim {
             return Ok(Taken::Nothing);
         }
         if let Some(record) = read(folder) {
-            return Ok(Taken::Free(Box::new(Self { record, folder: folder.to_owned(), _lock: lock })));
+            let home = Home { folder: folder.to_owned(), _lock: lock };
+            return Ok(Taken::Free(Box::new(Self { record, home: Some(home) })));
         }
         // Its maker was killed before it had noted anything, so that there is nothing else; a record that is there and cannot be read
         // is one of another version of testbed.
@@ -204,9 +213,14 @@ impl Claim {
         Ok(Taken::Nothing)
     }
 
-    /// The run's folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// A run that only this process knows of, where nothing can be written: nobody finds it when the process is killed.
+    pub fn unnoted(record: Record) -> Self {
+        Self { record, home: None }
+    }
+
+    /// The run's folder, if it is noted.
+    pub fn folder(&self) -> Option<&Path> {
+        self.home.as_ref().map(|home| home.folder.as_path())
     }
 
     /// Makes changes of the record lasting.
@@ -214,7 +228,8 @@ impl Claim {
     /// # Errors
     /// The path with the system's reason.
     pub fn save(&self) -> anyhow::Result<()> {
-        output::write(&self.folder.join(RECORD), &serde_json::to_string(&self.record)?, 0o600)
+        let Some(folder) = self.folder() else { return Ok(()) };
+        output::write(&folder.join(RECORD), &serde_json::to_string(&self.record)?, 0o600)
     }
 
     /// Forgets the run, of which nothing is left: its folder vanishes in one step.
@@ -222,10 +237,10 @@ impl Claim {
     /// # Errors
     /// The path with the system's reason.
     pub fn forget(self) -> anyhow::Result<()> {
-        let context = || format!("removing {}", self.folder.display());
+        let Some(folder) = self.folder() else { return Ok(()) };
         let name = format!("{GONE}{}-{}", self.record.run_id, std::process::id());
-        let gone = self.folder.with_file_name(name);
-        std::fs::rename(&self.folder, &gone).with_context(context)?;
+        let gone = folder.with_file_name(name);
+        std::fs::rename(folder, &gone).with_context(|| format!("removing {}", folder.display()))?;
         // What is left of it is deleted by the next command.
         let _ = std::fs::remove_dir_all(&gone);
         Ok(())

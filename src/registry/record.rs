@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 
 use crate::database::Engine;
+use crate::failure::Advise;
 use crate::run_id::RunId;
+use crate::runtime::kubernetes::Location;
 use crate::runtime::local::prepared::Source;
 use crate::runtime::local::processes::Process;
 use crate::state::Ready;
@@ -53,7 +56,7 @@ pub enum Place {
     /// On this machine.
     Local(LocalRun),
     /// In a cluster.
-    Kubernetes(KubernetesRun),
+    Kubernetes(Location),
 }
 
 /// The parts of a run on this machine.
@@ -116,17 +119,6 @@ pub struct Command {
     pub has_group: bool,
 }
 
-/// A run in a cluster that ends with the process that made it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KubernetesRun {
-    /// `--kubeconfig`, or what KUBECONFIG named, as an absolute path.
-    pub kubeconfig: Option<PathBuf>,
-    /// `--context`
-    pub context: Option<String>,
-    /// The namespace.
-    pub namespace: String,
-}
-
 impl Record {
     /// A run that this process is about to make.
     pub fn new(run_id: &RunId, place: Place) -> Self {
@@ -148,6 +140,21 @@ impl Record {
             Place::Local(local) => Some(local),
             Place::Kubernetes(_) => None,
         }
+    }
+
+    /// Where in a cluster the run is.
+    pub fn location(&self) -> Option<&Location> {
+        match &self.place {
+            Place::Kubernetes(location) => Some(location),
+            Place::Local(_) => None,
+        }
+    }
+
+    /// The error of a command that needs the run for itself, while another process works on it.
+    pub fn is_held(&self) -> anyhow::Error {
+        let owner = self.owner.map_or_else(String::new, |owner| format!(" (process {})", owner.pid));
+        let error = anyhow!("another testbed{owner} works on run {}", self.run_id);
+        Err::<(), _>(error).hint("take another --run-id, or wait for it").unwrap_err()
     }
 
     /// Whether a run whose lock is free is to be removed: its process was killed, or the machine was restarted under its servers.

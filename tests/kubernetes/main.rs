@@ -6,6 +6,7 @@
 mod support;
 
 mod harness;
+mod proxy;
 
 mod databases;
 
@@ -16,4 +17,5 @@ mod kinds;
 mod main_job;
 mod readiness;
 mod refusals;
+mod run;
 mod teardown;

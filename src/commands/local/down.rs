@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use rustix::process::Signal;
 
-use crate::cli::Down;
+use crate::cli::{Down, Runtime};
 use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
 use crate::registry::{Claim, Found, Record, Registry};
@@ -13,20 +13,45 @@ use crate::run_id::RunId;
 use crate::runtime::local::{processes, remove};
 use crate::state::{self, Remembered};
 
-/// Removes a run that the registry knows; `false` if it knows none of this id that is on this machine.
+/// What this machine knows of a run.
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// It is gone.
+    Gone,
+    /// It is in a cluster, and nobody else works on it now.
+    InCluster(Box<Claim>),
+}
+
+/// Removes a run that is on this machine. One that another testbed works on, wherever it is, is left to that one, which is asked to end.
+/// With `runtime`, a run elsewhere counts as unknown.
 ///
 /// # Errors
 /// What is left, and a process that does not let the run go.
-pub async fn down(run_id: &RunId, args: &Down, registry: &Registry, progress: &Progress) -> anyhow::Result<bool> {
+pub async fn down(
+    run_id: &RunId,
+    args: &Down,
+    registry: &Registry,
+    runtime: Option<Runtime>,
+    progress: &Progress,
+) -> anyhow::Result<Known> {
     let deadline = Instant::now() + args.timeout;
+    let is_elsewhere = |record: &Record| runtime.is_some_and(|runtime| (runtime == Runtime::Local) != record.local().is_some());
+    let mut was_held = false;
     loop {
         match registry.claim(run_id)? {
-            Found::Absent => return Ok(false),
+            Found::Absent if was_held => {
+                progress.say(&format!("run {run_id} is gone"));
+                return Ok(Known::Gone);
+            }
+            Found::Absent => return Ok(Known::Nothing),
+            Found::Held(record) if is_elsewhere(&record) => return Ok(Known::Nothing),
+            Found::Free(claim) if is_elsewhere(&claim.record) => return Ok(Known::Nothing),
             Found::Held(record) => ask_to_end(&record, deadline, progress).await?,
-            Found::Free(claim) if claim.record.local().is_some() => return remove_run(*claim, progress).await.map(|()| true),
-            // What is in a cluster is removed there; the note goes with it.
-            Found::Free(claim) => return claim.forget().map(|()| false),
+            Found::Free(claim) if claim.record.local().is_some() => return remove_run(*claim, progress).await.map(|()| Known::Gone),
+            Found::Free(claim) => return Ok(Known::InCluster(claim)),
         }
+        was_held = true;
     }
 }
 

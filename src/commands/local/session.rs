@@ -61,10 +61,7 @@ pub async fn bring_up(
     match registry.claim(&plan.run_id)? {
         Found::Absent => {}
         Found::Free(claim) => return adopt(*claim, plan, config, &content),
-        Found::Held(record) => {
-            let owner = record.owner.map_or_else(String::new, |owner| format!(" (process {})", owner.pid));
-            return Err(anyhow!("another testbed{owner} works on run {}", plan.run_id)).hint("take another --run-id, or wait for it");
-        }
+        Found::Held(record) => return Err(record.is_held()),
     }
     let run = LocalRun {
         boot: processes::boot_id(),

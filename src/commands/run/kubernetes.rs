@@ -1,23 +1,228 @@
 //! `testbed run` in a cluster.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use rustix::process::Signal;
+use tokio::time::timeout;
+
 use super::attend::Signals;
-use crate::cli::Run;
+use super::note::Note;
+use super::work::{conclude, work};
+use crate::cli::{OnFailure, Run};
+use crate::commands::cluster::aftermath::{self, TEARDOWN};
+use crate::commands::cluster::ready;
+use crate::commands::cluster::session::{self, Addresses, Session, Wait};
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
+use crate::failure::{Advise, Exit, exit_of};
+use crate::probe::Container;
 use crate::progress::Progress;
-use crate::runtime::kubernetes::Choice;
+use crate::registry::Phase;
+use crate::runtime::kubernetes::create::Created;
+use crate::runtime::kubernetes::observe::serving;
+use crate::runtime::kubernetes::{Choice, Cluster, teardown};
+use crate::state::{self, Remembered};
+
+/// How long the creation of objects that has begun may take once nobody wants them any more.
+const CREATION: Duration = Duration::from_secs(30);
 
 /// Up, the command, and always down.
 ///
 /// # Errors
 /// What failed besides the command.
 pub async fn run(
-    _args: &Run,
-    _config: Config,
-    _plan: Plan,
-    _choice: &Choice,
-    _signals: Signals,
-    _progress: &Progress,
+    args: &Run,
+    mut config: Config,
+    mut plan: Plan,
+    choice: &Choice,
+    mut signals: Signals,
+    progress: &Progress,
 ) -> anyhow::Result<u8> {
-    todo!()
+    let cluster = Cluster::connect(choice).await?;
+    session::announce(&plan.run_id, &cluster, progress);
+    let mut note = tokio::select! {
+        note = Note::take(&plan.run_id, &cluster, &mut config, progress) => note?,
+        error = signals.interrupted() => return Err(error),
+    };
+    let site = Site { args, choice, cluster, config, progress };
+    let outcome = site.bring_up(&mut plan, &mut signals).await;
+    progress.finish();
+    let outcome = match outcome {
+        Err(Failed::Before(error)) => {
+            // What there is under this run id is not this call's to remove; what could not be taken back, the error names.
+            let _ = note.claim.forget();
+            return Err(error);
+        }
+        Err(Failed::Amid(error)) => {
+            let deserves_a_look = matches!(exit_of(&error), Exit::NotReady | Exit::Never);
+            if deserves_a_look && args.up.on_failure == Some(OnFailure::Keep) {
+                return Err(site.leave(error, &plan, note));
+            }
+            Err(error)
+        }
+        Ok(session) => {
+            let outcome = site.work(&plan, &session, &mut note, &mut signals).await;
+            if args.keep_on_failure && !matches!(outcome, Ok(0)) {
+                site.keep(&plan, &session, note)?;
+                return outcome;
+            }
+            outcome
+        }
+    };
+    let removed = site.tear_down(&plan, note, &mut signals).await;
+    conclude(outcome, removed, progress)
+}
+
+/// Why there are no databases to run the command with.
+enum Failed {
+    /// Nothing that this call has made exists.
+    Before(anyhow::Error),
+    /// The run's objects are there, all of them or some.
+    Amid(anyhow::Error),
+}
+
+/// What all steps of one call need.
+struct Site<'a> {
+    args: &'a Run,
+    choice: &'a Choice,
+    cluster: Cluster,
+    config: Config,
+    progress: &'a Progress,
+}
+
+impl Site<'_> {
+    async fn bring_up(&self, plan: &mut Plan, signals: &mut Signals) -> Result<Session, Failed> {
+        let Self { args, cluster, config, progress, .. } = self;
+        let created = self.create(plan, signals).await?;
+        let stays = args.up.on_failure == Some(OnFailure::Keep);
+        let wait = Wait { args: &args.up, addresses: Addresses::FromHere, stays };
+        let outcome = tokio::select! {
+            session = session::bring_up(plan, cluster, &created, config, wait, progress) => session,
+            error = signals.interrupted() => Err(error),
+        };
+        outcome.map_err(Failed::Amid)
+    }
+
+    async fn create(&self, plan: &mut Plan, signals: &mut Signals) -> Result<Created, Failed> {
+        let kinds = tokio::select! {
+            kinds = session::prepare(plan, &self.cluster, &self.config) => kinds,
+            error = signals.interrupted() => Err(error),
+        };
+        let kinds = kinds.map_err(Failed::Before)?;
+        let mut creation = pin!(session::create(plan, &self.cluster, &kinds, &self.config, self.progress));
+        let error = tokio::select! {
+            created = &mut creation => return created.map_err(Failed::Before),
+            error = signals.interrupted() => error,
+        };
+        // What is on its way to the API server cannot be called back: it would come to be after a teardown.
+        match timeout(CREATION, creation).await {
+            Ok(Err(failure)) => Err(error).hint(format!("the creation failed as well: {failure:#}")).map_err(Failed::Before),
+            Ok(Ok(_)) | Err(_) => Err(Failed::Amid(error)),
+        }
+    }
+
+    /// The command, with ports that stay open and lead to whichever pods there are.
+    async fn work(&self, plan: &Plan, session: &Session, note: &mut Note, signals: &mut Signals) -> anyhow::Result<u8> {
+        let Self { args, cluster, config, progress, .. } = self;
+        let before = containers(session);
+        let publish = async {
+            ready::publish(plan, cluster, &session.observer, &session.ready, progress).await;
+            std::future::pending().await
+        };
+        let outcome = tokio::select! {
+            outcome = work(args, config, &session.model, &mut note.claim, signals, progress) => outcome,
+            outcome = publish => outcome,
+        };
+        for ((database, before), after) in plan.discovery.databases.iter().zip(before).zip(containers(session)) {
+            if before != after {
+                progress.warn(&format!("{} did not stay up while the command ran: {}", database.name, why(after)));
+            }
+        }
+        outcome
+    }
+
+    /// Leaves databases up that did not become ready, as `testbed up` would.
+    fn leave(&self, error: anyhow::Error, plan: &Plan, mut note: Note) -> anyhow::Error {
+        let noted = self.note_as_up(plan, &mut note, None);
+        let remove = session::how_to_remove(self.choice, &self.cluster, &plan.run_id);
+        let look = session::how_to_look(&self.cluster, &plan.run_id);
+        let error = match noted {
+            Ok(()) => error,
+            Err(left) => Err::<(), _>(error).hint(format!("it could not be noted: {left:#}")).unwrap_err(),
+        };
+        aftermath::leave(error, &remove, &look)
+    }
+
+    /// Leaves the run up after its command, and says how to reach it without testbed.
+    fn keep(&self, plan: &Plan, session: &Session, mut note: Note) -> anyhow::Result<()> {
+        let Self { choice, cluster, progress, .. } = self;
+        self.note_as_up(plan, &mut note, Some(session))?;
+        progress.say(&format!("run {} stays up, as --keep-on-failure asks for:", plan.run_id));
+        let pods = session.observer.pods();
+        for (index, database) in plan.discovery.databases.iter().enumerate() {
+            progress.say(&format!("  {} on {}:{} in the cluster", database.name, database.host, database.port));
+            let pod = serving(&pods.borrow(), &database.workload).map(str::to_owned);
+            // On the port that the config file tells.
+            if let (Some(forward), Some(pod)) = (session.forwards.get(index), pod) {
+                let (here, there) = (forward.port, database.server_port);
+                progress.say(&format!("  {} from here: {} port-forward pod/{pod} {here}:{there}", database.name, cluster.kubectl));
+            }
+        }
+        if let Some((path, _)) = &note.claim.record.output {
+            progress.say(&format!("  logins are in {}", path.display()));
+        }
+        progress.say(&format!("  {}", session::how_to_look(cluster, &plan.run_id)));
+        progress.say(&format!("  {}", session::how_to_remove(choice, cluster, &plan.run_id)));
+        Ok(())
+    }
+
+    /// From now on the run is up until somebody removes it.
+    fn note_as_up(&self, plan: &Plan, note: &mut Note, session: Option<&Session>) -> anyhow::Result<()> {
+        note.keep_folder();
+        let record = &mut note.claim.record;
+        record.phase = Phase::Up;
+        if let Some(folder) = state::folder() {
+            let proofs = session.map(|session| session.ready.clone()).unwrap_or_default();
+            let (here, output) = (record.called_in.clone(), record.output.clone());
+            let remembered = session::memory(self.choice, &self.cluster, &plan.run_id, here, output, proofs);
+            // A convenience for the next command in this folder.
+            let _ = remembered.save(&folder);
+        }
+        note.claim.save()
+    }
+
+    /// Removes all of the run, and forgets it. What it cannot remove stays noted, for the next command.
+    async fn tear_down(&self, plan: &Plan, note: Note, signals: &mut Signals) -> anyhow::Result<()> {
+        let Self { choice, cluster, progress, .. } = self;
+        let removed = tokio::select! {
+            removed = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text)) => removed,
+            () = stopped(signals, progress) => Err(anyhow!("its removal was interrupted")),
+        };
+        state::remove_written(note.claim.record.output.as_ref());
+        removed.hint(session::how_to_remove(choice, cluster, &plan.run_id))?;
+        Remembered::forget_run(&plan.run_id);
+        progress.say(&format!("run {} is gone", plan.run_id));
+        note.claim.forget()
+    }
+}
+
+/// Each database's container.
+fn containers(session: &Session) -> Vec<Container> {
+    session.observer.outsides().iter().map(|outside| outside.borrow().container.clone()).collect()
+}
+
+fn why(container: Container) -> String {
+    match container {
+        Container::Running(_) => "its container was started again".into(),
+        Container::Waiting(why) => why,
+    }
+}
+
+/// Resolves when somebody at the terminal insists. One Ctrl-C is not enough: it may be the one that has ended the command.
+async fn stopped(signals: &mut Signals, progress: &Progress) {
+    while signals.next().await != Signal::INT {}
+    progress.say("removing the run; Ctrl-C once more leaves the rest of it for the next testbed command");
+    while signals.next().await != Signal::INT {}
 }

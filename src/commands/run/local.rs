@@ -1,13 +1,11 @@
 //! `testbed run` on this machine.
 
-use super::attend::{self, Signals};
-use super::shown;
+use super::attend::Signals;
+use super::work::{conclude, work};
 use crate::cli::Run;
 use crate::commands::config::Config;
 use crate::commands::local::session::{self, Session};
 use crate::commands::plan::Plan;
-use crate::failure::Advise;
-use crate::output;
 use crate::progress::Progress;
 use crate::registry::{Phase, Registry};
 use crate::runtime::local::remove;
@@ -28,7 +26,7 @@ pub async fn run(
     progress.say(&format!("run {} on this machine ({why})", plan.run_id));
     config.place_in(&Registry::open()?.folder(plan.run_id.as_str()));
     let mut session = session::bring_up(&mut plan, &config, &args.up, signals.interrupted(), progress).await?;
-    let outcome = work(args, &config, &mut session, &mut signals, progress).await;
+    let outcome = work(args, &config, &session.model, &mut session.claim, &mut signals, progress).await;
     tell_of_dead_servers(&mut session, progress);
     let has_failed = !matches!(outcome, Ok(0));
     if args.keep_on_failure && has_failed {
@@ -38,42 +36,10 @@ pub async fn run(
     let output = session.claim.record.output.take();
     let removed = remove::remove(session.claim).await;
     state::remove_written(output.as_ref());
-    match (outcome, removed) {
-        (Ok(0), Err(left)) => Err(left),
-        (Ok(code), Err(left)) => {
-            progress.warn(&format!("the run could not be removed: {left:#}"));
-            Ok(code)
-        }
-        (Err(error), Err(left)) => Err(error).hint(format!("the run could not be removed: {left:#}")),
-        (outcome, Ok(_)) => {
-            progress.explain(&format!("run {} is gone", plan.run_id));
-            outcome
-        }
+    if removed.is_ok() {
+        progress.explain(&format!("run {} is gone", plan.run_id));
     }
-}
-
-/// From servers that are up to the command's exit code.
-async fn work(args: &Run, config: &Config, session: &mut Session, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
-    let text = config.text(&session.model)?;
-    config.remove_older()?;
-    let record = &mut session.claim.record;
-    record.phase = Phase::Held;
-    let written = config.path().map(|path| record.called_in.join(path));
-    // Noted first, so that the file is found by whoever has to remove the run.
-    record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
-    session.claim.save()?;
-    config.write(&text)?;
-    let environment = output::environment(&session.model, written.as_deref());
-    progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
-    let running = match attend::start(&args.command, &environment, &session.claim.record.run_id) {
-        Ok(running) => running,
-        Err(cannot) => return Ok(cannot.report(&args.command[0])),
-    };
-    session.claim.record.command = running.noted;
-    session.claim.save()?;
-    let code = running.attend(signals, progress).await;
-    session.claim.record.command = None;
-    code
+    conclude(outcome, removed.map(drop), progress)
 }
 
 /// A test that failed because its database had ended should not look like any other failure.

@@ -3,23 +3,26 @@
 mod attend;
 mod kubernetes;
 mod local;
+mod note;
 mod program;
-
-use std::ffi::OsString;
+mod work;
 
 use super::config::Config;
 use super::plan::Plan;
 use super::runtime::runtime;
 use super::{choice, progress};
-use crate::cli::{Global, Run, Runtime};
+use crate::cli::{Global, OnFailure, Run, Runtime};
 use crate::output;
 
 use attend::Signals;
 
 /// The exit code is the command's own.
-pub async fn run(args: Run, global: &Global) -> anyhow::Result<u8> {
+pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
     let progress = progress(global);
     let (runtime, why) = runtime(global)?;
+    if args.keep_on_failure {
+        args.up.on_failure.get_or_insert(OnFailure::Keep);
+    }
     let config = Config::for_run(&args.up)?;
     let plan = Plan::make(&args.up.source)?;
     config.check(&plan)?;
@@ -34,9 +37,4 @@ pub async fn run(args: Run, global: &Global) -> anyhow::Result<u8> {
         Runtime::Local => local::run(&args, config, plan, why, signals, &progress).await,
         Runtime::Kubernetes => kubernetes::run(&args, config, plan, &choice(global), signals, &progress).await,
     }
-}
-
-/// The command as one text, for messages.
-fn shown(command: &[OsString]) -> String {
-    command[0].display().to_string()
 }

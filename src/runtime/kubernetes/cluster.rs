@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::{Advise, Exit};
 
@@ -14,7 +15,7 @@ use crate::failure::{Advise, Exit};
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// What the user said about the cluster.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
     /// `--kubeconfig`
     pub kubeconfig: Option<PathBuf>,
@@ -37,6 +38,36 @@ impl Choice {
     }
 }
 
+/// Where a cluster's configuration is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Kubeconfig files; the first that says something wins.
+    Files(Vec<PathBuf>),
+    /// The ServiceAccount of the pod that testbed runs in.
+    Pod,
+}
+
+impl Access {
+    /// The same as seen from any folder.
+    fn absolute(self) -> anyhow::Result<Self> {
+        let Self::Files(paths) = self else { return Ok(self) };
+        let paths = paths.into_iter().map(|path| std::path::absolute(&path).with_context(|| format!("finding {}", path.display())));
+        paths.collect::<Result<_, _>>().map(Self::Files)
+    }
+}
+
+/// A namespace of a cluster, and how any process of this machine gets there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// The configuration.
+    pub access: Access,
+    /// The kubeconfig's context, unless it is its current one.
+    pub context: Option<String>,
+    /// The namespace.
+    pub namespace: String,
+}
+
 /// A connection to one namespace of a cluster.
 #[derive(Clone)]
 pub struct Cluster {
@@ -52,6 +83,8 @@ pub struct Cluster {
     pub source: &'static str,
     /// The start of a kubectl command for this cluster and namespace, as messages suggest them.
     pub kubectl: String,
+    /// How another process gets here.
+    pub location: Location,
 }
 
 impl Cluster {
@@ -60,36 +93,101 @@ impl Cluster {
     /// # Errors
     /// A usage error when no cluster is named or the kubeconfig cannot be used.
     pub async fn connect(choice: &Choice) -> anyhow::Result<Self> {
-        let (mut config, source) = config(choice).await.exit(Exit::Usage)?;
+        let (access, source) = access(choice).exit(Exit::Usage)?;
+        let config = config(&access, choice.context.as_deref(), source).await.exit(Exit::Usage)?;
+        let namespace = choice.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let kubectl = choice.kubectl(&namespace);
+        let location = Location { access: access.absolute()?, context: choice.context.clone(), namespace };
+        Self::with(config, location, source, kubectl)
+    }
+
+    /// The same for a location that is known from before, whatever the environment names now.
+    ///
+    /// # Errors
+    /// As for [`Cluster::connect`].
+    pub async fn connect_to(location: Location) -> anyhow::Result<Self> {
+        let source = if location.access == Access::Pod { IN_POD } else { NOTED };
+        let config = config(&location.access, location.context.as_deref(), source).await.exit(Exit::Usage)?;
+        // More than one file has no flag.
+        let kubeconfig = if let Access::Files(files) = &location.access { files.first().cloned() } else { None };
+        let choice = Choice { kubeconfig, context: location.context.clone(), namespace: None };
+        let kubectl = choice.kubectl(&location.namespace);
+        Self::with(config, location, source, kubectl)
+    }
+
+    fn with(mut config: Config, location: Location, source: &'static str, kubectl: String) -> anyhow::Result<Self> {
         config.connect_timeout = Some(CONNECT);
         if let Ok(agent) = concat!("testbed/", env!("CARGO_PKG_VERSION")).parse() {
             config.headers.push((USER_AGENT, agent));
         }
-        let namespace = choice.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let kubectl = choice.kubectl(&namespace);
         let client = Client::try_from(config).with_context(|| format!("setting up the connection to {server}")).exit(Exit::Usage)?;
-        Ok(Self { client, namespace, server, inside: source == IN_POD, source, kubectl })
+        Ok(Self { client, namespace: location.namespace.clone(), server, inside: source == IN_POD, source, kubectl, location })
     }
 }
 
 const IN_POD: &str = "the pod's ServiceAccount";
+const NOTED: &str = "the run's note";
 const USER_AGENT: http::HeaderName = http::header::USER_AGENT;
 
-async fn config(choice: &Choice) -> anyhow::Result<(Config, &'static str)> {
-    let (kubeconfig, source) = if let Some(path) = &choice.kubeconfig {
-        let kubeconfig = Kubeconfig::read_from(path).with_context(|| format!("reading the kubeconfig {}", path.display()))?;
-        (kubeconfig, "--kubeconfig")
-    } else if let Some(kubeconfig) = Kubeconfig::from_env().context("reading the kubeconfig that KUBECONFIG names")? {
-        (kubeconfig, "KUBECONFIG")
-    } else if choice.context.is_some() {
-        (Kubeconfig::read().context("reading the kubeconfig for --context")?, "--context")
-    } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-        return Ok((Config::incluster().context("reading the pod's ServiceAccount")?, IN_POD));
-    } else {
-        return Err(anyhow!("no cluster is named")).hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
-    };
-    let options = KubeConfigOptions { context: choice.context.clone(), cluster: None, user: None };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.with_context(|| format!("using the kubeconfig of {source}"))?;
-    Ok((config, source))
+/// What the user's choice stands for, and what decided it.
+fn access(choice: &Choice) -> anyhow::Result<(Access, &'static str)> {
+    if let Some(path) = &choice.kubeconfig {
+        return Ok((Access::Files(vec![path.clone()]), "--kubeconfig"));
+    }
+    let variable = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let named: Vec<PathBuf> = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty()).collect();
+    if !named.is_empty() {
+        return Ok((Access::Files(named), "KUBECONFIG"));
+    }
+    if choice.context.is_some() {
+        let home = std::env::home_dir().ok_or_else(|| anyhow!("--context needs a kubeconfig, and there is no home folder"));
+        return Ok((Access::Files(vec![home.hint("pass --kubeconfig")?.join(".kube/config")]), "--context"));
+    }
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        return Ok((Access::Pod, IN_POD));
+    }
+    Err(anyhow!("no cluster is named")).hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod")
+}
+
+async fn config(access: &Access, context: Option<&str>, source: &str) -> anyhow::Result<Config> {
+    let Access::Files(files) = access else { return Config::incluster().context("reading the pod's ServiceAccount") };
+    let mut merged = Kubeconfig::default();
+    for path in files {
+        let read = Kubeconfig::read_from(path).and_then(|kubeconfig| merged.merge(kubeconfig));
+        merged = read.with_context(|| format!("reading the kubeconfig {} ({source})", path.display()))?;
+    }
+    let options = KubeConfigOptions { context: context.map(str::to_owned), cluster: None, user: None };
+    Config::from_custom_kubeconfig(merged, &options).await.with_context(|| format!("using the kubeconfig of {source}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILES: [(&str, &str); 2] = [
+        ("users", "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u, namespace: one}}]\nusers: [{name: u}]\n"),
+        ("clusters", "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"),
+    ];
+
+    #[tokio::test]
+    async fn several_files_are_one_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = FILES.map(|(name, text)| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        });
+        let location = |files: &[PathBuf]| Location { access: Access::Files(files.to_vec()), context: None, namespace: "two".into() };
+        let cluster = Cluster::connect_to(location(&paths)).await.unwrap();
+        assert_eq!((cluster.server.as_str(), cluster.namespace.as_str()), ("http://127.0.0.1:1", "two"));
+        let error = Cluster::connect_to(location(&paths[..1])).await.err().unwrap();
+        assert!(format!("{error:#}").starts_with("using the kubeconfig of the run's note"), "{error:#}");
+    }
+
+    #[test]
+    fn paths_hold_in_every_folder() {
+        let Access::Files(files) = Access::Files(vec!["x/kubeconfig".into()]).absolute().unwrap() else { panic!("they are files") };
+        assert!(files[0].is_absolute() && files[0].ends_with("x/kubeconfig"), "{files:?}");
+    }
 }

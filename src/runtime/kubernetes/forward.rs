@@ -4,6 +4,7 @@
 //! only ends the connections that were open: the next one works again.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use anyhow::Context;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -14,10 +15,14 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
-use super::observe::{Pods, pods_of};
+use super::observe::{Pods, serving};
 use super::{Cluster, explain};
 use crate::database::Database;
+
+/// Between two attempts to accept a connection.
+const REPEAT: Duration = Duration::from_millis(100);
 
 /// A forwarded port; it is closed when this is dropped.
 pub struct Forward {
@@ -52,9 +57,13 @@ async fn serve(listener: TcpListener, api: Api<Pod>, workload: String, port: u16
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let Ok((client, _)) = accepted else { continue };
-                let running = pods_of(&pods.borrow(), &workload).find_map(|pod| pod.metadata.name.clone());
-                if let Some(pod) = running {
+                let Ok((client, _)) = accepted else {
+                    // No more files can be opened: one that is closed makes room.
+                    sleep(REPEAT).await;
+                    continue;
+                };
+                let pod = serving(&pods.borrow(), &workload).map(str::to_owned);
+                if let Some(pod) = pod {
                     connections.spawn(connect(client, api.clone(), pod, port));
                 }
             }

@@ -15,7 +15,7 @@ pub mod observe;
 pub mod references;
 pub mod teardown;
 
-pub use cluster::{Choice, Cluster};
+pub use cluster::{Choice, Cluster, Location};
 pub use explain::explain;
 
 /// Who made a request, for the API server's managed fields.

@@ -163,6 +163,17 @@ pub fn pods_of<'a>(pods: &'a Pods, workload: &str) -> impl Iterator<Item = &'a P
     })
 }
 
+/// The pod of a workload that can take connections: one that is ready, else any that has not ended. An evicted one stays listed beside the
+/// one that a controller makes in its place.
+pub fn serving<'a>(pods: &'a Pods, workload: &str) -> Option<&'a str> {
+    let has_ended = |pod: &&Pod| {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Failed" | "Succeeded"))
+    };
+    let is_ready = |pod: &&Pod| condition(pod, "Ready").is_some_and(|(status, _)| status == "True");
+    pods_of(pods, workload).filter(|pod| !has_ended(pod)).max_by_key(is_ready)?.metadata.name.as_deref()
+}
+
 /// The pod of a workload in which a container of this id runs.
 pub fn pod_running<'a>(pods: &'a Pods, workload: &str, container: &str, id: &str) -> Option<&'a str> {
     let found = pods_of(pods, workload).find(|pod| state_in(pod, container) == Container::Running(id.to_owned()))?;
@@ -289,6 +300,26 @@ mod tests {
         };
         assert_eq!(waiting(&scheduled("False", "0/1 nodes are available")), "not scheduled: 0/1 nodes are available");
         assert_eq!(waiting(&scheduled("True", "")), "scheduled");
+    }
+
+    #[test]
+    fn connections_go_to_the_pod_that_takes_them() {
+        let with = |phase: &str, ready: &str| {
+            pods(json!({"status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]}})).remove("p").unwrap()
+        };
+        let named = |all: &[(&str, Pod)]| -> Pods {
+            let rename = |(name, pod): &(&str, Pod)| {
+                let mut pod = pod.clone();
+                pod.metadata.name = Some((*name).into());
+                ((*name).to_owned(), pod)
+            };
+            all.iter().map(rename).collect()
+        };
+        let (evicted, starting, ready) = (with("Failed", "False"), with("Running", "False"), with("Running", "True"));
+        assert_eq!(serving(&named(&[("a", ready.clone()), ("b", starting.clone())]), "Pod/db"), Some("a"));
+        assert_eq!(serving(&named(&[("a", evicted.clone()), ("b", starting)]), "Pod/db"), Some("b"));
+        assert_eq!(serving(&named(&[("a", evicted)]), "Pod/db"), None);
+        assert_eq!(serving(&named(&[("a", ready)]), "Pod/other"), None);
     }
 
     #[test]

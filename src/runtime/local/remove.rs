@@ -16,7 +16,7 @@ use super::area;
 use super::processes::{self, Mark, Process};
 use crate::database::Engine;
 use crate::failure::{Advise, Exit};
-use crate::registry::{Claim, Command, LocalRun, Phase, Server};
+use crate::registry::{Claim, Command, LocalRun, Phase, Record, Server};
 
 /// How long a server gets to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -37,10 +37,8 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
     let run_id = claim.record.run_id.clone();
     // After a restart of the machine the processes' numbers belong to others.
     let may_run = local.boot == processes::boot_id();
-    if may_run && let Some(command) = claim.record.command {
-        end_command(command, &run_id).await?;
-    }
     if may_run {
+        end_command(&claim.record).await?;
         let told = tell_to_end(&local, &run_id);
         end_servers(&local, &run_id, &told).await?;
         join_all(local.servers.iter().map(give_back)).await;
@@ -56,9 +54,13 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
     Ok(local.servers.len())
 }
 
-async fn end_command(command: Command, run_id: &str) -> anyhow::Result<()> {
-    let Command { process, has_group } = command;
-    let left = processes::end(|| processes::of_command(process, has_group, run_id)).await;
+/// Ends the command that a killed testbed was running, with all of its processes; wherever its databases are, it is on this machine.
+///
+/// # Errors
+/// The processes that do not end ([`Exit::TeardownIncomplete`]).
+pub async fn end_command(record: &Record) -> anyhow::Result<()> {
+    let Some(Command { process, has_group }) = record.command else { return Ok(()) };
+    let left = processes::end(|| processes::of_command(process, has_group, &record.run_id)).await;
     left.map_err(|left| still_there("processes of the command", &left))
 }
 

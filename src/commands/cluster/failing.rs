@@ -8,14 +8,12 @@ use anyhow::anyhow;
 use tokio::time::sleep_until;
 
 use super::screen::{self, Screen};
-use crate::cli::{OnFailure, Up};
 use crate::commands::plan::Plan;
 use crate::failure::{Advise, Exit};
 use crate::probe::change;
 use crate::progress::Progress;
 use crate::redact::Redactor;
 use crate::runtime::kubernetes::Cluster;
-use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::diagnose::run::{Finding, Findings, Run};
 use crate::runtime::kubernetes::diagnose::{Budgets, Subject};
 use crate::runtime::kubernetes::events::EventWatch;
@@ -33,12 +31,10 @@ pub struct Lookout<'a> {
 }
 
 impl<'a> Lookout<'a> {
-    /// Begins to watch the events.
-    pub fn start(plan: &'a Plan, cluster: &'a Cluster, created: &Created, args: &Up) -> Self {
+    /// Begins to watch the events. `stays` says whether what fails is still there afterwards.
+    pub fn start(plan: &'a Plan, cluster: &'a Cluster, budgets: Budgets, stays: bool) -> Self {
         let workloads = &plan.discovery.workloads;
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
-        let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
-        let stays = args.on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty();
         let run = RefCell::new(Run::new(subjects(plan, &cluster.kubectl), budgets));
         Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: redactor(plan), stays }
     }

@@ -1,12 +1,28 @@
 //! What becomes of the objects of a run that did not come up.
 
-use super::TEARDOWN;
+use std::time::Duration;
+
 use crate::commands::plan::Plan;
 use crate::failure::{Advise, hints_of};
 use crate::progress::Progress;
 use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::{Cluster, teardown};
 use crate::state::Remembered;
+
+/// How long the teardown may take that `up` and `run` themselves do.
+pub const TEARDOWN: Duration = Duration::from_secs(60);
+
+/// After a failure that waiting would not mend, such as a right that is missing: what this call has made goes again, and what an earlier
+/// one has made stays.
+pub async fn undo(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Created) -> anyhow::Error {
+    if !created.adopted.is_empty() {
+        return error;
+    }
+    match teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {}).await {
+        Ok(_) => error,
+        Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
+    }
+}
 
 /// After a failure that deserves a look: what exists stays, and the message says how to look and how to remove it.
 pub fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {

@@ -1,0 +1,198 @@
+//! From a plan to databases in a cluster that are ready, as the addresses that somebody asks for.
+
+use std::path::PathBuf;
+
+use crate::cli::Up;
+use crate::commands::config::Config;
+use crate::commands::plan::Plan;
+use crate::commands::waits::Waits;
+use crate::failure::Advise;
+use crate::manifest::check::check_namespace;
+use crate::output::Model;
+use crate::progress::Progress;
+use crate::run_id::RunId;
+use crate::runtime::kubernetes::create::{self, Created};
+use crate::runtime::kubernetes::diagnose::Budgets;
+use crate::runtime::kubernetes::forward::Forward;
+use crate::runtime::kubernetes::kinds::Kinds;
+use crate::runtime::kubernetes::observe::Observer;
+use crate::runtime::kubernetes::{Choice, Cluster, references};
+use crate::state::Remembered;
+
+use super::failing::Lookout;
+use super::ready::{self, Records};
+use super::{reach, wait};
+
+/// A run whose databases are ready.
+pub struct Session {
+    /// What the tests get to know.
+    pub model: Model,
+    /// What proved that the databases are ready.
+    pub ready: Records,
+    /// The ports of this machine that lead to them, if there are any.
+    pub forwards: Vec<Forward>,
+    /// The watch on the run's pods, which the ports need to find them.
+    pub observer: Observer,
+}
+
+/// The addresses that the tests get to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// Those inside the cluster, wherever testbed runs.
+    InCluster,
+    /// Ports of this machine, even inside the cluster.
+    Forwarded,
+    /// Those that lead to the databases from where testbed runs.
+    FromHere,
+}
+
+/// Says which run this is, and where.
+pub fn announce(run_id: &RunId, cluster: &Cluster, progress: &Progress) {
+    progress.say(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
+}
+
+/// The command that removes the run, from any folder.
+pub fn down_command(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
+    format!("testbed down --run-id {run_id} -n {}{}", cluster.namespace, choice.flags())
+}
+
+/// The hint that names it.
+pub fn how_to_remove(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
+    format!("remove it:  {}", down_command(choice, cluster, run_id))
+}
+
+/// The hint that says how to look at a run's pods.
+pub fn how_to_look(cluster: &Cluster, run_id: &RunId) -> String {
+    format!("look at it: {} describe pods -l {}", cluster.kubectl, run_id.selector().as_str())
+}
+
+/// What another command in the same folder has to know to find the run; of the config file, its path and the hash of its content.
+pub fn memory(
+    choice: &Choice,
+    cluster: &Cluster,
+    run_id: &RunId,
+    folder: PathBuf,
+    output: Option<(PathBuf, String)>,
+    ready: Records,
+) -> Remembered {
+    Remembered {
+        run_id: run_id.as_str().into(),
+        kubeconfig: choice.kubeconfig.as_ref().map(|path| folder.join(path)),
+        context: choice.context.clone(),
+        namespace: cluster.namespace.clone(),
+        local: false,
+        output,
+        folder,
+        ready,
+    }
+}
+
+/// Asks the cluster for what the plan needs to know of it. Nothing is created yet.
+///
+/// # Errors
+/// A usage error with the object; a failed request, explained.
+pub async fn prepare(plan: &mut Plan, cluster: &Cluster, config: &Config) -> anyhow::Result<Kinds> {
+    check_namespace(&plan.objects, &cluster.namespace)?;
+    if !plan.discovery.missing.is_empty() {
+        let missing = std::mem::take(&mut plan.discovery.missing);
+        references::fetch(cluster, &missing, &mut plan.data).await?;
+        plan.rediscover()?;
+        config.check(plan)?;
+    }
+    let mut kinds = Kinds::new(cluster);
+    kinds.learn(&plan.objects).await?;
+    Ok(kinds)
+}
+
+/// Creates the objects, and says how many.
+///
+/// # Errors
+/// The first failure, explained; what this call has made is gone by then, or named in the error.
+pub async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, config: &Config, progress: &Progress) -> anyhow::Result<Created> {
+    config.remove_older()?;
+    let created = create::create(cluster, kinds, &plan.objects, &plan.run_id).await?;
+    progress.say(&summary(plan, &created));
+    Ok(created)
+}
+
+/// Takes over the passwords of an earlier `up` of this run: its Secrets hold what its servers were set up with.
+fn adopt(plan: &mut Plan, created: &Created) -> anyhow::Result<()> {
+    if created.adopted.is_empty() {
+        return Ok(());
+    }
+    for object in &created.adopted {
+        if let Ok(secret) = object.clone().try_parse() {
+            plan.data.add_secret(secret);
+        }
+    }
+    plan.rediscover()
+}
+
+fn summary(plan: &Plan, created: &Created) -> String {
+    match (created.fresh, created.adopted.len()) {
+        (1, 0) => "created 1 object".into(),
+        (fresh, 0) => format!("created {fresh} objects"),
+        (0, adopted) => format!("all {adopted} objects of run {} exist already", plan.run_id),
+        (fresh, adopted) => format!("created {fresh} objects, {adopted} exist already"),
+    }
+}
+
+/// What a wait needs to know besides the run itself.
+#[derive(Clone, Copy)]
+pub struct Wait<'a> {
+    /// The flags: how long to wait, and for what.
+    pub args: &'a Up,
+    /// The addresses to tell.
+    pub addresses: Addresses,
+    /// Whether what fails is still there afterwards, to be looked at.
+    pub stays: bool,
+}
+
+/// From created objects to databases that are ready.
+///
+/// # Errors
+/// What failed; exit codes 3 and 4 when the databases did not, or cannot, become ready.
+pub async fn bring_up(
+    plan: &mut Plan,
+    cluster: &Cluster,
+    created: &Created,
+    config: &Config,
+    wait: Wait<'_>,
+    progress: &Progress,
+) -> anyhow::Result<Session> {
+    let Wait { args, addresses, stays } = wait;
+    adopt(plan, created)?;
+    let plan = &*plan;
+    let databases = &plan.discovery.databases;
+    let (observer, failure) = Observer::start(cluster, &plan.run_id, databases);
+    let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
+    let lookout = Lookout::start(plan, cluster, budgets, stays);
+    let reach = reach::reach(plan, cluster, created, addresses == Addresses::Forwarded, &observer, progress).await?;
+    let waits = Waits::default();
+    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, progress);
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(args.timeout, wait) => outcome,
+        error = failure.reason() => return Err(error),
+        lost = lookout.lost(&observer, progress) => return Err(lookout.report(lost).await),
+    };
+    let evidence = outcome.map_err(|_| {
+        let unready = observer.unready(&plan.discovery.workloads);
+        let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).collect();
+        let reasons = lookout.redact(&reasons.join("; "));
+        let error = waits.in_vain(args.timeout, &reasons);
+        match lookout.unread() {
+            Some(hint) => Err::<(), _>(error).hint(hint).unwrap_err(),
+            None => error,
+        }
+    });
+    let found = evidence??;
+    for (database, found) in databases.iter().zip(&found) {
+        progress.explain(&format!("{}: ready by {}: {}", database.name, found.evidence.kind(), found.evidence));
+    }
+    let model = config.model(plan, |index, database| match reach.targets.get(index) {
+        Some(target) if addresses != Addresses::InCluster => (&target.host, target.port),
+        _ => (&database.host, database.port),
+    });
+    let ready = ready::records(plan, &found);
+    Ok(Session { model, ready, forwards: reach.forwards, observer })
+}

@@ -1,0 +1,134 @@
+//! `testbed up` in a cluster: the databases stay up when it has ended.
+
+use std::path::Path;
+use std::pin::pin;
+
+use super::aftermath;
+use super::ready::{self, Records};
+use super::session::{self, Addresses, Session, Wait, down_command};
+use crate::cli::{OnFailure, Up};
+use crate::commands::config::Config;
+use crate::commands::plan::Plan;
+use crate::commands::{interrupted, print, reap};
+use crate::failure::{Advise, Exit, exit_of};
+use crate::progress::Progress;
+use crate::registry::Registry;
+use crate::run_id::RunId;
+use crate::runtime::kubernetes::{Choice, Cluster, teardown};
+use crate::state::{self, Remembered};
+
+/// A run that this call makes.
+struct Site {
+    cluster: Cluster,
+    choice: Choice,
+    config: Config,
+    args: Up,
+}
+
+/// Creates the objects, waits until every database is ready, writes the config file and leaves.
+///
+/// # Errors
+/// What failed. What is left of it then, the hints tell.
+pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, progress: &Progress) -> anyhow::Result<()> {
+    if let Some(registry) = Registry::find() {
+        reap::reap(&registry, progress).await;
+    }
+    let cluster = Cluster::connect(&choice).await?;
+    session::announce(&plan.run_id, &cluster, progress);
+    let remove = session::how_to_remove(&choice, &cluster, &plan.run_id);
+    let look = session::how_to_look(&cluster, &plan.run_id);
+    let site = Site { cluster, choice, config, args };
+    // One listener for the whole command: a signal between two of them would be lost.
+    let mut interrupt = pin!(interrupted());
+    let outcome = tokio::select! {
+        outcome = site.make(&mut plan, &remove, &look, progress) => outcome,
+        error = &mut interrupt => Err(aftermath::leave(error, &remove, &look)),
+    };
+    progress.finish();
+    let (session, text) = outcome?;
+
+    let holds = site.args.forward && !session.forwards.is_empty();
+    site.finish(&plan, &text, &session.ready, holds, progress).hint(remove)?;
+    ready::publish(&plan, &site.cluster, &session.observer, &session.ready, progress).await;
+    if holds {
+        hold(&site.cluster, &plan.run_id, session, interrupt, progress).await?;
+    }
+    Ok(())
+}
+
+impl Site {
+    /// From a plan to databases that are ready, and the config file's text.
+    async fn make(&self, plan: &mut Plan, remove: &str, look: &str, progress: &Progress) -> anyhow::Result<(Session, String)> {
+        let Self { cluster, config, args, .. } = self;
+        let kinds = session::prepare(plan, cluster, config).await?;
+        if let Some(earlier) = earlier_run(&plan.run_id) {
+            progress.say(&format!("run {earlier} of an earlier `up` in this folder may still be there: testbed down --run-id {earlier}"));
+        }
+        // Remembered before anything exists, so that a `down` after a crash finds it.
+        self.remember(&plan.run_id, None, Records::new());
+        let created = session::create(plan, cluster, &kinds, config, progress).await?;
+        let addresses = if args.forward { Addresses::Forwarded } else { Addresses::InCluster };
+        let stays = args.on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty();
+        let outcome = session::bring_up(plan, cluster, &created, config, Wait { args, addresses, stays }, progress).await;
+        match outcome.and_then(|session| config.text(&session.model).map(|text| (session, text))) {
+            // A usage error as well: a Secret that an earlier `up` left can hold what the config file cannot.
+            Err(error) if matches!(exit_of(&error), Exit::Failure | Exit::Usage) => {
+                Err(aftermath::undo(error, plan, cluster, &created).await)
+            }
+            Err(error) if args.on_failure == Some(OnFailure::Delete) => {
+                Err(aftermath::discard(error, plan, cluster, &created, progress).await)
+            }
+            outcome => outcome.map_err(|error| aftermath::leave(error, remove, look)),
+        }
+    }
+
+    /// Writes the config file and says what is there.
+    fn finish(&self, plan: &Plan, text: &str, ready: &Records, holds: bool, progress: &Progress) -> anyhow::Result<()> {
+        let seconds = progress.elapsed().as_secs_f64();
+        let count = match plan.discovery.databases.len() + plan.sqlite_at.len() {
+            1 => "1 database".to_owned(),
+            count => format!("{count} databases"),
+        };
+        let path = self.config.write(text)?;
+        self.remember(&plan.run_id, path.map(|path| (path, text)), ready.clone());
+        let Some(path) = path else {
+            progress.say(&format!("{count} ready after {seconds:.1} s"));
+            return print(text);
+        };
+        progress.say(&format!("{count} ready after {seconds:.1} s: {}", path.display()));
+        if !holds {
+            progress.say(&format!("when you are done: {}", down_command(&self.choice, &self.cluster, &plan.run_id)));
+        }
+        print(&format!("{}\n", plan.run_id))
+    }
+
+    fn remember(&self, run_id: &RunId, output: Option<(&Path, &str)>, ready: Records) {
+        let (Some(state), Ok(folder)) = (state::folder(), std::env::current_dir()) else { return };
+        let output = output.map(|(path, text)| (folder.join(path), state::hash(text.as_bytes())));
+        let remembered = session::memory(&self.choice, &self.cluster, run_id, folder, output, ready);
+        // A convenience for the next command only: in a pod with a read-only file system nobody misses it.
+        let _ = remembered.save(&state);
+    }
+}
+
+/// The run that an earlier `up` in this folder made, and that no `down` has removed since.
+fn earlier_run(run_id: &RunId) -> Option<String> {
+    Some(Remembered::here()?.run_id).filter(|earlier| earlier != run_id.as_str())
+}
+
+/// Keeps the forwarded ports open until a signal comes, then tears the run down.
+async fn hold(
+    cluster: &Cluster,
+    run_id: &RunId,
+    session: Session,
+    interrupt: impl Future<Output = anyhow::Error>,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    progress.say("the addresses stay open until Ctrl-C, which tears the run down");
+    let signal = interrupt.await;
+    drop(session);
+    teardown::tear_down(cluster, run_id, teardown::DEFAULT_GRACE, aftermath::TEARDOWN, |text| progress.say(text)).await?;
+    Remembered::forget_run(run_id);
+    progress.say(&format!("run {run_id} is gone"));
+    Err(signal)
+}
