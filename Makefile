@@ -29,7 +29,7 @@ demo: ## See the main job: databases up on a real cluster, a config file, databa
 	@tests/install test
 	@tests/demo
 
-bench: ## Compare with kubectl doing the same job, and with other ways to find out that a database is ready
+bench: ## Compare with kubectl, with other ways to find out that a database is ready, and to have a throw-away one
 	@tests/install bench
 	@tests/bench
 
