@@ -31,7 +31,7 @@ demo: ## See the main job: databases up on this machine, a test suite on them, d
 	@tests/install demo
 	@tests/demo
 
-bench: ## Compare with kubectl doing the same job, and with other ways to find out that a database is ready
+bench: ## Compare with kubectl, with other ways to find out that a database is ready, and to have a throw-away one
 	@tests/install bench
 	@tests/bench
 

@@ -1,4 +1,4 @@
-"""Who takes part: testbed, the limit, and a shell script; each makes one throw-away server and leaves nothing."""
+"""The limit and testbed as contenders, and where each round of anybody takes place; the others are in peers.py."""
 
 import os
 import shutil

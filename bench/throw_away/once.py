@@ -1,7 +1,8 @@
 """Does something once in a process of its own, and tells how long it took until nothing of it was left.
 
 Servers are made to outlive who started them. So the process adopts whatever loses its parent, and the time ends when the last of
-its descendants has, or, for what is still there some seconds after its starter, when it is killed and named.
+its descendants has, or, for what is still there some seconds after its starter, when it is killed and named. Root does it in a namespace
+of its own for shared memory too, which shows what a server leaves of that, and goes with it.
 """
 
 import ctypes
@@ -18,9 +19,14 @@ from processes import Failed, adopt_orphans, ending, reason
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
+CLONE_NEWIPC = 0x08000000
 
 # Seconds for all of it, and for what is still there after the command itself.
 LIMIT, GRACE = 120, 5
+
+
+# Not empty in a process that shares its shared memory with nobody.
+OWN_MEMORY = []
 
 
 class Late(Exception):
@@ -55,6 +61,8 @@ def answer_and_leave(writing, account, function, arguments):
         for number in (signal.SIGALRM, signal.SIGTERM):
             signal.signal(number, late)
         adopt_orphans()
+        if os.geteuid() == 0 and LIBC.unshare(CLONE_NEWIPC) == 0:
+            OWN_MEMORY.append(True)
         become(account)
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         signal.alarm(LIMIT)
@@ -107,6 +115,8 @@ def to_its_end(command, env, folder):
         if code != 0:
             output.seek(0)
             raise Failed(f"{ending(code)}: {reason(output.read())}")
+        if OWN_MEMORY and len(Path("/proc/sysvipc/shm").read_text().splitlines()) > 1:
+            left.append("shared memory")
         return {"wall": wall, "left": left}
 
 

@@ -1,0 +1,5 @@
+"""What pytest takes for itself."""
+
+
+def test_nothing():
+    pass

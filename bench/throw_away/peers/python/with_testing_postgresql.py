@@ -1,0 +1,6 @@
+"""https://github.com/tk0miya/testing.postgresql"""
+
+import testing.postgresql
+
+with testing.postgresql.Postgresql() as postgresql:
+    postgresql.dsn()
