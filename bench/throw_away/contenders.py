@@ -37,10 +37,17 @@ def environment(folder, **more):
 class Place:
     """The benchmark's own folder, which servers of other users can reach, and in it one for each thing that is done."""
 
-    def __init__(self):
-        # Not in /tmp, which may be memory.
-        self.folder = Path(tempfile.mkdtemp(prefix="tb-", dir="/var/tmp"))
+    def __init__(self, above):
+        self.folder = Path(tempfile.mkdtemp(prefix="tb-", dir=above))
         self.folder.chmod(0o755)
+
+    def remembers_deleted_files(self):
+        """Whether the file system is an ext4 without a journal: that looks at each inode which was freed in the last minutes before it
+        makes a file, so that a copy takes the longer the more files were deleted before, by whomever."""
+        device = self.folder.stat().st_dev
+        name = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve().name
+        task = Path(f"/sys/fs/ext4/{name}/journal_task")
+        return task.exists() and not task.read_text().strip().isdigit()
 
     def new(self, account, prefix="w"):
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder))

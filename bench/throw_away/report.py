@@ -87,6 +87,11 @@ def details(contenders):
 def text(about, contenders):
     lines = [*table(contenders), "", f"- machine: {about['machine']}", f"- {', '.join(about['versions'])}"]
     lines.append(f"- medians of {about['rounds']} rounds, in which all took turns; one round before them was not counted")
+    if about["remembers_deleted_files"]:
+        lines.append(
+            "- The file system is an ext4 without a journal, which makes files the more slowly the more were deleted in the minutes "
+            "before: --folder names another one."
+        )
     return "\n".join([*lines, *details(contenders)]) + "\n"
 
 
