@@ -25,10 +25,14 @@ impl Setting<'_> {
     pub fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(folder).env_clear().stdin(Stdio::null()).process_group(0);
-        for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR"] {
+        for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.env("LC_ALL", "C").env("TZ", "UTC").env("HOME", folder).env("TESTBED_RUN_ID", self.run_id);
+        // The caller's own place for temporary files may be closed to the server's user.
+        if self.account.is_none() {
+            command.envs(std::env::var_os("TMPDIR").map(|value| ("TMPDIR", value)));
+        }
         if let Some(account) = self.account {
             command.uid(account.uid).gid(account.gid);
         }
