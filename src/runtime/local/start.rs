@@ -188,7 +188,11 @@ fn spawn(planned: &Planned, data: &Path, log: &Path, setting: Setting<'_>, port:
     let file = File::create(log).with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
     hand_over(log, setting.account)?;
     let mut command = setting.command(program, data);
-    command.args(if is_postgres(planned) { postgres::arguments(planned, data, port) } else { mysql::arguments(planned, data, port) });
+    if is_postgres(planned) {
+        command.args(postgres::arguments(planned, data, port));
+    } else {
+        command.arg("--no-defaults").arg(mysql::own_temporary_folder(data, setting)?).args(mysql::arguments(planned, data, port));
+    }
     command.stdout(Stdio::from(file.try_clone().context("sharing the log")?)).stderr(Stdio::from(file));
     let reach = planned.account.as_ref().map(|account| format!("the user {} has to be able to run it", account.name));
     let started = command.spawn().with_context(|| format!("starting {}", program.display()));
