@@ -52,6 +52,9 @@ async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, settin
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.envs(&planned.variables).envs(surroundings(planned, server));
     if script.name.ends_with(".sh") {
+        if planned.database.engine != Engine::Postgres {
+            write_client_settings(&folder.join(".my.cnf"), server, setting)?;
+        }
         command.arg("-e");
     } else if planned.database.engine == Engine::Postgres {
         command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--no-password"]);
@@ -60,6 +63,14 @@ async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, settin
         command.args(&planned.database.login.database);
     }
     program::finish(command, &program, &script.text).await
+}
+
+/// The machine's own settings may name the socket of its own server, and they win over variables; those in HOME win over them.
+fn write_client_settings(path: &Path, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+    let socket = mysql::socket(server.data).display().to_string();
+    let socket = socket.replace('\\', "\\\\").replace('"', "\\\"");
+    crate::output::write(path, &format!("[client]\nsocket = \"{socket}\"\nport = {}\n", server.port), 0o600)?;
+    super::account::hand_over(path, setting.account)
 }
 
 /// How a client finds the server without being told by arguments.
