@@ -103,8 +103,16 @@ impl Remembered {
 
     /// Forgets a run that is gone, if it is the one that the current folder remembers.
     pub fn forget_run(run_id: &RunId) {
-        if let (Some(state), Some(remembered)) = (folder(), Self::here())
-            && remembered.run_id == run_id.as_str()
+        if let Ok(here) = std::env::current_dir() {
+            Self::forget_run_of(&here, run_id.as_str());
+        }
+    }
+
+    /// The same for another folder.
+    pub fn forget_run_of(called_in: &Path, run_id: &str) {
+        if let Some(state) = folder()
+            && let Some(remembered) = Self::load(&state, called_in)
+            && remembered.run_id == run_id
         {
             remembered.forget(&state);
         }

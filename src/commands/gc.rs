@@ -9,7 +9,6 @@ use crate::run_id::RunId;
 use crate::runtime::local::area::Area;
 use crate::runtime::local::processes;
 use crate::runtime::local::{prepared, remove};
-use crate::state;
 
 pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
@@ -49,9 +48,8 @@ fn is_dead(record: &Record) -> bool {
 }
 
 async fn remove_dead(claim: Claim, progress: &Progress) -> anyhow::Result<()> {
-    let (run_id, output) = (claim.record.run_id.clone(), claim.record.output.clone());
+    let run_id = claim.record.run_id.clone();
     remove::remove(claim).await?;
-    state::remove_written(output.as_ref());
     progress.say(&format!("removed run {run_id}: its servers have ended"));
     Ok(())
 }

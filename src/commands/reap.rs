@@ -24,12 +24,8 @@ pub async fn reap(registry: &Registry, progress: &Progress) {
     }
     for claim in claims {
         let run_id = claim.record.run_id.clone();
-        let output = claim.record.output.clone();
         match remove_one(claim).await {
-            Ok(()) => {
-                state::remove_written(output.as_ref());
-                progress.say(&format!("removed run {run_id}: the testbed that worked on it was killed, or the machine restarted"));
-            }
+            Ok(()) => progress.say(&format!("removed run {run_id}: the testbed that worked on it was killed, or the machine restarted")),
             Err(error) => {
                 progress.warn(&format!("run {run_id} was left behind by a testbed that was killed, and cannot be removed: {error:#}"))
             }
@@ -45,6 +41,7 @@ async fn remove_one(claim: Claim) -> anyhow::Result<()> {
     match place {
         Place::Local(_) => remove::remove(claim).await.map(drop),
         Place::Kubernetes(run) => {
+            state::remove_written(claim.record.output.as_ref());
             remove_in_cluster(&claim.record.run_id, run).await?;
             claim.forget()
         }

@@ -11,7 +11,6 @@ use crate::progress::Progress;
 use crate::registry::{Claim, Found, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::local::{processes, remove};
-use crate::state;
 
 /// Removes a run that the registry knows; `false` if it knows none of this id that is on this machine.
 ///
@@ -32,9 +31,7 @@ pub async fn down(run_id: &RunId, args: &Down, registry: &Registry, progress: &P
 
 async fn remove_run(claim: Claim, progress: &Progress) -> anyhow::Result<()> {
     let run_id = claim.record.run_id.clone();
-    let output = claim.record.output.clone();
     let servers = remove::remove(claim).await?;
-    state::remove_written(output.as_ref());
     let servers = if servers == 1 { "1 server".to_owned() } else { format!("{servers} servers") };
     progress.say(&format!("run {run_id} is gone ({servers})"));
     Ok(())

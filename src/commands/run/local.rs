@@ -1,7 +1,5 @@
 //! `testbed run` on this machine.
 
-use std::path::Path;
-
 use super::attend::{self, Signals};
 use super::shown;
 use crate::cli::Run;
@@ -37,9 +35,7 @@ pub async fn run(
         keep(session, progress)?;
         return outcome;
     }
-    let output = session.claim.record.output.take();
     let removed = remove::remove(session.claim).await;
-    state::remove_written(output.as_ref());
     match (outcome, removed) {
         (Ok(0), Err(left)) => Err(left),
         (Ok(code), Err(left)) => {
@@ -57,13 +53,8 @@ pub async fn run(
 /// From servers that are up to the command's exit code.
 async fn work(args: &Run, config: &Config, session: &mut Session, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
     let text = config.text(&session.model)?;
-    config.remove_older()?;
-    let path = config.write(&text)?.map(Path::to_owned);
-    let record = &mut session.claim.record;
-    record.phase = Phase::Held;
-    let written = path.map(|path| record.called_in.join(path));
-    record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
-    session.claim.save()?;
+    session.claim.record.phase = Phase::Held;
+    let written = session.write_config(config, &text)?.map(|path| session.claim.record.called_in.join(path));
     let environment = output::environment(&session.model, written.as_deref());
     progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
     let running = match attend::start(&args.command, &environment, &session.claim.record.run_id) {

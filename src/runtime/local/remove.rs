@@ -1,5 +1,5 @@
-//! Removes a run of this machine: ends whatever runs for it, deletes its data, and forgets it, in this order, so that a removal that is
-//! cut short is finished by whoever comes next.
+//! Removes a run of this machine: its config file, whose presence means that the databases are ready, whatever runs for it, its data, and what
+//! is noted of it, in this order, so that a removal that is cut short is finished by whoever comes next.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -14,6 +14,7 @@ use super::processes::{self, Mark};
 use crate::database::Engine;
 use crate::failure::{Advise, Exit};
 use crate::registry::{Claim, Command, LocalRun, Phase};
+use crate::state::{self, Remembered};
 
 /// How long a server gets to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -21,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Between two attempts to delete a folder.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Ends everything that a run has started, deletes its data and its record, and tells how many servers it had.
+/// Removes the config file, ends everything that a run has started, deletes its data and its record, and tells how many servers it had.
 ///
 /// # Errors
 /// What is left ([`Exit::TeardownIncomplete`]).
@@ -29,8 +30,10 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
     let Some(local) = claim.record.local().cloned() else { return Err(anyhow!("run {} is not on this machine", claim.record.run_id)) };
     if claim.record.phase != Phase::Stopping {
         claim.record.phase = Phase::Stopping;
-        claim.save()?;
+        // On a full disk it cannot be noted, and what follows makes room.
+        let _ = claim.save();
     }
+    state::remove_written(claim.record.output.as_ref());
     // After a restart of the machine the processes' numbers belong to others.
     if local.boot == processes::boot_id() {
         end(&local, claim.record.command, &claim.record.run_id).await?;
@@ -39,6 +42,7 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
     // One that a killed testbed was just about to start finds no data, and is not waited for but ended.
     let mark = Mark { folder: &local.data, run_id: &claim.record.run_id, programs: &local.programs };
     processes::end(|| processes::of_run(mark)).await.map_err(|left| still_there("server processes", &left))?;
+    Remembered::forget_run_of(&claim.record.called_in, &claim.record.run_id);
     claim.forget()?;
     Ok(local.servers.len())
 }
