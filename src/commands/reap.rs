@@ -32,7 +32,7 @@ pub async fn reap(registry: &Registry, progress: &Progress) {
         }
     }
     if let Ok(area) = Area::open() {
-        prepared::sweep(&area.cache);
+        prepared::sweep(&area.cache).await;
     }
 }
 

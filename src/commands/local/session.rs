@@ -20,7 +20,7 @@ use crate::registry::{Claim, Found, LocalRun, Phase, Place, Record, Registry, Se
 use crate::runtime::local::area::Area;
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
 use crate::runtime::local::start::{self, Started};
-use crate::runtime::local::{processes, remove};
+use crate::runtime::local::{prepared, processes, remove};
 use crate::state;
 
 /// A run that is up, and that this process works on.
@@ -95,7 +95,12 @@ pub async fn bring_up(
     progress.finish();
     match outcome {
         Ok(started) => Ok(session(claim, started, plan, config)),
-        Err(error) => Err(undo(error, claim, args).await),
+        Err(error) => {
+            let error = undo(error, claim, args).await;
+            // What was being prepared for it, and for nobody else.
+            prepared::sweep(&area.cache).await;
+            Err(error)
+        }
     }
 }
 

@@ -6,12 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use futures::future::join_all;
-use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::processes::{self, Mark};
-use crate::database::Engine;
 use crate::failure::{Advise, Exit};
 use crate::registry::{Claim, Command, LocalRun, Phase};
 use crate::state::{self, Remembered};
@@ -52,15 +49,8 @@ async fn end(local: &LocalRun, command: Option<Command>, run_id: &str) -> anyhow
         let left = processes::end(|| processes::of_command(process, has_group, run_id)).await;
         left.map_err(|left| still_there("processes of the command", &left))?;
     }
-    join_all(local.servers.iter().map(|server| async move {
-        // A PostgreSQL that is killed leaves its shared memory and its children; this signal ends all at once, without a checkpoint.
-        if server.engine() == Some(Engine::Postgres) && server.process.is_alive() {
-            server.process.signal(Signal::QUIT);
-            processes::gone(server.process, GRACE).await;
-        }
-    }))
-    .await;
     let mark = Mark { folder: &local.data, run_id, programs: &local.programs };
+    processes::quit_postgres(&processes::of_run(mark), GRACE).await;
     processes::end(|| processes::of_run(mark)).await.map_err(|left| still_there("server processes", &left))
 }
 
