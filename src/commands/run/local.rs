@@ -57,6 +57,10 @@ async fn work(args: &Run, config: &Config, session: &mut Session, signals: &mut 
     let text = config.text(&session.model)?;
     session.claim.record.phase = Phase::Held;
     let written = session.write_config(config, &text)?.map(|path| session.claim.record.called_in.join(path));
+    // The terminal has sent it to the processes that there were, and the command is not among them.
+    if let Some(error) = signals.already_interrupted().await {
+        return Err(error);
+    }
     let environment = output::environment(&session.model, written.as_deref());
     progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
     let running = match attend::start(&args.command, &environment, &session.claim.record.run_id) {
