@@ -1,18 +1,24 @@
 //! Writes a file that appears whole or not at all, with its mode set before it has any content.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::Context;
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
-/// Writes `text` to `path` with the permission bits `mode`, through a temporary file in the same folder and a rename.
+/// Writes `text` to `path` with the permission bits `mode`: where nothing is there, as a file that has no name before it is whole, so that
+/// a process that is killed meanwhile leaves none; else through a temporary file in the same folder and a rename.
 ///
 /// # Errors
 /// The path with the system's reason; no file is left behind then, and an older one stays as it was.
 pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if write_new(folder, path, text, mode).is_ok() {
+        return Ok(());
+    }
     let context = || format!("writing {}", path.display());
     let mut file = tempfile::Builder::new().prefix(".testbed-").tempfile_in(folder).with_context(context)?;
     // Set on the open file rather than at its creation, so that the umask takes nothing away.
@@ -20,6 +26,16 @@ pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     file.write_all(text.as_bytes()).with_context(context)?;
     file.persist(path).with_context(context)?;
     Ok(())
+}
+
+/// Fails where there is such a file, and on file systems that have no files without names.
+fn write_new(folder: &Path, path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+    let unnamed = i32::try_from(OFlags::TMPFILE.bits()).map_err(std::io::Error::other)?;
+    let mut file = File::options().write(true).mode(0o600).custom_flags(unnamed).open(folder)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(text.as_bytes())?;
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, link, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 #[cfg(test)]
