@@ -11,8 +11,9 @@ use super::find::title;
 use super::mysql;
 use super::plan::Planned;
 use super::program::{self, Setting};
+use super::start::Run;
 use crate::database::{Engine, Login};
-use crate::failure::Advise;
+use crate::failure::{Advise, Exit};
 
 /// One script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,11 +37,13 @@ pub struct Server<'a> {
 /// Runs the scripts of one database.
 ///
 /// # Errors
-/// The script that failed and what was said last.
-pub async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+/// The script that failed and what was said last, or the one that still ran at the deadline ([`Exit::NotReady`]).
+pub async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>, run: Run<'_>) -> anyhow::Result<()> {
     for script in &planned.scripts {
         let place = || format!("{}: the set-up script {}", planned.database.name, script.name);
-        run_one(planned, server, script, setting).await.with_context(place)?;
+        let too_late = || anyhow!("it still runs after {}", humantime::format_duration(run.timeout));
+        let outcome = tokio::time::timeout_at(run.deadline, run_one(planned, server, script, setting)).await;
+        outcome.unwrap_or_else(|_| Err(too_late()).exit(Exit::NotReady)).with_context(place)?;
     }
     Ok(())
 }
@@ -55,8 +58,14 @@ async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, settin
         if planned.database.engine != Engine::Postgres {
             write_client_settings(&folder.join(".my.cnf"), server, setting)?;
         }
-        command.arg("-e");
-    } else if planned.database.engine == Engine::Postgres {
+        // In a file, as in a container: on standard input its own commands would read the rest of it.
+        let file = folder.join("set-up.sh");
+        crate::output::write(&file, &script.text, 0o600)?;
+        super::account::hand_over(&file, setting.account)?;
+        command.arg("-e").arg(file);
+        return program::finish(command, &program, "").await;
+    }
+    if planned.database.engine == Engine::Postgres {
         command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--no-password"]);
     } else {
         command.args(["--no-defaults", "--protocol=socket", "--comments"]).arg(format!("--user={}", server.root.user));

@@ -93,13 +93,13 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(&'static str
     }
 }
 
-/// The marker in the chain of an error about a server that ended by itself.
+/// The cause in the chain of an error about a server that ended by itself: how it ended.
 #[derive(Debug)]
-struct Died;
+struct Died(String);
 
 impl std::fmt::Display for Died {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the server ended while it started")
+        write!(f, "it ended while it started ({})", self.0)
     }
 }
 
@@ -175,11 +175,7 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
         std::fs::remove_file(mysql::init_file(data)).context("removing the file with the logins")?;
     }
     let server = scripts::Server { data, port, root: &root };
-    let scripts = async {
-        let outcome = tokio::time::timeout_at(run.deadline, scripts::run(planned, &server, setting)).await;
-        outcome.unwrap_or_else(|_| Err(too_late(planned, run, &log)))
-    };
-    scripts.await.map_err(|error| redacted(planned, &root, error))?;
+    scripts::run(planned, &server, setting, run).await.map_err(|error| redacted(planned, &root, error))?;
     Ok(Started { server: note(planned, port, process, log), child })
 }
 
@@ -268,8 +264,8 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
     if said.contains("in use") && !said.contains("lock file") {
         return Failed::Port;
     }
-    let what = format!("{}: {} ended while it started ({status})", planned.database.name, planned.installed);
-    let error = Err::<(), _>(anyhow::Error::new(Died).context(what));
+    let what = format!("{}: {}", planned.database.name, planned.installed);
+    let error = Err::<(), _>(anyhow::Error::new(Died(status.to_owned())).context(what));
     Failed::Error(error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never).unwrap_err())
 }
 
