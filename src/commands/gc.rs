@@ -26,7 +26,8 @@ pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     if let Ok(area) = Area::open() {
         let count = prepared::remove_unused(&area.cache);
         if count > 0 {
-            progress.say(&format!("removed {count} prepared data folders that nobody has used for a month"));
+            let folders = if count == 1 { "1 prepared data folder".to_owned() } else { format!("{count} prepared data folders") };
+            progress.say(&format!("removed {folders} that nobody has used for a month"));
         }
     }
     Ok(())
