@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # Where tests/install puts Rust; the shell that called make may not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help build check test soak demo bench cluster cluster-down clean
+.PHONY: help build check test soak soak-local demo bench cluster cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -12,20 +12,25 @@ build: ## Build the program: target/release/testbed
 	@tests/install build
 	cargo build --release --locked
 
-check: ## The fast inner loop: format, lints, and every test that needs no cluster
+check: ## The fast inner loop: format, lints, and every test that needs no cluster, with real servers on this machine
 	@tests/install test
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	cargo nextest run --locked --lib --test cli
+	cargo nextest run --locked --lib --test cli --test local
 
 test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 	@tests/install test
 	@tests/all
 
-soak: ## The long counts: the main job twenty times over, set-up servers that stay for a minute, a real eviction
+soak: soak-local ## The long counts: the main job twenty times over, set-up servers that stay for a minute, a real eviction
 	@tests/install test
 	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
-	  tests/all --profile soak --run-ignored all -E 'test(main_job::a_) | test(fools_nobody) | test(an_evicted_pod)'
+	  tests/all --profile soak --run-ignored all -E 'binary(kubernetes) & (test(main_job::a_) | test(fools_nobody) | test(an_evicted_pod))'
+
+soak-local: ## The long counts of this machine alone: thirty kills of each kind, fifty runs at once
+	@tests/install test
+	TESTBED_TEST_KILLS=$${TESTBED_TEST_KILLS:-30} TESTBED_TEST_TOGETHER=$${TESTBED_TEST_TOGETHER:-50} \
+	  cargo nextest run --locked --no-fail-fast --profile soak --test local -E 'test(kills::) | test(together::)'
 
 demo: ## See the main job: databases up on this machine, a test suite on them, databases gone
 	@tests/install demo

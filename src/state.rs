@@ -104,12 +104,12 @@ impl Remembered {
     /// Forgets a run that is gone, if it is the one that the current folder remembers.
     pub fn forget_run(run_id: &RunId) {
         if let Ok(here) = std::env::current_dir() {
-            Self::forget_in(&here, run_id.as_str());
+            Self::forget_run_of(&here, run_id.as_str());
         }
     }
 
-    /// Forgets a run that is gone, if it is the one that its folder remembers.
-    pub fn forget_in(called_in: &Path, run_id: &str) {
+    /// The same for another folder.
+    pub fn forget_run_of(called_in: &Path, run_id: &str) {
         if let Some(state) = folder()
             && let Some(remembered) = Self::load(&state, called_in)
             && remembered.run_id == run_id

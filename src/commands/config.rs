@@ -117,7 +117,7 @@ impl Config {
     /// The path with the system's reason.
     pub fn write(&self, text: &str) -> anyhow::Result<Option<&Path>> {
         let path = self.path();
-        path.map(|path| output::write_new(path, text, self.mode)).transpose()?;
+        path.map(|path| output::write(path, text, self.mode)).transpose()?;
         Ok(path)
     }
 }

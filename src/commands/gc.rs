@@ -9,7 +9,6 @@ use crate::run_id::RunId;
 use crate::runtime::local::area::Area;
 use crate::runtime::local::processes;
 use crate::runtime::local::{prepared, remove};
-use crate::state::{self, Remembered};
 
 pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
@@ -27,7 +26,8 @@ pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     if let Ok(area) = Area::open() {
         let count = prepared::remove_unused(&area.cache);
         if count > 0 {
-            progress.say(&format!("removed {count} prepared data folders that nobody has used for a month"));
+            let folders = if count == 1 { "1 prepared data folder".to_owned() } else { format!("{count} prepared data folders") };
+            progress.say(&format!("removed {folders} that nobody has used for a month"));
         }
     }
     Ok(())
@@ -49,11 +49,8 @@ fn is_dead(record: &Record) -> bool {
 }
 
 async fn remove_dead(claim: Claim, progress: &Progress) -> anyhow::Result<()> {
-    let (run_id, output) = (claim.record.run_id.clone(), claim.record.output.clone());
-    let called_in = claim.record.called_in.clone();
+    let run_id = claim.record.run_id.clone();
     remove::remove(claim).await?;
-    state::remove_written(output.as_ref());
-    Remembered::forget_in(&called_in, &run_id);
     progress.say(&format!("removed run {run_id}: its servers have ended"));
     Ok(())
 }

@@ -30,7 +30,7 @@ pub async fn reap(registry: &Registry, progress: &Progress) {
         match remove_one(claim).await {
             Ok(()) => {
                 state::remove_written(output.as_ref());
-                Remembered::forget_in(&called_in, &run_id);
+                Remembered::forget_run_of(&called_in, &run_id);
                 progress.say(&format!("removed run {run_id}: the testbed that worked on it was killed, or the machine restarted"));
             }
             Err(error) => {
@@ -40,7 +40,7 @@ pub async fn reap(registry: &Registry, progress: &Progress) {
         }
     }
     if let Ok(area) = Area::open() {
-        prepared::sweep(&area.cache);
+        prepared::sweep(&area.cache).await;
     }
 }
 

@@ -173,9 +173,14 @@ fn database(
     })
 }
 
-/// The Service's name without the run id: `mysql-2b5b…` is `mysql`.
+/// The Service's name without the run id: `mysql-2b5b…` is `mysql`. A run id may be as short as a letter: where it stands as a part between
+/// dashes it is meant there, and nowhere else.
 fn short_name(host: &str, run_id: &RunId) -> String {
-    let name = host.replace(run_id.as_str(), "");
+    let id = run_id.as_str();
+    let name = match format!("-{host}-").rsplit_once(&format!("-{id}-")) {
+        Some((before, after)) => format!("{before}-{after}"),
+        None => host.strip_suffix(id).or_else(|| host.strip_prefix(id)).unwrap_or(host).to_owned(),
+    };
     let name = name.trim_matches('-').replace("--", "-");
     if name.is_empty() { host.to_owned() } else { name }
 }

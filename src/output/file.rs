@@ -1,18 +1,24 @@
 //! Writes a file that appears whole or not at all, with its mode set before it has any content.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::Context;
+use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
-/// Writes `text` to `path` with the permission bits `mode`, through a temporary file in the same folder and a rename.
+/// Writes `text` to `path` with the permission bits `mode`: where nothing is there, as a file that has no name before it is whole, so that
+/// a process that is killed meanwhile leaves none; else through a temporary file in the same folder and a rename.
 ///
 /// # Errors
 /// The path with the system's reason; no file is left behind then, and an older one stays as it was.
 pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if write_new(folder, path, text, mode).is_ok() {
+        return Ok(());
+    }
     let context = || format!("writing {}", path.display());
     let mut file = tempfile::Builder::new().prefix(".testbed-").tempfile_in(folder).with_context(context)?;
     // Set on the open file rather than at its creation, so that the umask takes nothing away.
@@ -22,36 +28,14 @@ pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same for a file that is not there yet: it has no name before it is whole, so that a process that is killed leaves nothing. Where the
-/// file system cannot do that, or somebody makes a file of that name meanwhile, it is written as by [`write`].
-///
-/// # Errors
-/// As for [`write`].
-pub fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    if write_unnamed(path, text, mode).is_ok() {
-        return Ok(());
-    }
-    write(path, text, mode)
-}
-
-#[cfg(target_os = "linux")]
-fn write_unnamed(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
-    use std::os::fd::AsRawFd;
-
-    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
-
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let mut file = std::fs::File::from(open(folder, flags, Mode::RUSR | Mode::WUSR)?);
+/// Fails where there is such a file, and on file systems that have no files without names.
+fn write_new(folder: &Path, path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+    let unnamed = i32::try_from(OFlags::TMPFILE.bits()).map_err(std::io::Error::other)?;
+    let mut file = File::options().write(true).mode(0o600).custom_flags(unnamed).open(folder)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
-    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn write_unnamed(_: &Path, _: &str, _: u32) -> std::io::Result<()> {
-    Err(std::io::ErrorKind::Unsupported.into())
+    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, link, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
 }
 
 #[cfg(test)]

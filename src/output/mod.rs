@@ -17,7 +17,7 @@ mod urls;
 
 pub use connarg::{ConnArg, check_connargs};
 pub use environment::{check_names, environment};
-pub use file::{write, write_new};
+pub use file::write;
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
 

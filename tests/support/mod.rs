@@ -3,7 +3,10 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -23,6 +26,15 @@ pub struct Folder {
 impl Folder {
     pub fn new() -> Self {
         Self { dir: tempfile::tempdir().expect("a temporary folder"), environment: Vec::new() }
+    }
+
+    /// The same for databases on this machine: where the tests run as root, the servers run as somebody else, who has to be able to pass
+    /// through. Prepared data folders are shared by all tests.
+    pub fn local() -> Self {
+        let folder = Self::new();
+        open_for_passing(folder.path());
+        let cache = shared_cache();
+        folder.env("TESTBED_RUNTIME", "local").env("XDG_CACHE_HOME", cache.display().to_string())
     }
 
     /// Sets a variable for all later calls.
@@ -82,15 +94,30 @@ impl Folder {
 
     /// Starts testbed and goes on.
     pub fn start(&self, args: &[&str]) -> Started {
-        let mut command = self.command(args);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("testbed starts");
-        Started { args: args.iter().map(ToString::to_string).collect(), child, heard: Vec::new() }
+        Started::new(args, self.command(args))
     }
 
     fn start_piped(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("testbed starts")
     }
+}
+
+/// Lets every user of the machine pass through a folder.
+pub fn open_for_passing(folder: &Path) {
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("a folder of one's own");
+}
+
+/// Below the build's own folder, unless only its owner can get there.
+fn shared_cache() -> PathBuf {
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let is_open = |folder: &Path| std::fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+    let is_reachable = built.ancestors().all(is_open);
+    let user = std::fs::metadata("/proc/self").expect("/proc").uid();
+    let cache = if is_reachable { built.join("cache") } else { PathBuf::from(format!("/var/tmp/testbed-tests-{user}")) };
+    std::fs::create_dir_all(&cache).expect("a folder for the cache");
+    open_for_passing(&cache);
+    cache
 }
 
 /// A call that goes on.
@@ -102,6 +129,12 @@ pub struct Started {
 }
 
 impl Started {
+    /// Starts a prepared command, which goes by these arguments.
+    pub fn new(args: &[&str], mut command: Command) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("testbed starts");
+        Self { args: args.iter().map(ToString::to_string).collect(), child, heard: Vec::new() }
+    }
+
     /// Sends a signal by name, such as `INT`.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().expect("kill");
@@ -133,16 +166,19 @@ impl Started {
 pub struct Called {
     what: String,
     pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Called {
-    fn new(args: &[&str], output: Output) -> Self {
+    pub fn new(args: &[&str], output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Self {
             what: format!("testbed {}", args.join(" ")),
             code: output.status.code(),
+            signal: output.status.signal(),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
         }
@@ -167,6 +203,17 @@ impl Called {
         self
     }
 
+    /// The call has to have ended with the code of the command that it has run.
+    pub fn ends(self, code: i32) -> Self {
+        assert!(self.code == Some(code) && !self.stderr.contains("panicked"), "{code} is wanted\n{}", self.transcript());
+        self
+    }
+
+    /// What was said, line by line, without the times in front.
+    pub fn story(&self) -> Vec<&str> {
+        self.stderr.lines().map(plain).collect()
+    }
+
     /// Standard error has to contain the text.
     pub fn says(self, part: &str) -> Self {
         assert!(self.stderr.contains(part), "{part:?} is not in\n{}", self.transcript());
@@ -178,4 +225,10 @@ impl Called {
         assert!(!self.stderr.contains(secret) && !self.stdout.contains(secret), "{secret:?} is in\n{}", self.transcript());
         self
     }
+}
+
+/// `   0.1s postgres: preparing` without the time.
+fn plain(line: &str) -> &str {
+    let Some((time, rest)) = line.trim_start().split_once("s ") else { return line };
+    if time.parse::<f64>().is_ok() { rest } else { line }
 }

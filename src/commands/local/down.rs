@@ -11,7 +11,6 @@ use crate::progress::Progress;
 use crate::registry::{Claim, Found, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::local::{processes, remove};
-use crate::state::{self, Remembered};
 
 /// What this machine knows of a run.
 pub enum Known {
@@ -57,10 +56,7 @@ pub async fn down(
 
 async fn remove_run(claim: Claim, progress: &Progress) -> anyhow::Result<()> {
     let run_id = claim.record.run_id.clone();
-    let (called_in, output) = (claim.record.called_in.clone(), claim.record.output.clone());
     let servers = remove::remove(claim).await?;
-    state::remove_written(output.as_ref());
-    Remembered::forget_in(&called_in, &run_id);
     let servers = if servers == 1 { "1 server".to_owned() } else { format!("{servers} servers") };
     progress.say(&format!("run {run_id} is gone ({servers})"));
     Ok(())

@@ -1,6 +1,6 @@
 //! From a plan to servers that take logins, noted in the registry; and the other way round when it fails.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use futures::future::try_join_all;
@@ -20,7 +20,7 @@ use crate::registry::{Claim, Found, LocalRun, Phase, Place, Record, Registry, Se
 use crate::runtime::local::area::{self, Area, in_memory};
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
 use crate::runtime::local::start::{self, Started};
-use crate::runtime::local::{processes, remove};
+use crate::runtime::local::{prepared, processes, remove};
 use crate::state;
 
 /// A run that is up, and that this process works on.
@@ -34,6 +34,19 @@ pub struct Session {
 }
 
 impl Session {
+    /// Writes the config file; returns its path, unless the text is for standard output. It is noted first, so that a file is never there of
+    /// which whoever removes the run does not know.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn write_config(&mut self, config: &Config, text: &str) -> anyhow::Result<Option<PathBuf>> {
+        config.remove_older()?;
+        let record = &mut self.claim.record;
+        record.output = config.path().map(|path| (record.called_in.join(path), state::hash(text.as_bytes())));
+        self.claim.save()?;
+        Ok(config.write(text)?.map(Path::to_owned))
+    }
+
     /// The servers.
     pub fn servers(&self) -> &[Server] {
         self.claim.record.local().map_or(&[], |local| &local.servers)
@@ -63,6 +76,7 @@ pub async fn bring_up(
         Found::Free(claim) => return adopt(*claim, plan, config, &content),
         Found::Held(record) => return Err(record.is_held()),
     }
+    config.remove_older()?;
     let run = LocalRun {
         boot: processes::boot_id(),
         data: data_folder(&area, &servers, plan, progress),
@@ -78,7 +92,12 @@ pub async fn bring_up(
     progress.finish();
     match outcome {
         Ok(started) => Ok(session(claim, started, plan, config)),
-        Err(error) => Err(undo(error, claim, args).await),
+        Err(error) => {
+            let error = undo(error, claim, args).await;
+            // What was being prepared for it, and for nobody else.
+            prepared::sweep(&area.cache).await;
+            Err(error)
+        }
     }
 }
 
@@ -160,6 +179,10 @@ fn adopt(claim: Claim, plan: &mut Plan, config: &Config, content: &str) -> anyho
     if let Some(dead) = local.servers.iter().find(|server| !server.process.is_alive()) {
         return Err(anyhow!("run {} is there already, and its {} has ended", plan.run_id, dead.name))
             .hint(format!("look at {}, then remove it: {down}", dead.log.display()));
+    }
+    if local.servers.len() != plan.discovery.databases.len() {
+        return Err(anyhow!("run {} is there already, and has not become ready", plan.run_id))
+            .hint(format!("look at {}, then remove it: {down}", local.data.display()));
     }
     // The passwords that were made up then.
     for (database, server) in plan.discovery.databases.iter_mut().zip(&local.servers) {

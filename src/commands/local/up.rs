@@ -1,6 +1,5 @@
 //! `testbed up` on this machine: the servers stay up when it has ended.
 
-use std::path::Path;
 use std::pin::pin;
 
 use super::session::{self, Session};
@@ -34,10 +33,8 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &
     if args.forward {
         progress.say("the databases stay up until Ctrl-C, which removes them");
         let signal = interrupt.await;
-        let output = session.claim.record.output.take();
         let run_id = session.claim.record.run_id.clone();
         remove::remove(session.claim).await?;
-        state::remove_written(output.as_ref());
         progress.say(&format!("run {run_id} is gone"));
         return Err(signal);
     }
@@ -46,12 +43,7 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &
 
 fn finish(session: &mut Session, config: &Config, hold: bool, progress: &Progress) -> anyhow::Result<()> {
     let text = config.text(&session.model)?;
-    config.remove_older()?;
-    let record = &mut session.claim.record;
-    // Noted first, so that the file is found by whoever has to remove the run.
-    record.output = config.path().map(|path| (record.called_in.join(path), state::hash(text.as_bytes())));
-    session.claim.save()?;
-    let path = config.write(&text)?.map(Path::to_owned);
+    let path = session.write_config(config, &text)?;
     session.claim.record.phase = if hold { Phase::Held } else { Phase::Up };
     session.claim.save()?;
     if !hold {

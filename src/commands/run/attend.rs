@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use futures::FutureExt;
 use rustix::process::{Pid, Signal, getpgrp, kill_process_group};
 use rustix::termios::tcgetpgrp;
 use tokio::process::{Child, Command};
@@ -51,6 +52,13 @@ impl Signals {
             _ = self.hang_up.recv() => Signal::HUP,
             _ = self.quit.recv() => Signal::QUIT,
         }
+    }
+
+    /// The error of a signal that has come already.
+    pub async fn already_interrupted(&mut self) -> Option<anyhow::Error> {
+        // Lets the runtime look whether there is any.
+        tokio::task::yield_now().await;
+        self.interrupted().now_or_never()
     }
 
     /// The error of a command that a signal has ended before there was anything to pass it on to.

@@ -1,5 +1,7 @@
 //! `testbed run` on this machine.
 
+use std::time::Duration;
+
 use super::attend::Signals;
 use super::work::{conclude, work};
 use crate::cli::Run;
@@ -27,15 +29,13 @@ pub async fn run(
     config.place_in(&Registry::open()?.folder(plan.run_id.as_str()));
     let mut session = session::bring_up(&mut plan, &config, &args.up, signals.interrupted(), progress).await?;
     let outcome = work(args, &config, &session.model, &mut session.claim, &mut signals, progress).await;
-    tell_of_dead_servers(&mut session, progress);
+    tell_of_dead_servers(&mut session, progress).await;
     let has_failed = !matches!(outcome, Ok(0));
     if args.keep_on_failure && has_failed {
         keep(session, progress)?;
         return outcome;
     }
-    let output = session.claim.record.output.take();
     let removed = remove::remove(session.claim).await;
-    state::remove_written(output.as_ref());
     if removed.is_ok() {
         progress.explain(&format!("run {} is gone", plan.run_id));
     }
@@ -43,9 +43,12 @@ pub async fn run(
 }
 
 /// A test that failed because its database had ended should not look like any other failure.
-fn tell_of_dead_servers(session: &mut Session, progress: &Progress) {
-    for (name, child) in &mut session.children {
-        if let Ok(Some(status)) = child.try_wait() {
+async fn tell_of_dead_servers(session: &mut Session, progress: &Progress) {
+    let servers: Vec<_> = session.servers().iter().map(|server| server.process).collect();
+    for ((name, child), server) in session.children.iter_mut().zip(servers) {
+        // Its other threads may take a moment longer than the first one.
+        let within = if server.is_alive() { Duration::ZERO } else { Duration::from_secs(1) };
+        if let Ok(Ok(status)) = tokio::time::timeout(within, child.wait()).await {
             progress.warn(&format!("{name} ended by itself while the command ran ({status})"));
         }
     }

@@ -32,6 +32,10 @@ pub async fn work(
     record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
     claim.save()?;
     config.write(&text)?;
+    // The terminal has sent it to the processes that there were, and the command is not among them.
+    if let Some(error) = signals.already_interrupted().await {
+        return Err(error);
+    }
     let environment = output::environment(model, written.as_deref());
     progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
     let running = match attend::start(&args.command, &environment, &claim.record.run_id) {

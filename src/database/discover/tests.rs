@@ -221,3 +221,19 @@ fn a_password_does_not_show_in_debug_output() {
     let database = one(&postgres(&[("POSTGRES_PASSWORD", "hush-hush")]));
     assert!(!format!("{database:?}").contains("hush"));
 }
+
+#[test]
+fn a_short_run_id_is_taken_out_of_a_name_only_where_it_is_meant() {
+    for (host, id, name) in [
+        ("mysql-2b5b", "2b5b", "mysql"),
+        ("mariadb-r", "r", "mariadb"),
+        ("r-orders", "r", "orders"),
+        ("db-db", "db", "db"),
+        ("a-run-1-b", "run-1", "a-b"),
+        ("mysql2b5b", "2b5b", "mysql"),
+        ("2b5b", "2b5b", "2b5b"),
+        ("postgres", "x", "postgres"),
+    ] {
+        assert_eq!(super::short_name(host, &RunId::parse(id).unwrap()), name, "{host} {id}");
+    }
+}

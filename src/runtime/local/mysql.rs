@@ -82,12 +82,31 @@ pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>)
     let mut args: Vec<OsString> = vec!["--no-defaults".into(), data];
     args.extend(base(&planned.installed));
     args.extend(own_settings(&planned.installed).iter().map(OsString::from));
+    args.push(own_temporary_folder(&stage.data, setting)?);
     if *engine == Engine::Mysql {
         args.push("--initialize-insecure".into());
         return setting.run(program, &args, stage.folder, "").await;
     }
     args.extend(["--auth-root-authentication-method=normal", "--skip-test-db"].map(OsString::from));
     setting.run(&installer(program)?, &args, stage.folder, "").await
+}
+
+/// The argument for a folder of the server's own beside its data, which is made. A server that starts deletes everything called `#sql…` in its
+/// folder for temporary files: in a shared one those are the temporary tables of the others
+/// (<https://mariadb.com/docs/server/server-usage/storage-engines/temporary-tables>).
+///
+/// # Errors
+/// The path with the system's reason.
+pub fn own_temporary_folder(data: &Path, setting: Setting<'_>) -> anyhow::Result<OsString> {
+    let folder = data.with_file_name("tmp");
+    match std::fs::create_dir(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(|| format!("making {}", folder.display()));
+        }
+        _ => {}
+    }
+    super::account::hand_over(&folder, setting.account)?;
+    Ok([OsString::from("--tmpdir="), folder.into()].into_iter().collect())
 }
 
 /// The program that makes MariaDB's data folder.
@@ -103,10 +122,10 @@ fn installer(server: &Path) -> anyhow::Result<PathBuf> {
         .hint("install it: Debian has it in mariadb-server-core")
 }
 
-/// The server's arguments: those of the manifest last, so that they win.
+/// The server's arguments after the first, `--no-defaults`: those of the manifest last, so that they win.
 pub fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
     let in_folder = |flag: &str, path: PathBuf| -> OsString { [OsString::from(flag), path.into()].into_iter().collect() };
-    let mut args: Vec<OsString> = vec!["--no-defaults".into(), in_folder("--datadir=", data.to_owned())];
+    let mut args: Vec<OsString> = vec![in_folder("--datadir=", data.to_owned())];
     args.extend(base(&planned.installed));
     args.push(format!("--port={port}").into());
     // Relative to the data folder: a socket's path may have no more than about a hundred characters.

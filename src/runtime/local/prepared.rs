@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::account::Account;
 use super::area::{CACHE_HINT, STATE_HINT};
 use super::copy::{self, Size};
-use super::restore;
+use super::{processes, restore};
 use crate::failure::Advise;
 use crate::output;
 
@@ -96,7 +96,14 @@ impl<'a> Prepared<'a> {
             let lock = self.lock(false).await?;
             if let Some(entry) = self.entry() {
                 let source = Source { cache: self.cache.to_owned(), key: self.key.clone(), id: entry.id() };
-                if source.take_spare(to, account).await || self.copy(to, account).await? == entry.size {
+                let is_placed = source.take_spare(to, account).await || {
+                    let copied = match self.copy(to, account).await {
+                        Err(_) if !self.folder().join("data").exists() => Size::default(),
+                        copied => copied?,
+                    };
+                    copied == entry.size
+                };
+                if is_placed {
                     // The time of the last use; without it the entry merely lives shorter.
                     let _ = lock.set_modified(SystemTime::now());
                     return Ok(Placed { password: entry.password, source });
@@ -145,7 +152,7 @@ impl<'a> Prepared<'a> {
         remove_spares(self.cache, &self.key)?;
         let aside = self.cache.join(format!("{}.making", self.key));
         // One that was left by a process that was killed.
-        remove(&aside)?;
+        remove_aside(&aside).await?;
         let outcome = self.make_aside(&aside, account, make).await;
         if outcome.is_err() {
             let _ = remove(&aside);
@@ -275,13 +282,25 @@ fn remove_spares(cache: &Path, key: &str) -> anyhow::Result<()> {
 }
 
 /// What was left in the cache by processes that were killed while they made an entry.
-pub fn sweep(cache: &Path) {
+pub async fn sweep(cache: &Path) {
     for (path, key) in names(cache, ".making") {
         let lock = File::options().create(true).append(true).open(cache.join(format!("{key}.lock")));
-        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
-            let _ = remove(&path);
+        // Held until the folder is gone, so that nobody makes it anew meanwhile.
+        if let Ok(lock) = lock
+            && lock.try_lock().is_ok()
+        {
+            let _ = remove_aside(&path).await;
         }
     }
+}
+
+/// Removes a folder whose maker is gone, after the programs that it has started and that do not know.
+async fn remove_aside(aside: &Path) -> anyhow::Result<()> {
+    let found = processes::preparing(aside);
+    processes::quit_postgres(&found, Duration::from_secs(2)).await;
+    let ended = processes::end(|| processes::preparing(aside)).await;
+    ended.map_err(|left| anyhow!("processes that work in {} do not end: {left:?}", aside.display()))?;
+    remove(aside)
 }
 
 /// Removes entries that nobody has used for a month, and tells how many.

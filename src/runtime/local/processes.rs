@@ -89,6 +89,31 @@ pub fn of_run(mark: Mark) -> Vec<Process> {
     all().filter(|pid| mark.fits(*pid)).filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
 }
 
+/// The processes that prepare a data folder: those that work in it and that any run has started.
+pub fn preparing(folder: &Path) -> Vec<Process> {
+    let works_there = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(folder));
+    let is_ours = |pid: &u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"TESTBED_RUN_ID="))
+    };
+    all().filter(works_there).filter(is_ours).filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
+}
+
+/// Asks the PostgreSQL servers among these processes to end at once, without a checkpoint, and waits: one that is killed leaves its shared
+/// memory, which no folder holds, and its children.
+pub async fn quit_postgres(found: &[Process], within: Duration) {
+    let is_postgres = |process: &&Process| {
+        std::fs::read_link(format!("/proc/{}/exe", process.pid))
+            .is_ok_and(|program| program.file_name().is_some_and(|name| name == "postgres"))
+    };
+    let has_parent = |process: &Process| {
+        Stat::read(process.pid).is_some_and(|stat| found.iter().filter(is_postgres).any(|other| other.pid == stat.parent))
+    };
+    let servers: Vec<Process> = found.iter().filter(is_postgres).filter(|process| !has_parent(process)).copied().collect();
+    servers.iter().for_each(|server| server.signal(Signal::QUIT));
+    futures::future::join_all(servers.into_iter().map(|server| gone(server, within))).await;
+}
+
 /// The processes of a command's group that know the run, or of the tree below the command where it shares its caller's group.
 pub fn of_command(leader: Process, has_group: bool, run_id: &str) -> Vec<Process> {
     let members: Vec<u32> =

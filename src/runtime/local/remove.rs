@@ -1,5 +1,5 @@
-//! Removes a run of this machine: ends whatever runs for it, deletes its data, and forgets it, in this order, so that a removal that is
-//! cut short is finished by whoever comes next.
+//! Removes a run of this machine: its config file, whose presence means that the databases are ready, whatever runs for it, its data, and what
+//! is noted of it, in this order, so that a removal that is cut short is finished by whoever comes next.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use futures::future::join_all;
-use rustix::process::Signal;
 use tokio::time::sleep;
 
 use super::account::Account;
 use super::area;
-use super::processes::{self, Mark, Process};
-use crate::database::Engine;
+use super::processes::{self, Mark};
 use crate::failure::{Advise, Exit};
 use crate::registry::{Claim, Command, LocalRun, Phase, Record, Server};
+use crate::state::{self, Remembered};
 
 /// How long a server gets to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -24,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Between two attempts to delete a folder.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Ends everything that a run has started, deletes its data and its record, and tells how many servers it had.
+/// Removes the config file, ends everything that a run has started, deletes its data and its record, and tells how many servers it had.
 ///
 /// # Errors
 /// What is left ([`Exit::TeardownIncomplete`]).
@@ -32,24 +31,26 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
     let Some(local) = claim.record.local().cloned() else { return Err(anyhow!("run {} is not on this machine", claim.record.run_id)) };
     if claim.record.phase != Phase::Stopping {
         claim.record.phase = Phase::Stopping;
-        claim.save()?;
+        // On a full disk it cannot be noted, and what follows makes room.
+        let _ = claim.save();
     }
     let run_id = claim.record.run_id.clone();
+    state::remove_written(claim.record.output.as_ref());
     // After a restart of the machine the processes' numbers belong to others.
     let may_run = local.boot == processes::boot_id();
     if may_run {
         end_command(&claim.record).await?;
-        let told = tell_to_end(&local, &run_id);
-        end_servers(&local, &run_id, &told).await?;
+        end_servers(&local, &run_id).await?;
         join_all(local.servers.iter().map(give_back)).await;
     }
     delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display())).exit(Exit::TeardownIncomplete)?;
     let is_own = claim.record.owner.is_some_and(|owner| owner.pid == std::process::id());
     if may_run && !is_own {
         // One that a killed testbed was just about to start, or what one of the others was just about to write.
-        end_servers(&local, &run_id, &[]).await?;
+        end_servers(&local, &run_id).await?;
         delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display())).exit(Exit::TeardownIncomplete)?;
     }
+    Remembered::forget_run_of(&claim.record.called_in, &run_id);
     claim.forget()?;
     Ok(local.servers.len())
 }
@@ -64,30 +65,6 @@ pub async fn end_command(record: &Record) -> anyhow::Result<()> {
     left.map_err(|left| still_there("processes of the command", &left))
 }
 
-/// Tells the servers to end, and tells which they are. A PostgreSQL that is killed leaves its shared memory and its children; its signal
-/// for an immediate end takes both along, without a checkpoint.
-fn tell_to_end(local: &LocalRun, run_id: &str) -> Vec<Process> {
-    let noted = local.servers.iter().map(|server| (server.process, server.engine() == Some(Engine::Postgres)));
-    // Those that were started and not noted any more.
-    let found = postmasters(&local.data).filter(|process| !local.servers.iter().any(|server| server.process == *process));
-    let mark = Mark { folder: &local.data, run_id, programs: &local.programs };
-    let found = found.filter(|process| mark.fits(process.pid)).map(|process| (process, true));
-    let told: Vec<(Process, bool)> = noted.chain(found).collect();
-    for (process, is_postgres) in &told {
-        process.signal(if *is_postgres { Signal::QUIT } else { Signal::KILL });
-    }
-    told.into_iter().map(|(process, _)| process).collect()
-}
-
-/// The main processes of the PostgreSQL servers below a run's folder, as their own files tell.
-fn postmasters(folder: &Path) -> impl Iterator<Item = Process> {
-    let folders = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    folders.filter_map(|entry| {
-        let text = std::fs::read_to_string(entry.path().join("data/postmaster.pid")).ok()?;
-        Process::with_id(text.lines().next()?.trim().parse().ok()?)
-    })
-}
-
 /// Gives a server's data folder back to where it came from, without what the run has done to it. What cannot go back is deleted with the rest.
 async fn give_back(server: &Server) {
     let (Some(source), Ok(folder)) = (&server.source, server.data.symlink_metadata()) else { return };
@@ -96,9 +73,9 @@ async fn give_back(server: &Server) {
     source.keep(&server.data, is_root.then_some(&owner)).await;
 }
 
-async fn end_servers(local: &LocalRun, run_id: &str, told: &[Process]) -> anyhow::Result<()> {
-    join_all(told.iter().map(|process| processes::gone(*process, GRACE))).await;
+async fn end_servers(local: &LocalRun, run_id: &str) -> anyhow::Result<()> {
     let mark = Mark { folder: &local.data, run_id, programs: &local.programs };
+    processes::quit_postgres(&processes::of_run(mark), GRACE).await;
     processes::end(|| processes::of_run(mark)).await.map_err(|left| still_there("server processes", &left))
 }
 

@@ -11,8 +11,9 @@ use super::find::title;
 use super::mysql;
 use super::plan::Planned;
 use super::program::{self, Setting};
+use super::start::Run;
 use crate::database::{Engine, Login};
-use crate::failure::Advise;
+use crate::failure::{Advise, Exit};
 
 /// One script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,25 +37,35 @@ pub struct Server<'a> {
 /// Runs the scripts of one database.
 ///
 /// # Errors
-/// The script that failed and what was said last.
-pub async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+/// The script that failed and what was said last, or the one that still ran at the deadline ([`Exit::NotReady`]).
+pub async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>, run: Run<'_>) -> anyhow::Result<()> {
     for script in &planned.scripts {
         let place = || format!("{}: the set-up script {}", planned.database.name, script.name);
-        run_one(planned, server, script, setting).await.with_context(place)?;
+        let too_late = || anyhow!("it still runs after {}", humantime::format_duration(run.timeout));
+        let outcome = tokio::time::timeout_at(run.deadline, run_one(planned, server, script, setting)).await;
+        outcome.unwrap_or_else(|_| Err(too_late()).exit(Exit::NotReady)).with_context(place)?;
     }
     Ok(())
 }
 
 async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, setting: Setting<'_>) -> anyhow::Result<()> {
     let folder = server.data.parent().unwrap_or(server.data);
-    write_client_file(planned, server, folder, setting)?;
     let program = if script.name.ends_with(".sh") { PathBuf::from("/bin/bash") } else { client(planned)? };
     let mut command = setting.command(&program, folder);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.envs(&planned.variables).envs(surroundings(planned, server));
     if script.name.ends_with(".sh") {
-        command.arg("-e");
-    } else if planned.database.engine == Engine::Postgres {
+        if planned.database.engine != Engine::Postgres {
+            write_client_settings(&folder.join(".my.cnf"), server, setting)?;
+        }
+        // In a file, as in a container: on standard input its own commands would read the rest of it.
+        let file = folder.join("set-up.sh");
+        crate::output::write(&file, &script.text, 0o600)?;
+        super::account::hand_over(&file, setting.account)?;
+        command.arg("-e").arg(file);
+        return program::finish(command, &program, "").await;
+    }
+    if planned.database.engine == Engine::Postgres {
         command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--no-password"]);
     } else {
         command
@@ -65,16 +76,16 @@ async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, settin
     program::finish(command, &program, &script.text).await
 }
 
-/// MySQL's clients heed the machine's own file of settings more than their variables. This one, in what is their home, has the last word.
-fn write_client_file(planned: &Planned, server: &Server<'_>, folder: &Path, setting: Setting<'_>) -> anyhow::Result<()> {
-    if planned.database.engine == Engine::Postgres {
-        return Ok(());
-    }
-    let path = folder.join(".my.cnf");
-    let socket = mysql::socket(server.data);
-    let text = format!("[client]\nsocket={}\nport={}\ndefault-character-set=utf8mb4\n", socket.display(), server.port);
-    crate::output::write(&path, &text, 0o600)?;
-    super::account::hand_over(&path, setting.account)
+/// The machine's own settings may name the socket of its own server, and they win over variables; those in HOME win over them.
+fn write_client_settings(path: &Path, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+    let socket = mysql::socket(server.data).display().to_string();
+    let socket = socket.replace('\\', "\\\\").replace('"', "\\\"");
+    crate::output::write(
+        path,
+        &format!("[client]\nsocket = \"{socket}\"\nport = {}\ndefault-character-set = utf8mb4\n", server.port),
+        0o600,
+    )?;
+    super::account::hand_over(path, setting.account)
 }
 
 /// How a client finds the server without being told by arguments.

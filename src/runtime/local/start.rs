@@ -96,13 +96,13 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(&'static str
     }
 }
 
-/// The marker in the chain of an error about a server that ended by itself.
+/// The cause in the chain of an error about a server that ended by itself: how it ended.
 #[derive(Debug)]
-struct Died;
+struct Died(String);
 
 impl std::fmt::Display for Died {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the server ended while it started")
+        write!(f, "it ended while it started ({})", self.0)
     }
 }
 
@@ -186,11 +186,7 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
         std::fs::remove_file(mysql::init_file(data)).context("removing the file with the logins")?;
     }
     let server = scripts::Server { data, port, root: &root };
-    let scripts = async {
-        let outcome = tokio::time::timeout_at(run.deadline, scripts::run(planned, &server, setting)).await;
-        outcome.unwrap_or_else(|_| Err(too_late(planned, run, &log)))
-    };
-    scripts.await.map_err(|error| redacted(planned, &root, error))?;
+    scripts::run(planned, &server, setting, run).await.map_err(|error| redacted(planned, &root, error))?;
     Ok(Started { server: note(planned, placed, port, process, data), child })
 }
 
@@ -199,7 +195,11 @@ fn spawn(planned: &Planned, data: &Path, log: &Path, setting: Setting<'_>, port:
     let file = File::create(log).with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
     hand_over(log, setting.account)?;
     let mut command = setting.command(program, data);
-    command.args(if is_postgres(planned) { postgres::arguments(planned, data, port) } else { mysql::arguments(planned, data, port) });
+    if is_postgres(planned) {
+        command.args(postgres::arguments(planned, data, port));
+    } else {
+        command.arg("--no-defaults").arg(mysql::own_temporary_folder(data, setting)?).args(mysql::arguments(planned, data, port));
+    }
     command.stdout(Stdio::from(file.try_clone().context("sharing the log")?)).stderr(Stdio::from(file));
     let reach = planned.account.as_ref().map(|account| format!("the user {} has to be able to run it", account.name));
     let started = command.spawn().with_context(|| format!("starting {}", program.display()));
@@ -289,8 +289,8 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
     if said.contains("in use") && !said.contains("lock file") {
         return Failed::Port;
     }
-    let what = format!("{}: {}: {status}", planned.database.name, planned.installed);
-    let error = Err::<(), _>(anyhow::Error::new(Died).context(what));
+    let what = format!("{}: {}", planned.database.name, planned.installed);
+    let error = Err::<(), _>(anyhow::Error::new(Died(status.to_owned())).context(what));
     Failed::Error(error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never).unwrap_err())
 }
 

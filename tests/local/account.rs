@@ -1,0 +1,72 @@
+//! As an ordinary user: where the tests run as root, the main job once more as somebody who is not.
+
+use std::os::unix::fs::{MetadataExt, chown};
+use std::process::Command;
+
+use crate::harness::{Local, working_below};
+use crate::support::{Called, Folder, binary};
+
+const NOBODY: u32 = 65534;
+
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+/// A folder of that user's own, with nothing set but HOME.
+fn home() -> Local {
+    let folder = Folder::new();
+    chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    Local::of(folder.env("TESTBED_RUNTIME", "local"))
+}
+
+fn as_nobody(local: &Local, args: &[&str]) -> Called {
+    let testbed = local.command(&[]);
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", binary()]).args(args);
+    command.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Called::new(args, command.output().expect("setpriv"))
+}
+
+#[test]
+fn an_ordinary_user_has_servers_of_its_own() {
+    if !is_root() {
+        eprintln!("skipped: the other tests run as an ordinary user already");
+        return;
+    }
+    let local = home();
+    // The program itself may be where only its owner gets.
+    let is_reachable = std::path::Path::new(binary()).ancestors().all(|part| std::fs::metadata(part).unwrap().mode() & 0o001 != 0);
+    if !is_reachable {
+        eprintln!("skipped: {} is in a folder that is closed to others", binary());
+        return;
+    }
+    as_nobody(&local, &["up", "--with", "postgres", "--with", "mariadb", "--run-id", "r"]).ok();
+    for database in local.databases("testing-databases.json") {
+        database.assert_takes_logins();
+    }
+    let servers = working_below(local.path());
+    assert!(servers.len() >= 2);
+    for (pid, _) in servers {
+        assert_eq!(std::fs::metadata(format!("/proc/{pid}")).unwrap().uid(), NOBODY);
+    }
+    for folder in ["state/testbed", "state/testbed/data", "state/testbed/runs", ".cache/testbed/prepared"] {
+        let metadata = std::fs::metadata(local.path().join(folder)).unwrap();
+        assert_eq!((metadata.uid(), metadata.mode() & 0o777), (NOBODY, 0o700), "{folder}");
+    }
+    assert!(as_nobody(&local, &["status"]).ok().stdout.contains("Running"));
+    as_nobody(&local, &["down"]).ok();
+    local.assert_nothing_left();
+    as_nobody(&local, &["run", "--with", "postgres", "--", "sh", "-c", "psql -c 'SELECT 1' && exit 7"]).ends(7);
+}
+
+#[test]
+fn an_ordinary_user_whose_state_folder_is_closed() {
+    if !is_root() {
+        eprintln!("skipped: this needs another user");
+        return;
+    }
+    let local = Local::new();
+    // Root's folder, with root's files.
+    let up = as_nobody(&local, &["up", "--with", "mariadb", "--output", "/tmp/testbed-never-written.json"]).fails(1);
+    up.says("making the state folder").says("Permission denied").says("hint: set XDG_STATE_HOME to a folder that can be written");
+}

@@ -1,0 +1,52 @@
+//! `testbed gc`: what was left behind goes, and a dry run only tells.
+
+use std::process::Command;
+
+use crate::harness::{Local, is_alive, until};
+
+#[test]
+fn gc_removes_what_nobody_needs_and_nothing_else() {
+    let local = Local::new();
+    assert_eq!(local.call(&["gc"]).ok().stderr, "");
+    for id in ["alive", "dead"] {
+        local.call(&["up", "--with", "mariadb", "--run-id", id, "--output", &format!("{id}.json")]).ok();
+    }
+    let mut killed = local.start(&["run", "--with", "mariadb", "--run-id", "killed", "--", "sh", "-c", "echo ready >&2; exec sleep 1000"]);
+    killed.until_it_says("ready\n");
+    local.call(&["gc", "--dry-run"]).ok().keeps("would remove");
+    killed.signal("KILL");
+    killed.child.wait().unwrap();
+    let pid = local.record("dead").unwrap()["place"]["local"]["servers"][0]["process"]["pid"].to_string();
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    until("the server's end", || (!is_alive(pid.parse().unwrap())).then_some(()));
+
+    let mut would = local.call(&["gc", "--dry-run"]).ok().story().iter().map(ToString::to_string).collect::<Vec<_>>();
+    would.sort_unstable();
+    assert_eq!(would, ["would remove run dead", "would remove run killed"]);
+    assert!(local.has("dead.json") && local.record("killed").is_some());
+
+    local
+        .call(&["gc"])
+        .ok()
+        .says("removed run killed: the testbed that worked on it was killed")
+        .says("removed run dead: its servers have ended");
+    assert_eq!(local.left_but(&["alive"]), Vec::<String>::new());
+    assert!(!local.has("dead.json"));
+    local.databases("alive.json")[0].assert_takes_logins();
+    assert_eq!(local.call(&["gc"]).ok().stderr, "");
+    local.call(&["down", "--run-id", "alive"]).ok();
+}
+
+#[test]
+fn gc_removes_prepared_folders_that_nobody_uses() {
+    let local = Local::with_cold_cache();
+    local.call(&["run", "--with", "mariadb", "--", "true"]).ok();
+    let prepared = local.path().join("cache/testbed/prepared");
+    let entry = || std::fs::read_dir(&prepared).unwrap().flatten().map(|entry| entry.path()).find(|path| path.join("entry.json").exists());
+    let kept = entry().expect("a prepared folder");
+    local.call(&["gc"]).ok();
+    assert!(kept.exists());
+    assert!(Command::new("touch").args(["-d", "40 days ago"]).arg(kept.with_extension("lock")).status().unwrap().success());
+    local.call(&["gc"]).ok().says("removed 1 prepared data folder that nobody has used for a month");
+    assert!(!kept.exists());
+}

@@ -1,0 +1,21 @@
+//! The program on this machine: real PostgreSQL and MariaDB servers as processes, with no cluster. Every test ends with the proof that
+//! nothing is left of what it has started.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
+
+mod account;
+mod cache;
+mod credentials;
+mod failures;
+mod gc;
+mod kills;
+mod main_job;
+mod manifests;
+mod run;
+mod signals;
+mod terminal;
+mod together;
+mod versions;

@@ -1,0 +1,165 @@
+//! Manifests of the user's own: set-up scripts, arguments, and what has no counterpart on this machine.
+
+use crate::harness::Local;
+
+/// A Service, a Pod, a Secret and a ConfigMap with scripts, for one engine.
+pub fn manifest(engine: &str, args: &str, scripts: &[(&str, &str)]) -> String {
+    let (image, prefix, port) = if engine == "postgres" { ("postgres", "POSTGRES", 5432) } else { ("mariadb", "MARIADB", 3306) };
+    let (password, database) = if engine == "postgres" { ("PASSWORD", "DB") } else { ("ROOT_PASSWORD", "DATABASE") };
+    let files: String = scripts.iter().map(|(name, text)| format!("  {name}: {}\n", serde_json::Value::from(*text))).collect();
+    format!(
+        "apiVersion: v1
+kind: Service
+metadata: {{name: db-$(context.pipelineRun.uid)}}
+spec: {{selector: {{db: $(context.pipelineRun.uid)}}, ports: [{{port: {port}}}]}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: login-$(context.pipelineRun.uid)}}
+stringData: {{password: 'hush-hush'}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {{name: scripts-$(context.pipelineRun.uid)}}
+data:
+  readme.txt: no script
+{files}---
+apiVersion: v1
+kind: Pod
+metadata: {{name: db-$(context.pipelineRun.uid), labels: {{db: $(context.pipelineRun.uid)}}}}
+spec:
+  containers:
+  - name: db
+    image: {image}
+    args: [{args}]
+    env:
+    - name: {prefix}_{password}
+      valueFrom: {{secretKeyRef: {{name: login-$(context.pipelineRun.uid), key: password}}}}
+    - {{name: {prefix}_{database}, value: shop}}
+    - {{name: GREETING, value: good day}}
+    volumeMounts: [{{name: scripts, mountPath: /docker-entrypoint-initdb.d}}]
+  - {{name: cache, image: 'redis:8'}}
+  volumes: [{{name: scripts, configMap: {{name: scripts-$(context.pipelineRun.uid)}}}}]
+"
+    )
+}
+
+#[test]
+fn a_manifest_for_postgresql_with_scripts_and_arguments() {
+    let local = Local::new();
+    let scripts = [
+        (
+            "1.sql",
+            "CREATE TABLE a (n int);\nINSERT INTO a VALUES (1), (2); -- two\nCREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT 7; $$;\n",
+        ),
+        // As the image's documentation writes it: with the variables' defaults.
+        (
+            "2.sh",
+            "set -e\npsql -v ON_ERROR_STOP=1 --username \"$POSTGRES_USER\" --dbname \"$POSTGRES_DB\" <<-EOSQL\n\tCREATE ROLE docs LOGIN PASSWORD '$POSTGRES_PASSWORD';\n\tINSERT INTO a SELECT 10;\nEOSQL\n",
+        ),
+        ("3.sh", "psql -c \"CREATE TABLE greeting AS SELECT '$GREETING'::text AS said\"\n"),
+    ];
+    local.file(
+        "m.yaml",
+        &manifest("postgres", "-c, max_connections=77, '-p', '5433', --work_mem=5MB", &scripts).replace("port: 5432", "port: 5433"),
+    );
+    let (up, databases) = local.up(&["m.yaml", "--run-id", "r"]);
+    let up = up.says("note: Pod/db-r: container cache (redis:8) is no database and is left out");
+    let up = up.says("note: db: these arguments are for a container and are left out: -p 5433");
+    up.says("note: db: the set-up script readme.txt is neither .sql nor .sh and is left out").keeps("hush-hush");
+    let [database] = databases.as_slice() else { panic!("{databases:?}") };
+    assert_eq!((database.password.as_str(), database.database.as_deref()), ("hush-hush", Some("shop")));
+    assert_eq!(database.value("SELECT sum(n) FROM a"), "13");
+    assert_eq!(database.value("SELECT f()"), "7");
+    assert_eq!(database.value("SELECT said FROM greeting"), "good day");
+    database.as_user("docs", "hush-hush").assert_takes_logins();
+    assert_eq!(database.value("SHOW max_connections"), "77");
+    assert_eq!(database.value("SHOW work_mem"), "5MB");
+    local.call(&["down"]).ok();
+}
+
+#[test]
+fn a_manifest_for_mariadb_with_scripts_and_arguments() {
+    let local = Local::new();
+    let scripts = [
+        (
+            "1.sql",
+            "CREATE TABLE a (n int);\nINSERT INTO a VALUES (1), (2); -- two\nDELIMITER //\nCREATE FUNCTION f() RETURNS INT DETERMINISTIC BEGIN RETURN 7; END//\nDELIMITER ;\n",
+        ),
+        (
+            "2.sh",
+            "mariadb -uroot -p\"$MARIADB_ROOT_PASSWORD\" \"$MARIADB_DATABASE\" <<SQL\nINSERT INTO a SELECT 10;\nCREATE TABLE greeting AS SELECT '$GREETING' AS said;\nSQL\n",
+        ),
+    ];
+    local.file("m.yaml", &manifest("mariadb", "mariadbd, --max-connections=77, '--port=3306', --sql-mode, ANSI", &scripts));
+    let (up, databases) = local.up(&["m.yaml", "--run-id", "r"]);
+    up.says("container cache (redis:8) is no database").says("are left out: --port=3306").keeps("hush-hush");
+    let [database] = databases.as_slice() else { panic!("{databases:?}") };
+    assert_eq!(database.value("SELECT sum(n) FROM a"), "13");
+    assert_eq!(database.value("SELECT f()"), "7");
+    assert_eq!(database.value("SELECT said FROM greeting"), "good day");
+    assert_eq!(database.value("SELECT @@max_connections"), "77");
+    assert!(database.value("SELECT @@sql_mode").contains("ANSI_QUOTES"));
+    local.call(&["down"]).ok();
+}
+
+#[test]
+fn strict_refuses_what_would_differ_from_a_cluster() {
+    let local = Local::new();
+    local.file("m.yaml", &manifest("mariadb", "", &[]));
+    let up = local.call(&["up", "m.yaml", "--run-id", "r", "--strict"]).fails(2);
+    up.says("--strict: on this machine the run would differ: Pod/db-r: container cache (redis:8) is no database and is left out")
+        .says("hint: leave --strict away to accept it, or run it in a cluster: --runtime kubernetes");
+    local.call(&["run", "--with", "mysql", "--strict", "--", "true"]).fails(2).says("mysql: there is no MySQL on this machine");
+    local.call(&["run", "--with", "mariadb", "--strict", "--", "true"]).ok();
+}
+
+#[test]
+fn a_set_up_script_that_fails_is_named_with_what_it_said() {
+    for (engine, name, script, parts) in [
+        ("postgres", "2.sql", "SELECT 1;\nSELECT no_such_column;\nSELECT 'never';\n", &["no_such_column", "does not exist"][..]),
+        ("mariadb", "2.sql", "SELECT 1;\nSELECT no_such_column;\n", &["ERROR 1054", "no_such_column", "line 2"]),
+        (
+            "mariadb",
+            "2.sh",
+            "echo first\necho \"with $MARIADB_ROOT_PASSWORD\" >&2\nfalse\necho never\n",
+            &["first", "with ***", "exit status: 1"],
+        ),
+        // What reads its standard input reads nothing, and not the rest of the script.
+        ("mariadb", "2.sh", "cat\nexit 3\n", &["exit status: 3"]),
+    ] {
+        let local = Local::new();
+        local.file("m.yaml", &manifest(engine, "", &[("1.sql", "SELECT 1;"), (name, script)]));
+        let up = local
+            .call(&["up", "m.yaml", "--run-id", "r"])
+            .fails(4)
+            .says(&format!("db: the set-up script {name}: "))
+            .keeps("hush-hush")
+            .keeps("never");
+        for part in parts {
+            assert!(up.stderr.contains(part), "{part:?} is not in\n{}", up.transcript());
+        }
+        assert!(!local.has("testing-databases.json"));
+        local.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_set_up_script_that_hangs_is_given_up_on() {
+    let local = Local::new();
+    local.file("m.yaml", &manifest("mariadb", "", &[("1.sh", "echo started > /dev/null\nsleep 1000\n")]));
+    local.call(&["up", "m.yaml", "--run-id", "r", "--timeout", "3s"]).fails(3).says("db: the set-up script 1.sh: it still runs after 3s");
+    local.assert_nothing_left();
+}
+
+#[test]
+fn a_login_that_the_manifest_does_not_hold_is_asked_for() {
+    let local = Local::new();
+    let manifest = manifest("mariadb", "", &[]).replace("name: login-$(context.pipelineRun.uid), key", "name: elsewhere, key");
+    local.file("m.yaml", &manifest);
+    local
+        .call(&["up", "m.yaml", "--run-id", "r"])
+        .fails(2)
+        .says("Secret elsewhere is not in the manifest")
+        .says("hint: put it into the manifest");
+}

@@ -1,0 +1,60 @@
+//! Which server serves what is asked for, and what is said where none does.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::harness::Local;
+
+#[test]
+fn a_version_that_is_not_there_is_refused_with_what_is() {
+    let local = Local::new();
+    for (with, parts) in [
+        ("postgres:99", ["PostgreSQL 99 is asked for (image postgres:99), and this machine has PostgreSQL ", "apt install postgresql-99"]),
+        (
+            "mysql:9.7",
+            [
+                "MySQL 9.7 is asked for (image mysql:9.7), and this machine has MariaDB ",
+                "a plain mysql, without a version, is served by MariaDB",
+            ],
+        ),
+        (
+            "mariadb:12.9",
+            ["MariaDB 12.9 is asked for (image mariadb:12.9), and this machine has MariaDB ", "or ask for what is there: mariadb:"],
+        ),
+    ] {
+        let up = local.call(&["up", "--with", with, "--run-id", "r"]).fails(4);
+        parts.iter().fold(up, |up, part| up.says(part)).says("hint: install it");
+    }
+    assert!(!local.has("testing-databases.json"));
+}
+
+#[test]
+fn mariadb_serves_a_plain_mysql_and_says_so() {
+    let local = Local::new();
+    let run = local.call(&["run", "--with", "mysql", "--", "sh", "-c", "echo $MYSQL_URL"]).ok();
+    assert!(run.stdout.starts_with("mysql://root:"), "{}", run.stdout);
+    run.says("note: mysql: there is no MySQL on this machine; MariaDB ");
+}
+
+#[test]
+fn a_path_to_a_server_counts_for_what_is_there() {
+    let local = Local::new();
+    let script = |name: &str, says: &str| {
+        let path = local.file(name, &format!("#!/bin/sh\necho '{says}'\n"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    };
+    let other = script("other", "hello");
+    let mysql = script("mysqld", "mysqld  Ver 9.7.0 for Linux on x86_64");
+    for (param, path, part) in [
+        ("postgres.server", "/no/such/file", "--param postgres.server points to the server: /no/such/file is no program"),
+        ("postgres.server", other.as_str(), "is no database server: \"hello\""),
+        ("postgres.server", mysql.as_str(), "PostgreSQL is asked for, and --param postgres.server points to MySQL 9.7.0"),
+    ] {
+        local.call(&["up", "--with", "postgres", "--run-id", "r", "--param", &format!("{param}={path}")]).fails(2).says(part);
+    }
+    let by_variable = Local::of(crate::support::Folder::local().env("TESTBED_POSTGRES_SERVER", "/no/such/file"));
+    by_variable
+        .call(&["up", "--with", "postgres"])
+        .fails(2)
+        .says("TESTBED_POSTGRES_SERVER points to the server: /no/such/file is no program");
+}
