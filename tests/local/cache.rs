@@ -7,8 +7,12 @@ use crate::harness::Local;
 
 fn entry(local: &Local) -> PathBuf {
     let prepared = local.path().join("cache/testbed/prepared");
-    let mut folders = std::fs::read_dir(prepared).unwrap().flatten().map(|entry| entry.path());
-    folders.find(|path| path.is_dir()).expect("a prepared folder")
+    let folders: Vec<PathBuf> =
+        std::fs::read_dir(prepared).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let (spares, mut entries): (Vec<_>, Vec<_>) = folders.into_iter().partition(|path| path.display().to_string().contains(".spare-"));
+    // A run that takes a spare copies nothing, and would not notice.
+    spares.iter().for_each(|spare| std::fs::remove_dir_all(spare).unwrap());
+    entries.pop().expect("a prepared folder")
 }
 
 /// Damages the prepared folder of an engine; the next run has to work, and the last one finds a sound folder.
@@ -51,4 +55,21 @@ fn a_damaged_prepared_folder_of_mariadb_is_made_anew() {
             &|entry| std::fs::remove_dir_all(entry.join("data")).unwrap(),
         ],
     );
+}
+
+#[test]
+fn the_next_run_takes_the_folder_of_the_last_one_without_its_data() {
+    let local = Local::with_cold_cache();
+    let tables = "psql -Atc 'SELECT count(*) FROM pg_tables' -c 'CREATE TABLE t AS SELECT generate_series(1, 100000) AS n'";
+    let count = || local.call(&["run", "--with", "postgres", "--", "sh", "-c", tables]).ok().stdout;
+    let first = count();
+    let spares = || {
+        let prepared = std::fs::read_dir(local.path().join("cache/testbed/prepared")).unwrap().flatten();
+        prepared.filter(|entry| entry.file_name().to_string_lossy().contains(".spare-")).map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let spare = spares();
+    assert_eq!(spare.len(), 1, "{spare:?}");
+    assert_eq!(count(), first, "the table of the first run is not there");
+    assert_eq!(spares().len(), 1);
+    assert_ne!(spares(), spare, "it was taken, and another one was left");
 }

@@ -26,7 +26,7 @@ fn a_signal_reaches_all_of_the_command() {
         let mut run = run(&local, POLITE);
         run.until_it_says("ready\n");
         run.signal(signal);
-        let run = run.wait().ends(code).says("waiting for the command to end; Ctrl-C once more ends it at once");
+        let run = run.wait().ends(code).says("waiting for the command to end; a second signal ends it at once");
         for who in ["child", "grandchild"] {
             assert_eq!(run.stderr.lines().filter(|line| *line == format!("{who} {signal}")).count(), 1, "{}", run.transcript());
         }

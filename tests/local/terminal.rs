@@ -17,7 +17,7 @@ impl Terminal {
         // python3's pty module makes the terminal and passes what is typed.
         let open = "import os, pty, sys\nsys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
         let mut command = Command::new("python3");
-        command.args(["-c", open, binary(), "run", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", script]);
+        command.args(["-c", open, binary(), "run", "-v", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", script]);
         let testbed = local.command(&[]);
         command.current_dir(local.path()).envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("python3");
@@ -65,7 +65,7 @@ fn ctrl_c_reaches_the_command_once() {
     let mut terminal = Terminal::run(&local, script);
     terminal.until_it_shows(&["at work"]);
     terminal.type_in("\u{3}");
-    terminal.until_it_shows(&["got 1", "waiting for the command to end"]);
+    terminal.until_it_shows(&["got 1", "Ctrl-C is for the command"]);
     local.file("go", "");
     let (code, shown) = terminal.end();
     assert!(code == Some(6) && shown.contains("in all 1"), "{code:?}\n{shown}");
@@ -77,7 +77,7 @@ fn ctrl_c_twice_ends_a_command_that_takes_no_notice() {
     let mut terminal = Terminal::run(&local, "trap '' INT TERM; echo at work; sleep 1000; sleep 1000");
     terminal.until_it_shows(&["at work"]);
     terminal.type_in("\u{3}");
-    terminal.until_it_shows(&["waiting for the command to end"]);
+    terminal.until_it_shows(&["Ctrl-C is for the command"]);
     terminal.type_in("\u{3}");
     let (code, shown) = terminal.end();
     assert!(code == Some(130) && shown.contains("the command was killed"), "{code:?}\n{shown}");

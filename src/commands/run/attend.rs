@@ -122,7 +122,9 @@ impl Running {
                 return Err(anyhow!("the command was killed: a second signal came while it was ending")).exit(exit);
             }
             asked = Some(Instant::now());
-            if !at_terminal {
+            if at_terminal {
+                progress.explain("Ctrl-C is for the command; one more within two seconds ends it at once");
+            } else {
                 progress.say("waiting for the command to end; a second signal ends it at once");
                 self.end(signal).await;
             }
