@@ -190,7 +190,7 @@ fn up_is_killed_when_its_config_file_appears() {
         let mut up = local.start(&["up", "--with", "mariadb", "--run-id", &id]);
         let path = local.path().join("testing-databases.json");
         while !path.exists() {
-            assert_eq!(up.child.try_wait().unwrap(), None, "up has ended without a config file");
+            assert!(up.child.try_wait().unwrap().is_none() || path.exists(), "up has ended without a config file");
         }
         let _ = up.child.kill();
         up.child.wait().unwrap();

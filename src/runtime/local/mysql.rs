@@ -92,8 +92,7 @@ pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>)
 }
 
 /// The argument for a folder of the server's own beside its data, which is made. A server that starts deletes everything called `#sql…` in its
-/// folder for temporary files: in a shared one those are the temporary tables of the others
-/// (<https://mariadb.com/docs/server/server-usage/storage-engines/temporary-tables>).
+/// folder for temporary files: in a shared one those are the temporary tables of the others.
 ///
 /// # Errors
 /// The path with the system's reason.
