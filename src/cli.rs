@@ -186,7 +186,7 @@ pub struct Source {
     pub with: Vec<String>,
 
     /// A template parameter; built-in databases take image, user, password, database, cpu, memory, medium and args, for one of
-    /// them as NAME.memory=1Gi
+    /// them as NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(short, long, value_name = "NAME=VALUE", env = "TESTBED_PARAM", value_delimiter = '\n', hide_env_values = true)]
     pub param: Vec<String>,
 

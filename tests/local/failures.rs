@@ -16,12 +16,13 @@ fn a_server_that_dies_at_its_start_shows_the_end_of_its_log() {
         ("mariadb", "--no-such-setting=hush-hush", "unknown variable 'no-such-setting=***'"),
     ] {
         let param = format!("args={args}");
-        let up = local.call(&["up", "--with", engine, "--run-id", "r", "--param", &param, "--param", "password=hush-hush"]).fails(4);
+        let up = local.call(&["up", "-v", "--with", engine, "--run-id", "r", "--param", &param, "--param", "password=hush-hush"]).fails(4);
         up.says(&format!("error: {engine}: "))
             .says(" ended while it started (exit status: ")
             .says("the end of its log:")
             .says(part)
             .keeps("hush-hush");
+        assert!(up.stderr.matches("for the first time").count() <= 1, "its data folder is not to blame");
         local.assert_nothing_left();
     }
 }

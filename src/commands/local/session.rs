@@ -31,6 +31,8 @@ pub struct Session {
     pub children: Vec<(String, Child)>,
     /// What the tests get to know.
     pub model: Model,
+    /// Whether an earlier `up` has made the run.
+    pub is_adopted: bool,
 }
 
 impl Session {
@@ -164,7 +166,7 @@ fn session(mut claim: Claim, started: Vec<Started>, plan: &Plan, config: &Config
             local.servers.push(server);
         }
     }
-    Session { claim, children, model }
+    Session { claim, children, model, is_adopted: false }
 }
 
 /// Takes over what an earlier `up` with this run id has made, if it is the same and runs.
@@ -190,7 +192,7 @@ fn adopt(claim: Claim, plan: &mut Plan, config: &Config, content: &str) -> anyho
     }
     let ports: Vec<u16> = local.servers.iter().map(|server| server.port).collect();
     let model = config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
-    Ok(Session { claim, children: Vec::new(), model })
+    Ok(Session { claim, children: Vec::new(), model, is_adopted: true })
 }
 
 /// What becomes of a run that did not come up.

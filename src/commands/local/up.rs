@@ -22,10 +22,11 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &
     let mut interrupt = pin!(interrupted());
     let mut session = session::bring_up(&mut plan, &config, &args, &mut interrupt, progress).await?;
     if let Err(error) = finish(&mut session, &config, args.forward, progress) {
-        let output = session.claim.record.output.take();
-        let removed = remove::remove(session.claim).await;
-        state::remove_written(output.as_ref());
-        return match removed {
+        // What an earlier `up` has made, with a file of its own, is not this one's to remove.
+        if session.is_adopted {
+            return Err(error);
+        }
+        return match remove::remove(session.claim).await {
             Ok(_) => Err(error),
             Err(left) => Err(error).hint(format!("not all of it could be removed again: {left:#}")),
         };

@@ -87,7 +87,7 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(&'static str
     let prepared = Prepared::new(&run.area.cache, &format!("{recipe} {:?}", planned.account));
     // A damaged entry that was not noticed by its size makes a server that dies.
     match attempt(planned, run, &folder, setting, &prepared, &report).await {
-        Err(first) if died(&first) => {
+        Err(first) if died_of_its_data(&first) => {
             prepared.discard_as_broken().await?;
             std::fs::remove_dir_all(folder.join("data")).with_context(|| format!("removing {}", folder.display()))?;
             attempt(planned, run, &folder, setting, &prepared, &report).await
@@ -96,20 +96,37 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(&'static str
     }
 }
 
-/// The cause in the chain of an error about a server that ended by itself: how it ended.
+/// The cause in the chain of an error about a server that ended by itself.
 #[derive(Debug)]
-struct Died(String);
+struct Died {
+    /// How it ended.
+    status: String,
+    /// Whether its log says that it did not like its arguments: its data has no part in that.
+    over_arguments: bool,
+}
+
+/// What the servers say about arguments that they do not take.
+const ARGUMENTS: [&str; 7] = [
+    "unrecognized configuration parameter",
+    "invalid value for parameter",
+    "invalid argument",
+    "unknown option",
+    "unknown variable",
+    "ambiguous option",
+    "Error while setting value",
+];
 
 impl std::fmt::Display for Died {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "it ended while it started ({})", self.0)
+        write!(f, "it ended while it started ({})", self.status)
     }
 }
 
 impl std::error::Error for Died {}
 
-fn died(error: &anyhow::Error) -> bool {
-    error.chain().any(|link| link.is::<Died>())
+/// Whether the data may be the reason why a server ended by itself.
+fn died_of_its_data(error: &anyhow::Error) -> bool {
+    error.chain().any(|link| link.downcast_ref::<Died>().is_some_and(|died| !died.over_arguments))
 }
 
 async fn attempt(
@@ -290,7 +307,8 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
         return Failed::Port;
     }
     let what = format!("{}: {}", planned.database.name, planned.installed);
-    let error = Err::<(), _>(anyhow::Error::new(Died(status.to_owned())).context(what));
+    let over_arguments = ARGUMENTS.iter().any(|words| said.contains(words));
+    let error = Err::<(), _>(anyhow::Error::new(Died { status: status.to_owned(), over_arguments }).context(what));
     Failed::Error(error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never).unwrap_err())
 }
 
