@@ -17,7 +17,8 @@ fn a_server_that_dies_at_its_start_shows_the_end_of_its_log() {
     ] {
         let param = format!("args={args}");
         let up = local.call(&["up", "-v", "--with", engine, "--run-id", "r", "--param", &param, "--param", "password=hush-hush"]).fails(4);
-        up.says(&format!("error: {engine}: "))
+        let up = up
+            .says(&format!("error: {engine}: "))
             .says(" ended while it started (exit status: ")
             .says("the end of its log:")
             .says(part)
