@@ -21,7 +21,7 @@ use crate::runtime::local::area::{self, Area, in_memory};
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
 use crate::runtime::local::start::{self, Started};
 use crate::runtime::local::{prepared, processes, remove};
-use crate::state;
+use crate::state::{self, Remembered};
 
 /// A run that is up, and that this process works on.
 pub struct Session {
@@ -47,6 +47,20 @@ impl Session {
         record.output = config.path().map(|path| (record.called_in.join(path), state::hash(text.as_bytes())));
         self.claim.save()?;
         Ok(config.write(text)?.map(Path::to_owned))
+    }
+
+    /// Notes for a later command in the folder which run was made there: a convenience.
+    pub fn remember(&self) {
+        let Some(folder) = state::folder() else { return };
+        let record = &self.claim.record;
+        let remembered = Remembered {
+            folder: record.called_in.clone(),
+            run_id: record.run_id.clone(),
+            local: true,
+            output: record.output.clone(),
+            ..Remembered::default()
+        };
+        let _ = remembered.save(&folder);
     }
 
     /// The servers.

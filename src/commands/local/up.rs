@@ -11,7 +11,6 @@ use crate::failure::Advise;
 use crate::progress::Progress;
 use crate::registry::Phase;
 use crate::runtime::local::remove;
-use crate::state::{self, Remembered};
 
 /// Starts the databases, writes the config file and leaves.
 ///
@@ -48,7 +47,7 @@ fn finish(session: &mut Session, config: &Config, hold: bool, progress: &Progres
     session.claim.record.phase = if hold { Phase::Held } else { Phase::Up };
     session.claim.save()?;
     if !hold {
-        remember(session);
+        session.remember();
     }
     let count = match session.model.databases.len() {
         1 => "1 database".to_owned(),
@@ -65,18 +64,4 @@ fn finish(session: &mut Session, config: &Config, hold: bool, progress: &Progres
         progress.say(&format!("when you are done: testbed down --run-id {run_id}"));
     }
     print(&format!("{run_id}\n"))
-}
-
-fn remember(session: &Session) {
-    let Some(folder) = state::folder() else { return };
-    let record = &session.claim.record;
-    let remembered = Remembered {
-        folder: record.called_in.clone(),
-        run_id: record.run_id.clone(),
-        local: true,
-        output: record.output.clone(),
-        ..Remembered::default()
-    };
-    // A convenience for the next command in this folder.
-    let _ = remembered.save(&folder);
 }

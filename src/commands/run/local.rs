@@ -11,7 +11,6 @@ use crate::commands::plan::Plan;
 use crate::progress::Progress;
 use crate::registry::{Phase, Registry};
 use crate::runtime::local::remove;
-use crate::state::{self, Remembered};
 
 /// Up, the command, and always down.
 ///
@@ -58,17 +57,8 @@ async fn tell_of_dead_servers(session: &mut Session, progress: &Progress) {
 fn keep(mut session: Session, progress: &Progress) -> anyhow::Result<()> {
     session.claim.record.phase = Phase::Up;
     session.claim.save()?;
+    session.remember();
     let record = &session.claim.record;
-    if let Some(folder) = state::folder() {
-        let remembered = Remembered {
-            folder: record.called_in.clone(),
-            run_id: record.run_id.clone(),
-            local: true,
-            output: record.output.clone(),
-            ..Remembered::default()
-        };
-        let _ = remembered.save(&folder);
-    }
     progress.say(&format!("run {} stays up, as --keep-on-failure asks for:", record.run_id));
     for server in session.servers() {
         progress.say(&format!("  {} on 127.0.0.1:{} as {}; log {}", server.name, server.port, server.user, server.log.display()));

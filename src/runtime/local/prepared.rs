@@ -2,13 +2,10 @@
 //!
 //! An entry is made aside and renamed into its place, under an exclusive lock; it is copied under a shared one. Its size is compared with
 //! what is copied, so that one that was damaged is made anew.
-//!
-//! A copy that a run has used is put back as it was and kept as a spare: the next run takes it by a rename, which is a hundred times
-//! faster than making a thousand files.
+
+mod spare;
 
 use std::fs::File;
-use std::num::NonZero;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,9 +16,12 @@ use sha2::{Digest, Sha256};
 use super::account::Account;
 use super::area::{CACHE_HINT, STATE_HINT};
 use super::copy::{self, Size};
-use super::{processes, restore};
+use super::processes;
 use crate::failure::Advise;
 use crate::output;
+
+pub use spare::Source;
+use spare::remove_spares;
 
 /// Changes with the way in which folders are prepared: entries of another way are not used.
 const RECIPE: &str = "1";
@@ -37,14 +37,6 @@ struct Entry {
     /// The administrator's password in the prepared folder, until a run sets its own.
     password: String,
     size: Size,
-}
-
-/// Where a data folder came from: its prepared folder, in a state that a later one of the same recipe is told from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    cache: PathBuf,
-    key: String,
-    id: String,
 }
 
 /// A data folder for a run.
@@ -95,7 +87,7 @@ impl<'a> Prepared<'a> {
         for _ in 0..3 {
             let lock = self.lock(false).await?;
             if let Some(entry) = self.entry() {
-                let source = Source { cache: self.cache.to_owned(), key: self.key.clone(), id: entry.id() };
+                let source = Source::new(self.cache, &self.key, &entry);
                 let is_placed = source.take_spare(to, account).await || {
                     let copied = match self.copy(to, account).await {
                         Err(_) if !self.folder().join("data").exists() => Size::default(),
@@ -214,71 +206,6 @@ impl Entry {
 
 fn digest(text: &str, bytes: usize) -> String {
     Sha256::digest(text).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// How many spares an entry has at most: runs side by side need more than one.
-fn most_spares() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get).min(4)
-}
-
-impl Source {
-    /// What the names of its spares begin with.
-    fn prefix(&self) -> String {
-        format!("{}.{}{SPARE}", self.key, self.id)
-    }
-
-    fn spares(&self) -> Vec<PathBuf> {
-        let prefix = self.prefix();
-        let entries = std::fs::read_dir(&self.cache).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).map(|entry| entry.path()).collect()
-    }
-
-    /// Takes a spare for a run, if there is one that can be moved there. What somebody may have done to it in the cache is undone.
-    async fn take_spare(&self, to: &Path, account: Option<&Account>) -> bool {
-        if !self.spares().iter().any(|spare| std::fs::rename(spare, to).is_ok()) {
-            return false;
-        }
-        let (prepared, data, owner) = (self.cache.join(&self.key).join("data"), to.to_owned(), account.cloned());
-        let work = tokio::task::spawn_blocking(move || {
-            let restored = restore::restore(&prepared, &data, owner.as_ref());
-            if restored.is_err() {
-                let _ = std::fs::remove_dir_all(&data);
-            }
-            restored.is_ok()
-        });
-        work.await.unwrap_or(false)
-    }
-
-    /// Keeps a data folder that no server uses any more as a spare, put back as it was prepared. It stays where it is when there are spares
-    /// enough, its prepared folder is gone, or it cannot be moved.
-    pub async fn keep(&self, data: &Path, account: Option<&Account>) {
-        let device = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.dev());
-        if self.spares().len() >= most_spares() || device(data) != device(&self.cache) {
-            return;
-        }
-        let Ok(_lock) = lock(&self.cache, &self.key, false).await else { return };
-        let prepared = self.cache.join(&self.key);
-        if Entry::read(&prepared).is_none_or(|entry| entry.id() != self.id) {
-            return;
-        }
-        let name = format!("{}{}", self.prefix(), &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let (spare, data, owner) = (self.cache.join(name), data.to_owned(), account.cloned());
-        let work = move || {
-            restore::restore(&prepared.join("data"), &data, owner.as_ref())?;
-            std::fs::rename(&data, &spare)
-        };
-        let _ = tokio::task::spawn_blocking(work).await;
-    }
-}
-
-/// Between an entry's name and a spare's.
-const SPARE: &str = ".spare-";
-
-/// Removes all spares of an entry, whichever of its states they come from.
-fn remove_spares(cache: &Path, key: &str) -> anyhow::Result<()> {
-    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
-    let is_spare = |name: &str| name.strip_prefix(key).is_some_and(|rest| rest.contains(SPARE));
-    entries.filter(|entry| is_spare(&entry.file_name().to_string_lossy())).try_for_each(|entry| remove(&entry.path()))
 }
 
 /// What was left in the cache by processes that were killed while they made an entry.

@@ -1,0 +1,90 @@
+//! Spares: a copy that a run has used is put back as it was and kept, and the next run takes it by a rename, which is a hundred times faster
+//! than making a thousand files.
+
+use std::num::NonZero;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, lock, remove};
+use crate::runtime::local::account::Account;
+use crate::runtime::local::restore;
+
+/// Between an entry's name and a spare's.
+const SPARE: &str = ".spare-";
+
+/// How many spares an entry has at most: runs side by side need more than one.
+fn most_spares() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).min(4)
+}
+
+/// Where a data folder came from: its prepared folder, in a state that a later one of the same recipe is told from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    cache: PathBuf,
+    key: String,
+    id: String,
+}
+
+impl Source {
+    /// The source of copies of an entry.
+    pub(super) fn new(cache: &Path, key: &str, entry: &Entry) -> Self {
+        Self { cache: cache.to_owned(), key: key.to_owned(), id: entry.id() }
+    }
+
+    /// What the names of its spares begin with.
+    fn prefix(&self) -> String {
+        format!("{}.{}{SPARE}", self.key, self.id)
+    }
+
+    pub(super) fn spares(&self) -> Vec<PathBuf> {
+        let prefix = self.prefix();
+        let entries = std::fs::read_dir(&self.cache).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).map(|entry| entry.path()).collect()
+    }
+
+    /// Takes a spare for a run, if there is one that can be moved there. What somebody may have done to it in the cache is undone.
+    pub(super) async fn take_spare(&self, to: &Path, account: Option<&Account>) -> bool {
+        if !self.spares().iter().any(|spare| std::fs::rename(spare, to).is_ok()) {
+            return false;
+        }
+        let (prepared, data, owner) = (self.cache.join(&self.key).join("data"), to.to_owned(), account.cloned());
+        let work = tokio::task::spawn_blocking(move || {
+            let restored = restore::restore(&prepared, &data, owner.as_ref());
+            if restored.is_err() {
+                let _ = std::fs::remove_dir_all(&data);
+            }
+            restored.is_ok()
+        });
+        work.await.unwrap_or(false)
+    }
+
+    /// Keeps a data folder that no server uses any more as a spare, put back as it was prepared. It stays where it is when there are spares
+    /// enough, its prepared folder is gone, or it cannot be moved.
+    pub async fn keep(&self, data: &Path, account: Option<&Account>) {
+        let device = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.dev());
+        if self.spares().len() >= most_spares() || device(data) != device(&self.cache) {
+            return;
+        }
+        let Ok(_lock) = lock(&self.cache, &self.key, false).await else { return };
+        let prepared = self.cache.join(&self.key);
+        if Entry::read(&prepared).is_none_or(|entry| entry.id() != self.id) {
+            return;
+        }
+        let name = format!("{}{}", self.prefix(), &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        let (spare, data, owner) = (self.cache.join(name), data.to_owned(), account.cloned());
+        let work = move || {
+            restore::restore(&prepared.join("data"), &data, owner.as_ref())?;
+            std::fs::rename(&data, &spare)
+        };
+        let _ = tokio::task::spawn_blocking(work).await;
+    }
+}
+
+/// Removes all spares of an entry, whichever of its states they come from.
+pub(super) fn remove_spares(cache: &Path, key: &str) -> anyhow::Result<()> {
+    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
+    let is_spare = |name: &str| name.strip_prefix(key).is_some_and(|rest| rest.contains(SPARE));
+    entries.filter(|entry| is_spare(&entry.file_name().to_string_lossy())).try_for_each(|entry| remove(&entry.path()))
+}
