@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn the_config_file_is_told_by_its_path() {
-        let variables = environment(&mixed(&[]), Some(Path::new("/work/x.json")));
-        assert_eq!(variables[1], ("TESTBED_CONFIG".into(), "/work/x.json".into()));
+        let variables = environment(&mixed(&[]), Some(Path::new("/project/x.json")));
+        assert_eq!(variables[1], ("TESTBED_CONFIG".into(), "/project/x.json".into()));
     }
 
     #[test]

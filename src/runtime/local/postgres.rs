@@ -32,11 +32,14 @@ const OURS: [&str; 13] = [
     "ssl",
 ];
 
-/// For data that lives as long as the tests. Shared memory is kept in files of the data folder, so that it goes with them.
+/// Shared memory is kept in files of the data folder, so that it goes with them.
+const SHARED_MEMORY: &str = "dynamic_shared_memory_type=mmap";
+
+/// For data that lives as long as the tests.
 const SETTINGS: [&str; 8] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
-    "dynamic_shared_memory_type=mmap",
+    SHARED_MEMORY,
     "fsync=off",
     "synchronous_commit=off",
     "full_page_writes=off",
@@ -92,6 +95,9 @@ pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>)
     if planned.installed.version.0.first().is_some_and(|major| *major >= 11) {
         args.push("--wal-segsize=1".into());
     }
+    if planned.installed.version.0.first().is_some_and(|major| *major >= 16) {
+        args.extend(["-c", SHARED_MEMORY].map(OsString::from));
+    }
     initdb_with_a_locale(planned, &initdb, &args, stage, setting).await?;
     std::fs::remove_file(&password_file).with_context(|| format!("removing {}", password_file.display()))?;
     let method = planned.postgres.auth_method.as_deref().unwrap_or("scram-sha-256");
@@ -131,10 +137,10 @@ async fn make_database(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_
     let strategy = planned.installed.version.0.first().is_some_and(|major| *major >= HAS_STRATEGY);
     let strategy = if strategy { " STRATEGY file_copy" } else { "" };
     let sql = format!("CREATE DATABASE {}{strategy};\n", identifier(name));
-    let args =
-        ["--single", "-D"].map(OsString::from).into_iter().chain([stage.data.clone().into(), "-F".into(), "-j".into(), "postgres".into()]);
+    let mut args: Vec<OsString> = ["--single", "-F", "-j", "-c", SHARED_MEMORY, "-D"].map(OsString::from).into();
+    args.extend([stage.data.clone().into(), "postgres".into()]);
     // With -j a statement ends with an empty line.
-    setting.run(&planned.installed.program, &args.collect::<Vec<_>>(), stage.folder, &(sql + "\n\n")).await?;
+    setting.run(&planned.installed.program, &args, stage.folder, &(sql + "\n\n")).await?;
     Ok(())
 }
 
