@@ -11,6 +11,8 @@ use crate::cli::Up;
 use crate::database::Database;
 use crate::failure::{Advise, Exit, usage};
 use crate::output::{self, ConnArg, Format, Model, Renderer};
+use crate::registry::Claim;
+use crate::state;
 
 /// A config file to be.
 pub struct Config {
@@ -109,6 +111,21 @@ impl Config {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Writes the file for a run that is noted on this machine, in the place of an older one; returns its absolute path. It is noted first, so
+    /// that a file is never there of which whoever removes the run does not know.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn write_noted(&self, text: &str, claim: &mut Claim) -> anyhow::Result<Option<PathBuf>> {
+        self.remove_older()?;
+        let record = &mut claim.record;
+        let written = self.path().map(|path| record.called_in.join(path));
+        record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
+        claim.save()?;
+        self.write(text)?;
+        Ok(written)
     }
 
     /// Writes the file, unless it goes to standard output; returns its path.

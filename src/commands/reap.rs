@@ -26,13 +26,8 @@ pub async fn reap(registry: &Registry, progress: &Progress) {
     }
     for claim in claims {
         let run_id = claim.record.run_id.clone();
-        let (called_in, output) = (claim.record.called_in.clone(), claim.record.output.clone());
         match remove_one(claim).await {
-            Ok(()) => {
-                state::remove_written(output.as_ref());
-                Remembered::forget_run_of(&called_in, &run_id);
-                progress.say(&format!("removed run {run_id}: the testbed that worked on it was killed, or the machine restarted"));
-            }
+            Ok(()) => progress.say(&format!("removed run {run_id}: the testbed that worked on it was killed, or the machine restarted")),
             Err(error) => {
                 progress.warn(&format!("run {run_id} was left behind by a testbed that was killed, and cannot be removed: {error:#}"));
                 hints_of(&error).iter().for_each(|hint| progress.say(&format!("  {hint}")));
@@ -61,5 +56,7 @@ async fn remove_in_cluster(claim: Claim, location: Location) -> anyhow::Result<(
         teardown::tear_down(&cluster, &run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {}).await
     };
     removed.await.hint(format!("if its cluster is gone for good, delete {}", folder.display()))?;
+    state::remove_written(claim.record.output.as_ref());
+    Remembered::forget_run_of(&claim.record.called_in, &claim.record.run_id);
     claim.forget()
 }

@@ -1,6 +1,6 @@
 //! From a plan to servers that take logins, noted in the registry; and the other way round when it fails.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use futures::future::try_join_all;
@@ -36,19 +36,6 @@ pub struct Session {
 }
 
 impl Session {
-    /// Writes the config file; returns its path, unless the text is for standard output. It is noted first, so that a file is never there of
-    /// which whoever removes the run does not know.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
-    pub fn write_config(&mut self, config: &Config, text: &str) -> anyhow::Result<Option<PathBuf>> {
-        config.remove_older()?;
-        let record = &mut self.claim.record;
-        record.output = config.path().map(|path| (record.called_in.join(path), state::hash(text.as_bytes())));
-        self.claim.save()?;
-        Ok(config.write(text)?.map(Path::to_owned))
-    }
-
     /// Notes for a later command in the folder which run was made there: a convenience.
     pub fn remember(&self) {
         let Some(folder) = state::folder() else { return };

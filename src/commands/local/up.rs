@@ -43,7 +43,7 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &
 
 fn finish(session: &mut Session, config: &Config, hold: bool, progress: &Progress) -> anyhow::Result<()> {
     let text = config.text(&session.model)?;
-    let path = session.write_config(config, &text)?;
+    config.write_noted(&text, &mut session.claim)?;
     session.claim.record.phase = if hold { Phase::Held } else { Phase::Up };
     session.claim.save()?;
     if !hold {
@@ -55,7 +55,7 @@ fn finish(session: &mut Session, config: &Config, hold: bool, progress: &Progres
     };
     let seconds = progress.elapsed().as_secs_f64();
     let run_id = &session.claim.record.run_id;
-    let Some(path) = path else {
+    let Some(path) = config.path() else {
         progress.say(&format!("{count} ready after {seconds:.2} s"));
         return print(&text);
     };

@@ -9,7 +9,6 @@ use crate::failure::{Advise, Exit, hints_of};
 use crate::output::{self, Model};
 use crate::progress::Progress;
 use crate::registry::{Claim, Phase};
-use crate::state;
 
 /// From databases that are ready to the command's exit code.
 ///
@@ -24,14 +23,8 @@ pub async fn work(
     progress: &Progress,
 ) -> anyhow::Result<u8> {
     let text = config.text(model)?;
-    config.remove_older()?;
-    let record = &mut claim.record;
-    record.phase = Phase::Held;
-    let written = config.path().map(|path| record.called_in.join(path));
-    // Noted first, so that the file is found by whoever has to remove the run.
-    record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
-    claim.save()?;
-    config.write(&text)?;
+    claim.record.phase = Phase::Held;
+    let written = config.write_noted(&text, claim)?;
     // The terminal has sent it to the processes that there were, and the command is not among them.
     if let Some(error) = signals.already_interrupted().await {
         return Err(error);

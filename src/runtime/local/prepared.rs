@@ -11,14 +11,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::account::Account;
 use super::area::{CACHE_HINT, STATE_HINT};
 use super::copy::{self, Size};
 use super::processes;
 use crate::failure::Advise;
-use crate::output;
+use crate::{output, state};
 
 pub use spare::Source;
 use spare::remove_spares;
@@ -66,7 +65,7 @@ pub struct Prepared<'a> {
 impl<'a> Prepared<'a> {
     /// The entry for a recipe: a text that tells everything that shapes the folder.
     pub fn new(cache: &'a Path, recipe: &str) -> Self {
-        Self { cache, key: digest(&format!("{RECIPE}\n{recipe}"), 12) }
+        Self { cache, key: digest(&format!("{RECIPE}\n{recipe}"), 24) }
     }
 
     fn folder(&self) -> PathBuf {
@@ -200,12 +199,15 @@ impl Entry {
 
     /// Tells this folder from another one that was made by the same recipe.
     fn id(&self) -> String {
-        digest(&self.password, 4)
+        digest(&self.password, 8)
     }
 }
 
-fn digest(text: &str, bytes: usize) -> String {
-    Sha256::digest(text).iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
+/// A name of so many letters for a text.
+fn digest(text: &str, length: usize) -> String {
+    let mut name = state::hash(text.as_bytes());
+    name.truncate(length);
+    name
 }
 
 /// What was left in the cache by processes that were killed while they made an entry.

@@ -66,9 +66,8 @@ pub struct Mark<'a> {
 impl Mark<'_> {
     /// Working in the run's folder is not enough: that may be somebody's shell. It is a server by its program, or was started by one, or is
     /// about to become one: the copy of a testbed that was killed between making a process and making it the server.
-    pub fn fits(&self, pid: u32) -> bool {
-        let folder = std::fs::read_link(format!("/proc/{pid}/cwd"));
-        if !folder.is_ok_and(|folder| folder.starts_with(self.folder)) {
+    fn fits(&self, pid: u32) -> bool {
+        if !works_in(pid, self.folder) {
             return false;
         }
         let program = std::fs::read_link(format!("/proc/{pid}/exe"));
@@ -77,11 +76,21 @@ impl Mark<'_> {
     }
 }
 
+/// Whether the process works in a folder, or below it.
+fn works_in(pid: u32, folder: &Path) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(folder))
+}
+
 /// Whether the process was given this run id in its environment.
 fn has_run_id(pid: u32, run_id: &str) -> bool {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     let wanted = format!("TESTBED_RUN_ID={run_id}");
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+    has_variable(pid, |variable| variable == wanted.as_bytes())
+}
+
+/// Whether the process was given a variable, `NAME=value`, that fits.
+fn has_variable(pid: u32, fits: impl Fn(&[u8]) -> bool) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(fits)
 }
 
 /// The processes that work in a run's folder.
@@ -91,12 +100,8 @@ pub fn of_run(mark: Mark) -> Vec<Process> {
 
 /// The processes that prepare a data folder: those that work in it and that any run has started.
 pub fn preparing(folder: &Path) -> Vec<Process> {
-    let works_there = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(folder));
-    let is_ours = |pid: &u32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"TESTBED_RUN_ID="))
-    };
-    all().filter(works_there).filter(is_ours).filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
+    let is_ours = |pid: &u32| works_in(*pid, folder) && has_variable(*pid, |variable| variable.starts_with(b"TESTBED_RUN_ID="));
+    all().filter(is_ours).filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
 }
 
 /// Asks the PostgreSQL servers among these processes to end at once, without a checkpoint, and waits: one that is killed leaves its shared
