@@ -1,7 +1,7 @@
 //! From `apiVersion` and `kind` to the API's paths. The kinds that test environments are made of are known; discovery is asked for the
 //! others, one request each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::anyhow;
 use k8s_openapi::api::{apps, batch, core, networking, rbac};
@@ -74,6 +74,22 @@ impl Kinds {
         let (resource, scope) = self.found.get(name)?;
         Some(Api::dynamic(self.cluster.client.clone(), resource, scope).constrain(&self.cluster.namespace))
     }
+
+    /// The API of a kind in one namespace, or in all of them, where it can only list; `None` for a kind that was not resolved before, and
+    /// for one whose objects are in no namespace.
+    pub fn namespaced(&self, name: &KindName, namespace: Option<&str>) -> Option<Api<DynamicObject>> {
+        let (resource, scope) = self.found.get(name).filter(|(_, scope)| *scope == Scope::Namespaced)?;
+        let api = Api::dynamic(self.cluster.client.clone(), resource, scope);
+        Some(match namespace {
+            Some(namespace) => api.constrain(namespace),
+            None => api,
+        })
+    }
+}
+
+/// The kinds that nearly every run has objects of.
+pub fn usual() -> BTreeSet<KindName> {
+    ["v1/Pod", "v1/Service", "v1/Secret", "v1/ConfigMap"].into_iter().filter_map(parse).collect()
 }
 
 /// The kinds that a teardown looks through when no object is left that records the run's kinds.
