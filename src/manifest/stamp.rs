@@ -16,8 +16,6 @@ use crate::run_id::RunId;
 pub const HASH_ANNOTATION: &str = "testbed/content-hash";
 /// The kinds that the run made, `apiVersion/Kind` with commas between: where a teardown has to look.
 pub const KINDS_ANNOTATION: &str = "testbed/kinds";
-/// When the run counts as left behind: RFC 3339 in UTC, in whole seconds.
-pub const EXPIRES_ANNOTATION: &str = "testbed/expires";
 /// On pods: the manifest's object that the pod stands for, such as `Deployment/app`.
 pub const WORKLOAD_ANNOTATION: &str = "testbed/workload";
 

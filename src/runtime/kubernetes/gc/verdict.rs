@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::manifest::stamp::EXPIRES_ANNOTATION;
+use crate::manifest::lifetime::EXPIRES_ANNOTATION;
 
 /// A PipelineRun as objects name it: their owner.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
