@@ -92,9 +92,10 @@ impl Kinds {
     }
 }
 
-/// The kinds that nearly every run has objects of.
+/// The kinds by which runs are found that nobody has named: nearly every run has some of these. Claims are among them because those of a
+/// StatefulSet are deleted by nobody else, and may be all that is left.
 pub fn usual() -> BTreeSet<KindName> {
-    ["v1/Pod", "v1/Service", "v1/Secret", "v1/ConfigMap"].into_iter().filter_map(parse).collect()
+    ["v1/Pod", "v1/Service", "v1/Secret", "v1/ConfigMap", "v1/PersistentVolumeClaim"].into_iter().filter_map(parse).collect()
 }
 
 /// The kinds that a teardown looks through when no object is left that records the run's kinds.

@@ -7,6 +7,7 @@ use kube::api::{DynamicObject, ListParams, ObjectMeta, PartialObjectMeta};
 use kube::{Error, ResourceExt};
 
 use super::verdict::Facts;
+use crate::failure::Advise;
 use crate::run_id::{RUN_LABEL, RunId, every_run};
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
 use crate::runtime::kubernetes::kinds::{self, KindName, Kinds};
@@ -51,7 +52,9 @@ pub async fn survey(cluster: &Cluster, everywhere: bool) -> anyhow::Result<Surve
     if look.found.is_empty()
         && let Some((kind, error)) = look.forbidden.pop_first()
     {
-        return Err(explain(cluster, error, &format!("looking for runs: listing objects of kind {}", kind.1)));
+        let error = Err(explain(cluster, error, &format!("looking for runs: listing objects of kind {}", kind.1)));
+        let hint = "--all-namespaces takes a ClusterRole, and a ClusterRoleBinding";
+        return if everywhere { error.hint(hint) } else { error };
     }
     let mut notes = Vec::new();
     let recorded = look.recorded();
