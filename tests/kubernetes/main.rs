@@ -19,4 +19,5 @@ mod main_job;
 mod readiness;
 mod refusals;
 mod run;
+mod strangers;
 mod teardown;
