@@ -10,6 +10,7 @@ mod proxy;
 
 mod databases;
 
+mod cancel;
 mod creating;
 mod credentials;
 mod examples;
