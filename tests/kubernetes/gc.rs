@@ -313,6 +313,24 @@ fn all_namespaces_at_once() {
     }
 }
 
+/// As `--allow namespace` makes it: each namespace's part is a run of its own.
+#[test]
+fn what_a_run_has_in_another_namespace_goes_there() {
+    let (home, other) = (Namespace::new("gc-home"), Namespace::new("gc-other"));
+    let folder = &home.folder;
+    let elsewhere = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: there-run-1, namespace: {}}}\n", other.name);
+    folder.file("m.yaml", &format!("{elsewhere}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: here-run-1}}\n"));
+    folder.call(&["up", "m.yaml", "--run-id", "run-1", "--allow", "namespace"]).ok();
+    for namespace in [&home, &other] {
+        let expires = format!("testbed/expires={}", ago(1));
+        namespace.kubectl(&["annotate", "--overwrite", "configmaps", "-l", "test-dependencies=run-1", &expires]);
+    }
+    folder.call(&["gc"]).ok().says(&format!("removed run run-1 in namespace {} (1 object)", home.name));
+    assert_eq!((home.of_run("run-1").len(), other.of_run("run-1").len()), (0, 1));
+    folder.call(&["gc", "-n", &other.name]).ok().says(&format!("removed run run-1 in namespace {} (1 object)", other.name));
+    assert_eq!(other.of_run("run-1").len(), 0);
+}
+
 #[test]
 fn the_projects_settings_count_and_do_not_stop_it() {
     let namespace = Namespace::new("gc-settings");

@@ -12,6 +12,7 @@ mod proxy;
 
 mod databases;
 
+mod cancel;
 mod creating;
 mod credentials;
 mod examples;
@@ -22,4 +23,5 @@ mod main_job;
 mod readiness;
 mod refusals;
 mod run;
+mod strangers;
 mod teardown;

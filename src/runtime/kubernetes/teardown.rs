@@ -74,6 +74,7 @@ async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<(Vec<Part>, V
         wanted = recorded(objects(&swept));
         parts.extend(swept);
     }
+    wanted = wanted.into_iter().map(|kind| kinds.normal(kind)).collect();
     for part in &parts {
         wanted.remove(&part.kind);
     }

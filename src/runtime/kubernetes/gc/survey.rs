@@ -57,9 +57,8 @@ pub async fn survey(cluster: &Cluster, everywhere: bool) -> anyhow::Result<Surve
         return if everywhere { error.hint(hint) } else { error };
     }
     let mut notes = Vec::new();
-    let recorded = look.recorded();
     let mut others = Vec::new();
-    for kind in recorded.difference(&kinds::usual()) {
+    for kind in recorded_here(look.found.values().flatten()).difference(&kinds::usual()) {
         match look.kinds.resolve(kind).await {
             Ok(true) => others.push(kind.clone()),
             // A kind whose definition is gone has no objects either.
@@ -104,10 +103,6 @@ impl Look<'_> {
         Ok(())
     }
 
-    fn recorded(&self) -> BTreeSet<KindName> {
-        recorded(self.found.values().flatten())
-    }
-
     fn runs(&self) -> Vec<Run> {
         let mut runs: BTreeMap<(String, String), Vec<&DynamicObject>> = BTreeMap::new();
         for object in self.found.values().flatten() {
@@ -120,7 +115,7 @@ impl Look<'_> {
     }
 
     fn run(&self, namespace: String, run_id: RunId, objects: &[&DynamicObject]) -> Run {
-        let recorded = recorded(objects.iter().copied());
+        let recorded = recorded_here(objects.iter().copied());
         let wanted = recorded.union(&kinds::usual()).cloned().collect::<BTreeSet<_>>();
         Run {
             namespace,
@@ -131,6 +126,11 @@ impl Look<'_> {
             hidden: recorded.into_iter().filter(|kind| self.forbidden.contains_key(kind)).collect(),
         }
     }
+}
+
+/// The kinds that the objects record. What a run has in another namespace counts as a run of that one.
+fn recorded_here<'a>(objects: impl Iterator<Item = &'a DynamicObject>) -> BTreeSet<KindName> {
+    recorded(objects).iter().map(kinds::plain).collect()
 }
 
 fn object(PartialObjectMeta { types, metadata, .. }: PartialObjectMeta<DynamicObject>) -> DynamicObject {

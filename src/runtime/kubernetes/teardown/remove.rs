@@ -145,7 +145,8 @@ async fn still_there(cluster: &Cluster, pending: &[Pending<'_>], removal: &Remov
         return None;
     }
     let message = anyhow!("still there after {} s: {}", removal.patience.as_secs(), left.join("; "));
-    Err::<(), _>(message).hint("deletion goes on in the cluster; run the same command again to wait longer").err()
+    let again = if matches!(removal.scope, Scope::All) { "down" } else { "gc" };
+    Err::<(), _>(message).hint(format!("deletion goes on in the cluster; testbed {again} waits longer")).err()
 }
 
 fn describe(kind: &str, object: &DynamicObject) -> String {
