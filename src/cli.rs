@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::database::Settling;
+use crate::manifest::images::Mirror;
 use crate::output;
 
 const EXIT_CODES: &str = "\
@@ -189,6 +190,11 @@ pub struct Source {
     /// them as NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(short, long, value_name = "NAME=VALUE", env = "TESTBED_PARAM", value_delimiter = '\n', hide_env_values = true)]
     pub param: Vec<String>,
+
+    /// Take the images from a mirror: PREFIX in the place of docker.io, and in front of every other registry; or in the place of FROM,
+    /// a leading part of full names (docker.io/library, ghcr.io), the longest one first
+    #[arg(long, value_name = "[FROM=]PREFIX", env = "TESTBED_IMAGE_PREFIX", value_delimiter = ',', value_parser = Mirror::parse)]
+    pub image_prefix: Vec<Mirror>,
 
     /// The run's id: a lower-case DNS label of at most 52 characters [default: a fresh UUID]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]

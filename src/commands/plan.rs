@@ -12,7 +12,7 @@ use crate::database::{self, Data, Database, Discovery, Engine};
 use crate::failure::{Advise, Exit, usage};
 use crate::manifest::builtin::{self, With};
 use crate::manifest::render::{Params, Template, Variables, is_param_name};
-use crate::manifest::{Object, check, parse, render, stamp};
+use crate::manifest::{Object, check, images, mesh, parse, render, stamp};
 use crate::output::Entry;
 use crate::run_id::RunId;
 
@@ -78,11 +78,12 @@ impl Plan {
             let unknown = builtin::unknown(&withs, &params);
             warnings.extend(unknown.iter().map(|name| format!("no built-in database takes the parameter {name}")));
         }
+        images::rewrite(&mut objects, &source.image_prefix)?;
         let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
         stamp::stamp(&mut objects, &run_id, &generated)?;
         let mut data = Data::default();
         data.add_objects(&objects).exit(Exit::Usage)?;
-        let discovery = database::discover(&objects, &run_id, &data).exit(Exit::Usage)?;
+        let discovery = discover(&mut objects, &run_id, &data)?;
         let sqlite_at = sqlite.into_iter().map(|(end, name)| (databases_before(&discovery, &objects[..end]), name)).collect();
         let any_version = withs.iter().filter(|with| with.takes_any_version(&params)).map(|with| with.name.clone()).collect();
         Ok(Self { run_id, objects, data, discovery, sqlite_at, warnings, params, any_version })
@@ -93,7 +94,7 @@ impl Plan {
     /// # Errors
     /// A usage error, as for [`Plan::make`]; also when a source of a login is still missing.
     pub fn rediscover(&mut self) -> anyhow::Result<()> {
-        self.discovery = database::discover(&self.objects, &self.run_id, &self.data).exit(Exit::Usage)?;
+        self.discovery = discover(&mut self.objects, &self.run_id, &self.data)?;
         Ok(())
     }
 
@@ -112,6 +113,13 @@ impl Plan {
         entries.extend(sqlite(&|at| at >= databases.len()));
         entries
     }
+}
+
+/// Finds the databases, and keeps sidecars out of their pods.
+fn discover(objects: &mut [Object], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
+    let discovery = database::discover(objects, run_id, data).exit(Exit::Usage)?;
+    mesh::keep_out(objects, discovery.databases.iter().map(|database| database.workload.as_str()))?;
+    Ok(discovery)
 }
 
 fn databases_before(discovery: &Discovery, objects: &[Object]) -> usize {
