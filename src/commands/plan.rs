@@ -55,7 +55,7 @@ impl Plan {
         for (name, text) in &files {
             let extra = Map::from_iter([("generated_password".to_owned(), generated[0].as_str().into())]);
             let variables = Variables { run_id: &run_id, params: &params, extra };
-            let rendered = render::render(&Template { name, text }, &variables)?;
+            let rendered = render::render(&Template { name, text, parts: &[] }, &variables)?;
             objects.extend(parse::parse(name, &rendered)?);
         }
         if objects.is_empty() && withs.is_empty() {

@@ -10,6 +10,8 @@ pub mod check;
 pub mod images;
 pub mod mesh;
 pub mod parse;
+pub mod platform;
+pub mod quantity;
 pub mod render;
 pub mod stamp;
 
