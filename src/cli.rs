@@ -186,8 +186,9 @@ pub struct Source {
     #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", env = "TESTBED_WITH", value_delimiter = ',')]
     pub with: Vec<String>,
 
-    /// A template parameter; built-in databases take image, user, password, database, cpu, memory, medium and args, for one of
-    /// them as NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
+    /// A template parameter; built-in databases take image, user, password, database, cpu, cpu-limit, memory, memory-limit, medium, args,
+    /// profile (restricted, openshift), pull-secret, node-selector, tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one
+    /// of them as NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(short, long, value_name = "NAME=VALUE", env = "TESTBED_PARAM", value_delimiter = '\n', hide_env_values = true)]
     pub param: Vec<String>,
 

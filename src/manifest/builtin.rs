@@ -136,6 +136,8 @@ pub fn unknown<'a>(withs: &[With], params: &'a Params) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
@@ -186,6 +188,18 @@ mod tests {
         let params: Params = [("memory", "1"), ("postgres.memory", "2"), ("orders.memory", "3")].map(|(a, b)| (a.into(), b.into())).into();
         let memory = |with: &str| own_params(&With::parse(with).unwrap(), &params).unwrap()["memory"].clone();
         assert_eq!([memory("mysql"), memory("postgres"), memory("postgres=orders")], ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn every_parameter_is_told_of() {
+        let cli = crate::cli::Cli::command();
+        let mut arguments = cli.find_subcommand("up").unwrap().get_arguments();
+        let help = arguments.find(|arg| arg.get_id() == "param").and_then(|arg| arg.get_help()).unwrap().to_string();
+        let words: Vec<&str> = help.split(|c: char| !c.is_ascii_lowercase() && c != '-').collect();
+        for param in PARAMS {
+            assert!(words.contains(&param), "{param} is not in --help");
+            assert!(include_str!("../../README.md").contains(&format!("`{param}`")), "{param} is not in the README");
+        }
     }
 
     #[test]

@@ -37,6 +37,8 @@ impl Mirror {
     /// # Errors
     /// A message that says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
+        // Commas between several may have spaces behind them.
+        let text = text.trim();
         let (from, to) = text.split_once('=').map_or((None, text), |(from, to)| (Some(from), to));
         let from = from.map(place).transpose()?.map(|from| match below(&from, HUB_INDEX) {
             Some(rest) => format!("{HUB}{rest}"),

@@ -16,6 +16,7 @@ mod examples;
 mod failures;
 mod kinds;
 mod main_job;
+mod platforms;
 mod readiness;
 mod refusals;
 mod run;
