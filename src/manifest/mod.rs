@@ -1,16 +1,19 @@
 //! From manifest files and built-in templates to the objects of one run. Pure: no clock, no randomness, no network; what it needs is
 //! passed in.
 //!
-//! [`render`] turns each template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what could not work, [`images`] takes
-//! images from where the user has them, and [`stamp`] puts the run's labels and annotations on. Once the databases are found, [`mesh`]
-//! keeps sidecars out of their pods.
+//! [`render`] turns each template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what could not work, [`policy`] what
+//! should not, [`images`] takes images from where the user has them, and [`stamp`] puts the run's labels and annotations on. Once the
+//! databases are found, [`mesh`] keeps sidecars out of their pods.
 
 pub mod builtin;
 pub mod check;
 pub mod images;
+pub mod lifetime;
 pub mod mesh;
+pub mod owner;
 pub mod parse;
 pub mod platform;
+pub mod policy;
 pub mod quantity;
 pub mod render;
 pub mod stamp;
@@ -53,6 +56,16 @@ pub struct Object {
 }
 
 impl Object {
+    /// `apiVersion` and `kind`.
+    pub fn kind_name(&self) -> (String, String) {
+        (self.api_version.clone(), self.kind.clone())
+    }
+
+    /// The namespace that the object names, if it names one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.metadata("namespace").and_then(Value::as_str).filter(|namespace| !namespace.is_empty())
+    }
+
     /// `Kind name`, as error messages call an object.
     pub fn label(&self) -> String {
         format!("{} {}", self.kind, self.name)
