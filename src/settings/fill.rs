@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_empty_variable_says_nothing() {
-        let empty = ["TIMEOUT", "FORMAT", "WITH", "MODE", "STRICT", "RUN_ID", "LIFETIME", "ALLOW", "ON_CANCEL"];
+        let empty = ["TIMEOUT", "FORMAT", "WITH", "MODE", "STRICT", "RUN_ID", "LIFETIME", "ALLOW", "ON_CANCEL", "IMAGE_PREFIX"];
         let names: Vec<String> = empty.iter().map(|name| format!("TESTBED_{name}")).collect();
         let variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
         // Clap looks at the process' own environment, in which none of them is: this tells that nothing of it is looked for any more.

@@ -20,6 +20,7 @@ mod failures;
 mod gc;
 mod kinds;
 mod main_job;
+mod platforms;
 mod readiness;
 mod refusals;
 mod run;
