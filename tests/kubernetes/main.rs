@@ -15,6 +15,7 @@ mod creating;
 mod credentials;
 mod examples;
 mod failures;
+mod image;
 mod kinds;
 mod main_job;
 mod readiness;
