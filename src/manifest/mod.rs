@@ -8,6 +8,7 @@ pub mod builtin;
 pub mod check;
 pub mod parse;
 pub mod render;
+pub mod restricted;
 pub mod stamp;
 
 use std::fmt;

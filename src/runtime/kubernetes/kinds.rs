@@ -69,6 +69,11 @@ impl Kinds {
         }
     }
 
+    /// How the API calls a kind, and whether it is one of namespaces; `None` for a kind that was not resolved before.
+    pub fn resource(&self, name: &KindName) -> Option<&(ApiResource, Scope)> {
+        self.found.get(name)
+    }
+
     /// The API of a kind in the run's namespace; `None` for a kind that was not resolved before.
     pub fn api(&self, name: &KindName) -> Option<Api<DynamicObject>> {
         let (resource, scope) = self.found.get(name)?;

@@ -1,0 +1,105 @@
+//! Rights as a Role has them: the remedy for those that are missing. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::runtime::kubernetes::access::Right;
+
+/// The order in which people write the verbs.
+const VERBS: [&str; 6] = ["create", "delete", "get", "list", "watch", "patch"];
+
+/// `pods: watch; secrets: create, delete`: what is missing, by resource.
+pub fn summary(rights: &[Right]) -> String {
+    let mut resources: Vec<(String, Vec<&str>)> = Vec::new();
+    for right in rights {
+        let label = label(right);
+        match resources.iter_mut().find(|(known, _)| *known == label) {
+            Some((_, verbs)) => verbs.push(right.verb),
+            None => resources.push((label, vec![right.verb])),
+        }
+    }
+    resources.iter().map(|(resource, verbs)| format!("{resource}: {}", verbs.join(", "))).collect::<Vec<_>>().join("; ")
+}
+
+fn label(right: &Right) -> String {
+    let group = if right.group.is_empty() { String::new() } else { format!(".{}", right.group) };
+    let name = right.name.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+    format!("{}{group}{name}", right.resource)
+}
+
+/// What to add, and to what: the rules of a Role, and of a ClusterRole where kinds are not those of a namespace.
+pub fn remedy(rights: &[Right], namespace: &str) -> String {
+    let (own, cluster): (Vec<Right>, Vec<Right>) = rights.iter().cloned().partition(|right| right.is_namespaced);
+    let mut text = Vec::new();
+    if !own.is_empty() {
+        text.push(format!("add this to a Role in namespace {namespace} that a RoleBinding gives to this user:\n{}", yaml(&own)));
+    }
+    if !cluster.is_empty() {
+        text.push(format!("add this to a ClusterRole that a ClusterRoleBinding gives to this user:\n{}", yaml(&cluster)));
+    }
+    text.join("\n")
+}
+
+/// The rules as YAML: resources that lack the same verbs share one rule.
+pub fn yaml(rights: &[Right]) -> String {
+    let mut verbs: BTreeMap<(&str, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
+    for right in rights {
+        verbs.entry((&right.group, &right.resource, right.name.as_deref())).or_default().insert(right.verb);
+    }
+    let mut rules: Vec<(&str, Option<&str>, BTreeSet<&str>, Vec<&str>)> = Vec::new();
+    for ((group, resource, name), verbs) in verbs {
+        let same = rules.iter_mut().find(|rule| (rule.0, rule.1) == (group, name) && rule.2 == verbs);
+        match same {
+            Some((_, _, _, resources)) => resources.push(resource),
+            None => rules.push((group, name, verbs, vec![resource])),
+        }
+    }
+    let lines = rules.into_iter().map(|(group, name, verbs, resources)| {
+        let verbs: Vec<&str> = VERBS.into_iter().filter(|verb| verbs.contains(verb)).collect();
+        let names = name.map(|name| format!(", resourceNames: [{name}]")).unwrap_or_default();
+        format!("\n- {{apiGroups: [{group:?}], resources: [{}]{names}, verbs: [{}]}}", resources.join(", "), verbs.join(", "))
+    });
+    format!("rules:{}", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployments(verb: &'static str) -> Right {
+        Right { group: "apps".into(), resource: "deployments".into(), verb, name: None, is_namespaced: true }
+    }
+
+    #[test]
+    fn resources_that_lack_the_same_verbs_share_a_rule() {
+        let rights = [
+            Right::core("pods", "watch"),
+            Right::core("pods", "create"),
+            Right::core("services", "create"),
+            Right::core("services", "watch"),
+            Right::core("secrets", "get").named("login"),
+            Right::core("secrets", "create"),
+            deployments("delete"),
+        ];
+        assert_eq!(
+            yaml(&rights),
+            "rules:\n\
+             - {apiGroups: [\"\"], resources: [pods, services], verbs: [create, watch]}\n\
+             - {apiGroups: [\"\"], resources: [secrets], verbs: [create]}\n\
+             - {apiGroups: [\"\"], resources: [secrets], resourceNames: [login], verbs: [get]}\n\
+             - {apiGroups: [\"apps\"], resources: [deployments], verbs: [delete]}"
+        );
+        assert_eq!(
+            summary(&rights),
+            "pods: watch, create; services: create, watch; secrets login: get; secrets: create; deployments.apps: delete"
+        );
+    }
+
+    #[test]
+    fn what_is_not_of_a_namespace_goes_into_a_cluster_role() {
+        let widgets = Right { group: "x.y".into(), resource: "widgets".into(), verb: "create", name: None, is_namespaced: false };
+        let remedy = remedy(&[widgets, Right::core("pods", "list")], "here");
+        let (role, cluster_role) = remedy.split_once("\nadd this to a ClusterRole ").unwrap();
+        assert!(role.starts_with("add this to a Role in namespace here ") && role.contains("[pods]") && !role.contains("widgets"), "{role}");
+        assert!(cluster_role.contains("[widgets]") && !cluster_role.contains("pods"), "{cluster_role}");
+    }
+}
