@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Object;
 use crate::failure::{Advise, Exit, usage};
-use crate::run_id::{RUN_LABEL, RunId};
+use crate::run_id::RunId;
 
 /// The longest name that every kind takes: a Service's, which is also a DNS label.
 const MAX_NAME: usize = 63;
@@ -20,7 +20,7 @@ pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Vec<String>> 
     let mut seen: HashMap<(&str, &str, &str), &Object> = HashMap::new();
     let mut warnings = Vec::new();
     for object in objects {
-        check_object(object, run_id).exit(Exit::Usage)?;
+        check_object(object).exit(Exit::Usage)?;
         let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
         if let Some(first) = seen.insert((group, &object.kind, &object.name), object) {
             return Err(usage(format!("{}: {} stands in {} already", object.origin, object.label(), first.origin)));
@@ -38,7 +38,7 @@ pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Vec<String>> 
     Ok(warnings)
 }
 
-fn check_object(object: &Object, run_id: &RunId) -> anyhow::Result<()> {
+fn check_object(object: &Object) -> anyhow::Result<()> {
     let (origin, label) = (&object.origin, object.label());
     if object.name.len() > MAX_NAME {
         bail!("{origin}: the name of {label} has {} characters; Kubernetes takes {MAX_NAME}", object.name.len());
@@ -49,11 +49,6 @@ fn check_object(object: &Object, run_id: &RunId) -> anyhow::Result<()> {
     }
     if object.kind == "Service" && object.name.starts_with(|c: char| !c.is_ascii_lowercase()) {
         bail!("{origin}: the name of {label} has to start with a letter, as every Service's does");
-    }
-    if let Some(run) = object.metadata("labels").and_then(|labels| labels.get(RUN_LABEL)).and_then(Value::as_str)
-        && run != run_id.as_str()
-    {
-        bail!("{origin}: {label} carries the label {RUN_LABEL}={run}, but this is run {run_id}; leave the label away, testbed sets it");
     }
     Ok(())
 }
@@ -118,8 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn another_run_or_namespace_is_refused() {
-        assert!(error(&pod("a", "  labels: {test-dependencies: other}\n")).contains("test-dependencies=other"));
+    fn another_namespace_is_refused() {
         assert!(error(&pod("a", "  namespace: there\n")).contains("pass --namespace there"));
         assert!(checked(&pod("a", "  namespace: here\n")).is_ok());
     }

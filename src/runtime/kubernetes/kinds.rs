@@ -39,7 +39,7 @@ impl Kinds {
     /// A usage error with the object's place when the cluster has no such kind.
     pub async fn learn(&mut self, objects: &[Object]) -> anyhow::Result<()> {
         for object in objects {
-            let name = (object.api_version.clone(), object.kind.clone());
+            let name = object.kind_name();
             if !self.resolve(&name).await? {
                 let Object { origin, api_version, kind, .. } = object;
                 return Err(usage(format!("{origin}: the cluster has no kind {kind} in {api_version}")));
@@ -72,6 +72,11 @@ impl Kinds {
     /// How the API calls a kind, and whether it is one of namespaces; `None` for a kind that was not resolved before.
     pub fn resource(&self, name: &KindName) -> Option<&(ApiResource, Scope)> {
         self.found.get(name)
+    }
+
+    /// Whether a kind's objects belong to no namespace; `false` for one that was not resolved before.
+    pub fn is_cluster_scoped(&self, name: &KindName) -> bool {
+        self.found.get(name).is_some_and(|(_, scope)| *scope == Scope::Cluster)
     }
 
     /// The API of a kind in the run's namespace; `None` for a kind that was not resolved before.
