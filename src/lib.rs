@@ -5,12 +5,13 @@
 //! the objects; [`runtime`] starts their servers, in a cluster or on this machine; [`probe`] decides when a server in a cluster is ready,
 //! and knows no Kubernetes; [`output`] writes the config file, last and in one step. A teardown needs nothing but the [`run_id`];
 //! the [`registry`] knows the runs of this machine. [`commands`] holds one short function a command that lists these steps;
-//! [`verdict`] is what `doctor` finds in either runtime; [`template`] is what manifests and config files of the user's own format have in common. Apart from all that, [`init`] reads what a
-//! project says about its databases already.
+//! [`template`] is what manifests and config files of the user's own format have in common. Apart from all that, [`init`] reads what a
+//! project says about its databases already, and [`doctor`] is what a look ahead finds, in either runtime.
 
 pub mod cli;
 pub mod commands;
 pub mod database;
+pub mod doctor;
 pub mod failure;
 pub mod init;
 pub mod manifest;
@@ -24,5 +25,4 @@ pub mod runtime;
 pub mod settings;
 pub mod state;
 pub mod template;
-pub mod verdict;
 pub mod yaml;

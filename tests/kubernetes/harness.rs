@@ -108,14 +108,20 @@ impl Namespace {
 
     /// Starts the client pod: Python's drivers and this build of testbed, under a ServiceAccount.
     pub fn client(&self, service_account: &str) -> Client<'_> {
-        let image = std::env::var("TESTBED_TEST_CLIENT_IMAGE").unwrap_or_else(|_| "python:3.11".into());
-        self.apply(&include_str!("manifests/client.yaml").replace("IMAGE", &image).replace("ACCOUNT", service_account));
-        self.kubectl(&["wait", "--for=condition=ready", "--timeout=120s", "pod/client"]);
-        let client = Client { namespace: self };
+        let client = self.pod(service_account, "");
         client.python("import importlib.util as u, subprocess as s, sys\nif not (u.find_spec('psycopg2') and u.find_spec('mysql')): s.check_call([sys.executable, '-m', 'pip', '-q', 'install', 'psycopg2-binary', 'mysql-connector-python'])");
         client.copy(include_str!("logins.py").as_bytes(), "logins.py");
         client.copy(include_str!("tables.py").as_bytes(), "tables.py");
         client
+    }
+
+    /// Starts the client pod as its image is, with more lines in its spec.
+    pub fn pod(&self, service_account: &str, spec: &str) -> Client<'_> {
+        let image = std::env::var("TESTBED_TEST_CLIENT_IMAGE").unwrap_or_else(|_| "python:3.11".into());
+        let manifest = include_str!("manifests/client.yaml").replace("IMAGE", &image).replace("ACCOUNT", service_account);
+        self.apply(&manifest.replace("  enableServiceLinks: false\n", &format!("  enableServiceLinks: false\n{spec}")));
+        self.kubectl(&["wait", "--for=condition=ready", "--timeout=120s", "pod/client"]);
+        Client { namespace: self }
     }
 }
 

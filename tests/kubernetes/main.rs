@@ -12,6 +12,7 @@ mod databases;
 
 mod creating;
 mod credentials;
+mod doctor;
 mod examples;
 mod failures;
 mod kinds;

@@ -9,6 +9,7 @@ mod harness;
 mod account;
 mod cache;
 mod credentials;
+mod doctor;
 mod failures;
 mod gc;
 mod kills;

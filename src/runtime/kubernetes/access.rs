@@ -46,7 +46,8 @@ impl Right {
     }
 
     fn attributes(&self, namespace: &str) -> ResourceAttributes {
-        let (resource, part) = self.resource.split_once('/').map_or((self.resource.as_str(), None), |(resource, part)| (resource, Some(part)));
+        let (resource, part) =
+            self.resource.split_once('/').map_or((self.resource.as_str(), None), |(resource, part)| (resource, Some(part)));
         ResourceAttributes {
             group: Some(self.group.clone()),
             resource: Some(resource.to_owned()),

@@ -9,12 +9,12 @@ use tokio::time::timeout;
 
 use super::resolv_conf::ResolvConf;
 use super::{Planned, rules};
+use crate::doctor::Verdict;
 use crate::failure::innermost;
 use crate::runtime::kubernetes::forward;
 use crate::runtime::kubernetes::{Cluster, explain};
-use crate::verdict::Verdict;
 
-const CHECK: &str = "dns";
+pub const CHECK: &str = "dns";
 
 /// What one name gets: longer than one lost packet costs the system's resolver.
 const LOOKUP: Duration = Duration::from_secs(7);
@@ -48,7 +48,7 @@ async fn inside(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
         Ok(text) => ResolvConf::parse(&text),
         Err(error) => return vec![Verdict::skipped(CHECK, format!("reading /etc/resolv.conf: {error}"))],
     };
-    if let Some((why, remedy)) = conf.lacks(&cluster.namespace) {
+    if let Some((why, remedy)) = conf.lacks(&cluster.namespace, cluster.home.as_deref()) {
         let names: Vec<&str> = planned.discovery.databases.iter().map(|database| database.host.as_str()).collect();
         let problem = Verdict::problem(CHECK, format!("{why}; {} would not resolve", names.join(", "))).remedy(remedy);
         return vec![problem.on(service(names[0]))];
@@ -114,8 +114,13 @@ impl Found {
             }
             (Ok(_), _) => return None,
             (Err(why), Some(_)) => unresolved(name, &why, conf),
-            (Err(why), None) => Verdict::warning(CHECK, format!("{name} does not resolve in this pod: {why}; it is headless, which takes a ready pod"))
-                .remedy("look again once a pod behind it is ready; publishNotReadyAddresses: true in the Service makes the name resolve before"),
+            (Err(why), None) => Verdict::warning(
+                CHECK,
+                format!("{name} does not resolve in this pod: {why}; it is headless, which takes a ready pod"),
+            )
+            .remedy(
+                "look again once a pod behind it is ready; publishNotReadyAddresses: true in the Service makes the name resolve before",
+            ),
         };
         Some(verdict.on(service(name)))
     }
@@ -125,7 +130,8 @@ impl Found {
 async fn services(cluster: &Cluster) -> Result<Vec<Found>, Verdict> {
     let api: Api<Service> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let list = api.list(&ListParams::default()).await;
-    let list = list.map_err(|error| Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, "looking for Services to look up"))))?;
+    let list =
+        list.map_err(|error| Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, "looking for Services to look up"))))?;
     let found = list.items.into_iter().filter_map(|service| {
         let spec = service.spec?;
         if spec.type_.as_deref() == Some("ExternalName") {

@@ -10,15 +10,15 @@ use kube::core::Status;
 use serde_json::{Value, json};
 
 use super::{Planned, names};
+use crate::doctor::Verdict;
 use crate::manifest::Object;
 use crate::runtime::kubernetes::create::{Mode, adopt, post};
 use crate::runtime::kubernetes::diagnose::admission::{self, Rule};
 use crate::runtime::kubernetes::explain::explain_creation;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Cluster, explain};
-use crate::verdict::Verdict;
 
-const CHECK: &str = "dry-run";
+pub const CHECK: &str = "dry-run";
 
 /// Requests at the same time.
 const AT_ONCE: usize = 4;
@@ -38,7 +38,7 @@ pub struct Trial {
 
 /// How one attempt ended.
 enum Outcome {
-    Accepted(DynamicObject),
+    Accepted(Box<DynamicObject>),
     Existing,
     Refused(Verdict),
 }
@@ -63,8 +63,8 @@ pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> T
     let mut trial = Trial::default();
     for (outcome, Attempt { object, pod }) in outcomes {
         match outcome {
-            Outcome::Accepted(answer) if pod.is_some() => drop(trial.pods.insert(object.label(), answer)),
-            Outcome::Accepted(answer) => drop(trial.accepted.insert(object.label(), answer)),
+            Outcome::Accepted(answer) if pod.is_some() => drop(trial.pods.insert(object.label(), *answer)),
+            Outcome::Accepted(answer) => drop(trial.accepted.insert(object.label(), *answer)),
             Outcome::Existing => drop(trial.existing.insert(object.label())),
             Outcome::Refused(verdict) => trial.verdicts.push(verdict.on(object.label())),
         }
@@ -93,7 +93,7 @@ impl Attempt<'_> {
         };
         let action = if self.pod.is_some() { "trying to create a pod of its template" } else { "trying to create it" };
         let error = match post(cluster, &api, subject, Mode::Dry).await {
-            Ok(Ok(answer)) => return Outcome::Accepted(answer),
+            Ok(Ok(answer)) => return Outcome::Accepted(Box::new(answer)),
             Ok(Err(error)) => error,
             Err(error) => return Outcome::Refused(Verdict::from_error(CHECK, &error)),
         };
@@ -118,14 +118,19 @@ impl Attempt<'_> {
             };
         }
         let check = match admission::read(&status.message, &cluster.kubectl).map(|refusal| refusal.rule) {
-            Some(Rule::Account) if account_comes_along(subject, planned.objects) => return skipped(format!("{action}: its ServiceAccount is in the manifest")),
+            Some(Rule::Account) if account_comes_along(subject, planned.objects) => {
+                return skipped(format!("{action}: its ServiceAccount is in the manifest"));
+            }
             Some(Rule::Account) => super::references::CHECK,
             Some(Rule::Quota) => super::quota::CHECK,
             Some(Rule::Limits) => "limits",
             Some(Rule::Security) => super::security::CHECK,
             Some(Rule::Webhook | Rule::Ending) | None => CHECK,
         };
-        Outcome::Refused(Verdict::from_error(check, &explain_creation(cluster, error, action)))
+        let mut verdict = Verdict::from_error(check, &explain_creation(cluster, error, action));
+        // The API server may quote what it does not take.
+        verdict.message = planned.redactor.redact(&verdict.message);
+        Outcome::Refused(verdict)
     }
 }
 

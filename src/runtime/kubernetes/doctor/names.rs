@@ -2,8 +2,8 @@
 //! this.
 
 use super::Planned;
+use crate::doctor::Verdict;
 use crate::manifest::Object;
-use crate::verdict::Verdict;
 
 /// A StatefulSet's pods carry `controller-revision-hash=<name>-<hash>`: a label's value takes 63 characters, and the hash up to 10.
 const STATEFUL_SET: usize = 63 - 1 - 10;

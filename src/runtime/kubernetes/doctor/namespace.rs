@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 
+use crate::doctor::Verdict;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
 use crate::runtime::kubernetes::{Cluster, explain};
-use crate::verdict::Verdict;
 
 const CHECK: &str = "namespace";
 

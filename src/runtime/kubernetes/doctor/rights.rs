@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{Planned, rules};
 use crate::database::DataKind;
+use crate::doctor::Verdict;
 use crate::runtime::kubernetes::access::{self, Right};
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Cluster, explain};
-use crate::verdict::Verdict;
 
-const CHECK: &str = "rights";
+pub const CHECK: &str = "rights";
 
 /// What `up` and `down` ask of every kind that the plan has.
 const EACH: [&str; 5] = ["create", "delete", "get", "list", "watch"];
@@ -28,7 +28,8 @@ pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> V
     let missing = match access::missing(cluster, needed).await {
         Ok(missing) => missing,
         Err(error) => {
-            let error = explain(cluster, error, "asking which rights this user has (create on selfsubjectaccessreviews.authorization.k8s.io)");
+            let error =
+                explain(cluster, error, "asking which rights this user has (create on selfsubjectaccessreviews.authorization.k8s.io)");
             return vec![Verdict::skipped(CHECK, format!("{error:#}"))];
         }
     };

@@ -39,21 +39,28 @@ pub fn remedy(rights: &[Right], namespace: &str) -> String {
     text.join("\n")
 }
 
+/// One rule of a Role.
+struct Rule<'a> {
+    group: &'a str,
+    resources: Vec<&'a str>,
+    name: Option<&'a str>,
+    verbs: BTreeSet<&'a str>,
+}
+
 /// The rules as YAML: resources that lack the same verbs share one rule.
 pub fn yaml(rights: &[Right]) -> String {
     let mut verbs: BTreeMap<(&str, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
     for right in rights {
         verbs.entry((&right.group, &right.resource, right.name.as_deref())).or_default().insert(right.verb);
     }
-    let mut rules: Vec<(&str, Option<&str>, BTreeSet<&str>, Vec<&str>)> = Vec::new();
+    let mut rules: Vec<Rule> = Vec::new();
     for ((group, resource, name), verbs) in verbs {
-        let same = rules.iter_mut().find(|rule| (rule.0, rule.1) == (group, name) && rule.2 == verbs);
-        match same {
-            Some((_, _, _, resources)) => resources.push(resource),
-            None => rules.push((group, name, verbs, vec![resource])),
+        match rules.iter_mut().find(|rule| rule.group == group && rule.name == name && rule.verbs == verbs) {
+            Some(rule) => rule.resources.push(resource),
+            None => rules.push(Rule { group, resources: vec![resource], name, verbs }),
         }
     }
-    let lines = rules.into_iter().map(|(group, name, verbs, resources)| {
+    let lines = rules.into_iter().map(|Rule { group, resources, name, verbs }| {
         let verbs: Vec<&str> = VERBS.into_iter().filter(|verb| verbs.contains(verb)).collect();
         let names = name.map(|name| format!(", resourceNames: [{name}]")).unwrap_or_default();
         format!("\n- {{apiGroups: [{group:?}], resources: [{}]{names}, verbs: [{}]}}", resources.join(", "), verbs.join(", "))
@@ -99,7 +106,10 @@ mod tests {
         let widgets = Right { group: "x.y".into(), resource: "widgets".into(), verb: "create", name: None, is_namespaced: false };
         let remedy = remedy(&[widgets, Right::core("pods", "list")], "here");
         let (role, cluster_role) = remedy.split_once("\nadd this to a ClusterRole ").unwrap();
-        assert!(role.starts_with("add this to a Role in namespace here ") && role.contains("[pods]") && !role.contains("widgets"), "{role}");
+        assert!(
+            role.starts_with("add this to a Role in namespace here ") && role.contains("[pods]") && !role.contains("widgets"),
+            "{role}"
+        );
         assert!(cluster_role.contains("[widgets]") && !cluster_role.contains("pods"), "{cluster_role}");
     }
 }

@@ -6,12 +6,11 @@ use std::collections::BTreeMap;
 
 use super::Planned;
 use super::dry_run::Trial;
-use super::namespace::Labels;
 use super::server::Minor;
 use crate::database::Workload;
-use crate::manifest::restricted;
+use crate::doctor::Verdict;
+use crate::manifest::{Object, policy, restricted};
 use crate::runtime::kubernetes::Cluster;
-use crate::verdict::Verdict;
 
 pub const CHECK: &str = "pod-security";
 
@@ -58,17 +57,27 @@ impl Policy {
         Some(Self { level, minor: version.and_then(|version| version.strip_prefix("v1.")?.parse().ok()) })
     }
 
-    /// What the policy wants of a workload's pods.
-    fn violations(&self, workload: &Workload) -> Vec<String> {
-        match self.level {
-            Level::Baseline => Vec::new(),
-            Level::Restricted => restricted::violations(&workload.spec, self.minor).iter().map(ToString::to_string).collect(),
+    /// What the policy has against a workload's pods.
+    fn violations(&self, workload: &Workload, object: Option<&Object>) -> Vec<String> {
+        let spec = object.and_then(|object| object.pod_template().map_or(object.body.get("spec"), |template| template.get("spec")));
+        let annotations = workload.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+        let forbidden = spec.and_then(|spec| spec.as_object()).map(|spec| policy::baseline(spec, Some(&annotations)));
+        let mut found: Vec<String> = forbidden.into_iter().flatten().map(|violation| violation.what).collect();
+        if self.level == Level::Restricted {
+            found.extend(restricted::violations(&workload.spec, self.minor).iter().map(ToString::to_string));
         }
+        found
     }
 }
 
 /// Compares the plan's pods with what the namespace enforces, and with what it warns of.
-pub fn check(cluster: &Cluster, labels: &Labels, minor: Option<Minor>, planned: &Planned<'_>, trial: &Trial) -> Vec<Verdict> {
+pub fn check(
+    cluster: &Cluster,
+    labels: Option<&BTreeMap<String, String>>,
+    minor: Option<Minor>,
+    planned: &Planned<'_>,
+    trial: &Trial,
+) -> Vec<Verdict> {
     let namespace = &cluster.namespace;
     let Some(labels) = labels else {
         let message = format!("the level of namespace {namespace} may not be read (get on namespaces): only the dry run tells");
@@ -76,25 +85,21 @@ pub fn check(cluster: &Cluster, labels: &Labels, minor: Option<Minor>, planned: 
     };
     let enforced = Policy::read(labels, "enforce");
     let mut verdicts = Vec::new();
-    if let Some(policy) = &enforced {
-        let accepts = |workload: &Workload| minor.is_some_and(|minor| minor >= ENFORCED) && accepted(trial, workload);
-        let workloads = planned.discovery.workloads.iter().filter(|workload| !accepts(workload));
-        let found = workloads.filter_map(|workload| told(policy, workload).map(|told| (workload, told)));
-        verdicts.extend(found.map(|(workload, told)| {
-            let level = policy.level.name();
-            Verdict::problem(CHECK, format!("namespace {namespace} enforces {level}, which wants {told}")).on(label(workload)).remedy(remedy(workload, level))
-        }));
-    }
-    for mode in ["warn", "audit"] {
-        let Some(policy) = Policy::read(labels, mode).filter(|policy| Some(policy) != enforced.as_ref()) else { continue };
-        let found = planned.discovery.workloads.iter().filter_map(|workload| told(&policy, workload).map(|told| (workload, told)));
-        verdicts.extend(found.map(|(workload, told)| {
-            let level = policy.level.name();
-            let what = if mode == "warn" { "warns below" } else { "records what is below" };
-            Verdict::warning(CHECK, format!("namespace {namespace} {what} {level}, which wants {told}"))
-                .on(label(workload))
-                .remedy(remedy(workload, level))
-        }));
+    for (mode, does) in [("enforce", "enforces"), ("warn", "warns below"), ("audit", "records what is below")] {
+        let Some(policy) = Policy::read(labels, mode) else { continue };
+        if mode != "enforce" && Some(&policy) == enforced.as_ref() {
+            continue;
+        }
+        for workload in &planned.discovery.workloads {
+            if mode == "enforce" && minor.is_some_and(|minor| minor >= ENFORCED) && is_accepted(trial, workload) {
+                continue;
+            }
+            let object = planned.objects.iter().find(|object| object.label() == label(workload));
+            let Some(told) = told(&policy.violations(workload, object)) else { continue };
+            let message = format!("namespace {namespace} {does} {}: {told}", policy.level.name());
+            let verdict = if mode == "enforce" { Verdict::problem(CHECK, message) } else { Verdict::warning(CHECK, message) };
+            verdicts.push(verdict.on(label(workload)).remedy(remedy(workload, policy.level)));
+        }
     }
     if verdicts.is_empty() {
         verdicts.push(Verdict::ok(CHECK, well(namespace, enforced.as_ref())));
@@ -110,21 +115,15 @@ fn well(namespace: &str, enforced: Option<&Policy>) -> String {
 }
 
 /// Whether the API server would take the very pod; a pod of a template is one of ours, and its controller's may be treated differently.
-fn accepted(trial: &Trial, workload: &Workload) -> bool {
+fn is_accepted(trial: &Trial, workload: &Workload) -> bool {
     workload.id.starts_with("Pod/") && trial.accepted.contains_key(&label(workload))
 }
 
 /// The first violations, and how many more there are; `None` for a pod without.
-fn told(policy: &Policy, workload: &Workload) -> Option<String> {
-    let violations = policy.violations(workload);
-    if violations.is_empty() {
-        return None;
-    }
-    let more = match violations.len().saturating_sub(TOLD) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    Some(format!("{}{more}", violations[..violations.len().min(TOLD)].join("; ")))
+fn told(violations: &[String]) -> Option<String> {
+    let (first, rest) = violations.split_at(violations.len().min(TOLD));
+    let more = if rest.is_empty() { String::new() } else { format!("; and {} more", rest.len()) };
+    (!first.is_empty()).then(|| format!("{}{more}", first.join("; ")))
 }
 
 /// `Pod/mysql-42` as messages call it.
@@ -132,11 +131,12 @@ fn label(workload: &Workload) -> String {
     workload.id.replacen('/', " ", 1)
 }
 
-fn remedy(workload: &Workload, level: &str) -> String {
+fn remedy(workload: &Workload, level: Level) -> String {
+    let elsewhere = format!("use a namespace that does not enforce {}", level.name());
     if workload.place.starts_with("--with ") {
-        return format!("pass --param profile=restricted (in testbed.yaml: params: {{profile: restricted}}), or use a namespace that does not enforce {level}");
+        return format!("pass --param profile=restricted (in testbed.yaml: params: {{profile: restricted}}), or {elsewhere}");
     }
-    format!("set these fields under securityContext in {}, or use a namespace that does not enforce {level}", workload.place)
+    format!("set that under securityContext in {}, or {elsewhere}", workload.place)
 }
 
 #[cfg(test)]
@@ -150,7 +150,13 @@ mod tests {
 
     #[test]
     fn labels_are_read_with_their_version() {
-        let labels = [("enforce", "restricted"), ("enforce-version", "v1.21"), ("warn", "baseline"), ("warn-version", "latest"), ("audit", "privileged")];
+        let labels = [
+            ("enforce", "restricted"),
+            ("enforce-version", "v1.21"),
+            ("warn", "baseline"),
+            ("warn-version", "latest"),
+            ("audit", "privileged"),
+        ];
         assert_eq!(policy(&labels, "enforce"), Some(Policy { level: Level::Restricted, minor: Some(21) }));
         assert_eq!(policy(&labels, "warn"), Some(Policy { level: Level::Baseline, minor: None }));
         assert_eq!((policy(&labels, "audit"), policy(&[], "enforce")), (None, None));

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::{DEADLINE, Planned};
-use crate::failure::exit_of;
-use crate::failure::Exit;
+use crate::doctor::Verdict;
+use crate::failure::{Exit, exit_of};
 use crate::runtime::kubernetes::explain::is_forbidden;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Cluster, explain};
-use crate::verdict::Verdict;
 
 const CHECK: &str = "api";
 
@@ -57,13 +56,15 @@ pub async fn learn(kinds: &mut Kinds, planned: &Planned<'_>) -> Vec<Verdict> {
         let learnt = timeout(DEADLINE, kinds.learn(std::slice::from_ref(object))).await;
         let verdict = match learnt {
             Ok(Ok(())) => continue,
-            Ok(Err(error)) if exit_of(&error) == Exit::Usage => {
-                Verdict::problem("kinds", format!("{error:#}")).remedy("install what defines the kind (its CustomResourceDefinition), or correct apiVersion and kind")
-            }
+            Ok(Err(error)) if exit_of(&error) == Exit::Usage => Verdict::problem("kinds", format!("{error:#}"))
+                .remedy("install what defines the kind (its CustomResourceDefinition), or correct apiVersion and kind"),
             Ok(Err(error)) => Verdict::skipped("kinds", format!("{error:#}")),
             Err(_) => Verdict::skipped("kinds", format!("{}: no answer within {} s", object.origin, DEADLINE.as_secs())),
         };
         verdicts.push(verdict.on(object.label()));
+    }
+    if let Err(error) = kinds.refuse_cluster_scoped(planned.objects, planned.allowed) {
+        verdicts.push(Verdict::from_error("policy", &error));
     }
     verdicts
 }

@@ -108,8 +108,12 @@ fn text(value: &Value) -> Option<Quantity> {
 
 /// What a pod requests, and what it is limited to, under the names of quotas.
 fn resources(pod: &PodSpec) -> Amounts {
-    let requests = of_pod(pod, requests);
-    let limits = of_pod(pod, |container| read(container.resources.as_ref().and_then(|resources| resources.limits.as_ref())));
+    let overhead = read(pod.overhead.as_ref());
+    let requests = sum(of_pod(pod, requests), overhead.clone());
+    let mut limits = of_pod(pod, |container| read(container.resources.as_ref().and_then(|resources| resources.limits.as_ref())));
+    // What has no limit gets none by it.
+    let more: Amounts = overhead.into_iter().filter(|(resource, _)| limits.contains_key(resource)).collect();
+    add(&mut limits, more);
     let mut amounts = Amounts::new();
     for (resource, amount) in requests {
         // Quotas know the plain name of these as well.
@@ -149,10 +153,12 @@ fn of_pod(pod: &PodSpec, of: impl Fn(&Container) -> Amounts) -> Amounts {
     let mut total = pod.containers.iter().fold(sidecars, |total, container| sum(total, of(container)));
     raise(&mut total, peak);
     if let Some(ResourceRequirements { requests, limits, .. }) = &pod.resources {
-        let whole = Container { resources: Some(ResourceRequirements { requests: requests.clone(), limits: limits.clone(), claims: None }), ..Container::default() };
+        let whole = Container {
+            resources: Some(ResourceRequirements { requests: requests.clone(), limits: limits.clone(), claims: None }),
+            ..Container::default()
+        };
         total.extend(of(&whole));
     }
-    add(&mut total, read(pod.overhead.as_ref()));
     total
 }
 
@@ -208,12 +214,16 @@ mod tests {
         }));
         let object = manifest("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n");
         // The sidecar and the larger one of the others, and the overhead.
-        assert_eq!(shown(&pods(&object, spec), &["requests.cpu", "cpu", "limits.cpu", "pods", "count/pods"]), ["1060m", "1060m", "-", "1", "1"]);
+        assert_eq!(
+            shown(&pods(&object, spec), &["requests.cpu", "cpu", "limits.cpu", "pods", "count/pods"]),
+            ["1060m", "1060m", "-", "1", "1"]
+        );
     }
 
     #[test]
     fn a_limit_is_the_request_where_there_is_none() {
-        let spec = pod(json!({"containers": [{"name": "a", "resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "1"}}}]}));
+        let spec =
+            pod(json!({"containers": [{"name": "a", "resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "1"}}}]}));
         let set = manifest("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: a}\nspec: {replicas: 3}\n");
         let names = ["requests.memory", "limits.memory", "requests.cpu", "limits.cpu", "pods"];
         assert_eq!(shown(&pods(&set, spec), &names), ["3Gi", "3Gi", "3", "6", "3"]);
@@ -221,14 +231,17 @@ mod tests {
 
     #[test]
     fn the_pods_own_resources_win_over_the_sum() {
-        let spec = pod(json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}], "resources": {"requests": {"cpu": "3"}}}));
+        let spec = pod(
+            json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}], "resources": {"requests": {"cpu": "3"}}}),
+        );
         let object = manifest("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n");
         assert_eq!(shown(&pods(&object, spec), &["requests.cpu", "requests.memory"]), ["3", "1Gi"]);
     }
 
     #[test]
     fn objects_are_counted_by_all_their_names() {
-        let service = manifest("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: LoadBalancer, ports: [{port: 1}, {port: 2}]}\n");
+        let service =
+            manifest("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: LoadBalancer, ports: [{port: 1}, {port: 2}]}\n");
         let body = Value::Object(service.body.clone());
         let names = ["services", "count/services", "services.loadbalancers", "services.nodeports", "pods"];
         assert_eq!(shown(&object(&service, &body, "services", ""), &names), ["1", "1", "1", "2", "-"]);
@@ -248,6 +261,9 @@ mod tests {
             let job = manifest(&format!("apiVersion: batch/v1\nkind: Job\nmetadata: {{name: a}}\nspec: {spec}\n"));
             shown(&pods(&job, PodSpec::default()), &["pods"]).remove(0)
         };
-        assert_eq!([count("{}"), count("{completions: 5}"), count("{completions: 2, parallelism: 4}"), count("{parallelism: 3}")], ["1", "1", "2", "3"]);
+        assert_eq!(
+            [count("{}"), count("{completions: 5}"), count("{completions: 2, parallelism: 4}"), count("{parallelism: 3}")],
+            ["1", "1", "2", "3"]
+        );
     }
 }

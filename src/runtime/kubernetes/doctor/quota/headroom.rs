@@ -146,9 +146,15 @@ mod tests {
 
     #[test]
     fn pods_that_fit_one_by_one_do_not_fit_together() {
-        let quota = quota(json!({"hard": {"pods": "10", "requests.memory": "1Gi", "limits.cpu": "1"}}), json!({"pods": "9", "requests.memory": "512Mi"}));
+        let quota = quota(
+            json!({"hard": {"pods": "10", "requests.memory": "1Gi", "limits.cpu": "1"}}),
+            json!({"pods": "9", "requests.memory": "512Mi"}),
+        );
         assert_eq!(short(&quota, &[pod(json!({}))]), [] as [&str; 0]);
-        assert_eq!(short(&quota, &[pod(json!({})), pod(json!({})), pod(json!({}))]), ["pods: 3 of 1, 10", "requests.memory: 768Mi of 512Mi, 1Gi"]);
+        assert_eq!(
+            short(&quota, &[pod(json!({})), pod(json!({})), pod(json!({}))]),
+            ["pods: 3 of 1, 10", "requests.memory: 768Mi of 512Mi, 1Gi"]
+        );
     }
 
     #[test]

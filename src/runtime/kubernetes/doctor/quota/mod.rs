@@ -12,10 +12,10 @@ use self::demand::Item;
 use self::headroom::Shortage;
 use super::Planned;
 use super::dry_run::Trial;
+use crate::doctor::Verdict;
 use crate::runtime::kubernetes::explain::is_forbidden;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Cluster, explain};
-use crate::verdict::Verdict;
 
 pub const CHECK: &str = "quota";
 

@@ -1,8 +1,8 @@
-//! What one check of `testbed doctor` found: a status, a sentence, and the remedy. Made by the runtimes, shown by the command.
+//! What a check of `testbed doctor` found: a status, a sentence, and the remedy. Made by the runtimes, shown by the command.
 
 use serde::Serialize;
 
-use crate::failure::hints_of;
+use crate::failure::{details_of, hints_of};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -71,11 +71,12 @@ impl Verdict {
         Self::new(check, Status::Problem, message)
     }
 
-    /// An error of `up` itself, with its hints as the remedy.
+    /// An error as `up` would have it, with its hints as the remedy.
     pub fn from_error(check: &'static str, error: &anyhow::Error) -> Self {
         let hints = hints_of(error).join("; ");
-        let problem = Self::problem(check, format!("{error:#}"));
-        if hints.is_empty() { problem } else { problem.remedy(hints) }
+        let details = details_of(error).concat().lines().map(|line| format!("; {line}")).collect::<String>();
+        let problem = Self::problem(check, format!("{error:#}{details}"));
+        problem.remedy(if hints.is_empty() { "change what the message names".to_owned() } else { hints })
     }
 
     /// The same about one object.
@@ -90,6 +91,12 @@ impl Verdict {
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
+    }
+
+    /// The same where it need not be a problem.
+    #[must_use]
+    pub fn as_warning(self) -> Self {
+        Self { status: Status::Warning, ..self }
     }
 
     /// Whether it says that something would fail.
