@@ -48,7 +48,8 @@ pub struct Verdict {
 
 impl Verdict {
     fn new(check: &'static str, status: Status, message: impl Into<String>) -> Self {
-        Self { check, object: None, status, message: message.into(), remedy: None }
+        let message: String = message.into();
+        Self { check, object: None, status, message: message.lines().collect::<Vec<_>>().join(" "), remedy: None }
     }
 
     /// All well.

@@ -18,7 +18,7 @@ pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     let plan = Plan::make(&args.source)?;
     plan.refused.check()?;
     if let Some(namespace) = choice(global).namespace {
-        check_namespace(&plan.objects, &namespace)?;
+        check_namespace(&plan.objects, &namespace, &plan.allowed)?;
     }
     let progress = progress(global);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));

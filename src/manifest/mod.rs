@@ -57,6 +57,11 @@ impl Object {
         (self.api_version.clone(), self.kind.clone())
     }
 
+    /// The namespace that the object names, if it names one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.metadata("namespace").and_then(Value::as_str).filter(|namespace| !namespace.is_empty())
+    }
+
     /// `Kind name`, as error messages call an object.
     pub fn label(&self) -> String {
         format!("{} {}", self.kind, self.name)

@@ -166,7 +166,7 @@ fn walk(map: &Map<String, Value>, run_id: &RunId, found: &mut Vec<Violation>) {
             && run.as_u64().map(|number| number.to_string()).as_deref() != Some(run_id.as_str())
         {
             let run = run.as_str().map_or_else(|| run.to_string(), Into::into);
-            let what = format!("{key} has {RUN_LABEL}={run}, but this is run {run_id}; leave the label away, testbed sets it");
+            let what = format!("{key} has {RUN_LABEL}={run}, which is another run (testbed sets the label of run {run_id} itself)");
             found.push(Violation { opened_by: Allowance::RUN_LABEL, what });
         }
         match value {

@@ -14,7 +14,8 @@ use crate::run_id::RunId;
 
 /// Tells whether an object that exists already was made from the same content. Hexadecimal SHA-256 of the object before stamping.
 pub const HASH_ANNOTATION: &str = "testbed/content-hash";
-/// The kinds that the run made, `apiVersion/Kind` with commas between: where a teardown has to look.
+/// The kinds that the run made, `apiVersion/Kind` with commas between, and `apiVersion/Kind@namespace` for objects that name one: where a
+/// teardown has to look.
 pub const KINDS_ANNOTATION: &str = "testbed/kinds";
 /// On pods: the manifest's object that the pod stands for, such as `Deployment/app`.
 pub const WORKLOAD_ANNOTATION: &str = "testbed/workload";
@@ -40,7 +41,11 @@ pub fn stamp(objects: &mut [Object], stamp: &Stamp) -> anyhow::Result<()> {
 }
 
 fn kinds(objects: &[Object]) -> String {
-    let mut kinds: BTreeSet<String> = objects.iter().map(|object| format!("{}/{}", object.api_version, object.kind)).collect();
+    let kind = |object: &Object| match object.namespace() {
+        Some(namespace) => format!("{}/{}@{namespace}", object.api_version, object.kind),
+        None => format!("{}/{}", object.api_version, object.kind),
+    };
+    let mut kinds: BTreeSet<String> = objects.iter().map(kind).collect();
     if objects.iter().any(|object| object.body.get("spec").is_some_and(|spec| spec.get("volumeClaimTemplates").is_some())) {
         kinds.insert("v1/PersistentVolumeClaim".into());
     }
@@ -143,12 +148,19 @@ fn restore_texts(value: &mut Map<String, Value>) {
                 texts.values_mut().for_each(restore_text);
                 restore_texts(texts);
             }
-            ("name" | "value" | "claimName" | "secretName", value @ Value::Number(_)) => restore_text(value),
-            (_, Value::Object(inner)) => restore_texts(inner),
-            (_, Value::Array(items)) => items.iter_mut().filter_map(Value::as_object_mut).for_each(restore_texts),
+            (_, Value::Object(inner)) => restore_inner(inner),
+            (_, Value::Array(items)) => items.iter_mut().filter_map(Value::as_object_mut).for_each(restore_inner),
             _ => {}
         }
     }
+}
+
+/// Names, and values of variables, are further in: a PriorityClass has a `value` of its own that is a number.
+fn restore_inner(inner: &mut Map<String, Value>) {
+    for key in ["name", "value", "claimName", "secretName"] {
+        inner.get_mut(key).into_iter().for_each(restore_text);
+    }
+    restore_texts(inner);
 }
 
 fn restore_text(value: &mut Value) {
@@ -221,6 +233,8 @@ mod tests {
         assert_eq!(body["metadata"]["labels"]["a"], "42");
         assert_eq!(body["spec"]["selector"]["a"], "42");
         assert_eq!(body["spec"]["ports"][0]["port"], 42);
+        let text = "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: a}\nvalue: 42\n";
+        assert_eq!(stamped(text, "42", &[])[0].body["value"], 42);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod proxy;
 
 mod databases;
 
+mod cancel;
 mod creating;
 mod credentials;
 mod doctor;
@@ -20,4 +21,5 @@ mod main_job;
 mod readiness;
 mod refusals;
 mod run;
+mod strangers;
 mod teardown;

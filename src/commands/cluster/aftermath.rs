@@ -82,7 +82,10 @@ impl Cancelled<'_> {
                 Remembered::forget_run(&plan.run_id);
                 Err::<(), _>(error).hint(format!("run {} was removed, as --on-cancel delete asks for", plan.run_id))
             }
-            Ok(Err(left)) => Err::<(), _>(error).hint(format!("not all of it could be removed: {left:#}")).hint(*remove),
+            Ok(Err(left)) => {
+                let goes_on = hints_of(&left).into_iter().fold(format!("not all of it is gone: {left:#}"), |text, hint| text + "; " + hint);
+                Err::<(), _>(error).hint(goes_on).hint(*remove)
+            }
             Err(_) => {
                 let begun = "its removal has begun, and the API server is slow to answer: some of it may be left";
                 Err::<(), _>(error).hint(begun).hint(*remove)

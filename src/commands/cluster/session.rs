@@ -11,6 +11,7 @@ use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::waits::Waits;
 use crate::failure::Advise;
+use crate::manifest::Object;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
 use crate::output::Model;
@@ -97,7 +98,7 @@ pub fn memory(
 /// # Errors
 /// A usage error with the object; a failed request, explained.
 async fn prepare(plan: &mut Plan, cluster: &Cluster, config: &Config, progress: &Progress) -> anyhow::Result<Kinds> {
-    check_namespace(&plan.objects, &cluster.namespace)?;
+    check_namespace(&plan.objects, &cluster.namespace, &plan.allowed)?;
     if !plan.discovery.missing.is_empty() {
         let missing = std::mem::take(&mut plan.discovery.missing);
         references::fetch(cluster, &missing, &mut plan.data).await?;
@@ -119,7 +120,8 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
         progress.explain(&format!("PipelineRun {name} is not in namespace {}: it does not own the objects", cluster.namespace));
         return;
     }
-    let owned = plan.objects.iter_mut().filter(|object| !kinds.is_cluster_scoped(&object.kind_name()));
+    let is_beside_it = |object: &Object| object.namespace().is_none_or(|namespace| namespace == cluster.namespace);
+    let owned = plan.objects.iter_mut().filter(|object| is_beside_it(object) && !kinds.is_cluster_scoped(&object.kind_name()));
     owned.for_each(|object| owner.adopt(object));
 }
 

@@ -4,12 +4,22 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
 use kube::core::ApiResource;
-use kube::discovery::Scope;
 
 use super::Cluster;
 
 /// Questions asked at the same time: each has a connection of its own.
 const AT_ONCE: usize = 6;
+
+/// Where a right holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In the run's namespace.
+    Here,
+    /// In another namespace.
+    Namespace(String),
+    /// In the whole cluster, for kinds that are in no namespace.
+    Cluster,
+}
 
 /// One verb on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,20 +32,19 @@ pub struct Right {
     pub verb: &'static str,
     /// The object's name, where one will do.
     pub name: Option<String>,
-    /// Whether it is about the run's namespace, and not about the whole cluster.
-    pub is_namespaced: bool,
+    /// Where.
+    pub place: Place,
 }
 
 impl Right {
     /// A verb on a resource of the core group in the run's namespace.
     pub fn core(resource: &str, verb: &'static str) -> Self {
-        Self { group: String::new(), resource: resource.into(), verb, name: None, is_namespaced: true }
+        Self { group: String::new(), resource: resource.into(), verb, name: None, place: Place::Here }
     }
 
     /// A verb on a kind.
-    pub fn on(resource: &ApiResource, scope: &Scope, verb: &'static str) -> Self {
-        let is_namespaced = *scope == Scope::Namespaced;
-        Self { group: resource.group.clone(), resource: resource.plural.clone(), verb, name: None, is_namespaced }
+    pub fn on(resource: &ApiResource, place: Place, verb: &'static str) -> Self {
+        Self { group: resource.group.clone(), resource: resource.plural.clone(), verb, name: None, place }
     }
 
     /// The same for one object.
@@ -54,7 +63,11 @@ impl Right {
             subresource: part.map(Into::into),
             verb: Some(self.verb.to_owned()),
             name: self.name.clone(),
-            namespace: self.is_namespaced.then(|| namespace.to_owned()),
+            namespace: match &self.place {
+                Place::Here => Some(namespace.to_owned()),
+                Place::Namespace(other) => Some(other.clone()),
+                Place::Cluster => None,
+            },
             ..ResourceAttributes::default()
         }
     }

@@ -75,7 +75,7 @@ pub async fn create(cluster: &Cluster, kinds: &Kinds, objects: &[Object], run_id
                 Ok(Outcome::Fresh(answer)) => {
                     created.note_address(object, &answer);
                     created.fresh += 1;
-                    fresh.extend(kinds.api(&object.kind_name()).map(|api| Fresh { api, object, answer }));
+                    fresh.extend(kinds.api_of(object).map(|api| Fresh { api, object, answer }));
                 }
                 Ok(Outcome::Adopted(answer)) => {
                     created.note_address(object, &answer);
@@ -99,7 +99,7 @@ fn makes_pods(object: &Object) -> bool {
 
 async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &RunId) -> anyhow::Result<Outcome> {
     let action = || format!("{}: creating {}", object.origin, object.label());
-    let api = kinds.api(&object.kind_name()).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
+    let api = kinds.api_of(object).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
     match post(cluster, &api, object, Mode::Real).await.with_context(action)? {
         Ok(answer) => Ok(Outcome::Fresh(answer)),
         Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {

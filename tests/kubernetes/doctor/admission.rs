@@ -19,10 +19,15 @@ fn refusals_are_told_in_the_servers_words() {
     let widget = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w-run-1}\n---\n";
     let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app-run-1}\nspec:\n  selector: {matchLabels: {app: y}}\n  template:\n    \
                     metadata: {labels: {app: y}}\n    spec: {containers: [{name: a, image: 'python:3.11', resources: {limits: {memory: 1Gi}}}]}\n---\n";
-    let bad = pod("bad-run-1", "{containers: [{name: NOT_A_NAME, image: 'python:3.11'}]}");
+    let bad =
+        pod("bad-run-1", "{containers: [{name: NOT_A_NAME, image: 'python:3.11', env: [{name: SOME_TOKEN, value: NOT_A_NAME_EITHER}]}]}")
+            .replace("app: x", "app: NOT_A_NAME_EITHER!");
     folder.file("m.yaml", &[&pod("good-run-1", FIT), &bad, service, widget, template].concat());
     let found = Found::look(&namespace, folder, &["m.yaml", "--run-id", "run-1"]);
-    assert_eq!(found.one("problem", "dry-run", &["trying to create it: ", "NOT_A_NAME"])["object"], "Pod bad-run-1");
+    // What may be a secret is not told.
+    let problem = found.one("problem", "dry-run", &["trying to create it: ", "NOT_A_NAME", "***!"]);
+    assert_eq!(problem["object"], "Pod bad-run-1");
+    assert!(!found.called.stdout.contains("NOT_A_NAME_EITHER"));
     let problem = found.one("problem", "limits", &["trying to create a pod of its template: a LimitRange of the namespace", "64Mi"]);
     assert_eq!(problem["object"], "Deployment app-run-1");
     assert!(remedy(problem).contains("describe limitrange"));

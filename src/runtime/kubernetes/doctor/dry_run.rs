@@ -88,7 +88,7 @@ impl Attempt<'_> {
     async fn run(&self, cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> Outcome {
         let subject = self.pod.as_ref().unwrap_or(self.object);
         let skipped = |why: String| Outcome::Refused(Verdict::skipped(CHECK, why));
-        let Some(api) = kinds.api(&(subject.api_version.clone(), subject.kind.clone())) else {
+        let Some(api) = kinds.api_of(subject) else {
             return skipped("the cluster does not have the kind".into());
         };
         let action = if self.pod.is_some() { "trying to create a pod of its template" } else { "trying to create it" };
@@ -159,6 +159,9 @@ fn pod_of(object: &Object) -> Option<Object> {
     template.insert("kind".into(), "Pod".into());
     let metadata = template.entry("metadata").or_insert_with(|| json!({})).as_object_mut()?;
     metadata.insert("name".into(), name.as_str().into());
+    if let Some(namespace) = object.namespace() {
+        metadata.insert("namespace".into(), namespace.into());
+    }
     if let Some(Value::Array(claims)) = object.body.get("spec").and_then(|spec| spec.get("volumeClaimTemplates")) {
         let names = claims.iter().filter_map(|claim| claim.get("metadata")?.get("name"));
         let added = names.map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use self::dry_run::Trial;
 use super::Cluster;
 use super::kinds::Kinds;
-use crate::database::Discovery;
+use crate::database::{Discovery, Workload};
 use crate::doctor::Verdict;
 use crate::manifest::Object;
 use crate::manifest::policy::Allowance;
@@ -36,6 +36,8 @@ const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The run that would be created.
 pub struct Planned<'a> {
+    /// Where.
+    pub namespace: &'a str,
     /// Its id.
     pub run_id: &'a RunId,
     /// Its objects, stamped.
@@ -46,6 +48,18 @@ pub struct Planned<'a> {
     pub discovery: &'a Discovery,
     /// Knows its secrets.
     pub redactor: &'a Redactor,
+}
+
+impl Planned<'_> {
+    /// Whether an object is one of the run's namespace, to whose rules the checks compare it.
+    fn is_here(&self, object: &Object) -> bool {
+        object.namespace().is_none_or(|namespace| namespace == self.namespace)
+    }
+
+    /// The plan's object that a workload stands for, if it is one of the run's namespace.
+    fn object(&self, workload: &Workload) -> Option<&Object> {
+        self.objects.iter().find(|object| workload.id == format!("{}/{}", object.kind, object.name) && self.is_here(object))
+    }
 }
 
 /// Makes all checks. Nothing is created.
@@ -72,7 +86,7 @@ pub async fn examine(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
         within(references::CHECK, references::check(cluster, planned)),
         within(dns::CHECK, dns::check(cluster, planned)),
     );
-    let security = security::check(cluster, labels.as_ref(), version, planned, &trial);
+    let security = security::check(labels.as_ref(), version, planned, |pod| trial.accepted.contains_key(pod));
     let (tried, others) = (trial.verdicts, [quota, security, references].concat());
     let untold: Vec<Verdict> = tried.into_iter().filter(|verdict| !is_told(verdict, rights.iter().chain(&others))).collect();
     verdicts.extend(rights.into_iter().chain(untold).chain(others));

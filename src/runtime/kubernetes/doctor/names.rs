@@ -5,7 +5,7 @@ use super::Planned;
 use crate::doctor::Verdict;
 use crate::manifest::Object;
 
-/// A StatefulSet's pods carry `controller-revision-hash=<name>-<hash>`: a label's value takes 63 characters, and the hash up to 10.
+/// A StatefulSet's pods carry `controller-revision-hash=<name>-<hash>`: a label's value takes 63 characters, and the hash has 10 as a rule.
 const STATEFUL_SET: usize = 63 - 1 - 10;
 
 /// A verdict for every object whose name cannot work with this run id.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
+use tokio::time::timeout;
 
+use super::DEADLINE;
 use crate::doctor::Verdict;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
 use crate::runtime::kubernetes::{Cluster, explain};
@@ -21,7 +23,12 @@ pub type Labels = Option<BTreeMap<String, String>>;
 pub async fn check(cluster: &Cluster) -> Result<Labels, Verdict> {
     let name = &cluster.namespace;
     let action = format!("looking at namespace {name}");
-    let namespace = match Api::<Namespace>::all(cluster.client.clone()).get(name).await {
+    let api: Api<Namespace> = Api::all(cluster.client.clone());
+    let Ok(answer) = timeout(DEADLINE, api.get(name)).await else {
+        return Err(Verdict::problem(CHECK, format!("{action}: no answer within {} s", DEADLINE.as_secs()))
+            .remedy("see whether the API server is overloaded"));
+    };
+    let namespace = match answer {
         Ok(namespace) => namespace,
         Err(error) if is_forbidden(&error) => return Ok(None),
         Err(error) if is_absent(&error) => {

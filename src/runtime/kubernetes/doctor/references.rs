@@ -78,11 +78,11 @@ fn api(cluster: &Cluster, kind: &str) -> Api<DynamicObject> {
 /// What the plan refers to and does not have, with the first object that does.
 fn wanted(planned: &Planned) -> BTreeMap<Key, String> {
     let mut found = Found { by: String::new(), keys: BTreeMap::new() };
-    for workload in &planned.discovery.workloads {
+    for workload in planned.discovery.workloads.iter().filter(|workload| planned.object(workload).is_some()) {
         found.by = workload.id.replacen('/', " ", 1);
         found.pod(&workload.spec);
     }
-    for object in planned.objects {
+    for object in planned.objects.iter().filter(|object| planned.is_here(object)) {
         found.by = object.label();
         found.classes(object);
     }
@@ -192,7 +192,8 @@ mod tests {
         let run_id = RunId::parse("run-1").unwrap();
         let discovery = discover(&objects, &run_id, &Data::default()).unwrap();
         let redactor = Redactor::new("");
-        let planned = Planned { run_id: &run_id, objects: &objects, allowed: &[], discovery: &discovery, redactor: &redactor };
+        let planned =
+            Planned { namespace: "here", run_id: &run_id, objects: &objects, allowed: &[], discovery: &discovery, redactor: &redactor };
         let found: Vec<String> = wanted(&planned).into_iter().map(|((kind, name), by)| format!("{kind} {name} ({by})")).collect();
         assert_eq!(
             found,

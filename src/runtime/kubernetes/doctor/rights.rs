@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::{Planned, rules};
 use crate::database::DataKind;
 use crate::doctor::Verdict;
-use crate::runtime::kubernetes::access::{self, Right};
+use crate::manifest::Object;
+use crate::runtime::kubernetes::access::{self, Place, Right};
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Cluster, explain};
 
@@ -57,15 +58,17 @@ pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> V
 fn needed(planned: &Planned, kinds: &Kinds) -> BTreeSet<Right> {
     let mut needed = BTreeSet::new();
     for object in planned.objects {
-        if let Some((resource, scope)) = kinds.resource(&(object.api_version.clone(), object.kind.clone())) {
-            needed.extend(EACH.map(|verb| Right::on(resource, scope, verb)));
+        let place = place(object, planned, kinds);
+        if let Some((resource, _)) = kinds.resource(&object.kind_name()) {
+            needed.extend(EACH.map(|verb| Right::on(resource, place.clone(), verb)));
         }
         // What makes pods, or claims for them, leaves these to the teardown.
+        let made = |resource, verb| Right { place: place.clone(), ..Right::core(resource, verb) };
         if object.pod_template().is_some() {
-            needed.insert(Right::core("pods", "delete"));
+            needed.insert(made("pods", "delete"));
         }
         if object.body.get("spec").is_some_and(|spec| spec.get("volumeClaimTemplates").is_some()) {
-            needed.extend(["delete", "list", "watch"].map(|verb| Right::core("persistentvolumeclaims", verb)));
+            needed.extend(["delete", "list", "watch"].map(|verb| made("persistentvolumeclaims", verb)));
         }
     }
     // Every run is followed by its pods, and looked for by its pods and Services.
@@ -78,6 +81,14 @@ fn needed(planned: &Planned, kinds: &Kinds) -> BTreeSet<Right> {
         Right::core(resource, "get").named(&reference.name)
     }));
     needed
+}
+
+fn place(object: &Object, planned: &Planned, kinds: &Kinds) -> Place {
+    match object.namespace() {
+        _ if kinds.is_cluster_scoped(&object.kind_name()) => Place::Cluster,
+        Some(other) if !planned.is_here(object) => Place::Namespace(other.to_owned()),
+        _ => Place::Here,
+    }
 }
 
 fn optional(planned: &Planned) -> Vec<Optional> {

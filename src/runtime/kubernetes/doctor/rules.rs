@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::runtime::kubernetes::access::Right;
+use crate::runtime::kubernetes::access::{Place, Right};
 
 /// The order in which people write the verbs.
 const VERBS: [&str; 6] = ["create", "delete", "get", "list", "watch", "patch"];
@@ -23,20 +23,23 @@ pub fn summary(rights: &[Right]) -> String {
 fn label(right: &Right) -> String {
     let group = if right.group.is_empty() { String::new() } else { format!(".{}", right.group) };
     let name = right.name.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-    format!("{}{group}{name}", right.resource)
+    let place = if let Place::Namespace(other) = &right.place { format!(" in namespace {other}") } else { String::new() };
+    format!("{}{group}{name}{place}", right.resource)
 }
 
-/// What to add, and to what: the rules of a Role, and of a ClusterRole where kinds are not those of a namespace.
+/// What to add, and to what: the rules of a Role for each namespace, and of a ClusterRole for kinds that are in none.
 pub fn remedy(rights: &[Right], namespace: &str) -> String {
-    let (own, cluster): (Vec<Right>, Vec<Right>) = rights.iter().cloned().partition(|right| right.is_namespaced);
-    let mut text = Vec::new();
-    if !own.is_empty() {
-        text.push(format!("add this to a Role in namespace {namespace} that a RoleBinding gives to this user:\n{}", yaml(&own)));
-    }
-    if !cluster.is_empty() {
-        text.push(format!("add this to a ClusterRole that a ClusterRoleBinding gives to this user:\n{}", yaml(&cluster)));
-    }
-    text.join("\n")
+    let places: BTreeSet<&Place> = rights.iter().map(|right| &right.place).collect();
+    let texts = places.into_iter().map(|place| {
+        let to = match place {
+            Place::Here => format!("a Role in namespace {namespace} that a RoleBinding gives to this user"),
+            Place::Namespace(other) => format!("a Role in namespace {other} that a RoleBinding gives to this user"),
+            Place::Cluster => "a ClusterRole that a ClusterRoleBinding gives to this user".to_owned(),
+        };
+        let rights: Vec<&Right> = rights.iter().filter(|right| right.place == *place).collect();
+        format!("add this to {to}:\n{}", yaml(&rights))
+    });
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 /// One rule of a Role.
@@ -48,7 +51,7 @@ struct Rule<'a> {
 }
 
 /// The rules as YAML: resources that lack the same verbs share one rule.
-pub fn yaml(rights: &[Right]) -> String {
+fn yaml(rights: &[&Right]) -> String {
     let mut verbs: BTreeMap<(&str, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
     for right in rights {
         verbs.entry((&right.group, &right.resource, right.name.as_deref())).or_default().insert(right.verb);
@@ -73,7 +76,7 @@ mod tests {
     use super::*;
 
     fn deployments(verb: &'static str) -> Right {
-        Right { group: "apps".into(), resource: "deployments".into(), verb, name: None, is_namespaced: true }
+        Right { group: "apps".into(), resource: "deployments".into(), verb, name: None, place: Place::Here }
     }
 
     #[test]
@@ -88,7 +91,7 @@ mod tests {
             deployments("delete"),
         ];
         assert_eq!(
-            yaml(&rights),
+            yaml(&rights.each_ref()),
             "rules:\n\
              - {apiGroups: [\"\"], resources: [pods, services], verbs: [create, watch]}\n\
              - {apiGroups: [\"\"], resources: [secrets], verbs: [create]}\n\
@@ -102,14 +105,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_a_namespace_goes_into_a_cluster_role() {
-        let widgets = Right { group: "x.y".into(), resource: "widgets".into(), verb: "create", name: None, is_namespaced: false };
-        let remedy = remedy(&[widgets, Right::core("pods", "list")], "here");
-        let (role, cluster_role) = remedy.split_once("\nadd this to a ClusterRole ").unwrap();
-        assert!(
-            role.starts_with("add this to a Role in namespace here ") && role.contains("[pods]") && !role.contains("widgets"),
-            "{role}"
+    fn each_place_has_a_role_of_its_own() {
+        let widgets = Right { group: "x.y".into(), resource: "widgets".into(), verb: "create", name: None, place: Place::Cluster };
+        let there = Right { place: Place::Namespace("there".into()), ..Right::core("secrets", "create") };
+        let rights = [widgets, Right::core("pods", "list"), there];
+        assert_eq!(summary(&rights), "widgets.x.y: create; pods: list; secrets in namespace there: create");
+        assert_eq!(
+            remedy(&rights, "here"),
+            "add this to a Role in namespace here that a RoleBinding gives to this user:\n\
+             rules:\n- {apiGroups: [\"\"], resources: [pods], verbs: [list]}\n\
+             add this to a Role in namespace there that a RoleBinding gives to this user:\n\
+             rules:\n- {apiGroups: [\"\"], resources: [secrets], verbs: [create]}\n\
+             add this to a ClusterRole that a ClusterRoleBinding gives to this user:\n\
+             rules:\n- {apiGroups: [\"x.y\"], resources: [widgets], verbs: [create]}"
         );
-        assert!(cluster_role.contains("[widgets]") && !cluster_role.contains("pods"), "{cluster_role}");
     }
 }

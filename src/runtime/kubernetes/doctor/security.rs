@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::Planned;
-use super::dry_run::Trial;
 use super::server::Minor;
 use crate::database::Workload;
 use crate::doctor::Verdict;
 use crate::manifest::{Object, policy, restricted};
-use crate::runtime::kubernetes::Cluster;
 
 pub const CHECK: &str = "pod-security";
 
@@ -57,11 +57,11 @@ impl Policy {
         Some(Self { level, minor: version.and_then(|version| version.strip_prefix("v1.")?.parse().ok()) })
     }
 
-    /// What the policy has against a workload's pods.
-    fn violations(&self, workload: &Workload, object: Option<&Object>) -> Vec<String> {
-        let spec = object.and_then(|object| object.pod_template().map_or(object.body.get("spec"), |template| template.get("spec")));
+    /// What the policy has against the pods of an object.
+    fn violations(&self, workload: &Workload, object: &Object) -> Vec<String> {
+        let spec = object.pod_template().map_or(object.body.get("spec"), |template| template.get("spec"));
         let annotations = workload.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-        let forbidden = spec.and_then(|spec| spec.as_object()).map(|spec| policy::baseline(spec, Some(&annotations)));
+        let forbidden = spec.and_then(Value::as_object).map(|spec| policy::baseline(spec, Some(&annotations)));
         let mut found: Vec<String> = forbidden.into_iter().flatten().map(|violation| violation.what).collect();
         if self.level == Level::Restricted {
             found.extend(restricted::violations(&workload.spec, self.minor).iter().map(ToString::to_string));
@@ -70,35 +70,36 @@ impl Policy {
     }
 }
 
-/// Compares the plan's pods with what the namespace enforces, and with what it warns of.
+/// Compares the plan's pods with what the namespace enforces, and with what it warns of. `is_accepted` tells of a pod's label whether the dry
+/// run has taken it.
 pub fn check(
-    cluster: &Cluster,
     labels: Option<&BTreeMap<String, String>>,
     minor: Option<Minor>,
     planned: &Planned<'_>,
-    trial: &Trial,
+    is_accepted: impl Fn(&str) -> bool,
 ) -> Vec<Verdict> {
-    let namespace = &cluster.namespace;
+    let namespace = planned.namespace;
     let Some(labels) = labels else {
         let message = format!("the level of namespace {namespace} may not be read (get on namespaces): only the dry run tells");
         return vec![Verdict::skipped(CHECK, message)];
     };
     let enforced = Policy::read(labels, "enforce");
+    let server_decides = minor.is_some_and(|minor| minor >= ENFORCED);
     let mut verdicts = Vec::new();
     for (mode, does) in [("enforce", "enforces"), ("warn", "warns below"), ("audit", "records what is below")] {
-        let Some(policy) = Policy::read(labels, mode) else { continue };
-        if mode != "enforce" && Some(&policy) == enforced.as_ref() {
-            continue;
-        }
+        let is_enforced = mode == "enforce";
+        let Some(policy) = Policy::read(labels, mode).filter(|policy| is_enforced || Some(policy) != enforced.as_ref()) else { continue };
         for workload in &planned.discovery.workloads {
-            if mode == "enforce" && minor.is_some_and(|minor| minor >= ENFORCED) && is_accepted(trial, workload) {
+            let Some(object) = planned.object(workload) else { continue };
+            let label = object.label();
+            // A pod of a template is one that the dry run has made up; the controller's own may be treated differently.
+            if is_enforced && server_decides && object.kind == "Pod" && is_accepted(&label) {
                 continue;
             }
-            let object = planned.objects.iter().find(|object| object.label() == label(workload));
             let Some(told) = told(&policy.violations(workload, object)) else { continue };
             let message = format!("namespace {namespace} {does} {}: {told}", policy.level.name());
-            let verdict = if mode == "enforce" { Verdict::problem(CHECK, message) } else { Verdict::warning(CHECK, message) };
-            verdicts.push(verdict.on(label(workload)).remedy(remedy(workload, policy.level)));
+            let verdict = if is_enforced { Verdict::problem(CHECK, message) } else { Verdict::warning(CHECK, message) };
+            verdicts.push(verdict.on(label).remedy(remedy(object, policy.level)));
         }
     }
     if verdicts.is_empty() {
@@ -114,11 +115,6 @@ fn well(namespace: &str, enforced: Option<&Policy>) -> String {
     }
 }
 
-/// Whether the API server would take the very pod; a pod of a template is one of ours, and its controller's may be treated differently.
-fn is_accepted(trial: &Trial, workload: &Workload) -> bool {
-    workload.id.starts_with("Pod/") && trial.accepted.contains_key(&label(workload))
-}
-
 /// The first violations, and how many more there are; `None` for a pod without.
 fn told(violations: &[String]) -> Option<String> {
     let (first, rest) = violations.split_at(violations.len().min(TOLD));
@@ -126,22 +122,21 @@ fn told(violations: &[String]) -> Option<String> {
     (!first.is_empty()).then(|| format!("{}{more}", first.join("; ")))
 }
 
-/// `Pod/mysql-42` as messages call it.
-fn label(workload: &Workload) -> String {
-    workload.id.replacen('/', " ", 1)
-}
-
-fn remedy(workload: &Workload, level: Level) -> String {
+fn remedy(object: &Object, level: Level) -> String {
     let elsewhere = format!("use a namespace that does not enforce {}", level.name());
-    if workload.place.starts_with("--with ") {
+    if object.origin.file.starts_with("--with ") {
         return format!("pass --param profile=restricted (in testbed.yaml: params: {{profile: restricted}}), or {elsewhere}");
     }
-    format!("set that under securityContext in {}, or {elsewhere}", workload.place)
+    format!("set that under securityContext in {}: {}, or {elsewhere}", object.origin, object.label())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::{Data, discover};
+    use crate::manifest::parse::parse;
+    use crate::redact::Redactor;
+    use crate::run_id::RunId;
 
     fn policy(labels: &[(&str, &str)], mode: &str) -> Option<Policy> {
         let labels = labels.iter().map(|(key, value)| (format!("{LABEL}{key}"), (*value).to_owned())).collect();
@@ -160,5 +155,28 @@ mod tests {
         assert_eq!(policy(&labels, "enforce"), Some(Policy { level: Level::Restricted, minor: Some(21) }));
         assert_eq!(policy(&labels, "warn"), Some(Policy { level: Level::Baseline, minor: None }));
         assert_eq!((policy(&labels, "audit"), policy(&[], "enforce")), (None, None));
+    }
+
+    #[test]
+    fn where_the_server_enforces_the_level_its_dry_run_has_the_last_word_on_pods() {
+        let spec = "{containers: [{name: c}]}";
+        let text = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {spec}\n---\n\
+             apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: b}}\nspec: {{template: {{spec: {spec}}}}}\n"
+        );
+        let objects = parse("m.yaml", &text).unwrap();
+        let run_id = RunId::parse("run-1").unwrap();
+        let discovery = discover(&objects, &run_id, &Data::default()).unwrap();
+        let redactor = Redactor::new("");
+        let planned =
+            Planned { namespace: "here", run_id: &run_id, objects: &objects, allowed: &[], discovery: &discovery, redactor: &redactor };
+        let labels = BTreeMap::from([(format!("{LABEL}enforce"), "restricted".to_owned())]);
+        let problems = |minor: Minor, accepts: bool| {
+            let found = check(Some(&labels), Some(minor), &planned, |label| accepts && label == "Pod a");
+            found.into_iter().filter(Verdict::is_problem).filter_map(|verdict| verdict.object).collect::<Vec<_>>()
+        };
+        assert_eq!(problems(20, true), ["Pod a", "Deployment b"]);
+        assert_eq!(problems(25, true), ["Deployment b"]);
+        assert_eq!(problems(25, false), ["Pod a", "Deployment b"]);
     }
 }

@@ -43,9 +43,9 @@ pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds, tria
 /// What is not there yet of the plan, as the API server would keep it where that is known.
 fn demand(planned: &Planned, kinds: &Kinds, trial: &Trial, ranges: &[LimitRange]) -> Vec<Item> {
     let mut items = Vec::new();
-    for object in planned.objects.iter().filter(|object| !trial.existing.contains(&object.label())) {
+    for object in planned.objects.iter().filter(|object| planned.is_here(object) && !trial.existing.contains(&object.label())) {
         let accepted = trial.accepted.get(&object.label()).map(|answer| &answer.data);
-        if let Some((resource, _)) = kinds.resource(&(object.api_version.clone(), object.kind.clone()))
+        if let Some((resource, _)) = kinds.resource(&object.kind_name())
             && object.kind != "Pod"
         {
             let own = Value::Object(object.body.clone());
