@@ -88,6 +88,9 @@ pub enum Command {
     /// Print the objects that `up` would create
     #[command(after_help = RENDER_EXAMPLES)]
     Render(Render),
+    /// Tell what would fail, before a first run
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Wait until servers are ready that testbed did not create
     #[command(after_help = WAIT_EXAMPLES)]
     Wait(Wait),
@@ -160,6 +163,16 @@ Examples:
   testbed render --with postgres --template > databases.yaml
                                                         the start of a manifest of your own
   testbed render databases.yaml --run-id test -o json";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  testbed doctor --with postgres:17 -n ci               rights, quotas, policies, names: what this run would meet
+  testbed doctor databases.yaml -o json | jq '.[] | select(.status == \"problem\")'
+  testbed doctor --runtime local                        folders and servers of this machine
+
+One line a check: ok, warning (it works, but worse), problem (it would fail; the remedy is below it) or skipped (what the
+check would need). In JSON, a list of {check, object, status, message, remedy}.
+Nothing is created: the API server is asked to take each object in a dry run. Exit code 1 if there is a problem.";
 
 const WAIT_EXAMPLES: &str = "\
 Examples:
@@ -424,6 +437,27 @@ pub enum Format {
     /// Multi-document YAML.
     Yaml,
     /// A JSON List.
+    Json,
+}
+
+/// `testbed doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// What would be created.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_DOCTOR_FORMAT", default_value = "text")]
+    pub output: DoctorFormat,
+}
+
+/// A format for `doctor`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DoctorFormat {
+    /// A line for each check, and what to do about problems.
+    Text,
+    /// A JSON list.
     Json,
 }
 
