@@ -16,7 +16,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::state::Remembered;
 
 /// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
-const LENIENT: [&str; 1] = ["down"];
+const LENIENT: [&str; 2] = ["down", "gc"];
 
 /// A variable of the environment by its name.
 type Variable<'a> = &'a dyn Fn(&OsStr) -> Option<OsString>;
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_empty_variable_says_nothing() {
-        let empty = ["TIMEOUT", "FORMAT", "WITH", "MODE", "STRICT", "RUN_ID", "LIFETIME", "ALLOW", "ON_CANCEL"];
+        let empty = ["TIMEOUT", "FORMAT", "WITH", "MODE", "STRICT", "RUN_ID", "LIFETIME", "ALLOW", "ON_CANCEL", "IMAGE_PREFIX"];
         let names: Vec<String> = empty.iter().map(|name| format!("TESTBED_{name}")).collect();
         let variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
         // Clap looks at the process' own environment, in which none of them is: this tells that nothing of it is looked for any more.

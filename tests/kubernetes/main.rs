@@ -5,7 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit;
 mod harness;
+mod pipeline_runs;
 mod proxy;
 
 mod databases;
@@ -16,8 +18,11 @@ mod credentials;
 mod doctor;
 mod examples;
 mod failures;
+mod gc;
+mod image;
 mod kinds;
 mod main_job;
+mod platforms;
 mod readiness;
 mod refusals;
 mod run;

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod annotate;
+pub mod clock;
 mod cluster;
 pub mod create;
 pub mod diagnose;
@@ -10,6 +11,7 @@ pub mod events;
 mod explain;
 mod follow;
 pub mod forward;
+pub mod gc;
 pub mod kinds;
 pub mod list;
 pub mod logs;
