@@ -13,8 +13,9 @@ fn look(client: &Client, args: &str) -> Found {
 /// The pod with testbed in it, under the Role of a pipeline, with more lines in its spec.
 fn client<'a>(namespace: &'a Namespace, spec: &str) -> Client<'a> {
     namespace.apply(PIPELINE_ROLE);
-    let last = "  enableServiceLinks: false\n";
-    let client = namespace.bare_client("test-dependencies-deployer", |manifest| manifest.replace(last, &format!("{last}{spec}")));
+    let client = namespace.bare_client("test-dependencies-deployer", |manifest| {
+        manifest.replace("  enableServiceLinks: false\n", &format!("  enableServiceLinks: false\n{spec}"))
+    });
     client.install_testbed();
     client.copy(STRIV.as_bytes(), "striv.yaml");
     client
