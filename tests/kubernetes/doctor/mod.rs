@@ -72,15 +72,35 @@ pub fn remedy(verdict: &Value) -> &str {
 fn all_is_well_and_nothing_is_left() {
     let namespace = Namespace::new("doctor");
     let found = Found::look(&namespace, &namespace.folder, &["--with", "postgres:17", "--with", "mysql:9.7=shop"]);
-    found.is_well(&["api", "rights", "dry-run", "quota", "pod-security", "dns", "images"]);
+    found.is_well(&["api", "rights", "dry-run", "quota", "pod-security", "dns", "images", "leftovers"]);
     assert!(found.verdicts.iter().all(|verdict| verdict["status"] == "ok"), "{}", found.called.transcript());
-    found.one("ok", "images", &["mysql:9.7, postgres:17"]);
+    found.one("ok", "images", &["docker.io/library/mysql:9.7, docker.io/library/postgres:17"]);
     found.one("ok", "dry-run", &["6 of 6 objects"]);
     // For people, a line each. Without a database, what any of them needs.
     let called = namespace.folder.call(&["doctor"]).ok().says("looking for what --with postgres needs");
     let words: Vec<&str> = called.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(words, ["ok"; 7], "{}", called.transcript());
+    assert_eq!(words, ["ok"; 8], "{}", called.transcript());
     assert!(!called.stdout.contains('\x1b'), "{}", called.transcript());
+}
+
+#[test]
+fn images_of_a_mirror_and_a_run_that_is_over() {
+    let namespace = Namespace::new("over");
+    let folder = &namespace.folder;
+    let found = Found::look(&namespace, folder, &["--with", "postgres:17", "--image-prefix", "registry.example/mirror"]);
+    found.one("ok", "images", &["would pull registry.example/mirror/library/postgres:17"]);
+    folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-run-1}\n");
+    folder.call(&["up", "m.yaml", "--run-id", "run-1", "--lifetime", "1s"]).ok();
+    let now = std::time::Instant::now();
+    let found = std::iter::repeat_with(|| Found::look(&namespace, folder, &["--with", "postgres:17"]))
+        .find(|found| !found.all("warning", "leftovers").is_empty() || now.elapsed().as_secs() > 20)
+        .unwrap();
+    let warning = found.one("warning", "leftovers", &["have expired: run-1"]);
+    assert!(remedy(warning).starts_with("remove them: testbed gc ") && remedy(warning).ends_with(&format!("-n {}", namespace.name)));
+    found.is_well(&["rights"]);
+    folder.call(&["gc", "-n", &namespace.name]).ok();
+    assert!(namespace.of_run("run-1").is_empty());
+    Found::look(&namespace, folder, &["--with", "postgres:17"]).is_well(&["leftovers"]);
 }
 
 #[test]

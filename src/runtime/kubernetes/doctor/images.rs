@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::Planned;
 use crate::doctor::Verdict;
+use crate::manifest::images::in_full;
 
-/// Names the images, as they stand in the pods.
+/// Names the images in full, so that their registries show.
 pub fn check(planned: &Planned<'_>) -> Option<Verdict> {
     let specs = planned.discovery.workloads.iter().map(|workload| &workload.spec);
     let containers = specs.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-    let images: BTreeSet<&str> = containers.filter_map(|container| container.image.as_deref()).collect();
-    let names: Vec<&str> = images.into_iter().collect();
+    let images: BTreeSet<String> = containers.filter_map(|container| container.image.as_deref()).map(in_full).collect();
+    let names: Vec<String> = images.into_iter().collect();
     (!names.is_empty()).then(|| Verdict::ok("images", format!("the nodes would pull {}", names.join(", "))))
 }

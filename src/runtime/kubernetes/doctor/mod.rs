@@ -7,6 +7,7 @@
 mod dns;
 mod dry_run;
 mod images;
+mod leftovers;
 mod names;
 mod namespace;
 mod quota;
@@ -80,17 +81,18 @@ pub async fn examine(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
             return verdicts;
         }
     };
-    let (rights, (trial, quota), references, dns) = tokio::join!(
+    let (rights, (trial, quota), references, dns, leftovers) = tokio::join!(
         within(rights::CHECK, rights::check(cluster, planned, &kinds)),
         try_and_count(cluster, planned, &kinds),
         within(references::CHECK, references::check(cluster, planned)),
         within(dns::CHECK, dns::check(cluster, planned)),
+        within(leftovers::CHECK, leftovers::check(cluster)),
     );
     let security = security::check(labels.as_ref(), version, planned, |pod| trial.accepted.contains_key(pod));
     let (tried, others) = (trial.verdicts, [quota, security, references].concat());
     let untold: Vec<Verdict> = tried.into_iter().filter(|verdict| !is_told(verdict, rights.iter().chain(&others))).collect();
     verdicts.extend(rights.into_iter().chain(untold).chain(others));
-    verdicts.extend(names::check(planned).into_iter().chain(dns).chain(images::check(planned)));
+    verdicts.extend(names::check(planned).into_iter().chain(dns).chain(images::check(planned)).chain(leftovers));
     verdicts
 }
 
