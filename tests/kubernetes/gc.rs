@@ -7,7 +7,7 @@ mod run;
 use serde_json::{Value, json};
 
 use self::run::{Leftover, ago, hence, labels};
-use crate::harness::{Namespace, kubeconfig};
+use crate::harness::{Namespace, kubeconfig, kubectl};
 use crate::pipeline_runs::{self, PipelineRuns};
 use crate::proxy::Altering;
 use crate::support::{Called, Folder};
@@ -343,37 +343,39 @@ fn the_projects_settings_count_and_do_not_stop_it() {
     folder.call(&["gc"]).ok().says(&format!("removed run old in namespace {}", namespace.name));
 }
 
-/// What somebody has changed since gc has looked stays, and what is left of its run with it.
-#[tokio::test]
-async fn what_changes_in_the_meantime_stays() {
-    use testbed::runtime::kubernetes::gc::verdict::Facts;
-    use testbed::runtime::kubernetes::kinds::{Kinds, parse};
-    use testbed::runtime::kubernetes::teardown::part::Part;
-    use testbed::runtime::kubernetes::teardown::remove::{Removal, Scope, remove};
-    use testbed::runtime::kubernetes::{Choice, Cluster};
-
+/// What somebody changes between gc's last look and the deletion: it happens when the first request to delete is on its way.
+#[test]
+fn what_changes_in_the_meantime_stays() {
     let namespace = Namespace::new("gc-changes");
     namespace.apply(&Leftover::new("run-1").expires(&ago(3)).with_pod().manifest());
-    let choice = Choice { kubeconfig: Some(kubeconfig().to_owned()), context: None, namespace: Some(namespace.name.clone()) };
-    let cluster = Cluster::connect(&choice).await.unwrap();
-    let kinds = Kinds::new(&cluster);
-    let selector = testbed::run_id::RunId::parse("run-1").unwrap().selector_of_ours();
-    let mut parts = Vec::new();
-    for kind in ["v1/ConfigMap", "v1/Secret", "v1/Service", "v1/Pod"].into_iter().filter_map(parse) {
-        parts.push(Part::list(&kinds.api(&kind).unwrap(), kind, &selector).await.unwrap());
-    }
+    let config = Folder::new();
+    let gc_while = |changes: &[&[&str]]| {
+        let changes: Vec<Vec<String>> =
+            changes.iter().map(|args| [&["-n", &namespace.name], *args].concat().iter().map(ToString::to_string).collect()).collect();
+        let once = std::sync::Once::new();
+        let way = Altering::start(
+            move |sent| {
+                if sent.starts_with("DELETE ") {
+                    once.call_once(|| changes.iter().for_each(|args| drop(kubectl(&args.iter().map(String::as_str).collect::<Vec<_>>()))));
+                }
+                sent.to_owned()
+            },
+            str::to_owned,
+        );
+        namespace.folder_as(&way.kubeconfig(&config)).call(&["gc"]).ok()
+    };
     // Nothing that matters, and more time.
-    namespace.kubectl(&["annotate", "secret/secret-run-1", "example.com/seen=yes"]);
-    namespace.kubectl(&["annotate", "--overwrite", "configmap/configmap-run-1", &format!("testbed/expires={}", hence(1))]);
-    let scope = Scope::Unchanged(|before, now| Facts::of([&before.metadata]) == Facts::of([&now.metadata]));
-    let removal = Removal { selector: &selector, grace: 1, patience: std::time::Duration::from_secs(30), scope };
-    let removed = remove(&cluster, &parts, &removal).await;
-    assert_eq!((removed.deleted, removed.changed, removed.failures.len()), (1, vec!["ConfigMap configmap-run-1".to_owned()], 0));
+    let more = format!("testbed/expires={}", hence(1));
+    let gc = gc_while(&[
+        &["annotate", "secret/secret-run-1", "example.com/seen=yes"],
+        &["annotate", "--overwrite", "configmap/configmap-run-1", &more],
+    ]);
+    let stays = format!("run run-1 in namespace {} stays: ConfigMap configmap-run-1 changed in the meantime", namespace.name);
+    assert_eq!(gc.story(), [stays]);
     assert_eq!(run::sorted(namespace.of_run("run-1")), ["configmap/configmap-run-1", "pod/pod-run-1", "service/service-run-1"]);
-    // An object that somebody else has taken for themselves since is not ours any more.
-    namespace.kubectl(&["label", "--overwrite", "service/service-run-1", "app.kubernetes.io/managed-by=helm"]);
-    parts.retain(|part| part.is_core());
-    let removed = remove(&cluster, &parts, &removal).await;
-    assert_eq!((removed.deleted, removed.changed.len(), removed.failures.len()), (1, 0, 0));
-    assert_eq!(run::sorted(namespace.of_run("run-1")), ["configmap/configmap-run-1", "service/service-run-1"]);
+    // Somebody else takes an object for themselves.
+    namespace.kubectl(&["annotate", "--overwrite", "configmap/configmap-run-1", &format!("testbed/expires={}", ago(3))]);
+    let gc = gc_while(&[&["label", "--overwrite", "service/service-run-1", "app.kubernetes.io/managed-by=helm"]]);
+    assert_eq!(gc.story(), [format!("removed run run-1 in namespace {} (2 objects): expired 3 h ago", namespace.name)]);
+    assert_eq!(namespace.of_run("run-1"), ["service/service-run-1"]);
 }
