@@ -46,7 +46,7 @@ fn when_finally_never_runs() {
     client.copy(folder.read("testing-databases.json").as_bytes(), "neighbour.json");
 
     client.copy(stateful_set().as_bytes(), "set.yaml");
-    let up = "./testbed up --with postgres --lifetime 20s";
+    let up = "./testbed up --with postgres --lifetime 30s";
     let owner = format!("TESTBED_PIPELINE_RUN=build-17 TESTBED_PIPELINE_RUN_UID={uid}");
     assert_eq!(client.shell_ok(&format!("{owner} {up} set.yaml")).trim(), uid);
     client.shell_ok(&format!("{up} --run-id alone"));
