@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::database::Settling;
+use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
 use crate::output;
@@ -87,6 +88,9 @@ pub enum Command {
     /// Print the objects that `up` would create
     #[command(after_help = RENDER_EXAMPLES)]
     Render(Render),
+    /// Tell what would fail, before a first run
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Wait until servers are ready that testbed did not create
     #[command(after_help = WAIT_EXAMPLES)]
     Wait(Wait),
@@ -161,6 +165,16 @@ Examples:
                                                         the start of a manifest of your own
   testbed render databases.yaml --run-id test -o json";
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  testbed doctor --with postgres:17 -n ci               rights, quotas, policies, names: what this run would meet
+  testbed doctor databases.yaml -o json | jq '.[] | select(.status == \"problem\")'
+  testbed doctor --runtime local                        folders and servers of this machine
+
+One line a check: ok, warning (it works, but worse), problem (it would fail; the remedy is below it) or skipped (what the
+check would need). In JSON, a list of {check, object, status, message, remedy}.
+Nothing is created: the API server is asked to take each object in a dry run. Exit code 1 if there is a problem.";
+
 const WAIT_EXAMPLES: &str = "\
 Examples:
   MYSQL_PWD=... testbed wait mysql://root@127.0.0.1:3306/shop
@@ -199,10 +213,16 @@ pub struct Source {
     #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", env = "TESTBED_WITH", value_delimiter = ',')]
     pub with: Vec<String>,
 
-    /// A template parameter; built-in databases take image, user, password, database, cpu, memory, medium and args, for one of
-    /// them as NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
+    /// A template parameter; built-in databases take image, user, password, database, cpu, cpu-limit, memory, memory-limit, medium, args,
+    /// profile (restricted, openshift), pull-secret, node-selector, tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one
+    /// of them as NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(short, long, value_name = "NAME=VALUE", env = "TESTBED_PARAM", value_delimiter = '\n', hide_env_values = true)]
     pub param: Vec<String>,
+
+    /// Take the images from a mirror: PREFIX in the place of docker.io, and in front of every other registry; or in the place of FROM,
+    /// a leading part of full names (docker.io/library, ghcr.io), the longest one first
+    #[arg(long, value_name = "[FROM=]PREFIX", env = "TESTBED_IMAGE_PREFIX", value_delimiter = ',', value_parser = Mirror::parse)]
+    pub image_prefix: Vec<Mirror>,
 
     /// The run's id: a lower-case DNS label of at most 52 characters [default: the PipelineRun's uid, else a fresh UUID]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
@@ -418,6 +438,27 @@ pub enum Format {
     /// Multi-document YAML.
     Yaml,
     /// A JSON List.
+    Json,
+}
+
+/// `testbed doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// What would be created.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_DOCTOR_FORMAT", default_value = "text")]
+    pub output: DoctorFormat,
+}
+
+/// A format for `doctor`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DoctorFormat {
+    /// A line for each check, and what to do about problems.
+    Text,
+    /// A JSON list.
     Json,
 }
 

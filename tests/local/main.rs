@@ -7,8 +7,10 @@ mod support;
 mod harness;
 
 mod account;
+mod addresses;
 mod cache;
 mod credentials;
+mod doctor;
 mod failures;
 mod gc;
 mod kills;
