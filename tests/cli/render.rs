@@ -287,7 +287,8 @@ fn what_is_said_about_the_cluster_is_written_down() {
 fn a_template_keeps_what_is_said_about_the_cluster() {
     let folder = Folder::new();
     let args = ["--with", "mysql", "--param", "profile=restricted", "--param", "pull-secret=one", "--param", "mysql.cpu-limit=2"];
-    let template = folder.call(&[&["render", "--template"][..], &args].concat()).ok();
+    let template = folder.call(&[&["render", "--template", "--image-prefix", "r.example"][..], &args].concat()).ok();
+    let template = template.says("the images keep their names").keeps("r.example");
     folder.file("m.yaml", &template.stdout);
     let spec = |args: &[&str]| objects(&folder, args, "Pod")[0]["spec"].clone();
     assert_eq!(spec(&["m.yaml"]), spec(&args));
