@@ -88,14 +88,17 @@ pub enum Command {
     /// Print the objects that `up` would create
     #[command(after_help = RENDER_EXAMPLES)]
     Render(Render),
+    /// Tell what would fail, before a first run
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Wait until servers are ready that testbed did not create
     #[command(after_help = WAIT_EXAMPLES)]
     Wait(Wait),
     /// Show runs and their databases
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
-    /// Remove what runs of this machine have left behind
-    #[command(after_help = "Examples:\n  testbed gc --dry-run")]
+    /// Remove what runs have left behind, on this machine and in the cluster
+    #[command(after_help = GC_EXAMPLES)]
     Gc(Gc),
     /// Write a testbed.yaml from what the project says about its databases
     #[command(after_help = INIT_EXAMPLES)]
@@ -139,6 +142,17 @@ Ctrl-C and signals go to the command; a second one ends it at once (at a termina
 ends with the command's own exit code (127 where there is no such command, 126 where it cannot be started, 128 + N where
 signal N has ended it).";
 
+const GC_EXAMPLES: &str = "\
+Examples:
+  testbed gc --dry-run                 what would go, and why
+  testbed gc -n ci --pipeline-runs     expired runs of a namespace, and those whose PipelineRun is over
+  testbed gc -A -o json                expired runs of all namespaces
+
+On this machine: runs whose testbed was killed or whose servers have all ended, and prepared data that nobody has used for a month.
+In the cluster, in a pod or where one is named: what carries a run's label and app.kubernetes.io/managed-by=testbed, once the
+annotation testbed/expires on all of the run's objects is in the past by the API server's clock (\"never\" keeps a run).
+Anybody may call it at any time, beside any other testbed.";
+
 const DOWN_EXAMPLES: &str = "\
 Examples:
   testbed down                     the run that the last `up` in this folder made
@@ -149,6 +163,16 @@ Examples:
   testbed render --with postgres --template > databases.yaml
                                                         the start of a manifest of your own
   testbed render databases.yaml --run-id test -o json";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  testbed doctor --with postgres:17 -n ci               rights, quotas, policies, names: what this run would meet
+  testbed doctor databases.yaml -o json | jq '.[] | select(.status == \"problem\")'
+  testbed doctor --runtime local                        folders and servers of this machine
+
+One line a check: ok, warning (it works, but worse), problem (it would fail; the remedy is below it) or skipped (what the
+check would need). In JSON, a list of {check, object, status, message, remedy}.
+Nothing is created: the API server is asked to take each object in a dry run. Exit code 1 if there is a problem.";
 
 const WAIT_EXAMPLES: &str = "\
 Examples:
@@ -340,6 +364,35 @@ pub struct Gc {
     /// Only tell what would be removed
     #[arg(long, env = "TESTBED_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub dry_run: bool,
+
+    /// Look at all namespaces of the cluster, whatever --namespace says
+    #[arg(short = 'A', long, env = "TESTBED_ALL_NAMESPACES", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    pub all_namespaces: bool,
+
+    /// Look at the runs' PipelineRuns as well (get on pipelineruns): a run goes with its PipelineRun, and stays as long as that goes on
+    #[arg(long, env = "TESTBED_PIPELINE_RUNS", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    pub pipeline_runs: bool,
+
+    /// How long a run may outlive the end of its PipelineRun, with --pipeline-runs
+    #[arg(long, value_name = "DURATION", env = "TESTBED_GRACE", default_value = "10m", value_parser = humantime::parse_duration, help_heading = "Cluster")]
+    pub grace: Duration,
+
+    /// How long to wait until the objects of a run are gone
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration, help_heading = "Cluster")]
+    pub timeout: Duration,
+
+    /// The format of what was removed, or would be, on standard output; the text is told on standard error
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_GC_FORMAT", default_value = "text")]
+    pub output: GcFormat,
+}
+
+/// A format for `gc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GcFormat {
+    /// A line for each run, on standard error.
+    Text,
+    /// A JSON list on standard output as well.
+    Json,
 }
 
 /// `testbed down`
@@ -384,6 +437,27 @@ pub enum Format {
     /// Multi-document YAML.
     Yaml,
     /// A JSON List.
+    Json,
+}
+
+/// `testbed doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// What would be created.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_DOCTOR_FORMAT", default_value = "text")]
+    pub output: DoctorFormat,
+}
+
+/// A format for `doctor`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DoctorFormat {
+    /// A line for each check, and what to do about problems.
+    Text,
+    /// A JSON list.
     Json,
 }
 

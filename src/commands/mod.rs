@@ -2,6 +2,7 @@
 
 mod cluster;
 mod config;
+mod doctor;
 mod down;
 mod gc;
 mod init;
@@ -22,12 +23,12 @@ use anyhow::{Context, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, Command, Global};
-use crate::failure::{Advise, Exit};
+use crate::failure::{Advise, Exit, hints_of};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 use crate::settings::Arguments;
 
-/// Runs the command that the user typed, and tells the exit code: 0, or that of the command that `run` has run.
+/// Runs the command that the user typed, and tells the exit code: 0, that of the command that `run` has run, or what `doctor` has found.
 ///
 /// # Errors
 /// Whatever made it fail; `failure::exit_of` tells the exit code.
@@ -37,6 +38,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let global = cli.global;
     match cli.command {
         Command::Run(args) => return run::run(args, &global).await,
+        Command::Doctor(args) => return doctor::doctor(args, &global).await,
         Command::Up(args) => up::up(args, &global).await,
         Command::Gc(args) => gc::gc(args, &global).await,
         Command::Down(args) => down::down(args, &global).await,
@@ -66,6 +68,12 @@ fn progress(global: &Global) -> Progress {
         (_, true) => Loudness::Verbose,
         _ => Loudness::Normal,
     })
+}
+
+/// Tells an error that does not end the command, with its remedies.
+fn warn(error: &anyhow::Error, progress: &Progress) {
+    progress.warn(&format!("{error:#}"));
+    hints_of(error).iter().for_each(|hint| progress.say(&format!("  {hint}")));
 }
 
 fn choice(global: &Global) -> Choice {

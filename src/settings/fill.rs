@@ -16,7 +16,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::state::Remembered;
 
 /// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
-const LENIENT: [&str; 1] = ["down"];
+const LENIENT: [&str; 2] = ["down", "gc"];
 
 /// A variable of the environment by its name.
 type Variable<'a> = &'a dyn Fn(&OsStr) -> Option<OsString>;
@@ -97,6 +97,7 @@ fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result
         cli::Command::Up(up) => (&mut up.making.source.run_id, &up.making.source.pipeline_run, true),
         cli::Command::Run(run) => (&mut run.making.source.run_id, &run.making.source.pipeline_run, false),
         cli::Command::Render(render) => (&mut render.source.run_id, &render.source.pipeline_run, false),
+        cli::Command::Doctor(doctor) => (&mut doctor.source.run_id, &doctor.source.pipeline_run, false),
         cli::Command::Down(down) => (&mut down.run_id, &down.pipeline_run, true),
         _ => return Ok(()),
     };
@@ -118,6 +119,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         cli::Command::Up(up) => (Some(&mut up.making.source), Some(&mut up.making.connarg)),
         cli::Command::Run(run) => (Some(&mut run.making.source), Some(&mut run.making.connarg)),
         cli::Command::Render(render) => (Some(&mut render.source), None),
+        cli::Command::Doctor(doctor) => (Some(&mut doctor.source), None),
         // Named one by one, so that a new command has to say whether it is one of these.
         cli::Command::Down(_) | cli::Command::Wait(_) | cli::Command::Status(_) => (None, None),
         cli::Command::Gc(_) | cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),

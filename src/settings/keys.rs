@@ -15,9 +15,9 @@ pub struct Key {
 
 const CREATE: &[&str] = &["up", "run"];
 const WAIT: &[&str] = &["up", "run", "wait"];
-const CLUSTER: &[&str] = &["up", "run", "render", "down", "status"];
+const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc"];
 /// The commands that take databases, manifests and parameters.
-pub const SOURCE: &[&str] = &["up", "run", "render"];
+pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
 pub const FLAGS: [Key; 13] = [

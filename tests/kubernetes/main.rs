@@ -5,7 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit;
 mod harness;
+mod pipeline_runs;
 mod proxy;
 
 mod databases;
@@ -13,8 +15,11 @@ mod databases;
 mod cancel;
 mod creating;
 mod credentials;
+mod doctor;
 mod examples;
 mod failures;
+mod gc;
+mod image;
 mod kinds;
 mod main_job;
 mod platforms;

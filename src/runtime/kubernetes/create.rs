@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use super::explain::explain_creation;
 use super::kinds::Kinds;
-use super::teardown::{self, Deletion};
+use super::teardown::DEFAULT_GRACE;
+use super::teardown::part::{Deletion, delete};
 use super::{Cluster, FIELD_MANAGER, explain};
 use crate::failure::Advise;
 use crate::manifest::Object;
@@ -100,7 +101,7 @@ fn makes_pods(object: &Object) -> bool {
 async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &RunId) -> anyhow::Result<Outcome> {
     let action = || format!("{}: creating {}", object.origin, object.label());
     let api = kinds.api_of(object).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
-    match post(cluster, &api, object).await.with_context(action)? {
+    match post(cluster, &api, object, Mode::Real).await.with_context(action)? {
         Ok(answer) => Ok(Outcome::Fresh(answer)),
         Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
             let existing = api.get(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
@@ -110,17 +111,31 @@ async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &
     }
 }
 
+/// Whether a creation is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The object is made.
+    Real,
+    /// The API server answers as if, and keeps nothing.
+    Dry,
+}
+
 /// The POST itself. The body goes out from the manifest's own value; strict validation (Kubernetes 1.25 and later, ignored before)
 /// turns a misspelt field into an error.
-async fn post(cluster: &Cluster, api: &Api<DynamicObject>, object: &Object) -> anyhow::Result<Result<DynamicObject, Error>> {
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+pub(super) async fn post(
+    cluster: &Cluster,
+    api: &Api<DynamicObject>,
+    object: &Object,
+    mode: Mode,
+) -> anyhow::Result<Result<DynamicObject, Error>> {
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), dry_run: mode == Mode::Dry };
     let mut request = Request::new(api.resource_url()).create(&params, serde_json::to_vec(&object.body)?)?;
     *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse()?;
     Ok(cluster.client.request(request).await)
 }
 
 /// Takes an object that exists already for this run's own, or says whose it is.
-fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) -> anyhow::Result<DynamicObject> {
+pub(super) fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) -> anyhow::Result<DynamicObject> {
     let owner = existing.labels().get(RUN_LABEL);
     if owner.map(String::as_str) != Some(run_id.as_str()) {
         let owner = owner.map_or_else(|| "no run of testbed".to_owned(), |run| format!("run {run}"));
@@ -153,12 +168,12 @@ impl Fresh<'_> {
     async fn remove(&self) -> anyhow::Result<()> {
         let (name, uid) = (self.answer.name_any(), self.answer.uid().unwrap_or_default());
         let gone = || await_condition(self.api.clone(), &name, conditions::is_deleted(&uid));
-        if let Deletion::Gone = teardown::delete(&self.api, &self.object.kind, &self.answer, teardown::DEFAULT_GRACE).await? {
+        if delete(&self.api, &self.object.kind, &self.answer, DEFAULT_GRACE).await? != Deletion::Pending {
             return Ok(());
         }
         if self.object.kind == "Pod" && timeout(REPORT, gone()).await.is_err() {
             // It was deleted before it came to run, and the kubelet takes its time to say so.
-            teardown::delete(&self.api, &self.object.kind, &self.answer, 0).await?;
+            delete(&self.api, &self.object.kind, &self.answer, 0).await?;
         }
         timeout(ROLL_BACK, gone()).await??;
         Ok(())

@@ -1,7 +1,7 @@
 //! From `apiVersion` and `kind` to the API's paths. The kinds that test environments are made of are known; discovery is asked for the
 //! others, one request each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::anyhow;
 use k8s_openapi::api::{apps, batch, core, networking, rbac};
@@ -13,6 +13,7 @@ use super::explain::is_absent;
 use super::{Cluster, explain};
 use crate::failure::usage;
 use crate::manifest::Object;
+use crate::manifest::policy::{Allowance, Refused, Violation};
 
 /// `apiVersion` and `kind`; for objects of another namespace than the run's, `kind@namespace`.
 pub type KindName = (String, String);
@@ -21,6 +22,11 @@ pub type KindName = (String, String);
 fn split(name: &KindName) -> (KindName, Option<&str>) {
     let (kind, namespace) = name.1.split_once('@').map_or((name.1.as_str(), None), |(kind, namespace)| (kind, Some(namespace)));
     ((name.0.clone(), kind.to_owned()), namespace)
+}
+
+/// A kind's name without a namespace.
+pub fn plain(name: &KindName) -> KindName {
+    split(name).0
 }
 
 /// The kinds of one run and how to reach them.
@@ -59,7 +65,7 @@ impl Kinds {
     /// # Errors
     /// A failed request, explained.
     pub async fn resolve(&mut self, name: &KindName) -> anyhow::Result<bool> {
-        let name = &split(name).0;
+        let name = &plain(name);
         if self.found.contains_key(name) {
             return Ok(true);
         }
@@ -76,9 +82,28 @@ impl Kinds {
         }
     }
 
+    /// How the API calls a kind, and whether it is one of namespaces; `None` for a kind that was not resolved before.
+    pub fn resource(&self, name: &KindName) -> Option<&(ApiResource, Scope)> {
+        self.found.get(name)
+    }
+
     /// Whether a kind's objects belong to no namespace; `false` for one that was not resolved before.
     pub fn is_cluster_scoped(&self, name: &KindName) -> bool {
         self.found.get(name).is_some_and(|(_, scope)| *scope == Scope::Cluster)
+    }
+
+    /// Refuses objects of no namespace, unless they are allowed: which kinds these are, only the cluster can tell.
+    ///
+    /// # Errors
+    /// A usage error with the objects' places.
+    pub fn refuse_cluster_scoped(&self, objects: &[Object], allowed: &[Allowance]) -> anyhow::Result<()> {
+        let violation = Violation { opened_by: Allowance::CLUSTER_SCOPED, what: "it is of no namespace, but of the whole cluster".into() };
+        let mut refused = Refused::default();
+        if !allowed.contains(&violation.opened_by) {
+            let scoped = objects.iter().filter(|object| self.is_cluster_scoped(&object.kind_name()));
+            scoped.for_each(|object| refused.add(object, &violation));
+        }
+        refused.check()
     }
 
     /// The API of a kind in the run's namespace, or the one that the name tells; `None` for a kind that was not resolved before.
@@ -103,6 +128,23 @@ impl Kinds {
             _ => name,
         }
     }
+
+    /// The API of a kind in one namespace, or in all of them, where it can only list; `None` for a kind that was not resolved before, and
+    /// for one whose objects are in no namespace.
+    pub fn namespaced(&self, name: &KindName, namespace: Option<&str>) -> Option<Api<DynamicObject>> {
+        let (resource, scope) = self.found.get(name).filter(|(_, scope)| *scope == Scope::Namespaced)?;
+        let api = Api::dynamic(self.cluster.client.clone(), resource, scope);
+        Some(match namespace {
+            Some(namespace) => api.constrain(namespace),
+            None => api,
+        })
+    }
+}
+
+/// The kinds by which runs are found that nobody has named: nearly every run has some of these. Claims are among them because those of a
+/// StatefulSet are deleted by nobody else, and may be all that is left.
+pub fn usual() -> BTreeSet<KindName> {
+    ["v1/Pod", "v1/Service", "v1/Secret", "v1/ConfigMap", "v1/PersistentVolumeClaim"].into_iter().filter_map(parse).collect()
 }
 
 /// The kinds that a teardown looks through when no object is left that records the run's kinds.

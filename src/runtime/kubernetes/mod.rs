@@ -1,17 +1,22 @@
 //! The Kubernetes runtime: one file a concern, all of them on top of [`Cluster`].
 
+pub mod access;
 pub mod annotate;
+pub mod clock;
 mod cluster;
 pub mod create;
 pub mod diagnose;
+pub mod doctor;
 pub mod events;
 mod explain;
 mod follow;
 pub mod forward;
+pub mod gc;
 pub mod kinds;
 pub mod list;
 pub mod logs;
 pub mod observe;
+pub mod quantity;
 pub mod references;
 pub mod teardown;
 
