@@ -1,6 +1,7 @@
 //! `testbed render`, `--help` and completions.
 
 use serde_json::{Value, json};
+use testbed::manifest::restricted;
 
 use crate::support::Folder;
 
@@ -233,6 +234,10 @@ fn a_profile_makes_pods_that_are_fit_for_restricted_namespaces() {
             assert!(kinds.into_iter().all(|key| ["name", "emptyDir"].contains(&key.as_str())));
             for field in ["hostNetwork", "hostPID", "hostIPC"] {
                 assert_eq!(spec[field], Value::Null);
+            }
+            let typed = serde_json::from_value(spec.clone()).unwrap();
+            for minor in [None, Some(20), Some(23), Some(30)] {
+                assert_eq!(restricted::violations(&typed, minor), [], "doctor and `up` say the same");
             }
         }
     }
