@@ -16,7 +16,6 @@ pub mod kinds;
 pub mod list;
 pub mod logs;
 pub mod observe;
-pub mod quantity;
 pub mod references;
 pub mod teardown;
 
