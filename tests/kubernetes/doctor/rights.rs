@@ -89,6 +89,19 @@ fn what_may_not_be_looked_at_is_skipped_with_what_it_needs() {
     found.one("skipped", "quota", &["list on resourcequotas"]);
     found.one("skipped", "pod-security", &["get on namespaces"]);
     found.one("skipped", "references", &["Secret pull", "get on them"]);
+    // A Role of the namespace can allow all of that.
+    namespace.apply(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: look}\nrules:\n- {apiGroups: [''], resources: [namespaces, secrets], verbs: [get]}\n\
+         - {apiGroups: [''], resources: [resourcequotas], verbs: [list]}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: look}\nsubjects: [{kind: ServiceAccount, name: limited}]\n\
+         roleRef: {kind: Role, name: look, apiGroup: rbac.authorization.k8s.io}\n",
+    );
+    until_allowed(&namespace, "list", "resourcequotas");
+    until_allowed(&namespace, "get", "secrets");
+    let found = Found::look(&namespace, &folder, &["m.yaml", "--run-id", "run-1"]);
+    assert!(found.verdicts.iter().all(|verdict| verdict["status"] != "skipped"), "{}", found.called.transcript());
+    found.one("problem", "references", &["Pod a-run-1 needs Secret pull, which does not exist"]);
+    found.one("ok", "pod-security", &["has no label"]);
 }
 
 #[test]
