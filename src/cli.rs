@@ -8,6 +8,8 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::database::Settling;
+use crate::manifest::lifetime::Lifetime;
+use crate::manifest::policy::Allowance;
 use crate::output;
 
 const EXIT_CODES: &str = "\
@@ -190,14 +192,38 @@ pub struct Source {
     #[arg(short, long, value_name = "NAME=VALUE", env = "TESTBED_PARAM", value_delimiter = '\n', hide_env_values = true)]
     pub param: Vec<String>,
 
-    /// The run's id: a lower-case DNS label of at most 52 characters [default: a fresh UUID]
+    /// The run's id: a lower-case DNS label of at most 52 characters [default: the PipelineRun's uid, else a fresh UUID]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
+
+    /// How long the run may live in a cluster: its pods stop then, and testbed gc removes what is left; none for no end
+    #[arg(long, value_name = "DURATION", env = "TESTBED_LIFETIME", default_value = "2h", value_parser = Lifetime::parse)]
+    pub lifetime: Lifetime,
+
+    /// What a manifest may do in a cluster that is refused otherwise: privileged, host-path, ... (the error names it)
+    #[arg(long, value_name = "NAME", env = "TESTBED_ALLOW", value_delimiter = ',', value_parser = Allowance::parse)]
+    pub allow: Vec<Allowance>,
+
+    /// The PipelineRun that testbed works for.
+    #[command(flatten)]
+    pub pipeline_run: PipelineRun,
 }
 
-/// `testbed up`
+/// The PipelineRun whose task this is, as its pod's labels tell it.
+#[derive(Debug, Clone, Args)]
+pub struct PipelineRun {
+    /// The PipelineRun's name, from the pod's label tekton.dev/pipelineRun. With its uid it becomes the owner of the objects
+    #[arg(long = "pipeline-run", value_name = "NAME", env = "TESTBED_PIPELINE_RUN", help_heading = "Tekton")]
+    pub name: Option<String>,
+
+    /// Its uid, from the label tekton.dev/pipelineRunUID: the run id unless one is given
+    #[arg(long = "pipeline-run-uid", value_name = "UID", env = "TESTBED_PIPELINE_RUN_UID", help_heading = "Tekton")]
+    pub uid: Option<String>,
+}
+
+/// What `up` and `run` have in common: databases that become ready, and a config file.
 #[derive(Debug, Args)]
-pub struct Up {
+pub struct Making {
     /// What to create.
     #[command(flatten)]
     pub source: Source,
@@ -245,10 +271,35 @@ pub struct Up {
     /// [default: 6s, where the server does not tell its process id]
     #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
     pub settle: Option<Settling>,
+}
+
+/// `testbed up`
+#[derive(Debug, Args)]
+pub struct Up {
+    /// What to create, and how.
+    #[command(flatten)]
+    pub making: Making,
 
     /// Write addresses on this machine, hold them open, and tear the run down on Ctrl-C
     #[arg(long, env = "TESTBED_FORWARD", value_parser = FalseyValueParser::new())]
     pub forward: bool,
+
+    /// What becomes of the objects in a cluster when SIGTERM or Ctrl-C ends `up` before everything is ready
+    #[arg(long, value_name = "WHAT", env = "TESTBED_ON_CANCEL", default_value = "keep")]
+    pub on_cancel: OnCancel,
+
+    /// Also write the config file's path (config=FILE) or the number of databases (databases=FILE) to a file: for Tekton's results
+    #[arg(long, value_name = "NAME=FILE", value_parser = output::ResultFile::parse, help_heading = "Tekton")]
+    pub result: Vec<output::ResultFile>,
+}
+
+/// What happens to the objects of an `up` that is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnCancel {
+    /// They stay.
+    Keep,
+    /// They are removed, all of the run.
+    Delete,
 }
 
 /// What happens to the objects of a run that does not become ready.
@@ -265,7 +316,7 @@ pub enum OnFailure {
 pub struct Run {
     /// What to create, and how.
     #[command(flatten)]
-    pub up: Up,
+    pub making: Making,
 
     /// Leave the run up when the command fails, and tell how to reach and remove it
     #[arg(long, env = "TESTBED_KEEP_ON_FAILURE", value_parser = FalseyValueParser::new())]
@@ -287,9 +338,13 @@ pub struct Gc {
 /// `testbed down`
 #[derive(Debug, Args)]
 pub struct Down {
-    /// The run's id [default: the run of the last `up` in this folder]
+    /// The run's id [default: the PipelineRun's uid, else the run of the last `up` in this folder]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
+
+    /// The PipelineRun that testbed works for.
+    #[command(flatten)]
+    pub pipeline_run: PipelineRun,
 
     /// Seconds that pods get to stop before they are killed; their data is thrown away
     #[arg(long, value_name = "SECONDS", env = "TESTBED_GRACE_PERIOD", default_value_t = crate::runtime::kubernetes::teardown::DEFAULT_GRACE)]

@@ -7,10 +7,10 @@ use anyhow::Context;
 use rustix::fs::Access;
 
 use super::plan::Plan;
-use crate::cli::Up;
+use crate::cli::Making;
 use crate::database::Database;
 use crate::failure::{Advise, Exit, usage};
-use crate::output::{self, ConnArg, Format, Model, Renderer};
+use crate::output::{self, ConnArg, Format, Model, Renderer, ResultFile};
 use crate::registry::Claim;
 use crate::state;
 
@@ -29,7 +29,7 @@ impl Config {
     ///
     /// # Errors
     /// A usage error that names the flag or the template's file and line.
-    pub fn new(args: &Up) -> anyhow::Result<Self> {
+    pub fn new(args: &Making) -> anyhow::Result<Self> {
         let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
         let renderer = args.format.renderer()?;
         let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok)?;
@@ -45,7 +45,7 @@ impl Config {
     ///
     /// # Errors
     /// As for [`Config::new`].
-    pub fn for_run(args: &Up) -> anyhow::Result<Self> {
+    pub fn for_run(args: &Making) -> anyhow::Result<Self> {
         if args.output.is_some() {
             return Self::new(args);
         }
@@ -137,6 +137,14 @@ impl Config {
         path.map(|path| output::write(path, text, self.mode)).transpose()?;
         Ok(path)
     }
+}
+
+/// Writes the small files that a pipeline reads.
+///
+/// # Errors
+/// The path with the system's reason.
+pub fn write_results(results: &[ResultFile], config: Option<&Path>, databases: usize) -> anyhow::Result<()> {
+    results.iter().try_for_each(|result| result.write(config, databases))
 }
 
 fn check_path(output: &Path) -> anyhow::Result<()> {

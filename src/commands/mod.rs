@@ -89,20 +89,22 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Resolves with an error when the user or the system asks the process to end: exit code 130 for SIGINT, 143 for SIGTERM.
+/// Resolves with an error when the user or the system asks the process to end: exit code 130 for SIGINT, 143 for SIGTERM. Listens from the
+/// call on, and not only once it is waited for: process 1 of a container gets no signal that it does not listen for.
 ///
-/// From then on a second signal ends the process at once.
-async fn interrupted() -> anyhow::Error {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    let exit = tokio::select! {
-        _ = interrupt.recv() => Exit::Interrupted,
-        _ = terminate.recv() => Exit::Terminated,
-    };
-    tokio::spawn(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-        std::process::exit(i32::from(exit.code()));
-    });
-    Err::<(), _>(anyhow!("interrupted")).exit(exit).unwrap_err()
+/// After the first signal a second one ends the process at once.
+fn interrupted() -> impl Future<Output = anyhow::Error> {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
+        let exit = tokio::select! {
+            _ = interrupt.recv() => Exit::Interrupted,
+            _ = terminate.recv() => Exit::Terminated,
+        };
+        tokio::spawn(async move {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            std::process::exit(i32::from(exit.code()));
+        });
+        Err::<(), _>(anyhow!("interrupted")).exit(exit).unwrap_err()
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use serde_json::Map;
@@ -11,8 +12,11 @@ use crate::cli::Source;
 use crate::database::{self, Data, Database, Discovery, Engine};
 use crate::failure::{Advise, Exit, usage};
 use crate::manifest::builtin::{self, With};
+use crate::manifest::owner::Owner;
+use crate::manifest::policy::{Allowance, Refused};
 use crate::manifest::render::{Params, Template, Variables, is_param_name};
-use crate::manifest::{Object, check, parse, render, stamp};
+use crate::manifest::stamp::{self, Stamp};
+use crate::manifest::{Object, check, parse, render};
 use crate::output::Entry;
 use crate::run_id::RunId;
 
@@ -32,6 +36,12 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// The parameters.
     pub params: Params,
+    /// What a cluster is not asked for.
+    pub refused: Refused,
+    /// What is asked of it all the same.
+    pub allowed: Vec<Allowance>,
+    /// The PipelineRun that testbed works for.
+    pub owner: Option<Owner>,
     /// The databases for which nobody has named a version: any will do where the image does not decide.
     pub any_version: BTreeSet<String>,
 }
@@ -44,7 +54,7 @@ impl Plan {
     pub fn make(source: &Source) -> anyhow::Result<Self> {
         let run_id = source.run_id.as_deref().map_or_else(|| Ok(RunId::generate()), RunId::parse)?;
         let params = params(&source.param)?;
-        let withs: Vec<With> = source.with.iter().map(|text| With::parse(text)).collect::<Result<_, _>>()?;
+        let withs = withs(source)?;
         let files = files(source)?;
         if files.is_empty() && withs.is_empty() {
             return Err(usage("nothing to create: name a manifest, or a built-in database such as --with postgres"))
@@ -79,13 +89,27 @@ impl Plan {
             warnings.extend(unknown.iter().map(|name| format!("no built-in database takes the parameter {name}")));
         }
         let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
-        stamp::stamp(&mut objects, &run_id, &generated)?;
+        let limit = source.lifetime.from(SystemTime::now());
+        let refused = Refused::find(&objects, &run_id, &source.allow);
+        stamp::stamp(&mut objects, &Stamp { run_id: &run_id, generated: &generated, limit: limit.as_ref() })?;
         let mut data = Data::default();
         data.add_objects(&objects).exit(Exit::Usage)?;
         let discovery = database::discover(&objects, &run_id, &data).exit(Exit::Usage)?;
         let sqlite_at = sqlite.into_iter().map(|(end, name)| (databases_before(&discovery, &objects[..end]), name)).collect();
         let any_version = withs.iter().filter(|with| with.takes_any_version(&params)).map(|with| with.name.clone()).collect();
-        Ok(Self { run_id, objects, data, discovery, sqlite_at, warnings, params, any_version })
+        Ok(Self {
+            run_id,
+            objects,
+            data,
+            discovery,
+            sqlite_at,
+            warnings,
+            params,
+            refused,
+            allowed: source.allow.clone(),
+            owner: owner(source),
+            any_version,
+        })
     }
 
     /// Finds the databases again, with what is known in `data` by now.
@@ -95,6 +119,11 @@ impl Plan {
     pub fn rediscover(&mut self) -> anyhow::Result<()> {
         self.discovery = database::discover(&self.objects, &self.run_id, &self.data).exit(Exit::Usage)?;
         Ok(())
+    }
+
+    /// How many databases the tests get, SQLite's included.
+    pub fn database_count(&self) -> usize {
+        self.discovery.databases.len() + self.sqlite_at.len()
     }
 
     /// The entries of the config file in their order, with the host and port that `address` tells for each server by its index.
@@ -114,9 +143,20 @@ impl Plan {
     }
 }
 
+/// Only what is known of it whole: an owner by a wrong uid would take the objects with it at once.
+fn owner(source: &Source) -> Option<Owner> {
+    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    Some(Owner { name: said(&source.pipeline_run.name)?, uid: said(&source.pipeline_run.uid)? })
+}
+
 fn databases_before(discovery: &Discovery, objects: &[Object]) -> usize {
     let made_by = |workload: &str| objects.iter().any(|object| workload == format!("{}/{}", object.kind, object.name));
     discovery.databases.iter().filter(|database| made_by(&database.workload)).count()
+}
+
+/// The built-in databases that are asked for. A pipeline's parameter may have them on lines of their own, or none at all.
+pub fn withs(source: &Source) -> anyhow::Result<Vec<With>> {
+    source.with.iter().flat_map(|text| text.split_whitespace()).map(With::parse).collect()
 }
 
 /// A random password: 122 random bits as 32 letters and digits, which need no quoting anywhere.

@@ -7,7 +7,7 @@ use super::{choice, print, progress};
 use crate::cli::{Format, Global, Render, Source};
 use crate::failure::usage;
 use crate::manifest::Object;
-use crate::manifest::builtin::{self, With};
+use crate::manifest::builtin;
 use crate::manifest::check::check_namespace;
 use crate::run_id::RunId;
 
@@ -16,8 +16,9 @@ pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
         return print(&template(&args.source)?);
     }
     let plan = Plan::make(&args.source)?;
+    plan.refused.check()?;
     if let Some(namespace) = choice(global).namespace {
-        check_namespace(&plan.objects, &namespace)?;
+        check_namespace(&plan.objects, &namespace, &plan.allowed)?;
     }
     let progress = progress(global);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
@@ -35,7 +36,8 @@ fn template(source: &Source) -> anyhow::Result<String> {
     let params = plan::params(&source.param)?;
     // Stand-ins that occur nowhere else in the text.
     let (run_id, password) = (RunId::generate(), plan::password());
-    let texts = source.with.iter().map(|text| builtin::render(&With::parse(text)?, &run_id, &params, &password));
+    let withs = plan::withs(source)?;
+    let texts = withs.iter().map(|with| builtin::render(with, &run_id, &params, &password));
     let text = texts.collect::<anyhow::Result<Vec<_>>>()?.join("---\n");
     Ok(text.replace(run_id.as_str(), "$(context.pipelineRun.uid)").replace(&password, "{{ generated_password }}"))
 }

@@ -5,16 +5,24 @@ use super::plan::Plan;
 use super::runtime::runtime;
 use super::{choice, cluster, local, progress};
 use crate::cli::{Global, Runtime, Up};
+use crate::failure::usage;
+use crate::output::ResultFile;
 
 pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let (runtime, why) = runtime(global)?;
-    let config = Config::new(&args)?;
-    let plan = Plan::make(&args.source)?;
+    let config = Config::new(&args.making)?;
+    if config.path().is_none() && args.result.iter().any(ResultFile::needs_config_file) {
+        return Err(usage("--result config=FILE tells where the config file is, and --output - writes none"));
+    }
+    let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     match runtime {
         Runtime::Local => local::up::up(args, config, plan, why, &progress).await,
-        Runtime::Kubernetes => cluster::up::up(args, config, plan, choice(global), &progress).await,
+        Runtime::Kubernetes => {
+            plan.refused.check()?;
+            cluster::up::up(args, config, plan, choice(global), &progress).await
+        }
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use anyhow::bail;
-use serde_json::Value;
 
 use super::Object;
 use crate::failure::{Advise, Exit, usage};
-use crate::run_id::{RUN_LABEL, RunId};
+use crate::manifest::policy::Allowance;
+use crate::run_id::RunId;
 
 /// The longest name that every kind takes: a Service's, which is also a DNS label.
 const MAX_NAME: usize = 63;
@@ -20,7 +20,7 @@ pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Vec<String>> 
     let mut seen: HashMap<(&str, &str, &str), &Object> = HashMap::new();
     let mut warnings = Vec::new();
     for object in objects {
-        check_object(object, run_id).exit(Exit::Usage)?;
+        check_object(object).exit(Exit::Usage)?;
         let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
         if let Some(first) = seen.insert((group, &object.kind, &object.name), object) {
             return Err(usage(format!("{}: {} stands in {} already", object.origin, object.label(), first.origin)));
@@ -38,7 +38,7 @@ pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Vec<String>> 
     Ok(warnings)
 }
 
-fn check_object(object: &Object, run_id: &RunId) -> anyhow::Result<()> {
+fn check_object(object: &Object) -> anyhow::Result<()> {
     let (origin, label) = (&object.origin, object.label());
     if object.name.len() > MAX_NAME {
         bail!("{origin}: the name of {label} has {} characters; Kubernetes takes {MAX_NAME}", object.name.len());
@@ -50,29 +50,31 @@ fn check_object(object: &Object, run_id: &RunId) -> anyhow::Result<()> {
     if object.kind == "Service" && object.name.starts_with(|c: char| !c.is_ascii_lowercase()) {
         bail!("{origin}: the name of {label} has to start with a letter, as every Service's does");
     }
-    if let Some(run) = object.metadata("labels").and_then(|labels| labels.get(RUN_LABEL)).and_then(Value::as_str)
-        && run != run_id.as_str()
-    {
-        bail!("{origin}: {label} carries the label {RUN_LABEL}={run}, but this is run {run_id}; leave the label away, testbed sets it");
-    }
     Ok(())
 }
 
-/// Refuses objects for another namespace than the run's.
+/// Refuses objects for another namespace than the run's. Where they are allowed, those still are that testbed has to follow: pods, what makes
+/// pods, and the Services in front of them.
 ///
 /// # Errors
 /// A usage error with the object's place in its file.
-pub fn check_namespace(objects: &[Object], namespace: &str) -> anyhow::Result<()> {
+pub fn check_namespace(objects: &[Object], namespace: &str, allowed: &[Allowance]) -> anyhow::Result<()> {
     for object in objects {
-        if let Some(Value::String(own)) = object.metadata("namespace")
-            && own != namespace
-        {
-            return Err(usage(format!(
-                "{}: {} is for namespace {own}, but this run is in {namespace}; remove metadata.namespace or pass --namespace {own}",
-                object.origin,
-                object.label()
-            )));
-        }
+        let Some(own) = object.namespace().filter(|own| *own != namespace) else { continue };
+        let is_followed = matches!(object.kind.as_str(), "Pod" | "Service") || object.pod_template().is_some();
+        let why = match (allowed.contains(&Allowance::NAMESPACE), is_followed) {
+            (true, false) => continue,
+            (true, true) => "pods and Services can be followed in one namespace only",
+            (false, _) => "remove metadata.namespace",
+        };
+        let (origin, label) = (&object.origin, object.label());
+        let error =
+            usage(format!("{origin}: {label} is for namespace {own}, but this run is in {namespace}; {why}, or pass --namespace {own}"));
+        return if is_followed {
+            Err(error)
+        } else {
+            Err(error).hint("nothing was created; --allow namespace lets objects other than these lie elsewhere")
+        };
     }
     Ok(())
 }
@@ -85,7 +87,7 @@ mod tests {
     fn checked(text: &str) -> anyhow::Result<Vec<String>> {
         let objects = parse("m.yaml", text).unwrap();
         let warnings = check(&objects, &RunId::parse("run-1").unwrap())?;
-        check_namespace(&objects, "here").map(|()| warnings)
+        check_namespace(&objects, "here", &[]).map(|()| warnings)
     }
 
     fn error(text: &str) -> String {
@@ -118,9 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn another_run_or_namespace_is_refused() {
-        assert!(error(&pod("a", "  labels: {test-dependencies: other}\n")).contains("test-dependencies=other"));
+    fn another_namespace_is_refused() {
         assert!(error(&pod("a", "  namespace: there\n")).contains("pass --namespace there"));
         assert!(checked(&pod("a", "  namespace: here\n")).is_ok());
+        let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: there}\n";
+        assert!(error(map).contains("is for namespace there"));
+        let allowed = |text: &str| check_namespace(&parse("m.yaml", text).unwrap(), "here", &[Allowance::NAMESPACE]);
+        assert!(allowed(map).is_ok());
+        assert!(allowed(&pod("a", "  namespace: there\n")).unwrap_err().to_string().contains("in one namespace only"));
     }
 }

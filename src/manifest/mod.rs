@@ -1,12 +1,15 @@
 //! From manifest files and built-in templates to the objects of one run. Pure: no clock, no randomness, no network; what it needs is
 //! passed in.
 //!
-//! [`render`] turns each template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what could not work, and [`stamp`]
-//! puts the run's labels and annotations on.
+//! [`render`] turns each template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what could not work, [`policy`] what
+//! should not, and [`stamp`] puts the run's labels and annotations on.
 
 pub mod builtin;
 pub mod check;
+pub mod lifetime;
+pub mod owner;
 pub mod parse;
+pub mod policy;
 pub mod render;
 pub mod stamp;
 
@@ -48,6 +51,16 @@ pub struct Object {
 }
 
 impl Object {
+    /// `apiVersion` and `kind`.
+    pub fn kind_name(&self) -> (String, String) {
+        (self.api_version.clone(), self.kind.clone())
+    }
+
+    /// The namespace that the object names, if it names one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.metadata("namespace").and_then(Value::as_str).filter(|namespace| !namespace.is_empty())
+    }
+
     /// `Kind name`, as error messages call an object.
     pub fn label(&self) -> String {
         format!("{} {}", self.kind, self.name)

@@ -1,5 +1,5 @@
 //! What makes an object one of the run's: labels and annotations on every object, pod template and volume claim template, and pods
-//! that stop at once.
+//! that stop at once, do not run for ever, and get no token of the cluster's API.
 
 use std::collections::BTreeSet;
 
@@ -8,69 +8,105 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::Object;
+use super::lifetime::{EXPIRES_ANNOTATION, Limit};
 use crate::failure::{Advise, Exit};
 use crate::run_id::RunId;
 
 /// Tells whether an object that exists already was made from the same content. Hexadecimal SHA-256 of the object before stamping.
 pub const HASH_ANNOTATION: &str = "testbed/content-hash";
-/// The kinds that the run made, `apiVersion/Kind` with commas between: where a teardown has to look.
+/// The kinds that the run made, `apiVersion/Kind` with commas between, and `apiVersion/Kind@namespace` for objects that name one: where a
+/// teardown has to look.
 pub const KINDS_ANNOTATION: &str = "testbed/kinds";
 /// On pods: the manifest's object that the pod stands for, such as `Deployment/app`.
 pub const WORKLOAD_ANNOTATION: &str = "testbed/workload";
 
-/// Stamps all objects of a run. `generated` are the texts that were made up for this run (passwords): the content hash passes over
-/// them, so that a second `up` of the same run recognises its objects.
+/// What all objects of a run have in common.
+pub struct Stamp<'a> {
+    /// The run's id.
+    pub run_id: &'a RunId,
+    /// The texts that were made up for this run (passwords): the content hash passes over them, so that a second `up` of the same run
+    /// recognises its objects.
+    pub generated: &'a [&'a str],
+    /// When the run is over, if it has an end.
+    pub limit: Option<&'a Limit>,
+}
+
+/// Stamps all objects of a run.
 ///
 /// # Errors
 /// A usage error when labels or annotations are no mapping.
-pub fn stamp(objects: &mut [Object], run_id: &RunId, generated: &[&str]) -> anyhow::Result<()> {
+pub fn stamp(objects: &mut [Object], stamp: &Stamp) -> anyhow::Result<()> {
     let kinds = kinds(objects);
-    objects.iter_mut().try_for_each(|object| stamp_object(object, run_id, generated, &kinds)).exit(Exit::Usage)
+    objects.iter_mut().try_for_each(|object| stamp.put_on(object, &kinds)).exit(Exit::Usage)
 }
 
 fn kinds(objects: &[Object]) -> String {
-    let mut kinds: BTreeSet<String> = objects.iter().map(|object| format!("{}/{}", object.api_version, object.kind)).collect();
+    let kind = |object: &Object| match object.namespace() {
+        Some(namespace) => format!("{}/{}@{namespace}", object.api_version, object.kind),
+        None => format!("{}/{}", object.api_version, object.kind),
+    };
+    let mut kinds: BTreeSet<String> = objects.iter().map(kind).collect();
     if objects.iter().any(|object| object.body.get("spec").is_some_and(|spec| spec.get("volumeClaimTemplates").is_some())) {
         kinds.insert("v1/PersistentVolumeClaim".into());
     }
     kinds.into_iter().collect::<Vec<_>>().join(",")
 }
 
-fn stamp_object(object: &mut Object, run_id: &RunId, generated: &[&str], kinds: &str) -> anyhow::Result<()> {
-    restore_texts(&mut object.body);
-    let hash = content_hash(&object.body, generated);
-    let workload = format!("{}/{}", object.kind, object.name);
-    let label = object.label();
-    let origin = object.origin.clone();
-    let at = |error: anyhow::Error| anyhow!("{origin}: {label}: {error}");
+impl Stamp<'_> {
+    fn put_on(&self, object: &mut Object, kinds: &str) -> anyhow::Result<()> {
+        restore_texts(&mut object.body);
+        let hash = content_hash(&object.body, self.generated);
+        let workload = format!("{}/{}", object.kind, object.name);
+        let label = object.label();
+        let origin = object.origin.clone();
+        let at = |error: anyhow::Error| anyhow!("{origin}: {label}: {error}");
 
-    mark(metadata(&mut object.body).map_err(at)?, run_id, &[(HASH_ANNOTATION, &hash), (KINDS_ANNOTATION, kinds)]).map_err(at)?;
-    if object.kind == "Pod" {
-        annotate(metadata(&mut object.body).map_err(at)?, &[(WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
-        hasten(object.body.get_mut("spec"));
+        self.mark(metadata(&mut object.body).map_err(at)?, &[(HASH_ANNOTATION, &hash), (KINDS_ANNOTATION, kinds)]).map_err(at)?;
+        if object.kind == "Pod" {
+            annotate(metadata(&mut object.body).map_err(at)?, &[(WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
+            modest(object.body.get_mut("spec"));
+        }
+        if let Some(Value::Object(template)) = object.pod_template_mut() {
+            modest(template.get_mut("spec"));
+            self.mark(metadata(template).map_err(at)?, &[(KINDS_ANNOTATION, kinds), (WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
+        }
+        if let Some(Value::Array(claims)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("volumeClaimTemplates")) {
+            for claim in claims.iter_mut().filter_map(Value::as_object_mut) {
+                self.mark(metadata(claim).map_err(at)?, &[(KINDS_ANNOTATION, kinds)]).map_err(at)?;
+            }
+        }
+        // A CronJob's Jobs take their labels from jobTemplate.metadata.
+        if let Some(Value::Object(template)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("jobTemplate")) {
+            self.mark(metadata(template).map_err(at)?, &[(KINDS_ANNOTATION, kinds)]).map_err(at)?;
+        }
+        if let Some(limit) = self.limit {
+            limit.set_deadline(object);
+        }
+        Ok(())
     }
-    if let Some(Value::Object(template)) = object.pod_template_mut() {
-        hasten(template.get_mut("spec"));
-        mark(metadata(template).map_err(at)?, run_id, &[(KINDS_ANNOTATION, kinds), (WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
-    }
-    if let Some(Value::Array(claims)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("volumeClaimTemplates")) {
-        for claim in claims.iter_mut().filter_map(Value::as_object_mut) {
-            mark(metadata(claim).map_err(at)?, run_id, &[(KINDS_ANNOTATION, kinds)]).map_err(at)?;
+
+    fn mark(&self, metadata: &mut Map<String, Value>, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
+        let labels = mapping(metadata, "labels")?;
+        for (key, value) in self.run_id.labels() {
+            labels.insert(key.into(), value.into());
+        }
+        annotate(metadata, annotations)?;
+        match self.limit {
+            Some(limit) => annotate(metadata, &[(EXPIRES_ANNOTATION, &limit.expires)]),
+            None => Ok(()),
         }
     }
-    // A CronJob's Jobs take their labels from jobTemplate.metadata.
-    if let Some(Value::Object(template)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("jobTemplate")) {
-        mark(metadata(template).map_err(at)?, run_id, &[(KINDS_ANNOTATION, kinds)]).map_err(at)?;
-    }
-    Ok(())
 }
 
 /// Gives a pod one second to stop unless its manifest says otherwise. Its data is thrown away, and the entrypoint's shell ignores SIGTERM
 /// while it sets the database up. The grace period of a deletion alone is not enough: one that comes while the containers start is
 /// carried out with the period of the spec, half a minute by default.
-fn hasten(spec: Option<&mut Value>) {
+///
+/// Nor does a database need a token of the cluster's API, which whoever gets into the pod could use.
+fn modest(spec: Option<&mut Value>) {
     if let Some(Value::Object(spec)) = spec {
         spec.entry("terminationGracePeriodSeconds").or_insert_with(|| 1.into());
+        spec.entry("automountServiceAccountToken").or_insert_with(|| false.into());
     }
 }
 
@@ -87,14 +123,6 @@ fn mapping<'a>(object: &'a mut Map<String, Value>, field: &str) -> anyhow::Resul
         Value::Object(map) => Ok(map),
         _ => bail!("{field} is not a mapping"),
     }
-}
-
-fn mark(metadata: &mut Map<String, Value>, run_id: &RunId, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
-    let labels = mapping(metadata, "labels")?;
-    for (key, value) in run_id.labels() {
-        labels.insert(key.into(), value.into());
-    }
-    annotate(metadata, annotations)
 }
 
 fn annotate(metadata: &mut Map<String, Value>, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
@@ -120,12 +148,19 @@ fn restore_texts(value: &mut Map<String, Value>) {
                 texts.values_mut().for_each(restore_text);
                 restore_texts(texts);
             }
-            ("name" | "value" | "claimName" | "secretName", value @ Value::Number(_)) => restore_text(value),
-            (_, Value::Object(inner)) => restore_texts(inner),
-            (_, Value::Array(items)) => items.iter_mut().filter_map(Value::as_object_mut).for_each(restore_texts),
+            (_, Value::Object(inner)) => restore_inner(inner),
+            (_, Value::Array(items)) => items.iter_mut().filter_map(Value::as_object_mut).for_each(restore_inner),
             _ => {}
         }
     }
+}
+
+/// Names, and values of variables, are further in: a PriorityClass has a `value` of its own that is a number.
+fn restore_inner(inner: &mut Map<String, Value>) {
+    for key in ["name", "value", "claimName", "secretName"] {
+        inner.get_mut(key).into_iter().for_each(restore_text);
+    }
+    restore_texts(inner);
 }
 
 fn restore_text(value: &mut Value) {
@@ -141,7 +176,8 @@ mod tests {
 
     fn stamped(text: &str, run_id: &str, generated: &[&str]) -> Vec<Object> {
         let mut objects = parse("m.yaml", text).unwrap();
-        stamp(&mut objects, &RunId::parse(run_id).unwrap(), generated).unwrap();
+        let limit = Limit { seconds: 7200, expires: "2026-01-01T02:00:00Z".into() };
+        stamp(&mut objects, &Stamp { run_id: &RunId::parse(run_id).unwrap(), generated, limit: Some(&limit) }).unwrap();
         objects
     }
 
@@ -159,6 +195,7 @@ mod tests {
             assert_eq!(metadata["labels"]["test-dependencies"], "run-1");
             assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "testbed");
             assert_eq!(metadata["annotations"]["testbed/kinds"], "apps/v1/StatefulSet,v1/PersistentVolumeClaim");
+            assert_eq!(metadata["annotations"]["testbed/expires"], "2026-01-01T02:00:00Z");
         }
         assert_eq!(spec["template"]["metadata"]["labels"]["app"], "db");
         assert_eq!(spec["template"]["metadata"]["annotations"]["testbed/workload"], "StatefulSet/db");
@@ -166,13 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn pods_stop_within_a_second_unless_the_manifest_says_otherwise() {
-        let grace = |spec: &str| {
+    fn pods_are_modest_unless_the_manifest_says_otherwise() {
+        let spec = |spec: &str| {
             let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {spec}\n");
-            stamped(&text, "run-1", &[])[0].body["spec"]["terminationGracePeriodSeconds"].clone()
+            let spec = stamped(&text, "run-1", &[])[0].body["spec"].clone();
+            ["terminationGracePeriodSeconds", "automountServiceAccountToken", "activeDeadlineSeconds"].map(|field| spec[field].clone())
         };
-        assert_eq!(grace("{containers: []}"), 1);
-        assert_eq!(grace("{terminationGracePeriodSeconds: 45}"), 45);
+        assert_eq!(spec("{containers: []}"), [1.into(), false.into(), Value::from(7200)]);
+        let own = "{terminationGracePeriodSeconds: 45, automountServiceAccountToken: true, activeDeadlineSeconds: 60}";
+        assert_eq!(spec(own), [45.into(), true.into(), Value::from(60)]);
     }
 
     #[test]
@@ -194,12 +233,14 @@ mod tests {
         assert_eq!(body["metadata"]["labels"]["a"], "42");
         assert_eq!(body["spec"]["selector"]["a"], "42");
         assert_eq!(body["spec"]["ports"][0]["port"], 42);
+        let text = "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: a}\nvalue: 42\n";
+        assert_eq!(stamped(text, "42", &[])[0].body["value"], 42);
     }
 
     #[test]
     fn labels_that_are_no_mapping_are_refused() {
         let mut objects = parse("m.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: [x]}\n").unwrap();
-        let error = stamp(&mut objects, &RunId::parse("run-1").unwrap(), &[]).unwrap_err();
+        let error = stamp(&mut objects, &Stamp { run_id: &RunId::parse("run-1").unwrap(), generated: &[], limit: None }).unwrap_err();
         assert_eq!(format!("{error:#}"), "m.yaml: document 1 (line 1): Pod a: labels is not a mapping");
     }
 }

@@ -10,6 +10,7 @@ mod environment;
 mod file;
 mod format;
 mod model;
+mod results;
 mod template;
 mod testing_databases;
 mod url;
@@ -20,6 +21,7 @@ pub use environment::{check_names, environment};
 pub use file::write;
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
+pub use results::ResultFile;
 
 /// What to do about names that a format cannot take.
 const RENAME: &str = "a database is called what --with ENGINE=NAME says, else its Service's name without the run id";

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, json};
 
 use super::{Model, url};
-use crate::failure::{Advise, Exit};
+use crate::failure::{Advise, Exit, usage};
 use crate::redact::Redactor;
 use crate::template::Template;
 
@@ -17,6 +17,10 @@ pub struct OwnTemplate {
     name: String,
     text: String,
 }
+
+/// Where no template is: the tokens that a pod gets, and what the system tells of its processes. A link in somebody's checkout would bring
+/// them into a file that the tests read.
+const NO_TEMPLATES: [&str; 4] = ["/run/secrets", "/var/run/secrets", "/proc", "/sys"];
 
 /// What a template can refer to: the fields of the model, and each database by its name. A name that two databases have stands for neither.
 #[derive(Serialize)]
@@ -33,6 +37,10 @@ impl OwnTemplate {
     /// A usage error: the path with the system's reason, or file and line of a syntax error.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("--format tera: reading the template {}", path.display());
+        let found = path.canonicalize().with_context(context).exit(Exit::Usage)?;
+        if NO_TEMPLATES.iter().any(|folder| found.starts_with(folder)) {
+            return Err(usage(format!("--format tera:{}: {} is no template", path.display(), found.display())));
+        }
         let text = std::fs::read_to_string(path).with_context(context).exit(Exit::Usage)?;
         let own = Self { name: path.display().to_string(), text };
         own.template().parse(&own.text).exit(Exit::Usage)?;

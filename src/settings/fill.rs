@@ -12,7 +12,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::{Arguments, Settings, find, keys, read};
 use crate::cli::{self, Cli, Source};
-use crate::failure::{Advise, Exit};
+use crate::failure::{Advise, Exit, usage};
 use crate::state::Remembered;
 
 /// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
@@ -26,15 +26,26 @@ type Variable<'a> = &'a dyn Fn(&OsStr) -> Option<OsString>;
 /// # Errors
 /// A [`clap::Error`] for the command line, which knows how to print itself and how to end; else a usage error about the file.
 pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
-    let typed = Cli::command().try_get_matches_from(args)?;
+    let variable = |name: &OsStr| std::env::var_os(name);
+    let typed = command_line(&variable).try_get_matches_from(args)?;
     let command = typed.subcommand_name().unwrap_or_default().to_owned();
     let (found, ignored) = match load(&typed, &command) {
         Err(error) if LENIENT.contains(&command.as_str()) => (None, Some(error)),
         outcome => (outcome?, None),
     };
     let (file, settings) = found.unzip();
-    let cli = fill(args, &command, settings.unwrap_or_default(), &|name| std::env::var_os(name))?;
+    let cli = fill(args, &command, settings.unwrap_or_default(), &variable)?;
     Ok(Arguments { cli, file, ignored })
+}
+
+/// All flags. A variable that is there and empty is as good as none: a pipeline's parameter with an empty default says nothing.
+fn command_line(variable: Variable) -> clap::Command {
+    // Clap cannot take a variable away, but can look at none instead.
+    let unset = |arg: clap::Arg| match arg.get_env().and_then(variable) {
+        Some(value) if value.is_empty() => arg.env("").hide_env(true),
+        _ => arg,
+    };
+    Cli::command().mut_args(unset).mut_subcommands(|subcommand| subcommand.mut_args(unset))
 }
 
 /// The file's name and what it says; `None` without a file, and for commands that it is not for.
@@ -55,13 +66,11 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Option<(String, Set
 
 fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable) -> anyhow::Result<Cli> {
     let plain = Cli::command();
-    let mut filled = Cli::command();
+    let mut filled = command_line(variable);
     for (key, value) in std::mem::take(&mut settings.values) {
         let Some(flag) = key.flag(&plain, command) else { continue };
         let id = flag.get_id().as_str();
-        // A pipeline's parameter with an empty default says nothing. Clap cannot take a variable away, but can look at none instead.
-        let silent = flag.get_env().and_then(variable).is_some_and(|value| value.is_empty());
-        let default = |arg: clap::Arg| if silent { arg.env("") } else { arg }.default_value(value);
+        let default = |arg: clap::Arg| arg.default_value(value);
         filled = match flag.is_global_set() {
             true => filled.mut_arg(id, default),
             false => filled.mut_subcommand(command, |subcommand| subcommand.mut_arg(id, default)),
@@ -69,6 +78,7 @@ fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Vari
     }
     let matches = filled.try_get_matches_from(args)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
+    take_run_id(&mut cli.command, variable)?;
     let Some((_, matches)) = matches.subcommand() else { return Ok(cli) };
     let (source, connargs) = creating(&mut cli.command);
     if let Some(source) = source {
@@ -81,11 +91,32 @@ fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Vari
     Ok(cli)
 }
 
+/// The PipelineRun's uid is the run id of its tasks, unless they are given another one.
+fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result<()> {
+    let (run_id, pipeline_run, needs_one) = match command {
+        cli::Command::Up(up) => (&mut up.making.source.run_id, &up.making.source.pipeline_run, true),
+        cli::Command::Run(run) => (&mut run.making.source.run_id, &run.making.source.pipeline_run, false),
+        cli::Command::Render(render) => (&mut render.source.run_id, &render.source.pipeline_run, false),
+        cli::Command::Down(down) => (&mut down.run_id, &down.pipeline_run, true),
+        _ => return Ok(()),
+    };
+    if run_id.is_none() {
+        run_id.clone_from(&pipeline_run.uid);
+    }
+    // The label of a pod without a PipelineRun is an empty variable. No other task would know an id that is made up here.
+    let is_alone = variable(OsStr::new("TESTBED_PIPELINE_RUN_UID")).is_some_and(|uid| uid.is_empty());
+    if needs_one && run_id.is_none() && is_alone {
+        return Err(usage("this TaskRun belongs to no PipelineRun, whose uid would be the run id"))
+            .hint("give the TaskRun the param run-id (--run-id, TESTBED_RUN_ID): the same for testbed-up and testbed-down");
+    }
+    Ok(())
+}
+
 /// What a command takes databases, manifests and parameters from, and its extra connection arguments.
 fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec<String>>) {
     match command {
-        cli::Command::Up(up) => (Some(&mut up.source), Some(&mut up.connarg)),
-        cli::Command::Run(run) => (Some(&mut run.up.source), Some(&mut run.up.connarg)),
+        cli::Command::Up(up) => (Some(&mut up.making.source), Some(&mut up.making.connarg)),
+        cli::Command::Run(run) => (Some(&mut run.making.source), Some(&mut run.making.connarg)),
         cli::Command::Render(render) => (Some(&mut render.source), None),
         // Named one by one, so that a new command has to say whether it is one of these.
         cli::Command::Down(_) | cli::Command::Wait(_) | cli::Command::Status(_) => (None, None),
@@ -139,6 +170,8 @@ fn is_remembered(typed: &ArgMatches) -> bool {
 mod tests {
     use std::time::Duration;
 
+    use clap::Parser;
+
     use super::*;
 
     fn filled(args: &[&str], text: &str, variables: &[(&str, &str)]) -> cli::Command {
@@ -152,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_was_not_typed_comes_from_the_file() {
-        let cli::Command::Up(up) = filled(&["up", "--timeout", "1m"], TEXT, &[]) else { panic!("no up") };
+        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&["up", "--timeout", "1m"], TEXT, &[]) else { panic!("no up") };
         assert_eq!((up.timeout, up.pull_timeout, up.mode), (Duration::from_mins(1), Duration::from_mins(2), 0o640));
         assert_eq!(
             (up.output.as_deref(), up.source.manifests.as_slice()),
@@ -166,15 +199,51 @@ mod tests {
 
     #[test]
     fn every_key_of_the_readmes_example_fills_its_flag() {
-        let cli::Command::Up(up) = filled(&["up"], read::readmes_example(), &[]) else { panic!("no up") };
+        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&["up"], read::readmes_example(), &[]) else { panic!("no up") };
         assert_eq!((up.on_failure, up.source.with.len(), up.connarg.len()), (Some(cli::OnFailure::Delete), 4, 2));
         assert!(matches!(filled(&["render"], read::readmes_example(), &[]), cli::Command::Render(_)));
     }
 
     #[test]
+    fn an_empty_variable_says_nothing() {
+        let empty = ["TIMEOUT", "FORMAT", "WITH", "MODE", "STRICT", "RUN_ID", "LIFETIME", "ALLOW", "ON_CANCEL"];
+        let names: Vec<String> = empty.iter().map(|name| format!("TESTBED_{name}")).collect();
+        let variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+        // Clap looks at the process' own environment, in which none of them is: this tells that nothing of it is looked for any more.
+        let variable = |name: &OsStr| variables.iter().find(|(known, _)| name == *known).map(|(_, value)| OsString::from(value));
+        let command = command_line(&variable);
+        let up = command.find_subcommand("up").unwrap();
+        let looked_for = |name: &str| up.get_arguments().any(|arg| arg.get_env() == Some(OsStr::new(name)));
+        assert!(names.iter().all(|name| !looked_for(name)) && looked_for("TESTBED_SETTLE"));
+    }
+
+    #[test]
+    fn a_task_runs_under_the_pipeline_runs_uid() {
+        let id = |args: &[&str], variables: &[(&str, &str)]| {
+            let variable = |name: &OsStr| variables.iter().find(|(known, _)| name == *known).map(|(_, value)| OsString::from(value));
+            let mut command = Cli::try_parse_from(std::iter::once(&"testbed").chain(args)).unwrap().command;
+            take_run_id(&mut command, &variable).map(|()| match command {
+                cli::Command::Up(up) => up.making.source.run_id,
+                cli::Command::Down(down) => down.run_id,
+                _ => panic!("neither up nor down"),
+            })
+        };
+        let flags = ["--pipeline-run-uid", "uid-1"];
+        assert_eq!(id(&[&["up"][..], &flags].concat(), &[]).unwrap().as_deref(), Some("uid-1"));
+        assert_eq!(id(&[&["down", "--run-id", "mine"][..], &flags].concat(), &[]).unwrap().as_deref(), Some("mine"));
+        assert_eq!(id(&["up"], &[]).unwrap(), None);
+        for command in ["up", "down"] {
+            let error = id(&[command], &[("TESTBED_PIPELINE_RUN_UID", "")]).unwrap_err();
+            assert!(format!("{error:#}").contains("belongs to no PipelineRun"), "{error:#}");
+        }
+    }
+
+    #[test]
     fn connection_arguments_merge_by_name() {
         let args = ["up", "--connarg", "a=flag"];
-        let cli::Command::Up(up) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable")]) else { panic!("no up") };
+        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable")]) else {
+            panic!("no up")
+        };
         assert_eq!(up.connarg, ["c=1", "b=variable", "a=flag"]);
     }
 }

@@ -43,6 +43,19 @@ fn a_template_that_cannot_be_used() {
     tera("{{ database.mysql.password | int }}").says("x.tera:1: ");
     tera("{% include \"/etc/passwd\" %}").says("x.tera");
     assert!(!folder.has("x"));
+    // A link in somebody's checkout would bring a pod's token, or the environment, to where the tests read it.
+    std::os::unix::fs::symlink("/proc/self/environ", folder.path().join("linked.tera")).unwrap();
+    let up = up(&folder, &["--with", "mysql", "--format", "tera:linked.tera"]);
+    up.says("--format tera:linked.tera: /proc/").says("environ is no template").keeps("TESTBED_RUNTIME");
+}
+
+#[test]
+fn results_that_cannot_be_written() {
+    let folder = Folder::new();
+    for result in ["password=f", "config", "databases="] {
+        up(&folder, &["--with", "mysql", "--result", result]).says("for '--result <NAME=FILE>'");
+    }
+    up(&folder, &["--with", "mysql", "--output", "-", "--result", "config=f"]).says("--output - writes none");
 }
 
 #[test]

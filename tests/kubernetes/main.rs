@@ -10,6 +10,7 @@ mod proxy;
 
 mod databases;
 
+mod cancel;
 mod creating;
 mod credentials;
 mod examples;
@@ -19,4 +20,5 @@ mod main_job;
 mod readiness;
 mod refusals;
 mod run;
+mod strangers;
 mod teardown;

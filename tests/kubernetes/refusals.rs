@@ -19,7 +19,7 @@ fn nothing_is_created_for_a_wrong_manifest() {
         (format!("{service}---\n{pod}"), "set MYSQL_ROOT_PASSWORD"),
         (map.replace("first", &"x".repeat(60)), "Kubernetes takes 63"),
         (map.replace("first-run-1", "b, namespace: elsewhere"), "is for namespace elsewhere"),
-        (map.replace("first-run-1", "b, labels: {test-dependencies: other}"), "carries the label test-dependencies=other"),
+        (map.replace("first-run-1", "b, labels: {test-dependencies: other}"), "labels has test-dependencies=other, which is another run"),
     ];
     for (document, part) in wrong {
         folder.file("m.yaml", &format!("{map}{document}"));

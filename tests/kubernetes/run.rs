@@ -311,7 +311,7 @@ fn in_a_pod_a_command_gets_the_addresses_of_the_services() {
     ];
     for (environment, place, flags) in cases {
         let run_id = run_id();
-        let script = format!("{environment}./testbed run striv.yaml --run-id {run_id} --forward {flags} -- {command}");
+        let script = format!("{environment}./testbed run striv.yaml --run-id {run_id} {flags} -- {command}");
         let output = client.shell(&script);
         let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(7), "{script}\n{said}\n{errors}");

@@ -239,3 +239,14 @@ fn standard_output_can_take_the_config_file() {
     read_config(&up.stdout)[0].assert_takes_logins();
     local.call(&["down", "-q"]).ok();
 }
+
+/// What a pipeline reads: without a line break, and without a login.
+#[test]
+fn results_tell_where_the_config_file_is_and_how_many_databases() {
+    let local = Local::new();
+    let args = ["up", "--with", "postgres", "--with", "sqlite", "--run-id", "r", "--result", "config=path", "--result", "databases=count"];
+    local.call(&args).ok();
+    let path = local.path().canonicalize().unwrap().join("testing-databases.json");
+    assert_eq!((local.read("path"), local.read("count").as_str()), (path.display().to_string(), "2"));
+    local.call(&["down"]).ok();
+}

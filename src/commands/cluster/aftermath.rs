@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::commands::plan::Plan;
 use crate::failure::{Advise, hints_of};
+use crate::manifest::Object;
 use crate::progress::Progress;
 use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::{Cluster, teardown};
@@ -11,6 +14,11 @@ use crate::state::Remembered;
 
 /// How long the teardown may take that `up` and `run` themselves do.
 pub const TEARDOWN: Duration = Duration::from_secs(60);
+
+/// How long the teardown may take of an `up` that is cancelled: whoever cancels it does not wait long.
+const CANCELLATION: Duration = Duration::from_millis(3500);
+/// The part of it in which the objects may end.
+const ENDING: Duration = Duration::from_millis(2500);
 
 /// After a failure that waiting would not mend, such as a right that is missing: what this call has made goes again, and what an earlier
 /// one has made stays.
@@ -45,5 +53,44 @@ pub async fn discard(error: anyhow::Error, plan: &Plan, cluster: &Cluster, creat
             Err::<(), _>(error).hint(format!("run {} was removed again, as --on-failure delete asks for", plan.run_id)).unwrap_err()
         }
         Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
+    }
+}
+
+/// An `up` that somebody has cancelled.
+pub struct Cancelled<'a> {
+    pub plan: &'a Plan,
+    pub cluster: &'a Cluster,
+    /// How to remove the run.
+    pub remove: &'a str,
+}
+
+impl Cancelled<'_> {
+    /// Says what there is.
+    pub fn keep(&self, error: anyhow::Error) -> anyhow::Error {
+        let labels: Vec<String> = self.plan.objects.iter().map(Object::label).collect();
+        let left = format!("left in namespace {}: {}", self.cluster.namespace, labels.join(", "));
+        Err::<(), _>(error).hint(left).hint(self.remove).unwrap_err()
+    }
+
+    /// Removes all of it, an earlier call's part included: nobody wants the run any more. What takes longer goes on in the cluster.
+    pub async fn delete(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
+        let Self { plan, cluster, remove } = self;
+        let tell = |text: &str| progress.say(text);
+        let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, ENDING, tell);
+        match timeout(CANCELLATION, removal).await {
+            Ok(Ok(_)) => {
+                Remembered::forget_run(&plan.run_id);
+                Err::<(), _>(error).hint(format!("run {} was removed, as --on-cancel delete asks for", plan.run_id))
+            }
+            Ok(Err(left)) => {
+                let goes_on = hints_of(&left).into_iter().fold(format!("not all of it is gone: {left:#}"), |text, hint| text + "; " + hint);
+                Err::<(), _>(error).hint(goes_on).hint(*remove)
+            }
+            Err(_) => {
+                let begun = "its removal has begun, and the API server is slow to answer: some of it may be left";
+                Err::<(), _>(error).hint(begun).hint(*remove)
+            }
+        }
+        .unwrap_err()
     }
 }

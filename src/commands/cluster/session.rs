@@ -1,13 +1,20 @@
 //! From a plan to databases in a cluster that are ready, as the addresses that somebody asks for.
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
-use crate::cli::Up;
+use tokio::time::timeout;
+
+use crate::cli::Making;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::waits::Waits;
 use crate::failure::Advise;
+use crate::manifest::Object;
 use crate::manifest::check::check_namespace;
+use crate::manifest::owner::Owner;
+use crate::manifest::policy::{Allowance, Refused, Violation};
 use crate::output::Model;
 use crate::progress::Progress;
 use crate::run_id::RunId;
@@ -91,8 +98,8 @@ pub fn memory(
 ///
 /// # Errors
 /// A usage error with the object; a failed request, explained.
-pub async fn prepare(plan: &mut Plan, cluster: &Cluster, config: &Config) -> anyhow::Result<Kinds> {
-    check_namespace(&plan.objects, &cluster.namespace)?;
+async fn prepare(plan: &mut Plan, cluster: &Cluster, config: &Config, progress: &Progress) -> anyhow::Result<Kinds> {
+    check_namespace(&plan.objects, &cluster.namespace, &plan.allowed)?;
     if !plan.discovery.missing.is_empty() {
         let missing = std::mem::take(&mut plan.discovery.missing);
         references::fetch(cluster, &missing, &mut plan.data).await?;
@@ -101,18 +108,92 @@ pub async fn prepare(plan: &mut Plan, cluster: &Cluster, config: &Config) -> any
     }
     let mut kinds = Kinds::new(cluster);
     kinds.learn(&plan.objects).await?;
+    refuse_cluster_scoped(plan, &kinds)?;
+    hand_over(plan, cluster, &kinds, progress);
     Ok(kinds)
+}
+
+/// Which kinds have no namespace, the cluster tells.
+fn refuse_cluster_scoped(plan: &Plan, kinds: &Kinds) -> anyhow::Result<()> {
+    let mut refused = Refused::default();
+    let violation = Violation { opened_by: Allowance::CLUSTER_SCOPED, what: "it is of no namespace, but of the whole cluster".into() };
+    if !plan.allowed.contains(&violation.opened_by) {
+        let scoped = plan.objects.iter().filter(|object| kinds.is_cluster_scoped(&object.kind_name()));
+        scoped.for_each(|object| refused.add(object, &violation));
+    }
+    refused.check()
+}
+
+/// Makes the PipelineRun the owner of the objects. An owner has to be in their namespace: one that is not would cost them their life.
+fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progress) {
+    let Some(owner) = &plan.owner else { return };
+    if cluster.home.as_ref() != Some(&cluster.namespace) {
+        let Owner { name, .. } = owner;
+        progress.explain(&format!("PipelineRun {name} is not in namespace {}: it does not own the objects", cluster.namespace));
+        return;
+    }
+    let is_beside_it = |object: &Object| object.namespace().is_none_or(|namespace| namespace == cluster.namespace);
+    let owned = plan.objects.iter_mut().filter(|object| is_beside_it(object) && !kinds.is_cluster_scoped(&object.kind_name()));
+    owned.for_each(|object| owner.adopt(object));
 }
 
 /// Creates the objects, and says how many.
 ///
 /// # Errors
 /// The first failure, explained; what this call has made is gone by then, or named in the error.
-pub async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, config: &Config, progress: &Progress) -> anyhow::Result<Created> {
+async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, config: &Config, progress: &Progress) -> anyhow::Result<Created> {
     config.remove_older()?;
     let created = create::create(cluster, kinds, &plan.objects, &plan.run_id).await?;
     progress.say(&summary(plan, &created));
     Ok(created)
+}
+
+/// Why there are no databases.
+pub enum Failed {
+    /// Nothing that this call has made exists.
+    Before(anyhow::Error),
+    /// The run's objects are there, all of them or some.
+    Amid(anyhow::Error),
+}
+
+/// How the creation of a run is cancelled.
+pub struct Cancel<C, B> {
+    /// Resolves when somebody cancels it.
+    pub cancelled: C,
+    /// How long objects get to arrive that are on their way to the API server: they cannot be called back, and would come to be after a
+    /// teardown.
+    pub patience: Duration,
+    /// Called just before the first object is made.
+    pub begins: B,
+}
+
+/// [`prepare`] and [`create`], unless somebody cancels it.
+///
+/// # Errors
+/// What failed, or the cancellation.
+pub async fn create_unless(
+    plan: &mut Plan,
+    cluster: &Cluster,
+    config: &Config,
+    cancel: Cancel<impl Future<Output = anyhow::Error> + Unpin, impl FnOnce()>,
+    progress: &Progress,
+) -> Result<Created, Failed> {
+    let Cancel { mut cancelled, patience, begins } = cancel;
+    let kinds = tokio::select! {
+        kinds = prepare(plan, cluster, config, progress) => kinds,
+        error = &mut cancelled => Err(error),
+    };
+    let kinds = kinds.map_err(Failed::Before)?;
+    begins();
+    let mut creation = pin!(create(plan, cluster, &kinds, config, progress));
+    let error = tokio::select! {
+        created = &mut creation => return created.map_err(Failed::Before),
+        error = cancelled => error,
+    };
+    match timeout(patience, creation).await {
+        Ok(Err(failure)) => Err(error).hint(format!("the creation failed as well: {failure:#}")).map_err(Failed::Before),
+        Ok(Ok(_)) | Err(_) => Err(Failed::Amid(error)),
+    }
 }
 
 /// Takes over the passwords of an earlier `up` of this run: its Secrets hold what its servers were set up with.
@@ -141,7 +222,7 @@ fn summary(plan: &Plan, created: &Created) -> String {
 #[derive(Clone, Copy)]
 pub struct Wait<'a> {
     /// The flags: how long to wait, and for what.
-    pub args: &'a Up,
+    pub args: &'a Making,
     /// The addresses to tell.
     pub addresses: Addresses,
     /// Whether what fails is still there afterwards, to be looked at.

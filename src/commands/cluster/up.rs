@@ -1,13 +1,14 @@
 //! `testbed up` in a cluster: the databases stay up when it has ended.
 
 use std::path::Path;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
-use super::aftermath;
+use super::aftermath::{self, Cancelled};
 use super::ready::{self, Records};
-use super::session::{self, Addresses, Session, Wait, down_command};
-use crate::cli::{OnFailure, Up};
-use crate::commands::config::Config;
+use super::session::{self, Addresses, Cancel, Failed, Session, Wait, down_command};
+use crate::cli::{OnCancel, OnFailure, Up};
+use crate::commands::config::{Config, write_results};
 use crate::commands::plan::Plan;
 use crate::commands::{interrupted, print, reap};
 use crate::failure::{Advise, Exit, exit_of};
@@ -16,6 +17,12 @@ use crate::registry::Registry;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
+
+/// How long objects that are on their way to the API server get once nobody wants them any more.
+const CREATION: Duration = Duration::from_secs(1);
+
+/// Resolves when somebody ends the call.
+type Interrupt<'a> = Pin<&'a mut dyn Future<Output = anyhow::Error>>;
 
 /// A run that this call makes.
 struct Site {
@@ -30,67 +37,104 @@ struct Site {
 /// # Errors
 /// What failed. What is left of it then, the hints tell.
 pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, progress: &Progress) -> anyhow::Result<()> {
-    if let Some(registry) = Registry::find() {
-        reap::reap(&registry, progress).await;
-    }
-    let cluster = Cluster::connect(&choice).await?;
-    session::announce(&plan.run_id, &cluster, progress);
-    let remove = session::how_to_remove(&choice, &cluster, &plan.run_id);
-    let look = session::how_to_look(&cluster, &plan.run_id);
-    let site = Site { cluster, choice, config, args };
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
-    let outcome = tokio::select! {
-        outcome = site.make(&mut plan, &remove, &look, progress) => outcome,
-        error = &mut interrupt => Err(aftermath::leave(error, &remove, &look)),
+    let mut interrupt: Interrupt = interrupt.as_mut();
+    let cluster = tokio::select! {
+        cluster = connect(&choice, progress) => cluster?,
+        error = interrupt.as_mut() => return Err(error).hint("nothing was created"),
     };
+    session::announce(&plan.run_id, &cluster, progress);
+    let site = Site { cluster, choice, config, args };
+    let outcome = site.make(&mut plan, interrupt.as_mut(), progress).await;
     progress.finish();
     let (session, text) = outcome?;
 
     let holds = site.args.forward && !session.forwards.is_empty();
-    site.finish(&plan, &text, &session.ready, holds, progress).hint(remove)?;
-    ready::publish(&plan, &site.cluster, &session.observer, &session.ready, progress).await;
+    site.finish(&plan, &text, &session.ready, holds, progress).hint(site.how_to_remove(&plan))?;
+    tokio::select! {
+        () = ready::publish(&plan, &site.cluster, &session.observer, &session.ready, progress) => {}
+        error = interrupt.as_mut() => return Err(site.cancel(error, &plan, progress).await),
+    }
     if holds {
         hold(&site.cluster, &plan.run_id, session, interrupt, progress).await?;
     }
     Ok(())
 }
 
+async fn connect(choice: &Choice, progress: &Progress) -> anyhow::Result<Cluster> {
+    if let Some(registry) = Registry::find() {
+        reap::reap(&registry, progress).await;
+    }
+    Cluster::connect(choice).await
+}
+
 impl Site {
     /// From a plan to databases that are ready, and the config file's text.
-    async fn make(&self, plan: &mut Plan, remove: &str, look: &str, progress: &Progress) -> anyhow::Result<(Session, String)> {
+    async fn make(&self, plan: &mut Plan, mut interrupt: Interrupt<'_>, progress: &Progress) -> anyhow::Result<(Session, String)> {
         let Self { cluster, config, args, .. } = self;
-        let kinds = session::prepare(plan, cluster, config).await?;
         if let Some(earlier) = earlier_run(&plan.run_id) {
             progress.say(&format!("run {earlier} of an earlier `up` in this folder may still be there: testbed down --run-id {earlier}"));
         }
         // Remembered before anything exists, so that a `down` after a crash finds it.
-        self.remember(&plan.run_id, None, Records::new());
-        let created = session::create(plan, cluster, &kinds, config, progress).await?;
+        let run_id = plan.run_id.clone();
+        let begins = || self.remember(&run_id, None, Records::new());
+        let cancel = Cancel { cancelled: interrupt.as_mut(), patience: CREATION, begins };
+        let created = match session::create_unless(plan, cluster, config, cancel, progress).await {
+            Ok(created) => created,
+            Err(Failed::Before(error)) if is_cancelled(&error) => return Err(error).hint("nothing was created"),
+            Err(Failed::Before(error)) => return Err(error),
+            Err(Failed::Amid(error)) => return Err(self.cancel(error, plan, progress).await),
+        };
         let addresses = if args.forward { Addresses::Forwarded } else { Addresses::InCluster };
-        let stays = args.on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty();
-        let outcome = session::bring_up(plan, cluster, &created, config, Wait { args, addresses, stays }, progress).await;
+        let on_failure = args.making.on_failure;
+        let stays = on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty();
+        let wait = Wait { args: &args.making, addresses, stays };
+        let outcome = tokio::select! {
+            outcome = session::bring_up(plan, cluster, &created, config, wait, progress) => outcome,
+            error = interrupt => Err(error),
+        };
         match outcome.and_then(|session| config.text(&session.model).map(|text| (session, text))) {
+            Err(error) if is_cancelled(&error) => Err(self.cancel(error, plan, progress).await),
             // A usage error as well: a Secret that an earlier `up` left can hold what the config file cannot.
             Err(error) if matches!(exit_of(&error), Exit::Failure | Exit::Usage) => {
                 Err(aftermath::undo(error, plan, cluster, &created).await)
             }
-            Err(error) if args.on_failure == Some(OnFailure::Delete) => {
-                Err(aftermath::discard(error, plan, cluster, &created, progress).await)
-            }
-            outcome => outcome.map_err(|error| aftermath::leave(error, remove, look)),
+            Err(error) if on_failure == Some(OnFailure::Delete) => Err(aftermath::discard(error, plan, cluster, &created, progress).await),
+            outcome => outcome.map_err(|error| aftermath::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan))),
         }
+    }
+
+    /// After a signal: says what is left, or removes it.
+    async fn cancel(&self, error: anyhow::Error, plan: &Plan, progress: &Progress) -> anyhow::Error {
+        progress.finish();
+        // Its presence would mean that the databases are ready.
+        let _ = self.config.remove_older();
+        let cancelled = Cancelled { plan, cluster: &self.cluster, remove: &self.how_to_remove(plan) };
+        match self.args.on_cancel {
+            OnCancel::Keep => cancelled.keep(error),
+            OnCancel::Delete => cancelled.delete(error, progress).await,
+        }
+    }
+
+    fn how_to_remove(&self, plan: &Plan) -> String {
+        session::how_to_remove(&self.choice, &self.cluster, &plan.run_id)
+    }
+
+    fn how_to_look(&self, plan: &Plan) -> String {
+        session::how_to_look(&self.cluster, &plan.run_id)
     }
 
     /// Writes the config file and says what is there.
     fn finish(&self, plan: &Plan, text: &str, ready: &Records, holds: bool, progress: &Progress) -> anyhow::Result<()> {
         let seconds = progress.elapsed().as_secs_f64();
-        let count = match plan.discovery.databases.len() + plan.sqlite_at.len() {
+        let count = match plan.database_count() {
             1 => "1 database".to_owned(),
             count => format!("{count} databases"),
         };
         let path = self.config.write(text)?;
         self.remember(&plan.run_id, path.map(|path| (path, text)), ready.clone());
+        write_results(&self.args.result, path, plan.database_count())?;
         let Some(path) = path else {
             progress.say(&format!("{count} ready after {seconds:.1} s"));
             return print(text);
@@ -109,6 +153,10 @@ impl Site {
         // A convenience for the next command only: in a pod with a read-only file system nobody misses it.
         let _ = remembered.save(&state);
     }
+}
+
+fn is_cancelled(error: &anyhow::Error) -> bool {
+    matches!(exit_of(error), Exit::Interrupted | Exit::Terminated)
 }
 
 /// The run that an earlier `up` in this folder made, and that no `down` has removed since.

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use tokio::process::Child;
 use tokio::time::Instant;
 
-use crate::cli::{OnFailure, Up};
+use crate::cli::{Making, OnFailure};
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::reap;
@@ -63,7 +63,7 @@ impl Session {
 pub async fn bring_up(
     plan: &mut Plan,
     config: &Config,
-    args: &Up,
+    args: &Making,
     interrupt: impl Future<Output = anyhow::Error>,
     progress: &Progress,
 ) -> anyhow::Result<Session> {
@@ -138,7 +138,7 @@ fn content(plan: &Plan) -> String {
     state::hash(plan.objects.iter().map(hash).collect::<String>().as_bytes())
 }
 
-async fn start_all(claim: &Claim, servers: &LocalPlan, area: &Area, args: &Up, progress: &Progress) -> anyhow::Result<Vec<Started>> {
+async fn start_all(claim: &Claim, servers: &LocalPlan, area: &Area, args: &Making, progress: &Progress) -> anyhow::Result<Vec<Started>> {
     let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
     area::make(&local.data).with_context(|| format!("making {}", local.data.display())).hint(area::STATE_HINT)?;
     let run = start::Run {
@@ -197,7 +197,7 @@ fn adopt(claim: Claim, plan: &mut Plan, config: &Config, content: &str) -> anyho
 }
 
 /// What becomes of a run that did not come up.
-async fn undo(error: anyhow::Error, mut claim: Claim, args: &Up) -> anyhow::Error {
+async fn undo(error: anyhow::Error, mut claim: Claim, args: &Making) -> anyhow::Error {
     let run_id = claim.record.run_id.clone();
     let deserves_a_look = matches!(exit_of(&error), Exit::NotReady | Exit::Never);
     if deserves_a_look && args.on_failure == Some(OnFailure::Keep) {

@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use super::session::{self, Session};
 use crate::cli::Up;
-use crate::commands::config::Config;
+use crate::commands::config::{Config, write_results};
 use crate::commands::plan::Plan;
 use crate::commands::{interrupted, print};
 use crate::failure::Advise;
@@ -19,8 +19,8 @@ use crate::runtime::local::remove;
 pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &Progress) -> anyhow::Result<()> {
     progress.say(&format!("run {} on this machine ({why})", plan.run_id));
     let mut interrupt = pin!(interrupted());
-    let mut session = session::bring_up(&mut plan, &config, &args, &mut interrupt, progress).await?;
-    if let Err(error) = finish(&mut session, &config, args.forward, progress) {
+    let mut session = session::bring_up(&mut plan, &config, &args.making, &mut interrupt, progress).await?;
+    if let Err(error) = finish(&mut session, &config, &args, progress) {
         // What an earlier `up` has made, with a file of its own, is not this one's to remove.
         if session.is_adopted {
             return Err(error);
@@ -41,9 +41,11 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &
     Ok(())
 }
 
-fn finish(session: &mut Session, config: &Config, hold: bool, progress: &Progress) -> anyhow::Result<()> {
+fn finish(session: &mut Session, config: &Config, args: &Up, progress: &Progress) -> anyhow::Result<()> {
+    let hold = args.forward;
     let text = config.text(&session.model)?;
     config.write_noted(&text, &mut session.claim)?;
+    write_results(&args.result, config.path(), session.model.databases.len())?;
     session.claim.record.phase = if hold { Phase::Held } else { Phase::Up };
     session.claim.save()?;
     if !hold {

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use rustix::process::Signal;
-use tokio::time::timeout;
 
 use super::attend::Signals;
 use super::note::Note;
@@ -13,14 +12,13 @@ use super::work::{conclude, work};
 use crate::cli::{OnFailure, Run};
 use crate::commands::cluster::aftermath::{self, TEARDOWN};
 use crate::commands::cluster::ready;
-use crate::commands::cluster::session::{self, Addresses, Session, Wait};
+use crate::commands::cluster::session::{self, Addresses, Cancel, Failed, Session, Wait};
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::failure::{Advise, Exit, exit_of};
 use crate::probe::Container;
 use crate::progress::Progress;
 use crate::registry::Phase;
-use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::observe::serving;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
@@ -57,7 +55,7 @@ pub async fn run(
         }
         Err(Failed::Amid(error)) => {
             let deserves_a_look = matches!(exit_of(&error), Exit::NotReady | Exit::Never);
-            if deserves_a_look && args.up.on_failure == Some(OnFailure::Keep) {
+            if deserves_a_look && args.making.on_failure == Some(OnFailure::Keep) {
                 return Err(site.leave(error, &plan, note));
             }
             Err(error)
@@ -75,14 +73,6 @@ pub async fn run(
     conclude(outcome, removed, progress)
 }
 
-/// Why there are no databases to run the command with.
-enum Failed {
-    /// Nothing that this call has made exists.
-    Before(anyhow::Error),
-    /// The run's objects are there, all of them or some.
-    Amid(anyhow::Error),
-}
-
 /// What all steps of one call need.
 struct Site<'a> {
     args: &'a Run,
@@ -95,32 +85,16 @@ struct Site<'a> {
 impl Site<'_> {
     async fn bring_up(&self, plan: &mut Plan, signals: &mut Signals) -> Result<Session, Failed> {
         let Self { args, cluster, config, progress, .. } = self;
-        let created = self.create(plan, signals).await?;
-        let stays = args.up.on_failure == Some(OnFailure::Keep);
-        let wait = Wait { args: &args.up, addresses: Addresses::FromHere, stays };
+        let mut cancelled = pin!(signals.interrupted());
+        let cancel = Cancel { cancelled: cancelled.as_mut(), patience: CREATION, begins: || {} };
+        let created = session::create_unless(plan, cluster, config, cancel, progress).await?;
+        let stays = args.making.on_failure == Some(OnFailure::Keep);
+        let wait = Wait { args: &args.making, addresses: Addresses::FromHere, stays };
         let outcome = tokio::select! {
             session = session::bring_up(plan, cluster, &created, config, wait, progress) => session,
-            error = signals.interrupted() => Err(error),
+            error = cancelled => Err(error),
         };
         outcome.map_err(Failed::Amid)
-    }
-
-    async fn create(&self, plan: &mut Plan, signals: &mut Signals) -> Result<Created, Failed> {
-        let kinds = tokio::select! {
-            kinds = session::prepare(plan, &self.cluster, &self.config) => kinds,
-            error = signals.interrupted() => Err(error),
-        };
-        let kinds = kinds.map_err(Failed::Before)?;
-        let mut creation = pin!(session::create(plan, &self.cluster, &kinds, &self.config, self.progress));
-        let error = tokio::select! {
-            created = &mut creation => return created.map_err(Failed::Before),
-            error = signals.interrupted() => error,
-        };
-        // What is on its way to the API server cannot be called back: it would come to be after a teardown.
-        match timeout(CREATION, creation).await {
-            Ok(Err(failure)) => Err(error).hint(format!("the creation failed as well: {failure:#}")).map_err(Failed::Before),
-            Ok(Ok(_)) | Err(_) => Err(Failed::Amid(error)),
-        }
     }
 
     /// The command, with ports that stay open and lead to whichever pods there are.

@@ -26,7 +26,7 @@ pub async fn run(
 ) -> anyhow::Result<u8> {
     progress.say(&format!("run {} on this machine ({why})", plan.run_id));
     config.place_in(&Registry::open()?.folder(plan.run_id.as_str()));
-    let mut session = session::bring_up(&mut plan, &config, &args.up, signals.interrupted(), progress).await?;
+    let mut session = session::bring_up(&mut plan, &config, &args.making, signals.interrupted(), progress).await?;
     let outcome = work(args, &config, &session.model, &mut session.claim, &mut signals, progress).await;
     tell_of_dead_servers(&mut session, progress).await;
     let has_failed = !matches!(outcome, Ok(0));

@@ -21,10 +21,10 @@ pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
     let progress = progress(global);
     let (runtime, why) = runtime(global)?;
     if args.keep_on_failure {
-        args.up.on_failure.get_or_insert(OnFailure::Keep);
+        args.making.on_failure.get_or_insert(OnFailure::Keep);
     }
-    let config = Config::for_run(&args.up)?;
-    let plan = Plan::make(&args.up.source)?;
+    let config = Config::for_run(&args.making)?;
+    let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
     output::check_names(&config.model(&plan, |_, database| (&database.host, database.port)).names())?;
     // Not after half a minute of creating databases.
@@ -35,6 +35,9 @@ pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
     let signals = Signals::new()?;
     match runtime {
         Runtime::Local => local::run(&args, config, plan, why, signals, &progress).await,
-        Runtime::Kubernetes => kubernetes::run(&args, config, plan, &choice(global), signals, &progress).await,
+        Runtime::Kubernetes => {
+            plan.refused.check()?;
+            kubernetes::run(&args, config, plan, &choice(global), signals, &progress).await
+        }
     }
 }

@@ -79,6 +79,8 @@ pub struct Cluster {
     pub server: String,
     /// Whether testbed itself runs in a pod of the cluster, so that Service names resolve.
     pub inside: bool,
+    /// The namespace of that pod.
+    pub home: Option<String>,
     /// Where the choice came from, such as `--kubeconfig`.
     pub source: &'static str,
     /// The start of a kubectl command for this cluster and namespace, as messages suggest them.
@@ -120,9 +122,11 @@ impl Cluster {
         if let Ok(agent) = concat!("testbed/", env!("CARGO_PKG_VERSION")).parse() {
             config.headers.push((USER_AGENT, agent));
         }
+        let inside = source == IN_POD;
+        let home = inside.then(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config).with_context(|| format!("setting up the connection to {server}")).exit(Exit::Usage)?;
-        Ok(Self { client, namespace: location.namespace.clone(), server, inside: source == IN_POD, source, kubectl, location })
+        Ok(Self { client, namespace: location.namespace.clone(), server, inside, home, source, kubectl, location })
     }
 }
 

@@ -75,7 +75,7 @@ pub async fn create(cluster: &Cluster, kinds: &Kinds, objects: &[Object], run_id
                 Ok(Outcome::Fresh(answer)) => {
                     created.note_address(object, &answer);
                     created.fresh += 1;
-                    fresh.extend(kinds.api(&kind_of(object)).map(|api| Fresh { api, object, answer }));
+                    fresh.extend(kinds.api_of(object).map(|api| Fresh { api, object, answer }));
                 }
                 Ok(Outcome::Adopted(answer)) => {
                     created.note_address(object, &answer);
@@ -93,17 +93,13 @@ pub async fn create(cluster: &Cluster, kinds: &Kinds, objects: &[Object], run_id
     Ok(created)
 }
 
-fn kind_of(object: &Object) -> (String, String) {
-    (object.api_version.clone(), object.kind.clone())
-}
-
 fn makes_pods(object: &Object) -> bool {
     object.kind == "Pod" || object.pod_template().is_some()
 }
 
 async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &RunId) -> anyhow::Result<Outcome> {
     let action = || format!("{}: creating {}", object.origin, object.label());
-    let api = kinds.api(&kind_of(object)).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
+    let api = kinds.api_of(object).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
     match post(cluster, &api, object).await.with_context(action)? {
         Ok(answer) => Ok(Outcome::Fresh(answer)),
         Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {

@@ -14,8 +14,14 @@ use super::{Cluster, explain};
 use crate::failure::usage;
 use crate::manifest::Object;
 
-/// `apiVersion` and `kind`.
+/// `apiVersion` and `kind`; for objects of another namespace than the run's, `kind@namespace`.
 pub type KindName = (String, String);
+
+/// A kind's name without the namespace, and the namespace.
+fn split(name: &KindName) -> (KindName, Option<&str>) {
+    let (kind, namespace) = name.1.split_once('@').map_or((name.1.as_str(), None), |(kind, namespace)| (kind, Some(namespace)));
+    ((name.0.clone(), kind.to_owned()), namespace)
+}
 
 /// The kinds of one run and how to reach them.
 pub struct Kinds {
@@ -39,7 +45,7 @@ impl Kinds {
     /// A usage error with the object's place when the cluster has no such kind.
     pub async fn learn(&mut self, objects: &[Object]) -> anyhow::Result<()> {
         for object in objects {
-            let name = (object.api_version.clone(), object.kind.clone());
+            let name = object.kind_name();
             if !self.resolve(&name).await? {
                 let Object { origin, api_version, kind, .. } = object;
                 return Err(usage(format!("{origin}: the cluster has no kind {kind} in {api_version}")));
@@ -53,6 +59,7 @@ impl Kinds {
     /// # Errors
     /// A failed request, explained.
     pub async fn resolve(&mut self, name: &KindName) -> anyhow::Result<bool> {
+        let name = &split(name).0;
         if self.found.contains_key(name) {
             return Ok(true);
         }
@@ -69,10 +76,32 @@ impl Kinds {
         }
     }
 
-    /// The API of a kind in the run's namespace; `None` for a kind that was not resolved before.
+    /// Whether a kind's objects belong to no namespace; `false` for one that was not resolved before.
+    pub fn is_cluster_scoped(&self, name: &KindName) -> bool {
+        self.found.get(name).is_some_and(|(_, scope)| *scope == Scope::Cluster)
+    }
+
+    /// The API of a kind in the run's namespace, or the one that the name tells; `None` for a kind that was not resolved before.
     pub fn api(&self, name: &KindName) -> Option<Api<DynamicObject>> {
-        let (resource, scope) = self.found.get(name)?;
-        Some(Api::dynamic(self.cluster.client.clone(), resource, scope).constrain(&self.cluster.namespace))
+        let (name, namespace) = split(name);
+        let (resource, scope) = self.found.get(&name)?;
+        let namespace = namespace.unwrap_or(&self.cluster.namespace);
+        Some(Api::dynamic(self.cluster.client.clone(), resource, scope).constrain(namespace))
+    }
+
+    /// The API of an object's kind, in the object's namespace.
+    pub fn api_of(&self, object: &Object) -> Option<Api<DynamicObject>> {
+        let (version, kind) = object.kind_name();
+        let kind = object.namespace().map_or(kind.clone(), |namespace| format!("{kind}@{namespace}"));
+        self.api(&(version, kind))
+    }
+
+    /// The same name for the same kind, where some objects name the run's own namespace and others none.
+    pub fn normal(&self, name: KindName) -> KindName {
+        match split(&name) {
+            (plain, Some(namespace)) if namespace == self.cluster.namespace => plain,
+            _ => name,
+        }
     }
 }
 

@@ -111,6 +111,7 @@ async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<(Vec<Part>, V
         wanted = recorded(&swept);
         parts.extend(swept);
     }
+    wanted = wanted.into_iter().map(|kind| kinds.normal(kind)).collect();
     for part in &parts {
         wanted.remove(&part.kind);
     }
@@ -199,7 +200,7 @@ async fn still_there(cluster: &Cluster, run_id: &RunId, patience: Duration) -> a
     };
     let left: Vec<String> = parts.iter().flat_map(|part| part.objects.iter().map(|object| describe(&part.kind.1, object))).collect();
     let message = anyhow!("still there after {} s: {}", patience.as_secs(), left.join("; "));
-    Err::<(), _>(message).hint("deletion goes on in the cluster; run the same command again to wait longer").unwrap_err()
+    Err::<(), _>(message).hint("deletion goes on in the cluster; testbed down waits longer").unwrap_err()
 }
 
 fn describe(kind: &str, object: &DynamicObject) -> String {

@@ -1,0 +1,44 @@
+//! The PipelineRun that a run belongs to: when it is deleted, the cluster's garbage collector removes the run's objects.
+
+use serde_json::{Value, json};
+
+use super::Object;
+
+/// A PipelineRun, by what its own pods' labels tell. Never made from anything else: an object whose owner does not exist is removed at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.uid`
+    pub uid: String,
+}
+
+impl Owner {
+    /// Makes it an owner of an object. `blockOwnerDeletion` is left away: to set it takes rights over PipelineRuns on some clusters.
+    pub fn adopt(&self, object: &mut Object) {
+        let reference = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": self.name, "uid": self.uid});
+        let Some(Value::Object(metadata)) = object.body.get_mut("metadata") else { return };
+        match metadata.entry("ownerReferences").or_insert_with(|| json!([])) {
+            Value::Array(owners) => owners.push(reference),
+            other => *other = json!([reference]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::parse;
+    use super::*;
+
+    #[test]
+    fn owners_that_the_manifest_names_stay() {
+        let owner = Owner { name: "build-1".into(), uid: "u".into() };
+        let ours = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "build-1", "uid": "u"});
+        for (metadata, expected) in [("{name: a}", json!([ours])), ("{name: a, ownerReferences: [{uid: x}]}", json!([{"uid": "x"}, ours]))]
+        {
+            let mut objects = parse("m.yaml", &format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\n")).unwrap();
+            owner.adopt(&mut objects[0]);
+            assert_eq!(objects[0].body["metadata"]["ownerReferences"], expected);
+        }
+    }
+}
