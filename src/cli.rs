@@ -93,8 +93,8 @@ pub enum Command {
     /// Show runs and their databases
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
-    /// Remove what runs of this machine have left behind
-    #[command(after_help = "Examples:\n  testbed gc --dry-run")]
+    /// Remove what runs have left behind, on this machine and in the cluster
+    #[command(after_help = GC_EXAMPLES)]
     Gc(Gc),
     /// Write a testbed.yaml from what the project says about its databases
     #[command(after_help = INIT_EXAMPLES)]
@@ -137,6 +137,17 @@ names another place.
 Ctrl-C and signals go to the command; a second one ends it at once (at a terminal, two in a row). The databases are removed in any case, and testbed
 ends with the command's own exit code (127 where there is no such command, 126 where it cannot be started, 128 + N where
 signal N has ended it).";
+
+const GC_EXAMPLES: &str = "\
+Examples:
+  testbed gc --dry-run                 what would go, and why
+  testbed gc -n ci --pipeline-runs     expired runs of a namespace, and those whose PipelineRun is over
+  testbed gc -A -o json                expired runs of all namespaces
+
+On this machine: runs whose testbed was killed or whose servers have all ended, and prepared data that nobody has used for a month.
+In the cluster, in a pod or where one is named: what carries a run's label and app.kubernetes.io/managed-by=testbed, once the
+annotation testbed/expires on all of the run's objects is in the past by the API server's clock (\"never\" keeps a run).
+Anybody may call it at any time, beside any other testbed.";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
@@ -333,6 +344,35 @@ pub struct Gc {
     /// Only tell what would be removed
     #[arg(long, env = "TESTBED_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub dry_run: bool,
+
+    /// Look at all namespaces of the cluster, whatever --namespace says
+    #[arg(short = 'A', long, env = "TESTBED_ALL_NAMESPACES", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    pub all_namespaces: bool,
+
+    /// Look at the runs' PipelineRuns as well (get on pipelineruns): a run goes with its PipelineRun, and stays as long as that goes on
+    #[arg(long, env = "TESTBED_PIPELINE_RUNS", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    pub pipeline_runs: bool,
+
+    /// How long a run may outlive the end of its PipelineRun, with --pipeline-runs
+    #[arg(long, value_name = "DURATION", env = "TESTBED_GRACE", default_value = "10m", value_parser = humantime::parse_duration, help_heading = "Cluster")]
+    pub grace: Duration,
+
+    /// How long to wait until the objects of a run are gone
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration, help_heading = "Cluster")]
+    pub timeout: Duration,
+
+    /// The format of what was removed, or would be, on standard output; the text is told on standard error
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_GC_FORMAT", default_value = "text")]
+    pub output: GcFormat,
+}
+
+/// A format for `gc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GcFormat {
+    /// A line for each run, on standard error.
+    Text,
+    /// A JSON list on standard output as well.
+    Json,
 }
 
 /// `testbed down`

@@ -74,6 +74,17 @@ impl RunId {
     pub fn selector(&self) -> Selector {
         Selector(format!("{RUN_LABEL}={}", self.0))
     }
+
+    /// Selects those of them that testbed has made: for what acts on runs that nobody has named.
+    pub fn selector_of_ours(&self) -> Selector {
+        Selector(format!("{RUN_LABEL}={},{MANAGED_BY_LABEL}={MANAGED_BY}", self.0))
+    }
+}
+
+/// Selects the objects of all runs that testbed has made. Only for looking, so that it is no [`Selector`]: what deletes goes by one
+/// run's own.
+pub fn every_run() -> String {
+    format!("{RUN_LABEL},{MANAGED_BY_LABEL}={MANAGED_BY}")
 }
 
 impl fmt::Display for RunId {
@@ -138,7 +149,9 @@ mod tests {
     }
 
     #[test]
-    fn selects_by_the_run_label_alone() {
-        assert_eq!(RunId::parse("pr-17").unwrap().selector().as_str(), "test-dependencies=pr-17");
+    fn selects_one_run() {
+        let run_id = RunId::parse("pr-17").unwrap();
+        assert_eq!(run_id.selector().as_str(), "test-dependencies=pr-17");
+        assert_eq!(run_id.selector_of_ours().as_str(), "test-dependencies=pr-17,app.kubernetes.io/managed-by=testbed");
     }
 }

@@ -1,56 +1,59 @@
-//! `testbed gc`: removes what runs of this machine have left behind: abandoned ones, those whose servers have all ended, and prepared data
-//! folders that nobody has used for a month.
+//! `testbed gc`: removes what runs have left behind, those of this machine and, where a cluster is named, those in the cluster.
 
-use super::{progress, reap};
-use crate::cli::{Gc, Global};
-use crate::progress::Progress;
-use crate::registry::{Claim, Found, Record, Registry};
-use crate::run_id::RunId;
-use crate::runtime::local::area::Area;
-use crate::runtime::local::processes;
-use crate::runtime::local::{prepared, remove};
+use serde_json::{Value, json};
+
+use super::runtime::runtime;
+use super::{choice, cluster, local, print, progress, warn};
+use crate::cli::{Gc, GcFormat, Global, Runtime};
+use crate::failure::{Advise, usage};
+
+/// A run that was left behind.
+pub struct Leftover {
+    pub run_id: String,
+    pub runtime: &'static str,
+    pub namespace: Option<String>,
+    /// How many objects of the cluster were removed, or would be.
+    pub objects: Option<usize>,
+    /// Why it counts as left behind: a word for programs.
+    pub reason: &'static str,
+    /// The same for people.
+    pub because: String,
+    pub removed: bool,
+    pub error: Option<String>,
+}
 
 pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
-    let Some(registry) = Registry::find() else { return Ok(()) };
-    if args.dry_run {
-        dry_run(&registry, &progress);
-        return Ok(());
+    let (runtime, why) = runtime(global)?;
+    if runtime == Runtime::Local && (args.all_namespaces || args.pipeline_runs) {
+        return Err(usage(format!("--all-namespaces and --pipeline-runs are for a cluster ({why})")))
+            .hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
     }
-    reap::reap(&registry, &progress).await;
-    for record in registry.records().iter().filter(|record| is_dead(record)) {
-        if let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? {
-            remove_dead(*claim, &progress).await?;
-        }
+    let mut found = Vec::new();
+    // Neither part keeps the other from its work.
+    let here = local::gc::gc(&args, &mut found, &progress).await;
+    let there = match runtime {
+        Runtime::Kubernetes => cluster::gc::gc(&args, &choice(global), &mut found, &progress).await,
+        Runtime::Local => Ok(()),
+    };
+    if args.output == GcFormat::Json {
+        print(&json(&found)?)?;
     }
-    if let Ok(area) = Area::open() {
-        let count = prepared::remove_unused(&area.cache);
-        if count > 0 {
-            let folders = if count == 1 { "1 prepared data folder".to_owned() } else { format!("{count} prepared data folders") };
-            progress.say(&format!("removed {folders} that nobody has used for a month"));
-        }
+    if let (Err(error), Err(_)) = (&here, &there) {
+        warn(error, &progress);
     }
-    Ok(())
+    there.and(here)
 }
 
-fn dry_run(registry: &Registry, progress: &Progress) {
-    let boot = processes::boot_id();
-    for record in registry.records() {
-        let is_held = record.owner.is_some_and(|owner| owner.is_alive());
-        if (!is_held && record.is_abandoned(&boot)) || is_dead(&record) {
-            progress.say(&format!("would remove run {}", record.run_id));
-        }
-    }
-}
-
-/// Whether a run that is up has no server left.
-fn is_dead(record: &Record) -> bool {
-    record.local().is_some_and(|local| !local.servers.is_empty() && local.servers.iter().all(|server| !server.process.is_alive()))
-}
-
-async fn remove_dead(claim: Claim, progress: &Progress) -> anyhow::Result<()> {
-    let run_id = claim.record.run_id.clone();
-    remove::remove(claim).await?;
-    progress.say(&format!("removed run {run_id}: its servers have ended"));
-    Ok(())
+fn json(found: &[Leftover]) -> anyhow::Result<String> {
+    let items: Vec<Value> = found
+        .iter()
+        .map(|Leftover { run_id, runtime, namespace, objects, reason, because, removed, error }| {
+            json!({
+                "runId": run_id, "runtime": runtime, "namespace": namespace, "objects": objects, "reason": reason, "because": because,
+                "removed": removed, "error": error,
+            })
+        })
+        .collect();
+    Ok(serde_json::to_string_pretty(&items)? + "\n")
 }

@@ -22,7 +22,7 @@ use anyhow::{Context, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Cli, Command, Global};
-use crate::failure::{Advise, Exit};
+use crate::failure::{Advise, Exit, hints_of};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 use crate::settings::Arguments;
@@ -66,6 +66,12 @@ fn progress(global: &Global) -> Progress {
         (_, true) => Loudness::Verbose,
         _ => Loudness::Normal,
     })
+}
+
+/// Tells an error that does not end the command, with its remedies.
+fn warn(error: &anyhow::Error, progress: &Progress) {
+    progress.warn(&format!("{error:#}"));
+    hints_of(error).iter().for_each(|hint| progress.say(&format!("  {hint}")));
 }
 
 fn choice(global: &Global) -> Choice {

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::failure::{Advise, hints_of};
+use super::warn;
+use crate::failure::Advise;
 use crate::progress::Progress;
-use crate::registry::{Claim, Registry};
+use crate::registry::{Claim, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::{Cluster, Location, teardown};
 use crate::runtime::local::area::Area;
@@ -15,28 +16,39 @@ use crate::state::{self, Remembered};
 /// How long the teardown of an abandoned run in a cluster may take: the user waits for something else.
 const TEARDOWN: Duration = Duration::from_secs(30);
 
-/// Removes what was abandoned. What cannot be removed is told, and left for the next command.
-pub async fn reap(registry: &Registry, progress: &Progress) {
+/// Why an abandoned run is removed, as messages tell it.
+pub const WHY: &str = "the testbed that worked on it was killed, or the machine restarted";
+
+/// Removes what was abandoned, and returns what is noted of it. What cannot be removed is told, and left for the next command.
+pub async fn reap(registry: &Registry, progress: &Progress) -> Vec<Record> {
+    let mut removed = Vec::new();
     let claims = match registry.abandoned() {
         Ok(claims) => claims,
-        Err(error) => return progress.warn(&format!("looking for runs that were left behind: {error:#}")),
+        Err(error) => {
+            progress.warn(&format!("looking for runs that were left behind: {error:#}"));
+            return removed;
+        }
     };
     if claims.is_empty() {
-        return;
+        return removed;
     }
     for claim in claims {
-        let run_id = claim.record.run_id.clone();
+        let record = claim.record.clone();
+        let run_id = &record.run_id;
         match remove_one(claim).await {
-            Ok(()) => progress.say(&format!("removed run {run_id}: the testbed that worked on it was killed, or the machine restarted")),
+            Ok(()) => {
+                progress.say(&format!("removed run {run_id}: {WHY}"));
+                removed.push(record);
+            }
             Err(error) => {
-                progress.warn(&format!("run {run_id} was left behind by a testbed that was killed, and cannot be removed: {error:#}"));
-                hints_of(&error).iter().for_each(|hint| progress.say(&format!("  {hint}")));
+                warn(&error.context(format!("run {run_id} was left behind by a testbed that was killed, and cannot be removed")), progress);
             }
         }
     }
     if let Ok(area) = Area::open() {
         prepared::sweep(&area.cache).await;
     }
+    removed
 }
 
 async fn remove_one(claim: Claim) -> anyhow::Result<()> {

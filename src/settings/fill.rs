@@ -16,7 +16,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::state::Remembered;
 
 /// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
-const LENIENT: [&str; 1] = ["down"];
+const LENIENT: [&str; 2] = ["down", "gc"];
 
 /// A variable of the environment by its name.
 type Variable<'a> = &'a dyn Fn(&OsStr) -> Option<OsString>;

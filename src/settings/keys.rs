@@ -15,7 +15,7 @@ pub struct Key {
 
 const CREATE: &[&str] = &["up", "run"];
 const WAIT: &[&str] = &["up", "run", "wait"];
-const CLUSTER: &[&str] = &["up", "run", "render", "down", "status"];
+const CLUSTER: &[&str] = &["up", "run", "render", "down", "status", "gc"];
 /// The commands that take databases, manifests and parameters.
 pub const SOURCE: &[&str] = &["up", "run", "render"];
 

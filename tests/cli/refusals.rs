@@ -165,3 +165,14 @@ fn a_secret_never_shows_in_an_error() {
     up(&secret("data: {password: \"{{ params.password }}\"}"), "hush*hush").says("Secret s-run-1 is not shaped like one").keeps("hush");
     up(&secret("stringData: {password: [\"{{ params.password }}\"]}"), "hush").says("stringData plain texts").keeps("hush");
 }
+
+#[test]
+fn gc_of_a_cluster_needs_one() {
+    let folder = Folder::new();
+    for flag in ["-A", "--pipeline-runs"] {
+        let gc = folder.call(&["gc", flag, "--runtime", "local"]).fails(2);
+        gc.says("--all-namespaces and --pipeline-runs are for a cluster (--runtime)").says("hint: pass --kubeconfig or --context");
+    }
+    folder.call(&["gc"]).fails(2).says("no cluster is named");
+    folder.call(&["gc", "--runtime", "local"]).ok();
+}

@@ -73,12 +73,21 @@ impl Namespace {
 
     /// Repeats a kubectl call until its output fits; for things that have no watch of kubectl's own.
     pub fn kubectl_until(&self, args: &[&str], fits: impl Fn(&str) -> bool) -> String {
-        self.kubectl_until_it_says(args, None, |output, _| fits(output))
+        self.kubectl_until_within(60, args, fits)
+    }
+
+    /// The same with another deadline, in seconds.
+    pub fn kubectl_until_within(&self, seconds: u64, args: &[&str], fits: impl Fn(&str) -> bool) -> String {
+        self.kubectl_until_output_fits(seconds, args, None, |output, _| fits(output))
     }
 
     /// The same for a call with an input, by its standard output and its standard error.
     pub fn kubectl_until_it_says(&self, args: &[&str], input: Option<&[u8]>, fits: impl Fn(&str, &str) -> bool) -> String {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        self.kubectl_until_output_fits(60, args, input, fits)
+    }
+
+    fn kubectl_until_output_fits(&self, seconds: u64, args: &[&str], input: Option<&[u8]>, fits: impl Fn(&str, &str) -> bool) -> String {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
         loop {
             let Output { stdout, stderr, .. } = kubectl_output(&[&["-n", &self.name], args].concat(), input);
             let (text, error) = (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned());
@@ -108,14 +117,19 @@ impl Namespace {
 
     /// Starts the client pod: Python's drivers and this build of testbed, under a ServiceAccount.
     pub fn client(&self, service_account: &str) -> Client<'_> {
-        let image = std::env::var("TESTBED_TEST_CLIENT_IMAGE").unwrap_or_else(|_| "python:3.11".into());
-        self.apply(&include_str!("manifests/client.yaml").replace("IMAGE", &image).replace("ACCOUNT", service_account));
-        self.kubectl(&["wait", "--for=condition=ready", "--timeout=120s", "pod/client"]);
-        let client = Client { namespace: self };
+        let client = self.bare_client(service_account, str::to_owned);
         client.python("import importlib.util as u, subprocess as s, sys\nif not (u.find_spec('psycopg2') and u.find_spec('mysql')): s.check_call([sys.executable, '-m', 'pip', '-q', 'install', 'psycopg2-binary', 'mysql-connector-python'])");
         client.copy(include_str!("logins.py").as_bytes(), "logins.py");
         client.copy(include_str!("tables.py").as_bytes(), "tables.py");
         client
+    }
+
+    /// The same with nothing put into the pod, whose manifest the test may change.
+    pub fn bare_client(&self, service_account: &str, change: impl Fn(&str) -> String) -> Client<'_> {
+        let manifest = include_str!("manifests/client.yaml").replace("IMAGE", &client_image()).replace("ACCOUNT", service_account);
+        self.apply(&change(&manifest));
+        self.kubectl(&["wait", "--for=condition=ready", "--timeout=120s", "pod/client"]);
+        Client { namespace: self }
     }
 }
 
@@ -129,6 +143,11 @@ impl Drop for Namespace {
         }
         kubectl_output(&["delete", "namespace", &self.name, "--wait=false"], None);
     }
+}
+
+/// The image of pods that run things for the tests: with Python and a shell.
+pub fn client_image() -> String {
+    std::env::var("TESTBED_TEST_CLIENT_IMAGE").unwrap_or_else(|_| "python:3.11".into())
 }
 
 /// A pod to run things in.

@@ -5,7 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod audit;
 mod harness;
+mod pipeline_runs;
 mod proxy;
 
 mod databases;
@@ -15,6 +17,7 @@ mod creating;
 mod credentials;
 mod examples;
 mod failures;
+mod gc;
 mod kinds;
 mod main_job;
 mod readiness;

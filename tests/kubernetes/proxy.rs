@@ -1,12 +1,15 @@
-//! A way to the API server that can be cut: what a network does to connections that are held for long.
+//! Ways to the API server that are worse than the straight one: one that can be cut, as a network does to connections that are held for
+//! long, and one that alters what is said.
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::harness::kubectl;
+use crate::harness::{kubeconfig, kubectl};
 use crate::support::Folder;
 
 /// A port of this machine that leads to the API server.
@@ -54,4 +57,71 @@ impl Proxy {
         let streams = std::mem::take(&mut *self.open.lock().expect("no panic"));
         streams.iter().filter(|stream| stream.shutdown(Shutdown::Both).is_ok()).count()
     }
+}
+
+/// A port of this machine that leads to the API server, in plain HTTP, and alters the heads of requests and answers.
+pub struct Altering {
+    port: u16,
+    upstream: Child,
+}
+
+impl Altering {
+    /// `sent` gets the head of each request and tells what goes on; `received` likewise those of the answers.
+    pub fn start<S, R>(sent: S, received: R) -> Self
+    where
+        S: Fn(&str) -> String + Send + Sync + 'static,
+        R: Fn(&str) -> String + Send + Sync + 'static,
+    {
+        let mut kubectl = Command::new("kubectl");
+        kubectl.arg("--kubeconfig").arg(kubeconfig()).args(["proxy", "--port=0"]).stdout(Stdio::piped());
+        let mut upstream = kubectl.spawn().expect("kubectl");
+        let mut line = String::new();
+        BufReader::new(upstream.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line of kubectl");
+        let to = line.trim().rsplit(' ').next().expect("an address").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (sent, received) = (Arc::new(sent), Arc::new(received));
+        // Ends with the test's process.
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(&to) else { continue };
+                let copy = |stream: &TcpStream| stream.try_clone().expect("another handle");
+                let (there, back) = ((copy(&client), copy(&server)), (server, client));
+                let (sent, received) = (sent.clone(), received.clone());
+                std::thread::spawn(move || pass_on(there, &*sent));
+                std::thread::spawn(move || pass_on(back, &*received));
+            }
+        });
+        Self { port, upstream }
+    }
+
+    /// A kubeconfig that goes this way, with the rights of the tests' own.
+    pub fn kubeconfig(&self, folder: &Folder) -> PathBuf {
+        let cluster = json!({"name": "c", "cluster": {"server": format!("http://127.0.0.1:{}", self.port)}});
+        let context = json!({"name": "c", "context": {"cluster": "c", "user": "u"}});
+        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c", "clusters": [cluster], "contexts": [context], "users": [{"name": "u"}]});
+        folder.file("altered", &config.to_string())
+    }
+}
+
+impl Drop for Altering {
+    fn drop(&mut self) {
+        let _ = self.upstream.kill();
+        let _ = self.upstream.wait();
+    }
+}
+
+/// Passes messages on until one side hangs up. A message begins a read: its sender has waited for the one before.
+fn pass_on((mut from, mut to): (TcpStream, TcpStream), alter: &dyn Fn(&str) -> String) {
+    let mut buffer = vec![0; 1 << 20];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let read = &buffer[..count];
+        let end = read.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
+        let head = end.and_then(|end| std::str::from_utf8(&read[..end]).ok()).filter(|head| head.contains("HTTP/1.1"));
+        let (head, body) = head.map_or((String::new(), read), |head| (alter(head), &read[head.len()..]));
+        if to.write_all(&[head.as_bytes(), body].concat()).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
 }

@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::audit;
 use crate::credentials::account;
 use crate::databases::{Db, PASSWORD, manifest};
-use crate::harness::{Namespace, kubeconfig, reaches_services};
+use crate::harness::{Namespace, reaches_services};
 use crate::support::{Called, Folder};
 
 const PIPELINE: &str = "[{apiGroups: [''], resources: [pods, services, configmaps], verbs: [create, delete, get, list, watch]}]";
@@ -285,13 +286,7 @@ fn servers_that_want_tls_and_servers_without_it() {
 fn waiting_asks_the_api_server_for_nothing_in_a_loop() {
     let Some(limited) = Limited::new("audit", PIPELINE_WITH_LOGS) else { return };
     limited.up(&[Db::new("mysql", "mysql:9.7").lingering(5), Db::new("postgres", "postgres:17")], &[]).ok();
-    let audit = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")).expect("the audit log");
-    let user = format!("system:serviceaccount:{}:limited", limited.namespace.name);
-    let requests: Vec<Value> = audit
-        .lines()
-        .filter(|line| line.contains(&user) && !line.contains("ResponseStarted"))
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let requests = audit::requests_of(&limited.namespace, "limited").expect("the audit log");
     let count = |verb: &str, resource: &str, subresource: Option<&str>| {
         let fits = |request: &&Value| {
             let object = &request["objectRef"];

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::harness::{Local, is_alive, until};
 
 #[test]
@@ -22,14 +24,24 @@ fn gc_removes_what_nobody_needs_and_nothing_else() {
 
     let mut would = local.call(&["gc", "--dry-run"]).ok().story().iter().map(ToString::to_string).collect::<Vec<_>>();
     would.sort_unstable();
-    assert_eq!(would, ["would remove run dead", "would remove run killed"]);
+    let reasons = [
+        "would remove run dead: its servers have ended",
+        "would remove run killed: the testbed that worked on it was killed, or the machine restarted",
+    ];
+    assert_eq!(would, reasons);
     assert!(local.has("dead.json") && local.record("killed").is_some());
 
-    local
-        .call(&["gc"])
+    let gc = local
+        .call(&["gc", "-o", "json"])
         .ok()
         .says("removed run killed: the testbed that worked on it was killed")
         .says("removed run dead: its servers have ended");
+    let found: Vec<Value> = serde_json::from_str(&gc.stdout).unwrap();
+    let found: Vec<String> = found
+        .iter()
+        .map(|item| format!("{} {} {} {}", item["runId"], item["runtime"], item["reason"], item["removed"]).replace('"', ""))
+        .collect();
+    assert_eq!(found, ["killed local abandoned true", "dead local servers-ended true"]);
     assert_eq!(local.left_but(&["alive"]), Vec::<String>::new());
     assert!(!local.has("dead.json"));
     local.databases("alive.json")[0].assert_takes_logins();

@@ -68,6 +68,14 @@ pub struct Location {
     pub namespace: String,
 }
 
+impl Location {
+    fn kubectl(&self) -> String {
+        // More than one file has no flag.
+        let kubeconfig = if let Access::Files(files) = &self.access { files.first().cloned() } else { None };
+        Choice { kubeconfig, context: self.context.clone(), namespace: None }.kubectl(&self.namespace)
+    }
+}
+
 /// A connection to one namespace of a cluster.
 #[derive(Clone)]
 pub struct Cluster {
@@ -110,11 +118,15 @@ impl Cluster {
     pub async fn connect_to(location: Location) -> anyhow::Result<Self> {
         let source = if location.access == Access::Pod { IN_POD } else { NOTED };
         let config = config(&location.access, location.context.as_deref(), source).await.exit(Exit::Usage)?;
-        // More than one file has no flag.
-        let kubeconfig = if let Access::Files(files) = &location.access { files.first().cloned() } else { None };
-        let choice = Choice { kubeconfig, context: location.context.clone(), namespace: None };
-        let kubectl = choice.kubectl(&location.namespace);
+        let kubectl = location.kubectl();
         Self::with(config, location, source, kubectl)
+    }
+
+    /// The same connection, to another namespace.
+    #[must_use]
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        let location = Location { namespace: namespace.to_owned(), ..self.location.clone() };
+        Self { namespace: namespace.to_owned(), kubectl: location.kubectl(), location, ..self.clone() }
     }
 
     fn with(mut config: Config, location: Location, source: &'static str, kubectl: String) -> anyhow::Result<Self> {

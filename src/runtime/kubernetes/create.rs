@@ -15,7 +15,8 @@ use tokio::time::timeout;
 
 use super::explain::explain_creation;
 use super::kinds::Kinds;
-use super::teardown::{self, Deletion};
+use super::teardown::DEFAULT_GRACE;
+use super::teardown::part::{Deletion, delete};
 use super::{Cluster, FIELD_MANAGER, explain};
 use crate::failure::Advise;
 use crate::manifest::Object;
@@ -153,12 +154,12 @@ impl Fresh<'_> {
     async fn remove(&self) -> anyhow::Result<()> {
         let (name, uid) = (self.answer.name_any(), self.answer.uid().unwrap_or_default());
         let gone = || await_condition(self.api.clone(), &name, conditions::is_deleted(&uid));
-        if let Deletion::Gone = teardown::delete(&self.api, &self.object.kind, &self.answer, teardown::DEFAULT_GRACE).await? {
+        if delete(&self.api, &self.object.kind, &self.answer, DEFAULT_GRACE).await? != Deletion::Pending {
             return Ok(());
         }
         if self.object.kind == "Pod" && timeout(REPORT, gone()).await.is_err() {
             // It was deleted before it came to run, and the kubelet takes its time to say so.
-            teardown::delete(&self.api, &self.object.kind, &self.answer, 0).await?;
+            delete(&self.api, &self.object.kind, &self.answer, 0).await?;
         }
         timeout(ROLL_BACK, gone()).await??;
         Ok(())

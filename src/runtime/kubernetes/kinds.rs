@@ -1,7 +1,7 @@
 //! From `apiVersion` and `kind` to the API's paths. The kinds that test environments are made of are known; discovery is asked for the
 //! others, one request each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use anyhow::anyhow;
 use k8s_openapi::api::{apps, batch, core, networking, rbac};
@@ -21,6 +21,11 @@ pub type KindName = (String, String);
 fn split(name: &KindName) -> (KindName, Option<&str>) {
     let (kind, namespace) = name.1.split_once('@').map_or((name.1.as_str(), None), |(kind, namespace)| (kind, Some(namespace)));
     ((name.0.clone(), kind.to_owned()), namespace)
+}
+
+/// A kind's name without a namespace.
+pub fn plain(name: &KindName) -> KindName {
+    split(name).0
 }
 
 /// The kinds of one run and how to reach them.
@@ -59,7 +64,7 @@ impl Kinds {
     /// # Errors
     /// A failed request, explained.
     pub async fn resolve(&mut self, name: &KindName) -> anyhow::Result<bool> {
-        let name = &split(name).0;
+        let name = &plain(name);
         if self.found.contains_key(name) {
             return Ok(true);
         }
@@ -103,6 +108,23 @@ impl Kinds {
             _ => name,
         }
     }
+
+    /// The API of a kind in one namespace, or in all of them, where it can only list; `None` for a kind that was not resolved before, and
+    /// for one whose objects are in no namespace.
+    pub fn namespaced(&self, name: &KindName, namespace: Option<&str>) -> Option<Api<DynamicObject>> {
+        let (resource, scope) = self.found.get(name).filter(|(_, scope)| *scope == Scope::Namespaced)?;
+        let api = Api::dynamic(self.cluster.client.clone(), resource, scope);
+        Some(match namespace {
+            Some(namespace) => api.constrain(namespace),
+            None => api,
+        })
+    }
+}
+
+/// The kinds by which runs are found that nobody has named: nearly every run has some of these. Claims are among them because those of a
+/// StatefulSet are deleted by nobody else, and may be all that is left.
+pub fn usual() -> BTreeSet<KindName> {
+    ["v1/Pod", "v1/Service", "v1/Secret", "v1/ConfigMap", "v1/PersistentVolumeClaim"].into_iter().filter_map(parse).collect()
 }
 
 /// The kinds that a teardown looks through when no object is left that records the run's kinds.

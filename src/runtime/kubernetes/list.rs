@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::ListParams;
 
 use super::{Cluster, explain};
-use crate::run_id::{MANAGED_BY, MANAGED_BY_LABEL, RUN_LABEL, RunId};
+use crate::run_id::{RUN_LABEL, RunId, every_run};
 
 /// The pods and Services of one run.
 #[derive(Default)]
@@ -25,9 +25,7 @@ pub struct Run {
 /// # Errors
 /// A failed request, explained.
 pub async fn runs(cluster: &Cluster, run_id: Option<&RunId>) -> anyhow::Result<BTreeMap<String, Run>> {
-    // Only for looking: what deletes goes by one run's own selector.
-    let selector =
-        run_id.map_or_else(|| format!("{RUN_LABEL},{MANAGED_BY_LABEL}={MANAGED_BY}"), |run_id| run_id.selector().as_str().to_owned());
+    let selector = run_id.map_or_else(every_run, |run_id| run_id.selector().as_str().to_owned());
     let params = ListParams::default().labels(&selector);
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let services: Api<Service> = Api::namespaced(cluster.client.clone(), &cluster.namespace);

@@ -1,6 +1,7 @@
 //! The Kubernetes runtime: one file a concern, all of them on top of [`Cluster`].
 
 pub mod annotate;
+pub mod clock;
 mod cluster;
 pub mod create;
 pub mod diagnose;
@@ -8,6 +9,7 @@ pub mod events;
 mod explain;
 mod follow;
 pub mod forward;
+pub mod gc;
 pub mod kinds;
 pub mod list;
 pub mod logs;

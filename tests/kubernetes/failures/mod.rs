@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use self::screen::{SOON, Up};
 use crate::credentials::account;
-use crate::harness::{Namespace, PIPELINE_ROLE, kubectl};
+use crate::harness::{Namespace, PIPELINE_ROLE, client_image, kubectl};
 use crate::support::Folder;
 
 const MYSQL: &str = include_str!("../manifests/failures/mysql.yaml");
@@ -32,10 +32,6 @@ fn with_volume(source: &str) -> String {
 
 fn with_image(image: &str) -> String {
     MYSQL.replace("mysql:9.7", image)
-}
-
-fn client_image() -> String {
-    std::env::var("TESTBED_TEST_CLIENT_IMAGE").unwrap_or_else(|_| "python:3.11".into())
 }
 
 /// Checks screens that belong together: all of these runs go on at the same time.

@@ -9,7 +9,8 @@ use kube::{Error, ResourceExt};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Part, delete, list_part};
+use super::part::{Part, delete};
+use super::remove::{Removal, Scope};
 use crate::run_id::Selector;
 use crate::runtime::kubernetes::{Cluster, explain};
 
@@ -17,10 +18,12 @@ use crate::runtime::kubernetes::{Cluster, explain};
 /// of its containers, for example, is taken down at once and reported up to a minute later.
 const REPORT: Duration = Duration::from_secs(3);
 
-/// Watches one kind until none of the run's objects is left.
-pub(super) async fn gone(cluster: &Cluster, part: &Part, left: BTreeSet<String>, selector: &Selector, grace: u32) -> anyhow::Result<()> {
-    let mut wait = Wait { part, grace, left, idle: BTreeMap::new() };
-    wait.watch(selector).await.map_err(|error| {
+/// Watches one kind until none of the run's objects is left. `left` are the UIDs of those that were deleted, by their names.
+pub(super) async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, String>, removal: &Removal<'_>) -> anyhow::Result<()> {
+    let (names, uids) = left.into_iter().unzip();
+    let only = matches!(removal.scope, Scope::Unchanged(_)).then_some(uids);
+    let mut wait = Wait { part, grace: removal.grace, only, left: names, idle: BTreeMap::new() };
+    wait.watch(removal.selector).await.map_err(|error| {
         let action = format!("waiting until the run's objects of kind {} are gone", part.kind.1);
         explain(cluster, error, &action)
     })
@@ -30,6 +33,8 @@ pub(super) async fn gone(cluster: &Cluster, part: &Part, left: BTreeSet<String>,
 struct Wait<'a> {
     part: &'a Part,
     grace: u32,
+    /// The UIDs of the objects that are meant, unless all are.
+    only: Option<BTreeSet<String>>,
     /// The names of the objects that are still there.
     left: BTreeSet<String>,
     /// Deleted pods in which nothing runs, and when their record is removed without the kubelet's word.
@@ -68,7 +73,7 @@ impl Wait<'_> {
                 break;
             }
             // The watch ended (servers end them every few minutes): take stock and go on.
-            let now = list_part(api, kind.clone(), selector).await?;
+            let now = Part::list(api, kind.clone(), selector).await?;
             version = now.resource_version;
             self.left.clear();
             self.idle.clear();
@@ -82,6 +87,9 @@ impl Wait<'_> {
     /// Takes note of an object that is still there, and deletes it again if that moves it on.
     async fn see(&mut self, object: DynamicObject) -> Result<(), Error> {
         let Part { kind, api, .. } = self.part;
+        if self.only.as_ref().is_some_and(|only| object.uid().is_none_or(|uid| !only.contains(&uid))) {
+            return Ok(());
+        }
         let name = object.name_any();
         if let Some(grace) = next_grace(&kind.1, &object, self.grace) {
             delete(api, &kind.1, &object, grace).await?;

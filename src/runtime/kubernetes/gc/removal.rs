@@ -1,0 +1,70 @@
+//! Removes one run that was left behind: looks once more whether it was, and deletes only what has not changed since that look.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use kube::api::DynamicObject;
+
+use super::survey::Run;
+use super::verdict::{Facts, Measure, Reason, Stay};
+use crate::run_id::Selector;
+use crate::runtime::kubernetes::kinds::{KindName, Kinds};
+use crate::runtime::kubernetes::teardown::DEFAULT_GRACE;
+use crate::runtime::kubernetes::teardown::part::Part;
+use crate::runtime::kubernetes::teardown::remove::{Removal, Scope, remove};
+use crate::runtime::kubernetes::{Cluster, explain};
+
+/// What became of a run.
+pub enum Outcome {
+    /// This call has removed so many objects of it, and nothing is left.
+    Removed(Reason, usize),
+    /// Somebody else has removed it.
+    Vanished,
+    /// It stays: it is not what it was when it was found.
+    Stays(Stay),
+    /// Somebody has changed these objects in the meantime, and the rest of the run stays with them.
+    Changed(Vec<String>),
+    /// Something could not be deleted, or is still there.
+    Failed(Reason, usize, anyhow::Error),
+}
+
+/// Removes a run if it still counts as left behind, and waits until it is gone, at most as long as `patience`.
+///
+/// # Errors
+/// A failed request before anything is deleted, explained.
+pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &Measure, patience: Duration) -> anyhow::Result<Outcome> {
+    let cluster = cluster.in_namespace(&run.namespace);
+    let selector = run.run_id.selector_of_ours();
+    let parts = list(&cluster, kinds, &run.kinds, &selector).await?;
+    let mut objects = parts.iter().flat_map(|part| &part.objects).peekable();
+    if objects.peek().is_none() {
+        return Ok(Outcome::Vanished);
+    }
+    let reason = match measure.judge(&Facts::of(objects.map(|object| &object.metadata))) {
+        Ok(reason) => reason,
+        Err(stay) => return Ok(Outcome::Stays(stay)),
+    };
+    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience, scope: Scope::Unchanged(says_the_same) };
+    let removed = remove(&cluster, &parts, &removal).await;
+    Ok(match removed.failures.into_iter().next() {
+        Some(error) => Outcome::Failed(reason, removed.deleted, error),
+        None if !removed.changed.is_empty() => Outcome::Changed(removed.changed),
+        None if removed.deleted == 0 => Outcome::Vanished,
+        None => Outcome::Removed(reason, removed.deleted),
+    })
+}
+
+/// Whether an object says of its run's end what it said before: another status is no reason to let it stay.
+fn says_the_same(before: &DynamicObject, now: &DynamicObject) -> bool {
+    Facts::of([&before.metadata]) == Facts::of([&now.metadata])
+}
+
+async fn list(cluster: &Cluster, kinds: &Kinds, wanted: &BTreeSet<KindName>, selector: &Selector) -> anyhow::Result<Vec<Part>> {
+    let apis = wanted.iter().filter_map(|kind| Some((kinds.namespaced(kind, Some(&cluster.namespace))?, kind)));
+    let lists = apis.map(|(api, kind)| async move {
+        let action = format!("listing the run's objects of kind {}", kind.1);
+        Part::list(&api, kind.clone(), selector).await.map_err(|error| explain(cluster, error, &action))
+    });
+    join_all(lists).await.into_iter().collect()
+}

@@ -1,0 +1,104 @@
+//! One kind's part of a run: listing it, and deleting one object of it.
+
+use std::collections::BTreeSet;
+
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Preconditions, PropagationPolicy};
+use kube::{Error, ResourceExt};
+
+use crate::manifest::stamp::KINDS_ANNOTATION;
+use crate::run_id::Selector;
+use crate::runtime::kubernetes::explain::is_absent;
+use crate::runtime::kubernetes::kinds::{self, KindName};
+
+/// The objects of one kind that a selector finds.
+pub struct Part {
+    /// Their kind.
+    pub kind: KindName,
+    /// Where they are.
+    pub api: Api<DynamicObject>,
+    /// The objects.
+    pub objects: Vec<DynamicObject>,
+    /// The list's version, from which a watch goes on.
+    pub resource_version: String,
+}
+
+impl Part {
+    /// Lists the kind as it is in the moment of the call.
+    ///
+    /// # Errors
+    /// A failed request.
+    pub async fn list(api: &Api<DynamicObject>, kind: KindName, selector: &Selector) -> Result<Self, Error> {
+        let list = api.list(&ListParams::default().labels(selector.as_str())).await?;
+        let resource_version = list.metadata.resource_version.unwrap_or_default();
+        Ok(Self { kind, api: api.clone(), objects: list.items, resource_version })
+    }
+
+    /// Whether it holds Pods or Services, which every Role of testbed is about.
+    pub fn is_core(&self) -> bool {
+        let (version, kind) = &self.kind;
+        version == "v1" && (kind == "Pod" || kind == "Service")
+    }
+}
+
+/// The kinds that the objects say their run has made.
+pub fn recorded<'a>(objects: impl Iterator<Item = &'a DynamicObject>) -> BTreeSet<KindName> {
+    let annotations = objects.filter_map(|object| object.annotations().get(KINDS_ANNOTATION));
+    annotations.flat_map(|text| text.split(',')).filter_map(kinds::parse).collect()
+}
+
+/// How a deletion request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// The object is gone.
+    Gone,
+    /// It was gone before, or another one has taken its name.
+    Absent,
+    /// It goes on existing for a while: a grace period, a finalizer.
+    Pending,
+    /// Nothing was deleted: the object is another version than the one that was asked for.
+    Changed,
+}
+
+/// Deletes one object, if it is still the same one. Pods get `grace` seconds; what makes pods stays until they are gone.
+///
+/// # Errors
+/// A failed request; an object that is gone or was replaced is no failure.
+pub async fn delete(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject, grace: u32) -> Result<Deletion, Error> {
+    let same = Preconditions { uid: object.uid(), resource_version: None };
+    delete_if(api, kind, object, grace, same).await
+}
+
+/// The same for an object that nobody has changed since it was read.
+///
+/// # Errors
+/// A failed request; an object that has changed, is gone or was replaced is no failure.
+pub async fn delete_unchanged(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject, grace: u32) -> Result<Deletion, Error> {
+    let unchanged = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
+    delete_if(api, kind, object, grace, unchanged).await
+}
+
+async fn delete_if(
+    api: &Api<DynamicObject>,
+    kind: &str,
+    object: &DynamicObject,
+    grace: u32,
+    preconditions: Preconditions,
+) -> Result<Deletion, Error> {
+    let spec = object.data.get("spec");
+    let makes_pods = spec.is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some());
+    let fails = if preconditions.resource_version.is_some() { Deletion::Changed } else { Deletion::Absent };
+    let params = DeleteParams {
+        propagation_policy: makes_pods.then_some(PropagationPolicy::Foreground),
+        grace_period_seconds: (kind == "Pod").then_some(grace),
+        preconditions: Some(preconditions),
+        ..DeleteParams::default()
+    };
+    match api.delete(&object.name_any(), &params).await {
+        // The API server answers with a status once the object is gone, and with the object while it lingers.
+        Ok(answer) => Ok(if answer.is_left() { Deletion::Pending } else { Deletion::Gone }),
+        Err(error) if is_absent(&error) => Ok(Deletion::Absent),
+        // The UID or the version is another one.
+        Err(Error::Api(status)) if status.code == 409 && status.message.contains("recondition") => Ok(fails),
+        Err(error) => Err(error),
+    }
+}

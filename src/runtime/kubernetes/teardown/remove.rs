@@ -1,0 +1,158 @@
+//! Deletes objects that were found, what makes pods before the pods, and waits until they are gone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use futures::future::{join_all, try_join_all};
+use kube::api::DynamicObject;
+use kube::{Error, ResourceExt};
+use tokio::time::timeout;
+
+use super::part::{Deletion, Part, delete, delete_unchanged};
+use super::wait;
+use crate::failure::Advise;
+use crate::run_id::Selector;
+use crate::runtime::kubernetes::{Cluster, explain};
+
+/// How often an object is looked at again whose every version is outdated by the time of its deletion: a pod's status changes a few times
+/// while its containers start or end.
+const LOOKS: usize = 10;
+
+/// What goes, and how.
+pub struct Removal<'a> {
+    /// Selects the objects.
+    pub selector: &'a Selector,
+    /// Seconds that pods get to stop.
+    pub grace: u32,
+    /// How long to wait until all is gone.
+    pub patience: Duration,
+    /// Which of the selected objects go.
+    pub scope: Scope,
+}
+
+/// Which of the selected objects go.
+#[derive(Clone, Copy)]
+pub enum Scope {
+    /// Those that were found, and pods that appear later.
+    All,
+    /// Those that were found, each as long as it is still like the one that was found; the first that is not keeps what comes after it.
+    Unchanged(fn(&DynamicObject, &DynamicObject) -> bool),
+}
+
+/// What became of the objects.
+#[derive(Default)]
+pub struct Removed {
+    /// How many objects this call has deleted.
+    pub deleted: usize,
+    /// What has changed since it was found, and stays.
+    pub changed: Vec<String>,
+    /// What went wrong.
+    pub failures: Vec<anyhow::Error>,
+}
+
+/// Deletes the objects of all parts, and waits until they are gone. One that cannot be deleted does not keep the others.
+pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>) -> Removed {
+    let mut removed = Removed::default();
+    let mut pending: Vec<Pending> = parts.iter().map(|part| Pending { part, left: BTreeMap::new() }).collect();
+    // What makes pods goes before the pods, which it would make anew.
+    for core in [false, true] {
+        let group = pending.iter_mut().filter(|pending| pending.part.is_core() == core);
+        join_all(group.map(|pending| pending.delete(cluster, removal))).await.into_iter().for_each(|part| removed.add(part));
+        if !removed.changed.is_empty() {
+            break;
+        }
+    }
+    pending.retain(|pending| !pending.left.is_empty());
+    let gone = try_join_all(pending.iter().map(|Pending { part, left }| wait::gone(cluster, part, left.clone(), removal)));
+    match timeout(removal.patience, gone).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => removed.failures.push(error),
+        Err(_) => removed.failures.extend(still_there(cluster, &pending, removal).await),
+    }
+    removed
+}
+
+impl Removed {
+    fn add(&mut self, other: Self) {
+        self.deleted += other.deleted;
+        self.changed.extend(other.changed);
+        self.failures.extend(other.failures);
+    }
+}
+
+/// The deleted objects of a part that exist for a while yet.
+struct Pending<'a> {
+    part: &'a Part,
+    /// Their UIDs, by their names.
+    left: BTreeMap<String, String>,
+}
+
+impl Pending<'_> {
+    async fn delete(&mut self, cluster: &Cluster, removal: &Removal<'_>) -> Removed {
+        let part = self.part;
+        let outcomes = join_all(part.objects.iter().map(|object| delete_one(part, object, removal))).await;
+        let mut removed = Removed::default();
+        for (object, outcome) in part.objects.iter().zip(outcomes) {
+            let name = object.name_any();
+            match outcome {
+                Ok(Deletion::Gone) => removed.deleted += 1,
+                Ok(Deletion::Absent) => {}
+                Ok(Deletion::Changed) => removed.changed.push(format!("{} {name}", part.kind.1)),
+                Ok(Deletion::Pending) => {
+                    removed.deleted += 1;
+                    self.left.insert(name, object.uid().unwrap_or_default());
+                }
+                Err(error) => removed.failures.push(explain(cluster, error, &format!("deleting {} {name}", part.kind.1))),
+            }
+        }
+        removed
+    }
+}
+
+async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) -> Result<Deletion, Error> {
+    let Part { kind, api, .. } = part;
+    let Scope::Unchanged(is_like) = removal.scope else { return delete(api, &kind.1, object, removal.grace).await };
+    let mut seen = object.clone();
+    for _ in 0..LOOKS {
+        let outcome = delete_unchanged(api, &kind.1, &seen, removal.grace).await?;
+        if outcome != Deletion::Changed {
+            return Ok(outcome);
+        }
+        let now = Part::list(api, kind.clone(), removal.selector).await?;
+        match now.objects.into_iter().find(|now| now.uid() == object.uid()) {
+            None => return Ok(Deletion::Absent),
+            Some(now) if is_like(object, &now) => seen = now,
+            Some(_) => break,
+        }
+    }
+    Ok(Deletion::Changed)
+}
+
+/// What is there when the patience is over, as an error; `None` if all of it has gone by now.
+async fn still_there(cluster: &Cluster, pending: &[Pending<'_>], removal: &Removal<'_>) -> Option<anyhow::Error> {
+    let mut left = Vec::new();
+    for Pending { part, left: known } in pending {
+        let now = match Part::list(&part.api, part.kind.clone(), removal.selector).await {
+            Ok(now) => now,
+            Err(error) => return Some(explain(cluster, error, "looking for what is left of the run")),
+        };
+        let is_meant =
+            |object: &&DynamicObject| matches!(removal.scope, Scope::All) || known.values().any(|uid| object.uid().as_ref() == Some(uid));
+        left.extend(now.objects.iter().filter(is_meant).map(|object| describe(&part.kind.1, object)));
+    }
+    if left.is_empty() {
+        return None;
+    }
+    let message = anyhow!("still there after {} s: {}", removal.patience.as_secs(), left.join("; "));
+    let again = if matches!(removal.scope, Scope::All) { "down" } else { "gc" };
+    Err::<(), _>(message).hint(format!("deletion goes on in the cluster; testbed {again} waits longer")).err()
+}
+
+fn describe(kind: &str, object: &DynamicObject) -> String {
+    let name = format!("{kind} {}", object.name_any());
+    match object.finalizers() {
+        [] => name,
+        finalizers => format!("{name} (held by the finalizer {})", finalizers.join(", ")),
+    }
+}

@@ -1,0 +1,36 @@
+//! The API server's own account of who asked it for what.
+
+use serde_json::Value;
+
+use crate::harness::{Namespace, kubeconfig};
+
+/// All requests so far of a ServiceAccount of the namespace, each once. `None`, and a word about it, on a cluster whose audit log does not
+/// lie beside its kubeconfig.
+pub fn requests_of(namespace: &Namespace, service_account: &str) -> Option<Vec<Value>> {
+    let Ok(log) = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")) else {
+        eprintln!("not checked: there is no audit.log beside the kubeconfig");
+        return None;
+    };
+    let user = format!("\"system:serviceaccount:{}:{service_account}\"", namespace.name);
+    let lines = log.lines().filter(|line| line.contains(&user) && !line.contains("\"ResponseStarted\""));
+    Some(lines.map(|line| serde_json::from_str(line).expect("a line of the audit log")).collect())
+}
+
+/// What of these requests was refused for lack of a right.
+pub fn denied(requests: &[Value]) -> Vec<&Value> {
+    requests.iter().filter(|request| request["annotations"]["authorization.k8s.io/decision"] != "allow").collect()
+}
+
+/// The different `verb resource` of these requests, sorted; a request for no resource has its path there.
+pub fn verbs(requests: &[Value]) -> Vec<String> {
+    let mut verbs: Vec<String> = requests
+        .iter()
+        .map(|request| {
+            let resource = request["objectRef"]["resource"].as_str().or_else(|| request["requestURI"].as_str());
+            format!("{} {}", request["verb"].as_str().unwrap_or_default(), resource.unwrap_or_default())
+        })
+        .collect();
+    verbs.sort_unstable();
+    verbs.dedup();
+    verbs
+}

@@ -1,0 +1,65 @@
+//! PipelineRuns to belong to, on a cluster without Tekton: a definition of their kind, and nobody who carries them out.
+
+use serde_json::json;
+
+use crate::harness::{Namespace, kubectl_output};
+
+const DEFINITION: &str = include_str!("manifests/pipelineruns.yaml");
+
+/// Sees to it that the cluster has the kind, and leaves it there: any number of tests may do so at once. `false`, and a word about it, on a
+/// cluster with a Tekton of its own, which would carry stand-ins out.
+pub fn install() -> bool {
+    let has = |args: &[&str]| kubectl_output(&[&["get", "crd", "-o", "name"], args].concat(), None).stdout;
+    let is_ours = || !has(&["-l", "testbed/stand-in=true", "--field-selector", "metadata.name=pipelineruns.tekton.dev"]).is_empty();
+    if !has(&["--ignore-not-found", "pipelineruns.tekton.dev"]).is_empty() && !is_ours() {
+        eprintln!("skipped: this cluster has PipelineRuns that are carried out");
+        return false;
+    }
+    let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    let mut error = String::new();
+    // Somebody who does the same at the same time can come in between.
+    for _ in 0..5 {
+        let output = kubectl_output(&apply, Some(DEFINITION.as_bytes()));
+        if output.status.success() {
+            crate::harness::kubectl(&["wait", "--for=condition=established", "--timeout=60s", "crd/pipelineruns.tekton.dev"]);
+            return true;
+        }
+        error = String::from_utf8_lossy(&output.stderr).into_owned();
+    }
+    panic!("the kind PipelineRun cannot be defined: {error}");
+}
+
+/// The stand-ins of a namespace.
+pub struct PipelineRuns<'a>(pub &'a Namespace);
+
+impl PipelineRuns<'_> {
+    /// Makes one that runs, and returns its UID.
+    pub fn create(&self, name: &str) -> String {
+        let manifest = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": name}, "spec": {}});
+        self.0.apply(&manifest.to_string());
+        self.0.kubectl(&["get", "pipelineruns.tekton.dev", name, "-o", "jsonpath={.metadata.uid}"])
+    }
+
+    /// Lets it have finished at a time, in RFC 3339.
+    pub fn finish(&self, name: &str, when: &str) {
+        let conditions = json!([{"type": "Succeeded", "status": "True", "reason": "Succeeded", "lastTransitionTime": when}]);
+        let patch = json!({"status": {"completionTime": when, "conditions": conditions}}).to_string();
+        self.0.kubectl(&["patch", "pipelineruns.tekton.dev", name, "--subresource=status", "--type=merge", "-p", &patch]);
+    }
+
+    /// Deletes it, as whoever prunes old PipelineRuns does.
+    pub fn delete(&self, name: &str) {
+        self.0.kubectl(&["delete", "pipelineruns.tekton.dev", name]);
+    }
+
+    /// Waits until the cluster's garbage collector knows the kind: it learns about new ones twice a minute, and removes nothing of an owner
+    /// of a kind that it does not know.
+    pub fn wait_for_the_collector(&self) {
+        let uid = self.create("trial");
+        let owner = json!([{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "trial", "uid": uid}]);
+        let owned = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trial", "ownerReferences": owner}});
+        self.0.apply(&owned.to_string());
+        self.delete("trial");
+        self.0.kubectl_until_within(120, &["get", "configmap", "trial", "--ignore-not-found", "-o", "name"], str::is_empty);
+    }
+}
