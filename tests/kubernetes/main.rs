@@ -5,6 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/tekton/mod.rs"]
+mod tekton_catalog;
+
 mod audit;
 mod harness;
 mod pipeline_runs;
@@ -25,3 +28,4 @@ mod refusals;
 mod run;
 mod strangers;
 mod teardown;
+mod tekton;

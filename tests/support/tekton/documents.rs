@@ -96,7 +96,11 @@ impl Catalog {
                             Ok(content) => documents.push(Document { file: source.file.clone(), content, value }),
                             Err(problem) => problems.push(format!("{place}: {problem}")),
                         },
-                        Err(error) => problems.push(format!("{place}: not YAML: {error}")),
+                        Err(error) => {
+                            problems.push(format!("{place}: not YAML: {error}"));
+                            // The reader stands still, and would say the same for ever.
+                            break;
+                        }
                     }
                 }
             }
