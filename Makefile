@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # Where tests/install puts Rust; the shell that called make may not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help build check test soak soak-local demo bench cluster cluster-down clean
+.PHONY: help build image check test soak soak-local demo bench cluster cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -11,6 +11,10 @@ help: ## List the targets
 build: ## Build the program: target/release/testbed
 	@tests/install build
 	cargo build --release --locked
+
+image: ## Build the container image: target/image/testbed.tar (IMAGE=... names it); no container engine is needed
+	@tests/install image
+	@image/build
 
 check: ## The fast inner loop: format, lints, and every test that needs no cluster, with real servers on this machine
 	@tests/install test
@@ -24,7 +28,7 @@ test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 
 soak: soak-local ## The long counts: the main job twenty times over, set-up servers that stay for a minute, a real eviction
 	@tests/install test
-	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
+	@TESTBED_TEST_IMAGE=none TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
 	  tests/all --profile soak --run-ignored all -E 'binary(kubernetes) & (test(main_job::a_) | test(fools_nobody) | test(an_evicted_pod))'
 
 soak-local: ## The long counts of this machine alone: thirty kills of each kind, fifty runs at once

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::support::Folder;
+use crate::support::{Folder, is_without_image};
 
 /// The manifest that the original pipeline used, with its PostgreSQL twin.
 pub const STRIV: &str = include_str!("manifests/striv.yaml");
@@ -24,14 +24,36 @@ pub fn kubeconfig() -> &'static Path {
     })
 }
 
+/// testbed's own image, as the cluster under test calls it; nothing where the user wants no tests of it.
+pub fn image() -> Option<String> {
+    let image = std::env::var("TESTBED_TEST_IMAGE");
+    let image =
+        image.expect("this test needs testbed's image in the cluster: run `make test`, or set TESTBED_TEST_IMAGE (to its name, or none)");
+    (!is_without_image()).then_some(image)
+}
+
+/// Whether the cluster is the one that `make cluster` builds.
+fn is_built_here() -> bool {
+    kubeconfig().with_file_name("pki").is_dir()
+}
+
 /// Whether this machine reaches the cluster's Services by their own addresses, as it does on the cluster that `make cluster` builds. Says so
 /// where it does not, for a test that then has nothing to do.
 pub fn reaches_services() -> bool {
-    let reaches = kubeconfig().with_file_name("pki").is_dir();
+    let reaches = is_built_here();
     if !reaches {
         eprintln!("skipped: ClusterIPs of somebody's own cluster may not answer from here");
     }
     reaches
+}
+
+/// Whether images can be put into the cluster from here. Says so where they cannot, for a test that then has nothing to do.
+pub fn takes_images() -> bool {
+    let takes = is_built_here();
+    if !takes {
+        eprintln!("skipped: images are pushed to somebody's own cluster in a way of its own");
+    }
+    takes
 }
 
 /// A namespace that is deleted at the end of the test, and a folder to call testbed in that is set to it.

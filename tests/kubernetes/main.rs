@@ -21,6 +21,7 @@ mod credentials;
 mod examples;
 mod failures;
 mod gc;
+mod image;
 mod kinds;
 mod main_job;
 mod readiness;

@@ -17,6 +17,16 @@ pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_testbed")
 }
 
+/// Whether the user wants no tests of testbed's image: then it was not built, or no cluster can pull it. Says so, for a test that has nothing
+/// to do.
+pub fn is_without_image() -> bool {
+    let is_without = std::env::var("TESTBED_TEST_IMAGE").is_ok_and(|image| image == "none");
+    if is_without {
+        eprintln!("skipped: TESTBED_TEST_IMAGE is none");
+    }
+    is_without
+}
+
 /// A folder to call testbed in, with a state folder inside.
 pub struct Folder {
     dir: TempDir,
