@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Namespace, kubectl_output};
+use crate::harness::{Namespace, image, kubectl_output};
 use crate::pipeline_runs;
 use crate::tekton_catalog::documents::{Catalog, Content};
 use crate::tekton_catalog::model::{Param, ParamSpec, ParamValue};
@@ -18,8 +18,9 @@ pub struct Site {
 }
 
 impl Site {
-    /// `None` on a cluster whose own Tekton would carry the stand-ins out.
+    /// `None` without testbed's image, and on a cluster whose own Tekton would carry the stand-ins out.
     pub fn new(prefix: &str) -> Option<Self> {
+        image()?;
         if !pipeline_runs::install() {
             return None;
         }
@@ -78,9 +79,8 @@ impl Site {
 
     /// The images of this build and of this cluster, for the params that name images.
     pub fn images(specs: &[ParamSpec]) -> Vec<Param> {
-        let testbed = std::env::var("TESTBED_TEST_IMAGE").unwrap_or_else(|_| "registry.example/testbed:0.1.0".into());
         let ours = |name: &str| match name {
-            "testbed-image" => Some(testbed.clone()),
+            "testbed-image" => image(),
             "python-image" => Some(client_image()),
             _ => None,
         };
@@ -90,9 +90,7 @@ impl Site {
 
     /// The image of this build, for a task or step of testbed's own.
     pub fn image() -> Param {
-        let specs = [ParamSpec { name: "testbed-image".into(), description: String::new(), kind: None, default: None }];
-        let image = Self::images(&specs).remove(0);
-        Param { name: "image".into(), ..image }
+        Param { name: "image".into(), value: ParamValue::Text(image().expect("an image")) }
     }
 }
 

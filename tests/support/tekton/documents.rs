@@ -81,31 +81,44 @@ impl Catalog {
         Self::from_sources(sources())
     }
 
-    /// The same from texts.
+    fn from_sources(sources: Vec<Source>) -> Result<Self, Vec<String>> {
+        let mut catalog = Self::default();
+        let problems: Vec<String> = sources.into_iter().filter_map(|source| catalog.add(source).err()).flatten().collect();
+        if problems.is_empty() { Ok(catalog) } else { Err(problems) }
+    }
+
+    /// A copy in which one file is another.
     ///
     /// # Errors
     /// As for [`Catalog::read`].
-    pub fn from_sources(sources: Vec<Source>) -> Result<Self, Vec<String>> {
-        let (mut documents, mut problems) = (Vec::new(), Vec::new());
-        for source in &sources {
-            for (place, text) in blocks(source) {
-                for document in serde_yaml::Deserializer::from_str(text) {
-                    match Value::deserialize(document) {
-                        Ok(Value::Null) => {}
-                        Ok(value) => match content(&value) {
-                            Ok(content) => documents.push(Document { file: source.file.clone(), content, value }),
-                            Err(problem) => problems.push(format!("{place}: {problem}")),
-                        },
-                        Err(error) => {
-                            problems.push(format!("{place}: not YAML: {error}"));
-                            // The reader stands still, and would say the same for ever.
-                            break;
-                        }
+    pub fn with(&self, source: Source) -> Result<Self, Vec<String>> {
+        let mut copy = self.clone();
+        copy.documents.retain(|document| document.file != source.file);
+        copy.sources.retain(|known| known.file != source.file);
+        copy.add(source).map(|()| copy)
+    }
+
+    fn add(&mut self, source: Source) -> Result<(), Vec<String>> {
+        let mut problems = Vec::new();
+        for (place, text) in blocks(&source) {
+            for document in serde_yaml::Deserializer::from_str(text) {
+                let value = match Value::deserialize(document) {
+                    Ok(Value::Null) => continue,
+                    Ok(value) => value,
+                    Err(error) => {
+                        problems.push(format!("{place}: not YAML: {error}"));
+                        // The reader stands still, and would say the same for ever.
+                        break;
                     }
+                };
+                match content(&value) {
+                    Ok(content) => self.documents.push(Document { file: source.file.clone(), content, value }),
+                    Err(problem) => problems.push(format!("{place}: {problem}")),
                 }
             }
         }
-        if problems.is_empty() { Ok(Self { documents, sources }) } else { Err(problems) }
+        self.sources.push(source);
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
     pub fn task(&self, name: &str) -> Option<&Object<TaskSpec>> {
