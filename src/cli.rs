@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::database::Settling;
+use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
 use crate::output;
@@ -198,10 +199,16 @@ pub struct Source {
     #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", env = "TESTBED_WITH", value_delimiter = ',')]
     pub with: Vec<String>,
 
-    /// A template parameter; built-in databases take image, user, password, database, cpu, memory, medium and args, for one of
-    /// them as NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
+    /// A template parameter; built-in databases take image, user, password, database, cpu, cpu-limit, memory, memory-limit, medium, args,
+    /// profile (restricted, openshift), pull-secret, node-selector, tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one
+    /// of them as NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(short, long, value_name = "NAME=VALUE", env = "TESTBED_PARAM", value_delimiter = '\n', hide_env_values = true)]
     pub param: Vec<String>,
+
+    /// Take the images from a mirror: PREFIX in the place of docker.io, and in front of every other registry; or in the place of FROM,
+    /// a leading part of full names (docker.io/library, ghcr.io), the longest one first
+    #[arg(long, value_name = "[FROM=]PREFIX", env = "TESTBED_IMAGE_PREFIX", value_delimiter = ',', value_parser = Mirror::parse)]
+    pub image_prefix: Vec<Mirror>,
 
     /// The run's id: a lower-case DNS label of at most 52 characters [default: the PipelineRun's uid, else a fresh UUID]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]

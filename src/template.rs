@@ -12,6 +12,8 @@ pub struct Template<'a> {
     pub name: &'a str,
     /// The template's text.
     pub text: &'a str,
+    /// Names and texts of what it may include.
+    pub parts: &'a [(&'a str, &'a str)],
 }
 
 impl Template<'_> {
@@ -24,7 +26,7 @@ impl Template<'_> {
         // What a file's name ends in changes nothing: a password in an .xml file is escaped where the template says so.
         tera.autoescape_on(Vec::<&str>::new());
         tera.register_filter("quote", quote);
-        tera.add_raw_template(self.name, text).map_err(|error| self.explain(&error))?;
+        tera.add_raw_templates(self.parts.iter().copied().chain([(self.name, text)])).map_err(|error| self.explain(&error))?;
         Ok(tera)
     }
 
@@ -100,7 +102,7 @@ mod tests {
     use serde_json::json;
 
     fn rendered(name: &str, text: &str) -> anyhow::Result<String> {
-        Template { name, text }.render(text, &json!({"password": "<hu.sh>"}))
+        Template { name, text, parts: &[] }.render(text, &json!({"password": "<hu.sh>"}))
     }
 
     #[test]
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_undefined_is_told_with_what_there_is() {
-        let template = Template { name: "t", text: "" };
+        let template = Template { name: "t", text: "", parts: &[] };
         let globals = json!({"params": {"b": 1, "a": 2}, "run": {"x": 1, "w": 2}});
         for (text, expected) in [
             ("{{ run.y }}", "t:1: the field y is not defined; known are w, x"),

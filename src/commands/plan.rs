@@ -16,7 +16,7 @@ use crate::manifest::owner::Owner;
 use crate::manifest::policy::{Allowance, Refused};
 use crate::manifest::render::{Params, Template, Variables, is_param_name};
 use crate::manifest::stamp::{self, Stamp};
-use crate::manifest::{Object, check, parse, render};
+use crate::manifest::{Object, check, images, mesh, parse, render};
 use crate::output::Entry;
 use crate::run_id::RunId;
 
@@ -65,7 +65,7 @@ impl Plan {
         for (name, text) in &files {
             let extra = Map::from_iter([("generated_password".to_owned(), generated[0].as_str().into())]);
             let variables = Variables { run_id: &run_id, params: &params, extra };
-            let rendered = render::render(&Template { name, text }, &variables)?;
+            let rendered = render::render(&Template { name, text, parts: &[] }, &variables)?;
             objects.extend(parse::parse(name, &rendered)?);
         }
         if objects.is_empty() && withs.is_empty() {
@@ -88,13 +88,14 @@ impl Plan {
             let unknown = builtin::unknown(&withs, &params);
             warnings.extend(unknown.iter().map(|name| format!("no built-in database takes the parameter {name}")));
         }
+        images::rewrite(&mut objects, &source.image_prefix)?;
         let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
         let limit = source.lifetime.from(SystemTime::now());
         let refused = Refused::find(&objects, &run_id, &source.allow);
         stamp::stamp(&mut objects, &Stamp { run_id: &run_id, generated: &generated, limit: limit.as_ref() })?;
         let mut data = Data::default();
         data.add_objects(&objects).exit(Exit::Usage)?;
-        let discovery = database::discover(&objects, &run_id, &data).exit(Exit::Usage)?;
+        let discovery = discover(&mut objects, &run_id, &data)?;
         let sqlite_at = sqlite.into_iter().map(|(end, name)| (databases_before(&discovery, &objects[..end]), name)).collect();
         let any_version = withs.iter().filter(|with| with.takes_any_version(&params)).map(|with| with.name.clone()).collect();
         Ok(Self {
@@ -117,7 +118,7 @@ impl Plan {
     /// # Errors
     /// A usage error, as for [`Plan::make`]; also when a source of a login is still missing.
     pub fn rediscover(&mut self) -> anyhow::Result<()> {
-        self.discovery = database::discover(&self.objects, &self.run_id, &self.data).exit(Exit::Usage)?;
+        self.discovery = discover(&mut self.objects, &self.run_id, &self.data)?;
         Ok(())
     }
 
@@ -141,6 +142,13 @@ impl Plan {
         entries.extend(sqlite(&|at| at >= databases.len()));
         entries
     }
+}
+
+/// Finds the databases, and keeps sidecars out of their pods.
+fn discover(objects: &mut [Object], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
+    let discovery = database::discover(objects, run_id, data).exit(Exit::Usage)?;
+    mesh::keep_out(objects, discovery.databases.iter().map(|database| database.workload.as_str()))?;
+    Ok(discovery)
 }
 
 /// Only what is known of it whole: an owner by a wrong uid would take the objects with it at once.

@@ -15,6 +15,7 @@ use super::{interrupted, print, progress};
 use crate::cli::{Global, Wait, WaitFormat};
 use crate::database::{Engine, Login, Password};
 use crate::failure::{Advise, Exit, usage};
+use crate::output::authority;
 use crate::probe::{self, Found, Outside, Pace, Prober, Readiness, Settle, Target, Tls, WINDOW, Watched};
 use crate::progress::Progress;
 
@@ -98,7 +99,7 @@ impl Server {
         let database = Some(path).filter(|path| !path.is_empty());
         let login = Login { user, password: password.unwrap_or_else(|| Password::new("")), database };
         let tls = tls(&url)?;
-        let address = format!("{host}:{port}");
+        let address = authority(&host, port);
         Ok(Self { target: Target { engine, host, port, login, admin: None, tls, pace: PACE }, address })
     }
 }
@@ -177,7 +178,8 @@ mod tests {
         let Server { target, address } = server("postgresql://us%40er:p%2Fw@db.example:6000/shop?sslmode=require");
         assert_eq!((target.engine, address.as_str(), target.tls), (Engine::Postgres, "db.example:6000", Tls::Always));
         assert_eq!(target.login, Login { user: "us@er".into(), password: Password::new("p/w"), database: Some("shop".into()) });
-        assert_eq!(server("postgres://[::1]/x").target.host, "::1");
+        let Server { target, address } = server("postgres://[::1]/x");
+        assert_eq!((target.host.as_str(), address.as_str()), ("::1", "[::1]:5432"));
     }
 
     #[test]

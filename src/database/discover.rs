@@ -62,7 +62,7 @@ pub fn discover_workloads(workloads: Vec<Workload>, services: &[Service], run_id
             let Some((engine, vendor)) = engine(container, &annotated, &mut variables, services, workload) else { continue };
             let found = database(workload, container, engine, vendor, &mut variables, services, run_id);
             databases.push(found.with_context(|| {
-                let image = container.image.as_deref().unwrap_or_default();
+                let image = workload.image(container);
                 format!("{}: the {engine} database in container {} ({image})", workload.place, container.name)
             })?);
             missing.append(&mut variables.missing);
@@ -106,7 +106,7 @@ fn engine(
     services: &[Service],
     workload: &Workload,
 ) -> Option<(Engine, Vendor)> {
-    let (by_image, vendor) = image::identify(container.image.as_deref().unwrap_or_default());
+    let (by_image, vendor) = image::identify(workload.image(container));
     if let Some(engine) = annotated.get(&container.name) {
         return engine.map(|engine| (engine, vendor));
     }
@@ -114,7 +114,7 @@ fn engine(
         Some(None) => return None,
         // For a pod with several containers, the annotation means the one that looks like a database, else the first one.
         Some(Some(engine)) => {
-            let named = |container: &&Container| image::identify(container.image.as_deref().unwrap_or_default()).0.is_some();
+            let named = |container: &&Container| image::identify(workload.image(container)).0.is_some();
             let meant = workload.spec.containers.iter().find(named).or(workload.spec.containers.first());
             return meant.is_some_and(|meant| meant.name == container.name).then_some((*engine, vendor));
         }
@@ -153,7 +153,7 @@ fn database(
         .map(|text| serde_json::from_str(text).with_context(|| format!("annotation {CONNARGS_ANNOTATION} is not a JSON object")))
         .transpose()?
         .unwrap_or_default();
-    let image = container.image.clone().unwrap_or_default();
+    let image = workload.image(container).to_owned();
     let own_entrypoint = container.command.as_ref().is_none_or(Vec::is_empty);
     Ok(Database {
         name: short_name(&host, run_id),

@@ -144,7 +144,7 @@ pub struct Database {
     pub workload: String,
     /// The container in that pod.
     pub container: String,
-    /// The container's image.
+    /// The container's image as the manifest names it.
     pub image: String,
     /// The tests' user.
     pub login: Login,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec, Service};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodTemplateSpec, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::manifest::Object;
+use crate::manifest::{Object, images};
 
 /// An object that is a pod or makes pods.
 #[derive(Debug, Clone)]
@@ -57,6 +57,13 @@ impl Workload {
             annotations,
             spec: template.spec.unwrap_or_default(),
         }))
+    }
+
+    /// A container's image as the manifest names it: what is in it, wherever it comes from.
+    pub fn image<'a>(&'a self, container: &'a Container) -> &'a str {
+        let image = container.image.as_deref().unwrap_or_default();
+        let noted = self.annotations.get(images::ORIGINALS_ANNOTATION);
+        noted.and_then(|noted| images::original(noted, &container.name, image)).unwrap_or(image)
     }
 
     /// A pod that lives in a cluster, as a workload of its own.

@@ -3,13 +3,39 @@
 use anyhow::{anyhow, bail};
 use serde_json::{Map, Value};
 
+use super::platform;
 use super::render::{self, Params, Template, Variables};
 use crate::database::Engine;
 use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{RunId, is_dns_label};
 
 /// The parameters that the built-in templates take.
-pub const PARAMS: [&str; 9] = ["image", "user", "password", "database", "cpu", "memory", "medium", "args", "server"];
+pub const PARAMS: [&str; 17] = [
+    "image",
+    "user",
+    "password",
+    "database",
+    "cpu",
+    "cpu-limit",
+    "memory",
+    "memory-limit",
+    "medium",
+    "args",
+    "server",
+    "pull-secret",
+    "node-selector",
+    "tolerations",
+    "runtime-class",
+    "profile",
+    "ip-family",
+];
+
+/// What the templates have in common.
+const PARTS: [(&str, &str); 3] = [
+    ("pod", include_str!("../../templates/parts/pod.yaml")),
+    ("container", include_str!("../../templates/parts/container.yaml")),
+    ("service", include_str!("../../templates/parts/service.yaml")),
+];
 
 /// What one `--with ENGINE[:TAG][=NAME]` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +63,7 @@ impl With {
     }
 
     /// The names under which a parameter can be given for this database, the nearest first.
-    fn scopes(&self, param: &str) -> [String; 3] {
+    pub fn scopes(&self, param: &str) -> [String; 3] {
         [format!("{}.{param}", self.name), format!("{}.{param}", self.engine.name()), param.to_owned()]
     }
 
@@ -79,8 +105,10 @@ pub fn render(with: &With, run_id: &RunId, params: &Params, password: &str) -> a
     extra.insert("name".into(), with.name.as_str().into());
     extra.insert("tag".into(), with.tag.as_deref().map_or(Value::Null, Into::into));
     extra.insert("generated_password".into(), password.into());
+    extra.insert("platform".into(), serde_json::to_value(platform::read(with, params)?)?);
     let params = own_params(with, params)?;
-    render::render(&Template { name: &format!("--with {}", with.name), text }, &Variables { run_id, params: &params, extra })
+    let name = format!("--with {}", with.name);
+    render::render(&Template { name: &name, text, parts: &PARTS }, &Variables { run_id, params: &params, extra })
 }
 
 /// The parameters as one template sees them: `NAME.memory` wins over `ENGINE.memory`, which wins over `memory`.
@@ -108,6 +136,8 @@ pub fn unknown<'a>(withs: &[With], params: &'a Params) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
@@ -158,6 +188,18 @@ mod tests {
         let params: Params = [("memory", "1"), ("postgres.memory", "2"), ("orders.memory", "3")].map(|(a, b)| (a.into(), b.into())).into();
         let memory = |with: &str| own_params(&With::parse(with).unwrap(), &params).unwrap()["memory"].clone();
         assert_eq!([memory("mysql"), memory("postgres"), memory("postgres=orders")], ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn every_parameter_is_told_of() {
+        let cli = crate::cli::Cli::command();
+        let mut arguments = cli.find_subcommand("up").unwrap().get_arguments();
+        let help = arguments.find(|arg| arg.get_id() == "param").and_then(|arg| arg.get_help()).unwrap().to_string();
+        let words: Vec<&str> = help.split(|c: char| !c.is_ascii_lowercase() && c != '-').collect();
+        for param in PARAMS {
+            assert!(words.contains(&param), "{param} is not in --help");
+            assert!(include_str!("../../README.md").contains(&format!("`{param}`")), "{param} is not in the README");
+        }
     }
 
     #[test]

@@ -2,14 +2,19 @@
 //! passed in.
 //!
 //! [`render`] turns each template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what could not work, [`policy`] what
-//! should not, and [`stamp`] puts the run's labels and annotations on.
+//! should not, [`images`] takes images from where the user has them, and [`stamp`] puts the run's labels and annotations on. Once the
+//! databases are found, [`mesh`] keeps sidecars out of their pods.
 
 pub mod builtin;
 pub mod check;
+pub mod images;
 pub mod lifetime;
+pub mod mesh;
 pub mod owner;
 pub mod parse;
+pub mod platform;
 pub mod policy;
+pub mod quantity;
 pub mod render;
 pub mod stamp;
 
@@ -85,6 +90,14 @@ impl Object {
         let path =
             POD_TEMPLATES.iter().find(|path| path.iter().try_fold(&*spec, |value, key| value.get(key)).is_some_and(is_pod_template))?;
         path.iter().try_fold(spec, |value, key| value.get_mut(key))
+    }
+
+    /// The pod that this is, or the template of those that it makes: what has `metadata` and `spec` of a pod.
+    pub fn pod_mut(&mut self) -> Option<&mut Map<String, Value>> {
+        if (self.api_version.as_str(), self.kind.as_str()) == ("v1", "Pod") {
+            return Some(&mut self.body);
+        }
+        self.pod_template_mut().and_then(Value::as_object_mut)
     }
 }
 

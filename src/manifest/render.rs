@@ -127,7 +127,7 @@ mod tests {
         let run_id = RunId::parse("run-1")?;
         let params: Params = params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let variables = Variables { run_id: &run_id, params: &params, extra: Map::new() };
-        render(&Template { name: "m.yaml", text }, &variables)
+        render(&Template { name: "m.yaml", text, parts: &[] }, &variables)
     }
 
     fn error(text: &str, params: &[(&str, &str)]) -> String {

@@ -110,11 +110,11 @@ fn modest(spec: Option<&mut Value>) {
     }
 }
 
-fn metadata(object: &mut Map<String, Value>) -> anyhow::Result<&mut Map<String, Value>> {
+pub(super) fn metadata(object: &mut Map<String, Value>) -> anyhow::Result<&mut Map<String, Value>> {
     mapping(object, "metadata")
 }
 
-fn mapping<'a>(object: &'a mut Map<String, Value>, field: &str) -> anyhow::Result<&'a mut Map<String, Value>> {
+pub(super) fn mapping<'a>(object: &'a mut Map<String, Value>, field: &str) -> anyhow::Result<&'a mut Map<String, Value>> {
     let value = object.entry(field).or_insert(Value::Null);
     if value.is_null() {
         *value = Value::Object(Map::new());

@@ -22,6 +22,7 @@ pub use file::write;
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
 pub use results::ResultFile;
+pub use url::authority;
 
 /// What to do about names that a format cannot take.
 const RENAME: &str = "a database is called what --with ENGINE=NAME says, else its Service's name without the run id";

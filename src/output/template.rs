@@ -59,7 +59,7 @@ impl OwnTemplate {
     }
 
     fn template(&self) -> Template<'_> {
-        Template { name: &self.name, text: &self.text }
+        Template { name: &self.name, text: &self.text, parts: &[] }
     }
 }
 

@@ -14,9 +14,12 @@ pub fn url(scheme: &str, login: &Login, host: &str, port: u16) -> String {
         password => format!(":{}", escape(password)),
     };
     let path = login.database.as_deref().map_or_else(String::new, |name| format!("/{}", escape(name)));
-    // The colons of an address of version 6 would read as a port.
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    format!("{scheme}://{}{password}@{host}:{port}{path}", escape(&login.user))
+    format!("{scheme}://{}{password}@{}{path}", escape(&login.user), authority(host, port))
+}
+
+/// `host:port`, with brackets around an address of version 6: its colons would read as a port.
+pub fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// A text as the user, the password or a path's segment of a URL.

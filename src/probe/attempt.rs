@@ -3,12 +3,13 @@
 //! An attempt is always a whole login that ends with a goodbye, never a connection that is opened and dropped: MySQL counts those, and
 //! after a hundred of them it refuses the host.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::refusal::{Kind, Refusal};
-use super::{Target, Tls, mysql, postgres};
+use super::{Target, Tls, address, mysql, postgres};
 use crate::database::{Engine, Login};
 
 /// How long one login and its queries may take: a server that accepts and says nothing must not hold the wait up. Above one second,
@@ -44,12 +45,14 @@ pub struct Prober {
     /// Whether this server is known to have no TLS. Asking costs a connection that is dropped half-way, which MySQL counts against the
     /// client's host.
     has_no_tls: bool,
+    /// Which of the host's addresses answered last.
+    answered: Option<IpAddr>,
 }
 
 impl Prober {
     /// Nothing tried yet.
     pub fn new(target: Target) -> Self {
-        Self { over_tls: target.tls == Tls::Always, has_no_tls: false, target }
+        Self { over_tls: target.tls == Tls::Always, has_no_tls: false, answered: None, target }
     }
 
     /// What is logged in to.
@@ -123,11 +126,27 @@ impl Prober {
         }
     }
 
-    async fn ask(&self, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+    /// Asks at the host's addresses in turn until somebody is there.
+    async fn ask(&mut self, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+        let Target { host, port, .. } = &self.target;
+        let mut refusals = Vec::new();
+        for address in address::addresses(host, *port, self.answered, LOGIN).await? {
+            match self.ask_at(address, login, over_tls).await {
+                Err(refusal) if refusal.kind.means_gone() => refusals.push(refusal),
+                outcome => {
+                    self.answered = Some(address);
+                    return outcome;
+                }
+            }
+        }
+        Err(address::worst(refusals))
+    }
+
+    async fn ask_at(&self, address: IpAddr, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
         let work = async {
             match self.target.engine {
-                Engine::Mysql | Engine::Mariadb => mysql::ask(&self.target, login, over_tls).await,
-                Engine::Postgres => postgres::ask(&self.target, login, over_tls).await,
+                Engine::Mysql | Engine::Mariadb => mysql::ask(&self.target, address, login, over_tls).await,
+                Engine::Postgres => postgres::ask(&self.target, address, login, over_tls).await,
                 Engine::Sqlite => Err(Refusal::plain(Kind::Unfit, "sqlite has no server")),
             }
         };

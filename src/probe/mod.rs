@@ -3,6 +3,7 @@
 //! An [`attempt`](attempt::Prober::attempt) logs in and asks the server who it is; [`Readiness`] turns the answers of many attempts, and
 //! what is seen of the container from outside, into a verdict; [`all_ready`] repeats attempts until every database is ready at once.
 
+mod address;
 mod attempt;
 pub mod marker;
 mod mysql;

@@ -1,5 +1,6 @@
 //! MySQL and MariaDB: a login, the server's uptime, and its process id where the user may see it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -12,11 +13,12 @@ use crate::database::{Engine, Login};
 /// MySQL 5.7 and later: the operating system's id of the main thread is the process id inside the container.
 const MYSQL_PROCESS_ID: &str = "SELECT THREAD_OS_ID FROM performance_schema.threads WHERE NAME = 'thread/sql/main'";
 
-/// One login, and what the server says of itself.
-pub async fn ask(target: &Target, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+/// One login at one of the host's addresses, and what the server says of itself.
+pub async fn ask(target: &Target, address: IpAddr, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
     let tls = SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
     let options = OptsBuilder::default()
         .ip_or_hostname(target.host.clone())
+        .resolved_ips(Some(vec![address]))
         .tcp_port(target.port)
         .user(Some(login.user.clone()))
         .pass(Some(login.password.reveal()))

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -22,10 +23,10 @@ const UPTIME: &str = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaste
 const PROCESS_ID: &str = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)";
 const FIRST_PROCESS: &str = "SELECT pg_read_file('/proc/1/comm')";
 
-/// One login, and what the server says of itself.
-pub async fn ask(target: &Target, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+/// One login at one of the host's addresses, and what the server says of itself.
+pub async fn ask(target: &Target, address: IpAddr, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
     let mut config = Config::new();
-    config.host(&target.host).port(target.port).user(&login.user).application_name("testbed");
+    config.host(&target.host).hostaddr(address).port(target.port).user(&login.user).application_name("testbed");
     config.password(login.password.reveal());
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
     if over_tls {

@@ -2,11 +2,12 @@
 //!
 //! A mapping, because a database's name is what everything else calls it by, and no name can stand twice in one.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::keys::similar;
 use crate::database::Engine;
 use crate::manifest::builtin::{PARAMS, With};
+use crate::manifest::platform;
 use crate::yaml::{Content, Entry, Node};
 
 /// The key that says the engine and tag.
@@ -69,7 +70,7 @@ fn value(entry: &Entry) -> anyhow::Result<&str> {
         }
     }
     match entry.value.text() {
-        Some(text) => Ok(text),
+        Some(text) => platform::check(key, text).with_context(|| key.to_owned()).map(|()| text),
         None => bail!("{key} is {}; write a text", entry.value.kind()),
     }
 }

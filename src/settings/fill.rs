@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn an_empty_variable_says_nothing() {
-        let empty = ["TIMEOUT", "FORMAT", "WITH", "MODE", "STRICT", "RUN_ID", "LIFETIME", "ALLOW", "ON_CANCEL"];
+        let empty = ["TIMEOUT", "FORMAT", "WITH", "MODE", "STRICT", "RUN_ID", "LIFETIME", "ALLOW", "ON_CANCEL", "IMAGE_PREFIX"];
         let names: Vec<String> = empty.iter().map(|name| format!("TESTBED_{name}")).collect();
         let variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
         // Clap looks at the process' own environment, in which none of them is: this tells that nothing of it is looked for any more.
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn connection_arguments_merge_by_name() {
         let args = ["up", "--connarg", "a=flag"];
-        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable")]) else {
+        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable\n")]) else {
             panic!("no up")
         };
         assert_eq!(up.connarg, ["c=1", "b=variable", "a=flag"]);

@@ -20,7 +20,7 @@ const CLUSTER: &[&str] = &["up", "run", "render", "down", "status", "gc"];
 pub const SOURCE: &[&str] = &["up", "run", "render"];
 
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
-pub const FLAGS: [Key; 12] = [
+pub const FLAGS: [Key; 13] = [
     Key { is_path: true, ..key("output", CREATE) },
     key("format", CREATE),
     key("mode", CREATE),
@@ -31,6 +31,7 @@ pub const FLAGS: [Key; 12] = [
     key("on-failure", CREATE),
     key("strict", CREATE),
     key("runtime", CLUSTER),
+    key("image-prefix", SOURCE),
     key("namespace", CLUSTER),
     key("context", CLUSTER),
 ];

@@ -1,5 +1,7 @@
 //! `testbed render`, `--help` and completions.
 
+use serde_json::{Value, json};
+
 use crate::support::Folder;
 
 /// The text with the run's end, which is another one each time, taken out.
@@ -127,4 +129,183 @@ fn every_setting_can_come_from_the_environment() {
     assert_eq!(rendered.stdout.matches("memory: 1Gi").count(), 2);
     assert!(rendered.stdout.contains("value: a,b") && rendered.stdout.contains("name: orders-1234567890"), "{}", rendered.transcript());
     assert!(rendered.stdout.contains("test-dependencies: '1234567890'"), "{}", rendered.transcript());
+}
+
+/// The objects of one kind that a call prints.
+fn objects(folder: &Folder, args: &[&str], kind: &str) -> Vec<Value> {
+    let rendered = folder.call(&[&["render", "--run-id", "run-1", "--lifetime", "none", "-o", "json"], args].concat()).ok();
+    let list: Value = serde_json::from_str(&rendered.stdout).unwrap();
+    list["items"].as_array().unwrap().iter().filter(|object| object["kind"] == kind).cloned().collect()
+}
+
+fn image(pod: &Value) -> &str {
+    pod["spec"]["containers"][0]["image"].as_str().unwrap()
+}
+
+#[test]
+fn images_come_from_the_mirror() {
+    let folder = Folder::new();
+    let databases =
+        ["--with", "mysql", "--with", "postgres=pg", "--param", "pg.image=ghcr.io/x/postgres:17@sha256:00", "--param", "password=p"];
+    let pods = |folder: &Folder, args: &[&str]| objects(folder, &[&databases, args].concat(), "Pod");
+    let expected = ["r.example/m/library/mysql:9.7", "r.example/x/postgres:17@sha256:00"];
+    let flags = pods(&folder, &["--image-prefix", "r.example/m", "--image-prefix", "ghcr.io/x=r.example/x/"]);
+    assert_eq!([image(&flags[0]), image(&flags[1])], expected);
+    assert_eq!(flags[0]["metadata"]["annotations"]["testbed/images"], "mysql=mysql:9.7");
+
+    let variable = Folder::new().env("TESTBED_IMAGE_PREFIX", "r.example/m,ghcr.io/x=r.example/x");
+    assert_eq!(pods(&variable, &[]), flags, "the same objects, their hashes included");
+    let file = Folder::new();
+    file.file("testbed.yaml", "image-prefix: r.example/m,ghcr.io/x=r.example/x\n");
+    assert_eq!(pods(&file, &[]), flags);
+    assert_eq!(image(&pods(&file, &["--image-prefix", "other.example"])[0]), "other.example/library/mysql:9.7");
+
+    let hash = |pods: &[Value]| pods[0]["metadata"]["annotations"]["testbed/content-hash"].clone();
+    assert_ne!(hash(&flags), hash(&pods(&folder, &["--image-prefix", "other.example"])));
+    // What was printed with a prefix can be made with it.
+    file.file("m.json", &file.call(&[&["render", "--run-id", "run-1", "-o", "json"][..], &databases].concat()).ok().stdout);
+    let again = objects(&file, &["m.json"], "Pod");
+    assert_eq!([image(&again[0]), image(&again[1])], expected);
+}
+
+/// The mirror's path tells neither the engine nor whose variables the image reads.
+#[test]
+fn databases_are_found_behind_a_mirror() {
+    let folder = Folder::new();
+    let database = |name: &str, image: &str, env: &str, port: u16| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}-run-1}}\nspec: {{selector: {{db: {name}}}, ports: [{{port: {port}}}]}}\n\
+             ---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}-run-1, labels: {{db: {name}}}}}\n\
+             spec: {{containers: [{{name: db, image: '{image}', env: [{{name: {env}, value: x}}]}}]}}\n"
+        )
+    };
+    let manifest = database("one", "bitnami/postgresql:16", "POSTGRESQL_PASSWORD", 5432)
+        + &database("two", "mysql:9.7", "MYSQL_ROOT_PASSWORD", 3306)
+        + &database("three", "registry.example/mirror/mysql:8.4", "MYSQL_ROOT_PASSWORD", 3306);
+    folder.file("m.yaml", &manifest);
+    let args = ["m.yaml", "--image-prefix", "docker.io/bitnami=r.example/m,docker.io/library/mysql=r.example/m/five,r.example/all"];
+    let pods = objects(&folder, &args, "Pod");
+    let images: Vec<&str> = pods.iter().map(image).collect();
+    assert_eq!(images, ["r.example/m/postgresql:16", "r.example/m/five:9.7", "r.example/all/registry.example/mirror/mysql:8.4"]);
+    // A pod with a database stays out of the mesh: that they do says that they were found.
+    assert!(pods.iter().all(|pod| pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"), "{pods:?}");
+}
+
+#[test]
+fn a_prefix_that_is_none_names_the_flag() {
+    let folder = Folder::new();
+    let render = |prefix: &str| folder.call(&["render", "--with", "mysql", "--image-prefix", prefix]).fails(2);
+    render("https://r.example/m").says("'--image-prefix <[FROM=]PREFIX>': the names of images have no scheme");
+    render("r.example/M").says("--image-prefix").says("lower-case letters");
+    render("r.example/a b").says("--image-prefix");
+    render("mirror").says("--image-prefix").says("\"mirror\" is no registry's name");
+    render("a.example,b.example").says("--image-prefix names two places for all other images: a.example and b.example");
+    folder.file(
+        "m.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a-run-1}\nspec: {containers: [{name: a, image: 'r.example:5000/x'}]}\n",
+    );
+    folder
+        .call(&["render", "m.yaml", "--run-id", "run-1", "--image-prefix", "a.example"])
+        .fails(2)
+        .says("m.yaml: document 1 (line 1): Pod a-run-1: the image r.example:5000/x: a registry's port cannot stand behind")
+        .says("hint: say where this registry's images are: --image-prefix r.example:5000=PREFIX");
+}
+
+/// Every field that Pod Security's level "restricted" asks for, in all three databases.
+#[test]
+fn a_profile_makes_pods_that_are_fit_for_restricted_namespaces() {
+    let folder = Folder::new();
+    for (profile, tag, user) in [("restricted", "", json!(999)), ("restricted", ":17-alpine", json!(70)), ("openshift", "", Value::Null)] {
+        for engine in ["postgres", "mysql", "mariadb"] {
+            let user = if engine == "postgres" || user.is_null() { &user } else { &json!(999) };
+            let (with, profile) = (format!("{engine}{tag}"), format!("profile={profile}"));
+            let pods = objects(&folder, &["--with", &with, "--param", &profile], "Pod");
+            let spec = &pods[0]["spec"];
+            let pod = &spec["securityContext"];
+            assert_eq!(pod["runAsNonRoot"], true);
+            assert_eq!(pod["seccompProfile"], json!({"type": "RuntimeDefault"}));
+            assert_eq!([&pod["runAsUser"], &pod["runAsGroup"], &pod["fsGroup"]], [user; 3], "{with}");
+            let containers = spec["containers"].as_array().unwrap();
+            assert_eq!((containers.len(), &spec["initContainers"]), (1, &Value::Null));
+            let expected = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+            assert_eq!(containers[0]["securityContext"], expected);
+            let kinds = spec["volumes"].as_array().unwrap().iter().flat_map(|volume| volume.as_object().unwrap().keys());
+            assert!(kinds.into_iter().all(|key| ["name", "emptyDir"].contains(&key.as_str())));
+            for field in ["hostNetwork", "hostPID", "hostIPC"] {
+                assert_eq!(spec[field], Value::Null);
+            }
+        }
+    }
+    for engine in ["postgres", "mysql", "mariadb"] {
+        let pods = objects(&folder, &["--with", engine], "Pod");
+        assert_eq!(
+            (&pods[0]["spec"]["securityContext"], &pods[0]["spec"]["containers"][0]["securityContext"]),
+            (&Value::Null, &Value::Null)
+        );
+    }
+}
+
+#[test]
+fn what_is_said_about_the_cluster_is_written_down() {
+    let folder = Folder::new();
+    let params = [
+        "pull-secret=one two",
+        "node-selector=disktype=ssd example.com/pool=true",
+        "tolerations=ci dedicated=tests:NoSchedule",
+        "runtime-class=gvisor",
+        "cpu-limit=1.5",
+        "memory-limit=200Mi",
+        "ip-family=dual",
+        "mysql.ip-family=ipv6",
+        "mysql.tolerations=",
+        "mysql.memory=100Mi",
+    ];
+    let mut args = vec!["--with", "postgres", "--with", "mysql"];
+    args.extend(params.iter().flat_map(|param| ["--param", param]));
+    let pods = objects(&folder, &args, "Pod");
+    let spec = &pods[0]["spec"];
+    assert_eq!(spec["imagePullSecrets"], json!([{"name": "one"}, {"name": "two"}]));
+    assert_eq!(spec["nodeSelector"], json!({"disktype": "ssd", "example.com/pool": "true"}));
+    let tolerations =
+        json!([{"key": "ci", "operator": "Exists"}, {"key": "dedicated", "operator": "Equal", "value": "tests", "effect": "NoSchedule"}]);
+    assert_eq!(spec["tolerations"], tolerations);
+    assert_eq!(pods[1]["spec"]["tolerations"], Value::Null, "an empty one takes the common one back");
+    assert_eq!(spec["runtimeClassName"], "gvisor");
+    let limits = json!({"cpu": "1.5", "memory": "200Mi"});
+    let resources = |index: usize| &pods[index]["spec"]["containers"][0]["resources"];
+    assert_eq!(*resources(0), json!({"requests": {"cpu": "100m", "memory": "200Mi"}, "limits": limits}));
+    assert_eq!(*resources(1), json!({"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": limits}));
+    let services = objects(&folder, &args, "Service");
+    let families = |index: usize| (&services[index]["spec"]["ipFamilyPolicy"], &services[index]["spec"]["ipFamilies"]);
+    assert_eq!(families(0), (&json!("PreferDualStack"), &Value::Null));
+    assert_eq!(families(1), (&json!("SingleStack"), &json!(["IPv6"])));
+    let plain = objects(&folder, &["--with", "postgres"], "Service");
+    assert_eq!((&plain[0]["spec"]["ipFamilyPolicy"], &plain[0]["spec"]["ipFamilies"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_template_keeps_what_is_said_about_the_cluster() {
+    let folder = Folder::new();
+    let args = ["--with", "mysql", "--param", "profile=restricted", "--param", "pull-secret=one", "--param", "mysql.cpu-limit=2"];
+    let template = folder.call(&[&["render", "--template"][..], &args].concat()).ok();
+    folder.file("m.yaml", &template.stdout);
+    let spec = |args: &[&str]| objects(&folder, args, "Pod")[0]["spec"].clone();
+    assert_eq!(spec(&["m.yaml"]), spec(&args));
+}
+
+#[test]
+fn a_wrong_value_is_one_error_that_names_the_parameter() {
+    let folder = Folder::new();
+    for (param, message) in [
+        ("profile=root", "the parameter profile: \"root\" is no profile; known are restricted, openshift"),
+        ("mysql.tolerations=ci:Never", "the parameter mysql.tolerations: \"ci:Never\": \"Never\" is no effect of a taint"),
+        ("orders.cpu-limit=two", "the parameter orders.cpu-limit: \"two\" is no quantity"),
+        ("memory-limit=1Mi\norders.memory=2Mi", "the parameter memory asks for more than the parameter memory-limit allows"),
+    ] {
+        let folder = Folder::new().env("TESTBED_PARAM", param);
+        for command in ["render", "up"] {
+            folder.call(&[command, "--with", "mysql=orders"]).fails(2).says(&format!("error: --with orders: {message}"));
+        }
+    }
+    folder.call(&["render", "--with", "mysql", "--param", "pull-secrets=a"]).ok().says("takes the parameter pull-secrets");
 }

@@ -43,6 +43,14 @@ fn a_project_with_settings_needs_no_flags() {
 }
 
 #[test]
+fn a_database_says_what_the_cluster_wants_of_it() {
+    let text = rendered(&project("databases: {orders: {use: postgres, profile: restricted, pull-secret: one two}, mysql: }\n"), &[]);
+    assert_eq!((text.matches("runAsNonRoot: true").count(), text.matches("name: two").count()), (1, 1), "{text}");
+    let text = rendered(&project("with: [postgres, mysql]\nparams: {profile: openshift, mysql: {profile: ''}}\n"), &[]);
+    assert_eq!((text.matches("runAsNonRoot: true").count(), text.contains("runAsUser")), (1, false), "{text}");
+}
+
+#[test]
 fn databases_of_the_command_line_are_instead_of_the_files() {
     let folder = project(STRIV);
     let text = rendered(&folder, &["--with", "mariadb"]);
@@ -145,6 +153,7 @@ fn what_is_wrong_is_named_with_its_line() {
     refused("timeout: [5m]\n", "1: timeout is a list; write a text");
     refused("timeout:\n", "1: timeout is empty");
     refused("mode: 999\n", "1: mode: \"999\" does not fit: write permissions in octal");
+    refused("image-prefix: https://r.example\n", "1: image-prefix: \"https://r.example\" does not fit: the names of images have no scheme");
     refused("settle: maybe\n", "1: settle: \"maybe\" does not fit: ");
     refused("on-failure: explode\n", "1: on-failure: \"explode\" does not fit: write keep or delete");
     refused("- with\n", "1: this is a list; write keys with values");
@@ -159,6 +168,11 @@ fn a_database_that_is_wrong_is_named_with_its_line() {
     wrong("orders:", "2: databases.orders: which engine? write use: postgres:17");
     wrong("orders: {use: postgres, uzer: x}", "2: databases.orders: unknown key \"uzer\"; did you mean \"user\"?");
     wrong("orders: {use: postgres, cpu: [1]}", "2: databases.orders: cpu is a list");
+    wrong(
+        "orders: {use: postgres, profile: root}",
+        "2: databases.orders: profile: \"root\" is no profile; known are restricted, openshift",
+    );
+    wrong("orders: {use: postgres, pull_secret: a}", "2: databases.orders: unknown key \"pull_secret\"; did you mean \"pull-secret\"?");
     wrong("orders: [postgres]", "2: databases.orders: a list");
     wrong("orders: postgres=x", "2: databases.orders: \"postgres=x\" names a database");
     wrong("Orders: postgres", "2: databases.Orders: the name \"Orders\" needs lower-case letters");

@@ -137,6 +137,11 @@ impl Namespace {
         serde_json::from_str(&self.kubectl(&[&["get", "-o", "json"], args].concat())).expect("JSON from kubectl")
     }
 
+    /// A way into a pod that runs.
+    pub fn within(&self, pod: &str) -> Client<'_> {
+        Client { namespace: self, pod: pod.to_owned() }
+    }
+
     /// Starts the client pod: Python's drivers and this build of testbed, under a ServiceAccount.
     pub fn client(&self, service_account: &str) -> Client<'_> {
         let client = self.bare_client(service_account, str::to_owned);
@@ -151,7 +156,7 @@ impl Namespace {
         let manifest = include_str!("manifests/client.yaml").replace("IMAGE", &client_image()).replace("ACCOUNT", service_account);
         self.apply(&change(&manifest));
         self.kubectl(&["wait", "--for=condition=ready", "--timeout=120s", "pod/client"]);
-        Client { namespace: self }
+        self.within("client")
     }
 }
 
@@ -175,12 +180,13 @@ pub fn client_image() -> String {
 /// A pod to run things in.
 pub struct Client<'a> {
     namespace: &'a Namespace,
+    pod: String,
 }
 
 impl Client<'_> {
     /// Runs a shell script in the pod's working folder.
     pub fn shell(&self, script: &str) -> Output {
-        kubectl_output(&["-n", &self.namespace.name, "exec", "client", "--", "sh", "-c", script], None)
+        kubectl_output(&["-n", &self.namespace.name, "exec", &self.pod, "--", "sh", "-c", script], None)
     }
 
     /// [`Client::shell`] that has to succeed; returns its standard output.
@@ -192,30 +198,35 @@ impl Client<'_> {
     }
 
     pub fn python(&self, program: &str) {
-        let output = kubectl_output(&["-n", &self.namespace.name, "exec", "-i", "client", "--", "python3", "-"], Some(program.as_bytes()));
+        let output = kubectl_output(&["-n", &self.namespace.name, "exec", "-i", &self.pod, "--", "python3", "-"], Some(program.as_bytes()));
         assert!(output.status.success(), "{program}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Starts a shell script in the pod's working folder, and goes on.
     pub fn start(&self, script: &str) -> Running {
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(kubeconfig()).args(["-n", &self.namespace.name, "exec", "-i", "client", "--", "sh", "-c", script]);
+        command.arg("--kubeconfig").arg(kubeconfig()).args(["-n", &self.namespace.name, "exec", "-i", &self.pod, "--", "sh", "-c", script]);
         Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("kubectl"))
     }
 
     /// Writes a file into the pod's working folder.
     pub fn copy(&self, content: &[u8], name: &str) {
         let write = format!("cat > {name} && chmod 700 {name}");
-        let output = kubectl_output(&["-n", &self.namespace.name, "exec", "-i", "client", "--", "sh", "-c", &write], Some(content));
+        let output = kubectl_output(&["-n", &self.namespace.name, "exec", "-i", &self.pod, "--", "sh", "-c", &write], Some(content));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Puts this build of testbed into the pod's working folder.
     pub fn install_testbed(&self) {
+        self.install_testbed_as("testbed");
+    }
+
+    /// The same where the working folder is not open to the pod's user.
+    pub fn install_testbed_as(&self, path: &str) {
         let stripped = tempfile::NamedTempFile::new().expect("a temporary file");
         let status = Command::new("strip").arg("-o").arg(stripped.path()).arg(crate::support::binary()).status().expect("strip");
         assert!(status.success());
-        self.copy(&std::fs::read(stripped.path()).expect("the stripped program"), "testbed");
+        self.copy(&std::fs::read(stripped.path()).expect("the stripped program"), path);
     }
 }
 

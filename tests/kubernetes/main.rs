@@ -24,6 +24,7 @@ mod gc;
 mod image;
 mod kinds;
 mod main_job;
+mod platforms;
 mod readiness;
 mod refusals;
 mod run;

@@ -7,6 +7,7 @@ mod support;
 mod harness;
 
 mod account;
+mod addresses;
 mod cache;
 mod credentials;
 mod failures;

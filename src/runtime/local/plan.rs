@@ -87,7 +87,7 @@ fn left_out(discovery: &Discovery) -> Vec<String> {
     containers
         .filter(|(workload, container)| !serves(workload, container))
         .map(|(workload, container)| {
-            let image = container.image.as_deref().unwrap_or_default();
+            let image = workload.image(container);
             format!("{}: container {} ({image}) is no database and is left out", workload.id, container.name)
         })
         .collect()

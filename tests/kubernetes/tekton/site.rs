@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Namespace, image, kubectl_output};
+use crate::harness::{Namespace, client_image, image, kubectl_output};
 use crate::pipeline_runs;
 use crate::tekton_catalog::documents::{Catalog, Content};
 use crate::tekton_catalog::model::{Param, ParamSpec, ParamValue};
@@ -92,8 +92,4 @@ impl Site {
     pub fn image() -> Param {
         Param { name: "image".into(), value: ParamValue::Text(image().expect("an image")) }
     }
-}
-
-fn client_image() -> String {
-    std::env::var("TESTBED_TEST_CLIENT_IMAGE").unwrap_or_else(|_| "docker.io/library/python:3.11".into())
 }
