@@ -8,6 +8,7 @@ mod support;
 #[path = "../support/tekton/mod.rs"]
 mod tekton_catalog;
 
+mod admission;
 mod audit;
 mod harness;
 mod pipeline_runs;

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::run::{Outcome, PipelineRun};
-use super::site::Site;
+use super::site::{ASSIGNED, Site};
+use crate::admission::Webhook;
 use crate::tekton_catalog::model::{Param, ParamValue, PipelineRunSpec};
 
 fn param(name: &str, value: &str) -> Param {
@@ -15,6 +16,15 @@ fn striv(prefix: &str) -> Option<Site> {
     let site = Site::new(prefix)?;
     site.apply("samples/striv-source.yaml");
     Some(site)
+}
+
+/// Makes a mistake in the project.
+fn break_source(site: &Site, file: &str, from: &str, to: &str) {
+    let map = site.namespace.json(&["configmap", "striv-source"]);
+    let text = map["data"][file].as_str().expect("a file of the project");
+    assert!(text.contains(from), "{text}");
+    let patch = serde_json::json!({"data": {file: text.replace(from, to)}}).to_string();
+    site.namespace.kubectl(&["patch", "configmap", "striv-source", "-p", &patch]);
 }
 
 /// Fewer databases, for what does not hang on them.
@@ -61,34 +71,30 @@ fn the_original_pipeline_goes_green_and_leaves_nothing() {
     assert_eq!(mode, "640 65532 65532\n");
 }
 
-/// OpenShift's: pods ask for no user, and get one that no image knows.
+/// OpenShift's: pods ask for no user, and get one that no image knows; the databases' too.
 #[test]
 fn the_variant_for_openshift_runs_as_whatever_user_it_gets() {
     let Some(site) = striv("striv-ocp") else { return };
-    let run = PipelineRun::create(&site, "samples/striv-run-openshift.yaml").with_assigned_user(1_000_650_000);
+    let _assigner = Webhook::start(&site.namespace, include_str!("../manifests/assigner.yaml"));
+    let asks =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: probe}\nspec: {securityContext: {runAsUser: 1}, containers: [{name: a, image: a}]}\n";
+    site.namespace.kubectl_until_it_says(&["create", "--dry-run=server", "-f", "-"], Some(asks.as_bytes()), |_, error| {
+        error.contains("unable to validate against any security context constraint")
+    });
+    let run = PipelineRun::create(&site, "samples/striv-run-openshift.yaml");
     let outcome = run.run();
     assert!(outcome.succeeded, "{}", outcome.transcript());
     assert!(outcome.task("integration-tests").log().contains("6 passed"), "{}", outcome.transcript());
     let config = site.keep(&format!("cat {}/testing-databases.json", run.folder("source")));
     is_clean(&site, &run, &outcome, &config);
     let owner = site.keep(&format!("stat -c '%u %g' {}/testing-databases.json", run.folder("source")));
-    assert_eq!(owner, "1000650000 1000650000\n");
+    assert_eq!(owner, format!("{ASSIGNED} {ASSIGNED}\n"));
 }
 
 #[test]
 fn tests_that_fail_leave_nothing_either() {
     let Some(site) = striv("striv-red") else { return };
-    let run = PipelineRun::create_with(&site, "samples/striv-run.yaml", only_postgres);
-    let checkout = run.single("checkout").run().ok("checkout");
-    assert!(checkout.results.is_empty());
-    // The project's own mistake.
-    let source = site.namespace.json(&["configmap", "striv-source"]);
-    let broken = source.to_string().replace("Clean-up\\\", \\\"Größe", "Größe");
-    assert_ne!(source.to_string(), broken);
-    site.namespace.kubectl(&["delete", "configmap", "striv-source"]);
-    let mut broken: Value = serde_json::from_str(&broken).expect("JSON");
-    broken["metadata"] = serde_json::json!({"name": "striv-source"});
-    site.namespace.apply(&broken.to_string());
+    break_source(&site, "test_store.py", "assert jobs.names() ==", "assert jobs.names() !=");
     let run = PipelineRun::create_with(&site, "samples/striv-run.yaml", only_postgres);
     let outcome = run.run();
     let tests = outcome.task("integration-tests");
@@ -126,12 +132,7 @@ fn step_actions_in_one_task_clean_up_whatever_the_tests_say() {
     let config = site.keep(&format!("cat {}/testing-databases.json", run.folder("source")));
     is_clean(&site, &run, &outcome, &config);
 
-    let map = site.namespace.json(&["configmap", "striv-source"])["data"]["test_names.py"]
-        .as_str()
-        .expect("a file")
-        .replace("nightly-build", "nightly");
-    let patch = serde_json::json!({"data": {"test_names.py": map}}).to_string();
-    site.namespace.kubectl(&["patch", "configmap", "striv-source", "-p", &patch]);
+    break_source(&site, "test_names.py", "nightly-build", "nightly");
     let run = PipelineRun::create(&site, file);
     let outcome = run.run();
     let tests = outcome.task("tests");

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::PodSecurityContext;
 use serde_json::{Value, json};
 
 use super::pod::{Ended, TaskRun};
-use super::site::{GROUP, Site};
+use super::site::{ASSIGNED, Site};
 use crate::harness::kubectl_output;
 use crate::tekton_catalog::documents::Content;
 use crate::tekton_catalog::model::{Object, Param, PipelineRunSpec, PipelineSpec, PipelineTask, TaskSpec};
@@ -73,18 +73,9 @@ impl<'a> PipelineRun<'a> {
         let pipeline = referred.or(spec.pipeline_spec.as_ref()).expect("a Pipeline").clone();
         let template = spec.task_run_template.as_ref().and_then(|template| template.pod_template.as_ref());
         let security_context = template.and_then(|template| template.security_context.clone());
-        let group =
-            security_context.as_ref().and_then(|context| context.fs_group).map_or(GROUP, |group| u32::try_from(group).expect("a group"));
+        let named = security_context.as_ref().and_then(|context| context.fs_group);
+        let group = named.map_or(ASSIGNED, |group| u32::try_from(group).expect("a group"));
         Self { site, pipeline, name: text("name"), uid: text("uid"), security_context, group, spec }
-    }
-
-    /// Gives all its pods a user and group, as OpenShift's admission does with pods that ask for none.
-    pub fn with_assigned_user(mut self, user: u32) -> Self {
-        assert!(self.security_context.is_none(), "OpenShift assigns users to pods that ask for none");
-        self.security_context =
-            Some(PodSecurityContext { run_as_user: Some(user.into()), fs_group: Some(user.into()), ..Default::default() });
-        self.group = user;
-        self
     }
 
     /// Where a workspace's files are, for [`Site::keep`].
