@@ -114,6 +114,11 @@ impl Kinds {
         Some(Api::dynamic(self.cluster.client.clone(), resource, scope).constrain(namespace))
     }
 
+    /// What the API calls a kind; `None` for one that was not resolved before.
+    pub fn resource(&self, name: &KindName) -> Option<&ApiResource> {
+        self.found.get(&split(name).0).map(|(resource, _)| resource)
+    }
+
     /// The API of an object's kind, in the object's namespace.
     pub fn api_of(&self, object: &Object) -> Option<Api<DynamicObject>> {
         let (version, kind) = object.kind_name();
