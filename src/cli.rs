@@ -145,13 +145,14 @@ signal N has ended it).";
 const GC_EXAMPLES: &str = "\
 Examples:
   testbed gc --dry-run                 what would go, and why
-  testbed gc -n ci --pipeline-runs     expired runs of a namespace, and those whose PipelineRun is over
-  testbed gc -A -o json                expired runs of all namespaces
+  testbed gc -n ci --pipeline-runs     also those whose PipelineRun is over
+  testbed gc -A -o json                in all namespaces
 
-On this machine: runs whose testbed was killed or whose servers have all ended, and prepared data that nobody has used for a month.
-In the cluster, in a pod or where one is named: what carries a run's label and app.kubernetes.io/managed-by=testbed, once the
-annotation testbed/expires on all of the run's objects is in the past by the API server's clock (\"never\" keeps a run).
-Anybody may call it at any time, beside any other testbed.";
+On this machine: runs whose testbed was killed or whose servers have all ended, and prepared data that nobody has
+used for a month. In the cluster, where testbed runs in a pod or one is named: what has the labels of a run and
+app.kubernetes.io/managed-by=testbed, once the annotation testbed/expires of all of the run's objects is in the
+past, by the API server's clock. Another text there, such as never, keeps the run.
+Anybody may call it at any time.";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
@@ -381,7 +382,7 @@ pub struct Gc {
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration, help_heading = "Cluster")]
     pub timeout: Duration,
 
-    /// The format of what was removed, or would be, on standard output; the text is told on standard error
+    /// How to tell what was removed, or would be
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_GC_FORMAT", default_value = "text")]
     pub output: GcFormat,
 }
@@ -389,9 +390,9 @@ pub struct Gc {
 /// A format for `gc`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GcFormat {
-    /// A line for each run, on standard error.
+    /// Lines on standard error.
     Text,
-    /// A JSON list on standard output as well.
+    /// The same, and a JSON list on standard output.
     Json,
 }
 

@@ -60,8 +60,18 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Option<(String, Set
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let file = path.display().to_string();
-    let settings = read::read(&file, &text, folder, &cli)?;
+    let mut settings = read::read(&file, &text, folder, &cli)?;
+    if has_no_contexts() {
+        settings.values.retain(|(key, _)| key.name != "context");
+    }
     Ok(Some((file, settings)))
+}
+
+/// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.
+fn has_no_contexts() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_home = || std::env::home_dir().is_some_and(|home| home.join(".kube/config").exists());
+    is_set("KUBERNETES_SERVICE_HOST") && !is_set("KUBECONFIG") && !is_set("TESTBED_KUBECONFIG") && !is_home()
 }
 
 fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable) -> anyhow::Result<Cli> {
@@ -151,13 +161,15 @@ fn from_variable(cli: &clap::Command, command: &str, id: &str, variable: Variabl
     value.iter().flat_map(|value| value.split('\n')).filter(|line| !line.is_empty()).map(Into::into).collect()
 }
 
-/// `NAME=VALUE` pairs: those above win over those below with the same name.
+/// `NAME=VALUE` pairs: those above win over those below with the same name. A text that ends with a line break, as YAML's blocks do, has
+/// no pair behind it.
 fn merged(below: Vec<String>, above: Vec<String>) -> Vec<String> {
     fn name(pair: &str) -> &str {
         pair.split_once('=').map_or(pair, |(name, _)| name)
     }
     let mut pairs: Vec<String> = below.into_iter().filter(|pair| !above.iter().any(|other| name(other) == name(pair))).collect();
     pairs.extend(above);
+    pairs.retain(|pair| !pair.is_empty());
     pairs
 }
 
@@ -243,7 +255,7 @@ mod tests {
     #[test]
     fn connection_arguments_merge_by_name() {
         let args = ["up", "--connarg", "a=flag"];
-        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable")]) else {
+        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable\n")]) else {
             panic!("no up")
         };
         assert_eq!(up.connarg, ["c=1", "b=variable", "a=flag"]);

@@ -16,8 +16,8 @@ pub mod kinds;
 pub mod list;
 pub mod logs;
 pub mod observe;
-pub mod quantity;
 pub mod references;
+mod rules;
 pub mod teardown;
 
 pub use cluster::{Choice, Cluster, Location};

@@ -54,6 +54,19 @@ fn missing_verbs_are_named_and_the_remedys_rules_are_enough_for_a_run() {
     assert!(namespace.of_run("run-1").is_empty());
 }
 
+/// What the catalog gives to its tasks is all that doctor asks for, optional rights included.
+#[test]
+fn the_catalogs_role_is_enough() {
+    let rules = include_str!("../../../catalog/samples/rbac.yaml").split_once("rules:\n").unwrap().1.split("---").next().unwrap();
+    let namespace = Namespace::new("catalogs");
+    let config = Folder::new();
+    let folder = namespace.folder_as(&account(&namespace, &config, &format!("\n{rules}")));
+    until_allowed(&namespace, "list", "secrets");
+    let found = Found::look(&namespace, &folder, &["--with", "postgres", "--with", "mysql"]);
+    found.is_well(&["rights", "dry-run"]);
+    assert!(found.all("warning", "rights").is_empty(), "{}", found.called.transcript());
+}
+
 /// Some kinds' deletion is answered with the object as it was, others' with a status; neither is there any more.
 #[test]
 fn what_is_gone_at_once_takes_no_right_to_watch() {

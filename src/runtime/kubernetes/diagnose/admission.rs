@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::runtime::kubernetes::quantity::Quantity;
+use crate::manifest::quantity::Quantity;
 
 /// Which rule of a namespace refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

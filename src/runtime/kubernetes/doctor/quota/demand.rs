@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use serde_json::Value;
 
 use crate::manifest::Object;
-use crate::runtime::kubernetes::quantity::Quantity;
+use crate::manifest::quantity::Quantity;
 
 /// Amounts by the names that quotas have for them.
 pub type Amounts = BTreeMap<String, Quantity>;

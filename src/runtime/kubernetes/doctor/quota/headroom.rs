@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceQuota, ScopedResour
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use super::demand::{Amounts, Item};
-use crate::runtime::kubernetes::quantity::Quantity;
+use crate::manifest::quantity::Quantity;
 
 /// A resource of which there is too little left.
 #[derive(Debug, PartialEq, Eq)]
