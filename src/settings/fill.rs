@@ -60,8 +60,18 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Option<(String, Set
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let file = path.display().to_string();
-    let settings = read::read(&file, &text, folder, &cli)?;
+    let mut settings = read::read(&file, &text, folder, &cli)?;
+    if has_no_contexts() {
+        settings.values.retain(|(key, _)| key.name != "context");
+    }
     Ok(Some((file, settings)))
+}
+
+/// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.
+fn has_no_contexts() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_home = || std::env::home_dir().is_some_and(|home| home.join(".kube/config").exists());
+    is_set("KUBERNETES_SERVICE_HOST") && !is_set("KUBECONFIG") && !is_set("TESTBED_KUBECONFIG") && !is_home()
 }
 
 fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable) -> anyhow::Result<Cli> {

@@ -20,7 +20,7 @@ const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "g
 pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
-pub const FLAGS: [Key; 13] = [
+pub const FLAGS: [Key; 14] = [
     Key { is_path: true, ..key("output", CREATE) },
     key("format", CREATE),
     key("mode", CREATE),
@@ -30,6 +30,7 @@ pub const FLAGS: [Key; 13] = [
     key("capacity-timeout", CREATE),
     key("on-failure", CREATE),
     key("strict", CREATE),
+    key("lifetime", SOURCE),
     key("runtime", CLUSTER),
     key("image-prefix", SOURCE),
     key("namespace", CLUSTER),
