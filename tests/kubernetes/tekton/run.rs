@@ -118,7 +118,11 @@ impl<'a> PipelineRun<'a> {
                     outcome.story.push(format!("+{}", task.name));
                     running += 1;
                     let to = to.clone();
-                    scope.spawn(move || to.send((filled.name.clone(), self.attempts(filled))));
+                    scope.spawn(move || {
+                        let name = filled.name.clone();
+                        // Whoever listens does so until all have ended.
+                        let _ = to.send((name, self.attempts(filled)));
+                    });
                 }
                 if running == 0 {
                     break;
