@@ -88,6 +88,9 @@ pub enum Command {
     /// Print the objects that `up` would create
     #[command(after_help = RENDER_EXAMPLES)]
     Render(Render),
+    /// Tell what would fail, before a first run
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Wait until servers are ready that testbed did not create
     #[command(after_help = WAIT_EXAMPLES)]
     Wait(Wait),
@@ -142,13 +145,14 @@ signal N has ended it).";
 const GC_EXAMPLES: &str = "\
 Examples:
   testbed gc --dry-run                 what would go, and why
-  testbed gc -n ci --pipeline-runs     expired runs of a namespace, and those whose PipelineRun is over
-  testbed gc -A -o json                expired runs of all namespaces
+  testbed gc -n ci --pipeline-runs     also those whose PipelineRun is over
+  testbed gc -A -o json                in all namespaces
 
-On this machine: runs whose testbed was killed or whose servers have all ended, and prepared data that nobody has used for a month.
-In the cluster, in a pod or where one is named: what carries a run's label and app.kubernetes.io/managed-by=testbed, once the
-annotation testbed/expires on all of the run's objects is in the past by the API server's clock (\"never\" keeps a run).
-Anybody may call it at any time, beside any other testbed.";
+On this machine: runs whose testbed was killed or whose servers have all ended, and prepared data that nobody has
+used for a month. In the cluster, where testbed runs in a pod or one is named: what has the labels of a run and
+app.kubernetes.io/managed-by=testbed, once the annotation testbed/expires of all of the run's objects is in the
+past, by the API server's clock. Another text there, such as never, keeps the run.
+Anybody may call it at any time.";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
@@ -160,6 +164,16 @@ Examples:
   testbed render --with postgres --template > databases.yaml
                                                         the start of a manifest of your own
   testbed render databases.yaml --run-id test -o json";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  testbed doctor --with postgres:17 -n ci               rights, quotas, policies, names: what this run would meet
+  testbed doctor databases.yaml -o json | jq '.[] | select(.status == \"problem\")'
+  testbed doctor --runtime local                        folders and servers of this machine
+
+One line a check: ok, warning (it works, but worse), problem (it would fail; the remedy is below it) or skipped (what the
+check would need). In JSON, a list of {check, object, status, message, remedy}.
+Nothing is created: the API server is asked to take each object in a dry run. Exit code 1 if there is a problem.";
 
 const WAIT_EXAMPLES: &str = "\
 Examples:
@@ -368,7 +382,7 @@ pub struct Gc {
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration, help_heading = "Cluster")]
     pub timeout: Duration,
 
-    /// The format of what was removed, or would be, on standard output; the text is told on standard error
+    /// How to tell what was removed, or would be
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_GC_FORMAT", default_value = "text")]
     pub output: GcFormat,
 }
@@ -376,9 +390,9 @@ pub struct Gc {
 /// A format for `gc`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GcFormat {
-    /// A line for each run, on standard error.
+    /// Lines on standard error.
     Text,
-    /// A JSON list on standard output as well.
+    /// The same, and a JSON list on standard output.
     Json,
 }
 
@@ -424,6 +438,27 @@ pub enum Format {
     /// Multi-document YAML.
     Yaml,
     /// A JSON List.
+    Json,
+}
+
+/// `testbed doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// What would be created.
+    #[command(flatten)]
+    pub source: Source,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_DOCTOR_FORMAT", default_value = "text")]
+    pub output: DoctorFormat,
+}
+
+/// A format for `doctor`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DoctorFormat {
+    /// A line for each check, and what to do about problems.
+    Text,
+    /// A JSON list.
     Json,
 }
 

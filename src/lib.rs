@@ -6,11 +6,12 @@
 //! and knows no Kubernetes; [`output`] writes the config file, last and in one step. A teardown needs nothing but the [`run_id`];
 //! the [`registry`] knows the runs of this machine. [`commands`] holds one short function a command that lists these steps;
 //! [`template`] is what manifests and config files of the user's own format have in common. Apart from all that, [`init`] reads what a
-//! project says about its databases already.
+//! project says about its databases already, and [`doctor`] is what a look ahead finds, in either runtime.
 
 pub mod cli;
 pub mod commands;
 pub mod database;
+pub mod doctor;
 pub mod failure;
 pub mod init;
 pub mod manifest;

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod config;
+mod doctor;
 mod down;
 mod gc;
 mod init;
@@ -27,7 +28,7 @@ use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 use crate::settings::Arguments;
 
-/// Runs the command that the user typed, and tells the exit code: 0, or that of the command that `run` has run.
+/// Runs the command that the user typed, and tells the exit code: 0, that of the command that `run` has run, or what `doctor` has found.
 ///
 /// # Errors
 /// Whatever made it fail; `failure::exit_of` tells the exit code.
@@ -37,6 +38,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let global = cli.global;
     match cli.command {
         Command::Run(args) => return run::run(args, &global).await,
+        Command::Doctor(args) => return doctor::doctor(args, &global).await,
         Command::Up(args) => up::up(args, &global).await,
         Command::Gc(args) => gc::gc(args, &global).await,
         Command::Down(args) => down::down(args, &global).await,

@@ -18,6 +18,7 @@ use crate::manifest::render::{Params, Template, Variables, is_param_name};
 use crate::manifest::stamp::{self, Stamp};
 use crate::manifest::{Object, check, images, mesh, parse, render};
 use crate::output::Entry;
+use crate::redact::Redactor;
 use crate::run_id::RunId;
 
 /// A run that is ready to be created.
@@ -120,6 +121,22 @@ impl Plan {
     pub fn rediscover(&mut self) -> anyhow::Result<()> {
         self.discovery = discover(&mut self.objects, &self.run_id, &self.data)?;
         Ok(())
+    }
+
+    /// Knows the logins' passwords, all values of Secrets, and the variables that are called like secrets.
+    pub fn redactor(&self) -> Redactor {
+        let mut redactor = Redactor::new(self.run_id.as_str());
+        for database in &self.discovery.databases {
+            redactor.add(database.login.password.reveal());
+            database.admin.iter().for_each(|admin| redactor.add(admin.password.reveal()));
+        }
+        self.data.secrets().for_each(|secret| redactor.add(secret));
+        let specs = self.discovery.workloads.iter().map(|workload| &workload.spec);
+        let containers = specs.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        for variable in containers.flat_map(|container| container.env.iter().flatten()) {
+            redactor.add_variable(&variable.name, variable.value.as_deref().unwrap_or_default());
+        }
+        redactor
     }
 
     /// How many databases the tests get, SQLite's included.

@@ -13,6 +13,9 @@ use crate::run_id::RunId;
 
 pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     if args.template {
+        if !args.source.image_prefix.is_empty() {
+            progress(global).say("the images keep their names: --image-prefix counts when the manifest is used");
+        }
         return print(&template(&args.source)?);
     }
     let plan = Plan::make(&args.source)?;

@@ -111,6 +111,12 @@ fn full(name: &str) -> Option<(&str, String)> {
     Some((registry, format!("{library}{path}")))
 }
 
+/// An image's name as registries have it, such as `docker.io/library/mysql:9.7`; as it stands where it cannot be one.
+pub fn in_full(image: &str) -> String {
+    let (name, suffix) = split(image);
+    full(name).map_or_else(|| image.to_owned(), |(registry, path)| format!("{registry}/{path}{suffix}"))
+}
+
 /// The image's name at its mirror; `None` where it stays as it is.
 fn mirrored(image: &str, mirrors: &[Mirror]) -> anyhow::Result<Option<String>> {
     let (name, suffix) = split(image);

@@ -16,6 +16,7 @@ pub mod platform;
 pub mod policy;
 pub mod quantity;
 pub mod render;
+pub mod restricted;
 pub mod stamp;
 
 use std::fmt;

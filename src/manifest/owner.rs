@@ -14,10 +14,17 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Makes it an owner of an object. `blockOwnerDeletion` is left away: to set it takes rights over PipelineRuns on some clusters.
+    /// Makes it an owner of an object, and of the claims that a StatefulSet makes, which belong to nobody otherwise. `blockOwnerDeletion` is
+    /// left away: to set it takes rights over PipelineRuns on some clusters.
     pub fn adopt(&self, object: &mut Object) {
+        self.own(object.body.get_mut("metadata"));
+        let claims = object.body.get_mut("spec").and_then(|spec| spec.get_mut("volumeClaimTemplates")).and_then(Value::as_array_mut);
+        claims.into_iter().flatten().for_each(|claim| self.own(claim.get_mut("metadata")));
+    }
+
+    fn own(&self, metadata: Option<&mut Value>) {
         let reference = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": self.name, "uid": self.uid});
-        let Some(Value::Object(metadata)) = object.body.get_mut("metadata") else { return };
+        let Some(Value::Object(metadata)) = metadata else { return };
         match metadata.entry("ownerReferences").or_insert_with(|| json!([])) {
             Value::Array(owners) => owners.push(reference),
             other => *other = json!([reference]),
@@ -40,5 +47,16 @@ mod tests {
             owner.adopt(&mut objects[0]);
             assert_eq!(objects[0].body["metadata"]["ownerReferences"], expected);
         }
+    }
+
+    #[test]
+    fn the_claims_of_a_stateful_set_are_owned() {
+        let owner = Owner { name: "build-1".into(), uid: "u".into() };
+        let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: a}\nspec: {volumeClaimTemplates: [{metadata: {name: b}}]}\n";
+        let mut objects = parse("m.yaml", text).unwrap();
+        owner.adopt(&mut objects[0]);
+        let body = &objects[0].body;
+        let claim = &body["spec"]["volumeClaimTemplates"][0]["metadata"]["ownerReferences"];
+        assert_eq!((claim, claim[0]["uid"].as_str()), (&body["metadata"]["ownerReferences"], Some("u")));
     }
 }

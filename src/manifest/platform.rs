@@ -221,7 +221,9 @@ fn is_word(text: &str) -> bool {
 }
 
 fn quantity(value: &str) -> anyhow::Result<Quantity> {
-    Quantity::parse(value).ok_or_else(|| anyhow!("{value:?} is no quantity, such as 500m, 2 or 1Gi"))
+    Quantity::parse(value)
+        .filter(|quantity| *quantity >= Quantity::default())
+        .ok_or_else(|| anyhow!("{value:?} is no quantity, such as 500m, 2 or 1Gi"))
 }
 
 fn profile(value: &str) -> anyhow::Result<Profile> {

@@ -60,8 +60,18 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Option<(String, Set
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let file = path.display().to_string();
-    let settings = read::read(&file, &text, folder, &cli)?;
+    let mut settings = read::read(&file, &text, folder, &cli)?;
+    if has_no_contexts() {
+        settings.values.retain(|(key, _)| key.name != "context");
+    }
     Ok(Some((file, settings)))
+}
+
+/// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.
+fn has_no_contexts() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_home = || std::env::home_dir().is_some_and(|home| home.join(".kube/config").exists());
+    is_set("KUBERNETES_SERVICE_HOST") && !is_set("KUBECONFIG") && !is_set("TESTBED_KUBECONFIG") && !is_home()
 }
 
 fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable) -> anyhow::Result<Cli> {
@@ -97,6 +107,7 @@ fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result
         cli::Command::Up(up) => (&mut up.making.source.run_id, &up.making.source.pipeline_run, true),
         cli::Command::Run(run) => (&mut run.making.source.run_id, &run.making.source.pipeline_run, false),
         cli::Command::Render(render) => (&mut render.source.run_id, &render.source.pipeline_run, false),
+        cli::Command::Doctor(doctor) => (&mut doctor.source.run_id, &doctor.source.pipeline_run, false),
         cli::Command::Down(down) => (&mut down.run_id, &down.pipeline_run, true),
         _ => return Ok(()),
     };
@@ -118,6 +129,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         cli::Command::Up(up) => (Some(&mut up.making.source), Some(&mut up.making.connarg)),
         cli::Command::Run(run) => (Some(&mut run.making.source), Some(&mut run.making.connarg)),
         cli::Command::Render(render) => (Some(&mut render.source), None),
+        cli::Command::Doctor(doctor) => (Some(&mut doctor.source), None),
         // Named one by one, so that a new command has to say whether it is one of these.
         cli::Command::Down(_) | cli::Command::Wait(_) | cli::Command::Status(_) => (None, None),
         cli::Command::Gc(_) | cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),

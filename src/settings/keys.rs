@@ -15,12 +15,12 @@ pub struct Key {
 
 const CREATE: &[&str] = &["up", "run"];
 const WAIT: &[&str] = &["up", "run", "wait"];
-const CLUSTER: &[&str] = &["up", "run", "render", "down", "status", "gc"];
+const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc"];
 /// The commands that take databases, manifests and parameters.
-pub const SOURCE: &[&str] = &["up", "run", "render"];
+pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
-pub const FLAGS: [Key; 13] = [
+pub const FLAGS: [Key; 14] = [
     Key { is_path: true, ..key("output", CREATE) },
     key("format", CREATE),
     key("mode", CREATE),
@@ -30,6 +30,7 @@ pub const FLAGS: [Key; 13] = [
     key("capacity-timeout", CREATE),
     key("on-failure", CREATE),
     key("strict", CREATE),
+    key("lifetime", SOURCE),
     key("runtime", CLUSTER),
     key("image-prefix", SOURCE),
     key("namespace", CLUSTER),

@@ -4,6 +4,7 @@
 mod support;
 
 mod connection;
+mod doctor;
 mod formats;
 mod init;
 mod refusals;

@@ -1,6 +1,7 @@
 //! `testbed render`, `--help` and completions.
 
 use serde_json::{Value, json};
+use testbed::manifest::restricted;
 
 use crate::support::Folder;
 
@@ -234,6 +235,10 @@ fn a_profile_makes_pods_that_are_fit_for_restricted_namespaces() {
             for field in ["hostNetwork", "hostPID", "hostIPC"] {
                 assert_eq!(spec[field], Value::Null);
             }
+            let typed = serde_json::from_value(spec.clone()).unwrap();
+            for minor in [None, Some(20), Some(23), Some(30)] {
+                assert_eq!(restricted::violations(&typed, minor), [], "doctor and `up` say the same");
+            }
         }
     }
     for engine in ["postgres", "mysql", "mariadb"] {
@@ -287,7 +292,8 @@ fn what_is_said_about_the_cluster_is_written_down() {
 fn a_template_keeps_what_is_said_about_the_cluster() {
     let folder = Folder::new();
     let args = ["--with", "mysql", "--param", "profile=restricted", "--param", "pull-secret=one", "--param", "mysql.cpu-limit=2"];
-    let template = folder.call(&[&["render", "--template"][..], &args].concat()).ok();
+    let template = folder.call(&[&["render", "--template", "--image-prefix", "r.example"][..], &args].concat()).ok();
+    let template = template.says("the images keep their names").keeps("r.example");
     folder.file("m.yaml", &template.stdout);
     let spec = |args: &[&str]| objects(&folder, args, "Pod")[0]["spec"].clone();
     assert_eq!(spec(&["m.yaml"]), spec(&args));

@@ -231,3 +231,11 @@ fn commands_that_take_nothing_from_the_file_do_not_read_it() {
     project("nonsense: [").call(&["completions", "bash"]).ok();
     project("nonsense: [").call(&["up", "--help"]).ok();
 }
+
+/// The project's context is that of people's kubeconfigs; a pod has none, and knows its cluster.
+#[test]
+fn a_pod_without_a_kubeconfig_takes_no_context_from_the_file() {
+    let status = |folder: Folder| folder.call(&["status", "--runtime", "kubernetes"]).fails(2);
+    status(project("context: c\n")).says("reading the kubeconfig");
+    status(project("context: c\n").env("KUBERNETES_SERVICE_HOST", "127.0.0.1")).says("reading the pod's ServiceAccount");
+}

@@ -19,6 +19,7 @@ mod databases;
 mod cancel;
 mod creating;
 mod credentials;
+mod doctor;
 mod examples;
 mod failures;
 mod gc;

@@ -39,7 +39,7 @@ fn assert_unprivileged(pod: &Client<'_>, user: &str) {
 
 /// The server takes logins on an address of version 6 as well, over TLS where it has that.
 fn assert_listens_on_version_6(pod: &Client<'_>, engine: &str) {
-    if !pod.shell("test -s /proc/net/if_inet6").status.success() {
+    if !pod.shell("grep -q . /proc/net/if_inet6").status.success() {
         eprintln!("skipped: this cluster's pods have no ::1");
         return;
     }

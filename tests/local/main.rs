@@ -10,6 +10,7 @@ mod account;
 mod addresses;
 mod cache;
 mod credentials;
+mod doctor;
 mod failures;
 mod gc;
 mod kills;

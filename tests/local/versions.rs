@@ -35,6 +35,16 @@ fn mariadb_serves_a_plain_mysql_and_says_so() {
     run.says("note: mysql: there is no MySQL on this machine; MariaDB ");
 }
 
+/// What is installed knows nothing of registries.
+#[test]
+fn a_mirror_changes_nothing_about_which_server_serves() {
+    let local = Local::new();
+    let prefix = ["--image-prefix", "docker.io/library/postgres=r.example/database"];
+    local.call(&[&["run", "--with", "postgres", "--strict"][..], &prefix, &["--", "true"]].concat()).ok();
+    let up = local.call(&[&["up", "--with", "postgres:99", "--run-id", "r"][..], &prefix].concat()).fails(4);
+    up.says("PostgreSQL 99 is asked for (image postgres:99)");
+}
+
 #[test]
 fn a_path_to_a_server_counts_for_what_is_there() {
     let local = Local::new();

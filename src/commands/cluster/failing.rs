@@ -36,7 +36,7 @@ impl<'a> Lookout<'a> {
         let workloads = &plan.discovery.workloads;
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
         let run = RefCell::new(Run::new(subjects(plan, &cluster.kubectl), budgets));
-        Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: redactor(plan), stays }
+        Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: plan.redactor(), stays }
     }
 
     /// Resolves when something can never become ready, with all that is known by then; never, as long as all is well.
@@ -116,20 +116,4 @@ fn subjects(plan: &Plan, kubectl: &str) -> Vec<Subject> {
         }
     });
     workloads.collect()
-}
-
-/// Knows the logins' passwords, all values of Secrets, and the variables that are called like secrets.
-fn redactor(plan: &Plan) -> Redactor {
-    let mut redactor = Redactor::new(plan.run_id.as_str());
-    for database in &plan.discovery.databases {
-        redactor.add(database.login.password.reveal());
-        database.admin.iter().for_each(|admin| redactor.add(admin.password.reveal()));
-    }
-    plan.data.secrets().for_each(|secret| redactor.add(secret));
-    let specs = plan.discovery.workloads.iter().map(|workload| &workload.spec);
-    let containers = specs.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-    for variable in containers.flat_map(|container| container.env.iter().flatten()) {
-        redactor.add_variable(&variable.name, variable.value.as_deref().unwrap_or_default());
-    }
-    redactor
 }

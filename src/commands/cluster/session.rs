@@ -14,7 +14,6 @@ use crate::failure::Advise;
 use crate::manifest::Object;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
-use crate::manifest::policy::{Allowance, Refused, Violation};
 use crate::output::Model;
 use crate::progress::Progress;
 use crate::run_id::RunId;
@@ -108,20 +107,9 @@ async fn prepare(plan: &mut Plan, cluster: &Cluster, config: &Config, progress: 
     }
     let mut kinds = Kinds::new(cluster);
     kinds.learn(&plan.objects).await?;
-    refuse_cluster_scoped(plan, &kinds)?;
+    kinds.refuse_cluster_scoped(&plan.objects, &plan.allowed)?;
     hand_over(plan, cluster, &kinds, progress);
     Ok(kinds)
-}
-
-/// Which kinds have no namespace, the cluster tells.
-fn refuse_cluster_scoped(plan: &Plan, kinds: &Kinds) -> anyhow::Result<()> {
-    let mut refused = Refused::default();
-    let violation = Violation { opened_by: Allowance::CLUSTER_SCOPED, what: "it is of no namespace, but of the whole cluster".into() };
-    if !plan.allowed.contains(&violation.opened_by) {
-        let scoped = plan.objects.iter().filter(|object| kinds.is_cluster_scoped(&object.kind_name()));
-        scoped.for_each(|object| refused.add(object, &violation));
-    }
-    refused.check()
 }
 
 /// Makes the PipelineRun the owner of the objects. An owner has to be in their namespace: one that is not would cost them their life.

@@ -101,7 +101,7 @@ fn makes_pods(object: &Object) -> bool {
 async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &RunId) -> anyhow::Result<Outcome> {
     let action = || format!("{}: creating {}", object.origin, object.label());
     let api = kinds.api_of(object).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
-    match post(cluster, &api, object).await.with_context(action)? {
+    match post(cluster, &api, object, Mode::Real).await.with_context(action)? {
         Ok(answer) => Ok(Outcome::Fresh(answer)),
         Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
             let existing = api.get(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
@@ -111,17 +111,31 @@ async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &
     }
 }
 
+/// Whether a creation is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// The object is made.
+    Real,
+    /// The API server answers as if, and keeps nothing.
+    Dry,
+}
+
 /// The POST itself. The body goes out from the manifest's own value; strict validation (Kubernetes 1.25 and later, ignored before)
 /// turns a misspelt field into an error.
-async fn post(cluster: &Cluster, api: &Api<DynamicObject>, object: &Object) -> anyhow::Result<Result<DynamicObject, Error>> {
-    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+pub(super) async fn post(
+    cluster: &Cluster,
+    api: &Api<DynamicObject>,
+    object: &Object,
+    mode: Mode,
+) -> anyhow::Result<Result<DynamicObject, Error>> {
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), dry_run: mode == Mode::Dry };
     let mut request = Request::new(api.resource_url()).create(&params, serde_json::to_vec(&object.body)?)?;
     *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse()?;
     Ok(cluster.client.request(request).await)
 }
 
 /// Takes an object that exists already for this run's own, or says whose it is.
-fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) -> anyhow::Result<DynamicObject> {
+pub(super) fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) -> anyhow::Result<DynamicObject> {
     let owner = existing.labels().get(RUN_LABEL);
     if owner.map(String::as_str) != Some(run_id.as_str()) {
         let owner = owner.map_or_else(|| "no run of testbed".to_owned(), |run| format!("run {run}"));

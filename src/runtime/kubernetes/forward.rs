@@ -7,16 +7,15 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::Context;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::PostParams;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
+use super::access::{self, Right};
 use super::observe::{Pods, serving};
 use super::{Cluster, explain};
 use crate::database::Database;
@@ -82,26 +81,16 @@ async fn connect(mut client: TcpStream, api: Api<Pod>, pod: String, port: u16) {
     forwarder.abort();
 }
 
+/// The right to open port-forwards in the namespace.
+pub fn right() -> Right {
+    Right::core("pods/portforward", "create")
+}
+
 /// Whether this user may open port-forwards in the namespace.
 ///
 /// # Errors
 /// A failed request, explained.
 pub async fn is_allowed(cluster: &Cluster) -> anyhow::Result<bool> {
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                namespace: Some(cluster.namespace.clone()),
-                verb: Some("create".into()),
-                resource: Some("pods".into()),
-                subresource: Some("portforward".into()),
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
-    let answer = api.create(&PostParams::default(), &review).await;
-    let answer = answer.map_err(|error| explain(cluster, error, "asking whether port-forwards are allowed"))?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
+    let answer = access::is_allowed(cluster, &right()).await;
+    answer.map_err(|error| explain(cluster, error, "asking whether port-forwards are allowed"))
 }

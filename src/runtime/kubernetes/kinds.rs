@@ -13,6 +13,7 @@ use super::explain::is_absent;
 use super::{Cluster, explain};
 use crate::failure::usage;
 use crate::manifest::Object;
+use crate::manifest::policy::{Allowance, Refused, Violation};
 
 /// `apiVersion` and `kind`; for objects of another namespace than the run's, `kind@namespace`.
 pub type KindName = (String, String);
@@ -81,9 +82,28 @@ impl Kinds {
         }
     }
 
+    /// How the API calls a kind, and whether it is one of namespaces; `None` for a kind that was not resolved before.
+    pub fn resource(&self, name: &KindName) -> Option<&(ApiResource, Scope)> {
+        self.found.get(name)
+    }
+
     /// Whether a kind's objects belong to no namespace; `false` for one that was not resolved before.
     pub fn is_cluster_scoped(&self, name: &KindName) -> bool {
         self.found.get(name).is_some_and(|(_, scope)| *scope == Scope::Cluster)
+    }
+
+    /// Refuses objects of no namespace, unless they are allowed: which kinds these are, only the cluster can tell.
+    ///
+    /// # Errors
+    /// A usage error with the objects' places.
+    pub fn refuse_cluster_scoped(&self, objects: &[Object], allowed: &[Allowance]) -> anyhow::Result<()> {
+        let violation = Violation { opened_by: Allowance::CLUSTER_SCOPED, what: "it is of no namespace, but of the whole cluster".into() };
+        let mut refused = Refused::default();
+        if !allowed.contains(&violation.opened_by) {
+            let scoped = objects.iter().filter(|object| self.is_cluster_scoped(&object.kind_name()));
+            scoped.for_each(|object| refused.add(object, &violation));
+        }
+        refused.check()
     }
 
     /// The API of a kind in the run's namespace, or the one that the name tells; `None` for a kind that was not resolved before.

@@ -1,10 +1,12 @@
 //! The Kubernetes runtime: one file a concern, all of them on top of [`Cluster`].
 
+pub mod access;
 pub mod annotate;
 pub mod clock;
 mod cluster;
 pub mod create;
 pub mod diagnose;
+pub mod doctor;
 pub mod events;
 mod explain;
 mod follow;

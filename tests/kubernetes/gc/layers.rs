@@ -1,11 +1,32 @@
 //! The layers of clean-up below the task that tears down: what they catch when that one never runs.
 
+use serde_json::json;
+
 use crate::credentials::account;
-use crate::harness::Namespace;
+use crate::harness::{Namespace, client_image};
 use crate::pipeline_runs::{self, PipelineRuns};
 use crate::support::Folder;
 
-const TASK: &str = "[{apiGroups: [''], resources: [pods, services, secrets], verbs: [create, delete, get, list, watch]}]";
+const TASK: &str = "[{apiGroups: [''], resources: [pods, services, secrets], verbs: [create, delete, get, list, watch]}, \
+                     {apiGroups: [apps], resources: [statefulsets], verbs: [create, delete, get, list, watch]}]";
+
+/// It has no deadline of its own, and makes a claim that nobody else looks after.
+fn stateful_set() -> String {
+    let template = json!({
+        "metadata": {"labels": {"app": "$(context.pipelineRun.uid)"}},
+        "spec": {"containers": [{"name": "c", "image": client_image(), "command": ["sleep", "3600"]}]},
+    });
+    let claim = json!({
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
+    });
+    let spec = json!({
+        "selector": {"matchLabels": {"app": "$(context.pipelineRun.uid)"}}, "serviceName": "none", "template": template,
+        "volumeClaimTemplates": [claim],
+    });
+    json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "set-$(context.pipelineRun.uid)"}, "spec": spec})
+        .to_string()
+}
 
 /// Two runs from a pod, as a pipeline's task makes them, one of which has an owner, and a neighbour that goes on.
 #[test]
@@ -24,22 +45,25 @@ fn when_finally_never_runs() {
     let neighbour = namespace.of_run("neighbour");
     client.copy(folder.read("testing-databases.json").as_bytes(), "neighbour.json");
 
-    let up = "./testbed up --with postgres --lifetime 20s";
-    let owned = client.shell_ok(&format!("TESTBED_PIPELINE_RUN=build-17 TESTBED_PIPELINE_RUN_UID={uid} {up}"));
-    assert_eq!(owned.trim(), uid);
+    client.copy(stateful_set().as_bytes(), "set.yaml");
+    let up = "./testbed up --with postgres --lifetime 30s";
+    let owner = format!("TESTBED_PIPELINE_RUN=build-17 TESTBED_PIPELINE_RUN_UID={uid}");
+    assert_eq!(client.shell_ok(&format!("{owner} {up} set.yaml")).trim(), uid);
     client.shell_ok(&format!("{up} --run-id alone"));
     for run in [uid.as_str(), "alone"] {
-        assert_eq!(namespace.of_run(run).len(), 3);
-        let status = "jsonpath={.items[*].status.phase} {.items[*].status.reason}";
-        let selector = format!("test-dependencies={run}");
-        namespace.kubectl_until(&["get", "pods", "-l", &selector, "-o", status], |text| text == "Failed DeadlineExceeded");
+        let status = "jsonpath={.status.phase} {.status.reason}";
+        namespace.kubectl_until(&["get", "pod", &format!("postgres-{run}"), "-o", status], |text| text == "Failed DeadlineExceeded");
     }
 
     // Whoever prunes PipelineRuns takes along what belongs to them.
     pipeline_runs.wait_for_the_collector();
-    assert_eq!(namespace.of_run(&uid).len(), 3);
+    let made = namespace.of_run(&uid);
+    for name in ["persistentvolumeclaim/data-set-", "statefulset.apps/set-", "secret/postgres-", "service/postgres-", "pod/postgres-"] {
+        assert!(made.iter().any(|made| made.starts_with(name)), "{name} is not in {made:?}");
+    }
     pipeline_runs.delete("build-17");
-    namespace.kubectl_until(&["get", "pods,services,secrets", "-l", &format!("test-dependencies={uid}"), "-o", "name"], str::is_empty);
+    let kinds = "pods,services,secrets,statefulsets,controllerrevisions,pvc";
+    namespace.kubectl_until(&["get", kinds, "-l", &format!("test-dependencies={uid}"), "-o", "name"], str::is_empty);
     assert_eq!(namespace.of_run("alone").len(), 3);
 
     let gc = folder.call(&["gc", "--pipeline-runs"]).ok();

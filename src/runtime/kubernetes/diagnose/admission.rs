@@ -3,9 +3,30 @@
 
 use std::collections::BTreeMap;
 
+use crate::manifest::quantity::Quantity;
+
+/// Which rule of a namespace refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// A ResourceQuota.
+    Quota,
+    /// A LimitRange.
+    Limits,
+    /// Pod Security, or what other clusters have in its place.
+    Security,
+    /// An admission webhook.
+    Webhook,
+    /// The namespace is being deleted.
+    Ending,
+    /// The pod's ServiceAccount has to be there.
+    Account,
+}
+
 /// A refusal, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
+    /// Which rule it is.
+    pub rule: Rule,
     /// What refuses it, as a lower-case fragment.
     pub what: String,
     /// What to do next.
@@ -19,17 +40,21 @@ const LIMIT_RANGE: [&str; 3] = ["maximum ", "minimum ", "max limit to request ra
 
 /// Reads a message of the API server about something in a namespace; `kubectl` is the start of a command there. `None`: it is not about admission.
 pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
-    let lower = message.to_lowercase();
-    let refusal = |what: String, advice: &str, is_final| Some(Refusal { what, advice: advice.into(), is_final });
-    if let Some((_, rest)) = lower.split_once("exceeded quota: ") {
+    let lower = message.to_ascii_lowercase();
+    let refusal = |rule, what: String, advice: &str, is_final| Some(Refusal { rule, what, advice: advice.into(), is_final });
+    if let Some(at) = lower.find("exceeded quota: ") {
+        // As it was written: units differ in case.
+        let rest = &message[at + "exceeded quota: ".len()..];
         let name = rest.split(',').next().unwrap_or_default();
         return match exceeds_by_itself(rest) {
             Some(resource) => refusal(
+                Rule::Quota,
                 format!("it asks for more {resource} than the whole quota {name} allows"),
                 &format!("lower {resource} in the manifest, or have the quota raised ({kubectl} describe quota {name})"),
                 true,
             ),
             None => refusal(
+                Rule::Quota,
                 format!("the quota {name} of the namespace is used up"),
                 &format!("free some of the quota ({kubectl} describe quota {name}), or lower what the manifest asks for"),
                 false,
@@ -39,20 +64,20 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
     if let Some((_, rest)) = lower.split_once("failed quota: ") {
         let name = rest.split(':').next().unwrap_or_default();
         let advice = "set what the message names under resources, in each container of the manifest";
-        return refusal(format!("the quota {name} wants each container to say what it needs"), advice, true);
+        return refusal(Rule::Quota, format!("the quota {name} wants each container to say what it needs"), advice, true);
     }
     if LIMIT_RANGE.iter().any(|text| lower.contains(text)) && lower.contains(" per ") {
         let advice = format!("set resources in the manifest to what the LimitRange allows ({kubectl} describe limitrange)");
-        return refusal("a LimitRange of the namespace does not allow its resources".into(), &advice, true);
+        return refusal(Rule::Limits, "a LimitRange of the namespace does not allow its resources".into(), &advice, true);
     }
     if lower.contains("violates podsecurity") || lower.contains("pod security policy") || lower.contains("security context constraint") {
         let advice = "set securityContext in the manifest as the message says, or use a namespace with a policy that allows it";
-        return refusal("the security policy of the namespace does not allow it".into(), advice, true);
+        return refusal(Rule::Security, "the security policy of the namespace does not allow it".into(), advice, true);
     }
     if lower.contains("admission webhook") && lower.contains("denied the request") {
         let name = message.split('"').find(|part| part.contains('.') && !part.contains(' ')).unwrap_or("of the cluster");
         let advice = "change what the message names in the manifest, or ask whoever runs that policy";
-        return refusal(format!("the admission webhook {name} denies it"), advice, true);
+        return refusal(Rule::Webhook, format!("the admission webhook {name} denies it"), advice, true);
     }
     if lower.contains("because it is being terminated") {
         let namespace = message.split_once("in namespace ").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
@@ -60,11 +85,11 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
             "wait until the namespace is gone and create it anew, or pass another --namespace \
              ({kubectl} get namespace {namespace} -o yaml tells what holds it)"
         );
-        return refusal("the namespace is being deleted".into(), &advice, true);
+        return refusal(Rule::Ending, "the namespace is being deleted".into(), &advice, true);
     }
     if lower.contains("error looking up service account") || lower.contains("no api token found for service account") {
         let advice = "create the ServiceAccount; a new namespace gets its default one within seconds, so try again";
-        return refusal("its ServiceAccount is not there".into(), advice, false);
+        return refusal(Rule::Account, "its ServiceAccount is not there".into(), advice, false);
     }
     None
 }
@@ -81,29 +106,8 @@ fn exceeds_by_itself(text: &str) -> Option<String> {
     let limited = part("limited: ", None)?;
     requested.iter().find_map(|(resource, asked)| {
         let limit = limited.get(resource)?.trim_end_matches(['.', ' ']);
-        (quantity(asked)? > quantity(limit)?).then(|| (*resource).to_owned())
+        (Quantity::parse(asked)? > Quantity::parse(limit)?).then(|| (*resource).to_owned())
     })
-}
-
-/// A Kubernetes quantity, such as `64Mi`, `100m` or `1.5`, lower-cased or not, as a number. Milli and mega are told apart by case in
-/// Kubernetes; quotas print memory in powers of two, so a lower-case `m` is milli here.
-fn quantity(text: &str) -> Option<f64> {
-    let text = text.trim().to_lowercase();
-    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let factor = match unit {
-        "" => 1.0,
-        "m" => 0.001,
-        "k" => 1e3,
-        "g" => 1e9,
-        "t" => 1e12,
-        "ki" => 1024.0,
-        "mi" => 1024.0 * 1024.0,
-        "gi" => 1024.0 * 1024.0 * 1024.0,
-        "ti" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
-        _ => return None,
-    };
-    Some(number.parse::<f64>().ok()? * factor)
 }
 
 #[cfg(test)]
@@ -162,13 +166,5 @@ mod tests {
             None
         );
         assert_eq!(read("Pod \"a\" is invalid: spec.containers[0].name: Invalid value", "kubectl -n n"), None);
-    }
-
-    #[test]
-    fn quantities_are_numbers() {
-        for (text, number) in [("64Mi", 67_108_864.0), ("100m", 0.1), ("1.5", 1.5), ("2Gi", 2_147_483_648.0), ("1k", 1000.0)] {
-            assert_eq!(quantity(text), Some(number), "{text}");
-        }
-        assert_eq!(quantity("1x"), None);
     }
 }

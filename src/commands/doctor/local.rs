@@ -1,0 +1,66 @@
+//! The look ahead on this machine: the folders, and the servers for the databases.
+
+use std::path::Path;
+
+use crate::commands::plan::Plan;
+use crate::database::{Database, Discovery};
+use crate::doctor::Verdict;
+use crate::failure::{Advise, usage};
+use crate::registry::Registry;
+use crate::runtime::local::area::{Area, CACHE_HINT, STATE_HINT};
+use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
+
+/// Looks for everything that `up` needs. A server that nobody has named may be missing.
+pub fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
+    let mut verdicts = vec![Verdict::ok("runtime", format!("databases would be processes of this machine ({why})"))];
+    let area = match folders() {
+        Ok((area, verdict)) => {
+            verdicts.push(verdict);
+            area
+        }
+        Err(error) => {
+            verdicts.push(Verdict::from_error("folders", &error));
+            verdicts.push(Verdict::skipped("servers", "looking for servers takes these folders"));
+            return verdicts;
+        }
+    };
+    verdicts.extend(plan.discovery.databases.iter().map(|database| server(plan, database, &area, is_named)));
+    if let Ok(LocalPlan { differences, .. }) = local::plan(&plan.discovery, &plan.data, &wishes(plan), &area) {
+        verdicts.extend(differences.into_iter().map(|difference| Verdict::warning("differences", difference)));
+    }
+    verdicts
+}
+
+fn folders() -> anyhow::Result<(Area, Verdict)> {
+    Registry::open()?;
+    let area = Area::open()?;
+    try_writing(&area.data).hint(STATE_HINT)?;
+    try_writing(&area.cache).hint(CACHE_HINT)?;
+    let verdict = Verdict::ok("folders", format!("{} and {} can be written", area.data.display(), area.cache.display()));
+    Ok((area, verdict))
+}
+
+/// A folder that is there may still be one that cannot be written.
+fn try_writing(folder: &Path) -> anyhow::Result<()> {
+    tempfile::tempfile_in(folder).map(drop).map_err(|error| usage(format!("writing into {}: {error}", folder.display())))
+}
+
+fn wishes(plan: &Plan) -> Wishes<'_> {
+    Wishes { params: &plan.params, any_version: &plan.any_version }
+}
+
+fn server(plan: &Plan, database: &Database, area: &Area, is_named: bool) -> Verdict {
+    let Discovery { workloads, missing, .. } = &plan.discovery;
+    let alone = Discovery { databases: vec![database.clone()], workloads: workloads.clone(), missing: missing.clone() };
+    let verdict = match local::plan(&alone, &plan.data, &wishes(plan), area) {
+        Ok(LocalPlan { servers, .. }) => {
+            let installed: Vec<String> = servers.iter().map(|server| server.installed.to_string()).collect();
+            Verdict::ok("servers", format!("{} would serve {}", installed.join(", "), database.name))
+        }
+        Err(error) => {
+            let problem = Verdict::from_error("servers", &error);
+            if is_named { problem } else { problem.as_warning() }
+        }
+    };
+    verdict.on(&database.name)
+}

@@ -1,0 +1,39 @@
+//! `testbed doctor`: tells before a first run what would fail. Creates nothing.
+
+mod cluster;
+mod local;
+mod report;
+
+use super::plan::Plan;
+use super::runtime::runtime;
+use super::{choice, print, progress};
+use crate::cli::{Doctor, Global, Runtime};
+use crate::doctor::{Status, Verdict};
+
+/// The databases that stand for all where nothing is named: in a cluster one is like the others, on this machine each has its server.
+const IN_CLUSTER: [&str; 1] = ["postgres"];
+const HERE: [&str; 3] = ["postgres", "mariadb", "mysql"];
+
+/// Looks, prints what it found, and returns the exit code: 1 if something would fail.
+///
+/// # Errors
+/// A usage error, as `up` would have; nothing is printed then.
+pub async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<u8> {
+    let progress = progress(global);
+    let (runtime, why) = runtime(global)?;
+    let source = &mut args.source;
+    let is_named = !(source.with.is_empty() && source.manifests.is_empty() && source.filenames.is_empty());
+    if !is_named {
+        let stand_ins: &[&str] = if runtime == Runtime::Local { &HERE } else { &IN_CLUSTER };
+        source.with = stand_ins.iter().map(ToString::to_string).collect();
+        progress.say(&format!("no database and no manifest is named: looking for what --with {} needs", source.with.join(",")));
+    }
+    let plan = Plan::make(source)?;
+    let mut verdicts: Vec<Verdict> = plan.warnings.iter().map(|warning| Verdict::warning("manifest", warning)).collect();
+    verdicts.extend(match runtime {
+        Runtime::Local => local::examine(&plan, is_named, why),
+        Runtime::Kubernetes => cluster::examine(&plan, &choice(global)).await?,
+    });
+    print(&report::report(&verdicts, args.output)?)?;
+    Ok(u8::from(verdicts.iter().any(|verdict| verdict.status == Status::Problem)))
+}

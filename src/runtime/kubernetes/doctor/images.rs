@@ -1,0 +1,16 @@
+//! Which images the cluster's nodes would pull. Whether they can, only they know.
+
+use std::collections::BTreeSet;
+
+use super::Planned;
+use crate::doctor::Verdict;
+use crate::manifest::images::in_full;
+
+/// Names the images in full, so that their registries show.
+pub fn check(planned: &Planned<'_>) -> Option<Verdict> {
+    let specs = planned.discovery.workloads.iter().map(|workload| &workload.spec);
+    let containers = specs.flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let images: BTreeSet<String> = containers.filter_map(|container| container.image.as_deref()).map(in_full).collect();
+    let names: Vec<String> = images.into_iter().collect();
+    (!names.is_empty()).then(|| Verdict::ok("images", format!("the nodes would pull {}", names.join(", "))))
+}

@@ -1,0 +1,111 @@
+//! Which rights a plan needs, and which this user lacks. What is needed for `up` and `down` is a problem; what makes them tell more, a warning.
+
+use std::collections::BTreeSet;
+
+use super::{Planned, rules};
+use crate::database::DataKind;
+use crate::doctor::Verdict;
+use crate::manifest::Object;
+use crate::runtime::kubernetes::access::{self, Place, Right};
+use crate::runtime::kubernetes::kinds::Kinds;
+use crate::runtime::kubernetes::{Cluster, explain};
+
+pub const CHECK: &str = "rights";
+
+/// What `up` and `down` ask of every kind that the plan has.
+const EACH: [&str; 5] = ["create", "delete", "get", "list", "watch"];
+
+/// A right that `up` can do without.
+struct Optional {
+    rights: Vec<Right>,
+    /// What gets worse without it.
+    without: &'static str,
+}
+
+/// Asks for every right, and names those that are missing.
+pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> Vec<Verdict> {
+    let needed = needed(planned, kinds);
+    let count = needed.len();
+    let missing = match access::missing(cluster, needed).await {
+        Ok(missing) => missing,
+        Err(error) => {
+            let error =
+                explain(cluster, error, "asking which rights this user has (create on selfsubjectaccessreviews.authorization.k8s.io)");
+            return vec![Verdict::skipped(CHECK, format!("{error:#}"))];
+        }
+    };
+    let mut verdicts = vec![match missing.as_slice() {
+        [] => Verdict::ok(CHECK, format!("all {count} rights that `up` and `down` need in namespace {} are there", cluster.namespace)),
+        missing => {
+            let message = format!("missing in namespace {}: {}", cluster.namespace, rules::summary(missing));
+            Verdict::problem(CHECK, message).remedy(rules::remedy(missing, &cluster.namespace))
+        }
+    }];
+    for Optional { rights, without } in optional(planned) {
+        match access::missing(cluster, rights).await {
+            Ok(missing) if missing.is_empty() => {}
+            Ok(missing) => verdicts.push(
+                Verdict::warning(CHECK, format!("without {}, {without}", rules::summary(&missing)))
+                    .remedy(rules::remedy(&missing, &cluster.namespace)),
+            ),
+            Err(error) => verdicts.push(Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, "asking for more rights")))),
+        }
+    }
+    verdicts
+}
+
+/// What a run needs from its creation until it is gone.
+fn needed(planned: &Planned, kinds: &Kinds) -> BTreeSet<Right> {
+    let mut needed = BTreeSet::new();
+    for object in planned.objects {
+        let place = place(object, planned, kinds);
+        if let Some((resource, _)) = kinds.resource(&object.kind_name()) {
+            needed.extend(EACH.map(|verb| Right::on(resource, place.clone(), verb)));
+        }
+        // What makes pods, or claims for them, leaves these to the teardown.
+        let made = |resource, verb| Right { place: place.clone(), ..Right::core(resource, verb) };
+        if object.pod_template().is_some() {
+            needed.insert(made("pods", "delete"));
+        }
+        if object.body.get("spec").is_some_and(|spec| spec.get("volumeClaimTemplates").is_some()) {
+            needed.extend(["delete", "list", "watch"].map(|verb| made("persistentvolumeclaims", verb)));
+        }
+    }
+    // Every run is followed by its pods, and looked for by its pods and Services.
+    needed.extend([Right::core("pods", "list"), Right::core("pods", "watch"), Right::core("services", "list")]);
+    needed.extend(planned.discovery.missing.iter().map(|reference| {
+        let resource = match reference.kind {
+            DataKind::Secret => "secrets",
+            DataKind::ConfigMap => "configmaps",
+        };
+        Right::core(resource, "get").named(&reference.name)
+    }));
+    needed
+}
+
+fn place(object: &Object, planned: &Planned, kinds: &Kinds) -> Place {
+    match object.namespace() {
+        _ if kinds.is_cluster_scoped(&object.kind_name()) => Place::Cluster,
+        Some(other) if !planned.is_here(object) => Place::Namespace(other.to_owned()),
+        _ => Place::Here,
+    }
+}
+
+fn optional(planned: &Planned) -> Vec<Optional> {
+    let events = Optional {
+        rights: ["list", "watch"].map(|verb| Right::core("events", verb)).into(),
+        without: "`up` cannot tell why a volume, a pod network or a workload's pod does not come up",
+    };
+    if planned.discovery.databases.is_empty() {
+        return vec![events];
+    }
+    let log = Optional {
+        rights: vec![Right::core("pods/log", "get")],
+        without: "errors show no log, and a server that does not tell its process id has to stay up for 6 s to count as ready",
+    };
+    let patch = Optional {
+        rights: vec![Right::core("pods", "patch")],
+        without: "`status` tells what proved a database ready in the folder of its `up` only",
+    };
+    vec![log, events, patch]
+}
