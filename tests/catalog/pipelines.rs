@@ -176,8 +176,8 @@ fn needs_rights(catalog: &Catalog, task: &PipelineTask) -> bool {
 
 fn of_account(catalog: &Catalog, account: Option<&String>, needs_rights: bool) -> Option<String> {
     let exists = |wanted: &str| {
-        let accounts = catalog.documents.iter().filter(|document| document.value["kind"] == Value::from("ServiceAccount"));
-        accounts.into_iter().any(|document| document.value["metadata"]["name"] == Value::from(wanted))
+        let accounts = catalog.documents.iter().filter(|document| document.value["kind"] == "ServiceAccount");
+        accounts.into_iter().any(|document| document.value["metadata"]["name"] == wanted)
     };
     match account {
         None if needs_rights => Some("it has no ServiceAccount with rights".into()),

@@ -11,10 +11,8 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
     let published = catalog.documents.iter().filter(|document| document.file.split('/').count() == 3);
     for document in published {
         match &document.content {
-            Content::Task(task) => {
-                if catalog.step_action(&task.metadata.name).is_none() {
-                    problems.push(format!("{}: there is no StepAction of that name", document.file));
-                }
+            Content::Task(task) if catalog.step_action(&task.metadata.name).is_none() => {
+                problems.push(format!("{}: there is no StepAction of that name", document.file));
             }
             Content::StepAction(action) => {
                 let name = &action.metadata.name;

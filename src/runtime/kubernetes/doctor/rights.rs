@@ -59,7 +59,7 @@ fn needed(planned: &Planned, kinds: &Kinds) -> BTreeSet<Right> {
     let mut needed = BTreeSet::new();
     for object in planned.objects {
         let place = place(object, planned, kinds);
-        if let Some((resource, _)) = kinds.resource(&object.kind_name()) {
+        if let Some(resource) = kinds.resource(&object.kind_name()) {
             needed.extend(EACH.map(|verb| Right::on(resource, place.clone(), verb)));
         }
         // What makes pods, or claims for them, leaves these to the teardown.
