@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::tekton::documents::{Catalog, Content};
 use crate::tekton::model::{
     Param, ParamKind, ParamSpec, ParamValue, PipelineRunSpec, PipelineSpec, PipelineTask, TaskRunSpec, TaskSpec, Timeouts,

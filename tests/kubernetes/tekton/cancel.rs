@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod::Started;
@@ -23,7 +24,7 @@ fn some_moment(of: Duration) -> Duration {
 
 /// Seconds since 1970 of a time of the API server's.
 fn seconds(time: &Value) -> i64 {
-    let time: k8s_openapi::jiff::Timestamp = time.as_str().expect("a time").parse().expect("RFC 3339");
+    let time: Timestamp = time.as_str().expect("a time").parse().expect("RFC 3339");
     time.as_second()
 }
 
@@ -50,7 +51,9 @@ struct End {
 impl End {
     fn read(pod: &Value, log: &str) -> Self {
         let state = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
-        let (time, word) = log.lines().last().and_then(|line| line.split_once(' ')).unwrap_or_default();
+        // The kubelet's own words have no time.
+        let mut lines = log.lines().rev().filter_map(|line| line.split_once(' ')).filter(|(time, _)| time.parse::<Timestamp>().is_ok());
+        let (time, word) = lines.next().unwrap_or_default();
         if state["finishedAt"].is_string() {
             return Self { at: seconds(&state["finishedAt"]), code: state["exitCode"].as_i64(), word: word.into() };
         }
