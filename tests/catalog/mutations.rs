@@ -13,6 +13,7 @@ const TRY: &str = "task/testbed-up/samples/try-it.yaml";
 const ONE_TASK: &str = "stepaction/testbed-up/samples/up-test-down.yaml";
 const RBAC: &str = "samples/rbac.yaml";
 const TASKS: &str = "samples/striv-tasks.yaml";
+const GC: &str = "samples/gc.yaml";
 const LONE: &str = "task/testbed-up/tests/run.yaml";
 const README: &str = "task/testbed-up/README.md";
 
@@ -99,6 +100,9 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "  taskRunTemplate: {podTemplate: {securityContext: {fsGroup: 1}}}\n  taskRunSpecs:",
         "OpenShift refuses a podTemplate",
     ),
+    (GC, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "container gc: readOnlyRootFilesystem has to be true"),
+    (GC, "runAsNonRoot: true", "runAsNonRoot: false", "podTemplate.securityContext needs runAsNonRoot"),
+    (GC, "--pipeline-runs", "--pipelineruns", "container gc: error: unexpected argument"),
     // A StepAction is its Task.
     (STEP_UP, "default: \"2h\"", "default: \"1h\"", "or their defaults differ"),
     (STEP_UP, "TESTBED_FORMAT", "TESTBED_OUTPUT", "its command, env or securityContext"),
@@ -180,6 +184,8 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (RBAC, "    name: testbed\nroleRef", "    name: tests\nroleRef", "there is no ServiceAccount tests"),
     (RBAC, "  kind: Role\n  name: testbed\n", "  kind: Role\n  name: tests\n", "there is no Role tests"),
     (RBAC, "verbs: [get]", "verbs: ['*']", "a right of everything"),
+    (GC, "serviceAccountName: testbed-gc", "serviceAccountName: gc", "there is no ServiceAccount gc"),
+    (GC, "concurrencyPolicy:", "concurrency:", "unknown field .spec.concurrency"),
     // READMEs.
     (README, "## Platforms", "## Platform", "its sections are"),
     (README, "| `mode` | `640` |", "| `mode` | `600` |", "Parameters: only the README or only the YAML has: `mode`"),

@@ -6,7 +6,7 @@ use std::process::Command;
 use k8s_openapi::api::core::v1::EnvVar;
 
 use crate::support::{Called, Folder, binary};
-use crate::tekton::documents::Catalog;
+use crate::tekton::documents::{Catalog, Source};
 use crate::tekton::model::{Param, ParamValue};
 use crate::tekton::variables::Variables;
 use crate::{Published, published};
@@ -72,4 +72,23 @@ fn called(one: &Published<'_>, params: &[(&str, &str)]) -> Called {
     command.env("HOME", folder.path()).env("KUBECONFIG", folder.path().join("kubeconfig"));
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     Called::new(&args, command.output().expect("testbed starts"))
+}
+
+/// Steps that the program does not take: each is told of.
+#[test]
+fn a_wrong_call_is_caught() {
+    let catalog = Catalog::read().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+    let file = "task/testbed-up/testbed-up.yaml";
+    let source = catalog.sources.iter().find(|source| source.file == file).expect("the Task");
+    for (from, to, said) in [
+        ("\"--result\", \"databases=", "\"--results\", \"databases=", "unexpected argument '--results'"),
+        ("default: \"640\"", "default: \"999\"", "invalid value '999' for '--mode <MODE>'"),
+        ("default: \"2h\"", "default: 2 moons", "invalid value '2 moons' for '--lifetime <DURATION>'"),
+        ("value: $(params.timeout)", "value: $(params.timout)", "invalid value '$(params.timout)' for '--timeout <DURATION>'"),
+    ] {
+        assert!(source.text.contains(from), "{from}");
+        let broken = catalog.with(Source { file: file.into(), text: source.text.replacen(from, to, 1) }).expect("a catalog");
+        let problems = problems(&broken);
+        assert!(problems.iter().any(|problem| problem.contains(said)), "{said:?} is not said of {to:?}, but {problems:#?}");
+    }
 }

@@ -1,7 +1,10 @@
 //! Pod Security "restricted", for every step of the catalog, and more for those that call testbed: a read-only root file system, a user
 //! that nobody names, and no rights for tasks that run a project's code.
 
-use k8s_openapi::api::core::v1::{PodSecurityContext, SecurityContext};
+use clap::Parser;
+use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, SecurityContext};
+use serde_json::Value;
+use testbed::cli::Cli;
 
 use crate::conventions::steps;
 use crate::published;
@@ -42,6 +45,9 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
             let text = contained(&context).into_iter().filter(|_| at_work);
             problems.extend(text.map(|text| format!("{}: step {}: securityContext: {text}", document.file, step.name)));
         }
+        if let Some(spec) = cron_pod(&document.value) {
+            problems.extend(of_cron(&spec).into_iter().map(|text| format!("{}: {text}", document.file)));
+        }
         let template = match &document.content {
             Content::PipelineRun(run) => pod_template(&run.spec),
             Content::TaskRun(run) => run.spec.pod_template.clone(),
@@ -50,6 +56,28 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         let of_pod = template.and_then(|template| template.security_context);
         let is_for_openshift = document.file.contains("openshift");
         problems.extend(of_the_pod(of_pod, is_for_openshift).map(|text| format!("{}: {text}", document.file)));
+    }
+    problems
+}
+
+/// The pod of a CronJob.
+fn cron_pod(document: &Value) -> Option<PodSpec> {
+    let spec = document.pointer("/spec/jobTemplate/spec/template/spec")?;
+    Some(serde_json::from_value(spec.clone()).expect("a pod, as the schema has it"))
+}
+
+fn of_cron(spec: &PodSpec) -> Vec<String> {
+    let mut problems: Vec<String> = of_the_pod(spec.security_context.clone(), false).map(Into::into).into_iter().collect();
+    for container in &spec.containers {
+        let context = container.security_context.clone().unwrap_or_default();
+        problems.extend(contained(&context).into_iter().map(|text| format!("container {}: {text}", container.name)));
+        if context.read_only_root_filesystem != Some(true) {
+            problems.push(format!("container {}: readOnlyRootFilesystem has to be true", container.name));
+        }
+        let call = container.command.iter().flatten().chain(container.args.iter().flatten());
+        if let Err(error) = Cli::try_parse_from(call) {
+            problems.push(format!("container {}: {error}", container.name));
+        }
     }
     problems
 }

@@ -3,6 +3,7 @@
 //! that Tekton gives them.
 
 mod cancel;
+mod gc;
 mod pipelines;
 mod pod;
 mod rights;

@@ -249,6 +249,29 @@ impl Started<'_> {
         self.end(pod)
     }
 
+    /// Follows what the last step says, with the time of each line.
+    pub fn follow_log(&self) -> Child {
+        let TaskRun { site, name, task, .. } = &self.run;
+        let container = format!("step-{}", task.steps.last().expect("a step").name);
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(kubeconfig()).args([
+            "-n",
+            &site.namespace.name,
+            "logs",
+            "-f",
+            "--timestamps",
+            name,
+            "-c",
+            &container,
+        ]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("kubectl")
+    }
+
+    /// Waits until somebody has deleted the pod, which then gets its grace period.
+    pub fn until_it_is_deleted(&mut self) -> Value {
+        self.watch.until(|pod| !pod["metadata"]["deletionTimestamp"].is_null())
+    }
+
     /// Waits until the pod is gone, as somebody has deleted it; what it was when it was last seen.
     pub fn wait_until_gone(mut self) -> Value {
         self.watch.until(|_| false)

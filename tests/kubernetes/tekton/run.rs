@@ -18,8 +18,8 @@ pub struct PipelineRun<'a> {
     site: &'a Site,
     spec: PipelineRunSpec,
     pipeline: PipelineSpec,
-    name: String,
-    /// As the API server has given it.
+    /// As the API server has given them.
+    pub name: String,
     pub uid: String,
     security_context: Option<PodSecurityContext>,
     group: u32,
