@@ -44,6 +44,9 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         if name != (command == "up").then_some("metadata.labels['tekton.dev/pipelineRun']") {
             say("TESTBED_PIPELINE_RUN has to come from the pod's label tekton.dev/pipelineRun, for up alone".into());
         }
+        if command == "up" && value("TESTBED_NAMESPACE").and_then(field) != Some("metadata.namespace") {
+            say("TESTBED_NAMESPACE has to come from the pod: the project's testbed.yaml may name another one".into());
+        }
         for variable in &one.step.env {
             let params = params_in(&variable.value);
             let whole = params.iter().all(|param| variable.value.as_deref() == Some(&format!("$(params.{param})")));

@@ -23,7 +23,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (UP, "  workspaces:\n    - name: source", "  workspace:\n    - name: source", "unknown field `workspace`"),
     (UP, "workingDir:", "workDir:", "unknown field `workDir`"),
     (UP, "- name: HOME\n          value:", "- name: HOME\n          valeu:", "unknown field .spec.steps[0].env[0].valeu"),
-    (UP, "fieldRef: {fieldPath:", "fieldRef: {path:", "unknown field .spec.steps[0].env[3].valueFrom.fieldRef.path"),
+    (UP, "fieldRef: {fieldPath:", "fieldRef: {path:", "unknown field .spec.steps[0].env[2].valueFrom.fieldRef.path"),
     (
         UP,
         "readOnlyRootFilesystem: true",
@@ -80,6 +80,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (UP, "value: /tekton/home", "value: /root", "the variable HOME has to be"),
     (UP, "value: kubernetes", "value: local", "the variable TESTBED_RUNTIME has to be"),
     (UP, "value: $(params.run-id)", "value: $(context.pipelineRun.uid)", "the variable TESTBED_RUN_ID has to be"),
+    (UP, "fieldPath: metadata.namespace", "fieldPath: metadata.name", "TESTBED_NAMESPACE has to come from the pod"),
     (DOWN, "['tekton.dev/pipelineRunUID']", "['tekton.dev/pipelineRunUid']", "TESTBED_PIPELINE_RUN_UID has to come from"),
     (UP, "['tekton.dev/pipelineRun']", "['tekton.dev/pipeline']", "TESTBED_PIPELINE_RUN has to come from"),
     (UP, "value: $(params.output)", "value: out/$(params.output)", "TESTBED_OUTPUT is put together from params"),
