@@ -20,16 +20,17 @@ check: ## The fast inner loop: format, lints, and every test that needs no clust
 	@tests/install test
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	cargo nextest run --locked --lib --test cli --test local
+	cargo nextest run --locked --lib --test cli --test catalog --test local
 
 test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 	@tests/install test
 	@tests/all
 
-soak: soak-local ## The long counts: the main job twenty times over, set-up servers that stay for a minute, a real eviction
+soak: soak-local ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction
 	@tests/install test
-	@TESTBED_TEST_IMAGE=none TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
-	  tests/all --profile soak --run-ignored all -E 'binary(kubernetes) & (test(main_job::a_) | test(fools_nobody) | test(an_evicted_pod))'
+	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_CANCELS=$${TESTBED_TEST_CANCELS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
+	  tests/all --profile soak --run-ignored all \
+	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod))'
 
 soak-local: ## The long counts of this machine alone: thirty kills of each kind, fifty runs at once
 	@tests/install test

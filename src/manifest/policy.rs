@@ -89,7 +89,7 @@ pub struct Violation {
 /// What an object does that is refused; where it lies is not looked at, which only the cluster can tell.
 pub fn violations(object: &Object, run_id: &RunId) -> Vec<Violation> {
     let mut found: Vec<Violation> = grants(object).into_iter().collect();
-    walk(&object.body, run_id, &mut found);
+    walk(&object.body, None, run_id, &mut found);
     found
 }
 
@@ -150,14 +150,12 @@ fn grants(object: &Object) -> Option<Violation> {
     Some(Violation { opened_by, what: what.into() })
 }
 
-/// Looks through the whole object, however deep its kind keeps pods: everything with containers counts as a pod's spec.
-fn walk(map: &Map<String, Value>, run_id: &RunId, found: &mut Vec<Violation>) {
-    if let Some(Value::Object(spec)) = map.get("spec")
-        && spec.get("containers").is_some_and(Value::is_array)
-    {
-        let annotations = map.get("metadata").and_then(|metadata| metadata.get("annotations")).and_then(Value::as_object);
-        found.extend(baseline(spec, annotations));
-        found.extend(runs_as(spec));
+/// Looks through the whole object, however deep and under whatever name its kind keeps pods: everything with containers counts as a pod's
+/// spec, and what stands beside it as its metadata.
+fn walk(map: &Map<String, Value>, metadata: Option<&Value>, run_id: &RunId, found: &mut Vec<Violation>) {
+    if map.get("containers").is_some_and(Value::is_array) {
+        found.extend(baseline(map, metadata.and_then(|metadata| metadata.get("annotations")).and_then(Value::as_object)));
+        found.extend(runs_as(map));
     }
     for (key, value) in map {
         if matches!(key.as_str(), "labels" | "matchLabels" | "selector")
@@ -170,8 +168,8 @@ fn walk(map: &Map<String, Value>, run_id: &RunId, found: &mut Vec<Violation>) {
             found.push(Violation { opened_by: Allowance::RUN_LABEL, what });
         }
         match value {
-            Value::Object(inner) => walk(inner, run_id, found),
-            Value::Array(items) => items.iter().filter_map(Value::as_object).for_each(|inner| walk(inner, run_id, found)),
+            Value::Object(inner) => walk(inner, map.get("metadata"), run_id, found),
+            Value::Array(items) => items.iter().filter_map(Value::as_object).for_each(|inner| walk(inner, None, run_id, found)),
             _ => {}
         }
     }
@@ -242,6 +240,7 @@ mod tests {
             ("apps/v1\nkind: Deployment", format!("template: {pod}")),
             ("batch/v1\nkind: CronJob", format!("jobTemplate: {{spec: {{template: {pod}}}}}")),
             ("example.com/v1\nkind: Cluster", format!("nodes: [{{pod: {pod}}}]")),
+            ("example.com/v1\nkind: Cluster", format!("podSpec: {}", "{labels: {test-dependencies: x}, hostPID: true, containers: []}")),
         ] {
             let text = format!("apiVersion: {kind}\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
             let objects = parse("m.yaml", &text).unwrap();

@@ -161,13 +161,15 @@ fn from_variable(cli: &clap::Command, command: &str, id: &str, variable: Variabl
     value.iter().flat_map(|value| value.split('\n')).filter(|line| !line.is_empty()).map(Into::into).collect()
 }
 
-/// `NAME=VALUE` pairs: those above win over those below with the same name.
+/// `NAME=VALUE` pairs: those above win over those below with the same name. A text that ends with a line break, as YAML's blocks do, has
+/// no pair behind it.
 fn merged(below: Vec<String>, above: Vec<String>) -> Vec<String> {
     fn name(pair: &str) -> &str {
         pair.split_once('=').map_or(pair, |(name, _)| name)
     }
     let mut pairs: Vec<String> = below.into_iter().filter(|pair| !above.iter().any(|other| name(other) == name(pair))).collect();
     pairs.extend(above);
+    pairs.retain(|pair| !pair.is_empty());
     pairs
 }
 
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn connection_arguments_merge_by_name() {
         let args = ["up", "--connarg", "a=flag"];
-        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable")]) else {
+        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable\n")]) else {
             panic!("no up")
         };
         assert_eq!(up.connarg, ["c=1", "b=variable", "a=flag"]);

@@ -21,13 +21,15 @@ pub fn denied(requests: &[Value]) -> Vec<&Value> {
     requests.iter().filter(|request| request["annotations"]["authorization.k8s.io/decision"] != "allow").collect()
 }
 
-/// The different `verb resource` of these requests, sorted; a request for no resource has its path there.
+/// The different `verb resource` of these requests, sorted; a part of a resource is `pods/log`, and a request for no resource has its path there.
 pub fn verbs(requests: &[Value]) -> Vec<String> {
     let mut verbs: Vec<String> = requests
         .iter()
         .map(|request| {
-            let resource = request["objectRef"]["resource"].as_str().or_else(|| request["requestURI"].as_str());
-            format!("{} {}", request["verb"].as_str().unwrap_or_default(), resource.unwrap_or_default())
+            let object = &request["objectRef"];
+            let resource = object["resource"].as_str().or_else(|| request["requestURI"].as_str());
+            let part = object["subresource"].as_str().map(|part| format!("/{part}")).unwrap_or_default();
+            format!("{} {}{part}", request["verb"].as_str().unwrap_or_default(), resource.unwrap_or_default())
         })
         .collect();
     verbs.sort_unstable();

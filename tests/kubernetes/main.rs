@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/tekton/mod.rs"]
+mod tekton_catalog;
+
+mod admission;
 mod audit;
 mod harness;
 mod pipeline_runs;
@@ -28,3 +32,4 @@ mod refusals;
 mod run;
 mod strangers;
 mod teardown;
+mod tekton;

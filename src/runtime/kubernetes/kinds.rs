@@ -82,11 +82,6 @@ impl Kinds {
         }
     }
 
-    /// How the API calls a kind, and whether it is one of namespaces; `None` for a kind that was not resolved before.
-    pub fn resource(&self, name: &KindName) -> Option<&(ApiResource, Scope)> {
-        self.found.get(name)
-    }
-
     /// Whether a kind's objects belong to no namespace; `false` for one that was not resolved before.
     pub fn is_cluster_scoped(&self, name: &KindName) -> bool {
         self.found.get(name).is_some_and(|(_, scope)| *scope == Scope::Cluster)
@@ -112,6 +107,11 @@ impl Kinds {
         let (resource, scope) = self.found.get(&name)?;
         let namespace = namespace.unwrap_or(&self.cluster.namespace);
         Some(Api::dynamic(self.cluster.client.clone(), resource, scope).constrain(namespace))
+    }
+
+    /// What the API calls a kind; `None` for one that was not resolved before.
+    pub fn resource(&self, name: &KindName) -> Option<&ApiResource> {
+        self.found.get(&split(name).0).map(|(resource, _)| resource)
     }
 
     /// The API of an object's kind, in the object's namespace.

@@ -17,6 +17,7 @@ pub mod list;
 pub mod logs;
 pub mod observe;
 pub mod references;
+mod rules;
 pub mod teardown;
 
 pub use cluster::{Choice, Cluster, Location};

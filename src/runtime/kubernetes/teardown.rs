@@ -14,6 +14,7 @@ use kube::api::DynamicObject;
 
 use super::explain::{is_absent, is_forbidden};
 use super::kinds::{self, KindName, Kinds};
+use super::rules::Rules;
 use super::{Cluster, explain};
 use crate::failure::{Advise, Exit};
 use crate::run_id::{RunId, Selector};
@@ -100,10 +101,13 @@ fn objects(parts: &[Part]) -> impl Iterator<Item = &DynamicObject> {
 }
 
 async fn sweep(cluster: &Cluster, kinds: &Kinds, selector: &Selector) -> anyhow::Result<Vec<Part>> {
-    let lists = kinds::sweep().into_iter().filter_map(|kind| Some((kinds.api(&kind)?, kind))).map(|(api, kind)| async move {
+    // Without the right to list a kind, this user has not created any of it either.
+    let rules = Rules::ask(cluster).await;
+    let may_list = |kind: &KindName| kinds.resource(kind).is_some_and(|resource| !rules.forbid("list", resource));
+    let swept = kinds::sweep().into_iter().filter(may_list);
+    let lists = swept.filter_map(|kind| Some((kinds.api(&kind)?, kind))).map(|(api, kind)| async move {
         match Part::list(&api, kind, selector).await {
             Ok(part) => Ok(Some(part)),
-            // Without the right to list a kind, this user has not created any of it either.
             Err(error) if is_forbidden(&error) || is_absent(&error) => Ok(None),
             Err(error) => Err(error),
         }

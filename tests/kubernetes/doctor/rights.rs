@@ -20,7 +20,7 @@ fn missing_verbs_are_named_and_the_remedys_rules_are_enough_for_a_run() {
     let folder = namespace.folder_as(&account(&namespace, &config, rules));
     until_allowed(&namespace, "list", "pods");
     let found = Found::look(&namespace, &folder, &["--with", "postgres:17"]);
-    let missing = "pods: watch; secrets: create, delete, get, list, watch";
+    let missing = "pods: watch; secrets: create, delete, get, list";
     let problem = found.one("problem", "rights", &[&format!("missing in namespace {}: {missing}", namespace.name)]);
     // Each of the optional ones on a line of its own, with what gets worse.
     let warnings: Vec<String> = found.all("warning", "rights").iter().map(|verdict| verdict["message"].to_string()).collect();
@@ -38,7 +38,7 @@ fn missing_verbs_are_named_and_the_remedys_rules_are_enough_for_a_run() {
     assert_eq!(
         yaml,
         "rules:\n- {apiGroups: [\"\"], resources: [pods], verbs: [watch]}\n\
-         - {apiGroups: [\"\"], resources: [secrets], verbs: [create, delete, get, list, watch]}"
+         - {apiGroups: [\"\"], resources: [secrets], verbs: [create, delete, get, list]}"
     );
     namespace.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: remedy}}\n{yaml}\n---\n\
@@ -46,12 +46,47 @@ fn missing_verbs_are_named_and_the_remedys_rules_are_enough_for_a_run() {
          roleRef: {{kind: Role, name: remedy, apiGroup: rbac.authorization.k8s.io}}\n"
     ));
     until_allowed(&namespace, "watch", "pods");
-    until_allowed(&namespace, "watch", "secrets");
+    until_allowed(&namespace, "list", "secrets");
     Found::look(&namespace, &folder, &["--with", "postgres:17"]).is_well(&["rights", "dry-run"]);
     folder.call(&["up", "--with", "postgres:17", "--run-id", "run-1"]).ok();
     folder.call(&["up", "--with", "postgres:17", "--run-id", "run-1"]).ok();
     folder.call(&["down", "--run-id", "run-1"]).ok();
     assert!(namespace.of_run("run-1").is_empty());
+}
+
+/// What the catalog gives to its tasks is all that doctor asks for, optional rights included.
+#[test]
+fn the_catalogs_role_is_enough() {
+    let rules = include_str!("../../../catalog/samples/rbac.yaml").split_once("rules:\n").unwrap().1.split("---").next().unwrap();
+    let namespace = Namespace::new("catalogs");
+    let config = Folder::new();
+    let folder = namespace.folder_as(&account(&namespace, &config, &format!("\n{rules}")));
+    until_allowed(&namespace, "list", "secrets");
+    let found = Found::look(&namespace, &folder, &["--with", "postgres", "--with", "mysql"]);
+    found.is_well(&["rights", "dry-run"]);
+    assert!(found.all("warning", "rights").is_empty(), "{}", found.called.transcript());
+}
+
+/// Some kinds' deletion is answered with the object as it was, others' with a status; neither is there any more.
+#[test]
+fn what_is_gone_at_once_takes_no_right_to_watch() {
+    let namespace = Namespace::new("unwatched");
+    let config = Folder::new();
+    let rules = "[{apiGroups: [''], resources: [pods], verbs: [create, delete, get, list, watch]}, \
+                 {apiGroups: [''], resources: [services, secrets, configmaps, serviceaccounts], verbs: [create, delete, get, list]}]";
+    let folder = namespace.folder_as(&account(&namespace, &config, rules));
+    until_allowed(&namespace, "list", "secrets");
+    let object = |kind: &str, rest: &str| format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a-run-1}}\n{rest}---\n");
+    let kinds =
+        [object("Secret", ""), object("ConfigMap", ""), object("ServiceAccount", ""), object("Service", "spec: {ports: [{port: 1}]}\n")];
+    folder.file("m.yaml", &kinds.concat());
+    let args = ["m.yaml", "--run-id", "run-1", "--allow", "service-accounts"];
+    Found::look(&namespace, &folder, &args).is_well(&["rights", "dry-run"]);
+    folder.call(&[&["up"], &args[..]].concat()).ok();
+    assert!(!namespace.of_run("run-1").is_empty());
+    folder.call(&["down", "--run-id", "run-1"]).ok();
+    assert!(namespace.of_run("run-1").is_empty());
+    assert_eq!(namespace.kubectl(&["get", "serviceaccounts", "-o", "name", "-l", "test-dependencies=run-1"]), "");
 }
 
 #[test]
@@ -67,6 +102,19 @@ fn what_may_not_be_looked_at_is_skipped_with_what_it_needs() {
     found.one("skipped", "quota", &["list on resourcequotas"]);
     found.one("skipped", "pod-security", &["get on namespaces"]);
     found.one("skipped", "references", &["Secret pull", "get on them"]);
+    // A Role of the namespace can allow all of that.
+    namespace.apply(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: look}\nrules:\n- {apiGroups: [''], resources: [namespaces, secrets], verbs: [get]}\n\
+         - {apiGroups: [''], resources: [resourcequotas], verbs: [list]}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: look}\nsubjects: [{kind: ServiceAccount, name: limited}]\n\
+         roleRef: {kind: Role, name: look, apiGroup: rbac.authorization.k8s.io}\n",
+    );
+    until_allowed(&namespace, "list", "resourcequotas");
+    until_allowed(&namespace, "get", "secrets");
+    let found = Found::look(&namespace, &folder, &["m.yaml", "--run-id", "run-1"]);
+    assert!(found.verdicts.iter().all(|verdict| verdict["status"] != "skipped"), "{}", found.called.transcript());
+    found.one("problem", "references", &["Pod a-run-1 needs Secret pull, which does not exist"]);
+    found.one("ok", "pod-security", &["has no label"]);
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::{Planned, rules};
 use crate::database::DataKind;
 use crate::doctor::Verdict;
@@ -13,7 +15,7 @@ use crate::runtime::kubernetes::{Cluster, explain};
 pub const CHECK: &str = "rights";
 
 /// What `up` and `down` ask of every kind that the plan has.
-const EACH: [&str; 5] = ["create", "delete", "get", "list", "watch"];
+const EACH: [&str; 4] = ["create", "delete", "get", "list"];
 
 /// A right that `up` can do without.
 struct Optional {
@@ -59,8 +61,9 @@ fn needed(planned: &Planned, kinds: &Kinds) -> BTreeSet<Right> {
     let mut needed = BTreeSet::new();
     for object in planned.objects {
         let place = place(object, planned, kinds);
-        if let Some((resource, _)) = kinds.resource(&object.kind_name()) {
-            needed.extend(EACH.map(|verb| Right::on(resource, place.clone(), verb)));
+        if let Some(resource) = kinds.resource(&object.kind_name()) {
+            let watch = lingers(object).then_some("watch");
+            needed.extend(EACH.into_iter().chain(watch).map(|verb| Right::on(resource, place.clone(), verb)));
         }
         // What makes pods, or claims for them, leaves these to the teardown.
         let made = |resource, verb| Right { place: place.clone(), ..Right::core(resource, verb) };
@@ -81,6 +84,18 @@ fn needed(planned: &Planned, kinds: &Kinds) -> BTreeSet<Right> {
         Right::core(resource, "get").named(&reference.name)
     }));
     needed
+}
+
+/// Whether an object is there for a while after its deletion, so that the teardown has to watch it go.
+fn lingers(object: &Object) -> bool {
+    let is_held = object.metadata("finalizers").and_then(Value::as_array).is_some_and(|finalizers| !finalizers.is_empty());
+    let goes_at_once = match (object.api_version.as_str(), object.kind.as_str()) {
+        ("v1", "Secret" | "ConfigMap" | "ServiceAccount") => true,
+        // A load balancer is taken down first.
+        ("v1", "Service") => object.body.get("spec").and_then(|spec| spec.get("type")).and_then(Value::as_str) != Some("LoadBalancer"),
+        _ => false,
+    };
+    is_held || !goes_at_once
 }
 
 fn place(object: &Object, planned: &Planned, kinds: &Kinds) -> Place {
@@ -108,4 +123,22 @@ fn optional(planned: &Planned) -> Vec<Optional> {
         without: "`status` tells what proved a database ready in the folder of its `up` only",
     };
     vec![log, events, patch]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::parse::parse;
+
+    #[test]
+    fn what_is_gone_at_once_need_not_be_watched() {
+        let lingers = |head: &str, rest: &str| {
+            let text =
+                format!("apiVersion: {head}\nmetadata: {{name: a{}}}\n{rest}", if rest.is_empty() { ", finalizers: [x/y]" } else { "" });
+            lingers(&parse("m.yaml", &text).unwrap()[0])
+        };
+        assert!(!lingers("v1\nkind: Secret", "data: {}\n") && lingers("v1\nkind: Secret", ""));
+        assert!(!lingers("v1\nkind: Service", "spec: {}\n") && lingers("v1\nkind: Service", "spec: {type: LoadBalancer}\n"));
+        assert!(lingers("v1\nkind: Pod", "spec: {}\n") && lingers("apps/v1\nkind: Deployment", "spec: {}\n"));
+    }
 }

@@ -94,8 +94,12 @@ async fn delete_if(
         ..DeleteParams::default()
     };
     match api.delete(&object.name_any(), &params).await {
-        // The API server answers with a status once the object is gone, and with the object while it lingers.
-        Ok(answer) => Ok(if answer.is_left() { Deletion::Pending } else { Deletion::Gone }),
+        // Where an object lingers, the answer is the object with the time of its deletion. Once it is gone, the answer is a status, or, for some
+        // kinds and in later versions for Services too, the object as it was.
+        Ok(answer) => {
+            let lingers = answer.left().is_some_and(|object| object.metadata.deletion_timestamp.is_some());
+            Ok(if lingers { Deletion::Pending } else { Deletion::Gone })
+        }
         Err(error) if is_absent(&error) => Ok(Deletion::Absent),
         // The UID or the version is another one.
         Err(Error::Api(status)) if status.code == 409 && status.message.contains("recondition") => Ok(fails),

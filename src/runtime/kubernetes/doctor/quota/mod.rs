@@ -45,7 +45,7 @@ fn demand(planned: &Planned, kinds: &Kinds, trial: &Trial, ranges: &[LimitRange]
     let mut items = Vec::new();
     for object in planned.objects.iter().filter(|object| planned.is_here(object) && !trial.existing.contains(&object.label())) {
         let accepted = trial.accepted.get(&object.label()).map(|answer| &answer.data);
-        if let Some((resource, _)) = kinds.resource(&object.kind_name())
+        if let Some(resource) = kinds.resource(&object.kind_name())
             && object.kind != "Pod"
         {
             let own = Value::Object(object.body.clone());

@@ -1,0 +1,71 @@
+//! The variables of the steps that call testbed: testbed knows each of them, each param reaches it through one, and the run is told by
+//! the pod's own labels.
+
+use std::collections::BTreeSet;
+
+use clap::CommandFactory;
+use k8s_openapi::api::core::v1::EnvVar;
+use testbed::cli::Cli;
+
+use crate::published;
+use crate::tekton::documents::Catalog;
+use crate::tekton::variables::params_in;
+
+pub fn problems(catalog: &Catalog) -> Vec<String> {
+    let mut problems = Vec::new();
+    for one in published(catalog) {
+        let mut say = |text: String| problems.push(format!("{}: {text}", one.document.file));
+        let command = one.step.args.first().map(String::as_str).unwrap_or_default();
+        let known = variables_of(command);
+        if known.is_empty() {
+            say(format!("testbed has no command {command:?}"));
+        }
+        let names: Vec<&str> = one.step.env.iter().map(|variable| variable.name.as_str()).collect();
+        for (index, name) in names.iter().enumerate() {
+            if *name != "HOME" && !known.contains(*name) {
+                say(format!("testbed {command} knows no variable {name}"));
+            }
+            if names[..index].contains(name) {
+                say(format!("the variable {name} stands there twice"));
+            }
+        }
+        let value = |name: &str| one.step.env.iter().find(|variable| variable.name == name);
+        for (name, wanted) in [("HOME", "/tekton/home"), ("TESTBED_RUNTIME", "kubernetes"), ("TESTBED_RUN_ID", "$(params.run-id)")] {
+            if value(name).and_then(|variable| variable.value.as_deref()) != Some(wanted) {
+                say(format!("the variable {name} has to be {wanted}"));
+            }
+        }
+        let uid = value("TESTBED_PIPELINE_RUN_UID").and_then(field);
+        if uid != Some("metadata.labels['tekton.dev/pipelineRunUID']") {
+            say("TESTBED_PIPELINE_RUN_UID has to come from the pod's label tekton.dev/pipelineRunUID".into());
+        }
+        // Only the run's owner needs the name, and only who creates objects names an owner.
+        let name = value("TESTBED_PIPELINE_RUN").and_then(field);
+        if name != (command == "up").then_some("metadata.labels['tekton.dev/pipelineRun']") {
+            say("TESTBED_PIPELINE_RUN has to come from the pod's label tekton.dev/pipelineRun, for up alone".into());
+        }
+        if command == "up" && value("TESTBED_NAMESPACE").and_then(field) != Some("metadata.namespace") {
+            say("TESTBED_NAMESPACE has to come from the pod: the project's testbed.yaml may name another one".into());
+        }
+        for variable in &one.step.env {
+            let params = params_in(&variable.value);
+            let whole = params.iter().all(|param| variable.value.as_deref() == Some(&format!("$(params.{param})")));
+            if params.len() > 1 || !whole {
+                say(format!("the variable {} is put together from params", variable.name));
+            }
+        }
+    }
+    problems
+}
+
+fn field(variable: &EnvVar) -> Option<&str> {
+    Some(&variable.value_from.as_ref()?.field_ref.as_ref()?.field_path)
+}
+
+/// The variables that a command of testbed's reads; none for what is no command.
+fn variables_of(command: &str) -> BTreeSet<String> {
+    let cli = Cli::command();
+    let Some(command) = cli.find_subcommand(command) else { return BTreeSet::new() };
+    let flags = command.get_arguments().chain(cli.get_arguments());
+    flags.filter_map(|flag| Some(flag.get_env()?.to_string_lossy().into_owned())).collect()
+}

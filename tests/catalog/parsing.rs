@@ -1,0 +1,94 @@
+//! The program itself takes what the steps give it: it is called with their very args and variables, as Tekton would fill them in, against
+//! an API server that does not exist. What it then fails for may be the connection, and nothing before that.
+
+use std::process::Command;
+
+use k8s_openapi::api::core::v1::EnvVar;
+
+use crate::support::{Called, Folder, binary};
+use crate::tekton::documents::{Catalog, Source};
+use crate::tekton::model::{Param, ParamValue};
+use crate::tekton::variables::Variables;
+use crate::{Published, published};
+
+/// A kubeconfig of a server that nobody is.
+const NOBODY: &str = "current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u}]\n\
+                      clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n";
+
+/// The least that a run needs, and everything that a param can say, with the separators that are allowed.
+const PARAMS: [&[(&str, &str)]; 2] = [
+    &[("with", "postgres")],
+    &[
+        ("with", "postgres:17=orders, mysql\nsqlite\n"),
+        ("manifest", "databases.yaml,more"),
+        ("params", "orders.memory=1Gi\nuser=app\n"),
+        ("connargs", "orders.connect_timeout=5\n"),
+        ("settings", "none"),
+        ("format", "urls"),
+        ("output", "where.json"),
+        ("mode", "600"),
+        ("timeout", "90s"),
+        ("lifetime", "none"),
+        ("on-failure", "keep"),
+        ("on-cancel", "keep"),
+        ("allow", ""),
+        ("image-prefix", "mirror.example/hub"),
+        ("run-id", "pr-17"),
+        ("grace-period", "5"),
+        ("verbose", "true"),
+    ],
+];
+
+pub fn problems(catalog: &Catalog) -> Vec<String> {
+    let calls = published(catalog).into_iter().flat_map(|one| PARAMS.map(|params| (called(&one, params), one.document.file.clone())));
+    let refused = calls.filter(|(called, _)| called.code != Some(1) || !called.stderr.contains("cannot talk to the API server"));
+    refused.map(|(called, file)| format!("{file}: {}", called.transcript())).collect()
+}
+
+/// The step's call, as it is in a PipelineRun's pod.
+fn called(one: &Published<'_>, params: &[(&str, &str)]) -> Called {
+    let folder = Folder::new();
+    folder.file("kubeconfig", NOBODY);
+    folder.file("databases.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
+    std::fs::create_dir(folder.path().join("more")).expect("a folder");
+    folder.file("more/b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n");
+    let known = params.iter().filter(|(name, _)| one.params.iter().any(|param| param.name == *name));
+    let passed: Vec<Param> = known.map(|(name, value)| Param { name: (*name).into(), value: ParamValue::Text((*value).into()) }).collect();
+    let mut variables = Variables::default();
+    variables.params(one.params, &passed);
+    for result in one.results {
+        for scope in ["results", "step.results"] {
+            variables.text(format!("{scope}.{}.path", result.name), folder.path().join(&result.name).display().to_string());
+        }
+    }
+    let args = variables.substitute_list(&one.step.args);
+    let mut command = Command::new(binary());
+    command.args(&args).current_dir(folder.path()).env_clear();
+    for EnvVar { name, value, .. } in &one.step.env {
+        // What has no value comes from the pod's labels.
+        let value = value.as_ref().map_or("0b9b16fb-5a0a-4c3c-8a0f-0c4c6c6a4c1d".into(), |value| variables.substitute(value));
+        command.env(name, value);
+    }
+    command.env("HOME", folder.path()).env("KUBECONFIG", folder.path().join("kubeconfig"));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    Called::new(&args, command.output().expect("testbed starts"))
+}
+
+/// Steps that the program does not take: each is told of.
+#[test]
+fn a_wrong_call_is_caught() {
+    let catalog = Catalog::read().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+    let file = "task/testbed-up/testbed-up.yaml";
+    let source = catalog.sources.iter().find(|source| source.file == file).expect("the Task");
+    for (from, to, said) in [
+        ("\"--result\", \"databases=", "\"--results\", \"databases=", "unexpected argument '--results'"),
+        ("default: \"640\"", "default: \"999\"", "invalid value '999' for '--mode <MODE>'"),
+        ("default: \"2h\"", "default: 2 moons", "invalid value '2 moons' for '--lifetime <DURATION>'"),
+        ("value: $(params.timeout)", "value: $(params.timout)", "invalid value '$(params.timout)' for '--timeout <DURATION>'"),
+    ] {
+        assert!(source.text.contains(from), "{from}");
+        let broken = catalog.with(Source { file: file.into(), text: source.text.replacen(from, to, 1) }).expect("a catalog");
+        let problems = problems(&broken);
+        assert!(problems.iter().any(|problem| problem.contains(said)), "{said:?} is not said of {to:?}, but {problems:#?}");
+    }
+}

@@ -1,0 +1,12 @@
+//! The catalog's tasks and samples on a real cluster. There is no Tekton here that would carry them out, so these tests do what its controller
+//! does: they read the YAML, put the variables in, order the tasks, and make pods of the very steps, with the labels, mounts and accounts
+//! that Tekton gives them.
+
+mod cancel;
+mod gc;
+mod pipelines;
+mod pod;
+mod rights;
+mod run;
+mod site;
+mod task_runs;

@@ -1,0 +1,348 @@
+//! From a Task to the pod that Tekton's controller would make of it, and from that pod to the TaskRun's end.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::process::{Child, Command, Stdio};
+
+use k8s_openapi::api::core::v1::PodSecurityContext;
+use serde_json::{Value, json};
+
+use super::site::Site;
+use crate::harness::{kubeconfig, kubectl_output};
+use crate::tekton_catalog::model::{OnError, Param, Step, TaskSpec};
+use crate::tekton_catalog::variables::Variables;
+
+/// A TaskRun to be.
+pub struct TaskRun<'a> {
+    pub site: &'a Site,
+    /// Its name, and the pod's.
+    pub name: String,
+    pub task: TaskSpec,
+    pub params: Vec<Param>,
+    /// What is behind each workspace: a folder on the volume, or nothing for one that is empty and goes with the pod.
+    pub workspaces: BTreeMap<String, Option<String>>,
+    pub service_account: Option<String>,
+    pub security_context: Option<PodSecurityContext>,
+    /// The labels that it has as a part of a PipelineRun; none for a lone one.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A pod that has been made.
+pub struct Started<'a> {
+    run: TaskRun<'a>,
+    watch: Watch,
+}
+
+/// A TaskRun that has ended.
+pub struct Ended {
+    pub succeeded: bool,
+    /// What each step has said.
+    pub logs: BTreeMap<String, String>,
+    pub results: BTreeMap<String, String>,
+    /// The pod, as it was last seen.
+    pub pod: Value,
+}
+
+impl Ended {
+    /// The exit code of a step's container.
+    pub fn exit_code(&self, step: &str) -> Option<i64> {
+        self.terminated(step)?["exitCode"].as_i64()
+    }
+
+    /// How a step's container ended.
+    pub fn terminated(&self, step: &str) -> Option<&Value> {
+        let status = &self.pod["status"];
+        let lists = [&status["initContainerStatuses"], &status["containerStatuses"]];
+        let mut containers = lists.into_iter().filter_map(Value::as_array).flatten();
+        let container = containers.find(|container| container["name"] == json!(format!("step-{step}")))?;
+        Some(&container["state"]["terminated"]).filter(|state| !state.is_null())
+    }
+
+    pub fn log(&self) -> String {
+        self.logs.values().cloned().collect()
+    }
+
+    /// It has to have succeeded.
+    pub fn ok(self, what: &str) -> Self {
+        assert!(self.succeeded, "{what}: {}\n{:#}", self.log(), self.pod["status"]);
+        self
+    }
+}
+
+impl<'a> TaskRun<'a> {
+    /// Makes the pod and waits until it has ended.
+    pub fn run(self) -> Ended {
+        self.start().wait()
+    }
+
+    /// Makes the pod.
+    pub fn start(self) -> Started<'a> {
+        let steps: Vec<Step> = self.task.steps.iter().map(|step| self.fill(step)).collect();
+        let folders: Vec<String> = steps.iter().map(|step| format!("steps/step-{}/results", step.name)).collect();
+        let records = format!("records/{}", self.name);
+        // Tekton's are emptyDirs that everyone may write; these stay, to be read when the pod has ended.
+        self.site.keep(&format!("mkdir -p {records}/results; cd {records}; mkdir -p {}; chmod -R 777 .", folders.join(" ")));
+        let namespace = &self.site.namespace;
+        let scripts: serde_json::Map<String, Value> =
+            steps.iter().filter_map(|step| Some((step.name.clone(), script(step)?.into()))).collect();
+        if !scripts.is_empty() {
+            let map =
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("{}-scripts", self.name)}, "data": scripts});
+            namespace.apply(&map.to_string());
+        }
+        let pod = self.pod(&steps, !scripts.is_empty());
+        let watch = Watch::start(&namespace.name, &self.name);
+        namespace.apply(&pod.to_string());
+        Started { run: self, watch }
+    }
+
+    /// The step with everything put in that Tekton puts in.
+    fn fill(&self, step: &Step) -> Step {
+        let variables = self.variables();
+        let Some(reference) = &step.reference else { return filled(step, &variables) };
+        let action = self.site.catalog.step_action(&reference.name).unwrap_or_else(|| panic!("no StepAction {}", reference.name));
+        let own = filled(step, &variables);
+        let mut inside = Variables::default();
+        inside.params(&action.spec.params, &own.params);
+        for result in &action.spec.results {
+            inside.text(format!("step.results.{}.path", result.name), format!("/tekton/steps/step-{}/results/{}", step.name, result.name));
+        }
+        filled(&own.with_action(&action.spec), &inside)
+    }
+
+    fn variables(&self) -> Variables {
+        let mut variables = Variables::default();
+        variables.params(&self.task.params, &self.params);
+        for name in self.workspaces.keys() {
+            variables.text(format!("workspaces.{name}.path"), format!("/workspace/{name}"));
+            variables.text(format!("workspaces.{name}.bound"), "true");
+        }
+        for result in &self.task.results {
+            variables.text(format!("results.{}.path", result.name), format!("/tekton/results/{}", result.name));
+        }
+        for step in &self.task.steps {
+            variables.text(format!("steps.step-{}.exitCode.path", step.name), format!("/tekton/steps/step-{}/exitCode", step.name));
+        }
+        variables.text("context.taskRun.name", &self.name);
+        variables.text("context.taskRun.namespace", &self.site.namespace.name);
+        variables
+    }
+
+    /// Tekton's entrypoint lets the steps of a pod wait for each other. Here all but the last are init containers, which do.
+    fn pod(&self, steps: &[Step], has_scripts: bool) -> Value {
+        let mut containers: Vec<Value> = steps.iter().enumerate().map(|(index, step)| self.container(step, index, has_scripts)).collect();
+        let last = containers.pop().expect("a step");
+        let mut labels = self.labels.clone();
+        labels.insert("app.kubernetes.io/managed-by".into(), "tekton-pipelines".into());
+        labels.insert("tekton.dev/taskRun".into(), self.name.clone());
+        let empty = |name: &str| json!({"name": format!("tekton-internal-{name}"), "emptyDir": {}});
+        let mut volumes = vec![empty("workspace"), empty("home"), empty("bin")];
+        volumes.extend((0..steps.len()).map(|index| empty(&format!("run-{index}"))));
+        volumes.push(json!({"name": "volume", "persistentVolumeClaim": {"claimName": "volume"}}));
+        volumes.extend(
+            self.workspaces
+                .iter()
+                .filter(|(_, folder)| folder.is_none())
+                .map(|(name, _)| json!({"name": format!("ws-{name}"), "emptyDir": {}})),
+        );
+        volumes.extend(self.task.volumes.iter().map(|volume| serde_json::to_value(volume).expect("a volume")));
+        if has_scripts {
+            let map = json!({"name": format!("{}-scripts", self.name), "defaultMode": 0o755});
+            volumes.push(json!({"name": "tekton-internal-scripts", "configMap": map}));
+        }
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": self.name, "labels": labels},
+            "spec": {
+                "restartPolicy": "Never",
+                "serviceAccountName": self.service_account.as_deref().unwrap_or("default"),
+                "securityContext": self.security_context,
+                "initContainers": containers,
+                "containers": [last],
+                "volumes": volumes,
+            },
+        })
+    }
+
+    fn container(&self, step: &Step, index: usize, has_scripts: bool) -> Value {
+        let mount = |name: &str, path: &str| json!({"name": format!("tekton-internal-{name}"), "mountPath": path});
+        let on_volume = |path: &str, folder: String| json!({"name": "volume", "mountPath": path, "subPath": folder});
+        let records = format!("records/{}", self.name);
+        let mut mounts = vec![
+            mount("workspace", "/workspace"),
+            mount("home", "/tekton/home"),
+            mount(&format!("run-{index}"), &format!("/tekton/run/{index}")),
+            json!({"name": "tekton-internal-bin", "mountPath": "/tekton/bin", "readOnly": true}),
+            on_volume("/tekton/results", format!("{records}/results")),
+            on_volume("/tekton/steps", format!("{records}/steps")),
+        ];
+        mounts.extend(self.workspaces.iter().map(|(name, folder)| match folder {
+            Some(folder) => on_volume(&format!("/workspace/{name}"), folder.clone()),
+            None => json!({"name": format!("ws-{name}"), "mountPath": format!("/workspace/{name}")}),
+        }));
+        mounts.extend(step.volume_mounts.iter().map(|mount| serde_json::to_value(mount).expect("a mount")));
+        let mut env: Vec<Value> = step.env.iter().map(|variable| serde_json::to_value(variable).expect("a variable")).collect();
+        if has_scripts {
+            mounts.push(mount("scripts", "/tekton/scripts"));
+        }
+        let (command, args) = call(step);
+        if step.image.as_ref().is_some_and(|image| image.contains("python")) {
+            mounts.push(json!({"name": "volume", "mountPath": "/opt/python", "subPath": "python", "readOnly": true}));
+            env.push(json!({"name": "PYTHONPATH", "value": "/opt/python"}));
+        }
+        json!({
+            "name": format!("step-{}", step.name),
+            "image": step.image,
+            "command": command,
+            "args": args,
+            "workingDir": step.working_dir,
+            "env": env,
+            "volumeMounts": mounts,
+            "resources": step.compute_resources,
+            "securityContext": step.security_context,
+        })
+    }
+}
+
+/// A step in which the variables are replaced.
+fn filled(step: &Step, variables: &Variables) -> Step {
+    let value = serde_json::to_value(step).expect("a step");
+    serde_json::from_value(variables.substitute_all(&value)).expect("a step")
+}
+
+/// A step's script as a file; Tekton's shell where it names none.
+fn script(step: &Step) -> Option<String> {
+    let script = step.script.as_ref()?;
+    Some(if script.starts_with("#!") { script.clone() } else { format!("#!/bin/sh\nset -e\n{script}") })
+}
+
+/// What the container calls. A step that may fail leaves its exit code where Tekton's entrypoint does.
+fn call(step: &Step) -> (Vec<String>, Vec<String>) {
+    let command = match script(step) {
+        Some(_) => vec![format!("/tekton/scripts/{}", step.name)],
+        None => step.command.clone(),
+    };
+    if step.on_error != Some(OnError::Continue) {
+        return (command, step.args.clone());
+    }
+    assert!(step.script.is_some(), "only a step with a shell can play the entrypoint's part");
+    let entrypoint = "\"$@\"; printf %s $? >\"/tekton/steps/$0/exitCode\"".to_owned();
+    let args = command.into_iter().chain(step.args.clone());
+    (vec!["sh".into(), "-c".into(), entrypoint, format!("step-{}", step.name)], args.collect())
+}
+
+impl Started<'_> {
+    pub fn name(&self) -> &str {
+        &self.run.name
+    }
+
+    /// Waits until a step's container runs.
+    pub fn until_it_runs(&mut self) {
+        let runs = |pod: &Value| !pod["status"]["containerStatuses"][0]["state"]["running"].is_null();
+        self.watch.until(|pod| runs(pod) || has_ended(pod));
+    }
+
+    /// Waits until the pod has ended, and reads what it leaves.
+    pub fn wait(mut self) -> Ended {
+        let pod = self.watch.until(has_ended);
+        self.end(pod)
+    }
+
+    /// Follows what the last step says, with the time of each line.
+    pub fn follow_log(&self) -> Child {
+        let TaskRun { site, name, task, .. } = &self.run;
+        let container = format!("step-{}", task.steps.last().expect("a step").name);
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(kubeconfig()).args([
+            "-n",
+            &site.namespace.name,
+            "logs",
+            "-f",
+            "--timestamps",
+            name,
+            "-c",
+            &container,
+        ]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("kubectl")
+    }
+
+    /// Waits until somebody has deleted the pod, which then gets its grace period.
+    pub fn until_it_is_deleted(&mut self) -> Value {
+        self.watch.until(|pod| !pod["metadata"]["deletionTimestamp"].is_null())
+    }
+
+    /// Waits until the pod is gone, as somebody has deleted it; what it was when it was last seen.
+    pub fn wait_until_gone(mut self) -> Value {
+        self.watch.until(|_| false)
+    }
+
+    fn end(self, pod: Value) -> Ended {
+        let TaskRun { site, name, task, .. } = &self.run;
+        let log = |step: &Step| {
+            let container = format!("step-{}", step.name);
+            let output = kubectl_output(&["-n", &site.namespace.name, "logs", name, "-c", &container], None);
+            (step.name.clone(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let read = |path: String| {
+            let text = site.keep(&format!("cd records/{name}; [ ! -e {path} ] || {{ cat {path}; echo .; }}"));
+            // A line break at the end would be a part of the result.
+            text.strip_suffix(".\n").map(Into::into)
+        };
+        let results = task.results.iter().filter_map(|result| {
+            let of_step = result.value.as_deref().and_then(|value| value.strip_prefix("$(steps.")?.strip_suffix(')'));
+            let path = match of_step.and_then(|value| value.split_once(".results.")) {
+                Some((step, inner)) => format!("steps/step-{step}/results/{inner}"),
+                None => format!("results/{}", result.name),
+            };
+            Some((result.name.clone(), read(path)?))
+        });
+        Ended {
+            succeeded: pod["status"]["phase"] == "Succeeded",
+            logs: task.steps.iter().map(log).collect(),
+            results: results.collect(),
+            pod,
+        }
+    }
+}
+
+fn has_ended(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
+/// What becomes of one pod, event by event.
+struct Watch {
+    child: Child,
+    events: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<BufReader<std::process::ChildStdout>>, Value>,
+    last: Value,
+}
+
+impl Watch {
+    fn start(namespace: &str, pod: &str) -> Self {
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(kubeconfig()).args(["-n", namespace, "get", "pods", "--watch", "--output-watch-events"]);
+        command.args(["-o", "json", "--field-selector", &format!("metadata.name={pod}")]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("kubectl");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, events: serde_json::Deserializer::from_reader(output).into_iter(), last: Value::Null }
+    }
+
+    /// The pod once it fits, or once it is gone.
+    fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        while !fits(&self.last) {
+            let event = self.events.next().expect("the watch goes on").expect("an event");
+            self.last = event["object"].clone();
+            if event["type"] == "DELETED" {
+                break;
+            }
+        }
+        self.last.clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
