@@ -35,6 +35,9 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
                 say(format!("the variable {name} has to be {wanted}"));
             }
         }
+        if value("TESTBED_NAMESPACE").and_then(field) != Some("metadata.namespace") {
+            say("TESTBED_NAMESPACE has to be the pod's own".into());
+        }
         let uid = value("TESTBED_PIPELINE_RUN_UID").and_then(field);
         if uid != Some("metadata.labels['tekton.dev/pipelineRunUID']") {
             say("TESTBED_PIPELINE_RUN_UID has to come from the pod's label tekton.dev/pipelineRunUID".into());
