@@ -73,6 +73,9 @@ fn a_second_attempt_takes_over_what_the_first_has_made() {
     let run = PipelineRun::create(&site, "task/testbed-up/samples/try-it.yaml");
     let first = run.single("up").run().ok("first attempt");
     let before = (site.namespace.of_run(&run.uid), site.keep(&format!("cat {}/.env.testbed", run.folder("shared"))));
+    // Whatever becomes of `finally`, the PipelineRun takes them along when it goes.
+    let owners = ["get", "pods,services,secrets", "-l", "test-dependencies", "-o", "jsonpath={.items[*].metadata.ownerReferences[*].uid}"];
+    assert_eq!(site.namespace.kubectl(&owners), [run.uid.as_str(); 3].join(" "));
     let mut second = run.single("up");
     second.name += "-again";
     let second = second.run().ok("second attempt");
