@@ -36,7 +36,7 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
             }
         }
         if value("TESTBED_NAMESPACE").and_then(field) != Some("metadata.namespace") {
-            say("TESTBED_NAMESPACE has to be the pod's own".into());
+            say("TESTBED_NAMESPACE has to come from the pod: the project's testbed.yaml may name another one".into());
         }
         let uid = value("TESTBED_PIPELINE_RUN_UID").and_then(field);
         if uid != Some("metadata.labels['tekton.dev/pipelineRunUID']") {

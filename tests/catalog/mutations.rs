@@ -78,7 +78,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (UP, "args: [\"up\",", "args: [\"upp\",", "testbed has no command \"upp\""),
     (UP, "name: TESTBED_WITH", "name: TESTBED_MODE", "the variable TESTBED_MODE stands there twice"),
     (UP, "value: /tekton/home", "value: /root", "the variable HOME has to be"),
-    (DOWN, "{fieldPath: metadata.namespace}", "{fieldPath: metadata.name}", "TESTBED_NAMESPACE has to be the pod's own"),
+    (DOWN, "{fieldPath: metadata.namespace}", "{fieldPath: metadata.name}", "TESTBED_NAMESPACE has to come from the pod"),
     (UP, "value: kubernetes", "value: local", "the variable TESTBED_RUNTIME has to be"),
     (UP, "value: $(params.run-id)", "value: $(context.pipelineRun.uid)", "the variable TESTBED_RUN_ID has to be"),
     (DOWN, "['tekton.dev/pipelineRunUID']", "['tekton.dev/pipelineRunUid']", "TESTBED_PIPELINE_RUN_UID has to come from"),
