@@ -128,16 +128,16 @@ fn a_second_import_under_the_same_name_is_what_new_pods_run() {
         return;
     }
     let namespace = Namespace::new("image-load");
-    let name = "registry.example/testbed-again:1";
+    let name = format!("registry.example/{}:1", namespace.name);
     let mut ids = Vec::new();
     for revision in ["one", "two"] {
-        let archive = pack(&namespace, name, revision);
+        let archive = pack(&namespace, &name, revision);
         // A second time changes nothing.
         for _ in 0..2 {
             let loaded = text(Command::new(format!("{PROJECT}/tests/cluster/load-image")).arg(&archive));
             assert_eq!(loaded, format!("{name}\n"));
         }
-        let (code, said) = run(&namespace, &pod(revision, name, &["--version"]));
+        let (code, said) = run(&namespace, &pod(revision, &name, &["--version"]));
         assert_eq!(code, 0, "{said}");
         let status = namespace.json(&["pod", revision]);
         let id = status["status"]["containerStatuses"][0]["imageID"].as_str().unwrap().to_owned();
