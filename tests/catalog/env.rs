@@ -35,6 +35,9 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
                 say(format!("the variable {name} has to be {wanted}"));
             }
         }
+        if value("TESTBED_NAMESPACE").and_then(field) != Some("metadata.namespace") {
+            say("TESTBED_NAMESPACE has to come from the pod: the project's testbed.yaml may name another one".into());
+        }
         let uid = value("TESTBED_PIPELINE_RUN_UID").and_then(field);
         if uid != Some("metadata.labels['tekton.dev/pipelineRunUID']") {
             say("TESTBED_PIPELINE_RUN_UID has to come from the pod's label tekton.dev/pipelineRunUID".into());
@@ -43,9 +46,6 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         let name = value("TESTBED_PIPELINE_RUN").and_then(field);
         if name != (command == "up").then_some("metadata.labels['tekton.dev/pipelineRun']") {
             say("TESTBED_PIPELINE_RUN has to come from the pod's label tekton.dev/pipelineRun, for up alone".into());
-        }
-        if command == "up" && value("TESTBED_NAMESPACE").and_then(field) != Some("metadata.namespace") {
-            say("TESTBED_NAMESPACE has to come from the pod: the project's testbed.yaml may name another one".into());
         }
         for variable in &one.step.env {
             let params = params_in(&variable.value);

@@ -65,7 +65,7 @@ fn called(one: &Published<'_>, params: &[(&str, &str)]) -> Called {
     let mut command = Command::new(binary());
     command.args(&args).current_dir(folder.path()).env_clear();
     for EnvVar { name, value, .. } in &one.step.env {
-        // What has no value comes from the pod's labels.
+        // What has no value comes from the pod's labels and its namespace.
         let value = value.as_ref().map_or("0b9b16fb-5a0a-4c3c-8a0f-0c4c6c6a4c1d".into(), |value| variables.substitute(value));
         command.env(name, value);
     }
@@ -83,7 +83,7 @@ fn a_wrong_call_is_caught() {
     for (from, to, said) in [
         ("\"--result\", \"databases=", "\"--results\", \"databases=", "unexpected argument '--results'"),
         ("default: \"640\"", "default: \"999\"", "invalid value '999' for '--mode <MODE>'"),
-        ("default: \"2h\"", "default: 2 moons", "invalid value '2 moons' for '--lifetime <DURATION>'"),
+        ("default: delete", "default: erase", "invalid value 'erase' for '--on-failure <WHAT>'"),
         ("value: $(params.timeout)", "value: $(params.timout)", "invalid value '$(params.timout)' for '--timeout <DURATION>'"),
     ] {
         assert!(source.text.contains(from), "{from}");

@@ -117,7 +117,7 @@ impl Namespace {
                 return text;
             }
             assert!(std::time::Instant::now() < deadline, "kubectl {args:?} never fits: {text} {error}");
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(std::time::Duration::from_millis(250));
         }
     }
 

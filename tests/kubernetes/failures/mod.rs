@@ -229,8 +229,11 @@ fn a_pod_that_no_node_takes_is_waited_for_while_one_is_being_added() {
     namespace.apply(&blocker.replace("IMAGE", &client_image()));
     namespace.kubectl(&["wait", "--for=condition=ready", "--timeout=60s", "pod/blocker"]);
     let budget = Duration::from_secs(5);
-    let mut up =
-        Up::start(&namespace, &mysql("container", "ports: [{containerPort: 3306, hostPort: 39481}]"), &["--capacity-timeout", "5s", "-v"]);
+    let mut up = Up::start(
+        &namespace,
+        &mysql("container", "ports: [{containerPort: 3306, hostPort: 39481}]"),
+        &["--capacity-timeout", "5s", "--allow", "host-ports", "-v"],
+    );
     up.started.until_it_says("mysql: no node takes it: ");
     let begun = Instant::now();
     let pod = format!("mysql-{}", up.run_id);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::pod::Started;
+use super::ended::Started;
 use super::run::PipelineRun;
 use super::site::Site;
 use crate::harness::run_id;

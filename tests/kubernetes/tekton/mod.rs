@@ -3,6 +3,7 @@
 //! that Tekton gives them.
 
 mod cancel;
+mod ended;
 mod gc;
 mod pipelines;
 mod pod;

@@ -6,7 +6,8 @@ use std::sync::mpsc;
 use k8s_openapi::api::core::v1::PodSecurityContext;
 use serde_json::{Value, json};
 
-use super::pod::{Ended, TaskRun};
+use super::ended::Ended;
+use super::pod::TaskRun;
 use super::site::{ASSIGNED, Site};
 use crate::harness::kubectl_output;
 use crate::tekton_catalog::documents::Content;

@@ -6,6 +6,7 @@ use super::pod::TaskRun;
 use super::run::PipelineRun;
 use super::site::Site;
 use crate::tekton_catalog::documents::Content;
+use crate::tekton_catalog::model::{Param, ParamValue};
 
 /// The TaskRun of a file of the catalog.
 fn task_run<'a>(site: &'a Site, file: &str, attempt: u32) -> TaskRun<'a> {
@@ -73,6 +74,9 @@ fn a_second_attempt_takes_over_what_the_first_has_made() {
     let run = PipelineRun::create(&site, "task/testbed-up/samples/try-it.yaml");
     let first = run.single("up").run().ok("first attempt");
     let before = (site.namespace.of_run(&run.uid), site.keep(&format!("cat {}/.env.testbed", run.folder("shared"))));
+    // Whatever becomes of `finally`, the PipelineRun takes them along when it goes.
+    let owners = ["get", "pods,services,secrets", "-l", "test-dependencies", "-o", "jsonpath={.items[*].metadata.ownerReferences[*].uid}"];
+    assert_eq!(site.namespace.kubectl(&owners), [run.uid.as_str(); 3].join(" "));
     let mut second = run.single("up");
     second.name += "-again";
     let second = second.run().ok("second attempt");
@@ -80,6 +84,29 @@ fn a_second_attempt_takes_over_what_the_first_has_made() {
     assert_eq!(first.results, second.results);
     let after = (site.namespace.of_run(&run.uid), site.keep(&format!("cat {}/.env.testbed", run.folder("shared"))));
     assert_eq!(before, after);
-    run.single("down").run().ok("down");
+    remove(&site, &run.uid);
     assert_eq!(site.namespace.of_run(&run.uid), Vec::<String>::new());
+    // The other sample's run is nobody's here: nothing to remove is no failure.
+    let other = task_run(&site, "task/testbed-down/samples/remove-a-run.yaml", 0).run().ok("the sample's TaskRun");
+    assert!(other.log().contains("nothing to do"), "{}", other.log());
+}
+
+/// Removes a run as the StepAction's sample does, by hand.
+fn remove(site: &Site, run_id: &str) {
+    let task = site.catalog.task("remove-a-run").expect("the sample's Task").spec.clone();
+    let mut params = Site::images(&task.params);
+    params.push(Param { name: "run-id".into(), value: ParamValue::Text(run_id.into()) });
+    let (name, account) = ("remove-a-run".into(), Some("testbed".into()));
+    let removal = TaskRun {
+        site,
+        name,
+        task,
+        params,
+        workspaces: BTreeMap::new(),
+        service_account: account,
+        security_context: None,
+        labels: BTreeMap::new(),
+    };
+    let said = removal.run().ok("the sample's Task").log();
+    assert!(said.contains(&format!("removed {run_id}")), "{said}");
 }

@@ -1,0 +1,174 @@
+//! From a TaskRun's pod to its end: what the steps said, and the results.
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::pod::TaskRun;
+use crate::harness::{kubeconfig, kubectl_output};
+use crate::tekton_catalog::model::Step;
+
+/// A pod that has been made.
+pub struct Started<'a> {
+    run: TaskRun<'a>,
+    watch: Watch,
+}
+
+/// A TaskRun that has ended.
+pub struct Ended {
+    pub succeeded: bool,
+    /// What each step has said.
+    pub logs: BTreeMap<String, String>,
+    pub results: BTreeMap<String, String>,
+    /// The pod, as it was last seen.
+    pub pod: Value,
+}
+
+impl Ended {
+    /// The exit code of a step's container.
+    pub fn exit_code(&self, step: &str) -> Option<i64> {
+        self.terminated(step)?["exitCode"].as_i64()
+    }
+
+    /// How a step's container ended.
+    pub fn terminated(&self, step: &str) -> Option<&Value> {
+        let status = &self.pod["status"];
+        let lists = [&status["initContainerStatuses"], &status["containerStatuses"]];
+        let mut containers = lists.into_iter().filter_map(Value::as_array).flatten();
+        let container = containers.find(|container| container["name"] == json!(format!("step-{step}")))?;
+        Some(&container["state"]["terminated"]).filter(|state| !state.is_null())
+    }
+
+    pub fn log(&self) -> String {
+        self.logs.values().cloned().collect()
+    }
+
+    /// It has to have succeeded.
+    pub fn ok(self, what: &str) -> Self {
+        assert!(self.succeeded, "{what}: {}\n{:#}", self.log(), self.pod["status"]);
+        self
+    }
+}
+
+impl<'a> Started<'a> {
+    /// A pod and the watch on it, which has to have begun before.
+    pub fn new(run: TaskRun<'a>, watch: Watch) -> Self {
+        Self { run, watch }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.run.name
+    }
+
+    /// Waits until a step's container runs.
+    pub fn until_it_runs(&mut self) {
+        let runs = |pod: &Value| !pod["status"]["containerStatuses"][0]["state"]["running"].is_null();
+        self.watch.until(|pod| runs(pod) || has_ended(pod));
+    }
+
+    /// Waits until the pod has ended, and reads what it leaves.
+    pub fn wait(mut self) -> Ended {
+        let pod = self.watch.until(has_ended);
+        self.end(pod)
+    }
+
+    /// Follows what the last step says, with the time of each line.
+    pub fn follow_log(&self) -> Child {
+        let TaskRun { site, name, task, .. } = &self.run;
+        let container = format!("step-{}", task.steps.last().expect("a step").name);
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(kubeconfig()).args([
+            "-n",
+            &site.namespace.name,
+            "logs",
+            "-f",
+            "--timestamps",
+            name,
+            "-c",
+            &container,
+        ]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("kubectl")
+    }
+
+    /// Waits until somebody has deleted the pod, which then gets its grace period.
+    pub fn until_it_is_deleted(&mut self) -> Value {
+        self.watch.until(|pod| !pod["metadata"]["deletionTimestamp"].is_null())
+    }
+
+    /// Waits until the pod is gone, as somebody has deleted it; what it was when it was last seen.
+    pub fn wait_until_gone(mut self) -> Value {
+        self.watch.until(|_| false)
+    }
+
+    fn end(self, pod: Value) -> Ended {
+        let TaskRun { site, name, task, .. } = &self.run;
+        let log = |step: &Step| {
+            let container = format!("step-{}", step.name);
+            let output = kubectl_output(&["-n", &site.namespace.name, "logs", name, "-c", &container], None);
+            (step.name.clone(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let read = |path: String| {
+            let text = site.keep(&format!("cd records/{name}; [ ! -e {path} ] || {{ cat {path}; echo .; }}"));
+            // A line break at the end would be a part of the result.
+            text.strip_suffix(".\n").map(Into::into)
+        };
+        let results = task.results.iter().filter_map(|result| {
+            let of_step = result.value.as_deref().and_then(|value| value.strip_prefix("$(steps.")?.strip_suffix(')'));
+            let path = match of_step.and_then(|value| value.split_once(".results.")) {
+                Some((step, inner)) => format!("steps/step-{step}/results/{inner}"),
+                None => format!("results/{}", result.name),
+            };
+            Some((result.name.clone(), read(path)?))
+        });
+        Ended {
+            succeeded: pod["status"]["phase"] == "Succeeded",
+            logs: task.steps.iter().map(log).collect(),
+            results: results.collect(),
+            pod,
+        }
+    }
+}
+
+fn has_ended(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+}
+
+/// What becomes of one pod, event by event.
+pub struct Watch {
+    child: Child,
+    events: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<BufReader<std::process::ChildStdout>>, Value>,
+    last: Value,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn start(namespace: &str, pod: &str) -> Self {
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(kubeconfig()).args(["-n", namespace, "get", "pods", "--watch", "--output-watch-events"]);
+        command.args(["-o", "json", "--field-selector", &format!("metadata.name={pod}")]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("kubectl");
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, events: serde_json::Deserializer::from_reader(output).into_iter(), last: Value::Null }
+    }
+
+    /// The pod once it fits, or once it is gone.
+    fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        while !fits(&self.last) {
+            let event = self.events.next().expect("the watch goes on").expect("an event");
+            self.last = event["object"].clone();
+            if event["type"] == "DELETED" {
+                break;
+            }
+        }
+        self.last.clone()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
