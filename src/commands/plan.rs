@@ -1,4 +1,4 @@
-//! What `up` and `render` have in common: from flags and files to stamped objects, without any network.
+//! What all commands share that take databases and manifests: from flags and files to stamped objects, without any network.
 
 use std::collections::BTreeSet;
 use std::io::Read;

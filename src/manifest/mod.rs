@@ -67,6 +67,11 @@ impl Object {
         self.metadata("namespace").and_then(Value::as_str).filter(|namespace| !namespace.is_empty())
     }
 
+    /// Whether the object goes to this namespace, if it is the run's.
+    pub fn is_in(&self, namespace: &str) -> bool {
+        self.namespace().is_none_or(|own| own == namespace)
+    }
+
     /// `Kind name`, as error messages call an object.
     pub fn label(&self) -> String {
         format!("{} {}", self.kind, self.name)

@@ -11,7 +11,6 @@ use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::waits::Waits;
 use crate::failure::Advise;
-use crate::manifest::Object;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
 use crate::output::Model;
@@ -120,8 +119,7 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
         progress.explain(&format!("PipelineRun {name} is not in namespace {}: it does not own the objects", cluster.namespace));
         return;
     }
-    let is_beside_it = |object: &Object| object.namespace().is_none_or(|namespace| namespace == cluster.namespace);
-    let owned = plan.objects.iter_mut().filter(|object| is_beside_it(object) && !kinds.is_cluster_scoped(&object.kind_name()));
+    let owned = plan.objects.iter_mut().filter(|object| object.is_in(&cluster.namespace) && !kinds.is_cluster_scoped(&object.kind_name()));
     owned.for_each(|object| owner.adopt(object));
 }
 

@@ -111,7 +111,7 @@ impl Kinds {
 
     /// What the API calls a kind; `None` for one that was not resolved before.
     pub fn resource(&self, name: &KindName) -> Option<&ApiResource> {
-        self.found.get(&split(name).0).map(|(resource, _)| resource)
+        self.found.get(&plain(name)).map(|(resource, _)| resource)
     }
 
     /// The API of an object's kind, in the object's namespace.

@@ -54,7 +54,7 @@ pub struct Planned<'a> {
 impl Planned<'_> {
     /// Whether an object is one of the run's namespace, to whose rules the checks compare it.
     fn is_here(&self, object: &Object) -> bool {
-        object.namespace().is_none_or(|namespace| namespace == self.namespace)
+        object.is_in(self.namespace)
     }
 
     /// The plan's object that a workload stands for, if it is one of the run's namespace.
