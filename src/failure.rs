@@ -18,6 +18,10 @@ pub enum Exit {
     Never,
     /// Objects of the run are still there.
     TeardownIncomplete,
+    /// Somebody else has the lock.
+    NotAcquired,
+    /// The lock was lost while its command ran.
+    LockLost,
     /// SIGINT.
     Interrupted,
     /// SIGTERM.
@@ -33,6 +37,8 @@ impl Exit {
             Exit::NotReady => 3,
             Exit::Never => 4,
             Exit::TeardownIncomplete => 5,
+            Exit::NotAcquired => 6,
+            Exit::LockLost => 7,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
         }

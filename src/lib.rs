@@ -14,6 +14,7 @@ pub mod database;
 pub mod doctor;
 pub mod failure;
 pub mod init;
+pub mod lock;
 pub mod manifest;
 pub mod output;
 pub mod probe;

@@ -83,6 +83,20 @@ impl Progress {
         }
     }
 
+    /// Where a wait is that has no stages: each change is told, a live line where there is a terminal.
+    pub fn wait(&self, name: &str, text: &str) {
+        let is_known = self.lines.borrow().get(name).is_some_and(|line| line.detail == text);
+        if is_known {
+            return;
+        }
+        if self.live.is_some() {
+            return self.stage(name, "waiting", text);
+        }
+        let line = Line { stage: "waiting", detail: text.to_owned(), bar: None };
+        self.lines.borrow_mut().insert(name.to_owned(), line);
+        self.say(&format!("{name}: waiting ({text})"));
+    }
+
     /// The last stage and detail of everything that is not ready: what a timeout has to tell.
     pub fn unfinished(&self) -> Vec<String> {
         let lines = self.lines.borrow();

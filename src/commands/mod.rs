@@ -7,6 +7,7 @@ mod down;
 mod gc;
 mod init;
 mod local;
+mod lock;
 mod plan;
 mod reap;
 mod render;
@@ -38,6 +39,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let global = cli.global;
     match cli.command {
         Command::Run(args) => return run::run(args, &global).await,
+        Command::Lock(args) => return lock::lock(args, &global).await,
         Command::Doctor(args) => return doctor::doctor(args, &global).await,
         Command::Up(args) => up::up(args, &global).await,
         Command::Gc(args) => gc::gc(args, &global).await,

@@ -21,7 +21,7 @@ pub use environment::{check_names, environment};
 pub use file::write;
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
-pub use results::ResultFile;
+pub use results::{LockResult, ResultFile};
 pub use url::authority;
 
 /// What to do about names that a format cannot take.

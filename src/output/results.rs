@@ -57,6 +57,51 @@ impl ResultFile {
     }
 }
 
+/// One file to write about a lock, and what into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockResult {
+    what: LockFact,
+    path: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LockFact {
+    /// The lock's name.
+    Name,
+    /// The fencing number.
+    Fence,
+}
+
+impl LockResult {
+    /// Reads `lock=FILE` or `fence=FILE`.
+    ///
+    /// # Errors
+    /// A message that lists the names.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (what, path) = match text.split_once('=') {
+            Some(("lock", path)) => (LockFact::Name, path),
+            Some(("fence", path)) => (LockFact::Fence, path),
+            _ => return Err("write lock=FILE or fence=FILE".into()),
+        };
+        if path.is_empty() {
+            return Err("name a file after the =".into());
+        }
+        Ok(Self { what, path: path.into() })
+    }
+
+    /// Writes the file, without a line break at its end.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn write(&self, name: &str, fence: u64) -> anyhow::Result<()> {
+        let text = match self.what {
+            LockFact::Name => name.to_owned(),
+            LockFact::Fence => fence.to_string(),
+        };
+        std::fs::write(&self.path, text).with_context(|| format!("writing the result {}", self.path.display()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

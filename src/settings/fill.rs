@@ -30,12 +30,18 @@ pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
     let typed = command_line(&variable).try_get_matches_from(args)?;
     let command = typed.subcommand_name().unwrap_or_default().to_owned();
     let (found, ignored) = match load(&typed, &command) {
-        Err(error) if LENIENT.contains(&command.as_str()) => (None, Some(error)),
+        Err(error) if is_lenient(&typed) => (None, Some(error)),
         outcome => (outcome?, None),
     };
     let (file, settings) = found.unzip();
     let cli = fill(args, &command, settings.unwrap_or_default(), &variable)?;
     Ok(Arguments { cli, file, ignored })
+}
+
+fn is_lenient(typed: &ArgMatches) -> bool {
+    typed
+        .subcommand()
+        .is_some_and(|(command, matches)| LENIENT.contains(&command) || (command == "lock" && matches.subcommand_name() == Some("release")))
 }
 
 /// All flags. A variable that is there and empty is as good as none: a pipeline's parameter with an empty default says nothing.
@@ -45,7 +51,8 @@ fn command_line(variable: Variable) -> clap::Command {
         Some(value) if value.is_empty() => arg.env("").hide_env(true),
         _ => arg,
     };
-    Cli::command().mut_args(unset).mut_subcommands(|subcommand| subcommand.mut_args(unset))
+    let all = |command: clap::Command| command.mut_args(unset);
+    Cli::command().mut_args(unset).mut_subcommands(|command| all(command).mut_subcommands(all))
 }
 
 /// The file's name and what it says; `None` without a file, and for commands that it is not for.
@@ -109,6 +116,9 @@ fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result
         cli::Command::Render(render) => (&mut render.source.run_id, &render.source.pipeline_run, false),
         cli::Command::Doctor(doctor) => (&mut doctor.source.run_id, &doctor.source.pipeline_run, false),
         cli::Command::Down(down) => (&mut down.run_id, &down.pipeline_run, true),
+        cli::Command::Lock(cli::Lock::Acquire(acquire)) => (&mut acquire.run_id, &acquire.locking.pipeline_run, true),
+        cli::Command::Lock(cli::Lock::Release(release)) => (&mut release.run_id, &release.pipeline_run, true),
+        cli::Command::Lock(cli::Lock::Run(run)) => (&mut run.run_id, &run.locking.pipeline_run, false),
         _ => return Ok(()),
     };
     if run_id.is_none() {
@@ -132,7 +142,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         cli::Command::Doctor(doctor) => (Some(&mut doctor.source), None),
         // Named one by one, so that a new command has to say whether it is one of these.
         cli::Command::Down(_) | cli::Command::Wait(_) | cli::Command::Status(_) => (None, None),
-        cli::Command::Gc(_) | cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
+        cli::Command::Gc(_) | cli::Command::Lock(_) | cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Key {
 const CREATE: &[&str] = &["up", "run"];
 const WAIT: &[&str] = &["up", "run", "wait"];
 const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc"];
+/// Those that work in a cluster and nowhere else are told no runtime.
+const NAMED: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc", "lock"];
 /// The commands that take databases, manifests and parameters.
 pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 
@@ -33,8 +35,8 @@ pub const FLAGS: [Key; 14] = [
     key("lifetime", SOURCE),
     key("runtime", CLUSTER),
     key("image-prefix", SOURCE),
-    key("namespace", CLUSTER),
-    key("context", CLUSTER),
+    key("namespace", NAMED),
+    key("context", NAMED),
 ];
 
 /// The keys that are more than a flag's value.

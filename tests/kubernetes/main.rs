@@ -25,6 +25,7 @@ mod failures;
 mod gc;
 mod image;
 mod kinds;
+mod lock;
 mod main_job;
 mod platforms;
 mod readiness;

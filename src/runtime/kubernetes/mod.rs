@@ -8,7 +8,7 @@ pub mod create;
 pub mod diagnose;
 pub mod doctor;
 pub mod events;
-mod explain;
+pub mod explain;
 mod follow;
 pub mod forward;
 pub mod gc;

@@ -1,0 +1,102 @@
+//! What `acquire` and `run` have in common: the wait for a lock, told as it goes.
+
+use std::cell::RefCell;
+
+use anyhow::anyhow;
+use tokio::time::sleep;
+
+use super::{which, words};
+use crate::cli::Locking;
+use crate::failure::{Advise, Exit, usage};
+use crate::lock::attempt::{Attempt, Held, Outcome, Telling};
+use crate::lock::object::Target;
+use crate::lock::state::{Party, Terms};
+use crate::lock::step::{Candidate, Refusal};
+use crate::progress::Progress;
+use crate::runtime::kubernetes::Cluster;
+
+/// A waiter that misses this many beats in a row counts as dead.
+const BEATS: u32 = 3;
+
+/// Somebody who wants a lock.
+pub struct Wish<'a> {
+    pub cluster: &'a Cluster,
+    pub args: &'a Locking,
+    pub party: Party,
+    pub terms: Terms,
+}
+
+/// A lock that is held, and its object.
+pub struct Taken {
+    pub target: Target,
+    pub held: Held,
+}
+
+/// Waits until one of the locks is held. `cancelled` ends the wait.
+///
+/// # Errors
+/// [`Exit::NotAcquired`] when the time is up, and when the lock is taken and nobody waits.
+pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error>, progress: &Progress) -> anyhow::Result<Taken> {
+    let Wish { cluster, args, party, terms } = wish;
+    let targets = which::targets(cluster, &args.locked).await?;
+    if args.heartbeat.is_zero() {
+        return Err(usage("--heartbeat 0s: nobody can be heard all the time; write 1s or more"));
+    }
+    let candidate = Candidate {
+        party: party.clone(),
+        terms: terms.clone(),
+        patience: args.heartbeat * BEATS,
+        permits: args.permits,
+        waits: !args.no_wait,
+    };
+    let last = RefCell::new(String::new());
+    let tell = |telling: Telling| match telling {
+        Telling::State(target, version) => {
+            let lock = &version.lock;
+            if lock.holder(party).is_none() && lock.place(party).is_some() {
+                let text = words::waiting(lock, party);
+                progress.wait(&target.to_string(), &text);
+                *last.borrow_mut() = format!("{target}: {text}");
+            } else if lock.holder(party).is_none() {
+                *last.borrow_mut() = format!("{target}: {}", words::waiting(lock, party));
+            }
+        }
+        Telling::Trouble(error) => progress.explain(&format!("{error:#}; trying again")),
+        Telling::Blind(why) => progress.warn(&format!("{why}: only the ttl tells whether its lock is abandoned")),
+        Telling::Removed(target, before, after) => {
+            for gone in before.holders.iter().filter(|holder| after.holder(&holder.party).is_none()) {
+                progress.say(&format!("{target}: taken from {}, which has abandoned it", words::name(&gone.party)));
+            }
+            for gone in before.queue.iter().filter(|waiter| waiter.party != *party && after.place(&waiter.party).is_none()) {
+                progress.explain(&format!("{target}: {} is not waiting any more", words::name(&gone.party)));
+            }
+        }
+    };
+    let mut attempt = Attempt::new(cluster, targets.clone(), candidate, args.heartbeat, tell);
+    let stop = async {
+        tokio::select! {
+            error = cancelled => error,
+            () = sleep(args.timeout) => {
+                let timeout = humantime::format_duration(args.timeout);
+                let error = anyhow!("the lock was not to be had within {timeout}: {}", last.borrow());
+                Err::<(), _>(error).exit(Exit::NotAcquired).hint("wait longer with --timeout; testbed lock show tells who holds and who waits").unwrap_err()
+            }
+        }
+    };
+    let outcome = attempt.hold(stop).await;
+    drop(attempt);
+    progress.finish();
+    match outcome? {
+        Outcome::Held(held) => {
+            let target = targets.into_iter().nth(held.index).ok_or_else(|| anyhow!("a lock that nobody asked for"))?;
+            Ok(Taken { target, held: *held })
+        }
+        Outcome::Refused(Refusal::Busy) => {
+            Err(anyhow!("the lock is not free: {}", last.borrow())).exit(Exit::NotAcquired).hint("without --no-wait, it is waited for")
+        }
+        Outcome::Refused(Refusal::Permits(permits)) => {
+            let error = anyhow!("the lock is in use with {permits} permits: {}", last.borrow());
+            Err(error).exit(Exit::Usage).hint(format!("leave --permits away, or write --permits {permits}"))
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `testbed lock release`: gives back what this run holds, and nothing else.
+
+use anyhow::anyhow;
+
+use super::acquire::key;
+use super::which::{connect, targets};
+use super::words;
+use crate::cli::{Global, LockRelease};
+use crate::commands::progress;
+use crate::failure::{Advise, usage};
+use crate::lock::memory::Memory;
+use crate::lock::object::Target;
+use crate::lock::release::{Released, release as give_back};
+use crate::progress::Progress;
+use crate::run_id::RunId;
+
+/// Releases the locks that the flags mean.
+///
+/// # Errors
+/// A failed request; with `--strict`, that there was nothing to release.
+pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
+    let progress = progress(global);
+    let cluster = connect(global).await?;
+    let key = key(&args.locked);
+    let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
+    let Some(id) = args.run_id.clone().or_else(|| memory.as_ref().and_then(Memory::load)) else {
+        let error = usage(format!("whose lock? this folder remembers no `testbed lock acquire {key}`"));
+        return Err(error).hint("pass --run-id; testbed lock show tells who holds what");
+    };
+    let id = RunId::parse(&id)?;
+    let targets = targets(&cluster, &args.locked).await?;
+    let mut released = 0;
+    for target in &targets {
+        let outcome = give_back(target, |party| party.id == id.as_str()).await?;
+        released += usize::from(matches!(outcome, Released::Done(_)));
+        tell(target, &id, &outcome, &progress);
+    }
+    if let Some(memory) = memory.filter(|memory| memory.load().is_some_and(|known| known == id.as_str())) {
+        memory.forget();
+    }
+    if released == 0 && args.strict {
+        return Err(anyhow!("run {id} held none of it: {key}")).hint("without --strict that is no error");
+    }
+    Ok(())
+}
+
+fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &Progress) {
+    match outcome {
+        Released::Absent => progress.say(&format!("{target}: nobody holds it")),
+        Released::NotOurs(version) if version.lock.holders.is_empty() => progress.say(&format!("{target}: nobody holds it")),
+        Released::NotOurs(version) => {
+            progress.say(&format!("{target}: left alone, it is not held by run {id}, but by {}", words::holders(&version.lock)));
+        }
+        Released::Done(version) => {
+            let was_held = version.lock.holders.iter().any(|holder| holder.party.id == id.as_str());
+            let next = version.lock.queue.iter().find(|waiter| waiter.party.id != id.as_str());
+            let next = next.map(|waiter| format!("; next is {}", words::name(&waiter.party))).unwrap_or_default();
+            let what = if was_held { "released" } else { "taken out of the queue" };
+            progress.say(&format!("{target}: {what}{next}"));
+        }
+    }
+}

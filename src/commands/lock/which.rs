@@ -1,0 +1,87 @@
+//! Which objects the flags mean.
+
+use anyhow::Context;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
+use kube::api::{Api, ListParams};
+
+use crate::cli::{Global, Locked, Runtime};
+use crate::commands::choice;
+use crate::failure::{Advise, Exit, usage};
+use crate::lock::object::{Kind, Target};
+use crate::run_id::is_dns_label;
+use crate::runtime::kubernetes::{Cluster, explain};
+
+/// The cluster that the locks are in.
+///
+/// # Errors
+/// A usage error where none is named.
+pub async fn connect(global: &Global) -> anyhow::Result<Cluster> {
+    if global.runtime == Some(Runtime::Local) {
+        return Err(usage("locks are in a cluster, and --runtime local is none")).hint("leave it away, and name the cluster");
+    }
+    Cluster::connect(&choice(global)).await
+}
+
+/// The locks that the flags mean, the preferred one first.
+///
+/// # Errors
+/// A usage error about a name; a failed request.
+pub async fn targets(cluster: &Cluster, locked: &Locked) -> anyhow::Result<Vec<Target>> {
+    if let Some(on) = &locked.on {
+        return Ok(vec![workload(cluster, on)?]);
+    }
+    if let Some(selector) = &locked.selector {
+        return by_label(cluster, selector).await;
+    }
+    let mut names: Vec<&str> = locked.lock.iter().chain(&locked.one_of).map(String::as_str).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
+    names.into_iter().map(|name| lease(cluster, name)).collect()
+}
+
+/// A lock by its name.
+///
+/// # Errors
+/// A usage error where it cannot be the name of a Lease.
+pub fn lease(cluster: &Cluster, name: &str) -> anyhow::Result<Target> {
+    check_name(name).with_context(|| format!("lock {name:?}")).exit(Exit::Usage)?;
+    Ok(Target::new(cluster, Kind::Lease, name))
+}
+
+/// A Deployment or StatefulSet.
+///
+/// # Errors
+/// A usage error for another kind, and for what cannot be a name.
+pub fn workload(cluster: &Cluster, on: &str) -> anyhow::Result<Target> {
+    let (kind, name) = on.split_once('/').unwrap_or(("", on));
+    // As kubectl takes them.
+    let kind = match kind.to_lowercase().as_str() {
+        "deployment" | "deployments" | "deploy" | "deployment.apps" => Kind::Deployment,
+        "statefulset" | "statefulsets" | "sts" | "statefulset.apps" => Kind::StatefulSet,
+        _ => return Err(usage(format!("--on {on}: write deployment/NAME or statefulset/NAME"))),
+    };
+    check_name(name).with_context(|| format!("--on {on}")).exit(Exit::Usage)?;
+    Ok(Target::new(cluster, kind, name))
+}
+
+/// The Leases with a label.
+///
+/// # Errors
+/// A usage error where there are none; a failed request, explained.
+pub async fn by_label(cluster: &Cluster, selector: &str) -> anyhow::Result<Vec<Target>> {
+    let api: Api<Lease> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let found = api.list(&ListParams::default().labels(selector)).await;
+    let found = found.map_err(|error| explain(cluster, error, &format!("listing Leases with the label {selector}")))?;
+    if found.items.is_empty() {
+        return Err(usage(format!("no Lease in namespace {} has the label {selector}", cluster.namespace)))
+            .hint(format!("make them first, each without a holder; see: {} get leases --show-labels", cluster.kubectl));
+    }
+    Ok(found.items.iter().map(|lease| Target::new(cluster, Kind::Lease, &lease.name_any())).collect())
+}
+
+fn check_name(name: &str) -> anyhow::Result<()> {
+    let is_name = !name.is_empty() && name.len() <= 253 && name.split('.').all(is_dns_label);
+    anyhow::ensure!(is_name, "a name has lower-case letters, digits, '-' and '.', with a letter or digit at both ends");
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! How locks and those who want them are told to people.
+
+use k8s_openapi::jiff::{Timestamp, ToSpan};
+
+use crate::lock::state::{Holder, Lock, Party};
+
+/// `run pr-17 since 12:00:03Z`, or all of several.
+pub fn holders(lock: &Lock) -> String {
+    let each: Vec<String> = lock.holders.iter().map(holder).collect();
+    each.join(", ")
+}
+
+fn holder(holder: &Holder) -> String {
+    let pipeline_run = holder.terms.pipeline_run.as_ref().map(|run| format!(" of PipelineRun {}", run.name));
+    format!("{}{} since {}", name(&holder.party), pipeline_run.unwrap_or_default(), since(holder.since))
+}
+
+/// The run, as messages call it.
+pub fn name(party: &Party) -> String {
+    format!("run {}", party.id)
+}
+
+/// A time of day, with its date where that is another one.
+pub fn since(time: Timestamp) -> String {
+    let is_recent = time > Timestamp::now().saturating_sub(12.hours()).unwrap_or(Timestamp::MIN);
+    let format = if is_recent { "%H:%M:%SZ" } else { "%Y-%m-%d %H:%M:%SZ" };
+    time.strftime(format).to_string()
+}
+
+/// `1st`, `2nd`, ...
+pub fn ordinal(number: usize) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+/// Why somebody waits: who holds the lock, and which place in the queue this is.
+pub fn waiting(lock: &Lock, party: &Party) -> String {
+    let held = match lock.holders.len() {
+        0 => "nobody holds it".to_owned(),
+        1 if lock.permits == 1 => format!("held by {}", holders(lock)),
+        count => format!("{count} of {} permits taken, by {}", lock.permits, holders(lock)),
+    };
+    match lock.place(party) {
+        Some(place) => format!("{} of {} in the queue; {held}", ordinal(place + 1), lock.queue.len()),
+        None => held,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_as_people_do() {
+        let told = [1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111].map(ordinal);
+        assert_eq!(told, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th"]);
+    }
+}

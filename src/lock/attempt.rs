@@ -1,0 +1,352 @@
+//! The way to a lock, or to one of several: looks at the objects through a watch each, and takes one [step](super::step) after another until
+//! one of them is held.
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use futures::StreamExt;
+use futures::future::select_all;
+use futures::stream::BoxStream;
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::timeout;
+
+use super::backoff::{Pauses, fraction};
+use super::clock::{now, until};
+use super::lives::Lives;
+use super::object::{Kind, Sighting, Target, Unwritten, Version};
+use super::state::Lock;
+use super::step::{Candidate, Refusal, Step, View};
+use super::watchlist::Watchlist;
+use crate::failure::{Advise, Exit};
+use crate::runtime::kubernetes::Cluster;
+
+/// A request that takes longer is tried again.
+const REQUEST: Duration = Duration::from_secs(10);
+/// How long to try to get out of the queues of locks that nobody wants any more.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// A lock that is held.
+#[derive(Debug)]
+pub struct Held {
+    /// Which of the targets.
+    pub index: usize,
+    /// The object as it was written.
+    pub version: Version,
+    /// The number of this acquisition, greater than every earlier one's: whoever keeps the shared thing can refuse smaller ones.
+    pub fence: u64,
+    /// When the write was sent that took it or said that it is still held, on [`now`]'s clock: the ttl is not over before that much later.
+    pub asked_at: Duration,
+    /// Whether it was held already, by the same holder.
+    pub is_again: bool,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The lock is held.
+    Held(Box<Held>),
+    /// It cannot be had now; nobody waits for it.
+    Refused(Refusal),
+}
+
+/// What happens on the way.
+pub enum Telling<'a> {
+    /// This is how things are with one of the locks, for which nothing can be done just now.
+    State(&'a Target, &'a Version),
+    /// The API server cannot be reached; it is tried again.
+    Trouble(&'a anyhow::Error),
+    /// What a holder's PipelineRun does cannot be known, so that its ttl counts.
+    Blind(&'a str),
+    /// Somebody who waited or held was taken out.
+    Removed(&'a Target, &'a Lock, &'a Lock),
+}
+
+/// One of the locks that would do.
+struct Post {
+    target: Target,
+    sightings: BoxStream<'static, anyhow::Result<Sighting>>,
+    known: Known,
+    watchlist: Watchlist,
+    /// Whether the known version is not the newest: a write has met another one.
+    is_stale: bool,
+    /// Not before this moment.
+    retry_at: Option<Duration>,
+    pauses: Pauses,
+    beat_at: Duration,
+    /// Whether there may be a trace of this attempt in the object.
+    is_touched: bool,
+}
+
+enum Known {
+    /// Nobody has looked yet.
+    Nothing,
+    /// There is no object; what the last one was, where somebody has deleted it.
+    Gone(Option<Box<Version>>),
+    /// This version.
+    There(Box<Version>),
+}
+
+/// An attempt to get one of the locks.
+pub struct Attempt<T> {
+    candidate: Candidate,
+    heartbeat: Duration,
+    posts: Vec<Post>,
+    lives: Lives,
+    tell: T,
+}
+
+enum Next {
+    Held(Box<Held>),
+    Refused(Refusal),
+    Wait(Option<Duration>),
+}
+
+impl<T: FnMut(Telling)> Attempt<T> {
+    /// Begins to look at the targets; they are preferred in their order. While it waits, the candidate says every `heartbeat` that it is
+    /// there.
+    pub fn new(cluster: &Cluster, targets: Vec<Target>, candidate: Candidate, heartbeat: Duration, tell: T) -> Self {
+        let posts = targets.into_iter().map(|target| Post {
+            sightings: target.watch(),
+            target,
+            known: Known::Nothing,
+            watchlist: Watchlist::default(),
+            is_stale: false,
+            retry_at: None,
+            pauses: Pauses::default(),
+            beat_at: Duration::ZERO,
+            is_touched: false,
+        });
+        Self { candidate, heartbeat, posts: posts.collect(), lives: Lives::new(cluster), tell }
+    }
+
+    /// The lock, as soon as it can be had. What `stop` resolves with ends the attempt between two requests, and not amid one that may have
+    /// made it a holder.
+    ///
+    /// # Errors
+    /// What `stop` says; a request that was refused. No trace of the attempt is left in the queues, unless the error says so.
+    pub async fn hold(&mut self, stop: impl Future<Output = anyhow::Error>) -> anyhow::Result<Outcome> {
+        let outcome = self.try_to_hold(stop).await;
+        let held = if let Ok(Outcome::Held(held)) = &outcome { Some(held.index) } else { None };
+        let left = timeout(LEAVING, self.leave(held)).await.unwrap_or_else(|_| Err(anyhow!("the API server does not answer")));
+        match (outcome, left) {
+            (Err(error), Err(left)) => {
+                Err(error).hint(format!("it may still be in the queue, and is taken out there when it does not move: {left:#}"))
+            }
+            // It drops out by itself.
+            (outcome, _) => outcome,
+        }
+    }
+
+    async fn try_to_hold(&mut self, stop: impl Future<Output = anyhow::Error>) -> anyhow::Result<Outcome> {
+        let mut stop = std::pin::pin!(stop);
+        // What is free counts before the queues of what is not.
+        let mut is_first_look = self.posts.len() > 1;
+        loop {
+            let mut due = None;
+            if self.posts.iter().all(|post| !matches!(post.known, Known::Nothing)) {
+                let waits = self.candidate.waits && !is_first_look;
+                let mut refusals = Vec::new();
+                for index in self.order(waits) {
+                    match self.advance(index, waits).await? {
+                        Next::Held(held) => return Ok(Outcome::Held(held)),
+                        Next::Refused(refusal) => refusals.push(refusal),
+                        Next::Wait(until) => due = earliest(due, until),
+                    }
+                }
+                let all_refuse = refusals.len() == self.posts.len();
+                if let Some(refusal) =
+                    refusals.into_iter().find(|refusal| all_refuse && (!self.candidate.waits || *refusal != Refusal::Busy))
+                {
+                    return Ok(Outcome::Refused(refusal));
+                }
+                if is_first_look && all_refuse {
+                    is_first_look = false;
+                    continue;
+                }
+            }
+            let seen = select_all(self.posts.iter_mut().map(|post| post.sightings.next()));
+            tokio::select! {
+                error = &mut stop => return Err(error),
+                (sighting, index, _) = seen => {
+                    let sighting = sighting.unwrap_or_else(|| Err(anyhow!("the watch on {} has ended", self.posts[index].target)));
+                    self.see(index, sighting?);
+                }
+                news = self.lives.next() => if let Some(obstacle) = news.obstacle {
+                    (self.tell)(Telling::Blind(&obstacle));
+                },
+                () = until(due) => {}
+            }
+        }
+    }
+
+    /// The order in which the locks are looked at. Those who wait for several of them get into all queues in the same order, so that nobody
+    /// is first in one and last in another.
+    fn order(&self, waits: bool) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.posts.len()).collect();
+        let is_queued = |index: &usize| self.posts[*index].is_touched;
+        if waits && !order.iter().all(is_queued) {
+            order.sort_by(|a, b| self.posts[*a].target.name.cmp(&self.posts[*b].target.name));
+        }
+        order
+    }
+
+    fn see(&mut self, index: usize, sighting: Sighting) {
+        let post = &mut self.posts[index];
+        match sighting {
+            Sighting::There(version) => {
+                if let Known::There(known) = &post.known
+                    && known.uid == version.uid
+                    && version.number != 0
+                    && (version.number < known.number || (version.number == known.number && !post.is_stale))
+                {
+                    // From before the own write.
+                    return;
+                }
+                post.learn(version);
+            }
+            Sighting::Gone(was) => {
+                if let (Known::There(known), Some(was)) = (&post.known, &was)
+                    && known.uid != was.uid
+                {
+                    // The one before that.
+                    return;
+                }
+                post.known = Known::Gone(was);
+                post.is_stale = false;
+            }
+            Sighting::Trouble(error) => (self.tell)(Telling::Trouble(&error)),
+        }
+    }
+
+    fn tell_state(&mut self, index: usize) {
+        if let Known::There(version) = &self.posts[index].known {
+            (self.tell)(Telling::State(&self.posts[index].target, version));
+        }
+    }
+
+    /// Steps until there is nothing to do for now.
+    async fn advance(&mut self, index: usize, waits: bool) -> anyhow::Result<Next> {
+        loop {
+            let time = now();
+            let post = &mut self.posts[index];
+            if post.is_stale {
+                return Ok(Next::Wait(None));
+            }
+            if let Some(at) = post.retry_at.filter(|at| *at > time) {
+                return Ok(Next::Wait(Some(at)));
+            }
+            post.retry_at = None;
+            let version = match &post.known {
+                Known::Nothing => return Ok(Next::Wait(None)),
+                Known::Gone(was) => {
+                    if post.target.kind != Kind::Lease {
+                        return Err(anyhow!("{} does not exist", post.target.object_name())).exit(Exit::Usage);
+                    }
+                    let lock = self.candidate.first(was.as_ref().map(|was| &was.lock), Timestamp::now());
+                    post.is_touched = true;
+                    post.beat_at = time + self.heartbeat.mul_f64(0.8 + fraction() / 5.0);
+                    let outcome = timeout(REQUEST, post.target.create(&lock)).await;
+                    if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
+                        return Ok(Next::Wait(until));
+                    }
+                    continue;
+                }
+                Known::There(version) => version,
+            };
+            let view = View { lock: &version.lock, version: version.number, is_vacant: true, now: time, date: Timestamp::now() };
+            // Only whoever is next needs to know.
+            if version.lock.queue.first().is_none_or(|first| first.party == self.candidate.party) {
+                version.lock.holders.iter().for_each(|holder| self.lives.follow(holder));
+            }
+            let candidate = Candidate { waits, ..self.candidate.clone() };
+            let step = candidate.step(view, &post.watchlist, |holder| self.lives.of(holder));
+            let is_queued = version.lock.place(&self.candidate.party).is_some();
+            let (lock, fence) = match step {
+                Step::Refuse(refusal) => {
+                    self.tell_state(index);
+                    return Ok(Next::Refused(refusal));
+                }
+                Step::Wait(until) if is_queued && post.beat_at <= time => match self.candidate.beat(view, &post.watchlist) {
+                    Some(lock) => (lock, None),
+                    None => return Ok(Next::Wait(until)),
+                },
+                Step::Wait(until) => {
+                    let until = earliest(until, is_queued.then_some(post.beat_at));
+                    self.tell_state(index);
+                    return Ok(Next::Wait(until));
+                }
+                Step::Write(lock) => (lock, None),
+                Step::Take(lock, fence) => (lock, Some(fence)),
+            };
+            if lock.place(&self.candidate.party).is_some() {
+                post.beat_at = time + self.heartbeat.mul_f64(0.8 + fraction() / 5.0);
+            }
+            post.is_touched = true;
+            (self.tell)(Telling::Removed(&post.target, &version.lock, &lock));
+            let is_again = version.lock.holders.iter().any(|holder| Some(holder.fence) == fence);
+            let outcome = timeout(REQUEST, post.target.write(version, &lock)).await;
+            let is_written = matches!(outcome, Ok(Ok(_)));
+            if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
+                // A beat that did not arrive is still owed.
+                post.beat_at = post.beat_at.min(time);
+                return Ok(Next::Wait(until));
+            }
+            if let (Known::There(version), Some(fence), true) = (&post.known, fence, is_written) {
+                let version = (**version).clone();
+                return Ok(Next::Held(Box::new(Held { index, version, fence, asked_at: time, is_again })));
+            }
+        }
+    }
+
+    /// Takes the candidate out of the queues of all other locks.
+    async fn leave(&mut self, held: Option<usize>) -> anyhow::Result<()> {
+        for (index, post) in self.posts.iter().enumerate() {
+            if post.is_touched && held != Some(index) {
+                let party = &self.candidate.party;
+                super::release::release(&post.target, |other| other == party).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Post {
+    fn learn(&mut self, version: Box<Version>) {
+        self.watchlist.look(&version.uid, &version.lock, now());
+        self.known = Known::There(version);
+        self.is_stale = false;
+    }
+
+    /// Takes over what a write has led to. `Some`: it has failed, and there is nothing to do before the object changes or, if there is a time,
+    /// until then.
+    fn learn_from(
+        &mut self,
+        outcome: Result<Result<Version, Unwritten>, tokio::time::error::Elapsed>,
+        tell: &mut impl FnMut(Telling),
+    ) -> anyhow::Result<Option<Option<Duration>>> {
+        match outcome.unwrap_or_else(|_| Err(Unwritten::Unclear(anyhow!("the API server does not answer")))) {
+            Ok(version) => {
+                self.pauses = Pauses::default();
+                self.learn(Box::new(version));
+                Ok(None)
+            }
+            Err(Unwritten::Conflict) => {
+                self.is_stale = true;
+                Ok(Some(None))
+            }
+            Err(Unwritten::Refused(error)) => Err(error),
+            Err(Unwritten::Unclear(error)) => {
+                tell(Telling::Trouble(&error));
+                self.retry_at = self.pauses.next().map(|pause| now() + pause);
+                Ok(Some(self.retry_at))
+            }
+        }
+    }
+}
+
+fn earliest(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

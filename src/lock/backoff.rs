@@ -1,0 +1,45 @@
+//! The pauses before a broken connection is tried again: short, since somebody may wait for the lock to be handed over.
+
+use std::time::Duration;
+
+use kube::runtime::utils::Backoff;
+
+/// The first pause.
+const FIRST: Duration = Duration::from_millis(50);
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Pauses that double.
+#[derive(Debug, Clone)]
+pub struct Pauses {
+    next: Duration,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self { next: FIRST }
+    }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST);
+        // Those who lost their connection together need not come back together.
+        Some(pause.mul_f64(0.5 + fraction() / 2.0))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.next = FIRST;
+    }
+}
+
+/// Somewhere between 0 and 1.
+pub fn fraction() -> f64 {
+    let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
+    (bits >> 32) as f64 / f64::from(u32::MAX)
+}

@@ -1,0 +1,67 @@
+//! Who holds a lock for whom nobody has given an id: the folder remembers it, so that a plain `testbed lock release` in the same folder works.
+//! One small file a lock, below the state folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::output;
+use crate::state;
+
+/// Where the holder of one lock is remembered.
+pub struct Memory(PathBuf);
+
+impl Memory {
+    /// The memory of the current folder for locks that are told apart by `names`, such as server, namespace and name. `None` where there is
+    /// no state folder.
+    pub fn of(names: &[&str]) -> Option<Self> {
+        let here = std::env::current_dir().ok()?;
+        Some(Self::below(&state::folder()?, &here, names))
+    }
+
+    fn below(state: &Path, here: &Path, names: &[&str]) -> Self {
+        let mut key = here.as_os_str().as_encoded_bytes().to_vec();
+        for name in names {
+            key.push(0);
+            key.extend(name.as_bytes());
+        }
+        Self(state.join("locks").join(state::hash(&key)))
+    }
+
+    /// The run id.
+    pub fn load(&self) -> Option<String> {
+        std::fs::read_to_string(&self.0).ok().filter(|text| !text.is_empty())
+    }
+
+    /// Remembers a run id.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn save(&self, run_id: &str) -> anyhow::Result<()> {
+        if let Some(folder) = self.0.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        }
+        output::write(&self.0, run_id, 0o600)
+    }
+
+    /// Forgets it.
+    pub fn forget(&self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_remembers_each_lock_by_itself() {
+        let state = tempfile::tempdir().unwrap();
+        let memory = |folder: &str, name: &str| Memory::below(state.path(), Path::new(folder), &["server", name]);
+        memory("/a", "db").save("run-1").unwrap();
+        assert_eq!(memory("/a", "db").load().as_deref(), Some("run-1"));
+        assert_eq!((memory("/b", "db").load(), memory("/a", "other").load()), (None, None));
+        memory("/a", "db").forget();
+        assert_eq!(memory("/a", "db").load(), None);
+    }
+}

@@ -1,0 +1,336 @@
+//! The object that carries a lock: a Lease, or the workload that the lock is for. Its state is an annotation, and every change is a
+//! compare-and-swap on the object's version.
+
+use std::fmt;
+
+use anyhow::{Context, anyhow};
+use futures::stream::{BoxStream, StreamExt};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::{WatchStreamExt, watcher};
+use serde_json::{Value, json};
+
+use super::backoff::Pauses;
+use super::state::Lock;
+use crate::failure::{Advise, Exit};
+use crate::run_id::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
+use crate::runtime::kubernetes::{Cluster, FIELD_MANAGER, explain};
+
+/// The annotation with the lock's state.
+pub const LOCK_ANNOTATION: &str = "testbed/lock";
+
+/// What can carry a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A Lease of the lock's name.
+    Lease,
+    /// A Deployment, whose one replica is the lock.
+    Deployment,
+    /// A StatefulSet, likewise.
+    StatefulSet,
+}
+
+impl Kind {
+    fn resource(self) -> ApiResource {
+        match self {
+            Self::Lease => ApiResource::erase::<Lease>(&()),
+            Self::Deployment => ApiResource::erase::<Deployment>(&()),
+            Self::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+        }
+    }
+}
+
+/// One object that carries a lock, whether it is there or not.
+#[derive(Clone)]
+pub struct Target {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    cluster: Cluster,
+    api: Api<DynamicObject>,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Lease => write!(f, "lock {}", self.name),
+            Kind::Deployment => write!(f, "deployment/{}", self.name),
+            Kind::StatefulSet => write!(f, "statefulset/{}", self.name),
+        }
+    }
+}
+
+/// A version of the object.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// The lock's state; an unused lock where the object has none yet.
+    pub lock: Lock,
+    /// Tells the object from a later one of the same name.
+    pub uid: String,
+    /// The version, as the API server calls it.
+    pub resource_version: String,
+    /// The same as a number, which grows with every change in the cluster; 0 where it is none.
+    pub number: u64,
+    /// Whether the object goes away with its last holder: testbed has made it.
+    pub is_ours: bool,
+    /// The object itself.
+    pub object: DynamicObject,
+}
+
+/// Why a change was not made.
+#[derive(Debug)]
+pub enum Unwritten {
+    /// The object is another version by now, or gone; or there is one already that should have been made.
+    Conflict,
+    /// It is unknown whether it was made: the connection broke, or the server is in trouble. Worth another try.
+    Unclear(anyhow::Error),
+    /// It never will be.
+    Refused(anyhow::Error),
+}
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Sighting {
+    /// The object as it is now.
+    There(Box<Version>),
+    /// There is none. If it was deleted just now, what it was then.
+    Gone(Option<Box<Version>>),
+    /// The watch is interrupted, and comes back by itself.
+    Trouble(anyhow::Error),
+}
+
+impl Target {
+    /// A lock of this name in the cluster's namespace.
+    pub fn new(cluster: &Cluster, kind: Kind, name: &str) -> Self {
+        let api = Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &kind.resource());
+        Self { kind, name: name.to_owned(), cluster: cluster.clone(), api }
+    }
+
+    /// How Kubernetes calls the object.
+    pub fn object_name(&self) -> String {
+        format!("{} {}", self.kind.resource().kind, self.name)
+    }
+
+    /// The object as it is now; `None` if there is none.
+    ///
+    /// # Errors
+    /// A failed request, explained; an object that is no lock.
+    pub async fn read(&self) -> anyhow::Result<Option<Version>> {
+        let found = self.api.get_opt(&self.name).await;
+        found.map_err(|error| self.explain(error, "reading"))?.map(|object| self.version(object)).transpose()
+    }
+
+    /// The same, for a write that is to follow.
+    ///
+    /// # Errors
+    /// [`Unwritten`], never a conflict.
+    pub async fn look(&self) -> Result<Option<Version>, Unwritten> {
+        let found = self.api.get_opt(&self.name).await.map_err(|error| self.unwritten(error, "reading"))?;
+        found.map(|object| self.version(object)).transpose().map_err(Unwritten::Refused)
+    }
+
+    /// The object and all its changes. Lost connections are taken up again.
+    pub fn watch(&self) -> BoxStream<'static, anyhow::Result<Sighting>> {
+        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
+        let target = self.clone();
+        let mut listed = None;
+        let events = watcher(self.api.clone(), config).backoff(Pauses::default());
+        let sightings = events.filter_map(move |event| {
+            let there = |object| target.version(object).map(Box::new);
+            let sighting = match event {
+                Ok(watcher::Event::Init) => {
+                    listed = None;
+                    None
+                }
+                Ok(watcher::Event::InitApply(object)) => {
+                    listed = Some(object);
+                    None
+                }
+                Ok(watcher::Event::InitDone) => {
+                    Some(listed.take().map_or(Ok(Sighting::Gone(None)), |object| there(object).map(Sighting::There)))
+                }
+                Ok(watcher::Event::Apply(object)) => Some(there(object).map(Sighting::There)),
+                // What it was does not matter if it was no lock.
+                Ok(watcher::Event::Delete(object)) => Some(Ok(Sighting::Gone(there(object).ok()))),
+                Err(error) => Some(target.trouble(error)),
+            };
+            std::future::ready(sighting)
+        });
+        sightings.boxed()
+    }
+
+    /// Makes the object.
+    ///
+    /// # Errors
+    /// [`Unwritten`]
+    pub async fn create(&self, lock: &Lock) -> Result<Version, Unwritten> {
+        let resource = self.kind.resource();
+        let body = json!({
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {
+                "name": self.name,
+                "labels": {MANAGED_BY_LABEL: MANAGED_BY},
+                "annotations": {LOCK_ANNOTATION: encoded(lock)},
+            },
+            "spec": lease_spec(lock, None),
+        });
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        let object = serde_json::from_value(body).map_err(|error| Unwritten::Refused(error.into()))?;
+        self.outcome(self.api.create(&params, &object).await, "creating")
+    }
+
+    /// Puts another state into the object, if it is still this version.
+    ///
+    /// # Errors
+    /// [`Unwritten`]
+    pub async fn write(&self, seen: &Version, lock: &Lock) -> Result<Version, Unwritten> {
+        let spec = match self.kind {
+            Kind::Lease => lease_spec(lock, Some(seen)),
+            // Touched with its holder only: what somebody else has made of it in between is to be seen.
+            _ if seen.lock.holders.len() != lock.holders.len() => json!({"replicas": lock.holders.len()}),
+            _ => json!({}),
+        };
+        let body = json!({
+            "metadata": {"resourceVersion": seen.resource_version, "uid": seen.uid, "annotations": {LOCK_ANNOTATION: encoded(lock)}},
+            "spec": spec,
+        });
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        self.outcome(self.api.patch(&self.name, &params, &Patch::Merge(&body)).await, "changing")
+    }
+
+    /// Deletes the object, if it is still this version.
+    ///
+    /// # Errors
+    /// [`Unwritten`]
+    pub async fn delete(&self, seen: &Version) -> Result<(), Unwritten> {
+        let preconditions = Preconditions { uid: Some(seen.uid.clone()), resource_version: Some(seen.resource_version.clone()) };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        self.api.delete(&self.name, &params).await.map(drop).map_err(|error| self.unwritten(error, "deleting"))
+    }
+
+    /// Writes what is left once somebody has gone. An object that testbed has made goes with the last one: in a second step, so that
+    /// whoever sees it deleted without the first one knows that somebody else did it.
+    ///
+    /// # Errors
+    /// [`Unwritten`]
+    pub async fn put_back(&self, seen: &Version, lock: &Lock) -> Result<(), Unwritten> {
+        let written = self.write(seen, lock).await?;
+        if lock.is_unused() && written.is_ours {
+            // Somebody may have come meanwhile, or else it is a lock that nobody holds: both are well.
+            let _ = self.delete(&written).await;
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, outcome: Result<DynamicObject, kube::Error>, action: &str) -> Result<Version, Unwritten> {
+        let object = outcome.map_err(|error| self.unwritten(error, action))?;
+        self.version(object).map_err(Unwritten::Refused)
+    }
+
+    fn unwritten(&self, error: kube::Error, action: &str) -> Unwritten {
+        match &error {
+            kube::Error::Api(status) if status.code == 409 => Unwritten::Conflict,
+            // Of the object; a missing namespace is for good.
+            kube::Error::Api(status) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == self.name) => {
+                Unwritten::Conflict
+            }
+            kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 429) => {
+                Unwritten::Refused(self.explain(error, action))
+            }
+            _ => Unwritten::Unclear(self.explain(error, action)),
+        }
+    }
+
+    fn trouble(&self, error: watcher::Error) -> anyhow::Result<Sighting> {
+        match error {
+            watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+                let forbidden = is_forbidden(&error) || is_absent(&error);
+                let error = self.explain(error, "watching");
+                if forbidden { Err(error) } else { Ok(Sighting::Trouble(error)) }
+            }
+            other => Ok(Sighting::Trouble(anyhow!(other).context(format!("watching {}", self.object_name())))),
+        }
+    }
+
+    fn explain(&self, error: kube::Error, action: &str) -> anyhow::Error {
+        explain(&self.cluster, error, &format!("{action} {}", self.object_name()))
+    }
+
+    fn version(&self, mut object: DynamicObject) -> anyhow::Result<Version> {
+        // Most of its size, and of no use here.
+        object.metadata.managed_fields = None;
+        let lock = self.decoded(&object)?;
+        let metadata = &object.metadata;
+        let resource_version = metadata.resource_version.clone().unwrap_or_default();
+        let managed_by = metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_LABEL));
+        Ok(Version {
+            lock,
+            uid: metadata.uid.clone().unwrap_or_default(),
+            number: resource_version.parse().unwrap_or(0),
+            resource_version,
+            is_ours: self.kind == Kind::Lease && managed_by.is_some_and(|name| name == MANAGED_BY),
+            object,
+        })
+    }
+
+    fn decoded(&self, object: &DynamicObject) -> anyhow::Result<Lock> {
+        let text = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(LOCK_ANNOTATION));
+        if let Some(text) = text {
+            let lock =
+                serde_json::from_str(text).with_context(|| format!("reading annotation {LOCK_ANNOTATION} of {}", self.object_name()));
+            return lock.hint(format!(
+                "if nobody holds it, take the annotation away: {} annotate {} {} {LOCK_ANNOTATION}-",
+                self.cluster.kubectl,
+                self.kind.resource().plural,
+                self.name
+            ));
+        }
+        let holder = object.data.get("spec").and_then(|spec| spec.get("holderIdentity")).and_then(Value::as_str).unwrap_or_default();
+        if self.kind == Kind::Lease && !holder.is_empty() {
+            let error =
+                anyhow!("{} is held by {holder}, and is no lock of testbed: it has no annotation {LOCK_ANNOTATION}", self.object_name());
+            return Err(error).exit(Exit::Usage).hint("take another name; a Lease like that may be a controller's leader election");
+        }
+        Ok(Lock::default())
+    }
+}
+
+fn encoded(lock: &Lock) -> String {
+    // Texts and numbers only: there is nothing that JSON cannot hold.
+    serde_json::to_string(lock).unwrap_or_default()
+}
+
+/// What `kubectl get leases` and other tools show of the lock.
+fn lease_spec(lock: &Lock, before: Option<&Version>) -> Value {
+    let names: Vec<&str> = lock.holders.iter().map(|holder| holder.party.id.as_str()).collect();
+    let holder = (!names.is_empty()).then(|| names.join(", "));
+    let first = lock.holders.first();
+    let seconds = first.and_then(|holder| holder.terms.ttl()).map(|ttl| ttl.as_secs().clamp(1, i32::MAX as u64));
+    let was = before.map(|before| &before.lock);
+    let marks = |lock: &Lock| lock.holders.iter().map(|holder| (holder.fence, holder.renewals)).collect::<Vec<_>>();
+    let mut spec = json!({
+        "holderIdentity": holder,
+        "leaseDurationSeconds": seconds,
+        "acquireTime": first.map(|holder| micro(holder.since)),
+    });
+    if first.is_none() {
+        spec["renewTime"] = Value::Null;
+    } else if was.is_none_or(|was| marks(was) != marks(lock)) {
+        spec["renewTime"] = micro(Timestamp::now()).into();
+    }
+    if was.is_some_and(|was| was.fence != lock.fence) {
+        let count = before.and_then(|before| before.object.data["spec"]["leaseTransitions"].as_i64()).unwrap_or(0);
+        spec["leaseTransitions"] = (count + 1).min(i32::MAX.into()).into();
+    }
+    spec
+}
+
+/// As Kubernetes writes a MicroTime.
+fn micro(time: Timestamp) -> String {
+    format!("{time:.6}")
+}

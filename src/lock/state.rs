@@ -1,0 +1,195 @@
+//! What the shared object says: who holds the lock, who waits for it, and in which order.
+//!
+//! A value, changed by functions that return the next one. Nothing of it counts before a compare-and-swap has put it into the object, so
+//! that two that change the same version exclude each other.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A lock, as its object's annotation has it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lock {
+    /// How many may hold it at once.
+    #[serde(default = "one")]
+    pub permits: u32,
+    /// The fencing number that was given last. A later acquisition always has a greater one.
+    #[serde(default)]
+    pub fence: u64,
+    /// Who holds it, the longest holding first.
+    #[serde(default)]
+    pub holders: Vec<Holder>,
+    /// Who waits for it, the next one first.
+    #[serde(default)]
+    pub queue: Vec<Waiter>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Default for Lock {
+    fn default() -> Self {
+        Self { permits: 1, fence: 0, holders: Vec::new(), queue: Vec::new() }
+    }
+}
+
+/// Somebody who wants the lock or has it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Party {
+    /// The run id.
+    pub id: String,
+    /// Tells the process of one `lock run` from another one of the same run, which it excludes. `lock acquire` has none: whoever has the run's
+    /// id speaks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+/// A Tekton PipelineRun, in the lock's namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PipelineRun {
+    /// Its name.
+    pub name: String,
+    /// Its uid, which tells it from a later one of the same name; unknown where nobody could look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+/// When a holder that is not heard of counts as gone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Terms {
+    /// Without a renewal for this long, in milliseconds; never if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_millis: Option<u64>,
+    /// Whether somebody asked for that ttl: only then it counts against a PipelineRun that still runs.
+    #[serde(default)]
+    pub ttl_is_asked_for: bool,
+    /// The PipelineRun with which the holder ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline_run: Option<PipelineRun>,
+}
+
+impl Terms {
+    /// The ttl.
+    pub fn ttl(&self) -> Option<Duration> {
+        self.ttl_millis.map(Duration::from_millis)
+    }
+}
+
+/// Somebody who has the lock.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Holder {
+    /// Who.
+    #[serde(flatten)]
+    pub party: Party,
+    /// When it counts as gone.
+    #[serde(flatten)]
+    pub terms: Terms,
+    /// Since when, by its own clock: for people, nothing goes by it.
+    pub since: Timestamp,
+    /// The fencing number of this acquisition.
+    pub fence: u64,
+    /// How often it has said that it is still there. Others see whether the number changes, and need no clock in common.
+    #[serde(default)]
+    pub renewals: u64,
+    /// For how long it is known not to have renewed, in milliseconds: what those who wait have measured, each on a clock of its own, so that one
+    /// who comes later need not begin from nothing.
+    #[serde(default)]
+    pub idle_millis: u64,
+}
+
+/// Somebody who waits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiter {
+    /// Who.
+    #[serde(flatten)]
+    pub party: Party,
+    /// The version of the object that this place in the queue was taken on.
+    pub ticket: u64,
+    /// Since when, by its own clock: for people.
+    pub since: Timestamp,
+    /// How often it has said that it is still there.
+    #[serde(default)]
+    pub beats: u64,
+    /// Without a beat for this long, in milliseconds, it counts as dead.
+    pub patience_millis: u64,
+}
+
+impl Waiter {
+    /// Without a beat for this long it counts as dead.
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_millis)
+    }
+}
+
+impl Lock {
+    /// Whether nobody has it and nobody wants it.
+    pub fn is_unused(&self) -> bool {
+        self.holders.is_empty() && self.queue.is_empty()
+    }
+
+    /// Whether there is a permit left.
+    pub fn has_room(&self) -> bool {
+        self.holders.len() < self.permits as usize
+    }
+
+    /// The entry of a holder.
+    pub fn holder(&self, party: &Party) -> Option<&Holder> {
+        self.holders.iter().find(|holder| holder.party == *party)
+    }
+
+    /// The place in the queue, from 0.
+    pub fn place(&self, party: &Party) -> Option<usize> {
+        self.queue.iter().position(|waiter| waiter.party == *party)
+    }
+
+    /// Puts somebody at the end of the queue. `version` is that of the object that this changes.
+    pub fn enqueue(&mut self, party: &Party, patience: Duration, since: Timestamp, version: u64) {
+        if self.place(party).is_none() {
+            let patience_millis = millis(patience);
+            self.queue.push(Waiter { party: party.clone(), ticket: version, since, beats: 0, patience_millis });
+        }
+    }
+
+    /// Makes somebody a holder; the queue loses them. The fencing number is the version that this changes, which is greater than every one
+    /// before it even where the object was deleted in between, as the cluster counts versions of all objects together; and greater than the
+    /// last one in any case.
+    pub fn grant(&mut self, party: &Party, terms: &Terms, since: Timestamp, version: u64) -> u64 {
+        self.queue.retain(|waiter| waiter.party != *party);
+        self.fence = version.max(self.fence + 1);
+        let fence = self.fence;
+        let (party, terms) = (party.clone(), terms.clone());
+        self.holders.push(Holder { party, terms, since, fence, renewals: 0, idle_millis: 0 });
+        fence
+    }
+
+    /// A holder says that it is still there. `false`: it is no holder any more.
+    pub fn renew(&mut self, party: &Party, fence: u64) -> bool {
+        let holder = self.holders.iter_mut().find(|holder| holder.party == *party && holder.fence == fence);
+        if let Some(holder) = holder {
+            holder.renewals += 1;
+            holder.idle_millis = 0;
+            return true;
+        }
+        false
+    }
+
+    /// Takes somebody out, as a holder and as a waiter. `false`: they were neither.
+    pub fn remove(&mut self, is_meant: impl Fn(&Party) -> bool) -> bool {
+        let before = self.holders.len() + self.queue.len();
+        self.holders.retain(|holder| !is_meant(&holder.party));
+        self.queue.retain(|waiter| !is_meant(&waiter.party));
+        self.holders.len() + self.queue.len() < before
+    }
+}
+
+/// A duration in whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

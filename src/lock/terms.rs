@@ -1,0 +1,32 @@
+//! What `--ttl` says.
+
+use std::time::Duration;
+
+/// After how long without a renewal a lock counts as abandoned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ttl {
+    /// Never.
+    Never,
+    /// After this long.
+    After(Duration),
+}
+
+impl Ttl {
+    /// Reads `30s` or `none`.
+    ///
+    /// # Errors
+    /// A message that says what is wrong with the duration.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::Never);
+        }
+        let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write a duration such as 1h, or none"))?;
+        if duration < SHORTEST {
+            return Err("a lock that is lost within a second is of no use; write 1s or more, or none".into());
+        }
+        Ok(Self::After(duration))
+    }
+}
+
+/// A Lease counts in seconds.
+pub const SHORTEST: Duration = Duration::from_secs(1);

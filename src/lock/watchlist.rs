@@ -1,0 +1,84 @@
+//! What one process has seen of the others: for how long each of them has not moved.
+//!
+//! Clocks of different machines are never compared, as in client-go's leader election: a holder counts its renewals and a waiter its beats,
+//! and whoever watches measures on a clock of its own since when the count has stood still.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::state::{Holder, Lock, Party, Waiter, millis};
+
+/// The others, as they were seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Watchlist {
+    uid: String,
+    seen: BTreeMap<Entry, Sight>,
+}
+
+/// One entry of the object: somebody who comes again has another number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Entry {
+    Holder(Party, u64),
+    Waiter(Party, u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Sight {
+    count: u64,
+    /// When, on this process' clock.
+    at: Duration,
+    /// For how long it had not moved by then.
+    still_for: Duration,
+}
+
+impl Watchlist {
+    /// Takes note of the object's state, seen at `now`; `uid` tells the object from a later one of the same name.
+    pub fn look(&mut self, uid: &str, lock: &Lock, now: Duration) {
+        if self.uid != uid {
+            uid.clone_into(&mut self.uid);
+            self.seen.clear();
+        }
+        let holders = lock.holders.iter().map(|holder| (entry_of(holder), holder.renewals, Duration::from_millis(holder.idle_millis)));
+        let waiters = lock.queue.iter().map(|waiter| (place_of(waiter), waiter.beats, Duration::ZERO));
+        let mut seen = BTreeMap::new();
+        for (entry, count, told) in holders.chain(waiters) {
+            let known = self.seen.remove(&entry).filter(|known| known.count == count);
+            let sight = match known {
+                Some(known) if known.still_for + (now - known.at) >= told => known,
+                _ => Sight { count, at: now, still_for: told },
+            };
+            seen.insert(entry, sight);
+        }
+        self.seen = seen;
+    }
+
+    /// For how long a holder is known not to have renewed.
+    pub fn idle(&self, holder: &Holder, now: Duration) -> Duration {
+        self.still(&entry_of(holder), now)
+    }
+
+    /// For how long a waiter is known not to have moved.
+    pub fn silent(&self, waiter: &Waiter, now: Duration) -> Duration {
+        self.still(&place_of(waiter), now)
+    }
+
+    /// Writes into the state for how long its holders are known not to have renewed. Only the compare-and-swap makes it true: that the object
+    /// is still the one that was looked at means that no renewal came in between.
+    pub fn note(&self, lock: &mut Lock, now: Duration) {
+        for holder in &mut lock.holders {
+            holder.idle_millis = holder.idle_millis.max(millis(self.idle(holder, now)));
+        }
+    }
+
+    fn still(&self, entry: &Entry, now: Duration) -> Duration {
+        self.seen.get(entry).map_or(Duration::ZERO, |sight| sight.still_for + now.saturating_sub(sight.at))
+    }
+}
+
+fn entry_of(holder: &Holder) -> Entry {
+    Entry::Holder(holder.party.clone(), holder.fence)
+}
+
+fn place_of(waiter: &Waiter) -> Entry {
+    Entry::Waiter(waiter.party.clone(), waiter.ticket)
+}

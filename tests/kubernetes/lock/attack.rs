@@ -1,0 +1,1 @@
+//! Mutual exclusion under attack.

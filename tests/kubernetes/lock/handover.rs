@@ -1,0 +1,1 @@
+//! How long a hand-over takes, and what a wait costs.

@@ -1,0 +1,1 @@
+//! Holders that live as long as their PipelineRun.

@@ -1,0 +1,1 @@
+//! One of several locks, and locks with several permits.

@@ -1,0 +1,1 @@
+//! The replica of a workload as a lock.
