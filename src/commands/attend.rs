@@ -105,7 +105,7 @@ impl Running {
     ///
     /// # Errors
     /// An interruption, when the command did not end by itself.
-    pub async fn attend(mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
+    pub async fn attend(&mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
         let mut asked: Option<Instant> = None;
         loop {
             let signal = tokio::select! {
