@@ -1,32 +1,50 @@
 //! Whether the PipelineRuns of holders still run, each followed by one watch. Only whoever is next in the queue asks.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::StreamExt;
-use kube::ResourceExt;
-use kube::api::DynamicObject;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::GroupVersionKind;
 use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Error, ResourceExt};
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::backoff::Pauses;
-use super::state::{Holder, PipelineRun};
+use super::clock::now;
+use super::state::{Holder, Lock, PipelineRun};
 use super::step::Life;
-use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
-use crate::runtime::kubernetes::kinds::Kinds;
+use crate::runtime::kubernetes::{Cluster, explain};
 
 /// The versions in which a cluster may have them, the one to use first.
-pub const VERSIONS: [&str; 2] = ["tekton.dev/v1", "tekton.dev/v1beta1"];
+const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+/// How long an answer may take before somebody who does not want to wait goes without it.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How often something is tried that has worked before, or that fails for a reason that can pass.
+const TRIES: usize = 8;
+
+/// A request that takes longer is tried again.
+const REQUEST: Duration = Duration::from_secs(10);
 
 /// The PipelineRuns that are watched.
 pub struct Lives {
     cluster: Cluster,
-    known: BTreeMap<PipelineRun, Life>,
+    known: BTreeMap<PipelineRun, Known>,
     tell: UnboundedSender<News>,
     news: UnboundedReceiver<News>,
     watches: JoinSet<()>,
+}
+
+struct Known {
+    life: Life,
+    /// On [`now`]'s clock.
+    asked_at: Duration,
 }
 
 /// What became of a PipelineRun; the reason where that cannot be known.
@@ -34,7 +52,7 @@ pub struct News {
     pipeline_run: PipelineRun,
     life: Life,
     /// Why it cannot be known.
-    pub obstacle: Option<String>,
+    pub obstacle: Option<&'static str>,
 }
 
 impl Lives {
@@ -46,8 +64,8 @@ impl Lives {
 
     /// What is known of a holder's PipelineRun.
     pub fn of(&self, holder: &Holder) -> Life {
-        let known = holder.terms.pipeline_run.as_ref().map(|pipeline_run| self.known.get(pipeline_run).copied().unwrap_or(Life::Unknown));
-        known.unwrap_or(Life::Unreadable)
+        let Some(pipeline_run) = &holder.terms.pipeline_run else { return Life::Unreadable };
+        self.known.get(pipeline_run).map_or(Life::Unknown, |known| known.life)
     }
 
     /// Begins to watch the holder's PipelineRun, if it has one that is not watched yet.
@@ -56,35 +74,50 @@ impl Lives {
         if self.known.contains_key(pipeline_run) {
             return;
         }
-        self.known.insert(pipeline_run.clone(), Life::Unknown);
+        self.known.insert(pipeline_run.clone(), Known { life: Life::Unknown, asked_at: now() });
         self.watches.spawn(follow(self.cluster.clone(), pipeline_run.clone(), self.tell.clone()));
+    }
+
+    /// Until when an answer about one of the holders may be expected; `None` if nothing is being asked, or nobody answers.
+    pub fn answer_due(&self, lock: &Lock) -> Option<Duration> {
+        let asked = lock.holders.iter().filter_map(|holder| self.known.get(holder.terms.pipeline_run.as_ref()?));
+        let due = asked.filter(|known| known.life == Life::Unknown).map(|known| known.asked_at + ANSWER);
+        due.filter(|due| *due > now()).min()
     }
 
     /// The next change.
     pub async fn next(&mut self) -> News {
         let Some(news) = self.news.recv().await else { return std::future::pending().await };
-        self.known.insert(news.pipeline_run.clone(), news.life);
+        if let Some(known) = self.known.get_mut(&news.pipeline_run) {
+            known.life = news.life;
+        }
         news
     }
 }
 
 async fn follow(cluster: Cluster, pipeline_run: PipelineRun, tell: UnboundedSender<News>) {
-    let send = |life: Life, obstacle: Option<String>| tell.send(News { pipeline_run: pipeline_run.clone(), life, obstacle }).is_ok();
-    let mut kinds = Kinds::new(&cluster);
-    let mut pauses = Pauses::default();
-    let kind = loop {
-        match find(&mut kinds).await {
-            Ok(kind) => break kind,
-            Err(_) => tokio::time::sleep(pauses.next().unwrap_or_default()).await,
+    let mut obstacle = "the cluster has no PipelineRuns";
+    for version in VERSIONS {
+        match watch(api(&cluster, version), &pipeline_run, &tell).await {
+            Some(error) if is_absent(&error) => {}
+            Some(_) => {
+                obstacle = "PipelineRuns may not be watched here (list and watch on pipelineruns)";
+                break;
+            }
+            None => return,
         }
-    };
-    let Some(api) = kind.and_then(|kind| kinds.namespaced(&kind, Some(&cluster.namespace))) else {
-        send(Life::Unreadable, Some("the cluster has no PipelineRuns".into()));
-        return;
-    };
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", pipeline_run.name));
+    }
+    // Nobody listens once the lock is held.
+    let _ = tell.send(News { pipeline_run, life: Life::Unreadable, obstacle: Some(obstacle) });
+}
+
+/// Tells what becomes of a PipelineRun for as long as somebody listens; `Some` is why that cannot be known.
+async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, tell: &UnboundedSender<News>) -> Option<Error> {
+    let config = watcher::Config::default().fields(&format!("metadata.name={}", wanted.name));
     let mut events = watcher(api, config).backoff(Pauses::default()).boxed();
     let mut listed = None;
+    // Somebody who was let in is refused for a moment while the API server starts, before it knows all of its kinds and roles.
+    let mut tries = 1;
     while let Some(event) = events.next().await {
         let life = match event {
             Ok(watcher::Event::Init) => {
@@ -95,36 +128,76 @@ async fn follow(cluster: Cluster, pipeline_run: PipelineRun, tell: UnboundedSend
                 listed = Some(found);
                 continue;
             }
-            Ok(watcher::Event::InitDone) => life_of(listed.take().as_ref(), &pipeline_run),
-            Ok(watcher::Event::Apply(found)) => life_of(Some(&found), &pipeline_run),
+            Ok(watcher::Event::InitDone) => life_of(listed.take().as_ref(), wanted),
+            Ok(watcher::Event::Apply(found)) => life_of(Some(&found), wanted),
             Ok(watcher::Event::Delete(_)) => Life::Over,
             Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
                 if is_forbidden(&error) || is_absent(&error) =>
             {
-                let why = format!("PipelineRun {} may not be watched (get, list and watch on pipelineruns)", pipeline_run.name);
-                send(Life::Unreadable, Some(why));
-                return;
+                tries -= 1;
+                if tries == 0 {
+                    return Some(error);
+                }
+                continue;
             }
             Err(_) => continue,
         };
-        if !send(life, None) {
-            return;
+        tries = TRIES;
+        if tell.send(News { pipeline_run: wanted.clone(), life, obstacle: None }).is_err() {
+            break;
         }
     }
+    None
 }
 
-/// The kind, in a version that the cluster has.
+/// What the API server says of a PipelineRun.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// There is one of that name, with this uid.
+    There(Option<String>),
+    /// There is none.
+    Nowhere,
+    /// The cluster has nothing of the kind.
+    NoKind,
+    /// It may not be read.
+    Forbidden,
+}
+
+/// Looks for a PipelineRun.
 ///
 /// # Errors
-/// A failed request, explained.
-pub async fn find(kinds: &mut Kinds) -> anyhow::Result<Option<(String, String)>> {
+/// A request that failed again and again, explained.
+pub async fn look(cluster: &Cluster, name: &str) -> anyhow::Result<Found> {
     for version in VERSIONS {
-        let name = (version.to_owned(), "PipelineRun".to_owned());
-        if kinds.resolve(&name).await? {
-            return Ok(Some(name));
+        return match get(&api(cluster, version), name).await {
+            Ok(found) => Ok(Found::There(found.uid())),
+            Err(Error::Api(status)) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == name) => {
+                Ok(Found::Nowhere)
+            }
+            // Said of the path.
+            Err(error) if is_absent(&error) => continue,
+            Err(error) if is_forbidden(&error) => Ok(Found::Forbidden),
+            Err(error) => Err(explain(cluster, error, &format!("reading PipelineRun {name}"))),
+        };
+    }
+    Ok(Found::NoKind)
+}
+
+async fn get(api: &Api<DynamicObject>, name: &str) -> Result<DynamicObject, Error> {
+    for pause in Pauses::default().take(TRIES) {
+        match timeout(REQUEST, api.get(name)).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(Error::Api(status))) if status.code < 500 => return Err(Error::Api(status)),
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(pause).await,
         }
     }
-    Ok(None)
+    api.get(name).await
+}
+
+fn api(cluster: &Cluster, version: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("tekton.dev", version, "PipelineRun");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "pipelineruns");
+    Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource)
 }
 
 /// What a PipelineRun's own words mean.

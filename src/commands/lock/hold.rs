@@ -1,6 +1,6 @@
 //! What `acquire` and `run` have in common: the wait for a lock, told as it goes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use anyhow::anyhow;
 use tokio::time::sleep;
@@ -50,6 +50,7 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
         waits: !args.no_wait,
     };
     let last = RefCell::new(String::new());
+    let is_blind = Cell::new(false);
     let tell = |telling: Telling| match telling {
         Telling::State(target, version) => {
             let lock = &version.lock;
@@ -62,7 +63,12 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
             }
         }
         Telling::Trouble(error) => progress.explain(&format!("{error:#}; trying again")),
-        Telling::Blind(why) => progress.warn(&format!("{why}: only the ttl tells whether its lock is abandoned")),
+        // The same for every holder.
+        Telling::Blind(why) => {
+            if !is_blind.replace(true) {
+                progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned"));
+            }
+        }
         Telling::Removed(target, before, after) => {
             for gone in before.holders.iter().filter(|holder| after.holder(&holder.party).is_none()) {
                 progress.say(&format!("{target}: taken from {}, which has abandoned it", words::name(&gone.party)));
