@@ -50,9 +50,10 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
         waits: !args.no_wait,
     };
     let last = RefCell::new(String::new());
-    let is_blind = Cell::new(false);
+    let (in_trouble, is_blind) = (Cell::new(false), Cell::new(false));
     let tell = |telling: Telling| match telling {
         Telling::State(target, version) => {
+            in_trouble.set(false);
             let lock = &version.lock;
             if lock.holder(party).is_none() && lock.place(party).is_some() {
                 let text = words::waiting(lock, party);
@@ -62,13 +63,12 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
                 *last.borrow_mut() = format!("{target}: {}", words::waiting(lock, party));
             }
         }
-        Telling::Trouble(error) => progress.explain(&format!("{error:#}; trying again")),
+        // Said once, until it is over.
+        Telling::Trouble(_) if in_trouble.replace(true) => {}
+        Telling::Trouble(error) => progress.say(&format!("{error:#}; trying again")),
         // The same for every holder.
-        Telling::Blind(why) => {
-            if !is_blind.replace(true) {
-                progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned"));
-            }
-        }
+        Telling::Blind(_) if is_blind.replace(true) => {}
+        Telling::Blind(why) => progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned")),
         Telling::Removed(target, before, after) => {
             for gone in before.holders.iter().filter(|holder| after.holder(&holder.party).is_none()) {
                 progress.say(&format!("{target}: taken from {}, which has abandoned it", words::name(&gone.party)));

@@ -1,8 +1,10 @@
 //! The PipelineRun with which a holder ends.
 
+use kube::ResourceExt;
+
 use crate::cli;
 use crate::failure::usage;
-use crate::lock::lives::{Found, look};
+use crate::lock::pipeline_runs::{Found, find};
 use crate::lock::state::PipelineRun;
 use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
@@ -28,9 +30,9 @@ pub async fn pipeline_run(
 ) -> anyhow::Result<Option<PipelineRun>> {
     let Some(Named { pipeline_run, by_hand }) = named(holder, told)? else { return Ok(None) };
     let (name, namespace) = (&pipeline_run.name, &cluster.namespace);
-    let why = match look(cluster, name).await? {
-        Found::There(uid) if pipeline_run.uid.is_none() || pipeline_run.uid == uid => {
-            return Ok(Some(PipelineRun { uid, ..pipeline_run }));
+    let why = match find(cluster, name).await? {
+        Found::There(found) if pipeline_run.uid.is_none() || pipeline_run.uid == found.uid() => {
+            return Ok(Some(PipelineRun { uid: found.uid(), ..pipeline_run }));
         }
         // The pod's own labels are right about its own namespace.
         Found::Forbidden if by_hand || cluster.home.as_ref() == Some(namespace) => {
