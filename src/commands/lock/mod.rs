@@ -3,6 +3,7 @@
 mod acquire;
 mod hold;
 mod lost;
+mod holder;
 mod release;
 mod run;
 mod show;
