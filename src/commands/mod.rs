@@ -14,6 +14,7 @@ mod render;
 mod run;
 mod runtime;
 mod status;
+mod table;
 mod up;
 mod wait;
 mod waits;

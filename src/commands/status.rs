@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::cluster::ready::READY_ANNOTATION;
 use super::runtime::runtime;
+use super::table::table;
 use super::{choice, local, print, progress, reap};
 use crate::cli::{Global, Runtime, Status, StatusFormat};
 use crate::database::discover::discover_workloads;
@@ -63,7 +64,7 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
         in_cluster(run_id.as_ref(), global, &progress).await?
     };
     print(&match args.output {
-        StatusFormat::Table => table(&rows, global.verbose),
+        StatusFormat::Table => columns(&rows, global.verbose),
         StatusFormat::Json => json(&rows)?,
     })
 }
@@ -143,11 +144,7 @@ fn state(pod: &Pod) -> String {
     waiting.or_else(|| status.and_then(|status| status.phase.clone())).unwrap_or_else(|| "Unknown".into())
 }
 
-fn table(rows: &[Row], verbose: bool) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let header = ["RUN", "DATABASE", "ENGINE", "ADDRESS", "STATE", "RESTARTS", "READY BY"].map(String::from);
+fn columns(rows: &[Row], verbose: bool) -> String {
     let proof = |row: &Row| match &row.ready {
         None => "-".to_owned(),
         Some(ready) if verbose => format!("{} at {}: {}", ready.evidence, ready.at, ready.detail),
@@ -157,12 +154,7 @@ fn table(rows: &[Row], verbose: bool) -> String {
         let Row { run, name, engine, address, state, restarts, .. } = row;
         [run.clone(), name.clone(), engine.clone(), address.clone(), state.clone(), restarts.to_string(), proof(row)]
     });
-    let lines: Vec<[String; 7]> = std::iter::once(header).chain(lines).collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..7).map(width).collect();
-    let padded =
-        |line: &[String; 7]| line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>().join("   ");
-    lines.iter().map(|line| padded(line).trim_end().to_owned() + "\n").collect()
+    table(["RUN", "DATABASE", "ENGINE", "ADDRESS", "STATE", "RESTARTS", "READY BY"], lines)
 }
 
 fn json(rows: &[Row]) -> anyhow::Result<String> {

@@ -127,6 +127,17 @@ pub async fn find(kinds: &mut Kinds) -> anyhow::Result<Option<(String, String)>>
     Ok(None)
 }
 
+/// What a holder's PipelineRun does just now, for a look that does not wait.
+pub async fn look(cluster: &Cluster, kinds: &mut Kinds, holder: &Holder) -> Life {
+    let Some(pipeline_run) = &holder.terms.pipeline_run else { return Life::Unreadable };
+    let Ok(Some(kind)) = find(kinds).await else { return Life::Unreadable };
+    let Some(api) = kinds.namespaced(&kind, Some(&cluster.namespace)) else { return Life::Unreadable };
+    match api.get_opt(&pipeline_run.name).await {
+        Ok(found) => life_of(found.as_ref(), pipeline_run),
+        Err(_) => Life::Unreadable,
+    }
+}
+
 /// What a PipelineRun's own words mean.
 fn life_of(found: Option<&DynamicObject>, wanted: &PipelineRun) -> Life {
     let Some(found) = found else { return Life::Over };

@@ -8,7 +8,8 @@ use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::ResourceExt;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 
@@ -101,6 +102,23 @@ pub enum Sighting {
     Gone(Option<Box<Version>>),
     /// The watch is interrupted, and comes back by itself.
     Trouble(anyhow::Error),
+}
+
+/// The Leases of the cluster's namespace that are locks; with a label, also those that nobody has used yet.
+///
+/// # Errors
+/// A failed request, explained; a Lease with the label that is no lock.
+pub async fn list(cluster: &Cluster, selector: Option<&str>) -> anyhow::Result<Vec<(Target, Version)>> {
+    let api = Target::new(cluster, Kind::Lease, "").api;
+    let params = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() };
+    let found = api.list(&params).await.map_err(|error| explain(cluster, error, "listing Leases"))?;
+    let is_meant = |lease: &DynamicObject| selector.is_some() || lease.annotations().contains_key(LOCK_ANNOTATION);
+    let leases = found.items.into_iter().filter(is_meant).map(|lease| {
+        let target = Target::new(cluster, Kind::Lease, &lease.name_any());
+        let version = target.version(lease)?;
+        Ok((target, version))
+    });
+    leases.collect()
 }
 
 impl Target {

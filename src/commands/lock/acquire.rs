@@ -49,6 +49,10 @@ pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
         memory.forget();
     }
     let taken = taken?;
+    if is_made_up && let Some(memory) = Memory::of(&[&cluster.server, &cluster.namespace, &taken.target.name]) {
+        // One of several may be released by its own name, which was printed.
+        memory.save(id.as_str())?;
+    }
     tell(&taken, &id, &args, &progress)
 }
 

@@ -1,7 +1,175 @@
-//! `testbed lock show`
+//! `testbed lock show`: who holds locks, who waits for them, and who has abandoned one.
 
-use crate::cli::{Global, LockShow};
+use std::time::Duration;
 
-pub async fn show(_args: LockShow, _global: &Global) -> anyhow::Result<()> {
-    anyhow::bail!("not there yet")
+use serde_json::{Value, json};
+
+use super::{which, words};
+use crate::cli::{Global, LockShow, StatusFormat};
+use crate::commands::table::table;
+use crate::commands::{print, progress};
+use crate::lock::lives;
+use crate::lock::object::{Target, Version, list};
+use crate::lock::state::{Holder, Waiter};
+use crate::lock::step::Life;
+use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::kinds::Kinds;
+
+/// Whether a lock was abandoned, and why it counts as that. `None` where that shows only to somebody who watches for the ttl.
+type Abandoned = (Option<bool>, String);
+
+/// One lock as it is.
+struct Shown {
+    target: Target,
+    version: Version,
+    /// For each holder.
+    abandoned: Vec<Abandoned>,
+}
+
+/// Prints the locks.
+///
+/// # Errors
+/// A failed request; a name that cannot be one.
+pub async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
+    let progress = progress(global);
+    let cluster = which::connect(global).await?;
+    let mut kinds = Kinds::new(&cluster);
+    let mut shown = Vec::new();
+    for (target, version) in find(&args, &cluster).await? {
+        let mut abandoned = Vec::new();
+        for holder in &version.lock.holders {
+            let life = lives::look(&cluster, &mut kinds, holder).await;
+            abandoned.push(is_abandoned(holder, life));
+        }
+        shown.push(Shown { target, version, abandoned });
+    }
+    if shown.is_empty() {
+        progress.say(&format!("no locks in namespace {}", cluster.namespace));
+    }
+    print(&match args.output {
+        StatusFormat::Table => columns(&shown),
+        StatusFormat::Json => serde_json::to_string_pretty(&shown.iter().map(json).collect::<Vec<_>>())? + "\n",
+    })
+}
+
+async fn find(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<(Target, Version)>> {
+    let targets = match &args.on {
+        Some(on) => vec![which::workload(cluster, on)?],
+        None if args.names.is_empty() => return list(cluster, args.selector.as_deref()).await,
+        None => args.names.iter().map(|name| which::lease(cluster, name)).collect::<Result<_, _>>()?,
+    };
+    let mut found = Vec::new();
+    for target in targets {
+        if let Some(version) = target.read().await? {
+            found.push((target, version));
+        }
+    }
+    Ok(found)
+}
+
+fn is_abandoned(holder: &Holder, life: Life) -> Abandoned {
+    let idle = Duration::from_millis(holder.idle_millis);
+    let terms = &holder.terms;
+    let name = terms.pipeline_run.as_ref().map(|run| run.name.as_str()).unwrap_or_default();
+    match life {
+        Life::Over => return (Some(true), format!("PipelineRun {name} is over")),
+        Life::Running | Life::Unknown if !terms.ttl_is_asked_for => return (Some(false), format!("PipelineRun {name} goes on")),
+        _ => {}
+    }
+    match terms.ttl() {
+        None => (Some(false), "held until it is released".into()),
+        Some(ttl) if idle >= ttl => (Some(true), format!("not renewed for {}", humantime::format_duration(idle))),
+        Some(_) => (None, String::new()),
+    }
+}
+
+fn columns(shown: &[Shown]) -> String {
+    let lines = shown.iter().flat_map(|one| {
+        let lock = &one.version.lock;
+        let name = one.target.name.clone();
+        let held = lock.holders.iter().zip(&one.abandoned).map({
+            let name = name.clone();
+            move |(holder, abandoned)| held(&name, holder, abandoned)
+        });
+        let free = lock.holders.is_empty().then(|| {
+            let dash = || "-".to_owned();
+            [name.clone(), dash(), "free".into(), dash(), dash(), dash(), dash()]
+        });
+        let waiting = lock.queue.iter().enumerate().map({
+            let name = name.clone();
+            move |(place, waiter)| waits(&name, place, waiter)
+        });
+        free.into_iter().chain(held).chain(waiting).collect::<Vec<_>>()
+    });
+    table(["LOCK", "RUN", "STATE", "SINCE", "RENEWALS", "TTL", "PIPELINERUN"], lines)
+}
+
+fn held(name: &str, holder: &Holder, (abandoned, why): &Abandoned) -> [String; 7] {
+    let state = if *abandoned == Some(true) { format!("abandoned ({why})") } else { "held".to_owned() };
+    let ttl = holder.terms.ttl().map_or_else(|| "-".to_owned(), |ttl| humantime::format_duration(ttl).to_string());
+    let pipeline_run = holder.terms.pipeline_run.as_ref().map_or("-", |run| &run.name);
+    let id = holder.party.id.clone();
+    [name.into(), id, state, words::since(holder.since), holder.renewals.to_string(), ttl, pipeline_run.into()]
+}
+
+fn waits(name: &str, place: usize, waiter: &Waiter) -> [String; 7] {
+    let state = format!("{} in the queue", words::ordinal(place + 1));
+    let dash = || "-".to_owned();
+    [name.into(), waiter.party.id.clone(), state, words::since(waiter.since), waiter.beats.to_string(), dash(), dash()]
+}
+
+fn json(one: &Shown) -> Value {
+    let lock = &one.version.lock;
+    let holders = lock.holders.iter().zip(&one.abandoned).map(|(holder, (abandoned, why))| {
+        let terms = &holder.terms;
+        json!({
+            "id": holder.party.id,
+            "session": holder.party.session,
+            "since": holder.since.to_string(),
+            "fence": holder.fence,
+            "renewals": holder.renewals,
+            "ttlSeconds": terms.ttl().map(|ttl| ttl.as_secs_f64()),
+            "pipelineRun": terms.pipeline_run.as_ref().map(|run| &run.name),
+            "notRenewedForSeconds": Duration::from_millis(holder.idle_millis).as_secs_f64(),
+            "abandoned": abandoned,
+            "why": (!why.is_empty()).then_some(why),
+        })
+    });
+    let queue = lock.queue.iter().enumerate().map(|(place, waiter)| {
+        json!({
+            "id": waiter.party.id, "session": waiter.party.session, "place": place + 1, "since": waiter.since.to_string(), "beats": waiter.beats,
+        })
+    });
+    json!({
+        "name": one.target.name,
+        "object": one.target.object_name(),
+        "permits": lock.permits,
+        "fence": lock.fence,
+        "holders": holders.collect::<Vec<_>>(),
+        "queue": queue.collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holder(text: &str) -> Holder {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn who_is_gone_and_who_may_be() {
+        let text = r#"{"id": "r", "since": "2026-01-01T00:00:00Z", "fence": 1, "ttlMillis": 1000, "pipelineRun": {"name": "p"}, "idleMillis": 1500}"#;
+        let run = holder(text);
+        assert_eq!(is_abandoned(&run, Life::Over).0, Some(true));
+        assert_eq!(is_abandoned(&run, Life::Running).0, Some(false));
+        assert_eq!(is_abandoned(&run, Life::Unreadable), (Some(true), "not renewed for 1s 500ms".into()));
+        let asked = holder(&text.replace("\"ttlMillis\"", "\"ttlIsAskedFor\": true, \"ttlMillis\""));
+        assert_eq!(is_abandoned(&asked, Life::Running).0, Some(true));
+        let fresh = holder(&text.replace("1500", "10"));
+        assert_eq!(is_abandoned(&fresh, Life::Unreadable).0, None);
+        let lasting = holder(r#"{"id": "r", "since": "2026-01-01T00:00:00Z", "fence": 1}"#);
+        assert_eq!(is_abandoned(&lasting, Life::Unreadable).0, Some(false));
+    }
 }

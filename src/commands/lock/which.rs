@@ -1,16 +1,13 @@
 //! Which objects the flags mean.
 
 use anyhow::Context;
-use k8s_openapi::api::coordination::v1::Lease;
-use kube::ResourceExt;
-use kube::api::{Api, ListParams};
 
 use crate::cli::{Global, Locked, Runtime};
 use crate::commands::choice;
 use crate::failure::{Advise, Exit, usage};
-use crate::lock::object::{Kind, Target};
+use crate::lock::object::{Kind, Target, list};
 use crate::run_id::is_dns_label;
-use crate::runtime::kubernetes::{Cluster, explain};
+use crate::runtime::kubernetes::Cluster;
 
 /// The cluster that the locks are in.
 ///
@@ -69,15 +66,13 @@ pub fn workload(cluster: &Cluster, on: &str) -> anyhow::Result<Target> {
 ///
 /// # Errors
 /// A usage error where there are none; a failed request, explained.
-pub async fn by_label(cluster: &Cluster, selector: &str) -> anyhow::Result<Vec<Target>> {
-    let api: Api<Lease> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let found = api.list(&ListParams::default().labels(selector)).await;
-    let found = found.map_err(|error| explain(cluster, error, &format!("listing Leases with the label {selector}")))?;
-    if found.items.is_empty() {
+async fn by_label(cluster: &Cluster, selector: &str) -> anyhow::Result<Vec<Target>> {
+    let found = list(cluster, Some(selector)).await?;
+    if found.is_empty() {
         return Err(usage(format!("no Lease in namespace {} has the label {selector}", cluster.namespace)))
             .hint(format!("make them first, each without a holder; see: {} get leases --show-labels", cluster.kubectl));
     }
-    Ok(found.items.iter().map(|lease| Target::new(cluster, Kind::Lease, &lease.name_any())).collect())
+    Ok(found.into_iter().map(|(target, _)| target).collect())
 }
 
 fn check_name(name: &str) -> anyhow::Result<()> {
