@@ -2,8 +2,8 @@
 
 mod acquire;
 mod hold;
-mod lost;
 mod holder;
+mod lost;
 mod release;
 mod run;
 mod show;
