@@ -22,6 +22,8 @@ use crate::runtime::kubernetes::Cluster;
 
 /// A request that takes longer is tried again.
 const REQUEST: Duration = Duration::from_secs(10);
+/// How long to try to reach an API server that nobody has reached yet: it may be starting again, or it may be the wrong address.
+const FIRST_CONTACT: Duration = Duration::from_secs(10);
 /// How long to try to get out of the queues of locks that nobody wants any more.
 const LEAVING: Duration = Duration::from_secs(10);
 
@@ -141,9 +143,12 @@ impl<T: FnMut(Telling)> Attempt<T> {
         let mut stop = std::pin::pin!(stop);
         // What is free counts before the queues of what is not.
         let mut is_first_look = self.posts.len() > 1;
+        let mut contact_until = Some(now() + FIRST_CONTACT);
+        let mut trouble = None;
         loop {
             let mut due = None;
             if self.posts.iter().all(|post| !matches!(post.known, Known::Nothing)) {
+                contact_until = None;
                 let waits = self.candidate.waits && !is_first_look;
                 let mut refusals = Vec::new();
                 for index in self.order(waits) {
@@ -169,12 +174,19 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 error = &mut stop => return Err(error),
                 (sighting, index, _) = seen => {
                     let sighting = sighting.unwrap_or_else(|| Err(anyhow!("the watch on {} has ended", self.posts[index].target)));
-                    self.see(index, sighting?);
+                    match sighting? {
+                        Sighting::Trouble(error) => {
+                            (self.tell)(Telling::Trouble(&error));
+                            trouble = Some(error);
+                        }
+                        sighting => self.see(index, sighting),
+                    }
                 }
                 news = self.lives.next() => if let Some(obstacle) = news.obstacle {
                     (self.tell)(Telling::Blind(&obstacle));
                 },
                 () = until(due) => {}
+                () = until(contact_until) => return Err(trouble.unwrap_or_else(|| anyhow!("the API server does not answer"))),
             }
         }
     }
@@ -214,7 +226,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 post.known = Known::Gone(was);
                 post.is_stale = false;
             }
-            Sighting::Trouble(error) => (self.tell)(Telling::Trouble(&error)),
+            Sighting::Trouble(_) => {}
         }
     }
 

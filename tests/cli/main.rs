@@ -7,6 +7,7 @@ mod connection;
 mod doctor;
 mod formats;
 mod init;
+mod lock;
 mod refusals;
 mod render;
 mod settings;

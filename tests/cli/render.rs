@@ -93,8 +93,12 @@ fn misspelt_parameters_of_built_in_databases_are_warned_about() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["up", "down", "render", "status", "init", "completions"] {
+    for command in ["up", "run", "down", "render", "status", "gc", "init", "completions"] {
         let help = Folder::new().call(&[command, "--help"]).ok();
+        assert!(help.stdout.contains("Examples:"), "{}", help.transcript());
+    }
+    for command in ["acquire", "release", "run", "show"] {
+        let help = Folder::new().call(&["lock", command, "--help"]).ok();
         assert!(help.stdout.contains("Examples:"), "{}", help.transcript());
     }
     assert!(Folder::new().call(&["--help"]).ok().stdout.contains("Exit codes:"));

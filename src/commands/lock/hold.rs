@@ -1,6 +1,6 @@
 //! What `acquire` and `run` have in common: the wait for a lock, told as it goes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use anyhow::anyhow;
 use tokio::time::sleep;
@@ -50,8 +50,10 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
         waits: !args.no_wait,
     };
     let last = RefCell::new(String::new());
+    let in_trouble = Cell::new(false);
     let tell = |telling: Telling| match telling {
         Telling::State(target, version) => {
+            in_trouble.set(false);
             let lock = &version.lock;
             if lock.holder(party).is_none() && lock.place(party).is_some() {
                 let text = words::waiting(lock, party);
@@ -61,7 +63,9 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
                 *last.borrow_mut() = format!("{target}: {}", words::waiting(lock, party));
             }
         }
-        Telling::Trouble(error) => progress.explain(&format!("{error:#}; trying again")),
+        // Said once, until it is over.
+        Telling::Trouble(_) if in_trouble.replace(true) => {}
+        Telling::Trouble(error) => progress.say(&format!("{error:#}; trying again")),
         Telling::Blind(why) => progress.warn(&format!("{why}: only the ttl tells whether its lock is abandoned")),
         Telling::Removed(target, before, after) => {
             for gone in before.holders.iter().filter(|holder| after.holder(&holder.party).is_none()) {

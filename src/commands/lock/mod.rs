@@ -2,11 +2,13 @@
 
 mod acquire;
 mod hold;
+mod lost;
 mod release;
 mod run;
 mod show;
 mod which;
 mod words;
+mod work;
 
 use crate::cli::{Global, Lock};
 
