@@ -192,7 +192,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
                     }
                 }
                 news = self.lives.next() => if let Some(obstacle) = news.obstacle {
-                    (self.tell)(Telling::Blind(&obstacle));
+                    (self.tell)(Telling::Blind(obstacle));
                 },
                 () = until(due) => {}
                 () = until(contact_until) => return Err(trouble.unwrap_or_else(|| anyhow!("the API server does not answer"))),
@@ -286,6 +286,12 @@ impl<T: FnMut(Telling)> Attempt<T> {
             let is_queued = version.lock.place(&self.candidate.party).is_some();
             let (lock, fence) = match step {
                 Step::Refuse(refusal) => {
+                    if refusal == Refusal::Busy
+                        && let Some(until) = self.lives.answer_due(&version.lock)
+                    {
+                        // Whether the holder is gone is being asked just now.
+                        return Ok(Next::Wait(Some(until)));
+                    }
                     self.tell_state(index);
                     return Ok(Next::Refused(refusal));
                 }
