@@ -5,6 +5,7 @@ mod handover;
 mod lives;
 mod pools;
 mod replicas;
+mod rights;
 mod run;
 
 use serde_json::Value;
