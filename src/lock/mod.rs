@@ -7,6 +7,8 @@
 pub mod attempt;
 mod backoff;
 pub mod clock;
+pub mod deadlines;
+pub mod keep;
 pub mod lives;
 pub mod memory;
 pub mod object;
@@ -16,3 +18,4 @@ pub mod state;
 pub mod step;
 pub mod terms;
 pub mod watchlist;
+pub mod worker;

@@ -3,11 +3,13 @@
 mod acquire;
 mod hold;
 mod holder;
+mod lost;
 mod release;
 mod run;
 mod show;
 mod which;
 mod words;
+mod work;
 
 use crate::cli::{Global, Lock};
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use rustix::process::Signal;
 
-use super::attend::Signals;
 use super::note::Note;
 use super::work::{conclude, work};
 use crate::cli::{OnFailure, Run};
+use crate::commands::attend::Signals;
 use crate::commands::cluster::aftermath::{self, TEARDOWN};
 use crate::commands::cluster::ready;
 use crate::commands::cluster::session::{self, Addresses, Cancel, Failed, Session, Wait};
@@ -19,7 +19,7 @@ use crate::failure::{Advise, Exit, exit_of};
 use crate::probe::Container;
 use crate::progress::Progress;
 use crate::registry::Phase;
-use crate::runtime::kubernetes::observe::serving;
+use crate::runtime::kubernetes::pods::serving;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
 
