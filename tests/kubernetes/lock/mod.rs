@@ -7,6 +7,7 @@ mod lone;
 mod outages;
 mod pools;
 mod replicas;
+mod rights;
 mod run;
 
 use serde_json::Value;
