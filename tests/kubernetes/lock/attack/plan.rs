@@ -57,6 +57,8 @@ pub struct Plan {
     pub hundredths: u32,
     /// Whether the command ignores SIGTERM.
     pub is_stubborn: bool,
+    /// Whether a part of the command works in a session of its own.
+    pub is_helped: bool,
 }
 
 /// Where somebody dies or is stopped: nobody can have the lock for so long. It is over before the API server is back that has been restarted.
@@ -105,7 +107,9 @@ pub fn plans(seed: u64, count: usize, has_outages: bool) -> Vec<Plan> {
         // Spread over the whole, and not before somebody waits.
         let turn = (index * count + count / 2) / hardships.len() + chance.below(3);
         let turn = turn.clamp(2, count - 1);
-        plans[turn] = Plan { form: *form, hardship: Some(*hardship), ..plans[turn] };
+        // Of the command alone, the part that is killed is the one that testbed knows.
+        let is_helped = *form == Form::Run && (plans[turn].is_helped || *hardship == Hardship::KillCommand);
+        plans[turn] = Plan { form: *form, hardship: Some(*hardship), is_helped, ..plans[turn] };
         plans[turn].hundredths = match hardship {
             Hardship::KillWaiting | Hardship::StopWaiting => plans[turn].hundredths,
             // It is over when it is ended.
@@ -131,6 +135,7 @@ impl Plan {
             skew: [0, 0, 5, -7][chance.below(4)],
             hundredths: 1 + chance.below(4) as u32,
             is_stubborn: chance.below(3) == 0,
+            is_helped: chance.below(3) == 0,
         }
     }
 

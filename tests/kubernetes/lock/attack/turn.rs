@@ -101,9 +101,8 @@ impl Arena<'_> {
         let flags = [LOCK, "--run-id", id, "--heartbeat", &seconds(HEARTBEAT), "--timeout", &seconds(self.patience)].map(ToOwned::to_owned);
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let mut holder = vec!["bash".to_owned(), path("holder.sh"), path("log"), path("pipe"), plan.hundredths.to_string()];
-        if plan.is_stubborn {
-            holder.push("stubborn".into());
-        }
+        let kinds = [("stubborn", plan.is_stubborn), ("helped", plan.is_helped)];
+        holder.extend(kinds.into_iter().filter(|(_, is_so)| *is_so).map(|(kind, _)| kind.to_owned()));
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         match plan.form {
