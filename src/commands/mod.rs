@@ -21,6 +21,8 @@ mod up;
 mod wait;
 mod waits;
 
+pub use lock::aside;
+
 use std::io::Write;
 
 use anyhow::{Context, anyhow};

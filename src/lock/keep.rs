@@ -25,6 +25,8 @@ const REQUEST: Duration = Duration::from_secs(10);
 pub enum News {
     /// It was renewed, so that there are new deadlines.
     Renewed,
+    /// A renewal has failed, for this reason. The next one may not.
+    Trouble(String),
     /// It is lost.
     Lost(Loss),
 }
@@ -177,14 +179,10 @@ impl Keeper {
             }
             Err(Unwritten::Unclear(error)) => {
                 self.unclear_at = self.unclear_at.or(Some(sent_at));
-                self.fail(&error);
-                None
+                Some(self.fail(&error))
             }
             // Rights may come back as well as connections.
-            Err(Unwritten::Refused(error)) => {
-                self.fail(&error);
-                None
-            }
+            Err(Unwritten::Refused(error)) => Some(self.fail(&error)),
         };
         if is_gone && !matches!(news, Some(News::Lost(_))) && !std::mem::replace(&mut self.is_deletion_told, true) {
             return Some(News::Lost(Loss::Deleted { can_return: true }));
@@ -199,9 +197,11 @@ impl Keeper {
         deadlines.request().min(REQUEST).min((self.kept_at + next).saturating_sub(time))
     }
 
-    fn fail(&mut self, error: &anyhow::Error) {
-        self.trouble = Some(format!("{error:#}"));
+    fn fail(&mut self, error: &anyhow::Error) -> News {
+        let trouble = format!("{error:#}");
+        self.trouble = Some(trouble.clone());
         self.due = self.pauses.next().map(|pause| now() + pause);
+        News::Trouble(trouble)
     }
 
     async fn ask(&self) -> Result<Answer, Unwritten> {

@@ -4,6 +4,7 @@
 //! variable of the environment as well, which every process passes on to those that it starts.
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
 
 use crate::registry::Command;
 use crate::runtime::local::processes::{self, Process};
@@ -12,7 +13,7 @@ use crate::runtime::local::processes::{self, Process};
 pub const MARK: &str = "TESTBED_LOCK_SESSION";
 
 /// A command, and how to know its processes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     /// Its first process.
     pub command: Command,
@@ -33,14 +34,18 @@ impl Worker {
     /// # Errors
     /// The ids of those that are still there after ten seconds.
     pub async fn kill(&self) -> Result<(), Vec<u32>> {
-        if let Some(first) = self.first() {
-            match i32::try_from(first.pid).ok().and_then(Pid::from_raw).filter(|_| self.command.has_group) {
-                // In one step, so that none of it can start another one meanwhile.
-                Some(group) => drop(kill_process_group(group, Signal::KILL)),
-                None => first.signal(Signal::KILL),
-            }
-        }
+        self.strike();
         processes::end(|| self.marked()).await
+    }
+
+    /// Kills the first process together with its group.
+    fn strike(&self) {
+        let Some(first) = self.first() else { return };
+        match i32::try_from(first.pid).ok().and_then(Pid::from_raw).filter(|_| self.command.has_group) {
+            // In one step, so that none of it can start another one meanwhile.
+            Some(group) => drop(kill_process_group(group, Signal::KILL)),
+            None => first.signal(Signal::KILL),
+        }
     }
 
     /// The first process, while nobody else can have its number: it may have ended, but nobody was told so far.
