@@ -3,6 +3,7 @@
 mod acquire;
 mod hold;
 mod release;
+mod replica;
 mod run;
 mod show;
 mod which;
