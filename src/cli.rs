@@ -8,7 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::database::Settling;
-use crate::lock::terms::Ttl;
+use crate::lock::terms::{self, Ttl};
 use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
@@ -679,7 +679,7 @@ pub struct LockRun {
     pub run_id: Option<String>,
 
     /// After how long without a renewal the lock may be somebody else's; it is renewed three times as often
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TTL", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TTL", default_value = "30s", value_parser = terms::parse)]
     pub ttl: Duration,
 
     /// The command and its arguments

@@ -7,6 +7,9 @@ use testbed::settings::fill;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().collect();
+    if let Some(code) = testbed::commands::aside(&args) {
+        return ExitCode::from(code);
+    }
     let arguments = match fill::arguments(&args) {
         Ok(arguments) => arguments,
         Err(error) => {

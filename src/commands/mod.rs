@@ -1,5 +1,6 @@
 //! One file a command: a short function that lists the steps.
 
+mod attend;
 mod cluster;
 mod config;
 mod doctor;
@@ -9,6 +10,7 @@ mod init;
 mod local;
 mod lock;
 mod plan;
+mod program;
 mod reap;
 mod render;
 mod run;
@@ -18,6 +20,8 @@ mod table;
 mod up;
 mod wait;
 mod waits;
+
+pub use lock::aside;
 
 use std::io::Write;
 

@@ -1,9 +1,14 @@
 //! The clock by which a process measures how long something lasts. It goes on while the machine sleeps: a laptop that wakes up knows that its
 //! lock has run out.
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create, timerfd_settime,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
 /// The time since the machine was started. Not comparable with another machine's.
@@ -15,7 +20,68 @@ pub fn now() -> Duration {
 /// Waits until this clock shows `time`; for ever if there is none.
 pub async fn until(time: Option<Duration>) {
     let Some(time) = time else { return std::future::pending().await };
+    if time <= now() {
+        return;
+    }
+    // Timers of the runtime stand still while the machine sleeps. Where there is no other, they have to do.
+    if let Ok(alarm) = Alarm::at(time).and_then(Alarm::into_async)
+        && alarm.readable().await.is_ok()
+    {
+        return;
+    }
     while let Some(rest) = time.checked_sub(now()).filter(|rest| !rest.is_zero()) {
         sleep_until(Instant::now() + rest).await;
+    }
+}
+
+/// A timer of the system: readable from a time of this clock on.
+#[derive(Debug)]
+pub struct Alarm(OwnedFd);
+
+impl Alarm {
+    /// A timer for this time.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn at(time: Duration) -> std::io::Result<Self> {
+        let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // No time at all would mean no timer.
+        let it_value = Timespec::try_from(time.max(Duration::from_nanos(1))).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+        timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &Itimerspec { it_interval: zero, it_value })?;
+        Ok(Self(timer))
+    }
+
+    #[expect(deprecated, reason = "its successor asks for a promise that holds here: an alarm keeps its descriptor as long as it lives")]
+    fn into_async(self) -> std::io::Result<AsyncFd<Self>> {
+        AsyncFd::with_interest(self, Interest::READABLE)
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Alarm {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_waits_for_its_time_and_not_for_one_that_has_passed() {
+        let start = now();
+        until(Some(Duration::ZERO)).await;
+        until(Some(start)).await;
+        until(Some(start + Duration::from_millis(30))).await;
+        assert!(now() >= start + Duration::from_millis(30));
+        let never = tokio::time::timeout(Duration::from_millis(30), until(None)).await;
+        assert!(never.is_err());
     }
 }

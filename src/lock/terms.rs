@@ -20,12 +20,20 @@ impl Ttl {
         if text == "none" {
             return Ok(Self::Never);
         }
-        let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write a duration such as 1h, or none"))?;
-        if duration < SHORTEST {
-            return Err("a lock that is lost within a second is of no use; write 1s or more, or none".into());
-        }
-        Ok(Self::After(duration))
+        parse(text).map(Self::After).map_err(|error| format!("{error}, or none"))
     }
+}
+
+/// Reads `30s`.
+///
+/// # Errors
+/// A message that says what is wrong with the duration.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write a duration such as 1h"))?;
+    if duration < SHORTEST {
+        return Err("a lock that is lost within a second is of no use; write 1s or more".into());
+    }
+    Ok(duration)
 }
 
 /// A Lease counts in seconds.

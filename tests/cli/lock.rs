@@ -46,6 +46,8 @@ fn wrong_flags_are_named() {
     refused(&["--result", "password=f"], "write lock=FILE or fence=FILE");
     folder.call(&["lock", "acquire", "db", "--run-id", "$(context.pipelineRun.uid)"]).fails(2).says("Tekton substitutes it in a Pipeline");
     folder.call(&["lock", "run", "db"]).fails(2).says("COMMAND");
+    folder.call(&["lock", "run", "db", "--ttl", "10ms", "--", "true"]).fails(2).says("write 1s or more\n");
+    folder.call(&["lock", "run", "db", "--heartbeat", "0s", "--", "true"]).fails(2).says("--heartbeat 0s");
     folder.call(&["lock", "release", "db"]).fails(2).says("this folder remembers no `testbed lock acquire db`");
 }
 
@@ -65,4 +67,24 @@ fn the_projects_settings_tell_the_namespace_and_never_stop_a_release() {
     folder.file("testbed.yaml", "namespce: ci\n");
     folder.call(&["lock", "release", "db", "--run-id", "r"]).fails(1).says("going on without the project's settings");
     folder.call(&["lock", "acquire", "db", "--run-id", "r"]).fails(2).says("namespce");
+}
+
+#[test]
+fn a_command_that_cannot_be_started_is_not_waited_for() {
+    let folder = folder();
+    folder.file("a-file", "");
+    folder.call(&["lock", "run", "db", "--", "no-such-program"]).fails(127).says("no-such-program: no such program");
+    folder.call(&["lock", "run", "db", "--", "./a-file"]).fails(126).says("./a-file: it may not be executed");
+}
+
+/// Somebody else's process cannot be made to wait for a gate, and a command that nobody watches does not begin.
+#[test]
+fn what_testbed_calls_itself_for_does_nothing_for_others() {
+    let folder = folder();
+    for caller in ["1", &std::process::id().to_string()] {
+        let called = folder.call(&["lock-launch", caller, "1000000", "touch", "begun"]);
+        assert!(called.code == Some(1) && !folder.has("begun"), "{}", called.transcript());
+    }
+    let called = folder.call(&["lock-watchdog"]);
+    assert!(called.code == Some(1) && called.stdout == ".", "{}", called.transcript());
 }

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
 
@@ -16,6 +16,18 @@ use crate::support::Folder;
 pub struct Proxy {
     config: Value,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    way: Arc<(Mutex<Way>, Condvar)>,
+}
+
+/// What becomes of what is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It arrives.
+    Open,
+    /// Connections stay as they are, or come about, and nothing arrives: a network that loses all packets.
+    Lost,
+    /// Connections end as soon as they are made: a server that is down.
+    Refused,
 }
 
 impl Proxy {
@@ -30,21 +42,33 @@ impl Proxy {
         cluster["tls-server-name"] = server.rsplit_once(':').expect("a port").0.into();
         let open = Arc::new(Mutex::new(Vec::new()));
         let streams = open.clone();
+        let way = Arc::new((Mutex::new(Way::Open), Condvar::new()));
+        let current = way.clone();
         // Ends with the test's process.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                if *current.0.lock().expect("no panic") == Way::Refused {
+                    continue;
+                }
                 let Ok(upstream) = TcpStream::connect(&server) else { continue };
                 let copy = |stream: &TcpStream| stream.try_clone().expect("another handle");
                 streams.lock().expect("no panic").extend([copy(&client), copy(&upstream)]);
-                for (mut from, mut to) in [(copy(&client), copy(&upstream)), (upstream, client)] {
-                    std::thread::spawn(move || {
-                        let _ = std::io::copy(&mut from, &mut to);
-                        let _ = to.shutdown(Shutdown::Both);
-                    });
+                for (from, to) in [(copy(&client), copy(&upstream)), (upstream, client)] {
+                    let way = current.clone();
+                    std::thread::spawn(move || pass_while_open(from, to, &way));
                 }
             }
         });
-        Self { config, open }
+        Self { config, open, way }
+    }
+
+    /// From now on.
+    pub fn set(&self, way: Way) {
+        *self.way.0.lock().expect("no panic") = way;
+        self.way.1.notify_all();
+        if way == Way::Refused {
+            self.cut();
+        }
     }
 
     /// A kubeconfig that goes this way.
@@ -57,6 +81,19 @@ impl Proxy {
         let streams = std::mem::take(&mut *self.open.lock().expect("no panic"));
         streams.iter().filter(|stream| stream.shutdown(Shutdown::Both).is_ok()).count()
     }
+}
+
+/// Passes bytes on until one side hangs up. What comes while the way is lost arrives once it is open again.
+fn pass_while_open(mut from: TcpStream, mut to: TcpStream, way: &(Mutex<Way>, Condvar)) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let open = way.1.wait_while(way.0.lock().expect("no panic"), |way| *way == Way::Lost);
+        drop(open.expect("no panic"));
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 /// A port of this machine that leads to the API server, in plain HTTP, and alters the heads of requests and answers.

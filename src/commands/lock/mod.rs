@@ -2,14 +2,32 @@
 
 mod acquire;
 mod hold;
+mod holder;
+mod launch;
+mod lost;
 mod release;
 mod replica;
 mod run;
 mod show;
 mod which;
 mod words;
+mod work;
+
+use std::ffi::OsString;
 
 use crate::cli::{Global, Lock};
+use crate::failure::Exit;
+use crate::lock::watchdog;
+
+/// The parts of `lock run` for which testbed calls itself, before anything else: they take nobody's flags, variables or settings. `None` if
+/// the arguments are a user's.
+pub fn aside(args: &[OsString]) -> Option<u8> {
+    match args.get(1)?.to_str()? {
+        watchdog::NAME => Some(watchdog::run().unwrap_or(Exit::Usage.code())),
+        launch::NAME => Some(launch::run(&args[2..])),
+        _ => None,
+    }
+}
 
 /// Runs one of the four commands, and tells the exit code.
 ///

@@ -55,7 +55,8 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &Progress) {
+/// Says what has become of a lock.
+pub fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &Progress) {
     match outcome {
         Released::Absent => progress.say(&format!("{target}: nobody holds it")),
         Released::NotOurs(version) if version.lock.holders.is_empty() => progress.say(&format!("{target}: nobody holds it")),

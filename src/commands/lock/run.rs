@@ -1,7 +1,169 @@
-//! `testbed lock run`
+//! `testbed lock run`: a command that runs while a lock is held, and not a moment longer.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::time::timeout;
+
+use super::hold::{Taken, Wish, hold};
+use super::lost;
+use super::release::tell;
+use super::replica::Replica;
+use super::which::connect;
+use super::work::{Ended, Work};
 use crate::cli::{Global, LockRun};
+use crate::commands::attend::Signals;
+use crate::commands::{program, progress};
+use crate::failure::hints_of;
+use crate::lock::keep::{Keeper, Loss, News};
+use crate::lock::object::{Kind, Target};
+use crate::lock::release::{Released, release};
+use crate::lock::state::{Party, Terms, millis};
+use crate::lock::worker::MARK;
+use crate::progress::Progress;
+use crate::run_id::RunId;
 
-pub async fn run(_args: LockRun, _global: &Global) -> anyhow::Result<u8> {
-    anyhow::bail!("not there yet")
+/// How long to try to give a lock back that is lost anyway: it becomes free by itself once its ttl is over.
+const LOST: Duration = Duration::from_secs(2);
+
+/// Waits for the lock, runs the command, and releases the lock. The exit code is the command's own.
+///
+/// # Errors
+/// What failed besides the command; exit code 6 when the lock cannot be had, 7 when it was lost.
+pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
+    let progress = progress(global);
+    // Not after an hour in the queue.
+    if let Err(cannot) = program::look_up(&args.command[0]) {
+        return Ok(cannot.report(&args.command[0]));
+    }
+    let mut signals = Signals::new()?;
+    let id = match &args.run_id {
+        Some(id) => RunId::parse(id)?,
+        None => RunId::generate(),
+    };
+    let session = session();
+    let cluster = connect(global).await?;
+    let party = Party { id: id.as_str().to_owned(), session: Some(session.clone()) };
+    let terms = Terms { ttl_millis: Some(millis(args.ttl)), ttl_is_asked_for: true, pipeline_run: None };
+    let wish = Wish { cluster: &cluster, args: &args.locking, party: party.clone(), terms };
+    let Taken { target, held } = hold(&wish, signals.interrupted(), &progress).await?;
+    let fence = held.fence;
+    let is_nested = held.version.lock.holder(&party).is_none();
+    let replica = Replica::of(&target, &held);
+    let mut keeper = Keeper::new(&target, held).ok_or_else(|| anyhow!("{target} was taken, and its holder is not in it"))?;
+    let holder = if is_nested { Party { session: None, ..party } } else { party };
+    let how = if is_nested { "held already" } else { "held" };
+    let command = args.command[0].display();
+    let work = Work {
+        target: &target,
+        environment: environment(&target, fence, &id, &session),
+        session: &session,
+        command: &args.command,
+        run_id: &id,
+        progress: &progress,
+    };
+    let too_early = match &replica {
+        Some(replica) => until_ready(replica.ready(args.locking.ready_timeout, &progress), &mut keeper, &mut signals).await,
+        None => signals.already_interrupted().await.map(|error| Ended::Kept(Err(error))),
+    };
+    let has_run = too_early.is_none();
+    let outcome = match too_early {
+        Some(ended) => ended,
+        None => {
+            progress.say(&format!("{target}: {how} by run {id}, number {fence}; running {command}"));
+            work.run(keeper, &mut signals).await
+        }
+    };
+    let back = GiveBack { target: &target, holder: &holder, id: &id, progress: &progress };
+    match outcome {
+        Ended::Kept(code) if is_nested => code,
+        Ended::Kept(code) => back.after(code).await,
+        Ended::Lost(loss) => {
+            // What the run had before is not given back, unless it was lost and put back for the command alone.
+            if !is_nested || matches!(loss, Loss::Deleted { .. }) {
+                back.after_loss(&loss).await;
+            }
+            Err(lost::error(&target, &loss, if has_run { "ended" } else { "not started" }))
+        }
+    }
+}
+
+/// Keeps the lock until what was taken can be used. `Some`: it cannot.
+async fn until_ready(ready: impl Future<Output = anyhow::Result<()>>, keeper: &mut Keeper, signals: &mut Signals) -> Option<Ended> {
+    let mut ready = pin!(ready);
+    loop {
+        tokio::select! {
+            biased;
+            news = keeper.next() => if let News::Lost(loss) = news {
+                return Some(Ended::Lost(loss));
+            },
+            error = signals.interrupted() => return Some(Ended::Kept(Err(error))),
+            outcome = &mut ready => return outcome.err().map(|error| Ended::Kept(Err(error))),
+        }
+    }
+}
+
+/// Tells this process from every other of the same run.
+fn session() -> String {
+    let mut id = uuid::Uuid::new_v4().simple().to_string();
+    id.truncate(8);
+    id
+}
+
+fn environment(target: &Target, fence: u64, id: &RunId, session: &str) -> Vec<(String, String)> {
+    let variables = [
+        ("TESTBED_LOCK", target.name.clone()),
+        ("TESTBED_LOCK_FENCE", fence.to_string()),
+        ("TESTBED_RUN_ID", id.as_str().to_owned()),
+        (MARK, session.to_owned()),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// Gives the lock back.
+struct GiveBack<'a> {
+    target: &'a Target,
+    holder: &'a Party,
+    id: &'a RunId,
+    progress: &'a Progress,
+}
+
+impl GiveBack<'_> {
+    async fn give(&self) -> anyhow::Result<Released> {
+        let released = release(self.target, |party| party == self.holder).await?;
+        if let Released::Done(_) = released {
+            tell(self.target, self.id, &released, self.progress);
+        }
+        Ok(released)
+    }
+
+    /// The command's end counts, unless only the release has failed.
+    async fn after(&self, code: anyhow::Result<u8>) -> anyhow::Result<u8> {
+        let error = match self.give().await {
+            Ok(Released::Done(_)) => return code,
+            // In the moment after the command's end: nothing was lost by it.
+            Ok(Released::Absent | Released::NotOurs(_)) => {
+                self.progress.say(&format!("{}: somebody else has released it already", self.target));
+                return code;
+            }
+            Err(error) => error,
+        };
+        let target = self.target;
+        self.progress.warn(&format!("{target} could not be released, and stays held until its ttl is over: {error:#}"));
+        hints_of(&error).iter().for_each(|hint| self.progress.say(&format!("  {hint}")));
+        let what = if target.kind == Kind::Lease { target.name.clone() } else { format!("--on {target}") };
+        self.progress.say(&format!("  release it: testbed lock release {what} --run-id {}", self.id));
+        code.map(|code| code.max(1))
+    }
+
+    async fn after_loss(&self, loss: &Loss) {
+        let is_released = match timeout(LOST, self.give()).await {
+            Ok(Ok(released)) => matches!(released, Released::Done(_)),
+            _ => false,
+        };
+        if !is_released && matches!(loss, Loss::Silence { .. }) {
+            self.progress.say(&format!("{}: not released; it is free once its ttl is over", self.target));
+        }
+    }
 }

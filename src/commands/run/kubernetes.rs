@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use rustix::process::Signal;
 
-use super::attend::Signals;
 use super::note::Note;
 use super::work::{conclude, work};
 use crate::cli::{OnFailure, Run};
+use crate::commands::attend::Signals;
 use crate::commands::cluster::aftermath::{self, TEARDOWN};
 use crate::commands::cluster::ready;
 use crate::commands::cluster::session::{self, Addresses, Cancel, Failed, Session, Wait};

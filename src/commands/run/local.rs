@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::attend::Signals;
 use super::work::{conclude, work};
 use crate::cli::Run;
+use crate::commands::attend::Signals;
 use crate::commands::config::Config;
 use crate::commands::local::session::{self, Session};
 use crate::commands::plan::Plan;

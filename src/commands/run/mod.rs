@@ -1,20 +1,18 @@
 //! `testbed run`: databases up, a command with their addresses in its environment, and always down again.
 
-mod attend;
 mod kubernetes;
 mod local;
 mod note;
-mod program;
 mod work;
 
 use super::config::Config;
 use super::plan::Plan;
 use super::runtime::runtime;
-use super::{choice, progress};
+use super::{choice, program, progress};
 use crate::cli::{Global, OnFailure, Run, Runtime};
 use crate::output;
 
-use attend::Signals;
+use super::attend::Signals;
 
 /// The exit code is the command's own.
 pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {

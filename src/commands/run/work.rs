@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use super::attend::{self, Signals};
 use crate::cli::Run;
+use crate::commands::attend::{self, Signals};
 use crate::commands::config::Config;
 use crate::failure::{Advise, Exit, hints_of};
 use crate::output::{self, Model};
@@ -31,7 +31,7 @@ pub async fn work(
     }
     let environment = output::environment(model, written.as_deref());
     progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
-    let running = match attend::start(&args.command, &environment, &claim.record.run_id) {
+    let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
         Ok(running) => running,
         Err(cannot) => return Ok(cannot.report(&args.command[0])),
     };

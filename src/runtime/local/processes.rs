@@ -126,6 +126,12 @@ pub fn of_command(leader: Process, has_group: bool, run_id: &str) -> Vec<Process
     members.into_iter().filter(|pid| has_run_id(*pid, run_id)).filter_map(Process::with_id).collect()
 }
 
+/// The processes that were given a variable, `NAME=value`, whatever group they are in and whoever is their parent by now.
+pub fn with_variable(variable: &str) -> Vec<Process> {
+    let found = all().filter(|pid| has_variable(*pid, |own| own == variable.as_bytes()));
+    found.filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
+}
+
 /// A process and everything that it has started and that has not been handed to another parent.
 fn tree(root: Process) -> Vec<u32> {
     if !root.is_alive() {

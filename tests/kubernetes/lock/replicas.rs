@@ -207,6 +207,26 @@ fn a_pod_that_stays_keeps_the_next_one_waiting() {
 }
 
 #[test]
+fn a_command_begins_once_the_pod_is_ready() {
+    let (namespace, on) = with_workload("replica-run", "Deployment");
+    let folder = &namespace.folder;
+    let look = format!("kubectl --kubeconfig {} -n {} get {on} -o", crate::harness::kubeconfig().display(), namespace.name);
+    let script = format!("{look} jsonpath={{.status.readyReplicas}}; exit 5");
+    let ran = folder.call(&["lock", "run", "--on", &on, "--run-id", "one", "--", "sh", "-c", &script]).ends(5).says("released");
+    assert_eq!(ran.stdout, "1");
+    assert_eq!((replicas(&namespace, &on).as_str(), holder(&namespace, &on)), ("0", None));
+
+    namespace.apply(&workload("Deployment", "slow", 0, &never_ready()));
+    let run = ["lock", "run", "--on", "deployment/slow", "--ttl", "2s", "--ready-timeout", "4s", "--", "touch", "begun"];
+    let slow = folder.start(&run);
+    namespace.kubectl_until(&["get", "deployment/slow", "-o", "yaml"], |text| text.contains("ttlMillis"));
+    let rival = folder.start(&["lock", "acquire", "--on", "deployment/slow", "--run-id", "two", "--timeout", "3s"]);
+    slow.wait().fails(3).says("not ready within 4s").says("deployment/slow: released");
+    assert!(!folder.has("begun"));
+    rival.wait().fails(6);
+}
+
+#[test]
 fn what_cannot_be_a_lock_is_refused() {
     let (namespace, on) = with_workload("replica-refused", "Deployment");
     let folder = &namespace.folder;

@@ -105,11 +105,11 @@ impl Running {
     ///
     /// # Errors
     /// An interruption, when the command did not end by itself.
-    pub async fn attend(mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
+    pub async fn attend(&mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
         let mut asked: Option<Instant> = None;
         loop {
             let signal = tokio::select! {
-                status = self.child.wait() => return Ok(code(status.context("waiting for the command")?)),
+                code = self.wait() => return code,
                 signal = signals.next() => signal,
             };
             let at_terminal = self.is_sent_by_terminal(signal);
@@ -129,6 +129,14 @@ impl Running {
                 self.end(signal).await;
             }
         }
+    }
+
+    /// Waits for the command's end alone, and tells its exit code.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub async fn wait(&mut self) -> anyhow::Result<u8> {
+        Ok(code(self.child.wait().await.context("waiting for the command")?))
     }
 
     /// Whether the command's processes have this signal from the terminal already; a second one would stop a test runner's own clean-up.

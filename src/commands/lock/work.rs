@@ -1,0 +1,140 @@
+//! The command of `testbed lock run`: started, attended to while the lock is kept, and ended in time when the lock is lost.
+
+use std::ffi::OsString;
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::launch::Gate;
+use super::lost;
+use crate::commands::attend::{self, Running, Signals};
+use crate::commands::program::Cannot;
+use crate::lock::clock::{now, until};
+use crate::lock::guard::{Dog, Guard};
+use crate::lock::keep::{Keeper, Loss, News};
+use crate::lock::object::Target;
+use crate::lock::worker::Worker;
+use crate::progress::Progress;
+use crate::run_id::RunId;
+
+/// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can hold it.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What is to run, and under which lock.
+pub struct Work<'a> {
+    pub target: &'a Target,
+    pub environment: Vec<(String, String)>,
+    pub session: &'a str,
+    pub command: &'a [OsString],
+    pub run_id: &'a RunId,
+    pub progress: &'a Progress,
+}
+
+/// How it ended.
+pub enum Ended {
+    /// The lock was held until the command's end; the command's exit code.
+    Kept(anyhow::Result<u8>),
+    /// The lock was lost, and the command was ended.
+    Lost(Loss),
+}
+
+impl Work<'_> {
+    /// Runs the command, and does not return before it has ended.
+    pub async fn run(&self, mut keeper: Keeper, signals: &mut Signals) -> Ended {
+        let (mut running, mut guard, _gate) = match self.start(&keeper).await {
+            Ok(Ok(started)) => started,
+            Ok(Err(cannot)) => return Ended::Kept(Ok(cannot.report(&self.command[0]))),
+            Err(error) => return Ended::Kept(Err(error)),
+        };
+        let outcome = self.attend(&mut running, &mut keeper, &mut guard, signals).await;
+        if let Ended::Lost(loss) = &outcome {
+            self.end(&mut running, &mut keeper, &mut guard, loss, signals).await;
+        }
+        guard.dismiss().await;
+        outcome
+    }
+
+    /// Starts the command and its watchdog, and lets the command begin once it is watched.
+    async fn start(&self, keeper: &Keeper) -> anyhow::Result<Result<(Running, Guard, Gate), Cannot>> {
+        let dog = Dog::start().await?;
+        let mut gate = Gate::new()?;
+        let mut running = match attend::start(&gate.before(self.command), &self.environment, self.run_id.as_str()) {
+            Ok(running) => running,
+            Err(cannot) => return Ok(Err(cannot)),
+        };
+        let guard = match running.noted {
+            Some(command) => Guard::over(dog, Worker { command, session: self.session.to_owned() }, keeper.last_moment()).await,
+            None => Err(anyhow!("finding the command's process in /proc")),
+        };
+        match guard.and_then(|guard| gate.open().map(|()| guard)) {
+            Ok(guard) => Ok(Ok((running, guard, gate))),
+            Err(error) => {
+                // It has not become the command, and ends when it sees that it never will.
+                drop(gate);
+                let _ = running.wait().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for the command's end while the lock is kept.
+    async fn attend(&self, running: &mut Running, keeper: &mut Keeper, guard: &mut Guard, signals: &mut Signals) -> Ended {
+        let mut code = pin!(running.attend(signals, self.progress));
+        let mut is_watched = true;
+        loop {
+            tokio::select! {
+                biased;
+                news = keeper.next() => match news {
+                    News::Renewed => guard.extend(keeper.last_moment()),
+                    News::Trouble(why) => self.progress.explain(&format!("{}: not renewed: {why}; trying again", self.target)),
+                    News::Lost(loss) => return Ended::Lost(loss),
+                },
+                code = &mut code => return Ended::Kept(code),
+                error = guard.mind(), if is_watched => {
+                    is_watched = false;
+                    let what = "nobody ends the command in time should testbed itself be killed or stopped";
+                    self.progress.warn(&format!("{what}: {error:#}"));
+                }
+            }
+        }
+    }
+
+    /// Ends the command: it is asked, and killed when its time is over, which a worse loss makes shorter.
+    async fn end(&self, running: &mut Running, keeper: &mut Keeper, guard: &mut Guard, loss: &Loss, signals: &mut Signals) {
+        let worker = guard.worker().clone();
+        let mut kill_at = allowed_until(keeper, loss);
+        if kill_at > now() {
+            worker.ask();
+        }
+        self.progress.say(&format!("{}; ending the command", lost::what(self.target, loss)));
+        loop {
+            tokio::select! {
+                biased;
+                () = until(Some(kill_at)) => break,
+                news = keeper.next() => match news {
+                    News::Renewed => guard.extend(keeper.last_moment()),
+                    News::Trouble(why) => self.progress.explain(&format!("{}: not renewed: {why}; trying again", self.target)),
+                    News::Lost(loss) => kill_at = kill_at.min(allowed_until(keeper, &loss)),
+                },
+                _ = running.wait() => break,
+                _ = signals.next() => break,
+            }
+        }
+        if let Err(left) = worker.kill().await {
+            self.progress.warn(&format!("processes of the command do not end even when killed: {left:?}"));
+        }
+        let _ = running.wait().await;
+    }
+}
+
+/// Until when a command may still run.
+fn allowed_until(keeper: &Keeper, loss: &Loss) -> Duration {
+    let grace = match loss {
+        Loss::Silence { .. } => None,
+        Loss::Deleted { can_return: true } => Some(GRACE),
+        Loss::Deleted { can_return: false } | Loss::Removed(_) => Some(Duration::ZERO),
+    };
+    let time = now();
+    grace.map(|grace| time + grace).into_iter().chain(keeper.kill_at()).min().unwrap_or(time)
+}

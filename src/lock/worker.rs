@@ -1,0 +1,59 @@
+//! The processes of a command that runs while a lock is held: all of them have to be gone before somebody else holds it.
+//!
+//! A process group is not all of them: `timeout`, shells with job control and servers make groups of their own. So they are known by a
+//! variable of the environment as well, which every process passes on to those that it starts.
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
+
+use crate::registry::Command;
+use crate::runtime::local::processes::{self, Process};
+
+/// The variable that marks the processes of one command.
+pub const MARK: &str = "TESTBED_LOCK_SESSION";
+
+/// A command, and how to know its processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its first process.
+    pub command: Command,
+    /// The value of [`MARK`] in the environment of all.
+    pub session: String,
+}
+
+impl Worker {
+    /// Asks all processes to end.
+    pub fn ask(&self) {
+        let mut found = self.marked();
+        found.extend(self.first().filter(|first| !found.contains(first)));
+        found.iter().for_each(|process| process.signal(Signal::TERM));
+    }
+
+    /// Kills all processes, and waits until they are gone.
+    ///
+    /// # Errors
+    /// The ids of those that are still there after ten seconds.
+    pub async fn kill(&self) -> Result<(), Vec<u32>> {
+        self.strike();
+        processes::end(|| self.marked()).await
+    }
+
+    /// Kills the first process together with its group.
+    fn strike(&self) {
+        let Some(first) = self.first() else { return };
+        match i32::try_from(first.pid).ok().and_then(Pid::from_raw).filter(|_| self.command.has_group) {
+            // In one step, so that none of it can start another one meanwhile.
+            Some(group) => drop(kill_process_group(group, Signal::KILL)),
+            None => first.signal(Signal::KILL),
+        }
+    }
+
+    /// The first process, while nobody else can have its number: it may have ended, but nobody was told so far.
+    fn first(&self) -> Option<Process> {
+        Process::with_id(self.command.process.pid).filter(|process| *process == self.command.process)
+    }
+
+    fn marked(&self) -> Vec<Process> {
+        processes::with_variable(&format!("{MARK}={}", self.session))
+    }
+}
