@@ -34,10 +34,15 @@ fn workload(kind: &str, name: &str, grace: u32, container: &str) -> String {
     )
 }
 
-/// A namespace with a workload called `b` that works.
+/// A namespace with a workload called `b` that works, and whose pods are gone at once.
 fn with_workload(prefix: &str, kind: &str) -> (Namespace, String) {
+    with_workload_that_ends_within(0, prefix, kind)
+}
+
+/// The same where each pod gets some seconds to end. The kubelet adds up to ten of its own.
+fn with_workload_that_ends_within(seconds: u32, prefix: &str, kind: &str) -> (Namespace, String) {
     let namespace = Namespace::new(prefix);
-    namespace.apply(&workload(kind, "b", 1, &idle("")));
+    namespace.apply(&workload(kind, "b", seconds, &idle("")));
     (namespace, format!("{}/b", kind.to_lowercase()))
 }
 
@@ -69,8 +74,8 @@ fn pod(namespace: &Namespace) -> String {
     pods(namespace).remove(0)
 }
 
-fn goes_from_one_run_to_the_next(kind: &str) {
-    let (namespace, on) = with_workload("replica", kind);
+fn goes_from_one_run_to_the_next(kind: &str, grace: u32) {
+    let (namespace, on) = with_workload_that_ends_within(grace, "replica", kind);
     let folder = &namespace.folder;
     let acquire = |run: &'static str| ["lock", "acquire", "--on", &on, "--run-id", run].map(str::to_owned);
     let call = |run| folder.call(&acquire(run).each_ref().map(String::as_str));
@@ -94,12 +99,12 @@ fn goes_from_one_run_to_the_next(kind: &str) {
 
 #[test]
 fn a_deployment_goes_from_one_run_to_the_next() {
-    goes_from_one_run_to_the_next("Deployment");
+    goes_from_one_run_to_the_next("Deployment", 1);
 }
 
 #[test]
 fn a_stateful_set_goes_from_one_run_to_the_next() {
-    goes_from_one_run_to_the_next("StatefulSet");
+    goes_from_one_run_to_the_next("StatefulSet", 0);
 }
 
 #[test]
