@@ -35,6 +35,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// How Kubernetes calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lease => "Lease",
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+
     fn resource(self) -> ApiResource {
         match self {
             Self::Lease => ApiResource::erase::<Lease>(&()),
@@ -51,7 +60,8 @@ pub struct Target {
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    cluster: Cluster,
+    /// Where it is.
+    pub cluster: Cluster,
     api: Api<DynamicObject>,
 }
 
@@ -130,7 +140,7 @@ impl Target {
 
     /// How Kubernetes calls the object.
     pub fn object_name(&self) -> String {
-        format!("{} {}", self.kind.resource().kind, self.name)
+        format!("{} {}", self.kind.name(), self.name)
     }
 
     /// The object as it is now; `None` if there is none.
@@ -213,12 +223,24 @@ impl Target {
             _ if seen.lock.holders.len() != lock.holders.len() => json!({"replicas": lock.holders.len()}),
             _ => json!({}),
         };
+        self.patch(seen, spec, lock).await
+    }
+
+    async fn patch(&self, seen: &Version, spec: Value, lock: &Lock) -> Result<Version, Unwritten> {
         let body = json!({
             "metadata": {"resourceVersion": seen.resource_version, "uid": seen.uid, "annotations": {LOCK_ANNOTATION: encoded(lock)}},
             "spec": spec,
         });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         self.outcome(self.api.patch(&self.name, &params, &Patch::Merge(&body)).await, "changing")
+    }
+
+    /// Gives a workload this many replicas, if it is still this version.
+    ///
+    /// # Errors
+    /// [`Unwritten`]
+    pub async fn scale(&self, seen: &Version, replicas: u32) -> Result<Version, Unwritten> {
+        self.patch(seen, json!({"replicas": replicas}), &seen.lock).await
     }
 
     /// Deletes the object, if it is still this version.
