@@ -48,8 +48,9 @@ impl Work<'_> {
             Err(error) => return Ended::Kept(Err(error)),
         };
         let outcome = self.attend(&mut running, &mut keeper, &mut guard, signals).await;
-        if let Ended::Lost(loss) = &outcome {
-            self.end(&mut running, &mut keeper, &mut guard, loss, signals).await;
+        match &outcome {
+            Ended::Kept(_) => self.clear(&guard).await,
+            Ended::Lost(loss) => self.end(&mut running, &mut keeper, &mut guard, loss, signals).await,
         }
         guard.dismiss().await;
         outcome
@@ -100,6 +101,22 @@ impl Work<'_> {
         }
     }
 
+    /// Kills what the command has left behind, or was kept from ending when its first process was killed: the lock goes on to others.
+    async fn clear(&self, guard: &Guard) {
+        let left = guard.worker().marked().len();
+        if left > 0 {
+            let what = if left == 1 { "a process" } else { "processes" };
+            self.progress.say(&format!("the command has ended and has left {what} behind, which cannot go on without the lock: killed"));
+            self.kill(guard.worker()).await;
+        }
+    }
+
+    async fn kill(&self, worker: &Worker) {
+        if let Err(left) = worker.kill().await {
+            self.progress.warn(&format!("processes of the command do not end even when killed: {left:?}"));
+        }
+    }
+
     /// Ends the command: it is asked, and killed when its time is over, which a worse loss makes shorter.
     async fn end(&self, running: &mut Running, keeper: &mut Keeper, guard: &mut Guard, loss: &Loss, signals: &mut Signals) {
         let worker = guard.worker().clone();
@@ -121,9 +138,7 @@ impl Work<'_> {
                 _ = signals.next() => break,
             }
         }
-        if let Err(left) = worker.kill().await {
-            self.progress.warn(&format!("processes of the command do not end even when killed: {left:?}"));
-        }
+        self.kill(&worker).await;
         let _ = running.wait().await;
     }
 }
