@@ -2,6 +2,8 @@
 //!
 //! Pure. What counts as a secret is put in beforehand; what a server makes up by itself is recognised by the words in front of it.
 
+use k8s_openapi::api::core::v1::PodSpec;
+
 /// What stands in a secret's place.
 const MASK: &str = "***";
 
@@ -43,6 +45,14 @@ impl Redactor {
         let is_secret = ["PASSWORD", "SECRET", "TOKEN"].iter().any(|word| name.contains(word));
         if is_secret && !name.ends_with("_FILE") && !SWITCHES.contains(&value.to_lowercase().as_str()) {
             self.add(value);
+        }
+    }
+
+    /// Takes in the variables of a pod's containers that are called like secrets.
+    pub fn add_pod(&mut self, spec: &PodSpec) {
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        for variable in containers.flat_map(|container| container.env.iter().flatten()) {
+            self.add_variable(&variable.name, variable.value.as_deref().unwrap_or_default());
         }
     }
 

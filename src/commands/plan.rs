@@ -131,11 +131,7 @@ impl Plan {
             database.admin.iter().for_each(|admin| redactor.add(admin.password.reveal()));
         }
         self.data.secrets().for_each(|secret| redactor.add(secret));
-        let specs = self.discovery.workloads.iter().map(|workload| &workload.spec);
-        let containers = specs.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-        for variable in containers.flat_map(|container| container.env.iter().flatten()) {
-            redactor.add_variable(&variable.name, variable.value.as_deref().unwrap_or_default());
-        }
+        self.discovery.workloads.iter().for_each(|workload| redactor.add_pod(&workload.spec));
         redactor
     }
 

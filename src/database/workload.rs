@@ -66,6 +66,20 @@ impl Workload {
         noted.and_then(|noted| images::original(noted, &container.name, image)).unwrap_or(image)
     }
 
+    /// What lives in a cluster and makes pods like this one, of which so many have to be ready.
+    pub fn from_template(kind: &str, name: &str, template: PodTemplateSpec, replicas: usize) -> Self {
+        let metadata = template.metadata.unwrap_or_default();
+        Self {
+            id: format!("{kind}/{name}"),
+            place: format!("{kind} {name}"),
+            replicas,
+            ends: false,
+            labels: metadata.labels.unwrap_or_default(),
+            annotations: metadata.annotations.unwrap_or_default(),
+            spec: template.spec.unwrap_or_default(),
+        }
+    }
+
     /// A pod that lives in a cluster, as a workload of its own.
     pub fn from_pod(pod: &Pod) -> Self {
         let name = pod.metadata.name.clone().unwrap_or_default();

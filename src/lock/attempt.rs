@@ -69,6 +69,11 @@ struct Post {
     sightings: BoxStream<'static, anyhow::Result<Sighting>>,
     known: Known,
     watchlist: Watchlist,
+    /// When the API server was last heard, and whether the connection has broken since.
+    heard_at: Option<Duration>,
+    is_interrupted: bool,
+    /// Without a word for this long, the API server was out of reach, as this waiter's own beats are answered more often.
+    longest_silence: Duration,
     /// Whether the known version is not the newest: a write has met another one.
     is_stale: bool,
     /// Not before this moment.
@@ -112,6 +117,9 @@ impl<T: FnMut(Telling)> Attempt<T> {
             target,
             known: Known::Nothing,
             watchlist: Watchlist::default(),
+            heard_at: None,
+            is_interrupted: false,
+            longest_silence: heartbeat * 3 / 2,
             is_stale: false,
             retry_at: None,
             pauses: Pauses::default(),
@@ -177,13 +185,14 @@ impl<T: FnMut(Telling)> Attempt<T> {
                     match sighting? {
                         Sighting::Trouble(error) => {
                             (self.tell)(Telling::Trouble(&error));
+                            self.posts[index].is_interrupted = true;
                             trouble = Some(error);
                         }
                         sighting => self.see(index, sighting),
                     }
                 }
                 news = self.lives.next() => if let Some(obstacle) = news.obstacle {
-                    (self.tell)(Telling::Blind(&obstacle));
+                    (self.tell)(Telling::Blind(obstacle));
                 },
                 () = until(due) => {}
                 () = until(contact_until) => return Err(trouble.unwrap_or_else(|| anyhow!("the API server does not answer"))),
@@ -204,6 +213,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
 
     fn see(&mut self, index: usize, sighting: Sighting) {
         let post = &mut self.posts[index];
+        post.hear();
         match sighting {
             Sighting::There(version) => {
                 if let Known::There(known) = &post.known
@@ -248,6 +258,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 return Ok(Next::Wait(Some(at)));
             }
             post.retry_at = None;
+            post.excuse(time);
             let version = match &post.known {
                 Known::Nothing => return Ok(Next::Wait(None)),
                 Known::Gone(was) => {
@@ -275,6 +286,12 @@ impl<T: FnMut(Telling)> Attempt<T> {
             let is_queued = version.lock.place(&self.candidate.party).is_some();
             let (lock, fence) = match step {
                 Step::Refuse(refusal) => {
+                    if refusal == Refusal::Busy
+                        && let Some(until) = self.lives.answer_due(&version.lock)
+                    {
+                        // Whether the holder is gone is being asked just now.
+                        return Ok(Next::Wait(Some(until)));
+                    }
                     self.tell_state(index);
                     return Ok(Next::Refused(refusal));
                 }
@@ -323,6 +340,27 @@ impl<T: FnMut(Telling)> Attempt<T> {
 }
 
 impl Post {
+    /// The API server has said something.
+    fn hear(&mut self) {
+        let time = now();
+        if self.excuse(time) {
+            // It answers again.
+            self.retry_at = None;
+        }
+        self.heard_at = Some(time);
+        self.is_interrupted = false;
+    }
+
+    /// While the API server is out of reach, nobody is heard who waits, and none of them is dead for that. Tells whether it is, or was until now.
+    fn excuse(&mut self, time: Duration) -> bool {
+        let is_late = self.heard_at.is_some_and(|at| time.saturating_sub(at) > self.longest_silence);
+        let is_out_of_reach = self.is_interrupted || is_late;
+        if is_out_of_reach {
+            self.watchlist.excuse(time);
+        }
+        is_out_of_reach
+    }
+
     fn learn(&mut self, version: Box<Version>) {
         self.watchlist.look(&version.uid, &version.lock, now());
         self.known = Known::There(version);
@@ -339,16 +377,19 @@ impl Post {
         match outcome.unwrap_or_else(|_| Err(Unwritten::Unclear(anyhow!("the API server does not answer")))) {
             Ok(version) => {
                 self.pauses = Pauses::default();
+                self.hear();
                 self.learn(Box::new(version));
                 Ok(None)
             }
             Err(Unwritten::Conflict) => {
+                self.hear();
                 self.is_stale = true;
                 Ok(Some(None))
             }
             Err(Unwritten::Refused(error)) => Err(error),
             Err(Unwritten::Unclear(error)) => {
                 tell(Telling::Trouble(&error));
+                self.is_interrupted = true;
                 self.retry_at = self.pauses.next().map(|pause| now() + pause);
                 Ok(Some(self.retry_at))
             }

@@ -1,7 +1,7 @@
 //! Locks for databases that runs have to share: one object of the cluster a lock, changed by compare-and-swap alone.
 //!
 //! [`state`] is what the object says, [`step`] what somebody does who wants the lock, and [`watchlist`] what they have seen of the others; all
-//! three are pure. [`object`] reads and writes the object, [`lives`] follows the holders' PipelineRuns, and [`attempt`] and [`release`] lead
+//! three are pure. [`object`] reads and writes the object, [`lives`] follows the holders' [`pipeline_runs`], and [`attempt`] and [`release`] lead
 //! into the lock and out of it.
 
 pub mod attempt;
@@ -13,6 +13,7 @@ pub mod keep;
 pub mod lives;
 pub mod memory;
 pub mod object;
+pub mod pipeline_runs;
 pub mod release;
 pub mod state;
 pub mod step;

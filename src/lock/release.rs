@@ -10,8 +10,8 @@ use super::state::Party;
 
 /// A request that takes longer is tried again.
 const REQUEST: Duration = Duration::from_secs(10);
-/// How often the API server is tried that cannot be reached.
-const TRIES: u32 = 8;
+/// How often the API server is tried that cannot be reached: for about ten seconds.
+const TRIES: u32 = 16;
 
 /// What there was to release.
 #[derive(Debug)]

@@ -52,6 +52,15 @@ impl Watchlist {
         self.seen = seen;
     }
 
+    /// Gives everybody who waits the whole time again: nobody could be heard for a while. Holders are given nothing, their ttl runs on.
+    pub fn excuse(&mut self, now: Duration) {
+        for (entry, sight) in &mut self.seen {
+            if matches!(entry, Entry::Waiter(..)) {
+                *sight = Sight { count: sight.count, at: now, still_for: Duration::ZERO };
+            }
+        }
+    }
+
     /// For how long a holder is known not to have renewed.
     pub fn idle(&self, holder: &Holder, now: Duration) -> Duration {
         self.still(&entry_of(holder), now)
@@ -81,4 +90,33 @@ fn entry_of(holder: &Holder) -> Entry {
 
 fn place_of(waiter: &Waiter) -> Entry {
     Entry::Waiter(waiter.party.clone(), waiter.ticket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::Terms;
+    use super::*;
+
+    #[test]
+    fn an_outage_excuses_who_waits_and_nobody_who_holds() {
+        let seconds = Duration::from_secs;
+        let party = |id: &str| Party { id: id.into(), session: None };
+        let mut lock = Lock::default();
+        lock.grant(
+            &party("holder"),
+            &Terms { ttl_millis: Some(9_000), ttl_is_asked_for: true, pipeline_run: None },
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+            1,
+        );
+        lock.enqueue(&party("waiter"), seconds(3), "2026-01-01T00:00:00Z".parse().unwrap(), 2);
+        let mut watchlist = Watchlist::default();
+        watchlist.look("uid", &lock, seconds(10));
+        watchlist.excuse(seconds(14));
+        // The same state again, after the outage.
+        watchlist.look("uid", &lock, seconds(15));
+        assert_eq!(
+            (watchlist.silent(&lock.queue[0], seconds(16)), watchlist.idle(&lock.holders[0], seconds(16))),
+            (seconds(2), seconds(6))
+        );
+    }
 }

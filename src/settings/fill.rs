@@ -110,6 +110,11 @@ fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Vari
 
 /// The PipelineRun's uid is the run id of its tasks, unless they are given another one.
 fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result<()> {
+    let tasks = if matches!(command, cli::Command::Lock(_)) {
+        "testbed-lock-acquire and testbed-lock-release"
+    } else {
+        "testbed-up and testbed-down"
+    };
     let (run_id, pipeline_run, needs_one) = match command {
         cli::Command::Up(up) => (&mut up.making.source.run_id, &up.making.source.pipeline_run, true),
         cli::Command::Run(run) => (&mut run.making.source.run_id, &run.making.source.pipeline_run, false),
@@ -128,7 +133,7 @@ fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result
     let is_alone = variable(OsStr::new("TESTBED_PIPELINE_RUN_UID")).is_some_and(|uid| uid.is_empty());
     if needs_one && run_id.is_none() && is_alone {
         return Err(usage("this TaskRun belongs to no PipelineRun, whose uid would be the run id"))
-            .hint("give the TaskRun the param run-id (--run-id, TESTBED_RUN_ID): the same for testbed-up and testbed-down");
+            .hint(format!("give the TaskRun the param run-id (--run-id, TESTBED_RUN_ID): the same for {tasks}"));
     }
     Ok(())
 }

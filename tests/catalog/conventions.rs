@@ -1,5 +1,7 @@
 //! What the Tekton catalog asks of a Task: labels, annotations, words for everything, images in full.
 
+use serde_json::Value;
+
 use crate::published;
 use crate::tekton::documents::{Catalog, Content, Document};
 use crate::tekton::model::{ParamSpec, ParamValue, ResultSpec, Step};
@@ -126,7 +128,9 @@ fn of_document(document: &Document) -> Vec<String> {
     let used = params_in(&document.value);
     let unused = params.iter().filter(|param| !used.contains(&param.name));
     problems.extend(unused.map(|param| format!("param {} is not used", param.name)));
-    let images = steps(document).into_iter().filter_map(|step| step.image.as_ref());
+    let containers = document.value.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let of_pods = containers.into_iter().flatten().filter_map(|container| container["image"].as_str());
+    let images = steps(document).into_iter().filter_map(|step| step.image.as_deref()).chain(of_pods);
     let half = images.filter(|image| !image.starts_with("$(params.") && !is_whole(image));
     problems.extend(half.map(|image| format!("the image {image} needs its registry and a tag")));
     problems

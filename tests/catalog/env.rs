@@ -15,8 +15,7 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
     let mut problems = Vec::new();
     for one in published(catalog) {
         let mut say = |text: String| problems.push(format!("{}: {text}", one.document.file));
-        let command = one.step.args.first().map(String::as_str).unwrap_or_default();
-        let known = variables_of(command);
+        let (command, known) = variables_of(&one.step.args);
         if known.is_empty() {
             say(format!("testbed has no command {command:?}"));
         }
@@ -42,10 +41,10 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         if uid != Some("metadata.labels['tekton.dev/pipelineRunUID']") {
             say("TESTBED_PIPELINE_RUN_UID has to come from the pod's label tekton.dev/pipelineRunUID".into());
         }
-        // Only the run's owner needs the name, and only who creates objects names an owner.
+        // Only those need the name who make something that ends with the PipelineRun.
         let name = value("TESTBED_PIPELINE_RUN").and_then(field);
-        if name != (command == "up").then_some("metadata.labels['tekton.dev/pipelineRun']") {
-            say("TESTBED_PIPELINE_RUN has to come from the pod's label tekton.dev/pipelineRun, for up alone".into());
+        if name != ["up", "lock acquire"].contains(&&*command).then_some("metadata.labels['tekton.dev/pipelineRun']") {
+            say("TESTBED_PIPELINE_RUN has to come from the pod's label tekton.dev/pipelineRun, for up and lock acquire alone".into());
         }
         for variable in &one.step.env {
             let params = params_in(&variable.value);
@@ -62,10 +61,18 @@ fn field(variable: &EnvVar) -> Option<&str> {
     Some(&variable.value_from.as_ref()?.field_ref.as_ref()?.field_path)
 }
 
-/// The variables that a command of testbed's reads; none for what is no command.
-fn variables_of(command: &str) -> BTreeSet<String> {
+/// The command of testbed's that the arguments begin with, such as `lock acquire`, and the variables that it reads; none for what is no command.
+fn variables_of(args: &[String]) -> (String, BTreeSet<String>) {
     let cli = Cli::command();
-    let Some(command) = cli.find_subcommand(command) else { return BTreeSet::new() };
+    let mut command = &cli;
+    let mut words = Vec::new();
+    while command.has_subcommands() {
+        let word = args.get(words.len()).map(String::as_str).unwrap_or_default();
+        words.push(word);
+        let Some(found) = command.find_subcommand(word) else { return (words.join(" "), BTreeSet::new()) };
+        command = found;
+    }
     let flags = command.get_arguments().chain(cli.get_arguments());
-    flags.filter_map(|flag| Some(flag.get_env()?.to_string_lossy().into_owned())).collect()
+    let variables = flags.filter_map(|flag| Some(flag.get_env()?.to_string_lossy().into_owned()));
+    (words.join(" "), variables.collect())
 }

@@ -16,6 +16,14 @@ const TASKS: &str = "samples/striv-tasks.yaml";
 const GC: &str = "samples/gc.yaml";
 const LONE: &str = "task/testbed-up/tests/run.yaml";
 const README: &str = "task/testbed-up/README.md";
+const ACQUIRE: &str = "task/testbed-lock-acquire/testbed-lock-acquire.yaml";
+const RELEASE: &str = "task/testbed-lock-release/testbed-lock-release.yaml";
+const STEP_ACQUIRE: &str = "stepaction/testbed-lock-acquire/testbed-lock-acquire.yaml";
+const TURNS: &str = "samples/lock-pipeline.yaml";
+const TURNS_RUN: &str = "samples/lock-run.yaml";
+const SHARED: &str = "samples/lock-database.yaml";
+const LOCK_RBAC: &str = "samples/lock-rbac.yaml";
+const LOCK_README: &str = "task/testbed-lock-acquire/README.md";
 
 /// A file, what stands in it, what stands there instead, and what is said of it.
 const BROKEN: &[(&str, &str, &str, &str)] = &[
@@ -84,6 +92,11 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (DOWN, "['tekton.dev/pipelineRunUID']", "['tekton.dev/pipelineRunUid']", "TESTBED_PIPELINE_RUN_UID has to come from"),
     (UP, "['tekton.dev/pipelineRun']", "['tekton.dev/pipeline']", "TESTBED_PIPELINE_RUN has to come from"),
     (UP, "value: $(params.output)", "value: out/$(params.output)", "TESTBED_OUTPUT is put together from params"),
+    (ACQUIRE, "args: [\"lock\", \"acquire\",", "args: [\"lock\", \"take\",", "testbed has no command \"lock take\""),
+    (RELEASE, "args: [\"lock\", \"release\"]", "args: [\"lock\"]", "testbed has no command \"lock \""),
+    (RELEASE, "name: TESTBED_STRICT", "name: TESTBED_LOCK_TTL", "testbed lock release knows no variable TESTBED_LOCK_TTL"),
+    (ACQUIRE, "['tekton.dev/pipelineRun']", "['tekton.dev/pipeline']", "TESTBED_PIPELINE_RUN has to come from"),
+    (ACQUIRE, "value: $(params.run-id)", "value: $(params.holder)", "the variable TESTBED_RUN_ID has to be"),
     // Security.
     (UP, "allowPrivilegeEscalation: false", "allowPrivilegeEscalation: true", "allowPrivilegeEscalation has to be false"),
     (UP, "{drop: [ALL]}", "{drop: [NET_RAW]}", "drop ALL"),
@@ -116,6 +129,8 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
         "  workspaces:\n    - {name: source, description: A folder.}\n  params:\n    - name: run-id",
         "stands for the Task's workspace",
     ),
+    (STEP_ACQUIRE, "$(step.results.fence.path)", "$(step.results.lock.path)", "its args are not the Task's"),
+    (STEP_ACQUIRE, "TESTBED_LOCK_TTL", "TESTBED_LOCK_PERMITS", "its command, env or securityContext"),
     // What is named exists.
     (UP, "$(params.connargs)", "$(params.connarg)", "there is no $(params.connarg) here"),
     (UP, "$(workspaces.source.path)", "$(workspaces.output.path)", "there is no $(workspaces.output.path) here"),
@@ -181,7 +196,30 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     ),
     (LONE, "name: run-id", "name: run", "there is no param run"),
     (LONE, "  serviceAccountName: testbed\n", "", "it has no ServiceAccount with rights"),
+    (
+        TURNS,
+        "taskRef: {name: testbed-lock-release}",
+        "taskRef: {name: testbed-lock-acquire}",
+        "testbed-lock-acquire without testbed-lock-release in finally",
+    ),
+    (
+        TURNS,
+        "        - {name: name, value: $(params.lock)}\n        - {name: image, value: $(params.testbed-image)}\n",
+        "        - {name: name, value: $(tasks.acquire-lock.results.lock)}\n        - {name: image, value: $(params.testbed-image)}\n",
+        "refers to a result",
+    ),
+    (TURNS, "runAfter: [acquire-lock]", "runAfter: [acquire]", "runAfter acquire, which is no task"),
+    (
+        TURNS_RUN,
+        "pipelineTaskName: acquire-lock",
+        "pipelineTaskName: load-data",
+        "it runs a project's code and has a ServiceAccount with rights",
+    ),
+    (TURNS_RUN, "pipelineTaskName: release-lock", "pipelineTaskName: load-data", "task release-lock: it has no ServiceAccount"),
+    (SHARED, "image: docker.io/library/postgres:17", "image: postgres:17", "the image postgres:17 needs its registry"),
+    (SHARED, "strategy: {type", "strategy: {kind", "unknown field .spec.strategy.kind"),
     // The rights.
+    (LOCK_RBAC, "  kind: Role\n  name: testbed-lock\n", "  kind: Role\n  name: testbed-locks\n", "there is no Role testbed-locks"),
     (RBAC, "    name: testbed\nroleRef", "    name: tests\nroleRef", "there is no ServiceAccount tests"),
     (RBAC, "  kind: Role\n  name: testbed\n", "  kind: Role\n  name: tests\n", "there is no Role tests"),
     (RBAC, "verbs: [get]", "verbs: ['*']", "a right of everything"),
@@ -193,6 +231,7 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (README, "| `databases` | How many databases there are. |", "", "Results: only the README or only the YAML has: `databases`"),
     (README, "| `source` | The project.", "| `source` | A project.", "Workspaces: only the README or only the YAML has: `source`"),
     (README, "`linux/arm64`", "arm64", "Platforms does not name `linux/arm64`"),
+    (LOCK_README, "| `fence` | A number", "| `number` | A number", "Results: only the README or only the YAML has: `fence`"),
     ("README.md", "(samples/rbac.yaml)", "(samples/role.yaml)", "samples/role.yaml leads nowhere"),
 ];
 

@@ -15,9 +15,10 @@ use crate::{Published, published};
 const NOBODY: &str = "current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u}]\n\
                       clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n";
 
-/// The least that a run needs, and everything that a param can say, with the separators that are allowed.
-const PARAMS: [&[(&str, &str)]; 2] = [
-    &[("with", "postgres")],
+/// The least that a task needs, and everything that a param can say, with the separators that are allowed. Each takes those that it has.
+const PARAMS: [&[(&str, &str)]; 3] = [
+    &[("with", "postgres"), ("name", "db")],
+    &[("with", "postgres"), ("on", "deployment/builder"), ("ready-timeout", "90s")],
     &[
         ("with", "postgres:17=orders, mysql\nsqlite\n"),
         ("manifest", "databases.yaml,more"),
@@ -35,14 +36,29 @@ const PARAMS: [&[(&str, &str)]; 2] = [
         ("image-prefix", "mirror.example/hub"),
         ("run-id", "pr-17"),
         ("grace-period", "5"),
+        ("one-of", "db1,db2"),
+        ("permits", "2"),
+        ("no-wait", "true"),
+        ("holder", "none"),
+        ("ttl", "none"),
+        ("strict", "true"),
         ("verbose", "true"),
     ],
 ];
 
 pub fn problems(catalog: &Catalog) -> Vec<String> {
-    let calls = published(catalog).into_iter().flat_map(|one| PARAMS.map(|params| (called(&one, params), one.document.file.clone())));
-    let refused = calls.filter(|(called, _)| called.code != Some(1) || !called.stderr.contains("cannot talk to the API server"));
-    refused.map(|(called, file)| format!("{file}: {}", called.transcript())).collect()
+    problems_of(&published(catalog))
+}
+
+fn problems_of(published: &[Published<'_>]) -> Vec<String> {
+    // Side by side, as some of them try to reach the server for seconds.
+    std::thread::scope(|scope| {
+        let calls = published.iter().flat_map(|one| PARAMS.map(|params| (one, scope.spawn(|| called(one, params)))));
+        let calls: Vec<_> = calls.collect();
+        let ended = calls.into_iter().map(|(one, call)| (one, call.join().expect("a call that ends")));
+        let refused = ended.filter(|(_, called)| called.code != Some(1) || !called.stderr.contains("cannot talk to the API server"));
+        refused.map(|(one, called)| format!("{}: {}", one.document.file, called.transcript())).collect()
+    })
 }
 
 /// The step's call, as it is in a PipelineRun's pod.
@@ -78,17 +94,21 @@ fn called(one: &Published<'_>, params: &[(&str, &str)]) -> Called {
 #[test]
 fn a_wrong_call_is_caught() {
     let catalog = Catalog::read().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
-    let file = "task/testbed-up/testbed-up.yaml";
-    let source = catalog.sources.iter().find(|source| source.file == file).expect("the Task");
-    for (from, to, said) in [
-        ("\"--result\", \"databases=", "\"--results\", \"databases=", "unexpected argument '--results'"),
-        ("default: \"640\"", "default: \"999\"", "invalid value '999' for '--mode <MODE>'"),
-        ("default: delete", "default: erase", "invalid value 'erase' for '--on-failure <WHAT>'"),
-        ("value: $(params.timeout)", "value: $(params.timout)", "invalid value '$(params.timout)' for '--timeout <DURATION>'"),
+    let (up, acquire) = ("task/testbed-up/testbed-up.yaml", "task/testbed-lock-acquire/testbed-lock-acquire.yaml");
+    for (file, from, to, said) in [
+        (up, "\"--result\", \"databases=", "\"--results\", \"databases=", "unexpected argument '--results'"),
+        (up, "default: \"640\"", "default: \"999\"", "invalid value '999' for '--mode <MODE>'"),
+        (up, "default: delete", "default: erase", "invalid value 'erase' for '--on-failure <WHAT>'"),
+        (up, "value: $(params.timeout)", "value: $(params.timout)", "invalid value '$(params.timout)' for '--timeout <DURATION>'"),
+        (acquire, "\"fence=$(", "\"fense=$(", "write lock=FILE or fence=FILE"),
+        (acquire, "value: $(params.one-of)", "value: $(params.name)", "cannot be used with"),
+        (acquire, "value: $(params.holder)", "value: $(params.name)", "--holder db: write pipelinerun/NAME, or none"),
     ] {
+        let source = catalog.sources.iter().find(|source| source.file == file).expect("the Task");
         assert!(source.text.contains(from), "{from}");
         let broken = catalog.with(Source { file: file.into(), text: source.text.replacen(from, to, 1) }).expect("a catalog");
-        let problems = problems(&broken);
+        let of_file: Vec<Published<'_>> = published(&broken).into_iter().filter(|one| one.document.file == file).collect();
+        let problems = problems_of(&of_file);
         assert!(problems.iter().any(|problem| problem.contains(said)), "{said:?} is not said of {to:?}, but {problems:#?}");
     }
 }

@@ -1,5 +1,5 @@
 //! What is put together fits: params and workspaces that are passed are wanted, those that are wanted are passed, `finally` always gets its
-//! window, and the ServiceAccount with rights goes to testbed's two tasks alone.
+//! window, and a ServiceAccount with rights goes to testbed's own tasks alone.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::tekton::model::{
 use crate::tekton::variables::references;
 use crate::variables::spec_of;
 
-/// The two tasks that need rights.
-const WITH_RIGHTS: [&str; 2] = ["testbed-up", "testbed-down"];
+/// The tasks that need rights: what one of them does, the other undoes in `finally`.
+const WITH_RIGHTS: [(&str, &str); 2] = [("testbed-up", "testbed-down"), ("testbed-lock-acquire", "testbed-lock-release")];
 
 pub fn problems(catalog: &Catalog) -> Vec<String> {
     let mut problems = Vec::new();
@@ -59,8 +59,10 @@ fn of_pipeline(catalog: &Catalog, pipeline: &PipelineSpec) -> Vec<String> {
         }
     }
     let calls = |tasks: &[PipelineTask], name: &str| tasks.iter().any(|task| refers_to(task, name));
-    if calls(&pipeline.tasks, "testbed-up") && !calls(&pipeline.finally, "testbed-down") {
-        problems.push("testbed-up without testbed-down in finally".into());
+    for (first, last) in WITH_RIGHTS {
+        if calls(&pipeline.tasks, first) && !calls(&pipeline.finally, last) {
+            problems.push(format!("{first} without {last} in finally"));
+        }
     }
     problems
 }
@@ -166,7 +168,7 @@ fn of_timeouts(timeouts: Option<&Timeouts>, has_finally: bool) -> Option<String>
 
 /// Whether a task calls testbed, itself or in a step.
 fn needs_rights(catalog: &Catalog, task: &PipelineTask) -> bool {
-    let calls = |name: &str| WITH_RIGHTS.contains(&name);
+    let calls = |name: &str| WITH_RIGHTS.iter().any(|(first, last)| [first, last].contains(&&name));
     let steps = spec_of(catalog, task).map(|spec| &spec.steps[..]).unwrap_or_default();
     task.task_ref.as_ref().is_some_and(|reference| calls(&reference.name))
         || steps.iter().any(|step| step.reference.as_ref().is_some_and(|reference| calls(&reference.name)))

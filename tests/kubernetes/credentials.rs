@@ -11,15 +11,22 @@ use crate::support::Folder;
 pub fn account(namespace: &Namespace, folder: &Folder, rules: &str) -> std::path::PathBuf {
     namespace.apply(&format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: limited}}\n---\n\
-         apiVersion: v1\nkind: Secret\ntype: kubernetes.io/service-account-token\nmetadata: {{name: limited-token, annotations: {{kubernetes.io/service-account.name: limited}}}}\n---\n\
          apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: limited}}\nrules: {rules}\n---\n\
          apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: limited}}\nsubjects: [{{kind: ServiceAccount, name: limited}}]\n\
          roleRef: {{kind: Role, name: limited, apiGroup: rbac.authorization.k8s.io}}\n"
     ));
-    let token = namespace.kubectl_until(
-        &["get", "secret", "limited-token", "-o", "go-template={{if .data}}{{.data.token | base64decode}}{{end}}"],
-        |text| !text.is_empty(),
-    );
+    token_of(namespace, folder, "limited")
+}
+
+/// A kubeconfig with a token of one of the namespace's ServiceAccounts.
+pub fn token_of(namespace: &Namespace, folder: &Folder, service_account: &str) -> std::path::PathBuf {
+    let name = format!("{service_account}-token");
+    let annotations = json!({"kubernetes.io/service-account.name": service_account});
+    let metadata = json!({"name": name, "annotations": annotations});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token", "metadata": metadata});
+    namespace.apply(&secret.to_string());
+    let template = "go-template={{if .data}}{{.data.token | base64decode}}{{end}}";
+    let token = namespace.kubectl_until(&["get", "secret", &name, "-o", template], |text| !text.is_empty());
     kubeconfig_as(folder, &json!({"token": token}))
 }
 

@@ -56,6 +56,16 @@ pub fn takes_images() -> bool {
     takes
 }
 
+/// Whether the parts of a cluster are on this machine, of which `tests/cluster/lone-api-server` makes an API server that a test may restart. Says so
+/// where they are not, for a test that then has nothing to do.
+pub fn has_parts_of_cluster() -> bool {
+    let has = is_built_here();
+    if !has {
+        eprintln!("skipped: somebody's own API server is not restarted");
+    }
+    has
+}
+
 /// A namespace that is deleted at the end of the test, and a folder to call testbed in that is set to it.
 pub struct Namespace {
     pub name: String,
@@ -74,7 +84,8 @@ impl Namespace {
         namespace
     }
 
-    fn folder_for(namespace: &str, kubeconfig: &Path) -> Folder {
+    /// A folder whose calls are about a namespace that is there already.
+    pub fn folder_for(namespace: &str, kubeconfig: &Path) -> Folder {
         Folder::new().env("TESTBED_NAMESPACE", namespace).env("TESTBED_KUBECONFIG", kubeconfig.display().to_string())
     }
 

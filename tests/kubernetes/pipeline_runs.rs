@@ -1,6 +1,6 @@
 //! PipelineRuns to belong to, on a cluster without Tekton: a definition of their kind, and nobody who carries them out.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Namespace, kubectl_output};
 
@@ -43,7 +43,12 @@ impl PipelineRuns<'_> {
     /// Lets it have finished at a time, in RFC 3339.
     pub fn finish(&self, name: &str, when: &str) {
         let conditions = json!([{"type": "Succeeded", "status": "True", "reason": "Succeeded", "lastTransitionTime": when}]);
-        let patch = json!({"status": {"completionTime": when, "conditions": conditions}}).to_string();
+        self.tell(name, &json!({"completionTime": when, "conditions": conditions}));
+    }
+
+    /// Lets it say something of itself, as Tekton's controller does for it.
+    pub fn tell(&self, name: &str, status: &Value) {
+        let patch = json!({"status": status}).to_string();
         self.0.kubectl(&["patch", "pipelineruns.tekton.dev", name, "--subresource=status", "--type=merge", "-p", &patch]);
     }
 

@@ -1,4 +1,4 @@
-//! Ends the wait as soon as something can never become ready: follows the run's pods and events, and says why others take their time.
+//! Ends the wait as soon as something can never become ready: follows pods and events, and says why others take their time.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use tokio::time::sleep_until;
 
 use super::screen::{self, Screen};
-use crate::commands::plan::Plan;
+use crate::database::Discovery;
 use crate::failure::{Advise, Exit};
 use crate::probe::change;
 use crate::progress::Progress;
@@ -16,27 +16,36 @@ use crate::redact::Redactor;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::diagnose::run::{Finding, Findings, Run};
 use crate::runtime::kubernetes::diagnose::{Budgets, Subject};
-use crate::runtime::kubernetes::events::EventWatch;
+use crate::runtime::kubernetes::events::{EventWatch, Past};
 use crate::runtime::kubernetes::observe::Observer;
+
+/// What is looked at.
+pub struct Scene<'a> {
+    /// The workloads, and the databases in them.
+    pub discovery: &'a Discovery,
+    /// Knows their secrets.
+    pub redactor: Redactor,
+    /// Whether what fails is still there afterwards, to be looked at.
+    pub stays: bool,
+    /// What the events of before mean.
+    pub past: Past,
+}
 
 /// Looks out for what can never become ready.
 pub struct Lookout<'a> {
-    plan: &'a Plan,
+    scene: Scene<'a>,
     cluster: &'a Cluster,
     events: EventWatch,
     run: RefCell<Run>,
-    redactor: Redactor,
-    /// Whether what fails is still there afterwards, to be looked at.
-    stays: bool,
 }
 
 impl<'a> Lookout<'a> {
-    /// Begins to watch the events. `stays` says whether what fails is still there afterwards.
-    pub fn start(plan: &'a Plan, cluster: &'a Cluster, budgets: Budgets, stays: bool) -> Self {
-        let workloads = &plan.discovery.workloads;
+    /// Begins to watch the events.
+    pub fn start(scene: Scene<'a>, cluster: &'a Cluster, budgets: Budgets) -> Self {
+        let workloads = &scene.discovery.workloads;
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
-        let run = RefCell::new(Run::new(subjects(plan, &cluster.kubectl), budgets));
-        Self { plan, cluster, events: EventWatch::start(cluster, names), run, redactor: plan.redactor(), stays }
+        let run = RefCell::new(Run::new(subjects(scene.discovery, &cluster.kubectl, scene.past == Past::IsPast), budgets));
+        Self { cluster, events: EventWatch::start(cluster, names, scene.past), run, scene }
     }
 
     /// Resolves when something can never become ready, with all that is known by then; never, as long as all is well.
@@ -72,17 +81,17 @@ impl<'a> Lookout<'a> {
         })
     }
 
-    /// A text of Kubernetes without the run's secrets.
+    /// A text of Kubernetes without the secrets.
     pub fn redact(&self, text: &str) -> String {
-        self.redactor.redact(text)
+        self.scene.redactor.redact(text)
     }
 
     /// Says of each fault once that it is there, and how long it gets.
     fn say(&self, findings: &Findings, said: &mut BTreeSet<(String, String)>, progress: &Progress) {
         for waiting in findings.waiting.iter().filter(|waiting| !waiting.why.is_empty()) {
-            let name = self.plan.discovery.databases.iter().find(|database| database.workload == waiting.workload);
+            let name = self.scene.discovery.databases.iter().find(|database| database.workload == waiting.workload);
             let name = name.map_or(&waiting.workload, |database| &database.name);
-            let why = self.redactor.redact(&waiting.why);
+            let why = self.redact(&waiting.why);
             let left = waiting.until.map(|until| until.saturating_duration_since(Instant::now()).as_secs_f64().round());
             let left = left.map(|seconds| format!(" (gives up in {seconds:.0} s)")).unwrap_or_default();
             if said.insert((name.clone(), why.clone())) {
@@ -94,18 +103,19 @@ impl<'a> Lookout<'a> {
     /// The error (exit code 4) with all that a person needs: reads the logs.
     pub async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
         let events = self.events.events().borrow().clone();
-        let screen = Screen { plan: self.plan, cluster: self.cluster, redactor: &self.redactor, events: &events };
+        let Scene { discovery, redactor, stays, .. } = &self.scene;
+        let screen = Screen { discovery, cluster: self.cluster, redactor, events: &events };
         let error = Err::<(), _>(anyhow!(screen::headline(&lost))).exit(Exit::Never);
         let blocks = screen.blocks(&lost).await;
         let error = if blocks.is_empty() { error } else { error.detail(blocks) };
-        let looks = if self.stays { screen::looks(&lost, &self.cluster.kubectl) } else { Vec::new() };
+        let looks = if *stays { screen::looks(&lost, &self.cluster.kubectl) } else { Vec::new() };
         screen::advice(&lost).into_iter().chain(looks).fold(error, |error, hint| error.hint(hint)).unwrap_err()
     }
 }
 
-fn subjects(plan: &Plan, kubectl: &str) -> Vec<Subject> {
-    let workloads = plan.discovery.workloads.iter().map(|workload| {
-        let databases = plan.discovery.databases.iter().filter(|database| database.workload == workload.id);
+fn subjects(discovery: &Discovery, kubectl: &str, is_lasting: bool) -> Vec<Subject> {
+    let workloads = discovery.workloads.iter().map(|workload| {
+        let databases = discovery.databases.iter().filter(|database| database.workload == workload.id);
         Subject {
             workload: workload.id.clone(),
             databases: databases.map(|database| database.container.clone()).collect(),
@@ -113,6 +123,7 @@ fn subjects(plan: &Plan, kubectl: &str) -> Vec<Subject> {
             ends: workload.ends || workload.id.starts_with("CronJob/"),
             kubectl: kubectl.to_owned(),
             replicas: workload.replicas,
+            stays: is_lasting,
         }
     });
     workloads.collect()

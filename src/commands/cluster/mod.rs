@@ -1,7 +1,8 @@
-//! The commands in a cluster: the steps of `up` and `run`, which differ in what they do with databases that are ready, and of `gc`.
+//! The commands in a cluster: the steps of `up` and `run`, which differ in what they do with databases that are ready, and of `gc`; what
+//! cannot become ready is told to `lock` as well.
 
 pub mod aftermath;
-mod failing;
+pub mod failing;
 pub mod gc;
 mod reach;
 pub mod ready;

@@ -9,7 +9,8 @@ use crate::probe::Found;
 use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::annotate::annotate;
-use crate::runtime::kubernetes::observe::{Observer, pods_of};
+use crate::runtime::kubernetes::observe::Observer;
+use crate::runtime::kubernetes::pods::pods_of;
 use crate::state::Ready;
 
 /// On a pod: for each database container, what proved that it was ready, and when.

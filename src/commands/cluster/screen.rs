@@ -1,9 +1,9 @@
 //! What a person reads when something can never become ready: one line that names it, a closer view, and what to do next. It fits one
-//! screen, and no secret of the manifest is on it.
+//! screen, and no secret that is known of it is on it.
 
 use futures::future::join_all;
 
-use crate::commands::plan::Plan;
+use crate::database::Discovery;
 use crate::redact::Redactor;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::diagnose::Log;
@@ -21,7 +21,7 @@ const WIDTH: usize = 480;
 
 /// What the closer views are made from.
 pub struct Screen<'a> {
-    pub plan: &'a Plan,
+    pub discovery: &'a Discovery,
     pub cluster: &'a Cluster,
     pub redactor: &'a Redactor,
     pub events: &'a Events,
@@ -121,7 +121,7 @@ impl Screen<'_> {
 
     /// `Pod mysql-1 (database mysql), container mysql, image mysql:9.7`
     fn title(&self, one: &Finding) -> String {
-        let databases = self.plan.discovery.databases.iter().filter(|database| database.workload == one.workload);
+        let databases = self.discovery.databases.iter().filter(|database| database.workload == one.workload);
         let names: Vec<&str> = databases.map(|database| database.name.as_str()).collect();
         let names = match names.as_slice() {
             [] => String::new(),
@@ -133,7 +133,7 @@ impl Screen<'_> {
     }
 
     fn image(&self, one: &Finding, container: &str) -> String {
-        let workload = self.plan.discovery.workloads.iter().find(|workload| workload.id == one.workload);
+        let workload = self.discovery.workloads.iter().find(|workload| workload.id == one.workload);
         let spec = workload.map(|workload| &workload.spec);
         let containers = spec.into_iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
         let image = containers.filter(|known| known.name == container).find_map(|known| known.image.as_deref());

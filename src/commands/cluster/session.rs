@@ -18,13 +18,15 @@ use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::{self, Created};
 use crate::runtime::kubernetes::diagnose::Budgets;
+use crate::runtime::kubernetes::events::Past;
 use crate::runtime::kubernetes::forward::Forward;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
+use crate::runtime::kubernetes::pods::Whose;
 use crate::runtime::kubernetes::{Choice, Cluster, references};
 use crate::state::Remembered;
 
-use super::failing::Lookout;
+use super::failing::{Lookout, Scene};
 use super::ready::{self, Records};
 use super::{reach, wait};
 
@@ -231,9 +233,10 @@ pub async fn bring_up(
     adopt(plan, created)?;
     let plan = &*plan;
     let databases = &plan.discovery.databases;
-    let (observer, failure) = Observer::start(cluster, &plan.run_id, databases);
+    let (observer, mut failure) = Observer::start(cluster, Whose::Run(plan.run_id.clone()), databases);
     let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
-    let lookout = Lookout::start(plan, cluster, budgets, stays);
+    let scene = Scene { discovery: &plan.discovery, redactor: plan.redactor(), stays, past: Past::Counts };
+    let lookout = Lookout::start(scene, cluster, budgets);
     let reach = reach::reach(plan, cluster, created, addresses == Addresses::Forwarded, &observer, progress).await?;
     let waits = Waits::default();
     let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, progress);

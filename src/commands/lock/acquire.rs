@@ -1,22 +1,21 @@
 //! `testbed lock acquire`: takes a lock that no process keeps: it is held until somebody releases it in the run's name.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::hold::{Taken, Wish, hold};
+use super::holder::pipeline_run;
 use super::which::connect;
 use crate::cli::{Global, LockAcquire, LockFormat, Locked};
 use crate::commands::{interrupted, print, progress};
-use crate::failure::usage;
-use crate::lock::lives;
 use crate::lock::memory::Memory;
-use crate::lock::state::{Party, PipelineRun, Terms, millis};
+use crate::lock::state::{Party, Terms, millis};
 use crate::lock::terms::Ttl;
 use crate::progress::Progress;
 use crate::run_id::RunId;
-use crate::runtime::kubernetes::kinds::Kinds;
-use crate::runtime::kubernetes::{Cluster, explain};
+use crate::runtime::kubernetes::Cluster;
 
 /// Where no PipelineRun tells that a holder is gone: longer than a test run takes, and shorter than a working day.
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
@@ -27,7 +26,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 /// What failed; exit code 6 when it cannot be had.
 pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
-    let interrupted = interrupted();
+    let mut interrupted = pin!(interrupted());
     let cluster = connect(global).await?;
     let key = key(&args.locking.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
@@ -39,7 +38,10 @@ pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
         },
     };
     let party = Party { id: id.as_str().to_owned(), session: None };
-    let terms = terms(&args, &cluster, &progress).await?;
+    let terms = tokio::select! {
+        error = &mut interrupted => return Err(error),
+        terms = terms(&args, &cluster, &progress) => terms?,
+    };
     if is_made_up && let Some(memory) = &memory {
         // Before there is anything to forget.
         memory.save(id.as_str())?;
@@ -92,47 +94,11 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
 
 /// When this holder counts as gone.
 async fn terms(args: &LockAcquire, cluster: &Cluster, progress: &Progress) -> anyhow::Result<Terms> {
-    let pipeline_run = pipeline_run(args, cluster, progress).await?;
+    let pipeline_run = pipeline_run(args.holder.as_deref(), &args.locking.pipeline_run, cluster, progress).await?;
     let ttl = match args.ttl {
         Some(Ttl::Never) => None,
         Some(Ttl::After(ttl)) => Some(ttl),
         None => Some(DEFAULT_TTL),
     };
     Ok(Terms { ttl_millis: ttl.map(millis), ttl_is_asked_for: args.ttl.is_some(), pipeline_run })
-}
-
-/// The PipelineRun with which the holder ends, from the flags or the pod's labels; its uid is looked up where it was not told.
-async fn pipeline_run(args: &LockAcquire, cluster: &Cluster, progress: &Progress) -> anyhow::Result<Option<PipelineRun>> {
-    let told = &args.locking.pipeline_run;
-    let name = match args.holder.as_deref() {
-        Some("none") => return Ok(None),
-        Some(holder) => match holder.split_once('/') {
-            Some(("pipelinerun" | "pipelineruns" | "pr", name)) if !name.is_empty() => name,
-            _ => return Err(usage(format!("--holder {holder}: write pipelinerun/NAME, or none"))),
-        },
-        None => match told.name.as_deref() {
-            Some(name) => name,
-            None => return Ok(None),
-        },
-    };
-    let uid = told.uid.clone().filter(|_| told.name.as_deref() == Some(name));
-    if uid.is_some() {
-        return Ok(Some(PipelineRun { name: name.to_owned(), uid }));
-    }
-    let mut kinds = Kinds::new(cluster);
-    let kind = lives::find(&mut kinds).await?;
-    let Some(api) = kind.and_then(|kind| kinds.namespaced(&kind, Some(&cluster.namespace))) else {
-        return Err(usage(format!("--holder pipelinerun/{name}: the cluster has no PipelineRuns")));
-    };
-    match api.get_opt(name).await {
-        Ok(Some(found)) => Ok(Some(PipelineRun { name: name.to_owned(), uid: found.metadata.uid })),
-        Ok(None) => Err(usage(format!("--holder pipelinerun/{name}: namespace {} has no such PipelineRun", cluster.namespace))),
-        Err(error) if explain::is_forbidden(&error) => {
-            progress.warn(&format!(
-                "PipelineRun {name} may not be read here (get on pipelineruns): whoever waits goes by its name, or by the ttl"
-            ));
-            Ok(Some(PipelineRun { name: name.to_owned(), uid: None }))
-        }
-        Err(error) => Err(explain(cluster, error, &format!("reading PipelineRun {name}"))),
-    }
 }

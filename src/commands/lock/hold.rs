@@ -50,7 +50,7 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
         waits: !args.no_wait,
     };
     let last = RefCell::new(String::new());
-    let in_trouble = Cell::new(false);
+    let (in_trouble, is_blind) = (Cell::new(false), Cell::new(false));
     let tell = |telling: Telling| match telling {
         Telling::State(target, version) => {
             in_trouble.set(false);
@@ -66,7 +66,9 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
         // Said once, until it is over.
         Telling::Trouble(_) if in_trouble.replace(true) => {}
         Telling::Trouble(error) => progress.say(&format!("{error:#}; trying again")),
-        Telling::Blind(why) => progress.warn(&format!("{why}: only the ttl tells whether its lock is abandoned")),
+        // The same for every holder.
+        Telling::Blind(_) if is_blind.replace(true) => {}
+        Telling::Blind(why) => progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned")),
         Telling::Removed(target, before, after) => {
             for gone in before.holders.iter().filter(|holder| after.holder(&holder.party).is_none()) {
                 progress.say(&format!("{target}: taken from {}, which has abandoned it", words::name(&gone.party)));

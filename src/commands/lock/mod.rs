@@ -2,6 +2,7 @@
 
 mod acquire;
 mod hold;
+mod holder;
 mod launch;
 mod lost;
 mod release;

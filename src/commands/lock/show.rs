@@ -8,12 +8,11 @@ use super::{which, words};
 use crate::cli::{Global, LockShow, StatusFormat};
 use crate::commands::table::table;
 use crate::commands::{print, progress};
-use crate::lock::lives;
 use crate::lock::object::{Target, Version, list};
+use crate::lock::pipeline_runs;
 use crate::lock::state::{Holder, Waiter};
 use crate::lock::step::Life;
 use crate::runtime::kubernetes::Cluster;
-use crate::runtime::kubernetes::kinds::Kinds;
 
 /// Whether a lock was abandoned, and why it counts as that. `None` where that shows only to somebody who watches for the ttl.
 type Abandoned = (Option<bool>, String);
@@ -33,12 +32,11 @@ struct Shown {
 pub async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let cluster = which::connect(global).await?;
-    let mut kinds = Kinds::new(&cluster);
     let mut shown = Vec::new();
     for (target, version) in find(&args, &cluster).await? {
         let mut abandoned = Vec::new();
         for holder in &version.lock.holders {
-            let life = lives::look(&cluster, &mut kinds, holder).await;
+            let life = pipeline_runs::look(&cluster, holder).await;
             abandoned.push(is_abandoned(holder, life));
         }
         shown.push(Shown { target, version, abandoned });

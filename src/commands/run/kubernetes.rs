@@ -19,7 +19,7 @@ use crate::failure::{Advise, Exit, exit_of};
 use crate::probe::Container;
 use crate::progress::Progress;
 use crate::registry::Phase;
-use crate::runtime::kubernetes::observe::serving;
+use crate::runtime::kubernetes::pods::serving;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
 

@@ -1,4 +1,4 @@
-//! One watch on the namespace's events, and of these only what is said about the run's own objects.
+//! One watch on the namespace's events, and of these only what is said about certain objects.
 //!
 //! The smallest Role that `up` works with may not read events. Then there are none, which is no failure: messages say that they could not
 //! be read.
@@ -45,7 +45,17 @@ pub struct Note {
     pub at: Option<Timestamp>,
 }
 
-/// The events about a run, as far as they may be read.
+/// What the events of before mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Past {
+    /// They tell of what is there now.
+    Counts,
+    /// What they say about the makers of pods is of earlier times: these have lived long, and only what is said from now on tells of what they
+    /// do now. Pods are told apart by their UIDs.
+    IsPast,
+}
+
+/// The events about some objects, as far as they may be read.
 #[derive(Debug, Clone, Default)]
 pub struct Events {
     /// By the events' own names.
@@ -92,9 +102,9 @@ pub struct EventWatch {
 
 impl EventWatch {
     /// Begins to watch. `names` are those of the objects that are pods or make pods; what these make has names that begin with theirs.
-    pub fn start(cluster: &Cluster, names: Vec<String>) -> Self {
+    pub fn start(cluster: &Cluster, names: Vec<String>, past: Past) -> Self {
         let (to, events) = watch::channel(Events::default());
-        let task = tokio::spawn(follow(cluster.clone(), names, to));
+        let task = tokio::spawn(follow(cluster.clone(), names, past, to));
         Self { events, task: task.abort_handle() }
     }
 
@@ -110,15 +120,21 @@ impl Drop for EventWatch {
     }
 }
 
-async fn follow(cluster: Cluster, names: Vec<String>, to: watch::Sender<Events>) {
+async fn follow(cluster: Cluster, names: Vec<String>, past: Past, to: watch::Sender<Events>) {
     let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
     let mut listed = Events::default();
+    let mut old: Option<BTreeMap<String, Note>> = (past == Past::Counts).then(BTreeMap::new);
     while let Some(event) = stream.next().await {
         match event {
             Ok(watcher::Event::Init) => listed = Events::default(),
             Ok(watcher::Event::InitApply(event)) => drop(read(event, &names).map(|(id, note)| listed.add(id, note))),
-            Ok(watcher::Event::InitDone) => drop(to.send_replace(std::mem::take(&mut listed))),
+            Ok(watcher::Event::InitDone) => {
+                let old = old.get_or_insert_with(|| listed.notes.clone());
+                // One that has come again since is another one.
+                listed.notes.retain(|id, note| note.kind == "Pod" || old.get(id) != Some(note));
+                to.send_replace(std::mem::take(&mut listed));
+            }
             Ok(watcher::Event::Apply(event)) => {
                 if let Some((id, note)) = read(event, &names) {
                     to.send_modify(|events| events.add(id, note));

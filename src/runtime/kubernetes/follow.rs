@@ -14,7 +14,8 @@ use tokio::time::sleep;
 
 use super::Cluster;
 use super::explain::is_forbidden;
-use super::observe::{Pods, pod_running};
+use super::observe::pod_running;
+use super::pods::Pods;
 use crate::database::Database;
 use crate::probe::{Container, Log, Outside, change, marker};
 

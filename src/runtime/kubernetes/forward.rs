@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
 use super::access::{self, Right};
-use super::observe::{Pods, serving};
+use super::pods::{Pods, serving};
 use super::{Cluster, explain};
 use crate::database::Database;
 

@@ -1,63 +1,41 @@
-//! One watch on the run's pods, and what it says about each database's container.
+//! The pods of a run or of a workload, and what they say about each database's container.
 
-use std::collections::BTreeMap;
-
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
-use kube::Api;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::DefaultBackoff;
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
-use super::explain::is_forbidden;
+use super::Cluster;
 use super::follow::follow_log;
-use super::{Cluster, explain};
+use super::pods::{Failure, PodWatch, Pods, Whose, condition, phase, pods_of};
 use crate::database::{Database, Workload};
-use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 use crate::probe::{Container, Log, Outside, change};
-use crate::run_id::RunId;
-
-/// The run's pods by name.
-pub type Pods = BTreeMap<String, Pod>;
 
 /// The watch, running in the background until it is dropped.
 pub struct Observer {
-    pods: watch::Receiver<Pods>,
+    watch: PodWatch,
     outsides: Vec<watch::Receiver<Outside>>,
-    task: AbortHandle,
     _logs: JoinSet<()>,
-}
-
-/// Resolves when the watch cannot go on.
-pub struct Failure(JoinHandle<anyhow::Error>);
-
-impl Failure {
-    /// The reason why the watch cannot go on.
-    pub async fn reason(self) -> anyhow::Error {
-        match self.0.await {
-            Ok(error) => error,
-            Err(error) => anyhow::Error::new(error).context("watching the run's pods"),
-        }
-    }
 }
 
 impl Observer {
     /// Begins to watch.
-    pub fn start(cluster: &Cluster, run_id: &RunId, databases: &[Database]) -> (Self, Failure) {
-        let (pods_to, pods) = watch::channel(Pods::new());
+    pub fn start(cluster: &Cluster, whose: Whose, databases: &[Database]) -> (Self, Failure) {
         let mut wanted = Vec::new();
         let mut outsides = Vec::new();
-        let mut following = JoinSet::new();
         for database in databases {
             let (to, from) = watch::channel(Outside::waiting("waiting for its pod"));
-            if database.entrypoint_is_known {
-                following.spawn(follow_log(cluster.clone(), database.clone(), pods.clone(), to.clone()));
-            }
             wanted.push(Wanted { workload: database.workload.clone(), container: database.container.clone(), to });
             outsides.push(from);
         }
-        let task = tokio::spawn(follow(cluster.clone(), run_id.clone(), pods_to, wanted));
-        (Self { pods, outsides, task: task.abort_handle(), _logs: following }, Failure(task))
+        let senders: Vec<_> = wanted.iter().map(|wanted| wanted.to.clone()).collect();
+        let note = move |pods: &Pods| wanted.iter().for_each(|wanted| wanted.note(pods));
+        let (watch, failure) = PodWatch::start(cluster, whose, DefaultBackoff::default(), note);
+        let mut following = JoinSet::new();
+        for (database, to) in databases.iter().zip(senders).filter(|(database, _)| database.entrypoint_is_known) {
+            following.spawn(follow_log(cluster.clone(), database.clone(), watch.pods(), to));
+        }
+        (Self { watch, outsides, _logs: following }, failure)
     }
 
     /// What is seen of each database's container, in the order in which the databases were given.
@@ -65,9 +43,9 @@ impl Observer {
         self.outsides.clone()
     }
 
-    /// The run's pods.
+    /// The pods.
     pub fn pods(&self) -> watch::Receiver<Pods> {
-        self.pods.clone()
+        self.watch.pods()
     }
 
     /// Waits until every workload has its pods ready, as Kubernetes sees it. `report` hears of each workload whether it is.
@@ -91,14 +69,9 @@ impl Observer {
 
     /// What the workloads lack that are not ready, in words.
     pub fn unready(&self, workloads: &[Workload]) -> Vec<String> {
-        let pods = self.pods.borrow();
+        let pods = self.pods();
+        let pods = pods.borrow();
         workloads.iter().filter_map(|workload| unready(&pods, workload)).collect()
-    }
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -108,70 +81,18 @@ struct Wanted {
     to: watch::Sender<Outside>,
 }
 
-/// Follows the watch until it cannot go on. Lost connections are taken up again, with increasing pauses.
-async fn follow(cluster: Cluster, run_id: RunId, pods_to: watch::Sender<Pods>, wanted: Vec<Wanted>) -> anyhow::Error {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let config = watcher::Config::default().labels(run_id.selector().as_str());
-    let mut events = watcher(api, config).default_backoff().boxed();
-    let mut listed = Pods::new();
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Init) => listed.clear(),
-            Ok(watcher::Event::InitApply(pod)) => insert(&mut listed, pod),
-            Ok(watcher::Event::InitDone) => {
-                pods_to.send_replace(std::mem::take(&mut listed));
+impl Wanted {
+    fn note(&self, pods: &Pods) {
+        let now = container_state(pods, &self.workload, &self.container);
+        self.to.send_if_modified(|outside| {
+            let changed = outside.container != now;
+            if changed {
+                // The log of another container is another one.
+                *outside = Outside { container: now, log: Log::Unread };
             }
-            Ok(watcher::Event::Apply(pod)) => pods_to.send_modify(|pods| insert(pods, pod)),
-            Ok(watcher::Event::Delete(pod)) => pods_to.send_modify(|pods| drop(pods.remove(&name(&pod)))),
-            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if is_forbidden(&error) => {
-                return explain(&cluster, error, "watching the run's pods");
-            }
-            // The watcher comes back by itself; what it missed arrives with its next list.
-            Err(_) => continue,
-        }
-        let pods = pods_to.borrow();
-        for Wanted { workload, container, to } in &wanted {
-            let now = container_state(&pods, workload, container);
-            to.send_if_modified(|outside| {
-                let changed = outside.container != now;
-                if changed {
-                    // The log of another container is another one.
-                    *outside = Outside { container: now, log: Log::Unread };
-                }
-                changed
-            });
-        }
+            changed
+        });
     }
-    anyhow::anyhow!("the watch on the run's pods ended")
-}
-
-fn name(pod: &Pod) -> String {
-    pod.metadata.name.clone().unwrap_or_default()
-}
-
-fn insert(pods: &mut Pods, mut pod: Pod) {
-    // Most of a pod's size, and of no use here.
-    pod.metadata.managed_fields = None;
-    pods.insert(name(&pod), pod);
-}
-
-/// The pods that a workload has made, those that are going away left out.
-pub fn pods_of<'a>(pods: &'a Pods, workload: &str) -> impl Iterator<Item = &'a Pod> {
-    pods.values().filter(move |pod| {
-        let made_by = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(WORKLOAD_ANNOTATION));
-        made_by.is_some_and(|id| id == workload) && pod.metadata.deletion_timestamp.is_none()
-    })
-}
-
-/// The pod of a workload that can take connections: one that is ready, else any that has not ended. An evicted one stays listed beside the
-/// one that a controller makes in its place.
-pub fn serving<'a>(pods: &'a Pods, workload: &str) -> Option<&'a str> {
-    let has_ended = |pod: &&Pod| {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        matches!(phase, Some("Failed" | "Succeeded"))
-    };
-    let is_ready = |pod: &&Pod| condition(pod, "Ready").is_some_and(|(status, _)| status == "True");
-    pods_of(pods, workload).filter(|pod| !has_ended(pod)).max_by_key(is_ready)?.metadata.name.as_deref()
 }
 
 /// The pod of a workload in which a container of this id runs.
@@ -234,17 +155,10 @@ fn unscheduled(pod: &Pod) -> Container {
     }
 }
 
-fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str)> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
-    Some((&found.status, found.message.as_deref().unwrap_or_default()))
-}
-
 /// What a workload still lacks; `None` when it is ready.
 fn unready(pods: &Pods, workload: &Workload) -> Option<String> {
     let is_done = |pod: &Pod| {
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-        let succeeded = phase == Some("Succeeded");
+        let succeeded = phase(pod) == Some("Succeeded");
         let ready = condition(pod, "Ready").is_some_and(|(status, _)| status == "True");
         if workload.ends { succeeded } else { ready || (succeeded && workload.id.starts_with("Pod/")) }
     };
@@ -256,14 +170,18 @@ fn unready(pods: &Pods, workload: &Workload) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
+
+    use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 
     fn pods(pod: Value) -> Pods {
         let mut pods = Pods::new();
         let mut pod: Pod = serde_json::from_value(pod).unwrap();
         pod.metadata.name = Some("p".into());
         pod.metadata.annotations = Some([(WORKLOAD_ANNOTATION.to_owned(), "Pod/db".to_owned())].into());
-        insert(&mut pods, pod);
+        pods.insert("p".into(), pod);
         pods
     }
 
@@ -300,26 +218,6 @@ mod tests {
         };
         assert_eq!(waiting(&scheduled("False", "0/1 nodes are available")), "not scheduled: 0/1 nodes are available");
         assert_eq!(waiting(&scheduled("True", "")), "scheduled");
-    }
-
-    #[test]
-    fn connections_go_to_the_pod_that_takes_them() {
-        let with = |phase: &str, ready: &str| {
-            pods(json!({"status": {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]}})).remove("p").unwrap()
-        };
-        let named = |all: &[(&str, Pod)]| -> Pods {
-            let rename = |(name, pod): &(&str, Pod)| {
-                let mut pod = pod.clone();
-                pod.metadata.name = Some((*name).into());
-                ((*name).to_owned(), pod)
-            };
-            all.iter().map(rename).collect()
-        };
-        let (evicted, starting, ready) = (with("Failed", "False"), with("Running", "False"), with("Running", "True"));
-        assert_eq!(serving(&named(&[("a", ready.clone()), ("b", starting.clone())]), "Pod/db"), Some("a"));
-        assert_eq!(serving(&named(&[("a", evicted.clone()), ("b", starting)]), "Pod/db"), Some("b"));
-        assert_eq!(serving(&named(&[("a", evicted)]), "Pod/db"), None);
-        assert_eq!(serving(&named(&[("a", ready)]), "Pod/other"), None);
     }
 
     #[test]

@@ -3,8 +3,11 @@
 mod attack;
 mod handover;
 mod lives;
+mod lone;
+mod outages;
 mod pools;
 mod replicas;
+mod rights;
 mod run;
 
 use serde_json::Value;
@@ -13,9 +16,16 @@ use crate::harness::Namespace;
 
 /// A Lease's lock, as its annotation has it; nothing where there is no such Lease.
 fn state(namespace: &Namespace, name: &str) -> Option<Value> {
-    let path = "jsonpath={.metadata.annotations.testbed/lock}";
-    let text = namespace.kubectl(&["get", "lease", name, "--ignore-not-found", "-o", path]);
-    (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+    parsed(&namespace.kubectl(&get_state(name)))
+}
+
+/// What to ask kubectl for that.
+fn get_state(name: &str) -> [&str; 6] {
+    ["get", "lease", name, "--ignore-not-found", "-o", "jsonpath={.metadata.annotations.testbed/lock}"]
+}
+
+fn parsed(text: &str) -> Option<Value> {
+    (!text.is_empty()).then(|| serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")))
 }
 
 #[test]

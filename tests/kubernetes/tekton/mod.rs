@@ -5,9 +5,10 @@
 mod cancel;
 mod ended;
 mod gc;
+mod locks;
 mod pipelines;
 mod pod;
-mod rights;
+pub mod rights;
 mod run;
 mod site;
 mod task_runs;

@@ -7,13 +7,14 @@ use serde_json::Value;
 use super::run::PipelineRun;
 use super::site::Site;
 use crate::audit;
+use crate::tekton_catalog::documents::Catalog;
 use crate::tekton_catalog::model::{Param, ParamValue};
 
 const ACCOUNT: &str = "testbed";
 
-/// `resource verb` of all rules of the Role.
-fn granted(site: &Site) -> BTreeSet<String> {
-    let role = site.catalog.in_file("samples/rbac.yaml").find(|document| document.value["kind"] == "Role").expect("a Role");
+/// `verb resource` of all rules of the Role in a file of the catalog.
+pub fn granted(catalog: &Catalog, file: &str) -> BTreeSet<String> {
+    let role = catalog.in_file(file).find(|document| document.value["kind"] == "Role").expect("a Role");
     let list = |value: &Value| -> Vec<String> {
         value.as_array().expect("a list").iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
     };
@@ -62,5 +63,5 @@ fn the_role_has_every_verb_that_is_used_and_no_other() {
     assert!(denied.is_empty(), "{denied:#?}");
     // Everyone may ask what they may do.
     let used: BTreeSet<String> = audit::verbs(&requests).into_iter().filter(|verb| !verb.contains("selfsubject")).collect();
-    assert_eq!(used, granted(&site));
+    assert_eq!(used, granted(&site.catalog, "samples/rbac.yaml"));
 }

@@ -9,7 +9,7 @@ use crate::tekton_catalog::documents::Content;
 use crate::tekton_catalog::model::{Param, ParamValue};
 
 /// The TaskRun of a file of the catalog.
-fn task_run<'a>(site: &'a Site, file: &str, attempt: u32) -> TaskRun<'a> {
+pub fn task_run<'a>(site: &'a Site, file: &str, attempt: u32) -> TaskRun<'a> {
     let run = site.catalog.in_file(file).find_map(|document| match &document.content {
         Content::TaskRun(run) => Some(run.clone()),
         _ => None,
@@ -93,20 +93,23 @@ fn a_second_attempt_takes_over_what_the_first_has_made() {
 
 /// Removes a run as the StepAction's sample does, by hand.
 fn remove(site: &Site, run_id: &str) {
-    let task = site.catalog.task("remove-a-run").expect("the sample's Task").spec.clone();
+    let said = of_task(site, "remove-a-run", run_id, "testbed").run().ok("the sample's Task").log();
+    assert!(said.contains(&format!("removed {run_id}")), "{said}");
+}
+
+/// A lone TaskRun of a sample's Task, with a run id.
+pub fn of_task<'a>(site: &'a Site, name: &str, run_id: &str, service_account: &str) -> TaskRun<'a> {
+    let task = site.catalog.task(name).expect("the sample's Task").spec.clone();
     let mut params = Site::images(&task.params);
     params.push(Param { name: "run-id".into(), value: ParamValue::Text(run_id.into()) });
-    let (name, account) = ("remove-a-run".into(), Some("testbed".into()));
-    let removal = TaskRun {
+    TaskRun {
         site,
-        name,
+        name: name.into(),
         task,
         params,
         workspaces: BTreeMap::new(),
-        service_account: account,
+        service_account: Some(service_account.into()),
         security_context: None,
         labels: BTreeMap::new(),
-    };
-    let said = removal.run().ok("the sample's Task").log();
-    assert!(said.contains(&format!("removed {run_id}")), "{said}");
+    }
 }

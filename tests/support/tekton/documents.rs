@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::{batch, core, rbac};
+use k8s_openapi::api::{apps, batch, core, rbac};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -179,6 +179,9 @@ fn content(value: &Value) -> Result<Content, String> {
         ("tekton.dev/v1", "PipelineRun") => typed(value).map(Content::PipelineRun),
         ("tekton.dev/v1", "TaskRun") => typed(value).map(Content::TaskRun),
         ("v1", "ConfigMap") => other::<core::v1::ConfigMap>(value, kind, name),
+        ("v1", "Secret") => other::<core::v1::Secret>(value, kind, name),
+        ("v1", "Service") => other::<core::v1::Service>(value, kind, name),
+        ("apps/v1", "Deployment") => other::<apps::v1::Deployment>(value, kind, name),
         ("v1", "ServiceAccount") => other::<core::v1::ServiceAccount>(value, kind, name),
         ("rbac.authorization.k8s.io/v1", "Role") => other::<rbac::v1::Role>(value, kind, name),
         ("rbac.authorization.k8s.io/v1", "RoleBinding") => other::<rbac::v1::RoleBinding>(value, kind, name),

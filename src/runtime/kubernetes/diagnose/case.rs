@@ -21,12 +21,24 @@ pub struct Subject {
     pub kubectl: String,
     /// How many of its pods have to be there.
     pub replicas: usize,
+    /// Whether it is no run's: it was there before, and stays.
+    pub stays: bool,
 }
 
 impl Subject {
     /// Whether the manifest has the pod itself, which nobody makes anew when it is gone.
     pub fn is_plain_pod(&self) -> bool {
         self.workload.starts_with("Pod/")
+    }
+
+    /// The command that waits for its pods.
+    pub(super) fn command(&self) -> &'static str {
+        if self.stays { "`testbed lock acquire`" } else { "`testbed up`" }
+    }
+
+    /// What to run so that its pods are made anew.
+    pub(super) fn anew(&self) -> &'static str {
+        if self.stays { self.command() } else { "`testbed down` and `testbed up`" }
     }
 }
 

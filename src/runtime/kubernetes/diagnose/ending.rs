@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Case, Cause, Kind, Patience, Tell, Trouble};
+use super::{Case, Cause, Kind, Patience, Subject, Tell, Trouble};
 
 /// How long a node may be silent.
 const NODE: Duration = Duration::from_secs(60);
@@ -20,19 +20,23 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     let why = status.message.clone().unwrap_or_default();
     if reason == "NodeLost" {
         let what = "the node that it runs on is lost".to_owned();
-        let advice = "run `testbed down` and `testbed up` again, so that another node is chosen".into();
+        let advice = another_node(case.subject);
         let cause = Cause { what: what.clone(), reason: reason.into(), why, advice, ..Cause::default() };
         return Some(Trouble::patient(Kind::Ending, cause, Patience::Budget(NODE), what));
     }
     if status.phase.as_deref() != Some("Failed") {
         return None;
     }
-    let (what, advice) = words(reason, &why);
+    let (what, advice) = words(reason, &why, case.subject);
     let cause = Cause { what, reason: reason.into(), why, advice, ..Cause::default() };
     Some(Trouble::certain(Kind::Ending, cause))
 }
 
-fn words(reason: &str, message: &str) -> (String, String) {
+fn another_node(subject: &Subject) -> String {
+    format!("run {} again, so that another node is chosen", subject.anew())
+}
+
+fn words(reason: &str, message: &str, subject: &Subject) -> (String, String) {
     let (what, advice) = match reason {
         "Evicted" => ("its node evicted it", eviction(message)),
         "DeadlineExceeded" => (
@@ -41,13 +45,11 @@ fn words(reason: &str, message: &str) -> (String, String) {
         ),
         "Preempting" | "Preempted" => (
             "it was stopped to make room for a pod of higher priority",
-            "run `testbed up` again when there is room, or give the pod a priorityClassName of its own",
+            &*format!("run {} again when there is room, or give the pod a priorityClassName of its own", subject.command()),
         ),
-        "Shutdown" | "NodeShutdown" | "Terminated" => {
-            ("its node is shutting down", "run `testbed down` and `testbed up` again, so that another node is chosen")
-        }
+        "Shutdown" | "NodeShutdown" | "Terminated" => ("its node is shutting down", &*another_node(subject)),
         _ if reason.starts_with("OutOf") || reason == "UnexpectedAdmissionError" || reason == "NodeAffinity" => {
-            ("the node that was chosen for it did not take it", "run `testbed down` and `testbed up` again, so that another node is chosen")
+            ("the node that was chosen for it did not take it", &*another_node(subject))
         }
         _ => return (format!("it has failed ({reason})"), "look at the pod and its events".into()),
     };

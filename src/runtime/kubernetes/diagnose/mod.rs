@@ -20,11 +20,10 @@ mod volumes;
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Pod;
-
 pub use case::{Budgets, Case, History, Subject};
 
 use super::events::Note;
+use super::pods::is_over;
 
 /// How a pod fares.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,13 +158,11 @@ fn troubles(case: &Case, history: &History) -> Vec<Trouble> {
     let before = scheduling::trouble(case).or_else(|| volumes::trouble(case));
     let containers = case.containers();
     let started = containers.iter().filter_map(|container| {
-        pull::trouble(case, container, history).or_else(|| start::trouble(container)).or_else(|| exits::trouble(case, container, history))
+        pull::trouble(case, container, history)
+            .or_else(|| start::trouble(case, container))
+            .or_else(|| exits::trouble(case, container, history))
     });
     before.into_iter().chain(started).collect()
-}
-
-fn is_over(pod: &Pod) -> bool {
-    matches!(pod.status.as_ref().and_then(|status| status.phase.as_deref()), Some("Failed" | "Succeeded"))
 }
 
 /// The worst of the troubles: one that is certain or out of budget, else the one that runs out first.

@@ -6,10 +6,9 @@ use std::time::Instant;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::super::events::Events;
-use super::super::observe::Pods;
+use super::super::pods::{Pods, made_by, phase, uid};
 use super::case::View;
 use super::{Budgets, Case, Cause, Health, History, Log, Subject, creation, diagnose, ending};
-use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 
 /// How many pods of one workload may end before their time: its controller makes another one, and the next one may fare better.
 const PODS: usize = 2;
@@ -72,7 +71,7 @@ impl Run {
         let present: BTreeSet<&str> = pods.values().map(uid).collect();
         self.pods.retain(|uid, _| present.contains(uid.as_str()));
         for subject in std::mem::take(&mut self.subjects) {
-            let own: Vec<&Pod> = pods.values().filter(|pod| made_by(pod) == Some(&subject.workload)).collect();
+            let own: Vec<&Pod> = pods.values().filter(|pod| made_by(pod) == Some(subject.workload.as_str())).collect();
             self.examine_maker(&subject, &own, events, now, &mut findings);
             for pod in own {
                 self.examine_pod(&subject, pod, events, now, &mut findings);
@@ -156,18 +155,6 @@ impl Findings {
     pub fn next(&self) -> Option<Instant> {
         self.waiting.iter().filter_map(|waiting| waiting.until).min()
     }
-}
-
-fn uid(pod: &Pod) -> &str {
-    pod.metadata.uid.as_deref().unwrap_or_default()
-}
-
-fn phase(pod: &Pod) -> Option<&str> {
-    pod.status.as_ref()?.phase.as_deref()
-}
-
-fn made_by(pod: &Pod) -> Option<&String> {
-    pod.metadata.annotations.as_ref()?.get(WORKLOAD_ANNOTATION)
 }
 
 fn meta(name: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {

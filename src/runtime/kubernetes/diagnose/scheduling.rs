@@ -51,7 +51,7 @@ fn judge(case: &Case, message: &str) -> (String, String, Patience) {
     if lower.contains("persistentvolumeclaim") && lower.contains("not found") {
         let missing = super::start::missing(message).unwrap_or_else(|| "a PersistentVolumeClaim".into());
         let what = format!("it needs {missing}, which does not exist");
-        return (what, super::start::provide(&missing), Patience::Budget(MISSING));
+        return (what, super::start::provide(&missing, case.subject), Patience::Budget(MISSING));
     }
     if lower.contains("unbound") {
         let what = format!("its PersistentVolumeClaim {} is not bound to a volume", claim(case.pod).unwrap_or_default());

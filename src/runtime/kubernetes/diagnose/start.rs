@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::case::View;
-use super::{Cause, Kind, Patience, Trouble};
+use super::{Case, Cause, Kind, Patience, Subject, Trouble};
 
 /// How long a Secret or ConfigMap may be missing that a pod refers to. Somebody may create it a moment after the pod, and the kubelet
 /// looks again every 10 to 15 seconds.
@@ -24,10 +24,10 @@ const CLEAR: [&str; 7] = [
 ];
 
 /// The fault of a container that is not made.
-pub(super) fn trouble(view: &View) -> Option<Trouble> {
+pub(super) fn trouble(case: &Case, view: &View) -> Option<Trouble> {
     let (reason, message) = view.waits_for()?;
     match reason {
-        "CreateContainerConfigError" => Some(misconfigured(view, message)),
+        "CreateContainerConfigError" => Some(misconfigured(case, view, message)),
         "CreateContainerError" | "RunContainerError" => Some(refused(view, message, Patience::Budget(CREATE))),
         // The kubelet has tried more than once.
         "CrashLoopBackOff" => {
@@ -43,7 +43,7 @@ pub(super) fn is_start_error(reason: Option<&str>) -> bool {
     matches!(reason, Some("StartError" | "ContainerCannotRun"))
 }
 
-fn misconfigured(view: &View, message: &str) -> Trouble {
+fn misconfigured(case: &Case, view: &View, message: &str) -> Trouble {
     let label = view.label();
     let missing = missing(message);
     let what = match &missing {
@@ -51,7 +51,7 @@ fn misconfigured(view: &View, message: &str) -> Trouble {
         None => format!("the settings of {label} cannot be used"),
     };
     let advice = match &missing {
-        Some(missing) => provide(missing),
+        Some(missing) => provide(missing, case.subject),
         None => format!("correct the variables and the security context of {label}"),
     };
     // The kubelet has not read the Secrets and ConfigMaps yet, which it does again by itself.
@@ -80,10 +80,10 @@ pub(super) fn refused(view: &View, message: &str, patience: Patience) -> Trouble
 }
 
 /// What to do about something that [`missing`] has found.
-pub(super) fn provide(missing: &str) -> String {
+pub(super) fn provide(missing: &str, subject: &Subject) -> String {
     match missing.strip_prefix("the key ") {
         Some(key) => format!("add the key {}", key.replacen(" of ", " to ", 1)),
-        None => format!("put {missing} into the manifest, or create it before `testbed up`"),
+        None => format!("put {missing} into the manifest, or create it before {}", subject.command()),
     }
 }
 

@@ -52,7 +52,7 @@ fn unmounted(case: &Case, note: &Note) -> Trouble {
         Some(missing) => {
             let missing = if missing.starts_with("the key ") { full_key(missing, volume) } else { missing };
             let name = volume.map(|volume| format!(" for its volume {}", volume.name)).unwrap_or_default();
-            let advice = provide(&missing);
+            let advice = provide(&missing, case.subject);
             (format!("it needs {missing}{name}, which does not exist"), advice, MISSING)
         }
         None => {

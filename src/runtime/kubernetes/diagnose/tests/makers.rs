@@ -2,7 +2,7 @@
 
 use super::super::super::events::Events;
 use super::super::super::events::tests::{events, note};
-use super::super::super::observe::Pods;
+use super::super::super::pods::Pods;
 use super::super::run::{Findings, Run};
 use super::*;
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;

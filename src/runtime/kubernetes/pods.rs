@@ -1,0 +1,226 @@
+//! One watch on pods, those of a run or those of a workload that lives without one, and which of them are whose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::runtime::utils::Backoff;
+use kube::runtime::{WatchStreamExt, watcher};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::explain::is_forbidden;
+use super::maker::Maker;
+use super::{Cluster, explain};
+use crate::manifest::stamp::WORKLOAD_ANNOTATION;
+use crate::run_id::RunId;
+
+/// Pods by name.
+pub type Pods = BTreeMap<String, Pod>;
+
+/// Whose pods are followed.
+#[derive(Debug, Clone)]
+pub enum Whose {
+    /// Those with the run's label; an annotation on each tells its workload.
+    Run(RunId),
+    /// Those of one workload. Each gets that annotation here, in what was read of it. One that had ended before the first look is a record
+    /// that nobody has cleared away, and is left out.
+    Maker(Maker),
+}
+
+impl Whose {
+    fn selector(&self) -> String {
+        match self {
+            Self::Run(run_id) => run_id.selector().as_str().to_owned(),
+            Self::Maker(maker) => maker.selector.to_string(),
+        }
+    }
+
+    fn what(&self) -> String {
+        match self {
+            Self::Run(_) => "watching the run's pods".into(),
+            Self::Maker(maker) => format!("watching the pods of {maker}"),
+        }
+    }
+
+    /// Whether the pod is meant. Notes on it whose it is.
+    fn claim(&self, pod: &mut Pod) -> bool {
+        let Self::Maker(maker) = self else { return true };
+        let id = maker.id();
+        pod.metadata.annotations.get_or_insert_default().insert(WORKLOAD_ANNOTATION.into(), id);
+        maker.has_made(pod)
+    }
+}
+
+/// The watch, running in the background until it is dropped.
+pub struct PodWatch {
+    pods: watch::Receiver<Pods>,
+    task: AbortHandle,
+}
+
+/// Resolves when the watch cannot go on.
+pub struct Failure(JoinHandle<anyhow::Error>, String);
+
+impl Failure {
+    /// The reason why the watch cannot go on.
+    pub async fn reason(&mut self) -> anyhow::Error {
+        match (&mut self.0).await {
+            Ok(error) => error,
+            Err(error) => anyhow::Error::new(error).context(self.1.clone()),
+        }
+    }
+}
+
+impl PodWatch {
+    /// Begins to watch, with these pauses before a lost connection is taken up again. `changed` hears of every change.
+    pub fn start(
+        cluster: &Cluster,
+        whose: Whose,
+        pauses: impl Backoff + 'static,
+        changed: impl FnMut(&Pods) + Send + 'static,
+    ) -> (Self, Failure) {
+        let (to, pods) = watch::channel(Pods::new());
+        let what = whose.what();
+        let task = tokio::spawn(follow(cluster.clone(), whose, pauses, to, changed));
+        (Self { pods, task: task.abort_handle() }, Failure(task, what))
+    }
+
+    /// The pods; nothing has changed before their first complete list.
+    pub fn pods(&self) -> watch::Receiver<Pods> {
+        self.pods.clone()
+    }
+}
+
+impl Drop for PodWatch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Follows the watch until it cannot go on. Lost connections are taken up again.
+async fn follow(
+    cluster: Cluster,
+    whose: Whose,
+    pauses: impl Backoff,
+    to: watch::Sender<Pods>,
+    mut changed: impl FnMut(&Pods),
+) -> anyhow::Error {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let config = watcher::Config::default().labels(&whose.selector());
+    let mut events = watcher(api, config).backoff(pauses).boxed();
+    let mut listed = Pods::new();
+    let mut past: Option<BTreeSet<String>> = None;
+    let is_past = |past: &Option<BTreeSet<String>>, pod: &Pod| past.as_ref().is_some_and(|past| past.contains(uid(pod)));
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Init) => listed.clear(),
+            Ok(watcher::Event::InitApply(pod)) => insert(&mut listed, pod, &whose),
+            Ok(watcher::Event::InitDone) => {
+                let over = |pod: &&Pod| matches!(whose, Whose::Maker(_)) && is_record(pod);
+                past.get_or_insert_with(|| listed.values().filter(over).map(|pod| uid(pod).to_owned()).collect());
+                listed.retain(|_, pod| !is_past(&past, pod));
+                to.send_replace(std::mem::take(&mut listed));
+            }
+            Ok(watcher::Event::Apply(pod)) if is_past(&past, &pod) => continue,
+            Ok(watcher::Event::Apply(pod)) => to.send_modify(|pods| insert(pods, pod, &whose)),
+            Ok(watcher::Event::Delete(pod)) => to.send_modify(|pods| drop(pods.remove(name(&pod)))),
+            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if is_forbidden(&error) => {
+                return explain(&cluster, error, &whose.what());
+            }
+            // The watcher comes back by itself; what it missed arrives with its next list.
+            Err(_) => continue,
+        }
+        changed(&to.borrow());
+    }
+    anyhow::anyhow!("{}: it ended", whose.what())
+}
+
+fn insert(pods: &mut Pods, mut pod: Pod, whose: &Whose) {
+    // Most of a pod's size, and of no use here.
+    pod.metadata.managed_fields = None;
+    if whose.claim(&mut pod) {
+        pods.insert(name(&pod).to_owned(), pod);
+    } else {
+        pods.remove(name(&pod));
+    }
+}
+
+/// A pod's name.
+pub fn name(pod: &Pod) -> &str {
+    pod.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// What tells a pod from a later one of the same name.
+pub fn uid(pod: &Pod) -> &str {
+    pod.metadata.uid.as_deref().unwrap_or_default()
+}
+
+/// `Running`, ...
+pub fn phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
+}
+
+/// Whether all of the pod's containers have ended for good.
+pub fn is_over(pod: &Pod) -> bool {
+    matches!(phase(pod), Some("Failed" | "Succeeded"))
+}
+
+/// Whether nothing is left of the pod but what the cluster tells of it, such as one that its node has evicted. One that is being deleted is
+/// on its way to not even that.
+pub fn is_record(pod: &Pod) -> bool {
+    is_over(pod) && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// A condition's status and message.
+pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str)> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let found = conditions.iter().find(|condition| condition.type_ == kind)?;
+    Some((&found.status, found.message.as_deref().unwrap_or_default()))
+}
+
+/// The workload that has made a pod, as `Kind/name`.
+pub fn made_by(pod: &Pod) -> Option<&str> {
+    pod.metadata.annotations.as_ref()?.get(WORKLOAD_ANNOTATION).map(String::as_str)
+}
+
+/// The pods that a workload has made, those that are going away left out.
+pub fn pods_of<'a>(pods: &'a Pods, workload: &str) -> impl Iterator<Item = &'a Pod> {
+    pods.values().filter(move |pod| made_by(pod) == Some(workload) && pod.metadata.deletion_timestamp.is_none())
+}
+
+/// The pod of a workload that can take connections: one that is ready, else any that has not ended. An evicted one stays listed beside the
+/// one that a controller makes in its place.
+pub fn serving<'a>(pods: &'a Pods, workload: &str) -> Option<&'a str> {
+    let is_ready = |pod: &&Pod| condition(pod, "Ready").is_some_and(|(status, _)| status == "True");
+    pods_of(pods, workload).filter(|pod| !is_over(pod)).max_by_key(is_ready)?.metadata.name.as_deref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(phase: &str, ready: &str) -> Pod {
+        let status = json!({"phase": phase, "conditions": [{"type": "Ready", "status": ready}]});
+        serde_json::from_value(json!({"metadata": {"annotations": {WORKLOAD_ANNOTATION: "Pod/db"}}, "status": status})).unwrap()
+    }
+
+    fn named(all: &[(&str, &Pod)]) -> Pods {
+        let rename = |(name, pod): &(&str, &Pod)| {
+            let mut pod = (*pod).clone();
+            pod.metadata.name = Some((*name).into());
+            ((*name).to_owned(), pod)
+        };
+        all.iter().map(rename).collect()
+    }
+
+    #[test]
+    fn connections_go_to_the_pod_that_takes_them() {
+        let (evicted, starting, ready) = (pod("Failed", "False"), pod("Running", "False"), pod("Running", "True"));
+        assert_eq!(serving(&named(&[("a", &ready), ("b", &starting)]), "Pod/db"), Some("a"));
+        assert_eq!(serving(&named(&[("a", &evicted), ("b", &starting)]), "Pod/db"), Some("b"));
+        assert_eq!(serving(&named(&[("a", &evicted)]), "Pod/db"), None);
+        assert_eq!(serving(&named(&[("a", &ready)]), "Pod/other"), None);
+    }
+}
