@@ -98,14 +98,14 @@ fn a_signal_is_for_the_command_and_the_lock_is_released() {
 fn within_what_the_run_holds_it_stays_held() {
     let namespace = Namespace::new("lock-nested");
     let folder = &namespace.folder;
-    folder.call(&["lock", "acquire", "db", "--run-id", "one", "--ttl", "2s"]).ok();
+    folder.call(&["lock", "acquire", "db", "--run-id", "one", "--ttl", "3s"]).ok();
     let before = holders(&namespace).pop().expect("it is held");
     let waiting = folder.start(&["lock", "acquire", "db", "--run-id", "two"]);
     // Longer than the ttl: the command keeps what the run holds.
-    let called = run(folder, &["--run-id", "one"], "sleep 3; echo $TESTBED_LOCK_FENCE; exit 4").wait().ends(4);
+    let called = run(folder, &["--run-id", "one"], "sleep 4; echo $TESTBED_LOCK_FENCE; exit 4").wait().ends(4);
     let after = holders(&namespace).pop().expect("it is held");
     assert_eq!(called.stdout, format!("{}\n", before["fence"]));
-    assert_eq!((&after["fence"], &after["ttlMillis"], &after["id"]), (&before["fence"], &2_000.into(), &"one".into()));
+    assert_eq!((&after["fence"], &after["ttlMillis"], &after["id"]), (&before["fence"], &3_000.into(), &"one".into()));
     assert!(after["renewals"].as_u64() > before["renewals"].as_u64().map(|renewals| renewals + 2), "{after}");
     called.says("held already by run one").keeps("released");
     // And no longer than that once nobody keeps it.
@@ -116,7 +116,7 @@ fn within_what_the_run_holds_it_stays_held() {
 fn a_renewed_lock_outlives_its_ttl() {
     let namespace = Namespace::new("lock-renewed");
     let folder = &namespace.folder;
-    let started = run(folder, &["--ttl", "1500ms", "--run-id", "one"], "echo > started; sleep 6; echo done");
+    let started = run(folder, &["--ttl", "3s", "--run-id", "one"], "echo > started; sleep 10; echo done");
     file(folder, "started");
     let waiting = folder.start(&["lock", "acquire", "db", "--run-id", "two", "--heartbeat", "200ms"]);
     assert_eq!(started.wait().ends(0).stdout, "done\n");
@@ -242,11 +242,11 @@ fn ended(pid: &str) {
 fn a_lock_that_cannot_be_renewed_is_lost_in_time() {
     for way in [Way::Refused, Way::Lost] {
         let proxy = Proxy::start();
-        let mut rivals = Rivals::new(Some(&proxy), "2s");
+        let mut rivals = Rivals::new(Some(&proxy), "3s");
         proxy.set(way);
         rivals.next_has_it();
         assert_eq!(processes(&rivals.mark), Vec::<String>::new());
-        lost(rivals.holder.wait(), "lock db is lost: no renewal was taken for 1.");
+        lost(rivals.holder.wait(), "lock db is lost: no renewal was taken for 2.");
     }
 }
 
@@ -305,7 +305,7 @@ fn a_watchdog_that_is_killed_is_replaced() {
 
 #[test]
 fn a_testbed_that_is_stopped_loses_the_lock_in_time() {
-    let mut rivals = Rivals::new(None, "2s");
+    let mut rivals = Rivals::new(None, "3s");
     let watchdog = rivals.watchdog().expect("a watchdog");
     rivals.holder.signal("STOP");
     rivals.next_has_it();
@@ -317,7 +317,7 @@ fn a_testbed_that_is_stopped_loses_the_lock_in_time() {
 
 #[test]
 fn a_command_that_is_stopped_as_well_does_not_go_on_later() {
-    let mut rivals = Rivals::new(None, "2s");
+    let mut rivals = Rivals::new(None, "3s");
     let (group, _) = rivals.last_beat();
     rivals.holder.signal("STOP");
     signal("STOP", &format!("-{group}"));
@@ -368,7 +368,7 @@ fn at_a_terminal_the_command_has_it_and_ctrl_c() {
     let namespace = Namespace::new("lock-terminal");
     let folder = &namespace.folder;
     let script = "trap 'n=$((n+1)); echo \"got $n\"' INT; test -t 0 && echo at work; until test -e go; do sleep 0.05; done; echo \"in all $n\"; exit 6";
-    let mut terminal = Terminal::open(folder, &["lock", "run", "db", "--ttl", "2s", "-v", "--", "sh", "-c", script]);
+    let mut terminal = Terminal::open(folder, &["lock", "run", "db", "--ttl", "3s", "-v", "--", "sh", "-c", script]);
     terminal.until_it_shows(&["at work"]);
     terminal.type_in("\u{3}");
     terminal.until_it_shows(&["got 1", "Ctrl-C is for the command"]);
@@ -387,7 +387,7 @@ fn at_a_terminal_a_job_that_is_stopped_for_too_long_loses_the_lock() {
     let folder = &namespace.folder;
     let mark = format!("MARK={}", namespace.name);
     let script = format!("echo at work; {mark} sleep 1000; echo never");
-    let mut terminal = Terminal::open(folder, &["lock", "run", "db", "--ttl", "2s", "--", "sh", "-c", &script]);
+    let mut terminal = Terminal::open(folder, &["lock", "run", "db", "--ttl", "3s", "--", "sh", "-c", &script]);
     terminal.until_it_shows(&["at work"]);
     until("the process", || (processes(&mark).len() == 1).then_some(()));
     // A real Ctrl-Z takes a shell to which the terminal goes.
