@@ -17,8 +17,10 @@ use crate::lock::object::Target;
 use crate::lock::worker::Worker;
 use crate::progress::Progress;
 use crate::run_id::RunId;
+use crate::runtime::local::processes;
 
-/// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can hold it.
+/// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can hold it. Also how long what it leaves
+/// behind may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What is to run, and under which lock.
@@ -49,7 +51,9 @@ impl Work<'_> {
         };
         let outcome = self.attend(&mut running, &mut keeper, &mut guard, signals).await;
         match &outcome {
-            Ended::Kept(_) => self.clear(&guard).await,
+            Ended::Kept(Ok(_)) => self.clear(&keeper, &guard).await,
+            // It was killed; its processes in other groups were not.
+            Ended::Kept(Err(_)) => self.kill(guard.worker()).await,
             Ended::Lost(loss) => self.end(&mut running, &mut keeper, &mut guard, loss, signals).await,
         }
         guard.dismiss().await;
@@ -101,12 +105,17 @@ impl Work<'_> {
         }
     }
 
-    /// Kills what the command has left behind, or was kept from ending when its first process was killed: the lock goes on to others.
-    async fn clear(&self, guard: &Guard) {
-        let left = guard.worker().marked().len();
-        if left > 0 {
-            let what = if left == 1 { "a process" } else { "processes" };
-            self.progress.say(&format!("the command has ended and has left {what} behind, which cannot go on without the lock: killed"));
+    /// Ends what the command has left behind: the lock goes on to others. What is ending anyway, such as a `tee` of its output, may do so.
+    async fn clear(&self, keeper: &Keeper, guard: &Guard) {
+        let until = keeper.kill_at().into_iter().chain([now() + GRACE]).min().unwrap_or_default();
+        let mut left = Vec::new();
+        for process in guard.worker().marked() {
+            if !processes::gone(process, until.saturating_sub(now())).await {
+                left.push(process.pid);
+            }
+        }
+        if !left.is_empty() {
+            self.progress.say(&format!("killing what the command has left behind, as the lock goes on to others: processes {left:?}"));
             self.kill(guard.worker()).await;
         }
     }
