@@ -12,6 +12,8 @@ pub mod guard;
 pub mod keep;
 pub mod lives;
 pub mod memory;
+#[cfg(test)]
+mod model;
 pub mod object;
 pub mod pipeline_runs;
 pub mod release;
