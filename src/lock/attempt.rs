@@ -306,6 +306,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
             let view = View { lock: &version.lock, version: version.number, is_vacant, now: time, date };
             let candidate = Candidate { waits, ..self.candidate.clone() };
             let step = candidate.step(view, &post.watchlist, |holder| self.lives.of(holder));
+            let is_beat = matches!(step, Step::Wait(_));
             let (lock, fence) = match step {
                 Step::Refuse(refusal) => {
                     if refusal == Refusal::Busy
@@ -339,8 +340,9 @@ impl<T: FnMut(Telling)> Attempt<T> {
             let outcome = timeout(REQUEST, post.target.write(version, &lock)).await;
             let is_written = matches!(outcome, Ok(Ok(_)));
             if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
-                // A beat that did not arrive is still owed.
-                post.beat_at = post.beat_at.min(time);
+                // A beat that did not arrive is still owed. One that has met another write has time: those who hand the lock on go first.
+                let has_met = is_beat && until.is_none();
+                post.beat_at = if has_met { now() + self.heartbeat.mul_f64(fraction() / 4.0) } else { post.beat_at.min(time) };
                 return Ok(Next::Wait(until));
             }
             (self.tell)(Telling::Removed(&post.target, &before, &lock));

@@ -53,7 +53,8 @@ impl Worker {
         Process::with_id(self.command.process.pid).filter(|process| *process == self.command.process)
     }
 
-    fn marked(&self) -> Vec<Process> {
+    /// Those that run, whoever their parent is by now.
+    pub fn marked(&self) -> Vec<Process> {
         processes::with_variable(&format!("{MARK}={}", self.session))
     }
 }

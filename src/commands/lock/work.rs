@@ -17,8 +17,10 @@ use crate::lock::object::Target;
 use crate::lock::worker::Worker;
 use crate::progress::Progress;
 use crate::run_id::RunId;
+use crate::runtime::local::processes;
 
-/// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can hold it.
+/// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can hold it. Also how long what it leaves
+/// behind may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What is to run, and under which lock.
@@ -49,10 +51,10 @@ impl Work<'_> {
         };
         let outcome = self.attend(&mut running, &mut keeper, &mut guard, signals).await;
         match &outcome {
-            Ended::Lost(loss) => self.end(&mut running, &mut keeper, &mut guard, loss, signals).await,
+            Ended::Kept(Ok(_)) => self.clear(&keeper, &guard).await,
             // It was killed; its processes in other groups were not.
             Ended::Kept(Err(_)) => self.kill(guard.worker()).await,
-            Ended::Kept(Ok(_)) => {}
+            Ended::Lost(loss) => self.end(&mut running, &mut keeper, &mut guard, loss, signals).await,
         }
         guard.dismiss().await;
         outcome
@@ -103,6 +105,27 @@ impl Work<'_> {
         }
     }
 
+    /// Ends what the command has left behind: the lock goes on to others. What is ending anyway, such as a `tee` of its output, may do so.
+    async fn clear(&self, keeper: &Keeper, guard: &Guard) {
+        let until = keeper.kill_at().into_iter().chain([now() + GRACE]).min().unwrap_or_default();
+        let mut left = Vec::new();
+        for process in guard.worker().marked() {
+            if !processes::gone(process, until.saturating_sub(now())).await {
+                left.push(process.pid);
+            }
+        }
+        if !left.is_empty() {
+            self.progress.say(&format!("killing what the command has left behind, as the lock goes on to others: processes {left:?}"));
+            self.kill(guard.worker()).await;
+        }
+    }
+
+    async fn kill(&self, worker: &Worker) {
+        if let Err(left) = worker.kill().await {
+            self.progress.warn(&format!("processes of the command do not end even when killed: {left:?}"));
+        }
+    }
+
     /// Ends the command: it is asked, and killed when its time is over, which a worse loss makes shorter.
     async fn end(&self, running: &mut Running, keeper: &mut Keeper, guard: &mut Guard, loss: &Loss, signals: &mut Signals) {
         let worker = guard.worker().clone();
@@ -126,12 +149,6 @@ impl Work<'_> {
         }
         self.kill(&worker).await;
         let _ = running.wait().await;
-    }
-
-    async fn kill(&self, worker: &Worker) {
-        if let Err(left) = worker.kill().await {
-            self.progress.warn(&format!("processes of the command do not end even when killed: {left:?}"));
-        }
     }
 }
 
