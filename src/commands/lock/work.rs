@@ -111,6 +111,11 @@ impl Work<'_> {
             worker.ask();
         }
         self.progress.say(&format!("{}; ending the command", lost::what(self.target, loss)));
+        let mut ended = pin!(async {
+            let _ = running.wait().await;
+            // A shell goes at once, and leaves those that clean up behind.
+            worker.ended().await;
+        });
         loop {
             tokio::select! {
                 biased;
@@ -120,7 +125,7 @@ impl Work<'_> {
                     News::Trouble(why) => self.progress.explain(&format!("{}: not renewed: {why}; trying again", self.target)),
                     News::Lost(loss) => kill_at = kill_at.min(allowed_until(keeper, &loss)),
                 },
-                _ = running.wait() => break,
+                () = &mut ended => break,
                 _ = signals.next() => break,
             }
         }

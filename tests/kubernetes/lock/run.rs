@@ -127,8 +127,9 @@ fn a_renewed_lock_outlives_its_ttl() {
 fn a_deleted_lease_comes_back_until_the_command_has_ended() {
     let namespace = Namespace::new("lock-deleted");
     let folder = &namespace.folder;
-    // One that makes use of the time it is given.
-    let started = run(folder, &["--run-id", "one"], "trap 'sleep 0.5; date +%s%N > ended; exit' TERM; echo > started; sleep 1000 & wait");
+    // One that makes use of the time it is given, below a shell that goes at once.
+    let work = r#"timeout 1000 sh -c "trap 'sleep 0.5; date +%s%N > ended; exit' TERM; echo > started; sleep 1000 & wait"; true"#;
+    let started = run(folder, &["--run-id", "one"], work);
     file(folder, "started");
     let waiting = run(folder, &["--run-id", "two"], "date +%s%N");
     namespace.kubectl_until(&["get", "lease", "db", "-o", "yaml"], |text| text.contains(r#""queue":[{"#));
