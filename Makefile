@@ -28,9 +28,9 @@ test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 
 soak: soak-local ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction
 	@tests/install test
-	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_CANCELS=$${TESTBED_TEST_CANCELS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
+	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_CANCELS=$${TESTBED_TEST_CANCELS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} TESTBED_TEST_RACES=$${TESTBED_TEST_RACES:-5} \
 	  tests/all --profile soak --run-ignored all \
-	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod))'
+	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod) | test(lock::replicas::))'
 
 soak-local: ## The long counts of this machine alone: thirty kills of each kind, fifty runs at once
 	@tests/install test

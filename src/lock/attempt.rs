@@ -4,16 +4,17 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use futures::StreamExt;
 use futures::future::select_all;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::backoff::{Pauses, fraction};
 use super::clock::{now, until};
 use super::lives::Lives;
-use super::object::{Kind, Sighting, Target, Unwritten, Version};
+use super::object::{Denied, Kind, Sighting, Target, Unwritten, Version};
+use super::replicas::{Tenants, Vacancy};
 use super::state::Lock;
 use super::step::{Candidate, Refusal, Step, View};
 use super::watchlist::Watchlist;
@@ -53,8 +54,9 @@ pub enum Outcome {
 
 /// What happens on the way.
 pub enum Telling<'a> {
-    /// This is how things are with one of the locks, for which nothing can be done just now.
-    State(&'a Target, &'a Version),
+    /// This is how things are with one of the locks, for which nothing can be done just now; what keeps one that nobody holds from being
+    /// taken.
+    State(&'a Target, &'a Version, Option<&'a str>),
     /// The API server cannot be reached; it is tried again.
     Trouble(&'a anyhow::Error),
     /// What a holder's PipelineRun does cannot be known, so that its ttl counts.
@@ -68,6 +70,9 @@ struct Post {
     target: Target,
     sightings: BoxStream<'static, anyhow::Result<Sighting>>,
     known: Known,
+    tenants: Tenants,
+    /// Why the lock cannot be taken although nobody holds it.
+    obstacle: Option<String>,
     watchlist: Watchlist,
     /// When the API server was last heard, and whether the connection has broken since.
     heard_at: Option<Duration>,
@@ -82,6 +87,9 @@ struct Post {
     beat_at: Duration,
     /// Whether there may be a trace of this attempt in the object.
     is_touched: bool,
+    /// Whether a write was taken, so that there was the right to it.
+    has_written: bool,
+    denied: Denied,
 }
 
 enum Known {
@@ -116,6 +124,8 @@ impl<T: FnMut(Telling)> Attempt<T> {
             sightings: target.watch(),
             target,
             known: Known::Nothing,
+            tenants: Tenants::default(),
+            obstacle: None,
             watchlist: Watchlist::default(),
             heard_at: None,
             is_interrupted: false,
@@ -125,6 +135,8 @@ impl<T: FnMut(Telling)> Attempt<T> {
             pauses: Pauses::default(),
             beat_at: Duration::ZERO,
             is_touched: false,
+            has_written: false,
+            denied: Denied::default(),
         });
         Self { candidate, heartbeat, posts: posts.collect(), lives: Lives::new(cluster), tell }
     }
@@ -177,20 +189,18 @@ impl<T: FnMut(Telling)> Attempt<T> {
                     continue;
                 }
             }
-            let seen = select_all(self.posts.iter_mut().map(|post| post.sightings.next()));
+            let seen = select_all(self.posts.iter_mut().map(|post| Box::pin(post.next()))).map(|(sighting, index, _)| (sighting, index));
             tokio::select! {
                 error = &mut stop => return Err(error),
-                (sighting, index, _) = seen => {
-                    let sighting = sighting.unwrap_or_else(|| Err(anyhow!("the watch on {} has ended", self.posts[index].target)));
-                    match sighting? {
-                        Sighting::Trouble(error) => {
-                            (self.tell)(Telling::Trouble(&error));
-                            self.posts[index].is_interrupted = true;
-                            trouble = Some(error);
-                        }
-                        sighting => self.see(index, sighting),
+                (sighting, index) = seen => match sighting? {
+                    Some(Sighting::Trouble(error)) => {
+                        (self.tell)(Telling::Trouble(&error));
+                        self.posts[index].is_interrupted = true;
+                        trouble = Some(error);
                     }
-                }
+                    Some(sighting) => self.see(index, sighting),
+                    None => {}
+                },
                 news = self.lives.next() => if let Some(obstacle) = news.obstacle {
                     (self.tell)(Telling::Blind(obstacle));
                 },
@@ -242,7 +252,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
 
     fn tell_state(&mut self, index: usize) {
         if let Known::There(version) = &self.posts[index].known {
-            (self.tell)(Telling::State(&self.posts[index].target, version));
+            (self.tell)(Telling::State(&self.posts[index].target, version, self.posts[index].obstacle.as_deref()));
         }
     }
 
@@ -276,14 +286,21 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 }
                 Known::There(version) => version,
             };
-            let view = View { lock: &version.lock, version: version.number, is_vacant: true, now: time, date: Timestamp::now() };
             // Only whoever is next needs to know.
-            if version.lock.queue.first().is_none_or(|first| first.party == self.candidate.party) {
+            let is_next = version.lock.queue.first().is_none_or(|first| first.party == self.candidate.party);
+            if is_next {
                 version.lock.holders.iter().for_each(|holder| self.lives.follow(holder));
             }
+            let is_queued = version.lock.place(&self.candidate.party).is_some();
+            let vacancy = post.tenants.vacancy(&post.target, version, is_next)?;
+            if vacancy == Vacancy::Unknown && !is_queued {
+                return Ok(Next::Wait(None));
+            }
+            let is_vacant = vacancy == Vacancy::Vacant;
+            post.obstacle = vacancy.obstacle();
+            let view = View { lock: &version.lock, version: version.number, is_vacant, now: time, date: Timestamp::now() };
             let candidate = Candidate { waits, ..self.candidate.clone() };
             let step = candidate.step(view, &post.watchlist, |holder| self.lives.of(holder));
-            let is_queued = version.lock.place(&self.candidate.party).is_some();
             let (lock, fence) = match step {
                 Step::Refuse(refusal) => {
                     if refusal == Refusal::Busy
@@ -311,7 +328,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 post.beat_at = time + self.heartbeat.mul_f64(0.8 + fraction() / 5.0);
             }
             post.is_touched = true;
-            (self.tell)(Telling::Removed(&post.target, &version.lock, &lock));
+            let before = version.lock.clone();
             let is_again = version.lock.holders.iter().any(|holder| Some(holder.fence) == fence);
             let outcome = timeout(REQUEST, post.target.write(version, &lock)).await;
             let is_written = matches!(outcome, Ok(Ok(_)));
@@ -320,6 +337,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 post.beat_at = post.beat_at.min(time);
                 return Ok(Next::Wait(until));
             }
+            (self.tell)(Telling::Removed(&post.target, &before, &lock));
             if let (Known::There(version), Some(fence), true) = (&post.known, fence, is_written) {
                 let version = (**version).clone();
                 return Ok(Next::Held(Box::new(Held { index, version, fence, asked_at: time, is_again })));
@@ -340,6 +358,16 @@ impl<T: FnMut(Telling)> Attempt<T> {
 }
 
 impl Post {
+    /// The next sighting; nothing where it is not the object itself that has changed.
+    async fn next(&mut self) -> anyhow::Result<Option<Sighting>> {
+        tokio::select! {
+            sighting = self.sightings.next() => {
+                sighting.unwrap_or_else(|| Err(anyhow!("the watch on {} has ended", self.target))).map(Some)
+            }
+            change = self.tenants.change() => change.map(|()| None),
+        }
+    }
+
     /// The API server has said something.
     fn hear(&mut self) {
         let time = now();
@@ -377,6 +405,8 @@ impl Post {
         match outcome.unwrap_or_else(|_| Err(Unwritten::Unclear(anyhow!("the API server does not answer")))) {
             Ok(version) => {
                 self.pauses = Pauses::default();
+                self.denied = Denied::default();
+                self.has_written = true;
                 self.hear();
                 self.learn(Box::new(version));
                 Ok(None)
@@ -387,7 +417,8 @@ impl Post {
                 Ok(Some(None))
             }
             Err(Unwritten::Refused(error)) => Err(error),
-            Err(Unwritten::Unclear(error)) => {
+            Err(Unwritten::Denied(error)) if self.denied.is_for_good() || !self.has_written => Err(error),
+            Err(Unwritten::Denied(error) | Unwritten::Unclear(error)) => {
                 tell(Telling::Trouble(&error));
                 self.is_interrupted = true;
                 self.retry_at = self.pauses.next().map(|pause| now() + pause);

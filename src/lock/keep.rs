@@ -182,7 +182,7 @@ impl Keeper {
                 Some(self.fail(&error))
             }
             // Rights may come back as well as connections.
-            Err(Unwritten::Refused(error)) => Some(self.fail(&error)),
+            Err(Unwritten::Refused(error) | Unwritten::Denied(error)) => Some(self.fail(&error)),
         };
         if is_gone && !matches!(news, Some(News::Lost(_))) && !std::mem::replace(&mut self.is_deletion_told, true) {
             return Some(News::Lost(Loss::Deleted { can_return: true }));

@@ -1,8 +1,8 @@
 //! Locks for databases that runs have to share: one object of the cluster a lock, changed by compare-and-swap alone.
 //!
 //! [`state`] is what the object says, [`step`] what somebody does who wants the lock, and [`watchlist`] what they have seen of the others; all
-//! three are pure. [`object`] reads and writes the object, [`lives`] follows the holders' [`pipeline_runs`], and [`attempt`] and [`release`] lead
-//! into the lock and out of it.
+//! three are pure. [`object`] reads and writes the object, [`lives`] follows the holders' [`pipeline_runs`], [`replicas`] the pods of a
+//! workload that is a lock, and [`attempt`] and [`release`] lead into the lock and out of it.
 
 pub mod attempt;
 mod backoff;
@@ -15,9 +15,11 @@ pub mod memory;
 pub mod object;
 pub mod pipeline_runs;
 pub mod release;
+pub mod replicas;
 pub mod state;
 pub mod step;
 pub mod terms;
+mod tries;
 pub mod watchdog;
 pub mod watchlist;
 pub mod worker;

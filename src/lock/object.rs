@@ -2,6 +2,7 @@
 //! compare-and-swap on the object's version.
 
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use futures::stream::{BoxStream, StreamExt};
@@ -14,6 +15,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 
 use super::backoff::Pauses;
+use super::clock::now;
 use super::state::Lock;
 use crate::failure::{Advise, Exit};
 use crate::run_id::{MANAGED_BY, MANAGED_BY_LABEL};
@@ -35,6 +37,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// How Kubernetes calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lease => "Lease",
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+
     fn resource(self) -> ApiResource {
         match self {
             Self::Lease => ApiResource::erase::<Lease>(&()),
@@ -51,7 +62,8 @@ pub struct Target {
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    cluster: Cluster,
+    /// Where it is.
+    pub cluster: Cluster,
     api: Api<DynamicObject>,
 }
 
@@ -82,6 +94,23 @@ pub struct Version {
     pub object: DynamicObject,
 }
 
+/// A right that was there, and is missing. Where that lasts it was taken away; else the API server has only just started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Denied {
+    since: Option<Duration>,
+}
+
+impl Denied {
+    /// Whether it has lasted by now.
+    pub fn is_for_good(&mut self) -> bool {
+        let time = now();
+        time - *self.since.get_or_insert(time) >= STARTING
+    }
+}
+
+/// How long an API server that starts may take until it knows its Roles.
+const STARTING: Duration = Duration::from_secs(10);
+
 /// Why a change was not made.
 #[derive(Debug)]
 pub enum Unwritten {
@@ -89,6 +118,8 @@ pub enum Unwritten {
     Conflict,
     /// It is unknown whether it was made: the connection broke, or the server is in trouble. Worth another try.
     Unclear(anyhow::Error),
+    /// The right to it is missing. An API server that has just started may say so of everybody: it knows no Roles yet.
+    Denied(anyhow::Error),
     /// It never will be.
     Refused(anyhow::Error),
 }
@@ -130,7 +161,7 @@ impl Target {
 
     /// How Kubernetes calls the object.
     pub fn object_name(&self) -> String {
-        format!("{} {}", self.kind.resource().kind, self.name)
+        format!("{} {}", self.kind.name(), self.name)
     }
 
     /// The object as it is now; `None` if there is none.
@@ -156,6 +187,8 @@ impl Target {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
         let target = self.clone();
         let mut listed = None;
+        // Since when the right is missing that there was before.
+        let mut denied = None;
         let events = watcher(self.api.clone(), config).backoff(Pauses::default());
         let sightings = events.filter_map(move |event| {
             let there = |object| target.version(object).map(Box::new);
@@ -174,8 +207,11 @@ impl Target {
                 Ok(watcher::Event::Apply(object)) => Some(there(object).map(Sighting::There)),
                 // What it was does not matter if it was no lock.
                 Ok(watcher::Event::Delete(object)) => Some(Ok(Sighting::Gone(there(object).ok()))),
-                Err(error) => Some(target.trouble(error)),
+                Err(error) => Some(target.trouble(error, &mut denied)),
             };
+            if matches!(sighting, Some(Ok(Sighting::There(_) | Sighting::Gone(_)))) {
+                denied = Some(Denied::default());
+            }
             std::future::ready(sighting)
         });
         sightings.boxed()
@@ -213,12 +249,24 @@ impl Target {
             _ if seen.lock.holders.len() != lock.holders.len() => json!({"replicas": lock.holders.len()}),
             _ => json!({}),
         };
+        self.patch(seen, spec, lock).await
+    }
+
+    async fn patch(&self, seen: &Version, spec: Value, lock: &Lock) -> Result<Version, Unwritten> {
         let body = json!({
             "metadata": {"resourceVersion": seen.resource_version, "uid": seen.uid, "annotations": {LOCK_ANNOTATION: encoded(lock)}},
             "spec": spec,
         });
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         self.outcome(self.api.patch(&self.name, &params, &Patch::Merge(&body)).await, "changing")
+    }
+
+    /// Gives a workload this many replicas, if it is still this version.
+    ///
+    /// # Errors
+    /// [`Unwritten`]
+    pub async fn scale(&self, seen: &Version, replicas: u32) -> Result<Version, Unwritten> {
+        self.patch(seen, json!({"replicas": replicas}), &seen.lock).await
     }
 
     /// Deletes the object, if it is still this version.
@@ -257,6 +305,7 @@ impl Target {
             kube::Error::Api(status) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == self.name) => {
                 Unwritten::Conflict
             }
+            kube::Error::Api(status) if status.code == 403 => Unwritten::Denied(self.explain(error, action)),
             kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 429) => {
                 Unwritten::Refused(self.explain(error, action))
             }
@@ -264,12 +313,13 @@ impl Target {
         }
     }
 
-    fn trouble(&self, error: watcher::Error) -> anyhow::Result<Sighting> {
+    /// What an interrupted watch means. `denied` is since when the right to it has been missing that was there before; nothing while it never was.
+    fn trouble(&self, error: watcher::Error, denied: &mut Option<Denied>) -> anyhow::Result<Sighting> {
         match error {
             watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-                let forbidden = is_forbidden(&error) || is_absent(&error);
+                let is_final = is_absent(&error) || is_forbidden(&error) && denied.as_mut().is_none_or(Denied::is_for_good);
                 let error = self.explain(error, "watching");
-                if forbidden { Err(error) } else { Ok(Sighting::Trouble(error)) }
+                if is_final { Err(error) } else { Ok(Sighting::Trouble(error)) }
             }
             other => Ok(Sighting::Trouble(anyhow!(other).context(format!("watching {}", self.object_name())))),
         }

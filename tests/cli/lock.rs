@@ -55,7 +55,8 @@ fn wrong_flags_are_named() {
 fn a_task_of_no_pipeline_run_needs_a_run_id() {
     let folder = folder().env("TESTBED_PIPELINE_RUN", "").env("TESTBED_PIPELINE_RUN_UID", "");
     for command in ["acquire", "release"] {
-        folder.call(&["lock", command, "db"]).fails(2).says("belongs to no PipelineRun");
+        let said = folder.call(&["lock", command, "db"]).fails(2).says("belongs to no PipelineRun");
+        said.says("the same for testbed-lock-acquire and testbed-lock-release");
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::hold::{Taken, Wish, hold};
 use super::holder::pipeline_run;
+use super::replica::Replica;
 use super::which::connect;
 use crate::cli::{Global, LockAcquire, LockFormat, Locked};
 use crate::commands::{interrupted, print, progress};
@@ -30,12 +31,11 @@ pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
     let cluster = connect(global).await?;
     let key = key(&args.locking.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
-    let (id, is_made_up) = match &args.run_id {
-        Some(id) => (RunId::parse(id)?, false),
-        None => match memory.as_ref().and_then(Memory::load) {
-            Some(id) => (RunId::parse(&id)?, true),
-            None => (RunId::generate(), true),
-        },
+    let remembered = memory.as_ref().and_then(Memory::load);
+    let (id, is_made_up) = match (&args.run_id, &remembered) {
+        (Some(id), _) => (RunId::parse(id)?, false),
+        (None, Some(id)) => (RunId::parse(id)?, true),
+        (None, None) => (RunId::generate(), true),
     };
     let party = Party { id: id.as_str().to_owned(), session: None };
     let terms = tokio::select! {
@@ -46,8 +46,13 @@ pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
         // Before there is anything to forget.
         memory.save(id.as_str())?;
     }
-    let taken = hold(&Wish { cluster: &cluster, args: &args.locking, party, terms }, interrupted, &progress).await;
-    if let (Err(_), true, Some(memory)) = (&taken, is_made_up, &memory) {
+    let wish = Wish { cluster: &cluster, args: &args.locking, party, terms };
+    let taken = match hold(&wish, interrupted.as_mut(), &progress).await {
+        Ok(taken) => usable(taken, args.locking.ready_timeout, interrupted.as_mut(), &progress).await,
+        Err(error) => Err(error),
+    };
+    // What was held before is still held.
+    if let (Err(_), true, None, Some(memory)) = (&taken, is_made_up, &remembered, &memory) {
         memory.forget();
     }
     let taken = taken?;
@@ -56,6 +61,24 @@ pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
         memory.save(id.as_str())?;
     }
     tell(&taken, &id, &args, &progress)
+}
+
+/// Waits until what was taken can be used; else it is given back.
+async fn usable(
+    taken: Taken,
+    patience: Duration,
+    interrupted: impl Future<Output = anyhow::Error>,
+    progress: &Progress,
+) -> anyhow::Result<Taken> {
+    let Some(replica) = Replica::of(&taken.target, &taken.held) else { return Ok(taken) };
+    let outcome = tokio::select! {
+        outcome = replica.ready(patience, progress) => outcome,
+        error = interrupted => Err(error),
+    };
+    match outcome {
+        Ok(()) => Ok(taken),
+        Err(error) => Err(replica.give_back(error, progress).await),
+    }
 }
 
 /// What the flags say of the lock, as one text.

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use anyhow::anyhow;
 use tokio::time::sleep;
 
-use super::{which, words};
+use super::{replica, which, words};
 use crate::cli::Locking;
 use crate::failure::{Advise, Exit, usage};
 use crate::lock::attempt::{Attempt, Held, Outcome, Telling};
@@ -39,6 +39,9 @@ pub struct Taken {
 pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error>, progress: &Progress) -> anyhow::Result<Taken> {
     let Wish { cluster, args, party, terms } = wish;
     let targets = which::targets(cluster, &args.locked).await?;
+    for target in &targets {
+        replica::check(target, args, progress).await?;
+    }
     if args.heartbeat.is_zero() {
         return Err(usage("--heartbeat 0s: nobody can be heard all the time; write 1s or more"));
     }
@@ -52,15 +55,15 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
     let last = RefCell::new(String::new());
     let (in_trouble, is_blind) = (Cell::new(false), Cell::new(false));
     let tell = |telling: Telling| match telling {
-        Telling::State(target, version) => {
+        Telling::State(target, version, obstacle) => {
             in_trouble.set(false);
             let lock = &version.lock;
+            let text = words::waiting(lock, party, obstacle);
             if lock.holder(party).is_none() && lock.place(party).is_some() {
-                let text = words::waiting(lock, party);
                 progress.wait(&target.to_string(), &text);
+            }
+            if lock.holder(party).is_none() {
                 *last.borrow_mut() = format!("{target}: {text}");
-            } else if lock.holder(party).is_none() {
-                *last.borrow_mut() = format!("{target}: {}", words::waiting(lock, party));
             }
         }
         // Said once, until it is over.

@@ -22,8 +22,8 @@ pub fn what(target: &Target, loss: &Loss) -> String {
     }
 }
 
-/// The error of a command that was ended for it.
-pub fn error(target: &Target, loss: &Loss) -> anyhow::Error {
+/// The error of a command that was `ended` for it, or whatever became of it.
+pub fn error(target: &Target, loss: &Loss, ended: &str) -> anyhow::Error {
     let hint = match loss {
         Loss::Silence { trouble: Some(_), .. } => "a longer --ttl bridges longer interruptions; run it again once the API server answers",
         Loss::Silence { trouble: None, .. } => "a longer --ttl bridges longer pauses; run it again",
@@ -34,6 +34,6 @@ pub fn error(target: &Target, loss: &Loss) -> anyhow::Error {
             "testbed lock show tells who holds it; a run id of its own (--run-id) keeps others from releasing it by mistake"
         }
     };
-    let error = anyhow!("{}; the command was ended", what(target, loss));
+    let error = anyhow!("{}; the command was {ended}", what(target, loss));
     Err::<(), _>(error).exit(Exit::LockLost).hint(hint).unwrap_err()
 }

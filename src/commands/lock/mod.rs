@@ -6,6 +6,7 @@ mod holder;
 mod launch;
 mod lost;
 mod release;
+mod replica;
 mod run;
 mod show;
 mod which;

@@ -9,15 +9,16 @@ use crate::cli::{Global, LockRelease};
 use crate::commands::progress;
 use crate::failure::{Advise, usage};
 use crate::lock::memory::Memory;
-use crate::lock::object::Target;
+use crate::lock::object::{Kind, Target};
 use crate::lock::release::{Released, release as give_back};
+use crate::lock::replicas::{emptied, scaled_by_hand};
 use crate::progress::Progress;
 use crate::run_id::RunId;
 
 /// Releases the locks that the flags mean.
 ///
 /// # Errors
-/// A failed request; with `--strict`, that there was nothing to release.
+/// A failed request; with `--strict`, that there was nothing to release; exit code 5 when pods of a workload are not gone in time.
 pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let cluster = connect(global).await?;
@@ -30,16 +31,26 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let id = RunId::parse(&id)?;
     let targets = targets(&cluster, &args.locked).await?;
     let mut released = 0;
+    let mut left = Vec::new();
     for target in &targets {
         let outcome = give_back(target, |party| party.id == id.as_str()).await?;
         released += usize::from(matches!(outcome, Released::Done(_)));
         tell(target, &id, &outcome, &progress);
+        if let Released::Done(before) = outcome
+            && before.lock.holders.iter().any(|holder| holder.party.id == id.as_str())
+        {
+            left.push((target, before));
+        }
     }
     if let Some(memory) = memory.filter(|memory| memory.load().is_some_and(|known| known == id.as_str())) {
         memory.forget();
     }
     if released == 0 && args.strict {
         return Err(anyhow!("run {id} held none of it: {key}")).hint("without --strict that is no error");
+    }
+    for (target, before) in left.into_iter().filter(|(target, _)| target.kind != Kind::Lease) {
+        emptied(target, &before, args.timeout).await?;
+        progress.say(&format!("{target}: its pods are gone"));
     }
     Ok(())
 }
@@ -57,6 +68,9 @@ pub fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &Progress
             let next = version.lock.queue.iter().find(|waiter| waiter.party.id != id.as_str());
             let next = next.map(|waiter| format!("; next is {}", words::name(&waiter.party))).unwrap_or_default();
             let what = if was_held { "released" } else { "taken out of the queue" };
+            if let Some(scaled) = scaled_by_hand(version).filter(|_| was_held) {
+                progress.say(&format!("{target}: {scaled}; it is set to 0"));
+            }
             progress.say(&format!("{target}: {what}{next}"));
         }
     }

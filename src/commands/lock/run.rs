@@ -1,5 +1,6 @@
 //! `testbed lock run`: a command that runs while a lock is held, and not a moment longer.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -8,13 +9,14 @@ use tokio::time::timeout;
 use super::hold::{Taken, Wish, hold};
 use super::lost;
 use super::release::tell;
+use super::replica::Replica;
 use super::which::connect;
 use super::work::{Ended, Work};
 use crate::cli::{Global, LockRun};
 use crate::commands::attend::Signals;
 use crate::commands::{program, progress};
 use crate::failure::hints_of;
-use crate::lock::keep::{Keeper, Loss};
+use crate::lock::keep::{Keeper, Loss, News};
 use crate::lock::object::{Kind, Target};
 use crate::lock::release::{Released, release};
 use crate::lock::state::{Party, Terms, millis};
@@ -48,11 +50,11 @@ pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     let Taken { target, held } = hold(&wish, signals.interrupted(), &progress).await?;
     let fence = held.fence;
     let is_nested = held.version.lock.holder(&party).is_none();
-    let keeper = Keeper::new(&target, held).ok_or_else(|| anyhow!("{target} was taken, and its holder is not in it"))?;
+    let replica = Replica::of(&target, &held);
+    let mut keeper = Keeper::new(&target, held).ok_or_else(|| anyhow!("{target} was taken, and its holder is not in it"))?;
     let holder = if is_nested { Party { session: None, ..party } } else { party };
     let how = if is_nested { "held already" } else { "held" };
     let command = args.command[0].display();
-    progress.say(&format!("{target}: {how} by run {id}, number {fence}; running {command}"));
     let work = Work {
         target: &target,
         environment: environment(&target, fence, &id, &session),
@@ -61,9 +63,17 @@ pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
         run_id: &id,
         progress: &progress,
     };
-    let outcome = match signals.already_interrupted().await {
-        Some(error) => Ended::Kept(Err(error)),
-        None => work.run(keeper, &mut signals).await,
+    let too_early = match &replica {
+        Some(replica) => until_ready(replica.ready(args.locking.ready_timeout, &progress), &mut keeper, &mut signals).await,
+        None => signals.already_interrupted().await.map(|error| Ended::Kept(Err(error))),
+    };
+    let has_run = too_early.is_none();
+    let outcome = match too_early {
+        Some(ended) => ended,
+        None => {
+            progress.say(&format!("{target}: {how} by run {id}, number {fence}; running {command}"));
+            work.run(keeper, &mut signals).await
+        }
     };
     let back = GiveBack { target: &target, holder: &holder, id: &id, progress: &progress };
     match outcome {
@@ -74,7 +84,22 @@ pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
             if !is_nested || matches!(loss, Loss::Deleted { .. }) {
                 back.after_loss(&loss).await;
             }
-            Err(lost::error(&target, &loss))
+            Err(lost::error(&target, &loss, if has_run { "ended" } else { "not started" }))
+        }
+    }
+}
+
+/// Keeps the lock until what was taken can be used. `Some`: it cannot.
+async fn until_ready(ready: impl Future<Output = anyhow::Result<()>>, keeper: &mut Keeper, signals: &mut Signals) -> Option<Ended> {
+    let mut ready = pin!(ready);
+    loop {
+        tokio::select! {
+            biased;
+            news = keeper.next() => if let News::Lost(loss) = news {
+                return Some(Ended::Lost(loss));
+            },
+            error = signals.interrupted() => return Some(Ended::Kept(Err(error))),
+            outcome = &mut ready => return outcome.err().map(|error| Ended::Kept(Err(error))),
         }
     }
 }

@@ -39,10 +39,10 @@ pub fn ordinal(number: usize) -> String {
     format!("{number}{ending}")
 }
 
-/// Why somebody waits: who holds the lock, and which place in the queue this is.
-pub fn waiting(lock: &Lock, party: &Party) -> String {
+/// Why somebody waits: who holds the lock, or what keeps one that nobody holds, and which place in the queue this is.
+pub fn waiting(lock: &Lock, party: &Party, obstacle: Option<&str>) -> String {
     let held = match lock.holders.len() {
-        0 => "nobody holds it".to_owned(),
+        0 => obstacle.unwrap_or("nobody holds it").to_owned(),
         1 if lock.permits == 1 => format!("held by {}", holders(lock)),
         count => format!("{count} of {} permits taken, by {}", lock.permits, holders(lock)),
     };

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod annotate;
+pub mod autoscaler;
 pub mod clock;
 mod cluster;
 pub mod create;

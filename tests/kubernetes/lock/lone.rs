@@ -58,6 +58,16 @@ impl LoneApiServer {
         self.order("stop");
     }
 
+    /// Makes it say nothing; no connection breaks.
+    pub fn freeze(&mut self) {
+        self.order("freeze");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&mut self) {
+        self.order("thaw");
+    }
+
     /// Starts it again, and waits until it answers.
     pub fn start_again(&mut self) {
         self.order("start");

@@ -167,27 +167,31 @@ fn what_finally_did_not_give_back_is_taken_over_at_once() {
 #[test]
 fn lone_task_runs_hold_a_lock_by_a_run_id() {
     let Some(site) = site("lone-lock") else { return };
-    for (kind, name) in [("task", "db1"), ("stepaction", "db3")] {
-        let acquired = task_run(&site, &format!("{kind}/testbed-lock-acquire/tests/run.yaml"), 0).run().ok(kind);
-        let holder = lock(&site, name)["holders"][0].clone();
-        assert_eq!((acquired.results["lock"].as_str(), &acquired.results["fence"]), (name, &holder["fence"].to_string()));
-        assert_eq!((&holder["pipelineRun"], &holder["ttlMillis"]), (&Value::Null, &json!(3_600_000)), "{}", acquired.log());
-        let released = task_run(&site, &format!("{kind}/testbed-lock-release/tests/run.yaml"), 0).run().ok(kind);
-        assert!(released.log().contains(&format!("lock {name}: released")), "{}", released.log());
-        assert_eq!(lock(&site, name), Value::Null);
-    }
-    // By hand, and once more than there is to release.
-    task_run(&site, "task/testbed-lock-acquire/samples/acquire.yaml", 0).run().ok("the sample");
-    for (attempt, said) in [(0, "lock staging-db: released"), (1, "lock staging-db: nobody holds it")] {
-        let released = task_run(&site, "task/testbed-lock-release/samples/release.yaml", attempt).run().ok("the sample");
-        assert!(released.log().contains(said), "{}", released.log());
-    }
-    site.namespace.folder.call(&["lock", "acquire", "staging-db", "--run-id", "ada"]).ok();
-    let released = of_task(&site, "release-a-lock", "ada", "testbed-lock").run().ok("the StepAction's sample");
-    assert!(released.log().contains("staging-db is free"), "{}", released.log());
-    // No run id, and none to be found.
-    let mut nobody = task_run(&site, "task/testbed-lock-acquire/tests/run.yaml", 1);
-    nobody.params.retain(|param| param.name != "run-id");
-    let nobody = nobody.run();
-    assert!(!nobody.succeeded && nobody.log().contains("the same for testbed-lock-acquire and testbed-lock-release"), "{}", nobody.log());
+    std::thread::scope(|scope| {
+        scope.spawn(|| by_tests(&site, "task", "db1"));
+        scope.spawn(|| by_tests(&site, "stepaction", "db3"));
+        by_hand(&site);
+    });
+}
+
+/// The TaskRuns of the folders `tests`.
+fn by_tests(site: &Site, kind: &str, name: &str) {
+    let acquired = task_run(site, &format!("{kind}/testbed-lock-acquire/tests/run.yaml"), 0).run().ok(kind);
+    let holder = lock(site, name)["holders"][0].clone();
+    assert_eq!((acquired.results["lock"].as_str(), &acquired.results["fence"]), (name, &holder["fence"].to_string()));
+    assert_eq!((&holder["pipelineRun"], &holder["ttlMillis"]), (&Value::Null, &json!(3_600_000)), "{}", acquired.log());
+    let released = task_run(site, &format!("{kind}/testbed-lock-release/tests/run.yaml"), 0).run().ok(kind);
+    assert!(released.log().contains(&format!("lock {name}: released")), "{}", released.log());
+    assert_eq!(lock(site, name), Value::Null);
+}
+
+/// The samples: the StepAction's releases what the Task's has acquired, and then there is nothing left for the Task's.
+fn by_hand(site: &Site) {
+    task_run(site, "task/testbed-lock-acquire/samples/acquire.yaml", 0).run().ok("the sample");
+    let holder = lock(site, "staging-db")["holders"][0].clone();
+    assert_eq!((&holder["id"], &holder["ttlMillis"]), (&json!("ada"), &json!(7_200_000)));
+    let released = of_task(site, "release-a-lock", "ada", "testbed-lock").run().ok("the StepAction's sample").log();
+    assert!(released.contains("lock staging-db: released") && released.contains("staging-db is free"), "{released}");
+    let again = task_run(site, "task/testbed-lock-release/samples/release.yaml", 0).run().ok("the Task's sample").log();
+    assert!(again.contains("lock staging-db: nobody holds it"), "{again}");
 }

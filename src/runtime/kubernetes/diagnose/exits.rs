@@ -12,6 +12,9 @@ const DATABASE: i32 = 2;
 /// How often another container may end. Many applications end again and again until their database answers, which is no fault.
 const OTHER: i32 = 5;
 
+/// How often a container may end of a workload that no run has made: what it needs has been there before.
+const LASTING: i32 = 3;
+
 /// The faults of a pod that is over: all of its containers have ended, and none starts again.
 pub(super) fn troubles(case: &Case, history: &History) -> Vec<Trouble> {
     case.containers().iter().filter_map(|container| trouble(case, container, history)).collect()
@@ -33,6 +36,7 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
         () if is_final && end.exit_code == 0 && !view.database => return None,
         () if is_final => 1,
         () if view.database || (view.init && !case.subject.databases.is_empty()) => DATABASE,
+        () if case.subject.stays => LASTING,
         () => OTHER,
     };
     if view.runs() || exits < allowed {

@@ -149,7 +149,8 @@ async fn still_there(cluster: &Cluster, pending: &[Pending<'_>], removal: &Remov
     Err::<(), _>(message).hint(format!("deletion goes on in the cluster; testbed {again} waits longer")).err()
 }
 
-fn describe(kind: &str, object: &DynamicObject) -> String {
+/// An object that is still there, and what holds it back.
+pub fn describe(kind: &str, object: &impl ResourceExt) -> String {
     let name = format!("{kind} {}", object.name_any());
     match object.finalizers() {
         [] => name,

@@ -70,6 +70,9 @@ fn others_get_more_exits_because_they_may_wait_for_a_database() {
     let other = Subject { workload: "Deployment/app".into(), replicas: 1, ..Subject::default() };
     assert_eq!(look(&with_state(backing_off(), exited(1), 3), &other, &[]), Health::Fine);
     assert!(cause(look(&with_state(backing_off(), exited(1), 4), &other, &[])).what.contains("5 times"));
+    let lasting = Subject { stays: true, ..other };
+    assert_eq!(look(&with_state(backing_off(), exited(1), 1), &lasting, &[]), Health::Fine);
+    assert!(cause(look(&with_state(backing_off(), exited(1), 2), &lasting, &[])).what.contains("3 times"));
 }
 
 #[test]
