@@ -123,10 +123,10 @@ impl Keeper {
     pub async fn next(&mut self) -> News {
         loop {
             // The clock first: this process may have been stopped for any time, and the machine asleep.
-            let time = now();
-            if let Some(loss) = self.silence(time) {
+            if let Some(loss) = self.overdue() {
                 return News::Lost(loss);
             }
+            let time = now();
             if self.due.is_some_and(|due| due <= time) {
                 if let Some(news) = self.request().await {
                     return news;
@@ -145,13 +145,18 @@ impl Keeper {
         }
     }
 
-    fn silence(&mut self, time: Duration) -> Option<Loss> {
+    /// Whether the lock is lost by the clock alone; told once.
+    pub fn overdue(&mut self) -> Option<Loss> {
+        let time = now();
         let deadlines = self.deadlines.filter(|_| !self.is_silence_told)?;
-        if time < self.kept_at + deadlines.end() {
+        let at = self.kept_at + deadlines.end();
+        if time < at {
             return None;
         }
         self.is_silence_told = true;
-        Some(Loss::Silence { since: time.saturating_sub(self.kept_at), trouble: self.trouble.clone() })
+        // Whoever comes this late was not run, and a request that got no answer meanwhile says nothing about the API server.
+        let trouble = self.trouble.clone().filter(|_| time < at + deadlines.request());
+        Some(Loss::Silence { since: time.saturating_sub(self.kept_at), trouble })
     }
 
     /// One request: a renewal, or what makes the next one possible.
