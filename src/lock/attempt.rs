@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::backoff::{Pauses, fraction};
 use super::clock::{now, until};
 use super::lives::Lives;
-use super::object::{Kind, Sighting, Target, Unwritten, Version};
+use super::object::{Denied, Kind, Sighting, Target, Unwritten, Version};
 use super::replicas::{Tenants, Vacancy};
 use super::state::Lock;
 use super::step::{Candidate, Refusal, Step, View};
@@ -87,6 +87,9 @@ struct Post {
     beat_at: Duration,
     /// Whether there may be a trace of this attempt in the object.
     is_touched: bool,
+    /// Whether a write was taken, so that there was the right to it.
+    has_written: bool,
+    denied: Denied,
 }
 
 enum Known {
@@ -132,6 +135,8 @@ impl<T: FnMut(Telling)> Attempt<T> {
             pauses: Pauses::default(),
             beat_at: Duration::ZERO,
             is_touched: false,
+            has_written: false,
+            denied: Denied::default(),
         });
         Self { candidate, heartbeat, posts: posts.collect(), lives: Lives::new(cluster), tell }
     }
@@ -323,7 +328,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 post.beat_at = time + self.heartbeat.mul_f64(0.8 + fraction() / 5.0);
             }
             post.is_touched = true;
-            (self.tell)(Telling::Removed(&post.target, &version.lock, &lock));
+            let before = version.lock.clone();
             let is_again = version.lock.holders.iter().any(|holder| Some(holder.fence) == fence);
             let outcome = timeout(REQUEST, post.target.write(version, &lock)).await;
             let is_written = matches!(outcome, Ok(Ok(_)));
@@ -332,6 +337,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 post.beat_at = post.beat_at.min(time);
                 return Ok(Next::Wait(until));
             }
+            (self.tell)(Telling::Removed(&post.target, &before, &lock));
             if let (Known::There(version), Some(fence), true) = (&post.known, fence, is_written) {
                 let version = (**version).clone();
                 return Ok(Next::Held(Box::new(Held { index, version, fence, asked_at: time, is_again })));
@@ -399,6 +405,8 @@ impl Post {
         match outcome.unwrap_or_else(|_| Err(Unwritten::Unclear(anyhow!("the API server does not answer")))) {
             Ok(version) => {
                 self.pauses = Pauses::default();
+                self.denied = Denied::default();
+                self.has_written = true;
                 self.hear();
                 self.learn(Box::new(version));
                 Ok(None)
@@ -409,7 +417,8 @@ impl Post {
                 Ok(Some(None))
             }
             Err(Unwritten::Refused(error)) => Err(error),
-            Err(Unwritten::Unclear(error)) => {
+            Err(Unwritten::Denied(error)) if self.denied.is_for_good() || !self.has_written => Err(error),
+            Err(Unwritten::Denied(error) | Unwritten::Unclear(error)) => {
                 tell(Telling::Trouble(&error));
                 self.is_interrupted = true;
                 self.retry_at = self.pauses.next().map(|pause| now() + pause);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// Of what is left at the end, in case that clocks do not run alike and that a process is not run at once when its time has come.
 const LEAST_MARGIN: Duration = Duration::from_millis(100);
+/// A server under load may take as long as this.
+const LEAST_REQUEST: Duration = Duration::from_millis(500);
 
 /// The deadlines of a ttl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +32,9 @@ impl Deadlines {
         self.ttl / 3
     }
 
-    /// For how long to wait for an answer: two requests can get none before the command is asked to end.
+    /// For how long to wait for an answer: two requests can get none before the command is asked to end, unless the ttl is very short.
     pub fn request(self) -> Duration {
-        self.ttl / 6
+        (self.ttl / 6).max(LEAST_REQUEST.min(self.ttl / 3))
     }
 
     /// When to ask the command to end.
@@ -64,8 +66,9 @@ mod tests {
         for millis in [1_000, 1_500, 30_000, 3_600_000] {
             let ttl = Duration::from_millis(millis);
             let of = Deadlines::of(ttl);
-            let order = [of.renewal(), of.renewal() + of.request(), of.end(), of.kill(), of.last(), ttl];
+            let order = [of.renewal(), of.end(), of.kill(), of.last(), ttl];
             assert!(order.is_sorted_by(|earlier, later| earlier < later), "{order:?}");
+            assert!(of.renewal() + of.request() <= of.end(), "{of:?}");
             assert!(of.last() + LEAST_MARGIN / 2 <= ttl && of.kill() + LEAST_MARGIN <= ttl, "{order:?}");
         }
     }
@@ -73,8 +76,8 @@ mod tests {
     #[test]
     fn thirty_seconds() {
         let of = Deadlines::of(Duration::from_secs(30));
-        let seconds = [of.renewal(), of.end(), of.kill(), of.last()].map(|time| time.as_secs_f64());
-        assert_eq!(seconds, [10.0, 20.0, 27.0, 28.5]);
+        let seconds = [of.renewal(), of.request(), of.end(), of.kill(), of.last()].map(|time| time.as_secs_f64());
+        assert_eq!(seconds, [10.0, 5.0, 20.0, 27.0, 28.5]);
     }
 
     #[test]

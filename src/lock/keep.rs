@@ -182,7 +182,7 @@ impl Keeper {
                 Some(self.fail(&error))
             }
             // Rights may come back as well as connections.
-            Err(Unwritten::Refused(error)) => Some(self.fail(&error)),
+            Err(Unwritten::Refused(error) | Unwritten::Denied(error)) => Some(self.fail(&error)),
         };
         if is_gone && !matches!(news, Some(News::Lost(_))) && !std::mem::replace(&mut self.is_deletion_told, true) {
             return Some(News::Lost(Loss::Deleted { can_return: true }));
@@ -209,11 +209,7 @@ impl Keeper {
             return self.target.look().await.map(Answer::Read);
         }
         match &self.known {
-            Known::There(version) => {
-                let mut lock = version.lock.clone();
-                lock.renew(&self.entry.party, self.entry.fence);
-                self.target.write(version, &lock).await.map(Answer::Written)
-            }
+            Known::There(version) => self.target.write(version, &with(&version.lock, &self.entry)).await.map(Answer::Written),
             Known::Gone(lock) => self.target.create(lock).await.map(Answer::Written),
         }
     }
@@ -259,8 +255,16 @@ impl Keeper {
     /// Takes note of a version, and looks whether the holder is still in it.
     fn learn(&mut self, version: Box<Version>) -> Option<Loss> {
         self.is_stale = false;
-        let own = version.lock.holders.iter().find(|holder| holder.fence == self.entry.fence && holder.party == self.entry.party);
-        let Some(own) = own.cloned() else { return Some(Loss::Removed(Box::new(version.lock))) };
+        let Some(own) = entry_in(&version.lock, &self.entry).cloned() else {
+            let is_out = matches!(&self.known, Known::There(known) if entry_in(&known.lock, &self.entry).is_none());
+            if (is_out || matches!(self.known, Known::Gone(_))) && version.lock.has_room() {
+                // Somebody who did not know that there was a holder has made the deleted object, and does not hold the lock yet.
+                self.known = Known::There(version);
+                self.due = Some(now());
+                return None;
+            }
+            return Some(Loss::Removed(Box::new(version.lock)));
+        };
         // Of an entry that nobody else renews: one of the unclear ones was taken.
         if own.renewals > self.entry.renewals
             && own.party.session.is_some()
@@ -279,12 +283,11 @@ impl Keeper {
     fn lose_object(&mut self, was: Option<Lock>) -> Option<Loss> {
         self.is_stale = false;
         if let Known::There(version) = &self.known {
-            let own = |holder: &Holder| holder.fence == self.entry.fence && holder.party == self.entry.party;
             let mut lock = was.unwrap_or_else(|| version.lock.clone());
-            if !lock.holders.iter().any(own) {
+            if entry_in(&lock, &self.entry).is_none() {
                 return Some(Loss::Removed(Box::new(lock)));
             }
-            lock.holders.retain(|holder| holder.party.session.is_some() || own(holder));
+            lock.holders.retain(|holder| holder.party.session.is_some() || is_same(holder, &self.entry));
             self.known = Known::Gone(lock);
         }
         if self.target.kind != Kind::Lease {
@@ -293,5 +296,45 @@ impl Keeper {
         }
         self.due = Some(now());
         None
+    }
+}
+
+fn is_same(one: &Holder, other: &Holder) -> bool {
+    one.fence == other.fence && one.party == other.party
+}
+
+fn entry_in<'a>(lock: &'a Lock, entry: &Holder) -> Option<&'a Holder> {
+    lock.holders.iter().find(|holder| is_same(holder, entry))
+}
+
+/// The state with a holder's entry renewed, or put back into it.
+fn with(lock: &Lock, entry: &Holder) -> Lock {
+    let mut lock = lock.clone();
+    if !lock.renew(&entry.party, entry.fence) {
+        lock.fence = lock.fence.max(entry.fence);
+        lock.holders.push(entry.clone());
+    }
+    lock
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::{Party, Terms};
+    use super::*;
+
+    #[test]
+    fn an_entry_is_renewed_or_put_back_with_its_number() {
+        let party = |id: &str| Party { id: id.into(), session: Some("s".into()) };
+        let terms = Terms { ttl_millis: Some(1_000), ttl_is_asked_for: true, pipeline_run: None };
+        let mut lock = Lock::default();
+        lock.grant(&party("one"), &terms, k8s_openapi::jiff::Timestamp::UNIX_EPOCH, 17);
+        let entry = lock.holders[0].clone();
+        let renewed = with(&lock, &entry);
+        assert_eq!((renewed.holders.len(), renewed.holders[0].renewals), (1, 1));
+        // A later acquisition of the same process is another one.
+        let later = Holder { fence: 18, ..entry.clone() };
+        assert_eq!(entry_in(&lock, &later), None);
+        let back = with(&Lock::default(), &entry);
+        assert_eq!((back.holders, back.fence), (vec![entry], 17));
     }
 }

@@ -2,6 +2,7 @@
 //! compare-and-swap on the object's version.
 
 use std::fmt;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use futures::stream::{BoxStream, StreamExt};
@@ -14,6 +15,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 
 use super::backoff::Pauses;
+use super::clock::now;
 use super::state::Lock;
 use crate::failure::{Advise, Exit};
 use crate::run_id::{MANAGED_BY, MANAGED_BY_LABEL};
@@ -92,6 +94,23 @@ pub struct Version {
     pub object: DynamicObject,
 }
 
+/// A right that was there, and is missing. Where that lasts it was taken away; else the API server has only just started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Denied {
+    since: Option<Duration>,
+}
+
+impl Denied {
+    /// Whether it has lasted by now.
+    pub fn is_for_good(&mut self) -> bool {
+        let time = now();
+        time - *self.since.get_or_insert(time) >= STARTING
+    }
+}
+
+/// How long an API server that starts may take until it knows its Roles.
+const STARTING: Duration = Duration::from_secs(10);
+
 /// Why a change was not made.
 #[derive(Debug)]
 pub enum Unwritten {
@@ -99,6 +118,8 @@ pub enum Unwritten {
     Conflict,
     /// It is unknown whether it was made: the connection broke, or the server is in trouble. Worth another try.
     Unclear(anyhow::Error),
+    /// The right to it is missing. An API server that has just started may say so of everybody: it knows no Roles yet.
+    Denied(anyhow::Error),
     /// It never will be.
     Refused(anyhow::Error),
 }
@@ -166,6 +187,8 @@ impl Target {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
         let target = self.clone();
         let mut listed = None;
+        // Since when the right is missing that there was before.
+        let mut denied = None;
         let events = watcher(self.api.clone(), config).backoff(Pauses::default());
         let sightings = events.filter_map(move |event| {
             let there = |object| target.version(object).map(Box::new);
@@ -184,8 +207,11 @@ impl Target {
                 Ok(watcher::Event::Apply(object)) => Some(there(object).map(Sighting::There)),
                 // What it was does not matter if it was no lock.
                 Ok(watcher::Event::Delete(object)) => Some(Ok(Sighting::Gone(there(object).ok()))),
-                Err(error) => Some(target.trouble(error)),
+                Err(error) => Some(target.trouble(error, &mut denied)),
             };
+            if matches!(sighting, Some(Ok(Sighting::There(_) | Sighting::Gone(_)))) {
+                denied = Some(Denied::default());
+            }
             std::future::ready(sighting)
         });
         sightings.boxed()
@@ -279,6 +305,7 @@ impl Target {
             kube::Error::Api(status) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == self.name) => {
                 Unwritten::Conflict
             }
+            kube::Error::Api(status) if status.code == 403 => Unwritten::Denied(self.explain(error, action)),
             kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 429) => {
                 Unwritten::Refused(self.explain(error, action))
             }
@@ -286,12 +313,13 @@ impl Target {
         }
     }
 
-    fn trouble(&self, error: watcher::Error) -> anyhow::Result<Sighting> {
+    /// What an interrupted watch means. `denied` is since when the right to it has been missing that was there before; nothing while it never was.
+    fn trouble(&self, error: watcher::Error, denied: &mut Option<Denied>) -> anyhow::Result<Sighting> {
         match error {
             watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-                let forbidden = is_forbidden(&error) || is_absent(&error);
+                let is_final = is_absent(&error) || is_forbidden(&error) && denied.as_mut().is_none_or(Denied::is_for_good);
                 let error = self.explain(error, "watching");
-                if forbidden { Err(error) } else { Ok(Sighting::Trouble(error)) }
+                if is_final { Err(error) } else { Ok(Sighting::Trouble(error)) }
             }
             other => Ok(Sighting::Trouble(anyhow!(other).context(format!("watching {}", self.object_name())))),
         }

@@ -25,7 +25,7 @@ pub async fn until_done<T>(action: &str, change: impl AsyncFn() -> Result<T, Unw
             Ok(Ok(done)) => return Ok(done),
             // Somebody was faster: the next look sees what they did.
             Ok(Err(Unwritten::Conflict)) => continue,
-            Ok(Err(Unwritten::Refused(error))) => return Err(error),
+            Ok(Err(Unwritten::Refused(error) | Unwritten::Denied(error))) => return Err(error),
             Ok(Err(Unwritten::Unclear(error))) => error,
             Err(_) => anyhow!("the API server does not answer"),
         };

@@ -1,56 +1,17 @@
 //! `testbed run` at a terminal: the command can ask its user, and Ctrl-C is for the command.
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-
 use crate::harness::Local;
-use crate::support::binary;
+use crate::support::terminal::Terminal;
 
-/// A terminal with `testbed run` in its foreground, as an interactive shell has it.
-struct Terminal {
-    child: std::process::Child,
-    shown: String,
-}
-
-impl Terminal {
-    fn run(local: &Local, script: &str) -> Self {
-        // python3's pty module makes the terminal and passes what is typed.
-        let open = "import os, pty, sys\nsys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
-        let mut command = Command::new("python3");
-        command.args(["-c", open, binary(), "run", "-v", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", script]);
-        let testbed = local.command(&[]);
-        command.current_dir(local.path()).envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("python3");
-        Self { child, shown: String::new() }
-    }
-
-    /// Waits until all of these are shown, in whatever order.
-    fn until_it_shows(&mut self, parts: &[&str]) {
-        let mut bytes = [0; 1000];
-        while !parts.iter().all(|part| self.shown.contains(part)) {
-            let count = self.child.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
-            assert_ne!(count, 0, "{parts:?} were never shown:\n{}", self.shown);
-            self.shown += &String::from_utf8_lossy(&bytes[..count]);
-        }
-    }
-
-    fn type_in(&mut self, text: &str) {
-        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
-    }
-
-    /// The exit code, and everything that was shown.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = Vec::new();
-        self.child.stdout.take().unwrap().read_to_end(&mut rest).unwrap();
-        let code = self.child.wait().unwrap().code();
-        (code, self.shown + &String::from_utf8_lossy(&rest))
-    }
+/// A terminal with `testbed run` in its foreground.
+fn run(local: &Local, script: &str) -> Terminal {
+    Terminal::open(local, &["run", "-v", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", script])
 }
 
 #[test]
 fn the_command_reads_what_is_typed() {
     let local = Local::new();
-    let mut terminal = Terminal::run(&local, "printf 'name? '; read name; echo \"hello $name\"; test -t 0 && test -t 1 && exit 5");
+    let mut terminal = run(&local, "printf 'name? '; read name; echo \"hello $name\"; test -t 0 && test -t 1 && exit 5");
     terminal.until_it_shows(&["name? "]);
     terminal.type_in("Ada\n");
     let (code, shown) = terminal.end();
@@ -62,7 +23,7 @@ fn ctrl_c_reaches_the_command_once() {
     let local = Local::new();
     let script =
         "trap 'n=$((n+1)); echo \"got $n\"' INT; n=0; echo at work; while ! test -e go; do sleep 0.05; done; echo \"in all $n\"; exit 6";
-    let mut terminal = Terminal::run(&local, script);
+    let mut terminal = run(&local, script);
     terminal.until_it_shows(&["at work"]);
     terminal.type_in("\u{3}");
     terminal.until_it_shows(&["got 1", "Ctrl-C is for the command"]);
@@ -74,7 +35,7 @@ fn ctrl_c_reaches_the_command_once() {
 #[test]
 fn ctrl_c_twice_ends_a_command_that_takes_no_notice() {
     let local = Local::new();
-    let mut terminal = Terminal::run(&local, "trap '' INT TERM; echo at work; sleep 1000; sleep 1000");
+    let mut terminal = run(&local, "trap '' INT TERM; echo at work; sleep 1000; sleep 1000");
     terminal.until_it_shows(&["at work"]);
     terminal.type_in("\u{3}");
     terminal.until_it_shows(&["Ctrl-C is for the command"]);
@@ -87,7 +48,7 @@ fn ctrl_c_twice_ends_a_command_that_takes_no_notice() {
 #[test]
 fn ctrl_c_while_the_databases_start() {
     let local = Local::new();
-    let mut terminal = Terminal::run(&local, "echo never");
+    let mut terminal = run(&local, "echo never");
     terminal.until_it_shows(&["preparing"]);
     terminal.type_in("\u{3}");
     let (code, shown) = terminal.end();
@@ -99,7 +60,7 @@ fn ctrl_c_while_the_databases_start() {
 #[test]
 fn ctrl_c_just_before_the_command_starts() {
     let local = Local::new();
-    let mut terminal = Terminal::run(&local, "exec sleep 1000");
+    let mut terminal = run(&local, "exec sleep 1000");
     terminal.until_it_shows(&["mariadb: ready"]);
     terminal.type_in("\u{3}");
     let (code, shown) = terminal.end();

@@ -63,12 +63,18 @@ pub fn run(args: &[OsString]) -> u8 {
 }
 
 fn opens(caller: &OsStr, gate: &OsStr) -> bool {
-    // Before the look at who the parent is: it may be gone already.
-    let is_bound = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
+    // Before the look at who the parent is: it may be gone already. Where this cannot be had, the watchdog has to do.
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let parent = getppid().map(Pid::as_raw_nonzero).map(|parent| parent.to_string());
-    if !is_bound || parent.as_deref().map(OsStr::new) != Some(caller) {
+    if parent.as_deref().map(OsStr::new) != Some(caller) {
         return false;
     }
     let path = format!("/proc/{}/fd/{}", caller.display(), gate.display());
-    File::open(path).and_then(|mut gate| gate.read_exact(&mut [0])).is_ok()
+    match File::open(&path) {
+        Ok(mut gate) => gate.read_exact(&mut [0]).is_ok(),
+        Err(error) => {
+            eprintln!("error: starting the command: opening {path}: {error}");
+            false
+        }
+    }
 }

@@ -144,7 +144,7 @@ impl GiveBack<'_> {
             Ok(Released::Done(_)) => return code,
             // In the moment after the command's end: nothing was lost by it.
             Ok(Released::Absent | Released::NotOurs(_)) => {
-                self.progress.say(&format!("{}: somebody else has released it already", self.target));
+                self.progress.say(&format!("{}: it is released already", self.target));
                 return code;
             }
             Err(error) => error,

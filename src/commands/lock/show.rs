@@ -10,6 +10,7 @@ use crate::commands::table::table;
 use crate::commands::{print, progress};
 use crate::lock::object::{Target, Version, list};
 use crate::lock::pipeline_runs;
+use crate::lock::replicas::{replicas, scaled_by_hand};
 use crate::lock::state::{Holder, Waiter};
 use crate::lock::step::Life;
 use crate::runtime::kubernetes::Cluster;
@@ -38,6 +39,9 @@ pub async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
         for holder in &version.lock.holders {
             let life = pipeline_runs::look(&cluster, holder).await;
             abandoned.push(is_abandoned(holder, life));
+        }
+        if let Some(what) = scaled_by_hand(&version) {
+            progress.warn(&format!("{target}: {what}"));
         }
         shown.push(Shown { target, version, abandoned });
     }
@@ -145,6 +149,8 @@ fn json(one: &Shown) -> Value {
         "fence": lock.fence,
         "holders": holders.collect::<Vec<_>>(),
         "queue": queue.collect::<Vec<_>>(),
+        "replicas": replicas(&one.version),
+        "scaledByHand": scaled_by_hand(&one.version).is_some(),
     })
 }
 

@@ -48,8 +48,11 @@ impl Work<'_> {
             Err(error) => return Ended::Kept(Err(error)),
         };
         let outcome = self.attend(&mut running, &mut keeper, &mut guard, signals).await;
-        if let Ended::Lost(loss) = &outcome {
-            self.end(&mut running, &mut keeper, &mut guard, loss, signals).await;
+        match &outcome {
+            Ended::Lost(loss) => self.end(&mut running, &mut keeper, &mut guard, loss, signals).await,
+            // It was killed; its processes in other groups were not.
+            Ended::Kept(Err(_)) => self.kill(guard.worker()).await,
+            Ended::Kept(Ok(_)) => {}
         }
         guard.dismiss().await;
         outcome
@@ -121,10 +124,14 @@ impl Work<'_> {
                 _ = signals.next() => break,
             }
         }
+        self.kill(&worker).await;
+        let _ = running.wait().await;
+    }
+
+    async fn kill(&self, worker: &Worker) {
         if let Err(left) = worker.kill().await {
             self.progress.warn(&format!("processes of the command do not end even when killed: {left:?}"));
         }
-        let _ = running.wait().await;
     }
 }
 

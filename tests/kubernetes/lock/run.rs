@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::state;
 use crate::harness::Namespace;
 use crate::proxy::{Proxy, Way};
+use crate::support::terminal::Terminal;
 use crate::support::{Called, Folder, Started};
 
 /// A script under the lock `db`.
@@ -97,14 +98,14 @@ fn a_signal_is_for_the_command_and_the_lock_is_released() {
 fn within_what_the_run_holds_it_stays_held() {
     let namespace = Namespace::new("lock-nested");
     let folder = &namespace.folder;
-    folder.call(&["lock", "acquire", "db", "--run-id", "one", "--ttl", "2s"]).ok();
+    folder.call(&["lock", "acquire", "db", "--run-id", "one", "--ttl", "3s"]).ok();
     let before = holders(&namespace).pop().expect("it is held");
     let waiting = folder.start(&["lock", "acquire", "db", "--run-id", "two"]);
     // Longer than the ttl: the command keeps what the run holds.
-    let called = run(folder, &["--run-id", "one"], "sleep 3; echo $TESTBED_LOCK_FENCE; exit 4").wait().ends(4);
+    let called = run(folder, &["--run-id", "one"], "sleep 4; echo $TESTBED_LOCK_FENCE; exit 4").wait().ends(4);
     let after = holders(&namespace).pop().expect("it is held");
     assert_eq!(called.stdout, format!("{}\n", before["fence"]));
-    assert_eq!((&after["fence"], &after["ttlMillis"], &after["id"]), (&before["fence"], &2_000.into(), &"one".into()));
+    assert_eq!((&after["fence"], &after["ttlMillis"], &after["id"]), (&before["fence"], &3_000.into(), &"one".into()));
     assert!(after["renewals"].as_u64() > before["renewals"].as_u64().map(|renewals| renewals + 2), "{after}");
     called.says("held already by run one").keeps("released");
     // And no longer than that once nobody keeps it.
@@ -115,7 +116,7 @@ fn within_what_the_run_holds_it_stays_held() {
 fn a_renewed_lock_outlives_its_ttl() {
     let namespace = Namespace::new("lock-renewed");
     let folder = &namespace.folder;
-    let started = run(folder, &["--ttl", "1500ms", "--run-id", "one"], "echo > started; sleep 8; echo done");
+    let started = run(folder, &["--ttl", "3s", "--run-id", "one"], "echo > started; sleep 10; echo done");
     file(folder, "started");
     let waiting = folder.start(&["lock", "acquire", "db", "--run-id", "two", "--heartbeat", "200ms"]);
     assert_eq!(started.wait().ends(0).stdout, "done\n");
@@ -136,20 +137,6 @@ fn a_deleted_lease_comes_back_until_the_command_has_ended() {
     let next = waiting.wait().ends(0).stdout;
     let time = |text: &str| text.trim().parse::<u64>().expect("a time");
     assert!(time(&folder.read("ended")) < time(&next));
-}
-
-#[test]
-fn nobody_else_is_there_when_a_lease_is_deleted() {
-    let namespace = Namespace::new("lock-deleted");
-    let folder = &namespace.folder;
-    let started = run(folder, &["--run-id", "one"], "trap '' TERM; echo > started; exec sleep 1000");
-    file(folder, "started");
-    namespace.kubectl(&["delete", "lease", "db"]);
-    // The first one that comes finds it held, by a command that takes no notice and is killed.
-    let next = folder.start(&["lock", "acquire", "db", "--run-id", "two"]);
-    lost(started.wait(), "somebody has deleted Lease db");
-    next.wait().ok();
-    assert_eq!(holders(&namespace).len(), 1);
 }
 
 #[test]
@@ -255,11 +242,11 @@ fn ended(pid: &str) {
 fn a_lock_that_cannot_be_renewed_is_lost_in_time() {
     for way in [Way::Refused, Way::Lost] {
         let proxy = Proxy::start();
-        let mut rivals = Rivals::new(Some(&proxy), "2s");
+        let mut rivals = Rivals::new(Some(&proxy), "3s");
         proxy.set(way);
         rivals.next_has_it();
         assert_eq!(processes(&rivals.mark), Vec::<String>::new());
-        lost(rivals.holder.wait(), "lock db is lost: no renewal was taken for 1.");
+        lost(rivals.holder.wait(), "lock db is lost: no renewal was taken for 2.");
     }
 }
 
@@ -318,7 +305,7 @@ fn a_watchdog_that_is_killed_is_replaced() {
 
 #[test]
 fn a_testbed_that_is_stopped_loses_the_lock_in_time() {
-    let mut rivals = Rivals::new(None, "2s");
+    let mut rivals = Rivals::new(None, "3s");
     let watchdog = rivals.watchdog().expect("a watchdog");
     rivals.holder.signal("STOP");
     rivals.next_has_it();
@@ -330,7 +317,7 @@ fn a_testbed_that_is_stopped_loses_the_lock_in_time() {
 
 #[test]
 fn a_command_that_is_stopped_as_well_does_not_go_on_later() {
-    let mut rivals = Rivals::new(None, "2s");
+    let mut rivals = Rivals::new(None, "3s");
     let (group, _) = rivals.last_beat();
     rivals.holder.signal("STOP");
     signal("STOP", &format!("-{group}"));
@@ -339,4 +326,78 @@ fn a_command_that_is_stopped_as_well_does_not_go_on_later() {
     signal("CONT", &rivals.holder.child.id().to_string());
     lost(rivals.holder.wait(), "testbed was stopped");
     assert_eq!((processes(&rivals.mark), rivals.namespace.folder.read("beats").ends_with(&format!(" {last:.3}\n"))), (Vec::new(), true));
+}
+
+#[test]
+fn nobody_else_is_there_when_a_lease_is_deleted() {
+    let mut rivals = Rivals::new(None, "30s");
+    rivals.namespace.kubectl(&["delete", "lease", "db"]);
+    rivals.next_has_it();
+    lost(rivals.holder.wait(), "somebody has deleted Lease db");
+}
+
+/// With nobody in the queue who could put it back.
+#[test]
+fn who_comes_to_a_deleted_lease_waits_for_the_commands_end() {
+    let namespace = Namespace::new("lock-deleted");
+    let folder = &namespace.folder;
+    let mark = format!("MARK={}", namespace.name);
+    let started = run(folder, &["--run-id", "one"], &format!("trap '' TERM; echo > started; {mark} exec sleep 1000"));
+    file(folder, "started");
+    namespace.kubectl(&["delete", "lease", "db"]);
+    let next = run(folder, &["--run-id", "two"], &CENSUS.replace("STUBBORN=x", &mark)).wait().ends(0);
+    assert_eq!(next.stdout.lines().count(), 1, "{}", next.transcript());
+    lost(started.wait(), "somebody has deleted Lease db");
+}
+
+/// That is how a person frees what a run has acquired; only a command that runs within it keeps it until its end.
+#[test]
+fn a_deleted_lease_frees_what_the_run_had() {
+    let namespace = Namespace::new("lock-deleted");
+    let folder = &namespace.folder;
+    folder.call(&["lock", "acquire", "db", "--run-id", "one"]).ok();
+    let started = run(folder, &["--run-id", "one"], "trap '' TERM; echo > started; exec sleep 1000");
+    file(folder, "started");
+    namespace.kubectl(&["delete", "lease", "db"]);
+    lost(started.wait(), "somebody has deleted Lease db");
+    assert!(state(&namespace, "db").is_none());
+}
+
+#[test]
+fn at_a_terminal_the_command_has_it_and_ctrl_c() {
+    let namespace = Namespace::new("lock-terminal");
+    let folder = &namespace.folder;
+    let script = "trap 'n=$((n+1)); echo \"got $n\"' INT; test -t 0 && echo at work; until test -e go; do sleep 0.05; done; echo \"in all $n\"; exit 6";
+    let mut terminal = Terminal::open(folder, &["lock", "run", "db", "--ttl", "3s", "-v", "--", "sh", "-c", script]);
+    terminal.until_it_shows(&["at work"]);
+    terminal.type_in("\u{3}");
+    terminal.until_it_shows(&["got 1", "Ctrl-C is for the command"]);
+    // The watchdog is none of those that got it.
+    until("a renewal", || (holders(&namespace).pop()?["renewals"].as_u64()? > 1).then_some(()));
+    folder.file("go", "");
+    let (code, shown) = terminal.end();
+    assert!(code == Some(6) && shown.contains("in all 1"), "{code:?}\n{shown}");
+    assert!(state(&namespace, "db").is_none());
+}
+
+/// There, the command is in testbed's own process group, and what a shell's Ctrl-Z stops is both.
+#[test]
+fn at_a_terminal_a_job_that_is_stopped_for_too_long_loses_the_lock() {
+    let namespace = Namespace::new("lock-terminal");
+    let folder = &namespace.folder;
+    let mark = format!("MARK={}", namespace.name);
+    let script = format!("echo at work; {mark} sleep 1000; echo never");
+    let mut terminal = Terminal::open(folder, &["lock", "run", "db", "--ttl", "3s", "--", "sh", "-c", &script]);
+    terminal.until_it_shows(&["at work"]);
+    until("the process", || (processes(&mark).len() == 1).then_some(()));
+    // A real Ctrl-Z takes a shell to which the terminal goes.
+    let python = terminal.child.id().to_string();
+    let testbed = std::fs::read_to_string(format!("/proc/{python}/task/{python}/children")).expect("its children");
+    let group = format!("-{}", testbed.trim());
+    signal("STOP", &group);
+    let next = run(folder, &["--run-id", "two"], &CENSUS.replace("STUBBORN=x", &mark)).wait().ends(0);
+    assert_eq!(next.stdout.lines().count(), 1, "{}", next.transcript());
+    signal("CONT", &group);
+    let (code, shown) = terminal.end();
+    assert!(code == Some(7) && shown.contains("testbed was stopped") && !shown.contains("never"), "{code:?}\n{shown}");
 }

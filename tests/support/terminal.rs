@@ -1,0 +1,49 @@
+//! testbed at a terminal, where somebody types and looks.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use super::{Folder, binary};
+
+/// A terminal.
+pub struct Terminal {
+    pub child: std::process::Child,
+    shown: String,
+}
+
+impl Terminal {
+    /// Calls testbed in the foreground of a new one, as an interactive shell does.
+    pub fn open(folder: &Folder, args: &[&str]) -> Self {
+        // python3's pty module makes the terminal and passes what is typed.
+        let open = "import os, pty, sys\nsys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+        let mut command = Command::new("python3");
+        command.args(["-c", open, binary()]).args(args);
+        let testbed = folder.command(&[]);
+        command.current_dir(folder.path()).envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("python3");
+        Self { child, shown: String::new() }
+    }
+
+    /// Waits until all of these are shown, in whatever order.
+    pub fn until_it_shows(&mut self, parts: &[&str]) {
+        let mut bytes = [0; 1000];
+        while !parts.iter().all(|part| self.shown.contains(part)) {
+            let count = self.child.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
+            assert_ne!(count, 0, "{parts:?} were never shown:\n{}", self.shown);
+            self.shown += &String::from_utf8_lossy(&bytes[..count]);
+        }
+    }
+
+    /// As if somebody typed it; `\u{3}` is Ctrl-C.
+    pub fn type_in(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// The exit code, and everything that was shown.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = Vec::new();
+        self.child.stdout.take().unwrap().read_to_end(&mut rest).unwrap();
+        let code = self.child.wait().unwrap().code();
+        (code, self.shown + &String::from_utf8_lossy(&rest))
+    }
+}
