@@ -24,6 +24,9 @@ use crate::runtime::kubernetes::Cluster;
 
 /// A request that takes longer is tried again.
 const REQUEST: Duration = Duration::from_secs(10);
+/// How long a lock that was made anew is left alone before its maker takes it. A holder whose object somebody has deleted puts itself back in that
+/// time, and whoever comes later cannot know that there was one.
+const SETTLING: Duration = Duration::from_millis(100);
 /// How long to try to reach an API server that nobody has reached yet: it may be starting again, or it may be the wrong address.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
 /// How long to try to get out of the queues of locks that nobody wants any more.
@@ -181,6 +184,10 @@ impl<T: FnMut(Telling)> Attempt<T> {
                         Next::Refused(refusal) => refusals.push(refusal),
                         Next::Wait(until) => due = earliest(due, until),
                     }
+                    if is_first_look && self.posts[index].retry_at.is_some() {
+                        // One that was just made for this will do.
+                        break;
+                    }
                 }
                 let all_refuse = refusals.len() == self.posts.len();
                 if let Some(refusal) =
@@ -283,6 +290,8 @@ impl<T: FnMut(Telling)> Attempt<T> {
                     post.is_touched = true;
                     post.beat_at = time + self.heartbeat.mul_f64(0.8 + fraction() / 5.0);
                     let outcome = timeout(REQUEST, post.target.create(&lock)).await;
+                    // Whoever has seen the last one end knows that nobody is to come back.
+                    post.retry_at = was.is_none().then(|| now() + SETTLING);
                     if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
                         return Ok(Next::Wait(until));
                     }

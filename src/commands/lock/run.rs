@@ -17,7 +17,7 @@ use crate::commands::attend::Signals;
 use crate::commands::{program, progress};
 use crate::failure::hints_of;
 use crate::lock::keep::{Keeper, Loss, News};
-use crate::lock::object::{Kind, Target};
+use crate::lock::object::Target;
 use crate::lock::release::{Released, release};
 use crate::lock::state::{Party, Terms, millis};
 use crate::lock::worker::MARK;
@@ -155,8 +155,6 @@ impl GiveBack<'_> {
         let target = self.target;
         self.progress.warn(&format!("{target} could not be released, and stays held until its ttl is over: {error:#}"));
         hints_of(&error).iter().for_each(|hint| self.progress.say(&format!("  {hint}")));
-        let what = if target.kind == Kind::Lease { target.name.clone() } else { format!("--on {target}") };
-        self.progress.say(&format!("  release it: testbed lock release {what} --run-id {}", self.id));
         code.map(|code| code.max(1))
     }
 

@@ -142,15 +142,19 @@ fn a_deleted_lease_comes_back_until_the_command_has_ended() {
 }
 
 #[test]
-fn somebody_elses_release_ends_the_command() {
+fn somebody_who_takes_the_holder_out_ends_the_command() {
     let namespace = Namespace::new("lock-released");
     let folder = &namespace.folder;
     // With a process that has made a group of its own.
     let started = run(folder, &["--run-id", "one"], "trap '' TERM; echo > started; MARK=released timeout 1000 sleep 1000");
     file(folder, "started");
     until("the processes", || (processes("MARK=released").len() == 2).then_some(()));
-    folder.call(&["lock", "release", "db", "--run-id", "one"]).ok();
-    lost(started.wait(), "somebody has released it");
+    // A clean-up step of the same run does not: others would hold the lock while the command still runs.
+    folder.call(&["lock", "release", "db", "--run-id", "one"]).ok().says("left alone, it is held by a `testbed lock run` of run one");
+    folder.call(&["lock", "release", "db", "--run-id", "one", "--strict"]).fails(1);
+    assert_eq!(processes("MARK=released").len(), 2);
+    namespace.kubectl(&["annotate", "lease", "db", "--overwrite", "testbed/lock={}"]);
+    lost(started.wait(), "somebody has taken it out");
     assert_eq!(processes("MARK=released"), Vec::<String>::new());
 }
 
