@@ -26,14 +26,16 @@ test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 	@tests/install test
 	@tests/all
 
-soak: soak-local ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction
+soak: soak-local ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction, a lock under attack
 	@tests/install test
-	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_CANCELS=$${TESTBED_TEST_CANCELS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} TESTBED_TEST_RACES=$${TESTBED_TEST_RACES:-5} \
-	  tests/all --profile soak --run-ignored all \
-	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod) | test(lock::replicas::))'
+	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_CANCELS=$${TESTBED_TEST_CANCELS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
+	  TESTBED_TEST_RACES=$${TESTBED_TEST_RACES:-5} TESTBED_TEST_LOCKS=$${TESTBED_TEST_LOCKS:-1000} tests/all --profile soak --run-ignored all \
+	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod) | test(lock::replicas::) | test(lock::attack::))'
 
-soak-local: ## The long counts of this machine alone: thirty kills of each kind, fifty runs at once
+soak-local: ## The long counts of this machine alone: thirty kills of each kind, fifty runs at once, all that four can do with a lock
 	@tests/install test
+	TESTBED_TEST_GAMES=$${TESTBED_TEST_GAMES:-3000} \
+	  cargo nextest run --locked --no-fail-fast --profile soak --lib --run-ignored all -E 'test(lock::model::)'
 	TESTBED_TEST_KILLS=$${TESTBED_TEST_KILLS:-30} TESTBED_TEST_TOGETHER=$${TESTBED_TEST_TOGETHER:-50} \
 	  cargo nextest run --locked --no-fail-fast --profile soak --test local -E 'test(kills::) | test(together::)'
 

@@ -14,6 +14,7 @@ use super::backoff::{Pauses, fraction};
 use super::clock::{now, until};
 use super::lives::Lives;
 use super::object::{Denied, Kind, Sighting, Target, Unwritten, Version};
+use super::release::withdraw;
 use super::replicas::{Tenants, Vacancy};
 use super::state::Lock;
 use super::step::{Candidate, Refusal, Step, View};
@@ -87,6 +88,8 @@ struct Post {
     beat_at: Duration,
     /// Whether there may be a trace of this attempt in the object.
     is_touched: bool,
+    /// The holds that this attempt has asked for, as fencing number and date. Another process of the same run may have the lock as well.
+    asked: Vec<(u64, Timestamp)>,
     /// Whether a write was taken, so that there was the right to it.
     has_written: bool,
     denied: Denied,
@@ -135,6 +138,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
             pauses: Pauses::default(),
             beat_at: Duration::ZERO,
             is_touched: false,
+            asked: Vec::new(),
             has_written: false,
             denied: Denied::default(),
         });
@@ -298,9 +302,11 @@ impl<T: FnMut(Telling)> Attempt<T> {
             }
             let is_vacant = vacancy == Vacancy::Vacant;
             post.obstacle = vacancy.obstacle();
-            let view = View { lock: &version.lock, version: version.number, is_vacant, now: time, date: Timestamp::now() };
+            let date = Timestamp::now();
+            let view = View { lock: &version.lock, version: version.number, is_vacant, now: time, date };
             let candidate = Candidate { waits, ..self.candidate.clone() };
             let step = candidate.step(view, &post.watchlist, |holder| self.lives.of(holder));
+            let is_beat = matches!(step, Step::Wait(_));
             let (lock, fence) = match step {
                 Step::Refuse(refusal) => {
                     if refusal == Refusal::Busy
@@ -330,11 +336,13 @@ impl<T: FnMut(Telling)> Attempt<T> {
             post.is_touched = true;
             let before = version.lock.clone();
             let is_again = version.lock.holders.iter().any(|holder| Some(holder.fence) == fence);
+            post.asked.extend(fence.filter(|_| !is_again).map(|fence| (fence, date)));
             let outcome = timeout(REQUEST, post.target.write(version, &lock)).await;
             let is_written = matches!(outcome, Ok(Ok(_)));
             if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
-                // A beat that did not arrive is still owed.
-                post.beat_at = post.beat_at.min(time);
+                // A beat that did not arrive is still owed. One that has met another write has time: those who hand the lock on go first.
+                let has_met = is_beat && until.is_none();
+                post.beat_at = if has_met { now() + self.heartbeat.mul_f64(fraction() / 4.0) } else { post.beat_at.min(time) };
                 return Ok(Next::Wait(until));
             }
             (self.tell)(Telling::Removed(&post.target, &before, &lock));
@@ -349,8 +357,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
     async fn leave(&mut self, held: Option<usize>) -> anyhow::Result<()> {
         for (index, post) in self.posts.iter().enumerate() {
             if post.is_touched && held != Some(index) {
-                let party = &self.candidate.party;
-                super::release::release(&post.target, |other| other == party).await?;
+                withdraw(&post.target, &self.candidate.party, &post.asked).await?;
             }
         }
         Ok(())

@@ -65,7 +65,10 @@ pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     };
     let too_early = match &replica {
         Some(replica) => until_ready(replica.ready(args.locking.ready_timeout, &progress), &mut keeper, &mut signals).await,
-        None => signals.already_interrupted().await.map(|error| Ended::Kept(Err(error))),
+        None => match keeper.overdue() {
+            Some(loss) => Some(Ended::Lost(loss)),
+            None => signals.already_interrupted().await.map(|error| Ended::Kept(Err(error))),
+        },
     };
     let has_run = too_early.is_none();
     let outcome = match too_early {

@@ -17,8 +17,10 @@ use crate::lock::object::Target;
 use crate::lock::worker::Worker;
 use crate::progress::Progress;
 use crate::run_id::RunId;
+use crate::runtime::local::processes;
 
-/// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can hold it.
+/// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can hold it. Also how long what it leaves
+/// behind may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What is to run, and under which lock.
@@ -49,10 +51,10 @@ impl Work<'_> {
         };
         let outcome = self.attend(&mut running, &mut keeper, &mut guard, signals).await;
         match &outcome {
-            Ended::Lost(loss) => self.end(&mut running, &mut keeper, &mut guard, loss, signals).await,
+            Ended::Kept(Ok(_)) => self.clear(&keeper, &guard).await,
             // It was killed; its processes in other groups were not.
             Ended::Kept(Err(_)) => self.kill(guard.worker()).await,
-            Ended::Kept(Ok(_)) => {}
+            Ended::Lost(loss) => self.end(&mut running, &mut keeper, &mut guard, loss, signals).await,
         }
         guard.dismiss().await;
         outcome
@@ -90,7 +92,7 @@ impl Work<'_> {
                 biased;
                 news = keeper.next() => match news {
                     News::Renewed => guard.extend(keeper.last_moment()),
-                    News::Trouble(why) => self.progress.explain(&format!("{}: not renewed: {why}; trying again", self.target)),
+                    News::Trouble(why) => self.tell_trouble(&why),
                     News::Lost(loss) => return Ended::Lost(loss),
                 },
                 code = &mut code => return Ended::Kept(code),
@@ -103,29 +105,62 @@ impl Work<'_> {
         }
     }
 
-    /// Ends the command: it is asked, and killed when its time is over, which a worse loss makes shorter.
+    /// Ends what the command has left behind: the lock goes on to others. What is ending anyway, such as a `tee` of its output, may do so.
+    async fn clear(&self, keeper: &Keeper, guard: &Guard) {
+        let until = keeper.kill_at().into_iter().chain([now() + GRACE]).min().unwrap_or_default();
+        let mut left = Vec::new();
+        for process in guard.worker().marked() {
+            if !processes::gone(process, until.saturating_sub(now())).await {
+                left.push(process.pid);
+            }
+        }
+        if !left.is_empty() {
+            self.progress.say(&format!("killing what the command has left behind, as the lock goes on to others: processes {left:?}"));
+            self.kill(guard.worker()).await;
+        }
+    }
+
+    /// Ends the command: it is asked, and killed when its time is over.
     async fn end(&self, running: &mut Running, keeper: &mut Keeper, guard: &mut Guard, loss: &Loss, signals: &mut Signals) {
         let worker = guard.worker().clone();
-        let mut kill_at = allowed_until(keeper, loss);
+        let kill_at = allowed_until(keeper, loss);
         if kill_at > now() {
             worker.ask();
         }
         self.progress.say(&format!("{}; ending the command", lost::what(self.target, loss)));
-        loop {
-            tokio::select! {
-                biased;
-                () = until(Some(kill_at)) => break,
-                news = keeper.next() => match news {
-                    News::Renewed => guard.extend(keeper.last_moment()),
-                    News::Trouble(why) => self.progress.explain(&format!("{}: not renewed: {why}; trying again", self.target)),
-                    News::Lost(loss) => kill_at = kill_at.min(allowed_until(keeper, &loss)),
-                },
-                _ = running.wait() => break,
-                _ = signals.next() => break,
-            }
+        let ended = async {
+            let _ = running.wait().await;
+            // A shell goes at once, and leaves those that clean up behind.
+            worker.ended().await;
+        };
+        tokio::select! {
+            biased;
+            () = self.time_is_over(kill_at, keeper, guard) => {}
+            () = ended => {}
+            // Somebody has no patience.
+            _ = signals.next() => {}
         }
         self.kill(&worker).await;
         let _ = running.wait().await;
+    }
+
+    /// Keeps the lock as far as possible until the command's time is over, which a worse loss makes shorter.
+    async fn time_is_over(&self, mut kill_at: Duration, keeper: &mut Keeper, guard: &mut Guard) {
+        loop {
+            tokio::select! {
+                biased;
+                () = until(Some(kill_at)) => return,
+                news = keeper.next() => match news {
+                    News::Renewed => guard.extend(keeper.last_moment()),
+                    News::Trouble(why) => self.tell_trouble(&why),
+                    News::Lost(loss) => kill_at = kill_at.min(allowed_until(keeper, &loss)),
+                }
+            }
+        }
+    }
+
+    fn tell_trouble(&self, why: &str) {
+        self.progress.explain(&format!("{}: not renewed: {why}; trying again", self.target));
     }
 
     async fn kill(&self, worker: &Worker) {

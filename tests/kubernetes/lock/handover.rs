@@ -30,7 +30,7 @@ impl Waiter {
     /// Starts it, and returns once it is in the queue.
     fn start(namespace: &Namespace, number: usize) -> Self {
         let id = format!("run-{number}");
-        let mut started = namespace.folder.start(&["lock", "acquire", "db", "--run-id", &id]);
+        let mut started = namespace.folder.start(&["lock", "acquire", "db", "--timeout", "3m", "--run-id", &id]);
         let (tell, held_at): (Sender<Instant>, _) = channel();
         let output = started.child.stdout.take().expect("a pipe");
         std::thread::spawn(move || {
@@ -103,7 +103,7 @@ fn a_wait_costs_a_watch_and_its_beats() {
     let folder = &namespace.folder;
     folder.call(&["lock", "acquire", "db", "--run-id", "holder"]).ok();
     let wait = |folder: &Folder, id: &str| {
-        let mut started = folder.start(&["lock", "acquire", "db", "--heartbeat", "1s", "--run-id", id]);
+        let mut started = folder.start(&["lock", "acquire", "db", "--heartbeat", "1s", "--timeout", "3m", "--run-id", id]);
         started.until_it_says("in the queue; held by");
         started
     };

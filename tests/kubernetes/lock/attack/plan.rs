@@ -51,12 +51,14 @@ pub enum Form {
 pub struct Plan {
     pub form: Form,
     pub hardship: Option<Hardship>,
-    /// By how many hours the clock is off.
+    /// By how many hours the clock is ahead; of two that differ, the other one is behind.
     pub skew: i32,
     /// How long the command works, in hundredths of a second.
     pub hundredths: u32,
     /// Whether the command ignores SIGTERM.
     pub is_stubborn: bool,
+    /// Whether a part of the command works in a session of its own.
+    pub is_helped: bool,
 }
 
 /// Where somebody dies or is stopped: nobody can have the lock for so long. It is over before the API server is back that has been restarted.
@@ -66,10 +68,16 @@ pub const SHORT_TTL: Duration = Duration::from_secs(2);
 pub const LONG_TTL: Duration = Duration::from_secs(30);
 /// What nobody renews has to be as long as its holder works, and an outage in which it cannot be given back.
 pub const TAKE_TTL: Duration = Duration::from_secs(5);
-/// Three of them make somebody who waits count as dead.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long somebody is stopped: longer than the short ttl, and than it takes to be given up; shorter than a lock lasts that is not renewed.
-pub const STOP: Duration = Duration::from_millis(3_500);
+/// How often those say that they wait who are so many at a time: all together ten times a second. The default for fifty.
+pub fn heartbeat(workers: usize) -> Duration {
+    Duration::from_millis(100) * u32::try_from(workers.max(10)).expect("a small number")
+}
+
+/// How long somebody is stopped: longer than the short ttl, and than three heartbeats, which is when somebody who waits is given up; shorter than
+/// a lock lasts that is not renewed.
+pub fn stop(heartbeat: Duration) -> Duration {
+    (heartbeat * 7 / 2).max(SHORT_TTL * 3 / 2)
+}
 
 /// In each round once.
 const HARDSHIPS: [(Form, Hardship); 10] = [
@@ -105,7 +113,9 @@ pub fn plans(seed: u64, count: usize, has_outages: bool) -> Vec<Plan> {
         // Spread over the whole, and not before somebody waits.
         let turn = (index * count + count / 2) / hardships.len() + chance.below(3);
         let turn = turn.clamp(2, count - 1);
-        plans[turn] = Plan { form: *form, hardship: Some(*hardship), ..plans[turn] };
+        // Of the command alone, the part that is killed is the one that testbed knows.
+        let is_helped = *form == Form::Run && (plans[turn].is_helped || *hardship == Hardship::KillCommand);
+        plans[turn] = Plan { form: *form, hardship: Some(*hardship), is_helped, ..plans[turn] };
         plans[turn].hundredths = match hardship {
             Hardship::KillWaiting | Hardship::StopWaiting => plans[turn].hundredths,
             // It is over when it is ended.
@@ -128,9 +138,10 @@ impl Plan {
         Self {
             form: if chance.below(5) == 0 { Form::Take } else { Form::Run },
             hardship: None,
-            skew: [0, 0, 5, -7][chance.below(4)],
+            skew: [0, 0, 5, 31][chance.below(4)],
             hundredths: 1 + chance.below(4) as u32,
             is_stubborn: chance.below(3) == 0,
+            is_helped: chance.below(3) == 0,
         }
     }
 

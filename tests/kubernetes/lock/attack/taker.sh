@@ -5,6 +5,7 @@ shift 3
 flags=()
 while [[ $1 != -- ]]; do flags+=("$1") && shift; done
 shift
-"$testbed" lock acquire "${flags[@]}" --ttl "$ttl" --result fence="$fence_file" || exit
-TESTBED_LOCK_FENCE=$(<"$fence_file") "$@"
+# A test that is killed leaves nobody who waits.
+setpriv --pdeathsig KILL "$testbed" lock acquire "${flags[@]}" --ttl "$ttl" --result fence="$fence_file" || exit
+TESTBED_LOCK_FENCE=$(<"$fence_file") setpriv --pdeathsig KILL "$@"
 "$testbed" lock release "${flags[0]}" --strict

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::super::lone::LoneApiServer;
 use super::log::{Entry, Log};
-use super::plan::{Chance, Form, HEARTBEAT, Hardship, Interruption, Outage, Plan, SHORT_TTL, STOP};
+use super::plan::{Chance, Form, Hardship, Interruption, Outage, Plan, SHORT_TTL, stop};
 use crate::support::{Folder, binary};
 
 /// The lock's name.
@@ -26,7 +26,8 @@ pub struct Arena<'a> {
     pub log: &'a Log,
     pub server: Option<&'a Mutex<LoneApiServer>>,
     /// The library that makes a clock be off.
-    pub faketime: String,
+    pub skew: PathBuf,
+    pub heartbeat: Duration,
     /// Longer than anybody may have to wait.
     pub patience: Duration,
 }
@@ -79,7 +80,7 @@ impl Arena<'_> {
                 sleep(chance.part_of(Duration::from_millis(400)));
                 self.log.disturb(id);
                 let group = child.id();
-                if hardship == Hardship::KillWaiting { signal_group(group, Signal::KILL) } else { stop(&[group]) }
+                if hardship == Hardship::KillWaiting { signal_group(group, Signal::KILL) } else { self.stop(&[group]) }
             }
             Some(hardship) => {
                 if let Some((entry, _)) = self.log.until_entered(id, self.patience, || has_ended(&mut child)) {
@@ -98,12 +99,12 @@ impl Arena<'_> {
     /// Whose parent dies is killed: a test that is killed leaves nobody.
     fn start(&self, id: &str, plan: &Plan) -> Child {
         let seconds = |time: Duration| format!("{}s", time.as_secs());
-        let flags = [LOCK, "--run-id", id, "--heartbeat", &seconds(HEARTBEAT), "--timeout", &seconds(self.patience)].map(ToOwned::to_owned);
+        let flags =
+            [LOCK, "--run-id", id, "--heartbeat", &seconds(self.heartbeat), "--timeout", &seconds(self.patience)].map(ToOwned::to_owned);
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let mut holder = vec!["bash".to_owned(), path("holder.sh"), path("log"), path("pipe"), plan.hundredths.to_string()];
-        if plan.is_stubborn {
-            holder.push("stubborn".into());
-        }
+        let kinds = [("stubborn", plan.is_stubborn), ("helped", plan.is_helped)];
+        holder.extend(kinds.into_iter().filter(|(_, is_so)| *is_so).map(|(kind, _)| kind.to_owned()));
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         match plan.form {
@@ -119,9 +120,7 @@ impl Arena<'_> {
             .envs(self.folder.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.env(MARK, self.folder.path()).env("TESTBED_RUN_ID", id).current_dir(self.folder.path());
         if plan.skew != 0 {
-            command.env("LD_PRELOAD", &self.faketime).env("FAKETIME", format!("{:+}h", plan.skew));
-            // Only the date: that is what differs between machines.
-            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_DISABLE_SHM", "1");
+            command.env("LD_PRELOAD", &self.skew).env("SKEW_SECONDS", (plan.skew * 3_600).to_string());
         }
         let words = File::create(self.words(id)).expect("a file in the temporary folder");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words).process_group(0).spawn().expect("setpriv")
@@ -132,14 +131,21 @@ impl Arena<'_> {
         self.folder.path().join(format!("{id}.err"))
     }
 
+    /// Stops process groups for a while.
+    fn stop(&self, groups: &[u32]) {
+        groups.iter().for_each(|group| signal_group(*group, Signal::STOP));
+        sleep(stop(self.heartbeat));
+        groups.iter().for_each(|group| signal_group(*group, Signal::CONT));
+    }
+
     fn harm(&self, hardship: Hardship, holder: &Entry, child: &mut Child) -> Option<Duration> {
         let (testbed, command) = (child.id(), holder.pid);
         match hardship {
             Hardship::KillTestbed => signal(testbed, Signal::KILL),
             Hardship::KillCommand => signal(command, Signal::KILL),
             Hardship::KillBoth => [testbed, command].into_iter().for_each(|group| signal_group(group, Signal::KILL)),
-            Hardship::StopTestbed => stop(&[testbed]),
-            Hardship::StopBoth => stop(&[testbed, command]),
+            Hardship::StopTestbed => self.stop(&[testbed]),
+            Hardship::StopBoth => self.stop(&[testbed, command]),
             Hardship::KillWaiting | Hardship::StopWaiting => {}
             Hardship::Outage(outage) => {
                 return self.server.map(|server| interrupt(&mut server.lock().expect("no panic"), outage, holder, child));
@@ -149,9 +155,12 @@ impl Arena<'_> {
     }
 }
 
+/// Long enough for what is on its way to arrive, and shorter than any ttl.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// An outage of some time after the holder has entered: the one before has heard by then that it was released. Tells how long it was. One that is shorter than the ttl harms nobody, so that the command has to be ended here.
 fn interrupt(server: &mut LoneApiServer, outage: Outage, holder: &Entry, child: &mut Child) -> Duration {
-    sleep(HEARTBEAT / 2);
+    sleep(MOMENT);
     let start = Instant::now();
     match outage.how {
         Interruption::Kill => server.kill(),
@@ -164,7 +173,7 @@ fn interrupt(server: &mut LoneApiServer, outage: Outage, holder: &Entry, child: 
         let lasted = start.elapsed();
         assert!(lasted < SHORT_TTL + Duration::from_secs(3), "the command of {} has lived for {lasted:?}", holder.id);
     } else if outage.how == Interruption::Freeze {
-        sleep(HEARTBEAT);
+        sleep(MOMENT);
     }
     match outage.how {
         Interruption::Kill | Interruption::Stop => server.start_again(),
@@ -175,18 +184,11 @@ fn interrupt(server: &mut LoneApiServer, outage: Outage, holder: &Entry, child: 
         assert!(is_alive(holder.pid), "the command of {} has not survived {length:?}", holder.id);
         for word in [Signal::TERM, Signal::KILL] {
             signal_group(holder.pid, word);
-            sleep(HEARTBEAT / 10);
+            sleep(MOMENT / 5);
         }
         until("testbed's end", || has_ended(child));
     }
     length
-}
-
-/// Stops process groups for a while.
-fn stop(groups: &[u32]) {
-    groups.iter().for_each(|group| signal_group(*group, Signal::STOP));
-    sleep(STOP);
-    groups.iter().for_each(|group| signal_group(*group, Signal::CONT));
 }
 
 fn has_ended(child: &mut Child) -> bool {
