@@ -29,6 +29,10 @@ const REQUEST: Duration = Duration::from_secs(10);
 const SETTLING: Duration = Duration::from_millis(100);
 /// How long to try to reach an API server that nobody has reached yet: it may be starting again, or it may be the wrong address.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
+/// A process that wakes up so much too late was stopped.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+/// For how long at most somebody gives way at first.
+const FIRST_WAY: Duration = Duration::from_millis(20);
 /// How long to try to get out of the queues of locks that nobody wants any more.
 const LEAVING: Duration = Duration::from_secs(10);
 
@@ -87,6 +91,9 @@ struct Post {
     is_stale: bool,
     /// Not before this moment.
     retry_at: Option<Duration>,
+    /// Until then, nothing is written that does not take the lock; how often in a row that has met another write.
+    way_until: Option<Duration>,
+    collisions: u32,
     pauses: Pauses,
     beat_at: Duration,
     /// Whether there may be a trace of this attempt in the object.
@@ -138,6 +145,8 @@ impl<T: FnMut(Telling)> Attempt<T> {
             longest_silence: heartbeat * 3 / 2,
             is_stale: false,
             retry_at: None,
+            way_until: None,
+            collisions: 0,
             pauses: Pauses::default(),
             beat_at: Duration::ZERO,
             is_touched: false,
@@ -216,7 +225,13 @@ impl<T: FnMut(Telling)> Attempt<T> {
                     (self.tell)(Telling::Blind(obstacle));
                 },
                 () = until(due) => {}
-                () = until(contact_until) => return Err(trouble.unwrap_or_else(|| anyhow!("the API server does not answer"))),
+                () = until(contact_until) => {
+                    if contact_until.is_some_and(|until| now() < until + OVERSLEPT) {
+                        return Err(trouble.unwrap_or_else(|| anyhow!("the API server does not answer")));
+                    }
+                    // It was not the API server: this process was stopped, or the machine asleep.
+                    contact_until = Some(now() + FIRST_CONTACT);
+                }
             }
         }
     }
@@ -315,7 +330,6 @@ impl<T: FnMut(Telling)> Attempt<T> {
             let view = View { lock: &version.lock, version: version.number, is_vacant, now: time, date };
             let candidate = Candidate { waits, ..self.candidate.clone() };
             let step = candidate.step(view, &post.watchlist, |holder| self.lives.of(holder));
-            let is_beat = matches!(step, Step::Wait(_));
             let (lock, fence) = match step {
                 Step::Refuse(refusal) => {
                     if refusal == Refusal::Busy
@@ -339,6 +353,9 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 Step::Write(lock) => (lock, None),
                 Step::Take(lock, fence) => (lock, Some(fence)),
             };
+            if let Some(until) = post.way_until.filter(|until| *until > time && fence.is_none()) {
+                return Ok(Next::Wait(Some(until)));
+            }
             if lock.place(&self.candidate.party).is_some() {
                 post.beat_at = time + self.heartbeat.mul_f64(0.8 + fraction() / 5.0);
             }
@@ -349,9 +366,11 @@ impl<T: FnMut(Telling)> Attempt<T> {
             let outcome = timeout(REQUEST, post.target.write(version, &lock)).await;
             let is_written = matches!(outcome, Ok(Ok(_)));
             if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
-                // A beat that did not arrive is still owed. One that has met another write has time: those who hand the lock on go first.
-                let has_met = is_beat && until.is_none();
-                post.beat_at = if has_met { now() + self.heartbeat.mul_f64(fraction() / 4.0) } else { post.beat_at.min(time) };
+                // A beat that did not arrive is still owed.
+                post.beat_at = post.beat_at.min(time);
+                if until.is_none() && fence.is_none() {
+                    post.give_way(self.heartbeat);
+                }
                 return Ok(Next::Wait(until));
             }
             (self.tell)(Telling::Removed(&post.target, &before, &lock));
@@ -403,6 +422,14 @@ impl Post {
             self.watchlist.excuse(time);
         }
         is_out_of_reach
+    }
+
+    /// All who have met another write would try again as soon as they see it, and of fifty only one would get through: so each waits by chance, the
+    /// longer the more often. Whoever takes the lock or releases it does not wait.
+    fn give_way(&mut self, heartbeat: Duration) {
+        let window = (FIRST_WAY * 2u32.saturating_pow(self.collisions)).min(heartbeat / 4);
+        self.collisions = (self.collisions + 1).min(16);
+        self.way_until = Some(now() + window.mul_f64(fraction()));
     }
 
     fn learn(&mut self, version: Box<Version>) {
