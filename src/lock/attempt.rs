@@ -14,6 +14,7 @@ use super::backoff::{Pauses, fraction};
 use super::clock::{now, until};
 use super::lives::Lives;
 use super::object::{Denied, Kind, Sighting, Target, Unwritten, Version};
+use super::release::withdraw;
 use super::replicas::{Tenants, Vacancy};
 use super::state::Lock;
 use super::step::{Candidate, Refusal, Step, View};
@@ -23,8 +24,13 @@ use crate::runtime::kubernetes::Cluster;
 
 /// A request that takes longer is tried again.
 const REQUEST: Duration = Duration::from_secs(10);
+/// How long a lock that was made anew is left alone before its maker takes it. A holder whose object somebody has deleted puts itself back in that
+/// time, and whoever comes later cannot know that there was one.
+const SETTLING: Duration = Duration::from_millis(100);
 /// How long to try to reach an API server that nobody has reached yet: it may be starting again, or it may be the wrong address.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
+/// A process that wakes up so much too late was stopped.
+const OVERSLEPT: Duration = Duration::from_secs(1);
 /// For how long at most somebody gives way at first.
 const FIRST_WAY: Duration = Duration::from_millis(20);
 /// How long to try to get out of the queues of locks that nobody wants any more.
@@ -92,6 +98,8 @@ struct Post {
     beat_at: Duration,
     /// Whether there may be a trace of this attempt in the object.
     is_touched: bool,
+    /// The holds that this attempt has asked for, as fencing number and date. Another process of the same run may have the lock as well.
+    asked: Vec<(u64, Timestamp)>,
     /// Whether a write was taken, so that there was the right to it.
     has_written: bool,
     denied: Denied,
@@ -142,6 +150,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
             pauses: Pauses::default(),
             beat_at: Duration::ZERO,
             is_touched: false,
+            asked: Vec::new(),
             has_written: false,
             denied: Denied::default(),
         });
@@ -184,6 +193,10 @@ impl<T: FnMut(Telling)> Attempt<T> {
                         Next::Refused(refusal) => refusals.push(refusal),
                         Next::Wait(until) => due = earliest(due, until),
                     }
+                    if is_first_look && self.posts[index].retry_at.is_some() {
+                        // One that was just made for this will do.
+                        break;
+                    }
                 }
                 let all_refuse = refusals.len() == self.posts.len();
                 if let Some(refusal) =
@@ -212,7 +225,13 @@ impl<T: FnMut(Telling)> Attempt<T> {
                     (self.tell)(Telling::Blind(obstacle));
                 },
                 () = until(due) => {}
-                () = until(contact_until) => return Err(trouble.unwrap_or_else(|| anyhow!("the API server does not answer"))),
+                () = until(contact_until) => {
+                    if contact_until.is_some_and(|until| now() < until + OVERSLEPT) {
+                        return Err(trouble.unwrap_or_else(|| anyhow!("the API server does not answer")));
+                    }
+                    // It was not the API server: this process was stopped, or the machine asleep.
+                    contact_until = Some(now() + FIRST_CONTACT);
+                }
             }
         }
     }
@@ -286,6 +305,8 @@ impl<T: FnMut(Telling)> Attempt<T> {
                     post.is_touched = true;
                     post.beat_at = time + self.heartbeat.mul_f64(0.8 + fraction() / 5.0);
                     let outcome = timeout(REQUEST, post.target.create(&lock)).await;
+                    // Whoever has seen the last one end knows that nobody is to come back.
+                    post.retry_at = was.is_none().then(|| now() + SETTLING);
                     if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
                         return Ok(Next::Wait(until));
                     }
@@ -305,7 +326,8 @@ impl<T: FnMut(Telling)> Attempt<T> {
             }
             let is_vacant = vacancy == Vacancy::Vacant;
             post.obstacle = vacancy.obstacle();
-            let view = View { lock: &version.lock, version: version.number, is_vacant, now: time, date: Timestamp::now() };
+            let date = Timestamp::now();
+            let view = View { lock: &version.lock, version: version.number, is_vacant, now: time, date };
             let candidate = Candidate { waits, ..self.candidate.clone() };
             let step = candidate.step(view, &post.watchlist, |holder| self.lives.of(holder));
             let (lock, fence) = match step {
@@ -340,6 +362,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
             post.is_touched = true;
             let before = version.lock.clone();
             let is_again = version.lock.holders.iter().any(|holder| Some(holder.fence) == fence);
+            post.asked.extend(fence.filter(|_| !is_again).map(|fence| (fence, date)));
             let outcome = timeout(REQUEST, post.target.write(version, &lock)).await;
             let is_written = matches!(outcome, Ok(Ok(_)));
             if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
@@ -362,8 +385,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
     async fn leave(&mut self, held: Option<usize>) -> anyhow::Result<()> {
         for (index, post) in self.posts.iter().enumerate() {
             if post.is_touched && held != Some(index) {
-                let party = &self.candidate.party;
-                super::release::release(&post.target, |other| other == party).await?;
+                withdraw(&post.target, &self.candidate.party, &post.asked).await?;
             }
         }
         Ok(())

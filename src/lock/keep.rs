@@ -123,10 +123,10 @@ impl Keeper {
     pub async fn next(&mut self) -> News {
         loop {
             // The clock first: this process may have been stopped for any time, and the machine asleep.
-            let time = now();
-            if let Some(loss) = self.silence(time) {
+            if let Some(loss) = self.overdue() {
                 return News::Lost(loss);
             }
+            let time = now();
             if self.due.is_some_and(|due| due <= time) {
                 if let Some(news) = self.request().await {
                     return news;
@@ -145,13 +145,18 @@ impl Keeper {
         }
     }
 
-    fn silence(&mut self, time: Duration) -> Option<Loss> {
+    /// Whether the lock is lost by the clock alone; told once.
+    pub fn overdue(&mut self) -> Option<Loss> {
+        let time = now();
         let deadlines = self.deadlines.filter(|_| !self.is_silence_told)?;
-        if time < self.kept_at + deadlines.end() {
+        let at = self.kept_at + deadlines.end();
+        if time < at {
             return None;
         }
         self.is_silence_told = true;
-        Some(Loss::Silence { since: time.saturating_sub(self.kept_at), trouble: self.trouble.clone() })
+        // Whoever comes this late was not run, and a request that got no answer meanwhile says nothing about the API server.
+        let trouble = self.trouble.clone().filter(|_| time < at + deadlines.request());
+        Some(Loss::Silence { since: time.saturating_sub(self.kept_at), trouble })
     }
 
     /// One request: a renewal, or what makes the next one possible.
@@ -288,7 +293,7 @@ impl Keeper {
                 return Some(Loss::Removed(Box::new(lock)));
             }
             lock.holders.retain(|holder| holder.party.session.is_some() || is_same(holder, &self.entry));
-            self.known = Known::Gone(lock);
+            self.known = Known::Gone(with(&lock, &self.entry));
         }
         if self.target.kind != Kind::Lease {
             self.due = None;
@@ -307,13 +312,15 @@ fn entry_in<'a>(lock: &'a Lock, entry: &Holder) -> Option<&'a Holder> {
     lock.holders.iter().find(|holder| is_same(holder, entry))
 }
 
-/// The state with a holder's entry renewed, or put back into it.
-fn with(lock: &Lock, entry: &Holder) -> Lock {
+/// The state with a holder's entry renewed, or put back into it. What is put back is renewed as well: its holder counts anew from there, and so
+/// must those who wait, whatever they had told of it before.
+pub(super) fn with(lock: &Lock, entry: &Holder) -> Lock {
     let mut lock = lock.clone();
-    if !lock.renew(&entry.party, entry.fence) {
+    if entry_in(&lock, entry).is_none() {
         lock.fence = lock.fence.max(entry.fence);
         lock.holders.push(entry.clone());
     }
+    lock.renew(&entry.party, entry.fence);
     lock
 }
 
@@ -328,13 +335,14 @@ mod tests {
         let terms = Terms { ttl_millis: Some(1_000), ttl_is_asked_for: true, pipeline_run: None };
         let mut lock = Lock::default();
         lock.grant(&party("one"), &terms, k8s_openapi::jiff::Timestamp::UNIX_EPOCH, 17);
+        lock.holders[0].idle_millis = 900;
         let entry = lock.holders[0].clone();
         let renewed = with(&lock, &entry);
-        assert_eq!((renewed.holders.len(), renewed.holders[0].renewals), (1, 1));
+        assert_eq!((renewed.holders.len(), renewed.holders[0].renewals, renewed.holders[0].idle_millis), (1, 1, 0));
         // A later acquisition of the same process is another one.
         let later = Holder { fence: 18, ..entry.clone() };
         assert_eq!(entry_in(&lock, &later), None);
         let back = with(&Lock::default(), &entry);
-        assert_eq!((back.holders, back.fence), (vec![entry], 17));
+        assert_eq!((back.holders, back.fence), (renewed.holders, 17));
     }
 }

@@ -1,5 +1,7 @@
 //! The way out: takes somebody out of a lock's object, as a holder and as a waiter, and nobody else.
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::object::{Target, Unwritten, Version};
 use super::state::{Lock, Party};
 use super::tries::until_done;
@@ -34,6 +36,14 @@ pub async fn give_back(target: &Target, fence: u64) -> anyhow::Result<Released> 
         lock.holders.len() < before
     })
     .await
+}
+
+/// Takes out somebody who gives up; see [`Lock::withdraw`].
+///
+/// # Errors
+/// As [`release`].
+pub async fn withdraw(target: &Target, party: &Party, asked: &[(u64, Timestamp)]) -> anyhow::Result<Released> {
+    take_out(target, |lock| lock.withdraw(party, asked)).await
 }
 
 /// `remove` takes somebody out, and tells whether there was anybody.

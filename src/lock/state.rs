@@ -187,9 +187,125 @@ impl Lock {
         self.queue.retain(|waiter| !is_meant(&waiter.party));
         self.holders.len() + self.queue.len() < before
     }
+
+    /// Takes out somebody who gives up. `asked` tells the holds that they have asked for, as fencing number and date: they may not know whether
+    /// they got them. What another process has, or has confirmed, that speaks for the same run stays. `false`: there was nothing.
+    pub fn withdraw(&mut self, party: &Party, asked: &[(u64, Timestamp)]) -> bool {
+        let before = self.holders.len() + self.queue.len();
+        let is_own = |holder: &Holder| {
+            let is_unconfirmed = holder.renewals == 0 && asked.contains(&(holder.fence, holder.since));
+            holder.party == *party && (party.session.is_some() || is_unconfirmed)
+        };
+        self.holders.retain(|holder| !is_own(holder));
+        self.queue.retain(|waiter| waiter.party != *party);
+        self.holders.len() + self.queue.len() < before
+    }
 }
 
 /// A duration in whole milliseconds.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const DATE: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn party(id: &str) -> Party {
+        Party { id: id.into(), session: None }
+    }
+
+    fn process(id: &str) -> Party {
+        Party { id: id.into(), session: Some("5e551017".into()) }
+    }
+
+    fn terms() -> Terms {
+        let pipeline_run = Some(PipelineRun { name: "p".into(), uid: Some("u".into()) });
+        Terms { ttl_millis: Some(1500), ttl_is_asked_for: true, pipeline_run }
+    }
+
+    #[test]
+    fn it_is_read_as_it_was_written() {
+        let mut lock = Lock { permits: 2, ..Lock::default() };
+        lock.grant(&party("a"), &terms(), DATE, 7);
+        lock.enqueue(&process("b"), Duration::from_secs(3), DATE, 8);
+        let text = serde_json::to_string(&lock).unwrap();
+        assert_eq!(serde_json::from_str::<Lock>(&text).unwrap(), lock, "{text}");
+        let expected = json!({
+            "permits": 2,
+            "fence": 7,
+            "holders": [{
+                "id": "a", "ttlMillis": 1500, "ttlIsAskedFor": true, "pipelineRun": {"name": "p", "uid": "u"},
+                "since": "1970-01-01T00:00:00Z", "fence": 7, "renewals": 0, "idleMillis": 0,
+            }],
+            "queue": [{"id": "b", "session": "5e551017", "ticket": 8, "since": "1970-01-01T00:00:00Z", "beats": 0, "patienceMillis": 3000}],
+        });
+        assert_eq!(serde_json::to_value(&lock).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_missing_is_nothing_and_what_is_unknown_is_passed_over() {
+        assert_eq!(serde_json::from_str::<Lock>("{}").unwrap(), Lock::default());
+        let sparse = json!({
+            "holders": [{"id": "a", "since": "2026-01-01T00:00:00Z", "fence": 3}],
+            "queue": [{"id": "b", "ticket": 4, "since": "2026-01-01T00:00:00Z", "patienceMillis": 1}],
+            "colour": "blue",
+        });
+        let lock: Lock = serde_json::from_value(sparse).unwrap();
+        let Holder { terms, renewals, idle_millis, .. } = &lock.holders[0];
+        assert_eq!((terms, *renewals, *idle_millis), (&Terms { ttl_millis: None, ttl_is_asked_for: false, pipeline_run: None }, 0, 0));
+        assert_eq!((lock.permits, lock.queue[0].beats), (1, 0));
+        assert!(serde_json::from_str::<Lock>(r#"{"holders": [{"id": "a"}]}"#).is_err(), "nobody holds a lock without a number");
+    }
+
+    #[test]
+    fn fencing_numbers_grow_wherever_the_versions_come_from() {
+        let mut lock = Lock::default();
+        let mut grant = |id: &str, version: u64| lock.grant(&party(id), &terms(), DATE, version);
+        // Another cluster's versions, after a restore; and none at all.
+        assert_eq!([grant("a", 7), grant("b", 3), grant("c", 0), grant("d", 20)], [7, 8, 9, 20]);
+    }
+
+    #[test]
+    fn nobody_has_two_entries() {
+        let mut lock = Lock::default();
+        lock.enqueue(&party("a"), Duration::ZERO, DATE, 1);
+        lock.enqueue(&party("a"), Duration::ZERO, DATE, 2);
+        assert_eq!((lock.queue.len(), lock.queue[0].ticket), (1, 1));
+        lock.grant(&party("a"), &terms(), DATE, 3);
+        assert!(lock.queue.is_empty() && lock.holder(&party("a")).is_some());
+    }
+
+    #[test]
+    fn only_a_holder_renews_and_only_under_its_own_number() {
+        let mut lock = Lock::default();
+        let fence = lock.grant(&party("a"), &terms(), DATE, 3);
+        lock.holders[0].idle_millis = 900;
+        assert!(!lock.renew(&party("a"), fence + 1) && !lock.renew(&process("a"), fence));
+        assert!(lock.renew(&party("a"), fence));
+        assert_eq!((lock.holders[0].renewals, lock.holders[0].idle_millis), (1, 0));
+        assert!(lock.remove(|party| party.id == "a") && !lock.remove(|party| party.id == "a") && lock.is_unused());
+    }
+
+    #[test]
+    fn who_gives_up_takes_no_hold_from_others_of_the_same_run() {
+        let mut lock = Lock::default();
+        let fence = lock.grant(&party("a"), &terms(), DATE, 3);
+        lock.enqueue(&process("a"), Duration::ZERO, DATE, 4);
+        let after = |party: Party, asked: &[(u64, Timestamp)], renewals: u64| {
+            let mut lock = lock.clone();
+            lock.holders[0].renewals = renewals;
+            lock.withdraw(&party, asked);
+            (lock.holders.len(), lock.queue.len())
+        };
+        assert_eq!(after(party("a"), &[], 0), (1, 1), "another process has it");
+        assert_eq!(after(party("a"), &[(fence, DATE)], 0), (0, 1), "its own, whose answer did not come");
+        assert_eq!(after(party("a"), &[(fence, DATE + Duration::from_nanos(1))], 0), (1, 1), "another one's for the same version");
+        assert_eq!(after(party("a"), &[(fence, DATE)], 1), (1, 1), "another process has confirmed it");
+        assert_eq!(after(process("a"), &[], 0), (1, 0));
+    }
 }

@@ -1,4 +1,4 @@
-//! The protocol: what somebody who wants the lock does next, from what they see. Pure, so that the model in `tests` can play it in every
+//! The protocol: what somebody who wants the lock does next, from what they see. Pure, so that the model beside it can play it in every
 //! order that there is.
 //!
 //! - Whoever finds room and nobody waiting takes the lock; else they go to the end of the queue, and only its first one takes it.
@@ -86,8 +86,11 @@ impl Candidate {
     /// each ends it and goes, or its ttl runs out. Holders without a process have lost the lock by that; it is how a person frees it.
     pub fn first(&self, deleted: Option<&Lock>, date: Timestamp) -> Lock {
         let mut lock = deleted.cloned().unwrap_or_else(|| Lock { permits: self.permits.unwrap_or(1), ..Lock::default() });
-        lock.holders.retain(|holder| holder.party.session.is_some());
-        lock.enqueue(&self.party, self.patience, date, 0);
+        // Nor has whoever waits: the answer that would have told it that it holds the lock has not come.
+        lock.holders.retain(|holder| holder.party.session.is_some() && holder.party != self.party);
+        // Behind those who wait already.
+        let ticket = lock.queue.last().map_or(0, |last| last.ticket);
+        lock.enqueue(&self.party, self.patience, date, ticket);
         lock
     }
 
@@ -125,6 +128,10 @@ impl Candidate {
             return Step::Wait(due.next.map(|rest| now + rest));
         }
         watchlist.note(&mut next, now);
+        if lock.place(&self.party).is_some() {
+            // Whatever it writes, it is there: the next beat is put off by this.
+            self.count_beat(&mut next);
+        }
         Step::Write(next)
     }
 
@@ -147,9 +154,14 @@ impl Candidate {
     /// The state after this waiter has said that it is still there; `None` if it is not in the queue.
     pub fn beat(&self, view: View, watchlist: &Watchlist) -> Option<Lock> {
         let mut next = view.lock.clone();
-        next.queue.iter_mut().find(|waiter| waiter.party == self.party)?.beats += 1;
         watchlist.note(&mut next, view.now);
-        Some(next)
+        self.count_beat(&mut next).then_some(next)
+    }
+
+    /// `false`: it does not wait.
+    fn count_beat(&self, lock: &mut Lock) -> bool {
+        let own = lock.queue.iter_mut().find(|waiter| waiter.party == self.party);
+        own.map(|waiter| waiter.beats += 1).is_some()
     }
 }
 
@@ -179,5 +191,218 @@ impl Due {
             self.next = Some(self.next.map_or(rest, |next| next.min(rest)));
         }
         rest.is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::PipelineRun;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(3);
+    const UID: &str = "uid";
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    fn party(id: &str) -> Party {
+        Party { id: id.into(), session: None }
+    }
+
+    fn process(id: &str) -> Party {
+        Party { id: id.into(), session: Some("5e551017".into()) }
+    }
+
+    fn ttl(seconds: u64) -> Terms {
+        Terms { ttl_millis: Some(seconds * 1000), ttl_is_asked_for: true, pipeline_run: None }
+    }
+
+    fn of_pipeline_run(ttl_is_asked_for: bool) -> Terms {
+        Terms { ttl_is_asked_for, pipeline_run: Some(PipelineRun { name: "p".into(), uid: None }), ..ttl(10) }
+    }
+
+    fn candidate(party: Party) -> Candidate {
+        Candidate { party, terms: ttl(10), patience: PATIENCE, permits: None, waits: true }
+    }
+
+    /// A lock with these holders and waiters, written one after another as versions 1, 2 and so on.
+    fn lock(holders: &[(Party, Terms)], queue: &[Party]) -> Lock {
+        let mut lock = Lock::default();
+        let mut versions = 1..;
+        for (party, terms) in holders {
+            lock.grant(party, terms, Timestamp::UNIX_EPOCH, versions.next().unwrap());
+        }
+        for party in queue {
+            lock.enqueue(party, PATIENCE, Timestamp::UNIX_EPOCH, versions.next().unwrap());
+        }
+        lock
+    }
+
+    fn view(lock: &Lock, now: u64) -> View<'_> {
+        View { lock, version: 100, is_vacant: true, now: seconds(now), date: Timestamp::UNIX_EPOCH }
+    }
+
+    /// What somebody does at second `now` who has looked at this lock since second 0, and knows this of PipelineRuns.
+    fn step(candidate: &Candidate, lock: &Lock, now: u64, life: Life) -> Step {
+        let mut watchlist = Watchlist::default();
+        watchlist.look(UID, lock, Duration::ZERO);
+        candidate.step(view(lock, now), &watchlist, |_| life)
+    }
+
+    fn written(step: Step) -> Lock {
+        match step {
+            Step::Write(lock) => lock,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn taken(step: Step) -> (Lock, u64) {
+        match step {
+            Step::Take(lock, fence) => (lock, fence),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ids(lock: &Lock) -> (Vec<&str>, Vec<&str>) {
+        let holders = lock.holders.iter().map(|holder| holder.party.id.as_str());
+        (holders.collect(), lock.queue.iter().map(|waiter| waiter.party.id.as_str()).collect())
+    }
+
+    #[test]
+    fn a_lock_that_nobody_has_or_wants_is_taken_under_the_version_it_was_seen_in() {
+        let (lock, fence) = taken(step(&candidate(party("a")), &Lock::default(), 0, Life::Unreadable));
+        assert_eq!((ids(&lock), fence), ((vec!["a"], vec![]), 100));
+    }
+
+    #[test]
+    fn first_come_first_served() {
+        let free = lock(&[], &[party("a"), party("b")]);
+        assert_eq!(ids(&written(step(&candidate(party("c")), &free, 0, Life::Unreadable))).1, ["a", "b", "c"]);
+        assert_eq!(step(&candidate(party("b")), &free, 1, Life::Unreadable), Step::Wait(Some(seconds(3))));
+        assert_eq!(ids(&taken(step(&candidate(party("a")), &free, 0, Life::Unreadable)).0), (vec!["a"], vec!["b"]));
+    }
+
+    #[test]
+    fn the_first_one_alive_takes_out_the_dead_and_nobody_else_does() {
+        let holders = [(party("h"), ttl(100))];
+        let lock = lock(&holders, &[party("dead"), party("b"), party("c")]);
+        let mut watchlist = Watchlist::default();
+        watchlist.look(UID, &lock, Duration::ZERO);
+        let mut later = lock.clone();
+        later.queue[1].beats += 1;
+        later.queue[2].beats += 1;
+        watchlist.look(UID, &later, seconds(2));
+        let step = |id: &str| candidate(party(id)).step(view(&later, 4), &watchlist, |_| Life::Unreadable);
+        assert_eq!(ids(&written(step("b"))), (vec!["h"], vec!["b", "c"]));
+        assert_eq!(step("c"), Step::Wait(Some(seconds(5))));
+    }
+
+    #[test]
+    fn whatever_a_waiter_writes_says_that_it_is_there() {
+        let lock = lock(&[(party("h"), ttl(100))], &[party("dead"), party("b")]);
+        assert_eq!(written(step(&candidate(party("b")), &lock, 3, Life::Unreadable)).queue[0].beats, 1);
+    }
+
+    #[test]
+    fn a_ttl_runs_out() {
+        let held = lock(&[(party("h"), ttl(10))], &[party("a")]);
+        assert_eq!(step(&candidate(party("a")), &held, 9, Life::Unreadable), Step::Wait(Some(seconds(10))));
+        assert_eq!(ids(&taken(step(&candidate(party("a")), &held, 10, Life::Unreadable)).0), (vec!["a"], vec![]));
+        let for_ever = lock(&[(party("h"), Terms { ttl_millis: None, ..ttl(1) })], &[party("a")]);
+        assert_eq!(step(&candidate(party("a")), &for_ever, 1_000_000, Life::Unreadable), Step::Wait(None));
+    }
+
+    #[test]
+    fn a_pipeline_run_keeps_its_lock_as_long_as_it_runs() {
+        let a = candidate(party("a"));
+        let held = |terms: Terms| lock(&[(party("h"), terms)], &[party("a")]);
+        let is_taken = |is_asked_for: bool, now: u64, life: Life| match step(&a, &held(of_pipeline_run(is_asked_for)), now, life) {
+            Step::Take(..) => true,
+            Step::Wait(_) => false,
+            other => panic!("{other:?}"),
+        };
+        assert!(is_taken(false, 0, Life::Over));
+        assert!(!is_taken(false, 1_000_000, Life::Running));
+        assert!(!is_taken(false, 1_000_000, Life::Unknown));
+        assert!(!is_taken(true, 9, Life::Running) && is_taken(true, 10, Life::Running));
+        assert!(!is_taken(false, 9, Life::Unreadable) && is_taken(false, 10, Life::Unreadable));
+    }
+
+    #[test]
+    fn who_comes_later_goes_on_counting_where_others_are() {
+        let held = lock(&[(party("h"), ttl(10))], &[party("a")]);
+        let mut watchlist = Watchlist::default();
+        watchlist.look(UID, &held, Duration::ZERO);
+        let beaten = candidate(party("a")).beat(view(&held, 7), &watchlist).unwrap();
+        assert_eq!((beaten.queue[0].beats, beaten.holders[0].idle_millis), (1, 7_000));
+        assert!(candidate(party("b")).beat(view(&held, 7), &watchlist).is_none(), "it does not wait");
+        // On another clock, three seconds later.
+        let mut own = beaten.clone();
+        own.queue.remove(0);
+        let mut watchlist = Watchlist::default();
+        watchlist.look(UID, &own, seconds(500));
+        assert_eq!(ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| Life::Unreadable)).0), (vec!["b"], vec![]));
+    }
+
+    #[test]
+    fn permits_are_what_the_first_one_says() {
+        let asks = |permits: u32| Candidate { permits: Some(permits), ..candidate(party("a")) };
+        assert_eq!(taken(step(&asks(2), &Lock::default(), 0, Life::Unreadable)).0.permits, 2);
+        let held = lock(&[(party("h"), ttl(10))], &[]);
+        assert_eq!(step(&asks(2), &held, 0, Life::Unreadable), Step::Refuse(Refusal::Permits(1)));
+        let two = Lock { permits: 2, ..held };
+        assert_eq!(ids(&taken(step(&asks(2), &two, 0, Life::Unreadable)).0).0, ["h", "a"]);
+        assert_eq!(ids(&taken(step(&candidate(party("a")), &two, 0, Life::Unreadable)).0).0, ["h", "a"]);
+    }
+
+    #[test]
+    fn who_does_not_wait_is_refused_and_leaves_no_trace() {
+        let hasty = Candidate { waits: false, ..candidate(party("a")) };
+        assert_eq!(step(&hasty, &lock(&[(party("h"), ttl(10))], &[]), 9, Life::Unreadable), Step::Refuse(Refusal::Busy));
+        assert_eq!(step(&hasty, &lock(&[], &[party("b")]), 1, Life::Unreadable), Step::Refuse(Refusal::Busy));
+        let mut full = lock(&[(party("h"), ttl(100))], &[party("dead")]);
+        full = written(step(&hasty, &full, 3, Life::Unreadable));
+        assert_eq!(ids(&full), (vec!["h"], vec![]));
+        assert_eq!(step(&hasty, &full, 3, Life::Unreadable), Step::Refuse(Refusal::Busy));
+        assert!(matches!(step(&hasty, &Lock::default(), 0, Life::Unreadable), Step::Take(..)));
+    }
+
+    #[test]
+    fn what_is_not_vacant_is_waited_for() {
+        let free = lock(&[], &[party("a")]);
+        let watchlist = Watchlist::default();
+        let view = View { is_vacant: false, ..view(&free, 0) };
+        assert_eq!(candidate(party("a")).step(view, &watchlist, |_| Life::Unreadable), Step::Wait(None));
+    }
+
+    #[test]
+    fn a_retry_holds_what_its_run_holds_by_its_own_terms() {
+        let again = Candidate { terms: ttl(20), ..candidate(party("a")) };
+        let (lock, fence) = taken(step(&again, &lock(&[(party("a"), ttl(10))], &[party("b")]), 50, Life::Unreadable));
+        assert_eq!((fence, lock.holders[0].renewals, lock.holders[0].terms.ttl_millis), (1, 1, Some(20_000)));
+        assert_eq!(ids(&lock), (vec!["a"], vec!["b"]));
+    }
+
+    #[test]
+    fn a_lock_run_works_inside_of_what_its_run_holds() {
+        let (lock, fence) = taken(step(&candidate(process("a")), &lock(&[(party("a"), ttl(20))], &[process("a")]), 0, Life::Unreadable));
+        assert_eq!((fence, ids(&lock), lock.holders[0].terms.ttl_millis), (1, (vec!["a"], vec![]), Some(20_000)));
+        // Not the other way round.
+        let step = step(&candidate(party("a")), &self::lock(&[(process("a"), ttl(20))], &[]), 0, Life::Unreadable);
+        assert_eq!(ids(&written(step)), (vec!["a"], vec!["a"]));
+    }
+
+    #[test]
+    fn what_was_deleted_by_hand_is_put_back_but_for_holds_without_a_process() {
+        let first = |deleted: Option<&Lock>| candidate(process("w")).first(deleted, Timestamp::UNIX_EPOCH);
+        assert_eq!(ids(&first(None)), (vec![], vec!["w"]));
+        let mut deleted = lock(&[(process("runs"), ttl(10)), (party("acquired"), ttl(10))], &[party("x")]);
+        let back = first(Some(&deleted));
+        assert_eq!(ids(&back), (vec!["runs"], vec!["x", "w"]));
+        assert!(back.queue.is_sorted_by_key(|waiter| waiter.ticket) && back.fence == deleted.fence, "{back:?}");
+        // Its own hold, of which it was not told.
+        deleted.grant(&process("w"), &ttl(10), Timestamp::UNIX_EPOCH, 9);
+        assert_eq!(ids(&first(Some(&deleted))), (vec!["runs"], vec!["x", "w"]));
     }
 }

@@ -38,3 +38,18 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 
 /// A Lease counts in seconds.
 pub const SHORTEST: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_is_a_duration_of_a_second_or_more_or_none() {
+        assert_eq!(Ttl::parse("none"), Ok(Ttl::Never));
+        assert_eq!(Ttl::parse("1s"), Ok(Ttl::After(SHORTEST)));
+        assert_eq!(Ttl::parse("1h 30m"), Ok(Ttl::After(Duration::from_secs(5400))));
+        for wrong in ["999ms", "0s", "30", "", "-1s", "never"] {
+            assert!(Ttl::parse(wrong).unwrap_err().ends_with(", or none"), "{wrong}");
+        }
+    }
+}

@@ -119,4 +119,50 @@ mod tests {
             (seconds(2), seconds(6))
         );
     }
+
+    fn held() -> Lock {
+        let mut lock = Lock::default();
+        let terms = Terms { ttl_millis: Some(9_000), ttl_is_asked_for: true, pipeline_run: None };
+        lock.grant(&Party { id: "holder".into(), session: None }, &terms, k8s_openapi::jiff::Timestamp::UNIX_EPOCH, 1);
+        lock
+    }
+
+    #[test]
+    fn a_renewal_counts_from_when_it_is_seen() {
+        let seconds = Duration::from_secs;
+        let (mut lock, mut watchlist) = (held(), Watchlist::default());
+        assert_eq!(watchlist.idle(&lock.holders[0], seconds(5)), Duration::ZERO, "not seen yet");
+        watchlist.look("uid", &lock, seconds(10));
+        watchlist.look("uid", &lock, seconds(12));
+        assert_eq!(watchlist.idle(&lock.holders[0], seconds(14)), seconds(4));
+        lock.renew(&Party { id: "holder".into(), session: None }, 1);
+        watchlist.look("uid", &lock, seconds(14));
+        assert_eq!(watchlist.idle(&lock.holders[0], seconds(15)), seconds(1));
+        // The same counts in another object, or of another acquisition, say nothing.
+        watchlist.look("another", &lock, seconds(20));
+        assert_eq!(watchlist.idle(&lock.holders[0], seconds(20)), Duration::ZERO);
+        lock.holders[0].fence = 2;
+        watchlist.look("another", &lock, seconds(25));
+        assert_eq!(watchlist.idle(&lock.holders[0], seconds(26)), seconds(1));
+    }
+
+    #[test]
+    fn the_longer_of_what_is_seen_and_what_is_told_counts() {
+        let seconds = Duration::from_secs;
+        let (mut lock, mut watchlist) = (held(), Watchlist::default());
+        lock.holders[0].idle_millis = 4_000;
+        watchlist.look("uid", &lock, seconds(10));
+        assert_eq!(watchlist.idle(&lock.holders[0], seconds(11)), seconds(5));
+        // Somebody who has looked for less long, and one who has for longer.
+        lock.holders[0].idle_millis = 1_000;
+        watchlist.look("uid", &lock, seconds(12));
+        assert_eq!(watchlist.idle(&lock.holders[0], seconds(12)), seconds(6));
+        lock.holders[0].idle_millis = 8_000;
+        watchlist.look("uid", &lock, seconds(12));
+        watchlist.note(&mut lock, seconds(13));
+        assert_eq!(lock.holders[0].idle_millis, 9_000);
+        // What is told already is never made less.
+        Watchlist::default().note(&mut lock, seconds(13));
+        assert_eq!(lock.holders[0].idle_millis, 9_000);
+    }
 }

@@ -3,6 +3,8 @@
 //! A process group is not all of them: `timeout`, shells with job control and servers make groups of their own. So they are known by a
 //! variable of the environment as well, which every process passes on to those that it starts.
 
+use std::time::Duration;
+
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,9 @@ use crate::runtime::local::processes::{self, Process};
 
 /// The variable that marks the processes of one command.
 pub const MARK: &str = "TESTBED_LOCK_SESSION";
+
+/// How long to wait for one process before all are looked for again.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// A command, and how to know its processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +32,13 @@ impl Worker {
         let mut found = self.marked();
         found.extend(self.first().filter(|first| !found.contains(first)));
         found.iter().for_each(|process| process.signal(Signal::TERM));
+    }
+
+    /// Waits until all processes have ended.
+    pub async fn ended(&self) {
+        while let Some(process) = self.marked().into_iter().next() {
+            processes::gone(process, LOOK).await;
+        }
     }
 
     /// Kills all processes, and waits until they are gone.

@@ -17,8 +17,8 @@ pub fn what(target: &Target, loss: &Loss) -> String {
             format!("{target} is lost: testbed was stopped, or the machine asleep, and renewed nothing for {:.1} s", since.as_secs_f64())
         }
         Loss::Deleted { .. } => format!("{target} is lost: somebody has deleted {}", target.object_name()),
-        Loss::Removed(lock) if lock.holders.is_empty() => format!("{target} is lost: somebody has released it"),
-        Loss::Removed(lock) => format!("{target} is lost: somebody has released it, and it is held by {}", words::holders(lock)),
+        Loss::Removed(lock) if lock.holders.is_empty() => format!("{target} is lost: somebody has taken it out"),
+        Loss::Removed(lock) => format!("{target} is lost: somebody has taken it out, and it is held by {}", words::holders(lock)),
     }
 }
 
@@ -30,9 +30,7 @@ pub fn error(target: &Target, loss: &Loss, ended: &str) -> anyhow::Error {
         Loss::Deleted { .. } => {
             "nobody needs to delete it: testbed lock release gives a lock back, and one whose holder is gone is taken over"
         }
-        Loss::Removed(_) => {
-            "testbed lock show tells who holds it; a run id of its own (--run-id) keeps others from releasing it by mistake"
-        }
+        Loss::Removed(_) => "testbed lock show tells who holds it; nobody but testbed is to change its annotation testbed/lock",
     };
     let error = anyhow!("{}; the command was {ended}", what(target, loss));
     Err::<(), _>(error).exit(Exit::LockLost).hint(hint).unwrap_err()

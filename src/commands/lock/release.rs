@@ -12,6 +12,7 @@ use crate::lock::memory::Memory;
 use crate::lock::object::{Kind, Target};
 use crate::lock::release::{Released, release as give_back};
 use crate::lock::replicas::{emptied, scaled_by_hand};
+use crate::lock::state::Party;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 
@@ -30,14 +31,16 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     };
     let id = RunId::parse(&id)?;
     let targets = targets(&cluster, &args.locked).await?;
+    // What a command of the run holds is not given to others while it runs; `lock run` does that itself, and in time.
+    let run = Party { id: id.as_str().to_owned(), session: None };
     let mut released = 0;
     let mut left = Vec::new();
     for target in &targets {
-        let outcome = give_back(target, |party| party.id == id.as_str()).await?;
+        let outcome = give_back(target, |party| *party == run).await?;
         released += usize::from(matches!(outcome, Released::Done(_)));
         tell(target, &id, &outcome, &progress);
         if let Released::Done(before) = outcome
-            && before.lock.holders.iter().any(|holder| holder.party.id == id.as_str())
+            && before.lock.holder(&run).is_some()
         {
             left.push((target, before));
         }
@@ -60,6 +63,9 @@ pub fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &Progress
     match outcome {
         Released::Absent => progress.say(&format!("{target}: nobody holds it")),
         Released::NotOurs(version) if version.lock.holders.is_empty() => progress.say(&format!("{target}: nobody holds it")),
+        Released::NotOurs(version) if version.lock.holders.iter().any(|holder| holder.party.id == id.as_str()) => {
+            progress.say(&format!("{target}: left alone, it is held by a `testbed lock run` of run {id}, which gives it back itself"));
+        }
         Released::NotOurs(version) => {
             progress.say(&format!("{target}: left alone, it is not held by run {id}, but by {}", words::holders(&version.lock)));
         }

@@ -17,7 +17,7 @@ use crate::commands::attend::Signals;
 use crate::commands::{program, progress};
 use crate::failure::hints_of;
 use crate::lock::keep::{Keeper, Loss, News};
-use crate::lock::object::{Kind, Target};
+use crate::lock::object::Target;
 use crate::lock::release::{Released, release};
 use crate::lock::state::{Party, Terms, millis};
 use crate::lock::worker::MARK;
@@ -65,7 +65,10 @@ pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     };
     let too_early = match &replica {
         Some(replica) => until_ready(replica.ready(args.locking.ready_timeout, &progress), &mut keeper, &mut signals).await,
-        None => signals.already_interrupted().await.map(|error| Ended::Kept(Err(error))),
+        None => match keeper.overdue() {
+            Some(loss) => Some(Ended::Lost(loss)),
+            None => signals.already_interrupted().await.map(|error| Ended::Kept(Err(error))),
+        },
     };
     let has_run = too_early.is_none();
     let outcome = match too_early {
@@ -152,8 +155,6 @@ impl GiveBack<'_> {
         let target = self.target;
         self.progress.warn(&format!("{target} could not be released, and stays held until its ttl is over: {error:#}"));
         hints_of(&error).iter().for_each(|hint| self.progress.say(&format!("  {hint}")));
-        let what = if target.kind == Kind::Lease { target.name.clone() } else { format!("--on {target}") };
-        self.progress.say(&format!("  release it: testbed lock release {what} --run-id {}", self.id));
         code.map(|code| code.max(1))
     }
 

@@ -92,7 +92,7 @@ impl Work<'_> {
                 biased;
                 news = keeper.next() => match news {
                     News::Renewed => guard.extend(keeper.last_moment()),
-                    News::Trouble(why) => self.progress.explain(&format!("{}: not renewed: {why}; trying again", self.target)),
+                    News::Trouble(why) => self.tell_trouble(&why),
                     News::Lost(loss) => return Ended::Lost(loss),
                 },
                 code = &mut code => return Ended::Kept(code),
@@ -120,35 +120,53 @@ impl Work<'_> {
         }
     }
 
-    async fn kill(&self, worker: &Worker) {
-        if let Err(left) = worker.kill().await {
-            self.progress.warn(&format!("processes of the command do not end even when killed: {left:?}"));
-        }
-    }
-
-    /// Ends the command: it is asked, and killed when its time is over, which a worse loss makes shorter.
+    /// Ends the command: it is asked, and killed when its time is over.
     async fn end(&self, running: &mut Running, keeper: &mut Keeper, guard: &mut Guard, loss: &Loss, signals: &mut Signals) {
         let worker = guard.worker().clone();
-        let mut kill_at = allowed_until(keeper, loss);
+        let kill_at = allowed_until(keeper, loss);
         if kill_at > now() {
             worker.ask();
         }
         self.progress.say(&format!("{}; ending the command", lost::what(self.target, loss)));
-        loop {
-            tokio::select! {
-                biased;
-                () = until(Some(kill_at)) => break,
-                news = keeper.next() => match news {
-                    News::Renewed => guard.extend(keeper.last_moment()),
-                    News::Trouble(why) => self.progress.explain(&format!("{}: not renewed: {why}; trying again", self.target)),
-                    News::Lost(loss) => kill_at = kill_at.min(allowed_until(keeper, &loss)),
-                },
-                _ = running.wait() => break,
-                _ = signals.next() => break,
-            }
+        let ended = async {
+            let _ = running.wait().await;
+            // A shell goes at once, and leaves those that clean up behind.
+            worker.ended().await;
+        };
+        tokio::select! {
+            biased;
+            () = self.time_is_over(kill_at, keeper, guard) => {}
+            () = ended => {}
+            // Somebody has no patience.
+            _ = signals.next() => {}
         }
         self.kill(&worker).await;
         let _ = running.wait().await;
+    }
+
+    /// Keeps the lock as far as possible until the command's time is over, which a worse loss makes shorter.
+    async fn time_is_over(&self, mut kill_at: Duration, keeper: &mut Keeper, guard: &mut Guard) {
+        loop {
+            tokio::select! {
+                biased;
+                () = until(Some(kill_at)) => return,
+                news = keeper.next() => match news {
+                    News::Renewed => guard.extend(keeper.last_moment()),
+                    News::Trouble(why) => self.tell_trouble(&why),
+                    News::Lost(loss) => kill_at = kill_at.min(allowed_until(keeper, &loss)),
+                }
+            }
+        }
+    }
+
+    fn tell_trouble(&self, why: &str) {
+        self.progress.explain(&format!("{}: not renewed: {why}; trying again", self.target));
+    }
+
+    async fn kill(&self, worker: &Worker) {
+        if let Err(left) = worker.kill().await {
+            self.progress.warn(&format!("processes of the command do not end even when killed: {left:?}"));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! One watch on pods, those of a run or those of a workload that lives without one, and which of them are whose.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -98,6 +99,23 @@ impl Drop for PodWatch {
     }
 }
 
+/// How long an API server that starts may take until it knows its Roles.
+const STARTING: Duration = Duration::from_secs(10);
+
+/// A time without an API server.
+#[derive(Default)]
+struct Outage {
+    is_on: bool,
+    denied_at: Option<Instant>,
+}
+
+impl Outage {
+    /// Whether a right may be missing because the API server has only just started, and not for good.
+    fn excuses_denial(&mut self) -> bool {
+        self.is_on && self.denied_at.get_or_insert_with(Instant::now).elapsed() < STARTING
+    }
+}
+
 /// Follows the watch until it cannot go on. Lost connections are taken up again.
 async fn follow(
     cluster: Cluster,
@@ -111,11 +129,18 @@ async fn follow(
     let mut events = watcher(api, config).backoff(pauses).boxed();
     let mut listed = Pods::new();
     let mut past: Option<BTreeSet<String>> = None;
+    let mut outage = Outage::default();
     let is_past = |past: &Option<BTreeSet<String>>, pod: &Pod| past.as_ref().is_some_and(|past| past.contains(uid(pod)));
     while let Some(event) = events.next().await {
         match event {
-            Ok(watcher::Event::Init) => listed.clear(),
-            Ok(watcher::Event::InitApply(pod)) => insert(&mut listed, pod, &whose),
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                continue;
+            }
+            Ok(watcher::Event::InitApply(pod)) => {
+                insert(&mut listed, pod, &whose);
+                continue;
+            }
             Ok(watcher::Event::InitDone) => {
                 let over = |pod: &&Pod| matches!(whose, Whose::Maker(_)) && is_record(pod);
                 past.get_or_insert_with(|| listed.values().filter(over).map(|pod| uid(pod).to_owned()).collect());
@@ -126,11 +151,18 @@ async fn follow(
             Ok(watcher::Event::Apply(pod)) => to.send_modify(|pods| insert(pods, pod, &whose)),
             Ok(watcher::Event::Delete(pod)) => to.send_modify(|pods| drop(pods.remove(name(&pod)))),
             Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if is_forbidden(&error) => {
+                if outage.excuses_denial() {
+                    continue;
+                }
                 return explain(&cluster, error, &whose.what());
             }
             // The watcher comes back by itself; what it missed arrives with its next list.
-            Err(_) => continue,
+            Err(_) => {
+                outage.is_on = true;
+                continue;
+            }
         }
+        outage = Outage::default();
         changed(&to.borrow());
     }
     anyhow::anyhow!("{}: it ended", whose.what())

@@ -51,8 +51,6 @@ impl Turn {
         let expected = match (plan.hardship, plan.form) {
             // Nothing is known of it but that it has ended.
             (Some(Hardship::KillWaiting), _) => return None,
-            // It was stopped before it had reached the API server, and did not for too long.
-            (Some(Hardship::StopWaiting), _) if waited.is_none() && end == (Some(1), None) => return None,
             // It may have been the holder already.
             (Some(Hardship::StopWaiting), Form::Run) if end == lost => return None,
             (None | Some(Hardship::StopWaiting), _) | (Some(Hardship::KillCommand), Form::Take) => (Some(0), None),

@@ -12,9 +12,11 @@ use crate::support::binary;
 /// How many there are.
 const COUNT: usize = 20;
 
-/// How often they come; `make soak` asks for more.
-fn races() -> usize {
-    std::env::var("TESTBED_TEST_RACES").map_or(1, |text| text.parse().expect("a number in TESTBED_TEST_RACES"))
+/// How often they come until each has had its turn, for `make soak`; nothing where they come once and do not wait long: every turn takes the
+/// time that a pod takes to start.
+fn races() -> Option<usize> {
+    let text = std::env::var("TESTBED_TEST_RACES").ok()?;
+    Some(text.parse().expect("a number in TESTBED_TEST_RACES"))
 }
 
 /// How often the script may try to get away with it.
@@ -28,7 +30,7 @@ const WORK: &str = r#"
 "#;
 
 const TESTBED: &str = r#"
-    "$TESTBED" lock acquire --on "deployment/$NAME" --run-id "run-$ID" || exit 1
+    "$TESTBED" lock acquire --on "deployment/$NAME" --run-id "run-$ID" --timeout "$PATIENCE" || exit
     . ./work
     "$TESTBED" lock release --on "deployment/$NAME" --run-id "run-$ID"
 "#;
@@ -86,7 +88,8 @@ fn race(namespace: &Namespace, name: &str, script: &str) -> Record {
     for racer in racers {
         let output = racer.wait_with_output().expect("bash ends");
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() || script == SCRIPT, "{text}");
+        let is_well = output.status.success() || (races().is_none() && output.status.code() == Some(6));
+        assert!(is_well || script == SCRIPT, "{text}");
     }
     Record::read(&std::fs::read_to_string(folder.path().join("log")).expect("the log"))
 }
@@ -96,6 +99,7 @@ fn start(namespace: &Namespace, name: &str, script: &str, id: usize, folder: &Pa
     let mut command = Command::new("bash");
     command.args(["-c", &format!("flock --shared gate true\n{script}")]).current_dir(folder);
     command.env("KUBECTL", kubectl).env("TESTBED", binary()).env("NAME", name).env("ID", id.to_string());
+    command.env("PATIENCE", if races().is_some() { "1h" } else { "20s" });
     command.env("TESTBED_NAMESPACE", &namespace.name).env("TESTBED_KUBECONFIG", kubeconfig());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("bash")
 }
@@ -107,15 +111,17 @@ fn many_at_once_take_turns_and_a_script_does_not() {
         namespace.apply(&workload("Deployment", name, 0, &idle("")));
     }
     std::thread::scope(|scope| {
-        let ours = scope.spawn(|| (0..races()).map(|_| race(&namespace, "ours", TESTBED)).collect::<Vec<_>>());
+        let ours = scope.spawn(|| (0..races().unwrap_or(1)).map(|_| race(&namespace, "ours", TESTBED)).collect::<Vec<_>>());
         let rounds = (0..ROUNDS).map(|_| race(&namespace, "script", SCRIPT));
         let most = rounds.map(|record| record.most).find(|most| *most > 1);
         assert!(most.is_some(), "the script never let two in within {ROUNDS} rounds: this test can tell nothing");
         for ours in ours.join().expect("it has not failed") {
-            assert_eq!((ours.most, ours.pods.len()), (1, COUNT), "{ours:?}");
+            let turns = ours.pods.len();
+            eprintln!("{turns} turns");
+            assert!(ours.most == 1 && (turns == COUNT || (races().is_none() && turns > 1)), "{ours:?}");
             let different: BTreeSet<&str> = ours.pods.iter().flat_map(|pods| pods.split(' ')).filter(|pod| !pod.is_empty()).collect();
             let has_one = |pods: &String| pods.split(' ').count() == 1;
-            assert!(different.len() == COUNT && ours.pods.iter().all(has_one), "each has one pod, and another one than the rest: {ours:?}");
+            assert!(different.len() == turns && ours.pods.iter().all(has_one), "each has one pod, and another one than the rest: {ours:?}");
         }
     });
 }

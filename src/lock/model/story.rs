@@ -1,0 +1,71 @@
+//! Tells moves to people: what was done, and how the object and the players are after it.
+
+use std::fmt::Write;
+
+use super::client::{Client, Known, Phase};
+use super::moves::Move;
+use super::rules::belief;
+use super::server::Version;
+use super::setting::Setting;
+use super::world::World;
+use crate::lock::state::{Lock, Party};
+
+/// The story of these moves from the beginning.
+pub fn tell(moves: &[Move], setting: &Setting) -> String {
+    let mut world = World::new(setting);
+    let mut story = String::new();
+    for (index, role) in setting.roles.iter().enumerate() {
+        let _ = writeln!(story, "player {index}: {}", name(&role.candidate.party));
+    }
+    for (count, step) in moves.iter().enumerate() {
+        let _ = writeln!(story, "{:>3}. {step}", count + 1);
+        match world.after(*step, setting) {
+            Ok(next) => world = next,
+            Err(rule) => {
+                let _ = writeln!(story, "     => {rule}");
+                break;
+            }
+        }
+        let _ = writeln!(story, "     at {}: {}", world.time, object(world.server.object.as_deref()));
+        for index in 0..world.clients.len() {
+            let holds = belief(&world, index, setting).map(|fence| format!(", BELIEVES in {fence}")).unwrap_or_default();
+            let _ = writeln!(story, "       {index} {}{holds}", client(&world.clients[index]));
+        }
+    }
+    story
+}
+
+fn client(client: &Client) -> String {
+    let phase = match &client.phase {
+        Phase::Holding(hold) => format!("Holding {} since {:?}", hold.fence, hold.asked_at),
+        Phase::Deleting(version) => format!("Deleting v{}", version.number),
+        other => format!("{other:?}"),
+    };
+    let known = match &client.known {
+        Known::Nothing => "nothing".to_owned(),
+        Known::Gone(was) => format!("gone, was {}", object(was.as_deref())),
+        Known::There(version) => format!("v{}", version.number),
+    };
+    let stale = if client.is_stale { " (stale)" } else { "" };
+    let flight = client.flight.as_ref().map(|flight| format!(", sent {:?}", flight.request.is_some())).unwrap_or_default();
+    format!("{phase}, knows {known}{stale}, {} to hear, {:?}{flight}", client.inbox.len(), client.sleep)
+}
+
+fn object(version: Option<&Version>) -> String {
+    version.map_or("no object".into(), |version| format!("v{} of {} {}", version.number, version.uid, lock(&version.lock)))
+}
+
+fn lock(lock: &Lock) -> String {
+    let holders: Vec<String> = lock
+        .holders
+        .iter()
+        .map(|holder| format!("{}#{} renewed {} idle {}", name(&holder.party), holder.fence, holder.renewals, holder.idle_millis))
+        .collect();
+    let queue: Vec<String> =
+        lock.queue.iter().map(|waiter| format!("{}@{} beat {}", name(&waiter.party), waiter.ticket, waiter.beats)).collect();
+    format!("held by [{}], queue [{}]", holders.join("; "), queue.join("; "))
+}
+
+fn name(party: &Party) -> String {
+    party.session.as_ref().map_or_else(|| party.id.clone(), |_| format!("{}(process)", party.id))
+}
