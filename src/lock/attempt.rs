@@ -16,8 +16,8 @@ use super::lives::Lives;
 use super::object::{Denied, Kind, Sighting, Target, Unwritten, Version};
 use super::release::withdraw;
 use super::replicas::{Tenants, Vacancy};
-use super::state::Lock;
-use super::step::{Candidate, Refusal, Step, View};
+use super::state::{Lock, Party};
+use super::step::{BEATS, Candidate, Refusal, Step, View};
 use super::watchlist::Watchlist;
 use crate::failure::{Advise, Exit};
 use crate::runtime::kubernetes::Cluster;
@@ -85,8 +85,8 @@ struct Post {
     /// When the API server was last heard, and whether the connection has broken since.
     heard_at: Option<Duration>,
     is_interrupted: bool,
-    /// Without a word for this long, the API server was out of reach, as this waiter's own beats are answered more often.
-    longest_silence: Duration,
+    /// How often this waiter says that it is there: a third of its patience.
+    pace: Duration,
     /// Whether the known version is not the newest: a write has met another one.
     is_stale: bool,
     /// Not before this moment.
@@ -117,7 +117,6 @@ enum Known {
 /// An attempt to get one of the locks.
 pub struct Attempt<T> {
     candidate: Candidate,
-    heartbeat: Duration,
     posts: Vec<Post>,
     lives: Lives,
     tell: T,
@@ -130,9 +129,10 @@ enum Next {
 }
 
 impl<T: FnMut(Telling)> Attempt<T> {
-    /// Begins to look at the targets; they are preferred in their order. While it waits, the candidate says every `heartbeat` that it is
-    /// there.
-    pub fn new(cluster: &Cluster, targets: Vec<Target>, candidate: Candidate, heartbeat: Duration, tell: T) -> Self {
+    /// Begins to look at the targets; they are preferred in their order. While it waits, the candidate says so [`BEATS`] times in the time of its
+    /// patience.
+    pub fn new(cluster: &Cluster, targets: Vec<Target>, candidate: Candidate, tell: T) -> Self {
+        let pace = candidate.patience / BEATS;
         let posts = targets.into_iter().map(|target| Post {
             sightings: target.watch(),
             target,
@@ -142,7 +142,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
             watchlist: Watchlist::default(),
             heard_at: None,
             is_interrupted: false,
-            longest_silence: heartbeat * 3 / 2,
+            pace,
             is_stale: false,
             retry_at: None,
             way_until: None,
@@ -154,7 +154,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
             has_written: false,
             denied: Denied::default(),
         });
-        Self { candidate, heartbeat, posts: posts.collect(), lives: Lives::new(cluster), tell }
+        Self { candidate, posts: posts.collect(), lives: Lives::new(cluster), tell }
     }
 
     /// The lock, as soon as it can be had. What `stop` resolves with ends the attempt between two requests, and not amid one that may have
@@ -303,7 +303,9 @@ impl<T: FnMut(Telling)> Attempt<T> {
                     }
                     let lock = self.candidate.first(was.as_ref().map(|was| &was.lock), Timestamp::now());
                     post.is_touched = true;
-                    post.beat_at = time + self.heartbeat.mul_f64(0.8 + fraction() / 5.0);
+                    if let Some(next) = next_beat(&lock, &self.candidate.party, time) {
+                        (post.pace, post.beat_at) = next;
+                    }
                     let outcome = timeout(REQUEST, post.target.create(&lock)).await;
                     // Whoever has seen the last one end knows that nobody is to come back.
                     post.retry_at = was.is_none().then(|| now() + SETTLING);
@@ -356,8 +358,9 @@ impl<T: FnMut(Telling)> Attempt<T> {
             if let Some(until) = post.way_until.filter(|until| *until > time && fence.is_none()) {
                 return Ok(Next::Wait(Some(until)));
             }
-            if lock.place(&self.candidate.party).is_some() {
-                post.beat_at = time + self.heartbeat.mul_f64(0.8 + fraction() / 5.0);
+            let owed = post.beat_at;
+            if let Some(next) = next_beat(&lock, &self.candidate.party, time) {
+                (post.pace, post.beat_at) = next;
             }
             post.is_touched = true;
             let before = version.lock.clone();
@@ -367,9 +370,9 @@ impl<T: FnMut(Telling)> Attempt<T> {
             let is_written = matches!(outcome, Ok(Ok(_)));
             if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
                 // A beat that did not arrive is still owed.
-                post.beat_at = post.beat_at.min(time);
+                post.beat_at = owed.min(time);
                 if until.is_none() && fence.is_none() {
-                    post.give_way(self.heartbeat, is_queued);
+                    post.give_way(is_queued);
                 }
                 return Ok(Next::Wait(until));
             }
@@ -416,7 +419,8 @@ impl Post {
 
     /// While the API server is out of reach, nobody is heard who waits, and none of them is dead for that. Tells whether it is, or was until now.
     fn excuse(&mut self, time: Duration) -> bool {
-        let is_late = self.heard_at.is_some_and(|at| time.saturating_sub(at) > self.longest_silence);
+        // Its own beats are answered more often.
+        let is_late = self.heard_at.is_some_and(|at| time.saturating_sub(at) > self.pace * 3 / 2);
         let is_out_of_reach = self.is_interrupted || is_late;
         if is_out_of_reach {
             self.watchlist.excuse(time);
@@ -426,10 +430,10 @@ impl Post {
 
     /// All who have met another write would try again as soon as they see it, and of fifty only one would get through: so each waits by chance, the
     /// longer the more often, and less the sooner its place depends on a beat. Whoever takes the lock or releases it does not wait.
-    fn give_way(&mut self, heartbeat: Duration, is_queued: bool) {
+    fn give_way(&mut self, is_queued: bool) {
         let time = now();
-        // Of its patience of three heartbeats, one is over when a beat is due.
-        let left = if is_queued { (self.beat_at + heartbeat * 2).saturating_sub(time) } else { heartbeat * 2 };
+        // Of its patience of three beats, one is over when a beat is due.
+        let left = if is_queued { (self.beat_at + self.pace * 2).saturating_sub(time) } else { self.pace * 2 };
         let window = (FIRST_WAY * 2u32.pow(self.collisions)).min(left / 8);
         self.collisions = (self.collisions + 1).min(16);
         self.way_until = Some(time + window.mul_f64(fraction()));
@@ -472,6 +476,13 @@ impl Post {
             }
         }
     }
+}
+
+/// At which pace a waiter of this state says that it is there, and when next.
+fn next_beat(lock: &Lock, party: &Party, time: Duration) -> Option<(Duration, Duration)> {
+    let own = lock.queue.iter().find(|waiter| waiter.party == *party)?;
+    let pace = own.patience() / BEATS;
+    Some((pace, time + pace.mul_f64(0.8 + fraction() / 5.0)))
 }
 
 fn earliest(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {

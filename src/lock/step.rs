@@ -13,6 +13,12 @@ use k8s_openapi::jiff::Timestamp;
 use super::state::{Holder, Lock, Party, Terms};
 use super::watchlist::Watchlist;
 
+/// A waiter that misses this many beats in a row counts as dead.
+pub const BEATS: u32 = 3;
+
+/// For each of those who wait already, somebody who comes later has so much time for three beats: five beats a second are those of all together.
+const CROWD: Duration = Duration::from_millis(600);
+
 /// Somebody who wants the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Candidate {
@@ -20,7 +26,7 @@ pub struct Candidate {
     pub party: Party,
     /// When they count as gone once they hold it.
     pub terms: Terms,
-    /// Without a beat for this long they count as dead while they wait.
+    /// Without a beat for this long they count as dead while they wait; longer where many wait.
     pub patience: Duration,
     /// How many may hold it at once; `None` for as many as the object says.
     pub permits: Option<u32>,
@@ -90,7 +96,8 @@ impl Candidate {
         lock.holders.retain(|holder| holder.party.session.is_some() && holder.party != self.party);
         // Behind those who wait already.
         let ticket = lock.queue.last().map_or(0, |last| last.ticket);
-        lock.enqueue(&self.party, self.patience, date, ticket);
+        let patience = self.patience_among(&lock);
+        lock.enqueue(&self.party, patience, date, ticket);
         lock
     }
 
@@ -123,7 +130,7 @@ impl Candidate {
             // What was found dead is taken out all the same, which leads to another look.
             return if next == *lock { Step::Refuse(Refusal::Busy) } else { Step::Write(next) };
         }
-        next.enqueue(&self.party, self.patience, date, version);
+        next.enqueue(&self.party, self.patience_among(lock), date, version);
         if next == *lock {
             return Step::Wait(due.next.map(|rest| now + rest));
         }
@@ -133,6 +140,11 @@ impl Candidate {
             self.count_beat(&mut next);
         }
         Step::Write(next)
+    }
+
+    /// The more wait, the rarer are the beats of each, and the longer everybody has time for them: all of them change one object.
+    fn patience_among(&self, lock: &Lock) -> Duration {
+        self.patience.max(CROWD * u32::try_from(lock.queue.len()).unwrap_or(u32::MAX))
     }
 
     /// Somebody who holds the lock already says so once more: a retry of the same task, or a command inside what the run holds.

@@ -11,12 +11,9 @@ use crate::failure::{Advise, Exit, usage};
 use crate::lock::attempt::{Attempt, Held, Outcome, Telling};
 use crate::lock::object::Target;
 use crate::lock::state::{Party, Terms};
-use crate::lock::step::{Candidate, Refusal};
+use crate::lock::step::{BEATS, Candidate, Refusal};
 use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
-
-/// A waiter that misses this many beats in a row counts as dead.
-const BEATS: u32 = 3;
 
 /// Somebody who wants a lock.
 pub struct Wish<'a> {
@@ -81,7 +78,7 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
             }
         }
     };
-    let mut attempt = Attempt::new(cluster, targets.clone(), candidate, args.heartbeat, tell);
+    let mut attempt = Attempt::new(cluster, targets.clone(), candidate, tell);
     let stop = async {
         tokio::select! {
             error = cancelled => error,

@@ -65,7 +65,7 @@ pub struct Plan {
 pub const SHORT_TTL: Duration = Duration::from_secs(2);
 /// The ttl of those that nothing is done to, and of those that an outage is to be shorter than. A machine that is busy with all others has the
 /// time to run them.
-pub const LONG_TTL: Duration = Duration::from_secs(30);
+pub const LONG_TTL: Duration = Duration::from_secs(60);
 /// What nobody renews has to be as long as its holder works, and an outage in which it cannot be given back.
 pub const TAKE_TTL: Duration = Duration::from_secs(5);
 /// How often those say that they wait who are so many at a time: all together ten times a second. The default for fifty.
@@ -73,10 +73,10 @@ pub fn heartbeat(workers: usize) -> Duration {
     Duration::from_millis(100) * u32::try_from(workers.max(10)).expect("a small number")
 }
 
-/// How long somebody is stopped: longer than the short ttl, and than three heartbeats, which is when somebody who waits is given up; shorter than
-/// a lock lasts that is not renewed.
+/// How long somebody is stopped: longer than the short ttl, and than it takes to be given up while waiting among so many; shorter than a lock lasts
+/// that is not renewed.
 pub fn stop(heartbeat: Duration) -> Duration {
-    (heartbeat * 7 / 2).max(SHORT_TTL * 3 / 2)
+    heartbeat * 7
 }
 
 /// In each round once.
