@@ -307,6 +307,23 @@ pub struct Making {
     /// [default: 6s, where the server does not tell its process id]
     #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
     pub settle: Option<Settling>,
+
+    /// Where the run's story is kept.
+    #[command(flatten)]
+    pub archiving: Archiving,
+}
+
+/// Where a run's story is kept, and how long that may take.
+#[derive(Debug, Clone, Args)]
+pub struct Archiving {
+    /// Where to keep what became of the run: sqlite:PATH, postgres://USER@HOST/DATABASE, or none. In a URL on the command line others
+    /// can see a password in the process list [default: history.db in the state folder; none in a pod]
+    #[arg(long, value_name = "PLACE", env = "TESTBED_HISTORY", hide_env_values = true, help_heading = "History")]
+    pub history: Option<String>,
+
+    /// How long the run may wait for its story to be collected and written; it is removed then all the same
+    #[arg(long, value_name = "DURATION", env = "TESTBED_ARCHIVE_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration, help_heading = "History")]
+    pub archive_timeout: Duration,
 }
 
 /// `testbed up`
@@ -389,6 +406,10 @@ pub struct Gc {
     /// How to tell what was removed, or would be
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_GC_FORMAT", default_value = "text")]
     pub output: GcFormat,
+
+    /// Where the runs' stories are kept.
+    #[command(flatten)]
+    pub archiving: Archiving,
 }
 
 /// A format for `gc`.
@@ -418,6 +439,10 @@ pub struct Down {
     /// How long to wait until everything is gone
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration)]
     pub timeout: Duration,
+
+    /// Where the run's story is kept.
+    #[command(flatten)]
+    pub archiving: Archiving,
 }
 
 /// `testbed render`

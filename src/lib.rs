@@ -4,7 +4,7 @@
 //! [`manifest`] renders the templates, parses them into objects and stamps the run's labels on; [`database`] finds the databases among
 //! the objects; [`runtime`] starts their servers, in a cluster or on this machine; [`probe`] decides when a server in a cluster is ready,
 //! and knows no Kubernetes; [`output`] writes the config file, last and in one step. A teardown needs nothing but the [`run_id`];
-//! the [`registry`] knows the runs of this machine. [`commands`] holds one short function a command that lists these steps;
+//! the [`registry`] knows the runs of this machine, and the [`history`] what became of those that are gone. [`commands`] holds one short function a command that lists these steps;
 //! [`template`] is what manifests and config files of the user's own format have in common. Apart from all that, [`init`] reads what a
 //! project says about its databases already, and [`doctor`] is what a look ahead finds, in either runtime.
 
@@ -13,6 +13,7 @@ pub mod commands;
 pub mod database;
 pub mod doctor;
 pub mod failure;
+pub mod history;
 pub mod init;
 pub mod lock;
 pub mod manifest;

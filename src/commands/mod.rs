@@ -1,5 +1,6 @@
 //! One file a command: a short function that lists the steps.
 
+mod archive;
 mod attend;
 mod cluster;
 mod config;
@@ -16,6 +17,7 @@ mod render;
 mod run;
 mod runtime;
 mod status;
+mod story;
 mod table;
 mod up;
 mod wait;

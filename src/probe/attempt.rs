@@ -25,6 +25,8 @@ pub struct Answer {
     pub first_process: Option<String>,
     /// How long it has been up.
     pub uptime: Duration,
+    /// The version that it reports when somebody logs in, such as `17.2`.
+    pub version: Option<String>,
 }
 
 /// How an attempt ended.

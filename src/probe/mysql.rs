@@ -39,7 +39,9 @@ async fn questions(connection: &mut Conn, engine: Engine, login: &Login) -> Resu
     let uptime = connection.query_first::<(String, u64), _>("SHOW GLOBAL STATUS LIKE 'Uptime'").await;
     let uptime = uptime.map_err(|error| explain(&error))?;
     let (_, seconds) = uptime.ok_or_else(|| Refusal::plain(Kind::Unfit, "the server does not tell its uptime"))?;
-    let mut answer = Answer { process_id: None, first_process: None, uptime: Duration::from_secs(seconds) };
+    let (major, minor, patch) = connection.server_version();
+    let version = Some(format!("{major}.{minor}.{patch}"));
+    let mut answer = Answer { process_id: None, first_process: None, uptime: Duration::from_secs(seconds), version };
     if engine == Engine::Mariadb {
         mariadb_processes(connection, login, &mut answer).await;
     } else {

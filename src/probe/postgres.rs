@@ -45,10 +45,11 @@ where
 {
     let (client, connection) = config.connect(tls).await.map_err(|error| explain(&error))?;
     // The connection works only while it is polled, and ends by itself once the client is gone.
+    let version = connection.parameter("server_version").map(str::to_owned);
     let mut connection = pin!(connection);
     let closed = || Refusal::plain(Kind::Reset, "the server closed the connection");
     let answer = tokio::select! {
-        answer = questions(&client) => answer,
+        answer = questions(&client) => answer.map(|answer| Answer { version, ..answer }),
         ended = &mut connection => return Err(ended.err().map_or_else(closed, |error| explain(&error))),
     };
     // A proper goodbye, so that the server's log stays clean.
@@ -60,7 +61,7 @@ where
 async fn questions(client: &Client) -> Result<Answer, Refusal> {
     let row = client.query_one(UPTIME, &[]).await.map_err(|error| explain(&error))?;
     let uptime = Duration::try_from_secs_f64(row.get::<_, f64>(0)).unwrap_or_default();
-    let mut answer = Answer { process_id: None, first_process: None, uptime };
+    let mut answer = Answer { process_id: None, first_process: None, uptime, version: None };
     if row.get(1) {
         answer.process_id = text(client, PROCESS_ID).await.and_then(|text| text.parse().ok());
         if answer.process_id.is_some_and(|id| id != 1) {

@@ -36,12 +36,14 @@ pub enum Stage {
 }
 
 /// A database that is ready.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Found {
     /// What proves it.
     pub evidence: Evidence,
     /// When it first was.
     pub at: SystemTime,
+    /// The version that its server reports.
+    pub version: Option<String>,
 }
 
 /// How a database became ready in one round.
@@ -70,8 +72,8 @@ pub async fn all_ready<F: Future<Output = ()>>(
                 let reached = stay_ready(watched, |stage| report(index, stage), tally, total).await;
                 let reached = reached.map_err(|refusal| (index, refusal))?;
                 // A confirmation tells nothing new, unless the evidence is another one.
-                let known = first.filter(|found| found.evidence.kind() == reached.found.evidence.kind());
-                *first = Some(known.unwrap_or(reached.found));
+                let known = first.take().filter(|found| found.evidence.kind() == reached.found.evidence.kind());
+                *first = Some(known.unwrap_or_else(|| reached.found.clone()));
                 Ok(reached)
             }
         });
@@ -124,7 +126,8 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
         let answered = Instant::now();
         match readiness.attempt(began.into_std(), answered.into_std(), &outcome) {
             Verdict::Ready(evidence) => {
-                return Ok(Reached { found: Found { evidence, at: SystemTime::now() }, answered, attempts });
+                let version = outcome.server.and_then(|server| server.version);
+                return Ok(Reached { found: Found { evidence, at: SystemTime::now(), version }, answered, attempts });
             }
             Verdict::Waiting(reason) => report(Stage::Waiting(reason)),
             Verdict::Never(refusal) => return Err(refusal),

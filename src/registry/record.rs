@@ -33,6 +33,9 @@ pub struct Record {
     pub command: Option<Command>,
     /// Where it lives.
     pub place: Place,
+    /// The id of the run's record in the archive, if it has one.
+    #[serde(default)]
+    pub history: Option<String>,
 }
 
 /// How far a run is.
@@ -131,6 +134,7 @@ impl Record {
             output: None,
             command: None,
             place,
+            history: None,
         }
     }
 

@@ -14,6 +14,7 @@ pub struct Key {
 }
 
 const CREATE: &[&str] = &["up", "run"];
+const ARCHIVE: &[&str] = &["up", "run", "down", "gc", "history"];
 const WAIT: &[&str] = &["up", "run", "wait"];
 const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc"];
 /// Those that work in a cluster and nowhere else are told no runtime.
@@ -22,7 +23,7 @@ const NAMED: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc"
 pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
-pub const FLAGS: [Key; 14] = [
+pub const FLAGS: [Key; 16] = [
     Key { is_path: true, ..key("output", CREATE) },
     key("format", CREATE),
     key("mode", CREATE),
@@ -37,6 +38,8 @@ pub const FLAGS: [Key; 14] = [
     key("image-prefix", SOURCE),
     key("namespace", NAMED),
     key("context", NAMED),
+    key("history", ARCHIVE),
+    key("archive-timeout", ARCHIVE),
 ];
 
 /// The keys that are more than a flag's value.

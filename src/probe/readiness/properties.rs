@@ -108,6 +108,7 @@ impl World {
             process_id: self.tells_process_id.then_some(if server.is_final { 1 } else { 47 }),
             first_process: None,
             uptime: self.now - server.started,
+            version: None,
         });
         let outcome = match (answer, login) {
             (None, _) => Outcome { server: None, login: Err(Refusal::plain(Kind::Refused, "connection refused")) },

@@ -13,7 +13,7 @@ struct Script {
 
 /// What a server says at an attempt, other than its uptime.
 fn says(process_id: Option<u32>) -> Answer {
-    Answer { process_id, first_process: None, uptime: Duration::ZERO }
+    Answer { process_id, first_process: None, uptime: Duration::ZERO, version: None }
 }
 
 fn denied() -> Refusal {
