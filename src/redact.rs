@@ -39,6 +39,11 @@ impl Redactor {
         self.secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     }
 
+    /// The secrets that were taken in.
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
+    }
+
     /// Takes the value of a container's variable in, if the name says that it is a secret.
     pub fn add_variable(&mut self, name: &str, value: &str) {
         let name = name.to_uppercase();
