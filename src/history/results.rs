@@ -4,19 +4,25 @@
 //! <https://github.com/tektoncd/results/tree/main/docs/api>. Logs can only be uploaded by gRPC and are left out; which there are in the archive, the
 //! record tells.
 
+mod tls;
+
+use std::io::Cursor;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
 use k8s_openapi::ByteString;
-use kube::config::AuthInfo;
-use kube::{Client, Config};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::ClientConfig;
 use serde_json::{Value, json};
 use url::Url;
 
 use super::record::Record;
-use crate::failure::{Advise, Exit, usage};
+use crate::failure::{Advise, innermost, usage};
 
 /// The type's name: it changes with the version of the record's JSON.
 pub const TYPE: &str = "testbed/v1.Run";
@@ -28,11 +34,13 @@ const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const LIMIT: usize = 2 << 20;
 
 /// The Results API, and how to log in there.
-#[derive(Debug, Clone)]
 pub struct ResultsApi {
     url: Url,
-    config: Box<Config>,
+    tls: ClientConfig,
+    token: Option<PathBuf>,
 }
+
+type Client = legacy::Client<hyper_rustls::HttpsConnector<HttpConnector>, Full<Cursor<Vec<u8>>>>;
 
 /// The PipelineRun's Result and the record in it, as the API names them.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,15 +64,9 @@ impl ResultsApi {
             .ok()
             .filter(fit)
             .ok_or_else(|| usage("--results-api is no URL such as https://tekton-results-api-service.tekton-pipelines.svc:8080"))?;
-        let address = url.as_str().parse().map_err(|error| usage(format!("--results-api {url}: {error}")))?;
-        let mut config = Config::new(address);
         let token = token.or_else(|| Some(PathBuf::from(ACCOUNT).join("token")).filter(|path| path.exists()));
-        let token = token.map(|path| path.display().to_string());
-        config.auth_info = AuthInfo { token_file: token, ..AuthInfo::default() };
-        if let Some(path) = ca {
-            config.root_cert = Some(certificates(&path)?);
-        }
-        Ok(Self { url, config: Box::new(config) })
+        let tls = ca.map_or_else(tls::system, |path| tls::those_in(&path))?;
+        Ok(Self { url, tls, token })
     }
 
     /// Writes the record of a run that belongs to a PipelineRun, in the place of an earlier one; does nothing for others.
@@ -73,7 +75,8 @@ impl ResultsApi {
     /// What the API says, and what to do about it.
     pub async fn publish(&self, record: &Record) -> anyhow::Result<()> {
         let Some(name) = Name::of(record) else { return Ok(()) };
-        let client = Client::try_from((*self.config).clone()).context("setting up the connection to Tekton Results")?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone()).https_or_http().enable_http1().build();
+        let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
         let body = body(&name, record)?;
         let what = || format!("writing the run's record to Tekton Results at {}", self.url.origin().ascii_serialization());
         let posted = self.send(&client, Method::POST, &name.records(), &body).await.with_context(what)?;
@@ -87,24 +90,20 @@ impl ResultsApi {
     }
 
     async fn send(&self, client: &Client, method: Method, path: &str, body: &[u8]) -> anyhow::Result<(StatusCode, String)> {
-        let path = format!("/apis/results.tekton.dev/v1alpha2/parents/{path}");
-        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json").body(body.to_vec())?;
-        let response = client.send(request.map(Into::into)).await.map_err(|error| anyhow!("{}", crate::failure::innermost(&error)))?;
-        let status = response.status();
-        let bytes =
-            kube::client::Body::collect_bytes(response.into_body()).await.map_err(|error| anyhow!("reading its answer: {error}"))?;
-        Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+        let url = format!("{}/apis/results.tekton.dev/v1alpha2/parents/{path}", self.url.as_str().trim_end_matches('/'));
+        let mut request = Request::builder().method(method).uri(url).header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.token {
+            let text = std::fs::read_to_string(token).with_context(|| format!("reading the token {}", token.display()))?;
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", text.trim()));
+        }
+        let request = request.body(Full::new(Cursor::new(body.to_vec())))?;
+        let sent = client.request(request).await.map_err(|error| anyhow!("{}", innermost(&error)));
+        let answer =
+            sent.hint("--results-api is its address, and --results-ca the file with the certificates that its own is held against")?;
+        let status = answer.status();
+        let text = answer.into_body().collect().await.map_err(|error| anyhow!("reading its answer: {}", innermost(&error)))?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&text).into_owned()))
     }
-}
-
-fn certificates(path: &std::path::Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let context = || format!("reading --results-ca {}", path.display());
-    let text = std::fs::read(path).with_context(context).exit(Exit::Usage)?;
-    let found: Result<Vec<_>, _> = rustls::pki_types::pem::PemObject::pem_slice_iter(&text)
-        .map(|found| found.map(|certificate: rustls::pki_types::CertificateDer<'static>| certificate.to_vec()))
-        .collect();
-    let found = found.map_err(|error| anyhow!("{error}")).with_context(context).exit(Exit::Usage)?;
-    if found.is_empty() { Err(usage(format!("--results-ca {}: there is no certificate in it", path.display()))) } else { Ok(found) }
 }
 
 impl Name {
