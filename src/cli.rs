@@ -333,9 +333,9 @@ pub struct Archiving {
     #[arg(long, value_name = "FILE", env = "TESTBED_RESULTS_TOKEN_FILE", help_heading = "History")]
     pub results_token_file: Option<PathBuf>,
 
-    /// The file with the certificates that its own is held against [default: those of the system]
+    /// The certificates that its own is held against: a file, or PEM text [default: those of the system]
     #[arg(long, value_name = "FILE", env = "TESTBED_RESULTS_CA", help_heading = "History")]
-    pub results_ca: Option<PathBuf>,
+    pub results_ca: Option<String>,
 }
 
 /// `testbed up`

@@ -132,5 +132,5 @@ pub fn place(history: Option<&str>) -> anyhow::Result<Option<Option<Place>>> {
 
 fn results(args: &Archiving) -> anyhow::Result<Option<ResultsApi>> {
     let Some(url) = args.results_api.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
-    ResultsApi::new(url, args.results_token_file.clone(), args.results_ca.clone()).map(Some)
+    ResultsApi::new(url, args.results_token_file.clone(), args.results_ca.as_deref().filter(|ca| !ca.is_empty())).map(Some)
 }

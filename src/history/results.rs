@@ -51,12 +51,12 @@ struct Name {
 }
 
 impl ResultsApi {
-    /// Takes the API's address; `token` is the file with the bearer token (the pod's own unless told otherwise), `ca` the file with the
-    /// certificates that its certificate is held against (the system's unless told otherwise).
+    /// Takes the API's address; `token` is the file with the bearer token (the pod's own unless told otherwise), `ca` tells the certificates
+    /// that its certificate is held against (the system's unless told otherwise): a file, or PEM text.
     ///
     /// # Errors
     /// A usage error about the address or a file.
-    pub fn new(url: &str, token: Option<PathBuf>, ca: Option<PathBuf>) -> anyhow::Result<Self> {
+    pub fn new(url: &str, token: Option<PathBuf>, ca: Option<&str>) -> anyhow::Result<Self> {
         let fit = |url: &Url| {
             ["http", "https"].contains(&url.scheme()) && url.has_host() && url.username().is_empty() && url.password().is_none()
         };
@@ -65,7 +65,7 @@ impl ResultsApi {
             .filter(fit)
             .ok_or_else(|| usage("--results-api is no URL such as https://tekton-results-api-service.tekton-pipelines.svc:8080"))?;
         let token = token.or_else(|| Some(PathBuf::from(ACCOUNT).join("token")).filter(|path| path.exists()));
-        let tls = ca.map_or_else(tls::system, |path| tls::those_in(&path))?;
+        let tls = ca.map_or_else(tls::system, tls::those_in)?;
         Ok(Self { url, tls, token })
     }
 

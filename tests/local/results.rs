@@ -24,7 +24,7 @@ fn publish(api: &ResultsApi, record: &Record) -> Result<(), String> {
 fn a_record_is_written_and_written_again() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start(folder.path(), &[&format!("ci/results/{UID}")]);
-    let api = ResultsApi::new(&server.url, Some(server.token.clone()), Some(server.ca.clone())).expect("an API");
+    let api = ResultsApi::new(&server.url, Some(server.token.clone()), server.ca.to_str()).expect("an API");
     let record = record("ci");
     publish(&api, &record).unwrap();
     publish(&api, &Record { status: Status::Failed, ..record.clone() }).unwrap();
@@ -39,7 +39,8 @@ fn a_record_is_written_and_written_again() {
 fn a_refusal_says_what_is_missing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start(folder.path(), &[&format!("ci/results/{UID}")]);
-    let open = |token: &std::path::Path| ResultsApi::new(&server.url, Some(token.into()), Some(server.ca.clone())).expect("an API");
+    let ca = std::fs::read_to_string(&server.ca).expect("the certificate");
+    let open = |token: &std::path::Path| ResultsApi::new(&server.url, Some(token.into()), Some(&ca)).expect("an API");
     let error = publish(&open(&server.token), &record("elsewhere")).unwrap_err();
     assert!(error.contains("404") && error.contains(&format!("a Result {UID} in namespace elsewhere")), "{error}");
     let other = folder.path().join("other-token");

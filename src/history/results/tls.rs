@@ -1,6 +1,5 @@
 //! How the Results API's certificate is held against those that it is trusted by.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -26,17 +25,19 @@ pub fn system() -> anyhow::Result<ClientConfig> {
     Ok(builder.with_platform_verifier().context("reading the system's certificates")?.with_no_client_auth())
 }
 
-/// Trusts those in a file alone.
+/// Trusts those in a file, or in a text of the form that such files have, alone.
 ///
 /// # Errors
-/// A usage error about the file.
-pub fn those_in(path: &Path) -> anyhow::Result<ClientConfig> {
-    let context = || format!("reading --results-ca {}", path.display());
-    let text = std::fs::read(path).with_context(context).exit(Exit::Usage)?;
+/// A usage error about it.
+pub fn those_in(ca: &str) -> anyhow::Result<ClientConfig> {
+    let is_text = ca.trim_start().starts_with("-----BEGIN");
+    let what = if is_text { "the certificates in TESTBED_RESULTS_CA".to_owned() } else { format!("--results-ca {ca}") };
+    let context = || format!("reading {what}");
+    let text = if is_text { ca.as_bytes().to_vec() } else { std::fs::read(ca).with_context(context).exit(Exit::Usage)? };
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let found = found.map_err(|error| anyhow!("{error}")).with_context(context).exit(Exit::Usage)?;
     if found.is_empty() {
-        return Err(usage(format!("--results-ca {}: there is no certificate in it", path.display())));
+        return Err(usage(format!("{what}: there is no certificate in it")));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
