@@ -8,5 +8,6 @@ pub mod log;
 pub mod place;
 pub mod query;
 pub mod record;
+pub mod results;
 pub mod store;
 pub mod time;
