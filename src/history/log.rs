@@ -22,10 +22,7 @@ impl Log {
     /// Compresses a text that is free of secrets. Sets `kept`.
     pub fn new(mut info: LogInfo, text: &str) -> Self {
         info.kept = text.len() as u64;
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        // Writing into memory does not fail.
-        let _ = encoder.write_all(text.as_bytes());
-        Self { info, gzip: encoder.finish().unwrap_or_default() }
+        Self { info, gzip: compress(text.as_bytes()) }
     }
 
     /// The text.
@@ -34,12 +31,24 @@ impl Log {
     /// When the stored bytes are damaged.
     pub fn text(&self) -> anyhow::Result<String> {
         let LogInfo { source, container, .. } = &self.info;
-        let mut bytes = Vec::new();
-        GzDecoder::new(self.gzip.as_slice())
-            .read_to_end(&mut bytes)
-            .with_context(|| format!("reading the stored log of {source} {container}"))?;
+        let bytes = decompress(&self.gzip).with_context(|| format!("reading the stored log of {source} {container}"))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// Makes bytes smaller, in gzip.
+pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    // Writing into memory does not fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+/// Undoes it.
+pub(super) fn decompress(gzip: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

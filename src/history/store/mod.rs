@@ -1,51 +1,157 @@
 //! Keeps records and logs. SQLite and PostgreSQL behind one interface: what one does, the other does.
+//!
+//! Both have the same tables ([`schema`]) and are asked in the same words ([`story`] about one run, [`listing`] about many). A database has
+//! only to know how to ask a question, and how to ask and then write while nobody else changes the same record.
 
-use anyhow::bail;
+mod listing;
+mod schema;
+mod sqlite;
+mod story;
+mod value;
 
+use anyhow::{Context, bail};
+
+use self::sqlite::Sqlite;
+use self::value::{Row, Statement};
 use super::log::Log;
 use super::place::Place;
 use super::query::{Cursor, Filter, Pruned, Retention, Summary};
 use super::record::Record;
 
-/// An open store.
+/// An open store. Clones share a connection.
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store {
+    place: Place,
+    database: Database,
+}
+
+#[derive(Debug, Clone)]
+enum Database {
+    Sqlite(Sqlite),
+}
 
 impl Store {
-    pub async fn open(_place: &Place) -> anyhow::Result<Self> {
-        bail!("there is no store yet")
+    /// Opens a store to write to, makes it if it is not there, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// The place, what is wrong with it, and what to do; never a password. So it is with all errors of a store.
+    pub async fn open(place: &Place) -> anyhow::Result<Self> {
+        let database = match place {
+            Place::Sqlite(path) => Database::Sqlite(Sqlite::open(path).await?),
+            Place::Postgres(_) => bail!("there is no store in PostgreSQL yet"),
+        };
+        Ok(Self { place: place.clone(), database })
     }
-    pub async fn open_to_read(_place: &Place) -> anyhow::Result<Option<Self>> {
-        bail!("there is no store yet")
+
+    /// Opens a store to ask it; `None` where nothing was ever written. Makes neither a file nor tables.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_to_read(place: &Place) -> anyhow::Result<Option<Self>> {
+        let database = match place {
+            Place::Sqlite(path) => Sqlite::open_to_read(path).await?.map(Database::Sqlite),
+            Place::Postgres(_) => bail!("there is no store in PostgreSQL yet"),
+        };
+        Ok(database.map(|database| Self { place: place.clone(), database }))
     }
-    pub async fn put(&self, _record: Record, _logs: Vec<Log>) -> anyhow::Result<()> {
-        bail!("there is no store yet")
+
+    /// Writes a record, in the place of the one with its id. Logs are added to those that are stored with it: there is one for each source,
+    /// container and `previous`, the one that was written last. The stored record names all of them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); nothing is written then.
+    pub async fn put(&self, record: Record, logs: Vec<Log>) -> anyhow::Result<()> {
+        let id = record.id.clone();
+        let then = |answers: Vec<Vec<Row>>| story::write(record, logs, infos(answers.into_iter().flatten())?);
+        self.write(&id, vec![story::log_infos(&id)], then).await.map(drop)
     }
+
+    /// Changes a stored record, and adds logs to it; where it is not stored, `otherwise` is changed and written. Two who do it at once do it one
+    /// after the other. `false`: there was neither.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); nothing is written then.
     pub async fn change(
         &self,
-        _id: &str,
-        _logs: Vec<Log>,
-        _otherwise: Option<Record>,
-        _change: impl FnOnce(&mut Record) + Send + 'static,
+        id: &str,
+        logs: Vec<Log>,
+        otherwise: Option<Record>,
+        change: impl FnOnce(&mut Record) + Send + 'static,
     ) -> anyhow::Result<bool> {
-        bail!("there is no store yet")
+        let then = |answers: Vec<Vec<Row>>| {
+            let mut answers = answers.into_iter();
+            let stored = answers.next().unwrap_or_default().into_iter().next().map(story::record).transpose()?;
+            let Some(mut record) = stored.or(otherwise) else { return Ok(Vec::new()) };
+            change(&mut record);
+            story::write(record, logs, infos(answers.flatten())?)
+        };
+        self.write(id, vec![story::one(id), story::log_infos(id)], then).await
     }
-    pub async fn unfinished(&self, _run_id: &str, _runtime: &str, _namespace: Option<&str>) -> anyhow::Result<Option<Record>> {
-        bail!("there is no store yet")
+
+    /// The newest record of a run that is not over: in this namespace, or in any.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn unfinished(&self, run_id: &str, runtime: &str, namespace: Option<&str>) -> anyhow::Result<Option<Record>> {
+        Ok(self.read(story::unfinished(run_id, runtime, namespace), story::record).await?.pop())
     }
-    pub async fn find(&self, _run: &str) -> anyhow::Result<Vec<Record>> {
-        bail!("there is no store yet")
+
+    /// The records with this id or of this run, from the newest on, at most 100.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn find(&self, run: &str) -> anyhow::Result<Vec<Record>> {
+        self.read(story::find(run), story::record).await
     }
-    pub async fn logs(&self, _id: &str) -> anyhow::Result<Vec<Log>> {
-        bail!("there is no store yet")
+
+    /// The logs that are stored with a record, by source and container; that of the container before the last restart comes before the
+    /// newer one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn logs(&self, id: &str) -> anyhow::Result<Vec<Log>> {
+        self.read(story::logs(id), story::log).await
     }
-    pub async fn list(&self, _filter: &Filter, _after: Option<&Cursor>, _limit: usize) -> anyhow::Result<Vec<Summary>> {
-        bail!("there is no store yet")
+
+    /// Runs from the newest on, at most so many.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> anyhow::Result<Vec<Summary>> {
+        self.read(listing::page(filter, after, limit), listing::summary).await
     }
-    pub async fn stories(&self, _filter: &Filter, _limit: usize) -> anyhow::Result<Vec<Record>> {
-        bail!("there is no store yet")
+
+    /// The same as records without objects and events.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn stories(&self, filter: &Filter, limit: usize) -> anyhow::Result<Vec<Record>> {
+        self.read(listing::stories(filter, limit), story::story).await
     }
+
     pub async fn prune(&self, _retention: &Retention, _dry_run: bool) -> anyhow::Result<Pruned> {
-        bail!("there is no store yet")
+        bail!("nothing can be pruned yet")
     }
+
+    async fn read<T>(&self, question: Statement, read: impl Fn(Row) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
+        let rows = match &self.database {
+            Database::Sqlite(sqlite) => sqlite.read(question).await?,
+        };
+        let read = rows.into_iter().map(read).collect::<anyhow::Result<_>>();
+        read.with_context(|| format!("reading {}", self.place))
+    }
+
+    /// Asks, and writes what follows from the answers, while nobody else writes the record with that id. Whether there was anything to write.
+    async fn write<F>(&self, _id: &str, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
+    where
+        F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send + 'static,
+    {
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.write(questions, then).await,
+        }
+    }
+}
+
+fn infos(rows: impl Iterator<Item = Row>) -> anyhow::Result<Vec<super::record::LogInfo>> {
+    rows.map(|mut row| story::log_info(&mut row)).collect()
 }

@@ -1,0 +1,100 @@
+//! Questions about many runs: which ones, from the newest to the oldest, a page at a time.
+
+use anyhow::Context;
+
+use super::value::{Row, Statement, Value};
+use crate::history::query::{Cursor, Filter, Summary};
+use crate::history::record::Status;
+use crate::history::time::Time;
+
+/// The columns that [`summary`] reads.
+const SUMMARY: &str =
+    "r.id, r.run_id, r.name, r.status, r.cause, r.runtime, r.namespace, r.pipeline_run, r.engines, r.began, r.ready, r.ended";
+
+/// Asks for a page of summaries.
+pub fn page(filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement {
+    select(SUMMARY, "", filter, after, limit)
+}
+
+/// Asks for whole stories, without their objects and events.
+pub fn stories(filter: &Filter, limit: usize) -> Statement {
+    select("r.id, s.story", "JOIN testbed.stories s ON s.id = r.id", filter, None, limit)
+}
+
+/// A page is found by where it begins and not by how many come before it, so that a late one is as fast as the first.
+fn select(columns: &str, join: &str, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement {
+    let mut conditions = Conditions::default();
+    // Goes along the index of whatever is asked for: for an engine, that of its own table.
+    let (from, by) = match &filter.engine {
+        Some(engine) => {
+            conditions.add(|n| format!("e.engine = ${n}"), engine.as_str());
+            ("testbed.engines e JOIN testbed.runs r ON r.id = e.id", "e")
+        }
+        None => ("testbed.runs r", "r"),
+    };
+    if let Some(since) = filter.since {
+        conditions.add(|n| format!("{by}.began >= ${n}"), since.millis());
+    }
+    if let Some(Cursor { began, id }) = after {
+        let first = conditions.value(began.millis());
+        conditions.add(|n| format!("({by}.began, {by}.id) < (${first}, ${n})"), id.as_str());
+    }
+    if !filter.status.is_empty() {
+        let statuses: Vec<String> = filter.status.iter().map(|status| format!("${}", conditions.value(status.name()))).collect();
+        conditions.texts.push(format!("r.status IN ({})", statuses.join(", ")));
+    }
+    if let Some(namespace) = &filter.namespace {
+        conditions.add(|n| format!("r.namespace = ${n}"), namespace.as_str());
+    }
+    if let Some(pipeline_run) = &filter.pipeline_run {
+        let name = conditions.value(pipeline_run.as_str());
+        conditions.add(|n| format!("(r.pipeline_run = ${name} OR r.pipeline_run_uid = ${n})"), pipeline_run.as_str());
+    }
+    let limit = conditions.value(i64::try_from(limit).unwrap_or(i64::MAX));
+    let texts = if conditions.texts.is_empty() { String::new() } else { format!("WHERE {}", conditions.texts.join(" AND ")) };
+    let sql = format!("SELECT {columns} FROM {from} {join} {texts} ORDER BY {by}.began DESC, {by}.id DESC LIMIT ${limit}");
+    Statement::new(sql, conditions.values)
+}
+
+#[derive(Default)]
+struct Conditions {
+    texts: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Conditions {
+    /// Adds a value, and tells its number.
+    fn value(&mut self, value: impl Into<Value>) -> usize {
+        self.values.push(value.into());
+        self.values.len()
+    }
+
+    fn add(&mut self, text: impl FnOnce(usize) -> String, value: impl Into<Value>) {
+        let number = self.value(value);
+        self.texts.push(text(number));
+    }
+}
+
+/// Reads a row of a page.
+///
+/// # Errors
+/// When this program does not know what is in it.
+pub fn summary(mut row: Row) -> anyhow::Result<Summary> {
+    let id = row.text(0)?;
+    let status = row.text(3)?;
+    let unreadable = |what: &str| format!("record {id} has {what} that this version of testbed does not know");
+    Ok(Summary {
+        run_id: row.text(1)?,
+        name: row.text(2)?,
+        status: Status::parse(&status).with_context(|| unreadable(&format!("the status {status}")))?,
+        cause: row.text_or_none(4)?.map(|json| serde_json::from_str(&json)).transpose().with_context(|| unreadable("a cause"))?,
+        runtime: row.text(5)?,
+        namespace: row.text_or_none(6)?,
+        pipeline_run: row.text_or_none(7)?,
+        engines: serde_json::from_str(&row.text(8)?).with_context(|| unreadable("engines"))?,
+        began: Time::from_millis(row.number(9)?),
+        ready: row.number_or_none(10)?.map(Time::from_millis),
+        ended: row.number_or_none(11)?.map(Time::from_millis),
+        id,
+    })
+}

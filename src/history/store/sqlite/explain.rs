@@ -1,0 +1,43 @@
+//! What an error of SQLite's means, in words that name the file and what to do.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use rusqlite::ErrorCode;
+
+use crate::failure::Advise;
+
+/// How long others may keep the file locked.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says which file it is and what helps, where SQLite is at fault.
+pub fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
+    let Some(code) = error.downcast_ref::<rusqlite::Error>().map(rusqlite::Error::sqlite_error_code) else { return error };
+    let path = path.display();
+    let (what, hint) = match code {
+        Some(ErrorCode::NotADatabase) => {
+            (format!("{path} is no SQLite database"), "name another file with --history sqlite:PATH, or move this one away".into())
+        }
+        Some(ErrorCode::DatabaseCorrupt) => (
+            format!("{path} is damaged"),
+            format!("move it away, and a new one is made; `sqlite3 {path} .recover` shows what can be saved of it"),
+        ),
+        Some(ErrorCode::DiskFull) => {
+            (format!("no space is left for {path}"), "`testbed history prune --older-than 30d` gives some back".into())
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            (format!("{path} may not be written to"), "its owner may, or --history sqlite:PATH names another file".into())
+        }
+        Some(ErrorCode::CannotOpen) => (
+            format!("{path} cannot be opened"),
+            "it and its folder have to be yours to write; --history sqlite:PATH names another file".into(),
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            format!("another process has kept {path} locked for {}", humantime::format_duration(PATIENCE)),
+            format!("`fuser {path}` shows who has it open"),
+        ),
+        _ => return error.context(format!("working on {path}")),
+    };
+    Err::<(), _>(anyhow!(what)).hint(hint).unwrap_err()
+}

@@ -1,0 +1,126 @@
+//! SQLite: a file on this machine that many processes may write to at once. All work is done on threads that may block.
+
+mod explain;
+mod open;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params_from_iter};
+
+use super::schema::for_sqlite;
+use super::value::{Row, Statement, Value};
+
+/// An open file.
+#[derive(Clone)]
+pub struct Sqlite {
+    path: PathBuf,
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
+impl Sqlite {
+    /// Opens a file, which is made if need be, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// The file, what is wrong with it, and what to do.
+    pub async fn open(path: &Path) -> anyhow::Result<Self> {
+        let connection = blocking(path, open::to_write).await?;
+        Ok(Self { path: path.to_owned(), connection: Arc::new(Mutex::new(connection)) })
+    }
+
+    /// Opens a file that is there; `None` where nothing was ever written.
+    ///
+    /// # Errors
+    /// The file, what is wrong with it, and what to do.
+    pub async fn open_to_read(path: &Path) -> anyhow::Result<Option<Self>> {
+        let connection = blocking(path, open::to_read).await?;
+        Ok(connection.map(|connection| Self { path: path.to_owned(), connection: Arc::new(Mutex::new(connection)) }))
+    }
+
+    /// Asks a question.
+    ///
+    /// # Errors
+    /// The file, what is wrong with it, and what to do.
+    pub async fn read(&self, statement: Statement) -> anyhow::Result<Vec<Row>> {
+        self.with(move |connection| ask(connection, &statement)).await
+    }
+
+    /// Asks questions and then does what follows from the answers, while nobody else writes. Whether there was anything to do.
+    ///
+    /// # Errors
+    /// The file, what is wrong with it, and what to do; or what `then` says. Nothing is written then.
+    pub async fn write<F>(&self, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
+    where
+        F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send + 'static,
+    {
+        self.with(move |connection| {
+            let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+            let answers = questions.iter().map(|question| ask(&transaction, question)).collect::<anyhow::Result<_>>()?;
+            let statements = then(answers)?;
+            for statement in &statements {
+                run(&transaction, statement)?;
+            }
+            transaction.commit()?;
+            Ok(!statements.is_empty())
+        })
+        .await
+    }
+
+    async fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Connection) -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+        let connection = Arc::clone(&self.connection);
+        // What a panic has left behind was rolled back.
+        blocking(&self.path, move |_| work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))).await
+    }
+}
+
+async fn blocking<T: Send + 'static>(path: &Path, work: impl FnOnce(&Path) -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+    let path = path.to_owned();
+    let work = move || work(&path).map_err(|error| explain::explain(error, &path));
+    tokio::task::spawn_blocking(work).await.context("working in the background")?
+}
+
+fn ask(connection: &Connection, statement: &Statement) -> anyhow::Result<Vec<Row>> {
+    let mut prepared = connection.prepare(&for_sqlite(&statement.sql))?;
+    let columns = prepared.column_count();
+    let rows = prepared.query_map(params_from_iter(&statement.values), |row| {
+        let values = (0..columns).map(|column| Ok(value(row.get_ref(column)?)));
+        values.collect::<rusqlite::Result<_>>().map(Row)
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Does one statement, and tells how many rows it has changed.
+fn run(connection: &Connection, statement: &Statement) -> rusqlite::Result<usize> {
+    connection.execute(&for_sqlite(&statement.sql), params_from_iter(&statement.values))
+}
+
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Number(number),
+        // No table has one.
+        ValueRef::Real(number) => Value::Text(number.to_string()),
+        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Number(number) => ValueRef::Integer(*number),
+            Self::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}

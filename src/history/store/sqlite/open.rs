@@ -1,0 +1,142 @@
+//! How a file is made and opened, and how its tables come up to date.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use super::explain::PATIENCE;
+use crate::failure::Advise;
+use crate::history::store::schema::{MIGRATIONS, for_sqlite};
+
+/// What a file of testbed's says of itself in its header: `tbed`.
+const APPLICATION: i64 = 0x7462_6564;
+
+/// How long to wait before a change that SQLite itself does not wait with is tried again.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Opens a file that may have yet to be made.
+pub fn to_write(path: &Path) -> anyhow::Result<Connection> {
+    make(path)?;
+    let mut connection = connect(path)?;
+    check(&connection, path)?;
+    if version(&connection)? < MIGRATIONS.len() {
+        migrate(&mut connection, &MIGRATIONS)?;
+    }
+    Ok(connection)
+}
+
+/// Opens a file that somebody has written to before.
+pub fn to_read(path: &Path) -> anyhow::Result<Option<Connection>> {
+    if !path.try_exists().with_context(|| format!("looking for {}", path.display()))? {
+        return Ok(None);
+    }
+    let mut connection = connect(path)?;
+    check(&connection, path)?;
+    match version(&connection)? {
+        0 => return Ok(None),
+        older if older < MIGRATIONS.len() => migrate(&mut connection, &MIGRATIONS)?,
+        _ => {}
+    }
+    Ok(Some(connection))
+}
+
+/// Makes an empty file that nobody else can read, and its folder.
+fn make(path: &Path) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.with_context(|| format!("making {}", folder.display())).hint("--history sqlite:PATH names a file elsewhere")?;
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("making {}", path.display())).hint("--history sqlite:PATH names a file elsewhere"),
+    }
+}
+
+fn connect(path: &Path) -> anyhow::Result<Connection> {
+    // Reads only where it may not write. The file is there: to ask for it makes none.
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+/// How many migrations the file has seen.
+fn version(connection: &Connection) -> anyhow::Result<usize> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(usize::try_from(version)?)
+}
+
+/// Whose file it is, and whether this program knows it.
+fn check(connection: &Connection, path: &Path) -> anyhow::Result<()> {
+    let path = path.display();
+    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION && tables > 0 {
+        return Err(anyhow!("{path} is a database of another program")).hint("name another file: --history sqlite:PATH");
+    }
+    let version = version(connection)?;
+    if version > MIGRATIONS.len() {
+        let error = anyhow!("{path} is of version {version}, and this testbed knows none after {}", MIGRATIONS.len());
+        return Err(error).hint("a newer testbed has written it: use that one, or name another file with --history sqlite:PATH");
+    }
+    Ok(())
+}
+
+/// Does the migrations that the file has not seen. Many may try it at once: one does it, and the others find it done.
+fn migrate(connection: &mut Connection, migrations: &[&str]) -> anyhow::Result<()> {
+    // Both are kept in the file, and can be chosen only as long as it is empty: the second one makes its first page.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    keep_a_log(connection)?;
+    let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+    for migration in migrations.iter().skip(version(&transaction)?) {
+        transaction.execute_batch(&for_sqlite(migration))?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", i64::try_from(migrations.len())?)?;
+    Ok(transaction.commit()?)
+}
+
+/// Lets readers read while somebody writes. Where the file system cannot do that, SQLite goes on as it did, and readers wait.
+fn keep_a_log(connection: &Connection) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
+            // This change alone SQLite refuses at once while another process works on the file, and there is nothing to wait for.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < deadline => {
+                std::thread::sleep(AGAIN)
+            }
+            other => return Ok(other.map(drop)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_happens_as_a_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.db");
+        let mut connection = to_write(&path).unwrap();
+        let tables = |connection: &Connection| -> i64 {
+            connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'new%'", [], |row| row.get(0)).unwrap()
+        };
+        let broken =
+            [MIGRATIONS[0], "CREATE TABLE new (id text); CREATE TABLE new2 (id text);", "CREATE TABLE new3 (id text); CREATE nonsense;"];
+        migrate(&mut connection, &broken).unwrap_err();
+        assert_eq!((version(&connection).unwrap(), tables(&connection)), (1, 0));
+        migrate(&mut connection, &broken[..2]).unwrap();
+        assert_eq!((version(&connection).unwrap(), tables(&connection)), (2, 2));
+        // Now it is newer than this program.
+        let error = to_write(&path).unwrap_err();
+        assert!(format!("{error:#}").ends_with("history.db is of version 2, and this testbed knows none after 1"), "{error:#}");
+    }
+}

@@ -1,0 +1,9 @@
+//! The store of the history: whatever is asked of it is asked of a SQLite file and of a real PostgreSQL.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
+mod samples;
+
+mod coming_back;
