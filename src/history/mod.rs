@@ -2,8 +2,11 @@
 //!
 //! A [`record`] is one run's story, and goes with the [`log`]s of its containers; a [`place`] says where it is kept, and a
 //! [`store`] keeps it there: SQLite on a developer's machine, PostgreSQL for many pipelines. [`query`] is what can be asked of a store.
+//! A [`chronicle`] takes down what happens while it happens, and a [`clip`] how much of a log is kept.
 //! What is written was freed of secrets before: a store knows none.
 
+pub mod chronicle;
+pub mod clip;
 pub mod log;
 pub mod place;
 pub mod query;
