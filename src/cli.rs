@@ -933,6 +933,10 @@ pub struct Status {
     /// The format
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_STATUS_FORMAT", default_value = "table")]
     pub output: StatusFormat,
+
+    /// Where the stories are kept of runs that a killed testbed has left on this machine, and that are removed for it.
+    #[command(flatten)]
+    pub archiving: Archiving,
 }
 
 /// A format for `status`.

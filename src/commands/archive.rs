@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::warn;
 use crate::cli::Archiving;
 use crate::failure::{Advise, hints_of, usage};
 use crate::history::log::Log;
@@ -50,6 +51,14 @@ impl Archive {
             Queue { is_named, jobs, written, sent: Cell::new(0) }
         });
         Ok(Self { patience: args.archive_timeout, queue })
+    }
+
+    /// The same for a command that removes: a wrong flag of the archive is told, and keeps nothing from being removed.
+    pub fn of_removal(args: &Archiving, progress: &Progress) -> Self {
+        Self::open(args).unwrap_or_else(|error| {
+            warn(&error.context("going on without the archive"), progress);
+            Self { patience: args.archive_timeout, queue: None }
+        })
     }
 
     /// Whether anything is written at all.

@@ -215,7 +215,8 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
         let what = format!("{}: {} refuses the login of {}", planned.database.name, planned.installed, planned.database.login.user);
         let error = error.context(what);
         return Err(Failed::Error(
-            Err::<(), _>(error).detail(format!("the end of its log:\n{}", log_end(planned, &log)))
+            Err::<(), _>(error)
+                .detail(format!("the end of its log:\n{}", log_end(planned, &log)))
                 .exit(Exit::Never)
                 .kind("refused", Some(&planned.database.name))
                 .unwrap_err(),
@@ -333,13 +334,20 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
     let what = format!("{}: {}", planned.database.name, planned.installed);
     let over_arguments = ARGUMENTS.iter().any(|words| said.contains(words));
     let error = Err::<(), _>(anyhow::Error::new(Died { status: status.to_owned(), over_arguments }).context(what));
-    Failed::Error(error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never).kind("server-ended", Some(&planned.database.name)).unwrap_err())
+    Failed::Error(
+        error
+            .detail(format!("the end of its log:\n{said}"))
+            .exit(Exit::Never)
+            .kind("server-ended", Some(&planned.database.name))
+            .unwrap_err(),
+    )
 }
 
 fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
     let time = humantime::format_duration(run.timeout);
     let what = anyhow!("not ready within {time}: {}: {} takes no logins", planned.database.name, planned.installed);
-    Err::<(), _>(what).detail(format!("the end of its log:\n{}", log_end(planned, log)))
+    Err::<(), _>(what)
+        .detail(format!("the end of its log:\n{}", log_end(planned, log)))
         .exit(Exit::NotReady)
         .kind("not-ready", Some(&planned.database.name))
         .unwrap_err()
