@@ -11,5 +11,7 @@ pub mod log;
 pub mod place;
 pub mod query;
 pub mod record;
+pub mod results;
+pub mod since;
 pub mod store;
 pub mod time;

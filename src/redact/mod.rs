@@ -25,19 +25,24 @@ const END_OF_KEY: &str = "-----END ";
 #[derive(Debug, Clone)]
 pub struct Redactor {
     known: Known,
+    /// The known ones as they were taken in.
+    secrets: Vec<String>,
     public: String,
 }
 
 impl Redactor {
     /// Knows no secret yet. `public` is a text that is none, whoever uses it as one: the run id, which names every object.
     pub fn new(public: &str) -> Self {
-        Self { known: Known::default(), public: public.to_owned() }
+        Self { known: Known::default(), secrets: Vec::new(), public: public.to_owned() }
     }
 
     /// Takes a secret in. One of several lines is known by each of them, because logs are shown by the line.
     pub fn add(&mut self, secret: &str) {
         for line in secret.lines().map(str::trim).filter(|line| !line.is_empty() && *line != self.public) {
-            self.known.add(line);
+            if !self.secrets.iter().any(|known| known == line) {
+                self.known.add(line);
+                self.secrets.push(line.to_owned());
+            }
         }
     }
 
@@ -47,6 +52,11 @@ impl Redactor {
             Ok(text) => self.add(text),
             Err(_) => self.known.add_bytes(secret),
         }
+    }
+
+    /// The secrets that were taken in.
+    pub fn secrets(&self) -> &[String] {
+        &self.secrets
     }
 
     /// Takes the value of a container's variable in, if the name says that it is a secret.
