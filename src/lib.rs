@@ -26,5 +26,6 @@ pub mod run_id;
 pub mod runtime;
 pub mod settings;
 pub mod state;
+pub mod table;
 pub mod template;
 pub mod yaml;
