@@ -12,7 +12,7 @@ const EVENTS: usize = 30;
 pub fn text(record: &Record, now: Time) -> String {
     let mut parts = vec![head(record, now)];
     parts.extend(record.databases.iter().map(|database| of_database(database, record)));
-    parts.push(titled("timeline of the run", &moments(&record.timeline, record.began)));
+    parts.push(titled("timeline of the run", &moments(&of_the_run(record), record.began)));
     parts.push(titled("events", &events(&record.events, record.began)));
     parts.push(titled("notes", &record.notes.iter().map(|note| format!("  {note}\n")).collect::<String>()));
     parts.push(logs(record));
@@ -105,6 +105,12 @@ fn of_database(database: &Database, record: &Record) -> String {
         lines += &format!("  ready by {}: {}\n", proof.evidence, proof.detail);
     }
     lines + &moments(&database.timeline, record.began)
+}
+
+/// What has not happened to each of its databases at the same moment.
+fn of_the_run(record: &Record) -> Vec<Moment> {
+    let is_theirs = |moment: &Moment| record.databases.iter().all(|database| database.timeline.contains(moment));
+    record.timeline.iter().filter(|moment| record.databases.is_empty() || !is_theirs(moment)).cloned().collect()
 }
 
 /// One moment a line: the time since the run began, and since the moment before.
