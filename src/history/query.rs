@@ -90,7 +90,7 @@ pub struct Summary {
     pub ended: Option<Time>,
 }
 
-/// What is kept; a record that either rule takes goes.
+/// What is kept; a record that either rule takes goes. A run that is not over is spared for a day after its begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Records of runs that began longer ago go.
