@@ -777,6 +777,9 @@ pub enum Asking {
     /// Forget old runs
     #[command(after_help = HISTORY_PRUNE_EXAMPLES)]
     Prune(HistoryPrune),
+    /// Count over many runs: how long starts took, what failed and why
+    #[command(after_help = HISTORY_REPORT_EXAMPLES)]
+    Report(HistoryReport),
 }
 
 const HISTORY_LIST_EXAMPLES: &str = "\
@@ -797,6 +800,7 @@ Examples:
   testbed history show pr-17                 the newest one with this run id
   testbed history show 0198c0de              the first letters will do, eight or more, if they fit one run
   testbed history show -o json | jq '.databases[].timeline'
+  testbed history show pr-17 --html run.html one page with timeline, events and logs, with no need of a network
 
 Exit code 1 if there is no such run.";
 
@@ -817,6 +821,14 @@ Examples:
   testbed history prune --older-than 30d --keep 1000     what either rule takes goes
 
 The records and their logs go, and their space is given back.";
+
+const HISTORY_REPORT_EXAMPLES: &str = "\
+Examples:
+  testbed history report --since 30d
+  testbed history report -n ci --engine mysql -o json
+  testbed history report --html report.html        one page, with no need of a network
+
+At most the newest 10,000 runs are counted.";
 
 /// `testbed history list`
 #[derive(Debug, Args)]
@@ -864,6 +876,26 @@ pub struct HistoryShow {
     /// The run's id, or that of its record, or its first letters [default: the newest run]
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
+
+    /// Write a page for a browser instead, with the logs; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_HISTORY_FORMAT", default_value = "text")]
+    pub output: HistoryFormat,
+}
+
+/// `testbed history report`
+#[derive(Debug, Args)]
+pub struct HistoryReport {
+    /// Which runs.
+    #[command(flatten)]
+    pub wanted: Wanted,
+
+    /// Write a page for a browser instead; - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 
     /// The format
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_HISTORY_FORMAT", default_value = "text")]

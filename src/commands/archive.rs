@@ -82,11 +82,6 @@ impl Archive {
         self.send(Job::Begin(Box::new(record)));
     }
 
-    /// Writes a record, in the place of an older one with its id.
-    pub fn put(&self, record: Record, logs: Vec<Log>) {
-        self.send(Job::Put(Box::new(record), logs));
-    }
-
     /// Changes a stored record, and adds logs. Where it is not stored (it could not be when it began), `otherwise` is changed and put.
     pub fn change(&self, id: &str, logs: Vec<Log>, otherwise: Option<Record>, change: impl FnOnce(&mut Record) + Send + 'static) {
         self.change_which(Which::Id(id.to_owned()), logs, otherwise, change);

@@ -25,24 +25,19 @@ const END_OF_KEY: &str = "-----END ";
 #[derive(Debug, Clone)]
 pub struct Redactor {
     known: Known,
-    /// The known ones as they were taken in.
-    secrets: Vec<String>,
     public: String,
 }
 
 impl Redactor {
     /// Knows no secret yet. `public` is a text that is none, whoever uses it as one: the run id, which names every object.
     pub fn new(public: &str) -> Self {
-        Self { known: Known::default(), secrets: Vec::new(), public: public.to_owned() }
+        Self { known: Known::default(), public: public.to_owned() }
     }
 
     /// Takes a secret in. One of several lines is known by each of them, because logs are shown by the line.
     pub fn add(&mut self, secret: &str) {
         for line in secret.lines().map(str::trim).filter(|line| !line.is_empty() && *line != self.public) {
-            if !self.secrets.iter().any(|known| known == line) {
-                self.known.add(line);
-                self.secrets.push(line.to_owned());
-            }
+            self.known.add(line);
         }
     }
 
@@ -54,9 +49,16 @@ impl Redactor {
         }
     }
 
-    /// The secrets that were taken in.
-    pub fn secrets(&self) -> &[String] {
-        &self.secrets
+    /// All texts that it looks for, to be noted for one that comes later: [`Redactor::with_texts`].
+    pub fn texts(&self) -> &[String] {
+        self.known.texts()
+    }
+
+    /// Looks for what another one has looked for.
+    pub fn with_texts(public: &str, texts: &[String]) -> Self {
+        let mut redactor = Self::new(public);
+        texts.iter().for_each(|text| redactor.known.add_text(text));
+        redactor
     }
 
     /// Takes the value of a container's variable in, if the name says that it is a secret.

@@ -79,7 +79,7 @@ pub struct LocalRun {
     /// The servers' logs, by the databases' names: also of those that are not up.
     #[serde(default)]
     pub logs: Vec<(String, PathBuf)>,
-    /// What must not be shown of these logs: the passwords of the manifest, and others that it holds.
+    /// What must not be shown of these logs, in every form: the manifest's passwords, and what else in it is secret.
     #[serde(default)]
     pub secrets: Vec<String>,
 }
@@ -116,8 +116,7 @@ pub struct Server {
 impl LocalRun {
     /// Knows what must not be shown.
     pub fn redactor(&self, run_id: &str) -> Redactor {
-        let mut redactor = Redactor::new(run_id);
-        self.secrets.iter().for_each(|secret| redactor.add(secret));
+        let mut redactor = Redactor::with_texts(run_id, &self.secrets);
         self.servers.iter().for_each(|server| redactor.add(&server.password));
         redactor
     }

@@ -143,7 +143,8 @@ fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result
 
 /// Among runs of the past a namespace chooses only where it was typed: the project's own says where runs are made.
 fn take_namespace(cli: &mut Cli, matches: &ArgMatches) {
-    let is_choice = matches!(&cli.command, cli::Command::History(history) if matches!(history.command, cli::Asking::List(_)));
+    let is_choice =
+        matches!(&cli.command, cli::Command::History(history) if matches!(history.command, cli::Asking::List(_) | cli::Asking::Report(_)));
     if is_choice && matches.value_source("namespace") != Some(ValueSource::CommandLine) {
         cli.global.namespace = None;
     }

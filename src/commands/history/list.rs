@@ -5,11 +5,12 @@ use serde_json::json;
 use super::{Kept, tell_nothing, words};
 use crate::cli::{Global, HistoryList, StatusFormat, Wanted};
 use crate::commands::print;
-use crate::commands::table::table;
+use crate::history::page::words::brief;
 use crate::history::query::{Cursor, Filter, Summary};
 use crate::history::record::VERSION;
 use crate::history::time::Time;
 use crate::progress::Progress;
+use crate::table::table;
 
 /// Prints a page of runs. None found is no error.
 ///
@@ -81,7 +82,7 @@ fn columns(runs: &[Summary], now: Time) -> String {
             dash(run.name.clone()),
             run.status.name().to_owned(),
             words::ago(run.began, now),
-            dash(run.ready.map(|ready| words::took(ready.since(run.began))).unwrap_or_default()),
+            dash(run.ready.map(|ready| brief(ready.since(run.began))).unwrap_or_default()),
             dash(run.engines.join(",")),
             run.namespace.as_ref().map_or_else(|| run.runtime.clone(), |namespace| format!("{}/{namespace}", run.runtime)),
             dash(run.cause.as_ref().map(words::cause).unwrap_or_default()),

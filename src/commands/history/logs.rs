@@ -1,5 +1,6 @@
 //! `testbed history logs`: what a run's databases wrote, read where they are while the run is up, and from the store afterwards.
 
+mod live;
 mod text;
 
 use anyhow::anyhow;
@@ -10,8 +11,7 @@ use crate::cli::{Global, HistoryFormat, HistoryLogs};
 use crate::commands::print;
 use crate::failure::Advise;
 use crate::history::log::Log;
-use crate::history::record::{LogInfo, Record, VERSION};
-use crate::history::store::Store;
+use crate::history::record::{LogInfo, VERSION};
 use crate::progress::Progress;
 
 /// The logs of a run.
@@ -31,7 +31,7 @@ struct Found {
 /// There is no such run, or no such log: what there is is named. A store that cannot be read.
 pub async fn logs(args: &HistoryLogs, _global: &Global, kept: Option<Kept>, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
-    let found = in_store(run, kept.as_ref(), progress).await?;
+    let found = find(run, kept.as_ref(), progress).await?;
     let chosen = choose(&found, args)?;
     match args.output {
         HistoryFormat::Json => print(&as_json(&found, &chosen, args.tail)?),
@@ -42,19 +42,31 @@ pub async fn logs(args: &HistoryLogs, _global: &Global, kept: Option<Kept>, prog
     }
 }
 
-async fn in_store(run: Option<&str>, kept: Option<&Kept>, progress: &Progress) -> anyhow::Result<Found> {
-    let Some(kept) = kept else {
-        return Err(anyhow!("no run {} is up", run.unwrap_or_default()))
-            .hint("name the place of its history with --history or TESTBED_HISTORY");
+/// Reads them where they are; and where they are no more, from the store.
+async fn find(run: Option<&str>, kept: Option<&Kept>, progress: &Progress) -> anyhow::Result<Found> {
+    let store = match kept {
+        Some(kept) => kept.store().await?,
+        None => None,
     };
-    let Some(store) = kept.store().await? else { return Err(which::missing(None, kept)) };
-    let record = which::record(run, &store, kept, progress).await?;
-    of_record(&store, record).await
-}
-
-async fn of_record(store: &Store, record: Record) -> anyhow::Result<Found> {
-    let logs = store.logs(&record.id).await?;
-    Ok(Found { run_id: record.run_id, record: Some(record.id), is_live: false, logs })
+    let record = match &store {
+        Some(store) => which::find(run, store, progress).await?,
+        None => None,
+    };
+    if let Some(found) = live::on_this_machine(run, record.as_ref()).await {
+        return Ok(found);
+    }
+    match (store, record, kept) {
+        (Some(store), Some(record), _) => {
+            let logs = store.logs(&record.id).await?;
+            Ok(Found { run_id: record.run_id, record: Some(record.id), is_live: false, logs })
+        }
+        (Some(_), None, Some(kept)) => Err(which::missing(run, kept)),
+        (_, _, Some(kept)) => Err(which::missing(None, kept)),
+        (_, _, None) => {
+            Err(anyhow!("{} is not up, and no history is kept here", run.map_or("a run".to_owned(), |run| format!("run {run}"))))
+                .hint("name the place where it is kept with --history or TESTBED_HISTORY")
+        }
+    }
 }
 
 /// The logs that are asked for: those of the containers that ran last, unless `--previous` asks for those before.

@@ -1,8 +1,10 @@
 //! `testbed history`: what became of runs, asked of the store that they were written to, and of where they are while they are up.
 
+mod html;
 mod list;
 mod logs;
 mod prune;
+mod report;
 mod show;
 mod which;
 mod words;
@@ -32,6 +34,7 @@ pub async fn history(args: History, global: &Global) -> anyhow::Result<()> {
         Asking::Show(args) => show::show(&args, &Kept::at(place)?, &progress).await,
         Asking::Logs(args) => logs::logs(&args, global, place.map(|place| Kept { place }), &progress).await,
         Asking::Prune(args) => prune::prune(&args, &Kept::at(place)?, &progress).await,
+        Asking::Report(args) => report::report(&args, global, &Kept::at(place)?, &progress).await,
     }
 }
 

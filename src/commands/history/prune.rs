@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::{Kept, tell_nothing, words};
+use super::{Kept, tell_nothing};
 use crate::cli::{HistoryFormat, HistoryPrune};
 use crate::commands::print;
 use crate::failure::{Advise, usage};
+use crate::history::page::words::{count, size};
 use crate::history::query::{Pruned, Retention};
 use crate::history::record::VERSION;
 use crate::progress::Progress;
@@ -44,11 +45,11 @@ fn sentence(pruned: &Pruned, dry_run: bool) -> String {
     let verb_rest = if dry_run { "would stay" } else { if pruned.left == 1 { "stays" } else { "stay" } };
     let space = match (pruned.bytes_before, pruned.bytes_after) {
         (Some(before), Some(after)) if !dry_run => {
-            format!("; {} given back, {} in use", words::size(before.saturating_sub(after)), words::size(after))
+            format!("; {} given back, {} in use", size(before.saturating_sub(after)), size(after))
         }
         _ => String::new(),
     };
-    format!("{verb} {}, {} {verb_rest}{space}", words::count(pruned.records, "run"), pruned.left)
+    format!("{verb} {}, {} {verb_rest}{space}", count(usize::try_from(pruned.records).unwrap_or(usize::MAX), "run"), pruned.left)
 }
 
 #[cfg(test)]
@@ -58,7 +59,7 @@ mod tests {
     #[test]
     fn what_went_and_what_stays_is_told() {
         let pruned = Pruned { records: 1, left: 2, bytes_before: Some(8 << 20), bytes_after: Some(1 << 20) };
-        assert_eq!(sentence(&pruned, false), "forgot 1 run, 2 stay; 7.0 MiB given back, 1.0 MiB in use");
+        assert_eq!(sentence(&pruned, false), "forgot 1 run, 2 stay; 7 MiB given back, 1 MiB in use");
         assert_eq!(sentence(&pruned, true), "would forget 1 run, 2 would stay");
         assert_eq!(sentence(&Pruned { records: 3, left: 1, ..Pruned::default() }, false), "forgot 3 runs, 1 stays");
     }

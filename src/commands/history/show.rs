@@ -2,9 +2,10 @@
 
 mod text;
 
-use super::{Kept, which};
+use super::{Kept, html, which};
 use crate::cli::{HistoryFormat, HistoryShow};
 use crate::commands::print;
+use crate::history::page;
 use crate::history::time::Time;
 use crate::progress::Progress;
 
@@ -16,6 +17,10 @@ pub async fn show(args: &HistoryShow, kept: &Kept, progress: &Progress) -> anyho
     let run = args.run.as_deref();
     let Some(store) = kept.store().await? else { return Err(which::missing(None, kept)) };
     let record = which::record(run, &store, kept, progress).await?;
+    if let Some(path) = &args.html {
+        let logs = store.logs(&record.id).await?;
+        return html::write(path, &page::run(&record, &logs)?, progress);
+    }
     match args.output {
         HistoryFormat::Text => print(&text::text(&record, Time::now())),
         HistoryFormat::Json => print(&(serde_json::to_string_pretty(&record)? + "\n")),

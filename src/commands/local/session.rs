@@ -94,17 +94,17 @@ pub async fn bring_up(
         Found::Held(record) => return Err(record.is_held()),
     }
     config.remove_older()?;
+    let story = Story::new(archive, name, plan, &servers, &args.source.pipeline_run);
     let data = data_folder(&area, &servers, plan, progress);
     let run = LocalRun {
         boot: processes::boot_id(),
         logs: servers.servers.iter().map(|planned| (planned.database.name.clone(), planned.log(&data))).collect(),
-        secrets: plan.redactor().secrets().to_vec(),
+        secrets: story.secrets(),
         data,
         programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
         content,
         servers: Vec::new(),
     };
-    let story = Story::new(archive, name, plan, &servers, &args.source.pipeline_run);
     let claim = registry.add(Record { history: story.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
     story.begin();
     let outcome = tokio::select! {

@@ -1,5 +1,8 @@
 //! The story of a run of this machine, for the archive: taken down while its servers start, and told to the end when the run is removed.
 
+use std::sync::Arc;
+
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cli::PipelineRun;
@@ -11,6 +14,7 @@ use crate::history::chronicle::{self, Chronicle};
 use crate::history::log::Log;
 use crate::history::record::{Database, Moment, Record, Status, What};
 use crate::history::time::Time;
+use crate::redact::Redactor;
 use crate::registry::{self, Claim, LocalRun, Server};
 use crate::runtime::local::plan::{LocalPlan, Planned};
 use crate::runtime::local::{logs, remove};
@@ -21,6 +25,9 @@ pub struct Story<'a> {
     /// As it is when it begins.
     record: Record,
     chronicle: Chronicle,
+    /// The manifest's objects, and what is secret in them.
+    objects: Arc<Vec<Value>>,
+    redactor: Redactor,
 }
 
 impl<'a> Story<'a> {
@@ -28,7 +35,14 @@ impl<'a> Story<'a> {
     pub fn new(archive: &'a Archive, called: &str, plan: &Plan, servers: &LocalPlan, pipeline_run: &PipelineRun) -> Self {
         let databases = servers.servers.iter().map(planned).collect();
         let record = story::begin(called, plan.run_id.as_str(), "local", pipeline_run);
-        Self { archive, record: Record { databases, ..record }, chronicle: Chronicle::default() }
+        let objects: Vec<Value> = plan.objects.iter().map(|object| Value::Object(object.body.clone())).collect();
+        let redactor = plan.redactor();
+        Self { archive, record: Record { databases, ..record }, chronicle: Chronicle::default(), objects: objects.into(), redactor }
+    }
+
+    /// What must not be shown, for whoever removes the run.
+    pub fn secrets(&self) -> Vec<String> {
+        self.redactor.texts().to_vec()
     }
 
     /// The record's id, if there will be a record.
@@ -64,8 +78,10 @@ impl<'a> Story<'a> {
 
     /// What became of it, as far as this process knows: to be put into its record.
     fn so_far(&self) -> impl FnOnce(&mut Record) + Send + use<> {
-        let chronicle = self.chronicle.clone();
+        let (chronicle, objects, redactor) = (self.chronicle.clone(), Arc::clone(&self.objects), self.redactor.clone());
         move |record| {
+            record.objects = objects.to_vec();
+            record.objects.iter_mut().for_each(|object| redactor.redact_object(object));
             for database in &mut record.databases {
                 chronicle::merge(&mut database.timeline, chronicle.of(&database.name));
             }

@@ -37,11 +37,7 @@ fn of(run: &LocalRun) -> Vec<(&str, &Path)> {
 
 fn log(name: &str, Clipped { text, bytes, cut }: Clipped, redactor: &Redactor) -> Log {
     let info = LogInfo { source: name.to_owned(), database: Some(name.to_owned()), bytes, cut, ..LogInfo::default() };
-    let mut text = redactor.redact_lines(&text);
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    Log::new(info, &text)
+    Log::new(info, &redactor.redact_text(&text))
 }
 
 /// Its head and its tail: of a log of gigabytes no more than these is read.
@@ -100,7 +96,7 @@ mod tests {
         std::fs::write(folder.path().join("shop"), "ready\nPASSWORD 'hush-hush'").unwrap();
         let (logs, notes) = collected(&run(folder.path(), &["shop", "never-started"]));
         assert_eq!((logs.len(), notes), (1, vec![]));
-        assert_eq!(logs[0].text().unwrap(), "ready\nPASSWORD '***'\n");
+        assert_eq!(logs[0].text().unwrap(), "ready\nPASSWORD '***'");
         assert_eq!((logs[0].info.bytes, logs[0].info.database.as_deref()), (26, Some("shop")));
     }
 

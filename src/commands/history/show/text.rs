@@ -1,9 +1,10 @@
 //! A run's story for people. Pure.
 
 use crate::commands::history::words;
-use crate::commands::table::table;
+use crate::history::page::words::{brief, count, size};
 use crate::history::record::{Database, Event, LogInfo, Moment, Record};
 use crate::history::time::Time;
+use crate::table::table;
 
 /// More events than these are left to `-o json`.
 const EVENTS: usize = 30;
@@ -12,7 +13,7 @@ const EVENTS: usize = 30;
 pub fn text(record: &Record, now: Time) -> String {
     let mut parts = vec![head(record, now)];
     parts.extend(record.databases.iter().map(|database| of_database(database, record)));
-    parts.push(titled("timeline of the run", &moments(&record.timeline, record.began)));
+    parts.push(titled("timeline of the run", &moments(&of_the_run(record), record.began)));
     parts.push(titled("events", &events(&record.events, record.began)));
     parts.push(titled("notes", &record.notes.iter().map(|note| format!("  {note}\n")).collect::<String>()));
     parts.push(logs(record));
@@ -31,8 +32,8 @@ fn head(record: &Record, now: Time) -> String {
         ("name", record.name.clone()),
         ("status", status(record)),
         ("began", format!("{} ({})", record.began, words::ago(record.began, now))),
-        ("ready", record.ready.map(|ready| format!("after {}", words::took(ready.since(record.began)))).unwrap_or_default()),
-        ("gone", record.ended.map(|ended| format!("after {}", words::took(ended.since(record.began)))).unwrap_or_default()),
+        ("ready", record.ready.map(|ready| format!("after {}", brief(ready.since(record.began)))).unwrap_or_default()),
+        ("gone", record.ended.map(|ended| format!("after {}", brief(ended.since(record.began)))).unwrap_or_default()),
         ("command", command(record)),
         ("where", place(record)),
         ("by", by(record)),
@@ -58,7 +59,7 @@ fn status(record: &Record) -> String {
 
 fn command(record: &Record) -> String {
     let Some(command) = &record.command else { return String::new() };
-    let took = command.began.zip(command.ended).map(|(began, ended)| format!(" after {}", words::took(ended.since(began))));
+    let took = command.began.zip(command.ended).map(|(began, ended)| format!(" after {}", brief(ended.since(began))));
     match command.exit_code {
         Some(code) => format!("{}: exit code {code}{}", command.program, took.unwrap_or_default()),
         None => command.program.clone(),
@@ -94,7 +95,7 @@ fn of_database(database: &Database, record: &Record) -> String {
     let version = database.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let image = database.image.as_ref().map(|image| format!(", image {image}")).unwrap_or_default();
     let workload = database.workload.as_ref().map(|workload| format!(", {workload}")).unwrap_or_default();
-    let restarts = if database.restarts == 0 { String::new() } else { format!(", {}", words::count(database.restarts.into(), "restart")) };
+    let restarts = if database.restarts == 0 { String::new() } else { format!(", {}", count(database.restarts as usize, "restart")) };
     let mut lines = format!("database {}: {}{version}{image}{workload}{restarts}\n", database.name, database.engine);
     let login = [("at ", &database.address), ("as ", &database.user), ("to ", &database.database)];
     let login: Vec<String> = login.iter().filter_map(|(word, text)| text.as_ref().map(|text| format!("{word}{text}"))).collect();
@@ -107,18 +108,20 @@ fn of_database(database: &Database, record: &Record) -> String {
     lines + &moments(&database.timeline, record.began)
 }
 
+/// What has not happened to each of its databases at the same moment.
+fn of_the_run(record: &Record) -> Vec<Moment> {
+    let is_theirs = |moment: &Moment| record.databases.iter().all(|database| database.timeline.contains(moment));
+    record.timeline.iter().filter(|moment| record.databases.is_empty() || !is_theirs(moment)).cloned().collect()
+}
+
 /// One moment a line: the time since the run began, and since the moment before.
 fn moments(timeline: &[Moment], began: Time) -> String {
     let mut before = began;
     let mut lines = String::new();
     for Moment { what, at, detail } in timeline {
         let detail = if detail.is_empty() { String::new() } else { format!("   {detail}") };
-        let line = format!(
-            "  {:>9}  {:>10}  {:<13}{detail}",
-            words::took(at.since(began)),
-            format!("+{}", words::took(at.since(before))),
-            what.name()
-        );
+        let line =
+            format!("  {:>10}  {:>11}  {:<13}{detail}", brief(at.since(began)), format!("+{}", brief(at.since(before))), what.name());
         lines += line.trim_end();
         lines.push('\n');
         before = *at;
@@ -136,7 +139,7 @@ fn events(events: &[Event], began: Time) -> String {
         .map(|event| {
             let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
             let reason = if event.warning { format!("warning: {}", event.reason) } else { event.reason.clone() };
-            let at = event.at.map(|at| words::took(at.since(began))).unwrap_or_default();
+            let at = event.at.map(|at| brief(at.since(began))).unwrap_or_default();
             [format!("  {at}"), event.object.clone(), reason, event.message.clone() + &times]
         })
         .collect();
@@ -155,7 +158,7 @@ fn logs(record: &Record) -> String {
 
 fn of_log(log: &LogInfo) -> String {
     let cut = log.cut.as_ref().map(|cut| format!("; {cut}")).unwrap_or_default();
-    format!("{}: {}{cut}", words::log(log), words::size(log.bytes))
+    format!("{}: {}{cut}", words::log(log), size(log.bytes))
 }
 
 #[cfg(test)]
@@ -249,8 +252,8 @@ mod tests {
                  and more
         began    2023-11-14T22:13:20.000Z (2h ago)
         ready    after 90 ms
-        gone     after 1m 1s
-        command  pytest: exit code 1 after 1m 0s
+        gone     after 1 min 1 s
+        command  pytest: exit code 1 after 1 min
         where    this machine
         by       testbed run of ann on desk in /home/ann/shop (testbed 0.1.0)
         pipeline PipelineRun build-7, TaskRun build-7-test
@@ -259,24 +262,24 @@ mod tests {
         database postgres: postgres 15.18, 1 restart
           at 127.0.0.1:15432, as app, to shop
           ready by own-process: process 42 takes the login
-               3 ms       +3 ms  created
-              40 ms      +37 ms  prepared        copied
-              90 ms      +50 ms  ready
+                3 ms        +3 ms  created
+               40 ms       +37 ms  prepared        copied
+               90 ms       +50 ms  ready
 
         timeline of the run
-              1m 0s      +1m 0s  deleting
+           1 min 1 s   +1 min 1 s  deleting
 
         events
-          AT      OBJECT         REASON                 MESSAGE
-          2.0 s   Pod/mysql-42   warning: FailedMount   no (3 times)
-          2.0 s   Pod/mysql-42   Scheduled              no
+          AT       OBJECT         REASON                 MESSAGE
+          2.00 s   Pod/mysql-42   warning: FailedMount   no (3 times)
+          2.00 s   Pod/mysql-42   Scheduled              no
 
         notes
           the events could not be read: forbidden
 
         logs: testbed history logs 0198c0de-0000-7000-8000-000000000001
           postgres: 3.9 KiB
-          mysql-42/init (before its last restart): 3.0 MiB; 2 MiB in the middle are left out
+          mysql-42/init (before its last restart): 3 MiB; 2 MiB in the middle are left out
         ");
     }
 
