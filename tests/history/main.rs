@@ -8,3 +8,9 @@ mod samples;
 mod server;
 
 mod coming_back;
+mod faults;
+mod kills;
+mod listing;
+mod pruning;
+mod tls;
+mod together;
