@@ -11,6 +11,7 @@ mod coming_back;
 mod faults;
 mod kills;
 mod listing;
+mod passwords;
 mod pruning;
 mod tls;
 mod together;

@@ -58,11 +58,12 @@ fn one_of_many() {
     });
 }
 
-fn start(place: &Place, number: usize) -> Child {
+/// Such a process, which goes by a name.
+pub fn process(place: &Place, name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--exact", "together::one_of_many", "--ignored", "--nocapture"]);
-    command.env(PLACE, spelled(place)).env(NAME, format!("p{number}")).stdin(Stdio::piped()).stdout(Stdio::null());
-    command.spawn().expect("a process")
+    command.env(PLACE, spelled(place)).env(NAME, name).stdin(Stdio::piped()).stdout(Stdio::null());
+    command
 }
 
 async fn check(store: &Store) {
@@ -83,7 +84,8 @@ async fn check(store: &Store) {
 #[test]
 fn thirty_two_processes_at_a_store_that_is_not_there_yet() {
     on_each(async |fresh: Fresh| {
-        let mut children: Vec<Child> = (0..PROCESSES).map(|number| start(&fresh.place, number)).collect();
+        let mut children: Vec<Child> =
+            (0..PROCESSES).map(|number| process(&fresh.place, &format!("p{number}")).spawn().expect("a process")).collect();
         for child in &mut children {
             child.stdin.take().expect("a pipe").write_all(b"go\n").expect("it waits");
         }
