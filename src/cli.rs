@@ -324,6 +324,18 @@ pub struct Archiving {
     /// How long the run may wait for its story to be collected and written; it is removed then all the same
     #[arg(long, value_name = "DURATION", env = "TESTBED_ARCHIVE_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration, help_heading = "History")]
     pub archive_timeout: Duration,
+
+    /// Also write the story of a PipelineRun's run to this Tekton Results API, as a record of the type testbed/v1.Run
+    #[arg(long, value_name = "URL", env = "TESTBED_RESULTS_API", help_heading = "History")]
+    pub results_api: Option<String>,
+
+    /// The file with the token for it [default: that of the pod's ServiceAccount]
+    #[arg(long, value_name = "FILE", env = "TESTBED_RESULTS_TOKEN_FILE", help_heading = "History")]
+    pub results_token_file: Option<PathBuf>,
+
+    /// The certificates that its own is held against: a file, or PEM text [default: those of the system]
+    #[arg(long, value_name = "FILE", env = "TESTBED_RESULTS_CA", help_heading = "History")]
+    pub results_ca: Option<String>,
 }
 
 /// `testbed up`

@@ -51,12 +51,22 @@ pub struct Advice {
     exit: Option<Exit>,
     hint: Option<String>,
     detail: Option<String>,
+    kind: Option<Kind>,
     error: anyhow::Error,
+}
+
+/// What a failure is counted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kind {
+    /// A word such as `ErrImagePull` or `refused`.
+    pub word: String,
+    /// The database that it is about, if it is about one.
+    pub database: Option<String>,
 }
 
 impl Advice {
     fn new(error: impl Into<anyhow::Error>) -> Self {
-        Self { exit: None, hint: None, detail: None, error: error.into() }
+        Self { exit: None, hint: None, detail: None, kind: None, error: error.into() }
     }
 }
 
@@ -80,6 +90,8 @@ pub trait Advise<T> {
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
     /// Lines that show the matter more closely, such as the end of a log: printed between the error and the hints.
     fn detail(self, detail: impl Into<String>) -> anyhow::Result<T>;
+    /// A word to count the failure by, and the database that it is about.
+    fn kind(self, word: impl Into<String>, database: Option<&str>) -> anyhow::Result<T>;
 }
 
 impl<T, E: Into<anyhow::Error>> Advise<T> for Result<T, E> {
@@ -93,6 +105,11 @@ impl<T, E: Into<anyhow::Error>> Advise<T> for Result<T, E> {
 
     fn detail(self, detail: impl Into<String>) -> anyhow::Result<T> {
         self.map_err(|error| Advice { detail: Some(detail.into()), ..Advice::new(error) }.into())
+    }
+
+    fn kind(self, word: impl Into<String>, database: Option<&str>) -> anyhow::Result<T> {
+        let kind = |word: String| Kind { word, database: database.map(str::to_owned) };
+        self.map_err(|error| Advice { kind: Some(kind(word.into())), ..Advice::new(error) }.into())
     }
 }
 
@@ -116,6 +133,11 @@ pub fn hints_of(error: &anyhow::Error) -> Vec<&str> {
 /// The closer views along the chain, outermost first.
 pub fn details_of(error: &anyhow::Error) -> Vec<&str> {
     advice(error).filter_map(|advice| advice.detail.as_deref()).collect()
+}
+
+/// What the failure is counted by; the innermost word wins, because it is nearest to the cause.
+pub fn kind_of(error: &anyhow::Error) -> Option<&Kind> {
+    advice(error).filter_map(|advice| advice.kind.as_ref()).last()
 }
 
 /// The innermost message of an error, without the system's error number: what went wrong in the end.
@@ -148,6 +170,7 @@ mod tests {
         let error = Err::<(), _>(anyhow!("connection refused"))
             .context("creating Pod a")
             .exit(Exit::NotReady)
+            .kind("refused", Some("db"))
             .hint("try again")
             .detail("the log")
             .context("up")
@@ -157,6 +180,7 @@ mod tests {
         assert_eq!(exit_of(&error), Exit::NotReady);
         assert_eq!(hints_of(&error), ["try again", "or give up"]);
         assert_eq!(details_of(&error), ["the log"]);
+        assert_eq!(kind_of(&error), Some(&Kind { word: "refused".into(), database: Some("db".into()) }));
     }
 
     #[test]

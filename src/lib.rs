@@ -26,6 +26,7 @@ pub mod run_id;
 pub mod runtime;
 pub mod settings;
 pub mod state;
+pub mod table;
 pub mod template;
 pub mod trust;
 pub mod yaml;

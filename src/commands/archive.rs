@@ -1,82 +1,60 @@
 //! The archive as the commands use it: what is written goes into a queue and is written in the background, so that nobody waits for a
 //! store that is slow or down. What could not be written is told once, at the end, and fails nothing.
 
+mod writer;
+
+use std::cell::Cell;
 use std::time::Duration;
 
-use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::story::checked_out;
-use super::warn;
 use crate::cli::Archiving;
-use crate::failure::{Advise, usage};
+use crate::failure::{Advise, hints_of, usage};
 use crate::history::log::Log;
 use crate::history::place::Place;
-use crate::history::record::{Origin, Record};
-use crate::history::store::Store;
+use crate::history::record::Record;
+use crate::history::results::ResultsApi;
 use crate::progress::Progress;
 
-/// A change of a record that is stored.
-type Change = Box<dyn FnOnce(&mut Record) + Send>;
+use writer::{Changing, Job, Writer, Written};
 
 /// The archive of one command; of no use, and no trouble, where none is kept.
 pub struct Archive {
     patience: Duration,
-    writer: Option<Writer>,
+    queue: Option<Queue>,
 }
 
-struct Writer {
-    place: Place,
-    /// Whether the user has named it.
+struct Queue {
+    /// Whether the user has asked for an archive.
     is_named: bool,
-    queue: mpsc::UnboundedSender<Job>,
-    progress: watch::Receiver<Written>,
-    sent: std::cell::Cell<usize>,
-}
-
-/// What the background has done so far.
-#[derive(Default)]
-struct Written {
-    jobs: usize,
-    failure: Option<anyhow::Error>,
-}
-
-/// Something to write.
-enum Job {
-    Begin(Box<Record>),
-    Put(Box<Record>, Vec<Log>),
-    Change(Box<Changing>),
-}
-
-struct Changing {
-    id: String,
-    change: Change,
-    logs: Vec<Log>,
-    otherwise: Option<Record>,
+    jobs: mpsc::UnboundedSender<Job>,
+    written: watch::Receiver<Written>,
+    sent: Cell<usize>,
 }
 
 impl Archive {
-    /// Begins to open the store, in the background.
+    /// Begins to listen for what there is to write; no store is opened before.
     ///
     /// # Errors
-    /// A usage error about `--history`.
+    /// A usage error about one of the flags.
     pub fn open(args: &Archiving) -> anyhow::Result<Self> {
         let named = place(args.history.as_deref())?;
-        let is_named = named.is_some();
+        let results = results(args)?;
+        let is_named = named.is_some() || results.is_some();
         let place = named.unwrap_or_else(Place::usual);
-        let writer = place.map(|place| {
-            let (queue, jobs) = mpsc::unbounded_channel();
-            let (to, progress) = watch::channel(Written::default());
-            tokio::spawn(write(place.clone(), jobs, to));
-            Writer { place, is_named, queue, progress, sent: 0.into() }
+        let queue = (place.is_some() || results.is_some()).then(|| {
+            let (jobs, to_do) = mpsc::unbounded_channel();
+            let (to, written) = watch::channel(Written::default());
+            tokio::spawn(Writer::new(place, results).write(to_do, to));
+            Queue { is_named, jobs, written, sent: Cell::new(0) }
         });
-        Ok(Self { patience: args.archive_timeout, writer })
+        Ok(Self { patience: args.archive_timeout, queue })
     }
 
     /// Whether anything is written at all.
     pub fn is_on(&self) -> bool {
-        self.writer.is_some()
+        self.queue.is_some()
     }
 
     /// How long a command may wait for the archive, collecting included.
@@ -96,44 +74,43 @@ impl Archive {
 
     /// Changes a stored record, and adds logs. Where it is not stored (it could not be when it began), `otherwise` is changed and put.
     pub fn change(&self, id: &str, logs: Vec<Log>, otherwise: Option<Record>, change: impl FnOnce(&mut Record) + Send + 'static) {
-        let change: Change = Box::new(change);
-        self.send(Job::Change(Box::new(Changing { id: id.to_owned(), change, logs, otherwise })));
+        self.send(Job::Change(Box::new(Changing { id: id.to_owned(), change: Box::new(change), logs, otherwise })));
     }
 
     fn send(&self, job: Job) {
-        if let Some(writer) = &self.writer
-            && writer.queue.send(job).is_ok()
+        if let Some(queue) = &self.queue
+            && queue.jobs.send(job).is_ok()
         {
-            writer.sent.set(writer.sent.get() + 1);
+            queue.sent.set(queue.sent.get() + 1);
         }
     }
 
     /// Waits until all is written that was sent so far, or cannot be, at most as long as told. What is not written by then goes on being
-    /// written while this process runs. Whether all of it is.
-    pub async fn settle(&self, within: Duration) -> bool {
-        let Some(writer) = &self.writer else { return true };
-        let sent = writer.sent.get();
-        let mut progress = writer.progress.clone();
-        let settled = progress.wait_for(|written| written.jobs >= sent || written.failure.is_some());
-        matches!(timeout(within, settled).await, Ok(Ok(written)) if written.failure.is_none())
+    /// written while this process runs.
+    pub async fn settle(&self, within: Duration) {
+        let Some(queue) = &self.queue else { return };
+        let sent = queue.sent.get();
+        let mut written = queue.written.clone();
+        let _ = timeout(within, written.wait_for(|written| written.jobs >= sent)).await;
     }
 
     /// The same, and tells what could not be written: the last thing that a command does with it.
     pub async fn finish(self, within: Duration, progress: &Progress) {
-        if self.settle(within).await {
-            return;
-        }
-        let Some(Writer { place, is_named, progress: mut written, .. }) = self.writer else { return };
-        let what = format!("the run's story is not complete in {place}");
-        let error = match written.borrow_and_update().failure.as_ref() {
-            Some(error) => format!("{what}: {error:#}"),
-            None => format!("{what}: it took longer than {}", humantime::format_duration(self.patience)),
-        };
-        if is_named {
-            warn(&anyhow::Error::msg(error), progress);
-        } else {
-            // Nobody has asked for it: a folder that cannot be written is no reason to complain at every call.
-            progress.explain(&error);
+        self.settle(within).await;
+        let Some(queue) = &self.queue else { return };
+        let written = queue.written.borrow();
+        let late = (written.jobs < queue.sent.get())
+            .then(|| format!("it took longer than {} (--archive-timeout)", humantime::format_duration(self.patience)));
+        let failures = written.failures.iter().map(|error| (format!("{error:#}"), hints_of(error)));
+        for (what, hints) in failures.chain(late.map(|late| (late, Vec::new()))) {
+            let what = format!("the run's story is not complete in the archive: {what}");
+            if queue.is_named {
+                progress.warn(&what);
+                hints.iter().for_each(|hint| progress.say(&format!("  {hint}")));
+            } else {
+                // Nobody has asked for it: a folder that cannot be written is no reason to complain at every call.
+                progress.explain(&what);
+            }
         }
     }
 }
@@ -153,36 +130,7 @@ pub fn place(history: Option<&str>) -> anyhow::Result<Option<Option<Place>>> {
     Ok(Some(place))
 }
 
-/// Works the queue off, until it fails or the command ends.
-async fn write(place: Place, mut jobs: mpsc::UnboundedReceiver<Job>, to: watch::Sender<Written>) {
-    let mut store = None;
-    while let Some(job) = jobs.recv().await {
-        match work(&place, &mut store, job).await {
-            Ok(()) => to.send_modify(|written| written.jobs += 1),
-            Err(error) => {
-                to.send_modify(|written| written.failure = Some(error));
-                return;
-            }
-        }
-    }
-}
-
-async fn work(place: &Place, store: &mut Option<Store>, job: Job) -> anyhow::Result<()> {
-    let store = match store {
-        Some(store) => store,
-        None => store.insert(Store::open(place).await.with_context(|| format!("opening {place}"))?),
-    };
-    match job {
-        Job::Begin(mut record) => {
-            if let Origin { git_commit: commit @ None, folder: Some(folder), .. } = &mut record.origin {
-                *commit = checked_out(folder).await;
-            }
-            store.put(*record, Vec::new()).await
-        }
-        Job::Put(record, logs) => store.put(*record, logs).await,
-        Job::Change(changing) => {
-            let Changing { id, change, logs, otherwise } = *changing;
-            store.change(&id, logs, otherwise, change).await.map(drop)
-        }
-    }
+fn results(args: &Archiving) -> anyhow::Result<Option<ResultsApi>> {
+    let Some(url) = args.results_api.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
+    ResultsApi::new(url, args.results_token_file.clone(), args.results_ca.as_deref().filter(|ca| !ca.is_empty())).map(Some)
 }

@@ -18,7 +18,6 @@ mod run;
 mod runtime;
 mod status;
 mod story;
-mod table;
 mod up;
 mod wait;
 mod waits;
@@ -35,6 +34,7 @@ use crate::failure::{Advise, Exit, hints_of};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 use crate::settings::Arguments;
+use crate::table;
 
 /// Runs the command that the user typed, and tells the exit code: 0, that of the command that `run` has run, or what `doctor` has found.
 ///

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::cluster::ready::READY_ANNOTATION;
 use super::runtime::runtime;
 use super::table::table;
 use super::{choice, local, print, progress, reap};
@@ -18,6 +17,7 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::collect::READY_ANNOTATION;
 use crate::runtime::kubernetes::list::{self, Run};
 use crate::state::{Ready, Remembered};
 

@@ -76,6 +76,14 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them, in the order of a run's life.
+    pub const ALL: [Self; 6] = [Self::Starting, Self::Up, Self::Done, Self::Failed, Self::Cancelled, Self::Abandoned];
+
+    /// Whether it is an end that nobody wanted.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::Failed | Self::Cancelled | Self::Abandoned)
+    }
+
     /// The name, as JSON and the flags spell it.
     pub fn name(self) -> &'static str {
         match self {
@@ -90,9 +98,7 @@ impl Status {
 
     /// Reads such a name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Starting, Self::Up, Self::Done, Self::Failed, Self::Cancelled, Self::Abandoned]
-            .into_iter()
-            .find(|status| status.name() == name)
+        Self::ALL.into_iter().find(|status| status.name() == name)
     }
 }
 

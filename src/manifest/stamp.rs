@@ -20,6 +20,9 @@ pub const KINDS_ANNOTATION: &str = "testbed/kinds";
 /// On pods: the manifest's object that the pod stands for, such as `Deployment/app`.
 pub const WORKLOAD_ANNOTATION: &str = "testbed/workload";
 
+/// The id of the run's record in the archive: whoever removes the run goes on with it.
+pub const RECORD_ANNOTATION: &str = "testbed/record";
+
 /// What all objects of a run have in common.
 pub struct Stamp<'a> {
     /// The run's id.
@@ -38,6 +41,31 @@ pub struct Stamp<'a> {
 pub fn stamp(objects: &mut [Object], stamp: &Stamp) -> anyhow::Result<()> {
     let kinds = kinds(objects);
     objects.iter_mut().try_for_each(|object| stamp.put_on(object, &kinds)).exit(Exit::Usage)
+}
+
+/// Notes the run's record on all that was stamped. The content hash passes over it.
+///
+/// # Errors
+/// A usage error when annotations are no mapping, which those of a stamped object always are.
+pub fn note_record(objects: &mut [Object], id: &str) -> anyhow::Result<()> {
+    objects.iter_mut().try_for_each(|object| note_on(object, &[(RECORD_ANNOTATION, id)])).exit(Exit::Usage)
+}
+
+/// Annotates an object, and what it makes.
+fn note_on(object: &mut Object, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
+    annotate(metadata(&mut object.body)?, annotations)?;
+    if let Some(Value::Object(template)) = object.pod_template_mut() {
+        annotate(metadata(template)?, annotations)?;
+    }
+    let Some(Value::Object(spec)) = object.body.get_mut("spec") else { return Ok(()) };
+    let claims = spec.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut);
+    for claim in claims.into_iter().flatten().filter_map(Value::as_object_mut) {
+        annotate(metadata(claim)?, annotations)?;
+    }
+    match spec.get_mut("jobTemplate") {
+        Some(Value::Object(template)) => annotate(metadata(template)?, annotations),
+        _ => Ok(()),
+    }
 }
 
 fn kinds(objects: &[Object]) -> String {
@@ -200,6 +228,20 @@ mod tests {
         assert_eq!(spec["template"]["metadata"]["labels"]["app"], "db");
         assert_eq!(spec["template"]["metadata"]["annotations"]["testbed/workload"], "StatefulSet/db");
         assert_eq!(spec["template"]["spec"]["terminationGracePeriodSeconds"], 1);
+    }
+
+    #[test]
+    fn the_record_is_noted_on_all_that_the_run_makes_and_is_no_part_of_the_content() {
+        let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  template: {spec: {containers: [{name: db}]}}\n  \
+                    volumeClaimTemplates: [{metadata: {name: data}}]\n";
+        let mut objects = stamped(text, "run-1", &[]);
+        let hash = annotation(&objects[0], HASH_ANNOTATION).to_owned();
+        note_record(&mut objects, "record-1").unwrap();
+        let (body, spec) = (&objects[0].body, &objects[0].body["spec"]);
+        for metadata in [&body["metadata"], &spec["template"]["metadata"], &spec["volumeClaimTemplates"][0]["metadata"]] {
+            assert_eq!(metadata["annotations"][RECORD_ANNOTATION], "record-1");
+        }
+        assert_eq!(annotation(&objects[0], HASH_ANNOTATION), hash);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod gc;
 mod kills;
 mod main_job;
 mod manifests;
+mod results;
 mod run;
 mod signals;
 mod terminal;

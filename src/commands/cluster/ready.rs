@@ -9,12 +9,10 @@ use crate::probe::Found;
 use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::annotate::annotate;
+use crate::runtime::kubernetes::collect::READY_ANNOTATION;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::pods_of;
 use crate::state::Ready;
-
-/// On a pod: for each database container, what proved that it was ready, and when.
-pub const READY_ANNOTATION: &str = "testbed/ready";
 
 /// What is told of each database, by its workload and container.
 pub type Records = BTreeMap<String, BTreeMap<String, Ready>>;

@@ -5,10 +5,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessR
 use kube::api::{Api, PostParams};
 use kube::core::ApiResource;
 
-use super::Cluster;
-
-/// Questions asked at the same time: each has a connection of its own.
-const AT_ONCE: usize = 6;
+use super::{AT_ONCE, Cluster};
 
 /// Where a right holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -41,8 +41,10 @@ pub struct Note {
     pub message: String,
     /// How often it has happened.
     pub count: i32,
-    /// When it happened last, by the cluster's clock: for their order alone.
+    /// When it happened last, by the cluster's clock.
     pub at: Option<Timestamp>,
+    /// When it happened first.
+    pub first: Option<Timestamp>,
 }
 
 /// What the events of before mean.
@@ -155,14 +157,19 @@ async fn follow(cluster: Cluster, names: Vec<String>, past: Past, to: watch::Sen
 }
 
 fn read(event: Event, names: &[String]) -> Option<(String, Note)> {
+    let name = event.involved_object.name.as_ref()?;
+    names.iter().any(|known| known == name || is_part(name, known)).then(|| note(event))?
+}
+
+/// What matters of an event, and its own name; `None` for one about no object.
+pub fn note(event: Event) -> Option<(String, Note)> {
     let object = event.involved_object;
     let name = object.name?;
-    if !names.iter().any(|known| *known == name || is_part(&name, known)) {
-        return None;
-    }
     let series = event.series.as_ref();
     let at = series.and_then(|series| series.last_observed_time.as_ref()).or(event.event_time.as_ref()).map(|time| time.0);
-    let at = event.last_timestamp.map(|time| time.0).or(at).or(event.metadata.creation_timestamp.map(|time| time.0));
+    let made = event.metadata.creation_timestamp.map(|time| time.0);
+    let first = event.first_timestamp.map(|time| time.0).or(event.event_time.as_ref().map(|time| time.0)).or(made);
+    let at = event.last_timestamp.map(|time| time.0).or(at).or(made);
     let count = series.and_then(|series| series.count).or(event.count).unwrap_or(1);
     let message: Vec<&str> = event.message.as_deref().unwrap_or_default().split_whitespace().collect();
     let container = object.field_path.as_deref().and_then(|path| path.split_once('{')?.1.strip_suffix('}'));
@@ -176,12 +183,13 @@ fn read(event: Event, names: &[String]) -> Option<(String, Note)> {
         message: message.join(" ").chars().take(MESSAGE).collect(),
         count,
         at,
+        first,
     };
     Some((event.metadata.name.unwrap_or_default(), note))
 }
 
 /// Whether an object of this name can have been made by the other one: `db-0` and `db-5d4f8c7b9-x2x7k` by `db`.
-fn is_part(name: &str, maker: &str) -> bool {
+pub fn is_part(name: &str, maker: &str) -> bool {
     name.strip_prefix(maker).is_some_and(|rest| rest.starts_with('-'))
 }
 
@@ -193,7 +201,7 @@ pub mod tests {
     pub fn note(reason: &str, message: &str, at: i64) -> Note {
         let (kind, name, uid) = ("Pod".to_owned(), "db".to_owned(), "1".to_owned());
         let at = Timestamp::from_second(at).ok();
-        Note { kind, name, uid, container: None, warning: true, reason: reason.into(), message: message.into(), count: 1, at }
+        Note { kind, name, uid, container: None, warning: true, reason: reason.into(), message: message.into(), count: 1, at, first: at }
     }
 
     /// Events with these notes, for tests of what reads them.

@@ -5,6 +5,7 @@ pub mod annotate;
 pub mod autoscaler;
 pub mod clock;
 mod cluster;
+pub mod collect;
 pub mod create;
 pub mod diagnose;
 pub mod doctor;
@@ -22,9 +23,13 @@ pub mod pods;
 pub mod references;
 mod rules;
 pub mod teardown;
+pub mod timeline;
 
 pub use cluster::{Choice, Cluster, Location};
 pub use explain::explain;
 
 /// Who made a request, for the API server's managed fields.
 pub const FIELD_MANAGER: &str = "testbed";
+
+/// Requests that are made at the same time: each has a connection of its own.
+const AT_ONCE: usize = 6;

@@ -62,7 +62,10 @@ fn summary(parts: &[Part]) -> String {
 }
 
 /// Everything of the run, by kind, and what could not be looked at.
-async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<(Vec<Part>, Vec<anyhow::Error>)> {
+///
+/// # Errors
+/// A failed request, explained.
+pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<(Vec<Part>, Vec<anyhow::Error>)> {
     let mut kinds = Kinds::new(cluster);
     let selector = run_id.selector();
     let core = [("v1".to_owned(), "Pod".to_owned()), ("v1".to_owned(), "Service".to_owned())];

@@ -1,0 +1,138 @@
+//! What the archive writes in the background, one job after the other: into the store, and to Tekton Results once a run is over.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use tokio::sync::{mpsc, watch};
+
+use crate::commands::story::checked_out;
+use crate::history::log::Log;
+use crate::history::place::Place;
+use crate::history::record::{Origin, Record};
+use crate::history::results::ResultsApi;
+use crate::history::store::Store;
+
+/// A change of a record that is stored.
+pub type Change = Box<dyn FnOnce(&mut Record) + Send>;
+
+/// Something to write.
+pub enum Job {
+    /// The record of a run that is about to be made.
+    Begin(Box<Record>),
+    /// A record as a whole.
+    Put(Box<Record>, Vec<Log>),
+    /// A change of one.
+    Change(Box<Changing>),
+}
+
+/// A change of the record with this id.
+pub struct Changing {
+    pub id: String,
+    pub change: Change,
+    pub logs: Vec<Log>,
+    /// What is changed and put where no record has that id.
+    pub otherwise: Option<Record>,
+}
+
+/// What the background has done so far.
+#[derive(Default)]
+pub struct Written {
+    /// How many jobs it is done with.
+    pub jobs: usize,
+    /// What went wrong.
+    pub failures: Vec<anyhow::Error>,
+}
+
+/// The background's own state.
+pub struct Writer {
+    pub place: Option<Place>,
+    pub results: Option<ResultsApi>,
+    store: Option<Store>,
+    /// The records of this command, where no store has them.
+    unstored: BTreeMap<String, Record>,
+}
+
+impl Writer {
+    pub fn new(place: Option<Place>, results: Option<ResultsApi>) -> Self {
+        Self { place, results, store: None, unstored: BTreeMap::new() }
+    }
+
+    /// Works the queue off until the command ends. A store that has failed once is not tried again: each try could take its time.
+    pub async fn write(mut self, mut jobs: mpsc::UnboundedReceiver<Job>, to: watch::Sender<Written>) {
+        while let Some(job) = jobs.recv().await {
+            let outcome = self.work(job).await;
+            to.send_modify(|written| {
+                written.jobs += 1;
+                written.failures.extend(outcome.err());
+            });
+        }
+    }
+
+    async fn work(&mut self, job: Job) -> anyhow::Result<()> {
+        if let Err(error) = self.open().await {
+            self.place = None;
+            // What is told elsewhere is told all the same.
+            return self.write_one(job).await.and(Err(error));
+        }
+        let outcome = self.write_one(job).await;
+        if outcome.is_err() {
+            self.place = None;
+            self.store = None;
+        }
+        outcome
+    }
+
+    async fn open(&mut self) -> anyhow::Result<()> {
+        if let (None, Some(place)) = (&self.store, &self.place) {
+            self.store = Some(Store::open(place).await.with_context(|| format!("opening {place}"))?);
+        }
+        Ok(())
+    }
+
+    async fn write_one(&mut self, job: Job) -> anyhow::Result<()> {
+        let id = match job {
+            Job::Begin(mut record) => {
+                if let Origin { git_commit: commit @ None, folder: Some(folder), .. } = &mut record.origin {
+                    *commit = checked_out(folder).await;
+                }
+                self.put(*record, Vec::new()).await?
+            }
+            Job::Put(record, logs) => self.put(*record, logs).await?,
+            Job::Change(changing) => self.change(*changing).await?,
+        };
+        self.publish(&id).await
+    }
+
+    async fn put(&mut self, record: Record, logs: Vec<Log>) -> anyhow::Result<String> {
+        let id = record.id.clone();
+        match &self.store {
+            Some(store) => store.put(record, logs).await?,
+            None => drop(self.unstored.insert(id.clone(), record)),
+        }
+        Ok(id)
+    }
+
+    async fn change(&mut self, changing: Changing) -> anyhow::Result<String> {
+        let Changing { id, change, logs, otherwise } = changing;
+        if let Some(store) = &self.store {
+            store.change(&id, logs, otherwise, change).await?;
+        } else if let Some(mut record) = self.unstored.remove(&id).or(otherwise) {
+            change(&mut record);
+            self.unstored.insert(id.clone(), record);
+        }
+        Ok(id)
+    }
+
+    /// Tells Tekton Results of a run that is over.
+    async fn publish(&mut self, id: &str) -> anyhow::Result<()> {
+        let Some(results) = &self.results else { return Ok(()) };
+        let record = match &self.store {
+            Some(store) => store.find(id).await?.into_iter().find(|record| record.id == id),
+            None => self.unstored.get(id).cloned(),
+        };
+        match record {
+            Some(record) if record.is_over() => results.publish(&record).await,
+            _ => Ok(()),
+        }
+    }
+}

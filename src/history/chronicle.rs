@@ -1,0 +1,93 @@
+//! Takes down what happens to the databases of a run while it happens, by the clock of whoever sees it.
+//!
+//! Several watch at once: the pods, the events, the probes. Each says what it sees as often as it likes; the first word counts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::record::{Moment, What};
+use super::time::Time;
+
+/// What has happened so far, by the databases' names. Copies are one.
+#[derive(Debug, Clone, Default)]
+pub struct Chronicle(Arc<Mutex<BTreeMap<String, Vec<Moment>>>>);
+
+impl Chronicle {
+    /// Notes what happens once to a database: at this moment, unless it is known already.
+    pub fn note(&self, database: &str, what: What, at: Time, detail: impl Into<String>) {
+        self.note_nth(database, 1, Moment { what, at, detail: detail.into() });
+    }
+
+    /// Notes what can happen again: that it is the `nth` of its kind, from 1, tells whether it is known already.
+    pub fn note_nth(&self, database: &str, nth: usize, moment: Moment) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        add(all.entry(database.to_owned()).or_default(), nth, moment);
+    }
+
+    /// What has happened to a database, from old to new.
+    pub fn of(&self, database: &str) -> Vec<Moment> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(database).cloned().unwrap_or_default()
+    }
+}
+
+/// Adds to a timeline what is the `nth` of its kind, unless it has as many already. Its order is kept: what is of one moment stands as it
+/// happens.
+pub fn add(timeline: &mut Vec<Moment>, nth: usize, moment: Moment) {
+    let known = timeline.iter().filter(|known| known.what == moment.what).count();
+    if known < nth {
+        timeline.push(moment);
+        timeline.sort_by_key(|moment| (moment.at, moment.what));
+    }
+}
+
+/// Adds to a timeline what another one has besides.
+pub fn merge(timeline: &mut Vec<Moment>, other: Vec<Moment>) {
+    let mut counts: BTreeMap<What, usize> = BTreeMap::new();
+    for moment in other {
+        let nth = counts.entry(moment.what).or_default();
+        *nth += 1;
+        add(timeline, *nth, moment);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(what: What, at: i64) -> Moment {
+        Moment { what, at: Time::from_millis(at), detail: String::new() }
+    }
+
+    fn told(timeline: &[Moment]) -> Vec<(What, i64)> {
+        timeline.iter().map(|moment| (moment.what, moment.at.millis())).collect()
+    }
+
+    #[test]
+    fn the_first_word_counts_and_the_order_is_that_of_time() {
+        let chronicle = Chronicle::default();
+        let copy = chronicle.clone();
+        for (what, at) in [(What::Started, 30), (What::Created, 10), (What::Started, 40), (What::Scheduled, 10)] {
+            copy.note("db", what, Time::from_millis(at), "");
+        }
+        assert_eq!(told(&chronicle.of("db")), [(What::Created, 10), (What::Scheduled, 10), (What::Started, 30)]);
+        assert!(chronicle.of("other").is_empty());
+    }
+
+    #[test]
+    fn what_happens_again_is_counted() {
+        let chronicle = Chronicle::default();
+        for (nth, at) in [(1, 10), (1, 11), (2, 20), (2, 21)] {
+            chronicle.note_nth("db", nth, moment(What::Restarted, at));
+        }
+        assert_eq!(told(&chronicle.of("db")), [(What::Restarted, 10), (What::Restarted, 20)]);
+    }
+
+    #[test]
+    fn a_timeline_is_filled_up_from_another_one() {
+        let mut timeline = vec![moment(What::Created, 10), moment(What::Restarted, 30)];
+        let other = [(What::Created, 9), (What::Started, 20), (What::Restarted, 31), (What::Restarted, 50)];
+        merge(&mut timeline, other.into_iter().map(|(what, at)| moment(what, at)).collect());
+        assert_eq!(told(&timeline), [(What::Created, 10), (What::Started, 20), (What::Restarted, 30), (What::Restarted, 50)]);
+    }
+}

@@ -1,0 +1,176 @@
+//! The page of one run.
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::facts::{Fact, about, card};
+use super::logs::{LogView, views};
+use super::template::fill;
+use super::timeline::{Timeline, start, timeline};
+use super::times::{Times, times};
+use super::words::{brief, size};
+use crate::history::log::Log;
+use crate::history::record::{Event, Record, Status};
+use crate::history::time::Time;
+
+/// Objects longer than this are cut: what is asked of them is mostly in their first lines.
+const OBJECT: usize = 16 * 1024;
+
+/// What the template sees.
+#[derive(Serialize)]
+struct View<'a> {
+    title: String,
+    record: &'a Record,
+    status: &'static str,
+    words: &'static str,
+    tone: &'static str,
+    figures: Vec<Fact>,
+    timeline: Timeline,
+    databases: Vec<Card>,
+    logs: Vec<LogView>,
+    events: Vec<Row<'a>>,
+    times: Vec<Times>,
+    about: Vec<Fact>,
+    objects: Vec<Object>,
+    sections: Vec<Section>,
+}
+
+/// A link to a part of the page.
+#[derive(Serialize)]
+struct Section {
+    id: &'static str,
+    name: String,
+}
+
+/// What is known of a database.
+#[derive(Serialize)]
+struct Card {
+    name: String,
+    facts: Vec<Fact>,
+}
+
+/// An event.
+#[derive(Serialize)]
+struct Row<'a> {
+    after: String,
+    at: Option<Time>,
+    event: &'a Event,
+}
+
+/// An object as YAML.
+#[derive(Serialize)]
+struct Object {
+    name: String,
+    size: String,
+    text: String,
+    cut: Option<String>,
+}
+
+/// A page that says all that is known of a run; the logs in their order.
+///
+/// # Errors
+/// A log whose stored bytes are damaged.
+pub fn run(record: &Record, logs: &[Log]) -> anyhow::Result<String> {
+    let start = start(record);
+    let mut view = View {
+        title: format!("{}: {}", title(record), record.status.name()),
+        record,
+        status: record.status.name(),
+        words: words(record.status),
+        tone: tone(record.status),
+        figures: figures(record),
+        timeline: timeline(record),
+        databases: record.databases.iter().map(|database| Card { name: database.name.clone(), facts: card(database) }).collect(),
+        logs: views(record, logs)?,
+        events: record.events.iter().map(|event| row(event, start)).collect(),
+        times: times(record, start),
+        about: about(record),
+        objects: record.objects.iter().map(object).collect::<anyhow::Result<_>>()?,
+        sections: Vec::new(),
+    };
+    view.sections = sections(&view);
+    fill("run.html", &view)
+}
+
+fn title(record: &Record) -> &str {
+    if record.name.is_empty() { &record.run_id } else { &record.name }
+}
+
+fn words(status: Status) -> &'static str {
+    match status {
+        Status::Starting => "It was being made when this was written.",
+        Status::Up => "Its databases are ready, and nobody has removed it yet.",
+        Status::Done => "Its databases were ready, and it was removed.",
+        Status::Failed => "It failed.",
+        Status::Cancelled => "Somebody interrupted it.",
+        Status::Abandoned => "Whoever made it did not remove it.",
+    }
+}
+
+/// The style's class of a status.
+pub fn tone(status: Status) -> &'static str {
+    match status {
+        Status::Up | Status::Done => "good",
+        Status::Failed => "bad",
+        Status::Cancelled | Status::Abandoned => "odd",
+        Status::Starting => "open",
+    }
+}
+
+/// What is asked first.
+fn figures(record: &Record) -> Vec<Fact> {
+    let mut figures = Vec::new();
+    let mut add = |label: &str, value: Option<String>| figures.extend(value.map(|value| Fact::words(label, value)));
+    let since = |to: Time, from: Time| brief(to.since(from));
+    if !record.databases.is_empty() {
+        add("All ready after", Some(record.ready.map_or_else(|| "never".to_owned(), |ready| since(ready, record.began))));
+    }
+    add("Lasted", record.ended.map(|ended| since(ended, record.began)));
+    if let Some(command) = &record.command {
+        add("Command took", command.began.zip(command.ended).map(|(began, ended)| since(ended, began)));
+        add("Exit code", command.exit_code.map(|code| code.to_string()));
+    }
+    add("Databases", Some(record.databases.len().to_string()));
+    let restarts: u32 = record.databases.iter().map(|database| database.restarts).sum();
+    add("Restarts", (restarts > 0).then(|| restarts.to_string()));
+    figures
+}
+
+fn row(event: &Event, start: Time) -> Row<'_> {
+    let after = event.at.map_or_else(|| "no time".to_owned(), |at| brief(at.since(start)));
+    Row { after, at: event.at, event }
+}
+
+fn object(object: &Value) -> anyhow::Result<Object> {
+    let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+    let yaml = serde_yaml::to_string(object).context("writing an object as YAML")?;
+    let shown = yaml.floor_char_boundary(OBJECT.min(yaml.len()));
+    let left = yaml.len() - shown;
+    Ok(Object {
+        name: format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"])),
+        size: size(yaml.len() as u64),
+        text: yaml[..shown].to_owned(),
+        cut: (left > 0).then(|| format!("{} more are left out here", size(left as u64))),
+    })
+}
+
+/// The parts that the page has, in its order.
+fn sections(view: &View) -> Vec<Section> {
+    let with = |name: &str, number: usize| if number > 0 { format!("{name} ({number})") } else { name.to_owned() };
+    let parts = [
+        ("cause", "Cause".to_owned(), view.record.cause.is_some()),
+        ("timeline", "Timeline".to_owned(), true),
+        ("databases", with("Databases", view.databases.len()), !view.databases.is_empty()),
+        ("logs", with("Logs", view.logs.len()), true),
+        ("events", with("Events", view.events.len()), true),
+        ("times", "Exact times".to_owned(), true),
+        ("about", "About this run".to_owned(), true),
+        ("objects", with("Objects", view.objects.len()), !view.objects.is_empty()),
+        ("notes", with("Not collected", view.record.notes.len()), !view.record.notes.is_empty()),
+    ];
+    parts.into_iter().filter(|(_, _, is_there)| *is_there).map(|(id, name, _)| Section { id, name }).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+use super::*;
+use crate::history::record::{Cause, Database, LogInfo};
+
+/// What would become part of a page if anything got around the escaping, or out of an attribute.
+const HOSTILE: &str = "</script></title></style>'\"><img src=x onerror=alert(1)>{{ title }}";
+
+#[test]
+fn hostile_texts_stay_texts() {
+    let text = || HOSTILE.to_owned();
+    let mut record = Record::begin(HOSTILE, HOSTILE);
+    record.name = text();
+    record.cause = Some(Cause { kind: text(), database: Some(text()), text: text() });
+    record.databases = vec![Database { name: text(), engine: text(), image: Some(text()), ..Database::default() }];
+    record.events = vec![Event { reason: text(), object: text(), message: text(), ..Event::default() }];
+    record.objects = vec![serde_json::json!({"kind": HOSTILE, "metadata": {"name": HOSTILE, HOSTILE: HOSTILE}})];
+    record.notes = vec![text()];
+    let info = LogInfo { source: text(), container: text(), cut: Some(text()), ..LogInfo::default() };
+    let page = run(&record, &[Log::new(info, &format!("{HOSTILE}\n").repeat(40))]).unwrap();
+    assert!(!page.contains("<img") && !page.contains("</script"), "{page}");
+    assert_eq!((page.matches("</title>").count(), page.matches("</style>").count()), (1, 1));
+    assert!(page.matches("&#39;&quot;&gt;&lt;img src=x onerror=alert(1)&gt;{{ title }}").count() > 60);
+}
+
+#[test]
+fn a_record_without_anything_has_a_page() {
+    let page = run(&Record::default(), &[]).unwrap();
+    assert!(page.contains("No databases are in the record") && page.contains("No log is stored"), "{page}");
+}
+
+#[test]
+fn a_log_that_is_damaged_is_told() {
+    let log = Log { gzip: vec![1, 2, 3], info: LogInfo { source: "mysql-0".into(), ..LogInfo::default() } };
+    assert!(format!("{:#}", run(&Record::default(), &[log]).unwrap_err()).starts_with("reading the stored log of mysql-0"));
+}
+
+#[test]
+fn an_object_that_is_long_is_cut() {
+    let long = serde_json::json!({"kind": "Pod", "metadata": {"name": "x"}, "data": "ü".repeat(OBJECT)});
+    let object = object(&long).unwrap();
+    assert!(object.text.len() <= OBJECT && object.cut.as_deref().is_some_and(|cut| cut.starts_with("16 KiB more")), "{:?}", object.cut);
+}

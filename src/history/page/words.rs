@@ -1,0 +1,97 @@
+//! Durations and sizes for people.
+
+use std::time::Duration;
+
+/// Three digits or two units: `345 ms`, `8.42 s`, `42.1 s`, `2 min 3 s`, `1 h 58 min`, `2 d 3 h`.
+pub fn brief(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let seconds = (millis + 500) / 1000;
+    match millis {
+        0 => "0 s".to_owned(),
+        1..1000 => format!("{millis} ms"),
+        1000..9_995 => format!("{:.2} s", duration.as_secs_f64()),
+        9_995..59_950 => format!("{:.1} s", duration.as_secs_f64()),
+        59_950..3_599_500 => two(seconds, 60, ("min", "s")),
+        3_599_500..86_370_000 => two((seconds + 30) / 60, 60, ("h", "min")),
+        _ => two((seconds + 1800) / 3600, 24, ("d", "h")),
+    }
+}
+
+fn two(small: u128, ratio: u128, (large_unit, small_unit): (&str, &str)) -> String {
+    match small % ratio {
+        0 => format!("{} {large_unit}", small / ratio),
+        rest => format!("{} {large_unit} {rest} {small_unit}", small / ratio),
+    }
+}
+
+/// To the millisecond: `0.345 s`, `2 min 3.400 s`, `1 h 58 min 3.000 s`.
+pub fn exact(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let seconds = format!("{}.{:03} s", millis / 1000 % 60, millis % 1000);
+    match (millis / 3_600_000, millis / 60_000 % 60) {
+        (0, 0) => seconds,
+        (0, minutes) => format!("{minutes} min {seconds}"),
+        (hours, minutes) => format!("{hours} h {minutes} min {seconds}"),
+    }
+}
+
+/// `12 bytes`, `3.4 KiB`, `1 MiB`.
+pub fn size(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+    let bytes_f = bytes as f64;
+    let shown = |number: f64, unit: &str| format!("{} {unit}", format!("{number:.1}").trim_end_matches(".0"));
+    match bytes {
+        1 => "1 byte".to_owned(),
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_525 => shown(bytes_f / 1024.0, "KiB"),
+        _ => shown(bytes_f / 1_048_576.0, "MiB"),
+    }
+}
+
+/// `1 run`, `2 runs`.
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_few_digits() {
+        for (millis, expected) in [
+            (0, "0 s"),
+            (7, "7 ms"),
+            (999, "999 ms"),
+            (1000, "1.00 s"),
+            (9_994, "9.99 s"),
+            (9_999, "10.0 s"),
+            (59_949, "59.9 s"),
+            (59_990, "1 min"),
+            (123_400, "2 min 3 s"),
+            (3_599_700, "1 h"),
+            (7_083_000, "1 h 58 min"),
+            (86_399_000, "1 d"),
+            (180_000_000, "2 d 2 h"),
+        ] {
+            assert_eq!(brief(Duration::from_millis(millis)), expected, "{millis}");
+        }
+    }
+
+    #[test]
+    fn an_exact_duration_has_milliseconds() {
+        for (millis, expected) in [(0, "0.000 s"), (59_999, "59.999 s"), (123_400, "2 min 3.400 s"), (7_200_001, "2 h 0 min 0.001 s")] {
+            assert_eq!(exact(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[test]
+    fn a_size_has_a_unit() {
+        for (bytes, expected) in
+            [(0, "0 bytes"), (1, "1 byte"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536, "1.5 KiB"), (1_048_576, "1 MiB")]
+        {
+            assert_eq!(size(bytes), expected);
+        }
+        assert_eq!((count(1, "run"), count(0, "run")), ("1 run".into(), "0 runs".into()));
+    }
+}

@@ -1,0 +1,217 @@
+//! Finds texts that are known to be secret, in every form that they take on their way: as they are, escaped, percent-encoded, in base64.
+
+use std::ops::Range;
+
+use k8s_openapi::ByteString;
+
+/// Secrets shorter than this are found as whole words only: a password `1` must not take every digit away.
+const SHORT: usize = 4;
+
+/// Pieces of base64 shorter than this are found by chance.
+const PIECE: usize = 8;
+
+/// The texts that are looked for.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    texts: Vec<String>,
+    /// The texts by their first byte, the longest first: a secret may be a part of another one.
+    by_first: Vec<Vec<usize>>,
+}
+
+impl Known {
+    /// Takes a secret in, and its forms in base64.
+    pub fn add(&mut self, secret: &str) {
+        self.add_text(secret);
+        for form in base64_forms(secret.as_bytes()) {
+            self.add_text(&form);
+        }
+    }
+
+    /// Takes bytes in that are no text: they can be met in base64 alone.
+    pub fn add_bytes(&mut self, secret: &[u8]) {
+        for form in base64_forms(secret) {
+            self.add_text(&form);
+        }
+    }
+
+    fn add_text(&mut self, text: &str) {
+        let Some(first) = text.bytes().next() else { return };
+        self.by_first.resize(256, Vec::new());
+        if self.by_first[usize::from(first)].iter().any(|known| self.texts[*known] == text) {
+            return;
+        }
+        self.texts.push(text.to_owned());
+        let (texts, index) = (&self.texts, self.texts.len() - 1);
+        let group = &mut self.by_first[usize::from(first)];
+        group.push(index);
+        group.sort_by_key(|index| std::cmp::Reverse(texts[*index].len()));
+    }
+
+    /// Where they stand in a line, from left to right.
+    pub fn find(&self, line: &str) -> Vec<Range<usize>> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        while !self.texts.is_empty() && at < line.len() {
+            match self.find_at(line, at) {
+                Some(end) => {
+                    found.push(at..end);
+                    at = end;
+                }
+                None => at += 1,
+            }
+        }
+        found
+    }
+
+    /// The end of the longest secret that begins here.
+    fn find_at(&self, line: &str, at: usize) -> Option<usize> {
+        let first = line.as_bytes()[at];
+        if !line.is_char_boundary(at) {
+            return None;
+        }
+        let fits = |index: &usize| {
+            let text = &self.texts[*index];
+            let end = end_of(line.as_bytes(), at, text)?;
+            (text.len() >= SHORT || stands_alone(line, at..end)).then_some(end)
+        };
+        let plain = self.by_first[usize::from(first)].iter().find_map(fits);
+        // An escape may stand for any first byte.
+        if plain.is_none() && matches!(first, b'%' | b'\\' | b'+') {
+            return self.by_first.iter().flatten().filter_map(fits).max();
+        }
+        plain
+    }
+}
+
+/// Where a text ends that begins here, each of its characters as it is or as one of the escapes that programs write.
+fn end_of(line: &[u8], at: usize, text: &str) -> Option<usize> {
+    // Nearly always one: `%25` may be an escape, or what it looks like.
+    let mut ends = vec![at];
+    for c in text.chars() {
+        ends = ends.into_iter().flat_map(|at| [plain(line, at, c), percent(line, at, c), backslash(line, at, c)]).flatten().collect();
+        if ends.is_empty() {
+            return None;
+        }
+    }
+    ends.into_iter().max()
+}
+
+fn plain(line: &[u8], at: usize, c: char) -> Option<usize> {
+    let mut buffer = [0; 4];
+    let bytes = c.encode_utf8(&mut buffer).as_bytes();
+    let end = at + bytes.len();
+    (line.get(at..end)? == bytes).then(|| {
+        // SQL doubles a quote in a text.
+        let is_doubled = matches!(c, '\'' | '"' | '`') && line.get(end) == Some(&bytes[0]);
+        end + usize::from(is_doubled)
+    })
+}
+
+/// `%C3%BC`, and `+` for a space.
+fn percent(line: &[u8], mut at: usize, c: char) -> Option<usize> {
+    if c == ' ' && line.get(at) == Some(&b'+') {
+        return Some(at + 1);
+    }
+    let mut buffer = [0; 4];
+    for byte in c.encode_utf8(&mut buffer).bytes() {
+        let digits = line.get(at..at + 3)?.strip_prefix(b"%")?;
+        (u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()? == byte).then_some(())?;
+        at += 3;
+    }
+    Some(at)
+}
+
+/// `\"`, `\\`, `\u00fc`.
+fn backslash(line: &[u8], at: usize, c: char) -> Option<usize> {
+    let escape = line.get(at..)?.strip_prefix(b"\\")?;
+    if let Some(digits) = escape.strip_prefix(b"u").and_then(|rest| rest.get(..4)) {
+        let code = u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        if code.and_then(char::from_u32) == Some(c) {
+            return Some(at + 6);
+        }
+    }
+    let is_escaped = c.is_ascii_punctuation() && u8::try_from(c).ok().as_ref() == escape.first();
+    is_escaped.then_some(at + 2)
+}
+
+/// Whether a piece of a line is a word of its own.
+fn stands_alone(line: &str, piece: Range<usize>) -> bool {
+    let in_word = |c: char| c.is_alphanumeric() || c == '_';
+    !line[..piece.start].chars().next_back().is_some_and(in_word) && !line[piece.end..].chars().next().is_some_and(in_word)
+}
+
+/// How bytes look in base64: alone, with a line's end, and inside a longer text, where they begin at any of three places. Both alphabets.
+fn base64_forms(secret: &[u8]) -> Vec<String> {
+    if secret.len() < SHORT {
+        return Vec::new();
+    }
+    let whole = [secret.to_vec(), [secret, b"\n"].concat()].map(|bytes| base64(&bytes).trim_end_matches('=').to_owned());
+    let inside = (0..3).filter_map(|offset| {
+        let text = base64(&[&vec![0; offset], secret].concat());
+        // The first and the last character may hold bits of what stands beside it.
+        let (begin, end) = ((offset * 8).div_ceil(6), (offset + secret.len()) * 8 / 6);
+        (end.saturating_sub(begin) >= PIECE).then(|| text[begin..end].to_owned())
+    });
+    let mut forms: Vec<String> = whole.into_iter().chain(inside).collect();
+    for index in 0..forms.len() {
+        let other = forms[index].replace('+', "-").replace('/', "_");
+        if !forms.contains(&other) {
+            forms.push(other);
+        }
+    }
+    forms
+}
+
+fn base64(bytes: &[u8]) -> String {
+    // As Kubernetes writes bytes.
+    match serde_json::to_value(ByteString(bytes.to_vec())) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(secrets: &[&str], line: &str) -> Vec<String> {
+        let mut known = Known::default();
+        secrets.iter().for_each(|secret| known.add(secret));
+        known.find(line).into_iter().map(|range| line[range].to_owned()).collect()
+    }
+
+    #[test]
+    fn a_secret_is_found_in_every_form() {
+        let secret = "p/w d'ü\"x+%";
+        for form in [
+            "p/w d'ü\"x+%",
+            "p/w d'ü\"x+%25",
+            "p%2Fw%20d%27%c3%BC%22x%2B%25",
+            "p%2Fw+d'%C3%BC%22x%2B%25",
+            "p/w d''ü\"x+%",
+            r#"p/w d'ü\"x+%"#,
+            r"p/w d\'\u00fc\u0022x\u002b%",
+            "cC93IGQnw7wieCsl",
+        ] {
+            assert_eq!(found(&[secret], &format!("a {form} z")), [form]);
+        }
+        assert!(found(&[secret], "p/w d'ü\"x").is_empty());
+    }
+
+    #[test]
+    fn base64_of_more_than_the_secret_holds_it_too() {
+        for user in ["", "u:", "us:", "use:", "root:"] {
+            let text = base64(format!("{user}correct-horse\n").as_bytes());
+            let left = found(&["correct-horse"], &text).iter().fold(text.clone(), |text, piece| text.replace(piece, "*"));
+            assert!(left.len() < 14 && left.contains('*'), "{user}: {left}");
+        }
+    }
+
+    #[test]
+    fn short_secrets_are_words() {
+        assert_eq!(found(&["abc"], "abc abcd _abc 'abc'"), ["abc", "abc"]);
+        assert_eq!(found(&["hush", "hushhush"], "hushhush hush"), ["hushhush", "hush"]);
+        assert!(found(&[], "anything").is_empty());
+        assert!(found(&[""], "anything").is_empty());
+    }
+}

@@ -1,0 +1,163 @@
+//! Takes secrets out of what is shown and what is kept: of log lines, of what Kubernetes says about a pod, of whole objects.
+//!
+//! Pure. Secrets are found in two ways: [`known`] ones, which are put in beforehand, wherever they stand and in whatever form; and others by
+//! the words around them, in [`phrases`] of text and in the fields of [`objects`] that are called like secrets ([`names`]).
+
+mod known;
+mod names;
+mod objects;
+mod phrases;
+
+use std::ops::Range;
+
+use k8s_openapi::api::core::v1::PodSpec;
+
+use known::Known;
+
+/// What stands in a secret's place.
+pub const MASK: &str = "***";
+
+/// The lines around a private key.
+const KEY: [&str; 2] = ["-----BEGIN ", "PRIVATE KEY-----"];
+const END_OF_KEY: &str = "-----END ";
+
+/// The texts that may not be shown.
+#[derive(Debug, Clone)]
+pub struct Redactor {
+    known: Known,
+    public: String,
+}
+
+impl Redactor {
+    /// Knows no secret yet. `public` is a text that is none, whoever uses it as one: the run id, which names every object.
+    pub fn new(public: &str) -> Self {
+        Self { known: Known::default(), public: public.to_owned() }
+    }
+
+    /// Takes a secret in. One of several lines is known by each of them, because logs are shown by the line.
+    pub fn add(&mut self, secret: &str) {
+        for line in secret.lines().map(str::trim).filter(|line| !line.is_empty() && *line != self.public) {
+            self.known.add(line);
+        }
+    }
+
+    /// Takes a secret in that may be no text.
+    pub fn add_bytes(&mut self, secret: &[u8]) {
+        match std::str::from_utf8(secret) {
+            Ok(text) => self.add(text),
+            Err(_) => self.known.add_bytes(secret),
+        }
+    }
+
+    /// Takes the value of a container's variable in, if the name says that it is a secret.
+    pub fn add_variable(&mut self, name: &str, value: &str) {
+        if names::called(name).is_some() && names::can_be_secret(name, value) {
+            self.add(value);
+        }
+    }
+
+    /// Takes in the variables of a pod's containers that are called like secrets.
+    pub fn add_pod(&mut self, spec: &PodSpec) {
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        for variable in containers.flat_map(|container| container.env.iter().flatten()) {
+            self.add_variable(&variable.name, variable.value.as_deref().unwrap_or_default());
+        }
+    }
+
+    /// Takes in what a text says to be secret, such as a script that makes users.
+    pub fn add_text(&mut self, text: &str) {
+        for line in text.lines() {
+            for range in phrases::find(line) {
+                let secret = line[range].replace("''", "'");
+                // A reference to a secret is none, and what is as short as this is a word like any other.
+                if secret.len() > 2 && !secret.starts_with(['$', '*']) {
+                    self.add(&secret);
+                }
+            }
+        }
+    }
+
+    /// Several lines without the secrets.
+    pub fn redact_lines(&self, lines: &str) -> String {
+        self.redact_text(lines).trim_end_matches('\n').to_owned()
+    }
+
+    /// A text of any number of lines without the secrets, private keys among them.
+    pub fn redact_text(&self, text: &str) -> String {
+        let mut shown = String::with_capacity(text.len());
+        let mut in_key = false;
+        for line in text.split_inclusive('\n') {
+            let (content, end) = line.strip_suffix('\n').map_or((line, ""), |content| (content, "\n"));
+            let begins = KEY.iter().all(|part| content.contains(part));
+            if in_key || begins {
+                in_key = !content.contains(END_OF_KEY);
+                shown.push_str(MASK);
+            } else {
+                shown.push_str(&self.redact(content));
+            }
+            shown.push_str(end);
+        }
+        shown
+    }
+
+    /// The line without the secrets.
+    pub fn redact(&self, line: &str) -> String {
+        let mut ranges = self.known.find(line);
+        ranges.extend(phrases::find(line));
+        mask(line, ranges)
+    }
+}
+
+/// The line with a mask in the place of each of these parts of it; what overlaps is one.
+fn mask(line: &str, mut ranges: Vec<Range<usize>>) -> String {
+    ranges.sort_by_key(|range| (range.start, range.end));
+    let mut shown = String::with_capacity(line.len());
+    let mut done = 0;
+    for range in ranges {
+        if range.start >= done {
+            shown.push_str(&line[done..range.start]);
+            shown.push_str(MASK);
+        }
+        done = done.max(range.end);
+    }
+    shown.push_str(&line[done..]);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redactor(secrets: &[&str]) -> Redactor {
+        let mut redactor = Redactor::new("run-1");
+        secrets.iter().for_each(|secret| redactor.add(secret));
+        redactor
+    }
+
+    #[test]
+    fn secrets_are_replaced_wherever_they_stand() {
+        for (secrets, line, shown) in [
+            (&["hush"][..], "password hush, and 'hush'hush", "password ***, and '***'***"),
+            (&["hush", "hushhush"], "hushhush hush", "*** ***"),
+            (&["a\nlong secret\n"], "a long secret", "*** ***"),
+            (&["abc"], "abc abcd _abc 'abc'", "*** abcd _abc '***'"),
+            (&["", "  ", "run-1"], "run-1 is public", "run-1 is public"),
+            (&["größe"], "die größe zählt", "die *** zählt"),
+            (&[], "[Entrypoint]: GENERATED ROOT PASSWORD: x y", "[Entrypoint]: GENERATED ROOT PASSWORD: ***"),
+            (&[], "A temporary password is generated for root@localhost: x", "A temporary password is generated for ***"),
+        ] {
+            assert_eq!(redactor(secrets).redact(line), shown, "{secrets:?}");
+        }
+    }
+
+    #[test]
+    fn variables_are_secrets_by_their_names() {
+        let mut redactor = redactor(&[]);
+        redactor.add_variable("MYSQL_ROOT_PASSWORD", "hush");
+        redactor.add_variable("api_token", "quiet");
+        redactor.add_variable("MYSQL_ALLOW_EMPTY_PASSWORD", "yes");
+        redactor.add_variable("MYSQL_ROOT_PASSWORD_FILE", "/run/password");
+        redactor.add_variable("MYSQL_DATABASE", "shop");
+        assert_eq!(redactor.redact("hush quiet yes /run/password shop"), "*** *** yes /run/password shop");
+    }
+}

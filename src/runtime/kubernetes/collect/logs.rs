@@ -1,0 +1,187 @@
+//! The logs of all containers of a run, and of those that were restarted the one before as well, in bounded memory.
+
+use futures::{AsyncBufReadExt, StreamExt, stream};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use kube::api::{Api, LogParams};
+use tokio::time::{Instant, timeout_at};
+
+use super::references::Secrets;
+use crate::failure::innermost;
+use crate::history::clip::Clip;
+use crate::history::record::LogInfo;
+use crate::runtime::kubernetes::explain::is_forbidden;
+use crate::runtime::kubernetes::pods::name;
+use crate::runtime::kubernetes::{AT_ONCE, Cluster};
+
+/// A log as it was read, secrets included.
+pub struct Read {
+    /// Which one.
+    pub info: LogInfo,
+    /// Its text.
+    pub text: String,
+}
+
+/// The logs that were read.
+#[derive(Default)]
+pub struct Logs {
+    /// They.
+    pub logs: Vec<Read>,
+    /// What could not be read.
+    pub notes: Vec<String>,
+}
+
+/// Which log, of which pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Which {
+    pod: String,
+    container: String,
+    previous: bool,
+}
+
+/// Why a log is not whole.
+enum Lack {
+    Forbidden,
+    Late,
+    Failed(String),
+}
+
+/// Reads them by the deadline, but for those of pods whose secrets are not known.
+pub async fn read_all(cluster: &Cluster, pods: &[Pod], secrets: &Secrets, deadline: Instant) -> Logs {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let wanted = pods.iter().filter(|pod| secrets.are_known(name(pod))).flat_map(of_pod);
+    let reads = wanted.map(|which| async {
+        let mut clip = Clip::default();
+        let lack = match timeout_at(deadline, read(&api, &which, &mut clip)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(lack)) => Some(lack),
+            Err(_) => Some(Lack::Late),
+        };
+        (which, clip, lack)
+    });
+    let mut read = Logs::default();
+    let mut is_forbidden = false;
+    // In their own order, whichever comes first.
+    let mut reads = stream::iter(reads).buffered(AT_ONCE);
+    while let Some((which, clip, lack)) = reads.next().await {
+        if matches!(lack, Some(Lack::Forbidden)) {
+            is_forbidden = true;
+            continue;
+        }
+        read.add(which, clip, lack);
+    }
+    if is_forbidden {
+        read.notes.push("logs may not be read: that needs the verb get on pods/log".into());
+    }
+    read
+}
+
+impl Logs {
+    fn add(&mut self, Which { pod, container, previous }: Which, clip: Clip, lack: Option<Lack>) {
+        let before = if previous { " before its last restart" } else { "" };
+        let is_empty = clip.bytes() == 0;
+        let clipped = clip.finish();
+        let mut cut = clipped.cut;
+        if let Some(lack) = lack {
+            let why = match lack {
+                Lack::Failed(why) => why,
+                _ => "it was not there in time".into(),
+            };
+            let what = if is_empty { "the log" } else { "the rest of the log" };
+            self.notes.push(format!("{what} of container {container} of Pod {pod}{before} is missing: {why}"));
+            cut = Some(cut.map(|cut| cut + "; ").unwrap_or_default() + "the rest is missing: " + &why);
+        }
+        if !is_empty {
+            let info = LogInfo { source: pod, container, previous, database: None, bytes: clipped.bytes, kept: 0, cut };
+            self.logs.push(Read { info, text: clipped.text });
+        }
+    }
+}
+
+async fn read(api: &Api<Pod>, which: &Which, clip: &mut Clip) -> Result<(), Lack> {
+    let params = LogParams { container: Some(which.container.clone()), previous: which.previous, ..LogParams::default() };
+    let stream = api.log_stream(&which.pod, &params).await.map_err(|error| match error {
+        error if is_forbidden(&error) => Lack::Forbidden,
+        error => Lack::Failed(innermost(&error)),
+    })?;
+    let mut stream = Box::pin(stream);
+    loop {
+        let bytes = stream.fill_buf().await.map_err(|error| Lack::Failed(innermost(&error)))?;
+        let count = bytes.len();
+        if count == 0 {
+            return Ok(());
+        }
+        clip.push(bytes);
+        stream.consume_unpin(count);
+    }
+}
+
+/// The logs that a pod has: of every container that has run.
+fn of_pod(pod: &Pod) -> Vec<Which> {
+    let Some(status) = &pod.status else { return Vec::new() };
+    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    let mut found = Vec::new();
+    for container in lists.into_iter().flatten().flatten() {
+        let which = |previous| Which { pod: name(pod).to_owned(), container: container.name.clone(), previous };
+        let (runs, ran) = runs(container);
+        if runs && ran {
+            found.push(which(true));
+        }
+        // One that waits for its next start has the log of the last one.
+        if runs || ran {
+            found.push(which(false));
+        }
+    }
+    found
+}
+
+/// Whether a container has been started, and whether one before it has ended.
+fn runs(container: &ContainerStatus) -> (bool, bool) {
+    let runs = container.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
+    let ran = container.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
+    (runs, ran)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn every_container_that_has_run_has_a_log() {
+        let status = |name: &str, state: Value, last: Value| json!({"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state, "lastState": last});
+        let (running, ended) = (json!({"running": {}}), json!({"terminated": {"exitCode": 1}}));
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {
+            "initContainerStatuses": [status("init", ended.clone(), json!({}))],
+            "containerStatuses": [
+                status("new", running.clone(), json!({})), status("again", running, ended.clone()),
+                status("looping", waiting.clone(), ended), status("not-yet", waiting, json!({})),
+            ],
+        }}))
+        .unwrap();
+        let found: Vec<(String, bool)> = of_pod(&pod).into_iter().map(|which| (which.container, which.previous)).collect();
+        let expected = [("init", false), ("new", false), ("again", true), ("again", false), ("looping", false)];
+        assert_eq!(found, expected.map(|(name, previous)| (name.to_owned(), previous)));
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let which = || Which { pod: "p".into(), container: "c".into(), previous: true };
+        let mut logs = Logs::default();
+        let mut clip = Clip::default();
+        clip.push(b"one\n");
+        logs.add(which(), clip, Some(Lack::Late));
+        logs.add(which(), Clip::default(), Some(Lack::Failed("no such container".into())));
+        logs.add(which(), Clip::default(), None);
+        assert_eq!(logs.logs.len(), 1);
+        assert_eq!(logs.logs[0].info.cut.as_deref(), Some("the rest is missing: it was not there in time"));
+        assert_eq!(
+            logs.notes,
+            [
+                "the rest of the log of container c of Pod p before its last restart is missing: it was not there in time",
+                "the log of container c of Pod p before its last restart is missing: no such container",
+            ]
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! What there is to know of a run, gathered before it is deleted: its objects, the events about them, its containers' logs. All of it is
+//! free of secrets by the time that it leaves this module.
+//!
+//! Nothing here fails: what may not be read, or is not there in time, is told in a note.
+
+mod databases;
+mod events;
+mod logs;
+mod references;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt;
+use kube::api::{DynamicObject, TypeMeta};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use super::events::Note;
+use super::kinds;
+use super::teardown::find;
+use super::{Cluster, timeline};
+use crate::history::log::Log;
+use crate::history::record::{Database, Event};
+use crate::history::time::Time;
+use crate::manifest::stamp::RECORD_ANNOTATION;
+use crate::redact::Redactor;
+use crate::run_id::RunId;
+
+pub use databases::{READY_ANNOTATION, describe};
+use logs::Read;
+use references::Secrets;
+
+/// What somebody knows of a run's secrets before anything is read.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Knows the secrets.
+    pub redactor: Redactor,
+    /// The Secrets all of whose values it knows, by their names.
+    pub secrets: BTreeSet<String>,
+}
+
+impl Known {
+    /// Nothing is known but the run's id, which is no secret.
+    pub fn nothing(run_id: &RunId) -> Self {
+        Self { redactor: Redactor::new(run_id.as_str()), secrets: BTreeSet::new() }
+    }
+}
+
+/// What was found of a run.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// What belongs to each record, by the id that the objects carry; `None` for those of a run without a record. Two calls of `up` at once
+    /// may have made one run, each with a record of its own.
+    pub parts: BTreeMap<Option<String>, Part>,
+    /// What could not be collected.
+    pub notes: Vec<String>,
+}
+
+/// What belongs to one record.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// The objects as they are.
+    pub objects: Vec<Value>,
+    /// What the cluster said about them, from old to new.
+    pub events: Vec<Event>,
+    /// The containers' logs.
+    pub logs: Vec<Log>,
+    /// The databases, as far as the objects tell.
+    pub databases: Vec<Database>,
+    /// When the first of the objects was made.
+    pub began: Option<Time>,
+    /// The PipelineRun that owns them: its name and its UID.
+    pub pipeline_run: Option<(String, String)>,
+}
+
+/// Gathers everything of a run by the deadline.
+pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Collected {
+    let mut gathering = match gather(cluster, run_id, known, deadline).await {
+        Ok(gathering) => gathering,
+        Err(note) => return Collected { parts: BTreeMap::new(), notes: vec![note] },
+    };
+    let pods = std::mem::take(&mut gathering.pods);
+    let secrets = std::mem::take(&mut gathering.secrets);
+    let (noted, read) =
+        futures::join!(events::about(cluster, &gathering.objects, deadline), logs::read_all(cluster, &pods, &secrets, deadline));
+    gathering.pods = pods;
+    let (notes, forbidden) = noted;
+    gathering.notes.extend(forbidden);
+    gathering.notes.extend(read.notes);
+    // A log of a megabyte takes a while to look through.
+    let run_id = run_id.clone();
+    let sorted = tokio::task::spawn_blocking(move || gathering.sort(&notes, read.logs, &run_id)).await;
+    sorted.unwrap_or_else(|error| Collected { parts: BTreeMap::new(), notes: vec![format!("what was collected is lost: {error}")] })
+}
+
+/// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run is there.
+///
+/// # Errors
+/// A failed request, explained; the deadline.
+pub async fn live_logs(cluster: &Cluster, run_id: &RunId, within: Duration) -> anyhow::Result<(Vec<Log>, Vec<String>)> {
+    let deadline = Instant::now() + within;
+    let gathering = gather(cluster, run_id, Known::nothing(run_id), deadline).await.map_err(anyhow::Error::msg)?;
+    let read = logs::read_all(cluster, &gathering.pods, &gathering.secrets, deadline).await;
+    let mut notes = gathering.notes.clone();
+    notes.extend(read.notes);
+    let run_id = run_id.clone();
+    let logs = tokio::task::spawn_blocking(move || gathering.logs(read.logs, &run_id)).await?;
+    Ok((logs, notes))
+}
+
+/// What is known of a run before its events and logs are read.
+struct Gathering {
+    objects: Vec<DynamicObject>,
+    pods: Vec<Pod>,
+    redactor: Arc<Redactor>,
+    secrets: Secrets,
+    notes: Vec<String>,
+}
+
+/// The objects, and all secrets that they hold or refer to.
+///
+/// # Errors
+/// A sentence that says why there is nothing.
+async fn gather(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Result<Gathering, String> {
+    let (found, failures) = match timeout_at(deadline, find(cluster, run_id)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return Err(format!("its objects could not be read: {error:#}")),
+        Err(_) => return Err("its objects could not be read in time".into()),
+    };
+    let mut notes: Vec<String> = failures.iter().map(|error| format!("some of its objects are missing here: {error:#}")).collect();
+    let mut objects = Vec::new();
+    for part in found {
+        let (api_version, kind) = kinds::plain(&part.kind);
+        let typed = |object| DynamicObject { types: Some(TypeMeta { api_version: api_version.clone(), kind: kind.clone() }), ..object };
+        objects.extend(part.objects.into_iter().map(typed));
+    }
+    let Known { mut redactor, secrets: mut known } = known;
+    for object in &objects {
+        if let Ok(value) = serde_json::to_value(object) {
+            redactor.add_object(&value);
+        }
+        if is(object, "v1", "Secret") {
+            known.insert(object.name_any());
+        }
+    }
+    let pods: Vec<Pod> = typed(&objects, "Pod");
+    let secrets = references::read(cluster, &pods, known, &mut redactor, deadline).await;
+    notes.extend(secrets.notes());
+    Ok(Gathering { objects, pods, redactor: Arc::new(redactor), secrets, notes })
+}
+
+impl Gathering {
+    /// Takes the secrets out of everything, and tells what belongs to which record.
+    fn sort(self, notes: &[Note], logs: Vec<Read>, run_id: &RunId) -> Collected {
+        let databases = self.databases(run_id, notes);
+        let mut parts: BTreeMap<Option<String>, Part> = BTreeMap::new();
+        let records: BTreeMap<(String, String), Option<String>> =
+            self.objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record(object))).collect();
+        let of = |kind: &str, name: &str| records.get(&(kind.to_owned(), name.to_owned())).cloned();
+        for object in &self.objects {
+            let part = parts.entry(record(object)).or_default();
+            part.began =
+                [part.began, object.metadata.creation_timestamp.as_ref().map(|made| timeline::time(made.0))].into_iter().flatten().min();
+            part.pipeline_run = part.pipeline_run.take().or_else(|| pipeline_run(object));
+            part.objects.push(self.bare(object));
+        }
+        let some = records.values().next().cloned().flatten();
+        for note in notes {
+            // What is said of a pod that is gone belongs to what has made it, whose record is as good as any.
+            let record = of(&note.kind, &note.name).unwrap_or_else(|| some.clone());
+            parts.entry(record).or_default().events.push(self.event(note));
+        }
+        for log in logs {
+            let record = of("Pod", &log.info.source).unwrap_or_else(|| some.clone());
+            parts.entry(record).or_default().logs.push(self.log(log, &databases));
+        }
+        for database in databases {
+            parts.entry(of("Pod", &database.pod).unwrap_or_else(|| some.clone())).or_default().databases.push(database.database);
+        }
+        join(&mut parts);
+        Collected { parts, notes: self.notes }
+    }
+
+    fn logs(&self, logs: Vec<Read>, run_id: &RunId) -> Vec<Log> {
+        let databases = self.databases(run_id, &[]);
+        logs.into_iter().map(|log| self.log(log, &databases)).collect()
+    }
+
+    fn databases(&self, run_id: &RunId, notes: &[Note]) -> Vec<databases::Found> {
+        let services: Vec<Service> = typed(&self.objects, "Service");
+        databases::find(&self.pods, &services, run_id, notes, &self.redactor)
+    }
+
+    fn log(&self, log: Read, databases: &[databases::Found]) -> Log {
+        let mut info = log.info;
+        let of = databases.iter().find(|found| found.pod == info.source && found.database.container.as_deref() == Some(&info.container));
+        info.database = of.map(|found| found.database.name.clone());
+        Log::new(info, &self.redactor.redact_text(&log.text))
+    }
+
+    fn event(&self, note: &Note) -> Event {
+        Event {
+            at: note.at.map(timeline::time),
+            warning: note.warning,
+            object: format!("{}/{}", note.kind, note.name),
+            reason: note.reason.clone(),
+            message: self.redactor.redact(&note.message),
+            count: u32::try_from(note.count).unwrap_or(1),
+        }
+    }
+
+    /// The object without secrets, and without what only the API server has a use for.
+    fn bare(&self, object: &DynamicObject) -> Value {
+        let mut object = object.clone();
+        object.metadata.managed_fields = None;
+        object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+        let mut value = serde_json::to_value(&object).unwrap_or_default();
+        self.redactor.redact_object(&mut value);
+        value
+    }
+}
+
+/// Objects without a record go with those that have one.
+fn join(parts: &mut BTreeMap<Option<String>, Part>) {
+    if parts.len() > 1
+        && let Some(lone) = parts.remove(&None)
+        && let Some(first) = parts.values_mut().next()
+    {
+        first.objects.extend(lone.objects);
+        first.events.extend(lone.events);
+        first.logs.extend(lone.logs);
+        first.databases.extend(lone.databases);
+        first.began = first.began.or(lone.began);
+        first.pipeline_run = first.pipeline_run.take().or(lone.pipeline_run);
+    }
+    parts.values_mut().for_each(|part| part.events.sort_by_key(|event| event.at));
+}
+
+/// The record that an object carries.
+pub fn record(object: &DynamicObject) -> Option<String> {
+    object.annotations().get(RECORD_ANNOTATION).cloned()
+}
+
+fn kind(object: &DynamicObject) -> &str {
+    object.types.as_ref().map_or("", |types| &types.kind)
+}
+
+fn is(object: &DynamicObject, api_version: &str, kind: &str) -> bool {
+    object.types.as_ref().is_some_and(|types| types.api_version == api_version && types.kind == kind)
+}
+
+/// The objects of one of the core's kinds.
+fn typed<K: serde::de::DeserializeOwned + kube::Resource<DynamicType = ()>>(objects: &[DynamicObject], kind: &str) -> Vec<K> {
+    objects.iter().filter(|object| is(object, "v1", kind)).filter_map(|object| object.clone().try_parse().ok()).collect()
+}
+
+fn pipeline_run(object: &DynamicObject) -> Option<(String, String)> {
+    let owners = object.owner_references().iter();
+    let mut pipeline_runs = owners.filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
+    pipeline_runs.next().map(|owner| (owner.name.clone(), owner.uid.clone()))
+}

@@ -1,0 +1,154 @@
+//! The Secrets and ConfigMaps that a run's pods refer to without having brought them along: what they hold may stand in the pods' logs.
+//!
+//! Where a Secret cannot be read, nobody knows what to take out of a log, and the pod's logs are left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec, Secret};
+use kube::Api;
+use tokio::time::{Instant, timeout_at};
+
+use crate::database::{DataKind, Reference};
+use crate::failure::innermost;
+use crate::redact::Redactor;
+use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
+use crate::runtime::kubernetes::pods::name;
+use crate::runtime::kubernetes::{AT_ONCE, Cluster};
+
+/// What is known of the Secrets that pods refer to.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    /// For each pod, by name, why some of its secrets are not known.
+    unknown: BTreeMap<String, Vec<String>>,
+}
+
+impl Secrets {
+    /// Whether all secrets of a pod are known.
+    pub fn are_known(&self, pod: &str) -> bool {
+        !self.unknown.contains_key(pod)
+    }
+
+    /// What is left out because of those that are not.
+    pub fn notes(&self) -> Vec<String> {
+        let note = |(pod, reasons): (&String, &Vec<String>)| format!("the logs of Pod {pod} are left out: {}", reasons.join("; "));
+        self.unknown.iter().map(note).collect()
+    }
+}
+
+/// How the reading of an object ended.
+enum Outcome {
+    Read,
+    Absent,
+    Unread(String),
+}
+
+/// Reads what the pods refer to, and takes the secrets in it in. Of the Secrets in `known` they are known.
+pub async fn read(cluster: &Cluster, pods: &[Pod], known: BTreeSet<String>, redactor: &mut Redactor, deadline: Instant) -> Secrets {
+    let referred: Vec<(String, BTreeMap<Reference, bool>)> =
+        pods.iter().map(|pod| (name(pod).to_owned(), pod.spec.as_ref().map(references).unwrap_or_default())).collect();
+    let wanted: BTreeSet<Reference> = referred.iter().flat_map(|(_, references)| references.keys().cloned()).collect();
+    let wanted = wanted.into_iter().filter(|reference| reference.kind == DataKind::ConfigMap || !known.contains(&reference.name));
+    let reads = wanted.map(|reference| async move {
+        let outcome = timeout_at(deadline, read_one(cluster, &reference)).await;
+        (reference, outcome.unwrap_or_else(|_| (None, Outcome::Unread("was not there in time".into()))))
+    });
+    let mut outcomes = BTreeMap::new();
+    let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
+    while let Some((reference, (object, outcome))) = reads.next().await {
+        object.iter().for_each(|object| redactor.add_object(object));
+        outcomes.insert(reference, outcome);
+    }
+    let mut secrets = Secrets::default();
+    for (pod, references) in referred {
+        let reasons = references.iter().filter(|(reference, _)| reference.kind == DataKind::Secret).filter_map(|(reference, optional)| {
+            let name = &reference.name;
+            match outcomes.get(reference)? {
+                Outcome::Read => None,
+                Outcome::Absent if *optional => None,
+                Outcome::Absent => Some(format!("the Secret {name} that it refers to is gone, and nobody knows what to keep secret")),
+                Outcome::Unread(why) => Some(format!("the Secret {name} that it refers to {why}, and nobody knows what to keep secret")),
+            }
+        });
+        let reasons: Vec<String> = reasons.collect();
+        if !reasons.is_empty() {
+            secrets.unknown.insert(pod, reasons);
+        }
+    }
+    secrets
+}
+
+async fn read_one(cluster: &Cluster, reference: &Reference) -> (Option<serde_json::Value>, Outcome) {
+    let name = &reference.name;
+    let (client, namespace) = (cluster.client.clone(), &cluster.namespace);
+    let read = match reference.kind {
+        DataKind::Secret => Api::<Secret>::namespaced(client, namespace).get(name).await.map(|secret| serde_json::to_value(secret).ok()),
+        DataKind::ConfigMap => Api::<ConfigMap>::namespaced(client, namespace).get(name).await.map(|map| serde_json::to_value(map).ok()),
+    };
+    match read {
+        Ok(value) => (value, Outcome::Read),
+        Err(error) if is_absent(&error) => (None, Outcome::Absent),
+        Err(error) if is_forbidden(&error) => (None, Outcome::Unread("may not be read (verb get on secrets)".into())),
+        Err(error) => (None, Outcome::Unread(format!("could not be read ({})", innermost(&error)))),
+    }
+}
+
+/// What a pod's variables and volumes refer to, and whether the pod starts without it.
+fn references(spec: &PodSpec) -> BTreeMap<Reference, bool> {
+    let mut found: BTreeMap<Reference, bool> = BTreeMap::new();
+    let mut add = |kind, name: &str, optional: Option<bool>| {
+        let is_optional = found.entry(Reference { kind, name: name.to_owned() }).or_insert(true);
+        *is_optional &= optional == Some(true);
+    };
+    for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
+        for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
+            source.secret_key_ref.iter().for_each(|key| add(DataKind::Secret, &key.name, key.optional));
+            source.config_map_key_ref.iter().for_each(|key| add(DataKind::ConfigMap, &key.name, key.optional));
+        }
+        for source in container.env_from.iter().flatten() {
+            source.secret_ref.iter().for_each(|secret| add(DataKind::Secret, &secret.name, secret.optional));
+            source.config_map_ref.iter().for_each(|map| add(DataKind::ConfigMap, &map.name, map.optional));
+        }
+    }
+    for volume in spec.volumes.iter().flatten() {
+        let secret = volume.secret.iter().filter_map(|secret| Some((secret.secret_name.as_deref()?, secret.optional)));
+        secret.for_each(|(name, optional)| add(DataKind::Secret, name, optional));
+        volume.config_map.iter().for_each(|map| add(DataKind::ConfigMap, &map.name, map.optional));
+        for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
+            source.secret.iter().for_each(|secret| add(DataKind::Secret, &secret.name, secret.optional));
+            source.config_map.iter().for_each(|map| add(DataKind::ConfigMap, &map.name, map.optional));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everything_that_a_pod_refers_to_is_found() {
+        let spec: PodSpec = serde_json::from_value(json!({
+            "initContainers": [{"name": "i", "envFrom": [{"secretRef": {"name": "bulk", "optional": true}}, {"configMapRef": {"name": "map"}}]}],
+            "containers": [{"name": "c", "env": [
+                {"name": "A", "valueFrom": {"secretKeyRef": {"name": "key", "key": "k"}}},
+                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "key", "key": "l", "optional": true}}},
+            ]}],
+            "volumes": [
+                {"name": "v", "secret": {"secretName": "volume"}},
+                {"name": "p", "projected": {"sources": [{"secret": {"name": "projected"}}, {"serviceAccountToken": {"path": "t"}}]}},
+            ],
+        }))
+        .unwrap();
+        let found = references(&spec);
+        let secrets: Vec<(&str, bool)> = found
+            .iter()
+            .filter(|(reference, _)| reference.kind == DataKind::Secret)
+            .map(|(reference, optional)| (reference.name.as_str(), *optional))
+            .collect();
+        assert_eq!(secrets, [("bulk", true), ("key", false), ("projected", false), ("volume", false)]);
+        assert_eq!(found.len(), 5);
+    }
+}
