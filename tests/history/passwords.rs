@@ -9,7 +9,7 @@ use crate::server::Server;
 use crate::together::process;
 
 /// Whether a process that is set up so can write to the store. What it says never holds the password.
-fn can_write(server: &Server, set_up: impl FnOnce(&mut Command)) -> bool {
+fn can_write(server: &Server, set_up: impl FnOnce(&mut Command) -> &mut Command) -> bool {
     let mut command = process(&server.place_as(&server.user, "", "history", ""), "p");
     for name in ["PGPASSWORD", "PGPASSFILE", "PGUSER", "PGSSLMODE", "PGSSLROOTCERT"] {
         command.env_remove(name);
@@ -34,10 +34,10 @@ fn from_the_environment_and_from_a_file() {
     std::fs::write(&file, format!("127.0.0.1:{}:history:{}:{}\n", server.port, server.user, server.password)).unwrap();
     let mode = |mode| std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
     mode(0o600);
-    assert!(!can_write(&server, |_| ()));
-    assert!(can_write(&server, |command| drop(command.env("PGPASSWORD", &server.password))));
-    assert!(can_write(&server, |command| drop(command.env("PGPASSFILE", &file))));
-    assert!(can_write(&server, |command| drop(command.env("HOME", folder.path()))));
+    assert!(!can_write(&server, |command| command));
+    assert!(can_write(&server, |command| command.env("PGPASSWORD", &server.password)));
+    assert!(can_write(&server, |command| command.env("PGPASSFILE", &file)));
+    assert!(can_write(&server, |command| command.env("HOME", folder.path())));
     mode(0o640);
-    assert!(!can_write(&server, |command| drop(command.env("PGPASSFILE", &file))));
+    assert!(!can_write(&server, |command| command.env("PGPASSFILE", &file)));
 }
