@@ -198,7 +198,7 @@ mod tests {
         assert!(crate::failure::hints_of(&error)[0].contains("records of results.tekton.dev in namespace tests"));
         assert!(name.judge(StatusCode::OK, "{}").is_ok());
         for url in ["", "results:8080", "ftp://h", "https://u:hush@h"] {
-            assert!(!format!("{:#}", ResultsApi::new(url, None, None).unwrap_err()).contains("hush"));
+            assert!(!format!("{:#}", ResultsApi::new(url, None, None).err().unwrap()).contains("hush"));
         }
     }
 }

@@ -4,7 +4,7 @@ use testbed::history::query::Filter;
 use testbed::history::record::{Record, Status};
 use testbed::history::store::Store;
 
-use crate::harness::on_each;
+use crate::harness::{Kind, on_each};
 use crate::samples::{full, log};
 
 /// The record as the store tells it.
@@ -140,7 +140,10 @@ fn texts_that_a_database_refuses_break_nothing() {
 fn a_question_makes_nothing() {
     on_each(async |fresh| {
         assert!(Store::open_to_read(&fresh.place).await.unwrap().is_none());
-        assert!(!fresh.file().exists() && !fresh.file().parent().unwrap().exists());
+        match &fresh.kind {
+            Kind::Sqlite(folder) => assert!(!folder.path().join("state").exists()),
+            Kind::Postgres(server) => assert_eq!(server.value("history", "SELECT to_regnamespace('testbed') IS NULL").await, "t"),
+        }
         drop(fresh.store().await);
         let store = Store::open_to_read(&fresh.place).await.unwrap().expect("a store");
         assert_eq!(store.list(&Filter::default(), None, 10).await.unwrap(), []);

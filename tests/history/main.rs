@@ -5,5 +5,6 @@ mod support;
 
 mod harness;
 mod samples;
+mod server;
 
 mod coming_back;

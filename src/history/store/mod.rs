@@ -4,13 +4,16 @@
 //! only to know how to ask a question, and how to ask and then write while nobody else changes the same record.
 
 mod listing;
+mod postgres;
+mod prune;
 mod schema;
 mod sqlite;
 mod story;
 mod value;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
+use self::postgres::Postgres;
 use self::sqlite::Sqlite;
 use self::value::{Row, Statement};
 use super::log::Log;
@@ -28,6 +31,7 @@ pub struct Store {
 #[derive(Debug, Clone)]
 enum Database {
     Sqlite(Sqlite),
+    Postgres(Postgres),
 }
 
 impl Store {
@@ -38,7 +42,7 @@ impl Store {
     pub async fn open(place: &Place) -> anyhow::Result<Self> {
         let database = match place {
             Place::Sqlite(path) => Database::Sqlite(Sqlite::open(path).await?),
-            Place::Postgres(_) => bail!("there is no store in PostgreSQL yet"),
+            Place::Postgres(url) => Database::Postgres(Postgres::open(url, place.to_string()).await?),
         };
         Ok(Self { place: place.clone(), database })
     }
@@ -50,7 +54,7 @@ impl Store {
     pub async fn open_to_read(place: &Place) -> anyhow::Result<Option<Self>> {
         let database = match place {
             Place::Sqlite(path) => Sqlite::open_to_read(path).await?.map(Database::Sqlite),
-            Place::Postgres(_) => bail!("there is no store in PostgreSQL yet"),
+            Place::Postgres(url) => Postgres::open_to_read(url, place.to_string()).await?.map(Database::Postgres),
         };
         Ok(database.map(|database| Self { place: place.clone(), database }))
     }
@@ -104,6 +108,14 @@ impl Store {
         self.read(story::find(run), story::record).await
     }
 
+    /// The newest records whose id, or whose run's id, begins with these letters, at most 100.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn beginning(&self, letters: &str) -> anyhow::Result<Vec<Summary>> {
+        self.read(listing::beginning(letters), listing::summary).await
+    }
+
     /// The logs that are stored with a record, by source and container; that of the container before the last restart comes before the
     /// newer one.
     ///
@@ -129,25 +141,59 @@ impl Store {
         self.read(listing::stories(filter, limit), story::story).await
     }
 
-    pub async fn prune(&self, _retention: &Retention, _dry_run: bool) -> anyhow::Result<Pruned> {
-        bail!("nothing can be pruned yet")
+    /// Deletes the records that are not to be kept, with their logs, and gives their space back; a dry run only counts. A run that is not over is
+    /// spared for a day after its begin, whatever is asked: whoever removes it writes its end.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open). What is deleted by then stays so.
+    pub async fn prune(&self, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
+        prune::prune(&self.database, retention, dry_run).await
     }
 
     async fn read<T>(&self, question: Statement, read: impl Fn(Row) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
-        let rows = match &self.database {
-            Database::Sqlite(sqlite) => sqlite.read(question).await?,
-        };
+        let rows = self.database.read(question).await?;
         let read = rows.into_iter().map(read).collect::<anyhow::Result<_>>();
         read.with_context(|| format!("reading {}", self.place))
     }
 
     /// Asks, and writes what follows from the answers, while nobody else writes the record with that id. Whether there was anything to write.
-    async fn write<F>(&self, _id: &str, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
+    async fn write<F>(&self, id: &str, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send + 'static,
     {
         match &self.database {
             Database::Sqlite(sqlite) => sqlite.write(questions, then).await,
+            Database::Postgres(postgres) => postgres.write(id, questions, then).await,
+        }
+    }
+}
+
+impl Database {
+    async fn read(&self, question: Statement) -> anyhow::Result<Vec<Row>> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(question).await,
+            Self::Postgres(postgres) => postgres.read(&question).await,
+        }
+    }
+
+    async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.delete(which).await,
+            Self::Postgres(postgres) => postgres.delete(which).await,
+        }
+    }
+
+    async fn give_back(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.give_back().await,
+            Self::Postgres(postgres) => postgres.give_back().await,
+        }
+    }
+
+    async fn size(&self) -> anyhow::Result<u64> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.size().await,
+            Self::Postgres(postgres) => postgres.size().await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod explain;
 mod open;
+mod space;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -73,6 +74,40 @@ impl Sqlite {
             Ok(!statements.is_empty())
         })
         .await
+    }
+
+    /// Deletes the runs that a question finds, until it finds none. How many they were.
+    ///
+    /// # Errors
+    /// The file, what is wrong with it, and what to do.
+    pub async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
+        let step = Statement::new(format!("DELETE FROM testbed.runs WHERE id IN ({})", which.sql), which.values.clone());
+        self.with(move |connection| {
+            let mut all = 0;
+            space::in_steps(|| {
+                let count = run(connection, &step)?;
+                all += count as u64;
+                Ok(count > 0)
+            })?;
+            Ok(all)
+        })
+        .await
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// When the work in the background does not end.
+    pub async fn size(&self) -> anyhow::Result<u64> {
+        blocking(&self.path, |path| Ok(space::size(path))).await
+    }
+
+    /// Gives the space of what was deleted back.
+    ///
+    /// # Errors
+    /// The file, what is wrong with it, and what to do.
+    pub async fn give_back(&self) -> anyhow::Result<()> {
+        self.with(|connection| space::give_back(connection)).await
     }
 
     async fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Connection) -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {

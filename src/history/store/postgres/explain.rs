@@ -1,0 +1,59 @@
+//! What an error of the server's or of the way there means, in words that name the server and what to do.
+
+use anyhow::anyhow;
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, SqlState};
+
+use crate::failure::{Advise, innermost};
+
+pub trait Explain<T> {
+    /// Says which server it is and what helps, where the server or the way there is at fault.
+    fn explain(self, name: &str) -> anyhow::Result<T>;
+}
+
+impl<T> Explain<T> for anyhow::Result<T> {
+    fn explain(self, name: &str) -> anyhow::Result<T> {
+        self.or_else(|error| match error.downcast_ref::<Error>() {
+            None => Err(error),
+            Some(error) => match error.as_db_error() {
+                Some(answer) => of_the_server(answer, name),
+                None => of_the_way(error, name),
+            },
+        })
+    }
+}
+
+/// Whether a connection has failed because of TLS. The driver has no other sign of it.
+pub fn is_about_tls(error: &Error) -> bool {
+    error.to_string().contains("performing TLS handshake")
+}
+
+fn of_the_way<T>(error: &Error, name: &str) -> anyhow::Result<T> {
+    let why = innermost(error);
+    if is_about_tls(error) {
+        return Err(anyhow!("no TLS connection to {name}: {why}"))
+            .hint("the URL's sslmode and sslrootcert say what is asked of its certificate");
+    }
+    if error.is_closed() {
+        return Err(anyhow!("{name} has closed the connection")).hint("its log tells why");
+    }
+    Err(anyhow!("no connection to {name}: {why}")).hint("is it the right address, and may this machine connect to it?")
+}
+
+fn of_the_server<T>(answer: &DbError, name: &str) -> anyhow::Result<T> {
+    let hint = match answer.code() {
+        code if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            "the password is that of the URL, else of PGPASSWORD, else of PGPASSFILE or ~/.pgpass"
+        }
+        code if *code == SqlState::INVALID_CATALOG_NAME => "testbed makes tables, but no database: createdb makes one",
+        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            "the user has to own the schema testbed: CREATE SCHEMA testbed AUTHORIZATION its name, as a superuser"
+        }
+        code if *code == SqlState::TOO_MANY_CONNECTIONS => "raise the server's max_connections, or put a pooler in front of it",
+        code if *code == SqlState::DISK_FULL => "`testbed history prune --older-than 30d` makes room",
+        code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => "the server only reads: name the one that it follows",
+        code if *code == SqlState::LOCK_NOT_AVAILABLE => "somebody else holds a lock: pg_stat_activity shows who",
+        _ => return Err(anyhow!("{name}: {}", answer.message())),
+    };
+    Err(anyhow!("{name}: {}", answer.message())).hint(hint)
+}

@@ -1,0 +1,184 @@
+//! PostgreSQL: one database that many pipelines write to at once.
+
+mod address;
+mod connection;
+mod explain;
+mod open;
+mod password;
+mod space;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use sha2::{Digest, Sha256};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row as Found};
+use url::Url;
+
+use self::connection::Server;
+use self::explain::Explain;
+use super::value::{Row, Statement, Value};
+
+/// How long the server may take for a question, or for all that is written at once.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A write begins like this. Whoever waits for a lock gives up at some time, and whoever stands still gives his locks back.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+
+/// A database. Clones share a connection as long as they do not need it at the same time.
+#[derive(Clone)]
+pub struct Postgres {
+    server: Arc<Server>,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.server.name.fmt(f)
+    }
+}
+
+impl Postgres {
+    /// Logs in to a database, makes its tables if need be, and brings them up to date.
+    ///
+    /// # Errors
+    /// The server, what is wrong with it, and what to do; never a password.
+    pub async fn open(url: &Url, name: String) -> anyhow::Result<Self> {
+        let server = Arc::new(Server::new(url, name)?);
+        let client = server.client().await?;
+        server.within(PATIENCE, open::prepare(&client, &server.name)).await?;
+        server.give_back(client);
+        Ok(Self { server })
+    }
+
+    /// Logs in to a database that has such tables; `None` where nothing was ever written.
+    ///
+    /// # Errors
+    /// The server, what is wrong with it, and what to do; never a password.
+    pub async fn open_to_read(url: &Url, name: String) -> anyhow::Result<Option<Self>> {
+        let server = Arc::new(Server::new(url, name)?);
+        let client = server.client().await?;
+        if !server.within(PATIENCE, open::is_there(&client, &server.name)).await? {
+            return Ok(None);
+        }
+        server.give_back(client);
+        Ok(Some(Self { server }))
+    }
+
+    /// Asks a question.
+    ///
+    /// # Errors
+    /// The server, what is wrong with it, and what to do.
+    pub async fn read(&self, statement: &Statement) -> anyhow::Result<Vec<Row>> {
+        let client = self.server.client().await?;
+        let rows = self.server.within(PATIENCE, async { Ok(ask(&client, statement).await?) }).await?;
+        self.server.give_back(client);
+        Ok(rows)
+    }
+
+    /// The bytes that the tables and their indexes take.
+    ///
+    /// # Errors
+    /// The server, what is wrong with it, and what to do.
+    pub async fn size(&self) -> anyhow::Result<u64> {
+        space::size(self).await
+    }
+
+    /// Gives the space of what was deleted back, as far as that keeps nobody waiting for long.
+    ///
+    /// # Errors
+    /// The server, what is wrong with it, and what to do.
+    pub async fn give_back(&self) -> anyhow::Result<()> {
+        space::give_back(self).await
+    }
+
+    /// Deletes the runs that a question finds, until it finds none; passes over those that somebody writes. How many they were.
+    ///
+    /// # Errors
+    /// The server, what is wrong with it, and what to do.
+    pub async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
+        // The question is asked once for each step, whatever plan the server makes.
+        let sql = format!("DELETE FROM testbed.runs WHERE id = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", which.sql);
+        let step = Statement::new(sql, which.values.clone());
+        let client = self.server.client().await?;
+        let mut all = 0;
+        loop {
+            let work = async { Ok(client.execute_typed(&step.sql, &typed(&step)).await?) };
+            match self.server.within(PATIENCE, work).await? {
+                0 => break,
+                count => all += count,
+            }
+        }
+        self.server.give_back(client);
+        Ok(all)
+    }
+
+    /// Asks questions and then does what follows from the answers, while nobody else writes the record with that id. Whether there was
+    /// anything to do.
+    ///
+    /// # Errors
+    /// The server, what is wrong with it, and what to do; or what `then` says. Nothing is written then.
+    pub async fn write<F>(&self, id: &str, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
+    where
+        F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send,
+    {
+        let client = self.server.client().await?;
+        // Whatever fails: the connection is dropped then, and with it goes what was not committed.
+        let work = async {
+            client.batch_execute(BEGIN).await?;
+            let locks = lock(id);
+            // Sent in one go, done one after the other.
+            let mut answers = try_join_all(locks.iter().chain(&questions).map(|question| ask(&client, question))).await?;
+            let statements = then(answers.split_off(locks.len()))?;
+            try_join_all(statements.iter().map(|statement| ask(&client, statement))).await?;
+            client.batch_execute("COMMIT").await?;
+            Ok(!statements.is_empty())
+        };
+        let has_written = self.server.within(PATIENCE, work).await?;
+        self.server.give_back(client);
+        Ok(has_written)
+    }
+}
+
+/// Keeps others away from a record, also from one that is not there yet, and keeps `prune` away from its row.
+fn lock(id: &str) -> [Statement; 2] {
+    let mut key = [0; 8];
+    key.copy_from_slice(&Sha256::digest(id)[..8]);
+    [
+        Statement::new("SELECT pg_advisory_xact_lock($1)", vec![i64::from_be_bytes(key).into()]),
+        Statement::new("SELECT id FROM testbed.runs WHERE id = $1 FOR UPDATE", vec![id.into()]),
+    ]
+}
+
+/// Asks without a prepared statement: a pooler between testbed and the server may give the next question to another session.
+async fn ask(client: &Client, statement: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
+    let rows = client.query_typed(&statement.sql, &typed(statement)).await?;
+    rows.iter().map(row).collect()
+}
+
+fn typed(statement: &Statement) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    let typed = statement.values.iter().map(|value| -> (&(dyn ToSql + Sync), Type) {
+        match value {
+            // Of the type of the column that it goes to.
+            Value::Null => (&None::<&str>, Type::UNKNOWN),
+            Value::Text(text) => (text, Type::TEXT),
+            Value::Number(number) => (number, Type::INT8),
+            Value::Bytes(bytes) => (bytes, Type::BYTEA),
+        }
+    });
+    typed.collect()
+}
+
+fn row(found: &Found) -> Result<Row, tokio_postgres::Error> {
+    let values = found.columns().iter().enumerate().map(|(index, column)| {
+        Ok(match *column.type_() {
+            Type::TEXT => found.try_get::<_, Option<String>>(index)?.map_or(Value::Null, Value::Text),
+            Type::INT8 => found.try_get::<_, Option<i64>>(index)?.into(),
+            Type::BYTEA => found.try_get::<_, Option<Vec<u8>>>(index)?.into(),
+            // A lock's answer.
+            _ => Value::Null,
+        })
+    });
+    values.collect::<Result<_, _>>().map(Row)
+}

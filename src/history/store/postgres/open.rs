@@ -1,0 +1,65 @@
+//! How the tables come to be, and up to date: in a schema of their own, one step after the other, by whoever is first.
+
+use anyhow::anyhow;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use crate::failure::Advise;
+use crate::history::store::schema::MIGRATIONS;
+
+/// Whoever makes tables holds this lock: `testbed` in ASCII.
+const LOCK: i64 = 0x0074_6573_7462_6564;
+
+/// Makes the tables, or brings them up to date.
+pub async fn prepare(client: &Client, name: &str) -> anyhow::Result<()> {
+    if version(client, name).await? < MIGRATIONS.len() {
+        migrate(client, name).await?;
+    }
+    Ok(())
+}
+
+/// Whether there are tables. If so, brings them up to date.
+pub async fn is_there(client: &Client, name: &str) -> anyhow::Result<bool> {
+    match version(client, name).await? {
+        0 => return Ok(false),
+        older if older < MIGRATIONS.len() => migrate(client, name).await?,
+        _ => {}
+    }
+    Ok(true)
+}
+
+/// How many migrations the tables have seen.
+async fn version(client: &Client, name: &str) -> anyhow::Result<usize> {
+    if !is_named(client, "SELECT to_regclass('testbed.version') IS NOT NULL").await? {
+        return Ok(0);
+    }
+    let rows = client.query_typed("SELECT max(version) FROM testbed.version", &[]).await?;
+    let version: Option<i64> = rows.first().and_then(|row| row.get(0));
+    let version = usize::try_from(version.unwrap_or_default())?;
+    if version > MIGRATIONS.len() {
+        let error = anyhow!("{name}: the tables are of version {version}, and this testbed knows none after {}", MIGRATIONS.len());
+        return Err(error).hint("a newer testbed has made them: use that one, or another database");
+    }
+    Ok(version)
+}
+
+async fn is_named(client: &Client, question: &str) -> anyhow::Result<bool> {
+    Ok(client.query_typed(question, &[]).await?.first().is_some_and(|row| row.get(0)))
+}
+
+/// All in one transaction: a crash leaves what was there before.
+async fn migrate(client: &Client, name: &str) -> anyhow::Result<()> {
+    client.batch_execute("BEGIN").await?;
+    client.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await?;
+    let seen = version(client, name).await?;
+    // Somebody who may not make a schema can have been given one.
+    if !is_named(client, "SELECT to_regnamespace('testbed') IS NOT NULL").await? {
+        client.batch_execute("CREATE SCHEMA testbed").await?;
+    }
+    client.batch_execute("CREATE TABLE IF NOT EXISTS testbed.version (version bigint NOT NULL)").await?;
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(seen) {
+        client.batch_execute(migration).await?;
+        client.batch_execute(&format!("INSERT INTO testbed.version VALUES ({})", index + 1)).await?;
+    }
+    Ok(client.batch_execute("COMMIT").await?)
+}
