@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::warn;
 use crate::cli::Archiving;
 use crate::failure::{Advise, hints_of, usage};
 use crate::history::log::Log;
@@ -52,6 +53,14 @@ impl Archive {
         Ok(Self { patience: args.archive_timeout, queue })
     }
 
+    /// The same for a command that removes: a wrong flag of the archive is told, and keeps nothing from being removed.
+    pub fn of_removal(args: &Archiving, progress: &Progress) -> Self {
+        Self::open(args).unwrap_or_else(|error| {
+            warn(&error.context("going on without the archive"), progress);
+            Self { patience: args.archive_timeout, queue: None }
+        })
+    }
+
     /// Whether anything is written at all.
     pub fn is_on(&self) -> bool {
         self.queue.is_some()
@@ -65,11 +74,6 @@ impl Archive {
     /// Writes the record of a run that is about to be made, with the commit that is checked out in its folder.
     pub fn begin(&self, record: Record) {
         self.send(Job::Begin(Box::new(record)));
-    }
-
-    /// Writes a record, in the place of an older one with its id.
-    pub fn put(&self, record: Record, logs: Vec<Log>) {
-        self.send(Job::Put(Box::new(record), logs));
     }
 
     /// Changes a stored record, and adds logs. Where it is not stored (it could not be when it began), `otherwise` is changed and put.

@@ -74,6 +74,8 @@ const IN_A_ROW: Duration = Duration::from_secs(2);
 /// A command that runs.
 pub struct Running {
     child: Child,
+    /// When it was last asked to end.
+    asked: Option<Instant>,
     /// What to note about it.
     pub noted: Option<registry::Command>,
     run_id: String,
@@ -92,7 +94,7 @@ pub fn start(command: &[OsString], environment: &[(String, String)], run_id: &st
     }
     let child = prepared.spawn().map_err(|error| Cannot::from_error(&error))?;
     let process = child.id().and_then(Process::with_id);
-    Ok(Running { child, noted: process.map(|process| registry::Command { process, has_group }), run_id: run_id.to_owned() })
+    Ok(Running { child, asked: None, noted: process.map(|process| registry::Command { process, has_group }), run_id: run_id.to_owned() })
 }
 
 /// Whether the terminal on standard input listens to this process group.
@@ -106,7 +108,6 @@ impl Running {
     /// # Errors
     /// An interruption, when the command did not end by itself.
     pub async fn attend(&mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
-        let mut asked: Option<Instant> = None;
         loop {
             let signal = tokio::select! {
                 code = self.wait() => return code,
@@ -114,14 +115,14 @@ impl Running {
             };
             let at_terminal = self.is_sent_by_terminal(signal);
             // An interactive program makes its own use of Ctrl-C; only two in a row are meant for testbed as well.
-            let is_second = asked.is_some_and(|at| !at_terminal || at.elapsed() < IN_A_ROW);
+            let is_second = self.asked.is_some_and(|at| !at_terminal || at.elapsed() < IN_A_ROW);
             if is_second && signal != Signal::HUP {
                 self.end(Signal::KILL).await;
                 let _ = self.child.wait().await;
                 let exit = if signal == Signal::TERM { Exit::Terminated } else { Exit::Interrupted };
                 return Err(anyhow!("the command was killed: a second signal came while it was ending")).exit(exit);
             }
-            asked = Some(Instant::now());
+            self.asked = Some(Instant::now());
             if at_terminal {
                 progress.explain("Ctrl-C is for the command; one more within two seconds ends it at once");
             } else {
@@ -129,6 +130,11 @@ impl Running {
                 self.end(signal).await;
             }
         }
+    }
+
+    /// Whether a signal came while it was waited for.
+    pub fn was_asked_to_end(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// Waits for the command's end alone, and tells its exit code.

@@ -1,5 +1,6 @@
 //! `testbed down`: removes one run, of this machine or of a cluster, and waits until all of it is gone.
 
+use super::archive::Archive;
 use super::runtime::runtime;
 use super::{choice, interrupted, local, progress, reap};
 use crate::cli::{Down, Global, Runtime};
@@ -15,6 +16,13 @@ use local::down::Known;
 
 pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
+    let archive = Archive::of_removal(&args.archiving, &progress);
+    let outcome = take_down(&args, global, &archive, &progress).await;
+    archive.finish(args.archiving.archive_timeout, &progress).await;
+    outcome
+}
+
+async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
     let remembered = Remembered::here();
     let run_id = match (&args.run_id, &remembered) {
         (Some(given), _) => RunId::parse(given)?,
@@ -22,7 +30,7 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
         (None, None) => return Err(usage("no `up` in this folder is remembered")).hint("pass --run-id; testbed status lists the runs"),
     };
     let ours = remembered.filter(|remembered| remembered.run_id == run_id.as_str());
-    let noted = match look_here(&run_id, &args, global, ours.as_ref(), &progress).await? {
+    let noted = match look_here(&run_id, args, global, ours.as_ref(), archive, progress).await? {
         Here::Done => {
             Remembered::forget_run(&run_id);
             return Ok(());
@@ -63,11 +71,12 @@ async fn look_here(
     args: &Down,
     global: &Global,
     remembered: Option<&Remembered>,
+    archive: &Archive,
     progress: &Progress,
 ) -> anyhow::Result<Here> {
     if let Some(registry) = Registry::find() {
-        reap::reap(&registry, progress).await;
-        match local::down::down(run_id, args, &registry, global.runtime, progress).await? {
+        reap::reap(&registry, archive, progress).await;
+        match local::down::down(run_id, args, &registry, global.runtime, archive, progress).await? {
             Known::Gone => return Ok(Here::Done),
             Known::InCluster(claim) => return Ok(Here::InCluster(Some(claim))),
             Known::Nothing => {}

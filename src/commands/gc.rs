@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::archive::Archive;
 use super::runtime::runtime;
 use super::{choice, cluster, local, print, progress, warn};
 use crate::cli::{Gc, GcFormat, Global, Runtime};
@@ -29,13 +30,15 @@ pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
         return Err(usage(format!("--all-namespaces and --pipeline-runs are for a cluster ({why})")))
             .hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
     }
+    let archive = Archive::of_removal(&args.archiving, &progress);
     let mut found = Vec::new();
     // Neither part keeps the other from its work.
-    let here = local::gc::gc(&args, &mut found, &progress).await;
+    let here = local::gc::gc(&args, &archive, &mut found, &progress).await;
     let there = match runtime {
         Runtime::Kubernetes => cluster::gc::gc(&args, &choice(global), &mut found, &progress).await,
         Runtime::Local => Ok(()),
     };
+    archive.finish(args.archiving.archive_timeout, &progress).await;
     if args.output == GcFormat::Json {
         print(&json(&found)?)?;
     }

@@ -7,6 +7,7 @@ mod config;
 mod doctor;
 mod down;
 mod gc;
+mod history;
 mod init;
 mod local;
 mod lock;
@@ -54,6 +55,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Render(args) => render::render(args, &global),
         Command::Wait(args) => wait::wait(args, &global).await,
         Command::Status(args) => status::status(args, &global).await,
+        Command::History(args) => history::history(args, &global).await,
         Command::Init(args) => init::init(&args, &global),
         Command::Completions { shell } => completions(shell),
     }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::archive::Archive;
+use super::local::story;
 use super::warn;
 use crate::failure::Advise;
 use crate::progress::Progress;
@@ -20,7 +22,7 @@ const TEARDOWN: Duration = Duration::from_secs(30);
 pub const WHY: &str = "the testbed that worked on it was killed, or the machine restarted";
 
 /// Removes what was abandoned, and returns what is noted of it. What cannot be removed is told, and left for the next command.
-pub async fn reap(registry: &Registry, progress: &Progress) -> Vec<Record> {
+pub async fn reap(registry: &Registry, archive: &Archive, progress: &Progress) -> Vec<Record> {
     let mut removed = Vec::new();
     let claims = match registry.abandoned() {
         Ok(claims) => claims,
@@ -35,7 +37,7 @@ pub async fn reap(registry: &Registry, progress: &Progress) -> Vec<Record> {
     for claim in claims {
         let record = claim.record.clone();
         let run_id = &record.run_id;
-        match remove_one(claim).await {
+        match remove_one(claim, archive).await {
             Ok(()) => {
                 progress.say(&format!("removed run {run_id}: {WHY}"));
                 removed.push(record);
@@ -51,9 +53,9 @@ pub async fn reap(registry: &Registry, progress: &Progress) -> Vec<Record> {
     removed
 }
 
-async fn remove_one(claim: Claim) -> anyhow::Result<()> {
+async fn remove_one(claim: Claim, archive: &Archive) -> anyhow::Result<()> {
     match claim.record.location().cloned() {
-        None => remove::remove(claim).await.map(drop),
+        None => story::remove(claim, archive, story::abandoned("killed", WHY.to_owned())).await.map(drop),
         Some(location) => remove_in_cluster(claim, location).await,
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
+use super::archive::Archive;
 use super::runtime::runtime;
 use super::table::table;
 use super::{choice, local, print, progress, reap};
@@ -48,7 +49,9 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;
     let registry = Registry::find();
     if let Some(registry) = &registry {
-        reap::reap(registry, &progress).await;
+        let archive = Archive::of_removal(&args.archiving, &progress);
+        reap::reap(registry, &archive, &progress).await;
+        archive.finish(args.archiving.archive_timeout, &progress).await;
     }
     let (runtime, why) = runtime(global)?;
     let here = local::status::rows(registry.as_ref(), run_id.as_ref());

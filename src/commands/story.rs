@@ -1,4 +1,4 @@
-//! The beginning of a run's story: who asked for it, from where.
+//! The beginning of a run's story, who asked for it, from where; and its end, when that is a failure.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,7 +8,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::cli::PipelineRun;
-use crate::history::record::{Origin, Record};
+use crate::failure::{Exit, exit_of, kind_of};
+use crate::history::record::{Cause, Origin, Record, Status};
 
 /// How long git may take to tell the commit.
 const GIT: Duration = Duration::from_secs(2);
@@ -45,6 +46,26 @@ fn origin(called: &str, pipeline_run: &PipelineRun) -> Origin {
         task_run: variable("TESTBED_TASK_RUN"),
         git_commit: COMMITS.into_iter().find_map(variable),
         ..Origin::default()
+    }
+}
+
+/// What an error makes of a run.
+pub fn failed(error: &anyhow::Error) -> impl FnOnce(&mut Record) + Send + use<> {
+    let (status, word) = match exit_of(error) {
+        Exit::Interrupted | Exit::Terminated => (Status::Cancelled, "interrupted"),
+        Exit::NotReady => (Status::Failed, "not-ready"),
+        Exit::Never => (Status::Failed, "never-ready"),
+        _ => (Status::Failed, "failure"),
+    };
+    let kind = kind_of(error).filter(|_| status == Status::Failed);
+    let cause = Cause {
+        kind: kind.map_or_else(|| word.to_owned(), |kind| kind.word.clone()),
+        database: kind.and_then(|kind| kind.database.clone()),
+        text: format!("{error:#}"),
+    };
+    move |record| {
+        record.status = status;
+        record.cause = Some(cause);
     }
 }
 

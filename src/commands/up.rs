@@ -1,5 +1,6 @@
 //! `testbed up`: creates databases, waits until every one is ready, and writes the config file.
 
+use super::archive::Archive;
 use super::config::Config;
 use super::plan::Plan;
 use super::runtime::runtime;
@@ -11,6 +12,8 @@ use crate::output::ResultFile;
 pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let (runtime, why) = runtime(global)?;
+    let archiving = args.making.archiving.clone();
+    let archive = Archive::open(&archiving)?;
     let config = Config::new(&args.making)?;
     if config.path().is_none() && args.result.iter().any(ResultFile::needs_config_file) {
         return Err(usage("--result config=FILE tells where the config file is, and --output - writes none"));
@@ -18,11 +21,13 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
-    match runtime {
-        Runtime::Local => local::up::up(args, config, plan, why, &progress).await,
+    let outcome = match runtime {
+        Runtime::Local => local::up::up(args, config, plan, why, &archive, &progress).await,
         Runtime::Kubernetes => {
             plan.refused.check()?;
-            cluster::up::up(args, config, plan, choice(global), &progress).await
+            cluster::up::up(args, config, plan, choice(global), &archive, &progress).await
         }
-    }
+    };
+    archive.finish(archiving.archive_timeout, &progress).await;
+    outcome
 }

@@ -56,6 +56,11 @@ impl Clip {
         self.bytes
     }
 
+    /// Passes over bytes that are not even read: no more than is sure to be left out by what comes after them.
+    pub fn pass_over(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
     /// What is kept. Bytes that are no UTF-8 are replaced.
     pub fn finish(self) -> Clipped {
         let Self { mut head, tail, bytes, .. } = self;

@@ -14,5 +14,6 @@ pub mod place;
 pub mod query;
 pub mod record;
 pub mod results;
+pub mod since;
 pub mod store;
 pub mod time;

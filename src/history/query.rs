@@ -1,8 +1,10 @@
 //! What can be asked of a store, and what it answers.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::record::{Cause, Status};
 use super::time::Time;
@@ -29,6 +31,33 @@ pub struct Cursor {
     pub began: Time,
     /// Its record's id, which tells runs of the same millisecond apart.
     pub id: String,
+}
+
+impl Cursor {
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// Where to find one.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let read = |text: &str| {
+            let (began, id) = text.split_once('.')?;
+            Some(Self { began: Time::from_millis(began.parse().ok()?), id: Uuid::try_parse(id).ok()?.to_string() })
+        };
+        read(text).ok_or_else(|| "take what the page before tells: \"next\" in JSON, the last line of a table".to_owned())
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.began.millis(), self.id)
+    }
+}
+
+impl Summary {
+    /// Where a page begins that comes after this run.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { began: self.began, id: self.id.clone() }
+    }
 }
 
 /// A run in a list.
@@ -82,4 +111,18 @@ pub struct Pruned {
     pub bytes_before: Option<u64>,
     /// And afterwards.
     pub bytes_after: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_from_its_text() {
+        let cursor = Cursor { began: Time::from_millis(1_700_000_000_123), id: Uuid::now_v7().to_string() };
+        assert_eq!(Cursor::parse(&cursor.to_string()), Ok(cursor.clone()));
+        for wrong in ["", "1", "1.", ".x", "1.not-a-uuid", "x.0198c0de-0000-7000-8000-000000000000"] {
+            assert!(Cursor::parse(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -34,7 +34,13 @@ impl Known {
         }
     }
 
-    fn add_text(&mut self, text: &str) {
+    /// All that is looked for.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// Takes one text in, in no other form.
+    pub fn add_text(&mut self, text: &str) {
         let Some(first) = text.bytes().next() else { return };
         self.by_first.resize(256, Vec::new());
         if self.by_first[usize::from(first)].iter().any(|known| self.texts[*known] == text) {

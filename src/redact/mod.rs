@@ -49,6 +49,18 @@ impl Redactor {
         }
     }
 
+    /// All texts that it looks for, to be noted for one that comes later: [`Redactor::with_texts`].
+    pub fn texts(&self) -> &[String] {
+        self.known.texts()
+    }
+
+    /// Looks for what another one has looked for.
+    pub fn with_texts(public: &str, texts: &[String]) -> Self {
+        let mut redactor = Self::new(public);
+        texts.iter().for_each(|text| redactor.known.add_text(text));
+        redactor
+    }
+
     /// Takes the value of a container's variable in, if the name says that it is a secret.
     pub fn add_variable(&mut self, name: &str, value: &str) {
         if names::called(name).is_some() && names::can_be_secret(name, value) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::Engine;
 use crate::failure::Advise;
+use crate::redact::Redactor;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Location;
 use crate::runtime::local::prepared::Source;
@@ -75,6 +76,12 @@ pub struct LocalRun {
     pub content: String,
     /// The servers that are up.
     pub servers: Vec<Server>,
+    /// The servers' logs, by the databases' names: also of those that are not up.
+    #[serde(default)]
+    pub logs: Vec<(String, PathBuf)>,
+    /// What must not be shown of these logs, in every form: the manifest's passwords, and what else in it is secret.
+    #[serde(default)]
+    pub secrets: Vec<String>,
 }
 
 /// A server of a run on this machine.
@@ -104,6 +111,15 @@ pub struct Server {
     pub source: Option<Source>,
     /// What proved that it was ready.
     pub ready: Ready,
+}
+
+impl LocalRun {
+    /// Knows what must not be shown.
+    pub fn redactor(&self, run_id: &str) -> Redactor {
+        let mut redactor = Redactor::with_texts(run_id, &self.secrets);
+        self.servers.iter().for_each(|server| redactor.add(&server.password));
+        redactor
+    }
 }
 
 impl Server {

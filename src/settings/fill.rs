@@ -88,7 +88,9 @@ fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Vari
         let Some(flag) = key.flag(&plain, command) else { continue };
         let id = flag.get_id().as_str();
         let default = |arg: clap::Arg| arg.default_value(value);
-        filled = match flag.is_global_set() {
+        // `testbed history` has one for all of its own commands, which is not one of testbed's.
+        let is_everybodys = plain.get_arguments().any(|arg| arg.get_id() == flag.get_id());
+        filled = match is_everybodys {
             true => filled.mut_arg(id, default),
             false => filled.mut_subcommand(command, |subcommand| subcommand.mut_arg(id, default)),
         };
@@ -96,6 +98,7 @@ fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Vari
     let matches = filled.try_get_matches_from(args)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     take_run_id(&mut cli.command, variable)?;
+    take_namespace(&mut cli, &matches);
     let Some((_, matches)) = matches.subcommand() else { return Ok(cli) };
     let (source, connargs) = creating(&mut cli.command);
     if let Some(source) = source {
@@ -138,6 +141,15 @@ fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result
     Ok(())
 }
 
+/// Among runs of the past a namespace chooses only where it was typed: the project's own says where runs are made.
+fn take_namespace(cli: &mut Cli, matches: &ArgMatches) {
+    let is_choice =
+        matches!(&cli.command, cli::Command::History(history) if matches!(history.command, cli::Asking::List(_) | cli::Asking::Report(_)));
+    if is_choice && matches.value_source("namespace") != Some(ValueSource::CommandLine) {
+        cli.global.namespace = None;
+    }
+}
+
 /// What a command takes databases, manifests and parameters from, and its extra connection arguments.
 fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec<String>>) {
     match command {
@@ -147,7 +159,8 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         cli::Command::Doctor(doctor) => (Some(&mut doctor.source), None),
         // Named one by one, so that a new command has to say whether it is one of these.
         cli::Command::Down(_) | cli::Command::Wait(_) | cli::Command::Status(_) => (None, None),
-        cli::Command::Gc(_) | cli::Command::Lock(_) | cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
+        cli::Command::Gc(_) | cli::Command::Lock(_) | cli::Command::History(_) => (None, None),
+        cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
     }
 }
 

@@ -9,22 +9,33 @@ pub struct Key {
     pub name: &'static str,
     /// The commands that it is for. Others may have a flag of that name with another meaning (`render --output`).
     pub commands: &'static [&'static str],
-    /// Whether it is a path, which is seen from the file's folder.
-    pub is_path: bool,
+    /// Whether it is, or holds, a path, which is seen from the file's folder.
+    pub path: Path,
+}
+
+/// What of a key's value is a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Nothing.
+    No,
+    /// All of it.
+    Whole,
+    /// What comes after `sqlite:`.
+    OfSqlite,
 }
 
 const CREATE: &[&str] = &["up", "run"];
-const ARCHIVE: &[&str] = &["up", "run", "down", "gc", "history"];
+const ARCHIVE: &[&str] = &["up", "run", "down", "status", "gc", "history"];
 const WAIT: &[&str] = &["up", "run", "wait"];
-const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc"];
+const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc", "history"];
 /// Those that work in a cluster and nowhere else are told no runtime.
-const NAMED: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc", "lock"];
+const NAMED: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc", "lock", "history"];
 /// The commands that take databases, manifests and parameters.
 pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
 pub const FLAGS: [Key; 16] = [
-    Key { is_path: true, ..key("output", CREATE) },
+    Key { path: Path::Whole, ..key("output", CREATE) },
     key("format", CREATE),
     key("mode", CREATE),
     key("timeout", WAIT),
@@ -38,7 +49,7 @@ pub const FLAGS: [Key; 16] = [
     key("image-prefix", SOURCE),
     key("namespace", NAMED),
     key("context", NAMED),
-    key("history", ARCHIVE),
+    Key { path: Path::OfSqlite, ..key("history", ARCHIVE) },
     key("archive-timeout", ARCHIVE),
 ];
 
@@ -46,7 +57,7 @@ pub const FLAGS: [Key; 16] = [
 pub const OTHERS: [&str; 5] = ["databases", "with", "manifest", "params", "connargs"];
 
 const fn key(name: &'static str, commands: &'static [&'static str]) -> Key {
-    Key { name, commands, is_path: false }
+    Key { name, commands, path: Path::No }
 }
 
 impl Key {

@@ -56,7 +56,12 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
             let found = FLAGS.iter().find_map(|key| (key.name == name).then_some(key).zip(key.any_flag(cli)));
             let (key, arg) = found.ok_or_else(|| here(unknown(name, cli)))?;
             let text = flag_value(entry, arg).map_err(here)?;
-            settings.values.push((key, if key.is_path { below(folder, &text) } else { text }));
+            let text = match (key.path, text.strip_prefix("sqlite:")) {
+                (keys::Path::Whole, _) => below(folder, &text),
+                (keys::Path::OfSqlite, Some(path)) if !path.is_empty() => format!("sqlite:{}", below(folder, path)),
+                _ => text,
+            };
+            settings.values.push((key, text));
         }
     }
     Ok(())

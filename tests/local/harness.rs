@@ -91,6 +91,8 @@ impl Local {
         }
         let memory = self.state().join("folders");
         let files = below(&self.state()).into_iter().filter(|path| !path.ends_with("runs/.lock") && !is_spared(path));
+        // What became of the runs stays on purpose.
+        let files = files.filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("history.db")));
         // The folder remembers the last run that was made in it as long as that is up.
         let files = files.filter(|path| runs.is_empty() || !path.starts_with(&memory));
         left.extend(files.map(|path| path.display().to_string()));

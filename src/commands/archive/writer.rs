@@ -19,8 +19,6 @@ pub type Change = Box<dyn FnOnce(&mut Record) + Send>;
 pub enum Job {
     /// The record of a run that is about to be made.
     Begin(Box<Record>),
-    /// A record as a whole.
-    Put(Box<Record>, Vec<Log>),
     /// A change of one.
     Change(Box<Changing>),
 }
@@ -95,18 +93,17 @@ impl Writer {
                 if let Origin { git_commit: commit @ None, folder: Some(folder), .. } = &mut record.origin {
                     *commit = checked_out(folder).await;
                 }
-                self.put(*record, Vec::new()).await?
+                self.put(*record).await?
             }
-            Job::Put(record, logs) => self.put(*record, logs).await?,
             Job::Change(changing) => self.change(*changing).await?,
         };
         self.publish(&id).await
     }
 
-    async fn put(&mut self, record: Record, logs: Vec<Log>) -> anyhow::Result<String> {
+    async fn put(&mut self, record: Record) -> anyhow::Result<String> {
         let id = record.id.clone();
         match &self.store {
-            Some(store) => store.put(record, logs).await?,
+            Some(store) => store.put(record, Vec::new()).await?,
             None => drop(self.unstored.insert(id.clone(), record)),
         }
         Ok(id)

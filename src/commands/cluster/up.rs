@@ -8,6 +8,7 @@ use super::aftermath::{self, Cancelled};
 use super::ready::{self, Records};
 use super::session::{self, Addresses, Cancel, Failed, Session, Wait, down_command};
 use crate::cli::{OnCancel, OnFailure, Up};
+use crate::commands::archive::Archive;
 use crate::commands::config::{Config, write_results};
 use crate::commands::plan::Plan;
 use crate::commands::{interrupted, print, reap};
@@ -36,12 +37,12 @@ struct Site {
 ///
 /// # Errors
 /// What failed. What is left of it then, the hints tell.
-pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, progress: &Progress) -> anyhow::Result<()> {
+pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
     let mut interrupt: Interrupt = interrupt.as_mut();
     let cluster = tokio::select! {
-        cluster = connect(&choice, progress) => cluster?,
+        cluster = connect(&choice, archive, progress) => cluster?,
         error = interrupt.as_mut() => return Err(error).hint("nothing was created"),
     };
     session::announce(&plan.run_id, &cluster, progress);
@@ -62,9 +63,9 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, progre
     Ok(())
 }
 
-async fn connect(choice: &Choice, progress: &Progress) -> anyhow::Result<Cluster> {
+async fn connect(choice: &Choice, archive: &Archive, progress: &Progress) -> anyhow::Result<Cluster> {
     if let Some(registry) = Registry::find() {
-        reap::reap(&registry, progress).await;
+        reap::reap(&registry, archive, progress).await;
     }
     Cluster::connect(choice).await
 }

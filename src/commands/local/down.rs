@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use rustix::process::Signal;
 
+use super::story;
 use crate::cli::{Down, Runtime};
+use crate::commands::archive::Archive;
 use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
 use crate::registry::{Claim, Found, Record, Registry};
 use crate::run_id::RunId;
-use crate::runtime::local::{processes, remove};
+use crate::runtime::local::processes;
 
 /// What this machine knows of a run.
 pub enum Known {
@@ -32,6 +34,7 @@ pub async fn down(
     args: &Down,
     registry: &Registry,
     runtime: Option<Runtime>,
+    archive: &Archive,
     progress: &Progress,
 ) -> anyhow::Result<Known> {
     let deadline = Instant::now() + args.timeout;
@@ -47,16 +50,18 @@ pub async fn down(
             Found::Held(record) if is_elsewhere(&record) => return Ok(Known::Nothing),
             Found::Free(claim) if is_elsewhere(&claim.record) => return Ok(Known::Nothing),
             Found::Held(record) => ask_to_end(&record, deadline, progress).await?,
-            Found::Free(claim) if claim.record.local().is_some() => return remove_run(*claim, progress).await.map(|()| Known::Gone),
+            Found::Free(claim) if claim.record.local().is_some() => {
+                return remove_run(*claim, archive, progress).await.map(|()| Known::Gone);
+            }
             Found::Free(claim) => return Ok(Known::InCluster(claim)),
         }
         was_held = true;
     }
 }
 
-async fn remove_run(claim: Claim, progress: &Progress) -> anyhow::Result<()> {
+async fn remove_run(claim: Claim, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
     let run_id = claim.record.run_id.clone();
-    let servers = remove::remove(claim).await?;
+    let servers = story::remove(claim, archive, story::down).await?;
     let servers = if servers == 1 { "1 server".to_owned() } else { format!("{servers} servers") };
     progress.say(&format!("run {run_id} is gone ({servers})"));
     Ok(())

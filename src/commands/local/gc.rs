@@ -1,30 +1,31 @@
 //! `testbed gc` on this machine: abandoned runs, runs whose servers have all ended, and prepared data folders that nobody has used for a
 //! month.
 
+use super::story;
 use crate::cli::Gc;
+use crate::commands::archive::Archive;
 use crate::commands::gc::Leftover;
 use crate::commands::reap;
 use crate::progress::Progress;
 use crate::registry::{Claim, Found, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::local::area::Area;
-use crate::runtime::local::processes;
-use crate::runtime::local::{prepared, remove};
+use crate::runtime::local::{prepared, processes};
 
 /// Removes it, or tells what would be removed.
 ///
 /// # Errors
 /// What could not be removed.
-pub async fn gc(args: &Gc, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
+pub async fn gc(args: &Gc, archive: &Archive, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
     let Some(registry) = Registry::find() else { return Ok(()) };
     if args.dry_run {
         dry_run(&registry, found, progress);
         return Ok(());
     }
-    found.extend(reap::reap(&registry, progress).await.iter().map(|record| Leftover { removed: true, ..abandoned(record) }));
+    found.extend(reap::reap(&registry, archive, progress).await.iter().map(|record| Leftover { removed: true, ..abandoned(record) }));
     for record in registry.records().iter().filter(|record| is_dead(record)) {
         if let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? {
-            remove_dead(*claim, progress).await?;
+            remove_dead(*claim, archive, progress).await?;
             found.push(Leftover { removed: true, ..dead(record) });
         }
     }
@@ -59,9 +60,9 @@ fn is_dead(record: &Record) -> bool {
     record.local().is_some_and(|local| !local.servers.is_empty() && local.servers.iter().all(|server| !server.process.is_alive()))
 }
 
-async fn remove_dead(claim: Claim, progress: &Progress) -> anyhow::Result<()> {
+async fn remove_dead(claim: Claim, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
     let run_id = claim.record.run_id.clone();
-    remove::remove(claim).await?;
+    story::remove(claim, archive, story::abandoned("servers-ended", DEAD.to_owned())).await?;
     progress.say(&format!("removed run {run_id}: {DEAD}"));
     Ok(())
 }

@@ -4,4 +4,5 @@ pub mod down;
 pub mod gc;
 pub mod session;
 pub mod status;
+pub mod story;
 pub mod up;

@@ -7,7 +7,9 @@ use futures::future::try_join_all;
 use tokio::process::Child;
 use tokio::time::Instant;
 
+use super::story::{self, Story};
 use crate::cli::{Making, OnFailure};
+use crate::commands::archive::Archive;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::reap;
@@ -19,8 +21,8 @@ use crate::progress::{Progress, READY};
 use crate::registry::{Claim, Found, LocalRun, Phase, Place, Record, Registry, Server};
 use crate::runtime::local::area::{self, Area, in_memory};
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
-use crate::runtime::local::start::{self, Started};
-use crate::runtime::local::{prepared, processes, remove};
+use crate::runtime::local::start::{self, Started, Told};
+use crate::runtime::local::{prepared, processes};
 use crate::state::{self, Remembered};
 
 /// A run that is up, and that this process works on.
@@ -56,6 +58,17 @@ impl Session {
     }
 }
 
+/// A call that makes a run.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The subcommand.
+    pub name: &'static str,
+    /// Its flags.
+    pub making: &'a Making,
+    /// Where the run's story goes.
+    pub archive: &'a Archive,
+}
+
 /// Finds the servers, claims the run and starts everything; finds it all as it is when an earlier `up` has made it.
 ///
 /// # Errors
@@ -63,12 +76,13 @@ impl Session {
 pub async fn bring_up(
     plan: &mut Plan,
     config: &Config,
-    args: &Making,
+    call: Call<'_>,
     interrupt: impl Future<Output = anyhow::Error>,
     progress: &Progress,
 ) -> anyhow::Result<Session> {
+    let Call { name, making: args, archive } = call;
     let registry = Registry::open()?;
-    reap::reap(&registry, progress).await;
+    reap::reap(&registry, archive, progress).await;
     let area = Area::open()?;
     let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
     let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
@@ -80,23 +94,32 @@ pub async fn bring_up(
         Found::Held(record) => return Err(record.is_held()),
     }
     config.remove_older()?;
+    let story = Story::new(archive, name, plan, &servers, &args.source.pipeline_run);
+    let data = data_folder(&area, &servers, plan, progress);
     let run = LocalRun {
         boot: processes::boot_id(),
-        data: data_folder(&area, &servers, plan, progress),
+        logs: servers.servers.iter().map(|planned| (planned.database.name.clone(), planned.log(&data))).collect(),
+        secrets: story.secrets(),
+        data,
         programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
         content,
         servers: Vec::new(),
     };
-    let claim = registry.add(Record::new(&plan.run_id, Place::Local(run)))?;
+    let claim = registry.add(Record { history: story.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
+    story.begin();
     let outcome = tokio::select! {
-        outcome = start_all(&claim, &servers, &area, args, progress) => outcome,
+        outcome = start_all(&claim, &servers, &area, args, &story, progress) => outcome,
         error = interrupt => Err(error),
     };
     progress.finish();
     match outcome {
-        Ok(started) => Ok(session(claim, started, plan, config)),
+        Ok(started) => {
+            let session = session(claim, started, plan, config);
+            story.is_up(session.servers());
+            Ok(session)
+        }
         Err(error) => {
-            let error = undo(error, claim, args).await;
+            let error = undo(error, claim, &story, call).await;
             // What was being prepared for it, and for nobody else.
             prepared::sweep(&area.cache).await;
             Err(error)
@@ -138,7 +161,14 @@ fn content(plan: &Plan) -> String {
     state::hash(plan.objects.iter().map(hash).collect::<String>().as_bytes())
 }
 
-async fn start_all(claim: &Claim, servers: &LocalPlan, area: &Area, args: &Making, progress: &Progress) -> anyhow::Result<Vec<Started>> {
+async fn start_all(
+    claim: &Claim,
+    servers: &LocalPlan,
+    area: &Area,
+    args: &Making,
+    story: &Story<'_>,
+    progress: &Progress,
+) -> anyhow::Result<Vec<Started>> {
     let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
     area::make(&local.data).with_context(|| format!("making {}", local.data.display())).hint(area::STATE_HINT)?;
     let run = start::Run {
@@ -150,7 +180,11 @@ async fn start_all(claim: &Claim, servers: &LocalPlan, area: &Area, args: &Makin
     };
     let starts = servers.servers.iter().map(|planned| async move {
         let name = &planned.database.name;
-        let started = start::start(planned, run, |stage, detail| progress.stage(name, stage, detail)).await?;
+        let report = |told: Told<'_>| match told {
+            Told::Stage(stage, detail) => progress.stage(name, stage, detail),
+            Told::Moment(what, detail) => story.note(name, what, detail),
+        };
+        let started = start::start(planned, run, report).await?;
         progress.stage(name, READY, &format!("{} on 127.0.0.1:{}", started.server.server, started.server.port));
         Ok::<_, anyhow::Error>(started)
     });
@@ -197,17 +231,20 @@ fn adopt(claim: Claim, plan: &mut Plan, config: &Config, content: &str) -> anyho
 }
 
 /// What becomes of a run that did not come up.
-async fn undo(error: anyhow::Error, mut claim: Claim, args: &Making) -> anyhow::Error {
+async fn undo(error: anyhow::Error, mut claim: Claim, story: &Story<'_>, call: Call<'_>) -> anyhow::Error {
+    let Call { making: args, archive, .. } = call;
     let run_id = claim.record.run_id.clone();
+    let failed = story.failed(&error);
     let deserves_a_look = matches!(exit_of(&error), Exit::NotReady | Exit::Never);
     if deserves_a_look && args.on_failure == Some(OnFailure::Keep) {
         let data = claim.record.local().map(|local| local.data.clone()).unwrap_or_default();
         claim.record.phase = Phase::Up;
+        story::keep(&claim, archive, failed).await;
         let kept = claim.save().err().map(|left| format!("it could not be noted: {left:#}"));
         let look = format!("look at it: {}; remove it: testbed down --run-id {run_id}", data.display());
         return Err::<(), _>(error).hint(kept.unwrap_or(look)).unwrap_err();
     }
-    match remove::remove(claim).await {
+    match story::remove(claim, archive, failed).await {
         Ok(_) => error,
         Err(left) => Err::<(), _>(error).hint(format!("not all of it could be removed again: {left:#}")).unwrap_err(),
     }

@@ -2,30 +2,32 @@
 
 use std::pin::pin;
 
-use super::session::{self, Session};
+use super::session::{self, Call, Session};
+use super::story;
 use crate::cli::Up;
+use crate::commands::archive::Archive;
 use crate::commands::config::{Config, write_results};
 use crate::commands::plan::Plan;
 use crate::commands::{interrupted, print};
 use crate::failure::Advise;
 use crate::progress::Progress;
 use crate::registry::Phase;
-use crate::runtime::local::remove;
 
 /// Starts the databases, writes the config file and leaves.
 ///
 /// # Errors
 /// What failed; nothing is left then, unless `--on-failure keep` wants it.
-pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &Progress) -> anyhow::Result<()> {
+pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
     progress.say(&format!("run {} on this machine ({why})", plan.run_id));
     let mut interrupt = pin!(interrupted());
-    let mut session = session::bring_up(&mut plan, &config, &args.making, &mut interrupt, progress).await?;
+    let call = Call { name: "up", making: &args.making, archive };
+    let mut session = session::bring_up(&mut plan, &config, call, &mut interrupt, progress).await?;
     if let Err(error) = finish(&mut session, &config, &args, progress) {
         // What an earlier `up` has made, with a file of its own, is not this one's to remove.
         if session.is_adopted {
             return Err(error);
         }
-        return match remove::remove(session.claim).await {
+        return match story::remove(session.claim, archive, crate::commands::story::failed(&error)).await {
             Ok(_) => Err(error),
             Err(left) => Err(error).hint(format!("not all of it could be removed again: {left:#}")),
         };
@@ -34,7 +36,7 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, progress: &
         progress.say("the databases stay up until Ctrl-C, which removes them");
         let signal = interrupt.await;
         let run_id = session.claim.record.run_id.clone();
-        remove::remove(session.claim).await?;
+        story::remove(session.claim, archive, story::down).await?;
         progress.say(&format!("run {run_id} is gone"));
         return Err(signal);
     }

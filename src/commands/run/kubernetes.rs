@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use super::note::Note;
 use super::work::{conclude, work};
 use crate::cli::{OnFailure, Run};
+use crate::commands::archive::Archive;
 use crate::commands::attend::Signals;
 use crate::commands::cluster::aftermath::{self, TEARDOWN};
 use crate::commands::cluster::ready;
@@ -36,12 +37,13 @@ pub async fn run(
     mut plan: Plan,
     choice: &Choice,
     mut signals: Signals,
+    archive: &Archive,
     progress: &Progress,
 ) -> anyhow::Result<u8> {
     let cluster = Cluster::connect(choice).await?;
     session::announce(&plan.run_id, &cluster, progress);
     let mut note = tokio::select! {
-        note = Note::take(&plan.run_id, &cluster, &mut config, progress) => note?,
+        note = Note::take(&plan.run_id, &cluster, &mut config, archive, progress) => note?,
         error = signals.interrupted() => return Err(error),
     };
     let site = Site { args, choice, cluster, config, progress };
@@ -106,7 +108,7 @@ impl Site<'_> {
             std::future::pending().await
         };
         let outcome = tokio::select! {
-            outcome = work(args, config, &session.model, &mut note.claim, signals, progress) => outcome,
+            worked = work(args, config, &session.model, &mut note.claim, signals, progress) => worked.outcome,
             outcome = publish => outcome,
         };
         for ((database, before), after) in plan.discovery.databases.iter().zip(before).zip(containers(session)) {

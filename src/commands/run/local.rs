@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::work::{conclude, work};
 use crate::cli::Run;
+use crate::commands::archive::Archive;
 use crate::commands::attend::Signals;
 use crate::commands::config::Config;
-use crate::commands::local::session::{self, Session};
+use crate::commands::local::session::{self, Call, Session};
+use crate::commands::local::story;
 use crate::commands::plan::Plan;
+use crate::history::record::Record;
 use crate::progress::Progress;
 use crate::registry::{Phase, Registry};
-use crate::runtime::local::remove;
 
 /// Up, the command, and always down.
 ///
@@ -22,35 +24,62 @@ pub async fn run(
     mut plan: Plan,
     why: &str,
     mut signals: Signals,
+    archive: &Archive,
     progress: &Progress,
 ) -> anyhow::Result<u8> {
     progress.say(&format!("run {} on this machine ({why})", plan.run_id));
     config.place_in(&Registry::open()?.folder(plan.run_id.as_str()));
-    let mut session = session::bring_up(&mut plan, &config, &args.making, signals.interrupted(), progress).await?;
-    let outcome = work(args, &config, &session.model, &mut session.claim, &mut signals, progress).await;
-    tell_of_dead_servers(&mut session, progress).await;
+    let call = Call { name: "run", making: &args.making, archive };
+    let session = session::bring_up(&mut plan, &config, call, signals.interrupted(), progress).await?;
+    use_it(args, &config, session, &mut signals, archive, progress).await
+}
+
+/// Runs the command, and removes the run.
+async fn use_it(
+    args: &Run,
+    config: &Config,
+    mut session: Session,
+    signals: &mut Signals,
+    archive: &Archive,
+    progress: &Progress,
+) -> anyhow::Result<u8> {
+    let worked = work(args, config, &session.model, &mut session.claim, signals, progress).await;
+    let dead = tell_of_dead_servers(&mut session, progress).await;
+    let told = worked.told();
+    let told = move |record: &mut Record| {
+        told(record);
+        for (name, how) in dead {
+            story::has_ended(record, &name, how);
+        }
+    };
+    let outcome = worked.outcome;
     let has_failed = !matches!(outcome, Ok(0));
     if args.keep_on_failure && has_failed {
+        story::keep(&session.claim, archive, told).await;
         keep(session, progress)?;
         return outcome;
     }
-    let removed = remove::remove(session.claim).await;
+    let run_id = session.claim.record.run_id.clone();
+    let removed = story::remove(session.claim, archive, told).await;
     if removed.is_ok() {
-        progress.explain(&format!("run {} is gone", plan.run_id));
+        progress.explain(&format!("run {run_id} is gone"));
     }
     conclude(outcome, removed.map(drop), progress)
 }
 
-/// A test that failed because its database had ended should not look like any other failure.
-async fn tell_of_dead_servers(session: &mut Session, progress: &Progress) {
+/// A test that failed because its database had ended should not look like any other failure. Tells which, and how they ended.
+async fn tell_of_dead_servers(session: &mut Session, progress: &Progress) -> Vec<(String, String)> {
+    let mut dead = Vec::new();
     let servers: Vec<_> = session.servers().iter().map(|server| server.process).collect();
     for ((name, child), server) in session.children.iter_mut().zip(servers) {
         // Its other threads may take a moment longer than the first one.
         let within = if server.is_alive() { Duration::ZERO } else { Duration::from_secs(1) };
         if let Ok(Ok(status)) = tokio::time::timeout(within, child.wait()).await {
             progress.warn(&format!("{name} ended by itself while the command ran ({status})"));
+            dead.push((name.clone(), status.to_string()));
         }
     }
+    dead
 }
 
 /// Leaves the run up, as `testbed up` would.

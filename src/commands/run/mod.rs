@@ -5,6 +5,7 @@ mod local;
 mod note;
 mod work;
 
+use super::archive::Archive;
 use super::config::Config;
 use super::plan::Plan;
 use super::runtime::runtime;
@@ -21,6 +22,7 @@ pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
     if args.keep_on_failure {
         args.making.on_failure.get_or_insert(OnFailure::Keep);
     }
+    let archive = Archive::open(&args.making.archiving)?;
     let config = Config::for_run(&args.making)?;
     let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
@@ -31,11 +33,13 @@ pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
     }
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let signals = Signals::new()?;
-    match runtime {
-        Runtime::Local => local::run(&args, config, plan, why, signals, &progress).await,
+    let outcome = match runtime {
+        Runtime::Local => local::run(&args, config, plan, why, signals, &archive, &progress).await,
         Runtime::Kubernetes => {
             plan.refused.check()?;
-            kubernetes::run(&args, config, plan, &choice(global), signals, &progress).await
+            kubernetes::run(&args, config, plan, &choice(global), signals, &archive, &progress).await
         }
-    }
+    };
+    archive.finish(args.making.archiving.archive_timeout, &progress).await;
+    outcome
 }

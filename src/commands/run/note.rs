@@ -4,6 +4,7 @@
 use anyhow::{Context, anyhow};
 use tempfile::TempDir;
 
+use crate::commands::archive::Archive;
 use crate::commands::config::Config;
 use crate::commands::reap;
 use crate::failure::Advise;
@@ -24,11 +25,17 @@ impl Note {
     ///
     /// # Errors
     /// A run of this id that is there already; no folder for the config file.
-    pub async fn take(run_id: &RunId, cluster: &Cluster, config: &mut Config, progress: &Progress) -> anyhow::Result<Self> {
+    pub async fn take(
+        run_id: &RunId,
+        cluster: &Cluster,
+        config: &mut Config,
+        archive: &Archive,
+        progress: &Progress,
+    ) -> anyhow::Result<Self> {
         let record = Record::new(run_id, Place::Kubernetes(cluster.location.clone()));
         match Registry::open() {
             Ok(registry) => {
-                reap::reap(&registry, progress).await;
+                reap::reap(&registry, archive, progress).await;
                 let claim = add(&registry, run_id, record)?;
                 config.place_in(claim.folder().unwrap_or(&registry.folder(run_id.as_str())));
                 Ok(Self { claim, folder: None })

@@ -1,25 +1,73 @@
 //! What `testbed run` does with databases that are ready, wherever they are: the config file, the command, and what its end means.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use crate::cli::Run;
 use crate::commands::attend::{self, Signals};
 use crate::commands::config::Config;
+use crate::commands::story;
 use crate::failure::{Advise, Exit, hints_of};
+use crate::history::record::{self, Cause, Record, Status};
+use crate::history::time::Time;
 use crate::output::{self, Model};
 use crate::progress::Progress;
 use crate::registry::{Claim, Phase};
 
+/// What became of the command.
+pub struct Worked {
+    /// Its exit code, or what failed besides it.
+    pub outcome: anyhow::Result<u8>,
+    /// The command, if it came to that.
+    command: record::Command,
+    /// Whether testbed was asked to end meanwhile, and passed that on.
+    was_asked_to_end: bool,
+}
+
+impl Worked {
+    /// What it makes of the run's record.
+    pub fn told(&self) -> impl FnOnce(&mut Record) + Send + use<> {
+        let command = self.command.clone();
+        let failed = self.outcome.as_ref().err().map(story::failed);
+        let code = self.outcome.as_ref().ok().copied();
+        let was_asked_to_end = self.was_asked_to_end;
+        move |record| {
+            if let Some(failed) = failed {
+                failed(record);
+            }
+            if let Some(code) = code {
+                let cause = |kind: &str| Cause {
+                    kind: kind.to_owned(),
+                    database: None,
+                    text: format!("{} ended with exit code {code}", command.program),
+                };
+                (record.status, record.cause) = match code {
+                    0 => (Status::Done, None),
+                    _ if was_asked_to_end => (Status::Cancelled, Some(cause("interrupted"))),
+                    _ => (Status::Failed, Some(cause("command"))),
+                };
+            }
+            record.command = Some(record::Command { exit_code: code, ..command });
+        }
+    }
+}
+
 /// From databases that are ready to the command's exit code.
-///
-/// # Errors
-/// What failed besides the command.
-pub async fn work(
+pub async fn work(args: &Run, config: &Config, model: &Model, claim: &mut Claim, signals: &mut Signals, progress: &Progress) -> Worked {
+    let program = Path::new(&args.command[0]).file_name().unwrap_or(&args.command[0]);
+    let command = record::Command { program: program.display().to_string(), ..record::Command::default() };
+    let mut worked = Worked { outcome: Ok(0), command, was_asked_to_end: false };
+    worked.outcome = work_on(args, config, model, claim, signals, &mut worked, progress).await;
+    worked
+}
+
+async fn work_on(
     args: &Run,
     config: &Config,
     model: &Model,
     claim: &mut Claim,
     signals: &mut Signals,
+    worked: &mut Worked,
     progress: &Progress,
 ) -> anyhow::Result<u8> {
     let text = config.text(model)?;
@@ -35,10 +83,13 @@ pub async fn work(
         Ok(running) => running,
         Err(cannot) => return Ok(cannot.report(&args.command[0])),
     };
+    worked.command.began = Some(Time::now());
     claim.record.command = running.noted;
     claim.save()?;
     let code = running.attend(signals, progress).await;
     claim.record.command = None;
+    worked.command.ended = Some(Time::now());
+    worked.was_asked_to_end = running.was_asked_to_end();
     code
 }
 

@@ -18,6 +18,6 @@ mod run;
 mod template;
 mod timeline;
 mod times;
-mod words;
+pub mod words;
 
 pub use self::run::run;

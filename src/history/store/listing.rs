@@ -56,6 +56,16 @@ fn select(columns: &str, join: &str, filter: &Filter, after: Option<&Cursor>, li
     Statement::new(sql, conditions.values)
 }
 
+/// Asks for the newest records whose id, or whose run's id, begins with these letters.
+pub fn beginning(letters: &str) -> Statement {
+    let end = format!("{letters}{}", char::MAX);
+    let sql = format!(
+        "SELECT {SUMMARY} FROM testbed.runs r WHERE (r.id >= $1 AND r.id < $2) OR (r.run_id >= $3 AND r.run_id < $4) \
+         ORDER BY r.began DESC, r.id DESC LIMIT 100"
+    );
+    Statement::new(sql, vec![letters.into(), end.as_str().into(), letters.into(), end.as_str().into()])
+}
+
 #[derive(Default)]
 struct Conditions {
     texts: Vec<String>,

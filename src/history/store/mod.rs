@@ -108,6 +108,14 @@ impl Store {
         self.read(story::find(run), story::record).await
     }
 
+    /// The newest records whose id, or whose run's id, begins with these letters, at most 100.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn beginning(&self, letters: &str) -> anyhow::Result<Vec<Summary>> {
+        self.read(listing::beginning(letters), listing::summary).await
+    }
+
     /// The logs that are stored with a record, by source and container; that of the container before the last restart comes before the
     /// newer one.
     ///

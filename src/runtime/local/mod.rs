@@ -8,6 +8,7 @@ pub mod account;
 pub mod area;
 mod copy;
 pub mod find;
+pub mod logs;
 mod mysql;
 pub mod plan;
 mod postgres;

@@ -41,6 +41,13 @@ pub struct Planned {
     pub postgres: postgres::Options,
 }
 
+impl Planned {
+    /// Its log, below the run's folder.
+    pub fn log(&self, run: &Path) -> PathBuf {
+        run.join(&self.folder).join("log")
+    }
+}
+
 /// The servers of a run.
 #[derive(Debug)]
 pub struct LocalPlan {

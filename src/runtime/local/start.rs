@@ -1,6 +1,7 @@
 //! Starts one server of a run and waits until it takes the tests' login: a copy of the prepared data folder, a free port, the run's own
 //! logins, the manifest's set-up scripts.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
@@ -21,6 +22,7 @@ use super::program::{LINES, Setting, last_lines};
 use super::{mysql, postgres, scripts};
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
+use crate::history::record::What;
 use crate::redact::Redactor;
 use crate::registry::Server;
 use crate::state::Ready;
@@ -37,6 +39,9 @@ const PORTS: std::ops::Range<u16> = 15000..30000;
 /// How often a server is started again because its port was taken meanwhile.
 const PORT_ATTEMPTS: usize = 10;
 
+/// What is said of a data folder that takes longer, because there is none to copy.
+const FIRST: &str = "a data folder for the first time";
+
 /// The run that a server is started for.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
@@ -50,6 +55,14 @@ pub struct Run<'a> {
     pub deadline: Instant,
     /// The time that this is, as the user said it.
     pub timeout: Duration,
+}
+
+/// What there is to tell of a start.
+pub enum Told<'a> {
+    /// What is being done now, and more about it.
+    Stage(&'static str, &'a str),
+    /// What has happened, and more about it.
+    Moment(What, &'a str),
 }
 
 /// A server that takes logins.
@@ -78,11 +91,12 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 ///
 /// # Errors
 /// The step that failed, with the end of the server's log. The data folder and processes may be left.
-pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(&'static str, &str)) -> anyhow::Result<Started> {
+pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -> anyhow::Result<Started> {
     let folder = run.folder.join(&planned.folder);
     let setting = Setting { account: planned.account.as_ref(), run_id: run.run_id };
     std::fs::DirBuilder::new().mode(0o700).create(&folder).with_context(|| format!("making {}", folder.display())).hint(STATE_HINT)?;
     hand_over(&folder, setting.account)?;
+    report(Told::Moment(What::Created, ""));
     let recipe = if is_postgres(planned) { postgres::recipe(planned) } else { mysql::recipe(planned) };
     let prepared = Prepared::new(&run.area.cache, &format!("{recipe} {:?}", planned.account));
     // A damaged entry that was not noticed by its size makes a server that dies.
@@ -135,12 +149,14 @@ async fn attempt(
     folder: &Path,
     setting: Setting<'_>,
     prepared: &Prepared<'_>,
-    report: &impl Fn(&'static str, &str),
+    report: &impl Fn(Told<'_>),
 ) -> anyhow::Result<Started> {
     let data = folder.join("data");
-    report("preparing", "");
+    report(Told::Stage("preparing", ""));
+    let is_first = Cell::new(false);
     let make = async |stage: super::prepared::Stage<'_>| {
-        report("preparing", "a data folder for the first time");
+        report(Told::Stage("preparing", FIRST));
+        is_first.set(true);
         let work = async {
             if is_postgres(planned) {
                 postgres::prepare(planned, &stage, setting).await
@@ -148,20 +164,24 @@ async fn attempt(
                 mysql::prepare(planned, &stage, setting).await
             }
         };
-        work.await.context("preparing a data folder").exit(Exit::Never)
+        work.await.context("preparing a data folder").exit(Exit::Never).kind("not-prepared", Some(&planned.database.name))
     };
     let placed = tokio::time::timeout_at(run.deadline, prepared.place_at(&data, setting.account, make)).await;
     let placed = placed.unwrap_or_else(|_| {
         let time = humantime::format_duration(run.timeout);
-        Err(anyhow!("not ready within {time}: {}: its data folder is not prepared yet", planned.database.name)).exit(Exit::NotReady)
+        Err(anyhow!("not ready within {time}: {}: its data folder is not prepared yet", planned.database.name))
+            .exit(Exit::NotReady)
+            .kind("not-ready", Some(&planned.database.name))
     })?;
-    report("starting", &planned.installed.to_string());
+    report(Told::Moment(What::Prepared, if is_first.get() { FIRST } else { "" }));
+    report(Told::Stage("starting", &planned.installed.to_string()));
     for _ in 0..PORT_ATTEMPTS {
         let port = free_port()?;
+        report(Told::Moment(What::Started, ""));
         match serve(planned, run, &data, setting, &placed, port).await {
             Ok(started) => return Ok(started),
             Err(Failed::Error(error)) => return Err(error),
-            Err(Failed::Port) => report("starting", &format!("port {port} was taken meanwhile, trying another one")),
+            Err(Failed::Port) => report(Told::Stage("starting", &format!("port {port} was taken meanwhile, trying another one"))),
         }
     }
     Err(anyhow!("{}: {PORT_ATTEMPTS} ports in a row were taken between their choice and their use", planned.database.name))
@@ -195,7 +215,11 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
         let what = format!("{}: {} refuses the login of {}", planned.database.name, planned.installed, planned.database.login.user);
         let error = error.context(what);
         return Err(Failed::Error(
-            Err::<(), _>(error).detail(format!("the end of its log:\n{}", log_end(planned, &log))).exit(Exit::Never).unwrap_err(),
+            Err::<(), _>(error)
+                .detail(format!("the end of its log:\n{}", log_end(planned, &log)))
+                .exit(Exit::Never)
+                .kind("refused", Some(&planned.database.name))
+                .unwrap_err(),
         ));
     }
     let Some(process) = process else { return Err(ended(planned, &log, "gone")) };
@@ -297,6 +321,7 @@ fn redacted(planned: &Planned, root: &Login, error: anyhow::Error) -> anyhow::Er
     let exit = crate::failure::exit_of(&error);
     let exit = if exit == Exit::Failure { Exit::Never } else { exit };
     let plain = Err::<(), _>(anyhow!("{}", redactor.redact(&format!("{error:#}")))).exit(exit);
+    let plain = plain.kind("set-up-failed", Some(&planned.database.name));
     let detailed = crate::failure::details_of(&error).iter().fold(plain, |plain, detail| plain.detail(redactor.redact_lines(detail)));
     crate::failure::hints_of(&error).iter().fold(detailed, |detailed, hint| detailed.hint(*hint)).unwrap_err()
 }
@@ -309,13 +334,23 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
     let what = format!("{}: {}", planned.database.name, planned.installed);
     let over_arguments = ARGUMENTS.iter().any(|words| said.contains(words));
     let error = Err::<(), _>(anyhow::Error::new(Died { status: status.to_owned(), over_arguments }).context(what));
-    Failed::Error(error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never).unwrap_err())
+    Failed::Error(
+        error
+            .detail(format!("the end of its log:\n{said}"))
+            .exit(Exit::Never)
+            .kind("server-ended", Some(&planned.database.name))
+            .unwrap_err(),
+    )
 }
 
 fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
     let time = humantime::format_duration(run.timeout);
     let what = anyhow!("not ready within {time}: {}: {} takes no logins", planned.database.name, planned.installed);
-    Err::<(), _>(what).detail(format!("the end of its log:\n{}", log_end(planned, log))).exit(Exit::NotReady).unwrap_err()
+    Err::<(), _>(what)
+        .detail(format!("the end of its log:\n{}", log_end(planned, log)))
+        .exit(Exit::NotReady)
+        .kind("not-ready", Some(&planned.database.name))
+        .unwrap_err()
 }
 
 fn note(planned: &Planned, placed: &Placed, port: u16, process: Process, data: &Path) -> Server {

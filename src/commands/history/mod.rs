@@ -1,0 +1,66 @@
+//! `testbed history`: what became of runs, asked of the store that they were written to, and of where they are while they are up.
+
+mod html;
+mod list;
+mod logs;
+mod prune;
+mod report;
+mod show;
+mod which;
+mod words;
+
+use anyhow::Context;
+
+use super::{archive, progress};
+use crate::cli::{Asking, Global, History};
+use crate::failure::{Advise, usage};
+use crate::history::place::Place;
+use crate::history::store::Store;
+use crate::progress::Progress;
+
+/// Answers one question.
+///
+/// # Errors
+/// What is asked for and not there; a store that cannot be read.
+pub async fn history(args: History, global: &Global) -> anyhow::Result<()> {
+    let progress = progress(global);
+    let named = archive::place(args.history.as_deref())?;
+    if named == Some(None) {
+        return Err(usage("--history none keeps nothing, so there is nothing to ask for")).hint("name the place that runs were written to");
+    }
+    let place = named.flatten().or_else(Place::usual);
+    match args.command {
+        Asking::List(args) => list::list(&args, global, &Kept::at(place)?, &progress).await,
+        Asking::Show(args) => show::show(&args, &Kept::at(place)?, &progress).await,
+        Asking::Logs(args) => logs::logs(&args, global, place.map(|place| Kept { place }), &progress).await,
+        Asking::Prune(args) => prune::prune(&args, &Kept::at(place)?, &progress).await,
+        Asking::Report(args) => report::report(&args, global, &Kept::at(place)?, &progress).await,
+    }
+}
+
+/// Where stories are kept.
+struct Kept {
+    place: Place,
+}
+
+impl Kept {
+    fn at(place: Option<Place>) -> anyhow::Result<Self> {
+        let place = place.ok_or_else(|| usage("no history is kept here: in a pod, whose files end with it, there is no usual place"));
+        Ok(Self { place: place.hint("name one with --history or TESTBED_HISTORY: sqlite:PATH, postgres://USER@HOST/DATABASE")? })
+    }
+
+    /// The store; `None` where nothing was ever written.
+    async fn store(&self) -> anyhow::Result<Option<Store>> {
+        Store::open_to_read(&self.place).await.with_context(|| format!("reading the history in {}", self.place))
+    }
+
+    /// What a question says that there is no answer to.
+    fn nothing(&self) -> String {
+        format!("nothing is kept yet in {}", self.place)
+    }
+}
+
+/// Says that nothing is kept yet, which is no error for whoever asks what there is.
+fn tell_nothing(kept: &Kept, progress: &Progress) {
+    progress.say(&kept.nothing());
+}

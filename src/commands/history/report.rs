@@ -1,0 +1,45 @@
+//! `testbed history report`
+
+use std::time::Duration;
+
+use super::{Kept, html, list, tell_nothing};
+use crate::cli::{Global, HistoryFormat, HistoryReport};
+use crate::commands::print;
+use crate::history::page::report::{self, Report};
+use crate::history::query::Filter;
+use crate::history::time::Time;
+use crate::progress::Progress;
+
+/// The most runs that are counted.
+const MOST: usize = 10_000;
+
+/// How far back a report goes unless told.
+const USUAL: Duration = Duration::from_hours(7 * 24);
+
+/// Counts, and prints what came out.
+///
+/// # Errors
+/// A store that cannot be read; a page that cannot be written.
+pub async fn report(args: &HistoryReport, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
+    let now = Time::now();
+    let filter = list::filter(&args.wanted, global, now);
+    let since = filter.since.unwrap_or_else(|| now.before(USUAL));
+    let stories = match kept.store().await? {
+        Some(store) => store.stories(&Filter { since: Some(since), ..filter }, MOST).await?,
+        None => {
+            tell_nothing(kept, progress);
+            Vec::new()
+        }
+    };
+    if stories.len() == MOST {
+        progress.say(&format!("only the newest {MOST} runs are counted"));
+    }
+    let report = Report::of(&stories, since, now);
+    if let Some(path) = &args.html {
+        return html::write(path, &report::html(&report)?, progress);
+    }
+    match args.output {
+        HistoryFormat::Text => print(&report.text()),
+        HistoryFormat::Json => print(&(serde_json::to_string_pretty(&report)? + "\n")),
+    }
+}
