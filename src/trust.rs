@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
@@ -31,6 +32,16 @@ pub enum Name {
 }
 
 impl Trust {
+    /// These, from a text with certificates in PEM.
+    ///
+    /// # Errors
+    /// When there is none in it.
+    pub fn in_pem(text: &[u8], name: Name) -> anyhow::Result<Self> {
+        let found = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>().map_err(|error| anyhow!("{error}"))?;
+        ensure!(!found.is_empty(), "there is no certificate in it");
+        Ok(Self::These(found, name))
+    }
+
     /// The client's side of TLS with it.
     ///
     /// # Errors

@@ -40,6 +40,11 @@ impl Place {
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             let url = Url::parse(text).map_err(|error| usage(format!("{FORMS}, and this is no URL: {error}")))?;
+            // A password with one of these characters ends in the middle, and what is taken for the host or the port is its beginning.
+            if url.fragment().is_some() || [url.path(), url.query().unwrap_or_default()].iter().any(|part| part.contains('@')) {
+                return Err(usage(format!("{FORMS}, and a character in this one's password or at its end is not encoded")))
+                    .hint("in a URL, @ is written %40, / is %2F, ? is %3F and # is %23");
+            }
             return Ok(Some(Self::Postgres(Box::new(url))));
         }
         Err(usage(FORMS)).hint("a file of your own is sqlite:./history.db")
@@ -90,7 +95,9 @@ mod tests {
         let postgres = Place::parse("postgres://u:hush@h:5433/d?sslmode=require").unwrap().unwrap();
         assert!(postgres.has_password());
         assert_eq!((postgres.to_string(), format!("{postgres:?}")), ("postgres://u@h:5433/d".into(), "postgres://u@h:5433/d".into()));
-        for wrong in ["", "sqlite:", "mysql://u:hush@h/d", "history.db", "postgres://u:hush@h:x/d"] {
+        assert!(Place::parse("postgres://u:1%3Fhush@h/d?password=a%40b").unwrap().is_some());
+        let cut = ["postgres://u:1?hush@h/d", "postgres://u:1/hush@h/d", "postgres://u:1#hush@h/d"];
+        for wrong in cut.into_iter().chain(["", "sqlite:", "mysql://u:hush@h/d", "history.db", "postgres://u:hush@h:x/d"]) {
             let error = format!("{:#}", Place::parse(wrong).unwrap_err());
             assert!(error.starts_with("--history is ") && !error.contains("hush"), "{error}");
         }

@@ -8,3 +8,10 @@ mod samples;
 mod server;
 
 mod coming_back;
+mod faults;
+mod kills;
+mod listing;
+mod passwords;
+mod pruning;
+mod tls;
+mod together;

@@ -24,8 +24,10 @@ use super::value::{Row, Statement, Value};
 /// How long the server may take for a question, or for all that is written at once.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A write begins like this. Whoever waits for a lock gives up at some time, and whoever stands still gives his locks back.
-const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'";
+/// A write begins like this. Whoever waits for a lock gives up at some time, and whoever stands still gives his locks back. What was committed is
+/// on the disk, also where the server is set up for speed, as those are that testbed itself starts.
+const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; \
+                     SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// A database. Clones share a connection as long as they do not need it at the same time.
 #[derive(Clone)]

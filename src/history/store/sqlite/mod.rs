@@ -6,7 +6,8 @@ mod space;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use anyhow::Context;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -15,11 +16,30 @@ use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params_from_
 use super::schema::for_sqlite;
 use super::value::{Row, Statement, Value};
 
+/// How long the end of a command may wait for the file to be closed.
+const FAREWELL: Duration = Duration::from_millis(100);
+
 /// An open file.
 #[derive(Clone)]
 pub struct Sqlite {
     path: PathBuf,
-    connection: Arc<Mutex<Connection>>,
+    connection: Arc<Connected>,
+}
+
+struct Connected(Mutex<Option<Connection>>);
+
+/// To close the file is to bring what is in its write-ahead log home, and may take as long as the disk likes: whoever is the last to use it does
+/// not wait for that. What is cut short is done by whoever opens the file next.
+impl Drop for Connected {
+    fn drop(&mut self) {
+        let connection = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let (is_closed, closed) = mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            drop(connection);
+            drop(is_closed);
+        });
+        let _ = closed.recv_timeout(FAREWELL);
+    }
 }
 
 impl fmt::Debug for Sqlite {
@@ -35,7 +55,7 @@ impl Sqlite {
     /// The file, what is wrong with it, and what to do.
     pub async fn open(path: &Path) -> anyhow::Result<Self> {
         let connection = blocking(path, open::to_write).await?;
-        Ok(Self { path: path.to_owned(), connection: Arc::new(Mutex::new(connection)) })
+        Ok(Self::new(path, connection))
     }
 
     /// Opens a file that is there; `None` where nothing was ever written.
@@ -44,7 +64,11 @@ impl Sqlite {
     /// The file, what is wrong with it, and what to do.
     pub async fn open_to_read(path: &Path) -> anyhow::Result<Option<Self>> {
         let connection = blocking(path, open::to_read).await?;
-        Ok(connection.map(|connection| Self { path: path.to_owned(), connection: Arc::new(Mutex::new(connection)) }))
+        Ok(connection.map(|connection| Self::new(path, connection)))
+    }
+
+    fn new(path: &Path, connection: Connection) -> Self {
+        Self { path: path.to_owned(), connection: Arc::new(Connected(Mutex::new(Some(connection)))) }
     }
 
     /// Asks a question.
@@ -112,8 +136,12 @@ impl Sqlite {
 
     async fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Connection) -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
         let connection = Arc::clone(&self.connection);
-        // What a panic has left behind was rolled back.
-        blocking(&self.path, move |_| work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))).await
+        let work = move |_: &Path| {
+            // What a panic has left behind was rolled back.
+            let mut connection = connection.0.lock().unwrap_or_else(PoisonError::into_inner);
+            work(connection.as_mut().context("the file is closed")?)
+        };
+        blocking(&self.path, work).await
     }
 }
 

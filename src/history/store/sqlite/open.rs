@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -23,8 +23,7 @@ const AGAIN: Duration = Duration::from_millis(5);
 pub fn to_write(path: &Path) -> anyhow::Result<Connection> {
     make(path)?;
     let mut connection = connect(path)?;
-    check(&connection, path)?;
-    if version(&connection)? < MIGRATIONS.len() {
+    if check(&mut connection, path)? < MIGRATIONS.len() {
         migrate(&mut connection, &MIGRATIONS)?;
     }
     Ok(connection)
@@ -36,8 +35,7 @@ pub fn to_read(path: &Path) -> anyhow::Result<Option<Connection>> {
         return Ok(None);
     }
     let mut connection = connect(path)?;
-    check(&connection, path)?;
-    match version(&connection)? {
+    match check(&mut connection, path)? {
         0 => return Ok(None),
         older if older < MIGRATIONS.len() => migrate(&mut connection, &MIGRATIONS)?,
         _ => {}
@@ -60,11 +58,27 @@ fn make(path: &Path) -> anyhow::Result<()> {
 
 fn connect(path: &Path) -> anyhow::Result<Connection> {
     // Reads only where it may not write. The file is there: to ask for it makes none.
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(PATIENCE)?;
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_handler(Some(patient()))?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // What was written survives a power cut as well. That costs a write a millisecond here, which nobody waits for.
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
+}
+
+/// Tries for a lock until the patience is at an end. SQLite's own way waits up to 100 ms between two tries, in which somebody who writes
+/// without a rest has locked the file again many times; chance keeps many from trying in step.
+fn patient() -> impl FnMut(i32) -> bool + Send + 'static {
+    let mut began = Instant::now();
+    move |tries| {
+        if tries == 0 {
+            began = Instant::now();
+        }
+        let chance = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos() / 1000;
+        let most = 1000 * u32::try_from(tries).unwrap_or_default().clamp(1, 8);
+        std::thread::sleep(Duration::from_micros((100 + chance % most).into()));
+        began.elapsed() < PATIENCE
+    }
 }
 
 /// How many migrations the file has seen.
@@ -73,20 +87,22 @@ fn version(connection: &Connection) -> anyhow::Result<usize> {
     Ok(usize::try_from(version)?)
 }
 
-/// Whose file it is, and whether this program knows it.
-fn check(connection: &Connection, path: &Path) -> anyhow::Result<()> {
+/// Whether the file is one of testbed's that this program knows, and its version. All at one point in time: somebody else may be making it.
+fn check(connection: &mut Connection, path: &Path) -> anyhow::Result<usize> {
     let path = path.display();
-    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let transaction = connection.transaction()?;
+    let tables: i64 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let application: i64 = transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version = version(&transaction)?;
+    transaction.finish()?;
     if application != APPLICATION && tables > 0 {
         return Err(anyhow!("{path} is a database of another program")).hint("name another file: --history sqlite:PATH");
     }
-    let version = version(connection)?;
     if version > MIGRATIONS.len() {
         let error = anyhow!("{path} is of version {version}, and this testbed knows none after {}", MIGRATIONS.len());
         return Err(error).hint("a newer testbed has written it: use that one, or name another file with --history sqlite:PATH");
     }
-    Ok(())
+    Ok(version)
 }
 
 /// Does the migrations that the file has not seen. Many may try it at once: one does it, and the others find it done.
