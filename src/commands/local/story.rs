@@ -154,10 +154,10 @@ fn noted(run: &registry::Record, local: &LocalRun) -> Record {
     record
 }
 
-/// A server ended although nobody had asked for it.
-pub fn has_ended(record: &mut Record, database: &str, how: String) {
+/// A server ended although nobody had asked for it: what was seen of its end.
+pub fn has_ended(record: &mut Record, database: &str, end: Moment) {
     if let Some(database) = record.databases.iter_mut().find(|known| known.name == database) {
-        chronicle::add(&mut database.timeline, 1, Moment { what: What::Ended, at: Time::now(), detail: how });
+        chronicle::add(&mut database.timeline, 1, end);
     }
 }
 
