@@ -37,8 +37,13 @@ pub fn add(timeline: &mut Vec<Moment>, nth: usize, moment: Moment) {
     let known = timeline.iter().filter(|known| known.what == moment.what).count();
     if known < nth {
         timeline.push(moment);
-        timeline.sort_by_key(|moment| (moment.at, moment.what));
+        timeline.sort_by_key(|moment| (moment.at, in_life(moment.what)));
     }
+}
+
+/// The order of what happened at one moment: a container ends before it is started again.
+fn in_life(what: What) -> (What, bool) {
+    if what == What::Ended { (What::Restarted, false) } else { (what, true) }
 }
 
 /// Adds to a timeline what another one has besides.
@@ -81,6 +86,16 @@ mod tests {
             chronicle.note_nth("db", nth, moment(What::Restarted, at));
         }
         assert_eq!(told(&chronicle.of("db")), [(What::Restarted, 10), (What::Restarted, 20)]);
+    }
+
+    #[test]
+    fn an_end_comes_before_the_restart_of_the_same_second() {
+        let mut timeline = Vec::new();
+        for (what, at) in [(What::Restarted, 20), (What::Ended, 20), (What::Ready, 20), (What::Started, 20)] {
+            add(&mut timeline, 1, moment(what, at));
+        }
+        let order: Vec<What> = timeline.iter().map(|moment| moment.what).collect();
+        assert_eq!(order, [What::Started, What::Ended, What::Restarted, What::Ready]);
     }
 
     #[test]

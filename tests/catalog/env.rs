@@ -11,6 +11,12 @@ use crate::published;
 use crate::tekton::documents::Catalog;
 use crate::tekton::variables::params_in;
 
+/// What is read without a flag of its own: for the history.
+const FLAGLESS: [&str; 2] = ["HOME", "TESTBED_TASK_RUN"];
+
+/// What may come from a Secret, and the key in it. The Secret is the user's to make, or not.
+const FROM_SECRET: [(&str, &str); 2] = [("TESTBED_HISTORY", "url"), ("TESTBED_RESULTS_CA", "results-ca")];
+
 pub fn problems(catalog: &Catalog) -> Vec<String> {
     let mut problems = Vec::new();
     for one in published(catalog) {
@@ -21,7 +27,7 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         }
         let names: Vec<&str> = one.step.env.iter().map(|variable| variable.name.as_str()).collect();
         for (index, name) in names.iter().enumerate() {
-            if *name != "HOME" && !known.contains(*name) {
+            if !FLAGLESS.contains(name) && !known.contains(*name) {
                 say(format!("testbed {command} knows no variable {name}"));
             }
             if names[..index].contains(name) {
@@ -46,6 +52,16 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         if name != ["up", "lock acquire"].contains(&&*command).then_some("metadata.labels['tekton.dev/pipelineRun']") {
             say("TESTBED_PIPELINE_RUN has to come from the pod's label tekton.dev/pipelineRun, for up and lock acquire alone".into());
         }
+        let task_run = value("TESTBED_TASK_RUN").and_then(field);
+        if task_run != (command == "up").then_some("metadata.labels['tekton.dev/taskRun']") {
+            say("TESTBED_TASK_RUN has to come from the pod's label tekton.dev/taskRun, for up alone".into());
+        }
+        for (name, key) in FROM_SECRET {
+            let wanted = known.contains(name).then_some(("testbed-history", key, Some(true)));
+            if value(name).and_then(secret) != wanted {
+                say(format!("{name} has to come from the key {key} of the Secret testbed-history, which is optional"));
+            }
+        }
         for variable in &one.step.env {
             let params = params_in(&variable.value);
             let whole = params.iter().all(|param| variable.value.as_deref() == Some(&format!("$(params.{param})")));
@@ -59,6 +75,12 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
 
 fn field(variable: &EnvVar) -> Option<&str> {
     Some(&variable.value_from.as_ref()?.field_ref.as_ref()?.field_path)
+}
+
+/// The Secret that a variable comes from, the key, and whether the step runs without it.
+fn secret(variable: &EnvVar) -> Option<(&str, &str, Option<bool>)> {
+    let key = variable.value_from.as_ref()?.secret_key_ref.as_ref()?;
+    Some((&key.name, &key.key, key.optional))
 }
 
 /// The command of testbed's that the arguments begin with, such as `lock acquire`, and the variables that it reads; none for what is no command.

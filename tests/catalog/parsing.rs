@@ -36,6 +36,8 @@ const PARAMS: [&[(&str, &str)]; 3] = [
         ("image-prefix", "mirror.example/hub"),
         ("run-id", "pr-17"),
         ("grace-period", "5"),
+        ("archive-timeout", "5s"),
+        ("results-api", "https://127.0.0.1:1"),
         ("one-of", "db1,db2"),
         ("permits", "2"),
         ("no-wait", "true"),
@@ -80,9 +82,17 @@ fn called(one: &Published<'_>, params: &[(&str, &str)]) -> Called {
     let args = variables.substitute_list(&one.step.args);
     let mut command = Command::new(binary());
     command.args(&args).current_dir(folder.path()).env_clear();
-    for EnvVar { name, value, .. } in &one.step.env {
-        // What has no value comes from the pod's labels and its namespace.
-        let value = value.as_ref().map_or("0b9b16fb-5a0a-4c3c-8a0f-0c4c6c6a4c1d".into(), |value| variables.substitute(value));
+    let has_secret = params.iter().any(|(name, _)| *name == "archive-timeout");
+    for EnvVar { name, value, value_from } in &one.step.env {
+        let secret = value_from.as_ref().and_then(|source| source.secret_key_ref.as_ref());
+        let value = match (value, secret) {
+            (Some(value), _) => variables.substitute(value),
+            // Only the history's place is in the Secret, where there is one.
+            (None, Some(secret)) if has_secret && secret.key == "url" => "postgres://history:hush@127.0.0.1:1/history".into(),
+            (None, Some(_)) => continue,
+            // The rest comes from the pod's labels and its namespace.
+            (None, None) => "0b9b16fb-5a0a-4c3c-8a0f-0c4c6c6a4c1d".into(),
+        };
         command.env(name, value);
     }
     command.env("HOME", folder.path()).env("KUBECONFIG", folder.path().join("kubeconfig"));

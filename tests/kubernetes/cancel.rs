@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::{Namespace, run_id};
+use crate::history::ending;
 use crate::support::{Called, Started};
 
 /// A database whose set-up takes longer than any test.
@@ -30,7 +31,9 @@ fn what_was_made_stays_and_is_named() {
     ended.says(&format!("hint: remove it:  testbed down --run-id {run_id} -n {}", namespace.name));
     assert_eq!(namespace.of_run(&run_id).len(), 6);
     assert!(!folder.has("testing-databases.json"));
+    assert_eq!(ending(folder, &run_id), ["cancelled", "interrupted", "still there"]);
     folder.call(&["down"]).ok();
+    assert_eq!(ending(folder, &run_id), ["cancelled", "interrupted", "gone"]);
     assert_eq!(namespace.of_run(&run_id), Vec::<String>::new());
 }
 

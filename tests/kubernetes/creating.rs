@@ -1,6 +1,7 @@
 //! Creating: whose an existing object is, what a failed creation leaves, and how a wait ends that has no good end.
 
 use crate::harness::{Namespace, STRIV, run_id};
+use crate::history::ending;
 
 fn config_map(name: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n---\n")
@@ -71,6 +72,7 @@ fn the_timeout_tells_the_last_state_and_leaves_the_run_for_a_look() {
     assert!(!folder.has("testing-databases.json"), "an older file would say that the databases are ready");
     assert_eq!(namespace.of_run(&run_id).len(), 4);
     folder.call(&["down"]).ok();
+    assert_eq!(ending(folder, &run_id), ["failed", "not-ready", "gone"]);
     assert!(namespace.of_run(&run_id).is_empty());
 }
 

@@ -11,6 +11,7 @@ use crate::audit;
 use crate::credentials::account;
 use crate::databases::{Db, PASSWORD, manifest};
 use crate::harness::{Namespace, reaches_services};
+use crate::history::ending;
 use crate::support::{Called, Folder};
 
 const PIPELINE: &str = "[{apiGroups: [''], resources: [pods, services, configmaps], verbs: [create, delete, get, list, watch]}]";
@@ -232,7 +233,8 @@ fn a_login_that_is_wrong_for_ever_ends_the_wait() {
                 up.stderr.lines().filter(|line| line.contains("initialising (") && line.contains(says)).filter_map(seconds).collect();
             assert!(!refused.is_empty(), "{}", up.transcript());
             assert!(!limited.folder.has("testing-databases.json"));
-            limited.folder.call(&["down", "--run-id", "run-1"]).ok();
+            limited.folder.call(&["down", "--run-id", "run-1"]).ok().keeps("another");
+            assert_eq!(ending(&limited.folder, "run-1"), ["failed", "refused", "gone"]);
         }
     }
 }

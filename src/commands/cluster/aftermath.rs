@@ -71,7 +71,7 @@ pub async fn discard(
 }
 
 /// How long it may take then to collect what is there, and to write it.
-const COLLECTION: Duration = Duration::from_secs(1);
+const COLLECTION: Duration = Duration::from_millis(750);
 
 /// An `up` that somebody has cancelled.
 pub struct Cancelled<'a> {

@@ -56,6 +56,17 @@ fn a_second_up_goes_on_with_the_record_of_the_first() {
     assert_eq!((open.len(), &open[0]["id"]), (1, &first), "{list:#}");
     folder.call(&["down"]).ok();
     assert_eq!(status(folder, first.as_str().expect("an id")), (json!("done"), Value::Null));
+
+    // A Service does.
+    folder.file("s.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: s-run-2}\nspec: {ports: [{port: 80}]}\n");
+    let ids = [(); 2].map(|()| {
+        folder.call(&["up", "s.yaml", "--run-id", "run-2"]).ok();
+        story(folder, "run-2")["id"].clone()
+    });
+    assert_eq!(ids[0], ids[1]);
+    let one = folder.call(&["history", "show", "run-2"]).ok();
+    assert!(!one.stderr.contains("older:"), "{}", one.transcript());
+    folder.call(&["down"]).ok();
 }
 
 #[test]

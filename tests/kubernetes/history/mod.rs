@@ -21,6 +21,14 @@ fn story(folder: &Folder, run: &str) -> Value {
     serde_json::from_str(&shown.stdout).unwrap_or_else(|error| panic!("{error}\n{}", shown.transcript()))
 }
 
+/// How a run ended: its status, a word for why, and whether it is gone.
+pub fn ending(folder: &Folder, run: &str) -> [String; 3] {
+    let story = story(folder, run);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let gone = if story["ended"].is_string() { "gone" } else { "still there" };
+    [text(&story["status"]), text(&story["cause"]["kind"]), gone.to_owned()]
+}
+
 fn database<'a>(story: &'a Value, name: &str) -> &'a Value {
     let databases = story["databases"].as_array().expect("a list");
     databases.iter().find(|database| database["name"] == name).unwrap_or_else(|| panic!("no {name} in {story:#}"))
@@ -83,6 +91,12 @@ fn a_database_tells_its_own_error_when_its_pod_is_gone() {
     let path = "jsonpath={range .status.containerStatuses[0]}{.restartCount} {.ready} {.lastState.terminated.exitCode}{end}";
     namespace.kubectl_until(&["get", "pod", "mine-run-1", "-o", path], |text| text == "1 true 0");
 
+    // While it is up, its logs are read where they are.
+    let live = folder.call(&["history", "logs", "run-1", "mine", "--previous", "-o", "json"]).ok();
+    let logs: Value = serde_json::from_str(&live.stdout).expect("JSON");
+    assert_eq!((&logs["live"], &logs["logs"][0]["source"]), (&true.into(), &"mine-run-1".into()), "{}", live.transcript());
+    assert!(live.stdout.contains("no_such_table"), "{}", live.transcript());
+
     let down = folder.call(&["down"]).ok();
     assert!(namespace.of_run("run-1").is_empty());
     let story = story(folder, "run-1");
@@ -114,7 +128,7 @@ fn a_database_tells_its_own_error_when_its_pod_is_gone() {
     let encoded = Command::new("base64").arg(folder.file("password", &generated)).output().expect("base64").stdout;
     let encoded = String::from_utf8(encoded).expect("ASCII");
     let secrets = [PASSWORD, "sql-hush", "typed-hush", "conn-hush", &generated, encoded.trim().trim_end_matches('=')];
-    keeps(folder, &[&up, &down, &before, &after], &secrets);
+    keeps(folder, &[&up, &live, &down, &before, &after], &secrets);
 }
 
 /// Who may do no more than the original pipeline could gets a story with what he may know, and a note about the rest.
