@@ -77,7 +77,7 @@ pub fn run(record: &Record, logs: &[Log]) -> anyhow::Result<String> {
         title: format!("{}: {}", title(record), record.status.name()),
         record,
         status: record.status.name(),
-        words: words(record.status),
+        words: words(record),
         tone: tone(record.status),
         figures: figures(record),
         timeline: timeline(record),
@@ -97,12 +97,14 @@ fn title(record: &Record) -> &str {
     if record.name.is_empty() { &record.run_id } else { &record.name }
 }
 
-fn words(status: Status) -> &'static str {
-    match status {
+fn words(record: &Record) -> &'static str {
+    match record.status {
         Status::Starting => "It was being made when this was written.",
         Status::Up => "Its databases are ready, and nobody has removed it yet.",
         Status::Done => "Its databases were ready, and it was removed.",
-        Status::Failed => "It failed.",
+        Status::Failed if record.databases.is_empty() => "It failed before any database was known.",
+        Status::Failed if record.ready.is_none() => "Not all of its databases became ready.",
+        Status::Failed => "Its databases were ready, and what was done with them failed.",
         Status::Cancelled => "Somebody interrupted it.",
         Status::Abandoned => "Whoever made it did not remove it.",
     }

@@ -228,7 +228,11 @@ impl Scale {
         let version = database.version.as_deref().unwrap_or_default();
         Track {
             name: database.name.clone(),
-            kind: format!("{} {version}", database.engine).trim().to_owned(),
+            kind: if database.name == database.engine {
+                version.to_owned()
+            } else {
+                format!("{} {version}", database.engine).trim().to_owned()
+            },
             outcome: self.outcome(database),
             bars: joined(spans).iter().map(bar).collect(),
             marks: self.marks(&database.timeline),

@@ -60,6 +60,7 @@ struct Chart {
     dots: Vec<Dot>,
     left_out: usize,
     lines: Vec<Line>,
+    middle: Option<Line>,
     days: Vec<Line>,
     summary: String,
 }
@@ -154,7 +155,8 @@ fn chart(starts: &Starts, report: &Report) -> Chart {
         phases: parts(&starts.phases),
         left_out: starts.points.len() - points.len(),
         dots: points.iter().map(|point| dot(point, report, top)).collect(),
-        lines: lines(starts, top),
+        lines: lines(top),
+        middle: starts.median_millis.map(|median| middle(median, top)),
         days: days(report),
         summary: format!("{} between {} and {}", count(starts.ready, "start"), report.since, report.until),
     }
@@ -209,19 +211,18 @@ fn top(millis: u64) -> u64 {
     }
 }
 
-/// The scale's lines, and that of the median.
-fn lines(starts: &Starts, top: u64) -> Vec<Line> {
-    let mut lines = vec![
+/// The median's line.
+fn middle(median: u64, top: u64) -> Line {
+    Line { at: percent(median, top), label: format!("median {}", shown(median)), kind: "median" }
+}
+
+/// The scale's lines.
+fn lines(top: u64) -> Vec<Line> {
+    vec![
         Line { at: 0.0, label: "0".into(), kind: "scale" },
         Line { at: 50.0, label: scale(top, 2), kind: "scale" },
         Line { at: 100.0, label: scale(top, 1), kind: "scale" },
-    ];
-    lines.extend(starts.median_millis.map(|median| Line {
-        at: percent(median, top),
-        label: format!("median {}", shown(median)),
-        kind: "median",
-    }));
-    lines
+    ]
 }
 
 /// A part of a round number, without needless digits.
