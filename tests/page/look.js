@@ -64,6 +64,7 @@ function* headings() {
   let last = 0;
   for (const heading of all("h1, h2, h3, h4, h5, h6")) {
     const level = Number(heading.tagName[1]);
+    if (!heading.textContent.trim()) yield ["heading", `one of level ${level} is empty`];
     if (level > last + 1) yield ["heading", `${named(heading)} follows one of level ${last}`];
     last = level;
   }
@@ -132,12 +133,18 @@ function watched() {
   return window.had;
 }
 
-function unprintable() {
-  const faults = [];
-  if (luminance(behind(document.body)) < 0.95) faults.push("the paper is not white");
+// What a reader of paper cannot scroll to.
+function* fits() {
   for (const pre of all("pre").filter(shown)) {
-    if (pre.scrollHeight > pre.clientHeight + 2 || pre.scrollWidth > pre.clientWidth + 2) faults.push(`not all of it fits: ${named(pre)}`);
+    if (pre.scrollHeight > pre.clientHeight + 2 || pre.scrollWidth > pre.clientWidth + 2) yield `not all of it fits: ${named(pre)}`;
   }
+}
+
+function unprintable() {
+  all("details").forEach((details) => (details.open = true));
+  const faults = [...fits()];
+  all("details").forEach((details) => (details.open = false));
+  if (luminance(behind(document.body)) < 0.95) faults.push("the paper is not white");
   for (const bar of all(".bar, .swatch")) {
     if (getComputedStyle(bar).printColorAdjust !== "exact") faults.push(`a bar loses its colour: ${named(bar)}`);
   }

@@ -4,9 +4,6 @@
 //! Rust writes the pages and says where bars belong; `look.py` drives Chromium, once for all pages, and reports what is wrong. Its pictures
 //! are in `target/pages`.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod browser;
 mod stories;
 mod weeks;

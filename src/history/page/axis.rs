@@ -167,6 +167,7 @@ fn label(at: i64, step: i64, length: i64) -> String {
     let (minutes, seconds) = (at / 60_000, at / 1000 % 60);
     match length {
         ..1000 => format!("{at} ms"),
+        1000..120_000 if at == 0 => "0 s".to_owned(),
         1000..120_000 if step < 1000 => format!("{:.*} s", if step < 100 { 2 } else { 1 }, float(at) / 1000.0),
         1000..120_000 => format!("{} s", at / 1000),
         _ if minutes < 60 => format!("{minutes}:{seconds:02}"),

@@ -48,6 +48,11 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
+/// A name, also where there is none: a heading without text leads nowhere.
+pub fn named(name: &str) -> &str {
+    if name.is_empty() { "unnamed" } else { name }
+}
+
 /// `1 run`, `2 runs`.
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
