@@ -111,7 +111,7 @@ async fn forget(claim: Claim) -> anyhow::Result<()> {
 }
 
 /// Flags win; what is not given comes from the `up` that made the run.
-fn with_memory(choice: Choice, remembered: Option<&Remembered>) -> Choice {
+pub fn with_memory(choice: Choice, remembered: Option<&Remembered>) -> Choice {
     let Some(remembered) = remembered else { return choice };
     let same_cluster = choice.kubeconfig.is_none() && choice.context.is_none();
     Choice {

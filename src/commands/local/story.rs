@@ -174,10 +174,10 @@ pub fn down(record: &mut Record) {
     }
 }
 
-/// A server ended although nobody had asked for it.
-pub fn has_ended(record: &mut Record, database: &str, how: String) {
+/// A server ended although nobody had asked for it: what was seen of its end.
+pub fn has_ended(record: &mut Record, database: &str, end: Moment) {
     if let Some(database) = record.databases.iter_mut().find(|known| known.name == database) {
-        chronicle::add(&mut database.timeline, 1, Moment { what: What::Ended, at: Time::now(), detail: how });
+        chronicle::add(&mut database.timeline, 1, end);
     }
 }
 
