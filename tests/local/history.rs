@@ -248,7 +248,7 @@ fn no_password_is_in_a_store_a_page_or_a_log() {
 fn assert_works_without(local: &Local, place: &str, reason: &str) {
     let warning = "warning: the run's story is not complete in the archive: ";
     let story = |run: &crate::support::Called| run.stderr.matches(warning).count();
-    let args = ["--history", place];
+    let args = ["--history", place, "--archive-timeout", "300ms"];
     let up = local.call(&[&["up", "--with", "mariadb", "--run-id", "r"], &args[..]].concat()).ok().says(reason);
     assert_eq!((story(&up), up.stdout.as_str()), (1, "r\n"), "{}", up.transcript());
     local.databases("testing-databases.json")[0].assert_takes_logins();
@@ -269,6 +269,10 @@ fn a_store_that_cannot_be_written_fails_nothing() {
     assert_works_without(&local, "sqlite:/proc/no/history.db", "/proc/no/history.db");
     // Nobody listens there.
     assert_works_without(&local, "postgres://nobody@127.0.0.1:1/history", "127.0.0.1:1");
+    // Somebody listens, and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("postgres://nobody@{}/history", silent.local_addr().unwrap());
+    assert_works_without(&local, &place, "it took longer than 300ms (--archive-timeout)");
     local.call(&["history", "list", "--history", &format!("sqlite:{}", damaged.display())]).fails(1).says("damaged.db");
 }
 
