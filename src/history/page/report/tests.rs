@@ -106,7 +106,7 @@ fn a_terminal_gets_tables() {
 #[test]
 fn a_report_has_a_page_whatever_is_in_it() {
     let page = html(&report()).unwrap();
-    assert!(page.contains("median 6.00 s") && page.contains("run-7") && page.contains("mostly server starting"), "{page}");
+    assert!(page.contains("median </i>6.00 s") && page.contains("run-7") && page.contains("mostly server starting"), "{page}");
     let empty = html(&Report::of(&[], at(HOUR), at(HOUR))).unwrap();
     assert!(empty.contains("No run began in this time") && empty.contains("No databases were started"), "{empty}");
     let odd = record(1, "local", Status::Done, vec![database("mysql", HOUR, 0, Some(i64::MAX / 2))]);
