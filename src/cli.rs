@@ -251,7 +251,7 @@ pub struct Source {
 }
 
 /// The PipelineRun whose task this is, as its pod's labels tell it.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct PipelineRun {
     /// The PipelineRun's name, from the pod's label tekton.dev/pipelineRun. With its uid it becomes the owner of the objects
     #[arg(long = "pipeline-run", value_name = "NAME", env = "TESTBED_PIPELINE_RUN", help_heading = "Tekton")]

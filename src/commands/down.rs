@@ -43,7 +43,8 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
 
     let removal = teardown::tear_down(&cluster, &run_id, args.grace_period, args.timeout, |text| progress.say(text));
     let record = noted.as_ref().and_then(|claim| claim.record.history.clone());
-    let work = Farewell::new(archive, &cluster, &run_id).of_record(record).remove(removal, story::down);
+    let work =
+        Farewell::new(archive, &cluster, &run_id).of_record(record).for_pipeline_run(&args.pipeline_run).remove(removal, story::down);
     let count = tokio::select! {
         count = work => count?,
         error = interrupted() => return Err(error).hint(format!("some of the run may be left; run testbed down --run-id {run_id} again")),

@@ -36,6 +36,14 @@ pub fn begin(called: &str, run_id: &str, runtime: &str, pipeline_run: &PipelineR
     Record { name, origin, ..Record::begin(run_id, runtime) }
 }
 
+/// The PipelineRun that a run belongs to, as whoever works on it now knows it.
+pub fn belongs_to(origin: &mut Origin, pipeline_run: PipelineRun) {
+    let PipelineRun { name, uid } = pipeline_run;
+    for (known, told) in [(&mut origin.pipeline_run, name), (&mut origin.pipeline_run_uid, uid)] {
+        *known = known.take().or(told.filter(|told| !told.is_empty()));
+    }
+}
+
 fn origin(called: &str, pipeline_run: &PipelineRun) -> Origin {
     let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     Origin {

@@ -71,29 +71,29 @@ impl Writer {
         Self { place, results, store: None, unstored: BTreeMap::new() }
     }
 
-    /// Works the queue off until the command ends. A store that has failed once is not tried again: each try could take its time.
+    /// Works the queue off until the command ends. What has failed once, a store or Tekton Results, is not tried again: each try could take
+    /// its time.
     pub async fn write(mut self, mut jobs: mpsc::UnboundedReceiver<Job>, to: watch::Sender<Written>) {
         while let Some(job) = jobs.recv().await {
-            let outcome = self.work(job).await;
+            let mut failures = Vec::new();
+            if let Err(error) = self.open().await {
+                self.place = None;
+                failures.push(error);
+            }
+            // What no store takes is told elsewhere all the same.
+            match self.write_one(job).await {
+                Ok(Some(id)) => failures.extend(self.publish(&id).await.err()),
+                Ok(None) => {}
+                Err(error) => {
+                    (self.place, self.store) = (None, None);
+                    failures.push(error);
+                }
+            }
             to.send_modify(|written| {
                 written.jobs += 1;
-                written.failures.extend(outcome.err());
+                written.failures.extend(failures);
             });
         }
-    }
-
-    async fn work(&mut self, job: Job) -> anyhow::Result<()> {
-        if let Err(error) = self.open().await {
-            self.place = None;
-            // What is told elsewhere is told all the same.
-            return self.write_one(job).await.and(Err(error));
-        }
-        let outcome = self.write_one(job).await;
-        if outcome.is_err() {
-            self.place = None;
-            self.store = None;
-        }
-        outcome
     }
 
     async fn open(&mut self) -> anyhow::Result<()> {
@@ -103,20 +103,17 @@ impl Writer {
         Ok(())
     }
 
-    async fn write_one(&mut self, job: Job) -> anyhow::Result<()> {
-        let id = match job {
+    /// The id of the record that was written, if there was one.
+    async fn write_one(&mut self, job: Job) -> anyhow::Result<Option<String>> {
+        match job {
             Job::Begin(mut record) => {
                 if let Origin { git_commit: commit @ None, folder: Some(folder), .. } = &mut record.origin {
                     *commit = checked_out(folder).await;
                 }
-                self.put(*record).await?
+                self.put(*record).await.map(Some)
             }
-            Job::Change(changing) => match self.change(*changing).await? {
-                Some(id) => id,
-                None => return Ok(()),
-            },
-        };
-        self.publish(&id).await
+            Job::Change(changing) => self.change(*changing).await,
+        }
     }
 
     async fn put(&mut self, record: Record) -> anyhow::Result<String> {
@@ -161,9 +158,11 @@ impl Writer {
             Some(store) => store.find(id).await?.into_iter().find(|record| record.id == id),
             None => self.unstored.get(id).cloned(),
         };
-        match record {
-            Some(record) if record.is_over() => results.publish(&record).await,
-            _ => Ok(()),
+        let Some(record) = record.filter(Record::is_over) else { return Ok(()) };
+        let published = results.publish(&record).await;
+        if published.is_err() {
+            self.results = None;
         }
+        published
     }
 }

@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::cli::PipelineRun;
 use crate::commands::archive::{Archive, Which};
-use crate::commands::story::happens_to_all;
+use crate::commands::story::{self, happens_to_all};
 use crate::history::chronicle;
 use crate::history::record::{Database, Event, Moment, Record, Status, What};
 use crate::history::time::Time;
@@ -25,6 +26,8 @@ pub struct Farewell<'a> {
     known: Known,
     /// The record, where the caller knows it.
     id: Option<String>,
+    /// The PipelineRun that the caller works for.
+    pipeline_run: PipelineRun,
     within: Duration,
 }
 
@@ -41,13 +44,20 @@ pub struct Ending<'a> {
 impl<'a> Farewell<'a> {
     /// Of a run of which no more is known than its id.
     pub fn new(archive: &'a Archive, cluster: &'a Cluster, run_id: &RunId) -> Self {
-        Self { archive, cluster, run_id: run_id.clone(), known: Known::nothing(run_id), id: None, within: archive.patience() }
+        let (known, pipeline_run) = (Known::nothing(run_id), PipelineRun::default());
+        Self { archive, cluster, run_id: run_id.clone(), known, id: None, pipeline_run, within: archive.patience() }
     }
 
     /// The same with the record known that objects belong to which carry none.
     #[must_use]
     pub fn of_record(self, id: Option<String>) -> Self {
         Self { id, ..self }
+    }
+
+    /// The same for a PipelineRun, which objects in another namespace than its own do not tell.
+    #[must_use]
+    pub fn for_pipeline_run(self, pipeline_run: &PipelineRun) -> Self {
+        Self { pipeline_run: pipeline_run.clone(), ..self }
     }
 
     /// The same with its secrets known.
@@ -82,7 +92,7 @@ impl<'a> Farewell<'a> {
 
     /// Collects and writes what is there, whether the run is removed next or stays.
     pub async fn collect(self) -> Ending<'a> {
-        let Self { archive, cluster, run_id, known, id, within } = self;
+        let Self { archive, cluster, run_id, known, id, pipeline_run, within } = self;
         let mut ending = Ending { archive, records: Vec::new(), asked: Time::now(), was_there: false };
         if !archive.is_on() {
             return ending;
@@ -100,8 +110,11 @@ impl<'a> Farewell<'a> {
             let which = noted.clone().map_or_else(unfinished, Which::Id);
             let logs = std::mem::take(&mut part.logs);
             let otherwise = found(&part, noted, cluster, &run_id);
-            let notes = notes.clone();
-            archive.change_which(which.clone(), logs, Some(otherwise), |record| take_over(record, part, notes));
+            let (notes, pipeline_run) = (notes.clone(), pipeline_run.clone());
+            archive.change_which(which.clone(), logs, Some(otherwise), |record| {
+                story::belongs_to(&mut record.origin, pipeline_run);
+                take_over(record, part, notes);
+            });
             ending.records.push(which);
             ending.was_there = true;
         }

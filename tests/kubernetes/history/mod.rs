@@ -2,6 +2,7 @@
 
 mod archive;
 mod endings;
+mod results;
 
 use std::process::Command;
 
