@@ -74,7 +74,7 @@ fn patient() -> impl FnMut(i32) -> bool + Send + 'static {
         if tries == 0 {
             began = Instant::now();
         }
-        let chance = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos() / 1000;
+        let chance = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_micros();
         let most = 1000 * u32::try_from(tries).unwrap_or_default().clamp(1, 8);
         std::thread::sleep(Duration::from_micros((100 + chance % most).into()));
         began.elapsed() < PATIENCE
