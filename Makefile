@@ -20,7 +20,7 @@ check: ## The fast inner loop: format, lints, and every test that needs no clust
 	@tests/install test
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
-	cargo nextest run --locked --lib --test cli --test catalog --test history --test local
+	cargo nextest run --locked --lib --test cli --test catalog --test history --test local --test page
 
 test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 	@tests/install test

@@ -6,6 +6,7 @@ mod support;
 mod connection;
 mod doctor;
 mod formats;
+mod history;
 mod init;
 mod lock;
 mod refusals;

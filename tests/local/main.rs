@@ -13,6 +13,7 @@ mod credentials;
 mod doctor;
 mod failures;
 mod gc;
+mod history;
 mod kills;
 mod main_job;
 mod manifests;

@@ -29,9 +29,9 @@ struct Found {
 ///
 /// # Errors
 /// There is no such run, or no such log: what there is is named. A store that cannot be read.
-pub async fn logs(args: &HistoryLogs, _global: &Global, kept: Option<Kept>, progress: &Progress) -> anyhow::Result<()> {
+pub async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
-    let found = find(run, kept.as_ref(), progress).await?;
+    let found = find(run, kept.as_ref(), global, progress).await?;
     let chosen = choose(&found, args)?;
     match args.output {
         HistoryFormat::Json => print(&as_json(&found, &chosen, args.tail)?),
@@ -43,7 +43,7 @@ pub async fn logs(args: &HistoryLogs, _global: &Global, kept: Option<Kept>, prog
 }
 
 /// Reads them where they are; and where they are no more, from the store.
-async fn find(run: Option<&str>, kept: Option<&Kept>, progress: &Progress) -> anyhow::Result<Found> {
+async fn find(run: Option<&str>, kept: Option<&Kept>, global: &Global, progress: &Progress) -> anyhow::Result<Found> {
     let store = match kept {
         Some(kept) => kept.store().await?,
         None => None,
@@ -53,6 +53,9 @@ async fn find(run: Option<&str>, kept: Option<&Kept>, progress: &Progress) -> an
         None => None,
     };
     if let Some(found) = live::on_this_machine(run, record.as_ref()).await {
+        return Ok(found);
+    }
+    if let Some(found) = live::in_cluster(run, record.as_ref(), global, progress).await {
         return Ok(found);
     }
     match (store, record, kept) {

@@ -72,11 +72,10 @@ fn meant(letters: &str, found: &[Summary]) -> anyhow::Result<Option<String>> {
 
 /// The error about a run that is not kept.
 pub fn missing(run: Option<&str>, kept: &Kept) -> anyhow::Error {
-    let error = match run {
+    match run {
         None => anyhow!("{}", kept.nothing()),
-        Some(run) => anyhow!("run {run} is not in {}", kept.place),
-    };
-    Err::<(), _>(error).hint(HINT).unwrap_err()
+        Some(run) => Err::<(), _>(anyhow!("run {run} is not in {}", kept.place)).hint(HINT).unwrap_err(),
+    }
 }
 
 fn of_others(record: &Record, others: &[Record], now: Time) -> String {

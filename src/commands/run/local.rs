@@ -10,7 +10,8 @@ use crate::commands::config::Config;
 use crate::commands::local::session::{self, Call, Session};
 use crate::commands::local::story;
 use crate::commands::plan::Plan;
-use crate::history::record::Record;
+use crate::history::record::{Moment, Record, What};
+use crate::history::time::Time;
 use crate::progress::Progress;
 use crate::registry::{Phase, Registry};
 
@@ -48,8 +49,8 @@ async fn use_it(
     let told = worked.told();
     let told = move |record: &mut Record| {
         told(record);
-        for (name, how) in dead {
-            story::has_ended(record, &name, how);
+        for (name, end) in dead {
+            story::has_ended(record, &name, end);
         }
     };
     let outcome = worked.outcome;
@@ -68,7 +69,7 @@ async fn use_it(
 }
 
 /// A test that failed because its database had ended should not look like any other failure. Tells which, and how they ended.
-async fn tell_of_dead_servers(session: &mut Session, progress: &Progress) -> Vec<(String, String)> {
+async fn tell_of_dead_servers(session: &mut Session, progress: &Progress) -> Vec<(String, Moment)> {
     let mut dead = Vec::new();
     let servers: Vec<_> = session.servers().iter().map(|server| server.process).collect();
     for ((name, child), server) in session.children.iter_mut().zip(servers) {
@@ -76,7 +77,7 @@ async fn tell_of_dead_servers(session: &mut Session, progress: &Progress) -> Vec
         let within = if server.is_alive() { Duration::ZERO } else { Duration::from_secs(1) };
         if let Ok(Ok(status)) = tokio::time::timeout(within, child.wait()).await {
             progress.warn(&format!("{name} ended by itself while the command ran ({status})"));
-            dead.push((name.clone(), status.to_string()));
+            dead.push((name.clone(), Moment { what: What::Ended, at: Time::now(), detail: status.to_string() }));
         }
     }
     dead

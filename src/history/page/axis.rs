@@ -13,8 +13,8 @@ use crate::history::time::Time;
 /// A quiet time is drawn narrower when it is so many times as long as all that is not quiet.
 const QUIET: f64 = 1.5;
 /// The width of a quiet time that is drawn narrower, in percent, and of all of them together.
-const BREAK: f64 = 18.0;
-const BREAKS: f64 = 54.0;
+const BREAK: f64 = 20.0;
+const BREAKS: f64 = 60.0;
 /// The distances that labels have at least, in percent: on a wide page, and on a narrow one, which leaves others out.
 const WIDE: f64 = 9.0;
 const NARROW: f64 = 21.0;
@@ -167,6 +167,7 @@ fn label(at: i64, step: i64, length: i64) -> String {
     let (minutes, seconds) = (at / 60_000, at / 1000 % 60);
     match length {
         ..1000 => format!("{at} ms"),
+        1000..120_000 if at == 0 => "0 s".to_owned(),
         1000..120_000 if step < 1000 => format!("{:.*} s", if step < 100 { 2 } else { 1 }, float(at) / 1000.0),
         1000..120_000 => format!("{} s", at / 1000),
         _ if minutes < 60 => format!("{minutes}:{seconds:02}"),

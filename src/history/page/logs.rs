@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::excerpt::{Line, excerpt, is_error, tail};
 use super::plain::clean;
-use super::words::{count, size};
+use super::words::{count, named, size};
 use crate::history::log::Log;
 use crate::history::record::{LogInfo, Record};
 
@@ -18,9 +18,9 @@ const LEAST: usize = 2 * 1024;
 /// A log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LogView {
-    /// Whose it is.
+    /// Whose it is, and whether it is of the server before its last restart.
     pub name: String,
-    /// The pod and container, and whether it is of the one before the restart.
+    /// The pod and container.
     pub source: String,
     /// How much there is, and how many errors it tells of.
     pub size: String,
@@ -68,7 +68,7 @@ fn view(record: &Record, log: &Log, room: &mut usize) -> anyhow::Result<LogView>
     let whole = (number > lines.len() && (text.len() <= allowed || allowed >= LEAST)).then(|| whole(&text, allowed));
     *room -= whole.as_ref().map_or(0, |whole| whole.text.len());
     let is_all = number == lines.len() || whole.as_ref().is_some_and(|whole| whole.text.len() == text.len());
-    let told = if errors > 0 { format!(", {} of errors", count(errors, "line")) } else { String::new() };
+    let told = if errors > 0 { format!(", {}", count(errors, "error line")) } else { String::new() };
     let name = name(&log.info);
     let command = format!("testbed history logs {} {}", record.run_id, log.info.database.as_deref().unwrap_or_default());
     Ok(LogView {
@@ -92,11 +92,11 @@ fn whole(text: &str, allowed: usize) -> Whole {
 }
 
 fn name(info: &LogInfo) -> String {
-    info.database.clone().unwrap_or_else(|| info.source.clone())
+    let name = info.database.as_ref().unwrap_or(&info.source);
+    format!("{}{}", named(name), if info.previous { ", before its last restart" } else { "" })
 }
 
 fn source(info: &LogInfo) -> String {
     let container = if info.container.is_empty() { String::new() } else { format!(", container {}", info.container) };
-    let previous = if info.previous { ", before its last restart" } else { "" };
-    format!("{}{container}{previous}", info.source)
+    format!("{}{container}", info.source)
 }

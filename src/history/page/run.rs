@@ -9,17 +9,20 @@ use super::logs::{LogView, views};
 use super::template::fill;
 use super::timeline::{Timeline, start, timeline};
 use super::times::{Times, times};
-use super::words::{brief, size};
+use super::words::{brief, named, size};
 use crate::history::log::Log;
 use crate::history::record::{Event, Record, Status};
 use crate::history::time::Time;
 
-/// Objects longer than this are cut: what is asked of them is mostly in their first lines.
+/// How much of one object a page holds, in bytes: what is asked of them is mostly in their first lines.
 const OBJECT: usize = 16 * 1024;
+/// And of all objects together.
+const OBJECTS: usize = 64 * 1024;
 
 /// What the template sees.
 #[derive(Serialize)]
 struct View<'a> {
+    name: &'a str,
     title: String,
     record: &'a Record,
     status: &'static str,
@@ -74,19 +77,20 @@ struct Object {
 pub fn run(record: &Record, logs: &[Log]) -> anyhow::Result<String> {
     let start = start(record);
     let mut view = View {
+        name: title(record),
         title: format!("{}: {}", title(record), record.status.name()),
         record,
         status: record.status.name(),
-        words: words(record.status),
+        words: words(record),
         tone: tone(record.status),
         figures: figures(record),
         timeline: timeline(record),
-        databases: record.databases.iter().map(|database| Card { name: database.name.clone(), facts: card(database) }).collect(),
+        databases: record.databases.iter().map(|database| Card { name: named(&database.name).to_owned(), facts: card(database) }).collect(),
         logs: views(record, logs)?,
         events: record.events.iter().map(|event| row(event, start)).collect(),
         times: times(record, start),
         about: about(record),
-        objects: record.objects.iter().map(object).collect::<anyhow::Result<_>>()?,
+        objects: objects(&record.objects)?,
         sections: Vec::new(),
     };
     view.sections = sections(&view);
@@ -94,15 +98,17 @@ pub fn run(record: &Record, logs: &[Log]) -> anyhow::Result<String> {
 }
 
 fn title(record: &Record) -> &str {
-    if record.name.is_empty() { &record.run_id } else { &record.name }
+    if record.name.is_empty() { named(&record.run_id) } else { &record.name }
 }
 
-fn words(status: Status) -> &'static str {
-    match status {
+fn words(record: &Record) -> &'static str {
+    match record.status {
         Status::Starting => "It was being made when this was written.",
         Status::Up => "Its databases are ready, and nobody has removed it yet.",
         Status::Done => "Its databases were ready, and it was removed.",
-        Status::Failed => "It failed.",
+        Status::Failed if record.databases.is_empty() => "It failed before any database was known.",
+        Status::Failed if record.ready.is_none() => "Not all of its databases became ready.",
+        Status::Failed => "Its databases were ready, and what was done with them failed.",
         Status::Cancelled => "Somebody interrupted it.",
         Status::Abandoned => "Whoever made it did not remove it.",
     }
@@ -124,7 +130,10 @@ fn figures(record: &Record) -> Vec<Fact> {
     let mut add = |label: &str, value: Option<String>| figures.extend(value.map(|value| Fact::words(label, value)));
     let since = |to: Time, from: Time| brief(to.since(from));
     if !record.databases.is_empty() {
-        add("All ready after", Some(record.ready.map_or_else(|| "never".to_owned(), |ready| since(ready, record.began))));
+        match record.ready {
+            Some(ready) => add("All ready after", Some(since(ready, record.began))),
+            None => add("All ready", Some(if record.is_over() { "never" } else { "not yet" }.to_owned())),
+        }
     }
     add("Lasted", record.ended.map(|ended| since(ended, record.began)));
     if let Some(command) = &record.command {
@@ -142,10 +151,21 @@ fn row(event: &Event, start: Time) -> Row<'_> {
     Row { after, at: event.at, event }
 }
 
-fn object(object: &Value) -> anyhow::Result<Object> {
+fn objects(objects: &[Value]) -> anyhow::Result<Vec<Object>> {
+    let mut room = OBJECTS;
+    let mut shown = Vec::new();
+    for value in objects {
+        let object = object(value, room.min(OBJECT))?;
+        room -= object.text.len();
+        shown.push(object);
+    }
+    Ok(shown)
+}
+
+fn object(object: &Value, room: usize) -> anyhow::Result<Object> {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     let yaml = serde_yaml::to_string(object).context("writing an object as YAML")?;
-    let shown = yaml.floor_char_boundary(OBJECT.min(yaml.len()));
+    let shown = yaml.floor_char_boundary(room.min(yaml.len()));
     let left = yaml.len() - shown;
     Ok(Object {
         name: format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"])),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::axis::{Axis, Break, Tick, rounded};
 use super::phase::{Phase, Span, phases};
-use super::words::brief;
+use super::words::{brief, named};
 use crate::history::record::{Database, Moment, Record, What};
 use crate::history::time::Time;
 
@@ -24,6 +24,8 @@ pub struct Timeline {
     pub ticks: Vec<Tick>,
     /// The times that are drawn narrower.
     pub breaks: Vec<Break>,
+    /// Whether there is a bar without an end.
+    pub has_open: bool,
     /// When all were ready.
     pub ready: Option<Guide>,
     /// What the bars that are there mean.
@@ -125,6 +127,7 @@ pub fn timeline(record: &Record) -> Timeline {
         breaks: scale.axis.breaks(),
         ready: record.ready.filter(|_| !record.databases.is_empty()).map(|ready| scale.guide(ready)),
         bars: BARS.into_iter().filter(|key| used.contains(key.class)).collect(),
+        has_open: tracks.iter().flat_map(|track| &track.bars).any(|bar| bar.is_open),
         marks: MARKS.into_iter().filter(|key| marked.contains(key.class)).collect(),
         tracks,
     }
@@ -204,7 +207,7 @@ impl Scale {
 
     fn guide(&self, ready: Time) -> Guide {
         let left = self.axis.position(ready);
-        Guide { left, label: format!("all ready after {}", self.after(ready)), is_right: left > 60.0 }
+        Guide { left, label: format!("all ready after {}", self.after(ready)), is_right: left > 50.0 }
     }
 
     fn bar(&self, class: &'static str, label: &str, words: &str, from: Time, to: Option<Time>) -> Bar {
@@ -227,8 +230,12 @@ impl Scale {
         let bar = |span: &Span| self.bar(span.phase.name(), span.phase.label(), span.phase.words(), span.from, span.to);
         let version = database.version.as_deref().unwrap_or_default();
         Track {
-            name: database.name.clone(),
-            kind: format!("{} {version}", database.engine).trim().to_owned(),
+            name: named(&database.name).to_owned(),
+            kind: if database.name == database.engine {
+                version.to_owned()
+            } else {
+                format!("{} {version}", database.engine).trim().to_owned()
+            },
             outcome: self.outcome(database),
             bars: joined(spans).iter().map(bar).collect(),
             marks: self.marks(&database.timeline),

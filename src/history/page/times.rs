@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::words::exact;
+use super::words::{exact, named};
 use crate::history::record::{Moment, Record, What};
 use crate::history::time::Time;
 
@@ -43,7 +43,7 @@ pub fn times(record: &Record, start: Time) -> Vec<Times> {
     run.extend(of("gone", record.ended.filter(|_| !said(What::Deleted))));
     let mut all = vec![group("The run".to_owned(), run, start)];
     for database in &record.databases {
-        all.push(group(database.name.clone(), database.timeline.iter().map(told).collect(), start));
+        all.push(group(named(&database.name).to_owned(), database.timeline.iter().map(told).collect(), start));
     }
     if let Some(command) = &record.command {
         let moments = [of("began", command.began), of("ended", command.ended)].into_iter().flatten().collect();

@@ -24,14 +24,14 @@ fn two(small: u128, ratio: u128, (large_unit, small_unit): (&str, &str)) -> Stri
     }
 }
 
-/// To the millisecond: `0.345 s`, `2 min 3.400 s`, `1 h 58 min 3.000 s`.
+/// To the millisecond: `0.345 s`, `2:03.400` and `1:58:03.000`, which are minutes and hours.
 pub fn exact(duration: Duration) -> String {
     let millis = duration.as_millis();
-    let seconds = format!("{}.{:03} s", millis / 1000 % 60, millis % 1000);
-    match (millis / 3_600_000, millis / 60_000 % 60) {
-        (0, 0) => seconds,
-        (0, minutes) => format!("{minutes} min {seconds}"),
-        (hours, minutes) => format!("{hours} h {minutes} min {seconds}"),
+    let (hours, minutes, seconds, rest) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60, millis % 1000);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}.{rest:03} s"),
+        (0, _) => format!("{minutes}:{seconds:02}.{rest:03}"),
+        _ => format!("{hours}:{minutes:02}:{seconds:02}.{rest:03}"),
     }
 }
 
@@ -46,6 +46,11 @@ pub fn size(bytes: u64) -> String {
         1024..1_048_525 => shown(bytes_f / 1024.0, "KiB"),
         _ => shown(bytes_f / 1_048_576.0, "MiB"),
     }
+}
+
+/// A name, also where there is none: a heading without text leads nowhere.
+pub fn named(name: &str) -> &str {
+    if name.is_empty() { "unnamed" } else { name }
 }
 
 /// `1 run`, `2 runs`.
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn an_exact_duration_has_milliseconds() {
-        for (millis, expected) in [(0, "0.000 s"), (59_999, "59.999 s"), (123_400, "2 min 3.400 s"), (7_200_001, "2 h 0 min 0.001 s")] {
+        for (millis, expected) in [(0, "0.000 s"), (59_999, "59.999 s"), (123_400, "2:03.400"), (7_200_001, "2:00:00.001")] {
             assert_eq!(exact(Duration::from_millis(millis)), expected);
         }
     }

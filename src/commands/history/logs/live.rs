@@ -1,9 +1,22 @@
 //! The logs of a run that is still there.
 
+use std::time::Duration;
+
 use super::Found;
+use crate::cli::{Global, Runtime};
+use crate::commands::down::with_memory;
+use crate::commands::runtime::runtime;
+use crate::commands::{choice, warn};
 use crate::history::record::Record;
+use crate::progress::Progress;
 use crate::registry::{self, Registry};
+use crate::run_id::RunId;
+use crate::runtime::kubernetes::{Choice, Cluster, collect};
 use crate::runtime::local::logs;
+use crate::state::Remembered;
+
+/// How long the reading of pods' logs may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Of a run of this machine: `run` is what the user typed, and `record` what is kept of it.
 pub async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> Option<Found> {
@@ -27,4 +40,47 @@ fn noted(run: Option<&str>, record: Option<&Record>) -> Option<registry::Record>
     };
     let noted = registry.read(&record.run_id)?;
     noted.history.as_ref().is_none_or(|id| *id == record.id).then_some(noted)
+}
+
+/// Of a run in a cluster: one that is kept and not over, or, where nothing is kept of it, in the cluster that is named. `None` where there is
+/// nothing of it to be read; why that is so is told.
+pub async fn in_cluster(run: Option<&str>, record: Option<&Record>, global: &Global, progress: &Progress) -> Option<Found> {
+    let run_id = match (record, run) {
+        (Some(record), _) if record.is_over() || record.runtime != "kubernetes" => return None,
+        (Some(record), _) => &record.run_id,
+        (None, Some(run)) if runtime(global).is_ok_and(|(runtime, _)| runtime == Runtime::Kubernetes) => run,
+        (None, _) => return None,
+    };
+    let Ok(run_id) = RunId::parse(run_id) else { return None };
+    let read = async {
+        let cluster = connect(&run_id, record, global).await?;
+        collect::live_logs(&cluster, &run_id, PATIENCE).await
+    };
+    let (logs, notes) = match read.await {
+        Ok(read) => read,
+        Err(error) => {
+            let what =
+                if record.is_some() { "its pods cannot be read, and this is what was kept before" } else { "no cluster can be asked" };
+            warn(&error.context(what), progress);
+            return None;
+        }
+    };
+    notes.iter().for_each(|note| progress.say(&format!("note: {note}")));
+    let record = record.map(|record| record.id.clone());
+    (!logs.is_empty()).then(|| Found { run_id: run_id.to_string(), record, is_live: true, logs })
+}
+
+/// The cluster that flags name; without any, where the run was made.
+async fn connect(run_id: &RunId, record: Option<&Record>, global: &Global) -> anyhow::Result<Cluster> {
+    let given = choice(global);
+    let noted = Registry::find().and_then(|registry| registry.read(run_id.as_str()));
+    if let Some(location) = noted.as_ref().and_then(registry::Record::location)
+        && given == Choice::default()
+    {
+        return Cluster::connect_to(location.clone()).await;
+    }
+    let ours = Remembered::here().filter(|remembered| remembered.run_id == run_id.as_str());
+    let mut choice = with_memory(given, ours.as_ref());
+    choice.namespace = choice.namespace.or_else(|| record?.origin.namespace.clone());
+    Cluster::connect(&choice).await
 }

@@ -15,6 +15,9 @@ use crate::history::time::Time;
 /// More points than this cannot be told apart, and make the page large.
 const POINTS: usize = 400;
 
+/// How near to each other two labels of a scale may be, in percent of its height.
+const ROOM: f64 = 12.0;
+
 /// What the template sees.
 #[derive(Serialize)]
 struct View<'a> {
@@ -60,6 +63,7 @@ struct Chart {
     dots: Vec<Dot>,
     left_out: usize,
     lines: Vec<Line>,
+    middle: Option<Line>,
     days: Vec<Line>,
     summary: String,
 }
@@ -100,7 +104,7 @@ struct Line {
 pub fn html(report: &Report) -> anyhow::Result<String> {
     let most = report.failures.iter().map(|failure| failure.runs).max().unwrap_or_default();
     let view = View {
-        title: format!("Runs since {}", day(report.since)),
+        title: format!("Runs since {} UTC", day(report.since)),
         length: brief(report.until.since(report.since)),
         statuses: report.statuses.iter().filter(|count| count.runs > 0).map(|count| share(count, report.runs)).collect(),
         starts: report.starts.iter().map(|starts| chart(starts, report)).collect(),
@@ -154,7 +158,8 @@ fn chart(starts: &Starts, report: &Report) -> Chart {
         phases: parts(&starts.phases),
         left_out: starts.points.len() - points.len(),
         dots: points.iter().map(|point| dot(point, report, top)).collect(),
-        lines: lines(starts, top),
+        lines: lines(top, starts.median_millis),
+        middle: starts.median_millis.map(|median| middle(median, top)),
         days: days(report),
         summary: format!("{} between {} and {}", count(starts.ready, "start"), report.since, report.until),
     }
@@ -196,40 +201,41 @@ fn across(at: Time, report: &Report) -> f64 {
     percent(millis(at.since(report.since)), millis(report.until.since(report.since))).min(100.0)
 }
 
-/// The upper end of the scale: 1, 2 or 5 times a power of ten that is not less.
+/// The upper end of the scale: a round number that is not less, and has a half.
 fn top(millis: u64) -> u64 {
     // A clock that was wrong by thousands of years.
     let millis = millis.min(1_000_000_000_000_000);
-    let mut power = 1;
+    let mut power = 10;
     loop {
-        if let Some(top) = [1, 2, 5].into_iter().map(|times| times * power).find(|top| *top >= millis) {
+        if let Some(top) = [1, 2, 3, 4, 5, 6, 8].into_iter().map(|times| times * power).find(|top| *top >= millis) {
             return top;
         }
         power *= 10;
     }
 }
 
-/// The scale's lines, and that of the median.
-fn lines(starts: &Starts, top: u64) -> Vec<Line> {
-    let mut lines = vec![
+/// The median's line.
+fn middle(median: u64, top: u64) -> Line {
+    Line { at: percent(median, top), label: shown(median), kind: "median" }
+}
+
+/// The scale's lines; where the median's label is, they have none.
+fn lines(top: u64, median: Option<u64>) -> Vec<Line> {
+    let lines = vec![
         Line { at: 0.0, label: "0".into(), kind: "scale" },
         Line { at: 50.0, label: scale(top, 2), kind: "scale" },
         Line { at: 100.0, label: scale(top, 1), kind: "scale" },
     ];
-    lines.extend(starts.median_millis.map(|median| Line {
-        at: percent(median, top),
-        label: format!("median {}", shown(median)),
-        kind: "median",
-    }));
-    lines
+    let is_free = |at: f64| median.is_none_or(|median| (percent(median, top) - at).abs() > ROOM);
+    lines.into_iter().map(|line| if is_free(line.at) { line } else { Line { label: String::new(), ..line } }).collect()
 }
 
 /// A part of a round number, without needless digits.
 fn scale(top: u64, part: u64) -> String {
-    match (top / part, top) {
-        (value, ..2000) => format!("{value} ms"),
-        (value, _) if value % 1000 == 0 => format!("{} s", value / 1000),
-        (value, _) => format!("{}.{} s", value / 1000, value % 1000 / 100),
+    match top / part {
+        value @ ..1000 => format!("{value} ms"),
+        value if value % 1000 == 0 => format!("{} s", value / 1000),
+        value => format!("{}.{} s", value / 1000, value % 1000 / 100),
     }
 }
 
@@ -240,7 +246,7 @@ fn days(report: &Report) -> Vec<Line> {
 
 fn day(time: Time) -> String {
     let text = time.to_string();
-    text.get(..16).unwrap_or(&text).replace('T', " ") + " UTC"
+    text.get(..16).unwrap_or(&text).replace('T', " ")
 }
 
 fn shown(millis: u64) -> String {

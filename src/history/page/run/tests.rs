@@ -34,8 +34,23 @@ fn a_log_that_is_damaged_is_told() {
 }
 
 #[test]
+fn a_large_run_has_a_small_page() {
+    let mut record = Record::begin("run-1", "kubernetes");
+    record.databases = (0..12).map(|n| Database { name: format!("db-{n}"), engine: "mysql".into(), ..Database::default() }).collect();
+    record.cause = Some(Cause { kind: "not-ready".into(), database: Some("db-11".into()), text: "it was not".into() });
+    record.objects = (0..24).map(|n| serde_json::json!({"kind": "Pod", "metadata": {"name": n}, "data": "x".repeat(20_000)})).collect();
+    let text = "2024-01-01T00:00:00.000000Z 0 [ERROR] [Server] it's <broken>\n".repeat(16_000);
+    let log = |n: i32| Log::new(LogInfo { source: format!("pod-{n}"), database: Some(format!("db-{n}")), ..LogInfo::default() }, &text);
+    let page = run(&record, &(0..12).map(log).collect::<Vec<_>>()).unwrap();
+    assert!(page.len() < 500 * 1024, "{}", page.len());
+    // What failed is what is looked for.
+    assert!(page.split("<h3>db-11</h3>").nth(2).is_some_and(|log| log.contains("The last 32 KiB")), "{}", page.len());
+    assert!(page.contains("testbed history logs run-1 db-5"));
+}
+
+#[test]
 fn an_object_that_is_long_is_cut() {
     let long = serde_json::json!({"kind": "Pod", "metadata": {"name": "x"}, "data": "ü".repeat(OBJECT)});
-    let object = object(&long).unwrap();
+    let object = object(&long, OBJECT).unwrap();
     assert!(object.text.len() <= OBJECT && object.cut.as_deref().is_some_and(|cut| cut.starts_with("16 KiB more")), "{:?}", object.cut);
 }

@@ -47,10 +47,10 @@ fn hours_of_use_do_not_hide_the_start() {
     let mut record = record(vec![database(&moments)], Some(8000), Some(hours + 1000));
     record.command = Some(Command { program: "pytest".into(), exit_code: Some(1), began: Some(at(8000)), ended: Some(at(hours)) });
     let timeline = timeline(&record);
-    assert_eq!(timeline.breaks, [Break { left: 72.889, width: 18.0, label: "2 h".into() }]);
-    // 9 seconds share the 82 percent that the hours leave.
-    assert_eq!(bars(&timeline.tracks[0])[3..], [("starting", 45.556, 27.333), ("in-use", 72.889, 18.0), ("deleting", 90.889, 9.111)]);
-    assert_eq!(bars(&timeline.tracks[1]), [("command", 72.889, 18.0)]);
+    assert_eq!(timeline.breaks, [Break { left: 71.111, width: 20.0, label: "2 h".into() }]);
+    // 9 seconds share the 80 percent that the hours leave.
+    assert_eq!(bars(&timeline.tracks[0])[3..], [("starting", 44.444, 26.667), ("in-use", 71.111, 20.0), ("deleting", 91.111, 8.889)]);
+    assert_eq!(bars(&timeline.tracks[1]), [("command", 71.111, 20.0)]);
     assert_eq!(timeline.tracks[1].outcome, "exit code 1");
     assert_eq!(timeline.ticks.last().map(|tick| tick.label.as_str()), Some("2:00:00"));
 }
