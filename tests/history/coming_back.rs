@@ -116,6 +116,21 @@ fn the_newest_record_of_a_run_that_is_not_over() {
 }
 
 #[test]
+fn records_by_the_first_letters_of_their_ids() {
+    on_each(async |fresh| {
+        let store = fresh.store().await;
+        for (id, run_id) in [("0aa1", "x-1"), ("0aa2", "x_%"), ("0ab", "y"), ("1", "0aa")] {
+            store.put(Record { id: id.into(), ..full(run_id) }, vec![]).await.unwrap();
+        }
+        let found = async |letters: &str| store.beginning(letters).await.unwrap().into_iter().map(|summary| summary.id).collect::<Vec<_>>();
+        assert_eq!(found("0aa").await, ["1", "0aa2", "0aa1"]);
+        assert_eq!(found("0aa1").await, ["0aa1"]);
+        assert_eq!(found("x_").await, ["0aa2"]);
+        assert_eq!(found("z").await, [""; 0]);
+    });
+}
+
+#[test]
 fn texts_that_a_database_refuses_break_nothing() {
     on_each(async |fresh| {
         let store = fresh.store().await;

@@ -100,7 +100,7 @@ fn thirty_two_processes_at_a_store_that_is_not_there_yet() {
 }
 
 #[test]
-fn tasks_that_share_a_store_use_it_at_the_same_time() {
+fn tasks_that_share_a_store_take_turns() {
     on_each(async |fresh: Fresh| {
         let store = fresh.store().await;
         let writers = (0..PROCESSES).map(|number| {

@@ -15,7 +15,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::trust::{Name, Trust};
 
 /// How long it may take to connect and to log in, unless the URL says it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// After this time without a word, the system asks whether the server is still there.
 const SILENCE: Duration = Duration::from_secs(30);
 

@@ -1,10 +1,10 @@
 //! Connections: how one is made, kept for the next question, and given up.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config};
@@ -18,13 +18,30 @@ use crate::failure::Advise;
 /// How long a connection that was used before may take to show that it is still one: what stands between may have forgotten it.
 const ALIVE: Duration = Duration::from_secs(3);
 
-/// A server, and a connection to it that nobody is using.
+/// One that was used so short a time ago is not asked.
+const JUST_NOW: Duration = Duration::from_secs(1);
+
+/// A server, and the one connection to it.
 pub struct Server {
     /// What errors call it.
     pub name: String,
     address: Address,
     tls: MakeRustlsConnect,
-    idle: Mutex<Option<Client>>,
+    /// The connection, and when it was used last; `None` where there is none, and while it is used.
+    idle: Mutex<Option<(Client, Instant)>>,
+}
+
+/// A connection that nobody else uses meanwhile. Whoever does not give it back, because something went wrong, ends it.
+pub struct Lent<'a> {
+    pub client: Client,
+    place: MutexGuard<'a, Option<(Client, Instant)>>,
+}
+
+impl Lent<'_> {
+    /// Keeps the connection for the next question.
+    pub fn give_back(mut self) {
+        *self.place = Some((self.client, Instant::now()));
+    }
 }
 
 impl fmt::Debug for Server {
@@ -41,20 +58,16 @@ impl Server {
         Ok(Self { name, address, tls, idle: Mutex::new(None) })
     }
 
-    /// A connection that is in no transaction. Whoever does not give it back, because something went wrong, ends it.
-    pub async fn client(&self) -> anyhow::Result<Client> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(client) = idle.filter(|client| !client.is_closed())
-            && matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(())))
+    /// The connection, as soon as nobody else uses it; in no transaction.
+    pub async fn client(&self) -> anyhow::Result<Lent<'_>> {
+        let mut place = self.idle.lock().await;
+        if let Some((client, used)) = place.take().filter(|(client, _)| !client.is_closed())
+            && (used.elapsed() < JUST_NOW || matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(()))))
         {
-            return Ok(client);
+            return Ok(Lent { client, place });
         }
-        self.within(self.address.patience, self.connect()).await
-    }
-
-    /// Keeps a connection for the next question.
-    pub fn give_back(&self, client: Client) {
-        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        let client = self.within(self.address.patience, self.connect()).await?;
+        Ok(Lent { client, place })
     }
 
     /// Waits for something at most so long, and explains what goes wrong.

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; \
                      SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
-/// A database. Clones share a connection as long as they do not need it at the same time.
+/// A database. Clones share a connection, which they use one after the other: a server has not many of them.
 #[derive(Clone)]
 pub struct Postgres {
     server: Arc<Server>,
@@ -48,9 +48,9 @@ impl Postgres {
     /// The server, what is wrong with it, and what to do; never a password.
     pub async fn open(url: &Url, name: String) -> anyhow::Result<Self> {
         let server = Arc::new(Server::new(url, name)?);
-        let client = server.client().await?;
-        server.within(PATIENCE, open::prepare(&client, &server.name)).await?;
-        server.give_back(client);
+        let lent = server.client().await?;
+        server.within(PATIENCE, open::prepare(&lent.client, &server.name)).await?;
+        lent.give_back();
         Ok(Self { server })
     }
 
@@ -60,11 +60,11 @@ impl Postgres {
     /// The server, what is wrong with it, and what to do; never a password.
     pub async fn open_to_read(url: &Url, name: String) -> anyhow::Result<Option<Self>> {
         let server = Arc::new(Server::new(url, name)?);
-        let client = server.client().await?;
-        if !server.within(PATIENCE, open::is_there(&client, &server.name)).await? {
+        let lent = server.client().await?;
+        if !server.within(PATIENCE, open::is_there(&lent.client, &server.name)).await? {
             return Ok(None);
         }
-        server.give_back(client);
+        lent.give_back();
         Ok(Some(Self { server }))
     }
 
@@ -73,9 +73,9 @@ impl Postgres {
     /// # Errors
     /// The server, what is wrong with it, and what to do.
     pub async fn read(&self, statement: &Statement) -> anyhow::Result<Vec<Row>> {
-        let client = self.server.client().await?;
-        let rows = self.server.within(PATIENCE, async { Ok(ask(&client, statement).await?) }).await?;
-        self.server.give_back(client);
+        let lent = self.server.client().await?;
+        let rows = self.server.within(PATIENCE, async { Ok(ask(&lent.client, statement).await?) }).await?;
+        lent.give_back();
         Ok(rows)
     }
 
@@ -103,16 +103,16 @@ impl Postgres {
         // The question is asked once for each step, whatever plan the server makes.
         let sql = format!("DELETE FROM testbed.runs WHERE id = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", which.sql);
         let step = Statement::new(sql, which.values.clone());
-        let client = self.server.client().await?;
+        let lent = self.server.client().await?;
         let mut all = 0;
         loop {
-            let work = async { Ok(client.execute_typed(&step.sql, &typed(&step)).await?) };
+            let work = async { Ok(lent.client.execute_typed(&step.sql, &typed(&step)).await?) };
             match self.server.within(PATIENCE, work).await? {
                 0 => break,
                 count => all += count,
             }
         }
-        self.server.give_back(client);
+        lent.give_back();
         Ok(all)
     }
 
@@ -125,20 +125,21 @@ impl Postgres {
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send,
     {
-        let client = self.server.client().await?;
+        let lent = self.server.client().await?;
+        let client = &lent.client;
         // Whatever fails: the connection is dropped then, and with it goes what was not committed.
         let work = async {
             client.batch_execute(BEGIN).await?;
             let locks = lock(id);
             // Sent in one go, done one after the other.
-            let mut answers = try_join_all(locks.iter().chain(&questions).map(|question| ask(&client, question))).await?;
+            let mut answers = try_join_all(locks.iter().chain(&questions).map(|question| ask(client, question))).await?;
             let statements = then(answers.split_off(locks.len()))?;
-            try_join_all(statements.iter().map(|statement| ask(&client, statement))).await?;
+            try_join_all(statements.iter().map(|statement| ask(client, statement))).await?;
             client.batch_execute("COMMIT").await?;
             Ok(!statements.is_empty())
         };
         let has_written = self.server.within(PATIENCE, work).await?;
-        self.server.give_back(client);
+        lent.give_back();
         Ok(has_written)
     }
 }

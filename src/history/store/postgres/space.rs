@@ -4,11 +4,12 @@
 //! it back to the file system by writing the table anew, and keeps everybody away from it meanwhile: that is done where it is worth it,
 //! and where little is left to write.
 
-use super::Postgres;
-use super::explain::Explain;
-use crate::history::store::value::{Row, Statement};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+
+use super::explain::Explain;
+use super::{Postgres, ask};
+use crate::history::store::value::{Row, Statement};
 
 /// The tables, and what a row of them takes, indexes left out. The columns of a story and a log are outside the row, where they may be large, and a
 /// sum over the rows themselves would fetch them.
@@ -35,16 +36,17 @@ pub async fn size(postgres: &Postgres) -> anyhow::Result<u64> {
 }
 
 pub async fn give_back(postgres: &Postgres) -> anyhow::Result<()> {
-    let client = postgres.server.client().await?;
     // Takes as long as it takes. A connection with a setting of its own is not used again.
+    let lent = postgres.server.client().await?;
+    let client = &lent.client;
     let work = async {
         client.batch_execute(WAIT).await?;
         for (table, _) in TABLES {
-            vacuum(&client, &format!("VACUUM (ANALYZE) testbed.{table}")).await?;
+            vacuum(client, &format!("VACUUM (ANALYZE) testbed.{table}")).await?;
         }
         for (table, row) in TABLES {
-            if is_worth_it(postgres, table, row).await? {
-                vacuum(&client, &format!("VACUUM (FULL, ANALYZE) testbed.{table}")).await?;
+            if is_worth_it(client, table, row).await? {
+                vacuum(client, &format!("VACUUM (FULL, ANALYZE) testbed.{table}")).await?;
             }
         }
         Ok(())
@@ -54,14 +56,14 @@ pub async fn give_back(postgres: &Postgres) -> anyhow::Result<()> {
 }
 
 /// Whether more than half of a table is empty, and what is not is little.
-async fn is_worth_it(postgres: &Postgres, table: &str, row: &str) -> anyhow::Result<bool> {
+async fn is_worth_it(client: &Client, table: &str, row: &str) -> anyhow::Result<bool> {
     let sql = format!("SELECT pg_table_size('testbed.{table}')");
-    let size = number(postgres.read(&Statement::new(sql, Vec::new())).await?)?;
+    let size = number(ask(client, &Statement::new(sql, Vec::new())).await?)?;
     if size < MUCH {
         return Ok(false);
     }
     let sql = format!("SELECT coalesce(sum({row}), 0)::bigint FROM testbed.{table} t");
-    let used = number(postgres.read(&Statement::new(sql, Vec::new())).await?)?;
+    let used = number(ask(client, &Statement::new(sql, Vec::new())).await?)?;
     // Pages are never quite full.
     Ok(used < LITTLE && used + used / 8 < size / 2)
 }

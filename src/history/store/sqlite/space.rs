@@ -18,6 +18,9 @@ const STEP: i64 = 250;
 /// How long pages are cut off.
 const ENOUGH: Duration = Duration::from_secs(30);
 
+/// How long it is tried to empty the write-ahead log.
+const LAST_TRY: Duration = Duration::from_secs(5);
+
 /// Does a thing again and again until it says that nothing is left, and leaves others as much time in between as it takes: they try to get a
 /// lock from time to time, and would not meet the moments between two steps.
 pub fn in_steps(mut step: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
@@ -26,7 +29,7 @@ pub fn in_steps(mut step: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Resul
         if !step()? {
             return Ok(());
         }
-        std::thread::sleep(began.elapsed().min(Duration::from_millis(100)));
+        std::thread::sleep(began.elapsed().clamp(Duration::from_millis(1), Duration::from_millis(100)));
     }
 }
 
@@ -41,9 +44,17 @@ pub fn give_back(connection: &Connection) -> anyhow::Result<()> {
     if !is_written_anew(connection)? {
         cut_off(connection)?;
     }
-    // The log is as long as what was changed. Whoever reads meanwhile keeps it so, and the next one to close the file makes it short.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(())
+    empty_the_log(connection)
+}
+
+/// Brings home what is in the write-ahead log, which is as long as what was changed. That is refused while a writer does the same; if it
+/// goes on being refused, the next one to close the file does it.
+fn empty_the_log(connection: &Connection) -> anyhow::Result<()> {
+    let deadline = Instant::now() + LAST_TRY;
+    in_steps(|| {
+        let is_refused: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        Ok(is_refused && Instant::now() < deadline)
+    })
 }
 
 /// Writes the file anew where more than half of it is free and the rest is little.
