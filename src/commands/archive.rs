@@ -18,12 +18,18 @@ use crate::history::record::Record;
 use crate::history::results::ResultsApi;
 use crate::progress::Progress;
 
+pub use writer::Which;
 use writer::{Changing, Job, Writer, Written};
+
+/// How long an archive is waited for that was waited for in vain.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// The archive of one command; of no use, and no trouble, where none is kept.
 pub struct Archive {
     patience: Duration,
     queue: Option<Queue>,
+    /// Whether somebody has waited for it in vain.
+    is_late: Cell<bool>,
 }
 
 struct Queue {
@@ -50,14 +56,14 @@ impl Archive {
             tokio::spawn(Writer::new(place, results).write(to_do, to));
             Queue { is_named, jobs, written, sent: Cell::new(0) }
         });
-        Ok(Self { patience: args.archive_timeout, queue })
+        Ok(Self { patience: args.archive_timeout, queue, is_late: Cell::new(false) })
     }
 
     /// The same for a command that removes: a wrong flag of the archive is told, and keeps nothing from being removed.
     pub fn of_removal(args: &Archiving, progress: &Progress) -> Self {
         Self::open(args).unwrap_or_else(|error| {
             warn(&error.context("going on without the archive"), progress);
-            Self { patience: args.archive_timeout, queue: None }
+            Self { patience: args.archive_timeout, queue: None, is_late: Cell::new(false) }
         })
     }
 
@@ -78,7 +84,12 @@ impl Archive {
 
     /// Changes a stored record, and adds logs. Where it is not stored (it could not be when it began), `otherwise` is changed and put.
     pub fn change(&self, id: &str, logs: Vec<Log>, otherwise: Option<Record>, change: impl FnOnce(&mut Record) + Send + 'static) {
-        self.send(Job::Change(Box::new(Changing { id: id.to_owned(), change: Box::new(change), logs, otherwise })));
+        self.change_which(Which::Id(id.to_owned()), logs, otherwise, change);
+    }
+
+    /// The same for a record that is known by its id or by its run.
+    pub fn change_which(&self, which: Which, logs: Vec<Log>, otherwise: Option<Record>, change: impl FnOnce(&mut Record) + Send + 'static) {
+        self.send(Job::Change(Box::new(Changing { which, change: Box::new(change), logs, otherwise })));
     }
 
     fn send(&self, job: Job) {
@@ -90,12 +101,14 @@ impl Archive {
     }
 
     /// Waits until all is written that was sent so far, or cannot be, at most as long as told. What is not written by then goes on being
-    /// written while this process runs.
+    /// written while this process runs. An archive that was waited for in vain is hardly waited for again.
     pub async fn settle(&self, within: Duration) {
         let Some(queue) = &self.queue else { return };
         let sent = queue.sent.get();
         let mut written = queue.written.clone();
-        let _ = timeout(within, written.wait_for(|written| written.jobs >= sent)).await;
+        let within = if self.is_late.get() { within.min(AGAIN) } else { within };
+        let settled = timeout(within, written.wait_for(|written| written.jobs >= sent)).await;
+        self.is_late.set(settled.is_err());
     }
 
     /// The same, and tells what could not be written: the last thing that a command does with it.

@@ -1,8 +1,9 @@
 //! `testbed down`: removes one run, of this machine or of a cluster, and waits until all of it is gone.
 
 use super::archive::Archive;
+use super::cluster::farewell::Farewell;
 use super::runtime::runtime;
-use super::{choice, interrupted, local, progress, reap};
+use super::{choice, interrupted, local, progress, reap, story};
 use crate::cli::{Down, Global, Runtime};
 use crate::failure::{Advise, usage};
 use crate::progress::Progress;
@@ -40,7 +41,9 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
     let cluster = connect(choice(global), noted.as_deref(), ours.as_ref()).await?;
     progress.explain(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
 
-    let work = teardown::tear_down(&cluster, &run_id, args.grace_period, args.timeout, |text| progress.say(text));
+    let removal = teardown::tear_down(&cluster, &run_id, args.grace_period, args.timeout, |text| progress.say(text));
+    let record = noted.as_ref().and_then(|claim| claim.record.history.clone());
+    let work = Farewell::new(archive, &cluster, &run_id).of_record(record).remove(removal, story::down);
     let count = tokio::select! {
         count = work => count?,
         error = interrupted() => return Err(error).hint(format!("some of the run may be left; run testbed down --run-id {run_id} again")),

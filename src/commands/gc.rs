@@ -35,7 +35,7 @@ pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     // Neither part keeps the other from its work.
     let here = local::gc::gc(&args, &archive, &mut found, &progress).await;
     let there = match runtime {
-        Runtime::Kubernetes => cluster::gc::gc(&args, &choice(global), &mut found, &progress).await,
+        Runtime::Kubernetes => cluster::gc::gc(&args, &choice(global), &archive, &mut found, &progress).await,
         Runtime::Local => Ok(()),
     };
     archive.finish(args.archiving.archive_timeout, &progress).await;

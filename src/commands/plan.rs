@@ -123,7 +123,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Knows the logins' passwords, all values of Secrets, and the variables that are called like secrets.
+    /// Knows the logins' passwords, all values of Secrets, and whatever the objects say to be secret: variables, arguments, scripts.
     pub fn redactor(&self) -> Redactor {
         let mut redactor = Redactor::new(self.run_id.as_str());
         for database in &self.discovery.databases {
@@ -131,7 +131,7 @@ impl Plan {
             database.admin.iter().for_each(|admin| redactor.add(admin.password.reveal()));
         }
         self.data.secrets().for_each(|secret| redactor.add(secret));
-        self.discovery.workloads.iter().for_each(|workload| redactor.add_pod(&workload.spec));
+        self.objects.iter().for_each(|object| redactor.add_object(&object.body));
         redactor
     }
 

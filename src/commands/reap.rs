@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::archive::Archive;
+use super::cluster::farewell::Farewell;
 use super::local::story;
 use super::warn;
 use crate::failure::Advise;
@@ -56,18 +57,21 @@ pub async fn reap(registry: &Registry, archive: &Archive, progress: &Progress) -
 async fn remove_one(claim: Claim, archive: &Archive) -> anyhow::Result<()> {
     match claim.record.location().cloned() {
         None => story::remove(claim, archive, story::abandoned("killed", WHY.to_owned())).await.map(drop),
-        Some(location) => remove_in_cluster(claim, location).await,
+        Some(location) => remove_in_cluster(claim, location, archive).await,
     }
 }
 
-async fn remove_in_cluster(claim: Claim, location: Location) -> anyhow::Result<()> {
+async fn remove_in_cluster(claim: Claim, location: Location, archive: &Archive) -> anyhow::Result<()> {
     // Before its databases go: a command that loses them would only fail in another way.
     remove::end_command(&claim.record).await?;
     let folder = claim.folder().map(Path::to_owned).unwrap_or_default();
     let removed = async {
         let cluster = Cluster::connect_to(location).await?;
         let run_id = RunId::parse(&claim.record.run_id)?;
-        teardown::tear_down(&cluster, &run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {}).await
+        let removal = teardown::tear_down(&cluster, &run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {});
+        let record = claim.record.history.clone();
+        let farewell = Farewell::new(archive, &cluster, &run_id).of_record(record);
+        farewell.remove(removal, story::abandoned("killed", WHY.to_owned())).await
     };
     removed.await.hint(format!("if its cluster is gone for good, delete {}", folder.display()))?;
     state::remove_written(claim.record.output.as_ref());

@@ -9,7 +9,9 @@ use tokio::time::timeout;
 
 use crate::cli::PipelineRun;
 use crate::failure::{Exit, exit_of, kind_of};
-use crate::history::record::{Cause, Origin, Record, Status};
+use crate::history::chronicle;
+use crate::history::record::{Cause, Moment, Origin, Record, Status, What};
+use crate::history::time::Time;
 
 /// How long git may take to tell the commit.
 const GIT: Duration = Duration::from_secs(2);
@@ -50,7 +52,7 @@ fn origin(called: &str, pipeline_run: &PipelineRun) -> Origin {
 }
 
 /// What an error makes of a run.
-pub fn failed(error: &anyhow::Error) -> impl FnOnce(&mut Record) + Send + use<> {
+pub fn failed(error: &anyhow::Error) -> impl FnOnce(&mut Record) + Clone + Send + use<> {
     let (status, word) = match exit_of(error) {
         Exit::Interrupted | Exit::Terminated => (Status::Cancelled, "interrupted"),
         Exit::NotReady => (Status::Failed, "not-ready"),
@@ -66,6 +68,40 @@ pub fn failed(error: &anyhow::Error) -> impl FnOnce(&mut Record) + Send + use<> 
     move |record| {
         record.status = status;
         record.cause = Some(cause);
+    }
+}
+
+/// Whoever made the run has not removed it: what is known to be over otherwise stays what it is.
+pub fn abandoned(kind: &'static str, why: String) -> impl FnOnce(&mut Record) + Clone + Send {
+    move |record| {
+        set_called(record, "gc");
+        if matches!(record.status, Status::Starting | Status::Up) {
+            record.status = Status::Abandoned;
+            record.cause = Some(Cause { kind: kind.to_owned(), database: None, text: why });
+        }
+    }
+}
+
+/// Somebody asked for the removal of a run.
+pub fn down(record: &mut Record) {
+    set_called(record, "down");
+    match record.status {
+        Status::Up => record.status = Status::Done,
+        _ => abandoned("unfinished", "its testbed ended before the databases were ready".to_owned())(record),
+    }
+}
+
+fn set_called(record: &mut Record, called: &str) {
+    if record.origin.called.is_empty() {
+        called.clone_into(&mut record.origin.called);
+    }
+}
+
+/// Notes what happens to all databases at once, and to the run as a whole.
+pub fn happens_to_all(record: &mut Record, what: What, at: Time) {
+    let timelines = record.databases.iter_mut().map(|database| &mut database.timeline);
+    for timeline in timelines.chain([&mut record.timeline]) {
+        chronicle::add(timeline, 1, Moment { what, at, detail: String::new() });
     }
 }
 

@@ -76,6 +76,12 @@ impl Data {
         secrets.filter_map(|(_, map)| map.as_ref()).flat_map(|map| map.values().map(String::as_str))
     }
 
+    /// The names of the Secrets whose contents are known.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        let known = self.0.iter().filter(|(reference, map)| reference.kind == DataKind::Secret && map.is_some());
+        known.map(|(reference, _)| reference.name.as_str())
+    }
+
     fn set(&mut self, kind: DataKind, name: String, map: Option<BTreeMap<String, String>>) {
         self.0.insert(Reference { kind, name }, map);
     }

@@ -18,7 +18,7 @@ const FREE: [&str; 4] = ["data", "stringData", "labels", "annotations"];
 
 impl Redactor {
     /// Takes in the secrets that an object holds: all of a Secret's, and of any other what is called like one.
-    pub fn add_object(&mut self, object: &Value) {
+    pub fn add_object(&mut self, object: &Map<String, Value>) {
         if is_secret(object) {
             for value in object.get("data").and_then(Value::as_object).into_iter().flat_map(Map::values) {
                 if let Ok(ByteString(bytes)) = ByteString::deserialize(value) {
@@ -29,17 +29,19 @@ impl Redactor {
                 self.add(value.as_str().unwrap_or_default());
             }
         }
-        self.learn("", object);
+        self.learn_all(object);
+    }
+
+    fn learn_all(&mut self, map: &Map<String, Value>) {
+        if let (Some(Value::String(name)), Some(Value::String(value))) = (map.get("name"), map.get("value")) {
+            self.add_variable(name, value);
+        }
+        map.iter().for_each(|(key, value)| self.learn(key, value));
     }
 
     fn learn(&mut self, key: &str, value: &Value) {
         match value {
-            Value::Object(map) => {
-                if let (Some(Value::String(name)), Some(Value::String(value))) = (map.get("name"), map.get("value")) {
-                    self.add_variable(name, value);
-                }
-                map.iter().for_each(|(key, value)| self.learn(key, value));
-            }
+            Value::Object(map) => self.learn_all(map),
             Value::Array(items) => {
                 flag_values(items).for_each(|value| self.add(value));
                 self.add_text(&words(items));
@@ -61,7 +63,7 @@ impl Redactor {
 
     /// Masks them. What an object is called stays, and so do the keys.
     pub fn redact_object(&self, object: &mut Value) {
-        if is_secret(object) {
+        if object.as_object().is_some_and(is_secret) {
             for field in ["data", "stringData"] {
                 object.get_mut(field).and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut).for_each(cover);
             }
@@ -99,7 +101,7 @@ impl Redactor {
     }
 }
 
-fn is_secret(object: &Value) -> bool {
+fn is_secret(object: &Map<String, Value>) -> bool {
     object.get("kind").and_then(Value::as_str) == Some("Secret") && object.get("apiVersion").and_then(Value::as_str) == Some("v1")
 }
 
@@ -170,7 +172,7 @@ mod tests {
 
     fn hidden(object: &Value) -> Value {
         let mut redactor = Redactor::new("run-1");
-        redactor.add_object(object);
+        redactor.add_object(object.as_object().unwrap());
         let mut shown = object.clone();
         redactor.redact_object(&mut shown);
         assert!(!shown.to_string().contains("hush"), "{shown}");

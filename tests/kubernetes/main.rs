@@ -23,6 +23,7 @@ mod doctor;
 mod examples;
 mod failures;
 mod gc;
+mod history;
 mod image;
 mod kinds;
 mod lock;

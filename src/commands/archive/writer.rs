@@ -23,12 +23,28 @@ pub enum Job {
     Change(Box<Changing>),
 }
 
-/// A change of the record with this id.
+/// Which record is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The one with this id.
+    Id(String),
+    /// The newest one of a run in a cluster that is not over: nobody knows its id.
+    Unfinished {
+        /// The run's id.
+        run_id: String,
+        /// The API server.
+        cluster: String,
+        /// The run's namespace.
+        namespace: String,
+    },
+}
+
+/// A change of a record.
 pub struct Changing {
-    pub id: String,
+    pub which: Which,
     pub change: Change,
     pub logs: Vec<Log>,
-    /// What is changed and put where no record has that id.
+    /// What is changed and put where there is no such record.
     pub otherwise: Option<Record>,
 }
 
@@ -95,7 +111,10 @@ impl Writer {
                 }
                 self.put(*record).await?
             }
-            Job::Change(changing) => self.change(*changing).await?,
+            Job::Change(changing) => match self.change(*changing).await? {
+                Some(id) => id,
+                None => return Ok(()),
+            },
         };
         self.publish(&id).await
     }
@@ -109,15 +128,30 @@ impl Writer {
         Ok(id)
     }
 
-    async fn change(&mut self, changing: Changing) -> anyhow::Result<String> {
-        let Changing { id, change, logs, otherwise } = changing;
+    /// The id of the record that was changed, if there was one.
+    async fn change(&mut self, changing: Changing) -> anyhow::Result<Option<String>> {
+        let Changing { which, change, logs, otherwise } = changing;
+        let known = match which {
+            Which::Id(id) => Some(id),
+            Which::Unfinished { run_id, cluster, namespace } => self.unfinished(&run_id, &cluster, &namespace).await?,
+        };
+        let Some(id) = known.or(otherwise.as_ref().map(|record| record.id.clone())) else { return Ok(None) };
         if let Some(store) = &self.store {
             store.change(&id, logs, otherwise, change).await?;
         } else if let Some(mut record) = self.unstored.remove(&id).or(otherwise) {
             change(&mut record);
             self.unstored.insert(id.clone(), record);
         }
-        Ok(id)
+        Ok(Some(id))
+    }
+
+    async fn unfinished(&self, run_id: &str, cluster: &str, namespace: &str) -> anyhow::Result<Option<String>> {
+        let found = match &self.store {
+            Some(store) => store.unfinished(run_id, "kubernetes", Some(namespace)).await?,
+            None => self.unstored.values().find(|record| record.run_id == run_id && !record.is_over()).cloned(),
+        };
+        // Another cluster may have a run of the same name.
+        Ok(found.filter(|record| record.origin.cluster.as_deref() == Some(cluster)).map(|record| record.id))
     }
 
     /// Tells Tekton Results of a run that is over.

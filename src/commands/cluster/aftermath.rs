@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::story::Story;
 use crate::commands::plan::Plan;
 use crate::failure::{Advise, hints_of};
 use crate::manifest::Object;
@@ -22,11 +23,14 @@ const ENDING: Duration = Duration::from_millis(2500);
 
 /// After a failure that waiting would not mend, such as a right that is missing: what this call has made goes again, and what an earlier
 /// one has made stays.
-pub async fn undo(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Created) -> anyhow::Error {
+pub async fn undo(error: anyhow::Error, plan: &Plan, story: &Story<'_>, cluster: &Cluster, created: &Created) -> anyhow::Error {
+    story.failed(plan, &error);
     if !created.adopted.is_empty() {
+        story.farewell(plan).collect().await;
         return error;
     }
-    match teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {}).await {
+    let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {});
+    match story.farewell(plan).remove(removal, |_| {}).await {
         Ok(_) => error,
         Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
     }
@@ -41,13 +45,23 @@ pub fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
 }
 
 /// After the same with `--on-failure delete`: what this call has made goes, unless an earlier one has made a part of it.
-pub async fn discard(error: anyhow::Error, plan: &Plan, cluster: &Cluster, created: &Created, progress: &Progress) -> anyhow::Error {
+pub async fn discard(
+    error: anyhow::Error,
+    plan: &Plan,
+    story: &Story<'_>,
+    cluster: &Cluster,
+    created: &Created,
+    progress: &Progress,
+) -> anyhow::Error {
     progress.finish();
+    story.failed(plan, &error);
     if !created.adopted.is_empty() {
+        story.farewell(plan).collect().await;
         let stays = format!("nothing was removed: {} of its objects are those of an earlier `testbed up`", created.adopted.len());
         return Err::<(), _>(error).hint(stays).unwrap_err();
     }
-    match teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text)).await {
+    let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text));
+    match story.farewell(plan).remove(removal, |_| {}).await {
         Ok(_) => {
             Remembered::forget_run(&plan.run_id);
             Err::<(), _>(error).hint(format!("run {} was removed again, as --on-failure delete asks for", plan.run_id)).unwrap_err()
@@ -56,9 +70,13 @@ pub async fn discard(error: anyhow::Error, plan: &Plan, cluster: &Cluster, creat
     }
 }
 
+/// How long it may take then to collect what is there, and to write it.
+const COLLECTION: Duration = Duration::from_secs(1);
+
 /// An `up` that somebody has cancelled.
 pub struct Cancelled<'a> {
     pub plan: &'a Plan,
+    pub story: &'a Story<'a>,
     pub cluster: &'a Cluster,
     /// How to remove the run.
     pub remove: &'a str,
@@ -66,7 +84,8 @@ pub struct Cancelled<'a> {
 
 impl Cancelled<'_> {
     /// Says what there is.
-    pub fn keep(&self, error: anyhow::Error) -> anyhow::Error {
+    pub async fn keep(&self, error: anyhow::Error) -> anyhow::Error {
+        self.story.farewell(self.plan).within(COLLECTION).collect().await;
         let labels: Vec<String> = self.plan.objects.iter().map(Object::label).collect();
         let left = format!("left in namespace {}: {}", self.cluster.namespace, labels.join(", "));
         Err::<(), _>(error).hint(left).hint(self.remove).unwrap_err()
@@ -74,20 +93,24 @@ impl Cancelled<'_> {
 
     /// Removes all of it, an earlier call's part included: nobody wants the run any more. What takes longer goes on in the cluster.
     pub async fn delete(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
-        let Self { plan, cluster, remove } = self;
+        let Self { plan, story, cluster, remove } = self;
+        let ending = story.farewell(plan).within(COLLECTION).collect().await;
         let tell = |text: &str| progress.say(text);
         let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, ENDING, tell);
         match timeout(CANCELLATION, removal).await {
             Ok(Ok(_)) => {
+                ending.gone(|_| {});
                 Remembered::forget_run(&plan.run_id);
                 Err::<(), _>(error).hint(format!("run {} was removed, as --on-cancel delete asks for", plan.run_id))
             }
             Ok(Err(left)) => {
+                ending.left(&left);
                 let goes_on = hints_of(&left).into_iter().fold(format!("not all of it is gone: {left:#}"), |text, hint| text + "; " + hint);
                 Err::<(), _>(error).hint(goes_on).hint(*remove)
             }
             Err(_) => {
                 let begun = "its removal has begun, and the API server is slow to answer: some of it may be left";
+                ending.left(&anyhow::anyhow!(begun));
                 Err::<(), _>(error).hint(begun).hint(*remove)
             }
         }

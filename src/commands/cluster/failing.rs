@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::anyhow;
+use tokio::sync::watch;
 use tokio::time::sleep_until;
 
 use super::screen::{self, Screen};
@@ -16,7 +17,7 @@ use crate::redact::Redactor;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::diagnose::run::{Finding, Findings, Run};
 use crate::runtime::kubernetes::diagnose::{Budgets, Subject};
-use crate::runtime::kubernetes::events::{EventWatch, Past};
+use crate::runtime::kubernetes::events::{EventWatch, Events, Past};
 use crate::runtime::kubernetes::observe::Observer;
 
 /// What is looked at.
@@ -81,6 +82,21 @@ impl<'a> Lookout<'a> {
         })
     }
 
+    /// The database that a finding is about.
+    fn database(&self, finding: &Finding) -> Option<&str> {
+        let of_workload = self.scene.discovery.databases.iter().filter(|database| database.workload == finding.workload);
+        let container = finding.cause.container.as_ref();
+        of_workload
+            .into_iter()
+            .find(|database| container.is_none_or(|name| database.container == *name))
+            .map(|database| database.name.as_str())
+    }
+
+    /// The events that were seen.
+    pub fn events(&self) -> watch::Receiver<Events> {
+        self.events.events()
+    }
+
     /// A text of Kubernetes without the secrets.
     pub fn redact(&self, text: &str) -> String {
         self.scene.redactor.redact(text)
@@ -105,7 +121,10 @@ impl<'a> Lookout<'a> {
         let events = self.events.events().borrow().clone();
         let Scene { discovery, redactor, stays, .. } = &self.scene;
         let screen = Screen { discovery, cluster: self.cluster, redactor, events: &events };
-        let error = Err::<(), _>(anyhow!(screen::headline(&lost))).exit(Exit::Never);
+        let first = lost.first();
+        let word = first.and_then(|finding| finding.cause.word()).unwrap_or("never-ready");
+        let database = first.and_then(|finding| self.database(finding));
+        let error = Err::<(), _>(anyhow!(screen::headline(&lost))).kind(word, database).exit(Exit::Never);
         let blocks = screen.blocks(&lost).await;
         let error = if blocks.is_empty() { error } else { error.detail(blocks) };
         let looks = if *stays { screen::looks(&lost, &self.cluster.kubectl) } else { Vec::new() };

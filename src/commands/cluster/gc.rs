@@ -1,11 +1,15 @@
 //! `testbed gc` in a cluster: runs that have expired, and on demand those whose PipelineRun is over.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 
+use super::farewell::Farewell;
 use crate::cli::Gc;
+use crate::commands::archive::Archive;
 use crate::commands::gc::Leftover;
+use crate::commands::story::abandoned;
 use crate::commands::{interrupted, warn};
 use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
@@ -13,6 +17,7 @@ use crate::runtime::kubernetes::gc::pipeline_runs;
 use crate::runtime::kubernetes::gc::removal::{Outcome, remove_run};
 use crate::runtime::kubernetes::gc::survey::{Run, Survey, survey};
 use crate::runtime::kubernetes::gc::verdict::{Measure, Reason};
+use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Choice, Cluster, clock};
 
 /// How many runs are removed at once.
@@ -22,17 +27,24 @@ const AT_ONCE: usize = 8;
 ///
 /// # Errors
 /// A failed request, explained; exit code 5 with what is left of a run that could not be removed.
-pub async fn gc(args: &Gc, choice: &Choice, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
+pub async fn gc(args: &Gc, choice: &Choice, archive: &Archive, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
     let cluster = Cluster::connect(choice).await?;
     let place = if args.all_namespaces { "all namespaces".to_owned() } else { format!("namespace {}", cluster.namespace) };
     progress.explain(&format!("looking for runs in {place} of {} ({})", cluster.server, cluster.source));
     tokio::select! {
-        outcome = collect(args, &cluster, &place, found, progress) => outcome,
+        outcome = collect(args, &cluster, &place, archive, found, progress) => outcome,
         error = interrupted() => Err(error).hint("some of what was left behind may still be there; run testbed gc again"),
     }
 }
 
-async fn collect(args: &Gc, cluster: &Cluster, place: &str, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
+async fn collect(
+    args: &Gc,
+    cluster: &Cluster,
+    place: &str,
+    archive: &Archive,
+    found: &mut Vec<Leftover>,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     // Before the lists, so that nothing looks older than it is.
     let now = clock::now(cluster).await?;
     let Survey { runs, mut kinds, notes } = survey(cluster, args.all_namespaces).await?;
@@ -56,7 +68,8 @@ async fn collect(args: &Gc, cluster: &Cluster, place: &str, found: &mut Vec<Left
         Ok(())
     } else {
         warn_of_hidden(&left, progress);
-        let removals = left.iter().map(|(run, _)| async { (*run, remove_run(cluster, &kinds, run, &measure, args.timeout).await) });
+        let sweep = Sweep { cluster, kinds: &kinds, measure: &measure, archive, timeout: args.timeout };
+        let removals = left.iter().map(|(run, _)| async { (*run, sweep.remove(run).await) });
         let mut removals = stream::iter(removals).buffer_unordered(AT_ONCE);
         let mut failures = Failures { first: None, progress };
         while let Some((run, outcome)) = removals.next().await {
@@ -74,6 +87,31 @@ async fn collect(args: &Gc, cluster: &Cluster, place: &str, found: &mut Vec<Left
             warn(&unread, progress);
             Err(error)
         }
+    }
+}
+
+/// What the removal of every run needs.
+struct Sweep<'a> {
+    cluster: &'a Cluster,
+    kinds: &'a Kinds,
+    measure: &'a Measure,
+    archive: &'a Archive,
+    timeout: Duration,
+}
+
+impl Sweep<'_> {
+    /// Tells the archive of a run, and removes it.
+    async fn remove(&self, run: &Run) -> anyhow::Result<Outcome> {
+        let Self { cluster, kinds, measure, archive, timeout } = self;
+        let there = cluster.in_namespace(&run.namespace);
+        let ending = Farewell::new(archive, &there, &run.run_id).collect().await;
+        let outcome = remove_run(cluster, kinds, run, measure, *timeout).await;
+        match &outcome {
+            Ok(Outcome::Removed(reason, _)) => ending.gone(abandoned(reason.word(), reason.told(measure.now))),
+            Ok(Outcome::Failed(_, _, error)) | Err(error) => ending.left(error),
+            Ok(Outcome::Vanished | Outcome::Stays(_) | Outcome::Changed(_)) => {}
+        }
+        outcome
     }
 }
 

@@ -11,9 +11,11 @@ use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::waits::Waits;
 use crate::failure::Advise;
+use crate::history::chronicle::Chronicle;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
 use crate::output::Model;
+use crate::probe::Found;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::{self, Created};
@@ -23,6 +25,7 @@ use crate::runtime::kubernetes::forward::Forward;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
+use crate::runtime::kubernetes::timeline::Course;
 use crate::runtime::kubernetes::{Choice, Cluster, references};
 use crate::state::Remembered;
 
@@ -40,6 +43,8 @@ pub struct Session {
     pub forwards: Vec<Forward>,
     /// The watch on the run's pods, which the ports need to find them.
     pub observer: Observer,
+    /// How each database came to be ready, in the order of the plan.
+    pub found: Vec<Found>,
 }
 
 /// The addresses that the tests get to know.
@@ -131,7 +136,7 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
 /// The first failure, explained; what this call has made is gone by then, or named in the error.
 async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, config: &Config, progress: &Progress) -> anyhow::Result<Created> {
     config.remove_older()?;
-    let created = create::create(cluster, kinds, &plan.objects, &plan.run_id).await?;
+    let created = create::create(cluster, kinds, &plan.objects, &plan.run_id).await.kind("creation", None)?;
     progress.say(&summary(plan, &created));
     Ok(created)
 }
@@ -151,7 +156,7 @@ pub struct Cancel<C, B> {
     /// How long objects get to arrive that are on their way to the API server: they cannot be called back, and would come to be after a
     /// teardown.
     pub patience: Duration,
-    /// Called just before the first object is made.
+    /// Called just before the first object is made, with what is known of the run by then.
     pub begins: B,
 }
 
@@ -163,7 +168,7 @@ pub async fn create_unless(
     plan: &mut Plan,
     cluster: &Cluster,
     config: &Config,
-    cancel: Cancel<impl Future<Output = anyhow::Error> + Unpin, impl FnOnce()>,
+    cancel: Cancel<impl Future<Output = anyhow::Error> + Unpin, impl FnOnce(&Plan)>,
     progress: &Progress,
 ) -> Result<Created, Failed> {
     let Cancel { mut cancelled, patience, begins } = cancel;
@@ -172,7 +177,7 @@ pub async fn create_unless(
         error = &mut cancelled => Err(error),
     };
     let kinds = kinds.map_err(Failed::Before)?;
-    begins();
+    begins(plan);
     let mut creation = pin!(create(plan, cluster, &kinds, config, progress));
     let error = tokio::select! {
         created = &mut creation => return created.map_err(Failed::Before),
@@ -215,6 +220,8 @@ pub struct Wait<'a> {
     pub addresses: Addresses,
     /// Whether what fails is still there afterwards, to be looked at.
     pub stays: bool,
+    /// Where it is taken down what happens.
+    pub chronicle: &'a Chronicle,
 }
 
 /// From created objects to databases that are ready.
@@ -229,7 +236,7 @@ pub async fn bring_up(
     wait: Wait<'_>,
     progress: &Progress,
 ) -> anyhow::Result<Session> {
-    let Wait { args, addresses, stays } = wait;
+    let Wait { args, addresses, stays, chronicle } = wait;
     adopt(plan, created)?;
     let plan = &*plan;
     let databases = &plan.discovery.databases;
@@ -239,11 +246,13 @@ pub async fn bring_up(
     let lookout = Lookout::start(scene, cluster, budgets);
     let reach = reach::reach(plan, cluster, created, addresses == Addresses::Forwarded, &observer, progress).await?;
     let waits = Waits::default();
-    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, progress);
+    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, chronicle, progress);
+    let course = Course { databases, chronicle, is_past: !created.adopted.is_empty() };
     let outcome = tokio::select! {
         outcome = tokio::time::timeout(args.timeout, wait) => outcome,
         error = failure.reason() => return Err(error),
         lost = lookout.lost(&observer, progress) => return Err(lookout.report(lost).await),
+        never = course.follow(observer.pods(), lookout.events()) => match never {},
     };
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);
@@ -264,5 +273,5 @@ pub async fn bring_up(
         _ => (&database.host, database.port),
     });
     let ready = ready::records(plan, &found);
-    Ok(Session { model, ready, forwards: reach.forwards, observer })
+    Ok(Session { model, ready, forwards: reach.forwards, observer, found })
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 use super::aftermath::{self, Cancelled};
 use super::ready::{self, Records};
 use super::session::{self, Addresses, Cancel, Failed, Session, Wait, down_command};
+use super::story::Story;
 use crate::cli::{OnCancel, OnFailure, Up};
 use crate::commands::archive::Archive;
 use crate::commands::config::{Config, write_results};
 use crate::commands::plan::Plan;
+use crate::commands::story::down;
 use crate::commands::{interrupted, print, reap};
 use crate::failure::{Advise, Exit, exit_of};
 use crate::progress::Progress;
@@ -47,18 +49,23 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archiv
     };
     session::announce(&plan.run_id, &cluster, progress);
     let site = Site { cluster, choice, config, args };
-    let outcome = site.make(&mut plan, interrupt.as_mut(), progress).await;
+    let story = tokio::select! {
+        story = Story::open(archive, &site.cluster, "up", &site.args.making.source, &mut plan) => story?,
+        error = interrupt.as_mut() => return Err(error).hint("nothing was created"),
+    };
+    let outcome = site.make(&mut plan, &story, interrupt.as_mut(), progress).await;
     progress.finish();
     let (session, text) = outcome?;
+    story.is_up(&plan, &session);
 
     let holds = site.args.forward && !session.forwards.is_empty();
     site.finish(&plan, &text, &session.ready, holds, progress).hint(site.how_to_remove(&plan))?;
     tokio::select! {
         () = ready::publish(&plan, &site.cluster, &session.observer, &session.ready, progress) => {}
-        error = interrupt.as_mut() => return Err(site.cancel(error, &plan, progress).await),
+        error = interrupt.as_mut() => return Err(site.cancel(error, &plan, &story, progress).await),
     }
     if holds {
-        hold(&site.cluster, &plan.run_id, session, interrupt, progress).await?;
+        hold(&plan, &story, session, interrupt, progress).await?;
     }
     Ok(())
 }
@@ -72,48 +79,68 @@ async fn connect(choice: &Choice, archive: &Archive, progress: &Progress) -> any
 
 impl Site {
     /// From a plan to databases that are ready, and the config file's text.
-    async fn make(&self, plan: &mut Plan, mut interrupt: Interrupt<'_>, progress: &Progress) -> anyhow::Result<(Session, String)> {
+    async fn make(
+        &self,
+        plan: &mut Plan,
+        story: &Story<'_>,
+        mut interrupt: Interrupt<'_>,
+        progress: &Progress,
+    ) -> anyhow::Result<(Session, String)> {
         let Self { cluster, config, args, .. } = self;
         if let Some(earlier) = earlier_run(&plan.run_id) {
             progress.say(&format!("run {earlier} of an earlier `up` in this folder may still be there: testbed down --run-id {earlier}"));
         }
         // Remembered before anything exists, so that a `down` after a crash finds it.
         let run_id = plan.run_id.clone();
-        let begins = || self.remember(&run_id, None, Records::new());
+        let begins = |plan: &Plan| {
+            self.remember(&run_id, None, Records::new());
+            story.begin(plan);
+        };
         let cancel = Cancel { cancelled: interrupt.as_mut(), patience: CREATION, begins };
         let created = match session::create_unless(plan, cluster, config, cancel, progress).await {
             Ok(created) => created,
-            Err(Failed::Before(error)) if is_cancelled(&error) => return Err(error).hint("nothing was created"),
-            Err(Failed::Before(error)) => return Err(error),
-            Err(Failed::Amid(error)) => return Err(self.cancel(error, plan, progress).await),
+            Err(Failed::Before(error)) => {
+                story.not_made(plan, &error);
+                return if is_cancelled(&error) { Err(error).hint("nothing was created") } else { Err(error) };
+            }
+            Err(Failed::Amid(error)) => return Err(self.cancel(error, plan, story, progress).await),
         };
+        story.created(plan, &created);
         let addresses = if args.forward { Addresses::Forwarded } else { Addresses::InCluster };
         let on_failure = args.making.on_failure;
         let stays = on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty();
-        let wait = Wait { args: &args.making, addresses, stays };
+        let wait = Wait { args: &args.making, addresses, stays, chronicle: &story.chronicle };
         let outcome = tokio::select! {
             outcome = session::bring_up(plan, cluster, &created, config, wait, progress) => outcome,
             error = interrupt => Err(error),
         };
         match outcome.and_then(|session| config.text(&session.model).map(|text| (session, text))) {
-            Err(error) if is_cancelled(&error) => Err(self.cancel(error, plan, progress).await),
+            Err(error) if is_cancelled(&error) => Err(self.cancel(error, plan, story, progress).await),
             // A usage error as well: a Secret that an earlier `up` left can hold what the config file cannot.
             Err(error) if matches!(exit_of(&error), Exit::Failure | Exit::Usage) => {
-                Err(aftermath::undo(error, plan, cluster, &created).await)
+                Err(aftermath::undo(error, plan, story, cluster, &created).await)
             }
-            Err(error) if on_failure == Some(OnFailure::Delete) => Err(aftermath::discard(error, plan, cluster, &created, progress).await),
-            outcome => outcome.map_err(|error| aftermath::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan))),
+            Err(error) if on_failure == Some(OnFailure::Delete) => {
+                Err(aftermath::discard(error, plan, story, cluster, &created, progress).await)
+            }
+            Err(error) => {
+                story.failed(plan, &error);
+                story.farewell(plan).collect().await;
+                Err(aftermath::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan)))
+            }
+            ready => ready,
         }
     }
 
     /// After a signal: says what is left, or removes it.
-    async fn cancel(&self, error: anyhow::Error, plan: &Plan, progress: &Progress) -> anyhow::Error {
+    async fn cancel(&self, error: anyhow::Error, plan: &Plan, story: &Story<'_>, progress: &Progress) -> anyhow::Error {
         progress.finish();
         // Its presence would mean that the databases are ready.
         let _ = self.config.remove_older();
-        let cancelled = Cancelled { plan, cluster: &self.cluster, remove: &self.how_to_remove(plan) };
+        story.failed(plan, &error);
+        let cancelled = Cancelled { plan, story, cluster: &self.cluster, remove: &self.how_to_remove(plan) };
         match self.args.on_cancel {
-            OnCancel::Keep => cancelled.keep(error),
+            OnCancel::Keep => cancelled.keep(error).await,
             OnCancel::Delete => cancelled.delete(error, progress).await,
         }
     }
@@ -167,8 +194,8 @@ fn earlier_run(run_id: &RunId) -> Option<String> {
 
 /// Keeps the forwarded ports open until a signal comes, then tears the run down.
 async fn hold(
-    cluster: &Cluster,
-    run_id: &RunId,
+    plan: &Plan,
+    story: &Story<'_>,
     session: Session,
     interrupt: impl Future<Output = anyhow::Error>,
     progress: &Progress,
@@ -176,7 +203,9 @@ async fn hold(
     progress.say("the addresses stay open until Ctrl-C, which tears the run down");
     let signal = interrupt.await;
     drop(session);
-    teardown::tear_down(cluster, run_id, teardown::DEFAULT_GRACE, aftermath::TEARDOWN, |text| progress.say(text)).await?;
+    let run_id = &plan.run_id;
+    let removal = teardown::tear_down(story.cluster, run_id, teardown::DEFAULT_GRACE, aftermath::TEARDOWN, |text| progress.say(text));
+    story.farewell(plan).remove(removal, down).await?;
     Remembered::forget_run(run_id);
     progress.say(&format!("run {run_id} is gone"));
     Err(signal)

@@ -5,7 +5,10 @@ use std::time::Instant;
 use crate::commands::plan::Plan;
 use crate::commands::waits::{Waits, never};
 use crate::database::{Database, Settling};
-use crate::probe::{self, Found, Prober, Readiness, Settle, Stage, Target, WINDOW, Watched};
+use crate::history::chronicle::Chronicle;
+use crate::history::record::What;
+use crate::history::time::Time;
+use crate::probe::{self, Found, Prober, Readiness, Reason, Settle, Stage, Target, WINDOW, Watched};
 use crate::progress::{Progress, READY};
 use crate::runtime::kubernetes::observe::Observer;
 
@@ -19,6 +22,7 @@ pub async fn wait(
     targets: &[Target],
     observer: &Observer,
     waits: &Waits,
+    chronicle: &Chronicle,
     progress: &Progress,
 ) -> anyhow::Result<Vec<Found>> {
     let databases = &plan.discovery.databases;
@@ -33,6 +37,9 @@ pub async fn wait(
         .collect();
     let report = |index: usize, stage: Stage| {
         let Database { name, engine, login, .. } = &databases[index];
+        if let Stage::Waiting(reason @ (Reason::SettingUp | Reason::NotProcess1(_))) = &stage {
+            chronicle.note(name, What::SetUpServer, Time::now(), reason.to_string());
+        }
         waits.note(progress, name, *engine, login, stage);
     };
     // A database's own line tells of its pod.

@@ -8,10 +8,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::cli::PipelineRun;
 use crate::commands::archive::Archive;
 use crate::commands::plan::Plan;
-use crate::commands::story;
+use crate::commands::story::{self, happens_to_all};
+pub use crate::commands::story::{abandoned, down};
 use crate::history::chronicle::{self, Chronicle};
 use crate::history::log::Log;
-use crate::history::record::{Cause, Database, Moment, Record, Status, What};
+use crate::history::record::{Database, Moment, Record, Status, What};
 use crate::history::time::Time;
 use crate::redact::Redactor;
 use crate::registry::{self, Claim, LocalRun, Server};
@@ -35,8 +36,7 @@ impl<'a> Story<'a> {
         let databases = servers.servers.iter().map(planned).collect();
         let record = story::begin(called, plan.run_id.as_str(), "local", pipeline_run);
         let objects: Vec<Value> = plan.objects.iter().map(|object| Value::Object(object.body.clone())).collect();
-        let mut redactor = plan.redactor();
-        objects.iter().for_each(|object| redactor.add_object(object));
+        let redactor = plan.redactor();
         Self { archive, record: Record { databases, ..record }, chronicle: Chronicle::default(), objects: objects.into(), redactor }
     }
 
@@ -154,36 +154,10 @@ fn noted(run: &registry::Record, local: &LocalRun) -> Record {
     record
 }
 
-/// Whoever made the run has not removed it: what is known to be over otherwise stays what it is.
-pub fn abandoned(kind: &'static str, why: String) -> impl FnOnce(&mut Record) + Send {
-    move |record| {
-        set_called(record, "gc");
-        if matches!(record.status, Status::Starting | Status::Up) {
-            record.status = Status::Abandoned;
-            record.cause = Some(Cause { kind: kind.to_owned(), database: None, text: why });
-        }
-    }
-}
-
-/// Somebody asked for the removal of a run.
-pub fn down(record: &mut Record) {
-    set_called(record, "down");
-    match record.status {
-        Status::Up => record.status = Status::Done,
-        _ => abandoned("unfinished", "its testbed ended before the databases were ready".to_owned())(record),
-    }
-}
-
 /// A server ended although nobody had asked for it: what was seen of its end.
 pub fn has_ended(record: &mut Record, database: &str, end: Moment) {
     if let Some(database) = record.databases.iter_mut().find(|known| known.name == database) {
         chronicle::add(&mut database.timeline, 1, end);
-    }
-}
-
-fn set_called(record: &mut Record, called: &str) {
-    if record.origin.called.is_empty() {
-        called.clone_into(&mut record.origin.called);
     }
 }
 
@@ -239,11 +213,4 @@ async fn collect(local: LocalRun, run_id: &str, deadline: Instant) -> (Vec<Log>,
     let work = tokio::task::spawn_blocking(move || logs::collect(&local, &redactor));
     let too_late = || (Vec::new(), vec!["the logs could not be read in time".to_owned()]);
     timeout_at(deadline, work).await.ok().and_then(Result::ok).unwrap_or_else(too_late)
-}
-
-fn happens_to_all(record: &mut Record, what: What, at: Time) {
-    let timelines = record.databases.iter_mut().map(|database| &mut database.timeline);
-    for timeline in timelines.chain([&mut record.timeline]) {
-        chronicle::add(timeline, 1, Moment { what, at, detail: String::new() });
-    }
 }

@@ -7,13 +7,14 @@ use anyhow::anyhow;
 use rustix::process::Signal;
 
 use super::note::Note;
-use super::work::{conclude, work};
+use super::work::{Worked, conclude, work};
 use crate::cli::{OnFailure, Run};
 use crate::commands::archive::Archive;
 use crate::commands::attend::Signals;
 use crate::commands::cluster::aftermath::{self, TEARDOWN};
 use crate::commands::cluster::ready;
 use crate::commands::cluster::session::{self, Addresses, Cancel, Failed, Session, Wait};
+use crate::commands::cluster::story::Story;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::failure::{Advise, Exit, exit_of};
@@ -47,31 +48,43 @@ pub async fn run(
         error = signals.interrupted() => return Err(error),
     };
     let site = Site { args, choice, cluster, config, progress };
-    let outcome = site.bring_up(&mut plan, &mut signals).await;
+    let story = tokio::select! {
+        story = Story::open(archive, &site.cluster, "run", &args.making.source, &mut plan) => story?,
+        error = signals.interrupted() => return Err(error),
+    };
+    note.remember_record(story.id());
+    let outcome = site.bring_up(&mut plan, &story, &mut signals).await;
     progress.finish();
     let outcome = match outcome {
         Err(Failed::Before(error)) => {
             // What there is under this run id is not this call's to remove; what could not be taken back, the error names.
             let _ = note.claim.forget();
+            story.not_made(&plan, &error);
             return Err(error);
         }
         Err(Failed::Amid(error)) => {
+            story.failed(&plan, &error);
             let deserves_a_look = matches!(exit_of(&error), Exit::NotReady | Exit::Never);
             if deserves_a_look && args.making.on_failure == Some(OnFailure::Keep) {
+                story.farewell(&plan).collect().await;
                 return Err(site.leave(error, &plan, note));
             }
             Err(error)
         }
         Ok(session) => {
-            let outcome = site.work(&plan, &session, &mut note, &mut signals).await;
+            story.is_up(&plan, &session);
+            let worked = site.work(&plan, &session, &mut note, &mut signals).await;
+            story.worked(&plan, &worked);
+            let outcome = worked.outcome;
             if args.keep_on_failure && !matches!(outcome, Ok(0)) {
+                story.farewell(&plan).collect().await;
                 site.keep(&plan, &session, note)?;
                 return outcome;
             }
             outcome
         }
     };
-    let removed = site.tear_down(&plan, note, &mut signals).await;
+    let removed = site.tear_down(&plan, &story, note, &mut signals).await;
     conclude(outcome, removed, progress)
 }
 
@@ -85,13 +98,14 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
-    async fn bring_up(&self, plan: &mut Plan, signals: &mut Signals) -> Result<Session, Failed> {
+    async fn bring_up(&self, plan: &mut Plan, story: &Story<'_>, signals: &mut Signals) -> Result<Session, Failed> {
         let Self { args, cluster, config, progress, .. } = self;
         let mut cancelled = pin!(signals.interrupted());
-        let cancel = Cancel { cancelled: cancelled.as_mut(), patience: CREATION, begins: || {} };
+        let cancel = Cancel { cancelled: cancelled.as_mut(), patience: CREATION, begins: |plan: &Plan| story.begin(plan) };
         let created = session::create_unless(plan, cluster, config, cancel, progress).await?;
+        story.created(plan, &created);
         let stays = args.making.on_failure == Some(OnFailure::Keep);
-        let wait = Wait { args: &args.making, addresses: Addresses::FromHere, stays };
+        let wait = Wait { args: &args.making, addresses: Addresses::FromHere, stays, chronicle: &story.chronicle };
         let outcome = tokio::select! {
             session = session::bring_up(plan, cluster, &created, config, wait, progress) => session,
             error = cancelled => Err(error),
@@ -100,23 +114,23 @@ impl Site<'_> {
     }
 
     /// The command, with ports that stay open and lead to whichever pods there are.
-    async fn work(&self, plan: &Plan, session: &Session, note: &mut Note, signals: &mut Signals) -> anyhow::Result<u8> {
+    async fn work(&self, plan: &Plan, session: &Session, note: &mut Note, signals: &mut Signals) -> Worked {
         let Self { args, cluster, config, progress, .. } = self;
         let before = containers(session);
         let publish = async {
             ready::publish(plan, cluster, &session.observer, &session.ready, progress).await;
             std::future::pending().await
         };
-        let outcome = tokio::select! {
-            worked = work(args, config, &session.model, &mut note.claim, signals, progress) => worked.outcome,
-            outcome = publish => outcome,
+        let worked = tokio::select! {
+            worked = work(args, config, &session.model, &mut note.claim, signals, progress) => worked,
+            worked = publish => worked,
         };
         for ((database, before), after) in plan.discovery.databases.iter().zip(before).zip(containers(session)) {
             if before != after {
                 progress.warn(&format!("{} did not stay up while the command ran: {}", database.name, why(after)));
             }
         }
-        outcome
+        worked
     }
 
     /// Leaves databases up that did not become ready, as `testbed up` would.
@@ -170,10 +184,11 @@ impl Site<'_> {
     }
 
     /// Removes all of the run, and forgets it. What it cannot remove stays noted, for the next command.
-    async fn tear_down(&self, plan: &Plan, note: Note, signals: &mut Signals) -> anyhow::Result<()> {
+    async fn tear_down(&self, plan: &Plan, story: &Story<'_>, note: Note, signals: &mut Signals) -> anyhow::Result<()> {
         let Self { choice, cluster, progress, .. } = self;
+        let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text));
         let removed = tokio::select! {
-            removed = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text)) => removed,
+            removed = story.farewell(plan).remove(removal, |_| {}) => removed,
             () = stopped(signals, progress) => Err(anyhow!("its removal was interrupted")),
         };
         state::remove_written(note.claim.record.output.as_ref());

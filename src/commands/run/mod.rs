@@ -3,7 +3,7 @@
 mod kubernetes;
 mod local;
 mod note;
-mod work;
+pub mod work;
 
 use super::archive::Archive;
 use super::config::Config;

@@ -52,6 +52,12 @@ impl Note {
         }
     }
 
+    /// Notes the run's record in the archive. Its objects carry it as well, so that not to have noted it is no loss.
+    pub fn remember_record(&mut self, id: Option<String>) {
+        self.claim.record.history = id;
+        let _ = self.claim.save();
+    }
+
     /// Leaves the folder of the config file where it is.
     pub fn keep_folder(&mut self) {
         if let Some(folder) = self.folder.take() {

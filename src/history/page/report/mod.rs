@@ -209,10 +209,12 @@ fn start(engine: &str, runtime: &str, databases: &[(&Record, &Database)]) -> Sta
     }
 }
 
-/// From its first moment, or from the beginning of the run, until it was ready for the first time.
+/// From its making until it was ready for the first time.
 fn point(record: &Record, database: &Database) -> Option<Point> {
     let ready = database.first(What::Ready)?;
     let created = database.first(What::Created).unwrap_or(record.began);
+    // A cluster counts whole seconds: the object seems to be made before anybody had asked for it.
+    let created = if record.began <= ready { created.max(record.began) } else { created };
     Some(Point {
         record: record.id.clone(),
         run_id: record.run_id.clone(),

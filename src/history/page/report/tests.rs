@@ -69,6 +69,18 @@ fn starts_are_counted_by_engine_and_runtime() {
 }
 
 #[test]
+fn a_clock_that_counts_seconds_makes_no_start_longer() {
+    let began = HOUR + 700;
+    let mut early = record(1, "kubernetes", Status::Done, vec![database("mysql", HOUR, 10, Some(3700))]);
+    early.began = at(began);
+    let millis = |record: &Record| Report::of(std::slice::from_ref(record), at(0), at(2 * HOUR)).starts[0].points[0].millis;
+    assert_eq!(millis(&early), 3000);
+    // A record that was begun when all was over.
+    early.began = at(HOUR + 60_000);
+    assert_eq!(millis(&early), 3700);
+}
+
+#[test]
 fn failures_are_counted_by_cause() {
     let report = report();
     let shown: Vec<_> =

@@ -137,7 +137,8 @@ fn of_pod(pod: &Pod) -> Vec<Which> {
 /// Whether a container has been started, and whether one before it has ended.
 fn runs(container: &ContainerStatus) -> (bool, bool) {
     let runs = container.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
-    let ran = container.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
+    // The end of the one before may not be told yet.
+    let ran = container.restart_count > 0 || container.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
     (runs, ran)
 }
 

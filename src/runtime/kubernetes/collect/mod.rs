@@ -139,8 +139,8 @@ async fn gather(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Insta
     }
     let Known { mut redactor, secrets: mut known } = known;
     for object in &objects {
-        if let Ok(value) = serde_json::to_value(object) {
-            redactor.add_object(&value);
+        if let Ok(Value::Object(object)) = serde_json::to_value(object) {
+            redactor.add_object(&object);
         }
         if is(object, "v1", "Secret") {
             known.insert(object.name_any());

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, PodSpec, Secret};
 use kube::Api;
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::database::{DataKind, Reference};
@@ -56,7 +57,7 @@ pub async fn read(cluster: &Cluster, pods: &[Pod], known: BTreeSet<String>, reda
     let mut outcomes = BTreeMap::new();
     let mut reads = stream::iter(reads).buffer_unordered(AT_ONCE);
     while let Some((reference, (object, outcome))) = reads.next().await {
-        object.iter().for_each(|object| redactor.add_object(object));
+        object.iter().filter_map(Value::as_object).for_each(|object| redactor.add_object(object));
         outcomes.insert(reference, outcome);
     }
     let mut secrets = Secrets::default();
@@ -78,7 +79,7 @@ pub async fn read(cluster: &Cluster, pods: &[Pod], known: BTreeSet<String>, reda
     secrets
 }
 
-async fn read_one(cluster: &Cluster, reference: &Reference) -> (Option<serde_json::Value>, Outcome) {
+async fn read_one(cluster: &Cluster, reference: &Reference) -> (Option<Value>, Outcome) {
     let name = &reference.name;
     let (client, namespace) = (cluster.client.clone(), &cluster.namespace);
     let read = match reference.kind {

@@ -62,6 +62,14 @@ pub struct Cause {
     pub gone: bool,
 }
 
+impl Cause {
+    /// A word to count it by: Kubernetes' own, from the pod's status or from the events that tell of it.
+    pub fn word(&self) -> Option<&str> {
+        let said = Some(self.reason.as_str()).filter(|reason| !reason.is_empty());
+        said.or(self.event.reasons.first().copied())
+    }
+}
+
 /// Which of a container's logs to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Log {
