@@ -172,9 +172,14 @@ pub async fn remove(claim: Claim, archive: &Archive, change: impl FnOnce(&mut Re
         change(record);
         happens_to_all(record, What::Deleting, asked);
     };
-    let id = keep(&claim, archive, change).await;
-    let removed = remove::remove(claim).await;
-    let Some(id) = id else { return removed };
+    let told = keep(&claim, archive, change).await;
+    let settled = async {
+        if let Some(Told { deadline, .. }) = &told {
+            archive.settle(deadline.saturating_duration_since(Instant::now())).await;
+        }
+    };
+    let removed = remove::remove(claim, settled).await;
+    let Some(Told { id, .. }) = told else { return removed };
     let left = removed.as_ref().err().map(|left| format!("it could not be removed: {left:#}"));
     archive.change(&id, Vec::new(), None, move |record| match left {
         None => {
@@ -187,9 +192,17 @@ pub async fn remove(claim: Claim, archive: &Archive, change: impl FnOnce(&mut Re
     removed
 }
 
-/// Collects the logs of a run and tells them to the archive, with what became of it, so that it may be removed, or be kept for a look. Tells
-/// the record's id, if there is one.
-pub async fn keep(claim: &Claim, archive: &Archive, change: impl FnOnce(&mut Record) + Send + 'static) -> Option<String> {
+/// What was told to the archive.
+pub struct Told {
+    /// The record's id.
+    id: String,
+    /// Until when a removal may wait for its being written.
+    deadline: Instant,
+}
+
+/// Collects the logs of a run and tells them to the archive, with what became of it, so that it may be removed, or be kept for a look. `None`
+/// where there is no archive.
+pub async fn keep(claim: &Claim, archive: &Archive, change: impl FnOnce(&mut Record) + Send + 'static) -> Option<Told> {
     let local = claim.record.local().filter(|_| archive.is_on())?;
     let deadline = Instant::now() + archive.patience();
     let record = noted(&claim.record, local);
@@ -203,8 +216,7 @@ pub async fn keep(claim: &Claim, archive: &Archive, change: impl FnOnce(&mut Rec
             cause.text = redactor.redact_lines(&cause.text);
         }
     });
-    archive.settle(deadline.saturating_duration_since(Instant::now())).await;
-    Some(id)
+    Some(Told { id, deadline })
 }
 
 /// A file system may hang, and nobody is to wait for it longer than that.

@@ -24,10 +24,11 @@ const GRACE: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Removes the config file, ends everything that a run has started, deletes its data and its record, and tells how many servers it had.
+/// Nothing is deleted before `kept`, in which the servers may be ending already.
 ///
 /// # Errors
 /// What is left ([`Exit::TeardownIncomplete`]).
-pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
+pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow::Result<usize> {
     let Some(local) = claim.record.local().cloned() else { return Err(anyhow!("run {} is not on this machine", claim.record.run_id)) };
     if claim.record.phase != Phase::Stopping {
         claim.record.phase = Phase::Stopping;
@@ -38,9 +39,16 @@ pub async fn remove(mut claim: Claim) -> anyhow::Result<usize> {
     state::remove_written(claim.record.output.as_ref());
     // After a restart of the machine the processes' numbers belong to others.
     let may_run = local.boot == processes::boot_id();
+    let end = async {
+        if may_run {
+            end_command(&claim.record).await?;
+            end_servers(&local, &run_id).await?;
+        }
+        anyhow::Ok(())
+    };
+    let (ended, ()) = tokio::join!(end, kept);
+    ended?;
     if may_run {
-        end_command(&claim.record).await?;
-        end_servers(&local, &run_id).await?;
         join_all(local.servers.iter().map(give_back)).await;
     }
     delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display())).exit(Exit::TeardownIncomplete)?;
