@@ -56,9 +56,10 @@ impl Known {
     /// Where they stand in a line, from left to right.
     pub fn find(&self, line: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
+        let has_escapes = line.bytes().any(|byte| matches!(byte, b'%' | b'\\' | b'+' | b'\'' | b'"' | b'`'));
         let mut at = 0;
         while !self.texts.is_empty() && at < line.len() {
-            match self.find_at(line, at) {
+            match self.find_at(line, at, has_escapes) {
                 Some(end) => {
                     found.push(at..end);
                     at = end;
@@ -70,47 +71,72 @@ impl Known {
     }
 
     /// The end of the longest secret that begins here.
-    fn find_at(&self, line: &str, at: usize) -> Option<usize> {
+    fn find_at(&self, line: &str, at: usize, has_escapes: bool) -> Option<usize> {
         let first = line.as_bytes()[at];
-        if !line.is_char_boundary(at) {
+        let group = &self.by_first[usize::from(first)];
+        let is_escape = matches!(first, b'%' | b'\\' | b'+');
+        if (group.is_empty() && !is_escape) || !line.is_char_boundary(at) {
             return None;
         }
         let fits = |index: &usize| {
             let text = &self.texts[*index];
-            let end = end_of(line.as_bytes(), at, text)?;
+            let end =
+                if has_escapes { end_of(line.as_bytes(), at, text)? } else { line[at..].starts_with(text).then_some(at + text.len())? };
             (text.len() >= SHORT || stands_alone(line, at..end)).then_some(end)
         };
-        let plain = self.by_first[usize::from(first)].iter().find_map(fits);
+        let plain = group.iter().find_map(fits);
         // An escape may stand for any first byte.
-        if plain.is_none() && matches!(first, b'%' | b'\\' | b'+') {
-            return self.by_first.iter().flatten().filter_map(fits).max();
-        }
-        plain
+        if plain.is_none() && is_escape { self.by_first.iter().flatten().filter_map(fits).max() } else { plain }
     }
 }
 
 /// Where a text ends that begins here, each of its characters as it is or as one of the escapes that programs write.
 fn end_of(line: &[u8], at: usize, text: &str) -> Option<usize> {
-    // Nearly always one: `%25` may be an escape, or what it looks like.
+    // Of these it is not certain what they are: `%25` may be an escape, or what it looks like.
+    let is_clear = |c: char| !matches!(c, '%' | '\\' | '\'' | '"' | '`');
+    // Nearly every look ends here: where the two part, there is no escape, nor before.
+    let is_plain = |byte: &u8| !matches!(byte, b'%' | b'\\' | b'+' | b'\'' | b'"' | b'`');
+    let same = line[at..].iter().zip(text.as_bytes()).take_while(|(here, there)| here == there && is_plain(here)).count();
+    if same < text.len() && line.get(at + same).is_none_or(is_plain) {
+        return None;
+    }
+    let mut end = at;
+    let mut rest = text.chars();
+    for c in rest.by_ref() {
+        if !is_clear(c) {
+            return ends_of(line, end, c, rest);
+        }
+        end = plain(line, end, c).or_else(|| percent(line, end, c)).or_else(|| backslash(line, end, c))?;
+    }
+    Some(end)
+}
+
+/// The same from the first character on that may stand there in several ways.
+fn ends_of(line: &[u8], at: usize, first: char, rest: std::str::Chars<'_>) -> Option<usize> {
     let mut ends = vec![at];
-    for c in text.chars() {
-        ends = ends.into_iter().flat_map(|at| [plain(line, at, c), percent(line, at, c), backslash(line, at, c)]).flatten().collect();
+    for c in std::iter::once(first).chain(rest) {
+        let forms = |at| [plain(line, at, c), doubled(line, at, c), percent(line, at, c), backslash(line, at, c)];
+        ends = ends.into_iter().flat_map(forms).flatten().collect();
+        ends.sort_unstable();
+        ends.dedup();
         if ends.is_empty() {
             return None;
         }
     }
-    ends.into_iter().max()
+    ends.pop()
 }
 
 fn plain(line: &[u8], at: usize, c: char) -> Option<usize> {
     let mut buffer = [0; 4];
     let bytes = c.encode_utf8(&mut buffer).as_bytes();
     let end = at + bytes.len();
-    (line.get(at..end)? == bytes).then(|| {
-        // SQL doubles a quote in a text.
-        let is_doubled = matches!(c, '\'' | '"' | '`') && line.get(end) == Some(&bytes[0]);
-        end + usize::from(is_doubled)
-    })
+    (line.get(at..end)? == bytes).then_some(end)
+}
+
+/// SQL's way to write a quote in a text.
+fn doubled(line: &[u8], at: usize, c: char) -> Option<usize> {
+    let end = plain(line, at, c).filter(|_| matches!(c, '\'' | '"' | '`'))?;
+    plain(line, end, c)
 }
 
 /// `%C3%BC`, and `+` for a space.

@@ -140,6 +140,9 @@ fn mask(line: &str, mut ranges: Vec<Range<usize>>) -> String {
 mod tests {
     use super::*;
 
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
     fn redactor(secrets: &[&str]) -> Redactor {
         let mut redactor = Redactor::new("run-1");
         secrets.iter().for_each(|secret| redactor.add(secret));
@@ -159,6 +162,61 @@ mod tests {
             (&[], "A temporary password is generated for root@localhost: x", "A temporary password is generated for ***"),
         ] {
             assert_eq!(redactor(secrets).redact(line), shown, "{secrets:?}");
+        }
+    }
+
+    /// Pieces of the lines in which people and programs put secrets, in any order.
+    fn lines() -> impl Strategy<Value = String> {
+        let pieces = [
+            "password",
+            "=",
+            ":",
+            " ",
+            "'",
+            "''",
+            "\"",
+            "\\",
+            "identified",
+            " by ",
+            "://",
+            "u",
+            "@",
+            "@tcp(",
+            "-p",
+            "mysql ",
+            "eyJ",
+            ".",
+            "--",
+            "(",
+            "é",
+            "%C3",
+            "$$",
+            "Bearer ",
+            "\n",
+            "-----BEGIN ",
+            "PRIVATE KEY-----",
+            "-----END ",
+            "generated root password:",
+            "E'",
+            "{",
+            "+",
+        ];
+        prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..24).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Nor does anything panic, whatever the text.
+        #[test]
+        fn a_known_secret_is_never_left(secret in "[a-zé%'\"+/]{4,12}", before in lines(), after in lines(), form in 0..4) {
+            let form = match form {
+                0 => secret.clone(),
+                1 => utf8_percent_encode(&secret, NON_ALPHANUMERIC).to_string(),
+                2 => serde_json::to_string(&secret).unwrap().strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap().to_owned(),
+                _ => secret.replace('\'', "''"),
+            };
+            let shown = redactor(&[&secret]).redact_text(&format!("{before}{form}{after}"));
+            prop_assert!(!shown.contains(&secret), "{shown}");
+            prop_assert!(!shown.contains(&form), "{shown}");
         }
     }
 

@@ -9,18 +9,18 @@ use super::names::{Called, called, can_be_secret};
 /// The words before a password that an image's entrypoint made up. It may hold anything, so that the rest of the line goes.
 const GENERATED: [&str; 2] = ["generated root password:", "a temporary password is generated for"];
 
-/// Without one of these in a line, no name in it is called like a secret.
-const STEMS: [&str; 10] = ["pass", "pwd", "pw", "secret", "token", "key", "credential", "identified", "masterauth", "auth"];
+/// Without one of these in a name, it is not called like a secret.
+const STEMS: [&str; 7] = ["pass", "pw", "secret", "token", "key", "credential", "masterauth"];
 
 /// Where in a line secrets stand, in no order. Ranges may overlap.
 pub fn find(line: &str) -> Vec<Range<usize>> {
     let lower = line.to_ascii_lowercase();
     let mut found: Vec<Range<usize>> = generated(&lower).into_iter().collect();
     if STEMS.iter().any(|stem| lower.contains(stem)) {
-        found.extend(named(line));
-        found.extend(identified(line, &lower));
-        found.extend(authorization(line, &lower));
+        found.extend(named(line, &lower));
     }
+    found.extend(identified(line, &lower));
+    found.extend(authorization(line, &lower));
     found.extend(urls(line));
     found.extend(data_source(line));
     found.extend(web_tokens(line));
@@ -40,7 +40,7 @@ fn in_name(byte: u8) -> bool {
 }
 
 /// `password=x`, `"token": "x"`, `PASSWORD 'x'`, `--password x`, `Key (password)=(x)`.
-fn named(line: &str) -> Vec<Range<usize>> {
+fn named(line: &str, lower: &str) -> Vec<Range<usize>> {
     let bytes = line.as_bytes();
     let mut found = Vec::new();
     let mut at = 0;
@@ -51,6 +51,10 @@ fn named(line: &str) -> Vec<Range<usize>> {
         }
         let end = at + bytes[at..].iter().take_while(|byte| in_name(**byte)).count();
         let name = &line[at..end];
+        if !STEMS.iter().any(|stem| lower[at..end].contains(stem)) {
+            at = end;
+            continue;
+        }
         if let Some(called) = called(name)
             && let Some(value) = value_after(line, at..end, called)
             && can_be_secret(name, &line[value.clone()])

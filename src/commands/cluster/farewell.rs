@@ -103,7 +103,6 @@ impl<'a> Farewell<'a> {
             cluster: cluster.server.clone(),
             namespace: cluster.namespace.clone(),
         };
-        let redactor = known.redactor.clone();
         let Collected { parts, notes } = collect(cluster, &run_id, known, deadline).await;
         for (noted, mut part) in parts {
             let noted = noted.or(id.clone());
@@ -119,9 +118,9 @@ impl<'a> Farewell<'a> {
             ending.was_there = true;
         }
         if ending.records.is_empty() {
-            // There are no objects, or nobody knows of them: there may be a record all the same.
+            // There are no objects, or they could not be read: there may be a record all the same.
             let which = id.map_or_else(unfinished, Which::Id);
-            let notes: Vec<String> = notes.iter().map(|note| redactor.redact_text(note)).collect();
+            ending.was_there = !notes.is_empty();
             archive.change_which(which.clone(), Vec::new(), None, |record| add_notes(record, notes));
             ending.records.push(which);
         }

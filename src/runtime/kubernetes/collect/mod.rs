@@ -9,7 +9,6 @@ mod logs;
 mod references;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -32,6 +31,9 @@ use crate::run_id::RunId;
 pub use databases::{READY_ANNOTATION, describe};
 use logs::Read;
 use references::Secrets;
+
+/// How long after the deadline the secrets may still be looked for in what was read by then.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What somebody knows of a run's secrets before anything is read.
 #[derive(Debug, Clone)]
@@ -82,17 +84,14 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
         Ok(gathering) => gathering,
         Err(note) => return Collected { parts: BTreeMap::new(), notes: vec![note] },
     };
-    let pods = std::mem::take(&mut gathering.pods);
-    let secrets = std::mem::take(&mut gathering.secrets);
-    let (noted, read) =
-        futures::join!(events::about(cluster, &gathering.objects, deadline), logs::read_all(cluster, &pods, &secrets, deadline));
-    gathering.pods = pods;
-    let (notes, forbidden) = noted;
-    gathering.notes.extend(forbidden);
+    let Gathering { objects, pods, secrets, .. } = &gathering;
+    let reads = futures::future::join(events::about(cluster, objects, deadline), logs::read_all(cluster, pods, secrets, deadline));
+    let ((notes, unread), read) = reads.await;
+    gathering.notes.extend(unread);
     gathering.notes.extend(read.notes);
     // A log of a megabyte takes a while to look through.
     let run_id = run_id.clone();
-    let sorted = tokio::task::spawn_blocking(move || gathering.sort(&notes, read.logs, &run_id)).await;
+    let sorted = tokio::task::spawn_blocking(move || gathering.sort(&notes, read.logs, &run_id, deadline)).await;
     sorted.unwrap_or_else(|error| Collected { parts: BTreeMap::new(), notes: vec![format!("what was collected is lost: {error}")] })
 }
 
@@ -115,7 +114,7 @@ pub async fn live_logs(cluster: &Cluster, run_id: &RunId, within: Duration) -> a
 struct Gathering {
     objects: Vec<DynamicObject>,
     pods: Vec<Pod>,
-    redactor: Arc<Redactor>,
+    redactor: Redactor,
     secrets: Secrets,
     notes: Vec<String>,
 }
@@ -149,12 +148,12 @@ async fn gather(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Insta
     let pods: Vec<Pod> = typed(&objects, "Pod");
     let secrets = references::read(cluster, &pods, known, &mut redactor, deadline).await;
     notes.extend(secrets.notes());
-    Ok(Gathering { objects, pods, redactor: Arc::new(redactor), secrets, notes })
+    Ok(Gathering { objects, pods, redactor, secrets, notes })
 }
 
 impl Gathering {
     /// Takes the secrets out of everything, and tells what belongs to which record.
-    fn sort(self, notes: &[Note], logs: Vec<Read>, run_id: &RunId) -> Collected {
+    fn sort(mut self, notes: &[Note], logs: Vec<Read>, run_id: &RunId, deadline: Instant) -> Collected {
         let databases = self.databases(run_id, notes);
         let mut parts: BTreeMap<Option<String>, Part> = BTreeMap::new();
         let records: BTreeMap<(String, String), Option<String>> =
@@ -174,6 +173,13 @@ impl Gathering {
             parts.entry(record).or_default().events.push(self.event(note));
         }
         for log in logs {
+            if Instant::now() > deadline + GRACE {
+                self.notes.push(format!(
+                    "the log of container {} of Pod {} could not be looked through in time",
+                    log.info.container, log.info.source
+                ));
+                continue;
+            }
             let record = of("Pod", &log.info.source).unwrap_or_else(|| some.clone());
             parts.entry(record).or_default().logs.push(self.log(log, &databases));
         }
