@@ -59,5 +59,5 @@ CREATE TABLE testbed.logs (
 
 /// A statement in SQLite's words.
 pub fn for_sqlite(sql: &str) -> String {
-    sql.replace("testbed.", "").replace(" COLLATE \"C\"", "").replace("bytea", "blob")
+    sql.replace("testbed.", "").replace(" COLLATE \"C\"", "").replace("bytea", "blob").replace("strpos(", "instr(")
 }
