@@ -10,6 +10,10 @@ use crate::history::store::schema::MIGRATIONS;
 /// Whoever makes tables holds this lock: `testbed` in ASCII.
 const LOCK: i64 = 0x0074_6573_7462_6564;
 
+/// Both ask the catalogs themselves: a function such as `to_regclass` may tell, out of a session's cache, what was so before the lock was there.
+const HAS_VERSION: &str = "SELECT count(*) > 0 FROM pg_catalog.pg_tables WHERE schemaname = 'testbed' AND tablename = 'version'";
+const HAS_SCHEMA: &str = "SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = 'testbed'";
+
 /// Makes the tables, or brings them up to date.
 pub async fn prepare(client: &Client, name: &str) -> anyhow::Result<()> {
     if version(client, name).await? < MIGRATIONS.len() {
@@ -30,7 +34,7 @@ pub async fn is_there(client: &Client, name: &str) -> anyhow::Result<bool> {
 
 /// How many migrations the tables have seen.
 async fn version(client: &Client, name: &str) -> anyhow::Result<usize> {
-    if !is_named(client, "SELECT to_regclass('testbed.version') IS NOT NULL").await? {
+    if !is_there_a(client, HAS_VERSION).await? {
         return Ok(0);
     }
     let rows = client.query_typed("SELECT max(version) FROM testbed.version", &[]).await?;
@@ -43,7 +47,7 @@ async fn version(client: &Client, name: &str) -> anyhow::Result<usize> {
     Ok(version)
 }
 
-async fn is_named(client: &Client, question: &str) -> anyhow::Result<bool> {
+async fn is_there_a(client: &Client, question: &str) -> anyhow::Result<bool> {
     Ok(client.query_typed(question, &[]).await?.first().is_some_and(|row| row.get(0)))
 }
 
@@ -53,7 +57,7 @@ async fn migrate(client: &Client, name: &str) -> anyhow::Result<()> {
     client.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await?;
     let seen = version(client, name).await?;
     // Somebody who may not make a schema can have been given one.
-    if !is_named(client, "SELECT to_regnamespace('testbed') IS NOT NULL").await? {
+    if !is_there_a(client, HAS_SCHEMA).await? {
         client.batch_execute("CREATE SCHEMA testbed").await?;
     }
     client.batch_execute("CREATE TABLE IF NOT EXISTS testbed.version (version bigint NOT NULL)").await?;
