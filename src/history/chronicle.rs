@@ -37,8 +37,15 @@ pub fn add(timeline: &mut Vec<Moment>, nth: usize, moment: Moment) {
     let known = timeline.iter().filter(|known| known.what == moment.what).count();
     if known < nth {
         timeline.push(moment);
+        lead_to_the_start(timeline);
         timeline.sort_by_key(|moment| (moment.at, in_life(moment.what)));
     }
+}
+
+/// What a start needs was there when it happened, however late the word of it came: events tell of a pull after the pod tells of its container.
+fn lead_to_the_start(timeline: &mut [Moment]) {
+    let Some(started) = timeline.iter().filter(|moment| moment.what == What::Started).map(|moment| moment.at).min() else { return };
+    timeline.iter_mut().filter(|moment| moment.what < What::Started).for_each(|moment| moment.at = moment.at.min(started));
 }
 
 /// The order of what happened at one moment: a container ends before it is started again.
@@ -77,6 +84,15 @@ mod tests {
         }
         assert_eq!(told(&chronicle.of("db")), [(What::Created, 10), (What::Scheduled, 10), (What::Started, 30)]);
         assert!(chronicle.of("other").is_empty());
+    }
+
+    #[test]
+    fn word_of_a_pull_that_comes_late_is_put_before_the_start() {
+        let mut timeline = Vec::new();
+        for (what, at) in [(What::Created, 10), (What::Started, 20), (What::Pulled, 25), (What::Ready, 30)] {
+            add(&mut timeline, 1, moment(what, at));
+        }
+        assert_eq!(told(&timeline), [(What::Created, 10), (What::Pulled, 20), (What::Started, 20), (What::Ready, 30)]);
     }
 
     #[test]
