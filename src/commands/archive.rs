@@ -112,8 +112,8 @@ impl Archive {
     }
 
     /// The same, and tells what could not be written: the last thing that a command does with it.
-    pub async fn finish(self, within: Duration, progress: &Progress) {
-        self.settle(within).await;
+    pub async fn finish(self, progress: &Progress) {
+        self.settle(self.patience).await;
         let Some(queue) = &self.queue else { return };
         let written = queue.written.borrow();
         let late = (written.jobs < queue.sent.get())

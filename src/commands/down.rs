@@ -19,7 +19,7 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let archive = Archive::of_removal(&args.archiving, &progress);
     let outcome = take_down(&args, global, &archive, &progress).await;
-    archive.finish(args.archiving.archive_timeout, &progress).await;
+    archive.finish(&progress).await;
     outcome
 }
 

@@ -38,7 +38,7 @@ pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
         Runtime::Kubernetes => cluster::gc::gc(&args, &choice(global), &archive, &mut found, &progress).await,
         Runtime::Local => Ok(()),
     };
-    archive.finish(args.archiving.archive_timeout, &progress).await;
+    archive.finish(&progress).await;
     if args.output == GcFormat::Json {
         print(&json(&found)?)?;
     }

@@ -88,9 +88,12 @@ fn warn(error: &anyhow::Error, progress: &Progress) {
 }
 
 fn choice(global: &Global) -> Choice {
-    // A pipeline's parameter with an empty default says nothing.
-    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     Choice { kubeconfig: global.kubeconfig.clone(), context: said(&global.context), namespace: said(&global.namespace) }
+}
+
+/// What a flag says. A pipeline's parameter with an empty default says nothing.
+fn said(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
 }
 
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {

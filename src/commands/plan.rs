@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 use serde_json::Map;
 
+use super::said;
 use crate::cli::Source;
 use crate::database::{self, Data, Database, Discovery, Engine};
 use crate::failure::{Advise, Exit, usage};
@@ -166,7 +167,6 @@ fn discover(objects: &mut [Object], run_id: &RunId, data: &Data) -> anyhow::Resu
 
 /// Only what is known of it whole: an owner by a wrong uid would take the objects with it at once.
 fn owner(source: &Source) -> Option<Owner> {
-    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     Some(Owner { name: said(&source.pipeline_run.name)?, uid: said(&source.pipeline_run.uid)? })
 }
 

@@ -51,7 +51,7 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     if let Some(registry) = &registry {
         let archive = Archive::of_removal(&args.archiving, &progress);
         reap::reap(registry, &archive, &progress).await;
-        archive.finish(args.archiving.archive_timeout, &progress).await;
+        archive.finish(&progress).await;
     }
     let (runtime, why) = runtime(global)?;
     let here = local::status::rows(registry.as_ref(), run_id.as_ref());

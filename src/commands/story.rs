@@ -7,10 +7,12 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::said;
 use crate::cli::PipelineRun;
+use crate::environment::variable;
 use crate::failure::{Exit, exit_of, kind_of};
 use crate::history::chronicle;
-use crate::history::record::{Cause, Moment, Origin, Record, Status, What};
+use crate::history::record::{Cause, Database, Moment, Origin, Record, Status, What};
 use crate::history::time::Time;
 
 /// How long git may take to tell the commit.
@@ -37,26 +39,24 @@ pub fn begin(called: &str, run_id: &str, runtime: &str, pipeline_run: &PipelineR
 }
 
 /// The PipelineRun that a run belongs to, as whoever works on it now knows it.
-pub fn belongs_to(origin: &mut Origin, pipeline_run: PipelineRun) {
-    let PipelineRun { name, uid } = pipeline_run;
-    for (known, told) in [(&mut origin.pipeline_run, name), (&mut origin.pipeline_run_uid, uid)] {
-        *known = known.take().or(told.filter(|told| !told.is_empty()));
+pub fn belongs_to(origin: &mut Origin, pipeline_run: &PipelineRun) {
+    for (known, told) in [(&mut origin.pipeline_run, &pipeline_run.name), (&mut origin.pipeline_run_uid, &pipeline_run.uid)] {
+        *known = known.take().or_else(|| said(told));
     }
 }
 
 fn origin(called: &str, pipeline_run: &PipelineRun) -> Origin {
-    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    Origin {
+    let mut origin = Origin {
         called: called.to_owned(),
         host: rustix::system::uname().nodename().to_str().ok().map(str::to_owned),
         user: variable("USER").or_else(|| variable("LOGNAME")).or_else(|| Some(format!("uid {}", rustix::process::getuid().as_raw()))),
         folder: std::env::current_dir().ok().map(|folder| folder.display().to_string()),
-        pipeline_run: said(&pipeline_run.name),
-        pipeline_run_uid: said(&pipeline_run.uid),
         task_run: variable("TESTBED_TASK_RUN"),
         git_commit: COMMITS.into_iter().find_map(variable),
         ..Origin::default()
-    }
+    };
+    belongs_to(&mut origin, pipeline_run);
+    origin
 }
 
 /// What an error makes of a run.
@@ -105,16 +105,35 @@ fn set_called(record: &mut Record, called: &str) {
     }
 }
 
+/// Puts what is known of databases into their places in a record.
+pub fn take_over(record: &mut Record, databases: Vec<Database>) {
+    for mut known in databases {
+        // On this machine nothing but the name tells them apart.
+        let is_it = |other: &&mut Database| {
+            other.workload == known.workload && other.container == known.container && (known.workload.is_some() || other.name == known.name)
+        };
+        match record.databases.iter_mut().find(is_it) {
+            None => record.databases.push(known),
+            Some(stored) => {
+                let (mut timeline, evidence, version) =
+                    (std::mem::take(&mut stored.timeline), stored.evidence.take(), stored.version.take());
+                chronicle::merge(&mut timeline, known.timeline);
+                known.timeline = timeline;
+                known.evidence = known.evidence.or(evidence);
+                known.version = known.version.or(version);
+                known.restarts = stored.restarts;
+                *stored = known;
+            }
+        }
+    }
+}
+
 /// Notes what happens to all databases at once, and to the run as a whole.
 pub fn happens_to_all(record: &mut Record, what: What, at: Time) {
     let timelines = record.databases.iter_mut().map(|database| &mut database.timeline);
     for timeline in timelines.chain([&mut record.timeline]) {
         chronicle::add(timeline, 1, Moment { what, at, detail: String::new() });
     }
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// The commit that is checked out in a folder, as git tells it: none where there is no git, no repository, or one that git does not trust.

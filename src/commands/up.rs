@@ -12,8 +12,7 @@ use crate::output::ResultFile;
 pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let (runtime, why) = runtime(global)?;
-    let archiving = args.making.archiving.clone();
-    let archive = Archive::open(&archiving)?;
+    let archive = Archive::open(&args.making.archiving)?;
     let config = Config::new(&args.making)?;
     if config.path().is_none() && args.result.iter().any(ResultFile::needs_config_file) {
         return Err(usage("--result config=FILE tells where the config file is, and --output - writes none"));
@@ -28,6 +27,6 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
             cluster::up::up(args, config, plan, choice(global), &archive, &progress).await
         }
     };
-    archive.finish(archiving.archive_timeout, &progress).await;
+    archive.finish(&progress).await;
     outcome
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use crate::environment::is_in_pod;
 use crate::failure::{Advise, usage};
 use crate::state;
 
@@ -52,7 +53,7 @@ impl Place {
 
     /// The default of a developer's machine; in a pod, whose files end with it, there is none.
     pub fn usual() -> Option<Self> {
-        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some_and(|value| !value.is_empty()) {
+        if is_in_pod() {
             return None;
         }
         Some(Self::Sqlite(state::folder()?.join(FILE)))

@@ -12,6 +12,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::{Arguments, Settings, find, keys, read};
 use crate::cli::{self, Cli, Source};
+use crate::environment::{is_in_pod, is_set};
 use crate::failure::{Advise, Exit, usage};
 use crate::state::Remembered;
 
@@ -76,9 +77,8 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Option<(String, Set
 
 /// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.
 fn has_no_contexts() -> bool {
-    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_home = || std::env::home_dir().is_some_and(|home| home.join(".kube/config").exists());
-    is_set("KUBERNETES_SERVICE_HOST") && !is_set("KUBECONFIG") && !is_set("TESTBED_KUBECONFIG") && !is_home()
+    is_in_pod() && !is_set("KUBECONFIG") && !is_set("TESTBED_KUBECONFIG") && !is_home()
 }
 
 fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable) -> anyhow::Result<Cli> {

@@ -110,8 +110,8 @@ impl<'a> Farewell<'a> {
             let logs = std::mem::take(&mut part.logs);
             let otherwise = found(&part, noted, cluster, &run_id);
             let (notes, pipeline_run) = (notes.clone(), pipeline_run.clone());
-            archive.change_which(which.clone(), logs, Some(otherwise), |record| {
-                story::belongs_to(&mut record.origin, pipeline_run);
+            archive.change_which(which.clone(), logs, Some(otherwise), move |record| {
+                story::belongs_to(&mut record.origin, &pipeline_run);
                 take_over(record, part, notes);
             });
             ending.records.push(which);

@@ -19,6 +19,7 @@ use crate::runtime::kubernetes::gc::survey::{Run, Survey, survey};
 use crate::runtime::kubernetes::gc::verdict::{Measure, Reason};
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Choice, Cluster, clock};
+use crate::words::count;
 
 /// How many runs are removed at once.
 const AT_ONCE: usize = 8;
@@ -196,9 +197,6 @@ fn leftover(run: &Run, reason: &Reason, objects: usize, measure: &Measure) -> Le
 
 fn told(leftover: &Leftover) -> String {
     let Leftover { run_id, namespace, objects, because, .. } = leftover;
-    let objects = match objects {
-        Some(1) => "1 object".to_owned(),
-        count => format!("{} objects", count.unwrap_or_default()),
-    };
+    let objects = count(objects.unwrap_or_default(), "object");
     format!("run {run_id} in namespace {} ({objects}): {because}", namespace.as_deref().unwrap_or_default())
 }

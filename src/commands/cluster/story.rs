@@ -63,6 +63,9 @@ impl<'a> Story<'a> {
 
     /// Writes that the run is being made.
     pub fn begin(&self, plan: &Plan) {
+        if !self.archive.is_on() {
+            return;
+        }
         let redactor = plan.redactor();
         let mut record = self.record.borrow_mut();
         record.databases = plan.discovery.databases.iter().map(|database| describe(database, &redactor)).collect();
@@ -107,7 +110,7 @@ impl<'a> Story<'a> {
             })
             .collect();
         self.change(move |record| {
-            take_over(record, databases);
+            story::take_over(record, databases);
             if !record.is_over() {
                 (record.status, record.cause, record.ready) = (Status::Up, None, Some(ready));
             }
@@ -134,7 +137,7 @@ impl<'a> Story<'a> {
         let (redactor, failed) = (plan.redactor(), story::failed(error));
         let databases = self.so_far(plan, &Records::new());
         move |record: &mut Record| {
-            take_over(record, databases);
+            story::take_over(record, databases);
             failed(record);
             record.cause.iter_mut().for_each(|cause| cause.text = redactor.redact_text(&cause.text));
         }
@@ -195,24 +198,4 @@ async fn earlier(cluster: &Cluster, plan: &Plan) -> Option<String> {
     let run = runs.into_values().next()?;
     let metadata = run.pods.iter().map(|pod| &pod.metadata).chain(run.services.iter().map(|service| &service.metadata));
     metadata.filter_map(|metadata| metadata.annotations.as_ref()?.get(stamp::RECORD_ANNOTATION)).next().cloned()
-}
-
-/// Puts what is known of databases into their places in a record.
-fn take_over(record: &mut Record, databases: Vec<Database>) {
-    for mut known in databases {
-        let is_it = |other: &&mut Database| other.workload == known.workload && other.container == known.container;
-        match record.databases.iter_mut().find(is_it) {
-            None => record.databases.push(known),
-            Some(stored) => {
-                let (mut timeline, evidence, version) =
-                    (std::mem::take(&mut stored.timeline), stored.evidence.take(), stored.version.take());
-                chronicle::merge(&mut timeline, known.timeline);
-                known.timeline = timeline;
-                known.evidence = known.evidence.or(evidence);
-                known.version = known.version.or(version);
-                known.restarts = stored.restarts;
-                *stored = known;
-            }
-        }
-    }
 }

@@ -20,6 +20,7 @@ use crate::registry::Registry;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
+use crate::words::count;
 
 /// How long objects that are on their way to the API server get once nobody wants them any more.
 const CREATION: Duration = Duration::from_secs(1);
@@ -156,10 +157,7 @@ impl Site {
     /// Writes the config file and says what is there.
     fn finish(&self, plan: &Plan, text: &str, ready: &Records, holds: bool, progress: &Progress) -> anyhow::Result<()> {
         let seconds = progress.elapsed().as_secs_f64();
-        let count = match plan.database_count() {
-            1 => "1 database".to_owned(),
-            count => format!("{count} databases"),
-        };
+        let count = count(plan.database_count(), "database");
         let path = self.config.write(text)?;
         self.remember(&plan.run_id, path.map(|path| (path, text)), ready.clone());
         write_results(&self.args.result, path, plan.database_count())?;

@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::{Kept, tell_nothing, words};
 use crate::cli::{Global, HistoryList, StatusFormat, Wanted};
-use crate::commands::print;
-use crate::history::page::words::brief;
+use crate::commands::{print, said};
 use crate::history::query::{Cursor, Filter, Summary};
 use crate::history::record::VERSION;
 use crate::history::time::Time;
 use crate::progress::Progress;
 use crate::table::table;
+use crate::words::brief;
 
 /// Prints a page of runs. None found is no error.
 ///
@@ -51,7 +51,6 @@ pub async fn list(args: &HistoryList, global: &Global, kept: &Kept, progress: &P
 
 /// What a user asks for.
 pub fn filter(wanted: &Wanted, global: &Global, now: Time) -> Filter {
-    let said = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     Filter {
         since: wanted.since.map(|since| since.at(now)),
         status: wanted.status.clone(),

@@ -6,10 +6,10 @@ use super::{Kept, tell_nothing};
 use crate::cli::{HistoryFormat, HistoryPrune};
 use crate::commands::print;
 use crate::failure::{Advise, usage};
-use crate::history::page::words::{count, size};
 use crate::history::query::{Pruned, Retention};
 use crate::history::record::VERSION;
 use crate::progress::Progress;
+use crate::words::{count, size};
 
 /// Forgets what a rule takes, and tells how much that was.
 ///

@@ -13,6 +13,7 @@ use crate::progress::Progress;
 use crate::registry::{Claim, Found, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::local::processes;
+use crate::words::count;
 
 /// What this machine knows of a run.
 pub enum Known {
@@ -62,8 +63,7 @@ pub async fn down(
 async fn remove_run(claim: Claim, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
     let run_id = claim.record.run_id.clone();
     let servers = story::remove(claim, archive, story::down).await?;
-    let servers = if servers == 1 { "1 server".to_owned() } else { format!("{servers} servers") };
-    progress.say(&format!("run {run_id} is gone ({servers})"));
+    progress.say(&format!("run {run_id} is gone ({})", count(servers, "server")));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::registry::{Claim, Found, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::local::area::Area;
 use crate::runtime::local::{prepared, processes};
+use crate::words;
 
 /// Removes it, or tells what would be removed.
 ///
@@ -32,7 +33,7 @@ pub async fn gc(args: &Gc, archive: &Archive, found: &mut Vec<Leftover>, progres
     if let Ok(area) = Area::open() {
         let count = prepared::remove_unused(&area.cache);
         if count > 0 {
-            let folders = if count == 1 { "1 prepared data folder".to_owned() } else { format!("{count} prepared data folders") };
+            let folders = words::count(count, "prepared data folder");
             progress.say(&format!("removed {folders} that nobody has used for a month"));
         }
     }

@@ -35,7 +35,8 @@ impl<'a> Story<'a> {
     pub fn new(archive: &'a Archive, called: &str, plan: &Plan, servers: &LocalPlan, pipeline_run: &PipelineRun) -> Self {
         let databases = servers.servers.iter().map(planned).collect();
         let record = story::begin(called, plan.run_id.as_str(), "local", pipeline_run);
-        let objects: Vec<Value> = plan.objects.iter().map(|object| Value::Object(object.body.clone())).collect();
+        let told = plan.objects.iter().filter(|_| archive.is_on());
+        let objects: Vec<Value> = told.map(|object| Value::Object(object.body.clone())).collect();
         let redactor = plan.redactor();
         Self { archive, record: Record { databases, ..record }, chronicle: Chronicle::default(), objects: objects.into(), redactor }
     }
@@ -67,9 +68,7 @@ impl<'a> Story<'a> {
         let so_far = self.so_far();
         let change = move |record: &mut Record| {
             so_far(record);
-            for known in known {
-                take_over(record, known);
-            }
+            story::take_over(record, known);
             record.status = Status::Up;
             record.ready = Some(ready);
         };
@@ -123,18 +122,6 @@ fn database(server: &Server) -> Database {
         evidence: Some(server.ready.clone()),
         timeline: ready.map(moment).into_iter().collect(),
         ..Database::default()
-    }
-}
-
-/// Puts what is known of a server into its place in a record.
-fn take_over(record: &mut Record, known: Database) {
-    match record.databases.iter_mut().find(|database| database.name == known.name) {
-        None => record.databases.push(known),
-        Some(database) => {
-            let mut timeline = std::mem::take(&mut database.timeline);
-            chronicle::merge(&mut timeline, known.timeline);
-            *database = Database { timeline, address: known.address, evidence: known.evidence, ..std::mem::take(database) };
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::commands::{interrupted, print};
 use crate::failure::Advise;
 use crate::progress::Progress;
 use crate::registry::Phase;
+use crate::words::count;
 
 /// Starts the databases, writes the config file and leaves.
 ///
@@ -53,10 +54,7 @@ fn finish(session: &mut Session, config: &Config, args: &Up, progress: &Progress
     if !hold {
         session.remember();
     }
-    let count = match session.model.databases.len() {
-        1 => "1 database".to_owned(),
-        count => format!("{count} databases"),
-    };
+    let count = count(session.model.databases.len(), "database");
     let seconds = progress.elapsed().as_secs_f64();
     let run_id = &session.claim.record.run_id;
     let Some(path) = config.path() else {

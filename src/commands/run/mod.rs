@@ -40,6 +40,6 @@ pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
             kubernetes::run(&args, config, plan, &choice(global), signals, &archive, &progress).await
         }
     };
-    archive.finish(args.making.archiving.archive_timeout, &progress).await;
+    archive.finish(&progress).await;
     outcome
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::words::brief;
 use crate::history::time::Time;
+use crate::words::brief;
 
 /// A quiet time is drawn narrower when it is so many times as long as all that is not quiet.
 const QUIET: f64 = 1.5;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::words::count;
+use crate::words::count;
 
 /// How many of the last lines.
 const LAST: usize = 15;

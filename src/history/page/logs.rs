@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::excerpt::{Line, excerpt, is_error, tail};
 use super::plain::clean;
-use super::words::{count, named, size};
 use crate::history::log::Log;
 use crate::history::record::{LogInfo, Record};
+use crate::words::{count, named, size};
 
 /// How much of one log a page holds beside its excerpt, in bytes.
 const LOG: usize = 32 * 1024;

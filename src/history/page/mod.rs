@@ -18,6 +18,5 @@ mod run;
 mod template;
 mod timeline;
 mod times;
-pub mod words;
 
 pub use self::run::run;

@@ -9,10 +9,10 @@ use super::logs::{LogView, views};
 use super::template::fill;
 use super::timeline::{Timeline, start, timeline};
 use super::times::{Times, times};
-use super::words::{brief, named, size};
 use crate::history::log::Log;
 use crate::history::record::{Event, Record, Status};
 use crate::history::time::Time;
+use crate::words::{brief, named, size};
 
 /// How much of one object a page holds, in bytes: what is asked of them is mostly in their first lines.
 const OBJECT: usize = 16 * 1024;

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::words::{exact, named};
 use crate::history::record::{Moment, Record, What};
 use crate::history::time::Time;
+use crate::words::{exact, named};
 
 /// The moments of the run, of a database or of the command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,10 +1,10 @@
 //! A run's story for people. Pure.
 
 use crate::commands::history::words;
-use crate::history::page::words::{brief, count, size};
 use crate::history::record::{Database, Event, LogInfo, Moment, Record};
 use crate::history::time::Time;
 use crate::table::table;
+use crate::words::{brief, count, size};
 
 /// More events than these are left to `-o json`.
 const EVENTS: usize = 30;

@@ -1,3 +1,5 @@
+//! Tests of the report over many runs.
+
 use super::*;
 use crate::history::record::Moment;
 

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::super::words::{brief, count};
 use super::{Failure, Report, Starts};
 use crate::table::table;
+use crate::words::{brief, count};
 
 /// How much of an error's first line is shown.
 const WIDTH: usize = 100;

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::super::axis::rounded;
 use super::super::run::tone;
 use super::super::template::fill;
-use super::super::words::{brief, count};
 use super::{Count, Failure, PhaseTime, Point, Report, Starts};
 use crate::history::record::Status;
 use crate::history::time::Time;
+use crate::words::{brief, count};
 
 /// More points than this cannot be told apart, and make the page large.
 const POINTS: usize = 400;

@@ -1,3 +1,5 @@
+//! Tests of the page of a run.
+
 use super::*;
 use crate::history::record::{Cause, Database, LogInfo};
 

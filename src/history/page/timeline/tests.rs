@@ -1,3 +1,5 @@
+//! Tests of the timeline.
+
 use super::*;
 use crate::history::record::Command;
 

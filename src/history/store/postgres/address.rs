@@ -11,6 +11,7 @@ use tokio_postgres::config::{Host, SslMode};
 use url::Url;
 
 use super::password;
+use crate::environment::variable;
 use crate::failure::{Advise, Exit, usage};
 use crate::trust::{Name, Trust};
 
@@ -32,7 +33,7 @@ impl Address {
     /// # Errors
     /// A usage error. It never holds a value, which may be a password.
     pub fn new(url: &Url) -> anyhow::Result<Self> {
-        Self::with(url, |name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        Self::with(url, variable)
     }
 
     fn with(url: &Url, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {

@@ -1,4 +1,4 @@
-//! Durations and sizes for people.
+//! Counts, durations and sizes for people.
 
 use std::time::Duration;
 
