@@ -100,7 +100,7 @@ impl Server {
         let login = Login { user, password: password.unwrap_or_else(|| Password::new("")), database };
         let tls = tls(&url)?;
         let address = authority(&host, port);
-        Ok(Self { target: Target { engine, host, port, login, admin: None, tls, pace: PACE }, address })
+        Ok(Self { target: Target { engine, host, port, login, admin: None, arguments: None, tls, pace: PACE }, address })
     }
 }
 

@@ -60,6 +60,11 @@ fn advice(Wait { reason, engine, login }: &Wait) -> Option<String> {
              --settle 10s"
                 .into(),
         ),
+        Reason::SetUpOption(_) => Some(
+            "if its image starts the final server with options of its own, let staying up count: annotation testbed/settle: 10s on the pod, \
+             or --settle 10s"
+                .into(),
+        ),
         Reason::SettingUp => Some("its set-up was still going on; give it more time (--timeout)".into()),
         Reason::Unproven => Some("nothing proves that its server is the final one; let staying up count: --settle 10s".into()),
         Reason::Refused(refusal) if refusal.kind.may_be_for_ever() => {

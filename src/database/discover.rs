@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::image::{self, Vendor};
 use super::variables::{Data, Reference, Variables};
-use super::{Database, Engine, Settling, Workload, login, service, workload};
+use super::{Arguments, Database, Engine, Settling, Workload, login, service, workload};
 use crate::manifest::Object;
 use crate::run_id::RunId;
 
@@ -155,6 +155,7 @@ fn database(
         .unwrap_or_default();
     let image = workload.image(container).to_owned();
     let own_entrypoint = container.command.as_ref().is_none_or(Vec::is_empty);
+    let arguments = (own_entrypoint && image::is_official(&image)).then(|| Arguments::of(container)).flatten();
     Ok(Database {
         name: short_name(&host, run_id),
         engine,
@@ -165,6 +166,7 @@ fn database(
         container: container.name.clone(),
         entrypoint_is_known: own_entrypoint && image::identify(&image).0 == Some(engine),
         becomes_process_1: own_entrypoint && workload.spec.share_process_namespace != Some(true),
+        arguments,
         image,
         login: logins.tests,
         admin: logins.admin,

@@ -44,6 +44,14 @@ pub fn identify(image: &str) -> (Option<Engine>, Vendor) {
     (engine, vendor)
 }
 
+/// Whether an image is, by its name, one of the official ones, or a mirror's copy of it.
+pub fn is_official(image: &str) -> bool {
+    let path = image.split('@').next().unwrap_or(image);
+    let (folder, last) = path.rsplit_once('/').unwrap_or(("", path));
+    let name = last.split(':').next().unwrap_or(last);
+    ["mysql", "mariadb", "postgres"].contains(&name) && ["", "docker.io", "library"].contains(&folder.rsplit('/').next().unwrap_or(folder))
+}
+
 /// The tag in an image's name; `None` where it has none.
 pub fn tag(image: &str) -> Option<&str> {
     let last = image.split('@').next()?.rsplit('/').next()?;
@@ -67,6 +75,18 @@ mod tests {
             assert_eq!(identify(image), (Some(engine), Vendor::Official), "{image}");
         }
         assert_eq!(identify("bitnamilegacy/postgresql:16"), (Some(Engine::Postgres), Vendor::Bitnami));
+    }
+
+    #[test]
+    fn official_images_and_those_that_are_called_alike() {
+        for image in
+            ["mysql", "mariadb:11.8", "docker.io/postgres:17", "library/mysql@sha256:00", "registry:5000/mirror/library/postgres:17"]
+        {
+            assert!(is_official(image), "{image}");
+        }
+        for image in ["team/mysql", "registry.example/postgres:17", "bitnami/mariadb", "postgis/postgis", "percona"] {
+            assert!(!is_official(image), "{image}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod discover;
 mod image;
 mod login;
+mod options;
 pub mod plain;
 mod service;
 mod variables;
@@ -18,6 +19,7 @@ use serde_json::{Map, Value};
 
 pub use discover::{Discovery, discover};
 pub use image::tag as image_tag;
+pub use options::Arguments;
 pub use variables::{Data, DataKind, Files, Reference, Variables};
 pub use workload::Workload;
 
@@ -155,6 +157,8 @@ pub struct Database {
     /// Whether the final server can be told by its process id: not where processes of the pod share one namespace, nor below a command of
     /// the manifest's own.
     pub becomes_process_1: bool,
+    /// What the final server's command line says, where that is known: for an image that is official by its name, with its own entrypoint.
+    pub arguments: Option<Arguments>,
     /// Whether staying up counts as evidence (`testbed/settle`).
     pub settle: Option<Settling>,
     /// Extra arguments for the config file, from the annotation `testbed/connargs`.

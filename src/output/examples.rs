@@ -11,6 +11,7 @@ pub fn database(engine: Engine) -> Database {
     Database {
         entrypoint_is_known: true,
         becomes_process_1: true,
+        arguments: None,
         name: engine.name().into(),
         engine,
         host: format!("{engine}-run-1"),

@@ -16,15 +16,37 @@ use crate::database::{Engine, Login};
 /// because a MySQL that looks clients up in a slow DNS needs about that long for each login.
 const LOGIN: Duration = Duration::from_secs(3);
 
+/// A server's process id in its own process namespace, by how the server knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessId {
+    /// From the server itself, or from the kernel about the process that reads.
+    Own(u32),
+    /// From the file that the server writes its id to when it starts, and that others may write to as well.
+    File(u32),
+}
+
+impl ProcessId {
+    /// The number.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Own(id) | Self::File(id) => id,
+        }
+    }
+}
+
 /// What a server said of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Its process id in its own process namespace, where it may be asked.
-    pub process_id: Option<u32>,
-    /// The name of process 1 there, where it is another process and may be asked.
+    /// Its process id, where it may be asked.
+    pub process_id: Option<ProcessId>,
+    /// The name of process 1 in its process namespace, where it is another process and may be asked.
     pub first_process: Option<String>,
+    /// An option on its command line that only a set-up server has.
+    pub set_up_option: Option<String>,
     /// How long it has been up.
     pub uptime: Duration,
+    /// The connection's number, where the server counts them from its start: a lower one than before is another server's.
+    pub connection: Option<u32>,
     /// The version that it reports when somebody logs in, such as `17.2`.
     pub version: Option<String>,
 }
@@ -66,7 +88,7 @@ impl Prober {
     pub async fn attempt(&mut self) -> Outcome {
         let Target { login, admin, .. } = self.target.clone();
         let mut server = None;
-        // The administrator first: a process id of 1 means that the final server is there, so that the later login meets it as well.
+        // The administrator first: what proves the final server means that the later login meets it as well.
         if let Some(admin) = admin.filter(|admin| admin.user != login.user) {
             match self.log_in(&self.without_database(&admin)).await {
                 Ok(answer) => server = Some(answer),

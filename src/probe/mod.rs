@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use attempt::{Answer, Outcome, Prober};
+pub use attempt::{Answer, Outcome, Prober, ProcessId};
 pub use readiness::{Evidence, Readiness, Reason, Settle, Verdict, WINDOW};
 pub use refusal::{Kind, Refusal};
 pub use together::{Found, Stage, Watched, all_ready};
 
-use crate::database::{Engine, Login};
+use crate::database::{Arguments, Engine, Login};
 
 /// What to log in to.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct Target {
     pub login: Login,
     /// An administrator, asked for evidence where the tests' user may not see it.
     pub admin: Option<Login>,
+    /// What the final server's command line says, where that is known.
+    pub arguments: Option<Arguments>,
     /// Whether to log in over TLS.
     pub tls: Tls,
     /// The pauses between attempts.

@@ -12,16 +12,20 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Error, NoTls, Socket};
 
 use super::refusal::{Kind, Refusal};
-use super::{Answer, Target, tls};
-use crate::database::Login;
+use super::{Answer, ProcessId, Target, tls};
+use crate::database::{Arguments, Engine, Login};
 
 /// The uptime (its function is there since 8.1), and whether this user may read the server's files: a query that is refused would leave an
 /// error in the server's log at every attempt.
 const UPTIME: &str = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8, \
                       coalesce(has_function_privilege(to_regprocedure('pg_read_file(text)'), 'EXECUTE'), false)";
-/// The first line is the process id of the server's main process. Needs a superuser or `pg_read_server_files`.
-const PROCESS_ID: &str = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)";
+/// The first line is the process id of the server's main process, the third the second in which that started: it has to be this server that
+/// wrote the file. Needs a superuser or `pg_read_server_files`.
+const PROCESS_ID: &str = "SELECT CASE WHEN abs(split_part(file, E'\\n', 3)::bigint - extract(epoch FROM pg_postmaster_start_time())) <= 5 \
+                          THEN split_part(file, E'\\n', 1) END FROM pg_read_file('postmaster.pid') AS file";
 const FIRST_PROCESS: &str = "SELECT pg_read_file('/proc/1/comm')";
+/// The settings that the command line has made, which anybody may ask for.
+const OPTIONS: &str = "SELECT name FROM pg_settings WHERE source = 'command line'";
 
 /// One login at one of the host's addresses, and what the server says of itself.
 pub async fn ask(target: &Target, address: IpAddr, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
@@ -31,14 +35,14 @@ pub async fn ask(target: &Target, address: IpAddr, login: &Login, over_tls: bool
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
     if over_tls {
         config.ssl_mode(SslMode::Require);
-        converse(&config, tls::connector()?).await
+        converse(&config, tls::connector()?, target.arguments.as_ref()).await
     } else {
         config.ssl_mode(SslMode::Disable);
-        converse(&config, NoTls).await
+        converse(&config, NoTls, target.arguments.as_ref()).await
     }
 }
 
-async fn converse<T>(config: &Config, tls: T) -> Result<Answer, Refusal>
+async fn converse<T>(config: &Config, tls: T, arguments: Option<&Arguments>) -> Result<Answer, Refusal>
 where
     T: MakeTlsConnect<Socket>,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
@@ -49,7 +53,7 @@ where
     let mut connection = pin!(connection);
     let closed = || Refusal::plain(Kind::Reset, "the server closed the connection");
     let answer = tokio::select! {
-        answer = questions(&client) => answer.map(|answer| Answer { version, ..answer }),
+        answer = questions(&client, arguments) => answer.map(|answer| Answer { version, ..answer }),
         ended = &mut connection => return Err(ended.err().map_or_else(closed, |error| explain(&error))),
     };
     // A proper goodbye, so that the server's log stays clean.
@@ -58,22 +62,33 @@ where
     answer
 }
 
-async fn questions(client: &Client) -> Result<Answer, Refusal> {
+async fn questions(client: &Client, arguments: Option<&Arguments>) -> Result<Answer, Refusal> {
     let row = client.query_one(UPTIME, &[]).await.map_err(|error| explain(&error))?;
-    let uptime = Duration::try_from_secs_f64(row.get::<_, f64>(0)).unwrap_or_default();
-    let mut answer = Answer { process_id: None, first_process: None, uptime, version: None };
-    if row.get(1) {
-        answer.process_id = text(client, PROCESS_ID).await.and_then(|text| text.parse().ok());
-        if answer.process_id.is_some_and(|id| id != 1) {
+    // What a server sends is whatever it likes.
+    let (Ok(seconds), Ok(may_read)) = (row.try_get::<_, f64>(0), row.try_get::<_, bool>(1)) else {
+        return Err(Refusal::plain(Kind::Unfit, "the server does not tell its uptime"));
+    };
+    let uptime = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let mut answer = Answer { process_id: None, first_process: None, set_up_option: None, uptime, connection: None, version: None };
+    if may_read {
+        answer.process_id = text(client, PROCESS_ID).await.and_then(|text| text.parse().ok()).map(ProcessId::Own);
+        if answer.process_id.is_some_and(|id| id.number() != 1) {
             answer.first_process = text(client, FIRST_PROCESS).await;
         }
+    }
+    if let Some(arguments) = arguments
+        && answer.process_id != Some(ProcessId::Own(1))
+    {
+        let rows = client.query(OPTIONS, &[]).await.unwrap_or_default();
+        let options: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        answer.set_up_option = arguments.set_up_option(Engine::Postgres, &options).map(str::to_owned);
     }
     Ok(answer)
 }
 
 async fn text(client: &Client, query: &str) -> Option<String> {
     let row = client.query_one(query, &[]).await.ok()?;
-    row.get::<_, Option<String>>(0).map(|text| text.trim().to_owned())
+    row.try_get::<_, String>(0).ok().map(|text| text.trim().to_owned())
 }
 
 fn explain(error: &Error) -> Refusal {

@@ -3,9 +3,11 @@
 //!
 //! A database container starts a set-up server first and stops it again, so an answer alone proves nothing. Ready needs evidence that
 //! the answering server is the final one:
-//! 1. its process id inside the container is 1: the entrypoint has `exec`'ed it;
+//! 1. its process id inside the container is 1: the entrypoint has `exec`'ed it. An id from the server's pid file, which others could write
+//!    to, counts only if nothing contradicts it;
 //! 2. else the entrypoint's log says that the set-up is over, and the login began after that was read;
-//! 3. else the same server (by its start time) stays up for a settling window, where [`Settle`] lets that count.
+//! 3. else the same server (by its start time) stays up for a settling window, where [`Settle`] lets that count, and no option of its command
+//!    line is one that only a set-up server has.
 //!
 //! A refused login is held against the same evidence: what a set-up server refuses may be right a moment later, what the final server
 //! refuses stays wrong.
@@ -13,7 +15,7 @@
 use std::time::{Duration, Instant};
 
 use super::refusal::{Kind, Refusal};
-use super::{Answer, Container, Log, Outcome, Outside};
+use super::{Answer, Container, Log, Outcome, Outside, ProcessId};
 use crate::database::Settling;
 
 /// How far two readings of one server's start time may lie apart: MySQL tells its uptime in whole seconds.
@@ -69,6 +71,8 @@ impl From<Settling> for Settle {
 pub enum Evidence {
     /// The server is process 1 of its container.
     Process1,
+    /// The same, as the server's pid file says, which nothing contradicts.
+    PidFile,
     /// The login began after this text had been read in the container's log.
     Log(&'static str),
     /// The same server has taken logins over the whole settling window.
@@ -79,7 +83,7 @@ impl Evidence {
     /// The rung of the ladder, as programs read it.
     pub fn kind(self) -> &'static str {
         match self {
-            Self::Process1 => "process-1",
+            Self::Process1 | Self::PidFile => "process-1",
             Self::Log(_) => "log",
             Self::Settled(_) => "settled",
         }
@@ -90,6 +94,7 @@ impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Process1 => write!(f, "the server is process 1 of its container"),
+            Self::PidFile => write!(f, "the server's pid file says that it is process 1 of its container"),
             Self::Log(marker) => write!(f, "the container's log says {marker:?}"),
             Self::Settled(window) => write!(f, "the same server for {:.1} s", window.as_secs_f64()),
         }
@@ -107,7 +112,9 @@ pub enum Reason {
     SettingUp,
     /// The server answers with another process id than 1, and nothing else proves that it is the final one.
     NotProcess1(u32),
-    /// The server answers, tells no process id, and staying up is not to count.
+    /// The server answers, and has this option, which only a set-up server has.
+    SetUpOption(String),
+    /// The server answers, tells no process id that can be believed, and staying up is not to count.
     Unproven,
     /// The server answers, and is ready if it goes on for this long.
     Settling(Duration),
@@ -131,6 +138,9 @@ impl std::fmt::Display for Reason {
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::SettingUp => f.write_str("a set-up server answers; the log says that the set-up goes on"),
             Self::NotProcess1(id) => write!(f, "a server answers as process {id} of its container; the final one is process 1"),
+            Self::SetUpOption(option) => {
+                write!(f, "a set-up server answers: its command line has {option}, and the container's arguments have not")
+            }
             Self::Unproven => f.write_str("a server answers, and nothing proves that it is the final one"),
             Self::Settling(left) => write!(f, "{:.0} s more", left.as_secs_f64().ceil()),
         }
@@ -155,6 +165,7 @@ pub struct Readiness {
     container: Option<Running>,
     log: (Log, Instant),
     server: Option<Seen>,
+    told: Option<Told>,
     refused: Option<Refused>,
 }
 
@@ -165,11 +176,38 @@ struct Running {
     since: Instant,
 }
 
+/// Which server answers.
+#[derive(Debug, Clone, Copy)]
+struct Identity {
+    started: Instant,
+    connection: Option<u32>,
+}
+
+impl Identity {
+    fn of(answer: &Answer, now: Instant) -> Self {
+        Self { started: now.checked_sub(answer.uptime).unwrap_or(now), connection: answer.connection }
+    }
+
+    /// The same server as of a later answer; `None` if that is another server's. The start stays the first reading's, so that small
+    /// differences do not add up.
+    fn then(self, later: Self) -> Option<Self> {
+        let is_lower = self.connection.zip(later.connection).is_some_and(|(before, after)| after < before);
+        (is_same(self.started, later.started) && !is_lower).then_some(Self { connection: later.connection.or(self.connection), ..self })
+    }
+}
+
 /// A server that takes the tests' logins.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    started: Instant,
+    server: Identity,
     first: Instant,
+}
+
+/// What a server's pid file said first, which is what it stays: no process changes its id.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    server: Identity,
+    process_id: u32,
 }
 
 /// A refusal that goes on without a break.
@@ -178,13 +216,13 @@ struct Refused {
     since: Instant,
     kind: Kind,
     proven: bool,
-    started: Option<Instant>,
+    server: Option<Identity>,
 }
 
 impl Readiness {
     /// Nothing seen yet.
     pub fn new(settle: Settle, now: Instant) -> Self {
-        Self { settle, container: None, log: (Log::Unread, now), server: None, refused: None }
+        Self { settle, container: None, log: (Log::Unread, now), server: None, told: None, refused: None }
     }
 
     /// Takes the state of the container and its log as of `now`; another container, or none, starts over. Returns the reason to wait
@@ -211,6 +249,7 @@ impl Readiness {
     fn start_over(&mut self, now: Instant) {
         self.log = (Log::Unread, now);
         self.server = None;
+        self.told = None;
         self.refused = None;
     }
 
@@ -220,40 +259,55 @@ impl Readiness {
             // It may have met the server of a container that is gone.
             return Verdict::Waiting(Reason::Container("its container has just started".into()));
         }
-        let server = outcome.server.as_ref().map(|answer| (answer, now.checked_sub(answer.uptime).unwrap_or(now)));
-        let proof = self.proof(began, outcome.server.as_ref());
-        match (&outcome.login, server) {
-            (Ok(()), Some((answer, started))) => {
+        let answer = outcome.server.clone().map(|answer| self.believed(answer, now));
+        let proof = self.proof(began, answer.as_ref());
+        match (&outcome.login, answer) {
+            (Ok(()), Some(answer)) => {
                 self.refused = None;
-                self.answered(now, answer, started, proof)
+                self.answered(now, &answer, proof)
             }
             // Both come from one login, so that this does not happen; it would prove nothing.
             (Ok(()), None) => Verdict::Waiting(Reason::Unproven),
-            (Err(refusal), server) => {
+            (Err(refusal), answer) => {
                 // A server that refuses is no longer the one that answered before.
                 self.server = None;
-                self.refused(now, refusal, proof.is_some(), server)
+                self.refused(now, refusal, proof.is_some(), answer.as_ref())
             }
         }
     }
 
     /// What proves that an attempt met the final server.
     fn proof(&self, began: Instant, answer: Option<&Answer>) -> Option<Evidence> {
-        if answer.is_some_and(|answer| answer.process_id == Some(1)) {
+        let told = answer.and_then(|answer| answer.process_id);
+        if told == Some(ProcessId::Own(1)) {
             return Some(Evidence::Process1);
         }
         match self.log {
             // An attempt that was under way when the line came may have met the set-up server.
-            (Log::Final(marker), read) if began >= read => Some(Evidence::Log(marker)),
-            _ => None,
+            (Log::Final(marker), read) if began >= read => return Some(Evidence::Log(marker)),
+            (Log::SettingUp, _) => return None,
+            _ => {}
         }
+        let is_set_up = answer.is_some_and(|answer| answer.set_up_option.is_some());
+        (told == Some(ProcessId::File(1)) && !is_set_up).then_some(Evidence::PidFile)
     }
 
-    fn answered(&mut self, now: Instant, answer: &Answer, started: Instant, proof: Option<Evidence>) -> Verdict {
-        let seen = match self.server {
-            Some(seen) if is_same(seen.started, started) => seen,
-            _ => Seen { started, first: now },
-        };
+    /// The answer, with the id that the server's pid file said first: if it says another one by now, somebody else has written to it.
+    fn believed(&mut self, mut answer: Answer, now: Instant) -> Answer {
+        let server = Identity::of(&answer, now);
+        if let Some(ProcessId::File(process_id)) = &mut answer.process_id {
+            let known = self.told.and_then(|told| Some(Told { server: told.server.then(server)?, ..told }));
+            let told = known.unwrap_or(Told { server, process_id: *process_id });
+            *process_id = told.process_id;
+            self.told = Some(told);
+        }
+        answer
+    }
+
+    fn answered(&mut self, now: Instant, answer: &Answer, proof: Option<Evidence>) -> Verdict {
+        let server = Identity::of(answer, now);
+        let known = self.server.and_then(|seen| Some(Seen { server: seen.server.then(server)?, ..seen }));
+        let seen = known.unwrap_or(Seen { server, first: now });
         self.server = Some(seen);
         if let Some(evidence) = proof {
             return Verdict::Ready(evidence);
@@ -262,8 +316,11 @@ impl Readiness {
             // Set-up goes on, or was over only after this attempt had begun.
             return Verdict::Waiting(Reason::SettingUp);
         }
+        if let Some(option) = &answer.set_up_option {
+            return Verdict::Waiting(Reason::SetUpOption(option.clone()));
+        }
         let Some(window) = self.window(Some(answer)) else {
-            return Verdict::Waiting(answer.process_id.map_or(Reason::Unproven, Reason::NotProcess1));
+            return Verdict::Waiting(answer.process_id.map_or(Reason::Unproven, |id| Reason::NotProcess1(id.number())));
         };
         let stayed = now.saturating_duration_since(seen.first);
         if stayed >= window { Verdict::Ready(Evidence::Settled(stayed)) } else { Verdict::Waiting(Reason::Settling(window - stayed)) }
@@ -278,32 +335,33 @@ impl Readiness {
         }
     }
 
-    /// `server` is what the server said of itself, and when it started.
-    fn refused(&mut self, now: Instant, refusal: &Refusal, proven: bool, server: Option<(&Answer, Instant)>) -> Verdict {
-        let started = server.map(|(_, started)| started);
+    fn refused(&mut self, now: Instant, refusal: &Refusal, proven: bool, answer: Option<&Answer>) -> Verdict {
+        let identity = answer.map(|answer| Identity::of(answer, now));
         let waiting = || Verdict::Waiting(Reason::Refused(refusal.clone()));
         if !refusal.kind.may_be_for_ever() {
             self.refused = None;
+            // Whoever answers after a gap may be another one.
+            self.told = self.told.filter(|_| refusal.kind == Kind::NotYet);
             return waiting();
         }
         let goes_on = |refused: &Refused| {
-            let same_server = refused.started.zip(started).is_none_or(|(before, after)| is_same(before, after));
+            let same_server = refused.server.zip(identity).is_none_or(|(before, after)| before.then(after).is_some());
             refused.kind == refusal.kind && refused.proven == proven && same_server
         };
         let refused = match self.refused {
             Some(refused) if goes_on(&refused) => refused,
-            _ => Refused { since: now, kind: refusal.kind, proven, started },
+            _ => Refused { since: now, kind: refusal.kind, proven, server: identity },
         };
         self.refused = Some(refused);
         let certain_after = if proven {
             Some(CONFIRMATION)
-        } else if self.log.0 != Log::Unread {
+        } else if self.log.0 != Log::Unread || answer.is_some_and(|answer| answer.set_up_option.is_some()) {
             None
         } else if refusal.kind == Kind::Denied && !matches!(self.settle, Settle::Any(_)) {
             // A set-up server that nobody gets into yet looks just like this.
             None
         } else {
-            self.window(server.map(|(answer, _)| answer))
+            self.window(answer)
         };
         match certain_after {
             Some(time) if now.saturating_duration_since(refused.since) >= time => Verdict::Never(refusal.clone()),

@@ -54,9 +54,9 @@ pub async fn reach(
         } else {
             (database.host.clone(), database.port, DIRECT)
         };
-        let Database { engine, login, admin, .. } = database;
-        let (login, admin) = (login.clone(), admin.clone());
-        reach.targets.push(Target { engine: *engine, host, port, login, admin, tls: Tls::AsNeeded, pace });
+        let Database { engine, login, admin, arguments, .. } = database;
+        let (login, admin, arguments) = (login.clone(), admin.clone(), arguments.clone());
+        reach.targets.push(Target { engine: *engine, host, port, login, admin, arguments, tls: Tls::AsNeeded, pace });
     }
     Ok(reach)
 }

@@ -30,14 +30,14 @@ pub async fn wait(
     let mut watched: Vec<Watched> = outsides
         .zip(targets)
         .map(|((database, outside), target)| Watched {
-            prober: Prober::new(target.clone()),
+            prober: Prober::new(believing(target, database.settle.or(settle))),
             readiness: Readiness::new(rule(database, settle), Instant::now()),
             outside,
         })
         .collect();
     let report = |index: usize, stage: Stage| {
         let Database { name, engine, login, .. } = &databases[index];
-        if let Stage::Waiting(reason @ (Reason::SettingUp | Reason::NotProcess1(_))) = &stage {
+        if let Stage::Waiting(reason @ (Reason::SettingUp | Reason::NotProcess1(_) | Reason::SetUpOption(_))) = &stage {
             chronicle.note(name, What::SetUpServer, Time::now(), reason.to_string());
         }
         waits.note(progress, name, *engine, login, stage);
@@ -56,6 +56,12 @@ pub async fn wait(
         let Database { name, engine, login, workload, container, .. } = &databases[index];
         never(name, &format!("its server ({workload}, container {container})"), *engine, login, &refusal)
     })
+}
+
+/// The target, whose command line is not held against it where the user says how long a server has to stay up: that holds for any server.
+fn believing(target: &Target, settle: Option<Settling>) -> Target {
+    let arguments = target.arguments.clone().filter(|_| !matches!(settle, Some(Settling::For(_))));
+    Target { arguments, ..target.clone() }
 }
 
 /// Which evidence this database may give.

@@ -16,7 +16,19 @@ enum Event {
     FinalServerStarts,
     ServerStops,
     LogIsRead,
+    /// Somebody else writes a 1 to the server's pid file, after the server has told what it says.
+    FileIsForged,
     Attempt(Login),
+}
+
+/// What the server can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Tells {
+    Nothing,
+    /// Its process id.
+    Own,
+    /// Its pid file.
+    File,
 }
 
 /// How the server takes the tests' login.
@@ -36,7 +48,8 @@ struct Server {
 
 struct World {
     now: Instant,
-    tells_process_id: bool,
+    tells: Tells,
+    file: u32,
     container: Option<u32>,
     containers: u32,
     server: Option<Server>,
@@ -48,12 +61,13 @@ struct World {
 }
 
 impl World {
-    fn new(settle: Settle, tells_process_id: bool) -> Self {
+    fn new(settle: Settle, tells: Tells) -> Self {
         let now = Instant::now() + Duration::from_secs(1_000_000);
         let readiness = Readiness::new(settle, now);
         Self {
             now,
-            tells_process_id,
+            tells,
+            file: 0,
             container: None,
             containers: 0,
             server: None,
@@ -86,13 +100,19 @@ impl World {
             // A container sets itself up first, and never again.
             Event::SetUpServerStarts if self.container.is_some() && !matches!(self.log, Log::Final(_)) => {
                 self.server = Some(Server { is_final: false, started: self.now });
-                self.log = Log::SettingUp;
+                (self.log, self.file) = (Log::SettingUp, 47);
             }
             Event::FinalServerStarts if self.container.is_some() && self.server.is_none_or(|server| !server.is_final) => {
                 self.server = Some(Server { is_final: true, started: self.now });
-                self.log = Log::Final("done");
+                (self.log, self.file) = (Log::Final("done"), 1);
             }
             Event::ServerStops => self.server = None,
+            Event::FileIsForged => {
+                let met = self.attempts.last().and_then(|(_, server, _)| *server);
+                if self.server.zip(met).is_some_and(|(server, met)| server.started == met.started) {
+                    self.file = 1;
+                }
+            }
             Event::LogIsRead => {
                 self.log_read = self.log;
                 self.look();
@@ -104,19 +124,28 @@ impl World {
     }
 
     fn attempt(&mut self, login: Login) -> Verdict {
-        let answer = self.server.map(|server| Answer {
-            process_id: self.tells_process_id.then_some(if server.is_final { 1 } else { 47 }),
+        // Too many connections: nobody gets in to be told anything.
+        let server = self.server.filter(|_| login != Login::TooMany);
+        let answer = server.map(|server| Answer {
+            process_id: match self.tells {
+                Tells::Nothing => None,
+                Tells::Own => Some(ProcessId::Own(if server.is_final { 1 } else { 47 })),
+                Tells::File => Some(ProcessId::File(self.file)),
+            },
             first_process: None,
+            set_up_option: None,
+            // Counted anew by each server.
+            connection: Some((self.now - server.started).as_millis() as u32),
             uptime: self.now - server.started,
             version: None,
         });
         let outcome = match (answer, login) {
+            (None, Login::TooMany) if self.server.is_some() => Outcome { server: None, login: Err(Refusal::mysql(1040, "too many")) },
             (None, _) => Outcome { server: None, login: Err(Refusal::plain(Kind::Refused, "connection refused")) },
             (answer, Login::Taken) => Outcome { server: answer, login: Ok(()) },
-            (answer, Login::Denied) => Outcome { server: answer, login: Err(Refusal::mysql(1045, "denied")) },
-            (_, Login::TooMany) => Outcome { server: None, login: Err(Refusal::mysql(1040, "too many")) },
+            (answer, _) => Outcome { server: answer, login: Err(Refusal::mysql(1045, "denied")) },
         };
-        self.attempts.push((self.now, self.server, outcome.login.is_ok()));
+        self.attempts.push((self.now, server, outcome.login.is_ok()));
         self.readiness.attempt(self.now, self.now, &outcome)
     }
 
@@ -141,6 +170,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => Just(Event::FinalServerStarts),
         2 => Just(Event::ServerStops),
         4 => Just(Event::LogIsRead),
+        2 => Just(Event::FileIsForged),
         20 => Just(Event::Attempt(Login::Taken)),
         4 => Just(Event::Attempt(Login::Denied)),
         1 => Just(Event::Attempt(Login::TooMany)),
@@ -155,19 +185,24 @@ fn settle() -> impl Strategy<Value = Settle> {
     prop_oneof![Just(Settle::Never), Just(Settle::Untold(WINDOW)), Just(Settle::Any(WINDOW))]
 }
 
+fn tells() -> impl Strategy<Value = Tells> {
+    prop_oneof![Just(Tells::Nothing), Just(Tells::Own), Just(Tells::File)]
+}
+
 proptest! {
     #[test]
-    fn nothing_is_said_before_the_evidence(settle in settle(), tells in any::<bool>(), history in history()) {
+    fn nothing_is_said_before_the_evidence(settle in settle(), tells in tells(), history in history()) {
         let mut world = World::new(settle, tells);
         for (pause, event) in &history {
             world.now += Duration::from_millis(*pause);
             match world.happen(event) {
-                Some(Verdict::Ready(Evidence::Process1)) => prop_assert!(world.is_final() && tells),
+                Some(Verdict::Ready(Evidence::Process1)) => prop_assert!(world.is_final() && tells == Tells::Own),
+                Some(Verdict::Ready(Evidence::PidFile)) => prop_assert!(world.is_final() && tells == Tells::File),
                 Some(Verdict::Ready(Evidence::Log(_))) => prop_assert!(world.is_final() && matches!(world.log_read, Log::Final(_))),
                 Some(Verdict::Ready(Evidence::Settled(_))) => {
                     prop_assert!(world.has_settled());
                     prop_assert!(world.log_read == Log::Unread);
-                    prop_assert!(matches!(settle, Settle::Any(_)) || (matches!(settle, Settle::Untold(_)) && !tells));
+                    prop_assert!(matches!(settle, Settle::Any(_)) || (matches!(settle, Settle::Untold(_)) && tells == Tells::Nothing));
                 }
                 Some(Verdict::Never(_)) => prop_assert!(world.is_final() || matches!(settle, Settle::Any(_))),
                 Some(Verdict::Waiting(_)) | None => {}
@@ -176,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn it_ends_once_the_evidence_stands(settle in settle(), tells in any::<bool>(), reads in any::<bool>(), history in history()) {
+    fn it_ends_once_the_evidence_stands(settle in settle(), tells in tells(), reads in any::<bool>(), history in history()) {
         let mut world = World::new(settle, tells);
         for (pause, event) in &history {
             world.now += Duration::from_millis(*pause);
@@ -189,7 +224,7 @@ proptest! {
             world.happen(&Event::LogIsRead);
         }
         let patience = match settle {
-            _ if tells || reads => Duration::ZERO,
+            _ if tells == Tells::Own || reads => Duration::ZERO,
             Settle::Never => return Ok(()),
             Settle::Untold(window) | Settle::Any(window) => window,
         };
@@ -198,7 +233,7 @@ proptest! {
             prop_assert!(world.now < end);
             world.now += STEP;
         }
-        if tells || reads {
+        if tells == Tells::Own || reads {
             let end = world.now + CONFIRMATION + STEP;
             while !matches!(world.attempt(Login::Denied), Verdict::Never(_)) {
                 prop_assert!(world.now < end);

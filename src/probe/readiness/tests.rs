@@ -13,7 +13,18 @@ struct Script {
 
 /// What a server says at an attempt, other than its uptime.
 fn says(process_id: Option<u32>) -> Answer {
-    Answer { process_id, first_process: None, uptime: Duration::ZERO, version: None }
+    let process_id = process_id.map(ProcessId::Own);
+    Answer { process_id, first_process: None, set_up_option: None, uptime: Duration::ZERO, connection: None, version: None }
+}
+
+/// What a server says whose pid file is all that it may be asked.
+fn filed(process_id: u32) -> Answer {
+    Answer { process_id: Some(ProcessId::File(process_id)), ..says(None) }
+}
+
+/// What a server says that was started with an option of its own, and tells no process id.
+fn optioned(option: &str) -> Answer {
+    Answer { set_up_option: Some(option.into()), ..says(None) }
 }
 
 fn denied() -> Refusal {
@@ -89,6 +100,77 @@ fn another_process_id_is_the_set_up_server_however_long_it_stays() {
     for second in [0.0, 6.0, 60.0, 600.0] {
         assert_eq!(script.login(second, says(Some(47)), -1.0), Verdict::Waiting(Reason::NotProcess1(47)));
     }
+}
+
+#[test]
+fn a_pid_file_that_nothing_contradicts_is_a_proof() {
+    for settle in [Settle::Never, Settle::Untold(WINDOW), Settle::Any(WINDOW)] {
+        assert_eq!(Script::new(settle).login(3.0, filed(1), 2.9), Verdict::Ready(Evidence::PidFile));
+    }
+    let mut script = Script::untold();
+    assert_eq!(script.login(3.0, filed(47), 2.0), Verdict::Waiting(Reason::NotProcess1(47)));
+    assert_eq!(script.login(60.0, filed(47), 2.0), Verdict::Waiting(Reason::NotProcess1(47)));
+    assert_eq!(script.login(63.0, filed(1), 62.0), Verdict::Ready(Evidence::PidFile));
+}
+
+#[test]
+fn a_pid_file_that_changes_while_its_server_runs_is_not_believed() {
+    let mut script = Script::untold();
+    assert_eq!(script.login(3.0, filed(47), 2.0), Verdict::Waiting(Reason::NotProcess1(47)));
+    for second in [3.1, 30.0, 60.0] {
+        assert_eq!(script.login(second, filed(1), 2.0), Verdict::Waiting(Reason::NotProcess1(47)), "{second}");
+    }
+    // The same second, and yet another server: it counts its connections anew, or was not there for a moment.
+    let numbered = |connection: u32, id: u32| Answer { connection: Some(connection), ..filed(id) };
+    let mut script = Script::untold();
+    assert!(matches!(script.login(3.0, numbered(9, 47), 2.9), Verdict::Waiting(_)));
+    assert!(matches!(script.login(3.1, numbered(10, 1), 2.9), Verdict::Waiting(_)));
+    assert!(is_ready(&script.login(3.2, numbered(4, 1), 3.0)));
+    let mut script = Script::untold();
+    assert!(matches!(script.login(3.0, filed(47), 2.9), Verdict::Waiting(_)));
+    assert!(matches!(script.refusal(3.1, refused(), None), Verdict::Waiting(_)));
+    assert!(is_ready(&script.login(3.2, filed(1), 3.1)));
+}
+
+#[test]
+fn a_pid_file_is_outweighed_by_the_log_and_by_options_of_a_set_up_server() {
+    let mut script = Script::untold();
+    script.log(1.0, Log::SettingUp);
+    assert_eq!(script.login(2.0, filed(1), 0.5), Verdict::Waiting(Reason::SettingUp));
+    script.log(3.0, Log::Final("done"));
+    assert_eq!(script.login(3.1, filed(1), 3.0), Verdict::Ready(Evidence::Log("done")));
+    let mut script = Script::untold();
+    let forged = Answer { set_up_option: Some("bind_address".into()), ..filed(1) };
+    for second in [1.0, 30.0] {
+        assert_eq!(script.login(second, forged.clone(), 0.5), Verdict::Waiting(Reason::SetUpOption("bind_address".into())));
+    }
+}
+
+#[test]
+fn a_server_with_an_option_of_a_set_up_server_settles_never() {
+    for settle in [Settle::Untold(WINDOW), Settle::Any(WINDOW)] {
+        let mut script = Script::new(settle);
+        for second in [0.0, 60.0, 600.0] {
+            assert_eq!(script.login(second, optioned("socket"), -1.0), Verdict::Waiting(Reason::SetUpOption("socket".into())));
+            assert!(matches!(script.refusal(second, denied(), Some(optioned("socket"))), Verdict::Waiting(_)));
+        }
+        assert!(is_settling(&script.login(601.0, says(None), 600.5)));
+        // What is certain stays certain.
+        assert!(is_ready(&script.login(602.0, Answer { set_up_option: Some("socket".into()), ..says(Some(1)) }, 600.5)));
+        script.log(603.0, Log::Final("done"));
+        assert!(is_ready(&script.login(603.1, optioned("socket"), 600.5)));
+    }
+}
+
+#[test]
+fn a_connection_number_that_went_down_is_a_restart() {
+    let numbered = |connection: u32| Answer { connection: Some(connection), ..says(None) };
+    let mut script = Script::untold();
+    assert!(is_settling(&script.login(0.0, numbered(7), -0.5)));
+    assert!(is_settling(&script.login(1.0, numbered(8), -0.5)));
+    assert!(is_settling(&script.login(1.1, numbered(3), 0.5)));
+    assert!(is_settling(&script.login(5.5, numbered(4), 0.5)));
+    assert!(is_ready(&script.login(6.1, numbered(5), 0.5)));
 }
 
 #[test]
