@@ -94,7 +94,7 @@ impl std::fmt::Display for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Process1 => write!(f, "the server is process 1 of its container"),
-            Self::PidFile => write!(f, "the server's pid file says that it is process 1 of its container"),
+            Self::PidFile => write!(f, "the server is process 1 of its container, as its pid file says"),
             Self::Log(marker) => write!(f, "the container's log says {marker:?}"),
             Self::Settled(window) => write!(f, "the same server for {:.1} s", window.as_secs_f64()),
         }
@@ -279,17 +279,14 @@ impl Readiness {
     /// What proves that an attempt met the final server.
     fn proof(&self, began: Instant, answer: Option<&Answer>) -> Option<Evidence> {
         let told = answer.and_then(|answer| answer.process_id);
-        if told == Some(ProcessId::Own(1)) {
-            return Some(Evidence::Process1);
-        }
-        match self.log {
+        let is_contradicted = self.log.0 == Log::SettingUp || answer.is_some_and(|answer| answer.set_up_option.is_some());
+        match (told, self.log) {
+            (Some(ProcessId::Own(1)), _) => Some(Evidence::Process1),
+            (Some(ProcessId::File(1)), _) if !is_contradicted => Some(Evidence::PidFile),
             // An attempt that was under way when the line came may have met the set-up server.
-            (Log::Final(marker), read) if began >= read => return Some(Evidence::Log(marker)),
-            (Log::SettingUp, _) => return None,
-            _ => {}
+            (_, (Log::Final(marker), read)) if began >= read => Some(Evidence::Log(marker)),
+            _ => None,
         }
-        let is_set_up = answer.is_some_and(|answer| answer.set_up_option.is_some());
-        (told == Some(ProcessId::File(1)) && !is_set_up).then_some(Evidence::PidFile)
     }
 
     /// The answer, with the id that the server's pid file said first: if it says another one by now, somebody else has written to it.
@@ -316,10 +313,11 @@ impl Readiness {
             // Set-up goes on, or was over only after this attempt had begun.
             return Verdict::Waiting(Reason::SettingUp);
         }
-        if let Some(option) = &answer.set_up_option {
+        if let Some(option) = answer.set_up_option.as_ref().filter(|_| may_be_final(answer)) {
             return Verdict::Waiting(Reason::SetUpOption(option.clone()));
         }
-        let Some(window) = self.window(Some(answer)) else {
+        let window = self.window(Some(answer)).filter(|_| answer.set_up_option.is_none());
+        let Some(window) = window else {
             return Verdict::Waiting(answer.process_id.map_or(Reason::Unproven, |id| Reason::NotProcess1(id.number())));
         };
         let stayed = now.saturating_duration_since(seen.first);

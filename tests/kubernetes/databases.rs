@@ -71,6 +71,11 @@ impl Db {
         self.env("TESTBED_SETUP_SERVER", "visible").env("TESTBED_SETUP_LINGER", seconds)
     }
 
+    /// The set-up server is started as the final one is, without an option of its own.
+    pub fn optionless(self) -> Self {
+        self.env("TESTBED_SETUP_OPTIONS", "none")
+    }
+
     /// Runs at the end of the set-up. The name's extension says how.
     pub fn script(mut self, name: &'static str, text: impl Into<String>) -> Self {
         self.script = Some((name, text.into()));

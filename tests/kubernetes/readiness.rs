@@ -67,12 +67,74 @@ fn a_lingering_set_up_server_fools_nobody_who_may_ask_for_the_process_id() {
         Db::new("mysql-app", "mysql:9.7").app_user().lingering(linger()),
         Db::new("mariadb", "mariadb:11.8").lingering(linger()),
         Db::new("mariadb-app", "mariadb:10.11").app_user().lingering(linger()),
+        // The older way to know the process id, which newer servers allow in this folder only.
+        Db::new("mariadb-proc", "mariadb:11.8").arg("--secure-file-priv=/proc").lingering(linger()),
+        Db::new("mariadb-bare", "mariadb:11.8").optionless().lingering(linger()),
         Db::new("postgres", "postgres:17").lingering(linger()),
     ];
     let up = limited.up(&databases, &[]).ok().says("of its container; the final one is process 1");
-    for name in ["mysql", "mysql-app", "mariadb", "mariadb-app", "postgres"] {
+    for name in ["mysql", "mysql-app", "mariadb", "mariadb-app", "mariadb-proc", "mariadb-bare", "postgres"] {
         is_final(&limited.namespace, name);
         assert_eq!(evidence(&up, name), "process-1", "{}", up.transcript());
+    }
+    // Which way that was, for images of today.
+    let says =
+        |name: &str, detail: &str| assert!(up.stderr.contains(&format!("{name}: ready by process-1: {detail}\n")), "{}", up.transcript());
+    says("mariadb", "the server is process 1 of its container, as its pid file says");
+    says("mariadb-proc", "the server is process 1 of its container");
+}
+
+/// As a user without privileges, nobody else to ask, and no log: what the set-up server was started with is held against it for longer than the
+/// settling window.
+#[test]
+fn a_lingering_set_up_server_with_options_of_its_own_fools_nobody() {
+    let Some(limited) = Limited::new("options", PIPELINE) else { return };
+    let databases = [
+        Db::new("mysql", "mysql:9.7").app_user_alone().lingering(linger()),
+        Db::new("mariadb", "mariadb:11.8").app_user_alone().lingering(linger()),
+        Db::new("mariadb-args", "mariadb:10.11").app_user_alone().arg("--max-connections=50").lingering(linger()),
+        // From version 16 on the first user cannot be demoted.
+        Db::new("postgres", "postgres:15").app_user_alone().lingering(linger()),
+    ];
+    let up = limited.up(&databases, &[]).ok();
+    for (name, option) in
+        [("mysql", "bind_address"), ("mariadb", "BIND_ADDRESS"), ("mariadb-args", "BIND_ADDRESS"), ("postgres", "listen_addresses")]
+    {
+        is_final(&limited.namespace, name);
+        assert_eq!(evidence(&up, name), "settled", "{}", up.transcript());
+        let told = up.stderr.lines().any(|line| {
+            line.contains(&format!("{name}: initialising (a set-up server answers: its command line has ")) && line.contains(option)
+        });
+        assert!(told, "{name}: {}", up.transcript());
+    }
+}
+
+/// The final server of an image whose own arguments are more than the manifest says is not taken for a set-up server, once the user says so.
+#[test]
+fn an_option_that_the_manifest_does_not_name_is_outweighed_by_the_users_word() {
+    let Some(limited) = Limited::new("word", PIPELINE) else { return };
+    // The variable stands for an image that adds to the final server's command line: arguments that refer to variables are not looked into.
+    let database = || Db::new("mysql", "mysql:9.7").app_user_alone().env("MORE", "--port=3306").env("MYSQL_INITDB_SKIP_TZINFO", 1);
+    let up = limited.up(&[database().arg("$(MORE)")], &[]).ok();
+    assert_eq!(evidence(&up, "mysql"), "settled", "{}", up.transcript());
+    limited.folder.call(&["down", "--run-id", "run-1"]).ok();
+    // Lingering, so that its options are there to be seen, and to be overruled.
+    let up = limited.up(&[database().lingering(linger())], &["--settle", "5s"]).ok();
+    assert_eq!(evidence(&up, "mysql"), "settled", "{}", up.transcript());
+}
+
+/// Somebody else's 1 in the pid file of a set-up server: the options, or the log, speak against it.
+#[test]
+fn a_forged_pid_file_fools_nobody() {
+    let forge = "echo 1 > /run/mysqld/mysqld.pid\n";
+    for (prefix, rules, database) in [
+        ("forged-options", PIPELINE, Db::new("mariadb", "mariadb:11.8")),
+        ("forged-log", PIPELINE_WITH_LOGS, Db::new("mariadb", "mariadb:11.8").optionless()),
+    ] {
+        let Some(limited) = Limited::new(prefix, rules) else { return };
+        let up = limited.up(&[database.script("forge.sh", forge).lingering(linger())], &[]).ok();
+        is_final(&limited.namespace, "mariadb");
+        assert_eq!(evidence(&up, "mariadb"), "process-1", "{}", up.transcript());
     }
 }
 
@@ -82,7 +144,7 @@ fn a_lingering_set_up_server_fools_nobody_who_may_read_the_log() {
     let Some(limited) = Limited::new("linger-log", PIPELINE_WITH_LOGS) else { return };
     let databases = [
         Db::new("mysql", "mysql:9.7").app_user_alone().lingering(linger()).keeping_its_data(),
-        Db::new("mariadb", "mariadb:11.8").app_user_alone().lingering(linger()).keeping_its_data(),
+        Db::new("mariadb", "mariadb:11.8").app_user_alone().optionless().lingering(linger()).keeping_its_data(),
         // From version 16 on the first user cannot be demoted.
         Db::new("postgres", "postgres:15").app_user_alone().lingering(linger()).keeping_its_data(),
     ];

@@ -138,7 +138,7 @@ fn a_pid_file_is_outweighed_by_the_log_and_by_options_of_a_set_up_server() {
     script.log(1.0, Log::SettingUp);
     assert_eq!(script.login(2.0, filed(1), 0.5), Verdict::Waiting(Reason::SettingUp));
     script.log(3.0, Log::Final("done"));
-    assert_eq!(script.login(3.1, filed(1), 3.0), Verdict::Ready(Evidence::Log("done")));
+    assert_eq!(script.login(3.1, filed(1), 3.0), Verdict::Ready(Evidence::PidFile));
     let mut script = Script::untold();
     let forged = Answer { set_up_option: Some("bind_address".into()), ..filed(1) };
     for second in [1.0, 30.0] {

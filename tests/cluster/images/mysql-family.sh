@@ -39,7 +39,9 @@ start_setup_server() {
         *) fail "TESTBED_SETUP_SERVER may be hidden, visible or loopback" ;;
     esac
     note "Starting temporary server"
-    "$@" "$network" --default-time-zone=SYSTEM --socket="$socket" "${setup_options[@]}" &
+    local options=("$network" --default-time-zone=SYSTEM --socket="$socket" "${setup_options[@]}")
+    [[ ${TESTBED_SETUP_OPTIONS:-own} == own ]] || options=()
+    "$@" "${options[@]}" &
     setup_pid=$!
     until "$admin" --defaults-extra-file=<(client_password) --protocol=socket --socket="$socket" --user=root ping >/dev/null 2>&1; do
         kill -0 "$setup_pid" 2>/dev/null || fail "the temporary server ended before it was ready"

@@ -42,8 +42,9 @@ start_setup_server() {
         *) fail "TESTBED_SETUP_SERVER may be hidden, visible or loopback" ;;
     esac
     # The final server's arguments come before these, so that these win.
-    PGUSER=${PGUSER:-$POSTGRES_USER} pg_ctl --pgdata="$PGDATA" --wait \
-        --options="$(printf '%q ' "${@:2}" -c "listen_addresses=$addresses" -p "${PGPORT:-5432}")" start
+    local options=("${@:2}" -c "listen_addresses=$addresses" -p "${PGPORT:-5432}")
+    [[ ${TESTBED_SETUP_OPTIONS:-own} == own ]] || options=("${@:2}")
+    PGUSER=${PGUSER:-$POSTGRES_USER} pg_ctl --pgdata="$PGDATA" --wait --options="$(printf '%q ' "${options[@]}")" start
 }
 
 stop_setup_server() {

@@ -5,6 +5,8 @@
 # Test-only variables, which no official image knows:
 #   TESTBED_SETUP_SERVER    what the set-up server shows: hidden (no TCP, as in the official images; the default), visible
 #                           (its port on all addresses) or loopback (its port on 127.0.0.1)
+#   TESTBED_SETUP_OPTIONS   what a visible set-up server is started with: own (options that the final server does not have, as in the official
+#                           images; the default) or none (the final server's command line and no more)
 #   TESTBED_SETUP_LINGER    seconds that the set-up server stays on after its work; fractions allowed; default 0
 #   TESTBED_SETUP_RESTARTS  how many more times the set-up server is stopped and started before its end; default 0
 

@@ -72,9 +72,69 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
             None => line,
         }
     });
-    let mut lines: Vec<String> = lines.map(|line| without_server(&line)).collect();
+    let mut lines: Vec<String> = lines.map(|line| without_server(&reduced(&line))).collect();
     lines.dedup();
     lines.join("\n")
+}
+
+/// What Kubernetes, a registry or the container runtime may say of a cause, in whichever release: the words that tell it.
+const CAUSES: [&str; 24] = [
+    "exceeded quota: small",
+    "limits.memory=1Gi",
+    "maximum memory usage per Container is 64Mi",
+    "being terminated",
+    "digests.policy.example",
+    "images need a digest",
+    "configmap \"no-such\" not found",
+    "secret \"no-such\" not found",
+    "persistentvolumeclaim \"no-such\" not found",
+    "key licence in Secret",
+    "not present",
+    "s404:1: not found",
+    "401 Unauthorized",
+    "429 Too Many Requests",
+    "503 Service Unavailable",
+    "connection refused",
+    "must be lowercase",
+    "Insufficient memory",
+    "node affinity",
+    "NodeAffinity failed",
+    "exceeds the limit \"1Mi\"",
+    "executable file not found in $PATH",
+    "longer than the specified deadline",
+    "specified backoff limit",
+];
+
+/// A line whose foreign words are reduced to those that tell the cause: the rest differs from release to release. Words that tell no known cause
+/// stay, so that nothing is lost unseen.
+fn reduced(line: &str) -> String {
+    let (own, foreign, rest) = foreign(line);
+    let told: Vec<&str> = CAUSES.into_iter().filter(|cause| foreign.contains(cause)).collect();
+    if told.is_empty() { line.to_owned() } else { format!("{own}... {} ...{rest}", told.join(" ... ")) }
+}
+
+/// What stands before the foreign words of a line, these, and what stands behind them.
+fn foreign(line: &str) -> (&str, &str, &str) {
+    if let Some(text) = line.strip_prefix("  why:   ").or_else(|| line.strip_prefix("  event: ")) {
+        // A reason is one word, or two with the event's type.
+        let reason = text.split_once(": ").map_or("", |(reason, _)| reason);
+        let words = reason.split(' ').count();
+        let is_reason =
+            words <= 2 && reason.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ') && reason.starts_with(char::is_uppercase);
+        let own = line.len() - text.len() + if is_reason { reason.len() + ": ".len() } else { 0 };
+        return (&line[..own], &line[own..], "");
+    }
+    if let Some(at) = line.find("0/1 nodes are available: ") {
+        let end = line.rfind(" (gives up").unwrap_or(line.len());
+        return (&line[..at], &line[at..end], &line[end..]);
+    }
+    // The API server's own words are in the last parentheses of an error; the first ones name the manifest's line.
+    if let Some(at) = line.find("): creating ") {
+        let end = line.strip_suffix(')').map_or(line.len(), str::len);
+        let begin = line[at + 1..].find(" (").map_or(end, |begin| at + 1 + begin + " (".len());
+        return (&line[..begin], &line[begin..end], &line[end..]);
+    }
+    (line, "", "")
 }
 
 /// A line of a log, unless it is a server's own: these differ with the server's version, and from start to start.
