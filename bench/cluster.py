@@ -109,12 +109,12 @@ class Cluster:
         self.config = json.loads(output([kubectl, *view, f"--kubeconfig={kubeconfig}"]))
         self.own = self.kubeconfig(None)
 
-    def kubeconfig(self, user):
-        """Writes a kubeconfig for the namespace that acts as the user. Returns its path."""
+    def kubeconfig(self, user, groups=("system:masters",)):
+        """Writes a kubeconfig for the namespace that acts as the user, with the groups' rights. Returns its path."""
         config = json.loads(json.dumps(self.config))
         config["contexts"][0]["context"]["namespace"] = self.namespace
-        if user and self.audit_log:
-            config["users"][0]["user"] |= {"as": user, "as-groups": ["system:masters"]}
+        if user and (self.audit_log or not groups):
+            config["users"][0]["user"] |= {"as": user, "as-groups": list(groups)}
         handle, path = tempfile.mkstemp(prefix="kubeconfig-", dir=self.folder)
         with open(handle, "w") as file:
             json.dump(config, file)

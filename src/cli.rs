@@ -528,6 +528,10 @@ pub struct Wait {
     #[arg(long, value_name = "FILE", env = "TESTBED_PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
 
+    /// Give the password also to a server on another machine that asks for it in clear text, or under a key of its own, without TLS
+    #[arg(long, env = "TESTBED_INSECURE", value_parser = FalseyValueParser::new())]
+    pub insecure: bool,
+
     /// The format
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_WAIT_FORMAT", default_value = "text")]
     pub output: WaitFormat,

@@ -7,6 +7,8 @@ import statistics
 
 from detection.contenders import NAMES, TESTBED
 from detection.databases import ENGINES, KINDS
+from detection.pods import POD_KINDS, WHO
+from detection.pods import TESTBED as UP
 from detection.verdicts import first_login, of_contender, percentile, resolution
 
 HEAD = ["starts", "false ready", "early by up to", "lag, median", "lag, p99", "lag, max"]
@@ -45,9 +47,15 @@ def pods(samples):
     """The starts in a cluster."""
     lines = [head("in a cluster", "set-up server")]
     for name in samples[0]["said"]:
-        for kind in KINDS:
+        for kind in POD_KINDS:
             if chosen := of(samples, kind=kind):
                 lines.append(row(of_contender(chosen, name), f"`{name}`", kind))
+    lines += ["", head("`testbed up` asks as", "set-up server")]
+    for who in WHO:
+        for kind in POD_KINDS:
+            if chosen := of(samples, kind=kind, who=who):
+                lines.append(row(of_contender(chosen, UP), who, kind))
+        lines.append(row(of_contender(of(samples, who=who), UP), f"**{who}**", "**all**"))
     return "\n".join(lines)
 
 
@@ -102,7 +110,7 @@ def method(run):
         f"The first login took the server {spread(map(first_login, observed))}.",
         early_birds(run["samples"]),
         f"- {about['date']}, {about['machine']}; {about['testbed']}; {len(run['samples'])} starts, {about['jobs']} at a time"
-        + (f"; {len(run['pods'])} in Kubernetes {about['kubernetes']}, one at a time" if run["pods"] else ""),
+        + (f"; {len(run['pods'])} in Kubernetes {about['kubernetes']}, as many at a time" if run["pods"] else ""),
     ]
     for name, shown in NAMES.items():
         if never := of_contender(run["samples"], name).never:

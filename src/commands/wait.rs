@@ -25,7 +25,8 @@ const PACE: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration
 pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let password = args.password_file.as_deref().map(read_password).transpose()?;
-    let servers: Vec<Server> = args.urls.iter().map(|url| Server::parse(url, password.as_ref())).collect::<Result<_, _>>()?;
+    let mut servers: Vec<Server> = args.urls.iter().map(|url| Server::parse(url, password.as_ref())).collect::<Result<_, _>>()?;
+    servers.iter_mut().for_each(|server| server.target.may_reveal |= args.insecure);
     let names = names(&servers);
     let settle = args.settle.map_or(Settle::Any(WINDOW), Settle::from);
     let waits = Waits::default();
@@ -100,7 +101,10 @@ impl Server {
         let login = Login { user, password: password.unwrap_or_else(|| Password::new("")), database };
         let tls = tls(&url)?;
         let address = authority(&host, port);
-        Ok(Self { target: Target { engine, host, port, login, admin: None, arguments: None, tls, pace: PACE }, address })
+        Ok(Self {
+            target: Target { engine, host, port, login, admin: None, arguments: None, tls, may_reveal: tls == Tls::Never, pace: PACE },
+            address,
+        })
     }
 }
 

@@ -3,13 +3,14 @@
 //! An attempt is always a whole login that ends with a goodbye, never a connection that is opened and dropped: MySQL counts those, and
 //! after a hundred of them it refuses the host.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::refusal::{Kind, Refusal};
-use super::{Target, Tls, address, mysql, postgres};
+use super::relay::{Protocol, Rules};
+use super::{Target, Tls, address, mysql, postgres, relay};
 use crate::database::{Engine, Login};
 
 /// How long one login and its queries may take: a server that accepts and says nothing must not hold the wait up. Above one second,
@@ -167,13 +168,17 @@ impl Prober {
     }
 
     async fn ask_at(&self, address: IpAddr, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
-        let work = async {
-            match self.target.engine {
-                Engine::Mysql | Engine::Mariadb => mysql::ask(&self.target, address, login, over_tls).await,
-                Engine::Postgres => postgres::ask(&self.target, address, login, over_tls).await,
-                Engine::Sqlite => Err(Refusal::plain(Kind::Unfit, "sqlite has no server")),
-            }
+        let target = &self.target;
+        let protocol = match target.engine {
+            Engine::Mysql | Engine::Mariadb => Protocol::Mysql,
+            Engine::Postgres => Protocol::Postgres,
+            Engine::Sqlite => return Err(Refusal::plain(Kind::Unfit, "sqlite has no server")),
         };
+        let rules = Rules { protocol, may_reveal: target.may_reveal || address.is_loopback() };
+        let work = relay::through(SocketAddr::new(address, target.port), rules, async |port| match protocol {
+            Protocol::Mysql => mysql::ask(target, port, login, over_tls).await,
+            Protocol::Postgres => postgres::ask(target, port, login, over_tls).await,
+        });
         match timeout(LOGIN, work).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Refusal::plain(Kind::Silent, format!("connected, and no answer within {} s", LOGIN.as_secs()))),

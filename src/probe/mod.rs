@@ -10,6 +10,7 @@ mod mysql;
 mod postgres;
 mod readiness;
 mod refusal;
+mod relay;
 mod tls;
 mod together;
 
@@ -41,6 +42,8 @@ pub struct Target {
     pub arguments: Option<Arguments>,
     /// Whether to log in over TLS.
     pub tls: Tls,
+    /// Whether the password may leave this machine in clear text, or under a key that the server sends, without TLS.
+    pub may_reveal: bool,
     /// The pauses between attempts.
     pub pace: Pace,
 }

@@ -1,6 +1,6 @@
 //! MySQL and MariaDB: a login, the server's uptime, and its process id where the user may see it.
 
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,13 +19,12 @@ const MARIADB_OPTIONS: &str = "SELECT VARIABLE_NAME FROM information_schema.SYST
 /// `ER_OPTION_PREVENTS_STATEMENT`.
 const OPTION_PREVENTS_STATEMENT: u16 = 1290;
 
-/// One login at one of the host's addresses, and what the server says of itself.
-pub async fn ask(target: &Target, address: IpAddr, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+/// One login at a port of this machine, and what the server says of itself.
+pub async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
     let tls = SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
     let options = OptsBuilder::default()
-        .ip_or_hostname(target.host.clone())
-        .resolved_ips(Some(vec![address]))
-        .tcp_port(target.port)
+        .ip_or_hostname(Ipv4Addr::LOCALHOST.to_string())
+        .tcp_port(port)
         .user(Some(login.user.clone()))
         .pass(Some(login.password.reveal()))
         .db_name(login.database.clone())

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ const FIRST_PROCESS: &str = "SELECT pg_read_file('/proc/1/comm')";
 /// The settings that the command line has made, which anybody may ask for.
 const OPTIONS: &str = "SELECT name FROM pg_settings WHERE source = 'command line'";
 
-/// One login at one of the host's addresses, and what the server says of itself.
-pub async fn ask(target: &Target, address: IpAddr, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+/// One login at a port of this machine, and what the server says of itself.
+pub async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
     let mut config = Config::new();
-    config.host(&target.host).hostaddr(address).port(target.port).user(&login.user).application_name("testbed");
+    config.host(&target.host).hostaddr(Ipv4Addr::LOCALHOST.into()).port(port).user(&login.user).application_name("testbed");
     config.password(login.password.reveal());
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
     if over_tls {

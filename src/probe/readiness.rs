@@ -313,12 +313,12 @@ impl Readiness {
             // Set-up goes on, or was over only after this attempt had begun.
             return Verdict::Waiting(Reason::SettingUp);
         }
-        if let Some(option) = answer.set_up_option.as_ref().filter(|_| may_be_final(answer)) {
+        let other = answer.process_id.map(ProcessId::number).filter(|id| *id != 1);
+        if let Some(option) = answer.set_up_option.as_ref().filter(|_| other.is_none() || may_be_final(answer)) {
             return Verdict::Waiting(Reason::SetUpOption(option.clone()));
         }
-        let window = self.window(Some(answer)).filter(|_| answer.set_up_option.is_none());
-        let Some(window) = window else {
-            return Verdict::Waiting(answer.process_id.map_or(Reason::Unproven, |id| Reason::NotProcess1(id.number())));
+        let Some(window) = self.window(Some(answer)).filter(|_| answer.set_up_option.is_none()) else {
+            return Verdict::Waiting(other.map_or(Reason::Unproven, Reason::NotProcess1));
         };
         let stayed = now.saturating_duration_since(seen.first);
         if stayed >= window { Verdict::Ready(Evidence::Settled(stayed)) } else { Verdict::Waiting(Reason::Settling(window - stayed)) }

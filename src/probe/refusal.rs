@@ -22,6 +22,8 @@ pub enum Kind {
     Unfit,
     /// TLS was asked for, and the server has none.
     NoTls,
+    /// The server wants to be told the password in a way that others could read.
+    Reveals,
 }
 
 impl Kind {
@@ -32,7 +34,7 @@ impl Kind {
 
     /// Whether a server that is there for good would go on refusing.
     pub fn may_be_for_ever(self) -> bool {
-        matches!(self, Self::Denied | Self::Unfit | Self::NoTls)
+        matches!(self, Self::Denied | Self::Unfit | Self::NoTls | Self::Reveals)
     }
 }
 
@@ -106,6 +108,9 @@ impl Refusal {
             }
             Some("SQLSTATE 28000") if self.message.contains("pg_hba") => {
                 format!("add a line for {user} and {database} to the server's pg_hba.conf (POSTGRES_HOST_AUTH_METHOD writes one)")
+            }
+            _ if self.kind == Kind::Reveals => {
+                "give the server a certificate, or allow it by name where nobody listens: --insecure, or sslmode=disable in the URL".into()
             }
             _ if self.kind == Kind::NoTls => "configure a certificate for the server, or do not ask for TLS".into(),
             _ if self.kind == Kind::Unfit => {

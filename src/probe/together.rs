@@ -172,8 +172,17 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let pause = Duration::from_millis(1);
         let pace = Pace { usual: pause, setting_up: pause };
-        let target =
-            Target { engine: Engine::Postgres, host: "127.0.0.1".into(), port, login, admin: None, arguments: None, tls: Tls::Never, pace };
+        let target = Target {
+            engine: Engine::Postgres,
+            host: "127.0.0.1".into(),
+            port,
+            login,
+            admin: None,
+            arguments: None,
+            tls: Tls::Never,
+            may_reveal: false,
+            pace,
+        };
         let readiness = Readiness::new(Settle::Never, std::time::Instant::now());
         let mut watched = [Watched { prober: Prober::new(target), readiness, outside }];
         let script = async {

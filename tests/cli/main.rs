@@ -9,6 +9,7 @@ mod formats;
 mod history;
 mod init;
 mod lock;
+mod lying;
 mod refusals;
 mod render;
 mod settings;

@@ -123,6 +123,15 @@ fn an_option_that_the_manifest_does_not_name_is_outweighed_by_the_users_word() {
     assert_eq!(evidence(&up, "mysql"), "settled", "{}", up.transcript());
 }
 
+/// A port-forward is an upgraded GET: with the right to create alone each of them would be refused, for ever.
+#[test]
+fn half_the_right_to_port_forward_is_none() {
+    let rules = PIPELINE.trim_end_matches(']').to_owned() + ", {apiGroups: [''], resources: [pods/portforward], verbs: [create]}]";
+    let Some(limited) = Limited::new("half-forward", &rules) else { return };
+    let up = limited.up(&[Db::new("postgres", "postgres:17")], &["--timeout", "1m"]).ok();
+    up.says("no right to port-forward (create and get on pods/portforward): trying the Services' own addresses");
+}
+
 /// Somebody else's 1 in the pid file of a set-up server: the options, or the log, speak against it.
 #[test]
 fn a_forged_pid_file_fools_nobody() {

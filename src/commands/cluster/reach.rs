@@ -41,7 +41,7 @@ pub async fn reach(
     let outside = !cluster.inside && !databases.is_empty();
     let forwarded = forward || (outside && forward::is_allowed(cluster).await?);
     if outside && !forwarded {
-        progress.say("no right to port-forward (create on pods/portforward): trying the Services' own addresses");
+        progress.say("no right to port-forward (create and get on pods/portforward): trying the Services' own addresses");
     }
     for database in databases {
         let (host, port, pace) = if forwarded {
@@ -56,7 +56,7 @@ pub async fn reach(
         };
         let Database { engine, login, admin, arguments, .. } = database;
         let (login, admin, arguments) = (login.clone(), admin.clone(), arguments.clone());
-        reach.targets.push(Target { engine: *engine, host, port, login, admin, arguments, tls: Tls::AsNeeded, pace });
+        reach.targets.push(Target { engine: *engine, host, port, login, admin, arguments, tls: Tls::AsNeeded, may_reveal: true, pace });
     }
     Ok(reach)
 }

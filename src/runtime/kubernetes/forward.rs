@@ -81,9 +81,10 @@ async fn connect(mut client: TcpStream, api: Api<Pod>, pod: String, port: u16) {
     forwarder.abort();
 }
 
-/// The right to open port-forwards in the namespace.
-pub fn right() -> Right {
-    Right::core("pods/portforward", "create")
+/// The rights that open port-forwards in the namespace: they are upgraded GET requests, and Kubernetes is on its way to ask for the other verb
+/// as well, which is what SPDY's requests always needed.
+pub fn rights() -> [Right; 2] {
+    ["create", "get"].map(|verb| Right::core("pods/portforward", verb))
 }
 
 /// Whether this user may open port-forwards in the namespace.
@@ -91,6 +92,6 @@ pub fn right() -> Right {
 /// # Errors
 /// A failed request, explained.
 pub async fn is_allowed(cluster: &Cluster) -> anyhow::Result<bool> {
-    let answer = access::is_allowed(cluster, &right()).await;
+    let answer = access::missing(cluster, rights()).await.map(|missing| missing.is_empty());
     answer.map_err(|error| explain(cluster, error, "asking whether port-forwards are allowed"))
 }

@@ -34,7 +34,7 @@ async fn outside(cluster: &Cluster) -> Verdict {
     match forward::is_allowed(cluster).await {
         Ok(true) => Verdict::ok(CHECK, "testbed is outside the cluster: databases are reached through port-forwards, not by name"),
         Ok(false) => {
-            let right = [forward::right()];
+            let right = forward::rights();
             let without = "`up` tries the Services' own addresses, and `run` and `up --forward` do not work outside the cluster";
             Verdict::warning(CHECK, format!("without {}, {without}", rules::summary(&right)))
                 .remedy(rules::remedy(&right, &cluster.namespace))

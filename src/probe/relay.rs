@@ -1,0 +1,297 @@
+//! Stands between a client library and a server that may be anybody's: what comes back is bounded in size, and no password leaves in a way that
+//! was not allowed.
+//!
+//! The libraries make room for whatever length a server announces, and answer any kind of authentication; they cannot be told not to. So each
+//! connection of a probe goes through a port of this machine for as long as the attempt lasts. Where TLS begins, nothing is looked into any more, and
+//! the whole size still counts.
+
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::refusal::{Kind, Refusal};
+
+/// What a server may send in one attempt, which asks it for a few lines. Bytes.
+const ATTEMPT: usize = 4 << 20;
+/// What it may announce as the length of one of PostgreSQL's messages. MySQL's library has a limit of its own, which it is told.
+const MESSAGE: usize = 1 << 20;
+/// A read, in bytes.
+const BUFFER: usize = 16 << 10;
+
+/// Whose bytes pass through, and what they may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Whether the password may be given in clear text, or under a key that the server itself has sent, without TLS.
+    pub may_reveal: bool,
+}
+
+/// A protocol whose messages are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// MySQL's and MariaDB's.
+    Mysql,
+    /// PostgreSQL's.
+    Postgres,
+}
+
+/// Connects to the server, and runs the client at the port of this machine that leads there.
+///
+/// # Errors
+/// What the client makes of the server, unless it is the server's bytes that ended it.
+pub async fn through<T>(address: SocketAddr, rules: Rules, client: impl AsyncFnOnce(u16) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let server = TcpStream::connect(address).await.map_err(|error| Refusal::network(&error))?;
+    let own = |error: std::io::Error| Refusal::plain(Kind::NotYet, format!("opening a port of this machine: {error}"));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(own)?;
+    let port = listener.local_addr().map_err(own)?.port();
+    let stopped = RefCell::new(None);
+    let outcome = tokio::select! {
+        biased;
+        outcome = client(port) => outcome,
+        () = serve(&listener, address, server, rules, &stopped) => Err(Refusal::plain(Kind::Reset, "the connection was closed")),
+    };
+    match stopped.take() {
+        Some(refusal) => Err(refusal),
+        None => outcome,
+    }
+}
+
+/// Serves whoever connects: a stranger on this machine gets a connection of its own, and takes nobody's.
+async fn serve(listener: &TcpListener, address: SocketAddr, server: TcpStream, rules: Rules, stopped: &RefCell<Option<Refusal>>) {
+    let mut first = Some(server);
+    let mut connections = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((client, _)) = accepted else { return };
+                let first = first.take();
+                connections.push(async move {
+                    let server = match first {
+                        Some(server) => server,
+                        None => TcpStream::connect(address).await.ok()?,
+                    };
+                    pass(client, server, rules).await
+                });
+            }
+            Some(refusal) = connections.next() => {
+                if let Some(refusal) = refusal {
+                    stopped.replace(Some(refusal));
+                }
+            }
+        }
+    }
+}
+
+/// Passes bytes both ways until the server is through with it, or breaks a rule, which is returned.
+async fn pass(client: TcpStream, server: TcpStream, rules: Rules) -> Option<Refusal> {
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let watch = RefCell::new(Watch::new(rules));
+    let up = copy(from_client, to_server, |bytes| {
+        watch.borrow_mut().client(bytes);
+        Ok(())
+    });
+    let down = copy(from_server, to_client, |bytes| watch.borrow_mut().server(bytes));
+    let (mut up, mut down) = (pin!(up), pin!(down));
+    let broken = tokio::select! {
+        _ = &mut up => down.await,
+        broken = &mut down => broken,
+    };
+    broken.err()
+}
+
+/// Copies until the end or a broken rule, and passes the end on.
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut look: impl FnMut(&[u8]) -> Result<(), Refusal>) -> Result<(), Refusal> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let Ok(count @ 1..) = from.read(&mut buffer).await else { break };
+        look(&buffer[..count])?;
+        if to.write_all(&buffer[..count]).await.is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown().await;
+    Ok(())
+}
+
+/// What has passed of one connection.
+struct Watch {
+    rules: Rules,
+    received: usize,
+    /// The client's first bytes, which may ask for TLS.
+    greeting: Vec<u8>,
+    /// Whether the next byte of a PostgreSQL server says if it takes TLS.
+    answers_tls: bool,
+    /// Nothing can be told from the bytes any more.
+    is_opaque: bool,
+    /// The authentication is over.
+    is_in: bool,
+    /// The beginning of the server's message.
+    head: Vec<u8>,
+    /// How much of that message is still to come.
+    rest: usize,
+}
+
+impl Watch {
+    fn new(rules: Rules) -> Self {
+        let (greeting, head) = (Vec::new(), Vec::new());
+        Self { rules, received: 0, greeting, answers_tls: false, is_opaque: false, is_in: false, head, rest: 0 }
+    }
+
+    /// Takes what the client says.
+    fn client(&mut self, bytes: &[u8]) {
+        const LONGEST: usize = 8;
+        if self.greeting.len() >= LONGEST {
+            return;
+        }
+        self.greeting.extend(bytes.iter().take(LONGEST - self.greeting.len()));
+        let Ok(greeting) = <[u8; LONGEST]>::try_from(&self.greeting[..]) else { return };
+        match self.rules.protocol {
+            // A short packet that has this capability and nothing else is the request for TLS.
+            Protocol::Mysql => {
+                self.is_opaque =
+                    greeting[..3] == [32, 0, 0] && u32::from_le_bytes([greeting[4], greeting[5], greeting[6], greeting[7]]) & 0x800 != 0;
+            }
+            Protocol::Postgres => self.answers_tls = greeting == [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f],
+        }
+    }
+
+    /// Takes what the server says.
+    fn server(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+        self.received += bytes.len();
+        if self.received > ATTEMPT {
+            return Err(Refusal::plain(Kind::Unfit, format!("the server sends more than {} MiB in answer to a login", ATTEMPT >> 20)));
+        }
+        if self.answers_tls && !bytes.is_empty() {
+            self.answers_tls = false;
+            self.is_opaque = bytes[0] == b'S';
+            bytes = &bytes[1..];
+        }
+        while !bytes.is_empty() && !self.is_opaque {
+            if self.rest > 0 {
+                let passed = self.rest.min(bytes.len());
+                self.rest -= passed;
+                bytes = &bytes[passed..];
+                continue;
+            }
+            self.head.push(bytes[0]);
+            bytes = &bytes[1..];
+            let rest = match self.rules.protocol {
+                Protocol::Mysql => self.mysql()?,
+                Protocol::Postgres => self.postgres()?,
+            };
+            if let Some(rest) = rest {
+                self.rest = rest;
+                self.head.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// How much is left of the packet whose beginning is known; `None` while that is too little to tell.
+    fn mysql(&mut self) -> Result<Option<usize>, Refusal> {
+        let [a, b, c, _sequence, payload @ ..] = &self.head[..] else { return Ok(None) };
+        let length = u32::from_le_bytes([*a, *b, *c, 0]) as usize;
+        if !self.is_in && payload.len() < length.min(2) {
+            return Ok(None);
+        }
+        match payload {
+            // With this the server asks for the whole password: the client would ask it for its key.
+            [1, 4] if !self.is_in && !self.rules.may_reveal => return Err(reveals("under a key that the server itself sends")),
+            [0, ..] => self.is_in = true,
+            _ => {}
+        }
+        Ok(Some(length - payload.len()))
+    }
+
+    fn postgres(&mut self) -> Result<Option<usize>, Refusal> {
+        let [kind, a, b, c, d, payload @ ..] = &self.head[..] else { return Ok(None) };
+        let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        if !(4..=MESSAGE).contains(&length) {
+            return Err(Refusal::plain(Kind::Unfit, format!("the server announces a message of {length} bytes")));
+        }
+        if *kind == b'R' && length >= 8 {
+            match payload {
+                [0, 0, 0, 3] if !self.rules.may_reveal => return Err(reveals("in clear text")),
+                [_, _, _, _] => {}
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(length - 4 - payload.len()))
+    }
+}
+
+fn reveals(how: &str) -> Refusal {
+    Refusal::plain(Kind::Reveals, format!("the server asks for the password {how}, without TLS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(protocol: Protocol, client: &[u8], server: &[u8]) -> Result<(), Refusal> {
+        // However the bytes are cut.
+        for size in [1, 3, usize::MAX] {
+            let mut watch = Watch::new(Rules { protocol, may_reveal: false });
+            client.chunks(size.min(client.len().max(1))).for_each(|bytes| watch.client(bytes));
+            for bytes in server.chunks(size.min(server.len().max(1))) {
+                watch.server(bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn kind(outcome: Result<(), Refusal>) -> Option<Kind> {
+        outcome.err().map(|refusal| refusal.kind)
+    }
+
+    #[test]
+    fn a_password_in_clear_text_is_not_given() {
+        let asks = [b'R', 0, 0, 0, 8, 0, 0, 0, 3];
+        assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &asks)), Some(Kind::Reveals));
+        // Behind something else.
+        let notice = [&[b'N', 0, 0, 0, 6, 1, 1][..], &asks].concat();
+        assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &notice)), Some(Kind::Reveals));
+        let scram = [b'R', 0, 0, 0, 8, 0, 0, 0, 10];
+        assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &scram)), None);
+        // Within TLS nothing is looked at; where the server has none, everything is.
+        let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+        assert_eq!(kind(watched(Protocol::Postgres, &request, &[&[b'S'][..], &asks].concat())), None);
+        assert_eq!(kind(watched(Protocol::Postgres, &request, &[&[b'N'][..], &asks].concat())), Some(Kind::Reveals));
+    }
+
+    #[test]
+    fn a_key_from_the_server_is_not_taken() {
+        let greeting = [3, 0, 0, 0, 10, 1, 1];
+        let full = [2, 0, 0, 2, 1, 4];
+        let login = [100, 0, 0, 1, 0, 0, 0, 0];
+        assert_eq!(kind(watched(Protocol::Mysql, &login, &[&greeting[..], &full].concat())), Some(Kind::Reveals));
+        let tls = [32, 0, 0, 1, 0, 8, 0, 0];
+        assert_eq!(kind(watched(Protocol::Mysql, &tls, &[&greeting[..], &full].concat())), None);
+        // The server knows the password already; later rows may hold any bytes.
+        let known = [2, 0, 0, 2, 1, 3];
+        let ok = [3, 0, 0, 3, 0, 0, 0];
+        assert_eq!(kind(watched(Protocol::Mysql, &login, &[&greeting[..], &known, &ok, &full].concat())), None);
+        assert_eq!(
+            kind(watched(Protocol::Mysql, &login, &[&greeting[..], &[0, 0, 0, 1], &[1, 0, 0, 2, 1], &full].concat())),
+            Some(Kind::Reveals)
+        );
+    }
+
+    #[test]
+    fn what_a_server_sends_is_bounded() {
+        assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &[b'D', 0x7f, 0xff, 0xff, 0xff])), Some(Kind::Unfit));
+        assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &[b'D', 0, 0, 0, 3])), Some(Kind::Unfit));
+        let message = [&[b'D', 0, 1, 0, 4][..], &[7; 1 << 16]].concat();
+        assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &message.repeat(40))), None);
+        assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &message.repeat(70))), Some(Kind::Unfit));
+    }
+}
