@@ -111,8 +111,7 @@ async fn pass(client: TcpStream, server: TcpStream, rules: Rules) -> Option<Refu
 /// Copies until the end or a broken rule, and passes the end on.
 async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut look: impl FnMut(&[u8]) -> Result<(), Refusal>) -> Result<(), Refusal> {
     let mut buffer = vec![0; BUFFER];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else { break };
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
         look(&buffer[..count])?;
         if to.write_all(&buffer[..count]).await.is_err() {
             break;
