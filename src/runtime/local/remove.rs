@@ -13,6 +13,8 @@ use tokio::time::sleep;
 use super::account::Account;
 use super::area;
 use super::processes::{self, Mark};
+use crate::background;
+use crate::bug;
 use crate::failure::{Advise, Exit};
 use crate::registry::{Claim, Command, LocalRun, Phase, Record, Server};
 use crate::state::{self, Remembered};
@@ -35,6 +37,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
         // On a full disk it cannot be noted, and what follows makes room.
         let _ = claim.save();
     }
+    bug::provoke("removal", "");
     let run_id = claim.record.run_id.clone();
     state::remove_written(claim.record.output.as_ref());
     // After a restart of the machine the processes' numbers belong to others.
@@ -98,7 +101,7 @@ async fn delete(folder: &Path) -> anyhow::Result<()> {
     let deadline = Instant::now() + GRACE;
     loop {
         let doomed = folder.to_owned();
-        match tokio::task::spawn_blocking(move || std::fs::remove_dir_all(doomed)).await? {
+        match background::run(move || std::fs::remove_dir_all(doomed)).await? {
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < deadline => sleep(RETRY).await,
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => break,
