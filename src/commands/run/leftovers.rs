@@ -51,10 +51,7 @@ impl Leftovers {
 
     /// Ends all that is left, once the command has ended or is to end: `has_ended` says which.
     pub async fn end(&self, has_ended: bool, progress: &Progress) {
-        if has_ended {
-            self.wait(ENDING).await;
-        }
-        let left = self.find();
+        let left = if has_ended { self.wait(ENDING).await } else { self.find() };
         if left.is_empty() {
             return;
         }
@@ -69,17 +66,22 @@ impl Leftovers {
         }
     }
 
-    /// Waits until there is none, at most as long as told.
-    async fn wait(&self, within: Duration) {
+    /// Waits until there is none, at most as long as told, and tells what is left then.
+    async fn wait(&self, within: Duration) -> Vec<Process> {
         let deadline = Instant::now() + within;
-        while let Some(process) = self.find().first()
-            && processes::gone(*process, deadline.saturating_duration_since(Instant::now())).await
-        {}
+        loop {
+            let left = self.find();
+            let Some(process) = left.first() else { return left };
+            if !processes::gone(*process, deadline.saturating_duration_since(Instant::now())).await {
+                return self.find();
+            }
+        }
     }
 
-    /// A database that an `up` among the command's processes has made is another run's, and stays.
+    /// A database that an `up` among the command's processes has made is another run's, and stays; so does what another user has started.
     fn find(&self) -> Vec<Process> {
         let is_servers = |pid| self.data.as_ref().is_some_and(|data| processes::works_in(pid, data));
-        processes::below_me(|pid| !self.before.contains(&pid) && !is_servers(pid) && !processes::is_of_another_run(pid, &self.run_id))
+        let is_others = |pid| processes::is_of_another_run(pid, &self.run_id) || !processes::may_be_ended(pid);
+        processes::below_me(|pid| !self.before.contains(&pid) && !is_servers(pid) && !is_others(pid))
     }
 }

@@ -84,7 +84,9 @@ async fn work_on(
     if let Some(error) = signals.already_interrupted().await {
         return Err(error);
     }
-    let environment = output::environment(model, written.as_deref());
+    let mut environment = output::environment(model, written.as_deref());
+    let mark = claim.record.mark();
+    environment.extend(mark.as_deref().and_then(|mark| mark.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
     progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
     let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
         Ok(running) => running,

@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, test_kill_process, waitpid};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -151,6 +152,11 @@ pub fn below_me(is_meant: impl Fn(u32) -> bool) -> Vec<Process> {
 pub fn is_of_another_run(pid: u32, run_id: &str) -> bool {
     let own = format!("TESTBED_RUN_ID={run_id}");
     has_variable(pid, |variable| variable.starts_with(b"TESTBED_RUN_ID=") && variable != own.as_bytes())
+}
+
+/// Whether this user may send a process a signal.
+pub fn may_be_ended(pid: u32) -> bool {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid) != Err(Errno::PERM))
 }
 
 /// The children of this process.

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::account::Account;
 use super::area;
-use super::processes::{self, Mark};
+use super::processes::{self, Mark, Process};
 use crate::background;
 use crate::bug;
 use crate::failure::{Advise, Exit};
@@ -72,7 +72,15 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
 /// The processes that do not end ([`Exit::TeardownIncomplete`]).
 pub async fn end_command(record: &Record) -> anyhow::Result<()> {
     let Some(Command { process, has_group }) = record.command else { return Ok(()) };
-    let left = processes::end(|| processes::of_command(process, has_group, &record.run_id)).await;
+    // Those of its group, and those that have left it: unless they serve a run of their own, or are this very process.
+    let is_left = |other: &Process| other.pid != std::process::id() && !processes::is_of_another_run(other.pid, &record.run_id);
+    let find = || {
+        let mut found = processes::of_command(process, has_group, &record.run_id);
+        let marked = record.mark().map(|mark| processes::with_variable(&mark)).unwrap_or_default();
+        found.extend(marked.into_iter().filter(is_left));
+        found
+    };
+    let left = processes::end(find).await;
     left.map_err(|left| still_there("processes of the command", &left))
 }
 
