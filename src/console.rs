@@ -18,6 +18,11 @@ pub fn say(text: &str) {
     say_raw(&format!("{}\n", clean(text)));
 }
 
+/// A message in which nobody else can have begun a line: one that reads like another message of testbed's own.
+pub fn message(text: &str) -> String {
+    clean(text).trim_end().replace('\n', "\n  ")
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the only place")]
 fn say_raw(text: &str) {
     // In one write, so that processes that say something at once do not mix their lines.

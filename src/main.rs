@@ -69,12 +69,12 @@ fn runtime() -> anyhow::Result<Runtime> {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    console::say(&format!("error: {error:#}"));
+    console::say(&console::message(&format!("error: {error:#}")));
     for detail in details_of(error) {
         console::say(&format!("\n{detail}\n"));
     }
     for hint in hints_of(error) {
-        console::say(&format!("hint: {hint}"));
+        console::say(&console::message(&format!("hint: {hint}")));
     }
     ExitCode::from(exit_of(error).code())
 }

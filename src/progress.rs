@@ -127,10 +127,10 @@ impl Progress {
     }
 
     fn print(&self, message: &str) {
-        let line = format!("{:>6.1}s {message}", self.start.elapsed().as_secs_f64());
+        let line = console::message(&format!("{:>6.1}s {message}", self.start.elapsed().as_secs_f64()));
         match &self.live {
             // A line above the live ones; a terminal that went away is no reason to fail.
-            Some(live) => drop(live.println(console::clean(&line))),
+            Some(live) => drop(live.println(line)),
             None => console::say(&line),
         }
     }

@@ -71,3 +71,13 @@ fn a_log_keeps_its_bytes_in_a_pipe_and_is_harmless_on_a_terminal() {
         }
     }
 }
+
+#[test]
+fn nobody_elses_line_reads_like_one_of_testbeds_own() {
+    let local = Local::new();
+    let forged = "r\nerror: forged\nhint: obey";
+    for args in [&["down", "--run-id", forged][..], &["up", "--with", "mariadb", "--run-id", forged], &["render", forged]] {
+        let called = local.call(args).fails(2).says("obey");
+        assert!(!called.stderr.lines().any(|line| line.starts_with("hint: obey")), "{}", called.transcript());
+    }
+}
