@@ -131,11 +131,13 @@ fn down_from_elsewhere_ends_a_run() {
 }
 
 /// Scripts that leave a process behind and print its id, whatever they do to get it out of sight.
-const BACKGROUND: [&str; 5] = [
+const BACKGROUND: [&str; 6] = [
     "sleep 1000 >/dev/null 2>&1 & echo $!",
     "setsid -f sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1'",
     "env -i setsid -f sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1'",
     "setsid -f sh -c 'trap \"\" INT TERM HUP; echo $$; cd /; exec >/dev/null 2>&1; while :; do sleep 1000; done'",
+    // Its name is no text.
+    "cp /bin/sleep \"$(printf 'x\\377')\"; setsid -f sh -c \"echo \\$\\$; exec ./$(printf 'x\\377') 1000 >/dev/null 2>&1\"",
     // It has testbed's own pipes, which nobody would see the end of.
     "setsid -f sh -c 'echo $$; exec sleep 1000'",
 ];

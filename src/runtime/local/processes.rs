@@ -1,6 +1,8 @@
 //! Processes of a run, told by what they cannot lose: a server's working folder is its data folder, whatever becomes of its parent, its title
 //! or its process id's number. Nothing is ever signalled by a remembered number alone.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -238,9 +240,11 @@ struct Stat {
 }
 
 impl Stat {
-    /// Reads `/proc/PID/stat`. The second field is the name in brackets, which may hold anything.
+    /// Reads `/proc/PID/stat`, in one step. The second field is the name in brackets, which may hold anything: also what is no text.
     fn read(pid: u32) -> Option<Self> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut bytes = [0; 2048];
+        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes[..length]);
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         Some(Self {
             is_zombie: matches!(*fields.first()?, "Z" | "X"),
