@@ -5,11 +5,18 @@
 //! the objects; [`runtime`] starts their servers, in a cluster or on this machine; [`probe`] decides when a server in a cluster is ready,
 //! and knows no Kubernetes; [`output`] writes the config file, last and in one step. A teardown needs nothing but the [`run_id`];
 //! the [`registry`] knows the runs of this machine, and the [`history`] what became of those that are gone. [`commands`] holds one short function a command that lists these steps;
-//! [`template`] is what manifests and config files of the user's own format have in common, and [`trust`] says whose certificates count. Apart from all that, [`init`] reads what a
+//! [`template`] is what manifests and config files of the user's own format have in common, and [`trust`] says whose certificates count. The [`console`] alone
+//! writes to standard output and standard error, [`bug`] sees to it that a panic ends a run like any other failure, and [`background`] does what may block. Apart from all that, [`init`] reads what a
 //! project says about its databases already, and [`doctor`] is what a look ahead finds, in either runtime.
 
+// Output has one place, which survives the end of its reader.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod background;
+pub mod bug;
 pub mod cli;
 pub mod commands;
+pub mod console;
 pub mod database;
 pub mod doctor;
 pub mod environment;

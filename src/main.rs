@@ -1,48 +1,80 @@
 //! Parses, runs, prints the error once, and chooses the exit code.
 
-use std::process::ExitCode;
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
-use testbed::failure::{details_of, exit_of, hints_of};
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::FutureExt;
+use testbed::failure::{Advise, details_of, exit_of, hints_of};
 use testbed::settings::fill;
+use testbed::{bug, commands, console};
+use tokio::runtime::Runtime;
+
+/// What a part of testbed that is called by testbed itself ends with after a panic: none of the codes that it has.
+const PANICKED: u8 = 101;
+
+/// Longer than any command.
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 fn main() -> ExitCode {
+    bug::watch();
     let args: Vec<_> = std::env::args_os().collect();
-    if let Some(code) = testbed::commands::aside(&args) {
-        return ExitCode::from(code);
+    match catch_unwind(|| commands::aside(&args)) {
+        Ok(None) => {}
+        Ok(Some(code)) => return ExitCode::from(code),
+        Err(_) => return ExitCode::from(PANICKED),
     }
-    let arguments = match fill::arguments(&args) {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            if let Some(error) = error.downcast_ref::<clap::Error>() {
-                error.exit();
-            }
-            return failed(&error);
-        }
-    };
-    // One thread is enough: the program waits on sockets nearly all the time, and starts faster without others.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: starting up: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let outcome = runtime.block_on(testbed::commands::run(arguments));
-    // A name lookup may still sit in the system's resolver; nobody waits for it.
-    runtime.shutdown_background();
-    match outcome {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => failed(&error),
+    // What has panicked is not used any more.
+    let outcome = catch_unwind(|| called(&args)).unwrap_or(Ok(1));
+    match (bug::seen(), outcome) {
+        (None, Ok(code)) => ExitCode::from(code),
+        (None, Err(error)) => failed(&error),
+        // It may be told already, with what is left and what to do.
+        (Some(bug), Err(error)) if error.to_string() == bug.to_string() => failed(&error),
+        (Some(bug), Err(error)) => failed(&Err::<(), _>(bug).hint(format!("what failed besides: {error:#}")).unwrap_err()),
+        (Some(bug), Ok(_)) => failed(&bug),
     }
 }
 
+/// Does what the user typed, and tells the exit code.
+fn called(args: &[OsString]) -> anyhow::Result<u8> {
+    let arguments = match fill::arguments(args) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let usage = error.downcast::<clap::Error>()?;
+            console::print_usage(&usage)?;
+            return Ok(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(AssertUnwindSafe(commands::run(arguments)).catch_unwind());
+    let outcome = outcome.unwrap_or_else(|_| runtime.block_on(commands::rescue()));
+    // A name lookup may still sit in the system's resolver; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// One thread is enough: the program waits on sockets nearly all the time, and starts faster without others. But names are looked up on a second
+/// one, which has to be there before it may be too late to have one.
+fn runtime() -> anyhow::Result<Runtime> {
+    let thread = std::thread::Builder::new().spawn(|| {}).context("starting up: starting a thread");
+    drop(thread.hint("a limit of this user or container on processes is reached: see ulimit -u, and the limit on pids")?.join());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(FOR_EVER).build().context("starting up")?;
+    drop(runtime.spawn_blocking(|| {}));
+    Ok(runtime)
+}
+
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    console::say(&console::message(&format!("error: {error:#}")));
     for detail in details_of(error) {
-        eprintln!("\n{detail}\n");
+        console::say(&format!("\n{detail}\n"));
     }
     for hint in hints_of(error) {
-        eprintln!("hint: {hint}");
+        console::say(&console::message(&format!("hint: {hint}")));
     }
     ExitCode::from(exit_of(error).code())
 }

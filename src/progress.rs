@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio::runtime::Handle;
+
+use crate::console;
 
 /// How much to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +37,7 @@ struct Line {
 impl Progress {
     /// Live lines if standard error is a terminal.
     pub fn new(loudness: Loudness) -> Self {
-        let live = loudness == Loudness::Normal && std::io::stderr().is_terminal();
+        let live = loudness == Loudness::Normal && console::is_seen();
         Self { loudness, start: Instant::now(), live: live.then(MultiProgress::new), lines: RefCell::default() }
     }
 
@@ -71,7 +73,7 @@ impl Progress {
         let text = if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") };
         if let Some(live) = &self.live {
             let bar = line.bar.get_or_insert_with(|| live.add(spinner()));
-            bar.set_message(text.clone());
+            bar.set_message(console::clean(&text).replace('\n', " "));
             if stage == READY {
                 // What is final moves up to the lines that stay.
                 bar.finish_and_clear();
@@ -125,14 +127,17 @@ impl Progress {
     }
 
     fn print(&self, message: &str) {
-        let line = format!("{:>6.1}s {message}", self.start.elapsed().as_secs_f64());
+        let line = console::message(&format!("{:>6.1}s {message}", self.start.elapsed().as_secs_f64()));
         match &self.live {
             // A line above the live ones; a terminal that went away is no reason to fail.
             Some(live) => drop(live.println(line)),
-            None => eprintln!("{line}"),
+            None => console::say(&line),
         }
     }
 }
+
+/// How often a live line is drawn anew.
+const TICK: Duration = Duration::from_millis(120);
 
 /// The stage that ends a line.
 pub const READY: &str = "ready";
@@ -142,6 +147,18 @@ fn spinner() -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template("{elapsed:>6} {spinner} {wide_msg}") {
         bar.set_style(style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
     }
-    bar.enable_steady_tick(Duration::from_millis(120));
+    tick(&bar);
     bar
+}
+
+/// Keeps the time of a live line moving, without the thread of its own that the library would start, or panic.
+fn tick(bar: &ProgressBar) {
+    let (bar, Ok(runtime)) = (bar.downgrade(), Handle::try_current()) else { return };
+    runtime.spawn(async move {
+        let mut ticks = tokio::time::interval(TICK);
+        while let Some(bar) = bar.upgrade().filter(|bar| !bar.is_finished()) {
+            bar.tick();
+            ticks.tick().await;
+        }
+    });
 }

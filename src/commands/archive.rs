@@ -63,8 +63,13 @@ impl Archive {
     pub fn of_removal(args: &Archiving, progress: &Progress) -> Self {
         Self::open(args).unwrap_or_else(|error| {
             warn(&error.context("going on without the archive"), progress);
-            Self { patience: args.archive_timeout, queue: None, is_late: Cell::new(false) }
+            Self { patience: args.archive_timeout, ..Self::none() }
         })
+    }
+
+    /// The archive of a command that keeps none.
+    pub fn none() -> Self {
+        Self { patience: Duration::ZERO, queue: None, is_late: Cell::new(false) }
     }
 
     /// Whether anything is written at all.

@@ -25,7 +25,7 @@ use crate::runtime::local::processes::{self, Process};
 pub struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
+    hang_up: HangUp,
     quit: tokio::signal::unix::Signal,
 }
 
@@ -39,7 +39,7 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
-            hang_up: listen(SignalKind::hangup())?,
+            hang_up: HangUp::new().context("listening for signals")?,
             quit: listen(SignalKind::quit())?,
         })
     }
@@ -49,7 +49,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
-            _ = self.hang_up.recv() => Signal::HUP,
+            () = self.hang_up.next() => Signal::HUP,
             _ = self.quit.recv() => Signal::QUIT,
         }
     }
@@ -66,6 +66,35 @@ impl Signals {
         let exit = if self.next().await == Signal::INT { Exit::Interrupted } else { Exit::Terminated };
         Err::<(), _>(anyhow!("interrupted")).exit(exit).unwrap_err()
     }
+}
+
+/// SIGHUP, which is not for a program that was started to outlive its terminal: `nohup` has it ignored.
+pub struct HangUp(Option<tokio::signal::unix::Signal>);
+
+impl HangUp {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn new() -> std::io::Result<Self> {
+        let kind = SignalKind::hangup();
+        if is_ignored(kind.as_raw_value()) { Ok(Self(None)) } else { signal(kind).map(|signal| Self(Some(signal))) }
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Whether whoever started this process has a signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.unwrap_or_default() >> (signal - 1) & 1 == 1
 }
 
 /// How soon after another a Ctrl-C at the terminal is the second of two.
@@ -126,8 +155,8 @@ impl Running {
             if at_terminal {
                 progress.explain("Ctrl-C is for the command; one more within two seconds ends it at once");
             } else {
-                progress.say("waiting for the command to end; a second signal ends it at once");
                 self.end(signal).await;
+                progress.say("waiting for the command to end; a second signal ends it at once");
             }
         }
     }

@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::archive::Archive;
 use super::runtime::runtime;
-use super::{choice, cluster, local, print, progress, warn};
+use super::{choice, cluster, local, progress, warn};
 use crate::cli::{Gc, GcFormat, Global, Runtime};
+use crate::console;
 use crate::failure::{Advise, usage};
 
 /// A run that was left behind.
@@ -40,7 +41,7 @@ pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     };
     archive.finish(&progress).await;
     if args.output == GcFormat::Json {
-        print(&json(&found)?)?;
+        console::print(&json(&found)?)?;
     }
     if let (Err(error), Err(_)) = (&here, &there) {
         warn(error, &progress);

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::{print, progress};
+use super::progress;
 use crate::cli::{Global, Init};
+use crate::console;
 use crate::failure::{Advise, usage};
 use crate::init::{Findings, Found, Place, compose, config, gitlab, merge, workflow, write};
 use crate::manifest::builtin::With;
@@ -33,10 +34,10 @@ pub fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
     tell(&found, &findings.notes, &progress);
     let text = write::write(&found);
     match target(args) {
-        None => print(&text),
+        None => console::print(&text),
         Some(path) => {
             put(&path, &args.folder, args.output.is_none(), &text)?;
-            print(&format!("{}\n", path.display()))?;
+            console::print(&format!("{}\n", path.display()))?;
             progress.say(&format!("wrote {}; next: testbed run -- your test command", path.display()));
             Ok(())
         }

@@ -25,14 +25,16 @@ mod waits;
 
 pub use lock::aside;
 
-use std::io::Write;
-
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::archive::Archive;
+use self::attend::HangUp;
 use crate::cli::{Cli, Command, Global};
+use crate::console;
 use crate::failure::{Advise, Exit, hints_of};
 use crate::progress::{Loudness, Progress};
+use crate::registry::Registry;
 use crate::runtime::kubernetes::Choice;
 use crate::settings::Arguments;
 use crate::table;
@@ -60,6 +62,17 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Completions { shell } => completions(shell),
     }
     .map(|()| 0)
+}
+
+/// After a panic: what this process had begun, and nobody holds any more, is removed as the next command would remove it.
+///
+/// # Errors
+/// None: what cannot be removed is told, and left for the next command.
+pub async fn rescue() -> anyhow::Result<u8> {
+    if let Some(registry) = Registry::find() {
+        reap::reap(&registry, &Archive::none(), &Progress::new(Loudness::Quiet)).await;
+    }
+    Ok(1)
 }
 
 /// Says what became of the project's settings.
@@ -99,29 +112,22 @@ fn said(text: &Option<String>) -> Option<String> {
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "testbed", &mut script);
-    print(&String::from_utf8(script)?)
+    console::print(&String::from_utf8(script)?)
 }
 
-/// Writes a result to standard output. A reader that has gone away (`| head`) is not a failure.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to standard output"),
-        _ => Ok(()),
-    }
-}
-
-/// Resolves with an error when the user or the system asks the process to end: exit code 130 for SIGINT, 143 for SIGTERM. Listens from the
+/// Resolves with an error when the user or the system asks the process to end: exit code 130 for SIGINT, 143 for SIGTERM and for SIGHUP, by which
+/// a terminal that is closed says so. Listens from the
 /// call on, and not only once it is waited for: process 1 of a container gets no signal that it does not listen for.
 ///
 /// After the first signal a second one ends the process at once.
 fn interrupted() -> impl Future<Output = anyhow::Error> {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), HangUp::new());
     async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = signals else { return std::future::pending().await };
         let exit = tokio::select! {
             _ = interrupt.recv() => Exit::Interrupted,
             _ = terminate.recv() => Exit::Terminated,
+            () = hang_up.next() => Exit::Terminated,
         };
         tokio::spawn(async move {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }

@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::console;
+
 /// Why a command cannot be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cannot {
@@ -25,11 +27,11 @@ impl Cannot {
         let program = program.display();
         match self {
             Self::Find => {
-                eprintln!("error: starting the command: {program}: no such program");
+                console::say(&format!("error: starting the command: {program}: no such program"));
                 127
             }
             Self::Execute(why) => {
-                eprintln!("error: starting the command: {program}: {why}");
+                console::say(&format!("error: starting the command: {program}: {why}"));
                 126
             }
         }

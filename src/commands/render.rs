@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::plan::{self, Plan};
-use super::{choice, print, progress};
+use super::{choice, progress};
 use crate::cli::{Format, Global, Render, Source};
+use crate::console;
 use crate::failure::usage;
 use crate::manifest::Object;
 use crate::manifest::builtin;
@@ -16,7 +17,7 @@ pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
         if !args.source.image_prefix.is_empty() {
             progress(global).say("the images keep their names: --image-prefix counts when the manifest is used");
         }
-        return print(&template(&args.source)?);
+        return console::print(&template(&args.source)?);
     }
     let plan = Plan::make(&args.source)?;
     plan.refused.check()?;
@@ -25,7 +26,7 @@ pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     }
     let progress = progress(global);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
-    print(&match args.output {
+    console::print(&match args.output {
         Format::Yaml => yaml(&plan.objects)?,
         Format::Json => json(&plan.objects)?,
     })

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::archive::Archive;
 use super::runtime::runtime;
 use super::table::table;
-use super::{choice, local, print, progress, reap};
+use super::{choice, local, progress, reap};
 use crate::cli::{Global, Runtime, Status, StatusFormat};
+use crate::console;
 use crate::database::discover::discover_workloads;
 use crate::database::{Data, Workload};
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
@@ -66,10 +67,10 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     } else {
         in_cluster(run_id.as_ref(), global, &progress).await?
     };
-    print(&match args.output {
-        StatusFormat::Table => columns(&rows, global.verbose),
-        StatusFormat::Json => json(&rows)?,
-    })
+    match args.output {
+        StatusFormat::Table => console::show(&columns(&rows, global.verbose)),
+        StatusFormat::Json => console::print(&json(&rows)?),
+    }
 }
 
 async fn in_cluster(run_id: Option<&RunId>, global: &Global, progress: &Progress) -> anyhow::Result<Vec<Row>> {

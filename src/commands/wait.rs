@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::waits::{Waits, never};
-use super::{interrupted, print, progress};
+use super::{interrupted, progress};
 use crate::cli::{Global, Wait, WaitFormat};
+use crate::console;
 use crate::database::{Engine, Login, Password};
 use crate::failure::{Advise, Exit, usage};
 use crate::output::authority;
@@ -36,10 +37,10 @@ pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
     };
     progress.finish();
     let found = outcome.map_err(|_| waits.in_vain(args.timeout, &progress.unfinished().join("; ")))??;
-    print(&match args.output {
-        WaitFormat::Text => text(&servers, &names, &found, &progress),
-        WaitFormat::Json => json_list(&servers, &names, &found, &progress)?,
-    })
+    match args.output {
+        WaitFormat::Text => console::show(&text(&servers, &names, &found, &progress)),
+        WaitFormat::Json => console::print(&json_list(&servers, &names, &found, &progress)?),
+    }
 }
 
 async fn until_ready(

@@ -6,7 +6,7 @@
 //! gone.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::{Alarm, now};
 use super::worker::Worker;
+use crate::console;
 
 /// What testbed is called with to be the watchdog.
 pub const NAME: &str = "lock-watchdog";
@@ -65,9 +66,7 @@ pub fn run() -> std::io::Result<u8> {
 }
 
 fn answer() -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(b".")?;
-    out.flush()
+    console::answer(b".")
 }
 
 /// Waits for a word, or for the moment, and tells whether there is a word.

@@ -15,6 +15,9 @@ use crate::runtime::local::prepared::Source;
 use crate::runtime::local::processes::Process;
 use crate::state::Ready;
 
+/// The variable of [`Record::mark`].
+const MARK: &str = "TESTBED_OWNER";
+
 /// What is noted about a run. Holds its databases' passwords: the file is for its owner alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -168,6 +171,12 @@ impl Record {
             Place::Kubernetes(location) => Some(location),
             Place::Local(_) => None,
         }
+    }
+
+    /// The variable that tells the processes of this run's command from all others, `NAME=value`: every process passes it on to those that it
+    /// starts.
+    pub fn mark(&self) -> Option<String> {
+        self.owner.map(|Process { pid, start }| format!("{MARK}={pid}.{start}"))
     }
 
     /// The error of a command that needs the run for itself, while another process works on it.

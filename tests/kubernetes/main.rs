@@ -28,6 +28,7 @@ mod image;
 mod kinds;
 mod lock;
 mod main_job;
+mod mishaps;
 mod platforms;
 mod readiness;
 mod refusals;

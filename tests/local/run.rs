@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{Local, is_alive, listens, read_config, until};
+use crate::harness::{Local, is_alive, listens, read_config};
 
 /// `run` with a MariaDB around a shell script.
 fn shell(script: &str) -> Vec<&str> {
@@ -130,14 +130,59 @@ fn down_from_elsewhere_ends_a_run() {
     run.wait().ends(143);
 }
 
+/// Scripts that leave a process behind and print its id, whatever they do to get it out of sight.
+const BACKGROUND: [&str; 6] = [
+    "sleep 1000 >/dev/null 2>&1 & echo $!",
+    "setsid -f sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1'",
+    "env -i setsid -f sh -c 'echo $$; exec sleep 1000 >/dev/null 2>&1'",
+    "setsid -f sh -c 'trap \"\" INT TERM HUP; echo $$; cd /; exec >/dev/null 2>&1; while :; do sleep 1000; done'",
+    // Its name is no text.
+    "cp /bin/sleep \"$(printf 'x\\377')\"; setsid -f sh -c \"echo \\$\\$; exec ./$(printf 'x\\377') 1000 >/dev/null 2>&1\"",
+    // It has testbed's own pipes, which nobody would see the end of.
+    "setsid -f sh -c 'echo $$; exec sleep 1000'",
+];
+
 #[test]
-fn what_the_command_leaves_running_does_not_hold_the_run() {
+fn what_the_command_leaves_running_ends_with_the_run() {
     let local = Local::new();
-    // It has none of testbed's pipes.
-    let run = local.call(&shell("sleep 1000 >/dev/null 2>&1 & echo $!"));
-    let pid: u32 = run.ok().stdout.trim().parse().unwrap();
-    // Somebody else's process, as after any shell.
-    assert!(is_alive(pid));
-    assert!(std::process::Command::new("kill").arg(pid.to_string()).status().unwrap().success());
-    until("the end of the process", || (!is_alive(pid)).then_some(()));
+    for script in BACKGROUND {
+        let script = format!("{script}; exit 7");
+        let run = local.call(&shell(&script)).ends(7).says("ending what the command has left running: process ");
+        let pid: u32 = run.stdout.trim().parse().unwrap();
+        assert!(!is_alive(pid), "{script}");
+        local.assert_nothing_left();
+    }
+    // What is about to end may do so.
+    let run = local.call(&shell("setsid -f sh -c 'sleep 0.1; echo all of it > log'; exit 7")).ends(7);
+    assert!(!run.stderr.contains("ending what"), "{}", run.transcript());
+    assert_eq!(local.read("log"), "all of it\n");
+}
+
+#[test]
+fn what_the_command_leaves_running_goes_also_when_it_is_interrupted() {
+    let local = Local::new();
+    let mut run = local.start(&shell("setsid -f sleep 1000 >/dev/null 2>&1; echo started >&2; exec sleep 1000"));
+    run.until_it_says("started");
+    run.signal("TERM");
+    run.wait().ends(143);
+    local.assert_nothing_left();
+}
+
+#[test]
+fn another_run_that_the_command_has_made_stays() {
+    let local = Local::new();
+    let up = format!("{} up --with mariadb --run-id other --output other.json >&2", crate::support::binary());
+    let run = local.call(&shell(&up)).ok();
+    assert!(!run.stderr.contains("ending what"), "{}", run.transcript());
+    local.databases("other.json")[0].assert_takes_logins();
+    local.call(&["down", "--run-id", "other"]).ok();
+}
+
+#[test]
+fn processes_that_end_while_the_command_runs_are_let_go_of() {
+    let local = Local::new();
+    // Testbed is their parent by then.
+    let script = "for i in 1 2 3; do setsid -f true; done; for i in $(seq 500); do \
+        cat /proc/[0-9]*/stat 2>/dev/null | grep -q \") Z $PPID \" || exit 0; sleep 0.02; done; exit 9";
+    local.call(&shell(script)).ok();
 }

@@ -104,3 +104,19 @@ fn the_commands_processes_go_with_a_testbed_that_is_killed() {
     until("the command's end", || (!is_alive(leader)).then_some(()));
     local.assert_nothing_left();
 }
+
+#[test]
+fn what_has_left_the_commands_group_goes_with_a_testbed_that_is_killed() {
+    let local = Local::new();
+    let other = format!("{} up --with mariadb --run-id other --output other.json >/dev/null 2>&1", crate::support::binary());
+    let mut run = run(&local, &format!("{other}; setsid -f sleep 1000 >/dev/null 2>&1; echo ready >&2; exec sleep 1000"));
+    run.until_it_says("ready\n");
+    until("a note of the command", || local.record("r")?["command"]["process"]["pid"].as_u64());
+    run.signal("KILL");
+    run.child.wait().unwrap();
+    local.call(&["status"]).ok().says("removed run r: ");
+    let left = local.left_but(&["other", "other.json"]);
+    assert!(left.is_empty(), "{left:?}");
+    local.databases("other.json")[0].assert_takes_logins();
+    local.call(&["down", "--run-id", "other"]).ok();
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::bug;
 use crate::cli::Making;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
@@ -178,9 +179,10 @@ pub async fn create_unless(
     };
     let kinds = kinds.map_err(Failed::Before)?;
     begins(plan);
-    let mut creation = pin!(create(plan, cluster, &kinds, config, progress));
+    let mut creation = pin!(bug::caught(create(plan, cluster, &kinds, config, progress)));
     let error = tokio::select! {
-        created = &mut creation => return created.map_err(Failed::Before),
+        // What there was when it panicked, nobody knows.
+        created = &mut creation => return created.map_err(if bug::seen().is_some() { Failed::Amid } else { Failed::Before }),
         error = cancelled => error,
     };
     match timeout(patience, creation).await {
@@ -272,6 +274,7 @@ pub async fn bring_up(
         Some(target) if addresses != Addresses::InCluster => (&target.host, target.port),
         _ => (&database.host, database.port),
     });
+    bug::provoke("ready", &config.text(&model)?);
     let ready = ready::records(plan, &found);
     Ok(Session { model, ready, forwards: reach.forwards, observer, found })
 }

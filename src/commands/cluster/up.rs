@@ -8,12 +8,14 @@ use super::aftermath::{self, Cancelled};
 use super::ready::{self, Records};
 use super::session::{self, Addresses, Cancel, Failed, Session, Wait, down_command};
 use super::story::Story;
+use crate::bug;
 use crate::cli::{OnCancel, OnFailure, Up};
 use crate::commands::archive::Archive;
 use crate::commands::config::{Config, write_results};
 use crate::commands::plan::Plan;
 use crate::commands::story::down;
-use crate::commands::{interrupted, print, reap};
+use crate::commands::{interrupted, reap};
+use crate::console;
 use crate::failure::{Advise, Exit, exit_of};
 use crate::progress::Progress;
 use crate::registry::Registry;
@@ -60,9 +62,14 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archiv
     story.is_up(&plan, &session);
 
     let holds = site.args.forward && !session.forwards.is_empty();
-    site.finish(&plan, &text, &session.ready, holds, progress).hint(site.how_to_remove(&plan))?;
+    let finished = bug::caught(async { site.finish(&plan, &text, &session.ready, holds, progress) }).await;
+    finished.hint(site.how_to_remove(&plan))?;
+    let publish = async {
+        ready::publish(&plan, &site.cluster, &session.observer, &session.ready, progress).await;
+        Ok(())
+    };
     tokio::select! {
-        () = ready::publish(&plan, &site.cluster, &session.observer, &session.ready, progress) => {}
+        published = bug::caught(publish) => published.hint(site.how_to_remove(&plan))?,
         error = interrupt.as_mut() => return Err(site.cancel(error, &plan, &story, progress).await),
     }
     if holds {
@@ -112,7 +119,7 @@ impl Site {
         let stays = on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty();
         let wait = Wait { args: &args.making, addresses, stays, chronicle: &story.chronicle };
         let outcome = tokio::select! {
-            outcome = session::bring_up(plan, cluster, &created, config, wait, progress) => outcome,
+            outcome = bug::caught(session::bring_up(plan, cluster, &created, config, wait, progress)) => outcome,
             error = interrupt => Err(error),
         };
         match outcome.and_then(|session| config.text(&session.model).map(|text| (session, text))) {
@@ -163,13 +170,13 @@ impl Site {
         write_results(&self.args.result, path, plan.database_count())?;
         let Some(path) = path else {
             progress.say(&format!("{count} ready after {seconds:.1} s"));
-            return print(text);
+            return console::print(text);
         };
         progress.say(&format!("{count} ready after {seconds:.1} s: {}", path.display()));
         if !holds {
             progress.say(&format!("when you are done: {}", down_command(&self.choice, &self.cluster, &plan.run_id)));
         }
-        print(&format!("{}\n", plan.run_id))
+        console::print(&format!("{}\n", plan.run_id))
     }
 
     fn remember(&self, run_id: &RunId, output: Option<(&Path, &str)>, ready: Records) {
@@ -199,7 +206,7 @@ async fn hold(
     progress: &Progress,
 ) -> anyhow::Result<()> {
     progress.say("the addresses stay open until Ctrl-C, which tears the run down");
-    let signal = interrupt.await;
+    let signal = bug::or(interrupt).await;
     drop(session);
     let run_id = &plan.run_id;
     let removal = teardown::tear_down(story.cluster, run_id, teardown::DEFAULT_GRACE, aftermath::TEARDOWN, |text| progress.say(text));

@@ -6,8 +6,9 @@ mod report;
 
 use super::plan::Plan;
 use super::runtime::runtime;
-use super::{choice, print, progress};
-use crate::cli::{Doctor, Global, Runtime};
+use super::{choice, progress};
+use crate::cli::{Doctor, DoctorFormat, Global, Runtime};
+use crate::console;
 use crate::doctor::{Status, Verdict};
 
 /// The databases that stand for all where nothing is named: in a cluster one is like the others, on this machine each has its server.
@@ -34,6 +35,10 @@ pub async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<u8> {
         Runtime::Local => local::examine(&plan, is_named, why),
         Runtime::Kubernetes => cluster::examine(&plan, &choice(global)).await?,
     });
-    print(&report::report(&verdicts, args.output)?)?;
+    let text = report::report(&verdicts, args.output)?;
+    match args.output {
+        DoctorFormat::Json => console::print(&text)?,
+        DoctorFormat::Text => console::show_coloured(&text)?,
+    }
     Ok(u8::from(verdicts.iter().any(|verdict| verdict.status == Status::Problem)))
 }

@@ -1,8 +1,7 @@
 //! What was found, for people and for programs.
 
-use std::io::IsTerminal;
-
 use crate::cli::DoctorFormat;
+use crate::console::{clean, is_colourful};
 use crate::doctor::{Status, Verdict};
 
 /// The text to print.
@@ -12,10 +11,7 @@ use crate::doctor::{Status, Verdict};
 pub fn report(verdicts: &[Verdict], format: DoctorFormat) -> anyhow::Result<String> {
     Ok(match format {
         DoctorFormat::Json => serde_json::to_string_pretty(verdicts)? + "\n",
-        DoctorFormat::Text => {
-            let is_wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            text(verdicts, is_wanted && std::io::stdout().is_terminal())
-        }
+        DoctorFormat::Text => text(verdicts, is_colourful()),
     })
 }
 
@@ -39,7 +35,7 @@ fn entry(verdict: &Verdict, width: usize, in_colour: bool) -> String {
         let lead = if number == 0 { "-> " } else { "   " };
         format!("{indent}{lead}{line}\n")
     });
-    format!("{word}  {check:width$}  {object}{message}\n{}", remedy.collect::<String>())
+    word + &clean(&format!("  {check:width$}  {object}{message}\n{}", remedy.collect::<String>()))
 }
 
 /// Whether a message says which object it is about, by its kind and name, or by its name alone.

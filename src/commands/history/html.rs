@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::commands::print;
+use crate::console;
 use crate::output;
 use crate::progress::Progress;
 
@@ -12,7 +12,7 @@ use crate::progress::Progress;
 /// The path with the system's reason.
 pub fn write(path: &Path, page: &str, progress: &Progress) -> anyhow::Result<()> {
     if path.as_os_str() == "-" {
-        return print(page);
+        return console::print(page);
     }
     output::write(path, page, 0o600)?;
     progress.say(&format!("written to {}", path.display()));

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::{Kept, tell_nothing, words};
 use crate::cli::{Global, HistoryList, StatusFormat, Wanted};
-use crate::commands::{print, said};
+use crate::commands::said;
+use crate::console;
 use crate::history::query::{Cursor, Filter, Summary};
 use crate::history::record::VERSION;
 use crate::history::time::Time;
@@ -38,9 +39,9 @@ pub async fn list(args: &HistoryList, global: &Global, kept: &Kept, progress: &P
     runs.truncate(limit);
     let next = runs.last().filter(|_| has_more).map(Summary::cursor);
     match args.output {
-        StatusFormat::Json => print(&page(&runs, next.as_ref())?),
+        StatusFormat::Json => console::print(&page(&runs, next.as_ref())?),
         StatusFormat::Table => {
-            print(&columns(&runs, now))?;
+            console::show(&columns(&runs, now))?;
             if let Some(next) = next {
                 progress.say(&format!("there are more: the same with --after {next}"));
             }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Kept, which, words};
 use crate::cli::{Global, HistoryFormat, HistoryLogs};
-use crate::commands::print;
+use crate::console;
 use crate::failure::Advise;
 use crate::history::log::Log;
 use crate::history::record::{LogInfo, VERSION};
@@ -34,10 +34,10 @@ pub async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>, progr
     let found = find(run, kept.as_ref(), global, progress).await?;
     let chosen = choose(&found, args)?;
     match args.output {
-        HistoryFormat::Json => print(&as_json(&found, &chosen, args.tail)?),
+        HistoryFormat::Json => console::print(&as_json(&found, &chosen, args.tail)?),
         HistoryFormat::Text => {
             tell(&found, &chosen, args, progress);
-            print(&text::text(&chosen, args.tail)?)
+            console::print(&text::text(&chosen, args.tail)?)
         }
     }
 }

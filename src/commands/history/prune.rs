@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Kept, tell_nothing};
 use crate::cli::{HistoryFormat, HistoryPrune};
-use crate::commands::print;
+use crate::console;
 use crate::failure::{Advise, usage};
 use crate::history::query::{Pruned, Retention};
 use crate::history::record::VERSION;
@@ -34,7 +34,7 @@ pub async fn prune(args: &HistoryPrune, kept: &Kept, progress: &Progress) -> any
             if let (Some(answer), serde_json::Value::Object(pruned)) = (answer.as_object_mut(), serde_json::to_value(pruned)?) {
                 answer.extend(pruned);
             }
-            print(&(serde_json::to_string_pretty(&answer)? + "\n"))?;
+            console::print(&(serde_json::to_string_pretty(&answer)? + "\n"))?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Kept, html, list, tell_nothing};
 use crate::cli::{Global, HistoryFormat, HistoryReport};
-use crate::commands::print;
+use crate::console;
 use crate::history::page::report::{self, Report};
 use crate::history::query::Filter;
 use crate::history::time::Time;
@@ -39,7 +39,7 @@ pub async fn report(args: &HistoryReport, global: &Global, kept: &Kept, progress
         return html::write(path, &report::html(&report)?, progress);
     }
     match args.output {
-        HistoryFormat::Text => print(&report.text()),
-        HistoryFormat::Json => print(&(serde_json::to_string_pretty(&report)? + "\n")),
+        HistoryFormat::Text => console::show(&report.text()),
+        HistoryFormat::Json => console::print(&(serde_json::to_string_pretty(&report)? + "\n")),
     }
 }

@@ -4,7 +4,7 @@ mod text;
 
 use super::{Kept, html, which};
 use crate::cli::{HistoryFormat, HistoryShow};
-use crate::commands::print;
+use crate::console;
 use crate::history::page;
 use crate::history::time::Time;
 use crate::progress::Progress;
@@ -22,7 +22,7 @@ pub async fn show(args: &HistoryShow, kept: &Kept, progress: &Progress) -> anyho
         return html::write(path, &page::run(&record, &logs)?, progress);
     }
     match args.output {
-        HistoryFormat::Text => print(&text::text(&record, Time::now())),
-        HistoryFormat::Json => print(&(serde_json::to_string_pretty(&record)? + "\n")),
+        HistoryFormat::Text => console::show(&text::text(&record, Time::now())),
+        HistoryFormat::Json => console::print(&(serde_json::to_string_pretty(&record)? + "\n")),
     }
 }

@@ -74,8 +74,8 @@ async fn ask_to_end(record: &Record, deadline: Instant, progress: &Progress) -> 
         tokio::time::sleep(Duration::from_millis(10)).await;
         return wait_over(record, deadline);
     };
-    progress.say(&format!("run {} belongs to a testbed that still runs (process {}); asking it to end", record.run_id, owner.pid));
     owner.signal(Signal::TERM);
+    progress.say(&format!("run {} belongs to a testbed that still runs (process {}); asking it to end", record.run_id, owner.pid));
     if !processes::gone(owner, deadline.saturating_duration_since(Instant::now())).await {
         return wait_over(record, Instant::now());
     }

@@ -8,6 +8,7 @@ use tokio::process::Child;
 use tokio::time::Instant;
 
 use super::story::{self, Story};
+use crate::bug;
 use crate::cli::{Making, OnFailure};
 use crate::commands::archive::Archive;
 use crate::commands::config::Config;
@@ -108,7 +109,7 @@ pub async fn bring_up(
     let claim = registry.add(Record { history: story.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
     story.begin();
     let outcome = tokio::select! {
-        outcome = start_all(&claim, &servers, &area, args, &story, progress) => outcome,
+        outcome = bug::caught(start_all(&claim, &servers, &area, args, &story, progress)) => outcome,
         error = interrupt => Err(error),
     };
     progress.finish();
@@ -188,7 +189,9 @@ async fn start_all(
         progress.stage(name, READY, &format!("{} on 127.0.0.1:{}", started.server.server, started.server.port));
         Ok::<_, anyhow::Error>(started)
     });
-    try_join_all(starts).await
+    let started = try_join_all(starts).await?;
+    bug::provoke("ready", started.first().map_or("", |started| &started.server.password));
+    Ok(started)
 }
 
 fn session(mut claim: Claim, started: Vec<Started>, plan: &Plan, config: &Config) -> Session {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
+use crate::background;
 use crate::cli::PipelineRun;
 use crate::commands::archive::Archive;
 use crate::commands::plan::Plan;
@@ -209,7 +210,7 @@ pub async fn keep(claim: &Claim, archive: &Archive, change: impl FnOnce(&mut Rec
 /// A file system may hang, and nobody is to wait for it longer than that.
 async fn collect(local: LocalRun, run_id: &str, deadline: Instant) -> (Vec<Log>, Vec<String>) {
     let redactor = local.redactor(run_id);
-    let work = tokio::task::spawn_blocking(move || logs::collect(&local, &redactor));
+    let work = background::run(move || logs::collect(&local, &redactor));
     let too_late = || (Vec::new(), vec!["the logs could not be read in time".to_owned()]);
     timeout_at(deadline, work).await.ok().and_then(Result::ok).unwrap_or_else(too_late)
 }

@@ -4,11 +4,13 @@ use std::pin::pin;
 
 use super::session::{self, Call, Session};
 use super::story;
+use crate::bug;
 use crate::cli::Up;
 use crate::commands::archive::Archive;
 use crate::commands::config::{Config, write_results};
+use crate::commands::interrupted;
 use crate::commands::plan::Plan;
-use crate::commands::{interrupted, print};
+use crate::console;
 use crate::failure::Advise;
 use crate::progress::Progress;
 use crate::registry::Phase;
@@ -23,7 +25,7 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, archive: &A
     let mut interrupt = pin!(interrupted());
     let call = Call { name: "up", making: &args.making, archive };
     let mut session = session::bring_up(&mut plan, &config, call, &mut interrupt, progress).await?;
-    if let Err(error) = finish(&mut session, &config, &args, progress) {
+    if let Err(error) = bug::caught(async { finish(&mut session, &config, &args, progress) }).await {
         // What an earlier `up` has made, with a file of its own, is not this one's to remove.
         if session.is_adopted {
             return Err(error);
@@ -35,7 +37,8 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, archive: &A
     }
     if args.forward {
         progress.say("the databases stay up until Ctrl-C, which removes them");
-        let signal = interrupt.await;
+        bug::provoke("held", "");
+        let signal = bug::or(interrupt).await;
         let run_id = session.claim.record.run_id.clone();
         story::remove(session.claim, archive, story::down).await?;
         progress.say(&format!("run {run_id} is gone"));
@@ -54,16 +57,17 @@ fn finish(session: &mut Session, config: &Config, args: &Up, progress: &Progress
     if !hold {
         session.remember();
     }
+    bug::provoke("written", &text);
     let count = count(session.model.databases.len(), "database");
     let seconds = progress.elapsed().as_secs_f64();
     let run_id = &session.claim.record.run_id;
     let Some(path) = config.path() else {
         progress.say(&format!("{count} ready after {seconds:.2} s"));
-        return print(&text);
+        return console::print(&text);
     };
     progress.say(&format!("{count} ready after {seconds:.2} s: {}", path.display()));
     if !hold {
         progress.say(&format!("when you are done: testbed down --run-id {run_id}"));
     }
-    print(&format!("{run_id}\n"))
+    console::print(&format!("{run_id}\n"))
 }

@@ -10,7 +10,8 @@ use super::holder::pipeline_run;
 use super::replica::Replica;
 use super::which::connect;
 use crate::cli::{Global, LockAcquire, LockFormat, Locked};
-use crate::commands::{interrupted, print, progress};
+use crate::commands::{interrupted, progress};
+use crate::console;
 use crate::lock::memory::Memory;
 use crate::lock::state::{Party, Terms, millis};
 use crate::lock::terms::Ttl;
@@ -96,7 +97,7 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
         result.write(&target.name, held.fence)?;
     }
     match args.output {
-        LockFormat::Name => print(&format!("{}\n", target.name)),
+        LockFormat::Name => console::print(&format!("{}\n", target.name)),
         LockFormat::Json => {
             let holder = held.version.lock.holders.iter().find(|holder| holder.fence == held.fence);
             let text = serde_json::to_string_pretty(&json!({
@@ -110,7 +111,7 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
                 "heldAlready": held.is_again,
                 "waitedSeconds": progress.elapsed().as_secs_f64(),
             }))?;
-            print(&format!("{text}\n"))
+            console::print(&format!("{text}\n"))
         }
     }
 }

@@ -15,6 +15,7 @@ use anyhow::Context;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use crate::commands::program::Cannot;
+use crate::console;
 
 /// What testbed is called with to become a command.
 pub const NAME: &str = "lock-launch";
@@ -73,7 +74,7 @@ fn opens(caller: &OsStr, gate: &OsStr) -> bool {
     match File::open(&path) {
         Ok(mut gate) => gate.read_exact(&mut [0]).is_ok(),
         Err(error) => {
-            eprintln!("error: starting the command: opening {path}: {error}");
+            console::say(&format!("error: starting the command: opening {path}: {error}"));
             false
         }
     }

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::{which, words};
 use crate::cli::{Global, LockShow, StatusFormat};
+use crate::commands::progress;
 use crate::commands::table::table;
-use crate::commands::{print, progress};
+use crate::console;
 use crate::lock::object::{Target, Version, list};
 use crate::lock::pipeline_runs;
 use crate::lock::replicas::{replicas, scaled_by_hand};
@@ -48,10 +49,10 @@ pub async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
     if shown.is_empty() {
         progress.say(&format!("no locks in namespace {}", cluster.namespace));
     }
-    print(&match args.output {
-        StatusFormat::Table => columns(&shown),
-        StatusFormat::Json => serde_json::to_string_pretty(&shown.iter().map(json).collect::<Vec<_>>())? + "\n",
-    })
+    match args.output {
+        StatusFormat::Table => console::show(&columns(&shown)),
+        StatusFormat::Json => console::print(&(serde_json::to_string_pretty(&shown.iter().map(json).collect::<Vec<_>>())? + "\n")),
+    }
 }
 
 async fn find(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<(Target, Version)>> {

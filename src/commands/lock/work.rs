@@ -8,6 +8,7 @@ use anyhow::anyhow;
 
 use super::launch::Gate;
 use super::lost;
+use crate::bug;
 use crate::commands::attend::{self, Running, Signals};
 use crate::commands::program::Cannot;
 use crate::lock::clock::{now, until};
@@ -49,7 +50,9 @@ impl Work<'_> {
             Ok(Err(cannot)) => return Ended::Kept(Ok(cannot.report(&self.command[0]))),
             Err(error) => return Ended::Kept(Err(error)),
         };
-        let outcome = self.attend(&mut running, &mut keeper, &mut guard, signals).await;
+        // A panic is a failure like others: the command is ended, and the lock is given back.
+        let attended = bug::caught(async { Ok(self.attend(&mut running, &mut keeper, &mut guard, signals).await) }).await;
+        let outcome = attended.unwrap_or_else(|error| Ended::Kept(Err(error)));
         match &outcome {
             Ended::Kept(Ok(_)) => self.clear(&keeper, &guard).await,
             // It was killed; its processes in other groups were not.
@@ -115,8 +118,8 @@ impl Work<'_> {
             }
         }
         if !left.is_empty() {
-            self.progress.say(&format!("killing what the command has left behind, as the lock goes on to others: processes {left:?}"));
             self.kill(guard.worker()).await;
+            self.progress.say(&format!("killed what the command has left behind, as the lock goes on to others: processes {left:?}"));
         }
     }
 

@@ -4,10 +4,12 @@ use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use futures::FutureExt;
 use rustix::process::Signal;
 
 use super::note::Note;
 use super::work::{Worked, conclude, work};
+use crate::bug;
 use crate::cli::{OnFailure, Run};
 use crate::commands::archive::Archive;
 use crate::commands::attend::Signals;
@@ -107,7 +109,7 @@ impl Site<'_> {
         let stays = args.making.on_failure == Some(OnFailure::Keep);
         let wait = Wait { args: &args.making, addresses: Addresses::FromHere, stays, chronicle: &story.chronicle };
         let outcome = tokio::select! {
-            session = session::bring_up(plan, cluster, &created, config, wait, progress) => session,
+            session = bug::caught(session::bring_up(plan, cluster, &created, config, wait, progress)) => session,
             error = cancelled => Err(error),
         };
         outcome.map_err(Failed::Amid)
@@ -118,7 +120,9 @@ impl Site<'_> {
         let Self { args, cluster, config, progress, .. } = self;
         let before = containers(session);
         let publish = async {
-            ready::publish(plan, cluster, &session.observer, &session.ready, progress).await;
+            // A panic in it ends the work beside it.
+            let publish = ready::publish(plan, cluster, &session.observer, &session.ready, progress).map(Ok);
+            let _ = bug::caught(publish).await;
             std::future::pending().await
         };
         let worked = tokio::select! {

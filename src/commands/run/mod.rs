@@ -1,6 +1,7 @@
 //! `testbed run`: databases up, a command with their addresses in its environment, and always down again.
 
 mod kubernetes;
+mod leftovers;
 mod local;
 mod note;
 pub mod work;

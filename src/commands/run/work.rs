@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::leftovers::Leftovers;
+use crate::bug;
 use crate::cli::Run;
 use crate::commands::attend::{self, Signals};
 use crate::commands::config::Config;
@@ -22,6 +24,8 @@ pub struct Worked {
     command: record::Command,
     /// Whether testbed was asked to end meanwhile, and passed that on.
     was_asked_to_end: bool,
+    /// What it has left running.
+    leftovers: Leftovers,
 }
 
 impl Worked {
@@ -56,8 +60,11 @@ impl Worked {
 pub async fn work(args: &Run, config: &Config, model: &Model, claim: &mut Claim, signals: &mut Signals, progress: &Progress) -> Worked {
     let program = Path::new(&args.command[0]).file_name().unwrap_or(&args.command[0]);
     let command = record::Command { program: program.display().to_string(), ..record::Command::default() };
-    let mut worked = Worked { outcome: Ok(0), command, was_asked_to_end: false };
-    worked.outcome = work_on(args, config, model, claim, signals, &mut worked, progress).await;
+    let leftovers = Leftovers::of_next_command(&claim.record);
+    let mut worked = Worked { outcome: Ok(0), command, was_asked_to_end: false, leftovers };
+    worked.outcome = bug::caught(work_on(args, config, model, claim, signals, &mut worked, progress)).await;
+    worked.leftovers.end(worked.outcome.is_ok(), progress).await;
+    claim.record.command = None;
     worked
 }
 
@@ -77,7 +84,9 @@ async fn work_on(
     if let Some(error) = signals.already_interrupted().await {
         return Err(error);
     }
-    let environment = output::environment(model, written.as_deref());
+    let mut environment = output::environment(model, written.as_deref());
+    let mark = claim.record.mark();
+    environment.extend(mark.as_deref().and_then(|mark| mark.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
     progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
     let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
         Ok(running) => running,
@@ -86,8 +95,12 @@ async fn work_on(
     worked.command.began = Some(Time::now());
     claim.record.command = running.noted;
     claim.save()?;
-    let code = running.attend(signals, progress).await;
-    claim.record.command = None;
+    bug::provoke("work", &text);
+    let command = running.noted.map(|noted| noted.process.pid);
+    let code = tokio::select! {
+        code = running.attend(signals, progress) => code,
+        code = worked.leftovers.tend(command) => code,
+    };
     worked.command.ended = Some(Time::now());
     worked.was_asked_to_end = running.was_asked_to_end();
     code

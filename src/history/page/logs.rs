@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::excerpt::{Line, excerpt, is_error, tail};
-use super::plain::clean;
+use crate::console::clean;
 use crate::history::log::Log;
 use crate::history::record::{LogInfo, Record};
 use crate::words::{count, named, size};

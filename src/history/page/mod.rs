@@ -4,15 +4,14 @@
 //! the lines of a log that matter; `run` puts a page together of them, and [`report`] counts over runs. All of it is pure: records and logs
 //! go in, text comes out. The pages need no network, no script and no font of their own, and say so to the browser.
 //!
-//! Names, messages and logs were written by anybody. They are escaped by the templates, of which none has a `safe`, and [`plain`] makes
-//! visible what could mislead a reader.
+//! Names, messages and logs were written by anybody. They are escaped by the templates, of which none has a `safe`, and the console's own
+//! [`clean`](crate::console::clean) makes visible what could mislead a reader.
 
 mod axis;
 mod excerpt;
 mod facts;
 mod logs;
 mod phase;
-mod plain;
 pub mod report;
 mod run;
 mod template;

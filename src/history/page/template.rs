@@ -4,7 +4,7 @@ use anyhow::Context;
 use serde::Serialize;
 use tera::Tera;
 
-use super::plain::cleaned;
+use crate::console::cleaned;
 
 /// Names and texts. What a name ends in says whether values are escaped: all templates with values are `.html`.
 const TEMPLATES: [(&str, &str); 9] = [

@@ -37,15 +37,18 @@ pub async fn tear_down(
     run_id: &RunId,
     grace: u32,
     patience: Duration,
-    mut tell: impl FnMut(&str),
+    tell: impl FnOnce(&str),
 ) -> anyhow::Result<usize> {
     let (parts, mut failures) = find(cluster, run_id).await?;
     let count = parts.iter().map(|part| part.objects.len()).sum();
-    if count > 0 {
-        tell(&format!("deleting {}", summary(&parts)));
-    }
+    // Not before: nobody may be there to be told.
+    let asked = || {
+        if count > 0 {
+            tell(&format!("deleting {}", summary(&parts)));
+        }
+    };
     let removal = Removal { selector: &run_id.selector(), grace, patience, scope: Scope::All };
-    failures.extend(remove::remove(cluster, &parts, &removal).await.failures);
+    failures.extend(remove::remove(cluster, &parts, &removal, asked).await.failures);
     match failures.into_iter().next() {
         None => Ok(count),
         Some(error) => Err(error).exit(Exit::TeardownIncomplete),

@@ -16,6 +16,7 @@ use super::account::Account;
 use super::area::{CACHE_HINT, STATE_HINT};
 use super::copy::{self, Size};
 use super::processes;
+use crate::background;
 use crate::failure::Advise;
 use crate::{output, state};
 
@@ -113,7 +114,7 @@ impl<'a> Prepared<'a> {
 
     async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
         let (source, target, owner) = (self.folder().join("data"), to.to_owned(), account.cloned());
-        let work = tokio::task::spawn_blocking(move || copy::copy(&source, &target, owner.as_ref()));
+        let work = background::run(move || copy::copy(&source, &target, owner.as_ref()));
         work.await?.with_context(|| format!("copying the prepared data folder to {}", to.display())).hint(STATE_HINT)
     }
 
@@ -189,7 +190,7 @@ async fn lock(cache: &Path, key: &str, is_exclusive: bool) -> anyhow::Result<Fil
         return Ok(file);
     }
     let wait = move || if is_exclusive { file.lock() } else { file.lock_shared() }.map(|()| file);
-    tokio::task::spawn_blocking(wait).await?.with_context(context)
+    background::run_aside(wait).await?.with_context(context)
 }
 
 impl Entry {

@@ -1,14 +1,18 @@
 //! Processes of a run, told by what they cannot lose: a server's working folder is its data folder, whatever becomes of its parent, its title
 //! or its process id's number. Nothing is ever signalled by a remembered number alone.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, test_kill_process, waitpid};
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a process may take to vanish after SIGKILL: one in the middle of a disk write finishes that first.
 const KILLED: Duration = Duration::from_secs(10);
@@ -77,7 +81,7 @@ impl Mark<'_> {
 }
 
 /// Whether the process works in a folder, or below it.
-fn works_in(pid: u32, folder: &Path) -> bool {
+pub fn works_in(pid: u32, folder: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(folder))
 }
 
@@ -137,11 +141,44 @@ fn tree(root: Process) -> Vec<u32> {
     if !root.is_alive() {
         return Vec::new();
     }
+    below(root.pid, |_| true)
+}
+
+/// What this process has started and what the system has handed to it, with all below; apart from what is not `meant`, and what is below that.
+pub fn below_me(is_meant: impl Fn(u32) -> bool) -> Vec<Process> {
+    let found = below(std::process::id(), is_meant).into_iter().skip(1);
+    found.filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
+}
+
+/// Whether another run than this one has started a process.
+pub fn is_of_another_run(pid: u32, run_id: &str) -> bool {
+    let own = format!("TESTBED_RUN_ID={run_id}");
+    has_variable(pid, |variable| variable.starts_with(b"TESTBED_RUN_ID=") && variable != own.as_bytes())
+}
+
+/// Whether this user may send a process a signal.
+pub fn may_be_ended(pid: u32) -> bool {
+    i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid) != Err(Errno::PERM))
+}
+
+/// The children of this process.
+pub fn children() -> Vec<u32> {
+    all().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.parent == std::process::id())).collect()
+}
+
+/// Lets go of children that have ended, apart from those whose end somebody waits for.
+pub fn forget_ended_but(awaited: &[u32]) {
+    for pid in children().into_iter().filter(|pid| !awaited.contains(pid)) {
+        let _ = waitpid(i32::try_from(pid).ok().and_then(Pid::from_raw), WaitOptions::NOHANG);
+    }
+}
+
+fn below(root: u32, is_meant: impl Fn(u32) -> bool) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = all().filter_map(|pid| Some((pid, Stat::read(pid)?.parent))).collect();
-    let mut members = vec![root.pid];
+    let mut members = vec![root];
     let mut next = 0;
     while let Some(parent) = members.get(next).copied() {
-        members.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        members.extend(parents.iter().filter(|(pid, of)| *of == parent && is_meant(*pid)).map(|(pid, _)| *pid));
         next += 1;
     }
     members
@@ -183,11 +220,11 @@ pub async fn gone(process: Process, within: Duration) -> bool {
 
 /// The system makes a process's handle readable when the process ends.
 async fn ended(handle: OwnedFd, within: Duration) {
-    let wait = move || {
-        let within = Timespec::try_from(within).ok();
-        let _ = poll(&mut [PollFd::new(&handle, PollFlags::IN)], within.as_ref());
-    };
-    let _ = tokio::task::spawn_blocking(wait).await;
+    #[expect(deprecated, reason = "its successor is unsafe, for handles that do not stay what they are; one that is owned does")]
+    let awaited = AsyncFd::with_interest(handle, Interest::READABLE);
+    if let Ok(handle) = awaited {
+        let _ = timeout(within, handle.readable()).await;
+    }
 }
 
 fn all() -> impl Iterator<Item = u32> {
@@ -203,9 +240,11 @@ struct Stat {
 }
 
 impl Stat {
-    /// Reads `/proc/PID/stat`. The second field is the name in brackets, which may hold anything.
+    /// Reads `/proc/PID/stat`, in one step. The second field is the name in brackets, which may hold anything: also what is no text.
     fn read(pid: u32) -> Option<Self> {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut bytes = [0; 2048];
+        let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes[..length]);
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         Some(Self {
             is_zombie: matches!(*fields.first()?, "Z" | "X"),

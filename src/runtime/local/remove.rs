@@ -12,7 +12,9 @@ use tokio::time::sleep;
 
 use super::account::Account;
 use super::area;
-use super::processes::{self, Mark};
+use super::processes::{self, Mark, Process};
+use crate::background;
+use crate::bug;
 use crate::failure::{Advise, Exit};
 use crate::registry::{Claim, Command, LocalRun, Phase, Record, Server};
 use crate::state::{self, Remembered};
@@ -35,6 +37,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
         // On a full disk it cannot be noted, and what follows makes room.
         let _ = claim.save();
     }
+    bug::provoke("removal", "");
     let run_id = claim.record.run_id.clone();
     state::remove_written(claim.record.output.as_ref());
     // After a restart of the machine the processes' numbers belong to others.
@@ -69,7 +72,15 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
 /// The processes that do not end ([`Exit::TeardownIncomplete`]).
 pub async fn end_command(record: &Record) -> anyhow::Result<()> {
     let Some(Command { process, has_group }) = record.command else { return Ok(()) };
-    let left = processes::end(|| processes::of_command(process, has_group, &record.run_id)).await;
+    // Those of its group, and those that have left it: unless they serve a run of their own, or are this very process.
+    let is_left = |other: &Process| other.pid != std::process::id() && !processes::is_of_another_run(other.pid, &record.run_id);
+    let find = || {
+        let mut found = processes::of_command(process, has_group, &record.run_id);
+        let marked = record.mark().map(|mark| processes::with_variable(&mark)).unwrap_or_default();
+        found.extend(marked.into_iter().filter(is_left));
+        found
+    };
+    let left = processes::end(find).await;
     left.map_err(|left| still_there("processes of the command", &left))
 }
 
@@ -98,7 +109,7 @@ async fn delete(folder: &Path) -> anyhow::Result<()> {
     let deadline = Instant::now() + GRACE;
     loop {
         let doomed = folder.to_owned();
-        match tokio::task::spawn_blocking(move || std::fs::remove_dir_all(doomed)).await? {
+        match background::run(move || std::fs::remove_dir_all(doomed)).await? {
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < deadline => sleep(RETRY).await,
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => break,

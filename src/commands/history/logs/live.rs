@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Found;
+use crate::background;
 use crate::cli::{Global, Runtime};
 use crate::commands::down::with_memory;
 use crate::commands::runtime::runtime;
@@ -23,7 +24,7 @@ pub async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> Opti
     let noted = noted(run, record)?;
     let local = noted.local()?.clone();
     let redactor = local.redactor(&noted.run_id);
-    let (logs, _) = tokio::task::spawn_blocking(move || logs::collect(&local, &redactor)).await.ok()?;
+    let (logs, _) = background::run(move || logs::collect(&local, &redactor)).await.ok()?;
     let record = record.map(|record| record.id.clone()).or(noted.history);
     // What was removed meanwhile was told to the store before.
     (!logs.is_empty()).then_some(Found { run_id: noted.run_id, record, is_live: true, logs })

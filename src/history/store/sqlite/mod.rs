@@ -13,6 +13,8 @@ use anyhow::Context;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params_from_iter};
 
+use crate::background;
+
 use super::schema::for_sqlite;
 use super::value::{Row, Statement, Value};
 
@@ -34,7 +36,8 @@ impl Drop for Connected {
     fn drop(&mut self) {
         let connection = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let (is_closed, closed) = mpsc::channel::<()>();
-        std::thread::spawn(move || {
+        // Without a thread it is closed right here.
+        let _ = std::thread::Builder::new().spawn(move || {
             drop(connection);
             drop(is_closed);
         });
@@ -148,7 +151,7 @@ impl Sqlite {
 async fn blocking<T: Send + 'static>(path: &Path, work: impl FnOnce(&Path) -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
     let path = path.to_owned();
     let work = move || work(&path).map_err(|error| explain::explain(error, &path));
-    tokio::task::spawn_blocking(work).await.context("working in the background")?
+    background::run(work).await?
 }
 
 fn ask(connection: &Connection, statement: &Statement) -> anyhow::Result<Vec<Row>> {

@@ -21,6 +21,7 @@ use super::events::Note;
 use super::kinds;
 use super::teardown::find;
 use super::{Cluster, timeline};
+use crate::background;
 use crate::history::log::Log;
 use crate::history::record::{Database, Event};
 use crate::history::time::Time;
@@ -91,8 +92,8 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
     gathering.notes.extend(read.notes);
     // A log of a megabyte takes a while to look through.
     let run_id = run_id.clone();
-    let sorted = tokio::task::spawn_blocking(move || gathering.sort(&notes, read.logs, &run_id, deadline)).await;
-    sorted.unwrap_or_else(|error| Collected { parts: BTreeMap::new(), notes: vec![format!("what was collected is lost: {error}")] })
+    let sorted = background::run(move || gathering.sort(&notes, read.logs, &run_id, deadline)).await;
+    sorted.unwrap_or_else(|error| Collected { parts: BTreeMap::new(), notes: vec![format!("what was collected is lost: {error:#}")] })
 }
 
 /// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run is there.
@@ -106,7 +107,7 @@ pub async fn live_logs(cluster: &Cluster, run_id: &RunId, within: Duration) -> a
     let mut notes = gathering.notes.clone();
     notes.extend(read.notes);
     let run_id = run_id.clone();
-    let logs = tokio::task::spawn_blocking(move || gathering.logs(read.logs, &run_id)).await?;
+    let logs = background::run(move || gathering.logs(read.logs, &run_id)).await?;
     Ok((logs, notes))
 }
 

@@ -46,7 +46,7 @@ pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &M
         Err(stay) => return Ok(Outcome::Stays(stay)),
     };
     let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience, scope: Scope::Unchanged(says_the_same) };
-    let removed = remove(&cluster, &parts, &removal).await;
+    let removed = remove(&cluster, &parts, &removal, || {}).await;
     Ok(match removed.failures.into_iter().next() {
         Some(error) => Outcome::Failed(reason, removed.deleted, error),
         None if !removed.changed.is_empty() => Outcome::Changed(removed.changed),

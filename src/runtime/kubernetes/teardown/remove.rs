@@ -51,8 +51,9 @@ pub struct Removed {
     pub failures: Vec<anyhow::Error>,
 }
 
-/// Deletes the objects of all parts, and waits until they are gone. One that cannot be deleted does not keep the others.
-pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>) -> Removed {
+/// Deletes the objects of all parts, calls `asked` once all deletions are asked for, and waits until they are gone. One that cannot be deleted does
+/// not keep the others.
+pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>, asked: impl FnOnce()) -> Removed {
     let mut removed = Removed::default();
     let mut pending: Vec<Pending> = parts.iter().map(|part| Pending { part, left: BTreeMap::new() }).collect();
     // What makes pods goes before the pods, which it would make anew.
@@ -63,6 +64,7 @@ pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>) ->
             break;
         }
     }
+    asked();
     pending.retain(|pending| !pending.left.is_empty());
     let gone = try_join_all(pending.iter().map(|Pending { part, left }| wait::gone(cluster, part, left.clone(), removal)));
     match timeout(removal.patience, gone).await {

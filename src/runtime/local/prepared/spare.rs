@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, lock, remove};
+use crate::background;
 use crate::runtime::local::account::Account;
 use crate::runtime::local::restore;
 
@@ -50,7 +51,7 @@ impl Source {
             return false;
         }
         let (prepared, data, owner) = (self.cache.join(&self.key).join("data"), to.to_owned(), account.cloned());
-        let work = tokio::task::spawn_blocking(move || {
+        let work = background::run(move || {
             let restored = restore::restore(&prepared, &data, owner.as_ref());
             if restored.is_err() {
                 let _ = std::fs::remove_dir_all(&data);
@@ -78,7 +79,7 @@ impl Source {
             restore::restore(&prepared.join("data"), &data, owner.as_ref())?;
             std::fs::rename(&data, &spare)
         };
-        let _ = tokio::task::spawn_blocking(work).await;
+        let _ = background::run(work).await;
     }
 }
 

@@ -3,8 +3,11 @@
 use serde_json::Value;
 
 /// Characters that turn the order of others around, so that a line reads as something else than it says.
-const TURNING: [char; 11] =
-    ['\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}'];
+/// Beside them, what some programs take for a line break.
+const MISLEADING: [char; 14] = [
+    '\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
+    '\u{2067}', '\u{2068}', '\u{2069}',
+];
 
 /// The same value with every text of it cleaned, keys excepted: these are the templates' own.
 pub fn cleaned(value: Value) -> Value {
@@ -35,7 +38,7 @@ pub fn clean(text: &str) -> String {
 }
 
 fn is_odd(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t') || TURNING.contains(&c)
+    (c.is_control() && c != '\n' && c != '\t') || MISLEADING.contains(&c)
 }
 
 /// What follows an escape sequence, whose first character is gone already: `[`, numbers, and a letter.
@@ -60,6 +63,7 @@ mod tests {
             ("50%\r100%", "50%\\u{d}100%"),
             ("nul\0 \u{7f}", "nul\\u{0} \\u{7f}"),
             ("file\u{202e}fdp.exe", "file\\u{202e}fdp.exe"),
+            ("\u{1b}]0;title\u{7}\u{9b}2J\u{2028}x\u{61c}", "]0;title\\u{7}\\u{9b}2J\\u{2028}x\\u{61c}"),
         ] {
             assert_eq!(clean(text), shown, "{text:?}");
         }
