@@ -450,6 +450,15 @@ pub struct Down {
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 
+    /// Another namespace in which the run has objects, as `up --allow namespace` makes them; what the objects say of that is not followed
+    /// [default: where the last `up` in this folder made some]
+    #[arg(long, value_name = "NAME", env = "TESTBED_ALSO_NAMESPACE", value_delimiter = ',', help_heading = "Cluster")]
+    pub also_namespace: Vec<String>,
+
+    /// Also remove objects of the run that are in no namespace, as `up --allow cluster-scoped` makes them
+    #[arg(long, env = "TESTBED_CLUSTER_SCOPED", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    pub cluster_scoped: bool,
+
     /// Seconds that pods get to stop before they are killed; their data is thrown away
     #[arg(long, value_name = "SECONDS", env = "TESTBED_GRACE_PERIOD", default_value_t = crate::runtime::kubernetes::teardown::DEFAULT_GRACE)]
     pub grace_period: u32,

@@ -9,7 +9,7 @@ use crate::failure::{Advise, usage};
 use crate::progress::Progress;
 use crate::registry::{Claim, Registry};
 use crate::run_id::RunId;
-use crate::runtime::kubernetes::{Choice, Cluster, teardown};
+use crate::runtime::kubernetes::{Beyond, Choice, Cluster, teardown};
 use crate::runtime::local::remove;
 use crate::state::{self, Remembered};
 
@@ -38,7 +38,8 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
         }
         Here::InCluster(noted) => noted,
     };
-    let cluster = connect(choice(global), noted.as_deref(), ours.as_ref()).await?;
+    let said = Beyond { namespaces: args.also_namespace.iter().cloned().collect(), cluster_scoped: args.cluster_scoped };
+    let cluster = connect(choice(global), noted.as_deref(), ours.as_ref()).await?.with_beyond(said);
     progress.explain(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
 
     let removal = teardown::tear_down(&cluster, &run_id, args.grace_period, args.timeout, |text| progress.say(text));
@@ -51,7 +52,7 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
     };
     Remembered::forget_run(&run_id);
     if let Some(claim) = noted
-        && (count > 0 || claim.record.location() == Some(&cluster.location))
+        && (count > 0 || claim.record.location().is_some_and(|location| location.is_same_place(&cluster.location)))
     {
         forget(*claim).await?;
     }
@@ -103,7 +104,10 @@ async fn look_here(
 async fn connect(given: Choice, noted: Option<&Claim>, remembered: Option<&Remembered>) -> anyhow::Result<Cluster> {
     match noted.and_then(|claim| claim.record.location()) {
         Some(location) if given == Choice::default() => Cluster::connect_to(location.clone()).await,
-        _ => Cluster::connect(&with_memory(given, remembered)).await,
+        _ => {
+            let beyond = remembered.map(|remembered| remembered.beyond.clone()).unwrap_or_default();
+            Ok(Cluster::connect(&with_memory(given, remembered)).await?.with_beyond(beyond))
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::runtime::kubernetes::gc::pipeline_runs;
 use crate::runtime::kubernetes::gc::removal::{Outcome, remove_run};
 use crate::runtime::kubernetes::gc::survey::{Run, Survey, survey};
 use crate::runtime::kubernetes::gc::verdict::{Measure, Reason};
+use crate::runtime::kubernetes::gc::words::Sentence;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Choice, Cluster, clock};
 use crate::words::count;
@@ -61,8 +62,8 @@ async fn collect(
     }
     let left = judge(&runs, &measure, place, progress);
     let removed = if args.dry_run {
-        for (run, reason) in &left {
-            let leftover = leftover(run, reason, run.objects, &measure);
+        for (run, Sentence { reason, uids, .. }) in &left {
+            let leftover = leftover(run, reason, uids.len(), &measure);
             progress.say(&format!("would remove {}", told(&leftover)));
             found.push(leftover);
         }
@@ -117,11 +118,19 @@ impl Sweep<'_> {
 }
 
 /// The runs that were left behind, each with its reason; says why the others stay.
-fn judge<'a>(runs: &'a [Run], measure: &Measure, place: &str, progress: &Progress) -> Vec<(&'a Run, Reason)> {
+fn judge<'a>(runs: &'a [Run], measure: &Measure, place: &str, progress: &Progress) -> Vec<(&'a Run, Sentence)> {
     let mut left = Vec::new();
     for run in runs {
-        match measure.judge(&run.facts) {
-            Ok(reason) => left.push((run, reason)),
+        match run.words.judge(measure) {
+            Ok(sentence) => {
+                for stays in &sentence.left {
+                    progress.warn(&format!(
+                        "{}: {stays} is left: it has the labels of the run, and is not what its pods were made with",
+                        name(run)
+                    ));
+                }
+                left.push((run, sentence));
+            }
             Err(stay) => progress.explain(&format!("{} stays: {}", name(run), stay.told(measure.now))),
         }
     }
@@ -137,7 +146,7 @@ fn judge<'a>(runs: &'a [Run], measure: &Measure, place: &str, progress: &Progres
 }
 
 /// A kind that a run has made and that may not be listed stays when the rest of the run goes.
-fn warn_of_hidden(left: &[(&Run, Reason)], progress: &Progress) {
+fn warn_of_hidden(left: &[(&Run, Sentence)], progress: &Progress) {
     let hidden: BTreeSet<&str> = left.iter().flat_map(|(run, _)| run.hidden.iter().map(|(_, kind)| kind.as_str())).collect();
     for kind in hidden {
         progress.warn(&format!("objects of kind {kind} may not be listed: those of the runs that are removed now stay"));

@@ -14,6 +14,7 @@ use crate::failure::Advise;
 use crate::history::chronicle::Chronicle;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
+use crate::manifest::policy::Allowance;
 use crate::output::Model;
 use crate::probe::Found;
 use crate::progress::Progress;
@@ -26,7 +27,7 @@ use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
 use crate::runtime::kubernetes::timeline::Course;
-use crate::runtime::kubernetes::{Choice, Cluster, references};
+use crate::runtime::kubernetes::{Beyond, Choice, Cluster, references};
 use crate::state::Remembered;
 
 use super::failing::{Lookout, Scene};
@@ -63,9 +64,18 @@ pub fn announce(run_id: &RunId, cluster: &Cluster, progress: &Progress) {
     progress.say(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
 }
 
+/// The places beyond its namespace in which a run is to have objects: its maker names them by allowing the objects that do.
+pub fn beyond(plan: &Plan) -> Beyond {
+    let namespaces = plan.objects.iter().filter_map(|object| object.namespace().map(str::to_owned)).collect();
+    Beyond { namespaces, cluster_scoped: plan.allowed.contains(&Allowance::CLUSTER_SCOPED) }
+}
+
 /// The command that removes the run, from any folder.
 pub fn down_command(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
-    format!("testbed down --run-id {run_id} -n {}{}", cluster.namespace, choice.flags())
+    let Beyond { namespaces, cluster_scoped } = &cluster.location.beyond;
+    let also: String = namespaces.iter().map(|namespace| format!(" --also-namespace {namespace}")).collect();
+    let cluster_scoped = if *cluster_scoped { " --cluster-scoped" } else { "" };
+    format!("testbed down --run-id {run_id} -n {}{also}{cluster_scoped}{}", cluster.namespace, choice.flags())
 }
 
 /// The hint that names it.
@@ -92,6 +102,7 @@ pub fn memory(
         kubeconfig: choice.kubeconfig.as_ref().map(|path| folder.join(path)),
         context: choice.context.clone(),
         namespace: cluster.namespace.clone(),
+        beyond: cluster.location.beyond.clone(),
         local: false,
         output,
         folder,

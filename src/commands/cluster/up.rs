@@ -48,6 +48,7 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archiv
         cluster = connect(&choice, archive, progress) => cluster?,
         error = interrupt.as_mut() => return Err(error).hint("nothing was created"),
     };
+    let cluster = cluster.with_beyond(session::beyond(&plan));
     session::announce(&plan.run_id, &cluster, progress);
     let site = Site { cluster, choice, config, args };
     let story = tokio::select! {

@@ -41,7 +41,7 @@ pub async fn run(
     archive: &Archive,
     progress: &Progress,
 ) -> anyhow::Result<u8> {
-    let cluster = Cluster::connect(choice).await?;
+    let cluster = Cluster::connect(choice).await?.with_beyond(session::beyond(&plan));
     session::announce(&plan.run_id, &cluster, progress);
     let mut note = tokio::select! {
         note = Note::take(&plan.run_id, &cluster, &mut config, archive, progress) => note?,

@@ -1,19 +1,23 @@
 //! Deletes one run's objects, and waits until they are gone. Needs nothing but the run id.
 //!
 //! Pods and Services are always looked at; the other kinds are those that the run's own objects record. Everything is deleted by name
-//! with its UID as precondition, so an object that was replaced in between is left alone.
+//! with its UID and version as preconditions, so an object that was replaced or has lost the label in between is left alone. Other
+//! namespaces are looked at only where the caller has named them, whatever the objects say.
 
 pub mod part;
 pub mod remove;
 mod wait;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
+use kube::ResourceExt;
 use kube::api::DynamicObject;
 
 use super::explain::{is_absent, is_forbidden};
 use super::kinds::{self, KindName, Kinds};
+use super::mark::Mark;
 use super::rules::Rules;
 use super::{Cluster, explain};
 use crate::failure::{Advise, Exit};
@@ -39,7 +43,8 @@ pub async fn tear_down(
     patience: Duration,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<usize> {
-    let (parts, mut failures) = find(cluster, run_id).await?;
+    let Found { parts, mut failures, left } = find(cluster, run_id).await?;
+    left.iter().for_each(|left| tell(left));
     let count = parts.iter().map(|part| part.objects.len()).sum();
     if count > 0 {
         tell(&format!("deleting {}", summary(&parts)));
@@ -61,11 +66,21 @@ fn summary(parts: &[Part]) -> String {
     counts.join(", ")
 }
 
-/// Everything of the run, by kind, and what could not be looked at.
+/// What there is of a run.
+pub struct Found {
+    /// Its objects, by kind.
+    pub parts: Vec<Part>,
+    /// What could not be looked at.
+    pub failures: Vec<anyhow::Error>,
+    /// What is left alone, and why, in words.
+    pub left: Vec<String>,
+}
+
+/// Everything of the run in its namespace, and in those places beyond it that the caller has named.
 ///
 /// # Errors
 /// A failed request, explained.
-pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<(Vec<Part>, Vec<anyhow::Error>)> {
+pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Found> {
     let mut kinds = Kinds::new(cluster);
     let selector = run_id.selector();
     let core = [("v1".to_owned(), "Pod".to_owned()), ("v1".to_owned(), "Service".to_owned())];
@@ -82,25 +97,72 @@ pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<(Vec<Part
     for part in &parts {
         wanted.remove(&part.kind);
     }
+    let mut found = Found { parts, failures: Vec::new(), left: Vec::new() };
     let mut known = Vec::new();
     for kind in wanted {
-        // A kind whose definition is gone has no objects either.
-        if kinds.resolve(&kind).await? {
-            known.push(kind);
+        if let Some(out_of_reach) = kinds::namespace(&kind).filter(|namespace| !cluster.location.beyond.namespaces.contains(*namespace)) {
+            found.left.push(format!(
+                "objects of run {run_id} say that it has more of kind {} in namespace {out_of_reach}, where this call does not look: if that is \
+                 so, pass --also-namespace {out_of_reach}",
+                kinds::plain(&kind).1
+            ));
+            continue;
+        }
+        match kinds.resolve(&kind).await {
+            Ok(true) if kinds.is_cluster_scoped(&kinds::plain(&kind)) && !cluster.location.beyond.cluster_scoped => {
+                found.left.push(format!(
+                    "objects of run {run_id} say that it has some of kind {}, which are of no namespace: if that is so, pass --cluster-scoped",
+                    kind.1
+                ));
+            }
+            Ok(true) => known.push(kind),
+            // A kind whose definition is gone has no objects either.
+            Ok(false) => {}
+            Err(error) => found.failures.push(error),
         }
     }
-    let mut failures = Vec::new();
-    for outcome in join_all(known.into_iter().map(|kind| list(cluster, &kinds, kind, &selector))).await {
+    let (mut own, mut beyond) = (Vec::new(), Vec::new());
+    for (kind, outcome) in
+        join_all(known.into_iter().map(|kind| async { (kind.clone(), list(cluster, &kinds, kind, &selector).await) })).await
+    {
+        let is_beyond = kinds::namespace(&kind).is_some() || kinds.is_cluster_scoped(&kind);
         match outcome {
-            Ok(part) => parts.extend(part),
-            Err(error) => failures.push(error),
+            Ok(part) => (if is_beyond { &mut beyond } else { &mut own }).extend(part),
+            Err(error) => found.failures.push(error),
         }
     }
-    Ok((parts, failures))
+    found.parts.extend(own);
+    let left = keep_own(&found.parts, &mut beyond);
+    found.left.extend(left.into_iter().map(|object| format!("{object} is left: it was made for another run of the id {run_id}")));
+    found.parts.extend(beyond);
+    Ok(found)
 }
 
-fn objects(parts: &[Part]) -> impl Iterator<Item = &DynamicObject> {
-    parts.iter().flat_map(|part| &part.objects)
+/// Beyond the run's namespace another run may have the same id: what carries the mark of a content that none of the run's own objects carries is
+/// not its own. Returns what that is.
+fn keep_own(own: &[Part], beyond: &mut [Part]) -> Vec<String> {
+    let marks: BTreeSet<Mark> = objects(own).map(|(_, object)| Mark::of(&object.metadata)).collect();
+    let mut left = Vec::new();
+    for part in beyond {
+        let (kind, namespace) = (kinds::plain(&part.kind).1, kinds::namespace(&part.kind));
+        let is_own = |object: &DynamicObject| {
+            let mark = Mark::of(&object.metadata);
+            marks.is_empty() || !mark.tells_content() || marks.contains(&mark)
+        };
+        part.objects.retain(|object| {
+            let is_own = is_own(object);
+            if !is_own {
+                let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+                left.push(format!("{kind} {}{place}", object.name_any()));
+            }
+            is_own
+        });
+    }
+    left
+}
+
+fn objects(parts: &[Part]) -> impl Iterator<Item = (&KindName, &DynamicObject)> {
+    parts.iter().flat_map(|part| part.objects.iter().map(|object| (&part.kind, object)))
 }
 
 async fn sweep(cluster: &Cluster, kinds: &Kinds, selector: &Selector) -> anyhow::Result<Vec<Part>> {

@@ -19,7 +19,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::events::Note;
 use super::kinds;
-use super::teardown::find;
+use super::mark;
+use super::teardown::{Found, find};
 use super::{Cluster, timeline};
 use crate::history::log::Log;
 use crate::history::record::{Database, Event};
@@ -124,7 +125,7 @@ struct Gathering {
 /// # Errors
 /// A sentence that says why there is nothing.
 async fn gather(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Result<Gathering, String> {
-    let (found, failures) = match timeout_at(deadline, find(cluster, run_id)).await {
+    let Found { parts: found, failures, .. } = match timeout_at(deadline, find(cluster, run_id)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return Err(format!("its objects could not be read: {error:#}")),
         Err(_) => return Err("its objects could not be read in time".into()),
@@ -156,11 +157,10 @@ impl Gathering {
     fn sort(mut self, notes: &[Note], logs: Vec<Read>, run_id: &RunId, deadline: Instant) -> Collected {
         let databases = self.databases(run_id, notes);
         let mut parts: BTreeMap<Option<String>, Part> = BTreeMap::new();
-        let records: BTreeMap<(String, String), Option<String>> =
-            self.objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record(object))).collect();
+        let records = records(&self.objects);
         let of = |kind: &str, name: &str| records.get(&(kind.to_owned(), name.to_owned())).cloned();
         for object in &self.objects {
-            let part = parts.entry(record(object)).or_default();
+            let part = parts.entry(of(kind(object), &object.name_any()).flatten()).or_default();
             part.began =
                 [part.began, object.metadata.creation_timestamp.as_ref().map(|made| timeline::time(made.0))].into_iter().flatten().min();
             part.pipeline_run = part.pipeline_run.take().or_else(|| pipeline_run(object));
@@ -245,6 +245,16 @@ fn join(parts: &mut BTreeMap<Option<String>, Part>) {
     parts.values_mut().for_each(|part| part.events.sort_by_key(|event| event.at));
 }
 
+/// The record of each object, by its kind and name. Where pods or workloads are left, only records that these carry are the run's own: others
+/// would have somebody else's story changed.
+fn records(objects: &[DynamicObject]) -> BTreeMap<(String, String), Option<String>> {
+    let speaks =
+        |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| mark::speaks(&(types.api_version.clone(), types.kind.clone())));
+    let own: BTreeSet<Option<String>> = objects.iter().filter(speaks).map(record).collect();
+    let is_own = |record: &String| own.is_empty() || own.contains(&Some(record.clone()));
+    objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record(object).filter(is_own))).collect()
+}
+
 /// The record that an object carries.
 pub fn record(object: &DynamicObject) -> Option<String> {
     object.annotations().get(RECORD_ANNOTATION).cloned()
@@ -267,4 +277,26 @@ fn pipeline_run(object: &DynamicObject) -> Option<(String, String)> {
     let owners = object.owner_references().iter();
     let mut pipeline_runs = owners.filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
     pipeline_runs.next().map(|owner| (owner.name.clone(), owner.uid.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(kind: &str, record: &str) -> DynamicObject {
+        let metadata = json!({"name": "x", "annotations": {RECORD_ANNOTATION: record}});
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": kind, "metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn a_record_that_no_pod_carries_is_somebody_elses() {
+        let of = |objects: &[DynamicObject]| records(objects).into_iter().map(|((kind, _), record)| (kind, record)).collect::<Vec<_>>();
+        let (pod, secret, forged) = (object("Pod", "own"), object("Secret", "own"), object("ConfigMap", "other"));
+        let own = Some("own".to_owned());
+        let expected = [("ConfigMap".to_owned(), None), ("Pod".into(), own.clone()), ("Secret".into(), own)];
+        assert_eq!(of(&[pod, secret, forged.clone()]), expected);
+        assert_eq!(of(&[forged]), [("ConfigMap".to_owned(), Some("other".to_owned()))]);
+    }
 }

@@ -110,9 +110,13 @@ impl Pending<'_> {
     }
 }
 
+/// Deletes the version that was looked at, which had the label and is like the one that was found. One that changes is looked at again.
 async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) -> Result<Deletion, Error> {
     let Part { kind, api, .. } = part;
-    let Scope::Unchanged(is_like) = removal.scope else { return delete(api, &kind.1, object, removal.grace).await };
+    let is_like = |now: &DynamicObject| match removal.scope {
+        Scope::All => true,
+        Scope::Unchanged(is_like) => is_like(object, now),
+    };
     let mut seen = object.clone();
     for _ in 0..LOOKS {
         let outcome = delete_unchanged(api, &kind.1, &seen, removal.grace).await?;
@@ -122,11 +126,15 @@ async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) 
         let now = Part::list(api, kind.clone(), removal.selector).await?;
         match now.objects.into_iter().find(|now| now.uid() == object.uid()) {
             None => return Ok(Deletion::Absent),
-            Some(now) if is_like(object, &now) => seen = now,
-            Some(_) => break,
+            Some(now) if is_like(&now) => seen = now,
+            Some(_) => return Ok(Deletion::Changed),
         }
     }
-    Ok(Deletion::Changed)
+    match removal.scope {
+        // It changes all the time, and had the label a moment ago.
+        Scope::All => delete(api, &kind.1, &seen, removal.grace).await,
+        Scope::Unchanged(_) => Ok(Deletion::Changed),
+    }
 }
 
 /// What is there when the patience is over, as an error; `None` if all of it has gone by now.
