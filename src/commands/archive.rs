@@ -30,6 +30,8 @@ pub struct Archive {
     queue: Option<Queue>,
     /// Whether somebody has waited for it in vain.
     is_late: Cell<bool>,
+    /// How long a run has waited for it so far.
+    spent: Cell<Duration>,
 }
 
 struct Queue {
@@ -56,14 +58,14 @@ impl Archive {
             tokio::spawn(Writer::new(place, results).write(to_do, to));
             Queue { is_named, jobs, written, sent: Cell::new(0) }
         });
-        Ok(Self { patience: args.archive_timeout, queue, is_late: Cell::new(false) })
+        Ok(Self { patience: args.archive_timeout, queue, is_late: Cell::new(false), spent: Cell::default() })
     }
 
     /// The same for a command that removes: a wrong flag of the archive is told, and keeps nothing from being removed.
     pub fn of_removal(args: &Archiving, progress: &Progress) -> Self {
         Self::open(args).unwrap_or_else(|error| {
             warn(&error.context("going on without the archive"), progress);
-            Self { patience: args.archive_timeout, queue: None, is_late: Cell::new(false) }
+            Self { patience: args.archive_timeout, queue: None, is_late: Cell::new(false), spent: Cell::default() }
         })
     }
 
@@ -75,6 +77,11 @@ impl Archive {
     /// How long a command may wait for the archive, collecting included.
     pub fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// Takes note of how long a run has waited for it: what comes at the end gets the rest.
+    pub fn took(&self, time: Duration) {
+        self.spent.set(self.spent.get().max(time));
     }
 
     /// Writes the record of a run that is about to be made, with the commit that is checked out in its folder.
@@ -113,7 +120,7 @@ impl Archive {
 
     /// The same, and tells what could not be written: the last thing that a command does with it.
     pub async fn finish(self, progress: &Progress) {
-        self.settle(self.patience).await;
+        self.settle(self.patience.saturating_sub(self.spent.get()).max(AGAIN.min(self.patience))).await;
         let Some(queue) = &self.queue else { return };
         let written = queue.written.borrow();
         let late = (written.jobs < queue.sent.get())

@@ -73,9 +73,12 @@ fn down_goes_nowhere_that_nobody_has_named() {
     let is_there = kubectl(&["get", "clusterrole", &role, "-o", "name", "--ignore-not-found"]);
     kubectl(&["delete", "clusterrole", &role, "--ignore-not-found"]);
     assert!(!is_there.is_empty(), "{}", down.transcript());
-    down.says(&format!("has more of kind Pod in namespace {0}, where this call does not look: if that is so, pass --also-namespace {0}", other.name))
-        .says("has some of kind ClusterRole, which are of no namespace: if that is so, pass --cluster-scoped")
-        .says("(1 objects)");
+    down.says(&format!(
+        "has more of kind Pod in namespace {0}, where this call does not look: if that is so, pass --also-namespace {0}",
+        other.name
+    ))
+    .says("has some of kind ClusterRole, which are of no namespace: if that is so, pass --cluster-scoped")
+    .says("(1 objects)");
     assert_eq!((home.of_run("pr-17"), other.of_run("pr-17")), (Vec::new(), made.clone()));
     // Named by mistake: the objects there were made for another run.
     home.apply(&config_map("pr-17", &json!({"testbed/kinds": kinds}), &json!([])));

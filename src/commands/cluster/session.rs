@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use anyhow::anyhow;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::cli::Making;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::waits::Waits;
-use crate::failure::Advise;
+use crate::failure::{Advise, Exit};
 use crate::history::chronicle::Chronicle;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
@@ -152,6 +153,14 @@ async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, config: &Config, 
     Ok(created)
 }
 
+/// Resolves when `--timeout` is over before there are any objects to tell of: what the API server does instead is the reason.
+pub async fn late(cluster: &Cluster, args: &Making, deadline: Instant) -> anyhow::Error {
+    sleep_until(deadline).await;
+    let why = cluster.trouble().unwrap_or_else(|| format!("the API server {} is slow to answer", cluster.server));
+    let error = anyhow!("not ready within {}: {why}", humantime::format_duration(args.timeout));
+    Err::<(), _>(error).kind("not-ready", None).exit(Exit::NotReady).unwrap_err()
+}
+
 /// Why there are no databases.
 pub enum Failed {
     /// Nothing that this call has made exists.
@@ -233,6 +242,8 @@ pub struct Wait<'a> {
     pub stays: bool,
     /// Where it is taken down what happens.
     pub chronicle: &'a Chronicle,
+    /// When the time of the flags is over.
+    pub deadline: Instant,
 }
 
 /// From created objects to databases that are ready.
@@ -247,7 +258,7 @@ pub async fn bring_up(
     wait: Wait<'_>,
     progress: &Progress,
 ) -> anyhow::Result<Session> {
-    let Wait { args, addresses, stays, chronicle } = wait;
+    let Wait { args, addresses, stays, chronicle, deadline } = wait;
     adopt(plan, created)?;
     let plan = &*plan;
     let databases = &plan.discovery.databases;
@@ -255,19 +266,22 @@ pub async fn bring_up(
     let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
     let scene = Scene { discovery: &plan.discovery, redactor: plan.redactor(), stays, past: Past::Counts };
     let lookout = Lookout::start(scene, cluster, budgets);
-    let reach = reach::reach(plan, cluster, created, addresses == Addresses::Forwarded, &observer, progress).await?;
+    let reach = tokio::select! {
+        reach = reach::reach(plan, cluster, created, addresses == Addresses::Forwarded, &observer, progress) => reach?,
+        error = late(cluster, args, deadline) => return Err(error),
+    };
     let waits = Waits::default();
     let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, chronicle, progress);
     let course = Course { databases, chronicle, is_past: !created.adopted.is_empty() };
     let outcome = tokio::select! {
-        outcome = tokio::time::timeout(args.timeout, wait) => outcome,
+        outcome = timeout_at(deadline, wait) => outcome,
         error = failure.reason() => return Err(error),
         lost = lookout.lost(&observer, progress) => return Err(lookout.report(lost).await),
         never = course.follow(observer.pods(), lookout.events()) => match never {},
     };
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);
-        let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).collect();
+        let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).chain(cluster.trouble()).collect();
         let reasons = lookout.redact(&reasons.join("; "));
         let error = waits.in_vain(args.timeout, &reasons);
         match lookout.unread() {

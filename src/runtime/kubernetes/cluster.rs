@@ -9,7 +9,9 @@ use anyhow::{Context, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 
+use super::contact::Contact;
 use crate::failure::{Advise, Exit};
 
 /// A TCP connection to the API server that takes longer than this is given up.
@@ -97,8 +99,9 @@ impl Location {
 /// A connection to one namespace of a cluster.
 #[derive(Clone)]
 pub struct Cluster {
-    /// The client; cloning it is cheap and shares its connections.
+    /// The client; cloning it is cheap and shares its connections. Its requests are bounded.
     pub client: Client,
+    contact: Contact,
     /// The namespace of the run.
     pub namespace: String,
     /// The API server's address.
@@ -156,6 +159,25 @@ impl Cluster {
         Self { namespace: namespace.to_owned(), kubectl: location.kubectl(), location, ..self.clone() }
     }
 
+    /// What keeps the API server from answering just now, in words; `None` where it has answered.
+    pub fn trouble(&self) -> Option<String> {
+        self.contact.trouble().map(|trouble| format!("the API server {} {trouble}", self.server))
+    }
+
+    /// Does something within `timeout`.
+    ///
+    /// # Errors
+    /// What it fails with; what keeps the API server from answering, when the deadline is over.
+    pub async fn by<T>(&self, deadline: Instant, timeout: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        timeout_at(deadline, work).await.unwrap_or_else(|_| Err(self.late(timeout)))
+    }
+
+    /// The error of what was not done in its time.
+    pub fn late(&self, timeout: Duration) -> anyhow::Error {
+        let why = self.trouble().unwrap_or_else(|| format!("the API server {} does not answer", self.server));
+        anyhow!("not done within {}: {why}", humantime::format_duration(timeout))
+    }
+
     fn with(mut config: Config, location: Location, source: &'static str, kubectl: String) -> anyhow::Result<Self> {
         config.connect_timeout = Some(CONNECT);
         if let Ok(agent) = concat!("testbed/", env!("CARGO_PKG_VERSION")).parse() {
@@ -164,8 +186,21 @@ impl Cluster {
         let inside = source == IN_POD;
         let home = inside.then(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        // It would wait for as long as the server says; see `contact`.
+        config.default_retry = false;
         let client = Client::try_from(config).with_context(|| format!("setting up the connection to {server}")).exit(Exit::Usage)?;
-        Ok(Self { client, namespace: location.namespace.clone(), server, inside, home, source, kubectl, location })
+        let contact = Contact::default();
+        Ok(Self {
+            client: contact.client(client),
+            contact,
+            namespace: location.namespace.clone(),
+            server,
+            inside,
+            home,
+            source,
+            kubectl,
+            location,
+        })
     }
 }
 

@@ -6,6 +6,7 @@ pub mod autoscaler;
 pub mod clock;
 mod cluster;
 pub mod collect;
+mod contact;
 pub mod create;
 pub mod diagnose;
 pub mod doctor;

@@ -14,12 +14,14 @@ use std::time::Duration;
 use futures::future::{join_all, try_join_all};
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use tokio::time::{Instant, timeout_at};
 
 use super::explain::{is_absent, is_forbidden};
 use super::kinds::{self, KindName, Kinds};
 use super::mark::Mark;
 use super::rules::Rules;
 use super::{Cluster, explain};
+use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::run_id::{RunId, Selector};
 
@@ -35,21 +37,44 @@ pub const DEFAULT_GRACE: u32 = 1;
 /// One object that cannot be deleted, or one kind that may not be listed, does not keep the others from being deleted.
 ///
 /// # Errors
-/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when `patience` is over.
-pub async fn tear_down(
+/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when `patience` is over, which holds for all
+/// of it.
+pub async fn tear_down(cluster: &Cluster, run_id: &RunId, grace: u32, patience: Duration, tell: impl FnMut(&str)) -> anyhow::Result<usize> {
+    tear_down_by(cluster, run_id, grace, Patience { told: patience, deadline: deadline::after(patience) }, tell).await
+}
+
+/// How long a teardown may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// As the user has said it.
+    pub told: Duration,
+    /// When it is over.
+    pub deadline: Instant,
+}
+
+/// The same by a moment that is set already.
+///
+/// # Errors
+/// As [`tear_down`].
+pub async fn tear_down_by(
     cluster: &Cluster,
     run_id: &RunId,
     grace: u32,
-    patience: Duration,
+    Patience { told: patience, deadline }: Patience,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<usize> {
-    let Found { parts, mut failures, left } = find(cluster, run_id).await?;
+    let hint =
+        || format!("some or all of run {run_id} may be left in namespace {}; testbed down --run-id {run_id} goes on", cluster.namespace);
+    // A request that fails is a failure; one for which there is no time leaves the run where it is.
+    let found = timeout_at(deadline, find(cluster, run_id)).await;
+    let found = found.unwrap_or_else(|_| Err(cluster.late(patience)).exit(Exit::TeardownIncomplete).hint(hint()));
+    let Found { parts, mut failures, left } = found?;
     left.iter().for_each(|left| tell(left));
     let count = parts.iter().map(|part| part.objects.len()).sum();
     if count > 0 {
         tell(&format!("deleting {}", summary(&parts)));
     }
-    let removal = Removal { selector: &run_id.selector(), grace, patience, scope: Scope::All };
+    let removal = Removal { selector: &run_id.selector(), grace, patience, deadline, scope: Scope::All };
     failures.extend(remove::remove(cluster, &parts, &removal).await.failures);
     match failures.into_iter().next() {
         None => Ok(count),

@@ -22,6 +22,7 @@ use super::kinds;
 use super::mark;
 use super::teardown::{Found, find};
 use super::{Cluster, timeline};
+use crate::deadline;
 use crate::history::log::Log;
 use crate::history::record::{Database, Event};
 use crate::history::time::Time;
@@ -81,6 +82,8 @@ pub struct Part {
 
 /// Gathers everything of a run by the deadline.
 pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Collected {
+    // So that what was read can be looked through by the deadline.
+    let (whole, deadline) = (deadline, deadline::before(deadline, deadline::left(deadline)));
     let mut gathering = match gather(cluster, run_id, known, deadline).await {
         Ok(gathering) => gathering,
         Err(note) => return Collected { parts: BTreeMap::new(), notes: vec![note] },
@@ -92,8 +95,12 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
     gathering.notes.extend(read.notes);
     // A log of a megabyte takes a while to look through.
     let run_id = run_id.clone();
-    let sorted = tokio::task::spawn_blocking(move || gathering.sort(&notes, read.logs, &run_id, deadline)).await;
-    sorted.unwrap_or_else(|error| Collected { parts: BTreeMap::new(), notes: vec![format!("what was collected is lost: {error}")] })
+    let sorting = tokio::task::spawn_blocking(move || gathering.sort(&notes, read.logs, &run_id, deadline));
+    match timeout_at(whole + GRACE, sorting).await {
+        Ok(Ok(sorted)) => sorted,
+        Ok(Err(error)) => Collected { parts: BTreeMap::new(), notes: vec![format!("what was collected is lost: {error}")] },
+        Err(_) => Collected { parts: BTreeMap::new(), notes: vec!["what was collected could not be looked through in time".into()] },
+    }
 }
 
 /// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run is there.
@@ -101,7 +108,7 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
 /// # Errors
 /// A failed request, explained; the deadline.
 pub async fn live_logs(cluster: &Cluster, run_id: &RunId, within: Duration) -> anyhow::Result<(Vec<Log>, Vec<String>)> {
-    let deadline = Instant::now() + within;
+    let deadline = deadline::after(within);
     let gathering = gather(cluster, run_id, Known::nothing(run_id), deadline).await.map_err(anyhow::Error::msg)?;
     let read = logs::read_all(cluster, &gathering.pods, &gathering.secrets, deadline).await;
     let mut notes = gathering.notes.clone();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
+use tokio::time::Instant;
 
 use super::survey::Run;
 use super::verdict::{Facts, Measure, Reason, Stay};
@@ -32,11 +33,21 @@ pub enum Outcome {
     Failed(Reason, usize, anyhow::Error),
 }
 
-/// Removes a run if it still counts as left behind, and waits until it is gone, at most as long as `patience`.
+/// How long the removals may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Time {
+    /// All of them together, as the user has said it.
+    pub patience: Duration,
+    /// When that is over.
+    pub deadline: Instant,
+}
+
+/// Removes a run if it still counts as left behind, and waits until it is gone, at most until the deadline.
 ///
 /// # Errors
 /// A failed request before anything is deleted, explained.
-pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &Measure, patience: Duration) -> anyhow::Result<Outcome> {
+pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &Measure, time: Time) -> anyhow::Result<Outcome> {
+    let Time { patience, deadline } = time;
     let cluster = cluster.in_namespace(&run.namespace);
     let selector = run.run_id.selector_of_ours();
     let mut parts = list(&cluster, kinds, &run.kinds, &selector).await?;
@@ -49,7 +60,7 @@ pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &M
         Err(stay) => return Ok(Outcome::Stays(stay)),
     };
     parts.iter_mut().for_each(|part| part.objects.retain(|object| object.uid().is_some_and(|uid| uids.contains(&uid))));
-    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience, scope: Scope::Unchanged(says_the_same) };
+    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience, deadline, scope: Scope::Unchanged(says_the_same) };
     let removed = remove(&cluster, &parts, &removal).await;
     Ok(match removed.failures.into_iter().next() {
         Some(error) => Outcome::Failed(reason, removed.deleted, error),

@@ -7,10 +7,11 @@ use anyhow::anyhow;
 use futures::future::{join_all, try_join_all};
 use kube::api::DynamicObject;
 use kube::{Error, ResourceExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::part::{Deletion, Part, delete, delete_unchanged};
 use super::wait;
+use crate::deadline;
 use crate::failure::Advise;
 use crate::run_id::Selector;
 use crate::runtime::kubernetes::{Cluster, explain};
@@ -25,8 +26,10 @@ pub struct Removal<'a> {
     pub selector: &'a Selector,
     /// Seconds that pods get to stop.
     pub grace: u32,
-    /// How long to wait until all is gone.
+    /// How long the whole removal may take, as it is told.
     pub patience: Duration,
+    /// When that is over.
+    pub deadline: Instant,
     /// Which of the selected objects go.
     pub scope: Scope,
 }
@@ -55,22 +58,50 @@ pub struct Removed {
 pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>) -> Removed {
     let mut removed = Removed::default();
     let mut pending: Vec<Pending> = parts.iter().map(|part| Pending { part, left: BTreeMap::new() }).collect();
-    // What makes pods goes before the pods, which it would make anew.
-    for core in [false, true] {
-        let group = pending.iter_mut().filter(|pending| pending.part.is_core() == core);
-        join_all(group.map(|pending| pending.delete(cluster, removal))).await.into_iter().for_each(|part| removed.add(part));
-        if !removed.changed.is_empty() {
-            break;
+    let until = deadline::before(removal.deadline, removal.patience);
+    let deletion = async {
+        // What makes pods goes before the pods, which it would make anew.
+        for core in [false, true] {
+            let group = pending.iter_mut().filter(|pending| pending.part.is_core() == core);
+            join_all(group.map(|pending| pending.delete(cluster, removal))).await.into_iter().for_each(|part| removed.add(part));
+            if !removed.changed.is_empty() {
+                break;
+            }
         }
+    };
+    if timeout_at(until, deletion).await.is_err() {
+        // Of what was asked for just now nobody knows whether it is on its way out.
+        let all: Vec<Pending> = parts.iter().map(|part| Pending { part, left: uids(part) }).collect();
+        removed.failures.extend(look_again(cluster, &all, removal).await);
+        return removed;
     }
     pending.retain(|pending| !pending.left.is_empty());
     let gone = try_join_all(pending.iter().map(|Pending { part, left }| wait::gone(cluster, part, left.clone(), removal)));
-    match timeout(removal.patience, gone).await {
+    match timeout_at(until, gone).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => removed.failures.push(error),
-        Err(_) => removed.failures.extend(still_there(cluster, &pending, removal).await),
+        Err(_) => removed.failures.extend(look_again(cluster, &pending, removal).await),
     }
     removed
+}
+
+fn uids(part: &Part) -> BTreeMap<String, String> {
+    part.objects.iter().map(|object| (object.name_any(), object.uid().unwrap_or_default())).collect()
+}
+
+/// What is there when the patience is over; where that cannot be seen any more, what was there before.
+async fn look_again(cluster: &Cluster, pending: &[Pending<'_>], removal: &Removal<'_>) -> Option<anyhow::Error> {
+    if let Ok(left) = timeout_at(removal.deadline, still_there(cluster, pending, removal)).await {
+        return left;
+    }
+    let names = pending.iter().flat_map(|Pending { part, left }| left.keys().map(|name| format!("{} {name}", part.kind.1)));
+    let names = names.collect::<Vec<_>>().join(", ");
+    Err::<(), _>(cluster.late(removal.patience)).hint(format!("these may be left: {names}; {}", again(removal))).err()
+}
+
+fn again(removal: &Removal<'_>) -> String {
+    let command = if matches!(removal.scope, Scope::All) { "down" } else { "gc" };
+    format!("deletion goes on in the cluster; testbed {command} waits longer")
 }
 
 impl Removed {
@@ -153,8 +184,7 @@ async fn still_there(cluster: &Cluster, pending: &[Pending<'_>], removal: &Remov
         return None;
     }
     let message = anyhow!("still there after {} s: {}", removal.patience.as_secs(), left.join("; "));
-    let again = if matches!(removal.scope, Scope::All) { "down" } else { "gc" };
-    Err::<(), _>(message).hint(format!("deletion goes on in the cluster; testbed {again} waits longer")).err()
+    Err::<(), _>(message).hint(again(removal)).err()
 }
 
 /// An object that is still there, and what holds it back.
