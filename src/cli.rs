@@ -10,6 +10,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::database::Settling;
+use crate::deadline;
 use crate::lock::terms::{self, Ttl};
 use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
@@ -288,16 +289,16 @@ pub struct Making {
     #[arg(long, value_name = "[DATABASE.]KEY=VALUE", env = "TESTBED_CONNARG", value_delimiter = '\n', hide_env_values = true)]
     pub connarg: Vec<String>,
 
-    /// How long to wait until everything is ready
-    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
+    /// How long it may take until everything is ready, all requests to the API server included
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub timeout: Duration,
 
     /// How long a registry may fail in a way that can pass, from the first failure that is seen
-    #[arg(long, value_name = "DURATION", env = "TESTBED_PULL_TIMEOUT", default_value = "2m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_PULL_TIMEOUT", default_value = "2m", value_parser = deadline::parse)]
     pub pull_timeout: Duration,
 
     /// How long the cluster or a quota may be full, unless a node is being added
-    #[arg(long, value_name = "DURATION", env = "TESTBED_CAPACITY_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_CAPACITY_TIMEOUT", default_value = "1m", value_parser = deadline::parse)]
     pub capacity_timeout: Duration,
 
     /// Whether what was created stays for a look when it does not become ready (exit codes 3 and 4)
@@ -328,7 +329,7 @@ pub struct Archiving {
     pub history: Option<String>,
 
     /// How long the run may wait for its story to be collected and written; it is removed then all the same
-    #[arg(long, value_name = "DURATION", env = "TESTBED_ARCHIVE_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration, help_heading = "History")]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_ARCHIVE_TIMEOUT", default_value = "10s", value_parser = deadline::parse, help_heading = "History")]
     pub archive_timeout: Duration,
 
     /// Also write the story of a PipelineRun's run to this Tekton Results API, as a record of the type testbed/v1.Run
@@ -414,11 +415,11 @@ pub struct Gc {
     pub pipeline_runs: bool,
 
     /// How long a run may outlive the end of its PipelineRun, with --pipeline-runs
-    #[arg(long, value_name = "DURATION", env = "TESTBED_GRACE", default_value = "10m", value_parser = humantime::parse_duration, help_heading = "Cluster")]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_GRACE", default_value = "10m", value_parser = deadline::parse, help_heading = "Cluster")]
     pub grace: Duration,
 
-    /// How long to wait until the objects of a run are gone
-    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration, help_heading = "Cluster")]
+    /// How long all of it may take in the cluster, waiting until the objects are gone included
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = deadline::parse, help_heading = "Cluster")]
     pub timeout: Duration,
 
     /// How to tell what was removed, or would be
@@ -450,12 +451,21 @@ pub struct Down {
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 
+    /// Another namespace in which the run has objects, as `up --allow namespace` makes them; what the objects say of that is not followed
+    /// [default: where the last `up` in this folder made some]
+    #[arg(long, value_name = "NAME", env = "TESTBED_ALSO_NAMESPACE", value_delimiter = ',', help_heading = "Cluster")]
+    pub also_namespace: Vec<String>,
+
+    /// Also remove objects of the run that are in no namespace, as `up --allow cluster-scoped` makes them
+    #[arg(long, env = "TESTBED_CLUSTER_SCOPED", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    pub cluster_scoped: bool,
+
     /// Seconds that pods get to stop before they are killed; their data is thrown away
     #[arg(long, value_name = "SECONDS", env = "TESTBED_GRACE_PERIOD", default_value_t = crate::runtime::kubernetes::teardown::DEFAULT_GRACE)]
     pub grace_period: u32,
 
-    /// How long to wait until everything is gone
-    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration)]
+    /// How long all of it may take, waiting until everything is gone included
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = deadline::parse)]
     pub timeout: Duration,
 
     /// Where the run's story is kept.
@@ -517,7 +527,7 @@ pub struct Wait {
     pub urls: Vec<String>,
 
     /// How long to wait until all of them are ready
-    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub timeout: Duration,
 
     /// How long a server has to stay up that is not process 1 of a container; never to believe only that [default: 6s]
@@ -629,8 +639,8 @@ pub struct Locking {
     #[arg(long, value_name = "N", env = "TESTBED_LOCK_PERMITS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub permits: Option<u32>,
 
-    /// How long to wait for it
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TIMEOUT", default_value = "1h", value_parser = humantime::parse_duration)]
+    /// How long to wait for it, all requests to the API server included
+    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TIMEOUT", default_value = "1h", value_parser = deadline::parse)]
     pub timeout: Duration,
 
     /// Do not wait at all
@@ -638,11 +648,11 @@ pub struct Locking {
     pub no_wait: bool,
 
     /// How often to say, while waiting, that it is still there: whoever misses three in a row loses the place in the queue
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_HEARTBEAT", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_HEARTBEAT", default_value = "5s", value_parser = deadline::parse)]
     pub heartbeat: Duration,
 
     /// How long to wait until the pods of --on are ready
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_READY_TIMEOUT", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_READY_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub ready_timeout: Duration,
 
     /// The PipelineRun that testbed works for.
@@ -708,8 +718,8 @@ pub struct LockRelease {
     #[arg(long, env = "TESTBED_STRICT", value_parser = FalseyValueParser::new())]
     pub strict: bool,
 
-    /// How long to wait until the pods of --on are gone
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TIMEOUT", default_value = "1m", value_parser = humantime::parse_duration)]
+    /// How long all of it may take, waiting until the pods of --on are gone included
+    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TIMEOUT", default_value = "1m", value_parser = deadline::parse)]
     pub timeout: Duration,
 }
 
@@ -764,6 +774,10 @@ pub struct Status {
     /// The format
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_STATUS_FORMAT", default_value = "table")]
     pub output: StatusFormat,
+
+    /// How long the API server may take to answer
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "30s", value_parser = deadline::parse, help_heading = "Cluster")]
+    pub timeout: Duration,
 
     /// Where the stories are kept of runs that a killed testbed has left on this machine, and that are removed for it.
     #[command(flatten)]

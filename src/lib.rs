@@ -18,6 +18,7 @@ pub mod cli;
 pub mod commands;
 pub mod console;
 pub mod database;
+pub mod deadline;
 pub mod doctor;
 pub mod environment;
 pub mod failure;

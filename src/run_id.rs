@@ -2,6 +2,7 @@
 //!
 //! An empty selector would select a whole namespace, so a [`Selector`] can only be made from a [`RunId`], and a `RunId` is never empty.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::failure::usage;
@@ -72,12 +73,13 @@ impl RunId {
 
     /// Selects the objects of this run.
     pub fn selector(&self) -> Selector {
-        Selector(format!("{RUN_LABEL}={}", self.0))
+        Selector { text: format!("{RUN_LABEL}={}", self.0), run_id: self.clone(), of_ours: false }
     }
 
     /// Selects those of them that testbed has made: for what acts on runs that nobody has named.
     pub fn selector_of_ours(&self) -> Selector {
-        Selector(format!("{RUN_LABEL}={},{MANAGED_BY_LABEL}={MANAGED_BY}", self.0))
+        let text = format!("{RUN_LABEL}={},{MANAGED_BY_LABEL}={MANAGED_BY}", self.0);
+        Selector { text, run_id: self.clone(), of_ours: true }
     }
 }
 
@@ -95,12 +97,23 @@ impl fmt::Display for RunId {
 
 /// A label selector for one run, safe to delete by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selector(String);
+pub struct Selector {
+    text: String,
+    run_id: RunId,
+    of_ours: bool,
+}
 
 impl Selector {
     /// The selector in the API's syntax.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether it selects an object with these labels: an answer may hold others as well, from a server or a proxy that takes no notice of
+    /// selectors.
+    pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        let has = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
+        has(RUN_LABEL, self.run_id.as_str()) && (!self.of_ours || has(MANAGED_BY_LABEL, MANAGED_BY))
     }
 }
 
@@ -153,5 +166,10 @@ mod tests {
         let run_id = RunId::parse("pr-17").unwrap();
         assert_eq!(run_id.selector().as_str(), "test-dependencies=pr-17");
         assert_eq!(run_id.selector_of_ours().as_str(), "test-dependencies=pr-17,app.kubernetes.io/managed-by=testbed");
+        let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let (own, other) = (labels(&[(RUN_LABEL, "pr-17")]), labels(&[(RUN_LABEL, "pr-1"), (MANAGED_BY_LABEL, MANAGED_BY)]));
+        assert!(run_id.selector().selects(&own) && !run_id.selector_of_ours().selects(&own));
+        assert!(!run_id.selector().selects(&other) && !run_id.selector().selects(&labels(&[])));
+        assert!(run_id.selector_of_ours().selects(&run_id.labels().map(|(key, value)| (key.to_owned(), value.to_owned())).into()));
     }
 }

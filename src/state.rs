@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::output;
 use crate::run_id::RunId;
+use crate::runtime::kubernetes::Beyond;
 
 /// A remembered run. Holds no password.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Remembered {
     pub context: Option<String>,
     /// The namespace of the run.
     pub namespace: String,
+    /// Where else in the cluster it has objects.
+    #[serde(default)]
+    pub beyond: Beyond,
     /// The config file that was written, and the hash of its content.
     pub output: Option<(PathBuf, String)>,
     /// What proved that each database was ready, by its workload (`Kind/name`) and container.

@@ -30,6 +30,8 @@ pub struct Archive {
     queue: Option<Queue>,
     /// Whether somebody has waited for it in vain.
     is_late: Cell<bool>,
+    /// How long a run has waited for it so far.
+    spent: Cell<Duration>,
 }
 
 struct Queue {
@@ -56,7 +58,7 @@ impl Archive {
             tokio::spawn(Writer::new(place, results).write(to_do, to));
             Queue { is_named, jobs, written, sent: Cell::new(0) }
         });
-        Ok(Self { patience: args.archive_timeout, queue, is_late: Cell::new(false) })
+        Ok(Self { patience: args.archive_timeout, queue, is_late: Cell::new(false), spent: Cell::default() })
     }
 
     /// The same for a command that removes: a wrong flag of the archive is told, and keeps nothing from being removed.
@@ -69,7 +71,7 @@ impl Archive {
 
     /// The archive of a command that keeps none.
     pub fn none() -> Self {
-        Self { patience: Duration::ZERO, queue: None, is_late: Cell::new(false) }
+        Self { patience: Duration::ZERO, queue: None, is_late: Cell::new(false), spent: Cell::default() }
     }
 
     /// Whether anything is written at all.
@@ -80,6 +82,11 @@ impl Archive {
     /// How long a command may wait for the archive, collecting included.
     pub fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// Takes note of how long a run has waited for it: what comes at the end gets the rest.
+    pub fn took(&self, time: Duration) {
+        self.spent.set(self.spent.get().max(time));
     }
 
     /// Writes the record of a run that is about to be made, with the commit that is checked out in its folder.
@@ -118,7 +125,7 @@ impl Archive {
 
     /// The same, and tells what could not be written: the last thing that a command does with it.
     pub async fn finish(self, progress: &Progress) {
-        self.settle(self.patience).await;
+        self.settle(self.patience.saturating_sub(self.spent.get()).max(AGAIN.min(self.patience))).await;
         let Some(queue) = &self.queue else { return };
         let written = queue.written.borrow();
         let late = (written.jobs < queue.sent.get())

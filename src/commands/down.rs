@@ -5,11 +5,13 @@ use super::cluster::farewell::Farewell;
 use super::runtime::runtime;
 use super::{choice, interrupted, local, progress, reap, story};
 use crate::cli::{Down, Global, Runtime};
+use crate::deadline;
 use crate::failure::{Advise, usage};
 use crate::progress::Progress;
 use crate::registry::{Claim, Registry};
 use crate::run_id::RunId;
-use crate::runtime::kubernetes::{Choice, Cluster, teardown};
+use crate::runtime::kubernetes::teardown::Patience;
+use crate::runtime::kubernetes::{Beyond, Choice, Cluster, teardown};
 use crate::runtime::local::remove;
 use crate::state::{self, Remembered};
 
@@ -24,6 +26,7 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
 }
 
 async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
+    let deadline = deadline::after(args.timeout);
     let remembered = Remembered::here();
     let run_id = match (&args.run_id, &remembered) {
         (Some(given), _) => RunId::parse(given)?,
@@ -38,20 +41,25 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
         }
         Here::InCluster(noted) => noted,
     };
-    let cluster = connect(choice(global), noted.as_deref(), ours.as_ref()).await?;
+    let said = Beyond { namespaces: args.also_namespace.iter().cloned().collect(), cluster_scoped: args.cluster_scoped };
+    let cluster = connect(choice(global), noted.as_deref(), ours.as_ref()).await?.with_beyond(said);
     progress.explain(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
 
-    let removal = teardown::tear_down(&cluster, &run_id, args.grace_period, args.timeout, |text| progress.say(text));
+    let removal = async {
+        // What is left of the time; told is the time that the user has given.
+        let within = Patience { told: args.timeout, deadline };
+        teardown::tear_down_by(&cluster, &run_id, args.grace_period, within, |text| progress.say(text)).await
+    };
     let record = noted.as_ref().and_then(|claim| claim.record.history.clone());
-    let work =
-        Farewell::new(archive, &cluster, &run_id).of_record(record).for_pipeline_run(&args.pipeline_run).remove(removal, story::down);
+    let farewell = Farewell::new(archive, &cluster, &run_id).of_record(record).for_pipeline_run(&args.pipeline_run);
+    let work = farewell.within(deadline::left(deadline) / 2).remove(removal, story::down);
     let count = tokio::select! {
         count = work => count?,
         error = interrupted() => return Err(error).hint(format!("some of the run may be left; run testbed down --run-id {run_id} again")),
     };
     Remembered::forget_run(&run_id);
     if let Some(claim) = noted
-        && (count > 0 || claim.record.location() == Some(&cluster.location))
+        && (count > 0 || claim.record.location().is_some_and(|location| location.is_same_place(&cluster.location)))
     {
         forget(*claim).await?;
     }
@@ -79,7 +87,7 @@ async fn look_here(
     progress: &Progress,
 ) -> anyhow::Result<Here> {
     if let Some(registry) = Registry::find() {
-        reap::reap(&registry, archive, progress).await;
+        reap::reap(&registry, archive, args.timeout / 2, progress).await;
         match local::down::down(run_id, args, &registry, global.runtime, archive, progress).await? {
             Known::Gone => return Ok(Here::Done),
             Known::InCluster(claim) => return Ok(Here::InCluster(Some(claim))),
@@ -103,7 +111,10 @@ async fn look_here(
 async fn connect(given: Choice, noted: Option<&Claim>, remembered: Option<&Remembered>) -> anyhow::Result<Cluster> {
     match noted.and_then(|claim| claim.record.location()) {
         Some(location) if given == Choice::default() => Cluster::connect_to(location.clone()).await,
-        _ => Cluster::connect(&with_memory(given, remembered)).await,
+        _ => {
+            let beyond = remembered.map(|remembered| remembered.beyond.clone()).unwrap_or_default();
+            Ok(Cluster::connect(&with_memory(given, remembered)).await?.with_beyond(beyond))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::runtime::runtime;
 use super::{choice, cluster, local, progress, warn};
 use crate::cli::{Gc, GcFormat, Global, Runtime};
 use crate::console;
+use crate::deadline;
 use crate::failure::{Advise, usage};
 
 /// A run that was left behind.
@@ -26,6 +27,7 @@ pub struct Leftover {
 
 pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
+    let deadline = deadline::after(args.timeout);
     let (runtime, why) = runtime(global)?;
     if runtime == Runtime::Local && (args.all_namespaces || args.pipeline_runs) {
         return Err(usage(format!("--all-namespaces and --pipeline-runs are for a cluster ({why})")))
@@ -36,7 +38,7 @@ pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     // Neither part keeps the other from its work.
     let here = local::gc::gc(&args, &archive, &mut found, &progress).await;
     let there = match runtime {
-        Runtime::Kubernetes => cluster::gc::gc(&args, &choice(global), &archive, &mut found, &progress).await,
+        Runtime::Kubernetes => cluster::gc::gc(&args, &choice(global), &archive, deadline, &mut found, &progress).await,
         Runtime::Local => Ok(()),
     };
     archive.finish(&progress).await;

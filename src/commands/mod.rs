@@ -25,6 +25,8 @@ mod waits;
 
 pub use lock::aside;
 
+use std::time::Duration;
+
 use anyhow::anyhow;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -70,7 +72,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
 /// None: what cannot be removed is told, and left for the next command.
 pub async fn rescue() -> anyhow::Result<u8> {
     if let Some(registry) = Registry::find() {
-        reap::reap(&registry, &Archive::none(), &Progress::new(Loudness::Quiet)).await;
+        reap::reap(&registry, &Archive::none(), Duration::MAX, &Progress::new(Loudness::Quiet)).await;
     }
     Ok(1)
 }

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::archive::Archive;
 use super::cluster::farewell::Farewell;
 use super::local::story;
 use super::warn;
+use crate::deadline;
 use crate::failure::Advise;
 use crate::progress::Progress;
 use crate::registry::{Claim, Record, Registry};
@@ -16,14 +19,15 @@ use crate::runtime::local::area::Area;
 use crate::runtime::local::{prepared, remove};
 use crate::state::{self, Remembered};
 
-/// How long the teardown of an abandoned run in a cluster may take: the user waits for something else.
+/// How long the teardown of abandoned runs in clusters may take, all of them together: the user waits for something else.
 const TEARDOWN: Duration = Duration::from_secs(30);
 
 /// Why an abandoned run is removed, as messages tell it.
 pub const WHY: &str = "the testbed that worked on it was killed, or the machine restarted";
 
-/// Removes what was abandoned, and returns what is noted of it. What cannot be removed is told, and left for the next command.
-pub async fn reap(registry: &Registry, archive: &Archive, progress: &Progress) -> Vec<Record> {
+/// Removes what was abandoned, and returns what is noted of it. What cannot be removed, or not within the time of the command, is told, and
+/// left for the next command.
+pub async fn reap(registry: &Registry, archive: &Archive, within: Duration, progress: &Progress) -> Vec<Record> {
     let mut removed = Vec::new();
     let claims = match registry.abandoned() {
         Ok(claims) => claims,
@@ -35,10 +39,11 @@ pub async fn reap(registry: &Registry, archive: &Archive, progress: &Progress) -
     if claims.is_empty() {
         return removed;
     }
+    let deadline = deadline::after(within.min(TEARDOWN));
     for claim in claims {
         let record = claim.record.clone();
         let run_id = &record.run_id;
-        match remove_one(claim, archive).await {
+        match remove_one(claim, archive, deadline).await {
             Ok(()) => {
                 progress.say(&format!("removed run {run_id}: {WHY}"));
                 removed.push(record);
@@ -54,23 +59,23 @@ pub async fn reap(registry: &Registry, archive: &Archive, progress: &Progress) -
     removed
 }
 
-async fn remove_one(claim: Claim, archive: &Archive) -> anyhow::Result<()> {
+async fn remove_one(claim: Claim, archive: &Archive, deadline: Instant) -> anyhow::Result<()> {
     match claim.record.location().cloned() {
         None => story::remove(claim, archive, story::abandoned("killed", WHY.to_owned())).await.map(drop),
-        Some(location) => remove_in_cluster(claim, location, archive).await,
+        Some(location) => remove_in_cluster(claim, location, archive, deadline).await,
     }
 }
 
-async fn remove_in_cluster(claim: Claim, location: Location, archive: &Archive) -> anyhow::Result<()> {
+async fn remove_in_cluster(claim: Claim, location: Location, archive: &Archive, deadline: Instant) -> anyhow::Result<()> {
     // Before its databases go: a command that loses them would only fail in another way.
     remove::end_command(&claim.record).await?;
     let folder = claim.folder().map(Path::to_owned).unwrap_or_default();
     let removed = async {
         let cluster = Cluster::connect_to(location).await?;
         let run_id = RunId::parse(&claim.record.run_id)?;
-        let removal = teardown::tear_down(&cluster, &run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {});
         let record = claim.record.history.clone();
-        let farewell = Farewell::new(archive, &cluster, &run_id).of_record(record);
+        let farewell = Farewell::new(archive, &cluster, &run_id).of_record(record).within(deadline::left(deadline) / 2);
+        let removal = async { teardown::tear_down(&cluster, &run_id, teardown::DEFAULT_GRACE, deadline::left(deadline), |_| {}).await };
         farewell.remove(removal, story::abandoned("killed", WHY.to_owned())).await
     };
     removed.await.hint(format!("if its cluster is gone for good, delete {}", folder.display()))?;

@@ -2,9 +2,11 @@
 //! were ready. Never shows a password.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::archive::Archive;
 use super::runtime::runtime;
@@ -14,6 +16,7 @@ use crate::cli::{Global, Runtime, Status, StatusFormat};
 use crate::console;
 use crate::database::discover::discover_workloads;
 use crate::database::{Data, Workload};
+use crate::deadline;
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 use crate::progress::Progress;
 use crate::registry::Registry;
@@ -47,11 +50,12 @@ pub struct Row {
 
 pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
+    let deadline = deadline::after(args.timeout);
     let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;
     let registry = Registry::find();
     if let Some(registry) = &registry {
         let archive = Archive::of_removal(&args.archiving, &progress);
-        reap::reap(registry, &archive, &progress).await;
+        reap::reap(registry, &archive, args.timeout / 2, &progress).await;
         archive.finish(&progress).await;
     }
     let (runtime, why) = runtime(global)?;
@@ -65,7 +69,7 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
         }
         here
     } else {
-        in_cluster(run_id.as_ref(), global, &progress).await?
+        in_cluster(run_id.as_ref(), global, deadline, args.timeout, &progress).await?
     };
     match args.output {
         StatusFormat::Table => console::show(&columns(&rows, global.verbose)),
@@ -73,9 +77,15 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     }
 }
 
-async fn in_cluster(run_id: Option<&RunId>, global: &Global, progress: &Progress) -> anyhow::Result<Vec<Row>> {
+async fn in_cluster(
+    run_id: Option<&RunId>,
+    global: &Global,
+    deadline: Instant,
+    timeout: Duration,
+    progress: &Progress,
+) -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::connect(&choice(global)).await?;
-    let runs = list::runs(&cluster, run_id).await?;
+    let runs = cluster.by(deadline, timeout, list::runs(&cluster, run_id)).await?;
     let remembered = Remembered::here();
     let rows: Vec<Row> = runs.iter().flat_map(|(id, run)| rows(id, run, remembered.as_ref())).collect();
     if rows.is_empty() {

@@ -125,7 +125,7 @@ impl Settling {
         if text == "never" {
             return Ok(Self::Never);
         }
-        humantime::parse_duration(text).map(Self::For).map_err(|error| format!("{error}; write a duration such as 10s, or never"))
+        crate::deadline::parse(text).map(Self::For).map_err(|error| format!("{error}; write a duration such as 10s, or never"))
     }
 }
 

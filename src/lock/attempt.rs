@@ -8,7 +8,7 @@ use futures::future::select_all;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::jiff::Timestamp;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::backoff::{Pauses, fraction};
 use super::clock::{now, until};
@@ -19,6 +19,7 @@ use super::replicas::{Tenants, Vacancy};
 use super::state::{Lock, Party};
 use super::step::{BEATS, Candidate, Refusal, Step, View};
 use super::watchlist::Watchlist;
+use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::runtime::kubernetes::Cluster;
 
@@ -120,6 +121,9 @@ pub struct Attempt<T> {
     posts: Vec<Post>,
     lives: Lives,
     tell: T,
+    /// When all of it is to be over, on [`now`]'s clock, and how long it may take then to get out of the queues.
+    until: Option<Duration>,
+    leaving: Duration,
 }
 
 enum Next {
@@ -154,7 +158,15 @@ impl<T: FnMut(Telling)> Attempt<T> {
             has_written: false,
             denied: Denied::default(),
         });
-        Self { candidate, posts: posts.collect(), lives: Lives::new(cluster), tell }
+        Self { candidate, posts: posts.collect(), lives: Lives::new(cluster), tell, until: None, leaving: LEAVING }
+    }
+
+    /// The same for an attempt that is to be over at a moment: no request goes on beyond it, and none of what has to be done then takes much
+    /// longer than a tenth of the time again.
+    pub fn by(&mut self, deadline: Instant, whole: Duration) -> &mut Self {
+        self.until = Some(now() + deadline::left(deadline));
+        self.leaving = (whole / 10).clamp(Duration::from_millis(500), LEAVING);
+        self
     }
 
     /// The lock, as soon as it can be had. What `stop` resolves with ends the attempt between two requests, and not amid one that may have
@@ -165,7 +177,9 @@ impl<T: FnMut(Telling)> Attempt<T> {
     pub async fn hold(&mut self, stop: impl Future<Output = anyhow::Error>) -> anyhow::Result<Outcome> {
         let outcome = self.try_to_hold(stop).await;
         let held = if let Ok(Outcome::Held(held)) = &outcome { Some(held.index) } else { None };
-        let left = timeout(LEAVING, self.leave(held)).await.unwrap_or_else(|_| Err(anyhow!("the API server does not answer")));
+        let is_late = self.until.is_some_and(|until| until <= now());
+        let within = if is_late { self.leaving } else { LEAVING };
+        let left = timeout(within, self.leave(held)).await.unwrap_or_else(|_| Err(anyhow!("the API server does not answer")));
         match (outcome, left) {
             (Err(error), Err(left)) => {
                 Err(error).hint(format!("it may still be in the queue, and is taken out there when it does not move: {left:#}"))
@@ -286,6 +300,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
     async fn advance(&mut self, index: usize, waits: bool) -> anyhow::Result<Next> {
         loop {
             let time = now();
+            let within = self.until.map_or(REQUEST, |until| until.saturating_sub(time).min(REQUEST));
             let post = &mut self.posts[index];
             if post.is_stale {
                 return Ok(Next::Wait(None));
@@ -306,7 +321,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
                     if let Some(next) = next_beat(&lock, &self.candidate.party, time) {
                         (post.pace, post.beat_at) = next;
                     }
-                    let outcome = timeout(REQUEST, post.target.create(&lock)).await;
+                    let outcome = timeout(within, post.target.create(&lock)).await;
                     // Whoever has seen the last one end knows that nobody is to come back.
                     post.retry_at = was.is_none().then(|| now() + SETTLING);
                     if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
@@ -366,7 +381,7 @@ impl<T: FnMut(Telling)> Attempt<T> {
             let before = version.lock.clone();
             let is_again = version.lock.holders.iter().any(|holder| Some(holder.fence) == fence);
             post.asked.extend(fence.filter(|_| !is_again).map(|fence| (fence, date)));
-            let outcome = timeout(REQUEST, post.target.write(version, &lock)).await;
+            let outcome = timeout(within, post.target.write(version, &lock)).await;
             let is_written = matches!(outcome, Ok(Ok(_)));
             if let Some(until) = post.learn_from(outcome, &mut self.tell)? {
                 // A beat that did not arrive is still owed.

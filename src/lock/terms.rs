@@ -29,7 +29,7 @@ impl Ttl {
 /// # Errors
 /// A message that says what is wrong with the duration.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write a duration such as 1h"))?;
+    let duration = crate::deadline::parse(text).map_err(|error| format!("{error}; write a duration such as 1h"))?;
     if duration < SHORTEST {
         return Err("a lock that is lost within a second is of no use; write 1s or more".into());
     }

@@ -14,6 +14,9 @@ use crate::run_id::RunId;
 
 /// Tells whether an object that exists already was made from the same content. Hexadecimal SHA-256 of the object before stamping.
 pub const HASH_ANNOTATION: &str = "testbed/content-hash";
+/// The same on all that one call makes, templates and claims included: a hash of all of its objects' content. By this and the record, a run's
+/// own objects are told from others with its labels.
+pub const RUN_HASH_ANNOTATION: &str = "testbed/run-hash";
 /// The kinds that the run made, `apiVersion/Kind` with commas between, and `apiVersion/Kind@namespace` for objects that name one: where a
 /// teardown has to look.
 pub const KINDS_ANNOTATION: &str = "testbed/kinds";
@@ -39,8 +42,17 @@ pub struct Stamp<'a> {
 /// # Errors
 /// A usage error when labels or annotations are no mapping.
 pub fn stamp(objects: &mut [Object], stamp: &Stamp) -> anyhow::Result<()> {
-    let kinds = kinds(objects);
-    objects.iter_mut().try_for_each(|object| stamp.put_on(object, &kinds)).exit(Exit::Usage)
+    objects.iter_mut().for_each(|object| restore_texts(&mut object.body));
+    let hashes: Vec<String> = objects.iter().map(|object| content_hash(&object.body, stamp.generated)).collect();
+    let (kinds, run_hash) = (kinds(objects), run_hash(objects, &hashes));
+    let common = [(KINDS_ANNOTATION, kinds.as_str()), (RUN_HASH_ANNOTATION, &run_hash)];
+    objects.iter_mut().zip(&hashes).try_for_each(|(object, hash)| stamp.put_on(object, hash, &common)).exit(Exit::Usage)
+}
+
+/// One hash for all of them, whatever their order.
+fn run_hash(objects: &[Object], hashes: &[String]) -> String {
+    let lines: BTreeSet<String> = objects.iter().zip(hashes).map(|(object, hash)| format!("{} {hash}\n", object.label())).collect();
+    hexadecimal(lines.into_iter().collect::<String>().as_bytes())
 }
 
 /// Notes the run's record on all that was stamped. The content hash passes over it.
@@ -81,31 +93,31 @@ fn kinds(objects: &[Object]) -> String {
 }
 
 impl Stamp<'_> {
-    fn put_on(&self, object: &mut Object, kinds: &str) -> anyhow::Result<()> {
-        restore_texts(&mut object.body);
-        let hash = content_hash(&object.body, self.generated);
+    fn put_on(&self, object: &mut Object, hash: &str, common: &[(&str, &str)]) -> anyhow::Result<()> {
         let workload = format!("{}/{}", object.kind, object.name);
         let label = object.label();
         let origin = object.origin.clone();
         let at = |error: anyhow::Error| anyhow!("{origin}: {label}: {error}");
 
-        self.mark(metadata(&mut object.body).map_err(at)?, &[(HASH_ANNOTATION, &hash), (KINDS_ANNOTATION, kinds)]).map_err(at)?;
+        annotate(metadata(&mut object.body).map_err(at)?, &[(HASH_ANNOTATION, hash)]).map_err(at)?;
+        self.mark(metadata(&mut object.body).map_err(at)?, common).map_err(at)?;
         if object.kind == "Pod" {
             annotate(metadata(&mut object.body).map_err(at)?, &[(WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
             modest(object.body.get_mut("spec"));
         }
         if let Some(Value::Object(template)) = object.pod_template_mut() {
             modest(template.get_mut("spec"));
-            self.mark(metadata(template).map_err(at)?, &[(KINDS_ANNOTATION, kinds), (WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
+            self.mark(metadata(template).map_err(at)?, common).map_err(at)?;
+            annotate(metadata(template).map_err(at)?, &[(WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
         }
         if let Some(Value::Array(claims)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("volumeClaimTemplates")) {
             for claim in claims.iter_mut().filter_map(Value::as_object_mut) {
-                self.mark(metadata(claim).map_err(at)?, &[(KINDS_ANNOTATION, kinds)]).map_err(at)?;
+                self.mark(metadata(claim).map_err(at)?, common).map_err(at)?;
             }
         }
         // A CronJob's Jobs take their labels from jobTemplate.metadata.
         if let Some(Value::Object(template)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("jobTemplate")) {
-            self.mark(metadata(template).map_err(at)?, &[(KINDS_ANNOTATION, kinds)]).map_err(at)?;
+            self.mark(metadata(template).map_err(at)?, common).map_err(at)?;
         }
         if let Some(limit) = self.limit {
             limit.set_deadline(object);
@@ -164,7 +176,11 @@ fn content_hash(body: &Map<String, Value>, generated: &[&str]) -> String {
     for secret in generated {
         text = text.replace(secret, "");
     }
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(text.as_bytes())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Turns numbers back into texts where Kubernetes takes nothing but texts: a run id of digits alone (a build number) is a text in the
@@ -224,6 +240,7 @@ mod tests {
             assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "testbed");
             assert_eq!(metadata["annotations"]["testbed/kinds"], "apps/v1/StatefulSet,v1/PersistentVolumeClaim");
             assert_eq!(metadata["annotations"]["testbed/expires"], "2026-01-01T02:00:00Z");
+            assert_eq!(metadata["annotations"]["testbed/run-hash"], annotation(object, RUN_HASH_ANNOTATION));
         }
         assert_eq!(spec["template"]["metadata"]["labels"]["app"], "db");
         assert_eq!(spec["template"]["metadata"]["annotations"]["testbed/workload"], "StatefulSet/db");
@@ -265,6 +282,19 @@ mod tests {
         assert_eq!(secret("p1", "k"), secret("p2", "k"));
         assert_ne!(secret("p1", "k"), secret("p1", "l"));
         assert_ne!(secret("p1", "k"), secret("other", "k"));
+    }
+
+    #[test]
+    fn all_that_one_call_makes_carries_one_hash() {
+        let map = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+        let hashes = |names: &[&str]| -> BTreeSet<String> {
+            let text = names.iter().map(|name| map(name)).collect::<Vec<_>>().join("---\n");
+            stamped(&text, "run-1", &[]).iter().map(|object| annotation(object, RUN_HASH_ANNOTATION).to_owned()).collect()
+        };
+        let both = hashes(&["a", "b"]);
+        assert_eq!(both.len(), 1);
+        assert_eq!(both, hashes(&["b", "a"]));
+        assert_ne!(both, hashes(&["a"]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod layers;
 mod rights;
-mod run;
+pub mod run;
 mod tekton;
 
 use serde_json::{Value, json};

@@ -22,6 +22,7 @@ mod credentials;
 mod doctor;
 mod examples;
 mod failures;
+mod forged;
 mod gc;
 mod history;
 mod image;

@@ -16,6 +16,11 @@ use crate::state::Remembered;
 /// How long the teardown may take that `up` and `run` themselves do.
 pub const TEARDOWN: Duration = Duration::from_secs(60);
 
+/// The same after an `up` that has failed: as long as it might take itself.
+fn removal_within(timeout: Duration) -> Duration {
+    timeout.clamp(Duration::from_secs(5), TEARDOWN)
+}
+
 /// How long the teardown may take of an `up` that is cancelled: whoever cancels it does not wait long.
 const CANCELLATION: Duration = Duration::from_millis(3500);
 /// The part of it in which the objects may end.
@@ -23,13 +28,20 @@ const ENDING: Duration = Duration::from_millis(2500);
 
 /// After a failure that waiting would not mend, such as a right that is missing: what this call has made goes again, and what an earlier
 /// one has made stays.
-pub async fn undo(error: anyhow::Error, plan: &Plan, story: &Story<'_>, cluster: &Cluster, created: &Created) -> anyhow::Error {
+pub async fn undo(
+    error: anyhow::Error,
+    plan: &Plan,
+    story: &Story<'_>,
+    cluster: &Cluster,
+    created: &Created,
+    within: Duration,
+) -> anyhow::Error {
     story.failed(plan, &error);
     if !created.adopted.is_empty() {
         story.farewell(plan).collect().await;
         return error;
     }
-    let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |_| {});
+    let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, removal_within(within), |_| {});
     match story.farewell(plan).remove(removal, |_| {}).await {
         Ok(_) => error,
         Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
@@ -51,6 +63,7 @@ pub async fn discard(
     story: &Story<'_>,
     cluster: &Cluster,
     created: &Created,
+    within: Duration,
     progress: &Progress,
 ) -> anyhow::Error {
     progress.finish();
@@ -60,7 +73,7 @@ pub async fn discard(
         let stays = format!("nothing was removed: {} of its objects are those of an earlier `testbed up`", created.adopted.len());
         return Err::<(), _>(error).hint(stays).unwrap_err();
     }
-    let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text));
+    let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, removal_within(within), |text| progress.say(text));
     match story.farewell(plan).remove(removal, |_| {}).await {
         Ok(_) => {
             Remembered::forget_run(&plan.run_id);

@@ -11,12 +11,16 @@ use tokio::time::Instant;
 use crate::cli::PipelineRun;
 use crate::commands::archive::{Archive, Which};
 use crate::commands::story::{self, happens_to_all};
+use crate::deadline;
 use crate::history::chronicle;
 use crate::history::record::{Database, Event, Moment, Record, Status, What};
 use crate::history::time::Time;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::collect::{Collected, Known, Part, collect};
+
+/// How long it may take where the API server is in trouble.
+const IN_TROUBLE: Duration = Duration::from_millis(750);
 
 /// A run that is about to be removed.
 pub struct Farewell<'a> {
@@ -97,7 +101,10 @@ impl<'a> Farewell<'a> {
         if !archive.is_on() {
             return ending;
         }
-        let deadline = Instant::now() + within;
+        let begun = Instant::now();
+        // From a server that does not answer there is nothing to be had.
+        let within = if cluster.trouble().is_some() { within.min(IN_TROUBLE) } else { within };
+        let deadline = deadline::after(within);
         let unfinished = || Which::Unfinished {
             run_id: run_id.as_str().to_owned(),
             cluster: cluster.server.clone(),
@@ -124,7 +131,8 @@ impl<'a> Farewell<'a> {
             archive.change_which(which.clone(), Vec::new(), None, |record| add_notes(record, notes));
             ending.records.push(which);
         }
-        archive.settle(deadline.saturating_duration_since(Instant::now())).await;
+        archive.settle(deadline::left(deadline)).await;
+        archive.took(begun.elapsed());
         ending
     }
 }

@@ -1,9 +1,10 @@
 //! `testbed gc` in a cluster: runs that have expired, and on demand those whose PipelineRun is over.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use tokio::time::{Instant, timeout_at};
 
 use super::farewell::Farewell;
 use crate::cli::Gc;
@@ -11,12 +12,14 @@ use crate::commands::archive::Archive;
 use crate::commands::gc::Leftover;
 use crate::commands::story::abandoned;
 use crate::commands::{interrupted, warn};
+use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
 use crate::runtime::kubernetes::gc::pipeline_runs;
-use crate::runtime::kubernetes::gc::removal::{Outcome, remove_run};
+use crate::runtime::kubernetes::gc::removal::{Outcome, Time, remove_run};
 use crate::runtime::kubernetes::gc::survey::{Run, Survey, survey};
 use crate::runtime::kubernetes::gc::verdict::{Measure, Reason};
+use crate::runtime::kubernetes::gc::words::Sentence;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Choice, Cluster, clock};
 use crate::words::count;
@@ -28,22 +31,56 @@ const AT_ONCE: usize = 8;
 ///
 /// # Errors
 /// A failed request, explained; exit code 5 with what is left of a run that could not be removed.
-pub async fn gc(args: &Gc, choice: &Choice, archive: &Archive, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
+pub async fn gc(
+    args: &Gc,
+    choice: &Choice,
+    archive: &Archive,
+    deadline: Instant,
+    found: &mut Vec<Leftover>,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let cluster = Cluster::connect(choice).await?;
     let place = if args.all_namespaces { "all namespaces".to_owned() } else { format!("namespace {}", cluster.namespace) };
     progress.explain(&format!("looking for runs in {place} of {} ({})", cluster.server, cluster.source));
+    let time = Time { patience: args.timeout, deadline };
+    let left = Left::default();
+    let work = async {
+        let outcome = timeout_at(time.deadline, collect(args, &cluster, &place, archive, found, time, &left, progress)).await;
+        outcome.unwrap_or_else(|_| Err(cluster.late(args.timeout)).exit(Exit::TeardownIncomplete).hint(left.told(&place)))
+    };
     tokio::select! {
-        outcome = collect(args, &cluster, &place, archive, found, progress) => outcome,
+        outcome = work => outcome,
         error = interrupted() => Err(error).hint("some of what was left behind may still be there; run testbed gc again"),
     }
 }
 
+/// The runs that have yet to be removed.
+#[derive(Default)]
+struct Left(RefCell<Option<BTreeSet<String>>>);
+
+impl Left {
+    fn told(&self, place: &str) -> String {
+        match &*self.0.borrow() {
+            Some(names) if !names.is_empty() => {
+                format!(
+                    "these may be left, whole or in part: {}; run testbed gc again",
+                    names.iter().cloned().collect::<Vec<_>>().join(", ")
+                )
+            }
+            _ => format!("whatever was left behind in {place} may still be there; run testbed gc again"),
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "all of one call, and of no other")]
 async fn collect(
     args: &Gc,
     cluster: &Cluster,
     place: &str,
     archive: &Archive,
     found: &mut Vec<Leftover>,
+    time: Time,
+    unfinished: &Left,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     // Before the lists, so that nothing looks older than it is.
@@ -61,19 +98,21 @@ async fn collect(
     }
     let left = judge(&runs, &measure, place, progress);
     let removed = if args.dry_run {
-        for (run, reason) in &left {
-            let leftover = leftover(run, reason, run.objects, &measure);
+        for (run, Sentence { reason, uids, .. }) in &left {
+            let leftover = leftover(run, reason, uids.len(), &measure);
             progress.say(&format!("would remove {}", told(&leftover)));
             found.push(leftover);
         }
         Ok(())
     } else {
         warn_of_hidden(&left, progress);
-        let sweep = Sweep { cluster, kinds: &kinds, measure: &measure, archive, timeout: args.timeout };
+        let sweep = Sweep { cluster, kinds: &kinds, measure: &measure, archive, time };
+        *unfinished.0.borrow_mut() = Some(left.iter().map(|(run, _)| name(run)).collect());
         let removals = left.iter().map(|(run, _)| async { (*run, sweep.remove(run).await) });
         let mut removals = stream::iter(removals).buffer_unordered(AT_ONCE);
         let mut failures = Failures { first: None, progress };
         while let Some((run, outcome)) = removals.next().await {
+            unfinished.0.borrow_mut().iter_mut().for_each(|names| names.retain(|left| *left != name(run)));
             match outcome {
                 Ok(outcome) => take(run, outcome, &measure, found, &mut failures),
                 Err(error) => failures.add(run, error),
@@ -97,16 +136,16 @@ struct Sweep<'a> {
     kinds: &'a Kinds,
     measure: &'a Measure,
     archive: &'a Archive,
-    timeout: Duration,
+    time: Time,
 }
 
 impl Sweep<'_> {
     /// Tells the archive of a run, and removes it.
     async fn remove(&self, run: &Run) -> anyhow::Result<Outcome> {
-        let Self { cluster, kinds, measure, archive, timeout } = self;
+        let Self { cluster, kinds, measure, archive, time } = self;
         let there = cluster.in_namespace(&run.namespace);
-        let ending = Farewell::new(archive, &there, &run.run_id).collect().await;
-        let outcome = remove_run(cluster, kinds, run, measure, *timeout).await;
+        let ending = Farewell::new(archive, &there, &run.run_id).within(deadline::left(time.deadline) / 2).collect().await;
+        let outcome = remove_run(cluster, kinds, run, measure, *time).await;
         match &outcome {
             Ok(Outcome::Removed(reason, _)) => ending.gone(abandoned(reason.word(), reason.told(measure.now))),
             Ok(Outcome::Failed(_, _, error)) | Err(error) => ending.left(error),
@@ -117,11 +156,19 @@ impl Sweep<'_> {
 }
 
 /// The runs that were left behind, each with its reason; says why the others stay.
-fn judge<'a>(runs: &'a [Run], measure: &Measure, place: &str, progress: &Progress) -> Vec<(&'a Run, Reason)> {
+fn judge<'a>(runs: &'a [Run], measure: &Measure, place: &str, progress: &Progress) -> Vec<(&'a Run, Sentence)> {
     let mut left = Vec::new();
     for run in runs {
-        match measure.judge(&run.facts) {
-            Ok(reason) => left.push((run, reason)),
+        match run.words.judge(measure) {
+            Ok(sentence) => {
+                for stays in &sentence.left {
+                    progress.warn(&format!(
+                        "{}: {stays} is left: it has the labels of the run, and is not what its pods were made with",
+                        name(run)
+                    ));
+                }
+                left.push((run, sentence));
+            }
             Err(stay) => progress.explain(&format!("{} stays: {}", name(run), stay.told(measure.now))),
         }
     }
@@ -137,7 +184,7 @@ fn judge<'a>(runs: &'a [Run], measure: &Measure, place: &str, progress: &Progres
 }
 
 /// A kind that a run has made and that may not be listed stays when the rest of the run goes.
-fn warn_of_hidden(left: &[(&Run, Reason)], progress: &Progress) {
+fn warn_of_hidden(left: &[(&Run, Sentence)], progress: &Progress) {
     let hidden: BTreeSet<&str> = left.iter().flat_map(|(run, _)| run.hidden.iter().map(|(_, kind)| kind.as_str())).collect();
     for kind in hidden {
         progress.warn(&format!("objects of kind {kind} may not be listed: those of the runs that are removed now stay"));

@@ -4,17 +4,19 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use anyhow::anyhow;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::bug;
 use crate::cli::Making;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::waits::Waits;
-use crate::failure::Advise;
+use crate::failure::{Advise, Exit};
 use crate::history::chronicle::Chronicle;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
+use crate::manifest::policy::Allowance;
 use crate::output::Model;
 use crate::probe::Found;
 use crate::progress::Progress;
@@ -27,7 +29,7 @@ use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
 use crate::runtime::kubernetes::timeline::Course;
-use crate::runtime::kubernetes::{Choice, Cluster, references};
+use crate::runtime::kubernetes::{Beyond, Choice, Cluster, references};
 use crate::state::Remembered;
 
 use super::failing::{Lookout, Scene};
@@ -64,9 +66,18 @@ pub fn announce(run_id: &RunId, cluster: &Cluster, progress: &Progress) {
     progress.say(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
 }
 
+/// The places beyond its namespace in which a run is to have objects: its maker names them by allowing the objects that do.
+pub fn beyond(plan: &Plan) -> Beyond {
+    let namespaces = plan.objects.iter().filter_map(|object| object.namespace().map(str::to_owned)).collect();
+    Beyond { namespaces, cluster_scoped: plan.allowed.contains(&Allowance::CLUSTER_SCOPED) }
+}
+
 /// The command that removes the run, from any folder.
 pub fn down_command(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
-    format!("testbed down --run-id {run_id} -n {}{}", cluster.namespace, choice.flags())
+    let Beyond { namespaces, cluster_scoped } = &cluster.location.beyond;
+    let also: String = namespaces.iter().map(|namespace| format!(" --also-namespace {namespace}")).collect();
+    let cluster_scoped = if *cluster_scoped { " --cluster-scoped" } else { "" };
+    format!("testbed down --run-id {run_id} -n {}{also}{cluster_scoped}{}", cluster.namespace, choice.flags())
 }
 
 /// The hint that names it.
@@ -93,6 +104,7 @@ pub fn memory(
         kubeconfig: choice.kubeconfig.as_ref().map(|path| folder.join(path)),
         context: choice.context.clone(),
         namespace: cluster.namespace.clone(),
+        beyond: cluster.location.beyond.clone(),
         local: false,
         output,
         folder,
@@ -140,6 +152,14 @@ async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, config: &Config, 
     let created = create::create(cluster, kinds, &plan.objects, &plan.run_id).await.kind("creation", None)?;
     progress.say(&summary(plan, &created));
     Ok(created)
+}
+
+/// Resolves when `--timeout` is over before there are any objects to tell of: what the API server does instead is the reason.
+pub async fn late(cluster: &Cluster, args: &Making, deadline: Instant) -> anyhow::Error {
+    sleep_until(deadline).await;
+    let why = cluster.trouble().unwrap_or_else(|| format!("the API server {} is slow to answer", cluster.server));
+    let error = anyhow!("not ready within {}: {why}", humantime::format_duration(args.timeout));
+    Err::<(), _>(error).kind("not-ready", None).exit(Exit::NotReady).unwrap_err()
 }
 
 /// Why there are no databases.
@@ -224,6 +244,8 @@ pub struct Wait<'a> {
     pub stays: bool,
     /// Where it is taken down what happens.
     pub chronicle: &'a Chronicle,
+    /// When the time of the flags is over.
+    pub deadline: Instant,
 }
 
 /// From created objects to databases that are ready.
@@ -238,7 +260,7 @@ pub async fn bring_up(
     wait: Wait<'_>,
     progress: &Progress,
 ) -> anyhow::Result<Session> {
-    let Wait { args, addresses, stays, chronicle } = wait;
+    let Wait { args, addresses, stays, chronicle, deadline } = wait;
     adopt(plan, created)?;
     let plan = &*plan;
     let databases = &plan.discovery.databases;
@@ -246,19 +268,22 @@ pub async fn bring_up(
     let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
     let scene = Scene { discovery: &plan.discovery, redactor: plan.redactor(), stays, past: Past::Counts };
     let lookout = Lookout::start(scene, cluster, budgets);
-    let reach = reach::reach(plan, cluster, created, addresses == Addresses::Forwarded, &observer, progress).await?;
+    let reach = tokio::select! {
+        reach = reach::reach(plan, cluster, created, addresses == Addresses::Forwarded, &observer, progress) => reach?,
+        error = late(cluster, args, deadline) => return Err(error),
+    };
     let waits = Waits::default();
     let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, chronicle, progress);
     let course = Course { databases, chronicle, is_past: !created.adopted.is_empty() };
     let outcome = tokio::select! {
-        outcome = tokio::time::timeout(args.timeout, wait) => outcome,
+        outcome = timeout_at(deadline, wait) => outcome,
         error = failure.reason() => return Err(error),
         lost = lookout.lost(&observer, progress) => return Err(lookout.report(lost).await),
         never = course.follow(observer.pods(), lookout.events()) => match never {},
     };
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);
-        let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).collect();
+        let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).chain(cluster.trouble()).collect();
         let reasons = lookout.redact(&reasons.join("; "));
         let error = waits.in_vain(args.timeout, &reasons);
         match lookout.unread() {

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout};
+
 use super::aftermath::{self, Cancelled};
 use super::ready::{self, Records};
 use super::session::{self, Addresses, Cancel, Failed, Session, Wait, down_command};
@@ -16,16 +18,21 @@ use crate::commands::plan::Plan;
 use crate::commands::story::down;
 use crate::commands::{interrupted, reap};
 use crate::console;
+use crate::deadline;
 use crate::failure::{Advise, Exit, exit_of};
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::run_id::RunId;
+use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
 use crate::words::count;
 
 /// How long objects that are on their way to the API server get once nobody wants them any more.
 const CREATION: Duration = Duration::from_secs(1);
+
+/// How long it may take to note on the pods what proved them ready.
+const PUBLICATION: Duration = Duration::from_secs(5);
 
 /// Resolves when somebody ends the call.
 type Interrupt<'a> = Pin<&'a mut dyn Future<Output = anyhow::Error>>;
@@ -36,6 +43,8 @@ struct Site {
     choice: Choice,
     config: Config,
     args: Up,
+    /// When `--timeout` is over.
+    deadline: Instant,
 }
 
 /// Creates the objects, waits until every database is ready, writes the config file and leaves.
@@ -43,17 +52,20 @@ struct Site {
 /// # Errors
 /// What failed. What is left of it then, the hints tell.
 pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
+    let deadline = deadline::after(args.making.timeout);
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
     let mut interrupt: Interrupt = interrupt.as_mut();
     let cluster = tokio::select! {
-        cluster = connect(&choice, archive, progress) => cluster?,
+        cluster = connect(&choice, archive, args.making.timeout / 2, progress) => cluster?,
         error = interrupt.as_mut() => return Err(error).hint("nothing was created"),
     };
+    let cluster = cluster.with_beyond(session::beyond(&plan));
     session::announce(&plan.run_id, &cluster, progress);
-    let site = Site { cluster, choice, config, args };
+    let site = Site { cluster, choice, config, args, deadline };
     let story = tokio::select! {
         story = Story::open(archive, &site.cluster, "up", &site.args.making.source, &mut plan) => story?,
+        error = session::late(&site.cluster, &site.args.making, deadline) => return Err(error).hint("nothing was created"),
         error = interrupt.as_mut() => return Err(error).hint("nothing was created"),
     };
     let outcome = site.make(&mut plan, &story, interrupt.as_mut(), progress).await;
@@ -69,7 +81,7 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archiv
         Ok(())
     };
     tokio::select! {
-        published = bug::caught(publish) => published.hint(site.how_to_remove(&plan))?,
+        published = timeout(PUBLICATION, bug::caught(publish)) => published.unwrap_or(Ok(())).hint(site.how_to_remove(&plan))?,
         error = interrupt.as_mut() => return Err(site.cancel(error, &plan, &story, progress).await),
     }
     if holds {
@@ -78,9 +90,9 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archiv
     Ok(())
 }
 
-async fn connect(choice: &Choice, archive: &Archive, progress: &Progress) -> anyhow::Result<Cluster> {
+async fn connect(choice: &Choice, archive: &Archive, within: Duration, progress: &Progress) -> anyhow::Result<Cluster> {
     if let Some(registry) = Registry::find() {
-        reap::reap(&registry, archive, progress).await;
+        reap::reap(&registry, archive, within, progress).await;
     }
     Cluster::connect(choice).await
 }
@@ -104,20 +116,29 @@ impl Site {
             self.remember(&run_id, None, Records::new());
             story.begin(plan);
         };
-        let cancel = Cancel { cancelled: interrupt.as_mut(), patience: CREATION, begins };
+        let late = session::late(cluster, &args.making, self.deadline);
+        let stop = async {
+            tokio::select! {
+                error = interrupt.as_mut() => error,
+                error = late => error,
+            }
+        };
+        let cancel = Cancel { cancelled: Box::pin(stop), patience: CREATION, begins };
         let created = match session::create_unless(plan, cluster, config, cancel, progress).await {
             Ok(created) => created,
             Err(Failed::Before(error)) => {
                 story.not_made(plan, &error);
-                return if is_cancelled(&error) { Err(error).hint("nothing was created") } else { Err(error) };
+                let has_stopped = is_cancelled(&error) || exit_of(&error) == Exit::NotReady;
+                return if has_stopped { Err(error).hint("nothing was created") } else { Err(error) };
             }
-            Err(Failed::Amid(error)) => return Err(self.cancel(error, plan, story, progress).await),
+            Err(Failed::Amid(error)) if is_cancelled(&error) => return Err(self.cancel(error, plan, story, progress).await),
+            Err(Failed::Amid(error)) => return Err(self.late_amid(error, plan, story, progress).await),
         };
         story.created(plan, &created);
         let addresses = if args.forward { Addresses::Forwarded } else { Addresses::InCluster };
         let on_failure = args.making.on_failure;
         let stays = on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty();
-        let wait = Wait { args: &args.making, addresses, stays, chronicle: &story.chronicle };
+        let wait = Wait { args: &args.making, addresses, stays, chronicle: &story.chronicle, deadline: self.deadline };
         let outcome = tokio::select! {
             outcome = bug::caught(session::bring_up(plan, cluster, &created, config, wait, progress)) => outcome,
             error = interrupt => Err(error),
@@ -126,10 +147,10 @@ impl Site {
             Err(error) if is_cancelled(&error) => Err(self.cancel(error, plan, story, progress).await),
             // A usage error as well: a Secret that an earlier `up` left can hold what the config file cannot.
             Err(error) if matches!(exit_of(&error), Exit::Failure | Exit::Usage) => {
-                Err(aftermath::undo(error, plan, story, cluster, &created).await)
+                Err(aftermath::undo(error, plan, story, cluster, &created, args.making.timeout).await)
             }
             Err(error) if on_failure == Some(OnFailure::Delete) => {
-                Err(aftermath::discard(error, plan, story, cluster, &created, progress).await)
+                Err(aftermath::discard(error, plan, story, cluster, &created, args.making.timeout, progress).await)
             }
             Err(error) => {
                 story.failed(plan, &error);
@@ -138,6 +159,20 @@ impl Site {
             }
             ready => ready,
         }
+    }
+
+    /// The time is over, and nobody knows what has become of the objects that were on their way: as when they do not become ready. Under a run
+    /// id that somebody has given, an earlier call may have made some of them.
+    async fn late_amid(&self, error: anyhow::Error, plan: &Plan, story: &Story<'_>, progress: &Progress) -> anyhow::Error {
+        let making = &self.args.making;
+        if making.on_failure == Some(OnFailure::Delete) && making.source.run_id.is_none() {
+            return aftermath::discard(error, plan, story, &self.cluster, &Created::default(), making.timeout, progress).await;
+        }
+        progress.finish();
+        story.failed(plan, &error);
+        story.farewell(plan).collect().await;
+        let error = Err::<(), _>(error).hint("some of its objects may be there").unwrap_err();
+        aftermath::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan))
     }
 
     /// After a signal: says what is left, or removes it.

@@ -23,7 +23,12 @@ pub async fn gc(args: &Gc, archive: &Archive, found: &mut Vec<Leftover>, progres
         dry_run(&registry, found, progress);
         return Ok(());
     }
-    found.extend(reap::reap(&registry, archive, progress).await.iter().map(|record| Leftover { removed: true, ..abandoned(record) }));
+    found.extend(
+        reap::reap(&registry, archive, args.timeout / 2, progress)
+            .await
+            .iter()
+            .map(|record| Leftover { removed: true, ..abandoned(record) }),
+    );
     for record in registry.records().iter().filter(|record| is_dead(record)) {
         if let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? {
             remove_dead(*claim, archive, progress).await?;

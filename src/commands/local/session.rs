@@ -1,6 +1,7 @@
 //! From a plan to servers that take logins, noted in the registry; and the other way round when it fails.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use futures::future::try_join_all;
@@ -83,7 +84,7 @@ pub async fn bring_up(
 ) -> anyhow::Result<Session> {
     let Call { name, making: args, archive } = call;
     let registry = Registry::open()?;
-    reap::reap(&registry, archive, progress).await;
+    reap::reap(&registry, archive, Duration::MAX, progress).await;
     let area = Area::open()?;
     let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
     let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;

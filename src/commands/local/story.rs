@@ -164,6 +164,7 @@ pub async fn remove(claim: Claim, archive: &Archive, change: impl FnOnce(&mut Re
     let settled = async {
         if let Some(Told { deadline, .. }) = &told {
             archive.settle(deadline.saturating_duration_since(Instant::now())).await;
+            archive.took(archive.patience().saturating_sub(deadline.saturating_duration_since(Instant::now())));
         }
     };
     let removed = remove::remove(claim, settled).await;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::hold::{Taken, Wish, hold};
+use super::hold::{Taken, Wish, hold, not_in_time};
 use super::holder::pipeline_run;
 use super::replica::Replica;
 use super::which::connect;
 use crate::cli::{Global, LockAcquire, LockFormat, Locked};
 use crate::commands::{interrupted, progress};
 use crate::console;
+use crate::deadline;
 use crate::lock::memory::Memory;
 use crate::lock::state::{Party, Terms, millis};
 use crate::lock::terms::Ttl;
@@ -29,6 +30,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let mut interrupted = pin!(interrupted());
+    let deadline = deadline::after(args.locking.timeout);
     let cluster = connect(global).await?;
     let key = key(&args.locking.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
@@ -41,13 +43,15 @@ pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
     let party = Party { id: id.as_str().to_owned(), session: None };
     let terms = tokio::select! {
         error = &mut interrupted => return Err(error),
-        terms = terms(&args, &cluster, &progress) => terms?,
+        terms = cluster.by(deadline, args.locking.timeout, terms(&args, &cluster, &progress)) => {
+            terms.map_err(|error| not_in_time(error, deadline))?
+        }
     };
     if is_made_up && let Some(memory) = &memory {
         // Before there is anything to forget.
         memory.save(id.as_str())?;
     }
-    let wish = Wish { cluster: &cluster, args: &args.locking, party, terms };
+    let wish = Wish { cluster: &cluster, args: &args.locking, party, terms, deadline };
     let taken = match hold(&wish, interrupted.as_mut(), &progress).await {
         Ok(taken) => usable(taken, args.locking.ready_timeout, interrupted.as_mut(), &progress).await,
         Err(error) => Err(error),

@@ -1,9 +1,10 @@
 //! What `acquire` and `run` have in common: the wait for a lock, told as it goes.
 
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 
 use anyhow::anyhow;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::{replica, which, words};
 use crate::cli::Locking;
@@ -21,6 +22,8 @@ pub struct Wish<'a> {
     pub args: &'a Locking,
     pub party: Party,
     pub terms: Terms,
+    /// When `--timeout` is over.
+    pub deadline: Instant,
 }
 
 /// A lock that is held, and its object.
@@ -29,16 +32,30 @@ pub struct Taken {
     pub held: Held,
 }
 
+/// An error of what was to come before the wait: the time may have been over.
+pub fn not_in_time(error: anyhow::Error, deadline: Instant) -> anyhow::Error {
+    if Instant::now() < deadline { error } else { Err::<(), _>(error).exit(Exit::NotAcquired).unwrap_err() }
+}
+
 /// Waits until one of the locks is held. `cancelled` ends the wait.
 ///
 /// # Errors
 /// [`Exit::NotAcquired`] when the time is up, and when the lock is taken and nobody waits.
 pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error>, progress: &Progress) -> anyhow::Result<Taken> {
-    let Wish { cluster, args, party, terms } = wish;
-    let targets = which::targets(cluster, &args.locked).await?;
-    for target in &targets {
-        replica::check(target, args, progress).await?;
-    }
+    let Wish { cluster, args, party, terms, deadline } = wish;
+    let mut cancelled = pin!(cancelled);
+    let targets = async {
+        let targets = which::targets(cluster, &args.locked).await?;
+        for target in &targets {
+            replica::check(target, args, progress).await?;
+        }
+        Ok(targets)
+    };
+    let targets = tokio::select! {
+        targets = cluster.by(*deadline, args.timeout, targets) => targets,
+        error = &mut cancelled => Err(error),
+    };
+    let targets = targets.map_err(|error| not_in_time(error, *deadline))?;
     if args.heartbeat.is_zero() {
         return Err(usage("--heartbeat 0s: nobody can be heard all the time; write 1s or more"));
     }
@@ -82,14 +99,16 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
     let stop = async {
         tokio::select! {
             error = cancelled => error,
-            () = sleep(args.timeout) => {
+            () = sleep_until(*deadline) => {
                 let timeout = humantime::format_duration(args.timeout);
-                let error = anyhow!("the lock was not to be had within {timeout}: {}", last.borrow());
+                let last = Some(last.borrow().clone()).filter(|text| !text.is_empty());
+                let why = cluster.trouble().or(last).unwrap_or_else(|| format!("the API server {} does not answer", cluster.server));
+                let error = anyhow!("the lock was not to be had within {timeout}: {why}");
                 Err::<(), _>(error).exit(Exit::NotAcquired).hint("wait longer with --timeout; testbed lock show tells who holds and who waits").unwrap_err()
             }
         }
     };
-    let outcome = attempt.hold(stop).await;
+    let outcome = attempt.by(*deadline, args.timeout).hold(stop).await;
     drop(attempt);
     progress.finish();
     match outcome? {

@@ -7,6 +7,7 @@ use super::which::{connect, targets};
 use super::words;
 use crate::cli::{Global, LockRelease};
 use crate::commands::progress;
+use crate::deadline;
 use crate::failure::{Advise, usage};
 use crate::lock::memory::Memory;
 use crate::lock::object::{Kind, Target};
@@ -22,6 +23,7 @@ use crate::run_id::RunId;
 /// A failed request; with `--strict`, that there was nothing to release; exit code 5 when pods of a workload are not gone in time.
 pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
+    let deadline = deadline::after(args.timeout);
     let cluster = connect(global).await?;
     let key = key(&args.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
@@ -30,13 +32,14 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
         return Err(error).hint("pass --run-id; testbed lock show tells who holds what");
     };
     let id = RunId::parse(&id)?;
-    let targets = targets(&cluster, &args.locked).await?;
+    let targets = cluster.by(deadline, args.timeout, targets(&cluster, &args.locked)).await?;
     // What a command of the run holds is not given to others while it runs; `lock run` does that itself, and in time.
     let run = Party { id: id.as_str().to_owned(), session: None };
     let mut released = 0;
     let mut left = Vec::new();
     for target in &targets {
-        let outcome = give_back(target, |party| *party == run).await?;
+        let release = async { give_back(target, |party| *party == run).await };
+        let outcome = cluster.by(deadline, args.timeout, release).await?;
         released += usize::from(matches!(outcome, Released::Done(_)));
         tell(target, &id, &outcome, &progress);
         if let Released::Done(before) = outcome
@@ -52,7 +55,7 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
         return Err(anyhow!("run {id} held none of it: {key}")).hint("without --strict that is no error");
     }
     for (target, before) in left.into_iter().filter(|(target, _)| target.kind != Kind::Lease) {
-        emptied(target, &before, args.timeout).await?;
+        emptied(target, &before, deadline::left(deadline)).await?;
         progress.say(&format!("{target}: its pods are gone"));
     }
     Ok(())

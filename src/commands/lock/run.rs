@@ -15,6 +15,7 @@ use super::work::{Ended, Work};
 use crate::cli::{Global, LockRun};
 use crate::commands::attend::Signals;
 use crate::commands::{program, progress};
+use crate::deadline;
 use crate::failure::hints_of;
 use crate::lock::keep::{Keeper, Loss, News};
 use crate::lock::object::Target;
@@ -43,10 +44,11 @@ pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
         None => RunId::generate(),
     };
     let session = session();
+    let deadline = deadline::after(args.locking.timeout);
     let cluster = connect(global).await?;
     let party = Party { id: id.as_str().to_owned(), session: Some(session.clone()) };
     let terms = Terms { ttl_millis: Some(millis(args.ttl)), ttl_is_asked_for: true, pipeline_run: None };
-    let wish = Wish { cluster: &cluster, args: &args.locking, party: party.clone(), terms };
+    let wish = Wish { cluster: &cluster, args: &args.locking, party: party.clone(), terms, deadline };
     let Taken { target, held } = hold(&wish, signals.interrupted(), &progress).await?;
     let fence = held.fence;
     let is_nested = held.version.lock.holder(&party).is_none();

@@ -9,12 +9,16 @@ use crate::cli::{Global, LockShow, StatusFormat};
 use crate::commands::progress;
 use crate::commands::table::table;
 use crate::console;
+use crate::deadline;
 use crate::lock::object::{Target, Version, list};
 use crate::lock::pipeline_runs;
 use crate::lock::replicas::{replicas, scaled_by_hand};
 use crate::lock::state::{Holder, Waiter};
 use crate::lock::step::Life;
 use crate::runtime::kubernetes::Cluster;
+
+/// How long the API server may take to tell.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether a lock was abandoned, and why it counts as that. `None` where that shows only to somebody who watches for the ttl.
 type Abandoned = (Option<bool>, String);
@@ -34,17 +38,11 @@ struct Shown {
 pub async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let cluster = which::connect(global).await?;
-    let mut shown = Vec::new();
-    for (target, version) in find(&args, &cluster).await? {
-        let mut abandoned = Vec::new();
-        for holder in &version.lock.holders {
-            let life = pipeline_runs::look(&cluster, holder).await;
-            abandoned.push(is_abandoned(holder, life));
-        }
-        if let Some(what) = scaled_by_hand(&version) {
+    let shown = cluster.by(deadline::after(PATIENCE), PATIENCE, look(&args, &cluster)).await?;
+    for Shown { target, version, .. } in &shown {
+        if let Some(what) = scaled_by_hand(version) {
             progress.warn(&format!("{target}: {what}"));
         }
-        shown.push(Shown { target, version, abandoned });
     }
     if shown.is_empty() {
         progress.say(&format!("no locks in namespace {}", cluster.namespace));
@@ -53,6 +51,19 @@ pub async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
         StatusFormat::Table => console::show(&columns(&shown)),
         StatusFormat::Json => console::print(&(serde_json::to_string_pretty(&shown.iter().map(json).collect::<Vec<_>>())? + "\n")),
     }
+}
+
+async fn look(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<Shown>> {
+    let mut shown = Vec::new();
+    for (target, version) in find(args, cluster).await? {
+        let mut abandoned = Vec::new();
+        for holder in &version.lock.holders {
+            let life = pipeline_runs::look(cluster, holder).await;
+            abandoned.push(is_abandoned(holder, life));
+        }
+        shown.push(Shown { target, version, abandoned });
+    }
+    Ok(shown)
 }
 
 async fn find(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<(Target, Version)>> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use futures::FutureExt;
 use rustix::process::Signal;
+use tokio::time::Instant;
 
 use super::note::Note;
 use super::work::{Worked, conclude, work};
@@ -19,6 +20,7 @@ use crate::commands::cluster::session::{self, Addresses, Cancel, Failed, Session
 use crate::commands::cluster::story::Story;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
+use crate::deadline;
 use crate::failure::{Advise, Exit, exit_of};
 use crate::probe::Container;
 use crate::progress::Progress;
@@ -43,14 +45,19 @@ pub async fn run(
     archive: &Archive,
     progress: &Progress,
 ) -> anyhow::Result<u8> {
-    let cluster = Cluster::connect(choice).await?;
+    let cluster = Cluster::connect(choice).await?.with_beyond(session::beyond(&plan));
     session::announce(&plan.run_id, &cluster, progress);
     let mut note = tokio::select! {
         note = Note::take(&plan.run_id, &cluster, &mut config, archive, progress) => note?,
         error = signals.interrupted() => return Err(error),
     };
-    let site = Site { args, choice, cluster, config, progress };
+    let deadline = deadline::after(args.making.timeout);
+    let site = Site { args, choice, cluster, config, progress, deadline };
     let story = tokio::select! {
+        error = session::late(&site.cluster, &args.making, deadline) => {
+            let _ = note.claim.forget();
+            return Err(error).hint("nothing was created");
+        }
         story = Story::open(archive, &site.cluster, "run", &args.making.source, &mut plan) => story?,
         error = signals.interrupted() => return Err(error),
     };
@@ -97,17 +104,27 @@ struct Site<'a> {
     cluster: Cluster,
     config: Config,
     progress: &'a Progress,
+    /// When `--timeout` is over.
+    deadline: Instant,
 }
 
 impl Site<'_> {
     async fn bring_up(&self, plan: &mut Plan, story: &Story<'_>, signals: &mut Signals) -> Result<Session, Failed> {
         let Self { args, cluster, config, progress, .. } = self;
         let mut cancelled = pin!(signals.interrupted());
-        let cancel = Cancel { cancelled: cancelled.as_mut(), patience: CREATION, begins: |plan: &Plan| story.begin(plan) };
+        let late = session::late(cluster, &args.making, self.deadline);
+        let stop = async {
+            tokio::select! {
+                error = cancelled.as_mut() => error,
+                error = late => error,
+            }
+        };
+        let patience = args.making.timeout.clamp(Duration::from_secs(1), CREATION);
+        let cancel = Cancel { cancelled: Box::pin(stop), patience, begins: |plan: &Plan| story.begin(plan) };
         let created = session::create_unless(plan, cluster, config, cancel, progress).await?;
         story.created(plan, &created);
         let stays = args.making.on_failure == Some(OnFailure::Keep);
-        let wait = Wait { args: &args.making, addresses: Addresses::FromHere, stays, chronicle: &story.chronicle };
+        let wait = Wait { args: &args.making, addresses: Addresses::FromHere, stays, chronicle: &story.chronicle, deadline: self.deadline };
         let outcome = tokio::select! {
             session = bug::caught(session::bring_up(plan, cluster, &created, config, wait, progress)) => session,
             error = cancelled => Err(error),

@@ -1,6 +1,8 @@
 //! How a run in a cluster is noted on this machine, so that the next command removes it should testbed be killed, and where its config
 //! file goes. In a pod there may be nowhere to write: then nothing is noted, which is no loss where the pod's files end with it.
 
+use std::time::Duration;
+
 use anyhow::{Context, anyhow};
 use tempfile::TempDir;
 
@@ -35,7 +37,7 @@ impl Note {
         let record = Record::new(run_id, Place::Kubernetes(cluster.location.clone()));
         match Registry::open() {
             Ok(registry) => {
-                reap::reap(&registry, archive, progress).await;
+                reap::reap(&registry, archive, Duration::MAX, progress).await;
                 let claim = add(&registry, run_id, record)?;
                 config.place_in(claim.folder().unwrap_or(&registry.folder(run_id.as_str())));
                 Ok(Self { claim, folder: None })

@@ -1,6 +1,7 @@
 //! Which cluster, as whom, and in which namespace: from flags, `KUBECONFIG`, or the pod that testbed runs in. Never from a kubeconfig
 //! that nobody named: a run must not land in whatever cluster was used last.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use anyhow::{Context, anyhow};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, timeout_at};
 
+use super::contact::Contact;
 use crate::failure::{Advise, Exit};
 
 /// A TCP connection to the API server that takes longer than this is given up.
@@ -66,9 +69,26 @@ pub struct Location {
     pub context: Option<String>,
     /// The namespace.
     pub namespace: String,
+    /// Where else the caller has objects of the run. What the objects themselves say of that counts for nothing: anybody can write it.
+    #[serde(default)]
+    pub beyond: Beyond,
+}
+
+/// The places beyond a run's namespace in which the caller said that there are objects of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beyond {
+    /// Other namespaces.
+    pub namespaces: BTreeSet<String>,
+    /// Whether there are some that are in no namespace.
+    pub cluster_scoped: bool,
 }
 
 impl Location {
+    /// Whether it is the same namespace of the same cluster.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        (&self.access, &self.context, &self.namespace) == (&other.access, &other.context, &other.namespace)
+    }
+
     fn kubectl(&self) -> String {
         // More than one file has no flag.
         let kubeconfig = if let Access::Files(files) = &self.access { files.first().cloned() } else { None };
@@ -79,8 +99,9 @@ impl Location {
 /// A connection to one namespace of a cluster.
 #[derive(Clone)]
 pub struct Cluster {
-    /// The client; cloning it is cheap and shares its connections.
+    /// The client; cloning it is cheap and shares its connections. Its requests are bounded.
     pub client: Client,
+    contact: Contact,
     /// The namespace of the run.
     pub namespace: String,
     /// The API server's address.
@@ -107,7 +128,7 @@ impl Cluster {
         let config = config(&access, choice.context.as_deref(), source).await.exit(Exit::Usage)?;
         let namespace = choice.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let kubectl = choice.kubectl(&namespace);
-        let location = Location { access: access.absolute()?, context: choice.context.clone(), namespace };
+        let location = Location { access: access.absolute()?, context: choice.context.clone(), namespace, beyond: Beyond::default() };
         Self::with(config, location, source, kubectl)
     }
 
@@ -122,11 +143,39 @@ impl Cluster {
         Self::with(config, location, source, kubectl)
     }
 
+    /// The same for a run that has objects elsewhere as well.
+    #[must_use]
+    pub fn with_beyond(mut self, beyond: Beyond) -> Self {
+        self.location.beyond.namespaces.extend(beyond.namespaces);
+        self.location.beyond.namespaces.remove(&self.namespace);
+        self.location.beyond.cluster_scoped |= beyond.cluster_scoped;
+        self
+    }
+
     /// The same connection, to another namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
-        let location = Location { namespace: namespace.to_owned(), ..self.location.clone() };
+        let location = Location { namespace: namespace.to_owned(), beyond: Beyond::default(), ..self.location.clone() };
         Self { namespace: namespace.to_owned(), kubectl: location.kubectl(), location, ..self.clone() }
+    }
+
+    /// What keeps the API server from answering just now, in words; `None` where it has answered.
+    pub fn trouble(&self) -> Option<String> {
+        self.contact.trouble().map(|trouble| format!("the API server {} {trouble}", self.server))
+    }
+
+    /// Does something within `timeout`.
+    ///
+    /// # Errors
+    /// What it fails with; what keeps the API server from answering, when the deadline is over.
+    pub async fn by<T>(&self, deadline: Instant, timeout: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        timeout_at(deadline, work).await.unwrap_or_else(|_| Err(self.late(timeout)))
+    }
+
+    /// The error of what was not done in its time.
+    pub fn late(&self, timeout: Duration) -> anyhow::Error {
+        let why = self.trouble().unwrap_or_else(|| format!("the API server {} does not answer", self.server));
+        anyhow!("not done within {}: {why}", humantime::format_duration(timeout))
     }
 
     fn with(mut config: Config, location: Location, source: &'static str, kubectl: String) -> anyhow::Result<Self> {
@@ -137,8 +186,21 @@ impl Cluster {
         let inside = source == IN_POD;
         let home = inside.then(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        // It would wait for as long as the server says; see `contact`.
+        config.default_retry = false;
         let client = Client::try_from(config).with_context(|| format!("setting up the connection to {server}")).exit(Exit::Usage)?;
-        Ok(Self { client, namespace: location.namespace.clone(), server, inside, home, source, kubectl, location })
+        let contact = Contact::default();
+        Ok(Self {
+            client: contact.client(client),
+            contact,
+            namespace: location.namespace.clone(),
+            server,
+            inside,
+            home,
+            source,
+            kubectl,
+            location,
+        })
     }
 }
 
@@ -194,7 +256,12 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path
         });
-        let location = |files: &[PathBuf]| Location { access: Access::Files(files.to_vec()), context: None, namespace: "two".into() };
+        let location = |files: &[PathBuf]| Location {
+            access: Access::Files(files.to_vec()),
+            context: None,
+            namespace: "two".into(),
+            beyond: Beyond::default(),
+        };
         let cluster = Cluster::connect_to(location(&paths)).await.unwrap();
         assert_eq!((cluster.server.as_str(), cluster.namespace.as_str()), ("http://127.0.0.1:1", "two"));
         let error = Cluster::connect_to(location(&paths[..1])).await.err().unwrap();

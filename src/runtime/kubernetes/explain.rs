@@ -30,8 +30,11 @@ pub fn explain(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
     }
 }
 
+/// As much of a message as is told, in characters.
+const LONGEST: usize = 2000;
+
 fn api(cluster: &Cluster, status: &Status) -> (String, Option<String>) {
-    let message = status.message.trim().to_owned();
+    let message: String = status.message.trim().chars().take(LONGEST).collect();
     let details = status.details.as_ref();
     match status.code {
         401 => (
@@ -45,17 +48,33 @@ fn api(cluster: &Cluster, status: &Status) -> (String, Option<String>) {
             format!("the namespace {} does not exist", cluster.namespace),
             Some(format!("create it (kubectl create namespace {}) or pass --namespace", cluster.namespace)),
         ),
-        _ if message.is_empty() => (format!("the API server answered {} {}", status.code, status.reason), None),
-        _ => (message, None),
+        code => {
+            let answered = format!("the API server {} answered {code} {}", cluster.server, reason(code, &status.reason));
+            match (message.is_empty(), code == 429 || code >= 500) {
+                (true, _) => (answered, None),
+                (false, true) => (format!("{message} ({answered})"), None),
+                (false, false) => (message, None),
+            }
+        }
     }
 }
 
+/// What a code is called.
+fn reason(code: u16, said: &str) -> String {
+    let known = http::StatusCode::from_u16(code).ok().and_then(|status| status.canonical_reason());
+    known.map_or_else(|| said.to_owned(), str::to_owned)
+}
+
 fn transport(cluster: &Cluster, error: &Error) -> (String, Option<String>) {
+    if matches!(error, Error::SerdeError(_) | Error::FromUtf8(_)) {
+        let hint = format!("is {} the address of an API server? ({} says so)", cluster.server, cluster.source);
+        return (format!("what {} answers is no answer of an API server", cluster.server), Some(hint));
+    }
     let reason = innermost(error);
     let lower = reason.to_lowercase();
     let hint = if lower.contains("certificate") {
         Some("the API server's certificate and the kubeconfig's certificate authority do not fit, or one has expired".to_owned())
-    } else if ["refused", "timed out", "deadline", "unreachable", "lookup", "resolve", "reset", "closed"]
+    } else if ["refused", "timed out", "deadline", "unreachable", "lookup", "resolve", "reset", "closed", "whole answer"]
         .iter()
         .any(|word| lower.contains(word))
     {

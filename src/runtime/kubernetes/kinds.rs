@@ -14,6 +14,7 @@ use super::{Cluster, explain};
 use crate::failure::usage;
 use crate::manifest::Object;
 use crate::manifest::policy::{Allowance, Refused, Violation};
+use crate::run_id::is_dns_label;
 
 /// `apiVersion` and `kind`; for objects of another namespace than the run's, `kind@namespace`.
 pub type KindName = (String, String);
@@ -22,6 +23,11 @@ pub type KindName = (String, String);
 fn split(name: &KindName) -> (KindName, Option<&str>) {
     let (kind, namespace) = name.1.split_once('@').map_or((name.1.as_str(), None), |(kind, namespace)| (kind, Some(namespace)));
     ((name.0.clone(), kind.to_owned()), namespace)
+}
+
+/// The namespace that a kind's name tells.
+pub fn namespace(name: &KindName) -> Option<&str> {
+    split(name).1
 }
 
 /// A kind's name without a namespace.
@@ -155,9 +161,13 @@ pub fn sweep() -> Vec<KindName> {
         .collect()
 }
 
-/// `apps/v1/Deployment` to `("apps/v1", "Deployment")`.
+/// `apps/v1/Deployment` to `("apps/v1", "Deployment")`; `None` for what no API server can have: anybody may have written it.
 pub fn parse(text: &str) -> Option<KindName> {
-    text.rsplit_once('/').map(|(version, kind)| (version.to_owned(), kind.to_owned()))
+    let (version, kind) = text.rsplit_once('/')?;
+    let (plain, namespace) = kind.split_once('@').unwrap_or((kind, "x"));
+    let is_kind = !plain.is_empty() && plain.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_version = version.parse::<GroupVersion>().is_ok() && version.split(['/', '.']).all(is_dns_label);
+    (is_kind && is_version && is_dns_label(namespace)).then(|| (version.to_owned(), kind.to_owned()))
 }
 
 fn common() -> Vec<ApiResource> {

@@ -6,6 +6,7 @@ pub mod autoscaler;
 pub mod clock;
 mod cluster;
 pub mod collect;
+mod contact;
 pub mod create;
 pub mod diagnose;
 pub mod doctor;
@@ -18,6 +19,7 @@ pub mod kinds;
 pub mod list;
 pub mod logs;
 pub mod maker;
+pub mod mark;
 pub mod observe;
 pub mod pods;
 pub mod references;
@@ -25,7 +27,7 @@ mod rules;
 pub mod teardown;
 pub mod timeline;
 
-pub use cluster::{Choice, Cluster, Location};
+pub use cluster::{Beyond, Choice, Cluster, Location};
 pub use explain::explain;
 
 /// Who made a request, for the API server's managed fields.

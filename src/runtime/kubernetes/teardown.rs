@@ -1,21 +1,27 @@
 //! Deletes one run's objects, and waits until they are gone. Needs nothing but the run id.
 //!
 //! Pods and Services are always looked at; the other kinds are those that the run's own objects record. Everything is deleted by name
-//! with its UID as precondition, so an object that was replaced in between is left alone.
+//! with its UID and version as preconditions, so an object that was replaced or has lost the label in between is left alone. Other
+//! namespaces are looked at only where the caller has named them, whatever the objects say.
 
 pub mod part;
 pub mod remove;
 mod wait;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
+use kube::ResourceExt;
 use kube::api::DynamicObject;
+use tokio::time::{Instant, timeout_at};
 
 use super::explain::{is_absent, is_forbidden};
 use super::kinds::{self, KindName, Kinds};
+use super::mark::Mark;
 use super::rules::Rules;
 use super::{Cluster, explain};
+use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::run_id::{RunId, Selector};
 
@@ -31,15 +37,39 @@ pub const DEFAULT_GRACE: u32 = 1;
 /// One object that cannot be deleted, or one kind that may not be listed, does not keep the others from being deleted.
 ///
 /// # Errors
-/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when `patience` is over.
-pub async fn tear_down(
+/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when `patience` is over, which holds for all
+/// of it.
+pub async fn tear_down(cluster: &Cluster, run_id: &RunId, grace: u32, patience: Duration, tell: impl FnMut(&str)) -> anyhow::Result<usize> {
+    tear_down_by(cluster, run_id, grace, Patience { told: patience, deadline: deadline::after(patience) }, tell).await
+}
+
+/// How long a teardown may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// As the user has said it.
+    pub told: Duration,
+    /// When it is over.
+    pub deadline: Instant,
+}
+
+/// The same by a moment that is set already.
+///
+/// # Errors
+/// As [`tear_down`].
+pub async fn tear_down_by(
     cluster: &Cluster,
     run_id: &RunId,
     grace: u32,
-    patience: Duration,
-    tell: impl FnOnce(&str),
+    Patience { told: patience, deadline }: Patience,
+    mut tell: impl FnMut(&str),
 ) -> anyhow::Result<usize> {
-    let (parts, mut failures) = find(cluster, run_id).await?;
+    let hint =
+        || format!("some or all of run {run_id} may be left in namespace {}; testbed down --run-id {run_id} goes on", cluster.namespace);
+    // A request that fails is a failure; one for which there is no time leaves the run where it is.
+    let found = timeout_at(deadline, find(cluster, run_id)).await;
+    let found = found.unwrap_or_else(|_| Err(cluster.late(patience)).exit(Exit::TeardownIncomplete).hint(hint()));
+    let Found { parts, mut failures, left } = found?;
+    left.iter().for_each(|left| tell(left));
     let count = parts.iter().map(|part| part.objects.len()).sum();
     // Not before: nobody may be there to be told.
     let asked = || {
@@ -47,7 +77,7 @@ pub async fn tear_down(
             tell(&format!("deleting {}", summary(&parts)));
         }
     };
-    let removal = Removal { selector: &run_id.selector(), grace, patience, scope: Scope::All };
+    let removal = Removal { selector: &run_id.selector(), grace, patience, deadline, scope: Scope::All };
     failures.extend(remove::remove(cluster, &parts, &removal, asked).await.failures);
     match failures.into_iter().next() {
         None => Ok(count),
@@ -64,11 +94,21 @@ fn summary(parts: &[Part]) -> String {
     counts.join(", ")
 }
 
-/// Everything of the run, by kind, and what could not be looked at.
+/// What there is of a run.
+pub struct Found {
+    /// Its objects, by kind.
+    pub parts: Vec<Part>,
+    /// What could not be looked at.
+    pub failures: Vec<anyhow::Error>,
+    /// What is left alone, and why, in words.
+    pub left: Vec<String>,
+}
+
+/// Everything of the run in its namespace, and in those places beyond it that the caller has named.
 ///
 /// # Errors
 /// A failed request, explained.
-pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<(Vec<Part>, Vec<anyhow::Error>)> {
+pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Found> {
     let mut kinds = Kinds::new(cluster);
     let selector = run_id.selector();
     let core = [("v1".to_owned(), "Pod".to_owned()), ("v1".to_owned(), "Service".to_owned())];
@@ -85,25 +125,72 @@ pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<(Vec<Part
     for part in &parts {
         wanted.remove(&part.kind);
     }
+    let mut found = Found { parts, failures: Vec::new(), left: Vec::new() };
     let mut known = Vec::new();
     for kind in wanted {
-        // A kind whose definition is gone has no objects either.
-        if kinds.resolve(&kind).await? {
-            known.push(kind);
+        if let Some(out_of_reach) = kinds::namespace(&kind).filter(|namespace| !cluster.location.beyond.namespaces.contains(*namespace)) {
+            found.left.push(format!(
+                "objects of run {run_id} say that it has more of kind {} in namespace {out_of_reach}, where this call does not look: if that is \
+                 so, pass --also-namespace {out_of_reach}",
+                kinds::plain(&kind).1
+            ));
+            continue;
+        }
+        match kinds.resolve(&kind).await {
+            Ok(true) if kinds.is_cluster_scoped(&kinds::plain(&kind)) && !cluster.location.beyond.cluster_scoped => {
+                found.left.push(format!(
+                    "objects of run {run_id} say that it has some of kind {}, which are of no namespace: if that is so, pass --cluster-scoped",
+                    kind.1
+                ));
+            }
+            Ok(true) => known.push(kind),
+            // A kind whose definition is gone has no objects either.
+            Ok(false) => {}
+            Err(error) => found.failures.push(error),
         }
     }
-    let mut failures = Vec::new();
-    for outcome in join_all(known.into_iter().map(|kind| list(cluster, &kinds, kind, &selector))).await {
+    let (mut own, mut beyond) = (Vec::new(), Vec::new());
+    for (kind, outcome) in
+        join_all(known.into_iter().map(|kind| async { (kind.clone(), list(cluster, &kinds, kind, &selector).await) })).await
+    {
+        let is_beyond = kinds::namespace(&kind).is_some() || kinds.is_cluster_scoped(&kind);
         match outcome {
-            Ok(part) => parts.extend(part),
-            Err(error) => failures.push(error),
+            Ok(part) => (if is_beyond { &mut beyond } else { &mut own }).extend(part),
+            Err(error) => found.failures.push(error),
         }
     }
-    Ok((parts, failures))
+    found.parts.extend(own);
+    let left = keep_own(&found.parts, &mut beyond);
+    found.left.extend(left.into_iter().map(|object| format!("{object} is left: it was made for another run of the id {run_id}")));
+    found.parts.extend(beyond);
+    Ok(found)
 }
 
-fn objects(parts: &[Part]) -> impl Iterator<Item = &DynamicObject> {
-    parts.iter().flat_map(|part| &part.objects)
+/// Beyond the run's namespace another run may have the same id: what carries the mark of a content that none of the run's own objects carries is
+/// not its own. Returns what that is.
+fn keep_own(own: &[Part], beyond: &mut [Part]) -> Vec<String> {
+    let marks: BTreeSet<Mark> = objects(own).map(|(_, object)| Mark::of(&object.metadata)).collect();
+    let mut left = Vec::new();
+    for part in beyond {
+        let (kind, namespace) = (kinds::plain(&part.kind).1, kinds::namespace(&part.kind));
+        let is_own = |object: &DynamicObject| {
+            let mark = Mark::of(&object.metadata);
+            marks.is_empty() || !mark.tells_content() || marks.contains(&mark)
+        };
+        part.objects.retain(|object| {
+            let is_own = is_own(object);
+            if !is_own {
+                let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+                left.push(format!("{kind} {}{place}", object.name_any()));
+            }
+            is_own
+        });
+    }
+    left
+}
+
+fn objects(parts: &[Part]) -> impl Iterator<Item = (&KindName, &DynamicObject)> {
+    parts.iter().flat_map(|part| part.objects.iter().map(|object| (&part.kind, object)))
 }
 
 async fn sweep(cluster: &Cluster, kinds: &Kinds, selector: &Selector) -> anyhow::Result<Vec<Part>> {

@@ -19,9 +19,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::events::Note;
 use super::kinds;
-use super::teardown::find;
+use super::mark;
+use super::teardown::{Found, find};
 use super::{Cluster, timeline};
 use crate::background;
+use crate::deadline;
 use crate::history::log::Log;
 use crate::history::record::{Database, Event};
 use crate::history::time::Time;
@@ -81,6 +83,8 @@ pub struct Part {
 
 /// Gathers everything of a run by the deadline.
 pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Collected {
+    // So that what was read can be looked through by the deadline.
+    let (whole, deadline) = (deadline, deadline::before(deadline, deadline::left(deadline)));
     let mut gathering = match gather(cluster, run_id, known, deadline).await {
         Ok(gathering) => gathering,
         Err(note) => return Collected { parts: BTreeMap::new(), notes: vec![note] },
@@ -92,8 +96,12 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
     gathering.notes.extend(read.notes);
     // A log of a megabyte takes a while to look through.
     let run_id = run_id.clone();
-    let sorted = background::run(move || gathering.sort(&notes, read.logs, &run_id, deadline)).await;
-    sorted.unwrap_or_else(|error| Collected { parts: BTreeMap::new(), notes: vec![format!("what was collected is lost: {error:#}")] })
+    let sorting = background::run(move || gathering.sort(&notes, read.logs, &run_id, deadline));
+    match timeout_at(whole + GRACE, sorting).await {
+        Ok(Ok(sorted)) => sorted,
+        Ok(Err(error)) => Collected { parts: BTreeMap::new(), notes: vec![format!("what was collected is lost: {error:#}")] },
+        Err(_) => Collected { parts: BTreeMap::new(), notes: vec!["what was collected could not be looked through in time".into()] },
+    }
 }
 
 /// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run is there.
@@ -101,7 +109,7 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
 /// # Errors
 /// A failed request, explained; the deadline.
 pub async fn live_logs(cluster: &Cluster, run_id: &RunId, within: Duration) -> anyhow::Result<(Vec<Log>, Vec<String>)> {
-    let deadline = Instant::now() + within;
+    let deadline = deadline::after(within);
     let gathering = gather(cluster, run_id, Known::nothing(run_id), deadline).await.map_err(anyhow::Error::msg)?;
     let read = logs::read_all(cluster, &gathering.pods, &gathering.secrets, deadline).await;
     let mut notes = gathering.notes.clone();
@@ -125,7 +133,7 @@ struct Gathering {
 /// # Errors
 /// A sentence that says why there is nothing.
 async fn gather(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Result<Gathering, String> {
-    let (found, failures) = match timeout_at(deadline, find(cluster, run_id)).await {
+    let Found { parts: found, failures, .. } = match timeout_at(deadline, find(cluster, run_id)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return Err(format!("its objects could not be read: {error:#}")),
         Err(_) => return Err("its objects could not be read in time".into()),
@@ -157,11 +165,10 @@ impl Gathering {
     fn sort(mut self, notes: &[Note], logs: Vec<Read>, run_id: &RunId, deadline: Instant) -> Collected {
         let databases = self.databases(run_id, notes);
         let mut parts: BTreeMap<Option<String>, Part> = BTreeMap::new();
-        let records: BTreeMap<(String, String), Option<String>> =
-            self.objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record(object))).collect();
+        let records = records(&self.objects);
         let of = |kind: &str, name: &str| records.get(&(kind.to_owned(), name.to_owned())).cloned();
         for object in &self.objects {
-            let part = parts.entry(record(object)).or_default();
+            let part = parts.entry(of(kind(object), &object.name_any()).flatten()).or_default();
             part.began =
                 [part.began, object.metadata.creation_timestamp.as_ref().map(|made| timeline::time(made.0))].into_iter().flatten().min();
             part.pipeline_run = part.pipeline_run.take().or_else(|| pipeline_run(object));
@@ -246,6 +253,16 @@ fn join(parts: &mut BTreeMap<Option<String>, Part>) {
     parts.values_mut().for_each(|part| part.events.sort_by_key(|event| event.at));
 }
 
+/// The record of each object, by its kind and name. Where pods or workloads are left, only records that these carry are the run's own: others
+/// would have somebody else's story changed.
+fn records(objects: &[DynamicObject]) -> BTreeMap<(String, String), Option<String>> {
+    let speaks =
+        |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| mark::speaks(&(types.api_version.clone(), types.kind.clone())));
+    let own: BTreeSet<Option<String>> = objects.iter().filter(speaks).map(record).collect();
+    let is_own = |record: &String| own.is_empty() || own.contains(&Some(record.clone()));
+    objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record(object).filter(is_own))).collect()
+}
+
 /// The record that an object carries.
 pub fn record(object: &DynamicObject) -> Option<String> {
     object.annotations().get(RECORD_ANNOTATION).cloned()
@@ -268,4 +285,26 @@ fn pipeline_run(object: &DynamicObject) -> Option<(String, String)> {
     let owners = object.owner_references().iter();
     let mut pipeline_runs = owners.filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
     pipeline_runs.next().map(|owner| (owner.name.clone(), owner.uid.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(kind: &str, record: &str) -> DynamicObject {
+        let metadata = json!({"name": "x", "annotations": {RECORD_ANNOTATION: record}});
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": kind, "metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn a_record_that_no_pod_carries_is_somebody_elses() {
+        let of = |objects: &[DynamicObject]| records(objects).into_iter().map(|((kind, _), record)| (kind, record)).collect::<Vec<_>>();
+        let (pod, secret, forged) = (object("Pod", "own"), object("Secret", "own"), object("ConfigMap", "other"));
+        let own = Some("own".to_owned());
+        let expected = [("ConfigMap".to_owned(), None), ("Pod".into(), own.clone()), ("Secret".into(), own)];
+        assert_eq!(of(&[pod, secret, forged.clone()]), expected);
+        assert_eq!(of(&[forged]), [("ConfigMap".to_owned(), Some("other".to_owned()))]);
+    }
 }

@@ -22,7 +22,7 @@ pub async fn check(cluster: &Cluster) -> Vec<Verdict> {
         Err(error) => return skipped(error),
     };
     let measure = Measure { now, grace: Duration::ZERO, states: None };
-    let expired: Vec<&str> = runs.iter().filter(|run| measure.judge(&run.facts).is_ok()).map(|run| run.run_id.as_str()).collect();
+    let expired: Vec<&str> = runs.iter().filter(|run| run.words.judge(&measure).is_ok()).map(|run| run.run_id.as_str()).collect();
     let namespace = &cluster.namespace;
     vec![match expired.as_slice() {
         [] => Verdict::ok(CHECK, format!("no run in namespace {namespace} is over and still there")),

@@ -49,7 +49,7 @@ pub async fn look(cluster: &Cluster, kinds: &mut Kinds, runs: &[Run]) -> anyhow:
     }
     let Some(kind) = kind else { return Ok(Found { states: None, failure: None }) };
     let wanted: BTreeSet<(&str, &PipelineRun)> =
-        runs.iter().flat_map(|run| run.facts.owners.iter().map(|owner| (run.namespace.as_str(), owner))).collect();
+        runs.iter().flat_map(|run| run.words.owners().into_iter().map(|owner| (run.namespace.as_str(), owner))).collect();
     let kinds = &*kinds;
     let outcomes = stream::iter(wanted).map(|(namespace, wanted)| state(cluster, kinds, &kind, namespace, wanted));
     let mut outcomes = outcomes.buffer_unordered(AT_ONCE);

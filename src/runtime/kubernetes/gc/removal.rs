@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
+use kube::ResourceExt;
 use kube::api::DynamicObject;
+use tokio::time::Instant;
 
 use super::survey::Run;
 use super::verdict::{Facts, Measure, Reason, Stay};
+use super::words::{Sentence, Words};
 use crate::run_id::Selector;
 use crate::runtime::kubernetes::kinds::{KindName, Kinds};
+use crate::runtime::kubernetes::mark::Mark;
 use crate::runtime::kubernetes::teardown::DEFAULT_GRACE;
 use crate::runtime::kubernetes::teardown::part::Part;
 use crate::runtime::kubernetes::teardown::remove::{Removal, Scope, remove};
@@ -29,23 +33,34 @@ pub enum Outcome {
     Failed(Reason, usize, anyhow::Error),
 }
 
-/// Removes a run if it still counts as left behind, and waits until it is gone, at most as long as `patience`.
+/// How long the removals may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Time {
+    /// All of them together, as the user has said it.
+    pub patience: Duration,
+    /// When that is over.
+    pub deadline: Instant,
+}
+
+/// Removes a run if it still counts as left behind, and waits until it is gone, at most until the deadline.
 ///
 /// # Errors
 /// A failed request before anything is deleted, explained.
-pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &Measure, patience: Duration) -> anyhow::Result<Outcome> {
+pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &Measure, time: Time) -> anyhow::Result<Outcome> {
+    let Time { patience, deadline } = time;
     let cluster = cluster.in_namespace(&run.namespace);
     let selector = run.run_id.selector_of_ours();
-    let parts = list(&cluster, kinds, &run.kinds, &selector).await?;
-    let mut objects = parts.iter().flat_map(|part| &part.objects).peekable();
-    if objects.peek().is_none() {
+    let mut parts = list(&cluster, kinds, &run.kinds, &selector).await?;
+    if parts.iter().all(|part| part.objects.is_empty()) {
         return Ok(Outcome::Vanished);
     }
-    let reason = match measure.judge(&Facts::of(objects.map(|object| &object.metadata))) {
-        Ok(reason) => reason,
+    let words = Words::of(parts.iter().flat_map(|part| part.objects.iter().map(|object| (&part.kind, object))));
+    let Sentence { reason, uids, .. } = match words.judge(measure) {
+        Ok(sentence) => sentence,
         Err(stay) => return Ok(Outcome::Stays(stay)),
     };
-    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience, scope: Scope::Unchanged(says_the_same) };
+    parts.iter_mut().for_each(|part| part.objects.retain(|object| object.uid().is_some_and(|uid| uids.contains(&uid))));
+    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience, deadline, scope: Scope::Unchanged(says_the_same) };
     let removed = remove(&cluster, &parts, &removal, || {}).await;
     Ok(match removed.failures.into_iter().next() {
         Some(error) => Outcome::Failed(reason, removed.deleted, error),
@@ -57,7 +72,7 @@ pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &M
 
 /// Whether an object says of its run's end what it said before: another status is no reason to let it stay.
 fn says_the_same(before: &DynamicObject, now: &DynamicObject) -> bool {
-    Facts::of([&before.metadata]) == Facts::of([&now.metadata])
+    Facts::of([&before.metadata]) == Facts::of([&now.metadata]) && Mark::of(&before.metadata) == Mark::of(&now.metadata)
 }
 
 async fn list(cluster: &Cluster, kinds: &Kinds, wanted: &BTreeSet<KindName>, selector: &Selector) -> anyhow::Result<Vec<Part>> {

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use kube::api::{DynamicObject, ListParams, ObjectMeta, PartialObjectMeta};
 use kube::{Error, ResourceExt};
 
-use super::verdict::Facts;
+use super::words::Words;
 use crate::failure::Advise;
 use crate::run_id::{RUN_LABEL, RunId, every_run};
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
@@ -22,7 +22,7 @@ pub struct Run {
     /// The run's id.
     pub run_id: RunId,
     /// What its objects say about its end.
-    pub facts: Facts,
+    pub words: Words,
     /// How many objects it has.
     pub objects: usize,
     /// The kinds that may be listed and may have objects of it.
@@ -58,7 +58,7 @@ pub async fn survey(cluster: &Cluster, everywhere: bool) -> anyhow::Result<Surve
     }
     let mut notes = Vec::new();
     let mut others = Vec::new();
-    for kind in recorded_here(look.found.values().flatten()).difference(&kinds::usual()) {
+    for kind in recorded_here(look.objects()).difference(&kinds::usual()) {
         match look.kinds.resolve(kind).await {
             Ok(true) => others.push(kind.clone()),
             // A kind whose definition is gone has no objects either.
@@ -104,23 +104,34 @@ impl Look<'_> {
     }
 
     fn runs(&self) -> Vec<Run> {
-        let mut runs: BTreeMap<(String, String), Vec<&DynamicObject>> = BTreeMap::new();
-        for object in self.found.values().flatten() {
+        let mut runs: BTreeMap<(String, String), Vec<Of<'_>>> = BTreeMap::new();
+        for (kind, object) in self.objects() {
             let (Some(namespace), Some(run_id)) = (object.namespace(), object.labels().get(RUN_LABEL)) else { continue };
-            runs.entry((namespace, run_id.clone())).or_default().push(object);
+            runs.entry((namespace, run_id.clone())).or_default().push((kind, object));
         }
         // testbed makes no object whose label is no run id.
         let runs = runs.into_iter().filter_map(|((namespace, id), objects)| Some((namespace, RunId::parse(&id).ok()?, objects)));
+        // Nor does it look at more than it was asked for, whatever it is answered.
+        let runs = runs.filter(|(namespace, ..)| self.namespace.is_none_or(|wanted| wanted == namespace));
+        let runs = runs.map(|(namespace, run_id, mut objects)| {
+            objects.retain(|(_, object)| run_id.selector_of_ours().selects(object.labels()));
+            (namespace, run_id, objects)
+        });
+        let runs = runs.filter(|(.., objects)| !objects.is_empty());
         runs.map(|(namespace, run_id, objects)| self.run(namespace, run_id, &objects)).collect()
     }
 
-    fn run(&self, namespace: String, run_id: RunId, objects: &[&DynamicObject]) -> Run {
+    fn objects(&self) -> impl Iterator<Item = Of<'_>> {
+        self.found.iter().flat_map(|(kind, objects)| objects.iter().map(move |object| (kind, object)))
+    }
+
+    fn run(&self, namespace: String, run_id: RunId, objects: &[Of<'_>]) -> Run {
         let recorded = recorded_here(objects.iter().copied());
         let wanted = recorded.union(&kinds::usual()).cloned().collect::<BTreeSet<_>>();
         Run {
             namespace,
             run_id,
-            facts: Facts::of(objects.iter().map(|object| &object.metadata)),
+            words: Words::of(objects.iter().copied()),
             objects: objects.len(),
             kinds: wanted.into_iter().filter(|kind| self.found.contains_key(kind)).collect(),
             hidden: recorded.into_iter().filter(|kind| self.forbidden.contains_key(kind)).collect(),
@@ -128,8 +139,11 @@ impl Look<'_> {
     }
 }
 
+/// An object and its kind.
+type Of<'a> = (&'a KindName, &'a DynamicObject);
+
 /// The kinds that the objects record. What a run has in another namespace counts as a run of that one.
-fn recorded_here<'a>(objects: impl Iterator<Item = &'a DynamicObject>) -> BTreeSet<KindName> {
+fn recorded_here<'a>(objects: impl Iterator<Item = Of<'a>>) -> BTreeSet<KindName> {
     recorded(objects).iter().map(kinds::plain).collect()
 }
 

@@ -35,12 +35,14 @@ pub struct Facts {
     pub expiry: Expiry,
     /// The PipelineRuns that own its objects.
     pub owners: BTreeSet<PipelineRun>,
+    /// Whether these decide: all that could have an owner has one.
+    pub is_owned: bool,
 }
 
 impl Facts {
     /// Gathers what the objects say.
     pub fn of<'a>(objects: impl IntoIterator<Item = &'a ObjectMeta>) -> Self {
-        let mut facts = Self { expiry: Expiry::Unsaid, owners: BTreeSet::new() };
+        let mut facts = Self { expiry: Expiry::Unsaid, owners: BTreeSet::new(), is_owned: false };
         for object in objects {
             if let Some(text) = object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION)) {
                 facts.expiry = facts.expiry.and(text);
@@ -49,11 +51,22 @@ impl Facts {
             let pipeline_runs = owners.filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
             facts.owners.extend(pipeline_runs.map(|owner| PipelineRun { uid: owner.uid.clone(), name: owner.name.clone() }));
         }
+        facts.is_owned = !facts.owners.is_empty();
         facts
     }
 }
 
 impl Expiry {
+    /// The later of both.
+    #[must_use]
+    pub fn later(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unreadable(text), _) | (_, Self::Unreadable(text)) => Self::Unreadable(text),
+            (Self::Unsaid, other) | (other, Self::Unsaid) => other,
+            (Self::At(one), Self::At(other)) => Self::At(one.max(other)),
+        }
+    }
+
     fn and(self, text: &str) -> Self {
         match (self, text.parse::<Timestamp>()) {
             (Self::Unreadable(first), _) => Self::Unreadable(first),
@@ -126,6 +139,7 @@ impl Measure {
         if let Some(states) = &self.states
             && !facts.owners.is_empty()
             && let Some(reason) = self.by_owners(&facts.owners, states)?
+            && facts.is_owned
         {
             return Ok(reason);
         }

@@ -9,6 +9,7 @@ use crate::manifest::stamp::KINDS_ANNOTATION;
 use crate::run_id::Selector;
 use crate::runtime::kubernetes::explain::is_absent;
 use crate::runtime::kubernetes::kinds::{self, KindName};
+use crate::runtime::kubernetes::mark;
 
 /// The objects of one kind that a selector finds.
 pub struct Part {
@@ -30,7 +31,8 @@ impl Part {
     pub async fn list(api: &Api<DynamicObject>, kind: KindName, selector: &Selector) -> Result<Self, Error> {
         let list = api.list(&ListParams::default().labels(selector.as_str())).await?;
         let resource_version = list.metadata.resource_version.unwrap_or_default();
-        Ok(Self { kind, api: api.clone(), objects: list.items, resource_version })
+        let objects = list.items.into_iter().filter(|object| selector.selects(object.labels())).collect();
+        Ok(Self { kind, api: api.clone(), objects, resource_version })
     }
 
     /// Whether it holds Pods or Services, which every Role of testbed is about.
@@ -40,10 +42,23 @@ impl Part {
     }
 }
 
-/// The kinds that the objects say their run has made.
-pub fn recorded<'a>(objects: impl Iterator<Item = &'a DynamicObject>) -> BTreeSet<KindName> {
-    let annotations = objects.filter_map(|object| object.annotations().get(KINDS_ANNOTATION));
-    annotations.flat_map(|text| text.split(',')).filter_map(kinds::parse).collect()
+/// How many kinds are looked for at most: each costs a request or two, and anybody may have named them.
+const MOST_KINDS: usize = 100;
+
+/// The kinds that the objects say their run has made. What those say that [speak](mark::speaks) for it comes first where there are too many.
+pub fn recorded<'a>(objects: impl Iterator<Item = (&'a KindName, &'a DynamicObject)>) -> BTreeSet<KindName> {
+    let (first, others): (Vec<_>, Vec<_>) = objects.partition(|(kind, _)| mark::speaks(kind));
+    let mut found = BTreeSet::new();
+    for (_, object) in first.into_iter().chain(others) {
+        let kinds = object.annotations().get(KINDS_ANNOTATION).into_iter().flat_map(|text| text.split(',').take(MOST_KINDS));
+        for kind in kinds.filter_map(kinds::parse) {
+            if found.len() == MOST_KINDS {
+                return found;
+            }
+            found.insert(kind);
+        }
+    }
+    found
 }
 
 /// How a deletion request ended.

@@ -7,10 +7,11 @@ use anyhow::anyhow;
 use futures::future::{join_all, try_join_all};
 use kube::api::DynamicObject;
 use kube::{Error, ResourceExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::part::{Deletion, Part, delete, delete_unchanged};
 use super::wait;
+use crate::deadline;
 use crate::failure::Advise;
 use crate::run_id::Selector;
 use crate::runtime::kubernetes::{Cluster, explain};
@@ -25,8 +26,10 @@ pub struct Removal<'a> {
     pub selector: &'a Selector,
     /// Seconds that pods get to stop.
     pub grace: u32,
-    /// How long to wait until all is gone.
+    /// How long the whole removal may take, as it is told.
     pub patience: Duration,
+    /// When that is over.
+    pub deadline: Instant,
     /// Which of the selected objects go.
     pub scope: Scope,
 }
@@ -56,23 +59,51 @@ pub struct Removed {
 pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>, asked: impl FnOnce()) -> Removed {
     let mut removed = Removed::default();
     let mut pending: Vec<Pending> = parts.iter().map(|part| Pending { part, left: BTreeMap::new() }).collect();
-    // What makes pods goes before the pods, which it would make anew.
-    for core in [false, true] {
-        let group = pending.iter_mut().filter(|pending| pending.part.is_core() == core);
-        join_all(group.map(|pending| pending.delete(cluster, removal))).await.into_iter().for_each(|part| removed.add(part));
-        if !removed.changed.is_empty() {
-            break;
+    let until = deadline::before(removal.deadline, removal.patience);
+    let deletion = async {
+        // What makes pods goes before the pods, which it would make anew.
+        for core in [false, true] {
+            let group = pending.iter_mut().filter(|pending| pending.part.is_core() == core);
+            join_all(group.map(|pending| pending.delete(cluster, removal))).await.into_iter().for_each(|part| removed.add(part));
+            if !removed.changed.is_empty() {
+                break;
+            }
         }
+    };
+    if timeout_at(until, deletion).await.is_err() {
+        // Of what was asked for just now nobody knows whether it is on its way out.
+        let all: Vec<Pending> = parts.iter().map(|part| Pending { part, left: uids(part) }).collect();
+        removed.failures.extend(look_again(cluster, &all, removal).await);
+        return removed;
     }
     asked();
     pending.retain(|pending| !pending.left.is_empty());
     let gone = try_join_all(pending.iter().map(|Pending { part, left }| wait::gone(cluster, part, left.clone(), removal)));
-    match timeout(removal.patience, gone).await {
+    match timeout_at(until, gone).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => removed.failures.push(error),
-        Err(_) => removed.failures.extend(still_there(cluster, &pending, removal).await),
+        Err(_) => removed.failures.extend(look_again(cluster, &pending, removal).await),
     }
     removed
+}
+
+fn uids(part: &Part) -> BTreeMap<String, String> {
+    part.objects.iter().map(|object| (object.name_any(), object.uid().unwrap_or_default())).collect()
+}
+
+/// What is there when the patience is over; where that cannot be seen any more, what was there before.
+async fn look_again(cluster: &Cluster, pending: &[Pending<'_>], removal: &Removal<'_>) -> Option<anyhow::Error> {
+    if let Ok(left) = timeout_at(removal.deadline, still_there(cluster, pending, removal)).await {
+        return left;
+    }
+    let names = pending.iter().flat_map(|Pending { part, left }| left.keys().map(|name| format!("{} {name}", part.kind.1)));
+    let names = names.collect::<Vec<_>>().join(", ");
+    Err::<(), _>(cluster.late(removal.patience)).hint(format!("these may be left: {names}; {}", again(removal))).err()
+}
+
+fn again(removal: &Removal<'_>) -> String {
+    let command = if matches!(removal.scope, Scope::All) { "down" } else { "gc" };
+    format!("deletion goes on in the cluster; testbed {command} waits longer")
 }
 
 impl Removed {
@@ -112,9 +143,13 @@ impl Pending<'_> {
     }
 }
 
+/// Deletes the version that was looked at, which had the label and is like the one that was found. One that changes is looked at again.
 async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) -> Result<Deletion, Error> {
     let Part { kind, api, .. } = part;
-    let Scope::Unchanged(is_like) = removal.scope else { return delete(api, &kind.1, object, removal.grace).await };
+    let is_like = |now: &DynamicObject| match removal.scope {
+        Scope::All => true,
+        Scope::Unchanged(is_like) => is_like(object, now),
+    };
     let mut seen = object.clone();
     for _ in 0..LOOKS {
         let outcome = delete_unchanged(api, &kind.1, &seen, removal.grace).await?;
@@ -124,11 +159,15 @@ async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) 
         let now = Part::list(api, kind.clone(), removal.selector).await?;
         match now.objects.into_iter().find(|now| now.uid() == object.uid()) {
             None => return Ok(Deletion::Absent),
-            Some(now) if is_like(object, &now) => seen = now,
-            Some(_) => break,
+            Some(now) if is_like(&now) => seen = now,
+            Some(_) => return Ok(Deletion::Changed),
         }
     }
-    Ok(Deletion::Changed)
+    match removal.scope {
+        // It changes all the time, and had the label a moment ago.
+        Scope::All => delete(api, &kind.1, &seen, removal.grace).await,
+        Scope::Unchanged(_) => Ok(Deletion::Changed),
+    }
 }
 
 /// What is there when the patience is over, as an error; `None` if all of it has gone by now.
@@ -147,8 +186,7 @@ async fn still_there(cluster: &Cluster, pending: &[Pending<'_>], removal: &Remov
         return None;
     }
     let message = anyhow!("still there after {} s: {}", removal.patience.as_secs(), left.join("; "));
-    let again = if matches!(removal.scope, Scope::All) { "down" } else { "gc" };
-    Err::<(), _>(message).hint(format!("deletion goes on in the cluster; testbed {again} waits longer")).err()
+    Err::<(), _>(message).hint(again(removal)).err()
 }
 
 /// An object that is still there, and what holds it back.

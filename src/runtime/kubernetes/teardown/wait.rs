@@ -22,8 +22,8 @@ const REPORT: Duration = Duration::from_secs(3);
 pub(super) async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, String>, removal: &Removal<'_>) -> anyhow::Result<()> {
     let (names, uids) = left.into_iter().unzip();
     let only = matches!(removal.scope, Scope::Unchanged(_)).then_some(uids);
-    let mut wait = Wait { part, grace: removal.grace, only, left: names, idle: BTreeMap::new() };
-    wait.watch(removal.selector).await.map_err(|error| {
+    let mut wait = Wait { part, selector: removal.selector, grace: removal.grace, only, left: names, idle: BTreeMap::new() };
+    wait.watch().await.map_err(|error| {
         let action = format!("waiting until the run's objects of kind {} are gone", part.kind.1);
         explain(cluster, error, &action)
     })
@@ -32,6 +32,7 @@ pub(super) async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, 
 /// The wait for one kind.
 struct Wait<'a> {
     part: &'a Part,
+    selector: &'a Selector,
     grace: u32,
     /// The UIDs of the objects that are meant, unless all are.
     only: Option<BTreeSet<String>>,
@@ -42,7 +43,8 @@ struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    async fn watch(&mut self, selector: &Selector) -> Result<(), Error> {
+    async fn watch(&mut self) -> Result<(), Error> {
+        let selector = self.selector;
         let Part { kind, api, resource_version, .. } = self.part;
         let mut version = resource_version.clone();
         while !self.left.is_empty() {
@@ -87,6 +89,9 @@ impl Wait<'_> {
     /// Takes note of an object that is still there, and deletes it again if that moves it on.
     async fn see(&mut self, object: DynamicObject) -> Result<(), Error> {
         let Part { kind, api, .. } = self.part;
+        if !self.selector.selects(object.labels()) {
+            return Ok(());
+        }
         if self.only.as_ref().is_some_and(|only| object.uid().is_none_or(|uid| !only.contains(&uid))) {
             return Ok(());
         }
