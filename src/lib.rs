@@ -14,6 +14,7 @@ pub mod database;
 pub mod doctor;
 pub mod environment;
 pub mod failure;
+pub mod files;
 pub mod history;
 pub mod init;
 pub mod lock;

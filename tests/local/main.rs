@@ -17,6 +17,7 @@ mod history;
 mod kills;
 mod main_job;
 mod manifests;
+mod output;
 mod results;
 mod run;
 mod signals;
