@@ -22,6 +22,7 @@ pub mod deadline;
 pub mod doctor;
 pub mod environment;
 pub mod failure;
+pub mod files;
 pub mod history;
 pub mod init;
 pub mod lock;

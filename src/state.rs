@@ -8,9 +8,9 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::output;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Beyond;
+use crate::{files, output};
 
 /// A remembered run. Holds no password.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,11 +76,25 @@ pub fn hash(bytes: &[u8]) -> String {
 
 /// Removes a config file, by its path and the hash of what was written, unless somebody has changed it since.
 pub fn remove_written(output: Option<&(PathBuf, String)>) {
-    if let Some((path, written)) = output
-        && std::fs::read(path).is_ok_and(|bytes| hash(&bytes) == *written)
-    {
-        let _ = std::fs::remove_file(path);
+    if let Some((path, written)) = output {
+        let _ = remove_written_file(path, written);
     }
+}
+
+/// The same, and tells what kept it from being removed. What is no regular file is not one that was written.
+///
+/// # Errors
+/// The system's reason.
+pub fn remove_written_file(path: &Path, written: &str) -> std::io::Result<()> {
+    let is_written = files::read(path, files::MOST).is_ok_and(|bytes| hash(&bytes) == written);
+    if is_written { std::fs::remove_file(path) } else { Ok(()) }
+}
+
+/// The config files that are remembered, in whatever folder they were asked for.
+pub fn outputs() -> Vec<(PathBuf, String)> {
+    let folders = folder().map(|state| state.join("folders"));
+    let entries = folders.and_then(|folders| std::fs::read_dir(folders).ok()).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Remembered::read(&entry.path())?.output).collect()
 }
 
 impl Remembered {
@@ -97,7 +111,11 @@ impl Remembered {
 
     /// Reads the memory of a folder; `None` if there is none, or if it is not readable as one.
     pub fn load(state: &Path, folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(file_for(state, folder)).ok()?).ok()
+        Self::read(&file_for(state, folder))
+    }
+
+    fn read(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&files::read(path, files::MOST).ok()?).ok()
     }
 
     /// The memory of the current folder.

@@ -11,8 +11,8 @@ use crate::cli::Making;
 use crate::database::Database;
 use crate::failure::{Advise, Exit, usage};
 use crate::output::{self, ConnArg, Format, Model, Renderer, ResultFile};
-use crate::registry::Claim;
-use crate::state;
+use crate::registry::{Claim, Registry};
+use crate::{files, state};
 
 /// A config file to be.
 pub struct Config {
@@ -100,17 +100,15 @@ impl Config {
         self.renderer.render(model)
     }
 
-    /// Removes an older file: its presence would mean that the databases are ready.
+    /// Removes an older file that testbed has written: its presence would mean that the databases are ready. Whatever else is there, such as
+    /// a `.env` of the user's own, stays until the new file takes its place.
     ///
     /// # Errors
     /// The path with the system's reason.
     pub fn remove_older(&self) -> anyhow::Result<()> {
-        match self.path().map(std::fs::remove_file) {
-            Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("removing the older {}", self.path.display()))
-            }
-            _ => Ok(()),
-        }
+        let Some(path) = self.path() else { return Ok(()) };
+        let Some(written) = content_hash(path).filter(|hash| was_written(path, hash)) else { return Ok(()) };
+        state::remove_written_file(path, &written).with_context(|| format!("removing the older {}", path.display()))
     }
 
     /// Writes the file for a run that is noted on this machine, in the place of an older one; returns its absolute path. It is noted first, so
@@ -147,6 +145,22 @@ pub fn write_results(results: &[ResultFile], config: Option<&Path>, databases: u
     results.iter().try_for_each(|result| result.write(config, databases))
 }
 
+/// The hash of a regular file's content, if it can be read.
+fn content_hash(path: &Path) -> Option<String> {
+    files::read(path, files::MOST).ok().map(|bytes| state::hash(&bytes))
+}
+
+/// Whether a run of this user has noted that it wrote this content there.
+fn was_written(path: &Path, hash: &str) -> bool {
+    let is_same = |(noted, written): &(PathBuf, String)| written == hash && same_file(noted, path);
+    let records = Registry::find().map(|registry| registry.records()).unwrap_or_default();
+    records.iter().filter_map(|record| record.output.as_ref()).any(is_same) || state::outputs().iter().any(is_same)
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
 fn check_path(output: &Path) -> anyhow::Result<()> {
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if output.is_dir() {
@@ -155,6 +169,7 @@ fn check_path(output: &Path) -> anyhow::Result<()> {
     if !folder.is_dir() {
         return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display())));
     }
+    output::check_kind(output).context("--output").exit(Exit::Usage)?;
     // Nothing is made to find out: a testbed that is killed in between would leave it.
     rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
         .with_context(|| format!("--output {}: the folder cannot be written", output.display()))

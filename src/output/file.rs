@@ -3,18 +3,22 @@
 use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
+
+use crate::failure::Advise;
 
 /// Writes `text` to `path` with the permission bits `mode`: where nothing is there, as a file that has no name before it is whole, so that
 /// a process that is killed meanwhile leaves none; else through a temporary file in the same folder and a rename.
 ///
 /// # Errors
-/// The path with the system's reason; no file is left behind then, and an older one stays as it was.
+/// The path with the system's reason; no file is left behind then, and an older one stays as it was. What is no regular file is never
+/// replaced.
 pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    check_kind(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if write_new(folder, path, text, mode).is_ok() {
         return Ok(());
@@ -26,6 +30,25 @@ pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     file.write_all(text.as_bytes()).with_context(context)?;
     file.persist(path).with_context(context)?;
     Ok(())
+}
+
+/// Refuses a place that is taken by something else than a regular file: a device, a pipe or a link would be replaced, not written to.
+///
+/// # Errors
+/// What is there.
+pub fn check_kind(path: &Path) -> anyhow::Result<()> {
+    let Ok(found) = path.symlink_metadata() else { return Ok(()) };
+    let kind = found.file_type();
+    let what = match kind {
+        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_symlink() => "a link",
+        _ if kind.is_fifo() => "a pipe",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    let error = anyhow!("{} is {what}, which would be replaced by a file", path.display());
+    Err(error).hint("name a regular file, or the file that a link leads to; - is standard output")
 }
 
 /// Fails where there is such a file, and on file systems that have no files without names.
@@ -63,6 +86,23 @@ mod tests {
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("file"), "old").unwrap();
+        std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
+        rustix::fs::mknodat(CWD, at("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        for (name, what) in [("link", "a link"), ("dangling", "a link"), ("pipe", "a pipe")] {
+            let before = at(name).symlink_metadata().unwrap().file_type();
+            let error = write(&at(name), "new", 0o600).unwrap_err();
+            assert!(format!("{error:#}").contains(&format!("{name} is {what}")), "{error:#}");
+            assert_eq!(at(name).symlink_metadata().unwrap().file_type(), before);
+        }
+        assert_eq!(std::fs::read_to_string(at("file")).unwrap(), "old");
     }
 
     #[test]

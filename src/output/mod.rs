@@ -18,7 +18,7 @@ mod urls;
 
 pub use connarg::{ConnArg, check_connargs};
 pub use environment::{check_names, environment};
-pub use file::write;
+pub use file::{check_kind, write};
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
 pub use results::{LockResult, ResultFile};

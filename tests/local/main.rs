@@ -18,6 +18,7 @@ mod history;
 mod kills;
 mod main_job;
 mod manifests;
+mod output;
 mod panics;
 mod readers;
 mod results;

@@ -1,0 +1,39 @@
+//! Where `--output` points to something that testbed did not write, that is neither lost nor replaced.
+
+use std::os::unix::fs::{FileTypeExt, symlink};
+
+use crate::harness::Local;
+
+#[test]
+fn a_file_of_the_users_own_survives_an_up_that_fails() {
+    let local = Local::new();
+    local.file(".env", "SECRET=mine\n");
+    let up = |run_id: &str, more: &[&str]| {
+        local.call(&[&["up", "--with", "postgres", "--format", "dotenv", "--output", ".env", "--run-id", run_id], more].concat())
+    };
+    up("r-1", &["--timeout", "1ms"]).fails(3);
+    assert_eq!(local.read(".env"), "SECRET=mine\n");
+    // One that testbed wrote, and that would say that the databases are ready, does not.
+    up("r-2", &[]).ok();
+    assert!(local.read(".env").contains("POSTGRES"), "{}", local.read(".env"));
+    up("r-3", &["--timeout", "1ms"]).fails(3);
+    assert!(!local.has(".env"));
+    // Changed since, it is the user's again.
+    local.file(".env", "SECRET=mine\n");
+    local.call(&["down", "--run-id", "r-2"]).ok();
+    assert_eq!(local.read(".env"), "SECRET=mine\n");
+}
+
+#[test]
+fn what_is_no_file_is_refused_before_anything_starts() {
+    let local = Local::new();
+    local.file("mine", "SECRET=mine\n");
+    symlink(local.path().join("mine"), local.path().join("link")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, local.path().join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    for (place, what) in [("link", "a link"), ("pipe", "a pipe"), ("/dev/null", "a device"), ("/dev/stdout", "a link")] {
+        let up = local.call(&["up", "--with", "postgres", "--output", place]).fails(2);
+        up.says(&format!("{place} is {what}")).says("hint: name a regular file");
+    }
+    assert_eq!(local.read("mine"), "SECRET=mine\n");
+    assert!(local.path().join("pipe").symlink_metadata().unwrap().file_type().is_fifo());
+}
