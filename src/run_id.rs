@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::failure::usage;
+use crate::yaml::scalar;
 
 /// The label key that every object of a run carries; its value is the run id.
 pub const RUN_LABEL: &str = "test-dependencies";
@@ -126,9 +129,9 @@ pub fn is_dns_label(text: &str) -> bool {
 /// Whether YAML reads the bare text as a string, or as a whole number that prints as the same text again (such as a CI system's
 /// build number; the manifest stage turns those back). `1e5`, `0x1f`, `null` and `007` would be lost.
 fn yaml_keeps(text: &str) -> bool {
-    match serde_yaml::from_str::<serde_yaml::Value>(text) {
-        Ok(serde_yaml::Value::String(_)) => true,
-        Ok(serde_yaml::Value::Number(number)) => number.to_string() == text && !number.is_f64(),
+    match scalar::typed(text.to_owned()) {
+        Value::String(_) => true,
+        Value::Number(number) => number.to_string() == text && !number.is_f64(),
         _ => false,
     }
 }

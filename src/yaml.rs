@@ -1,18 +1,86 @@
-//! YAML as a tree that knows its lines: for files that people write for testbed or for others, so that an error can name the place.
+//! YAML as a tree that knows its lines: whatever comes from outside as YAML is read here, so that an error can name the place, and no file takes
+//! more time or memory than its size is worth.
 //!
-//! Scalars stay as they were typed (`1.10` is no `1.1`, `0600` no number), because nearly all of them end as texts.
+//! Scalars stay as they were typed (`1.10` is no `1.1`, `0600` no number), because nearly all of them end as texts. [`scalar`] tells what
+//! Kubernetes' tools take them for.
+
+pub mod scalar;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 
-use anyhow::{anyhow, bail};
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use anyhow::anyhow;
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
 use serde_json::{Map, Value};
 
 /// How deep values may be nested.
 const DEPTH: usize = 64;
 /// How many values a file may have once its aliases are followed: a few lines of aliases of aliases can stand for billions.
 const SIZE: usize = 100_000;
+/// How much text its anchors and aliases may stand for, in bytes.
+const TEXT: usize = 16 << 20;
+/// How long a key may be, in bytes: YAML itself allows as many characters for one that stands before its colon.
+const KEY: usize = 1024;
+
+/// How much a file may still hold. Its documents share one.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    values: usize,
+    text: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { values: SIZE, text: TEXT }
+    }
+}
+
+impl Budget {
+    fn take(&mut self, values: usize, text: usize) -> Result<(), Wrong> {
+        self.values = self.values.checked_sub(values).ok_or_else(|| Wrong::new(format!("more than {SIZE} values")))?;
+        self.text = self.text.checked_sub(text).ok_or_else(|| Wrong::new(format!("aliases for more than {} MiB of text", TEXT >> 20)))?;
+        Ok(())
+    }
+}
+
+/// Why a text is refused, and the line. No value of the text is in it.
+#[derive(Debug)]
+pub struct Problem {
+    /// From 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub wrong: Wrong,
+}
+
+/// What is wrong with a text.
+#[derive(Debug)]
+pub enum Wrong {
+    /// A key stands twice in one mapping.
+    Twice {
+        /// The key.
+        key: String,
+        /// The line in which it stands first.
+        first: usize,
+    },
+    /// Anything else, in words.
+    Else(String),
+}
+
+impl Wrong {
+    fn new(text: impl Into<String>) -> Self {
+        Self::Else(text.into())
+    }
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Twice { key, first } => write!(f, "the key {key:?} stands twice, first in line {first}"),
+            Self::Else(text) => f.write_str(text),
+        }
+    }
+}
 
 /// A value and the line that it starts on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,18 +120,40 @@ pub struct Entry {
     pub value: Node,
 }
 
+impl Entry {
+    /// Whether it is a merge key with something to merge.
+    fn is_merge(&self) -> bool {
+        self.key == "<<"
+            && match &self.value.content {
+                Content::Map(_) => true,
+                Content::List(items) => items.iter().all(|item| matches!(item.content, Content::Map(_))),
+                _ => false,
+            }
+    }
+}
+
 impl Node {
     /// Reads a file of one document; one without content is [`Content::Empty`].
     ///
     /// # Errors
     /// `file:line: ` and what is wrong: no YAML, a key that stands twice, a second document. No value of the file is in it.
     pub fn parse(file: &str, text: &str) -> anyhow::Result<Self> {
-        let mut builder = Builder::default();
+        Self::read(text, &mut Budget::default()).map_err(|Problem { line, wrong }| anyhow!("{file}:{line}: {wrong}"))
+    }
+
+    /// The same for one document of a file.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), with the line of the document.
+    pub fn read(text: &str, budget: &mut Budget) -> Result<Self, Problem> {
+        let mut builder = Builder { open: Vec::new(), anchors: HashMap::new(), budget, root: None };
         // Windows' editors like to put a byte order mark first.
-        for event in Parser::new_from_str(text.trim_start_matches('\u{feff}')) {
-            let (event, span) = event.map_err(|error| anyhow!("{file}:{}: not valid YAML: {}", error.marker().line(), error.info()))?;
+        let text = text.trim_start_matches('\u{feff}');
+        let options = granit_parser::options! { flow_nesting_limit: DEPTH, block_nesting_limit: DEPTH };
+        for event in Parser::new_from_str_with_options(text, options) {
+            let (event, span) = event.map_err(|error| problem(&error, text))?;
             let line = span.start.line();
-            builder.take(event, line).map_err(|error| anyhow!("{file}:{line}: {error}"))?;
+            builder.take(event, line).map_err(|wrong| Problem { line, wrong })?;
         }
         Ok(builder.root.unwrap_or(Self { line: 1, content: Content::Empty }))
     }
@@ -133,6 +223,17 @@ impl Node {
         }
     }
 
+    /// The value as Kubernetes' tools read it: plain scalars become what [`scalar::typed`] takes them for.
+    pub fn typed(self) -> Value {
+        match self.content {
+            Content::Empty => Value::Null,
+            Content::Scalar { text, plain: true } => scalar::typed(text),
+            Content::Scalar { text, .. } => text.into(),
+            Content::List(items) => items.into_iter().map(Self::typed).collect(),
+            Content::Map(entries) => entries.into_iter().map(|entry| (entry.key, entry.value.typed())).collect(),
+        }
+    }
+
     fn children(&self) -> impl Iterator<Item = &Self> {
         self.items().iter().chain(self.entries().iter().map(|entry| &entry.value))
     }
@@ -141,23 +242,31 @@ impl Node {
         1 + self.children().map(Self::size).sum::<usize>()
     }
 
+    /// The bytes of all texts.
+    fn length(&self) -> usize {
+        self.text().map_or(0, str::len)
+            + self.entries().iter().map(|entry| entry.key.len()).sum::<usize>()
+            + self.children().map(Self::length).sum::<usize>()
+    }
+
     fn depth(&self) -> usize {
         1 + self.children().map(Self::depth).max().unwrap_or_default()
     }
 }
 
+/// A merge key whose value is no mapping stays, so that nothing is lost unsaid.
 fn merge(entries: Vec<Entry>) -> Vec<Entry> {
-    let (merges, mut own): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(|entry| entry.key == "<<");
+    let (merges, mut own): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(Entry::is_merge);
     own.iter_mut().for_each(|entry| entry.value = std::mem::replace(&mut entry.value, EMPTY).merged());
+    let mut known: HashSet<String> = own.iter().map(|entry| entry.key.clone()).collect();
     for Entry { value, .. } in merges {
         let sources = match value.merged() {
             Node { content: Content::List(items), .. } => items,
             other => vec![other],
         };
-        for entry in sources.iter().flat_map(|source| source.entries()) {
-            if !own.iter().any(|known| known.key == entry.key) {
-                own.push(entry.clone());
-            }
+        for source in sources {
+            let Content::Map(entries) = source.content else { continue };
+            own.extend(entries.into_iter().filter(|entry| known.insert(entry.key.clone())));
         }
     }
     own
@@ -169,64 +278,63 @@ const EMPTY: Node = Node { line: 0, content: Content::Empty };
 struct Open {
     node: Node,
     anchor: usize,
+    /// Its keys, with their lines.
+    keys: HashMap<String, usize>,
     /// The key that waits for its value.
     key: Option<(String, usize)>,
 }
 
 /// Builds the tree from the parser's events.
-#[derive(Default)]
-struct Builder {
+struct Builder<'a> {
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
-    size: usize,
+    budget: &'a mut Budget,
     root: Option<Node>,
 }
 
-impl Builder {
-    fn take(&mut self, event: Event, line: usize) -> anyhow::Result<()> {
+impl Builder<'_> {
+    fn take(&mut self, event: Event, line: usize) -> Result<(), Wrong> {
         match event {
-            Event::SequenceStart(anchor, _) => self.begin(Node { line, content: Content::List(Vec::new()) }, anchor),
-            Event::MappingStart(anchor, _) => self.begin(Node { line, content: Content::Map(Vec::new()) }, anchor),
+            Event::SequenceStart(_, anchor, _) => self.begin(Node { line, content: Content::List(Vec::new()) }, anchor),
+            Event::MappingStart(_, anchor, _) => self.begin(Node { line, content: Content::Map(Vec::new()) }, anchor),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(open) => self.add(open.node, open.anchor),
                 None => Ok(()),
             },
             Event::Scalar(text, style, anchor, tag) => {
-                let is_text = style != ScalarStyle::Plain || tag.is_some_and(|tag| tag.suffix == "str");
-                self.add(Node { line, content: scalar(text, !is_text) }, anchor)
+                self.add(Node { line, content: content(text, is_plain(style, tag.as_deref())) }, anchor)
             }
             Event::Alias(anchor) => {
-                let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    bail!("not valid YAML: an alias of something that has not ended")
+                let Some(node) = self.anchors.get(&anchor) else {
+                    return Err(Wrong::new("not valid YAML: an alias of something that has not ended"));
                 };
                 if self.open.len() + node.depth() > DEPTH {
-                    bail!("nested more than {DEPTH} deep");
+                    return Err(too_deep());
                 }
-                self.size += node.size();
+                self.budget.take(node.size(), node.length())?;
+                let node = node.clone();
                 self.add(node, 0)
             }
-            Event::DocumentStart(_) if self.root.is_some() => bail!("a second document; write one"),
+            Event::DocumentStart(..) if self.root.is_some() => Err(Wrong::new("a second document; write one")),
             _ => Ok(()),
         }
     }
 
-    fn begin(&mut self, node: Node, anchor: usize) -> anyhow::Result<()> {
+    fn begin(&mut self, node: Node, anchor: usize) -> Result<(), Wrong> {
         if self.open.len() == DEPTH {
-            bail!("nested more than {DEPTH} deep");
+            return Err(too_deep());
         }
         if self.open.last().is_some_and(|open| matches!(open.node.content, Content::Map(_)) && open.key.is_none()) {
-            bail!("a key is {}; write a text", node.kind());
+            return Err(no_key(&node));
         }
-        self.open.push(Open { node, anchor, key: None });
+        self.open.push(Open { node, anchor, keys: HashMap::new(), key: None });
         Ok(())
     }
 
-    fn add(&mut self, node: Node, anchor: usize) -> anyhow::Result<()> {
-        self.size += 1;
-        if self.size > SIZE {
-            bail!("more than {SIZE} values");
-        }
+    fn add(&mut self, node: Node, anchor: usize) -> Result<(), Wrong> {
+        self.budget.take(1, 0)?;
         if anchor != 0 {
+            self.budget.take(node.size(), node.length())?;
             self.anchors.insert(anchor, node.clone());
         }
         let Some(open) = self.open.last_mut() else {
@@ -237,7 +345,7 @@ impl Builder {
             Content::List(items) => items.push(node),
             Content::Map(entries) => match open.key.take() {
                 Some((key, line)) => entries.push(Entry { key, line, value: node }),
-                None => open.key = Some((new_key(&node, entries)?, node.line)),
+                None => open.key = Some((new_key(&node, &mut open.keys)?, node.line)),
             },
             _ => {}
         }
@@ -245,19 +353,51 @@ impl Builder {
     }
 }
 
-fn scalar(text: Cow<str>, plain: bool) -> Content {
-    if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
+fn problem(error: &ScanError, text: &str) -> Problem {
+    let line = error.marker().line();
+    match error.kind() {
+        ErrorKind::RecursionLimitExceeded => Problem { line, wrong: too_deep() },
+        // It was looked for up to the end.
+        ErrorKind::UnclosedFlowCollection { open } => {
+            let wrong = Wrong::new(format!("not valid YAML: the end is here, and {open:?} of line {line} is not closed"));
+            Problem { line: 1 + text.matches('\n').count(), wrong }
+        }
+        _ => Problem { line, wrong: Wrong::new(format!("not valid YAML: {}", error.info())) },
+    }
+}
+
+fn too_deep() -> Wrong {
+    Wrong::new(format!("nested more than {DEPTH} deep"))
+}
+
+fn no_key(node: &Node) -> Wrong {
+    Wrong::new(format!("a key is {}; write a text", node.kind()))
+}
+
+/// Whether a scalar may be something else than a text.
+fn is_plain(style: ScalarStyle, tag: Option<&Tag>) -> bool {
+    match tag.filter(|tag| tag.is_yaml_core_schema()) {
+        Some(tag) => ["bool", "float", "int", "null"].contains(&tag.suffix()),
+        None => style == ScalarStyle::Plain,
+    }
+}
+
+fn content(text: Cow<str>, plain: bool) -> Content {
+    if plain && scalar::is_null(&text) {
         return Content::Empty;
     }
     Content::Scalar { text: text.into_owned(), plain }
 }
 
-fn new_key(node: &Node, entries: &[Entry]) -> anyhow::Result<String> {
-    let Some(key) = node.text() else { bail!("a key is {}; write a text", node.kind()) };
-    // More than one merge key is what people write, though YAML does not have it.
-    match entries.iter().find(|entry| entry.key == key && key != "<<") {
-        Some(first) => bail!("the key {key:?} stands twice, first in line {}", first.line),
-        None => Ok(key.to_owned()),
+fn new_key(node: &Node, known: &mut HashMap<String, usize>) -> Result<String, Wrong> {
+    let key = node.text().ok_or_else(|| no_key(node))?;
+    if key.len() > KEY {
+        return Err(Wrong::new(format!("a key of more than {KEY} bytes")));
+    }
+    match known.insert(key.to_owned(), node.line) {
+        // More than one merge key is what people write, though YAML does not have it.
+        Some(first) if key != "<<" => Err(Wrong::Twice { key: key.to_owned(), first }),
+        _ => Ok(key.to_owned()),
     }
 }
 
@@ -307,6 +447,56 @@ mod tests {
             text + &format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "))
         });
         assert!(error(&bomb).contains("more than 100000 values"));
+    }
+
+    /// A megabyte of what costs a reader most: each is read or refused in a moment, whatever it repeats.
+    #[test]
+    fn time_grows_with_the_size_and_no_faster() {
+        let much = |piece: &str| piece.repeat((1 << 20) / piece.len());
+        let keys: String = (0..99_000).map(|n| format!("k{n}: 1\n")).collect();
+        let merges = format!("a: &a {{{}}}\nb:\n{}", (0..900).map(|n| format!("k{n}: 1, ")).collect::<String>(), "  <<: *a\n".repeat(100));
+        let aliases = format!("a: &a x\nb: [{}]\n", "*a, ".repeat(1_000_000));
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(1000));
+        let nested: String =
+            (0..60).map(|n| format!("{}k: &a{n}\n", " ".repeat(n))).collect::<String>() + &" ".repeat(60) + "v: " + &much("x");
+        let texts = [
+            ("lists", much("[")),
+            ("mappings", much("{a: ")),
+            ("lines of lists", much("[\n")),
+            ("dashes", much("- ")),
+            ("questions", much("? ")),
+            ("anchors", much("&a ")),
+            ("tags", much("!!str ")),
+            ("aliases", aliases),
+            ("a long text's aliases", long),
+            ("nested anchors", nested),
+            ("keys", keys),
+            ("merges", merges),
+            ("a key", much("k") + ": 1\n"),
+            ("an explicit key", format!("? {}\n: 1\n", much("k"))),
+            ("quotes", format!("\"{}", much("\\n"))),
+            ("folds", format!("\"{}", much("a\n  "))),
+            ("plain lines", much("a\n ")),
+            ("a block", format!("a: |\n{}", much("  x\n"))),
+            ("empty lines of a block", format!("a: |\n{}", much("\n"))),
+            ("indents", (0..2000).map(|n| format!("{}k:\n", " ".repeat(n))).collect()),
+            ("comments", much("#\n")),
+            ("tabs", much("\t")),
+            ("directives", much("%A b\n")),
+            ("commas", much(",")),
+            ("colons", much(": ")),
+            ("markers", much("---\n")),
+            ("ends", much("...\n")),
+            ("bars", much("|\n")),
+        ];
+        for (name, text) in texts {
+            let began = std::time::Instant::now();
+            let read = Node::parse("a.yaml", &text).map(|node| node.merged().typed());
+            if let Err(error) = read {
+                assert!(format!("{error:#}").len() < 200, "{name}: {error:#}");
+            }
+            assert!(began.elapsed().as_secs() < 5, "{name}: {:?}", began.elapsed());
+        }
     }
 
     proptest::proptest! {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use serde_json::{Map, Value};
 
 use super::{Object, Origin};
 use crate::failure::{Advise, Exit};
+use crate::yaml::{Budget, Node, Problem, Wrong};
 
 const QUOTE: &str =
     "a value with quotes, colons or '#' in it needs the filter quote: {{ params.NAME | quote }}; lines are those of the rendered text";
@@ -18,9 +19,10 @@ const QUOTE: &str =
 pub fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Object>> {
     let file: Arc<str> = file.into();
     let mut objects = Vec::new();
+    let mut budget = Budget::default();
     for (number, (start, text)) in documents(text).into_iter().enumerate() {
         let origin = Origin { file: file.clone(), document: number + 1, line: start + lines_before_content(text) };
-        match document(&origin, start, text).hint(QUOTE).exit(Exit::Usage)? {
+        match document(&origin, start, text, &mut budget).hint(QUOTE).exit(Exit::Usage)? {
             Value::Null => {}
             value => collect(origin, value, &mut objects).exit(Exit::Usage)?,
         }
@@ -59,25 +61,24 @@ fn lines_before_content(text: &str) -> usize {
     text.lines().take_while(|line| is_blank_line(line)).count()
 }
 
-fn document(origin: &Origin, start: usize, text: &str) -> anyhow::Result<Value> {
+fn document(origin: &Origin, start: usize, text: &str, budget: &mut Budget) -> anyhow::Result<Value> {
     if is_blank(text) {
         return Ok(Value::Null);
     }
-    // serde_yaml's own value refuses a key that stands twice, which would otherwise lose one of them silently.
-    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|error| explain(origin, start, &error))?;
-    value.apply_merge().map_err(|error| explain(origin, start, &error))?;
-    serde_json::to_value(value).with_context(|| format!("{origin}: not representable as JSON"))
+    let root = Node::read(text, budget).map_err(|problem| explain(origin, start, problem))?;
+    Ok(root.merged().typed())
 }
 
-fn explain(origin: &Origin, start: usize, error: &serde_yaml::Error) -> anyhow::Error {
+fn explain(origin: &Origin, start: usize, problem: Problem) -> anyhow::Error {
     let Origin { file, document, .. } = origin;
-    let Some(location) = error.location() else { return anyhow!("{origin}: {error}") };
-    let message = error.to_string();
-    // The message counts lines from the document's start; ours counts from the file's.
-    let message = message.split(" at line ").next().unwrap_or(&message);
-    let at = start + location.line().saturating_sub(1);
+    // Lines are counted from the document's start; ours from the file's.
+    let line = |line: usize| start + line.saturating_sub(1);
+    let what = match problem.wrong {
+        Wrong::Twice { key, first } => format!("duplicate key {key:?}, first in line {}", line(first)),
+        Wrong::Else(text) => text.trim_start_matches("not valid YAML: ").to_owned(),
+    };
     // The line itself is not shown: it may hold a password, and one that needs quoting is a usual reason to get here.
-    anyhow!("{file}:{at}: document {document} is not valid YAML: {message}")
+    anyhow!("{file}:{}: document {document} is not valid YAML: {what}", line(problem.line))
 }
 
 fn collect(origin: Origin, value: Value, objects: &mut Vec<Object>) -> anyhow::Result<()> {
@@ -154,6 +155,37 @@ mod tests {
         let message = error(&format!("{POD}---\na: 1\nb: [1, 2\nc: 3\n"));
         assert!(message.starts_with("m.yaml:") && message.contains("document 2 is not valid YAML"), "{message}");
         assert!(error("a: 1\na: 2\n").contains("duplicate"));
+    }
+
+    #[test]
+    fn what_costs_a_reader_most_ends_in_a_moment() {
+        let keys: String = (0..99_000).map(|n| format!("  k{n}: 1\n")).collect();
+        let nested = format!("{POD}data: {}x{}\n", "[".repeat(40_000), "]".repeat(40_000));
+        let shared = (0..9).map(|n| format!("---\n{POD}data: [{}]\n", format!("{n}, ").repeat(20_000))).collect();
+        for (text, part) in [
+            (format!("{POD}data:\n{keys}"), "more than 100000 values"),
+            (nested, "document 1 is not valid YAML: "),
+            (shared, "document 5 is not valid YAML: more than 100000 values"),
+        ] {
+            let began = std::time::Instant::now();
+            let message = error(&text);
+            assert!(message.contains(part) && message.len() < 200 && began.elapsed().as_secs() < 5, "{:?}: {message}", began.elapsed());
+        }
+    }
+
+    #[test]
+    fn a_closing_bracket_may_stand_in_the_column_of_its_key() {
+        let objects = parse("m.yaml", &format!("{POD}args: [\n  a,\n]\n")).unwrap();
+        assert_eq!(objects[0].body["args"], serde_json::json!(["a"]));
+    }
+
+    #[test]
+    fn a_merge_key_without_a_mapping_is_kept() {
+        let merged = parse("m.yaml", &format!("{POD}x: &x {{a: 1, b: 1}}\ny: {{<<: *x, b: 2}}\nz: {{<<: 5}}\n")).unwrap();
+        assert_eq!(
+            serde_json::json!({"y": merged[0].body["y"], "z": merged[0].body["z"]}).to_string(),
+            r#"{"y":{"b":2,"a":1},"z":{"<<":5}}"#
+        );
     }
 
     #[test]

@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn quote_makes_any_text_a_yaml_scalar() {
         let text = rendered("p: {{ params.p | quote }}", &[("p", "yes: \"x\" # \\ 'y'")]).unwrap();
-        let value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        let value = crate::yaml::Node::parse("m.yaml", &text).unwrap().typed();
         assert_eq!(value["p"], "yes: \"x\" # \\ 'y'");
     }
 }

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn found(spec: &str, annotations: &str) -> Vec<(&'static str, String)> {
-        let map = |text: &str| match serde_yaml::from_str(text).unwrap() {
+        let map = |text: &str| match crate::yaml::Node::parse("m.yaml", text).unwrap().typed() {
             Value::Object(map) => map,
             _ => panic!("{text} is no mapping"),
         };
