@@ -98,6 +98,7 @@ async fn work_on(
     bug::provoke("work", &text);
     let command = running.noted.map(|noted| noted.process.pid);
     let code = tokio::select! {
+        biased;
         code = running.attend(signals, progress) => code,
         code = worked.leftovers.tend(command) => code,
     };
