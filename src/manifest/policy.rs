@@ -5,6 +5,9 @@
 //! namespace, another run's label, objects of the whole cluster. [`Allowance`] names each.
 
 mod baseline;
+mod labels;
+#[cfg(test)]
+mod table;
 
 use std::collections::BTreeSet;
 
@@ -13,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::Object;
 use crate::failure::{Advise, Exit};
-use crate::run_id::{RUN_LABEL, RunId};
+use crate::run_id::RunId;
 
 pub use baseline::baseline;
 
@@ -89,7 +92,10 @@ pub struct Violation {
 /// What an object does that is refused; where it lies is not looked at, which only the cluster can tell.
 pub fn violations(object: &Object, run_id: &RunId) -> Vec<Violation> {
     let mut found: Vec<Violation> = grants(object).into_iter().collect();
-    walk(&object.body, None, run_id, &mut found);
+    // What these hold is anybody's, under names of their own.
+    let holds_data = object.api_version == "v1" && matches!(object.kind.as_str(), "ConfigMap" | "Secret");
+    let body = object.body.iter().filter(|(key, _)| !holds_data || *key == "metadata").map(|(key, value)| (key.clone(), value.clone()));
+    walk(&body.collect(), None, false, run_id, &mut found);
     found
 }
 
@@ -150,36 +156,64 @@ fn grants(object: &Object) -> Option<Violation> {
     Some(Violation { opened_by, what: what.into() })
 }
 
-/// Looks through the whole object, however deep and under whatever name its kind keeps pods: everything with containers counts as a pod's
-/// spec, and what stands beside it as its metadata.
-fn walk(map: &Map<String, Value>, metadata: Option<&Value>, run_id: &RunId, found: &mut Vec<Violation>) {
-    if map.get("containers").is_some_and(Value::is_array) {
+/// Looks through the whole object, however deep and under whatever name its kind keeps pods and their parts: everything with containers
+/// counts as a pod's spec, what stands beside it as its metadata, and any other map as what may become a part of a pod, as the templates of
+/// custom kinds do that have no containers of their own.
+fn walk(map: &Map<String, Value>, metadata: Option<&Value>, is_part: bool, run_id: &RunId, found: &mut Vec<Violation>) {
+    let is_pod = map.get("containers").is_some_and(Value::is_array);
+    if is_pod {
         found.extend(baseline(map, metadata.and_then(|metadata| metadata.get("annotations")).and_then(Value::as_object)));
-        found.extend(runs_as(map));
+    } else if !is_part {
+        found.extend(baseline::parts(map));
     }
-    for (key, value) in map {
-        if matches!(key.as_str(), "labels" | "matchLabels" | "selector")
-            && let Some(run) = value.get(RUN_LABEL)
-            && run.as_str() != Some(run_id.as_str())
-            && run.as_u64().map(|number| number.to_string()).as_deref() != Some(run_id.as_str())
-        {
-            let run = run.as_str().map_or_else(|| run.to_string(), Into::into);
-            let what = format!("{key} has {RUN_LABEL}={run}, which is another run (testbed sets the label of run {run_id} itself)");
-            found.push(Violation { opened_by: Allowance::RUN_LABEL, what });
-        }
-        match value {
-            Value::Object(inner) => walk(inner, map.get("metadata"), run_id, found),
-            Value::Array(items) => items.iter().filter_map(Value::as_object).for_each(|inner| walk(inner, None, run_id, found)),
-            _ => {}
-        }
+    found.extend(identities(map));
+    found.extend(labels::others(map, run_id));
+    for (key, value) in map.iter().filter(|(key, _)| *key != "annotations") {
+        let is_part = is_part || (is_pod && baseline::LOOKED_THROUGH.contains(&key.as_str()));
+        walk_value(value, map.get("metadata"), is_part, run_id, found);
     }
 }
 
-/// A pod that runs as a ServiceAccount other than the namespace's default one.
-fn runs_as(spec: &Map<String, Value>) -> Option<Violation> {
-    let name = ["serviceAccountName", "serviceAccount"].iter().find_map(|field| spec.get(*field)?.as_str());
-    let name = name.filter(|name| !name.is_empty() && *name != "default")?;
-    Some(Violation { opened_by: Allowance::SERVICE_ACCOUNTS, what: format!("its pod runs as the ServiceAccount {name}") })
+fn walk_value(value: &Value, metadata: Option<&Value>, is_part: bool, run_id: &RunId, found: &mut Vec<Violation>) {
+    match value {
+        Value::Object(inner) => walk(inner, metadata, is_part, run_id, found),
+        Value::Array(items) => items.iter().for_each(|item| walk_value(item, None, is_part, run_id, found)),
+        _ => {}
+    }
+}
+
+/// Tokens, and whom pods run as: other ServiceAccounts than the namespace's default one, under whatever name a kind has them.
+fn identities(map: &Map<String, Value>) -> Vec<Violation> {
+    let violation = |what: String| Violation { opened_by: Allowance::SERVICE_ACCOUNTS, what };
+    let mut found = Vec::new();
+    for (key, value) in map {
+        match (key.to_ascii_lowercase().as_str(), value) {
+            ("automountserviceaccounttoken", Value::Bool(true)) => {
+                found.push(violation(format!("its pod gets a token of the cluster's API ({key})")));
+            }
+            ("serviceaccounttoken" | "podcertificate", Value::Object(_)) => {
+                found.push(violation(format!("a volume holds credentials of its pod's ServiceAccount ({key})")));
+            }
+            (lower, value) if lower.contains("serviceaccount") => {
+                let names = named(value).into_iter().filter(|name| !name.is_empty() && *name != "default");
+                found.extend(names.map(|name| violation(format!("its pod runs as the ServiceAccount {name}"))));
+            }
+            _ => {}
+        }
+    }
+    // A pod may have both of them, which are the same.
+    found.dedup();
+    found
+}
+
+/// The names in a field that is one, a list of some, or a reference.
+fn named(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(name) => vec![name],
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        Value::Object(reference) => reference.get("name").and_then(Value::as_str).into_iter().collect(),
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]

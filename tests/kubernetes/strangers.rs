@@ -27,6 +27,7 @@ fn hostile_pods() -> Vec<(&'static str, String)> {
         ("unconfined", pod("seccomp", "securityContext: {seccompProfile: {type: Unconfined}}, ", "")),
         ("unconfined", pod("selinux", "", &context("seLinuxOptions: {type: spc_t}"))),
         ("service-accounts", pod("account", "serviceAccountName: default-of-another, ", "")),
+        ("service-accounts", pod("token", "automountServiceAccountToken: true, ", "")),
     ]
 }
 
@@ -130,7 +131,7 @@ fn pods_get_no_token_unless_the_manifest_says_so() {
         text.replace("docker.io/local/pause:1", "python:3.11")
     };
     folder.file("m.yaml", &format!("{}---\n{}", sleeps("without", ""), sleeps("with", "automountServiceAccountToken: true, ")));
-    folder.call(&["up", "m.yaml", "--run-id", "run-1"]).ok();
+    folder.call(&["up", "m.yaml", "--run-id", "run-1", "--allow", "service-accounts"]).ok();
     let has_token = |name: &str| {
         let file = "/var/run/secrets/kubernetes.io/serviceaccount/token";
         kubectl_output(&["-n", &namespace.name, "exec", name, "--", "test", "-e", file], None).status.success()

@@ -65,6 +65,27 @@ pub fn baseline(spec: &Fields, annotations: Option<&Fields>) -> Vec<Violation> {
     found.0
 }
 
+/// The parts of a pod's spec that [`baseline`] looks through.
+pub const LOOKED_THROUGH: [&str; 5] = ["securityContext", "volumes", "initContainers", "containers", "ephemeralContainers"];
+
+/// The same of what may become a part of a pod: a template without containers, a step of a task, a volume.
+pub fn parts(map: &Fields) -> Vec<Violation> {
+    let mut found = Found(Vec::new());
+    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+        found.add(is_true(map, field), Allowance::HOST_NAMESPACES, || format!("a pod of it uses the node's own namespace ({field})"));
+    }
+    found.add(map.get("hostPath").is_some_and(Value::is_object), Allowance::HOST_PATH, || {
+        format!("the volume {} is a path of the node (hostPath)", name(map))
+    });
+    if let Some(context) = part(map, "securityContext") {
+        for sysctl in list(context, "sysctls").filter(|sysctl| !SYSCTLS.contains(&name(sysctl))) {
+            found.add(true, Allowance::UNCONFINED, || format!("a pod of it sets the sysctl {}", name(sysctl)));
+        }
+    }
+    found.container(map);
+    found.0
+}
+
 struct Found(Vec<Violation>);
 
 impl Found {
