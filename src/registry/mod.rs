@@ -5,9 +5,10 @@
 
 mod record;
 
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
@@ -15,7 +16,7 @@ use crate::failure::Advise;
 use crate::run_id::RunId;
 use crate::runtime::local::area::{self, STATE_HINT};
 use crate::runtime::local::processes;
-use crate::{output, state};
+use crate::{files, output, state};
 
 pub use record::{Command, LocalRun, Phase, Place, Record, Server};
 
@@ -23,6 +24,9 @@ pub use record::{Command, LocalRun, Phase, Place, Record, Server};
 const RECORD: &str = "run.json";
 /// Before the name of a folder that is being deleted.
 const GONE: &str = ".gone-";
+
+/// How long the lock on all runs is waited for, which others hold for moments only.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All runs of this user.
 #[derive(Debug, Clone)]
@@ -54,6 +58,8 @@ impl Registry {
         let registry = Self::find().ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
         let registry = registry.hint("set HOME")?;
         area::make(&registry.runs).with_context(|| format!("making the state folder {}", registry.runs.display())).hint(STATE_HINT)?;
+        // Nobody else has to get there, also where an older testbed has let them.
+        let _ = std::fs::set_permissions(&registry.runs, Permissions::from_mode(0o700));
         // A folder that is there may still be one that cannot be written.
         drop(registry.guard()?);
         Ok(registry)
@@ -76,7 +82,7 @@ impl Registry {
             return Err(anyhow!("run {} is there already", record.run_id)).hint(format!("testbed down --run-id {}", record.run_id));
         }
         area::make(&folder).with_context(context).hint(STATE_HINT)?;
-        let noted = lock_file(&folder).and_then(|lock| lock.lock().map(|()| lock)).with_context(context);
+        let noted = lock_file(&folder).and_then(|lock| files::lock(lock, PATIENCE)).with_context(context);
         drop(guard);
         let claim = Claim { record, home: Some(Home { folder: folder.clone(), _lock: noted? }) };
         let saved = claim.save();
@@ -150,9 +156,8 @@ impl Registry {
     fn guard(&self) -> anyhow::Result<File> {
         let path = self.runs.join(".lock");
         let context = || format!("locking {}", path.display());
-        let file = File::options().create(true).append(true).open(&path).with_context(context).hint(STATE_HINT)?;
-        file.lock().with_context(context)?;
-        Ok(file)
+        let file = files::open_lock(&path).with_context(context).hint(STATE_HINT)?;
+        files::lock(file, PATIENCE).with_context(context).hint("end the process that holds it: fuser tells which")
     }
 }
 
@@ -161,7 +166,7 @@ fn read(folder: &Path) -> Option<Record> {
 }
 
 fn lock_file(folder: &Path) -> std::io::Result<File> {
-    File::options().create(true).append(true).open(folder.join("lock"))
+    files::open_lock(&folder.join("lock"))
 }
 
 enum Taken {

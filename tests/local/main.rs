@@ -18,6 +18,7 @@ mod kills;
 mod main_job;
 mod manifests;
 mod output;
+mod privileges;
 mod results;
 mod run;
 mod signals;
