@@ -19,6 +19,7 @@ mod main_job;
 mod manifests;
 mod output;
 mod privileges;
+mod records;
 mod results;
 mod run;
 mod signals;

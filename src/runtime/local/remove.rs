@@ -86,6 +86,18 @@ async fn give_back(server: &Server) {
     source.keep(&server.data, is_root.then_some(&owner)).await;
 }
 
+/// Ends the servers that work in a run's folder, of which nothing else is known any more, and deletes it.
+///
+/// # Errors
+/// What is left ([`Exit::TeardownIncomplete`]).
+pub async fn remove_data(folder: &Path) -> anyhow::Result<()> {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let run_id = name.rsplit_once('.').map_or(&*name, |(run_id, _)| run_id);
+    let local = LocalRun { data: folder.to_owned(), programs: processes::servers_in(folder), ..LocalRun::default() };
+    end_servers(&local, run_id).await?;
+    delete(folder).await.with_context(|| format!("deleting {}", folder.display())).exit(Exit::TeardownIncomplete)
+}
+
 async fn end_servers(local: &LocalRun, run_id: &str) -> anyhow::Result<()> {
     let mark = Mark { folder: &local.data, run_id, programs: &local.programs };
     processes::quit_postgres(&processes::of_run(mark), GRACE).await;
