@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
+use crate::failure::usage;
+
 /// More than any file of testbed's own has.
 pub const MOST: u64 = 16 << 20;
 
@@ -34,6 +36,15 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { Err(io::Error::other(format!("it has more than {} MiB", most >> 20))) } else { Ok(bytes) }
+}
+
+/// Refuses folders that records and servers could not name.
+///
+/// # Errors
+/// A usage error that names the first one.
+pub fn check_names(folders: &[&Path]) -> anyhow::Result<()> {
+    let odd = folders.iter().find(|folder| folder.to_str().is_none());
+    odd.map_or(Ok(()), |odd| Err(usage(format!("{} is no UTF-8: use a place with another name", odd.display()))))
 }
 
 /// Opens a file to be locked, and makes it where there is none: whoever can open a file can lock it, so that nobody else may.

@@ -140,6 +140,14 @@ impl Remembered {
         }
     }
 
+    /// The same for a run of this machine that is known by nothing but its id.
+    pub fn forget_local_run(run_id: &str) {
+        let Some(state) = folder() else { return };
+        let entries = std::fs::read_dir(state.join("folders")).into_iter().flatten().flatten();
+        let remembered = entries.filter_map(|entry| Self::read(&entry.path()));
+        remembered.filter(|remembered| remembered.local && remembered.run_id == run_id).for_each(|remembered| remembered.forget(&state));
+    }
+
     /// Forgets the run, and removes the config file that it left unless somebody has changed it since.
     fn forget(&self, state: &Path) {
         remove_written(self.output.as_ref());

@@ -1,6 +1,7 @@
 //! The archive as the commands use it: what is written goes into a queue and is written in the background, so that nobody waits for a
 //! store that is slow or down. What could not be written is told once, at the end, and fails nothing.
 
+pub mod lost;
 mod writer;
 
 use std::cell::Cell;
@@ -11,11 +12,12 @@ use tokio::time::timeout;
 
 use super::warn;
 use crate::cli::Archiving;
-use crate::failure::{Advise, hints_of, usage};
+use crate::failure::{Advise, hints_of, kind_of, usage};
 use crate::history::log::Log;
 use crate::history::place::Place;
 use crate::history::record::Record;
 use crate::history::results::ResultsApi;
+use crate::history::store::NO_SPACE;
 use crate::progress::Progress;
 
 pub use writer::Which;
@@ -130,10 +132,10 @@ impl Archive {
         let written = queue.written.borrow();
         let late = (written.jobs < queue.sent.get())
             .then(|| format!("it took longer than {} (--archive-timeout)", humantime::format_duration(self.patience)));
-        let failures = written.failures.iter().map(|error| (format!("{error:#}"), hints_of(error)));
-        for (what, hints) in failures.chain(late.map(|late| (late, Vec::new()))) {
+        let failures = written.failures.iter().map(|error| (format!("{error:#}"), hints_of(error), is_full(error)));
+        for (what, hints, is_full) in failures.chain(late.map(|late| (late, Vec::new(), false))) {
             let what = format!("the run's story is not complete in the archive: {what}");
-            if queue.is_named {
+            if queue.is_named || is_full {
                 progress.warn(&what);
                 hints.iter().for_each(|hint| progress.say(&format!("  {hint}")));
             } else {
@@ -142,6 +144,17 @@ impl Archive {
             }
         }
     }
+}
+
+/// Whether the disk had no room: unlike a folder that is closed, that passes, and is worth a word.
+fn is_full(error: &anyhow::Error) -> bool {
+    use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
+    let is_full = |link: &(dyn std::error::Error + 'static)| {
+        let of_system = link.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
+        let code = link.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
+        of_system || matches!(code, Some(DiskFull | SystemIoFailure))
+    };
+    error.chain().any(is_full) || kind_of(error).is_some_and(|kind| kind.word == NO_SPACE)
 }
 
 /// The place that a flag, a variable or the settings name: `None` where none does, and `Some(None)` for `none`.

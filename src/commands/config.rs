@@ -153,7 +153,7 @@ fn content_hash(path: &Path) -> Option<String> {
 /// Whether a run of this user has noted that it wrote this content there.
 fn was_written(path: &Path, hash: &str) -> bool {
     let is_same = |(noted, written): &(PathBuf, String)| written == hash && same_file(noted, path);
-    let records = Registry::find().map(|registry| registry.records()).unwrap_or_default();
+    let records = Registry::find().and_then(|registry| registry.records().ok()).map(|(records, _)| records).unwrap_or_default();
     records.iter().filter_map(|record| record.output.as_ref()).any(is_same) || state::outputs().iter().any(is_same)
 }
 
@@ -170,6 +170,7 @@ fn check_path(output: &Path) -> anyhow::Result<()> {
         return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display())));
     }
     output::check_kind(output).context("--output").exit(Exit::Usage)?;
+    files::check_names(&[output])?;
     // Nothing is made to find out: a testbed that is killed in between would leave it.
     rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
         .with_context(|| format!("--output {}: the folder cannot be written", output.display()))

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::archive::Archive;
 use super::runtime::runtime;
 use super::table::table;
-use super::{choice, local, progress, reap};
+use super::{choice, local, progress, reap, warn};
 use crate::cli::{Global, Runtime, Status, StatusFormat};
 use crate::console;
 use crate::database::discover::discover_workloads;
@@ -19,7 +19,7 @@ use crate::database::{Data, Workload};
 use crate::deadline;
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 use crate::progress::Progress;
-use crate::registry::Registry;
+use crate::registry::{Registry, Unreadable};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::collect::READY_ANNOTATION;
@@ -59,11 +59,11 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
         archive.finish(&progress).await;
     }
     let (runtime, why) = runtime(global)?;
-    let here = local::status::rows(registry.as_ref(), run_id.as_ref());
+    let (here, unreadable) = local::status::rows(registry.as_ref(), run_id.as_ref())?;
     // A run that is asked for by its id is shown wherever it is.
     let is_found_here = run_id.is_some() && !here.is_empty() && global.runtime.is_none();
     let rows = if runtime == Runtime::Local || is_found_here {
-        if here.is_empty() {
+        if here.is_empty() && unreadable.is_empty() {
             let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("no run {run_id}"));
             progress.say(&format!("{which} on this machine ({why})"));
         }
@@ -72,9 +72,13 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
         in_cluster(run_id.as_ref(), global, deadline, args.timeout, &progress).await?
     };
     match args.output {
-        StatusFormat::Table => console::show(&columns(&rows, global.verbose)),
-        StatusFormat::Json => console::print(&json(&rows)?),
+        StatusFormat::Table => console::show(&columns(&rows, global.verbose))?,
+        StatusFormat::Json => console::print(&json(&rows)?)?,
     }
+    let mut errors = unreadable.iter().map(Unreadable::error);
+    let Some(last) = errors.next() else { return Ok(()) };
+    errors.for_each(|error| warn(&error, &progress));
+    Err(last)
 }
 
 async fn in_cluster(

@@ -4,10 +4,13 @@
 //! run whose lock is free although nobody has said that it is up was abandoned, and the next command removes it.
 
 mod record;
+mod unreadable;
 
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, Permissions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
@@ -15,14 +18,18 @@ use crate::failure::Advise;
 use crate::run_id::RunId;
 use crate::runtime::local::area::{self, STATE_HINT};
 use crate::runtime::local::processes;
-use crate::{output, state};
+use crate::{files, output, state};
 
 pub use record::{Command, LocalRun, Phase, Place, Record, Server};
+pub use unreadable::Unreadable;
 
 /// The name of a run's record in its folder.
 const RECORD: &str = "run.json";
 /// Before the name of a folder that is being deleted.
 const GONE: &str = ".gone-";
+
+/// How long the lock on all runs is waited for, which others hold for moments only.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All runs of this user.
 #[derive(Debug, Clone)]
@@ -53,7 +60,10 @@ impl Registry {
     pub fn open() -> anyhow::Result<Self> {
         let registry = Self::find().ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
         let registry = registry.hint("set HOME")?;
+        files::check_names(&[&registry.runs, &std::env::current_dir().context("finding the current folder")?])?;
         area::make(&registry.runs).with_context(|| format!("making the state folder {}", registry.runs.display())).hint(STATE_HINT)?;
+        // Nobody else has to get there, also where an older testbed has let them.
+        let _ = std::fs::set_permissions(&registry.runs, Permissions::from_mode(0o700));
         // A folder that is there may still be one that cannot be written.
         drop(registry.guard()?);
         Ok(registry)
@@ -76,7 +86,7 @@ impl Registry {
             return Err(anyhow!("run {} is there already", record.run_id)).hint(format!("testbed down --run-id {}", record.run_id));
         }
         area::make(&folder).with_context(context).hint(STATE_HINT)?;
-        let noted = lock_file(&folder).and_then(|lock| lock.lock().map(|()| lock)).with_context(context);
+        let noted = lock_file(&folder).and_then(|lock| files::lock(lock, PATIENCE)).with_context(context);
         drop(guard);
         let claim = Claim { record, home: Some(Home { folder: folder.clone(), _lock: noted? }) };
         let saved = claim.save();
@@ -93,27 +103,65 @@ impl Registry {
     /// The path with the system's reason.
     pub fn claim(&self, run_id: &RunId) -> anyhow::Result<Found> {
         let folder = self.folder(run_id.as_str());
-        if !folder.exists() {
-            return Ok(Found::Absent);
+        match folder.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Absent),
+            Ok(found) if !found.is_dir() => return Err(Unreadable::no_folder(&folder).error()),
+            _ => {}
         }
         let _guard = self.guard()?;
         Ok(match Claim::take(&folder)? {
             Taken::Free(claim) => Found::Free(claim),
-            Taken::Held => read(&folder).map_or(Found::Absent, |record| Found::Held(Box::new(record))),
+            Taken::Held => read(&folder).map_err(Unreadable::into_error)?.map_or(Found::Absent, |record| Found::Held(Box::new(record))),
+            Taken::Unreadable(unreadable, _) => return Err(unreadable.error()),
             Taken::Nothing => Found::Absent,
         })
     }
 
     /// What is noted about a run, whoever works on it.
     pub fn read(&self, run_id: &str) -> Option<Record> {
-        read(&self.folder(run_id))
+        read(&self.folder(run_id)).ok().flatten()
     }
 
-    /// All runs, in the order of their making.
-    pub fn records(&self) -> Vec<Record> {
-        let mut records: Vec<Record> = self.folders().iter().filter_map(|folder| read(folder)).collect();
+    /// Whether a run is not noted whose record in the archive has this id. One that cannot be read is not lost.
+    pub fn has_lost(&self, run_id: &str, history: &str) -> bool {
+        match read(&self.folder(run_id)) {
+            Ok(record) => record.is_none_or(|record| record.history.as_deref() != Some(history)),
+            Err(_) => false,
+        }
+    }
+
+    /// All runs, in the order of their making, and those whose record is there and cannot be read.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn records(&self) -> anyhow::Result<(Vec<Record>, Vec<Unreadable>)> {
+        let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+        for (folder, is_folder) in self.entries()? {
+            let is_hidden = folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+            match read(&folder) {
+                _ if is_hidden => {}
+                _ if !is_folder => unreadable.push(Unreadable::no_folder(&folder)),
+                Ok(record) => records.extend(record),
+                Err(found) => unreadable.push(found),
+            }
+        }
         records.sort_by(|one, other| (&one.made, &one.run_id).cmp(&(&other.made, &other.run_id)));
-        records
+        Ok((records, unreadable))
+    }
+
+    /// Takes a run whose record is of no use, to remove what is left of it; `None` while another process works on it, or if it can be read by now.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn take_unreadable(&self, found: &Unreadable) -> anyhow::Result<Option<Wreck>> {
+        let _guard = self.guard()?;
+        if found.folder.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
+            return Ok(Some(Wreck { folder: found.folder.clone(), lock: None }));
+        }
+        Ok(match Claim::take(&found.folder)? {
+            Taken::Unreadable(now, lock) if now.is_damaged => Some(Wreck { folder: now.folder, lock: Some(lock) }),
+            _ => None,
+        })
     }
 
     /// Claims the runs whose processes were killed or did not survive a restart of the machine, and deletes what is left of deletions.
@@ -121,7 +169,7 @@ impl Registry {
     /// # Errors
     /// The path with the system's reason.
     pub fn abandoned(&self) -> anyhow::Result<Vec<Claim>> {
-        let folders = self.folders();
+        let folders = self.folders()?;
         if folders.is_empty() {
             return Ok(Vec::new());
         }
@@ -141,33 +189,70 @@ impl Registry {
         Ok(claims)
     }
 
-    fn folders(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(&self.runs).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    fn folders(&self) -> anyhow::Result<Vec<PathBuf>> {
+        Ok(self.entries()?.into_iter().filter(|(_, is_folder)| *is_folder).map(|(path, _)| path).collect())
+    }
+
+    /// What is there, and whether it is a folder.
+    fn entries(&self) -> anyhow::Result<Vec<(PathBuf, bool)>> {
+        let entries = match std::fs::read_dir(&self.runs) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries
+                .and_then(|entries| entries.map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir())))).collect()),
+        };
+        entries.with_context(|| format!("looking for runs in {}", self.runs.display()))
     }
 
     /// Held while a run's folder is made or looked at, so that nobody takes one that is half made for abandoned.
     fn guard(&self) -> anyhow::Result<File> {
         let path = self.runs.join(".lock");
         let context = || format!("locking {}", path.display());
-        let file = File::options().create(true).append(true).open(&path).with_context(context).hint(STATE_HINT)?;
-        file.lock().with_context(context)?;
-        Ok(file)
+        let file = files::open_lock(&path).with_context(context).hint(STATE_HINT)?;
+        files::lock(file, PATIENCE).with_context(context).hint("end the process that holds it: fuser tells which")
     }
 }
 
-fn read(folder: &Path) -> Option<Record> {
-    serde_json::from_slice(&std::fs::read(folder.join(RECORD)).ok()?).ok()
+/// `None` where nothing is noted.
+fn read(folder: &Path) -> Result<Option<Record>, Unreadable> {
+    match files::read(&folder.join(RECORD), files::MOST) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| Unreadable::damaged(folder, &error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Unreadable::new(folder, &error)),
+    }
 }
 
 fn lock_file(folder: &Path) -> std::io::Result<File> {
-    File::options().create(true).append(true).open(folder.join("lock"))
+    files::open_lock(&folder.join("lock"))
 }
 
 enum Taken {
     Free(Box<Claim>),
     Held,
+    Unreadable(Unreadable, File),
     Nothing,
+}
+
+/// A run whose record is of no use, and that this process removes.
+pub struct Wreck {
+    folder: PathBuf,
+    lock: Option<File>,
+}
+
+impl Wreck {
+    /// Where the run was noted.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Forgets the run, of which nothing is left.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn forget(self) -> anyhow::Result<()> {
+        // A link is removed itself.
+        let removed = if self.lock.is_some() { std::fs::remove_dir_all(&self.folder) } else { std::fs::remove_file(&self.folder) };
+        removed.with_context(|| format!("removing {}", self.folder.display()))
+    }
 }
 
 /// A run that this process works on.
@@ -188,7 +273,7 @@ impl Claim {
     fn take(folder: &Path) -> anyhow::Result<Taken> {
         let context = || format!("claiming {}", folder.display());
         let lock = match lock_file(folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Taken::Nothing),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Taken::Nothing),
             lock => lock.with_context(context).hint(STATE_HINT)?,
         };
         match lock.try_lock() {
@@ -201,15 +286,16 @@ impl Claim {
         if inode(&folder.join("lock")) != lock.metadata().ok().map(|metadata| metadata.ino()) {
             return Ok(Taken::Nothing);
         }
-        if let Some(record) = read(folder) {
+        let record = match read(folder) {
+            Ok(record) => record,
+            Err(unreadable) => return Ok(Taken::Unreadable(unreadable, lock)),
+        };
+        if let Some(record) = record {
             let home = Home { folder: folder.to_owned(), _lock: lock };
             return Ok(Taken::Free(Box::new(Self { record, home: Some(home) })));
         }
-        // Its maker was killed before it had noted anything, so that there is nothing else; a record that is there and cannot be read
-        // is one of another version of testbed.
-        if !folder.join(RECORD).exists() {
-            let _ = std::fs::remove_dir_all(folder);
-        }
+        // Its maker was killed before it had noted anything, so that there is nothing else.
+        let _ = std::fs::remove_dir_all(folder);
         Ok(Taken::Nothing)
     }
 
@@ -279,7 +365,7 @@ mod tests {
         assert_eq!(claim.record.phase, Phase::Up);
         claim.forget().unwrap();
         assert!(matches!(registry.claim(&id).unwrap(), Found::Absent));
-        assert_eq!(registry.folders(), Vec::<PathBuf>::new());
+        assert_eq!(registry.folders().unwrap(), Vec::<PathBuf>::new());
     }
 
     #[test]
@@ -299,6 +385,6 @@ mod tests {
         claims.sort_by(|one, other| one.record.run_id.cmp(&other.record.run_id));
         assert_eq!(claims.iter().map(|claim| claim.record.run_id.as_str()).collect::<Vec<_>>(), ["run-1", "run-4"]);
         claims.into_iter().for_each(|claim| claim.forget().unwrap());
-        assert_eq!(registry.folders(), Vec::<PathBuf>::new());
+        assert_eq!(registry.folders().unwrap(), Vec::<PathBuf>::new());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 
+use super::lost;
 use crate::commands::story::checked_out;
 use crate::history::log::Log;
 use crate::history::place::Place;
@@ -98,7 +99,10 @@ impl Writer {
 
     async fn open(&mut self) -> anyhow::Result<()> {
         if let (None, Some(place)) = (&self.store, &self.place) {
-            self.store = Some(Store::open(place).await.with_context(|| format!("opening {place}"))?);
+            let store = Store::open(place).await.with_context(|| format!("opening {place}"))?;
+            // What is not closed now is closed by a later command.
+            let _ = lost::close(place, &store).await;
+            self.store = Some(store);
         }
         Ok(())
     }

@@ -51,7 +51,12 @@ impl Kept {
 
     /// The store; `None` where nothing was ever written.
     async fn store(&self) -> anyhow::Result<Option<Store>> {
-        Store::open_to_read(&self.place).await.with_context(|| format!("reading the history in {}", self.place))
+        let store = Store::open_to_read(&self.place).await.with_context(|| format!("reading the history in {}", self.place))?;
+        if let Some(store) = &store {
+            // The answer does not depend on it.
+            let _ = archive::lost::close(&self.place, store).await;
+        }
+        Ok(store)
     }
 
     /// What a question says that there is no answer to.

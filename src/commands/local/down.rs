@@ -42,7 +42,7 @@ pub async fn down(
     let is_elsewhere = |record: &Record| runtime.is_some_and(|runtime| (runtime == Runtime::Local) != record.local().is_some());
     let mut was_held = false;
     loop {
-        match registry.claim(run_id)? {
+        match registry.claim(run_id).exit(Exit::TeardownIncomplete)? {
             Found::Absent if was_held => {
                 progress.say(&format!("run {run_id} is gone"));
                 return Ok(Known::Gone);

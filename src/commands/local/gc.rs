@@ -1,16 +1,20 @@
 //! `testbed gc` on this machine: abandoned runs, runs whose servers have all ended, and prepared data folders that nobody has used for a
 //! month.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
 use super::story;
 use crate::cli::Gc;
 use crate::commands::archive::Archive;
 use crate::commands::gc::Leftover;
 use crate::commands::reap;
 use crate::progress::Progress;
-use crate::registry::{Claim, Found, Record, Registry};
+use crate::registry::{Claim, Found, Record, Registry, Unreadable};
 use crate::run_id::RunId;
-use crate::runtime::local::area::Area;
-use crate::runtime::local::{prepared, processes};
+use crate::runtime::local::area::{self, Area};
+use crate::runtime::local::{prepared, processes, remove};
+use crate::state::Remembered;
 use crate::words;
 
 /// Removes it, or tells what would be removed.
@@ -20,34 +24,89 @@ use crate::words;
 pub async fn gc(args: &Gc, archive: &Archive, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
     let Some(registry) = Registry::find() else { return Ok(()) };
     if args.dry_run {
-        dry_run(&registry, found, progress);
-        return Ok(());
+        return dry_run(&registry, found, progress);
     }
-    found.extend(
-        reap::reap(&registry, archive, args.timeout / 2, progress)
-            .await
-            .iter()
-            .map(|record| Leftover { removed: true, ..abandoned(record) }),
-    );
-    for record in registry.records().iter().filter(|record| is_dead(record)) {
+    let reaped = reap::reap(&registry, archive, args.timeout / 2, progress).await;
+    found.extend(reaped.iter().map(|record| Leftover { removed: true, ..abandoned(record) }));
+    let (records, unreadable) = registry.records()?;
+    for record in records.iter().filter(|record| is_dead(record)) {
         if let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? {
             remove_dead(*claim, archive, progress).await?;
             found.push(Leftover { removed: true, ..dead(record) });
         }
     }
+    let mut left = Ok(());
+    for wreck in unreadable {
+        match remove_unreadable(&registry, &wreck, progress).await {
+            Ok(true) => found.push(Leftover { removed: true, ..unreadable_leftover(&wreck) }),
+            Ok(false) => {}
+            Err(error) => left = Err(error),
+        }
+    }
     if let Ok(area) = Area::open() {
+        for folder in orphans(&area) {
+            remove::remove_data(&folder).await?;
+            progress.say(&format!("removed {}: the run that it belongs to is not noted any more", folder.display()));
+        }
         let count = prepared::remove_unused(&area.cache);
         if count > 0 {
             let folders = words::count(count, "prepared data folder");
             progress.say(&format!("removed {folders} that nobody has used for a month"));
         }
     }
-    Ok(())
+    left
 }
 
-fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) {
+/// Data folders whose run has no folder in the registry that they name.
+fn orphans(area: &Area) -> Vec<PathBuf> {
+    let is_gone = |registry: PathBuf| registry.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    area.runs().into_iter().filter(|folder| area::registry_of(folder).is_some_and(is_gone)).collect()
+}
+
+/// Removes what the folders of a run hold whose record is of no use, and tells whether it was there to be removed.
+async fn remove_unreadable(registry: &Registry, found: &Unreadable, progress: &Progress) -> anyhow::Result<bool> {
+    if !found.is_damaged {
+        return Err(found.error());
+    }
+    let Some(wreck) = registry.take_unreadable(found)? else { return Ok(false) };
+    let area = Area::open()?;
+    let prefix = format!("{}.", found.run_id);
+    let is_its = |folder: &&PathBuf| {
+        folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+            && area::registry_of(folder).is_none_or(|registry| registry == wreck.folder())
+    };
+    for folder in area.runs().iter().filter(is_its) {
+        remove::remove_data(folder).await?;
+    }
+    Remembered::forget_local_run(&found.run_id);
+    wreck.forget()?;
+    progress.say(&format!("removed run {}: its record could not be read: {}", found.run_id, found.why));
+    Ok(true)
+}
+
+fn unreadable_leftover(found: &Unreadable) -> Leftover {
+    let because = format!("its record cannot be read: {}", found.why);
+    Leftover {
+        run_id: found.run_id.clone(),
+        runtime: "local",
+        namespace: None,
+        objects: None,
+        reason: "unreadable",
+        because,
+        removed: false,
+        error: None,
+    }
+}
+
+fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
     let boot = processes::boot_id();
-    for record in registry.records() {
+    let (records, unreadable) = registry.records()?;
+    for wreck in unreadable.iter().filter(|wreck| wreck.is_damaged) {
+        let leftover = unreadable_leftover(wreck);
+        progress.say(&format!("would remove run {}: {}", wreck.run_id, leftover.because));
+        found.push(leftover);
+    }
+    for record in records {
         let is_held = record.owner.is_some_and(|owner| owner.is_alive());
         let leftover = if !is_held && record.is_abandoned(&boot) {
             abandoned(&record)
@@ -59,6 +118,7 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
         progress.say(&format!("would remove run {}: {}", record.run_id, leftover.because));
         found.push(leftover);
     }
+    unreadable.iter().find(|wreck| !wreck.is_damaged).map_or(Ok(()), |wreck| Err(wreck.error()))
 }
 
 /// Whether a run that is up has no server left.

@@ -173,6 +173,9 @@ async fn start_all(
 ) -> anyhow::Result<Vec<Started>> {
     let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
     area::make(&local.data).with_context(|| format!("making {}", local.data.display())).hint(area::STATE_HINT)?;
+    if let Some(folder) = claim.folder() {
+        area::note_registry(&local.data, folder)?;
+    }
     let run = start::Run {
         run_id: &claim.record.run_id,
         folder: &local.data,

@@ -1,14 +1,19 @@
 //! The runs of this machine as rows of `testbed status`.
 
 use crate::commands::status::Row;
-use crate::registry::{Phase, Record, Registry, Server};
+use crate::registry::{Phase, Record, Registry, Server, Unreadable};
 use crate::run_id::RunId;
 
-/// The rows of all runs of this machine, or of one.
-pub fn rows(registry: Option<&Registry>, run_id: Option<&RunId>) -> Vec<Row> {
-    let records = registry.map(Registry::records).unwrap_or_default();
-    let wanted = |record: &&Record| run_id.is_none_or(|run_id| record.run_id == run_id.as_str());
-    records.iter().filter(wanted).flat_map(rows_of).collect()
+/// The rows of all runs of this machine, or of one, and those that cannot be told.
+///
+/// # Errors
+/// The path with the system's reason.
+pub fn rows(registry: Option<&Registry>, run_id: Option<&RunId>) -> anyhow::Result<(Vec<Row>, Vec<Unreadable>)> {
+    let Some(registry) = registry else { return Ok((Vec::new(), Vec::new())) };
+    let (records, mut unreadable) = registry.records()?;
+    let is_wanted = |found: &str| run_id.is_none_or(|run_id| found == run_id.as_str());
+    unreadable.retain(|unreadable| is_wanted(&unreadable.run_id));
+    Ok((records.iter().filter(|record| is_wanted(&record.run_id)).flat_map(rows_of).collect(), unreadable))
 }
 
 fn rows_of(record: &Record) -> Vec<Row> {

@@ -13,6 +13,8 @@ mod value;
 
 use anyhow::Context;
 
+pub use self::sqlite::NO_SPACE;
+
 use self::postgres::Postgres;
 use self::sqlite::Sqlite;
 use self::value::{Row, Statement};

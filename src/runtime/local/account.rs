@@ -1,7 +1,7 @@
 //! As whom the servers run: as the caller, or, since PostgreSQL refuses to run as root and the others should, as an unprivileged user
 //! of the machine when the caller is root.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{DirBuilderExt, lchown};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -42,13 +42,22 @@ fn account(users: &str, name: &str) -> Option<Account> {
     (uid != 0).then(|| Account { name: name.to_owned(), uid, gid })
 }
 
-/// Hands a file or folder over to the server's user.
+/// Hands a file or folder over to the server's user: one in a folder that this user cannot write to. A link is not followed.
 ///
 /// # Errors
 /// The path with the system's reason.
 pub fn hand_over(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
     let Some(account) = account else { return Ok(()) };
-    chown(path, Some(account.uid), Some(account.gid)).with_context(|| format!("handing {} over to {}", path.display(), account.name))
+    lchown(path, Some(account.uid), Some(account.gid)).with_context(|| format!("handing {} over to {}", path.display(), account.name))
+}
+
+/// Makes a folder for the server's user alone, in one that this user cannot write to.
+///
+/// # Errors
+/// The path with the system's reason.
+pub fn make_folder(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(path).with_context(|| format!("making {}", path.display()))?;
+    hand_over(path, account)
 }
 
 #[cfg(test)]

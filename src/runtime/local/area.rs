@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 
 use crate::failure::Advise;
-use crate::state;
+use crate::{files, state};
 
 /// Root's folders where its own cannot be reached by others.
 const SHARED: (&str, &str) = ("/var/lib/testbed", "/var/cache/testbed");
@@ -34,10 +34,40 @@ impl Area {
         };
         let is_root = rustix::process::geteuid().is_root();
         let choose = |own: PathBuf, shared: &str| if !is_root || is_reachable(&own) { own } else { PathBuf::from(shared) };
+        files::check_names(&[&state, &cache])?;
         let area = Self { data: choose(state, SHARED.0).join("data"), cache: choose(cache, SHARED.1).join("prepared") };
         make(&area.data).with_context(|| format!("making the state folder {}", area.data.display())).hint(STATE_HINT)?;
         make(&area.cache).with_context(|| format!("making the cache folder {}", area.cache.display())).hint(CACHE_HINT)?;
         Ok(area)
+    }
+}
+
+/// The file in a run's folder that tells where the run is noted.
+const NOTE: &str = "registry";
+
+/// Notes in a run's folder where the run is noted, for whoever finds the folder without its record.
+///
+/// # Errors
+/// The path with the system's reason.
+pub fn note_registry(run: &Path, registry: &Path) -> anyhow::Result<()> {
+    let text = registry.to_str().with_context(|| format!("{} is no UTF-8", registry.display()))?;
+    crate::output::write(&run.join(NOTE), text, 0o600)
+}
+
+/// Where the run of a data folder is noted, if it says so.
+pub fn registry_of(run: &Path) -> Option<PathBuf> {
+    let path = files::read(&run.join(NOTE), 4096).ok()?;
+    Some(PathBuf::from(String::from_utf8(path).ok()?)).filter(|path| path.is_absolute())
+}
+
+impl Area {
+    /// The folders of runs, on disk and in memory.
+    pub fn runs(&self) -> Vec<PathBuf> {
+        let in_memory = own_memory();
+        let is_own = in_memory.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw());
+        let places = [Some(&self.data), is_own.then_some(&in_memory)];
+        let entries = places.into_iter().flatten().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten();
+        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
     }
 }
 
@@ -52,7 +82,7 @@ const ENOUGH: u64 = 256 << 20;
 /// # Errors
 /// Why there is none.
 pub fn in_memory() -> anyhow::Result<PathBuf> {
-    let own = Path::new(MEMORY).join(format!("testbed-{}", rustix::process::geteuid().as_raw()));
+    let own = own_memory();
     let room = rustix::fs::statvfs(MEMORY).with_context(|| format!("looking at {MEMORY}"))?;
     let free = room.f_bavail.saturating_mul(room.f_frsize);
     anyhow::ensure!(free >= ENOUGH, "{MEMORY} has only {} MiB free", free >> 20);
@@ -61,6 +91,10 @@ pub fn in_memory() -> anyhow::Result<PathBuf> {
     let found = std::fs::symlink_metadata(&own).with_context(|| format!("looking at {}", own.display()))?;
     anyhow::ensure!(found.is_dir() && found.uid() == rustix::process::geteuid().as_raw(), "{} belongs to somebody else", own.display());
     Ok(own)
+}
+
+fn own_memory() -> PathBuf {
+    Path::new(MEMORY).join(format!("testbed-{}", rustix::process::geteuid().as_raw()))
 }
 
 /// Takes this user's folder in memory away with the last run in it: unlike a cache it is in everybody's sight, and of no use by itself.

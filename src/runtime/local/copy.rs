@@ -1,16 +1,22 @@
 //! Copies a data folder file by file, on all processors: with thousands of small files the time goes into making them. Each file is copied
 //! by the kernel, which shares the blocks where the file system can.
 
+use std::ffi::OsString;
 use std::io;
 use std::num::NonZero;
-use std::os::unix::fs::{DirBuilderExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::fs::CWD;
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
-use super::restore;
+use super::beneath;
+use crate::state;
 
 /// More threads than this wait for the file system's journal rather than for each other.
 const THREADS: usize = 4;
@@ -24,24 +30,46 @@ pub struct Size {
     pub bytes: u64,
 }
 
-/// Copies the folder `from` to the new folder `to`, and hands all of it over to `account`.
+/// Copies the folder `from` to the new folder `to`, and hands all of it over to `account`: nobody else gets into it before it is whole.
 ///
 /// # Errors
 /// The system's reason. What was copied so far stays.
 pub fn copy(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<Size> {
+    copy_of(from, geteuid().as_raw(), to, account)
+}
+
+/// The same for a folder that belongs to `owner`.
+///
+/// # Errors
+/// The system's reason, and what is in there that is no file of the owner's own.
+pub fn copy_of(from: &Path, owner: u32, to: &Path, account: Option<&Account>) -> io::Result<Size> {
+    let to = beneath::make(CWD, to)?;
+    let size = fill(Arc::new(beneath::root(from)?), owner, Arc::new(to.try_clone()?), account)?;
+    beneath::give(&to, account)?;
+    Ok(size)
+}
+
+/// A file to copy: its folder, the folder of the copy, its name in both.
+type Work = (Arc<OwnedFd>, Arc<OwnedFd>, OsString);
+
+/// Copies what is in one open folder into another one that is empty and that nobody else can get into.
+///
+/// # Errors
+/// As for [`copy_of`].
+pub fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Option<&Account>) -> io::Result<Size> {
     let mut files = Vec::new();
     make_folders(from, to, account, &mut files)?;
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
     let work = || -> io::Result<u64> {
         let mut bytes = 0;
-        while let Some((from, to)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            bytes += copy_file(from, to, account)?;
+        while let Some((from, to, name)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            bytes += copy_file(from, owner, to, name, account)?;
         }
         Ok(bytes)
     };
     let outcomes: Vec<io::Result<u64>> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let others: Vec<_> = (1..threads).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
         let own = work();
         let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a copying thread failed"))));
         std::iter::once(own).chain(joined).collect()
@@ -54,36 +82,58 @@ pub fn copy(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<Siz
 ///
 /// # Errors
 /// The system's reason.
-pub fn copy_file(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<u64> {
-    let bytes = std::fs::copy(from, to)?;
-    hand_over(to, account)?;
-    restore::mark(to)?;
+pub fn copy_file(from: &OwnedFd, owner: u32, to: &OwnedFd, name: &std::ffi::OsStr, account: Option<&Account>) -> io::Result<u64> {
+    let (source, stat) = beneath::open(from, name, owner)?;
+    let target = beneath::create(to, name)?;
+    let bytes = io::copy(&mut &source, &mut &target)?;
+    target.set_permissions(std::fs::Permissions::from_mode(stat.st_mode & 0o777))?;
+    beneath::give(&target, account)?;
+    beneath::mark(&target)?;
     Ok(bytes)
 }
 
-fn make_folders(from: &Path, to: &Path, account: Option<&Account>, files: &mut Vec<(PathBuf, PathBuf)>) -> io::Result<()> {
-    std::fs::DirBuilder::new().mode(0o700).create(to)?;
-    hand_over(to, account)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
-            make_folders(&from, &to, account, files)?;
+fn make_folders(from: Arc<OwnedFd>, to: Arc<OwnedFd>, account: Option<&Account>, files: &mut Vec<Work>) -> io::Result<()> {
+    for (name, stat) in beneath::entries(&from)? {
+        if beneath::is_folder(&stat) {
+            let made = beneath::make(&*to, &name)?;
+            beneath::give(&made, account)?;
+            make_folders(Arc::new(beneath::folder(&*from, &name)?), Arc::new(made), account, files)?;
         } else {
-            files.push((from, to));
+            files.push((Arc::clone(&from), Arc::clone(&to), name));
         }
     }
     Ok(())
 }
 
-fn hand_over(path: &Path, account: Option<&Account>) -> io::Result<()> {
-    account.map_or(Ok(()), |account| chown(path, Some(account.uid), Some(account.gid)))
-}
-
-/// What is in a folder.
+/// The names and lengths of all files of a folder of this user's as one short text; `None` where one of them was written to since it was copied.
 ///
 /// # Errors
 /// The system's reason.
+pub fn manifest(folder: &Path) -> io::Result<Option<String>> {
+    let mut text = Vec::new();
+    Ok(list(&beneath::root(folder)?, &mut text)?.then(|| state::hash(&text)))
+}
+
+fn list(folder: &OwnedFd, text: &mut Vec<u8>) -> io::Result<bool> {
+    for (name, stat) in beneath::entries(folder)? {
+        text.extend(name.as_encoded_bytes());
+        text.extend(format!("\0{}\0", stat.st_mode).as_bytes());
+        if beneath::is_folder(&stat) {
+            if !list(&beneath::folder(folder, &name)?, text)? {
+                return Ok(false);
+            }
+            text.extend(b"..\0");
+        } else if beneath::is_untouched(&stat, geteuid().as_raw()) {
+            text.extend(format!("{}\0", stat.st_size).as_bytes());
+        } else {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What is in a folder.
+#[cfg(test)]
 pub fn measure(folder: &Path) -> io::Result<Size> {
     let mut size = Size::default();
     for entry in std::fs::read_dir(folder)? {
@@ -101,6 +151,31 @@ pub fn measure(folder: &Path) -> io::Result<Size> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_are_never_followed_and_a_change_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("secret"), "secret").unwrap();
+        std::fs::create_dir_all(at("from/a")).unwrap();
+        for (to, is_hard) in [("one", false), ("two", true)] {
+            let planted = at("from/a/planted");
+            if is_hard { std::fs::hard_link(at("secret"), &planted) } else { std::os::unix::fs::symlink(at("secret"), &planted) }.unwrap();
+            assert!(copy(&at("from"), &at(to), None).is_err());
+            assert!(!at(to).join("a/planted").exists());
+            std::fs::remove_file(planted).unwrap();
+        }
+        std::os::unix::fs::symlink(at("from"), at("link")).unwrap();
+        assert!(copy(&at("link"), &at("to"), None).is_err());
+        std::fs::remove_dir(at("to")).unwrap();
+        std::fs::write(at("from/a/file"), "content").unwrap();
+        copy(&at("from"), &at("to"), None).unwrap();
+        let manifest_before = manifest(&at("to")).unwrap().expect("nobody has written to it");
+        std::fs::write(at("to/a/file"), "CONTENT").unwrap();
+        assert_eq!(manifest(&at("to")).unwrap(), None);
+        copy(&at("from"), &at("again"), None).unwrap();
+        assert_eq!(manifest(&at("again")).unwrap(), Some(manifest_before));
+    }
 
     #[test]
     fn a_copy_has_the_same_files_and_permissions() {

@@ -2,11 +2,9 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
+use crate::files;
 use crate::history::clip::{Clip, Clipped, HEAD, TAIL};
 use crate::history::log::Log;
 use crate::history::record::LogInfo;
@@ -41,16 +39,13 @@ fn log(name: &str, Clipped { text, bytes, cut }: Clipped, redactor: &Redactor) -
 }
 
 /// Its head and its tail: of a log of gigabytes no more than these is read.
-fn read(path: &Path) -> std::io::Result<Clipped> {
-    // It belongs to the servers' user, who is not to make somebody else read something else, nor wait.
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let mut file = File::options().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(std::io::Error::other("it is no file"));
-    }
+///
+/// # Errors
+/// The system's reason.
+pub(super) fn read(path: &Path) -> std::io::Result<Clipped> {
+    let mut file = files::open(path)?;
     // It may grow meanwhile, and this is to end.
-    let length = metadata.len();
+    let length = file.metadata()?.len();
     let mut clip = Clip::default();
     let between = length.saturating_sub((HEAD + TAIL) as u64);
     if between > 0 {

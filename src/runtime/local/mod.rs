@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod area;
+mod beneath;
 mod copy;
 pub mod find;
 pub mod logs;

@@ -78,6 +78,7 @@ fn base(installed: &Installed) -> Option<OsString> {
 /// The program that failed and what it said.
 pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let Installed { engine, program, .. } = &planned.installed;
+    super::account::make_folder(&stage.data, setting.account)?;
     let data: OsString = [OsString::from("--datadir="), stage.data.clone().into()].into_iter().collect();
     let mut args: Vec<OsString> = vec!["--no-defaults".into(), data];
     args.extend(base(&planned.installed));
@@ -137,11 +138,11 @@ pub fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
 
 const SOCKET_ARGUMENT: &str = "--socket=server.sock";
 
-/// Where the server listens besides its port: as seen from the folder above where the whole path is too long for a socket.
+/// Where the server listens besides its port: as seen from the scripts' folder beside it where the whole path is too long for a socket.
 pub fn socket(data: &Path) -> PathBuf {
     let whole = data.join("server.sock");
     let is_short = whole.as_os_str().len() < SOCKET_PATH;
-    if is_short { whole } else { PathBuf::from("data/server.sock") }
+    if is_short { whole } else { PathBuf::from("../data/server.sock") }
 }
 
 /// What all systems take as the path of a socket.

@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
 
+use super::beneath;
 use super::plan::Planned;
 use super::prepared::Stage;
 use super::program::Setting;
@@ -102,7 +103,7 @@ pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>)
     std::fs::remove_file(&password_file).with_context(|| format!("removing {}", password_file.display()))?;
     let method = planned.postgres.auth_method.as_deref().unwrap_or("scram-sha-256");
     let rules = format!("host all all 127.0.0.1/32 {method}\nhost replication all 127.0.0.1/32 {method}\n");
-    std::fs::write(stage.data.join("pg_hba.conf"), rules).context("writing pg_hba.conf")?;
+    beneath::replace(&stage.data, "pg_hba.conf", &rules, setting.account).context("writing pg_hba.conf")?;
     make_database(planned, stage, setting).await
 }
 
@@ -118,6 +119,7 @@ async fn initdb_with_a_locale(
     let locales: &[&str] = if own { &[""] } else { &LOCALES };
     let mut last = Ok(());
     for locale in locales {
+        super::account::make_folder(&stage.data, setting.account)?;
         let locale = (!locale.is_empty()).then(|| OsString::from(format!("--locale={locale}")));
         let all: Vec<OsString> = args.iter().cloned().chain(locale).chain(planned.postgres.initdb.iter().map(OsString::from)).collect();
         last = setting.run(initdb, &all, stage.folder, "").await;
@@ -175,8 +177,8 @@ pub fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
 /// Whether the server in `data` says that it takes connections: in the last line of its file, where `pg_ctl` reads it too. Asking the server
 /// itself before that makes it start a process for each refusal.
 pub fn is_up(data: &Path) -> bool {
-    let status = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
-    status.lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "ready")
+    let status = crate::files::read(&data.join("postmaster.pid"), 4096).unwrap_or_default();
+    String::from_utf8_lossy(&status).lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "ready")
 }
 
 /// Since version 10.

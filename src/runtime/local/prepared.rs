@@ -1,7 +1,8 @@
 //! Data folders that are made once and copied for each run: one entry of the cache for each server build and settings.
 //!
-//! An entry is made aside and renamed into its place, under an exclusive lock; it is copied under a shared one. Its size is compared with
-//! what is copied, so that one that was damaged is made anew.
+//! An entry is made aside and renamed into its place, under an exclusive lock; it is copied under a shared one. What is in it belongs to the
+//! caller, also where the servers' user made it, and is compared with a list of names, lengths and times, so that one that was changed is made
+//! anew.
 
 mod spare;
 
@@ -18,13 +19,13 @@ use super::copy::{self, Size};
 use super::processes;
 use crate::background;
 use crate::failure::Advise;
-use crate::{output, state};
+use crate::{files, output, state};
 
 pub use spare::Source;
 use spare::remove_spares;
 
 /// Changes with the way in which folders are prepared: entries of another way are not used.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// An entry that nobody has used for this long goes when a new one is made: its server was probably replaced by a newer one.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -37,6 +38,8 @@ struct Entry {
     /// The administrator's password in the prepared folder, until a run sets its own.
     password: String,
     size: Size,
+    /// What [`copy::manifest`] tells of it.
+    manifest: String,
 }
 
 /// A data folder for a run.
@@ -49,9 +52,9 @@ pub struct Placed {
 
 /// Where a prepared folder is made.
 pub struct Stage<'a> {
-    /// The server's user may write here.
+    /// The programs work here; the server's user may not write to it.
     pub folder: &'a Path,
-    /// The data folder, to be made.
+    /// The data folder, to be made for the server's user.
     pub data: PathBuf,
     /// The password to give to the administrator.
     pub password: &'a str,
@@ -88,20 +91,21 @@ impl<'a> Prepared<'a> {
             let lock = self.lock(false).await?;
             if let Some(entry) = self.entry() {
                 let source = Source::new(self.cache, &self.key, &entry);
-                let is_placed = source.take_spare(to, account).await || {
-                    let copied = match self.copy(to, account).await {
-                        Err(_) if !self.folder().join("data").exists() => Size::default(),
-                        copied => copied?,
-                    };
-                    copied == entry.size
-                };
+                let is_placed = self.is_sound(&entry).await?
+                    && (source.take_spare(to, account).await || {
+                        let copied = match self.copy(to, account).await {
+                            Err(_) if !self.folder().join("data").exists() => Size::default(),
+                            copied => copied?,
+                        };
+                        copied == entry.size
+                    });
                 if is_placed {
                     // The time of the last use; without it the entry merely lives shorter.
                     let _ = lock.set_modified(SystemTime::now());
                     return Ok(Placed { password: entry.password, source });
                 }
                 drop(lock);
-                std::fs::remove_dir_all(to).with_context(|| format!("removing {}", to.display()))?;
+                remove(to)?;
                 self.discard(&entry).await?;
             } else {
                 drop(lock);
@@ -110,6 +114,13 @@ impl<'a> Prepared<'a> {
         }
         Err(anyhow!("the prepared data folder {} does not stay as it was made", self.folder().display()))
             .hint("remove it, and see what else works in there")
+    }
+
+    /// Whether it is as it was made.
+    async fn is_sound(&self, entry: &Entry) -> anyhow::Result<bool> {
+        let data = self.folder().join("data");
+        let found = background::run(move || copy::manifest(&data)).await?;
+        Ok(found.is_ok_and(|found| found.is_some_and(|found| found == entry.manifest)))
     }
 
     async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
@@ -162,12 +173,18 @@ impl<'a> Prepared<'a> {
     ) -> anyhow::Result<()> {
         let writing = || format!("making the prepared data folder {}", aside.display());
         super::area::make(aside).with_context(writing).hint(CACHE_HINT)?;
-        super::account::hand_over(aside, account)?;
         let password = uuid::Uuid::new_v4().simple().to_string();
-        let data = aside.join("data");
-        make(Stage { folder: aside, data: data.clone(), password: &password }).await?;
-        let size = copy::measure(&data).with_context(writing)?;
-        output::write(&aside.join(ENTRY), &serde_json::to_string(&Entry { password, size })?, 0o600)?;
+        let (made, data) = (aside.join("made"), aside.join("data"));
+        make(Stage { folder: aside, data: made.clone(), password: &password }).await?;
+        // What the server's user has made, it may still hold open: the entry is a copy.
+        let owner = account.map_or(rustix::process::geteuid().as_raw(), |account| account.uid);
+        let (from, to) = (made.clone(), data.clone());
+        let size = background::run(move || copy::copy_of(&from, owner, &to, None)).await?.with_context(writing)?;
+        remove(&made)?;
+        remove(&aside.join("tmp"))?;
+        let manifest = copy::manifest(&data).with_context(writing)?.ok_or_else(|| anyhow!("it is changed while it is made"));
+        let manifest = manifest.with_context(writing)?;
+        output::write(&aside.join(ENTRY), &serde_json::to_string(&Entry { password, size, manifest })?, 0o600)?;
         std::fs::rename(aside, self.folder()).with_context(writing)
     }
 
@@ -184,7 +201,7 @@ impl<'a> Prepared<'a> {
 async fn lock(cache: &Path, key: &str, is_exclusive: bool) -> anyhow::Result<File> {
     let path = cache.join(format!("{key}.lock"));
     let context = || format!("locking {}", path.display());
-    let file = File::options().create(true).append(true).open(&path).with_context(context).hint(CACHE_HINT)?;
+    let file = files::open_lock(&path).with_context(context).hint(CACHE_HINT)?;
     let attempt = if is_exclusive { file.try_lock() } else { file.try_lock_shared() };
     if attempt.is_ok() {
         return Ok(file);
@@ -193,9 +210,15 @@ async fn lock(cache: &Path, key: &str, is_exclusive: bool) -> anyhow::Result<Fil
     background::run_aside(wait).await?.with_context(context)
 }
 
+/// The same where nobody is to wait: `None` while another process has it.
+fn try_lock_shared(cache: &Path, key: &str) -> Option<File> {
+    let file = files::open_lock(&cache.join(format!("{key}.lock"))).ok()?;
+    file.try_lock_shared().is_ok().then_some(file)
+}
+
 impl Entry {
     fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(folder.join(ENTRY)).ok()?).ok()
+        serde_json::from_slice(&files::read(&folder.join(ENTRY), files::MOST).ok()?).ok()
     }
 
     /// Tells this folder from another one that was made by the same recipe.
@@ -214,7 +237,7 @@ fn digest(text: &str, length: usize) -> String {
 /// What was left in the cache by processes that were killed while they made an entry.
 pub async fn sweep(cache: &Path) {
     for (path, key) in names(cache, ".making") {
-        let lock = File::options().create(true).append(true).open(cache.join(format!("{key}.lock")));
+        let lock = files::open_lock(&cache.join(format!("{key}.lock")));
         // Held until the folder is gone, so that nobody makes it anew meanwhile.
         if let Ok(lock) = lock
             && lock.try_lock().is_ok()
@@ -244,7 +267,7 @@ pub fn remove_unused(cache: &Path) -> usize {
     for (path, key) in old {
         // Held until the entry is gone, so that nobody copies half of it. The lock's own file stays: another one of the same name would
         // be another lock.
-        let lock = File::options().append(true).open(&path);
+        let lock = files::open_lock(&path);
         if lock.is_ok_and(|lock| {
             lock.try_lock().is_ok()
                 && cache.join(&key).exists()

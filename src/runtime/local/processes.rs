@@ -85,6 +85,15 @@ pub fn works_in(pid: u32, folder: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(folder))
 }
 
+/// The server programs that run in a folder.
+pub fn servers_in(folder: &Path) -> Vec<PathBuf> {
+    let programs = all().filter(|pid| works_in(*pid, folder)).filter_map(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok());
+    programs.filter(|program| SERVERS.iter().any(|name| program.file_name().is_some_and(|own| own == *name))).collect()
+}
+
+/// What servers' programs are called.
+const SERVERS: [&str; 3] = ["postgres", "mysqld", "mariadbd"];
+
 /// Whether the process was given this run id in its environment.
 fn has_run_id(pid: u32, run_id: &str) -> bool {
     let wanted = format!("TESTBED_RUN_ID={run_id}");

@@ -1,78 +1,97 @@
 //! Puts a data folder that was used back as it was prepared. Every copied file has one and the same time of change, so that those that were
 //! written to since are known without being read: after most runs these are a few of a thousand.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::fs::CWD;
+use rustix::process::geteuid;
 
 use super::account::Account;
-use super::copy;
+use super::{beneath, copy};
 
-/// The time of change of a file that nobody has written to, in seconds: far from any that a clock gives.
-const UNTOUCHED: i64 = 1_000_000_000;
-
-/// Marks a file as it was copied.
-///
-/// # Errors
-/// The system's reason.
-pub fn mark(path: &Path) -> io::Result<()> {
-    let time = Timespec { tv_sec: UNTOUCHED, tv_nsec: 0 };
-    Ok(utimensat(CWD, path, &Timestamps { last_access: time, last_modification: time }, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-fn is_untouched(path: &Path) -> io::Result<bool> {
-    let metadata = std::fs::symlink_metadata(path)?;
-    Ok(metadata.is_file() && metadata.mtime() == UNTOUCHED && metadata.mtime_nsec() == 0)
-}
-
-/// Makes the folder `data` the same as `prepared`, of which it was a copy once, and tells how many files had to be made anew.
+/// Makes the folder `data` the same as `prepared`, of which it was a copy once, and tells how many files had to be made anew. Where this is
+/// root, the folder itself stays root's, so that nobody gets into it.
 ///
 /// # Errors
 /// The system's reason; the folder is in no known state then.
 pub fn restore(prepared: &Path, data: &Path, account: Option<&Account>) -> io::Result<usize> {
+    let prepared = Arc::new(beneath::root(prepared)?);
+    restore_folder(&prepared, &Arc::new(beneath::take_over(CWD, data)?), account)
+}
+
+fn restore_folder(prepared: &Arc<OwnedFd>, data: &Arc<OwnedFd>, account: Option<&Account>) -> io::Result<usize> {
+    let own = geteuid().as_raw();
+    let owner = account.map_or(own, |account| account.uid);
     let mut count = 0;
-    let mut present = names(data)?;
-    for entry in std::fs::read_dir(prepared)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let (from, to) = (entry.path(), data.join(&name));
-        let was_there = present.remove(&name);
-        if entry.file_type()?.is_dir() {
-            if was_there && to.symlink_metadata()?.is_dir() {
-                count += restore(&from, &to, account)?;
-            } else {
-                remove(&to, was_there)?;
-                count += usize::try_from(copy::copy(&from, &to, account)?.files).unwrap_or_default();
-            }
-        } else if !was_there || !is_untouched(&to)? {
-            remove(&to, was_there)?;
-            copy::copy_file(&from, &to, account)?;
+    let mut present: BTreeMap<_, _> = beneath::entries(data)?.into_iter().collect();
+    for (name, wanted) in beneath::entries(prepared)? {
+        let found = present.remove(&name);
+        if beneath::is_folder(&wanted) {
+            let from = Arc::new(beneath::folder(&**prepared, &name)?);
+            let inner = match &found {
+                Some(found) if beneath::is_folder(found) => {
+                    let inner = Arc::new(beneath::take_over(&**data, &name)?);
+                    count += restore_folder(&from, &inner, account)?;
+                    inner
+                }
+                _ => {
+                    found.as_ref().map_or(Ok(()), |found| beneath::remove(data, &name, found))?;
+                    let inner = Arc::new(beneath::make(&**data, &name)?);
+                    count += usize::try_from(copy::fill(from, own, Arc::clone(&inner), account)?.files).unwrap_or_default();
+                    inner
+                }
+            };
+            beneath::give(&*inner, account)?;
+        } else if found.as_ref().is_none_or(|found| !beneath::is_untouched(found, owner) || found.st_size != wanted.st_size) {
+            found.as_ref().map_or(Ok(()), |found| beneath::remove(data, &name, found))?;
+            copy::copy_file(prepared, own, data, &name, account)?;
             count += 1;
         }
     }
-    present.iter().try_for_each(|name| remove(&data.join(name), true))?;
+    present.iter().try_for_each(|(name, stat)| beneath::remove(data, name, stat))?;
     Ok(count)
-}
-
-fn names(folder: &Path) -> io::Result<BTreeSet<OsString>> {
-    std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
-}
-
-fn remove(path: &Path, is_there: bool) -> io::Result<()> {
-    match is_there {
-        true if path.symlink_metadata()?.is_dir() => std::fs::remove_dir_all(path),
-        true => std::fs::remove_file(path),
-        false => Ok(()),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::ffi::OsString;
+
     use super::*;
+
+    fn names(folder: &Path) -> io::Result<BTreeSet<OsString>> {
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    #[test]
+    fn a_planted_link_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(at("prepared/base")).unwrap();
+        std::fs::create_dir(at("victim")).unwrap();
+        std::fs::write(at("victim/file"), "precious").unwrap();
+        for file in ["prepared/base/file", "prepared/other"] {
+            std::fs::write(at(file), "prepared").unwrap();
+        }
+        copy::copy(&at("prepared"), &at("data"), None).unwrap();
+        std::fs::remove_dir_all(at("data/base")).unwrap();
+        std::os::unix::fs::symlink(at("victim"), at("data/base")).unwrap();
+        std::fs::remove_file(at("data/other")).unwrap();
+        std::fs::hard_link(at("victim/file"), at("data/other")).unwrap();
+        restore(&at("prepared"), &at("data"), None).unwrap();
+        assert_eq!(std::fs::read_to_string(at("victim/file")).unwrap(), "precious");
+        assert!(at("data/base").symlink_metadata().unwrap().is_dir());
+        for file in ["data/base/file", "data/other"] {
+            assert_eq!(std::fs::read_to_string(at(file)).unwrap(), "prepared");
+        }
+        std::os::unix::fs::symlink(at("victim"), at("elsewhere")).unwrap();
+        assert!(restore(&at("prepared"), &at("elsewhere"), None).is_err());
+        assert_eq!(std::fs::read_to_string(at("victim/file")).unwrap(), "precious");
+    }
 
     #[test]
     fn whatever_was_done_to_a_copy_is_undone() {

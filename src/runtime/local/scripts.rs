@@ -49,17 +49,14 @@ pub async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>, r
 }
 
 async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, setting: Setting<'_>) -> anyhow::Result<()> {
-    let folder = server.data.parent().unwrap_or(server.data);
+    let folder = home(planned, server, setting)?;
     let program = if script.name.ends_with(".sh") { PathBuf::from("/bin/bash") } else { client(planned)? };
-    let mut command = setting.command(&program, folder);
+    let mut command = setting.command(&program, &folder);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.envs(&planned.variables).envs(surroundings(planned, server));
     if script.name.ends_with(".sh") {
-        if planned.database.engine != Engine::Postgres {
-            write_client_settings(&folder.join(".my.cnf"), server, setting)?;
-        }
         // In a file, as in a container: on standard input its own commands would read the rest of it.
-        let file = folder.join("set-up.sh");
+        let file = server.data.with_file_name("set-up.sh");
         crate::output::write(&file, &script.text, 0o600)?;
         super::account::hand_over(&file, setting.account)?;
         command.arg("-e").arg(file);
@@ -74,6 +71,19 @@ async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, settin
         command.args(&planned.database.login.database);
     }
     program::finish(command, &program, &script.text).await
+}
+
+/// The folder in which scripts run, beside the data. It is handed over once it is whole: what is written into it later could be led elsewhere.
+fn home(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<PathBuf> {
+    let home = server.data.with_file_name("home");
+    if !home.exists() {
+        super::account::make_folder(&home, None)?;
+        if planned.database.engine != Engine::Postgres {
+            write_client_settings(&home.join(".my.cnf"), server, setting)?;
+        }
+        super::account::hand_over(&home, setting.account)?;
+    }
+    Ok(home)
 }
 
 /// The machine's own settings may name the socket of its own server, and they win over variables; those in HOME win over them.

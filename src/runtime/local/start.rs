@@ -2,24 +2,24 @@
 //! logins, the manifest's set-up scripts.
 
 use std::cell::Cell;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
+use rustix::fs::OFlags;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
-use super::account::hand_over;
 use super::area::{Area, STATE_HINT};
 use super::plan::Planned;
 use super::prepared::{Placed, Prepared};
 use super::processes::Process;
 use super::program::{LINES, Setting, last_lines};
-use super::{mysql, postgres, scripts};
+use super::{logs, mysql, postgres, scripts};
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
 use crate::history::record::What;
@@ -94,20 +94,28 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -> anyhow::Result<Started> {
     let folder = run.folder.join(&planned.folder);
     let setting = Setting { account: planned.account.as_ref(), run_id: run.run_id };
-    std::fs::DirBuilder::new().mode(0o700).create(&folder).with_context(|| format!("making {}", folder.display())).hint(STATE_HINT)?;
-    hand_over(&folder, setting.account)?;
+    make_folder(&folder, setting).with_context(|| format!("making {}", folder.display())).hint(STATE_HINT)?;
     report(Told::Moment(What::Created, ""));
     let recipe = if is_postgres(planned) { postgres::recipe(planned) } else { mysql::recipe(planned) };
     let prepared = Prepared::new(&run.area.cache, &format!("{recipe} {:?}", planned.account));
     // A damaged entry that was not noticed by its size makes a server that dies.
     match attempt(planned, run, &folder, setting, &prepared, &report).await {
         Err(first) if died_of_its_data(&first) => {
-            prepared.discard_as_broken().await?;
+            let discarded = tokio::time::timeout_at(run.deadline, prepared.discard_as_broken()).await;
+            discarded.unwrap_or_else(|_| Err(anyhow!("another process works on the damaged prepared data folder"))).exit(Exit::NotReady)?;
             std::fs::remove_dir_all(folder.join("data")).with_context(|| format!("removing {}", folder.display()))?;
             attempt(planned, run, &folder, setting, &prepared, &report).await
         }
         outcome => outcome,
     }
+}
+
+/// The folder of a server's log, its logins and its data. The server's user passes through it; what is in it directly is this user's, so that
+/// nobody can put a link in its place.
+fn make_folder(folder: &Path, setting: Setting<'_>) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().mode(0o700).create(folder)?;
+    let mode = if setting.account.is_some() { 0o711 } else { 0o700 };
+    std::fs::set_permissions(folder, Permissions::from_mode(mode))
 }
 
 /// The cause in the chain of an error about a server that ended by itself.
@@ -233,8 +241,9 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
 
 fn spawn(planned: &Planned, data: &Path, log: &Path, setting: Setting<'_>, port: u16) -> anyhow::Result<Child> {
     let program = &planned.installed.program;
-    let file = File::create(log).with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
-    hand_over(log, setting.account)?;
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let file = File::options().create(true).write(true).truncate(true).mode(0o600).custom_flags(flags).open(log);
+    let file = file.with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
     let mut command = setting.command(program, data);
     if is_postgres(planned) {
         command.args(postgres::arguments(planned, data, port));
@@ -299,8 +308,8 @@ fn free_port() -> anyhow::Result<u16> {
 }
 
 fn log_end(planned: &Planned, log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let lines = last_lines(&String::from_utf8_lossy(&text), LINES);
+    let text = logs::read(log).map(|clipped| clipped.text).unwrap_or_default();
+    let lines = last_lines(&text, LINES);
     redactor(planned, &planned.database.login).redact_lines(&lines)
 }
 

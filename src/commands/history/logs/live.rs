@@ -35,8 +35,8 @@ fn noted(run: Option<&str>, record: Option<&Record>) -> Option<registry::Record>
     let registry = Registry::find()?;
     let Some(record) = record else {
         return match run {
-            Some(run) => registry.records().into_iter().find(|noted| noted.run_id == run || noted.history.as_deref() == Some(run)),
-            None => registry.records().pop(),
+            Some(run) => registry.records().ok()?.0.into_iter().find(|noted| noted.run_id == run || noted.history.as_deref() == Some(run)),
+            None => registry.records().ok()?.0.pop(),
         };
     };
     let noted = registry.read(&record.run_id)?;

@@ -11,6 +11,9 @@ use crate::failure::Advise;
 /// How long others may keep the file locked.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a full disk is counted by.
+pub const NO_SPACE: &str = "no-space";
+
 /// Says which file it is and what helps, where SQLite is at fault.
 pub fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
     let Some(code) = error.downcast_ref::<rusqlite::Error>().map(rusqlite::Error::sqlite_error_code) else { return error };
@@ -39,5 +42,7 @@ pub fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
         ),
         _ => return error.context(format!("working on {path}")),
     };
-    Err::<(), _>(anyhow!(what)).hint(hint).unwrap_err()
+    let told = Err::<(), _>(anyhow!(what)).hint(hint);
+    let told = if code == Some(ErrorCode::DiskFull) { told.kind(NO_SPACE, None) } else { told };
+    told.unwrap_err()
 }

@@ -13,6 +13,8 @@ use anyhow::Context;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ToSql, Transaction, TransactionBehavior, params_from_iter};
 
+pub use explain::NO_SPACE;
+
 use crate::background;
 
 use super::schema::for_sqlite;

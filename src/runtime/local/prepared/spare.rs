@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, lock, remove};
+use super::{Entry, remove, try_lock_shared};
 use crate::background;
-use crate::runtime::local::account::Account;
+use crate::runtime::local::account::{Account, hand_over};
 use crate::runtime::local::restore;
 
 /// Between an entry's name and a spare's.
@@ -53,6 +53,7 @@ impl Source {
         let (prepared, data, owner) = (self.cache.join(&self.key).join("data"), to.to_owned(), account.cloned());
         let work = background::run(move || {
             let restored = restore::restore(&prepared, &data, owner.as_ref());
+            let restored = restored.map_err(Into::into).and_then(|_| hand_over(&data, owner.as_ref()));
             if restored.is_err() {
                 let _ = std::fs::remove_dir_all(&data);
             }
@@ -68,7 +69,8 @@ impl Source {
         if self.spares().len() >= most_spares() || device(data) != device(&self.cache) {
             return;
         }
-        let Ok(_lock) = lock(&self.cache, &self.key, false).await else { return };
+        // Whoever works on the entry is not waited for: the run goes all the same.
+        let Some(_lock) = try_lock_shared(&self.cache, &self.key) else { return };
         let prepared = self.cache.join(&self.key);
         if Entry::read(&prepared).is_none_or(|entry| entry.id() != self.id) {
             return;

@@ -1,0 +1,50 @@
+//! Closes records of runs that are gone and whose end could not be written, because the disk was full then: the registry beside the store
+//! does not know them any more.
+
+use anyhow::Context;
+
+use crate::commands::story::abandoned;
+use crate::history::place::Place;
+use crate::history::query::{Filter, Summary};
+use crate::history::record::{Record, Status};
+use crate::history::store::Store;
+use crate::history::time::Time;
+use crate::registry::Registry;
+
+/// How many are looked for at once: there are hardly ever any.
+const MOST: usize = 100;
+
+const WHY: &str = "it is gone, and its end could not be written when it came";
+
+/// Closes them in the store of this user, the only one that is known to hold no others' runs.
+///
+/// # Errors
+/// What keeps them from being closed.
+pub async fn close(place: &Place, store: &Store) -> anyhow::Result<()> {
+    let lost = find(place, store).await?;
+    if lost.is_empty() {
+        return Ok(());
+    }
+    // It may have been opened only to be asked.
+    let store = Store::open(place).await.with_context(|| format!("opening {place}"))?;
+    for run in lost {
+        store.change(&run.id, Vec::new(), None, over).await?;
+    }
+    Ok(())
+}
+
+async fn find(place: &Place, store: &Store) -> anyhow::Result<Vec<Summary>> {
+    let is_usual = Place::usual().is_some_and(|usual| usual == *place);
+    let Some(registry) = Registry::find().filter(|_| is_usual) else { return Ok(Vec::new()) };
+    let filter = Filter { status: vec![Status::Starting, Status::Up], ..Filter::default() };
+    let mut runs = store.list(&filter, None, MOST).await?;
+    runs.retain(|run| run.runtime == "local" && run.ended.is_none() && registry.has_lost(&run.run_id, &run.id));
+    Ok(runs)
+}
+
+fn over(record: &mut Record) {
+    if !record.is_over() {
+        abandoned("end-unknown", WHY.to_owned())(record);
+        record.ended = Some(Time::now());
+    }
+}

@@ -1,0 +1,59 @@
+//! A run whose record is there and cannot be read: it is told by its name, and never taken for a run that is not there.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use rustix::io::Errno;
+
+use crate::failure::Advise;
+
+/// A record that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The run's id.
+    pub run_id: String,
+    /// Where the run is noted.
+    pub folder: PathBuf,
+    /// Why it cannot be read.
+    pub why: String,
+    /// Whether it stays like that: what is only in the way now is no reason to remove a run.
+    pub is_damaged: bool,
+}
+
+impl Unreadable {
+    /// The system does not let it be read.
+    pub fn new(folder: &Path, error: &io::Error) -> Self {
+        let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::ACCESS, Errno::PERM, Errno::INTR];
+        let is_damaged = !Errno::from_io_error(error).is_some_and(|error| passing.contains(&error));
+        Self::of(folder, error.to_string(), is_damaged)
+    }
+
+    /// What is in it is no record. It may hold passwords, so that only the place is told.
+    pub fn damaged(folder: &Path, error: &serde_json::Error) -> Self {
+        let place = format!("it is damaged or of another version of testbed (line {}, column {})", error.line(), error.column());
+        Self::of(folder, place, true)
+    }
+
+    /// A link or a file is in the place of its folder.
+    pub fn no_folder(folder: &Path) -> Self {
+        Self::of(folder, "it is no folder".to_owned(), true)
+    }
+
+    fn of(folder: &Path, why: String, is_damaged: bool) -> Self {
+        let run_id = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { run_id, folder: folder.to_owned(), why, is_damaged }
+    }
+
+    /// The error of a command that needs it.
+    pub fn error(&self) -> anyhow::Error {
+        let hint = if self.is_damaged { "testbed gc removes what is left of it" } else { "see to that, and call testbed again" };
+        let error = anyhow!("the record of run {} in {} cannot be read: {}", self.run_id, self.folder.display(), self.why);
+        Err::<(), _>(error).hint(hint).unwrap_err()
+    }
+
+    /// The same.
+    pub fn into_error(self) -> anyhow::Error {
+        self.error()
+    }
+}
