@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::output;
+use crate::reading;
 use crate::run_id::RunId;
 
 /// A remembered run. Holds no password.
@@ -73,7 +74,7 @@ pub fn hash(bytes: &[u8]) -> String {
 /// Removes a config file, by its path and the hash of what was written, unless somebody has changed it since.
 pub fn remove_written(output: Option<&(PathBuf, String)>) {
     if let Some((path, written)) = output
-        && std::fs::read(path).is_ok_and(|bytes| hash(&bytes) == *written)
+        && reading::bytes(path, reading::MOST).is_ok_and(|bytes| hash(&bytes) == *written)
     {
         let _ = std::fs::remove_file(path);
     }
@@ -93,7 +94,7 @@ impl Remembered {
 
     /// Reads the memory of a folder; `None` if there is none, or if it is not readable as one.
     pub fn load(state: &Path, folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(file_for(state, folder)).ok()?).ok()
+        serde_json::from_slice(&reading::bytes(&file_for(state, folder), reading::MOST).ok()?).ok()
     }
 
     /// The memory of the current folder.

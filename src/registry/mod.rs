@@ -15,7 +15,7 @@ use crate::failure::Advise;
 use crate::run_id::RunId;
 use crate::runtime::local::area::{self, STATE_HINT};
 use crate::runtime::local::processes;
-use crate::{output, state};
+use crate::{output, reading, state};
 
 pub use record::{Command, LocalRun, Phase, Place, Record, Server};
 
@@ -157,7 +157,7 @@ impl Registry {
 }
 
 fn read(folder: &Path) -> Option<Record> {
-    serde_json::from_slice(&std::fs::read(folder.join(RECORD)).ok()?).ok()
+    serde_json::from_slice(&reading::bytes(&folder.join(RECORD), reading::MOST).ok()?).ok()
 }
 
 fn lock_file(folder: &Path) -> std::io::Result<File> {

@@ -17,7 +17,7 @@ use super::area::{CACHE_HINT, STATE_HINT};
 use super::copy::{self, Size};
 use super::processes;
 use crate::failure::Advise;
-use crate::{output, state};
+use crate::{output, reading, state};
 
 pub use spare::Source;
 use spare::remove_spares;
@@ -194,7 +194,7 @@ async fn lock(cache: &Path, key: &str, is_exclusive: bool) -> anyhow::Result<Fil
 
 impl Entry {
     fn read(folder: &Path) -> Option<Self> {
-        serde_json::from_slice(&std::fs::read(folder.join(ENTRY)).ok()?).ok()
+        serde_json::from_slice(&reading::bytes(&folder.join(ENTRY), reading::MOST).ok()?).ok()
     }
 
     /// Tells this folder from another one that was made by the same recipe.
