@@ -40,9 +40,12 @@ fn services(file: &str, job: &str, node: &Node, variables: &Variables, left: &mu
     }
 }
 
+/// How many variables are taken from one place: each service has a copy.
+const VARIABLES: usize = 1000;
+
 fn variables(node: &Node) -> Variables {
     let text = |value: &Node| value.text().or_else(|| value.get("value")?.text()).map(ToOwned::to_owned);
-    node.entries().iter().filter_map(|entry| Some((entry.key.clone(), text(&entry.value)?))).collect()
+    node.entries().iter().filter_map(|entry| Some((entry.key.clone(), text(&entry.value)?))).take(VARIABLES).collect()
 }
 
 #[cfg(test)]
