@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -80,10 +80,7 @@ fn converse(child: &mut Child, task: Vec<u8>) -> Option<Vec<u8>> {
         let _ = sender.send(answer);
     };
     std::thread::Builder::new().spawn(receive).ok()?;
-    match receiver.recv_timeout(TIME) {
-        Ok(answer) => Some(answer),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    receiver.recv_timeout(TIME).ok()
 }
 
 fn read(name: &str, answer: Option<Vec<u8>>, status: ExitStatus) -> anyhow::Result<String> {

@@ -153,7 +153,7 @@ async fn blocking<T: Send + 'static>(path: &Path, work: impl FnOnce(&Path) -> an
 
 fn ask(connection: &Connection, statement: &Statement) -> anyhow::Result<Vec<Row>> {
     let mut prepared = connection.prepare(&for_sqlite(&statement.sql))?;
-    let names: Arc<[String]> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let names: Arc<[String]> = prepared.column_names().map(str::to_owned).collect();
     let mut found = prepared.query(params_from_iter(&statement.values))?;
     let (mut rows, mut room) = (Vec::new(), MOST);
     while let Some(row) = found.next()? {
