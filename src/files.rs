@@ -2,7 +2,7 @@
 //! nobody else can take, waited for no longer than told.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::mpsc;
@@ -11,9 +11,10 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use crate::failure::usage;
+use crate::reading;
 
 /// More than any file of testbed's own has.
-pub const MOST: u64 = 16 << 20;
+pub const MOST: usize = 16 << 20;
 
 fn careful() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
@@ -32,10 +33,8 @@ pub fn open(path: &Path) -> io::Result<File> {
 ///
 /// # Errors
 /// As for [`open`].
-pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most { Err(io::Error::other(format!("it has more than {} MiB", most >> 20))) } else { Ok(bytes) }
+pub fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    reading::up_to(open(path)?, most)
 }
 
 /// Refuses folders that records and servers could not name.

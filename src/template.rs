@@ -1,9 +1,19 @@
 //! Tera, as manifests and templates for the config file use it: one filter of testbed's own, and errors with file and line.
 
-use anyhow::anyhow;
+pub mod apart;
+
+use std::io::{Error, ErrorKind, Write};
+
+use anyhow::{anyhow, bail};
 use serde::Serialize;
 use serde_json::Value;
 use tera::{Context, Kwargs, State, Tera};
+
+/// The most that a rendered text may have, in bytes.
+pub const MOST: usize = 16 << 20;
+
+/// How much of a line an error shows, in characters.
+const SHOWN: usize = 200;
 
 /// A template and the name that errors call it by.
 #[derive(Debug, Clone)]
@@ -30,14 +40,32 @@ impl Template<'_> {
         Ok(tera)
     }
 
-    /// Renders `text` over the fields of `globals`.
+    /// Renders `text`, which comes from outside, over the fields of `globals`.
     ///
     /// # Errors
-    /// As [`Template::parse`]; also an undefined variable, and an operation that does not fit a value.
+    /// As [`Template::parse`]; also an undefined variable, an operation that does not fit a value, and what takes too long or grows too large.
     pub fn render(&self, text: &str, globals: &impl Serialize) -> anyhow::Result<String> {
+        // Templates with parts are testbed's own. In a unit test, this program is another one.
+        if cfg!(test) || !self.parts.is_empty() || apart::is_simple(text) {
+            return self.render_here(text, globals);
+        }
+        apart::render(self, text, &serde_json::to_value(globals)?)
+    }
+
+    /// The same for testbed's own templates, whose time and memory are known. Only the text's length is bounded.
+    ///
+    /// # Errors
+    /// As [`Template::render`].
+    pub fn render_here(&self, text: &str, globals: &impl Serialize) -> anyhow::Result<String> {
         let tera = self.parse(text)?;
         let context = Context::from_serialize(globals).map_err(|error| self.explain(&error))?;
-        tera.render(self.name, &context).map_err(|error| self.explain(&error))
+        let mut rendered = Bounded(Vec::new());
+        let outcome = tera.render_to(self.name, &context, &mut rendered);
+        if rendered.0.len() > MOST {
+            bail!("{}: the rendered text has more than {} MiB", self.name, MOST >> 20);
+        }
+        outcome.map_err(|error| self.explain(&error))?;
+        Ok(String::from_utf8(rendered.0)?)
     }
 
     /// `FILE:LINE: what, in: the line as written`.
@@ -51,7 +79,23 @@ impl Template<'_> {
             },
         };
         let written = self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim();
-        anyhow!("{}:{line}: {}, in: {written}", self.name, reworded(message.trim_end_matches('.'), written))
+        let written: String = written.chars().take(SHOWN).collect();
+        anyhow!("{}:{line}: {}, in: {written}", self.name, reworded(message.trim_end_matches('.'), &written))
+    }
+}
+
+/// Takes what is rendered, and no more of it than it may have.
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let room = (MOST + 1).saturating_sub(self.0.len());
+        self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if bytes.len() > room { Err(Error::from(ErrorKind::FileTooLarge)) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

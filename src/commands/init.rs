@@ -1,5 +1,6 @@
 //! `testbed init`: writes a `testbed.yaml` from what the project says about its databases.
 
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -10,10 +11,14 @@ use super::progress;
 use crate::cli::{Global, Init};
 use crate::console;
 use crate::failure::{Advise, usage};
-use crate::init::{Findings, Found, Place, compose, config, gitlab, merge, workflow, write};
+use crate::init::{Findings, Found, Place, compose, config, gitlab, merge, one_line, workflow, write};
 use crate::manifest::builtin::With;
 use crate::progress::Progress;
+use crate::reading::{self, MOST};
 use crate::settings::find;
+
+/// How many files of a compose file that cannot be read are told of.
+const NOTES: usize = 10;
 
 pub fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
@@ -62,7 +67,9 @@ fn asked(with: &With) -> Found {
 fn look(folder: &Path, findings: &mut Findings) -> anyhow::Result<()> {
     let is_compose = |name: &str| name.starts_with("docker-compose") || name.starts_with("compose");
     for name in yaml_files(folder, "")?.into_iter().filter(|name| is_compose(name)) {
-        take(folder, &name, findings, |name, text| compose::read(name, text, &|path| std::fs::read_to_string(folder.join(path)).ok()));
+        let beside = Beside::default();
+        take(folder, &name, findings, |name, text| compose::read(name, text, &|path| beside.read(folder, path)));
+        findings.notes.extend(beside.notes.into_inner());
     }
     for name in yaml_files(folder, ".github/workflows")? {
         take(folder, &name, findings, workflow::read);
@@ -70,6 +77,40 @@ fn look(folder: &Path, findings: &mut Findings) -> anyhow::Result<()> {
     take(folder, ".gitlab-ci.yml", findings, gitlab::read);
     take(folder, "testing-databases.json", findings, config::read);
     Ok(())
+}
+
+/// The files that a compose file names: they may be anywhere, and of any kind.
+#[derive(Default)]
+struct Beside {
+    /// The bytes that were read. One file may be named a thousand times.
+    read: Cell<usize>,
+    notes: RefCell<Vec<String>>,
+}
+
+impl Beside {
+    /// The text of a file; one that is there and cannot be read is told of.
+    fn read(&self, folder: &Path, path: &str) -> Option<String> {
+        match reading::text(&folder.join(path), MOST.saturating_sub(self.read.get())) {
+            Ok(text) => {
+                self.read.set(self.read.get() + text.len());
+                Some(text)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                let mut notes = self.notes.borrow_mut();
+                let path: String = path.chars().take(200).collect();
+                let note = if error.kind() == ErrorKind::FileTooLarge {
+                    format!("reading {}: this and what was read before have more than {} MiB", one_line(&path), MOST >> 20)
+                } else {
+                    format!("reading {}: {error}", one_line(&path))
+                };
+                if notes.len() < NOTES && !notes.contains(&note) {
+                    notes.push(note);
+                }
+                None
+            }
+        }
+    }
 }
 
 /// The YAML files of a folder of the project, in the order of their names.
@@ -89,10 +130,10 @@ fn yaml_files(root: &Path, folder: &str) -> anyhow::Result<Vec<String>> {
 /// Reads one file, if it is there. One that cannot be read is no reason to leave the others alone.
 fn take(folder: &Path, name: &str, findings: &mut Findings, read: impl Fn(&str, &str) -> anyhow::Result<Findings>) {
     let path = folder.join(name);
-    if !path.is_file() {
+    if !path.exists() {
         return;
     }
-    match std::fs::read_to_string(&path).with_context(|| format!("reading {name}")).and_then(|text| read(name, &text)) {
+    match reading::text(&path, MOST).with_context(|| format!("reading {name}")).and_then(|text| read(name, &text)) {
         Ok(more) => {
             findings.found.extend(more.found);
             findings.notes.extend(more.notes);

@@ -23,8 +23,7 @@ mod up;
 mod wait;
 mod waits;
 
-pub use lock::aside;
-
+use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -40,6 +39,7 @@ use crate::registry::Registry;
 use crate::runtime::kubernetes::Choice;
 use crate::settings::Arguments;
 use crate::table;
+use crate::template::apart;
 
 /// Runs the command that the user typed, and tells the exit code: 0, that of the command that `run` has run, or what `doctor` has found.
 ///
@@ -86,6 +86,15 @@ fn tell(arguments: &Arguments) {
     if let Some(error) = &arguments.ignored {
         progress.warn(&format!("going on without the project's settings: {error:#}"));
     }
+}
+
+/// The parts for which testbed calls itself, before anything else: they take nobody's flags, variables or settings. `None` if the arguments are a
+/// user's.
+pub fn aside(args: &[OsString]) -> Option<u8> {
+    if args.get(1).is_some_and(|name| name == apart::NAME) {
+        return Some(apart::run(&args[2..]));
+    }
+    lock::aside(args)
 }
 
 fn progress(global: &Global) -> Progress {

@@ -1,7 +1,6 @@
 //! What all commands share that take databases and manifests: from flags and files to stamped objects, without any network.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -19,6 +18,7 @@ use crate::manifest::render::{Params, Template, Variables, is_param_name};
 use crate::manifest::stamp::{self, Stamp};
 use crate::manifest::{Object, check, images, mesh, parse, render};
 use crate::output::Entry;
+use crate::reading::{self, MOST};
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 
@@ -206,8 +206,7 @@ fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
     for path in source.manifests.iter().chain(&source.filenames) {
         let context = || format!("reading the manifest {}", path.display());
         if path.as_os_str() == "-" {
-            let mut text = String::new();
-            std::io::stdin().lock().read_to_string(&mut text).context("reading the manifest from standard input").exit(Exit::Usage)?;
+            let text = reading::standard_input(MOST).context("reading the manifest from standard input").exit(Exit::Usage)?;
             texts.push(("standard input".into(), text));
             continue;
         }
@@ -216,8 +215,7 @@ fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
             return Err(usage(format!("{}: no .yaml, .yml or .json file in this folder", path.display())));
         }
         for path in found {
-            let text =
-                std::fs::read_to_string(&path).with_context(|| format!("reading the manifest {}", path.display())).exit(Exit::Usage)?;
+            let text = reading::text(&path, MOST).with_context(|| format!("reading the manifest {}", path.display())).exit(Exit::Usage)?;
             texts.push((path.display().to_string(), text));
         }
     }

@@ -19,6 +19,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::output::authority;
 use crate::probe::{self, Found, Outside, Pace, Prober, Readiness, Settle, Target, Tls, WINDOW, Watched};
 use crate::progress::Progress;
+use crate::reading;
 
 /// Each attempt costs a login.
 const PACE: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration::from_millis(50) };
@@ -134,7 +135,8 @@ fn tls(url: &Url) -> anyhow::Result<Tls> {
 }
 
 fn read_password(path: &Path) -> anyhow::Result<Password> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("reading --password-file {}", path.display())).exit(Exit::Usage)?;
+    let text =
+        reading::text(path, reading::MOST).with_context(|| format!("reading --password-file {}", path.display())).exit(Exit::Usage)?;
     Ok(Password::new(text.trim_end_matches(['\r', '\n'])))
 }
 

@@ -1,6 +1,6 @@
 //! A container's log on its way into a store: its head and its tail, up to a limit, compressed.
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use anyhow::Context;
 use flate2::Compression;
@@ -8,6 +8,10 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
 use super::record::LogInfo;
+use crate::reading;
+
+/// The most that is read back from a store: of one log, or of a run's objects and events.
+pub(super) const MOST: usize = 64 << 20;
 
 /// A log with its text, in gzip.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,8 +35,9 @@ impl Log {
     /// When the stored bytes are damaged.
     pub fn text(&self) -> anyhow::Result<String> {
         let LogInfo { source, container, .. } = &self.info;
-        let bytes = decompress(&self.gzip).with_context(|| format!("reading the stored log of {source} {container}"))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        let bytes =
+            decompress(&self.gzip).with_context(|| format!("reading the stored log of {}", format!("{source} {container}").trim_end()))?;
+        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 }
 
@@ -46,9 +51,7 @@ pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
 
 /// Undoes it.
 pub(super) fn decompress(gzip: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    GzDecoder::new(gzip).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    reading::up_to(GzDecoder::new(gzip), MOST)
 }
 
 #[cfg(test)]
@@ -62,5 +65,13 @@ mod tests {
         assert!(log.gzip.len() < 200);
         let damaged = Log { gzip: log.gzip[..20].to_vec(), ..log };
         assert!(damaged.text().is_err());
+    }
+
+    #[test]
+    fn a_bomb_is_refused_by_its_name() {
+        let info = LogInfo { source: "postgres".into(), ..LogInfo::default() };
+        let log = Log { info, gzip: compress(&vec![b'x'; MOST + 1]) };
+        assert!(log.gzip.len() < 100_000);
+        assert_eq!(format!("{:#}", log.text().unwrap_err()), "reading the stored log of postgres: it has more than 64 MiB");
     }
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -23,6 +23,7 @@ use url::Url;
 
 use super::record::Record;
 use crate::failure::{Advise, innermost, usage};
+use crate::reading;
 
 /// The type's name: it changes with the version of the record's JSON.
 pub const TYPE: &str = "testbed/v1.Run";
@@ -32,6 +33,9 @@ const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// How much a request may carry: the API takes messages of 4 MiB, and base64 takes a third more than what it holds.
 const LIMIT: usize = 2 << 20;
+
+/// How much of an answer is read: it is the record once more, or an error.
+const ANSWER: usize = 16 << 20;
 
 /// The Results API, and how to log in there.
 pub struct ResultsApi {
@@ -93,7 +97,7 @@ impl ResultsApi {
         let url = format!("{}/apis/results.tekton.dev/v1alpha2/parents/{path}", self.url.as_str().trim_end_matches('/'));
         let mut request = Request::builder().method(method).uri(url).header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
-            let text = std::fs::read_to_string(token).with_context(|| format!("reading the token {}", token.display()))?;
+            let text = reading::text(token, reading::MOST).with_context(|| format!("reading the token {}", token.display()))?;
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", text.trim()));
         }
         let request = request.body(Full::new(Cursor::new(body.to_vec())))?;
@@ -101,7 +105,11 @@ impl ResultsApi {
         let answer =
             sent.hint("--results-api is its address, and --results-ca the file with the certificates that its own is held against")?;
         let status = answer.status();
-        let text = answer.into_body().collect().await.map_err(|error| anyhow!("reading its answer: {}", innermost(&error)))?.to_bytes();
+        let text = Limited::new(answer.into_body(), ANSWER)
+            .collect()
+            .await
+            .map_err(|error| anyhow!("reading its answer: {}", innermost(error.as_ref())))?
+            .to_bytes();
         Ok((status, String::from_utf8_lossy(&text).into_owned()))
     }
 }

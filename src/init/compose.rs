@@ -2,7 +2,7 @@
 
 use super::dotenv::{self, Variables, interpolate};
 use super::service::{self, Service};
-use super::{Findings, Place, one_line};
+use super::{Findings, Place, SERVICES, one_line, one_more};
 use crate::yaml::{Content, Node};
 
 /// Reads a file of the project by its path, as seen from the compose file's folder.
@@ -16,7 +16,11 @@ pub fn read(file: &str, text: &str, read: Read) -> anyhow::Result<Findings> {
     let root = Node::parse(file, text)?.merged();
     let variables = read(".env").map(|text| dotenv::parse(&text)).unwrap_or_default();
     let mut findings = Findings::default();
+    let mut left = SERVICES;
     for entry in root.get("services").map(Node::entries).unwrap_or_default() {
+        if !one_more(&mut left, file, &mut findings) {
+            break;
+        }
         let place = format!("{file}:{}: service {}", entry.line, one_line(&entry.key));
         let of = &entry.value;
         let Some(image) = image(of, &variables, &place, read, &mut findings) else { continue };
@@ -71,7 +75,7 @@ fn environment(service: &Node, variables: &Variables, read: Read) -> Vec<(String
     let paths = service.get("env_file").map(|node| if node.items().is_empty() { std::slice::from_ref(node) } else { node.items() });
     for path in paths.unwrap_or_default().iter().filter_map(|node| node.text().or_else(|| node.get("path")?.text())) {
         let text = read(path).unwrap_or_default();
-        all.extend(dotenv::parse(&text).into_iter().map(|(name, value)| (name, interpolate(&value, variables))));
+        all.extend(service::relevant(dotenv::parse(&text)).map(|(name, value)| (name, interpolate(&value, variables))));
     }
     all.extend(service.get("environment").map(|node| pairs(node, variables)).unwrap_or_default());
     all
@@ -83,17 +87,20 @@ fn pairs(node: &Node, variables: &Variables) -> Vec<(String, Option<String>)> {
         Some(text) => interpolate(text, variables),
         None => variables.get(name).cloned(),
     };
-    match &node.content {
+    let typed: Vec<(String, Option<&str>)> = match &node.content {
         Content::List(items) => items
             .iter()
             .filter_map(Node::text)
-            .map(|text| {
-                let (name, text) = text.split_once('=').map_or((text, None), |(name, text)| (name, Some(text)));
-                (name.to_owned(), value(name, text))
-            })
+            .map(|text| text.split_once('=').map_or((text.to_owned(), None), |(name, text)| (name.to_owned(), Some(text))))
             .collect(),
-        _ => node.entries().iter().map(|entry| (entry.key.clone(), value(&entry.key, entry.value.text()))).collect(),
-    }
+        _ => node.entries().iter().map(|entry| (entry.key.clone(), entry.value.text())).collect(),
+    };
+    service::relevant(typed)
+        .map(|(name, text)| {
+            let value = value(&name, text);
+            (name, value)
+        })
+        .collect()
 }
 
 /// What a database of testbed does not have by itself.

@@ -19,6 +19,9 @@ fn line(line: &str) -> Option<(String, String)> {
     (!name.is_empty() && !name.starts_with('#')).then(|| (name.to_owned(), quoted.unwrap_or_else(bare).to_owned()))
 }
 
+/// How long a text may be once its variables are filled in, in bytes: a few references to a long one would make it endless.
+const MOST: usize = 4 << 10;
+
 /// Fills `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME-default}` and `$$`. `None` where a variable without a default is unknown.
 pub fn interpolate(text: &str, variables: &Variables) -> Option<String> {
     let mut filled = String::new();
@@ -36,6 +39,9 @@ pub fn interpolate(text: &str, variables: &Variables) -> Option<String> {
             filled += if end == 0 { "$" } else { variables.get(&after[..end])? };
             &after[end..]
         };
+        if filled.len() > MOST {
+            return None;
+        }
     }
     Some(filled + rest)
 }
@@ -81,6 +87,8 @@ mod tests {
         ] {
             assert_eq!(fill(text).as_deref(), Some(filled), "{text}");
         }
+        let long = Variables::from([("A".into(), "x".repeat(1 << 20))]);
+        assert_eq!(interpolate(&"$A".repeat(1 << 20), &long), None);
         assert_eq!((fill("${NO}"), fill("$NO"), fill("${NO:-${TAG}}")), (None, None, None));
     }
 }

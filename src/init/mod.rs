@@ -55,6 +55,23 @@ pub struct Findings {
 }
 
 /// A text of a source as a comment or a line of output can hold it.
-fn one_line(text: &str) -> String {
+/// How many services of one file are looked at: each may bring all variables of the file along.
+pub const SERVICES: usize = 200;
+
+/// Whether one more service is looked at. The first that is not is told of.
+fn one_more(left: &mut usize, file: &str, findings: &mut Findings) -> bool {
+    let Some(fewer) = left.checked_sub(1) else {
+        let note = format!("{file}: it has more than {SERVICES} services; those after them are not looked at");
+        if !findings.notes.contains(&note) {
+            findings.notes.push(note);
+        }
+        return false;
+    };
+    *left = fewer;
+    true
+}
+
+/// Text of the project as a part of a message.
+pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -56,6 +56,14 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
     true
 }
 
+/// How many variables of one service are looked at.
+const VARIABLES: usize = 200;
+
+/// Those of a service's variables that database images read. Only these are filled in: a file may have any number of others.
+pub fn relevant<T>(variables: impl IntoIterator<Item = (String, T)>) -> impl Iterator<Item = (String, T)> {
+    variables.into_iter().filter(|(name, _)| is_servers(name)).take(VARIABLES)
+}
+
 /// Whether a variable is one that database images read; a job has many others.
 fn is_servers(name: &str) -> bool {
     ["MYSQL_", "MARIADB_", "POSTGRES_", "POSTGRESQL_"].iter().any(|start| name.starts_with(start))

@@ -1,7 +1,7 @@
 //! The service containers of a GitHub workflow's jobs.
 
 use super::service::{self, Service};
-use super::{Findings, Place, one_line};
+use super::{Findings, Place, SERVICES, one_line, one_more};
 use crate::yaml::Node;
 
 /// Reads a workflow.
@@ -11,14 +11,18 @@ use crate::yaml::Node;
 pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
     let root = Node::parse(file, text)?.merged();
     let mut findings = Findings::default();
+    let mut left = SERVICES;
     for job in root.get("jobs").map(Node::entries).unwrap_or_default() {
         for entry in job.value.get("services").map(Node::entries).unwrap_or_default() {
+            if !one_more(&mut left, file, &mut findings) {
+                return Ok(findings);
+            }
             let place = format!("{file}:{}: job {}, service {}", entry.line, one_line(&job.key), one_line(&entry.key));
             let Some(typed) = entry.value.text().or_else(|| entry.value.get("image")?.text()) else { continue };
             let Some(image) = fill(typed, &job.value) else { continue };
             let variables = entry.value.get("env").map(Node::entries).unwrap_or_default();
-            let variables =
-                variables.iter().map(|entry| (entry.key.clone(), entry.value.text().and_then(|text| fill(text, &job.value)))).collect();
+            let variables = service::relevant(variables.iter().map(|entry| (entry.key.clone(), entry.value.text())));
+            let variables = variables.map(|(name, text)| (name, text.and_then(|text| fill(text, &job.value)))).collect();
             let group = format!("{file} {}", job.key);
             let service = Service { name: &entry.key, image: &image, variables, place: Place { group, text: place.clone() } };
             if service::take(service, &mut findings) && typed.contains("matrix.") {
@@ -29,6 +33,9 @@ pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
+/// How long a text may be once the matrix is filled in, in bytes.
+const MOST: usize = 4 << 10;
+
 /// Fills `${{ matrix.NAME }}` with the last value of the matrix; `None` for any other expression.
 fn fill(text: &str, job: &Node) -> Option<String> {
     let mut filled = String::new();
@@ -37,6 +44,9 @@ fn fill(text: &str, job: &Node) -> Option<String> {
         let (expression, after) = after.split_once("}}")?;
         let values = job.get("strategy")?.get("matrix")?.get(expression.trim().strip_prefix("matrix.")?)?;
         filled = filled + before + values.items().last()?.text()?;
+        if filled.len() > MOST {
+            return None;
+        }
         rest = after;
     }
     Some(filled + rest)

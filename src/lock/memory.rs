@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::output;
+use crate::reading;
 use crate::state;
 
 /// Where the holder of one lock is remembered.
@@ -30,7 +31,7 @@ impl Memory {
 
     /// The run id.
     pub fn load(&self) -> Option<String> {
-        std::fs::read_to_string(&self.0).ok().filter(|text| !text.is_empty())
+        reading::text(&self.0, reading::MOST).ok().filter(|text| !text.is_empty())
     }
 
     /// Remembers a run id.

@@ -8,6 +8,7 @@ use serde_json::{Map, json};
 
 use super::{Model, url};
 use crate::failure::{Advise, Exit, usage};
+use crate::reading;
 use crate::redact::Redactor;
 use crate::template::Template;
 
@@ -41,7 +42,7 @@ impl OwnTemplate {
         if NO_TEMPLATES.iter().any(|folder| found.starts_with(folder)) {
             return Err(usage(format!("--format tera:{}: {} is no template", path.display(), found.display())));
         }
-        let text = std::fs::read_to_string(path).with_context(context).exit(Exit::Usage)?;
+        let text = reading::text(path, reading::MOST).with_context(context).exit(Exit::Usage)?;
         let own = Self { name: path.display().to_string(), text };
         own.template().parse(&own.text).exit(Exit::Usage)?;
         Ok(own)

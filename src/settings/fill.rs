@@ -14,6 +14,7 @@ use super::{Arguments, Settings, find, keys, read};
 use crate::cli::{self, Cli, Source};
 use crate::environment::{is_in_pod, is_set};
 use crate::failure::{Advise, Exit, usage};
+use crate::reading;
 use crate::state::Remembered;
 
 /// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
@@ -65,7 +66,7 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Option<(String, Set
     let named = typed.subcommand().and_then(|(_, matches)| matches.get_one::<OsString>("settings"));
     let here = std::env::current_dir().context("finding the current folder")?;
     let Some(path) = find::find(named.map(Path::new), &here)? else { return Ok(None) };
-    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
+    let text = reading::text(&path, reading::MOST).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let file = path.display().to_string();
     let mut settings = read::read(&file, &text, folder, &cli)?;

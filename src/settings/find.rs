@@ -46,7 +46,7 @@ fn nearest(from: &Path) -> anyhow::Result<Option<PathBuf>> {
 /// # Errors
 /// A usage error when there is one of each name.
 pub fn in_folder(folder: &Path) -> anyhow::Result<Option<&'static str>> {
-    let present: Vec<&str> = NAMES.into_iter().filter(|name| folder.join(name).is_file()).collect();
+    let present: Vec<&str> = NAMES.into_iter().filter(|name| folder.join(name).exists()).collect();
     match present[..] {
         [] => Ok(None),
         [name] => Ok(Some(name)),

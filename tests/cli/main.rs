@@ -11,6 +11,7 @@ mod history;
 mod init;
 mod lock;
 mod lying;
+mod reading;
 mod refusals;
 mod render;
 mod settings;

@@ -145,3 +145,95 @@ fn servers_that_refuse_or_do_not_answer() {
         }
     });
 }
+
+/// Changes a table of SQLite's as its own schema would forbid, and asks for all that is kept.
+fn what_a_file_answers(sql: &str) -> String {
+    block_on(async {
+        let fresh = Fresh::sqlite();
+        fresh.store().await.put(full("run-1"), vec![crate::samples::log("postgres", "", false, "x")]).await.unwrap();
+        for statement in sql.split("; ") {
+            fresh.sql(statement).await;
+        }
+        all(&fresh.place).await
+    })
+}
+
+/// The errors of every way to read a store.
+async fn all(place: &Place) -> String {
+    let store = match Store::open_to_read(place).await {
+        Ok(store) => store.unwrap(),
+        Err(error) => return format!("{error:#}"),
+    };
+    let listed = store.list(&Filter::default(), None, 10).await;
+    let id = listed.as_ref().ok().and_then(|runs| runs.first()).map(|run| run.id.clone()).unwrap_or_default();
+    let errors = [
+        listed.err(),
+        store.stories(&Filter::default(), 10).await.err(),
+        store.find("run-1").await.err(),
+        store.beginning("run").await.err(),
+        store.logs(&id).await.err(),
+    ];
+    errors.iter().flatten().map(|error| format!("{error:#}\n")).collect()
+}
+
+#[test]
+fn values_of_other_types_are_named_with_their_record_and_column() {
+    for (sql, parts) in [
+        ("UPDATE runs SET began = 'noon'", &["reading record ", "the column began holds a text and no number"][..]),
+        ("UPDATE runs SET began = 1.5", &["the column began holds a fraction and no number"]),
+        ("UPDATE runs SET name = x'ff'", &["the column name holds bytes and no text"]),
+        ("UPDATE runs SET name = CAST(x'ff' AS text)", &["the column name holds bytes that are no text and no text"]),
+        ("UPDATE runs SET engines = 'x'", &["reading record ", "has engines that this version of testbed does not know"]),
+        ("UPDATE stories SET story = x'00'", &["reading record ", "the column story holds bytes and no text"]),
+        ("UPDATE stories SET details = 'x'", &["reading the objects of record ", "the column details holds a text and no bytes"]),
+        ("UPDATE logs SET gzip = 'x'", &["reading the stored log of postgres", "the column gzip holds a text and no bytes"]),
+        ("UPDATE logs SET gzip = zeroblob(100000000)", &["history.db holds a value of more than 64 MiB"]),
+        ("PRAGMA user_version = -7", &["the file says that its version is -7"]),
+        ("ALTER TABLE runs RENAME TO old; CREATE VIEW runs AS SELECT * FROM old", &["access to view \"runs\" prohibited"]),
+        ("ALTER TABLE logs DROP COLUMN info", &["no such column: info"]),
+    ] {
+        assert_says(&what_a_file_answers(sql), parts);
+    }
+}
+
+#[test]
+fn triggers_of_a_file_do_not_run() {
+    block_on(async {
+        let fresh = Fresh::sqlite();
+        fresh.store().await.put(full("run-1"), vec![]).await.unwrap();
+        fresh.sql("CREATE TRIGGER t AFTER UPDATE ON runs BEGIN DELETE FROM runs; END").await;
+        let store = fresh.store().await;
+        let record = store.find("run-1").await.unwrap().remove(0);
+        store.put(record, vec![]).await.unwrap();
+        assert_eq!(store.find("run-1").await.unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn a_server_whose_tables_are_others_is_told_of() {
+    for (sql, part) in [
+        ("ALTER TABLE testbed.runs ALTER began TYPE text", "the column began holds a text and no number"),
+        ("ALTER TABLE testbed.runs ALTER ready TYPE int USING 5", "the column ready holds a value of the type int4 and no number"),
+        ("ALTER TABLE testbed.stories ALTER story TYPE bytea USING 'x'", "the column story holds bytes and no text"),
+        ("ALTER TABLE testbed.version ALTER version TYPE text", "is of another type"),
+        (
+            "DROP TABLE testbed.logs; CREATE VIEW testbed.logs AS SELECT ''::text AS id, ''::text AS source, ''::text AS container, \
+                 0::bigint AS previous, repeat('x', 1000000) AS info, ''::bytea AS gzip FROM generate_series(1, 100000)",
+            "an answer has more than 128 MiB",
+        ),
+    ] {
+        let fresh = Fresh::postgres();
+        block_on(async {
+            fresh.store().await.put(full("run-1"), vec![]).await.unwrap();
+            fresh.sql(sql).await;
+            // The view has every id.
+            let began = Instant::now();
+            let said = match Store::open_to_read(&fresh.place).await {
+                Ok(store) if sql.contains("VIEW") => format!("{:#}", store.unwrap().logs("").await.unwrap_err()),
+                _ => all(&fresh.place).await,
+            };
+            assert_says(&said, &[part]);
+            assert!(began.elapsed() < Duration::from_secs(30), "{part}: {:?}", began.elapsed());
+        });
+    }
+}

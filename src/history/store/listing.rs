@@ -96,7 +96,11 @@ impl Conditions {
 /// # Errors
 /// When this program does not know what is in it.
 pub fn summary(mut row: Row) -> anyhow::Result<Summary> {
-    let id = row.text(0)?;
+    let id = row.text(0).context("reading a record")?;
+    columns(&mut row, &id).with_context(|| format!("reading record {id}"))
+}
+
+fn columns(row: &mut Row, id: &str) -> anyhow::Result<Summary> {
     let status = row.text(3)?;
     let unreadable = |what: &str| format!("record {id} has {what} that this version of testbed does not know");
     Ok(Summary {
@@ -111,6 +115,6 @@ pub fn summary(mut row: Row) -> anyhow::Result<Summary> {
         began: Time::from_millis(row.number(9)?),
         ready: row.number_or_none(10)?.map(Time::from_millis),
         ended: row.number_or_none(11)?.map(Time::from_millis),
-        id,
+        id: id.to_owned(),
     })
 }

@@ -67,8 +67,9 @@ pub fn log_infos(id: &str) -> Statement {
 /// # Errors
 /// When it is damaged, or of a version that this program does not know.
 pub fn record(mut row: Row) -> anyhow::Result<Record> {
-    let details = row.bytes_or_none(2)?;
+    let details = row.bytes_or_none(2);
     let mut record = story(row)?;
+    let details = details.with_context(|| format!("reading the objects of record {}", record.id))?;
     if let Some(gzip) = details {
         let json = log::decompress(&gzip).with_context(|| format!("the objects of record {} are damaged", record.id))?;
         let details: Details = serde_json::from_slice(&json).with_context(|| format!("reading the objects of record {}", record.id))?;
@@ -82,8 +83,9 @@ pub fn record(mut row: Row) -> anyhow::Result<Record> {
 /// # Errors
 /// When it is of a version that this program does not know.
 pub fn story(mut row: Row) -> anyhow::Result<Record> {
-    let id = row.text(0)?;
-    serde_json::from_str(&row.text(1)?).with_context(|| format!("reading record {id}, which a newer testbed may have written"))
+    let id = row.text(0).context("reading a record")?;
+    let story = row.text(1).with_context(|| format!("reading record {id}"))?;
+    serde_json::from_str(&story).with_context(|| format!("reading record {id}, which a newer testbed may have written"))
 }
 
 /// Reads a log.
@@ -91,7 +93,9 @@ pub fn story(mut row: Row) -> anyhow::Result<Record> {
 /// # Errors
 /// When it is not as this program writes it.
 pub fn log(mut row: Row) -> anyhow::Result<Log> {
-    Ok(Log { info: log_info(&mut row)?, gzip: row.bytes_or_none(1)?.unwrap_or_default() })
+    let info = log_info(&mut row)?;
+    let gzip = row.bytes_or_none(1).with_context(|| format!("reading the stored log of {}", info.source))?;
+    Ok(Log { info, gzip: gzip.unwrap_or_default() })
 }
 
 /// Reads what a log is about.
@@ -99,7 +103,8 @@ pub fn log(mut row: Row) -> anyhow::Result<Log> {
 /// # Errors
 /// When it is not as this program writes it.
 pub fn log_info(row: &mut Row) -> anyhow::Result<LogInfo> {
-    serde_json::from_str(&row.text(0)?).context("reading what a log is about")
+    let read = row.text(0).and_then(|text| Ok(serde_json::from_str(&text)?));
+    read.context("reading what a log is about")
 }
 
 /// Writes a record and adds logs. Afterwards the record names all logs that are stored with it: those that were, and the new ones.

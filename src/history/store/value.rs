@@ -1,6 +1,11 @@
 //! What goes into a statement and comes out of it, in the same form for both databases.
 
+use std::sync::Arc;
+
 use anyhow::{Context, bail};
+
+/// The most that one question is answered with, in bytes.
+pub const MOST: usize = 128 << 20;
 
 /// A value of a column.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +18,8 @@ pub enum Value {
     Number(i64),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// What no table of testbed's holds, in words: a value of another type, bytes that are no text.
+    Other(String),
 }
 
 impl From<&str> for Value {
@@ -57,12 +64,24 @@ impl Statement {
 
 /// What a query has found in one row.
 #[derive(Debug)]
-pub struct Row(pub Vec<Value>);
+pub struct Row {
+    values: Vec<Value>,
+    names: Arc<[String]>,
+}
 
 impl Row {
+    /// The values and the names of their columns.
+    pub fn new(values: Vec<Value>, names: &Arc<[String]>) -> Self {
+        Self { values, names: Arc::clone(names) }
+    }
+
     fn take(&mut self, column: usize) -> anyhow::Result<Value> {
-        let value = self.0.get_mut(column).with_context(|| format!("the answer has no column {column}"))?;
+        let value = self.values.get_mut(column).with_context(|| format!("the answer has no column {}", column + 1))?;
         Ok(std::mem::replace(value, Value::Null))
+    }
+
+    fn name(&self, column: usize) -> &str {
+        self.names.get(column).map_or("", String::as_str)
     }
 
     /// A text, or nothing.
@@ -73,7 +92,7 @@ impl Row {
         match self.take(column)? {
             Value::Null => Ok(None),
             Value::Text(text) => Ok(Some(text)),
-            other => bail!("column {column} holds {} and no text", other.kind()),
+            other => bail!("the column {} holds {} and no text", self.name(column), other.kind()),
         }
     }
 
@@ -82,7 +101,7 @@ impl Row {
     /// # Errors
     /// When something else is there.
     pub fn text(&mut self, column: usize) -> anyhow::Result<String> {
-        self.text_or_none(column)?.with_context(|| format!("column {column} is empty"))
+        self.text_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
     /// A number, or nothing.
@@ -93,7 +112,7 @@ impl Row {
         match self.take(column)? {
             Value::Null => Ok(None),
             Value::Number(number) => Ok(Some(number)),
-            other => bail!("column {column} holds {} and no number", other.kind()),
+            other => bail!("the column {} holds {} and no number", self.name(column), other.kind()),
         }
     }
 
@@ -102,7 +121,7 @@ impl Row {
     /// # Errors
     /// When something else is there.
     pub fn number(&mut self, column: usize) -> anyhow::Result<i64> {
-        self.number_or_none(column)?.with_context(|| format!("column {column} is empty"))
+        self.number_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
     /// Bytes, or nothing.
@@ -113,18 +132,28 @@ impl Row {
         match self.take(column)? {
             Value::Null => Ok(None),
             Value::Bytes(bytes) => Ok(Some(bytes)),
-            other => bail!("column {column} holds {} and no bytes", other.kind()),
+            other => bail!("the column {} holds {} and no bytes", self.name(column), other.kind()),
         }
     }
 }
 
 impl Value {
-    fn kind(&self) -> &'static str {
+    /// How much of it there is, in bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Other(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Null | Self::Number(_) => size_of::<i64>(),
+        }
+    }
+
+    fn kind(&self) -> &str {
         match self {
             Self::Null => "nothing",
             Self::Text(_) => "a text",
             Self::Number(_) => "a number",
             Self::Bytes(_) => "bytes",
+            Self::Other(what) => what,
         }
     }
 }

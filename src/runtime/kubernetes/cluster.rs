@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::contact::Contact;
 use crate::failure::{Advise, Exit};
+use crate::reading;
 
 /// A TCP connection to the API server that takes longer than this is given up.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -232,8 +233,11 @@ async fn config(access: &Access, context: Option<&str>, source: &str) -> anyhow:
     let Access::Files(files) = access else { return Config::incluster().context("reading the pod's ServiceAccount") };
     let mut merged = Kubeconfig::default();
     for path in files {
-        let read = Kubeconfig::read_from(path).and_then(|kubeconfig| merged.merge(kubeconfig));
-        merged = read.with_context(|| format!("reading the kubeconfig {} ({source})", path.display()))?;
+        let context = || format!("reading the kubeconfig {} ({source})", path.display());
+        if path.exists() {
+            reading::check(path, reading::MOST).with_context(context)?;
+        }
+        merged = Kubeconfig::read_from(path).and_then(|kubeconfig| merged.merge(kubeconfig)).with_context(context)?;
     }
     let options = KubeConfigOptions { context: context.map(str::to_owned), cluster: None, user: None };
     Config::from_custom_kubeconfig(merged, &options).await.with_context(|| format!("using the kubeconfig of {source}"))

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::Engine;
 use crate::output;
+use crate::reading;
 
 /// Folders below which servers are installed, besides those of `PATH`; `*` stands for any name.
 const FOLDERS: [&str; 17] = [
@@ -111,7 +112,8 @@ impl Finder {
     /// Reads the memory, which may be missing or broken: then every server is asked again.
     pub fn new(cache: &Path) -> Self {
         let memory_file = cache.join("servers.json");
-        let memory = std::fs::read(&memory_file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let memory =
+            reading::bytes(&memory_file, reading::MOST).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         Self { memory_file, memory, is_new: false }
     }
 

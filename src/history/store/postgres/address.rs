@@ -2,6 +2,7 @@
 //!
 //! The driver reads most of it. What it does not know, and libpq does, is read here: which certificates are taken, and where the password is.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,6 +14,7 @@ use url::Url;
 use super::password;
 use crate::environment::variable;
 use crate::failure::{Advise, Exit, usage};
+use crate::reading;
 use crate::trust::{Name, Trust};
 
 /// How long it may take to connect and to log in, unless the URL says it.
@@ -127,7 +129,7 @@ impl TlsWords {
 
 fn trust(roots: Option<&str>, name: Name) -> anyhow::Result<Trust> {
     let Some(file) = roots.filter(|file| *file != "system") else { return Ok(Trust::System(name)) };
-    let read = || Trust::in_pem(&std::fs::read(file)?, name);
+    let read = || Trust::in_pem(&reading::bytes(Path::new(file), reading::MOST)?, name);
     read().with_context(|| format!("--history: reading sslrootcert {file}")).exit(Exit::Usage)
 }
 

@@ -8,9 +8,12 @@ mod password;
 mod space;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
+use futures::TryStreamExt;
 use futures::future::try_join_all;
 use sha2::{Digest, Sha256};
 use tokio_postgres::types::{ToSql, Type};
@@ -19,7 +22,7 @@ use url::Url;
 
 use self::connection::Server;
 use self::explain::Explain;
-use super::value::{Row, Statement, Value};
+use super::value::{MOST, Row, Statement, Value};
 
 /// How long the server may take for a question, or for all that is written at once.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,7 +77,7 @@ impl Postgres {
     /// The server, what is wrong with it, and what to do.
     pub async fn read(&self, statement: &Statement) -> anyhow::Result<Vec<Row>> {
         let lent = self.server.client().await?;
-        let rows = self.server.within(PATIENCE, async { Ok(ask(&lent.client, statement).await?) }).await?;
+        let rows = self.server.within(PATIENCE, ask(&lent.client, statement)).await?;
         lent.give_back();
         Ok(rows)
     }
@@ -154,17 +157,31 @@ fn lock(id: &str) -> [Statement; 2] {
     ]
 }
 
-/// Asks without a prepared statement: a pooler between testbed and the server may give the next question to another session.
-async fn ask(client: &Client, statement: &Statement) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let rows = client.query_typed(&statement.sql, &typed(statement)).await?;
-    rows.iter().map(row).collect()
+/// Asks without a prepared statement: a pooler between testbed and the server may give the next question to another session. Row by row: an
+/// answer may be without end.
+async fn ask(client: &Client, statement: &Statement) -> anyhow::Result<Vec<Row>> {
+    let mut found = pin!(client.query_typed_raw(&statement.sql, typed(statement)).await?);
+    let (mut rows, mut room, mut names) = (Vec::new(), MOST, None);
+    while let Some(row) = found.try_next().await? {
+        let size = row.raw_size_bytes() + size_of::<Row>() + row.len() * size_of::<Value>();
+        room = room.checked_sub(size).with_context(|| format!("an answer has more than {} MiB", MOST >> 20))?;
+        let names = names.get_or_insert_with(|| row.columns().iter().map(|column| column.name().to_owned()).collect::<Arc<[String]>>());
+        ensure!(!lacks_columns(&row), "a row of an answer has fewer values than columns");
+        rows.push(Row::new(row.columns().iter().enumerate().map(|(index, column)| value(&row, index, column.type_())).collect(), names));
+    }
+    Ok(rows)
+}
+
+/// Whether a row has fewer values than the server has announced columns. The driver relies on it, and each value has a length of four bytes.
+fn lacks_columns(row: &Found) -> bool {
+    row.raw_size_bytes() < 4 * row.len()
 }
 
 fn typed(statement: &Statement) -> Vec<(&(dyn ToSql + Sync), Type)> {
     let typed = statement.values.iter().map(|value| -> (&(dyn ToSql + Sync), Type) {
         match value {
             // Of the type of the column that it goes to.
-            Value::Null => (&None::<&str>, Type::UNKNOWN),
+            Value::Null | Value::Other(_) => (&None::<&str>, Type::UNKNOWN),
             Value::Text(text) => (text, Type::TEXT),
             Value::Number(number) => (number, Type::INT8),
             Value::Bytes(bytes) => (bytes, Type::BYTEA),
@@ -173,15 +190,14 @@ fn typed(statement: &Statement) -> Vec<(&(dyn ToSql + Sync), Type)> {
     typed.collect()
 }
 
-fn row(found: &Found) -> Result<Row, tokio_postgres::Error> {
-    let values = found.columns().iter().enumerate().map(|(index, column)| {
-        Ok(match *column.type_() {
-            Type::TEXT => found.try_get::<_, Option<String>>(index)?.map_or(Value::Null, Value::Text),
-            Type::INT8 => found.try_get::<_, Option<i64>>(index)?.into(),
-            Type::BYTEA => found.try_get::<_, Option<Vec<u8>>>(index)?.into(),
-            // A lock's answer.
-            _ => Value::Null,
-        })
-    });
-    values.collect::<Result<_, _>>().map(Row)
+fn value(found: &Found, index: usize, kind: &Type) -> Value {
+    let read = match *kind {
+        Type::TEXT => found.try_get::<_, Option<String>>(index).map(|text| text.map_or(Value::Null, Value::Text)),
+        Type::INT8 => found.try_get::<_, Option<i64>>(index).map(Into::into),
+        Type::BYTEA => found.try_get::<_, Option<Vec<u8>>>(index).map(Into::into),
+        // A lock's answer.
+        Type::VOID => return Value::Null,
+        _ => return Value::Other(format!("a value of the type {}", kind.name())),
+    };
+    read.unwrap_or_else(|_| Value::Other(format!("what is no {}", kind.name())))
 }

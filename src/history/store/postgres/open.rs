@@ -1,8 +1,8 @@
 //! How the tables come to be, and up to date: in a schema of their own, one step after the other, by whoever is first.
 
-use anyhow::anyhow;
-use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use anyhow::{Context, anyhow};
+use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::{Client, Row};
 
 use crate::failure::Advise;
 use crate::history::store::schema::MIGRATIONS;
@@ -38,8 +38,8 @@ async fn version(client: &Client, name: &str) -> anyhow::Result<usize> {
         return Ok(0);
     }
     let rows = client.query_typed("SELECT max(version) FROM testbed.version", &[]).await?;
-    let version: Option<i64> = rows.first().and_then(|row| row.get(0));
-    let version = usize::try_from(version.unwrap_or_default())?;
+    let version: Option<i64> = rows.first().map(|row| first(row, "version")).transpose()?.flatten();
+    let version = usize::try_from(version.unwrap_or_default()).context("reading the version of the tables")?;
     if version > MIGRATIONS.len() {
         let error = anyhow!("{name}: the tables are of version {version}, and this testbed knows none after {}", MIGRATIONS.len());
         return Err(error).hint("a newer testbed has made them: use that one, or another database");
@@ -48,7 +48,14 @@ async fn version(client: &Client, name: &str) -> anyhow::Result<usize> {
 }
 
 async fn is_there_a(client: &Client, question: &str) -> anyhow::Result<bool> {
-    Ok(client.query_typed(question, &[]).await?.first().is_some_and(|row| row.get(0)))
+    let rows = client.query_typed(question, &[]).await?;
+    Ok(rows.first().map(|row| first(row, "there are tables")).transpose()?.unwrap_or_default())
+}
+
+/// The one value of an answer.
+fn first<'a, T: FromSql<'a>>(row: &'a Row, what: &str) -> anyhow::Result<T> {
+    let fits = !super::lacks_columns(row);
+    fits.then(|| row.try_get(0).ok()).flatten().with_context(|| format!("the answer to a question ({what}) is of another type"))
 }
 
 /// All in one transaction: a crash leaves what was there before.

@@ -20,7 +20,7 @@ pub fn from_file(config: &Config, variable: impl Fn(&str) -> Option<String>) -> 
         None => config.get_hostaddrs().first()?.to_string(),
     };
     let port = config.get_ports().first().unwrap_or(&5432).to_string();
-    find(&std::fs::read_to_string(path).ok()?, [&host, &port, config.get_dbname().unwrap_or(&user), &user])
+    find(&crate::reading::text(&path, crate::reading::MOST).ok()?, [&host, &port, config.get_dbname().unwrap_or(&user), &user])
 }
 
 /// The password on the first line whose fields are these, or `*`.

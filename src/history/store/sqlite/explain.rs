@@ -19,6 +19,10 @@ pub fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
     let Some(code) = error.downcast_ref::<rusqlite::Error>().map(rusqlite::Error::sqlite_error_code) else { return error };
     let path = path.display();
     let (what, hint) = match code {
+        Some(ErrorCode::TooBig) => (
+            format!("{path} holds a value of more than 64 MiB, which testbed does not write"),
+            "move the file away, and a new one is made".into(),
+        ),
         Some(ErrorCode::NotADatabase) => {
             (format!("{path} is no SQLite database"), "name another file with --history sqlite:PATH, or move this one away".into())
         }

@@ -18,7 +18,7 @@ pub use explain::NO_SPACE;
 use crate::background;
 
 use super::schema::for_sqlite;
-use super::value::{Row, Statement, Value};
+use super::value::{MOST, Row, Statement, Value};
 
 /// How long the end of a command may wait for the file to be closed.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -158,12 +158,16 @@ async fn blocking<T: Send + 'static>(path: &Path, work: impl FnOnce(&Path) -> an
 
 fn ask(connection: &Connection, statement: &Statement) -> anyhow::Result<Vec<Row>> {
     let mut prepared = connection.prepare(&for_sqlite(&statement.sql))?;
-    let columns = prepared.column_count();
-    let rows = prepared.query_map(params_from_iter(&statement.values), |row| {
-        let values = (0..columns).map(|column| Ok(value(row.get_ref(column)?)));
-        values.collect::<rusqlite::Result<_>>().map(Row)
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let names: Arc<[String]> = prepared.column_names().map(str::to_owned).collect();
+    let mut found = prepared.query(params_from_iter(&statement.values))?;
+    let (mut rows, mut room) = (Vec::new(), MOST);
+    while let Some(row) = found.next()? {
+        let values: Vec<Value> = (0..names.len()).map(|column| Ok(value(row.get_ref(column)?))).collect::<rusqlite::Result<_>>()?;
+        let size = values.iter().map(Value::size).sum();
+        room = room.checked_sub(size).with_context(|| format!("an answer has more than {} MiB", MOST >> 20))?;
+        rows.push(Row::new(values, &names));
+    }
+    Ok(rows)
 }
 
 /// Does one statement, and tells how many rows it has changed.
@@ -175,9 +179,11 @@ fn value(value: ValueRef<'_>) -> Value {
     match value {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => Value::Number(number),
-        // No table has one.
-        ValueRef::Real(number) => Value::Text(number.to_string()),
-        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        ValueRef::Real(_) => Value::Other("a fraction".into()),
+        ValueRef::Text(text) => match str::from_utf8(text) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => Value::Other("bytes that are no text".into()),
+        },
         ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
     }
 }
@@ -185,7 +191,7 @@ fn value(value: ValueRef<'_>) -> Value {
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
+            Self::Null | Self::Other(_) => ValueRef::Null,
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Number(number) => ValueRef::Integer(*number),
             Self::Bytes(bytes) => ValueRef::Blob(bytes),

@@ -7,14 +7,20 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
+use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::explain::PATIENCE;
 use crate::failure::Advise;
 use crate::history::store::schema::{MIGRATIONS, for_sqlite};
+use crate::reading;
 
 /// What a file of testbed's says of itself in its header: `tbed`.
 const APPLICATION: i64 = 0x7462_6564;
+
+/// The largest value that is read or written, in bytes.
+const LARGEST: i32 = 64 << 20;
 
 /// How long to wait before a change that SQLite itself does not wait with is tried again.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -57,13 +63,25 @@ fn make(path: &Path) -> anyhow::Result<()> {
 }
 
 fn connect(path: &Path) -> anyhow::Result<Connection> {
+    // To open a FIFO would wait for somebody who writes.
+    reading::check(path, usize::MAX).with_context(|| format!("opening {}", path.display())).hint("name a file: --history sqlite:PATH")?;
     // Reads only where it may not write. The file is there: to ask for it makes none.
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_handler(Some(patient()))?;
+    distrust(&connection)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // What was written survives a power cut as well. That costs a write a millisecond here, which nobody waits for.
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
+}
+
+/// Whoever has made the file may have put anything into it: views and triggers in the place of tables, functions, values of a gigabyte.
+fn distrust(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST).map(drop)
 }
 
 /// Tries for a lock until the patience is at an end. SQLite's own way waits up to 100 ms between two tries, in which somebody who writes
@@ -84,7 +102,7 @@ fn patient() -> impl FnMut(i32) -> bool + Send + 'static {
 /// How many migrations the file has seen.
 fn version(connection: &Connection) -> anyhow::Result<usize> {
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    Ok(usize::try_from(version)?)
+    usize::try_from(version).with_context(|| format!("the file says that its version is {version}"))
 }
 
 /// Whether the file is one of testbed's that this program knows, and its version. All at one point in time: somebody else may be making it.
