@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{MOST, Template};
+use crate::console;
 
 /// What testbed is called with to render.
 pub const NAME: &str = "render-apart";
@@ -114,8 +115,7 @@ pub fn run(args: &[OsString]) -> u8 {
         Ok(text) => (OK, text),
         Err(error) => (ERROR, format!("{error:#}")),
     };
-    let mut output = std::io::stdout().lock();
-    u8::from(write!(output, "{sign}{text}").and_then(|()| output.flush()).is_err())
+    u8::from(console::answer(format!("{sign}{text}").as_bytes()).is_err())
 }
 
 fn limit() -> rustix::io::Result<()> {
