@@ -30,11 +30,39 @@ pub fn server_variables(engine: Engine) -> &'static [&'static str] {
 /// # Errors
 /// A message that says which variable is missing or contradicts another one.
 pub fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
-    match engine {
+    let logins = match engine {
         Engine::Postgres => postgres(vendor, variables),
         Engine::Mariadb => mysql(&["MARIADB", "MYSQL"], vendor, variables),
         Engine::Mysql | Engine::Sqlite => mysql(&["MYSQL"], vendor, variables),
+    }?;
+    check(engine, &logins.tests)?;
+    Ok(logins)
+}
+
+/// Refuses names that the server, or the entrypoint that makes them, would not take: it would find out after it was started, or cut them.
+///
+/// Sources: MySQL's and MariaDB's reference on identifier lengths; PostgreSQL's NAMEDATALEN, which counts bytes.
+fn check(engine: Engine, login: &Login) -> anyhow::Result<()> {
+    let (database, user) = match engine {
+        Engine::Mysql => (64, 32),
+        Engine::Mariadb => (64, 128),
+        Engine::Postgres => (63, 63),
+        Engine::Sqlite => return Ok(()),
+    };
+    let names = [("database", login.database.as_deref().unwrap_or_default(), database), ("user", login.user.as_str(), user)];
+    for (what, name, most) in names {
+        let (length, unit) = if engine == Engine::Postgres { (name.len(), "bytes") } else { (name.chars().count(), "characters") };
+        if length > most {
+            bail!("the name of the {what} has {length} {unit}, and {engine} takes at most {most}");
+        }
+        if name.contains(char::is_control) {
+            bail!("the name of the {what} has a control character");
+        }
     }
+    if engine == Engine::Postgres && login.user.contains(['"', '\'', '\\']) {
+        bail!("the user {:?} has a quote or a backslash, which the entrypoint of its image does not take", login.user);
+    }
+    Ok(())
 }
 
 fn first(variables: &mut Variables, names: &[String]) -> anyhow::Result<Option<String>> {

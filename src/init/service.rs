@@ -2,6 +2,7 @@
 
 use super::{Findings, Found, Place, one_line};
 use crate::database::{Engine, plain};
+use crate::manifest::builtin;
 use crate::run_id::is_dns_label;
 
 /// What stands in place of a password that is not known here, so that the image's own rules can be asked for the user.
@@ -108,7 +109,7 @@ impl Image {
     fn read(image: &str, engine: Engine, is_bitnami: bool) -> Self {
         let path = ["docker.io/library/", "docker.io/", "library/"].iter().find_map(|prefix| image.strip_prefix(prefix)).unwrap_or(image);
         let (name, tag) = path.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or((path, None), |(name, tag)| (name, Some(tag)));
-        let fit = |tag: &&str| !tag.is_empty() && *tag != "latest";
+        let fit = |tag: &&str| builtin::is_tag(tag) && *tag != "latest";
         if is_bitnami {
             return Self { tag: tag.and_then(|tag| version(tag, engine)), own: None };
         }
@@ -146,6 +147,7 @@ mod tests {
             ("docker.io/library/postgres:17-alpine", Some("17-alpine"), None),
             ("postgis/postgis:16-3.4", None, Some("postgis/postgis:16-3.4")),
             ("registry:5000/postgres", None, Some("registry:5000/postgres")),
+            ("postgres:17$EXTRA", None, None),
             ("postgres:17@sha256:00", None, Some("postgres:17@sha256:00")),
             ("bitnami/postgresql:16.2.0-debian-12", Some("16"), None),
             ("bitnamilegacy/mysql:8.4.3-debian", Some("8.4"), None),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use futures::StreamExt;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Pauses;
 use super::object::{Kind, Sighting, Target, Version};
@@ -166,13 +166,13 @@ pub async fn scale_up(target: &Target, fence: u64) -> anyhow::Result<Option<Vers
 /// was before.
 ///
 /// # Errors
-/// Exit code 5 with what is left when `patience` is over; why the pods cannot be followed.
-pub async fn emptied(target: &Target, before: &Version, patience: Duration) -> anyhow::Result<()> {
+/// Exit code 5 with what is left at the deadline, which is that of a whole command with this timeout; why the pods cannot be followed.
+pub async fn emptied(target: &Target, before: &Version, deadline: Instant, timeout: Duration) -> anyhow::Result<()> {
     let (watch, mut failure) = follow(target, before)?;
     let mut pods = watch.pods();
     let mut sightings = target.watch();
     let mut scaled = None;
-    let mut over = pin!(sleep(patience));
+    let mut over = pin!(sleep_until(deadline));
     loop {
         tokio::select! {
             () = change(&mut pods) => if left(&pods.borrow_and_update()).is_empty() {
@@ -188,7 +188,7 @@ pub async fn emptied(target: &Target, before: &Version, patience: Duration) -> a
             () = &mut over => break,
         }
     }
-    let seconds = patience.as_secs();
+    let seconds = timeout.as_secs();
     let left = left(&pods.borrow());
     let error = if left.is_empty() {
         anyhow!("{target} is released; what is left of its pods was not told within {seconds} s")

@@ -48,6 +48,11 @@ pub struct With {
     pub name: String,
 }
 
+/// Whether a text can be an image's tag.
+pub fn is_tag(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
 impl With {
     /// Reads `postgres`, `mysql:9.7`, `postgres:17=orders`.
     ///
@@ -75,8 +80,7 @@ impl With {
         let (image, name) = text.split_once('=').map_or((text, None), |(image, name)| (image, Some(name)));
         let (engine, tag) = image.split_once(':').map_or((image, None), |(engine, tag)| (engine, Some(tag)));
         let engine = Engine::parse(engine)?;
-        let fit = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if tag.is_some_and(|tag| tag.is_empty() || tag.chars().any(|c| !fit(c))) {
+        if tag.is_some_and(|tag| !is_tag(tag)) {
             bail!("the part after ':' is not an image tag, such as 17 or 9.7");
         }
         if engine == Engine::Sqlite && tag.is_some() {

@@ -146,7 +146,9 @@ impl Prober {
             // By now there is nobody there who could mean what was said before.
             Err(newer) if newer.kind.means_gone() => Err(newer),
             // The server wants it this way, and has more to say.
-            Err(other) if refusal.kind == Kind::Unfit && other.code.is_some() && other.kind.may_be_for_ever() => Err(other),
+            Err(other) if matches!(refusal.kind, Kind::Unfit | Kind::Reveals) && other.code.is_some() && other.kind.may_be_for_ever() => {
+                Err(other)
+            }
             Err(_) => Err(refusal),
         }
     }

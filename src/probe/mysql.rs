@@ -16,8 +16,12 @@ const MYSQL_PROCESS_ID: &str = "SELECT THREAD_OS_ID FROM performance_schema.thre
 /// The variables that the command line has set, which anybody may ask for: MySQL 8.0 and later, MariaDB 10.1 and later.
 const MYSQL_OPTIONS: &str = "SELECT VARIABLE_NAME FROM performance_schema.variables_info WHERE VARIABLE_SOURCE = 'COMMAND_LINE'";
 const MARIADB_OPTIONS: &str = "SELECT VARIABLE_NAME FROM information_schema.SYSTEM_VARIABLES WHERE GLOBAL_VALUE_ORIGIN = 'COMMAND-LINE'";
-/// `ER_OPTION_PREVENTS_STATEMENT`.
+/// Numbers of errors, named as in the servers' references without their `ER_`.
 const OPTION_PREVENTS_STATEMENT: u16 = 1290;
+const BAD_DB: u16 = 1049;
+const UNKNOWN_TABLE: u16 = 1109;
+const TABLEACCESS_DENIED: u16 = 1142;
+const NO_SUCH_TABLE: u16 = 1146;
 
 /// One login at a port of this machine, and what the server says of itself.
 pub async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
@@ -62,7 +66,12 @@ async fn questions(connection: &mut Conn, target: &Target, login: &Login) -> Res
         && answer.process_id != Some(ProcessId::Own(1))
     {
         let question = if target.engine == Engine::Mariadb { MARIADB_OPTIONS } else { MYSQL_OPTIONS };
-        let rows: Vec<Row> = connection.query(question).await.unwrap_or_default();
+        let rows: Vec<Row> = match connection.query(question).await {
+            // An older server, which does not tell.
+            Err(Error::Server(error)) if [BAD_DB, TABLEACCESS_DENIED, UNKNOWN_TABLE, NO_SUCH_TABLE].contains(&error.code) => Vec::new(),
+            // A set-up server that is being stopped has not said that it has none.
+            answer => answer.map_err(|error| explain(&error))?,
+        };
         let options: Vec<String> = rows.iter().filter_map(|row| column(row, 0)).collect();
         answer.set_up_option = arguments.set_up_option(target.engine, &options).map(str::to_owned);
     }

@@ -79,7 +79,8 @@ async fn questions(client: &Client, arguments: Option<&Arguments>) -> Result<Ans
     if let Some(arguments) = arguments
         && answer.process_id != Some(ProcessId::Own(1))
     {
-        let rows = client.query(OPTIONS, &[]).await.unwrap_or_default();
+        // A set-up server that is being stopped has not said that it has none.
+        let rows = client.query(OPTIONS, &[]).await.map_err(|error| explain(&error))?;
         let options: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
         answer.set_up_option = arguments.set_up_option(Engine::Postgres, &options).map(str::to_owned);
     }

@@ -8,12 +8,14 @@
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use super::refusal::{Kind, Refusal};
 
@@ -21,6 +23,8 @@ use super::refusal::{Kind, Refusal};
 const ATTEMPT: usize = 4 << 20;
 /// What it may announce as the length of one of PostgreSQL's messages. MySQL's library has a limit of its own, which it is told.
 const MESSAGE: usize = 1 << 20;
+/// How long a client's last words may take.
+const GOODBYE: Duration = Duration::from_millis(250);
 /// A read, in bytes.
 const BUFFER: usize = 16 << 10;
 
@@ -51,45 +55,45 @@ pub async fn through<T>(address: SocketAddr, rules: Rules, client: impl AsyncFnO
     let own = |error: std::io::Error| Refusal::plain(Kind::NotYet, format!("opening a port of this machine: {error}"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(own)?;
     let port = listener.local_addr().map_err(own)?.port();
-    let stopped = RefCell::new(None);
-    let outcome = tokio::select! {
-        biased;
-        outcome = client(port) => outcome,
-        () = serve(&listener, address, server, rules, &stopped) => Err(Refusal::plain(Kind::Reset, "the connection was closed")),
+    let mut first = Some(server);
+    let mut connections = FuturesUnordered::new();
+    let mut stopped = None;
+    let mut client = pin!(client(port));
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            outcome = &mut client => break outcome,
+            // A stranger on this machine gets a connection of its own, and takes nobody's.
+            accepted = listener.accept() => {
+                let (client, _) = accepted.map_err(own)?;
+                connections.push(serve(client, first.take(), address, rules));
+            }
+            Some(refusal) = connections.next() => stopped = refusal.or(stopped),
+        }
     };
-    match stopped.take() {
+    // The client's goodbye is still on its way: servers count connections that just vanish against its host.
+    let goodbye = async {
+        while let Some(refusal) = connections.next().await {
+            stopped = refusal.or(stopped.take());
+        }
+    };
+    let _ = timeout(GOODBYE, goodbye).await;
+    match stopped {
         Some(refusal) => Err(refusal),
         None => outcome,
     }
 }
 
-/// Serves whoever connects: a stranger on this machine gets a connection of its own, and takes nobody's.
-async fn serve(listener: &TcpListener, address: SocketAddr, server: TcpStream, rules: Rules, stopped: &RefCell<Option<Refusal>>) {
-    let mut first = Some(server);
-    let mut connections = FuturesUnordered::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let Ok((client, _)) = accepted else { return };
-                let first = first.take();
-                connections.push(async move {
-                    let server = match first {
-                        Some(server) => server,
-                        None => TcpStream::connect(address).await.ok()?,
-                    };
-                    pass(client, server, rules).await
-                });
-            }
-            Some(refusal) = connections.next() => {
-                if let Some(refusal) = refusal {
-                    stopped.replace(Some(refusal));
-                }
-            }
-        }
-    }
+/// Serves one client, at the connection that is there or at one of its own.
+async fn serve(client: TcpStream, server: Option<TcpStream>, address: SocketAddr, rules: Rules) -> Option<Refusal> {
+    let server = match server {
+        Some(server) => server,
+        None => TcpStream::connect(address).await.ok()?,
+    };
+    pass(client, server, rules).await
 }
 
-/// Passes bytes both ways until the server is through with it, or breaks a rule, which is returned.
+/// Passes bytes both ways until one of them hangs up, or the server breaks a rule, which is returned.
 async fn pass(client: TcpStream, server: TcpStream, rules: Rules) -> Option<Refusal> {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
@@ -101,11 +105,17 @@ async fn pass(client: TcpStream, server: TcpStream, rules: Rules) -> Option<Refu
     });
     let down = copy(from_server, to_client, |bytes| watch.borrow_mut().server(bytes));
     let (mut up, mut down) = (pin!(up), pin!(down));
-    let broken = tokio::select! {
-        _ = &mut up => down.await,
-        broken = &mut down => broken,
-    };
-    broken.err()
+    tokio::select! {
+        // A client that has hung up reads no more, and what it said last has been passed on.
+        _ = &mut up => None,
+        passed = &mut down => {
+            if passed.is_ok() {
+                // To close a connection on which something is unread would take back what was said before.
+                let _ = up.await;
+            }
+            passed.err()
+        }
+    }
 }
 
 /// Copies until the end or a broken rule, and passes the end on.

@@ -74,6 +74,19 @@ fn status_and_locks_end_within_their_timeout() {
     call_all(&["lock", "release", "db", "--run-id", "run-1", "--timeout", "2s"], 1);
 }
 
+/// Whether the object is there nobody knows then.
+#[test]
+fn a_creation_without_an_answer_may_have_made_something() {
+    let api = Api::start(|request| match request.split(' ').next() {
+        Some("POST") => whole(500, "", PAGE),
+        _ => Answer::list(&[]),
+    });
+    let folder = api.folder();
+    folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-run-1}\n");
+    let called = folder.call(&["up", "m.yaml", "--run-id", "run-1", "--timeout", "5s"]).fails(1);
+    called.says("creating ConfigMap a-run-1").says("hint: ConfigMap a-run-1 may be there all the same").says("testbed down --run-id run-1");
+}
+
 /// Without a word about the time, thirty seconds are enough for a first answer.
 #[test]
 fn a_silent_server_is_given_up_after_half_a_minute() {

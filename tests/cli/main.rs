@@ -5,6 +5,7 @@ mod support;
 
 mod bounds;
 mod connection;
+mod docs;
 mod doctor;
 mod formats;
 mod history;

@@ -61,7 +61,8 @@ fn the_timeout_tells_the_last_state_and_leaves_the_run_for_a_look() {
     let folder = &namespace.folder;
     folder.file("striv.yaml", &STRIV.replace("mysql:9.7-visible", "mysql:no-such-tag"));
     let run_id = run_id();
-    folder.file("testing-databases.json", "of an earlier run");
+    folder.call(&["up", "--with", "sqlite"]).ok();
+    assert!(folder.has("testing-databases.json"));
     folder
         .call(&["up", "striv.yaml", "--run-id", &run_id, "--timeout", "12s"])
         .fails(3)

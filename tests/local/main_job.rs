@@ -207,7 +207,8 @@ fn an_interrupted_up_takes_back_what_it_has_started() {
 #[test]
 fn an_older_config_file_is_gone_while_the_databases_start() {
     let local = Local::new();
-    local.file("testing-databases.json", "[]");
+    local.call(&["up", "--with", "sqlite", "--run-id", "before"]).ok();
+    assert!(local.has("testing-databases.json"));
     local.file("m.yaml", &manifest("mariadb", "", &[("1.sh", "exit 1")]));
     let mut up = local.start(&["up", "m.yaml", "--run-id", "r"]);
     up.until_it_says("starting");
@@ -217,6 +218,7 @@ fn an_older_config_file_is_gone_while_the_databases_start() {
     local.file("testing-databases.json", "[]");
     local.call(&["up", "--with", "oracle"]).fails(2);
     assert!(local.has("testing-databases.json"));
+    local.call(&["down", "--run-id", "before"]).ok();
 }
 
 #[test]

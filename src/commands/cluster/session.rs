@@ -147,8 +147,7 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
 ///
 /// # Errors
 /// The first failure, explained; what this call has made is gone by then, or named in the error.
-async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, config: &Config, progress: &Progress) -> anyhow::Result<Created> {
-    config.remove_older()?;
+async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progress) -> anyhow::Result<Created> {
     let created = create::create(cluster, kinds, &plan.objects, &plan.run_id).await.kind("creation", None)?;
     progress.say(&summary(plan, &created));
     Ok(created)
@@ -198,8 +197,10 @@ pub async fn create_unless(
         error = &mut cancelled => Err(error),
     };
     let kinds = kinds.map_err(Failed::Before)?;
+    // Before this run is remembered in the place of the one that has written it.
+    config.remove_older().map_err(Failed::Before)?;
     begins(plan);
-    let mut creation = pin!(bug::caught(create(plan, cluster, &kinds, config, progress)));
+    let mut creation = pin!(bug::caught(create(plan, cluster, &kinds, progress)));
     let error = tokio::select! {
         // What there was when it panicked, nobody knows.
         created = &mut creation => return created.map_err(if bug::seen().is_some() { Failed::Amid } else { Failed::Before }),

@@ -55,7 +55,7 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
         return Err(anyhow!("run {id} held none of it: {key}")).hint("without --strict that is no error");
     }
     for (target, before) in left.into_iter().filter(|(target, _)| target.kind != Kind::Lease) {
-        emptied(target, &before, deadline::left(deadline)).await?;
+        emptied(target, &before, deadline, args.timeout).await?;
         progress.say(&format!("{target}: its pods are gone"));
     }
     Ok(())

@@ -237,3 +237,23 @@ fn a_short_run_id_is_taken_out_of_a_name_only_where_it_is_meant() {
         assert_eq!(super::short_name(host, &RunId::parse(id).unwrap()), name, "{host} {id}");
     }
 }
+
+#[test]
+fn names_that_no_server_takes_are_refused() {
+    let with = |image: &str, variables: &[(&str, &str)]| {
+        let variables: Vec<String> = variables.iter().map(|(name, value)| format!("{{name: {name}, value: {value:?}}}")).collect();
+        error(&(service("{port: 5432}, {name: m, port: 3306}") + &pod(image, &format!("    env: [{}]\n", variables.join(", ")))))
+    };
+    let long = "x".repeat(65);
+    let refused = with("mariadb:11.8", &[("MARIADB_ROOT_PASSWORD", "p"), ("MARIADB_DATABASE", &long)]);
+    assert!(refused.contains("the name of the database has 65 characters, and mariadb takes at most 64"), "{refused}");
+    let refused = with("mysql:9.7", &[("MYSQL_ROOT_PASSWORD", "p"), ("MYSQL_USER", &long[..33]), ("MYSQL_PASSWORD", "p")]);
+    assert!(refused.contains("the name of the user has 33 characters, and mysql takes at most 32"), "{refused}");
+    // Bytes, not characters.
+    let refused = with("postgres:17", &[("POSTGRES_PASSWORD", "p"), ("POSTGRES_DB", &"ä".repeat(32))]);
+    assert!(refused.contains("the name of the database has 64 bytes, and postgres takes at most 63"), "{refused}");
+    for user in ["a'b", "a\"b", "a\\b"] {
+        let refused = with("postgres:17", &[("POSTGRES_PASSWORD", "p"), ("POSTGRES_USER", user)]);
+        assert!(refused.contains("has a quote or a backslash"), "{refused}");
+    }
+}

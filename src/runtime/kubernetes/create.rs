@@ -107,8 +107,18 @@ async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &
             let existing = api.get(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
             adopt(object, existing, run_id).with_context(action).map(Outcome::Adopted)
         }
-        Err(error) => Err(explain_creation(cluster, error, &action())),
+        Err(error) => {
+            let is_refused = matches!(&error, Error::Api(status) if (400..500).contains(&status.code));
+            let failed = Err(explain_creation(cluster, error, &action()));
+            if is_refused { failed } else { failed.hint(may_be_there(cluster, object, run_id)) }
+        }
     }
+}
+
+/// A creation of which nobody knows what became of it.
+fn may_be_there(cluster: &Cluster, object: &Object, run_id: &RunId) -> String {
+    let (namespace, label) = (&cluster.namespace, object.label());
+    format!("{label} may be there all the same, since no answer came; testbed down --run-id {run_id} -n {namespace} removes it then")
 }
 
 /// Whether a creation is meant.
