@@ -21,6 +21,13 @@ const PANICKED: u8 = 101;
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 fn main() -> ExitCode {
+    let code = end();
+    console::finish();
+    code
+}
+
+/// Does what there is to do, and tells how it ended.
+fn end() -> ExitCode {
     bug::watch();
     let args: Vec<_> = std::env::args_os().collect();
     match catch_unwind(|| commands::aside(&args)) {
