@@ -17,6 +17,9 @@ use tokio::runtime::Runtime;
 /// What a part of testbed that is called by testbed itself ends with after a panic: none of the codes that it has.
 const PANICKED: u8 = 101;
 
+/// How many files have to be opened at once.
+const OPEN_FILES: usize = 16;
+
 /// Longer than any command.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
@@ -70,9 +73,16 @@ fn called(args: &[OsString]) -> anyhow::Result<u8> {
 fn runtime() -> anyhow::Result<Runtime> {
     let thread = std::thread::Builder::new().spawn(|| {}).context("starting up: starting a thread");
     drop(thread.hint("a limit of this user or container on processes is reached: see ulimit -u, and the limit on pids")?.join());
+    check_open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(FOR_EVER).build().context("starting up")?;
     drop(runtime.spawn_blocking(|| {}));
     Ok(runtime)
+}
+
+/// What every command opens, and what tells what is there: without that nothing could be told from what is absent.
+fn check_open_files() -> anyhow::Result<()> {
+    let files = (0..OPEN_FILES).map(|_| std::fs::File::open("/dev/null")).collect::<Result<Vec<_>, _>>();
+    files.map(drop).context("starting up: opening files").hint("a limit of this user or container on open files is reached: see ulimit -n")
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

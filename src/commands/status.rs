@@ -90,7 +90,11 @@ async fn in_cluster(
 ) -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::connect(&choice(global)).await?;
     let runs = cluster.by(deadline, timeout, list::runs(&cluster, run_id)).await?;
-    let remembered = Remembered::here();
+    // It adds to what the pods tell, and takes nothing away.
+    let remembered = Remembered::here().unwrap_or_else(|error| {
+        warn(&error, progress);
+        None
+    });
     let rows: Vec<Row> = runs.iter().flat_map(|(id, run)| rows(id, run, remembered.as_ref())).collect();
     if rows.is_empty() {
         let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("run {run_id} has no pods"));

@@ -118,8 +118,11 @@ impl Registry {
     }
 
     /// What is noted about a run, whoever works on it.
-    pub fn read(&self, run_id: &str) -> Option<Record> {
-        read(&self.folder(run_id)).ok().flatten()
+    ///
+    /// # Errors
+    /// Its record is there and cannot be read.
+    pub fn read(&self, run_id: &str) -> anyhow::Result<Option<Record>> {
+        read(&self.folder(run_id)).map_err(Unreadable::into_error)
     }
 
     /// Whether a run is not noted whose record in the archive has this id. One that cannot be read is not lost.
@@ -174,7 +177,7 @@ impl Registry {
             return Ok(Vec::new());
         }
         let _guard = self.guard()?;
-        let boot = processes::boot_id();
+        let boot = processes::boot_id()?;
         let mut claims = Vec::new();
         for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -215,7 +218,7 @@ impl Registry {
 /// `None` where nothing is noted.
 fn read(folder: &Path) -> Result<Option<Record>, Unreadable> {
     match files::read(&folder.join(RECORD), files::MOST) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| Unreadable::damaged(folder, &error)),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| Unreadable::damaged(folder, &error, &bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Unreadable::new(folder, &error)),
     }
@@ -282,8 +285,11 @@ impl Claim {
             Ok(()) => {}
         }
         // The folder may have been deleted, and another one made in its place, since its lock was opened.
-        let inode = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.ino());
-        if inode(&folder.join("lock")) != lock.metadata().ok().map(|metadata| metadata.ino()) {
+        let there = match std::fs::metadata(folder.join("lock")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Taken::Nothing),
+            there => there.with_context(context)?,
+        };
+        if there.ino() != lock.metadata().with_context(context)?.ino() {
             return Ok(Taken::Nothing);
         }
         let record = match read(folder) {
@@ -344,7 +350,7 @@ mod tests {
     }
 
     fn record(run_id: &str) -> Record {
-        let local = LocalRun { boot: processes::boot_id(), data: "/nonexistent".into(), ..LocalRun::default() };
+        let local = LocalRun { boot: processes::boot_id().unwrap(), data: "/nonexistent".into(), ..LocalRun::default() };
         Record::new(&RunId::parse(run_id).unwrap(), Place::Local(local))
     }
 

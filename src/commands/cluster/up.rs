@@ -235,7 +235,7 @@ fn is_cancelled(error: &anyhow::Error) -> bool {
 
 /// The run that an earlier `up` in this folder made, and that no `down` has removed since.
 fn earlier_run(run_id: &RunId) -> Option<String> {
-    Some(Remembered::here()?.run_id).filter(|earlier| earlier != run_id.as_str())
+    Some(Remembered::here().ok()??.run_id).filter(|earlier| earlier != run_id.as_str())
 }
 
 /// Keeps the forwarded ports open until a signal comes, then tears the run down.

@@ -99,7 +99,7 @@ pub async fn bring_up(
     let story = Story::new(archive, name, plan, &servers, &args.source.pipeline_run);
     let data = data_folder(&area, &servers, plan, progress);
     let run = LocalRun {
-        boot: processes::boot_id(),
+        boot: processes::boot_id()?,
         logs: servers.servers.iter().map(|planned| (planned.database.name.clone(), planned.log(&data))).collect(),
         secrets: story.secrets(),
         data,

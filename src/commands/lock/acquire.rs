@@ -15,6 +15,7 @@ use crate::deadline;
 use crate::lock::memory::Memory;
 use crate::lock::state::{Party, Terms, millis};
 use crate::lock::terms::Ttl;
+use crate::output::LockResult;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
@@ -27,13 +28,17 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 /// # Errors
 /// What failed; exit code 6 when it cannot be had.
 pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
+    args.result.iter().try_for_each(LockResult::check)?;
     let progress = progress(global);
     let mut interrupted = pin!(interrupted());
     let deadline = deadline::after(args.locking.timeout);
     let cluster = connect(global).await?;
     let key = key(&args.locking.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
-    let remembered = memory.as_ref().and_then(Memory::load);
+    let remembered = match (&args.run_id, &memory) {
+        (None, Some(memory)) => memory.load()?,
+        _ => None,
+    };
     let (id, is_made_up) = match (&args.run_id, &remembered) {
         (Some(id), _) => (RunId::parse(id)?, false),
         (None, Some(id)) => (RunId::parse(id)?, true),
