@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Local, working_below};
 
@@ -129,7 +130,7 @@ fn an_end_that_a_full_disk_did_not_take_is_told_and_written_by_a_later_command()
 fn what_a_run_of_an_unreadable_record_has_in_a_cluster_is_told() {
     let local = Local::new();
     let whole = r#"{"run_id":"c","phase":"flying","place":{"kubernetes":{"context":"prod","namespace":"ci"}}}"#;
-    for (text, down) in [(whole, "testbed down --run-id c --context prod -n ci"), (&whole[..50], "testbed down --run-id c")] {
+    for (text, down) in [(whole, "testbed down --run-id c --context prod -n ci"), (&whole[..80], "testbed down --run-id c")] {
         let folder = local.state().join("runs/c");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("run.json"), text).unwrap();
@@ -211,4 +212,20 @@ fn with_too_few_open_files_nothing_is_said_to_be_absent() {
     }
     let _ = local.call(&["down", "--run-id", "r"]);
     local.assert_nothing_left();
+}
+
+#[test]
+fn a_lock_is_waited_for_no_longer_than_the_timeout() {
+    let local = Local::new();
+    local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
+    let lock = std::fs::File::options().append(true).open(local.state().join("runs/.lock")).unwrap();
+    lock.lock().unwrap();
+    for command in [&["down", "--run-id", "r"][..], &["gc"]] {
+        let began = Instant::now();
+        let called = local.call(&[command, &["--timeout", "1s"]].concat());
+        called.says("another process has held it");
+        assert!(began.elapsed() < Duration::from_secs(4), "{command:?} took {:?}", began.elapsed());
+    }
+    drop(lock);
+    local.call(&["down", "--run-id", "r"]).ok();
 }
