@@ -1,5 +1,7 @@
 //! `testbed down`: removes one run, of this machine or of a cluster, and waits until all of it is gone.
 
+use tokio::time::Instant;
+
 use super::archive::Archive;
 use super::cluster::farewell::Farewell;
 use super::runtime::runtime;
@@ -43,7 +45,7 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
         (None, None) => return Err(usage("no `up` in this folder is remembered")).hint("pass --run-id; testbed status lists the runs"),
     };
     let ours = remembered.filter(|remembered| remembered.run_id == run_id.as_str());
-    let noted = match look_here(&run_id, args, global, ours.as_ref(), archive, progress).await? {
+    let noted = match look_here(&run_id, args, global, ours.as_ref(), archive, deadline, progress).await? {
         Here::Done => {
             Remembered::forget_run(&run_id);
             return Ok(());
@@ -105,9 +107,10 @@ async fn look_here(
     global: &Global,
     remembered: Option<&Remembered>,
     archive: &Archive,
+    deadline: Instant,
     progress: &Progress,
 ) -> anyhow::Result<Here> {
-    if let Some(registry) = Registry::find() {
+    if let Some(registry) = Registry::find().map(|registry| registry.by(deadline)) {
         reap::reap(&registry, archive, args.timeout / 2, progress).await;
         match local::down::down(run_id, args, &registry, global.runtime, archive, progress).await? {
             Known::Gone => return Ok(Here::Done),

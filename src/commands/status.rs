@@ -52,7 +52,7 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let deadline = deadline::after(args.timeout);
     let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;
-    let registry = Registry::find();
+    let registry = Registry::find().map(|registry| registry.by(deadline));
     if let Some(registry) = &registry {
         let archive = Archive::of_removal(&args.archiving, &progress);
         reap::reap(registry, &archive, args.timeout / 2, &progress).await;

@@ -11,6 +11,7 @@ use crate::cli::Gc;
 use crate::commands::archive::Archive;
 use crate::commands::gc::Leftover;
 use crate::commands::{reap, warn};
+use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
 use crate::registry::{Claim, Found, Record, Registry, Unreadable};
@@ -25,7 +26,7 @@ use crate::words;
 /// # Errors
 /// What could not be removed.
 pub async fn gc(args: &Gc, archive: &Archive, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
-    let Some(registry) = Registry::find() else { return Ok(()) };
+    let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else { return Ok(()) };
     if args.dry_run {
         return dry_run(&registry, found, progress);
     }

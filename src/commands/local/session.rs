@@ -83,7 +83,7 @@ pub async fn bring_up(
     progress: &Progress,
 ) -> anyhow::Result<Session> {
     let Call { name, making: args, archive } = call;
-    let registry = Registry::open()?;
+    let registry = Registry::open(args.timeout)?;
     reap::reap(&registry, archive, Duration::MAX, progress).await;
     let area = Area::open()?;
     let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
