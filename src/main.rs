@@ -5,10 +5,10 @@
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures::FutureExt;
+use testbed::deadline::EVER;
 use testbed::failure::{Advise, details_of, exit_of, hints_of};
 use testbed::settings::fill;
 use testbed::{bug, commands, console};
@@ -19,9 +19,6 @@ const PANICKED: u8 = 101;
 
 /// How many files have to be opened at once.
 const OPEN_FILES: usize = 16;
-
-/// Longer than any command.
-const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 fn main() -> ExitCode {
     let code = end();
@@ -74,7 +71,7 @@ fn runtime() -> anyhow::Result<Runtime> {
     let thread = std::thread::Builder::new().spawn(|| {}).context("starting up: starting a thread");
     drop(thread.hint("a limit of this user or container on processes is reached: see ulimit -u, and the limit on pids")?.join());
     check_open_files()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(FOR_EVER).build().context("starting up")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(EVER).build().context("starting up")?;
     drop(runtime.spawn_blocking(|| {}));
     Ok(runtime)
 }
