@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What stands for ever: no clock gets further than this at once.
-const EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+pub const EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// Reads a duration that a user has typed; one that no clock could be asked for stands for ever.
 ///

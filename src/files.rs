@@ -29,6 +29,20 @@ pub fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
 }
 
+/// Opens a file for writing, empty, and makes it where there is none. A link, a device, a pipe or a folder is refused.
+///
+/// # Errors
+/// The system's reason.
+pub fn create(path: &Path) -> io::Result<File> {
+    let file = File::options().create(true).write(true).custom_flags(careful()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    // Only now: what is no file is not touched.
+    file.set_len(0)?;
+    Ok(file)
+}
+
 /// Reads a file of at most `most` bytes.
 ///
 /// # Errors

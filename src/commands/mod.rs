@@ -126,6 +126,14 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     console::print(&String::from_utf8(script)?)
 }
 
+/// Hands a result over; whoever has stopped reading can still end this.
+async fn hand_over(text: String) -> anyhow::Result<()> {
+    tokio::select! {
+        done = console::hand_over(text) => done,
+        error = interrupted() => Err(error),
+    }
+}
+
 /// Resolves with an error when the user or the system asks the process to end: exit code 130 for SIGINT, 143 for SIGTERM and for SIGHUP, by which
 /// a terminal that is closed says so. Listens from the
 /// call on, and not only once it is waited for: process 1 of a container gets no signal that it does not listen for.

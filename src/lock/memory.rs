@@ -1,10 +1,12 @@
 //! Who holds a lock for whom nobody has given an id: the folder remembers it, so that a plain `testbed lock release` in the same folder works.
 //! One small file a lock, below the state folder.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::failure::Advise;
 use crate::output;
 use crate::reading;
 use crate::state;
@@ -30,8 +32,17 @@ impl Memory {
     }
 
     /// The run id.
-    pub fn load(&self) -> Option<String> {
-        reading::text(&self.0, reading::MOST).ok().filter(|text| !text.is_empty())
+    ///
+    /// # Errors
+    /// One is remembered, and cannot be read.
+    pub fn load(&self) -> anyhow::Result<Option<String>> {
+        match reading::text(&self.0, reading::MOST) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            read => {
+                let text = read.with_context(|| format!("reading whose lock this folder remembers, {}", self.0.display()));
+                Ok(Some(text.hint("pass --run-id")?).filter(|text| !text.is_empty()))
+            }
+        }
     }
 
     /// Remembers a run id.
@@ -60,9 +71,11 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let memory = |folder: &str, name: &str| Memory::below(state.path(), Path::new(folder), &["server", name]);
         memory("/a", "db").save("run-1").unwrap();
-        assert_eq!(memory("/a", "db").load().as_deref(), Some("run-1"));
-        assert_eq!((memory("/b", "db").load(), memory("/a", "other").load()), (None, None));
+        assert_eq!(memory("/a", "db").load().unwrap().as_deref(), Some("run-1"));
+        assert_eq!((memory("/b", "db").load().unwrap(), memory("/a", "other").load().unwrap()), (None, None));
         memory("/a", "db").forget();
-        assert_eq!(memory("/a", "db").load(), None);
+        assert_eq!(memory("/a", "db").load().unwrap(), None);
+        std::fs::create_dir(&memory("/a", "db").0).unwrap();
+        assert!(memory("/a", "db").load().is_err(), "what cannot be read is not absent");
     }
 }

@@ -206,7 +206,7 @@ fn merged(below: Vec<String>, above: Vec<String>) -> Vec<String> {
 fn is_remembered(typed: &ArgMatches) -> bool {
     let Some(("down", matches)) = typed.subcommand() else { return false };
     let given = matches.get_one::<String>("run_id");
-    Remembered::here().is_some_and(|remembered| given.is_none_or(|given| *given == remembered.run_id))
+    Remembered::here().is_ok_and(|here| here.is_some_and(|remembered| given.is_none_or(|given| *given == remembered.run_id)))
 }
 
 #[cfg(test)]

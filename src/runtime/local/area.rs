@@ -1,6 +1,7 @@
 //! Where the local runtime keeps things: data folders below the state folder, prepared ones below the cache. When testbed runs as root its
 //! servers run as another user, who has to be able to reach both.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -55,19 +56,40 @@ pub fn note_registry(run: &Path, registry: &Path) -> anyhow::Result<()> {
 }
 
 /// Where the run of a data folder is noted, if it says so.
-pub fn registry_of(run: &Path) -> Option<PathBuf> {
-    let path = files::read(&run.join(NOTE), 4096).ok()?;
-    Some(PathBuf::from(String::from_utf8(path).ok()?)).filter(|path| path.is_absolute())
+///
+/// # Errors
+/// It says so, and cannot be read.
+pub fn registry_of(run: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let note = run.join(NOTE);
+    match files::read(&note, 4096) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => {
+            let path = String::from_utf8(read.with_context(|| format!("reading {}", note.display()))?).ok();
+            Ok(path.map(PathBuf::from).filter(|path| path.is_absolute()))
+        }
+    }
 }
 
 impl Area {
     /// The folders of runs, on disk and in memory.
-    pub fn runs(&self) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn runs(&self) -> anyhow::Result<Vec<PathBuf>> {
         let in_memory = own_memory();
         let is_own = in_memory.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw());
         let places = [Some(&self.data), is_own.then_some(&in_memory)];
-        let entries = places.into_iter().flatten().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten();
-        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+        let mut runs = Vec::new();
+        for place in places.into_iter().flatten() {
+            let context = || format!("looking for data in {}", place.display());
+            for entry in std::fs::read_dir(place).with_context(context)? {
+                let entry = entry.with_context(context)?;
+                if entry.file_type().with_context(context)?.is_dir() {
+                    runs.push(entry.path());
+                }
+            }
+        }
+        Ok(runs)
     }
 }
 
