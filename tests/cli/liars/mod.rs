@@ -407,6 +407,8 @@ fn no_lie_makes_testbed_hang_crash_or_tell_a_secret() {
     let changes = std::env::var_os("TESTBED_TEST_LIES").map(|_| count("TESTBED_TEST_LIES", 0));
     let mut table = table(changes.unwrap_or(2), &mut random);
     assert!(table.len() > WHOLE, "{}", table.len());
+    // Whoever wants space back waits ten minutes for it.
+    table.retain(|(question, _, lie)| !(question.name == "history prune" && lie.keeps_waiting()));
     if changes.is_none() {
         // None that a store is waited for, which takes a minute.
         table.retain(|(question, _, lie)| !(question.is_history && lie.keeps_waiting()));
