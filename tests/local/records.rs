@@ -229,3 +229,18 @@ fn a_lock_is_waited_for_no_longer_than_the_timeout() {
     drop(lock);
     local.call(&["down", "--run-id", "r"]).ok();
 }
+
+/// Between the removal of a run and the last word about it.
+#[test]
+fn an_end_that_a_killed_down_did_not_tell_is_written_by_a_later_command() {
+    let local = Local::new();
+    local.call(&["up", "--with", "mariadb", "--run-id", "r"]).ok();
+    local.call(&["down"]).ok();
+    let file = local.state().join("history.db");
+    let sql = "UPDATE runs SET ended = NULL; UPDATE stories SET story = json_set(story, '$.ended', NULL)";
+    rusqlite::Connection::open(file).unwrap().execute_batch(sql).unwrap();
+    let answer = local.call(&["history", "show", "r", "-o", "json"]).ok();
+    let story: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!(story["status"], "done");
+    assert!(story["ended"].is_string(), "{story:#}");
+}
