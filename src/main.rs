@@ -65,6 +65,9 @@ fn runtime() -> anyhow::Result<Runtime> {
     drop(thread.hint("a limit of this user or container on processes is reached: see ulimit -u, and the limit on pids")?.join());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(FOR_EVER).build().context("starting up")?;
     drop(runtime.spawn_blocking(|| {}));
+    let inside = runtime.enter();
+    commands::survive_limits_on_files().context("starting up: listening for signals")?;
+    drop(inside);
     Ok(runtime)
 }
 
