@@ -73,6 +73,9 @@ fn runtime() -> anyhow::Result<Runtime> {
     check_open_files()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(EVER).build().context("starting up")?;
     drop(runtime.spawn_blocking(|| {}));
+    let inside = runtime.enter();
+    commands::survive_limits_on_files().context("starting up: listening for signals")?;
+    drop(inside);
     Ok(runtime)
 }
 

@@ -30,7 +30,8 @@ use anyhow::anyhow;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::archive::Archive;
-use self::attend::HangUp;
+pub use self::attend::survive_limits_on_files;
+use self::attend::{HangUp, Messages};
 use crate::cli::{Cli, Command, Global};
 use crate::console;
 use crate::failure::{Advise, Exit, hints_of};
@@ -140,13 +141,16 @@ async fn hand_over(text: String) -> anyhow::Result<()> {
 ///
 /// After the first signal a second one ends the process at once.
 fn interrupted() -> impl Future<Output = anyhow::Error> {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), HangUp::new());
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), HangUp::new(), Messages::new());
     async move {
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = signals else { return std::future::pending().await };
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up), Ok(mut messages)) = signals else {
+            return std::future::pending().await;
+        };
         let exit = tokio::select! {
             _ = interrupt.recv() => Exit::Interrupted,
             _ = terminate.recv() => Exit::Terminated,
             () = hang_up.next() => Exit::Terminated,
+            _ = messages.next() => Exit::Terminated,
         };
         tokio::spawn(async move {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
