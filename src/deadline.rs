@@ -31,6 +31,13 @@ pub fn before(deadline: Instant, whole: Duration) -> Instant {
     deadline.checked_sub(reserve).unwrap_or(deadline)
 }
 
+/// The processor time that this thread has had: what a test that computes is measured by, however busy the machine is.
+#[cfg(test)]
+pub fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
