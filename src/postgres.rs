@@ -22,7 +22,9 @@ const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// The most that the description of an answer's columns, or of a statement's parameters, may take. Bytes.
 const DESCRIPTION: usize = 64 << 10;
 /// The most that a server may say unasked on one connection: parameters, notices, notifications. Bytes.
-const UNASKED: usize = 4 << 20;
+const UNASKED: usize = 1 << 20;
+/// The most messages that an answer may have besides its rows: to take each costs more than its bytes do.
+const OTHERS: usize = 100_000;
 
 /// What a server may send.
 #[derive(Debug, Clone, Copy)]
@@ -210,6 +212,8 @@ struct Messages {
     rest: usize,
     /// How much there was since the last end of an answer.
     answer: usize,
+    /// How many messages of it were no rows.
+    others: usize,
     unasked: usize,
 }
 
@@ -218,7 +222,7 @@ const HEAD: usize = 5;
 
 impl Messages {
     fn new(bounds: Bounds) -> Self {
-        Self { bounds, head: Vec::new(), rest: 0, answer: 0, unasked: 0 }
+        Self { bounds, head: Vec::new(), rest: 0, answer: 0, others: 0, unasked: 0 }
     }
 
     /// Takes what the server says.
@@ -267,13 +271,17 @@ impl Messages {
         }
         self.answer += 1 + length;
         match kind {
-            b'Z' => self.answer = 0,
+            b'D' => {}
+            b'Z' => (self.answer, self.others) = (0, 0),
             b'S' | b'N' | b'A' => self.unasked += 1 + length,
-            _ => {}
+            _ => self.others += 1,
         }
         let mebibytes = |bytes: usize| bytes >> 20;
         if self.unasked > UNASKED {
             return Err(format!("the server sends more than {} MiB that nobody has asked for", mebibytes(UNASKED)));
+        }
+        if self.others > OTHERS {
+            return Err("an answer has no end".into());
         }
         if self.answer > self.bounds.answer {
             return Err(format!("an answer has more than {} MiB", mebibytes(self.bounds.answer)));
@@ -359,8 +367,11 @@ mod tests {
     #[test]
     fn what_nobody_has_asked_for_is_bounded() {
         let answer = [message(b'S', &[b'x'; 1000]), message(b'Z', b"I")].concat();
-        assert_eq!(taken(&answer.repeat(4000)), Ok(()));
-        assert_eq!(taken(&answer.repeat(5000)), Err("the server sends more than 4 MiB that nobody has asked for".into()));
+        assert_eq!(taken(&answer.repeat(1000)), Ok(()));
+        assert_eq!(taken(&answer.repeat(1100)), Err("the server sends more than 1 MiB that nobody has asked for".into()));
+        let done = message(b'C', b"VACUUM\0");
+        assert_eq!(taken(&[done.repeat(90_000), message(b'Z', b"I")].concat().repeat(2)), Ok(()));
+        assert_eq!(taken(&done.repeat(110_000)), Err("an answer has no end".into()));
     }
 
     #[test]

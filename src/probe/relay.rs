@@ -207,10 +207,14 @@ impl Watch {
 
     /// How much is left of the packet whose beginning is known; `None` while that is too little to tell.
     fn mysql(&mut self) -> Result<Option<usize>, Refusal> {
-        let [a, b, c, _sequence, payload @ ..] = &self.head[..] else { return Ok(None) };
+        let [a, b, c, sequence, payload @ ..] = &self.head[..] else { return Ok(None) };
         let length = u32::from_le_bytes([*a, *b, *c, 0]) as usize;
-        if !self.is_in && payload.len() < length.min(2) {
+        if !self.is_in && payload.len() < length.min(2) || payload.len() < length.min(1) {
             return Ok(None);
+        }
+        // An answer begins with the number of its columns, for which the client makes room at once. So long a number is more than any table has.
+        if self.is_in && *sequence == 1 && matches!((payload, length), ([0xfd, ..], 4..) | ([0xfe, ..], 9..)) {
+            return Err(Refusal::plain(Kind::Unfit, "the server announces more columns than there can be"));
         }
         match payload {
             // With this the server asks for the whole password: the client would ask it for its key.
@@ -293,6 +297,18 @@ mod tests {
             kind(watched(Protocol::Mysql, &login, &[&greeting[..], &[0, 0, 0, 1], &[1, 0, 0, 2, 1], &full].concat())),
             Some(Kind::Reveals)
         );
+    }
+
+    #[test]
+    fn no_room_is_made_for_more_columns_than_there_can_be() {
+        let (login, ok) = ([100, 0, 0, 1, 0, 0, 0, 0], [3, 0, 0, 2, 0, 0, 0]);
+        let answer = |first: &[u8]| kind(watched(Protocol::Mysql, &login, &[&ok[..], &[first.len() as u8, 0, 0, 1], first].concat()));
+        assert_eq!(answer(&[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Some(Kind::Unfit));
+        assert_eq!(answer(&[0xfd, 0xff, 0xff, 0xff]), Some(Kind::Unfit));
+        assert_eq!(answer(&[0xfc, 0, 0x10]), None);
+        assert_eq!(answer(&[0xfe, 0, 0, 2, 0]), None);
+        assert_eq!(answer(&[2]), None);
+        assert_eq!(answer(&[]), None);
     }
 
     #[test]
