@@ -30,7 +30,7 @@ enum Call {
 
 const CALLS: [Call; 6] = [Call::Up, Call::Hold, Call::Brief, Call::Polite, Call::Stubborn, Call::Down];
 
-/// A broken pipe is nothing that ends testbed.
+/// A broken pipe is nothing that ends testbed, once it has begun.
 const SIGNALS: [&str; 6] = ["INT", "TERM", "HUP", "QUIT", "KILL", "PIPE"];
 
 fn number(signal: &str) -> i32 {
@@ -75,7 +75,7 @@ impl Call {
         if self.ends_by_itself() {
             codes.insert(0);
         }
-        for signal in sent.iter().filter(|signal| **signal != "PIPE") {
+        for signal in sent {
             // Before testbed listens, of which `down` on this machine has no need and `up` none for SIGQUIT; and a command that the signal ends.
             codes.insert(128 + number(signal));
             // Before there is a command; and a second one, which ends it.
@@ -207,6 +207,11 @@ fn check(local: &Local, id: &str, attacked: &Attack, end: &End, innocent: &Innoc
     let code = end.status.code().or_else(|| end.status.signal().map(|signal| 128 + signal)).unwrap();
     let codes = attacked.call.codes(&end.sent);
     assert!(codes.contains(&code), "{code} is none of {codes:?}\n{}", end.said);
+    if end.status.signal() == Some(number("PIPE")) {
+        // That was before its first instruction.
+        let is_untouched = attacked.call == Call::Down || end.before.phase.is_none() && local.record(id).is_none();
+        assert!(is_untouched, "a broken pipe has ended it");
+    }
     assert!(end.took < BOUND || attacked.call.ends_by_itself(), "{:?}", end.took);
 
     // Who had the time to clean up needs nobody else for it: signals to `run`, and one alone to `up`.
