@@ -18,7 +18,7 @@ use tokio_postgres::{Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Asks a server whether it takes TLS.
-const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+pub const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// The most that the description of an answer's columns, or of a statement's parameters, may take. Bytes.
 const DESCRIPTION: usize = 64 << 10;
 /// The most that a server may say unasked on one connection: parameters, notices, notifications. Bytes.

@@ -2,7 +2,6 @@
 //! `$XDG_STATE_HOME/testbed` (`~/.local/state/testbed`).
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -119,17 +118,10 @@ impl Remembered {
     }
 
     fn read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let bytes = match files::read(path, files::MOST) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(anyhow::Error::from),
-        };
-        let read = bytes.and_then(|bytes| {
-            let damaged = |error: serde_json::Error| {
-                anyhow!("it is damaged or of another version of testbed (line {}, column {})", error.line(), error.column())
-            };
-            serde_json::from_slice(&bytes).map(Some).map_err(damaged)
-        });
-        read.with_context(|| format!("what this folder remembers of its last run, {}, cannot be read", path.display()))
+        let context = || format!("what this folder remembers of its last run, {}, cannot be read", path.display());
+        let Some(bytes) = files::if_there(files::read(path, files::MOST)).with_context(context)? else { return Ok(None) };
+        let read = serde_json::from_slice(&bytes).map_err(|error| anyhow!(files::damage(&error)));
+        read.map(Some).with_context(context)
     }
 
     /// The memory of the current folder.

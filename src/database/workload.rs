@@ -127,6 +127,8 @@ pub fn service(object: &Object) -> anyhow::Result<Option<Service>> {
 
 /// Reads a part of an object without copying it.
 fn part<'a, T: Deserialize<'a>>(value: Option<&'a Value>) -> anyhow::Result<Option<T>> {
-    let part = value.map(T::deserialize).transpose();
-    part.or_else(|error| if error.to_string().contains("boolean") { Err(error).hint(BOOLEAN) } else { Ok(Err(error)?) })
+    match value.map(T::deserialize).transpose() {
+        Err(error) if error.to_string().contains("boolean") => Err(error).hint(BOOLEAN),
+        part => Ok(part?),
+    }
 }

@@ -1,12 +1,12 @@
 //! Who holds a lock for whom nobody has given an id: the folder remembers it, so that a plain `testbed lock release` in the same folder works.
 //! One small file a lock, below the state folder.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use crate::failure::Advise;
+use crate::files;
 use crate::output;
 use crate::reading;
 use crate::state;
@@ -36,13 +36,17 @@ impl Memory {
     /// # Errors
     /// One is remembered, and cannot be read.
     pub fn load(&self) -> anyhow::Result<Option<String>> {
-        match reading::text(&self.0, reading::MOST) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            read => {
-                let text = read.with_context(|| format!("reading whose lock this folder remembers, {}", self.0.display()));
-                Ok(Some(text.hint("pass --run-id")?).filter(|text| !text.is_empty()))
-            }
-        }
+        let text = files::if_there(reading::text(&self.0, reading::MOST));
+        let text = text.with_context(|| format!("reading whose lock this folder remembers, {}", self.0.display()));
+        Ok(text.hint("pass --run-id")?.filter(|text| !text.is_empty()))
+    }
+
+    /// The same where it is needed: not for a run id that was `given`, nor where nothing can be remembered.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn load_unless(given: Option<&String>, memory: Option<&Self>) -> anyhow::Result<Option<String>> {
+        memory.filter(|_| given.is_none()).map_or(Ok(None), Self::load)
     }
 
     /// Remembers a run id.

@@ -11,12 +11,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error};
 
 use super::refusal::{Kind, Refusal};
-use super::{Answer, ProcessId, Target, tls};
+use super::{Answer, ProcessId, Target, relay, tls};
 use crate::database::{Arguments, Engine, Login};
-use crate::postgres::{Bounds, Connector, Fault};
-
-/// What the server may send in answer to one question, of which each has a few lines for an answer.
-const BOUNDS: Bounds = Bounds { message: 1 << 20, answer: 4 << 20 };
+use crate::postgres::{Connector, Fault};
 
 /// The uptime (its function is there since 8.1), and whether this user may read the server's files: a query that is refused would leave an
 /// error in the server's log at every attempt.
@@ -38,7 +35,7 @@ pub async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> R
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
     config.ssl_mode(if over_tls { SslMode::Require } else { SslMode::Disable });
     let tls = over_tls.then(tls::connector).transpose()?;
-    let connector = Connector::new(&mut config, tls, BOUNDS, Fault::default());
+    let connector = Connector::new(&mut config, tls, relay::BOUNDS, Fault::default());
     converse(&config, connector, target.arguments.as_ref()).await
 }
 

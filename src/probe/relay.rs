@@ -18,11 +18,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::refusal::{Kind, Refusal};
+use crate::postgres::{Bounds, TLS_REQUEST};
 
 /// What a server may send in one attempt, which asks it for a few lines. Bytes.
 const ATTEMPT: usize = 4 << 20;
 /// What it may announce as the length of one of PostgreSQL's messages. MySQL's library has a limit of its own, which it is told.
 const MESSAGE: usize = 1 << 20;
+/// The same for a connection to PostgreSQL, which is looked into also where TLS hides it from here.
+pub const BOUNDS: Bounds = Bounds { message: MESSAGE, answer: ATTEMPT };
 /// How long a client's last words may take.
 const GOODBYE: Duration = Duration::from_millis(250);
 /// A read, in bytes.
@@ -169,7 +172,7 @@ impl Watch {
                 self.is_opaque =
                     greeting[..3] == [32, 0, 0] && u32::from_le_bytes([greeting[4], greeting[5], greeting[6], greeting[7]]) & 0x800 != 0;
             }
-            Protocol::Postgres => self.answers_tls = greeting == [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f],
+            Protocol::Postgres => self.answers_tls = greeting == TLS_REQUEST,
         }
     }
 
@@ -276,9 +279,8 @@ mod tests {
         let scram = [b'R', 0, 0, 0, 8, 0, 0, 0, 10];
         assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &scram)), None);
         // Within TLS nothing is looked at; where the server has none, everything is.
-        let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-        assert_eq!(kind(watched(Protocol::Postgres, &request, &[&[b'S'][..], &asks].concat())), None);
-        assert_eq!(kind(watched(Protocol::Postgres, &request, &[&[b'N'][..], &asks].concat())), Some(Kind::Reveals));
+        assert_eq!(kind(watched(Protocol::Postgres, &TLS_REQUEST, &[&[b'S'][..], &asks].concat())), None);
+        assert_eq!(kind(watched(Protocol::Postgres, &TLS_REQUEST, &[&[b'N'][..], &asks].concat())), Some(Kind::Reveals));
     }
 
     #[test]

@@ -229,11 +229,9 @@ impl Registry {
 
 /// `None` where nothing is noted.
 fn read(folder: &Path) -> Result<Option<Record>, Unreadable> {
-    match files::read(&folder.join(RECORD), files::MOST) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| Unreadable::damaged(folder, &error, &bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Unreadable::new(folder, &error)),
-    }
+    let bytes = files::if_there(files::read(&folder.join(RECORD), files::MOST)).map_err(|error| Unreadable::new(folder, &error))?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| Unreadable::damaged(folder, &error, &bytes))
 }
 
 fn lock_file(folder: &Path) -> std::io::Result<File> {
@@ -287,21 +285,17 @@ struct Home {
 impl Claim {
     fn take(folder: &Path) -> anyhow::Result<Taken> {
         let context = || format!("claiming {}", folder.display());
-        let lock = match lock_file(folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Taken::Nothing),
-            lock => lock.with_context(context).hint(STATE_HINT)?,
-        };
+        let lock = files::if_there(lock_file(folder)).with_context(context).hint(STATE_HINT)?;
+        let Some(lock) = lock else { return Ok(Taken::Nothing) };
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(Taken::Held),
             Err(TryLockError::Error(error)) => return Err(error).with_context(context),
             Ok(()) => {}
         }
         // The folder may have been deleted, and another one made in its place, since its lock was opened.
-        let there = match std::fs::metadata(folder.join("lock")) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Taken::Nothing),
-            there => there.with_context(context)?,
-        };
-        if there.ino() != lock.metadata().with_context(context)?.ino() {
+        let there = files::if_there(std::fs::metadata(folder.join("lock"))).with_context(context)?;
+        let own = lock.metadata().with_context(context)?;
+        if there.is_none_or(|there| there.ino() != own.ino()) {
             return Ok(Taken::Nothing);
         }
         let record = match read(folder) {

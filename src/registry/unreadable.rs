@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use serde_json::Value;
 
 use crate::failure::Advise;
+use crate::files;
 
 /// A record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +33,9 @@ impl Unreadable {
         Self::of(folder, error.to_string(), is_damaged)
     }
 
-    /// What is in it is no record. It may hold passwords, so that only the place is told.
+    /// What is in it is no record.
     pub fn damaged(folder: &Path, error: &serde_json::Error, bytes: &[u8]) -> Self {
-        let place = format!("it is damaged or of another version of testbed (line {}, column {})", error.line(), error.column());
-        Self { in_cluster: in_cluster(bytes), ..Self::of(folder, place, true) }
+        Self { in_cluster: in_cluster(bytes), ..Self::of(folder, files::damage(error), true) }
     }
 
     /// A link or a file is in the place of its folder.

@@ -33,11 +33,7 @@ pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
     let command = typed.subcommand_name().unwrap_or_default().to_owned();
     let (found, ignored) = match load(&typed, &command) {
         Err(error) if is_lenient(&typed) => (None, Some(error)),
-        outcome => match outcome? {
-            Loaded::File(file, settings) => (Some((file, *settings)), None),
-            Loaded::None => (None, None),
-            Loaded::Strangers(why) => (None, Some(why)),
-        },
+        outcome => outcome?,
     };
     let (file, settings) = found.unzip();
     let cli = fill(args, &command, settings.unwrap_or_default(), &variable)?;
@@ -61,28 +57,21 @@ fn command_line(variable: Variable) -> clap::Command {
     Cli::command().mut_args(unset).mut_subcommands(|command| all(command).mut_subcommands(all))
 }
 
-/// What there is of settings.
-enum Loaded {
-    /// The file's name and what it says.
-    File(String, Box<Settings>),
-    /// No file, or a command that it is not for.
-    None,
-    /// A file that is not to be trusted, and why.
-    Strangers(anyhow::Error),
-}
+/// The file's name and what it says; nothing without a file, and for commands that it is not for; or why the file that is there is not used.
+type Loaded = (Option<(String, Settings)>, Option<anyhow::Error>);
 
 fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     let cli = Cli::command();
     if !keys::are_for(&cli, command) || is_remembered(typed) {
-        return Ok(Loaded::None);
+        return Ok((None, None));
     }
     let named = typed.subcommand().and_then(|(_, matches)| matches.get_one::<OsString>("settings")).filter(|name| !name.is_empty());
     let here = std::env::current_dir().context("finding the current folder")?;
-    let Some(path) = find::find(named.map(Path::new), &here)? else { return Ok(Loaded::None) };
+    let Some(path) = find::find(named.map(Path::new), &here)? else { return Ok((None, None)) };
     if named.is_none()
         && let Some(why) = find::stranger(&path, &here)
     {
-        return Ok(Loaded::Strangers(why));
+        return Ok((None, Some(why)));
     }
     let text = reading::text(&path, reading::MOST).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -91,7 +80,7 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     if has_no_contexts() {
         settings.values.retain(|(key, _)| key.name != "context");
     }
-    Ok(Loaded::File(file, Box::new(settings)))
+    Ok((Some((file, settings)), None))
 }
 
 /// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.

@@ -3,9 +3,11 @@
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Local, working_below};
+use crate::support::{Called, binary};
 
 /// Ways to make a record that nobody can read.
 type Damage = fn(&Path);
@@ -53,16 +55,21 @@ fn a_record_that_cannot_be_read_is_told_and_gc_removes_what_is_left_of_its_run()
     }
 }
 
+/// Calls a testbed that may have so many files open.
+fn call_with_open_files(local: &Local, limit: usize, command: &[&str]) -> Called {
+    let mut limited = Command::new("prlimit");
+    let testbed = local.command(&[]);
+    limited.arg(format!("--nofile={limit}")).arg(binary()).args(command).args(["--history", "none"]);
+    limited.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Called::new(command, limited.output().unwrap())
+}
+
 #[test]
 fn too_few_open_files_are_no_reason_to_forget_a_run() {
     let local = Local::new();
     local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
     for limit in 3..40 {
-        let mut command = std::process::Command::new("prlimit");
-        let testbed = local.command(&[]);
-        command.arg(format!("--nofile={limit}")).arg(crate::support::binary()).args(["gc", "--history", "none"]);
-        command.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.output().unwrap();
+        call_with_open_files(&local, limit, &["gc"]);
         assert!(local.record("r").is_some(), "with {limit} open files");
     }
     assert!(!working_below(local.path()).is_empty());
@@ -192,11 +199,7 @@ fn with_too_few_open_files_nothing_is_said_to_be_absent() {
     local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
     for command in [&["status"][..], &["gc"], &["down"]] {
         for limit in 3..30 {
-            let mut limited = std::process::Command::new("prlimit");
-            let testbed = local.command(&[]);
-            limited.arg(format!("--nofile={limit}")).arg(crate::support::binary()).args(command).args(["--history", "none"]);
-            limited.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            let called = crate::support::Called::new(command, limited.output().unwrap());
+            let called = call_with_open_files(&local, limit, command);
             if called.code == Some(0) {
                 // It had enough, and knows of the run.
                 let knows = called.stdout.contains("127.0.0.1") || called.stderr.contains("run r is gone") || command == ["gc"];

@@ -35,10 +35,7 @@ pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
     let cluster = connect(global).await?;
     let key = key(&args.locking.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
-    let remembered = match (&args.run_id, &memory) {
-        (None, Some(memory)) => memory.load()?,
-        _ => None,
-    };
+    let remembered = Memory::load_unless(args.run_id.as_ref(), memory.as_ref())?;
     let (id, is_made_up) = match (&args.run_id, &remembered) {
         (Some(id), _) => (RunId::parse(id)?, false),
         (None, Some(id)) => (RunId::parse(id)?, true),

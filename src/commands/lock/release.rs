@@ -27,10 +27,7 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let cluster = connect(global).await?;
     let key = key(&args.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
-    let remembered = match (&args.run_id, &memory) {
-        (None, Some(memory)) => memory.load()?,
-        _ => None,
-    };
+    let remembered = Memory::load_unless(args.run_id.as_ref(), memory.as_ref())?;
     let Some(id) = args.run_id.clone().or(remembered) else {
         let error = usage(format!("whose lock? this folder remembers no `testbed lock acquire {key}`"));
         return Err(error).hint("pass --run-id; testbed lock show tells who holds what");

@@ -1,7 +1,6 @@
 //! Where the local runtime keeps things: data folders below the state folder, prepared ones below the cache. When testbed runs as root its
 //! servers run as another user, who has to be able to reach both.
 
-use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -61,13 +60,9 @@ pub fn note_registry(run: &Path, registry: &Path) -> anyhow::Result<()> {
 /// It says so, and cannot be read.
 pub fn registry_of(run: &Path) -> anyhow::Result<Option<PathBuf>> {
     let note = run.join(NOTE);
-    match files::read(&note, 4096) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        read => {
-            let path = String::from_utf8(read.with_context(|| format!("reading {}", note.display()))?).ok();
-            Ok(path.map(PathBuf::from).filter(|path| path.is_absolute()))
-        }
-    }
+    let path = files::if_there(files::read(&note, 4096)).with_context(|| format!("reading {}", note.display()))?;
+    let path = path.and_then(|path| String::from_utf8(path).ok());
+    Ok(path.map(PathBuf::from).filter(|path| path.is_absolute()))
 }
 
 impl Area {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
-use super::account::Account;
+use super::account::{self, Account};
 use super::area::{CACHE_HINT, STATE_HINT};
 use super::copy::{self, Size};
 use super::processes;
@@ -176,13 +176,12 @@ impl<'a> Prepared<'a> {
         let (made, data) = (aside.join("made"), aside.join("data"));
         make(Stage { folder: aside, data: made.clone(), password: &password }).await?;
         // What the server's user has made, it may still hold open: the entry is a copy.
-        let owner = owner(account);
+        let (own, owner) = (account::owner(None), account::owner(account));
         let (from, to) = (made.clone(), data.clone());
         let size = background::run(move || copy::copy_of(&from, owner, &to, None)).await?.with_context(writing)?;
         remove(&made)?;
         remove(&aside.join("tmp"))?;
-        let manifest =
-            copy::manifest(&data, self::owner(None)).with_context(writing)?.ok_or_else(|| anyhow!("it is changed while it is made"));
+        let manifest = copy::manifest(&data, own).with_context(writing)?.ok_or_else(|| anyhow!("it is changed while it is made"));
         let manifest = manifest.with_context(writing)?;
         output::write(&aside.join(ENTRY), &serde_json::to_string(&Entry { password, size, manifest })?, 0o600)?;
         std::fs::rename(aside, self.folder()).with_context(writing)
@@ -198,14 +197,9 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The user whom files of the account belong to.
-fn owner(account: Option<&Account>) -> u32 {
-    account.map_or_else(|| rustix::process::geteuid().as_raw(), |account| account.uid)
-}
-
 /// Whether a data folder, prepared or a copy for the account, has what its entry says, and nobody has written to it.
 fn is_as_made(data: &Path, account: Option<&Account>, manifest: &str) -> bool {
-    copy::manifest(data, owner(account)).is_ok_and(|found| found.is_some_and(|found| found == manifest))
+    copy::manifest(data, account::owner(account)).is_ok_and(|found| found.is_some_and(|found| found == manifest))
 }
 
 async fn lock(cache: &Path, key: &str, is_exclusive: bool) -> anyhow::Result<File> {

@@ -2,7 +2,7 @@
 //! or its process id's number. Nothing is ever signalled by a remembered number alone.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::files;
 
 /// How long a process may take to vanish after SIGKILL: one in the middle of a disk write finishes that first.
 const KILLED: Duration = Duration::from_secs(10);
@@ -58,10 +60,8 @@ impl Process {
 /// It cannot be read, which is no reason to take the processes of before for gone.
 pub fn boot_id() -> anyhow::Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
-        read => Ok(read.with_context(|| format!("reading {path}"))?.trim().to_owned()),
-    }
+    let id = files::if_there(std::fs::read_to_string(path)).with_context(|| format!("reading {path}"))?;
+    Ok(id.unwrap_or_default().trim().to_owned())
 }
 
 /// Fails where processes cannot be looked at, so that those that are not found need not be gone: too few open files, for one.

@@ -3,8 +3,8 @@
 //!
 //! Every server is honest up to the lie. A failure shows the seed; `TESTBED_TEST_SEED` repeats the random part.
 
-mod mysql;
-mod postgres;
+pub mod mysql;
+pub mod postgres;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -2,8 +2,8 @@
 
 use super::{Liar, Over, Said, Then};
 
-const OK: [u8; 7] = [0, 0, 0, 2, 0, 0, 0];
-const END: [u8; 5] = [0xfe, 0, 0, 2, 0];
+pub const OK: [u8; 7] = [0, 0, 0, 2, 0, 0, 0];
+pub const END: [u8; 5] = [0xfe, 0, 0, 2, 0];
 const TEXT: u8 = 253;
 
 pub fn packet(number: u8, body: &[u8]) -> Vec<u8> {
@@ -15,9 +15,10 @@ fn packets(from: u8, bodies: &[Vec<u8>]) -> Vec<Vec<u8>> {
     bodies.iter().zip(from..).map(|(body, number)| packet(number, body)).collect()
 }
 
-fn greeting() -> Vec<u8> {
+pub fn greeting(version: &str) -> Vec<u8> {
     let mut body = vec![10];
-    body.extend_from_slice(b"9.7.0\0\x01\0\0\0abcdefgh\0");
+    body.extend_from_slice(version.as_bytes());
+    body.extend_from_slice(b"\0\x01\0\0\0abcdefgh\0");
     // Protocol 4.1, secure connection, plugins; no TLS.
     body.extend_from_slice(&[0x08, 0xa2, 45, 2, 0, 0x08, 0, 21]);
     body.extend_from_slice(&[0; 10]);
@@ -25,7 +26,7 @@ fn greeting() -> Vec<u8> {
     body
 }
 
-fn column(kind: u8) -> Vec<u8> {
+pub fn column(kind: u8) -> Vec<u8> {
     [b"\x03def\0\0\0\x01c\x01c\x0c".to_vec(), vec![45, 0, 0xff, 0, 0, 0, kind, 0, 0, 0, 0, 0]].concat()
 }
 
@@ -35,8 +36,8 @@ fn table(columns: &[u8], rows: &[Vec<u8>]) -> Vec<Vec<u8>> {
     packets(1, &bodies.collect::<Vec<_>>())
 }
 
-pub fn converse(mut liar: Liar) -> Result<(), Over> {
-    liar.say(&[packet(0, &greeting())])?;
+pub(super) fn converse(mut liar: Liar) -> Result<(), Over> {
+    liar.say(&[packet(0, &greeting("9.7.0"))])?;
     request(&mut liar)?;
     liar.say(&[packet(2, &OK)])?;
     loop {
@@ -86,7 +87,7 @@ fn endless(bodies: &[Vec<u8>], again: &[u8]) -> Said {
 
 type Own = (&'static str, fn(&[Vec<u8>]) -> Said);
 
-pub const OWN: [Own; 32] = [
+pub(super) const OWN: [Own; 32] = [
     ("another number", |honest| {
         Said::going_on(honest.iter().map(|said| packet(said[3].wrapping_add(77), &said[4..])).collect::<Vec<_>>().concat())
     }),

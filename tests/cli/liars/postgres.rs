@@ -106,7 +106,7 @@ fn tag(sql: &str) -> &'static str {
 
 const READY: &[u8] = b"I";
 
-pub fn converse(mut liar: Liar) -> Result<(), Over> {
+pub(super) fn converse(mut liar: Liar) -> Result<(), Over> {
     loop {
         let length = u32::from_be_bytes(liar.read(4)?.try_into().unwrap()) as usize;
         let startup = liar.read(length - 4)?;
@@ -213,7 +213,7 @@ fn error(fields: &[u8]) -> Vec<u8> {
 
 type Own = (&'static str, fn(&[Vec<u8>]) -> Said);
 
-pub const OWN: [Own; 44] = [
+pub(super) const OWN: [Own; 44] = [
     ("nothing known", |honest| each(honest, b'D', |body| values(body, |_| None))),
     ("values that are empty", |honest| each(honest, b'D', |body| values(body, |_| Some(Vec::new())))),
     ("values that are no text", |honest| {
