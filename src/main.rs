@@ -3,6 +3,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::ffi::OsString;
+use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -79,9 +80,9 @@ fn runtime() -> anyhow::Result<Runtime> {
     Ok(runtime)
 }
 
-/// What every command opens, and what tells what is there: without that nothing could be told from what is absent.
+/// Without that many, what is absent could not be told from what may not be opened. Sockets, since they need no file to be there.
 fn check_open_files() -> anyhow::Result<()> {
-    let files = (0..OPEN_FILES).map(|_| std::fs::File::open("/dev/null")).collect::<Result<Vec<_>, _>>();
+    let files = (0..OPEN_FILES).map(|_| UnixDatagram::unbound()).collect::<Result<Vec<_>, _>>();
     files.map(drop).context("starting up: opening files").hint("a limit of this user or container on open files is reached: see ulimit -n")
 }
 
