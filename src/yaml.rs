@@ -12,6 +12,7 @@ use std::fmt;
 
 use anyhow::anyhow;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// How deep values may be nested.
@@ -130,6 +131,22 @@ impl Entry {
                 _ => false,
             }
     }
+}
+
+/// Prints a value as YAML that every reader takes for the same.
+///
+/// # Errors
+/// None that is known: what can be told in JSON can be told in YAML.
+pub fn print(value: &impl Serialize) -> anyhow::Result<String> {
+    let text = serde_yaml::to_string(value)?;
+    // These end a line in YAML 1.1 and do not in YAML 1.2, so that a text with one of them would be folded by one reader and not by the other. JSON is
+    // YAML to both, and knows escapes.
+    let breaks = ['\u{85}', '\u{2028}', '\u{2029}'];
+    if !text.contains(breaks) {
+        return Ok(text);
+    }
+    let json = serde_json::to_string_pretty(value)? + "\n";
+    Ok(breaks.into_iter().fold(json, |json, c| json.replace(c, &format!("\\u{:04x}", u32::from(c)))))
 }
 
 impl Node {
@@ -437,6 +454,17 @@ mod tests {
         assert!(error("a: 1\nb: [\n").starts_with("a.yaml:3: not valid YAML: "), "{}", error("a: 1\nb: [\n"));
         assert_eq!(error("? [a]\n: 1\n"), "a.yaml:1: a key is a list; write a text");
         assert_eq!(error(&"[".repeat(100)), "a.yaml:1: nested more than 64 deep");
+    }
+
+    #[test]
+    fn what_is_printed_reads_the_same() {
+        for value in
+            [json!({"b\u{2028}": "a\u{85}b\u{2029} c", "x": [1, "2", null]}), json!("\u{2028}\n"), json!({"a": "yes", "b": "0600"})]
+        {
+            let printed = print(&value).unwrap();
+            assert_eq!(parse(&printed).typed(), value, "{printed}");
+        }
+        assert_eq!(print(&json!({"a": "é\n"})).unwrap(), "a: |\n  é\n");
     }
 
     #[test]

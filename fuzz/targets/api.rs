@@ -65,7 +65,7 @@ async fn locks(cluster: &Cluster) {
     let mut watchlist = Watchlist::default();
     if let Ok(Some(version)) = target.read().await {
         watchlist.look(&version.uid, &version.lock, Duration::ZERO);
-        version.lock.holders.iter().for_each(|holder| drop(watchlist.idle(holder, WATCHED)));
+        version.lock.holders.iter().map(|holder| watchlist.idle(holder, WATCHED)).for_each(|_| {});
         let _ = (replicas::replicas(&version), replicas::scaled_by_hand(&version), replicas::is_seen(&version, 1, Some(1)));
     }
     let mut sightings = target.watch();
@@ -101,7 +101,7 @@ async fn pods(cluster: &Cluster) {
     if let Ok(object) = makers.get("app").await
         && let Ok(maker) = Maker::read("Deployment", &object)
     {
-        seen.borrow().values().for_each(|pod| drop(maker.has_made(pod)));
+        seen.borrow().values().map(|pod| maker.has_made(pod)).for_each(|_| {});
     }
 }
 

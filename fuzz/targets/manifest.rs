@@ -15,6 +15,7 @@ use testbed::manifest::stamp::{self, Stamp};
 use testbed::manifest::{Object, check, images, mesh, parse};
 use testbed::redact::Redactor;
 use testbed::template::apart::is_simple;
+use testbed::yaml;
 use testbed_fuzz::{RUN, SECRET};
 
 static PARAMS: LazyLock<Params> = LazyLock::new(|| {
@@ -68,7 +69,7 @@ fn planned(mut objects: Vec<Object>) -> anyhow::Result<()> {
     stamp::note_record(&mut objects, "0198c0de-0000-7000-8000-000000000000")?;
     let mut redactor = Redactor::new(RUN.as_str());
     objects.iter().for_each(|object| redactor.add_object(&object.body));
-    let printed: Vec<String> = objects.iter().map(|object| serde_yaml::to_string(&object.body)).collect::<Result<_, _>>()?;
+    let printed: Vec<String> = objects.iter().map(|object| yaml::print(&object.body)).collect::<anyhow::Result<_>>()?;
     let again = parse::parse("printed.yaml", &printed.join("---\n")).expect("what is printed is a manifest");
     assert_eq!(again.len(), objects.len());
     for (again, object) in again.iter().zip(&objects) {

@@ -4,4 +4,4 @@
 use libfuzzer_sys::fuzz_target;
 use testbed::database::Engine;
 
-fuzz_target!(|data: &[u8]| testbed_fuzz::server::attempt([Engine::Postgres; 2], data));
+fuzz_target!(init: testbed::bug::watch(), |data: &[u8]| testbed_fuzz::server::attempt([Engine::Postgres; 2], data));

@@ -76,7 +76,10 @@ fn value(part: &[u8]) -> Value {
 async fn look(place: Place, writes: bool) {
     if let Ok(Some(store)) = Store::open_to_read(&place).await {
         let filter = Filter { engine: Some("postgres".into()), ..Filter::default() };
-        let _ = store.list(&Filter::default(), None, 10).await.map(|found| found.iter().map(|run| run.cursor().to_string()).count());
+        let _ = store
+            .list(&Filter::default(), None, 10)
+            .await
+            .map(|found| found.iter().map(|run| (run.cursor().to_string(), run.ready.map(|ready| ready.since(run.began)))).count());
         let _ = store.list(&filter, None, 10).await;
         let _ = store.find("run-1").await;
         let _ = store.stories(&Filter::default(), 10).await;

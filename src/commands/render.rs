@@ -11,6 +11,7 @@ use crate::manifest::Object;
 use crate::manifest::builtin;
 use crate::manifest::check::check_namespace;
 use crate::run_id::RunId;
+use crate::yaml;
 
 pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     if args.template {
@@ -47,7 +48,7 @@ fn template(source: &Source) -> anyhow::Result<String> {
 }
 
 fn yaml(objects: &[Object]) -> anyhow::Result<String> {
-    let documents: Vec<String> = objects.iter().map(|object| serde_yaml::to_string(&object.body)).collect::<Result<_, _>>()?;
+    let documents: Vec<String> = objects.iter().map(|object| yaml::print(&object.body)).collect::<anyhow::Result<_>>()?;
     Ok(documents.join("---\n"))
 }
 
