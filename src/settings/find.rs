@@ -34,8 +34,12 @@ pub fn find(named: Option<&Path>, from: &Path) -> anyhow::Result<Option<PathBuf>
 fn nearest(from: &Path) -> anyhow::Result<Option<PathBuf>> {
     for folder in from.ancestors() {
         let shown = if folder == from { Path::new("") } else { folder };
-        if let Some(name) = in_folder(folder)? {
-            return Ok(Some(shown.join(name)));
+        match in_folder(folder) {
+            Ok(None) => {}
+            Ok(Some(name)) => return Ok(Some(shown.join(name))),
+            // A stranger's are passed over, however many there are.
+            Err(_) if stranger(&folder.join(NAMES[0]), from).is_some() => return Ok(Some(shown.join(NAMES[0]))),
+            Err(error) => return Err(error),
         }
         // A file in a worktree or submodule, a folder elsewhere.
         if folder.join(".git").exists() {

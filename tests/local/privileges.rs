@@ -97,6 +97,11 @@ fn settings_that_a_stranger_has_put_above_the_current_folder_are_not_used() {
     let run = ["run", "--with", "postgres", "--", "true"];
     let told = "warning: going on without the project's settings: ";
     call(&run).ok().says(told).says("testbed.yaml belongs to user 65534, who is neither you nor the owner of this folder");
+    let other = above.join("testbed.yml");
+    std::fs::write(&other, text).unwrap();
+    chown(&other, Some(65534), None).unwrap();
+    call(&run).ok().says(told);
+    std::fs::remove_file(&other).unwrap();
     // A link is whoever's has made it.
     std::fs::write(&linked, text).unwrap();
     std::fs::remove_file(&settings).unwrap();

@@ -9,6 +9,7 @@ mod security;
 use serde_json::Value;
 
 use crate::harness::Namespace;
+use crate::pipeline_runs::{self, PipelineRuns};
 use crate::support::{Called, Folder};
 
 /// What a call of `doctor` has found.
@@ -98,6 +99,18 @@ fn images_of_a_mirror_and_a_run_that_is_over() {
     let warning = found.one("warning", "leftovers", &["have expired: run-1"]);
     assert!(remedy(warning).starts_with("remove them: testbed gc ") && remedy(warning).ends_with(&format!("-n {}", namespace.name)));
     found.is_well(&["rights"]);
+    if pipeline_runs::install() {
+        let uid = PipelineRuns(&namespace).create("nightly");
+        let owned = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+            "name": "owned", "labels": {"test-dependencies": "run-2", "app.kubernetes.io/managed-by": "testbed"}, "annotations": {"testbed/expires": "2020-01-01T00:00:00Z"},
+            "ownerReferences": [{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "nightly", "uid": uid}],
+        }});
+        namespace.apply(&owned.to_string());
+        let found = Found::look(&namespace, folder, &["--with", "postgres:17"]);
+        let warning = found.one("warning", "leftovers", &["have expired: run-1, run-2"]);
+        assert!(remedy(warning).starts_with("remove those whose PipelineRun is over: ") && remedy(warning).ends_with(" --pipeline-runs"));
+        namespace.kubectl(&["delete", "configmap", "owned"]);
+    }
     folder.call(&["gc", "-n", &namespace.name]).ok();
     assert!(namespace.of_run("run-1").is_empty());
     Found::look(&namespace, folder, &["--with", "postgres:17"]).is_well(&["leftovers"]);
