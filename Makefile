@@ -3,10 +3,10 @@ SHELL := /bin/bash
 # Where tests/install puts Rust; the shell that called make may not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help build image check test soak soak-local demo bench cluster cluster-down clean
+.PHONY: help build image check test test-kubernetes soak soak-local demo bench cluster cluster-down clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 build: ## Build the program: target/release/testbed
 	@tests/install build
@@ -25,6 +25,10 @@ check: ## The fast inner loop: format, lints, and every test that needs no clust
 test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 	@tests/install test
 	@tests/all
+
+test-kubernetes: ## The cluster's part of it on another Kubernetes: make test-kubernetes KUBERNETES=1.33.13
+	@tests/install test
+	@tests/all --test kubernetes
 
 soak: soak-local ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction, a lock under attack
 	@tests/install test
@@ -49,7 +53,7 @@ bench: ## Compare with kubectl, with other ways to find out that a database is r
 	@tests/install bench
 	@tests/bench
 
-cluster: ## Start the test cluster and print its kubeconfig's path
+cluster: ## Start the test cluster and print its kubeconfig's path (KUBERNETES=... takes another version, see tests/cluster)
 	@tests/cluster/up
 
 cluster-down: ## Stop the test cluster and remove every trace of it
