@@ -193,6 +193,7 @@ Examples:
   testbed wait mysql://root@172.17.0.2 --settle never   a container: believe only process 1
 
 A URL is mysql://, mariadb:// or postgres://USER[:PASSWORD]@HOST[:PORT][/DATABASE][?sslmode=disable|prefer|require].
+As libpq's sslmode=require does, TLS verifies no certificate: a server that asks for the password in clear text within it gets it.
 A password that it does not hold comes from --password-file, MYSQL_PWD or PGPASSWORD; in a URL others can see it in
 the process list. Certificates are not verified.";
 

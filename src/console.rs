@@ -1,32 +1,31 @@
 //! Standard output and standard error: nothing else in the program writes to them.
 //!
 //! Whoever reads them may be gone: a pipe's other end, a terminal that was closed. That is no reason to stop, least of all for a run that has to
-//! be removed, so that nothing said on standard error can fail. And what is shown may come from anybody: an API server, a database, a log, a
+//! be removed, so that nothing said on standard error can fail or hold anything up. And what is shown may come from anybody: an API server, a database, a log, a
 //! folder's name. It is made [safe](clean) before a terminal gets it.
 
 mod plain;
+mod queue;
+mod screen;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::Context;
 
+use crate::background;
 use crate::environment::is_set;
 pub use plain::{clean, cleaned};
+pub use queue::{finish, is_behind};
+pub use screen::Screen;
 
 /// Says something on standard error, as one line or as several.
 pub fn say(text: &str) {
-    say_raw(&format!("{}\n", clean(text)));
+    queue::write(format!("{}\n", clean(text)));
 }
 
 /// A message in which nobody else can have begun a line: one that reads like another message of testbed's own.
 pub fn message(text: &str) -> String {
     clean(text).trim_end().replace('\n', "\n  ")
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the only place")]
-fn say_raw(text: &str) {
-    // In one write, so that processes that say something at once do not mix their lines.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Whether somebody sees standard error as it is written.
@@ -56,6 +55,14 @@ pub fn is_colourful() -> bool {
 /// The system's reason.
 pub fn print(text: &str) -> anyhow::Result<()> {
     if is_shown() { write(&clean(text)) } else { write(text) }
+}
+
+/// The same for a command that ends properly when it is asked to: it can give up a reader that has stopped, however long the result may take.
+///
+/// # Errors
+/// The system's reason.
+pub async fn hand_over(text: String) -> anyhow::Result<()> {
+    background::run(move || print(&text)).await?
 }
 
 /// Prints a result for people, wherever it goes.
@@ -103,7 +110,7 @@ pub fn print_usage(usage: &clap::Error) -> anyhow::Result<()> {
     // What was typed is part of an error, and may itself hold what a terminal would obey.
     let shown = if takes_colours && has_only_colours(&coloured) { coloured } else { clean(&text.to_string()) };
     if is_error {
-        say_raw(&shown);
+        queue::write(shown);
         return Ok(());
     }
     write(&shown)

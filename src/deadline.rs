@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What stands for ever: no clock gets further than this at once.
-const EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+pub const EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// Reads a duration that a user has typed; one that no clock could be asked for stands for ever.
 ///
@@ -29,6 +29,13 @@ pub fn left(deadline: Instant) -> Duration {
 pub fn before(deadline: Instant, whole: Duration) -> Instant {
     let reserve = (whole / 5).min(Duration::from_secs(1));
     deadline.checked_sub(reserve).unwrap_or(deadline)
+}
+
+/// The processor time that this thread has had: what a test that computes is measured by, however busy the machine is.
+#[cfg(test)]
+pub fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 #[cfg(test)]

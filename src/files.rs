@@ -25,8 +25,38 @@ fn careful() -> i32 {
 /// # Errors
 /// The system's reason.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file = File::options().read(true).custom_flags(careful()).open(path)?;
+    regular(File::options().read(true).custom_flags(careful()).open(path)?)
+}
+
+/// Opens a file for writing, empty, and makes it where there is none. A link, a device, a pipe or a folder is refused.
+///
+/// # Errors
+/// The system's reason.
+pub fn create(path: &Path) -> io::Result<File> {
+    let file = regular(File::options().create(true).write(true).custom_flags(careful()).open(path)?)?;
+    // Only now: what is no file is not touched.
+    file.set_len(0)?;
+    Ok(file)
+}
+
+fn regular(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
+}
+
+/// Tells what is absent from what cannot be read: `None` where nothing has the name.
+///
+/// # Errors
+/// Whatever else went wrong.
+pub fn if_there<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        outcome => outcome.map(Some),
+    }
+}
+
+/// Why a file of testbed's own is none. It may hold passwords, so that only the place is told.
+pub fn damage(error: &serde_json::Error) -> String {
+    format!("it is damaged or of another version of testbed (line {}, column {})", error.line(), error.column())
 }
 
 /// Reads a file of at most `most` bytes.

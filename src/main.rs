@@ -3,12 +3,13 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::ffi::OsString;
+use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures::FutureExt;
+use testbed::deadline::EVER;
 use testbed::failure::{Advise, details_of, exit_of, hints_of};
 use testbed::settings::fill;
 use testbed::{bug, commands, console};
@@ -17,10 +18,17 @@ use tokio::runtime::Runtime;
 /// What a part of testbed that is called by testbed itself ends with after a panic: none of the codes that it has.
 const PANICKED: u8 = 101;
 
-/// Longer than any command.
-const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+/// How many files have to be opened at once.
+const OPEN_FILES: usize = 16;
 
 fn main() -> ExitCode {
+    let code = end();
+    console::finish();
+    code
+}
+
+/// Does what there is to do, and tells how it ended.
+fn end() -> ExitCode {
     bug::watch();
     let args: Vec<_> = std::env::args_os().collect();
     match catch_unwind(|| commands::aside(&args)) {
@@ -63,9 +71,19 @@ fn called(args: &[OsString]) -> anyhow::Result<u8> {
 fn runtime() -> anyhow::Result<Runtime> {
     let thread = std::thread::Builder::new().spawn(|| {}).context("starting up: starting a thread");
     drop(thread.hint("a limit of this user or container on processes is reached: see ulimit -u, and the limit on pids")?.join());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(FOR_EVER).build().context("starting up")?;
+    check_open_files()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(EVER).build().context("starting up")?;
     drop(runtime.spawn_blocking(|| {}));
+    let inside = runtime.enter();
+    commands::survive_limits_on_files().context("starting up: listening for signals")?;
+    drop(inside);
     Ok(runtime)
+}
+
+/// Without that many, what is absent could not be told from what may not be opened. Sockets, since they need no file to be there.
+fn check_open_files() -> anyhow::Result<()> {
+    let files = (0..OPEN_FILES).map(|_| UnixDatagram::unbound()).collect::<Result<Vec<_>, _>>();
+    files.map(drop).context("starting up: opening files").hint("a limit of this user or container on open files is reached: see ulimit -n")
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

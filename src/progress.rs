@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::runtime::Handle;
 
 use crate::console;
@@ -37,8 +37,9 @@ struct Line {
 impl Progress {
     /// Live lines if standard error is a terminal.
     pub fn new(loudness: Loudness) -> Self {
-        let live = loudness == Loudness::Normal && console::is_seen();
-        Self { loudness, start: Instant::now(), live: live.then(MultiProgress::new), lines: RefCell::default() }
+        let is_live = loudness == Loudness::Normal && console::is_seen();
+        let live = || MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(Box::<console::Screen>::default(), PICTURES));
+        Self { loudness, start: Instant::now(), live: is_live.then(live), lines: RefCell::default() }
     }
 
     /// A message on a line of its own.
@@ -136,6 +137,9 @@ impl Progress {
     }
 }
 
+/// How many pictures of the live lines a second may have.
+const PICTURES: u8 = 20;
+
 /// How often a live line is drawn anew.
 const TICK: Duration = Duration::from_millis(120);
 
@@ -157,7 +161,10 @@ fn tick(bar: &ProgressBar) {
     runtime.spawn(async move {
         let mut ticks = tokio::time::interval(TICK);
         while let Some(bar) = bar.upgrade().filter(|bar| !bar.is_finished()) {
-            bar.tick();
+            // A terminal that was stopped would get all of these pictures once it goes on.
+            if !console::is_behind() {
+                bar.tick();
+            }
             ticks.tick().await;
         }
     });

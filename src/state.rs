@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -94,7 +94,7 @@ pub fn remove_written_file(path: &Path, written: &str) -> std::io::Result<()> {
 pub fn outputs() -> Vec<(PathBuf, String)> {
     let folders = folder().map(|state| state.join("folders"));
     let entries = folders.and_then(|folders| std::fs::read_dir(folders).ok()).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Remembered::read(&entry.path())?.output).collect()
+    entries.filter_map(|entry| Remembered::read(&entry.path()).ok()??.output).collect()
 }
 
 impl Remembered {
@@ -109,21 +109,32 @@ impl Remembered {
         output::write(&path, &serde_json::to_string(self)?, 0o600)
     }
 
-    /// Reads the memory of a folder; `None` if there is none, or if it is not readable as one.
-    pub fn load(state: &Path, folder: &Path) -> Option<Self> {
+    /// Reads the memory of a folder; `None` if there is none.
+    ///
+    /// # Errors
+    /// There is one that cannot be read, or is not readable as one.
+    pub fn load(state: &Path, folder: &Path) -> anyhow::Result<Option<Self>> {
         Self::read(&file_for(state, folder))
     }
 
-    fn read(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&files::read(path, files::MOST).ok()?).ok()
+    fn read(path: &Path) -> anyhow::Result<Option<Self>> {
+        let context = || format!("what this folder remembers of its last run, {}, cannot be read", path.display());
+        let Some(bytes) = files::if_there(files::read(path, files::MOST)).with_context(context)? else { return Ok(None) };
+        let read = serde_json::from_slice(&bytes).map_err(|error| anyhow!(files::damage(&error)));
+        read.map(Some).with_context(context)
     }
 
     /// The memory of the current folder.
-    pub fn here() -> Option<Self> {
-        Self::load(&folder()?, &std::env::current_dir().ok()?)
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn here() -> anyhow::Result<Option<Self>> {
+        // A current folder that was deleted remembers nothing.
+        let (Some(state), Ok(here)) = (folder(), std::env::current_dir()) else { return Ok(None) };
+        Self::load(&state, &here)
     }
 
-    /// Forgets a run that is gone, if it is the one that the current folder remembers.
+    /// Forgets a run that is gone, if it is the one that the current folder remembers. What cannot be read stays, and is told to whoever needs it.
     pub fn forget_run(run_id: &RunId) {
         if let Ok(here) = std::env::current_dir() {
             Self::forget_run_of(&here, run_id.as_str());
@@ -133,7 +144,7 @@ impl Remembered {
     /// The same for another folder.
     pub fn forget_run_of(called_in: &Path, run_id: &str) {
         if let Some(state) = folder()
-            && let Some(remembered) = Self::load(&state, called_in)
+            && let Ok(Some(remembered)) = Self::load(&state, called_in)
             && remembered.run_id == run_id
         {
             remembered.forget(&state);
@@ -144,7 +155,7 @@ impl Remembered {
     pub fn forget_local_run(run_id: &str) {
         let Some(state) = folder() else { return };
         let entries = std::fs::read_dir(state.join("folders")).into_iter().flatten().flatten();
-        let remembered = entries.filter_map(|entry| Self::read(&entry.path()));
+        let remembered = entries.filter_map(|entry| Self::read(&entry.path()).ok()?);
         remembered.filter(|remembered| remembered.local && remembered.run_id == run_id).for_each(|remembered| remembered.forget(&state));
     }
 
@@ -169,10 +180,10 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let run = remembered(None);
         run.save(state.path()).unwrap();
-        assert_eq!(Remembered::load(state.path(), Path::new("/project")), Some(run.clone()));
-        assert_eq!(Remembered::load(state.path(), Path::new("/other")), None);
+        assert_eq!(Remembered::load(state.path(), Path::new("/project")).unwrap(), Some(run.clone()));
+        assert_eq!(Remembered::load(state.path(), Path::new("/other")).unwrap(), None);
         run.forget(state.path());
-        assert_eq!(Remembered::load(state.path(), Path::new("/project")), None);
+        assert_eq!(Remembered::load(state.path(), Path::new("/project")).unwrap(), None);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! the foreground of an interactive shell, it stays in testbed's group: the terminal itself then sends Ctrl-C to all of them.
 
 use std::ffi::OsString;
+use std::future::poll_fn;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -27,6 +29,7 @@ pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     hang_up: HangUp,
     quit: tokio::signal::unix::Signal,
+    messages: Messages,
 }
 
 impl Signals {
@@ -41,6 +44,7 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             hang_up: HangUp::new().context("listening for signals")?,
             quit: listen(SignalKind::quit())?,
+            messages: Messages::new().context("listening for signals")?,
         })
     }
 
@@ -51,6 +55,7 @@ impl Signals {
             _ = self.terminate.recv() => Signal::TERM,
             () = self.hang_up.next() => Signal::HUP,
             _ = self.quit.recv() => Signal::QUIT,
+            signal = self.messages.next() => signal,
         }
     }
 
@@ -66,6 +71,43 @@ impl Signals {
         let exit = if self.next().await == Signal::INT { Exit::Interrupted } else { Exit::Terminated };
         Err::<(), _>(anyhow!("interrupted")).exit(exit).unwrap_err()
     }
+}
+
+/// The signals that say something else than to end, and that end whoever does not listen: a batch system's word that time is nearly over, an
+/// alarm, a limit on processor time.
+const MESSAGES: [Signal; 8] =
+    [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::VTALARM, Signal::PROF, Signal::IO, Signal::POWER, Signal::XCPU];
+
+/// Those of [`MESSAGES`] that nobody has ignored.
+pub struct Messages(Vec<(Signal, tokio::signal::unix::Signal)>);
+
+impl Messages {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// The system's reason.
+    pub fn new() -> std::io::Result<Self> {
+        let heard = MESSAGES.into_iter().filter(|kind| !is_ignored(kind.as_raw()));
+        heard.map(|kind| Ok((kind, signal(SignalKind::from_raw(kind.as_raw()))?))).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Signal {
+        poll_fn(|context| {
+            let came =
+                self.0.iter_mut().find_map(|(kind, signal)| matches!(signal.poll_recv(context), Poll::Ready(Some(()))).then_some(*kind));
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// Lets a write that a limit on the size of files forbids fail, of which a program dies otherwise, with all that it has started. Needs a runtime.
+///
+/// # Errors
+/// The system's reason.
+pub fn survive_limits_on_files() -> std::io::Result<()> {
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
 
 /// SIGHUP, which is not for a program that was started to outlive its terminal: `nohup` has it ignored.
@@ -142,6 +184,10 @@ impl Running {
                 code = self.wait() => return code,
                 signal = signals.next() => signal,
             };
+            if MESSAGES.contains(&signal) {
+                self.end(signal).await;
+                continue;
+            }
             let at_terminal = self.is_sent_by_terminal(signal);
             // An interactive program makes its own use of Ctrl-C; only two in a row are meant for testbed as well.
             let is_second = self.asked.is_some_and(|at| !at_terminal || at.elapsed() < IN_A_ROW);

@@ -1,12 +1,14 @@
 //! `testbed down`: removes one run, of this machine or of a cluster, and waits until all of it is gone.
 
+use tokio::time::Instant;
+
 use super::archive::Archive;
 use super::cluster::farewell::Farewell;
 use super::runtime::runtime;
 use super::{choice, interrupted, local, progress, reap, story};
 use crate::cli::{Down, Global, Runtime};
 use crate::deadline;
-use crate::failure::{Advise, usage};
+use crate::failure::{Advise, Exit, usage};
 use crate::progress::Progress;
 use crate::registry::{Claim, Registry};
 use crate::run_id::RunId;
@@ -27,15 +29,31 @@ pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
 
 async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
     let deadline = deadline::after(args.timeout);
-    let remembered = Remembered::here();
+    let mut unreadable = None;
+    let remembered = Remembered::here().hint("pass --run-id and where the run is, or delete that file").exit(Exit::TeardownIncomplete);
+    let remembered = match (&args.run_id, remembered) {
+        // The run may be elsewhere.
+        (Some(_), Err(error)) => {
+            unreadable = Some(error);
+            None
+        }
+        (_, remembered) => remembered?,
+    };
     let run_id = match (&args.run_id, &remembered) {
         (Some(given), _) => RunId::parse(given)?,
         (None, Some(remembered)) => RunId::parse(&remembered.run_id)?,
         (None, None) => return Err(usage("no `up` in this folder is remembered")).hint("pass --run-id; testbed status lists the runs"),
     };
     let ours = remembered.filter(|remembered| remembered.run_id == run_id.as_str());
-    let noted = match look_here(&run_id, args, global, ours.as_ref(), archive, progress).await? {
+    let noted = match look_here(&run_id, args, global, ours.as_ref(), archive, deadline, progress).await? {
         Here::Done => {
+            Remembered::forget_run(&run_id);
+            return Ok(());
+        }
+        Here::Unknown(why) => {
+            // A memory that cannot be read may be the only one that knows where it is.
+            unreadable.map_or(Ok(()), Err)?;
+            progress.say(&format!("run {run_id} is not on this machine ({why}): nothing to do"));
             Remembered::forget_run(&run_id);
             return Ok(());
         }
@@ -57,6 +75,9 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
         count = work => count?,
         error = interrupted() => return Err(error).hint(format!("some of the run may be left; run testbed down --run-id {run_id} again")),
     };
+    if count == 0 && noted.is_none() {
+        unreadable.map_or(Ok(()), Err)?;
+    }
     Remembered::forget_run(&run_id);
     if let Some(claim) = noted
         && (count > 0 || claim.record.location().is_some_and(|location| location.is_same_place(&cluster.location)))
@@ -74,6 +95,8 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
 enum Here {
     /// Everything.
     Done,
+    /// Nothing: it is not here, and no cluster is named. Why this machine was looked at.
+    Unknown(&'static str),
     /// What can be: the rest is for a cluster, in which a `testbed run` of this machine may have left the run.
     InCluster(Option<Box<Claim>>),
 }
@@ -84,9 +107,10 @@ async fn look_here(
     global: &Global,
     remembered: Option<&Remembered>,
     archive: &Archive,
+    deadline: Instant,
     progress: &Progress,
 ) -> anyhow::Result<Here> {
-    if let Some(registry) = Registry::find() {
+    if let Some(registry) = Registry::find().map(|registry| registry.by(deadline)) {
         reap::reap(&registry, archive, args.timeout / 2, progress).await;
         match local::down::down(run_id, args, &registry, global.runtime, archive, progress).await? {
             Known::Gone => return Ok(Here::Done),
@@ -101,8 +125,7 @@ async fn look_here(
     }
     let (runtime, why) = runtime(global)?;
     if runtime == Runtime::Local {
-        progress.say(&format!("run {run_id} is not on this machine ({why}): nothing to do"));
-        return Ok(Here::Done);
+        return Ok(Here::Unknown(why));
     }
     Ok(Here::InCluster(None))
 }

@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 
 use super::archive::Archive;
 use super::runtime::runtime;
-use super::{choice, cluster, local, progress, warn};
+use super::{choice, cluster, hand_over, local, progress, warn};
 use crate::cli::{Gc, GcFormat, Global, Runtime};
-use crate::console;
 use crate::deadline;
 use crate::failure::{Advise, usage};
 
@@ -43,7 +42,7 @@ pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     };
     archive.finish(&progress).await;
     if args.output == GcFormat::Json {
-        console::print(&json(&found)?)?;
+        hand_over(json(&found)?).await?;
     }
     if let (Err(error), Err(_)) = (&here, &there) {
         warn(error, &progress);

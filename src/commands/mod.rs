@@ -30,7 +30,8 @@ use anyhow::anyhow;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::archive::Archive;
-use self::attend::HangUp;
+pub use self::attend::survive_limits_on_files;
+use self::attend::{HangUp, Messages};
 use crate::cli::{Cli, Command, Global};
 use crate::console;
 use crate::failure::{Advise, Exit, hints_of};
@@ -126,19 +127,30 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     console::print(&String::from_utf8(script)?)
 }
 
+/// Hands a result over; whoever has stopped reading can still end this.
+async fn hand_over(text: String) -> anyhow::Result<()> {
+    tokio::select! {
+        done = console::hand_over(text) => done,
+        error = interrupted() => Err(error),
+    }
+}
+
 /// Resolves with an error when the user or the system asks the process to end: exit code 130 for SIGINT, 143 for SIGTERM and for SIGHUP, by which
 /// a terminal that is closed says so. Listens from the
 /// call on, and not only once it is waited for: process 1 of a container gets no signal that it does not listen for.
 ///
 /// After the first signal a second one ends the process at once.
 fn interrupted() -> impl Future<Output = anyhow::Error> {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), HangUp::new());
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), HangUp::new(), Messages::new());
     async move {
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)) = signals else { return std::future::pending().await };
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up), Ok(mut messages)) = signals else {
+            return std::future::pending().await;
+        };
         let exit = tokio::select! {
             _ = interrupt.recv() => Exit::Interrupted,
             _ = terminate.recv() => Exit::Terminated,
             () = hang_up.next() => Exit::Terminated,
+            _ = messages.next() => Exit::Terminated,
         };
         tokio::spawn(async move {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }

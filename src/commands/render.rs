@@ -11,6 +11,7 @@ use crate::manifest::Object;
 use crate::manifest::builtin;
 use crate::manifest::check::check_namespace;
 use crate::run_id::RunId;
+use crate::yaml;
 
 pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     if args.template {
@@ -27,7 +28,7 @@ pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     console::print(&match args.output {
-        Format::Yaml => yaml(&plan.objects)?,
+        Format::Yaml => documents(&plan.objects)?,
         Format::Json => json(&plan.objects)?,
     })
 }
@@ -46,8 +47,8 @@ fn template(source: &Source) -> anyhow::Result<String> {
     Ok(text.replace(run_id.as_str(), "$(context.pipelineRun.uid)").replace(&password, "{{ generated_password }}"))
 }
 
-fn yaml(objects: &[Object]) -> anyhow::Result<String> {
-    let documents: Vec<String> = objects.iter().map(|object| serde_yaml::to_string(&object.body)).collect::<Result<_, _>>()?;
+fn documents(objects: &[Object]) -> anyhow::Result<String> {
+    let documents: Vec<String> = objects.iter().map(|object| yaml::write(&object.body)).collect::<Result<_, _>>()?;
     Ok(documents.join("---\n"))
 }
 

@@ -52,7 +52,7 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let deadline = deadline::after(args.timeout);
     let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;
-    let registry = Registry::find();
+    let registry = Registry::find().map(|registry| registry.by(deadline));
     if let Some(registry) = &registry {
         let archive = Archive::of_removal(&args.archiving, &progress);
         reap::reap(registry, &archive, args.timeout / 2, &progress).await;
@@ -90,7 +90,11 @@ async fn in_cluster(
 ) -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::connect(&choice(global)).await?;
     let runs = cluster.by(deadline, timeout, list::runs(&cluster, run_id)).await?;
-    let remembered = Remembered::here();
+    // It adds to what the pods tell, and takes nothing away.
+    let remembered = Remembered::here().unwrap_or_else(|error| {
+        warn(&error, progress);
+        None
+    });
     let rows: Vec<Row> = runs.iter().flat_map(|(id, run)| rows(id, run, remembered.as_ref())).collect();
     if rows.is_empty() {
         let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("run {run_id} has no pods"));

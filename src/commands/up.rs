@@ -17,6 +17,7 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     if config.path().is_none() && args.result.iter().any(ResultFile::needs_config_file) {
         return Err(usage("--result config=FILE tells where the config file is, and --output - writes none"));
     }
+    args.result.iter().try_for_each(ResultFile::check)?;
     let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
     plan.warnings.iter().for_each(|warning| progress.warn(warning));

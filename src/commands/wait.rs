@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use url::Url;
 
 use super::waits::{Waits, never};
-use super::{interrupted, progress};
+use super::{hand_over, interrupted, progress};
 use crate::cli::{Global, Wait, WaitFormat};
 use crate::console;
 use crate::database::{Engine, Login, Password};
@@ -39,8 +39,8 @@ pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
     progress.finish();
     let found = outcome.map_err(|_| waits.in_vain(args.timeout, &progress.unfinished().join("; ")))??;
     match args.output {
-        WaitFormat::Text => console::show(&text(&servers, &names, &found, &progress)),
-        WaitFormat::Json => console::print(&json_list(&servers, &names, &found, &progress)?),
+        WaitFormat::Text => hand_over(console::clean(&text(&servers, &names, &found, &progress))).await,
+        WaitFormat::Json => hand_over(json_list(&servers, &names, &found, &progress)?).await,
     }
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::failure::Advise;
 use crate::manifest::{Object, images};
 
 /// An object that is a pod or makes pods.
@@ -28,6 +29,10 @@ pub struct Workload {
     /// The pods' spec.
     pub spec: PodSpec,
 }
+
+/// What nearly always explains a boolean where there should be a text.
+const BOOLEAN: &str =
+    "without quotes y, yes, on, n, no and off are booleans to Kubernetes, as true and false are: quote what is meant as a text";
 
 impl Workload {
     /// Reads an object that is or makes pods; `None` for any other.
@@ -122,5 +127,8 @@ pub fn service(object: &Object) -> anyhow::Result<Option<Service>> {
 
 /// Reads a part of an object without copying it.
 fn part<'a, T: Deserialize<'a>>(value: Option<&'a Value>) -> anyhow::Result<Option<T>> {
-    Ok(value.map(T::deserialize).transpose()?)
+    match value.map(T::deserialize).transpose() {
+        Err(error) if error.to_string().contains("boolean") => Err(error).hint(BOOLEAN),
+        part => Ok(part?),
+    }
 }

@@ -56,10 +56,11 @@ mod tests {
     fn variables_for_many_jobs_end_in_a_moment() {
         let variables: String = (0..20_000).map(|n| format!("  POSTGRES_{n}: $POSTGRES_{n}\n")).collect();
         let jobs: String = (0..2000).map(|n| format!("job{n}: {{services: [postgres]}}\n")).collect();
-        let began = std::time::Instant::now();
+        let began = crate::deadline::worked();
         let Findings { found, notes } = read("g.yml", &format!("variables:\n{variables}{jobs}")).unwrap();
+        let took = crate::deadline::worked() - began;
         assert_eq!((found.len(), notes.len()), (super::super::SERVICES, 1));
-        assert!(notes[0].contains("more than 200 services") && began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+        assert!(notes[0].contains("more than 200 services") && took.as_secs() < 5, "{:?}", took);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::failure::Advise;
+use crate::files;
 use crate::output;
 use crate::reading;
 use crate::state;
@@ -30,8 +32,21 @@ impl Memory {
     }
 
     /// The run id.
-    pub fn load(&self) -> Option<String> {
-        reading::text(&self.0, reading::MOST).ok().filter(|text| !text.is_empty())
+    ///
+    /// # Errors
+    /// One is remembered, and cannot be read.
+    pub fn load(&self) -> anyhow::Result<Option<String>> {
+        let text = files::if_there(reading::text(&self.0, reading::MOST));
+        let text = text.with_context(|| format!("reading whose lock this folder remembers, {}", self.0.display()));
+        Ok(text.hint("pass --run-id")?.filter(|text| !text.is_empty()))
+    }
+
+    /// The same where it is needed: not for a run id that was `given`, nor where nothing can be remembered.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn load_unless(given: Option<&String>, memory: Option<&Self>) -> anyhow::Result<Option<String>> {
+        memory.filter(|_| given.is_none()).map_or(Ok(None), Self::load)
     }
 
     /// Remembers a run id.
@@ -60,9 +75,11 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let memory = |folder: &str, name: &str| Memory::below(state.path(), Path::new(folder), &["server", name]);
         memory("/a", "db").save("run-1").unwrap();
-        assert_eq!(memory("/a", "db").load().as_deref(), Some("run-1"));
-        assert_eq!((memory("/b", "db").load(), memory("/a", "other").load()), (None, None));
+        assert_eq!(memory("/a", "db").load().unwrap().as_deref(), Some("run-1"));
+        assert_eq!((memory("/b", "db").load().unwrap(), memory("/a", "other").load().unwrap()), (None, None));
         memory("/a", "db").forget();
-        assert_eq!(memory("/a", "db").load(), None);
+        assert_eq!(memory("/a", "db").load().unwrap(), None);
+        std::fs::create_dir(&memory("/a", "db").0).unwrap();
+        assert!(memory("/a", "db").load().is_err(), "what cannot be read is not absent");
     }
 }

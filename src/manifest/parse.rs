@@ -167,9 +167,10 @@ mod tests {
             (nested, "document 1 is not valid YAML: "),
             (shared, "document 5 is not valid YAML: more than 100000 values"),
         ] {
-            let began = std::time::Instant::now();
+            let began = crate::deadline::worked();
             let message = error(&text);
-            assert!(message.contains(part) && message.len() < 200 && began.elapsed().as_secs() < 5, "{:?}: {message}", began.elapsed());
+            let took = crate::deadline::worked() - began;
+            assert!(message.contains(part) && message.len() < 200 && took.as_secs() < 5, "{:?}: {message}", took);
         }
     }
 
@@ -181,10 +182,10 @@ mod tests {
 
     #[test]
     fn a_merge_key_without_a_mapping_is_kept() {
-        let merged = parse("m.yaml", &format!("{POD}x: &x {{a: 1, b: 1}}\ny: {{<<: *x, b: 2}}\nz: {{<<: 5}}\n")).unwrap();
+        let merged = parse("m.yaml", &format!("{POD}one: &x {{a: 1, b: 1}}\ntwo: {{<<: *x, b: 2}}\nthree: {{<<: 5}}\n")).unwrap();
         assert_eq!(
-            serde_json::json!({"y": merged[0].body["y"], "z": merged[0].body["z"]}).to_string(),
-            r#"{"y":{"b":2,"a":1},"z":{"<<":5}}"#
+            serde_json::json!({"two": merged[0].body["two"], "three": merged[0].body["three"]}).to_string(),
+            r#"{"two":{"b":2,"a":1},"three":{"<<":5}}"#
         );
     }
 

@@ -47,7 +47,7 @@ pub fn check_kind(path: &Path) -> anyhow::Result<()> {
         _ if kind.is_socket() => "a socket",
         _ => "a device",
     };
-    let error = anyhow!("{} is {what}, which would be replaced by a file", path.display());
+    let error = anyhow!("{} is {what}, and no file", path.display());
     Err(error).hint("name a regular file, or the file that a link leads to; - is standard output")
 }
 

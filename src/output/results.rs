@@ -1,8 +1,13 @@
 //! Small files beside the config file that tell a pipeline what was made: Tekton's results. None of them ever holds a login.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+
+use super::file::check_kind;
+use crate::failure::{Advise, Exit, usage};
+use crate::files;
 
 /// One file to write, and what into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +58,31 @@ impl ResultFile {
             },
             What::Databases => databases.to_string(),
         };
-        std::fs::write(&self.path, text).with_context(|| format!("writing the result {}", self.path.display()))
+        write(&self.path, &text)
     }
+
+    /// Refuses a place that could not be written to, before there is anything to tell.
+    ///
+    /// # Errors
+    /// A usage error that says what is there.
+    pub fn check(&self) -> anyhow::Result<()> {
+        check(&self.path)
+    }
+}
+
+/// A file is written in place: it may be the only one in its folder that may be written to. Nothing but a file is.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let context = || format!("writing the result {}", path.display());
+    check_kind(path).with_context(context)?;
+    files::create(path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(context)
+}
+
+fn check(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(usage(format!("--result {}: the folder {} does not exist", path.display(), folder.display())));
+    }
+    check_kind(path).context("--result").exit(Exit::Usage)
 }
 
 /// One file to write about a lock, and what into it.
@@ -98,7 +126,15 @@ impl LockResult {
             LockFact::Name => name.to_owned(),
             LockFact::Fence => fence.to_string(),
         };
-        std::fs::write(&self.path, text).with_context(|| format!("writing the result {}", self.path.display()))
+        write(&self.path, &text)
+    }
+
+    /// Refuses a place that could not be written to, before there is anything to tell.
+    ///
+    /// # Errors
+    /// A usage error that says what is there.
+    pub fn check(&self) -> anyhow::Result<()> {
+        check(&self.path)
     }
 }
 

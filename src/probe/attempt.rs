@@ -87,7 +87,7 @@ impl Prober {
 
     /// One login as the tests' user, a query, and the server's identity; that one from the administrator where the user may not see it.
     pub async fn attempt(&mut self) -> Outcome {
-        let Target { login, admin, .. } = self.target.clone();
+        let (login, admin) = (self.target.login.clone(), self.target.admin.clone());
         let mut server = None;
         // The administrator first: what proves the final server means that the later login meets it as well.
         if let Some(admin) = admin.filter(|admin| admin.user != login.user) {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, Error, NoTls, Socket};
+use tokio_postgres::{Client, Config, Error};
 
 use super::refusal::{Kind, Refusal};
-use super::{Answer, ProcessId, Target, tls};
+use super::{Answer, ProcessId, Target, relay, tls};
 use crate::database::{Arguments, Engine, Login};
+use crate::postgres::{Connector, Fault};
 
 /// The uptime (its function is there since 8.1), and whether this user may read the server's files: a query that is refused would leave an
 /// error in the server's log at every attempt.
@@ -33,21 +33,14 @@ pub async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> R
     config.host(&target.host).hostaddr(Ipv4Addr::LOCALHOST.into()).port(port).user(&login.user).application_name("testbed");
     config.password(login.password.reveal());
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
-    if over_tls {
-        config.ssl_mode(SslMode::Require);
-        converse(&config, tls::connector()?, target.arguments.as_ref()).await
-    } else {
-        config.ssl_mode(SslMode::Disable);
-        converse(&config, NoTls, target.arguments.as_ref()).await
-    }
+    config.ssl_mode(if over_tls { SslMode::Require } else { SslMode::Disable });
+    let tls = over_tls.then(tls::connector).transpose()?;
+    let connector = Connector::new(&mut config, tls, relay::BOUNDS, Fault::default());
+    converse(&config, connector, target.arguments.as_ref()).await
 }
 
-async fn converse<T>(config: &Config, tls: T, arguments: Option<&Arguments>) -> Result<Answer, Refusal>
-where
-    T: MakeTlsConnect<Socket>,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-{
-    let (client, connection) = config.connect(tls).await.map_err(|error| explain(&error))?;
+async fn converse(config: &Config, connector: Connector, arguments: Option<&Arguments>) -> Result<Answer, Refusal> {
+    let (client, connection) = config.connect(connector).await.map_err(|error| explain(&error))?;
     // The connection works only while it is polled, and ends by itself once the client is gone.
     let version = connection.parameter("server_version").map(str::to_owned);
     let mut connection = pin!(connection);

@@ -18,11 +18,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::refusal::{Kind, Refusal};
+use crate::postgres::{Bounds, TLS_REQUEST};
 
 /// What a server may send in one attempt, which asks it for a few lines. Bytes.
 const ATTEMPT: usize = 4 << 20;
 /// What it may announce as the length of one of PostgreSQL's messages. MySQL's library has a limit of its own, which it is told.
 const MESSAGE: usize = 1 << 20;
+/// The same for a connection to PostgreSQL, which is looked into also where TLS hides it from here.
+pub const BOUNDS: Bounds = Bounds { message: MESSAGE, answer: ATTEMPT };
 /// How long a client's last words may take.
 const GOODBYE: Duration = Duration::from_millis(250);
 /// A read, in bytes.
@@ -169,7 +172,7 @@ impl Watch {
                 self.is_opaque =
                     greeting[..3] == [32, 0, 0] && u32::from_le_bytes([greeting[4], greeting[5], greeting[6], greeting[7]]) & 0x800 != 0;
             }
-            Protocol::Postgres => self.answers_tls = greeting == [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f],
+            Protocol::Postgres => self.answers_tls = greeting == TLS_REQUEST,
         }
     }
 
@@ -207,10 +210,14 @@ impl Watch {
 
     /// How much is left of the packet whose beginning is known; `None` while that is too little to tell.
     fn mysql(&mut self) -> Result<Option<usize>, Refusal> {
-        let [a, b, c, _sequence, payload @ ..] = &self.head[..] else { return Ok(None) };
+        let [a, b, c, sequence, payload @ ..] = &self.head[..] else { return Ok(None) };
         let length = u32::from_le_bytes([*a, *b, *c, 0]) as usize;
-        if !self.is_in && payload.len() < length.min(2) {
+        if !self.is_in && payload.len() < length.min(2) || payload.len() < length.min(1) {
             return Ok(None);
+        }
+        // An answer begins with the number of its columns, for which the client makes room at once. So long a number is more than any table has.
+        if self.is_in && *sequence == 1 && matches!((payload, length), ([0xfd, ..], 4..) | ([0xfe, ..], 9..)) {
+            return Err(Refusal::plain(Kind::Unfit, "the server announces more columns than there can be"));
         }
         match payload {
             // With this the server asks for the whole password: the client would ask it for its key.
@@ -272,9 +279,8 @@ mod tests {
         let scram = [b'R', 0, 0, 0, 8, 0, 0, 0, 10];
         assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &scram)), None);
         // Within TLS nothing is looked at; where the server has none, everything is.
-        let request = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
-        assert_eq!(kind(watched(Protocol::Postgres, &request, &[&[b'S'][..], &asks].concat())), None);
-        assert_eq!(kind(watched(Protocol::Postgres, &request, &[&[b'N'][..], &asks].concat())), Some(Kind::Reveals));
+        assert_eq!(kind(watched(Protocol::Postgres, &TLS_REQUEST, &[&[b'S'][..], &asks].concat())), None);
+        assert_eq!(kind(watched(Protocol::Postgres, &TLS_REQUEST, &[&[b'N'][..], &asks].concat())), Some(Kind::Reveals));
     }
 
     #[test]
@@ -293,6 +299,18 @@ mod tests {
             kind(watched(Protocol::Mysql, &login, &[&greeting[..], &[0, 0, 0, 1], &[1, 0, 0, 2, 1], &full].concat())),
             Some(Kind::Reveals)
         );
+    }
+
+    #[test]
+    fn no_room_is_made_for_more_columns_than_there_can_be() {
+        let (login, ok) = ([100, 0, 0, 1, 0, 0, 0, 0], [3, 0, 0, 2, 0, 0, 0]);
+        let answer = |first: &[u8]| kind(watched(Protocol::Mysql, &login, &[&ok[..], &[first.len() as u8, 0, 0, 1], first].concat()));
+        assert_eq!(answer(&[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Some(Kind::Unfit));
+        assert_eq!(answer(&[0xfd, 0xff, 0xff, 0xff]), Some(Kind::Unfit));
+        assert_eq!(answer(&[0xfc, 0, 0x10]), None);
+        assert_eq!(answer(&[0xfe, 0, 0, 2, 0]), None);
+        assert_eq!(answer(&[2]), None);
+        assert_eq!(answer(&[]), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the words around them, in [`phrases`] of text and in the fields of [`objects`] that are called like secrets ([`names`]).
 
 mod known;
+mod lines;
 mod names;
 mod objects;
 mod phrases;
@@ -78,8 +79,9 @@ impl Redactor {
 
     /// Takes in what a text says to be secret, such as a script that makes users.
     pub fn add_text(&mut self, text: &str) {
-        for line in text.lines() {
-            for range in phrases::find(line) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (line, ranges) in lines.iter().zip(lines::find(&lines)) {
+            for range in ranges {
                 let secret = line[range].replace("''", "'");
                 // A reference to a secret is none, and what is as short as this is a word like any other.
                 if secret.len() > 2 && !secret.starts_with(['$', '*']) {
@@ -98,14 +100,15 @@ impl Redactor {
     pub fn redact_text(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         let mut in_key = false;
-        for line in text.split_inclusive('\n') {
-            let (content, end) = line.strip_suffix('\n').map_or((line, ""), |content| (content, "\n"));
+        let contents: Vec<&str> = text.split_inclusive('\n').map(|line| line.strip_suffix('\n').unwrap_or(line)).collect();
+        for ((content, found), line) in contents.iter().zip(lines::find(&contents)).zip(text.split_inclusive('\n')) {
+            let end = &line[content.len()..];
             let begins = KEY.iter().all(|part| content.contains(part));
             if in_key || begins {
                 in_key = !content.contains(END_OF_KEY);
                 shown.push_str(MASK);
             } else {
-                shown.push_str(&self.redact(content));
+                shown.push_str(&self.mask_with(content, found));
             }
             shown.push_str(end);
         }
@@ -114,9 +117,13 @@ impl Redactor {
 
     /// The line without the secrets.
     pub fn redact(&self, line: &str) -> String {
-        let mut ranges = self.known.find(line);
-        ranges.extend(phrases::find(line));
-        mask(line, ranges)
+        self.mask_with(line, phrases::find(line))
+    }
+
+    fn mask_with(&self, line: &str, mut found: Vec<Range<usize>>) -> String {
+        found.extend(self.known.find(line));
+        found.retain(|range| !range.is_empty());
+        mask(line, found)
     }
 }
 
@@ -217,6 +224,45 @@ mod tests {
             let shown = redactor(&[&secret]).redact_text(&format!("{before}{form}{after}"));
             prop_assert!(!shown.contains(&secret), "{shown}");
             prop_assert!(!shown.contains(&form), "{shown}");
+        }
+    }
+
+    /// A value may stand on the line after its name, and go over several lines.
+    #[test]
+    fn a_secret_may_stand_on_another_line_than_its_name() {
+        for text in [
+            "CREATE ROLE x LOGIN PASSWORD\n\t  'hush';\nSELECT 1",
+            "ALTER USER a PASSWORD -- a new one\n\n  'hush' VALID UNTIL 'infinity'",
+            "CREATE USER a IDENTIFIED BY\n'hush';",
+            "CREATE USER a IDENTIFIED\n  WITH mysql_native_password\n  BY\n  'hush' REQUIRE NONE;",
+            "SET PASSWORD FOR a =\n  PASSWORD(\n  'hush')",
+            "CREATE USER a PASSWORD\r\n$$hush$$;",
+            "{\"password\":\n  \"hush\", \"port\": 1}",
+            "mysqladmin --password \\\n  hush ping",
+            "password: |\n  hush\nuser: a",
+            "PASSWORD 'hush\nhush' SUPERUSER",
+            "CREATE ROLE a PASSWORD\n'hush\nhush\nhush';\nSELECT 'b'",
+        ] {
+            let shown = redactor(&[]).redact_text(text);
+            assert_eq!(shown, text.replace("hush", "***"), "{text}");
+        }
+        // What a script says to be secret is known wherever it stands afterwards.
+        let mut learned = redactor(&[]);
+        learned.add_text("CREATE ROLE x LOGIN PASSWORD\n  'quiet99';\nCREATE ROLE y PASSWORD 'over\ntwo lines';\n");
+        assert_eq!(learned.redact("quiet99, over, and two lines"), "***, ***, and ***");
+    }
+
+    #[test]
+    fn what_follows_a_line_about_a_password_stays() {
+        for text in [
+            "FATAL:  password authentication failed for user \"app\"\nLOG:  'x' follows",
+            "Enter password:\nWelcome to the MariaDB monitor.",
+            "password:\n  secretKeyRef: {name: db}",
+            "  --password\n          The password of the user",
+            "there is no password\nand nobody's token",
+            "identified\nthe cause: it's 'x'",
+        ] {
+            assert_eq!(redactor(&[]).redact_text(text), text);
         }
     }
 

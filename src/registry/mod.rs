@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use tokio::time::Instant;
 
 use crate::failure::Advise;
 use crate::run_id::RunId;
 use crate::runtime::local::area::{self, STATE_HINT};
 use crate::runtime::local::processes;
-use crate::{files, output, state};
+use crate::{deadline, files, output, state};
 
 pub use record::{Command, LocalRun, Phase, Place, Record, Server};
 pub use unreadable::Unreadable;
@@ -28,13 +29,15 @@ const RECORD: &str = "run.json";
 /// Before the name of a folder that is being deleted.
 const GONE: &str = ".gone-";
 
-/// How long the lock on all runs is waited for, which others hold for moments only.
+/// How long the lock on all runs is waited for at most, which others hold for moments only.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All runs of this user.
 #[derive(Debug, Clone)]
 pub struct Registry {
     runs: PathBuf,
+    /// When the command has to be done: no lock is waited for any longer.
+    deadline: Option<Instant>,
 }
 
 /// What was found under a run id.
@@ -50,16 +53,21 @@ pub enum Found {
 impl Registry {
     /// The registry of this user; `None` where there is no state folder, so that no run was ever noted.
     pub fn find() -> Option<Self> {
-        Some(Self { runs: state::folder()?.join("runs") })
+        Some(Self { runs: state::folder()?.join("runs"), deadline: None })
     }
 
-    /// The same, to note a new run.
+    /// The same for a command that has to be done by then.
+    pub fn by(self, deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// The same, to note a new run within this time.
     ///
     /// # Errors
     /// When there is no state folder, or it cannot be made.
-    pub fn open() -> anyhow::Result<Self> {
+    pub fn open(within: Duration) -> anyhow::Result<Self> {
         let registry = Self::find().ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
-        let registry = registry.hint("set HOME")?;
+        let registry = registry.hint("set HOME")?.by(deadline::after(within));
         files::check_names(&[&registry.runs, &std::env::current_dir().context("finding the current folder")?])?;
         area::make(&registry.runs).with_context(|| format!("making the state folder {}", registry.runs.display())).hint(STATE_HINT)?;
         // Nobody else has to get there, also where an older testbed has let them.
@@ -86,7 +94,7 @@ impl Registry {
             return Err(anyhow!("run {} is there already", record.run_id)).hint(format!("testbed down --run-id {}", record.run_id));
         }
         area::make(&folder).with_context(context).hint(STATE_HINT)?;
-        let noted = lock_file(&folder).and_then(|lock| files::lock(lock, PATIENCE)).with_context(context);
+        let noted = lock_file(&folder).and_then(|lock| files::lock(lock, self.patience())).with_context(context);
         drop(guard);
         let claim = Claim { record, home: Some(Home { folder: folder.clone(), _lock: noted? }) };
         let saved = claim.save();
@@ -118,8 +126,11 @@ impl Registry {
     }
 
     /// What is noted about a run, whoever works on it.
-    pub fn read(&self, run_id: &str) -> Option<Record> {
-        read(&self.folder(run_id)).ok().flatten()
+    ///
+    /// # Errors
+    /// Its record is there and cannot be read.
+    pub fn read(&self, run_id: &str) -> anyhow::Result<Option<Record>> {
+        read(&self.folder(run_id)).map_err(Unreadable::into_error)
     }
 
     /// Whether a run is not noted whose record in the archive has this id. One that cannot be read is not lost.
@@ -174,7 +185,7 @@ impl Registry {
             return Ok(Vec::new());
         }
         let _guard = self.guard()?;
-        let boot = processes::boot_id();
+        let boot = processes::boot_id()?;
         let mut claims = Vec::new();
         for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -203,22 +214,24 @@ impl Registry {
         entries.with_context(|| format!("looking for runs in {}", self.runs.display()))
     }
 
+    fn patience(&self) -> Duration {
+        self.deadline.map_or(PATIENCE, |deadline| deadline::left(deadline).min(PATIENCE))
+    }
+
     /// Held while a run's folder is made or looked at, so that nobody takes one that is half made for abandoned.
     fn guard(&self) -> anyhow::Result<File> {
         let path = self.runs.join(".lock");
         let context = || format!("locking {}", path.display());
         let file = files::open_lock(&path).with_context(context).hint(STATE_HINT)?;
-        files::lock(file, PATIENCE).with_context(context).hint("end the process that holds it: fuser tells which")
+        files::lock(file, self.patience()).with_context(context).hint("end the process that holds it: fuser tells which")
     }
 }
 
 /// `None` where nothing is noted.
 fn read(folder: &Path) -> Result<Option<Record>, Unreadable> {
-    match files::read(&folder.join(RECORD), files::MOST) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| Unreadable::damaged(folder, &error)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Unreadable::new(folder, &error)),
-    }
+    let bytes = files::if_there(files::read(&folder.join(RECORD), files::MOST)).map_err(|error| Unreadable::new(folder, &error))?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| Unreadable::damaged(folder, &error, &bytes))
 }
 
 fn lock_file(folder: &Path) -> std::io::Result<File> {
@@ -272,18 +285,17 @@ struct Home {
 impl Claim {
     fn take(folder: &Path) -> anyhow::Result<Taken> {
         let context = || format!("claiming {}", folder.display());
-        let lock = match lock_file(folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Taken::Nothing),
-            lock => lock.with_context(context).hint(STATE_HINT)?,
-        };
+        let lock = files::if_there(lock_file(folder)).with_context(context).hint(STATE_HINT)?;
+        let Some(lock) = lock else { return Ok(Taken::Nothing) };
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(Taken::Held),
             Err(TryLockError::Error(error)) => return Err(error).with_context(context),
             Ok(()) => {}
         }
         // The folder may have been deleted, and another one made in its place, since its lock was opened.
-        let inode = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.ino());
-        if inode(&folder.join("lock")) != lock.metadata().ok().map(|metadata| metadata.ino()) {
+        let there = files::if_there(std::fs::metadata(folder.join("lock"))).with_context(context)?;
+        let own = lock.metadata().with_context(context)?;
+        if there.is_none_or(|there| there.ino() != own.ino()) {
             return Ok(Taken::Nothing);
         }
         let record = match read(folder) {
@@ -340,11 +352,11 @@ mod tests {
     fn registry(folder: &Path) -> Registry {
         let runs = folder.join("runs");
         area::make(&runs).unwrap();
-        Registry { runs }
+        Registry { runs, deadline: None }
     }
 
     fn record(run_id: &str) -> Record {
-        let local = LocalRun { boot: processes::boot_id(), data: "/nonexistent".into(), ..LocalRun::default() };
+        let local = LocalRun { boot: processes::boot_id().unwrap(), data: "/nonexistent".into(), ..LocalRun::default() };
         Record::new(&RunId::parse(run_id).unwrap(), Place::Local(local))
     }
 

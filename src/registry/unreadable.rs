@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use rustix::io::Errno;
+use serde_json::Value;
 
 use crate::failure::Advise;
+use crate::files;
 
 /// A record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct Unreadable {
     pub why: String,
     /// Whether it stays like that: what is only in the way now is no reason to remove a run.
     pub is_damaged: bool,
+    /// What a `testbed down` of the run has to be told, where the record says at least that the run was in a cluster.
+    pub in_cluster: Option<String>,
 }
 
 impl Unreadable {
@@ -29,10 +33,9 @@ impl Unreadable {
         Self::of(folder, error.to_string(), is_damaged)
     }
 
-    /// What is in it is no record. It may hold passwords, so that only the place is told.
-    pub fn damaged(folder: &Path, error: &serde_json::Error) -> Self {
-        let place = format!("it is damaged or of another version of testbed (line {}, column {})", error.line(), error.column());
-        Self::of(folder, place, true)
+    /// What is in it is no record.
+    pub fn damaged(folder: &Path, error: &serde_json::Error, bytes: &[u8]) -> Self {
+        Self { in_cluster: in_cluster(bytes), ..Self::of(folder, files::damage(error), true) }
     }
 
     /// A link or a file is in the place of its folder.
@@ -42,7 +45,7 @@ impl Unreadable {
 
     fn of(folder: &Path, why: String, is_damaged: bool) -> Self {
         let run_id = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { run_id, folder: folder.to_owned(), why, is_damaged }
+        Self { run_id, folder: folder.to_owned(), why, is_damaged, in_cluster: None }
     }
 
     /// The error of a command that needs it.
@@ -56,4 +59,14 @@ impl Unreadable {
     pub fn into_error(self) -> anyhow::Error {
         self.error()
     }
+}
+
+/// The flags that lead to a run's cluster and namespace, as far as what is left of its record tells; `None` if it tells of no cluster.
+fn in_cluster(bytes: &[u8]) -> Option<String> {
+    let Ok(record) = serde_json::from_slice::<Value>(bytes) else {
+        return String::from_utf8_lossy(bytes).contains(r#""kubernetes":{"#).then(String::new);
+    };
+    let location = record.get("place")?.get("kubernetes")?;
+    let flag = |flag: &str, field: &str| location.get(field).and_then(Value::as_str).map(|value| format!(" {flag} {value}"));
+    Some([flag("--context", "context"), flag("-n", "namespace")].into_iter().flatten().collect())
 }

@@ -33,7 +33,7 @@ pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
     let command = typed.subcommand_name().unwrap_or_default().to_owned();
     let (found, ignored) = match load(&typed, &command) {
         Err(error) if is_lenient(&typed) => (None, Some(error)),
-        outcome => (outcome?, None),
+        outcome => outcome?,
     };
     let (file, settings) = found.unzip();
     let cli = fill(args, &command, settings.unwrap_or_default(), &variable)?;
@@ -57,15 +57,22 @@ fn command_line(variable: Variable) -> clap::Command {
     Cli::command().mut_args(unset).mut_subcommands(|command| all(command).mut_subcommands(all))
 }
 
-/// The file's name and what it says; `None` without a file, and for commands that it is not for.
-fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Option<(String, Settings)>> {
+/// The file's name and what it says; nothing without a file, and for commands that it is not for; or why the file that is there is not used.
+type Loaded = (Option<(String, Settings)>, Option<anyhow::Error>);
+
+fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     let cli = Cli::command();
     if !keys::are_for(&cli, command) || is_remembered(typed) {
-        return Ok(None);
+        return Ok((None, None));
     }
-    let named = typed.subcommand().and_then(|(_, matches)| matches.get_one::<OsString>("settings"));
+    let named = typed.subcommand().and_then(|(_, matches)| matches.get_one::<OsString>("settings")).filter(|name| !name.is_empty());
     let here = std::env::current_dir().context("finding the current folder")?;
-    let Some(path) = find::find(named.map(Path::new), &here)? else { return Ok(None) };
+    let Some(path) = find::find(named.map(Path::new), &here)? else { return Ok((None, None)) };
+    if named.is_none()
+        && let Some(why) = find::stranger(&path, &here)
+    {
+        return Ok((None, Some(why)));
+    }
     let text = reading::text(&path, reading::MOST).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let file = path.display().to_string();
@@ -73,7 +80,7 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Option<(String, Set
     if has_no_contexts() {
         settings.values.retain(|(key, _)| key.name != "context");
     }
-    Ok(Some((file, settings)))
+    Ok((Some((file, settings)), None))
 }
 
 /// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.
@@ -206,7 +213,7 @@ fn merged(below: Vec<String>, above: Vec<String>) -> Vec<String> {
 fn is_remembered(typed: &ArgMatches) -> bool {
     let Some(("down", matches)) = typed.subcommand() else { return false };
     let given = matches.get_one::<String>("run_id");
-    Remembered::here().is_some_and(|remembered| given.is_none_or(|given| *given == remembered.run_id))
+    Remembered::here().is_ok_and(|here| here.is_some_and(|remembered| given.is_none_or(|given| *given == remembered.run_id)))
 }
 
 #[cfg(test)]

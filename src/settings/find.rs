@@ -1,6 +1,10 @@
 //! Which `testbed.yaml` counts: the one that is named, else the nearest one between the current folder and the root of the repository.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use rustix::process::geteuid;
 
 use crate::failure::{Advise, usage};
 
@@ -39,6 +43,18 @@ fn nearest(from: &Path) -> anyhow::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
+}
+
+/// Why a file that was found is not to be used: somebody else has put it where this user only passes by, such as `/tmp`, and it names programs that
+/// are run. A folder's own files are whoever's the folder is, as in a container that works on the files of its host.
+pub fn stranger(path: &Path, from: &Path) -> Option<anyhow::Error> {
+    let owner_of_folder = from.metadata().ok().map(|metadata| metadata.uid());
+    let is_trusted = |uid: u32| uid == 0 || uid == geteuid().as_raw() || Some(uid) == owner_of_folder;
+    // Of a link its own owner counts as well.
+    let owners = [path.symlink_metadata(), path.metadata()].into_iter().flatten().map(|metadata| metadata.uid());
+    let owner = owners.into_iter().find(|uid| !is_trusted(*uid))?;
+    let what = format!("{} belongs to user {owner}, who is neither you nor the owner of this folder", path.display());
+    Some(anyhow!("{what}; --settings FILE uses it all the same"))
 }
 
 /// The name of the file in a folder.

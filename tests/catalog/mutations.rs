@@ -49,6 +49,11 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (RBAC, "apiGroups: [\"\"]", "apiGroup: [\"\"]", "unknown field .rules[0].apiGroup"),
     (README, "```yaml\ntasks:", "```yaml\napiVersion: tekton.dev/v1\nkind: Pipelines\ntasks:", "is no kind of this catalog"),
     (UP, "default: \"640\"", "default: 640", "did not match any variant"),
+    // What kubectl and Tekton read otherwise than an editor does.
+    (ACQUIRE, "- name: \"on\"", "- name: on", "YAML 1.1 and 1.2 differ: .spec.params[3].name is true and \"on\""),
+    (STEP_ACQUIRE, "- name: \"on\"", "- name: on", "YAML 1.1 and 1.2 differ: .spec.params"),
+    (UP, "default: \"640\"", "default: 0640", "YAML 1.1 and 1.2 differ"),
+    (UP, "      default: \"640\"", "      off: \"640\"", "YAML 1.1 and 1.2 differ"),
     // Layout.
     (UP, "  name: testbed-up\n", "  name: testbed-upp\n", "belongs into task/testbed-up/testbed-upp.yaml"),
     (UP, "apiVersion:", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n---\napiVersion:", "holds one document"),

@@ -57,14 +57,11 @@ fn all(scheme: &str, servers: Vec<(&'static str, u16)>) {
 
 mod postgres {
     use super::*;
+    use crate::liars::postgres::message;
 
     const READY: [u8; 6] = [b'Z', 0, 0, 0, 5, b'I'];
     const FLOAT: u32 = 701;
     const TEXT: u32 = 25;
-
-    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
-        [&[kind], &(body.len() as u32 + 4).to_be_bytes()[..], body].concat()
-    }
 
     fn columns(types: &[u32]) -> Vec<u8> {
         let each = types.iter().flat_map(|kind| [b"c\0\0\0\0\0\0\0", &kind.to_be_bytes()[..], b"\0\x08\0\0\0\0\0\0"].concat());
@@ -146,36 +143,15 @@ mod postgres {
 
 mod mysql {
     use super::*;
+    use crate::liars::mysql::{self, END, OK, column, packet};
 
-    const OK: [u8; 7] = [0, 0, 0, 2, 0, 0, 0];
-    const END: [u8; 5] = [0xfe, 0, 0, 2, 0];
-
-    /// Packets with the numbers that follow this one.
+    /// Packets with the numbers from this one on, which begin anew after 256 of them.
     fn packets(from: u8, bodies: &[&[u8]]) -> Vec<u8> {
-        let mut number = from;
-        let mut all = Vec::new();
-        for body in bodies {
-            all.extend_from_slice(&(body.len() as u32).to_le_bytes()[..3]);
-            all.push(number);
-            all.extend_from_slice(body);
-            number = number.wrapping_add(1);
-        }
-        all
+        bodies.iter().zip((0..=255).cycle().skip(from.into())).flat_map(|(body, number)| packet(number, body)).collect()
     }
 
     fn greeting() -> Vec<u8> {
-        let mut body = vec![10];
-        body.extend_from_slice(b"11.8.9-MariaDB\0\x01\0\0\0abcdefgh\0");
-        // Protocol 4.1, secure connection, plugins; no TLS.
-        body.extend_from_slice(&[0x08, 0xa2, 45, 2, 0, 0x08, 0, 21]);
-        body.extend_from_slice(&[0; 10]);
-        body.extend_from_slice(b"ijklmnopqrst\0mysql_native_password\0");
-        packets(0, &[&body])
-    }
-
-    fn column(kind: u8) -> Vec<u8> {
-        let names = b"\x03def\0\0\0\x01c\x01c\x0c".to_vec();
-        [names, vec![45, 0, 0xff, 0, 0, 0, kind, 0, 0, 0, 0, 0]].concat()
+        packet(0, &mysql::greeting("11.8.9-MariaDB"))
     }
 
     /// The server that lets everybody in, and says this to every query.

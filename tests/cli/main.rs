@@ -10,6 +10,7 @@ mod doctor;
 mod formats;
 mod history;
 mod init;
+mod liars;
 mod lock;
 mod lying;
 mod reading;

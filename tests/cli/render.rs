@@ -133,7 +133,7 @@ fn every_setting_can_come_from_the_environment() {
     let rendered = folder.call(&["render"]).ok();
     assert_eq!(rendered.stdout.matches("memory: 1Gi").count(), 2);
     assert!(rendered.stdout.contains("value: a,b") && rendered.stdout.contains("name: orders-1234567890"), "{}", rendered.transcript());
-    assert!(rendered.stdout.contains("test-dependencies: '1234567890'"), "{}", rendered.transcript());
+    assert!(rendered.stdout.contains("test-dependencies: \"1234567890\""), "{}", rendered.transcript());
 }
 
 /// The objects of one kind that a call prints.

@@ -71,7 +71,7 @@ fn parameters_merge_by_name() {
     let folder = project("with: postgres\nparams: {user: file, database: file, cpu: 1.10}\n")
         .env("TESTBED_PARAM", "user=variable\ndatabase=variable\nmemory=7Gi");
     let text = rendered(&folder, &["--param", "user=flag"]);
-    for part in ["value: flag", "value: variable", "memory: 7Gi", "cpu: '1.10'"] {
+    for part in ["value: flag", "value: variable", "memory: 7Gi", "cpu: \"1.10\""] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     assert!(!text.contains("value: file"), "{text}");

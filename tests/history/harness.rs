@@ -8,11 +8,7 @@ use testbed::history::place::Place;
 use testbed::history::store::Store;
 
 use crate::server::Server;
-
-/// A count that `make soak` raises.
-pub fn count(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("a number in {variable}")))
-}
+pub use crate::support::count;
 
 /// A place that nobody has written to yet.
 pub struct Fresh {

@@ -37,3 +37,4 @@ mod run;
 mod strangers;
 mod teardown;
 mod tekton;
+mod yaml;

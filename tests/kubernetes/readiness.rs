@@ -256,11 +256,12 @@ fn a_server_that_accepts_and_says_nothing_does_not_stall_the_wait() {
     }
     limited.folder.call(&["down", "--run-id", "run-1"]).ok();
 
+    // On a busy machine its set-up alone takes six seconds.
     let for_ever = [silent("postgres", "postgres:17", "postgres", "3600")];
     limited
-        .up(&for_ever, &["--timeout", "8s"])
+        .up(&for_ever, &["--timeout", "20s"])
         .fails(3)
-        .says("not ready within 8s: postgres: initialising (connected, and no answer within 3 s)");
+        .says("not ready within 20s: postgres: initialising (connected, and no answer within 3 s)");
 }
 
 /// The manifest says one thing, and the server's own set-up another.

@@ -41,6 +41,13 @@ fn a_damaged_prepared_folder_of_postgresql_is_made_anew() {
                 let size = std::fs::metadata(&path).unwrap().len();
                 std::fs::write(path, vec![0xAA; usize::try_from(size).unwrap()]).unwrap();
             },
+            // And what not even the server would notice.
+            &|entry| {
+                let path = entry.join("data/postgresql.auto.conf");
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert!(text.starts_with("# "), "{text}");
+                std::fs::write(path, text.replacen("# ", "#-", 1)).unwrap();
+            },
         ],
     );
 }
@@ -53,6 +60,13 @@ fn a_damaged_prepared_folder_of_mariadb_is_made_anew() {
             &|entry| std::fs::remove_file(entry.join("data/mysql/db.frm")).unwrap(),
             &|entry| std::fs::write(entry.join("entry.json"), "{").unwrap(),
             &|entry| std::fs::remove_dir_all(entry.join("data")).unwrap(),
+            // A table that no server reads at its start, with another byte at its end.
+            &|entry| {
+                let path = entry.join("data/mysql/help_topic.MAD");
+                let mut bytes = std::fs::read(&path).unwrap();
+                *bytes.last_mut().unwrap() ^= 1;
+                std::fs::write(path, bytes).unwrap();
+            },
         ],
     );
 }

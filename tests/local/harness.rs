@@ -11,12 +11,8 @@ use mysql_async::prelude::Queryable;
 use serde_json::Value;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
+pub use crate::support::count;
 use crate::support::{Called, Folder};
-
-/// A count that `make soak` raises.
-pub fn count(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("a number in {variable}")))
-}
 
 /// A folder whose runs are on this machine. When it goes, nothing may be left of them.
 pub struct Local {

@@ -2,93 +2,14 @@
 //!
 //! The moments are random. A failure shows the seed; `TESTBED_TEST_SEED` repeats its moments.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use crate::harness::{Database, Local, count, listens, making, ports_below, until};
-
-/// Random numbers that can be had again (Knuth's MMIX generator).
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos().into();
-        let seed = std::env::var("TESTBED_TEST_SEED").map_or_else(|_| now(), |text| text.parse().expect("a number in TESTBED_TEST_SEED"));
-        eprintln!("TESTBED_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, end: Duration) -> Duration {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        end.mul_f64((self.0 >> 11) as f64 / (1_u64 << 53) as f64)
-    }
-}
+use crate::harness::{Local, count, making, until};
+use crate::support::random::Random;
+use crate::victims::{DATABASES, Innocent, Left, timed};
 
 fn kills() -> usize {
     count("TESTBED_TEST_KILLS", 4)
-}
-
-/// A run that nobody kills.
-struct Innocent(Vec<Database>);
-
-impl Innocent {
-    fn up(local: &Local) -> Self {
-        local.call(&["up", "--with", "mariadb", "--with", "postgres", "--run-id", "innocent", "--output", "innocent.json"]).ok();
-        Self(local.databases("innocent.json"))
-    }
-
-    fn assert_well(&self) {
-        self.0.iter().for_each(Database::assert_takes_logins);
-    }
-}
-
-/// The folder of the servers of a run.
-fn data_of(local: &Local, id: &str) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(local.state().join("data")).ok()?.flatten();
-    entries
-        .map(|entry| entry.path())
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{id}."))))
-}
-
-/// The System V shared memory of the PostgreSQL servers below a folder, by the servers' own notes.
-fn shared_memory(folder: &Path) -> Vec<String> {
-    let servers = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let notes = servers.filter_map(|entry| std::fs::read_to_string(entry.path().join("data/postmaster.pid")).ok());
-    notes.filter_map(|note| Some(note.lines().nth(6)?.split_whitespace().nth(1)?.to_owned())).collect()
-}
-
-fn has_shared_memory(id: &str) -> bool {
-    let segments = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
-    segments.lines().any(|line| line.split_whitespace().nth(1) == Some(id))
-}
-
-/// What a killed testbed has left, as far as a folder does not show it.
-struct Left {
-    ports: BTreeSet<u16>,
-    memory: Vec<String>,
-    phase: Option<String>,
-}
-
-impl Left {
-    fn by(local: &Local, id: &str) -> Self {
-        let data = data_of(local, id);
-        Self {
-            ports: data.iter().flat_map(|data| ports_below(data)).collect(),
-            memory: data.iter().flat_map(|data| shared_memory(data)).collect(),
-            phase: local.record(id).map(|record| record["phase"].as_str().unwrap().to_owned()),
-        }
-    }
-
-    /// After the next command.
-    fn assert_gone(&self, local: &Local, id: &str) {
-        let left = local.left_but(&["innocent"]);
-        assert!(left.is_empty(), "left of {id}: {left:#?}");
-        assert!(!local.has(&format!("{id}.json")), "the config file of {id} is there");
-        assert!(self.ports.iter().all(|port| !listens(*port)), "{:?}", self.ports);
-        let memory: Vec<_> = self.memory.iter().filter(|id| has_shared_memory(id)).collect();
-        assert!(memory.is_empty(), "shared memory of {id}: {memory:?}");
-    }
 }
 
 /// Kills the call after the time; its output so far is of no interest.
@@ -119,14 +40,6 @@ fn kill(local: &Local, id: &str, args: &[&str], delay: Duration, innocent: &Inno
     left.assert_gone(local, id);
     innocent.assert_well();
 }
-
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    work();
-    start.elapsed()
-}
-
-const DATABASES: [&str; 4] = ["--with", "mariadb", "--with", "postgres"];
 
 #[test]
 fn up_is_killed() {

@@ -37,3 +37,22 @@ fn what_is_no_file_is_refused_before_anything_starts() {
     assert_eq!(local.read("mine"), "SECRET=mine\n");
     assert!(local.path().join("pipe").symlink_metadata().unwrap().file_type().is_fifo());
 }
+
+#[test]
+fn results_go_to_files_and_nowhere_else() {
+    let local = Local::new();
+    local.file("mine", "SECRET=mine\n");
+    symlink(local.path().join("mine"), local.path().join("link")).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, local.path().join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    for (place, what) in [("link", "a link"), ("pipe", "a pipe"), ("/dev/null", "a device"), ("mine/result", "")] {
+        let up =
+            local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-", "--result", &format!("databases={place}")]).fails(2);
+        up.says("--result").says(place).says(what);
+    }
+    assert_eq!(local.read("mine"), "SECRET=mine\n");
+    // As Tekton makes it before the step starts.
+    local.file("result", "");
+    local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-", "--result", "databases=result"]).ok();
+    assert_eq!(local.read("result"), "1");
+    local.call(&["down", "--run-id", "r"]).ok();
+}

@@ -1,13 +1,14 @@
 //! What the servers' account, and any other user, cannot do to root; and locks that nobody waits for without an end.
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::account::is_root;
 use crate::harness::Local;
+use crate::support::Called;
 
 fn locks(local: &Local) -> Vec<PathBuf> {
     let prepared = local.path().join("cache/testbed/prepared");
@@ -73,4 +74,37 @@ fn nobody_else_opens_a_lock_or_writes_to_what_is_roots() {
     let spare = spare.expect("a spare").path();
     assert_eq!((spare.metadata().unwrap().uid(), mode(&spare)), (0, 0o700));
     local.call(&["run", "--with", "postgres", "--", "true"]).ok();
+}
+
+/// `testbed.yaml` names programs that are run, and is looked for above the current folder as well: `/tmp` is above many.
+#[test]
+fn settings_that_a_stranger_has_put_above_the_current_folder_are_not_used() {
+    if !is_root() {
+        eprintln!("skipped: this needs other users");
+        return;
+    }
+    let local = Local::new();
+    let above = local.path().join("above");
+    let here = above.join("here");
+    std::fs::create_dir_all(&here).unwrap();
+    let (settings, linked) = (above.join("testbed.yaml"), local.path().join("roots.yaml"));
+    let call = |args: &[&str]| Called::new(args, local.command(args).current_dir(&here).output().unwrap());
+    let text = "params: {postgres.server: /nonexistent}\n";
+    std::fs::write(&settings, text).unwrap();
+    call(&["run", "--with", "postgres", "--", "true"]).fails(2).says("/nonexistent");
+    chown(&settings, Some(65534), None).unwrap();
+    let run = ["run", "--with", "postgres", "--", "true"];
+    let told = "warning: going on without the project's settings: ";
+    call(&run).ok().says(told).says("testbed.yaml belongs to user 65534, who is neither you nor the owner of this folder");
+    // A link is whoever's has made it.
+    std::fs::write(&linked, text).unwrap();
+    std::fs::remove_file(&settings).unwrap();
+    std::os::unix::fs::symlink(&linked, &settings).unwrap();
+    lchown(&settings, Some(65534), None).unwrap();
+    call(&run).ok().says(told);
+    // Whoever names it, or works in a folder of the same owner's, means it.
+    let path = settings.to_str().unwrap();
+    call(&["run", "--settings", path, "--with", "postgres", "--", "true"]).fails(2).says("/nonexistent");
+    chown(&here, Some(65534), None).unwrap();
+    call(&run).fails(2).says("/nonexistent");
 }

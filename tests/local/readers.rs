@@ -1,9 +1,14 @@
 //! Whoever reads what testbed says may go away, be full, or never have been there: runs go on, and are removed all the same.
 
 use std::fs::File;
-use std::process::{Command, Stdio};
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::harness::{Local, until};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
+use crate::harness::{Local, read_config, until, working_below};
+use crate::support::terminal::Terminal;
 use crate::support::{Called, binary};
 
 /// A pipe that nobody reads any more.
@@ -129,4 +134,83 @@ fn a_run_that_was_started_to_outlive_its_terminal_does() {
     run.signal("HUP");
     local.file("go", "");
     run.wait().ends(7);
+}
+
+/// A pipe that is full: its reader is there, and does not read.
+fn stopped() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let flags = fcntl_getfl(&writer).expect("flags");
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).expect("flags");
+    while writer.write(&[b' '; 4096]).is_ok() {}
+    fcntl_setfl(&writer, flags).expect("flags");
+    (reader, writer)
+}
+
+/// Asks a child to end, and waits no longer than is promised.
+fn end(mut child: Child) -> ExitStatus {
+    let began = Instant::now();
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill").success());
+    let status = child.wait().expect("testbed ends");
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    status
+}
+
+#[test]
+fn a_reader_that_stops_holds_nothing_up() {
+    let local = Local::new();
+    let start = |args: &[&str], out: Stdio, err: Stdio| {
+        local.command(args).stdin(Stdio::null()).stdout(out).stderr(err).spawn().expect("testbed starts")
+    };
+    let (reader, writer) = stopped();
+    let run = start(&AT_WORK, writer.try_clone().unwrap().into(), writer.try_clone().unwrap().into());
+    until("the command at work", || local.has("at-work").then_some(()));
+    assert_eq!(end(run).code(), Some(143));
+    local.assert_nothing_left();
+    // What was made is removed, and the words about it are left out.
+    let up = ["up", "-v", "--with", "mariadb", "--run-id", "r"];
+    call(&local, &up, Stdio::piped(), writer.try_clone().unwrap().into()).ok();
+    call(&local, &["down", "-v"], Stdio::piped(), writer.try_clone().unwrap().into()).ok();
+    local.assert_nothing_left();
+    // A result is never left out: it is waited for until somebody ends that.
+    let up = [&up[..], &["--output", "-"]].concat();
+    let waiting = start(&up, writer.into(), Stdio::null());
+    until("the run to be up", || local.record("r").is_some_and(|record| record["phase"] == "up").then_some(()));
+    assert_eq!(end(waiting).code(), Some(143));
+    local.assert_nothing_left();
+    drop(reader);
+}
+
+#[test]
+fn a_slow_reader_gets_the_whole_result() {
+    let local = Local::new();
+    let (mut reader, writer) = stopped();
+    let mut command = local.command(&["up", "--with", "mariadb", "--run-id", "r", "--output", "-"]);
+    let mut up = command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer).spawn().expect("testbed starts");
+    drop(command);
+    until("the run to be up", || local.record("r").is_some_and(|record| record["phase"] == "up").then_some(()));
+    let mut text = String::new();
+    reader.read_to_string(&mut text).expect("what testbed says");
+    assert_eq!(up.wait().expect("testbed ends").code(), Some(0), "{text}");
+    assert!(text.contains("run r on this machine"), "{text}");
+    let config: String = text.lines().filter(|line| line.starts_with(['[', ' ', ']']) && !line.contains("s ")).collect();
+    read_config(config.trim())[0].assert_takes_logins();
+    local.call(&["down"]).ok();
+}
+
+#[test]
+fn a_terminal_that_is_stopped_holds_nothing_up() {
+    let local = Local::new();
+    let mut terminal =
+        Terminal::open(&local, &["run", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", "touch at-work; sleep 1000"]);
+    terminal.type_in("\u{13}");
+    until("the command at work", || local.has("at-work").then_some(()));
+    let is_testbed = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == std::path::Path::new(binary()));
+    let pids: Vec<u32> = working_below(local.path()).into_iter().map(|(pid, _)| pid).filter(is_testbed).collect();
+    let began = Instant::now();
+    for pid in &pids {
+        assert!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("kill").success());
+    }
+    assert_eq!(terminal.end().0, Some(143));
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    local.assert_nothing_left();
 }

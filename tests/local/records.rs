@@ -3,8 +3,11 @@
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::harness::{Local, working_below};
+use crate::support::{Called, binary};
 
 /// Ways to make a record that nobody can read.
 type Damage = fn(&Path);
@@ -52,16 +55,21 @@ fn a_record_that_cannot_be_read_is_told_and_gc_removes_what_is_left_of_its_run()
     }
 }
 
+/// Calls a testbed that may have so many files open.
+fn call_with_open_files(local: &Local, limit: usize, command: &[&str]) -> Called {
+    let mut limited = Command::new("prlimit");
+    let testbed = local.command(&[]);
+    limited.arg(format!("--nofile={limit}")).arg(binary()).args(command).args(["--history", "none"]);
+    limited.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Called::new(command, limited.output().unwrap())
+}
+
 #[test]
 fn too_few_open_files_are_no_reason_to_forget_a_run() {
     let local = Local::new();
     local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
     for limit in 3..40 {
-        let mut command = std::process::Command::new("prlimit");
-        let testbed = local.command(&[]);
-        command.arg(format!("--nofile={limit}")).arg(crate::support::binary()).args(["gc", "--history", "none"]);
-        command.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.output().unwrap();
+        call_with_open_files(&local, limit, &["gc"]);
         assert!(local.record("r").is_some(), "with {limit} open files");
     }
     assert!(!working_below(local.path()).is_empty());
@@ -123,4 +131,119 @@ fn an_end_that_a_full_disk_did_not_take_is_told_and_written_by_a_later_command()
     assert!(is_told || called.stdout.contains(" done "), "{}{}", called.stderr, called.stdout);
     assert!(!called.stdout.contains(" up "), "{}", called.stdout);
     called.ok();
+}
+
+#[test]
+fn what_a_run_of_an_unreadable_record_has_in_a_cluster_is_told() {
+    let local = Local::new();
+    let whole = r#"{"run_id":"c","phase":"flying","place":{"kubernetes":{"context":"prod","namespace":"ci"}}}"#;
+    for (text, down) in [(whole, "testbed down --run-id c --context prod -n ci"), (&whole[..80], "testbed down --run-id c")] {
+        let folder = local.state().join("runs/c");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("run.json"), text).unwrap();
+        local.call(&["gc", "--dry-run"]).ok().says("would remove run c");
+        local.call(&["gc"]).fails(5).says("what it has in a cluster is still there").says(down);
+        local.call(&["gc"]).ok();
+        // Where nothing tells, both are possible.
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("run.json"), "").unwrap();
+        local.call(&["gc"]).ok().says("if it was in a cluster").says("testbed down --run-id c");
+    }
+    local.assert_nothing_left();
+}
+
+#[test]
+fn data_that_would_be_swept_is_told() {
+    let local = Local::new();
+    local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
+    std::fs::remove_dir_all(local.state().join("runs/r")).unwrap();
+    local.call(&["gc", "--dry-run"]).ok().says("would remove ").says("the run that it belongs to is not noted any more");
+    assert!(!working_below(local.path()).is_empty());
+    local.call(&["gc"]).ok();
+    let _ = local.call(&["down"]);
+    local.assert_nothing_left();
+}
+
+#[test]
+fn a_memory_that_cannot_be_read_is_told() {
+    let local = Local::new();
+    local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
+    let memory = std::fs::read_dir(local.state().join("folders")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&memory, "{").unwrap();
+    let told = local.call(&["down"]).fails(5).says("what this folder remembers").says("cannot be read").says("--run-id");
+    assert!(told.stderr.contains(memory.to_str().unwrap()), "{}", told.stderr);
+    // It may be what knows in which cluster that is.
+    local.call(&["down", "--run-id", "other"]).fails(5).says("cannot be read");
+    local.call(&["down", "--run-id", "r"]).ok().says("run r is gone");
+    std::fs::remove_file(memory).unwrap();
+}
+
+#[test]
+fn logs_of_a_run_whose_record_cannot_be_read_are_not_said_to_be_none() {
+    let local = Local::new();
+    local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
+    let record = local.state().join("runs/r/run.json");
+    let text = std::fs::read(&record).unwrap();
+    std::fs::write(&record, "{").unwrap();
+    for args in [&["history", "logs", "r"][..], &["history", "logs"]] {
+        local.call(args).fails(1).says("the record of run r in").says("cannot be read");
+    }
+    std::fs::write(&record, text).unwrap();
+    local.call(&["history", "logs", "r"]).ok();
+    local.call(&["down", "--run-id", "r"]).ok();
+}
+
+#[test]
+fn with_too_few_open_files_nothing_is_said_to_be_absent() {
+    let local = Local::new();
+    local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
+    for command in [&["status"][..], &["gc"], &["down"]] {
+        for limit in 3..30 {
+            let called = call_with_open_files(&local, limit, command);
+            if called.code == Some(0) {
+                // It had enough, and knows of the run.
+                let knows = called.stdout.contains("127.0.0.1") || called.stderr.contains("run r is gone") || command == ["gc"];
+                assert!(knows, "with {limit} open files: {}", called.transcript());
+                break;
+            }
+            // Below that not even the program itself can be loaded.
+            let is_loader = called.code == Some(127) && called.stderr.contains("error while loading shared libraries");
+            let is_told = matches!(called.code, Some(1 | 5)) && called.stderr.contains("error:") && called.stderr.contains("open files");
+            assert!(is_loader || is_told, "with {limit} open files: {}", called.transcript());
+            assert!(local.record("r").is_some(), "with {limit} open files: {}", called.transcript());
+        }
+    }
+    let _ = local.call(&["down", "--run-id", "r"]);
+    local.assert_nothing_left();
+}
+
+#[test]
+fn a_lock_is_waited_for_no_longer_than_the_timeout() {
+    let local = Local::new();
+    local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
+    let lock = std::fs::File::options().append(true).open(local.state().join("runs/.lock")).unwrap();
+    lock.lock().unwrap();
+    for command in [&["down", "--run-id", "r"][..], &["gc"]] {
+        let began = Instant::now();
+        let called = local.call(&[command, &["--timeout", "1s"]].concat());
+        called.says("another process has held it");
+        assert!(began.elapsed() < Duration::from_secs(4), "{command:?} took {:?}", began.elapsed());
+    }
+    drop(lock);
+    local.call(&["down", "--run-id", "r"]).ok();
+}
+
+/// Between the removal of a run and the last word about it.
+#[test]
+fn an_end_that_a_killed_down_did_not_tell_is_written_by_a_later_command() {
+    let local = Local::new();
+    local.call(&["up", "--with", "mariadb", "--run-id", "r"]).ok();
+    local.call(&["down"]).ok();
+    let file = local.state().join("history.db");
+    let sql = "UPDATE runs SET ended = NULL; UPDATE stories SET story = json_set(story, '$.ended', NULL)";
+    rusqlite::Connection::open(file).unwrap().execute_batch(sql).unwrap();
+    let answer = local.call(&["history", "show", "r", "-o", "json"]).ok();
+    let story: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    assert_eq!(story["status"], "done");
+    assert!(story["ended"].is_string(), "{story:#}");
 }

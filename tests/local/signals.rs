@@ -47,6 +47,42 @@ fn a_command_that_dies_of_the_signal_says_so_by_its_code() {
     }
 }
 
+/// A program that listens for none of them would die, and leave all that it has started.
+#[test]
+fn a_signal_that_asks_for_no_end_is_the_commands() {
+    let local = Local::new();
+    for (signal, code) in
+        [("USR1", 138), ("USR2", 140), ("ALRM", 142), ("VTALRM", 154), ("PROF", 155), ("IO", 157), ("PWR", 158), ("XCPU", 152)]
+    {
+        let mut run = run(&local, "echo ready >&2; exec sleep 1000");
+        run.until_it_says("ready\n");
+        run.signal(signal);
+        run.wait().ends(code);
+        local.assert_nothing_left();
+    }
+    let mut run = run(&local, "trap 'echo told >&2' USR1; echo ready >&2; while ! test -e go; do sleep 0.02; done; true");
+    run.until_it_says("ready\n");
+    for _ in 0..2 {
+        run.signal("USR1");
+        run.until_it_says("told\n");
+    }
+    local.file("go", "");
+    run.wait().ok();
+    local.assert_nothing_left();
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_leaves_nothing() {
+    let local = Local::new();
+    let mut run =
+        local.start(&["run", "--with", "mariadb", "--", "sh", "-c", "prlimit --pid $PPID --fsize=0; echo ready >&2; exec sleep 1000"]);
+    run.until_it_says("ready\n");
+    run.signal("XFSZ");
+    run.signal("TERM");
+    run.wait().ends(143);
+    local.assert_nothing_left();
+}
+
 #[test]
 fn a_second_signal_kills_what_takes_no_notice() {
     let local = Local::new();
@@ -78,7 +114,7 @@ fn a_command_that_ignores_the_signal_keeps_its_databases() {
 #[test]
 fn a_signal_while_the_databases_start_ends_the_run_before_the_command() {
     let local = Local::new();
-    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 143)] {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 143), ("USR1", 143)] {
         let mut run = run(&local, "echo never");
         run.until_it_says("preparing");
         run.signal(signal);

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod api;
+pub mod random;
 pub mod results;
 pub mod terminal;
 
@@ -19,6 +20,11 @@ use tempfile::TempDir;
 /// The program under test.
 pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_testbed")
+}
+
+/// A count that `make soak` raises.
+pub fn count(variable: &str, default: usize) -> usize {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("a number in {variable}")))
 }
 
 /// Whether the user wants no tests of testbed's image: then it was not built, or no cluster can pull it. Says so, for a test that has nothing

@@ -1,18 +1,20 @@
-//! Closes records of runs that are gone and whose end could not be written, because the disk was full then: the registry beside the store
-//! does not know them any more.
+//! Closes records of runs that are gone and whose end could not be written, because the disk was full then, or the testbed was killed between the
+//! removal and its last word about it: the registry beside the store does not know them any more.
+
+use std::time::Duration;
 
 use anyhow::Context;
 
 use crate::commands::story::abandoned;
 use crate::history::place::Place;
-use crate::history::query::{Filter, Summary};
-use crate::history::record::{Record, Status};
+use crate::history::query::Summary;
+use crate::history::record::Record;
 use crate::history::store::Store;
 use crate::history::time::Time;
 use crate::registry::Registry;
 
-/// How many are looked for at once: there are hardly ever any.
-const MOST: usize = 100;
+/// For how long a run of which all was told but its end is looked for, by its begin: the next command finds it.
+const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const WHY: &str = "it is gone, and its end could not be written when it came";
 
@@ -36,9 +38,8 @@ pub async fn close(place: &Place, store: &Store) -> anyhow::Result<()> {
 async fn find(place: &Place, store: &Store) -> anyhow::Result<Vec<Summary>> {
     let is_usual = Place::usual().is_some_and(|usual| usual == *place);
     let Some(registry) = Registry::find().filter(|_| is_usual) else { return Ok(Vec::new()) };
-    let filter = Filter { status: vec![Status::Starting, Status::Up], ..Filter::default() };
-    let mut runs = store.list(&filter, None, MOST).await?;
-    runs.retain(|run| run.runtime == "local" && run.ended.is_none() && registry.has_lost(&run.run_id, &run.id));
+    let mut runs = store.open_here(Time::now().before(RECENT)).await?;
+    runs.retain(|run| registry.has_lost(&run.run_id, &run.id));
     Ok(runs)
 }
 

@@ -74,8 +74,14 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archiv
     story.is_up(&plan, &session);
 
     let holds = site.args.forward && !session.forwards.is_empty();
-    let finished = bug::caught(async { site.finish(&plan, &text, &session.ready, holds, progress) }).await;
-    finished.hint(site.how_to_remove(&plan))?;
+    let finish = bug::caught(async {
+        let result = site.finish(&plan, text, &session.ready, holds, progress)?;
+        console::hand_over(result).await
+    });
+    tokio::select! {
+        finished = finish => finished.hint(site.how_to_remove(&plan))?,
+        error = interrupt.as_mut() => return Err(site.cancel(error, &plan, &story, progress).await),
+    }
     let publish = async {
         ready::publish(&plan, &site.cluster, &session.observer, &session.ready, progress).await;
         Ok(())
@@ -196,22 +202,22 @@ impl Site {
         session::how_to_look(&self.cluster, &plan.run_id)
     }
 
-    /// Writes the config file and says what is there.
-    fn finish(&self, plan: &Plan, text: &str, ready: &Records, holds: bool, progress: &Progress) -> anyhow::Result<()> {
+    /// Writes the config file, says what is there, and returns what is for programs.
+    fn finish(&self, plan: &Plan, text: String, ready: &Records, holds: bool, progress: &Progress) -> anyhow::Result<String> {
         let seconds = progress.elapsed().as_secs_f64();
         let count = count(plan.database_count(), "database");
-        let path = self.config.write(text)?;
-        self.remember(&plan.run_id, path.map(|path| (path, text)), ready.clone());
+        let path = self.config.write(&text)?;
+        self.remember(&plan.run_id, path.map(|path| (path, text.as_str())), ready.clone());
         write_results(&self.args.result, path, plan.database_count())?;
         let Some(path) = path else {
             progress.say(&format!("{count} ready after {seconds:.1} s"));
-            return console::print(text);
+            return Ok(text);
         };
         progress.say(&format!("{count} ready after {seconds:.1} s: {}", path.display()));
         if !holds {
             progress.say(&format!("when you are done: {}", down_command(&self.choice, &self.cluster, &plan.run_id)));
         }
-        console::print(&format!("{}\n", plan.run_id))
+        Ok(format!("{}\n", plan.run_id))
     }
 
     fn remember(&self, run_id: &RunId, output: Option<(&Path, &str)>, ready: Records) {
@@ -229,7 +235,7 @@ fn is_cancelled(error: &anyhow::Error) -> bool {
 
 /// The run that an earlier `up` in this folder made, and that no `down` has removed since.
 fn earlier_run(run_id: &RunId) -> Option<String> {
-    Some(Remembered::here()?.run_id).filter(|earlier| earlier != run_id.as_str())
+    Some(Remembered::here().ok()??.run_id).filter(|earlier| earlier != run_id.as_str())
 }
 
 /// Keeps the forwarded ports open until a signal comes, then tears the run down.

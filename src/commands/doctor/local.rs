@@ -1,6 +1,7 @@
 //! The look ahead on this machine: the folders, and the servers for the databases.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::commands::plan::Plan;
 use crate::database::{Database, Discovery};
@@ -32,7 +33,7 @@ pub fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
 }
 
 fn folders() -> anyhow::Result<(Area, Verdict)> {
-    Registry::open()?;
+    Registry::open(Duration::MAX)?;
     let area = Area::open()?;
     try_writing(&area.data).hint(STATE_HINT)?;
     try_writing(&area.cache).hint(CACHE_HINT)?;

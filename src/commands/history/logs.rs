@@ -52,7 +52,7 @@ async fn find(run: Option<&str>, kept: Option<&Kept>, global: &Global, progress:
         Some(store) => which::find(run, store, progress).await?,
         None => None,
     };
-    if let Some(found) = live::on_this_machine(run, record.as_ref()).await {
+    if let Some(found) = live::on_this_machine(run, record.as_ref()).await? {
         return Ok(found);
     }
     if let Some(found) = live::in_cluster(run, record.as_ref(), global, progress).await {

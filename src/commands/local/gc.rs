@@ -4,17 +4,21 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
+use anyhow::anyhow;
+
 use super::story;
 use crate::cli::Gc;
 use crate::commands::archive::Archive;
 use crate::commands::gc::Leftover;
-use crate::commands::reap;
+use crate::commands::{reap, warn};
+use crate::deadline;
+use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
 use crate::registry::{Claim, Found, Record, Registry, Unreadable};
 use crate::run_id::RunId;
 use crate::runtime::local::area::{self, Area};
 use crate::runtime::local::{prepared, processes, remove};
-use crate::state::Remembered;
+use crate::state::{self, Remembered};
 use crate::words;
 
 /// Removes it, or tells what would be removed.
@@ -22,13 +26,15 @@ use crate::words;
 /// # Errors
 /// What could not be removed.
 pub async fn gc(args: &Gc, archive: &Archive, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
-    let Some(registry) = Registry::find() else { return Ok(()) };
+    let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else { return Ok(()) };
     if args.dry_run {
         return dry_run(&registry, found, progress);
     }
     let reaped = reap::reap(&registry, archive, args.timeout / 2, progress).await;
     found.extend(reaped.iter().map(|record| Leftover { removed: true, ..abandoned(record) }));
     let (records, unreadable) = registry.records()?;
+    // A server that cannot be looked at has not ended.
+    processes::check()?;
     for record in records.iter().filter(|record| is_dead(record)) {
         if let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? {
             remove_dead(*claim, archive, progress).await?;
@@ -40,13 +46,17 @@ pub async fn gc(args: &Gc, archive: &Archive, found: &mut Vec<Leftover>, progres
         match remove_unreadable(&registry, &wreck, progress).await {
             Ok(true) => found.push(Leftover { removed: true, ..unreadable_leftover(&wreck) }),
             Ok(false) => {}
-            Err(error) => left = Err(error),
+            Err(error) => {
+                if let Err(earlier) = std::mem::replace(&mut left, Err(error)) {
+                    warn(&earlier, progress);
+                }
+            }
         }
     }
-    if let Ok(area) = Area::open() {
-        for folder in orphans(&area) {
+    if let Some(area) = area()? {
+        for folder in orphans(&area)? {
             remove::remove_data(&folder).await?;
-            progress.say(&format!("removed {}: the run that it belongs to is not noted any more", folder.display()));
+            progress.say(&format!("removed {}: {ORPHAN}", folder.display()));
         }
         let count = prepared::remove_unused(&area.cache);
         if count > 0 {
@@ -57,13 +67,28 @@ pub async fn gc(args: &Gc, archive: &Archive, found: &mut Vec<Leftover>, progres
     left
 }
 
-/// Data folders whose run has no folder in the registry that they name.
-fn orphans(area: &Area) -> Vec<PathBuf> {
-    let is_gone = |registry: PathBuf| registry.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
-    area.runs().into_iter().filter(|folder| area::registry_of(folder).is_some_and(is_gone)).collect()
+/// Where data is; `None` where testbed has never kept anything.
+fn area() -> anyhow::Result<Option<Area>> {
+    let has_state = state::folder().is_some_and(|folder| folder.symlink_metadata().is_ok());
+    has_state.then(Area::open).transpose()
 }
 
-/// Removes what the folders of a run hold whose record is of no use, and tells whether it was there to be removed.
+const ORPHAN: &str = "the run that it belongs to is not noted any more";
+
+/// Data folders whose run has no folder in the registry that they name.
+fn orphans(area: &Area) -> anyhow::Result<Vec<PathBuf>> {
+    let mut orphans = Vec::new();
+    for folder in area.runs()? {
+        let Some(registry) = area::registry_of(&folder)? else { continue };
+        if registry.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            orphans.push(folder);
+        }
+    }
+    Ok(orphans)
+}
+
+/// Removes what the folders of a run hold whose record is of no use, and tells whether it was there to be removed. What it may have in a cluster
+/// is for a `testbed down` that says where.
 async fn remove_unreadable(registry: &Registry, found: &Unreadable, progress: &Progress) -> anyhow::Result<bool> {
     if !found.is_damaged {
         return Err(found.error());
@@ -71,16 +96,29 @@ async fn remove_unreadable(registry: &Registry, found: &Unreadable, progress: &P
     let Some(wreck) = registry.take_unreadable(found)? else { return Ok(false) };
     let area = Area::open()?;
     let prefix = format!("{}.", found.run_id);
-    let is_its = |folder: &&PathBuf| {
-        folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
-            && area::registry_of(folder).is_none_or(|registry| registry == wreck.folder())
-    };
-    for folder in area.runs().iter().filter(is_its) {
-        remove::remove_data(folder).await?;
+    let mut was_local = false;
+    for folder in area.runs()? {
+        if folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+            && area::registry_of(&folder)?.is_none_or(|registry| registry == wreck.folder())
+        {
+            remove::remove_data(&folder).await?;
+            was_local = true;
+        }
     }
     Remembered::forget_local_run(&found.run_id);
     wreck.forget()?;
-    progress.say(&format!("removed run {}: its record could not be read: {}", found.run_id, found.why));
+    let run_id = &found.run_id;
+    progress.say(&format!("removed run {run_id}: its record could not be read: {}", found.why));
+    match &found.in_cluster {
+        Some(place) => {
+            let error = anyhow!("run {run_id} was in a cluster, and what it has in a cluster is still there");
+            return Err(error).hint(format!("testbed down --run-id {run_id}{place}")).exit(Exit::TeardownIncomplete);
+        }
+        None if !was_local => progress.say(&format!(
+            "no data of run {run_id} is on this machine; if it was in a cluster, remove it there: testbed down --run-id {run_id} -n NAMESPACE"
+        )),
+        None => {}
+    }
     Ok(true)
 }
 
@@ -88,7 +126,7 @@ fn unreadable_leftover(found: &Unreadable) -> Leftover {
     let because = format!("its record cannot be read: {}", found.why);
     Leftover {
         run_id: found.run_id.clone(),
-        runtime: "local",
+        runtime: if found.in_cluster.is_some() { "kubernetes" } else { "local" },
         namespace: None,
         objects: None,
         reason: "unreadable",
@@ -99,7 +137,8 @@ fn unreadable_leftover(found: &Unreadable) -> Leftover {
 }
 
 fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
-    let boot = processes::boot_id();
+    let boot = processes::boot_id()?;
+    processes::check()?;
     let (records, unreadable) = registry.records()?;
     for wreck in unreadable.iter().filter(|wreck| wreck.is_damaged) {
         let leftover = unreadable_leftover(wreck);
@@ -117,6 +156,14 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
         };
         progress.say(&format!("would remove run {}: {}", record.run_id, leftover.because));
         found.push(leftover);
+    }
+    // Nothing is made to find out.
+    if state::folder().is_some_and(|folder| folder.join("data").exists())
+        && let Some(area) = area()?
+    {
+        for folder in orphans(&area)? {
+            progress.say(&format!("would remove {}: {ORPHAN}", folder.display()));
+        }
     }
     unreadable.iter().find(|wreck| !wreck.is_damaged).map_or(Ok(()), |wreck| Err(wreck.error()))
 }

@@ -83,7 +83,7 @@ pub async fn bring_up(
     progress: &Progress,
 ) -> anyhow::Result<Session> {
     let Call { name, making: args, archive } = call;
-    let registry = Registry::open()?;
+    let registry = Registry::open(args.timeout)?;
     reap::reap(&registry, archive, Duration::MAX, progress).await;
     let area = Area::open()?;
     let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
@@ -99,7 +99,7 @@ pub async fn bring_up(
     let story = Story::new(archive, name, plan, &servers, &args.source.pipeline_run);
     let data = data_folder(&area, &servers, plan, progress);
     let run = LocalRun {
-        boot: processes::boot_id(),
+        boot: processes::boot_id()?,
         logs: servers.servers.iter().map(|planned| (planned.database.name.clone(), planned.log(&data))).collect(),
         secrets: story.secrets(),
         data,

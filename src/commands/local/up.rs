@@ -25,7 +25,14 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, archive: &A
     let mut interrupt = pin!(interrupted());
     let call = Call { name: "up", making: &args.making, archive };
     let mut session = session::bring_up(&mut plan, &config, call, &mut interrupt, progress).await?;
-    if let Err(error) = bug::caught(async { finish(&mut session, &config, &args, progress) }).await {
+    let finish = bug::caught(async {
+        let result = finish(&mut session, &config, &args, progress)?;
+        tokio::select! {
+            done = console::hand_over(result) => done,
+            error = &mut interrupt => Err(error),
+        }
+    });
+    if let Err(error) = finish.await {
         // What an earlier `up` has made, with a file of its own, is not this one's to remove.
         if session.is_adopted {
             return Err(error);
@@ -47,7 +54,8 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, archive: &A
     Ok(())
 }
 
-fn finish(session: &mut Session, config: &Config, args: &Up, progress: &Progress) -> anyhow::Result<()> {
+/// Writes the config file, says what is there, and returns what is for programs.
+fn finish(session: &mut Session, config: &Config, args: &Up, progress: &Progress) -> anyhow::Result<String> {
     let hold = args.forward;
     let text = config.text(&session.model)?;
     config.write_noted(&text, &mut session.claim)?;
@@ -63,11 +71,11 @@ fn finish(session: &mut Session, config: &Config, args: &Up, progress: &Progress
     let run_id = &session.claim.record.run_id;
     let Some(path) = config.path() else {
         progress.say(&format!("{count} ready after {seconds:.2} s"));
-        return console::print(&text);
+        return Ok(text);
     };
     progress.say(&format!("{count} ready after {seconds:.2} s: {}", path.display()));
     if !hold {
         progress.say(&format!("when you are done: testbed down --run-id {run_id}"));
     }
-    console::print(&format!("{run_id}\n"))
+    Ok(format!("{run_id}\n"))
 }

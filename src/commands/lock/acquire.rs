@@ -10,12 +10,12 @@ use super::holder::pipeline_run;
 use super::replica::Replica;
 use super::which::connect;
 use crate::cli::{Global, LockAcquire, LockFormat, Locked};
-use crate::commands::{interrupted, progress};
-use crate::console;
+use crate::commands::{hand_over, interrupted, progress};
 use crate::deadline;
 use crate::lock::memory::Memory;
 use crate::lock::state::{Party, Terms, millis};
 use crate::lock::terms::Ttl;
+use crate::output::LockResult;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
@@ -28,13 +28,14 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 /// # Errors
 /// What failed; exit code 6 when it cannot be had.
 pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
+    args.result.iter().try_for_each(LockResult::check)?;
     let progress = progress(global);
     let mut interrupted = pin!(interrupted());
     let deadline = deadline::after(args.locking.timeout);
     let cluster = connect(global).await?;
     let key = key(&args.locking.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
-    let remembered = memory.as_ref().and_then(Memory::load);
+    let remembered = Memory::load_unless(args.run_id.as_ref(), memory.as_ref())?;
     let (id, is_made_up) = match (&args.run_id, &remembered) {
         (Some(id), _) => (RunId::parse(id)?, false),
         (None, Some(id)) => (RunId::parse(id)?, true),
@@ -65,7 +66,7 @@ pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
         // One of several may be released by its own name, which was printed.
         memory.save(id.as_str())?;
     }
-    tell(&taken, &id, &args, &progress)
+    hand_over(tell(&taken, &id, &args, &progress)?).await
 }
 
 /// Waits until what was taken can be used; else it is given back.
@@ -93,7 +94,8 @@ pub fn key(locked: &Locked) -> String {
     texts.chain(one_of.iter().map(String::as_str)).collect::<Vec<_>>().join(",")
 }
 
-fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> anyhow::Result<()> {
+/// Says what was taken, and returns what is for programs.
+fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> anyhow::Result<String> {
     let Taken { target, held } = taken;
     let again = if held.is_again { "held already" } else { "held" };
     progress.say(&format!("{target}: {again} by run {id}, number {}", held.fence));
@@ -101,7 +103,7 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
         result.write(&target.name, held.fence)?;
     }
     match args.output {
-        LockFormat::Name => console::print(&format!("{}\n", target.name)),
+        LockFormat::Name => Ok(format!("{}\n", target.name)),
         LockFormat::Json => {
             let holder = held.version.lock.holders.iter().find(|holder| holder.fence == held.fence);
             let text = serde_json::to_string_pretty(&json!({
@@ -115,7 +117,7 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
                 "heldAlready": held.is_again,
                 "waitedSeconds": progress.elapsed().as_secs_f64(),
             }))?;
-            console::print(&format!("{text}\n"))
+            Ok(format!("{text}\n"))
         }
     }
 }

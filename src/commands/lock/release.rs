@@ -27,7 +27,8 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let cluster = connect(global).await?;
     let key = key(&args.locked);
     let memory = Memory::of(&[&cluster.server, &cluster.namespace, &key]);
-    let Some(id) = args.run_id.clone().or_else(|| memory.as_ref().and_then(Memory::load)) else {
+    let remembered = Memory::load_unless(args.run_id.as_ref(), memory.as_ref())?;
+    let Some(id) = args.run_id.clone().or(remembered) else {
         let error = usage(format!("whose lock? this folder remembers no `testbed lock acquire {key}`"));
         return Err(error).hint("pass --run-id; testbed lock show tells who holds what");
     };
@@ -48,7 +49,7 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
             left.push((target, before));
         }
     }
-    if let Some(memory) = memory.filter(|memory| memory.load().is_some_and(|known| known == id.as_str())) {
+    if let Some(memory) = memory.filter(|memory| memory.load().is_ok_and(|known| known.as_deref() == Some(id.as_str()))) {
         memory.forget();
     }
     if released == 0 && args.strict {

@@ -29,7 +29,7 @@ pub async fn run(
     progress: &Progress,
 ) -> anyhow::Result<u8> {
     progress.say(&format!("run {} on this machine ({why})", plan.run_id));
-    config.place_in(&Registry::open()?.folder(plan.run_id.as_str()));
+    config.place_in(&Registry::open(args.making.timeout)?.folder(plan.run_id.as_str()));
     let call = Call { name: "run", making: &args.making, archive };
     let session = session::bring_up(&mut plan, &config, call, signals.interrupted(), progress).await?;
     use_it(args, &config, session, &mut signals, archive, progress).await

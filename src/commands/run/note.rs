@@ -35,7 +35,7 @@ impl Note {
         progress: &Progress,
     ) -> anyhow::Result<Self> {
         let record = Record::new(run_id, Place::Kubernetes(cluster.location.clone()));
-        match Registry::open() {
+        match Registry::open(Duration::MAX) {
             Ok(registry) => {
                 reap::reap(&registry, archive, Duration::MAX, progress).await;
                 let claim = add(&registry, run_id, record)?;

@@ -204,6 +204,9 @@ fn pods_of_deployments_and_stateful_sets_count() {
 fn a_wrong_shape_is_named_with_its_place() {
     let message = error("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: nonsense}\n");
     assert!(message.starts_with("m.yaml: document 1 (line 1): Pod a is not shaped like one: "), "{message}");
+    let error = discovery("apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {on: yes}}\nspec: {containers: []}\n").err().unwrap();
+    assert!(format!("{error:#}").contains("boolean `true`, expected a string"), "{error:#}");
+    assert!(crate::failure::hints_of(&error).iter().any(|hint| hint.contains("quote what is meant as a text")), "{error:#}");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The page of one run.
 
-use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -164,7 +163,7 @@ fn objects(objects: &[Value]) -> anyhow::Result<Vec<Object>> {
 
 fn object(object: &Value, room: usize) -> anyhow::Result<Object> {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    let yaml = serde_yaml::to_string(object).context("writing an object as YAML")?;
+    let yaml = crate::yaml::write(object)?;
     let shown = yaml.floor_char_boundary(room.min(yaml.len()));
     let left = yaml.len() - shown;
     Ok(Object {

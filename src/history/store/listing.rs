@@ -72,6 +72,15 @@ pub fn beginning(letters: &str) -> Statement {
     Statement::new(sql, vec![letters.into(), end.as_str().into(), letters.into(), end.as_str().into()])
 }
 
+/// Asks for runs of this machine that have no end. Of those of old, only for what was not over by its status, of which there are few.
+pub fn open_here(since: Time) -> Statement {
+    let sql = format!(
+        "SELECT {SUMMARY} FROM testbed.runs r WHERE r.ended IS NULL AND r.runtime = $1 AND (r.began >= $2 OR r.status IN ($3, $4)) \
+         ORDER BY r.began DESC, r.id DESC LIMIT 100"
+    );
+    Statement::new(sql, vec!["local".into(), since.millis().into(), Status::Starting.name().into(), Status::Up.name().into()])
+}
+
 #[derive(Default)]
 struct Conditions {
     texts: Vec<String>,

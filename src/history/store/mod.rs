@@ -22,6 +22,7 @@ use super::log::Log;
 use super::place::Place;
 use super::query::{Cursor, Filter, Pruned, Retention, Summary};
 use super::record::Record;
+use super::time::Time;
 
 /// An open store. Clones share a connection.
 #[derive(Debug, Clone)]
@@ -116,6 +117,15 @@ impl Store {
     /// As [`open`](Self::open).
     pub async fn beginning(&self, letters: &str) -> anyhow::Result<Vec<Summary>> {
         self.read(listing::beginning(letters), listing::summary).await
+    }
+
+    /// Runs of this machine that have no end, at most 100: those that began since then, and those that were being made, or up, when they were last
+    /// written.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_here(&self, since: Time) -> anyhow::Result<Vec<Summary>> {
+        self.read(listing::open_here(since), listing::summary).await
     }
 
     /// The logs that are stored with a record, by source and container; that of the container before the last restart comes before the

@@ -42,6 +42,11 @@ fn account(users: &str, name: &str) -> Option<Account> {
     (uid != 0).then(|| Account { name: name.to_owned(), uid, gid })
 }
 
+/// The user whom the account's files belong to.
+pub fn owner(account: Option<&Account>) -> u32 {
+    account.map_or_else(|| rustix::process::geteuid().as_raw(), |account| account.uid)
+}
+
 /// Hands a file or folder over to the server's user: one in a folder that this user cannot write to. A link is not followed.
 ///
 /// # Errors

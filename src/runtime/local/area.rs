@@ -55,19 +55,36 @@ pub fn note_registry(run: &Path, registry: &Path) -> anyhow::Result<()> {
 }
 
 /// Where the run of a data folder is noted, if it says so.
-pub fn registry_of(run: &Path) -> Option<PathBuf> {
-    let path = files::read(&run.join(NOTE), 4096).ok()?;
-    Some(PathBuf::from(String::from_utf8(path).ok()?)).filter(|path| path.is_absolute())
+///
+/// # Errors
+/// It says so, and cannot be read.
+pub fn registry_of(run: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let note = run.join(NOTE);
+    let path = files::if_there(files::read(&note, 4096)).with_context(|| format!("reading {}", note.display()))?;
+    let path = path.and_then(|path| String::from_utf8(path).ok());
+    Ok(path.map(PathBuf::from).filter(|path| path.is_absolute()))
 }
 
 impl Area {
     /// The folders of runs, on disk and in memory.
-    pub fn runs(&self) -> Vec<PathBuf> {
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub fn runs(&self) -> anyhow::Result<Vec<PathBuf>> {
         let in_memory = own_memory();
         let is_own = in_memory.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw());
         let places = [Some(&self.data), is_own.then_some(&in_memory)];
-        let entries = places.into_iter().flatten().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten();
-        entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+        let mut runs = Vec::new();
+        for place in places.into_iter().flatten() {
+            let context = || format!("looking for data in {}", place.display());
+            for entry in std::fs::read_dir(place).with_context(context)? {
+                let entry = entry.with_context(context)?;
+                if entry.file_type().with_context(context)?.is_dir() {
+                    runs.push(entry.path());
+                }
+            }
+        }
+        Ok(runs)
     }
 }
 

@@ -105,26 +105,28 @@ fn make_folders(from: Arc<OwnedFd>, to: Arc<OwnedFd>, account: Option<&Account>,
     Ok(())
 }
 
-/// The names and lengths of all files of a folder of this user's as one short text; `None` where one of them was written to since it was copied.
+/// The names, modes and lengths of all files of a folder as one short text; `None` where one of them does not belong to `owner`, or was written
+/// to since it was copied.
 ///
 /// # Errors
 /// The system's reason.
-pub fn manifest(folder: &Path) -> io::Result<Option<String>> {
+pub fn manifest(folder: &Path, owner: u32) -> io::Result<Option<String>> {
     let mut text = Vec::new();
-    Ok(list(&beneath::root(folder)?, &mut text)?.then(|| state::hash(&text)))
+    Ok(list(&beneath::root(folder)?, owner, &mut text)?.then(|| state::hash(&text)))
 }
 
-fn list(folder: &OwnedFd, text: &mut Vec<u8>) -> io::Result<bool> {
+fn list(folder: &OwnedFd, owner: u32, text: &mut Vec<u8>) -> io::Result<bool> {
     for (name, stat) in beneath::entries(folder)? {
         text.extend(name.as_encoded_bytes());
-        text.extend(format!("\0{}\0", stat.st_mode).as_bytes());
+        text.push(0);
+        text.extend(stat.st_mode.to_le_bytes());
         if beneath::is_folder(&stat) {
-            if !list(&beneath::folder(folder, &name)?, text)? {
+            if !list(&beneath::folder(folder, &name)?, owner, text)? {
                 return Ok(false);
             }
             text.extend(b"..\0");
-        } else if beneath::is_untouched(&stat, geteuid().as_raw()) {
-            text.extend(format!("{}\0", stat.st_size).as_bytes());
+        } else if beneath::is_untouched(&stat, owner) {
+            text.extend(stat.st_size.to_le_bytes());
         } else {
             return Ok(false);
         }
@@ -170,11 +172,11 @@ mod tests {
         std::fs::remove_dir(at("to")).unwrap();
         std::fs::write(at("from/a/file"), "content").unwrap();
         copy(&at("from"), &at("to"), None).unwrap();
-        let manifest_before = manifest(&at("to")).unwrap().expect("nobody has written to it");
+        let manifest_before = manifest(&at("to"), geteuid().as_raw()).unwrap().expect("nobody has written to it");
         std::fs::write(at("to/a/file"), "CONTENT").unwrap();
-        assert_eq!(manifest(&at("to")).unwrap(), None);
+        assert_eq!(manifest(&at("to"), geteuid().as_raw()).unwrap(), None);
         copy(&at("from"), &at("again"), None).unwrap();
-        assert_eq!(manifest(&at("again")).unwrap(), Some(manifest_before));
+        assert_eq!(manifest(&at("again"), geteuid().as_raw()).unwrap(), Some(manifest_before));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
-use super::account::Account;
+use super::account::{self, Account};
 use super::area::{CACHE_HINT, STATE_HINT};
 use super::copy::{self, Size};
 use super::processes;
@@ -25,7 +25,7 @@ pub use spare::Source;
 use spare::remove_spares;
 
 /// Changes with the way in which folders are prepared: entries of another way are not used.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// An entry that nobody has used for this long goes when a new one is made: its server was probably replaced by a newer one.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -91,14 +91,14 @@ impl<'a> Prepared<'a> {
             let lock = self.lock(false).await?;
             if let Some(entry) = self.entry() {
                 let source = Source::new(self.cache, &self.key, &entry);
-                let is_placed = self.is_sound(&entry).await?
-                    && (source.take_spare(to, account).await || {
+                let is_placed = source.take_spare(&entry, to, account).await
+                    || self.is_sound(&entry).await? && {
                         let copied = match self.copy(to, account).await {
                             Err(_) if !self.folder().join("data").exists() => Size::default(),
                             copied => copied?,
                         };
                         copied == entry.size
-                    });
+                    };
                 if is_placed {
                     // The time of the last use; without it the entry merely lives shorter.
                     let _ = lock.set_modified(SystemTime::now());
@@ -118,9 +118,8 @@ impl<'a> Prepared<'a> {
 
     /// Whether it is as it was made.
     async fn is_sound(&self, entry: &Entry) -> anyhow::Result<bool> {
-        let data = self.folder().join("data");
-        let found = background::run(move || copy::manifest(&data)).await?;
-        Ok(found.is_ok_and(|found| found.is_some_and(|found| found == entry.manifest)))
+        let (data, manifest) = (self.folder().join("data"), entry.manifest.clone());
+        background::run(move || is_as_made(&data, None, &manifest)).await
     }
 
     async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
@@ -177,12 +176,12 @@ impl<'a> Prepared<'a> {
         let (made, data) = (aside.join("made"), aside.join("data"));
         make(Stage { folder: aside, data: made.clone(), password: &password }).await?;
         // What the server's user has made, it may still hold open: the entry is a copy.
-        let owner = account.map_or(rustix::process::geteuid().as_raw(), |account| account.uid);
+        let (own, owner) = (account::owner(None), account::owner(account));
         let (from, to) = (made.clone(), data.clone());
         let size = background::run(move || copy::copy_of(&from, owner, &to, None)).await?.with_context(writing)?;
         remove(&made)?;
         remove(&aside.join("tmp"))?;
-        let manifest = copy::manifest(&data).with_context(writing)?.ok_or_else(|| anyhow!("it is changed while it is made"));
+        let manifest = copy::manifest(&data, own).with_context(writing)?.ok_or_else(|| anyhow!("it is changed while it is made"));
         let manifest = manifest.with_context(writing)?;
         output::write(&aside.join(ENTRY), &serde_json::to_string(&Entry { password, size, manifest })?, 0o600)?;
         std::fs::rename(aside, self.folder()).with_context(writing)
@@ -196,6 +195,11 @@ impl<'a> Prepared<'a> {
     async fn lock(&self, is_exclusive: bool) -> anyhow::Result<File> {
         lock(self.cache, &self.key, is_exclusive).await
     }
+}
+
+/// Whether a data folder, prepared or a copy for the account, has what its entry says, and nobody has written to it.
+fn is_as_made(data: &Path, account: Option<&Account>, manifest: &str) -> bool {
+    copy::manifest(data, account::owner(account)).is_ok_and(|found| found.is_some_and(|found| found == manifest))
 }
 
 async fn lock(cache: &Path, key: &str, is_exclusive: bool) -> anyhow::Result<File> {

@@ -7,12 +7,15 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, test_kill_process, waitpid};
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::files;
 
 /// How long a process may take to vanish after SIGKILL: one in the middle of a disk write finishes that first.
 const KILLED: Duration = Duration::from_secs(10);
@@ -52,8 +55,22 @@ impl Process {
 }
 
 /// The machine's present time of running: another id after a reboot, when no process of before exists.
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+///
+/// # Errors
+/// It cannot be read, which is no reason to take the processes of before for gone.
+pub fn boot_id() -> anyhow::Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let id = files::if_there(std::fs::read_to_string(path)).with_context(|| format!("reading {path}"))?;
+    Ok(id.unwrap_or_default().trim().to_owned())
+}
+
+/// Fails where processes cannot be looked at, so that those that are not found need not be gone: too few open files, for one.
+///
+/// # Errors
+/// The system's reason.
+pub fn check() -> anyhow::Result<()> {
+    let _folder = File::open("/proc").context("looking at processes: opening /proc")?;
+    File::open("/proc/self/stat").map(drop).context("looking at processes: opening /proc/self/stat")
 }
 
 /// What belongs to a run.

@@ -8,9 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::CWD;
-use rustix::process::geteuid;
 
-use super::account::Account;
+use super::account::{self, Account};
 use super::{beneath, copy};
 
 /// Makes the folder `data` the same as `prepared`, of which it was a copy once, and tells how many files had to be made anew. Where this is
@@ -24,8 +23,7 @@ pub fn restore(prepared: &Path, data: &Path, account: Option<&Account>) -> io::R
 }
 
 fn restore_folder(prepared: &Arc<OwnedFd>, data: &Arc<OwnedFd>, account: Option<&Account>) -> io::Result<usize> {
-    let own = geteuid().as_raw();
-    let owner = account.map_or(own, |account| account.uid);
+    let (own, owner) = (account::owner(None), account::owner(account));
     let mut count = 0;
     let mut present: BTreeMap<_, _> = beneath::entries(data)?.into_iter().collect();
     for (name, wanted) in beneath::entries(prepared)? {

@@ -17,8 +17,8 @@ fn refusals_are_told_in_the_servers_words() {
         .apply("apiVersion: v1\nkind: LimitRange\nmetadata: {name: small}\nspec: {limits: [{type: Container, max: {memory: 64Mi}}]}\n");
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: db.run-1}\nspec: {selector: {app: x}, ports: [{port: 1}]}\n---\n";
     let widget = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w-run-1}\n---\n";
-    let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app-run-1}\nspec:\n  selector: {matchLabels: {app: y}}\n  template:\n    \
-                    metadata: {labels: {app: y}}\n    spec: {containers: [{name: a, image: 'python:3.11', resources: {limits: {memory: 1Gi}}}]}\n---\n";
+    let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app-run-1}\nspec:\n  selector: {matchLabels: {app: z}}\n  template:\n    \
+                    metadata: {labels: {app: z}}\n    spec: {containers: [{name: a, image: 'python:3.11', resources: {limits: {memory: 1Gi}}}]}\n---\n";
     let bad =
         pod("bad-run-1", "{containers: [{name: NOT_A_NAME, image: 'python:3.11', env: [{name: SOME_TOKEN, value: NOT_A_NAME_EITHER}]}]}")
             .replace("app: x", "app: NOT_A_NAME_EITHER!");

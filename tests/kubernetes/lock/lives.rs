@@ -127,10 +127,10 @@ fn the_first_one_in_the_queue_that_lives_takes_over() {
     first.signal("KILL");
     assert_eq!(first.wait().signal, Some(9));
     pipeline_runs.delete("build");
-    // Its patience with the first one is three beats of 300 ms.
+    // Its patience with the first one is three beats of 300 ms; the time to live would be minutes.
     let start = Instant::now();
     let second = second.wait().ok().says("taken from run one, which has abandoned it");
-    assert!(start.elapsed() < Duration::from_secs(3), "{}", second.transcript());
+    assert!(start.elapsed() < Duration::from_secs(20), "{}", second.transcript());
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::{apps, batch, core, rbac};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use testbed::yaml::Budget;
 
 use super::model::{Object, PipelineRunSpec, PipelineSpec, StepActionSpec, TaskRunSpec, TaskSpec};
 
@@ -101,14 +103,13 @@ impl Catalog {
     fn add(&mut self, source: Source) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
         for (place, text) in blocks(&source) {
-            for document in serde_yaml::Deserializer::from_str(text) {
-                let value = match Value::deserialize(document) {
+            for document in text.split("\n---\n") {
+                let value = match read(document) {
                     Ok(Value::Null) => continue,
                     Ok(value) => value,
-                    Err(error) => {
-                        problems.push(format!("{place}: not YAML: {error}"));
-                        // The reader stands still, and would say the same for ever.
-                        break;
+                    Err(problem) => {
+                        problems.push(format!("{place}: {problem}"));
+                        continue;
                     }
                 };
                 match content(&value) {
@@ -145,6 +146,31 @@ impl Catalog {
     /// The documents of one file.
     pub fn in_file<'a>(&'a self, file: &'a str) -> impl Iterator<Item = &'a Document> {
         self.documents.iter().filter(move |document| document.file == file)
+    }
+}
+
+/// A document as kubectl and Tekton read it, which is YAML 1.1. It has to be the same to a reader of YAML 1.2, such as an editor's.
+fn read(document: &str) -> Result<Value, String> {
+    let older = testbed::yaml::Node::read(document, &mut Budget::default());
+    let older = older.map_err(|problem| format!("not YAML: line {}: {}", problem.line, problem.wrong))?.merged().typed();
+    let newer: Value = serde_yaml::from_str(document).map_err(|error| format!("not YAML 1.2: {error}"))?;
+    match difference(&older, &newer) {
+        None => Ok(older),
+        Some(found) => Err(format!("YAML 1.1 and 1.2 differ: {found}")),
+    }
+}
+
+/// The first place in which two readers differ.
+fn difference(older: &Value, newer: &Value) -> Option<String> {
+    match (older, newer) {
+        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => {
+            one.iter().zip(other.values()).find_map(|((key, one), other)| Some(format!(".{key}{}", difference(one, other)?)))
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
+            one.iter().zip(other).enumerate().find_map(|(at, (one, other))| Some(format!("[{at}]{}", difference(one, other)?)))
+        }
+        (Value::Number(one), Value::Number(other)) if one.as_f64() == other.as_f64() => None,
+        _ => (older != newer).then(|| format!(" is {older} and {newer}")),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::commands::runtime::runtime;
 use crate::commands::{choice, warn};
 use crate::history::record::Record;
 use crate::progress::Progress;
-use crate::registry::{self, Registry};
+use crate::registry::{self, Registry, Unreadable};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::{Choice, Cluster, collect};
 use crate::runtime::local::logs;
@@ -20,27 +20,38 @@ use crate::state::Remembered;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Of a run of this machine: `run` is what the user typed, and `record` what is kept of it.
-pub async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> Option<Found> {
-    let noted = noted(run, record)?;
-    let local = noted.local()?.clone();
+///
+/// # Errors
+/// The run is noted, and its record cannot be read.
+pub async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<Found>> {
+    let Some(noted) = noted(run, record)? else { return Ok(None) };
+    let Some(local) = noted.local().cloned() else { return Ok(None) };
     let redactor = local.redactor(&noted.run_id);
-    let (logs, _) = background::run(move || logs::collect(&local, &redactor)).await.ok()?;
+    let (logs, _) = background::run(move || logs::collect(&local, &redactor)).await?;
     let record = record.map(|record| record.id.clone()).or(noted.history);
     // What was removed meanwhile was told to the store before.
-    (!logs.is_empty()).then_some(Found { run_id: noted.run_id, record, is_live: true, logs })
+    Ok((!logs.is_empty()).then_some(Found { run_id: noted.run_id, record, is_live: true, logs }))
 }
 
 /// What is noted of the run, unless what is kept is about an older one with the same id.
-fn noted(run: Option<&str>, record: Option<&Record>) -> Option<registry::Record> {
-    let registry = Registry::find()?;
+fn noted(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<registry::Record>> {
+    let Some(registry) = Registry::find() else { return Ok(None) };
     let Some(record) = record else {
-        return match run {
-            Some(run) => registry.records().ok()?.0.into_iter().find(|noted| noted.run_id == run || noted.history.as_deref() == Some(run)),
-            None => registry.records().ok()?.0.pop(),
+        let (mut records, unreadable) = registry.records()?;
+        let is_meant = |noted: &registry::Record| run.is_none_or(|run| noted.run_id == run || noted.history.as_deref() == Some(run));
+        records.retain(is_meant);
+        let may_be_meant = |unreadable: &&Unreadable| run.is_none_or(|run| unreadable.run_id == run);
+        return match (records.pop(), unreadable.iter().find(may_be_meant)) {
+            (None, Some(unreadable)) => Err(unreadable.error()),
+            (noted, _) => Ok(noted),
         };
     };
+    // Of a run that is over, all is kept.
+    if record.is_over() {
+        return Ok(None);
+    }
     let noted = registry.read(&record.run_id)?;
-    noted.history.as_ref().is_none_or(|id| *id == record.id).then_some(noted)
+    Ok(noted.filter(|noted| noted.history.as_ref().is_none_or(|id| *id == record.id)))
 }
 
 /// Of a run in a cluster: one that is kept and not over, or, where nothing is kept of it, in the cluster that is named. `None` where there is
@@ -74,13 +85,13 @@ pub async fn in_cluster(run: Option<&str>, record: Option<&Record>, global: &Glo
 /// The cluster that flags name; without any, where the run was made.
 async fn connect(run_id: &RunId, record: Option<&Record>, global: &Global) -> anyhow::Result<Cluster> {
     let given = choice(global);
-    let noted = Registry::find().and_then(|registry| registry.read(run_id.as_str()));
+    let noted = Registry::find().map_or(Ok(None), |registry| registry.read(run_id.as_str()))?;
     if let Some(location) = noted.as_ref().and_then(registry::Record::location)
         && given == Choice::default()
     {
         return Cluster::connect_to(location.clone()).await;
     }
-    let ours = Remembered::here().filter(|remembered| remembered.run_id == run_id.as_str());
+    let ours = Remembered::here()?.filter(|remembered| remembered.run_id == run_id.as_str());
     let mut choice = with_memory(given, ours.as_ref());
     choice.namespace = choice.namespace.or_else(|| record?.origin.namespace.clone());
     Cluster::connect(&choice).await

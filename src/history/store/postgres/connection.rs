@@ -4,16 +4,23 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use tokio::net::UnixStream;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
 use super::Explain;
 use super::address::Address;
 use crate::failure::Advise;
+use crate::history::store::value::MOST;
+use crate::postgres::{Bounds, Connector, Fault, Watched};
+
+/// What a server may send. A log and a story are kept in one value each, far below this; the answers to all that is asked in one go are read row by
+/// row, each to its own bound.
+const BOUNDS: Bounds = Bounds { message: 32 << 20, answer: 2 * MOST };
 
 /// How long a connection that was used before may take to show that it is still one: what stands between may have forgotten it.
 const ALIVE: Duration = Duration::from_secs(3);
@@ -27,6 +34,8 @@ pub struct Server {
     pub name: String,
     address: Address,
     tls: MakeRustlsConnect,
+    /// What the server has done that ended a connection.
+    fault: Fault,
     /// The connection, and when it was used last; `None` where there is none, and while it is used.
     idle: Mutex<Option<(Client, Instant)>>,
 }
@@ -55,7 +64,7 @@ impl Server {
     pub fn new(url: &Url, name: String) -> anyhow::Result<Self> {
         let address = Address::new(url)?;
         let tls = MakeRustlsConnect::new(address.trust.clone().client()?);
-        Ok(Self { name, address, tls, idle: Mutex::new(None) })
+        Ok(Self { name, address, tls, fault: Fault::default(), idle: Mutex::new(None) })
     }
 
     /// The connection, as soon as nobody else uses it; in no transaction.
@@ -73,10 +82,18 @@ impl Server {
     /// Waits for something at most so long, and explains what goes wrong.
     pub async fn within<T>(&self, patience: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         match timeout(patience, work).await {
+            // The driver knows only that the connection is closed.
+            Ok(Err(_)) if self.fault.seen().is_some() => self.blame(),
             Ok(outcome) => outcome.explain(&self.name),
             Err(_) => Err(anyhow!("{} has not answered for {}", self.name, humantime::format_duration(patience)))
                 .hint("is it the right address, and may this machine connect to it?"),
         }
+    }
+
+    /// The error of a server that has sent what none of its kind does.
+    fn blame<T>(&self) -> anyhow::Result<T> {
+        let fault = self.fault.seen().unwrap_or("it has broken a rule");
+        Err(anyhow!("{}: {fault}", self.name)).hint("is this really a PostgreSQL server, and is the store testbed's?")
     }
 
     async fn connect(&self) -> anyhow::Result<Client> {
@@ -91,9 +108,34 @@ impl Server {
     }
 
     async fn connect_as(&self, config: &Config) -> Result<Client, tokio_postgres::Error> {
-        let (client, connection) = config.connect(self.tls.clone()).await?;
+        if let Some(client) = self.connect_here(config).await {
+            return client;
+        }
+        let mut config = config.clone();
+        if config.get_hosts().is_empty() {
+            // The driver has TLS only for a host that has a name, be it its address.
+            for address in config.get_hostaddrs().to_vec() {
+                config.host(address.to_string());
+            }
+        }
+        let connector = Connector::new(&mut config, Some(self.tls.clone()), BOUNDS, self.fault.clone());
+        let (client, connection) = config.connect(connector).await?;
         // Ends by itself once the client is gone, or with the process.
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    /// Connects to a socket of this machine, if that is the only host: the driver has no TLS there, which is where it lets others see the bytes.
+    async fn connect_here(&self, config: &Config) -> Option<Result<Client, tokio_postgres::Error>> {
+        let ([Host::Unix(folder)], []) = (config.get_hosts(), config.get_hostaddrs()) else { return None };
+        let port = config.get_ports().first().unwrap_or(&5432);
+        // What cannot be opened is the driver's to explain.
+        let socket = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}"))).await.ok()?;
+        let socket = Watched::new(socket, BOUNDS, self.fault.clone());
+        let connected = config.connect_raw(socket, NoTls).await;
+        Some(connected.map(|(client, connection)| {
+            tokio::spawn(connection);
+            client
+        }))
     }
 }

@@ -1,8 +1,11 @@
 //! How the tables come to be, and up to date: in a schema of their own, one step after the other, by whoever is first.
 
+use std::pin::pin;
+
 use anyhow::{Context, anyhow};
-use tokio_postgres::types::{FromSql, Type};
-use tokio_postgres::{Client, Row};
+use futures::TryStreamExt;
+use tokio_postgres::Client;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::failure::Advise;
 use crate::history::store::schema::MIGRATIONS;
@@ -37,8 +40,7 @@ async fn version(client: &Client, name: &str) -> anyhow::Result<usize> {
     if !is_there_a(client, HAS_VERSION).await? {
         return Ok(0);
     }
-    let rows = client.query_typed("SELECT max(version) FROM testbed.version", &[]).await?;
-    let version: Option<i64> = rows.first().map(|row| first(row, "version")).transpose()?.flatten();
+    let version: Option<i64> = first(client, "SELECT max(version) FROM testbed.version", "version").await?.flatten();
     let version = usize::try_from(version.unwrap_or_default()).context("reading the version of the tables")?;
     if version > MIGRATIONS.len() {
         let error = anyhow!("{name}: the tables are of version {version}, and this testbed knows none after {}", MIGRATIONS.len());
@@ -48,20 +50,22 @@ async fn version(client: &Client, name: &str) -> anyhow::Result<usize> {
 }
 
 async fn is_there_a(client: &Client, question: &str) -> anyhow::Result<bool> {
-    let rows = client.query_typed(question, &[]).await?;
-    Ok(rows.first().map(|row| first(row, "there are tables")).transpose()?.unwrap_or_default())
+    Ok(first(client, question, "there are tables").await?.unwrap_or_default())
 }
 
-/// The one value of an answer.
-fn first<'a, T: FromSql<'a>>(row: &'a Row, what: &str) -> anyhow::Result<T> {
-    let fits = !super::lacks_columns(row);
-    fits.then(|| row.try_get(0).ok()).flatten().with_context(|| format!("the answer to a question ({what}) is of another type"))
+/// The one value of an answer, if there is one. Nothing after it is kept: a server may send rows without end.
+async fn first<T: for<'a> FromSql<'a>>(client: &Client, question: &str, what: &str) -> anyhow::Result<Option<T>> {
+    let mut rows = pin!(client.query_typed_raw(question, Vec::<(&(dyn ToSql + Sync), Type)>::new()).await?);
+    let Some(row) = rows.try_next().await? else { return Ok(None) };
+    let value = row.try_get(0).ok().with_context(|| format!("the answer to a question ({what}) is of another type"))?;
+    while rows.try_next().await?.is_some() {}
+    Ok(Some(value))
 }
 
 /// All in one transaction: a crash leaves what was there before.
 async fn migrate(client: &Client, name: &str) -> anyhow::Result<()> {
     client.batch_execute("BEGIN").await?;
-    client.query_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await?;
+    client.execute_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await?;
     let seen = version(client, name).await?;
     // Somebody who may not make a schema can have been given one.
     if !is_there_a(client, HAS_SCHEMA).await? {

@@ -4,10 +4,11 @@
 //! it back to the file system by writing the table anew, and keeps everybody away from it meanwhile: that is done where it is worth it,
 //! and where little is left to write.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::explain::Explain;
 use super::{Postgres, ask};
 use crate::history::store::value::{Row, Statement};
 
@@ -25,6 +26,9 @@ const LITTLE: i64 = 1 << 30;
 /// The least, in bytes, for which it is worth while.
 const MUCH: i64 = 1 << 20;
 
+/// How long all of it may take: a matter of minutes where there is very much, and a server that says nothing is not waited for without an end.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
 /// How long to wait for a table that somebody works with. Whoever comes later waits as well meanwhile.
 const WAIT: &str = "SET lock_timeout = '2s'";
 
@@ -36,7 +40,7 @@ pub async fn size(postgres: &Postgres) -> anyhow::Result<u64> {
 }
 
 pub async fn give_back(postgres: &Postgres) -> anyhow::Result<()> {
-    // Takes as long as it takes. A connection with a setting of its own is not used again.
+    // A connection with a setting of its own is not used again.
     let lent = postgres.server.client().await?;
     let client = &lent.client;
     let work = async {
@@ -51,8 +55,7 @@ pub async fn give_back(postgres: &Postgres) -> anyhow::Result<()> {
         }
         Ok(())
     };
-    let done: anyhow::Result<()> = work.await;
-    done.explain(&postgres.server.name)
+    postgres.server.within(PATIENCE, work).await
 }
 
 /// Whether more than half of a table is empty, and what is not is little.

@@ -184,7 +184,7 @@ mod tests {
         let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: own}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  \
                     imagePullSecrets: [{name: pull}]\n  serviceAccountName: robot\n  runtimeClassName: gvisor\n  priorityClassName: high\n  volumes:\n  \
                     - {name: v, secret: {secretName: own}}\n  - {name: w, configMap: {name: map, optional: true}}\n  \
-                    - {name: x, persistentVolumeClaim: {claimName: claim}}\n  - {name: y, projected: {sources: [{secret: {name: token}}]}}\n  \
+                    - {name: x, persistentVolumeClaim: {claimName: claim}}\n  - {name: z, projected: {sources: [{secret: {name: token}}]}}\n  \
                     containers:\n  - name: a\n    envFrom: [{configMapRef: {name: settings}}]\n    env: [{name: X, valueFrom: {secretKeyRef: {name: pull, key: k}}}]\n---\n\
                     apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: s}\nspec:\n  template: {spec: {containers: []}}\n  \
                     volumeClaimTemplates: [{metadata: {name: d}, spec: {storageClassName: gold}}]\n";

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, remove, try_lock_shared};
+use super::{Entry, is_as_made, remove, try_lock_shared};
 use crate::background;
 use crate::runtime::local::account::{Account, hand_over};
 use crate::runtime::local::restore;
@@ -45,19 +45,22 @@ impl Source {
         entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).map(|entry| entry.path()).collect()
     }
 
-    /// Takes a spare for a run, if there is one that can be moved there. What somebody may have done to it in the cache is undone.
-    pub(super) async fn take_spare(&self, to: &Path, account: Option<&Account>) -> bool {
+    /// Takes a spare for a run, if there is one that can be moved there. What somebody may have done to it in the cache is undone, unless
+    /// the prepared folder was changed as well.
+    pub(super) async fn take_spare(&self, entry: &Entry, to: &Path, account: Option<&Account>) -> bool {
         if !self.spares().iter().any(|spare| std::fs::rename(spare, to).is_ok()) {
             return false;
         }
         let (prepared, data, owner) = (self.cache.join(&self.key).join("data"), to.to_owned(), account.cloned());
+        let manifest = entry.manifest.clone();
         let work = background::run(move || {
-            let restored = restore::restore(&prepared, &data, owner.as_ref());
-            let restored = restored.map_err(Into::into).and_then(|_| hand_over(&data, owner.as_ref()));
-            if restored.is_err() {
+            let is_whole = is_as_made(&data, owner.as_ref(), &manifest)
+                || is_as_made(&prepared, None, &manifest) && restore::restore(&prepared, &data, owner.as_ref()).is_ok();
+            let is_taken = is_whole && hand_over(&data, owner.as_ref()).is_ok();
+            if !is_taken {
                 let _ = std::fs::remove_dir_all(&data);
             }
-            restored.is_ok()
+            is_taken
         });
         work.await.unwrap_or(false)
     }
