@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # Where tests/install puts Rust; the shell that called make may not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help build image check test test-kubernetes soak soak-local demo bench cluster cluster-down clean
+.PHONY: help build image check test test-kubernetes soak soak-local soak-fuzz demo bench cluster cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -30,7 +30,7 @@ test-kubernetes: ## The cluster's part of it on another Kubernetes: make test-ku
 	@tests/install test
 	@tests/all --test kubernetes
 
-soak: soak-local ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction, a lock under attack
+soak: soak-local soak-fuzz ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction, a lock under attack
 	@tests/install test
 	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_CANCELS=$${TESTBED_TEST_CANCELS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
 	  TESTBED_TEST_RACES=$${TESTBED_TEST_RACES:-5} TESTBED_TEST_LOCKS=$${TESTBED_TEST_LOCKS:-1000} tests/all --profile soak --run-ignored all \
@@ -48,6 +48,10 @@ soak-local: ## The long counts of this machine alone: 600 signals, every lie of 
 	  cargo nextest run --locked --no-fail-fast --profile soak --test cli -E 'test(liars::)'
 	TESTBED_TEST_KILLS=$${TESTBED_TEST_KILLS:-30} TESTBED_TEST_WRITES=$${TESTBED_TEST_WRITES:-50} TESTBED_TEST_FILTERS=$${TESTBED_TEST_FILTERS:-3000} \
 	  cargo nextest run --locked --no-fail-fast --profile soak --test history -E 'test(kills::) | test(together::) | test(listing::)'
+
+soak-fuzz: ## Inputs made to break it, for all that testbed reads: 45 s for each kind, or TESTBED_FUZZ_RUNS inputs
+	@tests/install fuzz
+	@tests/fuzz
 
 demo: ## See the main job: databases up on this machine, a test suite on them, databases gone
 	@tests/install demo

@@ -3,6 +3,8 @@
 //!
 //! The message of a panic is never shown: it may hold whatever a value held, a password included.
 
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::OnceLock;
@@ -16,10 +18,21 @@ static PLACE: OnceLock<String> = OnceLock::new();
 /// Told of the first panic, on whichever thread it is.
 static HAPPENED: Notify = Notify::const_new();
 
+thread_local! {
+    /// Whether a library reads just now what a stranger has said.
+    static IS_APART: Cell<bool> = const { Cell::new(false) };
+    /// Where it has panicked.
+    static PLACE_APART: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
 /// From now on no panic prints anything by itself.
 pub fn watch() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map_or_else(|| "an unknown place".to_owned(), |at| short(at.file(), at.line(), at.column()));
+        if IS_APART.get() {
+            PLACE_APART.set(place);
+            return;
+        }
         let _ = PLACE.set(place);
         HAPPENED.notify_waiters();
     }));
@@ -57,6 +70,22 @@ pub async fn or(awaited: impl Future<Output = anyhow::Error>) -> anyhow::Error {
     }
 }
 
+/// Does what a library makes of a stranger's bytes. A panic there is that stranger's doing and no mistake of testbed's: it ends this work and nothing
+/// else.
+///
+/// # Errors
+/// The place of a panic.
+pub async fn apart<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+    let outcome = poll_fn(|context| {
+        IS_APART.set(true);
+        let polled = work.as_mut().poll(context);
+        IS_APART.set(false);
+        polled
+    });
+    outcome.await.map_err(|_| PLACE_APART.take())
+}
+
 /// Does a part of a command after which something has to be removed: a panic in it, or in whatever runs beside it, is its failure.
 ///
 /// # Errors
@@ -91,6 +120,16 @@ pub fn provoke(_place: &str, _secret: &str) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_library_may_panic_over_a_strangers_bytes() {
+        assert_eq!(apart(async { 1 }).await, Ok(1));
+        let work = async {
+            tokio::task::yield_now().await;
+            assert_eq!(1, 2, "on purpose");
+        };
+        assert!(apart(work).await.is_err() && !IS_APART.get());
+    }
 
     #[test]
     fn a_place_is_told_without_the_folders_of_a_machine() {

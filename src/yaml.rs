@@ -21,6 +21,8 @@ const DEPTH: usize = 64;
 const SIZE: usize = 100_000;
 /// How much text its anchors and aliases may stand for, in bytes.
 const TEXT: usize = 16 << 20;
+/// What ends a line in YAML 1.1 and does not in YAML 1.2, so that one reader folds a text with one of them and another does not.
+const BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 /// How long a key may be, in bytes: YAML itself allows as many characters for one that stands before its colon.
 const KEY: usize = 1024;
 
@@ -271,7 +273,13 @@ impl Node {
 pub fn write(value: &impl Serialize) -> anyhow::Result<String> {
     // Folded lines are hard to compare with what was meant.
     let options = serde_saphyr::ser_options! { min_fold_chars: usize::MAX };
-    serde_saphyr::to_string_with_options(value, options).context("writing YAML")
+    let text = serde_saphyr::to_string_with_options(value, options).context("writing YAML")?;
+    if !text.contains(BREAKS) {
+        return Ok(text);
+    }
+    // JSON is YAML to every reader, and knows escapes.
+    let json = serde_json::to_string_pretty(value).context("writing YAML")? + "\n";
+    Ok(BREAKS.into_iter().fold(json, |json, c| json.replace(c, &format!("\\u{:04x}", u32::from(c)))))
 }
 
 /// A merge key whose value is no mapping stays, so that nothing is lost unsaid.
@@ -457,6 +465,17 @@ mod tests {
         assert!(error("a: 1\nb: [\n").starts_with("a.yaml:3: not valid YAML: "), "{}", error("a: 1\nb: [\n"));
         assert_eq!(error("? [a]\n: 1\n"), "a.yaml:1: a key is a list; write a text");
         assert_eq!(error(&"[".repeat(100)), "a.yaml:1: nested more than 64 deep");
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same() {
+        for value in
+            [json!({"b\u{2028}": "a\u{85}b\u{2029} c", "x": [1, "2", null]}), json!("\u{2028}\n"), json!({"a": "yes", "b": "0600"})]
+        {
+            let printed = write(&value).unwrap();
+            assert_eq!(parse(&printed).typed(), value, "{printed}");
+        }
+        assert_eq!(write(&json!({"a": "é\n"})).unwrap(), "a: |\n  é\n");
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod runtime;
 mod status;
 mod story;
 mod up;
-mod wait;
+pub mod wait;
 mod waits;
 
 use std::ffi::OsString;

@@ -71,15 +71,20 @@ async fn until_ready(
 }
 
 /// A server to wait for.
-struct Server {
-    target: Target,
-    address: String,
+pub struct Server {
+    /// What to log in to.
+    pub target: Target,
+    /// Host and port, as people are told them.
+    pub address: String,
 }
 
 impl Server {
     /// Reads `mysql://user:password@host:port/database`. A password that it does not have comes from the file or from the variable that the
     /// engine's own client reads.
-    fn parse(text: &str, password: Option<&Password>) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// A usage error, in which no part of a password is.
+    pub fn parse(text: &str, password: Option<&Password>) -> anyhow::Result<Self> {
         // The URL may hold a password, so that no message shows it.
         let url = Url::parse(text).map_err(|error| usage(format!("a URL is broken: {error}"))).hint(SHAPE)?;
         let (engine, default_user, variable) = match url.scheme() {

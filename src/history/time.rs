@@ -32,7 +32,7 @@ impl Time {
 
     /// The time since an earlier moment; zero if that was later, which clocks of two machines can say.
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or_default())
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or_default())
     }
 
     /// An earlier moment.
@@ -83,5 +83,7 @@ mod tests {
         assert!(serde_json::from_str::<Time>("\"yesterday\"").is_err());
         assert_eq!(time.since(Time::from_millis(0)), Duration::from_millis(1_700_000_000_123));
         assert_eq!(Time::from_millis(0).since(time), Duration::ZERO);
+        // What a database's column holds may be any number.
+        assert_eq!(Time::from_millis(i64::MAX).since(Time::from_millis(i64::MIN)), Duration::from_millis(i64::MAX as u64));
     }
 }

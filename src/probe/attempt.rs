@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::refusal::{Kind, Refusal};
 use super::relay::{Protocol, Rules};
 use super::{Target, Tls, address, mysql, postgres, relay};
+use crate::bug;
 use crate::database::{Engine, Login};
 
 /// How long one login and its queries may take: a server that accepts and says nothing must not hold the wait up. Above one second,
@@ -176,10 +177,17 @@ impl Prober {
             Engine::Postgres => Protocol::Postgres,
             Engine::Sqlite => return Err(Refusal::plain(Kind::Unfit, "sqlite has no server")),
         };
-        let rules = Rules { protocol, may_reveal: target.may_reveal || address.is_loopback() };
-        let work = relay::through(SocketAddr::new(address, target.port), rules, async |port| match protocol {
-            Protocol::Mysql => mysql::ask(target, port, login, over_tls).await,
-            Protocol::Postgres => postgres::ask(target, port, login, over_tls).await,
+        let may_reveal = target.may_reveal || address.is_loopback();
+        let rules = Rules { protocol, may_reveal, password: login.password.reveal().len() };
+        let work = relay::through(SocketAddr::new(address, target.port), rules, async |port| {
+            let answer = match protocol {
+                Protocol::Mysql => bug::apart(mysql::ask(target, port, login, over_tls)).await,
+                Protocol::Postgres => bug::apart(postgres::ask(target, port, login, over_tls)).await,
+            };
+            answer.unwrap_or_else(|place| {
+                let what = format!("testbed cannot read the server's answer, such as a login plugin that it does not know ({place})");
+                Err(Refusal::plain(Kind::Unfit, what))
+            })
         });
         match timeout(LOGIN, work).await {
             Ok(outcome) => outcome,

@@ -5,6 +5,7 @@
 
 mod address;
 mod attempt;
+mod key;
 pub mod marker;
 mod mysql;
 mod postgres;

@@ -17,6 +17,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use super::key;
 use super::refusal::{Kind, Refusal};
 use crate::postgres::{Bounds, TLS_REQUEST};
 
@@ -26,6 +27,10 @@ const ATTEMPT: usize = 4 << 20;
 const MESSAGE: usize = 1 << 20;
 /// The same for a connection to PostgreSQL, which is looked into also where TLS hides it from here.
 pub const BOUNDS: Bounds = Bounds { message: MESSAGE, answer: ATTEMPT };
+/// How long one of MySQL's packets may be before the login is over: a greeting, a key, a refusal.
+const LOGIN: usize = 16 << 10;
+/// Login plugins over which MySQL's library panics: it was built without them.
+const UNKNOWN: [&[u8]; 2] = [b"client_ed25519", b"parsec"];
 /// How long a client's last words may take.
 const GOODBYE: Duration = Duration::from_millis(250);
 /// A read, in bytes.
@@ -38,6 +43,8 @@ pub struct Rules {
     pub protocol: Protocol,
     /// Whether the password may be given in clear text, or under a key that the server itself has sent, without TLS.
     pub may_reveal: bool,
+    /// How many bytes the password has: not every key can hold it.
+    pub password: usize,
 }
 
 /// A protocol whose messages are looked at.
@@ -146,6 +153,8 @@ struct Watch {
     is_opaque: bool,
     /// The authentication is over.
     is_in: bool,
+    /// The next packet of a MySQL server is its key.
+    sends_key: bool,
     /// The beginning of the server's message.
     head: Vec<u8>,
     /// How much of that message is still to come.
@@ -155,7 +164,7 @@ struct Watch {
 impl Watch {
     fn new(rules: Rules) -> Self {
         let (greeting, head) = (Vec::new(), Vec::new());
-        Self { rules, received: 0, greeting, answers_tls: false, is_opaque: false, is_in: false, head, rest: 0 }
+        Self { rules, received: 0, greeting, answers_tls: false, is_opaque: false, is_in: false, sends_key: false, head, rest: 0 }
     }
 
     /// Takes what the client says.
@@ -208,24 +217,39 @@ impl Watch {
         Ok(())
     }
 
-    /// How much is left of the packet whose beginning is known; `None` while that is too little to tell.
+    /// How much is left of the packet whose beginning is known; `None` while that is too little to tell. Until the login is over that takes the whole
+    /// packet, and what its last byte comes with is passed on only if all of it is fit.
     fn mysql(&mut self) -> Result<Option<usize>, Refusal> {
         let [a, b, c, sequence, payload @ ..] = &self.head[..] else { return Ok(None) };
         let length = u32::from_le_bytes([*a, *b, *c, 0]) as usize;
-        if !self.is_in && payload.len() < length.min(2) || payload.len() < length.min(1) {
+        if self.is_in {
+            if payload.len() < length.min(1) {
+                return Ok(None);
+            }
+            // An answer begins with the number of its columns, for which the client makes room at once. So long a number is more than any table has.
+            if *sequence == 1 && matches!((payload, length), ([0xfd, ..], 4..) | ([0xfe, ..], 9..)) {
+                return Err(Refusal::plain(Kind::Unfit, "the server announces more columns than there can be"));
+            }
+            return Ok(Some(length - payload.len()));
+        }
+        if length > LOGIN {
+            return Err(Refusal::plain(Kind::Unfit, format!("the server announces a packet of {length} bytes at the login")));
+        }
+        if payload.len() < length {
             return Ok(None);
         }
-        // An answer begins with the number of its columns, for which the client makes room at once. So long a number is more than any table has.
-        if self.is_in && *sequence == 1 && matches!((payload, length), ([0xfd, ..], 4..) | ([0xfe, ..], 9..)) {
-            return Err(Refusal::plain(Kind::Unfit, "the server announces more columns than there can be"));
+        if std::mem::take(&mut self.sends_key) {
+            return key::check(payload, self.rules.password).map(|()| Some(0));
         }
         match payload {
-            // With this the server asks for the whole password: the client would ask it for its key.
-            [1, 4] if !self.is_in && !self.rules.may_reveal => return Err(reveals("under a key that the server itself sends")),
+            // With this the server asks for the whole password: the client will ask it for its key.
+            [1, 4] if !self.rules.may_reveal => return Err(reveals("under a key that the server itself sends")),
+            [1, 4] => self.sends_key = true,
             [0, ..] => self.is_in = true,
+            [0xfe, switch @ ..] => known_plugin(switch)?,
             _ => {}
         }
-        Ok(Some(length - payload.len()))
+        Ok(Some(0))
     }
 
     fn postgres(&mut self) -> Result<Option<usize>, Refusal> {
@@ -245,6 +269,18 @@ impl Watch {
     }
 }
 
+/// What the server wants instead of the way of its greeting: the plugin's name, and a NUL behind it.
+fn known_plugin(switch: &[u8]) -> Result<(), Refusal> {
+    let name = switch.split(|byte| *byte == 0).next().unwrap_or_default();
+    match UNKNOWN.contains(&name) {
+        true => Err(Refusal::plain(
+            Kind::Denied,
+            format!("the server wants the login plugin {}, which testbed does not know", name.escape_ascii()),
+        )),
+        false => Ok(()),
+    }
+}
+
 fn reveals(how: &str) -> Refusal {
     Refusal::plain(Kind::Reveals, format!("the server asks for the password {how}, without TLS"))
 }
@@ -256,7 +292,7 @@ mod tests {
     fn watched(protocol: Protocol, client: &[u8], server: &[u8]) -> Result<(), Refusal> {
         // However the bytes are cut.
         for size in [1, 3, usize::MAX] {
-            let mut watch = Watch::new(Rules { protocol, may_reveal: false });
+            let mut watch = Watch::new(Rules { protocol, may_reveal: false, password: 6 });
             client.chunks(size.min(client.len().max(1))).for_each(|bytes| watch.client(bytes));
             for bytes in server.chunks(size.min(server.len().max(1))) {
                 watch.server(bytes)?;
@@ -311,6 +347,25 @@ mod tests {
         assert_eq!(answer(&[0xfe, 0, 0, 2, 0]), None);
         assert_eq!(answer(&[2]), None);
         assert_eq!(answer(&[]), None);
+    }
+
+    #[test]
+    fn a_login_that_the_library_cannot_do_is_refused_before_it_sees_it() {
+        let allowed = |bytes: &[u8], size: usize| {
+            let mut watch = Watch::new(Rules { protocol: Protocol::Mysql, may_reveal: true, password: 6 });
+            watch.client(&[100, 0, 0, 1, 0, 0, 0, 0]);
+            bytes.chunks(size).try_for_each(|bytes| watch.server(bytes))
+        };
+        let packet = |body: &[u8]| [&[body.len() as u8, 0, 0, 0][..], body].concat();
+        for size in [1, 5, 1000] {
+            let key = |key: &[u8]| allowed(&[packet(&[1, 4]), packet(key)].concat(), size).err().map(|refusal| refusal.message);
+            assert!(key(b"\x01-----BEGIN PUBLIC KEY-----").is_some_and(|message| message.contains("a key for the password that is none")));
+            assert!(key(b"").is_some());
+            let plugin = |name: &[u8]| kind(allowed(&packet(&[b"\xfe", name, b"\0abc\0"].concat()), size));
+            assert_eq!((plugin(b"client_ed25519"), plugin(b"parsec")), (Some(Kind::Denied), Some(Kind::Denied)));
+            assert_eq!((plugin(b"mysql_native_password"), plugin(b"")), (None, None));
+            assert_eq!(kind(allowed(&[0, 0x41, 0, 0, 1], size)), Some(Kind::Unfit));
+        }
     }
 
     #[test]

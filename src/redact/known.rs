@@ -153,17 +153,32 @@ fn percent(line: &[u8], mut at: usize, c: char) -> Option<usize> {
     Some(at)
 }
 
-/// `\"`, `\\`, `\u00fc`.
+/// `\"`, `\\`, `\t`, `\u00fc`, and `\ud83d\ude00` for what is beyond 16 bits.
 fn backslash(line: &[u8], at: usize, c: char) -> Option<usize> {
     let escape = line.get(at..)?.strip_prefix(b"\\")?;
-    if let Some(digits) = escape.strip_prefix(b"u").and_then(|rest| rest.get(..4)) {
-        let code = u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
-        if code.and_then(char::from_u32) == Some(c) {
-            return Some(at + 6);
-        }
+    if let Some(end) = units(line, at, c) {
+        return Some(end);
     }
-    let is_escaped = c.is_ascii_punctuation() && u8::try_from(c).ok().as_ref() == escape.first();
-    is_escaped.then_some(at + 2)
+    let letter = match c {
+        '\t' => b't',
+        '\r' => b'r',
+        '\u{8}' => b'b',
+        '\u{c}' => b'f',
+        c if c.is_ascii_punctuation() => u8::try_from(c).ok()?,
+        _ => return None,
+    };
+    (escape.first() == Some(&letter)).then_some(at + 2)
+}
+
+/// JSON's escapes with four digits, as many as the character takes.
+fn units(line: &[u8], mut at: usize, c: char) -> Option<usize> {
+    let mut buffer = [0; 2];
+    for unit in c.encode_utf16(&mut buffer) {
+        let digits = line.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        (u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()? == *unit).then_some(())?;
+        at += 6;
+    }
+    Some(at)
 }
 
 /// Whether a piece of a line is a word of its own.
@@ -228,6 +243,22 @@ mod tests {
             assert_eq!(found(&[secret], &format!("a {form} z")), [form]);
         }
         assert!(found(&[secret], "p/w d'ü\"x").is_empty());
+    }
+
+    /// A tab has a letter of its own there, and what is beyond 16 bits is written as two numbers.
+    #[test]
+    fn every_escape_of_json_is_read() {
+        let secret = "a\tb\u{8}c\u{c}d\re\u{1}f\u{1f600}/g";
+        for form in [
+            r"a\tb\bc\fd\re\u0001f\ud83d\ude00/g",
+            r"a\tb\bc\fd\re\u0001f\uD83D\uDE00\/g",
+            r"a\u0009b\u0008c\u000cd\u000de\u0001f😀\u002fg",
+        ] {
+            assert_eq!(found(&[secret], &format!("a {form} z")), [form]);
+        }
+        assert!(found(&["a😀b"], r"a\ud83d\ud83db a\ud83db a\ude00b a\ud83d").is_empty());
+        // Half of a pair is a part of none.
+        assert!(found(&["😀😀"], r"\ud83d").is_empty());
     }
 
     #[test]

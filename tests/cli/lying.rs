@@ -172,6 +172,24 @@ mod mysql {
         })
     }
 
+    /// Says one thing after the other, each to the client's next words.
+    fn in_turn(turns: Vec<Vec<u8>>) -> u16 {
+        serve(move |stream| {
+            let mut buffer = [0; 4096];
+            for words in &turns {
+                stream.write_all(words)?;
+                let _ = stream.read(&mut buffer)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Asks for the password under this key.
+    fn with_key(key: &[u8]) -> u16 {
+        let switch = packets(2, &[b"\xfecaching_sha2_password\0abcdefghijklmnopqrst\0"]);
+        in_turn(vec![greeting(), switch, packets(4, &[&[1, 4]]), packets(6, &[key])])
+    }
+
     /// The numbers of packets begin anew after 256 of them.
     fn endless_rows() -> u16 {
         let (head, rows) = (packets(1, &[&[2], &column(253), &column(253), &END]), packets(5, &[&b"\x06Uptime\x0242"[..]; 256]));
@@ -226,6 +244,10 @@ mod mysql {
                 ("an empty packet", answering(packets(1, &[b""]))),
                 ("a packet of sixteen mebibytes", answering([&[0xff, 0xff, 0xff, 1][..], &vec![1; 1 << 22]].concat())),
                 ("a plugin that nobody knows", saying(packets(2, &[b"\xfeno_such_plugin\0abc\0"]), Vec::new())),
+                ("a plugin that the library was built without", saying(packets(2, &[b"\xfeclient_ed25519\0abc\0"]), Vec::new())),
+                ("a key that is none", with_key(b"\x01-----BEGIN PUBLIC KEY-----\n")),
+                ("no key at all", with_key(b"")),
+                ("a key of nothing", with_key(b"\x01-----BEGIN RSA PUBLIC KEY-----MAA=-----END RSA PUBLIC KEY-----")),
                 ("the password in clear text", saying(packets(2, &[b"\xfemysql_clear_password\0"]), Vec::new())),
                 (
                     "bytes of another kind",

@@ -81,7 +81,8 @@ impl Axis {
     /// Where a moment is, from 0 to 100.
     pub fn position(&self, at: Time) -> f64 {
         let at = at.millis() - self.start.millis();
-        let piece = self.pieces.iter().find(|piece| at <= piece.to).or(self.pieces.last());
+        let index = self.pieces.partition_point(|piece| piece.to < at);
+        let piece = self.pieces.get(index).or(self.pieces.last());
         let position = piece.map_or(0.0, |piece| {
             piece.left + piece.width * float(at.clamp(piece.from, piece.to) - piece.from) / float(piece.to - piece.from)
         });

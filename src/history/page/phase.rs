@@ -119,9 +119,9 @@ fn steps(database: &Database) -> Vec<(What, Time)> {
     let mut moments: Vec<_> = database.timeline.iter().map(|moment| (moment.at, moment.what)).collect();
     moments.sort();
     let mut steps: Vec<(What, Time)> = Vec::new();
+    let mut far = None;
     for (at, what) in moments {
         let last = steps.last().map(|(what, _)| *what);
-        let far = steps.iter().map(|(what, _)| *what).max();
         // Who is started after an end is started again.
         let what = if what == What::Started && last == Some(What::Ended) { What::Restarted } else { what };
         let is_news = match what {
@@ -131,6 +131,7 @@ fn steps(database: &Database) -> Vec<(What, Time)> {
             What::Deleting | What::Deleted => Some(what) > far,
         };
         if is_news {
+            far = far.max(Some(what));
             steps.push((what, at));
         }
     }

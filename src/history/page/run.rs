@@ -12,6 +12,7 @@ use crate::history::log::Log;
 use crate::history::record::{Event, Record, Status};
 use crate::history::time::Time;
 use crate::words::{brief, named, size};
+use crate::yaml;
 
 /// How much of one object a page holds, in bytes: what is asked of them is mostly in their first lines.
 const OBJECT: usize = 16 * 1024;
@@ -163,7 +164,7 @@ fn objects(objects: &[Value]) -> anyhow::Result<Vec<Object>> {
 
 fn object(object: &Value, room: usize) -> anyhow::Result<Object> {
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-    let yaml = crate::yaml::write(object)?;
+    let yaml = yaml::write(object)?;
     let shown = yaml.floor_char_boundary(room.min(yaml.len()));
     let left = yaml.len() - shown;
     Ok(Object {

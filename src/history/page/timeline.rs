@@ -1,6 +1,6 @@
 //! The bars and marks of a run: which there are, and where on the [`Axis`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -181,15 +181,22 @@ fn end(record: &Record, start: Time) -> Time {
 
 /// When databases were in use and nothing else went on.
 fn quiet(databases: &[Vec<Span>], start: Time, end: Time) -> Vec<(Time, Time)> {
-    let spans = || databases.iter().flatten();
-    let edges: BTreeSet<Time> =
-        spans().flat_map(|span| [Some(span.from), span.to]).flatten().map(|edge| edge.clamp(start, end)).chain([start, end]).collect();
-    let edges: Vec<Time> = edges.into_iter().collect();
+    // How many more are in use from a moment on, and how many more do anything else: a story may have any number of moments.
+    let mut changes: BTreeMap<Time, (i64, i64)> = BTreeMap::from([(start, (0, 0)), (end, (0, 0))]);
+    for span in databases.iter().flatten() {
+        for (at, by) in [(Some(span.from), 1), (span.to, -1)] {
+            let Some(at) = at else { continue };
+            let (used, busy) = changes.entry(at.clamp(start, end)).or_default();
+            *(if span.phase == Phase::InUse { used } else { busy }) += by;
+        }
+    }
+    let edges: Vec<(Time, (i64, i64))> = changes.into_iter().collect();
     let mut quiet: Vec<(Time, Time)> = Vec::new();
+    let (mut all_used, mut all_busy) = (0, 0);
     for pair in edges.windows(2) {
-        let (from, to) = (pair[0], pair[1]);
-        let here = || spans().filter(|span| span.from < to && span.to.is_none_or(|end| end > from));
-        if here().count() == 0 || here().any(|span| span.phase != Phase::InUse) {
+        let ((from, (used, busy)), (to, _)) = (pair[0], pair[1]);
+        (all_used, all_busy) = (all_used + used, all_busy + busy);
+        if all_used == 0 || all_busy > 0 {
             continue;
         }
         match quiet.last_mut() {

@@ -24,6 +24,17 @@ use super::query::{Cursor, Filter, Pruned, Retention, Summary};
 use super::record::Record;
 use super::time::Time;
 
+/// Whether a store's address says what it has to. Nobody is asked, and nothing is opened.
+///
+/// # Errors
+/// As [`Store::open`].
+pub fn check(place: &Place) -> anyhow::Result<()> {
+    match place {
+        Place::Sqlite(_) => Ok(()),
+        Place::Postgres(url) => postgres::check(url),
+    }
+}
+
 /// An open store. Clones share a connection.
 #[derive(Debug, Clone)]
 pub struct Store {

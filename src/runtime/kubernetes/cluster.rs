@@ -153,6 +153,13 @@ impl Cluster {
         self
     }
 
+    /// The same place, reached by another client, whose requests are bounded as well.
+    #[must_use]
+    pub fn with_client(self, client: Client) -> Self {
+        let contact = Contact::default();
+        Self { client: contact.client(client), contact, ..self }
+    }
+
     /// The same connection, to another namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {

@@ -119,17 +119,22 @@ oomScoreAdj: 0
 YAML
 }
 
-# A name that is none of the cluster's does not exist, and that is said at once: there is no way out to ask anybody.
+# A name that is none of the cluster's does not exist, and that is said at once: there is no way out to ask anybody. (In one block this answer
+# would come before the cluster's own: the order is that of the plugins, not of the lines.)
 dns_config() {
     cat <<COREFILE
-. {
+cluster.local in-addr.arpa ip6.arpa {
     bind $NODE_ADDRESS
     errors
     ready 127.0.0.1:8181
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
+    kubernetes {
         kubeconfig $CONFIG/dns.kubeconfig
         ttl 0
     }
+}
+. {
+    bind $NODE_ADDRESS
+    errors
     template ANY ANY {
         rcode NXDOMAIN
     }

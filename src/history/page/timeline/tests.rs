@@ -100,3 +100,13 @@ fn every_length_has_labels_that_do_not_touch() {
         assert!(ticks.windows(2).all(|pair| pair[1].left - pair[0].left >= 8.9 && pair[0].label != pair[1].label), "{length}: {ticks:?}");
     }
 }
+
+/// Who writes to a store may write as many moments as a story holds. The longest times are in use, so that each is drawn narrower.
+#[test]
+fn time_grows_with_the_moments_and_no_faster() {
+    let began = std::time::Instant::now();
+    let moments: Vec<(What, i64)> = (0..50_000).flat_map(|n| [(What::Ready, n * 1000), (What::Restarted, n * 1000 + 999)]).collect();
+    let timeline = timeline(&record(vec![database(&moments)], Some(0), Some(50_000_000)));
+    assert_eq!(timeline.tracks[0].bars.len(), 100_000);
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}

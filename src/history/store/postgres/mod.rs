@@ -20,6 +20,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row as Found};
 use url::Url;
 
+use self::address::Address;
 use self::connection::Server;
 use self::explain::Explain;
 use super::value::{MOST, Row, Statement, Value};
@@ -42,6 +43,14 @@ impl fmt::Debug for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.server.name.fmt(f)
     }
+}
+
+/// Whether a URL says what it has to.
+///
+/// # Errors
+/// A usage error without any value of it.
+pub fn check(url: &Url) -> anyhow::Result<()> {
+    Address::new(url).map(drop)
 }
 
 impl Postgres {
