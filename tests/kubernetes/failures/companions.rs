@@ -1,0 +1,59 @@
+//! Containers beside a database that are not its own: sidecars in their native form, and what `kubectl debug` puts into a pod.
+
+use super::screen::Up;
+use super::{mysql, refusing};
+use crate::harness::{Namespace, client_image};
+
+/// An init container that stays, as service meshes have it.
+fn with_sidecar(manifest: &str, command: &str) -> String {
+    let image = client_image();
+    let sidecar = format!("initContainers: [{{name: mesh, image: '{image}', restartPolicy: Always, command: [sh, -c, '{command}']}}]");
+    manifest.replace("  # pod", &format!("  {sidecar}"))
+}
+
+#[test]
+fn a_native_sidecar_stays_beside_the_database() {
+    let namespace = Namespace::new("sidecar");
+    let up = Up::start(&namespace, &with_sidecar(&mysql("container", ""), "trap exit TERM; sleep 600 & wait"), &[]);
+    let pod = format!("mysql-{}", up.run_id);
+    let (folder, run_id) = up.comes_up();
+    let path = "jsonpath={.status.initContainerStatuses[0].state.running.startedAt}";
+    assert!(!namespace.kubectl(&["get", "pod", &pod, "-o", path]).is_empty());
+    folder.call(&["history", "logs", &run_id]).ok();
+    folder.call(&["down"]).ok();
+    assert!(namespace.of_run(&run_id).is_empty());
+}
+
+#[test]
+fn a_native_sidecar_that_ends_is_told_and_the_database_too() {
+    let namespace = Namespace::new("sidecar-ends");
+    let ends = Up::start(&namespace, &with_sidecar(&mysql("container", ""), "echo no licence; exit 7"), &[]);
+    let beside = Up::start(&namespace, &with_sidecar(&refusing(), "sleep 600"), &[]);
+    insta::assert_snapshot!("sidecar-that-ends", ends.screen());
+    insta::assert_snapshot!("sidecar-beside-a-crash-loop", beside.screen());
+}
+
+/// Somebody looks into the pod while it sets itself up; what becomes of their containers is nobody else's affair.
+#[test]
+fn a_look_into_the_pod_is_no_failure() {
+    let namespace = Namespace::new("debug");
+    let lingering = mysql("variables", "- {name: TESTBED_SETUP_LINGER, value: '5'}");
+    let mut up = Up::start(&namespace, &lingering, &["-v"]);
+    up.started.until_it_says("mysql: initialising");
+    let pod = format!("mysql-{}", up.run_id);
+    let image = client_image();
+    for (name, image) in [("fails", image.as_str()), ("never-starts", "127.0.0.1:9/no-such:1")] {
+        namespace.kubectl(&["debug", &pod, "--image", image, "--container", name, "--", "sh", "-c", "exit 3"]);
+    }
+    let state = "jsonpath={.status.ephemeralContainerStatuses[*].state}";
+    namespace.kubectl_until(&["get", "pod", &pod, "-o", state], |text| {
+        text.contains("\"exitCode\":3") && (text.contains("ErrImagePull") || text.contains("ImagePullBackOff"))
+    });
+    let (folder, run_id) = up.comes_up();
+    // They are there to the end, and so is the database.
+    folder.call(&["up", "databases.yaml", "--run-id", &run_id]).ok();
+    let status = folder.call(&["status"]).ok();
+    assert!(status.stdout.contains("Running"), "{}", status.transcript());
+    folder.call(&["down"]).ok();
+    assert!(namespace.of_run(&run_id).is_empty());
+}
