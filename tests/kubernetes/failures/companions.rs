@@ -24,13 +24,20 @@ fn a_native_sidecar_stays_beside_the_database() {
     assert!(namespace.of_run(&run_id).is_empty());
 }
 
+/// It is started again also in a pod whose own containers are not.
 #[test]
-fn a_native_sidecar_that_ends_is_told_and_the_database_too() {
+fn a_native_sidecar_that_ends_keeps_no_database_from_coming_up() {
     let namespace = Namespace::new("sidecar-ends");
-    let ends = Up::start(&namespace, &with_sidecar(&mysql("container", ""), "echo no licence; exit 7"), &[]);
-    let beside = Up::start(&namespace, &with_sidecar(&refusing(), "sleep 600"), &[]);
-    insta::assert_snapshot!("sidecar-that-ends", ends.screen());
+    let never = mysql("container", "").replace("  # pod", "  restartPolicy: Never\n  # pod");
+    let ends = Up::start(&namespace, &with_sidecar(&never, "echo no licence; exit 7"), &[]);
+    let beside = Up::start(&namespace, &with_sidecar(&refusing(), "trap exit TERM; sleep 600 & wait"), &[]);
     insta::assert_snapshot!("sidecar-beside-a-crash-loop", beside.screen());
+    let pod = format!("mysql-{}", ends.run_id);
+    let (folder, run_id) = ends.comes_up();
+    let restarts = "jsonpath={.status.initContainerStatuses[0].restartCount}";
+    assert_ne!(namespace.kubectl(&["get", "pod", &pod, "-o", restarts]), "0");
+    folder.call(&["down"]).ok();
+    assert!(namespace.of_run(&run_id).is_empty());
 }
 
 /// Somebody looks into the pod while it sets itself up; what becomes of their containers is nobody else's affair.

@@ -84,7 +84,7 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
 }
 
 /// What Kubernetes, a registry or the container runtime may say of a cause, in whichever release: the words that tell it.
-const CAUSES: [&str; 29] = [
+const CAUSES: [&str; 28] = [
     "exceeded quota: small",
     "limits.memory=1Gi",
     "maximum memory usage per Container is 64Mi",
@@ -95,7 +95,6 @@ const CAUSES: [&str; 29] = [
     "violates PodSecurity \"restricted:latest\"",
     "allowPrivilegeEscalation != false",
     "runAsNonRoot != true",
-    "seccompProfile",
     "configmap \"no-such\" not found",
     "secret \"no-such\" not found",
     "persistentvolumeclaim \"no-such\" not found",
