@@ -34,7 +34,7 @@ soak: soak-local soak-fuzz ## The long counts: the main job and a cancelled task
 	@tests/install test
 	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_CANCELS=$${TESTBED_TEST_CANCELS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
 	  TESTBED_TEST_RACES=$${TESTBED_TEST_RACES:-5} TESTBED_TEST_LOCKS=$${TESTBED_TEST_LOCKS:-1000} tests/all --profile soak --run-ignored all \
-	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod) | test(lock::replicas::) | test(lock::attack::))'
+	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod) | test(a_token_that_is_exchanged) | test(lock::replicas::) | test(lock::attack::))'
 
 soak-local: ## The long counts of this machine alone: 600 signals, every lie of a server, thirty kills of each kind, fifty runs at once, all that four can do with a lock, a busy history
 	@tests/install test

@@ -24,7 +24,8 @@ go_is() {
 # Makes everything that Go reads or writes be in the work folder. Where it gets modules from is the machine's own setting.
 prepare_go() {
     use_go
-    export GOCACHE=$work/go-cache GOMODCACHE=$work/go-modules GOFLAGS=-modcacherw GOWORK=off CGO_ENABLED=0
+    mkdir -p "$work/go-tmp"
+    export GOCACHE=$work/go-cache GOMODCACHE=$work/go-modules GOTMPDIR=$work/go-tmp GOFLAGS=-modcacherw GOWORK=off CGO_ENABLED=0
 }
 
 # Compiles with the module $1 into the file or folder $2; what follows are options, and in the end a package, or `tool` for all that go.mod names.
@@ -37,4 +38,6 @@ compile() {
 }
 
 # The version of the Go module $2 that the module in the folder $1 requires.
-module_version() { awk -v module="$2" '$1 == "require" && $2 == module { print $3 } $1 == module && $2 ~ /^v/ { print $2 }' "$CLUSTER_SOURCE/modules/$1/go.mod"; }
+module_version() {
+    awk -v module="$2" '$1 == "require" && $2 == module { print $3 } $1 == module && $2 ~ /^v/ { print $2 }' "$CLUSTER_SOURCE/modules/$1/go.mod"
+}

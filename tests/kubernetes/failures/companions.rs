@@ -2,6 +2,7 @@
 
 use super::screen::Up;
 use super::{mysql, refusing};
+use crate::admission::Webhook;
 use crate::harness::{Namespace, client_image};
 
 /// An init container that stays, as service meshes have it.
@@ -22,6 +23,30 @@ fn a_native_sidecar_stays_beside_the_database() {
     folder.call(&["history", "logs", &run_id]).ok();
     folder.call(&["down"]).ok();
     assert!(namespace.of_run(&run_id).is_empty());
+}
+
+/// Whoever wants a database in the mesh gets it there; the others stay out.
+#[test]
+fn a_mesh_puts_its_sidecar_beside_a_database_that_asks_for_it() {
+    let namespace = Namespace::new("mesh");
+    let _injector = Webhook::start(&namespace, include_str!("../manifests/injector.yaml"));
+    // The API server takes a moment to know a new webhook.
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: probe}\nspec: {containers: [{name: a, image: a}]}\n";
+    let containers = "jsonpath={.spec.initContainers[*].name}";
+    let dry_run = ["create", "--dry-run=server", "-o", containers, "-f", "-"];
+    namespace.kubectl_until_it_says(&dry_run, Some(pod.as_bytes()), |text, _| text == "istio-proxy");
+
+    let manifest = mysql("container", "");
+    let within = Up::start(&namespace, &manifest.replace("labels: {db:", "labels: {sidecar.istio.io/inject: 'true', db:"), &[]);
+    let without = Up::start(&namespace, &manifest, &[]);
+    for (up, expected) in [(within, "istio-proxy"), (without, "")] {
+        let pod = format!("mysql-{}", up.run_id);
+        let (folder, run_id) = up.comes_up();
+        assert_eq!(namespace.kubectl(&["get", "pod", &pod, "-o", containers]), expected);
+        folder.call(&["up", "databases.yaml", "--run-id", &run_id]).ok();
+        folder.call(&["down"]).ok();
+        assert!(namespace.of_run(&run_id).is_empty());
+    }
 }
 
 /// It is started again also in a pod whose own containers are not.
