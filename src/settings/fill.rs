@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use super::{Arguments, Settings, find, keys, read};
+use super::{Arguments, Settings, find, keys, reach, read};
 use crate::cli::{self, Cli, Source};
 use crate::environment::{is_in_pod, is_set};
 use crate::failure::{Advise, Exit, usage};
@@ -77,6 +77,9 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let file = path.display().to_string();
     let mut settings = read::read(&file, &text, folder, &cli)?;
+    if is_in_pod() {
+        reach::check(&file, &settings)?;
+    }
     if has_no_contexts() {
         settings.values.retain(|(key, _)| key.name != "context");
     }

@@ -20,8 +20,21 @@ pub enum Path {
     No,
     /// All of it.
     Whole,
-    /// What comes after `sqlite:`.
-    OfSqlite,
+    /// What comes after one of these, such as `sqlite:`; the first that fits.
+    After(&'static [&'static str]),
+}
+
+impl Path {
+    /// The path in a value, and what stands before it.
+    pub fn of(self, value: &str) -> Option<(&'static str, &str)> {
+        match self {
+            Self::No => None,
+            Self::Whole => Some(("", value)),
+            Self::After(starts) => {
+                starts.iter().find_map(|start| value.strip_prefix(start).map(|path| (*start, path))).filter(|(_, path)| !path.is_empty())
+            }
+        }
+    }
 }
 
 const CREATE: &[&str] = &["up", "run"];
@@ -36,7 +49,7 @@ pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
 pub const FLAGS: [Key; 16] = [
     Key { path: Path::Whole, ..key("output", CREATE) },
-    key("format", CREATE),
+    Key { path: Path::After(&["tera:"]), ..key("format", CREATE) },
     key("mode", CREATE),
     key("timeout", WAIT),
     key("settle", WAIT),
@@ -49,7 +62,7 @@ pub const FLAGS: [Key; 16] = [
     key("image-prefix", SOURCE),
     key("namespace", NAMED),
     key("context", NAMED),
-    Key { path: Path::OfSqlite, ..key("history", ARCHIVE) },
+    Key { path: Path::After(&["sqlite://", "sqlite:"]), ..key("history", ARCHIVE) },
     key("archive-timeout", ARCHIVE),
 ];
 

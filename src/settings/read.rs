@@ -56,11 +56,7 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
             let found = FLAGS.iter().find_map(|key| (key.name == name).then_some(key).zip(key.any_flag(cli)));
             let (key, arg) = found.ok_or_else(|| here(unknown(name, cli)))?;
             let text = flag_value(entry, arg).map_err(here)?;
-            let text = match (key.path, text.strip_prefix("sqlite:")) {
-                (keys::Path::Whole, _) => below(folder, &text),
-                (keys::Path::OfSqlite, Some(path)) if !path.is_empty() => format!("sqlite:{}", below(folder, path)),
-                _ => text,
-            };
+            let text = key.path.of(&text).map(|(start, path)| format!("{start}{}", below(folder, path))).unwrap_or(text);
             settings.values.push((key, text));
         }
     }
@@ -203,6 +199,17 @@ mod tests {
         let settings = settings("connargs: {create_database: true, mysql: {charset: utf8, port: '1', ssl: {ca: x}}, pg.a: ~}\n");
         let expected = ["create_database=true", "mysql.charset=\"utf8\"", "mysql.port=\"1\"", "mysql.ssl={\"ca\":\"x\"}", "pg.a=null"];
         assert_eq!(settings.connargs, expected);
+    }
+
+    #[test]
+    fn paths_are_seen_from_the_files_folder() {
+        let text = "manifest: [a.yaml, '-']\noutput: b\nformat: tera:c.env.tera\nhistory: sqlite:d\n";
+        let settings = read("x/testbed.yaml", text, Path::new("x"), &Cli::command()).unwrap();
+        assert_eq!(settings.manifests, ["x/a.yaml", "-"]);
+        let values: Vec<&str> = settings.values.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(values, ["x/b", "tera:x/c.env.tera", "sqlite:x/d"]);
+        let settings = read("x/testbed.yaml", "format: urls\nhistory: sqlite://d\n", Path::new("x"), &Cli::command()).unwrap();
+        assert_eq!(settings.values.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["urls", "sqlite://x/d"]);
     }
 
     #[test]

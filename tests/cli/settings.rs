@@ -239,3 +239,26 @@ fn a_pod_without_a_kubeconfig_takes_no_context_from_the_file() {
     status(project("context: c\n")).says("reading the kubeconfig");
     status(project("context: c\n").env("KUBERNETES_SERVICE_HOST", "127.0.0.1")).says("reading the pod's ServiceAccount");
 }
+
+/// There the file comes with a change that nobody has looked at, and a token would end up where the change's tests can read it.
+#[test]
+fn in_a_pod_the_file_names_nothing_outside_its_repository() {
+    let elsewhere = Folder::new();
+    let token = elsewhere.file("token", "a-token");
+    let text = format!("with: postgres\nformat: tera:{}\n", token.display());
+    let pod = |text: &str| project(text).env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
+    let up = ["up", "--run-id", "run-1"];
+    pod(&text)
+        .call(&up)
+        .fails(2)
+        .says("testbed.yaml: format: tera:")
+        .says("leads out of the repository")
+        .says("hint: in a pod")
+        .says("--format");
+    pod("with: postgres\nhistory: postgres://u@db.example/d\n")
+        .call(&up)
+        .fails(2)
+        .says("history: in a pod a server is not taken from this file");
+    pod("with: postgres\noutput: /nonexistent/x.json\n").call(&["render"]).fails(2).says("output: /nonexistent/x.json leads out");
+    pod(&text).call(&["down", "--run-id", "run-1"]).says("warning").says("leads out of the repository");
+}

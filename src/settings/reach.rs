@@ -1,0 +1,107 @@
+//! What the file may reach in a pod of a pipeline: there it comes with a change that nobody has looked at yet, and what it names is read and written with
+//! testbed's rights, which the change has not got.
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+
+use super::Settings;
+use crate::failure::{Advise, Exit};
+
+/// The key whose value may lead to a server, which would get the password of testbed's own environment.
+const HISTORY: &str = "history";
+const SERVERS: [&str; 2] = ["postgres:", "postgresql:"];
+
+/// Refuses what leads out of the repository that the file is in, or to a server of its own choice. `file` is the file, as it is shown.
+///
+/// # Errors
+/// A usage error with file, key and value.
+pub fn check(file: &str, settings: &Settings) -> anyhow::Result<()> {
+    let root = repository(Path::new(file)).with_context(|| format!("finding the repository of {file}")).exit(Exit::Usage)?;
+    let manifests = settings.manifests.iter().filter(|path| *path != "-").map(|path| ("manifest", "", path.as_str()));
+    let values = settings.values.iter().filter_map(|(key, value)| key.path.of(value).map(|(start, path)| (key.name, start, path)));
+    for (key, start, path) in manifests.chain(values.filter(|(_, _, path)| *path != "-")) {
+        let wrong = || format!("{file}: {key}: {start}{path} leads out of the repository {}", root.display());
+        stay_within(&root, Path::new(path)).with_context(wrong).exit(Exit::Usage).hint(hint(key))?;
+    }
+    for (key, value) in &settings.values {
+        if key.name == HISTORY && SERVERS.iter().any(|scheme| value.starts_with(scheme)) {
+            // The value may hold a password.
+            let wrong = anyhow!("{file}: {HISTORY}: in a pod a server is not taken from this file");
+            return Err(wrong).exit(Exit::Usage).hint(hint(HISTORY));
+        }
+    }
+    Ok(())
+}
+
+fn hint(key: &str) -> String {
+    let flag = if key == "manifest" { "-f" } else { &format!("--{key}") };
+    format!("in a pod the file may come with a change that nobody has looked at; name it to the command itself: {flag}, or its variable")
+}
+
+/// The folder that the nearest `.git` is in, or else the file's own, with all links followed.
+fn repository(file: &Path) -> anyhow::Result<PathBuf> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder.canonicalize()?;
+    let root = folder.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&folder);
+    Ok(root.to_owned())
+}
+
+/// Follows the links of as much of the path as there is.
+fn stay_within(root: &Path, path: &Path) -> anyhow::Result<()> {
+    let path = std::path::absolute(path)?;
+    let there = path.ancestors().find(|part| part.symlink_metadata().is_ok()).context("no part of it is there")?;
+    let real = there.canonicalize().with_context(|| format!("following {}", there.display()))?;
+    let is_left_again = path.strip_prefix(there)?.components().any(|part| part == Component::ParentDir);
+    if !real.starts_with(root) || is_left_again {
+        bail!("it is {}", real.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::settings::read;
+
+    #[test]
+    fn what_the_file_names_is_in_its_repository() {
+        let outside = tempfile::tempdir().unwrap();
+        let root = outside.path().join("project");
+        std::fs::create_dir_all(root.join("a/b")).unwrap();
+        std::fs::create_dir(root.join(".git")).unwrap();
+        std::fs::write(outside.path().join("token"), "t").unwrap();
+        symlink("../../token", root.join("a/link")).unwrap();
+        symlink("../../nothing", root.join("a/nowhere")).unwrap();
+        symlink("../..", root.join("a/up")).unwrap();
+        symlink("b", root.join("a/inside")).unwrap();
+        let file = root.join("a/testbed.yaml").display().to_string();
+        let checked = |text: &str| check(&file, &read::read(&file, text, &root.join("a"), &Cli::command()).unwrap());
+        for text in [
+            "manifest: [../x.yaml, b/y.yaml, '-']\noutput: ../new/folder/x.json\nformat: tera:inside/z.env.tera\nhistory: sqlite:h.db\n",
+            "history: none\nformat: urls\n",
+        ] {
+            checked(text).unwrap();
+        }
+        for (text, wrong) in [
+            ("format: tera:/var/run/secrets/token", "format: tera:/var/run/secrets/token leads out of the repository"),
+            ("format: tera:link", "format: tera:"),
+            ("manifest: link", "manifest: "),
+            ("output: up/x.json", "output: "),
+            ("output: nowhere", "output: "),
+            ("output: ../../x.json", "output: "),
+            ("output: new/../../../x.json", "output: "),
+            ("history: sqlite:/x.db", "history: sqlite:/x.db leads out"),
+            ("history: postgres://u@h/d", "history: in a pod a server"),
+            ("history: postgresql://u@h/d", "history: in a pod a server"),
+        ] {
+            let error = format!("{:#}", checked(text).expect_err(text));
+            assert!(error.contains(wrong), "{error}");
+        }
+    }
+}
