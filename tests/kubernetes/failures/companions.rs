@@ -25,6 +25,29 @@ fn a_native_sidecar_stays_beside_the_database() {
     assert!(namespace.of_run(&run_id).is_empty());
 }
 
+/// The database itself may be the sidecar, beside the application that uses it.
+#[test]
+fn a_database_that_is_a_native_sidecar() {
+    let namespace = Namespace::new("sidecar-itself");
+    let manifest = mysql("container", "restartPolicy: Always").replace("  containers:", "  initContainers:");
+    let app =
+        format!("  containers: [{{name: app, image: '{}', command: [sh, -c, 'trap exit TERM; sleep 600 & wait']}}]\n", client_image());
+    let up = Up::start(&namespace, &format!("{}\n{app}", manifest.trim_end()), &[]);
+    let pod = format!("mysql-{}", up.run_id);
+    let (folder, run_id) = up.comes_up();
+    namespace.kubectl(&["exec", &pod, "-c", "mysql", "--", "sh", "-c", "kill -TERM 1"]);
+    let again = "jsonpath={.status.initContainerStatuses[0].restartCount} {.status.initContainerStatuses[0].started}";
+    namespace.kubectl_until(&["get", "pod", &pod, "-o", again], |text| text == "1 true");
+    folder.call(&["down"]).ok();
+    assert!(namespace.of_run(&run_id).is_empty());
+    let story = folder.call(&["history", "show", &run_id, "-o", "json"]).ok();
+    let story: serde_json::Value = serde_json::from_str(&story.stdout).expect("JSON");
+    let database = &story["databases"][0];
+    assert_eq!((&database["engine"], &database["restarts"]), (&"mysql".into(), &1.into()), "{story:#}");
+    let told: Vec<&str> = database["timeline"].as_array().expect("moments").iter().filter_map(|moment| moment["what"].as_str()).collect();
+    assert!(["started", "ready", "restarted"].iter().all(|what| told.contains(what)), "{story:#}");
+}
+
 /// Whoever wants a database in the mesh gets it there; the others stay out.
 #[test]
 fn a_mesh_puts_its_sidecar_beside_a_database_that_asks_for_it() {
@@ -54,13 +77,13 @@ fn a_mesh_puts_its_sidecar_beside_a_database_that_asks_for_it() {
 fn a_native_sidecar_that_ends_keeps_no_database_from_coming_up() {
     let namespace = Namespace::new("sidecar-ends");
     let never = mysql("container", "").replace("  # pod", "  restartPolicy: Never\n  # pod");
-    let ends = Up::start(&namespace, &with_sidecar(&never, "echo no licence; exit 7"), &[]);
+    let ends = Up::start(&namespace, &with_sidecar(&never, "sleep 3; exit 7"), &[]);
     let beside = Up::start(&namespace, &with_sidecar(&refusing(), "trap exit TERM; sleep 600 & wait"), &[]);
     insta::assert_snapshot!("sidecar-beside-a-crash-loop", beside.screen());
     let pod = format!("mysql-{}", ends.run_id);
     let (folder, run_id) = ends.comes_up();
     let restarts = "jsonpath={.status.initContainerStatuses[0].restartCount}";
-    assert_ne!(namespace.kubectl(&["get", "pod", &pod, "-o", restarts]), "0");
+    namespace.kubectl_until(&["get", "pod", &pod, "-o", restarts], |text| text != "0");
     folder.call(&["down"]).ok();
     assert!(namespace.of_run(&run_id).is_empty());
 }
