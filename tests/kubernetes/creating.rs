@@ -90,3 +90,30 @@ fn an_interrupted_up_says_what_is_left() {
     folder.call(&["down"]).ok();
     assert!(namespace.of_run(&run_id).is_empty());
 }
+
+const HELD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: held-run-1, finalizers: [example.com/hold]}\n";
+const RELEASE: [&str; 6] = ["patch", "secret", "held-run-1", "--type=json", "-p", r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#];
+
+/// As when a task is tried again after its timeout: what the first attempt's end has deleted is not gone yet.
+#[test]
+fn what_an_earlier_attempt_has_deleted_is_waited_for() {
+    let namespace = Namespace::new("again");
+    let folder = &namespace.folder;
+    folder.file("m.yaml", &(config_map("first-run-1") + HELD));
+    let up = ["up", "m.yaml", "--run-id", "run-1"];
+    folder.call(&up).ok();
+    folder.call(&["down", "--run-id", "run-1", "--timeout", "1s"]).fails(5);
+    folder
+        .call(&[&up[..], &["--timeout", "3s"]].concat())
+        .fails(3)
+        .says("waiting until Secret held-run-1 of an earlier attempt is gone")
+        .says("m.yaml: document 2 (line 5): creating Secret held-run-1: Secret held-run-1 (held by the finalizer example.com/hold) of an earlier attempt is still being deleted after 3s");
+    assert_eq!(namespace.of_run("run-1"), ["secret/held-run-1"]);
+    let mut again = folder.start(&up);
+    again.until_it_says("waiting until Secret held-run-1");
+    namespace.kubectl(&RELEASE);
+    again.wait().ok().says("created 2 objects");
+    assert_eq!(namespace.of_run("run-1"), ["secret/held-run-1", "configmap/first-run-1"]);
+    namespace.kubectl(&RELEASE);
+    folder.call(&["down"]).ok();
+}

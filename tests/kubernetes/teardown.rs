@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::credentials::account;
 use crate::harness::{Namespace, STRIV, run_id};
+use crate::history::ending;
+use crate::support::Folder;
 
 #[test]
 fn a_run_that_does_not_exist_is_no_failure() {
@@ -48,20 +51,31 @@ fn two_at_once_do_not_hinder_each_other() {
     assert!(namespace.of_run(run_id).is_empty());
 }
 
+/// Also where testbed may not watch the kind, and where nothing else is left that tells what kinds the run has.
 #[test]
-fn a_finalizer_is_named() {
+fn a_finalizer_is_named_until_it_is_gone() {
     let namespace = Namespace::new("held");
-    let folder = &namespace.folder;
-    folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held-run-1, finalizers: [example.com/hold]}\n");
-    folder.call(&["up", "m.yaml", "--run-id", "run-1"]).ok();
-    folder
-        .call(&["down", "--timeout", "2s"])
-        .fails(5)
-        .says("error: still there after 2 s: ConfigMap held-run-1 (held by the finalizer example.com/hold)")
-        .says("hint: deletion goes on in the cluster");
-    namespace.kubectl(&["patch", "configmap", "held-run-1", "--type=json", "-p", r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#]);
-    folder.call(&["down", "--run-id", "run-1"]).ok();
-    assert!(namespace.of_run("run-1").is_empty());
+    let config = Folder::new();
+    let rules = "[{apiGroups: [''], resources: [pods, services], verbs: [create, delete, get, list, watch]}, \
+                 {apiGroups: [''], resources: [secrets, configmaps], verbs: [create, delete, get, list]}]";
+    let folder = namespace.folder_as(&account(&namespace, &config, rules));
+    for (kind, rest) in [("ConfigMap", ""), ("Secret", ""), ("Service", "spec: {ports: [{port: 1}]}\n")] {
+        folder.file(
+            "m.yaml",
+            &format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: held-run-1, finalizers: [example.com/hold]}}\n{rest}"),
+        );
+        folder.call(&["up", "m.yaml", "--run-id", "run-1"]).ok();
+        let held = format!("error: still there after 2 s: {kind} held-run-1 (held by the finalizer example.com/hold)");
+        for _ in 0..2 {
+            folder.call(&["down", "--timeout", "2s"]).fails(5).says(&held).says("hint: deletion goes on in the cluster");
+            assert_eq!(ending(&folder, "run-1")[2], "still there", "{kind}");
+        }
+        let mut down = folder.start(&["down"]);
+        down.until_it_says(&format!("deleting 1 {kind}"));
+        namespace.kubectl(&["patch", kind, "held-run-1", "--type=json", "-p", r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#]);
+        down.wait().ok().says("run run-1 is gone");
+        assert!(namespace.of_run("run-1").is_empty());
+    }
 }
 
 #[test]

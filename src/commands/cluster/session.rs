@@ -147,8 +147,8 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
 ///
 /// # Errors
 /// The first failure, explained; what this call has made is gone by then, or named in the error.
-async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progress) -> anyhow::Result<Created> {
-    let created = create::create(cluster, kinds, &plan.objects, &plan.run_id).await.kind("creation", None)?;
+async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: (Duration, Instant), progress: &Progress) -> anyhow::Result<Created> {
+    let created = create::create(cluster, kinds, &plan.objects, &plan.run_id, time, progress).await.kind("creation", None)?;
     progress.say(&summary(plan, &created));
     Ok(created)
 }
@@ -178,6 +178,8 @@ pub struct Cancel<C, B> {
     pub patience: Duration,
     /// Called just before the first object is made, with what is known of the run by then.
     pub begins: B,
+    /// How long the whole command may take, and when that is over.
+    pub time: (Duration, Instant),
 }
 
 /// [`prepare`] and [`create`], unless somebody cancels it.
@@ -191,7 +193,7 @@ pub async fn create_unless(
     cancel: Cancel<impl Future<Output = anyhow::Error> + Unpin, impl FnOnce(&Plan)>,
     progress: &Progress,
 ) -> Result<Created, Failed> {
-    let Cancel { mut cancelled, patience, begins } = cancel;
+    let Cancel { mut cancelled, patience, begins, time } = cancel;
     let kinds = tokio::select! {
         kinds = prepare(plan, cluster, config, progress) => kinds,
         error = &mut cancelled => Err(error),
@@ -200,7 +202,7 @@ pub async fn create_unless(
     // Before this run is remembered in the place of the one that has written it.
     config.remove_older().map_err(Failed::Before)?;
     begins(plan);
-    let mut creation = pin!(bug::caught(create(plan, cluster, &kinds, progress)));
+    let mut creation = pin!(bug::caught(create(plan, cluster, &kinds, time, progress)));
     let error = tokio::select! {
         // What there was when it panicked, nobody knows.
         created = &mut creation => return created.map_err(if bug::seen().is_some() { Failed::Amid } else { Failed::Before }),

@@ -129,7 +129,7 @@ impl Site {
                 error = late => error,
             }
         };
-        let cancel = Cancel { cancelled: Box::pin(stop), patience: CREATION, begins };
+        let cancel = Cancel { cancelled: Box::pin(stop), patience: CREATION, begins, time: (args.making.timeout, self.deadline) };
         let created = match session::create_unless(plan, cluster, config, cancel, progress).await {
             Ok(created) => created,
             Err(Failed::Before(error)) => {

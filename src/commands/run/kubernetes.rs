@@ -120,7 +120,8 @@ impl Site<'_> {
             }
         };
         let patience = args.making.timeout.clamp(Duration::from_secs(1), CREATION);
-        let cancel = Cancel { cancelled: Box::pin(stop), patience, begins: |plan: &Plan| story.begin(plan) };
+        let time = (args.making.timeout, self.deadline);
+        let cancel = Cancel { cancelled: Box::pin(stop), patience, begins: |plan: &Plan| story.begin(plan), time };
         let created = session::create_unless(plan, cluster, config, cancel, progress).await?;
         story.created(plan, &created);
         let stays = args.making.on_failure == Some(OnFailure::Keep);

@@ -107,7 +107,7 @@ impl Contact {
 }
 
 /// The pause after so many others.
-fn pause(before: u32) -> Duration {
+pub(super) fn pause(before: u32) -> Duration {
     (FIRST_PAUSE * 2u32.pow(before.min(10))).min(LONGEST_PAUSE)
 }
 

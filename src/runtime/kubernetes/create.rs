@@ -11,16 +11,20 @@ use kube::core::Request;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Error, ResourceExt};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::explain::explain_creation;
 use super::kinds::Kinds;
 use super::teardown::DEFAULT_GRACE;
-use super::teardown::part::{Deletion, delete};
+use super::teardown::part::{Deletion, Part, delete};
+use super::teardown::remove::{Removal, Scope, describe};
+use super::teardown::wait;
 use super::{Cluster, FIELD_MANAGER, explain};
-use crate::failure::Advise;
+use crate::deadline;
+use crate::failure::{Advise, Exit};
 use crate::manifest::Object;
 use crate::manifest::stamp::HASH_ANNOTATION;
+use crate::progress::Progress;
 use crate::run_id::{RUN_LABEL, RunId};
 
 /// How long a failed creation waits until what it made is gone again.
@@ -63,13 +67,22 @@ enum Outcome {
 /// Creates all objects: what pods need first, pods and what makes them last; each group at once.
 ///
 /// # Errors
-/// The first failure, explained, with the object's place. The objects that this call made are gone by then, or named in the error.
-pub async fn create(cluster: &Cluster, kinds: &Kinds, objects: &[Object], run_id: &RunId) -> anyhow::Result<Created> {
+/// The first failure, explained, with the object's place; exit code 3 if objects of an earlier attempt are still being deleted by the deadline, which
+/// is as far away as is told. The objects that this call made are gone by then, or named in the error.
+pub async fn create(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    objects: &[Object],
+    run_id: &RunId,
+    (patience, deadline): (Duration, Instant),
+    progress: &Progress,
+) -> anyhow::Result<Created> {
+    let site = Site { cluster, kinds, run_id, patience, until: deadline::before(deadline, patience), progress };
     let mut created = Created::default();
     let mut fresh: Vec<Fresh> = Vec::new();
     let (pods, needed): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| makes_pods(object));
     for group in [needed, pods] {
-        let outcomes = join_all(group.iter().map(|object| create_one(cluster, kinds, object, run_id))).await;
+        let outcomes = join_all(group.iter().map(|object| site.create(object))).await;
         let mut failure = None;
         for (object, outcome) in group.iter().zip(outcomes) {
             match outcome {
@@ -98,21 +111,75 @@ fn makes_pods(object: &Object) -> bool {
     object.kind == "Pod" || object.pod_template().is_some()
 }
 
-async fn create_one(cluster: &Cluster, kinds: &Kinds, object: &Object, run_id: &RunId) -> anyhow::Result<Outcome> {
-    let action = || format!("{}: creating {}", object.origin, object.label());
-    let api = kinds.api_of(object).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
-    match post(cluster, &api, object, Mode::Real).await.with_context(action)? {
-        Ok(answer) => Ok(Outcome::Fresh(answer)),
-        Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
-            let existing = api.get(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
-            adopt(object, existing, run_id).with_context(action).map(Outcome::Adopted)
-        }
-        Err(error) => {
-            let is_refused = matches!(&error, Error::Api(status) if (400..500).contains(&status.code));
-            let failed = Err(explain_creation(cluster, error, &action()));
-            if is_refused { failed } else { failed.hint(may_be_there(cluster, object, run_id)) }
+/// Where a run is made.
+struct Site<'a> {
+    cluster: &'a Cluster,
+    kinds: &'a Kinds,
+    run_id: &'a RunId,
+    /// How long it may take, as it is told.
+    patience: Duration,
+    /// When the time for it is over.
+    until: Instant,
+    progress: &'a Progress,
+}
+
+impl Site<'_> {
+    async fn create(&self, object: &Object) -> anyhow::Result<Outcome> {
+        let Self { cluster, run_id, .. } = self;
+        let action = || format!("{}: creating {}", object.origin, object.label());
+        let api = self.kinds.api_of(object).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
+        loop {
+            match post(cluster, &api, object, Mode::Real).await.with_context(action)? {
+                Ok(answer) => return Ok(Outcome::Fresh(answer)),
+                Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
+                    // It may be gone since.
+                    let existing = api.get_opt(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
+                    let Some(existing) = existing else { continue };
+                    if !is_ending(&existing, run_id) {
+                        return adopt(object, existing, run_id).with_context(action).map(Outcome::Adopted);
+                    }
+                    self.see_off(&api, object, &existing).await.with_context(action)?;
+                }
+                Err(error) => {
+                    let is_refused = matches!(&error, Error::Api(status) if (400..500).contains(&status.code));
+                    let failed = Err(explain_creation(cluster, error, &action()));
+                    return if is_refused { failed } else { failed.hint(may_be_there(cluster, object, run_id)) };
+                }
+            }
         }
     }
+
+    /// Waits until an object is gone that an earlier attempt made, and that is being deleted: a retried task can start while that goes on.
+    async fn see_off(&self, api: &Api<DynamicObject>, object: &Object, existing: &DynamicObject) -> anyhow::Result<()> {
+        let (cluster, selector) = (self.cluster, self.run_id.selector());
+        self.progress.say(&format!("waiting until {} of an earlier attempt is gone", object.label()));
+        let uid = existing.uid().unwrap_or_default();
+        let removal = Removal {
+            selector: &selector,
+            grace: DEFAULT_GRACE,
+            patience: self.patience,
+            deadline: self.until,
+            scope: Scope::Unchanged(|_, _| true),
+        };
+        let gone = async {
+            let part = Part::list(api, object.kind_name(), &selector).await;
+            let part = part.map_err(|error| explain(cluster, error, "looking for what is being deleted"))?;
+            match part.objects.iter().any(|object| object.uid().as_ref() == Some(&uid)) {
+                true => wait::gone(cluster, &part, [(object.name.clone(), uid.clone())].into(), &removal).await,
+                false => Ok(()),
+            }
+        };
+        timeout_at(self.until, gone).await.unwrap_or_else(|_| {
+            let patience = humantime::format_duration(self.patience);
+            let what = describe(&object.kind, existing);
+            Err(anyhow!("{what} of an earlier attempt is still being deleted after {patience}")).exit(Exit::NotReady)
+        })
+    }
+}
+
+/// Whether an object of this run is on its way out.
+fn is_ending(existing: &DynamicObject, run_id: &RunId) -> bool {
+    existing.metadata.deletion_timestamp.is_some() && existing.labels().get(RUN_LABEL).map(String::as_str) == Some(run_id.as_str())
 }
 
 /// A creation of which nobody knows what became of it.

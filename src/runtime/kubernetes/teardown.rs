@@ -6,7 +6,7 @@
 
 pub mod part;
 pub mod remove;
-mod wait;
+pub mod wait;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -110,9 +110,10 @@ async fn delete_if(
     };
     match api.delete(&object.name_any(), &params).await {
         // Where an object lingers, the answer is the object with the time of its deletion. Once it is gone, the answer is a status, or, for some
-        // kinds and in later versions for Services too, the object as it was.
+        // kinds and in later versions for Services too, the object as it was. Of a Service that a finalizer holds, the answer is the same.
         Ok(answer) => {
-            let lingers = answer.left().is_some_and(|object| object.metadata.deletion_timestamp.is_some());
+            let lingers =
+                !object.finalizers().is_empty() || answer.left().is_some_and(|object| object.metadata.deletion_timestamp.is_some());
             Ok(if lingers { Deletion::Pending } else { Deletion::Gone })
         }
         Err(error) if is_absent(&error) => Ok(Deletion::Absent),

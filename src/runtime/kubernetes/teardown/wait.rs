@@ -3,23 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use kube::api::{DynamicObject, WatchEvent, WatchParams};
 use kube::{Error, ResourceExt};
 use serde_json::Value;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::part::{Part, delete};
 use super::remove::{Removal, Scope};
 use crate::run_id::Selector;
+use crate::runtime::kubernetes::contact::pause;
+use crate::runtime::kubernetes::explain::is_forbidden;
 use crate::runtime::kubernetes::{Cluster, explain};
 
 /// What the kubelet gets on top of the grace period to report the end of a pod in which nothing runs. One whose deletion meets the start
 /// of its containers, for example, is taken down at once and reported up to a minute later.
 const REPORT: Duration = Duration::from_secs(3);
 
-/// Watches one kind until none of the run's objects is left. `left` are the UIDs of those that were deleted, by their names.
-pub(super) async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, String>, removal: &Removal<'_>) -> anyhow::Result<()> {
+/// Watches one kind until none of the run's objects is left; where that is not allowed, lists it again and again. `left` are the UIDs of those that were deleted, by their names.
+///
+/// # Errors
+/// A failed request, explained.
+pub async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, String>, removal: &Removal<'_>) -> anyhow::Result<()> {
     let (names, uids) = left.into_iter().unzip();
     let only = matches!(removal.scope, Scope::Unchanged(_)).then_some(uids);
     let mut wait = Wait { part, selector: removal.selector, grace: removal.grace, only, left: names, idle: BTreeMap::new() };
@@ -44,43 +49,62 @@ struct Wait<'a> {
 
 impl Wait<'_> {
     async fn watch(&mut self) -> Result<(), Error> {
-        let selector = self.selector;
         let Part { kind, api, resource_version, .. } = self.part;
+        let params = WatchParams::default().labels(self.selector.as_str());
         let mut version = resource_version.clone();
+        let mut lists = 0;
         while !self.left.is_empty() {
-            let params = WatchParams::default().labels(selector.as_str());
-            let mut events = api.watch(&params, &version).await?.boxed();
-            while !self.left.is_empty() {
-                let next = self.idle.values().map(|(deadline, _)| *deadline).min();
-                let event = tokio::select! {
-                    event = events.try_next() => event,
-                    () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                        self.remove_idle().await?;
-                        continue;
-                    }
-                };
-                match event {
-                    Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => self.see(object).await?,
-                    Ok(Some(WatchEvent::Deleted(object))) => {
-                        self.idle.remove(&object.name_any());
-                        self.left.remove(&object.name_any());
-                    }
-                    Ok(Some(WatchEvent::Bookmark(_))) => {}
-                    // 410: the version is too old to go on from.
-                    Ok(Some(WatchEvent::Error(status))) if status.code != 410 => return Err(Error::Api(status)),
-                    Ok(Some(WatchEvent::Error(_)) | None) | Err(_) => break,
+            match api.watch(&params, &version).await {
+                Ok(events) => self.follow(events.boxed()).await?,
+                Err(error) if is_forbidden(&error) => {
+                    sleep(pause(lists)).await;
+                    self.remove_idle().await?;
+                    lists += 1;
                 }
+                Err(error) => return Err(error),
             }
             if self.left.is_empty() {
                 break;
             }
             // The watch ended (servers end them every few minutes): take stock and go on.
-            let now = Part::list(api, kind.clone(), selector).await?;
+            let now = Part::list(api, kind.clone(), self.selector).await?;
             version = now.resource_version;
             self.left.clear();
-            self.idle.clear();
+            let idle = std::mem::take(&mut self.idle);
             for object in now.objects {
                 self.see(object).await?;
+            }
+            // Since when a pod has been idle, a list does not tell.
+            for (name, (deadline, _)) in idle {
+                if let Some((later, _)) = self.idle.get_mut(&name) {
+                    *later = deadline.min(*later);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of what happens until nothing is left, or the watch ends.
+    async fn follow(&mut self, mut events: impl Stream<Item = Result<WatchEvent<DynamicObject>, Error>> + Unpin) -> Result<(), Error> {
+        while !self.left.is_empty() {
+            let next = self.idle.values().map(|(deadline, _)| *deadline).min();
+            let event = tokio::select! {
+                event = events.try_next() => event,
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                    self.remove_idle().await?;
+                    continue;
+                }
+            };
+            match event {
+                Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => self.see(object).await?,
+                Ok(Some(WatchEvent::Deleted(object))) => {
+                    self.idle.remove(&object.name_any());
+                    self.left.remove(&object.name_any());
+                }
+                Ok(Some(WatchEvent::Bookmark(_))) => {}
+                // 410: the version is too old to go on from.
+                Ok(Some(WatchEvent::Error(status))) if status.code != 410 => return Err(Error::Api(status)),
+                Ok(Some(WatchEvent::Error(_)) | None) | Err(_) => break,
             }
         }
         Ok(())
