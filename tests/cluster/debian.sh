@@ -28,8 +28,8 @@ install_packages() {
     { "${install[@]}" || { apt-get update --quiet && "${install[@]}"; }; } </dev/null >&2 9<&- || die "the packages could not be installed"
 }
 
-# For a build, which has a $work folder: unpacks packages of the suite $1 into the folder $2, without installing them: the first of the sets of names that follow, each an argument of
-# its own, that the suite has. The machine's own package lists stay as they are.
+# For a build, which has a $work folder: unpacks packages of the suite $1 into the folder $2, without installing them. Each further argument is a
+# set of names, and the first set that the suite has is taken. The machine's own package lists stay as they are.
 unpack_packages() {
     local suite=$1 target=$2 set package packages apt=$work/apt options
     shift 2

@@ -40,7 +40,10 @@ CGROUP=testbed-cluster$suffix
 say() { printf 'cluster: %s\n' "$*" >&2; }
 die() { printf 'cluster: error: %s\n' "$*" >&2; exit 1; }
 
-check_version() { [[ $'\n'$KUBERNETES_VERSIONS$'\n' == *$'\n'$KUBERNETES$'\n'* ]] || die "there is no Kubernetes $KUBERNETES here; KUBERNETES may be ${KUBERNETES_VERSIONS//$'\n'/, }"; }
+check_version() {
+    [[ $'\n'$KUBERNETES_VERSIONS$'\n' == *$'\n'$KUBERNETES$'\n'* ]] ||
+        die "there is no Kubernetes $KUBERNETES here; KUBERNETES may be ${KUBERNETES_VERSIONS//$'\n'/, }"
+}
 
 # A hash of the given files' names and content: the key of what is built from them.
 key_of() { (cd -- "$CLUSTER_SOURCE" && sha256sum -- "$@") | sha256sum | cut -c1-16; }
