@@ -1,6 +1,7 @@
 //! The config file that a call is going to write: its format, its place and what the user adds to it, all of it checked before anything
 //! is created.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -9,6 +10,7 @@ use rustix::fs::Access;
 use super::plan::Plan;
 use crate::cli::Making;
 use crate::database::Database;
+use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
 use crate::output::{self, ConnArg, Format, Model, Renderer, ResultFile};
 use crate::registry::{Claim, Registry};
@@ -163,18 +165,29 @@ fn same_file(one: &Path, other: &Path) -> bool {
 
 fn check_path(output: &Path) -> anyhow::Result<()> {
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let closed = || format!("--output {}: the folder cannot be written", output.display());
     if output.is_dir() {
         return Err(usage(format!("--output {} is a folder; name a file in it", output.display())));
     }
-    if !folder.is_dir() {
-        return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display())));
+    match folder.metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Err(error).with_context(closed).exit(Exit::Usage).hint(whose());
+        }
+        _ => return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display()))),
     }
     output::check_kind(output).context("--output").exit(Exit::Usage)?;
     files::check_names(&[output])?;
     // Nothing is made to find out: a testbed that is killed in between would leave it.
-    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
-        .with_context(|| format!("--output {}: the folder cannot be written", output.display()))
-        .exit(Exit::Usage)
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).with_context(closed).exit(Exit::Usage).hint(whose())
+}
+
+/// Who this is, and what makes a volume of a pod this user's.
+fn whose() -> String {
+    let user = rustix::process::geteuid().as_raw();
+    let in_pod = "; a pod's securityContext gives it its volumes with fsGroup, or another user with runAsUser (of a PipelineRun: \
+                  taskRunTemplate.podTemplate.securityContext)";
+    format!("this is user {user}{}", if is_in_pod() { in_pod } else { "" })
 }
 
 /// An older config file is removed, and the template must not be taken for one.

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioExecutor;
 use k8s_openapi::ByteString;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::ClientConfig;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -46,6 +47,17 @@ pub struct ResultsApi {
 
 type Client = legacy::Client<hyper_rustls::HttpsConnector<HttpConnector>, Full<Cursor<Vec<u8>>>>;
 
+/// A record as the API tells it.
+#[derive(Deserialize)]
+struct Answer {
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    value: ByteString,
+}
+
 /// The PipelineRun's Result and the record in it, as the API names them.
 #[derive(Debug, PartialEq, Eq)]
 struct Name {
@@ -64,46 +76,70 @@ impl ResultsApi {
         let fit = |url: &Url| {
             ["http", "https"].contains(&url.scheme()) && url.has_host() && url.username().is_empty() && url.password().is_none()
         };
-        let url = Url::parse(url)
-            .ok()
-            .filter(fit)
-            .ok_or_else(|| usage("--results-api is no URL such as https://tekton-results-api-service.tekton-pipelines.svc:8080"))?;
+        let url = Url::parse(url).ok().filter(fit).ok_or_else(|| {
+            usage("--results-api is no URL such as https://tekton-results-api-service.tekton-pipelines.svc.cluster.local:8080")
+        })?;
         let token = token.or_else(|| Some(PathBuf::from(ACCOUNT).join("token")).filter(|path| path.exists()));
         let tls = ca.map_or_else(tls::system, tls::those_in)?;
         Ok(Self { url, tls, token })
     }
 
-    /// Writes the record of a run that belongs to a PipelineRun, in the place of an earlier one; does nothing for others.
+    /// Writes the record of a run that belongs to a PipelineRun, in the place of an earlier one; does nothing for others. `result` is the Result that
+    /// its TaskRun belongs to (`NAMESPACE/results/NAME`), where that is known: it is not always named after the PipelineRun.
     ///
     /// # Errors
     /// What the API says, and what to do about it.
-    pub async fn publish(&self, record: &Record) -> anyhow::Result<()> {
-        let Some(name) = Name::of(record) else { return Ok(()) };
-        let connector = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone()).https_or_http().enable_http1().build();
-        let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
+    pub async fn publish(&self, record: &Record, result: Option<&str>) -> anyhow::Result<()> {
+        let Some(name) = Name::of(record, result) else { return Ok(()) };
+        let client = self.client();
         let body = body(&name, record)?;
         let what = || format!("writing the run's record to Tekton Results at {}", self.url.origin().ascii_serialization());
-        let posted = self.send(&client, Method::POST, &name.records(), &body).await.with_context(what)?;
+        let posted = self.send(&client, Method::POST, &name.records(), body.clone()).await.with_context(what)?;
         match posted {
             (StatusCode::CONFLICT, _) => {
-                let patched = self.send(&client, Method::PATCH, &name.record(), &body).await.with_context(what)?;
+                let patched = self.send(&client, Method::PATCH, &name.record(), body).await.with_context(what)?;
                 name.judge(patched.0, &patched.1).with_context(what)
             }
             (status, text) => name.judge(status, &text).with_context(what),
         }
     }
 
-    async fn send(&self, client: &Client, method: Method, path: &str, body: &[u8]) -> anyhow::Result<(StatusCode, String)> {
+    /// The record as an earlier call has written it; `None` where there is none.
+    ///
+    /// # Errors
+    /// What the API says.
+    pub async fn read(&self, record: &Record, result: Option<&str>) -> anyhow::Result<Option<Record>> {
+        let Some(name) = Name::of(record, result) else { return Ok(None) };
+        let (status, text) = self.send(&self.client(), Method::GET, &name.record(), Vec::new()).await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        name.judge(status, &text)?;
+        let answer: Answer = serde_json::from_str(&text)?;
+        let known: Record = serde_json::from_slice(&answer.data.value.0)?;
+        Ok(Some(known).filter(|known| known.id == record.id))
+    }
+
+    fn client(&self) -> Client {
+        let connector = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone()).https_or_http().enable_http1().build();
+        legacy::Client::builder(TokioExecutor::new()).build(connector)
+    }
+
+    async fn send(&self, client: &Client, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<(StatusCode, String)> {
         let url = format!("{}/apis/results.tekton.dev/v1alpha2/parents/{path}", self.url.as_str().trim_end_matches('/'));
         let mut request = Request::builder().method(method).uri(url).header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
             let text = reading::text(token, reading::MOST).with_context(|| format!("reading the token {}", token.display()))?;
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", text.trim()));
         }
-        let request = request.body(Full::new(Cursor::new(body.to_vec())))?;
+        let request = request.body(Full::new(Cursor::new(body)))?;
         let sent = client.request(request).await.map_err(|error| anyhow!("{}", innermost(&error)));
         let answer =
-            sent.hint("--results-api is its address, and --results-ca the file with the certificates that its own is held against")?;
+            sent.hint(
+            "--results-api is its address, by a name that its certificate is for (that of Results' own guide is for \
+             tekton-results-api-service.tekton-pipelines.svc.cluster.local alone), and --results-ca the file with the certificates that its own is \
+             held against",
+        )?;
         let status = answer.status();
         let text = Limited::new(answer.into_body(), ANSWER)
             .collect()
@@ -116,7 +152,10 @@ impl ResultsApi {
 
 impl Name {
     /// The PipelineRun is in the namespace of its tasks' pods, one of which this is, or else in that of the run.
-    fn of(record: &Record) -> Option<Self> {
+    fn of(record: &Record, result: Option<&str>) -> Option<Self> {
+        if let Some((namespace, result)) = result.and_then(|result| result.split_once("/results/")) {
+            return Some(Self { namespace: namespace.into(), result: result.into(), record: record.id.clone() });
+        }
         let own = std::fs::read_to_string(PathBuf::from(ACCOUNT).join("namespace")).ok();
         Self::with(record, own.map(|text| text.trim().to_owned()))
     }
@@ -150,9 +189,11 @@ impl Name {
             StatusCode::NOT_FOUND => error().hint(format!(
                 "there has to be a Result {result} in namespace {namespace}: the watcher of Tekton Results makes it with the PipelineRun"
             )),
-            StatusCode::UNAUTHORIZED => error().hint("--results-token-file names the file with a ServiceAccount's token"),
-            StatusCode::FORBIDDEN => error()
-                .hint(format!("the ServiceAccount needs create and update on records of results.tekton.dev in namespace {namespace}")),
+            // It gives the same answer to a token that it does not know and to one that lacks the right.
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => error().hint(format!(
+                "the ServiceAccount needs get, create and update on records of results.tekton.dev in namespace {namespace}: bind the ClusterRole \
+                 tekton-results-readwrite to it there; or its token is none, and --results-token-file names the file with the right one"
+            )),
             _ => error(),
         }
     }
@@ -185,6 +226,8 @@ mod tests {
         assert_eq!(name.record(), "ci/results/uid-1/records/id-1");
         assert_eq!(Name::with(&record(), None).unwrap().records(), "tests/results/uid-1/records");
         assert_eq!(Name::with(&Record { origin: Origin::default(), ..record() }, Some("ci".into())), None);
+        // As for one that an event has started.
+        assert_eq!(Name::of(&record(), Some("ci/results/event-1")).unwrap().record(), "ci/results/event-1/records/id-1");
     }
 
     #[test]
@@ -203,7 +246,11 @@ mod tests {
         let name = Name::with(&record(), None).unwrap();
         let error = name.judge(StatusCode::FORBIDDEN, r#"{"code":7,"message":"permission denied"}"#).unwrap_err();
         assert_eq!(format!("{error:#}"), "it answers 403 Forbidden: permission denied");
-        assert!(crate::failure::hints_of(&error)[0].contains("records of results.tekton.dev in namespace tests"));
+        for status in [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED] {
+            let error = name.judge(status, "").unwrap_err();
+            let hint = crate::failure::hints_of(&error)[0];
+            assert!(hint.contains("records of results.tekton.dev in namespace tests") && hint.contains("--results-token-file"), "{hint}");
+        }
         assert!(name.judge(StatusCode::OK, "{}").is_ok());
         for url in ["", "results:8080", "ftp://h", "https://u:hush@h"] {
             assert!(!format!("{:#}", ResultsApi::new(url, None, None).err().unwrap()).contains("hush"));

@@ -1,14 +1,15 @@
 //! What the servers' account, and any other user, cannot do to root; and locks that nobody waits for without an end.
 
-use std::fs::File;
-use std::os::unix::fs::{MetadataExt, chown, lchown};
+use std::fs::{File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::account::is_root;
 use crate::harness::Local;
-use crate::support::Called;
+use crate::support::{Called, open_for_passing};
 
 fn locks(local: &Local) -> Vec<PathBuf> {
     let prepared = local.path().join("cache/testbed/prepared");
@@ -107,4 +108,30 @@ fn settings_that_a_stranger_has_put_above_the_current_folder_are_not_used() {
     call(&["run", "--settings", path, "--with", "postgres", "--", "true"]).fails(2).says("/nonexistent");
     chown(&here, Some(65534), None).unwrap();
     call(&run).fails(2).says("/nonexistent");
+}
+
+/// As a volume of a pod is to a step that runs as another user.
+#[test]
+fn a_folder_that_may_not_be_written_is_told_with_who_writes() {
+    if !is_root() {
+        eprintln!("skipped: this needs other users");
+        return;
+    }
+    let local = Local::new();
+    open_for_passing(local.path());
+    let closed = local.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    let args = ["up", "--with", "sqlite", "--runtime", "local", "--output", "closed/x.json"];
+    for mode in [0o755, 0o700] {
+        std::fs::set_permissions(&closed, Permissions::from_mode(mode)).unwrap();
+        let mut command = local.command(&args);
+        command.uid(65534).gid(65534).env("KUBERNETES_SERVICE_HOST", "127.0.0.1");
+        let Ok(output) = command.output() else {
+            eprintln!("skipped: the program is where its owner alone can get");
+            return;
+        };
+        let called =
+            Called::new(&args, output).fails(2).says("error: --output closed/x.json: the folder cannot be written: Permission denied");
+        called.says("hint: this is user 65534; a pod's securityContext gives it its volumes with fsGroup");
+    }
 }

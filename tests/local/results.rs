@@ -17,7 +17,7 @@ fn record(namespace: &str) -> Record {
 /// What became of writing a record, as a person is told it.
 fn publish(api: &ResultsApi, record: &Record) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(api.publish(record)).map_err(|error| format!("{error:#}; {}", hints_of(&error).join("; ")))
+    runtime.block_on(api.publish(record, None)).map_err(|error| format!("{error:#}; {}", hints_of(&error).join("; ")))
 }
 
 #[test]

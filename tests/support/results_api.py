@@ -38,7 +38,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(code, {"code": grpc, "message": message, "details": []})
 
     def do_GET(self):
-        self.answer(200, records)
+        if self.path == "/records":
+            return self.answer(200, records)
+        if self.headers.get("Authorization") != f"Bearer {token}":
+            return self.refuse(401, 16, "request unauthenticated with bearer")
+        name = self.path.removeprefix(PREFIX)
+        if not NAME.fullmatch(name) or name not in records:
+            return self.refuse(404, 5, "record not found")
+        value = base64.b64encode(json.dumps(records[name]["value"]).encode()).decode()
+        self.answer(200, {"name": name, "id": "1", "data": {"type": records[name]["type"], "value": value}})
 
     def do_POST(self):
         record = self.record()

@@ -9,9 +9,10 @@ use super::lost;
 use crate::commands::story::checked_out;
 use crate::history::log::Log;
 use crate::history::place::Place;
-use crate::history::record::{Origin, Record};
+use crate::history::record::{Origin, Record, Status};
 use crate::history::results::ResultsApi;
 use crate::history::store::Store;
+use crate::runtime::kubernetes::own;
 
 /// A change of a record that is stored.
 pub type Change = Box<dyn FnOnce(&mut Record) + Send>;
@@ -63,13 +64,15 @@ pub struct Writer {
     pub place: Option<Place>,
     pub results: Option<ResultsApi>,
     store: Option<Store>,
+    /// The Result in Tekton Results that this pod's TaskRun belongs to.
+    result: Option<String>,
     /// The records of this command, where no store has them.
     unstored: BTreeMap<String, Record>,
 }
 
 impl Writer {
     pub fn new(place: Option<Place>, results: Option<ResultsApi>) -> Self {
-        Self { place, results, store: None, unstored: BTreeMap::new() }
+        Self { place, results, store: None, result: None, unstored: BTreeMap::new() }
     }
 
     /// Works the queue off until the command ends. What has failed once, a store or Tekton Results, is not tried again: each try could take
@@ -139,7 +142,7 @@ impl Writer {
         let Some(id) = known.or(otherwise.as_ref().map(|record| record.id.clone())) else { return Ok(None) };
         if let Some(store) = &self.store {
             store.change(&id, logs, otherwise, change).await?;
-        } else if let Some(mut record) = self.unstored.remove(&id).or(otherwise) {
+        } else if let Some(mut record) = self.known(&id, otherwise).await {
             change(&mut record);
             self.unstored.insert(id.clone(), record);
         }
@@ -155,15 +158,39 @@ impl Writer {
         Ok(found.filter(|record| record.origin.cluster.as_deref() == Some(cluster)).map(|record| record.id))
     }
 
-    /// Tells Tekton Results of a run that is over.
+    /// A record that no store has: as this command knows it, or an earlier one has told it to Tekton Results, or else as it is told.
+    async fn known(&mut self, id: &str, otherwise: Option<Record>) -> Option<Record> {
+        if let Some(known) = self.unstored.remove(id) {
+            return Some(known);
+        }
+        let otherwise = otherwise?;
+        let result = self.result().await;
+        let Some(results) = &self.results else { return Some(otherwise) };
+        // Whatever keeps it from being read keeps it from being written as well, which is told then.
+        Some(results.read(&otherwise, result.as_deref()).await.ok().flatten().unwrap_or(otherwise))
+    }
+
+    async fn result(&mut self) -> Option<String> {
+        if self.result.is_none() && self.results.is_some() {
+            self.result = own::result().await;
+        }
+        self.result.clone()
+    }
+
+    /// Tells Tekton Results of a run that is over, or has failed: whoever removes it then knows of no more than what it finds.
     async fn publish(&mut self, id: &str) -> anyhow::Result<()> {
-        let Some(results) = &self.results else { return Ok(()) };
+        if self.results.is_none() {
+            return Ok(());
+        }
         let record = match &self.store {
             Some(store) => store.find(id).await?.into_iter().find(|record| record.id == id),
             None => self.unstored.get(id).cloned(),
         };
-        let Some(record) = record.filter(Record::is_over) else { return Ok(()) };
-        let published = results.publish(&record).await;
+        let is_told = |record: &Record| record.is_over() || matches!(record.status, Status::Failed | Status::Cancelled);
+        let Some(record) = record.filter(is_told) else { return Ok(()) };
+        let result = self.result().await;
+        let Some(results) = &self.results else { return Ok(()) };
+        let published = results.publish(&record, result.as_deref()).await;
         if published.is_err() {
             self.results = None;
         }

@@ -115,7 +115,8 @@ impl<'a> Farewell<'a> {
             let noted = noted.or(id.clone());
             let which = noted.clone().map_or_else(unfinished, Which::Id);
             let logs = std::mem::take(&mut part.logs);
-            let otherwise = found(&part, noted, cluster, &run_id);
+            let mut otherwise = found(&part, noted, cluster, &run_id);
+            story::belongs_to(&mut otherwise.origin, &pipeline_run);
             let (notes, pipeline_run) = (notes.clone(), pipeline_run.clone());
             archive.change_which(which.clone(), logs, Some(otherwise), move |record| {
                 story::belongs_to(&mut record.origin, &pipeline_run);

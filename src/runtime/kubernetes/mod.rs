@@ -21,6 +21,7 @@ pub mod logs;
 pub mod maker;
 pub mod mark;
 pub mod observe;
+pub mod own;
 pub mod pods;
 pub mod references;
 mod rules;

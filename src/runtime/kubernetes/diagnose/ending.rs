@@ -75,16 +75,24 @@ pub(super) fn deleted(case: &Case) -> Cause {
     let conditions = case.pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     let disruption = conditions.into_iter().flatten().find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
     let event = case.events.iter().rev().find(|note| TAKEN.contains(&note.reason.as_str()));
-    let what = match (disruption, event) {
-        (None, None) => "it was deleted while it was waited for, by somebody or something else",
-        _ => "the cluster took it away while it was waited for",
+    let owners = case.pod.metadata.owner_references.iter().flatten();
+    let pipeline_run = owners.into_iter().find(|owner| owner.kind == "PipelineRun").map(|owner| &owner.name);
+    let what = match (disruption, event, pipeline_run) {
+        (None, None, None) => "it was deleted while it was waited for, by somebody or something else".to_owned(),
+        (None, None, Some(name)) => {
+            format!(
+                "it was deleted while it was waited for: with PipelineRun {name}, which takes its run along when it is deleted, or by somebody else"
+            )
+        }
+        _ => "the cluster took it away while it was waited for".into(),
     };
     let said = disruption.and_then(|condition| condition.message.clone()).or_else(|| event.map(|note| note.message.clone()));
     Cause {
-        what: what.into(),
+        what,
         why: said.unwrap_or_default(),
         advice: format!(
-            "find out what deletes pods here (a clean-up job, another `testbed down`), then run `testbed up` again: {} is not made anew",
+            "{}find out what deletes pods here (a clean-up job, another `testbed down`), then run `testbed up` again: {} is not made anew",
+            pipeline_run.map(|name| format!("if PipelineRun {name} is gone, all is as it should be; else ")).unwrap_or_default(),
             case.name()
         ),
         event: if event.is_some() { Tell::new(&TAKEN, "") } else { Tell::default() },

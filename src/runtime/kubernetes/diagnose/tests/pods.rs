@@ -103,6 +103,11 @@ fn a_pod_that_is_deleted_is_gone_unless_somebody_makes_it_anew() {
     going.metadata = serde_json::from_value(json!({"name": "db", "uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"})).unwrap();
     assert!(cause(database_health(&going)).what.contains("by somebody or something else"));
     assert_eq!(look(&going, &database("StatefulSet/db"), &[]), Health::Fine);
+    let mut owned = going.clone();
+    let owner = json!([{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "nightly", "uid": "2"}]);
+    owned.metadata.owner_references = serde_json::from_value(owner).unwrap();
+    let owned = cause(database_health(&owned));
+    assert!(owned.what.contains("with PipelineRun nightly") && owned.advice.contains("if PipelineRun nightly is gone"), "{owned:?}");
     let preempted = note("Preempted", "Preempted by a/b on node n", 1);
     assert!(cause(look(&going, &database("Pod/db"), &[preempted])).what.contains("the cluster took it away"));
 }
