@@ -17,7 +17,7 @@ use super::object::{Denied, Kind, Sighting, Target, Unwritten, Version};
 use super::release::withdraw;
 use super::replicas::{Tenants, Vacancy};
 use super::state::{Lock, Party};
-use super::step::{BEATS, Candidate, Refusal, Step, View};
+use super::step::{BEATS, Candidate, Life, Refusal, Step, View};
 use super::watchlist::Watchlist;
 use crate::deadline;
 use crate::failure::{Advise, Exit};
@@ -370,6 +370,11 @@ impl<T: FnMut(Telling)> Attempt<T> {
                 Step::Write(lock) => (lock, None),
                 Step::Take(lock, fence) => (lock, Some(fence)),
             };
+            // While somebody waits, what they wait for can have lost its point.
+            if fence.is_some() && is_queued && self.lives.of_waiting(&self.candidate.terms, within).await == Life::Over {
+                let name = self.candidate.terms.pipeline_run.as_ref().map(|pipeline_run| pipeline_run.name.as_str()).unwrap_or_default();
+                return Err(anyhow!("its turn has come, but PipelineRun {name}, for which it waited, is over or deleted"));
+            }
             if let Some(until) = post.way_until.filter(|until| *until > time && fence.is_none()) {
                 return Ok(Next::Wait(Some(until)));
             }

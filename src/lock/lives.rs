@@ -9,11 +9,12 @@ use kube::api::{Api, DynamicObject};
 use kube::runtime::{WatchStreamExt, watcher};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::backoff::Pauses;
 use super::clock::now;
-use super::pipeline_runs::{VERSIONS, api, life_of};
-use super::state::{Holder, Lock, PipelineRun};
+use super::pipeline_runs::{VERSIONS, api, life_of, look};
+use super::state::{Holder, Lock, PipelineRun, Terms};
 use super::step::Life;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
@@ -58,6 +59,11 @@ impl Lives {
     pub fn of(&self, holder: &Holder) -> Life {
         let Some(pipeline_run) = &holder.terms.pipeline_run else { return Life::Unreadable };
         self.known.get(pipeline_run).map_or(Life::Unknown, |known| known.life)
+    }
+
+    /// Whether the PipelineRun goes on of somebody who waits: looked up once it is their turn.
+    pub async fn of_waiting(&self, terms: &Terms, within: Duration) -> Life {
+        timeout(within, look(&self.cluster, terms)).await.unwrap_or(Life::Unknown)
     }
 
     /// Begins to watch the holder's PipelineRun, if it has one that is not watched yet.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::backoff::Pauses;
-use super::state::{Holder, PipelineRun};
+use super::state::{PipelineRun, Terms};
 use super::step::Life;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
 use crate::runtime::kubernetes::{Cluster, explain};
@@ -73,9 +73,9 @@ pub fn api(cluster: &Cluster, version: &str) -> Api<DynamicObject> {
     Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &resource)
 }
 
-/// What a holder's PipelineRun does just now.
-pub async fn look(cluster: &Cluster, holder: &Holder) -> Life {
-    let Some(pipeline_run) = &holder.terms.pipeline_run else { return Life::Unreadable };
+/// What the PipelineRun does just now of somebody who holds or waits.
+pub async fn look(cluster: &Cluster, terms: &Terms) -> Life {
+    let Some(pipeline_run) = &terms.pipeline_run else { return Life::Unreadable };
     match find(cluster, &pipeline_run.name).await {
         Ok(Found::There(found)) => life_of(Some(&found), pipeline_run),
         Ok(Found::Nowhere) => Life::Over,
@@ -83,10 +83,13 @@ pub async fn look(cluster: &Cluster, holder: &Holder) -> Life {
     }
 }
 
-/// What a PipelineRun's own words mean.
+/// What a PipelineRun's own words mean. One that is deleted is over, however long a finalizer keeps it (that of Tekton Results does for minutes).
 pub fn life_of(found: Option<&DynamicObject>, wanted: &PipelineRun) -> Life {
     let Some(found) = found else { return Life::Over };
     if wanted.uid.is_some() && found.uid() != wanted.uid {
+        return Life::Over;
+    }
+    if found.metadata.deletion_timestamp.is_some() {
         return Life::Over;
     }
     let status = &found.data["status"];
@@ -114,5 +117,8 @@ mod tests {
         assert_eq!(life("u", condition("False")), Life::Over);
         assert_eq!(life("u", serde_json::json!({"completionTime": "2026-01-01T00:00:00Z"})), Life::Over);
         assert_eq!(life("another", Value::Null), Life::Over);
+        let kept =
+            serde_json::json!({"metadata": {"name": "p", "uid": "u", "finalizers": ["a/b"], "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        assert_eq!(life_of(Some(&serde_json::from_value(kept).unwrap()), &wanted), Life::Over);
     }
 }

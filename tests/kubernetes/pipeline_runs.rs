@@ -57,6 +57,24 @@ impl PipelineRuns<'_> {
         self.0.kubectl(&["delete", "pipelineruns.tekton.dev", name]);
     }
 
+    /// Deletes it while a finalizer keeps it, as that of Tekton Results does.
+    pub fn delete_and_keep(&self, name: &str) {
+        self.0.kubectl(&[
+            "patch",
+            "pipelineruns.tekton.dev",
+            name,
+            "--type=merge",
+            "-p",
+            r#"{"metadata": {"finalizers": ["example.com/hold"]}}"#,
+        ]);
+        self.0.kubectl(&["delete", "pipelineruns.tekton.dev", name, "--wait=false"]);
+    }
+
+    /// Lets one go that was kept.
+    pub fn let_go(&self, name: &str) {
+        self.0.kubectl(&["patch", "pipelineruns.tekton.dev", name, "--type=merge", "-p", r#"{"metadata": {"finalizers": null}}"#]);
+    }
+
     /// Waits until the cluster's garbage collector knows the kind: it learns about new ones twice a minute, and removes nothing of an owner
     /// of a kind that it does not know.
     pub fn wait_for_the_collector(&self) {

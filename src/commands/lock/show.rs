@@ -58,7 +58,7 @@ async fn look(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<Shown>> 
     for (target, version) in find(args, cluster).await? {
         let mut abandoned = Vec::new();
         for holder in &version.lock.holders {
-            let life = pipeline_runs::look(cluster, holder).await;
+            let life = pipeline_runs::look(cluster, &holder.terms).await;
             abandoned.push(is_abandoned(holder, life));
         }
         shown.push(Shown { target, version, abandoned });

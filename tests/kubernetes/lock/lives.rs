@@ -207,3 +207,23 @@ fn the_pods_labels_name_the_holder_and_its_pipeline_run() {
     namespace.folder.call(&["lock", "acquire", "third", "--holder", "pipelinerun/none-such"]).fails(2).says(&none);
     assert!(state(&namespace, "third").is_none());
 }
+
+/// A deleted PipelineRun can be there for minutes yet: neither does it hold a lock then, nor does it get one.
+#[test]
+fn a_pipeline_run_that_is_being_deleted_is_gone() {
+    let Some(namespace) = namespace("lock-deleted") else { return };
+    let pipeline_runs = PipelineRuns(&namespace);
+    pipeline_runs.create("holding");
+    pipeline_runs.create("waiting");
+    hold(&namespace, "db", "holding", &[]);
+    let folder = &namespace.folder;
+    let mut waiting =
+        folder.start(&["lock", "acquire", "db", "--run-id", "two", "--holder", "pipelinerun/waiting", "--heartbeat", "300ms"]);
+    waiting.until_it_says("1 in the queue; held by run one of PipelineRun holding since");
+    pipeline_runs.delete_and_keep("waiting");
+    pipeline_runs.delete_and_keep("holding");
+    waiting.wait().fails(1).says("error: ").says("its turn has come, but PipelineRun waiting, for which it waited, is over or deleted");
+    folder.call(&["lock", "acquire", "db", "--run-id", "three", "--no-wait"]).ok().says("taken from run one, which has abandoned it");
+    pipeline_runs.let_go("waiting");
+    pipeline_runs.let_go("holding");
+}
