@@ -3,10 +3,10 @@ SHELL := /bin/bash
 # Where tests/install puts Rust; the shell that called make may not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help build image check test soak soak-local soak-fuzz demo bench cluster cluster-down clean
+.PHONY: help build image check test test-kubernetes soak soak-local soak-fuzz demo bench cluster cluster-down clean
 
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 build: ## Build the program: target/release/testbed
 	@tests/install build
@@ -26,11 +26,15 @@ test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 	@tests/install test
 	@tests/all
 
+test-kubernetes: ## The cluster's part of it on another Kubernetes: make test-kubernetes KUBERNETES=1.33.13
+	@tests/install test
+	@tests/all --test kubernetes
+
 soak: soak-local soak-fuzz ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction, a lock under attack
 	@tests/install test
 	@TESTBED_TEST_RUNS=$${TESTBED_TEST_RUNS:-20} TESTBED_TEST_CANCELS=$${TESTBED_TEST_CANCELS:-20} TESTBED_TEST_LINGER=$${TESTBED_TEST_LINGER:-60} \
 	  TESTBED_TEST_RACES=$${TESTBED_TEST_RACES:-5} TESTBED_TEST_LOCKS=$${TESTBED_TEST_LOCKS:-1000} tests/all --profile soak --run-ignored all \
-	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod) | test(lock::replicas::) | test(lock::attack::))'
+	  -E 'binary(kubernetes) & (test(main_job::a_) | test(tekton::cancel::) | test(fools_nobody) | test(an_evicted_pod) | test(a_token_that_is_exchanged) | test(lock::replicas::) | test(lock::attack::))'
 
 soak-local: ## The long counts of this machine alone: 600 signals, every lie of a server, thirty kills of each kind, fifty runs at once, all that four can do with a lock, a busy history
 	@tests/install test
@@ -57,7 +61,7 @@ bench: ## Compare with kubectl, with other ways to find out that a database is r
 	@tests/install bench
 	@tests/bench
 
-cluster: ## Start the test cluster and print its kubeconfig's path
+cluster: ## Start the test cluster and print its kubeconfig's path (KUBERNETES=... takes another version, see tests/cluster)
 	@tests/cluster/up
 
 cluster-down: ## Stop the test cluster and remove every trace of it

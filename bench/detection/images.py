@@ -33,7 +33,7 @@ class Images:
         script = "source tests/cluster/env.sh && images_dir"
         self.root = Path(subprocess.run(["bash", "-c", script], cwd=ROOT, check=True, capture_output=True, text=True).stdout)
         if not self.root.is_dir():
-            raise Failed("the test images are not in the cache: tests/cluster/up builds them (about ten minutes, once)")
+            raise Failed("the test images are not in the cache: tests/cluster/up builds them (about half an hour, once)")
         self.containerd = self.root / "containerd"
         self.snapshots = self.containerd / "io.containerd.snapshotter.v1.overlayfs"
         self.snapshot_ids = dict(self.numbered_snapshots())

@@ -57,7 +57,7 @@ pub fn discover_workloads(workloads: Vec<Workload>, services: &[Service], run_id
     let mut missing = BTreeSet::new();
     for workload in &workloads {
         let annotated = annotated_engines(workload)?;
-        for container in &workload.spec.containers {
+        for container in workload.containers() {
             let mut variables = Variables::new(&workload.spec, container, data);
             let Some((engine, vendor)) = engine(container, &annotated, &mut variables, services, workload) else { continue };
             let found = database(workload, container, engine, vendor, &mut variables, services, run_id);
@@ -120,14 +120,20 @@ fn engine(
         }
         None => {}
     }
+    // A server beside the pod's own containers may be for these alone.
+    let is_private = |engine: Engine| {
+        let is_sidecar = !workload.spec.containers.iter().any(|own| own.name == container.name);
+        is_sidecar && (workload.ends || service::address(services, workload, container, engine.port()).is_err())
+    };
     if let Some(engine) = by_image {
-        return Some((engine, vendor));
+        return (!is_private(engine)).then_some((engine, vendor));
     }
     // Clients are given such variables too, so a server is only believed in behind a Service on its port.
     [Engine::Mariadb, Engine::Mysql, Engine::Postgres]
         .into_iter()
         .find(|engine| {
-            login::server_variables(*engine).iter().any(|name| variables.declares(name))
+            !is_private(*engine)
+                && login::server_variables(*engine).iter().any(|name| variables.declares(name))
                 && service::address(services, workload, container, engine.port()).is_ok()
         })
         .map(|engine| (engine, vendor))

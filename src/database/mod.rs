@@ -21,7 +21,7 @@ pub use discover::{Discovery, discover};
 pub use image::tag as image_tag;
 pub use options::Arguments;
 pub use variables::{Data, DataKind, Files, Reference, Variables};
-pub use workload::Workload;
+pub use workload::{Workload, is_sidecar};
 
 /// The database servers (and the one library) that testbed knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -64,6 +64,11 @@ impl Workload {
         }))
     }
 
+    /// The containers that go on side by side: its own, and sidecars in their native form, which are init containers that are always restarted.
+    pub fn containers(&self) -> impl Iterator<Item = &Container> {
+        self.spec.containers.iter().chain(self.spec.init_containers.iter().flatten().filter(|container| is_sidecar(container)))
+    }
+
     /// A container's image as the manifest names it: what is in it, wherever it comes from.
     pub fn image<'a>(&'a self, container: &'a Container) -> &'a str {
         let image = container.image.as_deref().unwrap_or_default();
@@ -98,6 +103,11 @@ impl Workload {
             spec: pod.spec.clone().unwrap_or_default(),
         }
     }
+}
+
+/// Whether an init container stays, beside those that come after it.
+pub fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
 }
 
 /// How many pods the object keeps at once, by the kinds' own rules. A DaemonSet's number is the cluster's affair: one has to be there.

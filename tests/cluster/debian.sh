@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Owns the way to Debian's archive: which mirror this machine uses, and how packages get installed.
 # Sourced after env.sh.
 
@@ -14,8 +14,7 @@ debian_mirror() {
     printf '%s' "$mirror"
 }
 
-# Installs what is missing of the given packages. The cluster runs its own daemons with its own configuration, so those
-# that a package would start, now or at the next boot, are kept from it.
+# Installs what is missing of the given packages, none of which starts anything.
 install_packages() {
     local package missing=()
     for package; do
@@ -23,33 +22,29 @@ install_packages() {
     done
     ((${#missing[@]})) || return 0
     say "installing the Debian packages ${missing[*]} (about a minute)"
-    local units=()
-    if [[ -d /run/systemd/system ]]; then
-        for package in "${missing[@]}"; do
-            case $package in etcd-server) units+=(etcd.service) ;; containerd) units+=(containerd.service) ;; esac
-        done
-    fi
-    if ((${#units[@]})); then systemctl --quiet --runtime mask "${units[@]}"; fi
-    # invoke-rc.d starts nothing in runlevel 1.
-    local status=0 install=(env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
+    local install=(env DEBIAN_FRONTEND=noninteractive
         apt-get install --yes --quiet --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}")
     # The installation outlives an `up` that is killed, and must not keep its lock.
-    { "${install[@]}" || { apt-get update --quiet && "${install[@]}"; }; } </dev/null >&2 9<&- || status=$?
-    if ((${#units[@]})); then
-        systemctl --quiet --runtime unmask "${units[@]}"
-        systemctl --quiet disable "${units[@]}"
-    fi
-    ((status == 0)) || die "the packages could not be installed"
+    { "${install[@]}" || { apt-get update --quiet && "${install[@]}"; }; } </dev/null >&2 9<&- || die "the packages could not be installed"
 }
 
-# Unpacks Debian's source package $1 of the suite $2 into the folder $3. The machine's own package lists stay as they are.
-unpack_source() {
-    local package=$1 suite=$2 target=$3
-    local apt="$target/.apt" options
-    mkdir -p "$apt/lists/partial"
-    printf 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$(debian_mirror)" "$suite" >"$apt/sources.list"
-    options=(-o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists"
-        -o APT::Sandbox::User=root)
-    apt-get "${options[@]}" --quiet update >&2
-    (cd "$target" && apt-get "${options[@]}" --quiet source "$package" >&2)
+# For a build, which has a $work folder: unpacks packages of the suite $1 into the folder $2, without installing them. Each further argument is a
+# set of names, and the first set that the suite has is taken. The machine's own package lists stay as they are.
+unpack_packages() {
+    local suite=$1 target=$2 set package packages apt=$work/apt options
+    shift 2
+    mkdir -p "$apt/lists/partial" "$target"
+    printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$(debian_mirror)" "$suite" >"$apt/sources.list"
+    options=(--quiet -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$apt/lists"
+        -o "Dir::Cache=$apt" -o APT::Sandbox::User=root)
+    apt-get "${options[@]}" update >&2
+    for set; do
+        read -ra packages <<<"$set"
+        apt-cache "${options[@]}" show "${packages[@]}" >/dev/null 2>&1 || continue
+        (cd "$apt" && apt-get "${options[@]}" download "${packages[@]}" >&2)
+        for package in "${packages[@]}"; do dpkg-deb --extract "$apt/$package"_*.deb "$target"; done
+        rm -rf "$apt"
+        return
+    done
+    die "Debian's $suite has none of: $*"
 }

@@ -1,6 +1,7 @@
 //! Who may do what: missing rights, namespaces and valid certificates, and logins that come from the cluster's own Secrets.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -134,6 +135,42 @@ fn credentials_that_are_not_accepted() {
             .says("hint: a client certificate or token may have expired")
             .keeps("not-a-token");
     }
+}
+
+/// As the kubelet does it with those of pods: the file's token is exchanged while a run goes on, and the old one ends.
+#[test]
+#[ignore = "takes more than a minute, for which a token is kept that was read"]
+fn a_token_that_is_exchanged_is_read_again() {
+    const KEPT: Duration = Duration::from_secs(60);
+    let namespace = Namespace::new("exchange");
+    let config = Folder::new();
+    let rules = "[{apiGroups: [''], resources: [pods, services, secrets], verbs: [create, delete, get, list, watch]}, \
+                 {apiGroups: [''], resources: [pods/log], verbs: [get]}, {apiGroups: [''], resources: [pods/portforward], verbs: [create, get]}]";
+    account(&namespace, &config, rules);
+    let token_of = |secret: &str| {
+        namespace.kubectl(&["create", "secret", "generic", secret]);
+        let token = ["create", "token", "limited", "--duration", "10m", "--bound-object-kind", "Secret", "--bound-object-name", secret];
+        namespace.kubectl(&token).trim().to_owned()
+    };
+    let first = token_of("first");
+    let file = config.file("token", &first);
+    let folder = namespace.folder_as(&kubeconfig_as(&config, &json!({"tokenFile": file})));
+    let run_id = run_id();
+    let command = ["--", "sh", "-c", "touch at-work; until [ -e go ]; do sleep 0.1; done"];
+    let start = Instant::now();
+    let run = folder.start(&[&["run", "--with", "postgres", "--run-id", &run_id], &command[..]].concat());
+    namespace.kubectl_until(&["get", "pods"], |_| folder.has("at-work"));
+
+    config.file("token", &token_of("second"));
+    namespace.kubectl(&["delete", "secret", "first"]);
+    let old = Folder::new();
+    let old = kubeconfig_as(&old, &json!({"token": first})).display().to_string();
+    // The API server remembers for some seconds whom it has let in.
+    namespace.kubectl_until_it_says(&["get", "pods", "--kubeconfig", &old], None, |_, error| error.contains("Unauthorized"));
+    std::thread::sleep(KEPT.saturating_sub(start.elapsed()));
+    folder.file("go", "");
+    run.wait().ok();
+    assert!(namespace.of_run(&run_id).is_empty());
 }
 
 #[test]

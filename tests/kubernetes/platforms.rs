@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Namespace, run_id};
+use crate::harness::{Client, Namespace, kubectl, run_id};
 
 const ENGINES: [&str; 3] = ["postgres", "mysql", "mariadb"];
 
@@ -56,6 +56,7 @@ fn assert_listens_on_version_6(pod: &Client<'_>, engine: &str) {
 #[test]
 fn databases_run_in_restricted_namespaces() {
     let namespace = Namespace::new("restricted");
+    kubectl(&["label", "namespace", &namespace.name, "pod-security.kubernetes.io/enforce=restricted"]);
     let folder = &namespace.folder;
     // A label that every node has; nothing is ever changed on the node itself.
     let args = three(&[

@@ -48,6 +48,25 @@ fn login(database: &Database) -> (&str, &str, Option<&str>) {
     (&database.login.user, database.login.password.reveal(), database.login.database.as_deref())
 }
 
+/// A sidecar in its native form is a server where a Service leads to it, and else the pod's own affair, as it is in a Job.
+#[test]
+fn a_native_sidecar_is_a_database_behind_a_service() {
+    let sidecar = pod("python:3.11", "    command: [sleep, '1']\n")
+        + "  initContainers:\n  - {name: side, image: 'mysql:9.7', restartPolicy: Always, env: [{name: MYSQL_ROOT_PASSWORD, value: r}]}\n";
+    let found = one(&(service("{port: 3306}") + &sidecar));
+    assert_eq!((found.container.as_str(), found.host.as_str(), login(&found)), ("side", "db-run-1", ("root", "r", None)));
+    let databases = |manifest: &str| discovery(manifest).unwrap().databases.len();
+    assert_eq!(databases(&sidecar), 0);
+    assert_eq!(databases(&(service("{port: 80}") + &sidecar)), 0);
+    // One that ends before the others start is no server.
+    assert_eq!(databases(&(service("{port: 3306}") + &sidecar.replace("restartPolicy: Always, ", ""))), 0);
+    let (head, spec) = sidecar.split_once("spec:\n").unwrap();
+    let spec: String = spec.lines().map(|line| format!("    {line}\n")).collect();
+    let job =
+        head.replace("v1\nkind: Pod", "batch/v1\nkind: Job") + "spec:\n  template:\n    metadata: {labels: {db: x}}\n    spec:\n" + &spec;
+    assert_eq!(databases(&(service("{port: 3306}") + &job)), 0);
+}
+
 #[test]
 fn mysql_root_is_the_tests_user_unless_another_is_made() {
     let database = one(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_DATABASE", "d")]));

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::Cluster;
 use super::follow::follow_log;
-use super::pods::{Failure, PodWatch, Pods, Whose, condition, phase, pods_of};
+use super::pods::{Failure, PodWatch, Pods, Whose, condition, container_status, phase, pods_of};
 use crate::database::{Database, Workload};
 use crate::probe::{Container, Log, Outside, change};
 
@@ -114,7 +114,7 @@ fn container_state(pods: &Pods, workload: &str, container: &str) -> Container {
 }
 
 fn state_in(pod: &Pod, container: &str) -> Container {
-    match status_of(pod, container) {
+    match container_status(pod, container) {
         Some(ContainerStatus { state: Some(ContainerState { running: Some(_), .. }), container_id: Some(id), .. }) => {
             Container::Running(id.clone())
         }
@@ -135,10 +135,6 @@ fn state_in(pod: &Pod, container: &str) -> Container {
         }
         _ => unscheduled(pod),
     }
-}
-
-fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|status| status.name == container)
 }
 
 fn on_node(pod: &Pod) -> String {

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::events::{Events, Note};
-use super::pods::{Pods, made_by, name, uid};
+use super::pods::{Pods, container_status, made_by, name, uid};
 use crate::database::Database;
 use crate::history::chronicle::Chronicle;
 use crate::history::record::{Moment, What};
@@ -44,8 +44,7 @@ pub fn signs(pod: &Pod, container: &str, events: &[Note]) -> Vec<Sign> {
     if let Some(pulled) = about("Pulled") {
         signs.push(once(What::Pulled, pulled.first, pull(&pulled.message)));
     }
-    let statuses = status.and_then(|status| status.container_statuses.as_ref());
-    let Some(status) = statuses.into_iter().flatten().find(|status| status.name == container) else { return signs };
+    let Some(status) = container_status(pod, container) else { return signs };
     signs.extend(starts(status, about("Started")));
     signs
 }

@@ -89,8 +89,7 @@ fn left_out(discovery: &Discovery) -> Vec<String> {
     let serves = |workload: &Workload, container: &Container| {
         discovery.databases.iter().any(|database| database.workload == workload.id && database.container == container.name)
     };
-    let containers =
-        discovery.workloads.iter().flat_map(|workload| workload.spec.containers.iter().map(move |container| (workload, container)));
+    let containers = discovery.workloads.iter().flat_map(|workload| workload.containers().map(move |container| (workload, container)));
     containers
         .filter(|(workload, container)| !serves(workload, container))
         .map(|(workload, container)| {
@@ -120,7 +119,7 @@ fn server(
         differs(format!("the image {image} is served by {installed}, without what the image adds"));
     }
     let workload = discovery.workloads.iter().find(|workload| workload.id == database.workload);
-    let container = workload.and_then(|workload| workload.spec.containers.iter().find(|container| container.name == database.container));
+    let container = workload.and_then(|workload| workload.containers().find(|container| container.name == database.container));
     let (Some(workload), Some(container)) = (workload, container) else { bail!("its container {} is gone", database.container) };
 
     let mut variables = Variables::new(&workload.spec, container, data);

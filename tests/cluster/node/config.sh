@@ -5,11 +5,10 @@ CONFIG=$STATE/config
 
 containerd_config() {
     cat <<TOML
-version = 2
+version = 3
 root = "$STATE/containerd"
 state = "/run/testbed/containerd"
 oom_score = 0
-disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
 
 [grpc]
   address = "/run/testbed/containerd.sock"
@@ -17,20 +16,24 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 [plugins."io.containerd.internal.v1.opt"]
   path = "$STATE/containerd/opt"
 
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "docker.io/local/pause:1"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "docker.io/local/pause:1"
+
+[plugins."io.containerd.cri.v1.runtime"]
   # Without CAP_SYS_RESOURCE, which sandboxed machines withhold, no process may lower its oom_score_adj, and every
   # sandbox dies with "can't get final child's PID from pipe: EOF".
   restrict_oom_score_adj = true
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+      Root = "/run/testbed/runc"
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["$(daemons_dir)/cni"]
+    conf_dir = "$CONFIG/cni"
+
+[plugins."io.containerd.grpc.v1.cri"]
   disable_tcp_service = true
   stream_server_address = "127.0.0.1"
-  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-    runtime_type = "io.containerd.runc.v2"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      Root = "/run/testbed/runc"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "$CONFIG/cni"
 TOML
 }
 
@@ -39,7 +42,7 @@ TOML
 cni_config() {
     cat <<JSON
 {
-  "cniVersion": "0.4.0",
+  "cniVersion": "1.0.0",
   "name": "testbed",
   "plugins": [
     {
@@ -71,7 +74,10 @@ authentication:
 authorization: {mode: Webhook}
 tlsCertFile: $STATE/pki/kubelet-server.crt
 tlsPrivateKeyFile: $STATE/pki/kubelet-server.key
+containerRuntimeEndpoint: unix:///run/testbed/containerd.sock
 cgroupDriver: cgroupfs
+# Many a machine of today still has them, hybrid ones too.
+failCgroupV1: false
 cgroupRoot: /$CGROUP
 enforceNodeAllocatable: [pods]
 clusterDomain: cluster.local
@@ -113,6 +119,29 @@ oomScoreAdj: 0
 YAML
 }
 
+# A name that is none of the cluster's does not exist, and that is said at once: there is no way out to ask anybody. (In one block this answer
+# would come before the cluster's own: the order is that of the plugins, not of the lines.)
+dns_config() {
+    cat <<COREFILE
+cluster.local in-addr.arpa ip6.arpa {
+    bind $NODE_ADDRESS
+    errors
+    ready 127.0.0.1:8181
+    kubernetes {
+        kubeconfig $CONFIG/dns.kubeconfig
+        ttl 0
+    }
+}
+. {
+    bind $NODE_ADDRESS
+    errors
+    template ANY ANY {
+        rcode NXDOMAIN
+    }
+}
+COREFILE
+}
+
 # Counts of requests by user, agent and verb are what the audit log is for; no body is needed for that.
 audit_policy() {
     cat <<YAML
@@ -129,6 +158,7 @@ make_config() {
     cni_config >"$CONFIG/cni/10-testbed.conflist"
     kubelet_config >"$CONFIG/kubelet.yaml"
     proxy_config >"$CONFIG/proxy.yaml"
+    dns_config >"$CONFIG/Corefile"
     audit_policy >"$CONFIG/audit-policy.yaml"
     printf 'nameserver %s\n' "$NODE_ADDRESS" >"$CONFIG/resolv.conf"
 }

@@ -56,6 +56,6 @@ make_pki() {
     certificate scheduler /CN=system:kube-scheduler "$client"
     certificate kubelet "/O=system:nodes/CN=system:node:$NODE_NAME" "$client"
     certificate proxy /CN=system:kube-proxy "$client"
-    certificate dns /O=system:masters/CN=testbed-dns "$client"
-    for name in controller-manager scheduler kubelet proxy; do kubeconfig "$STATE/config/$name.kubeconfig" "$name"; done
+    certificate dns /CN=system:coredns "$client"
+    for name in controller-manager scheduler kubelet proxy dns; do kubeconfig "$STATE/config/$name.kubeconfig" "$name"; done
 }

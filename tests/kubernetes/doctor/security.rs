@@ -1,5 +1,5 @@
-//! Namespaces whose Pod Security level does not allow the plan's pods. The test cluster is older than the levels: what is tried here is
-//! testbed's own reading of labels and pods.
+//! Namespaces whose Pod Security level does not allow the plan's pods, as testbed reads labels and pods itself: it says what each container needs
+//! before anything is created, and the API server agrees (`dry-run`).
 
 use super::{Found, remedy};
 use crate::harness::{Namespace, kubectl};

@@ -1,4 +1,4 @@
-//! A call of `up` that fails, and what it prints without what is different each time.
+//! A call of `up`, most often one that fails, and what it prints without what is different each time.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -41,6 +41,12 @@ impl<'a> Up<'a> {
         self.screen_and_folder(limit).0
     }
 
+    /// It has to succeed; returns the folder in which its run is remembered, and the run.
+    pub fn comes_up(self) -> (Folder, String) {
+        self.started.wait().ok();
+        (self.folder, self.run_id)
+    }
+
     pub fn screen_and_folder(self, limit: Duration) -> (String, Folder) {
         let Self { namespace, folder, run_id, start, started } = self;
         let called = started.wait().fails(4).keeps("hush-hush");
@@ -78,13 +84,17 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
 }
 
 /// What Kubernetes, a registry or the container runtime may say of a cause, in whichever release: the words that tell it.
-const CAUSES: [&str; 24] = [
+const CAUSES: [&str; 28] = [
     "exceeded quota: small",
     "limits.memory=1Gi",
     "maximum memory usage per Container is 64Mi",
     "being terminated",
     "digests.policy.example",
     "images need a digest",
+    "images cannot be named without a digest",
+    "violates PodSecurity \"restricted:latest\"",
+    "allowPrivilegeEscalation != false",
+    "runAsNonRoot != true",
     "configmap \"no-such\" not found",
     "secret \"no-such\" not found",
     "persistentvolumeclaim \"no-such\" not found",

@@ -145,6 +145,8 @@ fn fail_and_restart(namespace: &Namespace) -> usize {
         for _ in 0..20 {
             let path = "jsonpath={.status.containerStatuses[0].lastState.terminated.exitCode}";
             if namespace.kubectl(&["get", "pod", "mine-run-1", "-o", path]) == "0" {
+                // Its log is looked at later.
+                namespace.kubectl_until(&["logs", "mine-run-1"], |text| text.contains("ready to accept connections"));
                 return restarts;
             }
             std::thread::sleep(std::time::Duration::from_millis(250));

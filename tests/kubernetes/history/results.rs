@@ -2,6 +2,7 @@
 
 use super::story;
 use crate::harness::{Namespace, PIPELINE_ROLE};
+use crate::pipeline_runs::{PipelineRuns, install};
 use crate::support::results::ResultsApi;
 
 const UID: &str = "9f2d6c1e-4b0a-4a1e-9df1-0c7f8f9d6a11";
@@ -73,7 +74,12 @@ fn a_run_that_never_came_up_is_told_as_one() {
 /// A PipelineRun that an event has started has a Result with another name, which its pods know.
 #[test]
 fn the_result_is_the_one_that_the_pod_belongs_to() {
+    if !install() {
+        return;
+    }
     let namespace = Namespace::new("results-event");
+    // One that there is: what belongs to another one the cluster removes.
+    let uid = PipelineRuns(&namespace).create("nightly");
     namespace.apply(PIPELINE_ROLE);
     let parent = format!("{}/results/event-1", namespace.name);
     let certificate = ResultsApi::start(namespace.folder.path(), &[]);
@@ -93,9 +99,9 @@ fn the_result_is_the_one_that_the_pod_belongs_to() {
             "python3 results_api.py results.crt results.key the-token {parent} > port 2> said & until [ -s port ]; do sleep 0.1; done"
         ));
         let told = "--results-api https://localhost:$(cat port) --results-ca results.crt --results-token-file token";
-        let run = format!("--pipeline-run nightly --pipeline-run-uid {UID}");
+        let run = format!("--pipeline-run nightly --pipeline-run-uid {uid}");
         client.shell_ok(&format!("./testbed up m.yaml {run}"));
-        let down = client.shell(&format!("./testbed down --run-id {UID} {run} {told}"));
+        let down = client.shell(&format!("./testbed down --run-id {uid} {run} {told}"));
         let said = String::from_utf8_lossy(&down.stderr).into_owned();
         assert!(down.status.success() && !said.contains("warning"), "{said}");
         let records = client.shell_ok(

@@ -12,7 +12,7 @@ use crate::history::time::Time;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::events::Note;
-use crate::runtime::kubernetes::pods::{made_by, name, uid};
+use crate::runtime::kubernetes::pods::{container_status, made_by, name, uid};
 use crate::runtime::kubernetes::timeline::{Sign, signs};
 use crate::state::Ready;
 
@@ -71,8 +71,7 @@ fn fill(database: &mut Database, pod: &Pod, events: &[Note]) {
             chronicle::add(&mut database.timeline, nth, Moment { what, at, detail });
         }
     }
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    let status = statuses.into_iter().flatten().find(|status| status.name == container);
+    let status = container_status(pod, &container);
     database.restarts = status.and_then(|status| u32::try_from(status.restart_count).ok()).unwrap_or_default();
     let noted = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(READY_ANNOTATION));
     let noted = noted.and_then(|text| serde_json::from_str::<BTreeMap<String, Ready>>(text).ok());

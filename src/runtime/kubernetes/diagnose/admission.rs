@@ -14,7 +14,7 @@ pub enum Rule {
     Limits,
     /// Pod Security, or what other clusters have in its place.
     Security,
-    /// An admission webhook.
+    /// An admission webhook, or a ValidatingAdmissionPolicy.
     Webhook,
     /// The namespace is being deleted.
     Ending,
@@ -78,6 +78,14 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
         let name = message.split('"').find(|part| part.contains('.') && !part.contains(' ')).unwrap_or("of the cluster");
         let advice = "change what the message names in the manifest, or ask whoever runs that policy";
         return refusal(Rule::Webhook, format!("the admission webhook {name} denies it"), advice, true);
+    }
+    // `ValidatingAdmissionPolicy 'digests' with binding 'digests' denied request: images need a digest`.
+    if let Some((_, rest)) = message.split_once("ValidatingAdmissionPolicy '")
+        && lower.contains(" denied request: ")
+    {
+        let name = rest.split('\'').next().unwrap_or_default();
+        let advice = "change what the message names in the manifest, or ask whoever runs that policy";
+        return refusal(Rule::Webhook, format!("the policy {name} of the cluster denies it"), advice, true);
     }
     if lower.contains("because it is being terminated") {
         let namespace = message.split_once("in namespace ").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
@@ -145,6 +153,11 @@ mod tests {
             (
                 "admission webhook \"validate.kyverno.svc-fail\" denied the request: no latest tags",
                 "the admission webhook validate.kyverno.svc-fail denies it",
+                true,
+            ),
+            (
+                "pods \"a\" is forbidden: ValidatingAdmissionPolicy 'digests.example.com' with binding 'everywhere' denied request: images cannot be without a digest",
+                "the policy digests.example.com of the cluster denies it",
                 true,
             ),
             (

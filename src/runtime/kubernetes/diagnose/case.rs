@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateTermin
 
 use super::super::events::Note;
 use super::{Kind, Trouble};
+use crate::database::is_sidecar;
 
 /// What the manifest tells of a pod's workload.
 #[derive(Debug, Clone, Default)]
@@ -72,8 +73,7 @@ impl<'a> Case<'a> {
         let main = spec.map(|spec| &spec.containers);
         let view = |list: Option<&'a Vec<Container>>, status: &'a ContainerStatus, init| {
             let container = list.into_iter().flatten().find(|container| container.name == status.name);
-            // An init container that is always restarted is a sidecar, which stays up.
-            let init = init && container.and_then(|container| container.restart_policy.as_deref()) != Some("Always");
+            let init = init && !container.is_some_and(is_sidecar);
             View { container, status, init, database: !init && self.subject.databases.contains(&status.name) }
         };
         let before = status.init_container_statuses.iter().flatten().map(|status| view(init, status, true));

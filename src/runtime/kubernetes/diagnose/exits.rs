@@ -48,9 +48,11 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
     Some(Trouble::certain(Kind::Exit, ended(view, end, exits)))
 }
 
-/// Whether the kubelet starts the container again.
+/// Whether the kubelet starts the container again: as the container itself says, which is what makes a sidecar of an init container, else as its
+/// pod does.
 fn restarts(case: &Case, view: &View, end: &ContainerStateTerminated) -> bool {
-    match case.restart_policy() {
+    let own = view.container.and_then(|container| container.restart_policy.as_deref());
+    match own.unwrap_or_else(|| case.restart_policy()) {
         "Never" => false,
         "OnFailure" => end.exit_code != 0,
         _ => !view.init || end.exit_code != 0,

@@ -98,7 +98,10 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
         ),
         "ErrImageNeverPull" => (
             format!("the node does not have the image {image} of {}, and imagePullPolicy: Never forbids to pull it", view.label()),
-            "put the image on the node, or change imagePullPolicy to IfNotPresent".to_owned(),
+            // Since 1.35 the kubelet says the same of an image that the pod's credentials do not open.
+            "put the image on the node, or change imagePullPolicy to IfNotPresent; if the node has it, the pod lacks the imagePullSecrets that it \
+             was pulled with"
+                .to_owned(),
         ),
         _ => return None,
     };
@@ -152,7 +155,8 @@ fn finding(message: &str, image: &str) -> Finding {
         return *finding;
     }
     // containerd's own words; "not found" alone it says of broken snapshots as well.
-    let unresolved = text.contains("failed to resolve reference") && text.trim_end().ends_with("not found");
+    let unresolved = ["failed to resolve reference", "failed to resolve image"].iter().any(|words| text.contains(words));
+    let unresolved = unresolved && text.trim_end().ends_with("not found");
     if unresolved || (text.contains("manifest for") && text.contains("not found")) { Finding::Absent } else { UNKNOWN }
 }
 

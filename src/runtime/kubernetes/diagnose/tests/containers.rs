@@ -130,3 +130,17 @@ fn init_containers_are_called_so() {
     assert_eq!(database_health(&status(3, 0)), Health::Fine);
     assert_eq!(database_health(&status(0, 0)), Health::Fine);
 }
+
+#[test]
+fn a_sidecar_is_started_again_whatever_its_pod_says() {
+    let status = |own: Value| {
+        let state =
+            json!({"name": "mesh", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": exited(7), "lastState": {}});
+        let mut sidecar = json!({"name": "mesh", "image": "a"});
+        sidecar["restartPolicy"] = own;
+        let spec = json!({"restartPolicy": "Never", "containers": [{"name": "db"}], "initContainers": [sidecar]});
+        pod(spec, json!({"phase": "Pending", "initContainerStatuses": [state]}))
+    };
+    assert_eq!(database_health(&status("Always".into())), Health::Fine);
+    assert_eq!(cause(database_health(&status(Value::Null))).what, "init container mesh ended with exit code 7");
+}

@@ -32,6 +32,11 @@ fn pulls_that_cannot_succeed() {
             "rpc error: code = NotFound desc = failed to pull and unpack image \"registry.example/timeout:429\": failed to resolve reference \"registry.example/timeout:429\": registry.example/timeout:429: not found",
             "does not have the image",
         ),
+        // containerd 2
+        (
+            "rpc error: code = NotFound desc = failed to pull and unpack image \"127.0.0.1:5000/a:1\": failed to resolve image: 127.0.0.1:5000/a:1: not found",
+            "does not have the image",
+        ),
         // CRI-O
         (
             "rpc error: code = Unknown desc = Error reading manifest latest in registry.example/image: manifest unknown: manifest unknown",
