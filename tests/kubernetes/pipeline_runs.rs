@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Namespace, kubectl_output};
-
-const DEFINITION: &str = include_str!("manifests/pipelineruns.yaml");
+use crate::tekton::definitions::of_pipeline_runs;
 
 /// Sees to it that the cluster has the kind, and leaves it there: any number of tests may do so at once. `false`, and a word about it, on a
 /// cluster with a Tekton of its own, which would carry stand-ins out.
@@ -15,18 +14,25 @@ pub fn install() -> bool {
         eprintln!("skipped: this cluster has PipelineRuns that are carried out");
         return false;
     }
-    let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    define(&of_pipeline_runs());
+    true
+}
+
+/// Sees to it that the cluster has a kind.
+pub fn define(definition: &Value) {
+    let name = definition["metadata"]["name"].as_str().expect("a name");
     let mut error = String::new();
     // Somebody who does the same at the same time can come in between.
     for _ in 0..5 {
-        let output = kubectl_output(&apply, Some(DEFINITION.as_bytes()));
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        let output = kubectl_output(&apply, Some(definition.to_string().as_bytes()));
         if output.status.success() {
-            crate::harness::kubectl(&["wait", "--for=condition=established", "--timeout=60s", "crd/pipelineruns.tekton.dev"]);
-            return true;
+            crate::harness::kubectl(&["wait", "--for=condition=established", "--timeout=60s", &format!("crd/{name}")]);
+            return;
         }
         error = String::from_utf8_lossy(&output.stderr).into_owned();
     }
-    panic!("the kind PipelineRun cannot be defined: {error}");
+    panic!("{name} cannot be defined: {error}");
 }
 
 /// The stand-ins of a namespace.

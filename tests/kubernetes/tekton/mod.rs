@@ -3,8 +3,10 @@
 //! that Tekton gives them.
 
 mod cancel;
+pub mod definitions;
 mod ended;
 mod gc;
+mod installable;
 mod locks;
 mod pipelines;
 mod pod;
