@@ -277,9 +277,13 @@ pub fn write(value: &impl Serialize) -> anyhow::Result<String> {
     if !text.contains(BREAKS) {
         return Ok(text);
     }
-    // JSON is YAML to every reader, and knows escapes.
-    let json = serde_json::to_string_pretty(value).context("writing YAML")? + "\n";
-    Ok(BREAKS.into_iter().fold(json, |json, c| json.replace(c, &format!("\\u{:04x}", u32::from(c)))))
+    Ok(as_json(&serde_json::to_string_pretty(value).context("writing YAML")?) + "\n")
+}
+
+/// Makes a JSON text one that every reader of YAML takes for the same: what YAML does not print, and where readers break lines, is escaped.
+pub fn as_json(json: &str) -> String {
+    let is_odd = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    json.chars().map(|c| if is_odd(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
 /// A merge key whose value is no mapping stays, so that nothing is lost unsaid.
@@ -469,9 +473,12 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_the_same() {
-        for value in
-            [json!({"b\u{2028}": "a\u{85}b\u{2029} c", "x": [1, "2", null]}), json!("\u{2028}\n"), json!({"a": "yes", "b": "0600"})]
-        {
+        for value in [
+            json!({"b\u{2028}": "a\u{85}b\u{2029} c\u{7f}", "x": [1, "2", null]}),
+            json!({"a": "\u{7f}\u{9f}\u{feff}\u{ffff}"}),
+            json!("\u{2028}\n"),
+            json!({"a": "yes", "b": "0600"}),
+        ] {
             let printed = write(&value).unwrap();
             assert_eq!(parse(&printed).typed(), value, "{printed}");
         }

@@ -2,6 +2,7 @@
 
 use super::{Found, one_line};
 use crate::database::Engine;
+use crate::yaml;
 
 const HEAD: &str = "\
 # The databases of this project's tests. Other keys are called like the flags of `testbed up`; flags and TESTBED_* variables win.
@@ -56,7 +57,7 @@ fn scalar(text: &str) -> String {
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(inner) && !text.ends_with(':');
     let means_something = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str());
     // JSON's texts are YAML's.
-    if plain && !means_something { text.into() } else { serde_json::Value::from(text).to_string() }
+    if plain && !means_something { text.into() } else { yaml::as_json(&serde_json::Value::from(text).to_string()) }
 }
 
 #[cfg(test)]
@@ -79,6 +80,13 @@ mod tests {
             has_password: true,
             places: vec![Place { group: String::new(), text: "compose.yaml:3: service db".into() }],
         }
+    }
+
+    #[test]
+    fn what_yaml_does_not_print_is_escaped() {
+        let text = write(&[found("a\u{7f}\u{85}\u{2028}\u{feff}")]);
+        let settings = read::read("testbed.yaml", &text, std::path::Path::new(""), &Cli::command()).unwrap();
+        assert_eq!(settings.database_params[1], "db.user=a\u{7f}\u{85}\u{2028}\u{feff}");
     }
 
     proptest! {
