@@ -19,6 +19,8 @@ fuzz_target!(|data: &[u8]| {
     let is_user = before
         .split_once("://")
         .is_some_and(|(scheme, user)| scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) && !user.contains(['/', '?', '#', '\\']));
+    // A file's path is no secret.
+    let is_user = is_user && !before.starts_with("sqlite:");
     if is_user {
         for told in look(&format!("{before}:{SECRET}@{after}")) {
             assert!(!told.to_lowercase().contains(&SECRET.to_lowercase()), "{told}");
