@@ -20,7 +20,8 @@ use crate::runtime::kubernetes::{Cluster, explain};
 /// of its containers, for example, is taken down at once and reported up to a minute later.
 const REPORT: Duration = Duration::from_secs(3);
 
-/// Watches one kind until none of the run's objects is left; where that is not allowed, lists it again and again. `left` are the UIDs of those that were deleted, by their names.
+/// Watches one kind until none of the run's objects is left; where that is not allowed, lists it again and again. `left` are the UIDs of those that were
+/// deleted, by their names.
 ///
 /// # Errors
 /// A failed request, explained.
