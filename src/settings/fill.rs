@@ -73,9 +73,12 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     {
         return Ok((None, Some(why)));
     }
+    let file = path.display().to_string();
+    if is_in_pod() {
+        reach::check_file(&file)?;
+    }
     let text = reading::text(&path, reading::MOST).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let file = path.display().to_string();
     let mut settings = read::read(&file, &text, folder, &cli)?;
     if is_in_pod() {
         reach::check(&file, &settings)?;

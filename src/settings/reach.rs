@@ -17,12 +17,18 @@ const SERVERS: [&str; 2] = ["postgres:", "postgresql:"];
 /// # Errors
 /// A usage error with file, key and value.
 pub fn check(file: &str, settings: &Settings) -> anyhow::Result<()> {
-    let root = repository(Path::new(file)).with_context(|| format!("finding the repository of {file}")).exit(Exit::Usage)?;
+    let root = root_of(file)?;
     let manifests = settings.manifests.iter().filter(|path| *path != "-").map(|path| ("manifest", "", path.as_str()));
     let values = settings.values.iter().filter_map(|(key, value)| key.path.of(value).map(|(start, path)| (key.name, start, path)));
     for (key, start, path) in manifests.chain(values.filter(|(_, _, path)| *path != "-")) {
         let wrong = || format!("{file}: {key}: {start}{path} leads out of the repository {}", root.display());
         stay_within(&root, Path::new(path)).with_context(wrong).exit(Exit::Usage).hint(hint(key))?;
+        // A folder stands for the files in it, each of which may be a link.
+        let inner = (key == "manifest").then(|| std::fs::read_dir(path).ok()).flatten();
+        for inner in inner.into_iter().flatten().flatten() {
+            let wrong = || format!("{file}: {key}: {} leads out of the repository {}", inner.path().display(), root.display());
+            stay_within(&root, &inner.path()).with_context(wrong).exit(Exit::Usage).hint(hint(key))?;
+        }
     }
     for (key, value) in &settings.values {
         if key.name == HISTORY && SERVERS.iter().any(|scheme| value.starts_with(scheme)) {
@@ -32,6 +38,19 @@ pub fn check(file: &str, settings: &Settings) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses a file that is a link out of its repository: what is wrong in it would be told.
+///
+/// # Errors
+/// A usage error with the file.
+pub fn check_file(file: &str) -> anyhow::Result<()> {
+    let root = root_of(file)?;
+    stay_within(&root, Path::new(file)).with_context(|| format!("{file} leads out of the repository {}", root.display())).exit(Exit::Usage)
+}
+
+fn root_of(file: &str) -> anyhow::Result<PathBuf> {
+    repository(Path::new(file)).with_context(|| format!("finding the repository of {file}")).exit(Exit::Usage)
 }
 
 fn hint(key: &str) -> String {
@@ -52,9 +71,14 @@ fn stay_within(root: &Path, path: &Path) -> anyhow::Result<()> {
     let path = std::path::absolute(path)?;
     let there = path.ancestors().find(|part| part.symlink_metadata().is_ok()).context("no part of it is there")?;
     let real = there.canonicalize().with_context(|| format!("following {}", there.display()))?;
-    let is_left_again = path.strip_prefix(there)?.components().any(|part| part == Component::ParentDir);
-    if !real.starts_with(root) || is_left_again {
-        bail!("it is {}", real.display());
+    let rest = path.strip_prefix(there)?;
+    if rest.components().any(|part| part == Component::ParentDir) {
+        bail!("{} is not there, and cannot be left again", rest.display());
+    }
+    let Ok(inner) = real.strip_prefix(root) else { bail!("it is {}", real.display()) };
+    // What git itself keeps there, such as hooks, no commit can bring.
+    if inner.components().chain(rest.components()).any(|part| part.as_os_str().eq_ignore_ascii_case(".git")) {
+        bail!("it is in git's own folder");
     }
     Ok(())
 }
@@ -80,6 +104,8 @@ mod tests {
         symlink("../../nothing", root.join("a/nowhere")).unwrap();
         symlink("../..", root.join("a/up")).unwrap();
         symlink("b", root.join("a/inside")).unwrap();
+        std::fs::create_dir(root.join("a/k8s")).unwrap();
+        symlink("../../../token", root.join("a/k8s/s.yaml")).unwrap();
         let file = root.join("a/testbed.yaml").display().to_string();
         let checked = |text: &str| check(&file, &read::read(&file, text, &root.join("a"), &Cli::command()).unwrap());
         for text in [
@@ -92,7 +118,10 @@ mod tests {
             ("format: tera:/var/run/secrets/token", "format: tera:/var/run/secrets/token leads out of the repository"),
             ("format: tera:link", "format: tera:"),
             ("manifest: link", "manifest: "),
+            ("manifest: k8s", "k8s/s.yaml leads out"),
             ("output: up/x.json", "output: "),
+            ("output: ../.git/hooks/pre-commit", "git's own folder"),
+            ("output: ../.Git/new", "git's own folder"),
             ("output: nowhere", "output: "),
             ("output: ../../x.json", "output: "),
             ("output: new/../../../x.json", "output: "),
@@ -103,5 +132,9 @@ mod tests {
             let error = format!("{:#}", checked(text).expect_err(text));
             assert!(error.contains(wrong), "{error}");
         }
+        std::fs::write(root.join("testbed.yaml"), "").unwrap();
+        symlink("../token", root.join("testbed.yml")).unwrap();
+        check_file(root.join("testbed.yaml").to_str().unwrap()).unwrap();
+        assert!(check_file(root.join("testbed.yml").to_str().unwrap()).is_err());
     }
 }

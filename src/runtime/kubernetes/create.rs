@@ -11,8 +11,9 @@ use kube::core::Request;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Error, ResourceExt};
 use serde_json::Value;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::contact::pause;
 use super::explain::explain_creation;
 use super::kinds::Kinds;
 use super::teardown::DEFAULT_GRACE;
@@ -128,7 +129,13 @@ impl Site<'_> {
         let Self { cluster, run_id, .. } = self;
         let action = || format!("{}: creating {}", object.origin, object.label());
         let api = self.kinds.api_of(object).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
+        let mut rounds = 0;
         loop {
+            if rounds > 1 {
+                // What is said to be there, and then not to be, or the other way round.
+                sleep(pause(rounds)).await;
+            }
+            rounds += 1;
             match post(cluster, &api, object, Mode::Real).await.with_context(action)? {
                 Ok(answer) => return Ok(Outcome::Fresh(answer)),
                 Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
