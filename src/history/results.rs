@@ -38,6 +38,11 @@ const LIMIT: usize = 2 << 20;
 /// How much of an answer is read: it is the record once more, or an error.
 const ANSWER: usize = 16 << 20;
 
+/// What to do where it cannot be reached.
+const REACHING: &str = "--results-api is its address, by a name that its certificate is for (that of Results' own guide is for \
+                        tekton-results-api-service.tekton-pipelines.svc.cluster.local alone), and --results-ca the file with the \
+                        certificates that its own is held against";
+
 /// The Results API, and how to log in there.
 pub struct ResultsApi {
     url: Url,
@@ -134,12 +139,7 @@ impl ResultsApi {
         }
         let request = request.body(Full::new(Cursor::new(body)))?;
         let sent = client.request(request).await.map_err(|error| anyhow!("{}", innermost(&error)));
-        let answer =
-            sent.hint(
-            "--results-api is its address, by a name that its certificate is for (that of Results' own guide is for \
-             tekton-results-api-service.tekton-pipelines.svc.cluster.local alone), and --results-ca the file with the certificates that its own is \
-             held against",
-        )?;
+        let answer = sent.hint(REACHING)?;
         let status = answer.status();
         let text = Limited::new(answer.into_body(), ANSWER)
             .collect()

@@ -180,11 +180,13 @@ impl Prober {
         let may_reveal = target.may_reveal || address.is_loopback();
         let rules = Rules { protocol, may_reveal, password: login.password.reveal().len() };
         let work = relay::through(SocketAddr::new(address, target.port), rules, async |port| {
-            let answer = match protocol {
-                Protocol::Mysql => bug::apart(mysql::ask(target, port, login, over_tls)).await,
-                Protocol::Postgres => bug::apart(postgres::ask(target, port, login, over_tls)).await,
-            };
-            answer.unwrap_or_else(|place| {
+            let answer = bug::apart(async {
+                match protocol {
+                    Protocol::Mysql => mysql::ask(target, port, login, over_tls).await,
+                    Protocol::Postgres => postgres::ask(target, port, login, over_tls).await,
+                }
+            });
+            answer.await.unwrap_or_else(|place| {
                 let what = format!("testbed cannot read the server's answer, such as a login plugin that it does not know ({place})");
                 Err(Refusal::plain(Kind::Unfit, what))
             })

@@ -10,7 +10,8 @@ use anyhow::Context;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use super::{Arguments, Settings, find, keys, reach, read};
+use super::reach::Reach;
+use super::{Arguments, Settings, find, keys, read};
 use crate::cli::{self, Cli, Source};
 use crate::environment::{is_in_pod, is_set};
 use crate::failure::{Advise, Exit, usage};
@@ -74,14 +75,12 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
         return Ok((None, Some(why)));
     }
     let file = path.display().to_string();
-    if is_in_pod() {
-        reach::check_file(&file)?;
-    }
+    let reach = is_in_pod().then(|| Reach::of(&file)).transpose()?;
     let text = reading::text(&path, reading::MOST).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut settings = read::read(&file, &text, folder, &cli)?;
-    if is_in_pod() {
-        reach::check(&file, &settings)?;
+    if let Some(reach) = reach {
+        reach.check(&settings)?;
     }
     if has_no_contexts() {
         settings.values.retain(|(key, _)| key.name != "context");

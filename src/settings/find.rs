@@ -41,12 +41,16 @@ fn nearest(from: &Path) -> anyhow::Result<Option<PathBuf>> {
             Err(_) if stranger(&folder.join(NAMES[0]), from).is_some() => return Ok(Some(shown.join(NAMES[0]))),
             Err(error) => return Err(error),
         }
-        // A file in a worktree or submodule, a folder elsewhere.
-        if folder.join(".git").exists() {
+        if is_root(folder) {
             break;
         }
     }
     Ok(None)
+}
+
+/// Whether a folder is a repository's root: `.git` is a file in a worktree or submodule, a folder elsewhere.
+pub fn is_root(folder: &Path) -> bool {
+    folder.join(".git").exists()
 }
 
 /// Why a file that was found is not to be used: somebody else has put it where this user only passes by, such as `/tmp`, and it names programs that

@@ -6,51 +6,63 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 
 use super::Settings;
+use super::find::is_root;
 use crate::failure::{Advise, Exit};
 
 /// The key whose value may lead to a server, which would get the password of testbed's own environment.
 const HISTORY: &str = "history";
 const SERVERS: [&str; 2] = ["postgres:", "postgresql:"];
 
-/// Refuses what leads out of the repository that the file is in, or to a server of its own choice. `file` is the file, as it is shown.
-///
-/// # Errors
-/// A usage error with file, key and value.
-pub fn check(file: &str, settings: &Settings) -> anyhow::Result<()> {
-    let root = root_of(file)?;
-    let manifests = settings.manifests.iter().filter(|path| *path != "-").map(|path| ("manifest", "", path.as_str()));
-    let values = settings.values.iter().filter_map(|(key, value)| key.path.of(value).map(|(start, path)| (key.name, start, path)));
-    for (key, start, path) in manifests.chain(values.filter(|(_, _, path)| *path != "-")) {
-        let wrong = || format!("{file}: {key}: {start}{path} leads out of the repository {}", root.display());
-        stay_within(&root, Path::new(path)).with_context(wrong).exit(Exit::Usage).hint(hint(key))?;
-        // A folder stands for the files in it, each of which may be a link.
-        let inner = (key == "manifest").then(|| std::fs::read_dir(path).ok()).flatten();
-        for inner in inner.into_iter().flatten().flatten() {
-            let wrong = || format!("{file}: {key}: {} leads out of the repository {}", inner.path().display(), root.display());
-            stay_within(&root, &inner.path()).with_context(wrong).exit(Exit::Usage).hint(hint(key))?;
-        }
-    }
-    for (key, value) in &settings.values {
-        if key.name == HISTORY && SERVERS.iter().any(|scheme| value.starts_with(scheme)) {
-            // The value may hold a password.
-            let wrong = anyhow!("{file}: {HISTORY}: in a pod a server is not taken from this file");
-            return Err(wrong).exit(Exit::Usage).hint(hint(HISTORY));
-        }
-    }
-    Ok(())
+/// What a file may reach.
+pub struct Reach<'a> {
+    /// The file, as it is shown.
+    file: &'a str,
+    /// Its repository, with all links followed.
+    root: PathBuf,
 }
 
-/// Refuses a file that is a link out of its repository: what is wrong in it would be told.
-///
-/// # Errors
-/// A usage error with the file.
-pub fn check_file(file: &str) -> anyhow::Result<()> {
-    let root = root_of(file)?;
-    stay_within(&root, Path::new(file)).with_context(|| format!("{file} leads out of the repository {}", root.display())).exit(Exit::Usage)
-}
+impl<'a> Reach<'a> {
+    /// Of a file that is in its repository itself, and no link out of it: what is wrong in it would be told.
+    ///
+    /// # Errors
+    /// A usage error with the file.
+    pub fn of(file: &'a str) -> anyhow::Result<Self> {
+        let root = repository(Path::new(file)).with_context(|| format!("finding the repository of {file}")).exit(Exit::Usage)?;
+        let reach = Self { file, root };
+        reach.stay(file, Path::new(file))?;
+        Ok(reach)
+    }
 
-fn root_of(file: &str) -> anyhow::Result<PathBuf> {
-    repository(Path::new(file)).with_context(|| format!("finding the repository of {file}")).exit(Exit::Usage)
+    /// Refuses what leads out of the repository, or to a server of the file's own choice.
+    ///
+    /// # Errors
+    /// A usage error with file, key and value.
+    pub fn check(&self, settings: &Settings) -> anyhow::Result<()> {
+        let file = self.file;
+        let manifests = settings.manifests.iter().map(|path| ("manifest", "", path.as_str()));
+        let values = settings.values.iter().filter_map(|(key, value)| key.path.of(value).map(|(start, path)| (key.name, start, path)));
+        for (key, start, path) in manifests.chain(values).filter(|(_, _, path)| *path != "-") {
+            self.stay(&format!("{file}: {key}: {start}{path}"), Path::new(path)).hint(hint(key))?;
+            // A folder stands for the files in it, each of which may be a link.
+            let inner = (key == "manifest").then(|| std::fs::read_dir(path).ok()).flatten();
+            for inner in inner.into_iter().flatten().flatten().map(|inner| inner.path()) {
+                self.stay(&format!("{file}: {key}: {}", inner.display()), &inner).hint(hint(key))?;
+            }
+        }
+        for (key, value) in &settings.values {
+            if key.name == HISTORY && SERVERS.iter().any(|scheme| value.starts_with(scheme)) {
+                // The value may hold a password.
+                let wrong = anyhow!("{file}: {HISTORY}: in a pod a server is not taken from this file");
+                return Err(wrong).exit(Exit::Usage).hint(hint(HISTORY));
+            }
+        }
+        Ok(())
+    }
+
+    fn stay(&self, what: &str, path: &Path) -> anyhow::Result<()> {
+        let root = &self.root;
+        stay_within(root, path).with_context(|| format!("{what} leads out of the repository {}", root.display())).exit(Exit::Usage)
+    }
 }
 
 fn hint(key: &str) -> String {
@@ -62,7 +74,7 @@ fn hint(key: &str) -> String {
 fn repository(file: &Path) -> anyhow::Result<PathBuf> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = folder.canonicalize()?;
-    let root = folder.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&folder);
+    let root = folder.ancestors().find(|folder| is_root(folder)).unwrap_or(&folder);
     Ok(root.to_owned())
 }
 
@@ -107,7 +119,9 @@ mod tests {
         std::fs::create_dir(root.join("a/k8s")).unwrap();
         symlink("../../../token", root.join("a/k8s/s.yaml")).unwrap();
         let file = root.join("a/testbed.yaml").display().to_string();
-        let checked = |text: &str| check(&file, &read::read(&file, text, &root.join("a"), &Cli::command()).unwrap());
+        std::fs::write(&file, "").unwrap();
+        let reach = Reach::of(&file).unwrap();
+        let checked = |text: &str| reach.check(&read::read(&file, text, &root.join("a"), &Cli::command()).unwrap());
         for text in [
             "manifest: [../x.yaml, b/y.yaml, '-']\noutput: ../new/folder/x.json\nformat: tera:inside/z.env.tera\nhistory: sqlite:h.db\n",
             "history: none\nformat: urls\n",
@@ -134,7 +148,7 @@ mod tests {
         }
         std::fs::write(root.join("testbed.yaml"), "").unwrap();
         symlink("../token", root.join("testbed.yml")).unwrap();
-        check_file(root.join("testbed.yaml").to_str().unwrap()).unwrap();
-        assert!(check_file(root.join("testbed.yml").to_str().unwrap()).is_err());
+        Reach::of(root.join("testbed.yaml").to_str().unwrap()).unwrap();
+        assert!(Reach::of(root.join("testbed.yml").to_str().unwrap()).is_err());
     }
 }

@@ -164,36 +164,33 @@ impl Writer {
             return Some(known);
         }
         let otherwise = otherwise?;
-        let result = self.result().await;
         let Some(results) = &self.results else { return Some(otherwise) };
+        let result = learnt(&mut self.result).await;
         // Whatever keeps it from being read keeps it from being written as well, which is told then.
-        Some(results.read(&otherwise, result.as_deref()).await.ok().flatten().unwrap_or(otherwise))
-    }
-
-    async fn result(&mut self) -> Option<String> {
-        if self.result.is_none() && self.results.is_some() {
-            self.result = own::result().await;
-        }
-        self.result.clone()
+        Some(results.read(&otherwise, result).await.ok().flatten().unwrap_or(otherwise))
     }
 
     /// Tells Tekton Results of a run that is over, or has failed: whoever removes it then knows of no more than what it finds.
     async fn publish(&mut self, id: &str) -> anyhow::Result<()> {
-        if self.results.is_none() {
-            return Ok(());
-        }
+        let Some(results) = &self.results else { return Ok(()) };
         let record = match &self.store {
             Some(store) => store.find(id).await?.into_iter().find(|record| record.id == id),
             None => self.unstored.get(id).cloned(),
         };
         let is_told = |record: &Record| record.is_over() || matches!(record.status, Status::Failed | Status::Cancelled);
         let Some(record) = record.filter(is_told) else { return Ok(()) };
-        let result = self.result().await;
-        let Some(results) = &self.results else { return Ok(()) };
-        let published = results.publish(&record, result.as_deref()).await;
+        let published = results.publish(&record, learnt(&mut self.result).await).await;
         if published.is_err() {
             self.results = None;
         }
         published
     }
+}
+
+/// The Result that this pod's TaskRun belongs to. It is told a moment after the pod was made, so that it is asked for again as long as it is not known.
+async fn learnt(result: &mut Option<String>) -> Option<&str> {
+    if result.is_none() {
+        *result = own::result().await;
+    }
+    result.as_deref()
 }

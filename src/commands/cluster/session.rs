@@ -28,6 +28,7 @@ use crate::runtime::kubernetes::forward::Forward;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
+use crate::runtime::kubernetes::teardown::Patience;
 use crate::runtime::kubernetes::timeline::Course;
 use crate::runtime::kubernetes::{Beyond, Choice, Cluster, references};
 use crate::state::Remembered;
@@ -147,7 +148,7 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
 ///
 /// # Errors
 /// The first failure, explained; what this call has made is gone by then, or named in the error.
-async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: (Duration, Instant), progress: &Progress) -> anyhow::Result<Created> {
+async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Patience, progress: &Progress) -> anyhow::Result<Created> {
     let created = create::create(cluster, kinds, &plan.objects, &plan.run_id, time, progress).await.kind("creation", None)?;
     progress.say(&summary(plan, &created));
     Ok(created)
@@ -178,8 +179,8 @@ pub struct Cancel<C, B> {
     pub patience: Duration,
     /// Called just before the first object is made, with what is known of the run by then.
     pub begins: B,
-    /// How long the whole command may take, and when that is over.
-    pub time: (Duration, Instant),
+    /// How long the whole command may take.
+    pub time: Patience,
 }
 
 /// [`prepare`] and [`create`], unless somebody cancels it.

@@ -24,6 +24,7 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::Created;
+use crate::runtime::kubernetes::teardown::Patience;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
 use crate::words::count;
@@ -129,7 +130,8 @@ impl Site {
                 error = late => error,
             }
         };
-        let cancel = Cancel { cancelled: Box::pin(stop), patience: CREATION, begins, time: (args.making.timeout, self.deadline) };
+        let time = Patience { told: args.making.timeout, deadline: self.deadline };
+        let cancel = Cancel { cancelled: Box::pin(stop), patience: CREATION, begins, time };
         let created = match session::create_unless(plan, cluster, config, cancel, progress).await {
             Ok(created) => created,
             Err(Failed::Before(error)) => {

@@ -26,6 +26,7 @@ use crate::probe::Container;
 use crate::progress::Progress;
 use crate::registry::Phase;
 use crate::runtime::kubernetes::pods::serving;
+use crate::runtime::kubernetes::teardown::Patience;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
 
@@ -120,7 +121,7 @@ impl Site<'_> {
             }
         };
         let patience = args.making.timeout.clamp(Duration::from_secs(1), CREATION);
-        let time = (args.making.timeout, self.deadline);
+        let time = Patience { told: args.making.timeout, deadline: self.deadline };
         let cancel = Cancel { cancelled: Box::pin(stop), patience, begins: |plan: &Plan| story.begin(plan), time };
         let created = session::create_unless(plan, cluster, config, cancel, progress).await?;
         story.created(plan, &created);

@@ -11,15 +11,14 @@ use kube::core::Request;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Error, ResourceExt};
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::contact::pause;
 use super::explain::explain_creation;
 use super::kinds::Kinds;
-use super::teardown::DEFAULT_GRACE;
 use super::teardown::part::{Deletion, Part, delete};
 use super::teardown::remove::{Removal, Scope, describe};
-use super::teardown::wait;
+use super::teardown::{DEFAULT_GRACE, Patience, wait};
 use super::{Cluster, FIELD_MANAGER, explain};
 use crate::deadline;
 use crate::failure::{Advise, Exit};
@@ -68,17 +67,18 @@ enum Outcome {
 /// Creates all objects: what pods need first, pods and what makes them last; each group at once.
 ///
 /// # Errors
-/// The first failure, explained, with the object's place; exit code 3 if objects of an earlier attempt are still being deleted by the deadline, which
-/// is as far away as is told. The objects that this call made are gone by then, or named in the error.
+/// The first failure, explained, with the object's place; exit code 3 if objects of an earlier attempt are still being deleted when the patience is
+/// over. The objects that this call made are gone by then, or named in the error.
 pub async fn create(
     cluster: &Cluster,
     kinds: &Kinds,
     objects: &[Object],
     run_id: &RunId,
-    (patience, deadline): (Duration, Instant),
+    Patience { told, deadline }: Patience,
     progress: &Progress,
 ) -> anyhow::Result<Created> {
-    let site = Site { cluster, kinds, run_id, patience, until: deadline::before(deadline, patience), progress };
+    let patience = Patience { told, deadline: deadline::before(deadline, told) };
+    let site = Site { cluster, kinds, run_id, patience, progress };
     let mut created = Created::default();
     let mut fresh: Vec<Fresh> = Vec::new();
     let (pods, needed): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| makes_pods(object));
@@ -117,10 +117,7 @@ struct Site<'a> {
     cluster: &'a Cluster,
     kinds: &'a Kinds,
     run_id: &'a RunId,
-    /// How long it may take, as it is told.
-    patience: Duration,
-    /// When the time for it is over.
-    until: Instant,
+    patience: Patience,
     progress: &'a Progress,
 }
 
@@ -158,16 +155,11 @@ impl Site<'_> {
 
     /// Waits until an object is gone that an earlier attempt made, and that is being deleted: a retried task can start while that goes on.
     async fn see_off(&self, api: &Api<DynamicObject>, object: &Object, existing: &DynamicObject) -> anyhow::Result<()> {
-        let (cluster, selector) = (self.cluster, self.run_id.selector());
+        let (cluster, selector, Patience { told, deadline }) = (self.cluster, self.run_id.selector(), self.patience);
         self.progress.say(&format!("waiting until {} of an earlier attempt is gone", object.label()));
         let uid = existing.uid().unwrap_or_default();
-        let removal = Removal {
-            selector: &selector,
-            grace: DEFAULT_GRACE,
-            patience: self.patience,
-            deadline: self.until,
-            scope: Scope::Unchanged(|_, _| true),
-        };
+        let scope = Scope::Unchanged(|_, _| true);
+        let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience: told, deadline, scope };
         let gone = async {
             let part = Part::list(api, object.kind_name(), &selector).await;
             let part = part.map_err(|error| explain(cluster, error, "looking for what is being deleted"))?;
@@ -176,10 +168,9 @@ impl Site<'_> {
                 false => Ok(()),
             }
         };
-        timeout_at(self.until, gone).await.unwrap_or_else(|_| {
-            let patience = humantime::format_duration(self.patience);
-            let what = describe(&object.kind, existing);
-            Err(anyhow!("{what} of an earlier attempt is still being deleted after {patience}")).exit(Exit::NotReady)
+        timeout_at(deadline, gone).await.unwrap_or_else(|_| {
+            let (what, told) = (describe(&object.kind, existing), humantime::format_duration(told));
+            Err(anyhow!("{what} of an earlier attempt is still being deleted after {told}")).exit(Exit::NotReady)
         })
     }
 }

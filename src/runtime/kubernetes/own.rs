@@ -7,7 +7,7 @@ use kube::api::Api;
 use tokio::time::timeout;
 
 use super::{Choice, Cluster};
-use crate::environment::variable;
+use crate::environment::{is_in_pod, variable};
 
 /// How long it may take: no more than a name depends on it.
 const LOOK: Duration = Duration::from_secs(2);
@@ -23,9 +23,9 @@ pub async fn result() -> Option<String> {
 }
 
 async fn look() -> Option<String> {
-    let cluster = Cluster::connect(&Choice::default()).await.ok().filter(|cluster| cluster.inside)?;
     // A pod's host name is its own.
-    let name = variable("HOSTNAME")?;
+    let name = variable("HOSTNAME").filter(|_| is_in_pod())?;
+    let cluster = Cluster::connect(&Choice::default()).await.ok().filter(|cluster| cluster.inside)?;
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), cluster.home.as_ref()?);
     let annotations = pods.get_metadata(&name).await.ok()?.metadata.annotations?;
     let of_record = || annotations.get(RECORD)?.split_once("/records/").map(|(result, _)| result);

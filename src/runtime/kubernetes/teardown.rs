@@ -43,7 +43,7 @@ pub async fn tear_down(cluster: &Cluster, run_id: &RunId, grace: u32, patience: 
     tear_down_by(cluster, run_id, grace, Patience { told: patience, deadline: deadline::after(patience) }, tell).await
 }
 
-/// How long a teardown may take.
+/// How long something may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// As the user has said it.

@@ -180,6 +180,18 @@ fn stateful_set(manifest: &str) -> String {
     )
 }
 
+/// What `up` says of a pod with the label `deny` once the API server refuses such pods with these words, which takes it a moment: of a plain pod, and of
+/// one behind a StatefulSet.
+fn screens_of_denied_pods(namespace: &Namespace, words: &str) -> [String; 2] {
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: probe, labels: {deny: x}}\nspec: {containers: [{name: a, image: a}]}\n";
+    namespace.kubectl_until_it_says(&["create", "--dry-run=server", "-f", "-"], Some(pod.as_bytes()), |_, error| error.contains(words));
+    let labelled = |manifest: &str| manifest.replace("labels: {db:", "labels: {deny: x, db:");
+    let manifest = mysql("pod", "");
+    let plain = Up::start(namespace, &labelled(&manifest), &[]);
+    let behind = Up::start(namespace, &labelled(&stateful_set(&manifest)), &[]);
+    [plain.screen(), behind.screen()]
+}
+
 #[test]
 fn a_namespace_that_is_being_deleted() {
     let namespace = Namespace::new("ending");

@@ -1,7 +1,7 @@
 //! Rules that the API server itself applies to a pod: the namespace's Pod Security level, and a ValidatingAdmissionPolicy for one namespace only.
 
 use super::screen::Up;
-use super::{mysql, stateful_set};
+use super::{mysql, screens_of_denied_pods, stateful_set};
 use crate::harness::{Namespace, kubectl, kubectl_output};
 
 const POLICY: &str = include_str!("../manifests/failures/policy.yaml");
@@ -32,16 +32,7 @@ fn an_admission_policy_that_denies_the_pod() {
     let namespace = Namespace::new("policy");
     let _policy = Policy(&namespace.name);
     namespace.apply(&POLICY.replace("NAMESPACE", &namespace.name));
-    // The API server takes a moment to know a new policy.
-    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: probe, labels: {deny: x}}\nspec: {containers: [{name: a, image: a}]}\n";
-    namespace.kubectl_until_it_says(&["create", "--dry-run=server", "-f", "-"], Some(pod.as_bytes()), |_, error| {
-        error.contains("denied request")
-    });
-
-    let labelled = |manifest: &str| manifest.replace("labels: {db:", "labels: {deny: x, db:");
-    let manifest = mysql("pod", "");
-    let plain = Up::start(&namespace, &labelled(&manifest), &[]);
-    let behind = Up::start(&namespace, &labelled(&stateful_set(&manifest)), &[]);
-    insta::assert_snapshot!("policy", plain.screen());
-    insta::assert_snapshot!("policy-behind-a-stateful-set", behind.screen());
+    let [plain, behind] = screens_of_denied_pods(&namespace, "denied request");
+    insta::assert_snapshot!("policy", plain);
+    insta::assert_snapshot!("policy-behind-a-stateful-set", behind);
 }

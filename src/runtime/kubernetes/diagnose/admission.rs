@@ -38,6 +38,9 @@ pub struct Refusal {
 /// A message of LimitRange's, in lower case: `maximum memory usage per Container is 1Gi, but limit is 2Gi`.
 const LIMIT_RANGE: [&str; 3] = ["maximum ", "minimum ", "max limit to request ratio"];
 
+/// What to do about a policy of the cluster's own.
+const POLICY: &str = "change what the message names in the manifest, or ask whoever runs that policy";
+
 /// Reads a message of the API server about something in a namespace; `kubectl` is the start of a command there. `None`: it is not about admission.
 pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
     let lower = message.to_ascii_lowercase();
@@ -76,16 +79,14 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
     }
     if lower.contains("admission webhook") && lower.contains("denied the request") {
         let name = message.split('"').find(|part| part.contains('.') && !part.contains(' ')).unwrap_or("of the cluster");
-        let advice = "change what the message names in the manifest, or ask whoever runs that policy";
-        return refusal(Rule::Webhook, format!("the admission webhook {name} denies it"), advice, true);
+        return refusal(Rule::Webhook, format!("the admission webhook {name} denies it"), POLICY, true);
     }
     // `ValidatingAdmissionPolicy 'digests' with binding 'digests' denied request: images need a digest`.
     if let Some((_, rest)) = message.split_once("ValidatingAdmissionPolicy '")
         && lower.contains(" denied request: ")
     {
         let name = rest.split('\'').next().unwrap_or_default();
-        let advice = "change what the message names in the manifest, or ask whoever runs that policy";
-        return refusal(Rule::Webhook, format!("the policy {name} of the cluster denies it"), advice, true);
+        return refusal(Rule::Webhook, format!("the policy {name} of the cluster denies it"), POLICY, true);
     }
     if lower.contains("because it is being terminated") {
         let namespace = message.split_once("in namespace ").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
