@@ -42,6 +42,7 @@ pub fn attempt(engines: [Engine; 2], data: &[u8]) {
         engine: engines[usize::from(is(1))],
         host: host.to_string(),
         port: 0,
+        way: None,
         login: login("app"),
         admin: is(2).then(|| login("root")),
         arguments: if is(3) { container().ok().as_ref().and_then(Arguments::of) } else { None },

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::dial::Way;
 use super::refusal::{Kind, Refusal};
 use super::relay::{Protocol, Rules};
 use super::{Target, Tls, address, mysql, postgres, relay};
@@ -156,10 +157,14 @@ impl Prober {
 
     /// Asks at the host's addresses in turn until somebody is there.
     async fn ask(&mut self, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
-        let Target { host, port, .. } = &self.target;
+        let Target { host, port, way, .. } = &self.target;
+        if let Some(way) = way {
+            return self.ask_by(&Way::Dialled(way.clone()), self.target.may_reveal, login, over_tls).await;
+        }
         let mut refusals = Vec::new();
         for address in address::addresses(host, *port, self.answered, LOGIN).await? {
-            match self.ask_at(address, login, over_tls).await {
+            let may_reveal = self.target.may_reveal || address.is_loopback();
+            match self.ask_by(&Way::Address(SocketAddr::new(address, *port)), may_reveal, login, over_tls).await {
                 Err(refusal) if refusal.kind.means_gone() => refusals.push(refusal),
                 outcome => {
                     self.answered = Some(address);
@@ -170,16 +175,15 @@ impl Prober {
         Err(address::worst(refusals))
     }
 
-    async fn ask_at(&self, address: IpAddr, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+    async fn ask_by(&self, way: &Way, may_reveal: bool, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
         let target = &self.target;
         let protocol = match target.engine {
             Engine::Mysql | Engine::Mariadb => Protocol::Mysql,
             Engine::Postgres => Protocol::Postgres,
             Engine::Sqlite => return Err(Refusal::plain(Kind::Unfit, "sqlite has no server")),
         };
-        let may_reveal = target.may_reveal || address.is_loopback();
         let rules = Rules { protocol, may_reveal, password: login.password.reveal().len() };
-        let work = relay::through(SocketAddr::new(address, target.port), rules, async |port| {
+        let work = relay::through(way, rules, async |port| {
             let answer = bug::apart(async {
                 match protocol {
                     Protocol::Mysql => mysql::ask(target, port, login, over_tls).await,

@@ -5,6 +5,7 @@
 
 mod address;
 mod attempt;
+mod dial;
 mod key;
 pub mod marker;
 mod mysql;
@@ -15,10 +16,12 @@ mod relay;
 mod tls;
 mod together;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+pub use dial::{Connection, Dial};
 pub use attempt::{Answer, Outcome, Prober, ProcessId};
 pub use readiness::{Evidence, Readiness, Reason, Settle, Verdict, WINDOW};
 pub use refusal::{Kind, Refusal};
@@ -35,6 +38,8 @@ pub struct Target {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// What connects to it, where its address is not to be used.
+    pub way: Option<Arc<dyn Dial>>,
     /// The tests' user.
     pub login: Login,
     /// An administrator, asked for evidence where the tests' user may not see it.

@@ -6,17 +6,17 @@
 //! the whole size still counts.
 
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use super::dial::{Connection, Way};
 use super::key;
 use super::refusal::{Kind, Refusal};
 use crate::postgres::{Bounds, TLS_REQUEST};
@@ -60,8 +60,8 @@ pub enum Protocol {
 ///
 /// # Errors
 /// What the client makes of the server, unless it is the server's bytes that ended it.
-pub async fn through<T>(address: SocketAddr, rules: Rules, client: impl AsyncFnOnce(u16) -> Result<T, Refusal>) -> Result<T, Refusal> {
-    let server = TcpStream::connect(address).await.map_err(|error| Refusal::network(&error))?;
+pub async fn through<T>(way: &Way, rules: Rules, client: impl AsyncFnOnce(u16) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let server = way.connect().await.map_err(|error| Refusal::network(&error))?;
     let own = |error: std::io::Error| Refusal::plain(Kind::NotYet, format!("opening a port of this machine: {error}"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(own)?;
     let port = listener.local_addr().map_err(own)?.port();
@@ -76,7 +76,7 @@ pub async fn through<T>(address: SocketAddr, rules: Rules, client: impl AsyncFnO
             // A stranger on this machine gets a connection of its own, and takes nobody's.
             accepted = listener.accept() => {
                 let (client, _) = accepted.map_err(own)?;
-                connections.push(serve(client, first.take(), address, rules));
+                connections.push(serve(client, first.take(), way, rules));
             }
             Some(refusal) = connections.next() => stopped = refusal.or(stopped),
         }
@@ -95,19 +95,19 @@ pub async fn through<T>(address: SocketAddr, rules: Rules, client: impl AsyncFnO
 }
 
 /// Serves one client, at the connection that is there or at one of its own.
-async fn serve(client: TcpStream, server: Option<TcpStream>, address: SocketAddr, rules: Rules) -> Option<Refusal> {
+async fn serve(client: TcpStream, server: Option<Box<dyn Connection>>, way: &Way, rules: Rules) -> Option<Refusal> {
     let server = match server {
         Some(server) => server,
-        None => TcpStream::connect(address).await.ok()?,
+        None => way.connect().await.ok()?,
     };
     pass(client, server, rules).await
 }
 
 /// Passes bytes both ways until one of them hangs up, or the server breaks a rule, which is returned.
-async fn pass(client: TcpStream, server: TcpStream, rules: Rules) -> Option<Refusal> {
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
+async fn pass(client: TcpStream, server: Box<dyn Connection>, rules: Rules) -> Option<Refusal> {
+    let _ = client.set_nodelay(true);
+    let (from_client, to_client) = split(client);
+    let (from_server, to_server) = split(server);
     let watch = RefCell::new(Watch::new(rules));
     let up = copy(from_client, to_server, |bytes| {
         watch.borrow_mut().client(bytes);
@@ -116,8 +116,12 @@ async fn pass(client: TcpStream, server: TcpStream, rules: Rules) -> Option<Refu
     let down = copy(from_server, to_client, |bytes| watch.borrow_mut().server(bytes));
     let (mut up, mut down) = (pin!(up), pin!(down));
     tokio::select! {
-        // A client that has hung up reads no more, and what it said last has been passed on.
-        _ = &mut up => None,
+        passed = &mut up => match passed {
+            // The server's side knows why.
+            Ok(End::Unheard) => down.await.err(),
+            // A client that has hung up reads no more, and what it said last has been passed on.
+            _ => None,
+        },
         passed = &mut down => {
             if passed.is_ok() {
                 // To close a connection on which something is unread would take back what was said before.
@@ -128,17 +132,36 @@ async fn pass(client: TcpStream, server: TcpStream, rules: Rules) -> Option<Refu
     }
 }
 
+/// How one direction of a connection ends.
+enum End {
+    /// Whoever speaks has no more to say.
+    Said,
+    /// Whoever is spoken to has gone.
+    Unheard,
+}
+
 /// Copies until the end or a broken rule, and passes the end on.
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut look: impl FnMut(&[u8]) -> Result<(), Refusal>) -> Result<(), Refusal> {
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut look: impl FnMut(&[u8]) -> Result<(), Refusal>,
+) -> Result<End, Refusal> {
     let mut buffer = vec![0; BUFFER];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        look(&buffer[..count])?;
-        if to.write_all(&buffer[..count]).await.is_err() {
-            break;
+    let ended = loop {
+        match from.read(&mut buffer).await {
+            Ok(0) => break Ok(End::Said),
+            Ok(count) => {
+                look(&buffer[..count])?;
+                if to.write_all(&buffer[..count]).await.is_err() {
+                    break Ok(End::Unheard);
+                }
+            }
+            // What a client says of its own connection's end tells less than this.
+            Err(error) => break Err(Refusal::network(&error)),
         }
-    }
+    };
     let _ = to.shutdown().await;
-    Ok(())
+    ended
 }
 
 /// What has passed of one connection.

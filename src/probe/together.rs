@@ -176,6 +176,7 @@ mod tests {
             engine: Engine::Postgres,
             host: "127.0.0.1".into(),
             port,
+            way: None,
             login,
             admin: None,
             arguments: None,

@@ -44,19 +44,19 @@ pub async fn reach(
         progress.say("no right to port-forward (create and get on pods/portforward): trying the Services' own addresses");
     }
     for database in databases {
-        let (host, port, pace) = if forwarded {
+        let (host, port, way, pace) = if forwarded {
             let forward = Forward::open(cluster, database, observer.pods()).await?;
-            let port = forward.port;
+            let (port, way) = (forward.port, forward.way.clone());
             reach.forwards.push(forward);
-            ("127.0.0.1".to_owned(), port, FORWARDED)
+            ("127.0.0.1".to_owned(), port, Some(way), FORWARDED)
         } else if outside {
-            (created.cluster_ip(&database.host).unwrap_or(&database.host).to_owned(), database.port, DIRECT)
+            (created.cluster_ip(&database.host).unwrap_or(&database.host).to_owned(), database.port, None, DIRECT)
         } else {
-            (database.host.clone(), database.port, DIRECT)
+            (database.host.clone(), database.port, None, DIRECT)
         };
         let Database { engine, login, admin, arguments, .. } = database;
         let (login, admin, arguments) = (login.clone(), admin.clone(), arguments.clone());
-        reach.targets.push(Target { engine: *engine, host, port, login, admin, arguments, tls: Tls::AsNeeded, may_reveal: true, pace });
+        reach.targets.push(Target { engine: *engine, host, port, way, login, admin, arguments, tls: Tls::AsNeeded, may_reveal: true, pace });
     }
     Ok(reach)
 }
