@@ -109,7 +109,18 @@ impl Server {
         let tls = tls(&url)?;
         let address = authority(&host, port);
         Ok(Self {
-            target: Target { engine, host, port, way: None, login, admin: None, arguments: None, tls, may_reveal: tls == Tls::Never, pace: PACE },
+            target: Target {
+                engine,
+                host,
+                port,
+                way: None,
+                login,
+                admin: None,
+                arguments: None,
+                tls,
+                may_reveal: tls == Tls::Never,
+                pace: PACE,
+            },
             address,
         })
     }

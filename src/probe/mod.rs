@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub use dial::{Connection, Dial};
 pub use attempt::{Answer, Outcome, Prober, ProcessId};
+pub use dial::{Connection, Dial};
 pub use readiness::{Evidence, Readiness, Reason, Settle, Verdict, WINDOW};
 pub use refusal::{Kind, Refusal};
 pub use together::{Found, Stage, Watched, all_ready};

@@ -23,6 +23,7 @@ mod doctor;
 mod examples;
 mod failures;
 mod forged;
+mod forward;
 mod gc;
 mod history;
 mod image;

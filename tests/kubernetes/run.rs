@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use serde_json::Value;
 
 use crate::harness::{Namespace, PIPELINE_ROLE, STRIV, kubectl, run_id};
@@ -77,6 +78,28 @@ fn login(url: &str) -> Result<String, String> {
 }
 
 /// Repeats until it holds.
+/// Does something while a server has more to say on a connection than anything on its way has room for.
+fn with_an_unread_answer<T>(url: &str, work: impl FnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (_client, _connection, _rows) = runtime.block_on(async {
+        let (client, mut connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a login");
+        let rows = {
+            let first = async {
+                let query = "SELECT repeat('x', 100000) FROM generate_series(1, 10000)";
+                let mut rows = Box::pin(client.query_raw::<_, i32, _>(query, []).await.expect("an answer"));
+                assert!(rows.next().await.is_some_and(|row| row.is_ok()));
+                rows
+            };
+            tokio::select! {
+                rows = first => rows,
+                ended = &mut connection => panic!("{ended:?}"),
+            }
+        };
+        (client, connection, rows)
+    });
+    work()
+}
+
 fn until(what: &str, mut holds: impl FnMut() -> Result<bool, String>) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -275,6 +298,8 @@ fn ports_lead_to_a_database_that_comes_back() {
     let run_id = run_id();
     let around = Around::start(&folder, &["set.yaml", "--with", "postgres", "--run-id", &run_id]);
     let (plain, set) = (around.url("POSTGRES").to_owned(), around.url("SET").to_owned());
+
+    with_an_unread_answer(&plain, || login(&plain).expect("a login beside an answer that nobody reads"));
 
     let another = |url: &str, before: &str| until("another server", || login(url).map(|now| now != before));
     let before = login(&plain).unwrap();

@@ -13,8 +13,8 @@ use crate::runtime::kubernetes::observe::Observer;
 
 /// An attempt inside the cluster costs a TCP connection.
 const DIRECT: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration::from_millis(50) };
-/// An attempt through a port-forward costs a TLS handshake with the API server as well.
-const FORWARDED: Pace = Pace { usual: Duration::from_millis(100), setting_up: Duration::from_millis(300) };
+/// An attempt through a port-forward goes by way of the API server and the node, inside a connection that is there.
+const FORWARDED: Pace = Pace { usual: Duration::from_millis(20), setting_up: Duration::from_millis(200) };
 
 /// How each database is reached from here.
 pub struct Reach {
@@ -56,7 +56,18 @@ pub async fn reach(
         };
         let Database { engine, login, admin, arguments, .. } = database;
         let (login, admin, arguments) = (login.clone(), admin.clone(), arguments.clone());
-        reach.targets.push(Target { engine: *engine, host, port, way, login, admin, arguments, tls: Tls::AsNeeded, may_reveal: true, pace });
+        reach.targets.push(Target {
+            engine: *engine,
+            host,
+            port,
+            way,
+            login,
+            admin,
+            arguments,
+            tls: Tls::AsNeeded,
+            may_reveal: true,
+            pace,
+        });
     }
     Ok(reach)
 }

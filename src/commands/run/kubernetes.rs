@@ -176,7 +176,7 @@ impl Site<'_> {
         let pods = session.observer.pods();
         for (index, database) in plan.discovery.databases.iter().enumerate() {
             progress.say(&format!("  {} on {}:{} in the cluster", database.name, database.host, database.port));
-            let pod = serving(&pods.borrow(), &database.workload).map(str::to_owned);
+            let pod = serving(&pods.borrow(), &database.workload).and_then(|pod| pod.metadata.name.clone());
             // On the port that the config file tells.
             if let (Some(forward), Some(pod)) = (session.forwards.get(index), pod) {
                 let (here, there) = (forward.port, database.server_port);

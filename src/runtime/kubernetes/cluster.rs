@@ -6,10 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
+use tower::{BoxError, ServiceBuilder};
 
 use super::contact::Contact;
 use crate::failure::{Advise, Exit};
@@ -196,7 +201,7 @@ impl Cluster {
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         // It would wait for as long as the server says; see `contact`.
         config.default_retry = false;
-        let client = Client::try_from(config).with_context(|| format!("setting up the connection to {server}")).exit(Exit::Usage)?;
+        let client = client(config).with_context(|| format!("setting up the connection to {server}")).exit(Exit::Usage)?;
         let contact = Contact::default();
         Ok(Self {
             client: contact.client(client),
@@ -210,6 +215,28 @@ impl Cluster {
             location,
         })
     }
+}
+
+/// kube's own client, whose connections send what there is at once: a small message would else wait for the receipt of the one before, for up to
+/// 40 ms. Where kube would go by way of a proxy, its own client says whether it can.
+fn client(config: Config) -> Result<Client, kube::Error> {
+    if config.proxy_url.is_some() {
+        return Client::try_from(config);
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(hyper_util::client::legacy::Builder::new(TokioExecutor::new()).build(connector));
+    Ok(Client::new(service, config.default_namespace))
 }
 
 const IN_POD: &str = "the pod's ServiceAccount";

@@ -10,14 +10,15 @@ use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Pod;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -32,6 +33,8 @@ use crate::probe::{Connection, Dial};
 const REPEAT: Duration = Duration::from_millis(100);
 /// How long the opening of a tunnel may take.
 const OPENING: Duration = Duration::from_secs(10);
+/// How long a probe's goodbye may hold up the next connection: about as long as a new tunnel takes.
+const ENDING: Duration = Duration::from_millis(25);
 /// As many tunnels as wait for their next connection.
 const SPARE: usize = 4;
 /// What is on its way to a probe, in bytes.
@@ -57,7 +60,7 @@ impl Forward {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("opening a port on 127.0.0.1 for the port-forward")?;
         let port = listener.local_addr().context("reading the port of the port-forward")?.port();
         let (workload, server_port) = (database.workload.clone(), database.server_port);
-        let way = Way { cluster: cluster.clone(), workload, port: server_port, pods, spare: Arc::default() };
+        let way = Way { cluster: cluster.clone(), workload, port: server_port, pods, tunnels: Arc::default(), over: Arc::default() };
         let task = tokio::spawn(serve(listener, way.clone()));
         Ok(Self { port, way: Arc::new(way), task })
     }
@@ -84,8 +87,8 @@ async fn serve(listener: TcpListener, way: Way) {
                 let way = way.clone();
                 // When the pod's side cannot be opened the client sees its connection closed, as with a server that is down.
                 connections.spawn(async move {
-                    if let Ok((pod, tunnel)) = way.tunnel().await {
-                        let _ = way.carry(pod, tunnel, client).await;
+                    if let Ok((uid, tunnel)) = way.tunnel().await {
+                        let _ = way.carry(uid, tunnel, client).await;
                     }
                 });
             }
@@ -101,44 +104,77 @@ struct Way {
     workload: String,
     port: u16,
     pods: watch::Receiver<Pods>,
-    /// Tunnels that carry nothing, and the pods that they lead to.
-    spare: Arc<Mutex<Vec<(String, Tunnel)>>>,
+    tunnels: Arc<Mutex<Tunnels>>,
+    /// Told of each connection that is over.
+    over: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Tunnels {
+    /// Those that carry nothing, and the uids of the pods that they lead to: another pod may have the name of one that is gone.
+    spare: Vec<(String, Tunnel)>,
+    /// How many carry something.
+    carrying: usize,
 }
 
 impl Way {
-    /// A tunnel that carries nothing, and the pod that it leads to.
+    /// A tunnel that carries nothing, and the uid of the pod that it leads to.
     async fn tunnel(&self) -> io::Result<(String, Tunnel)> {
-        let pod = serving(&self.pods.borrow(), &self.workload).map(str::to_owned);
-        let pod = pod.ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, "there is no pod to connect to"))?;
+        let of = |pod: &Pod| Some((pod.metadata.name.clone()?, pod.metadata.uid.clone()?));
+        let pod = serving(&self.pods.borrow(), &self.workload).and_then(of);
+        let (pod, uid) = pod.ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, "there is no pod to connect to"))?;
         while let Some((leads_to, mut tunnel)) = self.take() {
-            if leads_to == pod && tunnel.is_open().await {
-                return Ok((pod, tunnel));
+            if leads_to == uid && tunnel.is_open().await {
+                return Ok((uid, tunnel));
             }
         }
         let Cluster { client, namespace, .. } = &self.cluster;
         let opened = timeout(OPENING, Tunnel::open(client, namespace, &pod)).await;
         let opened = opened.map_err(|_| broken(&format!("is not opened within {} s", OPENING.as_secs())))?;
-        let tunnel = opened.map_err(|error| broken(&format!("is not opened: {:#}", explain(&self.cluster, error, &format!("pod {pod}")))))?;
-        Ok((pod, tunnel))
+        let tunnel =
+            opened.map_err(|error| broken(&format!("is not opened: {:#}", explain(&self.cluster, error, &format!("pod {pod}")))))?;
+        Ok((uid, tunnel))
     }
 
     fn take(&self) -> Option<(String, Tunnel)> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.tunnels().spare.pop()
+    }
+
+    fn tunnels(&self) -> MutexGuard<'_, Tunnels> {
+        self.tunnels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries one connection, and keeps the tunnel for the next.
-    async fn carry(&self, pod: String, mut tunnel: Tunnel, near: impl AsyncRead + AsyncWrite) -> io::Result<()> {
-        let ended = tunnel.carry(self.port, near).await.map_err(|error| broken(&format!("has ended: {error}")))?;
-        if ended.is_usable {
-            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            spare.truncate(SPARE - 1);
-            spare.push((pod, tunnel));
-        }
-        match ended.refused {
-            None => Ok(()),
+    async fn carry(&self, uid: String, mut tunnel: Tunnel, near: impl AsyncRead + AsyncWrite) -> io::Result<()> {
+        self.tunnels().carrying += 1;
+        let ended = tunnel.carry(self.port, near).await;
+        let ended = ended.map_err(|error| broken(&format!("has ended: {error}"))).and_then(|ended| match &ended.refused {
             // A node tells at length which of its parts told which other one that nobody listens.
-            Some(said) if said.contains("refused") => Err(io::ErrorKind::ConnectionRefused.into()),
+            None => Ok((ended.is_usable, Ok(()))),
+            Some(said) if said.contains("refused") => Ok((ended.is_usable, Err(io::ErrorKind::ConnectionRefused.into()))),
+            // Such as that the pod's network is gone, and with it all that this tunnel leads to.
             Some(said) => Err(broken(&format!("leads nowhere: {}", said.chars().take(LONGEST).collect::<String>()))),
+        });
+        let mut tunnels = self.tunnels();
+        tunnels.carrying -= 1;
+        if let Ok((true, _)) = ended {
+            tunnels.spare.truncate(SPARE - 1);
+            tunnels.spare.push((uid, tunnel));
+        }
+        drop(tunnels);
+        self.over.notify_waiters();
+        ended?.1
+    }
+
+    /// Waits a moment for a tunnel whose connection is about to be over: that is sooner than a new one.
+    async fn spare(&self) {
+        let over = self.over.notified();
+        let is_worth_it = {
+            let tunnels = self.tunnels();
+            tunnels.spare.is_empty() && tunnels.carrying > 0
+        };
+        if is_worth_it {
+            let _ = timeout(ENDING, over).await;
         }
     }
 }
@@ -164,10 +200,11 @@ struct Near {
 impl Dial for Way {
     fn dial(&self) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send + '_>> {
         Box::pin(async {
-            let (pod, tunnel) = self.tunnel().await?;
+            self.spare().await;
+            let (uid, tunnel) = self.tunnel().await?;
             let (stream, other) = duplex(ON_THE_WAY);
             let way = self.clone();
-            let carried = tokio::spawn(async move { way.carry(pod, tunnel, other).await });
+            let carried = tokio::spawn(async move { way.carry(uid, tunnel, other).await });
             Ok(Box::new(Near { stream, carried: Some(carried) }) as Box<dyn Connection>)
         })
     }

@@ -230,9 +230,9 @@ pub fn pods_of<'a>(pods: &'a Pods, workload: &str) -> impl Iterator<Item = &'a P
 
 /// The pod of a workload that can take connections: one that is ready, else any that has not ended. An evicted one stays listed beside the
 /// one that a controller makes in its place.
-pub fn serving<'a>(pods: &'a Pods, workload: &str) -> Option<&'a str> {
+pub fn serving<'a>(pods: &'a Pods, workload: &str) -> Option<&'a Pod> {
     let is_ready = |pod: &&Pod| condition(pod, "Ready").is_some_and(|(status, _)| status == "True");
-    pods_of(pods, workload).filter(|pod| !is_over(pod)).max_by_key(is_ready)?.metadata.name.as_deref()
+    pods_of(pods, workload).filter(|pod| !is_over(pod)).max_by_key(is_ready)
 }
 
 #[cfg(test)]
@@ -257,9 +257,10 @@ mod tests {
     #[test]
     fn connections_go_to_the_pod_that_takes_them() {
         let (evicted, starting, ready) = (pod("Failed", "False"), pod("Running", "False"), pod("Running", "True"));
-        assert_eq!(serving(&named(&[("a", &ready), ("b", &starting)]), "Pod/db"), Some("a"));
-        assert_eq!(serving(&named(&[("a", &evicted), ("b", &starting)]), "Pod/db"), Some("b"));
-        assert_eq!(serving(&named(&[("a", &evicted)]), "Pod/db"), None);
-        assert_eq!(serving(&named(&[("a", &ready)]), "Pod/other"), None);
+        let name = |pods: &[(&str, &Pod)], workload| serving(&named(pods), workload).and_then(|pod| pod.metadata.name.clone());
+        assert_eq!(name(&[("a", &ready), ("b", &starting)], "Pod/db").as_deref(), Some("a"));
+        assert_eq!(name(&[("a", &evicted), ("b", &starting)], "Pod/db").as_deref(), Some("b"));
+        assert_eq!(name(&[("a", &evicted)], "Pod/db"), None);
+        assert_eq!(name(&[("a", &ready)], "Pod/other"), None);
     }
 }

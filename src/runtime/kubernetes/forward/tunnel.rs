@@ -77,8 +77,17 @@ impl Tunnel {
         }
     }
 
-    fn new(incoming: impl Stream<Item = io::Result<Bytes>> + Send + 'static, outgoing: impl Sink<Bytes, Error = io::Error> + Send + 'static) -> Self {
-        Self { incoming: Box::pin(incoming), outgoing: Box::pin(outgoing), encoder: Encoder::default(), decoder: Decoder::default(), next: 1 }
+    fn new(
+        incoming: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        outgoing: impl Sink<Bytes, Error = io::Error> + Send + 'static,
+    ) -> Self {
+        Self {
+            incoming: Box::pin(incoming),
+            outgoing: Box::pin(outgoing),
+            encoder: Encoder::default(),
+            decoder: Decoder::default(),
+            next: 1,
+        }
     }
 
     /// Whether it is still open, as far as this machine knows.
@@ -212,12 +221,8 @@ async fn within_websocket(client: &Client, path: &str) -> Result<Option<Tunnel>,
 
 /// Asks for SPDY by itself.
 async fn alone(client: &Client, path: &str) -> Result<Tunnel, Error> {
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header(CONNECTION, "Upgrade")
-        .header(UPGRADE, ALONE)
-        .header(SPEAKS, SPOKEN);
+    let request =
+        Request::builder().method(Method::POST).uri(path).header(CONNECTION, "Upgrade").header(UPGRADE, ALONE).header(SPEAKS, SPOKEN);
     let answer = client.send(request.body(Body::empty()).map_err(Error::HttpError)?).await?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refusal(answer).await);
