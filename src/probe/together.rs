@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 use super::{Evidence, Log, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
 
 /// How long an attempt may still take once the log has said that the set-up is over. One that met the dying set-up server may hang: a
-/// port-forward passes the end of a connection on only a second later.
-const OVERDUE: Duration = Duration::from_millis(150);
+/// port-forward passes the end of a connection on only a second later. One that meets the final server and is slower is only begun again.
+const OVERDUE: Duration = Duration::from_millis(50);
 
 /// How long an answer stands for the present: two databases that answered within this time were ready at once.
 const FRESH: Duration = Duration::from_millis(100);

@@ -56,11 +56,20 @@ fn port_forwards_are_opened_where_websockets_do_not_carry_them() {
 /// Nothing of what is told is the server's: it is there, and takes logins.
 #[test]
 fn a_port_forward_that_is_not_to_be_had_is_told_from_a_server_that_is_not_there() {
-    let namespace = Namespace::new("noforward");
-    let altering = Altering::start(|head| head.replace("/portforward", "/portforwards"), str::to_owned);
+    let (asked, namespace) = (Arc::new(AtomicUsize::new(0)), Namespace::new("noforward"));
+    let counted = asked.clone();
+    let altering = Altering::start(
+        move |head| {
+            counted.fetch_add(usize::from(head.contains("/portforward")), SeqCst);
+            head.replace("/portforward", "/portforwards")
+        },
+        str::to_owned,
+    );
     let config = Folder::new();
     let folder = namespace.folder_as(&altering.kubeconfig(&config));
     let up = folder.call(&["up", "--with", "postgres", "--run-id", "run-1", "--timeout", "15s"]).fails(3);
     up.says("postgres: initialising (the port-forward is not opened: pod postgres-run-1: ");
+    // In both ways, with growing pauses.
+    assert!((2..=20).contains(&asked.load(SeqCst)), "{} requests", asked.load(SeqCst));
     folder.call(&["down", "--run-id", "run-1"]).ok();
 }

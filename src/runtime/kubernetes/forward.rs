@@ -20,10 +20,11 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::tunnel::Tunnel;
 use super::access::{self, Right};
+use super::contact::pause;
 use super::pods::{Pods, serving};
 use super::{Cluster, explain};
 use crate::database::Database;
@@ -115,10 +116,23 @@ struct Tunnels {
     spare: Vec<(String, Tunnel)>,
     /// How many carry something.
     carrying: usize,
+    /// Why there was none the last time.
+    failed: Option<Failed>,
+}
+
+/// A tunnel that could not be opened.
+struct Failed {
+    /// The pod's uid.
+    uid: String,
+    why: String,
+    /// How often it was tried before.
+    before: u32,
+    /// When it may be tried again.
+    again: Instant,
 }
 
 impl Way {
-    /// A tunnel that carries nothing, and the uid of the pod that it leads to.
+    /// A tunnel that carries nothing, and the uid of the pod that it leads to. After one that could not be opened, the next is tried with growing pauses.
     async fn tunnel(&self) -> io::Result<(String, Tunnel)> {
         let of = |pod: &Pod| Some((pod.metadata.name.clone()?, pod.metadata.uid.clone()?));
         let pod = serving(&self.pods.borrow(), &self.workload).and_then(of);
@@ -128,12 +142,23 @@ impl Way {
                 return Ok((uid, tunnel));
             }
         }
+        let before = match &self.tunnels().failed {
+            Some(failed) if failed.uid == uid && Instant::now() < failed.again => return Err(broken(&failed.why)),
+            Some(failed) if failed.uid == uid => failed.before + 1,
+            _ => 0,
+        };
         let Cluster { client, namespace, .. } = &self.cluster;
-        let opened = timeout(OPENING, Tunnel::open(client, namespace, &pod)).await;
-        let opened = opened.map_err(|_| broken(&format!("is not opened within {} s", OPENING.as_secs())))?;
-        let tunnel =
-            opened.map_err(|error| broken(&format!("is not opened: {:#}", explain(&self.cluster, error, &format!("pod {pod}")))))?;
-        Ok((uid, tunnel))
+        let why = match timeout(OPENING, Tunnel::open(client, namespace, &pod)).await {
+            Ok(Ok(tunnel)) => {
+                self.tunnels().failed = None;
+                return Ok((uid, tunnel));
+            }
+            Ok(Err(error)) => format!("is not opened: {:#}", explain(&self.cluster, error, &format!("pod {pod}"))),
+            Err(_) => format!("is not opened within {} s", OPENING.as_secs()),
+        };
+        let error = broken(&why);
+        self.tunnels().failed = Some(Failed { uid, why, before, again: Instant::now() + pause(before) });
+        Err(error)
     }
 
     fn take(&self) -> Option<(String, Tunnel)> {
