@@ -103,6 +103,8 @@ fn what_an_earlier_attempt_has_deleted_is_waited_for() {
     let up = ["up", "m.yaml", "--run-id", "run-1"];
     folder.call(&up).ok();
     folder.call(&["down", "--run-id", "run-1", "--timeout", "1s"]).fails(5);
+    let doctor = folder.call(&["doctor", "m.yaml", "--run-id", "run-1"]).ok();
+    assert!(doctor.stdout.contains("is being deleted: `up` waits until it is gone"), "{}", doctor.transcript());
     folder
         .call(&[&up[..], &["--timeout", "3s"]].concat())
         .fails(3)

@@ -176,7 +176,7 @@ impl Site<'_> {
 }
 
 /// Whether an object of this run is on its way out.
-fn is_ending(existing: &DynamicObject, run_id: &RunId) -> bool {
+pub(super) fn is_ending(existing: &DynamicObject, run_id: &RunId) -> bool {
     existing.metadata.deletion_timestamp.is_some() && existing.labels().get(RUN_LABEL).map(String::as_str) == Some(run_id.as_str())
 }
 
@@ -218,9 +218,6 @@ pub(super) fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) ->
             .hint("put $(context.pipelineRun.uid) into the name, so that each run has objects of its own");
     }
     let down = || format!("remove the run first: testbed down --run-id {run_id}");
-    if existing.metadata.deletion_timestamp.is_some() {
-        return Err(anyhow!("it exists already and is being deleted")).hint(down());
-    }
     let ours = object.metadata("annotations").and_then(|annotations| annotations.get(HASH_ANNOTATION));
     if existing.annotations().get(HASH_ANNOTATION).map(String::as_str) != ours.and_then(Value::as_str) {
         return Err(anyhow!("it exists already in this run, made from another content")).hint(down());

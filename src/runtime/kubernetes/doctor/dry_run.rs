@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{Planned, names};
 use crate::doctor::Verdict;
 use crate::manifest::Object;
-use crate::runtime::kubernetes::create::{Mode, adopt, post};
+use crate::runtime::kubernetes::create::{Mode, adopt, is_ending, post};
 use crate::runtime::kubernetes::diagnose::admission::{self, Rule};
 use crate::runtime::kubernetes::explain::explain_creation;
 use crate::runtime::kubernetes::kinds::Kinds;
@@ -100,6 +100,9 @@ impl Attempt<'_> {
         let Error::Api(status) = &error else { return skipped(format!("{:#}", explain(cluster, error, action))) };
         if status.code == 409 && status.reason == "AlreadyExists" {
             return match api.get(&subject.name).await.map_err(|error| explain(cluster, error, "looking at what exists already")) {
+                Ok(existing) if is_ending(&existing, planned.run_id) => {
+                    skipped("one of an earlier attempt of this run is being deleted: `up` waits until it is gone".into())
+                }
                 Ok(existing) => match adopt(subject, existing, planned.run_id) {
                     Ok(_) => Outcome::Existing,
                     Err(error) => Outcome::Refused(Verdict::from_error(CHECK, &error)),
