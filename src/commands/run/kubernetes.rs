@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use futures::FutureExt;
 use rustix::process::Signal;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::note::Note;
@@ -22,11 +23,14 @@ use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::deadline;
 use crate::failure::{Advise, Exit, exit_of};
+use crate::history::chronicle::Chronicle;
 use crate::probe::Container;
 use crate::progress::Progress;
 use crate::registry::Phase;
+use crate::runtime::kubernetes::events::Events;
 use crate::runtime::kubernetes::pods::serving;
 use crate::runtime::kubernetes::teardown::Patience;
+use crate::runtime::kubernetes::timeline::Course;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
 
@@ -83,8 +87,8 @@ pub async fn run(
         }
         Ok(session) => {
             story.is_up(&plan, &session);
-            let worked = site.work(&plan, &session, &mut note, &mut signals).await;
-            story.worked(&plan, &worked);
+            let worked = site.work(&plan, &session, &story.chronicle, &mut note, &mut signals).await;
+            story.worked(&plan, &session, &worked);
             let outcome = worked.outcome;
             if args.keep_on_failure && !matches!(outcome, Ok(0)) {
                 story.farewell(&plan).collect().await;
@@ -135,7 +139,7 @@ impl Site<'_> {
     }
 
     /// The command, with ports that stay open and lead to whichever pods there are.
-    async fn work(&self, plan: &Plan, session: &Session, note: &mut Note, signals: &mut Signals) -> Worked {
+    async fn work(&self, plan: &Plan, session: &Session, chronicle: &Chronicle, note: &mut Note, signals: &mut Signals) -> Worked {
         let Self { args, cluster, config, progress, .. } = self;
         let before = containers(session);
         let publish = async {
@@ -144,9 +148,13 @@ impl Site<'_> {
             let _ = bug::caught(publish).await;
             std::future::pending().await
         };
+        // Of a pod that is taken away meanwhile nothing else is left to tell.
+        let course = Course { databases: &plan.discovery.databases, chronicle, is_past: false };
+        let (_none, events) = watch::channel(Events::default());
         let worked = tokio::select! {
             worked = work(args, config, &session.model, &mut note.claim, signals, progress) => worked,
             worked = publish => worked,
+            never = course.follow(session.observer.pods(), events) => match never {},
         };
         for ((database, before), after) in plan.discovery.databases.iter().zip(before).zip(containers(session)) {
             if before != after {

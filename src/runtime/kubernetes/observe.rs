@@ -6,8 +6,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Cluster;
+use super::disruption::Disruption;
 use super::follow::follow_log;
-use super::pods::{Failure, PodWatch, Pods, Whose, condition, container_status, phase, pods_of};
+use super::pods::{Failure, PodWatch, Pods, Whose, condition, container_status, made_by, phase, pods_of};
 use crate::database::{Database, Workload};
 use crate::probe::{Container, Log, Outside, change};
 
@@ -110,7 +111,16 @@ fn container_state(pods: &Pods, workload: &str, container: &str) -> Container {
             other => waiting = Some(other),
         }
     }
-    waiting.unwrap_or_else(|| Container::Waiting("waiting for its pod".into()))
+    waiting.unwrap_or_else(|| Container::Waiting(without_pod(pods, workload)))
+}
+
+/// Why a workload has no pod.
+fn without_pod(pods: &Pods, workload: &str) -> String {
+    let Some(going) = pods.values().find(|pod| made_by(pod) == Some(workload)) else { return "waiting for its pod".into() };
+    match Disruption::of(going) {
+        Some(disruption) => format!("its pod {}: {}", disruption.what(), disruption.reason),
+        None => "its pod was deleted".into(),
+    }
 }
 
 fn state_in(pod: &Pod, container: &str) -> Container {
@@ -224,7 +234,11 @@ mod tests {
             json!({"name": "p", "deletionTimestamp": "2020-01-01T00:00:00Z", "annotations": {WORKLOAD_ANNOTATION: "Pod/db"}}),
         )
         .unwrap();
-        assert_eq!(waiting(&pods), "waiting for its pod");
+        assert_eq!(waiting(&pods), "its pod was deleted");
+        let pod = pods.get_mut("p").unwrap();
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"});
+        pod.status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
+        assert_eq!(waiting(&pods), "its pod was evicted (as by a drain of its node): EvictionByEvictionAPI");
     }
 
     #[test]

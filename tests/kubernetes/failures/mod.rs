@@ -1,6 +1,7 @@
 //! What cannot come up is told at once, with its cause: every failure is a real one, and what is printed is the whole screen.
 
 mod companions;
+mod disruption;
 mod policy;
 mod screen;
 mod webhook;

@@ -47,6 +47,12 @@ impl<'a> Up<'a> {
         (self.folder, self.run_id)
     }
 
+    /// The same from the error on: how far the database came before differs.
+    pub fn verdict(self) -> String {
+        let screen = self.screen();
+        screen[screen.find("error: ").expect("an error")..].to_owned()
+    }
+
     pub fn screen_and_folder(self, limit: Duration) -> (String, Folder) {
         let Self { namespace, folder, run_id, start, started } = self;
         let called = started.wait().fails(4).keeps("hush-hush");
