@@ -136,6 +136,12 @@ fn state_in(pod: &Pod, container: &str) -> Container {
         Some(ContainerStatus { state: Some(ContainerState { waiting: Some(waiting), .. }), .. }) => {
             let message = waiting.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
             match waiting.reason.as_deref() {
+                // Volumes and network come first, and the condition, where there is one (Kubernetes 1.29 and later), tells when these are done.
+                None | Some("ContainerCreating")
+                    if condition(pod, "PodReadyToStartContainers").is_some_and(|(status, _)| status != "True") =>
+                {
+                    Container::Waiting(format!("scheduled{}, preparing its volumes and its network", on_node(pod)))
+                }
                 None | Some("ContainerCreating") => {
                     Container::Waiting(format!("scheduled{}, pulling the image, creating the container", on_node(pod)))
                 }
@@ -214,7 +220,16 @@ mod tests {
     fn what_keeps_a_container_is_told() {
         assert_eq!(waiting(&Pods::new()), "waiting for its pod");
         assert_eq!(waiting(&with_state(json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}))), "ErrImagePull: not found");
-        assert!(waiting(&with_state(json!({"waiting": {"reason": "ContainerCreating"}}))).starts_with("scheduled on node-1"));
+        let mut creating = with_state(json!({"waiting": {"reason": "ContainerCreating"}}));
+        assert_eq!(waiting(&creating), "scheduled on node-1, pulling the image, creating the container");
+        for (status, expected) in
+            [("False", "preparing its volumes and its network"), ("True", "pulling the image, creating the container")]
+        {
+            let condition = json!([{"type": "PodReadyToStartContainers", "status": status}]);
+            let pod = creating.get_mut("p").unwrap();
+            pod.status.as_mut().unwrap().conditions = serde_json::from_value(condition).unwrap();
+            assert_eq!(waiting(&creating), format!("scheduled on node-1, {expected}"));
+        }
         assert_eq!(
             waiting(&with_state(json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}))),
             "its container ended with code 137 (OOMKilled)"

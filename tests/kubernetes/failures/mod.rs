@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use self::screen::{SOON, Up};
 use crate::credentials::account;
-use crate::harness::{Namespace, PIPELINE_ROLE, client_image, kubectl};
+use crate::harness::{Namespace, OfCluster, PIPELINE_ROLE, client_image, kubectl, kubectl_output};
 use crate::support::Folder;
 
 const MYSQL: &str = include_str!("../manifests/failures/mysql.yaml");
@@ -51,10 +51,10 @@ macro_rules! screens {
 #[test]
 fn images_that_are_not_there() {
     let namespace = Namespace::new("images");
-    namespace.apply(&REGISTRY.replace("IMAGE", &client_image()));
-    let log = namespace.kubectl_until(&["logs", "registry"], |text| text.starts_with("port "));
-    let registry = format!("127.0.0.1:{}", log.trim_start_matches("port ").lines().next().unwrap());
+    let registry = registry(&namespace);
     let answering = |status: u16| with_image(&format!("{registry}/s{status}:1"));
+    let with_secret = answering(403).replace("  # pod", "  imagePullSecrets: [{name: no-such}]");
+    let with_secret = Up::start(&namespace, &with_secret, &[]);
     let briefly = ["--pull-timeout", "3s"];
     screens!(
         &namespace,
@@ -68,6 +68,10 @@ fn images_that_are_not_there() {
             ("image-registry-refused", with_image("127.0.0.1:9/mysql:9.7"), briefly),
         ]
     );
+    let screen = with_secret.screen();
+    // The event about the Secret may come too late to be shown; the advice names it in any case.
+    let lines: Vec<&str> = screen.lines().filter(|line| !line.starts_with("  event: Warning FailedToRetrieveImagePullSecret")).collect();
+    insta::assert_snapshot!("image-pull-secret-missing", lines.join("\n"));
 }
 
 #[test]
@@ -86,6 +90,53 @@ fn what_a_pod_refers_to_is_not_there() {
             ("no-room", mysql("container", "resources: {requests: {memory: 64Ti}}"), ["--capacity-timeout", "3s"]),
         ]
     );
+}
+
+/// Starts the registry, and returns its address.
+fn registry(namespace: &Namespace) -> String {
+    namespace.apply(&REGISTRY.replace("IMAGE", &client_image()));
+    let log = namespace.kubectl_until(&["logs", "registry"], |text| text.starts_with("port "));
+    format!("127.0.0.1:{}", log.trim_start_matches("port ").lines().next().unwrap())
+}
+
+/// The container's status tells of a volume's image as if it were the container's own.
+#[test]
+fn images_of_volumes_that_are_not_there() {
+    let namespace = Namespace::new("image-volumes");
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: a}], volumes: [{name: v, image: {reference: a}}]}}";
+    if !kubectl_output(&["-n", &namespace.name, "create", "--dry-run=server", "-f", "-"], Some(pod.as_bytes())).status.success() {
+        eprintln!(
+            "skipped: this API server knows no volumes from images, which came with Kubernetes 1.31 and are there for all since 1.35"
+        );
+        return;
+    }
+    let registry = registry(&namespace);
+    screens!(
+        &namespace,
+        [
+            ("image-of-a-volume", with_volume(&format!("image: {{reference: '{registry}/s404:1'}}")), []),
+            ("image-of-a-volume-never-pulled", with_volume("image: {reference: 'scripts:no-such-tag', pullPolicy: Never}"), []),
+            ("image-of-a-volume-bad-name", with_volume("image: {reference: 'Scripts:1'}"), []),
+        ]
+    );
+}
+
+/// The node's container runtime does not have what the pod asks it for.
+#[test]
+fn a_sandbox_that_cannot_be_made() {
+    let namespace = Namespace::new("sandbox");
+    let class = OfCluster { kinds: "runtimeclass", name: namespace.name.clone() };
+    let handler = format!("apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: {}}}\nhandler: no-such\n", class.name);
+    namespace.apply(&handler);
+    let unknown = Up::start(&namespace, &mysql("pod", &format!("runtimeClassName: {}", class.name)), &[]);
+    let users = Up::start(&namespace, &mysql("pod", "hostUsers: false"), &[]);
+    insta::assert_snapshot!("runtime-class-without-handler", unknown.screen());
+    let features = "jsonpath={.items[*].status.runtimeHandlers[?(@.name==\"\")].features.userNamespaces}";
+    if kubectl(&["get", "nodes", "-o", features]).contains("true") {
+        users.comes_up();
+    } else {
+        insta::assert_snapshot!("user-namespaces", users.screen());
+    }
 }
 
 #[test]

@@ -2,10 +2,9 @@
 
 use super::screen::Up;
 use super::{mysql, screens_of_denied_pods, stateful_set};
-use crate::harness::{Namespace, kubectl, kubectl_output};
+use crate::harness::{Namespace, OfCluster, kubectl};
 
 const POLICY: &str = include_str!("../manifests/failures/policy.yaml");
-const KINDS: &str = "validatingadmissionpolicybinding,validatingadmissionpolicy";
 
 #[test]
 fn a_pod_security_level_that_denies_the_pod() {
@@ -18,19 +17,10 @@ fn a_pod_security_level_that_denies_the_pod() {
     insta::assert_snapshot!("pod-security-behind-a-stateful-set", behind.screen());
 }
 
-/// Both objects belong to the whole cluster, so that they do not go with the namespace.
-struct Policy<'a>(&'a str);
-
-impl Drop for Policy<'_> {
-    fn drop(&mut self) {
-        kubectl_output(&["delete", KINDS, self.0, "--ignore-not-found"], None);
-    }
-}
-
 #[test]
 fn an_admission_policy_that_denies_the_pod() {
     let namespace = Namespace::new("policy");
-    let _policy = Policy(&namespace.name);
+    let _policy = OfCluster { kinds: "validatingadmissionpolicybinding,validatingadmissionpolicy", name: namespace.name.clone() };
     namespace.apply(&POLICY.replace("NAMESPACE", &namespace.name));
     let [plain, behind] = screens_of_denied_pods(&namespace, "denied request");
     insta::assert_snapshot!("policy", plain);

@@ -90,7 +90,7 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
 }
 
 /// What Kubernetes, a registry or the container runtime may say of a cause, in whichever release: the words that tell it.
-const CAUSES: [&str; 28] = [
+const CAUSES: [&str; 31] = [
     "exceeded quota: small",
     "limits.memory=1Gi",
     "maximum memory usage per Container is 64Mi",
@@ -108,6 +108,7 @@ const CAUSES: [&str; 28] = [
     "not present",
     "s404:1: not found",
     "401 Unauthorized",
+    "403 Forbidden",
     "429 Too Many Requests",
     "503 Service Unavailable",
     "connection refused",
@@ -117,6 +118,8 @@ const CAUSES: [&str; 28] = [
     "NodeAffinity failed",
     "exceeds the limit \"1Mi\"",
     "executable file not found in $PATH",
+    "no runtime for \"no-such\" is configured",
+    "does not support user namespaces",
     "longer than the specified deadline",
     "specified backoff limit",
 ];

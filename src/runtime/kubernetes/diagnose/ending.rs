@@ -120,7 +120,6 @@ fn taken(case: &Case, disruption: Disruption) -> Cause {
         reason: disruption.reason,
         why: disruption.message,
         advice,
-        event: Tell::new(&TAKEN, ""),
         gone: true,
         ..Cause::default()
     }

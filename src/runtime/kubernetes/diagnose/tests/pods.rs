@@ -72,6 +72,11 @@ fn volumes_are_told_of_by_events_alone() {
         assert_eq!(look(&creating, &database("Pod/db"), &[events[0].clone(), pulling]), Health::Fine);
     }
     assert_eq!(budget(&creating, &[note("FailedCreatePodSandBox", "failed to setup network for sandbox", 1)]), Some(60));
+    // CRI-O's words; containerd's come from a real one.
+    creating.spec.as_mut().unwrap().runtime_class_name = Some("kata".into());
+    let no_handler =
+        note("FailedCreatePodSandBox", "Failed to create pod sandbox: failed to find runtime handler kata from runtime list", 1);
+    assert!(cause(look(&creating, &database("Pod/db"), &[no_handler])).what.contains("handler of its RuntimeClass kata"));
 }
 
 #[test]
