@@ -147,6 +147,10 @@ fn foreign(line: &str) -> (&str, &str, &str) {
         let end = line.rfind(" (gives up").unwrap_or(line.len());
         return (&line[..at], &line[at..end], &line[end..]);
     }
+    if let Some((before, _)) = line.split_once(": the API server warns: ") {
+        let own = before.len() + ": the API server warns: ".len();
+        return (&line[..own], &line[own..], "");
+    }
     // The API server's own words are in the last parentheses of an error; the first ones name the manifest's line.
     if let Some(at) = line.find("): creating ") {
         let end = line.strip_suffix(')').map_or(line.len(), str::len);

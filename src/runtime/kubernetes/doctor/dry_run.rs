@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Planned, names};
 use crate::doctor::Verdict;
 use crate::manifest::Object;
+use crate::runtime::kubernetes::contact::Asides;
 use crate::runtime::kubernetes::create::{Mode, adopt, post};
 use crate::runtime::kubernetes::diagnose::admission::{self, Rule};
 use crate::runtime::kubernetes::explain::explain_creation;
@@ -38,7 +39,8 @@ pub struct Trial {
 
 /// How one attempt ended.
 enum Outcome {
-    Accepted(Box<DynamicObject>),
+    /// With what the API server warns of.
+    Accepted(Box<DynamicObject>, Vec<String>),
     Existing,
     Refused(Verdict),
 }
@@ -63,8 +65,19 @@ pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> T
     let mut trial = Trial::default();
     for (outcome, Attempt { object, pod }) in outcomes {
         match outcome {
-            Outcome::Accepted(answer) if pod.is_some() => drop(trial.pods.insert(object.label(), *answer)),
-            Outcome::Accepted(answer) => drop(trial.accepted.insert(object.label(), *answer)),
+            Outcome::Accepted(answer, warnings) => {
+                // What the namespace's Pod Security level warns of, another check tells with the remedy.
+                let others = warnings.iter().filter(|text| !text.contains("violate PodSecurity"));
+                let warned = others.map(|text| warning(text).on(object.label()));
+                // The API server says of a template what it says of its pods.
+                let is_new = |verdict: &Verdict| {
+                    !trial.verdicts.iter().any(|known| known.object == verdict.object && known.message == verdict.message)
+                };
+                let warned: Vec<Verdict> = warned.filter(is_new).collect();
+                trial.verdicts.extend(warned);
+                let accepted = if pod.is_some() { &mut trial.pods } else { &mut trial.accepted };
+                accepted.insert(object.label(), *answer);
+            }
             Outcome::Existing => drop(trial.existing.insert(object.label())),
             Outcome::Refused(verdict) => trial.verdicts.push(verdict.on(object.label())),
         }
@@ -92,8 +105,12 @@ impl Attempt<'_> {
             return skipped("the cluster does not have the kind".into());
         };
         let action = if self.pod.is_some() { "trying to create a pod of its template" } else { "trying to create it" };
-        let error = match post(cluster, &api, subject, Mode::Dry).await {
-            Ok(Ok(answer)) => return Outcome::Accepted(Box::new(answer)),
+        let asides = Asides::default();
+        let error = match post(cluster, &api, subject, Mode::Dry, &asides).await {
+            Ok(Ok(answer)) => {
+                let warnings = asides.take().iter().map(|text| planned.redactor.redact(text)).collect();
+                return Outcome::Accepted(Box::new(answer), warnings);
+            }
             Ok(Err(error)) => error,
             Err(error) => return Outcome::Refused(Verdict::from_error(CHECK, &error)),
         };
@@ -132,6 +149,11 @@ impl Attempt<'_> {
         verdict.message = planned.redactor.redact(&verdict.message);
         Outcome::Refused(verdict)
     }
+}
+
+/// Something that the API server takes, and warns of.
+fn warning(text: &str) -> Verdict {
+    Verdict::warning(CHECK, format!("the API server warns: {text}"))
 }
 
 /// Whether a right is missing, rather than that a rule of the namespace speaks.
