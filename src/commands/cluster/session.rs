@@ -153,7 +153,7 @@ async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Patience, p
     progress.say(&summary(plan, &created));
     let redactor = plan.redactor();
     for (text, labels) in &created.warnings {
-        progress.warn(&format!("{}: the API server warns: {}", labels.join(", "), redactor.redact(text)));
+        progress.warn(&format!("{}: {}", labels.join(", "), redactor.redact(text)));
     }
     Ok(created)
 }

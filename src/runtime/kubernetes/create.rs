@@ -23,6 +23,7 @@ use super::{Cluster, FIELD_MANAGER, explain};
 use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::manifest::Object;
+use crate::manifest::kept;
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::progress::Progress;
 use crate::run_id::{RUN_LABEL, RunId};
@@ -42,7 +43,7 @@ pub struct Created {
     cluster_ips: HashMap<String, String>,
     /// Objects of an earlier `up` of the same run.
     pub adopted: Vec<DynamicObject>,
-    /// What the API server warned of, and of which objects.
+    /// What is doubtful, and about which objects.
     pub warnings: Vec<(String, Vec<String>)>,
 }
 
@@ -70,7 +71,7 @@ impl Created {
 
 /// How the creation of one object ended.
 enum Outcome {
-    /// Made, with warnings of the API server.
+    /// Made, with what is doubtful about it.
     Fresh(DynamicObject, Vec<String>),
     Adopted(DynamicObject),
 }
@@ -147,7 +148,10 @@ impl Site<'_> {
             }
             rounds += 1;
             match post(cluster, &api, object, Mode::Real, &asides).await.with_context(action)? {
-                Ok(answer) => return Ok(Outcome::Fresh(answer, asides.take())),
+                Ok(answer) => {
+                    let warnings = doubts(object, &answer, &asides);
+                    return Ok(Outcome::Fresh(answer, warnings));
+                }
                 Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
                     // It may be gone since.
                     let existing = api.get_opt(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
@@ -222,6 +226,17 @@ pub(super) async fn post(
     *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse()?;
     request.extensions_mut().insert(asides.clone());
     Ok(cluster.client.request(request).await)
+}
+
+/// What is to be told of an object that the API server took: what it warns of, and what it has left out without a word.
+pub(super) fn doubts(object: &Object, answer: &DynamicObject, asides: &Asides) -> Vec<String> {
+    let mut doubts: Vec<String> = asides.take().into_iter().map(|text| format!("the API server warns: {text}")).collect();
+    let left_out = kept::left_out(object.body.get("spec"), answer.data.get("spec"));
+    if !left_out.is_empty() {
+        let fields = left_out.join(", ");
+        doubts.push(format!("the API server has left out {fields}: its version does not have that, or not switched on"));
+    }
+    doubts
 }
 
 /// Takes an object that exists already for this run's own, or says whose it is.

@@ -13,7 +13,7 @@ use super::{Planned, names};
 use crate::doctor::Verdict;
 use crate::manifest::Object;
 use crate::runtime::kubernetes::contact::Asides;
-use crate::runtime::kubernetes::create::{Mode, adopt, post};
+use crate::runtime::kubernetes::create::{Mode, adopt, doubts, post};
 use crate::runtime::kubernetes::diagnose::admission::{self, Rule};
 use crate::runtime::kubernetes::explain::explain_creation;
 use crate::runtime::kubernetes::kinds::Kinds;
@@ -39,7 +39,7 @@ pub struct Trial {
 
 /// How one attempt ended.
 enum Outcome {
-    /// With what the API server warns of.
+    /// With what is doubtful about it.
     Accepted(Box<DynamicObject>, Vec<String>),
     Existing,
     Refused(Verdict),
@@ -68,7 +68,7 @@ pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> T
             Outcome::Accepted(answer, warnings) => {
                 // What the namespace's Pod Security level warns of, another check tells with the remedy.
                 let others = warnings.iter().filter(|text| !text.contains("violate PodSecurity"));
-                let warned = others.map(|text| warning(text).on(object.label()));
+                let warned = others.map(|text| Verdict::warning(CHECK, text.clone()).on(object.label()));
                 // The API server says of a template what it says of its pods.
                 let is_new = |verdict: &Verdict| {
                     !trial.verdicts.iter().any(|known| known.object == verdict.object && known.message == verdict.message)
@@ -108,7 +108,7 @@ impl Attempt<'_> {
         let asides = Asides::default();
         let error = match post(cluster, &api, subject, Mode::Dry, &asides).await {
             Ok(Ok(answer)) => {
-                let warnings = asides.take().iter().map(|text| planned.redactor.redact(text)).collect();
+                let warnings = doubts(subject, &answer, &asides).iter().map(|text| planned.redactor.redact(text)).collect();
                 return Outcome::Accepted(Box::new(answer), warnings);
             }
             Ok(Err(error)) => error,
@@ -149,11 +149,6 @@ impl Attempt<'_> {
         verdict.message = planned.redactor.redact(&verdict.message);
         Outcome::Refused(verdict)
     }
-}
-
-/// Something that the API server takes, and warns of.
-fn warning(text: &str) -> Verdict {
-    Verdict::warning(CHECK, format!("the API server warns: {text}"))
 }
 
 /// Whether a right is missing, rather than that a rule of the namespace speaks.
