@@ -129,8 +129,10 @@ fn a_sandbox_that_cannot_be_made() {
     let handler = format!("apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: {}}}\nhandler: no-such\n", class.name);
     namespace.apply(&handler);
     let unknown = Up::start(&namespace, &mysql("pod", &format!("runtimeClassName: {}", class.name)), &[]);
+    let absent = Up::start(&namespace, &stateful_set(&mysql("pod", "runtimeClassName: no-such")), &[]);
     let users = Up::start(&namespace, &mysql("pod", "hostUsers: false"), &[]);
     insta::assert_snapshot!("runtime-class-without-handler", unknown.screen());
+    insta::assert_snapshot!("runtime-class-missing-behind-a-stateful-set", absent.screen());
     let features = "jsonpath={.items[*].status.runtimeHandlers[?(@.name==\"\")].features.userNamespaces}";
     if kubectl(&["get", "nodes", "-o", features]).contains("true") {
         users.comes_up();

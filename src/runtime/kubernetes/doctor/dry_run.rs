@@ -138,7 +138,7 @@ impl Attempt<'_> {
             Some(Rule::Account) if account_comes_along(subject, planned.objects) => {
                 return skipped(format!("{action}: its ServiceAccount is in the manifest"));
             }
-            Some(Rule::Account) => super::references::CHECK,
+            Some(Rule::Account | Rule::Class) => super::references::CHECK,
             Some(Rule::Quota) => super::quota::CHECK,
             Some(Rule::Limits) => "limits",
             Some(Rule::Security) => super::security::CHECK,
