@@ -90,7 +90,7 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
 }
 
 /// What Kubernetes, a registry or the container runtime may say of a cause, in whichever release: the words that tell it.
-const CAUSES: [&str; 31] = [
+const CAUSES: [&str; 32] = [
     "exceeded quota: small",
     "limits.memory=1Gi",
     "maximum memory usage per Container is 64Mi",
@@ -120,6 +120,7 @@ const CAUSES: [&str; 31] = [
     "executable file not found in $PATH",
     "no runtime for \"no-such\" is configured",
     "does not support user namespaces",
+    "RuntimeClass \"no-such\" not found",
     "longer than the specified deadline",
     "specified backoff limit",
 ];
