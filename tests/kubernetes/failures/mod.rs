@@ -210,7 +210,13 @@ fn an_evicted_pod() {
     );
     // A set-up that is still going on by then.
     let evicted = evicted.replace("    # variables", "    - {name: TESTBED_SETUP_LINGER, value: '240'}");
-    insta::assert_snapshot!("evicted", Up::start(&namespace, &evicted, &[]).screen_within(Duration::from_secs(200)));
+    let filling = mysql(
+        "container",
+        "resources: {limits: {ephemeral-storage: 5Mi}}\ncommand: [sh, -c, 'head -c 60000000 /dev/zero > /tmp/zeros; sleep 600']",
+    );
+    let [evicted, filling] = [evicted, filling].map(|manifest| Up::start(&namespace, &manifest, &[]));
+    insta::assert_snapshot!("evicted", evicted.screen_within(Duration::from_secs(200)));
+    insta::assert_snapshot!("evicted-for-its-files", filling.screen_within(Duration::from_secs(200)));
 }
 
 #[test]

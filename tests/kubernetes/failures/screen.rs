@@ -90,7 +90,7 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
 }
 
 /// What Kubernetes, a registry or the container runtime may say of a cause, in whichever release: the words that tell it.
-const CAUSES: [&str; 32] = [
+const CAUSES: [&str; 33] = [
     "exceeded quota: small",
     "limits.memory=1Gi",
     "maximum memory usage per Container is 64Mi",
@@ -117,6 +117,7 @@ const CAUSES: [&str; 32] = [
     "node affinity",
     "NodeAffinity failed",
     "exceeds the limit \"1Mi\"",
+    "ephemeral local storage usage exceeds",
     "executable file not found in $PATH",
     "no runtime for \"no-such\" is configured",
     "does not support user namespaces",
