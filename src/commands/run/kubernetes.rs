@@ -19,6 +19,7 @@ use crate::commands::cluster::aftermath::{self, TEARDOWN};
 use crate::commands::cluster::ready;
 use crate::commands::cluster::session::{self, Addresses, Cancel, Failed, Session, Wait};
 use crate::commands::cluster::story::Story;
+use crate::commands::cluster::vigil;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::deadline;
@@ -158,7 +159,7 @@ impl Site<'_> {
         };
         for ((database, before), after) in plan.discovery.databases.iter().zip(before).zip(containers(session)) {
             if before != after {
-                progress.warn(&format!("{} did not stay up while the command ran: {}", database.name, why(after)));
+                progress.warn(&format!("{} did not stay up while the command ran: {}", database.name, vigil::why(&after)));
             }
         }
         worked
@@ -233,13 +234,6 @@ impl Site<'_> {
 /// Each database's container.
 fn containers(session: &Session) -> Vec<Container> {
     session.observer.outsides().iter().map(|outside| outside.borrow().container.clone()).collect()
-}
-
-fn why(container: Container) -> String {
-    match container {
-        Container::Running(_) => "its container was started again".into(),
-        Container::Waiting(why) => why,
-    }
 }
 
 /// Resolves when somebody at the terminal insists. One Ctrl-C is not enough: it may be the one that has ended the command.

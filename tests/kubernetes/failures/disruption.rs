@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::mysql;
 use super::screen::Up;
-use crate::harness::{Namespace, client_image, kubectl_output, run_id};
+use crate::harness::{Namespace, client_image, kubeconfig, kubectl_output, run_id};
 
 /// Asks for a pod's eviction as `kubectl drain` does, which would close the node for everybody else's pods as well. What the API server says if it refuses.
 fn evict(namespace: &Namespace, pod: &str, grace: u32) -> Result<(), String> {
@@ -44,12 +44,14 @@ fn a_pod_that_the_cluster_takes_away_while_it_is_waited_for() {
 fn what_a_drain_takes_of_a_run_that_is_up_is_told() {
     let namespace = Namespace::new("drained");
     let folder = &namespace.folder;
-    let (up, run) = (run_id(), run_id());
+    let (up, run, forwarded) = (run_id(), run_id(), run_id());
     let budget = "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: 'postgres-$(context.pipelineRun.uid)'}\n\
                   spec: {minAvailable: 1, selector: {matchLabels: {test-dependencies: $(context.pipelineRun.uid)}}}\n";
     folder.file("budget.yaml", &format!("{}---\n{budget}", super::refusing().replace("--no-such-option=hush-hush", "--nosync")));
     let command = "touch at-work; until [ -e done ]; do sleep 0.1; done";
     let running = folder.start(&["run", "--with", "postgres", "--run-id", &run, "--", "sh", "-c", command]);
+    let elsewhere = namespace.folder_as(kubeconfig());
+    let mut forward = elsewhere.start(&["up", "--with", "postgres", "--run-id", &forwarded, "--forward"]);
     folder.call(&["up", "budget.yaml", "--run-id", &up]).ok();
 
     let pod = format!("postgres-{up}");
@@ -71,6 +73,12 @@ fn what_a_drain_takes_of_a_run_that_is_up_is_told() {
     folder.file("done", "");
     let cause = "its pod was evicted (as by a drain of its node): EvictionByEvictionAPI";
     running.wait().ok().says(&format!("warning: postgres did not stay up while the command ran: {cause}"));
+    forward.until_it_says("the addresses stay open");
+    evict(&namespace, &format!("postgres-{forwarded}"), 1).unwrap();
+    forward.until_it_says(&format!("warning: postgres did not stay up: {cause}"));
+    forward.signal("INT");
+    assert_eq!(forward.wait().code, Some(130));
+    assert!(namespace.of_run(&forwarded).is_empty());
     let story: Value = serde_json::from_str(&folder.call(&["history", "show", &run, "-o", "json"]).ok().stdout).unwrap();
     let timeline = story["databases"][0]["timeline"].as_array().unwrap();
     let ended = timeline.iter().find(|moment| moment["what"] == "ended").unwrap_or_else(|| panic!("{story:#}"));
