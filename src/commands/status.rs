@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -25,6 +25,9 @@ use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::collect::READY_ANNOTATION;
 use crate::runtime::kubernetes::list::{self, Run};
 use crate::state::{Ready, Remembered};
+
+/// The state of what a Service leads to whose pod is not there.
+const NO_POD: &str = "no pod";
 
 /// One line of the table.
 #[derive(Default)]
@@ -125,7 +128,32 @@ fn rows(id: &str, run: &Run, remembered: Option<&Remembered>) -> Vec<Row> {
             rows.push(plain(id, pod));
         }
     }
+    rows.extend(run.services.iter().filter(|service| lacks_its_pod(service, &run.pods)).map(|service| left_alone(id, service)));
     rows
+}
+
+/// Whether a Service leads to pods, and the run has none of these: nobody makes the pod of a manifest anew that was evicted or deleted.
+fn lacks_its_pod(service: &Service, pods: &[Pod]) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).filter(|selector| !selector.is_empty());
+    let selects = |selector: &BTreeMap<String, String>, pod: &Pod| {
+        selector.iter().all(|(key, value)| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value))
+    };
+    selector.is_some_and(|selector| !pods.iter().any(|pod| selects(selector, pod)))
+}
+
+fn left_alone(id: &str, service: &Service) -> Row {
+    let name = service.metadata.name.clone().unwrap_or_default();
+    let port = service.spec.as_ref().and_then(|spec| spec.ports.as_ref()?.first()).map(|port| format!(":{}", port.port));
+    Row {
+        run: id.into(),
+        runtime: "kubernetes",
+        address: format!("{name}{}", port.unwrap_or_default()),
+        name,
+        engine: "-".into(),
+        state: NO_POD.into(),
+        created: service.metadata.creation_timestamp.as_ref().map(|time| time.0.to_string()),
+        ..Row::default()
+    }
 }
 
 /// What proved that a database was ready: noted on its pod, else in the memory of the `up` that made the run.

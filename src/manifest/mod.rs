@@ -8,6 +8,7 @@
 pub mod builtin;
 pub mod check;
 pub mod images;
+pub mod kept;
 pub mod lifetime;
 pub mod mesh;
 pub mod owner;

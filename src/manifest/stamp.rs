@@ -199,9 +199,11 @@ fn restore_texts(value: &mut Map<String, Value>) {
     }
 }
 
-/// Names, and values of variables, are further in: a PriorityClass has a `value` of its own that is a number.
+/// Names, and values of variables, are further in: a PriorityClass has a `value` of its own that is a number, and so have others that stand for
+/// no `name` or `key`, such as what an autoscaler may do.
 fn restore_inner(inner: &mut Map<String, Value>) {
-    for key in ["name", "value", "claimName", "secretName"] {
+    let names_its_value = inner.contains_key("name") || inner.contains_key("key");
+    for key in ["name", "value", "claimName", "secretName"].into_iter().filter(|key| *key != "value" || names_its_value) {
         inner.get_mut(key).into_iter().for_each(restore_text);
     }
     restore_texts(inner);
@@ -307,6 +309,11 @@ mod tests {
         assert_eq!(body["spec"]["ports"][0]["port"], 42);
         let text = "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: a}\nvalue: 42\n";
         assert_eq!(stamped(text, "42", &[])[0].body["value"], 42);
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, env: [{name: B, value: 42}]}], tolerations: [{key: a, value: 42}], \
+                    behavior: {policies: [{type: Pods, value: 42}]}}\n";
+        let spec = &stamped(text, "42", &[])[0].body["spec"];
+        assert_eq!((&spec["containers"][0]["env"][0]["value"], &spec["tolerations"][0]["value"]), (&"42".into(), &"42".into()));
+        assert_eq!(spec["behavior"]["policies"][0]["value"], 42);
     }
 
     #[test]

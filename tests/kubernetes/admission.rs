@@ -2,28 +2,20 @@
 
 use std::process::Command;
 
-use crate::harness::{Namespace, client_image, kubectl, kubectl_output};
+use crate::harness::{Namespace, OfCluster, client_image, kubectl};
 use crate::support::Folder;
 
-/// A webhook. Its configuration belongs to the whole cluster, so that it does not go with the namespace.
+/// A webhook, whose configuration belongs to the whole cluster.
 pub struct Webhook {
-    kind: &'static str,
-    name: String,
-}
-
-impl Drop for Webhook {
-    fn drop(&mut self) {
-        kubectl_output(&["delete", self.kind, &self.name, "--ignore-not-found"], None);
-    }
+    _configuration: OfCluster,
 }
 
 impl Webhook {
     /// Starts what a manifest describes: a pod called `webhook`, which prints `port N`, and a configuration. IMAGE, ADDRESS, AUTHORITY and
     /// NAMESPACE in it are filled in. The API server may take a moment to know of it.
     pub fn start(namespace: &Namespace, manifest: &str) -> Self {
-        let name = namespace.name.clone();
-        let kind = if manifest.contains("kind: Mutating") { "mutatingwebhookconfiguration" } else { "validatingwebhookconfiguration" };
-        let webhook = Self { kind, name };
+        let kinds = if manifest.contains("kind: Mutating") { "mutatingwebhookconfiguration" } else { "validatingwebhookconfiguration" };
+        let webhook = Self { _configuration: OfCluster { kinds, name: namespace.name.clone() } };
         let authority = certify(namespace);
         kubectl(&["label", "namespace", &namespace.name, &format!("webhook-of={}", namespace.name)]);
         let (pod, configuration) = manifest.split_once("---\n").expect("a pod and a configuration");

@@ -1,6 +1,6 @@
 //! Creating: whose an existing object is, what a failed creation leaves, and how a wait ends that has no good end.
 
-use crate::harness::{Namespace, STRIV, run_id};
+use crate::harness::{Namespace, STRIV, client_image, kubectl_output, run_id};
 use crate::history::ending;
 
 fn config_map(name: &str) -> String {
@@ -118,4 +118,26 @@ fn what_an_earlier_attempt_has_deleted_is_waited_for() {
     assert_eq!(namespace.of_run("run-1"), ["secret/held-run-1", "configmap/first-run-1"]);
     namespace.kubectl(&RELEASE);
     folder.call(&["down"]).ok();
+}
+
+/// A field that is new to an API server, or not switched on there, goes without a word of it: a sidecar becomes an init container that never ends.
+#[test]
+fn what_the_api_server_leaves_out_of_an_object_is_told() {
+    let namespace = Namespace::new("left-out");
+    let folder = &namespace.folder;
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a-run-1}\nspec:\n  os: {name: linux}\n  containers:\n  \
+               - {name: a, image: 'IMAGE', command: [sleep, '600'], lifecycle: {stopSignal: SIGKILL}}\n";
+    let pod = pod.replace("IMAGE", &client_image());
+    let kept = ["create", "--dry-run=server", "-o", "jsonpath={.spec.containers[0].lifecycle}", "-f", "-"];
+    let kept = kubectl_output(&[&["-n", &namespace.name], &kept[..]].concat(), Some(pod.as_bytes()));
+    if !kept.status.success() || !kept.stdout.is_empty() {
+        eprintln!("skipped: this API server knows stop signals, or nothing of them at all");
+        return;
+    }
+    folder.file("m.yaml", &pod);
+    let told = "Pod a-run-1: the API server has left out spec.containers[a].lifecycle: its version does not have that, or not switched on";
+    let doctor = folder.call(&["doctor", "m.yaml", "--run-id", "run-1"]).ok();
+    assert!(doctor.stdout.contains(&format!("warning  dry-run       {told}")), "{}", doctor.transcript());
+    folder.call(&["up", "m.yaml", "--run-id", "run-1"]).ok().says(&format!("warning: {told}"));
+    folder.call(&["down", "--run-id", "run-1"]).ok();
 }

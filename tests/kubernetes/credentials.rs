@@ -21,14 +21,8 @@ pub fn account(namespace: &Namespace, folder: &Folder, rules: &str) -> std::path
 
 /// A kubeconfig with a token of one of the namespace's ServiceAccounts.
 pub fn token_of(namespace: &Namespace, folder: &Folder, service_account: &str) -> std::path::PathBuf {
-    let name = format!("{service_account}-token");
-    let annotations = json!({"kubernetes.io/service-account.name": service_account});
-    let metadata = json!({"name": name, "annotations": annotations});
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token", "metadata": metadata});
-    namespace.apply(&secret.to_string());
-    let template = "go-template={{if .data}}{{.data.token | base64decode}}{{end}}";
-    let token = namespace.kubectl_until(&["get", "secret", &name, "-o", template], |text| !text.is_empty());
-    kubeconfig_as(folder, &json!({"token": token}))
+    let token = namespace.kubectl(&["create", "token", service_account]);
+    kubeconfig_as(folder, &json!({"token": token.trim()}))
 }
 
 #[test]

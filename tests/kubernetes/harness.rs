@@ -24,6 +24,19 @@ pub fn kubeconfig() -> &'static Path {
     })
 }
 
+/// Objects of no namespace that a test has made, or is about to make: they are deleted at its end.
+pub struct OfCluster {
+    /// Their kinds, with commas between.
+    pub kinds: &'static str,
+    pub name: String,
+}
+
+impl Drop for OfCluster {
+    fn drop(&mut self) {
+        kubectl_output(&["delete", self.kinds, &self.name, "--ignore-not-found"], None);
+    }
+}
+
 /// testbed's own image, as the cluster under test calls it; nothing where the user wants no tests of it.
 pub fn image() -> Option<String> {
     let image = std::env::var("TESTBED_TEST_IMAGE");

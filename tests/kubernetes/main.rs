@@ -16,6 +16,7 @@ mod proxy;
 
 mod databases;
 
+mod busy;
 mod cancel;
 mod creating;
 mod credentials;

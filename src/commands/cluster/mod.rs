@@ -11,4 +11,5 @@ mod screen;
 pub mod session;
 pub mod story;
 pub mod up;
+pub mod vigil;
 mod wait;

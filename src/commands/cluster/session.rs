@@ -151,6 +151,10 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
 async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Patience, progress: &Progress) -> anyhow::Result<Created> {
     let created = create::create(cluster, kinds, &plan.objects, &plan.run_id, time, progress).await.kind("creation", None)?;
     progress.say(&summary(plan, &created));
+    let redactor = plan.redactor();
+    for (text, labels) in &created.warnings {
+        progress.warn(&format!("{}: {}", labels.join(", "), redactor.redact(text)));
+    }
     Ok(created)
 }
 

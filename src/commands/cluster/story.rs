@@ -163,10 +163,12 @@ impl<'a> Story<'a> {
         });
     }
 
-    /// Writes what became of the command of `run`.
-    pub fn worked(&self, plan: &Plan, worked: &Worked) {
+    /// Writes what became of the command of `run`, and of the databases meanwhile.
+    pub fn worked(&self, plan: &Plan, session: &Session, worked: &Worked) {
         let (redactor, told) = (plan.redactor(), worked.told());
+        let databases = self.so_far(plan, &session.ready);
         self.change(move |record| {
+            story::take_over(record, databases);
             told(record);
             record.cause.iter_mut().for_each(|cause| cause.text = redactor.redact_text(&cause.text));
         });

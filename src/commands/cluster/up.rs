@@ -10,6 +10,7 @@ use super::aftermath::{self, Cancelled};
 use super::ready::{self, Records};
 use super::session::{self, Addresses, Cancel, Failed, Session, Wait, down_command};
 use super::story::Story;
+use super::vigil;
 use crate::bug;
 use crate::cli::{OnCancel, OnFailure, Up};
 use crate::commands::archive::Archive;
@@ -249,7 +250,10 @@ async fn hold(
     progress: &Progress,
 ) -> anyhow::Result<()> {
     progress.say("the addresses stay open until Ctrl-C, which tears the run down");
-    let signal = bug::or(interrupt).await;
+    let signal = tokio::select! {
+        signal = bug::or(interrupt) => signal,
+        never = vigil::keep(plan, &session.observer, progress) => match never {},
+    };
     drop(session);
     let run_id = &plan.run_id;
     let removal = teardown::tear_down(story.cluster, run_id, teardown::DEFAULT_GRACE, aftermath::TEARDOWN, |text| progress.say(text));

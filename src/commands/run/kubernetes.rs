@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use futures::FutureExt;
 use rustix::process::Signal;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::note::Note;
@@ -18,15 +19,19 @@ use crate::commands::cluster::aftermath::{self, TEARDOWN};
 use crate::commands::cluster::ready;
 use crate::commands::cluster::session::{self, Addresses, Cancel, Failed, Session, Wait};
 use crate::commands::cluster::story::Story;
+use crate::commands::cluster::vigil;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::deadline;
 use crate::failure::{Advise, Exit, exit_of};
+use crate::history::chronicle::Chronicle;
 use crate::probe::Container;
 use crate::progress::Progress;
 use crate::registry::Phase;
+use crate::runtime::kubernetes::events::Events;
 use crate::runtime::kubernetes::pods::serving;
 use crate::runtime::kubernetes::teardown::Patience;
+use crate::runtime::kubernetes::timeline::Course;
 use crate::runtime::kubernetes::{Choice, Cluster, teardown};
 use crate::state::{self, Remembered};
 
@@ -83,8 +88,8 @@ pub async fn run(
         }
         Ok(session) => {
             story.is_up(&plan, &session);
-            let worked = site.work(&plan, &session, &mut note, &mut signals).await;
-            story.worked(&plan, &worked);
+            let worked = site.work(&plan, &session, &story.chronicle, &mut note, &mut signals).await;
+            story.worked(&plan, &session, &worked);
             let outcome = worked.outcome;
             if args.keep_on_failure && !matches!(outcome, Ok(0)) {
                 story.farewell(&plan).collect().await;
@@ -135,7 +140,7 @@ impl Site<'_> {
     }
 
     /// The command, with ports that stay open and lead to whichever pods there are.
-    async fn work(&self, plan: &Plan, session: &Session, note: &mut Note, signals: &mut Signals) -> Worked {
+    async fn work(&self, plan: &Plan, session: &Session, chronicle: &Chronicle, note: &mut Note, signals: &mut Signals) -> Worked {
         let Self { args, cluster, config, progress, .. } = self;
         let before = containers(session);
         let publish = async {
@@ -144,13 +149,17 @@ impl Site<'_> {
             let _ = bug::caught(publish).await;
             std::future::pending().await
         };
+        // Of a pod that is taken away meanwhile nothing else is left to tell.
+        let course = Course { databases: &plan.discovery.databases, chronicle, is_past: false };
+        let (_none, events) = watch::channel(Events::default());
         let worked = tokio::select! {
             worked = work(args, config, &session.model, &mut note.claim, signals, progress) => worked,
             worked = publish => worked,
+            never = course.follow(session.observer.pods(), events) => match never {},
         };
         for ((database, before), after) in plan.discovery.databases.iter().zip(before).zip(containers(session)) {
             if before != after {
-                progress.warn(&format!("{} did not stay up while the command ran: {}", database.name, why(after)));
+                progress.warn(&format!("{} did not stay up while the command ran: {}", database.name, vigil::why(&after)));
             }
         }
         worked
@@ -225,13 +234,6 @@ impl Site<'_> {
 /// Each database's container.
 fn containers(session: &Session) -> Vec<Container> {
     session.observer.outsides().iter().map(|outside| outside.borrow().container.clone()).collect()
-}
-
-fn why(container: Container) -> String {
-    match container {
-        Container::Running(_) => "its container was started again".into(),
-        Container::Waiting(why) => why,
-    }
 }
 
 /// Resolves when somebody at the terminal insists. One Ctrl-C is not enough: it may be the one that has ended the command.

@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::StreamExt;
-use http::header::RETRY_AFTER;
-use http::{Request, Response, StatusCode};
+use http::header::{RETRY_AFTER, WARNING};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited, StreamBody};
@@ -104,6 +104,43 @@ impl Contact {
         state.watches.insert(watch, (at, early));
         at
     }
+}
+
+/// What the API server says beside its answer to a request that has this among its extensions: that a version is deprecated, or what a policy is going
+/// to deny.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Asides(Arc<Mutex<Vec<String>>>);
+
+impl Asides {
+    /// What was said.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn hear(&self, headers: &HeaderMap) {
+        let said = headers.get_all(WARNING).iter().filter_map(|value| value.to_str().ok()).flat_map(warnings);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = said.take(MOST_ASIDES).collect();
+    }
+}
+
+/// How many warnings of one answer are listened to.
+const MOST_ASIDES: usize = 10;
+
+/// The texts of a `Warning` header: `299 - "use another \"version\"", 299 - "so there"`.
+fn warnings(header: &str) -> Vec<String> {
+    let (mut texts, mut text, mut is_escaped) = (Vec::new(), None::<String>, false);
+    for c in header.chars() {
+        match (&mut text, c) {
+            (Some(text), c) if std::mem::take(&mut is_escaped) => text.push(c),
+            (Some(_), '\\') => is_escaped = true,
+            (Some(_), '"') => texts.extend(text.take()),
+            (Some(text), c) => text.push(c),
+            (None, '"') => text = Some(String::new()),
+            (None, _) => {}
+        }
+    }
+    texts.retain(|text| !text.is_empty());
+    texts
 }
 
 /// The pause after so many others.
@@ -213,6 +250,9 @@ async fn send(client: Client, contact: Contact, request: Request<Body>) -> Resul
             contact.answered();
         }
         if !is_busy(answer.status()) {
+            if let Some(asides) = parts.extensions.get::<Asides>() {
+                asides.hear(answer.headers());
+            }
             return Ok(answer);
         }
         // As long as it asks for, within reason.
@@ -309,6 +349,15 @@ mod tests {
         assert_eq!(contact.open_at("services".into(), now), now);
         let later = now + EARLY * 2;
         assert_eq!(contact.open_at("pods".into(), later), later);
+    }
+
+    #[test]
+    fn warnings_are_taken_out_of_their_header() {
+        assert_eq!(
+            warnings(r#"299 - "violates \"restricted\": a\\b", 299 kube "and, so on" "date""#),
+            ["violates \"restricted\": a\\b", "and, so on", "date"]
+        );
+        assert!(warnings("").is_empty() && warnings("299 - \"no end").is_empty() && warnings("299 - \"\"").is_empty());
     }
 
     #[test]

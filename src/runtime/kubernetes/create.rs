@@ -13,7 +13,7 @@ use kube::{Error, ResourceExt};
 use serde_json::Value;
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::contact::pause;
+use super::contact::{Asides, pause};
 use super::explain::explain_creation;
 use super::kinds::Kinds;
 use super::teardown::part::{Deletion, Part, delete};
@@ -23,6 +23,7 @@ use super::{Cluster, FIELD_MANAGER, explain};
 use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::manifest::Object;
+use crate::manifest::kept;
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::progress::Progress;
 use crate::run_id::{RUN_LABEL, RunId};
@@ -42,12 +43,22 @@ pub struct Created {
     cluster_ips: HashMap<String, String>,
     /// Objects of an earlier `up` of the same run.
     pub adopted: Vec<DynamicObject>,
+    /// What is doubtful, and about which objects.
+    pub warnings: Vec<(String, Vec<String>)>,
 }
 
 impl Created {
     /// The address that the API server gave a Service; a headless one has none.
     pub fn cluster_ip(&self, service: &str) -> Option<&str> {
         self.cluster_ips.get(service).map(String::as_str)
+    }
+
+    /// One text for all objects that it is about.
+    fn note_warning(&mut self, object: &Object, text: String) {
+        match self.warnings.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, labels)) => labels.push(object.label()),
+            None => self.warnings.push((text, vec![object.label()])),
+        }
     }
 
     fn note_address(&mut self, object: &Object, answer: &DynamicObject) {
@@ -60,7 +71,8 @@ impl Created {
 
 /// How the creation of one object ended.
 enum Outcome {
-    Fresh(DynamicObject),
+    /// Made, with what is doubtful about it.
+    Fresh(DynamicObject, Vec<String>),
     Adopted(DynamicObject),
 }
 
@@ -87,8 +99,9 @@ pub async fn create(
         let mut failure = None;
         for (object, outcome) in group.iter().zip(outcomes) {
             match outcome {
-                Ok(Outcome::Fresh(answer)) => {
+                Ok(Outcome::Fresh(answer, warnings)) => {
                     created.note_address(object, &answer);
+                    warnings.into_iter().for_each(|text| created.note_warning(object, text));
                     created.fresh += 1;
                     fresh.extend(kinds.api_of(object).map(|api| Fresh { api, object, answer }));
                 }
@@ -126,6 +139,7 @@ impl Site<'_> {
         let Self { cluster, run_id, .. } = self;
         let action = || format!("{}: creating {}", object.origin, object.label());
         let api = self.kinds.api_of(object).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
+        let asides = Asides::default();
         let mut rounds = 0;
         loop {
             if rounds > 1 {
@@ -133,8 +147,11 @@ impl Site<'_> {
                 sleep(pause(rounds)).await;
             }
             rounds += 1;
-            match post(cluster, &api, object, Mode::Real).await.with_context(action)? {
-                Ok(answer) => return Ok(Outcome::Fresh(answer)),
+            match post(cluster, &api, object, Mode::Real, &asides).await.with_context(action)? {
+                Ok(answer) => {
+                    let warnings = doubts(object, &answer, &asides);
+                    return Ok(Outcome::Fresh(answer, warnings));
+                }
                 Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
                     // It may be gone since.
                     let existing = api.get_opt(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
@@ -196,17 +213,30 @@ pub(super) enum Mode {
 }
 
 /// The POST itself. The body goes out from the manifest's own value; strict validation (Kubernetes 1.25 and later, ignored before)
-/// turns a misspelt field into an error.
+/// turns a misspelt field into an error. `asides` hears what the API server warns of.
 pub(super) async fn post(
     cluster: &Cluster,
     api: &Api<DynamicObject>,
     object: &Object,
     mode: Mode,
+    asides: &Asides,
 ) -> anyhow::Result<Result<DynamicObject, Error>> {
     let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), dry_run: mode == Mode::Dry };
     let mut request = Request::new(api.resource_url()).create(&params, serde_json::to_vec(&object.body)?)?;
     *request.uri_mut() = format!("{}&fieldValidation=Strict", request.uri()).parse()?;
+    request.extensions_mut().insert(asides.clone());
     Ok(cluster.client.request(request).await)
+}
+
+/// What is to be told of an object that the API server took: what it warns of, and what it has left out without a word.
+pub(super) fn doubts(object: &Object, answer: &DynamicObject, asides: &Asides) -> Vec<String> {
+    let mut doubts: Vec<String> = asides.take().into_iter().map(|text| format!("the API server warns: {text}")).collect();
+    let left_out = kept::left_out(object.body.get("spec"), answer.data.get("spec"));
+    if !left_out.is_empty() {
+        let fields = left_out.join(", ");
+        doubts.push(format!("the API server has left out {fields}: its version does not have that, or not switched on"));
+    }
+    doubts
 }
 
 /// Takes an object that exists already for this run's own, or says whose it is.

@@ -9,6 +9,7 @@ pub mod collect;
 mod contact;
 pub mod create;
 pub mod diagnose;
+mod disruption;
 pub mod doctor;
 pub mod events;
 pub mod explain;

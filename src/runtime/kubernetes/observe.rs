@@ -6,8 +6,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Cluster;
+use super::disruption::Disruption;
 use super::follow::follow_log;
-use super::pods::{Failure, PodWatch, Pods, Whose, condition, container_status, phase, pods_of};
+use super::pods::{Failure, PodWatch, Pods, Whose, condition, container_status, made_by, phase, pods_of};
 use crate::database::{Database, Workload};
 use crate::probe::{Container, Log, Outside, change};
 
@@ -110,7 +111,16 @@ fn container_state(pods: &Pods, workload: &str, container: &str) -> Container {
             other => waiting = Some(other),
         }
     }
-    waiting.unwrap_or_else(|| Container::Waiting("waiting for its pod".into()))
+    waiting.unwrap_or_else(|| Container::Waiting(without_pod(pods, workload)))
+}
+
+/// Why a workload has no pod.
+fn without_pod(pods: &Pods, workload: &str) -> String {
+    let Some(going) = pods.values().find(|pod| made_by(pod) == Some(workload)) else { return "waiting for its pod".into() };
+    match Disruption::of(going) {
+        Some(disruption) => format!("its pod {}: {}", disruption.what(), disruption.reason),
+        None => "its pod was deleted".into(),
+    }
 }
 
 fn state_in(pod: &Pod, container: &str) -> Container {
@@ -126,6 +136,12 @@ fn state_in(pod: &Pod, container: &str) -> Container {
         Some(ContainerStatus { state: Some(ContainerState { waiting: Some(waiting), .. }), .. }) => {
             let message = waiting.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
             match waiting.reason.as_deref() {
+                // Volumes and network come first, and the condition, where there is one (Kubernetes 1.29 and later), tells when these are done.
+                None | Some("ContainerCreating")
+                    if condition(pod, "PodReadyToStartContainers").is_some_and(|(status, _)| status != "True") =>
+                {
+                    Container::Waiting(format!("scheduled{}, preparing its volumes and its network", on_node(pod)))
+                }
                 None | Some("ContainerCreating") => {
                     Container::Waiting(format!("scheduled{}, pulling the image, creating the container", on_node(pod)))
                 }
@@ -204,7 +220,16 @@ mod tests {
     fn what_keeps_a_container_is_told() {
         assert_eq!(waiting(&Pods::new()), "waiting for its pod");
         assert_eq!(waiting(&with_state(json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}))), "ErrImagePull: not found");
-        assert!(waiting(&with_state(json!({"waiting": {"reason": "ContainerCreating"}}))).starts_with("scheduled on node-1"));
+        let mut creating = with_state(json!({"waiting": {"reason": "ContainerCreating"}}));
+        assert_eq!(waiting(&creating), "scheduled on node-1, pulling the image, creating the container");
+        for (status, expected) in
+            [("False", "preparing its volumes and its network"), ("True", "pulling the image, creating the container")]
+        {
+            let condition = json!([{"type": "PodReadyToStartContainers", "status": status}]);
+            let pod = creating.get_mut("p").unwrap();
+            pod.status.as_mut().unwrap().conditions = serde_json::from_value(condition).unwrap();
+            assert_eq!(waiting(&creating), format!("scheduled on node-1, {expected}"));
+        }
         assert_eq!(
             waiting(&with_state(json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}))),
             "its container ended with code 137 (OOMKilled)"
@@ -224,7 +249,11 @@ mod tests {
             json!({"name": "p", "deletionTimestamp": "2020-01-01T00:00:00Z", "annotations": {WORKLOAD_ANNOTATION: "Pod/db"}}),
         )
         .unwrap();
-        assert_eq!(waiting(&pods), "waiting for its pod");
+        assert_eq!(waiting(&pods), "its pod was deleted");
+        let pod = pods.get_mut("p").unwrap();
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"});
+        pod.status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
+        assert_eq!(waiting(&pods), "its pod was evicted (as by a drain of its node): EvictionByEvictionAPI");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::runtime::utils::Backoff;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -17,7 +19,7 @@ use super::{Cluster, explain};
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 use crate::run_id::RunId;
 
-/// Pods by name.
+/// Pods by name; among them those that are being deleted, and those of the manifest that are gone.
 pub type Pods = BTreeMap<String, Pod>;
 
 /// Whose pods are followed.
@@ -149,7 +151,7 @@ async fn follow(
             }
             Ok(watcher::Event::Apply(pod)) if is_past(&past, &pod) => continue,
             Ok(watcher::Event::Apply(pod)) => to.send_modify(|pods| insert(pods, pod, &whose)),
-            Ok(watcher::Event::Delete(pod)) => to.send_modify(|pods| drop(pods.remove(name(&pod)))),
+            Ok(watcher::Event::Delete(pod)) => to.send_modify(|pods| leave(pods, pod, &whose)),
             Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if is_forbidden(&error) => {
                 if outage.excuses_denial() {
                     continue;
@@ -175,6 +177,16 @@ fn insert(pods: &mut Pods, mut pod: Pod, whose: &Whose) {
         pods.insert(name(&pod).to_owned(), pod);
     } else {
         pods.remove(name(&pod));
+    }
+}
+
+/// Takes out a pod that is gone. One that nobody makes anew stays, as one that is being deleted, for what it tells of its end: an eviction may say
+/// why it comes and take the pod away within the same moment.
+fn leave(pods: &mut Pods, mut pod: Pod, whose: &Whose) {
+    pods.remove(name(&pod));
+    if made_by(&pod).is_some_and(|workload| workload.starts_with("Pod/")) {
+        pod.metadata.deletion_timestamp.get_or_insert_with(|| Time(Timestamp::now()));
+        insert(pods, pod, whose);
     }
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod}
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::disruption::Disruption;
 use super::events::{Events, Note};
 use super::pods::{Pods, container_status, made_by, name, uid};
 use crate::database::Database;
@@ -46,6 +47,15 @@ pub fn signs(pod: &Pod, container: &str, events: &[Note]) -> Vec<Sign> {
     }
     let Some(status) = container_status(pod, container) else { return signs };
     signs.extend(starts(status, about("Started")));
+    if let Some(going) = &pod.metadata.deletion_timestamp
+        && let Some(disruption) = Disruption::of(pod)
+    {
+        let nth = usize::try_from(status.restart_count).unwrap_or_default() + 1;
+        let detail = format!("its pod {}: {}", disruption.what(), disruption.reason);
+        // Unless its container has ended by then, which tells the moment and not the cause.
+        signs.retain(|sign| (sign.what, sign.nth) != (What::Ended, nth));
+        signs.push(Sign { what: What::Ended, nth, at: Some(time(going.0)), detail });
+    }
     signs
 }
 

@@ -88,11 +88,12 @@ fn a_native_sidecar_that_ends_keeps_no_database_from_coming_up() {
     assert!(namespace.of_run(&run_id).is_empty());
 }
 
-/// Somebody looks into the pod while it sets itself up; what becomes of their containers is nobody else's affair.
+/// Somebody looks into the pod while it sets itself up, and gives it other resources; what becomes of their containers is nobody else's affair.
 #[test]
 fn a_look_into_the_pod_is_no_failure() {
     let namespace = Namespace::new("debug");
     let lingering = mysql("variables", "- {name: TESTBED_SETUP_LINGER, value: '5'}");
+    let lingering = lingering.replace("    # container", "    resources: {limits: {memory: 1Gi}}");
     let mut up = Up::start(&namespace, &lingering, &["-v"]);
     up.started.until_it_says("mysql: initialising");
     let pod = format!("mysql-{}", up.run_id);
@@ -104,6 +105,11 @@ fn a_look_into_the_pod_is_no_failure() {
     namespace.kubectl_until(&["get", "pod", &pod, "-o", state], |text| {
         text.contains("\"exitCode\":3") && (text.contains("ErrImagePull") || text.contains("ImagePullBackOff"))
     });
+    // Resized in place, which Kubernetes can since 1.33.
+    let more = r#"{"spec": {"containers": [{"name": "mysql", "resources": {"limits": {"memory": "1200Mi"}}}]}}"#;
+    namespace.kubectl(&["patch", "pod", &pod, "--subresource=resize", "-p", more]);
+    let limit = "jsonpath={.status.containerStatuses[0].resources.limits.memory} {.status.containerStatuses[0].restartCount}";
+    namespace.kubectl_until(&["get", "pod", &pod, "-o", limit], |text| text == "1200Mi 0");
     let (folder, run_id) = up.comes_up();
     // They are there to the end, and so is the database.
     folder.call(&["up", "databases.yaml", "--run-id", &run_id]).ok();

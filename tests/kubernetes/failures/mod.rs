@@ -1,6 +1,7 @@
 //! What cannot come up is told at once, with its cause: every failure is a real one, and what is printed is the whole screen.
 
 mod companions;
+mod disruption;
 mod policy;
 mod screen;
 mod webhook;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use self::screen::{SOON, Up};
 use crate::credentials::account;
-use crate::harness::{Namespace, PIPELINE_ROLE, client_image, kubectl};
+use crate::harness::{Namespace, OfCluster, PIPELINE_ROLE, client_image, kubectl, kubectl_output};
 use crate::support::Folder;
 
 const MYSQL: &str = include_str!("../manifests/failures/mysql.yaml");
@@ -50,10 +51,10 @@ macro_rules! screens {
 #[test]
 fn images_that_are_not_there() {
     let namespace = Namespace::new("images");
-    namespace.apply(&REGISTRY.replace("IMAGE", &client_image()));
-    let log = namespace.kubectl_until(&["logs", "registry"], |text| text.starts_with("port "));
-    let registry = format!("127.0.0.1:{}", log.trim_start_matches("port ").lines().next().unwrap());
+    let registry = registry(&namespace);
     let answering = |status: u16| with_image(&format!("{registry}/s{status}:1"));
+    let with_secret = answering(403).replace("  # pod", "  imagePullSecrets: [{name: no-such}]");
+    let with_secret = Up::start(&namespace, &with_secret, &[]);
     let briefly = ["--pull-timeout", "3s"];
     screens!(
         &namespace,
@@ -67,6 +68,10 @@ fn images_that_are_not_there() {
             ("image-registry-refused", with_image("127.0.0.1:9/mysql:9.7"), briefly),
         ]
     );
+    let screen = with_secret.screen();
+    // The event about the Secret may come too late to be shown; the advice names it in any case.
+    let lines: Vec<&str> = screen.lines().filter(|line| !line.starts_with("  event: Warning FailedToRetrieveImagePullSecret")).collect();
+    insta::assert_snapshot!("image-pull-secret-missing", lines.join("\n"));
 }
 
 #[test]
@@ -85,6 +90,60 @@ fn what_a_pod_refers_to_is_not_there() {
             ("no-room", mysql("container", "resources: {requests: {memory: 64Ti}}"), ["--capacity-timeout", "3s"]),
         ]
     );
+}
+
+/// Starts the registry, and returns its address.
+fn registry(namespace: &Namespace) -> String {
+    namespace.apply(&REGISTRY.replace("IMAGE", &client_image()));
+    let log = namespace.kubectl_until(&["logs", "registry"], |text| text.starts_with("port "));
+    format!("127.0.0.1:{}", log.trim_start_matches("port ").lines().next().unwrap())
+}
+
+/// The container's status tells of a volume's image as if it were the container's own.
+#[test]
+fn images_of_volumes_that_are_not_there() {
+    let namespace = Namespace::new("image-volumes");
+    let never = with_volume("image: {reference: 'scripts:no-such-tag', pullPolicy: Never}");
+    // Since 1.35 all have them.
+    namespace.folder.file("m.yaml", &never);
+    let doctor = namespace.folder.call(&["doctor", "m.yaml", "--run-id", "run-1"]).ok();
+    let reference = "jsonpath={.spec.volumes[*].image.reference}";
+    let pod = never.split_once("---\n").unwrap().1.replace("$(context.pipelineRun.uid)", "a");
+    let kept = ["-n", &namespace.name, "create", "--dry-run=server", "-o", reference, "-f", "-"];
+    if kubectl_output(&kept, Some(pod.as_bytes())).stdout.is_empty() {
+        assert!(doctor.stdout.contains("the API server has left out spec.volumes"), "{}", doctor.transcript());
+        return;
+    }
+    assert!(!doctor.stdout.contains("left out"), "{}", doctor.transcript());
+    let registry = registry(&namespace);
+    screens!(
+        &namespace,
+        [
+            ("image-of-a-volume", with_volume(&format!("image: {{reference: '{registry}/s404:1'}}")), []),
+            ("image-of-a-volume-never-pulled", never, []),
+            ("image-of-a-volume-bad-name", with_volume("image: {reference: 'Scripts:1'}"), []),
+        ]
+    );
+}
+
+/// The node's container runtime does not have what the pod asks it for.
+#[test]
+fn a_sandbox_that_cannot_be_made() {
+    let namespace = Namespace::new("sandbox");
+    let class = OfCluster { kinds: "runtimeclass", name: namespace.name.clone() };
+    let handler = format!("apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: {}}}\nhandler: no-such\n", class.name);
+    namespace.apply(&handler);
+    let unknown = Up::start(&namespace, &mysql("pod", &format!("runtimeClassName: {}", class.name)), &[]);
+    let absent = Up::start(&namespace, &stateful_set(&mysql("pod", "runtimeClassName: no-such")), &[]);
+    let users = Up::start(&namespace, &mysql("pod", "hostUsers: false"), &[]);
+    insta::assert_snapshot!("runtime-class-without-handler", unknown.screen());
+    insta::assert_snapshot!("runtime-class-missing-behind-a-stateful-set", absent.screen());
+    let features = "jsonpath={.items[*].status.runtimeHandlers[?(@.name==\"\")].features.userNamespaces}";
+    if kubectl(&["get", "nodes", "-o", features]).contains("true") {
+        users.comes_up();
+    } else {
+        insta::assert_snapshot!("user-namespaces", users.screen());
+    }
 }
 
 #[test]
@@ -151,7 +210,13 @@ fn an_evicted_pod() {
     );
     // A set-up that is still going on by then.
     let evicted = evicted.replace("    # variables", "    - {name: TESTBED_SETUP_LINGER, value: '240'}");
-    insta::assert_snapshot!("evicted", Up::start(&namespace, &evicted, &[]).screen_within(Duration::from_secs(200)));
+    let filling = mysql(
+        "container",
+        "resources: {limits: {ephemeral-storage: 5Mi}}\ncommand: [sh, -c, 'head -c 60000000 /dev/zero > /tmp/zeros; sleep 600']",
+    );
+    let [evicted, filling] = [evicted, filling].map(|manifest| Up::start(&namespace, &manifest, &[]));
+    insta::assert_snapshot!("evicted", evicted.screen_within(Duration::from_secs(200)));
+    insta::assert_snapshot!("evicted-for-its-files", filling.screen_within(Duration::from_secs(200)));
 }
 
 #[test]

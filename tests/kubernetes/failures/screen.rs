@@ -47,6 +47,12 @@ impl<'a> Up<'a> {
         (self.folder, self.run_id)
     }
 
+    /// The same from the error on: how far the database came before differs.
+    pub fn verdict(self) -> String {
+        let screen = self.screen();
+        screen[screen.find("error: ").expect("an error")..].to_owned()
+    }
+
     pub fn screen_and_folder(self, limit: Duration) -> (String, Folder) {
         let Self { namespace, folder, run_id, start, started } = self;
         let called = started.wait().fails(4).keeps("hush-hush");
@@ -84,7 +90,7 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
 }
 
 /// What Kubernetes, a registry or the container runtime may say of a cause, in whichever release: the words that tell it.
-const CAUSES: [&str; 28] = [
+const CAUSES: [&str; 33] = [
     "exceeded quota: small",
     "limits.memory=1Gi",
     "maximum memory usage per Container is 64Mi",
@@ -102,6 +108,7 @@ const CAUSES: [&str; 28] = [
     "not present",
     "s404:1: not found",
     "401 Unauthorized",
+    "403 Forbidden",
     "429 Too Many Requests",
     "503 Service Unavailable",
     "connection refused",
@@ -110,7 +117,11 @@ const CAUSES: [&str; 28] = [
     "node affinity",
     "NodeAffinity failed",
     "exceeds the limit \"1Mi\"",
+    "ephemeral local storage usage exceeds",
     "executable file not found in $PATH",
+    "no runtime for \"no-such\" is configured",
+    "does not support user namespaces",
+    "RuntimeClass \"no-such\" not found",
     "longer than the specified deadline",
     "specified backoff limit",
 ];
@@ -137,6 +148,10 @@ fn foreign(line: &str) -> (&str, &str, &str) {
     if let Some(at) = line.find("0/1 nodes are available: ") {
         let end = line.rfind(" (gives up").unwrap_or(line.len());
         return (&line[..at], &line[at..end], &line[end..]);
+    }
+    if let Some((before, _)) = line.split_once(": the API server warns: ") {
+        let own = before.len() + ": the API server warns: ".len();
+        return (&line[..own], &line[own..], "");
     }
     // The API server's own words are in the last parentheses of an error; the first ones name the manifest's line.
     if let Some(at) = line.find("): creating ") {

@@ -20,6 +20,8 @@ pub enum Rule {
     Ending,
     /// The pod's ServiceAccount has to be there.
     Account,
+    /// The pod's RuntimeClass or PriorityClass has to be there.
+    Class,
 }
 
 /// A refusal, in words.
@@ -96,6 +98,14 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
         );
         return refusal(Rule::Ending, "the namespace is being deleted".into(), &advice, true);
     }
+    // `pod rejected: RuntimeClass "kata" not found`, `no PriorityClass with name high was found`.
+    let class =
+        message.split_once("RuntimeClass \"").and_then(|(_, rest)| rest.split_once("\" not found")).map(|(name, _)| ("RuntimeClass", name));
+    let priority = || message.split_once("no PriorityClass with name ").and_then(|(_, rest)| rest.split_once(" was found"));
+    if let Some((kind, name)) = class.or_else(|| priority().map(|(name, _)| ("PriorityClass", name))) {
+        let advice = format!("correct that name in the manifest, or have the {kind} made ({kubectl} get {})", kind.to_lowercase());
+        return refusal(Rule::Class, format!("the {kind} {name} is not there"), &advice, true);
+    }
     if lower.contains("error looking up service account") || lower.contains("no api token found for service account") {
         let advice = "create the ServiceAccount; a new namespace gets its default one within seconds, so try again";
         return refusal(Rule::Account, "its ServiceAccount is not there".into(), advice, false);
@@ -166,6 +176,8 @@ mod tests {
                 "the namespace is being deleted",
                 true,
             ),
+            ("pods \"a\" is forbidden: pod rejected: RuntimeClass \"kata\" not found", "the RuntimeClass kata is not there", true),
+            ("pods \"a\" is forbidden: no PriorityClass with name high was found", "the PriorityClass high is not there", true),
             (
                 "pods \"a\" is forbidden: error looking up service account b/c: serviceaccount \"c\" not found",
                 "its ServiceAccount is not there",

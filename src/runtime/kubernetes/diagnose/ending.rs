@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::disruption::Disruption;
 use super::{Case, Cause, Kind, Patience, Subject, Tell, Trouble};
 
 /// How long a node may be silent.
@@ -36,6 +37,10 @@ fn another_node(subject: &Subject) -> String {
     format!("run {} again, so that another node is chosen", subject.anew())
 }
 
+fn more_room(subject: &Subject) -> String {
+    format!("run {} again when there is room, or give the pod a priorityClassName of its own", subject.command())
+}
+
 fn words(reason: &str, message: &str, subject: &Subject) -> (String, String) {
     let (what, advice) = match reason {
         "Evicted" => ("its node evicted it", eviction(message)),
@@ -43,10 +48,7 @@ fn words(reason: &str, message: &str, subject: &Subject) -> (String, String) {
             "it was stopped because it ran longer than activeDeadlineSeconds",
             "take activeDeadlineSeconds out of the manifest, or raise it above the length of the whole test run",
         ),
-        "Preempting" | "Preempted" => (
-            "it was stopped to make room for a pod of higher priority",
-            &*format!("run {} again when there is room, or give the pod a priorityClassName of its own", subject.command()),
-        ),
+        "Preempting" | "Preempted" => ("it was stopped to make room for a pod of higher priority", &*more_room(subject)),
         "Shutdown" | "NodeShutdown" | "Terminated" => ("its node is shutting down", &*another_node(subject)),
         _ if reason.starts_with("OutOf") || reason == "UnexpectedAdmissionError" || reason == "NodeAffinity" => {
             ("the node that was chosen for it did not take it", &*another_node(subject))
@@ -69,33 +71,55 @@ fn eviction(message: &str) -> &'static str {
     }
 }
 
-/// A pod of the manifest that is gone, or going: nobody makes it anew. Who did it is told by a condition (Kubernetes 1.26 and later) or
-/// an event, if it was the cluster.
+/// A pod of the manifest that is gone, or going: nobody makes it anew. Who did it is told by a condition or an event, if it was the cluster.
 pub(super) fn deleted(case: &Case) -> Cause {
-    let conditions = case.pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let disruption = conditions.into_iter().flatten().find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    if let Some(disruption) = Disruption::of(case.pod) {
+        return taken(case, disruption);
+    }
     let event = case.events.iter().rev().find(|note| TAKEN.contains(&note.reason.as_str()));
     let owners = case.pod.metadata.owner_references.iter().flatten();
     let pipeline_run = owners.into_iter().find(|owner| owner.kind == "PipelineRun").map(|owner| &owner.name);
-    let what = match (disruption, event, pipeline_run) {
-        (None, None, None) => "it was deleted while it was waited for, by somebody or something else".to_owned(),
-        (None, None, Some(name)) => {
+    let what = match (event, pipeline_run) {
+        (None, None) => "it was deleted while it was waited for, by somebody or something else".to_owned(),
+        (None, Some(name)) => {
             format!(
                 "it was deleted while it was waited for: with PipelineRun {name}, which takes its run along when it is deleted, or by somebody else"
             )
         }
         _ => "the cluster took it away while it was waited for".into(),
     };
-    let said = disruption.and_then(|condition| condition.message.clone()).or_else(|| event.map(|note| note.message.clone()));
     Cause {
         what,
-        why: said.unwrap_or_default(),
+        why: event.map(|note| note.message.clone()).unwrap_or_default(),
         advice: format!(
             "{}find out what deletes pods here (a clean-up job, another `testbed down`), then run `testbed up` again: {} is not made anew",
             pipeline_run.map(|name| format!("if PipelineRun {name} is gone, all is as it should be; else ")).unwrap_or_default(),
             case.name()
         ),
         event: if event.is_some() { Tell::new(&TAKEN, "") } else { Tell::default() },
+        gone: true,
+        ..Cause::default()
+    }
+}
+
+/// The same where the cluster says itself why.
+fn taken(case: &Case, disruption: Disruption) -> Cause {
+    let again = another_node(case.subject);
+    let advice = match disruption.reason.as_str() {
+        "EvictionByEvictionAPI" => {
+            format!(
+                "{again}; a PodDisruptionBudget with minAvailable: 1 for it in the manifest makes a drain wait until the run is removed"
+            )
+        }
+        "PreemptionByScheduler" => more_room(case.subject),
+        "TerminationByKubelet" => format!("{again}, or look at the node's conditions (kubectl describe node)"),
+        _ => again,
+    };
+    Cause {
+        what: format!("it {} while it was waited for", disruption.what()),
+        reason: disruption.reason,
+        why: disruption.message,
+        advice,
         gone: true,
         ..Cause::default()
     }

@@ -77,11 +77,49 @@ const FRAGMENTS: [(&str, Finding); 42] = [
 /// The state after an attempt.
 const FAILED: &str = "ErrImagePull";
 
-/// The fault of a container whose image is not there.
+/// What tells of a Secret that the pod's `imagePullSecrets` name and that is not there.
+const NO_SECRET: Tell = Tell::new(&["FailedToRetrieveImagePullSecret"], "");
+
+/// What is pulled for a container: its image, or one whose files a volume shows (Kubernetes 1.31 and later). The status of the container tells of
+/// both in the same way.
+struct Pulled<'a> {
+    image: &'a str,
+    volume: Option<&'a str>,
+    view: &'a View<'a>,
+}
+
+impl<'a> Pulled<'a> {
+    /// What a message is about, by the names in it.
+    fn new(case: &'a Case, view: &'a View, message: &str) -> Self {
+        let own = Self { image: view.image(), volume: None, view };
+        let volumes = case.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let of_volumes = volumes.filter_map(|volume| {
+            let image = volume.image.as_ref()?.reference.as_deref()?;
+            Some(Self { image, volume: Some(&volume.name), view })
+        });
+        // `docker.io/library/mysql:9.7` is `mysql:9.7`; of two that fit the longer one is meant, and of two alike the container's.
+        let quoted: Vec<&str> = message.split('"').skip(1).step_by(2).collect();
+        let fits =
+            |image: &str| quoted.iter().any(|name| name.strip_suffix(image).is_some_and(|rest| rest.is_empty() || rest.ends_with('/')));
+        let volume = of_volumes.filter(|pulled| fits(pulled.image)).max_by_key(|pulled| pulled.image.len());
+        volume.filter(|volume| !fits(own.image) || volume.image.len() > own.image.len()).unwrap_or(own)
+    }
+
+    /// `container mysql`, `volume tools`.
+    fn label(&self) -> String {
+        self.volume.map_or_else(|| self.view.label(), |volume| format!("volume {volume}"))
+    }
+
+    /// The container whose image it is.
+    fn container(&self) -> Option<String> {
+        self.volume.is_none().then(|| self.view.name().into())
+    }
+}
+
+/// The fault of a container whose image, or a volume's, is not there.
 pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Trouble> {
     let (reason, message) = view.waits_for()?;
-    let image = view.image();
-    let (what, advice) = match reason {
+    match reason {
         "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "SignatureValidationFailed" | "ImageInspectError" => {
             // Old kubelets say why only in the first of the two states.
             let known = history.pull(view.name()).or_else(|| last_failure(case, view)).unwrap_or(message);
@@ -90,34 +128,42 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
                 "ImagePullBackOff" => (FAILED, known),
                 _ => (reason, message),
             };
-            return Some(failed(case, view, reason, message));
+            return Some(failed(case, &Pulled::new(case, view, message), reason, message));
         }
-        "InvalidImageName" => (
-            format!("the image name {image:?} of {} is not valid", view.label()),
-            format!("correct the image of {} (a name is lower-case: host/path/name:tag)", view.label()),
-        ),
-        "ErrImageNeverPull" => (
-            format!("the node does not have the image {image} of {}, and imagePullPolicy: Never forbids to pull it", view.label()),
-            // Since 1.35 the kubelet says the same of an image that the pod's credentials do not open.
-            "put the image on the node, or change imagePullPolicy to IfNotPresent; if the node has it, the pod lacks the imagePullSecrets that it \
-             was pulled with"
-                .to_owned(),
-        ),
+        "InvalidImageName" | "ErrImageNeverPull" => {}
         _ => return None,
+    }
+    let pulled = Pulled::new(case, view, message);
+    let (image, label) = (pulled.image, pulled.label());
+    let (what, advice) = if reason == "InvalidImageName" {
+        (
+            format!("the image name {image:?} of {label} is not valid"),
+            format!("correct the image of {label} (a name is lower-case: host/path/name:tag)"),
+        )
+    } else {
+        let policy = if pulled.volume.is_some() { "pullPolicy" } else { "imagePullPolicy" };
+        (
+            format!("the node does not have the image {image} of {label}, and {policy}: Never forbids to pull it"),
+            // Since 1.35 the kubelet says the same of an image that the pod's credentials do not open.
+            format!(
+                "put the image on the node, or change {policy} to IfNotPresent; if the node has it, the pod lacks the imagePullSecrets that it \
+                 was pulled with"
+            ),
+        )
     };
-    let (reason, why, container) = (reason.into(), message.into(), Some(view.name().into()));
-    let cause = Cause { what, reason, why, advice, container, ..Cause::default() };
+    let cause = Cause { what, reason: reason.into(), why: message.into(), advice, container: pulled.container(), ..Cause::default() };
     Some(Trouble::certain(Kind::Pull, cause))
 }
 
-fn failed(case: &Case, view: &View, reason: &str, message: &str) -> Trouble {
-    let (image, label) = (view.image(), view.label());
+fn failed(case: &Case, pulled: &Pulled, reason: &str, message: &str) -> Trouble {
+    let (image, label) = (pulled.image, pulled.label());
     let cause = |what: String, advice: String| Cause {
         what,
         reason: reason.into(),
         why: message.into(),
         advice,
-        container: Some(view.name().into()),
+        container: pulled.container(),
+        event: NO_SECRET,
         ..Cause::default()
     };
     let certain = |what, advice| Trouble::certain(Kind::Pull, cause(what, advice));
@@ -126,11 +172,7 @@ fn failed(case: &Case, view: &View, reason: &str, message: &str) -> Trouble {
             format!("the registry does not have the image {image} of {label}"),
             format!("correct the image of {label} (name and tag), or push it"),
         ),
-        Finding::Denied => certain(
-            format!("the registry does not let this pod pull the image {image} of {label}"),
-            "give the pod credentials (imagePullSecrets), or correct the image's name: some registries say this of images that they do not have"
-                .into(),
-        ),
+        Finding::Denied => certain(format!("the registry does not let this pod pull the image {image} of {label}"), credentials(case)),
         Finding::Platform => certain(
             format!("the image {image} of {label} does not exist for the node's kind of processor"),
             "use an image for this platform, or a nodeSelector for nodes of another (kubernetes.io/arch)".into(),
@@ -147,6 +189,21 @@ fn failed(case: &Case, view: &View, reason: &str, message: &str) -> Trouble {
             Trouble::patient(Kind::Pull, cause(what, advice.into()), Patience::Budget(budget), meanwhile)
         }
     }
+}
+
+/// What to do about a registry that wants other credentials, or any.
+fn credentials(case: &Case) -> String {
+    let secrets = case.pod.spec.iter().flat_map(|spec| spec.image_pull_secrets.iter().flatten());
+    let names: Vec<&str> = secrets.map(|secret| secret.name.as_str()).collect();
+    let credentials = match names.as_slice() {
+        [] => "give the pod credentials (imagePullSecrets)".to_owned(),
+        names => format!(
+            "look whether the Secret of its imagePullSecrets ({}) exists and opens this registry ({} get secret)",
+            names.join(", "),
+            case.subject.kubectl
+        ),
+    };
+    format!("{credentials}, or correct the image's name: some registries say this of images that they do not have")
 }
 
 fn finding(message: &str, image: &str) -> Finding {

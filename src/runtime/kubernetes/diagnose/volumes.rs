@@ -17,6 +17,8 @@ const SANDBOX: Duration = Duration::from_secs(60);
 
 const MOUNT: [&str; 3] = ["FailedMount", "FailedAttachVolume", "FailedMapVolume"];
 const NETWORK: [&str; 2] = ["FailedCreatePodSandBox", "NetworkNotReady"];
+/// What containerd and CRI-O say of a RuntimeClass whose handler they are not set up for.
+const NO_HANDLER: [&str; 2] = ["no runtime for", "failed to find runtime handler"];
 /// What comes after all of that.
 const PROGRESS: [&str; 4] = ["Pulling", "Pulled", "Created", "Started"];
 
@@ -35,13 +37,37 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
         let clear = failures.clone().find(|note| missing(&note.message).is_some());
         return Some(unmounted(case, clear.unwrap_or(newest)));
     }
-    NETWORK.contains(&newest.reason.as_str()).then(|| {
-        let event = Tell::new(&NETWORK, "");
-        let what = "its node cannot set up its network and sandbox".to_owned();
-        let advice = "look at the node's network plugin and container runtime (kubectl describe node)".into();
-        let cause = Cause { what: what.clone(), why: newest.message.clone(), advice, event, ..Cause::default() };
-        Trouble::patient(Kind::Sandbox, cause, Patience::Budget(SANDBOX), what)
-    })
+    NETWORK.contains(&newest.reason.as_str()).then(|| sandboxless(case, newest))
+}
+
+/// The fault of a pod whose sandbox cannot be made, which its condition `PodReadyToStartContainers` tells without a reason.
+fn sandboxless(case: &Case, note: &Note) -> Trouble {
+    let spec = case.pod.spec.as_ref();
+    let class = spec.and_then(|spec| spec.runtime_class_name.as_deref());
+    let (what, advice, patience) = if note.message.contains("not support user namespaces") {
+        (
+            "its node cannot give it a user namespace of its own, which hostUsers: false asks for".to_owned(),
+            "take hostUsers: false out of the manifest, or choose nodes whose runtime has user namespaces (containerd 2 with runc 1.2, CRI-O)"
+                .to_owned(),
+            Patience::None,
+        )
+    } else if let Some(class) = class.filter(|_| NO_HANDLER.iter().any(|fragment| note.message.contains(fragment))) {
+        (
+            format!("its node's container runtime does not know the handler of its RuntimeClass {class}"),
+            format!(
+                "correct runtimeClassName in the manifest, or choose nodes that have that runtime (kubectl describe runtimeclass {class})"
+            ),
+            Patience::None,
+        )
+    } else {
+        (
+            "its node cannot set up its network and sandbox".to_owned(),
+            "look at the node's network plugin and container runtime (kubectl describe node)".to_owned(),
+            Patience::Budget(SANDBOX),
+        )
+    };
+    let cause = Cause { what: what.clone(), why: note.message.clone(), advice, event: Tell::new(&NETWORK, ""), ..Cause::default() };
+    Trouble::patient(Kind::Sandbox, cause, patience, what)
 }
 
 fn unmounted(case: &Case, note: &Note) -> Trouble {

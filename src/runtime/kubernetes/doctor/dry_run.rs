@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::{Planned, names};
 use crate::doctor::Verdict;
 use crate::manifest::Object;
-use crate::runtime::kubernetes::create::{Mode, adopt, is_ending, post};
+use crate::runtime::kubernetes::contact::Asides;
+use crate::runtime::kubernetes::create::{Mode, adopt, doubts, is_ending, post};
 use crate::runtime::kubernetes::diagnose::admission::{self, Rule};
 use crate::runtime::kubernetes::explain::explain_creation;
 use crate::runtime::kubernetes::kinds::Kinds;
@@ -38,7 +39,8 @@ pub struct Trial {
 
 /// How one attempt ended.
 enum Outcome {
-    Accepted(Box<DynamicObject>),
+    /// With what is doubtful about it.
+    Accepted(Box<DynamicObject>, Vec<String>),
     Existing,
     Refused(Verdict),
 }
@@ -63,8 +65,19 @@ pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> T
     let mut trial = Trial::default();
     for (outcome, Attempt { object, pod }) in outcomes {
         match outcome {
-            Outcome::Accepted(answer) if pod.is_some() => drop(trial.pods.insert(object.label(), *answer)),
-            Outcome::Accepted(answer) => drop(trial.accepted.insert(object.label(), *answer)),
+            Outcome::Accepted(answer, warnings) => {
+                // What the namespace's Pod Security level warns of, another check tells with the remedy.
+                let others = warnings.iter().filter(|text| !text.contains("violate PodSecurity"));
+                let warned = others.map(|text| Verdict::warning(CHECK, text.clone()).on(object.label()));
+                // The API server says of a template what it says of its pods.
+                let is_new = |verdict: &Verdict| {
+                    !trial.verdicts.iter().any(|known| known.object == verdict.object && known.message == verdict.message)
+                };
+                let warned: Vec<Verdict> = warned.filter(is_new).collect();
+                trial.verdicts.extend(warned);
+                let accepted = if pod.is_some() { &mut trial.pods } else { &mut trial.accepted };
+                accepted.insert(object.label(), *answer);
+            }
             Outcome::Existing => drop(trial.existing.insert(object.label())),
             Outcome::Refused(verdict) => trial.verdicts.push(verdict.on(object.label())),
         }
@@ -92,8 +105,12 @@ impl Attempt<'_> {
             return skipped("the cluster does not have the kind".into());
         };
         let action = if self.pod.is_some() { "trying to create a pod of its template" } else { "trying to create it" };
-        let error = match post(cluster, &api, subject, Mode::Dry).await {
-            Ok(Ok(answer)) => return Outcome::Accepted(Box::new(answer)),
+        let asides = Asides::default();
+        let error = match post(cluster, &api, subject, Mode::Dry, &asides).await {
+            Ok(Ok(answer)) => {
+                let warnings = doubts(subject, &answer, &asides).iter().map(|text| planned.redactor.redact(text)).collect();
+                return Outcome::Accepted(Box::new(answer), warnings);
+            }
             Ok(Err(error)) => error,
             Err(error) => return Outcome::Refused(Verdict::from_error(CHECK, &error)),
         };
@@ -124,7 +141,7 @@ impl Attempt<'_> {
             Some(Rule::Account) if account_comes_along(subject, planned.objects) => {
                 return skipped(format!("{action}: its ServiceAccount is in the manifest"));
             }
-            Some(Rule::Account) => super::references::CHECK,
+            Some(Rule::Account | Rule::Class) => super::references::CHECK,
             Some(Rule::Quota) => super::quota::CHECK,
             Some(Rule::Limits) => "limits",
             Some(Rule::Security) => super::security::CHECK,

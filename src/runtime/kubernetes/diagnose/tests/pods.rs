@@ -72,6 +72,11 @@ fn volumes_are_told_of_by_events_alone() {
         assert_eq!(look(&creating, &database("Pod/db"), &[events[0].clone(), pulling]), Health::Fine);
     }
     assert_eq!(budget(&creating, &[note("FailedCreatePodSandBox", "failed to setup network for sandbox", 1)]), Some(60));
+    // CRI-O's words; containerd's come from a real one.
+    creating.spec.as_mut().unwrap().runtime_class_name = Some("kata".into());
+    let no_handler =
+        note("FailedCreatePodSandBox", "Failed to create pod sandbox: failed to find runtime handler kata from runtime list", 1);
+    assert!(cause(look(&creating, &database("Pod/db"), &[no_handler])).what.contains("handler of its RuntimeClass kata"));
 }
 
 #[test]
@@ -110,4 +115,19 @@ fn a_pod_that_is_deleted_is_gone_unless_somebody_makes_it_anew() {
     assert!(owned.what.contains("with PipelineRun nightly") && owned.advice.contains("if PipelineRun nightly is gone"), "{owned:?}");
     let preempted = note("Preempted", "Preempted by a/b on node n", 1);
     assert!(cause(look(&going, &database("Pod/db"), &[preempted])).what.contains("the cluster took it away"));
+    // Since 1.26 the pod itself tells.
+    for (reason, what, advice) in [
+        ("EvictionByEvictionAPI", "it was evicted (as by a drain of its node) while", "PodDisruptionBudget"),
+        ("PreemptionByScheduler", "room for a pod of higher priority", "priorityClassName"),
+        ("DeletionByTaintManager", "a taint that it does not tolerate", "another node"),
+        ("DeletionByPodGC", "its node is gone", "another node"),
+        ("TerminationByKubelet", "it was stopped by its node", "conditions"),
+        ("SomethingNew", "taken away by the cluster", "another node"),
+    ] {
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": reason, "message": "said"});
+        let disrupted = Pod { status: serde_json::from_value(json!({"conditions": [condition]})).unwrap(), ..going.clone() };
+        let cause = cause(database_health(&disrupted));
+        assert!(cause.what.contains(what) && cause.advice.contains(advice), "{cause:?}");
+        assert_eq!((cause.reason.as_str(), cause.why.as_str(), cause.word()), (reason, "said", Some(reason)));
+    }
 }

@@ -68,6 +68,26 @@ fn pulls_that_cannot_succeed() {
     assert!(cause(database_health(&waiting("ErrImageNeverPull", "x"))).what.contains("imagePullPolicy: Never forbids"));
 }
 
+/// The container's status tells of a volume's image as if it were its own.
+#[test]
+fn an_image_that_a_volume_shows_is_told_from_the_containers_own() {
+    let refused = |image: &str| format!("failed to pull and unpack image \"{image}\": failed to resolve image: {image}: not found");
+    for (reference, pulled, expected) in [
+        ("r.example/tools:1", "r.example/tools:1", "the image r.example/tools:1 of volume tools"),
+        ("tools:1", "docker.io/library/tools:1", "the image tools:1 of volume tools"),
+        ("r.example/mysql:9.7", "r.example/mysql:9.7", "the image r.example/mysql:9.7 of volume tools"),
+        ("r.example/mysql:9.7", "docker.io/library/mysql:9.7", "the image mysql:9.7 of container db"),
+        ("mysql:9.7", "docker.io/library/mysql:9.7", "the image mysql:9.7 of container db"),
+        ("tools:1", "docker.io/library/mysql:9.7", "the image mysql:9.7 of container db"),
+    ] {
+        let mut pod = waiting("ErrImagePull", &refused(pulled));
+        pod.spec.as_mut().unwrap().volumes = serde_json::from_value(json!([{"name": "tools", "image": {"reference": reference}}])).unwrap();
+        let cause = cause(database_health(&pod));
+        assert!(cause.what.ends_with(expected), "{cause:?}");
+        assert_eq!(cause.container.is_none(), expected.contains("volume"), "{cause:?}");
+    }
+}
+
 #[test]
 fn pulls_that_may_succeed_later() {
     for (message, why) in [
