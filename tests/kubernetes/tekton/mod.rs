@@ -3,6 +3,7 @@
 //! that Tekton gives them.
 
 mod cancel;
+mod combinations;
 pub mod definitions;
 mod ended;
 mod gc;
