@@ -10,6 +10,7 @@ mod combinations;
 mod conventions;
 mod env;
 mod layout;
+mod lint;
 mod mutations;
 mod parsing;
 mod pipelines;
