@@ -69,6 +69,11 @@ const WORKSPACE: (&str, &str) = (SOURCE, "$(workspaces.source.path)");
 /// How a lock tells that its holder ends with the PipelineRun.
 const THIS_PIPELINE_RUN: &str = r#""pipelineRun":{"name":"$(context.pipelineRun.name)","uid":"$(context.pipelineRun.uid)"}"#;
 
+/// Something that keeps an object which is deleted, and its end.
+const HOLD: &str =
+    r#"kubectl patch service app-$(context.pipelineRun.uid) --type=merge -p {"metadata":{"finalizers":["example.com/hold"]}}"#;
+const RELEASE: &str = r#"kubectl patch service app-$(context.pipelineRun.uid) --type=merge -p {"metadata":{"finalizers":null}}"#;
+
 /// An address where nobody listens.
 const NO_RESULTS_API: (&str, &str) = ("results-api", "https://127.0.0.1:9");
 
@@ -298,6 +303,7 @@ spec:
                         "kubectl get service app-$(context.pipelineRun.uid) -o jsonpath={.metadata.ownerReferences[*].uid}",
                         "$(context.pipelineRun.uid)",
                     ),
+                    (HOLD, "patched"),
                 ]),
             up(&[
                 WORKSPACE,
@@ -336,7 +342,12 @@ spec:
             .fails(3)
             .tells(&["not ready within 3s", "warning: the run's story is not complete", "https://127.0.0.1:9"])
             .leaves(&[("kubectl get pod postgres-kept -o jsonpath={.spec.containers[*].image}", "mirror.example/")]),
-            down(&[]).tells(&["run $(context.pipelineRun.uid) is gone"]),
+            // As `retries` of a task in `finally` makes it happen: what held an object lets it go before the second attempt.
+            down(&[("timeout", "2s")])
+                .fails(5)
+                .tells(&["app-$(context.pipelineRun.uid)", "example.com/hold"])
+                .leaves(&[(RELEASE, "patched")]),
+            down(&[("verbose", "true")]).leaves(&[("kubectl get pods,services -l test-dependencies=$(context.pipelineRun.uid)", "")]),
             down(&[("run-id", "named"), ("grace-period", "0"), ("timeout", "50s"), ("verbose", "true")]).tells(&["run named is gone"]),
             down(&[("run-id", "allowed"), ("archive-timeout", "1s"), NO_RESULTS_API]).tells(&["run allowed is gone"]),
             down(&[("run-id", "kept")]).tells(&["run kept is gone"]).leaves(&[("kubectl get pods -l test-dependencies", "")]),
