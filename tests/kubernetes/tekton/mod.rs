@@ -6,6 +6,7 @@ mod cancel;
 mod combinations;
 pub mod definitions;
 mod ended;
+mod fan_out;
 mod gc;
 mod installable;
 mod locks;
