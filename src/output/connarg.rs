@@ -49,8 +49,14 @@ pub fn check_connargs(connargs: &[ConnArg], databases: &[Database]) -> anyhow::R
         None => Ok(()),
         Some(arg) => {
             let known: Vec<&str> = databases.iter().map(|database| database.name.as_str()).collect();
-            let scope = arg.scope.as_deref().unwrap_or("all");
-            Err(usage(format!("--connarg {scope}.{}: the run has no database {scope:?}; it has: {}", arg.key, known.join(", "))))
+            let (key, scope) = (&arg.key, arg.scope.as_deref());
+            Err(usage(match scope.filter(|_| !known.is_empty()) {
+                Some(name) => format!("--connarg {name}.{key}: the run has no database {name:?}; it has: {}", known.join(", ")),
+                None => {
+                    let written = scope.map_or_else(|| key.clone(), |name| format!("{name}.{key}"));
+                    format!("--connarg {written}: the run has no database server, and only those take connection arguments")
+                }
+            }))
         }
     }
 }
@@ -69,5 +75,11 @@ mod tests {
         let arg = ConnArg::parse("oracle.a=1").unwrap();
         let error = check_connargs(&[arg], &[database(Engine::Mysql)]).unwrap_err();
         assert!(format!("{error:#}").contains("it has: mysql"));
+        // SQLite's files are none of the databases here.
+        for text in ["one.timeout=5", "timeout=5"] {
+            let error = check_connargs(&[ConnArg::parse(text).unwrap()], &[]).unwrap_err();
+            let said = format!("--connarg {}: the run has no database server", text.trim_end_matches("=5"));
+            assert!(format!("{error:#}").contains(&said), "{error:#}");
+        }
     }
 }

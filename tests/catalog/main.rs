@@ -6,9 +6,11 @@ mod support;
 #[path = "../support/tekton/mod.rs"]
 mod tekton;
 
+mod combinations;
 mod conventions;
 mod env;
 mod layout;
+mod lint;
 mod mutations;
 mod parsing;
 mod pipelines;
@@ -25,7 +27,7 @@ use tekton::model::{Metadata, ParamSpec, ResultSpec, StepActionSpec, TaskSpec};
 type Rule = fn(&Catalog) -> Vec<String>;
 
 /// All but the one that calls the program, which takes its time.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     layout::problems,
     conventions::problems,
     env::problems,
@@ -35,6 +37,7 @@ const RULES: [Rule; 9] = [
     pipelines::problems,
     rights::problems,
     readmes::problems,
+    combinations::problems,
 ];
 
 #[test]

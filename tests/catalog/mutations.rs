@@ -244,6 +244,16 @@ const BROKEN: &[(&str, &str, &str, &str)] = &[
     (RBAC, "verbs: [get]", "verbs: ['*']", "a right of everything"),
     (GC, "serviceAccountName: testbed-gc", "serviceAccountName: gc", "there is no ServiceAccount gc"),
     (GC, "concurrencyPolicy:", "concurrency:", "unknown field .spec.concurrency"),
+    // What is run with every param.
+    (
+        UP,
+        "  params:\n",
+        "  params:\n    - name: fresh\n      description: A new one.\n      type: string\n      default: \"\"\n",
+        "no combination gives the param fresh",
+    ),
+    (STEP_UP, "name: source\n", "name: folder\n", "no combination gives the param folder"),
+    (ACQUIRE, "    - name: permits\n", "    - name: holders\n", "a combination gives the param permits, which there is not"),
+    (UP, "default: \"640\"", "default: \"600\"", "no combination gives the param mode"),
     // READMEs.
     (README, "## Platforms", "## Platform", "its sections are"),
     (README, "| `mode` | `640` |", "| `mode` | `600` |", "Parameters: only the README or only the YAML has: `mode`"),

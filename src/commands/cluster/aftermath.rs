@@ -8,6 +8,7 @@ use super::story::Story;
 use crate::commands::plan::Plan;
 use crate::failure::{Advise, hints_of};
 use crate::manifest::Object;
+use crate::manifest::stamp::RUN_HASH_ANNOTATION;
 use crate::progress::Progress;
 use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::{Cluster, teardown};
@@ -26,6 +27,11 @@ const CANCELLATION: Duration = Duration::from_millis(3500);
 /// The part of it in which the objects may end.
 const ENDING: Duration = Duration::from_millis(2500);
 
+/// The hash that all objects of this call carry.
+fn made_by(plan: &Plan) -> Option<&str> {
+    plan.objects.first()?.metadata("annotations")?.get(RUN_HASH_ANNOTATION)?.as_str()
+}
+
 /// After a failure that waiting would not mend, such as a right that is missing: what this call has made goes again, and what an earlier
 /// one has made stays.
 pub async fn undo(
@@ -41,7 +47,7 @@ pub async fn undo(
         story.farewell(plan).collect().await;
         return error;
     }
-    let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, removal_within(within), |_| {});
+    let removal = teardown::undo(cluster, &plan.run_id, made_by(plan), removal_within(within), |_| {});
     match story.farewell(plan).remove(removal, |_| {}).await {
         Ok(_) => error,
         Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
@@ -56,7 +62,8 @@ pub fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
     error.hint(remove).unwrap_err()
 }
 
-/// After the same with `--on-failure delete`: what this call has made goes, unless an earlier one has made a part of it.
+/// After the same with `--on-failure delete`: what this call has made goes, unless an earlier one has made a part of it. What another call has made
+/// of the same run stays.
 pub async fn discard(
     error: anyhow::Error,
     plan: &Plan,
@@ -73,9 +80,13 @@ pub async fn discard(
         let stays = format!("nothing was removed: {} of its objects are those of an earlier `testbed up`", created.adopted.len());
         return Err::<(), _>(error).hint(stays).unwrap_err();
     }
-    let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, removal_within(within), |text| progress.say(text));
+    let removal = teardown::undo(cluster, &plan.run_id, made_by(plan), removal_within(within), |text| progress.say(text));
     match story.farewell(plan).remove(removal, |_| {}).await {
-        Ok(_) => {
+        Ok(false) => {
+            let rest = format!("what this call has made of run {} was removed again, as --on-failure delete asks for", plan.run_id);
+            Err::<(), _>(error).hint(rest + "; what others have made of it stays").unwrap_err()
+        }
+        Ok(true) => {
             Remembered::forget_run(&plan.run_id);
             Err::<(), _>(error).hint(format!("run {} was removed again, as --on-failure delete asks for", plan.run_id)).unwrap_err()
         }

@@ -175,8 +175,7 @@ impl Site<'_> {
         let (cluster, selector, Patience { told, deadline }) = (self.cluster, self.run_id.selector(), self.patience);
         self.progress.say(&format!("waiting until {} of an earlier attempt is gone", object.label()));
         let uid = existing.uid().unwrap_or_default();
-        let scope = Scope::Unchanged(|_, _| true);
-        let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience: told, deadline, scope };
+        let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience: told, deadline, scope: Scope::Found };
         let gone = async {
             let part = Part::list(api, object.kind_name(), &selector).await;
             let part = part.map_err(|error| explain(cluster, error, "looking for what is being deleted"))?;

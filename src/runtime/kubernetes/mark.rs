@@ -23,6 +23,11 @@ impl Mark {
         Self { record: annotation(RECORD_ANNOTATION), hash: annotation(RUN_HASH_ANNOTATION) }
     }
 
+    /// The content.
+    pub fn hash(&self) -> Option<&str> {
+        self.hash.as_deref()
+    }
+
     /// Whether it tells the content; that of a testbed before this mark does not.
     pub fn tells_content(&self) -> bool {
         self.hash.is_some()

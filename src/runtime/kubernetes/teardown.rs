@@ -60,15 +60,51 @@ pub async fn tear_down_by(
     cluster: &Cluster,
     run_id: &RunId,
     grace: u32,
-    Patience { told: patience, deadline }: Patience,
-    mut tell: impl FnMut(&str),
+    patience: Patience,
+    tell: impl FnMut(&str),
 ) -> anyhow::Result<usize> {
+    take_away(cluster, run_id, grace, patience, None, tell).await.map(|taken| taken.count)
+}
+
+/// Deletes what one call has made of the run, by the hash that its objects carry: beside it others may be at work on the same run. Returns whether
+/// that was all there is.
+///
+/// # Errors
+/// As [`tear_down`].
+pub async fn undo(
+    cluster: &Cluster,
+    run_id: &RunId,
+    made_by: Option<&str>,
+    patience: Duration,
+    tell: impl FnMut(&str),
+) -> anyhow::Result<bool> {
+    let patience = Patience { told: patience, deadline: deadline::after(patience) };
+    take_away(cluster, run_id, DEFAULT_GRACE, patience, made_by, tell).await.map(|taken| !taken.has_others)
+}
+
+/// What was taken away.
+struct Taken {
+    /// How many objects there were.
+    count: usize,
+    /// Whether other calls have objects of the run, which stay.
+    has_others: bool,
+}
+
+async fn take_away(
+    cluster: &Cluster,
+    run_id: &RunId,
+    grace: u32,
+    Patience { told: patience, deadline }: Patience,
+    made_by: Option<&str>,
+    mut tell: impl FnMut(&str),
+) -> anyhow::Result<Taken> {
     let hint =
         || format!("some or all of run {run_id} may be left in namespace {}; testbed down --run-id {run_id} goes on", cluster.namespace);
     // A request that fails is a failure; one for which there is no time leaves the run where it is.
     let found = timeout_at(deadline, find(cluster, run_id)).await;
     let found = found.unwrap_or_else(|_| Err(cluster.late(patience)).exit(Exit::TeardownIncomplete).hint(hint()));
-    let Found { parts, mut failures, left } = found?;
+    let Found { mut parts, mut failures, left } = found?;
+    let has_others = made_by.is_some_and(|hash| keep_others(hash, &mut parts));
     left.iter().for_each(|left| tell(left));
     let count = parts.iter().map(|part| part.objects.len()).sum();
     // Not before: nobody may be there to be told.
@@ -77,12 +113,24 @@ pub async fn tear_down_by(
             tell(&format!("deleting {}", summary(&parts)));
         }
     };
-    let removal = Removal { selector: &run_id.selector(), grace, patience, deadline, scope: Scope::All };
+    // A pod that appears later can be somebody else's then.
+    let scope = if has_others { Scope::Found } else { Scope::All };
+    let removal = Removal { selector: &run_id.selector(), grace, patience, deadline, scope };
     failures.extend(remove::remove(cluster, &parts, &removal, asked).await.failures);
     match failures.into_iter().next() {
-        None => Ok(count),
+        None => Ok(Taken { count, has_others }),
         Some(error) => Err(error).exit(Exit::TeardownIncomplete),
     }
+}
+
+/// Takes those objects out that another call has made, and says whether there are any.
+fn keep_others(own: &str, parts: &mut [Part]) -> bool {
+    let hash = |object: &DynamicObject| Mark::of(&object.metadata).hash().map(str::to_owned);
+    if !objects(parts).any(|(_, object)| hash(object).is_some_and(|hash| hash != own)) {
+        return false;
+    }
+    parts.iter_mut().for_each(|part| part.objects.retain(|object| hash(object).as_deref() == Some(own)));
+    true
 }
 
 fn summary(parts: &[Part]) -> String {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::pod::TaskRun;
 use crate::harness::{kubeconfig, kubectl_output};
-use crate::tekton_catalog::model::Step;
+use crate::tekton_catalog::model::{ResultSpec, Step};
 
 /// A pod that has been made.
 pub struct Started<'a> {
@@ -109,23 +109,25 @@ impl<'a> Started<'a> {
             let output = kubectl_output(&["-n", &site.namespace.name, "logs", name, "-c", &container], None);
             (step.name.clone(), String::from_utf8_lossy(&output.stdout).into_owned())
         };
-        let read = |path: String| {
-            let text = site.keep(&format!("cd records/{name}; [ ! -e {path} ] || {{ cat {path}; echo .; }}"));
-            // A line break at the end would be a part of the result.
-            text.strip_suffix(".\n").map(Into::into)
-        };
-        let results = task.results.iter().filter_map(|result| {
+        let path = |result: &ResultSpec| {
             let of_step = result.value.as_deref().and_then(|value| value.strip_prefix("$(steps.")?.strip_suffix(')'));
-            let path = match of_step.and_then(|value| value.split_once(".results.")) {
+            match of_step.and_then(|value| value.split_once(".results.")) {
                 Some((step, inner)) => format!("steps/step-{step}/results/{inner}"),
                 None => format!("results/{}", result.name),
-            };
-            Some((result.name.clone(), read(path)?))
+            }
+        };
+        // All of them in one call, each after its name, with characters around it that no result has.
+        let reads = task.results.iter().map(|result| {
+            let (name, path) = (&result.name, path(result));
+            format!("[ ! -e {path} ] || {{ printf '\\036{name}\\037'; cat {path}; }}\n")
         });
+        let reads: String = reads.collect();
+        let told = if reads.is_empty() { String::new() } else { site.keep(&format!("cd records/{name}\n{reads}")) };
+        let results = told.split('\u{1e}').filter_map(|result| result.split_once('\u{1f}'));
         Ended {
             succeeded: pod["status"]["phase"] == "Succeeded",
             logs: task.steps.iter().map(log).collect(),
-            results: results.collect(),
+            results: results.map(|(name, value)| (name.into(), value.into())).collect(),
             pod,
         }
     }

@@ -3,8 +3,10 @@
 //! that Tekton gives them.
 
 mod cancel;
+mod combinations;
 pub mod definitions;
 mod ended;
+mod fan_out;
 mod gc;
 mod installable;
 mod locks;

@@ -39,6 +39,8 @@ pub struct Removal<'a> {
 pub enum Scope {
     /// Those that were found, and pods that appear later.
     All,
+    /// Those that were found, and no other.
+    Found,
     /// Those that were found, each as long as it is still like the one that was found; the first that is not keeps what comes after it.
     Unchanged(fn(&DynamicObject, &DynamicObject) -> bool),
 }
@@ -102,7 +104,7 @@ async fn look_again(cluster: &Cluster, pending: &[Pending<'_>], removal: &Remova
 }
 
 fn again(removal: &Removal<'_>) -> String {
-    let command = if matches!(removal.scope, Scope::All) { "down" } else { "gc" };
+    let command = if matches!(removal.scope, Scope::Unchanged(_)) { "gc" } else { "down" };
     format!("deletion goes on in the cluster; testbed {command} waits longer")
 }
 
@@ -147,7 +149,7 @@ impl Pending<'_> {
 async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) -> Result<Deletion, Error> {
     let Part { kind, api, .. } = part;
     let is_like = |now: &DynamicObject| match removal.scope {
-        Scope::All => true,
+        Scope::All | Scope::Found => true,
         Scope::Unchanged(is_like) => is_like(object, now),
     };
     let mut seen = object.clone();
@@ -165,7 +167,7 @@ async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) 
     }
     match removal.scope {
         // It changes all the time, and had the label a moment ago.
-        Scope::All => delete(api, &kind.1, &seen, removal.grace).await,
+        Scope::All | Scope::Found => delete(api, &kind.1, &seen, removal.grace).await,
         Scope::Unchanged(_) => Ok(Deletion::Changed),
     }
 }

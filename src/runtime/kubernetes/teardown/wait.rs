@@ -27,7 +27,7 @@ const REPORT: Duration = Duration::from_secs(3);
 /// A failed request, explained.
 pub async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, String>, removal: &Removal<'_>) -> anyhow::Result<()> {
     let (names, uids) = left.into_iter().unzip();
-    let only = matches!(removal.scope, Scope::Unchanged(_)).then_some(uids);
+    let only = (!matches!(removal.scope, Scope::All)).then_some(uids);
     let mut wait = Wait { part, selector: removal.selector, grace: removal.grace, only, left: names, idle: BTreeMap::new() };
     wait.watch().await.map_err(|error| {
         let action = format!("waiting until the run's objects of kind {} are gone", part.kind.1);
