@@ -13,7 +13,7 @@ use crate::tekton_catalog::model::{Param, ParamValue};
 
 /// How many; `make soak` asks for more.
 fn count() -> u32 {
-    std::env::var("TESTBED_TEST_CANCELS").map_or(4, |text| text.parse().expect("a number in TESTBED_TEST_CANCELS"))
+    std::env::var("TESTBED_TEST_CANCELS").map_or(2, |text| text.parse().expect("a number in TESTBED_TEST_CANCELS"))
 }
 
 /// A moment of a time, by chance.
