@@ -64,7 +64,7 @@ pub struct Outcome {
 }
 
 /// Makes attempts at one target, and remembers what worked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Prober {
     target: Target,
     /// Whether the last login went over TLS.

@@ -7,11 +7,14 @@ use futures::future::{try_join, try_join_all};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::{Evidence, Log, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
+use super::{Evidence, Log, Outcome, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
 
 /// How long an attempt may still take once the log has said that the set-up is over. One that met the dying set-up server may hang: a
 /// port-forward passes the end of a connection on only a second later. One that meets the final server and is slower is only begun again.
 const OVERDUE: Duration = Duration::from_millis(50);
+
+/// How long a login may take before another one begins beside it, where the end of a connection may be passed on late.
+const LATE: Duration = Duration::from_millis(60);
 
 /// How long an answer stands for the present: two databases that answered within this time were ready at once.
 const FRESH: Duration = Duration::from_millis(100);
@@ -117,9 +120,8 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
             continue;
         }
         attempts += 1;
-        let began = Instant::now();
-        let outcome = tokio::select! {
-            outcome = prober.attempt() => outcome,
+        let (began, outcome) = tokio::select! {
+            attempted = attempt(prober) => attempted,
             // What it would say is about a server that is gone.
             () = overtaken(outside, &seen) => continue,
         };
@@ -140,6 +142,28 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
     }
 }
 
+/// One attempt, and when it began. Where connections are made by somebody else, such as a port-forward, one that is late may have met a server that has
+/// died since: then another one begins beside it, and the first of the two that ends tells.
+async fn attempt(prober: &mut Prober) -> (Instant, Outcome) {
+    let began = Instant::now();
+    if prober.target().way.is_none() {
+        return (began, prober.attempt().await);
+    }
+    let mut second = prober.clone();
+    let (attempted, is_second) = tokio::select! {
+        biased;
+        outcome = prober.attempt() => ((began, outcome), false),
+        attempted = async {
+            sleep(LATE).await;
+            (Instant::now(), second.attempt().await)
+        } => (attempted, true),
+    };
+    if is_second {
+        *prober = second;
+    }
+    attempted
+}
+
 /// Waits until an attempt is about a server that is gone: another container runs than the one that was seen, or the set-up is over.
 async fn overtaken(outside: &mut watch::Receiver<Outside>, seen: &Outside) {
     loop {
@@ -156,27 +180,37 @@ async fn overtaken(outside: &mut watch::Receiver<Outside>, seen: &Outside) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use std::io;
+    use std::net::SocketAddr;
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
 
     use super::*;
     use crate::database::{Engine, Login, Password};
-    use crate::probe::{Pace, Settle, Target, Tls};
+    use crate::probe::{Connection, Dial, Pace, Settle, Target, Tls};
 
     /// A server that accepts and says nothing, while the outside changes: whether a second attempt comes long before the first one's
     /// deadline.
     async fn tries_again_after(first: Outside, second: Outside) -> bool {
+        tries_again(first, second, None).await
+    }
+
+    async fn tries_again(first: Outside, second: Outside, way: Option<fn(SocketAddr) -> Arc<dyn Dial>>) -> bool {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (to, outside) = watch::channel(first);
         let login = Login { user: "u".into(), password: Password::new(""), database: None };
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
+        let (port, way) = (address.port(), way.map(|way| way(address)));
         let pause = Duration::from_millis(1);
         let pace = Pace { usual: pause, setting_up: pause };
         let target = Target {
             engine: Engine::Postgres,
             host: "127.0.0.1".into(),
             port,
-            way: None,
+            way,
             login,
             admin: None,
             arguments: None,
@@ -195,6 +229,23 @@ mod tests {
             again = script => again,
             _ = all_ready(&mut watched, |_, _| {}, || std::future::ready(())) => unreachable!("nobody answers"),
         }
+    }
+
+    /// Connects as a port-forward does: by itself.
+    #[derive(Debug)]
+    struct Elsewhere(SocketAddr);
+
+    impl Dial for Elsewhere {
+        fn dial(&self) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send + '_>> {
+            Box::pin(async { Ok(Box::new(TcpStream::connect(self.0).await?) as Box<dyn Connection>) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_attempt_gets_another_one_beside_it_where_ends_may_be_passed_on_late() {
+        let nothing_new = || Outside::running("a");
+        assert!(tries_again(nothing_new(), nothing_new(), Some(|address| Arc::new(Elsewhere(address)))).await);
+        assert!(!tries_again(nothing_new(), nothing_new(), None).await);
     }
 
     #[tokio::test]
