@@ -3,9 +3,9 @@
 use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -17,7 +17,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 /// Connects to a server that has no address on this machine's network.
 pub trait Dial: Debug + Send + Sync {
     /// Makes a connection. Whether somebody is there may be known only when it is read from.
-    fn dial(&self) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send + '_>>;
+    fn dial(&self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>>;
 }
 
 /// How a connection is made.

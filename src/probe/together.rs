@@ -182,9 +182,9 @@ async fn overtaken(outside: &mut watch::Receiver<Outside>, seen: &Outside) {
 mod tests {
     use std::io;
     use std::net::SocketAddr;
-    use std::pin::Pin;
     use std::sync::Arc;
 
+    use futures::future::BoxFuture;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::timeout;
 
@@ -236,7 +236,7 @@ mod tests {
     struct Elsewhere(SocketAddr);
 
     impl Dial for Elsewhere {
-        fn dial(&self) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send + '_>> {
+        fn dial(&self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
             Box::pin(async { Ok(Box::new(TcpStream::connect(self.0).await?) as Box<dyn Connection>) })
         }
     }

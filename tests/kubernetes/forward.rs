@@ -25,9 +25,10 @@ fn a_wait_from_outside_makes_few_requests() {
     folder.call(&["up", "--with", "postgres", "--with", "mysql", "--run-id", "run-1"]).ok();
     let Some(requests) = audit::requests_of(&namespace, "limited") else { return };
     let forwards = requests.iter().filter(|request| request["objectRef"]["subresource"] == "portforward").count();
-    // A second one where a goodbye is still on its way when the next attempt begins.
-    assert!((2..=4).contains(&forwards), "{forwards} port-forwards: {:?}", audit::verbs(&requests));
-    assert!(requests.len() <= 20, "{} requests: {:?}", requests.len(), audit::verbs(&requests));
+    // A second one where a goodbye is still on its way when the next attempt begins, or an attempt is late; a third while the node holds one up.
+    assert!((2..=6).contains(&forwards), "{forwards} port-forwards: {:?}", audit::verbs(&requests));
+    // Six objects, who may forward a port (two), what the run has by then and later (four), events (two), logs and notes (two each).
+    assert!(requests.len() - forwards <= 18, "{} requests: {:?}", requests.len(), audit::verbs(&requests));
     assert!(audit::denied(&requests).is_empty());
     folder.call(&["down"]).ok();
 }

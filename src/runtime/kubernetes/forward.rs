@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpListener;
@@ -223,7 +224,7 @@ struct Near {
 }
 
 impl Dial for Way {
-    fn dial(&self) -> Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send + '_>> {
+    fn dial(&self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>> {
         Box::pin(async {
             self.spare().await;
             let (uid, tunnel) = self.tunnel().await?;
