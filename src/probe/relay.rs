@@ -147,17 +147,20 @@ async fn copy(
     mut look: impl FnMut(&[u8]) -> Result<(), Refusal>,
 ) -> Result<End, Refusal> {
     let mut buffer = vec![0; BUFFER];
+    let mut is_silent = true;
     let ended = loop {
         match from.read(&mut buffer).await {
             Ok(0) => break Ok(End::Said),
             Ok(count) => {
+                is_silent = false;
                 look(&buffer[..count])?;
                 if to.write_all(&buffer[..count]).await.is_err() {
                     break Ok(End::Unheard);
                 }
             }
-            // What a client says of its own connection's end tells less than this.
-            Err(error) => break Err(Refusal::network(&error)),
+            // Where nothing was said this is why there is nobody. A server that has said why it hangs up may do that with a reset.
+            Err(error) if is_silent => break Err(Refusal::network(&error)),
+            Err(_) => break Ok(End::Said),
         }
     };
     let _ = to.shutdown().await;
@@ -310,6 +313,12 @@ fn reveals(how: &str) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
     use super::*;
 
     fn watched(protocol: Protocol, client: &[u8], server: &[u8]) -> Result<(), Refusal> {
@@ -322,6 +331,24 @@ mod tests {
             }
         }
         Ok(())
+    }
+
+    /// A connection that is reset.
+    struct Broken;
+
+    impl AsyncRead for Broken {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reset_after_a_servers_words_takes_none_of_them_back() {
+        let mut heard = Vec::new();
+        assert!(copy((&b"too many"[..]).chain(Broken), &mut heard, |_| Ok(())).await.is_ok());
+        assert_eq!(heard, b"too many");
+        let silent = copy(Broken, &mut heard, |_| Ok(())).await;
+        assert_eq!(silent.err().map(|refusal| refusal.kind), Some(Kind::Reset));
     }
 
     fn kind(outcome: Result<(), Refusal>) -> Option<Kind> {

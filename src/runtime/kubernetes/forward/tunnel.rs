@@ -40,6 +40,8 @@ const BUFFER: usize = 16 << 10;
 const MESSAGE: usize = 1 << 20;
 /// As much as is kept of what a node says about a connection that it cannot make, in bytes.
 const REASON: usize = 4 << 10;
+/// As many pings as are answered while nothing can be sent.
+const PINGS: usize = 16;
 /// How long the pod's side may take to end a connection that the client has ended. A node waits for a second itself.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -124,7 +126,7 @@ impl Tunnel {
         self.outgoing.send(frames.into()).await?;
 
         let (mut from_near, mut to_near) = split(near);
-        let (answer, mut answers) = mpsc::unbounded_channel();
+        let (answer, mut answers) = mpsc::channel(PINGS);
         let (incoming, decoder, outgoing) = (&mut self.incoming, &mut self.decoder, &mut self.outgoing);
         let mut up = Box::pin(async {
             let mut buffer = vec![0; BUFFER];
@@ -160,7 +162,7 @@ impl Tunnel {
                         Said::Data(number, bytes) if number == reasons => refused.extend(bytes.iter().take(REASON - refused.len())),
                         Said::Finished(number) | Said::Reset(number) if number == stream => is_over = true,
                         Said::Finished(number) | Said::Reset(number) if number == reasons => is_explained = true,
-                        Said::Ping(number) => drop(answer.send(number)),
+                        Said::Ping(number) => drop(answer.try_send(number)),
                         Said::GoAway => is_leaving = true,
                         _ => {}
                     }
