@@ -15,6 +15,7 @@ use super::{choice, local, progress, reap, warn};
 use crate::cli::{Global, Runtime, Status, StatusFormat};
 use crate::console;
 use crate::database::discover::discover_workloads;
+use crate::database::service::selects;
 use crate::database::{Data, Workload};
 use crate::deadline;
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
@@ -134,11 +135,8 @@ fn rows(id: &str, run: &Run, remembered: Option<&Remembered>) -> Vec<Row> {
 
 /// Whether a Service leads to pods, and the run has none of these: nobody makes the pod of a manifest anew that was evicted or deleted.
 fn lacks_its_pod(service: &Service, pods: &[Pod]) -> bool {
-    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).filter(|selector| !selector.is_empty());
-    let selects = |selector: &BTreeMap<String, String>, pod: &Pod| {
-        selector.iter().all(|(key, value)| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value))
-    };
-    selector.is_some_and(|selector| !pods.iter().any(|pod| selects(selector, pod)))
+    let leads_to_pods = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty());
+    leads_to_pods && !pods.iter().any(|pod| pod.metadata.labels.as_ref().is_some_and(|labels| selects(service, labels)))
 }
 
 fn left_alone(id: &str, service: &Service) -> Row {

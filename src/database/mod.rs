@@ -7,7 +7,7 @@ mod image;
 mod login;
 mod options;
 pub mod plain;
-mod service;
+pub mod service;
 mod variables;
 mod workload;
 
