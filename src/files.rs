@@ -3,7 +3,7 @@
 
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -18,6 +18,15 @@ pub const MOST: usize = 16 << 20;
 
 fn careful() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
+
+/// Makes a folder and those above it. Root's are open for passing through, so that servers reach their own part; others are private.
+///
+/// # Errors
+/// The system's reason.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    let mode = if rustix::process::geteuid().is_root() { 0o755 } else { 0o700 };
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder)
 }
 
 /// Opens a file for reading. A link, a device, a pipe or a folder is refused.

@@ -8,9 +8,14 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::location::Beyond;
 use crate::run_id::RunId;
-use crate::runtime::kubernetes::Beyond;
 use crate::{files, output};
+
+/// What to do about a state folder that cannot be used.
+pub const STATE_HINT: &str = "set XDG_STATE_HOME to a folder that can be written";
+/// What to do about a cache folder that cannot be used.
+pub const CACHE_HINT: &str = "set XDG_CACHE_HOME to a folder that can be written";
 
 /// A remembered run. Holds no password.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,9 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::program::Cannot;
 use crate::failure::{Advise, Exit};
+use crate::process::Process;
 use crate::progress::Progress;
 use crate::registry;
-use crate::runtime::local::processes::{self, Process};
+use crate::runtime::local::processes;
 
 /// The signals that ask testbed to end, from the moment of its making on: none is lost between two waits.
 pub struct Signals {

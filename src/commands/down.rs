@@ -2,18 +2,20 @@
 
 use tokio::time::Instant;
 
-use super::archive::Archive;
-use super::cluster::farewell::Farewell;
 use super::runtime::runtime;
-use super::{choice, interrupted, local, progress, reap, story};
+use super::{archiving, choice, interrupted, local, progress, reap};
 use crate::cli::{Down, Global, Runtime};
 use crate::deadline;
 use crate::failure::{Advise, Exit, usage};
+use crate::location::Beyond;
 use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::recorder::event::Asked;
 use crate::registry::{Claim, Registry};
 use crate::run_id::RunId;
+use crate::runtime::kubernetes::removal::{self, Limit, Removal};
 use crate::runtime::kubernetes::teardown::Patience;
-use crate::runtime::kubernetes::{Beyond, Choice, Cluster, teardown};
+use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::runtime::local::remove;
 use crate::state::{self, Remembered};
 
@@ -21,13 +23,13 @@ use local::down::Known;
 
 pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
-    let archive = Archive::of_removal(&args.archiving, &progress);
-    let outcome = take_down(&args, global, &archive, &progress).await;
-    archive.finish(&progress).await;
+    let recorder = archiving::of_removal(&args.archiving, &progress);
+    let outcome = take_down(&args, global, &recorder, &progress).await;
+    recorder.finish(&progress).await;
     outcome
 }
 
-async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
+async fn take_down(args: &Down, global: &Global, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
     let deadline = deadline::after(args.timeout);
     let mut unreadable = None;
     let remembered = Remembered::here().hint("pass --run-id and where the run is, or delete that file").exit(Exit::TeardownIncomplete);
@@ -45,7 +47,7 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
         (None, None) => return Err(usage("no `up` in this folder is remembered")).hint("pass --run-id; testbed status lists the runs"),
     };
     let ours = remembered.filter(|remembered| remembered.run_id == run_id.as_str());
-    let noted = match look_here(&run_id, args, global, ours.as_ref(), archive, deadline, progress).await? {
+    let noted = match look_here(&run_id, args, global, ours.as_ref(), recorder, deadline, progress).await? {
         Here::Done => {
             Remembered::forget_run(&run_id);
             return Ok(());
@@ -63,14 +65,11 @@ async fn take_down(args: &Down, global: &Global, archive: &Archive, progress: &P
     let cluster = connect(choice(global), noted.as_deref(), ours.as_ref()).await?.with_beyond(said);
     progress.explain(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
 
-    let removal = async {
-        // What is left of the time; told is the time that the user has given.
-        let within = Patience { told: args.timeout, deadline };
-        teardown::tear_down_by(&cluster, &run_id, args.grace_period, within, |text| progress.say(text)).await
-    };
     let record = noted.as_ref().and_then(|claim| claim.record.history.clone());
-    let farewell = Farewell::new(archive, &cluster, &run_id).of_record(record).for_pipeline_run(&args.pipeline_run);
-    let work = farewell.within(deadline::left(deadline) / 2).remove(removal, story::down);
+    let recording = removal::recording(recorder, &cluster, &run_id, record, archiving::pipeline_run(&args.pipeline_run));
+    let removal = Removal::new(&cluster, &run_id, &recording).within(deadline::left(deadline) / 2);
+    let limit = Limit::By(Patience { told: args.timeout, deadline });
+    let work = removal.tear_down(Asked::Down, args.grace_period, limit, |text| progress.say(text));
     let count = tokio::select! {
         count = work => count?,
         error = interrupted() => return Err(error).hint(format!("some of the run may be left; run testbed down --run-id {run_id} again")),
@@ -106,13 +105,13 @@ async fn look_here(
     args: &Down,
     global: &Global,
     remembered: Option<&Remembered>,
-    archive: &Archive,
+    recorder: &Recorder,
     deadline: Instant,
     progress: &Progress,
 ) -> anyhow::Result<Here> {
     if let Some(registry) = Registry::find().map(|registry| registry.by(deadline)) {
-        reap::reap(&registry, archive, args.timeout / 2, progress).await;
-        match local::down::down(run_id, args, &registry, global.runtime, archive, progress).await? {
+        reap::reap(&registry, recorder, args.timeout / 2, progress).await;
+        match local::down::down(run_id, args, &registry, global.runtime, recorder, progress).await? {
             Known::Gone => return Ok(Here::Done),
             Known::InCluster(claim) => return Ok(Here::InCluster(Some(claim))),
             Known::Nothing => {}

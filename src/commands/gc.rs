@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::archive::Archive;
 use super::runtime::runtime;
-use super::{choice, cluster, hand_over, local, progress, warn};
+use super::{archiving, choice, cluster, hand_over, local, progress, warn};
 use crate::cli::{Gc, GcFormat, Global, Runtime};
 use crate::deadline;
 use crate::failure::{Advise, usage};
@@ -32,15 +31,15 @@ pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
         return Err(usage(format!("--all-namespaces and --pipeline-runs are for a cluster ({why})")))
             .hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
     }
-    let archive = Archive::of_removal(&args.archiving, &progress);
+    let recorder = archiving::of_removal(&args.archiving, &progress);
     let mut found = Vec::new();
     // Neither part keeps the other from its work.
-    let here = local::gc::gc(&args, &archive, &mut found, &progress).await;
+    let here = local::gc::gc(&args, &recorder, &mut found, &progress).await;
     let there = match runtime {
-        Runtime::Kubernetes => cluster::gc::gc(&args, &choice(global), &archive, deadline, &mut found, &progress).await,
+        Runtime::Kubernetes => cluster::gc::gc(&args, &choice(global), &recorder, deadline, &mut found, &progress).await,
         Runtime::Local => Ok(()),
     };
-    archive.finish(&progress).await;
+    recorder.finish(&progress).await;
     if args.output == GcFormat::Json {
         hand_over(json(&found)?).await?;
     }

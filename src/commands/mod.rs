@@ -1,6 +1,6 @@
 //! One file a command: a short function that lists the steps.
 
-mod archive;
+mod archiving;
 mod attend;
 mod cluster;
 mod config;
@@ -18,7 +18,6 @@ mod render;
 mod run;
 mod runtime;
 mod status;
-mod story;
 mod up;
 pub mod wait;
 mod waits;
@@ -29,13 +28,13 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::archive::Archive;
 pub use self::attend::survive_limits_on_files;
 use self::attend::{HangUp, Messages};
 use crate::cli::{Cli, Command, Global};
 use crate::console;
 use crate::failure::{Advise, Exit, hints_of};
 use crate::progress::{Loudness, Progress};
+use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::runtime::kubernetes::Choice;
 use crate::settings::Arguments;
@@ -73,7 +72,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
 /// None: what cannot be removed is told, and left for the next command.
 pub async fn rescue() -> anyhow::Result<u8> {
     if let Some(registry) = Registry::find() {
-        reap::reap(&registry, &Archive::none(), Duration::MAX, &Progress::new(Loudness::Quiet)).await;
+        reap::reap(&registry, &Recorder::none(Duration::ZERO), Duration::MAX, &Progress::new(Loudness::Quiet)).await;
     }
     Ok(1)
 }

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::archive::Archive;
-use super::cluster::farewell::Farewell;
-use super::local::story;
 use super::warn;
 use crate::deadline;
 use crate::failure::Advise;
+use crate::location::Location;
 use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::recorder::event::Asked;
+use crate::recorder::origin::PipelineRun;
 use crate::registry::{Claim, Record, Registry};
 use crate::run_id::RunId;
-use crate::runtime::kubernetes::{Cluster, Location, teardown};
+use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::removal::{self, Limit, Removal};
+use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Patience};
 use crate::runtime::local::area::Area;
-use crate::runtime::local::{prepared, remove};
+use crate::runtime::local::{self, prepared, remove};
 use crate::state::{self, Remembered};
 
 /// How long the teardown of abandoned runs in clusters may take, all of them together: the user waits for something else.
@@ -27,7 +30,7 @@ pub const WHY: &str = "the testbed that worked on it was killed, or the machine 
 
 /// Removes what was abandoned, and returns what is noted of it. What cannot be removed, or not within the time of the command, is told, and
 /// left for the next command.
-pub async fn reap(registry: &Registry, archive: &Archive, within: Duration, progress: &Progress) -> Vec<Record> {
+pub async fn reap(registry: &Registry, recorder: &Recorder, within: Duration, progress: &Progress) -> Vec<Record> {
     let mut removed = Vec::new();
     let claims = match registry.abandoned() {
         Ok(claims) => claims,
@@ -43,7 +46,7 @@ pub async fn reap(registry: &Registry, archive: &Archive, within: Duration, prog
     for claim in claims {
         let record = claim.record.clone();
         let run_id = &record.run_id;
-        match remove_one(claim, archive, deadline).await {
+        match remove_one(claim, recorder, deadline).await {
             Ok(()) => {
                 progress.say(&format!("removed run {run_id}: {WHY}"));
                 removed.push(record);
@@ -59,14 +62,18 @@ pub async fn reap(registry: &Registry, archive: &Archive, within: Duration, prog
     removed
 }
 
-async fn remove_one(claim: Claim, archive: &Archive, deadline: Instant) -> anyhow::Result<()> {
+async fn remove_one(claim: Claim, recorder: &Recorder, deadline: Instant) -> anyhow::Result<()> {
+    let asked = Asked::Abandoned("killed", WHY.to_owned());
     match claim.record.location().cloned() {
-        None => story::remove(claim, archive, story::abandoned("killed", WHY.to_owned())).await.map(drop),
-        Some(location) => remove_in_cluster(claim, location, archive, deadline).await,
+        None => {
+            let recording = local::removal::recording(recorder, &claim);
+            local::removal::remove(claim, &recording, asked).await.map(drop)
+        }
+        Some(location) => remove_in_cluster(claim, location, recorder, asked, deadline).await,
     }
 }
 
-async fn remove_in_cluster(claim: Claim, location: Location, archive: &Archive, deadline: Instant) -> anyhow::Result<()> {
+async fn remove_in_cluster(claim: Claim, location: Location, recorder: &Recorder, asked: Asked, deadline: Instant) -> anyhow::Result<()> {
     // Before its databases go: a command that loses them would only fail in another way.
     remove::end_command(&claim.record).await?;
     let folder = claim.folder().map(Path::to_owned).unwrap_or_default();
@@ -74,9 +81,10 @@ async fn remove_in_cluster(claim: Claim, location: Location, archive: &Archive, 
         let cluster = Cluster::connect_to(location).await?;
         let run_id = RunId::parse(&claim.record.run_id)?;
         let record = claim.record.history.clone();
-        let farewell = Farewell::new(archive, &cluster, &run_id).of_record(record).within(deadline::left(deadline) / 2);
-        let removal = async { teardown::tear_down(&cluster, &run_id, teardown::DEFAULT_GRACE, deadline::left(deadline), |_| {}).await };
-        farewell.remove(removal, story::abandoned("killed", WHY.to_owned())).await
+        let recording = removal::recording(recorder, &cluster, &run_id, record, PipelineRun::default());
+        let removal = Removal::new(&cluster, &run_id, &recording).within(deadline::left(deadline) / 2);
+        let limit = Limit::By(Patience { told: deadline::left(deadline), deadline });
+        removal.tear_down(asked, DEFAULT_GRACE, limit, |_| {}).await
     };
     removed.await.hint(format!("if its cluster is gone for good, delete {}", folder.display()))?;
     state::remove_written(claim.record.output.as_ref());

@@ -8,10 +8,9 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::archive::Archive;
 use super::runtime::runtime;
 use super::table::table;
-use super::{choice, local, progress, reap, warn};
+use super::{archiving, choice, local, progress, reap, warn};
 use crate::cli::{Global, Runtime, Status, StatusFormat};
 use crate::console;
 use crate::database::discover::discover_workloads;
@@ -58,9 +57,9 @@ pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;
     let registry = Registry::find().map(|registry| registry.by(deadline));
     if let Some(registry) = &registry {
-        let archive = Archive::of_removal(&args.archiving, &progress);
-        reap::reap(registry, &archive, args.timeout / 2, &progress).await;
-        archive.finish(&progress).await;
+        let recorder = archiving::of_removal(&args.archiving, &progress);
+        reap::reap(registry, &recorder, args.timeout / 2, &progress).await;
+        recorder.finish(&progress).await;
     }
     let (runtime, why) = runtime(global)?;
     let (here, unreadable) = local::status::rows(registry.as_ref(), run_id.as_ref())?;

@@ -1,10 +1,9 @@
 //! `testbed up`: creates databases, waits until every one is ready, and writes the config file.
 
-use super::archive::Archive;
 use super::config::Config;
 use super::plan::Plan;
 use super::runtime::runtime;
-use super::{choice, cluster, local, progress};
+use super::{archiving, choice, cluster, local, progress};
 use crate::cli::{Global, Runtime, Up};
 use crate::failure::usage;
 use crate::output::ResultFile;
@@ -12,7 +11,7 @@ use crate::output::ResultFile;
 pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let (runtime, why) = runtime(global)?;
-    let archive = Archive::open(&args.making.archiving)?;
+    let recorder = archiving::open(&args.making.archiving)?;
     let config = Config::new(&args.making)?;
     if config.path().is_none() && args.result.iter().any(ResultFile::needs_config_file) {
         return Err(usage("--result config=FILE tells where the config file is, and --output - writes none"));
@@ -22,12 +21,12 @@ pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     config.check(&plan)?;
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let outcome = match runtime {
-        Runtime::Local => local::up::up(args, config, plan, why, &archive, &progress).await,
+        Runtime::Local => local::up::up(args, config, plan, why, &recorder, &progress).await,
         Runtime::Kubernetes => {
             plan.refused.check()?;
-            cluster::up::up(args, config, plan, choice(global), &archive, &progress).await
+            cluster::up::up(args, config, plan, choice(global), &recorder, &progress).await
         }
     };
-    archive.finish(&progress).await;
+    recorder.finish(&progress).await;
     outcome
 }

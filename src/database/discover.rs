@@ -6,9 +6,9 @@ use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::core::v1::{Container, Service};
 use serde_json::{Map, Value};
 
-use super::image::{self, Vendor};
 use super::variables::{Data, Reference, Variables};
 use super::{Arguments, Database, Engine, Settling, Workload, login, service, workload};
+use crate::engine::{self, Vendor};
 use crate::manifest::Object;
 use crate::run_id::RunId;
 
@@ -106,7 +106,7 @@ fn engine(
     services: &[Service],
     workload: &Workload,
 ) -> Option<(Engine, Vendor)> {
-    let (by_image, vendor) = image::identify(workload.image(container));
+    let (by_image, vendor) = engine::identify(workload.image(container));
     if let Some(engine) = annotated.get(&container.name) {
         return engine.map(|engine| (engine, vendor));
     }
@@ -114,7 +114,7 @@ fn engine(
         Some(None) => return None,
         // For a pod with several containers, the annotation means the one that looks like a database, else the first one.
         Some(Some(engine)) => {
-            let named = |container: &&Container| image::identify(workload.image(container)).0.is_some();
+            let named = |container: &&Container| engine::identify(workload.image(container)).0.is_some();
             let meant = workload.spec.containers.iter().find(named).or(workload.spec.containers.first());
             return meant.is_some_and(|meant| meant.name == container.name).then_some((*engine, vendor));
         }
@@ -161,7 +161,7 @@ fn database(
         .unwrap_or_default();
     let image = workload.image(container).to_owned();
     let own_entrypoint = container.command.as_ref().is_none_or(Vec::is_empty);
-    let arguments = (own_entrypoint && image::is_official(&image)).then(|| Arguments::of(container)).flatten();
+    let arguments = (own_entrypoint && engine::is_official(&image)).then(|| Arguments::of(container)).flatten();
     Ok(Database {
         name: short_name(&host, run_id),
         engine,
@@ -170,7 +170,7 @@ fn database(
         server_port,
         workload: workload.id.clone(),
         container: container.name.clone(),
-        entrypoint_is_known: own_entrypoint && image::identify(&image).0 == Some(engine),
+        entrypoint_is_known: own_entrypoint && engine::identify(&image).0 == Some(engine),
         becomes_process_1: own_entrypoint && workload.spec.share_process_namespace != Some(true),
         arguments,
         image,

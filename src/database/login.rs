@@ -4,7 +4,8 @@
 
 use anyhow::bail;
 
-use super::image::Vendor;
+use crate::engine::Vendor;
+
 use super::variables::Variables;
 use super::{Engine, Login, Password};
 

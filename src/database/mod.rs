@@ -3,7 +3,6 @@
 //! Nothing here talks to a server or to a cluster.
 
 pub mod discover;
-mod image;
 mod login;
 mod options;
 pub mod plain;
@@ -14,65 +13,13 @@ mod workload;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use serde_json::{Map, Value};
 
+pub use crate::engine::Engine;
 pub use discover::{Discovery, discover};
-pub use image::tag as image_tag;
 pub use options::Arguments;
 pub use variables::{Data, DataKind, Files, Reference, Variables};
 pub use workload::{Workload, is_sidecar};
-
-/// The database servers (and the one library) that testbed knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Engine {
-    /// MySQL and what speaks and is configured like it (Percona Server).
-    Mysql,
-    /// MariaDB.
-    Mariadb,
-    /// PostgreSQL.
-    Postgres,
-    /// SQLite: no server, only an entry in the config file.
-    Sqlite,
-}
-
-impl Engine {
-    /// Reads a name as used by `--with` and the annotation `testbed/engine`.
-    ///
-    /// # Errors
-    /// A message that lists the known names.
-    pub fn parse(name: &str) -> anyhow::Result<Self> {
-        [Self::Mysql, Self::Mariadb, Self::Postgres, Self::Sqlite]
-            .into_iter()
-            .find(|engine| engine.name() == name || (*engine == Self::Postgres && name == "postgresql"))
-            .ok_or_else(|| anyhow!("{name:?} is no engine; known are mysql, mariadb, postgres, sqlite"))
-    }
-
-    /// The name, in lower case.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mysql => "mysql",
-            Self::Mariadb => "mariadb",
-            Self::Postgres => "postgres",
-            Self::Sqlite => "sqlite",
-        }
-    }
-
-    /// The port that the server listens on unless told otherwise; 0 for a library.
-    pub fn port(self) -> u16 {
-        match self {
-            Self::Mysql | Self::Mariadb => 3306,
-            Self::Postgres => 5432,
-            Self::Sqlite => 0,
-        }
-    }
-}
-
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A password: it never shows in debug output, and has no `Display`.
 #[derive(Clone, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 
-use super::image::{self, Vendor};
 use super::variables::{Data, Variables};
 use super::{Engine, Login, login};
+use crate::engine::{self, Vendor};
 
 /// A database server's container.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Plain {
 
 /// Reads a container's login as its image does; `None` if the image's name tells no database.
 pub fn read(image: &str, variables: &[(String, String)]) -> Option<Plain> {
-    let (engine, vendor) = image::identify(image);
+    let (engine, vendor) = engine::identify(image);
     let engine = engine?;
     let env = variables.iter().map(|(name, value)| EnvVar { name: name.clone(), value: Some(value.clone()), value_from: None });
     let container = Container { env: Some(env.collect()), ..Container::default() };

@@ -2,11 +2,9 @@
 //!
 //! A [`record`] is one run's story, and goes with the [`log`]s of its containers; a [`place`] says where it is kept, and a
 //! [`store`] keeps it there: SQLite on a developer's machine, PostgreSQL for many pipelines. [`query`] is what can be asked of a store,
-//! and a [`page`] is what a person looks at; [`results`] tells Tekton Results. A [`chronicle`] takes down what happens while it happens,
-//! and a [`clip`] how much of a log is kept.
+//! and a [`page`] is what a person looks at; [`results`] tells Tekton Results. A [`clip`] says how much of a log is kept.
 //! What is written was freed of secrets before: a store knows none.
 
-pub mod chronicle;
 pub mod clip;
 pub mod log;
 pub mod page;

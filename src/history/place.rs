@@ -51,6 +51,21 @@ impl Place {
         Err(usage(FORMS)).hint("a file of your own is sqlite:./history.db")
     }
 
+    /// The place that a flag, a variable or the settings name: `None` where none does, and `Some(None)` for `none`.
+    ///
+    /// # Errors
+    /// A usage error; also for a password that everybody on the machine can read in the process list.
+    pub fn named(history: Option<&str>) -> anyhow::Result<Option<Option<Self>>> {
+        let Some(text) = history.filter(|text| !text.is_empty()) else { return Ok(None) };
+        let place = Self::parse(text)?;
+        let is_visible = || std::env::args().any(|arg| arg.contains(text));
+        if place.as_ref().is_some_and(Self::has_password) && is_visible() {
+            return Err(usage("--history: others can see a password on the command line in the process list"))
+                .hint("set TESTBED_HISTORY to the URL, or leave the password away and set PGPASSWORD or PGPASSFILE");
+        }
+        Ok(Some(place))
+    }
+
     /// The default of a developer's machine; in a pod, whose files end with it, there is none.
     pub fn usual() -> Option<Self> {
         if is_in_pod() {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
+use crate::process::Process;
 use crate::registry::Command;
-use crate::runtime::local::processes::{self, Process};
+use crate::runtime::local::processes;
 
 /// The variable that marks the processes of one command.
 pub const MARK: &str = "TESTBED_LOCK_SESSION";

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::platform;
 use super::render::{self, Params, Template, Variables};
-use crate::database::Engine;
+use crate::engine::Engine;
 use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{RunId, is_dns_label};
 

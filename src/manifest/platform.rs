@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::builtin::With;
 use super::quantity::Quantity;
 use super::render::Params;
-use crate::database::{Engine, image_tag};
+use crate::engine::{self, Engine};
 use crate::failure::{Advise, Exit};
 
 /// What a pod asks for where nobody says it.
@@ -142,7 +142,7 @@ impl<'a> Given<'a> {
     /// The number of the server's user in the official images: 999, and 70 where PostgreSQL's is built on Alpine.
     fn user(&self) -> u32 {
         let image = self.get("image").map(|(_, image)| image);
-        let tag = image.map_or(self.with.tag.as_deref(), image_tag).unwrap_or_default();
+        let tag = image.map_or(self.with.tag.as_deref(), engine::tag).unwrap_or_default();
         let is_alpine = tag.split('-').any(|part| part.starts_with("alpine"));
         if self.with.engine == Engine::Postgres && is_alpine { 70 } else { 999 }
     }

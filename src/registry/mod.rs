@@ -17,11 +17,10 @@ use tokio::time::Instant;
 
 use crate::failure::Advise;
 use crate::run_id::RunId;
-use crate::runtime::local::area::{self, STATE_HINT};
-use crate::runtime::local::processes;
-use crate::{deadline, files, output, state};
+use crate::state::STATE_HINT;
+use crate::{deadline, files, output, process, state};
 
-pub use record::{Command, LocalRun, Phase, Place, Record, Server};
+pub use record::{Command, LocalRun, Phase, Place, Record, Server, Source};
 pub use unreadable::Unreadable;
 
 /// The name of a run's record in its folder.
@@ -69,7 +68,9 @@ impl Registry {
         let registry = Self::find().ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
         let registry = registry.hint("set HOME")?.by(deadline::after(within));
         files::check_names(&[&registry.runs, &std::env::current_dir().context("finding the current folder")?])?;
-        area::make(&registry.runs).with_context(|| format!("making the state folder {}", registry.runs.display())).hint(STATE_HINT)?;
+        files::make_folder(&registry.runs)
+            .with_context(|| format!("making the state folder {}", registry.runs.display()))
+            .hint(STATE_HINT)?;
         // Nobody else has to get there, also where an older testbed has let them.
         let _ = std::fs::set_permissions(&registry.runs, Permissions::from_mode(0o700));
         // A folder that is there may still be one that cannot be written.
@@ -93,7 +94,7 @@ impl Registry {
         if folder.exists() {
             return Err(anyhow!("run {} is there already", record.run_id)).hint(format!("testbed down --run-id {}", record.run_id));
         }
-        area::make(&folder).with_context(context).hint(STATE_HINT)?;
+        files::make_folder(&folder).with_context(context).hint(STATE_HINT)?;
         let noted = lock_file(&folder).and_then(|lock| files::lock(lock, self.patience())).with_context(context);
         drop(guard);
         let claim = Claim { record, home: Some(Home { folder: folder.clone(), _lock: noted? }) };
@@ -185,7 +186,7 @@ impl Registry {
             return Ok(Vec::new());
         }
         let _guard = self.guard()?;
-        let boot = processes::boot_id()?;
+        let boot = process::boot_id()?;
         let mut claims = Vec::new();
         for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
@@ -351,12 +352,12 @@ mod tests {
 
     fn registry(folder: &Path) -> Registry {
         let runs = folder.join("runs");
-        area::make(&runs).unwrap();
+        files::make_folder(&runs).unwrap();
         Registry { runs, deadline: None }
     }
 
     fn record(run_id: &str) -> Record {
-        let local = LocalRun { boot: processes::boot_id().unwrap(), data: "/nonexistent".into(), ..LocalRun::default() };
+        let local = LocalRun { boot: process::boot_id().unwrap(), data: "/nonexistent".into(), ..LocalRun::default() };
         Record::new(&RunId::parse(run_id).unwrap(), Place::Local(local))
     }
 

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::database::Engine;
 use crate::failure::Advise;
+use crate::location::Location;
+use crate::process::Process;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
-use crate::runtime::kubernetes::Location;
-use crate::runtime::local::prepared::Source;
-use crate::runtime::local::processes::Process;
 use crate::state::Ready;
 
 /// The variable of [`Record::mark`].
@@ -190,4 +189,12 @@ impl Record {
     pub fn is_abandoned(&self, boot: &str) -> bool {
         self.phase != Phase::Up || self.local().is_some_and(|local| local.boot != boot)
     }
+}
+
+/// Where a data folder came from: its prepared folder, in a state that a later one of the same recipe is told from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    pub cache: PathBuf,
+    pub key: String,
+    pub id: String,
 }

@@ -74,8 +74,10 @@ fn a_signal_that_asks_for_no_end_is_the_commands() {
 #[test]
 fn a_limit_on_the_size_of_files_leaves_nothing() {
     let local = Local::new();
-    let mut run =
-        local.start(&["run", "--with", "mariadb", "--", "sh", "-c", "prlimit --pid $PPID --fsize=0; echo ready >&2; exec sleep 1000"]);
+    // Not before testbed has noted the command, which takes a file.
+    let script = "until grep -q '\"command\": *{' \"${TESTBED_CONFIG%/*}/run.json\"; do sleep 0.01; done; \
+                  prlimit --pid $PPID --fsize=0; echo ready >&2; exec sleep 1000";
+    let mut run = local.start(&["run", "--with", "mariadb", "--", "sh", "-c", script]);
     run.until_it_says("ready\n");
     run.signal("XFSZ");
     run.signal("TERM");

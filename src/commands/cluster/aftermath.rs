@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::story::Story;
+use super::session::{collect, removal};
 use crate::commands::plan::Plan;
 use crate::failure::{Advise, hints_of};
 use crate::manifest::Object;
 use crate::manifest::stamp::RUN_HASH_ANNOTATION;
 use crate::progress::Progress;
+use crate::recorder::event::{Asked, Failure};
+use crate::recorder::{Event, Recording};
+use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::create::Created;
-use crate::runtime::kubernetes::{Cluster, teardown};
+use crate::runtime::kubernetes::removal::Limit;
+use crate::runtime::kubernetes::teardown::DEFAULT_GRACE;
 use crate::state::Remembered;
 
 /// How long the teardown may take that `up` and `run` themselves do.
@@ -37,18 +41,17 @@ fn made_by(plan: &Plan) -> Option<&str> {
 pub async fn undo(
     error: anyhow::Error,
     plan: &Plan,
-    story: &Story<'_>,
+    recording: &Recording<'_>,
     cluster: &Cluster,
     created: &Created,
     within: Duration,
 ) -> anyhow::Error {
-    story.failed(plan, &error);
+    recording.on(Event::Failed(Failure::of(&error)));
     if !created.adopted.is_empty() {
-        story.farewell(plan).collect().await;
+        collect(plan, cluster, recording).await;
         return error;
     }
-    let removal = teardown::undo(cluster, &plan.run_id, made_by(plan), removal_within(within), |_| {});
-    match story.farewell(plan).remove(removal, |_| {}).await {
+    match removal(plan, cluster, recording).undo(made_by(plan), removal_within(within), |_| {}).await {
         Ok(_) => error,
         Err(left) => Err::<(), _>(error).hint(format!("its objects could not be removed again: {left:#}")).unwrap_err(),
     }
@@ -67,21 +70,20 @@ pub fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
 pub async fn discard(
     error: anyhow::Error,
     plan: &Plan,
-    story: &Story<'_>,
+    recording: &Recording<'_>,
     cluster: &Cluster,
     created: &Created,
     within: Duration,
     progress: &Progress,
 ) -> anyhow::Error {
     progress.finish();
-    story.failed(plan, &error);
+    recording.on(Event::Failed(Failure::of(&error)));
     if !created.adopted.is_empty() {
-        story.farewell(plan).collect().await;
+        collect(plan, cluster, recording).await;
         let stays = format!("nothing was removed: {} of its objects are those of an earlier `testbed up`", created.adopted.len());
         return Err::<(), _>(error).hint(stays).unwrap_err();
     }
-    let removal = teardown::undo(cluster, &plan.run_id, made_by(plan), removal_within(within), |text| progress.say(text));
-    match story.farewell(plan).remove(removal, |_| {}).await {
+    match removal(plan, cluster, recording).undo(made_by(plan), removal_within(within), |text| progress.say(text)).await {
         Ok(false) => {
             let rest = format!("what this call has made of run {} was removed again, as --on-failure delete asks for", plan.run_id);
             Err::<(), _>(error).hint(rest + "; what others have made of it stays").unwrap_err()
@@ -100,7 +102,7 @@ const COLLECTION: Duration = Duration::from_millis(750);
 /// An `up` that somebody has cancelled.
 pub struct Cancelled<'a> {
     pub plan: &'a Plan,
-    pub story: &'a Story<'a>,
+    pub recording: &'a Recording<'a>,
     pub cluster: &'a Cluster,
     /// How to remove the run.
     pub remove: &'a str,
@@ -109,7 +111,7 @@ pub struct Cancelled<'a> {
 impl Cancelled<'_> {
     /// Says what there is.
     pub async fn keep(&self, error: anyhow::Error) -> anyhow::Error {
-        self.story.farewell(self.plan).within(COLLECTION).collect().await;
+        let _ = removal(self.plan, self.cluster, self.recording).within(COLLECTION).collect().await;
         let labels: Vec<String> = self.plan.objects.iter().map(Object::label).collect();
         let left = format!("left in namespace {}: {}", self.cluster.namespace, labels.join(", "));
         Err::<(), _>(error).hint(left).hint(self.remove).unwrap_err()
@@ -117,24 +119,21 @@ impl Cancelled<'_> {
 
     /// Removes all of it, an earlier call's part included: nobody wants the run any more. What takes longer goes on in the cluster.
     pub async fn delete(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
-        let Self { plan, story, cluster, remove } = self;
-        let ending = story.farewell(plan).within(COLLECTION).collect().await;
-        let tell = |text: &str| progress.say(text);
-        let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, ENDING, tell);
+        let Self { plan, recording, cluster, remove } = self;
+        let removal = removal(plan, cluster, recording).within(COLLECTION).collect().await;
+        let removal = removal.tear_down(Asked::ByMaker, DEFAULT_GRACE, Limit::For(ENDING), |text| progress.say(text));
         match timeout(CANCELLATION, removal).await {
             Ok(Ok(_)) => {
-                ending.gone(|_| {});
                 Remembered::forget_run(&plan.run_id);
                 Err::<(), _>(error).hint(format!("run {} was removed, as --on-cancel delete asks for", plan.run_id))
             }
             Ok(Err(left)) => {
-                ending.left(&left);
                 let goes_on = hints_of(&left).into_iter().fold(format!("not all of it is gone: {left:#}"), |text, hint| text + "; " + hint);
                 Err::<(), _>(error).hint(goes_on).hint(*remove)
             }
             Err(_) => {
                 let begun = "its removal has begun, and the API server is slow to answer: some of it may be left";
-                ending.left(&anyhow::anyhow!(begun));
+                recording.on(Event::LeftOver(begun.to_owned()));
                 Err::<(), _>(error).hint(begun).hint(*remove)
             }
         }

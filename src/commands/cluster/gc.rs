@@ -6,21 +6,22 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
-use super::farewell::Farewell;
 use crate::cli::Gc;
-use crate::commands::archive::Archive;
 use crate::commands::gc::Leftover;
-use crate::commands::story::abandoned;
 use crate::commands::{interrupted, warn};
 use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
+use crate::recorder::event::Asked;
+use crate::recorder::origin::PipelineRun;
+use crate::recorder::{Event, Recorder};
 use crate::runtime::kubernetes::gc::pipeline_runs;
 use crate::runtime::kubernetes::gc::removal::{Outcome, Time, remove_run};
 use crate::runtime::kubernetes::gc::survey::{Run, Survey, survey};
 use crate::runtime::kubernetes::gc::verdict::{Measure, Reason};
 use crate::runtime::kubernetes::gc::words::Sentence;
 use crate::runtime::kubernetes::kinds::Kinds;
+use crate::runtime::kubernetes::removal::{self, Removal};
 use crate::runtime::kubernetes::{Choice, Cluster, clock};
 use crate::words::count;
 
@@ -34,7 +35,7 @@ const AT_ONCE: usize = 8;
 pub async fn gc(
     args: &Gc,
     choice: &Choice,
-    archive: &Archive,
+    recorder: &Recorder,
     deadline: Instant,
     found: &mut Vec<Leftover>,
     progress: &Progress,
@@ -45,7 +46,7 @@ pub async fn gc(
     let time = Time { patience: args.timeout, deadline };
     let left = Left::default();
     let work = async {
-        let outcome = timeout_at(time.deadline, collect(args, &cluster, &place, archive, found, time, &left, progress)).await;
+        let outcome = timeout_at(time.deadline, collect(args, &cluster, &place, recorder, found, time, &left, progress)).await;
         outcome.unwrap_or_else(|_| Err(cluster.late(args.timeout)).exit(Exit::TeardownIncomplete).hint(left.told(&place)))
     };
     tokio::select! {
@@ -77,7 +78,7 @@ async fn collect(
     args: &Gc,
     cluster: &Cluster,
     place: &str,
-    archive: &Archive,
+    recorder: &Recorder,
     found: &mut Vec<Leftover>,
     time: Time,
     unfinished: &Left,
@@ -106,9 +107,9 @@ async fn collect(
         Ok(())
     } else {
         warn_of_hidden(&left, progress);
-        let sweep = Sweep { cluster, kinds: &kinds, measure: &measure, archive, time };
+        let sweep = Sweep { cluster, kinds: &kinds, measure: &measure, recorder, time };
         *unfinished.0.borrow_mut() = Some(left.iter().map(|(run, _)| name(run)).collect());
-        let removals = left.iter().map(|(run, _)| async { (*run, sweep.remove(run).await) });
+        let removals = left.iter().map(|(run, sentence)| async { (*run, sweep.remove(run, &sentence.reason).await) });
         let mut removals = stream::iter(removals).buffer_unordered(AT_ONCE);
         let mut failures = Failures { first: None, progress };
         while let Some((run, outcome)) = removals.next().await {
@@ -135,20 +136,26 @@ struct Sweep<'a> {
     cluster: &'a Cluster,
     kinds: &'a Kinds,
     measure: &'a Measure,
-    archive: &'a Archive,
+    recorder: &'a Recorder,
     time: Time,
 }
 
 impl Sweep<'_> {
-    /// Tells the archive of a run, and removes it.
-    async fn remove(&self, run: &Run) -> anyhow::Result<Outcome> {
-        let Self { cluster, kinds, measure, archive, time } = self;
+    /// Collects what there is to know of a run, and removes it.
+    async fn remove(&self, run: &Run, reason: &Reason) -> anyhow::Result<Outcome> {
+        let Self { cluster, kinds, measure, recorder, time } = self;
         let there = cluster.in_namespace(&run.namespace);
-        let ending = Farewell::new(archive, &there, &run.run_id).within(deadline::left(time.deadline) / 2).collect().await;
+        let recording = removal::recording(recorder, &there, &run.run_id, None, PipelineRun::default());
+        let asked = |reason: &Reason| Event::RemovalAsked(Asked::Abandoned(reason.word(), reason.told(measure.now)));
+        recording.on(asked(reason));
+        let _ = Removal::new(&there, &run.run_id, &recording).within(deadline::left(time.deadline) / 2).collect().await;
         let outcome = remove_run(cluster, kinds, run, measure, *time).await;
         match &outcome {
-            Ok(Outcome::Removed(reason, _)) => ending.gone(abandoned(reason.word(), reason.told(measure.now))),
-            Ok(Outcome::Failed(_, _, error)) | Err(error) => ending.left(error),
+            Ok(Outcome::Removed(reason, _)) => {
+                recording.on(asked(reason));
+                recording.on(Event::Removed);
+            }
+            Ok(Outcome::Failed(_, _, error)) | Err(error) => recording.on(Event::LeftOver(format!("{error:#}"))),
             Ok(Outcome::Vanished | Outcome::Stays(_) | Outcome::Changed(_)) => {}
         }
         outcome

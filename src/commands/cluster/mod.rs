@@ -3,13 +3,11 @@
 
 pub mod aftermath;
 pub mod failing;
-pub mod farewell;
 pub mod gc;
 mod reach;
 pub mod ready;
 mod screen;
 pub mod session;
-pub mod story;
 pub mod up;
 pub mod vigil;
 mod wait;

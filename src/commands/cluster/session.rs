@@ -8,19 +8,25 @@ use anyhow::anyhow;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::bug;
-use crate::cli::Making;
+use crate::cli::{Making, Source};
+use crate::commands::archiving;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::commands::waits::Waits;
 use crate::failure::{Advise, Exit};
-use crate::history::chronicle::Chronicle;
+use crate::history::record::{Database, Moment, What};
+use crate::history::time::Time;
+use crate::location::Beyond;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
 use crate::manifest::policy::Allowance;
+use crate::manifest::stamp;
 use crate::output::Model;
 use crate::probe::Found;
 use crate::progress::Progress;
+use crate::recorder::{Event, Recorder, Recording, origin};
 use crate::run_id::RunId;
+use crate::runtime::kubernetes::collect::{self, Known, describe};
 use crate::runtime::kubernetes::create::{self, Created};
 use crate::runtime::kubernetes::diagnose::Budgets;
 use crate::runtime::kubernetes::events::Past;
@@ -28,9 +34,10 @@ use crate::runtime::kubernetes::forward::Forward;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
+use crate::runtime::kubernetes::removal::Removal;
 use crate::runtime::kubernetes::teardown::Patience;
 use crate::runtime::kubernetes::timeline::Course;
-use crate::runtime::kubernetes::{Beyond, Choice, Cluster, references};
+use crate::runtime::kubernetes::{Choice, Cluster, list, references};
 use crate::state::Remembered;
 
 use super::failing::{Lookout, Scene};
@@ -51,6 +58,22 @@ pub struct Session {
     pub found: Vec<Found>,
 }
 
+impl Session {
+    /// All databases are ready, and this is what proved it.
+    pub fn is_up(&self, plan: &Plan) -> Event {
+        let proven = plan.discovery.databases.iter().zip(&self.found).map(|(database, found)| Database {
+            name: database.name.clone(),
+            workload: Some(database.workload.clone()),
+            container: Some(database.container.clone()),
+            version: found.version.clone(),
+            evidence: self.ready.get(&database.workload).and_then(|containers| containers.get(&database.container)).cloned(),
+            timeline: vec![Moment { what: What::Ready, at: Time::from(found.at), detail: String::new() }],
+            ..Database::default()
+        });
+        Event::Ready { databases: proven.collect(), at: Time::now() }
+    }
+}
+
 /// The addresses that the tests get to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
@@ -65,6 +88,64 @@ pub enum Addresses {
 /// Says which run this is, and where.
 pub fn announce(run_id: &RunId, cluster: &Cluster, progress: &Progress) {
     progress.say(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
+}
+
+/// The recording of a run that is about to be made by `called`. Its objects get the record's id: the one of an earlier call where that has made
+/// some of the run already.
+///
+/// # Errors
+/// An object that takes no annotation.
+pub async fn recording<'a>(
+    recorder: &'a Recorder,
+    cluster: &Cluster,
+    called: &str,
+    source: &Source,
+    plan: &mut Plan,
+) -> anyhow::Result<Recording<'a>> {
+    let pipeline_run = archiving::pipeline_run(&source.pipeline_run);
+    let mut record = origin::begin(called, plan.run_id.as_str(), "kubernetes", &pipeline_run);
+    record.origin.cluster = Some(cluster.server.clone());
+    record.origin.namespace = Some(cluster.namespace.clone());
+    let recording = Recording::of_maker(recorder, record, pipeline_run);
+    if recorder.is_on()
+        // A run id of its own making is nobody else's.
+        && source.run_id.is_some()
+        && let Some(earlier) = earlier(cluster, plan).await
+    {
+        recording.join(earlier);
+    }
+    if let Some(id) = recording.id() {
+        stamp::note_record(&mut plan.objects, &id)?;
+    }
+    Ok(recording)
+}
+
+/// The record of a run that an earlier call has begun to make.
+async fn earlier(cluster: &Cluster, plan: &Plan) -> Option<String> {
+    // Without this look, the run has one more record: no reason to fail.
+    let runs = list::runs(cluster, Some(&plan.run_id)).await.ok()?;
+    let run = runs.into_values().next()?;
+    let metadata = run.pods.iter().map(|pod| &pod.metadata).chain(run.services.iter().map(|service| &service.metadata));
+    metadata.filter_map(|metadata| metadata.annotations.as_ref()?.get(stamp::RECORD_ANNOTATION)).next().cloned()
+}
+
+/// The first object is about to be made.
+fn begun(plan: &Plan) -> Event {
+    let redactor = plan.redactor();
+    let databases = plan.discovery.databases.iter().map(|database| describe(database, &redactor)).collect();
+    // The cluster tells of the objects later, as they are then.
+    Event::Begun { objects: Vec::new(), databases, redactor }
+}
+
+/// The removal of a run that this call makes.
+pub fn removal<'a>(plan: &'a Plan, cluster: &'a Cluster, recording: &'a Recording<'a>) -> Removal<'a> {
+    let known = Known { redactor: plan.redactor(), secrets: plan.data.secret_names().map(str::to_owned).collect() };
+    Removal::new(cluster, &plan.run_id, recording).knowing(known)
+}
+
+/// Collects what there is to know of a run that stays.
+pub async fn collect(plan: &Plan, cluster: &Cluster, recording: &Recording<'_>) {
+    let _ = removal(plan, cluster, recording).collect().await;
 }
 
 /// The places beyond its namespace in which a run is to have objects: its maker names them by allowing the objects that do.
@@ -175,13 +256,15 @@ pub enum Failed {
 }
 
 /// How the creation of a run is cancelled.
-pub struct Cancel<C, B> {
+pub struct Cancel<'a, C, B> {
+    /// Takes down what happens.
+    pub recording: &'a Recording<'a>,
     /// Resolves when somebody cancels it.
     pub cancelled: C,
     /// How long objects get to arrive that are on their way to the API server: they cannot be called back, and would come to be after a
     /// teardown.
     pub patience: Duration,
-    /// Called just before the first object is made, with what is known of the run by then.
+    /// Called just before the first object is made.
     pub begins: B,
     /// How long the whole command may take.
     pub time: Patience,
@@ -195,10 +278,10 @@ pub async fn create_unless(
     plan: &mut Plan,
     cluster: &Cluster,
     config: &Config,
-    cancel: Cancel<impl Future<Output = anyhow::Error> + Unpin, impl FnOnce(&Plan)>,
+    cancel: Cancel<'_, impl Future<Output = anyhow::Error> + Unpin, impl FnOnce()>,
     progress: &Progress,
 ) -> Result<Created, Failed> {
-    let Cancel { mut cancelled, patience, begins, time } = cancel;
+    let Cancel { recording, mut cancelled, patience, begins, time } = cancel;
     let kinds = tokio::select! {
         kinds = prepare(plan, cluster, config, progress) => kinds,
         error = &mut cancelled => Err(error),
@@ -206,11 +289,20 @@ pub async fn create_unless(
     let kinds = kinds.map_err(Failed::Before)?;
     // Before this run is remembered in the place of the one that has written it.
     config.remove_older().map_err(Failed::Before)?;
-    begins(plan);
+    begins();
+    recording.on(begun(plan));
     let mut creation = pin!(bug::caught(create(plan, cluster, &kinds, time, progress)));
     let error = tokio::select! {
-        // What there was when it panicked, nobody knows.
-        created = &mut creation => return created.map_err(if bug::seen().is_some() { Failed::Amid } else { Failed::Before }),
+        created = &mut creation => {
+            if let Ok(created) = &created {
+                recording.on(Event::Created {
+                    is_fresh: created.adopted.is_empty(),
+                    record: created.adopted.iter().find_map(collect::record_of),
+                });
+            }
+            // What there was when it panicked, nobody knows.
+            return created.map_err(if bug::seen().is_some() { Failed::Amid } else { Failed::Before });
+        }
         error = cancelled => error,
     };
     match timeout(patience, creation).await {
@@ -250,8 +342,8 @@ pub struct Wait<'a> {
     pub addresses: Addresses,
     /// Whether what fails is still there afterwards, to be looked at.
     pub stays: bool,
-    /// Where it is taken down what happens.
-    pub chronicle: &'a Chronicle,
+    /// Takes down what happens.
+    pub recording: &'a Recording<'a>,
     /// When the time of the flags is over.
     pub deadline: Instant,
 }
@@ -268,8 +360,9 @@ pub async fn bring_up(
     wait: Wait<'_>,
     progress: &Progress,
 ) -> anyhow::Result<Session> {
-    let Wait { args, addresses, stays, chronicle, deadline } = wait;
+    let Wait { args, addresses, stays, recording, deadline } = wait;
     adopt(plan, created)?;
+    recording.know(plan.redactor());
     let plan = &*plan;
     let databases = &plan.discovery.databases;
     let (observer, mut failure) = Observer::start(cluster, Whose::Run(plan.run_id.clone()), databases);
@@ -281,8 +374,8 @@ pub async fn bring_up(
         error = late(cluster, args, deadline) => return Err(error),
     };
     let waits = Waits::default();
-    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, chronicle, progress);
-    let course = Course { databases, chronicle, is_past: !created.adopted.is_empty() };
+    let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, recording, progress);
+    let course = Course { databases, recording, is_past: !created.adopted.is_empty() };
     let outcome = tokio::select! {
         outcome = timeout_at(deadline, wait) => outcome,
         error = failure.reason() => return Err(error),

@@ -9,24 +9,24 @@ use tokio::time::{Instant, timeout};
 use super::aftermath::{self, Cancelled};
 use super::ready::{self, Records};
 use super::session::{self, Addresses, Cancel, Failed, Session, Wait, down_command};
-use super::story::Story;
 use super::vigil;
 use crate::bug;
 use crate::cli::{OnCancel, OnFailure, Up};
-use crate::commands::archive::Archive;
 use crate::commands::config::{Config, write_results};
 use crate::commands::plan::Plan;
-use crate::commands::story::down;
 use crate::commands::{interrupted, reap};
 use crate::console;
 use crate::deadline;
 use crate::failure::{Advise, Exit, exit_of};
 use crate::progress::Progress;
+use crate::recorder::event::{Asked, Failure};
+use crate::recorder::{Event, Recorder, Recording};
 use crate::registry::Registry;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::Created;
-use crate::runtime::kubernetes::teardown::Patience;
-use crate::runtime::kubernetes::{Choice, Cluster, teardown};
+use crate::runtime::kubernetes::removal::Limit;
+use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Patience};
+use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::state::{self, Remembered};
 use crate::words::count;
 
@@ -53,27 +53,27 @@ struct Site {
 ///
 /// # Errors
 /// What failed. What is left of it then, the hints tell.
-pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
+pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
     let deadline = deadline::after(args.making.timeout);
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
     let mut interrupt: Interrupt = interrupt.as_mut();
     let cluster = tokio::select! {
-        cluster = connect(&choice, archive, args.making.timeout / 2, progress) => cluster?,
+        cluster = connect(&choice, recorder, args.making.timeout / 2, progress) => cluster?,
         error = interrupt.as_mut() => return Err(error).hint("nothing was created"),
     };
     let cluster = cluster.with_beyond(session::beyond(&plan));
     session::announce(&plan.run_id, &cluster, progress);
     let site = Site { cluster, choice, config, args, deadline };
-    let story = tokio::select! {
-        story = Story::open(archive, &site.cluster, "up", &site.args.making.source, &mut plan) => story?,
+    let recording = tokio::select! {
+        recording = session::recording(recorder, &site.cluster, "up", &site.args.making.source, &mut plan) => recording?,
         error = session::late(&site.cluster, &site.args.making, deadline) => return Err(error).hint("nothing was created"),
         error = interrupt.as_mut() => return Err(error).hint("nothing was created"),
     };
-    let outcome = site.make(&mut plan, &story, interrupt.as_mut(), progress).await;
+    let outcome = site.make(&mut plan, &recording, interrupt.as_mut(), progress).await;
     progress.finish();
     let (session, text) = outcome?;
-    story.is_up(&plan, &session);
+    recording.on(session.is_up(&plan));
 
     let holds = site.args.forward && !session.forwards.is_empty();
     let finish = bug::caught(async {
@@ -82,7 +82,7 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archiv
     });
     tokio::select! {
         finished = finish => finished.hint(site.how_to_remove(&plan))?,
-        error = interrupt.as_mut() => return Err(site.cancel(error, &plan, &story, progress).await),
+        error = interrupt.as_mut() => return Err(site.cancel(error, &plan, &recording, progress).await),
     }
     let publish = async {
         ready::publish(&plan, &site.cluster, &session.observer, &session.ready, progress).await;
@@ -90,17 +90,17 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, archiv
     };
     tokio::select! {
         published = timeout(PUBLICATION, bug::caught(publish)) => published.unwrap_or(Ok(())).hint(site.how_to_remove(&plan))?,
-        error = interrupt.as_mut() => return Err(site.cancel(error, &plan, &story, progress).await),
+        error = interrupt.as_mut() => return Err(site.cancel(error, &plan, &recording, progress).await),
     }
     if holds {
-        hold(&plan, &story, session, interrupt, progress).await?;
+        hold(&plan, &site.cluster, &recording, session, interrupt, progress).await?;
     }
     Ok(())
 }
 
-async fn connect(choice: &Choice, archive: &Archive, within: Duration, progress: &Progress) -> anyhow::Result<Cluster> {
+async fn connect(choice: &Choice, recorder: &Recorder, within: Duration, progress: &Progress) -> anyhow::Result<Cluster> {
     if let Some(registry) = Registry::find() {
-        reap::reap(&registry, archive, within, progress).await;
+        reap::reap(&registry, recorder, within, progress).await;
     }
     Cluster::connect(choice).await
 }
@@ -110,7 +110,7 @@ impl Site {
     async fn make(
         &self,
         plan: &mut Plan,
-        story: &Story<'_>,
+        recording: &Recording<'_>,
         mut interrupt: Interrupt<'_>,
         progress: &Progress,
     ) -> anyhow::Result<(Session, String)> {
@@ -120,10 +120,7 @@ impl Site {
         }
         // Remembered before anything exists, so that a `down` after a crash finds it.
         let run_id = plan.run_id.clone();
-        let begins = |plan: &Plan| {
-            self.remember(&run_id, None, Records::new());
-            story.begin(plan);
-        };
+        let begins = || self.remember(&run_id, None, Records::new());
         let late = session::late(cluster, &args.making, self.deadline);
         let stop = async {
             tokio::select! {
@@ -132,38 +129,37 @@ impl Site {
             }
         };
         let time = Patience { told: args.making.timeout, deadline: self.deadline };
-        let cancel = Cancel { cancelled: Box::pin(stop), patience: CREATION, begins, time };
+        let cancel = Cancel { recording, cancelled: Box::pin(stop), patience: CREATION, begins, time };
         let created = match session::create_unless(plan, cluster, config, cancel, progress).await {
             Ok(created) => created,
             Err(Failed::Before(error)) => {
-                story.not_made(plan, &error);
+                recording.on(Event::NotMade(Failure::of(&error)));
                 let has_stopped = is_cancelled(&error) || exit_of(&error) == Exit::NotReady;
                 return if has_stopped { Err(error).hint("nothing was created") } else { Err(error) };
             }
-            Err(Failed::Amid(error)) if is_cancelled(&error) => return Err(self.cancel(error, plan, story, progress).await),
-            Err(Failed::Amid(error)) => return Err(self.late_amid(error, plan, story, progress).await),
+            Err(Failed::Amid(error)) if is_cancelled(&error) => return Err(self.cancel(error, plan, recording, progress).await),
+            Err(Failed::Amid(error)) => return Err(self.late_amid(error, plan, recording, progress).await),
         };
-        story.created(plan, &created);
         let addresses = if args.forward { Addresses::Forwarded } else { Addresses::InCluster };
         let on_failure = args.making.on_failure;
         let stays = on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty();
-        let wait = Wait { args: &args.making, addresses, stays, chronicle: &story.chronicle, deadline: self.deadline };
+        let wait = Wait { args: &args.making, addresses, stays, recording, deadline: self.deadline };
         let outcome = tokio::select! {
             outcome = bug::caught(session::bring_up(plan, cluster, &created, config, wait, progress)) => outcome,
             error = interrupt => Err(error),
         };
         match outcome.and_then(|session| config.text(&session.model).map(|text| (session, text))) {
-            Err(error) if is_cancelled(&error) => Err(self.cancel(error, plan, story, progress).await),
+            Err(error) if is_cancelled(&error) => Err(self.cancel(error, plan, recording, progress).await),
             // A usage error as well: a Secret that an earlier `up` left can hold what the config file cannot.
             Err(error) if matches!(exit_of(&error), Exit::Failure | Exit::Usage) => {
-                Err(aftermath::undo(error, plan, story, cluster, &created, args.making.timeout).await)
+                Err(aftermath::undo(error, plan, recording, cluster, &created, args.making.timeout).await)
             }
             Err(error) if on_failure == Some(OnFailure::Delete) => {
-                Err(aftermath::discard(error, plan, story, cluster, &created, args.making.timeout, progress).await)
+                Err(aftermath::discard(error, plan, recording, cluster, &created, args.making.timeout, progress).await)
             }
             Err(error) => {
-                story.failed(plan, &error);
-                story.farewell(plan).collect().await;
+                recording.on(Event::Failed(Failure::of(&error)));
+                session::collect(plan, cluster, recording).await;
                 Err(aftermath::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan)))
             }
             ready => ready,
@@ -172,25 +168,25 @@ impl Site {
 
     /// The time is over, and nobody knows what has become of the objects that were on their way: as when they do not become ready. Under a run
     /// id that somebody has given, an earlier call may have made some of them.
-    async fn late_amid(&self, error: anyhow::Error, plan: &Plan, story: &Story<'_>, progress: &Progress) -> anyhow::Error {
+    async fn late_amid(&self, error: anyhow::Error, plan: &Plan, recording: &Recording<'_>, progress: &Progress) -> anyhow::Error {
         let making = &self.args.making;
         if making.on_failure == Some(OnFailure::Delete) && making.source.run_id.is_none() {
-            return aftermath::discard(error, plan, story, &self.cluster, &Created::default(), making.timeout, progress).await;
+            return aftermath::discard(error, plan, recording, &self.cluster, &Created::default(), making.timeout, progress).await;
         }
         progress.finish();
-        story.failed(plan, &error);
-        story.farewell(plan).collect().await;
+        recording.on(Event::Failed(Failure::of(&error)));
+        session::collect(plan, &self.cluster, recording).await;
         let error = Err::<(), _>(error).hint("some of its objects may be there").unwrap_err();
         aftermath::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan))
     }
 
     /// After a signal: says what is left, or removes it.
-    async fn cancel(&self, error: anyhow::Error, plan: &Plan, story: &Story<'_>, progress: &Progress) -> anyhow::Error {
+    async fn cancel(&self, error: anyhow::Error, plan: &Plan, recording: &Recording<'_>, progress: &Progress) -> anyhow::Error {
         progress.finish();
         // Its presence would mean that the databases are ready.
         let _ = self.config.remove_older();
-        story.failed(plan, &error);
-        let cancelled = Cancelled { plan, story, cluster: &self.cluster, remove: &self.how_to_remove(plan) };
+        recording.on(Event::Failed(Failure::of(&error)));
+        let cancelled = Cancelled { plan, recording, cluster: &self.cluster, remove: &self.how_to_remove(plan) };
         match self.args.on_cancel {
             OnCancel::Keep => cancelled.keep(error).await,
             OnCancel::Delete => cancelled.delete(error, progress).await,
@@ -244,7 +240,8 @@ fn earlier_run(run_id: &RunId) -> Option<String> {
 /// Keeps the forwarded ports open until a signal comes, then tears the run down.
 async fn hold(
     plan: &Plan,
-    story: &Story<'_>,
+    cluster: &Cluster,
+    recording: &Recording<'_>,
     session: Session,
     interrupt: impl Future<Output = anyhow::Error>,
     progress: &Progress,
@@ -256,8 +253,8 @@ async fn hold(
     };
     drop(session);
     let run_id = &plan.run_id;
-    let removal = teardown::tear_down(story.cluster, run_id, teardown::DEFAULT_GRACE, aftermath::TEARDOWN, |text| progress.say(text));
-    story.farewell(plan).remove(removal, down).await?;
+    let removal = session::removal(plan, cluster, recording);
+    removal.tear_down(Asked::Down, DEFAULT_GRACE, Limit::For(aftermath::TEARDOWN), |text| progress.say(text)).await?;
     Remembered::forget_run(run_id);
     progress.say(&format!("run {run_id} is gone"));
     Err(signal)

@@ -5,11 +5,11 @@ use std::time::Instant;
 use crate::commands::plan::Plan;
 use crate::commands::waits::{Waits, never};
 use crate::database::{Database, Settling};
-use crate::history::chronicle::Chronicle;
-use crate::history::record::What;
+use crate::history::record::{Moment, What};
 use crate::history::time::Time;
 use crate::probe::{self, Found, Prober, Readiness, Reason, Settle, Stage, Target, WINDOW, Watched};
 use crate::progress::{Progress, READY};
+use crate::recorder::{Event, Recording};
 use crate::runtime::kubernetes::observe::Observer;
 
 /// Waits until all databases and all other pods are ready at the same time. `settle` is for databases without an annotation of their own.
@@ -22,7 +22,7 @@ pub async fn wait(
     targets: &[Target],
     observer: &Observer,
     waits: &Waits,
-    chronicle: &Chronicle,
+    recording: &Recording<'_>,
     progress: &Progress,
 ) -> anyhow::Result<Vec<Found>> {
     let databases = &plan.discovery.databases;
@@ -38,7 +38,8 @@ pub async fn wait(
     let report = |index: usize, stage: Stage| {
         let Database { name, engine, login, .. } = &databases[index];
         if let Stage::Waiting(reason @ (Reason::SettingUp | Reason::NotProcess1(_) | Reason::SetUpOption(_))) = &stage {
-            chronicle.note(name, What::SetUpServer, Time::now(), reason.to_string());
+            let moment = Moment { what: What::SetUpServer, at: Time::now(), detail: reason.to_string() };
+            recording.on(Event::Database { name: name.clone(), nth: 1, moment });
         }
         waits.note(progress, name, *engine, login, stage);
     };

@@ -8,8 +8,9 @@ use crate::database::{Database, Discovery};
 use crate::doctor::Verdict;
 use crate::failure::{Advise, usage};
 use crate::registry::Registry;
-use crate::runtime::local::area::{Area, CACHE_HINT, STATE_HINT};
+use crate::runtime::local::area::Area;
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
+use crate::state::{CACHE_HINT, STATE_HINT};
 
 /// Looks for everything that `up` needs. A server that nobody has named may be missing.
 pub fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {

@@ -11,12 +11,13 @@ mod words;
 
 use anyhow::Context;
 
-use super::{archive, progress};
+use super::progress;
 use crate::cli::{Asking, Global, History};
 use crate::failure::{Advise, usage};
 use crate::history::place::Place;
 use crate::history::store::Store;
 use crate::progress::Progress;
+use crate::recorder::lost;
 
 /// Answers one question.
 ///
@@ -24,7 +25,7 @@ use crate::progress::Progress;
 /// What is asked for and not there; a store that cannot be read.
 pub async fn history(args: History, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
-    let named = archive::place(args.history.as_deref())?;
+    let named = Place::named(args.history.as_deref())?;
     if named == Some(None) {
         return Err(usage("--history none keeps nothing, so there is nothing to ask for")).hint("name the place that runs were written to");
     }
@@ -54,7 +55,7 @@ impl Kept {
         let store = Store::open_to_read(&self.place).await.with_context(|| format!("reading the history in {}", self.place))?;
         if let Some(store) = &store {
             // The answer does not depend on it.
-            let _ = archive::lost::close(&self.place, store).await;
+            let _ = lost::close(&self.place, store).await;
         }
         Ok(store)
     }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use rustix::process::Signal;
 
-use super::story;
 use crate::cli::{Down, Runtime};
-use crate::commands::archive::Archive;
 use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::recorder::event::Asked;
 use crate::registry::{Claim, Found, Record, Registry};
 use crate::run_id::RunId;
-use crate::runtime::local::processes;
+use crate::runtime::local::{processes, removal};
 use crate::words::count;
 
 /// What this machine knows of a run.
@@ -35,7 +35,7 @@ pub async fn down(
     args: &Down,
     registry: &Registry,
     runtime: Option<Runtime>,
-    archive: &Archive,
+    recorder: &Recorder,
     progress: &Progress,
 ) -> anyhow::Result<Known> {
     let deadline = Instant::now() + args.timeout;
@@ -52,7 +52,7 @@ pub async fn down(
             Found::Free(claim) if is_elsewhere(&claim.record) => return Ok(Known::Nothing),
             Found::Held(record) => ask_to_end(&record, deadline, progress).await?,
             Found::Free(claim) if claim.record.local().is_some() => {
-                return remove_run(*claim, archive, progress).await.map(|()| Known::Gone);
+                return remove_run(*claim, recorder, progress).await.map(|()| Known::Gone);
             }
             Found::Free(claim) => return Ok(Known::InCluster(claim)),
         }
@@ -60,9 +60,10 @@ pub async fn down(
     }
 }
 
-async fn remove_run(claim: Claim, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
+async fn remove_run(claim: Claim, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
     let run_id = claim.record.run_id.clone();
-    let servers = story::remove(claim, archive, story::down).await?;
+    let recording = removal::recording(recorder, &claim);
+    let servers = removal::remove(claim, &recording, Asked::Down).await?;
     progress.say(&format!("run {run_id} is gone ({})", count(servers, "server")));
     Ok(())
 }

@@ -6,38 +6,38 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 
-use super::story;
 use crate::cli::Gc;
-use crate::commands::archive::Archive;
 use crate::commands::gc::Leftover;
 use crate::commands::{reap, warn};
 use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::recorder::event::Asked;
 use crate::registry::{Claim, Found, Record, Registry, Unreadable};
 use crate::run_id::RunId;
 use crate::runtime::local::area::{self, Area};
-use crate::runtime::local::{prepared, processes, remove};
+use crate::runtime::local::{prepared, removal, remove};
 use crate::state::{self, Remembered};
-use crate::words;
+use crate::{process, words};
 
 /// Removes it, or tells what would be removed.
 ///
 /// # Errors
 /// What could not be removed.
-pub async fn gc(args: &Gc, archive: &Archive, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
+pub async fn gc(args: &Gc, recorder: &Recorder, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
     let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else { return Ok(()) };
     if args.dry_run {
         return dry_run(&registry, found, progress);
     }
-    let reaped = reap::reap(&registry, archive, args.timeout / 2, progress).await;
+    let reaped = reap::reap(&registry, recorder, args.timeout / 2, progress).await;
     found.extend(reaped.iter().map(|record| Leftover { removed: true, ..abandoned(record) }));
     let (records, unreadable) = registry.records()?;
     // A server that cannot be looked at has not ended.
-    processes::check()?;
+    process::check()?;
     for record in records.iter().filter(|record| is_dead(record)) {
         if let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? {
-            remove_dead(*claim, archive, progress).await?;
+            remove_dead(*claim, recorder, progress).await?;
             found.push(Leftover { removed: true, ..dead(record) });
         }
     }
@@ -137,8 +137,8 @@ fn unreadable_leftover(found: &Unreadable) -> Leftover {
 }
 
 fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
-    let boot = processes::boot_id()?;
-    processes::check()?;
+    let boot = process::boot_id()?;
+    process::check()?;
     let (records, unreadable) = registry.records()?;
     for wreck in unreadable.iter().filter(|wreck| wreck.is_damaged) {
         let leftover = unreadable_leftover(wreck);
@@ -173,9 +173,10 @@ fn is_dead(record: &Record) -> bool {
     record.local().is_some_and(|local| !local.servers.is_empty() && local.servers.iter().all(|server| !server.process.is_alive()))
 }
 
-async fn remove_dead(claim: Claim, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
+async fn remove_dead(claim: Claim, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
     let run_id = claim.record.run_id.clone();
-    story::remove(claim, archive, story::abandoned("servers-ended", DEAD.to_owned())).await?;
+    let recording = removal::recording(recorder, &claim);
+    removal::remove(claim, &recording, Asked::Abandoned("servers-ended", DEAD.to_owned())).await?;
     progress.say(&format!("removed run {run_id}: {DEAD}"));
     Ok(())
 }

@@ -4,5 +4,4 @@ pub mod down;
 pub mod gc;
 pub mod session;
 pub mod status;
-pub mod story;
 pub mod up;

@@ -5,30 +5,37 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use futures::future::try_join_all;
+use serde_json::Value;
 use tokio::process::Child;
 use tokio::time::Instant;
 
-use super::story::{self, Story};
 use crate::bug;
 use crate::cli::{Making, OnFailure};
-use crate::commands::archive::Archive;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
-use crate::commands::reap;
+use crate::commands::{archiving, reap};
 use crate::database::Password;
 use crate::failure::{Advise, Exit, exit_of, usage};
+use crate::history::record::{Database, Moment, What};
+use crate::history::time::Time;
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::output::Model;
 use crate::progress::{Progress, READY};
+use crate::recorder::event::{Asked, Failure};
+use crate::recorder::{Event, Recorder, Recording, origin};
 use crate::registry::{Claim, Found, LocalRun, Phase, Place, Record, Registry, Server};
 use crate::runtime::local::area::{self, Area, in_memory};
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
+use crate::runtime::local::planned::{Planned, Run};
 use crate::runtime::local::start::{self, Started, Told};
-use crate::runtime::local::{prepared, processes};
-use crate::state::{self, Remembered};
+use crate::runtime::local::{prepared, removal};
+use crate::state::{self, Remembered, STATE_HINT};
+use crate::{files, process};
 
 /// A run that is up, and that this process works on.
-pub struct Session {
+pub struct Session<'a> {
+    /// Its record.
+    pub recording: Recording<'a>,
     /// The run.
     pub claim: Claim,
     /// The servers' processes, with the databases' names; none where they are those of an earlier `up`.
@@ -39,7 +46,7 @@ pub struct Session {
     pub is_adopted: bool,
 }
 
-impl Session {
+impl Session<'_> {
     /// Notes for a later command in the folder which run was made there: a convenience.
     pub fn remember(&self) {
         let Some(folder) = state::folder() else { return };
@@ -67,24 +74,24 @@ pub struct Call<'a> {
     pub name: &'static str,
     /// Its flags.
     pub making: &'a Making,
-    /// Where the run's story goes.
-    pub archive: &'a Archive,
+    /// What listens to the run.
+    pub recorder: &'a Recorder,
 }
 
 /// Finds the servers, claims the run and starts everything; finds it all as it is when an earlier `up` has made it.
 ///
 /// # Errors
 /// What failed. What this call has made is removed again, unless it deserves a look and the user wants one.
-pub async fn bring_up(
+pub async fn bring_up<'a>(
     plan: &mut Plan,
     config: &Config,
-    call: Call<'_>,
+    call: Call<'a>,
     interrupt: impl Future<Output = anyhow::Error>,
     progress: &Progress,
-) -> anyhow::Result<Session> {
-    let Call { name, making: args, archive } = call;
+) -> anyhow::Result<Session<'a>> {
+    let Call { name, making: args, recorder } = call;
     let registry = Registry::open(args.timeout)?;
-    reap::reap(&registry, archive, Duration::MAX, progress).await;
+    reap::reap(&registry, recorder, Duration::MAX, progress).await;
     let area = Area::open()?;
     let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
     let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
@@ -92,40 +99,61 @@ pub async fn bring_up(
     let content = content(plan);
     match registry.claim(&plan.run_id)? {
         Found::Absent => {}
-        Found::Free(claim) => return adopt(*claim, plan, config, &content),
+        Found::Free(claim) => return adopt(*claim, plan, config, &content, recorder),
         Found::Held(record) => return Err(record.is_held()),
     }
     config.remove_older()?;
-    let story = Story::new(archive, name, plan, &servers, &args.source.pipeline_run);
+    let pipeline_run = archiving::pipeline_run(&args.source.pipeline_run);
+    let record = origin::begin(name, plan.run_id.as_str(), "local", &pipeline_run);
+    let recording = Recording::of_maker(recorder, record, pipeline_run);
+    let redactor = plan.redactor();
     let data = data_folder(&area, &servers, plan, progress);
     let run = LocalRun {
-        boot: processes::boot_id()?,
+        boot: process::boot_id()?,
         logs: servers.servers.iter().map(|planned| (planned.database.name.clone(), planned.log(&data))).collect(),
-        secrets: story.secrets(),
+        secrets: redactor.texts().to_vec(),
         data,
         programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
         content,
         servers: Vec::new(),
     };
-    let claim = registry.add(Record { history: story.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
-    story.begin();
+    let claim = registry.add(Record { history: recording.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
+    recording.on(Event::Begun {
+        objects: plan.objects.iter().filter(|_| recorder.is_on()).map(|object| Value::Object(object.body.clone())).collect(),
+        databases: servers.servers.iter().map(planned).collect(),
+        redactor,
+    });
     let outcome = tokio::select! {
-        outcome = bug::caught(start_all(&claim, &servers, &area, args, &story, progress)) => outcome,
+        outcome = bug::caught(start_all(&claim, &servers, &area, args, &recording, progress)) => outcome,
         error = interrupt => Err(error),
     };
     progress.finish();
     match outcome {
         Ok(started) => {
-            let session = session(claim, started, plan, config);
-            story.is_up(session.servers());
+            let session = session(claim, started, plan, config, recording);
+            let databases: Vec<Database> = session.servers().iter().map(removal::database).collect();
+            let at = databases.iter().filter_map(|database| database.first(What::Ready)).max().unwrap_or_else(Time::now);
+            session.recording.on(Event::Ready { databases, at });
             Ok(session)
         }
         Err(error) => {
-            let error = undo(error, claim, &story, call).await;
+            let error = undo(error, claim, &recording, args).await;
             // What was being prepared for it, and for nobody else.
             prepared::sweep(&area.cache).await;
             Err(error)
         }
+    }
+}
+
+/// What is known of a database before its server runs.
+fn planned(server: &Planned) -> Database {
+    Database {
+        name: server.database.name.clone(),
+        engine: server.database.engine.name().to_owned(),
+        version: Some(server.installed.version.to_string()),
+        user: Some(server.database.login.user.clone()),
+        database: server.database.login.database.clone(),
+        ..Database::default()
     }
 }
 
@@ -168,26 +196,24 @@ async fn start_all(
     servers: &LocalPlan,
     area: &Area,
     args: &Making,
-    story: &Story<'_>,
+    recording: &Recording<'_>,
     progress: &Progress,
 ) -> anyhow::Result<Vec<Started>> {
     let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
-    area::make(&local.data).with_context(|| format!("making {}", local.data.display())).hint(area::STATE_HINT)?;
+    files::make_folder(&local.data).with_context(|| format!("making {}", local.data.display())).hint(STATE_HINT)?;
     if let Some(folder) = claim.folder() {
         area::note_registry(&local.data, folder)?;
     }
-    let run = start::Run {
-        run_id: &claim.record.run_id,
-        folder: &local.data,
-        area,
-        deadline: Instant::now() + args.timeout,
-        timeout: args.timeout,
-    };
+    let run =
+        Run { run_id: &claim.record.run_id, folder: &local.data, area, deadline: Instant::now() + args.timeout, timeout: args.timeout };
     let starts = servers.servers.iter().map(|planned| async move {
         let name = &planned.database.name;
         let report = |told: Told<'_>| match told {
             Told::Stage(stage, detail) => progress.stage(name, stage, detail),
-            Told::Moment(what, detail) => story.note(name, what, detail),
+            Told::Moment(what, detail) => {
+                let moment = Moment { what, at: Time::now(), detail: detail.to_owned() };
+                recording.on(Event::Database { name: name.clone(), nth: 1, moment });
+            }
         };
         let started = start::start(planned, run, report).await?;
         progress.stage(name, READY, &format!("{} on 127.0.0.1:{}", started.server.server, started.server.port));
@@ -198,7 +224,7 @@ async fn start_all(
     Ok(started)
 }
 
-fn session(mut claim: Claim, started: Vec<Started>, plan: &Plan, config: &Config) -> Session {
+fn session<'a>(mut claim: Claim, started: Vec<Started>, plan: &Plan, config: &Config, recording: Recording<'a>) -> Session<'a> {
     let ports: Vec<u16> = started.iter().map(|started| started.server.port).collect();
     let model = config.model(plan, |index, _| ("127.0.0.1", ports[index]));
     let mut children = Vec::new();
@@ -208,11 +234,11 @@ fn session(mut claim: Claim, started: Vec<Started>, plan: &Plan, config: &Config
             local.servers.push(server);
         }
     }
-    Session { claim, children, model, is_adopted: false }
+    Session { recording, claim, children, model, is_adopted: false }
 }
 
 /// Takes over what an earlier `up` with this run id has made, if it is the same and runs.
-fn adopt(claim: Claim, plan: &mut Plan, config: &Config, content: &str) -> anyhow::Result<Session> {
+fn adopt<'a>(claim: Claim, plan: &mut Plan, config: &Config, content: &str, recorder: &'a Recorder) -> anyhow::Result<Session<'a>> {
     let down = format!("testbed down --run-id {}", plan.run_id);
     let Some(local) = claim.record.local() else {
         return Err(anyhow!("run {} is there already, in a cluster", plan.run_id)).hint(down);
@@ -234,24 +260,23 @@ fn adopt(claim: Claim, plan: &mut Plan, config: &Config, content: &str) -> anyho
     }
     let ports: Vec<u16> = local.servers.iter().map(|server| server.port).collect();
     let model = config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
-    Ok(Session { claim, children: Vec::new(), model, is_adopted: true })
+    Ok(Session { recording: removal::recording(recorder, &claim), claim, children: Vec::new(), model, is_adopted: true })
 }
 
 /// What becomes of a run that did not come up.
-async fn undo(error: anyhow::Error, mut claim: Claim, story: &Story<'_>, call: Call<'_>) -> anyhow::Error {
-    let Call { making: args, archive, .. } = call;
+async fn undo(error: anyhow::Error, mut claim: Claim, recording: &Recording<'_>, args: &Making) -> anyhow::Error {
     let run_id = claim.record.run_id.clone();
-    let failed = story.failed(&error);
+    recording.on(Event::Failed(Failure::of(&error)));
     let deserves_a_look = matches!(exit_of(&error), Exit::NotReady | Exit::Never);
     if deserves_a_look && args.on_failure == Some(OnFailure::Keep) {
         let data = claim.record.local().map(|local| local.data.clone()).unwrap_or_default();
         claim.record.phase = Phase::Up;
-        story::keep(&claim, archive, failed).await;
+        removal::collect(&claim, recording).await;
         let kept = claim.save().err().map(|left| format!("it could not be noted: {left:#}"));
         let look = format!("look at it: {}; remove it: testbed down --run-id {run_id}", data.display());
         return Err::<(), _>(error).hint(kept.unwrap_or(look)).unwrap_err();
     }
-    match story::remove(claim, archive, failed).await {
+    match removal::remove(claim, recording, Asked::ByMaker).await {
         Ok(_) => error,
         Err(left) => Err::<(), _>(error).hint(format!("not all of it could be removed again: {left:#}")).unwrap_err(),
     }

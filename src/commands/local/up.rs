@@ -3,27 +3,28 @@
 use std::pin::pin;
 
 use super::session::{self, Call, Session};
-use super::story;
 use crate::bug;
 use crate::cli::Up;
-use crate::commands::archive::Archive;
 use crate::commands::config::{Config, write_results};
 use crate::commands::interrupted;
 use crate::commands::plan::Plan;
 use crate::console;
 use crate::failure::Advise;
 use crate::progress::Progress;
+use crate::recorder::event::{Asked, Failure};
+use crate::recorder::{Event, Recorder};
 use crate::registry::Phase;
+use crate::runtime::local::removal;
 use crate::words::count;
 
 /// Starts the databases, writes the config file and leaves.
 ///
 /// # Errors
 /// What failed; nothing is left then, unless `--on-failure keep` wants it.
-pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, archive: &Archive, progress: &Progress) -> anyhow::Result<()> {
+pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
     progress.say(&format!("run {} on this machine ({why})", plan.run_id));
     let mut interrupt = pin!(interrupted());
-    let call = Call { name: "up", making: &args.making, archive };
+    let call = Call { name: "up", making: &args.making, recorder };
     let mut session = session::bring_up(&mut plan, &config, call, &mut interrupt, progress).await?;
     let finish = bug::caught(async {
         let result = finish(&mut session, &config, &args, progress)?;
@@ -37,7 +38,8 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, archive: &A
         if session.is_adopted {
             return Err(error);
         }
-        return match story::remove(session.claim, archive, crate::commands::story::failed(&error)).await {
+        session.recording.on(Event::Failed(Failure::of(&error)));
+        return match removal::remove(session.claim, &session.recording, Asked::ByMaker).await {
             Ok(_) => Err(error),
             Err(left) => Err(error).hint(format!("not all of it could be removed again: {left:#}")),
         };
@@ -47,7 +49,7 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, archive: &A
         bug::provoke("held", "");
         let signal = bug::or(interrupt).await;
         let run_id = session.claim.record.run_id.clone();
-        story::remove(session.claim, archive, story::down).await?;
+        removal::remove(session.claim, &session.recording, Asked::Down).await?;
         progress.say(&format!("run {run_id} is gone"));
         return Err(signal);
     }
@@ -55,7 +57,7 @@ pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, archive: &A
 }
 
 /// Writes the config file, says what is there, and returns what is for programs.
-fn finish(session: &mut Session, config: &Config, args: &Up, progress: &Progress) -> anyhow::Result<String> {
+fn finish(session: &mut Session<'_>, config: &Config, args: &Up, progress: &Progress) -> anyhow::Result<String> {
     let hold = args.forward;
     let text = config.text(&session.model)?;
     config.write_noted(&text, &mut session.claim)?;

@@ -13,26 +13,26 @@ use super::note::Note;
 use super::work::{Worked, conclude, work};
 use crate::bug;
 use crate::cli::{OnFailure, Run};
-use crate::commands::archive::Archive;
 use crate::commands::attend::Signals;
 use crate::commands::cluster::aftermath::{self, TEARDOWN};
 use crate::commands::cluster::ready;
 use crate::commands::cluster::session::{self, Addresses, Cancel, Failed, Session, Wait};
-use crate::commands::cluster::story::Story;
 use crate::commands::cluster::vigil;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::deadline;
 use crate::failure::{Advise, Exit, exit_of};
-use crate::history::chronicle::Chronicle;
 use crate::probe::Container;
 use crate::progress::Progress;
+use crate::recorder::event::{Asked, Failure};
+use crate::recorder::{Event, Recorder, Recording};
 use crate::registry::Phase;
 use crate::runtime::kubernetes::events::Events;
 use crate::runtime::kubernetes::pods::serving;
-use crate::runtime::kubernetes::teardown::Patience;
+use crate::runtime::kubernetes::removal::Limit;
+use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Patience};
 use crate::runtime::kubernetes::timeline::Course;
-use crate::runtime::kubernetes::{Choice, Cluster, teardown};
+use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::state::{self, Remembered};
 
 /// How long the creation of objects that has begun may take once nobody wants them any more.
@@ -48,58 +48,58 @@ pub async fn run(
     mut plan: Plan,
     choice: &Choice,
     mut signals: Signals,
-    archive: &Archive,
+    recorder: &Recorder,
     progress: &Progress,
 ) -> anyhow::Result<u8> {
     let cluster = Cluster::connect(choice).await?.with_beyond(session::beyond(&plan));
     session::announce(&plan.run_id, &cluster, progress);
     let mut note = tokio::select! {
-        note = Note::take(&plan.run_id, &cluster, &mut config, archive, progress) => note?,
+        note = Note::take(&plan.run_id, &cluster, &mut config, recorder, progress) => note?,
         error = signals.interrupted() => return Err(error),
     };
     let deadline = deadline::after(args.making.timeout);
     let site = Site { args, choice, cluster, config, progress, deadline };
-    let story = tokio::select! {
+    let recording = tokio::select! {
         error = session::late(&site.cluster, &args.making, deadline) => {
             let _ = note.claim.forget();
             return Err(error).hint("nothing was created");
         }
-        story = Story::open(archive, &site.cluster, "run", &args.making.source, &mut plan) => story?,
+        recording = session::recording(recorder, &site.cluster, "run", &args.making.source, &mut plan) => recording?,
         error = signals.interrupted() => return Err(error),
     };
-    note.remember_record(story.id());
-    let outcome = site.bring_up(&mut plan, &story, &mut signals).await;
+    note.remember_record(recording.id());
+    let outcome = site.bring_up(&mut plan, &recording, &mut signals).await;
     progress.finish();
     let outcome = match outcome {
         Err(Failed::Before(error)) => {
             // What there is under this run id is not this call's to remove; what could not be taken back, the error names.
             let _ = note.claim.forget();
-            story.not_made(&plan, &error);
+            recording.on(Event::NotMade(Failure::of(&error)));
             return Err(error);
         }
         Err(Failed::Amid(error)) => {
-            story.failed(&plan, &error);
+            recording.on(Event::Failed(Failure::of(&error)));
             let deserves_a_look = matches!(exit_of(&error), Exit::NotReady | Exit::Never);
             if deserves_a_look && args.making.on_failure == Some(OnFailure::Keep) {
-                story.farewell(&plan).collect().await;
+                session::collect(&plan, &site.cluster, &recording).await;
                 return Err(site.leave(error, &plan, note));
             }
             Err(error)
         }
         Ok(session) => {
-            story.is_up(&plan, &session);
-            let worked = site.work(&plan, &session, &story.chronicle, &mut note, &mut signals).await;
-            story.worked(&plan, &session, &worked);
+            recording.on(session.is_up(&plan));
+            let worked = site.work(&plan, &session, &recording, &mut note, &mut signals).await;
+            recording.on(worked.event());
             let outcome = worked.outcome;
             if args.keep_on_failure && !matches!(outcome, Ok(0)) {
-                story.farewell(&plan).collect().await;
+                session::collect(&plan, &site.cluster, &recording).await;
                 site.keep(&plan, &session, note)?;
                 return outcome;
             }
             outcome
         }
     };
-    let removed = site.tear_down(&plan, &story, note, &mut signals).await;
+    let removed = site.tear_down(&plan, &recording, note, &mut signals).await;
     conclude(outcome, removed, progress)
 }
 
@@ -115,7 +115,7 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
-    async fn bring_up(&self, plan: &mut Plan, story: &Story<'_>, signals: &mut Signals) -> Result<Session, Failed> {
+    async fn bring_up(&self, plan: &mut Plan, recording: &Recording<'_>, signals: &mut Signals) -> Result<Session, Failed> {
         let Self { args, cluster, config, progress, .. } = self;
         let mut cancelled = pin!(signals.interrupted());
         let late = session::late(cluster, &args.making, self.deadline);
@@ -127,11 +127,10 @@ impl Site<'_> {
         };
         let patience = args.making.timeout.clamp(Duration::from_secs(1), CREATION);
         let time = Patience { told: args.making.timeout, deadline: self.deadline };
-        let cancel = Cancel { cancelled: Box::pin(stop), patience, begins: |plan: &Plan| story.begin(plan), time };
+        let cancel = Cancel { recording, cancelled: Box::pin(stop), patience, begins: || (), time };
         let created = session::create_unless(plan, cluster, config, cancel, progress).await?;
-        story.created(plan, &created);
         let stays = args.making.on_failure == Some(OnFailure::Keep);
-        let wait = Wait { args: &args.making, addresses: Addresses::FromHere, stays, chronicle: &story.chronicle, deadline: self.deadline };
+        let wait = Wait { args: &args.making, addresses: Addresses::FromHere, stays, recording, deadline: self.deadline };
         let outcome = tokio::select! {
             session = bug::caught(session::bring_up(plan, cluster, &created, config, wait, progress)) => session,
             error = cancelled => Err(error),
@@ -140,7 +139,7 @@ impl Site<'_> {
     }
 
     /// The command, with ports that stay open and lead to whichever pods there are.
-    async fn work(&self, plan: &Plan, session: &Session, chronicle: &Chronicle, note: &mut Note, signals: &mut Signals) -> Worked {
+    async fn work(&self, plan: &Plan, session: &Session, recording: &Recording<'_>, note: &mut Note, signals: &mut Signals) -> Worked {
         let Self { args, cluster, config, progress, .. } = self;
         let before = containers(session);
         let publish = async {
@@ -150,7 +149,7 @@ impl Site<'_> {
             std::future::pending().await
         };
         // Of a pod that is taken away meanwhile nothing else is left to tell.
-        let course = Course { databases: &plan.discovery.databases, chronicle, is_past: false };
+        let course = Course { databases: &plan.discovery.databases, recording, is_past: false };
         let (_none, events) = watch::channel(Events::default());
         let worked = tokio::select! {
             worked = work(args, config, &session.model, &mut note.claim, signals, progress) => worked,
@@ -216,11 +215,12 @@ impl Site<'_> {
     }
 
     /// Removes all of the run, and forgets it. What it cannot remove stays noted, for the next command.
-    async fn tear_down(&self, plan: &Plan, story: &Story<'_>, note: Note, signals: &mut Signals) -> anyhow::Result<()> {
+    async fn tear_down(&self, plan: &Plan, recording: &Recording<'_>, note: Note, signals: &mut Signals) -> anyhow::Result<()> {
         let Self { choice, cluster, progress, .. } = self;
-        let removal = teardown::tear_down(cluster, &plan.run_id, teardown::DEFAULT_GRACE, TEARDOWN, |text| progress.say(text));
+        let removal = session::removal(plan, cluster, recording);
+        let removal = removal.tear_down(Asked::ByMaker, DEFAULT_GRACE, Limit::For(TEARDOWN), |text| progress.say(text));
         let removed = tokio::select! {
-            removed = story.farewell(plan).remove(removal, |_| {}) => removed,
+            removed = removal => removed,
             () = stopped(signals, progress) => Err(anyhow!("its removal was interrupted")),
         };
         state::remove_written(note.claim.record.output.as_ref());

@@ -10,9 +10,10 @@ use rustix::process::{Signal, getpid, set_child_subreaper};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::process::Process;
 use crate::progress::Progress;
 use crate::registry::Record;
-use crate::runtime::local::processes::{self, Process};
+use crate::runtime::local::processes;
 
 /// How long what is ending anyway, such as a `tee` of the command's output, may take.
 const ENDING: Duration = Duration::from_millis(500);

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use super::work::{conclude, work};
 use crate::cli::Run;
-use crate::commands::archive::Archive;
 use crate::commands::attend::Signals;
 use crate::commands::config::Config;
 use crate::commands::local::session::{self, Call, Session};
-use crate::commands::local::story;
 use crate::commands::plan::Plan;
-use crate::history::record::{Moment, Record, What};
+use crate::history::record::{Moment, What};
 use crate::history::time::Time;
 use crate::progress::Progress;
+use crate::recorder::event::Asked;
+use crate::recorder::{Event, Recorder};
 use crate::registry::{Phase, Registry};
+use crate::runtime::local::removal;
 
 /// Up, the command, and always down.
 ///
@@ -25,43 +26,32 @@ pub async fn run(
     mut plan: Plan,
     why: &str,
     mut signals: Signals,
-    archive: &Archive,
+    recorder: &Recorder,
     progress: &Progress,
 ) -> anyhow::Result<u8> {
     progress.say(&format!("run {} on this machine ({why})", plan.run_id));
     config.place_in(&Registry::open(args.making.timeout)?.folder(plan.run_id.as_str()));
-    let call = Call { name: "run", making: &args.making, archive };
+    let call = Call { name: "run", making: &args.making, recorder };
     let session = session::bring_up(&mut plan, &config, call, signals.interrupted(), progress).await?;
-    use_it(args, &config, session, &mut signals, archive, progress).await
+    use_it(args, &config, session, &mut signals, progress).await
 }
 
 /// Runs the command, and removes the run.
-async fn use_it(
-    args: &Run,
-    config: &Config,
-    mut session: Session,
-    signals: &mut Signals,
-    archive: &Archive,
-    progress: &Progress,
-) -> anyhow::Result<u8> {
+async fn use_it(args: &Run, config: &Config, mut session: Session<'_>, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
     let worked = work(args, config, &session.model, &mut session.claim, signals, progress).await;
-    let dead = tell_of_dead_servers(&mut session, progress).await;
-    let told = worked.told();
-    let told = move |record: &mut Record| {
-        told(record);
-        for (name, end) in dead {
-            story::has_ended(record, &name, end);
-        }
-    };
+    for (name, moment) in tell_of_dead_servers(&mut session, progress).await {
+        session.recording.on(Event::Database { name, nth: 1, moment });
+    }
+    session.recording.on(worked.event());
     let outcome = worked.outcome;
     let has_failed = !matches!(outcome, Ok(0));
     if args.keep_on_failure && has_failed {
-        story::keep(&session.claim, archive, told).await;
+        removal::collect(&session.claim, &session.recording).await;
         keep(session, progress)?;
         return outcome;
     }
     let run_id = session.claim.record.run_id.clone();
-    let removed = story::remove(session.claim, archive, told).await;
+    let removed = removal::remove(session.claim, &session.recording, Asked::ByMaker).await;
     if removed.is_ok() {
         progress.explain(&format!("run {run_id} is gone"));
     }
@@ -69,7 +59,7 @@ async fn use_it(
 }
 
 /// A test that failed because its database had ended should not look like any other failure. Tells which, and how they ended.
-async fn tell_of_dead_servers(session: &mut Session, progress: &Progress) -> Vec<(String, Moment)> {
+async fn tell_of_dead_servers(session: &mut Session<'_>, progress: &Progress) -> Vec<(String, Moment)> {
     let mut dead = Vec::new();
     let servers: Vec<_> = session.servers().iter().map(|server| server.process).collect();
     for ((name, child), server) in session.children.iter_mut().zip(servers) {
@@ -84,7 +74,7 @@ async fn tell_of_dead_servers(session: &mut Session, progress: &Progress) -> Vec
 }
 
 /// Leaves the run up, as `testbed up` would.
-fn keep(mut session: Session, progress: &Progress) -> anyhow::Result<()> {
+fn keep(mut session: Session<'_>, progress: &Progress) -> anyhow::Result<()> {
     session.claim.record.phase = Phase::Up;
     session.claim.save()?;
     session.remember();

@@ -6,11 +6,10 @@ mod local;
 mod note;
 pub mod work;
 
-use super::archive::Archive;
 use super::config::Config;
 use super::plan::Plan;
 use super::runtime::runtime;
-use super::{choice, program, progress};
+use super::{archiving, choice, program, progress};
 use crate::cli::{Global, OnFailure, Run, Runtime};
 use crate::output;
 
@@ -23,7 +22,7 @@ pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
     if args.keep_on_failure {
         args.making.on_failure.get_or_insert(OnFailure::Keep);
     }
-    let archive = Archive::open(&args.making.archiving)?;
+    let recorder = archiving::open(&args.making.archiving)?;
     let config = Config::for_run(&args.making)?;
     let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
@@ -35,12 +34,12 @@ pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let signals = Signals::new()?;
     let outcome = match runtime {
-        Runtime::Local => local::run(&args, config, plan, why, signals, &archive, &progress).await,
+        Runtime::Local => local::run(&args, config, plan, why, signals, &recorder, &progress).await,
         Runtime::Kubernetes => {
             plan.refused.check()?;
-            kubernetes::run(&args, config, plan, &choice(global), signals, &archive, &progress).await
+            kubernetes::run(&args, config, plan, &choice(global), signals, &recorder, &progress).await
         }
     };
-    archive.finish(&progress).await;
+    recorder.finish(&progress).await;
     outcome
 }

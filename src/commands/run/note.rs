@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tempfile::TempDir;
 
-use crate::commands::archive::Archive;
 use crate::commands::config::Config;
 use crate::commands::reap;
 use crate::failure::Advise;
 use crate::progress::Progress;
+use crate::recorder::Recorder;
 use crate::registry::{Claim, Found, Place, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
@@ -31,13 +31,13 @@ impl Note {
         run_id: &RunId,
         cluster: &Cluster,
         config: &mut Config,
-        archive: &Archive,
+        recorder: &Recorder,
         progress: &Progress,
     ) -> anyhow::Result<Self> {
         let record = Record::new(run_id, Place::Kubernetes(cluster.location.clone()));
         match Registry::open(Duration::MAX) {
             Ok(registry) => {
-                reap::reap(&registry, archive, Duration::MAX, progress).await;
+                reap::reap(&registry, recorder, Duration::MAX, progress).await;
                 let claim = add(&registry, run_id, record)?;
                 config.place_in(claim.folder().unwrap_or(&registry.folder(run_id.as_str())));
                 Ok(Self { claim, folder: None })
@@ -54,7 +54,7 @@ impl Note {
         }
     }
 
-    /// Notes the run's record in the archive. Its objects carry it as well, so that not to have noted it is no loss.
+    /// Notes which record is the run's. Its objects carry it as well, so that not to have noted it is no loss.
     pub fn remember_record(&mut self, id: Option<String>) {
         self.claim.record.history = id;
         let _ = self.claim.save();

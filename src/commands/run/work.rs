@@ -8,12 +8,13 @@ use crate::bug;
 use crate::cli::Run;
 use crate::commands::attend::{self, Signals};
 use crate::commands::config::Config;
-use crate::commands::story;
 use crate::failure::{Advise, Exit, hints_of};
-use crate::history::record::{self, Cause, Record, Status};
+use crate::history::record;
 use crate::history::time::Time;
 use crate::output::{self, Model};
 use crate::progress::Progress;
+use crate::recorder::Event;
+use crate::recorder::event::Failure;
 use crate::registry::{Claim, Phase};
 
 /// What became of the command.
@@ -29,30 +30,11 @@ pub struct Worked {
 }
 
 impl Worked {
-    /// What it makes of the run's record.
-    pub fn told(&self) -> impl FnOnce(&mut Record) + Send + use<> {
-        let command = self.command.clone();
-        let failed = self.outcome.as_ref().err().map(story::failed);
-        let code = self.outcome.as_ref().ok().copied();
-        let was_asked_to_end = self.was_asked_to_end;
-        move |record| {
-            if let Some(failed) = failed {
-                failed(record);
-            }
-            if let Some(code) = code {
-                let cause = |kind: &str| Cause {
-                    kind: kind.to_owned(),
-                    database: None,
-                    text: format!("{} ended with exit code {code}", command.program),
-                };
-                (record.status, record.cause) = match code {
-                    0 => (Status::Done, None),
-                    _ if was_asked_to_end => (Status::Cancelled, Some(cause("interrupted"))),
-                    _ => (Status::Failed, Some(cause("command"))),
-                };
-            }
-            record.command = Some(record::Command { exit_code: code, ..command });
-        }
+    /// What the run's record is to know of it.
+    pub fn event(&self) -> Event {
+        let command = record::Command { exit_code: self.outcome.as_ref().ok().copied(), ..self.command.clone() };
+        let failure = self.outcome.as_ref().err().map(Failure::of);
+        Event::CommandEnded { command, failure, was_asked_to_end: self.was_asked_to_end }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Which cluster, as whom, and in which namespace: from flags, `KUBECONFIG`, or the pod that testbed runs in. Never from a kubeconfig
 //! that nobody named: a run must not land in whatever cluster was used last.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use hyper_util::rt::TokioExecutor;
 use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, ServiceBuilder};
 
 use super::contact::Contact;
 use crate::failure::{Advise, Exit};
+use crate::location::{Access, Beyond, Location};
 use crate::reading;
 
 /// A TCP connection to the API server that takes longer than this is given up.
@@ -47,59 +46,11 @@ impl Choice {
     }
 }
 
-/// Where a cluster's configuration is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Access {
-    /// Kubeconfig files; the first that says something wins.
-    Files(Vec<PathBuf>),
-    /// The ServiceAccount of the pod that testbed runs in.
-    Pod,
-}
-
-impl Access {
-    /// The same as seen from any folder.
-    fn absolute(self) -> anyhow::Result<Self> {
-        let Self::Files(paths) = self else { return Ok(self) };
-        let paths = paths.into_iter().map(|path| std::path::absolute(&path).with_context(|| format!("finding {}", path.display())));
-        paths.collect::<Result<_, _>>().map(Self::Files)
-    }
-}
-
-/// A namespace of a cluster, and how any process of this machine gets there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Location {
-    /// The configuration.
-    pub access: Access,
-    /// The kubeconfig's context, unless it is its current one.
-    pub context: Option<String>,
-    /// The namespace.
-    pub namespace: String,
-    /// Where else the caller has objects of the run. What the objects themselves say of that counts for nothing: anybody can write it.
-    #[serde(default)]
-    pub beyond: Beyond,
-}
-
-/// The places beyond a run's namespace in which the caller said that there are objects of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Beyond {
-    /// Other namespaces.
-    pub namespaces: BTreeSet<String>,
-    /// Whether there are some that are in no namespace.
-    pub cluster_scoped: bool,
-}
-
-impl Location {
-    /// Whether it is the same namespace of the same cluster.
-    pub fn is_same_place(&self, other: &Self) -> bool {
-        (&self.access, &self.context, &self.namespace) == (&other.access, &other.context, &other.namespace)
-    }
-
-    fn kubectl(&self) -> String {
-        // More than one file has no flag.
-        let kubeconfig = if let Access::Files(files) = &self.access { files.first().cloned() } else { None };
-        Choice { kubeconfig, context: self.context.clone(), namespace: None }.kubectl(&self.namespace)
-    }
+/// The start of a kubectl command that is about a place.
+fn kubectl(location: &Location) -> String {
+    // More than one file has no flag.
+    let kubeconfig = if let Access::Files(files) = &location.access { files.first().cloned() } else { None };
+    Choice { kubeconfig, context: location.context.clone(), namespace: None }.kubectl(&location.namespace)
 }
 
 /// A connection to one namespace of a cluster.
@@ -145,7 +96,7 @@ impl Cluster {
     pub async fn connect_to(location: Location) -> anyhow::Result<Self> {
         let source = if location.access == Access::Pod { IN_POD } else { NOTED };
         let config = config(&location.access, location.context.as_deref(), source).await.exit(Exit::Usage)?;
-        let kubectl = location.kubectl();
+        let kubectl = kubectl(&location);
         Self::with(config, location, source, kubectl)
     }
 
@@ -169,7 +120,7 @@ impl Cluster {
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
         let location = Location { namespace: namespace.to_owned(), beyond: Beyond::default(), ..self.location.clone() };
-        Self { namespace: namespace.to_owned(), kubectl: location.kubectl(), location, ..self.clone() }
+        Self { namespace: namespace.to_owned(), kubectl: kubectl(&location), location, ..self.clone() }
     }
 
     /// What keeps the API server from answering just now, in words; `None` where it has answered.

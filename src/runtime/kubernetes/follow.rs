@@ -14,8 +14,7 @@ use tokio::time::sleep;
 
 use super::Cluster;
 use super::explain::is_forbidden;
-use super::observe::pod_running;
-use super::pods::Pods;
+use super::pods::{self, Pods};
 use crate::database::Database;
 use crate::probe::{Container, Log, Outside, change, marker};
 
@@ -31,7 +30,7 @@ pub async fn follow_log(cluster: Cluster, database: Database, pods: watch::Recei
             Outside { container: Container::Running(id), log: Log::Unread | Log::SettingUp } => Some(id.clone()),
             _ => None,
         };
-        let pod = id.as_ref().and_then(|id| pod_running(&pods.borrow(), &database.workload, &database.container, id).map(str::to_owned));
+        let pod = id.as_ref().and_then(|id| pods::running(&pods.borrow(), &database.workload, &database.container, id).map(str::to_owned));
         let (Some(id), Some(pod)) = (id, pod) else {
             change(&mut outside).await;
             continue;

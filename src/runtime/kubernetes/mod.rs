@@ -25,11 +25,12 @@ pub mod observe;
 pub mod own;
 pub mod pods;
 pub mod references;
+pub mod removal;
 mod rules;
 pub mod teardown;
 pub mod timeline;
 
-pub use cluster::{Beyond, Choice, Cluster, Location};
+pub use cluster::{Choice, Cluster};
 pub use explain::explain;
 
 /// Who made a request, for the API server's managed fields.

@@ -96,12 +96,6 @@ impl Wanted {
     }
 }
 
-/// The pod of a workload in which a container of this id runs.
-pub fn pod_running<'a>(pods: &'a Pods, workload: &str, container: &str, id: &str) -> Option<&'a str> {
-    let found = pods_of(pods, workload).find(|pod| state_in(pod, container) == Container::Running(id.to_owned()))?;
-    found.metadata.name.as_deref()
-}
-
 /// The state of a workload's container: running in any of its pods, else why not.
 fn container_state(pods: &Pods, workload: &str, container: &str) -> Container {
     let mut waiting = None;

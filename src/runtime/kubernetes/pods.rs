@@ -247,6 +247,16 @@ pub fn serving<'a>(pods: &'a Pods, workload: &str) -> Option<&'a Pod> {
     pods_of(pods, workload).filter(|pod| !is_over(pod)).max_by_key(is_ready)
 }
 
+/// The pod of a workload in which a container of this id runs.
+pub fn running<'a>(pods: &'a Pods, workload: &str, container: &str, id: &str) -> Option<&'a str> {
+    let runs = |pod: &&Pod| {
+        container_status(pod, container).is_some_and(|status| {
+            status.container_id.as_deref() == Some(id) && status.state.as_ref().is_some_and(|state| state.running.is_some())
+        })
+    };
+    pods_of(pods, workload).find(runs)?.metadata.name.as_deref()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,8 +39,14 @@ pub const DEFAULT_GRACE: u32 = 1;
 /// # Errors
 /// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when `patience` is over, which holds for all
 /// of it.
-pub async fn tear_down(cluster: &Cluster, run_id: &RunId, grace: u32, patience: Duration, tell: impl FnMut(&str)) -> anyhow::Result<usize> {
-    tear_down_by(cluster, run_id, grace, Patience { told: patience, deadline: deadline::after(patience) }, tell).await
+pub(super) async fn tear_down(
+    cluster: &Cluster,
+    run_id: &RunId,
+    grace: u32,
+    patience: Patience,
+    tell: impl FnMut(&str),
+) -> anyhow::Result<usize> {
+    take_away(cluster, run_id, grace, patience, None, tell).await.map(|taken| taken.count)
 }
 
 /// How long something may take.
@@ -52,26 +58,12 @@ pub struct Patience {
     pub deadline: Instant,
 }
 
-/// The same by a moment that is set already.
-///
-/// # Errors
-/// As [`tear_down`].
-pub async fn tear_down_by(
-    cluster: &Cluster,
-    run_id: &RunId,
-    grace: u32,
-    patience: Patience,
-    tell: impl FnMut(&str),
-) -> anyhow::Result<usize> {
-    take_away(cluster, run_id, grace, patience, None, tell).await.map(|taken| taken.count)
-}
-
 /// Deletes what one call has made of the run, by the hash that its objects carry: beside it others may be at work on the same run. Returns whether
 /// that was all there is.
 ///
 /// # Errors
 /// As [`tear_down`].
-pub async fn undo(
+pub(super) async fn undo(
     cluster: &Cluster,
     run_id: &RunId,
     made_by: Option<&str>,

@@ -12,10 +12,10 @@ use super::disruption::Disruption;
 use super::events::{Events, Note};
 use super::pods::{Pods, container_status, made_by, name, uid};
 use crate::database::Database;
-use crate::history::chronicle::Chronicle;
 use crate::history::record::{Moment, What};
 use crate::history::time::Time;
 use crate::probe::change;
+use crate::recorder::{Event, Recording};
 
 /// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,8 +114,8 @@ pub fn time(timestamp: Timestamp) -> Time {
 pub struct Course<'a> {
     /// The databases.
     pub databases: &'a [Database],
-    /// Where it is taken down.
-    pub chronicle: &'a Chronicle,
+    /// Takes it down.
+    pub recording: &'a Recording<'a>,
     /// Whether the pods were there before anybody looked, so that Kubernetes' own times count.
     pub is_past: bool,
 }
@@ -139,7 +139,7 @@ impl Course<'_> {
             for pod in pods.values().filter(|pod| made_by(pod) == Some(&database.workload)) {
                 for Sign { what, nth, at, detail } in signs(pod, &database.container, &events.about("Pod", name(pod), Some(uid(pod)))) {
                     let at = at.filter(|_| self.is_past).unwrap_or(now);
-                    self.chronicle.note_nth(&database.name, nth, Moment { what, at, detail });
+                    self.recording.on(Event::Database { name: database.name.clone(), nth, moment: Moment { what, at, detail } });
                 }
             }
         }

@@ -1,12 +1,13 @@
 //! Where the local runtime keeps things: data folders below the state folder, prepared ones below the cache. When testbed runs as root its
 //! servers run as another user, who has to be able to reach both.
 
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
 use crate::failure::Advise;
+use crate::state::{CACHE_HINT, STATE_HINT};
 use crate::{files, state};
 
 /// Root's folders where its own cannot be reached by others.
@@ -36,8 +37,8 @@ impl Area {
         let choose = |own: PathBuf, shared: &str| if !is_root || is_reachable(&own) { own } else { PathBuf::from(shared) };
         files::check_names(&[&state, &cache])?;
         let area = Self { data: choose(state, SHARED.0).join("data"), cache: choose(cache, SHARED.1).join("prepared") };
-        make(&area.data).with_context(|| format!("making the state folder {}", area.data.display())).hint(STATE_HINT)?;
-        make(&area.cache).with_context(|| format!("making the cache folder {}", area.cache.display())).hint(CACHE_HINT)?;
+        files::make_folder(&area.data).with_context(|| format!("making the state folder {}", area.data.display())).hint(STATE_HINT)?;
+        files::make_folder(&area.cache).with_context(|| format!("making the cache folder {}", area.cache.display())).hint(CACHE_HINT)?;
         Ok(area)
     }
 }
@@ -103,7 +104,7 @@ pub fn in_memory() -> anyhow::Result<PathBuf> {
     let room = rustix::fs::statvfs(MEMORY).with_context(|| format!("looking at {MEMORY}"))?;
     let free = room.f_bavail.saturating_mul(room.f_frsize);
     anyhow::ensure!(free >= ENOUGH, "{MEMORY} has only {} MiB free", free >> 20);
-    make(&own).with_context(|| format!("making {}", own.display()))?;
+    files::make_folder(&own).with_context(|| format!("making {}", own.display()))?;
     // Anybody can make a folder of this name there.
     let found = std::fs::symlink_metadata(&own).with_context(|| format!("looking at {}", own.display()))?;
     anyhow::ensure!(found.is_dir() && found.uid() == rustix::process::geteuid().as_raw(), "{} belongs to somebody else", own.display());
@@ -119,20 +120,6 @@ pub fn leave_memory(run: &Path) {
     if let Some(own) = run.parent().filter(|own| own.starts_with(MEMORY)) {
         let _ = std::fs::remove_dir(own);
     }
-}
-
-/// What to do about a state folder that cannot be used.
-pub const STATE_HINT: &str = "set XDG_STATE_HOME to a folder that can be written";
-/// What to do about a cache folder that cannot be used.
-pub const CACHE_HINT: &str = "set XDG_CACHE_HOME to a folder that can be written";
-
-/// Makes a folder and those above it. Root's are open for passing through, so that servers reach their own part; others are private.
-///
-/// # Errors
-/// The system's reason.
-pub fn make(folder: &Path) -> std::io::Result<()> {
-    let mode = if rustix::process::geteuid().is_root() { 0o755 } else { 0o700 };
-    std::fs::DirBuilder::new().recursive(true).mode(mode).create(folder)
 }
 
 /// Whether any user may pass through every folder that exists on the way.

@@ -9,7 +9,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
 
 use super::find::Installed;
-use super::plan::Planned;
+use super::planned::Planned;
 use super::prepared::Stage;
 use super::program::Setting;
 use crate::database::{Engine, Login};

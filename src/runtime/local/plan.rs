@@ -1,52 +1,23 @@
 //! Which installed server serves which database of a manifest, and what of the manifest has no counterpart on a machine without a cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::core::v1::Container;
 
-use super::account::{self, Account};
+use super::account;
 use super::area::Area;
 use super::find::{Finder, Installed, Version, choose, title};
-use super::scripts::Script;
+use super::planned::{Options, Planned, Script};
 use super::{mysql, postgres};
-use crate::database::{Data, Database, Discovery, Engine, Variables, Workload, image_tag};
+use crate::database::{Data, Database, Discovery, Engine, Variables, Workload};
+use crate::engine;
 use crate::failure::{Advise, Exit};
 use crate::manifest::render::Params;
 
 /// Where the images look for set-up scripts.
 const SCRIPTS: &str = "/docker-entrypoint-initdb.d";
-
-/// A database and the server for it.
-#[derive(Debug, Clone)]
-pub struct Planned {
-    /// What the manifest says.
-    pub database: Database,
-    /// The server's folder below that of the run.
-    pub folder: String,
-    /// The server.
-    pub installed: Installed,
-    /// As whom it runs; `None` for the caller.
-    pub account: Option<Account>,
-    /// The manifest's arguments that it takes here too.
-    pub args: Vec<String>,
-    /// The container's variables, as far as they are known: set-up scripts read them.
-    pub variables: BTreeMap<String, String>,
-    /// The manifest's set-up scripts, in their order.
-    pub scripts: Vec<Script>,
-    /// Whether the manifest keeps its data in memory.
-    pub in_memory: bool,
-    /// What the manifest says about a PostgreSQL.
-    pub postgres: postgres::Options,
-}
-
-impl Planned {
-    /// Its log, below the run's folder.
-    pub fn log(&self, run: &Path) -> PathBuf {
-        run.join(&self.folder).join("log")
-    }
-}
 
 /// The servers of a run.
 #[derive(Debug)]
@@ -123,7 +94,7 @@ fn server(
     let (Some(workload), Some(container)) = (workload, container) else { bail!("its container {} is gone", database.container) };
 
     let mut variables = Variables::new(&workload.spec, container, data);
-    let options = postgres::Options {
+    let options = Options {
         initdb: variables.get("POSTGRES_INITDB_ARGS")?.unwrap_or_default().split_whitespace().map(String::from).collect(),
         auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")?,
     };
@@ -187,7 +158,7 @@ fn is_plain(image: &str, engine: Engine) -> bool {
 fn installed(database: &Database, wishes: &Wishes<'_>, finder: &mut Finder) -> anyhow::Result<Installed> {
     let engine = database.engine;
     // A version of an image that is not the engine's own says nothing about the engine.
-    let tag = image_tag(&database.image).filter(|_| is_plain(&database.image, engine) && !wishes.any_version.contains(&database.name));
+    let tag = engine::tag(&database.image).filter(|_| is_plain(&database.image, engine) && !wishes.any_version.contains(&database.name));
     let version = tag.and_then(Version::leading);
     if let Some((path, source)) = pointed(database, wishes) {
         let found = finder.at(&path, engine).with_context(|| format!("{source} points to the server")).exit(Exit::Usage)?;

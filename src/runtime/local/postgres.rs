@@ -8,7 +8,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::beneath;
-use super::plan::Planned;
+use super::planned::{Options, Planned};
 use super::prepared::Stage;
 use super::program::Setting;
 use crate::database::Login;
@@ -50,15 +50,6 @@ const SETTINGS: [&str; 8] = [
 
 /// The locales of the server's own image, and what stands in where the machine does not have them.
 const LOCALES: [&str; 3] = ["en_US.UTF-8", "C.UTF-8", "C"];
-
-/// What a manifest says about a PostgreSQL beyond its logins.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// `POSTGRES_INITDB_ARGS`
-    pub initdb: Vec<String>,
-    /// `POSTGRES_HOST_AUTH_METHOD`
-    pub auth_method: Option<String>,
-}
 
 /// The superuser: the tests' own user, unless the image has another one.
 fn superuser(planned: &Planned) -> &Login {

@@ -14,14 +14,14 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
 use super::account::{self, Account};
-use super::area::{CACHE_HINT, STATE_HINT};
 use super::copy::{self, Size};
 use super::processes;
 use crate::background;
 use crate::failure::Advise;
+use crate::registry::Source;
+use crate::state::{CACHE_HINT, STATE_HINT};
 use crate::{files, output, state};
 
-pub use spare::Source;
 use spare::remove_spares;
 
 /// Changes with the way in which folders are prepared: entries of another way are not used.
@@ -171,7 +171,7 @@ impl<'a> Prepared<'a> {
         make: &impl AsyncFn(Stage<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let writing = || format!("making the prepared data folder {}", aside.display());
-        super::area::make(aside).with_context(writing).hint(CACHE_HINT)?;
+        files::make_folder(aside).with_context(writing).hint(CACHE_HINT)?;
         let password = uuid::Uuid::new_v4().simple().to_string();
         let (made, data) = (aside.join("made"), aside.join("data"));
         make(Stage { folder: aside, data: made.clone(), password: &password }).await?;

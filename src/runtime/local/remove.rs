@@ -12,10 +12,11 @@ use tokio::time::sleep;
 
 use super::account::Account;
 use super::area;
-use super::processes::{self, Mark, Process};
+use super::processes::{self, Mark};
 use crate::background;
 use crate::bug;
 use crate::failure::{Advise, Exit};
+use crate::process::{self, Process};
 use crate::registry::{Claim, Command, LocalRun, Phase, Record, Server};
 use crate::state::{self, Remembered};
 
@@ -41,7 +42,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     let run_id = claim.record.run_id.clone();
     state::remove_written(claim.record.output.as_ref());
     // After a restart of the machine the processes' numbers belong to others.
-    let may_run = local.boot == processes::boot_id()?;
+    let may_run = local.boot == process::boot_id()?;
     let end = async {
         if may_run {
             end_command(&claim.record).await?;
@@ -82,7 +83,7 @@ pub async fn end_command(record: &Record) -> anyhow::Result<()> {
     };
     let left = processes::end(find).await;
     left.map_err(|left| still_there("processes of the command", &left))?;
-    processes::check().exit(Exit::TeardownIncomplete)
+    process::check().exit(Exit::TeardownIncomplete)
 }
 
 /// Gives a server's data folder back to where it came from, without what the run has done to it. What cannot go back is deleted with the rest.
@@ -115,7 +116,7 @@ async fn end_servers(local: &LocalRun, run_id: &str) -> anyhow::Result<()> {
     processes::quit_postgres(&processes::of_run(mark), GRACE).await;
     processes::end(|| processes::of_run(mark)).await.map_err(|left| still_there("server processes", &left))?;
     // Its data is deleted only if nobody was overlooked.
-    processes::check().exit(Exit::TeardownIncomplete)
+    process::check().exit(Exit::TeardownIncomplete)
 }
 
 fn still_there(what: &str, left: &[u32]) -> anyhow::Error {

@@ -9,20 +9,10 @@ use anyhow::{Context, anyhow};
 
 use super::find::title;
 use super::mysql;
-use super::plan::Planned;
+use super::planned::{Planned, Run, Script};
 use super::program::{self, Setting};
-use super::start::Run;
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
-
-/// One script.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
-    /// The name of its file.
-    pub name: String,
-    /// What is in it.
-    pub text: String,
-}
 
 /// The server that the scripts talk to.
 pub struct Server<'a> {

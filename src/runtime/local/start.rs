@@ -14,18 +14,18 @@ use rustix::fs::OFlags;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
-use super::area::{Area, STATE_HINT};
-use super::plan::Planned;
+use super::planned::{Planned, Run};
 use super::prepared::{Placed, Prepared};
-use super::processes::Process;
 use super::program::{LINES, Setting, last_lines};
 use super::{logs, mysql, postgres, scripts};
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
 use crate::history::record::What;
+use crate::process::Process;
 use crate::redact::Redactor;
+
 use crate::registry::Server;
-use crate::state::Ready;
+use crate::state::{Ready, STATE_HINT};
 
 /// Between two looks at a server that starts. It takes logins tens of milliseconds after its start, and a refused connection costs microseconds.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -41,21 +41,6 @@ const PORT_ATTEMPTS: usize = 10;
 
 /// What is said of a data folder that takes longer, because there is none to copy.
 const FIRST: &str = "a data folder for the first time";
-
-/// The run that a server is started for.
-#[derive(Clone, Copy)]
-pub struct Run<'a> {
-    /// The run's id.
-    pub run_id: &'a str,
-    /// The folder above the servers' data folders.
-    pub folder: &'a Path,
-    /// Where prepared folders are.
-    pub area: &'a Area,
-    /// When to give up.
-    pub deadline: Instant,
-    /// The time that this is, as the user said it.
-    pub timeout: Duration,
-}
 
 /// What there is to tell of a start.
 pub enum Told<'a> {

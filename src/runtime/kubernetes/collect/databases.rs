@@ -6,9 +6,9 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 use crate::database::discover::discover_workloads;
 use crate::database::{Data, Workload};
-use crate::history::chronicle;
 use crate::history::record::{Database, Moment, What};
 use crate::history::time::Time;
+use crate::recorder::timeline;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::events::Note;
@@ -68,7 +68,7 @@ fn fill(database: &mut Database, pod: &Pod, events: &[Note]) {
     let container = database.container.clone().unwrap_or_default();
     for Sign { what, nth, at, detail } in signs(pod, &container, events) {
         if let Some(at) = at {
-            chronicle::add(&mut database.timeline, nth, Moment { what, at, detail });
+            timeline::add(&mut database.timeline, nth, Moment { what, at, detail });
         }
     }
     let status = container_status(pod, &container);
@@ -77,7 +77,7 @@ fn fill(database: &mut Database, pod: &Pod, events: &[Note]) {
     let noted = noted.and_then(|text| serde_json::from_str::<BTreeMap<String, Ready>>(text).ok());
     if let Some(ready) = noted.and_then(|mut noted| noted.remove(&container)) {
         if let Some(at) = Time::parse(&ready.at) {
-            chronicle::add(&mut database.timeline, 1, Moment { what: What::Ready, at, detail: ready.detail.clone() });
+            timeline::add(&mut database.timeline, 1, Moment { what: What::Ready, at, detail: ready.detail.clone() });
         }
         database.evidence = Some(ready);
     }

@@ -25,9 +25,10 @@ use super::{Cluster, timeline};
 use crate::background;
 use crate::deadline;
 use crate::history::log::Log;
-use crate::history::record::{Database, Event};
-use crate::history::time::Time;
+use crate::history::record;
 use crate::manifest::stamp::RECORD_ANNOTATION;
+use crate::recorder::Event;
+use crate::recorder::event::Part;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 
@@ -54,40 +55,15 @@ impl Known {
     }
 }
 
-/// What was found of a run.
-#[derive(Debug, Default)]
-pub struct Collected {
-    /// What belongs to each record, by the id that the objects carry; `None` for those of a run without a record. Two calls of `up` at once
-    /// may have made one run, each with a record of its own.
-    pub parts: BTreeMap<Option<String>, Part>,
-    /// What could not be collected.
-    pub notes: Vec<String>,
-}
-
-/// What belongs to one record.
-#[derive(Debug, Default)]
-pub struct Part {
-    /// The objects as they are.
-    pub objects: Vec<Value>,
-    /// What the cluster said about them, from old to new.
-    pub events: Vec<Event>,
-    /// The containers' logs.
-    pub logs: Vec<Log>,
-    /// The databases, as far as the objects tell.
-    pub databases: Vec<Database>,
-    /// When the first of the objects was made.
-    pub began: Option<Time>,
-    /// The PipelineRun that owns them: its name and its UID.
-    pub pipeline_run: Option<(String, String)>,
-}
-
-/// Gathers everything of a run by the deadline.
-pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Collected {
+/// Gathers everything of a run by the deadline, and tells what belongs to which record, by the id that the objects carry: `None` for those of
+/// a run without a record. Two calls of `up` at once may have made one run, each with a record of its own.
+pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Event {
+    let nothing = |note: String| Event::Collected { parts: Vec::new(), notes: vec![note] };
     // So that what was read can be looked through by the deadline.
     let (whole, deadline) = (deadline, deadline::before(deadline, deadline::left(deadline)));
     let mut gathering = match gather(cluster, run_id, known, deadline).await {
         Ok(gathering) => gathering,
-        Err(note) => return Collected { parts: BTreeMap::new(), notes: vec![note] },
+        Err(note) => return nothing(note),
     };
     let Gathering { objects, pods, secrets, .. } = &gathering;
     let reads = futures::future::join(events::about(cluster, objects, deadline), logs::read_all(cluster, pods, secrets, deadline));
@@ -99,8 +75,8 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
     let sorting = background::run(move || gathering.sort(&notes, read.logs, &run_id, deadline));
     match timeout_at(whole + GRACE, sorting).await {
         Ok(Ok(sorted)) => sorted,
-        Ok(Err(error)) => Collected { parts: BTreeMap::new(), notes: vec![format!("what was collected is lost: {error:#}")] },
-        Err(_) => Collected { parts: BTreeMap::new(), notes: vec!["what was collected could not be looked through in time".into()] },
+        Ok(Err(error)) => nothing(format!("what was collected is lost: {error:#}")),
+        Err(_) => nothing("what was collected could not be looked through in time".into()),
     }
 }
 
@@ -162,7 +138,7 @@ async fn gather(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Insta
 
 impl Gathering {
     /// Takes the secrets out of everything, and tells what belongs to which record.
-    fn sort(mut self, notes: &[Note], logs: Vec<Read>, run_id: &RunId, deadline: Instant) -> Collected {
+    fn sort(mut self, notes: &[Note], logs: Vec<Read>, run_id: &RunId, deadline: Instant) -> Event {
         let databases = self.databases(run_id, notes);
         let mut parts: BTreeMap<Option<String>, Part> = BTreeMap::new();
         let records = records(&self.objects);
@@ -195,7 +171,7 @@ impl Gathering {
             parts.entry(of("Pod", &database.pod).unwrap_or_else(|| some.clone())).or_default().databases.push(database.database);
         }
         join(&mut parts);
-        Collected { parts, notes: self.notes }
+        Event::Collected { parts: parts.into_iter().collect(), notes: self.notes }
     }
 
     fn logs(&self, logs: Vec<Read>, run_id: &RunId) -> Vec<Log> {
@@ -215,8 +191,8 @@ impl Gathering {
         Log::new(info, &self.redactor.redact_text(&log.text))
     }
 
-    fn event(&self, note: &Note) -> Event {
-        Event {
+    fn event(&self, note: &Note) -> record::Event {
+        record::Event {
             at: note.at.map(timeline::time),
             warning: note.warning,
             object: format!("{}/{}", note.kind, note.name),
@@ -258,13 +234,13 @@ fn join(parts: &mut BTreeMap<Option<String>, Part>) {
 fn records(objects: &[DynamicObject]) -> BTreeMap<(String, String), Option<String>> {
     let speaks =
         |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| mark::speaks(&(types.api_version.clone(), types.kind.clone())));
-    let own: BTreeSet<Option<String>> = objects.iter().filter(speaks).map(record).collect();
+    let own: BTreeSet<Option<String>> = objects.iter().filter(speaks).map(record_of).collect();
     let is_own = |record: &String| own.is_empty() || own.contains(&Some(record.clone()));
-    objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record(object).filter(is_own))).collect()
+    objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record_of(object).filter(is_own))).collect()
 }
 
 /// The record that an object carries.
-pub fn record(object: &DynamicObject) -> Option<String> {
+pub fn record_of(object: &DynamicObject) -> Option<String> {
     object.annotations().get(RECORD_ANNOTATION).cloned()
 }
 

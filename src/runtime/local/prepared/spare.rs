@@ -5,10 +5,9 @@ use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::{Entry, is_as_made, remove, try_lock_shared};
 use crate::background;
+use crate::registry::Source;
 use crate::runtime::local::account::{Account, hand_over};
 use crate::runtime::local::restore;
 
@@ -18,14 +17,6 @@ const SPARE: &str = ".spare-";
 /// How many spares an entry has at most: runs side by side need more than one.
 fn most_spares() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get).min(4)
-}
-
-/// Where a data folder came from: its prepared folder, in a state that a later one of the same recipe is told from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    cache: PathBuf,
-    key: String,
-    id: String,
 }
 
 impl Source {

@@ -1,28 +1,30 @@
-//! What the archive writes in the background, one job after the other: into the store, and to Tekton Results once a run is over.
+//! What the recorder writes in the background, one job after the other: into the store, and to Tekton Results once a run is over.
 
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use futures::future::BoxFuture;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::lost;
-use crate::commands::story::checked_out;
+use super::origin::checked_out;
 use crate::history::log::Log;
 use crate::history::place::Place;
 use crate::history::record::{Origin, Record, Status};
 use crate::history::results::ResultsApi;
 use crate::history::store::Store;
-use crate::runtime::kubernetes::own;
+use crate::redact::Redactor;
 
 /// A change of a record that is stored.
 pub type Change = Box<dyn FnOnce(&mut Record) + Send>;
 
 /// Something to write.
 pub enum Job {
-    /// The record of a run that is about to be made.
-    Begin(Box<Record>),
-    /// A change of one.
-    Change(Box<Changing>),
+    /// The record of a run that is about to be made, and its objects, with what is secret in them.
+    Begin { record: Box<Record>, objects: Vec<Value>, redactor: Box<Redactor> },
+    /// A change of one. Where there is no such record, `otherwise` is changed and put.
+    Change { which: Which, change: Change, logs: Vec<Log>, otherwise: Option<Box<Record>> },
 }
 
 /// Which record is meant.
@@ -41,15 +43,6 @@ pub enum Which {
     },
 }
 
-/// A change of a record.
-pub struct Changing {
-    pub which: Which,
-    pub change: Change,
-    pub logs: Vec<Log>,
-    /// What is changed and put where there is no such record.
-    pub otherwise: Option<Record>,
-}
-
 /// What the background has done so far.
 #[derive(Default)]
 pub struct Written {
@@ -64,15 +57,16 @@ pub struct Writer {
     pub place: Option<Place>,
     pub results: Option<ResultsApi>,
     store: Option<Store>,
-    /// The Result in Tekton Results that this pod's TaskRun belongs to.
+    /// The Result in Tekton Results that this pod's TaskRun belongs to, and who tells it.
     result: Option<String>,
+    own_result: fn() -> BoxFuture<'static, Option<String>>,
     /// The records of this command, where no store has them.
     unstored: BTreeMap<String, Record>,
 }
 
 impl Writer {
-    pub fn new(place: Option<Place>, results: Option<ResultsApi>) -> Self {
-        Self { place, results, store: None, result: None, unstored: BTreeMap::new() }
+    pub fn new(place: Option<Place>, results: Option<ResultsApi>, own_result: fn() -> BoxFuture<'static, Option<String>>) -> Self {
+        Self { place, results, store: None, result: None, own_result, unstored: BTreeMap::new() }
     }
 
     /// Works the queue off until the command ends. What has failed once, a store or Tekton Results, is not tried again: each try could take
@@ -113,13 +107,15 @@ impl Writer {
     /// The id of the record that was written, if there was one.
     async fn write_one(&mut self, job: Job) -> anyhow::Result<Option<String>> {
         match job {
-            Job::Begin(mut record) => {
+            Job::Begin { mut record, mut objects, redactor } => {
+                objects.iter_mut().for_each(|object| redactor.redact_object(object));
+                record.objects = objects;
                 if let Origin { git_commit: commit @ None, folder: Some(folder), .. } = &mut record.origin {
                     *commit = checked_out(folder).await;
                 }
                 self.put(*record).await.map(Some)
             }
-            Job::Change(changing) => self.change(*changing).await,
+            Job::Change { which, change, logs, otherwise } => self.change(which, change, logs, otherwise.map(|record| *record)).await,
         }
     }
 
@@ -133,8 +129,7 @@ impl Writer {
     }
 
     /// The id of the record that was changed, if there was one.
-    async fn change(&mut self, changing: Changing) -> anyhow::Result<Option<String>> {
-        let Changing { which, change, logs, otherwise } = changing;
+    async fn change(&mut self, which: Which, change: Change, logs: Vec<Log>, otherwise: Option<Record>) -> anyhow::Result<Option<String>> {
         let known = match which {
             Which::Id(id) => Some(id),
             Which::Unfinished { run_id, cluster, namespace } => self.unfinished(&run_id, &cluster, &namespace).await?,
@@ -165,7 +160,7 @@ impl Writer {
         }
         let otherwise = otherwise?;
         let Some(results) = &self.results else { return Some(otherwise) };
-        let result = learnt(&mut self.result).await;
+        let result = learnt(&mut self.result, self.own_result).await;
         // Whatever keeps it from being read keeps it from being written as well, which is told then.
         Some(results.read(&otherwise, result).await.ok().flatten().unwrap_or(otherwise))
     }
@@ -179,7 +174,7 @@ impl Writer {
         };
         let is_told = |record: &Record| record.is_over() || matches!(record.status, Status::Failed | Status::Cancelled);
         let Some(record) = record.filter(is_told) else { return Ok(()) };
-        let published = results.publish(&record, learnt(&mut self.result).await).await;
+        let published = results.publish(&record, learnt(&mut self.result, self.own_result).await).await;
         if published.is_err() {
             self.results = None;
         }
@@ -188,9 +183,9 @@ impl Writer {
 }
 
 /// The Result that this pod's TaskRun belongs to. It is told a moment after the pod was made, so that it is asked for again as long as it is not known.
-async fn learnt(result: &mut Option<String>) -> Option<&str> {
+async fn learnt(result: &mut Option<String>, own_result: fn() -> BoxFuture<'static, Option<String>>) -> Option<&str> {
     if result.is_none() {
-        *result = own::result().await;
+        *result = own_result().await;
     }
     result.as_deref()
 }

@@ -1,6 +1,59 @@
-//! What an image's name says: which engine, and whose conventions for variables.
+//! The database servers that testbed knows, and what an image's name says: which of them is in it, and whose conventions for variables it follows.
 
-use super::Engine;
+use std::fmt;
+
+use anyhow::anyhow;
+
+/// The database servers (and the one library) that testbed knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Engine {
+    /// MySQL and what speaks and is configured like it (Percona Server).
+    Mysql,
+    /// MariaDB.
+    Mariadb,
+    /// PostgreSQL.
+    Postgres,
+    /// SQLite: no server, only an entry in the config file.
+    Sqlite,
+}
+
+impl Engine {
+    /// Reads a name as used by `--with` and the annotation `testbed/engine`.
+    ///
+    /// # Errors
+    /// A message that lists the known names.
+    pub fn parse(name: &str) -> anyhow::Result<Self> {
+        [Self::Mysql, Self::Mariadb, Self::Postgres, Self::Sqlite]
+            .into_iter()
+            .find(|engine| engine.name() == name || (*engine == Self::Postgres && name == "postgresql"))
+            .ok_or_else(|| anyhow!("{name:?} is no engine; known are mysql, mariadb, postgres, sqlite"))
+    }
+
+    /// The name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        }
+    }
+
+    /// The port that the server listens on unless told otherwise; 0 for a library.
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Mysql | Self::Mariadb => 3306,
+            Self::Postgres => 5432,
+            Self::Sqlite => 0,
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// Whose way of reading variables an image follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,35 +1,9 @@
-//! Takes down what happens to the databases of a run while it happens, by the clock of whoever sees it.
-//!
-//! Several watch at once: the pods, the events, the probes. Each says what it sees as often as it likes; the first word counts.
+//! The order of what happened to a database, whoever tells it and however often: pods, events and probes are watched at once, and the first
+//! word counts.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use super::record::{Moment, What};
-use super::time::Time;
-
-/// What has happened so far, by the databases' names. Copies are one.
-#[derive(Debug, Clone, Default)]
-pub struct Chronicle(Arc<Mutex<BTreeMap<String, Vec<Moment>>>>);
-
-impl Chronicle {
-    /// Notes what happens once to a database: at this moment, unless it is known already.
-    pub fn note(&self, database: &str, what: What, at: Time, detail: impl Into<String>) {
-        self.note_nth(database, 1, Moment { what, at, detail: detail.into() });
-    }
-
-    /// Notes what can happen again: that it is the `nth` of its kind, from 1, tells whether it is known already.
-    pub fn note_nth(&self, database: &str, nth: usize, moment: Moment) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        add(all.entry(database.to_owned()).or_default(), nth, moment);
-    }
-
-    /// What has happened to a database, from old to new.
-    pub fn of(&self, database: &str) -> Vec<Moment> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(database).cloned().unwrap_or_default()
-    }
-}
+use crate::history::record::{Moment, What};
 
 /// Adds to a timeline what is the `nth` of its kind, unless it has as many already. Its order is kept: what is of one moment stands as it
 /// happens.
@@ -66,6 +40,7 @@ pub fn merge(timeline: &mut Vec<Moment>, other: Vec<Moment>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::time::Time;
 
     fn moment(what: What, at: i64) -> Moment {
         Moment { what, at: Time::from_millis(at), detail: String::new() }
@@ -77,13 +52,11 @@ mod tests {
 
     #[test]
     fn the_first_word_counts_and_the_order_is_that_of_time() {
-        let chronicle = Chronicle::default();
-        let copy = chronicle.clone();
+        let mut timeline = Vec::new();
         for (what, at) in [(What::Started, 30), (What::Created, 10), (What::Started, 40), (What::Scheduled, 10)] {
-            copy.note("db", what, Time::from_millis(at), "");
+            add(&mut timeline, 1, moment(what, at));
         }
-        assert_eq!(told(&chronicle.of("db")), [(What::Created, 10), (What::Scheduled, 10), (What::Started, 30)]);
-        assert!(chronicle.of("other").is_empty());
+        assert_eq!(told(&timeline), [(What::Created, 10), (What::Scheduled, 10), (What::Started, 30)]);
     }
 
     #[test]
@@ -97,11 +70,11 @@ mod tests {
 
     #[test]
     fn what_happens_again_is_counted() {
-        let chronicle = Chronicle::default();
+        let mut timeline = Vec::new();
         for (nth, at) in [(1, 10), (1, 11), (2, 20), (2, 21)] {
-            chronicle.note_nth("db", nth, moment(What::Restarted, at));
+            add(&mut timeline, nth, moment(What::Restarted, at));
         }
-        assert_eq!(told(&chronicle.of("db")), [(What::Restarted, 10), (What::Restarted, 20)]);
+        assert_eq!(told(&timeline), [(What::Restarted, 10), (What::Restarted, 20)]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::commands::story::abandoned;
+use super::event::Asked;
 use crate::history::place::Place;
 use crate::history::query::Summary;
 use crate::history::record::Record;
@@ -45,7 +45,7 @@ async fn find(place: &Place, store: &Store) -> anyhow::Result<Vec<Summary>> {
 
 fn over(record: &mut Record) {
     if !record.is_over() {
-        abandoned("end-unknown", WHY.to_owned())(record);
+        Asked::Abandoned("end-unknown", WHY.to_owned()).put_into(record);
         record.ended = Some(Time::now());
     }
 }

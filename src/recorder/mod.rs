@@ -1,18 +1,25 @@
-//! The archive as the commands use it: what is written goes into a queue and is written in the background, so that nobody waits for a
-//! store that is slow or down. What could not be written is told once, at the end, and fails nothing.
+//! Listens to what happens to runs, and writes their records to the history.
+//!
+//! What is written goes into a queue and is written in the background, so that nobody waits for a store that is slow or down. What could not
+//! be written is told once, at the end, and fails nothing.
 
+pub mod event;
 pub mod lost;
+mod merge;
+pub mod origin;
+mod recording;
+pub mod timeline;
 mod writer;
 
 use std::cell::Cell;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::warn;
-use crate::cli::Archiving;
-use crate::failure::{Advise, hints_of, kind_of, usage};
+use crate::failure::{hints_of, kind_of};
 use crate::history::log::Log;
 use crate::history::place::Place;
 use crate::history::record::Record;
@@ -20,14 +27,18 @@ use crate::history::results::ResultsApi;
 use crate::history::store::NO_SPACE;
 use crate::progress::Progress;
 
+use crate::redact::Redactor;
+
+pub use event::Event;
+pub use recording::Recording;
 pub use writer::Which;
-use writer::{Changing, Job, Writer, Written};
+use writer::{Job, Writer, Written};
 
 /// How long an archive is waited for that was waited for in vain.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// The archive of one command; of no use, and no trouble, where none is kept.
-pub struct Archive {
+/// The recorder of one command; of no use, and no trouble, where no history is kept.
+pub struct Recorder {
     patience: Duration,
     queue: Option<Queue>,
     /// Whether somebody has waited for it in vain.
@@ -44,36 +55,33 @@ struct Queue {
     sent: Cell<usize>,
 }
 
-impl Archive {
+/// Where records go.
+pub struct Sinks {
+    /// The store that the user has named, or wants none; `None` where nothing was said.
+    pub named: Option<Option<Place>>,
+    /// Tekton Results.
+    pub results: Option<ResultsApi>,
+    /// Tells the Result that this pod's TaskRun belongs to.
+    pub own_result: fn() -> BoxFuture<'static, Option<String>>,
+}
+
+impl Recorder {
     /// Begins to listen for what there is to write; no store is opened before.
-    ///
-    /// # Errors
-    /// A usage error about one of the flags.
-    pub fn open(args: &Archiving) -> anyhow::Result<Self> {
-        let named = place(args.history.as_deref())?;
-        let results = results(args)?;
+    pub fn open(Sinks { named, results, own_result }: Sinks, patience: Duration) -> Self {
         let is_named = named.is_some() || results.is_some();
         let place = named.unwrap_or_else(Place::usual);
         let queue = (place.is_some() || results.is_some()).then(|| {
             let (jobs, to_do) = mpsc::unbounded_channel();
             let (to, written) = watch::channel(Written::default());
-            tokio::spawn(Writer::new(place, results).write(to_do, to));
+            tokio::spawn(Writer::new(place, results, own_result).write(to_do, to));
             Queue { is_named, jobs, written, sent: Cell::new(0) }
         });
-        Ok(Self { patience: args.archive_timeout, queue, is_late: Cell::new(false), spent: Cell::default() })
+        Self { patience, queue, is_late: Cell::new(false), spent: Cell::default() }
     }
 
-    /// The same for a command that removes: a wrong flag of the archive is told, and keeps nothing from being removed.
-    pub fn of_removal(args: &Archiving, progress: &Progress) -> Self {
-        Self::open(args).unwrap_or_else(|error| {
-            warn(&error.context("going on without the archive"), progress);
-            Self { patience: args.archive_timeout, ..Self::none() }
-        })
-    }
-
-    /// The archive of a command that keeps none.
-    pub fn none() -> Self {
-        Self { patience: Duration::ZERO, queue: None, is_late: Cell::new(false), spent: Cell::default() }
+    /// The recorder of a command that keeps no history.
+    pub fn none(patience: Duration) -> Self {
+        Self { patience, queue: None, is_late: Cell::new(false), spent: Cell::default() }
     }
 
     /// Whether anything is written at all.
@@ -91,19 +99,14 @@ impl Archive {
         self.spent.set(self.spent.get().max(time));
     }
 
-    /// Writes the record of a run that is about to be made, with the commit that is checked out in its folder.
-    pub fn begin(&self, record: Record) {
-        self.send(Job::Begin(Box::new(record)));
+    /// Writes the record of a run that is about to be made, with its objects, and with the commit that is checked out in its folder.
+    fn begin(&self, record: Record, objects: Vec<Value>, redactor: Redactor) {
+        self.send(Job::Begin { record: Box::new(record), objects, redactor: Box::new(redactor) });
     }
 
     /// Changes a stored record, and adds logs. Where it is not stored (it could not be when it began), `otherwise` is changed and put.
-    pub fn change(&self, id: &str, logs: Vec<Log>, otherwise: Option<Record>, change: impl FnOnce(&mut Record) + Send + 'static) {
-        self.change_which(Which::Id(id.to_owned()), logs, otherwise, change);
-    }
-
-    /// The same for a record that is known by its id or by its run.
-    pub fn change_which(&self, which: Which, logs: Vec<Log>, otherwise: Option<Record>, change: impl FnOnce(&mut Record) + Send + 'static) {
-        self.send(Job::Change(Box::new(Changing { which, change: Box::new(change), logs, otherwise })));
+    fn change(&self, which: Which, logs: Vec<Log>, otherwise: Option<Record>, change: impl FnOnce(&mut Record) + Send + 'static) {
+        self.send(Job::Change { which, change: Box::new(change), logs, otherwise: otherwise.map(Box::new) });
     }
 
     fn send(&self, job: Job) {
@@ -155,24 +158,4 @@ fn is_full(error: &anyhow::Error) -> bool {
         of_system || matches!(code, Some(DiskFull | SystemIoFailure))
     };
     error.chain().any(is_full) || kind_of(error).is_some_and(|kind| kind.word == NO_SPACE)
-}
-
-/// The place that a flag, a variable or the settings name: `None` where none does, and `Some(None)` for `none`.
-///
-/// # Errors
-/// A usage error; also for a password that everybody on the machine can read in the process list.
-pub fn place(history: Option<&str>) -> anyhow::Result<Option<Option<Place>>> {
-    let Some(text) = history.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let place = Place::parse(text)?;
-    let is_visible = || std::env::args().any(|arg| arg.contains(text));
-    if place.as_ref().is_some_and(Place::has_password) && is_visible() {
-        return Err(usage("--history: others can see a password on the command line in the process list"))
-            .hint("set TESTBED_HISTORY to the URL, or leave the password away and set PGPASSWORD or PGPASSFILE");
-    }
-    Ok(Some(place))
-}
-
-fn results(args: &Archiving) -> anyhow::Result<Option<ResultsApi>> {
-    let Some(url) = args.results_api.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
-    ResultsApi::new(url, args.results_token_file.clone(), args.results_ca.as_deref().filter(|ca| !ca.is_empty())).map(Some)
 }

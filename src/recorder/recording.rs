@@ -1,0 +1,302 @@
+//! The record of one run: takes the run's events, keeps what is known of its databases, and has the recorder write what changes.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::event::{Asked, Event, Failure, Part};
+use super::merge::{self, Source};
+use super::origin::{PipelineRun, belongs_to};
+use super::timeline;
+use super::{Recorder, Which};
+use crate::history::log::Log;
+use crate::history::record::{self, Cause, Database, Moment, Record, Status, What};
+use crate::history::time::Time;
+use crate::redact::Redactor;
+
+/// A run's record, from its first event to its last. Of no use, and no trouble, where no history is kept.
+pub struct Recording<'a> {
+    recorder: &'a Recorder,
+    state: RefCell<State>,
+}
+
+struct State {
+    /// The record as this call knows it, which is written where no store has it.
+    record: Record,
+    /// The stored records that the events change; none before the run has begun. More than one where several calls have made the run.
+    targets: Vec<Which>,
+    /// Whether this call makes the run: then its record is written where no store has one.
+    is_maker: bool,
+    /// Whether another call has begun it: then it is not for this one to say that it is over.
+    is_joined: bool,
+    /// Finds the record of a run whose objects carry none.
+    unfinished: Option<Which>,
+    pipeline_run: PipelineRun,
+    redactor: Option<Redactor>,
+    asked: Asked,
+    /// When its removal was asked for first.
+    asked_at: Option<Time>,
+    /// Whether there was anything of the run when its removal began.
+    was_there: bool,
+}
+
+impl<'a> Recording<'a> {
+    /// Of a run that this call makes.
+    pub fn of_maker(recorder: &'a Recorder, record: Record, pipeline_run: PipelineRun) -> Self {
+        Self::new(recorder, record, None, pipeline_run)
+    }
+
+    /// Of a run that somebody else has made, and that is removed now. `record` is what is known of it, and `id` its record's, where that is known.
+    pub fn of_remover(recorder: &'a Recorder, record: Record, id: Option<String>, pipeline_run: PipelineRun) -> Self {
+        let recording = Self::new(recorder, record, id, pipeline_run);
+        recording.state.borrow_mut().is_maker = false;
+        recording
+    }
+
+    /// Takes in what is secret in the run.
+    pub fn know(&self, redactor: Redactor) {
+        self.state.borrow_mut().redactor = Some(redactor);
+    }
+
+    fn new(recorder: &'a Recorder, record: Record, id: Option<String>, pipeline_run: PipelineRun) -> Self {
+        let unfinished = match (&record.origin.cluster, &record.origin.namespace) {
+            (Some(cluster), Some(namespace)) => {
+                Some(Which::Unfinished { run_id: record.run_id.clone(), cluster: cluster.clone(), namespace: namespace.clone() })
+            }
+            _ => None,
+        };
+        let state = State {
+            record,
+            targets: id.map(Which::Id).into_iter().collect(),
+            is_maker: true,
+            is_joined: false,
+            unfinished,
+            pipeline_run,
+            redactor: None,
+            asked: Asked::ByMaker,
+            asked_at: None,
+            was_there: true,
+        };
+        Self { recorder, state: RefCell::new(state) }
+    }
+
+    /// An earlier call has begun to make the run, under this record.
+    pub fn join(&self, id: String) {
+        let mut state = self.state.borrow_mut();
+        state.record.id = id;
+        state.is_joined = true;
+    }
+
+    /// The record's id, if there is to be a record.
+    pub fn id(&self) -> Option<String> {
+        self.recorder.is_on().then(|| self.state.borrow().record.id.clone())
+    }
+
+    /// What writes it.
+    pub fn recorder(&self) -> &'a Recorder {
+        self.recorder
+    }
+
+    /// Takes an event of the run.
+    pub fn on(&self, event: Event) {
+        if !self.recorder.is_on() {
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        match event {
+            Event::Begun { objects, databases, redactor } => self.begin(&mut state, objects, databases, redactor),
+            Event::Created { is_fresh, record } => self.created(&mut state, is_fresh, record),
+            Event::Database { name, nth, moment } => state.add(&name, nth, moment),
+            Event::Ready { databases, at } => {
+                merge::databases(&mut state.record.databases, databases, Source::Maker);
+                self.change(&state, move |record| {
+                    if !record.is_over() {
+                        (record.status, record.cause, record.ready) = (Status::Up, None, Some(at));
+                    }
+                });
+            }
+            Event::Failed(failure) => self.change(&state, move |record| failure.clone().put_into(record)),
+            Event::NotMade(failure) => self.not_made(&state, failure),
+            Event::CommandEnded { command, failure, was_asked_to_end } => {
+                self.change(&state, move |record| command_ended(record, command.clone(), failure.clone(), was_asked_to_end));
+            }
+            Event::Collected { parts, notes } => self.collected(&mut state, parts, notes),
+            Event::RemovalAsked(asked) => {
+                state.asked = asked;
+                state.asked_at.get_or_insert_with(Time::now);
+            }
+            Event::Removed => self.removed(&state),
+            Event::LeftOver(why) => {
+                let note = [format!("it could not be removed: {why}")];
+                self.send(&state, move |record| merge::notes(record, &note));
+            }
+        }
+    }
+
+    fn begin(&self, state: &mut State, objects: Vec<Value>, databases: Vec<Database>, redactor: Redactor) {
+        state.record.databases = databases;
+        state.targets = vec![Which::Id(state.record.id.clone())];
+        if !state.is_joined {
+            self.recorder.begin(state.record.clone(), objects, redactor.clone());
+        }
+        state.redactor = Some(redactor);
+    }
+
+    /// What another call has made meanwhile belongs to that one's record, and so does all of the run.
+    fn created(&self, state: &mut State, is_fresh: bool, theirs: Option<String>) {
+        let now = Time::now();
+        if is_fresh {
+            let created = Moment { what: What::Created, at: now, detail: String::new() };
+            state.record.databases.iter_mut().for_each(|database| timeline::add(&mut database.timeline, 1, created.clone()));
+        }
+        let Some(theirs) = theirs.filter(|theirs| *theirs != state.record.id && !state.targets.is_empty()) else { return };
+        let joined = format!("another call made the run at the same time: record {theirs} tells of it");
+        let change = move |record: &mut Record| {
+            record.status = Status::Cancelled;
+            record.cause = Some(Cause { kind: "joined".into(), database: None, text: joined.clone() });
+            record.ended = Some(now);
+        };
+        self.send(state, change);
+        state.record.id.clone_from(&theirs);
+        (state.targets, state.is_joined) = (vec![Which::Id(theirs)], true);
+    }
+
+    fn not_made(&self, state: &State, failure: Failure) {
+        let now = Time::now();
+        if state.is_joined {
+            let note = [format!("a later call for the same run failed: {}", failure.text())];
+            return self.change(state, move |record| record.notes.extend(note.clone()));
+        }
+        self.change(state, move |record| {
+            failure.clone().put_into(record);
+            record.ended = Some(now);
+        });
+    }
+
+    fn collected(&self, state: &mut State, parts: Vec<(Option<String>, Part)>, notes: Vec<String>) {
+        let own = state.targets.pop();
+        state.was_there = !parts.is_empty() || !notes.is_empty();
+        for (id, mut part) in parts {
+            let Some(which) = id.clone().map(Which::Id).or(own.clone()).or(state.unfinished.clone()) else { continue };
+            let logs = std::mem::take(&mut part.logs);
+            let otherwise = if state.is_maker { state.record.clone() } else { state.found(&part, id) };
+            let (notes, pipeline_run) = (notes.clone(), state.pipeline_run.clone());
+            let change = move |record: &mut Record| {
+                belongs_to(&mut record.origin, &pipeline_run);
+                merge::part(record, part);
+                merge::notes(record, &notes);
+            };
+            self.write(state, which.clone(), logs, Some(otherwise), change);
+            state.targets.push(which);
+        }
+        if state.targets.is_empty() {
+            // There are no objects, or they could not be read: there may be a record all the same.
+            state.targets.extend(own.or(state.unfinished.clone()));
+            self.send(state, move |record| merge::notes(record, &notes));
+        }
+    }
+
+    fn removed(&self, state: &State) {
+        let (asked, gone, was_there) = (state.asked.clone(), Time::now(), state.was_there);
+        let at = state.asked_at.unwrap_or(gone);
+        let change = move |record: &mut Record| {
+            if record.is_over() {
+                return;
+            }
+            asked.clone().put_into(record);
+            if was_there {
+                merge::happens_to_all(record, What::Deleting, at);
+                merge::happens_to_all(record, What::Deleted, gone);
+            } else {
+                merge::notes(record, &["its objects were gone already when it was to be removed".to_owned()]);
+            }
+            record.ended = Some(gone);
+        };
+        self.send(state, change);
+    }
+
+    /// Changes the record, and brings its databases up to date.
+    fn change(&self, state: &State, change: impl Fn(&mut Record) + Send + Sync + 'static) {
+        let databases = state.record.databases.clone();
+        self.send(state, move |record| {
+            merge::databases(&mut record.databases, databases.clone(), Source::Maker);
+            change(record);
+        });
+    }
+
+    fn send(&self, state: &State, change: impl Fn(&mut Record) + Send + Sync + 'static) {
+        let change: Arc<dyn Fn(&mut Record) + Send + Sync> = Arc::new(change);
+        for which in &state.targets {
+            let change = Arc::clone(&change);
+            self.write(state, which.clone(), Vec::new(), state.is_maker.then(|| state.record.clone()), move |record| change(record));
+        }
+    }
+
+    /// Has it written, without secrets in what the run failed of.
+    fn write(
+        &self,
+        state: &State,
+        which: Which,
+        logs: Vec<Log>,
+        otherwise: Option<Record>,
+        change: impl FnOnce(&mut Record) + Send + 'static,
+    ) {
+        let redactor = state.redactor.clone();
+        self.recorder.change(which, logs, otherwise, move |record| {
+            change(record);
+            if let (Some(redactor), Some(cause)) = (redactor, &mut record.cause) {
+                cause.text = redactor.redact_lines(&cause.text);
+            }
+        });
+    }
+}
+
+impl State {
+    fn add(&mut self, database: &str, nth: usize, moment: Moment) {
+        if let Some(database) = self.record.databases.iter_mut().find(|known| known.name == database) {
+            timeline::add(&mut database.timeline, nth, moment);
+        }
+    }
+
+    /// The record of a run that has none, from what was found of it.
+    fn found(&self, part: &Part, id: Option<String>) -> Record {
+        let mut record = self.record.clone();
+        record.id = id.unwrap_or(record.id);
+        if record.runtime == "kubernetes" {
+            record.began = part.began.unwrap_or(record.began);
+            if let Some((name, uid)) = &part.pipeline_run {
+                record.name.clone_from(name);
+                (record.origin.pipeline_run, record.origin.pipeline_run_uid) = (Some(name.clone()), Some(uid.clone()));
+            }
+            if part.objects.iter().filter(|object| object["kind"] == "Pod").all(is_ready) {
+                record.status = Status::Up;
+                record.ready = part.databases.iter().filter_map(|database| database.first(What::Ready)).max();
+            }
+        }
+        belongs_to(&mut record.origin, &self.pipeline_run);
+        record
+    }
+}
+
+/// Whether a pod is ready, as Kubernetes sees it.
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+        || pod["status"]["phase"] == "Succeeded"
+}
+
+fn command_ended(record: &mut Record, command: record::Command, failure: Option<Failure>, was_asked_to_end: bool) {
+    if let Some(failure) = failure {
+        failure.put_into(record);
+    } else if let Some(code) = command.exit_code {
+        let text = format!("{} ended with exit code {code}", command.program);
+        let cause = |kind: &str| Some(Cause { kind: kind.to_owned(), database: None, text });
+        (record.status, record.cause) = match code {
+            0 => (Status::Done, None),
+            _ if was_asked_to_end => (Status::Cancelled, cause("interrupted")),
+            _ => (Status::Failed, cause("command")),
+        };
+    }
+    record.command = Some(command);
+}

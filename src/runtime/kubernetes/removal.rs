@@ -1,0 +1,120 @@
+//! Removes a run of a cluster: collects what there is to know of it, deletes its objects, and tells both to its recording.
+//!
+//! Collecting comes first, within the recorder's time, and keeps nothing from being removed: nobody can remove a run and forget its logs.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Cluster;
+use super::collect::{Known, collect};
+use super::teardown::{self, Patience};
+use crate::deadline;
+use crate::history::record::Record;
+use crate::recorder::event::Asked;
+use crate::recorder::origin::PipelineRun;
+use crate::recorder::{Event, Recorder, Recording};
+use crate::run_id::RunId;
+
+/// How long collecting may take where the API server is in trouble.
+const IN_TROUBLE: Duration = Duration::from_millis(750);
+
+/// A run that is about to be removed, or left for a look.
+pub struct Removal<'a> {
+    cluster: &'a Cluster,
+    run_id: &'a RunId,
+    recording: &'a Recording<'a>,
+    known: Option<Known>,
+    within: Duration,
+}
+
+/// How long a teardown may take.
+pub enum Limit {
+    /// So long from its own beginning on.
+    For(Duration),
+    /// Until a moment that is set already.
+    By(Patience),
+}
+
+/// The recording of a run that somebody else has made: with the id of its record, if that is known.
+pub fn recording<'a>(
+    recorder: &'a Recorder,
+    cluster: &Cluster,
+    run_id: &RunId,
+    id: Option<String>,
+    pipeline_run: PipelineRun,
+) -> Recording<'a> {
+    let mut record = Record { name: run_id.as_str().to_owned(), ..Record::begin(run_id.as_str(), "kubernetes") };
+    record.origin.cluster = Some(cluster.server.clone());
+    record.origin.namespace = Some(cluster.namespace.clone());
+    Recording::of_remover(recorder, record, id, pipeline_run)
+}
+
+impl<'a> Removal<'a> {
+    /// Of a run of whose secrets no more is known than what its objects tell.
+    pub fn new(cluster: &'a Cluster, run_id: &'a RunId, recording: &'a Recording<'a>) -> Self {
+        Self { cluster, run_id, recording, known: Some(Known::nothing(run_id)), within: recording.recorder().patience() }
+    }
+
+    /// The same with its secrets known.
+    #[must_use]
+    pub fn knowing(self, known: Known) -> Self {
+        Self { known: Some(known), ..self }
+    }
+
+    /// The same with less time for collecting.
+    #[must_use]
+    pub fn within(self, most: Duration) -> Self {
+        Self { within: self.within.min(most), ..self }
+    }
+
+    /// Collects and records what is there, once.
+    #[must_use]
+    pub async fn collect(mut self) -> Self {
+        let recorder = self.recording.recorder();
+        let Some(known) = self.known.take().filter(|_| recorder.is_on()) else { return self };
+        let begun = Instant::now();
+        // From a server that does not answer there is nothing to be had.
+        let within = if self.cluster.trouble().is_some() { self.within.min(IN_TROUBLE) } else { self.within };
+        let deadline = deadline::after(within);
+        self.recording.on(collect(self.cluster, self.run_id, known, deadline).await);
+        recorder.settle(deadline::left(deadline)).await;
+        recorder.took(begun.elapsed());
+        self
+    }
+
+    /// Collects, and deletes all of the run. Returns how many objects there were.
+    ///
+    /// # Errors
+    /// Those of the teardown, and no others.
+    pub async fn tear_down(self, asked: Asked, grace: u32, limit: Limit, tell: impl FnMut(&str)) -> anyhow::Result<usize> {
+        let Self { cluster, run_id, recording, .. } = self.asked(asked).collect().await;
+        let patience = match limit {
+            Limit::For(time) => Patience { told: time, deadline: deadline::after(time) },
+            Limit::By(patience) => patience,
+        };
+        told(recording, teardown::tear_down(cluster, run_id, grace, patience, tell).await)
+    }
+
+    /// Collects, and deletes what one call has made of the run, by the hash that its objects carry. Returns whether that was all there is.
+    ///
+    /// # Errors
+    /// As [`Removal::tear_down`].
+    pub async fn undo(self, made_by: Option<&str>, patience: Duration, tell: impl FnMut(&str)) -> anyhow::Result<bool> {
+        let Self { cluster, run_id, recording, .. } = self.asked(Asked::ByMaker).collect().await;
+        told(recording, teardown::undo(cluster, run_id, made_by, patience, tell).await)
+    }
+
+    fn asked(self, asked: Asked) -> Self {
+        self.recording.on(Event::RemovalAsked(asked));
+        self
+    }
+}
+
+fn told<T>(recording: &Recording<'_>, removed: anyhow::Result<T>) -> anyhow::Result<T> {
+    recording.on(match &removed {
+        Ok(_) => Event::Removed,
+        Err(left) => Event::LeftOver(format!("{left:#}")),
+    });
+    removed
+}

@@ -1,0 +1,75 @@
+//! What a server is started from: the plan of one server, and the run that it belongs to.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::account::Account;
+use super::area::Area;
+use super::find::Installed;
+use crate::database::Database;
+
+/// A database and the server for it.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// What the manifest says.
+    pub database: Database,
+    /// The server's folder below that of the run.
+    pub folder: String,
+    /// The server.
+    pub installed: Installed,
+    /// As whom it runs; `None` for the caller.
+    pub account: Option<Account>,
+    /// The manifest's arguments that it takes here too.
+    pub args: Vec<String>,
+    /// The container's variables, as far as they are known: set-up scripts read them.
+    pub variables: BTreeMap<String, String>,
+    /// The manifest's set-up scripts, in their order.
+    pub scripts: Vec<Script>,
+    /// Whether the manifest keeps its data in memory.
+    pub in_memory: bool,
+    /// What the manifest says about a PostgreSQL.
+    pub postgres: Options,
+}
+
+impl Planned {
+    /// Its log, below the run's folder.
+    pub fn log(&self, run: &Path) -> PathBuf {
+        run.join(&self.folder).join("log")
+    }
+}
+
+/// One script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The name of its file.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// What a manifest says about a PostgreSQL beyond its logins.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `POSTGRES_INITDB_ARGS`
+    pub initdb: Vec<String>,
+    /// `POSTGRES_HOST_AUTH_METHOD`
+    pub auth_method: Option<String>,
+}
+
+/// The run that a server is started for.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// The run's id.
+    pub run_id: &'a str,
+    /// The folder above the servers' data folders.
+    pub folder: &'a Path,
+    /// Where prepared folders are.
+    pub area: &'a Area,
+    /// When to give up.
+    pub deadline: Instant,
+    /// The time that this is, as the user said it.
+    pub timeout: Duration,
+}
