@@ -35,7 +35,7 @@ fn every_test_that_is_named_exists() {
         let mut faults = Vec::new();
         for (line, text) in page.prose() {
             for (file, function) in text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")) {
-                if !Path::new(file).extension().is_some_and(|end| end == "rs") {
+                if Path::new(file).extension().is_none_or(|end| end != "rs") {
                     continue;
                 }
                 let source = std::fs::read_to_string(root().join(file)).unwrap_or_default();

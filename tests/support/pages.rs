@@ -151,7 +151,7 @@ impl Page {
     }
 }
 
-/// A line in a text, for a page that is made up.
+/// A page that is made up.
 pub fn page(file: &str, text: &str) -> Page {
     Page { file: file.into(), text: text.into() }
 }
