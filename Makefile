@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # Where tests/install puts Rust; the shell that called make may not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help build image check test test-kubernetes soak soak-local soak-fuzz demo bench cluster cluster-down clean
+.PHONY: help build image check test test-kubernetes soak soak-local soak-fuzz demo docs bench cluster cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -56,6 +56,10 @@ soak-fuzz: ## Inputs made to break it, for all that testbed reads: 45 s for each
 demo: ## See the main job: databases up on this machine, a test suite on them, databases gone
 	@tests/install demo
 	@tests/demo
+
+docs: ## Build the book of the documentation: target/docs/index.html
+	@tests/install docs
+	@docs/build
 
 bench: ## Compare with kubectl, with other ways to find out that a database is ready, and to have a throw-away one
 	@tests/install bench

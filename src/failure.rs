@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// The documented exit codes. The README's table is the user's copy of this list.
+/// The documented exit codes. The table in docs/src/reference/commands.md is the user's copy of this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Something went wrong that fits no other code.

@@ -1,7 +1,7 @@
 """Draws the samples: a strip of dots for each contender, a dot for each start, from false ready on the left to late on the right.
 
 It exists because a median hides what this benchmark is about: how far off the worst word was. SVG, written by hand, so that it
-needs no library and stands beside the README; it follows the reader's light or dark scheme.
+needs no library and stands in the README and in docs/src/benchmarks; it follows the reader's light or dark scheme.
 """
 
 import math

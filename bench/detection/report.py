@@ -1,6 +1,6 @@
 """Writes the samples down for people: Markdown tables, and how they came about.
 
-It exists so that what is on the screen, in the folder and in the README is the same text.
+It exists so that what is on the screen, in the folder and in docs/src/benchmarks is the same text.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""Turns the samples into the report: a table for the README, and what one has to know to read it.
+"""Turns the samples into the report: a table for docs/src/benchmarks, and what one has to know to read it.
 
 >>> samples = [{"wall": 0.1}, {"wall": 0.3}, {"wall": 0.2}]
 >>> median(samples)

@@ -202,7 +202,10 @@ mod tests {
         let words: Vec<&str> = help.split(|c: char| !c.is_ascii_lowercase() && c != '-').collect();
         for param in PARAMS {
             assert!(words.contains(&param), "{param} is not in --help");
-            assert!(include_str!("../../README.md").contains(&format!("`{param}`")), "{param} is not in the README");
+            assert!(
+                include_str!("../../docs/src/reference/manifests.md").contains(&format!("`{param}`")),
+                "{param} is not in the reference"
+            );
         }
     }
 

@@ -253,10 +253,10 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_readmes_example_fills_its_flag() {
-        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&["up"], read::readmes_example(), &[]) else { panic!("no up") };
+    fn every_key_of_the_documented_example_fills_its_flag() {
+        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&["up"], read::documented_example(), &[]) else { panic!("no up") };
         assert_eq!((up.on_failure, up.source.with.len(), up.connarg.len()), (Some(cli::OnFailure::Delete), 4, 2));
-        assert!(matches!(filled(&["render"], read::readmes_example(), &[]), cli::Command::Render(_)));
+        assert!(matches!(filled(&["render"], read::documented_example(), &[]), cli::Command::Render(_)));
     }
 
     #[test]

@@ -164,10 +164,11 @@ fn add(into: &mut Vec<String>, name: &str, value: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The README's example of a file, which is held to be true.
+/// The reference's example of a file, which is held to be true.
 #[cfg(test)]
-pub fn readmes_example() -> &'static str {
-    let section = include_str!("../../README.md").split_once("## testbed.yaml\n").unwrap().1.split("\n## ").next().unwrap();
+pub fn documented_example() -> &'static str {
+    let page = include_str!("../../docs/src/reference/settings.md");
+    let section = page.split_once("## An example with every key\n").unwrap().1.split("\n## ").next().unwrap();
     section.split_once("```yaml\n").unwrap().1.split("```").next().unwrap()
 }
 
@@ -220,12 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn the_readmes_example_has_every_key() {
-        let example = readmes_example();
+    fn the_documented_example_has_every_key() {
+        let example = documented_example();
         settings(example);
-        let keys = Node::parse("README.md", example).unwrap();
+        let keys = Node::parse("settings.md", example).unwrap();
         for key in keys::known(&Cli::command()) {
-            assert!(keys.get(key).is_some(), "{key} is not in the README's example");
+            assert!(keys.get(key).is_some(), "{key} is not in the reference's example");
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::support::{Called, Started};
 /// A database whose set-up takes longer than any test.
 const SLOW: [&str; 4] = ["--with", "mysql:9.7-visible", "--with", "postgres"];
 
-/// What a cancelled TaskRun's step gets. The bound is what the README promises.
+/// What a cancelled TaskRun's step gets. The bound is what the documentation promises.
 fn cancel(up: Started) -> Called {
     let start = Instant::now();
     up.signal("TERM");

@@ -9,7 +9,7 @@ use crate::harness::Namespace;
 use crate::proxy::Altering;
 use crate::support::Folder;
 
-/// What the README asks of a user outside the cluster.
+/// What the documentation asks of a user outside the cluster.
 const RULES: &str = "[{apiGroups: [''], resources: [pods, services, secrets], verbs: [create, delete, get, list, watch, patch]}, \
     {apiGroups: [''], resources: [events], verbs: [list, watch]}, {apiGroups: [''], resources: [pods/log], verbs: [get]}, \
     {apiGroups: [''], resources: [pods/portforward], verbs: [create, get]}]";

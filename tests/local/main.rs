@@ -10,6 +10,7 @@ mod account;
 mod addresses;
 mod cache;
 mod credentials;
+mod docs;
 mod doctor;
 mod failures;
 mod foreign;

@@ -44,7 +44,7 @@ fn number(signal: &str) -> i32 {
     }
 }
 
-/// How long testbed may take from a signal to its end, on a busy machine: the README promises five seconds.
+/// How long testbed may take from a signal to its end, on a busy machine: the documentation promises five seconds.
 const BOUND: Duration = Duration::from_secs(10);
 
 impl Call {

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod api;
+pub mod pages;
 pub mod random;
 pub mod results;
 pub mod terminal;

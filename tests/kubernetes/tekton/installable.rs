@@ -1,12 +1,11 @@
-//! What the catalog, the examples, the templates and the READMEs have is what a cluster takes, as kubectl reads it.
-
-use std::path::Path;
+//! What the catalog, the examples, the templates, the README and the pages of docs/src have is what a cluster takes, as kubectl reads it.
 
 use serde_json::Value;
 
 use super::definitions;
 use crate::harness::{Namespace, kubectl, kubectl_output};
 use crate::pipeline_runs;
+use crate::support::pages;
 use crate::tekton_catalog::documents;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
@@ -39,8 +38,9 @@ fn all(namespace: &Namespace) -> Vec<Document> {
         .filter(|source| [".yaml", ".md"].iter().any(|end| source.file.ends_with(end)))
         .flat_map(|source| documents_of(&format!("catalog/{}", source.file), &source.text))
         .collect();
-    let read = |file: &str| std::fs::read_to_string(Path::new(PROJECT).join(file)).expect("a file of the project");
-    found.extend(["README.md", "docs/reliability.md", "examples/README.md"].iter().flat_map(|file| documents_of(file, &read(file))));
+    let pages = pages::all();
+    // The catalog's pages are among the book's, and were read above.
+    found.extend(pages.iter().filter(|page| !page.file.starts_with("catalog/")).flat_map(|page| documents_of(&page.file, &page.text)));
     let folder = &namespace.folder;
     for args in [
         &["--with", "mysql:9.7", "--with", "mariadb:11.8", "--with", "postgres:17"][..],
