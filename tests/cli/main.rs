@@ -10,6 +10,7 @@ mod doctor;
 mod formats;
 mod history;
 mod init;
+mod layers;
 mod liars;
 mod lock;
 mod lying;
