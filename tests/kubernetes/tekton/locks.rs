@@ -9,7 +9,6 @@ use super::run::{Outcome, PipelineRun};
 use super::site::Site;
 use super::task_runs::{of_task, task_run};
 use crate::audit;
-use crate::pipeline_runs::PipelineRuns;
 use crate::tekton_catalog::model::{ParamValue, PipelineRunSpec};
 
 const RUN: &str = "samples/lock-run.yaml";
@@ -141,9 +140,8 @@ fn what_finally_did_not_give_back_is_taken_over_at_once() {
     let again = again.run().ok("the first one again");
     assert!(again.log().contains("held already by run") && again.results == held.results, "{}", again.log());
 
-    let over = json!({"conditions": [{"type": "Succeeded", "status": "False", "reason": "Cancelled"}]});
     let before = Timestamp::now();
-    PipelineRuns(&site.namespace).tell(&first.name, &over);
+    first.cancel();
     let told = Timestamp::now();
     let taken = waiting.wait().ok("the second one");
     assert!(taken.log().contains(&format!("taken from run {}, which has abandoned it", first.uid)), "{}", taken.log());
