@@ -47,6 +47,16 @@ impl Outcome {
         self.tasks.get(name).unwrap_or_else(|| panic!("{name} did not run: {:?}", self.story))
     }
 
+    /// Its tasks have to have succeeded, and Tekton to say so.
+    pub fn has_succeeded(&self) {
+        assert!(self.succeeded && self.reason == "Succeeded", "{}\n{}", self.reason, self.transcript());
+    }
+
+    /// One of its tasks has to have failed, and Tekton to say so.
+    pub fn has_failed(&self) {
+        assert!(!self.succeeded && self.reason == "Failed", "{}\n{}", self.reason, self.transcript());
+    }
+
     /// Everything that was said, for a failed test.
     pub fn transcript(&self) -> String {
         let tasks = self.tasks.iter().map(|(name, ended)| format!("--- {name}\n{}", ended.log()));
