@@ -20,7 +20,7 @@ fn an_object_of_somebody_else_stops_everything() {
         .says("m.yaml: document 2 (line 5): creating Pod taken: it exists already and belongs to run run-of-a-colleague")
         .says("hint: put $(context.pipelineRun.uid) into the name");
     assert!(namespace.of_run("run-1").is_empty());
-    assert!(namespace.named(&[]).contains(&"pod/taken".to_owned()));
+    assert!(namespace.labelled("").contains(&"pod/taken".to_owned()));
     assert!(!folder.has("testing-databases.json"));
 }
 

@@ -213,7 +213,7 @@ fn a_client_certificate_that_has_expired() {
     folder.file("striv.yaml", STRIV);
     let up = folder.call(&["up", "striv.yaml"]).fails(1);
     assert!(up.stderr.contains("expired"), "{}", up.transcript());
-    assert!(namespace.named(&["-l", "test-dependencies"]).is_empty());
+    assert!(namespace.labelled("test-dependencies").is_empty());
 }
 
 #[test]
@@ -237,5 +237,5 @@ fn a_login_from_a_secret_of_the_cluster() {
     folder.call(&["up", "m.yaml", "--run-id", "run-1", "-v"]).ok().keeps("from-the-cluster");
     assert!(folder.read("testing-databases.json").contains("\"password\": \"from-the-cluster\""));
     folder.call(&["down"]).ok();
-    assert!(namespace.named(&[]).contains(&"secret/shared".to_owned()));
+    assert!(namespace.labelled("").contains(&"secret/shared".to_owned()));
 }

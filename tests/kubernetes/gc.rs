@@ -122,7 +122,7 @@ fn two_at_once_do_not_hinder_each_other() {
     let gc = || folder.start(&["gc", "-o", "json"]);
     let (one, two) = (gc(), gc());
     let (one, two) = (one.wait().ok(), two.wait().ok());
-    assert!(namespace.named(&["-l", "test-dependencies"]).is_empty());
+    assert!(namespace.labelled("test-dependencies").is_empty());
     let mut removed: Vec<String> =
         [told(&one), told(&two)].concat().iter().map(|item| item["runId"].as_str().expect("an id").to_owned()).collect();
     removed.sort_unstable();
@@ -216,7 +216,7 @@ fn what_is_held_is_named() {
     assert_eq!((&of("old")["removed"], &of("old")["error"]), (&true.into(), &Value::Null));
     finalizers("null");
     folder.call(&["gc"]).ok();
-    assert!(namespace.named(&["-l", "test-dependencies"]).is_empty());
+    assert!(namespace.labelled("test-dependencies").is_empty());
 }
 
 /// In all namespaces, as somebody who may look everywhere and delete in two of them only: others use the cluster as well.

@@ -1,4 +1,6 @@
 //! A namespace a test, kubectl as the independent observer, and a client pod with Python's real drivers.
+//!
+//! What every test asks again and again goes to the API server without kubectl, which takes a tenth of a second of processor time to start.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,6 +9,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use crate::api::Api;
 use crate::support::{Folder, is_without_image};
 
 /// The manifest that the original pipeline used, with its PostgreSQL twin.
@@ -46,7 +49,7 @@ pub fn image() -> Option<String> {
 }
 
 /// Whether the cluster is the one that `make cluster` builds.
-fn is_built_here() -> bool {
+pub fn is_built_here() -> bool {
     kubeconfig().with_file_name("pki").is_dir()
 }
 
@@ -90,11 +93,8 @@ impl Namespace {
         let random = tempfile::Builder::new().prefix("").rand_bytes(8).tempdir().expect("a temporary folder");
         let random = random.path().file_name().and_then(|name| name.to_str()).expect("a name").to_lowercase();
         let name = format!("{prefix}-{random}");
-        kubectl(&["create", "namespace", &name]);
-        let namespace = Self { folder: Self::folder_for(&name, kubeconfig()), name };
-        // Pods cannot be made before the namespace has its default ServiceAccount, and that its token where the cluster makes one.
-        namespace.kubectl_until(&["run", "probe", "--image=probe", "--dry-run=server", "-o", "name"], |output| !output.is_empty());
-        namespace
+        Api::get().create_namespace(&name);
+        Self { folder: Self::folder_for(&name, kubeconfig()), name }
     }
 
     /// A folder whose calls are about a namespace that is there already.
@@ -145,16 +145,14 @@ impl Namespace {
         }
     }
 
-    /// Names of everything with the run's label, of all kinds that a run can have made.
+    /// Names of everything with the run's label, of all kinds that a run can have made, as kubectl writes them.
     pub fn of_run(&self, run_id: &str) -> Vec<String> {
-        self.named(&["-l", &format!("test-dependencies={run_id}")])
+        self.labelled(&format!("test-dependencies={run_id}"))
     }
 
-    /// Names of everything that kubectl's selection finds.
-    pub fn named(&self, selection: &[&str]) -> Vec<String> {
-        let kinds = "all,secrets,configmaps,pvc,controllerrevisions";
-        let text = self.kubectl(&[&["get", kinds, "-o", "name", "--ignore-not-found"], selection].concat());
-        text.lines().map(Into::into).collect()
+    /// Names of everything that a label selector finds; of everything there is, if it is empty.
+    pub fn labelled(&self, selector: &str) -> Vec<String> {
+        Api::get().names(&self.name, selector)
     }
 
     pub fn json(&self, args: &[&str]) -> Value {
@@ -192,7 +190,7 @@ impl Drop for Namespace {
                 eprintln!("--- kubectl {args:?}\n{}", String::from_utf8_lossy(&output.stdout));
             }
         }
-        kubectl_output(&["delete", "namespace", &self.name, "--wait=false"], None);
+        Api::get().delete_namespace(&self.name);
     }
 }
 

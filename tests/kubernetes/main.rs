@@ -9,6 +9,7 @@ mod support;
 mod tekton_catalog;
 
 mod admission;
+mod api;
 mod audit;
 mod harness;
 mod pipeline_runs;

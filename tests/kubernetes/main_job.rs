@@ -78,8 +78,8 @@ fn two_runs_share_a_namespace_and_not_their_fate() {
     assert!(namespace.of_run(&first).is_empty());
     assert_eq!(namespace.of_run(&second), before);
     assert_eq!(client.shell_ok("python3 tables.py two.json read"), "mysql ok\npostgres ok\n");
-    assert_eq!(namespace.named(&["-l", "test-dependencies=other"]), ["service/other"]);
-    assert!(namespace.named(&[]).contains(&"configmap/unlabelled".to_owned()));
+    assert_eq!(namespace.labelled("test-dependencies=other"), ["service/other"]);
+    assert!(namespace.labelled("").contains(&"configmap/unlabelled".to_owned()));
 
     let status = folder.call(&["status", "-o", "json"]).ok();
     let rows: Value = serde_json::from_str(&status.stdout).unwrap();

@@ -29,5 +29,5 @@ fn nothing_is_created_for_a_wrong_manifest() {
         folder.file("m.yaml", map);
         folder.call(&["up", "m.yaml", "--run-id", run_id]).fails(2).says("the run id is");
     }
-    assert!(namespace.named(&["-l", "test-dependencies"]).is_empty());
+    assert!(namespace.labelled("test-dependencies").is_empty());
 }

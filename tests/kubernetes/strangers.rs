@@ -73,8 +73,8 @@ fn each_refusal_names_what_opens_it_and_leaves_no_object() {
             folder.call(command).fails(2).says("m.yaml: document 2 (line 5): ").says(&format!("--allow {name}"));
         }
     }
-    let selection = ["-l", "test-dependencies"];
-    assert_eq!((namespace.named(&selection), elsewhere.named(&selection)), (Vec::new(), Vec::new()));
+    let made = [&namespace, &elsewhere].map(|namespace| namespace.labelled("test-dependencies"));
+    assert_eq!(made, [Vec::<String>::new(), Vec::new()]);
     let kinds = "priorityclasses,clusterroles,validatingwebhookconfigurations";
     assert_eq!(kubectl(&["get", kinds, "-o", "name", "-l", &format!("test-dependencies={run_id}")]), "");
 }

@@ -25,11 +25,11 @@ fn client<'a>(namespace: &'a Namespace, spec: &str) -> Client<'a> {
 fn in_a_pod_of_the_usual_kind_all_names_resolve() {
     let namespace = Namespace::new("names");
     let client = client(&namespace, "");
-    let before = namespace.named(&[]);
+    let before = namespace.labelled("");
     let found = look(&client, "striv.yaml --run-id run-1");
     found.is_well(&["api", "rights", "dry-run", "dns"]);
     found.one("ok", "dns", &["kubernetes.default.svc", "name server"]);
-    assert_eq!(namespace.named(&[]), before);
+    assert_eq!(namespace.labelled(""), before);
     // With a Service in the namespace, that one shows it better.
     namespace.kubectl(&["create", "service", "clusterip", "other", "--tcp=1"]);
     look(&client, "striv.yaml --run-id run-1").one("ok", "dns", &["such as other"]);

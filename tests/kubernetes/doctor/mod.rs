@@ -21,9 +21,9 @@ pub struct Found {
 impl Found {
     /// Looks, with the flags, in JSON. There may be nothing more in the namespace afterwards than before.
     pub fn look(namespace: &Namespace, folder: &Folder, args: &[&str]) -> Self {
-        let before = namespace.named(&[]);
+        let before = namespace.labelled("");
         let found = Self::read(folder.call(&[&["doctor", "-o", "json"], args].concat()));
-        assert_eq!(namespace.named(&[]), before, "{}", found.called.transcript());
+        assert_eq!(namespace.labelled(""), before, "{}", found.called.transcript());
         found
     }
 

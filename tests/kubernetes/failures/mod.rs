@@ -229,7 +229,7 @@ fn what_the_namespace_does_not_allow() {
     let big = mysql("container", "resources: {limits: {memory: 1Gi}}");
     screens!(&quota, [("quota", big, []), ("quota-behind-a-stateful-set", stateful_set(&big), [])]);
     screens!(&range, [("limit-range", big, [])]);
-    assert!(range.named(&["-l", "test-dependencies"]).is_empty(), "a refused creation leaves nothing");
+    assert!(range.labelled("test-dependencies").is_empty(), "a refused creation leaves nothing");
 }
 
 /// The manifest with a StatefulSet in place of the pod.

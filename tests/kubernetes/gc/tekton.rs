@@ -47,7 +47,7 @@ fn runs_of_pipeline_runs_that_are_over() {
 
     let gc = folder.call(&["gc", "--pipeline-runs", "-v"]).ok();
     gc.says("run of-runs in namespace").says("stays: its PipelineRun runs goes on");
-    let left: Vec<String> = namespace.named(&["-l", "test-dependencies"]);
+    let left: Vec<String> = namespace.labelled("test-dependencies");
     let expected = ["again", "lately", "runs"];
     let expected: Vec<String> = ["secret", "service", "configmap"]
         .iter()

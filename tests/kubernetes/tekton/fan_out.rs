@@ -65,8 +65,8 @@ fn a_part_that_fails_takes_its_own_along_and_a_cancelled_one_the_run() {
     }
     is_made("slow");
 
-    // One that fails beside those that are up and one that is at work.
-    let late = part(&run, "late", "slow.yaml", &[("timeout", "2s")], false).wait();
+    // One that fails beside those that are up and one that is at work. Its objects have as long to go as they had to come.
+    let late = part(&run, "late", "slow.yaml", &[("timeout", "10s")], false).wait();
     assert_eq!(late.exit_code("up"), Some(3), "{}", late.log());
     assert!(late.results.is_empty(), "{:?}", late.results);
     assert!(late.log().contains("what others have made of it stays"), "{}", late.log());

@@ -64,7 +64,7 @@ fn a_lone_task_run_without_a_run_id_is_told_what_to_do() {
         assert!(ended.log().contains("the param run-id"), "{}", ended.log());
         assert!(ended.results.is_empty());
     }
-    assert!(site.namespace.named(&["-l", "test-dependencies"]).is_empty());
+    assert!(site.namespace.labelled("test-dependencies").is_empty());
 }
 
 /// As `retries` makes it happen, when the first attempt has got as far as it can get.
