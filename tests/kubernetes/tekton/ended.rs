@@ -1,7 +1,7 @@
 //! From a TaskRun's start to its end: what the steps said, and the results.
 
 use std::collections::BTreeMap;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -87,10 +87,18 @@ impl<'a> Started<'a> {
         }
     }
 
-    /// Waits until a step's container runs.
+    /// Waits until a step runs.
     pub fn until_it_runs(&mut self) {
         let runs = |pod: &Value| !pod["status"]["containerStatuses"][0]["state"]["running"].is_null();
         self.watch.until(|pod| runs(pod) || has_ended(pod));
+        if self.run.site.tekton == Tekton::Real {
+            // The container runs before the step does: its entrypoint waits for Tekton's word. The step's first word tells that it was given.
+            let mut log = self.follow_log();
+            let mut first = String::new();
+            BufReader::new(log.stdout.take().expect("a pipe")).read_line(&mut first).expect("UTF-8");
+            let _ = log.kill();
+            let _ = log.wait();
+        }
     }
 
     /// Waits until it has ended, and reads what it leaves.
