@@ -33,7 +33,7 @@ test-kubernetes: ## The cluster's part of it on another Kubernetes: make test-ku
 test-tekton: ## The catalog's part of it on a real Tekton Pipelines, in a cluster of its own (TESTBED_TEST_KUBECONFIG=... takes yours)
 	@tests/install test
 	@TESTBED_CLUSTER_DIR=$${TESTBED_CLUSTER_DIR:-/var/tmp/testbed-cluster-tekton} TESTBED_TEST_TEKTON=yes \
-	  tests/all -E 'binary(kubernetes) & test(/^tekton::/)'
+	  tests/all --profile tekton -E 'binary(kubernetes) & test(/^tekton::/)'
 
 soak: soak-local soak-fuzz ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction, a lock under attack
 	@tests/install test
