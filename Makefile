@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # Where tests/install puts Rust; the shell that called make may not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help build image check test test-kubernetes soak soak-local soak-fuzz demo docs bench cluster cluster-down clean
+.PHONY: help build image check test test-kubernetes test-tekton soak soak-local soak-fuzz demo docs bench cluster cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -29,6 +29,11 @@ test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 test-kubernetes: ## The cluster's part of it on another Kubernetes: make test-kubernetes KUBERNETES=1.33.13
 	@tests/install test
 	@tests/all --test kubernetes
+
+test-tekton: ## The catalog's part of it on a real Tekton Pipelines, in a cluster of its own (TESTBED_TEST_KUBECONFIG=... takes yours)
+	@tests/install test
+	@TESTBED_CLUSTER_DIR=$${TESTBED_CLUSTER_DIR:-/var/tmp/testbed-cluster-tekton} TESTBED_TEST_TEKTON=yes \
+	  tests/all --profile tekton -E 'binary(kubernetes) & test(/^tekton::/)'
 
 soak: soak-local soak-fuzz ## The long counts: the main job and a cancelled task twenty times over, set-up servers that stay for a minute, a real eviction, a lock under attack
 	@tests/install test

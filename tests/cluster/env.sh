@@ -34,6 +34,8 @@ API_PORT=6443
 # Folders that daemons write to and no option moves. The node mounts its own on them; the host's stay empty and go with
 # the cluster.
 MOUNT_POINTS=(/var/log/pods /var/log/containers /var/lib/cni /var/lib/kubelet /tmp/hostpath_pv)
+# What Tekton's steps call the client's image with pytest.
+CLIENT_IMAGE=docker.io/local/python-pytest:3.11
 # Every process of the cluster is in this cgroup or below it, and that is how `down` finds them.
 CGROUP=testbed-cluster$suffix
 
@@ -54,6 +56,8 @@ kubernetes_dir_of() { printf '%s/kubernetes-%s-%s' "$CACHE" "$1" "$(key_of compi
 daemons_dir() { printf '%s/daemons-%s' "$CACHE" "$(cd "$CLUSTER_SOURCE" && key_of compile.sh build-daemons modules/{cni-plugins,containerd,coredns,etcd}/*)"; }
 layers_dir() { printf '%s/layers-%s' "$CACHE" "$(key_of build-layers images/pause.c)"; }
 images_dir() { printf '%s/images-%s' "$CACHE" "$(cd "$CLUSTER_SOURCE" && key_of build-layers build-images oci-archive.py images/* modules/containerd/go.mod)"; }
+tekton_dir() { printf '%s/tekton-%s' "$CACHE" "$(key_of compile.sh build-tekton oci-archive.py modules/tekton/go.{mod,sum})"; }
+client_dir() { printf '%s/client-%s' "$CACHE" "$(key_of build-layers build-client oci-archive.py)"; }
 # What a running cluster was started from: `up` leaves one alone only if this is the same.
 cluster_key() { printf '%s %s' "$(kubernetes_dir) $(daemons_dir) $(images_dir)" "$(cd "$CLUSTER_SOURCE" && key_of up api.sh env.sh launch.sh node/*)"; }
 

@@ -28,8 +28,11 @@ const KINDS: [(&str, &str, &str); 14] = [
     ("apis/apps/v1", "controllerrevisions", "controllerrevision.apps"),
 ];
 
+/// What a Tekton would make pods for again.
+const TEKTON: [(&str, &str); 2] = [("apis/tekton.dev/v1", "pipelineruns"), ("apis/tekton.dev/v1", "taskruns")];
+
 /// What else a test leaves that others would come across.
-const OTHERS: [(&str, &str); 2] = [("apis/coordination.k8s.io/v1", "leases"), ("apis/tekton.dev/v1", "pipelineruns")];
+const OTHERS: [(&str, &str); 1] = [("apis/coordination.k8s.io/v1", "leases")];
 
 pub struct Api {
     runtime: Runtime,
@@ -71,7 +74,7 @@ impl Api {
             self.delete(&format!("api/v1/namespaces/{name}"));
             return;
         }
-        let kinds = KINDS.iter().map(|(group, resource, _)| (*group, *resource)).chain(OTHERS);
+        let kinds = TEKTON.into_iter().chain(KINDS.iter().map(|(group, resource, _)| (*group, *resource))).chain(OTHERS);
         for (group, resource) in kinds {
             self.delete(&format!("{group}/namespaces/{name}/{resource}"));
         }

@@ -1,16 +1,22 @@
-//! PipelineRuns to belong to, on a cluster without Tekton: a definition of their kind, and nobody who carries them out.
+//! PipelineRuns to belong to, on a cluster without Tekton: a definition of their kind, and nobody who carries them out. Whether a cluster has a
+//! Tekton of its own.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Namespace, kubectl_output};
 use crate::tekton::definitions::of_pipeline_runs;
 
+/// Whether the cluster has a Tekton of its own, which carries PipelineRuns out.
+pub fn are_carried_out() -> bool {
+    let has = |args: &[&str]| kubectl_output(&[&["get", "crd", "-o", "name"], args].concat(), None).stdout;
+    let is_ours = || !has(&["-l", "testbed/stand-in=true", "--field-selector", "metadata.name=pipelineruns.tekton.dev"]).is_empty();
+    !has(&["--ignore-not-found", "pipelineruns.tekton.dev"]).is_empty() && !is_ours()
+}
+
 /// Sees to it that the cluster has the kind, and leaves it there: any number of tests may do so at once. `false`, and a word about it, on a
 /// cluster with a Tekton of its own, which would carry stand-ins out.
 pub fn install() -> bool {
-    let has = |args: &[&str]| kubectl_output(&[&["get", "crd", "-o", "name"], args].concat(), None).stdout;
-    let is_ours = || !has(&["-l", "testbed/stand-in=true", "--field-selector", "metadata.name=pipelineruns.tekton.dev"]).is_empty();
-    if !has(&["--ignore-not-found", "pipelineruns.tekton.dev"]).is_empty() && !is_ours() {
+    if are_carried_out() {
         eprintln!("skipped: this cluster has PipelineRuns that are carried out");
         return false;
     }

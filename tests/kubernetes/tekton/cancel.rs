@@ -91,8 +91,7 @@ fn cancelled_at_any_moment_a_run_leaves_nothing_behind() {
         started.until_it_runs();
         let log = started.follow_log();
         std::thread::sleep(moment);
-        let pod = started.name().to_owned();
-        site.namespace.kubectl(&["delete", "pod", &pod, "--wait=false"]);
+        started.cancel();
         // The API server says when the grace period will be over, which is none for a pod that has ended already.
         let deleted = &started.until_it_is_deleted()["metadata"];
         let asked = seconds(&deleted["deletionTimestamp"]) - deleted["deletionGracePeriodSeconds"].as_i64().expect("a time");

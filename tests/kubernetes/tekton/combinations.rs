@@ -8,7 +8,6 @@ use super::ended::Ended;
 use super::pod::TaskRun;
 use super::site::Site;
 use crate::harness::client_image;
-use crate::pipeline_runs::PipelineRuns;
 use crate::tekton_catalog::combinations::{Call, SCENES, SOURCE, Scene};
 use crate::tekton_catalog::model::{Param, ParamValue, Reference, ResultSpec, Step, TaskSpec, WorkspaceDeclaration};
 use crate::tekton_catalog::variables::Variables;
@@ -65,7 +64,7 @@ struct Play<'a> {
 impl<'a> Play<'a> {
     fn new(site: &'a Site, scene: &'a Scene) -> Self {
         let name = scene.name;
-        let uid = PipelineRuns(&site.namespace).create(name);
+        let uid = site.pipeline_run(name);
         let mut variables = Variables::default();
         for (part, value) in [("name", name), ("uid", &uid), ("namespace", &site.namespace.name)] {
             variables.text(format!("context.pipelineRun.{part}"), value);

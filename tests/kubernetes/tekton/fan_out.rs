@@ -35,9 +35,9 @@ fn part<'a>(run: &PipelineRun<'a>, name: &str, manifest: &str, more: &[(&str, &s
     up.start()
 }
 
-/// Deletes the pod, as Tekton does.
-fn cancel(site: &Site, up: Started<'_>) {
-    site.namespace.kubectl(&["delete", "pod", up.name(), "--wait=false"]);
+/// Cancels it, and sees how it ends.
+fn cancel(up: Started<'_>) {
+    up.cancel();
     let last = up.wait_until_gone();
     // The kubelet may never get to know how it ended.
     let code = last["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"].as_i64();
@@ -74,13 +74,13 @@ fn a_part_that_fails_takes_its_own_along_and_a_cancelled_one_the_run() {
     assert_eq!(site.namespace.of_run(&run.uid), left(&["one", "slow", "two"]), "{}", late.log());
 
     // A StepAction in the middle of its step: what it waits for is there, and never ready.
-    cancel(&site, slow);
+    cancel(slow);
     assert_eq!(site.namespace.of_run(&run.uid), left(&["one", "slow", "two"]));
     assert_eq!(site.keep(&format!("cd {}; ls *.json", run.folder("shared"))), "one.json\ntwo.json\n");
     // Without another word nobody wants any of the run.
     let cut = part(&run, "cut", "slow.yaml", &[], true);
     is_made("cut");
-    cancel(&site, cut);
+    cancel(cut);
     let selection = format!("test-dependencies={}", run.uid);
     site.namespace.kubectl_until(&["get", "pods,services,secrets", "-l", &selection, "-o", "name"], str::is_empty);
     let down = down.run().ok("down");

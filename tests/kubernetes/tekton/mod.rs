@@ -1,6 +1,6 @@
-//! The catalog's tasks and samples on a real cluster. There is no Tekton here that would carry them out, so these tests do what its controller
-//! does: they read the YAML, put the variables in, order the tasks, and make pods of the very steps, with the labels, mounts and accounts
-//! that Tekton gives them.
+//! The catalog's tasks and samples on a real cluster. Where it has a Tekton of its own, that carries them out. Where there is none, these tests do
+//! what its controller does: they read the YAML, put the variables in, order the tasks, and make pods of the very steps, with the labels, mounts and
+//! accounts that Tekton gives them. A test does not know which.
 
 mod cancel;
 mod combinations;
@@ -12,6 +12,7 @@ mod installable;
 mod locks;
 mod pipelines;
 mod pod;
+mod real;
 pub mod rights;
 mod run;
 mod site;

@@ -40,7 +40,7 @@ fn is_clean(site: &Site, run: &PipelineRun, outcome: &Outcome, config: &str) {
     // The sample's manifest takes the run id for a password, which is everywhere.
     for password in passwords.filter(|password| *password != run.uid) {
         for (name, task) in &outcome.tasks {
-            assert!(!task.log().contains(password) && !task.pod.to_string().contains(password), "{name} tells a password");
+            assert!(!task.log().contains(password) && !task.objects().contains(password), "{name} tells a password");
             assert!(task.results.values().all(|value| !value.contains(password)), "{name} hands a password on");
         }
     }
@@ -52,7 +52,7 @@ fn the_original_pipeline_goes_green_and_leaves_nothing() {
     let Some(site) = striv("striv") else { return };
     let run = PipelineRun::create(&site, "samples/striv-run.yaml");
     let outcome = run.run();
-    assert!(outcome.succeeded, "{}", outcome.transcript());
+    outcome.has_succeeded();
     let tests = outcome.task("integration-tests").log();
     for said in ["6 passed", "test_jobs_are_kept[sqlite] PASSED", "test_jobs_are_kept[mysql] PASSED", "test_jobs_are_kept[postgres] PASSED"]
     {
@@ -83,7 +83,7 @@ fn the_variant_for_openshift_runs_as_whatever_user_it_gets() {
     });
     let run = PipelineRun::create(&site, "samples/striv-run-openshift.yaml");
     let outcome = run.run();
-    assert!(outcome.succeeded, "{}", outcome.transcript());
+    outcome.has_succeeded();
     assert!(outcome.task("integration-tests").log().contains("6 passed"), "{}", outcome.transcript());
     let config = site.keep(&format!("cat {}/testing-databases.json", run.folder("source")));
     is_clean(&site, &run, &outcome, &config);
@@ -98,7 +98,8 @@ fn tests_that_fail_leave_nothing_either() {
     let run = PipelineRun::create_with(&site, "samples/striv-run.yaml", only_postgres);
     let outcome = run.run();
     let tests = outcome.task("integration-tests");
-    assert!(!outcome.succeeded && tests.exit_code("pytest") == Some(1), "{}", outcome.transcript());
+    outcome.has_failed();
+    assert_eq!(tests.exit_code("pytest"), Some(1), "{}", outcome.transcript());
     assert!(tests.log().contains("1 failed, 1 passed"), "{}", tests.log());
     assert!(outcome.task("stop-databases").succeeded, "{}", outcome.transcript());
     assert_eq!(outcome.story.last().map(String::as_str), Some("-stop-databases"));
@@ -111,7 +112,7 @@ fn the_sample_to_try_needs_nothing_else() {
     let Some(site) = Site::new("try") else { return };
     let run = PipelineRun::create(&site, "task/testbed-up/samples/try-it.yaml");
     let outcome = run.run();
-    assert!(outcome.succeeded, "{}", outcome.transcript());
+    outcome.has_succeeded();
     let said = outcome.task("query").log();
     assert!(said.contains("databases: 1") && said.contains("PostgreSQL 17") && said.contains("current_database"), "{said}");
     assert_eq!(outcome.task("up").results["config"], "/workspace/source/.env.testbed");
@@ -125,7 +126,7 @@ fn step_actions_in_one_task_clean_up_whatever_the_tests_say() {
     let file = "stepaction/testbed-up/samples/up-test-down.yaml";
     let run = PipelineRun::create(&site, file);
     let outcome = run.run();
-    assert!(outcome.succeeded, "{}", outcome.transcript());
+    outcome.has_succeeded();
     let tests = outcome.task("tests");
     assert!(tests.logs["test"].contains("5 passed") && tests.logs["test"].contains("[mysql] PASSED"), "{}", tests.log());
     assert_eq!(tests.results["databases"], "2");
@@ -136,7 +137,8 @@ fn step_actions_in_one_task_clean_up_whatever_the_tests_say() {
     let run = PipelineRun::create(&site, file);
     let outcome = run.run();
     let tests = outcome.task("tests");
-    assert!(!outcome.succeeded && tests.exit_code("verdict") == Some(1), "{}", outcome.transcript());
+    outcome.has_failed();
+    assert_eq!(tests.exit_code("verdict"), Some(1), "{}", outcome.transcript());
     assert!(tests.logs["test"].contains("1 failed, 4 passed") && tests.exit_code("down") == Some(0), "{}", tests.log());
     assert_eq!(site.namespace.of_run(&run.uid), Vec::<String>::new(), "{}", outcome.transcript());
 }

@@ -1,4 +1,4 @@
-//! From a Task to the pod that Tekton's controller would make of it.
+//! A TaskRun, and the pod that Tekton's controller would make of it.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,15 @@ use k8s_openapi::api::core::v1::PodSecurityContext;
 use serde_json::{Value, json};
 
 use super::ended::{Ended, Started, Watch};
-use super::site::Site;
+use super::real;
+use super::site::{Site, Tekton};
 use crate::tekton_catalog::model::{OnError, Param, Step, TaskSpec};
 use crate::tekton_catalog::variables::Variables;
 
 /// A TaskRun to be.
 pub struct TaskRun<'a> {
     pub site: &'a Site,
-    /// Its name, and the pod's.
+    /// Its name; the pod's as well, where these tests make it.
     pub name: String,
     pub task: TaskSpec,
     pub params: Vec<Param>,
@@ -26,13 +27,20 @@ pub struct TaskRun<'a> {
 }
 
 impl<'a> TaskRun<'a> {
-    /// Makes the pod and waits until it has ended.
+    /// Starts it and waits until it has ended.
     pub fn run(self) -> Ended {
         self.start().wait()
     }
 
-    /// Makes the pod.
+    /// Makes the TaskRun where Tekton carries it out, else the pod.
     pub fn start(self) -> Started<'a> {
+        match self.site.tekton {
+            Tekton::Real => real::start(self),
+            Tekton::StandIn => self.make_pod(),
+        }
+    }
+
+    fn make_pod(self) -> Started<'a> {
         let steps: Vec<Step> = self.task.steps.iter().map(|step| self.fill(step)).collect();
         let folders: Vec<String> = steps.iter().map(|step| format!("steps/step-{}/results", step.name)).collect();
         let records = format!("records/{}", self.name);
@@ -47,9 +55,9 @@ impl<'a> TaskRun<'a> {
             namespace.apply(&map.to_string());
         }
         let pod = self.pod(&steps, !scripts.is_empty());
-        let watch = Watch::start(&namespace.name, &self.name);
+        let watch = Watch::start(&namespace.name, "pods", &self.name);
         namespace.apply(&pod.to_string());
-        Started::new(self, watch)
+        Started::new(self, watch, None)
     }
 
     /// The step with everything put in that Tekton puts in.

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::ended::Ended;
 use super::pod::TaskRun;
-use super::site::{ASSIGNED, Site};
-use crate::harness::kubectl_output;
+use super::real;
+use super::site::{ASSIGNED, Site, Tekton};
+use crate::harness::{kubectl_output, run_id};
+use crate::pipeline_runs::PipelineRuns;
 use crate::tekton_catalog::documents::Content;
 use crate::tekton_catalog::model::{Object, Param, PipelineRunSpec, PipelineSpec, PipelineTask, TaskSpec};
 use crate::tekton_catalog::variables::{Variables, canonical, references};
@@ -24,12 +26,16 @@ pub struct PipelineRun<'a> {
     pub uid: String,
     security_context: Option<PodSecurityContext>,
     group: u32,
+    /// Where its workspaces are on the volume.
+    folder: String,
 }
 
 /// How a PipelineRun ended.
 pub struct Outcome {
     /// Whether all tasks succeeded, those of `finally` among them.
     pub succeeded: bool,
+    /// What Tekton calls that.
+    pub reason: String,
     /// Every task that ran, by its name.
     pub tasks: BTreeMap<String, Ended>,
     /// When tasks began and ended, in that order: `+name`, `-name`.
@@ -39,6 +45,16 @@ pub struct Outcome {
 impl Outcome {
     pub fn task(&self, name: &str) -> &Ended {
         self.tasks.get(name).unwrap_or_else(|| panic!("{name} did not run: {:?}", self.story))
+    }
+
+    /// Its tasks have to have succeeded, and Tekton to say so.
+    pub fn has_succeeded(&self) {
+        assert!(self.succeeded && self.reason == "Succeeded", "{}\n{}", self.reason, self.transcript());
+    }
+
+    /// One of its tasks has to have failed, and Tekton to say so.
+    pub fn has_failed(&self) {
+        assert!(!self.succeeded && self.reason == "Failed", "{}\n{}", self.reason, self.transcript());
     }
 
     /// Everything that was said, for a failed test.
@@ -62,9 +78,14 @@ impl<'a> PipelineRun<'a> {
         });
         let Object { api_version, kind, metadata, mut spec } = runs.unwrap_or_else(|| panic!("no PipelineRun in {file}"));
         change(&mut spec);
+        let folder = format!("workspaces/{}", run_id());
         let mut body = serde_json::to_value(&spec).expect("a spec");
         body["status"] = "PipelineRunPending".into();
-        let object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": body}).to_string();
+        let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": body});
+        if site.tekton == Tekton::Real {
+            real::adapt(&mut object, &folder);
+        }
+        let object = object.to_string();
         let output = kubectl_output(&["-n", &site.namespace.name, "create", "-o", "json", "-f", "-"], Some(object.as_bytes()));
         assert!(output.status.success(), "{object}\n{}", String::from_utf8_lossy(&output.stderr));
         let made: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -76,12 +97,12 @@ impl<'a> PipelineRun<'a> {
         let security_context = template.and_then(|template| template.security_context.clone());
         let named = security_context.as_ref().and_then(|context| context.fs_group);
         let group = named.map_or(ASSIGNED, |group| u32::try_from(group).expect("a group"));
-        Self { site, pipeline, name: text("name"), uid: text("uid"), security_context, group, spec }
+        Self { site, pipeline, name: text("name"), uid: text("uid"), security_context, group, spec, folder }
     }
 
     /// Where a workspace's files are, for [`Site::keep`].
     pub fn folder(&self, workspace: &str) -> String {
-        format!("workspaces/{}/{workspace}", self.name)
+        format!("{}/{workspace}", self.folder)
     }
 
     /// Carries it out.
@@ -90,11 +111,28 @@ impl<'a> PipelineRun<'a> {
             self.check_claim(workspace.volume_claim_template.as_ref().map(|claim| serde_json::to_value(&claim.spec).expect("a spec")));
             self.site.make_workspace(&self.folder(&workspace.name), self.group);
         }
-        let mut outcome = Outcome { succeeded: true, tasks: BTreeMap::new(), story: Vec::new() };
-        self.carry_out(&self.pipeline.tasks, &mut outcome);
-        // Whatever became of the tasks.
-        self.carry_out(&self.pipeline.finally, &mut outcome);
-        outcome
+        match self.site.tekton {
+            Tekton::Real => real::run(self.site, &self.name),
+            Tekton::StandIn => {
+                let mut outcome = Outcome { succeeded: true, reason: String::new(), tasks: BTreeMap::new(), story: Vec::new() };
+                self.carry_out(&self.pipeline.tasks, &mut outcome);
+                // Whatever became of the tasks.
+                self.carry_out(&self.pipeline.finally, &mut outcome);
+                outcome.reason = if outcome.succeeded { "Succeeded".into() } else { "Failed".into() };
+                outcome
+            }
+        }
+    }
+
+    /// Cancels it, and waits until it says so: no `finally` runs.
+    pub fn cancel(&self) {
+        match self.site.tekton {
+            Tekton::Real => real::cancel(self.site, &self.name),
+            Tekton::StandIn => {
+                let over = json!({"conditions": [{"type": "Succeeded", "status": "False", "reason": "Cancelled"}]});
+                PipelineRuns(&self.site.namespace).tell(&self.name, &over);
+            }
+        }
     }
 
     /// The cluster takes the claim that Tekton would make.

@@ -3,34 +3,50 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::definitions::of_pipeline_runs;
+use super::real;
 use crate::harness::{Namespace, client_image, image, kubectl_output};
-use crate::pipeline_runs;
+use crate::pipeline_runs::{self, PipelineRuns};
 use crate::tekton_catalog::documents::{Catalog, Content};
 use crate::tekton_catalog::model::{Param, ParamSpec, ParamValue};
 
 /// The user and group of pods that name none, as `manifests/assigner.yaml` gives them.
 pub const ASSIGNED: u32 = 1_000_650_000;
 
+/// Who carries out what the tests make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tekton {
+    /// The cluster's own.
+    Real,
+    /// These tests.
+    StandIn,
+}
+
 /// A place for PipelineRuns.
 pub struct Site {
     pub namespace: Namespace,
     pub catalog: Catalog,
+    pub tekton: Tekton,
 }
 
 impl Site {
-    /// `None` without testbed's image, and on a cluster whose own Tekton would carry the stand-ins out.
+    /// `None` without testbed's image.
     pub fn new(prefix: &str) -> Option<Self> {
         image()?;
-        if !pipeline_runs::install() {
-            return None;
-        }
+        let tekton = if pipeline_runs::are_carried_out() { Tekton::Real } else { Tekton::StandIn };
         let catalog = Catalog::read().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
-        let site = Self { namespace: Namespace::new(prefix), catalog };
+        let site = Self { namespace: Namespace::new(prefix), catalog, tekton };
+        match tekton {
+            Tekton::Real => real::install_catalog(&site),
+            Tekton::StandIn => pipeline_runs::define(&of_pipeline_runs()),
+        }
         site.apply("samples/rbac.yaml");
         let image = client_image();
         site.namespace.apply(&include_str!("../manifests/keeper.yaml").replace("IMAGE", &image));
         site.namespace.kubectl(&["wait", "--for=condition=ready", "--timeout=120s", "pod/keeper"]);
-        site.lay_pytest();
+        if tekton == Tekton::StandIn {
+            site.lay_pytest();
+        }
         Some(site)
     }
 
@@ -40,6 +56,14 @@ impl Site {
             if matches!(document.content, Content::Other { .. }) {
                 self.namespace.apply(&document.value.to_string());
             }
+        }
+    }
+
+    /// Makes a PipelineRun to belong to, which runs nothing itself; returns its UID.
+    pub fn pipeline_run(&self, name: &str) -> String {
+        match self.tekton {
+            Tekton::Real => real::pending(self, name),
+            Tekton::StandIn => PipelineRuns(&self.namespace).create(name),
         }
     }
 
