@@ -542,7 +542,7 @@ mod tests {
             if let Err(error) = read {
                 assert!(format!("{error:#}").len() < 200, "{name}: {error:#}");
             }
-            assert!(took.as_secs() < 5, "{name}: {:?}", took);
+            assert!(took.as_secs() < 5, "{name}: {took:?}");
         }
     }
 

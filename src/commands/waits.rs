@@ -43,7 +43,7 @@ impl Waits {
         let only = waits.keys().next().filter(|_| waits.len() == 1);
         let error = Err::<(), _>(error).kind("not-ready", only.map(String::as_str)).unwrap_err();
         let advice = waits.iter().filter_map(|(name, wait)| Some(format!("{name}: {}", advice(wait)?)));
-        advice.fold(Err::<(), _>(error).exit(Exit::NotReady), |error, hint| error.hint(hint)).unwrap_err()
+        advice.fold(Err::<(), _>(error).exit(Exit::NotReady), super::super::failure::Advise::hint).unwrap_err()
     }
 }
 

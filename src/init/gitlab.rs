@@ -60,7 +60,7 @@ mod tests {
         let Findings { found, notes } = read("g.yml", &format!("variables:\n{variables}{jobs}")).unwrap();
         let took = crate::deadline::worked() - began;
         assert_eq!((found.len(), notes.len()), (super::super::SERVICES, 1));
-        assert!(notes[0].contains("more than 200 services") && took.as_secs() < 5, "{:?}", took);
+        assert!(notes[0].contains("more than 200 services") && took.as_secs() < 5, "{took:?}");
     }
 
     #[test]

@@ -170,7 +170,7 @@ mod tests {
             let began = crate::deadline::worked();
             let message = error(&text);
             let took = crate::deadline::worked() - began;
-            assert!(message.contains(part) && message.len() < 200 && took.as_secs() < 5, "{:?}: {message}", took);
+            assert!(message.contains(part) && message.len() < 200 && took.as_secs() < 5, "{took:?}: {message}");
         }
     }
 

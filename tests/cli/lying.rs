@@ -253,7 +253,7 @@ mod mysql {
                     "bytes of another kind",
                     serve(|stream| {
                         loop {
-                            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?
+                            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")?;
                         }
                     }),
                 ),

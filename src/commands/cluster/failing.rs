@@ -128,7 +128,7 @@ impl<'a> Lookout<'a> {
         let blocks = screen.blocks(&lost).await;
         let error = if blocks.is_empty() { error } else { error.detail(blocks) };
         let looks = if *stays { screen::looks(&lost, &self.cluster.kubectl) } else { Vec::new() };
-        screen::advice(&lost).into_iter().chain(looks).fold(error, |error, hint| error.hint(hint)).unwrap_err()
+        screen::advice(&lost).into_iter().chain(looks).fold(error, crate::failure::Advise::hint).unwrap_err()
     }
 }
 

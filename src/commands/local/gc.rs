@@ -146,7 +146,7 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
         found.push(leftover);
     }
     for record in records {
-        let is_held = record.owner.is_some_and(|owner| owner.is_alive());
+        let is_held = record.owner.is_some_and(crate::process::Process::is_alive);
         let leftover = if !is_held && record.is_abandoned(&boot) {
             abandoned(&record)
         } else if is_dead(&record) {

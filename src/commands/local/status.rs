@@ -19,7 +19,7 @@ pub fn rows(registry: Option<&Registry>, run_id: Option<&RunId>) -> anyhow::Resu
 fn rows_of(record: &Record) -> Vec<Row> {
     let Some(local) = record.local() else { return Vec::new() };
     if local.servers.is_empty() {
-        let state = if record.owner.is_some_and(|owner| owner.is_alive()) { "Starting" } else { "Failed" };
+        let state = if record.owner.is_some_and(crate::process::Process::is_alive) { "Starting" } else { "Failed" };
         return vec![Row { state: state.to_owned(), ..plain(record) }];
     }
     local.servers.iter().map(|server| row(record, server)).collect()

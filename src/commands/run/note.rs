@@ -45,9 +45,9 @@ impl Note {
             Err(error) => {
                 let why = format!("run {run_id} is not noted on this machine, and stays should testbed be killed: {error:#}");
                 if cluster.inside {
-                    progress.explain(&why)
+                    progress.explain(&why);
                 } else {
-                    progress.warn(&why)
+                    progress.warn(&why);
                 }
                 Ok(Self { claim: Claim::unnoted(record), folder: place(config)? })
             }

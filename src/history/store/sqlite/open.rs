@@ -144,7 +144,7 @@ fn keep_a_log(connection: &Connection) -> anyhow::Result<()> {
         match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
             // This change alone SQLite refuses at once while another process works on the file, and there is nothing to wait for.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < deadline => {
-                std::thread::sleep(AGAIN)
+                std::thread::sleep(AGAIN);
             }
             other => return Ok(other.map(drop)?),
         }

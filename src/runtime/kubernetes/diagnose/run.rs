@@ -146,7 +146,7 @@ impl Findings {
             Health::Fine => {}
             Health::Wait { why, until } => self.waiting.push(Waiting { workload, why, until }),
             Health::Doomed(cause) => {
-                self.lost.push(Finding { kind: kind.into(), name: name.into(), uid, pod: name.into(), workload, cause })
+                self.lost.push(Finding { kind: kind.into(), name: name.into(), uid, pod: name.into(), workload, cause });
             }
         }
     }

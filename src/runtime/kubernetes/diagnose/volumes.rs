@@ -82,7 +82,7 @@ fn unmounted(case: &Case, note: &Note) -> Trouble {
             (format!("it needs {missing}{name}, which does not exist"), advice, MISSING)
         }
         None => {
-            let name = volume.map(|volume| format!("its volume {}", volume.name)).unwrap_or_else(|| "a volume of it".into());
+            let name = volume.map_or_else(|| "a volume of it".into(), |volume| format!("its volume {}", volume.name));
             let advice = format!("look at the volume's claim, if it has one: {} describe pvc", case.subject.kubectl);
             (format!("its node cannot mount {name}"), advice, VOLUME)
         }

@@ -30,7 +30,7 @@ pub fn exclusion(lines: &[Line]) -> Vec<String> {
             Line::At(entry) | Line::Leave(entry) => match &mut last {
                 Some((inside, has_left @ false)) if *inside == entry => *has_left = matches!(line, Line::Leave(_)),
                 Some((inside, _)) => {
-                    wrong.push(format!("{} (number {}) writes after {} (number {})", entry.id, entry.fence, inside.id, inside.fence))
+                    wrong.push(format!("{} (number {}) writes after {} (number {})", entry.id, entry.fence, inside.id, inside.fence));
                 }
                 None => wrong.push(format!("{} writes and has not entered", entry.id)),
             },
