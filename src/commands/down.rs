@@ -14,7 +14,7 @@ use crate::recorder::event::Asked;
 use crate::registry::{Claim, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::removal::{self, Limit, Removal};
-use crate::runtime::kubernetes::teardown::Patience;
+use crate::runtime::kubernetes::teardown::Timeout;
 use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::runtime::local::remove;
 use crate::state::{self, Remembered};
@@ -68,7 +68,7 @@ async fn take_down(args: &Down, global: &Global, recorder: &Recorder, progress: 
     let record = noted.as_ref().and_then(|claim| claim.record.history.clone());
     let recording = removal::recording(recorder, &cluster, &run_id, record, archiving::pipeline_run(&args.pipeline_run));
     let removal = Removal::new(&cluster, &run_id, &recording).within(deadline::left(deadline) / 2);
-    let limit = Limit::By(Patience { told: args.timeout, deadline });
+    let limit = Limit::By(Timeout { told: args.timeout, deadline });
     let work = removal.tear_down(Asked::Down, args.grace_period, limit, |text| progress.say(text));
     let count = tokio::select! {
         count = work => count?,

@@ -17,7 +17,7 @@ use crate::registry::{Claim, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::removal::{self, Limit, Removal};
-use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Patience};
+use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Timeout};
 use crate::runtime::local::area::Area;
 use crate::runtime::local::{self, prepared, remove};
 use crate::state::{self, Remembered};
@@ -83,7 +83,7 @@ async fn remove_in_cluster(claim: Claim, location: Location, recorder: &Recorder
         let record = claim.record.history.clone();
         let recording = removal::recording(recorder, &cluster, &run_id, record, PipelineRun::default());
         let removal = Removal::new(&cluster, &run_id, &recording).within(deadline::left(deadline) / 2);
-        let limit = Limit::By(Patience { told: deadline::left(deadline), deadline });
+        let limit = Limit::By(Timeout { told: deadline::left(deadline), deadline });
         removal.tear_down(asked, DEFAULT_GRACE, limit, |_| {}).await
     };
     removed.await.hint(format!("if its cluster is gone for good, delete {}", folder.display()))?;

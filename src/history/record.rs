@@ -1,4 +1,4 @@
-//! One run's story, as it is stored and as `-o json` shows it.
+//! One run's record, as it is stored and as `-o json` shows it.
 //!
 //! The JSON is stable: its `version` grows only when a field goes away or changes its meaning. New fields may come at any time, and what is
 //! unknown is passed over.
@@ -12,7 +12,7 @@ use crate::state::Ready;
 /// The version of the JSON.
 pub const VERSION: u32 = 1;
 
-/// A run's story. Holds no secret.
+/// What the history keeps of a run. Holds no secret.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Record {
@@ -283,7 +283,7 @@ pub struct LogInfo {
 }
 
 impl Record {
-    /// A story that begins now.
+    /// A record that begins now.
     pub fn begin(run_id: &str, runtime: &str) -> Self {
         Self {
             version: VERSION,

@@ -39,7 +39,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// The recorder of one command; of no use, and no trouble, where no history is kept.
 pub struct Recorder {
-    patience: Duration,
+    timeout: Duration,
     queue: Option<Queue>,
     /// Whether somebody has waited for it in vain.
     is_late: Cell<bool>,
@@ -67,7 +67,7 @@ pub struct Sinks {
 
 impl Recorder {
     /// Begins to listen for what there is to write; no store is opened before.
-    pub fn open(Sinks { named, results, own_result }: Sinks, patience: Duration) -> Self {
+    pub fn open(Sinks { named, results, own_result }: Sinks, timeout: Duration) -> Self {
         let is_named = named.is_some() || results.is_some();
         let place = named.unwrap_or_else(Place::usual);
         let queue = (place.is_some() || results.is_some()).then(|| {
@@ -76,12 +76,12 @@ impl Recorder {
             tokio::spawn(Writer::new(place, results, own_result).write(to_do, to));
             Queue { is_named, jobs, written, sent: Cell::new(0) }
         });
-        Self { patience, queue, is_late: Cell::new(false), spent: Cell::default() }
+        Self { timeout, queue, is_late: Cell::new(false), spent: Cell::default() }
     }
 
     /// The recorder of a command that keeps no history.
-    pub fn none(patience: Duration) -> Self {
-        Self { patience, queue: None, is_late: Cell::new(false), spent: Cell::default() }
+    pub fn none(timeout: Duration) -> Self {
+        Self { timeout, queue: None, is_late: Cell::new(false), spent: Cell::default() }
     }
 
     /// Whether anything is written at all.
@@ -90,8 +90,8 @@ impl Recorder {
     }
 
     /// How long a command may wait for the archive, collecting included.
-    pub fn patience(&self) -> Duration {
-        self.patience
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Takes note of how long a run has waited for it: what comes at the end gets the rest.
@@ -130,11 +130,11 @@ impl Recorder {
 
     /// The same, and tells what could not be written: the last thing that a command does with it.
     pub async fn finish(self, progress: &Progress) {
-        self.settle(self.patience.saturating_sub(self.spent.get()).max(AGAIN.min(self.patience))).await;
+        self.settle(self.timeout.saturating_sub(self.spent.get()).max(AGAIN.min(self.timeout))).await;
         let Some(queue) = &self.queue else { return };
         let written = queue.written.borrow();
         let late = (written.jobs < queue.sent.get())
-            .then(|| format!("it took longer than {} (--archive-timeout)", humantime::format_duration(self.patience)));
+            .then(|| format!("it took longer than {} (--archive-timeout)", humantime::format_duration(self.timeout)));
         let failures = written.failures.iter().map(|error| (format!("{error:#}"), hints_of(error), is_full(error)));
         for (what, hints, is_full) in failures.chain(late.map(|late| (late, Vec::new(), false))) {
             let what = format!("the run's story is not complete in the archive: {what}");

@@ -165,7 +165,8 @@ impl<'a> Recording<'a> {
     fn not_made(&self, state: &State, failure: Failure) {
         let now = Time::now();
         if state.is_joined {
-            let note = [format!("a later call for the same run failed: {}", failure.text())];
+            let text = state.redactor.as_ref().map(|redactor| redactor.redact_lines(failure.text())).unwrap_or_default();
+            let note = [format!("a later call for the same run failed: {text}")];
             return self.change(state, move |record| record.notes.extend(note.clone()));
         }
         self.change(state, move |record| {
@@ -299,4 +300,79 @@ fn command_ended(record: &mut Record, command: record::Command, failure: Option<
         };
     }
     record.command = Some(command);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use anyhow::anyhow;
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::history::place::Place;
+    use crate::history::store::Store;
+    use crate::recorder::Sinks;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn begun() -> Event {
+        let mut redactor = Redactor::new("run-1");
+        redactor.add("hush-hush");
+        let database = Database { name: "db".into(), engine: "postgres".into(), ..Database::default() };
+        let objects = vec![serde_json::json!({"kind": "Pod", "spec": {"note": "hush-hush"}})];
+        Event::Begun { objects, databases: vec![database], redactor }
+    }
+
+    fn moment(what: What, at: i64) -> Moment {
+        Moment { what, at: Time::from_millis(at), detail: String::new() }
+    }
+
+    #[tokio::test]
+    async fn a_run_is_recorded_from_its_begin_to_its_end_without_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Sqlite(folder.path().join("history.db"));
+        let sinks = Sinks { named: Some(Some(place.clone())), results: None, own_result: || std::future::ready(None).boxed() };
+        let recorder = Recorder::open(sinks, LONG);
+        let stored = async || {
+            recorder.settle(LONG).await;
+            Store::open(&place).await.unwrap().find("run-1").await.unwrap().pop().unwrap()
+        };
+        let maker = Recording::of_maker(&recorder, Record::begin("run-1", "local"), PipelineRun::default());
+        let id = maker.id().unwrap();
+        maker.on(begun());
+        maker.on(Event::Database { name: "db".into(), nth: 1, moment: moment(What::Started, 1) });
+        maker.on(Event::Ready {
+            databases: vec![Database { name: "db".into(), version: Some("17".into()), ..Database::default() }],
+            at: Time::from_millis(2),
+        });
+        let up = stored().await;
+        let (database, objects) = (&up.databases[0], serde_json::to_string(&up.objects).unwrap());
+        assert_eq!((up.status, database.version.as_deref(), database.engine.as_str()), (Status::Up, Some("17"), "postgres"));
+        assert_eq!((database.first(What::Started), objects.contains("hush")), (Some(Time::from_millis(1)), false), "{objects}");
+
+        // A later call for the same run, which comes to nothing, leaves the record as it is.
+        let other = Recording::of_maker(&recorder, Record::begin("run-1", "local"), PipelineRun::default());
+        other.join(id.clone());
+        other.on(begun());
+        other.on(Event::NotMade(Failure::of(&anyhow!("password hush-hush is wrong"))));
+        let joined = stored().await;
+        assert_eq!((&joined.id, joined.status, joined.notes.len()), (&id, Status::Up, 1));
+        assert!(joined.notes[0].contains("password *** is wrong"), "{:?}", joined.notes);
+
+        maker.on(Event::Failed(Failure::of(&anyhow!("hush-hush"))));
+        maker.on(Event::RemovalAsked(Asked::ByMaker));
+        maker.on(Event::Collected { parts: vec![(Some(id), Part::default())], notes: Vec::new() });
+        maker.on(Event::LeftOver("a process".into()));
+        assert!(!stored().await.is_over());
+        maker.on(Event::Removed);
+        let gone = stored().await;
+        assert_eq!((gone.status, gone.cause.as_ref().map(|cause| cause.text.as_str())), (Status::Failed, Some("***")));
+        assert!(
+            gone.is_over() && gone.timeline.iter().map(|moment| moment.what).eq([What::Deleting, What::Deleted]),
+            "{:?}",
+            gone.timeline
+        );
+        assert!(gone.notes.iter().any(|note| note.contains("could not be removed: a process")), "{:?}", gone.notes);
+    }
 }

@@ -95,7 +95,7 @@ impl Registry {
             return Err(anyhow!("run {} is there already", record.run_id)).hint(format!("testbed down --run-id {}", record.run_id));
         }
         files::make_folder(&folder).with_context(context).hint(STATE_HINT)?;
-        let noted = lock_file(&folder).and_then(|lock| files::lock(lock, self.patience())).with_context(context);
+        let noted = lock_file(&folder).and_then(|lock| files::lock(lock, self.timeout())).with_context(context);
         drop(guard);
         let claim = Claim { record, home: Some(Home { folder: folder.clone(), _lock: noted? }) };
         let saved = claim.save();
@@ -215,7 +215,7 @@ impl Registry {
         entries.with_context(|| format!("looking for runs in {}", self.runs.display()))
     }
 
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         self.deadline.map_or(PATIENCE, |deadline| deadline::left(deadline).min(PATIENCE))
     }
 
@@ -224,7 +224,7 @@ impl Registry {
         let path = self.runs.join(".lock");
         let context = || format!("locking {}", path.display());
         let file = files::open_lock(&path).with_context(context).hint(STATE_HINT)?;
-        files::lock(file, self.patience()).with_context(context).hint("end the process that holds it: fuser tells which")
+        files::lock(file, self.timeout()).with_context(context).hint("end the process that holds it: fuser tells which")
     }
 }
 

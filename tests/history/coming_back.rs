@@ -42,7 +42,7 @@ fn a_record_and_its_logs() {
             (Some("orders-ci-x7k2p"), &["mysql".into(), "postgres".into()][..])
         );
         let story = Record { objects: vec![], events: vec![], ..named };
-        assert_eq!(store.stories(&Filter::default(), 10).await.unwrap(), [story]);
+        assert_eq!(store.whole(&Filter::default(), 10).await.unwrap(), [story]);
     });
 }
 

@@ -168,7 +168,7 @@ async fn all(place: &Place) -> String {
     let id = listed.as_ref().ok().and_then(|runs| runs.first()).map(|run| run.id.clone()).unwrap_or_default();
     let errors = [
         listed.err(),
-        store.stories(&Filter::default(), 10).await.err(),
+        store.whole(&Filter::default(), 10).await.err(),
         store.find("run-1").await.err(),
         store.beginning("run").await.err(),
         store.logs(&id).await.err(),

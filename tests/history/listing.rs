@@ -110,7 +110,7 @@ fn every_filter_finds_what_a_look_through_all_records_finds() {
                 wanted.iter().collect::<Vec<_>>(),
                 "{filter:?} by {limit}"
             );
-            let stories = store.stories(&filter, limit).await.unwrap();
+            let stories = store.whole(&filter, limit).await.unwrap();
             assert_eq!(
                 stories.iter().map(|story| &story.id).collect::<Vec<_>>(),
                 wanted.iter().take(limit).collect::<Vec<_>>(),

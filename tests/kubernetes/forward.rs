@@ -70,7 +70,7 @@ fn a_port_forward_that_is_not_to_be_had_is_told_from_a_server_that_is_not_there(
     let folder = namespace.folder_as(&altering.kubeconfig(&config));
     let up = folder.call(&["up", "--with", "postgres", "--run-id", "run-1", "--timeout", "15s"]).fails(3);
     up.says("postgres: initialising (the port-forward is not opened: pod postgres-run-1: ");
-    // In both ways, with growing pauses.
-    assert!((2..=20).contains(&asked.load(SeqCst)), "{} requests", asked.load(SeqCst));
+    // In both ways, with growing pauses: without these it was asked 725 times.
+    assert!((2..=40).contains(&asked.load(SeqCst)), "{} requests", asked.load(SeqCst));
     folder.call(&["down", "--run-id", "run-1"]).ok();
 }

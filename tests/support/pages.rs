@@ -26,10 +26,12 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The README and all pages of the book, those among them that are links to files elsewhere by their own names.
+/// The README, the pages beside it and all pages of the book, those among them that are links to files elsewhere by their own names.
 pub fn all() -> Vec<Page> {
     let mut files: Vec<PathBuf> = in_book().into_keys().filter(|file| file.extension().is_some_and(|end| end == "md")).collect();
-    files.push(root().join("README.md").canonicalize().expect("the README"));
+    files.extend(
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name).canonicalize().expect("a page of the project")),
+    );
     files.sort();
     let page = |file: &PathBuf| Page {
         file: file.strip_prefix(root().canonicalize().expect("the project")).expect("a file of the project").display().to_string(),

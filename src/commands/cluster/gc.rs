@@ -16,12 +16,13 @@ use crate::recorder::event::Asked;
 use crate::recorder::origin::PipelineRun;
 use crate::recorder::{Event, Recorder};
 use crate::runtime::kubernetes::gc::pipeline_runs;
-use crate::runtime::kubernetes::gc::removal::{Outcome, Time, remove_run};
+use crate::runtime::kubernetes::gc::removal::{Outcome, remove_run};
 use crate::runtime::kubernetes::gc::survey::{Run, Survey, survey};
 use crate::runtime::kubernetes::gc::verdict::{Measure, Reason};
 use crate::runtime::kubernetes::gc::words::Sentence;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::removal::{self, Removal};
+use crate::runtime::kubernetes::teardown::Timeout;
 use crate::runtime::kubernetes::{Choice, Cluster, clock};
 use crate::words::count;
 
@@ -43,7 +44,7 @@ pub async fn gc(
     let cluster = Cluster::connect(choice).await?;
     let place = if args.all_namespaces { "all namespaces".to_owned() } else { format!("namespace {}", cluster.namespace) };
     progress.explain(&format!("looking for runs in {place} of {} ({})", cluster.server, cluster.source));
-    let time = Time { patience: args.timeout, deadline };
+    let time = Timeout { told: args.timeout, deadline };
     let left = Left::default();
     let work = async {
         let outcome = timeout_at(time.deadline, collect(args, &cluster, &place, recorder, found, time, &left, progress)).await;
@@ -80,7 +81,7 @@ async fn collect(
     place: &str,
     recorder: &Recorder,
     found: &mut Vec<Leftover>,
-    time: Time,
+    time: Timeout,
     unfinished: &Left,
     progress: &Progress,
 ) -> anyhow::Result<()> {
@@ -137,7 +138,7 @@ struct Sweep<'a> {
     kinds: &'a Kinds,
     measure: &'a Measure,
     recorder: &'a Recorder,
-    time: Time,
+    time: Timeout,
 }
 
 impl Sweep<'_> {

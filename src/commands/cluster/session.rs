@@ -35,12 +35,12 @@ use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
 use crate::runtime::kubernetes::removal::Removal;
-use crate::runtime::kubernetes::teardown::Patience;
+use crate::runtime::kubernetes::teardown::Timeout;
 use crate::runtime::kubernetes::timeline::Course;
 use crate::runtime::kubernetes::{Choice, Cluster, list, references};
 use crate::state::Remembered;
 
-use super::failing::{Lookout, Scene};
+use super::failure_watcher::{FailureWatcher, Scene};
 use super::ready::{self, Records};
 use super::{reach, wait};
 
@@ -229,7 +229,7 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
 ///
 /// # Errors
 /// The first failure, explained; what this call has made is gone by then, or named in the error.
-async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Patience, progress: &Progress) -> anyhow::Result<Created> {
+async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Timeout, progress: &Progress) -> anyhow::Result<Created> {
     let created = create::create(cluster, kinds, &plan.objects, &plan.run_id, time, progress).await.kind("creation", None)?;
     progress.say(&summary(plan, &created));
     let redactor = plan.redactor();
@@ -263,11 +263,11 @@ pub struct Cancel<'a, C, B> {
     pub cancelled: C,
     /// How long objects get to arrive that are on their way to the API server: they cannot be called back, and would come to be after a
     /// teardown.
-    pub patience: Duration,
+    pub limit: Duration,
     /// Called just before the first object is made.
     pub begins: B,
     /// How long the whole command may take.
-    pub time: Patience,
+    pub time: Timeout,
 }
 
 /// [`prepare`] and [`create`], unless somebody cancels it.
@@ -281,7 +281,7 @@ pub async fn create_unless(
     cancel: Cancel<'_, impl Future<Output = anyhow::Error> + Unpin, impl FnOnce()>,
     progress: &Progress,
 ) -> Result<Created, Failed> {
-    let Cancel { recording, mut cancelled, patience, begins, time } = cancel;
+    let Cancel { recording, mut cancelled, limit, begins, time } = cancel;
     let kinds = tokio::select! {
         kinds = prepare(plan, cluster, config, progress) => kinds,
         error = &mut cancelled => Err(error),
@@ -305,7 +305,7 @@ pub async fn create_unless(
         }
         error = cancelled => error,
     };
-    match timeout(patience, creation).await {
+    match timeout(limit, creation).await {
         Ok(Err(failure)) => Err(error).hint(format!("the creation failed as well: {failure:#}")).map_err(Failed::Before),
         Ok(Ok(_)) | Err(_) => Err(Failed::Amid(error)),
     }
@@ -368,7 +368,7 @@ pub async fn bring_up(
     let (observer, mut failure) = Observer::start(cluster, Whose::Run(plan.run_id.clone()), databases);
     let budgets = Budgets { pull: args.pull_timeout, capacity: args.capacity_timeout };
     let scene = Scene { discovery: &plan.discovery, redactor: plan.redactor(), stays, past: Past::Counts };
-    let lookout = Lookout::start(scene, cluster, budgets);
+    let watcher = FailureWatcher::start(scene, cluster, budgets);
     let reach = tokio::select! {
         reach = reach::reach(plan, cluster, created, addresses == Addresses::Forwarded, &observer, progress) => reach?,
         error = late(cluster, args, deadline) => return Err(error),
@@ -379,15 +379,15 @@ pub async fn bring_up(
     let outcome = tokio::select! {
         outcome = timeout_at(deadline, wait) => outcome,
         error = failure.reason() => return Err(error),
-        lost = lookout.lost(&observer, progress) => return Err(lookout.report(lost).await),
-        never = course.follow(observer.pods(), lookout.events()) => match never {},
+        lost = watcher.lost(&observer, progress) => return Err(watcher.report(lost).await),
+        never = course.follow(observer.pods(), watcher.events()) => match never {},
     };
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);
         let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).chain(cluster.trouble()).collect();
-        let reasons = lookout.redact(&reasons.join("; "));
+        let reasons = watcher.redact(&reasons.join("; "));
         let error = waits.in_vain(args.timeout, &reasons);
-        match lookout.unread() {
+        match watcher.unread() {
             Some(hint) => Err::<(), _>(error).hint(hint).unwrap_err(),
             None => error,
         }

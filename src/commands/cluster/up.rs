@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::aftermath::{self, Cancelled};
+use super::cleanup::{self, Cancelled};
 use super::ready::{self, Records};
 use super::session::{self, Addresses, Cancel, Failed, Session, Wait, down_command};
-use super::vigil;
+use super::while_up;
 use crate::bug;
 use crate::cli::{OnCancel, OnFailure, Up};
 use crate::commands::config::{Config, write_results};
@@ -25,7 +25,7 @@ use crate::registry::Registry;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::removal::Limit;
-use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Patience};
+use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Timeout};
 use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::state::{self, Remembered};
 use crate::words::count;
@@ -128,8 +128,8 @@ impl Site {
                 error = late => error,
             }
         };
-        let time = Patience { told: args.making.timeout, deadline: self.deadline };
-        let cancel = Cancel { recording, cancelled: Box::pin(stop), patience: CREATION, begins, time };
+        let time = Timeout { told: args.making.timeout, deadline: self.deadline };
+        let cancel = Cancel { recording, cancelled: Box::pin(stop), limit: CREATION, begins, time };
         let created = match session::create_unless(plan, cluster, config, cancel, progress).await {
             Ok(created) => created,
             Err(Failed::Before(error)) => {
@@ -152,15 +152,15 @@ impl Site {
             Err(error) if is_cancelled(&error) => Err(self.cancel(error, plan, recording, progress).await),
             // A usage error as well: a Secret that an earlier `up` left can hold what the config file cannot.
             Err(error) if matches!(exit_of(&error), Exit::Failure | Exit::Usage) => {
-                Err(aftermath::undo(error, plan, recording, cluster, &created, args.making.timeout).await)
+                Err(cleanup::undo(error, plan, recording, cluster, &created, args.making.timeout).await)
             }
             Err(error) if on_failure == Some(OnFailure::Delete) => {
-                Err(aftermath::discard(error, plan, recording, cluster, &created, args.making.timeout, progress).await)
+                Err(cleanup::discard(error, plan, recording, cluster, &created, args.making.timeout, progress).await)
             }
             Err(error) => {
                 recording.on(Event::Failed(Failure::of(&error)));
                 session::collect(plan, cluster, recording).await;
-                Err(aftermath::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan)))
+                Err(cleanup::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan)))
             }
             ready => ready,
         }
@@ -171,13 +171,13 @@ impl Site {
     async fn late_amid(&self, error: anyhow::Error, plan: &Plan, recording: &Recording<'_>, progress: &Progress) -> anyhow::Error {
         let making = &self.args.making;
         if making.on_failure == Some(OnFailure::Delete) && making.source.run_id.is_none() {
-            return aftermath::discard(error, plan, recording, &self.cluster, &Created::default(), making.timeout, progress).await;
+            return cleanup::discard(error, plan, recording, &self.cluster, &Created::default(), making.timeout, progress).await;
         }
         progress.finish();
         recording.on(Event::Failed(Failure::of(&error)));
         session::collect(plan, &self.cluster, recording).await;
         let error = Err::<(), _>(error).hint("some of its objects may be there").unwrap_err();
-        aftermath::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan))
+        cleanup::leave(error, &self.how_to_remove(plan), &self.how_to_look(plan))
     }
 
     /// After a signal: says what is left, or removes it.
@@ -249,12 +249,12 @@ async fn hold(
     progress.say("the addresses stay open until Ctrl-C, which tears the run down");
     let signal = tokio::select! {
         signal = bug::or(interrupt) => signal,
-        never = vigil::keep(plan, &session.observer, progress) => match never {},
+        never = while_up::keep(plan, &session.observer, progress) => match never {},
     };
     drop(session);
     let run_id = &plan.run_id;
     let removal = session::removal(plan, cluster, recording);
-    removal.tear_down(Asked::Down, DEFAULT_GRACE, Limit::For(aftermath::TEARDOWN), |text| progress.say(text)).await?;
+    removal.tear_down(Asked::Down, DEFAULT_GRACE, Limit::For(cleanup::TEARDOWN), |text| progress.say(text)).await?;
     Remembered::forget_run(run_id);
     progress.say(&format!("run {run_id} is gone"));
     Err(signal)

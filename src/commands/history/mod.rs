@@ -39,7 +39,7 @@ pub async fn history(args: History, global: &Global) -> anyhow::Result<()> {
     }
 }
 
-/// Where stories are kept.
+/// Where records are kept.
 struct Kept {
     place: Place,
 }

@@ -24,17 +24,17 @@ pub async fn report(args: &HistoryReport, global: &Global, kept: &Kept, progress
     let now = Time::now();
     let filter = list::filter(&args.wanted, global, now);
     let since = filter.since.unwrap_or_else(|| now.before(USUAL));
-    let stories = match kept.store().await? {
-        Some(store) => store.stories(&Filter { since: Some(since), ..filter }, MOST).await?,
+    let records = match kept.store().await? {
+        Some(store) => store.whole(&Filter { since: Some(since), ..filter }, MOST).await?,
         None => {
             tell_nothing(kept, progress);
             Vec::new()
         }
     };
-    if stories.len() == MOST {
+    if records.len() == MOST {
         progress.say(&format!("only the newest {MOST} runs are counted"));
     }
-    let report = Report::of(&stories, since, now);
+    let report = Report::of(&records, since, now);
     if let Some(path) = &args.html {
         return html::write(path, &report::html(&report)?, progress);
     }

@@ -9,7 +9,7 @@ use crate::history::page;
 use crate::history::time::Time;
 use crate::progress::Progress;
 
-/// Prints one run's story.
+/// Prints one run's record.
 ///
 /// # Errors
 /// There is no such run; a store that cannot be read.

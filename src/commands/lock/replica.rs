@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::cli::Locking;
-use crate::commands::cluster::failing::{Lookout, Scene};
+use crate::commands::cluster::failure_watcher::{FailureWatcher, Scene};
 use crate::database::{Discovery, Workload};
 use crate::failure::{Advise, Exit, usage};
 use crate::lock::attempt::Held;
@@ -97,7 +97,7 @@ impl Replica {
         let whose = Whose::Maker(Maker::read(target.kind.name(), &version.object)?);
         let (observer, mut failure) = Observer::start(&target.cluster, whose, &[]);
         let scene = Scene { discovery: &discovery, redactor, stays: self.is_again, past: Past::IsPast };
-        let lookout = Lookout::start(scene, &target.cluster, BUDGETS);
+        let watcher = FailureWatcher::start(scene, &target.cluster, BUDGETS);
         let (seen_to, mut seen) = watch::channel(false);
         let name = target.to_string();
         let wait = async {
@@ -111,14 +111,14 @@ impl Replica {
             outcome = timeout(patience, wait) => outcome,
             error = failure.reason() => return Err(error),
             error = self.changes(&version, &seen_to) => return Err(error),
-            lost = lookout.lost(&observer, progress) => return Err(lookout.report(lost).await),
+            lost = watcher.lost(&observer, progress) => return Err(watcher.report(lost).await),
         };
         progress.finish();
         outcome.or_else(|_| {
-            let unready = lookout.redact(&observer.unready(&discovery.workloads).join("; "));
+            let unready = watcher.redact(&observer.unready(&discovery.workloads).join("; "));
             let error = anyhow!("{target}: not ready within {}: {unready}", humantime::format_duration(patience));
             let error = Err(error).exit(Exit::NotReady).hint("wait longer with --ready-timeout");
-            match lookout.unread() {
+            match watcher.unread() {
                 Some(hint) => error.hint(hint),
                 None => error,
             }

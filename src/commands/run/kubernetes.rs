@@ -14,10 +14,10 @@ use super::work::{Worked, conclude, work};
 use crate::bug;
 use crate::cli::{OnFailure, Run};
 use crate::commands::attend::Signals;
-use crate::commands::cluster::aftermath::{self, TEARDOWN};
+use crate::commands::cluster::cleanup::{self, TEARDOWN};
 use crate::commands::cluster::ready;
 use crate::commands::cluster::session::{self, Addresses, Cancel, Failed, Session, Wait};
-use crate::commands::cluster::vigil;
+use crate::commands::cluster::while_up;
 use crate::commands::config::Config;
 use crate::commands::plan::Plan;
 use crate::deadline;
@@ -30,7 +30,7 @@ use crate::registry::Phase;
 use crate::runtime::kubernetes::events::Events;
 use crate::runtime::kubernetes::pods::serving;
 use crate::runtime::kubernetes::removal::Limit;
-use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Patience};
+use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Timeout};
 use crate::runtime::kubernetes::timeline::Course;
 use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::state::{self, Remembered};
@@ -125,9 +125,9 @@ impl Site<'_> {
                 error = late => error,
             }
         };
-        let patience = args.making.timeout.clamp(Duration::from_secs(1), CREATION);
-        let time = Patience { told: args.making.timeout, deadline: self.deadline };
-        let cancel = Cancel { recording, cancelled: Box::pin(stop), patience, begins: || (), time };
+        let limit = args.making.timeout.clamp(Duration::from_secs(1), CREATION);
+        let time = Timeout { told: args.making.timeout, deadline: self.deadline };
+        let cancel = Cancel { recording, cancelled: Box::pin(stop), limit, begins: || (), time };
         let created = session::create_unless(plan, cluster, config, cancel, progress).await?;
         let stays = args.making.on_failure == Some(OnFailure::Keep);
         let wait = Wait { args: &args.making, addresses: Addresses::FromHere, stays, recording, deadline: self.deadline };
@@ -158,7 +158,7 @@ impl Site<'_> {
         };
         for ((database, before), after) in plan.discovery.databases.iter().zip(before).zip(containers(session)) {
             if before != after {
-                progress.warn(&format!("{} did not stay up while the command ran: {}", database.name, vigil::why(&after)));
+                progress.warn(&format!("{} did not stay up while the command ran: {}", database.name, while_up::why(&after)));
             }
         }
         worked
@@ -173,7 +173,7 @@ impl Site<'_> {
             Ok(()) => error,
             Err(left) => Err::<(), _>(error).hint(format!("it could not be noted: {left:#}")).unwrap_err(),
         };
-        aftermath::leave(error, &remove, &look)
+        cleanup::leave(error, &remove, &look)
     }
 
     /// Leaves the run up after its command, and says how to reach it without testbed.

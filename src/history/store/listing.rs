@@ -16,8 +16,8 @@ pub fn page(filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement 
     select(SUMMARY, "", filter, after, limit)
 }
 
-/// Asks for whole stories, without their objects and events.
-pub fn stories(filter: &Filter, limit: usize) -> Statement {
+/// Asks for whole records, without their objects and events.
+pub fn whole(filter: &Filter, limit: usize) -> Statement {
     select("r.id, s.story", "JOIN testbed.stories s ON s.id = r.id", filter, None, limit)
 }
 

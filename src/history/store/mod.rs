@@ -1,14 +1,14 @@
 //! Keeps records and logs. SQLite and PostgreSQL behind one interface: what one does, the other does.
 //!
-//! Both have the same tables ([`schema`]) and are asked in the same words ([`story`] about one run, [`listing`] about many). A database has
+//! Both have the same tables ([`schema`]) and are asked in the same words ([`rows`] about one run, [`listing`] about many). A database has
 //! only to know how to ask a question, and how to ask and then write while nobody else changes the same record.
 
 mod listing;
 mod postgres;
 mod prune;
+mod rows;
 mod schema;
 mod sqlite;
-mod story;
 mod value;
 
 use anyhow::Context;
@@ -80,8 +80,8 @@ impl Store {
     /// As [`open`](Self::open); nothing is written then.
     pub async fn put(&self, record: Record, logs: Vec<Log>) -> anyhow::Result<()> {
         let id = record.id.clone();
-        let then = |answers: Vec<Vec<Row>>| story::write(record, logs, infos(answers.into_iter().flatten())?);
-        self.write(&id, vec![story::log_infos(&id)], then).await.map(drop)
+        let then = |answers: Vec<Vec<Row>>| rows::write(record, logs, infos(answers.into_iter().flatten())?);
+        self.write(&id, vec![rows::log_infos(&id)], then).await.map(drop)
     }
 
     /// Changes a stored record, and adds logs to it; where it is not stored, `otherwise` is changed and written. Two who do it at once do it one
@@ -98,12 +98,12 @@ impl Store {
     ) -> anyhow::Result<bool> {
         let then = |answers: Vec<Vec<Row>>| {
             let mut answers = answers.into_iter();
-            let stored = answers.next().unwrap_or_default().into_iter().next().map(story::record).transpose()?;
+            let stored = answers.next().unwrap_or_default().into_iter().next().map(rows::record).transpose()?;
             let Some(mut record) = stored.or(otherwise) else { return Ok(Vec::new()) };
             change(&mut record);
-            story::write(record, logs, infos(answers.flatten())?)
+            rows::write(record, logs, infos(answers.flatten())?)
         };
-        self.write(id, vec![story::one(id), story::log_infos(id)], then).await
+        self.write(id, vec![rows::one(id), rows::log_infos(id)], then).await
     }
 
     /// The newest record of a run that is not over: in this namespace, or in any.
@@ -111,7 +111,7 @@ impl Store {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn unfinished(&self, run_id: &str, runtime: &str, namespace: Option<&str>) -> anyhow::Result<Option<Record>> {
-        Ok(self.read(story::unfinished(run_id, runtime, namespace), story::record).await?.pop())
+        Ok(self.read(rows::unfinished(run_id, runtime, namespace), rows::record).await?.pop())
     }
 
     /// The records with this id or of this run, from the newest on, at most 100.
@@ -119,7 +119,7 @@ impl Store {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn find(&self, run: &str) -> anyhow::Result<Vec<Record>> {
-        self.read(story::find(run), story::record).await
+        self.read(rows::find(run), rows::record).await
     }
 
     /// The newest records whose id, or whose run's id, begins with these letters, at most 100.
@@ -145,7 +145,7 @@ impl Store {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn logs(&self, id: &str) -> anyhow::Result<Vec<Log>> {
-        self.read(story::logs(id), story::log).await
+        self.read(rows::logs(id), rows::log).await
     }
 
     /// Runs from the newest on, at most so many.
@@ -160,8 +160,8 @@ impl Store {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn stories(&self, filter: &Filter, limit: usize) -> anyhow::Result<Vec<Record>> {
-        self.read(listing::stories(filter, limit), story::story).await
+    pub async fn whole(&self, filter: &Filter, limit: usize) -> anyhow::Result<Vec<Record>> {
+        self.read(listing::whole(filter, limit), rows::without_details).await
     }
 
     /// Deletes the records that are not to be kept, with their logs, and gives their space back; a dry run only counts. A run that is not over is
@@ -222,5 +222,5 @@ impl Database {
 }
 
 fn infos(rows: impl Iterator<Item = Row>) -> anyhow::Result<Vec<super::record::LogInfo>> {
-    rows.map(|mut row| story::log_info(&mut row)).collect()
+    rows.map(|mut row| rows::log_info(&mut row)).collect()
 }

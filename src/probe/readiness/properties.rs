@@ -223,12 +223,12 @@ proptest! {
         if reads {
             world.happen(&Event::LogIsRead);
         }
-        let patience = match settle {
+        let timeout = match settle {
             _ if tells == Tells::Own || reads => Duration::ZERO,
             Settle::Never => return Ok(()),
             Settle::Untold(window) | Settle::Any(window) => window,
         };
-        let end = world.now + patience;
+        let end = world.now + timeout;
         while !matches!(world.attempt(Login::Taken), Verdict::Ready(_)) {
             prop_assert!(world.now < end);
             world.now += STEP;

@@ -88,7 +88,7 @@ impl Contact {
         self.state().trouble = Some(trouble);
     }
 
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         if self.state().has_answered { LATER } else { FIRST }
     }
 
@@ -228,8 +228,8 @@ async fn send(client: Client, contact: Contact, request: Request<Body>) -> Resul
     if kind == Kind::Watch {
         sleep_until(contact.open_at(watched(&request), Instant::now())).await;
     }
-    let patience = contact.patience();
-    let deadline = Instant::now() + patience;
+    let timeout = contact.timeout();
+    let deadline = Instant::now() + timeout;
     let (parts, body) = request.into_parts();
     for tries in 0.. {
         let body = body.try_clone().unwrap_or_else(Body::empty);
@@ -241,7 +241,7 @@ async fn send(client: Client, contact: Contact, request: Request<Body>) -> Resul
             }
             Err(_) => {
                 contact.note("does not answer".into());
-                return Err(Silence(patience).into());
+                return Err(Silence(timeout).into());
             }
         };
         if answer.status().is_server_error() || is_busy(answer.status()) {
@@ -263,7 +263,7 @@ async fn send(client: Client, contact: Contact, request: Request<Body>) -> Resul
         }
         sleep(pause).await;
     }
-    Err(Silence(patience).into())
+    Err(Silence(timeout).into())
 }
 
 fn is_busy(status: StatusCode) -> bool {

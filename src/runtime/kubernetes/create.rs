@@ -18,7 +18,7 @@ use super::explain::explain_creation;
 use super::kinds::Kinds;
 use super::teardown::part::{Deletion, Part, delete};
 use super::teardown::remove::{Removal, Scope, describe};
-use super::teardown::{DEFAULT_GRACE, Patience, wait};
+use super::teardown::{DEFAULT_GRACE, Timeout, wait};
 use super::{Cluster, FIELD_MANAGER, explain};
 use crate::deadline;
 use crate::failure::{Advise, Exit};
@@ -79,18 +79,18 @@ enum Outcome {
 /// Creates all objects: what pods need first, pods and what makes them last; each group at once.
 ///
 /// # Errors
-/// The first failure, explained, with the object's place; exit code 3 if objects of an earlier attempt are still being deleted when the patience is
+/// The first failure, explained, with the object's place; exit code 3 if objects of an earlier attempt are still being deleted when the time is
 /// over. The objects that this call made are gone by then, or named in the error.
 pub async fn create(
     cluster: &Cluster,
     kinds: &Kinds,
     objects: &[Object],
     run_id: &RunId,
-    Patience { told, deadline }: Patience,
+    Timeout { told, deadline }: Timeout,
     progress: &Progress,
 ) -> anyhow::Result<Created> {
-    let patience = Patience { told, deadline: deadline::before(deadline, told) };
-    let site = Site { cluster, kinds, run_id, patience, progress };
+    let limit = Timeout { told, deadline: deadline::before(deadline, told) };
+    let site = Site { cluster, kinds, run_id, limit, progress };
     let mut created = Created::default();
     let mut fresh: Vec<Fresh> = Vec::new();
     let (pods, needed): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| makes_pods(object));
@@ -130,7 +130,7 @@ struct Site<'a> {
     cluster: &'a Cluster,
     kinds: &'a Kinds,
     run_id: &'a RunId,
-    patience: Patience,
+    limit: Timeout,
     progress: &'a Progress,
 }
 
@@ -172,10 +172,10 @@ impl Site<'_> {
 
     /// Waits until an object is gone that an earlier attempt made, and that is being deleted: a retried task can start while that goes on.
     async fn see_off(&self, api: &Api<DynamicObject>, object: &Object, existing: &DynamicObject) -> anyhow::Result<()> {
-        let (cluster, selector, Patience { told, deadline }) = (self.cluster, self.run_id.selector(), self.patience);
+        let (cluster, selector, Timeout { told, deadline }) = (self.cluster, self.run_id.selector(), self.limit);
         self.progress.say(&format!("waiting until {} of an earlier attempt is gone", object.label()));
         let uid = existing.uid().unwrap_or_default();
-        let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience: told, deadline, scope: Scope::Found };
+        let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, timeout: told, deadline, scope: Scope::Found };
         let gone = async {
             let part = Part::list(api, object.kind_name(), &selector).await;
             let part = part.map_err(|error| explain(cluster, error, "looking for what is being deleted"))?;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use super::collect::{Known, collect};
-use super::teardown::{self, Patience};
+use super::teardown::{self, Timeout};
 use crate::deadline;
 use crate::history::record::Record;
 use crate::recorder::event::Asked;
@@ -33,7 +33,7 @@ pub enum Limit {
     /// So long from its own beginning on.
     For(Duration),
     /// Until a moment that is set already.
-    By(Patience),
+    By(Timeout),
 }
 
 /// The recording of a run that somebody else has made: with the id of its record, if that is known.
@@ -53,7 +53,7 @@ pub fn recording<'a>(
 impl<'a> Removal<'a> {
     /// Of a run of whose secrets no more is known than what its objects tell.
     pub fn new(cluster: &'a Cluster, run_id: &'a RunId, recording: &'a Recording<'a>) -> Self {
-        Self { cluster, run_id, recording, known: Some(Known::nothing(run_id)), within: recording.recorder().patience() }
+        Self { cluster, run_id, recording, known: Some(Known::nothing(run_id)), within: recording.recorder().timeout() }
     }
 
     /// The same with its secrets known.
@@ -89,20 +89,20 @@ impl<'a> Removal<'a> {
     /// Those of the teardown, and no others.
     pub async fn tear_down(self, asked: Asked, grace: u32, limit: Limit, tell: impl FnMut(&str)) -> anyhow::Result<usize> {
         let Self { cluster, run_id, recording, .. } = self.asked(asked).collect().await;
-        let patience = match limit {
-            Limit::For(time) => Patience { told: time, deadline: deadline::after(time) },
-            Limit::By(patience) => patience,
+        let timeout = match limit {
+            Limit::For(time) => Timeout { told: time, deadline: deadline::after(time) },
+            Limit::By(timeout) => timeout,
         };
-        told(recording, teardown::tear_down(cluster, run_id, grace, patience, tell).await)
+        told(recording, teardown::tear_down(cluster, run_id, grace, timeout, tell).await)
     }
 
     /// Collects, and deletes what one call has made of the run, by the hash that its objects carry. Returns whether that was all there is.
     ///
     /// # Errors
     /// As [`Removal::tear_down`].
-    pub async fn undo(self, made_by: Option<&str>, patience: Duration, tell: impl FnMut(&str)) -> anyhow::Result<bool> {
+    pub async fn undo(self, made_by: Option<&str>, timeout: Duration, tell: impl FnMut(&str)) -> anyhow::Result<bool> {
         let Self { cluster, run_id, recording, .. } = self.asked(Asked::ByMaker).collect().await;
-        told(recording, teardown::undo(cluster, run_id, made_by, patience, tell).await)
+        told(recording, teardown::undo(cluster, run_id, made_by, timeout, tell).await)
     }
 
     fn asked(self, asked: Asked) -> Self {

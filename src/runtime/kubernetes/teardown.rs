@@ -37,21 +37,21 @@ pub const DEFAULT_GRACE: u32 = 1;
 /// One object that cannot be deleted, or one kind that may not be listed, does not keep the others from being deleted.
 ///
 /// # Errors
-/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when `patience` is over, which holds for all
+/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when `timeout` is over, which holds for all
 /// of it.
 pub(super) async fn tear_down(
     cluster: &Cluster,
     run_id: &RunId,
     grace: u32,
-    patience: Patience,
+    timeout: Timeout,
     tell: impl FnMut(&str),
 ) -> anyhow::Result<usize> {
-    take_away(cluster, run_id, grace, patience, None, tell).await.map(|taken| taken.count)
+    take_away(cluster, run_id, grace, timeout, None, tell).await.map(|taken| taken.count)
 }
 
 /// How long something may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct Timeout {
     /// As the user has said it.
     pub told: Duration,
     /// When it is over.
@@ -67,11 +67,11 @@ pub(super) async fn undo(
     cluster: &Cluster,
     run_id: &RunId,
     made_by: Option<&str>,
-    patience: Duration,
+    timeout: Duration,
     tell: impl FnMut(&str),
 ) -> anyhow::Result<bool> {
-    let patience = Patience { told: patience, deadline: deadline::after(patience) };
-    take_away(cluster, run_id, DEFAULT_GRACE, patience, made_by, tell).await.map(|taken| !taken.has_others)
+    let timeout = Timeout { told: timeout, deadline: deadline::after(timeout) };
+    take_away(cluster, run_id, DEFAULT_GRACE, timeout, made_by, tell).await.map(|taken| !taken.has_others)
 }
 
 /// What was taken away.
@@ -86,7 +86,7 @@ async fn take_away(
     cluster: &Cluster,
     run_id: &RunId,
     grace: u32,
-    Patience { told: patience, deadline }: Patience,
+    Timeout { told: timeout, deadline }: Timeout,
     made_by: Option<&str>,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<Taken> {
@@ -94,7 +94,7 @@ async fn take_away(
         || format!("some or all of run {run_id} may be left in namespace {}; testbed down --run-id {run_id} goes on", cluster.namespace);
     // A request that fails is a failure; one for which there is no time leaves the run where it is.
     let found = timeout_at(deadline, find(cluster, run_id)).await;
-    let found = found.unwrap_or_else(|_| Err(cluster.late(patience)).exit(Exit::TeardownIncomplete).hint(hint()));
+    let found = found.unwrap_or_else(|_| Err(cluster.late(timeout)).exit(Exit::TeardownIncomplete).hint(hint()));
     let Found { mut parts, mut failures, left } = found?;
     let has_others = made_by.is_some_and(|hash| keep_others(hash, &mut parts));
     left.iter().for_each(|left| tell(left));
@@ -107,7 +107,7 @@ async fn take_away(
     };
     // A pod that appears later can be somebody else's then.
     let scope = if has_others { Scope::Found } else { Scope::All };
-    let removal = Removal { selector: &run_id.selector(), grace, patience, deadline, scope };
+    let removal = Removal { selector: &run_id.selector(), grace, timeout, deadline, scope };
     failures.extend(remove::remove(cluster, &parts, &removal, asked).await.failures);
     match failures.into_iter().next() {
         None => Ok(Taken { count, has_others }),

@@ -68,7 +68,7 @@ pub async fn remove(claim: Claim, recording: &Recording<'_>, asked: Asked) -> an
     let settled = async {
         if let Some(deadline) = deadline {
             recorder.settle(deadline.saturating_duration_since(Instant::now())).await;
-            recorder.took(recorder.patience().saturating_sub(deadline.saturating_duration_since(Instant::now())));
+            recorder.took(recorder.timeout().saturating_sub(deadline.saturating_duration_since(Instant::now())));
         }
     };
     let removed = remove::remove(claim, settled).await;
@@ -84,7 +84,7 @@ pub async fn remove(claim: Claim, recording: &Recording<'_>, asked: Asked) -> an
 pub async fn collect(claim: &Claim, recording: &Recording<'_>) -> Option<Instant> {
     let recorder = recording.recorder();
     let local = claim.record.local().filter(|_| recorder.is_on())?;
-    let deadline = Instant::now() + recorder.patience();
+    let deadline = Instant::now() + recorder.timeout();
     let (logs, notes) = read_logs(local.clone(), &claim.record.run_id, deadline).await;
     recording.on(Event::Collected { parts: vec![(recording.id(), Part { logs, ..Part::default() })], notes });
     Some(deadline)

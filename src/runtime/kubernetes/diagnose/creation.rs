@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::events::Note;
 use super::start::MISSING;
-use super::{Budgets, Cause, Health, History, Kind, Patience, Subject, Tell, Trouble, admission, weigh};
+use super::{Budgets, Cause, Health, History, Kind, Subject, Tell, Timeout, Trouble, admission, weigh};
 
 const FAILED: &str = "FailedCreate";
 const MADE: &str = "SuccessfulCreate";
@@ -40,17 +40,17 @@ fn refused(subject: &Subject, events: &[Note], budgets: Budgets) -> Option<Troub
     Some(match admission::read(&note.message, &subject.kubectl) {
         Some(refusal) => {
             let what = format!("its pods cannot be created: {}", refusal.what);
-            let patience = match refusal.is_final {
-                true => Patience::None,
-                false if note.message.to_lowercase().contains("service account") => Patience::Budget(MISSING),
-                false => Patience::Budget(budgets.capacity),
+            let timeout = match refusal.is_final {
+                true => Timeout::None,
+                false if note.message.to_lowercase().contains("service account") => Timeout::Budget(MISSING),
+                false => Timeout::Budget(budgets.capacity),
             };
-            Trouble::patient(Kind::Creation, cause(what.clone(), refusal.advice), patience, what)
+            Trouble::within(Kind::Creation, cause(what.clone(), refusal.advice), timeout, what)
         }
         None => {
             let what = "its pods cannot be created".to_owned();
             let advice = "change what the message names".to_owned();
-            Trouble::patient(Kind::Creation, cause(what.clone(), advice), Patience::Budget(budgets.capacity), what)
+            Trouble::within(Kind::Creation, cause(what.clone(), advice), Timeout::Budget(budgets.capacity), what)
         }
     })
 }

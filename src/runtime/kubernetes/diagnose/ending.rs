@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::disruption::Disruption;
-use super::{Case, Cause, Kind, Patience, Subject, Tell, Trouble};
+use super::{Case, Cause, Kind, Subject, Tell, Timeout, Trouble};
 
 /// How long a node may be silent.
 const NODE: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
         let what = "the node that it runs on is lost".to_owned();
         let advice = another_node(case.subject);
         let cause = Cause { what: what.clone(), reason: reason.into(), why, advice, ..Cause::default() };
-        return Some(Trouble::patient(Kind::Ending, cause, Patience::Budget(NODE), what));
+        return Some(Trouble::within(Kind::Ending, cause, Timeout::Budget(NODE), what));
     }
     if status.phase.as_deref() != Some("Failed") {
         return None;

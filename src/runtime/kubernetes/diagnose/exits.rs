@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::ContainerStateTerminated;
 
 use super::case::View;
 use super::start::{is_start_error, refused};
-use super::{Case, Cause, History, Kind, Log, Patience, Trouble};
+use super::{Case, Cause, History, Kind, Log, Timeout, Trouble};
 
 /// How often a database may end: once is an accident, twice is a habit.
 const DATABASE: i32 = 2;
@@ -43,7 +43,7 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
         return None;
     }
     if is_start_error(end.reason.as_deref()) {
-        return Some(refused(view, end.message.as_deref().unwrap_or_default(), Patience::None));
+        return Some(refused(view, end.message.as_deref().unwrap_or_default(), Timeout::None));
     }
     Some(Trouble::certain(Kind::Exit, ended(view, end, exits)))
 }

@@ -101,23 +101,23 @@ impl Tell {
     }
 }
 
-/// A fault that was found, and how much patience it deserves.
+/// A fault that was found, and how long it is waited for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trouble {
     kind: Kind,
     cause: Cause,
-    patience: Patience,
+    timeout: Timeout,
     /// What a progress line says of it in the meantime.
     meanwhile: String,
 }
 
 impl Trouble {
     fn certain(kind: Kind, cause: Cause) -> Self {
-        Self { kind, cause, patience: Patience::None, meanwhile: String::new() }
+        Self { kind, cause, timeout: Timeout::None, meanwhile: String::new() }
     }
 
-    fn patient(kind: Kind, cause: Cause, patience: Patience, meanwhile: impl Into<String>) -> Self {
-        Self { kind, cause, patience, meanwhile: meanwhile.into() }
+    fn within(kind: Kind, cause: Cause, timeout: Timeout, meanwhile: impl Into<String>) -> Self {
+        Self { kind, cause, timeout, meanwhile: meanwhile.into() }
     }
 }
 
@@ -137,7 +137,7 @@ enum Kind {
 
 /// How long a fault may last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Patience {
+enum Timeout {
     /// It cannot mend.
     None,
     /// It may mend within this time from when it was first seen.
@@ -178,10 +178,10 @@ fn weigh(troubles: Vec<Trouble>, history: &mut History, now: Instant) -> Health 
     history.keep(&troubles);
     let mut health = Health::Fine;
     for trouble in troubles {
-        let until = match trouble.patience {
-            Patience::None => return Health::Doomed(trouble.cause),
-            Patience::Unlimited => None,
-            Patience::Budget(budget) => Some(history.since(&trouble, now) + budget),
+        let until = match trouble.timeout {
+            Timeout::None => return Health::Doomed(trouble.cause),
+            Timeout::Unlimited => None,
+            Timeout::Budget(budget) => Some(history.since(&trouble, now) + budget),
         };
         if until.is_some_and(|until| until <= now) {
             return Health::Doomed(trouble.cause);

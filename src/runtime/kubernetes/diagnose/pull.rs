@@ -1,10 +1,10 @@
 //! Images that cannot be pulled: what the message of the container runtime means, and whether another attempt may succeed.
 //!
 //! The texts differ between containerd, CRI-O and dockershim, and from version to version, so they are recognised by fragments. What is
-//! not recognised may be anything and gets the patience of a fault that mends.
+//! not recognised may be anything and is waited for like a fault that mends.
 
 use super::case::View;
-use super::{Case, Cause, History, Kind, Patience, Tell, Trouble};
+use super::{Case, Cause, History, Kind, Tell, Timeout, Trouble};
 
 /// What a failed pull means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +186,7 @@ fn failed(case: &Case, pulled: &Pulled, reason: &str, message: &str) -> Trouble 
             };
             let what = format!("the image {image} of {label} still cannot be pulled after {}: {why}", humantime::format_duration(budget));
             let meanwhile = format!("pulling the image {image} fails for now: {why}");
-            Trouble::patient(Kind::Pull, cause(what, advice.into()), Patience::Budget(budget), meanwhile)
+            Trouble::within(Kind::Pull, cause(what, advice.into()), Timeout::Budget(budget), meanwhile)
         }
     }
 }

@@ -151,7 +151,7 @@ impl Findings {
         }
     }
 
-    /// The next moment at which patience with something ends.
+    /// The next moment at which something is not waited for any more.
     pub fn next(&self) -> Option<Instant> {
         self.waiting.iter().filter_map(|waiting| waiting.until).min()
     }

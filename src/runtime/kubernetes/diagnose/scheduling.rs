@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::start::MISSING;
 use super::volumes::claim;
-use super::{Case, Cause, Kind, Patience, Tell, Trouble};
+use super::{Case, Cause, Kind, Tell, Timeout, Trouble};
 
 /// How long no node may fit for reasons that only a change of the nodes mends. A cluster autoscaler looks every ten seconds and gets the
 /// chance to answer with a new node.
@@ -34,30 +34,30 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     }
     let message = condition.message.as_deref().unwrap_or_default();
     let autoscaler = case.events.iter().rev().find(|note| SCALES.contains(&note.reason.as_str()) || note.reason == SCALES_NOT);
-    let (what, advice, patience) = judge(case, message);
-    let (patience, meanwhile) = match autoscaler {
-        Some(note) if note.reason != SCALES_NOT => (Patience::Unlimited, "no node fits yet, and the cluster is adding one".to_owned()),
-        Some(_) if patience == Patience::Budget(NO_NODE_FITS) => (Patience::None, String::new()),
-        _ => (patience, format!("{what}: {}", shorten(message))),
+    let (what, advice, timeout) = judge(case, message);
+    let (timeout, meanwhile) = match autoscaler {
+        Some(note) if note.reason != SCALES_NOT => (Timeout::Unlimited, "no node fits yet, and the cluster is adding one".to_owned()),
+        Some(_) if timeout == Timeout::Budget(NO_NODE_FITS) => (Timeout::None, String::new()),
+        _ => (timeout, format!("{what}: {}", shorten(message))),
     };
     // The scheduler's own event says the same as the condition; the autoscaler's says more.
     let cause =
         Cause { what, reason: UNSCHEDULABLE.into(), why: message.into(), advice, event: Tell::new(&[SCALES_NOT], ""), ..Cause::default() };
-    Some(Trouble { kind: Kind::Scheduling, cause, patience, meanwhile })
+    Some(Trouble { kind: Kind::Scheduling, cause, timeout, meanwhile })
 }
 
-fn judge(case: &Case, message: &str) -> (String, String, Patience) {
+fn judge(case: &Case, message: &str) -> (String, String, Timeout) {
     let lower = message.to_lowercase();
     if lower.contains("persistentvolumeclaim") && lower.contains("not found") {
         let missing = super::start::missing(message).unwrap_or_else(|| "a PersistentVolumeClaim".into());
         let what = format!("it needs {missing}, which does not exist");
-        return (what, super::start::provide(&missing, case.subject), Patience::Budget(MISSING));
+        return (what, super::start::provide(&missing, case.subject), Timeout::Budget(MISSING));
     }
     if lower.contains("unbound") {
         let what = format!("its PersistentVolumeClaim {} is not bound to a volume", claim(case.pod).unwrap_or_default());
         let look = format!("{} describe pvc", case.subject.kubectl);
         let advice = format!("look at the claim ({look}): its storageClassName has to exist and to provide volumes");
-        return (what, advice, Patience::Budget(CLAIM));
+        return (what, advice, Timeout::Budget(CLAIM));
     }
     let nodes = nodes(&lower);
     if !nodes.is_empty() && nodes.iter().all(|reason| is_lasting(reason)) {
@@ -68,15 +68,15 @@ fn judge(case: &Case, message: &str) -> (String, String, Patience) {
             _ => "no node fits its node selector or node affinity",
         };
         let advice = if taint { "add the toleration to the pod's spec" } else { "correct nodeSelector and affinity in the pod's spec" };
-        return (what.into(), format!("{advice}, or label a node (kubectl get nodes --show-labels)"), Patience::Budget(NO_NODE_FITS));
+        return (what.into(), format!("{advice}, or label a node (kubectl get nodes --show-labels)"), Timeout::Budget(NO_NODE_FITS));
     }
     let budget = case.budgets.capacity;
     if lower.contains("insufficient") || lower.contains("too many pods") {
         let what = format!("no node has room for what it requests{}", requests(case));
         let advice = "lower resources.requests in the manifest, or free some room; --capacity-timeout waits longer".into();
-        return (what, advice, Patience::Budget(budget));
+        return (what, advice, Timeout::Budget(budget));
     }
-    ("no node takes it".into(), "change what the scheduler names; --capacity-timeout waits longer".into(), Patience::Budget(budget))
+    ("no node takes it".into(), "change what the scheduler names; --capacity-timeout waits longer".into(), Timeout::Budget(budget))
 }
 
 /// `2 Insufficient cpu, 1 node(s) had taint {a: b}, that the pod didn't tolerate.` to the reasons, without the numbers.

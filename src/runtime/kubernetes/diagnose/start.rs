@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::case::View;
-use super::{Case, Cause, Kind, Patience, Subject, Trouble};
+use super::{Case, Cause, Kind, Subject, Timeout, Trouble};
 
 /// How long a Secret or ConfigMap may be missing that a pod refers to. Somebody may create it a moment after the pod, and the kubelet
 /// looks again every 10 to 15 seconds.
@@ -28,11 +28,11 @@ pub(super) fn trouble(case: &Case, view: &View) -> Option<Trouble> {
     let (reason, message) = view.waits_for()?;
     match reason {
         "CreateContainerConfigError" => Some(misconfigured(case, view, message)),
-        "CreateContainerError" | "RunContainerError" => Some(refused(view, message, Patience::Budget(CREATE))),
+        "CreateContainerError" | "RunContainerError" => Some(refused(view, message, Timeout::Budget(CREATE))),
         // The kubelet has tried more than once.
         "CrashLoopBackOff" => {
             let end = view.end().filter(|end| is_start_error(end.reason.as_deref()))?;
-            Some(refused(view, end.message.as_deref().unwrap_or(message), Patience::None))
+            Some(refused(view, end.message.as_deref().unwrap_or(message), Timeout::None))
         }
         _ => None,
     }
@@ -58,10 +58,10 @@ fn misconfigured(case: &Case, view: &View, message: &str) -> Trouble {
     let meanwhile = if message.contains("failed to sync") { String::new() } else { what.clone() };
     let (reason, why, container) = ("CreateContainerConfigError".into(), message.into(), Some(view.name().into()));
     let cause = Cause { what, reason, why, advice, container, ..Cause::default() };
-    Trouble::patient(Kind::Config, cause, Patience::Budget(MISSING), meanwhile)
+    Trouble::within(Kind::Config, cause, Timeout::Budget(MISSING), meanwhile)
 }
 
-pub(super) fn refused(view: &View, message: &str, patience: Patience) -> Trouble {
+pub(super) fn refused(view: &View, message: &str, timeout: Timeout) -> Trouble {
     let label = view.label();
     let lower = message.to_lowercase();
     let is_clear = CLEAR.iter().any(|fragment| lower.contains(fragment));
@@ -76,7 +76,7 @@ pub(super) fn refused(view: &View, message: &str, patience: Patience) -> Trouble
     };
     let meanwhile = format!("{label} cannot be started for now");
     let cause = Cause { what, why: message.into(), advice, container: Some(view.name().into()), ..Cause::default() };
-    Trouble::patient(Kind::Start, cause, if is_clear { Patience::None } else { patience }, meanwhile)
+    Trouble::within(Kind::Start, cause, if is_clear { Timeout::None } else { timeout }, meanwhile)
 }
 
 /// What to do about something that [`missing`] has found.

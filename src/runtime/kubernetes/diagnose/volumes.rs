@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Pod, Volume};
 
 use super::super::events::Note;
 use super::start::{MISSING, missing, provide};
-use super::{Case, Cause, Kind, Patience, Tell, Trouble};
+use super::{Case, Cause, Kind, Tell, Timeout, Trouble};
 
 /// How long a volume may fail to be attached or mounted: moving one from another node takes a minute or more.
 const VOLUME: Duration = Duration::from_secs(120);
@@ -44,12 +44,12 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
 fn sandboxless(case: &Case, note: &Note) -> Trouble {
     let spec = case.pod.spec.as_ref();
     let class = spec.and_then(|spec| spec.runtime_class_name.as_deref());
-    let (what, advice, patience) = if note.message.contains("not support user namespaces") {
+    let (what, advice, timeout) = if note.message.contains("not support user namespaces") {
         (
             "its node cannot give it a user namespace of its own, which hostUsers: false asks for".to_owned(),
             "take hostUsers: false out of the manifest, or choose nodes whose runtime has user namespaces (containerd 2 with runc 1.2, CRI-O)"
                 .to_owned(),
-            Patience::None,
+            Timeout::None,
         )
     } else if let Some(class) = class.filter(|_| NO_HANDLER.iter().any(|fragment| note.message.contains(fragment))) {
         (
@@ -57,17 +57,17 @@ fn sandboxless(case: &Case, note: &Note) -> Trouble {
             format!(
                 "correct runtimeClassName in the manifest, or choose nodes that have that runtime (kubectl describe runtimeclass {class})"
             ),
-            Patience::None,
+            Timeout::None,
         )
     } else {
         (
             "its node cannot set up its network and sandbox".to_owned(),
             "look at the node's network plugin and container runtime (kubectl describe node)".to_owned(),
-            Patience::Budget(SANDBOX),
+            Timeout::Budget(SANDBOX),
         )
     };
     let cause = Cause { what: what.clone(), why: note.message.clone(), advice, event: Tell::new(&NETWORK, ""), ..Cause::default() };
-    Trouble::patient(Kind::Sandbox, cause, patience, what)
+    Trouble::within(Kind::Sandbox, cause, timeout, what)
 }
 
 fn unmounted(case: &Case, note: &Note) -> Trouble {
@@ -90,7 +90,7 @@ fn unmounted(case: &Case, note: &Note) -> Trouble {
     // A first attempt often comes too early, without any fault.
     let meanwhile = if note.count > 1 || budget == MISSING { what.clone() } else { String::new() };
     let cause = Cause { what, why: message.into(), advice, event: Tell::new(&MOUNT, ""), ..Cause::default() };
-    Trouble::patient(Kind::Volume, cause, Patience::Budget(budget), meanwhile)
+    Trouble::within(Kind::Volume, cause, Timeout::Budget(budget), meanwhile)
 }
 
 /// `the key k of a Secret` with the name that the volume has for the Secret.

@@ -1,12 +1,10 @@
 //! Removes one run that was left behind: looks once more whether it was, and deletes only what has not changed since that look.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use tokio::time::Instant;
 
 use super::survey::Run;
 use super::verdict::{Facts, Measure, Reason, Stay};
@@ -14,9 +12,9 @@ use super::words::{Sentence, Words};
 use crate::run_id::Selector;
 use crate::runtime::kubernetes::kinds::{KindName, Kinds};
 use crate::runtime::kubernetes::mark::Mark;
-use crate::runtime::kubernetes::teardown::DEFAULT_GRACE;
 use crate::runtime::kubernetes::teardown::part::Part;
 use crate::runtime::kubernetes::teardown::remove::{Removal, Scope, remove};
+use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Timeout};
 use crate::runtime::kubernetes::{Cluster, explain};
 
 /// What became of a run.
@@ -33,21 +31,12 @@ pub enum Outcome {
     Failed(Reason, usize, anyhow::Error),
 }
 
-/// How long the removals may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Time {
-    /// All of them together, as the user has said it.
-    pub patience: Duration,
-    /// When that is over.
-    pub deadline: Instant,
-}
-
 /// Removes a run if it still counts as left behind, and waits until it is gone, at most until the deadline.
 ///
 /// # Errors
 /// A failed request before anything is deleted, explained.
-pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &Measure, time: Time) -> anyhow::Result<Outcome> {
-    let Time { patience, deadline } = time;
+pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &Measure, time: Timeout) -> anyhow::Result<Outcome> {
+    let Timeout { told: timeout, deadline } = time;
     let cluster = cluster.in_namespace(&run.namespace);
     let selector = run.run_id.selector_of_ours();
     let mut parts = list(&cluster, kinds, &run.kinds, &selector).await?;
@@ -60,7 +49,7 @@ pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &M
         Err(stay) => return Ok(Outcome::Stays(stay)),
     };
     parts.iter_mut().for_each(|part| part.objects.retain(|object| object.uid().is_some_and(|uid| uids.contains(&uid))));
-    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, patience, deadline, scope: Scope::Unchanged(says_the_same) };
+    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, timeout, deadline, scope: Scope::Unchanged(says_the_same) };
     let removed = remove(&cluster, &parts, &removal, || {}).await;
     Ok(match removed.failures.into_iter().next() {
         Some(error) => Outcome::Failed(reason, removed.deleted, error),

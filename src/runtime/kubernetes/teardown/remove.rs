@@ -27,7 +27,7 @@ pub struct Removal<'a> {
     /// Seconds that pods get to stop.
     pub grace: u32,
     /// How long the whole removal may take, as it is told.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// When that is over.
     pub deadline: Instant,
     /// Which of the selected objects go.
@@ -61,7 +61,7 @@ pub struct Removed {
 pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>, asked: impl FnOnce()) -> Removed {
     let mut removed = Removed::default();
     let mut pending: Vec<Pending> = parts.iter().map(|part| Pending { part, left: BTreeMap::new() }).collect();
-    let until = deadline::before(removal.deadline, removal.patience);
+    let until = deadline::before(removal.deadline, removal.timeout);
     let deletion = async {
         // What makes pods goes before the pods, which it would make anew.
         for core in [false, true] {
@@ -93,14 +93,14 @@ fn uids(part: &Part) -> BTreeMap<String, String> {
     part.objects.iter().map(|object| (object.name_any(), object.uid().unwrap_or_default())).collect()
 }
 
-/// What is there when the patience is over; where that cannot be seen any more, what was there before.
+/// What is there when the time is over; where that cannot be seen any more, what was there before.
 async fn look_again(cluster: &Cluster, pending: &[Pending<'_>], removal: &Removal<'_>) -> Option<anyhow::Error> {
     if let Ok(left) = timeout_at(removal.deadline, still_there(cluster, pending, removal)).await {
         return left;
     }
     let names = pending.iter().flat_map(|Pending { part, left }| left.keys().map(|name| format!("{} {name}", part.kind.1)));
     let names = names.collect::<Vec<_>>().join(", ");
-    Err::<(), _>(cluster.late(removal.patience)).hint(format!("these may be left: {names}; {}", again(removal))).err()
+    Err::<(), _>(cluster.late(removal.timeout)).hint(format!("these may be left: {names}; {}", again(removal))).err()
 }
 
 fn again(removal: &Removal<'_>) -> String {
@@ -172,7 +172,7 @@ async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) 
     }
 }
 
-/// What is there when the patience is over, as an error; `None` if all of it has gone by now.
+/// What is there when the time is over, as an error; `None` if all of it has gone by now.
 async fn still_there(cluster: &Cluster, pending: &[Pending<'_>], removal: &Removal<'_>) -> Option<anyhow::Error> {
     let mut left = Vec::new();
     for Pending { part, left: known } in pending {
@@ -187,7 +187,7 @@ async fn still_there(cluster: &Cluster, pending: &[Pending<'_>], removal: &Remov
     if left.is_empty() {
         return None;
     }
-    let message = anyhow!("still there after {} s: {}", removal.patience.as_secs(), left.join("; "));
+    let message = anyhow!("still there after {} s: {}", removal.timeout.as_secs(), left.join("; "));
     Err::<(), _>(message).hint(again(removal)).err()
 }
 

@@ -1,5 +1,5 @@
 //! What a person reads when something can never become ready: one line that names it, a closer view, and what to do next. It fits one
-//! screen, and no secret that is known of it is on it.
+//! report, and no secret that is known of it is on it.
 
 use futures::future::join_all;
 
@@ -11,7 +11,7 @@ use crate::runtime::kubernetes::diagnose::run::Finding;
 use crate::runtime::kubernetes::events::{Events, Note};
 use crate::runtime::kubernetes::logs;
 
-/// Lines of log on the screen, shared by all that failed.
+/// Lines of log on the report, shared by all that failed.
 const LINES: usize = 20;
 /// How many failures are shown closely.
 const BLOCKS: usize = 4;
@@ -20,7 +20,7 @@ const LOG_WIDTH: usize = 160;
 const WIDTH: usize = 480;
 
 /// What the closer views are made from.
-pub struct Screen<'a> {
+pub struct Report<'a> {
     pub discovery: &'a Discovery,
     pub cluster: &'a Cluster,
     pub redactor: &'a Redactor,
@@ -77,7 +77,7 @@ fn event(one: &Finding, events: &Events) -> Option<Note> {
     one.cause.event.find(&about, one.cause.container.as_deref()).cloned()
 }
 
-impl Screen<'_> {
+impl Report<'_> {
     /// One block for each of the first few failures.
     pub async fn blocks(&self, lost: &[Finding]) -> String {
         let lines = (LINES / lost.len().clamp(1, BLOCKS)).max(1);

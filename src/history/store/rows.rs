@@ -16,7 +16,7 @@ const MOST: i64 = 100;
 /// What [`record`] reads.
 const WHOLE: &str = "SELECT r.id, s.story, s.details FROM testbed.runs r JOIN testbed.stories s ON s.id = r.id";
 
-/// What is stored apart from the story, because only one who looks at a single run wants to see it.
+/// What is stored apart from the rest, because only one who looks at a single run wants to see it.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Details {
@@ -68,7 +68,7 @@ pub fn log_infos(id: &str) -> Statement {
 /// When it is damaged, or of a version that this program does not know.
 pub fn record(mut row: Row) -> anyhow::Result<Record> {
     let details = row.bytes_or_none(2);
-    let mut record = story(row)?;
+    let mut record = without_details(row)?;
     let details = details.with_context(|| format!("reading the objects of record {}", record.id))?;
     if let Some(gzip) = details {
         let json = log::decompress(&gzip).with_context(|| format!("the objects of record {} are damaged", record.id))?;
@@ -82,7 +82,7 @@ pub fn record(mut row: Row) -> anyhow::Result<Record> {
 ///
 /// # Errors
 /// When it is of a version that this program does not know.
-pub fn story(mut row: Row) -> anyhow::Result<Record> {
+pub fn without_details(mut row: Row) -> anyhow::Result<Record> {
     let id = row.text(0).context("reading a record")?;
     let story = row.text(1).with_context(|| format!("reading record {id}"))?;
     serde_json::from_str(&story).with_context(|| format!("reading record {id}, which a newer testbed may have written"))

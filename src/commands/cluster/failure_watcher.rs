@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use super::screen::{self, Screen};
+use super::failure_report::{self, Report};
 use crate::database::Discovery;
 use crate::failure::{Advise, Exit};
 use crate::probe::change;
@@ -33,14 +33,14 @@ pub struct Scene<'a> {
 }
 
 /// Looks out for what can never become ready.
-pub struct Lookout<'a> {
+pub struct FailureWatcher<'a> {
     scene: Scene<'a>,
     cluster: &'a Cluster,
     events: EventWatch,
     run: RefCell<Run>,
 }
 
-impl<'a> Lookout<'a> {
+impl<'a> FailureWatcher<'a> {
     /// Begins to watch the events.
     pub fn start(scene: Scene<'a>, cluster: &'a Cluster, budgets: Budgets) -> Self {
         let workloads = &scene.discovery.workloads;
@@ -120,15 +120,15 @@ impl<'a> Lookout<'a> {
     pub async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
         let events = self.events.events().borrow().clone();
         let Scene { discovery, redactor, stays, .. } = &self.scene;
-        let screen = Screen { discovery, cluster: self.cluster, redactor, events: &events };
+        let report = Report { discovery, cluster: self.cluster, redactor, events: &events };
         let first = lost.first();
         let word = first.and_then(|finding| finding.cause.word()).unwrap_or("never-ready");
         let database = first.and_then(|finding| self.database(finding));
-        let error = Err::<(), _>(anyhow!(screen::headline(&lost))).kind(word, database).exit(Exit::Never);
-        let blocks = screen.blocks(&lost).await;
+        let error = Err::<(), _>(anyhow!(failure_report::headline(&lost))).kind(word, database).exit(Exit::Never);
+        let blocks = report.blocks(&lost).await;
         let error = if blocks.is_empty() { error } else { error.detail(blocks) };
-        let looks = if *stays { screen::looks(&lost, &self.cluster.kubectl) } else { Vec::new() };
-        screen::advice(&lost).into_iter().chain(looks).fold(error, crate::failure::Advise::hint).unwrap_err()
+        let looks = if *stays { failure_report::looks(&lost, &self.cluster.kubectl) } else { Vec::new() };
+        failure_report::advice(&lost).into_iter().chain(looks).fold(error, crate::failure::Advise::hint).unwrap_err()
     }
 }
 
