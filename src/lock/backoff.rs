@@ -12,12 +12,33 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Pauses that double.
 #[derive(Debug, Clone)]
 pub struct Pauses {
+    first: Duration,
     next: Duration,
 }
 
 impl Default for Pauses {
     fn default() -> Self {
-        Self { next: FIRST }
+        Self { first: FIRST, next: FIRST }
+    }
+}
+
+impl Pauses {
+    /// Pauses that take no time.
+    #[cfg(test)]
+    pub fn none() -> Self {
+        Self { first: Duration::ZERO, next: Duration::ZERO }
+    }
+
+    /// The next one. Those who lost their connection together need not come back together: `chance`, between 0 and 1, tells them apart.
+    pub fn pause(&mut self, chance: f64) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST);
+        pause.mul_f64(0.5 + chance / 2.0)
+    }
+
+    /// Begins with the first one again.
+    pub fn restart(&mut self) {
+        self.next = self.first;
     }
 }
 
@@ -25,21 +46,18 @@ impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.next;
-        self.next = (pause * 2).min(LONGEST);
-        // Those who lost their connection together need not come back together.
-        Some(pause.mul_f64(0.5 + fraction() / 2.0))
+        Some(self.pause(chance()))
     }
 }
 
 impl Backoff for Pauses {
     fn reset(&mut self) {
-        self.next = FIRST;
+        self.restart();
     }
 }
 
 /// Somewhere between 0 and 1.
-pub fn fraction() -> f64 {
+pub fn chance() -> f64 {
     let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
     (bits >> 32) as f64 / f64::from(u32::MAX)
 }

@@ -118,13 +118,14 @@ pub struct Waiter {
     #[serde(default)]
     pub beats: u64,
     /// Without a beat for this long, in milliseconds, it counts as dead.
-    pub patience_millis: u64,
+    #[serde(rename = "patienceMillis")]
+    pub timeout_millis: u64,
 }
 
 impl Waiter {
     /// Without a beat for this long it counts as dead.
-    pub fn patience(&self) -> Duration {
-        Duration::from_millis(self.patience_millis)
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_millis)
     }
 }
 
@@ -150,10 +151,10 @@ impl Lock {
     }
 
     /// Puts somebody at the end of the queue. `version` is that of the object that this changes.
-    pub fn enqueue(&mut self, party: &Party, patience: Duration, since: Timestamp, version: u64) {
+    pub fn enqueue(&mut self, party: &Party, timeout: Duration, since: Timestamp, version: u64) {
         if self.place(party).is_none() {
-            let patience_millis = millis(patience);
-            self.queue.push(Waiter { party: party.clone(), ticket: version, since, beats: 0, patience_millis });
+            let timeout_millis = millis(timeout);
+            self.queue.push(Waiter { party: party.clone(), ticket: version, since, beats: 0, timeout_millis });
         }
     }
 

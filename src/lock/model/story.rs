@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use super::client::{Client, Known, Phase};
+use super::client::{Client, Phase};
 use super::moves::Move;
 use super::rules::belief;
-use super::server::Version;
 use super::setting::Setting;
 use super::world::World;
+use crate::lock::object::Version;
 use crate::lock::state::{Lock, Party};
 
 /// The story of these moves from the beginning.
@@ -36,17 +36,17 @@ pub fn tell(moves: &[Move], setting: &Setting) -> String {
 }
 
 fn client(client: &Client) -> String {
-    let phase = match &client.phase {
-        Phase::Holding(hold) => format!("Holding {} since {:?}", hold.fence, hold.asked_at),
-        Phase::Deleting(version) => format!("Deleting v{}", version.number),
-        other => format!("{other:?}"),
+    let (phase, is_stale) = match &client.phase {
+        Phase::Wanting(candidacy) => ("wants it".into(), candidacy.is_stale),
+        Phase::Holding(hold) => {
+            let is_stale = hold.holding.as_ref().is_some_and(|holding| holding.is_stale);
+            (format!("holds {} since {:?}", hold.fence, hold.asked_at()), is_stale)
+        }
+        Phase::Deleting(_) => ("deletes".into(), false),
+        other => (format!("{other:?}"), false),
     };
-    let known = match &client.known {
-        Known::Nothing => "nothing".to_owned(),
-        Known::Gone(was) => format!("gone, was {}", object(was.as_deref())),
-        Known::There(version) => format!("v{}", version.number),
-    };
-    let stale = if client.is_stale { " (stale)" } else { "" };
+    let known = client.known().map_or("nothing".into(), |version| format!("v{}", version.number));
+    let stale = if is_stale { " (stale)" } else { "" };
     let flight = client.flight.as_ref().map(|flight| format!(", sent {:?}", flight.request.is_some())).unwrap_or_default();
     format!("{phase}, knows {known}{stale}, {} to hear, {:?}{flight}", client.inbox.len(), client.sleep)
 }
