@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::abandonment::PipelineRunStatus;
 use super::backoff::Pauses;
 use super::clock::now;
-use super::pipeline_runs::{VERSIONS, api, status_of, look};
+use super::pipeline_runs::{VERSIONS, api, look, status_of};
 use super::state::{Holder, Lock, PipelineRun, Terms};
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};

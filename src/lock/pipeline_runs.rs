@@ -92,7 +92,11 @@ pub fn status_of(found: Option<&DynamicObject>, wanted: &PipelineRun) -> Pipelin
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let has_ended =
         |condition: &Value| condition["type"] == "Succeeded" && (condition["status"] == "True" || condition["status"] == "False");
-    if status["completionTime"].is_string() || conditions.iter().any(has_ended) { PipelineRunStatus::Over } else { PipelineRunStatus::Running }
+    if status["completionTime"].is_string() || conditions.iter().any(has_ended) {
+        PipelineRunStatus::Over
+    } else {
+        PipelineRunStatus::Running
+    }
 }
 
 #[cfg(test)]

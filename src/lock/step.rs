@@ -317,11 +317,12 @@ mod tests {
     fn a_pipeline_run_keeps_its_lock_as_long_as_it_runs() {
         let a = candidate(party("a"));
         let held = |terms: Terms| lock(&[(party("h"), terms)], &[party("a")]);
-        let is_taken = |is_asked_for: bool, now: u64, status: PipelineRunStatus| match step(&a, &held(of_pipeline_run(is_asked_for)), now, status) {
-            Step::Take(..) => true,
-            Step::Wait(_) => false,
-            other => panic!("{other:?}"),
-        };
+        let is_taken =
+            |is_asked_for: bool, now: u64, status: PipelineRunStatus| match step(&a, &held(of_pipeline_run(is_asked_for)), now, status) {
+                Step::Take(..) => true,
+                Step::Wait(_) => false,
+                other => panic!("{other:?}"),
+            };
         assert!(is_taken(false, 0, PipelineRunStatus::Over));
         assert!(!is_taken(false, 1_000_000, PipelineRunStatus::Running));
         assert!(!is_taken(false, 1_000_000, PipelineRunStatus::Unknown));
@@ -342,7 +343,10 @@ mod tests {
         own.queue.remove(0);
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, &own, seconds(500));
-        assert_eq!(ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| PipelineRunStatus::Unreadable)).0), (vec!["b"], vec![]));
+        assert_eq!(
+            ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| PipelineRunStatus::Unreadable)).0),
+            (vec!["b"], vec![])
+        );
     }
 
     #[test]
@@ -386,7 +390,8 @@ mod tests {
 
     #[test]
     fn a_lock_run_works_inside_of_what_its_run_holds() {
-        let (lock, fence) = taken(step(&candidate(process("a")), &lock(&[(party("a"), ttl(20))], &[process("a")]), 0, PipelineRunStatus::Unreadable));
+        let (lock, fence) =
+            taken(step(&candidate(process("a")), &lock(&[(party("a"), ttl(20))], &[process("a")]), 0, PipelineRunStatus::Unreadable));
         assert_eq!((fence, ids(&lock), lock.holders[0].terms.ttl_millis), (1, (vec!["a"], vec![]), Some(20_000)));
         // Not the other way round.
         let step = step(&candidate(party("a")), &self::lock(&[(process("a"), ttl(20))], &[]), 0, PipelineRunStatus::Unreadable);

@@ -78,12 +78,27 @@ impl Hold {
         self.holding.as_ref().map_or(self.asked_at, |holding| holding.kept_at)
     }
 
-    /// What becomes of the command that runs under it does not matter to the others before the ttl is over.
+    /// Keeps the lock, until the command has to be dead.
+    fn act(&mut self, stage: &Stage) -> (Option<Request>, Option<Duration>) {
+        match self.holding.as_mut() {
+            Some(holding) if holding.kill_at().is_none_or(|kill_at| stage.now < kill_at) => keep(Rc::make_mut(holding), stage),
+            _ => {
+                self.end();
+                (None, None)
+            }
+        }
+    }
+
+    /// Until the ttl is over, the command counts as running, whatever its holder has heard.
     fn take_news(&mut self, news: Option<holding::News>) {
         if let Some(holding::News::Lost(Loss::Removed(_))) = news {
-            self.asked_at = self.asked_at();
-            self.holding = None;
+            self.end();
         }
+    }
+
+    fn end(&mut self) {
+        self.asked_at = self.asked_at();
+        self.holding = None;
     }
 }
 
@@ -162,7 +177,8 @@ impl Client {
             Change::There(version) if !guards.own_write_only => version.lock.holder(&stage.role.candidate.party),
             _ => None,
         };
-        let believed = believed.map(|holder| holder.fence).zip(if let Change::There(version) = &change { Some(version.clone()) } else { None });
+        let believed =
+            believed.map(|holder| holder.fence).zip(if let Change::There(version) = &change { Some(version.clone()) } else { None });
         match &mut self.phase {
             Phase::Wanting(candidacy) => {
                 Rc::make_mut(candidacy).on(Event::Seen(change.into()), &now).expect("nothing here is refused");
@@ -193,7 +209,7 @@ impl Client {
                     candidacy::Action::Refuse(refusal) => panic!("nobody here is refused: {refusal:?}"),
                 }
             }
-            Phase::Holding(Hold { holding: Some(holding), .. }) => keep(Rc::make_mut(holding), stage),
+            Phase::Holding(hold) => hold.act(stage),
             Phase::Leaving(exit) => {
                 let removal = object.and_then(|version| removal(version, |lock| take_out(exit, stage, lock)));
                 if removal.is_none() {
@@ -202,7 +218,7 @@ impl Client {
                 (removal, None)
             }
             Phase::Deleting(request) => (Some(request.clone()), None),
-            Phase::Holding(_) | Phase::Off | Phase::Done => (None, None),
+            Phase::Off | Phase::Done => (None, None),
         };
         self.sleep = sleep.map_or(Sleep::ForEver, Sleep::Until);
         request

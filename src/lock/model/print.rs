@@ -15,7 +15,7 @@ use crate::lock::object::{Request, Version};
 use crate::lock::state::{Lock, millis};
 
 /// The longest time that makes a difference.
-const LONGEST: Duration = if TIMEOUT.as_secs() > TTL.as_secs() { TIMEOUT } else { TTL };
+const LONGEST: Duration = if TIMEOUT.as_millis() > TTL.as_millis() { TIMEOUT } else { TTL };
 
 /// The numbers of versions, whose order counts, with those of fencing and tickets.
 const VERSIONS: u64 = 1;
