@@ -49,12 +49,12 @@ impl Abandonment {
         }
     }
 
-    /// Whether the lock may be taken away; `None` where that shows only to somebody who watches for the ttl.
-    pub fn is_certain(self) -> Option<bool> {
+    /// What is left until the lock may be taken away; `None` where the clock does not tell.
+    pub fn rest(self) -> Option<Duration> {
         match self {
-            Self::Over | Self::Expired => Some(true),
-            Self::In(_) => None,
-            Self::Running | Self::Never => Some(false),
+            Self::Over | Self::Expired => Some(Duration::ZERO),
+            Self::In(rest) => Some(rest),
+            Self::Running | Self::Never => None,
         }
     }
 }

@@ -10,13 +10,13 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use super::abandonment::PipelineRunStatus;
-use super::candidacy::{Action, Candidacy, Held, News, Surroundings};
+use super::candidacy::{Action, Candidacy, Held, News, Object};
 use super::clock::{Moment, now, until};
 use super::object::{Event, REQUEST, Request, Target, Version, WatchEvent};
 use super::pipeline_run_watch::PipelineRunWatch;
 use super::release::withdraw;
 use super::replicas::{Tenants, Vacancy};
-use super::state::{Holder, Lock};
+use super::state::Lock;
 use super::step::{Candidate, Refusal};
 use crate::deadline;
 use crate::failure::Advise;
@@ -57,8 +57,6 @@ struct Post {
     candidacy: Candidacy,
     events: BoxStream<'static, anyhow::Result<WatchEvent>>,
     tenants: Tenants,
-    /// Why the lock cannot be taken although nobody holds it.
-    obstacle: Option<String>,
 }
 
 /// An attempt to get one of the locks.
@@ -88,7 +86,6 @@ impl<T: FnMut(Report)> Attempt<T> {
             target,
             candidacy: Candidacy::new(at_first.clone()),
             tenants: Tenants::default(),
-            obstacle: None,
         });
         Self { candidate, posts: posts.collect(), pipeline_runs: PipelineRunWatch::new(cluster), report, until: None, leaving: LEAVING }
     }
@@ -128,7 +125,7 @@ impl<T: FnMut(Report)> Attempt<T> {
         let mut trouble = None;
         loop {
             let mut due = None;
-            if self.posts.iter().all(|post| post.candidacy.has_looked()) {
+            if self.posts.iter().all(|post| !matches!(post.candidacy.object, Object::Unknown)) {
                 contact_until = None;
                 let mut refusals = Vec::new();
                 for index in self.order(is_first_look) {
@@ -137,7 +134,7 @@ impl<T: FnMut(Report)> Attempt<T> {
                         Next::Refused(refusal) => refusals.push(refusal),
                         Next::Wait(until) => due = due.into_iter().chain(until).min(),
                     }
-                    if is_first_look && self.posts[index].candidacy.pauses() {
+                    if is_first_look && self.posts[index].candidacy.retry_at.is_some() {
                         // One that was just made for this will do.
                         break;
                     }
@@ -182,7 +179,7 @@ impl<T: FnMut(Report)> Attempt<T> {
     /// is first in one and last in another.
     fn order(&self, is_first_look: bool) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.posts.len()).collect();
-        let is_queued = |index: &usize| self.posts[*index].candidacy.traces().is_some();
+        let is_queued = |index: &usize| self.posts[*index].candidacy.is_touched;
         if self.candidate.waits && !is_first_look && !order.iter().all(is_queued) {
             order.sort_by(|a, b| self.posts[*a].target.name.cmp(&self.posts[*b].target.name));
         }
@@ -192,17 +189,23 @@ impl<T: FnMut(Report)> Attempt<T> {
     /// Does what can be done for one of the locks now.
     async fn advance(&mut self, index: usize) -> anyhow::Result<Next> {
         let Self { candidate, posts, pipeline_runs, report, until, .. } = self;
-        let Post { target, candidacy, tenants, obstacle, .. } = &mut posts[index];
+        let Post { target, candidacy, tenants, .. } = &mut posts[index];
         loop {
             let now = Moment::now();
             let within = until.map_or(REQUEST, |until| until.saturating_sub(now.time).min(REQUEST));
-            let action = candidacy.next(&now, &mut InCluster { target, tenants, obstacle, pipeline_runs })?;
+            let mut vacancy = Vacancy::Unknown;
+            if let Some(version) = candidacy.version() {
+                let is_next = candidacy.is_next();
+                version.lock.holders.iter().filter(|_| is_next).for_each(|holder| pipeline_runs.follow(holder));
+                vacancy = tenants.vacancy(target, version, is_next)?;
+            }
+            let action = candidacy.next(&now, &vacancy, |holder| pipeline_runs.of(holder));
             if let (Action::Wait(_) | Action::Refuse(_), Some(version)) = (&action, candidacy.version()) {
                 if let (Action::Refuse(Refusal::Busy), Some(until)) = (&action, pipeline_runs.answer_due(&version.lock)) {
                     // Whether the holder is gone is being asked just now.
                     return Ok(Next::Wait(Some(until)));
                 }
-                report(Report::State(target, version, obstacle.as_deref()));
+                report(Report::State(target, version, vacancy.obstacle()));
             }
             let request = match action {
                 Action::Refuse(refusal) => return Ok(Next::Refused(refusal)),
@@ -235,8 +238,8 @@ impl<T: FnMut(Report)> Attempt<T> {
     /// Takes the candidate out of the queues of all other locks.
     async fn leave(&mut self, held: Option<usize>) -> anyhow::Result<()> {
         for (index, post) in self.posts.iter().enumerate() {
-            if let Some(asked) = post.candidacy.traces().filter(|_| held != Some(index)) {
-                withdraw(&post.target, &self.candidate.party, asked).await?;
+            if post.candidacy.is_touched && held != Some(index) {
+                withdraw(&post.target, &self.candidate.party, &post.candidacy.asked).await?;
             }
         }
         Ok(())
@@ -250,29 +253,5 @@ impl Post {
             event = self.events.next() => event.unwrap_or_else(|| Err(anyhow!("the watch on {} has ended", self.target))).map(Some),
             change = self.tenants.change() => change.map(|()| None),
         }
-    }
-}
-
-/// What a candidacy has to know besides the object, as the cluster tells it.
-struct InCluster<'a> {
-    target: &'a Target,
-    tenants: &'a mut Tenants,
-    obstacle: &'a mut Option<String>,
-    pipeline_runs: &'a mut PipelineRunWatch,
-}
-
-impl Surroundings for InCluster<'_> {
-    fn vacancy(&mut self, version: &Version, is_next: bool) -> anyhow::Result<Vacancy> {
-        // Only whoever is next needs to know.
-        if is_next {
-            version.lock.holders.iter().for_each(|holder| self.pipeline_runs.follow(holder));
-        }
-        let vacancy = self.tenants.vacancy(self.target, version, is_next)?;
-        *self.obstacle = vacancy.obstacle().map(str::to_owned);
-        Ok(vacancy)
-    }
-
-    fn status(&self, holder: &Holder) -> PipelineRunStatus {
-        self.pipeline_runs.of(holder)
     }
 }

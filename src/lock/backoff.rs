@@ -12,33 +12,21 @@ const LONGEST: Duration = Duration::from_secs(1);
 /// Pauses that double.
 #[derive(Debug, Clone)]
 pub struct Pauses {
-    first: Duration,
     next: Duration,
 }
 
 impl Default for Pauses {
     fn default() -> Self {
-        Self { first: FIRST, next: FIRST }
+        Self { next: FIRST }
     }
 }
 
 impl Pauses {
-    /// Pauses that take no time.
-    #[cfg(test)]
-    pub fn none() -> Self {
-        Self { first: Duration::ZERO, next: Duration::ZERO }
-    }
-
     /// The next one. Those who lost their connection together need not come back together: `chance`, between 0 and 1, tells them apart.
     pub fn pause(&mut self, chance: f64) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST);
         pause.mul_f64(0.5 + chance / 2.0)
-    }
-
-    /// Begins with the first one again.
-    pub fn restart(&mut self) {
-        self.next = self.first;
     }
 }
 
@@ -52,7 +40,7 @@ impl Iterator for Pauses {
 
 impl Backoff for Pauses {
     fn reset(&mut self) {
-        self.restart();
+        self.next = FIRST;
     }
 }
 

@@ -58,21 +58,9 @@ pub enum News {
     Trouble(anyhow::Error),
 }
 
-/// What has to be known besides the object.
-pub trait Surroundings {
-    /// Whether what the lock stands for could be taken once nobody holds it. Only for one that `is_next` it needs to be found out.
-    ///
-    /// # Errors
-    /// Why it will never be known.
-    fn vacancy(&mut self, version: &Version, is_next: bool) -> anyhow::Result<Vacancy>;
-
-    /// What became of a holder's PipelineRun.
-    fn status(&self, holder: &Holder) -> PipelineRunStatus;
-}
-
 /// What is known of the object.
 #[derive(Debug, Clone)]
-pub(super) enum Object {
+pub enum Object {
     /// Nobody has looked yet.
     Unknown,
     /// There is none; what the last one was, where somebody has deleted it.
@@ -99,7 +87,8 @@ pub(super) struct Sent {
 pub struct Candidacy {
     /// Who wants it, and how.
     pub candidate: Candidate,
-    pub(super) object: Object,
+    /// What is known of the object.
+    pub object: Object,
     pub(super) watchlist: Watchlist,
     /// When the API server was last heard, and whether the connection has broken since.
     pub(super) heard_at: Option<Duration>,
@@ -109,18 +98,17 @@ pub struct Candidacy {
     pub(super) beat_at: Duration,
     /// Whether the known version is not the newest: a write has met another one.
     pub(super) is_stale: bool,
-    /// Not before this moment.
-    retry_at: Option<Duration>,
+    /// Until then it makes a pause, such as after it has made the object.
+    pub retry_at: Option<Duration>,
     pauses: Pauses,
-    settling: Duration,
     /// Until then, nothing is written that does not take the lock; how often in a row that has met another write.
     way_until: Duration,
     collisions: u32,
     pub(super) sent: Option<Sent>,
     /// Whether there may be something of this candidacy in the object.
-    pub(super) is_touched: bool,
+    pub is_touched: bool,
     /// The holds that it has asked for, as fencing number and date. Another process of the same run may have the lock as well.
-    pub(super) asked: Vec<(u64, Timestamp)>,
+    pub asked: Vec<(u64, Timestamp)>,
     /// Whether a write was taken, so that there was the right to it.
     has_written: bool,
     denied: Denied,
@@ -140,7 +128,6 @@ impl Candidacy {
             is_stale: false,
             retry_at: None,
             pauses: Pauses::default(),
-            settling: SETTLING,
             way_until: Duration::ZERO,
             collisions: 0,
             sent: None,
@@ -151,30 +138,9 @@ impl Candidacy {
         }
     }
 
-    /// The same without the pauses that spare others: whoever is slow makes them as well.
-    #[cfg(test)]
-    pub(super) fn without_pauses(candidate: Candidate) -> Self {
-        Self { pauses: Pauses::none(), settling: Duration::ZERO, ..Self::new(candidate) }
-    }
-
-    /// Whether anything is known of the object.
-    pub fn has_looked(&self) -> bool {
-        !matches!(self.object, Object::Unknown)
-    }
-
     /// The object, as far as it is known.
     pub fn version(&self) -> Option<&Arc<Version>> {
         if let Object::There(version) = &self.object { Some(version) } else { None }
-    }
-
-    /// Whether it makes a pause, such as after it has made the object.
-    pub fn pauses(&self) -> bool {
-        self.retry_at.is_some()
-    }
-
-    /// The holds that it has asked for; `None` if there is nothing of it in the object.
-    pub fn traces(&self) -> Option<&[(u64, Timestamp)]> {
-        self.is_touched.then_some(&self.asked)
     }
 
     /// Takes in what has happened.
@@ -207,52 +173,53 @@ impl Candidacy {
         Ok(None)
     }
 
-    /// What to do now.
-    ///
-    /// # Errors
-    /// What the surroundings say.
-    pub fn next(&mut self, now: &Moment, around: &mut impl Surroundings) -> anyhow::Result<Action> {
+    /// Whether it is the one to take the lock once it can be had. Only then the holders and what they leave behind need to be watched.
+    pub fn is_next(&self) -> bool {
+        let first = self.version().and_then(|version| version.lock.queue.first());
+        first.is_none_or(|first| first.party == self.candidate.party)
+    }
+
+    /// What to do now, where `vacancy` tells whether what the lock stands for could be taken once nobody holds it.
+    pub fn next(&mut self, now: &Moment, vacancy: &Vacancy, status: impl Fn(&Holder) -> PipelineRunStatus) -> Action {
         let time = now.time;
         if self.is_stale {
-            return Ok(Action::Pause(None));
+            return Action::Pause(None);
         }
         if let Some(at) = self.retry_at.filter(|at| *at > time) {
-            return Ok(Action::Pause(Some(at)));
+            return Action::Pause(Some(at));
         }
         self.retry_at = None;
         self.excuse(time);
         let version = match &self.object {
-            Object::Unknown => return Ok(Action::Pause(None)),
+            Object::Unknown => return Action::Pause(None),
             Object::Gone(was) => {
                 let lock = self.candidate.first(was.as_ref().map(|was| &was.lock), now.date);
-                return Ok(self.send(Request::Create(lock), None, now));
+                return self.send(Request::Create(lock), None, now);
             }
             Object::There(version) => version.clone(),
         };
-        let is_next = version.lock.queue.first().is_none_or(|first| first.party == self.candidate.party);
         let is_queued = version.lock.place(&self.candidate.party).is_some();
-        let vacancy = around.vacancy(&version, is_next)?;
-        if vacancy == Vacancy::Unknown && !is_queued {
-            return Ok(Action::Pause(None));
+        if *vacancy == Vacancy::Unknown && !is_queued {
+            return Action::Pause(None);
         }
-        let is_vacant = vacancy == Vacancy::Vacant;
+        let is_vacant = *vacancy == Vacancy::Vacant;
         let view = View { lock: &version.lock, version: version.number, is_vacant, now: time, date: now.date };
-        let (lock, fence) = match self.candidate.step(view, &self.watchlist, |holder| around.status(holder)) {
-            Step::Refuse(refusal) => return Ok(Action::Refuse(refusal)),
+        let (lock, fence) = match self.candidate.step(view, &self.watchlist, status) {
+            Step::Refuse(refusal) => return Action::Refuse(refusal),
             Step::Write(lock) => (lock, None),
             Step::Take(lock, fence) => (lock, Some(fence)),
             Step::Wait(until) => {
                 let beat = (self.beat_at <= time).then(|| self.candidate.beat(view, &self.watchlist)).flatten();
                 let Some(lock) = beat else {
-                    return Ok(Action::Wait(until.into_iter().chain(is_queued.then_some(self.beat_at)).min()));
+                    return Action::Wait(until.into_iter().chain(is_queued.then_some(self.beat_at)).min());
                 };
                 (lock, None)
             }
         };
         if fence.is_none() && self.way_until > time {
-            return Ok(Action::Pause(Some(self.way_until)));
+            return Action::Pause(Some(self.way_until));
         }
-        Ok(self.send(Request::Write(version, lock), fence, now))
+        self.send(Request::Write(version, lock), fence, now)
     }
 
     fn send(&mut self, request: Request, fence: Option<u64>, now: &Moment) -> Action {
@@ -283,18 +250,18 @@ impl Candidacy {
         let time = now.time;
         match answer {
             Ok(Some(version)) => {
-                self.pauses.restart();
+                self.pauses = Pauses::default();
                 self.denied = Denied::default();
                 self.has_written = true;
                 self.hear(time);
-                self.retry_at = sent.makes_anew.then(|| time + self.settling);
+                self.retry_at = sent.makes_anew.then(|| time + SETTLING);
                 self.learn(version.clone(), time);
                 let held = sent.take.map(|(fence, is_again)| Held { version, fence, asked_at: sent.at, is_again });
                 return Ok(held.map(Box::new).map(News::Held));
             }
             Ok(None) | Err(Unwritten::Conflict) => {
                 self.hear(time);
-                self.retry_at = sent.makes_anew.then(|| time + self.settling);
+                self.retry_at = sent.makes_anew.then(|| time + SETTLING);
                 self.is_stale = true;
             }
             Err(Unwritten::Refused(error)) => return Err(error),

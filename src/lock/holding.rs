@@ -84,7 +84,7 @@ pub struct Holding {
     pub(super) is_stale: bool,
     /// When to write next.
     pub(super) due: Option<Duration>,
-    pub(super) pauses: Pauses,
+    pauses: Pauses,
     trouble: Option<String>,
     pub(super) is_silence_told: bool,
     pub(super) is_deletion_told: bool,
@@ -187,7 +187,7 @@ impl Holding {
                 self.kept_at = sent_at;
                 self.unclear_at = None;
                 self.trouble = None;
-                self.pauses.restart();
+                self.pauses = Pauses::default();
                 self.due = self.deadlines.map(|deadlines| sent_at + deadlines.renewal());
                 Some(self.learn(version, now.time).map_or(News::Renewed, News::Lost))
             }

@@ -1,19 +1,18 @@
 //! Keeps a lock that is held: carries out in a cluster what its [`Holding`] asks for, and tells it what comes of that.
 
-use std::time::Duration;
-
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use super::candidacy::Held;
-use super::clock::{Moment, now, until};
-use super::holding::{Action, Holding, Loss, News};
+use super::clock::{Moment, until};
+use super::holding::{Action, Holding, News};
 use super::object::{Event, Kind, Target, WatchEvent};
 
 /// Keeps one lock.
 pub struct Keeper {
     target: Target,
-    holding: Holding,
+    /// What is decided.
+    pub holding: Holding,
     events: BoxStream<'static, anyhow::Result<WatchEvent>>,
 }
 
@@ -22,21 +21,6 @@ impl Keeper {
     pub fn new(target: &Target, held: Held) -> Option<Self> {
         let holding = Holding::new(held, target.kind == Kind::Lease)?;
         Some(Self { target: target.clone(), holding, events: target.watch() })
-    }
-
-    /// See [`Holding::kill_at`].
-    pub fn kill_at(&self) -> Option<Duration> {
-        self.holding.kill_at()
-    }
-
-    /// See [`Holding::last_moment`].
-    pub fn last_moment(&self) -> Option<Duration> {
-        self.holding.last_moment()
-    }
-
-    /// See [`Holding::overdue`].
-    pub fn overdue(&mut self) -> Option<Loss> {
-        self.holding.overdue(now())
     }
 
     /// What happens next. After a loss the lock is kept on as far as possible, so that the command has the time to end, and a worse loss is told.

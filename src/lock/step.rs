@@ -106,9 +106,11 @@ impl Candidate {
         let mut due = Due::default();
         let mut ahead = lock.queue.iter().take_while(|waiter| waiter.party != self.party);
         // Only the first one that lives acts, or all would write at the same time.
-        if ahead.all(|waiter| due.is(watchlist.silent(waiter, now), waiter.timeout())) {
+        if ahead.all(|waiter| due.is(waiter.timeout().saturating_sub(watchlist.silent(waiter, now)))) {
             next.queue.retain(|waiter| waiter.party == self.party || watchlist.silent(waiter, now) < waiter.timeout());
-            next.holders.retain(|holder| !due.is_abandoned(Abandonment::of(holder, status(holder), watchlist.idle(holder, now))));
+            next.holders.retain(|holder| {
+                !Abandonment::of(holder, status(holder), watchlist.idle(holder, now)).rest().is_some_and(|rest| due.is(rest))
+            });
             if next.has_room() && is_vacant {
                 let fence = next.grant(&self.party, &self.terms, date, version);
                 return Step::Take(next, fence);
@@ -172,25 +174,12 @@ struct Due {
 }
 
 impl Due {
-    /// Whether a term has run out; if not, it is noted how much of it is left.
-    fn is(&mut self, spent: Duration, term: Duration) -> bool {
-        let rest = term.saturating_sub(spent);
+    /// Whether nothing is left of a term; else it is noted how much.
+    fn is(&mut self, rest: Duration) -> bool {
         if !rest.is_zero() {
-            self.note(rest);
+            self.next = Some(self.next.map_or(rest, |next| next.min(rest)));
         }
         rest.is_zero()
-    }
-
-    /// Whether a holder's lock may be taken away; if not, it is noted when it may.
-    fn is_abandoned(&mut self, abandonment: Abandonment) -> bool {
-        if let Abandonment::In(rest) = abandonment {
-            self.note(rest);
-        }
-        abandonment.is_certain() == Some(true)
-    }
-
-    fn note(&mut self, rest: Duration) {
-        self.next = Some(self.next.map_or(rest, |next| next.min(rest)));
     }
 }
 

@@ -17,6 +17,7 @@ use crate::commands::attend::Signals;
 use crate::commands::{program, progress};
 use crate::deadline;
 use crate::failure::hints_of;
+use crate::lock::clock::now;
 use crate::lock::holding::{Loss, News};
 use crate::lock::keep::Keeper;
 use crate::lock::object::Target;
@@ -68,7 +69,7 @@ pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     };
     let too_early = match &replica {
         Some(replica) => until_ready(replica.ready(args.locking.ready_timeout, &progress), &mut keeper, &mut signals).await,
-        None => match keeper.overdue() {
+        None => match keeper.holding.overdue(now()) {
             Some(loss) => Some(Ended::Lost(loss)),
             None => signals.already_interrupted().await.map(|error| Ended::Kept(Err(error))),
         },

@@ -92,7 +92,7 @@ fn is_abandoned(holder: &Holder, status: PipelineRunStatus) -> Abandoned {
         Abandonment::Expired => format!("not renewed for {}", humantime::format_duration(idle)),
         Abandonment::In(_) => String::new(),
     };
-    (abandonment.is_certain(), why)
+    (abandonment.rest().map_or(Some(false), |rest| rest.is_zero().then_some(true)), why)
 }
 
 fn columns(shown: &[Shown]) -> String {

@@ -14,8 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::server::{Change, Reply};
 use super::setting::{Role, Setting, UNIT};
 use crate::lock::abandonment::PipelineRunStatus;
-use crate::lock::backoff::Pauses;
-use crate::lock::candidacy::{self, Candidacy, Held, Surroundings};
+use crate::lock::candidacy::{self, Candidacy, Held};
 use crate::lock::clock::Moment;
 use crate::lock::holding::{self, Holding, Loss};
 use crate::lock::object::{Event, Request, Unwritten, Version};
@@ -66,8 +65,7 @@ impl Hold {
         let (fence, terms, is_outer) = (held.fence, holder.terms.clone(), holder.party != role.candidate.party);
         let asked_at = held.asked_at;
         let holding = role.has_process().then(|| {
-            let mut holding = Holding::new(held, true).expect("it holds the lock");
-            holding.pauses = Pauses::none();
+            let holding = Holding::new(held, true).expect("it holds the lock");
             Rc::new(holding)
         });
         Self { fence, terms, is_outer, asked_at, holding }
@@ -138,7 +136,7 @@ impl Client {
     /// Begins to want the lock.
     pub fn start(&mut self, role: &Role, listed: Change) {
         *self = Self::new(self.statuses.len());
-        self.phase = Phase::Wanting(Rc::new(Candidacy::without_pauses(role.candidate.clone())));
+        self.phase = Phase::Wanting(Rc::new(Candidacy::new(role.candidate.clone())));
         self.inbox = vec![listed];
     }
 
@@ -202,8 +200,15 @@ impl Client {
     pub fn act(&mut self, object: Option<&Arc<Version>>, stage: &Stage) -> Option<Request> {
         let (request, sleep) = match &mut self.phase {
             Phase::Wanting(candidacy) => {
-                let mut around = Around { setting: stage.setting, statuses: &mut self.statuses };
-                match Rc::make_mut(candidacy).next(&stage.moment(), &mut around).expect("nothing here is refused") {
+                let candidacy = Rc::make_mut(candidacy);
+                // No pause is made that spares others, as whoever is slow makes it as well.
+                candidacy.retry_at = None;
+                if let Some(version) = candidacy.version().filter(|_| candidacy.is_next()) {
+                    for holder in version.lock.holders.iter().filter(|holder| holder.terms.pipeline_run.is_some()) {
+                        self.statuses[stage.setting.number_of(&holder.party)].get_or_insert(PipelineRunStatus::Unknown);
+                    }
+                }
+                match candidacy.next(&stage.moment(), &Vacancy::Vacant, |holder| stage.status(holder, &self.statuses)) {
                     candidacy::Action::Send { request, .. } => (Some(request), None),
                     candidacy::Action::Wait(until) | candidacy::Action::Pause(until) => (None, until),
                     candidacy::Action::Refuse(refusal) => panic!("nobody here is refused: {refusal:?}"),
@@ -236,7 +241,15 @@ impl Client {
                 }
             }
             Phase::Holding(hold) => {
-                let news = hold.holding.as_mut().and_then(|holding| Rc::make_mut(holding).on(Event::Answered(answer(reply)), &now));
+                let news = hold.holding.as_mut().and_then(|holding| {
+                    let holding = Rc::make_mut(holding);
+                    let news = holding.on(Event::Answered(answer(reply)), &now);
+                    if let Some(holding::News::Trouble(_)) = &news {
+                        // Without the pause.
+                        holding.due = Some(now.time);
+                    }
+                    news
+                });
                 hold.take_news(news);
             }
             Phase::Leaving(_) => {
@@ -287,28 +300,6 @@ fn take_out(exit: &Exit, stage: &Stage, lock: &mut Lock) -> bool {
     }
 }
 
-struct Around<'a> {
-    setting: &'a Setting,
-    statuses: &'a mut [Option<PipelineRunStatus>],
-}
-
-impl Surroundings for Around<'_> {
-    fn vacancy(&mut self, version: &Version, is_next: bool) -> anyhow::Result<Vacancy> {
-        for holder in version.lock.holders.iter().filter(|holder| is_next && holder.terms.pipeline_run.is_some()) {
-            self.statuses[self.setting.number_of(&holder.party)].get_or_insert(PipelineRunStatus::Unknown);
-        }
-        Ok(Vacancy::Vacant)
-    }
-
-    fn status(&self, holder: &Holder) -> PipelineRunStatus {
-        match self.statuses[self.setting.number_of(&holder.party)] {
-            _ if holder.terms.pipeline_run.is_none() => PipelineRunStatus::Unreadable,
-            Some(PipelineRunStatus::Running) if !self.setting.guards.asks_pipeline_run => PipelineRunStatus::Unreadable,
-            status => status.unwrap_or(PipelineRunStatus::Unknown),
-        }
-    }
-}
-
 /// Where a client acts.
 pub struct Stage<'a> {
     pub setting: &'a Setting,
@@ -318,7 +309,14 @@ pub struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// No pause is made that spares others, as whoever is slow makes it as well.
+    fn status(&self, holder: &Holder, statuses: &[Option<PipelineRunStatus>]) -> PipelineRunStatus {
+        match statuses[self.setting.number_of(&holder.party)] {
+            _ if holder.terms.pipeline_run.is_none() => PipelineRunStatus::Unreadable,
+            Some(PipelineRunStatus::Running) if !self.setting.guards.asks_pipeline_run => PipelineRunStatus::Unreadable,
+            status => status.unwrap_or(PipelineRunStatus::Unknown),
+        }
+    }
+
     fn moment(&self) -> Moment {
         Moment { time: self.now, date: self.role.date, chance: 0.0 }
     }

@@ -115,7 +115,7 @@ impl World {
                 self.faults.give_ups -= 1;
                 let client = self.client(index);
                 if let Phase::Wanting(candidacy) = &client.phase {
-                    client.phase = candidacy.traces().map_or(Phase::Done, |asked| Phase::Leaving(Exit::GiveUp(asked.to_vec())));
+                    client.phase = if candidacy.is_touched { Phase::Leaving(Exit::GiveUp(candidacy.asked.clone())) } else { Phase::Done };
                 }
                 client.sleep = Sleep::Awake;
             }
