@@ -14,7 +14,7 @@ use super::candidacy::{Action, Candidacy, Held, News, Object};
 use super::clock::{Moment, now, until};
 use super::object::{Event, REQUEST, Request, Target, Version, WatchEvent};
 use super::pipeline_run_watch::PipelineRunWatch;
-use super::release::withdraw;
+use super::release::release;
 use super::replicas::{Tenants, Vacancy};
 use super::state::Lock;
 use super::step::{Candidate, Refusal};
@@ -239,7 +239,7 @@ impl<T: FnMut(Report)> Attempt<T> {
     async fn leave(&mut self, held: Option<usize>) -> anyhow::Result<()> {
         for (index, post) in self.posts.iter().enumerate() {
             if post.candidacy.is_touched && held != Some(index) {
-                withdraw(&post.target, &self.candidate.party, &post.candidacy.asked).await?;
+                release(&post.target, |lock| lock.withdraw(&self.candidate.party, &post.candidacy.asked)).await?;
             }
         }
         Ok(())

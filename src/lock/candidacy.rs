@@ -59,9 +59,10 @@ pub enum News {
 }
 
 /// What is known of the object.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum Object {
     /// Nobody has looked yet.
+    #[default]
     Unknown,
     /// There is none; what the last one was, where somebody has deleted it.
     Gone(Option<Arc<Version>>),
@@ -83,7 +84,7 @@ pub(super) struct Sent {
 }
 
 /// Somebody's way to one lock.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Candidacy {
     /// Who wants it, and how.
     pub candidate: Candidate,
@@ -117,25 +118,7 @@ pub struct Candidacy {
 impl Candidacy {
     /// One that knows nothing yet. While it waits, it says so [`BEATS`] times in its timeout.
     pub fn new(candidate: Candidate) -> Self {
-        Self {
-            pace: candidate.timeout / BEATS,
-            candidate,
-            object: Object::Unknown,
-            watchlist: Watchlist::default(),
-            heard_at: None,
-            is_interrupted: false,
-            beat_at: Duration::ZERO,
-            is_stale: false,
-            retry_at: None,
-            pauses: Pauses::default(),
-            way_until: Duration::ZERO,
-            collisions: 0,
-            sent: None,
-            is_touched: false,
-            asked: Vec::new(),
-            has_written: false,
-            denied: Denied::default(),
-        }
+        Self { pace: candidate.timeout / BEATS, candidate, ..Self::default() }
     }
 
     /// The object, as far as it is known.

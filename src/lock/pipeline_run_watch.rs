@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::Error;
 use kube::api::{Api, DynamicObject};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watch_object};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -111,24 +112,12 @@ async fn follow(cluster: Cluster, pipeline_run: PipelineRun, sender: UnboundedSe
 
 /// Tells what becomes of a PipelineRun for as long as somebody listens; `Some` is why that cannot be known.
 async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, sender: &UnboundedSender<Change>) -> Option<Error> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", wanted.name));
-    let mut events = watcher(api, config).backoff(Pauses::default()).boxed();
-    let mut listed = None;
+    let mut found = watch_object(api, &wanted.name).backoff(Pauses::default()).boxed();
     // Somebody who was let in is refused for a moment while the API server starts, before it knows all of its kinds and roles.
     let mut tries = 1;
-    while let Some(event) = events.next().await {
-        let status = match event {
-            Ok(watcher::Event::Init) => {
-                listed = None;
-                continue;
-            }
-            Ok(watcher::Event::InitApply(found)) => {
-                listed = Some(found);
-                continue;
-            }
-            Ok(watcher::Event::InitDone) => status_of(listed.take().as_ref(), wanted),
-            Ok(watcher::Event::Apply(found)) => status_of(Some(&found), wanted),
-            Ok(watcher::Event::Delete(_)) => PipelineRunStatus::Over,
+    while let Some(found) = found.next().await {
+        let status = match found {
+            Ok(found) => status_of(found.as_ref(), wanted),
             Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
                 if is_forbidden(&error) || is_absent(&error) =>
             {

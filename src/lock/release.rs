@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::object::{Request, Target, Unwritten, Version};
-use super::state::{Lock, Party};
+use super::state::Lock;
 use super::tries::until_done;
 
 /// What there was to release.
@@ -19,37 +17,11 @@ pub enum Released {
     Done(Arc<Version>),
 }
 
-/// Releases the lock for those that `is_meant` selects.
+/// Releases the lock. `remove` takes somebody out, and tells whether there was anybody.
 ///
 /// # Errors
 /// A request that was refused, or that failed again and again.
-pub async fn release(target: &Target, is_meant: impl Fn(&Party) -> bool) -> anyhow::Result<Released> {
-    take_out(target, |lock| lock.remove(&is_meant)).await
-}
-
-/// Gives one acquisition back, and no later one of the same holder.
-///
-/// # Errors
-/// As [`release`].
-pub async fn give_back(target: &Target, fence: u64) -> anyhow::Result<Released> {
-    take_out(target, |lock| {
-        let before = lock.holders.len();
-        lock.holders.retain(|holder| holder.fence != fence);
-        lock.holders.len() < before
-    })
-    .await
-}
-
-/// Takes out somebody who gives up; see [`Lock::withdraw`].
-///
-/// # Errors
-/// As [`release`].
-pub async fn withdraw(target: &Target, party: &Party, asked: &[(u64, Timestamp)]) -> anyhow::Result<Released> {
-    take_out(target, |lock| lock.withdraw(party, asked)).await
-}
-
-/// `remove` takes somebody out, and tells whether there was anybody.
-async fn take_out(target: &Target, remove: impl Fn(&mut Lock) -> bool) -> anyhow::Result<Released> {
+pub async fn release(target: &Target, remove: impl Fn(&mut Lock) -> bool) -> anyhow::Result<Released> {
     until_done(&format!("releasing {target}"), async || attempt(target, &remove).await).await
 }
 

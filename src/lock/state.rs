@@ -37,7 +37,7 @@ impl Default for Lock {
 }
 
 /// Somebody who wants the lock or has it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Party {
     /// The run id.
@@ -59,7 +59,7 @@ pub struct PipelineRun {
 }
 
 /// When a holder that is not heard of counts as gone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
     /// Without a renewal for this long, in milliseconds; never if there is none.
@@ -187,6 +187,13 @@ impl Lock {
         self.holders.retain(|holder| !is_meant(&holder.party));
         self.queue.retain(|waiter| !is_meant(&waiter.party));
         self.holders.len() + self.queue.len() < before
+    }
+
+    /// Takes out one acquisition, and no later one of the same holder. `false`: it was not there.
+    pub fn give_back(&mut self, fence: u64) -> bool {
+        let before = self.holders.len();
+        self.holders.retain(|holder| holder.fence != fence);
+        self.holders.len() < before
     }
 
     /// Takes out somebody who gives up. `asked` tells the holds that they have asked for, as fencing number and date: they may not know whether

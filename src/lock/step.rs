@@ -21,7 +21,7 @@ pub const BEATS: u32 = 3;
 const CROWD: Duration = Duration::from_millis(600);
 
 /// Somebody who wants the lock.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Candidate {
     /// Who.
     pub party: Party,

@@ -17,7 +17,7 @@ use crate::database::{Discovery, Workload};
 use crate::failure::{Advise, Exit, usage};
 use crate::lock::candidacy::Held;
 use crate::lock::object::{Kind, Target, Version, WatchEvent};
-use crate::lock::release::{Released, give_back};
+use crate::lock::release::{Released, release};
 use crate::lock::replicas::{Change, is_seen, replicas, scale_up};
 use crate::progress::{Progress, READY};
 use crate::redact::Redactor;
@@ -171,17 +171,17 @@ impl Replica {
     pub async fn give_back(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
         progress.finish();
         let Self { target, fence, id, .. } = self;
-        let release = format!("testbed lock release --on {target} --run-id {id}");
+        let by_hand = format!("testbed lock release --on {target} --run-id {id}");
         if self.is_again {
             return Err::<(), _>(error)
-                .hint(format!("run {id} goes on holding it, as it did before; to release it: {release}"))
+                .hint(format!("run {id} goes on holding it, as it did before; to release it: {by_hand}"))
                 .unwrap_err();
         }
-        let said = match timeout(GIVING_BACK, give_back(target, *fence)).await {
+        let said = match timeout(GIVING_BACK, release(target, |lock| lock.give_back(*fence))).await {
             Ok(Ok(Released::Done(_))) => format!("{target} was given back: it has 0 replicas and no holder"),
             Ok(Ok(Released::Absent | Released::NotOurs(_))) => return error,
-            Ok(Err(left)) => format!("it could not be given back ({left:#}); do it later: {release}"),
-            Err(_) => format!("it could not be given back (the API server does not answer); do it later: {release}"),
+            Ok(Err(left)) => format!("it could not be given back ({left:#}); do it later: {by_hand}"),
+            Err(_) => format!("it could not be given back (the API server does not answer); do it later: {by_hand}"),
         };
         Err::<(), _>(error).hint(said).unwrap_err()
     }

@@ -138,7 +138,7 @@ struct GiveBack<'a> {
 
 impl GiveBack<'_> {
     async fn give(&self) -> anyhow::Result<Released> {
-        let released = release(self.target, |party| party == self.holder).await?;
+        let released = release(self.target, |lock| lock.remove(|party| party == self.holder)).await?;
         if let Released::Done(_) = released {
             tell(self.target, self.id, &released, self.progress);
         }

@@ -10,29 +10,29 @@ use super::world::World;
 use crate::lock::object::Version;
 use crate::lock::state::{Lock, Party};
 
-/// The story of these moves from the beginning.
+/// The trace of these moves from the beginning.
 pub fn tell(moves: &[Move], setting: &Setting) -> String {
     let mut world = World::new(setting);
-    let mut story = String::new();
+    let mut trace = String::new();
     for (index, role) in setting.roles.iter().enumerate() {
-        let _ = writeln!(story, "player {index}: {}", name(&role.candidate.party));
+        let _ = writeln!(trace, "player {index}: {}", name(&role.candidate.party));
     }
     for (count, step) in moves.iter().enumerate() {
-        let _ = writeln!(story, "{:>3}. {step}", count + 1);
+        let _ = writeln!(trace, "{:>3}. {step}", count + 1);
         match world.after(*step, setting) {
             Ok(next) => world = next,
             Err(rule) => {
-                let _ = writeln!(story, "     => {rule}");
+                let _ = writeln!(trace, "     => {rule}");
                 break;
             }
         }
-        let _ = writeln!(story, "     at {}: {}", world.time, object(world.server.object.as_deref()));
+        let _ = writeln!(trace, "     at {}: {}", world.time, object(world.server.object.as_deref()));
         for index in 0..world.clients.len() {
             let holds = belief(&world, index, setting).map(|fence| format!(", BELIEVES in {fence}")).unwrap_or_default();
-            let _ = writeln!(story, "       {index} {}{holds}", client(&world.clients[index]));
+            let _ = writeln!(trace, "       {index} {}{holds}", client(&world.clients[index]));
         }
     }
-    story
+    trace
 }
 
 fn client(client: &Client) -> String {
