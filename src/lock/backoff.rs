@@ -21,14 +21,20 @@ impl Default for Pauses {
     }
 }
 
+impl Pauses {
+    /// The next one. Those who lost their connection together need not come back together: `chance`, between 0 and 1, tells them apart.
+    pub fn pause(&mut self, chance: f64) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST);
+        pause.mul_f64(0.5 + chance / 2.0)
+    }
+}
+
 impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.next;
-        self.next = (pause * 2).min(LONGEST);
-        // Those who lost their connection together need not come back together.
-        Some(pause.mul_f64(0.5 + fraction() / 2.0))
+        Some(self.pause(chance()))
     }
 }
 
@@ -39,7 +45,7 @@ impl Backoff for Pauses {
 }
 
 /// Somewhere between 0 and 1.
-pub fn fraction() -> f64 {
+pub fn chance() -> f64 {
     let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
     (bits >> 32) as f64 / f64::from(u32::MAX)
 }

@@ -4,12 +4,33 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create, timerfd_settime,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
+
+use super::backoff::chance;
+
+/// A moment, and what chance has in store for it. Whoever decides is told, and never looks by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// On the process' own clock, from any beginning.
+    pub time: Duration,
+    /// For people.
+    pub date: Timestamp,
+    /// Between 0 and 1.
+    pub chance: f64,
+}
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Self {
+        Self { time: now(), date: Timestamp::now(), chance: chance() }
+    }
+}
 
 /// The time since the machine was started. Not comparable with another machine's.
 pub fn now() -> Duration {

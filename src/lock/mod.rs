@@ -7,17 +7,20 @@
 //! While a command runs under a lock, [`keep`] renews it within the [`deadlines`] of its ttl. The command's processes are a [`worker`]; a
 //! second process of testbed, the [`watchdog`] that [`guard`] starts, kills them in time when testbed itself cannot.
 
+pub mod abandonment;
 pub mod attempt;
 mod backoff;
+pub mod candidacy;
 pub mod clock;
 pub mod deadlines;
 pub mod guard;
+pub mod holding;
 pub mod keep;
-pub mod lives;
 pub mod memory;
 #[cfg(test)]
 mod model;
 pub mod object;
+pub mod pipeline_run_watch;
 pub mod pipeline_runs;
 pub mod release;
 pub mod replicas;

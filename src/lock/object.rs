@@ -2,6 +2,7 @@
 //! compare-and-swap on the object's version.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -13,11 +14,12 @@ use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::backoff::Pauses;
 use super::clock::now;
 use super::state::Lock;
-use crate::failure::{Advise, Exit};
+use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{MANAGED_BY, MANAGED_BY_LABEL};
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
 use crate::runtime::kubernetes::{Cluster, FIELD_MANAGER, explain};
@@ -94,6 +96,13 @@ pub struct Version {
     pub object: DynamicObject,
 }
 
+impl Version {
+    /// Whether this may be newer than a known version, which `is_stale` if it is known not to be the newest.
+    pub fn is_news_to(&self, known: &Self, is_stale: bool) -> bool {
+        self.number == 0 || self.number > known.number || self.number == known.number && is_stale
+    }
+}
+
 /// A right that was there, and is missing. Where that lasts it was taken away; else the API server has only just started.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Denied {
@@ -101,15 +110,42 @@ pub struct Denied {
 }
 
 impl Denied {
-    /// Whether it has lasted by now.
-    pub fn is_for_good(&mut self) -> bool {
-        let time = now();
+    /// Whether it has lasted by this time.
+    pub fn is_for_good(&mut self, time: Duration) -> bool {
         time - *self.since.get_or_insert(time) >= STARTING
     }
 }
 
 /// How long an API server that starts may take until it knows its Roles.
 const STARTING: Duration = Duration::from_secs(10);
+
+/// A request that is longer under way is tried again.
+pub const REQUEST: Duration = Duration::from_secs(10);
+
+/// What is asked of the API server.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// The object as it is now.
+    Read,
+    /// To make the object.
+    Create(Lock),
+    /// To put another state into the object, if it is still this version.
+    Write(Arc<Version>, Lock),
+    /// To delete the object, if it is still this version.
+    Delete(Arc<Version>),
+}
+
+/// The object after the request; nothing where there is none.
+pub type Answer = Result<Option<Arc<Version>>, Unwritten>;
+
+/// What somebody hears of the object.
+#[derive(Debug)]
+pub enum Event {
+    /// From the watch.
+    Seen(WatchEvent),
+    /// The answer to their own request.
+    Answered(Answer),
+}
 
 /// Why a change was not made.
 #[derive(Debug)]
@@ -126,11 +162,11 @@ pub enum Unwritten {
 
 /// What a watch tells.
 #[derive(Debug)]
-pub enum Sighting {
+pub enum WatchEvent {
     /// The object as it is now.
-    There(Box<Version>),
+    There(Arc<Version>),
     /// There is none. If it was deleted just now, what it was then.
-    Gone(Option<Box<Version>>),
+    Gone(Option<Arc<Version>>),
     /// The watch is interrupted, and comes back by itself.
     Trouble(anyhow::Error),
 }
@@ -173,26 +209,41 @@ impl Target {
         found.map_err(|error| self.explain(error, "reading"))?.map(|object| self.version(object)).transpose()
     }
 
-    /// The same, for a write that is to follow.
+    /// Sends a request, and waits this long for its answer.
     ///
     /// # Errors
-    /// [`Unwritten`], never a conflict.
-    pub async fn look(&self) -> Result<Option<Version>, Unwritten> {
-        let found = self.api.get_opt(&self.name).await.map_err(|error| self.unwritten(error, "reading"))?;
-        found.map(|object| self.version(object)).transpose().map_err(Unwritten::Refused)
+    /// [`Unwritten`]
+    pub async fn send(&self, request: &Request, within: Duration) -> Answer {
+        timeout(within, self.answer(request)).await.unwrap_or_else(|_| Err(Unwritten::Unclear(anyhow!("the API server does not answer"))))
+    }
+
+    /// The same, for as long as it takes.
+    ///
+    /// # Errors
+    /// [`Unwritten`]
+    pub async fn answer(&self, request: &Request) -> Answer {
+        match request {
+            Request::Read => {
+                let found = self.api.get_opt(&self.name).await.map_err(|error| self.unwritten(error, "reading"))?;
+                found.map(|object| self.version(object).map(Arc::new)).transpose().map_err(Unwritten::Refused)
+            }
+            Request::Create(lock) => self.create(lock).await.map(Some),
+            Request::Write(seen, lock) => self.write(seen, lock).await.map(Some),
+            Request::Delete(seen) => self.delete(seen).await.map(|()| None),
+        }
     }
 
     /// The object and all its changes. Lost connections are taken up again.
-    pub fn watch(&self) -> BoxStream<'static, anyhow::Result<Sighting>> {
+    pub fn watch(&self) -> BoxStream<'static, anyhow::Result<WatchEvent>> {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
         let target = self.clone();
         let mut listed = None;
         // Since when the right is missing that there was before.
         let mut denied = None;
         let events = watcher(self.api.clone(), config).backoff(Pauses::default());
-        let sightings = events.filter_map(move |event| {
-            let there = |object| target.version(object).map(Box::new);
-            let sighting = match event {
+        let told = events.filter_map(move |event| {
+            let there = |object| target.version(object).map(Arc::new);
+            let event = match event {
                 Ok(watcher::Event::Init) => {
                     listed = None;
                     None
@@ -202,26 +253,25 @@ impl Target {
                     None
                 }
                 Ok(watcher::Event::InitDone) => {
-                    Some(listed.take().map_or(Ok(Sighting::Gone(None)), |object| there(object).map(Sighting::There)))
+                    Some(listed.take().map_or(Ok(WatchEvent::Gone(None)), |object| there(object).map(WatchEvent::There)))
                 }
-                Ok(watcher::Event::Apply(object)) => Some(there(object).map(Sighting::There)),
+                Ok(watcher::Event::Apply(object)) => Some(there(object).map(WatchEvent::There)),
                 // What it was does not matter if it was no lock.
-                Ok(watcher::Event::Delete(object)) => Some(Ok(Sighting::Gone(there(object).ok()))),
+                Ok(watcher::Event::Delete(object)) => Some(Ok(WatchEvent::Gone(there(object).ok()))),
                 Err(error) => Some(target.trouble(error, &mut denied)),
             };
-            if matches!(sighting, Some(Ok(Sighting::There(_) | Sighting::Gone(_)))) {
+            if matches!(event, Some(Ok(WatchEvent::There(_) | WatchEvent::Gone(_)))) {
                 denied = Some(Denied::default());
             }
-            std::future::ready(sighting)
+            std::future::ready(event)
         });
-        sightings.boxed()
+        told.boxed()
     }
 
-    /// Makes the object.
-    ///
-    /// # Errors
-    /// [`Unwritten`]
-    pub async fn create(&self, lock: &Lock) -> Result<Version, Unwritten> {
+    async fn create(&self, lock: &Lock) -> Result<Arc<Version>, Unwritten> {
+        if self.kind != Kind::Lease {
+            return Err(Unwritten::Refused(usage(format!("{} does not exist", self.object_name()))));
+        }
         let resource = self.kind.resource();
         let body = json!({
             "apiVersion": resource.api_version,
@@ -238,11 +288,7 @@ impl Target {
         self.outcome(self.api.create(&params, &object).await, "creating")
     }
 
-    /// Puts another state into the object, if it is still this version.
-    ///
-    /// # Errors
-    /// [`Unwritten`]
-    pub async fn write(&self, seen: &Version, lock: &Lock) -> Result<Version, Unwritten> {
+    async fn write(&self, seen: &Version, lock: &Lock) -> Result<Arc<Version>, Unwritten> {
         let spec = match self.kind {
             Kind::Lease => lease_spec(lock, Some(seen)),
             // Touched with its holder only: what somebody else has made of it in between is to be seen.
@@ -252,7 +298,7 @@ impl Target {
         self.patch(seen, spec, lock).await
     }
 
-    async fn patch(&self, seen: &Version, spec: Value, lock: &Lock) -> Result<Version, Unwritten> {
+    async fn patch(&self, seen: &Version, spec: Value, lock: &Lock) -> Result<Arc<Version>, Unwritten> {
         let body = json!({
             "metadata": {"resourceVersion": seen.resource_version, "uid": seen.uid, "annotations": {LOCK_ANNOTATION: encoded(lock)}},
             "spec": spec,
@@ -265,37 +311,19 @@ impl Target {
     ///
     /// # Errors
     /// [`Unwritten`]
-    pub async fn scale(&self, seen: &Version, replicas: u32) -> Result<Version, Unwritten> {
-        self.patch(seen, json!({"replicas": replicas}), &seen.lock).await
+    pub async fn scale(&self, seen: &Version, replicas: u32) -> Answer {
+        self.patch(seen, json!({"replicas": replicas}), &seen.lock).await.map(Some)
     }
 
-    /// Deletes the object, if it is still this version.
-    ///
-    /// # Errors
-    /// [`Unwritten`]
-    pub async fn delete(&self, seen: &Version) -> Result<(), Unwritten> {
+    async fn delete(&self, seen: &Version) -> Result<(), Unwritten> {
         let preconditions = Preconditions { uid: Some(seen.uid.clone()), resource_version: Some(seen.resource_version.clone()) };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         self.api.delete(&self.name, &params).await.map(drop).map_err(|error| self.unwritten(error, "deleting"))
     }
 
-    /// Writes what is left once somebody has gone. An object that testbed has made goes with the last one: in a second step, so that
-    /// whoever sees it deleted without the first one knows that somebody else did it.
-    ///
-    /// # Errors
-    /// [`Unwritten`]
-    pub async fn put_back(&self, seen: &Version, lock: &Lock) -> Result<(), Unwritten> {
-        let written = self.write(seen, lock).await?;
-        if lock.is_unused() && written.is_ours {
-            // Somebody may have come meanwhile, or else it is a lock that nobody holds: both are well.
-            let _ = self.delete(&written).await;
-        }
-        Ok(())
-    }
-
-    fn outcome(&self, outcome: Result<DynamicObject, kube::Error>, action: &str) -> Result<Version, Unwritten> {
+    fn outcome(&self, outcome: Result<DynamicObject, kube::Error>, action: &str) -> Result<Arc<Version>, Unwritten> {
         let object = outcome.map_err(|error| self.unwritten(error, action))?;
-        self.version(object).map_err(Unwritten::Refused)
+        self.version(object).map(Arc::new).map_err(Unwritten::Refused)
     }
 
     fn unwritten(&self, error: kube::Error, action: &str) -> Unwritten {
@@ -314,14 +342,14 @@ impl Target {
     }
 
     /// What an interrupted watch means. `denied` is since when the right to it has been missing that was there before; nothing while it never was.
-    fn trouble(&self, error: watcher::Error, denied: &mut Option<Denied>) -> anyhow::Result<Sighting> {
+    fn trouble(&self, error: watcher::Error, denied: &mut Option<Denied>) -> anyhow::Result<WatchEvent> {
         match error {
             watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-                let is_final = is_absent(&error) || is_forbidden(&error) && denied.as_mut().is_none_or(Denied::is_for_good);
+                let is_final = is_absent(&error) || is_forbidden(&error) && denied.as_mut().is_none_or(|denied| denied.is_for_good(now()));
                 let error = self.explain(error, "watching");
-                if is_final { Err(error) } else { Ok(Sighting::Trouble(error)) }
+                if is_final { Err(error) } else { Ok(WatchEvent::Trouble(error)) }
             }
-            other => Ok(Sighting::Trouble(anyhow!(other).context(format!("watching {}", self.object_name())))),
+            other => Ok(WatchEvent::Trouble(anyhow!(other).context(format!("watching {}", self.object_name())))),
         }
     }
 

@@ -1,16 +1,15 @@
 //! PipelineRuns as the API server has them, in the namespace of the locks.
 
-use std::time::Duration;
-
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::{Error, ResourceExt};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::abandonment::PipelineRunStatus;
 use super::backoff::Pauses;
+use super::object::REQUEST;
 use super::state::{PipelineRun, Terms};
-use super::step::Life;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
 use crate::runtime::kubernetes::{Cluster, explain};
 
@@ -19,9 +18,6 @@ pub const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 /// How often a request is tried that fails for a reason that can pass.
 const TRIES: usize = 8;
-
-/// A request that takes longer is tried again.
-const REQUEST: Duration = Duration::from_secs(10);
 
 /// What the API server says of a PipelineRun.
 pub enum Found {
@@ -74,29 +70,33 @@ pub fn api(cluster: &Cluster, version: &str) -> Api<DynamicObject> {
 }
 
 /// What the PipelineRun does just now of somebody who holds or waits.
-pub async fn look(cluster: &Cluster, terms: &Terms) -> Life {
-    let Some(pipeline_run) = &terms.pipeline_run else { return Life::Unreadable };
+pub async fn look(cluster: &Cluster, terms: &Terms) -> PipelineRunStatus {
+    let Some(pipeline_run) = &terms.pipeline_run else { return PipelineRunStatus::Unreadable };
     match find(cluster, &pipeline_run.name).await {
-        Ok(Found::There(found)) => life_of(Some(&found), pipeline_run),
-        Ok(Found::Nowhere) => Life::Over,
-        Ok(Found::NoKind | Found::Forbidden) | Err(_) => Life::Unreadable,
+        Ok(Found::There(found)) => status_of(Some(&found), pipeline_run),
+        Ok(Found::Nowhere) => PipelineRunStatus::Over,
+        Ok(Found::NoKind | Found::Forbidden) | Err(_) => PipelineRunStatus::Unreadable,
     }
 }
 
 /// What a PipelineRun's own words mean. One that is deleted is over, however long a finalizer keeps it (that of Tekton Results does for minutes).
-pub fn life_of(found: Option<&DynamicObject>, wanted: &PipelineRun) -> Life {
-    let Some(found) = found else { return Life::Over };
+pub fn status_of(found: Option<&DynamicObject>, wanted: &PipelineRun) -> PipelineRunStatus {
+    let Some(found) = found else { return PipelineRunStatus::Over };
     if wanted.uid.is_some() && found.uid() != wanted.uid {
-        return Life::Over;
+        return PipelineRunStatus::Over;
     }
     if found.metadata.deletion_timestamp.is_some() {
-        return Life::Over;
+        return PipelineRunStatus::Over;
     }
     let status = &found.data["status"];
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let has_ended =
         |condition: &Value| condition["type"] == "Succeeded" && (condition["status"] == "True" || condition["status"] == "False");
-    if status["completionTime"].is_string() || conditions.iter().any(has_ended) { Life::Over } else { Life::Running }
+    if status["completionTime"].is_string() || conditions.iter().any(has_ended) {
+        PipelineRunStatus::Over
+    } else {
+        PipelineRunStatus::Running
+    }
 }
 
 #[cfg(test)]
@@ -106,19 +106,19 @@ mod tests {
     #[test]
     fn a_pipeline_run_lives_until_it_says_otherwise() {
         let wanted = PipelineRun { name: "p".into(), uid: Some("u".into()) };
-        let life = |uid: &str, status: Value| {
+        let status = |uid: &str, status: Value| {
             let body = serde_json::json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": {"name": "p", "uid": uid}, "status": status});
-            life_of(Some(&serde_json::from_value(body).unwrap()), &wanted)
+            status_of(Some(&serde_json::from_value(body).unwrap()), &wanted)
         };
         let condition = |status: &str| serde_json::json!({"conditions": [{"type": "Succeeded", "status": status}]});
-        assert_eq!(life_of(None, &wanted), Life::Over);
-        assert_eq!(life("u", Value::Null), Life::Running);
-        assert_eq!(life("u", condition("Unknown")), Life::Running);
-        assert_eq!(life("u", condition("False")), Life::Over);
-        assert_eq!(life("u", serde_json::json!({"completionTime": "2026-01-01T00:00:00Z"})), Life::Over);
-        assert_eq!(life("another", Value::Null), Life::Over);
+        assert_eq!(status_of(None, &wanted), PipelineRunStatus::Over);
+        assert_eq!(status("u", Value::Null), PipelineRunStatus::Running);
+        assert_eq!(status("u", condition("Unknown")), PipelineRunStatus::Running);
+        assert_eq!(status("u", condition("False")), PipelineRunStatus::Over);
+        assert_eq!(status("u", serde_json::json!({"completionTime": "2026-01-01T00:00:00Z"})), PipelineRunStatus::Over);
+        assert_eq!(status("another", Value::Null), PipelineRunStatus::Over);
         let kept =
             serde_json::json!({"metadata": {"name": "p", "uid": "u", "finalizers": ["a/b"], "deletionTimestamp": "2026-01-01T00:00:00Z"}});
-        assert_eq!(life_of(Some(&serde_json::from_value(kept).unwrap()), &wanted), Life::Over);
+        assert_eq!(status_of(Some(&serde_json::from_value(kept).unwrap()), &wanted), PipelineRunStatus::Over);
     }
 }

@@ -1,9 +1,9 @@
 //! The way out: takes somebody out of a lock's object, as a holder and as a waiter, and nobody else.
 
-use k8s_openapi::jiff::Timestamp;
+use std::sync::Arc;
 
-use super::object::{Target, Unwritten, Version};
-use super::state::{Lock, Party};
+use super::object::{Request, Target, Unwritten, Version};
+use super::state::Lock;
 use super::tries::until_done;
 
 /// What there was to release.
@@ -12,51 +12,38 @@ pub enum Released {
     /// There is no lock of this name.
     Absent,
     /// It is somebody else's, or nobody's: this is how it is.
-    NotOurs(Box<Version>),
+    NotOurs(Arc<Version>),
     /// It was released; this is how it was before.
-    Done(Box<Version>),
+    Done(Arc<Version>),
 }
 
-/// Releases the lock for those that `is_meant` selects.
+/// Releases the lock. `remove` takes somebody out, and tells whether there was anybody.
 ///
 /// # Errors
 /// A request that was refused, or that failed again and again.
-pub async fn release(target: &Target, is_meant: impl Fn(&Party) -> bool) -> anyhow::Result<Released> {
-    take_out(target, |lock| lock.remove(&is_meant)).await
-}
-
-/// Gives one acquisition back, and no later one of the same holder.
-///
-/// # Errors
-/// As [`release`].
-pub async fn give_back(target: &Target, fence: u64) -> anyhow::Result<Released> {
-    take_out(target, |lock| {
-        let before = lock.holders.len();
-        lock.holders.retain(|holder| holder.fence != fence);
-        lock.holders.len() < before
-    })
-    .await
-}
-
-/// Takes out somebody who gives up; see [`Lock::withdraw`].
-///
-/// # Errors
-/// As [`release`].
-pub async fn withdraw(target: &Target, party: &Party, asked: &[(u64, Timestamp)]) -> anyhow::Result<Released> {
-    take_out(target, |lock| lock.withdraw(party, asked)).await
-}
-
-/// `remove` takes somebody out, and tells whether there was anybody.
-async fn take_out(target: &Target, remove: impl Fn(&mut Lock) -> bool) -> anyhow::Result<Released> {
+pub async fn release(target: &Target, remove: impl Fn(&mut Lock) -> bool) -> anyhow::Result<Released> {
     until_done(&format!("releasing {target}"), async || attempt(target, &remove).await).await
 }
 
 async fn attempt(target: &Target, remove: impl Fn(&mut Lock) -> bool) -> Result<Released, Unwritten> {
-    let Some(version) = target.look().await? else { return Ok(Released::Absent) };
-    let mut lock = version.lock.clone();
-    if !remove(&mut lock) {
-        return Ok(Released::NotOurs(Box::new(version)));
+    let Some(version) = target.answer(&Request::Read).await? else { return Ok(Released::Absent) };
+    let Some(removal) = removal(&version, remove) else { return Ok(Released::NotOurs(version)) };
+    let written = target.answer(&removal).await?;
+    if let Some(cleanup) = written.as_ref().and_then(cleanup) {
+        // Somebody may have come meanwhile, or else it is a lock that nobody holds: both are well.
+        let _ = target.answer(&cleanup).await;
     }
-    target.put_back(&version, &lock).await?;
-    Ok(Released::Done(Box::new(version)))
+    Ok(Released::Done(version))
+}
+
+/// The request that takes somebody out of this version; `None` if they are not in it.
+pub(super) fn removal(version: &Arc<Version>, remove: impl Fn(&mut Lock) -> bool) -> Option<Request> {
+    let mut lock = version.lock.clone();
+    remove(&mut lock).then(|| Request::Write(version.clone(), lock))
+}
+
+/// An object that testbed has made goes with the last one: in a second step, so that whoever sees it deleted without the first one knows that
+/// somebody else did it.
+pub(super) fn cleanup(written: &Arc<Version>) -> Option<Request> {
+    (written.lock.is_unused() && written.is_ours).then(|| Request::Delete(written.clone()))
 }

@@ -5,6 +5,7 @@
 //! that holder let go; so either the list has it, or it was gone by then.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::backoff::Pauses;
-use super::object::{Kind, Sighting, Target, Version};
+use super::object::{Kind, Request, Target, Version, WatchEvent};
 use super::tries::until_done;
 use crate::failure::{Advise, Exit};
 use crate::probe::change;
@@ -51,8 +52,8 @@ pub enum Vacancy {
 
 impl Vacancy {
     /// Why something that nobody holds cannot be taken.
-    pub fn obstacle(self) -> Option<String> {
-        if let Self::Occupied(why) = self { why } else { None }
+    pub fn obstacle(&self) -> Option<&str> {
+        if let Self::Occupied(why) = self { why.as_deref() } else { None }
     }
 }
 
@@ -150,14 +151,14 @@ pub fn is_seen(version: &Version, fence: u64, since_generation: Option<i64>) -> 
 ///
 /// # Errors
 /// A request that was refused, or that failed again and again.
-pub async fn scale_up(target: &Target, fence: u64) -> anyhow::Result<Option<Version>> {
+pub async fn scale_up(target: &Target, fence: u64) -> anyhow::Result<Option<Arc<Version>>> {
     until_done(&format!("scaling {target}"), async || {
-        let Some(version) = target.look().await? else { return Ok(None) };
+        let Some(version) = target.answer(&Request::Read).await? else { return Ok(None) };
         let is_held = version.lock.holders.iter().any(|holder| holder.fence == fence);
         if !is_held || replicas(&version) != Some(0) {
             return Ok(Some(version));
         }
-        target.scale(&version, 1).await.map(Some)
+        target.scale(&version, 1).await
     })
     .await
 }
@@ -170,7 +171,7 @@ pub async fn scale_up(target: &Target, fence: u64) -> anyhow::Result<Option<Vers
 pub async fn emptied(target: &Target, before: &Version, deadline: Instant, timeout: Duration) -> anyhow::Result<()> {
     let (watch, mut failure) = follow(target, before)?;
     let mut pods = watch.pods();
-    let mut sightings = target.watch();
+    let mut events = target.watch();
     let mut scaled = None;
     let mut over = pin!(sleep_until(deadline));
     loop {
@@ -178,7 +179,7 @@ pub async fn emptied(target: &Target, before: &Version, deadline: Instant, timeo
             () = change(&mut pods) => if left(&pods.borrow_and_update()).is_empty() {
                 return Ok(());
             },
-            Some(sighting) = sightings.next() => if let Sighting::There(version) = sighting? {
+            Some(event) = events.next() => if let WatchEvent::There(version) = event? {
                 if version.lock.holders.iter().any(|holder| holder.fence > before.lock.fence) {
                     return Ok(());
                 }

@@ -37,7 +37,7 @@ impl Default for Lock {
 }
 
 /// Somebody who wants the lock or has it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Party {
     /// The run id.
@@ -59,7 +59,7 @@ pub struct PipelineRun {
 }
 
 /// When a holder that is not heard of counts as gone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Terms {
     /// Without a renewal for this long, in milliseconds; never if there is none.
@@ -118,13 +118,14 @@ pub struct Waiter {
     #[serde(default)]
     pub beats: u64,
     /// Without a beat for this long, in milliseconds, it counts as dead.
-    pub patience_millis: u64,
+    #[serde(rename = "patienceMillis")]
+    pub timeout_millis: u64,
 }
 
 impl Waiter {
     /// Without a beat for this long it counts as dead.
-    pub fn patience(&self) -> Duration {
-        Duration::from_millis(self.patience_millis)
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_millis)
     }
 }
 
@@ -150,10 +151,10 @@ impl Lock {
     }
 
     /// Puts somebody at the end of the queue. `version` is that of the object that this changes.
-    pub fn enqueue(&mut self, party: &Party, patience: Duration, since: Timestamp, version: u64) {
+    pub fn enqueue(&mut self, party: &Party, timeout: Duration, since: Timestamp, version: u64) {
         if self.place(party).is_none() {
-            let patience_millis = millis(patience);
-            self.queue.push(Waiter { party: party.clone(), ticket: version, since, beats: 0, patience_millis });
+            let timeout_millis = millis(timeout);
+            self.queue.push(Waiter { party: party.clone(), ticket: version, since, beats: 0, timeout_millis });
         }
     }
 
@@ -186,6 +187,13 @@ impl Lock {
         self.holders.retain(|holder| !is_meant(&holder.party));
         self.queue.retain(|waiter| !is_meant(&waiter.party));
         self.holders.len() + self.queue.len() < before
+    }
+
+    /// Takes out one acquisition, and no later one of the same holder. `false`: it was not there.
+    pub fn give_back(&mut self, fence: u64) -> bool {
+        let before = self.holders.len();
+        self.holders.retain(|holder| holder.fence != fence);
+        self.holders.len() < before
     }
 
     /// Takes out somebody who gives up. `asked` tells the holds that they have asked for, as fencing number and date: they may not know whether

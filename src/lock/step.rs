@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::abandonment::{Abandonment, PipelineRunStatus};
 use super::state::{Holder, Lock, Party, Terms};
 use super::watchlist::Watchlist;
 
@@ -20,14 +21,14 @@ pub const BEATS: u32 = 3;
 const CROWD: Duration = Duration::from_millis(600);
 
 /// Somebody who wants the lock.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Candidate {
     /// Who.
     pub party: Party,
     /// When they count as gone once they hold it.
     pub terms: Terms,
     /// Without a beat for this long they count as dead while they wait; longer where many wait.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// How many may hold it at once; `None` for as many as the object says.
     pub permits: Option<u32>,
     /// Whether to wait at all.
@@ -47,19 +48,6 @@ pub struct View<'a> {
     pub now: Duration,
     /// The time for people.
     pub date: Timestamp,
-}
-
-/// What became of a holder's PipelineRun, as far as this process knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Life {
-    /// It goes on.
-    Running,
-    /// It is over, or was deleted.
-    Over,
-    /// Not known yet.
-    Unknown,
-    /// It cannot be read, or the holder has none.
-    Unreadable,
 }
 
 /// What to do next.
@@ -96,13 +84,13 @@ impl Candidate {
         lock.holders.retain(|holder| holder.party.session.is_some() && holder.party != self.party);
         // Behind those who wait already.
         let ticket = lock.queue.last().map_or(0, |last| last.ticket);
-        let patience = self.patience_among(&lock);
-        lock.enqueue(&self.party, patience, date, ticket);
+        let timeout = self.timeout_among(&lock);
+        lock.enqueue(&self.party, timeout, date, ticket);
         lock
     }
 
     /// The next step.
-    pub fn step(&self, view: View, watchlist: &Watchlist, life: impl Fn(&Holder) -> Life) -> Step {
+    pub fn step(&self, view: View, watchlist: &Watchlist, status: impl Fn(&Holder) -> PipelineRunStatus) -> Step {
         let View { lock, version, is_vacant, now, date } = view;
         if let Some(step) = self.again(lock) {
             return step;
@@ -118,9 +106,11 @@ impl Candidate {
         let mut due = Due::default();
         let mut ahead = lock.queue.iter().take_while(|waiter| waiter.party != self.party);
         // Only the first one that lives acts, or all would write at the same time.
-        if ahead.all(|waiter| due.is(watchlist.silent(waiter, now), waiter.patience())) {
-            next.queue.retain(|waiter| waiter.party == self.party || watchlist.silent(waiter, now) < waiter.patience());
-            next.holders.retain(|holder| !is_abandoned(holder, life(holder), watchlist.idle(holder, now), &mut due));
+        if ahead.all(|waiter| due.is(waiter.timeout().saturating_sub(watchlist.silent(waiter, now)))) {
+            next.queue.retain(|waiter| waiter.party == self.party || watchlist.silent(waiter, now) < waiter.timeout());
+            next.holders.retain(|holder| {
+                !Abandonment::of(holder, status(holder), watchlist.idle(holder, now)).rest().is_some_and(|rest| due.is(rest))
+            });
             if next.has_room() && is_vacant {
                 let fence = next.grant(&self.party, &self.terms, date, version);
                 return Step::Take(next, fence);
@@ -130,7 +120,7 @@ impl Candidate {
             // What was found dead is taken out all the same, which leads to another look.
             return if next == *lock { Step::Refuse(Refusal::Busy) } else { Step::Write(next) };
         }
-        next.enqueue(&self.party, self.patience_among(lock), date, version);
+        next.enqueue(&self.party, self.timeout_among(lock), date, version);
         if next == *lock {
             return Step::Wait(due.next.map(|rest| now + rest));
         }
@@ -143,8 +133,8 @@ impl Candidate {
     }
 
     /// The more wait, the rarer are the beats of each, and the longer everybody has time for them: all of them change one object.
-    fn patience_among(&self, lock: &Lock) -> Duration {
-        self.patience.max(CROWD * u32::try_from(lock.queue.len()).unwrap_or(u32::MAX))
+    fn timeout_among(&self, lock: &Lock) -> Duration {
+        self.timeout.max(CROWD * u32::try_from(lock.queue.len()).unwrap_or(u32::MAX))
     }
 
     /// Somebody who holds the lock already says so once more: a retry of the same task, or a command inside what the run holds.
@@ -177,18 +167,6 @@ impl Candidate {
     }
 }
 
-/// Whether a holder's lock may be taken away.
-fn is_abandoned(holder: &Holder, life: Life, idle: Duration, due: &mut Due) -> bool {
-    let Terms { ttl_is_asked_for, pipeline_run, .. } = &holder.terms;
-    let by_ttl = match (pipeline_run, life) {
-        (Some(_), Life::Over) => return true,
-        // Whatever the clock says, unless the ttl was meant to end it.
-        (Some(_), Life::Running | Life::Unknown) => *ttl_is_asked_for,
-        (Some(_), Life::Unreadable) | (None, _) => true,
-    };
-    by_ttl && holder.terms.ttl().is_some_and(|ttl| due.is(idle, ttl))
-}
-
 /// When the next of several terms runs out.
 #[derive(Default)]
 struct Due {
@@ -196,9 +174,8 @@ struct Due {
 }
 
 impl Due {
-    /// Whether a term has run out; if not, it is noted how much of it is left.
-    fn is(&mut self, spent: Duration, term: Duration) -> bool {
-        let rest = term.saturating_sub(spent);
+    /// Whether nothing is left of a term; else it is noted how much.
+    fn is(&mut self, rest: Duration) -> bool {
         if !rest.is_zero() {
             self.next = Some(self.next.map_or(rest, |next| next.min(rest)));
         }
@@ -211,7 +188,7 @@ mod tests {
     use super::super::state::PipelineRun;
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(3);
+    const TIMEOUT: Duration = Duration::from_secs(3);
     const UID: &str = "uid";
 
     fn seconds(count: u64) -> Duration {
@@ -235,7 +212,7 @@ mod tests {
     }
 
     fn candidate(party: Party) -> Candidate {
-        Candidate { party, terms: ttl(10), patience: PATIENCE, permits: None, waits: true }
+        Candidate { party, terms: ttl(10), timeout: TIMEOUT, permits: None, waits: true }
     }
 
     /// A lock with these holders and waiters, written one after another as versions 1, 2 and so on.
@@ -246,7 +223,7 @@ mod tests {
             lock.grant(party, terms, Timestamp::UNIX_EPOCH, versions.next().unwrap());
         }
         for party in queue {
-            lock.enqueue(party, PATIENCE, Timestamp::UNIX_EPOCH, versions.next().unwrap());
+            lock.enqueue(party, TIMEOUT, Timestamp::UNIX_EPOCH, versions.next().unwrap());
         }
         lock
     }
@@ -256,10 +233,10 @@ mod tests {
     }
 
     /// What somebody does at second `now` who has looked at this lock since second 0, and knows this of PipelineRuns.
-    fn step(candidate: &Candidate, lock: &Lock, now: u64, life: Life) -> Step {
+    fn step(candidate: &Candidate, lock: &Lock, now: u64, status: PipelineRunStatus) -> Step {
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, lock, Duration::ZERO);
-        candidate.step(view(lock, now), &watchlist, |_| life)
+        candidate.step(view(lock, now), &watchlist, |_| status)
     }
 
     fn written(step: Step) -> Lock {
@@ -283,16 +260,16 @@ mod tests {
 
     #[test]
     fn a_lock_that_nobody_has_or_wants_is_taken_under_the_version_it_was_seen_in() {
-        let (lock, fence) = taken(step(&candidate(party("a")), &Lock::default(), 0, Life::Unreadable));
+        let (lock, fence) = taken(step(&candidate(party("a")), &Lock::default(), 0, PipelineRunStatus::Unreadable));
         assert_eq!((ids(&lock), fence), ((vec!["a"], vec![]), 100));
     }
 
     #[test]
     fn first_come_first_served() {
         let free = lock(&[], &[party("a"), party("b")]);
-        assert_eq!(ids(&written(step(&candidate(party("c")), &free, 0, Life::Unreadable))).1, ["a", "b", "c"]);
-        assert_eq!(step(&candidate(party("b")), &free, 1, Life::Unreadable), Step::Wait(Some(seconds(3))));
-        assert_eq!(ids(&taken(step(&candidate(party("a")), &free, 0, Life::Unreadable)).0), (vec!["a"], vec!["b"]));
+        assert_eq!(ids(&written(step(&candidate(party("c")), &free, 0, PipelineRunStatus::Unreadable))).1, ["a", "b", "c"]);
+        assert_eq!(step(&candidate(party("b")), &free, 1, PipelineRunStatus::Unreadable), Step::Wait(Some(seconds(3))));
+        assert_eq!(ids(&taken(step(&candidate(party("a")), &free, 0, PipelineRunStatus::Unreadable)).0), (vec!["a"], vec!["b"]));
     }
 
     #[test]
@@ -305,7 +282,7 @@ mod tests {
         later.queue[1].beats += 1;
         later.queue[2].beats += 1;
         watchlist.look(UID, &later, seconds(2));
-        let step = |id: &str| candidate(party(id)).step(view(&later, 4), &watchlist, |_| Life::Unreadable);
+        let step = |id: &str| candidate(party(id)).step(view(&later, 4), &watchlist, |_| PipelineRunStatus::Unreadable);
         assert_eq!(ids(&written(step("b"))), (vec!["h"], vec!["b", "c"]));
         assert_eq!(step("c"), Step::Wait(Some(seconds(5))));
     }
@@ -313,32 +290,33 @@ mod tests {
     #[test]
     fn whatever_a_waiter_writes_says_that_it_is_there() {
         let lock = lock(&[(party("h"), ttl(100))], &[party("dead"), party("b")]);
-        assert_eq!(written(step(&candidate(party("b")), &lock, 3, Life::Unreadable)).queue[0].beats, 1);
+        assert_eq!(written(step(&candidate(party("b")), &lock, 3, PipelineRunStatus::Unreadable)).queue[0].beats, 1);
     }
 
     #[test]
     fn a_ttl_runs_out() {
         let held = lock(&[(party("h"), ttl(10))], &[party("a")]);
-        assert_eq!(step(&candidate(party("a")), &held, 9, Life::Unreadable), Step::Wait(Some(seconds(10))));
-        assert_eq!(ids(&taken(step(&candidate(party("a")), &held, 10, Life::Unreadable)).0), (vec!["a"], vec![]));
+        assert_eq!(step(&candidate(party("a")), &held, 9, PipelineRunStatus::Unreadable), Step::Wait(Some(seconds(10))));
+        assert_eq!(ids(&taken(step(&candidate(party("a")), &held, 10, PipelineRunStatus::Unreadable)).0), (vec!["a"], vec![]));
         let for_ever = lock(&[(party("h"), Terms { ttl_millis: None, ..ttl(1) })], &[party("a")]);
-        assert_eq!(step(&candidate(party("a")), &for_ever, 1_000_000, Life::Unreadable), Step::Wait(None));
+        assert_eq!(step(&candidate(party("a")), &for_ever, 1_000_000, PipelineRunStatus::Unreadable), Step::Wait(None));
     }
 
     #[test]
     fn a_pipeline_run_keeps_its_lock_as_long_as_it_runs() {
         let a = candidate(party("a"));
         let held = |terms: Terms| lock(&[(party("h"), terms)], &[party("a")]);
-        let is_taken = |is_asked_for: bool, now: u64, life: Life| match step(&a, &held(of_pipeline_run(is_asked_for)), now, life) {
-            Step::Take(..) => true,
-            Step::Wait(_) => false,
-            other => panic!("{other:?}"),
-        };
-        assert!(is_taken(false, 0, Life::Over));
-        assert!(!is_taken(false, 1_000_000, Life::Running));
-        assert!(!is_taken(false, 1_000_000, Life::Unknown));
-        assert!(!is_taken(true, 9, Life::Running) && is_taken(true, 10, Life::Running));
-        assert!(!is_taken(false, 9, Life::Unreadable) && is_taken(false, 10, Life::Unreadable));
+        let is_taken =
+            |is_asked_for: bool, now: u64, status: PipelineRunStatus| match step(&a, &held(of_pipeline_run(is_asked_for)), now, status) {
+                Step::Take(..) => true,
+                Step::Wait(_) => false,
+                other => panic!("{other:?}"),
+            };
+        assert!(is_taken(false, 0, PipelineRunStatus::Over));
+        assert!(!is_taken(false, 1_000_000, PipelineRunStatus::Running));
+        assert!(!is_taken(false, 1_000_000, PipelineRunStatus::Unknown));
+        assert!(!is_taken(true, 9, PipelineRunStatus::Running) && is_taken(true, 10, PipelineRunStatus::Running));
+        assert!(!is_taken(false, 9, PipelineRunStatus::Unreadable) && is_taken(false, 10, PipelineRunStatus::Unreadable));
     }
 
     #[test]
@@ -354,30 +332,33 @@ mod tests {
         own.queue.remove(0);
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, &own, seconds(500));
-        assert_eq!(ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| Life::Unreadable)).0), (vec!["b"], vec![]));
+        assert_eq!(
+            ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| PipelineRunStatus::Unreadable)).0),
+            (vec!["b"], vec![])
+        );
     }
 
     #[test]
     fn permits_are_what_the_first_one_says() {
         let asks = |permits: u32| Candidate { permits: Some(permits), ..candidate(party("a")) };
-        assert_eq!(taken(step(&asks(2), &Lock::default(), 0, Life::Unreadable)).0.permits, 2);
+        assert_eq!(taken(step(&asks(2), &Lock::default(), 0, PipelineRunStatus::Unreadable)).0.permits, 2);
         let held = lock(&[(party("h"), ttl(10))], &[]);
-        assert_eq!(step(&asks(2), &held, 0, Life::Unreadable), Step::Refuse(Refusal::Permits(1)));
+        assert_eq!(step(&asks(2), &held, 0, PipelineRunStatus::Unreadable), Step::Refuse(Refusal::Permits(1)));
         let two = Lock { permits: 2, ..held };
-        assert_eq!(ids(&taken(step(&asks(2), &two, 0, Life::Unreadable)).0).0, ["h", "a"]);
-        assert_eq!(ids(&taken(step(&candidate(party("a")), &two, 0, Life::Unreadable)).0).0, ["h", "a"]);
+        assert_eq!(ids(&taken(step(&asks(2), &two, 0, PipelineRunStatus::Unreadable)).0).0, ["h", "a"]);
+        assert_eq!(ids(&taken(step(&candidate(party("a")), &two, 0, PipelineRunStatus::Unreadable)).0).0, ["h", "a"]);
     }
 
     #[test]
     fn who_does_not_wait_is_refused_and_leaves_no_trace() {
         let hasty = Candidate { waits: false, ..candidate(party("a")) };
-        assert_eq!(step(&hasty, &lock(&[(party("h"), ttl(10))], &[]), 9, Life::Unreadable), Step::Refuse(Refusal::Busy));
-        assert_eq!(step(&hasty, &lock(&[], &[party("b")]), 1, Life::Unreadable), Step::Refuse(Refusal::Busy));
+        assert_eq!(step(&hasty, &lock(&[(party("h"), ttl(10))], &[]), 9, PipelineRunStatus::Unreadable), Step::Refuse(Refusal::Busy));
+        assert_eq!(step(&hasty, &lock(&[], &[party("b")]), 1, PipelineRunStatus::Unreadable), Step::Refuse(Refusal::Busy));
         let mut full = lock(&[(party("h"), ttl(100))], &[party("dead")]);
-        full = written(step(&hasty, &full, 3, Life::Unreadable));
+        full = written(step(&hasty, &full, 3, PipelineRunStatus::Unreadable));
         assert_eq!(ids(&full), (vec!["h"], vec![]));
-        assert_eq!(step(&hasty, &full, 3, Life::Unreadable), Step::Refuse(Refusal::Busy));
-        assert!(matches!(step(&hasty, &Lock::default(), 0, Life::Unreadable), Step::Take(..)));
+        assert_eq!(step(&hasty, &full, 3, PipelineRunStatus::Unreadable), Step::Refuse(Refusal::Busy));
+        assert!(matches!(step(&hasty, &Lock::default(), 0, PipelineRunStatus::Unreadable), Step::Take(..)));
     }
 
     #[test]
@@ -385,23 +366,24 @@ mod tests {
         let free = lock(&[], &[party("a")]);
         let watchlist = Watchlist::default();
         let view = View { is_vacant: false, ..view(&free, 0) };
-        assert_eq!(candidate(party("a")).step(view, &watchlist, |_| Life::Unreadable), Step::Wait(None));
+        assert_eq!(candidate(party("a")).step(view, &watchlist, |_| PipelineRunStatus::Unreadable), Step::Wait(None));
     }
 
     #[test]
     fn a_retry_holds_what_its_run_holds_by_its_own_terms() {
         let again = Candidate { terms: ttl(20), ..candidate(party("a")) };
-        let (lock, fence) = taken(step(&again, &lock(&[(party("a"), ttl(10))], &[party("b")]), 50, Life::Unreadable));
+        let (lock, fence) = taken(step(&again, &lock(&[(party("a"), ttl(10))], &[party("b")]), 50, PipelineRunStatus::Unreadable));
         assert_eq!((fence, lock.holders[0].renewals, lock.holders[0].terms.ttl_millis), (1, 1, Some(20_000)));
         assert_eq!(ids(&lock), (vec!["a"], vec!["b"]));
     }
 
     #[test]
     fn a_lock_run_works_inside_of_what_its_run_holds() {
-        let (lock, fence) = taken(step(&candidate(process("a")), &lock(&[(party("a"), ttl(20))], &[process("a")]), 0, Life::Unreadable));
+        let (lock, fence) =
+            taken(step(&candidate(process("a")), &lock(&[(party("a"), ttl(20))], &[process("a")]), 0, PipelineRunStatus::Unreadable));
         assert_eq!((fence, ids(&lock), lock.holders[0].terms.ttl_millis), (1, (vec!["a"], vec![]), Some(20_000)));
         // Not the other way round.
-        let step = step(&candidate(party("a")), &self::lock(&[(process("a"), ttl(20))], &[]), 0, Life::Unreadable);
+        let step = step(&candidate(party("a")), &self::lock(&[(process("a"), ttl(20))], &[]), 0, PipelineRunStatus::Unreadable);
         assert_eq!(ids(&written(step)), (vec!["a"], vec!["a"]));
     }
 

@@ -1,15 +1,11 @@
 //! A change that is tried until the API server has taken it or refused it.
 
-use std::time::Duration;
-
 use anyhow::anyhow;
 use tokio::time::{sleep, timeout};
 
 use super::backoff::Pauses;
-use super::object::Unwritten;
+use super::object::{REQUEST, Unwritten};
 
-/// A request that takes longer is tried again.
-const REQUEST: Duration = Duration::from_secs(10);
 /// How often the API server is tried that cannot be reached: for about ten seconds.
 const TRIES: u32 = 16;
 

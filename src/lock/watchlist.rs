@@ -44,7 +44,7 @@ impl Watchlist {
         for (entry, count, told) in holders.chain(waiters) {
             let known = self.seen.remove(&entry).filter(|known| known.count == count);
             let sight = match known {
-                Some(known) if known.still_for + (now - known.at) >= told => known,
+                Some(known) if known.still_for + now.saturating_sub(known.at) >= told => known,
                 _ => Sight { count, at: now, still_for: told },
             };
             seen.insert(entry, sight);

@@ -72,13 +72,13 @@ pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
 /// Waits until what was taken can be used; else it is given back.
 async fn usable(
     taken: Taken,
-    patience: Duration,
+    timeout: Duration,
     interrupted: impl Future<Output = anyhow::Error>,
     progress: &Progress,
 ) -> anyhow::Result<Taken> {
     let Some(replica) = Replica::of(&taken.target, &taken.held) else { return Ok(taken) };
     let outcome = tokio::select! {
-        outcome = replica.ready(patience, progress) => outcome,
+        outcome = replica.ready(timeout, progress) => outcome,
         error = interrupted => Err(error),
     };
     match outcome {

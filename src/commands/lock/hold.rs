@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep_until};
 use super::{replica, which, words};
 use crate::cli::Locking;
 use crate::failure::{Advise, Exit, usage};
-use crate::lock::attempt::{Attempt, Held, Outcome, Telling};
+use crate::lock::attempt::{Attempt, Outcome, Report};
+use crate::lock::candidacy::Held;
 use crate::lock::object::Target;
 use crate::lock::state::{Party, Terms};
 use crate::lock::step::{BEATS, Candidate, Refusal};
@@ -62,14 +63,14 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
     let candidate = Candidate {
         party: party.clone(),
         terms: terms.clone(),
-        patience: args.heartbeat * BEATS,
+        timeout: args.heartbeat * BEATS,
         permits: args.permits,
         waits: !args.no_wait,
     };
     let last = RefCell::new(String::new());
     let (in_trouble, is_blind) = (Cell::new(false), Cell::new(false));
-    let tell = |telling: Telling| match telling {
-        Telling::State(target, version, obstacle) => {
+    let report = |report: Report| match report {
+        Report::State(target, version, obstacle) => {
             in_trouble.set(false);
             let lock = &version.lock;
             let text = words::waiting(lock, party, obstacle);
@@ -81,12 +82,12 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
             }
         }
         // Said once, until it is over.
-        Telling::Trouble(_) if in_trouble.replace(true) => {}
-        Telling::Trouble(error) => progress.say(&format!("{error:#}; trying again")),
+        Report::Trouble(_) if in_trouble.replace(true) => {}
+        Report::Trouble(error) => progress.say(&format!("{error:#}; trying again")),
         // The same for every holder.
-        Telling::Blind(_) if is_blind.replace(true) => {}
-        Telling::Blind(why) => progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned")),
-        Telling::Removed(target, before, after) => {
+        Report::Blind(_) if is_blind.replace(true) => {}
+        Report::Blind(why) => progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned")),
+        Report::Removed(target, before, after) => {
             for gone in before.holders.iter().filter(|holder| after.holder(&holder.party).is_none()) {
                 progress.say(&format!("{target}: taken from {}, which has abandoned it", words::name(&gone.party)));
             }
@@ -95,7 +96,7 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
             }
         }
     };
-    let mut attempt = Attempt::new(cluster, targets.clone(), candidate, tell);
+    let mut attempt = Attempt::new(cluster, targets.clone(), candidate, report);
     let stop = async {
         tokio::select! {
             error = cancelled => error,
@@ -112,8 +113,8 @@ pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error
     drop(attempt);
     progress.finish();
     match outcome? {
-        Outcome::Held(held) => {
-            let target = targets.into_iter().nth(held.index).ok_or_else(|| anyhow!("a lock that nobody asked for"))?;
+        Outcome::Held(index, held) => {
+            let target = targets.into_iter().nth(index).ok_or_else(|| anyhow!("a lock that nobody asked for"))?;
             Ok(Taken { target, held: *held })
         }
         Outcome::Refused(Refusal::Busy) => {

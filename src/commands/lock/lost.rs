@@ -4,7 +4,7 @@ use anyhow::anyhow;
 
 use super::words;
 use crate::failure::{Advise, Exit};
-use crate::lock::keep::Loss;
+use crate::lock::holding::Loss;
 use crate::lock::object::Target;
 
 /// What happened, in a sentence.

@@ -39,7 +39,7 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let mut released = 0;
     let mut left = Vec::new();
     for target in &targets {
-        let release = async { give_back(target, |party| *party == run).await };
+        let release = async { give_back(target, |lock| lock.remove(|party| *party == run)).await };
         let outcome = cluster.by(deadline, args.timeout, release).await?;
         released += usize::from(matches!(outcome, Released::Done(_)));
         tell(target, &id, &outcome, &progress);

@@ -1,6 +1,7 @@
 //! What a lock on a workload needs beyond its turn: nobody else who scales it, a pod that is ready, and one that is gone in the end.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -14,9 +15,9 @@ use crate::cli::Locking;
 use crate::commands::cluster::failure_watcher::{FailureWatcher, Scene};
 use crate::database::{Discovery, Workload};
 use crate::failure::{Advise, Exit, usage};
-use crate::lock::attempt::Held;
-use crate::lock::object::{Kind, Sighting, Target, Version};
-use crate::lock::release::{Released, give_back};
+use crate::lock::candidacy::Held;
+use crate::lock::object::{Kind, Target, Version, WatchEvent};
+use crate::lock::release::{Released, release};
 use crate::lock::replicas::{Change, is_seen, replicas, scale_up};
 use crate::progress::{Progress, READY};
 use crate::redact::Redactor;
@@ -68,7 +69,7 @@ pub async fn check(target: &Target, args: &Locking, progress: &Progress) -> anyh
 /// The replica of a workload that was just taken.
 pub struct Replica {
     target: Target,
-    version: Version,
+    version: Arc<Version>,
     fence: u64,
     id: String,
     is_again: bool,
@@ -86,9 +87,9 @@ impl Replica {
     /// Waits until its pod is ready. The lock stays held whatever happens.
     ///
     /// # Errors
-    /// Exit code 3 when `patience` is over, 4 when the pod can never become ready, with the cause, or when somebody scales it by hand; 6 when
+    /// Exit code 3 when `within` is over, 4 when the pod can never become ready, with the cause, or when somebody scales it by hand; 6 when
     /// the lock is somebody else's by now.
-    pub async fn ready(&self, patience: Duration, progress: &Progress) -> anyhow::Result<()> {
+    pub async fn ready(&self, within: Duration, progress: &Progress) -> anyhow::Result<()> {
         let Self { target, .. } = self;
         let version = self.again(progress).await?;
         let discovery = discovery(target, &version)?;
@@ -108,7 +109,7 @@ impl Replica {
                 .await;
         };
         let outcome = tokio::select! {
-            outcome = timeout(patience, wait) => outcome,
+            outcome = timeout(within, wait) => outcome,
             error = failure.reason() => return Err(error),
             error = self.changes(&version, &seen_to) => return Err(error),
             lost = watcher.lost(&observer, progress) => return Err(watcher.report(lost).await),
@@ -116,7 +117,7 @@ impl Replica {
         progress.finish();
         outcome.or_else(|_| {
             let unready = watcher.redact(&observer.unready(&discovery.workloads).join("; "));
-            let error = anyhow!("{target}: not ready within {}: {unready}", humantime::format_duration(patience));
+            let error = anyhow!("{target}: not ready within {}: {unready}", humantime::format_duration(within));
             let error = Err(error).exit(Exit::NotReady).hint("wait longer with --ready-timeout");
             match watcher.unread() {
                 Some(hint) => error.hint(hint),
@@ -126,7 +127,7 @@ impl Replica {
     }
 
     /// What was held already may have been scaled to 0 since: it gets its replica again.
-    async fn again(&self, progress: &Progress) -> anyhow::Result<Version> {
+    async fn again(&self, progress: &Progress) -> anyhow::Result<Arc<Version>> {
         let Self { target, version, fence, .. } = self;
         if !self.is_again || replicas(version) != Some(0) {
             return Ok(version.clone());
@@ -138,15 +139,15 @@ impl Replica {
 
     /// Follows the object. Says when its controller has seen that it was taken; resolves when somebody else changes it past its holder.
     async fn changes(&self, taken: &Version, seen: &watch::Sender<bool>) -> anyhow::Error {
-        let mut sightings = self.target.watch();
-        while let Some(sighting) = sightings.next().await {
-            match sighting {
-                Ok(Sighting::There(version)) => match is_seen(&version, self.fence, taken.object.metadata.generation) {
+        let mut events = self.target.watch();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(WatchEvent::There(version)) => match is_seen(&version, self.fence, taken.object.metadata.generation) {
                     Ok(is_seen) => drop(seen.send_replace(is_seen)),
                     Err(change) => return self.changed(change),
                 },
-                Ok(Sighting::Gone(_)) => return anyhow!("{} was deleted while its pod was waited for", self.target.object_name()),
-                Ok(Sighting::Trouble(_)) => {}
+                Ok(WatchEvent::Gone(_)) => return anyhow!("{} was deleted while its pod was waited for", self.target.object_name()),
+                Ok(WatchEvent::Trouble(_)) => {}
                 Err(error) => return error,
             }
         }
@@ -170,17 +171,17 @@ impl Replica {
     pub async fn give_back(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
         progress.finish();
         let Self { target, fence, id, .. } = self;
-        let release = format!("testbed lock release --on {target} --run-id {id}");
+        let by_hand = format!("testbed lock release --on {target} --run-id {id}");
         if self.is_again {
             return Err::<(), _>(error)
-                .hint(format!("run {id} goes on holding it, as it did before; to release it: {release}"))
+                .hint(format!("run {id} goes on holding it, as it did before; to release it: {by_hand}"))
                 .unwrap_err();
         }
-        let said = match timeout(GIVING_BACK, give_back(target, *fence)).await {
+        let said = match timeout(GIVING_BACK, release(target, |lock| lock.give_back(*fence))).await {
             Ok(Ok(Released::Done(_))) => format!("{target} was given back: it has 0 replicas and no holder"),
             Ok(Ok(Released::Absent | Released::NotOurs(_))) => return error,
-            Ok(Err(left)) => format!("it could not be given back ({left:#}); do it later: {release}"),
-            Err(_) => format!("it could not be given back (the API server does not answer); do it later: {release}"),
+            Ok(Err(left)) => format!("it could not be given back ({left:#}); do it later: {by_hand}"),
+            Err(_) => format!("it could not be given back (the API server does not answer); do it later: {by_hand}"),
         };
         Err::<(), _>(error).hint(said).unwrap_err()
     }

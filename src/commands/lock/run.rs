@@ -17,7 +17,9 @@ use crate::commands::attend::Signals;
 use crate::commands::{program, progress};
 use crate::deadline;
 use crate::failure::hints_of;
-use crate::lock::keep::{Keeper, Loss, News};
+use crate::lock::clock::now;
+use crate::lock::holding::{Loss, News};
+use crate::lock::keep::Keeper;
 use crate::lock::object::Target;
 use crate::lock::release::{Released, release};
 use crate::lock::state::{Party, Terms, millis};
@@ -67,7 +69,7 @@ pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     };
     let too_early = match &replica {
         Some(replica) => until_ready(replica.ready(args.locking.ready_timeout, &progress), &mut keeper, &mut signals).await,
-        None => match keeper.overdue() {
+        None => match keeper.holding.overdue(now()) {
             Some(loss) => Some(Ended::Lost(loss)),
             None => signals.already_interrupted().await.map(|error| Ended::Kept(Err(error))),
         },
@@ -136,7 +138,7 @@ struct GiveBack<'a> {
 
 impl GiveBack<'_> {
     async fn give(&self) -> anyhow::Result<Released> {
-        let released = release(self.target, |party| party == self.holder).await?;
+        let released = release(self.target, |lock| lock.remove(|party| party == self.holder)).await?;
         if let Released::Done(_) = released {
             tell(self.target, self.id, &released, self.progress);
         }

@@ -10,15 +10,15 @@ use crate::commands::progress;
 use crate::commands::table::table;
 use crate::console;
 use crate::deadline;
+use crate::lock::abandonment::{Abandonment, PipelineRunStatus};
 use crate::lock::object::{Target, Version, list};
 use crate::lock::pipeline_runs;
 use crate::lock::replicas::{replicas, scaled_by_hand};
 use crate::lock::state::{Holder, Waiter};
-use crate::lock::step::Life;
 use crate::runtime::kubernetes::Cluster;
 
 /// How long the API server may take to tell.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether a lock was abandoned, and why it counts as that. `None` where that shows only to somebody who watches for the ttl.
 type Abandoned = (Option<bool>, String);
@@ -38,7 +38,7 @@ struct Shown {
 pub async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let cluster = which::connect(global).await?;
-    let shown = cluster.by(deadline::after(PATIENCE), PATIENCE, look(&args, &cluster)).await?;
+    let shown = cluster.by(deadline::after(TIMEOUT), TIMEOUT, look(&args, &cluster)).await?;
     for Shown { target, version, .. } in &shown {
         if let Some(what) = scaled_by_hand(version) {
             progress.warn(&format!("{target}: {what}"));
@@ -58,8 +58,8 @@ async fn look(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<Shown>> 
     for (target, version) in find(args, cluster).await? {
         let mut abandoned = Vec::new();
         for holder in &version.lock.holders {
-            let life = pipeline_runs::look(cluster, &holder.terms).await;
-            abandoned.push(is_abandoned(holder, life));
+            let status = pipeline_runs::look(cluster, &holder.terms).await;
+            abandoned.push(is_abandoned(holder, status));
         }
         shown.push(Shown { target, version, abandoned });
     }
@@ -81,20 +81,18 @@ async fn find(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<(Target,
     Ok(found)
 }
 
-fn is_abandoned(holder: &Holder, life: Life) -> Abandoned {
+fn is_abandoned(holder: &Holder, status: PipelineRunStatus) -> Abandoned {
     let idle = Duration::from_millis(holder.idle_millis);
-    let terms = &holder.terms;
-    let name = terms.pipeline_run.as_ref().map(|run| run.name.as_str()).unwrap_or_default();
-    match life {
-        Life::Over => return (Some(true), format!("PipelineRun {name} is over")),
-        Life::Running | Life::Unknown if !terms.ttl_is_asked_for => return (Some(false), format!("PipelineRun {name} goes on")),
-        _ => {}
-    }
-    match terms.ttl() {
-        None => (Some(false), "held until it is released".into()),
-        Some(ttl) if idle >= ttl => (Some(true), format!("not renewed for {}", humantime::format_duration(idle))),
-        Some(_) => (None, String::new()),
-    }
+    let abandonment = Abandonment::of(holder, status, idle);
+    let name = holder.terms.pipeline_run.as_ref().map(|run| run.name.as_str()).unwrap_or_default();
+    let why = match abandonment {
+        Abandonment::Over => format!("PipelineRun {name} is over"),
+        Abandonment::Running => format!("PipelineRun {name} goes on"),
+        Abandonment::Never => "held until it is released".into(),
+        Abandonment::Expired => format!("not renewed for {}", humantime::format_duration(idle)),
+        Abandonment::In(_) => String::new(),
+    };
+    (abandonment.rest().map_or(Some(false), |rest| rest.is_zero().then_some(true)), why)
 }
 
 fn columns(shown: &[Shown]) -> String {
@@ -178,14 +176,14 @@ mod tests {
     fn who_is_gone_and_who_may_be() {
         let text = r#"{"id": "r", "since": "2026-01-01T00:00:00Z", "fence": 1, "ttlMillis": 1000, "pipelineRun": {"name": "p"}, "idleMillis": 1500}"#;
         let run = holder(text);
-        assert_eq!(is_abandoned(&run, Life::Over).0, Some(true));
-        assert_eq!(is_abandoned(&run, Life::Running).0, Some(false));
-        assert_eq!(is_abandoned(&run, Life::Unreadable), (Some(true), "not renewed for 1s 500ms".into()));
+        assert_eq!(is_abandoned(&run, PipelineRunStatus::Over).0, Some(true));
+        assert_eq!(is_abandoned(&run, PipelineRunStatus::Running).0, Some(false));
+        assert_eq!(is_abandoned(&run, PipelineRunStatus::Unreadable), (Some(true), "not renewed for 1s 500ms".into()));
         let asked = holder(&text.replace("\"ttlMillis\"", "\"ttlIsAskedFor\": true, \"ttlMillis\""));
-        assert_eq!(is_abandoned(&asked, Life::Running).0, Some(true));
+        assert_eq!(is_abandoned(&asked, PipelineRunStatus::Running).0, Some(true));
         let fresh = holder(&text.replace("1500", "10"));
-        assert_eq!(is_abandoned(&fresh, Life::Unreadable).0, None);
+        assert_eq!(is_abandoned(&fresh, PipelineRunStatus::Unreadable).0, None);
         let lasting = holder(r#"{"id": "r", "since": "2026-01-01T00:00:00Z", "fence": 1}"#);
-        assert_eq!(is_abandoned(&lasting, Life::Unreadable).0, Some(false));
+        assert_eq!(is_abandoned(&lasting, PipelineRunStatus::Unreadable).0, Some(false));
     }
 }

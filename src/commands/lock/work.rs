@@ -13,7 +13,8 @@ use crate::commands::attend::{self, Running, Signals};
 use crate::commands::program::Cannot;
 use crate::lock::clock::{now, until};
 use crate::lock::guard::{Dog, Guard};
-use crate::lock::keep::{Keeper, Loss, News};
+use crate::lock::holding::{Loss, News};
+use crate::lock::keep::Keeper;
 use crate::lock::object::Target;
 use crate::lock::worker::Worker;
 use crate::progress::Progress;
@@ -72,7 +73,7 @@ impl Work<'_> {
             Err(cannot) => return Ok(Err(cannot)),
         };
         let guard = match running.noted {
-            Some(command) => Guard::over(dog, Worker { command, session: self.session.to_owned() }, keeper.last_moment()).await,
+            Some(command) => Guard::over(dog, Worker { command, session: self.session.to_owned() }, keeper.holding.last_moment()).await,
             None => Err(anyhow!("finding the command's process in /proc")),
         };
         match guard.and_then(|guard| gate.open().map(|()| guard)) {
@@ -94,7 +95,7 @@ impl Work<'_> {
             tokio::select! {
                 biased;
                 news = keeper.next() => match news {
-                    News::Renewed => guard.extend(keeper.last_moment()),
+                    News::Renewed => guard.extend(keeper.holding.last_moment()),
                     News::Trouble(why) => self.tell_trouble(&why),
                     News::Lost(loss) => return Ended::Lost(loss),
                 },
@@ -110,7 +111,7 @@ impl Work<'_> {
 
     /// Ends what the command has left behind: the lock goes on to others. What is ending anyway, such as a `tee` of its output, may do so.
     async fn clear(&self, keeper: &Keeper, guard: &Guard) {
-        let until = keeper.kill_at().into_iter().chain([now() + GRACE]).min().unwrap_or_default();
+        let until = keeper.holding.kill_at().into_iter().chain([now() + GRACE]).min().unwrap_or_default();
         let mut left = Vec::new();
         for process in guard.worker().marked() {
             if !processes::gone(process, until.saturating_sub(now())).await {
@@ -154,7 +155,7 @@ impl Work<'_> {
                 biased;
                 () = until(Some(kill_at)) => return,
                 news = keeper.next() => match news {
-                    News::Renewed => guard.extend(keeper.last_moment()),
+                    News::Renewed => guard.extend(keeper.holding.last_moment()),
                     News::Trouble(why) => self.tell_trouble(&why),
                     News::Lost(loss) => kill_at = kill_at.min(allowed_until(keeper, &loss)),
                 }
@@ -181,5 +182,5 @@ fn allowed_until(keeper: &Keeper, loss: &Loss) -> Duration {
         Loss::Deleted { can_return: false } | Loss::Removed(_) => Some(Duration::ZERO),
     };
     let time = now();
-    grace.map(|grace| time + grace).into_iter().chain(keeper.kill_at()).min().unwrap_or(time)
+    grace.map(|grace| time + grace).into_iter().chain(keeper.holding.kill_at()).min().unwrap_or(time)
 }

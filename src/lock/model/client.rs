@@ -1,30 +1,39 @@
-//! What a process does between two calls of the protocol's functions: what [`attempt`](crate::lock::attempt) and
-//! [`release`](crate::lock::release) do around them, and [`keep`](crate::lock::keep) for `lock run`, without sockets and clocks.
+//! A client: the protocol's own [`Candidacy`], [`Holding`] and [release](crate::lock::release), told what the model's server and clock have in
+//! store for them.
+//!
+//! What is left of the driver here is what [`attempt`](crate::lock::attempt), [`keep`](crate::lock::keep) and [`tries`](crate::lock::tries) do
+//! with what these say: to send it, to sleep, and to try again. So are the faults that [`Guards`](super::setting::Guards) ask for.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use k8s_openapi::jiff::Timestamp;
 
-use super::server::{Event, Reply, Request, Version};
+use super::server::{Change, Reply};
 use super::setting::{Role, Setting, UNIT};
-use crate::lock::keep::with;
+use crate::lock::abandonment::PipelineRunStatus;
+use crate::lock::candidacy::{self, Candidacy, Held};
+use crate::lock::clock::Moment;
+use crate::lock::holding::{self, Holding, Loss};
+use crate::lock::object::{Event, Request, Unwritten, Version};
+use crate::lock::release::{cleanup, removal};
+use crate::lock::replicas::Vacancy;
 use crate::lock::state::{Holder, Lock, Terms};
-use crate::lock::step::{Life, Step, View};
-use crate::lock::watchlist::Watchlist;
 
 #[derive(Debug, Clone)]
 pub enum Phase {
     /// Not begun.
     Off,
     /// On the way to the lock.
-    Wanting,
+    Wanting(Rc<Candidacy>),
     /// It has been told that it holds the lock, by its own write.
     Holding(Hold),
     /// On the way out: it looks, and takes itself out.
     Leaving(Exit),
     /// The last one's second step.
-    Deleting(Rc<Version>),
+    Deleting(Request),
     /// Nothing more comes.
     Done,
 }
@@ -41,20 +50,54 @@ pub enum Exit {
 #[derive(Debug, Clone)]
 pub struct Hold {
     pub fence: u64,
-    /// When the write was sent that said so last, on its own clock.
-    pub asked_at: Duration,
     /// By which terms.
     pub terms: Terms,
     /// Whether it is the run's hold, inside of which this process only works.
     pub is_outer: bool,
+    asked_at: Duration,
+    /// What keeps it, for as long as it is not lost for good.
+    pub holding: Option<Rc<Holding>>,
 }
 
-/// What is known of the object.
-#[derive(Debug, Clone)]
-pub enum Known {
-    Nothing,
-    Gone(Option<Rc<Version>>),
-    There(Rc<Version>),
+impl Hold {
+    pub fn new(held: Held, role: &Role) -> Self {
+        let holder = held.version.lock.holders.iter().find(|holder| holder.fence == held.fence).expect("it holds the lock");
+        let (fence, terms, is_outer) = (held.fence, holder.terms.clone(), holder.party != role.candidate.party);
+        let asked_at = held.asked_at;
+        let holding = role.has_process().then(|| {
+            let holding = Holding::new(held, true).expect("it holds the lock");
+            Rc::new(holding)
+        });
+        Self { fence, terms, is_outer, asked_at, holding }
+    }
+
+    /// When the write was sent that said so last, on its own clock.
+    pub fn asked_at(&self) -> Duration {
+        self.holding.as_ref().map_or(self.asked_at, |holding| holding.kept_at)
+    }
+
+    /// Keeps the lock, until the command has to be dead.
+    fn act(&mut self, stage: &Stage) -> (Option<Request>, Option<Duration>) {
+        match self.holding.as_mut() {
+            Some(holding) if holding.kill_at().is_none_or(|kill_at| stage.now < kill_at) => keep(Rc::make_mut(holding), stage),
+            _ => {
+                self.end();
+                (None, None)
+            }
+        }
+    }
+
+    /// Until the ttl is over, the command counts as running, whatever its holder has heard.
+    fn take_news(&mut self, news: Option<holding::News>) {
+        if let Some(holding::News::Lost(Loss::Removed(_))) = news {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        self.asked_at = self.asked_at();
+        self.holding = None;
+    }
 }
 
 /// A request that is under way.
@@ -63,8 +106,6 @@ pub struct Flight {
     /// `None` once it was served.
     pub request: Option<Request>,
     pub reply: Option<Reply>,
-    pub fence: Option<u64>,
-    pub sent_at: Duration,
 }
 
 /// When it goes on by itself.
@@ -79,222 +120,183 @@ pub enum Sleep {
 #[derive(Debug, Clone)]
 pub struct Client {
     pub phase: Phase,
-    pub known: Known,
-    pub watchlist: Rc<Watchlist>,
-    pub is_stale: bool,
-    pub beat_at: Duration,
-    pub is_touched: bool,
-    /// The holds that it has asked for.
-    pub asked: Vec<(u64, Timestamp)>,
     pub sleep: Sleep,
     /// What its watch will tell, the next one first.
-    pub inbox: Vec<Event>,
+    pub inbox: Vec<Change>,
     /// What it knows of the PipelineRuns, by number of party; `None` of those that it does not follow.
-    pub lives: Vec<Option<Life>>,
+    pub statuses: Vec<Option<PipelineRunStatus>>,
     pub flight: Option<Flight>,
 }
 
 impl Client {
     pub fn new(parties: usize) -> Self {
-        Self {
-            phase: Phase::Off,
-            known: Known::Nothing,
-            watchlist: Rc::default(),
-            is_stale: false,
-            beat_at: Duration::ZERO,
-            is_touched: false,
-            asked: Vec::new(),
-            sleep: Sleep::ForEver,
-            inbox: Vec::new(),
-            lives: vec![None; parties],
-            flight: None,
-        }
+        Self { phase: Phase::Off, sleep: Sleep::ForEver, inbox: Vec::new(), statuses: vec![None; parties], flight: None }
+    }
+
+    /// Begins to want the lock.
+    pub fn start(&mut self, role: &Role, listed: Change) {
+        *self = Self::new(self.statuses.len());
+        self.phase = Phase::Wanting(Rc::new(Candidacy::new(role.candidate.clone())));
+        self.inbox = vec![listed];
     }
 
     /// Whether it looks at the object all the time.
-    pub fn watches(&self, role: &Role) -> bool {
-        matches!(self.phase, Phase::Wanting) || matches!(self.phase, Phase::Holding(_)) && role.has_process()
+    pub fn watches(&self) -> bool {
+        matches!(&self.phase, Phase::Wanting(_) | Phase::Holding(Hold { holding: Some(_), .. }))
+    }
+
+    /// The version that it knows.
+    pub fn known(&self) -> Option<&Arc<Version>> {
+        match &self.phase {
+            Phase::Wanting(candidacy) => candidacy.version(),
+            Phase::Holding(Hold { holding: Some(holding), .. }) => match &holding.object {
+                holding::Object::There(version) => Some(version),
+                holding::Object::Gone(_) => None,
+            },
+            _ => None,
+        }
     }
 
     pub fn is_awake(&self, now: Duration) -> bool {
         match self.sleep {
-            Sleep::Awake => true,
+            Sleep::Awake => !matches!(&self.phase, Phase::Holding(hold) if hold.holding.is_none()),
             Sleep::Until(time) => time <= now,
             Sleep::ForEver => false,
         }
     }
 
-    /// The watch tells something: `Attempt::see`.
-    pub fn see(&mut self, event: Event, stage: &Stage) {
+    /// The watch tells something.
+    pub fn see(&mut self, change: Change, stage: &Stage) {
         self.sleep = Sleep::Awake;
-        match event {
-            Event::There(version) => {
-                if let Known::There(known) = &self.known
-                    && known.uid == version.uid
-                    && (version.number < known.number || (version.number == known.number && !self.is_stale))
-                {
-                    return;
-                }
-                if let (false, Phase::Wanting, Some(holder)) =
-                    (stage.setting.guards.own_write_only, &self.phase, version.lock.holder(&stage.role.candidate.party))
-                {
-                    let (fence, terms) = (holder.fence, holder.terms.clone());
-                    self.phase = Phase::Holding(Hold { fence, asked_at: stage.now, terms, is_outer: false });
-                }
-                self.learn(version, stage.now);
-            }
-            Event::Gone(was) => {
-                if let (Known::There(known), Some(was)) = (&self.known, &was)
-                    && known.uid != was.uid
-                {
-                    return;
-                }
-                self.known = Known::Gone(was);
-                self.is_stale = false;
-            }
-        }
-    }
-
-    /// What it does next: a request, with the fencing number that a success means. `None`: it sleeps, or is done.
-    pub fn act(&mut self, object: Option<&Rc<Version>>, stage: &Stage) -> Option<(Request, Option<u64>)> {
-        match self.phase.clone() {
-            Phase::Wanting => self.want(stage),
-            Phase::Holding(hold) => self.keep(&hold, stage).map(|request| (request, None)),
-            Phase::Leaving(exit) => self.leave(&exit, object, stage).map(|request| (request, None)),
-            Phase::Deleting(version) => Some((Request::Delete(version), None)),
-            Phase::Off | Phase::Done => None,
-        }
-    }
-
-    /// One round of `Attempt::advance`.
-    fn want(&mut self, stage: &Stage) -> Option<(Request, Option<u64>)> {
-        let Stage { setting, role, now } = *stage;
-        let candidate = &role.candidate;
-        self.sleep = Sleep::ForEver;
-        if self.is_stale {
-            return None;
-        }
-        let version = match &self.known {
-            Known::Nothing => return None,
-            Known::Gone(was) => {
-                let lock = candidate.first(was.as_ref().map(|was| &was.lock), role.date);
-                self.is_touched = true;
-                self.beat_at = now + UNIT;
-                return Some((Request::Create(lock), None));
-            }
-            Known::There(version) => version.clone(),
+        let guards = &stage.setting.guards;
+        let seen_at = if guards.honest_clock { stage.now } else { stage.now - UNIT };
+        let now = Moment { time: seen_at, ..stage.moment() };
+        let believed = match &change {
+            Change::There(version) if !guards.own_write_only => version.lock.holder(&stage.role.candidate.party),
+            _ => None,
         };
-        if version.lock.queue.first().is_none_or(|first| first.party == candidate.party) {
-            for holder in version.lock.holders.iter().filter(|holder| holder.terms.pipeline_run.is_some()) {
-                self.lives[setting.number_of(&holder.party)].get_or_insert(Life::Unknown);
-            }
-        }
-        let hurry = if setting.guards.honest_clock { Duration::ZERO } else { UNIT };
-        let view = View { lock: &version.lock, version: version.number, is_vacant: true, now: now + hurry, date: role.date };
-        let life = |holder: &Holder| match self.lives[setting.number_of(&holder.party)] {
-            _ if holder.terms.pipeline_run.is_none() => Life::Unreadable,
-            Some(Life::Running) if !setting.guards.asks_pipeline_run => Life::Unreadable,
-            life => life.unwrap_or(Life::Unknown),
-        };
-        let is_queued = version.lock.place(&candidate.party).is_some();
-        let (lock, fence) = match candidate.step(view, &self.watchlist, life) {
-            Step::Refuse(refusal) => panic!("nobody here is refused: {refusal:?}"),
-            Step::Wait(_) if is_queued && self.beat_at <= now => match candidate.beat(view, &self.watchlist) {
-                Some(lock) => (lock, None),
-                None => return None,
-            },
-            Step::Wait(until) => {
-                let until = until.into_iter().chain(is_queued.then_some(self.beat_at)).min();
-                self.sleep = until.map_or(Sleep::ForEver, Sleep::Until);
-                return None;
-            }
-            Step::Write(lock) => (lock, None),
-            Step::Take(lock, fence) => (lock, Some(fence)),
-        };
-        if lock.place(&candidate.party).is_some() {
-            self.beat_at = now + UNIT;
-        }
-        self.is_touched = true;
-        let is_again = version.lock.holders.iter().any(|holder| Some(holder.fence) == fence);
-        self.asked.extend(fence.filter(|_| !is_again).map(|fence| (fence, stage.role.date)));
-        Some((Request::Write(version, lock), fence))
-    }
-
-    /// The renewals of `lock run`: `Keeper::ask`.
-    fn keep(&mut self, hold: &Hold, stage: &Stage) -> Option<Request> {
-        let due = hold.asked_at + UNIT;
-        self.sleep = if due > stage.now { Sleep::Until(due) } else { Sleep::ForEver };
-        if self.is_stale || hold.is_outer {
-            return None;
-        }
-        let own = |holder: &&Holder| holder.fence == hold.fence && holder.party == stage.role.candidate.party;
-        let (Known::There(version) | Known::Gone(Some(version))) = &self.known else { return None };
-        let entry = version.lock.holders.iter().find(own)?;
-        if matches!(self.known, Known::There(_)) {
-            return (due <= stage.now).then(|| Request::Write(version.clone(), with(&version.lock, entry)));
-        }
-        // Whoever's hold is deleted by hand puts it back.
-        let mut lock = version.lock.clone();
-        lock.holders.retain(|holder| holder.party.session.is_some() || own(&holder));
-        Some(Request::Create(if stage.setting.guards.puts_back_renewed { with(&lock, entry) } else { lock }))
-    }
-
-    /// One round of `release`.
-    fn leave(&mut self, exit: &Exit, object: Option<&Rc<Version>>, stage: &Stage) -> Option<Request> {
-        let written = object.and_then(|version| {
-            let mut lock = version.lock.clone();
-            self.take_out(exit, stage, &mut lock).then(|| Request::Write(version.clone(), lock))
-        });
-        if written.is_none() {
-            self.phase = Phase::Done;
-        }
-        written
-    }
-
-    fn take_out(&self, exit: &Exit, stage: &Stage, lock: &mut Lock) -> bool {
-        let party = &stage.role.candidate.party;
-        match exit {
-            Exit::Release if !stage.setting.guards.release_spares_processes => lock.remove(|other| other.id == party.id),
-            Exit::Release => lock.remove(|other| other == party),
-            Exit::GiveUp(asked) => lock.withdraw(party, asked),
-        }
-    }
-
-    /// The answer to a request, or that none came: `Post::learn_from`.
-    pub fn hear(&mut self, flight: &Flight, stage: &Stage) {
-        self.sleep = Sleep::Awake;
-        match (&self.phase, &flight.reply) {
-            (Phase::Wanting, Some(Reply::Done(Some(version)))) => {
-                self.learn(version.clone(), stage.now);
-                if let Some(holder) = version.lock.holders.iter().find(|holder| Some(holder.fence) == flight.fence) {
-                    let is_outer = holder.party != stage.role.candidate.party;
-                    let terms = holder.terms.clone();
-                    self.phase = Phase::Holding(Hold { fence: holder.fence, asked_at: flight.sent_at, terms, is_outer });
+        let believed =
+            believed.map(|holder| holder.fence).zip(if let Change::There(version) = &change { Some(version.clone()) } else { None });
+        match &mut self.phase {
+            Phase::Wanting(candidacy) => {
+                Rc::make_mut(candidacy).on(Event::Seen(change.into()), &now).expect("nothing here is refused");
+                if let Some((fence, version)) = believed {
+                    self.hold(Held { version, fence, asked_at: stage.now, is_again: false }, stage);
                 }
             }
-            (Phase::Holding(hold), Some(Reply::Done(Some(version)))) => {
-                self.phase = Phase::Holding(Hold { asked_at: flight.sent_at, ..hold.clone() });
-                self.learn(version.clone(), stage.now);
+            Phase::Holding(hold) => {
+                let news = hold.holding.as_mut().and_then(|holding| Rc::make_mut(holding).on(Event::Seen(change.into()), &now));
+                hold.take_news(news);
             }
-            (Phase::Wanting | Phase::Holding(_), Some(Reply::Conflict)) => {
-                self.is_stale = true;
-                self.sleep = Sleep::ForEver;
-                self.beat_at = self.beat_at.min(flight.sent_at);
-            }
-            (Phase::Leaving(_), Some(Reply::Done(Some(version)))) if version.lock.is_unused() => {
-                self.phase = Phase::Deleting(version.clone());
-            }
-            (Phase::Leaving(_), Some(Reply::Done(_))) | (Phase::Deleting(_), _) => self.phase = Phase::Done,
-            // It is not known; the pause before the next try is slowness, which may always be.
-            (Phase::Wanting, None) => self.beat_at = self.beat_at.min(flight.sent_at),
             _ => {}
         }
     }
 
-    fn learn(&mut self, version: Rc<Version>, now: Duration) {
-        Rc::make_mut(&mut self.watchlist).look(&version.uid.to_string(), &version.lock, now);
-        self.known = Known::There(version);
-        self.is_stale = false;
+    fn hold(&mut self, held: Held, stage: &Stage) {
+        self.phase = Phase::Holding(Hold::new(held, stage.role));
+    }
+
+    /// What it does next: a request. `None`: it sleeps, or is done.
+    pub fn act(&mut self, object: Option<&Arc<Version>>, stage: &Stage) -> Option<Request> {
+        let (request, sleep) = match &mut self.phase {
+            Phase::Wanting(candidacy) => {
+                let candidacy = Rc::make_mut(candidacy);
+                // No pause is made that spares others, as whoever is slow makes it as well.
+                candidacy.retry_at = None;
+                if let Some(version) = candidacy.version().filter(|_| candidacy.is_next()) {
+                    for holder in version.lock.holders.iter().filter(|holder| holder.terms.pipeline_run.is_some()) {
+                        self.statuses[stage.setting.number_of(&holder.party)].get_or_insert(PipelineRunStatus::Unknown);
+                    }
+                }
+                match candidacy.next(&stage.moment(), &Vacancy::Vacant, |holder| stage.status(holder, &self.statuses)) {
+                    candidacy::Action::Send { request, .. } => (Some(request), None),
+                    candidacy::Action::Wait(until) | candidacy::Action::Pause(until) => (None, until),
+                    candidacy::Action::Refuse(refusal) => panic!("nobody here is refused: {refusal:?}"),
+                }
+            }
+            Phase::Holding(hold) => hold.act(stage),
+            Phase::Leaving(exit) => {
+                let removal = object.and_then(|version| removal(version, |lock| take_out(exit, stage, lock)));
+                if removal.is_none() {
+                    self.phase = Phase::Done;
+                }
+                (removal, None)
+            }
+            Phase::Deleting(request) => (Some(request.clone()), None),
+            Phase::Off | Phase::Done => (None, None),
+        };
+        self.sleep = sleep.map_or(Sleep::ForEver, Sleep::Until);
+        request
+    }
+
+    /// The answer to a request, or that none came.
+    pub fn hear(&mut self, reply: Option<Reply>, stage: &Stage) {
+        self.sleep = Sleep::Awake;
+        let now = stage.moment();
+        match &mut self.phase {
+            Phase::Wanting(candidacy) => {
+                let news = Rc::make_mut(candidacy).on(Event::Answered(answer(reply)), &now).expect("nothing here is refused");
+                if let Some(candidacy::News::Held(held)) = news {
+                    self.hold(*held, stage);
+                }
+            }
+            Phase::Holding(hold) => {
+                let news = hold.holding.as_mut().and_then(|holding| {
+                    let holding = Rc::make_mut(holding);
+                    let news = holding.on(Event::Answered(answer(reply)), &now);
+                    if let Some(holding::News::Trouble(_)) = &news {
+                        // Without the pause.
+                        holding.due = Some(now.time);
+                    }
+                    news
+                });
+                hold.take_news(news);
+            }
+            Phase::Leaving(_) => {
+                if let Some(Reply::Done(written)) = reply {
+                    self.phase = written.as_ref().and_then(cleanup).map_or(Phase::Done, Phase::Deleting);
+                }
+            }
+            Phase::Deleting(_) => self.phase = Phase::Done,
+            Phase::Off | Phase::Done => {}
+        }
+        // That is what it would say itself.
+        if matches!(&self.phase, Phase::Wanting(candidacy) if candidacy.is_stale) {
+            self.sleep = Sleep::ForEver;
+        }
+    }
+}
+
+fn answer(reply: Option<Reply>) -> Result<Option<Arc<Version>>, Unwritten> {
+    match reply {
+        Some(Reply::Done(version)) => Ok(version),
+        Some(Reply::Conflict) => Err(Unwritten::Conflict),
+        None => Err(Unwritten::Unclear(anyhow!("no answer"))),
+    }
+}
+
+fn keep(holding: &mut Holding, stage: &Stage) -> (Option<Request>, Option<Duration>) {
+    let before = holding.entry.clone();
+    loop {
+        match holding.next(&stage.moment()) {
+            // Its command is asked to end, and it keeps the lock for so long.
+            holding::Action::Lost(_) => {}
+            holding::Action::Wait(until) => return (None, until),
+            holding::Action::Send(Request::Create(mut lock), _) if !stage.setting.guards.puts_back_renewed => {
+                lock.holders.iter_mut().filter(|holder| holder.fence == before.fence).for_each(|holder| holder.clone_from(&before));
+                return (Some(Request::Create(lock)), None);
+            }
+            holding::Action::Send(request, _) => return (Some(request), None),
+        }
+    }
+}
+
+fn take_out(exit: &Exit, stage: &Stage, lock: &mut Lock) -> bool {
+    let party = &stage.role.candidate.party;
+    match exit {
+        Exit::Release if !stage.setting.guards.release_spares_processes => lock.remove(|other| other.id == party.id),
+        Exit::Release => lock.remove(|other| other == party),
+        Exit::GiveUp(asked) => lock.withdraw(party, asked),
     }
 }
 
@@ -304,4 +306,18 @@ pub struct Stage<'a> {
     pub role: &'a Role,
     /// Its own clock.
     pub now: Duration,
+}
+
+impl Stage<'_> {
+    fn status(&self, holder: &Holder, statuses: &[Option<PipelineRunStatus>]) -> PipelineRunStatus {
+        match statuses[self.setting.number_of(&holder.party)] {
+            _ if holder.terms.pipeline_run.is_none() => PipelineRunStatus::Unreadable,
+            Some(PipelineRunStatus::Running) if !self.setting.guards.asks_pipeline_run => PipelineRunStatus::Unreadable,
+            status => status.unwrap_or(PipelineRunStatus::Unknown),
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { time: self.now, date: self.role.date, chance: 0.0 }
+    }
 }

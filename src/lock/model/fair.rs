@@ -88,6 +88,7 @@ fn end_of_pipeline_runs(world: &mut World, setting: &Setting) -> Result<(), Stri
 fn phases(world: &World) -> Vec<String> {
     let phase = |phase: &Phase| match phase {
         Phase::Holding(Hold { fence, .. }) => format!("holds {fence}"),
+        Phase::Wanting(_) => "wants it".into(),
         Phase::Deleting(_) => "deletes".into(),
         other => format!("{other:?}"),
     };

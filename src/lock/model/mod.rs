@@ -19,7 +19,7 @@ mod rules;
 mod search;
 mod server;
 mod setting;
-mod story;
+mod trace;
 mod world;
 
 use search::{Findings, Search};
@@ -39,7 +39,7 @@ fn is_sound_up_to(limit: usize, setting: &Setting, at_least: usize) {
             println!("{states} states");
             assert!(states >= at_least, "only {states} states");
         }
-        Findings::Broken { rule, story } => panic!("{rule}\n{story}"),
+        Findings::Broken { rule, trace } => panic!("{rule}\n{trace}"),
     }
 }
 
@@ -48,9 +48,9 @@ fn finds_two_holders(mut setting: Setting, take_out: impl Fn(&mut Guards)) -> St
     take_out(&mut setting.guards);
     setting.is_exclusion_only = true;
     match (Search { limit: LIMIT, liveness_of: 0 }).run(&setting) {
-        Findings::Broken { rule, story } => {
-            assert!(rule.contains("believe to hold one"), "{rule}\n{story}");
-            story
+        Findings::Broken { rule, trace } => {
+            assert!(rule.contains("believe to hold one"), "{rule}\n{trace}");
+            trace
         }
         Findings::Sound { states } => panic!("nothing found in {states} states"),
     }
@@ -128,8 +128,8 @@ fn a_lock_run_inside_of_what_its_run_holds() {
 
 #[test]
 fn without_the_compare_and_swap_there_are_two_holders() {
-    let story = finds_two_holders(runs(&["a", "b"]), |guards| guards.compare_and_swap = false);
-    assert!(story.matches("BELIEVES").count() > 0, "{story}");
+    let trace = finds_two_holders(runs(&["a", "b"]), |guards| guards.compare_and_swap = false);
+    assert!(trace.matches("BELIEVES").count() > 0, "{trace}");
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::client::{Client, Exit, Known, Phase};
-use super::server::Request;
+use super::client::{Client, Exit, Phase};
 use super::setting::{Role, Setting};
 use super::world::World;
+use crate::lock::object::Request;
 
 /// One step of somebody, or of the world around them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl World {
         }
         moves.extend((0..self.orphans.len()).map(Move::Straggle));
         moves.extend(self.ends(setting));
-        if self.faults.deletions > 0 && self.may_be_deleted(setting) {
+        if self.faults.deletions > 0 && self.may_be_deleted() {
             moves.push(Move::Delete);
         }
         if setting.ticks.is_none_or(|ticks| self.time < ticks.into()) {
@@ -97,7 +97,7 @@ impl World {
         if !client.inbox.is_empty() {
             moves.push(Move::Hear(index));
         }
-        if client.is_awake(self.now(role)) && !matches!(client.phase, Phase::Holding(_) if !role.has_process()) {
+        if client.is_awake(self.now(role)) {
             moves.push(Move::Act(index));
             if self.faults.late > 0 {
                 moves.push(Move::ActLate(index));
@@ -106,12 +106,12 @@ impl World {
         if matches!(client.phase, Phase::Holding(_)) && self.may_release(index, setting) {
             moves.push(Move::Release(index));
         }
-        if matches!(client.phase, Phase::Wanting) {
+        if matches!(client.phase, Phase::Wanting(_)) {
             if self.faults.give_ups > 0 {
                 moves.push(Move::GiveUp(index));
             }
-            for (number, life) in client.lives.iter().enumerate() {
-                if life.is_some_and(|life| life != self.life(number)) {
+            for (number, status) in client.statuses.iter().enumerate() {
+                if status.is_some_and(|status| status != self.status(number)) {
                     moves.push(Move::Learn(index, number));
                 }
             }
@@ -138,19 +138,18 @@ impl World {
         let works = |other: usize| {
             let client = &self.clients[other];
             let is_inside = matches!(&client.phase, Phase::Holding(hold) if hold.is_outer);
-            setting.roles[other].candidate.party.id == candidate.party.id && (matches!(client.phase, Phase::Wanting) || is_inside)
+            setting.roles[other].candidate.party.id == candidate.party.id && (matches!(client.phase, Phase::Wanting(_)) || is_inside)
         };
         setting.roles[index].has_process() || !(0..self.clients.len()).any(|other| other != index && works(other))
     }
 
     /// Only an object that everybody has seen: who looks away in that moment is like one who comes later.
-    fn may_be_deleted(&self, setting: &Setting) -> bool {
+    fn may_be_deleted(&self) -> bool {
         let Some(object) = &self.server.object else { return false };
-        let is_known = |client: &Client| matches!(&client.known, Known::There(known) if known.uid == object.uid);
+        let is_known = |client: &Client| client.known().is_some_and(|known| known.uid == object.uid);
         let creates = |request: &Request| matches!(request, Request::Create(_));
         let is_creating = |client: &Client| client.flight.iter().filter_map(|flight| flight.request.as_ref()).any(creates);
-        let mut clients = self.clients.iter().enumerate();
-        clients.all(|(index, client)| !client.watches(&setting.roles[index]) || is_known(client) && !is_creating(client))
+        self.clients.iter().all(|client| !client.watches() || is_known(client) && !is_creating(client))
             && !self.orphans.iter().any(|(_, request)| creates(request))
     }
 }

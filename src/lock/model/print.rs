@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::client::{Client, Exit, Flight, Known, Phase, Sleep};
-use super::server::{Event, Reply, Request, Version};
-use super::setting::{PATIENCE, Setting, TTL, UNIT};
+use super::client::{Client, Exit, Flight, Phase, Sleep};
+use super::server::{Change, Reply};
+use super::setting::{Setting, TIMEOUT, TTL, UNIT};
 use super::world::World;
+use crate::lock::candidacy::{self, Candidacy};
+use crate::lock::holding::{self, Holding};
+use crate::lock::object::{Request, Version};
 use crate::lock::state::{Lock, millis};
 
 /// The longest time that makes a difference.
-const LONGEST: Duration = if PATIENCE.as_secs() > TTL.as_secs() { PATIENCE } else { TTL };
+const LONGEST: Duration = if TIMEOUT.as_millis() > TTL.as_millis() { TIMEOUT } else { TTL };
 
 /// The numbers of versions, whose order counts, with those of fencing and tickets.
 const VERSIONS: u64 = 1;
@@ -42,15 +45,16 @@ fn order(world: &World, setting: &Setting) -> Vec<usize> {
     for index in &order {
         let role = &setting.roles[*index].candidate;
         let client = &world.clients[*index];
-        let known = match &client.known {
-            Known::Nothing => 0,
-            Known::Gone(was) => 1 + was.as_ref().map_or(0, |was| was.number),
-            Known::There(version) => version.number,
+        let known = client.known().map_or(0, |version| version.number);
+        let is_stale = match &client.phase {
+            Phase::Wanting(candidacy) => candidacy.is_stale,
+            Phase::Holding(hold) => hold.holding.as_ref().is_some_and(|holding| holding.is_stale),
+            _ => false,
         };
         keys.push((
             (role.party.session.is_some(), role.terms.ttl_is_asked_for),
             lock.map(|lock| (lock.holders.iter().position(|holder| holder.party == role.party), lock.place(&role.party))),
-            (phase_number(&client.phase), known, client.inbox.len(), client.is_stale),
+            (phase_number(&client.phase), known, client.inbox.len(), is_stale),
             (client.flight.is_some(), world.orphans.iter().position(|(sender, _)| sender == index)),
         ));
     }
@@ -62,7 +66,7 @@ fn phase_number(phase: &Phase) -> u64 {
     match phase {
         Phase::Off => 0,
         Phase::Done => 1,
-        Phase::Wanting => 2,
+        Phase::Wanting(_) => 2,
         Phase::Holding(hold) => 3 + u64::from(hold.is_outer),
         Phase::Leaving(exit) => 5 + u64::from(*exit != Exit::Release),
         Phase::Deleting(_) => 7,
@@ -140,24 +144,22 @@ impl<'a> Print<'a> {
     fn client(&mut self, client: &'a Client, now: Duration, order: &[usize]) {
         self.plain(phase_number(&client.phase));
         if let Some(flight) = &client.flight {
-            self.flight(flight, now);
+            self.flight(flight);
         }
         match &client.phase {
             Phase::Leaving(Exit::GiveUp(asked)) => return self.asked(asked),
+            Phase::Deleting(request) => return self.request(request),
             Phase::Off | Phase::Done | Phase::Leaving(Exit::Release) => return,
-            Phase::Deleting(version) => return self.version(Some(version)),
             Phase::Holding(hold) => {
                 self.words.push((VERSIONS, hold.fence));
-                self.age(now - hold.asked_at);
+                self.age(now - hold.asked_at());
                 self.plain(hold.terms.ttl_is_asked_for);
+                let Some(holding) = &hold.holding else { return };
+                self.holding(holding, now);
             }
-            Phase::Wanting => {
-                if self.setting.faults.give_ups > 0 {
-                    self.plain(client.is_touched);
-                    self.asked(&client.asked);
-                }
-                self.age(client.beat_at.saturating_sub(now));
-                order.iter().for_each(|index| self.plain(client.lives[*index].map_or(0, |life| 1 + life as u64)));
+            Phase::Wanting(candidacy) => {
+                order.iter().for_each(|index| self.plain(client.statuses[*index].map_or(0, |status| 1 + status as u64)));
+                self.candidacy(candidacy, now);
             }
         }
         match client.sleep {
@@ -165,10 +167,56 @@ impl<'a> Print<'a> {
             Sleep::Awake | Sleep::Until(_) => self.plain(0_u64),
             Sleep::ForEver => self.plain(1_u64),
         }
-        self.plain(client.is_stale);
-        self.known(client, now);
         self.plain(client.inbox.len() as u64);
-        client.inbox.iter().for_each(|event| self.event(event));
+        client.inbox.iter().for_each(|change| self.change(change));
+    }
+
+    /// Without what pauses depend on: there are none.
+    fn candidacy(&mut self, candidacy: &'a Candidacy, now: Duration) {
+        if self.setting.faults.give_ups > 0 {
+            self.plain(candidacy.is_touched);
+            self.asked(&candidacy.asked);
+        }
+        if let Some(sent) = &candidacy.sent {
+            self.age(now - sent.at);
+            self.words.push((VERSIONS, sent.take.map_or(0, |(fence, _)| fence)));
+        }
+        self.age(candidacy.beat_at.saturating_sub(now));
+        self.age(candidacy.heard_at.map_or(Duration::ZERO, |at| now - at));
+        self.plain(candidacy.is_interrupted);
+        self.plain(candidacy.is_stale);
+        match &candidacy.object {
+            candidacy::Object::Unknown => self.plain(0_u64),
+            candidacy::Object::Gone(was) => {
+                self.plain(1_u64);
+                self.version(was.as_deref());
+            }
+            candidacy::Object::There(version) => {
+                self.plain(2_u64);
+                self.version(Some(version));
+                // All that the watchlist tells: it has the entries of the version that was looked at last.
+                version.lock.holders.iter().for_each(|holder| self.age(candidacy.watchlist.idle(holder, now)));
+                version.lock.queue.iter().for_each(|waiter| self.age(candidacy.watchlist.silent(waiter, now)));
+            }
+        }
+    }
+
+    fn holding(&mut self, holding: &'a Holding, now: Duration) {
+        if let Some((sent_at, timeout)) = holding.sent {
+            self.age(now - sent_at);
+            self.plain(millis(timeout));
+        }
+        self.plain(millis(holding.due.map_or(Duration::MAX, |due| due.saturating_sub(now))));
+        self.age(holding.unclear_at.map_or(Duration::MAX, |at| now - at));
+        self.plain(holding.unclear_at.is_some());
+        self.plain(holding.is_stale);
+        self.plain(holding.is_silence_told);
+        let number = self.ranks[self.setting.number_of(&holding.entry.party)] as u64;
+        self.words.push((COUNTS + 2 * number, holding.entry.renewals + 1));
+        match &holding.object {
+            holding::Object::There(version) => self.version(Some(version)),
+            holding::Object::Gone(lock) => self.lock(lock),
+        }
     }
 
     fn asked(&mut self, asked: &[(u64, Timestamp)]) {
@@ -176,36 +224,17 @@ impl<'a> Print<'a> {
         self.words.extend(asked.iter().map(|(fence, _)| (VERSIONS, *fence)));
     }
 
-    fn known(&mut self, client: &'a Client, now: Duration) {
-        match &client.known {
-            Known::Nothing => self.plain(0_u64),
-            Known::Gone(was) => {
-                self.plain(1_u64);
-                self.version(was.as_deref());
-            }
-            Known::There(version) => {
-                self.plain(2_u64);
-                self.version(Some(version));
-                // All that the watchlist tells: it has the entries of the version that was looked at last.
-                version.lock.holders.iter().for_each(|holder| self.age(client.watchlist.idle(holder, now)));
-                version.lock.queue.iter().for_each(|waiter| self.age(client.watchlist.silent(waiter, now)));
-            }
-        }
-    }
-
-    fn event(&mut self, event: &'a Event) {
-        match event {
-            Event::There(version) => self.version(Some(version)),
-            Event::Gone(was) => {
+    fn change(&mut self, change: &'a Change) {
+        match change {
+            Change::There(version) => self.version(Some(version)),
+            Change::Gone(was) => {
                 self.plain(1_u64);
                 self.version(was.as_deref());
             }
         }
     }
 
-    fn flight(&mut self, flight: &'a Flight, now: Duration) {
-        self.age(now - flight.sent_at);
-        self.words.push((VERSIONS, flight.fence.unwrap_or(0)));
+    fn flight(&mut self, flight: &'a Flight) {
         match (&flight.request, &flight.reply) {
             (Some(request), _) => self.request(request),
             (None, Some(Reply::Done(version))) => {
@@ -231,6 +260,7 @@ impl<'a> Print<'a> {
                 self.plain(2_u64);
                 self.version(Some(seen));
             }
+            Request::Read => self.plain(5_u64),
         }
     }
 
@@ -245,7 +275,7 @@ impl<'a> Print<'a> {
         versions.sort_unstable_by_key(|version| version.number);
         versions.dedup_by_key(|version| version.number);
         for version in versions {
-            self.words.push((VERSIONS, version.uid));
+            self.words.push((VERSIONS, version.uid.parse().expect("the number of a version")));
             self.lock(&version.lock);
         }
     }

@@ -1,4 +1,4 @@
-//! Long random games with more players than all orders can be looked at of. What breaks a rule is shrunk to a short story.
+//! Long random games with more players than all orders can be looked at of. What breaks a rule is shrunk to a short trace.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 use super::fair::Fairness;
 use super::moves::Move;
 use super::setting::{Faults, Guards, Role, Setting};
-use super::story;
+use super::trace;
 use super::world::World;
 
 /// Faults do not run out.
@@ -20,7 +20,7 @@ const RARELY: u16 = 16;
 fn play(setting: &Setting, choices: &[u16]) -> Result<u32, TestCaseError> {
     let mut world = World::new(setting);
     let mut moves = Vec::new();
-    let fail = |rule: String, moves: &[Move]| TestCaseError::fail(format!("{rule}\n{}", story::tell(moves, setting)));
+    let fail = |rule: String, moves: &[Move]| TestCaseError::fail(format!("{rule}\n{}", trace::tell(moves, setting)));
     for choice in choices {
         let goes_wrong = |step: &Move| matches!(step, Move::ActLate(_) | Move::GiveUp(_) | Move::Lose(_));
         let mut open = world.moves(setting);

@@ -1,9 +1,9 @@
 //! What has to be true in every state, and of every change of the object.
 
 use super::client::{Hold, Phase};
-use super::server::Version;
 use super::setting::{Setting, UNIT};
 use super::world::World;
+use crate::lock::object::Version;
 use crate::lock::state::{Holder, Lock, Party, Waiter};
 
 /// What the rules remember of the past; no player sees it.
@@ -27,7 +27,8 @@ impl Ghost {
 
 /// The fencing number under which somebody believes to hold the lock, if they do.
 pub fn belief(world: &World, index: usize, setting: &Setting) -> Option<u64> {
-    let Phase::Holding(Hold { fence, asked_at, terms, .. }) = &world.clients[index].phase else { return None };
+    let Phase::Holding(hold) = &world.clients[index].phase else { return None };
+    let Hold { fence, terms, .. } = hold;
     let role = &setting.roles[index];
     let run = Party { session: None, ..role.candidate.party.clone() };
     let has_pipeline_run = terms.pipeline_run.is_some();
@@ -35,7 +36,7 @@ pub fn belief(world: &World, index: usize, setting: &Setting) -> Option<u64> {
         return None;
     }
     let counts = (!has_pipeline_run || terms.ttl_is_asked_for) && setting.guards.ends_in_time;
-    let is_in_time = terms.ttl().is_none_or(|ttl| world.now(role) < *asked_at + ttl);
+    let is_in_time = terms.ttl().is_none_or(|ttl| world.now(role) < hold.asked_at() + ttl);
     (is_in_time || !counts).then_some(*fence)
 }
 
@@ -111,7 +112,7 @@ struct Change<'a> {
 impl Change<'_> {
     fn is_dead(&self, waiter: &Waiter) -> bool {
         let silent = UNIT * (self.world.time - self.world.ghost.beat_at[self.setting.number_of(&waiter.party)]);
-        silent >= waiter.patience()
+        silent >= waiter.timeout()
     }
 
     /// Those who leave the queue leave it themselves, or are dead; newcomers come last.

@@ -7,7 +7,7 @@ use super::fair::Fairness;
 use super::moves::Move;
 use super::print::fingerprint;
 use super::setting::Setting;
-use super::story;
+use super::trace;
 use super::world::World;
 
 /// What there was to see.
@@ -15,8 +15,8 @@ use super::world::World;
 pub enum Findings {
     /// Every rule holds, in so many states.
     Sound { states: usize },
-    /// A rule is broken; the shortest story of it.
-    Broken { rule: String, story: String },
+    /// A rule is broken; the shortest trace of it.
+    Broken { rule: String, trace: String },
 }
 
 /// How the search goes.
@@ -74,5 +74,5 @@ fn broken(rule: String, steps: &[Step], number: usize, last: Move, setting: &Set
         number = *before;
     }
     moves.reverse();
-    Findings::Broken { story: story::tell(&moves, setting), rule }
+    Findings::Broken { trace: trace::tell(&moves, setting), rule }
 }

@@ -1,44 +1,40 @@
 //! The API server, as far as the protocol knows it: one object or none, a version that never goes back, and compare-and-swap.
 
-use std::rc::Rc;
+use std::sync::Arc;
+
+use kube::api::DynamicObject;
 
 use super::setting::Guards;
+use crate::lock::object::{Request, Version, WatchEvent};
 use crate::lock::state::Lock;
-
-/// A version of the object. No two have the same number.
-#[derive(Debug)]
-pub struct Version {
-    /// The number of the version that was the object's first.
-    pub uid: u64,
-    pub number: u64,
-    pub lock: Lock,
-}
 
 /// What a watch tells.
 #[derive(Debug, Clone)]
-pub enum Event {
-    There(Rc<Version>),
+pub enum Change {
+    There(Arc<Version>),
     /// There is none; what it was, for those who saw it go.
-    Gone(Option<Rc<Version>>),
+    Gone(Option<Arc<Version>>),
 }
 
-#[derive(Debug, Clone)]
-pub enum Request {
-    Create(Lock),
-    Write(Rc<Version>, Lock),
-    Delete(Rc<Version>),
+impl From<Change> for WatchEvent {
+    fn from(change: Change) -> Self {
+        match change {
+            Change::There(version) => Self::There(version),
+            Change::Gone(was) => Self::Gone(was),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Done; what was written.
-    Done(Option<Rc<Version>>),
+    /// Done; the object after it.
+    Done(Option<Arc<Version>>),
     Conflict,
 }
 
 #[derive(Debug, Clone)]
 pub struct Server {
-    pub object: Option<Rc<Version>>,
+    pub object: Option<Arc<Version>>,
     /// The version of the last change.
     pub number: u64,
 }
@@ -52,16 +48,17 @@ impl Default for Server {
 
 impl Server {
     /// How somebody finds the object who begins to look now.
-    pub fn listed(&self) -> Event {
-        self.object.clone().map_or(Event::Gone(None), Event::There)
+    pub fn listed(&self) -> Change {
+        self.object.clone().map_or(Change::Gone(None), Change::There)
     }
 
     /// Carries out a request, and tells what the watches are to hear of it.
-    pub fn serve(&mut self, request: Request, guards: &Guards) -> (Reply, Option<Event>) {
+    pub fn serve(&mut self, request: Request, guards: &Guards) -> (Reply, Option<Change>) {
         match (request, &self.object) {
-            (Request::Create(lock), None) => self.put(self.number + 1, lock),
+            (Request::Read, object) => (Reply::Done(object.clone()), None),
+            (Request::Create(lock), None) => self.put((self.number + 1).to_string(), lock),
             (Request::Write(seen, lock), Some(object)) if object.number == seen.number || !guards.compare_and_swap => {
-                self.put(object.uid, lock)
+                self.put(object.uid.clone(), lock)
             }
             (Request::Delete(seen), Some(object)) if object.number == seen.number || !guards.delete_precondition => {
                 (Reply::Done(None), self.remove())
@@ -75,22 +72,28 @@ impl Server {
         let is_current = |seen: &Version| self.object.as_ref().is_some_and(|object| object.number == seen.number);
         match request {
             // There may be none again.
-            Request::Create(_) => false,
+            Request::Create(_) | Request::Read => false,
             Request::Write(seen, _) | Request::Delete(seen) => !is_current(seen),
         }
     }
 
     /// Deletes whatever is there.
-    pub fn remove(&mut self) -> Option<Event> {
+    pub fn remove(&mut self) -> Option<Change> {
         let was = self.object.take()?;
         self.number += 1;
-        Some(Event::Gone(Some(Rc::new(Version { uid: was.uid, number: self.number, lock: was.lock.clone() }))))
+        Some(Change::Gone(Some(version(was.uid.clone(), self.number, was.lock.clone()))))
     }
 
-    fn put(&mut self, uid: u64, lock: Lock) -> (Reply, Option<Event>) {
+    fn put(&mut self, uid: String, lock: Lock) -> (Reply, Option<Change>) {
         self.number += 1;
-        let version = Rc::new(Version { uid, number: self.number, lock });
+        let version = version(uid, self.number, lock);
         self.object = Some(version.clone());
-        (Reply::Done(Some(version.clone())), Some(Event::There(version)))
+        (Reply::Done(Some(version.clone())), Some(Change::There(version)))
     }
+}
+
+/// A version of the object. No two have the same number; the uid is the number of the object's first one.
+fn version(uid: String, number: u64, lock: Lock) -> Arc<Version> {
+    let object = DynamicObject { types: None, metadata: Default::default(), data: serde_json::Value::Null };
+    Arc::new(Version { lock, uid, resource_version: String::new(), number, is_ours: true, object })
 }

@@ -7,12 +7,13 @@ use k8s_openapi::jiff::Timestamp;
 use crate::lock::state::{Party, PipelineRun, Terms, millis};
 use crate::lock::step::Candidate;
 
-/// The unit of time. A waiter beats, and a `lock run` renews, once in it.
-pub const UNIT: Duration = Duration::from_secs(1);
+/// The unit of time. A waiter beats, and a `lock run` renews, once in it. It is what a waiter may at most hear nothing for
+/// without thinking that the API server is out of reach.
+pub const UNIT: Duration = Duration::from_millis(1500);
 /// A waiter that has not moved for this long counts as dead. The fewest units with which one beat can be missed.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+pub const TIMEOUT: Duration = Duration::from_millis(3000);
 /// The same for a holder.
-pub const TTL: Duration = Duration::from_secs(2);
+pub const TTL: Duration = Duration::from_millis(3000);
 
 /// One process of a client, or several after one another: the wait, and for `acquire` the later release.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ impl Role {
 
     fn new(id: &str, session: Option<String>, terms: Terms) -> Self {
         let party = Party { id: id.to_owned(), session };
-        let candidate = Candidate { party, terms, patience: PATIENCE, permits: None, waits: true };
+        let candidate = Candidate { party, terms, timeout: TIMEOUT, permits: None, waits: true };
         Self { candidate, clock: Duration::ZERO, date: Timestamp::UNIX_EPOCH }
     }
 

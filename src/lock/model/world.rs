@@ -3,12 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::client::{Client, Exit, Flight, Hold, Known, Phase, Sleep, Stage};
+use super::client::{Client, Exit, Flight, Hold, Phase, Sleep, Stage};
 use super::moves::Move;
 use super::rules::{self, Ghost};
-use super::server::{Event, Reply, Request, Server};
+use super::server::{Change, Reply, Server};
 use super::setting::{Faults, Role, Setting, UNIT};
-use crate::lock::step::Life;
+use crate::lock::abandonment::PipelineRunStatus;
+use crate::lock::object::Request;
 
 #[derive(Debug, Clone)]
 pub struct World {
@@ -53,8 +54,8 @@ impl World {
     }
 
     /// How a PipelineRun is.
-    pub fn life(&self, number: usize) -> Life {
-        if self.ended[number] { Life::Over } else { Life::Running }
+    pub fn status(&self, number: usize) -> PipelineRunStatus {
+        if self.ended[number] { PipelineRunStatus::Over } else { PipelineRunStatus::Running }
     }
 
     /// The state after a move.
@@ -76,14 +77,13 @@ impl World {
         match step {
             Move::Start(index) => {
                 let listed = self.server.listed();
-                let parties = self.clients.len();
-                *self.client(index) = Client { phase: Phase::Wanting, inbox: vec![listed], ..Client::new(parties) };
+                self.client(index).start(&setting.roles[index], listed);
             }
             Move::Hear(index) => {
                 let stage = self.stage(index, setting);
                 let client = self.client(index);
-                let event = client.inbox.remove(0);
-                client.see(event, &stage);
+                let change = client.inbox.remove(0);
+                client.see(change, &stage);
             }
             Move::Act(index) => {
                 if self.act(index, setting) {
@@ -103,8 +103,7 @@ impl World {
                 let client = self.client(index);
                 let mut flight = client.flight.take().expect("it is under way");
                 let orphan = flight.request.take();
-                flight.reply = None;
-                client.hear(&flight, &stage);
+                client.hear(None, &stage);
                 self.orphans.extend(orphan.map(|request| (index, request)));
             }
             Move::Straggle(orphan) => {
@@ -115,13 +114,15 @@ impl World {
             Move::GiveUp(index) => {
                 self.faults.give_ups -= 1;
                 let client = self.client(index);
-                client.phase = if client.is_touched { Phase::Leaving(Exit::GiveUp(client.asked.clone())) } else { Phase::Done };
+                if let Phase::Wanting(candidacy) = &client.phase {
+                    client.phase = if candidacy.is_touched { Phase::Leaving(Exit::GiveUp(candidacy.asked.clone())) } else { Phase::Done };
+                }
                 client.sleep = Sleep::Awake;
             }
             Move::Learn(index, number) => {
-                let life = self.life(number);
+                let status = self.status(number);
                 let client = self.client(index);
-                client.lives[number] = Some(life);
+                client.statuses[number] = Some(status);
                 client.sleep = Sleep::Awake;
             }
             Move::End(number) => self.ended[number] = true,
@@ -144,7 +145,7 @@ impl World {
                 let stage = self.stage(index, setting);
                 let client = self.client(index);
                 let inbox = std::mem::take(&mut client.inbox);
-                inbox.into_iter().for_each(|event| client.see(event, &stage));
+                inbox.into_iter().for_each(|change| client.see(change, &stage));
             }
         }
     }
@@ -154,8 +155,8 @@ impl World {
         let stage = self.stage(index, setting);
         let object = self.server.object.clone();
         let client = self.client(index);
-        let Some((request, fence)) = client.act(object.as_ref(), &stage) else { return false };
-        client.flight = Some(Flight { request: Some(request), reply: None, fence, sent_at: stage.now });
+        let Some(request) = client.act(object.as_ref(), &stage) else { return false };
+        client.flight = Some(Flight { request: Some(request), reply: None });
         true
     }
 
@@ -171,20 +172,20 @@ impl World {
         let stage = self.stage(index, setting);
         let client = self.client(index);
         let flight = client.flight.take().expect("it is under way");
-        client.hear(&flight, &stage);
+        client.hear(flight.reply, &stage);
     }
 
     fn serve(&mut self, index: usize, request: Request, setting: &Setting) -> Result<Reply, String> {
         let before = self.server.object.clone();
-        let (reply, event) = self.server.serve(request, &setting.guards);
-        if let Some(event) = event {
-            self.publish(&event, setting);
+        let (reply, change) = self.server.serve(request, &setting.guards);
+        if let Some(change) = change {
+            self.publish(&change, setting);
             rules::judge(self, before.as_deref(), index, setting)?;
         }
         Ok(reply)
     }
 
-    fn publish(&mut self, event: &Event, setting: &Setting) {
+    fn publish(&mut self, change: &Change, setting: &Setting) {
         if self.server.object.is_some() {
             self.is_lost = false;
         }
@@ -192,9 +193,9 @@ impl World {
         // Nobody can know what was deleted who does not see it; see `may_be_deleted`.
         let is_lost = self.is_lost;
         for index in 0..self.clients.len() {
-            if self.clients[index].watches(&setting.roles[index]) {
+            if self.clients[index].watches() {
                 let inbox = &mut self.client(index).inbox;
-                inbox.push(event.clone());
+                inbox.push(change.clone());
                 if inbox.len() > setting.lag && !is_lost {
                     *inbox = vec![listed.clone()];
                 }
@@ -224,8 +225,8 @@ impl World {
 
     fn delete(&mut self, setting: &Setting) {
         self.is_lost = true;
-        if let Some(event) = self.server.remove() {
-            self.publish(&event, setting);
+        if let Some(change) = self.server.remove() {
+            self.publish(&change, setting);
         }
         self.end_holds_without_process(|_| true, setting);
     }
@@ -238,7 +239,7 @@ impl World {
         self.orphans.retain(|(_, request)| !is_in_vain(request));
         for index in 0..parties {
             let client = &self.clients[index];
-            if !matches!(client.phase, Phase::Off) && !client.watches(&setting.roles[index]) && !matches!(client.known, Known::Nothing) {
+            if !matches!(client.phase, Phase::Off) && !client.watches() {
                 let client = self.client(index);
                 *client = Client { phase: client.phase.clone(), flight: client.flight.take(), sleep: client.sleep, ..Client::new(parties) };
             }

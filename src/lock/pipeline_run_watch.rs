@@ -1,4 +1,4 @@
-//! Whether the PipelineRuns of holders still run, each followed by one watch. Only whoever is next in the queue asks.
+//! Whether the PipelineRuns of holders still run: one watch for each. Only whoever is next in the queue follows them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,16 +6,17 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::Error;
 use kube::api::{Api, DynamicObject};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watch_object};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::abandonment::PipelineRunStatus;
 use super::backoff::Pauses;
 use super::clock::now;
-use super::pipeline_runs::{VERSIONS, api, life_of, look};
+use super::pipeline_runs::{VERSIONS, api, look, status_of};
 use super::state::{Holder, Lock, PipelineRun, Terms};
-use super::step::Life;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
 
@@ -26,44 +27,44 @@ const ANSWER: Duration = Duration::from_secs(5);
 const TRIES: usize = 8;
 
 /// The PipelineRuns that are watched.
-pub struct Lives {
+pub struct PipelineRunWatch {
     cluster: Cluster,
     known: BTreeMap<PipelineRun, Known>,
-    tell: UnboundedSender<News>,
-    news: UnboundedReceiver<News>,
+    sender: UnboundedSender<Change>,
+    changes: UnboundedReceiver<Change>,
     watches: JoinSet<()>,
 }
 
 struct Known {
-    life: Life,
+    status: PipelineRunStatus,
     /// On [`now`]'s clock.
     asked_at: Duration,
 }
 
 /// What became of a PipelineRun; the reason where that cannot be known.
-pub struct News {
+pub struct Change {
     pipeline_run: PipelineRun,
-    life: Life,
+    status: PipelineRunStatus,
     /// Why it cannot be known.
     pub obstacle: Option<&'static str>,
 }
 
-impl Lives {
+impl PipelineRunWatch {
     /// Watches none yet.
     pub fn new(cluster: &Cluster) -> Self {
-        let (tell, news) = unbounded_channel();
-        Self { cluster: cluster.clone(), known: BTreeMap::new(), tell, news, watches: JoinSet::new() }
+        let (sender, changes) = unbounded_channel();
+        Self { cluster: cluster.clone(), known: BTreeMap::new(), sender, changes, watches: JoinSet::new() }
     }
 
     /// What is known of a holder's PipelineRun.
-    pub fn of(&self, holder: &Holder) -> Life {
-        let Some(pipeline_run) = &holder.terms.pipeline_run else { return Life::Unreadable };
-        self.known.get(pipeline_run).map_or(Life::Unknown, |known| known.life)
+    pub fn of(&self, holder: &Holder) -> PipelineRunStatus {
+        let Some(pipeline_run) = &holder.terms.pipeline_run else { return PipelineRunStatus::Unreadable };
+        self.known.get(pipeline_run).map_or(PipelineRunStatus::Unknown, |known| known.status)
     }
 
     /// Whether the PipelineRun goes on of somebody who waits: looked up once it is their turn.
-    pub async fn of_waiting(&self, terms: &Terms, within: Duration) -> Life {
-        timeout(within, look(&self.cluster, terms)).await.unwrap_or(Life::Unknown)
+    pub async fn of_waiting(&self, terms: &Terms, within: Duration) -> PipelineRunStatus {
+        timeout(within, look(&self.cluster, terms)).await.unwrap_or(PipelineRunStatus::Unknown)
     }
 
     /// Begins to watch the holder's PipelineRun, if it has one that is not watched yet.
@@ -72,31 +73,31 @@ impl Lives {
         if self.known.contains_key(pipeline_run) {
             return;
         }
-        self.known.insert(pipeline_run.clone(), Known { life: Life::Unknown, asked_at: now() });
-        self.watches.spawn(follow(self.cluster.clone(), pipeline_run.clone(), self.tell.clone()));
+        self.known.insert(pipeline_run.clone(), Known { status: PipelineRunStatus::Unknown, asked_at: now() });
+        self.watches.spawn(follow(self.cluster.clone(), pipeline_run.clone(), self.sender.clone()));
     }
 
     /// Until when an answer about one of the holders may be expected; `None` if nothing is being asked, or nobody answers.
     pub fn answer_due(&self, lock: &Lock) -> Option<Duration> {
         let asked = lock.holders.iter().filter_map(|holder| self.known.get(holder.terms.pipeline_run.as_ref()?));
-        let due = asked.filter(|known| known.life == Life::Unknown).map(|known| known.asked_at + ANSWER);
+        let due = asked.filter(|known| known.status == PipelineRunStatus::Unknown).map(|known| known.asked_at + ANSWER);
         due.filter(|due| *due > now()).min()
     }
 
     /// The next change.
-    pub async fn next(&mut self) -> News {
-        let Some(news) = self.news.recv().await else { return std::future::pending().await };
-        if let Some(known) = self.known.get_mut(&news.pipeline_run) {
-            known.life = news.life;
+    pub async fn next(&mut self) -> Change {
+        let Some(change) = self.changes.recv().await else { return std::future::pending().await };
+        if let Some(known) = self.known.get_mut(&change.pipeline_run) {
+            known.status = change.status;
         }
-        news
+        change
     }
 }
 
-async fn follow(cluster: Cluster, pipeline_run: PipelineRun, tell: UnboundedSender<News>) {
+async fn follow(cluster: Cluster, pipeline_run: PipelineRun, sender: UnboundedSender<Change>) {
     let mut obstacle = "the cluster has no PipelineRuns";
     for version in VERSIONS {
-        match watch(api(&cluster, version), &pipeline_run, &tell).await {
+        match watch(api(&cluster, version), &pipeline_run, &sender).await {
             Some(error) if is_absent(&error) => {}
             Some(_) => {
                 obstacle = "PipelineRuns may not be watched here (list and watch on pipelineruns)";
@@ -106,29 +107,17 @@ async fn follow(cluster: Cluster, pipeline_run: PipelineRun, tell: UnboundedSend
         }
     }
     // Nobody listens once the lock is held.
-    let _ = tell.send(News { pipeline_run, life: Life::Unreadable, obstacle: Some(obstacle) });
+    let _ = sender.send(Change { pipeline_run, status: PipelineRunStatus::Unreadable, obstacle: Some(obstacle) });
 }
 
 /// Tells what becomes of a PipelineRun for as long as somebody listens; `Some` is why that cannot be known.
-async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, tell: &UnboundedSender<News>) -> Option<Error> {
-    let config = watcher::Config::default().fields(&format!("metadata.name={}", wanted.name));
-    let mut events = watcher(api, config).backoff(Pauses::default()).boxed();
-    let mut listed = None;
+async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, sender: &UnboundedSender<Change>) -> Option<Error> {
+    let mut found = watch_object(api, &wanted.name).backoff(Pauses::default()).boxed();
     // Somebody who was let in is refused for a moment while the API server starts, before it knows all of its kinds and roles.
     let mut tries = 1;
-    while let Some(event) = events.next().await {
-        let life = match event {
-            Ok(watcher::Event::Init) => {
-                listed = None;
-                continue;
-            }
-            Ok(watcher::Event::InitApply(found)) => {
-                listed = Some(found);
-                continue;
-            }
-            Ok(watcher::Event::InitDone) => life_of(listed.take().as_ref(), wanted),
-            Ok(watcher::Event::Apply(found)) => life_of(Some(&found), wanted),
-            Ok(watcher::Event::Delete(_)) => Life::Over,
+    while let Some(found) = found.next().await {
+        let status = match found {
+            Ok(found) => status_of(found.as_ref(), wanted),
             Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
                 if is_forbidden(&error) || is_absent(&error) =>
             {
@@ -141,7 +130,7 @@ async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, tell: &UnboundedSe
             Err(_) => continue,
         };
         tries = TRIES;
-        if tell.send(News { pipeline_run: wanted.clone(), life, obstacle: None }).is_err() {
+        if sender.send(Change { pipeline_run: wanted.clone(), status, obstacle: None }).is_err() {
             break;
         }
     }

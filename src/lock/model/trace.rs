@@ -2,51 +2,51 @@
 
 use std::fmt::Write;
 
-use super::client::{Client, Known, Phase};
+use super::client::{Client, Phase};
 use super::moves::Move;
 use super::rules::belief;
-use super::server::Version;
 use super::setting::Setting;
 use super::world::World;
+use crate::lock::object::Version;
 use crate::lock::state::{Lock, Party};
 
-/// The story of these moves from the beginning.
+/// The trace of these moves from the beginning.
 pub fn tell(moves: &[Move], setting: &Setting) -> String {
     let mut world = World::new(setting);
-    let mut story = String::new();
+    let mut trace = String::new();
     for (index, role) in setting.roles.iter().enumerate() {
-        let _ = writeln!(story, "player {index}: {}", name(&role.candidate.party));
+        let _ = writeln!(trace, "player {index}: {}", name(&role.candidate.party));
     }
     for (count, step) in moves.iter().enumerate() {
-        let _ = writeln!(story, "{:>3}. {step}", count + 1);
+        let _ = writeln!(trace, "{:>3}. {step}", count + 1);
         match world.after(*step, setting) {
             Ok(next) => world = next,
             Err(rule) => {
-                let _ = writeln!(story, "     => {rule}");
+                let _ = writeln!(trace, "     => {rule}");
                 break;
             }
         }
-        let _ = writeln!(story, "     at {}: {}", world.time, object(world.server.object.as_deref()));
+        let _ = writeln!(trace, "     at {}: {}", world.time, object(world.server.object.as_deref()));
         for index in 0..world.clients.len() {
             let holds = belief(&world, index, setting).map(|fence| format!(", BELIEVES in {fence}")).unwrap_or_default();
-            let _ = writeln!(story, "       {index} {}{holds}", client(&world.clients[index]));
+            let _ = writeln!(trace, "       {index} {}{holds}", client(&world.clients[index]));
         }
     }
-    story
+    trace
 }
 
 fn client(client: &Client) -> String {
-    let phase = match &client.phase {
-        Phase::Holding(hold) => format!("Holding {} since {:?}", hold.fence, hold.asked_at),
-        Phase::Deleting(version) => format!("Deleting v{}", version.number),
-        other => format!("{other:?}"),
+    let (phase, is_stale) = match &client.phase {
+        Phase::Wanting(candidacy) => ("wants it".into(), candidacy.is_stale),
+        Phase::Holding(hold) => {
+            let is_stale = hold.holding.as_ref().is_some_and(|holding| holding.is_stale);
+            (format!("holds {} since {:?}", hold.fence, hold.asked_at()), is_stale)
+        }
+        Phase::Deleting(_) => ("deletes".into(), false),
+        other => (format!("{other:?}"), false),
     };
-    let known = match &client.known {
-        Known::Nothing => "nothing".to_owned(),
-        Known::Gone(was) => format!("gone, was {}", object(was.as_deref())),
-        Known::There(version) => format!("v{}", version.number),
-    };
-    let stale = if client.is_stale { " (stale)" } else { "" };
+    let known = client.known().map_or("nothing".into(), |version| format!("v{}", version.number));
+    let stale = if is_stale { " (stale)" } else { "" };
     let flight = client.flight.as_ref().map(|flight| format!(", sent {:?}", flight.request.is_some())).unwrap_or_default();
     format!("{phase}, knows {known}{stale}, {} to hear, {:?}{flight}", client.inbox.len(), client.sleep)
 }

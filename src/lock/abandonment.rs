@@ -1,0 +1,60 @@
+//! Whether a holder has abandoned its lock. One answer for all: for those who wait, and for `testbed lock show`.
+
+use std::time::Duration;
+
+use super::state::{Holder, Terms};
+
+/// What became of a holder's PipelineRun, as far as this process knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PipelineRunStatus {
+    /// It goes on.
+    Running,
+    /// It is over, or was deleted.
+    Over,
+    /// Not known yet.
+    Unknown,
+    /// It cannot be read, or the holder has none.
+    Unreadable,
+}
+
+/// How it is with a holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abandonment {
+    /// Abandoned: its PipelineRun is over.
+    Over,
+    /// Abandoned: it has not renewed for its ttl.
+    Expired,
+    /// Not abandoned, unless it does not renew for so much longer.
+    In(Duration),
+    /// Not abandoned as long as its PipelineRun goes on, whatever the clock says.
+    Running,
+    /// Never abandoned: it has no ttl.
+    Never,
+}
+
+impl Abandonment {
+    /// Of a holder that is known not to have renewed for so long.
+    pub fn of(holder: &Holder, status: PipelineRunStatus, idle: Duration) -> Self {
+        let Terms { ttl_is_asked_for, pipeline_run, .. } = &holder.terms;
+        match (pipeline_run, status) {
+            (Some(_), PipelineRunStatus::Over) => return Self::Over,
+            // Unless the ttl was meant to end it.
+            (Some(_), PipelineRunStatus::Running | PipelineRunStatus::Unknown) if !ttl_is_asked_for => return Self::Running,
+            _ => {}
+        }
+        match holder.terms.ttl() {
+            None => Self::Never,
+            Some(ttl) if idle >= ttl => Self::Expired,
+            Some(ttl) => Self::In(ttl - idle),
+        }
+    }
+
+    /// What is left until the lock may be taken away; `None` where the clock does not tell.
+    pub fn rest(self) -> Option<Duration> {
+        match self {
+            Self::Over | Self::Expired => Some(Duration::ZERO),
+            Self::In(rest) => Some(rest),
+            Self::Running | Self::Never => None,
+        }
+    }
+}
