@@ -141,7 +141,7 @@ impl Work<'_> {
             biased;
             () = self.time_is_over(kill_at, keeper, guard) => {}
             () = ended => {}
-            // Somebody has no patience.
+            // Somebody does not want to wait.
             _ = signals.next() => {}
         }
         self.kill(&worker).await;

@@ -1,14 +1,14 @@
-//! All that can happen, in every order: the protocol's own functions, played by a few clients on an abstract API server.
+//! All that can happen, in every order: the lock's own code, run by a few clients on an abstract API server.
 //!
-//! [`server`] is one object with compare-and-swap, [`client`] what a process does between two calls of the real
-//! [`Candidate::step`](super::step::Candidate::step) and its like, [`world`] a state of all of it, [`moves`] all that can happen next, [`rules`] what
+//! [`server`] is one object with compare-and-swap, [`client`] a process with the real [`Candidacy`](super::candidacy::Candidacy) and
+//! [`Holding`](super::holding::Holding), [`world`] a state of all of it, [`moves`] all that can happen next, [`rules`] what
 //! must be true, and [`fair`] that nobody waits for ever. [`search`] looks at all states, and [`random`] plays long games.
 //!
 //! What is bounded: the number of clients, each of which wants the lock once, and how many faults a game has (see [`setting::Faults`]). Time is not,
 //! nor is slowness: [`print`](mod@print) tells states apart by what is left of each term alone, so that there are finitely many. Two players with
 //! every order of hearing and acting show what two can do to each other; with three and more, everybody hears at once, and what they show is the
 //! queue: one who dies between two others, and permits that are free while somebody waits. What is not in it: clocks that go faster than others,
-//! and what a command does after its holder was told that the lock is lost.
+//! what a command does after its holder was told that the lock is lost, and how several locks are waited for at once.
 
 mod client;
 mod fair;
