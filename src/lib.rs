@@ -11,6 +11,8 @@
 
 // Output has one place, which survives the end of its reader.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
+// What a folder keeps to itself says so.
+#![warn(unreachable_pub)]
 
 pub mod background;
 pub mod bug;

@@ -15,7 +15,7 @@ use crate::runtime::kubernetes::own;
 ///
 /// # Errors
 /// A usage error about one of the flags.
-pub fn open(args: &Archiving) -> anyhow::Result<Recorder> {
+pub(super) fn open(args: &Archiving) -> anyhow::Result<Recorder> {
     let named = Place::named(args.history.as_deref())?;
     let results =
         said(&args.results_api).map(|url| ResultsApi::new(&url, args.results_token_file.clone(), said(&args.results_ca).as_deref()));
@@ -24,7 +24,7 @@ pub fn open(args: &Archiving) -> anyhow::Result<Recorder> {
 }
 
 /// The same for a command that removes: a wrong flag is told, and keeps nothing from being removed.
-pub fn of_removal(args: &Archiving, progress: &Progress) -> Recorder {
+pub(super) fn of_removal(args: &Archiving, progress: &Progress) -> Recorder {
     open(args).unwrap_or_else(|error| {
         warn(&error.context("going on without the archive"), progress);
         Recorder::none(args.archive_timeout)
@@ -32,6 +32,6 @@ pub fn of_removal(args: &Archiving, progress: &Progress) -> Recorder {
 }
 
 /// The PipelineRun that the flags name.
-pub fn pipeline_run(args: &cli::PipelineRun) -> PipelineRun {
+pub(super) fn pipeline_run(args: &cli::PipelineRun) -> PipelineRun {
     PipelineRun { name: said(&args.name), uid: said(&args.uid) }
 }

@@ -25,7 +25,7 @@ use crate::registry;
 use crate::runtime::local::processes;
 
 /// The signals that ask testbed to end, from the moment of its making on: none is lost between two waits.
-pub struct Signals {
+pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hang_up: HangUp,
@@ -38,7 +38,7 @@ impl Signals {
     ///
     /// # Errors
     /// The system's reason.
-    pub fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let listen = |kind: SignalKind| signal(kind).context("listening for signals");
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -50,7 +50,7 @@ impl Signals {
     }
 
     /// The next signal.
-    pub async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
@@ -61,14 +61,14 @@ impl Signals {
     }
 
     /// The error of a signal that has come already.
-    pub async fn already_interrupted(&mut self) -> Option<anyhow::Error> {
+    pub(super) async fn already_interrupted(&mut self) -> Option<anyhow::Error> {
         // Lets the runtime look whether there is any.
         tokio::task::yield_now().await;
         self.interrupted().now_or_never()
     }
 
     /// The error of a command that a signal has ended before there was anything to pass it on to.
-    pub async fn interrupted(&mut self) -> anyhow::Error {
+    pub(super) async fn interrupted(&mut self) -> anyhow::Error {
         let exit = if self.next().await == Signal::INT { Exit::Interrupted } else { Exit::Terminated };
         Err::<(), _>(anyhow!("interrupted")).exit(exit).unwrap_err()
     }
@@ -80,20 +80,20 @@ const MESSAGES: [Signal; 8] =
     [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::VTALARM, Signal::PROF, Signal::IO, Signal::POWER, Signal::XCPU];
 
 /// Those of [`MESSAGES`] that nobody has ignored.
-pub struct Messages(Vec<(Signal, tokio::signal::unix::Signal)>);
+pub(super) struct Messages(Vec<(Signal, tokio::signal::unix::Signal)>);
 
 impl Messages {
     /// Listens from now on.
     ///
     /// # Errors
     /// The system's reason.
-    pub fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         let heard = MESSAGES.into_iter().filter(|kind| !is_ignored(kind.as_raw()));
         heard.map(|kind| Ok((kind, signal(SignalKind::from_raw(kind.as_raw()))?))).collect::<Result<_, _>>().map(Self)
     }
 
     /// The next one.
-    pub async fn next(&mut self) -> Signal {
+    pub(super) async fn next(&mut self) -> Signal {
         poll_fn(|context| {
             let came =
                 self.0.iter_mut().find_map(|(kind, signal)| matches!(signal.poll_recv(context), Poll::Ready(Some(()))).then_some(*kind));
@@ -112,20 +112,20 @@ pub fn survive_limits_on_files() -> std::io::Result<()> {
 }
 
 /// SIGHUP, which is not for a program that was started to outlive its terminal: `nohup` has it ignored.
-pub struct HangUp(Option<tokio::signal::unix::Signal>);
+pub(super) struct HangUp(Option<tokio::signal::unix::Signal>);
 
 impl HangUp {
     /// Listens from now on.
     ///
     /// # Errors
     /// The system's reason.
-    pub fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         let kind = SignalKind::hangup();
         if is_ignored(kind.as_raw_value()) { Ok(Self(None)) } else { signal(kind).map(|signal| Self(Some(signal))) }
     }
 
     /// The next one.
-    pub async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         match &mut self.0 {
             Some(signal) => drop(signal.recv().await),
             None => std::future::pending().await,
@@ -144,7 +144,7 @@ fn is_ignored(signal: i32) -> bool {
 const IN_A_ROW: Duration = Duration::from_secs(2);
 
 /// A command that runs.
-pub struct Running {
+pub(super) struct Running {
     child: Child,
     /// When it was last asked to end.
     asked: Option<Instant>,
@@ -157,7 +157,7 @@ pub struct Running {
 ///
 /// # Errors
 /// Why it cannot be started.
-pub fn start(command: &[OsString], environment: &[(String, String)], run_id: &str) -> Result<Running, Cannot> {
+pub(super) fn start(command: &[OsString], environment: &[(String, String)], run_id: &str) -> Result<Running, Cannot> {
     let has_group = !is_in_foreground();
     let mut prepared = Command::new(&command[0]);
     prepared.args(&command[1..]).envs(environment.iter().map(|(name, value)| (name, value)));
@@ -179,7 +179,7 @@ impl Running {
     ///
     /// # Errors
     /// An interruption, when the command did not end by itself.
-    pub async fn attend(&mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
+    pub(super) async fn attend(&mut self, signals: &mut Signals, progress: &Progress) -> anyhow::Result<u8> {
         loop {
             let signal = tokio::select! {
                 code = self.wait() => return code,
@@ -209,7 +209,7 @@ impl Running {
     }
 
     /// Whether a signal came while it was waited for.
-    pub fn was_asked_to_end(&self) -> bool {
+    pub(super) fn was_asked_to_end(&self) -> bool {
         self.asked.is_some()
     }
 
@@ -217,7 +217,7 @@ impl Running {
     ///
     /// # Errors
     /// The system's reason.
-    pub async fn wait(&mut self) -> anyhow::Result<u8> {
+    pub(super) async fn wait(&mut self) -> anyhow::Result<u8> {
         Ok(code(self.child.wait().await.context("waiting for the command")?))
     }
 

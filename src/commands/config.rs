@@ -17,7 +17,7 @@ use crate::registry::{Claim, Registry};
 use crate::{files, state};
 
 /// A config file to be.
-pub struct Config {
+pub(super) struct Config {
     renderer: Renderer,
     path: PathBuf,
     mode: u32,
@@ -31,7 +31,7 @@ impl Config {
     ///
     /// # Errors
     /// A usage error that names the flag or the template's file and line.
-    pub fn new(args: &Making) -> anyhow::Result<Self> {
+    pub(super) fn new(args: &Making) -> anyhow::Result<Self> {
         let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
         let renderer = args.format.renderer()?;
         let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok)?;
@@ -47,7 +47,7 @@ impl Config {
     ///
     /// # Errors
     /// As for [`Config::new`].
-    pub fn for_run(args: &Making) -> anyhow::Result<Self> {
+    pub(super) fn for_run(args: &Making) -> anyhow::Result<Self> {
         if args.output.is_some() {
             return Self::new(args);
         }
@@ -58,19 +58,19 @@ impl Config {
     }
 
     /// Whether the file goes to the run's own folder.
-    pub fn is_private(&self) -> bool {
+    pub(super) fn is_private(&self) -> bool {
         self.is_private
     }
 
     /// Tells the run's own folder, for a file that goes there.
-    pub fn place_in(&mut self, folder: &Path) {
+    pub(super) fn place_in(&mut self, folder: &Path) {
         if self.is_private {
             self.path = folder.join(&self.path);
         }
     }
 
     /// Where the file goes; `None` for standard output.
-    pub fn path(&self) -> Option<&Path> {
+    pub(super) fn path(&self) -> Option<&Path> {
         (self.path.as_os_str() != "-").then_some(self.path.as_path())
     }
 
@@ -79,7 +79,7 @@ impl Config {
     ///
     /// # Errors
     /// A usage error that names the flag, the database, the variable or the template's file and line.
-    pub fn check(&self, plan: &Plan) -> anyhow::Result<()> {
+    pub(super) fn check(&self, plan: &Plan) -> anyhow::Result<()> {
         output::check_connargs(&self.connargs, &plan.discovery.databases)?;
         let model = self.model(plan, |_, database| (&database.host, database.port));
         self.renderer.check_names(&model.names())?;
@@ -90,7 +90,7 @@ impl Config {
     }
 
     /// What the tests get to know, with the host and port that `address` tells for each server by its index.
-    pub fn model<'a>(&self, plan: &'a Plan, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Model {
+    pub(super) fn model<'a>(&self, plan: &'a Plan, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Model {
         Model::new(&plan.run_id, &plan.entries(address), &self.connargs)
     }
 
@@ -98,7 +98,7 @@ impl Config {
     ///
     /// # Errors
     /// As for [`Config::check`].
-    pub fn text(&self, model: &Model) -> anyhow::Result<String> {
+    pub(super) fn text(&self, model: &Model) -> anyhow::Result<String> {
         self.renderer.render(model)
     }
 
@@ -107,7 +107,7 @@ impl Config {
     ///
     /// # Errors
     /// The path with the system's reason.
-    pub fn remove_older(&self) -> anyhow::Result<()> {
+    pub(super) fn remove_older(&self) -> anyhow::Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
         let Some(written) = content_hash(path).filter(|hash| was_written(path, hash)) else { return Ok(()) };
         state::remove_written_file(path, &written).with_context(|| format!("removing the older {}", path.display()))
@@ -118,7 +118,7 @@ impl Config {
     ///
     /// # Errors
     /// The path with the system's reason.
-    pub fn write_noted(&self, text: &str, claim: &mut Claim) -> anyhow::Result<Option<PathBuf>> {
+    pub(super) fn write_noted(&self, text: &str, claim: &mut Claim) -> anyhow::Result<Option<PathBuf>> {
         self.remove_older()?;
         let record = &mut claim.record;
         let written = self.path().map(|path| record.called_in.join(path));
@@ -132,7 +132,7 @@ impl Config {
     ///
     /// # Errors
     /// The path with the system's reason.
-    pub fn write(&self, text: &str) -> anyhow::Result<Option<&Path>> {
+    pub(super) fn write(&self, text: &str) -> anyhow::Result<Option<&Path>> {
         let path = self.path();
         path.map(|path| output::write(path, text, self.mode)).transpose()?;
         Ok(path)
@@ -143,7 +143,7 @@ impl Config {
 ///
 /// # Errors
 /// The path with the system's reason.
-pub fn write_results(results: &[ResultFile], config: Option<&Path>, databases: usize) -> anyhow::Result<()> {
+pub(super) fn write_results(results: &[ResultFile], config: Option<&Path>, databases: usize) -> anyhow::Result<()> {
     results.iter().try_for_each(|result| result.write(config, databases))
 }
 

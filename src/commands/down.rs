@@ -21,7 +21,7 @@ use crate::state::{self, Remembered};
 
 use local::down::Known;
 
-pub async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
+pub(super) async fn down(args: Down, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let recorder = archiving::of_removal(&args.archiving, &progress);
     let outcome = take_down(&args, global, &recorder, &progress).await;
@@ -148,7 +148,7 @@ async fn forget(claim: Claim) -> anyhow::Result<()> {
 }
 
 /// Flags win; what is not given comes from the `up` that made the run.
-pub fn with_memory(choice: Choice, remembered: Option<&Remembered>) -> Choice {
+pub(super) fn with_memory(choice: Choice, remembered: Option<&Remembered>) -> Choice {
     let Some(remembered) = remembered else { return choice };
     let same_cluster = choice.kubeconfig.is_none() && choice.context.is_none();
     Choice {

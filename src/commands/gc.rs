@@ -9,7 +9,7 @@ use crate::deadline;
 use crate::failure::{Advise, usage};
 
 /// A run that was left behind.
-pub struct Leftover {
+pub(super) struct Leftover {
     pub run_id: String,
     pub runtime: &'static str,
     pub namespace: Option<String>,
@@ -23,7 +23,7 @@ pub struct Leftover {
     pub error: Option<String>,
 }
 
-pub async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
+pub(super) async fn gc(args: Gc, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let deadline = deadline::after(args.timeout);
     let (runtime, why) = runtime(global)?;

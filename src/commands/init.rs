@@ -20,7 +20,7 @@ use crate::settings::find;
 /// How many files of a compose file that cannot be read are told of.
 const NOTES: usize = 10;
 
-pub fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
+pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     if !args.folder.is_dir() {
         return Err(usage(format!("{} is no folder", args.folder.display())));

@@ -23,7 +23,7 @@ use crate::redact::Redactor;
 use crate::run_id::RunId;
 
 /// A run that is ready to be created.
-pub struct Plan {
+pub(super) struct Plan {
     /// The run's id.
     pub run_id: RunId,
     /// Its objects, stamped.
@@ -53,7 +53,7 @@ impl Plan {
     ///
     /// # Errors
     /// A usage error with file, line, object or flag.
-    pub fn make(source: &Source) -> anyhow::Result<Self> {
+    pub(super) fn make(source: &Source) -> anyhow::Result<Self> {
         let run_id = source.run_id.as_deref().map_or_else(|| Ok(RunId::generate()), RunId::parse)?;
         let params = params(&source.param)?;
         let withs = withs(source)?;
@@ -119,13 +119,13 @@ impl Plan {
     ///
     /// # Errors
     /// A usage error, as for [`Plan::make`]; also when a source of a login is still missing.
-    pub fn rediscover(&mut self) -> anyhow::Result<()> {
+    pub(super) fn rediscover(&mut self) -> anyhow::Result<()> {
         self.discovery = discover(&mut self.objects, &self.run_id, &self.data)?;
         Ok(())
     }
 
     /// Knows the logins' passwords, all values of Secrets, and whatever the objects say to be secret: variables, arguments, scripts.
-    pub fn redactor(&self) -> Redactor {
+    pub(super) fn redactor(&self) -> Redactor {
         let mut redactor = Redactor::new(self.run_id.as_str());
         for database in &self.discovery.databases {
             redactor.add(database.login.password.reveal());
@@ -137,12 +137,12 @@ impl Plan {
     }
 
     /// How many databases the tests get, SQLite's included.
-    pub fn database_count(&self) -> usize {
+    pub(super) fn database_count(&self) -> usize {
         self.discovery.databases.len() + self.sqlite_at.len()
     }
 
     /// The entries of the config file in their order, with the host and port that `address` tells for each server by its index.
-    pub fn entries<'a>(&'a self, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Vec<Entry<'a>> {
+    pub(super) fn entries<'a>(&'a self, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Vec<Entry<'a>> {
         let databases = &self.discovery.databases;
         let sqlite = |fits: &dyn Fn(usize) -> bool| -> Vec<Entry<'a>> {
             self.sqlite_at.iter().filter(|(at, _)| fits(*at)).map(|(_, name)| Entry::Sqlite(name)).collect()
@@ -176,16 +176,16 @@ fn databases_before(discovery: &Discovery, objects: &[Object]) -> usize {
 }
 
 /// The built-in databases that are asked for. A pipeline's parameter may have them on lines of their own, or none at all.
-pub fn withs(source: &Source) -> anyhow::Result<Vec<With>> {
+pub(super) fn withs(source: &Source) -> anyhow::Result<Vec<With>> {
     source.with.iter().flat_map(|text| text.split_whitespace()).map(With::parse).collect()
 }
 
 /// A random password: 122 random bits as 32 letters and digits, which need no quoting anywhere.
-pub fn password() -> String {
+pub(super) fn password() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-pub fn params(pairs: &[String]) -> anyhow::Result<Params> {
+pub(super) fn params(pairs: &[String]) -> anyhow::Result<Params> {
     let mut params = Params::new();
     for pair in pairs {
         // A wrong pair may hold a secret: only its name, if there is one, goes into the message.

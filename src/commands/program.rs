@@ -9,7 +9,7 @@ use crate::console;
 
 /// Why a command cannot be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cannot {
+pub(super) enum Cannot {
     /// There is no such program.
     Find,
     /// It may not be executed, or the system cannot execute it; and why.
@@ -18,12 +18,12 @@ pub enum Cannot {
 
 impl Cannot {
     /// What the system's error means.
-    pub fn from_error(error: &std::io::Error) -> Self {
+    pub(super) fn from_error(error: &std::io::Error) -> Self {
         if error.kind() == ErrorKind::NotFound { Self::Find } else { Self::Execute(crate::failure::innermost(error)) }
     }
 
     /// Prints it, and tells the exit code: 127 or 126.
-    pub fn report(&self, program: &OsStr) -> u8 {
+    pub(super) fn report(&self, program: &OsStr) -> u8 {
         let program = program.display();
         match self {
             Self::Find => {
@@ -42,7 +42,7 @@ impl Cannot {
 ///
 /// # Errors
 /// Why not.
-pub fn look_up(program: &OsStr) -> Result<(), Cannot> {
+pub(super) fn look_up(program: &OsStr) -> Result<(), Cannot> {
     let path = Path::new(program);
     let candidates: Vec<PathBuf> = if path.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {
         vec![path.to_owned()]

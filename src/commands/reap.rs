@@ -26,11 +26,11 @@ use crate::state::{self, Remembered};
 const TEARDOWN: Duration = Duration::from_secs(30);
 
 /// Why an abandoned run is removed, as messages tell it.
-pub const WHY: &str = "the testbed that worked on it was killed, or the machine restarted";
+pub(super) const WHY: &str = "the testbed that worked on it was killed, or the machine restarted";
 
 /// Removes what was abandoned, and returns what is noted of it. What cannot be removed, or not within the time of the command, is told, and
 /// left for the next command.
-pub async fn reap(registry: &Registry, recorder: &Recorder, within: Duration, progress: &Progress) -> Vec<Record> {
+pub(super) async fn reap(registry: &Registry, recorder: &Recorder, within: Duration, progress: &Progress) -> Vec<Record> {
     let mut removed = Vec::new();
     let claims = match registry.abandoned() {
         Ok(claims) => claims,

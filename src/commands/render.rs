@@ -13,7 +13,7 @@ use crate::manifest::check::check_namespace;
 use crate::run_id::RunId;
 use crate::yaml;
 
-pub fn render(args: Render, global: &Global) -> anyhow::Result<()> {
+pub(super) fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     if args.template {
         if !args.source.image_prefix.is_empty() {
             progress(global).say("the images keep their names: --image-prefix counts when the manifest is used");

@@ -8,7 +8,7 @@ use crate::failure::{Advise, usage};
 ///
 /// # Errors
 /// A usage error when flags for a cluster are given and no cluster is named.
-pub fn runtime(global: &Global) -> anyhow::Result<(Runtime, &'static str)> {
+pub(super) fn runtime(global: &Global) -> anyhow::Result<(Runtime, &'static str)> {
     let found = match global.runtime {
         Some(runtime) => (runtime, "--runtime"),
         None if global.kubeconfig.is_some() => (Runtime::Kubernetes, "--kubeconfig"),

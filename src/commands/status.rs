@@ -31,7 +31,7 @@ const NO_POD: &str = "no pod";
 
 /// One line of the table.
 #[derive(Default)]
-pub struct Row {
+pub(super) struct Row {
     pub run: String,
     pub runtime: &'static str,
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Row {
     pub ready: Option<Ready>,
 }
 
-pub async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
+pub(super) async fn status(args: Status, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let deadline = deadline::after(args.timeout);
     let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;

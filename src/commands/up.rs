@@ -8,7 +8,7 @@ use crate::cli::{Global, Runtime, Up};
 use crate::failure::usage;
 use crate::output::ResultFile;
 
-pub async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
+pub(super) async fn up(args: Up, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let (runtime, why) = runtime(global)?;
     let recorder = archiving::open(&args.making.archiving)?;

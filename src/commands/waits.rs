@@ -13,7 +13,7 @@ use crate::progress::{Progress, READY};
 
 /// The last reason of each database that is not ready.
 #[derive(Default)]
-pub struct Waits(RefCell<BTreeMap<String, Wait>>);
+pub(super) struct Waits(RefCell<BTreeMap<String, Wait>>);
 
 struct Wait {
     reason: Reason,
@@ -23,7 +23,7 @@ struct Wait {
 
 impl Waits {
     /// Takes and shows where a database is.
-    pub fn note(&self, progress: &Progress, name: &str, engine: Engine, login: &Login, stage: Stage) {
+    pub(super) fn note(&self, progress: &Progress, name: &str, engine: Engine, login: &Login, stage: Stage) {
         match stage {
             Stage::Ready => {
                 self.0.borrow_mut().remove(name);
@@ -37,7 +37,7 @@ impl Waits {
     }
 
     /// The error of a wait whose time is over ([`Exit::NotReady`]), with what to do about each database; `reasons` say what was missing.
-    pub fn in_vain(&self, timeout: Duration, reasons: &str) -> anyhow::Error {
+    pub(super) fn in_vain(&self, timeout: Duration, reasons: &str) -> anyhow::Error {
         let error = anyhow!("not ready within {}: {reasons}", humantime::format_duration(timeout));
         let waits = self.0.borrow();
         let only = waits.keys().next().filter(|_| waits.len() == 1);
@@ -48,7 +48,7 @@ impl Waits {
 }
 
 /// The error of a wait that can never end well ([`Exit::Never`]): `server` refuses the tests' login for good.
-pub fn never(name: &str, server: &str, engine: Engine, login: &Login, refusal: &Refusal) -> anyhow::Error {
+pub(super) fn never(name: &str, server: &str, engine: Engine, login: &Login, refusal: &Refusal) -> anyhow::Error {
     let what = anyhow!("{name} can never become ready: {server} refuses the login: {refusal}");
     Err::<(), _>(what).kind("refused", Some(name)).hint(refusal.remedy(engine, login)).exit(Exit::Never).unwrap_err()
 }

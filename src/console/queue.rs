@@ -51,7 +51,7 @@ fn queue() -> MutexGuard<'static, Queue> {
 }
 
 /// Writes a text, in one piece.
-pub fn write(text: String) {
+pub(super) fn write(text: String) {
     let mut queue = queue();
     if !queue.has_thread {
         queue.has_thread = std::thread::Builder::new().stack_size(STACK).spawn(work).is_ok();

@@ -11,13 +11,13 @@ use super::{Engine, Login, Password};
 
 /// The tests' user, and the administrator where the manifest tells how to log in as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Logins {
+pub(super) struct Logins {
     pub tests: Login,
     pub admin: Option<Login>,
 }
 
 /// Variables that only a server's own container has: each is a way to say what its administrator's password is.
-pub fn server_variables(engine: Engine) -> &'static [&'static str] {
+pub(super) fn server_variables(engine: Engine) -> &'static [&'static str] {
     match engine {
         Engine::Mysql => &["MYSQL_ROOT_PASSWORD", "MYSQL_ALLOW_EMPTY_PASSWORD", "MYSQL_RANDOM_ROOT_PASSWORD"],
         Engine::Mariadb => &["MARIADB_ROOT_PASSWORD", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MARIADB_RANDOM_ROOT_PASSWORD"],
@@ -30,7 +30,7 @@ pub fn server_variables(engine: Engine) -> &'static [&'static str] {
 ///
 /// # Errors
 /// A message that says which variable is missing or contradicts another one.
-pub fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
+pub(super) fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
     let logins = match engine {
         Engine::Postgres => postgres(vendor, variables),
         Engine::Mariadb => mysql(&["MARIADB", "MYSQL"], vendor, variables),

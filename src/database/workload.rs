@@ -126,7 +126,7 @@ fn replicas(object: &Object) -> usize {
 ///
 /// # Errors
 /// A message with the object's place when its shape is not that of a Service.
-pub fn service(object: &Object) -> anyhow::Result<Option<Service>> {
+pub(super) fn service(object: &Object) -> anyhow::Result<Option<Service>> {
     if (object.api_version.as_str(), object.kind.as_str()) != ("v1", "Service") {
         return Ok(None);
     }

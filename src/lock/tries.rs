@@ -13,7 +13,7 @@ const TRIES: u32 = 16;
 ///
 /// # Errors
 /// A request that was refused, or that failed again and again.
-pub async fn until_done<T>(action: &str, change: impl AsyncFn() -> Result<T, Unwritten>) -> anyhow::Result<T> {
+pub(super) async fn until_done<T>(action: &str, change: impl AsyncFn() -> Result<T, Unwritten>) -> anyhow::Result<T> {
     let mut pauses = Pauses::default();
     let mut tries = 0;
     loop {

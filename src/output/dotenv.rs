@@ -12,7 +12,7 @@ use crate::failure::{Advise, usage};
 ///
 /// # Errors
 /// A usage error that names the variable whose value not all of the readers would take the same way.
-pub fn dotenv(model: &Model) -> anyhow::Result<String> {
+pub(super) fn dotenv(model: &Model) -> anyhow::Result<String> {
     let line = |(name, value): (String, String)| {
         let quoted = quote(&value)
             .map_err(|what| usage(format!("--format dotenv: {name} holds {what}, which shells and dotenv libraries read differently")))

@@ -7,7 +7,7 @@ use crate::database::{Database, Engine, Login, Password};
 use crate::run_id::RunId;
 
 /// A server that goes by its engine's name, with the user `striv` and an awkward password.
-pub fn database(engine: Engine) -> Database {
+pub(super) fn database(engine: Engine) -> Database {
     Database {
         entrypoint_is_known: true,
         becomes_process_1: true,
@@ -28,18 +28,18 @@ pub fn database(engine: Engine) -> Database {
 }
 
 /// The same under another name.
-pub fn named(engine: Engine, name: &str) -> Database {
+pub(super) fn named(engine: Engine, name: &str) -> Database {
     Database { name: name.into(), host: format!("{name}-run-1"), ..database(engine) }
 }
 
 /// A run of these servers.
-pub fn model(databases: &[&Database]) -> Model {
+pub(super) fn model(databases: &[&Database]) -> Model {
     let entries: Vec<Entry> = databases.iter().map(|database| Entry::Server(database, &database.host, database.port)).collect();
     Model::new(&RunId::parse("run-1").expect("a run id"), &entries, &[])
 }
 
 /// A run of SQLite and these servers.
-pub fn mixed(databases: &[&Database]) -> Model {
+pub(super) fn mixed(databases: &[&Database]) -> Model {
     let servers = databases.iter().map(|database| Entry::Server(database, &database.host, database.port));
     let entries: Vec<Entry> = std::iter::once(Entry::Sqlite("sqlite")).chain(servers).collect();
     Model::new(&RunId::parse("run-1").expect("a run id"), &entries, &[])

@@ -14,7 +14,7 @@ use crate::template::Template;
 
 /// A template that has been read and parsed.
 #[derive(Debug)]
-pub struct OwnTemplate {
+pub(super) struct OwnTemplate {
     name: String,
     text: String,
 }
@@ -36,7 +36,7 @@ impl OwnTemplate {
     ///
     /// # Errors
     /// A usage error: the path with the system's reason, or file and line of a syntax error.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("--format tera: reading the template {}", path.display());
         let found = path.canonicalize().with_context(context).exit(Exit::Usage)?;
         if NO_TEMPLATES.iter().any(|folder| found.starts_with(folder)) {
@@ -52,7 +52,7 @@ impl OwnTemplate {
     ///
     /// # Errors
     /// A usage error with file and line, without a value of the model.
-    pub fn render(&self, model: &Model) -> anyhow::Result<String> {
+    pub(super) fn render(&self, model: &Model) -> anyhow::Result<String> {
         let globals = Globals { model, database: by_name(model) };
         // Tera's messages quote values where an operation does not fit them.
         let rendered = self.template().render(&self.text, &globals);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Model;
 
 /// The text of the file. The arguments are those of Python's drivers; see [`Connection::arguments`](super::Connection::arguments).
-pub fn testing_databases(model: &Model) -> anyhow::Result<String> {
+pub(super) fn testing_databases(model: &Model) -> anyhow::Result<String> {
     let entries = model.databases.iter().map(|connection| line(&json!([connection.driver, connection.arguments])));
     let lines: Vec<String> = entries.collect::<Result<_, _>>()?;
     Ok(if lines.is_empty() { "[]\n".into() } else { format!("[\n  {}\n]\n", lines.join(",\n  ")) })

@@ -8,7 +8,7 @@ use crate::database::Login;
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `scheme://user:password@host:port/database`, without the parts that are empty.
-pub fn url(scheme: &str, login: &Login, host: &str, port: u16) -> String {
+pub(super) fn url(scheme: &str, login: &Login, host: &str, port: u16) -> String {
     let password = match login.password.reveal() {
         "" => String::new(),
         password => format!(":{}", escape(password)),
@@ -23,7 +23,7 @@ pub fn authority(host: &str, port: u16) -> String {
 }
 
 /// A text as the user, the password or a path's segment of a URL.
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 

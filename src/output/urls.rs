@@ -5,7 +5,7 @@ use serde_json::Map;
 use super::Model;
 
 /// The text of the file, in the databases' order. The names have to be unique.
-pub fn urls(model: &Model) -> anyhow::Result<String> {
+pub(super) fn urls(model: &Model) -> anyhow::Result<String> {
     let urls = model.databases.iter().map(|connection| (connection.name.clone(), connection.url.as_str().into()));
     Ok(serde_json::to_string_pretty(&Map::from_iter(urls))? + "\n")
 }

@@ -13,7 +13,7 @@ use super::refusal::{Kind, Refusal};
 
 /// The addresses of a host in the system's order of preference, but `first` before all others if it is still one of them. A host that is an
 /// address stands for itself.
-pub async fn addresses(host: &str, port: u16, first: Option<IpAddr>, limit: Duration) -> Result<Vec<IpAddr>, Refusal> {
+pub(super) async fn addresses(host: &str, port: u16, first: Option<IpAddr>, limit: Duration) -> Result<Vec<IpAddr>, Refusal> {
     let Ok(found) = timeout(limit, lookup_host((host, port))).await else {
         return Err(Refusal::plain(Kind::Silent, format!("the name {host} is not looked up within {} s", limit.as_secs())));
     };
@@ -31,7 +31,7 @@ pub async fn addresses(host: &str, port: u16, first: Option<IpAddr>, limit: Dura
 }
 
 /// What to say of a host none of whose addresses has a server that answers: a silent one says more than one that refuses.
-pub fn worst(refusals: Vec<Refusal>) -> Refusal {
+pub(super) fn worst(refusals: Vec<Refusal>) -> Refusal {
     let first = refusals.into_iter().min_by_key(|refusal| refusal.kind != Kind::Silent);
     first.unwrap_or_else(|| Refusal::plain(Kind::Refused, "no address"))
 }

@@ -22,7 +22,7 @@ pub trait Dial: Debug + Send + Sync {
 
 /// How a connection is made.
 #[derive(Debug, Clone)]
-pub enum Way {
+pub(super) enum Way {
     /// At an address.
     Address(SocketAddr),
     /// By somebody else.
@@ -31,7 +31,7 @@ pub enum Way {
 
 impl Way {
     /// Makes a connection.
-    pub async fn connect(&self) -> io::Result<Box<dyn Connection>> {
+    pub(super) async fn connect(&self) -> io::Result<Box<dyn Connection>> {
         match self {
             Self::Address(address) => {
                 let stream = TcpStream::connect(address).await?;

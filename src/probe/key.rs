@@ -21,7 +21,7 @@ const BIT_STRING: u8 = 3;
 const SEQUENCE: u8 = 0x30;
 
 /// Checks the packet with the key, for a password of so many bytes.
-pub fn check(packet: &[u8], password: usize) -> Result<(), Refusal> {
+pub(super) fn check(packet: &[u8], password: usize) -> Result<(), Refusal> {
     let unfit = |what: String| Refusal::plain(Kind::Unfit, what);
     let bits = packet.get(1..).and_then(bits).filter(|bits| BITS.contains(bits));
     let bits = bits.ok_or_else(|| unfit("the server sends a key for the password that is none".into()))?;

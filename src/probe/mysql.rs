@@ -24,7 +24,7 @@ const TABLEACCESS_DENIED: u16 = 1142;
 const NO_SUCH_TABLE: u16 = 1146;
 
 /// One login at a port of this machine, and what the server says of itself.
-pub async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+pub(super) async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
     let tls = SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
     let options = OptsBuilder::default()
         .ip_or_hostname(Ipv4Addr::LOCALHOST.to_string())

@@ -28,7 +28,7 @@ const FIRST_PROCESS: &str = "SELECT pg_read_file('/proc/1/comm')";
 const OPTIONS: &str = "SELECT name FROM pg_settings WHERE source = 'command line'";
 
 /// One login at a port of this machine, and what the server says of itself.
-pub async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+pub(super) async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
     let mut config = Config::new();
     config.host(&target.host).hostaddr(Ipv4Addr::LOCALHOST.into()).port(port).user(&login.user).application_name("testbed");
     config.password(login.password.reveal());

@@ -22,7 +22,7 @@ use crate::database::Settling;
 const START_TOLERANCE: Duration = Duration::from_millis(1500);
 
 /// How long a proven final server has to go on refusing: a start hook may still be making the user.
-pub const CONFIRMATION: Duration = Duration::from_secs(1);
+pub(super) const CONFIRMATION: Duration = Duration::from_secs(1);
 
 /// How long a server has to stay up unless the user says otherwise.
 pub const WINDOW: Duration = Duration::from_secs(6);

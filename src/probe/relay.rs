@@ -26,7 +26,7 @@ const ATTEMPT: usize = 4 << 20;
 /// What it may announce as the length of one of PostgreSQL's messages. MySQL's library has a limit of its own, which it is told.
 const MESSAGE: usize = 1 << 20;
 /// The same for a connection to PostgreSQL, which is looked into also where TLS hides it from here.
-pub const BOUNDS: Bounds = Bounds { message: MESSAGE, answer: ATTEMPT };
+pub(super) const BOUNDS: Bounds = Bounds { message: MESSAGE, answer: ATTEMPT };
 /// How long one of MySQL's packets may be before the login is over: a greeting, a key, a refusal.
 const LOGIN: usize = 16 << 10;
 /// Login plugins over which MySQL's library panics: it was built without them.
@@ -38,7 +38,7 @@ const BUFFER: usize = 16 << 10;
 
 /// Whose bytes pass through, and what they may ask for.
 #[derive(Debug, Clone, Copy)]
-pub struct Rules {
+pub(super) struct Rules {
     /// The protocol.
     pub protocol: Protocol,
     /// Whether the password may be given in clear text, or under a key that the server itself has sent, without TLS.
@@ -49,7 +49,7 @@ pub struct Rules {
 
 /// A protocol whose messages are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub(super) enum Protocol {
     /// MySQL's and MariaDB's.
     Mysql,
     /// PostgreSQL's.
@@ -60,7 +60,7 @@ pub enum Protocol {
 ///
 /// # Errors
 /// What the client makes of the server, unless it is the server's bytes that ended it.
-pub async fn through<T>(way: &Way, rules: Rules, client: impl AsyncFnOnce(u16) -> Result<T, Refusal>) -> Result<T, Refusal> {
+pub(super) async fn through<T>(way: &Way, rules: Rules, client: impl AsyncFnOnce(u16) -> Result<T, Refusal>) -> Result<T, Refusal> {
     let server = way.connect().await.map_err(|error| Refusal::network(&error))?;
     let own = |error: std::io::Error| Refusal::plain(Kind::NotYet, format!("opening a port of this machine: {error}"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(own)?;

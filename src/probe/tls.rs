@@ -6,7 +6,7 @@ use super::refusal::{Kind, Refusal};
 use crate::trust::Trust;
 
 /// A connector that takes any certificate.
-pub fn connector() -> Result<MakeRustlsConnect, Refusal> {
+pub(super) fn connector() -> Result<MakeRustlsConnect, Refusal> {
     let config = Trust::Any.client().map_err(|error| Refusal::plain(Kind::Unfit, error.to_string()))?;
     Ok(MakeRustlsConnect::new(config))
 }

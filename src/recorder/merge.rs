@@ -7,7 +7,7 @@ use crate::history::time::Time;
 
 /// Who tells of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub(super) enum Source {
     /// Whoever has made it: what it tells now counts.
     Maker,
     /// The cluster, in whole seconds: it fills the gaps.
@@ -15,7 +15,7 @@ pub enum Source {
 }
 
 /// Puts databases into their places.
-pub fn databases(known: &mut Vec<Database>, told: Vec<Database>, source: Source) {
+pub(super) fn databases(known: &mut Vec<Database>, told: Vec<Database>, source: Source) {
     for told in told {
         // On this machine nothing but the name tells them apart.
         let is_it = |other: &&mut Database| {
@@ -60,7 +60,7 @@ fn in_order(timeline: &[Moment], moment: Moment) -> Moment {
 }
 
 /// Puts what was found of a run into its place in a record.
-pub fn part(record: &mut Record, Part { objects, events: found, databases: told, .. }: Part) {
+pub(super) fn part(record: &mut Record, Part { objects, events: found, databases: told, .. }: Part) {
     if !objects.is_empty() {
         record.objects = objects;
     }
@@ -77,7 +77,7 @@ fn events(known: &mut Vec<Event>, found: Vec<Event>) {
 }
 
 /// Notes what could not be collected, or is to be known besides.
-pub fn notes(record: &mut Record, notes: &[String]) {
+pub(super) fn notes(record: &mut Record, notes: &[String]) {
     for note in notes {
         if !record.notes.contains(note) {
             record.notes.push(note.clone());
@@ -86,7 +86,7 @@ pub fn notes(record: &mut Record, notes: &[String]) {
 }
 
 /// Notes what happens to all databases at once, and to the run as a whole.
-pub fn happens_to_all(record: &mut Record, what: What, at: Time) {
+pub(super) fn happens_to_all(record: &mut Record, what: What, at: Time) {
     let timelines = record.databases.iter_mut().map(|database| &mut database.timeline);
     for timeline in timelines.chain([&mut record.timeline]) {
         timeline::add(timeline, 1, Moment { what, at, detail: String::new() });

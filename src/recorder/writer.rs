@@ -17,10 +17,10 @@ use crate::history::store::Store;
 use crate::redact::Redactor;
 
 /// A change of a record that is stored.
-pub type Change = Box<dyn FnOnce(&mut Record) + Send>;
+pub(super) type Change = Box<dyn FnOnce(&mut Record) + Send>;
 
 /// Something to write.
-pub enum Job {
+pub(super) enum Job {
     /// The record of a run that is about to be made, and its objects, with what is secret in them.
     Begin { record: Box<Record>, objects: Vec<Value>, redactor: Box<Redactor> },
     /// A change of one. Where there is no such record, `otherwise` is changed and put.
@@ -45,7 +45,7 @@ pub enum Which {
 
 /// What the background has done so far.
 #[derive(Default)]
-pub struct Written {
+pub(super) struct Written {
     /// How many jobs it is done with.
     pub jobs: usize,
     /// What went wrong.
@@ -53,7 +53,7 @@ pub struct Written {
 }
 
 /// The background's own state.
-pub struct Writer {
+pub(super) struct Writer {
     pub place: Option<Place>,
     pub results: Option<ResultsApi>,
     store: Option<Store>,
@@ -65,13 +65,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(place: Option<Place>, results: Option<ResultsApi>, own_result: fn() -> BoxFuture<'static, Option<String>>) -> Self {
+    pub(super) fn new(place: Option<Place>, results: Option<ResultsApi>, own_result: fn() -> BoxFuture<'static, Option<String>>) -> Self {
         Self { place, results, store: None, result: None, own_result, unstored: BTreeMap::new() }
     }
 
     /// Works the queue off until the command ends. What has failed once, a store or Tekton Results, is not tried again: each try could take
     /// its time.
-    pub async fn write(mut self, mut jobs: mpsc::UnboundedReceiver<Job>, to: watch::Sender<Written>) {
+    pub(super) async fn write(mut self, mut jobs: mpsc::UnboundedReceiver<Job>, to: watch::Sender<Written>) {
         while let Some(job) = jobs.recv().await {
             let mut failures = Vec::new();
             if let Err(error) = self.open().await {

@@ -12,7 +12,7 @@ const PIECE: usize = 8;
 
 /// The texts that are looked for.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub(super) struct Known {
     texts: Vec<String>,
     /// The texts by their first byte, the longest first: a secret may be a part of another one.
     by_first: Vec<Vec<usize>>,
@@ -20,7 +20,7 @@ pub struct Known {
 
 impl Known {
     /// Takes a secret in, and its forms in base64.
-    pub fn add(&mut self, secret: &str) {
+    pub(super) fn add(&mut self, secret: &str) {
         self.add_text(secret);
         for form in base64_forms(secret.as_bytes()) {
             self.add_text(&form);
@@ -28,19 +28,19 @@ impl Known {
     }
 
     /// Takes bytes in that are no text: they can be met in base64 alone.
-    pub fn add_bytes(&mut self, secret: &[u8]) {
+    pub(super) fn add_bytes(&mut self, secret: &[u8]) {
         for form in base64_forms(secret) {
             self.add_text(&form);
         }
     }
 
     /// All that is looked for.
-    pub fn texts(&self) -> &[String] {
+    pub(super) fn texts(&self) -> &[String] {
         &self.texts
     }
 
     /// Takes one text in, in no other form.
-    pub fn add_text(&mut self, text: &str) {
+    pub(super) fn add_text(&mut self, text: &str) {
         let Some(first) = text.bytes().next() else { return };
         self.by_first.resize(256, Vec::new());
         if self.by_first[usize::from(first)].iter().any(|known| self.texts[*known] == text) {
@@ -54,7 +54,7 @@ impl Known {
     }
 
     /// Where they stand in a line, from left to right.
-    pub fn find(&self, line: &str) -> Vec<Range<usize>> {
+    pub(super) fn find(&self, line: &str) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         let has_escapes = line.bytes().any(|byte| matches!(byte, b'%' | b'\\' | b'+' | b'\'' | b'"' | b'`'));
         let mut at = 0;

@@ -15,7 +15,7 @@ const MOST_LINES: usize = 16;
 const GOES_ON: [&str; 5] = ["\\", "|", "|-", ">", ">-"];
 
 /// Where in each line secrets stand, in no order. Ranges may overlap.
-pub fn find(lines: &[&str]) -> Vec<Vec<Range<usize>>> {
+pub(super) fn find(lines: &[&str]) -> Vec<Vec<Range<usize>>> {
     let mut found = vec![Vec::new(); lines.len()];
     let mut before: Option<Open> = None;
     for (at, line) in lines.iter().enumerate() {

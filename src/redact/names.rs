@@ -14,7 +14,7 @@ const SWITCHES: [&str; 10] = ["yes", "no", "true", "false", "on", "off", "1", "0
 
 /// How surely a name is one of a secret's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Called {
+pub(super) enum Called {
     /// Like a password: prose that says `password: x` means x.
     Password,
     /// Like something that prose says as well: `failed to fetch the token: forbidden`.
@@ -22,7 +22,7 @@ pub enum Called {
 }
 
 /// Whether a name is one of a secret's.
-pub fn called(name: &str) -> Option<Called> {
+pub(super) fn called(name: &str) -> Option<Called> {
     let lower = name.to_lowercase();
     let parts: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect();
     let joined = parts.concat();
@@ -37,7 +37,7 @@ pub fn called(name: &str) -> Option<Called> {
 }
 
 /// Whether the value of something that is called like a secret can be one.
-pub fn can_be_secret(name: &str, value: &str) -> bool {
+pub(super) fn can_be_secret(name: &str, value: &str) -> bool {
     // The shell's own variable for the folder that one is in.
     let is_folder = ["pwd", "oldpwd"].contains(&name.to_lowercase().as_str()) && value.starts_with('/');
     !value.is_empty() && !is_folder && !SWITCHES.contains(&value.to_lowercase().as_str())

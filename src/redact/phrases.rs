@@ -13,7 +13,7 @@ const GENERATED: [&str; 2] = ["generated root password:", "a temporary password 
 const STEMS: [&str; 7] = ["pass", "pw", "secret", "token", "key", "credential", "masterauth"];
 
 /// Where in a line secrets stand, in no order. Ranges may overlap.
-pub fn find(line: &str) -> Vec<Range<usize>> {
+pub(super) fn find(line: &str) -> Vec<Range<usize>> {
     let lower = line.to_ascii_lowercase();
     let mut found: Vec<Range<usize>> = generated(&lower).into_iter().collect();
     if STEMS.iter().any(|stem| lower.contains(stem)) {

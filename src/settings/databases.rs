@@ -15,7 +15,7 @@ const USE: &str = "use";
 
 /// A database as `--with` and `--param` have it.
 #[derive(Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     pub with: With,
     pub text: String,
     pub params: Vec<(String, String)>,
@@ -25,7 +25,7 @@ pub struct Asked {
 ///
 /// # Errors
 /// A line and a message that begins with the key.
-pub fn read(node: &Node) -> Result<Vec<Asked>, (usize, anyhow::Error)> {
+pub(super) fn read(node: &Node) -> Result<Vec<Asked>, (usize, anyhow::Error)> {
     let Content::Map(entries) = &node.content else {
         let wrong = anyhow::anyhow!("databases is {}; write NAME: ENGINE[:TAG], such as orders: postgres:17, for each", node.kind());
         return Err((node.line, wrong));

@@ -19,7 +19,7 @@ use crate::runtime::kubernetes::teardown::DEFAULT_GRACE;
 use crate::state::Remembered;
 
 /// How long the teardown may take that `up` and `run` themselves do.
-pub const TEARDOWN: Duration = Duration::from_secs(60);
+pub(crate) const TEARDOWN: Duration = Duration::from_secs(60);
 
 /// The same after an `up` that has failed: as long as it might take itself.
 fn removal_within(timeout: Duration) -> Duration {
@@ -38,7 +38,7 @@ fn made_by(plan: &Plan) -> Option<&str> {
 
 /// After a failure that waiting would not mend, such as a right that is missing: what this call has made goes again, and what an earlier
 /// one has made stays.
-pub async fn undo(
+pub(crate) async fn undo(
     error: anyhow::Error,
     plan: &Plan,
     recording: &Recording<'_>,
@@ -58,7 +58,7 @@ pub async fn undo(
 }
 
 /// After a failure that deserves a look: what exists stays, and the message says how to look and how to remove it.
-pub fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
+pub(crate) fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
     // A failure with a cause may say itself what to look at.
     let is_said = hints_of(&error).iter().any(|hint| hint.starts_with("look at it"));
     let error = if is_said { Err(error) } else { Err::<(), _>(error).hint(look) };
@@ -67,7 +67,7 @@ pub fn leave(error: anyhow::Error, remove: &str, look: &str) -> anyhow::Error {
 
 /// After the same with `--on-failure delete`: what this call has made goes, unless an earlier one has made a part of it. What another call has made
 /// of the same run stays.
-pub async fn discard(
+pub(crate) async fn discard(
     error: anyhow::Error,
     plan: &Plan,
     recording: &Recording<'_>,
@@ -100,7 +100,7 @@ pub async fn discard(
 const COLLECTION: Duration = Duration::from_millis(750);
 
 /// An `up` that somebody has cancelled.
-pub struct Cancelled<'a> {
+pub(crate) struct Cancelled<'a> {
     pub plan: &'a Plan,
     pub recording: &'a Recording<'a>,
     pub cluster: &'a Cluster,
@@ -110,7 +110,7 @@ pub struct Cancelled<'a> {
 
 impl Cancelled<'_> {
     /// Says what there is.
-    pub async fn keep(&self, error: anyhow::Error) -> anyhow::Error {
+    pub(crate) async fn keep(&self, error: anyhow::Error) -> anyhow::Error {
         let _ = removal(self.plan, self.cluster, self.recording).within(COLLECTION).collect().await;
         let labels: Vec<String> = self.plan.objects.iter().map(Object::label).collect();
         let left = format!("left in namespace {}: {}", self.cluster.namespace, labels.join(", "));
@@ -118,7 +118,7 @@ impl Cancelled<'_> {
     }
 
     /// Removes all of it, an earlier call's part included: nobody wants the run any more. What takes longer goes on in the cluster.
-    pub async fn delete(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
+    pub(crate) async fn delete(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
         let Self { plan, recording, cluster, remove } = self;
         let removal = removal(plan, cluster, recording).within(COLLECTION).collect().await;
         let removal = removal.tear_down(Asked::ByMaker, DEFAULT_GRACE, Limit::For(ENDING), |text| progress.say(text));

@@ -20,7 +20,7 @@ const LOG_WIDTH: usize = 160;
 const WIDTH: usize = 480;
 
 /// What the closer views are made from.
-pub struct Report<'a> {
+pub(super) struct Report<'a> {
     pub discovery: &'a Discovery,
     pub cluster: &'a Cluster,
     pub redactor: &'a Redactor,
@@ -28,7 +28,7 @@ pub struct Report<'a> {
 }
 
 /// The error itself: which object, and what is wrong with it.
-pub fn headline(lost: &[Finding]) -> String {
+pub(super) fn headline(lost: &[Finding]) -> String {
     match lost {
         [one] => format!("{} {} cannot become ready: {}", one.kind, one.name, one.cause.what),
         more => {
@@ -39,12 +39,12 @@ pub fn headline(lost: &[Finding]) -> String {
 }
 
 /// What to change, for all that failed; each said once.
-pub fn advice(lost: &[Finding]) -> Vec<String> {
+pub(super) fn advice(lost: &[Finding]) -> Vec<String> {
     distinct(lost.iter().map(|one| one.cause.advice.clone()))
 }
 
 /// The commands that show more of the first few.
-pub fn looks(lost: &[Finding], kubectl: &str) -> Vec<String> {
+pub(super) fn looks(lost: &[Finding], kubectl: &str) -> Vec<String> {
     distinct(lost.iter().take(BLOCKS).map(|one| format!("look at it: {}", look(one, kubectl))))
 }
 
@@ -79,7 +79,7 @@ fn event(one: &Finding, events: &Events) -> Option<Note> {
 
 impl Report<'_> {
     /// One block for each of the first few failures.
-    pub async fn blocks(&self, lost: &[Finding]) -> String {
+    pub(super) async fn blocks(&self, lost: &[Finding]) -> String {
         let lines = (LINES / lost.len().clamp(1, BLOCKS)).max(1);
         let shown = join_all(lost.iter().take(BLOCKS).map(|one| self.block(one, lines))).await;
         let mut blocks: Vec<String> = shown.into_iter().flatten().collect();

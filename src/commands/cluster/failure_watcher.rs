@@ -21,7 +21,7 @@ use crate::runtime::kubernetes::events::{EventWatch, Events, Past};
 use crate::runtime::kubernetes::observe::Observer;
 
 /// What is looked at.
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     /// The workloads, and the databases in them.
     pub discovery: &'a Discovery,
     /// Knows their secrets.
@@ -33,7 +33,7 @@ pub struct Scene<'a> {
 }
 
 /// Looks out for what can never become ready.
-pub struct FailureWatcher<'a> {
+pub(crate) struct FailureWatcher<'a> {
     scene: Scene<'a>,
     cluster: &'a Cluster,
     events: EventWatch,
@@ -42,7 +42,7 @@ pub struct FailureWatcher<'a> {
 
 impl<'a> FailureWatcher<'a> {
     /// Begins to watch the events.
-    pub fn start(scene: Scene<'a>, cluster: &'a Cluster, budgets: Budgets) -> Self {
+    pub(crate) fn start(scene: Scene<'a>, cluster: &'a Cluster, budgets: Budgets) -> Self {
         let workloads = &scene.discovery.workloads;
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
         let run = RefCell::new(Run::new(subjects(scene.discovery, &cluster.kubectl, scene.past == Past::IsPast), budgets));
@@ -50,7 +50,7 @@ impl<'a> FailureWatcher<'a> {
     }
 
     /// Resolves when something can never become ready, with all that is known by then; never, as long as all is well.
-    pub async fn lost(&self, observer: &Observer, progress: &Progress) -> Vec<Finding> {
+    pub(crate) async fn lost(&self, observer: &Observer, progress: &Progress) -> Vec<Finding> {
         let (mut pods, mut events) = (observer.pods(), self.events.events());
         let mut said = BTreeSet::new();
         // From the first complete list on: before it, a pod that is not there means nothing.
@@ -71,7 +71,7 @@ impl<'a> FailureWatcher<'a> {
     }
 
     /// What a timeout has to add: where else to look when events may not be read.
-    pub fn unread(&self) -> Option<String> {
+    pub(crate) fn unread(&self) -> Option<String> {
         let look = format!("{} get events --sort-by=.lastTimestamp", self.cluster.kubectl);
         let forbidden = self.events.events().borrow().forbidden;
         forbidden.then(|| {
@@ -93,12 +93,12 @@ impl<'a> FailureWatcher<'a> {
     }
 
     /// The events that were seen.
-    pub fn events(&self) -> watch::Receiver<Events> {
+    pub(crate) fn events(&self) -> watch::Receiver<Events> {
         self.events.events()
     }
 
     /// A text of Kubernetes without the secrets.
-    pub fn redact(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         self.scene.redactor.redact(text)
     }
 
@@ -117,7 +117,7 @@ impl<'a> FailureWatcher<'a> {
     }
 
     /// The error (exit code 4) with all that a person needs: reads the logs.
-    pub async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
+    pub(crate) async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
         let events = self.events.events().borrow().clone();
         let Scene { discovery, redactor, stays, .. } = &self.scene;
         let report = Report { discovery, cluster: self.cluster, redactor, events: &events };

@@ -33,7 +33,7 @@ const AT_ONCE: usize = 8;
 ///
 /// # Errors
 /// A failed request, explained; exit code 5 with what is left of a run that could not be removed.
-pub async fn gc(
+pub(crate) async fn gc(
     args: &Gc,
     choice: &Choice,
     recorder: &Recorder,

@@ -1,13 +1,13 @@
 //! The commands in a cluster: the steps of `up` and `run`, which differ in what they do with databases that are ready, and of `gc`; what
 //! cannot become ready is told to `lock` as well.
 
-pub mod cleanup;
+pub(super) mod cleanup;
 mod failure_report;
-pub mod failure_watcher;
-pub mod gc;
+pub(super) mod failure_watcher;
+pub(super) mod gc;
 mod reach;
-pub mod ready;
-pub mod session;
-pub mod up;
+pub(super) mod ready;
+pub(super) mod session;
+pub(super) mod up;
 mod wait;
-pub mod while_up;
+pub(super) mod while_up;

@@ -17,7 +17,7 @@ const DIRECT: Pace = Pace { usual: Duration::from_millis(50), setting_up: Durati
 const FORWARDED: Pace = Pace { usual: Duration::from_millis(20), setting_up: Duration::from_millis(200) };
 
 /// How each database is reached from here.
-pub struct Reach {
+pub(super) struct Reach {
     /// What to probe, in the order of the plan's databases.
     pub targets: Vec<Target>,
     /// The ports that are open for it.
@@ -28,7 +28,7 @@ pub struct Reach {
 ///
 /// # Errors
 /// A failed request, explained.
-pub async fn reach(
+pub(super) async fn reach(
     plan: &Plan,
     cluster: &Cluster,
     created: &Created,

@@ -15,10 +15,10 @@ use crate::runtime::kubernetes::pods::pods_of;
 use crate::state::Ready;
 
 /// What is told of each database, by its workload and container.
-pub type Records = BTreeMap<String, BTreeMap<String, Ready>>;
+pub(crate) type Records = BTreeMap<String, BTreeMap<String, Ready>>;
 
 /// Puts into words what was found.
-pub fn records(plan: &Plan, found: &[Found]) -> Records {
+pub(crate) fn records(plan: &Plan, found: &[Found]) -> Records {
     let mut records = Records::new();
     for (database, found) in plan.discovery.databases.iter().zip(found) {
         let ready = Ready {
@@ -32,7 +32,7 @@ pub fn records(plan: &Plan, found: &[Found]) -> Records {
 }
 
 /// Annotates the pods. That a Role does not allow it is no failure: nothing depends on it.
-pub async fn publish(plan: &Plan, cluster: &Cluster, observer: &Observer, records: &Records, progress: &Progress) {
+pub(crate) async fn publish(plan: &Plan, cluster: &Cluster, observer: &Observer, records: &Records, progress: &Progress) {
     let pods = observer.pods();
     let patches: Vec<(String, String)> = records
         .iter()

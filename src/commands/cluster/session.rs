@@ -45,7 +45,7 @@ use super::ready::{self, Records};
 use super::{reach, wait};
 
 /// A run whose databases are ready.
-pub struct Session {
+pub(crate) struct Session {
     /// What the tests get to know.
     pub model: Model,
     /// What proved that the databases are ready.
@@ -60,7 +60,7 @@ pub struct Session {
 
 impl Session {
     /// All databases are ready, and this is what proved it.
-    pub fn is_up(&self, plan: &Plan) -> Event {
+    pub(crate) fn is_up(&self, plan: &Plan) -> Event {
         let proven = plan.discovery.databases.iter().zip(&self.found).map(|(database, found)| Database {
             name: database.name.clone(),
             workload: Some(database.workload.clone()),
@@ -76,7 +76,7 @@ impl Session {
 
 /// The addresses that the tests get to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addresses {
+pub(crate) enum Addresses {
     /// Those inside the cluster, wherever testbed runs.
     InCluster,
     /// Ports of this machine, even inside the cluster.
@@ -86,7 +86,7 @@ pub enum Addresses {
 }
 
 /// Says which run this is, and where.
-pub fn announce(run_id: &RunId, cluster: &Cluster, progress: &Progress) {
+pub(crate) fn announce(run_id: &RunId, cluster: &Cluster, progress: &Progress) {
     progress.say(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
 }
 
@@ -95,7 +95,7 @@ pub fn announce(run_id: &RunId, cluster: &Cluster, progress: &Progress) {
 ///
 /// # Errors
 /// An object that takes no annotation.
-pub async fn recording<'a>(
+pub(crate) async fn recording<'a>(
     recorder: &'a Recorder,
     cluster: &Cluster,
     called: &str,
@@ -138,24 +138,24 @@ fn begun(plan: &Plan) -> Event {
 }
 
 /// The removal of a run that this call makes.
-pub fn removal<'a>(plan: &'a Plan, cluster: &'a Cluster, recording: &'a Recording<'a>) -> Removal<'a> {
+pub(crate) fn removal<'a>(plan: &'a Plan, cluster: &'a Cluster, recording: &'a Recording<'a>) -> Removal<'a> {
     let known = Known { redactor: plan.redactor(), secrets: plan.data.secret_names().map(str::to_owned).collect() };
     Removal::new(cluster, &plan.run_id, recording).knowing(known)
 }
 
 /// Collects what there is to know of a run that stays.
-pub async fn collect(plan: &Plan, cluster: &Cluster, recording: &Recording<'_>) {
+pub(crate) async fn collect(plan: &Plan, cluster: &Cluster, recording: &Recording<'_>) {
     let _ = removal(plan, cluster, recording).collect().await;
 }
 
 /// The places beyond its namespace in which a run is to have objects: its maker names them by allowing the objects that do.
-pub fn beyond(plan: &Plan) -> Beyond {
+pub(crate) fn beyond(plan: &Plan) -> Beyond {
     let namespaces = plan.objects.iter().filter_map(|object| object.namespace().map(str::to_owned)).collect();
     Beyond { namespaces, cluster_scoped: plan.allowed.contains(&Allowance::CLUSTER_SCOPED) }
 }
 
 /// The command that removes the run, from any folder.
-pub fn down_command(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
+pub(crate) fn down_command(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
     let Beyond { namespaces, cluster_scoped } = &cluster.location.beyond;
     let also: String = namespaces.iter().map(|namespace| format!(" --also-namespace {namespace}")).collect();
     let cluster_scoped = if *cluster_scoped { " --cluster-scoped" } else { "" };
@@ -163,17 +163,17 @@ pub fn down_command(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> Strin
 }
 
 /// The hint that names it.
-pub fn how_to_remove(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
+pub(crate) fn how_to_remove(choice: &Choice, cluster: &Cluster, run_id: &RunId) -> String {
     format!("remove it:  {}", down_command(choice, cluster, run_id))
 }
 
 /// The hint that says how to look at a run's pods.
-pub fn how_to_look(cluster: &Cluster, run_id: &RunId) -> String {
+pub(crate) fn how_to_look(cluster: &Cluster, run_id: &RunId) -> String {
     format!("look at it: {} describe pods -l {}", cluster.kubectl, run_id.selector().as_str())
 }
 
 /// What another command in the same folder has to know to find the run; of the config file, its path and the hash of its content.
-pub fn memory(
+pub(crate) fn memory(
     choice: &Choice,
     cluster: &Cluster,
     run_id: &RunId,
@@ -240,7 +240,7 @@ async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Timeout, pr
 }
 
 /// Resolves when `--timeout` is over before there are any objects to tell of: what the API server does instead is the reason.
-pub async fn late(cluster: &Cluster, args: &Making, deadline: Instant) -> anyhow::Error {
+pub(crate) async fn late(cluster: &Cluster, args: &Making, deadline: Instant) -> anyhow::Error {
     sleep_until(deadline).await;
     let why = cluster.trouble().unwrap_or_else(|| format!("the API server {} is slow to answer", cluster.server));
     let error = anyhow!("not ready within {}: {why}", humantime::format_duration(args.timeout));
@@ -248,7 +248,7 @@ pub async fn late(cluster: &Cluster, args: &Making, deadline: Instant) -> anyhow
 }
 
 /// Why there are no databases.
-pub enum Failed {
+pub(crate) enum Failed {
     /// Nothing that this call has made exists.
     Before(anyhow::Error),
     /// The run's objects are there, all of them or some.
@@ -256,7 +256,7 @@ pub enum Failed {
 }
 
 /// How the creation of a run is cancelled.
-pub struct Cancel<'a, C, B> {
+pub(crate) struct Cancel<'a, C, B> {
     /// Takes down what happens.
     pub recording: &'a Recording<'a>,
     /// Resolves when somebody cancels it.
@@ -274,7 +274,7 @@ pub struct Cancel<'a, C, B> {
 ///
 /// # Errors
 /// What failed, or the cancellation.
-pub async fn create_unless(
+pub(crate) async fn create_unless(
     plan: &mut Plan,
     cluster: &Cluster,
     config: &Config,
@@ -335,7 +335,7 @@ fn summary(plan: &Plan, created: &Created) -> String {
 
 /// What a wait needs to know besides the run itself.
 #[derive(Clone, Copy)]
-pub struct Wait<'a> {
+pub(crate) struct Wait<'a> {
     /// The flags: how long to wait, and for what.
     pub args: &'a Making,
     /// The addresses to tell.
@@ -352,7 +352,7 @@ pub struct Wait<'a> {
 ///
 /// # Errors
 /// What failed; exit codes 3 and 4 when the databases did not, or cannot, become ready.
-pub async fn bring_up(
+pub(crate) async fn bring_up(
     plan: &mut Plan,
     cluster: &Cluster,
     created: &Created,

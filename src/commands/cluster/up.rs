@@ -53,7 +53,14 @@ struct Site {
 ///
 /// # Errors
 /// What failed. What is left of it then, the hints tell.
-pub async fn up(args: Up, config: Config, mut plan: Plan, choice: Choice, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
+pub(crate) async fn up(
+    args: Up,
+    config: Config,
+    mut plan: Plan,
+    choice: Choice,
+    recorder: &Recorder,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let deadline = deadline::after(args.making.timeout);
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());

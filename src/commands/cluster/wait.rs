@@ -16,7 +16,7 @@ use crate::runtime::kubernetes::observe::Observer;
 ///
 /// # Errors
 /// [`Exit::Never`] when a database's final server refuses the tests' login.
-pub async fn wait(
+pub(super) async fn wait(
     plan: &Plan,
     settle: Option<Settling>,
     targets: &[Target],

@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::runtime::kubernetes::observe::Observer;
 
 /// Says of each database when it goes, and when it is back, for ever.
-pub async fn keep(plan: &Plan, observer: &Observer, progress: &Progress) -> Infallible {
+pub(crate) async fn keep(plan: &Plan, observer: &Observer, progress: &Progress) -> Infallible {
     let watches = plan.discovery.databases.iter().zip(observer.outsides()).map(|(database, mut outside)| async move {
         let mut before = outside.borrow_and_update().container.clone();
         loop {
@@ -31,7 +31,7 @@ pub async fn keep(plan: &Plan, observer: &Observer, progress: &Progress) -> Infa
 }
 
 /// Why a database is not what it was, by its container now.
-pub fn why(container: &Container) -> &str {
+pub(crate) fn why(container: &Container) -> &str {
     match container {
         Container::Running(_) => "its container was started again",
         Container::Waiting(why) => why,

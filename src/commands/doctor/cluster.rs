@@ -10,7 +10,7 @@ use crate::runtime::kubernetes::{Choice, Cluster};
 ///
 /// # Errors
 /// A usage error when no cluster is named, or the kubeconfig cannot be used.
-pub async fn examine(plan: &Plan, choice: &Choice) -> anyhow::Result<Vec<Verdict>> {
+pub(super) async fn examine(plan: &Plan, choice: &Choice) -> anyhow::Result<Vec<Verdict>> {
     let cluster = Cluster::connect(choice).await?;
     check_namespace(&plan.objects, &cluster.namespace, &plan.allowed)?;
     let Plan { run_id, objects, allowed, discovery, refused, .. } = plan;

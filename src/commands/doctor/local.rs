@@ -13,7 +13,7 @@ use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
 use crate::state::{CACHE_HINT, STATE_HINT};
 
 /// Looks for everything that `up` needs. A server that nobody has named may be missing.
-pub fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
+pub(super) fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::ok("runtime", format!("databases would be processes of this machine ({why})"))];
     let area = match folders() {
         Ok((area, verdict)) => {

@@ -19,7 +19,7 @@ const HERE: [&str; 3] = ["postgres", "mariadb", "mysql"];
 ///
 /// # Errors
 /// A usage error, as `up` would have; nothing is printed then.
-pub async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<u8> {
+pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<u8> {
     let progress = progress(global);
     let (runtime, why) = runtime(global)?;
     let source = &mut args.source;

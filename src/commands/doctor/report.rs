@@ -8,7 +8,7 @@ use crate::doctor::{Status, Verdict};
 ///
 /// # Errors
 /// None that can be expected: JSON takes every verdict.
-pub fn report(verdicts: &[Verdict], format: DoctorFormat) -> anyhow::Result<String> {
+pub(super) fn report(verdicts: &[Verdict], format: DoctorFormat) -> anyhow::Result<String> {
     Ok(match format {
         DoctorFormat::Json => serde_json::to_string_pretty(verdicts)? + "\n",
         DoctorFormat::Text => text(verdicts, is_colourful()),

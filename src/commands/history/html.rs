@@ -10,7 +10,7 @@ use crate::progress::Progress;
 ///
 /// # Errors
 /// The path with the system's reason.
-pub fn write(path: &Path, page: &str, progress: &Progress) -> anyhow::Result<()> {
+pub(super) fn write(path: &Path, page: &str, progress: &Progress) -> anyhow::Result<()> {
     if path.as_os_str() == "-" {
         return console::print(page);
     }

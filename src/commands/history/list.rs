@@ -17,7 +17,7 @@ use crate::words::brief;
 ///
 /// # Errors
 /// A store that cannot be read.
-pub async fn list(args: &HistoryList, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
+pub(super) async fn list(args: &HistoryList, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let now = Time::now();
     let filter = filter(&args.wanted, global, now);
     let limit = args.limit as usize;
@@ -51,7 +51,7 @@ pub async fn list(args: &HistoryList, global: &Global, kept: &Kept, progress: &P
 }
 
 /// What a user asks for.
-pub fn filter(wanted: &Wanted, global: &Global, now: Time) -> Filter {
+pub(super) fn filter(wanted: &Wanted, global: &Global, now: Time) -> Filter {
     Filter {
         since: wanted.since.map(|since| since.at(now)),
         status: wanted.status.clone(),

@@ -29,7 +29,7 @@ struct Found {
 ///
 /// # Errors
 /// There is no such run, or no such log: what there is is named. A store that cannot be read.
-pub async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>, progress: &Progress) -> anyhow::Result<()> {
+pub(super) async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let found = find(run, kept.as_ref(), global, progress).await?;
     let chosen = choose(&found, args)?;

@@ -23,7 +23,7 @@ use crate::recorder::lost;
 ///
 /// # Errors
 /// What is asked for and not there; a store that cannot be read.
-pub async fn history(args: History, global: &Global) -> anyhow::Result<()> {
+pub(super) async fn history(args: History, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let named = Place::named(args.history.as_deref())?;
     if named == Some(None) {

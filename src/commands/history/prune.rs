@@ -15,7 +15,7 @@ use crate::words::{count, size};
 ///
 /// # Errors
 /// A usage error without a rule; a store that cannot be written.
-pub async fn prune(args: &HistoryPrune, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
+pub(super) async fn prune(args: &HistoryPrune, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let retention = Retention { older_than: args.older_than, keep: args.keep };
     if retention.older_than.is_none() && retention.keep.is_none() {
         return Err(usage("there is no rule for what goes")).hint("pass --older-than 30d, --keep 1000, or both");

@@ -20,7 +20,7 @@ const USUAL: Duration = Duration::from_hours(7 * 24);
 ///
 /// # Errors
 /// A store that cannot be read; a page that cannot be written.
-pub async fn report(args: &HistoryReport, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
+pub(super) async fn report(args: &HistoryReport, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let now = Time::now();
     let filter = list::filter(&args.wanted, global, now);
     let since = filter.since.unwrap_or_else(|| now.before(USUAL));

@@ -13,7 +13,7 @@ use crate::progress::Progress;
 ///
 /// # Errors
 /// There is no such run; a store that cannot be read.
-pub async fn show(args: &HistoryShow, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
+pub(super) async fn show(args: &HistoryShow, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let Some(store) = kept.store().await? else { return Err(which::missing(None, kept)) };
     let record = which::record(run, &store, kept, progress).await?;

@@ -22,7 +22,7 @@ const HINT: &str = "testbed history list shows the runs that are kept";
 ///
 /// # Errors
 /// There is none, or the letters fit several runs.
-pub async fn record(run: Option<&str>, store: &Store, kept: &Kept, progress: &Progress) -> anyhow::Result<Record> {
+pub(super) async fn record(run: Option<&str>, store: &Store, kept: &Kept, progress: &Progress) -> anyhow::Result<Record> {
     match find(run, store, progress).await? {
         Some(record) => Ok(record),
         None => Err(missing(run, kept)),
@@ -33,7 +33,7 @@ pub async fn record(run: Option<&str>, store: &Store, kept: &Kept, progress: &Pr
 ///
 /// # Errors
 /// The letters fit several runs.
-pub async fn find(run: Option<&str>, store: &Store, progress: &Progress) -> anyhow::Result<Option<Record>> {
+pub(super) async fn find(run: Option<&str>, store: &Store, progress: &Progress) -> anyhow::Result<Option<Record>> {
     let Some(run) = run else {
         let newest = store.list(&Filter::default(), None, 1).await?;
         return match newest.first() {
@@ -71,7 +71,7 @@ fn meant(letters: &str, found: &[Summary]) -> anyhow::Result<Option<String>> {
 }
 
 /// The error about a run that is not kept.
-pub fn missing(run: Option<&str>, kept: &Kept) -> anyhow::Error {
+pub(super) fn missing(run: Option<&str>, kept: &Kept) -> anyhow::Error {
     match run {
         None => anyhow!("{}", kept.nothing()),
         Some(run) => Err::<(), _>(anyhow!("run {run} is not in {}", kept.place)).hint(HINT).unwrap_err(),

@@ -4,7 +4,7 @@ use crate::history::record::{Cause, LogInfo};
 use crate::history::time::Time;
 
 /// How long ago something was, in its largest unit: `3h ago`, `just now`.
-pub fn ago(then: Time, now: Time) -> String {
+pub(super) fn ago(then: Time, now: Time) -> String {
     let seconds = now.since(then).as_secs();
     match seconds {
         0 => "just now".to_owned(),
@@ -16,7 +16,7 @@ pub fn ago(then: Time, now: Time) -> String {
 }
 
 /// A cause in a few words: `not-ready (mysql)`.
-pub fn cause(cause: &Cause) -> String {
+pub(super) fn cause(cause: &Cause) -> String {
     match &cause.database {
         Some(database) => format!("{} ({database})", cause.kind),
         None => cause.kind.clone(),
@@ -24,7 +24,7 @@ pub fn cause(cause: &Cause) -> String {
 }
 
 /// Whose log it is: `mysql`, `mysql-42/init`, `mysql (before its last restart)`.
-pub fn log(info: &LogInfo) -> String {
+pub(super) fn log(info: &LogInfo) -> String {
     let name = match (&info.database, info.container.is_empty()) {
         (Some(database), _) => database.clone(),
         (None, true) => info.source.clone(),

@@ -16,7 +16,7 @@ use crate::runtime::local::{processes, removal};
 use crate::words::count;
 
 /// What this machine knows of a run.
-pub enum Known {
+pub(crate) enum Known {
     /// Nothing.
     Nothing,
     /// It is gone.
@@ -30,7 +30,7 @@ pub enum Known {
 ///
 /// # Errors
 /// What is left, and a process that does not let the run go.
-pub async fn down(
+pub(crate) async fn down(
     run_id: &RunId,
     args: &Down,
     registry: &Registry,

@@ -25,7 +25,7 @@ use crate::{process, words};
 ///
 /// # Errors
 /// What could not be removed.
-pub async fn gc(args: &Gc, recorder: &Recorder, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
+pub(crate) async fn gc(args: &Gc, recorder: &Recorder, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
     let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else { return Ok(()) };
     if args.dry_run {
         return dry_run(&registry, found, progress);

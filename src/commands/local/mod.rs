@@ -1,7 +1,7 @@
 //! The commands on this machine: the steps of `up`, `down`, `status` and `gc` without a cluster.
 
-pub mod down;
-pub mod gc;
-pub mod session;
-pub mod status;
-pub mod up;
+pub(super) mod down;
+pub(super) mod gc;
+pub(super) mod session;
+pub(super) mod status;
+pub(super) mod up;

@@ -33,7 +33,7 @@ use crate::state::{self, Remembered, STATE_HINT};
 use crate::{files, process};
 
 /// A run that is up, and that this process works on.
-pub struct Session<'a> {
+pub(crate) struct Session<'a> {
     /// Its record.
     pub recording: Recording<'a>,
     /// The run.
@@ -48,7 +48,7 @@ pub struct Session<'a> {
 
 impl Session<'_> {
     /// Notes for a later command in the folder which run was made there: a convenience.
-    pub fn remember(&self) {
+    pub(crate) fn remember(&self) {
         let Some(folder) = state::folder() else { return };
         let record = &self.claim.record;
         let remembered = Remembered {
@@ -62,14 +62,14 @@ impl Session<'_> {
     }
 
     /// The servers.
-    pub fn servers(&self) -> &[Server] {
+    pub(crate) fn servers(&self) -> &[Server] {
         self.claim.record.local().map_or(&[], |local| &local.servers)
     }
 }
 
 /// A call that makes a run.
 #[derive(Clone, Copy)]
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// The subcommand.
     pub name: &'static str,
     /// Its flags.
@@ -82,7 +82,7 @@ pub struct Call<'a> {
 ///
 /// # Errors
 /// What failed. What this call has made is removed again, unless it deserves a look and the user wants one.
-pub async fn bring_up<'a>(
+pub(crate) async fn bring_up<'a>(
     plan: &mut Plan,
     config: &Config,
     call: Call<'a>,

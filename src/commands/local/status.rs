@@ -8,7 +8,7 @@ use crate::run_id::RunId;
 ///
 /// # Errors
 /// The path with the system's reason.
-pub fn rows(registry: Option<&Registry>, run_id: Option<&RunId>) -> anyhow::Result<(Vec<Row>, Vec<Unreadable>)> {
+pub(crate) fn rows(registry: Option<&Registry>, run_id: Option<&RunId>) -> anyhow::Result<(Vec<Row>, Vec<Unreadable>)> {
     let Some(registry) = registry else { return Ok((Vec::new(), Vec::new())) };
     let (records, mut unreadable) = registry.records()?;
     let is_wanted = |found: &str| run_id.is_none_or(|run_id| found == run_id.as_str());

@@ -21,7 +21,14 @@ use crate::words::count;
 ///
 /// # Errors
 /// What failed; nothing is left then, unless `--on-failure keep` wants it.
-pub async fn up(args: Up, config: Config, mut plan: Plan, why: &str, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
+pub(crate) async fn up(
+    args: Up,
+    config: Config,
+    mut plan: Plan,
+    why: &str,
+    recorder: &Recorder,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     progress.say(&format!("run {} on this machine ({why})", plan.run_id));
     let mut interrupt = pin!(interrupted());
     let call = Call { name: "up", making: &args.making, recorder };

@@ -27,7 +27,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 ///
 /// # Errors
 /// What failed; exit code 6 when it cannot be had.
-pub async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
+pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
     args.result.iter().try_for_each(LockResult::check)?;
     let progress = progress(global);
     let mut interrupted = pin!(interrupted());
@@ -88,7 +88,7 @@ async fn usable(
 }
 
 /// What the flags say of the lock, as one text.
-pub fn key(locked: &Locked) -> String {
+pub(super) fn key(locked: &Locked) -> String {
     let Locked { lock, one_of, selector, on } = locked;
     let texts = [lock.as_deref(), selector.as_deref(), on.as_deref()].into_iter().flatten();
     texts.chain(one_of.iter().map(String::as_str)).collect::<Vec<_>>().join(",")

@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
 
 /// Somebody who wants a lock.
-pub struct Wish<'a> {
+pub(super) struct Wish<'a> {
     pub cluster: &'a Cluster,
     pub args: &'a Locking,
     pub party: Party,
@@ -28,13 +28,13 @@ pub struct Wish<'a> {
 }
 
 /// A lock that is held, and its object.
-pub struct Taken {
+pub(super) struct Taken {
     pub target: Target,
     pub held: Held,
 }
 
 /// An error of what was to come before the wait: the time may have been over.
-pub fn not_in_time(error: anyhow::Error, deadline: Instant) -> anyhow::Error {
+pub(super) fn not_in_time(error: anyhow::Error, deadline: Instant) -> anyhow::Error {
     if Instant::now() < deadline { error } else { Err::<(), _>(error).exit(Exit::NotAcquired).unwrap_err() }
 }
 
@@ -42,7 +42,7 @@ pub fn not_in_time(error: anyhow::Error, deadline: Instant) -> anyhow::Error {
 ///
 /// # Errors
 /// [`Exit::NotAcquired`] when the time is up, and when the lock is taken and nobody waits.
-pub async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error>, progress: &Progress) -> anyhow::Result<Taken> {
+pub(super) async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error>, progress: &Progress) -> anyhow::Result<Taken> {
     let Wish { cluster, args, party, terms, deadline } = wish;
     let mut cancelled = pin!(cancelled);
     let targets = async {

@@ -22,7 +22,7 @@ struct Named {
 ///
 /// # Errors
 /// A usage error for a `--holder` that is none; a failed request.
-pub async fn pipeline_run(
+pub(super) async fn pipeline_run(
     holder: Option<&str>,
     told: &cli::PipelineRun,
     cluster: &Cluster,

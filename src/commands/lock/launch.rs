@@ -18,10 +18,10 @@ use crate::commands::program::Cannot;
 use crate::console;
 
 /// What testbed is called with to become a command.
-pub const NAME: &str = "lock-launch";
+pub(super) const NAME: &str = "lock-launch";
 
 /// What a command waits at before it begins.
-pub struct Gate {
+pub(super) struct Gate {
     /// Opened by the process that waits, by its name in this one.
     reader: PipeReader,
     writer: PipeWriter,
@@ -32,13 +32,13 @@ impl Gate {
     ///
     /// # Errors
     /// The system's reason.
-    pub fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let (reader, writer) = std::io::pipe().context("making a pipe")?;
         Ok(Self { reader, writer })
     }
 
     /// What to start so that the command waits at this gate.
-    pub fn before(&self, command: &[OsString]) -> Vec<OsString> {
+    pub(super) fn before(&self, command: &[OsString]) -> Vec<OsString> {
         let caller = [std::process::id().to_string(), self.reader.as_raw_fd().to_string()];
         let launcher = ["/proc/self/exe".into(), NAME.into()].into_iter().chain(caller.map(OsString::from));
         launcher.chain(command.iter().cloned()).collect()
@@ -48,13 +48,13 @@ impl Gate {
     ///
     /// # Errors
     /// The system's reason.
-    pub fn open(&mut self) -> anyhow::Result<()> {
+    pub(super) fn open(&mut self) -> anyhow::Result<()> {
         self.writer.write_all(b".").context("letting the command begin")
     }
 }
 
 /// Waits at the gate and becomes the command. Returns the exit code if it cannot, or if the gate never opens.
-pub fn run(args: &[OsString]) -> u8 {
+pub(super) fn run(args: &[OsString]) -> u8 {
     let [caller, gate, command @ ..] = args else { return 2 };
     if command.is_empty() || !opens(caller, gate) {
         return 1;

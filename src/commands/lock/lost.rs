@@ -8,7 +8,7 @@ use crate::lock::holding::Loss;
 use crate::lock::object::Target;
 
 /// What happened, in a sentence.
-pub fn what(target: &Target, loss: &Loss) -> String {
+pub(super) fn what(target: &Target, loss: &Loss) -> String {
     match loss {
         Loss::Silence { since, trouble: Some(trouble) } => {
             format!("{target} is lost: no renewal was taken for {:.1} s: {trouble}", since.as_secs_f64())
@@ -23,7 +23,7 @@ pub fn what(target: &Target, loss: &Loss) -> String {
 }
 
 /// The error of a command that was `ended` for it, or whatever became of it.
-pub fn error(target: &Target, loss: &Loss, ended: &str) -> anyhow::Error {
+pub(super) fn error(target: &Target, loss: &Loss, ended: &str) -> anyhow::Error {
     let hint = match loss {
         Loss::Silence { trouble: Some(_), .. } => "a longer --ttl bridges longer interruptions; run it again once the API server answers",
         Loss::Silence { trouble: None, .. } => "a longer --ttl bridges longer pauses; run it again",

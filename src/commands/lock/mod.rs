@@ -21,7 +21,7 @@ use crate::lock::watchdog;
 
 /// The parts of `lock run` for which testbed calls itself, before anything else: they take nobody's flags, variables or settings. `None` if
 /// the arguments are a user's.
-pub fn aside(args: &[OsString]) -> Option<u8> {
+pub(super) fn aside(args: &[OsString]) -> Option<u8> {
     match args.get(1)?.to_str()? {
         watchdog::NAME => Some(watchdog::run().unwrap_or(Exit::Usage.code())),
         launch::NAME => Some(launch::run(&args[2..])),
@@ -33,7 +33,7 @@ pub fn aside(args: &[OsString]) -> Option<u8> {
 ///
 /// # Errors
 /// What failed.
-pub async fn lock(args: Lock, global: &Global) -> anyhow::Result<u8> {
+pub(super) async fn lock(args: Lock, global: &Global) -> anyhow::Result<u8> {
     match args {
         Lock::Acquire(args) => acquire::acquire(args, global).await.map(|()| 0),
         Lock::Release(args) => release::release(args, global).await.map(|()| 0),

@@ -21,7 +21,7 @@ use crate::run_id::RunId;
 ///
 /// # Errors
 /// A failed request; with `--strict`, that there was nothing to release; exit code 5 when pods of a workload are not gone in time.
-pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
+pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let deadline = deadline::after(args.timeout);
     let cluster = connect(global).await?;
@@ -63,7 +63,7 @@ pub async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
 }
 
 /// Says what has become of a lock.
-pub fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &Progress) {
+pub(super) fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &Progress) {
     match outcome {
         Released::Absent => progress.say(&format!("{target}: nobody holds it")),
         Released::NotOurs(version) if version.lock.holders.is_empty() => progress.say(&format!("{target}: nobody holds it")),

@@ -39,7 +39,7 @@ const GIVING_BACK: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// A usage error; a failed request, explained.
-pub async fn check(target: &Target, args: &Locking, progress: &Progress) -> anyhow::Result<()> {
+pub(super) async fn check(target: &Target, args: &Locking, progress: &Progress) -> anyhow::Result<()> {
     if target.kind == Kind::Lease {
         return Ok(());
     }
@@ -67,7 +67,7 @@ pub async fn check(target: &Target, args: &Locking, progress: &Progress) -> anyh
 }
 
 /// The replica of a workload that was just taken.
-pub struct Replica {
+pub(super) struct Replica {
     target: Target,
     version: Arc<Version>,
     fence: u64,
@@ -77,7 +77,7 @@ pub struct Replica {
 
 impl Replica {
     /// What was taken; `None` for a Lease.
-    pub fn of(target: &Target, held: &Held) -> Option<Self> {
+    pub(super) fn of(target: &Target, held: &Held) -> Option<Self> {
         let Held { version, fence, is_again, .. } = held;
         let holder = version.lock.holders.iter().find(|holder| holder.fence == *fence)?;
         let (version, id) = (version.clone(), holder.party.id.clone());
@@ -89,7 +89,7 @@ impl Replica {
     /// # Errors
     /// Exit code 3 when `within` is over, 4 when the pod can never become ready, with the cause, or when somebody scales it by hand; 6 when
     /// the lock is somebody else's by now.
-    pub async fn ready(&self, within: Duration, progress: &Progress) -> anyhow::Result<()> {
+    pub(super) async fn ready(&self, within: Duration, progress: &Progress) -> anyhow::Result<()> {
         let Self { target, .. } = self;
         let version = self.again(progress).await?;
         let discovery = discovery(target, &version)?;
@@ -168,7 +168,7 @@ impl Replica {
     }
 
     /// Gives back what was taken for nothing, and adds to the error what became of it. What the run held before stays held.
-    pub async fn give_back(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
+    pub(super) async fn give_back(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
         progress.finish();
         let Self { target, fence, id, .. } = self;
         let by_hand = format!("testbed lock release --on {target} --run-id {id}");

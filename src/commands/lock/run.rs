@@ -34,7 +34,7 @@ const LOST: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// What failed besides the command; exit code 6 when the lock cannot be had, 7 when it was lost.
-pub async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
+pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     let progress = progress(global);
     // Not after an hour in the queue.
     if let Err(cannot) = program::look_up(&args.command[0]) {

@@ -35,7 +35,7 @@ struct Shown {
 ///
 /// # Errors
 /// A failed request; a name that cannot be one.
-pub async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
+pub(super) async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let cluster = which::connect(global).await?;
     let shown = cluster.by(deadline::after(TIMEOUT), TIMEOUT, look(&args, &cluster)).await?;

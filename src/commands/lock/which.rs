@@ -13,7 +13,7 @@ use crate::runtime::kubernetes::Cluster;
 ///
 /// # Errors
 /// A usage error where none is named.
-pub async fn connect(global: &Global) -> anyhow::Result<Cluster> {
+pub(super) async fn connect(global: &Global) -> anyhow::Result<Cluster> {
     if global.runtime == Some(Runtime::Local) {
         return Err(usage("locks are in a cluster, and --runtime local is none")).hint("leave it away, and name the cluster");
     }
@@ -24,7 +24,7 @@ pub async fn connect(global: &Global) -> anyhow::Result<Cluster> {
 ///
 /// # Errors
 /// A usage error about a name; a failed request.
-pub async fn targets(cluster: &Cluster, locked: &Locked) -> anyhow::Result<Vec<Target>> {
+pub(super) async fn targets(cluster: &Cluster, locked: &Locked) -> anyhow::Result<Vec<Target>> {
     if let Some(on) = &locked.on {
         return Ok(vec![workload(cluster, on)?]);
     }
@@ -41,7 +41,7 @@ pub async fn targets(cluster: &Cluster, locked: &Locked) -> anyhow::Result<Vec<T
 ///
 /// # Errors
 /// A usage error where it cannot be the name of a Lease.
-pub fn lease(cluster: &Cluster, name: &str) -> anyhow::Result<Target> {
+pub(super) fn lease(cluster: &Cluster, name: &str) -> anyhow::Result<Target> {
     check_name(name).with_context(|| format!("lock {name:?}")).exit(Exit::Usage)?;
     Ok(Target::new(cluster, Kind::Lease, name))
 }
@@ -50,7 +50,7 @@ pub fn lease(cluster: &Cluster, name: &str) -> anyhow::Result<Target> {
 ///
 /// # Errors
 /// A usage error for another kind, and for what cannot be a name.
-pub fn workload(cluster: &Cluster, on: &str) -> anyhow::Result<Target> {
+pub(super) fn workload(cluster: &Cluster, on: &str) -> anyhow::Result<Target> {
     let (kind, name) = on.split_once('/').unwrap_or(("", on));
     // As kubectl takes them.
     let kind = match kind.to_lowercase().as_str() {

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::{Timestamp, ToSpan};
 use crate::lock::state::{Holder, Lock, Party};
 
 /// `run pr-17 since 12:00:03Z`, or all of several.
-pub fn holders(lock: &Lock) -> String {
+pub(super) fn holders(lock: &Lock) -> String {
     let each: Vec<String> = lock.holders.iter().map(holder).collect();
     each.join(", ")
 }
@@ -16,19 +16,19 @@ fn holder(holder: &Holder) -> String {
 }
 
 /// The run, as messages call it.
-pub fn name(party: &Party) -> String {
+pub(super) fn name(party: &Party) -> String {
     format!("run {}", party.id)
 }
 
 /// A time of day, with its date where that is another one.
-pub fn since(time: Timestamp) -> String {
+pub(super) fn since(time: Timestamp) -> String {
     let is_recent = time > Timestamp::now().saturating_sub(12.hours()).unwrap_or(Timestamp::MIN);
     let format = if is_recent { "%H:%M:%SZ" } else { "%Y-%m-%d %H:%M:%SZ" };
     time.strftime(format).to_string()
 }
 
 /// `1st`, `2nd`, ...
-pub fn ordinal(number: usize) -> String {
+pub(super) fn ordinal(number: usize) -> String {
     let ending = match (number % 10, number % 100) {
         (_, 11..=13) => "th",
         (1, _) => "st",
@@ -40,7 +40,7 @@ pub fn ordinal(number: usize) -> String {
 }
 
 /// Why somebody waits: who holds the lock, or what keeps one that nobody holds, and which place in the queue this is.
-pub fn waiting(lock: &Lock, party: &Party, obstacle: Option<&str>) -> String {
+pub(super) fn waiting(lock: &Lock, party: &Party, obstacle: Option<&str>) -> String {
     let held = match lock.holders.len() {
         0 => obstacle.unwrap_or("nobody holds it").to_owned(),
         1 if lock.permits == 1 => format!("held by {}", holders(lock)),

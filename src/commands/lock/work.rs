@@ -26,7 +26,7 @@ use crate::runtime::local::processes;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What is to run, and under which lock.
-pub struct Work<'a> {
+pub(super) struct Work<'a> {
     pub target: &'a Target,
     pub environment: Vec<(String, String)>,
     pub session: &'a str,
@@ -36,7 +36,7 @@ pub struct Work<'a> {
 }
 
 /// How it ended.
-pub enum Ended {
+pub(super) enum Ended {
     /// The lock was held until the command's end; the command's exit code.
     Kept(anyhow::Result<u8>),
     /// The lock was lost, and the command was ended.
@@ -45,7 +45,7 @@ pub enum Ended {
 
 impl Work<'_> {
     /// Runs the command, and does not return before it has ended.
-    pub async fn run(&self, mut keeper: Keeper, signals: &mut Signals) -> Ended {
+    pub(super) async fn run(&self, mut keeper: Keeper, signals: &mut Signals) -> Ended {
         let (mut running, mut guard, _gate) = match self.start(&keeper).await {
             Ok(Ok(started)) => started,
             Ok(Err(cannot)) => return Ended::Kept(Ok(cannot.report(&self.command[0]))),

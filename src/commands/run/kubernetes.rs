@@ -42,7 +42,7 @@ const CREATION: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// What failed besides the command.
-pub async fn run(
+pub(super) async fn run(
     args: &Run,
     mut config: Config,
     mut plan: Plan,

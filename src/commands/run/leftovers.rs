@@ -22,7 +22,7 @@ const ENDING: Duration = Duration::from_millis(500);
 const ASKED: Duration = Duration::from_secs(1);
 
 /// The processes of one command, whoever their parent is by now.
-pub struct Leftovers {
+pub(super) struct Leftovers {
     /// What testbed had started before the command: the servers.
     before: Vec<u32>,
     run_id: String,
@@ -32,7 +32,7 @@ pub struct Leftovers {
 
 impl Leftovers {
     /// Looks after a command that is about to be started.
-    pub fn of_next_command(record: &Record) -> Self {
+    pub(super) fn of_next_command(record: &Record) -> Self {
         // Where this cannot be had, what a signal to the command's group ends has to do.
         let _ = set_child_subreaper(Some(getpid()));
         let data = record.local().map(|local| local.data.clone());
@@ -40,7 +40,7 @@ impl Leftovers {
     }
 
     /// Takes note of each that ends while the command runs, or the system would keep it. `command` is waited for elsewhere.
-    pub async fn tend<T>(&self, command: Option<u32>) -> T {
+    pub(super) async fn tend<T>(&self, command: Option<u32>) -> T {
         let awaited: Vec<u32> = self.before.iter().copied().chain(command).collect();
         if let Ok(mut ended) = signal(SignalKind::child()) {
             while ended.recv().await.is_some() {
@@ -51,7 +51,7 @@ impl Leftovers {
     }
 
     /// Ends all that is left, once the command has ended or is to end: `has_ended` says which.
-    pub async fn end(&self, has_ended: bool, progress: &Progress) {
+    pub(super) async fn end(&self, has_ended: bool, progress: &Progress) {
         let left = if has_ended { self.wait(ENDING).await } else { self.find() };
         if left.is_empty() {
             return;

@@ -20,7 +20,7 @@ use crate::runtime::local::removal;
 ///
 /// # Errors
 /// What failed besides the command.
-pub async fn run(
+pub(super) async fn run(
     args: &Run,
     mut config: Config,
     mut plan: Plan,

@@ -4,7 +4,7 @@ mod kubernetes;
 mod leftovers;
 mod local;
 mod note;
-pub mod work;
+pub(super) mod work;
 
 use super::config::Config;
 use super::plan::Plan;
@@ -16,7 +16,7 @@ use crate::output;
 use super::attend::Signals;
 
 /// The exit code is the command's own.
-pub async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
+pub(super) async fn run(mut args: Run, global: &Global) -> anyhow::Result<u8> {
     let progress = progress(global);
     let (runtime, why) = runtime(global)?;
     if args.keep_on_failure {

@@ -16,7 +16,7 @@ use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 
 /// A noted run, and the folder of its config file where that is not the run's own.
-pub struct Note {
+pub(super) struct Note {
     /// The run.
     pub claim: Claim,
     folder: Option<TempDir>,
@@ -27,7 +27,7 @@ impl Note {
     ///
     /// # Errors
     /// A run of this id that is there already; no folder for the config file.
-    pub async fn take(
+    pub(super) async fn take(
         run_id: &RunId,
         cluster: &Cluster,
         config: &mut Config,
@@ -55,13 +55,13 @@ impl Note {
     }
 
     /// Notes which record is the run's. Its objects carry it as well, so that not to have noted it is no loss.
-    pub fn remember_record(&mut self, id: Option<String>) {
+    pub(super) fn remember_record(&mut self, id: Option<String>) {
         self.claim.record.history = id;
         let _ = self.claim.save();
     }
 
     /// Leaves the folder of the config file where it is.
-    pub fn keep_folder(&mut self) {
+    pub(super) fn keep_folder(&mut self) {
         if let Some(folder) = self.folder.take() {
             drop(folder.keep());
         }

@@ -18,7 +18,7 @@ use crate::recorder::event::Failure;
 use crate::registry::{Claim, Phase};
 
 /// What became of the command.
-pub struct Worked {
+pub(crate) struct Worked {
     /// Its exit code, or what failed besides it.
     pub outcome: anyhow::Result<u8>,
     /// The command, if it came to that.
@@ -31,7 +31,7 @@ pub struct Worked {
 
 impl Worked {
     /// What the run's record is to know of it.
-    pub fn event(&self) -> Event {
+    pub(crate) fn event(&self) -> Event {
         let command = record::Command { exit_code: self.outcome.as_ref().ok().copied(), ..self.command.clone() };
         let failure = self.outcome.as_ref().err().map(Failure::of);
         Event::CommandEnded { command, failure, was_asked_to_end: self.was_asked_to_end }
@@ -39,7 +39,14 @@ impl Worked {
 }
 
 /// From databases that are ready to the command's exit code.
-pub async fn work(args: &Run, config: &Config, model: &Model, claim: &mut Claim, signals: &mut Signals, progress: &Progress) -> Worked {
+pub(crate) async fn work(
+    args: &Run,
+    config: &Config,
+    model: &Model,
+    claim: &mut Claim,
+    signals: &mut Signals,
+    progress: &Progress,
+) -> Worked {
     let program = Path::new(&args.command[0]).file_name().unwrap_or(&args.command[0]);
     let command = record::Command { program: program.display().to_string(), ..record::Command::default() };
     let leftovers = Leftovers::of_next_command(&claim.record);
@@ -98,7 +105,7 @@ fn shown(command: &[OsString]) -> String {
 ///
 /// # Errors
 /// What failed besides the command; [`Exit::TeardownIncomplete`] where that is the removal alone.
-pub fn conclude(outcome: anyhow::Result<u8>, removed: anyhow::Result<()>, progress: &Progress) -> anyhow::Result<u8> {
+pub(crate) fn conclude(outcome: anyhow::Result<u8>, removed: anyhow::Result<()>, progress: &Progress) -> anyhow::Result<u8> {
     match (outcome, removed) {
         (outcome, Ok(())) => outcome,
         (Ok(0), Err(left)) => Err(left).exit(Exit::TeardownIncomplete),

@@ -29,7 +29,7 @@ const STEPS: [i64; 26] = [
 
 /// An axis from 0 to 100.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Axis {
+pub(super) struct Axis {
     start: Time,
     pieces: Vec<Piece>,
 }
@@ -46,7 +46,7 @@ struct Piece {
 
 /// A label.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Tick {
+pub(super) struct Tick {
     /// Where, in percent.
     pub left: f64,
     /// The time since the start.
@@ -57,7 +57,7 @@ pub struct Tick {
 
 /// A time that is drawn narrower.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Break {
+pub(super) struct Break {
     /// Where it begins, in percent.
     pub left: f64,
     /// Its width, in percent.
@@ -68,7 +68,7 @@ pub struct Break {
 
 impl Axis {
     /// From `start` to `end`, with the times in which nothing happens, in order and apart from each other.
-    pub fn new(start: Time, end: Time, quiet: &[(Time, Time)]) -> Self {
+    pub(super) fn new(start: Time, end: Time, quiet: &[(Time, Time)]) -> Self {
         // An axis without a length would have every moment everywhere.
         let length = (end.millis() - start.millis()).max(1);
         let since = |time: Time| (time.millis() - start.millis()).clamp(0, length);
@@ -79,7 +79,7 @@ impl Axis {
     }
 
     /// Where a moment is, from 0 to 100.
-    pub fn position(&self, at: Time) -> f64 {
+    pub(super) fn position(&self, at: Time) -> f64 {
         let at = at.millis() - self.start.millis();
         let index = self.pieces.partition_point(|piece| piece.to < at);
         let piece = self.pieces.get(index).or(self.pieces.last());
@@ -90,14 +90,14 @@ impl Axis {
     }
 
     /// The times that are drawn narrower.
-    pub fn breaks(&self) -> Vec<Break> {
+    pub(super) fn breaks(&self) -> Vec<Break> {
         let shown =
             |piece: &Piece| Break { left: rounded(piece.left), width: rounded(piece.width), label: brief(duration(piece.to - piece.from)) };
         self.pieces.iter().filter(|piece| piece.is_break).map(shown).collect()
     }
 
     /// What is written under it.
-    pub fn ticks(&self) -> Vec<Tick> {
+    pub(super) fn ticks(&self) -> Vec<Tick> {
         let step = self.step();
         let length = self.pieces.last().map_or(0, |piece| piece.to);
         let mut ticks: Vec<Tick> = Vec::new();
@@ -186,6 +186,6 @@ fn float(millis: i64) -> f64 {
 }
 
 /// A thousandth of a percent is less than any screen has.
-pub fn rounded(percent: f64) -> f64 {
+pub(super) fn rounded(percent: f64) -> f64 {
     (percent * 1000.0).round() / 1000.0
 }

@@ -15,7 +15,7 @@ const TROUBLE: [&str; 4] = ["error", "fatal", "panic", "crash"];
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Line {
+pub(super) struct Line {
     /// Its number in the stored log, from 1.
     pub number: usize,
     /// The text, or its beginning.
@@ -27,7 +27,7 @@ pub struct Line {
 }
 
 /// The lines that matter of a text.
-pub fn excerpt(text: &str) -> Vec<Line> {
+pub(super) fn excerpt(text: &str) -> Vec<Line> {
     let lines: Vec<&str> = text.lines().collect();
     let tail = lines.len().saturating_sub(LAST);
     let errors: Vec<usize> = (0..tail).filter(|index| is_error(lines[*index])).collect();
@@ -43,7 +43,7 @@ pub fn excerpt(text: &str) -> Vec<Line> {
 }
 
 /// Whether a line of a server's log tells of an error.
-pub fn is_error(line: &str) -> bool {
+pub(super) fn is_error(line: &str) -> bool {
     let is_inside = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
     line.split(|c| !is_inside(c)).any(|word| TROUBLE.iter().any(|trouble| word.eq_ignore_ascii_case(trouble)))
 }
@@ -56,7 +56,7 @@ fn shortened(line: &str) -> String {
 }
 
 /// The last whole lines of a text that is too long, and how many bytes come before them.
-pub fn tail(text: &str, bytes: usize) -> (usize, &str) {
+pub(super) fn tail(text: &str, bytes: usize) -> (usize, &str) {
     if text.len() <= bytes {
         return (0, text);
     }

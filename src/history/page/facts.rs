@@ -7,7 +7,7 @@ use crate::history::time::Time;
 
 /// A label and its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fact {
+pub(super) struct Fact {
     /// What it is.
     pub label: String,
     /// The value.
@@ -18,7 +18,7 @@ pub struct Fact {
 
 impl Fact {
     /// A value in words.
-    pub fn words(label: &str, value: impl Into<String>) -> Self {
+    pub(super) fn words(label: &str, value: impl Into<String>) -> Self {
         Self { label: label.to_owned(), value: value.into(), is_code: false }
     }
 
@@ -28,7 +28,7 @@ impl Fact {
 }
 
 /// Of a run: which it is, who asked for it, and from where.
-pub fn about(record: &Record) -> Vec<Fact> {
+pub(super) fn about(record: &Record) -> Vec<Fact> {
     let origin = &record.origin;
     let called = format!("{} ({})", record.tool, origin.called);
     let namespace = origin.namespace.as_ref();
@@ -57,7 +57,7 @@ pub fn about(record: &Record) -> Vec<Fact> {
 }
 
 /// Of a database.
-pub fn card(database: &Database) -> Vec<Fact> {
+pub(super) fn card(database: &Database) -> Vec<Fact> {
     let evidence = database.evidence.as_ref();
     let proof = evidence.map(|ready| format!("{} ({})", ready.detail, ready.evidence).trim().to_owned());
     let restarts = (database.restarts > 0).then(|| database.restarts.to_string());

@@ -17,7 +17,7 @@ const LEAST: usize = 2 * 1024;
 
 /// A log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LogView {
+pub(super) struct LogView {
     /// Whose it is, and whether it is of the server before its last restart.
     pub name: String,
     /// The pod and container.
@@ -36,7 +36,7 @@ pub struct LogView {
 
 /// The text of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Whole {
+pub(super) struct Whole {
     /// What it is.
     pub label: String,
     /// The text.
@@ -47,7 +47,7 @@ pub struct Whole {
 ///
 /// # Errors
 /// A log whose stored bytes are damaged.
-pub fn views(record: &Record, logs: &[Log]) -> anyhow::Result<Vec<LogView>> {
+pub(super) fn views(record: &Record, logs: &[Log]) -> anyhow::Result<Vec<LogView>> {
     let failed = record.cause.as_ref().and_then(|cause| cause.database.as_ref());
     let mut order: Vec<usize> = (0..logs.len()).collect();
     order.sort_by_key(|index| failed.is_none() || logs[*index].info.database.as_ref() != failed);

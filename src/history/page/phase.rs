@@ -83,7 +83,7 @@ impl Phase {
 
 /// A phase of one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub(super) struct Span {
     /// Which.
     pub phase: Phase,
     /// When it began.
@@ -96,7 +96,7 @@ pub struct Span {
 ///
 /// The moments are told by two clocks (this machine's, and the cluster's, which counts whole seconds), so a step of the start can seem to be
 /// earlier than the one before it. Such a step changes nothing any more.
-pub fn phases(database: &Database, end: Option<Time>) -> Vec<Span> {
+pub(super) fn phases(database: &Database, end: Option<Time>) -> Vec<Span> {
     let steps = steps(database);
     let mut spans: Vec<Span> = Vec::new();
     for (index, (what, at)) in steps.iter().enumerate() {

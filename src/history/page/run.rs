@@ -115,7 +115,7 @@ fn words(record: &Record) -> &'static str {
 }
 
 /// The style's class of a status.
-pub fn tone(status: Status) -> &'static str {
+pub(super) fn tone(status: Status) -> &'static str {
     match status {
         Status::Up | Status::Done => "good",
         Status::Failed => "bad",

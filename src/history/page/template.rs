@@ -23,7 +23,7 @@ const TEMPLATES: [(&str, &str); 9] = [
 ///
 /// # Errors
 /// A template that does not fit its view, which the tests would have found.
-pub fn fill(name: &str, view: &impl Serialize) -> anyhow::Result<String> {
+pub(super) fn fill(name: &str, view: &impl Serialize) -> anyhow::Result<String> {
     let view = cleaned(serde_json::to_value(view)?);
     let mut tera = Tera::new();
     tera.autoescape_on(vec![".html"]);

@@ -17,7 +17,7 @@ const CLOSE: f64 = 2.0;
 
 /// The picture.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Timeline {
+pub(super) struct Timeline {
     /// One for each database, in their order, and one for the command.
     pub tracks: Vec<Track>,
     /// The axis' labels.
@@ -36,7 +36,7 @@ pub struct Timeline {
 
 /// A line through all tracks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Guide {
+pub(super) struct Guide {
     /// Where, in percent.
     pub left: f64,
     /// What it says.
@@ -47,7 +47,7 @@ pub struct Guide {
 
 /// A line of the legend.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Key {
+pub(super) struct Key {
     /// The style's class, or the symbol.
     pub class: &'static str,
     /// What it means.
@@ -56,7 +56,7 @@ pub struct Key {
 
 /// The line of one database, or of the command.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Track {
+pub(super) struct Track {
     /// Whose.
     pub name: String,
     /// More about it, such as engine and version.
@@ -71,7 +71,7 @@ pub struct Track {
 
 /// A time with a beginning and an end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Bar {
+pub(super) struct Bar {
     /// The style's class.
     pub class: &'static str,
     /// Where it begins, in percent.
@@ -88,7 +88,7 @@ pub struct Bar {
 
 /// A moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Mark {
+pub(super) struct Mark {
     /// The symbol.
     pub class: &'static str,
     /// Where, in percent.
@@ -108,7 +108,7 @@ struct Scale {
 }
 
 /// Lays a run out.
-pub fn timeline(record: &Record) -> Timeline {
+pub(super) fn timeline(record: &Record) -> Timeline {
     let databases: Vec<Vec<Span>> = record.databases.iter().map(|database| phases(database, record.ended)).collect();
     let start = start(record);
     let end = end(record, start);
@@ -167,7 +167,7 @@ fn moments(record: &Record) -> impl Iterator<Item = Time> {
 }
 
 /// When the run began. Moments that seem to be a little earlier, because the cluster counts whole seconds, are drawn there too.
-pub fn start(record: &Record) -> Time {
+pub(super) fn start(record: &Record) -> Time {
     let second = Time::from_millis(record.began.millis() - 1000);
     let first = moments(record).chain([record.began]).min().unwrap_or_default();
     if first < second { first } else { record.began }

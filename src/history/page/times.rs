@@ -8,7 +8,7 @@ use crate::words::{exact, named};
 
 /// The moments of the run, of a database or of the command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Times {
+pub(super) struct Times {
     /// Whose.
     pub name: String,
     /// From old to new.
@@ -17,7 +17,7 @@ pub struct Times {
 
 /// A moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub(super) struct Row {
     /// What happened.
     pub what: String,
     /// More about it.
@@ -33,7 +33,7 @@ pub struct Row {
 }
 
 /// First the run, then the databases in their order, then the command. `start` is where the axis begins.
-pub fn times(record: &Record, start: Time) -> Vec<Times> {
+pub(super) fn times(record: &Record, start: Time) -> Vec<Times> {
     let of = |what: &str, at: Option<Time>| at.map(|at| (at, what.to_owned(), String::new()));
     let told = |moment: &Moment| (moment.at, words(moment.what).to_owned(), moment.detail.clone());
     let said = |what: What| record.timeline.iter().any(|moment| moment.what == what);

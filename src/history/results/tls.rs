@@ -13,7 +13,7 @@ use crate::trust::{Name, Trust};
 ///
 /// # Errors
 /// When the system has none.
-pub fn system() -> anyhow::Result<ClientConfig> {
+pub(super) fn system() -> anyhow::Result<ClientConfig> {
     Trust::System(Name::Right).client()
 }
 
@@ -22,7 +22,7 @@ pub fn system() -> anyhow::Result<ClientConfig> {
 ///
 /// # Errors
 /// A usage error about it.
-pub fn those_in(ca: &str) -> anyhow::Result<ClientConfig> {
+pub(super) fn those_in(ca: &str) -> anyhow::Result<ClientConfig> {
     let is_text = ca.trim_start().starts_with("-----BEGIN");
     let what = if is_text { "the certificates in TESTBED_RESULTS_CA".to_owned() } else { format!("--results-ca {ca}") };
     let read = || {

@@ -12,12 +12,12 @@ const SUMMARY: &str =
     "r.id, r.run_id, r.name, r.status, r.cause, r.runtime, r.namespace, r.pipeline_run, r.engines, r.began, r.ready, r.ended";
 
 /// Asks for a page of summaries.
-pub fn page(filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement {
+pub(super) fn page(filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement {
     select(SUMMARY, "", filter, after, limit)
 }
 
 /// Asks for whole records, without their objects and events.
-pub fn whole(filter: &Filter, limit: usize) -> Statement {
+pub(super) fn whole(filter: &Filter, limit: usize) -> Statement {
     select("r.id, s.story", "JOIN testbed.stories s ON s.id = r.id", filter, None, limit)
 }
 
@@ -63,7 +63,7 @@ fn select(columns: &str, join: &str, filter: &Filter, after: Option<&Cursor>, li
 }
 
 /// Asks for the newest records whose id, or whose run's id, begins with these letters.
-pub fn beginning(letters: &str) -> Statement {
+pub(super) fn beginning(letters: &str) -> Statement {
     let end = format!("{letters}{}", char::MAX);
     let sql = format!(
         "SELECT {SUMMARY} FROM testbed.runs r WHERE (r.id >= $1 AND r.id < $2) OR (r.run_id >= $3 AND r.run_id < $4) \
@@ -73,7 +73,7 @@ pub fn beginning(letters: &str) -> Statement {
 }
 
 /// Asks for runs of this machine that have no end. Of those of old, only for what was not over by its status, of which there are few.
-pub fn open_here(since: Time) -> Statement {
+pub(super) fn open_here(since: Time) -> Statement {
     let sql = format!(
         "SELECT {SUMMARY} FROM testbed.runs r WHERE r.ended IS NULL AND r.runtime = $1 AND (r.began >= $2 OR r.status IN ($3, $4)) \
          ORDER BY r.began DESC, r.id DESC LIMIT 100"
@@ -104,7 +104,7 @@ impl Conditions {
 ///
 /// # Errors
 /// When this program does not know what is in it.
-pub fn summary(mut row: Row) -> anyhow::Result<Summary> {
+pub(super) fn summary(mut row: Row) -> anyhow::Result<Summary> {
     let id = row.text(0).context("reading a record")?;
     columns(&mut row, &id).with_context(|| format!("reading record {id}"))
 }

@@ -24,7 +24,7 @@ struct Doomed {
 ///
 /// # Errors
 /// Those of the database. What is deleted by then stays so.
-pub async fn prune(database: &Database, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
+pub(super) async fn prune(database: &Database, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
     let bytes_before = Some(database.size().await?);
     let doomed = Doomed::new(database, retention, Time::now()).await?;
     if dry_run {

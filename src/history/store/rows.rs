@@ -25,18 +25,18 @@ struct Details {
 }
 
 /// Asks for one record.
-pub fn one(id: &str) -> Statement {
+pub(super) fn one(id: &str) -> Statement {
     Statement::new(format!("{WHOLE} WHERE r.id = $1"), vec![id.into()])
 }
 
 /// Asks for the records with an id or of a run.
-pub fn find(run: &str) -> Statement {
+pub(super) fn find(run: &str) -> Statement {
     let sql = format!("{WHOLE} WHERE r.id = $1 OR r.run_id = $2 ORDER BY r.began DESC, r.id DESC LIMIT $3");
     Statement::new(sql, vec![run.into(), run.into(), MOST.into()])
 }
 
 /// Asks for the newest record of a run that is not over.
-pub fn unfinished(run_id: &str, runtime: &str, namespace: Option<&str>) -> Statement {
+pub(super) fn unfinished(run_id: &str, runtime: &str, namespace: Option<&str>) -> Statement {
     let mut values: Vec<Value> = vec![run_id.into(), runtime.into()];
     let in_namespace = if let Some(namespace) = namespace {
         values.push(namespace.into());
@@ -51,13 +51,13 @@ pub fn unfinished(run_id: &str, runtime: &str, namespace: Option<&str>) -> State
 }
 
 /// Asks for the logs of a record, an older one of a container before the newer.
-pub fn logs(id: &str) -> Statement {
+pub(super) fn logs(id: &str) -> Statement {
     let sql = "SELECT info, gzip FROM testbed.logs WHERE id = $1 ORDER BY source, container, previous DESC";
     Statement::new(sql, vec![id.into()])
 }
 
 /// Asks which logs there are.
-pub fn log_infos(id: &str) -> Statement {
+pub(super) fn log_infos(id: &str) -> Statement {
     let sql = "SELECT info FROM testbed.logs WHERE id = $1 ORDER BY source, container, previous DESC";
     Statement::new(sql, vec![id.into()])
 }
@@ -66,7 +66,7 @@ pub fn log_infos(id: &str) -> Statement {
 ///
 /// # Errors
 /// When it is damaged, or of a version that this program does not know.
-pub fn record(mut row: Row) -> anyhow::Result<Record> {
+pub(super) fn record(mut row: Row) -> anyhow::Result<Record> {
     let details = row.bytes_or_none(2);
     let mut record = without_details(row)?;
     let details = details.with_context(|| format!("reading the objects of record {}", record.id))?;
@@ -82,7 +82,7 @@ pub fn record(mut row: Row) -> anyhow::Result<Record> {
 ///
 /// # Errors
 /// When it is of a version that this program does not know.
-pub fn without_details(mut row: Row) -> anyhow::Result<Record> {
+pub(super) fn without_details(mut row: Row) -> anyhow::Result<Record> {
     let id = row.text(0).context("reading a record")?;
     let story = row.text(1).with_context(|| format!("reading record {id}"))?;
     serde_json::from_str(&story).with_context(|| format!("reading record {id}, which a newer testbed may have written"))
@@ -92,7 +92,7 @@ pub fn without_details(mut row: Row) -> anyhow::Result<Record> {
 ///
 /// # Errors
 /// When it is not as this program writes it.
-pub fn log(mut row: Row) -> anyhow::Result<Log> {
+pub(super) fn log(mut row: Row) -> anyhow::Result<Log> {
     let info = log_info(&mut row)?;
     let gzip = row.bytes_or_none(1).with_context(|| format!("reading the stored log of {}", info.source))?;
     Ok(Log { info, gzip: gzip.unwrap_or_default() })
@@ -102,7 +102,7 @@ pub fn log(mut row: Row) -> anyhow::Result<Log> {
 ///
 /// # Errors
 /// When it is not as this program writes it.
-pub fn log_info(row: &mut Row) -> anyhow::Result<LogInfo> {
+pub(super) fn log_info(row: &mut Row) -> anyhow::Result<LogInfo> {
     let read = row.text(0).and_then(|text| Ok(serde_json::from_str(&text)?));
     read.context("reading what a log is about")
 }
@@ -111,7 +111,7 @@ pub fn log_info(row: &mut Row) -> anyhow::Result<LogInfo> {
 ///
 /// # Errors
 /// None that is known: all of it can be told in JSON.
-pub fn write(mut record: Record, logs: Vec<Log>, stored: Vec<LogInfo>) -> anyhow::Result<Vec<Statement>> {
+pub(super) fn write(mut record: Record, logs: Vec<Log>, stored: Vec<LogInfo>) -> anyhow::Result<Vec<Statement>> {
     for info in stored.into_iter().chain(logs.iter().map(|log| log.info.clone())) {
         match record.logs.iter_mut().find(|known| is_same(known, &info)) {
             Some(known) => *known = info,

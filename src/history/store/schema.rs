@@ -9,7 +9,7 @@
 //! order of a list.
 
 /// The migrations: the version of a store is how many of them it has seen. One that was released is never changed.
-pub const MIGRATIONS: [&str; 1] = [r#"
+pub(super) const MIGRATIONS: [&str; 1] = [r#"
 CREATE TABLE testbed.runs (
     id text COLLATE "C" PRIMARY KEY,
     run_id text COLLATE "C" NOT NULL,
@@ -58,6 +58,6 @@ CREATE TABLE testbed.logs (
 "#];
 
 /// A statement in SQLite's words.
-pub fn for_sqlite(sql: &str) -> String {
+pub(super) fn for_sqlite(sql: &str) -> String {
     sql.replace("testbed.", "").replace(" COLLATE \"C\"", "").replace("bytea", "blob").replace("strpos(", "instr(")
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 /// The most that one question is answered with, in bytes.
-pub const MOST: usize = 128 << 20;
+pub(super) const MOST: usize = 128 << 20;
 
 /// A value of a column.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(super) enum Value {
     /// Nothing.
     Null,
     /// A text, without NUL: PostgreSQL has none in its texts.
@@ -48,7 +48,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 
 /// A statement in PostgreSQL's words, with its values: `$1` is the first one. Each value stands in it once, in order.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Statement {
+pub(super) struct Statement {
     /// The text; it holds no data.
     pub sql: String,
     /// The values.
@@ -57,21 +57,21 @@ pub struct Statement {
 
 impl Statement {
     /// From a text and the values for it.
-    pub fn new(sql: impl Into<String>, values: Vec<Value>) -> Self {
+    pub(super) fn new(sql: impl Into<String>, values: Vec<Value>) -> Self {
         Self { sql: sql.into(), values }
     }
 }
 
 /// What a query has found in one row.
 #[derive(Debug)]
-pub struct Row {
+pub(super) struct Row {
     values: Vec<Value>,
     names: Arc<[String]>,
 }
 
 impl Row {
     /// The values and the names of their columns.
-    pub fn new(values: Vec<Value>, names: &Arc<[String]>) -> Self {
+    pub(super) fn new(values: Vec<Value>, names: &Arc<[String]>) -> Self {
         Self { values, names: Arc::clone(names) }
     }
 
@@ -88,7 +88,7 @@ impl Row {
     ///
     /// # Errors
     /// When something else is there: the tables are not those that this program has made.
-    pub fn text_or_none(&mut self, column: usize) -> anyhow::Result<Option<String>> {
+    pub(super) fn text_or_none(&mut self, column: usize) -> anyhow::Result<Option<String>> {
         match self.take(column)? {
             Value::Null => Ok(None),
             Value::Text(text) => Ok(Some(text)),
@@ -100,7 +100,7 @@ impl Row {
     ///
     /// # Errors
     /// When something else is there.
-    pub fn text(&mut self, column: usize) -> anyhow::Result<String> {
+    pub(super) fn text(&mut self, column: usize) -> anyhow::Result<String> {
         self.text_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
@@ -108,7 +108,7 @@ impl Row {
     ///
     /// # Errors
     /// When something else is there.
-    pub fn number_or_none(&mut self, column: usize) -> anyhow::Result<Option<i64>> {
+    pub(super) fn number_or_none(&mut self, column: usize) -> anyhow::Result<Option<i64>> {
         match self.take(column)? {
             Value::Null => Ok(None),
             Value::Number(number) => Ok(Some(number)),
@@ -120,7 +120,7 @@ impl Row {
     ///
     /// # Errors
     /// When something else is there.
-    pub fn number(&mut self, column: usize) -> anyhow::Result<i64> {
+    pub(super) fn number(&mut self, column: usize) -> anyhow::Result<i64> {
         self.number_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
@@ -128,7 +128,7 @@ impl Row {
     ///
     /// # Errors
     /// When something else is there.
-    pub fn bytes_or_none(&mut self, column: usize) -> anyhow::Result<Option<Vec<u8>>> {
+    pub(super) fn bytes_or_none(&mut self, column: usize) -> anyhow::Result<Option<Vec<u8>>> {
         match self.take(column)? {
             Value::Null => Ok(None),
             Value::Bytes(bytes) => Ok(Some(bytes)),
@@ -139,7 +139,7 @@ impl Row {
 
 impl Value {
     /// How much of it there is, in bytes.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::Other(text) => text.len(),
             Self::Bytes(bytes) => bytes.len(),

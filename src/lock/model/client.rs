@@ -23,7 +23,7 @@ use crate::lock::replicas::Vacancy;
 use crate::lock::state::{Holder, Lock, Terms};
 
 #[derive(Debug, Clone)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Not begun.
     Off,
     /// On the way to the lock.
@@ -40,7 +40,7 @@ pub enum Phase {
 
 /// Whose entries somebody takes out who leaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exit {
+pub(super) enum Exit {
     /// What it holds.
     Release,
     /// Its place in the queue, and the holds that it has asked for.
@@ -48,7 +48,7 @@ pub enum Exit {
 }
 
 #[derive(Debug, Clone)]
-pub struct Hold {
+pub(super) struct Hold {
     pub fence: u64,
     /// By which terms.
     pub terms: Terms,
@@ -60,7 +60,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    pub fn new(held: Held, role: &Role) -> Self {
+    pub(super) fn new(held: Held, role: &Role) -> Self {
         let holder = held.version.lock.holders.iter().find(|holder| holder.fence == held.fence).expect("it holds the lock");
         let (fence, terms, is_outer) = (held.fence, holder.terms.clone(), holder.party != role.candidate.party);
         let asked_at = held.asked_at;
@@ -72,7 +72,7 @@ impl Hold {
     }
 
     /// When the write was sent that said so last, on its own clock.
-    pub fn asked_at(&self) -> Duration {
+    pub(super) fn asked_at(&self) -> Duration {
         self.holding.as_ref().map_or(self.asked_at, |holding| holding.kept_at)
     }
 
@@ -102,7 +102,7 @@ impl Hold {
 
 /// A request that is under way.
 #[derive(Debug, Clone)]
-pub struct Flight {
+pub(super) struct Flight {
     /// `None` once it was served.
     pub request: Option<Request>,
     pub reply: Option<Reply>,
@@ -110,7 +110,7 @@ pub struct Flight {
 
 /// When it goes on by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sleep {
+pub(super) enum Sleep {
     Awake,
     Until(Duration),
     /// Only something new wakes it.
@@ -118,7 +118,7 @@ pub enum Sleep {
 }
 
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(super) struct Client {
     pub phase: Phase,
     pub sleep: Sleep,
     /// What its watch will tell, the next one first.
@@ -129,24 +129,24 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(parties: usize) -> Self {
+    pub(super) fn new(parties: usize) -> Self {
         Self { phase: Phase::Off, sleep: Sleep::ForEver, inbox: Vec::new(), statuses: vec![None; parties], flight: None }
     }
 
     /// Begins to want the lock.
-    pub fn start(&mut self, role: &Role, listed: Change) {
+    pub(super) fn start(&mut self, role: &Role, listed: Change) {
         *self = Self::new(self.statuses.len());
         self.phase = Phase::Wanting(Rc::new(Candidacy::new(role.candidate.clone())));
         self.inbox = vec![listed];
     }
 
     /// Whether it looks at the object all the time.
-    pub fn watches(&self) -> bool {
+    pub(super) fn watches(&self) -> bool {
         matches!(&self.phase, Phase::Wanting(_) | Phase::Holding(Hold { holding: Some(_), .. }))
     }
 
     /// The version that it knows.
-    pub fn known(&self) -> Option<&Arc<Version>> {
+    pub(super) fn known(&self) -> Option<&Arc<Version>> {
         match &self.phase {
             Phase::Wanting(candidacy) => candidacy.version(),
             Phase::Holding(Hold { holding: Some(holding), .. }) => match &holding.object {
@@ -157,7 +157,7 @@ impl Client {
         }
     }
 
-    pub fn is_awake(&self, now: Duration) -> bool {
+    pub(super) fn is_awake(&self, now: Duration) -> bool {
         match self.sleep {
             Sleep::Awake => !matches!(&self.phase, Phase::Holding(hold) if hold.holding.is_none()),
             Sleep::Until(time) => time <= now,
@@ -166,7 +166,7 @@ impl Client {
     }
 
     /// The watch tells something.
-    pub fn see(&mut self, change: Change, stage: &Stage) {
+    pub(super) fn see(&mut self, change: Change, stage: &Stage) {
         self.sleep = Sleep::Awake;
         let guards = &stage.setting.guards;
         let seen_at = if guards.honest_clock { stage.now } else { stage.now - UNIT };
@@ -197,7 +197,7 @@ impl Client {
     }
 
     /// What it does next: a request. `None`: it sleeps, or is done.
-    pub fn act(&mut self, object: Option<&Arc<Version>>, stage: &Stage) -> Option<Request> {
+    pub(super) fn act(&mut self, object: Option<&Arc<Version>>, stage: &Stage) -> Option<Request> {
         let (request, sleep) = match &mut self.phase {
             Phase::Wanting(candidacy) => {
                 let candidacy = Rc::make_mut(candidacy);
@@ -230,7 +230,7 @@ impl Client {
     }
 
     /// The answer to a request, or that none came.
-    pub fn hear(&mut self, reply: Option<Reply>, stage: &Stage) {
+    pub(super) fn hear(&mut self, reply: Option<Reply>, stage: &Stage) {
         self.sleep = Sleep::Awake;
         let now = stage.moment();
         match &mut self.phase {
@@ -301,7 +301,7 @@ fn take_out(exit: &Exit, stage: &Stage, lock: &mut Lock) -> bool {
 }
 
 /// Where a client acts.
-pub struct Stage<'a> {
+pub(super) struct Stage<'a> {
     pub setting: &'a Setting,
     pub role: &'a Role,
     /// Its own clock.

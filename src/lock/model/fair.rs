@@ -15,7 +15,7 @@ const PATIENT: u32 = 40;
 
 /// Remembers the states from which it is known.
 #[derive(Default)]
-pub struct Fairness {
+pub(super) struct Fairness {
     good: HashSet<(usize, u128)>,
 }
 
@@ -24,7 +24,7 @@ impl Fairness {
     ///
     /// # Errors
     /// Who waits for ever.
-    pub fn check(&mut self, world: &World, setting: &Setting) -> Result<(), String> {
+    pub(super) fn check(&mut self, world: &World, setting: &Setting) -> Result<(), String> {
         (0..=world.clients.len()).try_for_each(|dead| self.check_without(dead, world, setting))
     }
 

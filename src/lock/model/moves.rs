@@ -9,7 +9,7 @@ use crate::lock::object::Request;
 
 /// One step of somebody, or of the world around them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Move {
+pub(super) enum Move {
     /// Begins to look at the object.
     Start(usize),
     /// Hears the next thing from its watch.
@@ -42,7 +42,7 @@ pub enum Move {
 
 impl World {
     /// All moves that there are.
-    pub fn moves(&self, setting: &Setting) -> Vec<Move> {
+    pub(super) fn moves(&self, setting: &Setting) -> Vec<Move> {
         let mut moves = Vec::new();
         for index in 0..self.clients.len() {
             self.moves_of(index, setting, &mut moves);

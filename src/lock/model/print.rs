@@ -23,7 +23,7 @@ const VERSIONS: u64 = 1;
 const COUNTS: u64 = 2;
 
 /// The fingerprint of a state.
-pub fn fingerprint(world: &World, setting: &Setting) -> u128 {
+pub(super) fn fingerprint(world: &World, setting: &Setting) -> u128 {
     let order = order(world, setting);
     let mut ranks = vec![0; order.len()];
     order.iter().enumerate().for_each(|(rank, index)| ranks[*index] = rank);

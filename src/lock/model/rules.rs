@@ -8,7 +8,7 @@ use crate::lock::state::{Holder, Lock, Party, Waiter};
 
 /// What the rules remember of the past; no player sees it.
 #[derive(Debug, Clone)]
-pub struct Ghost {
+pub(super) struct Ghost {
     /// The last fencing number that was given.
     pub fence: u64,
     /// How often the lock was given.
@@ -20,13 +20,13 @@ pub struct Ghost {
 }
 
 impl Ghost {
-    pub fn new(parties: usize) -> Self {
+    pub(super) fn new(parties: usize) -> Self {
         Self { fence: 0, grants: 0, beat_at: vec![0; parties], renewed_at: vec![0; parties] }
     }
 }
 
 /// The fencing number under which somebody believes to hold the lock, if they do.
-pub fn belief(world: &World, index: usize, setting: &Setting) -> Option<u64> {
+pub(super) fn belief(world: &World, index: usize, setting: &Setting) -> Option<u64> {
     let Phase::Holding(hold) = &world.clients[index].phase else { return None };
     let Hold { fence, terms, .. } = hold;
     let role = &setting.roles[index];
@@ -44,7 +44,7 @@ pub fn belief(world: &World, index: usize, setting: &Setting) -> Option<u64> {
 ///
 /// # Errors
 /// Which rule it breaks.
-pub fn check(world: &World, setting: &Setting) -> Result<(), String> {
+pub(super) fn check(world: &World, setting: &Setting) -> Result<(), String> {
     let mut beliefs: Vec<u64> = (0..world.clients.len()).filter_map(|index| belief(world, index, setting)).collect();
     beliefs.sort_unstable();
     beliefs.dedup();
@@ -58,7 +58,7 @@ pub fn check(world: &World, setting: &Setting) -> Result<(), String> {
 ///
 /// # Errors
 /// Which rule it breaks.
-pub fn judge(world: &mut World, before: Option<&Version>, index: usize, setting: &Setting) -> Result<(), String> {
+pub(super) fn judge(world: &mut World, before: Option<&Version>, index: usize, setting: &Setting) -> Result<(), String> {
     if setting.is_exclusion_only {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use super::world::World;
 
 /// What there was to see.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Findings {
+pub(super) enum Findings {
     /// Every rule holds, in so many states.
     Sound { states: usize },
     /// A rule is broken; the shortest trace of it.
@@ -20,7 +20,7 @@ pub enum Findings {
 }
 
 /// How the search goes.
-pub struct Search {
+pub(super) struct Search {
     /// More states are not looked at: the setting is too large.
     pub limit: usize,
     /// From one state of so many, on average, it is checked that everybody alive gets the lock. 0: from none.
@@ -34,7 +34,7 @@ struct Step {
 
 impl Search {
     /// Plays all of it.
-    pub fn run(&self, setting: &Setting) -> Findings {
+    pub(super) fn run(&self, setting: &Setting) -> Findings {
         let first = World::new(setting);
         let mut seen = HashMap::from([(fingerprint(&first, setting), ())]);
         let mut steps: Vec<Step> = Vec::new();

@@ -26,14 +26,14 @@ impl From<Change> for WatchEvent {
 }
 
 #[derive(Debug, Clone)]
-pub enum Reply {
+pub(super) enum Reply {
     /// Done; the object after it.
     Done(Option<Arc<Version>>),
     Conflict,
 }
 
 #[derive(Debug, Clone)]
-pub struct Server {
+pub(super) struct Server {
     pub object: Option<Arc<Version>>,
     /// The version of the last change.
     pub number: u64,
@@ -48,12 +48,12 @@ impl Default for Server {
 
 impl Server {
     /// How somebody finds the object who begins to look now.
-    pub fn listed(&self) -> Change {
+    pub(super) fn listed(&self) -> Change {
         self.object.clone().map_or(Change::Gone(None), Change::There)
     }
 
     /// Carries out a request, and tells what the watches are to hear of it.
-    pub fn serve(&mut self, request: Request, guards: &Guards) -> (Reply, Option<Change>) {
+    pub(super) fn serve(&mut self, request: Request, guards: &Guards) -> (Reply, Option<Change>) {
         match (request, &self.object) {
             (Request::Read, object) => (Reply::Done(object.clone()), None),
             (Request::Create(lock), None) => self.put((self.number + 1).to_string(), lock),
@@ -68,7 +68,7 @@ impl Server {
     }
 
     /// Whether a request can only meet a conflict, whenever it arrives: no version comes back.
-    pub fn is_outdated(&self, request: &Request) -> bool {
+    pub(super) fn is_outdated(&self, request: &Request) -> bool {
         let is_current = |seen: &Version| self.object.as_ref().is_some_and(|object| object.number == seen.number);
         match request {
             // There may be none again.
@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// Deletes whatever is there.
-    pub fn remove(&mut self) -> Option<Change> {
+    pub(super) fn remove(&mut self) -> Option<Change> {
         let was = self.object.take()?;
         self.number += 1;
         Some(Change::Gone(Some(version(was.uid.clone(), self.number, was.lock.clone()))))

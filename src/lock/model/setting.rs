@@ -9,15 +9,15 @@ use crate::lock::step::Candidate;
 
 /// The unit of time. A waiter beats, and a `lock run` renews, once in it. It is what a waiter may at most hear nothing for
 /// without thinking that the API server is out of reach.
-pub const UNIT: Duration = Duration::from_millis(1500);
+pub(super) const UNIT: Duration = Duration::from_millis(1500);
 /// A waiter that has not moved for this long counts as dead. The fewest units with which one beat can be missed.
-pub const TIMEOUT: Duration = Duration::from_millis(3000);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(3000);
 /// The same for a holder.
-pub const TTL: Duration = Duration::from_millis(3000);
+pub(super) const TTL: Duration = Duration::from_millis(3000);
 
 /// One process of a client, or several after one another: the wait, and for `acquire` the later release.
 #[derive(Debug, Clone)]
-pub struct Role {
+pub(super) struct Role {
     pub candidate: Candidate,
     /// What its own clock shows when the game begins: nobody compares clocks.
     pub clock: Duration,
@@ -27,18 +27,18 @@ pub struct Role {
 
 impl Role {
     /// `testbed lock run`: renews, and believes in its hold for a ttl.
-    pub fn run(id: &str) -> Self {
+    pub(super) fn run(id: &str) -> Self {
         Self::new(id, Some(format!("{id}-process")), Terms { ttl_millis: Some(millis(TTL)), ttl_is_asked_for: true, pipeline_run: None })
     }
 
     /// `testbed lock acquire` in a PipelineRun: nobody renews, and the default ttl means nothing as long as that runs.
-    pub fn acquire(id: &str) -> Self {
+    pub(super) fn acquire(id: &str) -> Self {
         let pipeline_run = Some(PipelineRun { name: id.to_owned(), uid: Some(id.to_owned()) });
         Self::new(id, None, Terms { ttl_millis: Some(millis(TTL)), ttl_is_asked_for: false, pipeline_run })
     }
 
     /// The same with `--ttl`, which counts although the PipelineRun runs.
-    pub fn with_ttl(mut self) -> Self {
+    pub(super) fn with_ttl(mut self) -> Self {
         self.candidate.terms.ttl_is_asked_for = true;
         self
     }
@@ -50,7 +50,7 @@ impl Role {
     }
 
     /// Whether a process keeps the hold, which renews it and gives it back.
-    pub fn has_process(&self) -> bool {
+    pub(super) fn has_process(&self) -> bool {
         self.candidate.party.session.is_some()
     }
 }
@@ -58,7 +58,7 @@ impl Role {
 /// How often something may go wrong in one game. What may happen without limit has no number here: whoever is slow, stopped or dead just does
 /// not move, and their watch lags behind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Faults {
+pub(super) struct Faults {
     /// Requests that take time: they arrive late, or their answer does or never comes.
     pub late: u8,
     /// Waits that somebody ends.
@@ -69,7 +69,7 @@ pub struct Faults {
 
 /// What keeps the protocol safe; a test takes one out, and the checker has to notice.
 #[derive(Debug, Clone, Copy)]
-pub struct Guards {
+pub(super) struct Guards {
     /// A write is refused unless it is made on the newest version.
     pub compare_and_swap: bool,
     /// The same for a deletion.
@@ -105,7 +105,7 @@ impl Default for Guards {
 
 /// A game.
 #[derive(Debug, Clone)]
-pub struct Setting {
+pub(super) struct Setting {
     pub roles: Vec<Role>,
     pub permits: u32,
     pub faults: Faults,
@@ -124,7 +124,7 @@ pub struct Setting {
 
 impl Setting {
     /// These roles and one permit; nothing goes wrong but slowness and death.
-    pub fn new(roles: Vec<Role>) -> Self {
+    pub(super) fn new(roles: Vec<Role>) -> Self {
         let mut setting = Self {
             roles,
             permits: 1,
@@ -144,20 +144,20 @@ impl Setting {
     }
 
     /// With more than one permit.
-    pub fn with_permits(mut self, permits: u32) -> Self {
+    pub(super) fn with_permits(mut self, permits: u32) -> Self {
         self.permits = permits;
         self.roles.iter_mut().for_each(|role| role.candidate.permits = Some(permits));
         self
     }
 
     /// Whether several of them speak for the same run.
-    pub fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         let ids: std::collections::BTreeSet<_> = self.roles.iter().map(|role| &role.candidate.party.id).collect();
         ids.len() < self.roles.len()
     }
 
     /// The number of a party, the same for all processes of a run that speak for it.
-    pub fn number_of(&self, party: &Party) -> usize {
+    pub(super) fn number_of(&self, party: &Party) -> usize {
         self.roles.iter().position(|role| role.candidate.party == *party).expect("a party that plays")
     }
 }

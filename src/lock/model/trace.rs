@@ -11,7 +11,7 @@ use crate::lock::object::Version;
 use crate::lock::state::{Lock, Party};
 
 /// The trace of these moves from the beginning.
-pub fn tell(moves: &[Move], setting: &Setting) -> String {
+pub(super) fn tell(moves: &[Move], setting: &Setting) -> String {
     let mut world = World::new(setting);
     let mut trace = String::new();
     for (index, role) in setting.roles.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::lock::abandonment::PipelineRunStatus;
 use crate::lock::object::Request;
 
 #[derive(Debug, Clone)]
-pub struct World {
+pub(super) struct World {
     pub server: Server,
     pub clients: Vec<Rc<Client>>,
     /// In units, since the beginning.
@@ -29,7 +29,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(setting: &Setting) -> Self {
+    pub(super) fn new(setting: &Setting) -> Self {
         let parties = setting.roles.len();
         Self {
             server: Server::default(),
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// The time on somebody's own clock.
-    pub fn now(&self, role: &Role) -> Duration {
+    pub(super) fn now(&self, role: &Role) -> Duration {
         role.clock + UNIT * self.time
     }
 
@@ -54,7 +54,7 @@ impl World {
     }
 
     /// How a PipelineRun is.
-    pub fn status(&self, number: usize) -> PipelineRunStatus {
+    pub(super) fn status(&self, number: usize) -> PipelineRunStatus {
         if self.ended[number] { PipelineRunStatus::Over } else { PipelineRunStatus::Running }
     }
 
@@ -62,7 +62,7 @@ impl World {
     ///
     /// # Errors
     /// Which rule it breaks.
-    pub fn after(&self, step: Move, setting: &Setting) -> Result<Self, String> {
+    pub(super) fn after(&self, step: Move, setting: &Setting) -> Result<Self, String> {
         let mut next = self.clone();
         next.make(step, setting)?;
         rules::check(&next, setting)?;

@@ -66,10 +66,10 @@ pub fn baseline(spec: &Fields, annotations: Option<&Fields>) -> Vec<Violation> {
 }
 
 /// The parts of a pod's spec that [`baseline`] looks through.
-pub const LOOKED_THROUGH: [&str; 5] = ["securityContext", "volumes", "initContainers", "containers", "ephemeralContainers"];
+pub(super) const LOOKED_THROUGH: [&str; 5] = ["securityContext", "volumes", "initContainers", "containers", "ephemeralContainers"];
 
 /// The same of what may become a part of a pod: a template without containers, a step of a task, a volume.
-pub fn parts(map: &Fields) -> Vec<Violation> {
+pub(super) fn parts(map: &Fields) -> Vec<Violation> {
     let mut found = Found(Vec::new());
     for field in ["hostNetwork", "hostPID", "hostIPC"] {
         found.add(is_true(map, field), Allowance::HOST_NAMESPACES, || format!("a pod of it uses the node's own namespace ({field})"));

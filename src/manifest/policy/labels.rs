@@ -7,7 +7,7 @@ use crate::run_id::{RUN_LABEL, RunId};
 
 /// What of a map is about another run: a label or a selector of it (`labels`, `matchLabels`, `selector`, ...), one of `matchExpressions`, one
 /// written as text, one that stands for all runs but the own one.
-pub fn others(map: &Map<String, Value>, run_id: &RunId) -> Vec<Violation> {
+pub(super) fn others(map: &Map<String, Value>, run_id: &RunId) -> Vec<Violation> {
     let mut found = Vec::new();
     for (key, value) in map {
         let other = match value {

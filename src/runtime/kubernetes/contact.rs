@@ -51,7 +51,7 @@ type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// What is known of the API server, shared by all requests of one connection.
 #[derive(Clone, Default)]
-pub struct Contact(Arc<Mutex<State>>);
+pub(super) struct Contact(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -65,13 +65,13 @@ struct State {
 
 impl Contact {
     /// A client whose requests are bounded.
-    pub fn client(&self, client: Client) -> Client {
+    pub(super) fn client(&self, client: Client) -> Client {
         let (namespace, valid_until) = (client.default_namespace().to_owned(), *client.valid_until());
         Client::new(Bounded { client, contact: self.clone() }, namespace).with_valid_until(valid_until)
     }
 
     /// What keeps the server from answering, such as `answers 503 Service Unavailable`.
-    pub fn trouble(&self) -> Option<String> {
+    pub(super) fn trouble(&self) -> Option<String> {
         self.state().trouble.clone()
     }
 

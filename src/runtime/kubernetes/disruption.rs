@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 /// Who takes the pod away, and in which words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disruption {
+pub(super) struct Disruption {
     /// Kubernetes' own word for it, such as `EvictionByEvictionAPI`.
     pub reason: String,
     /// What else it says.
@@ -13,7 +13,7 @@ pub struct Disruption {
 
 impl Disruption {
     /// The one that a pod tells of. It may go on all the same: an eviction may fail.
-    pub fn of(pod: &Pod) -> Option<Self> {
+    pub(super) fn of(pod: &Pod) -> Option<Self> {
         let conditions = pod.status.as_ref()?.conditions.as_ref()?;
         let condition = conditions.iter().find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True")?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -21,7 +21,7 @@ impl Disruption {
     }
 
     /// What happened to the pod, as the rest of a sentence about it.
-    pub fn what(&self) -> &'static str {
+    pub(super) fn what(&self) -> &'static str {
         match self.reason.as_str() {
             "EvictionByEvictionAPI" => "was evicted (as by a drain of its node)",
             "PreemptionByScheduler" => "was stopped to make room for a pod of higher priority",

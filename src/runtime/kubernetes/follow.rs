@@ -22,7 +22,7 @@ use crate::probe::{Container, Log, Outside, change, marker};
 const REOPEN: Duration = Duration::from_secs(1);
 
 /// Follows the log of whichever container of the database runs, and notes in `to` what it says, until nobody listens any more.
-pub async fn follow_log(cluster: Cluster, database: Database, pods: watch::Receiver<Pods>, to: watch::Sender<Outside>) {
+pub(super) async fn follow_log(cluster: Cluster, database: Database, pods: watch::Receiver<Pods>, to: watch::Sender<Outside>) {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let mut outside = to.subscribe();
     loop {

@@ -8,11 +8,11 @@ use kube::api::{ApiResource, PostParams};
 use super::Cluster;
 
 /// The rules for one user in one namespace, if the API server knows them all.
-pub struct Rules(Option<Vec<ResourceRule>>);
+pub(super) struct Rules(Option<Vec<ResourceRule>>);
 
 impl Rules {
     /// Asks for them. Authorizers other than RBAC (a webhook's) often cannot list theirs; then nothing is known.
-    pub async fn ask(cluster: &Cluster) -> Self {
+    pub(super) async fn ask(cluster: &Cluster) -> Self {
         let spec = SelfSubjectRulesReviewSpec { namespace: Some(cluster.namespace.clone()) };
         let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
         let api: Api<SelfSubjectRulesReview> = Api::all(cluster.client.clone());
@@ -21,7 +21,7 @@ impl Rules {
     }
 
     /// Whether it is certain that this user may not do that with all objects of the kind.
-    pub fn forbid(&self, verb: &str, kind: &ApiResource) -> bool {
+    pub(super) fn forbid(&self, verb: &str, kind: &ApiResource) -> bool {
         let Self(Some(rules)) = self else { return false };
         let has = |list: &[String], wanted: &str| list.iter().any(|one| one == wanted || one == "*");
         let all = |list: &Option<Vec<String>>| list.as_deref().unwrap_or_default().to_vec();

@@ -20,7 +20,7 @@ const UNTOUCHED: i64 = 1_000_000_000;
 ///
 /// # Errors
 /// The system's reason.
-pub fn folder(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
+pub(super) fn folder(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(at, name.as_ref(), flags, Mode::empty())?)
 }
@@ -29,7 +29,7 @@ pub fn folder(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// The system's reason.
-pub fn root(path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn root(path: &Path) -> io::Result<OwnedFd> {
     folder(CWD, path)
 }
 
@@ -38,7 +38,7 @@ pub fn root(path: &Path) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// The system's reason.
-pub fn take_over(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
+pub(super) fn take_over(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
     let folder = folder(at, name)?;
     if geteuid().is_root() {
         fchown(&folder, Some(geteuid()), Some(getegid()))?;
@@ -50,7 +50,7 @@ pub fn take_over(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> 
 ///
 /// # Errors
 /// The system's reason.
-pub fn give(handle: impl AsFd, account: Option<&Account>) -> io::Result<()> {
+pub(super) fn give(handle: impl AsFd, account: Option<&Account>) -> io::Result<()> {
     let Some(account) = account else { return Ok(()) };
     Ok(fchown(handle, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?)
 }
@@ -59,7 +59,7 @@ pub fn give(handle: impl AsFd, account: Option<&Account>) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's reason.
-pub fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, Stat)>> {
+pub(super) fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, Stat)>> {
     let mut found = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
@@ -73,12 +73,12 @@ pub fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, Stat)>> {
 }
 
 /// Whether it is a folder.
-pub fn is_folder(stat: &Stat) -> bool {
+pub(super) fn is_folder(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 /// Whether it is a file of this user's that has no other name anywhere, as it was copied.
-pub fn is_untouched(stat: &Stat, owner: u32) -> bool {
+pub(super) fn is_untouched(stat: &Stat, owner: u32) -> bool {
     is_own_file(stat, owner) && stat.st_mtime == UNTOUCHED && stat.st_mtime_nsec == 0
 }
 
@@ -90,7 +90,7 @@ fn is_own_file(stat: &Stat, owner: u32) -> bool {
 ///
 /// # Errors
 /// The system's reason, and what it is instead.
-pub fn open(at: &OwnedFd, name: &OsStr, owner: u32) -> io::Result<(File, Stat)> {
+pub(super) fn open(at: &OwnedFd, name: &OsStr, owner: u32) -> io::Result<(File, Stat)> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(at, name, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
@@ -104,7 +104,7 @@ pub fn open(at: &OwnedFd, name: &OsStr, owner: u32) -> io::Result<(File, Stat)> 
 ///
 /// # Errors
 /// The system's reason.
-pub fn create(at: &OwnedFd, name: &OsStr) -> io::Result<File> {
+pub(super) fn create(at: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(at, name, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
@@ -113,7 +113,7 @@ pub fn create(at: &OwnedFd, name: &OsStr) -> io::Result<File> {
 ///
 /// # Errors
 /// The system's reason.
-pub fn mark(file: &File) -> io::Result<()> {
+pub(super) fn mark(file: &File) -> io::Result<()> {
     let time = Timespec { tv_sec: UNTOUCHED, tv_nsec: 0 };
     Ok(futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }
@@ -122,7 +122,7 @@ pub fn mark(file: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's reason.
-pub fn make(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
+pub(super) fn make(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
     rustix::fs::mkdirat(&at, name.as_ref(), Mode::RWXU)?;
     folder(at, name)
 }
@@ -131,7 +131,7 @@ pub fn make(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// The system's reason.
-pub fn remove(at: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<()> {
+pub(super) fn remove(at: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<()> {
     if !is_folder(stat) {
         return Ok(unlinkat(at, name, AtFlags::empty())?);
     }
@@ -144,7 +144,7 @@ pub fn remove(at: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's reason.
-pub fn replace(path: &Path, name: &str, text: &str, account: Option<&Account>) -> io::Result<()> {
+pub(super) fn replace(path: &Path, name: &str, text: &str, account: Option<&Account>) -> io::Result<()> {
     let (at, name) = (root(path)?, OsStr::new(name));
     if let Ok(stat) = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) {
         remove(&at, name, &stat)?;

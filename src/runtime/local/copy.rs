@@ -23,7 +23,7 @@ const THREADS: usize = 4;
 
 /// What a folder holds: two copies of one folder agree in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Size {
+pub(super) struct Size {
     /// The number of files.
     pub files: u64,
     /// Their lengths together.
@@ -34,7 +34,7 @@ pub struct Size {
 ///
 /// # Errors
 /// The system's reason. What was copied so far stays.
-pub fn copy(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<Size> {
+pub(super) fn copy(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<Size> {
     copy_of(from, geteuid().as_raw(), to, account)
 }
 
@@ -42,7 +42,7 @@ pub fn copy(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<Siz
 ///
 /// # Errors
 /// The system's reason, and what is in there that is no file of the owner's own.
-pub fn copy_of(from: &Path, owner: u32, to: &Path, account: Option<&Account>) -> io::Result<Size> {
+pub(super) fn copy_of(from: &Path, owner: u32, to: &Path, account: Option<&Account>) -> io::Result<Size> {
     let to = beneath::make(CWD, to)?;
     let size = fill(Arc::new(beneath::root(from)?), owner, Arc::new(to.try_clone()?), account)?;
     beneath::give(&to, account)?;
@@ -56,7 +56,7 @@ type Work = (Arc<OwnedFd>, Arc<OwnedFd>, OsString);
 ///
 /// # Errors
 /// As for [`copy_of`].
-pub fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Option<&Account>) -> io::Result<Size> {
+pub(super) fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Option<&Account>) -> io::Result<Size> {
     let mut files = Vec::new();
     make_folders(from, to, account, &mut files)?;
     let next = AtomicUsize::new(0);
@@ -82,7 +82,7 @@ pub fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Option<&A
 ///
 /// # Errors
 /// The system's reason.
-pub fn copy_file(from: &OwnedFd, owner: u32, to: &OwnedFd, name: &std::ffi::OsStr, account: Option<&Account>) -> io::Result<u64> {
+pub(super) fn copy_file(from: &OwnedFd, owner: u32, to: &OwnedFd, name: &std::ffi::OsStr, account: Option<&Account>) -> io::Result<u64> {
     let (source, stat) = beneath::open(from, name, owner)?;
     let target = beneath::create(to, name)?;
     let bytes = io::copy(&mut &source, &mut &target)?;
@@ -110,7 +110,7 @@ fn make_folders(from: Arc<OwnedFd>, to: Arc<OwnedFd>, account: Option<&Account>,
 ///
 /// # Errors
 /// The system's reason.
-pub fn manifest(folder: &Path, owner: u32) -> io::Result<Option<String>> {
+pub(super) fn manifest(folder: &Path, owner: u32) -> io::Result<Option<String>> {
     let mut text = Vec::new();
     Ok(list(&beneath::root(folder)?, owner, &mut text)?.then(|| state::hash(&text)))
 }
@@ -136,7 +136,7 @@ fn list(folder: &OwnedFd, owner: u32, text: &mut Vec<u8>) -> io::Result<bool> {
 
 /// What is in a folder.
 #[cfg(test)]
-pub fn measure(folder: &Path) -> io::Result<Size> {
+pub(super) fn measure(folder: &Path) -> io::Result<Size> {
     let mut size = Size::default();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

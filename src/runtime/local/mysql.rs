@@ -61,7 +61,7 @@ fn own_settings(installed: &Installed) -> &'static [&'static str] {
 }
 
 /// Everything that shapes the prepared folder.
-pub fn recipe(planned: &Planned) -> String {
+pub(super) fn recipe(planned: &Planned) -> String {
     format!("{:?}", (&planned.installed.build, own_settings(&planned.installed)))
 }
 
@@ -76,7 +76,7 @@ fn base(installed: &Installed) -> Option<OsString> {
 ///
 /// # Errors
 /// The program that failed and what it said.
-pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let Installed { engine, program, .. } = &planned.installed;
     super::account::make_folder(&stage.data, setting.account)?;
     let data: OsString = [OsString::from("--datadir="), stage.data.clone().into()].into_iter().collect();
@@ -97,7 +97,7 @@ pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>)
 ///
 /// # Errors
 /// The path with the system's reason.
-pub fn own_temporary_folder(data: &Path, setting: Setting<'_>) -> anyhow::Result<OsString> {
+pub(super) fn own_temporary_folder(data: &Path, setting: Setting<'_>) -> anyhow::Result<OsString> {
     let folder = data.with_file_name("tmp");
     match std::fs::create_dir(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -123,7 +123,7 @@ fn installer(server: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The server's arguments after the first, `--no-defaults`: those of the manifest last, so that they win.
-pub fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
+pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
     let in_folder = |flag: &str, path: PathBuf| -> OsString { [OsString::from(flag), path.into()].into_iter().collect() };
     let mut args: Vec<OsString> = vec![in_folder("--datadir=", data.to_owned())];
     args.extend(base(&planned.installed));
@@ -139,7 +139,7 @@ pub fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
 const SOCKET_ARGUMENT: &str = "--socket=server.sock";
 
 /// Where the server listens besides its port: as seen from the scripts' folder beside it where the whole path is too long for a socket.
-pub fn socket(data: &Path) -> PathBuf {
+pub(super) fn socket(data: &Path) -> PathBuf {
     let whole = data.join("server.sock");
     let is_short = whole.as_os_str().len() < SOCKET_PATH;
     if is_short { whole } else { PathBuf::from("../data/server.sock") }
@@ -149,12 +149,12 @@ pub fn socket(data: &Path) -> PathBuf {
 const SOCKET_PATH: usize = 100;
 
 /// Holds passwords, and goes once the server has read it.
-pub fn init_file(data: &Path) -> PathBuf {
+pub(super) fn init_file(data: &Path) -> PathBuf {
     data.with_file_name("logins.sql")
 }
 
 /// Sorts a container's arguments into those that the server takes here too and those that are left out.
-pub fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
+pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
     let mut args = args.iter().peekable();
     while let Some(arg) = args.next() {
@@ -200,7 +200,7 @@ fn statements(planned: &Planned, root: &Login) -> String {
 ///
 /// # Errors
 /// The path with the system's reason.
-pub fn write_init_file(planned: &Planned, data: &Path, random: &str, setting: Setting<'_>) -> anyhow::Result<Login> {
+pub(super) fn write_init_file(planned: &Planned, data: &Path, random: &str, setting: Setting<'_>) -> anyhow::Result<Login> {
     let unknown = || Login { user: "root".into(), password: crate::database::Password::new(random), database: None };
     let root = planned.database.admin.clone().unwrap_or_else(unknown);
     let path = init_file(data);
@@ -213,7 +213,7 @@ pub fn write_init_file(planned: &Planned, data: &Path, random: &str, setting: Se
 ///
 /// # Errors
 /// Why it could not be done yet.
-pub async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
+pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
     let login = &planned.database.login;
     let options = OptsBuilder::default()
         .ip_or_hostname("127.0.0.1")
@@ -232,7 +232,7 @@ pub async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result
 }
 
 /// Whether a server has answered, and has refused the login.
-pub fn is_refusal(error: &anyhow::Error) -> bool {
+pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
     error.downcast_ref::<mysql_async::Error>().is_some_and(|error| matches!(error, mysql_async::Error::Server(_)))
 }
 

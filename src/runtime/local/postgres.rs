@@ -62,7 +62,7 @@ fn database(planned: &Planned) -> &str {
 }
 
 /// Everything that shapes the prepared folder. The database is a part of it: to make one takes as long as to start the server.
-pub fn recipe(planned: &Planned) -> String {
+pub(super) fn recipe(planned: &Planned) -> String {
     let Options { initdb, auth_method } = &planned.postgres;
     format!("{:?}", (&planned.installed.build, &superuser(planned).user, database(planned), initdb, auth_method, &LOCALES))
 }
@@ -71,7 +71,7 @@ pub fn recipe(planned: &Planned) -> String {
 ///
 /// # Errors
 /// The program that failed and what it said.
-pub async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let server = &planned.installed.program;
     let initdb = server.with_file_name("initdb");
     if !initdb.exists() {
@@ -138,7 +138,7 @@ async fn make_database(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_
 }
 
 /// The server's arguments: those of the manifest last, so that they win.
-pub fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
+pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["-D".into(), data.into(), "-p".into(), port.to_string().into()];
     args.extend(SETTINGS.iter().flat_map(|setting| ["-c".into(), OsString::from(setting)]));
     args.extend(planned.args.iter().map(OsString::from));
@@ -146,7 +146,7 @@ pub fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
 }
 
 /// Sorts a container's arguments into those that the server takes here too and those that are left out.
-pub fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
+pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
     let mut args = args.iter().peekable();
     while let Some(arg) = args.next() {
@@ -167,7 +167,7 @@ pub fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
 
 /// Whether the server in `data` says that it takes connections: in the last line of its file, where `pg_ctl` reads it too. Asking the server
 /// itself before that makes it start a process for each refusal.
-pub fn is_up(data: &Path) -> bool {
+pub(super) fn is_up(data: &Path) -> bool {
     let status = crate::files::read(&data.join("postmaster.pid"), 4096).unwrap_or_default();
     String::from_utf8_lossy(&status).lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "ready")
 }
@@ -179,7 +179,7 @@ const STATUS_LINE: usize = 7;
 ///
 /// # Errors
 /// Why it could not be done yet.
-pub async fn settle(planned: &Planned, data: &Path, port: u16, prepared: &str) -> anyhow::Result<()> {
+pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: &str) -> anyhow::Result<()> {
     let root = superuser(planned);
     let client = connect(port, &root.user, prepared, "postgres").await?;
     check(&client, data).await?;
@@ -196,7 +196,7 @@ pub async fn settle(planned: &Planned, data: &Path, port: u16, prepared: &str) -
 ///
 /// # Errors
 /// Why it could not be done yet.
-pub async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
+pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
     let login = &planned.database.login;
     let client = connect(port, &login.user, login.password.reveal(), database(planned)).await?;
     if superuser(planned).user == login.user {
@@ -206,7 +206,7 @@ pub async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result
 }
 
 /// Whether a server has answered, and has refused the login.
-pub fn is_refusal(error: &anyhow::Error) -> bool {
+pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
     error.downcast_ref::<tokio_postgres::Error>().is_some_and(|error| error.as_db_error().is_some())
 }
 

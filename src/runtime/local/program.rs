@@ -13,7 +13,7 @@ use crate::failure::Advise;
 
 /// As whom and for which run.
 #[derive(Debug, Clone, Copy)]
-pub struct Setting<'a> {
+pub(super) struct Setting<'a> {
     /// The user; `None` for the caller.
     pub account: Option<&'a Account>,
     /// The run's id.
@@ -22,7 +22,7 @@ pub struct Setting<'a> {
 
 impl Setting<'_> {
     /// A program that has yet to be started, in a folder and a process group of its own: a Ctrl-C at the terminal is not for it.
-    pub fn command(&self, program: &Path, folder: &Path) -> Command {
+    pub(super) fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(folder).env_clear().stdin(Stdio::null()).process_group(0);
         for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
@@ -43,7 +43,7 @@ impl Setting<'_> {
     ///
     /// # Errors
     /// The program's name, and what it said last.
-    pub async fn run(&self, program: &Path, args: &[OsString], folder: &Path, input: &str) -> anyhow::Result<()> {
+    pub(super) async fn run(&self, program: &Path, args: &[OsString], folder: &Path, input: &str) -> anyhow::Result<()> {
         let mut command = self.command(program, folder);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         finish(command, program, input).await
@@ -54,7 +54,7 @@ impl Setting<'_> {
 ///
 /// # Errors
 /// As for [`Setting::run`].
-pub async fn finish(mut command: Command, program: &Path, input: &str) -> anyhow::Result<()> {
+pub(super) async fn finish(mut command: Command, program: &Path, input: &str) -> anyhow::Result<()> {
     let name = program.display();
     let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
     let stdin = child.stdin.take();
@@ -75,10 +75,10 @@ pub async fn finish(mut command: Command, program: &Path, input: &str) -> anyhow
 }
 
 /// How much of a log an error shows.
-pub const LINES: usize = 20;
+pub(super) const LINES: usize = 20;
 
 /// The last lines of a text that are not blank.
-pub fn last_lines(text: &str, count: usize) -> String {
+pub(super) fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -17,7 +17,7 @@ use super::{beneath, copy};
 ///
 /// # Errors
 /// The system's reason; the folder is in no known state then.
-pub fn restore(prepared: &Path, data: &Path, account: Option<&Account>) -> io::Result<usize> {
+pub(super) fn restore(prepared: &Path, data: &Path, account: Option<&Account>) -> io::Result<usize> {
     let prepared = Arc::new(beneath::root(prepared)?);
     restore_folder(&prepared, &Arc::new(beneath::take_over(CWD, data)?), account)
 }

@@ -15,7 +15,7 @@ use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
 
 /// The server that the scripts talk to.
-pub struct Server<'a> {
+pub(super) struct Server<'a> {
     /// Its data folder.
     pub data: &'a Path,
     /// Its port.
@@ -28,7 +28,7 @@ pub struct Server<'a> {
 ///
 /// # Errors
 /// The script that failed and what was said last, or the one that still ran at the deadline ([`Exit::NotReady`]).
-pub async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>, run: Run<'_>) -> anyhow::Result<()> {
+pub(super) async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>, run: Run<'_>) -> anyhow::Result<()> {
     for script in &planned.scripts {
         let place = || format!("{}: the set-up script {}", planned.database.name, script.name);
         let too_late = || anyhow!("it still runs after {}", humantime::format_duration(run.timeout));

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// The run is noted, and its record cannot be read.
-pub async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<Found>> {
+pub(super) async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<Found>> {
     let Some(noted) = noted(run, record)? else { return Ok(None) };
     let Some(local) = noted.local().cloned() else { return Ok(None) };
     let redactor = local.redactor(&noted.run_id);
@@ -56,7 +56,7 @@ fn noted(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<re
 
 /// Of a run in a cluster: one that is kept and not over, or, where nothing is kept of it, in the cluster that is named. `None` where there is
 /// nothing of it to be read; why that is so is told.
-pub async fn in_cluster(run: Option<&str>, record: Option<&Record>, global: &Global, progress: &Progress) -> Option<Found> {
+pub(super) async fn in_cluster(run: Option<&str>, record: Option<&Record>, global: &Global, progress: &Progress) -> Option<Found> {
     let run_id = match (record, run) {
         (Some(record), _) if record.is_over() || record.runtime != "kubernetes" => return None,
         (Some(record), _) => &record.run_id,

@@ -7,7 +7,7 @@ use crate::history::log::Log;
 ///
 /// # Errors
 /// A stored log that is damaged.
-pub fn text(logs: &[&Log], tail: Option<usize>) -> anyhow::Result<String> {
+pub(super) fn text(logs: &[&Log], tail: Option<usize>) -> anyhow::Result<String> {
     if let [log] = logs {
         return Ok(last(&log.text()?, tail));
     }
@@ -23,7 +23,7 @@ pub fn text(logs: &[&Log], tail: Option<usize>) -> anyhow::Result<String> {
 }
 
 /// The last lines of a text, each with its line break.
-pub fn last(text: &str, tail: Option<usize>) -> String {
+pub(super) fn last(text: &str, tail: Option<usize>) -> String {
     let skipped = tail.map_or(0, |tail| text.lines().count().saturating_sub(tail));
     text.lines().skip(skipped).flat_map(|line| [line, "\n"]).collect()
 }

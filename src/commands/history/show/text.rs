@@ -10,7 +10,7 @@ use crate::words::{brief, count, size};
 const EVENTS: usize = 30;
 
 /// The whole story, in parts with an empty line between.
-pub fn text(record: &Record, now: Time) -> String {
+pub(super) fn text(record: &Record, now: Time) -> String {
     let mut parts = vec![head(record, now)];
     parts.extend(record.databases.iter().map(|database| of_database(database, record)));
     parts.push(titled("timeline of the run", &moments(&of_the_run(record), record.began)));

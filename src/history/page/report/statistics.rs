@@ -1,7 +1,7 @@
 //! Medians and the like.
 
 /// The middle one of sorted times; between two, their mean.
-pub fn median(sorted: &[u64]) -> Option<u64> {
+pub(super) fn median(sorted: &[u64]) -> Option<u64> {
     let middle = sorted.len() / 2;
     let upper = *sorted.get(middle)?;
     if sorted.len() % 2 == 1 {
@@ -11,7 +11,7 @@ pub fn median(sorted: &[u64]) -> Option<u64> {
 }
 
 /// The smallest of sorted times that so many of a hundred do not exceed (the nearest rank, so it is one that was measured).
-pub fn of_hundred(sorted: &[u64], percent: usize) -> Option<u64> {
+pub(super) fn of_hundred(sorted: &[u64], percent: usize) -> Option<u64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()
 }

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// A server, and how to log in there.
-pub struct Address {
+pub(super) struct Address {
     pub config: Config,
     pub trust: Trust,
     pub patience: Duration,
@@ -34,7 +34,7 @@ impl Address {
     ///
     /// # Errors
     /// A usage error. It never holds a value, which may be a password.
-    pub fn new(url: &Url) -> anyhow::Result<Self> {
+    pub(super) fn new(url: &Url) -> anyhow::Result<Self> {
         Self::with(url, variable)
     }
 

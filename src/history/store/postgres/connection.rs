@@ -29,7 +29,7 @@ const ALIVE: Duration = Duration::from_secs(3);
 const JUST_NOW: Duration = Duration::from_secs(1);
 
 /// A server, and the one connection to it.
-pub struct Server {
+pub(super) struct Server {
     /// What errors call it.
     pub name: String,
     address: Address,
@@ -41,14 +41,14 @@ pub struct Server {
 }
 
 /// A connection that nobody else uses meanwhile. Whoever does not give it back, because something went wrong, ends it.
-pub struct Lent<'a> {
+pub(super) struct Lent<'a> {
     pub client: Client,
     place: MutexGuard<'a, Option<(Client, Instant)>>,
 }
 
 impl Lent<'_> {
     /// Keeps the connection for the next question.
-    pub fn give_back(mut self) {
+    pub(super) fn give_back(mut self) {
         *self.place = Some((self.client, Instant::now()));
     }
 }
@@ -61,14 +61,14 @@ impl fmt::Debug for Server {
 
 impl Server {
     /// Reads a URL; `name` is what it is called without its password. Connects to nobody yet.
-    pub fn new(url: &Url, name: String) -> anyhow::Result<Self> {
+    pub(super) fn new(url: &Url, name: String) -> anyhow::Result<Self> {
         let address = Address::new(url)?;
         let tls = MakeRustlsConnect::new(address.trust.clone().client()?);
         Ok(Self { name, address, tls, fault: Fault::default(), idle: Mutex::new(None) })
     }
 
     /// The connection, as soon as nobody else uses it; in no transaction.
-    pub async fn client(&self) -> anyhow::Result<Lent<'_>> {
+    pub(super) async fn client(&self) -> anyhow::Result<Lent<'_>> {
         let mut place = self.idle.lock().await;
         if let Some((client, used)) = place.take().filter(|(client, _)| !client.is_closed())
             && (used.elapsed() < JUST_NOW || matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(()))))
@@ -80,7 +80,7 @@ impl Server {
     }
 
     /// Waits for something at most so long, and explains what goes wrong.
-    pub async fn within<T>(&self, patience: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    pub(super) async fn within<T>(&self, patience: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
         match timeout(patience, work).await {
             // The driver knows only that the connection is closed.
             Ok(Err(_)) if self.fault.seen().is_some() => self.blame(),

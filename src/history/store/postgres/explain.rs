@@ -6,7 +6,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::failure::{Advise, innermost};
 
-pub trait Explain<T> {
+pub(super) trait Explain<T> {
     /// Says which server it is and what helps, where the server or the way there is at fault.
     fn explain(self, name: &str) -> anyhow::Result<T>;
 }
@@ -24,7 +24,7 @@ impl<T> Explain<T> for anyhow::Result<T> {
 }
 
 /// Whether a connection has failed because of TLS. The driver has no other sign of it.
-pub fn is_about_tls(error: &Error) -> bool {
+pub(super) fn is_about_tls(error: &Error) -> bool {
     error.to_string().contains("performing TLS handshake")
 }
 

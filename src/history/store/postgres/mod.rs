@@ -35,7 +35,7 @@ const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_tr
 
 /// A database. Clones share a connection, which they use one after the other: a server has not many of them.
 #[derive(Clone)]
-pub struct Postgres {
+pub(super) struct Postgres {
     server: Arc<Server>,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Debug for Postgres {
 ///
 /// # Errors
 /// A usage error without any value of it.
-pub fn check(url: &Url) -> anyhow::Result<()> {
+pub(super) fn check(url: &Url) -> anyhow::Result<()> {
     Address::new(url).map(drop)
 }
 
@@ -58,7 +58,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The server, what is wrong with it, and what to do; never a password.
-    pub async fn open(url: &Url, name: String) -> anyhow::Result<Self> {
+    pub(super) async fn open(url: &Url, name: String) -> anyhow::Result<Self> {
         let server = Arc::new(Server::new(url, name)?);
         let lent = server.client().await?;
         server.within(PATIENCE, open::prepare(&lent.client, &server.name)).await?;
@@ -70,7 +70,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The server, what is wrong with it, and what to do; never a password.
-    pub async fn open_to_read(url: &Url, name: String) -> anyhow::Result<Option<Self>> {
+    pub(super) async fn open_to_read(url: &Url, name: String) -> anyhow::Result<Option<Self>> {
         let server = Arc::new(Server::new(url, name)?);
         let lent = server.client().await?;
         if !server.within(PATIENCE, open::is_there(&lent.client, &server.name)).await? {
@@ -84,7 +84,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The server, what is wrong with it, and what to do.
-    pub async fn read(&self, statement: &Statement) -> anyhow::Result<Vec<Row>> {
+    pub(super) async fn read(&self, statement: &Statement) -> anyhow::Result<Vec<Row>> {
         let lent = self.server.client().await?;
         let rows = self.server.within(PATIENCE, ask(&lent.client, statement)).await?;
         lent.give_back();
@@ -95,7 +95,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The server, what is wrong with it, and what to do.
-    pub async fn size(&self) -> anyhow::Result<u64> {
+    pub(super) async fn size(&self) -> anyhow::Result<u64> {
         space::size(self).await
     }
 
@@ -103,7 +103,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The server, what is wrong with it, and what to do.
-    pub async fn give_back(&self) -> anyhow::Result<()> {
+    pub(super) async fn give_back(&self) -> anyhow::Result<()> {
         space::give_back(self).await
     }
 
@@ -111,7 +111,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The server, what is wrong with it, and what to do.
-    pub async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
+    pub(super) async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
         // The question is asked once for each step, whatever plan the server makes.
         let sql = format!("DELETE FROM testbed.runs WHERE id = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", which.sql);
         let step = Statement::new(sql, which.values.clone());
@@ -138,7 +138,7 @@ impl Postgres {
     ///
     /// # Errors
     /// The server, what is wrong with it, and what to do; or what `then` says. Nothing is written then.
-    pub async fn write<F>(&self, id: &str, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
+    pub(super) async fn write<F>(&self, id: &str, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send,
     {

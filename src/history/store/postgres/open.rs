@@ -18,7 +18,7 @@ const HAS_VERSION: &str = "SELECT count(*) > 0 FROM pg_catalog.pg_tables WHERE s
 const HAS_SCHEMA: &str = "SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = 'testbed'";
 
 /// Makes the tables, or brings them up to date.
-pub async fn prepare(client: &Client, name: &str) -> anyhow::Result<()> {
+pub(super) async fn prepare(client: &Client, name: &str) -> anyhow::Result<()> {
     if version(client, name).await? < MIGRATIONS.len() {
         migrate(client, name).await?;
     }
@@ -26,7 +26,7 @@ pub async fn prepare(client: &Client, name: &str) -> anyhow::Result<()> {
 }
 
 /// Whether there are tables. If so, brings them up to date.
-pub async fn is_there(client: &Client, name: &str) -> anyhow::Result<bool> {
+pub(super) async fn is_there(client: &Client, name: &str) -> anyhow::Result<bool> {
     match version(client, name).await? {
         0 => return Ok(false),
         older if older < MIGRATIONS.len() => migrate(client, name).await?,

@@ -8,7 +8,7 @@ use tokio_postgres::config::Host;
 
 /// The password for the first server in the file that `PGPASSFILE` names, or else in `~/.pgpass`. Like libpq, reads no file that others may
 /// read.
-pub fn from_file(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+pub(super) fn from_file(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let path = variable("PGPASSFILE").or_else(|| Some(variable("HOME")? + "/.pgpass")).map(PathBuf::from)?;
     if std::fs::metadata(&path).ok()?.mode() & 0o077 != 0 {
         return None;

@@ -32,14 +32,14 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// How long to wait for a table that somebody works with. Whoever comes later waits as well meanwhile.
 const WAIT: &str = "SET lock_timeout = '2s'";
 
-pub async fn size(postgres: &Postgres) -> anyhow::Result<u64> {
+pub(super) async fn size(postgres: &Postgres) -> anyhow::Result<u64> {
     let sql = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c \
                WHERE c.relnamespace = to_regnamespace('testbed') AND c.relkind = 'r'";
     let rows = postgres.read(&Statement::new(sql, Vec::new())).await?;
     Ok(number(rows)?.try_into()?)
 }
 
-pub async fn give_back(postgres: &Postgres) -> anyhow::Result<()> {
+pub(super) async fn give_back(postgres: &Postgres) -> anyhow::Result<()> {
     // A connection with a setting of its own is not used again.
     let lent = postgres.server.client().await?;
     let client = &lent.client;

@@ -9,13 +9,13 @@ use rusqlite::ErrorCode;
 use crate::failure::Advise;
 
 /// How long others may keep the file locked.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a full disk is counted by.
 pub const NO_SPACE: &str = "no-space";
 
 /// Says which file it is and what helps, where SQLite is at fault.
-pub fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
+pub(super) fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
     let Some(code) = error.downcast_ref::<rusqlite::Error>().map(rusqlite::Error::sqlite_error_code) else { return error };
     let path = path.display();
     let (what, hint) = match code {

@@ -25,7 +25,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 
 /// An open file.
 #[derive(Clone)]
-pub struct Sqlite {
+pub(super) struct Sqlite {
     path: PathBuf,
     connection: Arc<Connected>,
 }
@@ -58,7 +58,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// The file, what is wrong with it, and what to do.
-    pub async fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) async fn open(path: &Path) -> anyhow::Result<Self> {
         let connection = blocking(path, open::to_write).await?;
         Ok(Self::new(path, connection))
     }
@@ -67,7 +67,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// The file, what is wrong with it, and what to do.
-    pub async fn open_to_read(path: &Path) -> anyhow::Result<Option<Self>> {
+    pub(super) async fn open_to_read(path: &Path) -> anyhow::Result<Option<Self>> {
         let connection = blocking(path, open::to_read).await?;
         Ok(connection.map(|connection| Self::new(path, connection)))
     }
@@ -80,7 +80,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// The file, what is wrong with it, and what to do.
-    pub async fn read(&self, statement: Statement) -> anyhow::Result<Vec<Row>> {
+    pub(super) async fn read(&self, statement: Statement) -> anyhow::Result<Vec<Row>> {
         self.with(move |connection| ask(connection, &statement)).await
     }
 
@@ -88,7 +88,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// The file, what is wrong with it, and what to do; or what `then` says. Nothing is written then.
-    pub async fn write<F>(&self, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
+    pub(super) async fn write<F>(&self, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send + 'static,
     {
@@ -109,7 +109,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// The file, what is wrong with it, and what to do.
-    pub async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
+    pub(super) async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
         let step = Statement::new(format!("DELETE FROM testbed.runs WHERE id IN ({})", which.sql), which.values.clone());
         self.with(move |connection| {
             let mut all = 0;
@@ -127,7 +127,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// When the work in the background does not end.
-    pub async fn size(&self) -> anyhow::Result<u64> {
+    pub(super) async fn size(&self) -> anyhow::Result<u64> {
         blocking(&self.path, |path| Ok(space::size(path))).await
     }
 
@@ -135,7 +135,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// The file, what is wrong with it, and what to do.
-    pub async fn give_back(&self) -> anyhow::Result<()> {
+    pub(super) async fn give_back(&self) -> anyhow::Result<()> {
         self.with(|connection| space::give_back(connection)).await
     }
 

@@ -26,7 +26,7 @@ const LARGEST: i32 = 64 << 20;
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// Opens a file that may have yet to be made.
-pub fn to_write(path: &Path) -> anyhow::Result<Connection> {
+pub(super) fn to_write(path: &Path) -> anyhow::Result<Connection> {
     make(path)?;
     let mut connection = connect(path)?;
     if check(&mut connection, path)? < MIGRATIONS.len() {
@@ -36,7 +36,7 @@ pub fn to_write(path: &Path) -> anyhow::Result<Connection> {
 }
 
 /// Opens a file that somebody has written to before.
-pub fn to_read(path: &Path) -> anyhow::Result<Option<Connection>> {
+pub(super) fn to_read(path: &Path) -> anyhow::Result<Option<Connection>> {
     if !path.try_exists().with_context(|| format!("looking for {}", path.display()))? {
         return Ok(None);
     }

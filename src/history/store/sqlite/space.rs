@@ -23,7 +23,7 @@ const LAST_TRY: Duration = Duration::from_secs(5);
 
 /// Does a thing again and again until it says that nothing is left, and leaves others as much time in between as it takes: they try to get a
 /// lock from time to time, and would not meet the moments between two steps.
-pub fn in_steps(mut step: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(super) fn in_steps(mut step: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     loop {
         let began = Instant::now();
         if !step()? {
@@ -34,13 +34,13 @@ pub fn in_steps(mut step: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Resul
 }
 
 /// The bytes of the file and of its write-ahead log.
-pub fn size(path: &Path) -> u64 {
+pub(super) fn size(path: &Path) -> u64 {
     let log = path.with_file_name(path.file_name().map(|name| [name, "-wal".as_ref()].join("".as_ref())).unwrap_or_default());
     [path, &log].iter().filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
 }
 
 /// Gives free pages back to the file system.
-pub fn give_back(connection: &Connection) -> anyhow::Result<()> {
+pub(super) fn give_back(connection: &Connection) -> anyhow::Result<()> {
     if !is_written_anew(connection)? {
         cut_off(connection)?;
     }

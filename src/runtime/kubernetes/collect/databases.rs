@@ -20,7 +20,7 @@ use crate::state::Ready;
 pub const READY_ANNOTATION: &str = "testbed/ready";
 
 /// A database, and the pod that it is in.
-pub struct Found {
+pub(super) struct Found {
     /// The pod's name.
     pub pod: String,
     /// What is known of it.
@@ -28,7 +28,7 @@ pub struct Found {
 }
 
 /// The databases that are found in the pods, each once. `notes` are the events about them.
-pub fn find(pods: &[Pod], services: &[Service], run_id: &RunId, notes: &[Note], redactor: &Redactor) -> Vec<Found> {
+pub(super) fn find(pods: &[Pod], services: &[Service], run_id: &RunId, notes: &[Note], redactor: &Redactor) -> Vec<Found> {
     let mut known = BTreeSet::new();
     let mut found = Vec::new();
     for pod in pods {

@@ -19,7 +19,7 @@ const PAGE: u32 = 500;
 const KEPT: usize = 500;
 
 /// The events from old to new, and why some may be missing.
-pub async fn about(cluster: &Cluster, objects: &[DynamicObject], deadline: Instant) -> (Vec<Note>, Option<String>) {
+pub(super) async fn about(cluster: &Cluster, objects: &[DynamicObject], deadline: Instant) -> (Vec<Note>, Option<String>) {
     let mut found = Vec::new();
     let reading = read(cluster, objects, &mut found);
     let note = match timeout_at(deadline, reading).await {

@@ -14,7 +14,7 @@ use crate::runtime::kubernetes::pods::name;
 use crate::runtime::kubernetes::{AT_ONCE, Cluster};
 
 /// A log as it was read, secrets included.
-pub struct Read {
+pub(super) struct Read {
     /// Which one.
     pub info: LogInfo,
     /// Its text.
@@ -23,7 +23,7 @@ pub struct Read {
 
 /// The logs that were read.
 #[derive(Default)]
-pub struct Logs {
+pub(super) struct Logs {
     /// They.
     pub logs: Vec<Read>,
     /// What could not be read.
@@ -46,7 +46,7 @@ enum Lack {
 }
 
 /// Reads them by the deadline, but for those of pods whose secrets are not known.
-pub async fn read_all(cluster: &Cluster, pods: &[Pod], secrets: &Secrets, deadline: Instant) -> Logs {
+pub(super) async fn read_all(cluster: &Cluster, pods: &[Pod], secrets: &Secrets, deadline: Instant) -> Logs {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let wanted = pods.iter().filter(|pod| secrets.are_known(name(pod))).flat_map(of_pod);
     let reads = wanted.map(|which| async {

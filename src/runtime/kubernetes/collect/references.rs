@@ -19,19 +19,19 @@ use crate::runtime::kubernetes::{AT_ONCE, Cluster};
 
 /// What is known of the Secrets that pods refer to.
 #[derive(Debug, Default)]
-pub struct Secrets {
+pub(super) struct Secrets {
     /// For each pod, by name, why some of its secrets are not known.
     unknown: BTreeMap<String, Vec<String>>,
 }
 
 impl Secrets {
     /// Whether all secrets of a pod are known.
-    pub fn are_known(&self, pod: &str) -> bool {
+    pub(super) fn are_known(&self, pod: &str) -> bool {
         !self.unknown.contains_key(pod)
     }
 
     /// What is left out because of those that are not.
-    pub fn notes(&self) -> Vec<String> {
+    pub(super) fn notes(&self) -> Vec<String> {
         let note = |(pod, reasons): (&String, &Vec<String>)| format!("the logs of Pod {pod} are left out: {}", reasons.join("; "));
         self.unknown.iter().map(note).collect()
     }
@@ -45,7 +45,7 @@ enum Outcome {
 }
 
 /// Reads what the pods refer to, and takes the secrets in it in. Of the Secrets in `known` they are known.
-pub async fn read(cluster: &Cluster, pods: &[Pod], known: BTreeSet<String>, redactor: &mut Redactor, deadline: Instant) -> Secrets {
+pub(super) async fn read(cluster: &Cluster, pods: &[Pod], known: BTreeSet<String>, redactor: &mut Redactor, deadline: Instant) -> Secrets {
     let referred: Vec<(String, BTreeMap<Reference, bool>)> =
         pods.iter().map(|pod| (name(pod).to_owned(), pod.spec.as_ref().map(references).unwrap_or_default())).collect();
     let wanted: BTreeSet<Reference> = referred.iter().flat_map(|(_, references)| references.keys().cloned()).collect();

@@ -99,35 +99,35 @@ pub(super) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub fn name(&self) -> &'a str {
+    pub(super) fn name(&self) -> &'a str {
         &self.status.name
     }
 
-    pub fn image(&self) -> &'a str {
+    pub(super) fn image(&self) -> &'a str {
         self.container.and_then(|container| container.image.as_deref()).unwrap_or(&self.status.image)
     }
 
     /// `container mysql`, `init container prepare`.
-    pub fn label(&self) -> String {
+    pub(super) fn label(&self) -> String {
         format!("{}container {}", if self.init { "init " } else { "" }, self.name())
     }
 
-    pub fn waiting(&self) -> Option<&'a ContainerStateWaiting> {
+    pub(super) fn waiting(&self) -> Option<&'a ContainerStateWaiting> {
         self.status.state.as_ref()?.waiting.as_ref()
     }
 
     /// The reason and the message that the container waits with.
-    pub fn waits_for(&self) -> Option<(&'a str, &'a str)> {
+    pub(super) fn waits_for(&self) -> Option<(&'a str, &'a str)> {
         let waiting = self.waiting()?;
         Some((waiting.reason.as_deref()?, waiting.message.as_deref().unwrap_or_default()))
     }
 
-    pub fn runs(&self) -> bool {
+    pub(super) fn runs(&self) -> bool {
         matches!(&self.status.state, Some(ContainerState { running: Some(_), .. }))
     }
 
     /// How it ended last.
-    pub fn end(&self) -> Option<&'a ContainerStateTerminated> {
+    pub(super) fn end(&self) -> Option<&'a ContainerStateTerminated> {
         let ended = |state: &'a Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.as_ref());
         ended(&self.status.state).or_else(|| ended(&self.status.last_state))
     }

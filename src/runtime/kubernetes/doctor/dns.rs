@@ -14,7 +14,7 @@ use crate::failure::innermost;
 use crate::runtime::kubernetes::forward;
 use crate::runtime::kubernetes::{Cluster, explain};
 
-pub const CHECK: &str = "dns";
+pub(super) const CHECK: &str = "dns";
 
 /// What one name gets: longer than one lost packet costs the system's resolver.
 const LOOKUP: Duration = Duration::from_secs(7);
@@ -23,7 +23,7 @@ const LOOKUP: Duration = Duration::from_secs(7);
 const API_SERVICE: &str = "kubernetes.default.svc";
 
 /// Looks names up where testbed runs in a pod, and asks for the right to port-forward elsewhere.
-pub async fn check(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
+pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     if planned.discovery.databases.is_empty() {
         return Vec::new();
     }

@@ -19,14 +19,14 @@ use crate::runtime::kubernetes::explain::explain_creation;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Cluster, explain};
 
-pub const CHECK: &str = "dry-run";
+pub(super) const CHECK: &str = "dry-run";
 
 /// Requests at the same time.
 const AT_ONCE: usize = 4;
 
 /// What came of it.
 #[derive(Default)]
-pub struct Trial {
+pub(super) struct Trial {
     /// What would be refused, and why.
     pub verdicts: Vec<Verdict>,
     /// The objects as the API server would keep them, by their labels (`Pod mysql-42`): with all defaults, and what webhooks add.
@@ -54,7 +54,7 @@ struct Attempt<'a> {
 }
 
 /// Tries every object, and a pod of each template: a controller makes that one later, where nobody looks.
-pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> Trial {
+pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> Trial {
     let objects = planned.objects.iter().filter(|object| names::refusal(object).is_none());
     let attempts = objects.flat_map(|object| {
         let pod = pod_of(object).map(|pod| Attempt { object, pod: Some(pod) });

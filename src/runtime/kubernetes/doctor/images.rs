@@ -7,7 +7,7 @@ use crate::doctor::Verdict;
 use crate::manifest::images::in_full;
 
 /// Names the images in full, so that their registries show.
-pub fn check(planned: &Planned<'_>) -> Option<Verdict> {
+pub(super) fn check(planned: &Planned<'_>) -> Option<Verdict> {
     let specs = planned.discovery.workloads.iter().map(|workload| &workload.spec);
     let containers = specs.clone().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
     let volumes = specs.flat_map(|spec| spec.volumes.iter().flatten());

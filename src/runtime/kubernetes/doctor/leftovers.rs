@@ -7,10 +7,10 @@ use crate::runtime::kubernetes::gc::survey::survey;
 use crate::runtime::kubernetes::gc::verdict::Measure;
 use crate::runtime::kubernetes::{Cluster, clock};
 
-pub const CHECK: &str = "leftovers";
+pub(super) const CHECK: &str = "leftovers";
 
 /// Looks for runs of the namespace that have expired, as `testbed gc` does.
-pub async fn check(cluster: &Cluster) -> Vec<Verdict> {
+pub(super) async fn check(cluster: &Cluster) -> Vec<Verdict> {
     let skipped = |error: anyhow::Error| vec![Verdict::skipped(CHECK, format!("{error:#}"))];
     // Before the lists, so that nothing looks older than it is.
     let now = match clock::now(cluster).await {

@@ -9,7 +9,7 @@ use crate::manifest::Object;
 const STATEFUL_SET: usize = 63 - 1 - 10;
 
 /// A verdict for every object whose name cannot work with this run id.
-pub fn check(planned: &Planned<'_>) -> Vec<Verdict> {
+pub(super) fn check(planned: &Planned<'_>) -> Vec<Verdict> {
     let refused = planned.objects.iter().filter_map(|object| Some((object, refusal(object)?)));
     refused
         .map(|(object, (why, remedy))| Verdict::problem("names", format!("{}: {why}", object.origin)).on(object.label()).remedy(remedy))
@@ -17,7 +17,7 @@ pub fn check(planned: &Planned<'_>) -> Vec<Verdict> {
 }
 
 /// Why the object's name cannot work, and what to do; `None` if it can.
-pub fn refusal(object: &Object) -> Option<(String, &'static str)> {
+pub(super) fn refusal(object: &Object) -> Option<(String, &'static str)> {
     let name = &object.name;
     match (object.api_version.as_str(), object.kind.as_str()) {
         ("v1", "Service") if name.contains('.') || name.ends_with('-') => {

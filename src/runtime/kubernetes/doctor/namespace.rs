@@ -14,13 +14,13 @@ use crate::runtime::kubernetes::{Cluster, explain};
 const CHECK: &str = "namespace";
 
 /// The labels of the namespace; `None` where this user may not look at it.
-pub type Labels = Option<BTreeMap<String, String>>;
+pub(super) type Labels = Option<BTreeMap<String, String>>;
 
 /// Looks at the namespace, which a Role in it can allow.
 ///
 /// # Errors
 /// The verdict that it is not there, or will not be for long.
-pub async fn check(cluster: &Cluster) -> Result<Labels, Verdict> {
+pub(super) async fn check(cluster: &Cluster) -> Result<Labels, Verdict> {
     let name = &cluster.namespace;
     let action = format!("looking at namespace {name}");
     let api: Api<Namespace> = Api::all(cluster.client.clone());

@@ -17,7 +17,7 @@ use crate::manifest::Object;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
 use crate::runtime::kubernetes::{Cluster, explain};
 
-pub const CHECK: &str = "references";
+pub(super) const CHECK: &str = "references";
 
 /// Requests at the same time.
 const AT_ONCE: usize = 4;
@@ -26,7 +26,7 @@ const AT_ONCE: usize = 4;
 type Key = (&'static str, String);
 
 /// Looks for each object that is referred to.
-pub async fn check(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
+pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     let wanted = wanted(planned);
     let count = wanted.len();
     let looks = wanted.into_iter().map(|((kind, name), by)| async move {

@@ -2,7 +2,7 @@
 
 /// The file's lines that count. The last `search` line wins, as for the system's resolver.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct ResolvConf {
+pub(super) struct ResolvConf {
     /// The addresses of the name servers.
     pub nameservers: Vec<String>,
     /// The domains that are put behind a bare name.
@@ -11,7 +11,7 @@ pub struct ResolvConf {
 
 impl ResolvConf {
     /// Reads the file's text.
-    pub fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let mut conf = Self::default();
         for line in text.lines() {
             let mut words = line.split_whitespace().map(String::from);
@@ -26,7 +26,7 @@ impl ResolvConf {
 
     /// Why bare names of the namespace's Services cannot resolve in a pod of the namespace `home`, and what to do; `None` if the file is
     /// right for them.
-    pub fn lacks(&self, namespace: &str, home: Option<&str>) -> Option<(String, String)> {
+    pub(super) fn lacks(&self, namespace: &str, home: Option<&str>) -> Option<(String, String)> {
         const POLICY: &str = "leave dnsPolicy and dnsConfig of testbed's pod away (with hostNetwork: dnsPolicy: ClusterFirstWithHostNet)";
         if self.nameservers.is_empty() {
             return Some(("/etc/resolv.conf of this pod names no name server".into(), POLICY.into()));
@@ -48,7 +48,7 @@ impl ResolvConf {
     }
 
     /// Who is asked, and for what, in words.
-    pub fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let nameservers = if self.nameservers.is_empty() { "none".to_owned() } else { self.nameservers.join(", ") };
         format!("name server {nameservers}; search {}", self.domains())
     }

@@ -12,7 +12,7 @@ use crate::runtime::kubernetes::access::{self, Place, Right};
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Cluster, explain};
 
-pub const CHECK: &str = "rights";
+pub(super) const CHECK: &str = "rights";
 
 /// What `up` and `down` ask of every kind that the plan has.
 const EACH: [&str; 4] = ["create", "delete", "get", "list"];
@@ -25,7 +25,7 @@ struct Optional {
 }
 
 /// Asks for every right, and names those that are missing.
-pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> Vec<Verdict> {
+pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> Vec<Verdict> {
     let needed = needed(planned, kinds);
     let count = needed.len();
     let missing = match access::missing(cluster, needed).await {

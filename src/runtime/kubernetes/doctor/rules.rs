@@ -8,7 +8,7 @@ use crate::runtime::kubernetes::access::{Place, Right};
 const VERBS: [&str; 6] = ["create", "delete", "get", "list", "watch", "patch"];
 
 /// `pods: watch; secrets: create, delete`: what is missing, by resource.
-pub fn summary(rights: &[Right]) -> String {
+pub(super) fn summary(rights: &[Right]) -> String {
     let mut resources: Vec<(String, Vec<&str>)> = Vec::new();
     for right in rights {
         let label = label(right);
@@ -28,7 +28,7 @@ fn label(right: &Right) -> String {
 }
 
 /// What to add, and to what: the rules of a Role for each namespace, and of a ClusterRole for kinds that are in none.
-pub fn remedy(rights: &[Right], namespace: &str) -> String {
+pub(super) fn remedy(rights: &[Right], namespace: &str) -> String {
     let places: BTreeSet<&Place> = rights.iter().map(|right| &right.place).collect();
     let texts = places.into_iter().map(|place| {
         let to = match place {

@@ -12,7 +12,7 @@ use crate::database::Workload;
 use crate::doctor::Verdict;
 use crate::manifest::{Object, policy, restricted};
 
-pub const CHECK: &str = "pod-security";
+pub(super) const CHECK: &str = "pod-security";
 
 const LABEL: &str = "pod-security.kubernetes.io/";
 
@@ -72,7 +72,7 @@ impl Policy {
 
 /// Compares the plan's pods with what the namespace enforces, and with what it warns of. `is_accepted` tells of a pod's label whether the dry
 /// run has taken it.
-pub fn check(
+pub(super) fn check(
     labels: Option<&BTreeMap<String, String>>,
     minor: Option<Minor>,
     planned: &Planned<'_>,

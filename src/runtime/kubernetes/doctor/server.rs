@@ -14,13 +14,13 @@ use crate::runtime::kubernetes::{Cluster, explain};
 const CHECK: &str = "api";
 
 /// The second number of Kubernetes' version: 20 of v1.20.2.
-pub type Minor = u32;
+pub(super) type Minor = u32;
 
 /// Asks for the version: its number where the server tells it, and the verdict.
 ///
 /// # Errors
 /// The verdict that it cannot be reached, and why.
-pub async fn check(cluster: &Cluster) -> Result<(Option<Minor>, Verdict), Verdict> {
+pub(super) async fn check(cluster: &Cluster) -> Result<(Option<Minor>, Verdict), Verdict> {
     let server = &cluster.server;
     let begun = Instant::now();
     let answer = timeout(DEADLINE, cluster.client.apiserver_version()).await;
@@ -50,7 +50,7 @@ fn minor(text: &str) -> Option<Minor> {
 }
 
 /// Learns the plan's kinds; a verdict for each that the cluster does not have.
-pub async fn learn(kinds: &mut Kinds, planned: &Planned<'_>) -> Vec<Verdict> {
+pub(super) async fn learn(kinds: &mut Kinds, planned: &Planned<'_>) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for object in planned.objects {
         let learnt = timeout(DEADLINE, kinds.learn(std::slice::from_ref(object))).await;

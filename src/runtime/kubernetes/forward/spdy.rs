@@ -26,14 +26,14 @@ const FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
 /// Writes frames.
 #[derive(Debug, Default)]
-pub struct Encoder {
+pub(super) struct Encoder {
     /// All blocks of headers are one compressed text, which has begun.
     has_begun: bool,
 }
 
 impl Encoder {
     /// Opens a stream. The names of headers are in lower case; name and value are short.
-    pub fn open(&mut self, frames: &mut Vec<u8>, stream: u32, headers: &[(&str, &str)]) {
+    pub(super) fn open(&mut self, frames: &mut Vec<u8>, stream: u32, headers: &[(&str, &str)]) {
         let mut block = Vec::new();
         let text = |block: &mut Vec<u8>, text: &str| {
             block.extend(u32::to_be_bytes(text.len() as u32));
@@ -62,25 +62,25 @@ impl Encoder {
 }
 
 /// Sends bytes on a stream, fewer than 16 MiB.
-pub fn data(frames: &mut Vec<u8>, stream: u32, bytes: &[u8]) {
+pub(super) fn data(frames: &mut Vec<u8>, stream: u32, bytes: &[u8]) {
     frames.extend(stream.to_be_bytes());
     frames.extend(u32::to_be_bytes(bytes.len() as u32));
     frames.extend(bytes);
 }
 
 /// Says that no more bytes come on a stream.
-pub fn finish(frames: &mut Vec<u8>, stream: u32) {
+pub(super) fn finish(frames: &mut Vec<u8>, stream: u32) {
     frames.extend(stream.to_be_bytes());
     frames.extend([FIN, 0, 0, 0]);
 }
 
 /// Gives a stream up.
-pub fn reset(frames: &mut Vec<u8>, stream: u32) {
+pub(super) fn reset(frames: &mut Vec<u8>, stream: u32) {
     control(frames, RST_STREAM, &[stream.to_be_bytes(), CANCEL.to_be_bytes()].concat());
 }
 
 /// Answers a ping.
-pub fn pong(frames: &mut Vec<u8>, number: u32) {
+pub(super) fn pong(frames: &mut Vec<u8>, number: u32) {
     control(frames, PING, &number.to_be_bytes());
 }
 
@@ -93,7 +93,7 @@ fn control(frames: &mut Vec<u8>, kind: u16, payload: &[u8]) {
 
 /// What a server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said<'a> {
+pub(super) enum Said<'a> {
     /// Some of a stream's bytes; never none.
     Data(u32, &'a [u8]),
     /// No more bytes come on a stream.
@@ -108,11 +108,11 @@ pub enum Said<'a> {
 
 /// Bytes that are no frames of this protocol.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Foreign;
+pub(super) struct Foreign;
 
 /// Reads frames, however their bytes are cut; of a frame in the middle it keeps no more than the beginning.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(super) struct Decoder {
     head: Vec<u8>,
     /// How much of the frame is still to come, once its head is complete.
     rest: usize,
@@ -125,7 +125,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When it is another protocol; nothing can be read after that.
-    pub fn read<'a>(&mut self, mut bytes: &'a [u8]) -> Result<Vec<Said<'a>>, Foreign> {
+    pub(super) fn read<'a>(&mut self, mut bytes: &'a [u8]) -> Result<Vec<Said<'a>>, Foreign> {
         let mut said = Vec::new();
         loop {
             if self.head.len() < HEAD {

@@ -49,7 +49,7 @@ type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 type Outgoing = Pin<Box<dyn Sink<Bytes, Error = io::Error> + Send>>;
 
 /// An open way into a pod.
-pub struct Tunnel {
+pub(super) struct Tunnel {
     incoming: Pieces,
     outgoing: Outgoing,
     encoder: Encoder,
@@ -59,7 +59,7 @@ pub struct Tunnel {
 }
 
 /// How a connection ended.
-pub struct Ended {
+pub(super) struct Ended {
     /// Whether the tunnel can carry another one.
     pub is_usable: bool,
     /// Why there was no connection, in the node's words.
@@ -71,7 +71,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// The API server's answer, or that there is none.
-    pub async fn open(client: &Client, namespace: &str, pod: &str) -> Result<Self, Error> {
+    pub(super) async fn open(client: &Client, namespace: &str, pod: &str) -> Result<Self, Error> {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/portforward");
         match within_websocket(client, &path).await? {
             Some(tunnel) => Ok(tunnel),
@@ -93,7 +93,7 @@ impl Tunnel {
     }
 
     /// Whether it is still open, as far as this machine knows.
-    pub async fn is_open(&mut self) -> bool {
+    pub(super) async fn is_open(&mut self) -> bool {
         let mut frames = Vec::new();
         while let Some(piece) = self.incoming.next().now_or_never() {
             // What is left of connections that are over is passed by.
@@ -114,7 +114,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// That the tunnel has ended, or does not answer any more.
-    pub async fn carry(&mut self, port: u16, near: impl AsyncRead + AsyncWrite) -> io::Result<Ended> {
+    pub(super) async fn carry(&mut self, port: u16, near: impl AsyncRead + AsyncWrite) -> io::Result<Ended> {
         let (reasons, stream) = (self.next, self.next + 2);
         self.next += 4;
         let mut frames = Vec::new();

@@ -12,10 +12,10 @@ use crate::manifest::Object;
 use crate::manifest::quantity::Quantity;
 
 /// Amounts by the names that quotas have for them.
-pub type Amounts = BTreeMap<String, Quantity>;
+pub(super) type Amounts = BTreeMap<String, Quantity>;
 
 /// One object's part of the demand.
-pub struct Item {
+pub(super) struct Item {
     /// The object, as messages call it.
     pub label: String,
     /// What it asks for, all of its pods together.
@@ -25,7 +25,7 @@ pub struct Item {
 }
 
 /// Counts an object that is not a pod: by its resource's plural and group, and by the fields that quotas know.
-pub fn object(object: &Object, body: &Value, plural: &str, group: &str) -> Item {
+pub(super) fn object(object: &Object, body: &Value, plural: &str, group: &str) -> Item {
     let mut amounts = counted(plural, group, 1);
     let spec = body.get("spec");
     match object.kind.as_str() {
@@ -46,7 +46,7 @@ pub fn object(object: &Object, body: &Value, plural: &str, group: &str) -> Item 
 }
 
 /// Counts the pods that an object is or makes.
-pub fn pods(object: &Object, pod: PodSpec) -> Item {
+pub(super) fn pods(object: &Object, pod: PodSpec) -> Item {
     let count = pods_at_once(object);
     let amounts = times(sum(counted("pods", "", 1), resources(&pod)), count);
     Item { label: object.label(), amounts, pod: Some(pod) }

@@ -10,7 +10,7 @@ use crate::manifest::quantity::Quantity;
 
 /// A resource of which there is too little left.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Shortage {
+pub(super) struct Shortage {
     /// The resource, as quotas call it.
     pub resource: String,
     /// What the run asks for.
@@ -22,7 +22,7 @@ pub struct Shortage {
 }
 
 /// What the quota does not have enough of.
-pub fn shortages(quota: &ResourceQuota, items: &[Item]) -> Vec<Shortage> {
+pub(super) fn shortages(quota: &ResourceQuota, items: &[Item]) -> Vec<Shortage> {
     let asked = items.iter().filter(|item| applies(quota, item)).fold(Amounts::new(), |mut sum, item| {
         for (resource, amount) in &item.amounts {
             let entry = sum.entry(resource.clone()).or_default();
@@ -42,7 +42,7 @@ pub fn shortages(quota: &ResourceQuota, items: &[Item]) -> Vec<Shortage> {
 }
 
 /// What the quota wants each container to say and a container does not: the object, the container, and the resources.
-pub fn unsaid<'a>(quota: &ResourceQuota, items: &'a [Item]) -> Vec<(&'a str, &'a str, Vec<String>)> {
+pub(super) fn unsaid<'a>(quota: &ResourceQuota, items: &'a [Item]) -> Vec<(&'a str, &'a str, Vec<String>)> {
     const TO_SAY: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
     let wanted: Vec<String> = hard(quota).into_keys().filter(|resource| TO_SAY.contains(&resource.as_str())).collect();
     let pods = items.iter().filter(|item| applies(quota, item)).filter_map(|item| Some((item.label.as_str(), item.pod.as_ref()?)));

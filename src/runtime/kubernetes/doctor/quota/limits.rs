@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, LimitRange, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 /// Fills a pod in as admission does: a container's own limit first becomes its request, then come the defaults.
-pub fn fill(pod: &mut PodSpec, ranges: &[LimitRange]) {
+pub(super) fn fill(pod: &mut PodSpec, ranges: &[LimitRange]) {
     let containers = pod.containers.iter_mut().chain(pod.init_containers.iter_mut().flatten());
     for container in containers {
         default_requests_to_limits(container);

@@ -17,10 +17,10 @@ use crate::runtime::kubernetes::explain::is_forbidden;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::{Cluster, explain};
 
-pub const CHECK: &str = "quota";
+pub(super) const CHECK: &str = "quota";
 
 /// Compares what the run asks for with what each quota has left.
-pub async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds, trial: &Trial) -> Vec<Verdict> {
+pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds, trial: &Trial) -> Vec<Verdict> {
     let api: Api<ResourceQuota> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let quotas = match api.list(&ListParams::default()).await {
         Ok(list) => list.items,
