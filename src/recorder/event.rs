@@ -55,6 +55,16 @@ pub enum Event {
     LeftOver(String),
 }
 
+impl Event {
+    /// What came of a removal.
+    pub fn of_removal<T>(removed: &anyhow::Result<T>) -> Self {
+        match removed {
+            Ok(_) => Self::Removed,
+            Err(left) => Self::LeftOver(format!("{left:#}")),
+        }
+    }
+}
+
 /// What was found of a run that belongs to one record.
 #[derive(Debug, Default)]
 pub struct Part {

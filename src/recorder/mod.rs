@@ -26,13 +26,11 @@ use crate::history::record::Record;
 use crate::history::results::ResultsApi;
 use crate::history::store::NO_SPACE;
 use crate::progress::Progress;
-
 use crate::redact::Redactor;
 
 pub use event::Event;
 pub use recording::Recording;
-pub use writer::Which;
-use writer::{Job, Writer, Written};
+use writer::{Job, Which, Writer, Written};
 
 /// How long an archive is waited for that was waited for in vain.
 const AGAIN: Duration = Duration::from_millis(500);

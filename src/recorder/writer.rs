@@ -29,7 +29,7 @@ pub(super) enum Job {
 
 /// Which record is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which {
+pub(super) enum Which {
     /// The one with this id.
     Id(String),
     /// The newest one of a run in a cluster that is not over: nobody knows its id.

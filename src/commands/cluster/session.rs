@@ -290,7 +290,9 @@ pub(crate) async fn create_unless(
     // Before this run is remembered in the place of the one that has written it.
     config.remove_older().map_err(Failed::Before)?;
     begins();
-    recording.on(begun(plan));
+    if recording.recorder().is_on() {
+        recording.on(begun(plan));
+    }
     let mut creation = pin!(bug::caught(create(plan, cluster, &kinds, time, progress)));
     let error = tokio::select! {
         created = &mut creation => {
@@ -362,7 +364,10 @@ pub(crate) async fn bring_up(
 ) -> anyhow::Result<Session> {
     let Wait { args, addresses, stays, recording, deadline } = wait;
     adopt(plan, created)?;
-    recording.know(plan.redactor());
+    // The passwords of an earlier call were not known when the run began.
+    if !created.adopted.is_empty() {
+        recording.know(plan.redactor());
+    }
     let plan = &*plan;
     let databases = &plan.discovery.databases;
     let (observer, mut failure) = Observer::start(cluster, Whose::Run(plan.run_id.clone()), databases);

@@ -112,9 +112,6 @@ impl<'a> Removal<'a> {
 }
 
 fn told<T>(recording: &Recording<'_>, removed: anyhow::Result<T>) -> anyhow::Result<T> {
-    recording.on(match &removed {
-        Ok(_) => Event::Removed,
-        Err(left) => Event::LeftOver(format!("{left:#}")),
-    });
+    recording.on(Event::of_removal(&removed));
     removed
 }

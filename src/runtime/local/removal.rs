@@ -72,10 +72,7 @@ pub async fn remove(claim: Claim, recording: &Recording<'_>, asked: Asked) -> an
         }
     };
     let removed = remove::remove(claim, settled).await;
-    recording.on(match &removed {
-        Ok(_) => Event::Removed,
-        Err(left) => Event::LeftOver(format!("{left:#}")),
-    });
+    recording.on(Event::of_removal(&removed));
     removed
 }
 
