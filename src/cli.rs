@@ -16,6 +16,8 @@ use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
 use crate::output::{self, LockResult};
+use crate::progress::{Loudness, Progress};
+use crate::runtime::kubernetes::Choice;
 
 pub use history::{Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow, Wanted};
 
@@ -68,6 +70,32 @@ pub struct Global {
     /// Print errors and results only, whatever --verbose says
     #[arg(short, long, global = true, env = "TESTBED_QUIET", value_parser = FalseyValueParser::new())]
     pub quiet: bool,
+}
+
+impl Global {
+    /// What is shown of a command's progress.
+    pub fn progress(&self) -> Progress {
+        Progress::new(match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet,
+            (_, true) => Loudness::Verbose,
+            _ => Loudness::Normal,
+        })
+    }
+
+    /// Whether this machine is asked for by name.
+    pub fn is_local(&self) -> bool {
+        self.runtime == Some(Runtime::Local)
+    }
+
+    /// The cluster that the flags name.
+    pub fn choice(&self) -> Choice {
+        Choice { kubeconfig: self.kubeconfig.clone(), context: said(&self.context), namespace: said(&self.namespace) }
+    }
+}
+
+/// What a flag says. A pipeline's parameter with an empty default says nothing.
+pub fn said(text: &Option<String>) -> Option<String> {
+    text.clone().filter(|text| !text.is_empty())
 }
 
 /// Where the databases of a run live.

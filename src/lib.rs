@@ -42,6 +42,7 @@ pub mod redact;
 pub mod registry;
 pub mod run_id;
 pub mod runtime;
+pub mod session;
 pub mod settings;
 pub mod state;
 pub mod table;

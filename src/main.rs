@@ -12,7 +12,7 @@ use futures::FutureExt;
 use testbed::deadline::EVER;
 use testbed::failure::{Advise, details_of, exit_of, hints_of};
 use testbed::settings::fill;
-use testbed::{bug, commands, console};
+use testbed::{bug, commands, console, session};
 use tokio::runtime::Runtime;
 
 /// What a part of testbed that is called by testbed itself ends with after a panic: none of the codes that it has.
@@ -75,7 +75,7 @@ fn runtime() -> anyhow::Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(EVER).build().context("starting up")?;
     drop(runtime.spawn_blocking(|| {}));
     let inside = runtime.enter();
-    commands::survive_limits_on_files().context("starting up: listening for signals")?;
+    session::survive_limits_on_files().context("starting up: listening for signals")?;
     drop(inside);
     Ok(runtime)
 }

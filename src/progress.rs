@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::runtime::Handle;
 
 use crate::console;
+use crate::failure::hints_of;
 
 /// How much to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,12 @@ impl Progress {
     /// Something that the user should look at, whatever the loudness.
     pub fn warn(&self, message: &str) {
         self.print(&format!("warning: {message}"));
+    }
+
+    /// An error that does not end the command, with its remedies.
+    pub fn warn_of(&self, error: &anyhow::Error) {
+        self.warn(&format!("{error:#}"));
+        hints_of(error).iter().for_each(|hint| self.say(&format!("  {hint}")));
     }
 
     /// Where `name` is: a stage, such as `initialising`, and a detail that may change often.

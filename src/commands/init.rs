@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::progress;
 use crate::cli::{Global, Init};
 use crate::console;
 use crate::failure::{Advise, usage};
@@ -21,7 +20,7 @@ use crate::settings::find;
 const NOTES: usize = 10;
 
 pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
-    let progress = progress(global);
+    let progress = global.progress();
     if !args.folder.is_dir() {
         return Err(usage(format!("{} is no folder", args.folder.display())));
     }

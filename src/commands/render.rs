@@ -2,8 +2,6 @@
 
 use serde_json::json;
 
-use super::plan::{self, Plan};
-use super::{choice, progress};
 use crate::cli::{Format, Global, Render, Source};
 use crate::console;
 use crate::failure::usage;
@@ -11,21 +9,22 @@ use crate::manifest::Object;
 use crate::manifest::builtin;
 use crate::manifest::check::check_namespace;
 use crate::run_id::RunId;
+use crate::session::plan::{self, Plan};
 use crate::yaml;
 
 pub(super) fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     if args.template {
         if !args.source.image_prefix.is_empty() {
-            progress(global).say("the images keep their names: --image-prefix counts when the manifest is used");
+            global.progress().say("the images keep their names: --image-prefix counts when the manifest is used");
         }
         return console::print(&template(&args.source)?);
     }
     let plan = Plan::make(&args.source)?;
     plan.refused.check()?;
-    if let Some(namespace) = choice(global).namespace {
+    if let Some(namespace) = global.choice().namespace {
         check_namespace(&plan.objects, &namespace, &plan.allowed)?;
     }
-    let progress = progress(global);
+    let progress = global.progress();
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     console::print(&match args.output {
         Format::Yaml => documents(&plan.objects)?,

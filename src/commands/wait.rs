@@ -10,8 +10,6 @@ use serde_json::json;
 use tokio::sync::watch;
 use url::Url;
 
-use super::waits::{Waits, never};
-use super::{hand_over, interrupted, progress};
 use crate::cli::{Global, Wait, WaitFormat};
 use crate::console;
 use crate::database::{Engine, Login, Password};
@@ -20,12 +18,14 @@ use crate::output::authority;
 use crate::probe::{self, Found, Outside, Pace, Prober, Readiness, Settle, Target, Tls, WINDOW, Watched};
 use crate::progress::Progress;
 use crate::reading;
+use crate::session::waits::{Waits, never};
+use crate::session::{hand_over, interrupted};
 
 /// Each attempt costs a login.
 const PACE: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration::from_millis(50) };
 
 pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
-    let progress = progress(global);
+    let progress = global.progress();
     let password = args.password_file.as_deref().map(read_password).transpose()?;
     let mut servers: Vec<Server> = args.urls.iter().map(|url| Server::parse(url, password.as_ref())).collect::<Result<_, _>>()?;
     servers.iter_mut().for_each(|server| server.target.may_reveal |= args.insecure);

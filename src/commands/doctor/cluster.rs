@@ -1,10 +1,10 @@
 //! The look ahead in a cluster.
 
-use crate::commands::plan::Plan;
 use crate::doctor::Verdict;
 use crate::manifest::check::check_namespace;
 use crate::runtime::kubernetes::doctor::{self, Planned};
 use crate::runtime::kubernetes::{Choice, Cluster};
+use crate::session::plan::Plan;
 
 /// What `up` would refuse of the manifest, and what the cluster would.
 ///

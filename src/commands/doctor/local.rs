@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::commands::plan::Plan;
 use crate::database::{Database, Discovery};
 use crate::doctor::Verdict;
 use crate::failure::{Advise, usage};
 use crate::registry::Registry;
 use crate::runtime::local::area::Area;
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
+use crate::session::plan::Plan;
 use crate::state::{CACHE_HINT, STATE_HINT};
 
 /// Looks for everything that `up` needs. A server that nobody has named may be missing.

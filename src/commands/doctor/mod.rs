@@ -4,12 +4,11 @@ mod cluster;
 mod local;
 mod report;
 
-use super::plan::Plan;
-use super::runtime::runtime;
-use super::{choice, progress};
-use crate::cli::{Doctor, DoctorFormat, Global, Runtime};
+use crate::cli::{Doctor, DoctorFormat, Global};
 use crate::console;
 use crate::doctor::{Status, Verdict};
+use crate::session::chosen::Chosen;
+use crate::session::plan::Plan;
 
 /// The databases that stand for all where nothing is named: in a cluster one is like the others, on this machine each has its server.
 const IN_CLUSTER: [&str; 1] = ["postgres"];
@@ -20,20 +19,20 @@ const HERE: [&str; 3] = ["postgres", "mariadb", "mysql"];
 /// # Errors
 /// A usage error, as `up` would have; nothing is printed then.
 pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<u8> {
-    let progress = progress(global);
-    let (runtime, why) = runtime(global)?;
+    let progress = global.progress();
+    let chosen = Chosen::of(global)?;
     let source = &mut args.source;
     let is_named = !(source.with.is_empty() && source.manifests.is_empty() && source.filenames.is_empty());
     if !is_named {
-        let stand_ins: &[&str] = if runtime == Runtime::Local { &HERE } else { &IN_CLUSTER };
+        let stand_ins: &[&str] = if matches!(chosen, Chosen::Local(_)) { &HERE } else { &IN_CLUSTER };
         source.with = stand_ins.iter().map(ToString::to_string).collect();
         progress.say(&format!("no database and no manifest is named: looking for what --with {} needs", source.with.join(",")));
     }
     let plan = Plan::make(source)?;
     let mut verdicts: Vec<Verdict> = plan.warnings.iter().map(|warning| Verdict::warning("manifest", warning)).collect();
-    verdicts.extend(match runtime {
-        Runtime::Local => local::examine(&plan, is_named, why),
-        Runtime::Kubernetes => cluster::examine(&plan, &choice(global)).await?,
+    verdicts.extend(match chosen {
+        Chosen::Local(why) => local::examine(&plan, is_named, why),
+        Chosen::Cluster(choice) => cluster::examine(&plan, &choice).await?,
     });
     let text = report::report(&verdicts, args.output)?;
     match args.output {

@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use super::{Kept, tell_nothing, words};
-use crate::cli::{Global, HistoryList, StatusFormat, Wanted};
-use crate::commands::said;
+use crate::cli::{Global, HistoryList, StatusFormat, Wanted, said};
 use crate::console;
 use crate::history::query::{Cursor, Filter, Summary};
 use crate::history::record::VERSION;

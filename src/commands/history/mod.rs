@@ -11,7 +11,6 @@ mod words;
 
 use anyhow::Context;
 
-use super::progress;
 use crate::cli::{Asking, Global, History};
 use crate::failure::{Advise, usage};
 use crate::history::place::Place;
@@ -24,7 +23,7 @@ use crate::recorder::lost;
 /// # Errors
 /// What is asked for and not there; a store that cannot be read.
 pub(super) async fn history(args: History, global: &Global) -> anyhow::Result<()> {
-    let progress = progress(global);
+    let progress = global.progress();
     let named = Place::named(args.history.as_deref())?;
     if named == Some(None) {
         return Err(usage("--history none keeps nothing, so there is nothing to ask for")).hint("name the place that runs were written to");

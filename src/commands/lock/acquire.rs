@@ -10,7 +10,6 @@ use super::holder::pipeline_run;
 use super::replica::Replica;
 use super::which::connect;
 use crate::cli::{Global, LockAcquire, LockFormat, Locked};
-use crate::commands::{hand_over, interrupted, progress};
 use crate::deadline;
 use crate::lock::memory::Memory;
 use crate::lock::state::{Party, Terms, millis};
@@ -19,6 +18,7 @@ use crate::output::LockResult;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
+use crate::session::{hand_over, interrupted};
 
 /// Where no PipelineRun tells that a holder is gone: longer than a test run takes, and shorter than a working day.
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
@@ -29,7 +29,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 /// What failed; exit code 6 when it cannot be had.
 pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
     args.result.iter().try_for_each(LockResult::check)?;
-    let progress = progress(global);
+    let progress = global.progress();
     let mut interrupted = pin!(interrupted());
     let deadline = deadline::after(args.locking.timeout);
     let cluster = connect(global).await?;

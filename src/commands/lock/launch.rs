@@ -14,8 +14,8 @@ use std::process::Command;
 use anyhow::Context;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-use crate::commands::program::Cannot;
 use crate::console;
+use crate::session::program::Cannot;
 
 /// What testbed is called with to become a command.
 pub(super) const NAME: &str = "lock-launch";

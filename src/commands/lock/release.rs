@@ -6,7 +6,6 @@ use super::acquire::key;
 use super::which::{connect, targets};
 use super::words;
 use crate::cli::{Global, LockRelease};
-use crate::commands::progress;
 use crate::deadline;
 use crate::failure::{Advise, usage};
 use crate::lock::memory::Memory;
@@ -22,7 +21,7 @@ use crate::run_id::RunId;
 /// # Errors
 /// A failed request; with `--strict`, that there was nothing to release; exit code 5 when pods of a workload are not gone in time.
 pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
-    let progress = progress(global);
+    let progress = global.progress();
     let deadline = deadline::after(args.timeout);
     let cluster = connect(global).await?;
     let key = key(&args.locked);

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::cli::Locking;
-use crate::commands::cluster::failure_watcher::{FailureWatcher, Scene};
 use crate::database::{Discovery, Workload};
 use crate::failure::{Advise, Exit, usage};
 use crate::lock::candidacy::Held;
@@ -28,6 +27,7 @@ use crate::runtime::kubernetes::maker::Maker;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
 use crate::runtime::kubernetes::{autoscaler, explain};
+use crate::session::cluster::failure_watcher::{FailureWatcher, Scene};
 
 /// How long faults may last that can mend: what the flags of `up` say without anybody's doing.
 const BUDGETS: Budgets = Budgets { pull: Duration::from_secs(120), capacity: Duration::from_secs(60) };

@@ -13,8 +13,6 @@ use super::replica::Replica;
 use super::which::connect;
 use super::work::{Ended, Work};
 use crate::cli::{Global, LockRun};
-use crate::commands::attend::Signals;
-use crate::commands::{program, progress};
 use crate::deadline;
 use crate::failure::hints_of;
 use crate::lock::clock::now;
@@ -26,6 +24,8 @@ use crate::lock::state::{Party, Terms, millis};
 use crate::lock::worker::MARK;
 use crate::progress::Progress;
 use crate::run_id::RunId;
+use crate::session::Signals;
+use crate::session::program;
 
 /// How long to try to give a lock back that is lost anyway: it becomes free by itself once its ttl is over.
 const LOST: Duration = Duration::from_secs(2);
@@ -35,7 +35,7 @@ const LOST: Duration = Duration::from_secs(2);
 /// # Errors
 /// What failed besides the command; exit code 6 when the lock cannot be had, 7 when it was lost.
 pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
-    let progress = progress(global);
+    let progress = global.progress();
     // Not after an hour in the queue.
     if let Err(cannot) = program::look_up(&args.command[0]) {
         return Ok(cannot.report(&args.command[0]));

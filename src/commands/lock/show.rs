@@ -6,8 +6,6 @@ use serde_json::{Value, json};
 
 use super::{which, words};
 use crate::cli::{Global, LockShow, StatusFormat};
-use crate::commands::progress;
-use crate::commands::table::table;
 use crate::console;
 use crate::deadline;
 use crate::lock::abandonment::{Abandonment, PipelineRunStatus};
@@ -16,6 +14,7 @@ use crate::lock::pipeline_runs;
 use crate::lock::replicas::{replicas, scaled_by_hand};
 use crate::lock::state::{Holder, Waiter};
 use crate::runtime::kubernetes::Cluster;
+use crate::table::table;
 
 /// How long the API server may take to tell.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,7 +35,7 @@ struct Shown {
 /// # Errors
 /// A failed request; a name that cannot be one.
 pub(super) async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
-    let progress = progress(global);
+    let progress = global.progress();
     let cluster = which::connect(global).await?;
     let shown = cluster.by(deadline::after(TIMEOUT), TIMEOUT, look(&args, &cluster)).await?;
     for Shown { target, version, .. } in &shown {

@@ -2,8 +2,7 @@
 
 use anyhow::Context;
 
-use crate::cli::{Global, Locked, Runtime};
-use crate::commands::choice;
+use crate::cli::{Global, Locked};
 use crate::failure::{Advise, Exit, usage};
 use crate::lock::object::{Kind, Target, list};
 use crate::run_id::is_dns_label;
@@ -14,10 +13,10 @@ use crate::runtime::kubernetes::Cluster;
 /// # Errors
 /// A usage error where none is named.
 pub(super) async fn connect(global: &Global) -> anyhow::Result<Cluster> {
-    if global.runtime == Some(Runtime::Local) {
+    if global.is_local() {
         return Err(usage("locks are in a cluster, and --runtime local is none")).hint("leave it away, and name the cluster");
     }
-    Cluster::connect(&choice(global)).await
+    Cluster::connect(&global.choice()).await
 }
 
 /// The locks that the flags mean, the preferred one first.

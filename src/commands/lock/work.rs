@@ -9,8 +9,6 @@ use anyhow::anyhow;
 use super::launch::Gate;
 use super::lost;
 use crate::bug;
-use crate::commands::attend::{self, Running, Signals};
-use crate::commands::program::Cannot;
 use crate::lock::clock::{now, until};
 use crate::lock::guard::{Dog, Guard};
 use crate::lock::holding::{Loss, News};
@@ -20,6 +18,9 @@ use crate::lock::worker::Worker;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::local::processes;
+use crate::session::Signals;
+use crate::session::attend::{self, Running};
+use crate::session::program::Cannot;
 
 /// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can hold it. Also how long what it leaves
 /// behind may take to end by itself.

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use super::Found;
 use crate::background;
-use crate::cli::{Global, Runtime};
-use crate::commands::down::with_memory;
-use crate::commands::runtime::runtime;
-use crate::commands::{choice, warn};
+use crate::cli::Global;
 use crate::history::record::Record;
 use crate::progress::Progress;
 use crate::registry::{self, Registry, Unreadable};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::{Choice, Cluster, collect};
 use crate::runtime::local::logs;
+use crate::session::chosen::Chosen;
+use crate::session::with_memory;
 use crate::state::Remembered;
 
 /// How long the reading of pods' logs may take.
@@ -60,7 +59,7 @@ pub(super) async fn in_cluster(run: Option<&str>, record: Option<&Record>, globa
     let run_id = match (record, run) {
         (Some(record), _) if record.is_over() || record.runtime != "kubernetes" => return None,
         (Some(record), _) => &record.run_id,
-        (None, Some(run)) if runtime(global).is_ok_and(|(runtime, _)| runtime == Runtime::Kubernetes) => run,
+        (None, Some(run)) if matches!(Chosen::of(global), Ok(Chosen::Cluster(_))) => run,
         (None, _) => return None,
     };
     let Ok(run_id) = RunId::parse(run_id) else { return None };
@@ -73,7 +72,7 @@ pub(super) async fn in_cluster(run: Option<&str>, record: Option<&Record>, globa
         Err(error) => {
             let what =
                 if record.is_some() { "its pods cannot be read, and this is what was kept before" } else { "no cluster can be asked" };
-            warn(&error.context(what), progress);
+            progress.warn_of(&error.context(what));
             return None;
         }
     };
@@ -84,7 +83,7 @@ pub(super) async fn in_cluster(run: Option<&str>, record: Option<&Record>, globa
 
 /// The cluster that flags name; without any, where the run was made.
 async fn connect(run_id: &RunId, record: Option<&Record>, global: &Global) -> anyhow::Result<Cluster> {
-    let given = choice(global);
+    let given = global.choice();
     let noted = Registry::find().map_or(Ok(None), |registry| registry.read(run_id.as_str()))?;
     if let Some(location) = noted.as_ref().and_then(registry::Record::location)
         && given == Choice::default()

@@ -1,0 +1,33 @@
+//! Where a command works, and why: said by the user, or by where testbed finds itself.
+
+use crate::cli::{Global, Runtime};
+use crate::environment::{is_in_pod, is_set};
+use crate::failure::{Advise, usage};
+use crate::runtime::kubernetes::Choice;
+
+/// Where databases are.
+pub(crate) enum Chosen {
+    /// On this machine, and what decided it, in words.
+    Local(&'static str),
+    /// In a cluster.
+    Cluster(Choice),
+}
+
+impl Chosen {
+    /// What flags and variables name.
+    ///
+    /// # Errors
+    /// A usage error when flags for a cluster are given and no cluster is named.
+    pub(crate) fn of(global: &Global) -> anyhow::Result<Self> {
+        let choice = global.choice();
+        let is_named = choice.kubeconfig.is_some() || choice.context.is_some() || is_set("KUBECONFIG") || is_in_pod();
+        match global.runtime {
+            Some(Runtime::Local) => Ok(Self::Local("--runtime")),
+            Some(Runtime::Kubernetes) => Ok(Self::Cluster(choice)),
+            None if is_named => Ok(Self::Cluster(choice)),
+            None if choice.namespace.is_some() => Err(usage("--namespace is for a cluster, and no cluster is named"))
+                .hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod; without a cluster leave the namespace away"),
+            None => Ok(Self::Local("no cluster is named")),
+        }
+    }
+}

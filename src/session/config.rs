@@ -1,0 +1,202 @@
+//! The config file that a call is going to write: its format, its place and what the user adds to it, all of it checked before anything
+//! is created.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use rustix::fs::Access;
+
+use super::plan::Plan;
+use crate::cli::Making;
+use crate::database::Database;
+use crate::environment::is_in_pod;
+use crate::failure::{Advise, Exit, usage};
+use crate::output::{self, ConnArg, Format, Model, Renderer, ResultFile};
+use crate::registry::{Claim, Registry};
+use crate::{files, state};
+
+/// A config file to be.
+pub(crate) struct Config {
+    renderer: Renderer,
+    path: PathBuf,
+    mode: u32,
+    connargs: Vec<ConnArg>,
+    /// Whether it goes into the run's own folder.
+    is_private: bool,
+}
+
+impl Config {
+    /// Reads the flags, and the template that one of them may name.
+    ///
+    /// # Errors
+    /// A usage error that names the flag or the template's file and line.
+    pub(crate) fn new(args: &Making) -> anyhow::Result<Self> {
+        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+        let renderer = args.format.renderer()?;
+        let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok)?;
+        let config = Self { renderer, path, mode: args.mode, connargs, is_private: false };
+        if let Some(path) = config.path() {
+            check_path(path)?;
+            spare_template(path, &args.format)?;
+        }
+        Ok(config)
+    }
+
+    /// The same for `testbed run`, whose command is told where the file is: in the run's own folder, unless the user names a place.
+    ///
+    /// # Errors
+    /// As for [`Config::new`].
+    pub(crate) fn for_run(args: &Making) -> anyhow::Result<Self> {
+        if args.output.is_some() {
+            return Self::new(args);
+        }
+        let name = args.format.default_output().unwrap_or_else(|_| "testing-databases".into());
+        let name = name.file_name().map(PathBuf::from).unwrap_or(name);
+        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+        Ok(Self { renderer: args.format.renderer()?, path: name, mode: args.mode, connargs, is_private: true })
+    }
+
+    /// Whether the file goes to the run's own folder.
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_private
+    }
+
+    /// Tells the run's own folder, for a file that goes there.
+    pub(crate) fn place_in(&mut self, folder: &Path) {
+        if self.is_private {
+            self.path = folder.join(&self.path);
+        }
+    }
+
+    /// Where the file goes; `None` for standard output.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        (self.path.as_os_str() != "-").then_some(self.path.as_path())
+    }
+
+    /// Refuses what would fail only once the databases are up: by making the file's text, with the addresses inside the cluster. What
+    /// comes from Secrets that only the cluster knows is looked at as soon as it is there.
+    ///
+    /// # Errors
+    /// A usage error that names the flag, the database, the variable or the template's file and line.
+    pub(crate) fn check(&self, plan: &Plan) -> anyhow::Result<()> {
+        output::check_connargs(&self.connargs, &plan.discovery.databases)?;
+        let model = self.model(plan, |_, database| (&database.host, database.port));
+        self.renderer.check_names(&model.names())?;
+        if plan.discovery.missing.is_empty() {
+            self.renderer.render(&model)?;
+        }
+        Ok(())
+    }
+
+    /// What the tests get to know, with the host and port that `address` tells for each server by its index.
+    pub(crate) fn model<'a>(&self, plan: &'a Plan, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Model {
+        Model::new(&plan.run_id, &plan.entries(address), &self.connargs)
+    }
+
+    /// The file's text.
+    ///
+    /// # Errors
+    /// As for [`Config::check`].
+    pub(crate) fn text(&self, model: &Model) -> anyhow::Result<String> {
+        self.renderer.render(model)
+    }
+
+    /// Removes an older file that testbed has written: its presence would mean that the databases are ready. Whatever else is there, such as
+    /// a `.env` of the user's own, stays until the new file takes its place.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub(crate) fn remove_older(&self) -> anyhow::Result<()> {
+        let Some(path) = self.path() else { return Ok(()) };
+        let Some(written) = content_hash(path).filter(|hash| was_written(path, hash)) else { return Ok(()) };
+        state::remove_written_file(path, &written).with_context(|| format!("removing the older {}", path.display()))
+    }
+
+    /// Writes the file for a run that is noted on this machine, in the place of an older one; returns its absolute path. It is noted first, so
+    /// that a file is never there of which whoever removes the run does not know.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub(crate) fn write_noted(&self, text: &str, claim: &mut Claim) -> anyhow::Result<Option<PathBuf>> {
+        self.remove_older()?;
+        let record = &mut claim.record;
+        let written = self.path().map(|path| record.called_in.join(path));
+        record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
+        claim.save()?;
+        self.write(text)?;
+        Ok(written)
+    }
+
+    /// Writes the file, unless it goes to standard output; returns its path.
+    ///
+    /// # Errors
+    /// The path with the system's reason.
+    pub(crate) fn write(&self, text: &str) -> anyhow::Result<Option<&Path>> {
+        let path = self.path();
+        path.map(|path| output::write(path, text, self.mode)).transpose()?;
+        Ok(path)
+    }
+}
+
+/// Writes the small files that a pipeline reads.
+///
+/// # Errors
+/// The path with the system's reason.
+pub(crate) fn write_results(results: &[ResultFile], config: Option<&Path>, databases: usize) -> anyhow::Result<()> {
+    results.iter().try_for_each(|result| result.write(config, databases))
+}
+
+/// The hash of a regular file's content, if it can be read.
+fn content_hash(path: &Path) -> Option<String> {
+    files::read(path, files::MOST).ok().map(|bytes| state::hash(&bytes))
+}
+
+/// Whether a run of this user has noted that it wrote this content there.
+fn was_written(path: &Path, hash: &str) -> bool {
+    let is_same = |(noted, written): &(PathBuf, String)| written == hash && same_file(noted, path);
+    let records = Registry::find().and_then(|registry| registry.records().ok()).map(|(records, _)| records).unwrap_or_default();
+    records.iter().filter_map(|record| record.output.as_ref()).any(is_same) || state::outputs().iter().any(is_same)
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+fn check_path(output: &Path) -> anyhow::Result<()> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let closed = || format!("--output {}: the folder cannot be written", output.display());
+    if output.is_dir() {
+        return Err(usage(format!("--output {} is a folder; name a file in it", output.display())));
+    }
+    match folder.metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Err(error).with_context(closed).exit(Exit::Usage).hint(whose());
+        }
+        _ => return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display()))),
+    }
+    output::check_kind(output).context("--output").exit(Exit::Usage)?;
+    files::check_names(&[output])?;
+    // Nothing is made to find out: a testbed that is killed in between would leave it.
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).with_context(closed).exit(Exit::Usage).hint(whose())
+}
+
+/// Who this is, and what makes a volume of a pod this user's.
+fn whose() -> String {
+    let user = rustix::process::geteuid().as_raw();
+    let in_pod = "; a pod's securityContext gives it its volumes with fsGroup, or another user with runAsUser (of a PipelineRun: \
+                  taskRunTemplate.podTemplate.securityContext)";
+    format!("this is user {user}{}", if is_in_pod() { in_pod } else { "" })
+}
+
+/// An older config file is removed, and the template must not be taken for one.
+fn spare_template(output: &Path, format: &Format) -> anyhow::Result<()> {
+    let Format::Tera(template) = format else { return Ok(()) };
+    match (output.canonicalize(), template.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => {
+            Err(usage(format!("--output {} is the template of --format; it would be overwritten", output.display())))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,206 @@
+//! `testbed gc` on this machine: abandoned runs, runs whose servers have all ended, and prepared data folders that nobody has used for a
+//! month.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+
+use crate::cli::Gc;
+use crate::deadline;
+use crate::failure::{Advise, Exit};
+use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::recorder::event::Asked;
+use crate::registry::{Claim, Found, Record, Registry, Unreadable};
+use crate::run_id::RunId;
+use crate::runtime::local::area::{self, Area};
+use crate::runtime::local::{prepared, removal, remove};
+use crate::session::gc::Leftover;
+use crate::session::reap;
+use crate::state::{self, Remembered};
+use crate::{process, words};
+
+/// Removes it, or tells what would be removed.
+///
+/// # Errors
+/// What could not be removed.
+pub(crate) async fn gc(args: &Gc, recorder: &Recorder, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
+    let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else { return Ok(()) };
+    if args.dry_run {
+        return dry_run(&registry, found, progress);
+    }
+    let reaped = reap::reap(&registry, recorder, args.timeout / 2, progress).await;
+    found.extend(reaped.iter().map(|record| Leftover { removed: true, ..abandoned(record) }));
+    let (records, unreadable) = registry.records()?;
+    // A server that cannot be looked at has not ended.
+    process::check()?;
+    for record in records.iter().filter(|record| is_dead(record)) {
+        if let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? {
+            remove_dead(*claim, recorder, progress).await?;
+            found.push(Leftover { removed: true, ..dead(record) });
+        }
+    }
+    let mut left = Ok(());
+    for wreck in unreadable {
+        match remove_unreadable(&registry, &wreck, progress).await {
+            Ok(true) => found.push(Leftover { removed: true, ..unreadable_leftover(&wreck) }),
+            Ok(false) => {}
+            Err(error) => {
+                if let Err(earlier) = std::mem::replace(&mut left, Err(error)) {
+                    progress.warn_of(&earlier);
+                }
+            }
+        }
+    }
+    if let Some(area) = area()? {
+        for folder in orphans(&area)? {
+            remove::remove_data(&folder).await?;
+            progress.say(&format!("removed {}: {ORPHAN}", folder.display()));
+        }
+        let count = prepared::remove_unused(&area.cache);
+        if count > 0 {
+            let folders = words::count(count, "prepared data folder");
+            progress.say(&format!("removed {folders} that nobody has used for a month"));
+        }
+    }
+    left
+}
+
+/// Where data is; `None` where testbed has never kept anything.
+fn area() -> anyhow::Result<Option<Area>> {
+    let has_state = state::folder().is_some_and(|folder| folder.symlink_metadata().is_ok());
+    has_state.then(Area::open).transpose()
+}
+
+const ORPHAN: &str = "the run that it belongs to is not noted any more";
+
+/// Data folders whose run has no folder in the registry that they name.
+fn orphans(area: &Area) -> anyhow::Result<Vec<PathBuf>> {
+    let mut orphans = Vec::new();
+    for folder in area.runs()? {
+        let Some(registry) = area::registry_of(&folder)? else { continue };
+        if registry.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            orphans.push(folder);
+        }
+    }
+    Ok(orphans)
+}
+
+/// Removes what the folders of a run hold whose record is of no use, and tells whether it was there to be removed. What it may have in a cluster
+/// is for a `testbed down` that says where.
+async fn remove_unreadable(registry: &Registry, found: &Unreadable, progress: &Progress) -> anyhow::Result<bool> {
+    if !found.is_damaged {
+        return Err(found.error());
+    }
+    let Some(wreck) = registry.take_unreadable(found)? else { return Ok(false) };
+    let area = Area::open()?;
+    let prefix = format!("{}.", found.run_id);
+    let mut was_local = false;
+    for folder in area.runs()? {
+        if folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+            && area::registry_of(&folder)?.is_none_or(|registry| registry == wreck.folder())
+        {
+            remove::remove_data(&folder).await?;
+            was_local = true;
+        }
+    }
+    Remembered::forget_local_run(&found.run_id);
+    wreck.forget()?;
+    let run_id = &found.run_id;
+    progress.say(&format!("removed run {run_id}: its record could not be read: {}", found.why));
+    match &found.in_cluster {
+        Some(place) => {
+            let error = anyhow!("run {run_id} was in a cluster, and what it has in a cluster is still there");
+            return Err(error).hint(format!("testbed down --run-id {run_id}{place}")).exit(Exit::TeardownIncomplete);
+        }
+        None if !was_local => progress.say(&format!(
+            "no data of run {run_id} is on this machine; if it was in a cluster, remove it there: testbed down --run-id {run_id} -n NAMESPACE"
+        )),
+        None => {}
+    }
+    Ok(true)
+}
+
+fn unreadable_leftover(found: &Unreadable) -> Leftover {
+    let because = format!("its record cannot be read: {}", found.why);
+    Leftover {
+        run_id: found.run_id.clone(),
+        runtime: if found.in_cluster.is_some() { "kubernetes" } else { "local" },
+        namespace: None,
+        objects: None,
+        reason: "unreadable",
+        because,
+        removed: false,
+        error: None,
+    }
+}
+
+fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
+    let boot = process::boot_id()?;
+    process::check()?;
+    let (records, unreadable) = registry.records()?;
+    for wreck in unreadable.iter().filter(|wreck| wreck.is_damaged) {
+        let leftover = unreadable_leftover(wreck);
+        progress.say(&format!("would remove run {}: {}", wreck.run_id, leftover.because));
+        found.push(leftover);
+    }
+    for record in records {
+        let is_held = record.owner.is_some_and(crate::process::Process::is_alive);
+        let leftover = if !is_held && record.is_abandoned(&boot) {
+            abandoned(&record)
+        } else if is_dead(&record) {
+            dead(&record)
+        } else {
+            continue;
+        };
+        progress.say(&format!("would remove run {}: {}", record.run_id, leftover.because));
+        found.push(leftover);
+    }
+    // Nothing is made to find out.
+    if state::folder().is_some_and(|folder| folder.join("data").exists())
+        && let Some(area) = area()?
+    {
+        for folder in orphans(&area)? {
+            progress.say(&format!("would remove {}: {ORPHAN}", folder.display()));
+        }
+    }
+    unreadable.iter().find(|wreck| !wreck.is_damaged).map_or(Ok(()), |wreck| Err(wreck.error()))
+}
+
+/// Whether a run that is up has no server left.
+fn is_dead(record: &Record) -> bool {
+    record.local().is_some_and(|local| !local.servers.is_empty() && local.servers.iter().all(|server| !server.process.is_alive()))
+}
+
+async fn remove_dead(claim: Claim, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
+    let run_id = claim.record.run_id.clone();
+    let recording = removal::recording(recorder, &claim);
+    removal::remove(claim, &recording, Asked::Abandoned("servers-ended", DEAD.to_owned())).await?;
+    progress.say(&format!("removed run {run_id}: {DEAD}"));
+    Ok(())
+}
+
+const DEAD: &str = "its servers have ended";
+
+fn dead(record: &Record) -> Leftover {
+    leftover(record, "servers-ended", DEAD)
+}
+
+fn abandoned(record: &Record) -> Leftover {
+    leftover(record, "abandoned", reap::WHY)
+}
+
+fn leftover(record: &Record, reason: &'static str, because: &str) -> Leftover {
+    Leftover {
+        run_id: record.run_id.clone(),
+        // A `testbed run` of this machine may have worked in a cluster.
+        runtime: if record.location().is_some() { "kubernetes" } else { "local" },
+        namespace: record.location().map(|location| location.namespace.clone()),
+        objects: None,
+        reason,
+        because: because.to_owned(),
+        removed: false,
+        error: None,
+    }
+}

@@ -1,0 +1,358 @@
+//! Runs of this machine: their databases are server processes, noted in the registry.
+
+pub(super) mod down;
+pub(super) mod gc;
+pub(super) mod status;
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures::future::try_join_all;
+use serde_json::Value;
+use tokio::process::Child;
+
+use super::plan::Plan;
+use super::{Backend, Call, Failed, Session, Stop, archiving, reap};
+use crate::bug;
+use crate::database::Password;
+use crate::deadline;
+use crate::failure::{Advise, usage};
+use crate::history::record::{Database, Moment, What};
+use crate::history::time::Time;
+use crate::manifest::stamp::HASH_ANNOTATION;
+use crate::output::Model;
+use crate::progress::{Progress, READY};
+use crate::recorder::event::{Asked, Failure};
+use crate::recorder::{Event, Recording, origin};
+use crate::registry::{Claim, Found, LocalRun, Phase, Place, Record, Registry, Server};
+use crate::runtime::local::area::{self, Area, in_memory};
+use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
+use crate::runtime::local::planned::{Planned, Run};
+use crate::runtime::local::start::{self, Started, Told};
+use crate::runtime::local::{prepared, removal};
+use crate::state::{self, Remembered, STATE_HINT};
+use crate::{files, process};
+
+/// A run of which testbed starts the servers.
+pub(super) struct Servers {
+    area: Area,
+    servers: LocalPlan,
+    /// Tells whether an earlier `up` has asked for the same.
+    content: String,
+    /// Whether an earlier `up` has made the run.
+    is_adopted: bool,
+}
+
+/// Databases that are ready.
+pub(crate) struct Up {
+    /// The servers' processes, with the databases' names; none where they are those of an earlier `up`.
+    children: Vec<(String, Child)>,
+    model: Model,
+}
+
+impl Backend for Servers {
+    type Place = &'static str;
+    type Up = Up;
+
+    async fn begin<'a>(why: &'static str, mut call: Call<'a>, _stop: Stop<'_>) -> anyhow::Result<(Self, Session<'a>)> {
+        let (progress, recorder, args) = (call.progress, call.recorder, call.maker.making());
+        progress.say(&format!("run {} on this machine ({why})", call.plan.run_id));
+        let registry = Registry::open(args.timeout)?;
+        call.config.place_in(&registry.folder(call.plan.run_id.as_str()));
+        reap::reap(&registry, recorder, Duration::MAX, progress).await;
+        let area = Area::open()?;
+        let plan = &call.plan;
+        let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
+        let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
+        tell_differences(&servers, args.strict, progress)?;
+        let content = content(plan);
+        match registry.claim(&plan.run_id)? {
+            Found::Absent => {}
+            Found::Free(claim) => {
+                let recording = removal::recording(recorder, &claim);
+                return Ok((Self { area, servers, content, is_adopted: true }, Session { call, claim: *claim, recording }));
+            }
+            Found::Held(record) => return Err(record.is_held()),
+        }
+        call.config.remove_older()?;
+        let pipeline_run = archiving::pipeline_run(&args.source.pipeline_run);
+        let record = origin::begin(call.maker.name(), plan.run_id.as_str(), "local", &pipeline_run);
+        let recording = Recording::of_maker(recorder, record, pipeline_run);
+        let redactor = plan.redactor();
+        let data = data_folder(&area, &servers, plan, progress);
+        let run = LocalRun {
+            boot: process::boot_id()?,
+            logs: servers.servers.iter().map(|planned| (planned.database.name.clone(), planned.log(&data))).collect(),
+            secrets: redactor.texts().to_vec(),
+            data,
+            programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
+            content: content.clone(),
+            servers: Vec::new(),
+        };
+        let claim = registry.add(Record { history: recording.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
+        recording.on(Event::Begun {
+            objects: plan.objects.iter().filter(|_| recorder.is_on()).map(|object| Value::Object(object.body.clone())).collect(),
+            databases: servers.servers.iter().map(planned).collect(),
+            redactor,
+        });
+        Ok((Self { area, servers, content, is_adopted: false }, Session { call, claim, recording }))
+    }
+
+    async fn make(&mut self, session: &mut Session<'_>, stop: Stop<'_>) -> Result<Up, Failed> {
+        if self.is_adopted {
+            return self.adopt(session).map_err(Failed::Before);
+        }
+        let started = tokio::select! {
+            started = bug::caught(self.start_all(session)) => started,
+            error = stop => Err(error),
+        };
+        let started = started.map_err(Failed::Amid)?;
+        let Session { call, claim, recording } = session;
+        let ports: Vec<u16> = started.iter().map(|started| started.server.port).collect();
+        let model = call.config.model(&call.plan, |index, _| ("127.0.0.1", ports[index]));
+        let mut children = Vec::new();
+        if let Place::Local(local) = &mut claim.record.place {
+            for Started { server, child } in started {
+                children.push((server.name.clone(), child));
+                local.servers.push(server);
+            }
+        }
+        let databases: Vec<Database> = servers(claim).iter().map(removal::database).collect();
+        let at = databases.iter().filter_map(|database| database.first(What::Ready)).max().unwrap_or_else(Time::now);
+        recording.on(Event::Ready { databases, at });
+        Ok(Up { children, model })
+    }
+
+    async fn give_up(self, mut session: Session<'_>, failed: Failed, _insisted: impl Future<Output = ()>) -> anyhow::Error {
+        let error = match failed {
+            // What an earlier `up` has made is not this one's to remove.
+            Failed::Before(error) => return error,
+            Failed::Amid(error) => error,
+        };
+        session.recording.on(Event::Failed(Failure::of(&error)));
+        let error = if session.call.maker.keeps(&error) {
+            self.collect(&session).await;
+            session.claim.record.phase = Phase::Up;
+            let run = &session.claim;
+            let data = run.record.local().map(|local| local.data.clone()).unwrap_or_default();
+            let kept = run.save().err().map(|left| format!("it could not be noted: {left:#}"));
+            let look = format!("look at it: {}; remove it: {}", data.display(), self.down_command(&session));
+            Err::<(), _>(error).hint(kept.unwrap_or(look)).unwrap_err()
+        } else {
+            undo(session, error).await
+        };
+        // What was being prepared for it, and for nobody else.
+        prepared::sweep(&self.area.cache).await;
+        error
+    }
+
+    fn model<'u>(&self, up: &'u Up) -> &'u Model {
+        &up.model
+    }
+
+    fn remember(&self, session: &Session<'_>, _up: &Up) {
+        remember(&session.claim);
+    }
+
+    async fn publish(&self, _session: &Session<'_>, _up: &Up) {}
+
+    async fn follow(&self, _call: &Call<'_>, _recording: &Recording<'_>, _up: &Up) -> Infallible {
+        pending().await
+    }
+
+    async fn tell_losses(&self, session: &Session<'_>, up: &mut Up) {
+        for ((name, child), server) in up.children.iter_mut().zip(servers(&session.claim)) {
+            // Its other threads may take a moment longer than the first one.
+            let within = if server.process.is_alive() { Duration::ZERO } else { Duration::from_secs(1) };
+            if let Ok(Ok(status)) = tokio::time::timeout(within, child.wait()).await {
+                session.call.progress.warn(&format!("{name} ended by itself while the command ran ({status})"));
+                let moment = Moment { what: What::Ended, at: Time::now(), detail: status.to_string() };
+                session.recording.on(Event::Database { name: name.clone(), nth: 1, moment });
+            }
+        }
+    }
+
+    fn holds(&self, _up: &Up) -> Option<&'static str> {
+        Some("the databases stay up until Ctrl-C, which removes them")
+    }
+
+    async fn hold(&self, _session: &Session<'_>, _up: &Up) -> Infallible {
+        pending().await
+    }
+
+    async fn collect(&self, session: &Session<'_>) {
+        removal::collect(&session.claim, &session.recording).await;
+    }
+
+    fn keep(&mut self, session: &mut Session<'_>, _up: Option<&Up>) -> anyhow::Result<()> {
+        session.claim.record.phase = Phase::Up;
+        session.claim.save()?;
+        remember(&session.claim);
+        Ok(())
+    }
+
+    fn how_to_use(&self, session: &Session<'_>, _up: &Up) -> Vec<String> {
+        let line =
+            |server: &Server| format!("{} on 127.0.0.1:{} as {}; log {}", server.name, server.port, server.user, server.log.display());
+        servers(&session.claim).iter().map(line).collect()
+    }
+
+    fn down_command(&self, session: &Session<'_>) -> String {
+        format!("testbed down --run-id {}", session.call.plan.run_id)
+    }
+
+    async fn abandon(self, session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
+        // What an earlier `up` has made, with a file of its own, is not this one's to remove.
+        if self.is_adopted {
+            return error;
+        }
+        session.recording.on(Event::Failed(Failure::of(&error)));
+        undo(session, error).await
+    }
+
+    async fn remove(self, session: Session<'_>, asked: Asked, _insisted: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Session { call: Call { plan, progress, .. }, claim, recording } = session;
+        let is_told = matches!(asked, Asked::Down);
+        removal::remove(claim, &recording, asked).await?;
+        let gone = format!("run {} is gone", plan.run_id);
+        if is_told {
+            progress.say(&gone);
+        } else {
+            progress.explain(&gone);
+        }
+        Ok(())
+    }
+}
+
+/// Removes what this call has made, and adds to the error what could not be removed.
+async fn undo(session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
+    match removal::remove(session.claim, &session.recording, Asked::ByMaker).await {
+        Ok(_) => error,
+        Err(left) => Err::<(), _>(error).hint(format!("not all of it could be removed again: {left:#}")).unwrap_err(),
+    }
+}
+
+fn servers(claim: &Claim) -> &[Server] {
+    claim.record.local().map_or(&[], |local| &local.servers)
+}
+
+/// Notes for a later command in the folder which run was made there: a convenience.
+fn remember(claim: &Claim) {
+    let Some(folder) = state::folder() else { return };
+    let record = &claim.record;
+    let remembered = Remembered {
+        folder: record.called_in.clone(),
+        run_id: record.run_id.clone(),
+        local: true,
+        output: record.output.clone(),
+        ..Remembered::default()
+    };
+    let _ = remembered.save(&folder);
+}
+
+impl Servers {
+    /// Starts all of them at once.
+    async fn start_all(&self, session: &Session<'_>) -> anyhow::Result<Vec<Started>> {
+        let Session { call: Call { maker, progress, .. }, claim, recording } = session;
+        let (timeout, area, progress) = (maker.making().timeout, &self.area, *progress);
+        let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
+        files::make_folder(&local.data).with_context(|| format!("making {}", local.data.display())).hint(STATE_HINT)?;
+        if let Some(folder) = claim.folder() {
+            area::note_registry(&local.data, folder)?;
+        }
+        let run = Run { run_id: &claim.record.run_id, folder: &local.data, area, deadline: deadline::after(timeout), timeout };
+        let starts = self.servers.servers.iter().map(|planned| async move {
+            let name = &planned.database.name;
+            let report = |told: Told<'_>| match told {
+                Told::Stage(stage, detail) => progress.stage(name, stage, detail),
+                Told::Moment(what, detail) => {
+                    let moment = Moment { what, at: Time::now(), detail: detail.to_owned() };
+                    recording.on(Event::Database { name: name.clone(), nth: 1, moment });
+                }
+            };
+            let started = start::start(planned, run, report).await?;
+            progress.stage(name, READY, &format!("{} on 127.0.0.1:{}", started.server.server, started.server.port));
+            Ok::<_, anyhow::Error>(started)
+        });
+        let started = try_join_all(starts).await?;
+        bug::provoke("ready", started.first().map_or("", |started| &started.server.password));
+        Ok(started)
+    }
+
+    /// Takes over what an earlier `up` with this run id has made, if it is the same and runs.
+    fn adopt(&self, session: &mut Session<'_>) -> anyhow::Result<Up> {
+        let Session { call: Call { plan, config, .. }, claim, .. } = session;
+        let down = format!("testbed down --run-id {}", plan.run_id);
+        let Some(local) = claim.record.local() else {
+            return Err(anyhow!("run {} is there already, in a cluster", plan.run_id)).hint(down);
+        };
+        if local.content != self.content {
+            return Err(usage(format!("run {} is there already, with other databases", plan.run_id)))
+                .hint(format!("remove it first: {down}"));
+        }
+        if let Some(dead) = local.servers.iter().find(|server| !server.process.is_alive()) {
+            return Err(anyhow!("run {} is there already, and its {} has ended", plan.run_id, dead.name))
+                .hint(format!("look at {}, then remove it: {down}", dead.log.display()));
+        }
+        if local.servers.len() != plan.discovery.databases.len() {
+            return Err(anyhow!("run {} is there already, and has not become ready", plan.run_id))
+                .hint(format!("look at {}, then remove it: {down}", local.data.display()));
+        }
+        // The passwords that were made up then.
+        for (database, server) in plan.discovery.databases.iter_mut().zip(&local.servers) {
+            database.login.password = Password::new(&server.password);
+        }
+        let ports: Vec<u16> = local.servers.iter().map(|server| server.port).collect();
+        let model = config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
+        Ok(Up { children: Vec::new(), model })
+    }
+}
+
+/// What is known of a database before its server runs.
+fn planned(server: &Planned) -> Database {
+    Database {
+        name: server.database.name.clone(),
+        engine: server.database.engine.name().to_owned(),
+        version: Some(server.installed.version.to_string()),
+        user: Some(server.database.login.user.clone()),
+        database: server.database.login.database.clone(),
+        ..Database::default()
+    }
+}
+
+/// A folder that no other run has ever had: one whose record was lost, with all of the state folder, may have left its own.
+fn data_folder(area: &Area, servers: &LocalPlan, plan: &Plan, progress: &Progress) -> PathBuf {
+    let mut base = area.data.clone();
+    if !servers.servers.is_empty() && servers.servers.iter().all(|server| server.in_memory) {
+        match in_memory() {
+            Ok(memory) => base = memory,
+            Err(error) => progress.say(&format!("note: the data is kept on disk: {error:#}")),
+        }
+    }
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    base.join(format!("{}.{}", plan.run_id, &unique[..8]))
+}
+
+fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> anyhow::Result<()> {
+    match servers.differences.as_slice() {
+        [] => {}
+        differences if strict => {
+            return Err(usage(format!("--strict: on this machine the run would differ: {}", differences.join("; "))))
+                .hint("leave --strict away to accept it, or run it in a cluster: --runtime kubernetes");
+        }
+        differences => differences.iter().for_each(|difference| progress.say(&format!("note: {difference}"))),
+    }
+    Ok(())
+}
+
+/// Tells whether two plans ask for the same: by the hashes of their objects, which pass over passwords that were made up.
+fn content(plan: &Plan) -> String {
+    let hash = |object: &crate::manifest::Object| {
+        let hash = object.metadata("annotations").and_then(|annotations| annotations.get(HASH_ANNOTATION)).cloned();
+        format!("{} {}\n", object.label(), hash.unwrap_or_default())
+    };
+    state::hash(plan.objects.iter().map(hash).collect::<String>().as_bytes())
+}

@@ -1,0 +1,62 @@
+//! The runs of this machine as rows of `testbed status`.
+
+use crate::registry::{Phase, Record, Registry, Server, Unreadable};
+use crate::run_id::RunId;
+use crate::session::status::Row;
+
+/// The rows of all runs of this machine, or of one, and those that cannot be told.
+///
+/// # Errors
+/// The path with the system's reason.
+pub(crate) fn rows(registry: Option<&Registry>, run_id: Option<&RunId>) -> anyhow::Result<(Vec<Row>, Vec<Unreadable>)> {
+    let Some(registry) = registry else { return Ok((Vec::new(), Vec::new())) };
+    let (records, mut unreadable) = registry.records()?;
+    let is_wanted = |found: &str| run_id.is_none_or(|run_id| found == run_id.as_str());
+    unreadable.retain(|unreadable| is_wanted(&unreadable.run_id));
+    Ok((records.iter().filter(|record| is_wanted(&record.run_id)).flat_map(rows_of).collect(), unreadable))
+}
+
+fn rows_of(record: &Record) -> Vec<Row> {
+    let Some(local) = record.local() else { return Vec::new() };
+    if local.servers.is_empty() {
+        let state = if record.owner.is_some_and(crate::process::Process::is_alive) { "Starting" } else { "Failed" };
+        return vec![Row { state: state.to_owned(), ..plain(record) }];
+    }
+    local.servers.iter().map(|server| row(record, server)).collect()
+}
+
+fn row(record: &Record, server: &Server) -> Row {
+    Row {
+        name: server.name.clone(),
+        engine: server.engine.clone(),
+        address: format!("127.0.0.1:{}", server.port),
+        database: server.database.clone(),
+        user: Some(server.user.clone()),
+        server: Some(server.server.clone()),
+        process: Some(server.process.pid),
+        log: Some(server.log.display().to_string()),
+        state: state(record, server).to_owned(),
+        ready: Some(server.ready.clone()),
+        ..plain(record)
+    }
+}
+
+fn state(record: &Record, server: &Server) -> &'static str {
+    match record.phase {
+        _ if !server.process.is_alive() => "Ended",
+        Phase::Stopping => "Terminating",
+        _ => "Running",
+    }
+}
+
+fn plain(record: &Record) -> Row {
+    Row {
+        run: record.run_id.clone(),
+        runtime: "local",
+        name: "-".into(),
+        engine: "-".into(),
+        address: "-".into(),
+        created: Some(record.made.clone()),
+        ..Row::default()
+    }
+}

@@ -1,0 +1,173 @@
+//! The life of a run: [`up`] and [`run`] make one, [`down`] and [`gc`] remove it, [`status`] tells of it.
+//!
+//! A run of this machine and one of a cluster go the same way. What differs between the two is a [`Backend`], and the flows know no more of it.
+
+pub(crate) mod archiving;
+pub(crate) mod attend;
+pub(crate) mod chosen;
+pub(crate) mod cluster;
+mod config;
+mod down;
+mod gc;
+mod leftovers;
+mod local;
+pub(crate) mod plan;
+pub(crate) mod program;
+pub(crate) mod reap;
+mod run;
+mod signals;
+mod status;
+mod up;
+pub(crate) mod waits;
+mod work;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+
+use tokio::time::Instant;
+
+use self::config::Config;
+pub(crate) use self::down::{down, with_memory};
+pub(crate) use self::gc::gc;
+use self::plan::Plan;
+pub(crate) use self::run::run;
+pub use self::signals::survive_limits_on_files;
+pub(crate) use self::signals::{Signals, hand_over, interrupted};
+pub(crate) use self::status::status;
+pub(crate) use self::up::up;
+use crate::cli::{Making, OnFailure, Run, Up};
+use crate::deadline;
+use crate::failure::{Exit, exit_of};
+use crate::output::Model;
+use crate::progress::Progress;
+use crate::recorder::event::Asked;
+use crate::recorder::{Recorder, Recording};
+use crate::registry::Claim;
+
+/// Resolves, with an error of exit code 130 or 143, when somebody ends the call.
+type Stop<'a> = Pin<&'a mut dyn Future<Output = anyhow::Error>>;
+
+/// The command that makes a run.
+#[derive(Clone, Copy)]
+enum Maker<'a> {
+    Up(&'a Up),
+    Run(&'a Run),
+}
+
+impl<'a> Maker<'a> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Up(_) => "up",
+            Self::Run(_) => "run",
+        }
+    }
+
+    fn making(self) -> &'a Making {
+        match self {
+            Self::Up(args) => &args.making,
+            Self::Run(args) => &args.making,
+        }
+    }
+
+    /// Whether the user wants to look at what did not become ready.
+    fn keeps(self, error: &anyhow::Error) -> bool {
+        matches!(exit_of(error), Exit::NotReady | Exit::Never) && self.making().on_failure == Some(OnFailure::Keep)
+    }
+}
+
+/// A call that is about to make a run.
+struct Call<'a> {
+    maker: Maker<'a>,
+    plan: Plan,
+    config: Config,
+    recorder: &'a Recorder,
+    progress: &'a Progress,
+    /// When `--timeout` is over.
+    deadline: Instant,
+}
+
+/// A run that this process makes, from the moment on at which it is noted.
+struct Session<'a> {
+    call: Call<'a>,
+    /// What is noted of it on this machine.
+    claim: Claim,
+    /// Its record.
+    recording: Recording<'a>,
+}
+
+/// Why there are no databases.
+enum Failed {
+    /// Nothing that this call has made exists.
+    Before(anyhow::Error),
+    /// Some of the run is there, or all.
+    Amid(anyhow::Error),
+}
+
+/// Where a run's databases are: what a cluster and this machine do each in their own way.
+trait Backend: Sized {
+    /// What names the place.
+    type Place;
+    /// Databases that are ready.
+    type Up;
+
+    /// Says which run this is, checks what can be checked before anything exists, and notes the run. Runs that were left behind go first.
+    async fn begin<'a>(place: Self::Place, call: Call<'a>, stop: Stop<'_>) -> anyhow::Result<(Self, Session<'a>)>;
+
+    /// Creates everything, and waits until every database is ready.
+    async fn make(&mut self, session: &mut Session<'_>, stop: Stop<'_>) -> Result<Self::Up, Failed>;
+
+    /// What becomes of a run that did not come up; the error says what is left of it.
+    /// `insisted` resolves when somebody will not wait for a removal.
+    async fn give_up(self, session: Session<'_>, failed: Failed, insisted: impl Future<Output = ()>) -> anyhow::Error;
+
+    /// What the tests get to know.
+    fn model<'u>(&self, up: &'u Self::Up) -> &'u Model;
+
+    /// Notes, for a later command in the folder, which run was made there: a convenience.
+    fn remember(&self, session: &Session<'_>, up: &Self::Up);
+
+    /// Leaves the proof of readiness where `testbed status` finds it.
+    async fn publish(&self, session: &Session<'_>, up: &Self::Up);
+
+    /// Takes down what happens to the databases while a command uses them, for ever.
+    async fn follow(&self, call: &Call<'_>, recording: &Recording<'_>, up: &Self::Up) -> Infallible;
+
+    /// Tells which databases ended while a command used them: a test that failed for that should not look like any other failure.
+    async fn tell_losses(&self, session: &Session<'_>, up: &mut Self::Up);
+
+    /// What `up --forward` says while it holds something open; `None` where there is nothing to hold.
+    fn holds(&self, up: &Self::Up) -> Option<&'static str>;
+
+    /// Tells of each database that goes or comes back meanwhile, for ever.
+    async fn hold(&self, session: &Session<'_>, up: &Self::Up) -> Infallible;
+
+    /// Collects what there is to know of a run that stays.
+    async fn collect(&self, session: &Session<'_>);
+
+    /// From now on the run is up until somebody removes it.
+    fn keep(&mut self, session: &mut Session<'_>, up: Option<&Self::Up>) -> anyhow::Result<()>;
+
+    /// How to reach the databases without testbed, and how to look at them: lines for a person.
+    fn how_to_use(&self, session: &Session<'_>, up: &Self::Up) -> Vec<String>;
+
+    /// The command that removes the run.
+    fn down_command(&self, session: &Session<'_>) -> String;
+
+    /// What becomes of a run that `up` could not tell of once it was ready; the error says what is left of it.
+    async fn abandon(self, session: Session<'_>, error: anyhow::Error) -> anyhow::Error;
+
+    /// Removes all of the run, and forgets it; what is left stays noted for the next command. `insisted` resolves when somebody will not wait
+    /// for it.
+    async fn remove(self, session: Session<'_>, asked: Asked, insisted: impl Future<Output = ()>) -> anyhow::Result<()>;
+}
+
+impl<'a> Call<'a> {
+    fn new(maker: Maker<'a>, plan: Plan, config: Config, recorder: &'a Recorder, progress: &'a Progress) -> Self {
+        Self { maker, plan, config, recorder, progress, deadline: deadline::after(maker.making().timeout) }
+    }
+}
+
+/// The error of a call that a signal has ended.
+fn is_interruption(error: &anyhow::Error) -> bool {
+    matches!(exit_of(error), Exit::Interrupted | Exit::Terminated)
+}

@@ -1,0 +1,226 @@
+//! What all commands share that take databases and manifests: from flags and files to stamped objects, without any network.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Context;
+use serde_json::Map;
+
+use crate::cli::{Source, said};
+use crate::database::{self, Data, Database, Discovery, Engine};
+use crate::failure::{Advise, Exit, usage};
+use crate::manifest::builtin::{self, With};
+use crate::manifest::owner::Owner;
+use crate::manifest::policy::{Allowance, Refused};
+use crate::manifest::render::{Params, Template, Variables, is_param_name};
+use crate::manifest::stamp::{self, Stamp};
+use crate::manifest::{Object, check, images, mesh, parse, render};
+use crate::output::Entry;
+use crate::reading::{self, MOST};
+use crate::redact::Redactor;
+use crate::run_id::RunId;
+
+/// A run that is ready to be created.
+pub(crate) struct Plan {
+    /// The run's id.
+    pub run_id: RunId,
+    /// Its objects, stamped.
+    pub objects: Vec<Object>,
+    /// The contents of its Secrets and ConfigMaps.
+    pub data: Data,
+    /// The databases and workloads among them.
+    pub discovery: Discovery,
+    /// SQLite's entries, which need no server: the index of the database that each stands before, and its name.
+    pub sqlite_at: Vec<(usize, String)>,
+    /// What the user should know before it goes wrong later.
+    pub warnings: Vec<String>,
+    /// The parameters.
+    pub params: Params,
+    /// What a cluster is not asked for.
+    pub refused: Refused,
+    /// What is asked of it all the same.
+    pub allowed: Vec<Allowance>,
+    /// The PipelineRun that testbed works for.
+    pub owner: Option<Owner>,
+    /// The databases for which nobody has named a version: any will do where the image does not decide.
+    pub any_version: BTreeSet<String>,
+}
+
+impl Plan {
+    /// Reads, renders, checks and stamps what the flags name.
+    ///
+    /// # Errors
+    /// A usage error with file, line, object or flag.
+    pub(crate) fn make(source: &Source) -> anyhow::Result<Self> {
+        let run_id = source.run_id.as_deref().map_or_else(|| Ok(RunId::generate()), RunId::parse)?;
+        let params = params(&source.param)?;
+        let withs = withs(source)?;
+        let files = files(source)?;
+        if files.is_empty() && withs.is_empty() {
+            return Err(usage("nothing to create: name a manifest, or a built-in database such as --with postgres"))
+                .hint("testbed init writes a testbed.yaml, which names them once and for all");
+        }
+        let mut objects = Vec::new();
+        let mut generated = vec![password()];
+        for (name, text) in &files {
+            let extra = Map::from_iter([("generated_password".to_owned(), generated[0].as_str().into())]);
+            let variables = Variables { run_id: &run_id, params: &params, extra };
+            let rendered = render::render(&Template { name, text, parts: &[] }, &variables)?;
+            objects.extend(parse::parse(name, &rendered)?);
+        }
+        if objects.is_empty() && withs.is_empty() {
+            let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+            return Err(usage(format!("{}: no object in it", names.join(", "))));
+        }
+        let mut sqlite = Vec::new();
+        for with in &withs {
+            if with.engine == Engine::Sqlite {
+                sqlite.push((objects.len(), with.name.clone()));
+                continue;
+            }
+            let password = password();
+            let rendered = builtin::render(with, &run_id, &params, &password)?;
+            generated.push(password);
+            objects.extend(parse::parse(&format!("--with {}", with.name), &rendered)?);
+        }
+        let mut warnings = check::check(&objects, &run_id)?;
+        if files.is_empty() {
+            let unknown = builtin::unknown(&withs, &params);
+            warnings.extend(unknown.iter().map(|name| format!("no built-in database takes the parameter {name}")));
+        }
+        images::rewrite(&mut objects, &source.image_prefix)?;
+        let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
+        let limit = source.lifetime.from(SystemTime::now());
+        let refused = Refused::find(&objects, &run_id, &source.allow);
+        stamp::stamp(&mut objects, &Stamp { run_id: &run_id, generated: &generated, limit: limit.as_ref() })?;
+        let mut data = Data::default();
+        data.add_objects(&objects).exit(Exit::Usage)?;
+        let discovery = discover(&mut objects, &run_id, &data)?;
+        let sqlite_at = sqlite.into_iter().map(|(end, name)| (databases_before(&discovery, &objects[..end]), name)).collect();
+        let any_version = withs.iter().filter(|with| with.takes_any_version(&params)).map(|with| with.name.clone()).collect();
+        Ok(Self {
+            run_id,
+            objects,
+            data,
+            discovery,
+            sqlite_at,
+            warnings,
+            params,
+            refused,
+            allowed: source.allow.clone(),
+            owner: owner(source),
+            any_version,
+        })
+    }
+
+    /// Finds the databases again, with what is known in `data` by now.
+    ///
+    /// # Errors
+    /// A usage error, as for [`Plan::make`]; also when a source of a login is still missing.
+    pub(crate) fn rediscover(&mut self) -> anyhow::Result<()> {
+        self.discovery = discover(&mut self.objects, &self.run_id, &self.data)?;
+        Ok(())
+    }
+
+    /// Knows the logins' passwords, all values of Secrets, and whatever the objects say to be secret: variables, arguments, scripts.
+    pub(crate) fn redactor(&self) -> Redactor {
+        let mut redactor = Redactor::new(self.run_id.as_str());
+        for database in &self.discovery.databases {
+            redactor.add(database.login.password.reveal());
+            database.admin.iter().for_each(|admin| redactor.add(admin.password.reveal()));
+        }
+        self.data.secrets().for_each(|secret| redactor.add(secret));
+        self.objects.iter().for_each(|object| redactor.add_object(&object.body));
+        redactor
+    }
+
+    /// The entries of the config file in their order, with the host and port that `address` tells for each server by its index.
+    pub(crate) fn entries<'a>(&'a self, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Vec<Entry<'a>> {
+        let databases = &self.discovery.databases;
+        let sqlite = |fits: &dyn Fn(usize) -> bool| -> Vec<Entry<'a>> {
+            self.sqlite_at.iter().filter(|(at, _)| fits(*at)).map(|(_, name)| Entry::Sqlite(name)).collect()
+        };
+        let mut entries = Vec::new();
+        for (index, database) in databases.iter().enumerate() {
+            entries.extend(sqlite(&|at| at == index));
+            let (host, port) = address(index, database);
+            entries.push(Entry::Server(database, host, port));
+        }
+        entries.extend(sqlite(&|at| at >= databases.len()));
+        entries
+    }
+}
+
+/// Finds the databases, and keeps sidecars out of their pods.
+fn discover(objects: &mut [Object], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
+    let discovery = database::discover(objects, run_id, data).exit(Exit::Usage)?;
+    mesh::keep_out(objects, discovery.databases.iter().map(|database| database.workload.as_str()))?;
+    Ok(discovery)
+}
+
+/// Only what is known of it whole: an owner by a wrong uid would take the objects with it at once.
+fn owner(source: &Source) -> Option<Owner> {
+    Some(Owner { name: said(&source.pipeline_run.name)?, uid: said(&source.pipeline_run.uid)? })
+}
+
+fn databases_before(discovery: &Discovery, objects: &[Object]) -> usize {
+    let made_by = |workload: &str| objects.iter().any(|object| workload == format!("{}/{}", object.kind, object.name));
+    discovery.databases.iter().filter(|database| made_by(&database.workload)).count()
+}
+
+/// The built-in databases that are asked for. A pipeline's parameter may have them on lines of their own, or none at all.
+pub(crate) fn withs(source: &Source) -> anyhow::Result<Vec<With>> {
+    source.with.iter().flat_map(|text| text.split_whitespace()).map(With::parse).collect()
+}
+
+/// A random password: 122 random bits as 32 letters and digits, which need no quoting anywhere.
+pub(crate) fn password() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+pub(crate) fn params(pairs: &[String]) -> anyhow::Result<Params> {
+    let mut params = Params::new();
+    for pair in pairs {
+        // A wrong pair may hold a secret: only its name, if there is one, goes into the message.
+        let (name, value) = pair.split_once('=').ok_or_else(|| usage("--param needs NAME=VALUE, and one was given without '='"))?;
+        if !is_param_name(name) {
+            return Err(usage(format!("--param {name:?}: a name has letters, digits, '_' and '-', with dots between groups")));
+        }
+        if params.insert(name.to_owned(), value.to_owned()).is_some() {
+            return Err(usage(format!("--param {name} is given twice")));
+        }
+    }
+    Ok(params)
+}
+
+/// The manifests' names and texts, in the order given; a folder stands for its YAML and JSON files, in the order of their names.
+fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
+    let mut texts = Vec::new();
+    for path in source.manifests.iter().chain(&source.filenames) {
+        let context = || format!("reading the manifest {}", path.display());
+        if path.as_os_str() == "-" {
+            let text = reading::standard_input(MOST).context("reading the manifest from standard input").exit(Exit::Usage)?;
+            texts.push(("standard input".into(), text));
+            continue;
+        }
+        let found = if path.is_dir() { in_folder(path).with_context(context).exit(Exit::Usage)? } else { vec![path.clone()] };
+        if found.is_empty() {
+            return Err(usage(format!("{}: no .yaml, .yml or .json file in this folder", path.display())));
+        }
+        for path in found {
+            let text = reading::text(&path, MOST).with_context(|| format!("reading the manifest {}", path.display())).exit(Exit::Usage)?;
+            texts.push((path.display().to_string(), text));
+        }
+    }
+    Ok(texts)
+}
+
+fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let is_manifest =
+        |path: &PathBuf| path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+    let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let mut files: Vec<PathBuf> = entries.into_iter().filter(is_manifest).collect();
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,93 @@
+//! Removes the runs whose testbed was killed before it could do so itself, and the servers' data that a restart of the machine has left.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::deadline;
+use crate::failure::Advise;
+use crate::location::Location;
+use crate::progress::Progress;
+use crate::recorder::Recorder;
+use crate::recorder::event::Asked;
+use crate::recorder::origin::PipelineRun;
+use crate::registry::{Claim, Record, Registry};
+use crate::run_id::RunId;
+use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::removal::{self, Limit, Removal};
+use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Timeout};
+use crate::runtime::local::area::Area;
+use crate::runtime::local::{self, prepared, remove};
+use crate::state::{self, Remembered};
+
+/// How long the teardown of abandoned runs in clusters may take, all of them together: the user waits for something else.
+const TEARDOWN: Duration = Duration::from_secs(30);
+
+/// Why an abandoned run is removed, as messages tell it.
+pub(crate) const WHY: &str = "the testbed that worked on it was killed, or the machine restarted";
+
+/// Removes what was abandoned, and returns what is noted of it. What cannot be removed, or not within the time of the command, is told, and
+/// left for the next command.
+pub(crate) async fn reap(registry: &Registry, recorder: &Recorder, within: Duration, progress: &Progress) -> Vec<Record> {
+    let mut removed = Vec::new();
+    let claims = match registry.abandoned() {
+        Ok(claims) => claims,
+        Err(error) => {
+            progress.warn(&format!("looking for runs that were left behind: {error:#}"));
+            return removed;
+        }
+    };
+    if claims.is_empty() {
+        return removed;
+    }
+    let deadline = deadline::after(within.min(TEARDOWN));
+    for claim in claims {
+        let record = claim.record.clone();
+        let run_id = &record.run_id;
+        match remove_one(claim, recorder, deadline).await {
+            Ok(()) => {
+                progress.say(&format!("removed run {run_id}: {WHY}"));
+                removed.push(record);
+            }
+            Err(error) => {
+                progress
+                    .warn_of(&error.context(format!("run {run_id} was left behind by a testbed that was killed, and cannot be removed")));
+            }
+        }
+    }
+    if let Ok(area) = Area::open() {
+        prepared::sweep(&area.cache).await;
+    }
+    removed
+}
+
+async fn remove_one(claim: Claim, recorder: &Recorder, deadline: Instant) -> anyhow::Result<()> {
+    let asked = Asked::Abandoned("killed", WHY.to_owned());
+    match claim.record.location().cloned() {
+        None => {
+            let recording = local::removal::recording(recorder, &claim);
+            local::removal::remove(claim, &recording, asked).await.map(drop)
+        }
+        Some(location) => remove_in_cluster(claim, location, recorder, asked, deadline).await,
+    }
+}
+
+async fn remove_in_cluster(claim: Claim, location: Location, recorder: &Recorder, asked: Asked, deadline: Instant) -> anyhow::Result<()> {
+    // Before its databases go: a command that loses them would only fail in another way.
+    remove::end_command(&claim.record).await?;
+    let folder = claim.folder().map(Path::to_owned).unwrap_or_default();
+    let removed = async {
+        let cluster = Cluster::connect_to(location).await?;
+        let run_id = RunId::parse(&claim.record.run_id)?;
+        let record = claim.record.history.clone();
+        let recording = removal::recording(recorder, &cluster, &run_id, record, PipelineRun::default());
+        let removal = Removal::new(&cluster, &run_id, &recording).within(deadline::left(deadline) / 2);
+        let limit = Limit::By(Timeout { told: deadline::left(deadline), deadline });
+        removal.tear_down(asked, DEFAULT_GRACE, limit, |_| {}).await
+    };
+    removed.await.hint(format!("if its cluster is gone for good, delete {}", folder.display()))?;
+    state::remove_written(claim.record.output.as_ref());
+    Remembered::forget_run_of(&claim.record.called_in, &claim.record.run_id);
+    claim.forget()
+}

@@ -1,0 +1,113 @@
+//! `testbed up`: creates databases, waits until every one is ready, writes the config file and leaves.
+
+use std::future::pending;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::chosen::Chosen;
+use super::config::{Config, write_results};
+use super::plan::Plan;
+use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, interrupted, local};
+use crate::bug;
+use crate::cli::{Global, Up};
+use crate::console;
+use crate::failure::usage;
+use crate::output::ResultFile;
+use crate::progress::Progress;
+use crate::recorder::event::Asked;
+use crate::registry::Phase;
+use crate::words::count;
+
+/// How long it may take to note what proved the databases ready.
+const PUBLICATION: Duration = Duration::from_secs(5);
+
+/// Makes a run that stays up when this has ended.
+///
+/// # Errors
+/// What failed. What is left of it then, the hints tell.
+pub(crate) async fn up(args: Up, global: &Global, progress: &Progress) -> anyhow::Result<()> {
+    let place = Chosen::of(global)?;
+    let recorder = archiving::open(&args.making.archiving)?;
+    let config = Config::new(&args.making)?;
+    if config.path().is_none() && args.result.iter().any(ResultFile::needs_config_file) {
+        return Err(usage("--result config=FILE tells where the config file is, and --output - writes none"));
+    }
+    args.result.iter().try_for_each(ResultFile::check)?;
+    let plan = Plan::make(&args.making.source)?;
+    config.check(&plan)?;
+    plan.warnings.iter().for_each(|warning| progress.warn(warning));
+    let call = Call::new(Maker::Up(&args), plan, config, &recorder, progress);
+    let outcome = match place {
+        Chosen::Local(why) => make::<local::Servers>(why, &args, call).await,
+        Chosen::Cluster(choice) => {
+            call.plan.refused.check()?;
+            make::<cluster::Pods>(choice, &args, call).await
+        }
+    };
+    recorder.finish(progress).await;
+    outcome
+}
+
+async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow::Result<()> {
+    // One listener for the whole command: a signal between two of them would be lost.
+    let mut interrupt = pin!(interrupted());
+    let mut interrupt: Stop<'_> = interrupt.as_mut();
+    let (mut backend, mut session) = B::begin(place, call, interrupt.as_mut()).await?;
+    let made = backend.make(&mut session, interrupt.as_mut()).await;
+    session.call.progress.finish();
+    let up = match made {
+        Ok(up) => up,
+        // A second signal ends the process at once.
+        Err(failed) => return Err(backend.give_up(session, failed, pending()).await),
+    };
+    let held = backend.holds(&up).filter(|_| args.forward);
+    let told = bug::caught(async {
+        let result = finish(&backend, &mut session, &up, args, held.is_some())?;
+        tokio::select! {
+            done = console::hand_over(result) => done?,
+            error = interrupt.as_mut() => return Err(error),
+        }
+        tokio::select! {
+            _ = timeout(PUBLICATION, backend.publish(&session, &up)) => Ok(()),
+            error = interrupt.as_mut() => Err(error),
+        }
+    });
+    if let Err(error) = told.await {
+        return Err(backend.abandon(session, error).await);
+    }
+    let Some(held) = held else { return Ok(()) };
+    session.call.progress.say(held);
+    bug::provoke("held", "");
+    let signal = tokio::select! {
+        signal = bug::or(interrupt) => signal,
+        never = backend.hold(&session, &up) => match never {},
+    };
+    drop(up);
+    backend.remove(session, Asked::Down, pending()).await?;
+    Err(signal)
+}
+
+/// Writes the config file, says what is there, and returns what is for programs.
+fn finish<B: Backend>(backend: &B, session: &mut Session<'_>, up: &B::Up, args: &Up, holds: bool) -> anyhow::Result<String> {
+    let model = backend.model(up);
+    let text = session.call.config.text(model)?;
+    session.call.config.write_noted(&text, &mut session.claim)?;
+    write_results(&args.result, session.call.config.path(), model.databases.len())?;
+    session.claim.record.phase = if holds { Phase::Held } else { Phase::Up };
+    session.claim.save()?;
+    backend.remember(session, up);
+    bug::provoke("written", &text);
+    let Call { config, progress, plan, .. } = &session.call;
+    let ready = format!("{} ready after {:.2} s", count(model.databases.len(), "database"), progress.elapsed().as_secs_f64());
+    let Some(path) = config.path() else {
+        progress.say(&ready);
+        return Ok(text);
+    };
+    progress.say(&format!("{ready}: {}", path.display()));
+    if !holds {
+        progress.say(&format!("when you are done: {}", backend.down_command(session)));
+    }
+    Ok(format!("{}\n", plan.run_id))
+}

@@ -1,0 +1,118 @@
+//! What `testbed run` does with databases that are ready, wherever they are: the config file, the command, and what its end means.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::leftovers::Leftovers;
+use super::{Backend, Call, Session, Signals, attend};
+use crate::bug;
+use crate::cli::Run;
+use crate::failure::{Advise, Exit, hints_of};
+use crate::history::record;
+use crate::history::time::Time;
+use crate::output::{self, Model};
+use crate::progress::Progress;
+use crate::recorder::Event;
+use crate::recorder::event::Failure;
+use crate::registry::{Claim, Phase};
+
+/// What became of the command.
+pub(crate) struct Worked {
+    /// Its exit code, or what failed besides it.
+    pub outcome: anyhow::Result<u8>,
+    /// The command, if it came to that.
+    command: record::Command,
+    /// Whether testbed was asked to end meanwhile, and passed that on.
+    was_asked_to_end: bool,
+    /// What it has left running.
+    leftovers: Leftovers,
+}
+
+impl Worked {
+    /// What the run's record is to know of it.
+    pub(crate) fn event(&self) -> Event {
+        let command = record::Command { exit_code: self.outcome.as_ref().ok().copied(), ..self.command.clone() };
+        let failure = self.outcome.as_ref().err().map(Failure::of);
+        Event::CommandEnded { command, failure, was_asked_to_end: self.was_asked_to_end }
+    }
+}
+
+/// From databases that are ready to the command's exit code.
+pub(crate) async fn work<B: Backend>(args: &Run, backend: &B, session: &mut Session<'_>, up: &B::Up, signals: &mut Signals) -> Worked {
+    let program = Path::new(&args.command[0]).file_name().unwrap_or(&args.command[0]);
+    let command = record::Command { program: program.display().to_string(), ..record::Command::default() };
+    let Session { call, claim, recording } = session;
+    let leftovers = Leftovers::of_next_command(&claim.record);
+    let mut worked = Worked { outcome: Ok(0), command, was_asked_to_end: false, leftovers };
+    let work = async {
+        tokio::select! {
+            outcome = work_on(args, call, backend.model(up), claim, signals, &mut worked) => outcome,
+            never = backend.follow(call, recording, up) => match never {},
+        }
+    };
+    worked.outcome = bug::caught(work).await;
+    worked.leftovers.end(worked.outcome.is_ok(), call.progress).await;
+    claim.record.command = None;
+    worked
+}
+
+async fn work_on(
+    args: &Run,
+    call: &Call<'_>,
+    model: &Model,
+    claim: &mut Claim,
+    signals: &mut Signals,
+    worked: &mut Worked,
+) -> anyhow::Result<u8> {
+    let Call { config, progress, .. } = call;
+    let text = config.text(model)?;
+    claim.record.phase = Phase::Held;
+    let written = config.write_noted(&text, claim)?;
+    // The terminal has sent it to the processes that there were, and the command is not among them.
+    if let Some(error) = signals.already_interrupted().await {
+        return Err(error);
+    }
+    let mut environment = output::environment(model, written.as_deref());
+    let mark = claim.record.mark();
+    environment.extend(mark.as_deref().and_then(|mark| mark.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
+    progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
+    let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
+        Ok(running) => running,
+        Err(cannot) => return Ok(cannot.report(&args.command[0])),
+    };
+    worked.command.began = Some(Time::now());
+    claim.record.command = running.noted;
+    claim.save()?;
+    bug::provoke("work", &text);
+    let command = running.noted.map(|noted| noted.process.pid);
+    let code = tokio::select! {
+        biased;
+        code = running.attend(signals, progress) => code,
+        code = worked.leftovers.tend(command) => code,
+    };
+    worked.command.ended = Some(Time::now());
+    worked.was_asked_to_end = running.was_asked_to_end();
+    code
+}
+
+/// The command as one text, for messages.
+fn shown(command: &[OsString]) -> String {
+    command[0].display().to_string()
+}
+
+/// What testbed ends with: the command's end counts, unless only the removal failed.
+///
+/// # Errors
+/// What failed besides the command; [`Exit::TeardownIncomplete`] where that is the removal alone.
+pub(crate) fn conclude(outcome: anyhow::Result<u8>, removed: anyhow::Result<()>, progress: &Progress) -> anyhow::Result<u8> {
+    match (outcome, removed) {
+        (outcome, Ok(())) => outcome,
+        (Ok(0), Err(left)) => Err(left).exit(Exit::TeardownIncomplete),
+        (Ok(code), Err(left)) => {
+            progress.warn(&format!("the run could not be removed: {left:#}"));
+            hints_of(&left).iter().for_each(|hint| progress.say(&format!("  {hint}")));
+            Ok(code)
+        }
+        (Err(error), Err(left)) => Err(error).hint(format!("the run could not be removed: {left:#}")),
+    }
+}
