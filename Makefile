@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # Where tests/install puts Rust; the shell that called make may not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help build image check test test-kubernetes test-tekton soak soak-local soak-fuzz demo docs bench cluster cluster-down clean
+.PHONY: help build image check deny test test-kubernetes test-tekton soak soak-local soak-fuzz demo docs bench cluster cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -16,11 +16,16 @@ image: ## Build the container image: target/image/testbed.tar (IMAGE=... names i
 	@tests/install image
 	@image/build
 
-check: ## The fast inner loop: format, lints, and every test that needs no cluster, with real servers on this machine
+check: ## The fast inner loop: format, lints, code documentation, and every test that needs no cluster, with real servers on this machine
 	@tests/install test
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 	cargo nextest run --locked --lib --test cli --test catalog --test history --test local --test page
+
+deny: ## What the program is made of, held against deny.toml: licences, sources and bans, and advisories where their database can be had
+	@tests/install deny
+	@tests/deny
 
 test: ## Everything, on a real cluster (TESTBED_TEST_KUBECONFIG=... takes yours)
 	@tests/install test

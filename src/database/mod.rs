@@ -1,4 +1,4 @@
-//! A database as the tests see it: engine, address, login. Found in the objects of a manifest by [`discover`].
+//! A database as the tests see it: engine, address, login. Found in the objects of a manifest by [`discover`](mod@discover).
 //!
 //! Nothing here talks to a server or to a cluster.
 

@@ -1,7 +1,7 @@
 //! What a project says about its databases already, for `testbed init`.
 //!
 //! Each source has a file of its own that makes [`Found`]s of a text: [`compose`], [`workflow`], [`gitlab`] and [`config`].
-//! [`merge`] makes one of those that mean the same database, and [`write`] writes the `testbed.yaml`. All of it is pure; the command
+//! [`merge`] makes one of those that mean the same database, and [`write`](mod@write) writes the `testbed.yaml`. All of it is pure; the command
 //! reads the files. No password of the project gets any further than the question whether there is one.
 
 pub mod compose;

@@ -15,7 +15,7 @@ use crate::session::waits::{Waits, never};
 /// Waits until all databases and all other pods are ready at the same time. `settle` is for databases without an annotation of their own.
 ///
 /// # Errors
-/// [`Exit::Never`] when a database's final server refuses the tests' login.
+/// `Exit::Never` when a database's final server refuses the tests' login.
 pub(super) async fn wait(
     plan: &Plan,
     settle: Option<Settling>,
