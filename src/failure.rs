@@ -82,34 +82,48 @@ impl std::error::Error for Advice {
     }
 }
 
-/// Adds an exit code or a remedy to a failing result.
-pub trait Advise<T> {
+/// Adds an exit code or a remedy to an error, or to a result that may be one.
+pub trait Advise: Sized {
+    /// The same with the advice in it.
+    type Advised;
+
+    /// Adds advice to the error.
+    fn advise(self, advice: impl FnOnce(Advice) -> Advice) -> Self::Advised;
+
     /// The process ends with this code unless an outer error says otherwise.
-    fn exit(self, exit: Exit) -> anyhow::Result<T>;
+    fn exit(self, exit: Exit) -> Self::Advised {
+        self.advise(|advice| Advice { exit: Some(exit), ..advice })
+    }
+
     /// A sentence that tells what to do next, printed on a line of its own.
-    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
+    fn hint(self, hint: impl Into<String>) -> Self::Advised {
+        self.advise(|advice| Advice { hint: Some(hint.into()), ..advice })
+    }
+
     /// Lines that show the matter more closely, such as the end of a log: printed between the error and the hints.
-    fn detail(self, detail: impl Into<String>) -> anyhow::Result<T>;
+    fn detail(self, detail: impl Into<String>) -> Self::Advised {
+        self.advise(|advice| Advice { detail: Some(detail.into()), ..advice })
+    }
+
     /// A word to count the failure by, and the database that it is about.
-    fn kind(self, word: impl Into<String>, database: Option<&str>) -> anyhow::Result<T>;
+    fn kind(self, word: impl Into<String>, database: Option<&str>) -> Self::Advised {
+        self.advise(|advice| Advice { kind: Some(Kind { word: word.into(), database: database.map(str::to_owned) }), ..advice })
+    }
 }
 
-impl<T, E: Into<anyhow::Error>> Advise<T> for Result<T, E> {
-    fn exit(self, exit: Exit) -> anyhow::Result<T> {
-        self.map_err(|error| Advice { exit: Some(exit), ..Advice::new(error) }.into())
-    }
+impl Advise for anyhow::Error {
+    type Advised = Self;
 
-    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
-        self.map_err(|error| Advice { hint: Some(hint.into()), ..Advice::new(error) }.into())
+    fn advise(self, advice: impl FnOnce(Advice) -> Advice) -> Self {
+        advice(Advice::new(self)).into()
     }
+}
 
-    fn detail(self, detail: impl Into<String>) -> anyhow::Result<T> {
-        self.map_err(|error| Advice { detail: Some(detail.into()), ..Advice::new(error) }.into())
-    }
+impl<T, E: Into<anyhow::Error>> Advise for Result<T, E> {
+    type Advised = anyhow::Result<T>;
 
-    fn kind(self, word: impl Into<String>, database: Option<&str>) -> anyhow::Result<T> {
-        let kind = |word: String| Kind { word, database: database.map(str::to_owned) };
-        self.map_err(|error| Advice { kind: Some(kind(word.into())), ..Advice::new(error) }.into())
+    fn advise(self, advice: impl FnOnce(Advice) -> Advice) -> anyhow::Result<T> {
+        self.map_err(|error| error.into().advise(advice))
     }
 }
 

@@ -57,7 +57,7 @@ impl Signals {
     /// The error of a command that a signal has ended before there was anything to pass it on to.
     pub(crate) async fn interrupted(&mut self) -> anyhow::Error {
         let exit = if self.next().await == Signal::INT { Exit::Interrupted } else { Exit::Terminated };
-        Err::<(), _>(anyhow!("interrupted")).exit(exit).unwrap_err()
+        anyhow!("interrupted").exit(exit)
     }
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn interrupted() -> impl Future<Output = anyhow::Error> {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             std::process::exit(i32::from(exit.code()));
         });
-        Err::<(), _>(anyhow!("interrupted")).exit(exit).unwrap_err()
+        anyhow!("interrupted").exit(exit)
     }
 }
 

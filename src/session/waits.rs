@@ -41,7 +41,7 @@ impl Waits {
         let error = anyhow!("not ready within {}: {reasons}", humantime::format_duration(timeout));
         let waits = self.0.borrow();
         let only = waits.keys().next().filter(|_| waits.len() == 1);
-        let error = Err::<(), _>(error).kind("not-ready", only.map(String::as_str)).unwrap_err();
+        let error = error.kind("not-ready", only.map(String::as_str));
         let advice = waits.iter().filter_map(|(name, wait)| Some(format!("{name}: {}", advice(wait)?)));
         advice.fold(Err::<(), _>(error).exit(Exit::NotReady), super::super::failure::Advise::hint).unwrap_err()
     }
@@ -50,7 +50,7 @@ impl Waits {
 /// The error of a wait that can never end well ([`Exit::Never`]): `server` refuses the tests' login for good.
 pub(crate) fn never(name: &str, server: &str, engine: Engine, login: &Login, refusal: &Refusal) -> anyhow::Error {
     let what = anyhow!("{name} can never become ready: {server} refuses the login: {refusal}");
-    Err::<(), _>(what).kind("refused", Some(name)).hint(refusal.remedy(engine, login)).exit(Exit::Never).unwrap_err()
+    what.kind("refused", Some(name)).hint(refusal.remedy(engine, login)).exit(Exit::Never)
 }
 
 fn advice(Wait { reason, engine, login }: &Wait) -> Option<String> {

@@ -50,7 +50,7 @@ pub(super) async fn after_failure(pods: &Pods, session: &Session<'_>, args: &Up,
     if adopted > 0 {
         pods.collect(session).await;
         let stays = format!("nothing was removed: {adopted} of its objects are those of an earlier `testbed up`");
-        return if is_final { error } else { Err::<(), _>(error).hint(stays).unwrap_err() };
+        return if is_final { error } else { error.hint(stays) };
     }
     // As long as it might take itself.
     let within = args.making.timeout.clamp(Duration::from_secs(5), TEARDOWN);
@@ -72,7 +72,7 @@ pub(super) async fn after_failure(pods: &Pods, session: &Session<'_>, args: &Up,
             format!("{what}run {} was removed again, as --on-failure delete asks for{others}", plan.run_id)
         }
     };
-    Err::<(), _>(error).hint(hint).unwrap_err()
+    error.hint(hint)
 }
 
 /// What exists stays, and the message says how to look and how to remove it.
@@ -93,7 +93,7 @@ pub(super) async fn after_interruption(pods: &Pods, session: &Session<'_>, args:
     if args.on_cancel == OnCancel::Keep {
         let labels: Vec<String> = plan.objects.iter().map(Object::label).collect();
         let left = format!("left in namespace {}: {}", pods.cluster.namespace, labels.join(", "));
-        return Err::<(), _>(error).hint(left).hint(pods.how_to_remove(session)).unwrap_err();
+        return error.hint(left).hint(pods.how_to_remove(session));
     }
     // All of it, an earlier call's part included: nobody wants the run any more. What takes longer goes on in the cluster.
     let removal = removal.tear_down(Asked::ByMaker, DEFAULT_GRACE, Limit::For(ENDING), |text| progress.say(text));
@@ -101,7 +101,7 @@ pub(super) async fn after_interruption(pods: &Pods, session: &Session<'_>, args:
         Ok(Ok(_)) => {
             Remembered::forget_run(&plan.run_id);
             let removed = format!("run {} was removed, as --on-cancel delete asks for", plan.run_id);
-            return Err::<(), _>(error).hint(removed).unwrap_err();
+            return error.hint(removed);
         }
         Ok(Err(left)) => hints_of(&left).into_iter().fold(format!("not all of it is gone: {left:#}"), |text, hint| text + "; " + hint),
         Err(_) => {
@@ -110,5 +110,5 @@ pub(super) async fn after_interruption(pods: &Pods, session: &Session<'_>, args:
             begun.to_owned()
         }
     };
-    Err::<(), _>(error).hint(left).hint(pods.how_to_remove(session)).unwrap_err()
+    error.hint(left).hint(pods.how_to_remove(session))
 }

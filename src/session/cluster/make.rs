@@ -178,7 +178,7 @@ pub(super) async fn late(deadline: Instant, timeout: Duration, cluster: &Cluster
     sleep_until(deadline).await;
     let why = cluster.trouble().unwrap_or_else(|| format!("the API server {} is slow to answer", cluster.server));
     let error = anyhow!("not ready within {}: {why}", humantime::format_duration(timeout));
-    Err::<(), _>(error).kind("not-ready", None).exit(Exit::NotReady).unwrap_err()
+    error.kind("not-ready", None).exit(Exit::NotReady)
 }
 
 /// From a plan to databases that are ready, unless somebody ends it.
@@ -319,7 +319,7 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
         let reasons = watcher.redact(&reasons.join("; "));
         let error = waits.in_vain(args.timeout, &reasons);
         match watcher.unread() {
-            Some(hint) => Err::<(), _>(error).hint(hint).unwrap_err(),
+            Some(hint) => error.hint(hint),
             None => error,
         }
     });

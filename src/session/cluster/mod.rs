@@ -100,7 +100,7 @@ impl Backend for Pods {
                 // What there is under this run id is not this call's to remove; what could not be taken back, the error names.
                 let _ = session.claim.forget();
                 let has_stopped = is_interruption(&error) || exit_of(&error) == Exit::NotReady;
-                if has_stopped { Err::<(), _>(error).hint(NOTHING).unwrap_err() } else { error }
+                if has_stopped { error.hint(NOTHING) } else { error }
             }
             (Failed::Amid(error), Maker::Up(args)) => cleanup::after_failure(&self, &session, args, error).await,
             (Failed::Amid(error), maker) => {
@@ -110,13 +110,13 @@ impl Backend for Pods {
                     let mut pods = self;
                     let error = match pods.keep(&mut session, None) {
                         Ok(()) => error,
-                        Err(left) => Err::<(), _>(error).hint(format!("it could not be noted: {left:#}")).unwrap_err(),
+                        Err(left) => error.hint(format!("it could not be noted: {left:#}")),
                     };
                     return cleanup::leave(&pods, &session, error);
                 }
                 match self.remove(session, Asked::ByMaker, insisted).await {
                     Ok(()) => error,
-                    Err(left) => Err::<(), _>(error).hint(format!("the run could not be removed: {left:#}")).unwrap_err(),
+                    Err(left) => error.hint(format!("the run could not be removed: {left:#}")),
                 }
             }
         }
@@ -206,7 +206,7 @@ impl Backend for Pods {
     async fn abandon(self, session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
         match session.call.maker {
             Maker::Up(args) if is_interruption(&error) => cleanup::after_interruption(&self, &session, args, error).await,
-            _ => Err::<(), _>(error).hint(self.how_to_remove(&session)).unwrap_err(),
+            _ => error.hint(self.how_to_remove(&session)),
         }
     }
 

@@ -140,7 +140,7 @@ impl Backend for Servers {
             let data = run.record.local().map(|local| local.data.clone()).unwrap_or_default();
             let kept = run.save().err().map(|left| format!("it could not be noted: {left:#}"));
             let look = format!("look at it: {}; remove it: {}", data.display(), self.down_command(&session));
-            Err::<(), _>(error).hint(kept.unwrap_or(look)).unwrap_err()
+            error.hint(kept.unwrap_or(look))
         } else {
             undo(session, error).await
         };
@@ -231,7 +231,7 @@ impl Backend for Servers {
 async fn undo(session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
     match removal::remove(session.claim, &session.recording, Asked::ByMaker).await {
         Ok(_) => error,
-        Err(left) => Err::<(), _>(error).hint(format!("not all of it could be removed again: {left:#}")).unwrap_err(),
+        Err(left) => error.hint(format!("not all of it could be removed again: {left:#}")),
     }
 }
 
