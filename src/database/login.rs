@@ -27,9 +27,6 @@ pub(super) fn server_variables(engine: Engine) -> &'static [&'static str] {
 }
 
 /// Reads the logins of one server.
-///
-/// # Errors
-/// A message that says which variable is missing or contradicts another one.
 pub(super) fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
     let logins = match engine {
         Engine::Postgres => postgres(vendor, variables),

@@ -65,9 +65,6 @@ pub enum Settling {
 
 impl Settling {
     /// Reads `10s` or `never`.
-    ///
-    /// # Errors
-    /// A message that says what is wrong with the duration.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "never" {
             return Ok(Self::Never);

@@ -123,9 +123,6 @@ fn replicas(object: &Object) -> usize {
 }
 
 /// The Service in an object; `None` for any other kind.
-///
-/// # Errors
-/// A message with the object's place when its shape is not that of a Service.
 pub(super) fn service(object: &Object) -> anyhow::Result<Option<Service>> {
     if (object.api_version.as_str(), object.kind.as_str()) != ("v1", "Service") {
         return Ok(None);

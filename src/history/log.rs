@@ -30,9 +30,6 @@ impl Log {
     }
 
     /// The text.
-    ///
-    /// # Errors
-    /// When the stored bytes are damaged.
     pub fn text(&self) -> anyhow::Result<String> {
         let LogInfo { source, container, .. } = &self.info;
         let bytes =

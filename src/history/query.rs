@@ -35,9 +35,6 @@ pub struct Cursor {
 
 impl Cursor {
     /// Reads the text form.
-    ///
-    /// # Errors
-    /// Where to find one.
     pub fn parse(text: &str) -> Result<Self, String> {
         let read = |text: &str| {
             let (began, id) = text.split_once('.')?;

@@ -110,9 +110,6 @@ impl ResultsApi {
     }
 
     /// The record as an earlier call has written it; `None` where there is none.
-    ///
-    /// # Errors
-    /// What the API says.
     pub async fn read(&self, record: &Record, result: Option<&str>) -> anyhow::Result<Option<Record>> {
         let Some(name) = Name::of(record, result) else { return Ok(None) };
         let (status, text) = self.send(&self.client(), Method::GET, &name.record(), Vec::new()).await?;

@@ -9,9 +9,6 @@ use crate::yaml::{Content, Node};
 pub type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Reads a compose file.
-///
-/// # Errors
-/// `file:line: ` and what is wrong with the YAML.
 pub fn read(file: &str, text: &str, read: Read) -> anyhow::Result<Findings> {
     let root = Node::parse(file, text)?.merged();
     let variables = read(".env").map(|text| dotenv::parse(&text)).unwrap_or_default();

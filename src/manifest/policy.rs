@@ -66,9 +66,6 @@ impl Allowance {
     ];
 
     /// Reads a name.
-    ///
-    /// # Errors
-    /// A message that lists the names.
     pub fn parse(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|allowance| allowance.0 == text);
         known.ok_or_else(|| format!("known are {}", Self::ALL.map(|allowance| allowance.0).join(", ")))

@@ -24,9 +24,6 @@ pub enum Format {
 
 impl Format {
     /// Reads `testing-databases`, `dotenv`, `urls` or `tera:FILE`.
-    ///
-    /// # Errors
-    /// A message that lists the formats.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("tera", "")) => Err("name the template's file: tera:FILE".into()),

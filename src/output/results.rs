@@ -26,9 +26,6 @@ enum What {
 
 impl ResultFile {
     /// Reads `config=FILE` or `databases=FILE`.
-    ///
-    /// # Errors
-    /// A message that lists the names.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (what, path) = match text.split_once('=') {
             Some(("config", path)) => (What::Config, path),
@@ -47,9 +44,6 @@ impl ResultFile {
     }
 
     /// Writes the file, without a line break at its end: Tekton takes the content as it is.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn write(&self, config: Option<&Path>, databases: usize) -> anyhow::Result<()> {
         let text = match self.what {
             What::Config => match config {
@@ -62,9 +56,6 @@ impl ResultFile {
     }
 
     /// Refuses a place that could not be written to, before there is anything to tell.
-    ///
-    /// # Errors
-    /// A usage error that says what is there.
     pub fn check(&self) -> anyhow::Result<()> {
         check(&self.path)
     }
@@ -102,9 +93,6 @@ enum LockFact {
 
 impl LockResult {
     /// Reads `lock=FILE` or `fence=FILE`.
-    ///
-    /// # Errors
-    /// A message that lists the names.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (what, path) = match text.split_once('=') {
             Some(("lock", path)) => (LockFact::Name, path),
@@ -118,9 +106,6 @@ impl LockResult {
     }
 
     /// Writes the file, without a line break at its end.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn write(&self, name: &str, fence: u64) -> anyhow::Result<()> {
         let text = match self.what {
             LockFact::Name => name.to_owned(),
@@ -130,9 +115,6 @@ impl LockResult {
     }
 
     /// Refuses a place that could not be written to, before there is anything to tell.
-    ///
-    /// # Errors
-    /// A usage error that says what is there.
     pub fn check(&self) -> anyhow::Result<()> {
         check(&self.path)
     }

@@ -22,9 +22,6 @@ pub(super) struct Asked {
 }
 
 /// Reads the entries of `databases`.
-///
-/// # Errors
-/// A line and a message that begins with the key.
 pub(super) fn read(node: &Node) -> Result<Vec<Asked>, (usize, anyhow::Error)> {
     let Content::Map(entries) = &node.content else {
         let wrong = anyhow::anyhow!("databases is {}; write NAME: ENGINE[:TAG], such as orders: postgres:17, for each", node.kind());

@@ -7,9 +7,6 @@ use crate::runtime::kubernetes::doctor::{self, Planned};
 use crate::runtime::kubernetes::{Choice, Cluster};
 
 /// What `up` would refuse of the manifest, and what the cluster would.
-///
-/// # Errors
-/// A usage error when no cluster is named, or the kubeconfig cannot be used.
 pub(super) async fn examine(plan: &Plan, choice: &Choice) -> anyhow::Result<Vec<Verdict>> {
     let cluster = Cluster::connect(choice).await?;
     check_namespace(&plan.objects, &cluster.namespace, &plan.allowed)?;

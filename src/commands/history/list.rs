@@ -14,9 +14,6 @@ use crate::table::table;
 use crate::words::brief;
 
 /// Prints a page of runs. None found is no error.
-///
-/// # Errors
-/// A store that cannot be read.
 pub(super) async fn list(args: &HistoryList, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let now = Time::now();
     let filter = filter(&args.wanted, global, now);

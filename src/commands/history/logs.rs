@@ -26,9 +26,6 @@ struct Found {
 }
 
 /// Prints logs.
-///
-/// # Errors
-/// There is no such run, or no such log: what there is is named. A store that cannot be read.
 pub(super) async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let found = find(run, kept.as_ref(), global, progress).await?;

@@ -20,9 +20,6 @@ use crate::progress::Progress;
 use crate::recorder::lost;
 
 /// Answers one question.
-///
-/// # Errors
-/// What is asked for and not there; a store that cannot be read.
 pub(super) async fn history(args: History, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let named = Place::named(args.history.as_deref())?;

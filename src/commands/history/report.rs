@@ -17,9 +17,6 @@ const MOST: usize = 10_000;
 const USUAL: Duration = Duration::from_hours(7 * 24);
 
 /// Counts, and prints what came out.
-///
-/// # Errors
-/// A store that cannot be read; a page that cannot be written.
 pub(super) async fn report(args: &HistoryReport, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let now = Time::now();
     let filter = list::filter(&args.wanted, global, now);

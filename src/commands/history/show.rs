@@ -10,9 +10,6 @@ use crate::history::time::Time;
 use crate::progress::Progress;
 
 /// Prints one run's record.
-///
-/// # Errors
-/// There is no such run; a store that cannot be read.
 pub(super) async fn show(args: &HistoryShow, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let Some(store) = kept.store().await? else { return Err(which::missing(None, kept)) };

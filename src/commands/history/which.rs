@@ -19,9 +19,6 @@ const LETTERS: usize = 8;
 const HINT: &str = "testbed history list shows the runs that are kept";
 
 /// The record that is meant. Tells of others with the same run id.
-///
-/// # Errors
-/// There is none, or the letters fit several runs.
 pub(super) async fn record(run: Option<&str>, store: &Store, kept: &Kept, progress: &Progress) -> anyhow::Result<Record> {
     match find(run, store, progress).await? {
         Some(record) => Ok(record),
@@ -30,9 +27,6 @@ pub(super) async fn record(run: Option<&str>, store: &Store, kept: &Kept, progre
 }
 
 /// The same where there may be none.
-///
-/// # Errors
-/// The letters fit several runs.
 pub(super) async fn find(run: Option<&str>, store: &Store, progress: &Progress) -> anyhow::Result<Option<Record>> {
     let Some(run) = run else {
         let newest = store.list(&Filter::default(), None, 1).await?;

@@ -32,9 +32,6 @@ struct Shown {
 }
 
 /// Prints the locks.
-///
-/// # Errors
-/// A failed request; a name that cannot be one.
 pub(super) async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let cluster = which::connect(global).await?;

@@ -44,9 +44,6 @@ pub(super) struct Whole {
 }
 
 /// In the order of `logs`. Where they do not all fit, those of the database that the run failed for do.
-///
-/// # Errors
-/// A log whose stored bytes are damaged.
 pub(super) fn views(record: &Record, logs: &[Log]) -> anyhow::Result<Vec<LogView>> {
     let failed = record.cause.as_ref().and_then(|cause| cause.database.as_ref());
     let mut order: Vec<usize> = (0..logs.len()).collect();

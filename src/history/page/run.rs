@@ -71,9 +71,6 @@ struct Object {
 }
 
 /// A page that says all that is known of a run; the logs in their order.
-///
-/// # Errors
-/// A log whose stored bytes are damaged.
 pub fn run(record: &Record, logs: &[Log]) -> anyhow::Result<String> {
     let start = start(record);
     let mut view = View {

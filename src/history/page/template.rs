@@ -20,9 +20,6 @@ const TEMPLATES: [(&str, &str); 9] = [
 ];
 
 /// Fills a template with the fields of `view`.
-///
-/// # Errors
-/// A template that does not fit its view, which the tests would have found.
 pub(super) fn fill(name: &str, view: &impl Serialize) -> anyhow::Result<String> {
     let view = cleaned(serde_json::to_value(view)?);
     let mut tera = Tera::new();

@@ -10,18 +10,12 @@ use crate::reading;
 use crate::trust::{Name, Trust};
 
 /// Trusts the system's certificates.
-///
-/// # Errors
-/// When the system has none.
 pub(super) fn system() -> anyhow::Result<ClientConfig> {
     Trust::System(Name::Right).client()
 }
 
 /// Trusts those in a file, or in a text of the form that such files have, alone: what they have signed, and these themselves, because the
 /// installation guide of Tekton Results makes one that is its own authority.
-///
-/// # Errors
-/// A usage error about it.
 pub(super) fn those_in(ca: &str) -> anyhow::Result<ClientConfig> {
     let is_text = ca.trim_start().starts_with("-----BEGIN");
     let what = if is_text { "the certificates in TESTBED_RESULTS_CA".to_owned() } else { format!("--results-ca {ca}") };

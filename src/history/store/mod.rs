@@ -25,9 +25,6 @@ use super::record::Record;
 use super::time::Time;
 
 /// Whether a store's address says what it has to. Nobody is asked, and nothing is opened.
-///
-/// # Errors
-/// As [`Store::open`].
 pub fn check(place: &Place) -> anyhow::Result<()> {
     match place {
         Place::Sqlite(_) => Ok(()),
@@ -62,9 +59,6 @@ impl Store {
     }
 
     /// Opens a store to ask it; `None` where nothing was ever written. Makes neither a file nor tables.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn open_to_read(place: &Place) -> anyhow::Result<Option<Self>> {
         let database = match place {
             Place::Sqlite(path) => Sqlite::open_to_read(path).await?.map(Database::Sqlite),
@@ -75,9 +69,7 @@ impl Store {
 
     /// Writes a record, in the place of the one with its id. Logs are added to those that are stored with it: there is one for each source,
     /// container and `previous`, the one that was written last. The stored record names all of them.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); nothing is written then.
+    /// Where it fails, nothing is written.
     pub async fn put(&self, record: Record, logs: Vec<Log>) -> anyhow::Result<()> {
         let id = record.id.clone();
         let then = |answers: Vec<Vec<Row>>| rows::write(record, logs, infos(answers.into_iter().flatten())?);
@@ -86,9 +78,7 @@ impl Store {
 
     /// Changes a stored record, and adds logs to it; where it is not stored, `otherwise` is changed and written. Two who do it at once do it one
     /// after the other. `false`: there was neither.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); nothing is written then.
+    /// Where it fails, nothing is written.
     pub async fn change(
         &self,
         id: &str,
@@ -107,68 +97,45 @@ impl Store {
     }
 
     /// The newest record of a run that is not over: in this namespace, or in any.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn unfinished(&self, run_id: &str, runtime: &str, namespace: Option<&str>) -> anyhow::Result<Option<Record>> {
         Ok(self.read(rows::unfinished(run_id, runtime, namespace), rows::record).await?.pop())
     }
 
     /// The records with this id or of this run, from the newest on, at most 100.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn find(&self, run: &str) -> anyhow::Result<Vec<Record>> {
         self.read(rows::find(run), rows::record).await
     }
 
     /// The newest records whose id, or whose run's id, begins with these letters, at most 100.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn beginning(&self, letters: &str) -> anyhow::Result<Vec<Summary>> {
         self.read(listing::beginning(letters), listing::summary).await
     }
 
     /// Runs of this machine that have no end, at most 100: those that began since then, and those that were being made, or up, when they were last
     /// written.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn open_here(&self, since: Time) -> anyhow::Result<Vec<Summary>> {
         self.read(listing::open_here(since), listing::summary).await
     }
 
     /// The logs that are stored with a record, by source and container; that of the container before the last restart comes before the
     /// newer one.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn logs(&self, id: &str) -> anyhow::Result<Vec<Log>> {
         self.read(rows::logs(id), rows::log).await
     }
 
     /// Runs from the newest on, at most so many.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> anyhow::Result<Vec<Summary>> {
         self.read(listing::page(filter, after, limit), listing::summary).await
     }
 
     /// The same as records without objects and events.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn whole(&self, filter: &Filter, limit: usize) -> anyhow::Result<Vec<Record>> {
         self.read(listing::whole(filter, limit), rows::without_details).await
     }
 
     /// Deletes the records that are not to be kept, with their logs, and gives their space back; a dry run only counts. A run that is not over is
     /// spared for a day after its begin, whatever is asked: whoever removes it writes its end.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open). What is deleted by then stays so.
+    /// Where it fails, what is deleted by then stays so.
     pub async fn prune(&self, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
         prune::prune(&self.database, retention, dry_run).await
     }

@@ -21,9 +21,6 @@ struct Doomed {
 }
 
 /// Prunes, or tells what would go.
-///
-/// # Errors
-/// Those of the database. What is deleted by then stays so.
 pub(super) async fn prune(database: &Database, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
     let bytes_before = Some(database.size().await?);
     let doomed = Doomed::new(database, retention, Time::now()).await?;

@@ -85,9 +85,6 @@ impl Row {
     }
 
     /// A text, or nothing.
-    ///
-    /// # Errors
-    /// When something else is there: the tables are not those that this program has made.
     pub(super) fn text_or_none(&mut self, column: usize) -> anyhow::Result<Option<String>> {
         match self.take(column)? {
             Value::Null => Ok(None),
@@ -97,17 +94,11 @@ impl Row {
     }
 
     /// A text.
-    ///
-    /// # Errors
-    /// When something else is there.
     pub(super) fn text(&mut self, column: usize) -> anyhow::Result<String> {
         self.text_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
     /// A number, or nothing.
-    ///
-    /// # Errors
-    /// When something else is there.
     pub(super) fn number_or_none(&mut self, column: usize) -> anyhow::Result<Option<i64>> {
         match self.take(column)? {
             Value::Null => Ok(None),
@@ -117,17 +108,11 @@ impl Row {
     }
 
     /// A number.
-    ///
-    /// # Errors
-    /// When something else is there.
     pub(super) fn number(&mut self, column: usize) -> anyhow::Result<i64> {
         self.number_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
     /// Bytes, or nothing.
-    ///
-    /// # Errors
-    /// When something else is there.
     pub(super) fn bytes_or_none(&mut self, column: usize) -> anyhow::Result<Option<Vec<u8>>> {
         match self.take(column)? {
             Value::Null => Ok(None),

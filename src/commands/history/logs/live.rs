@@ -20,9 +20,6 @@ use crate::state::Remembered;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Of a run of this machine: `run` is what the user typed, and `record` what is kept of it.
-///
-/// # Errors
-/// The run is noted, and its record cannot be read.
 pub(super) async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<Found>> {
     let Some(noted) = noted(run, record)? else { return Ok(None) };
     let Some(local) = noted.local().cloned() else { return Ok(None) };

@@ -4,9 +4,6 @@ use crate::commands::history::words;
 use crate::history::log::Log;
 
 /// All of them, or the last lines of each.
-///
-/// # Errors
-/// A stored log that is damaged.
 pub(super) fn text(logs: &[&Log], tail: Option<usize>) -> anyhow::Result<String> {
     if let [log] = logs {
         return Ok(last(&log.text()?, tail));

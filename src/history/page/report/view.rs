@@ -98,9 +98,6 @@ struct Line {
 }
 
 /// A page that needs no network.
-///
-/// # Errors
-/// A template that does not fit, which the tests would have found.
 pub fn html(report: &Report) -> anyhow::Result<String> {
     let most = report.failures.iter().map(|failure| failure.runs).max().unwrap_or_default();
     let view = View {

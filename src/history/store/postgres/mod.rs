@@ -53,11 +53,9 @@ pub(super) fn check(url: &Url) -> anyhow::Result<()> {
     Address::new(url).map(drop)
 }
 
+/// Its errors name the server, what is wrong with it, and what to do; never a password.
 impl Postgres {
     /// Logs in to a database, makes its tables if need be, and brings them up to date.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do; never a password.
     pub(super) async fn open(url: &Url, name: String) -> anyhow::Result<Self> {
         let server = Arc::new(Server::new(url, name)?);
         let lent = server.client().await?;
@@ -67,9 +65,6 @@ impl Postgres {
     }
 
     /// Logs in to a database that has such tables; `None` where nothing was ever written.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do; never a password.
     pub(super) async fn open_to_read(url: &Url, name: String) -> anyhow::Result<Option<Self>> {
         let server = Arc::new(Server::new(url, name)?);
         let lent = server.client().await?;
@@ -81,9 +76,6 @@ impl Postgres {
     }
 
     /// Asks a question.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do.
     pub(super) async fn read(&self, statement: &Statement) -> anyhow::Result<Vec<Row>> {
         let lent = self.server.client().await?;
         let rows = self.server.within(PATIENCE, ask(&lent.client, statement)).await?;
@@ -92,25 +84,16 @@ impl Postgres {
     }
 
     /// The bytes that the tables and their indexes take.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do.
     pub(super) async fn size(&self) -> anyhow::Result<u64> {
         space::size(self).await
     }
 
     /// Gives the space of what was deleted back, as far as that keeps nobody waiting for long.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do.
     pub(super) async fn give_back(&self) -> anyhow::Result<()> {
         space::give_back(self).await
     }
 
     /// Deletes the runs that a question finds, until it finds none; passes over those that somebody writes. How many they were.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do.
     pub(super) async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
         // The question is asked once for each step, whatever plan the server makes.
         let sql = format!("DELETE FROM testbed.runs WHERE id = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", which.sql);
@@ -134,10 +117,7 @@ impl Postgres {
     }
 
     /// Asks questions and then does what follows from the answers, while nobody else writes the record with that id. Whether there was
-    /// anything to do.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do; or what `then` says. Nothing is written then.
+    /// anything to do. Where it fails, also by what `then` says, nothing is written.
     pub(super) async fn write<F>(&self, id: &str, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send,
