@@ -40,7 +40,6 @@ pub struct Bounds {
 pub struct Fault(Arc<OnceLock<String>>);
 
 impl Fault {
-    /// It, in words.
     pub fn seen(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
@@ -113,9 +112,7 @@ impl TlsConnect<Socket> for Beginning {
 
 /// A connection, over TLS or not.
 pub enum Way {
-    /// Without.
     Plain(Socket),
-    /// Within TLS.
     Tls(Box<<Rustls as TlsConnect<Socket>>::Stream>),
 }
 
@@ -160,7 +157,6 @@ pub struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// From its first byte on.
     pub fn new(stream: S, bounds: Bounds, fault: Fault) -> Self {
         Self { stream, messages: Messages::new(bounds), fault }
     }

@@ -46,7 +46,6 @@ impl fmt::Debug for Password {
 /// Who logs in, with what, to which database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The user's name.
     pub user: String,
     /// The password; empty where the server asks for none.
     pub password: Password,
@@ -78,7 +77,6 @@ impl Settling {
 pub struct Database {
     /// What progress lines and `--connarg` call it: its Service's name without the run id.
     pub name: String,
-    /// The engine.
     pub engine: Engine,
     /// The Service's name, which is the host name that the tests use.
     pub host: String,

@@ -21,9 +21,7 @@ pub enum DataKind {
 /// A Secret or ConfigMap that a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
-    /// Which kind.
     pub kind: DataKind,
-    /// The object's name.
     pub name: String,
 }
 
@@ -60,7 +58,6 @@ impl Data {
         self.set(DataKind::Secret, secret.metadata.name.unwrap_or_default(), Some(map));
     }
 
-    /// Takes a ConfigMap in.
     pub fn add_config_map(&mut self, map: ConfigMap) {
         self.set(DataKind::ConfigMap, map.metadata.name.unwrap_or_default(), Some(map.data.unwrap_or_default()));
     }

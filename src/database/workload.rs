@@ -22,11 +22,9 @@ pub struct Workload {
     pub replicas: usize,
     /// Whether its pods are meant to end (a Job): done counts as ready.
     pub ends: bool,
-    /// The pods' labels.
     pub labels: BTreeMap<String, String>,
     /// The pods' annotations, joined with the object's own.
     pub annotations: BTreeMap<String, String>,
-    /// The pods' spec.
     pub spec: PodSpec,
 }
 

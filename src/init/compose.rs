@@ -8,7 +8,6 @@ use crate::yaml::{Content, Node};
 /// Reads a file of the project by its path, as seen from the compose file's folder.
 pub type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads a compose file.
 pub fn read(file: &str, text: &str, read: Read) -> anyhow::Result<Findings> {
     let root = Node::parse(file, text)?.merged();
     let variables = read(".env").map(|text| dotenv::parse(&text)).unwrap_or_default();

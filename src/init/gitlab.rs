@@ -5,7 +5,6 @@ use super::service::{self, Service};
 use super::{Findings, Place, SERVICES, one_line, one_more};
 use crate::yaml::Node;
 
-/// Reads a `.gitlab-ci.yml`.
 pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
     let root = Node::parse(file, text)?.merged();
     let mut findings = Findings::default();

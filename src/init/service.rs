@@ -10,13 +10,11 @@ const UNKNOWN: &str = "unknown";
 
 /// A service as a source describes it.
 pub struct Service<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Its image, variables filled in.
     pub image: &'a str,
     /// Its variables; `None` where the value is not known here.
     pub variables: Vec<(String, Option<String>)>,
-    /// Where it stands.
     pub place: Place,
 }
 

@@ -28,7 +28,6 @@ pub const RECORD_ANNOTATION: &str = "testbed/record";
 
 /// What all objects of a run have in common.
 pub struct Stamp<'a> {
-    /// The run's id.
     pub run_id: &'a RunId,
     /// The texts that were made up for this run (passwords): the content hash passes over them, so that a second `up` of the same run
     /// recognises its objects.

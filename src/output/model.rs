@@ -22,7 +22,6 @@ pub enum Entry<'a> {
 /// A run as its tests see it. Full of passwords, so that it has no `Debug`.
 #[derive(Clone, Serialize)]
 pub struct Model {
-    /// The run's id.
     pub run_id: String,
     /// The databases in the config file's order: that of the command line and of the manifests.
     pub databases: Vec<Connection>,
@@ -39,7 +38,6 @@ pub struct Connection {
     pub driver: &'static str,
     /// A host name or an address, without brackets.
     pub host: Option<String>,
-    /// The port at that host.
     pub port: Option<u16>,
     /// The tests' user.
     pub user: Option<String>,

@@ -4,7 +4,6 @@ use crate::cli::DoctorFormat;
 use crate::console::{clean, is_colourful};
 use crate::doctor::{Status, Verdict};
 
-/// The text to print.
 pub(super) fn report(verdicts: &[Verdict], format: DoctorFormat) -> anyhow::Result<String> {
     Ok(match format {
         DoctorFormat::Json => serde_json::to_string_pretty(verdicts)? + "\n",

@@ -16,7 +16,6 @@ use crate::progress::Progress;
 
 /// The logs of a run.
 struct Found {
-    /// The run's id.
     run_id: String,
     /// The record's id, where there is one.
     record: Option<String>,
@@ -25,7 +24,6 @@ struct Found {
     logs: Vec<Log>,
 }
 
-/// Prints logs.
 pub(super) async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let found = find(run, kept.as_ref(), global, progress).await?;

@@ -9,7 +9,6 @@ use crate::history::page;
 use crate::history::time::Time;
 use crate::progress::Progress;
 
-/// Prints one run's record.
 pub(super) async fn show(args: &HistoryShow, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let Some(store) = kept.store().await? else { return Err(which::missing(None, kept)) };

@@ -31,7 +31,6 @@ struct Shown {
     abandoned: Vec<Abandoned>,
 }
 
-/// Prints the locks.
 pub(super) async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
     let progress = progress(global);
     let cluster = which::connect(global).await?;

@@ -35,7 +35,6 @@ pub(super) struct Work<'a> {
     pub progress: &'a Progress,
 }
 
-/// How it ended.
 pub(super) enum Ended {
     /// The lock was held until the command's end; the command's exit code.
     Kept(anyhow::Result<u8>),

@@ -8,9 +8,7 @@ use crate::history::time::Time;
 /// A label and its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Fact {
-    /// What it is.
     pub label: String,
-    /// The value.
     pub value: String,
     /// Whether it is something to copy, such as an id, rather than words.
     pub is_code: bool,
@@ -20,10 +18,6 @@ impl Fact {
     /// A value in words.
     pub(super) fn words(label: &str, value: impl Into<String>) -> Self {
         Self { label: label.to_owned(), value: value.into(), is_code: false }
-    }
-
-    fn code(label: &str, value: impl Into<String>) -> Self {
-        Self { is_code: true, ..Self::words(label, value) }
     }
 }
 
@@ -86,7 +80,7 @@ fn words(label: &str, value: Option<&String>) -> Option<Fact> {
 }
 
 fn code(label: &str, value: Option<&String>) -> Option<Fact> {
-    value.filter(|value| !value.is_empty()).map(|value| Fact::code(label, value))
+    words(label, value).map(|fact| Fact { is_code: true, ..fact })
 }
 
 fn time(label: &str, value: Option<Time>) -> Option<Fact> {

@@ -15,7 +15,6 @@ const LOGS: usize = 128 * 1024;
 /// The least that is worth a place of its own.
 const LEAST: usize = 2 * 1024;
 
-/// A log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct LogView {
     /// Whose it is, and whether it is of the server before its last restart.
@@ -37,9 +36,7 @@ pub(super) struct LogView {
 /// The text of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Whole {
-    /// What it is.
     pub label: String,
-    /// The text.
     pub text: String,
 }
 

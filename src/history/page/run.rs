@@ -25,7 +25,6 @@ struct View<'a> {
     name: &'a str,
     title: String,
     record: &'a Record,
-    status: &'static str,
     words: &'static str,
     tone: &'static str,
     figures: Vec<Fact>,
@@ -53,11 +52,9 @@ struct Card {
     facts: Vec<Fact>,
 }
 
-/// An event.
 #[derive(Serialize)]
 struct Row<'a> {
     after: String,
-    at: Option<Time>,
     event: &'a Event,
 }
 
@@ -77,7 +74,6 @@ pub fn run(record: &Record, logs: &[Log]) -> anyhow::Result<String> {
         name: title(record),
         title: format!("{}: {}", title(record), record.status.name()),
         record,
-        status: record.status.name(),
         words: words(record),
         tone: tone(record.status),
         figures: figures(record),
@@ -144,8 +140,7 @@ fn figures(record: &Record) -> Vec<Fact> {
 }
 
 fn row(event: &Event, start: Time) -> Row<'_> {
-    let after = event.at.map_or_else(|| "no time".to_owned(), |at| brief(at.since(start)));
-    Row { after, at: event.at, event }
+    Row { after: event.at.map_or_else(|| "no time".to_owned(), |at| brief(at.since(start))), event }
 }
 
 fn objects(objects: &[Value]) -> anyhow::Result<Vec<Object>> {

@@ -100,7 +100,6 @@ impl Conditions {
     }
 }
 
-/// Reads a row of a page.
 pub(super) fn summary(mut row: Row) -> anyhow::Result<Summary> {
     let id = row.text(0).context("reading a record")?;
     columns(&mut row, &id).with_context(|| format!("reading record {id}"))

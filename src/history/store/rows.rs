@@ -24,7 +24,6 @@ struct Details {
     events: Vec<Event>,
 }
 
-/// Asks for one record.
 pub(super) fn one(id: &str) -> Statement {
     Statement::new(format!("{WHOLE} WHERE r.id = $1"), vec![id.into()])
 }
@@ -56,7 +55,6 @@ pub(super) fn logs(id: &str) -> Statement {
     Statement::new(sql, vec![id.into()])
 }
 
-/// Asks which logs there are.
 pub(super) fn log_infos(id: &str) -> Statement {
     let sql = "SELECT info FROM testbed.logs WHERE id = $1 ORDER BY source, container, previous DESC";
     Statement::new(sql, vec![id.into()])
@@ -82,7 +80,6 @@ pub(super) fn without_details(mut row: Row) -> anyhow::Result<Record> {
     serde_json::from_str(&story).with_context(|| format!("reading record {id}, which a newer testbed may have written"))
 }
 
-/// Reads a log.
 pub(super) fn log(mut row: Row) -> anyhow::Result<Log> {
     let info = log_info(&mut row)?;
     let gzip = row.bytes_or_none(1).with_context(|| format!("reading the stored log of {}", info.source))?;

@@ -51,7 +51,6 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 pub(super) struct Statement {
     /// The text; it holds no data.
     pub sql: String,
-    /// The values.
     pub values: Vec<Value>,
 }
 
@@ -84,7 +83,6 @@ impl Row {
         self.names.get(column).map_or("", String::as_str)
     }
 
-    /// A text, or nothing.
     pub(super) fn text_or_none(&mut self, column: usize) -> anyhow::Result<Option<String>> {
         match self.take(column)? {
             Value::Null => Ok(None),
@@ -93,12 +91,10 @@ impl Row {
         }
     }
 
-    /// A text.
     pub(super) fn text(&mut self, column: usize) -> anyhow::Result<String> {
         self.text_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
-    /// A number, or nothing.
     pub(super) fn number_or_none(&mut self, column: usize) -> anyhow::Result<Option<i64>> {
         match self.take(column)? {
             Value::Null => Ok(None),
@@ -107,12 +103,10 @@ impl Row {
         }
     }
 
-    /// A number.
     pub(super) fn number(&mut self, column: usize) -> anyhow::Result<i64> {
         self.number_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
-    /// Bytes, or nothing.
     pub(super) fn bytes_or_none(&mut self, column: usize) -> anyhow::Result<Option<Vec<u8>>> {
         match self.take(column)? {
             Value::Null => Ok(None),

@@ -75,7 +75,6 @@ impl Postgres {
         Ok(Some(Self { server }))
     }
 
-    /// Asks a question.
     pub(super) async fn read(&self, statement: &Statement) -> anyhow::Result<Vec<Row>> {
         let lent = self.server.client().await?;
         let rows = self.server.within(PATIENCE, ask(&lent.client, statement)).await?;

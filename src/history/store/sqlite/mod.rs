@@ -71,7 +71,6 @@ impl Sqlite {
         Self { path: path.to_owned(), connection: Arc::new(Connected(Mutex::new(Some(connection)))) }
     }
 
-    /// Asks a question.
     pub(super) async fn read(&self, statement: Statement) -> anyhow::Result<Vec<Row>> {
         self.with(move |connection| ask(connection, &statement)).await
     }

@@ -18,7 +18,6 @@ const PODS: usize = 2;
 pub struct Finding {
     /// `Pod`, `StatefulSet`, ...
     pub kind: String,
-    /// The object's name.
     pub name: String,
     /// The object's UID, where it is known.
     pub uid: Option<String>,
@@ -26,7 +25,6 @@ pub struct Finding {
     pub pod: String,
     /// The manifest's object behind it, as `Kind/name`.
     pub workload: String,
-    /// Why.
     pub cause: Cause,
 }
 
@@ -35,7 +33,6 @@ pub struct Finding {
 pub struct Waiting {
     /// The manifest's object, as `Kind/name`.
     pub workload: String,
-    /// What fails, in words.
     pub why: String,
     /// When it is given up; `None` leaves that to the overall timeout.
     pub until: Option<Instant>,

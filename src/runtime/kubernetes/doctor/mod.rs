@@ -37,9 +37,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The run that would be created.
 pub struct Planned<'a> {
-    /// Where.
     pub namespace: &'a str,
-    /// Its id.
     pub run_id: &'a RunId,
     /// Its objects, stamped.
     pub objects: &'a [Object],

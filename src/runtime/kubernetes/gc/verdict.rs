@@ -31,7 +31,6 @@ pub enum Expiry {
 /// What the objects of a run say about its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// When it expires.
     pub expiry: Expiry,
     /// The PipelineRuns that own its objects.
     pub owners: BTreeSet<PipelineRun>,

@@ -34,7 +34,6 @@ struct Word {
 /// What goes of a run that was left behind.
 #[derive(Debug)]
 pub struct Sentence {
-    /// Why it goes.
     pub reason: Reason,
     /// The UIDs of the objects that go.
     pub uids: BTreeSet<String>,

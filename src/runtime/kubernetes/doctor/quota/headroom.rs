@@ -13,9 +13,7 @@ use crate::manifest::quantity::Quantity;
 pub(super) struct Shortage {
     /// The resource, as quotas call it.
     pub resource: String,
-    /// What the run asks for.
     pub asked: Quantity,
-    /// What is left.
     pub left: Quantity,
     /// What there is in all.
     pub hard: Quantity,
