@@ -36,11 +36,11 @@ pub fn check(place: &Place) -> anyhow::Result<()> {
 #[derive(Debug, Clone)]
 pub struct Store {
     place: Place,
-    database: Database,
+    backend: Backend,
 }
 
 #[derive(Debug, Clone)]
-enum Database {
+enum Backend {
     Sqlite(Sqlite),
     Postgres(Postgres),
 }
@@ -51,20 +51,20 @@ impl Store {
     /// # Errors
     /// The place, what is wrong with it, and what to do; never a password. So it is with all errors of a store.
     pub async fn open(place: &Place) -> anyhow::Result<Self> {
-        let database = match place {
-            Place::Sqlite(path) => Database::Sqlite(Sqlite::open(path).await?),
-            Place::Postgres(url) => Database::Postgres(Postgres::open(url, place.to_string()).await?),
-        };
-        Ok(Self { place: place.clone(), database })
+        Self::connect(place, true).await?.context("the store was not made")
     }
 
     /// Opens a store to ask it; `None` where nothing was ever written. Makes neither a file nor tables.
     pub async fn open_to_read(place: &Place) -> anyhow::Result<Option<Self>> {
-        let database = match place {
-            Place::Sqlite(path) => Sqlite::open_to_read(path).await?.map(Database::Sqlite),
-            Place::Postgres(url) => Postgres::open_to_read(url, place.to_string()).await?.map(Database::Postgres),
+        Self::connect(place, false).await
+    }
+
+    async fn connect(place: &Place, makes: bool) -> anyhow::Result<Option<Self>> {
+        let backend = match place {
+            Place::Sqlite(path) => Sqlite::open(path, makes).await?.map(Backend::Sqlite),
+            Place::Postgres(url) => Postgres::open(url, place.to_string(), makes).await?.map(Backend::Postgres),
         };
-        Ok(database.map(|database| Self { place: place.clone(), database }))
+        Ok(backend.map(|backend| Self { place: place.clone(), backend }))
     }
 
     /// Writes a record, in the place of the one with its id. Logs are added to those that are stored with it: there is one for each source,
@@ -137,11 +137,11 @@ impl Store {
     /// spared for a day after its begin, whatever is asked: whoever removes it writes its end.
     /// Where it fails, what is deleted by then stays so.
     pub async fn prune(&self, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
-        prune::prune(&self.database, retention, dry_run).await
+        prune::prune(&self.backend, retention, dry_run).await
     }
 
     async fn read<T>(&self, question: Statement, read: impl Fn(Row) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
-        let rows = self.database.read(question).await?;
+        let rows = self.backend.read(question).await?;
         let read = rows.into_iter().map(read).collect::<anyhow::Result<_>>();
         read.with_context(|| format!("reading {}", self.place))
     }
@@ -151,14 +151,14 @@ impl Store {
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send + 'static,
     {
-        match &self.database {
-            Database::Sqlite(sqlite) => sqlite.write(questions, then).await,
-            Database::Postgres(postgres) => postgres.write(id, questions, then).await,
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.write(questions, then).await,
+            Backend::Postgres(postgres) => postgres.write(id, questions, then).await,
         }
     }
 }
 
-impl Database {
+impl Backend {
     async fn read(&self, question: Statement) -> anyhow::Result<Vec<Row>> {
         match self {
             Self::Sqlite(sqlite) => sqlite.read(question).await,

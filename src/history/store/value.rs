@@ -116,6 +116,11 @@ impl Row {
     }
 }
 
+/// The number that an answer of one row begins with; none is 0.
+pub(super) fn number(rows: Vec<Row>) -> anyhow::Result<i64> {
+    Ok(rows.into_iter().next().map(|mut row| row.number(0)).transpose()?.unwrap_or_default())
+}
+
 impl Value {
     /// How much of it there is, in bytes.
     pub(super) fn size(&self) -> usize {

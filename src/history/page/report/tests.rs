@@ -148,9 +148,6 @@ fn the_middle_is_one_or_between_two() {
 #[test]
 fn a_percentile_is_one_that_was_measured() {
     let hundred: Vec<u64> = (1..=100).collect();
-    assert_eq!(
-        (of_hundred(&hundred, 95), of_hundred(&hundred[..20], 95), of_hundred(&hundred[..19], 95)),
-        (Some(95), Some(19), Some(19))
-    );
+    assert_eq!((of_hundred(&hundred, 95), of_hundred(&hundred[..20], 95), of_hundred(&hundred[..19], 95)), (Some(95), Some(19), Some(19)));
     assert_eq!((of_hundred(&[], 95), of_hundred(&[3], 95)), (None, Some(3)));
 }

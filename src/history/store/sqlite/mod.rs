@@ -21,7 +21,7 @@ use super::schema::for_sqlite;
 use super::value::{MOST, Row, Statement, Value};
 
 /// How long the end of a command may wait for the file to be closed.
-const FAREWELL: Duration = Duration::from_millis(100);
+const CLOSING: Duration = Duration::from_millis(100);
 
 /// An open file.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ impl Drop for Connected {
             drop(connection);
             drop(is_closed);
         });
-        let _ = closed.recv_timeout(FAREWELL);
+        let _ = closed.recv_timeout(CLOSING);
     }
 }
 
@@ -55,20 +55,11 @@ impl fmt::Debug for Sqlite {
 
 /// Its errors name the file, what is wrong with it, and what to do.
 impl Sqlite {
-    /// Opens a file, which is made if need be, and brings its tables up to date.
-    pub(super) async fn open(path: &Path) -> anyhow::Result<Self> {
-        let connection = blocking(path, open::to_write).await?;
-        Ok(Self::new(path, connection))
-    }
-
-    /// Opens a file that is there; `None` where nothing was ever written.
-    pub(super) async fn open_to_read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let connection = blocking(path, open::to_read).await?;
-        Ok(connection.map(|connection| Self::new(path, connection)))
-    }
-
-    fn new(path: &Path, connection: Connection) -> Self {
-        Self { path: path.to_owned(), connection: Arc::new(Connected(Mutex::new(Some(connection)))) }
+    /// Opens a file, and brings its tables up to date; `None` where nothing was ever written, unless `makes` says to make it.
+    pub(super) async fn open(path: &Path, makes: bool) -> anyhow::Result<Option<Self>> {
+        let connection = blocking(path, move |path| open::open(path, makes)).await?;
+        let connected = |connection| Self { path: path.to_owned(), connection: Arc::new(Connected(Mutex::new(Some(connection)))) };
+        Ok(connection.map(connected))
     }
 
     pub(super) async fn read(&self, statement: Statement) -> anyhow::Result<Vec<Row>> {
