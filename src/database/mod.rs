@@ -5,7 +5,6 @@
 pub mod discover;
 mod login;
 mod options;
-pub mod plain;
 pub mod service;
 mod variables;
 mod workload;
@@ -17,6 +16,7 @@ use serde_json::{Map, Value};
 
 pub use crate::engine::Engine;
 pub use discover::{Discovery, discover};
+pub use login::of_image;
 pub use options::Arguments;
 pub use variables::{Data, DataKind, Files, Reference, Variables};
 pub use workload::{Workload, is_sidecar};

@@ -49,7 +49,6 @@ pub struct Findings {
     pub notes: Vec<String>,
 }
 
-/// A text of a source as a comment or a line of output can hold it.
 /// How many services of one file are looked at: each may bring all variables of the file along.
 pub const SERVICES: usize = 200;
 
