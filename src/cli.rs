@@ -15,7 +15,7 @@ use crate::lock::terms::{self, Ttl};
 use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
-use crate::output::{self, LockResult};
+use crate::output::{self, LockFact, ResultFile, RunFact};
 
 pub use history::{Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow, Wanted};
 
@@ -362,8 +362,8 @@ pub struct Up {
     pub on_cancel: OnCancel,
 
     /// Also write the config file's path (config=FILE) or the number of databases (databases=FILE) to a file: for Tekton's results
-    #[arg(long, value_name = "NAME=FILE", value_parser = output::ResultFile::parse, help_heading = "Tekton")]
-    pub result: Vec<output::ResultFile>,
+    #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<RunFact>::parse, help_heading = "Tekton")]
+    pub result: Vec<ResultFile>,
 }
 
 /// What happens to the objects of an `up` that is cancelled.
@@ -687,8 +687,8 @@ pub struct LockAcquire {
     pub output: LockFormat,
 
     /// Also write the lock's name (lock=FILE) or the fencing number (fence=FILE) to a file: for Tekton's results
-    #[arg(long, value_name = "NAME=FILE", value_parser = LockResult::parse, help_heading = "Tekton")]
-    pub result: Vec<LockResult>,
+    #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<LockFact>::parse, help_heading = "Tekton")]
+    pub result: Vec<ResultFile<LockFact>>,
 }
 
 /// A format for `lock acquire`.

@@ -14,7 +14,7 @@ use crate::template::Template;
 
 /// A template that has been read and parsed.
 #[derive(Debug)]
-pub(super) struct OwnTemplate {
+pub struct OwnTemplate {
     name: String,
     text: String,
 }

@@ -15,7 +15,7 @@ use crate::deadline;
 use crate::lock::memory::Memory;
 use crate::lock::state::{Party, Terms, millis};
 use crate::lock::terms::Ttl;
-use crate::output::LockResult;
+use crate::output::ResultFile;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
@@ -28,7 +28,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 /// # Errors
 /// What failed; exit code 6 when it cannot be had.
 pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
-    args.result.iter().try_for_each(LockResult::check)?;
+    args.result.iter().try_for_each(ResultFile::check)?;
     let progress = progress(global);
     let mut interrupted = pin!(interrupted());
     let deadline = deadline::after(args.locking.timeout);
