@@ -34,14 +34,14 @@ const WAIT: &str = "SET lock_timeout = '2s'";
 
 impl Postgres {
     /// The bytes that the tables and their indexes take.
-    pub(crate) async fn size(&self) -> anyhow::Result<u64> {
+    pub(in crate::history::store) async fn size(&self) -> anyhow::Result<u64> {
         let sql = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c \
                    WHERE c.relnamespace = to_regnamespace('testbed') AND c.relkind = 'r'";
         Ok(number(self.read(&Statement::new(sql, Vec::new())).await?)?.try_into()?)
     }
 
     /// Gives the space of what was deleted back, as far as that keeps nobody waiting for long.
-    pub(crate) async fn give_back(&self) -> anyhow::Result<()> {
+    pub(in crate::history::store) async fn give_back(&self) -> anyhow::Result<()> {
         // A connection with a setting of its own is not used again.
         let lent = self.server.client().await?;
         let client = &lent.client;
