@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::events::Events;
 use super::super::pods::{Pods, made_by, phase, uid};
@@ -84,7 +85,7 @@ impl Run {
             if !pods.is_empty() {
                 return;
             }
-            let pod = Pod { metadata: meta(name), ..Pod::default() };
+            let pod = Pod { metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() }, ..Pod::default() };
             let about = events.about("Pod", name, None);
             Health::Doomed(ending::deleted(&Case { pod: &pod, subject, events: &about, budgets: self.budgets }))
         } else {
@@ -152,8 +153,4 @@ impl Findings {
     pub fn next(&self) -> Option<Instant> {
         self.waiting.iter().filter_map(|waiting| waiting.until).min()
     }
-}
-
-fn meta(name: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-    k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta { name: Some(name.into()), ..Default::default() }
 }
