@@ -11,6 +11,7 @@ use super::replica::Replica;
 use super::which::connect;
 use crate::cli::{Global, LockAcquire, LockFormat, Locked};
 use crate::commands::{hand_over, interrupted, progress};
+use crate::console;
 use crate::deadline;
 use crate::lock::memory::Memory;
 use crate::lock::state::{Party, Terms, millis};
@@ -106,7 +107,7 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
         LockFormat::Name => Ok(format!("{}\n", target.name)),
         LockFormat::Json => {
             let holder = held.version.lock.holders.iter().find(|holder| holder.fence == held.fence);
-            let text = serde_json::to_string_pretty(&json!({
+            console::json(&json!({
                 "name": target.name,
                 "object": target.object_name(),
                 "holder": id.as_str(),
@@ -116,8 +117,7 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
                 "pipelineRun": holder.and_then(|holder| holder.terms.pipeline_run.as_ref()).map(|run| &run.name),
                 "heldAlready": held.is_again,
                 "waitedSeconds": progress.elapsed().as_secs_f64(),
-            }))?;
-            Ok(format!("{text}\n"))
+            }))
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> 
     }
     match args.output {
         StatusFormat::Table => console::show(&columns(&shown)),
-        StatusFormat::Json => console::print(&(serde_json::to_string_pretty(&shown.iter().map(json).collect::<Vec<_>>())? + "\n")),
+        StatusFormat::Json => console::print(&console::json(&shown.iter().map(json).collect::<Vec<_>>())?),
     }
 }
 
