@@ -28,7 +28,7 @@ pub struct Model {
 }
 
 /// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and empty in a template.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Default, Serialize)]
 pub struct Connection {
     /// The Service's name without the run id, or what `--with ENGINE=NAME` says. Not always unique: one Service can lead to two databases.
     pub name: String,
@@ -74,13 +74,10 @@ impl Connection {
             name: name.into(),
             engine: Engine::Sqlite.name(),
             driver: Engine::Sqlite.name(),
-            host: None,
-            port: None,
-            user: None,
-            password: None,
             database: Some(IN_MEMORY.into()),
             url: format!("sqlite:{IN_MEMORY}"),
             arguments: Map::from_iter([("database".to_owned(), IN_MEMORY.into())]),
+            ..Self::default()
         }
     }
 

@@ -108,19 +108,15 @@ impl Writer {
                 if let Origin { git_commit: commit @ None, folder: Some(folder), .. } = &mut record.origin {
                     *commit = checked_out(folder).await;
                 }
-                self.put(*record).await.map(Some)
+                let id = record.id.clone();
+                match &self.store {
+                    Some(store) => store.put(*record, Vec::new()).await?,
+                    None => drop(self.unstored.insert(id.clone(), *record)),
+                }
+                Ok(Some(id))
             }
             Job::Change { which, change, logs, otherwise } => self.change(which, change, logs, otherwise.map(|record| *record)).await,
         }
-    }
-
-    async fn put(&mut self, record: Record) -> anyhow::Result<String> {
-        let id = record.id.clone();
-        match &self.store {
-            Some(store) => store.put(record, Vec::new()).await?,
-            None => drop(self.unstored.insert(id.clone(), record)),
-        }
-        Ok(id)
     }
 
     /// The id of the record that was changed, if there was one.
