@@ -32,7 +32,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Which cluster, and how much to say.
     #[command(flatten)]
     pub global: Global,
 }
@@ -248,7 +247,6 @@ pub struct Source {
     #[arg(long, value_name = "NAME", env = "TESTBED_ALLOW", value_delimiter = ',', value_parser = Allowance::parse)]
     pub allow: Vec<Allowance>,
 
-    /// The PipelineRun that testbed works for.
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 }
@@ -268,7 +266,6 @@ pub struct PipelineRun {
 /// What `up` and `run` have in common: databases that become ready, and a config file.
 #[derive(Debug, Args)]
 pub struct Making {
-    /// What to create.
     #[command(flatten)]
     pub source: Source,
 
@@ -316,7 +313,6 @@ pub struct Making {
     #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
     pub settle: Option<Settling>,
 
-    /// Where the run's story is kept.
     #[command(flatten)]
     pub archiving: Archiving,
 }
@@ -349,7 +345,6 @@ pub struct Archiving {
 /// `testbed up`
 #[derive(Debug, Args)]
 pub struct Up {
-    /// What to create, and how.
     #[command(flatten)]
     pub making: Making,
 
@@ -387,7 +382,6 @@ pub enum OnFailure {
 /// `testbed run`
 #[derive(Debug, Args)]
 pub struct Run {
-    /// What to create, and how.
     #[command(flatten)]
     pub making: Making,
 
@@ -427,7 +421,6 @@ pub struct Gc {
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_GC_FORMAT", default_value = "text")]
     pub output: GcFormat,
 
-    /// Where the runs' stories are kept.
     #[command(flatten)]
     pub archiving: Archiving,
 }
@@ -448,7 +441,6 @@ pub struct Down {
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// The PipelineRun that testbed works for.
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 
@@ -469,7 +461,6 @@ pub struct Down {
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = deadline::parse)]
     pub timeout: Duration,
 
-    /// Where the run's story is kept.
     #[command(flatten)]
     pub archiving: Archiving,
 }
@@ -477,7 +468,6 @@ pub struct Down {
 /// `testbed render`
 #[derive(Debug, Args)]
 pub struct Render {
-    /// What to render.
     #[command(flatten)]
     pub source: Source,
 
@@ -502,7 +492,6 @@ pub enum Format {
 /// `testbed doctor`
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// What would be created.
     #[command(flatten)]
     pub source: Source,
 
@@ -632,7 +621,6 @@ pub struct Locked {
 /// Who wants a lock, and how.
 #[derive(Debug, Clone, Args)]
 pub struct Locking {
-    /// Which lock.
     #[command(flatten)]
     pub locked: Locked,
 
@@ -656,7 +644,6 @@ pub struct Locking {
     #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_READY_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub ready_timeout: Duration,
 
-    /// The PipelineRun that testbed works for.
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 }
@@ -664,7 +651,6 @@ pub struct Locking {
 /// `testbed lock acquire`
 #[derive(Debug, Args)]
 pub struct LockAcquire {
-    /// Which lock, and how.
     #[command(flatten)]
     pub locking: Locking,
 
@@ -703,7 +689,6 @@ pub enum LockFormat {
 /// `testbed lock release`
 #[derive(Debug, Args)]
 pub struct LockRelease {
-    /// Which lock.
     #[command(flatten)]
     pub locked: Locked,
 
@@ -711,7 +696,6 @@ pub struct LockRelease {
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// The PipelineRun that testbed works for.
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 
@@ -727,7 +711,6 @@ pub struct LockRelease {
 /// `testbed lock run`
 #[derive(Debug, Args)]
 pub struct LockRun {
-    /// Which lock, and how.
     #[command(flatten)]
     pub locking: Locking,
 

@@ -6,8 +6,6 @@
 
 mod baseline;
 mod labels;
-#[cfg(test)]
-mod table;
 
 use std::collections::BTreeSet;
 
@@ -215,6 +213,8 @@ fn named(value: &Value) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    mod table;
+
     use super::super::parse::parse;
     use super::*;
     use crate::failure::{details_of, exit_of, hints_of};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::dotenv::dotenv;
 use super::template::OwnTemplate;
 use super::testing_databases::testing_databases;
-use super::urls::urls;
+use super::url::urls;
 use super::{Model, RENAME, check_names};
 use crate::failure::{Advise, usage};
 

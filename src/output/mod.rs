@@ -14,7 +14,6 @@ mod results;
 mod template;
 mod testing_databases;
 mod url;
-mod urls;
 
 pub use connarg::{ConnArg, check_connargs};
 pub use environment::{check_names, environment};

@@ -17,7 +17,7 @@ const EVENTS: usize = 30;
 pub(super) async fn show(args: &HistoryShow, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let Some(store) = kept.store().await? else { return Err(which::missing(None, kept)) };
-    let record = which::record(run, &store, kept, progress).await?;
+    let record = which::find(run, &store, progress).await?.ok_or_else(|| which::missing(run, kept))?;
     if let Some(path) = &args.html {
         let logs = store.logs(&record.id).await?;
         return write_page(path, &page::run(&record, &logs)?, progress);

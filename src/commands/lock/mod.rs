@@ -4,7 +4,6 @@ mod acquire;
 mod hold;
 mod holder;
 mod launch;
-mod lost;
 mod release;
 mod replica;
 mod run;

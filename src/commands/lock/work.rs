@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::launch::Gate;
-use super::lost;
+use super::words;
 use crate::bug;
 use crate::commands::attend::{self, Running, Signals};
 use crate::commands::program::Cannot;
@@ -130,7 +130,7 @@ impl Work<'_> {
         if kill_at > now() {
             worker.ask();
         }
-        self.progress.say(&format!("{}; ending the command", lost::what(self.target, loss)));
+        self.progress.say(&format!("{}; ending the command", words::loss(self.target, loss)));
         let ended = async {
             let _ = running.wait().await;
             // A shell goes at once, and leaves those that clean up behind.

@@ -17,7 +17,7 @@ use crate::runtime::local::logs;
 use crate::state::Remembered;
 
 /// How long the reading of pods' logs may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Of a run of this machine: `run` is what the user typed, and `record` what is kept of it.
 pub(super) async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<Found>> {
@@ -63,7 +63,7 @@ pub(super) async fn in_cluster(run: Option<&str>, record: Option<&Record>, globa
     let Ok(run_id) = RunId::parse(run_id) else { return None };
     let read = async {
         let cluster = connect(&run_id, record, global).await?;
-        collect::live_logs(&cluster, &run_id, PATIENCE).await
+        collect::live_logs(&cluster, &run_id, TIMEOUT).await
     };
     let (logs, notes) = match read.await {
         Ok(read) => read,
