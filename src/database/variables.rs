@@ -275,9 +275,11 @@ impl<'a> Variables<'a> {
     }
 }
 
-/// What a volume shows: Secrets and ConfigMaps, with those of their keys that it is for (all where there are none). `None` stands for what
-/// only the cluster knows.
-fn sources(volume: &Volume) -> Vec<Option<(Reference, Option<&[KeyToPath]>)>> {
+/// A Secret or ConfigMap that a volume shows, and those of its keys that it is for; all where none are named.
+type Source<'a> = (Reference, Option<&'a [KeyToPath]>);
+
+/// What a volume shows. `None` stands for what only the cluster knows.
+fn sources(volume: &Volume) -> Vec<Option<Source<'_>>> {
     let secret = |name: &str, items| (Reference::new(DataKind::Secret, name), items);
     let map = |name: &str, items| (Reference::new(DataKind::ConfigMap, name), items);
     if let Some(sources) = volume.projected.as_ref().and_then(|projected| projected.sources.as_ref()) {

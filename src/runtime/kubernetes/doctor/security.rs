@@ -107,7 +107,7 @@ fn told(violations: &[String]) -> Option<String> {
 }
 
 fn remedy(object: &Object, level: &str) -> String {
-    let elsewhere = format!("use a namespace that does not enforce {}", level);
+    let elsewhere = format!("use a namespace that does not enforce {level}");
     if object.origin.file.starts_with("--with ") {
         return format!("pass --param profile=restricted (in testbed.yaml: params: {{profile: restricted}}), or {elsewhere}");
     }
