@@ -15,7 +15,7 @@ use crate::lock::terms::{self, Ttl};
 use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
-use crate::output::{self, LockResult};
+use crate::output::{self, LockFact, ResultFile, RunFact};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 
@@ -34,7 +34,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Which cluster, and how much to say.
     #[command(flatten)]
     pub global: Global,
 }
@@ -276,7 +275,6 @@ pub struct Source {
     #[arg(long, value_name = "NAME", env = "TESTBED_ALLOW", value_delimiter = ',', value_parser = Allowance::parse)]
     pub allow: Vec<Allowance>,
 
-    /// The PipelineRun that testbed works for.
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 }
@@ -296,7 +294,6 @@ pub struct PipelineRun {
 /// What `up` and `run` have in common: databases that become ready, and a config file.
 #[derive(Debug, Args)]
 pub struct Making {
-    /// What to create.
     #[command(flatten)]
     pub source: Source,
 
@@ -344,7 +341,6 @@ pub struct Making {
     #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
     pub settle: Option<Settling>,
 
-    /// Where the run's story is kept.
     #[command(flatten)]
     pub archiving: Archiving,
 }
@@ -377,7 +373,6 @@ pub struct Archiving {
 /// `testbed up`
 #[derive(Debug, Args)]
 pub struct Up {
-    /// What to create, and how.
     #[command(flatten)]
     pub making: Making,
 
@@ -390,8 +385,8 @@ pub struct Up {
     pub on_cancel: OnCancel,
 
     /// Also write the config file's path (config=FILE) or the number of databases (databases=FILE) to a file: for Tekton's results
-    #[arg(long, value_name = "NAME=FILE", value_parser = output::ResultFile::parse, help_heading = "Tekton")]
-    pub result: Vec<output::ResultFile>,
+    #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<RunFact>::parse, help_heading = "Tekton")]
+    pub result: Vec<ResultFile>,
 }
 
 /// What happens to the objects of an `up` that is cancelled.
@@ -415,7 +410,6 @@ pub enum OnFailure {
 /// `testbed run`
 #[derive(Debug, Args)]
 pub struct Run {
-    /// What to create, and how.
     #[command(flatten)]
     pub making: Making,
 
@@ -455,7 +449,6 @@ pub struct Gc {
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_GC_FORMAT", default_value = "text")]
     pub output: GcFormat,
 
-    /// Where the runs' stories are kept.
     #[command(flatten)]
     pub archiving: Archiving,
 }
@@ -476,7 +469,6 @@ pub struct Down {
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// The PipelineRun that testbed works for.
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 
@@ -497,7 +489,6 @@ pub struct Down {
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = deadline::parse)]
     pub timeout: Duration,
 
-    /// Where the run's story is kept.
     #[command(flatten)]
     pub archiving: Archiving,
 }
@@ -505,7 +496,6 @@ pub struct Down {
 /// `testbed render`
 #[derive(Debug, Args)]
 pub struct Render {
-    /// What to render.
     #[command(flatten)]
     pub source: Source,
 
@@ -530,7 +520,6 @@ pub enum Format {
 /// `testbed doctor`
 #[derive(Debug, Args)]
 pub struct Doctor {
-    /// What would be created.
     #[command(flatten)]
     pub source: Source,
 
@@ -660,7 +649,6 @@ pub struct Locked {
 /// Who wants a lock, and how.
 #[derive(Debug, Clone, Args)]
 pub struct Locking {
-    /// Which lock.
     #[command(flatten)]
     pub locked: Locked,
 
@@ -684,7 +672,6 @@ pub struct Locking {
     #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_READY_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub ready_timeout: Duration,
 
-    /// The PipelineRun that testbed works for.
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 }
@@ -692,7 +679,6 @@ pub struct Locking {
 /// `testbed lock acquire`
 #[derive(Debug, Args)]
 pub struct LockAcquire {
-    /// Which lock, and how.
     #[command(flatten)]
     pub locking: Locking,
 
@@ -715,8 +701,8 @@ pub struct LockAcquire {
     pub output: LockFormat,
 
     /// Also write the lock's name (lock=FILE) or the fencing number (fence=FILE) to a file: for Tekton's results
-    #[arg(long, value_name = "NAME=FILE", value_parser = LockResult::parse, help_heading = "Tekton")]
-    pub result: Vec<LockResult>,
+    #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<LockFact>::parse, help_heading = "Tekton")]
+    pub result: Vec<ResultFile<LockFact>>,
 }
 
 /// A format for `lock acquire`.
@@ -731,7 +717,6 @@ pub enum LockFormat {
 /// `testbed lock release`
 #[derive(Debug, Args)]
 pub struct LockRelease {
-    /// Which lock.
     #[command(flatten)]
     pub locked: Locked,
 
@@ -739,7 +724,6 @@ pub struct LockRelease {
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// The PipelineRun that testbed works for.
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 
@@ -755,7 +739,6 @@ pub struct LockRelease {
 /// `testbed lock run`
 #[derive(Debug, Args)]
 pub struct LockRun {
-    /// Which lock, and how.
     #[command(flatten)]
     pub locking: Locking,
 

@@ -11,6 +11,7 @@ mod screen;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::Context;
+use serde::Serialize;
 
 use crate::background;
 use crate::environment::is_set;
@@ -55,6 +56,11 @@ pub fn is_colourful() -> bool {
 /// The system's reason.
 pub fn print(text: &str) -> anyhow::Result<()> {
     if is_shown() { write(&clean(text)) } else { write(text) }
+}
+
+/// A value as `-o json` shows it.
+pub fn json(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
 /// The same for a command that ends properly when it is asked to: it can give up a reader that has stopped, however long the result may take.

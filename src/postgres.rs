@@ -16,6 +16,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_postgres::types::Type;
 use tokio_postgres::{Config, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::either::Either;
 
 /// Asks a server whether it takes TLS.
 pub const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -40,7 +41,6 @@ pub struct Bounds {
 pub struct Fault(Arc<OnceLock<String>>);
 
 impl Fault {
-    /// It, in words.
     pub fn seen(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
@@ -95,14 +95,14 @@ impl TlsConnect<Socket> for Beginning {
     fn connect(self, mut stream: Socket) -> Self::Future {
         Box::pin(async move {
             let way = match self.tls {
-                None => Way::Plain(stream),
+                None => Way::Left(stream),
                 Some(tls) => {
                     stream.write_all(&TLS_REQUEST).await?;
                     match stream.read_u8().await? {
-                        b'S' => Way::Tls(Box::new(tls.connect(stream).await?)),
+                        b'S' => Way::Right(Box::new(tls.connect(stream).await?)),
                         // As the driver says it.
                         _ if self.is_required => return Err("server does not support TLS".into()),
-                        _ => Way::Plain(stream),
+                        _ => Way::Left(stream),
                     }
                 }
             };
@@ -111,46 +111,8 @@ impl TlsConnect<Socket> for Beginning {
     }
 }
 
-/// A connection, over TLS or not.
-pub enum Way {
-    /// Without.
-    Plain(Socket),
-    /// Within TLS.
-    Tls(Box<<Rustls as TlsConnect<Socket>>::Stream>),
-}
-
-trait Stream: AsyncRead + AsyncWrite {}
-
-impl<S: AsyncRead + AsyncWrite> Stream for S {}
-
-impl Way {
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut (dyn Stream + Unpin)> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream),
-            Self::Tls(stream) => Pin::new(stream.as_mut()),
-        }
-    }
-}
-
-impl AsyncRead for Way {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Way {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream().poll_shutdown(context)
-    }
-}
+/// A connection, without TLS or within it.
+pub type Way = Either<Socket, Box<<Rustls as TlsConnect<Socket>>::Stream>>;
 
 /// A connection whose server's bytes are looked at.
 pub struct Watched<S> {
@@ -160,7 +122,6 @@ pub struct Watched<S> {
 }
 
 impl<S> Watched<S> {
-    /// From its first byte on.
     pub fn new(stream: S, bounds: Bounds, fault: Fault) -> Self {
         Self { stream, messages: Messages::new(bounds), fault }
     }
@@ -169,8 +130,8 @@ impl<S> Watched<S> {
 impl TlsStream for Watched<Way> {
     fn channel_binding(&self) -> ChannelBinding {
         match &self.stream {
-            Way::Plain(_) => ChannelBinding::none(),
-            Way::Tls(stream) => stream.channel_binding(),
+            Way::Left(_) => ChannelBinding::none(),
+            Way::Right(stream) => stream.channel_binding(),
         }
     }
 }

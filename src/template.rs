@@ -20,7 +20,6 @@ const SHOWN: usize = 200;
 pub struct Template<'a> {
     /// The file's path, or what stands for it.
     pub name: &'a str,
-    /// The template's text.
     pub text: &'a str,
     /// Names and texts of what it may include.
     pub parts: &'a [(&'a str, &'a str)],

@@ -96,7 +96,6 @@ Only --namespace on the command line chooses among runs here, not TESTBED_NAMESP
 /// `testbed history list`
 #[derive(Debug, Args)]
 pub struct HistoryList {
-    /// Which runs.
     #[command(flatten)]
     pub wanted: Wanted,
 
@@ -152,7 +151,6 @@ pub struct HistoryShow {
 /// `testbed history report`
 #[derive(Debug, Args)]
 pub struct HistoryReport {
-    /// Which runs.
     #[command(flatten)]
     pub wanted: Wanted,
 

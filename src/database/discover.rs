@@ -49,9 +49,6 @@ pub fn discover(objects: &[Object], run_id: &RunId, data: &Data) -> anyhow::Resu
 }
 
 /// Finds the databases among pods and Services of whatever source.
-///
-/// # Errors
-/// As [`discover`].
 pub fn discover_workloads(workloads: Vec<Workload>, services: &[Service], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
     let mut databases = Vec::new();
     let mut missing = BTreeSet::new();

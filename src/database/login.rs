@@ -3,10 +3,11 @@
 //! Sources: the entrypoint scripts and reference pages of the official mysql, mariadb and postgres images, and of Bitnami's.
 
 use anyhow::bail;
+use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 
-use crate::engine::Vendor;
+use crate::engine::{self, Vendor};
 
-use super::variables::Variables;
+use super::variables::{Data, Variables};
 use super::{Engine, Login, Password};
 
 /// The tests' user, and the administrator where the manifest tells how to log in as one.
@@ -14,6 +15,28 @@ use super::{Engine, Login, Password};
 pub(super) struct Logins {
     pub tests: Login,
     pub admin: Option<Login>,
+}
+
+/// A database server's container.
+#[derive(Debug)]
+pub struct Plain {
+    /// The engine in the image.
+    pub engine: Engine,
+    /// Whether the image is Bitnami's, which reads other variables than the official ones.
+    pub is_bitnami: bool,
+    /// The tests' login, or what the image would complain about.
+    pub login: anyhow::Result<Login>,
+}
+
+/// Reads a container's login as its image does; `None` if the image's name tells no database.
+pub fn of_image(image: &str, variables: &[(String, String)]) -> Option<Plain> {
+    let (engine, vendor) = engine::identify(image);
+    let engine = engine?;
+    let env = variables.iter().map(|(name, value)| EnvVar { name: name.clone(), value: Some(value.clone()), value_from: None });
+    let container = Container { env: Some(env.collect()), ..Container::default() };
+    let (spec, data) = (PodSpec::default(), Data::default());
+    let logins = read(engine, vendor, &mut Variables::new(&spec, &container, &data));
+    Some(Plain { engine, is_bitnami: vendor == Vendor::Bitnami, login: logins.map(|logins| logins.tests) })
 }
 
 /// Variables that only a server's own container has: each is a way to say what its administrator's password is.
@@ -27,9 +50,6 @@ pub(super) fn server_variables(engine: Engine) -> &'static [&'static str] {
 }
 
 /// Reads the logins of one server.
-///
-/// # Errors
-/// A message that says which variable is missing or contradicts another one.
 pub(super) fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
     let logins = match engine {
         Engine::Postgres => postgres(vendor, variables),

@@ -5,7 +5,6 @@
 pub mod discover;
 mod login;
 mod options;
-pub mod plain;
 pub mod service;
 mod variables;
 mod workload;
@@ -17,6 +16,7 @@ use serde_json::{Map, Value};
 
 pub use crate::engine::Engine;
 pub use discover::{Discovery, discover};
+pub use login::of_image;
 pub use options::Arguments;
 pub use variables::{Data, DataKind, Files, Reference, Variables};
 pub use workload::{Workload, is_sidecar};
@@ -46,7 +46,6 @@ impl fmt::Debug for Password {
 /// Who logs in, with what, to which database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The user's name.
     pub user: String,
     /// The password; empty where the server asks for none.
     pub password: Password,
@@ -65,9 +64,6 @@ pub enum Settling {
 
 impl Settling {
     /// Reads `10s` or `never`.
-    ///
-    /// # Errors
-    /// A message that says what is wrong with the duration.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "never" {
             return Ok(Self::Never);
@@ -81,7 +77,6 @@ impl Settling {
 pub struct Database {
     /// What progress lines and `--connarg` call it: its Service's name without the run id.
     pub name: String,
-    /// The engine.
     pub engine: Engine,
     /// The Service's name, which is the host name that the tests use.
     pub host: String,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, KeyToPath, PodSpec, Secret, Volume};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvFromSource, EnvVar, KeyToPath, PodSpec, Secret, Volume};
 use serde_json::Value;
 
 use crate::manifest::Object;
@@ -21,10 +21,23 @@ pub enum DataKind {
 /// A Secret or ConfigMap that a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
-    /// Which kind.
     pub kind: DataKind,
-    /// The object's name.
     pub name: String,
+}
+
+impl Reference {
+    fn new(kind: DataKind, name: &str) -> Self {
+        Self { kind, name: name.to_owned() }
+    }
+
+    /// What a container takes all variables from.
+    fn of(source: &EnvFromSource) -> Option<Self> {
+        match (&source.secret_ref, &source.config_map_ref) {
+            (Some(secret), _) => Some(Self::new(DataKind::Secret, &secret.name)),
+            (_, Some(map)) => Some(Self::new(DataKind::ConfigMap, &map.name)),
+            _ => None,
+        }
+    }
 }
 
 /// The contents of Secrets and ConfigMaps, of the manifest and of the cluster. An entry `None` is known to be absent.
@@ -60,7 +73,6 @@ impl Data {
         self.set(DataKind::Secret, secret.metadata.name.unwrap_or_default(), Some(map));
     }
 
-    /// Takes a ConfigMap in.
     pub fn add_config_map(&mut self, map: ConfigMap) {
         self.set(DataKind::ConfigMap, map.metadata.name.unwrap_or_default(), Some(map.data.unwrap_or_default()));
     }
@@ -144,11 +156,7 @@ impl<'a> Variables<'a> {
         let container = self.container;
         let mut names: BTreeSet<String> = container.env.iter().flatten().map(|variable| variable.name.clone()).collect();
         for source in container.env_from.iter().flatten() {
-            let reference = match (&source.secret_ref, &source.config_map_ref) {
-                (Some(secret), _) => Reference { kind: DataKind::Secret, name: secret.name.clone() },
-                (_, Some(map)) => Reference { kind: DataKind::ConfigMap, name: map.name.clone() },
-                _ => continue,
-            };
+            let Some(reference) = Reference::of(source) else { continue };
             let keys = self.data.0.get(&reference).and_then(Option::as_ref).into_iter().flatten();
             names.extend(keys.map(|(key, _)| format!("{}{key}", source.prefix.as_deref().unwrap_or_default())));
         }
@@ -188,23 +196,12 @@ impl<'a> Variables<'a> {
 
     /// The files of a volume whose content is known: names and texts.
     fn files_of(&self, volume: &Volume) -> Option<BTreeMap<String, String>> {
-        if let Some(sources) = volume.projected.as_ref().and_then(|projected| projected.sources.as_ref()) {
-            let parts = sources.iter().map(|source| match (&source.secret, &source.config_map) {
-                (Some(secret), _) => self.keys(DataKind::Secret, &secret.name, secret.items.as_deref()),
-                (_, Some(map)) => self.keys(DataKind::ConfigMap, &map.name, map.items.as_deref()),
-                _ => None,
-            });
-            return parts.collect::<Option<Vec<_>>>().map(|parts| parts.into_iter().flatten().collect());
-        }
-        match (&volume.secret, &volume.config_map) {
-            (Some(secret), _) => self.keys(DataKind::Secret, secret.secret_name.as_deref()?, secret.items.as_deref()),
-            (_, Some(map)) => self.keys(DataKind::ConfigMap, &map.name, map.items.as_deref()),
-            _ => None,
-        }
+        let parts = sources(volume).into_iter().map(|source| source.and_then(|(reference, items)| self.keys(&reference, items)));
+        parts.collect::<Option<Vec<_>>>().map(|parts| parts.into_iter().flatten().collect())
     }
 
-    fn keys(&self, kind: DataKind, name: &str, items: Option<&[KeyToPath]>) -> Option<BTreeMap<String, String>> {
-        let map = self.data.0.get(&Reference { kind, name: name.to_owned() })?.as_ref()?;
+    fn keys(&self, reference: &Reference, items: Option<&[KeyToPath]>) -> Option<BTreeMap<String, String>> {
+        let map = self.data.0.get(reference)?.as_ref()?;
         Some(match items {
             None => map.clone(),
             Some(items) => items.iter().filter_map(|item| Some((item.path.clone(), map.get(&item.key)?.clone()))).collect(),
@@ -227,26 +224,19 @@ impl<'a> Variables<'a> {
             return Ok(Some(value.clone()));
         }
         let Some(source) = &variable.value_from else { return Ok(None) };
-        if let Some(key) = &source.secret_key_ref {
-            let reference = Reference { kind: DataKind::Secret, name: key.name.clone() };
-            return self.look_up(&reference, &key.key, key.optional.unwrap_or(false));
-        }
-        if let Some(key) = &source.config_map_key_ref {
-            let reference = Reference { kind: DataKind::ConfigMap, name: key.name.clone() };
-            return self.look_up(&reference, &key.key, key.optional.unwrap_or(false));
-        }
-        bail!("it comes from a field of the pod, which is known to the container only; use a value or a Secret")
+        let secret = source.secret_key_ref.as_ref().map(|key| (Reference::new(DataKind::Secret, &key.name), &key.key, key.optional));
+        let map = || source.config_map_key_ref.as_ref().map(|key| (Reference::new(DataKind::ConfigMap, &key.name), &key.key, key.optional));
+        let Some((reference, key, optional)) = secret.or_else(map) else {
+            bail!("it comes from a field of the pod, which is known to the container only; use a value or a Secret");
+        };
+        self.look_up(&reference, key, optional.unwrap_or(false))
     }
 
     fn bulk_value(&mut self, name: &str) -> anyhow::Result<Option<String>> {
         let container = self.container;
         for source in container.env_from.iter().flatten().rev() {
             let Some(key) = name.strip_prefix(source.prefix.as_deref().unwrap_or_default()) else { continue };
-            let reference = match (&source.secret_ref, &source.config_map_ref) {
-                (Some(secret), _) => Reference { kind: DataKind::Secret, name: secret.name.clone() },
-                (_, Some(map)) => Reference { kind: DataKind::ConfigMap, name: map.name.clone() },
-                _ => continue,
-            };
+            let Some(reference) = Reference::of(source) else { continue };
             if let Some(value) = self.look_up(&reference, key, true)? {
                 return Ok(Some(value));
             }
@@ -285,24 +275,32 @@ impl<'a> Variables<'a> {
     }
 }
 
-fn source_of(volume: &Volume, file: &str) -> Option<(Reference, String)> {
-    let key = |items: Option<&Vec<KeyToPath>>| match items {
-        None => Some(file.to_owned()),
-        Some(items) => items.iter().find(|item| item.path == file).map(|item| item.key.clone()),
-    };
-    let reference = |kind, name: &str| Reference { kind, name: name.to_owned() };
-    if let Some(secret) = &volume.secret {
-        return Some((reference(DataKind::Secret, secret.secret_name.as_deref()?), key(secret.items.as_ref())?));
-    }
-    if let Some(map) = &volume.config_map {
-        return Some((reference(DataKind::ConfigMap, &map.name), key(map.items.as_ref())?));
-    }
-    let sources = volume.projected.as_ref()?.sources.iter().flatten();
-    sources
-        .filter_map(|source| match (&source.secret, &source.config_map) {
-            (Some(secret), _) => Some((reference(DataKind::Secret, &secret.name), key(secret.items.as_ref())?)),
-            (_, Some(map)) => Some((reference(DataKind::ConfigMap, &map.name), key(map.items.as_ref())?)),
+/// A Secret or ConfigMap that a volume shows, and those of its keys that it is for; all where none are named.
+type Source<'a> = (Reference, Option<&'a [KeyToPath]>);
+
+/// What a volume shows. `None` stands for what only the cluster knows.
+fn sources(volume: &Volume) -> Vec<Option<Source<'_>>> {
+    let secret = |name: &str, items| (Reference::new(DataKind::Secret, name), items);
+    let map = |name: &str, items| (Reference::new(DataKind::ConfigMap, name), items);
+    if let Some(sources) = volume.projected.as_ref().and_then(|projected| projected.sources.as_ref()) {
+        let of = sources.iter().map(|source| match (&source.secret, &source.config_map) {
+            (Some(own), _) => Some(secret(&own.name, own.items.as_deref())),
+            (_, Some(own)) => Some(map(&own.name, own.items.as_deref())),
             _ => None,
-        })
-        .next()
+        });
+        return of.collect();
+    }
+    vec![match (&volume.secret, &volume.config_map) {
+        (Some(own), _) => own.secret_name.as_deref().map(|name| secret(name, own.items.as_deref())),
+        (_, Some(own)) => Some(map(&own.name, own.items.as_deref())),
+        _ => None,
+    }]
+}
+
+/// The Secret or ConfigMap, and the key in it, that a file of a volume shows.
+fn source_of(volume: &Volume, file: &str) -> Option<(Reference, String)> {
+    sources(volume).into_iter().flatten().find_map(|(reference, items)| match items {
+        None => Some((reference, file.to_owned())),
+        Some(items) => items.iter().find(|item| item.path == file).map(|item| (reference, item.key.clone())),
+    })
 }

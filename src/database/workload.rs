@@ -22,11 +22,9 @@ pub struct Workload {
     pub replicas: usize,
     /// Whether its pods are meant to end (a Job): done counts as ready.
     pub ends: bool,
-    /// The pods' labels.
     pub labels: BTreeMap<String, String>,
     /// The pods' annotations, joined with the object's own.
     pub annotations: BTreeMap<String, String>,
-    /// The pods' spec.
     pub spec: PodSpec,
 }
 
@@ -50,17 +48,12 @@ impl Workload {
                 None => return Ok(None),
             }
         };
-        let metadata = template.metadata.unwrap_or_default();
-        let mut annotations = own.annotations.unwrap_or_default();
-        annotations.extend(metadata.annotations.unwrap_or_default());
+        let workload = Self::from_template(&object.kind, &object.name, template, replicas(object));
         Ok(Some(Self {
-            id: format!("{}/{}", object.kind, object.name),
             place: format!("{}: {}", object.origin, object.label()),
-            replicas: replicas(object),
             ends: object.kind == "Job",
-            labels: metadata.labels.unwrap_or_default(),
-            annotations,
-            spec: template.spec.unwrap_or_default(),
+            annotations: own.annotations.unwrap_or_default().into_iter().chain(workload.annotations).collect(),
+            ..workload
         }))
     }
 
@@ -92,16 +85,8 @@ impl Workload {
 
     /// A pod that lives in a cluster, as a workload of its own.
     pub fn from_pod(pod: &Pod) -> Self {
-        let name = pod.metadata.name.clone().unwrap_or_default();
-        Self {
-            id: format!("Pod/{name}"),
-            place: format!("Pod {name}"),
-            replicas: 1,
-            ends: false,
-            labels: pod.metadata.labels.clone().unwrap_or_default(),
-            annotations: pod.metadata.annotations.clone().unwrap_or_default(),
-            spec: pod.spec.clone().unwrap_or_default(),
-        }
+        let template = PodTemplateSpec { metadata: Some(pod.metadata.clone()), spec: pod.spec.clone() };
+        Self::from_template("Pod", pod.metadata.name.as_deref().unwrap_or_default(), template, 1)
     }
 }
 
@@ -123,9 +108,6 @@ fn replicas(object: &Object) -> usize {
 }
 
 /// The Service in an object; `None` for any other kind.
-///
-/// # Errors
-/// A message with the object's place when its shape is not that of a Service.
 pub(super) fn service(object: &Object) -> anyhow::Result<Option<Service>> {
     if (object.api_version.as_str(), object.kind.as_str()) != ("v1", "Service") {
         return Ok(None);

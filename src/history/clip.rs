@@ -23,7 +23,6 @@ pub struct Clip {
 pub struct Clipped {
     /// Its text; where something is left out, a line says so in its place.
     pub text: String,
-    /// The bytes that were read.
     pub bytes: u64,
     /// What is left out, in words; `None` where it is whole.
     pub cut: Option<String>,
@@ -40,7 +39,6 @@ impl Clip {
         Self { head: Vec::new(), tail: VecDeque::new(), bytes: 0, limits: (head, tail) }
     }
 
-    /// Takes the next bytes in.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         let (for_head, rest) = bytes.split_at(bytes.len().min(self.limits.0 - self.head.len()));

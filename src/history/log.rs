@@ -18,7 +18,6 @@ pub(super) const MOST: usize = 64 << 20;
 pub struct Log {
     /// Which one, and how much of it.
     pub info: LogInfo,
-    /// The compressed text.
     pub gzip: Vec<u8>,
 }
 
@@ -29,10 +28,6 @@ impl Log {
         Self { info, gzip: compress(text.as_bytes()) }
     }
 
-    /// The text.
-    ///
-    /// # Errors
-    /// When the stored bytes are damaged.
     pub fn text(&self) -> anyhow::Result<String> {
         let LogInfo { source, container, .. } = &self.info;
         let bytes =

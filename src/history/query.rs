@@ -27,7 +27,6 @@ pub struct Filter {
 /// Where a page begins: after a run that was shown before. Its text form is what `--after` takes and `next` in JSON tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
-    /// When that run began.
     pub began: Time,
     /// Its record's id, which tells runs of the same millisecond apart.
     pub id: String,
@@ -35,9 +34,6 @@ pub struct Cursor {
 
 impl Cursor {
     /// Reads the text form.
-    ///
-    /// # Errors
-    /// Where to find one.
     pub fn parse(text: &str) -> Result<Self, String> {
         let read = |text: &str| {
             let (began, id) = text.split_once('.')?;
@@ -60,33 +56,22 @@ impl Summary {
     }
 }
 
-/// A run in a list.
+/// A run in a list: these fields of its [`Record`](super::record::Record).
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// The record's id.
     pub id: String,
-    /// The run's id.
     pub run_id: String,
-    /// What people call it.
     pub name: String,
-    /// How far it came.
     pub status: Status,
-    /// Why it failed.
     pub cause: Option<Cause>,
-    /// `kubernetes` or `local`.
     pub runtime: String,
-    /// Its namespace.
     pub namespace: Option<String>,
-    /// Its PipelineRun's name.
     pub pipeline_run: Option<String>,
     /// The engines of its databases, sorted, each once.
     pub engines: Vec<String>,
-    /// When it began.
     pub began: Time,
-    /// When all databases were ready.
     pub ready: Option<Time>,
-    /// When it was gone.
     pub ended: Option<Time>,
 }
 
@@ -103,9 +88,7 @@ pub struct Retention {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pruned {
-    /// How many records went.
     pub records: u64,
-    /// How many stay.
     pub left: u64,
     /// The store's size in bytes before; `None` where it cannot be told.
     pub bytes_before: Option<u64>,

@@ -20,7 +20,6 @@ pub struct Record {
     pub version: u32,
     /// The record's own id, a UUID of version 7: run ids may be used again. Ids sort by the time of their making.
     pub id: String,
-    /// The run's id.
     pub run_id: String,
     /// What people call it: the PipelineRun's name, else that of the folder that testbed was called in.
     pub name: String,
@@ -69,16 +68,12 @@ pub enum Status {
     Done,
     /// Its databases did not become ready, or the command of `testbed run` failed.
     Failed,
-    /// Somebody interrupted it.
     Cancelled,
     /// Whoever made it did not remove it: `gc`, or a later command, did.
     Abandoned,
 }
 
 impl Status {
-    /// All of them, in the order of a run's life.
-    pub const ALL: [Self; 6] = [Self::Starting, Self::Up, Self::Done, Self::Failed, Self::Cancelled, Self::Abandoned];
-
     /// Whether it is an end that nobody wanted.
     pub fn is_bad(self) -> bool {
         matches!(self, Self::Failed | Self::Cancelled | Self::Abandoned)
@@ -98,7 +93,7 @@ impl Status {
 
     /// Reads such a name.
     pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
+        clap::ValueEnum::from_str(name, false).ok()
     }
 }
 
@@ -128,13 +123,10 @@ pub struct Origin {
     pub folder: Option<String>,
     /// The cluster's API server.
     pub cluster: Option<String>,
-    /// The run's namespace.
     pub namespace: Option<String>,
     /// The PipelineRun's name.
     pub pipeline_run: Option<String>,
-    /// Its UID.
     pub pipeline_run_uid: Option<String>,
-    /// The TaskRun's name.
     pub task_run: Option<String>,
     /// The commit that is checked out, or that the CI system names.
     pub git_commit: Option<String>,
@@ -144,13 +136,10 @@ pub struct Origin {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Command {
-    /// The program's name.
     pub program: String,
     /// The exit code that testbed passed on.
     pub exit_code: Option<u8>,
-    /// When it began.
     pub began: Option<Time>,
-    /// When it ended.
     pub ended: Option<Time>,
 }
 
@@ -188,7 +177,6 @@ pub struct Database {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Moment {
-    /// What.
     pub what: What,
     /// When, by the clock of whoever saw it.
     pub at: Time,
@@ -215,7 +203,6 @@ pub enum What {
     SetUpServer,
     /// The container was started again.
     Restarted,
-    /// Ready.
     Ready,
     /// Its server or container ended although nobody had asked for it.
     Ended,
@@ -250,7 +237,6 @@ impl What {
 pub struct Event {
     /// When it was said last, by the cluster's clock.
     pub at: Option<Time>,
-    /// Whether it is a warning.
     pub warning: bool,
     /// The object, as `Kind/name`.
     pub object: String,
@@ -283,7 +269,6 @@ pub struct LogInfo {
 }
 
 impl Record {
-    /// A record that begins now.
     pub fn begin(run_id: &str, runtime: &str) -> Self {
         Self {
             version: VERSION,
@@ -296,7 +281,6 @@ impl Record {
         }
     }
 
-    /// Whether the run is over.
     pub fn is_over(&self) -> bool {
         self.ended.is_some()
     }

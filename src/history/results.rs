@@ -4,10 +4,8 @@
 //! <https://github.com/tektoncd/results/tree/main/docs/api>. Logs can only be uploaded by gRPC and are left out; which there are in the archive, the
 //! record tells.
 
-mod tls;
-
 use std::io::Cursor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use http::{Method, Request, StatusCode, header};
@@ -23,8 +21,9 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::record::Record;
-use crate::failure::{Advise, innermost, usage};
+use crate::failure::{Advise, Exit, innermost, usage};
 use crate::reading;
+use crate::trust::{self, Trust};
 
 /// The type's name: it changes with the version of the record's JSON.
 pub const TYPE: &str = "testbed/v1.Run";
@@ -85,7 +84,7 @@ impl ResultsApi {
             usage("--results-api is no URL such as https://tekton-results-api-service.tekton-pipelines.svc.cluster.local:8080")
         })?;
         let token = token.or_else(|| Some(PathBuf::from(ACCOUNT).join("token")).filter(|path| path.exists()));
-        let tls = ca.map_or_else(tls::system, tls::those_in)?;
+        let tls = ca.map_or_else(|| Trust::System(trust::Name::Right).client(), trust_those_in)?;
         Ok(Self { url, tls, token })
     }
 
@@ -110,9 +109,6 @@ impl ResultsApi {
     }
 
     /// The record as an earlier call has written it; `None` where there is none.
-    ///
-    /// # Errors
-    /// What the API says.
     pub async fn read(&self, record: &Record, result: Option<&str>) -> anyhow::Result<Option<Record>> {
         let Some(name) = Name::of(record, result) else { return Ok(None) };
         let (status, text) = self.send(&self.client(), Method::GET, &name.record(), Vec::new()).await?;
@@ -197,6 +193,18 @@ impl Name {
             _ => error(),
         }
     }
+}
+
+/// Trusts those in a file, or in a text of the form that such files have, alone: what they have signed, and these themselves, because the
+/// installation guide of Tekton Results makes one that is its own authority.
+fn trust_those_in(ca: &str) -> anyhow::Result<ClientConfig> {
+    let is_text = ca.trim_start().starts_with("-----BEGIN");
+    let what = if is_text { "the certificates in TESTBED_RESULTS_CA".to_owned() } else { format!("--results-ca {ca}") };
+    let read = || {
+        let text = if is_text { ca.as_bytes().to_vec() } else { reading::bytes(Path::new(ca), reading::MOST)? };
+        Trust::in_pem(&text, trust::Name::Right)?.client()
+    };
+    read().with_context(|| format!("reading {what}")).exit(Exit::Usage)
 }
 
 /// The request's body. Objects and events are left out where they are too much for the API.

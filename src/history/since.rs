@@ -22,9 +22,6 @@ pub enum Since {
 
 impl Since {
     /// Reads a duration, a day or a moment, in UTC unless it has an offset.
-    ///
-    /// # Errors
-    /// What may stand there.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Ok(duration) = humantime::parse_duration(text) {
             return Ok(Self::Ago(duration));

@@ -8,10 +8,6 @@ use crate::yaml::{Content, Node};
 /// Reads a file of the project by its path, as seen from the compose file's folder.
 pub type Read<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads a compose file.
-///
-/// # Errors
-/// `file:line: ` and what is wrong with the YAML.
 pub fn read(file: &str, text: &str, read: Read) -> anyhow::Result<Findings> {
     let root = Node::parse(file, text)?.merged();
     let variables = read(".env").map(|text| dotenv::parse(&text)).unwrap_or_default();
@@ -43,7 +39,7 @@ fn image(service: &Node, variables: &Variables, place: &str, read: Read, finding
         let folder = build.text().or_else(|| build.get("context")?.text()).unwrap_or(".");
         let name = build.get("dockerfile").and_then(Node::text).unwrap_or("Dockerfile");
         let base = base_image(&read(&format!("{}/{name}", folder.trim_end_matches('/')))?)?;
-        crate::database::plain::read(&base, &[])?;
+        crate::database::of_image(&base, &[])?;
         findings.notes.push(format!(
             "{place} is built from {}; {} stands in for it: push the built image somewhere and name it with image:",
             one_line(folder),
@@ -55,7 +51,7 @@ fn image(service: &Node, variables: &Variables, place: &str, read: Read, finding
     interpolate(typed, variables).or_else(|| {
         // Without its tag it may still tell the engine.
         let name = typed.split(':').next().filter(|name| !name.contains('$'))?;
-        crate::database::plain::read(name, &[])?;
+        crate::database::of_image(name, &[])?;
         findings.notes.push(format!("{place}: the tag of {} is not known here; see to it in the file", one_line(typed)));
         Some(name.into())
     })

@@ -20,19 +20,15 @@ use crate::database::Engine;
 pub struct Found {
     /// What it is called: fit for a name of testbed.
     pub name: String,
-    /// The engine.
     pub engine: Engine,
-    /// The official image's tag.
     pub tag: Option<String>,
     /// The image, where it is not the official one.
     pub image: Option<String>,
     /// The tests' user, unless it is the one that testbed takes anyway.
     pub user: Option<String>,
-    /// The database's name.
     pub database: Option<String>,
     /// Whether the source has a password written down.
     pub has_password: bool,
-    /// Where it stands.
     pub places: Vec<Place>,
 }
 
@@ -48,13 +44,11 @@ pub struct Place {
 /// What one source has.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// The databases.
     pub found: Vec<Found>,
     /// What could not be taken over, each with its place and advice.
     pub notes: Vec<String>,
 }
 
-/// A text of a source as a comment or a line of output can hold it.
 /// How many services of one file are looked at: each may bring all variables of the file along.
 pub const SERVICES: usize = 200;
 

@@ -1,7 +1,7 @@
 //! From one service, an image with variables, to a [`Found`]: what compose files and CI systems have in common.
 
 use super::{Findings, Found, Place, one_line};
-use crate::database::{Engine, plain};
+use crate::database::{self, Engine};
 use crate::manifest::builtin;
 use crate::run_id::is_dns_label;
 
@@ -10,13 +10,11 @@ const UNKNOWN: &str = "unknown";
 
 /// A service as a source describes it.
 pub struct Service<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Its image, variables filled in.
     pub image: &'a str,
     /// Its variables; `None` where the value is not known here.
     pub variables: Vec<(String, Option<String>)>,
-    /// Where it stands.
     pub place: Place,
 }
 
@@ -30,7 +28,7 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
             Some((name.clone(), value.clone().or_else(secret)?))
         })
         .collect();
-    let Some(read) = plain::read(service.image, &known) else { return false };
+    let Some(read) = database::of_image(service.image, &known) else { return false };
     let place = service.place;
     let image = Image::read(service.image, read.engine, read.is_bitnami);
     if read.is_bitnami {

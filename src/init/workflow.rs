@@ -4,10 +4,6 @@ use super::service::{self, Service};
 use super::{Findings, Place, SERVICES, one_line, one_more};
 use crate::yaml::Node;
 
-/// Reads a workflow.
-///
-/// # Errors
-/// `file:line: ` and what is wrong with the YAML.
 pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
     let root = Node::parse(file, text)?.merged();
     let mut findings = Findings::default();

@@ -40,7 +40,6 @@ const PARTS: [(&str, &str); 3] = [
 /// What one `--with ENGINE[:TAG][=NAME]` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct With {
-    /// The engine.
     pub engine: Engine,
     /// The image's tag; the template has a default.
     pub tag: Option<String>,

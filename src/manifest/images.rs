@@ -33,9 +33,6 @@ pub struct Mirror {
 
 impl Mirror {
     /// Reads `registry.example/mirror` or `docker.io/library=registry.example/mirror`.
-    ///
-    /// # Errors
-    /// A message that says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         // Commas between several may have spaces behind them.
         let text = text.trim();

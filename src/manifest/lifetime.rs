@@ -20,9 +20,6 @@ pub enum Lifetime {
 
 impl Lifetime {
     /// Reads `2h` or `none`.
-    ///
-    /// # Errors
-    /// A message that says what is wrong with the duration.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "none" {
             return Ok(Self::Unlimited);

@@ -45,7 +45,6 @@ impl fmt::Display for Origin {
 /// One Kubernetes object of the run, as it will be sent.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// Where it was written.
     pub origin: Origin,
     /// `v1`, `apps/v1`, ...
     pub api_version: String,
@@ -58,7 +57,6 @@ pub struct Object {
 }
 
 impl Object {
-    /// `apiVersion` and `kind`.
     pub fn kind_name(&self) -> (String, String) {
         (self.api_version.clone(), self.kind.clone())
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Object;
 
 /// A PipelineRun, by what its own pods' labels tell. Never made from anything else: an object whose owner does not exist is removed at once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     /// `metadata.name`
     pub name: String,

@@ -6,8 +6,6 @@
 
 mod baseline;
 mod labels;
-#[cfg(test)]
-mod table;
 
 use std::collections::BTreeSet;
 
@@ -66,9 +64,6 @@ impl Allowance {
     ];
 
     /// Reads a name.
-    ///
-    /// # Errors
-    /// A message that lists the names.
     pub fn parse(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|allowance| allowance.0 == text);
         known.ok_or_else(|| format!("known are {}", Self::ALL.map(|allowance| allowance.0).join(", ")))
@@ -218,6 +213,8 @@ fn named(value: &Value) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    mod table;
+
     use super::super::parse::parse;
     use super::*;
     use crate::failure::{details_of, exit_of, hints_of};

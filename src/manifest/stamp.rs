@@ -28,7 +28,6 @@ pub const RECORD_ANNOTATION: &str = "testbed/record";
 
 /// What all objects of a run have in common.
 pub struct Stamp<'a> {
-    /// The run's id.
     pub run_id: &'a RunId,
     /// The texts that were made up for this run (passwords): the content hash passes over them, so that a second `up` of the same run
     /// recognises its objects.
@@ -60,22 +59,26 @@ fn run_hash(objects: &[Object], hashes: &[String]) -> String {
 /// # Errors
 /// A usage error when annotations are no mapping, which those of a stamped object always are.
 pub fn note_record(objects: &mut [Object], id: &str) -> anyhow::Result<()> {
-    objects.iter_mut().try_for_each(|object| note_on(object, &[(RECORD_ANNOTATION, id)])).exit(Exit::Usage)
+    objects
+        .iter_mut()
+        .try_for_each(|object| each_metadata(object, |metadata| annotate(metadata, &[(RECORD_ANNOTATION, id)])))
+        .exit(Exit::Usage)
 }
 
-/// Annotates an object, and what it makes.
-fn note_on(object: &mut Object, annotations: &[(&str, &str)]) -> anyhow::Result<()> {
-    annotate(metadata(&mut object.body)?, annotations)?;
+/// Changes the metadata of an object, and of what it makes.
+fn each_metadata(object: &mut Object, change: impl Fn(&mut Map<String, Value>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    change(metadata(&mut object.body)?)?;
     if let Some(Value::Object(template)) = object.pod_template_mut() {
-        annotate(metadata(template)?, annotations)?;
+        change(metadata(template)?)?;
     }
     let Some(Value::Object(spec)) = object.body.get_mut("spec") else { return Ok(()) };
     let claims = spec.get_mut("volumeClaimTemplates").and_then(Value::as_array_mut);
     for claim in claims.into_iter().flatten().filter_map(Value::as_object_mut) {
-        annotate(metadata(claim)?, annotations)?;
+        change(metadata(claim)?)?;
     }
+    // A CronJob's Jobs take their labels from jobTemplate.metadata.
     match spec.get_mut("jobTemplate") {
-        Some(Value::Object(template)) => annotate(metadata(template)?, annotations),
+        Some(Value::Object(template)) => change(metadata(template)?),
         _ => Ok(()),
     }
 }
@@ -94,31 +97,20 @@ fn kinds(objects: &[Object]) -> String {
 
 impl Stamp<'_> {
     fn put_on(&self, object: &mut Object, hash: &str, common: &[(&str, &str)]) -> anyhow::Result<()> {
+        let place = format!("{}: {}", object.origin, object.label());
         let workload = format!("{}/{}", object.kind, object.name);
-        let label = object.label();
-        let origin = object.origin.clone();
-        let at = |error: anyhow::Error| anyhow!("{origin}: {label}: {error}");
-
-        annotate(metadata(&mut object.body).map_err(at)?, &[(HASH_ANNOTATION, hash)]).map_err(at)?;
-        self.mark(metadata(&mut object.body).map_err(at)?, common).map_err(at)?;
-        if object.kind == "Pod" {
-            annotate(metadata(&mut object.body).map_err(at)?, &[(WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
-            modest(object.body.get_mut("spec"));
-        }
-        if let Some(Value::Object(template)) = object.pod_template_mut() {
-            modest(template.get_mut("spec"));
-            self.mark(metadata(template).map_err(at)?, common).map_err(at)?;
-            annotate(metadata(template).map_err(at)?, &[(WORKLOAD_ANNOTATION, &workload)]).map_err(at)?;
-        }
-        if let Some(Value::Array(claims)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("volumeClaimTemplates")) {
-            for claim in claims.iter_mut().filter_map(Value::as_object_mut) {
-                self.mark(metadata(claim).map_err(at)?, common).map_err(at)?;
+        let mut put = || {
+            annotate(metadata(&mut object.body)?, &[(HASH_ANNOTATION, hash)])?;
+            each_metadata(object, |metadata| self.mark(metadata, common))?;
+            if object.kind == "Pod" {
+                stand_for(&workload, &mut object.body)?;
             }
-        }
-        // A CronJob's Jobs take their labels from jobTemplate.metadata.
-        if let Some(Value::Object(template)) = object.body.get_mut("spec").and_then(|spec| spec.get_mut("jobTemplate")) {
-            self.mark(metadata(template).map_err(at)?, common).map_err(at)?;
-        }
+            if let Some(Value::Object(template)) = object.pod_template_mut() {
+                stand_for(&workload, template)?;
+            }
+            Ok(())
+        };
+        put().map_err(|error: anyhow::Error| anyhow!("{place}: {error}"))?;
         if let Some(limit) = self.limit {
             limit.set_deadline(object);
         }
@@ -136,6 +128,12 @@ impl Stamp<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Makes a pod, or a template of pods, one of a workload.
+fn stand_for(workload: &str, pod: &mut Map<String, Value>) -> anyhow::Result<()> {
+    modest(pod.get_mut("spec"));
+    annotate(metadata(pod)?, &[(WORKLOAD_ANNOTATION, workload)])
 }
 
 /// Gives a pod one second to stop unless its manifest says otherwise. Its data is thrown away, and the entrypoint's shell ignores SIGTERM

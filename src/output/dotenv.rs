@@ -9,9 +9,6 @@ use super::{Model, environment};
 use crate::failure::{Advise, usage};
 
 /// The text of the file.
-///
-/// # Errors
-/// A usage error that names the variable whose value not all of the readers would take the same way.
 pub(super) fn dotenv(model: &Model) -> anyhow::Result<String> {
     let line = |(name, value): (String, String)| {
         let quoted = quote(&value)

@@ -33,9 +33,6 @@ pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
 }
 
 /// Refuses a place that is taken by something else than a regular file: a device, a pipe or a link would be replaced, not written to.
-///
-/// # Errors
-/// What is there.
 pub fn check_kind(path: &Path) -> anyhow::Result<()> {
     let Ok(found) = path.symlink_metadata() else { return Ok(()) };
     let kind = found.file_type();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::dotenv::dotenv;
 use super::template::OwnTemplate;
 use super::testing_databases::testing_databases;
-use super::urls::urls;
+use super::url::urls;
 use super::{Model, RENAME, check_names};
 use crate::failure::{Advise, usage};
 
@@ -24,9 +24,6 @@ pub enum Format {
 
 impl Format {
     /// Reads `testing-databases`, `dotenv`, `urls` or `tera:FILE`.
-    ///
-    /// # Errors
-    /// A message that lists the formats.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("tera", "")) => Err("name the template's file: tera:FILE".into()),
@@ -60,12 +57,12 @@ impl Format {
     /// # Errors
     /// A usage error about the template's file.
     pub fn renderer(&self) -> anyhow::Result<Renderer> {
-        Ok(Renderer(match self {
-            Self::TestingDatabases => Kind::TestingDatabases,
-            Self::Dotenv => Kind::Dotenv,
-            Self::Urls => Kind::Urls,
-            Self::Tera(path) => Kind::Template(OwnTemplate::read(path)?),
-        }))
+        Ok(match self {
+            Self::TestingDatabases => Renderer::TestingDatabases,
+            Self::Dotenv => Renderer::Dotenv,
+            Self::Urls => Renderer::Urls,
+            Self::Tera(path) => Renderer::Template(OwnTemplate::read(path)?),
+        })
     }
 }
 
@@ -78,10 +75,7 @@ fn made_by(template: &Path) -> Option<PathBuf> {
 
 /// A format with everything that it needs.
 #[derive(Debug)]
-pub struct Renderer(Kind);
-
-#[derive(Debug)]
-enum Kind {
+pub enum Renderer {
     TestingDatabases,
     Dotenv,
     Urls,
@@ -94,13 +88,13 @@ impl Renderer {
     /// # Errors
     /// A usage error that names the databases.
     pub fn check_names(&self, names: &[&str]) -> anyhow::Result<()> {
-        match self.0 {
-            Kind::Dotenv => check_names(names),
-            Kind::Urls => match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
+        match self {
+            Self::Dotenv => check_names(names),
+            Self::Urls => match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
                 Some((_, name)) => Err(usage(format!("--format urls: two databases are called {name}"))).hint(RENAME),
                 None => Ok(()),
             },
-            Kind::TestingDatabases | Kind::Template(_) => Ok(()),
+            Self::TestingDatabases | Self::Template(_) => Ok(()),
         }
     }
 
@@ -110,11 +104,11 @@ impl Renderer {
     /// A usage error for names that [`Renderer::check_names`] refuses, a value that the format cannot hold, or a template that does not fit.
     pub fn render(&self, model: &Model) -> anyhow::Result<String> {
         self.check_names(&model.names())?;
-        match &self.0 {
-            Kind::TestingDatabases => testing_databases(model),
-            Kind::Dotenv => dotenv(model),
-            Kind::Urls => urls(model),
-            Kind::Template(template) => template.render(model),
+        match self {
+            Self::TestingDatabases => testing_databases(model),
+            Self::Dotenv => dotenv(model),
+            Self::Urls => urls(model),
+            Self::Template(template) => template.render(model),
         }
     }
 }

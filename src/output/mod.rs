@@ -14,14 +14,13 @@ mod results;
 mod template;
 mod testing_databases;
 mod url;
-mod urls;
 
 pub use connarg::{ConnArg, check_connargs};
 pub use environment::{check_names, environment};
 pub use file::{check_kind, write};
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
-pub use results::{LockResult, ResultFile};
+pub use results::{LockFact, ResultFile, RunFact};
 pub use url::authority;
 
 /// What to do about names that a format cannot take.

@@ -22,14 +22,13 @@ pub enum Entry<'a> {
 /// A run as its tests see it. Full of passwords, so that it has no `Debug`.
 #[derive(Clone, Serialize)]
 pub struct Model {
-    /// The run's id.
     pub run_id: String,
     /// The databases in the config file's order: that of the command line and of the manifests.
     pub databases: Vec<Connection>,
 }
 
 /// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and empty in a template.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Default, Serialize)]
 pub struct Connection {
     /// The Service's name without the run id, or what `--with ENGINE=NAME` says. Not always unique: one Service can lead to two databases.
     pub name: String,
@@ -39,7 +38,6 @@ pub struct Connection {
     pub driver: &'static str,
     /// A host name or an address, without brackets.
     pub host: Option<String>,
-    /// The port at that host.
     pub port: Option<u16>,
     /// The tests' user.
     pub user: Option<String>,
@@ -76,13 +74,10 @@ impl Connection {
             name: name.into(),
             engine: Engine::Sqlite.name(),
             driver: Engine::Sqlite.name(),
-            host: None,
-            port: None,
-            user: None,
-            password: None,
             database: Some(IN_MEMORY.into()),
             url: format!("sqlite:{IN_MEMORY}"),
             arguments: Map::from_iter([("database".to_owned(), IN_MEMORY.into())]),
+            ..Self::default()
         }
     }
 

@@ -14,7 +14,7 @@ use crate::template::Template;
 
 /// A template that has been read and parsed.
 #[derive(Debug)]
-pub(super) struct OwnTemplate {
+pub struct OwnTemplate {
     name: String,
     text: String,
 }
@@ -33,9 +33,6 @@ struct Globals<'a> {
 
 impl OwnTemplate {
     /// Reads and parses the file.
-    ///
-    /// # Errors
-    /// A usage error: the path with the system's reason, or file and line of a syntax error.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let context = || format!("--format tera: reading the template {}", path.display());
         let found = path.canonicalize().with_context(context).exit(Exit::Usage)?;

@@ -1,7 +1,10 @@
-//! A login and an address as one URL, as database drivers take it.
+//! A login and an address as one URL, as database drivers take it, and the format that has nothing else.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Map;
 
+use super::Model;
+use crate::console;
 use crate::database::Login;
 
 /// Everything but the unreserved characters of RFC 3986 is escaped: drivers differ in what else they take.
@@ -22,6 +25,12 @@ pub fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
+/// The format `urls`: a JSON object of the databases' URLs by their names, in the databases' order. The names have to be unique.
+pub(super) fn urls(model: &Model) -> anyhow::Result<String> {
+    let urls = model.databases.iter().map(|connection| (connection.name.clone(), connection.url.as_str().into()));
+    console::json(&Map::from_iter(urls))
+}
+
 /// A text as the user, the password or a path's segment of a URL.
 pub(super) fn escape(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
@@ -29,8 +38,9 @@ pub(super) fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::examples::{database, mixed};
     use super::*;
-    use crate::database::Password;
+    use crate::database::{Engine, Password};
 
     fn login(user: &str, password: &str, database: Option<&str>) -> Login {
         Login { user: user.into(), password: Password::new(password), database: database.map(Into::into) }
@@ -58,5 +68,11 @@ mod tests {
         assert_eq!(decode(read.password().unwrap()), awkward);
         assert_eq!(decode(read.path().strip_prefix('/').unwrap()), awkward);
         assert_eq!((read.host_str(), read.port()), (Some("[fe80::1]"), Some(5432)));
+    }
+
+    #[test]
+    fn the_file_is_an_object_of_names_and_urls() {
+        let expected = "{\n  \"sqlite\": \"sqlite::memory:\",\n  \"mysql\": \"mysql://striv:p%22w@mysql-run-1:3306/striv_test\"\n}\n";
+        assert_eq!(urls(&mixed(&[&database(Engine::Mysql)])).unwrap(), expected);
     }
 }

@@ -19,9 +19,6 @@ const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const WHY: &str = "it is gone, and its end could not be written when it came";
 
 /// Closes them in the store of this user, the only one that is known to hold no others' runs.
-///
-/// # Errors
-/// What keeps them from being closed.
 pub async fn close(place: &Place, store: &Store) -> anyhow::Result<()> {
     let lost = find(place, store).await?;
     if lost.is_empty() {

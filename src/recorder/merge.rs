@@ -14,7 +14,6 @@ pub(super) enum Source {
     Cluster,
 }
 
-/// Puts databases into their places.
 pub(super) fn databases(known: &mut Vec<Database>, told: Vec<Database>, source: Source) {
     for told in told {
         // On this machine nothing but the name tells them apart.

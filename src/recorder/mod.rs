@@ -15,18 +15,14 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::failure::{hints_of, kind_of};
-use crate::history::log::Log;
 use crate::history::place::Place;
-use crate::history::record::Record;
 use crate::history::results::ResultsApi;
 use crate::history::store::NO_SPACE;
 use crate::progress::Progress;
-use crate::redact::Redactor;
 
 pub use event::Event;
 pub use recording::Recording;
@@ -95,16 +91,6 @@ impl Recorder {
     /// Takes note of how long a run has waited for it: what comes at the end gets the rest.
     pub fn took(&self, time: Duration) {
         self.spent.set(self.spent.get().max(time));
-    }
-
-    /// Writes the record of a run that is about to be made, with its objects, and with the commit that is checked out in its folder.
-    fn begin(&self, record: Record, objects: Vec<Value>, redactor: Redactor) {
-        self.send(Job::Begin { record: Box::new(record), objects, redactor: Box::new(redactor) });
-    }
-
-    /// Changes a stored record, and adds logs. Where it is not stored (it could not be when it began), `otherwise` is changed and put.
-    fn change(&self, which: Which, logs: Vec<Log>, otherwise: Option<Record>, change: impl FnOnce(&mut Record) + Send + 'static) {
-        self.send(Job::Change { which, change: Box::new(change), logs, otherwise: otherwise.map(Box::new) });
     }
 
     fn send(&self, job: Job) {

@@ -9,7 +9,7 @@ use super::event::{Asked, Event, Failure, Part};
 use super::merge::{self, Source};
 use super::origin::{PipelineRun, belongs_to};
 use super::timeline;
-use super::{Recorder, Which};
+use super::{Job, Recorder, Which};
 use crate::history::log::Log;
 use crate::history::record::{self, Cause, Database, Moment, Record, Status, What};
 use crate::history::time::Time;
@@ -138,7 +138,8 @@ impl<'a> Recording<'a> {
         state.record.databases = databases;
         state.targets = vec![Which::Id(state.record.id.clone())];
         if !state.is_joined {
-            self.recorder.begin(state.record.clone(), objects, redactor.clone());
+            let (record, redactor) = (Box::new(state.record.clone()), Box::new(redactor.clone()));
+            self.recorder.send(Job::Begin { record, objects, redactor });
         }
         state.redactor = Some(redactor);
     }
@@ -244,12 +245,13 @@ impl<'a> Recording<'a> {
         change: impl FnOnce(&mut Record) + Send + 'static,
     ) {
         let redactor = state.redactor.clone();
-        self.recorder.change(which, logs, otherwise, move |record| {
+        let change = move |record: &mut Record| {
             change(record);
             if let (Some(redactor), Some(cause)) = (redactor, &mut record.cause) {
                 cause.text = redactor.redact_lines(&cause.text);
             }
-        });
+        };
+        self.recorder.send(Job::Change { which, change: Box::new(change), logs, otherwise: otherwise.map(Box::new) });
     }
 }
 

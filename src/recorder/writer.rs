@@ -19,7 +19,6 @@ use crate::redact::Redactor;
 /// A change of a record that is stored.
 pub(super) type Change = Box<dyn FnOnce(&mut Record) + Send>;
 
-/// Something to write.
 pub(super) enum Job {
     /// The record of a run that is about to be made, and its objects, with what is secret in them.
     Begin { record: Box<Record>, objects: Vec<Value>, redactor: Box<Redactor> },
@@ -27,18 +26,15 @@ pub(super) enum Job {
     Change { which: Which, change: Change, logs: Vec<Log>, otherwise: Option<Box<Record>> },
 }
 
-/// Which record is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Which {
     /// The one with this id.
     Id(String),
     /// The newest one of a run in a cluster that is not over: nobody knows its id.
     Unfinished {
-        /// The run's id.
         run_id: String,
         /// The API server.
         cluster: String,
-        /// The run's namespace.
         namespace: String,
     },
 }
@@ -48,7 +44,6 @@ pub(super) enum Which {
 pub(super) struct Written {
     /// How many jobs it is done with.
     pub jobs: usize,
-    /// What went wrong.
     pub failures: Vec<anyhow::Error>,
 }
 
@@ -113,19 +108,15 @@ impl Writer {
                 if let Origin { git_commit: commit @ None, folder: Some(folder), .. } = &mut record.origin {
                     *commit = checked_out(folder).await;
                 }
-                self.put(*record).await.map(Some)
+                let id = record.id.clone();
+                match &self.store {
+                    Some(store) => store.put(*record, Vec::new()).await?,
+                    None => drop(self.unstored.insert(id.clone(), *record)),
+                }
+                Ok(Some(id))
             }
             Job::Change { which, change, logs, otherwise } => self.change(which, change, logs, otherwise.map(|record| *record)).await,
         }
-    }
-
-    async fn put(&mut self, record: Record) -> anyhow::Result<String> {
-        let id = record.id.clone();
-        match &self.store {
-            Some(store) => store.put(record, Vec::new()).await?,
-            None => drop(self.unstored.insert(id.clone(), record)),
-        }
-        Ok(id)
     }
 
     /// The id of the record that was changed, if there was one.

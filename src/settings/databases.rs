@@ -4,7 +4,7 @@
 
 use anyhow::{Context, bail};
 
-use super::keys::similar;
+use super::keys::unknown;
 use crate::database::Engine;
 use crate::manifest::builtin::{PARAMS, With};
 use crate::manifest::platform;
@@ -22,9 +22,6 @@ pub(super) struct Asked {
 }
 
 /// Reads the entries of `databases`.
-///
-/// # Errors
-/// A line and a message that begins with the key.
 pub(super) fn read(node: &Node) -> Result<Vec<Asked>, (usize, anyhow::Error)> {
     let Content::Map(entries) = &node.content else {
         let wrong = anyhow::anyhow!("databases is {}; write NAME: ENGINE[:TAG], such as orders: postgres:17, for each", node.kind());
@@ -64,10 +61,7 @@ fn value(entry: &Entry) -> anyhow::Result<&str> {
     let known: Vec<&str> = std::iter::once(USE).chain(PARAMS).collect();
     let key = entry.key.as_str();
     if !known.contains(&key) {
-        match similar(key, &known) {
-            Some(similar) => bail!("unknown key {key:?}; did you mean {similar:?}?"),
-            None => bail!("unknown key {key:?}; known are {}", known.join(", ")),
-        }
+        return Err(unknown(key, &known));
     }
     match entry.value.text() {
         Some(text) => platform::check(key, text).with_context(|| key.to_owned()).map(|()| text),

@@ -1,5 +1,6 @@
 //! The keys of `testbed.yaml`, and which commands they are for.
 
+use anyhow::anyhow;
 use clap::{Arg, ArgAction, Command};
 
 /// A key that stands for the flag of the same name.
@@ -103,9 +104,12 @@ pub fn is_switch(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue)
 }
 
-/// The known word that is most like a misspelt one.
-pub fn similar<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The error of a key that is none of the known ones: with the one that is most like it, or all of them.
+pub fn unknown(key: &str, known: &[&str]) -> anyhow::Error {
     // The measure and its bound are those by which clap suggests flags.
-    let likeness = |known: &str| strsim::jaro(&word.to_lowercase().replace('_', "-"), known);
-    known.iter().copied().filter(|known| likeness(known) > 0.7).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    let likeness = |known: &str| strsim::jaro(&key.to_lowercase().replace('_', "-"), known);
+    match known.iter().filter(|known| likeness(known) > 0.7).max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
+        Some(similar) => anyhow!("unknown key {key:?}; did you mean {similar:?}?"),
+        None => anyhow!("unknown key {key:?}; known are {}", known.join(", ")),
+    }
 }

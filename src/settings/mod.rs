@@ -32,7 +32,6 @@ pub struct Settings {
 
 /// The command line with a project's settings below it.
 pub struct Arguments {
-    /// What to do.
     pub cli: Cli,
     /// The file that was used.
     pub file: Option<String>,

@@ -54,21 +54,13 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
         "connargs" => connargs(&mut settings.connargs, node, entry.line)?,
         name => {
             let found = FLAGS.iter().find_map(|key| (key.name == name).then_some(key).zip(key.any_flag(cli)));
-            let (key, arg) = found.ok_or_else(|| here(unknown(name, cli)))?;
+            let (key, arg) = found.ok_or_else(|| here(keys::unknown(name, &keys::known(cli))))?;
             let text = flag_value(entry, arg).map_err(here)?;
             let text = key.path.of(&text).map(|(start, path)| format!("{start}{}", below(folder, path))).unwrap_or(text);
             settings.values.push((key, text));
         }
     }
     Ok(())
-}
-
-fn unknown(name: &str, cli: &Command) -> anyhow::Error {
-    let known = keys::known(cli);
-    match keys::similar(name, &known) {
-        Some(similar) => anyhow!("unknown key {name:?}; did you mean {similar:?}?"),
-        None => anyhow!("unknown key {name:?}; known are {}", known.join(", ")),
-    }
 }
 
 /// A path as seen from the current folder; `-` stays what it is.

@@ -26,7 +26,6 @@ const TIME: Duration = Duration::from_secs(5);
 /// How much memory it may have, in bytes, the program's own included.
 const MEMORY: u64 = 256 << 20;
 
-/// What is to be rendered.
 #[derive(Serialize, Deserialize)]
 struct Task {
     name: String,

@@ -1,12 +1,14 @@
 //! `testbed doctor`: tells before a first run what would fail. Creates nothing.
 
-mod cluster;
 mod local;
 mod report;
 
 use crate::cli::{Doctor, DoctorFormat, Global};
 use crate::console;
 use crate::doctor::{Status, Verdict};
+use crate::manifest::check::check_namespace;
+use crate::runtime::kubernetes::doctor::{self, Planned};
+use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::session::chosen::Chosen;
 use crate::session::plan::Plan;
 
@@ -32,7 +34,7 @@ pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<
     let mut verdicts: Vec<Verdict> = plan.warnings.iter().map(|warning| Verdict::warning("manifest", warning)).collect();
     verdicts.extend(match chosen {
         Chosen::Local(why) => local::examine(&plan, is_named, why),
-        Chosen::Cluster(choice) => cluster::examine(&plan, &choice).await?,
+        Chosen::Cluster(choice) => in_cluster(&plan, &choice).await?,
     });
     let text = report::report(&verdicts, args.output)?;
     match args.output {
@@ -40,4 +42,16 @@ pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<
         DoctorFormat::Text => console::show_coloured(&text)?,
     }
     Ok(u8::from(verdicts.iter().any(|verdict| verdict.status == Status::Problem)))
+}
+
+/// What `up` would refuse of the manifest, and what the cluster would.
+async fn in_cluster(plan: &Plan, choice: &Choice) -> anyhow::Result<Vec<Verdict>> {
+    let cluster = Cluster::connect(choice).await?;
+    check_namespace(&plan.objects, &cluster.namespace, &plan.allowed)?;
+    let Plan { run_id, objects, allowed, discovery, refused, .. } = plan;
+    let refused = refused.check().err().map(|error| Verdict::from_error("policy", &error));
+    let redactor = plan.redactor();
+    let namespace = cluster.namespace.as_str();
+    let verdicts = doctor::examine(&cluster, &Planned { namespace, run_id, objects, allowed, discovery, redactor: &redactor }).await;
+    Ok(refused.into_iter().chain(verdicts).collect())
 }

@@ -1,16 +1,12 @@
 //! What was found, for people and for programs.
 
 use crate::cli::DoctorFormat;
-use crate::console::{clean, is_colourful};
+use crate::console::{self, clean, is_colourful};
 use crate::doctor::{Status, Verdict};
 
-/// The text to print.
-///
-/// # Errors
-/// None that can be expected: JSON takes every verdict.
 pub(super) fn report(verdicts: &[Verdict], format: DoctorFormat) -> anyhow::Result<String> {
     Ok(match format {
-        DoctorFormat::Json => serde_json::to_string_pretty(verdicts)? + "\n",
+        DoctorFormat::Json => console::json(&verdicts)?,
         DoctorFormat::Text => text(verdicts, is_colourful()),
     })
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Kept, tell_nothing, words};
+use super::{Kept, words};
 use crate::cli::{Global, HistoryList, StatusFormat, Wanted, said};
 use crate::console;
 use crate::history::query::{Cursor, Filter, Summary};
@@ -13,18 +13,12 @@ use crate::table::table;
 use crate::words::brief;
 
 /// Prints a page of runs. None found is no error.
-///
-/// # Errors
-/// A store that cannot be read.
 pub(super) async fn list(args: &HistoryList, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let now = Time::now();
     let filter = filter(&args.wanted, global, now);
     let limit = args.limit as usize;
-    let mut runs = match kept.store().await? {
-        None => {
-            tell_nothing(kept, progress);
-            Vec::new()
-        }
+    let mut runs = match kept.store_or_tell(progress).await? {
+        None => Vec::new(),
         // One more tells whether there is a next page.
         Some(store) => {
             let runs = store.list(&filter, args.after.as_ref(), limit + 1).await?;
@@ -69,8 +63,7 @@ fn none_found(filter: &Filter, is_later_page: bool, kept: &Kept) -> String {
 }
 
 fn page(runs: &[Summary], next: Option<&Cursor>) -> anyhow::Result<String> {
-    let page = json!({"version": VERSION, "runs": runs, "next": next.map(ToString::to_string)});
-    Ok(serde_json::to_string_pretty(&page)? + "\n")
+    console::json(&json!({"version": VERSION, "runs": runs, "next": next.map(ToString::to_string)}))
 }
 
 fn columns(runs: &[Summary], now: Time) -> String {

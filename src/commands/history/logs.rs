@@ -1,7 +1,6 @@
 //! `testbed history logs`: what a run's databases wrote, read where they are while the run is up, and from the store afterwards.
 
 mod live;
-mod text;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
@@ -16,7 +15,6 @@ use crate::progress::Progress;
 
 /// The logs of a run.
 struct Found {
-    /// The run's id.
     run_id: String,
     /// The record's id, where there is one.
     record: Option<String>,
@@ -25,10 +23,6 @@ struct Found {
     logs: Vec<Log>,
 }
 
-/// Prints logs.
-///
-/// # Errors
-/// There is no such run, or no such log: what there is is named. A store that cannot be read.
 pub(super) async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let found = find(run, kept.as_ref(), global, progress).await?;
@@ -37,7 +31,7 @@ pub(super) async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>
         HistoryFormat::Json => console::print(&as_json(&found, &chosen, args.tail)?),
         HistoryFormat::Text => {
             tell(&found, &chosen, args, progress);
-            console::print(&text::text(&chosen, args.tail)?)
+            console::print(&text(&chosen, args.tail)?)
         }
     }
 }
@@ -106,15 +100,37 @@ fn tell(found: &Found, chosen: &[&Log], args: &HistoryLogs, progress: &Progress)
 fn as_json(found: &Found, chosen: &[&Log], tail: Option<usize>) -> anyhow::Result<String> {
     let logs = chosen.iter().map(|log| one_as_json(log, tail)).collect::<anyhow::Result<Vec<Value>>>()?;
     let answer = json!({"version": VERSION, "runId": found.run_id, "record": found.record, "live": found.is_live, "logs": logs});
-    Ok(serde_json::to_string_pretty(&answer)? + "\n")
+    console::json(&answer)
 }
 
 fn one_as_json(log: &Log, tail: Option<usize>) -> anyhow::Result<Value> {
     let mut value = serde_json::to_value(&log.info)?;
     if let Some(fields) = value.as_object_mut() {
-        fields.insert("text".into(), text::last(&log.text()?, tail).into());
+        fields.insert("text".into(), last(&log.text()?, tail).into());
     }
     Ok(value)
+}
+
+/// All of them, or the last lines of each.
+fn text(logs: &[&Log], tail: Option<usize>) -> anyhow::Result<String> {
+    if let [log] = logs {
+        return Ok(last(&log.text()?, tail));
+    }
+    let width = logs.iter().map(|log| words::log(&log.info).chars().count()).max().unwrap_or_default();
+    let mut text = String::new();
+    for log in logs {
+        let name = words::log(&log.info);
+        for line in last(&log.text()?, tail).lines() {
+            text += &format!("{name:<width$} | {line}\n");
+        }
+    }
+    Ok(text)
+}
+
+/// The last lines of a text, each with its line break.
+fn last(text: &str, tail: Option<usize>) -> String {
+    let skipped = tail.map_or(0, |tail| text.lines().count().saturating_sub(tail));
+    text.lines().skip(skipped).flat_map(|line| [line, "\n"]).collect()
 }
 
 #[cfg(test)]
@@ -151,5 +167,19 @@ mod tests {
         let chosen = choose(&found, &args(None, false)).unwrap();
         let json: Value = serde_json::from_str(&as_json(&found, &chosen, Some(1)).unwrap()).unwrap();
         assert_eq!((json["logs"][0]["text"].as_str(), json["logs"][0]["kept"].as_u64()), (Some("b\n"), Some(4)));
+    }
+    use crate::history::record::LogInfo;
+
+    fn log(source: &str, text: &str) -> Log {
+        Log::new(LogInfo { source: source.into(), ..LogInfo::default() }, text)
+    }
+
+    #[test]
+    fn one_log_is_as_it_is_and_several_have_names() {
+        let (shop, cache) = (log("shop", "a\nb"), log("größe", "c\n"));
+        assert_eq!(text(&[&shop], None).unwrap(), "a\nb\n");
+        assert_eq!(text(&[&shop, &cache], None).unwrap(), "shop  | a\nshop  | b\ngröße | c\n");
+        assert_eq!(text(&[&shop, &cache], Some(1)).unwrap(), "shop  | b\ngröße | c\n");
+        assert_eq!([last("a\nb\n", Some(0)), last("", None), last("a", Some(9))], ["", "", "a\n"]);
     }
 }

@@ -1,6 +1,5 @@
 //! `testbed history`: what became of runs, asked of the store that they were written to, and of where they are while they are up.
 
-mod html;
 mod list;
 mod logs;
 mod prune;
@@ -9,19 +8,20 @@ mod show;
 mod which;
 mod words;
 
+use std::path::Path;
+
 use anyhow::Context;
 
 use crate::cli::{Asking, Global, History};
+use crate::console;
 use crate::failure::{Advise, usage};
 use crate::history::place::Place;
 use crate::history::store::Store;
+use crate::output;
 use crate::progress::Progress;
 use crate::recorder::lost;
 
 /// Answers one question.
-///
-/// # Errors
-/// What is asked for and not there; a store that cannot be read.
 pub(super) async fn history(args: History, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
     let named = Place::named(args.history.as_deref())?;
@@ -59,13 +59,27 @@ impl Kept {
         Ok(store)
     }
 
+    /// The same for a question that can be answered with nothing, which is told then.
+    async fn store_or_tell(&self, progress: &Progress) -> anyhow::Result<Option<Store>> {
+        let store = self.store().await?;
+        if store.is_none() {
+            progress.say(&self.nothing());
+        }
+        Ok(store)
+    }
+
     /// What a question says that there is no answer to.
     fn nothing(&self) -> String {
         format!("nothing is kept yet in {}", self.place)
     }
 }
 
-/// Says that nothing is kept yet, which is no error for whoever asks what there is.
-fn tell_nothing(kept: &Kept, progress: &Progress) {
-    progress.say(&kept.nothing());
+/// Writes a page to a file, which is for its owner alone, or to standard output.
+fn write_page(path: &Path, page: &str, progress: &Progress) -> anyhow::Result<()> {
+    if path.as_os_str() == "-" {
+        return console::print(page);
+    }
+    output::write(path, page, 0o600)?;
+    progress.say(&format!("written to {}", path.display()));
+    Ok(())
 }

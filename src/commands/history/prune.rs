@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Kept, tell_nothing};
+use super::Kept;
 use crate::cli::{HistoryFormat, HistoryPrune};
 use crate::console;
 use crate::failure::{Advise, usage};
@@ -12,20 +12,14 @@ use crate::progress::Progress;
 use crate::words::{count, size};
 
 /// Forgets what a rule takes, and tells how much that was.
-///
-/// # Errors
-/// A usage error without a rule; a store that cannot be written.
 pub(super) async fn prune(args: &HistoryPrune, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let retention = Retention { older_than: args.older_than, keep: args.keep };
     if retention.older_than.is_none() && retention.keep.is_none() {
         return Err(usage("there is no rule for what goes")).hint("pass --older-than 30d, --keep 1000, or both");
     }
-    let pruned = match kept.store().await? {
+    let pruned = match kept.store_or_tell(progress).await? {
         Some(store) => store.prune(&retention, args.dry_run).await?,
-        None => {
-            tell_nothing(kept, progress);
-            Pruned::default()
-        }
+        None => Pruned::default(),
     };
     match args.output {
         HistoryFormat::Text => progress.say(&sentence(&pruned, args.dry_run)),
@@ -34,7 +28,7 @@ pub(super) async fn prune(args: &HistoryPrune, kept: &Kept, progress: &Progress)
             if let (Some(answer), serde_json::Value::Object(pruned)) = (answer.as_object_mut(), serde_json::to_value(pruned)?) {
                 answer.extend(pruned);
             }
-            console::print(&(serde_json::to_string_pretty(&answer)? + "\n"))?;
+            console::print(&console::json(&answer)?)?;
         }
     }
     Ok(())

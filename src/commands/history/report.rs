@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Kept, html, list, tell_nothing};
+use super::{Kept, list, write_page};
 use crate::cli::{Global, HistoryFormat, HistoryReport};
 use crate::console;
 use crate::history::page::report::{self, Report};
@@ -17,29 +17,23 @@ const MOST: usize = 10_000;
 const USUAL: Duration = Duration::from_hours(7 * 24);
 
 /// Counts, and prints what came out.
-///
-/// # Errors
-/// A store that cannot be read; a page that cannot be written.
 pub(super) async fn report(args: &HistoryReport, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let now = Time::now();
     let filter = list::filter(&args.wanted, global, now);
     let since = filter.since.unwrap_or_else(|| now.before(USUAL));
-    let records = match kept.store().await? {
+    let records = match kept.store_or_tell(progress).await? {
         Some(store) => store.whole(&Filter { since: Some(since), ..filter }, MOST).await?,
-        None => {
-            tell_nothing(kept, progress);
-            Vec::new()
-        }
+        None => Vec::new(),
     };
     if records.len() == MOST {
         progress.say(&format!("only the newest {MOST} runs are counted"));
     }
     let report = Report::of(&records, since, now);
     if let Some(path) = &args.html {
-        return html::write(path, &report::html(&report)?, progress);
+        return write_page(path, &report::html(&report)?, progress);
     }
     match args.output {
         HistoryFormat::Text => console::show(&report.text()),
-        HistoryFormat::Json => console::print(&(serde_json::to_string_pretty(&report)? + "\n")),
+        HistoryFormat::Json => console::print(&console::json(&report)?),
     }
 }

@@ -18,21 +18,7 @@ const LETTERS: usize = 8;
 /// What a question about a run that is not there fails with.
 const HINT: &str = "testbed history list shows the runs that are kept";
 
-/// The record that is meant. Tells of others with the same run id.
-///
-/// # Errors
-/// There is none, or the letters fit several runs.
-pub(super) async fn record(run: Option<&str>, store: &Store, kept: &Kept, progress: &Progress) -> anyhow::Result<Record> {
-    match find(run, store, progress).await? {
-        Some(record) => Ok(record),
-        None => Err(missing(run, kept)),
-    }
-}
-
-/// The same where there may be none.
-///
-/// # Errors
-/// The letters fit several runs.
+/// The record that is meant, if there is one. Tells of others with the same run id; fails where the letters fit several runs.
 pub(super) async fn find(run: Option<&str>, store: &Store, progress: &Progress) -> anyhow::Result<Option<Record>> {
     let Some(run) = run else {
         let newest = store.list(&Filter::default(), None, 1).await?;

@@ -10,11 +10,12 @@ use super::holder::pipeline_run;
 use super::replica::Replica;
 use super::which::connect;
 use crate::cli::{Global, LockAcquire, LockFormat, Locked};
+use crate::console;
 use crate::deadline;
 use crate::lock::memory::Memory;
 use crate::lock::state::{Party, Terms, millis};
 use crate::lock::terms::Ttl;
-use crate::output::LockResult;
+use crate::output::ResultFile;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
@@ -28,7 +29,7 @@ const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 /// # Errors
 /// What failed; exit code 6 when it cannot be had.
 pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
-    args.result.iter().try_for_each(LockResult::check)?;
+    args.result.iter().try_for_each(ResultFile::check)?;
     let progress = global.progress();
     let mut interrupted = pin!(interrupted());
     let deadline = deadline::after(args.locking.timeout);
@@ -106,7 +107,7 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
         LockFormat::Name => Ok(format!("{}\n", target.name)),
         LockFormat::Json => {
             let holder = held.version.lock.holders.iter().find(|holder| holder.fence == held.fence);
-            let text = serde_json::to_string_pretty(&json!({
+            console::json(&json!({
                 "name": target.name,
                 "object": target.object_name(),
                 "holder": id.as_str(),
@@ -116,8 +117,7 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
                 "pipelineRun": holder.and_then(|holder| holder.terms.pipeline_run.as_ref()).map(|run| &run.name),
                 "heldAlready": held.is_again,
                 "waitedSeconds": progress.elapsed().as_secs_f64(),
-            }))?;
-            Ok(format!("{text}\n"))
+            }))
         }
     }
 }

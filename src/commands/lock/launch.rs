@@ -29,9 +29,6 @@ pub(super) struct Gate {
 
 impl Gate {
     /// A closed one.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub(super) fn new() -> anyhow::Result<Self> {
         let (reader, writer) = std::io::pipe().context("making a pipe")?;
         Ok(Self { reader, writer })
@@ -45,9 +42,6 @@ impl Gate {
     }
 
     /// Lets the command begin. The gate has to be kept until it has ended: it may not have come to it yet.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub(super) fn open(&mut self) -> anyhow::Result<()> {
         self.writer.write_all(b".").context("letting the command begin")
     }

@@ -4,7 +4,6 @@ mod acquire;
 mod hold;
 mod holder;
 mod launch;
-mod lost;
 mod release;
 mod replica;
 mod run;
@@ -30,9 +29,6 @@ pub(super) fn aside(args: &[OsString]) -> Option<u8> {
 }
 
 /// Runs one of the four commands, and tells the exit code.
-///
-/// # Errors
-/// What failed.
 pub(super) async fn lock(args: Lock, global: &Global) -> anyhow::Result<u8> {
     match args {
         Lock::Acquire(args) => acquire::acquire(args, global).await.map(|()| 0),

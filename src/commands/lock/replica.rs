@@ -36,9 +36,6 @@ const BUDGETS: Budgets = Budgets { pull: Duration::from_secs(120), capacity: Dur
 const GIVING_BACK: Duration = Duration::from_secs(10);
 
 /// Refuses what cannot be a lock: a number of permits, and a workload that is scaled by somebody else. Of a Lease nothing is asked.
-///
-/// # Errors
-/// A usage error; a failed request, explained.
 pub(super) async fn check(target: &Target, args: &Locking, progress: &Progress) -> anyhow::Result<()> {
     if target.kind == Kind::Lease {
         return Ok(());

@@ -7,10 +7,10 @@ use anyhow::anyhow;
 use tokio::time::timeout;
 
 use super::hold::{Taken, Wish, hold};
-use super::lost;
 use super::release::tell;
 use super::replica::Replica;
 use super::which::connect;
+use super::words;
 use super::work::{Ended, Work};
 use crate::cli::{Global, LockRun};
 use crate::deadline;
@@ -91,7 +91,7 @@ pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
             if !is_nested || matches!(loss, Loss::Deleted { .. }) {
                 back.after_loss(&loss).await;
             }
-            Err(lost::error(&target, &loss, if has_run { "ended" } else { "not started" }))
+            Err(words::lost(&target, &loss, if has_run { "ended" } else { "not started" }))
         }
     }
 }

@@ -30,10 +30,6 @@ struct Shown {
     abandoned: Vec<Abandoned>,
 }
 
-/// Prints the locks.
-///
-/// # Errors
-/// A failed request; a name that cannot be one.
 pub(super) async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
     let cluster = which::connect(global).await?;
@@ -48,7 +44,7 @@ pub(super) async fn show(args: LockShow, global: &Global) -> anyhow::Result<()> 
     }
     match args.output {
         StatusFormat::Table => console::show(&columns(&shown)),
-        StatusFormat::Json => console::print(&(serde_json::to_string_pretty(&shown.iter().map(json).collect::<Vec<_>>())? + "\n")),
+        StatusFormat::Json => console::print(&console::json(&shown.iter().map(json).collect::<Vec<_>>())?),
     }
 }
 
@@ -96,21 +92,13 @@ fn is_abandoned(holder: &Holder, status: PipelineRunStatus) -> Abandoned {
 
 fn columns(shown: &[Shown]) -> String {
     let lines = shown.iter().flat_map(|one| {
-        let lock = &one.version.lock;
-        let name = one.target.name.clone();
-        let held = lock.holders.iter().zip(&one.abandoned).map({
-            let name = name.clone();
-            move |(holder, abandoned)| held(&name, holder, abandoned)
-        });
-        let free = lock.holders.is_empty().then(|| {
-            let dash = || "-".to_owned();
-            [name.clone(), dash(), "free".into(), dash(), dash(), dash(), dash()]
-        });
-        let waiting = lock.queue.iter().enumerate().map({
-            let name = name.clone();
-            move |(place, waiter)| waits(&name, place, waiter)
-        });
-        free.into_iter().chain(held).chain(waiting).collect::<Vec<_>>()
+        let (name, lock) = (&one.target.name, &one.version.lock);
+        let mut lines: Vec<_> = lock.holders.iter().zip(&one.abandoned).map(|(holder, abandoned)| held(name, holder, abandoned)).collect();
+        if lines.is_empty() {
+            lines.push([name, "-", "free", "-", "-", "-", "-"].map(str::to_owned));
+        }
+        lines.extend(lock.queue.iter().enumerate().map(|(place, waiter)| waits(name, place, waiter)));
+        lines
     });
     table(["LOCK", "RUN", "STATE", "SINCE", "RENEWALS", "TTL", "PIPELINERUN"], lines)
 }

@@ -9,9 +9,6 @@ use crate::run_id::is_dns_label;
 use crate::runtime::kubernetes::Cluster;
 
 /// The cluster that the locks are in.
-///
-/// # Errors
-/// A usage error where none is named.
 pub(super) async fn connect(global: &Global) -> anyhow::Result<Cluster> {
     if global.is_local() {
         return Err(usage("locks are in a cluster, and --runtime local is none")).hint("leave it away, and name the cluster");
@@ -20,9 +17,6 @@ pub(super) async fn connect(global: &Global) -> anyhow::Result<Cluster> {
 }
 
 /// The locks that the flags mean, the preferred one first.
-///
-/// # Errors
-/// A usage error about a name; a failed request.
 pub(super) async fn targets(cluster: &Cluster, locked: &Locked) -> anyhow::Result<Vec<Target>> {
     if let Some(on) = &locked.on {
         return Ok(vec![workload(cluster, on)?]);
@@ -37,18 +31,12 @@ pub(super) async fn targets(cluster: &Cluster, locked: &Locked) -> anyhow::Resul
 }
 
 /// A lock by its name.
-///
-/// # Errors
-/// A usage error where it cannot be the name of a Lease.
 pub(super) fn lease(cluster: &Cluster, name: &str) -> anyhow::Result<Target> {
     check_name(name).with_context(|| format!("lock {name:?}")).exit(Exit::Usage)?;
     Ok(Target::new(cluster, Kind::Lease, name))
 }
 
 /// A Deployment or StatefulSet.
-///
-/// # Errors
-/// A usage error for another kind, and for what cannot be a name.
 pub(super) fn workload(cluster: &Cluster, on: &str) -> anyhow::Result<Target> {
     let (kind, name) = on.split_once('/').unwrap_or(("", on));
     // As kubectl takes them.
@@ -62,9 +50,6 @@ pub(super) fn workload(cluster: &Cluster, on: &str) -> anyhow::Result<Target> {
 }
 
 /// The Leases with a label.
-///
-/// # Errors
-/// A usage error where there are none; a failed request, explained.
 async fn by_label(cluster: &Cluster, selector: &str) -> anyhow::Result<Vec<Target>> {
     let found = list(cluster, Some(selector)).await?;
     if found.is_empty() {

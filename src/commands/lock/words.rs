@@ -1,7 +1,11 @@
 //! How locks and those who want them are told to people.
 
+use anyhow::anyhow;
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 
+use crate::failure::{Advise, Exit};
+use crate::lock::holding::Loss;
+use crate::lock::object::Target;
 use crate::lock::state::{Holder, Lock, Party};
 
 /// `run pr-17 since 12:00:03Z`, or all of several.
@@ -18,6 +22,35 @@ fn holder(holder: &Holder) -> String {
 /// The run, as messages call it.
 pub(super) fn name(party: &Party) -> String {
     format!("run {}", party.id)
+}
+
+/// What happened to a lock that was lost while its command ran, in a sentence.
+pub(super) fn loss(target: &Target, loss: &Loss) -> String {
+    match loss {
+        Loss::Silence { since, trouble: Some(trouble) } => {
+            format!("{target} is lost: no renewal was taken for {:.1} s: {trouble}", since.as_secs_f64())
+        }
+        Loss::Silence { since, trouble: None } => {
+            format!("{target} is lost: testbed was stopped, or the machine asleep, and renewed nothing for {:.1} s", since.as_secs_f64())
+        }
+        Loss::Deleted { .. } => format!("{target} is lost: somebody has deleted {}", target.object_name()),
+        Loss::Removed(lock) if lock.holders.is_empty() => format!("{target} is lost: somebody has taken it out"),
+        Loss::Removed(lock) => format!("{target} is lost: somebody has taken it out, and it is held by {}", holders(lock)),
+    }
+}
+
+/// The error of a command that was `ended` for it, or whatever became of it.
+pub(super) fn lost(target: &Target, loss: &Loss, ended: &str) -> anyhow::Error {
+    let hint = match loss {
+        Loss::Silence { trouble: Some(_), .. } => "a longer --ttl bridges longer interruptions; run it again once the API server answers",
+        Loss::Silence { trouble: None, .. } => "a longer --ttl bridges longer pauses; run it again",
+        Loss::Deleted { .. } => {
+            "nobody needs to delete it: testbed lock release gives a lock back, and one whose holder is gone is taken over"
+        }
+        Loss::Removed(_) => "testbed lock show tells who holds it; nobody but testbed is to change its annotation testbed/lock",
+    };
+    let error = anyhow!("{}; the command was {ended}", self::loss(target, loss));
+    Err::<(), _>(error).exit(Exit::LockLost).hint(hint).unwrap_err()
 }
 
 /// A time of day, with its date where that is another one.

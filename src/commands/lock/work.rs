@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::launch::Gate;
-use super::lost;
+use super::words;
 use crate::bug;
 use crate::lock::clock::{now, until};
 use crate::lock::guard::{Dog, Guard};
@@ -36,7 +36,6 @@ pub(super) struct Work<'a> {
     pub progress: &'a Progress,
 }
 
-/// How it ended.
 pub(super) enum Ended {
     /// The lock was held until the command's end; the command's exit code.
     Kept(anyhow::Result<u8>),
@@ -132,7 +131,7 @@ impl Work<'_> {
         if kill_at > now() {
             worker.ask();
         }
-        self.progress.say(&format!("{}; ending the command", lost::what(self.target, loss)));
+        self.progress.say(&format!("{}; ending the command", words::loss(self.target, loss)));
         let ended = async {
             let _ = running.wait().await;
             // A shell goes at once, and leaves those that clean up behind.

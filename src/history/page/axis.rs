@@ -44,10 +44,8 @@ struct Piece {
     is_break: bool,
 }
 
-/// A label.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Tick {
-    /// Where, in percent.
     pub left: f64,
     /// The time since the start.
     pub label: String,
@@ -58,9 +56,7 @@ pub(super) struct Tick {
 /// A time that is drawn narrower.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Break {
-    /// Where it begins, in percent.
     pub left: f64,
-    /// Its width, in percent.
     pub width: f64,
     /// How long it was.
     pub label: String,

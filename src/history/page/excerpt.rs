@@ -13,7 +13,6 @@ const WIDTH: usize = 1000;
 /// What a line of trouble has in it as a word of its own, in either case.
 const TROUBLE: [&str; 4] = ["error", "fatal", "panic", "crash"];
 
-/// A line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Line {
     /// Its number in the stored log, from 1.

@@ -15,7 +15,6 @@ const LOGS: usize = 128 * 1024;
 /// The least that is worth a place of its own.
 const LEAST: usize = 2 * 1024;
 
-/// A log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct LogView {
     /// Whose it is, and whether it is of the server before its last restart.
@@ -37,16 +36,11 @@ pub(super) struct LogView {
 /// The text of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Whole {
-    /// What it is.
     pub label: String,
-    /// The text.
     pub text: String,
 }
 
 /// In the order of `logs`. Where they do not all fit, those of the database that the run failed for do.
-///
-/// # Errors
-/// A log whose stored bytes are damaged.
 pub(super) fn views(record: &Record, logs: &[Log]) -> anyhow::Result<Vec<LogView>> {
     let failed = record.cause.as_ref().and_then(|cause| cause.database.as_ref());
     let mut order: Vec<usize> = (0..logs.len()).collect();

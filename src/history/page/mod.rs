@@ -9,7 +9,6 @@
 
 mod axis;
 mod excerpt;
-mod facts;
 mod logs;
 mod phase;
 pub mod report;

@@ -33,50 +33,32 @@ pub enum Phase {
 
 impl Phase {
     /// The name, as JSON spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Scheduling => "scheduling",
-            Self::Preparing => "preparing",
-            Self::Pulling => "pulling",
-            Self::Creating => "creating",
-            Self::Starting => "starting",
-            Self::SettingUp => "setting-up",
-            Self::Restarting => "restarting",
-            Self::InUse => "in-use",
-            Self::Down => "down",
-            Self::Deleting => "deleting",
-        }
+    pub fn name(self) -> &'static str {
+        self.texts().0
     }
 
     /// The name that a bar has room for.
     pub fn label(self) -> &'static str {
-        match self {
-            Self::Scheduling => "node",
-            Self::Preparing => "data",
-            Self::Pulling => "image",
-            Self::Creating => "container",
-            Self::Starting => "start",
-            Self::SettingUp => "set-up",
-            Self::Restarting => "restart",
-            Self::InUse => "ready",
-            Self::Down => "down",
-            Self::Deleting => "removal",
-        }
+        self.texts().1
     }
 
     /// What it means, in a few words.
-    pub const fn words(self) -> &'static str {
+    pub fn words(self) -> &'static str {
+        self.texts().2
+    }
+
+    fn texts(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Scheduling => "waiting for a node",
-            Self::Preparing => "preparing the data folder",
-            Self::Pulling => "getting the image",
-            Self::Creating => "making the container",
-            Self::Starting => "server starting",
-            Self::SettingUp => "set-up server at work",
-            Self::Restarting => "server starting again",
-            Self::InUse => "ready, in use",
-            Self::Down => "server not there",
-            Self::Deleting => "being removed",
+            Self::Scheduling => ("scheduling", "node", "waiting for a node"),
+            Self::Preparing => ("preparing", "data", "preparing the data folder"),
+            Self::Pulling => ("pulling", "image", "getting the image"),
+            Self::Creating => ("creating", "container", "making the container"),
+            Self::Starting => ("starting", "start", "server starting"),
+            Self::SettingUp => ("setting-up", "set-up", "set-up server at work"),
+            Self::Restarting => ("restarting", "restart", "server starting again"),
+            Self::InUse => ("in-use", "ready", "ready, in use"),
+            Self::Down => ("down", "down", "server not there"),
+            Self::Deleting => ("deleting", "removal", "being removed"),
         }
     }
 }
@@ -84,9 +66,7 @@ impl Phase {
 /// A phase of one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
-    /// Which.
     pub phase: Phase,
-    /// When it began.
     pub from: Time,
     /// When it was over; `None` where it went on when the record was last written.
     pub to: Option<Time>,

@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::facts::{Fact, about, card};
 use super::logs::{LogView, views};
 use super::template::fill;
 use super::timeline::{Timeline, start, timeline};
@@ -25,39 +24,20 @@ struct View<'a> {
     name: &'a str,
     title: String,
     record: &'a Record,
-    status: &'static str,
     words: &'static str,
     tone: &'static str,
-    figures: Vec<Fact>,
+    /// Labels and values.
+    figures: Vec<(&'static str, String)>,
     timeline: Timeline,
-    databases: Vec<Card>,
     logs: Vec<LogView>,
     events: Vec<Row<'a>>,
     times: Vec<Times>,
-    about: Vec<Fact>,
     objects: Vec<Object>,
-    sections: Vec<Section>,
 }
 
-/// A link to a part of the page.
-#[derive(Serialize)]
-struct Section {
-    id: &'static str,
-    name: String,
-}
-
-/// What is known of a database.
-#[derive(Serialize)]
-struct Card {
-    name: String,
-    facts: Vec<Fact>,
-}
-
-/// An event.
 #[derive(Serialize)]
 struct Row<'a> {
     after: String,
-    at: Option<Time>,
     event: &'a Event,
 }
 
@@ -71,29 +51,21 @@ struct Object {
 }
 
 /// A page that says all that is known of a run; the logs in their order.
-///
-/// # Errors
-/// A log whose stored bytes are damaged.
 pub fn run(record: &Record, logs: &[Log]) -> anyhow::Result<String> {
     let start = start(record);
-    let mut view = View {
+    let view = View {
         name: title(record),
         title: format!("{}: {}", title(record), record.status.name()),
         record,
-        status: record.status.name(),
         words: words(record),
         tone: tone(record.status),
         figures: figures(record),
         timeline: timeline(record),
-        databases: record.databases.iter().map(|database| Card { name: named(&database.name).to_owned(), facts: card(database) }).collect(),
         logs: views(record, logs)?,
         events: record.events.iter().map(|event| row(event, start)).collect(),
         times: times(record, start),
-        about: about(record),
         objects: objects(&record.objects)?,
-        sections: Vec::new(),
     };
-    view.sections = sections(&view);
     fill("run.html", &view)
 }
 
@@ -125,9 +97,9 @@ pub(super) fn tone(status: Status) -> &'static str {
 }
 
 /// What is asked first.
-fn figures(record: &Record) -> Vec<Fact> {
+fn figures(record: &Record) -> Vec<(&'static str, String)> {
     let mut figures = Vec::new();
-    let mut add = |label: &str, value: Option<String>| figures.extend(value.map(|value| Fact::words(label, value)));
+    let mut add = |label, value: Option<String>| figures.extend(value.map(|value| (label, value)));
     let since = |to: Time, from: Time| brief(to.since(from));
     if !record.databases.is_empty() {
         match record.ready {
@@ -147,8 +119,7 @@ fn figures(record: &Record) -> Vec<Fact> {
 }
 
 fn row(event: &Event, start: Time) -> Row<'_> {
-    let after = event.at.map_or_else(|| "no time".to_owned(), |at| brief(at.since(start)));
-    Row { after, at: event.at, event }
+    Row { after: event.at.map_or_else(|| "no time".to_owned(), |at| brief(at.since(start))), event }
 }
 
 fn objects(objects: &[Value]) -> anyhow::Result<Vec<Object>> {
@@ -173,23 +144,6 @@ fn object(object: &Value, room: usize) -> anyhow::Result<Object> {
         text: yaml[..shown].to_owned(),
         cut: (left > 0).then(|| format!("{} more are left out here", size(left as u64))),
     })
-}
-
-/// The parts that the page has, in its order.
-fn sections(view: &View) -> Vec<Section> {
-    let with = |name: &str, number: usize| if number > 0 { format!("{name} ({number})") } else { name.to_owned() };
-    let parts = [
-        ("cause", "Cause".to_owned(), view.record.cause.is_some()),
-        ("timeline", "Timeline".to_owned(), true),
-        ("databases", with("Databases", view.databases.len()), !view.databases.is_empty()),
-        ("logs", with("Logs", view.logs.len()), true),
-        ("events", with("Events", view.events.len()), true),
-        ("times", "Exact times".to_owned(), true),
-        ("about", "About this run".to_owned(), true),
-        ("objects", with("Objects", view.objects.len()), !view.objects.is_empty()),
-        ("notes", with("Not collected", view.record.notes.len()), !view.record.notes.is_empty()),
-    ];
-    parts.into_iter().filter(|(_, _, is_there)| *is_there).map(|(id, name, _)| Section { id, name }).collect()
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@ use tera::Tera;
 use crate::console::cleaned;
 
 /// Names and texts. What a name ends in says whether values are escaped: all templates with values are `.html`.
-const TEMPLATES: [(&str, &str); 9] = [
+const TEMPLATES: [(&str, &str); 10] = [
     ("style.css", include_str!("../../../templates/history/style.css")),
     ("timeline.css", include_str!("../../../templates/history/timeline.css")),
     ("report.css", include_str!("../../../templates/history/report.css")),
     ("page.html", include_str!("../../../templates/history/page.html")),
     ("marks.html", include_str!("../../../templates/history/marks.html")),
+    ("facts.html", include_str!("../../../templates/history/facts.html")),
     ("timeline.html", include_str!("../../../templates/history/timeline.html")),
     ("logs.html", include_str!("../../../templates/history/logs.html")),
     ("run.html", include_str!("../../../templates/history/run.html")),
@@ -20,9 +21,6 @@ const TEMPLATES: [(&str, &str); 9] = [
 ];
 
 /// Fills a template with the fields of `view`.
-///
-/// # Errors
-/// A template that does not fit its view, which the tests would have found.
 pub(super) fn fill(name: &str, view: &impl Serialize) -> anyhow::Result<String> {
     let view = cleaned(serde_json::to_value(view)?);
     let mut tera = Tera::new();

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::axis::{Axis, Break, Tick, rounded};
 use super::phase::{Phase, Span, phases};
+use super::times::words;
 use crate::history::record::{Database, Moment, Record, What};
 use crate::history::time::Time;
 use crate::words::{brief, named};
@@ -15,7 +16,6 @@ const OPEN: i64 = 12;
 /// Marks nearer to each other than this, in percent, would cover each other.
 const CLOSE: f64 = 2.0;
 
-/// The picture.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Timeline {
     /// One for each database, in their order, and one for the command.
@@ -37,9 +37,7 @@ pub(super) struct Timeline {
 /// A line through all tracks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Guide {
-    /// Where, in percent.
     pub left: f64,
-    /// What it says.
     pub label: String,
     /// Whether its words have room on its left side only.
     pub is_right: bool,
@@ -50,14 +48,12 @@ pub(super) struct Guide {
 pub(super) struct Key {
     /// The style's class, or the symbol.
     pub class: &'static str,
-    /// What it means.
     pub words: &'static str,
 }
 
 /// The line of one database, or of the command.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Track {
-    /// Whose.
     pub name: String,
     /// More about it, such as engine and version.
     pub kind: String,
@@ -72,11 +68,8 @@ pub(super) struct Track {
 /// A time with a beginning and an end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Bar {
-    /// The style's class.
     pub class: &'static str,
-    /// Where it begins, in percent.
     pub left: f64,
-    /// Its width, in percent.
     pub width: f64,
     /// Whether nothing is known of its end.
     pub is_open: bool,
@@ -86,12 +79,9 @@ pub(super) struct Bar {
     pub text: String,
 }
 
-/// A moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Mark {
-    /// The symbol.
     pub class: &'static str,
-    /// Where, in percent.
     pub left: f64,
     /// Whether another mark is so near that this one is drawn above it.
     pub is_up: bool,
@@ -107,7 +97,6 @@ struct Scale {
     is_over: bool,
 }
 
-/// Lays a run out.
 pub(super) fn timeline(record: &Record) -> Timeline {
     let databases: Vec<Vec<Span>> = record.databases.iter().map(|database| phases(database, record.ended)).collect();
     let start = start(record);
@@ -120,45 +109,33 @@ pub(super) fn timeline(record: &Record) -> Timeline {
     if tracks.is_empty() {
         tracks.push(scale.run(record));
     }
-    let used: BTreeSet<&str> = tracks.iter().flat_map(|track| &track.bars).map(|bar| bar.class).collect();
     let marked: BTreeSet<&str> = tracks.iter().flat_map(|track| &track.marks).map(|mark| mark.class).collect();
+    // In the order of a start.
+    let phases: BTreeSet<Phase> = databases.iter().flatten().map(|span| span.phase).collect();
+    let phases = phases.into_iter().map(|phase| Key { class: phase.name(), words: phase.words() });
+    let others = [Key { class: COMMAND, words: "the command" }, Key { class: RUN, words: "the run" }];
+    let is_used = |key: &Key| tracks.iter().flat_map(|track| &track.bars).any(|bar| bar.class == key.class);
     Timeline {
         ticks: scale.axis.ticks(),
         breaks: scale.axis.breaks(),
         ready: record.ready.filter(|_| !record.databases.is_empty()).map(|ready| scale.guide(ready)),
-        bars: BARS.into_iter().filter(|key| used.contains(key.class)).collect(),
+        bars: phases.chain(others.into_iter().filter(is_used)).collect(),
         has_open: tracks.iter().flat_map(|track| &track.bars).any(|bar| bar.is_open),
-        marks: MARKS.into_iter().filter(|key| marked.contains(key.class)).collect(),
+        marks: MARKS.map(mark).into_iter().filter(|key| marked.contains(key.class)).collect(),
         tracks,
     }
 }
 
-/// The bars in the legend's order: that of a start.
-const BARS: [Key; 12] = [
-    bar(Phase::Scheduling),
-    bar(Phase::Preparing),
-    bar(Phase::Pulling),
-    bar(Phase::Creating),
-    bar(Phase::Starting),
-    bar(Phase::SettingUp),
-    bar(Phase::Restarting),
-    bar(Phase::InUse),
-    bar(Phase::Down),
-    bar(Phase::Deleting),
-    Key { class: "command", words: "the command" },
-    Key { class: "run", words: "the run" },
-];
+/// The classes of bars that are no database's.
+const COMMAND: &str = "command";
+const RUN: &str = "run";
 
-const fn bar(phase: Phase) -> Key {
-    Key { class: phase.name(), words: phase.words() }
+/// What is marked, in the legend's order.
+const MARKS: [What; 4] = [What::SetUpServer, What::Restarted, What::Ended, What::Ready];
+
+fn mark(what: What) -> Key {
+    Key { class: what.name(), words: words(what) }
 }
-
-const MARKS: [Key; 4] = [
-    Key { class: "set-up-server", words: "set-up server seen" },
-    Key { class: "restarted", words: "restarted" },
-    Key { class: "ended", words: "ended by itself" },
-    Key { class: "ready", words: "ready" },
-];
 
 fn moments(record: &Record) -> impl Iterator<Item = Time> {
     let databases = record.databases.iter().flat_map(|database| &database.timeline);
@@ -262,7 +239,7 @@ impl Scale {
         moments.sort_by_key(|moment| (moment.at, moment.what));
         let mut marks: Vec<Mark> = Vec::new();
         for moment in moments {
-            let Some(key) = MARKS.into_iter().find(|key| key.class == moment.what.name()) else { continue };
+            let Some(key) = MARKS.into_iter().find(|what| *what == moment.what).map(mark) else { continue };
             let left = self.axis.position(moment.at);
             let is_up = marks.last().is_some_and(|last| left - last.left < CLOSE && !last.is_up);
             let detail = if moment.detail.is_empty() { String::new() } else { format!(": {}", moment.detail) };
@@ -277,14 +254,14 @@ impl Scale {
             Some(code) => format!("exit code {code}"),
             None => "no exit code".to_owned(),
         };
-        let bar = |from| self.bar("command", &command.program, &command.program, from, command.ended.or(record.ended));
+        let bar = |from| self.bar(COMMAND, &command.program, &command.program, from, command.ended.or(record.ended));
         let kind = "command".to_owned();
         Some(Track { name: command.program.clone(), kind, outcome, bars: command.began.map(bar).into_iter().collect(), marks: Vec::new() })
     }
 
     /// Where there is nothing else to show.
     fn run(&self, record: &Record) -> Track {
-        let bar = self.bar("run", "the run", "the run", record.began, record.ended);
+        let bar = self.bar(RUN, "the run", "the run", record.began, record.ended);
         Track { name: "the run".into(), kind: String::new(), outcome: record.status.name().into(), bars: vec![bar], marks: Vec::new() }
     }
 }

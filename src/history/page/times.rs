@@ -9,18 +9,14 @@ use crate::words::{exact, named};
 /// The moments of the run, of a database or of the command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Times {
-    /// Whose.
     pub name: String,
     /// From old to new.
     pub moments: Vec<Row>,
 }
 
-/// A moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Row {
-    /// What happened.
     pub what: String,
-    /// More about it.
     pub detail: String,
     /// Since the run began.
     pub after: String,
@@ -67,7 +63,7 @@ fn group(name: String, mut moments: Vec<(Time, String, String)>, start: Time) ->
     Times { moments: moments.iter().zip(before).map(row).collect(), name }
 }
 
-fn words(what: What) -> &'static str {
+pub(super) fn words(what: What) -> &'static str {
     match what {
         What::Created => "created",
         What::Scheduled => "node found",

@@ -100,10 +100,6 @@ impl Conditions {
     }
 }
 
-/// Reads a row of a page.
-///
-/// # Errors
-/// When this program does not know what is in it.
 pub(super) fn summary(mut row: Row) -> anyhow::Result<Summary> {
     let id = row.text(0).context("reading a record")?;
     columns(&mut row, &id).with_context(|| format!("reading record {id}"))

@@ -25,9 +25,6 @@ use super::record::Record;
 use super::time::Time;
 
 /// Whether a store's address says what it has to. Nobody is asked, and nothing is opened.
-///
-/// # Errors
-/// As [`Store::open`].
 pub fn check(place: &Place) -> anyhow::Result<()> {
     match place {
         Place::Sqlite(_) => Ok(()),
@@ -39,11 +36,11 @@ pub fn check(place: &Place) -> anyhow::Result<()> {
 #[derive(Debug, Clone)]
 pub struct Store {
     place: Place,
-    database: Database,
+    backend: Backend,
 }
 
 #[derive(Debug, Clone)]
-enum Database {
+enum Backend {
     Sqlite(Sqlite),
     Postgres(Postgres),
 }
@@ -54,30 +51,25 @@ impl Store {
     /// # Errors
     /// The place, what is wrong with it, and what to do; never a password. So it is with all errors of a store.
     pub async fn open(place: &Place) -> anyhow::Result<Self> {
-        let database = match place {
-            Place::Sqlite(path) => Database::Sqlite(Sqlite::open(path).await?),
-            Place::Postgres(url) => Database::Postgres(Postgres::open(url, place.to_string()).await?),
-        };
-        Ok(Self { place: place.clone(), database })
+        Self::connect(place, true).await?.context("the store was not made")
     }
 
     /// Opens a store to ask it; `None` where nothing was ever written. Makes neither a file nor tables.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn open_to_read(place: &Place) -> anyhow::Result<Option<Self>> {
-        let database = match place {
-            Place::Sqlite(path) => Sqlite::open_to_read(path).await?.map(Database::Sqlite),
-            Place::Postgres(url) => Postgres::open_to_read(url, place.to_string()).await?.map(Database::Postgres),
+        Self::connect(place, false).await
+    }
+
+    async fn connect(place: &Place, makes: bool) -> anyhow::Result<Option<Self>> {
+        let backend = match place {
+            Place::Sqlite(path) => Sqlite::open(path, makes).await?.map(Backend::Sqlite),
+            Place::Postgres(url) => Postgres::open(url, place.to_string(), makes).await?.map(Backend::Postgres),
         };
-        Ok(database.map(|database| Self { place: place.clone(), database }))
+        Ok(backend.map(|backend| Self { place: place.clone(), backend }))
     }
 
     /// Writes a record, in the place of the one with its id. Logs are added to those that are stored with it: there is one for each source,
     /// container and `previous`, the one that was written last. The stored record names all of them.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); nothing is written then.
+    /// Where it fails, nothing is written.
     pub async fn put(&self, record: Record, logs: Vec<Log>) -> anyhow::Result<()> {
         let id = record.id.clone();
         let then = |answers: Vec<Vec<Row>>| rows::write(record, logs, infos(answers.into_iter().flatten())?);
@@ -86,9 +78,7 @@ impl Store {
 
     /// Changes a stored record, and adds logs to it; where it is not stored, `otherwise` is changed and written. Two who do it at once do it one
     /// after the other. `false`: there was neither.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); nothing is written then.
+    /// Where it fails, nothing is written.
     pub async fn change(
         &self,
         id: &str,
@@ -107,74 +97,51 @@ impl Store {
     }
 
     /// The newest record of a run that is not over: in this namespace, or in any.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn unfinished(&self, run_id: &str, runtime: &str, namespace: Option<&str>) -> anyhow::Result<Option<Record>> {
         Ok(self.read(rows::unfinished(run_id, runtime, namespace), rows::record).await?.pop())
     }
 
     /// The records with this id or of this run, from the newest on, at most 100.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn find(&self, run: &str) -> anyhow::Result<Vec<Record>> {
         self.read(rows::find(run), rows::record).await
     }
 
     /// The newest records whose id, or whose run's id, begins with these letters, at most 100.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn beginning(&self, letters: &str) -> anyhow::Result<Vec<Summary>> {
         self.read(listing::beginning(letters), listing::summary).await
     }
 
     /// Runs of this machine that have no end, at most 100: those that began since then, and those that were being made, or up, when they were last
     /// written.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn open_here(&self, since: Time) -> anyhow::Result<Vec<Summary>> {
         self.read(listing::open_here(since), listing::summary).await
     }
 
     /// The logs that are stored with a record, by source and container; that of the container before the last restart comes before the
     /// newer one.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn logs(&self, id: &str) -> anyhow::Result<Vec<Log>> {
         self.read(rows::logs(id), rows::log).await
     }
 
     /// Runs from the newest on, at most so many.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn list(&self, filter: &Filter, after: Option<&Cursor>, limit: usize) -> anyhow::Result<Vec<Summary>> {
         self.read(listing::page(filter, after, limit), listing::summary).await
     }
 
     /// The same as records without objects and events.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub async fn whole(&self, filter: &Filter, limit: usize) -> anyhow::Result<Vec<Record>> {
         self.read(listing::whole(filter, limit), rows::without_details).await
     }
 
     /// Deletes the records that are not to be kept, with their logs, and gives their space back; a dry run only counts. A run that is not over is
     /// spared for a day after its begin, whatever is asked: whoever removes it writes its end.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open). What is deleted by then stays so.
+    /// Where it fails, what is deleted by then stays so.
     pub async fn prune(&self, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
-        prune::prune(&self.database, retention, dry_run).await
+        prune::prune(&self.backend, retention, dry_run).await
     }
 
     async fn read<T>(&self, question: Statement, read: impl Fn(Row) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
-        let rows = self.database.read(question).await?;
+        let rows = self.backend.read(question).await?;
         let read = rows.into_iter().map(read).collect::<anyhow::Result<_>>();
         read.with_context(|| format!("reading {}", self.place))
     }
@@ -184,14 +151,14 @@ impl Store {
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send + 'static,
     {
-        match &self.database {
-            Database::Sqlite(sqlite) => sqlite.write(questions, then).await,
-            Database::Postgres(postgres) => postgres.write(id, questions, then).await,
+        match &self.backend {
+            Backend::Sqlite(sqlite) => sqlite.write(questions, then).await,
+            Backend::Postgres(postgres) => postgres.write(id, questions, then).await,
         }
     }
 }
 
-impl Database {
+impl Backend {
     async fn read(&self, question: Statement) -> anyhow::Result<Vec<Row>> {
         match self {
             Self::Sqlite(sqlite) => sqlite.read(question).await,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Database;
-use super::value::{Row, Statement, Value};
+use super::Backend;
+use super::value::{Statement, Value, number};
 use crate::history::query::{Pruned, Retention};
 use crate::history::time::Time;
 
@@ -21,29 +21,26 @@ struct Doomed {
 }
 
 /// Prunes, or tells what would go.
-///
-/// # Errors
-/// Those of the database. What is deleted by then stays so.
-pub(super) async fn prune(database: &Database, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
-    let bytes_before = Some(database.size().await?);
-    let doomed = Doomed::new(database, retention, Time::now()).await?;
+pub(super) async fn prune(backend: &Backend, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
+    let bytes_before = Some(backend.size().await?);
+    let doomed = Doomed::new(backend, retention, Time::now()).await?;
     if dry_run {
-        let records = doomed.count(database).await?;
-        let left = count(database).await?.saturating_sub(records);
+        let records = count(backend, WHERE, doomed.values()).await?;
+        let left = count(backend, "", Vec::new()).await?.saturating_sub(records);
         return Ok(Pruned { records, left, bytes_before, bytes_after: None });
     }
-    let records = database.delete(&doomed.step()).await?;
+    let records = backend.delete(&doomed.step()).await?;
     if records > 0 {
-        database.give_back().await?;
+        backend.give_back().await?;
     }
-    Ok(Pruned { records, left: count(database).await?, bytes_before, bytes_after: Some(database.size().await?) })
+    Ok(Pruned { records, left: count(backend, "", Vec::new()).await?, bytes_before, bytes_after: Some(backend.size().await?) })
 }
 
 impl Doomed {
-    async fn new(database: &Database, retention: &Retention, now: Time) -> anyhow::Result<Self> {
+    async fn new(backend: &Backend, retention: &Retention, now: Time) -> anyhow::Result<Self> {
         let by_age = retention.older_than.map(|age| (now.before(age).millis(), String::new()));
         let by_count = match retention.keep {
-            Some(keep) => oldest_kept(database, keep).await?,
+            Some(keep) => oldest_kept(backend, keep).await?,
             None => None,
         };
         // All before the later one.
@@ -57,10 +54,6 @@ impl Doomed {
         Statement::new(sql, [self.values(), vec![STEP.into()]].concat())
     }
 
-    async fn count(&self, database: &Database) -> anyhow::Result<u64> {
-        number(database.read(Statement::new(format!("SELECT count(*) FROM testbed.runs {WHERE}"), self.values())).await?)
-    }
-
     fn values(&self) -> Vec<Value> {
         vec![self.began.into(), self.id.as_str().into(), self.spared.into()]
     }
@@ -69,19 +62,15 @@ impl Doomed {
 const WHERE: &str = "WHERE (began, id) < ($1, $2) AND (ended IS NOT NULL OR began < $3)";
 
 /// The oldest of the newest so many; `None` where there are fewer. For none at all it is one after all others.
-async fn oldest_kept(database: &Database, keep: u64) -> anyhow::Result<Option<(i64, String)>> {
+async fn oldest_kept(backend: &Backend, keep: u64) -> anyhow::Result<Option<(i64, String)>> {
     let Some(skipped) = keep.checked_sub(1) else { return Ok(Some((i64::MAX, String::new()))) };
     let sql = "SELECT began, id FROM testbed.runs ORDER BY began DESC, id DESC LIMIT 1 OFFSET $1";
     let skipped = i64::try_from(skipped).unwrap_or(i64::MAX);
-    let mut rows = database.read(Statement::new(sql, vec![skipped.into()])).await?;
+    let mut rows = backend.read(Statement::new(sql, vec![skipped.into()])).await?;
     rows.pop().map(|mut row| Ok((row.number(0)?, row.text(1)?))).transpose()
 }
 
-async fn count(database: &Database) -> anyhow::Result<u64> {
-    number(database.read(Statement::new("SELECT count(*) FROM testbed.runs", Vec::new())).await?)
-}
-
-fn number(rows: Vec<Row>) -> anyhow::Result<u64> {
-    let number = rows.into_iter().next().map(|mut row| row.number(0)).transpose()?;
-    Ok(number.unwrap_or_default().try_into()?)
+async fn count(backend: &Backend, condition: &str, values: Vec<Value>) -> anyhow::Result<u64> {
+    let sql = format!("SELECT count(*) FROM testbed.runs {condition}");
+    Ok(number(backend.read(Statement::new(sql, values)).await?)?.try_into()?)
 }

@@ -24,7 +24,6 @@ struct Details {
     events: Vec<Event>,
 }
 
-/// Asks for one record.
 pub(super) fn one(id: &str) -> Statement {
     Statement::new(format!("{WHOLE} WHERE r.id = $1"), vec![id.into()])
 }
@@ -56,16 +55,12 @@ pub(super) fn logs(id: &str) -> Statement {
     Statement::new(sql, vec![id.into()])
 }
 
-/// Asks which logs there are.
 pub(super) fn log_infos(id: &str) -> Statement {
     let sql = "SELECT info FROM testbed.logs WHERE id = $1 ORDER BY source, container, previous DESC";
     Statement::new(sql, vec![id.into()])
 }
 
 /// Reads a whole record.
-///
-/// # Errors
-/// When it is damaged, or of a version that this program does not know.
 pub(super) fn record(mut row: Row) -> anyhow::Result<Record> {
     let details = row.bytes_or_none(2);
     let mut record = without_details(row)?;
@@ -79,19 +74,12 @@ pub(super) fn record(mut row: Row) -> anyhow::Result<Record> {
 }
 
 /// Reads a record without its objects and events.
-///
-/// # Errors
-/// When it is of a version that this program does not know.
 pub(super) fn without_details(mut row: Row) -> anyhow::Result<Record> {
     let id = row.text(0).context("reading a record")?;
     let story = row.text(1).with_context(|| format!("reading record {id}"))?;
     serde_json::from_str(&story).with_context(|| format!("reading record {id}, which a newer testbed may have written"))
 }
 
-/// Reads a log.
-///
-/// # Errors
-/// When it is not as this program writes it.
 pub(super) fn log(mut row: Row) -> anyhow::Result<Log> {
     let info = log_info(&mut row)?;
     let gzip = row.bytes_or_none(1).with_context(|| format!("reading the stored log of {}", info.source))?;
@@ -99,18 +87,12 @@ pub(super) fn log(mut row: Row) -> anyhow::Result<Log> {
 }
 
 /// Reads what a log is about.
-///
-/// # Errors
-/// When it is not as this program writes it.
 pub(super) fn log_info(row: &mut Row) -> anyhow::Result<LogInfo> {
     let read = row.text(0).and_then(|text| Ok(serde_json::from_str(&text)?));
     read.context("reading what a log is about")
 }
 
 /// Writes a record and adds logs. Afterwards the record names all logs that are stored with it: those that were, and the new ones.
-///
-/// # Errors
-/// None that is known: all of it can be told in JSON.
 pub(super) fn write(mut record: Record, logs: Vec<Log>, stored: Vec<LogInfo>) -> anyhow::Result<Vec<Statement>> {
     for info in stored.into_iter().chain(logs.iter().map(|log| log.info.clone())) {
         match record.logs.iter_mut().find(|known| is_same(known, &info)) {

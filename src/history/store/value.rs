@@ -51,7 +51,6 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 pub(super) struct Statement {
     /// The text; it holds no data.
     pub sql: String,
-    /// The values.
     pub values: Vec<Value>,
 }
 
@@ -84,10 +83,6 @@ impl Row {
         self.names.get(column).map_or("", String::as_str)
     }
 
-    /// A text, or nothing.
-    ///
-    /// # Errors
-    /// When something else is there: the tables are not those that this program has made.
     pub(super) fn text_or_none(&mut self, column: usize) -> anyhow::Result<Option<String>> {
         match self.take(column)? {
             Value::Null => Ok(None),
@@ -96,18 +91,10 @@ impl Row {
         }
     }
 
-    /// A text.
-    ///
-    /// # Errors
-    /// When something else is there.
     pub(super) fn text(&mut self, column: usize) -> anyhow::Result<String> {
         self.text_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
-    /// A number, or nothing.
-    ///
-    /// # Errors
-    /// When something else is there.
     pub(super) fn number_or_none(&mut self, column: usize) -> anyhow::Result<Option<i64>> {
         match self.take(column)? {
             Value::Null => Ok(None),
@@ -116,18 +103,10 @@ impl Row {
         }
     }
 
-    /// A number.
-    ///
-    /// # Errors
-    /// When something else is there.
     pub(super) fn number(&mut self, column: usize) -> anyhow::Result<i64> {
         self.number_or_none(column)?.with_context(|| format!("the column {} is empty", self.name(column)))
     }
 
-    /// Bytes, or nothing.
-    ///
-    /// # Errors
-    /// When something else is there.
     pub(super) fn bytes_or_none(&mut self, column: usize) -> anyhow::Result<Option<Vec<u8>>> {
         match self.take(column)? {
             Value::Null => Ok(None),
@@ -135,6 +114,11 @@ impl Row {
             other => bail!("the column {} holds {} and no bytes", self.name(column), other.kind()),
         }
     }
+}
+
+/// The number that an answer of one row begins with; none is 0.
+pub(super) fn number(rows: Vec<Row>) -> anyhow::Result<i64> {
+    Ok(rows.into_iter().next().map(|mut row| row.number(0)).transpose()?.unwrap_or_default())
 }
 
 impl Value {

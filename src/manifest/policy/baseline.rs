@@ -44,17 +44,13 @@ type Fields = Map<String, Value>;
 /// What a pod does that the level forbids, by its spec and its annotations.
 pub fn baseline(spec: &Fields, annotations: Option<&Fields>) -> Vec<Violation> {
     let mut found = Found(Vec::new());
-    for field in ["hostNetwork", "hostPID", "hostIPC"] {
-        found.add(is_true(spec, field), Allowance::HOST_NAMESPACES, || format!("its pod uses the node's own namespace ({field})"));
-    }
+    found.namespaces("its pod", spec);
     for volume in list(spec, "volumes").filter(|volume| volume.contains_key("hostPath")) {
         found.add(true, Allowance::HOST_PATH, || format!("the volume {} is a path of the node (hostPath)", name(volume)));
     }
     if let Some(context) = part(spec, "securityContext") {
         found.confinement("its pod", context);
-        for sysctl in list(context, "sysctls").filter(|sysctl| !SYSCTLS.contains(&name(sysctl))) {
-            found.add(true, Allowance::UNCONFINED, || format!("its pod sets the sysctl {}", name(sysctl)));
-        }
+        found.sysctls("its pod", context);
     }
     for (key, value) in annotations.into_iter().flatten() {
         found.annotation(key, value.as_str().unwrap_or_default());
@@ -71,16 +67,12 @@ pub(super) const LOOKED_THROUGH: [&str; 5] = ["securityContext", "volumes", "ini
 /// The same of what may become a part of a pod: a template without containers, a step of a task, a volume.
 pub(super) fn parts(map: &Fields) -> Vec<Violation> {
     let mut found = Found(Vec::new());
-    for field in ["hostNetwork", "hostPID", "hostIPC"] {
-        found.add(is_true(map, field), Allowance::HOST_NAMESPACES, || format!("a pod of it uses the node's own namespace ({field})"));
-    }
+    found.namespaces("a pod of it", map);
     found.add(map.get("hostPath").is_some_and(Value::is_object), Allowance::HOST_PATH, || {
         format!("the volume {} is a path of the node (hostPath)", name(map))
     });
     if let Some(context) = part(map, "securityContext") {
-        for sysctl in list(context, "sysctls").filter(|sysctl| !SYSCTLS.contains(&name(sysctl))) {
-            found.add(true, Allowance::UNCONFINED, || format!("a pod of it sets the sysctl {}", name(sysctl)));
-        }
+        found.sysctls("a pod of it", context);
     }
     found.container(map);
     found.0
@@ -92,6 +84,18 @@ impl Found {
     fn add(&mut self, is_there: bool, opened_by: Allowance, what: impl FnOnce() -> String) {
         if is_there {
             self.0.push(Violation { opened_by, what: what() });
+        }
+    }
+
+    fn namespaces(&mut self, who: &str, pod: &Fields) {
+        for field in ["hostNetwork", "hostPID", "hostIPC"] {
+            self.add(is_true(pod, field), Allowance::HOST_NAMESPACES, || format!("{who} uses the node's own namespace ({field})"));
+        }
+    }
+
+    fn sysctls(&mut self, who: &str, context: &Fields) {
+        for sysctl in list(context, "sysctls").map(name).filter(|sysctl| !SYSCTLS.contains(sysctl)) {
+            self.add(true, Allowance::UNCONFINED, || format!("{who} sets the sysctl {sysctl}"));
         }
     }
 

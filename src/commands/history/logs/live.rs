@@ -16,12 +16,9 @@ use crate::session::with_memory;
 use crate::state::Remembered;
 
 /// How long the reading of pods' logs may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Of a run of this machine: `run` is what the user typed, and `record` what is kept of it.
-///
-/// # Errors
-/// The run is noted, and its record cannot be read.
 pub(super) async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<Found>> {
     let Some(noted) = noted(run, record)? else { return Ok(None) };
     let Some(local) = noted.local().cloned() else { return Ok(None) };
@@ -65,7 +62,7 @@ pub(super) async fn in_cluster(run: Option<&str>, record: Option<&Record>, globa
     let Ok(run_id) = RunId::parse(run_id) else { return None };
     let read = async {
         let cluster = connect(&run_id, record, global).await?;
-        collect::live_logs(&cluster, &run_id, PATIENCE).await
+        collect::live_logs(&cluster, &run_id, TIMEOUT).await
     };
     let (logs, notes) = match read.await {
         Ok(read) => read,

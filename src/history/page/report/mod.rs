@@ -1,14 +1,13 @@
 //! What many runs tell together: how long databases take to start, what that time goes into, and why runs fail.
 
-mod statistics;
 mod text;
 mod view;
 
 use std::collections::BTreeMap;
 
+use clap::ValueEnum;
 use serde::Serialize;
 
-use self::statistics::{median, of_hundred};
 use super::phase::{Phase, phases};
 use crate::history::record::{Cause, Database, Record, Status, What};
 use crate::history::time::Time;
@@ -28,7 +27,6 @@ pub struct Report {
     pub since: Time,
     /// When it was made.
     pub until: Time,
-    /// How many runs.
     pub runs: usize,
     /// How many of them have each status; the statuses in the order of a run's life, those without runs too.
     pub statuses: Vec<Count>,
@@ -42,9 +40,7 @@ pub struct Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Count {
-    /// The status.
     pub status: Status,
-    /// How many.
     pub runs: usize,
 }
 
@@ -65,7 +61,6 @@ pub struct Starts {
     pub median_millis: Option<u64>,
     /// 95 of 100 took no longer.
     pub p95_millis: Option<u64>,
-    /// The longest.
     pub max_millis: Option<u64>,
     /// Where the time goes, in the order of a start.
     pub phases: Vec<PhaseTime>,
@@ -79,7 +74,6 @@ pub struct Starts {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PhaseTime {
-    /// Which.
     pub phase: Phase,
     /// In how many starts it was seen.
     pub starts: usize,
@@ -89,17 +83,14 @@ pub struct PhaseTime {
     pub share: f64,
 }
 
-/// One start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Point {
     /// The record's id.
     pub record: String,
-    /// The run's id.
     pub run_id: String,
     /// The database's name.
     pub database: String,
-    /// When its run began.
     pub began: Time,
     /// How long it took, in milliseconds.
     pub millis: u64,
@@ -111,56 +102,49 @@ pub struct Point {
 pub struct Failure {
     /// The cause's word, as in a record; `unknown` where no cause was written.
     pub kind: String,
-    /// How many runs.
     pub runs: usize,
     /// The newest of them.
     pub latest: Example,
 }
 
-/// A run that shows what a cause means.
+/// A run that shows what a cause means: these fields of its record and of its cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Example {
     /// The record's id.
     pub record: String,
-    /// The run's id.
     pub run_id: String,
-    /// What people call the run.
     pub name: String,
-    /// How far it came.
     pub status: Status,
-    /// When it began.
     pub began: Time,
-    /// The database that it is about, if it is about one.
     pub database: Option<String>,
-    /// The error as a person was told it.
     pub text: String,
 }
 
 impl Report {
     /// Counts. The order of the records does not matter; those that began before `since` are left out.
-    pub fn of(stories: &[Record], since: Time, now: Time) -> Self {
-        let mut stories: Vec<&Record> = stories.iter().filter(|record| record.began >= since).collect();
-        stories.sort_by(|a, b| (a.began, &a.id).cmp(&(b.began, &b.id)));
+    pub fn of(records: &[Record], since: Time, now: Time) -> Self {
+        let mut records: Vec<&Record> = records.iter().filter(|record| record.began >= since).collect();
+        records.sort_by(|a, b| (a.began, &a.id).cmp(&(b.began, &b.id)));
         Self {
             version: VERSION,
             since,
             until: now,
-            runs: stories.len(),
-            statuses: Status::ALL.into_iter().map(|status| counted(&stories, status)).collect(),
-            starts: starts(&stories),
-            failures: failures(&stories),
+            runs: records.len(),
+            statuses: Status::value_variants().iter().map(|status| counted(&records, *status)).collect(),
+            starts: starts(&records),
+            failures: failures(&records),
         }
     }
 }
 
-fn counted(stories: &[&Record], status: Status) -> Count {
-    Count { status, runs: stories.iter().filter(|record| record.status == status).count() }
+fn counted(records: &[&Record], status: Status) -> Count {
+    Count { status, runs: records.iter().filter(|record| record.status == status).count() }
 }
 
-fn failures(stories: &[&Record]) -> Vec<Failure> {
+fn failures(records: &[&Record]) -> Vec<Failure> {
     let mut by_kind: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
-    for record in stories.iter().filter(|record| record.status.is_bad()) {
+    for record in records.iter().filter(|record| record.status.is_bad()) {
         let kind = record.cause.as_ref().map(|cause| cause.kind.as_str()).filter(|kind| !kind.is_empty());
         by_kind.entry(kind.unwrap_or("unknown")).or_default().push(record);
     }
@@ -179,9 +163,9 @@ fn example(record: &Record) -> Example {
     Example { record: id, run_id, name, status, began, database, text }
 }
 
-fn starts(stories: &[&Record]) -> Vec<Starts> {
+fn starts(records: &[&Record]) -> Vec<Starts> {
     let mut groups: BTreeMap<(&str, &str), Vec<(&Record, &Database)>> = BTreeMap::new();
-    for record in stories {
+    for record in records {
         for database in &record.databases {
             groups.entry((&database.engine, &record.runtime)).or_default().push((record, database));
         }
@@ -251,6 +235,22 @@ fn share(part: u64, whole: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "three digits are kept")]
     let share = part as f64 / whole.max(1) as f64;
     (share * 1000.0).round() / 1000.0
+}
+
+/// The middle one of sorted times; between two, their mean.
+fn median(sorted: &[u64]) -> Option<u64> {
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    if sorted.len() % 2 == 1 {
+        return Some(upper);
+    }
+    Some(u64::midpoint(sorted[middle - 1], upper))
+}
+
+/// The smallest of sorted times that so many of a hundred do not exceed (the nearest rank, so it is one that was measured).
+fn of_hundred(sorted: &[u64], percent: usize) -> Option<u64> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 #[cfg(test)]

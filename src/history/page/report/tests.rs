@@ -139,3 +139,15 @@ fn hostile_texts_stay_texts() {
     let page = html(&Report::of(&[record], at(0), at(3 * HOUR))).unwrap();
     assert!(!page.contains("<img") && !page.contains("<script") && !page.contains("<b>"), "{page}");
 }
+
+#[test]
+fn the_middle_is_one_or_between_two() {
+    assert_eq!((median(&[]), median(&[7]), median(&[1, 9]), median(&[1, 2, 9])), (None, Some(7), Some(5), Some(2)));
+}
+
+#[test]
+fn a_percentile_is_one_that_was_measured() {
+    let hundred: Vec<u64> = (1..=100).collect();
+    assert_eq!((of_hundred(&hundred, 95), of_hundred(&hundred[..20], 95), of_hundred(&hundred[..19], 95)), (Some(95), Some(19), Some(19)));
+    assert_eq!((of_hundred(&[], 95), of_hundred(&[3], 95)), (None, Some(3)));
+}

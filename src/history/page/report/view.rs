@@ -8,7 +8,6 @@ use super::super::axis::rounded;
 use super::super::run::tone;
 use super::super::template::fill;
 use super::{Count, Failure, PhaseTime, Point, Report, Starts};
-use crate::history::record::Status;
 use crate::history::time::Time;
 use crate::words::{brief, count};
 
@@ -21,13 +20,16 @@ const ROOM: f64 = 12.0;
 /// What the template sees.
 #[derive(Serialize)]
 struct View<'a> {
-    report: &'a Report,
     title: String,
     length: String,
+    until: Time,
+    runs: usize,
     statuses: Vec<Share>,
     starts: Vec<Chart>,
     failures: Vec<Row<'a>>,
     bad: usize,
+    /// The two ends of the time.
+    days: [String; 2],
 }
 
 /// A status' part of all runs.
@@ -37,7 +39,6 @@ struct Share {
     tone: &'static str,
     runs: usize,
     width: f64,
-    words: String,
 }
 
 /// A cause with its bar.
@@ -58,13 +59,12 @@ struct Chart {
     median: String,
     p95: String,
     max: String,
-    slowest: String,
+    slowest: &'static str,
     phases: Vec<Part>,
     dots: Vec<Dot>,
     left_out: usize,
-    lines: Vec<Line>,
+    lines: [Line; 3],
     middle: Option<Line>,
-    days: Vec<Line>,
     summary: String,
 }
 
@@ -81,7 +81,6 @@ struct Part {
     starts: usize,
 }
 
-/// A start.
 #[derive(Serialize)]
 struct Dot {
     left: f64,
@@ -89,52 +88,32 @@ struct Dot {
     text: String,
 }
 
-/// A line with a label, horizontal or vertical.
+/// A horizontal line with a label.
 #[derive(Serialize)]
 struct Line {
     at: f64,
     label: String,
-    kind: &'static str,
 }
 
 /// A page that needs no network.
-///
-/// # Errors
-/// A template that does not fit, which the tests would have found.
 pub fn html(report: &Report) -> anyhow::Result<String> {
     let most = report.failures.iter().map(|failure| failure.runs).max().unwrap_or_default();
     let view = View {
         title: format!("Runs since {} UTC", day(report.since)),
+        until: report.until,
+        runs: report.runs,
         length: brief(report.until.since(report.since)),
         statuses: report.statuses.iter().filter(|count| count.runs > 0).map(|count| share(count, report.runs)).collect(),
         starts: report.starts.iter().map(|starts| chart(starts, report)).collect(),
         failures: report.failures.iter().map(|failure| row(failure, most)).collect(),
         bad: report.failures.iter().map(|failure| failure.runs).sum(),
-        report,
+        days: [day(report.since), day(report.until)],
     };
     fill("report.html", &view)
 }
 
 fn share(Count { status, runs }: &Count, all: usize) -> Share {
-    let width = percent(*runs as u64, all as u64);
-    Share {
-        name: status.name(),
-        tone: tone(*status),
-        runs: *runs,
-        width,
-        words: format!("{} {}", count(*runs, "run"), status_words(*status)),
-    }
-}
-
-fn status_words(status: Status) -> &'static str {
-    match status {
-        Status::Starting => "being made",
-        Status::Up => "up",
-        Status::Done => "done",
-        Status::Failed => "failed",
-        Status::Cancelled => "cancelled",
-        Status::Abandoned => "abandoned",
-    }
+    Share { name: status.name(), tone: tone(*status), runs: *runs, width: percent(*runs as u64, all as u64) }
 }
 
 fn row(failure: &Failure, most: usize) -> Row<'_> {
@@ -154,13 +133,12 @@ fn chart(starts: &Starts, report: &Report) -> Chart {
         median: time(starts.median_millis),
         p95: time(starts.p95_millis),
         max: time(starts.max_millis),
-        slowest: slowest.map(|time| time.phase.words().to_owned()).unwrap_or_default(),
+        slowest: slowest.map(|time| time.phase.words()).unwrap_or_default(),
         phases: parts(&starts.phases),
         left_out: starts.points.len() - points.len(),
         dots: points.iter().map(|point| dot(point, report, top)).collect(),
         lines: lines(top, starts.median_millis),
-        middle: starts.median_millis.map(|median| middle(median, top)),
-        days: days(report),
+        middle: starts.median_millis.map(|median| Line { at: percent(median, top), label: shown(median) }),
         summary: format!("{} between {} and {}", count(starts.ready, "start"), report.since, report.until),
     }
 }
@@ -214,20 +192,12 @@ fn top(millis: u64) -> u64 {
     }
 }
 
-/// The median's line.
-fn middle(median: u64, top: u64) -> Line {
-    Line { at: percent(median, top), label: shown(median), kind: "median" }
-}
-
 /// The scale's lines; where the median's label is, they have none.
-fn lines(top: u64, median: Option<u64>) -> Vec<Line> {
-    let lines = vec![
-        Line { at: 0.0, label: "0".into(), kind: "scale" },
-        Line { at: 50.0, label: scale(top, 2), kind: "scale" },
-        Line { at: 100.0, label: scale(top, 1), kind: "scale" },
-    ];
-    let is_free = |at: f64| median.is_none_or(|median| (percent(median, top) - at).abs() > ROOM);
-    lines.into_iter().map(|line| if is_free(line.at) { line } else { Line { label: String::new(), ..line } }).collect()
+fn lines(top: u64, median: Option<u64>) -> [Line; 3] {
+    [(0.0, "0".to_owned()), (50.0, scale(top, 2)), (100.0, scale(top, 1))].map(|(at, label)| {
+        let is_free = median.is_none_or(|median| (percent(median, top) - at).abs() > ROOM);
+        Line { at, label: if is_free { label } else { String::new() } }
+    })
 }
 
 /// A part of a round number, without needless digits.
@@ -237,11 +207,6 @@ fn scale(top: u64, part: u64) -> String {
         value if value % 1000 == 0 => format!("{} s", value / 1000),
         value => format!("{}.{} s", value / 1000, value % 1000 / 100),
     }
-}
-
-/// The two ends of the time.
-fn days(report: &Report) -> Vec<Line> {
-    vec![Line { at: 0.0, label: day(report.since), kind: "first" }, Line { at: 100.0, label: day(report.until), kind: "last" }]
 }
 
 fn day(time: Time) -> String {

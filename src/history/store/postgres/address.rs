@@ -18,7 +18,7 @@ use crate::reading;
 use crate::trust::{Name, Trust};
 
 /// How long it may take to connect and to log in, unless the URL says it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// After this time without a word, the system asks whether the server is still there.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub(super) struct Address {
     pub config: Config,
     pub trust: Trust,
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 impl Address {
@@ -58,9 +58,9 @@ impl Address {
         {
             config.password(password);
         }
-        let patience = config.get_connect_timeout().copied().unwrap_or(PATIENCE);
-        config.connect_timeout(patience).keepalives_idle(SILENCE).keepalives_interval(SILENCE / 3).keepalives_retries(3);
-        Ok(Self { config, trust, patience })
+        let timeout = config.get_connect_timeout().copied().unwrap_or(TIMEOUT);
+        config.connect_timeout(timeout).keepalives_idle(SILENCE).keepalives_interval(SILENCE / 3).keepalives_retries(3);
+        Ok(Self { config, trust, timeout })
     }
 }
 
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(mode("sslmode=verify-ca"), (SslMode::Require, Trust::System(Name::Any)));
         assert_eq!(mode("connect_timeout=3&sslmode=verify-full&sslrootcert=system"), (SslMode::Require, Trust::System(Name::Right)));
         let full = address("postgres://u:p%40+@h:1/d?connect_timeout=3&application_name=mine").unwrap();
-        assert_eq!((full.patience, full.config.get_application_name()), (Duration::from_secs(3), Some("mine")));
+        assert_eq!((full.timeout, full.config.get_application_name()), (Duration::from_secs(3), Some("mine")));
         assert_eq!((full.config.get_password(), full.config.get_ports()), (Some(&b"p@+"[..]), &[1][..]));
         let socket = address("postgres://u@%2Frun%2Fpostgresql/d?sslmode=require").unwrap();
         assert_eq!(socket.config.get_ssl_mode(), SslMode::Disable);

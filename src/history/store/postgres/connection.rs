@@ -75,17 +75,17 @@ impl Server {
         {
             return Ok(Lent { client, place });
         }
-        let client = self.within(self.address.patience, self.connect()).await?;
+        let client = self.within(self.address.timeout, self.connect()).await?;
         Ok(Lent { client, place })
     }
 
     /// Waits for something at most so long, and explains what goes wrong.
-    pub(super) async fn within<T>(&self, patience: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        match timeout(patience, work).await {
+    pub(super) async fn within<T>(&self, most: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        match timeout(most, work).await {
             // The driver knows only that the connection is closed.
             Ok(Err(_)) if self.fault.seen().is_some() => self.blame(),
             Ok(outcome) => outcome.explain(&self.name),
-            Err(_) => Err(anyhow!("{} has not answered for {}", self.name, humantime::format_duration(patience)))
+            Err(_) => Err(anyhow!("{} has not answered for {}", self.name, humantime::format_duration(most)))
                 .hint("is it the right address, and may this machine connect to it?"),
         }
     }

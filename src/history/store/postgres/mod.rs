@@ -23,10 +23,10 @@ use url::Url;
 use self::address::Address;
 use self::connection::Server;
 use self::explain::Explain;
-use super::value::{MOST, Row, Statement, Value};
+use super::value::{MOST, Row, Statement, Value, number};
 
 /// How long the server may take for a question, or for all that is written at once.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A write begins like this. Whoever waits for a lock gives up at some time, and whoever stands still gives his locks back. What was committed is
 /// on the disk, also where the server is set up for speed, as those are that testbed itself starts.
@@ -53,64 +53,27 @@ pub(super) fn check(url: &Url) -> anyhow::Result<()> {
     Address::new(url).map(drop)
 }
 
+/// Its errors name the server, what is wrong with it, and what to do; never a password.
 impl Postgres {
-    /// Logs in to a database, makes its tables if need be, and brings them up to date.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do; never a password.
-    pub(super) async fn open(url: &Url, name: String) -> anyhow::Result<Self> {
+    /// Logs in to a database, and brings its tables up to date; `None` where nothing was ever written, unless `makes` says to make them.
+    pub(super) async fn open(url: &Url, name: String, makes: bool) -> anyhow::Result<Option<Self>> {
         let server = Arc::new(Server::new(url, name)?);
         let lent = server.client().await?;
-        server.within(PATIENCE, open::prepare(&lent.client, &server.name)).await?;
-        lent.give_back();
-        Ok(Self { server })
-    }
-
-    /// Logs in to a database that has such tables; `None` where nothing was ever written.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do; never a password.
-    pub(super) async fn open_to_read(url: &Url, name: String) -> anyhow::Result<Option<Self>> {
-        let server = Arc::new(Server::new(url, name)?);
-        let lent = server.client().await?;
-        if !server.within(PATIENCE, open::is_there(&lent.client, &server.name)).await? {
+        if !server.within(TIMEOUT, open::prepare(&lent.client, &server.name, makes)).await? {
             return Ok(None);
         }
         lent.give_back();
         Ok(Some(Self { server }))
     }
 
-    /// Asks a question.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do.
     pub(super) async fn read(&self, statement: &Statement) -> anyhow::Result<Vec<Row>> {
         let lent = self.server.client().await?;
-        let rows = self.server.within(PATIENCE, ask(&lent.client, statement)).await?;
+        let rows = self.server.within(TIMEOUT, ask(&lent.client, statement)).await?;
         lent.give_back();
         Ok(rows)
     }
 
-    /// The bytes that the tables and their indexes take.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do.
-    pub(super) async fn size(&self) -> anyhow::Result<u64> {
-        space::size(self).await
-    }
-
-    /// Gives the space of what was deleted back, as far as that keeps nobody waiting for long.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do.
-    pub(super) async fn give_back(&self) -> anyhow::Result<()> {
-        space::give_back(self).await
-    }
-
     /// Deletes the runs that a question finds, until it finds none; passes over those that somebody writes. How many they were.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do.
     pub(super) async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
         // The question is asked once for each step, whatever plan the server makes.
         let sql = format!("DELETE FROM testbed.runs WHERE id = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", which.sql);
@@ -118,13 +81,12 @@ impl Postgres {
         let lent = self.server.client().await?;
         // A server that goes on for ever to say that there was something is not believed.
         let sql = "SELECT count(*) FROM testbed.runs";
-        let rows = self.server.within(PATIENCE, ask(&lent.client, &Statement::new(sql, Vec::new()))).await?;
-        let there = rows.into_iter().next().map(|mut row| row.number(0)).transpose()?.unwrap_or_default();
+        let there = number(self.server.within(TIMEOUT, ask(&lent.client, &Statement::new(sql, Vec::new()))).await?)?;
         let there = u64::try_from(there).unwrap_or_default();
         let mut all = 0_u64;
         while all < there {
             let work = async { Ok(lent.client.execute_typed(&step.sql, &typed(&step)).await?) };
-            match self.server.within(PATIENCE, work).await? {
+            match self.server.within(TIMEOUT, work).await? {
                 0 => break,
                 count => all = all.saturating_add(count),
             }
@@ -134,10 +96,7 @@ impl Postgres {
     }
 
     /// Asks questions and then does what follows from the answers, while nobody else writes the record with that id. Whether there was
-    /// anything to do.
-    ///
-    /// # Errors
-    /// The server, what is wrong with it, and what to do; or what `then` says. Nothing is written then.
+    /// anything to do. Where it fails, also by what `then` says, nothing is written.
     pub(super) async fn write<F>(&self, id: &str, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send,
@@ -155,7 +114,7 @@ impl Postgres {
             client.batch_execute("COMMIT").await?;
             Ok(!statements.is_empty())
         };
-        let has_written = self.server.within(PATIENCE, work).await?;
+        let has_written = self.server.within(TIMEOUT, work).await?;
         lent.give_back();
         Ok(has_written)
     }

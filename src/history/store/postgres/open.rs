@@ -17,20 +17,14 @@ const LOCK: i64 = 0x0074_6573_7462_6564;
 const HAS_VERSION: &str = "SELECT count(*) > 0 FROM pg_catalog.pg_tables WHERE schemaname = 'testbed' AND tablename = 'version'";
 const HAS_SCHEMA: &str = "SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = 'testbed'";
 
-/// Makes the tables, or brings them up to date.
-pub(super) async fn prepare(client: &Client, name: &str) -> anyhow::Result<()> {
-    if version(client, name).await? < MIGRATIONS.len() {
-        migrate(client, name).await?;
+/// Brings the tables up to date. Where there are none, they are made if `makes` says so; else the answer is `false`.
+pub(super) async fn prepare(client: &Client, name: &str, makes: bool) -> anyhow::Result<bool> {
+    let version = version(client, name).await?;
+    if version == 0 && !makes {
+        return Ok(false);
     }
-    Ok(())
-}
-
-/// Whether there are tables. If so, brings them up to date.
-pub(super) async fn is_there(client: &Client, name: &str) -> anyhow::Result<bool> {
-    match version(client, name).await? {
-        0 => return Ok(false),
-        older if older < MIGRATIONS.len() => migrate(client, name).await?,
-        _ => {}
+    if version < MIGRATIONS.len() {
+        migrate(client, name).await?;
     }
     Ok(true)
 }

@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::{Postgres, ask};
-use crate::history::store::value::{Row, Statement};
+use crate::history::store::value::{Statement, number};
 
 /// The tables, and what a row of them takes, indexes left out. The columns of a story and a log are outside the row, where they may be large, and a
 /// sum over the rows themselves would fetch them.
@@ -27,35 +27,38 @@ const LITTLE: i64 = 1 << 30;
 const MUCH: i64 = 1 << 20;
 
 /// How long all of it may take: a matter of minutes where there is very much, and a server that says nothing is not waited for without an end.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+const TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// How long to wait for a table that somebody works with. Whoever comes later waits as well meanwhile.
 const WAIT: &str = "SET lock_timeout = '2s'";
 
-pub(super) async fn size(postgres: &Postgres) -> anyhow::Result<u64> {
-    let sql = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c \
-               WHERE c.relnamespace = to_regnamespace('testbed') AND c.relkind = 'r'";
-    let rows = postgres.read(&Statement::new(sql, Vec::new())).await?;
-    Ok(number(rows)?.try_into()?)
-}
+impl Postgres {
+    /// The bytes that the tables and their indexes take.
+    pub(in crate::history::store) async fn size(&self) -> anyhow::Result<u64> {
+        let sql = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c \
+                   WHERE c.relnamespace = to_regnamespace('testbed') AND c.relkind = 'r'";
+        Ok(number(self.read(&Statement::new(sql, Vec::new())).await?)?.try_into()?)
+    }
 
-pub(super) async fn give_back(postgres: &Postgres) -> anyhow::Result<()> {
-    // A connection with a setting of its own is not used again.
-    let lent = postgres.server.client().await?;
-    let client = &lent.client;
-    let work = async {
-        client.batch_execute(WAIT).await?;
-        for (table, _) in TABLES {
-            vacuum(client, &format!("VACUUM (ANALYZE) testbed.{table}")).await?;
-        }
-        for (table, row) in TABLES {
-            if is_worth_it(client, table, row).await? {
-                vacuum(client, &format!("VACUUM (FULL, ANALYZE) testbed.{table}")).await?;
+    /// Gives the space of what was deleted back, as far as that keeps nobody waiting for long.
+    pub(in crate::history::store) async fn give_back(&self) -> anyhow::Result<()> {
+        // A connection with a setting of its own is not used again.
+        let lent = self.server.client().await?;
+        let client = &lent.client;
+        let work = async {
+            client.batch_execute(WAIT).await?;
+            for (table, _) in TABLES {
+                vacuum(client, &format!("VACUUM (ANALYZE) testbed.{table}")).await?;
             }
-        }
-        Ok(())
-    };
-    postgres.server.within(PATIENCE, work).await
+            for (table, row) in TABLES {
+                if is_worth_it(client, table, row).await? {
+                    vacuum(client, &format!("VACUUM (FULL, ANALYZE) testbed.{table}")).await?;
+                }
+            }
+            Ok(())
+        };
+        self.server.within(TIMEOUT, work).await
+    }
 }
 
 /// Whether more than half of a table is empty, and what is not is little.
@@ -77,8 +80,4 @@ async fn vacuum(client: &Client, sql: &str) -> anyhow::Result<()> {
         Err(error) if [Some(&SqlState::LOCK_NOT_AVAILABLE), Some(&SqlState::INSUFFICIENT_PRIVILEGE)].contains(&error.code()) => Ok(()),
         other => Ok(other?),
     }
-}
-
-fn number(rows: Vec<Row>) -> anyhow::Result<i64> {
-    Ok(rows.into_iter().next().map(|mut row| row.number(0)).transpose()?.unwrap_or_default())
 }

@@ -9,7 +9,7 @@ use rusqlite::ErrorCode;
 use crate::failure::Advise;
 
 /// How long others may keep the file locked.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a full disk is counted by.
 pub const NO_SPACE: &str = "no-space";
@@ -41,7 +41,7 @@ pub(super) fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
             "it and its folder have to be yours to write; --history sqlite:PATH names another file".into(),
         ),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
-            format!("another process has kept {path} locked for {}", humantime::format_duration(PATIENCE)),
+            format!("another process has kept {path} locked for {}", humantime::format_duration(TIMEOUT)),
             format!("`fuser {path}` shows who has it open"),
         ),
         _ => return error.context(format!("working on {path}")),

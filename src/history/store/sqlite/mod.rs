@@ -21,7 +21,7 @@ use super::schema::for_sqlite;
 use super::value::{MOST, Row, Statement, Value};
 
 /// How long the end of a command may wait for the file to be closed.
-const FAREWELL: Duration = Duration::from_millis(100);
+const CLOSING: Duration = Duration::from_millis(100);
 
 /// An open file.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ impl Drop for Connected {
             drop(connection);
             drop(is_closed);
         });
-        let _ = closed.recv_timeout(FAREWELL);
+        let _ = closed.recv_timeout(CLOSING);
     }
 }
 
@@ -53,41 +53,21 @@ impl fmt::Debug for Sqlite {
     }
 }
 
+/// Its errors name the file, what is wrong with it, and what to do.
 impl Sqlite {
-    /// Opens a file, which is made if need be, and brings its tables up to date.
-    ///
-    /// # Errors
-    /// The file, what is wrong with it, and what to do.
-    pub(super) async fn open(path: &Path) -> anyhow::Result<Self> {
-        let connection = blocking(path, open::to_write).await?;
-        Ok(Self::new(path, connection))
+    /// Opens a file, and brings its tables up to date; `None` where nothing was ever written, unless `makes` says to make it.
+    pub(super) async fn open(path: &Path, makes: bool) -> anyhow::Result<Option<Self>> {
+        let connection = blocking(path, move |path| open::open(path, makes)).await?;
+        let connected = |connection| Self { path: path.to_owned(), connection: Arc::new(Connected(Mutex::new(Some(connection)))) };
+        Ok(connection.map(connected))
     }
 
-    /// Opens a file that is there; `None` where nothing was ever written.
-    ///
-    /// # Errors
-    /// The file, what is wrong with it, and what to do.
-    pub(super) async fn open_to_read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let connection = blocking(path, open::to_read).await?;
-        Ok(connection.map(|connection| Self::new(path, connection)))
-    }
-
-    fn new(path: &Path, connection: Connection) -> Self {
-        Self { path: path.to_owned(), connection: Arc::new(Connected(Mutex::new(Some(connection)))) }
-    }
-
-    /// Asks a question.
-    ///
-    /// # Errors
-    /// The file, what is wrong with it, and what to do.
     pub(super) async fn read(&self, statement: Statement) -> anyhow::Result<Vec<Row>> {
         self.with(move |connection| ask(connection, &statement)).await
     }
 
-    /// Asks questions and then does what follows from the answers, while nobody else writes. Whether there was anything to do.
-    ///
-    /// # Errors
-    /// The file, what is wrong with it, and what to do; or what `then` says. Nothing is written then.
+    /// Asks questions and then does what follows from the answers, while nobody else writes. Whether there was anything to do. Where it
+    /// fails, also by what `then` says, nothing is written.
     pub(super) async fn write<F>(&self, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send + 'static,
@@ -106,9 +86,6 @@ impl Sqlite {
     }
 
     /// Deletes the runs that a question finds, until it finds none. How many they were.
-    ///
-    /// # Errors
-    /// The file, what is wrong with it, and what to do.
     pub(super) async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
         let step = Statement::new(format!("DELETE FROM testbed.runs WHERE id IN ({})", which.sql), which.values.clone());
         self.with(move |connection| {
@@ -124,17 +101,11 @@ impl Sqlite {
     }
 
     /// The bytes of the file.
-    ///
-    /// # Errors
-    /// When the work in the background does not end.
     pub(super) async fn size(&self) -> anyhow::Result<u64> {
         blocking(&self.path, |path| Ok(space::size(path))).await
     }
 
     /// Gives the space of what was deleted back.
-    ///
-    /// # Errors
-    /// The file, what is wrong with it, and what to do.
     pub(super) async fn give_back(&self) -> anyhow::Result<()> {
         self.with(|connection| space::give_back(connection)).await
     }

@@ -11,7 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::explain::PATIENCE;
+use super::explain::TIMEOUT;
 use crate::failure::Advise;
 use crate::history::store::schema::{MIGRATIONS, for_sqlite};
 use crate::reading;
@@ -25,26 +25,20 @@ const LARGEST: i32 = 64 << 20;
 /// How long to wait before a change that SQLite itself does not wait with is tried again.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// Opens a file that may have yet to be made.
-pub(super) fn to_write(path: &Path) -> anyhow::Result<Connection> {
-    make(path)?;
-    let mut connection = connect(path)?;
-    if check(&mut connection, path)? < MIGRATIONS.len() {
-        migrate(&mut connection, &MIGRATIONS)?;
-    }
-    Ok(connection)
-}
-
-/// Opens a file that somebody has written to before.
-pub(super) fn to_read(path: &Path) -> anyhow::Result<Option<Connection>> {
-    if !path.try_exists().with_context(|| format!("looking for {}", path.display()))? {
+/// Opens a file, and brings its tables up to date. Where nobody has written to it before, it is made if `makes` says so; else there is none.
+pub(super) fn open(path: &Path, makes: bool) -> anyhow::Result<Option<Connection>> {
+    if makes {
+        make(path)?;
+    } else if !path.try_exists().with_context(|| format!("looking for {}", path.display()))? {
         return Ok(None);
     }
     let mut connection = connect(path)?;
-    match check(&mut connection, path)? {
-        0 => return Ok(None),
-        older if older < MIGRATIONS.len() => migrate(&mut connection, &MIGRATIONS)?,
-        _ => {}
+    let version = check(&mut connection, path)?;
+    if version == 0 && !makes {
+        return Ok(None);
+    }
+    if version < MIGRATIONS.len() {
+        migrate(&mut connection, &MIGRATIONS)?;
     }
     Ok(Some(connection))
 }
@@ -67,7 +61,7 @@ fn connect(path: &Path) -> anyhow::Result<Connection> {
     reading::check(path, usize::MAX).with_context(|| format!("opening {}", path.display())).hint("name a file: --history sqlite:PATH")?;
     // Reads only where it may not write. The file is there: to ask for it makes none.
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_handler(Some(patient()))?;
+    connection.busy_handler(Some(wait_for_lock()))?;
     distrust(&connection)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // What was written survives a power cut as well. That costs a write a millisecond here, which nobody waits for.
@@ -84,9 +78,9 @@ fn distrust(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST).map(drop)
 }
 
-/// Tries for a lock until the patience is at an end. SQLite's own way waits up to 100 ms between two tries, in which somebody who writes
+/// Tries for a lock until the time is up. SQLite's own way waits up to 100 ms between two tries, in which somebody who writes
 /// without a rest has locked the file again many times; chance keeps many from trying in step.
-fn patient() -> impl FnMut(i32) -> bool + Send + 'static {
+fn wait_for_lock() -> impl FnMut(i32) -> bool + Send + 'static {
     let mut began = Instant::now();
     move |tries| {
         if tries == 0 {
@@ -95,7 +89,7 @@ fn patient() -> impl FnMut(i32) -> bool + Send + 'static {
         let chance = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_micros();
         let most = 1000 * u32::try_from(tries).unwrap_or_default().clamp(1, 8);
         std::thread::sleep(Duration::from_micros((100 + chance % most).into()));
-        began.elapsed() < PATIENCE
+        began.elapsed() < TIMEOUT
     }
 }
 
@@ -139,7 +133,7 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> anyhow::Result<(
 
 /// Lets readers read while somebody writes. Where the file system cannot do that, SQLite goes on as it did, and readers wait.
 fn keep_a_log(connection: &Connection) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
             // This change alone SQLite refuses at once while another process works on the file, and there is nothing to wait for.
@@ -159,7 +153,7 @@ mod tests {
     fn a_migration_happens_as_a_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.db");
-        let mut connection = to_write(&path).unwrap();
+        let mut connection = open(&path, true).unwrap().unwrap();
         let tables = |connection: &Connection| -> i64 {
             connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'new%'", [], |row| row.get(0)).unwrap()
         };
@@ -170,7 +164,7 @@ mod tests {
         migrate(&mut connection, &broken[..2]).unwrap();
         assert_eq!((version(&connection).unwrap(), tables(&connection)), (2, 2));
         // Now it is newer than this program.
-        let error = to_write(&path).unwrap_err();
+        let error = open(&path, true).unwrap_err();
         assert!(format!("{error:#}").ends_with("history.db is of version 2, and this testbed knows none after 1"), "{error:#}");
     }
 }

@@ -97,7 +97,7 @@ mod tests {
     fn pages_are_cut_off_and_a_file_is_written_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.db");
-        let connection = super::super::open::to_write(&path).unwrap();
+        let connection = super::super::open::open(&path, true).unwrap().unwrap();
         connection.execute_batch("CREATE TABLE many (bytes blob)").unwrap();
         let fill =
             "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000) INSERT INTO many SELECT zeroblob(9000) FROM n";

@@ -8,9 +8,7 @@ use crate::manifest::quantity::Quantity;
 /// Which rule of a namespace refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// A ResourceQuota.
     Quota,
-    /// A LimitRange.
     Limits,
     /// Pod Security, or what other clusters have in its place.
     Security,
@@ -27,11 +25,9 @@ pub enum Rule {
 /// A refusal, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which rule it is.
     pub rule: Rule,
     /// What refuses it, as a lower-case fragment.
     pub what: String,
-    /// What to do next.
     pub advice: String,
     /// Whether it would be refused again for as long as neither the manifest nor the namespace's rules change.
     pub is_final: bool,

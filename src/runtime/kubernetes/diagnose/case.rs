@@ -54,9 +54,7 @@ pub struct Budgets {
 
 /// One pod and what is known around it.
 pub struct Case<'a> {
-    /// The pod as Kubernetes shows it.
     pub pod: &'a Pod,
-    /// What it is for.
     pub subject: &'a Subject,
     /// The events about it, from old to new; none where they may not be read.
     pub events: &'a [Note],

@@ -35,22 +35,17 @@ fn refused(subject: &Subject, events: &[Note], budgets: Budgets) -> Option<Troub
     if note.reason == MADE {
         return None;
     }
-    let event = Tell::new(&[FAILED], "");
-    let cause = |what, advice| Cause { what, why: note.message.clone(), advice, event, ..Cause::default() };
-    Some(match admission::read(&note.message, &subject.kubectl) {
+    let (what, advice, timeout) = match admission::read(&note.message, &subject.kubectl) {
         Some(refusal) => {
-            let what = format!("its pods cannot be created: {}", refusal.what);
             let timeout = match refusal.is_final {
                 true => Timeout::None,
                 false if note.message.to_lowercase().contains("service account") => Timeout::Budget(MISSING),
                 false => Timeout::Budget(budgets.capacity),
             };
-            Trouble::within(Kind::Creation, cause(what.clone(), refusal.advice), timeout, what)
+            (format!("its pods cannot be created: {}", refusal.what), refusal.advice, timeout)
         }
-        None => {
-            let what = "its pods cannot be created".to_owned();
-            let advice = "change what the message names".to_owned();
-            Trouble::within(Kind::Creation, cause(what.clone(), advice), Timeout::Budget(budgets.capacity), what)
-        }
-    })
+        None => ("its pods cannot be created".to_owned(), "change what the message names".to_owned(), Timeout::Budget(budgets.capacity)),
+    };
+    let cause = Cause { what: what.clone(), why: note.message.clone(), advice, event: Tell::new(&[FAILED], ""), ..Cause::default() };
+    Some(Trouble::within(Kind::Creation, cause, timeout, what))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::events::Events;
 use super::super::pods::{Pods, made_by, phase, uid};
@@ -18,7 +19,6 @@ const PODS: usize = 2;
 pub struct Finding {
     /// `Pod`, `StatefulSet`, ...
     pub kind: String,
-    /// The object's name.
     pub name: String,
     /// The object's UID, where it is known.
     pub uid: Option<String>,
@@ -26,7 +26,6 @@ pub struct Finding {
     pub pod: String,
     /// The manifest's object behind it, as `Kind/name`.
     pub workload: String,
-    /// Why.
     pub cause: Cause,
 }
 
@@ -35,7 +34,6 @@ pub struct Finding {
 pub struct Waiting {
     /// The manifest's object, as `Kind/name`.
     pub workload: String,
-    /// What fails, in words.
     pub why: String,
     /// When it is given up; `None` leaves that to the overall timeout.
     pub until: Option<Instant>,
@@ -87,7 +85,7 @@ impl Run {
             if !pods.is_empty() {
                 return;
             }
-            let pod = Pod { metadata: meta(name), ..Pod::default() };
+            let pod = Pod { metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() }, ..Pod::default() };
             let about = events.about("Pod", name, None);
             Health::Doomed(ending::deleted(&Case { pod: &pod, subject, events: &about, budgets: self.budgets }))
         } else {
@@ -155,8 +153,4 @@ impl Findings {
     pub fn next(&self) -> Option<Instant> {
         self.waiting.iter().filter_map(|waiting| waiting.until).min()
     }
-}
-
-fn meta(name: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
-    k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta { name: Some(name.into()), ..Default::default() }
 }

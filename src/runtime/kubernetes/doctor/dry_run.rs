@@ -47,7 +47,6 @@ enum Outcome {
 
 /// One creation to try.
 struct Attempt<'a> {
-    /// The plan's object.
     object: &'a Object,
     /// The pod that it would make, if that is what is tried.
     pod: Option<Object>,

@@ -6,7 +6,6 @@
 
 mod dns;
 mod dry_run;
-mod images;
 mod leftovers;
 mod names;
 mod namespace;
@@ -18,6 +17,7 @@ mod rules;
 mod security;
 mod server;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -28,6 +28,7 @@ use super::kinds::Kinds;
 use crate::database::{Discovery, Workload};
 use crate::doctor::Verdict;
 use crate::manifest::Object;
+use crate::manifest::images::in_full;
 use crate::manifest::policy::Allowance;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
@@ -37,9 +38,7 @@ const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The run that would be created.
 pub struct Planned<'a> {
-    /// Where.
     pub namespace: &'a str,
-    /// Its id.
     pub run_id: &'a RunId,
     /// Its objects, stamped.
     pub objects: &'a [Object],
@@ -92,8 +91,19 @@ pub async fn examine(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     let (tried, others) = (trial.verdicts, [quota, security, references].concat());
     let untold: Vec<Verdict> = tried.into_iter().filter(|verdict| !is_told(verdict, rights.iter().chain(&others))).collect();
     verdicts.extend(rights.into_iter().chain(untold).chain(others));
-    verdicts.extend(names::check(planned).into_iter().chain(dns).chain(images::check(planned)).chain(leftovers));
+    verdicts.extend(names::check(planned).into_iter().chain(dns).chain(images(planned)).chain(leftovers));
     verdicts
+}
+
+/// Which images the nodes would pull, in full, so that their registries show. Whether they can, only they know.
+fn images(planned: &Planned<'_>) -> Option<Verdict> {
+    let specs = planned.discovery.workloads.iter().map(|workload| &workload.spec);
+    let containers = specs.clone().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let volumes = specs.flat_map(|spec| spec.volumes.iter().flatten());
+    let of_volumes = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
+    let images: BTreeSet<String> = containers.filter_map(|container| container.image.as_deref()).chain(of_volumes).map(in_full).collect();
+    let names: Vec<String> = images.into_iter().collect();
+    (!names.is_empty()).then(|| Verdict::ok("images", format!("the nodes would pull {}", names.join(", "))))
 }
 
 async fn try_and_count(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> (Trial, Vec<Verdict>) {

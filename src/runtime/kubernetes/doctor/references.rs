@@ -103,11 +103,9 @@ impl Found {
         }
     }
 
-    /// The same unless the pod starts without it as well.
-    fn add_needed(&mut self, kind: &'static str, name: Option<&str>, optional: Option<bool>) {
-        if optional != Some(true) {
-            self.add(kind, name);
-        }
+    /// What a source names, unless the pod starts without it as well.
+    fn add_needed(&mut self, kind: &'static str, source: Option<(&str, Option<bool>)>) {
+        self.add(kind, source.filter(|(_, optional)| *optional != Some(true)).map(|(name, _)| name));
     }
 
     fn pod(&mut self, pod: &PodSpec) {
@@ -122,39 +120,24 @@ impl Found {
     }
 
     fn volume(&mut self, volume: &Volume) {
-        if let Some(secret) = &volume.secret {
-            self.add_needed("Secret", secret.secret_name.as_deref(), secret.optional);
-        }
-        if let Some(map) = &volume.config_map {
-            self.add_needed("ConfigMap", Some(&map.name), map.optional);
-        }
+        let secret = volume.secret.as_ref();
+        self.add_needed("Secret", secret.and_then(|secret| Some((secret.secret_name.as_deref()?, secret.optional))));
+        self.add_needed("ConfigMap", volume.config_map.as_ref().map(|map| (map.name.as_str(), map.optional)));
         self.add("PersistentVolumeClaim", volume.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.as_str()));
         for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
-            if let Some(secret) = &source.secret {
-                self.add_needed("Secret", Some(&secret.name), secret.optional);
-            }
-            if let Some(map) = &source.config_map {
-                self.add_needed("ConfigMap", Some(&map.name), map.optional);
-            }
+            self.add_needed("Secret", source.secret.as_ref().map(|secret| (secret.name.as_str(), secret.optional)));
+            self.add_needed("ConfigMap", source.config_map.as_ref().map(|map| (map.name.as_str(), map.optional)));
         }
     }
 
     fn container(&mut self, container: &Container) {
         for source in container.env_from.iter().flatten() {
-            if let Some(secret) = &source.secret_ref {
-                self.add_needed("Secret", Some(&secret.name), secret.optional);
-            }
-            if let Some(map) = &source.config_map_ref {
-                self.add_needed("ConfigMap", Some(&map.name), map.optional);
-            }
+            self.add_needed("Secret", source.secret_ref.as_ref().map(|secret| (secret.name.as_str(), secret.optional)));
+            self.add_needed("ConfigMap", source.config_map_ref.as_ref().map(|map| (map.name.as_str(), map.optional)));
         }
         for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
-            if let Some(key) = &source.secret_key_ref {
-                self.add_needed("Secret", Some(&key.name), key.optional);
-            }
-            if let Some(key) = &source.config_map_key_ref {
-                self.add_needed("ConfigMap", Some(&key.name), key.optional);
-            }
+            self.add_needed("Secret", source.secret_key_ref.as_ref().map(|key| (key.name.as_str(), key.optional)));
+            self.add_needed("ConfigMap", source.config_map_key_ref.as_ref().map(|key| (key.name.as_str(), key.optional)));
         }
     }
 

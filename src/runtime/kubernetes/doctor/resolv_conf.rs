@@ -10,7 +10,6 @@ pub(super) struct ResolvConf {
 }
 
 impl ResolvConf {
-    /// Reads the file's text.
     pub(super) fn parse(text: &str) -> Self {
         let mut conf = Self::default();
         for line in text.lines() {

@@ -42,7 +42,6 @@ pub(super) fn remedy(rights: &[Right], namespace: &str) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// One rule of a Role.
 struct Rule<'a> {
     group: &'a str,
     resources: Vec<&'a str>,

@@ -22,25 +22,12 @@ const ENFORCED: Minor = 25;
 /// How many violations of a pod are told.
 const TOLD: usize = 6;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Baseline,
-    Restricted,
-}
-
-impl Level {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Baseline => "baseline",
-            Self::Restricted => "restricted",
-        }
-    }
-}
+const RESTRICTED: &str = "restricted";
 
 /// One of a namespace's policies: what becomes of a pod that violates it is up to its label.
 #[derive(Debug, PartialEq, Eq)]
 struct Policy {
-    level: Level,
+    level: &'static str,
     /// The version of Kubernetes whose rules hold; `None` for the latest.
     minor: Option<Minor>,
 }
@@ -48,11 +35,8 @@ struct Policy {
 impl Policy {
     /// The policy of `enforce`, `warn` or `audit`; `None` where it allows everything.
     fn read(labels: &BTreeMap<String, String>, mode: &str) -> Option<Self> {
-        let level = match labels.get(&format!("{LABEL}{mode}"))?.as_str() {
-            "baseline" => Level::Baseline,
-            "restricted" => Level::Restricted,
-            _ => return None,
-        };
+        let label = labels.get(&format!("{LABEL}{mode}"))?;
+        let level = ["baseline", RESTRICTED].into_iter().find(|level| level == label)?;
         let version = labels.get(&format!("{LABEL}{mode}-version"));
         Some(Self { level, minor: version.and_then(|version| version.strip_prefix("v1.")?.parse().ok()) })
     }
@@ -63,7 +47,7 @@ impl Policy {
         let annotations = workload.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
         let forbidden = spec.and_then(Value::as_object).map(|spec| policy::baseline(spec, Some(&annotations)));
         let mut found: Vec<String> = forbidden.into_iter().flatten().map(|violation| violation.what).collect();
-        if self.level == Level::Restricted {
+        if self.level == RESTRICTED {
             found.extend(restricted::violations(&workload.spec, self.minor).iter().map(ToString::to_string));
         }
         found
@@ -97,7 +81,7 @@ pub(super) fn check(
                 continue;
             }
             let Some(told) = told(&policy.violations(workload, object)) else { continue };
-            let message = format!("namespace {namespace} {does} {}: {told}", policy.level.name());
+            let message = format!("namespace {namespace} {does} {}: {told}", policy.level);
             let verdict = if is_enforced { Verdict::problem(CHECK, message) } else { Verdict::warning(CHECK, message) };
             verdicts.push(verdict.on(label).remedy(remedy(object, policy.level)));
         }
@@ -110,7 +94,7 @@ pub(super) fn check(
 
 fn well(namespace: &str, enforced: Option<&Policy>) -> String {
     match enforced {
-        Some(policy) => format!("namespace {namespace} enforces {}, which allows these pods", policy.level.name()),
+        Some(policy) => format!("namespace {namespace} enforces {}, which allows these pods", policy.level),
         None => format!("namespace {namespace} has no label that enforces a Pod Security level"),
     }
 }
@@ -122,8 +106,8 @@ fn told(violations: &[String]) -> Option<String> {
     (!first.is_empty()).then(|| format!("{}{more}", first.join("; ")))
 }
 
-fn remedy(object: &Object, level: Level) -> String {
-    let elsewhere = format!("use a namespace that does not enforce {}", level.name());
+fn remedy(object: &Object, level: &str) -> String {
+    let elsewhere = format!("use a namespace that does not enforce {level}");
     if object.origin.file.starts_with("--with ") {
         return format!("pass --param profile=restricted (in testbed.yaml: params: {{profile: restricted}}), or {elsewhere}");
     }
@@ -152,8 +136,8 @@ mod tests {
             ("warn-version", "latest"),
             ("audit", "privileged"),
         ];
-        assert_eq!(policy(&labels, "enforce"), Some(Policy { level: Level::Restricted, minor: Some(21) }));
-        assert_eq!(policy(&labels, "warn"), Some(Policy { level: Level::Baseline, minor: None }));
+        assert_eq!(policy(&labels, "enforce"), Some(Policy { level: RESTRICTED, minor: Some(21) }));
+        assert_eq!(policy(&labels, "warn"), Some(Policy { level: "baseline", minor: None }));
         assert_eq!((policy(&labels, "audit"), policy(&[], "enforce")), (None, None));
     }
 

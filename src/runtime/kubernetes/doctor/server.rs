@@ -1,6 +1,6 @@
 //! Whether the API server can be reached, which version it is, and whether it has the plan's kinds.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::timeout;
 
@@ -24,7 +24,7 @@ pub(super) async fn check(cluster: &Cluster) -> Result<(Option<Minor>, Verdict),
     let server = &cluster.server;
     let begun = Instant::now();
     let answer = timeout(DEADLINE, cluster.client.apiserver_version()).await;
-    let took = milliseconds(begun.elapsed());
+    let took = format!("{} ms", begun.elapsed().as_millis());
     match answer {
         Ok(Ok(info)) => {
             let message = format!("{server} answers within {took}: Kubernetes {} ({})", info.git_version, cluster.source);
@@ -38,10 +38,6 @@ pub(super) async fn check(cluster: &Cluster) -> Result<(Option<Minor>, Verdict),
         Err(_) => Err(Verdict::problem(CHECK, format!("the API server {server} does not answer within {} s", DEADLINE.as_secs()))
             .remedy(format!("is the cluster running, and is {server} its address? ({} says so)", cluster.source))),
     }
-}
-
-fn milliseconds(time: Duration) -> String {
-    format!("{} ms", time.as_millis())
 }
 
 /// Some providers put a `+` behind the number.

@@ -9,8 +9,9 @@ use kube::{Error, ResourceExt};
 use serde_json::Value;
 
 use super::survey::Run;
-use super::verdict::{PipelineRun, State, States};
+use super::verdict::{State, States};
 use crate::failure::Advise;
+use crate::manifest::owner::Owner;
 use crate::runtime::kubernetes::explain::is_forbidden;
 use crate::runtime::kubernetes::kinds::{KindName, Kinds};
 use crate::runtime::kubernetes::{Cluster, explain};
@@ -48,7 +49,7 @@ pub async fn look(cluster: &Cluster, kinds: &mut Kinds, runs: &[Run]) -> anyhow:
         }
     }
     let Some(kind) = kind else { return Ok(Found { states: None, failure: None }) };
-    let wanted: BTreeSet<(&str, &PipelineRun)> =
+    let wanted: BTreeSet<(&str, &Owner)> =
         runs.iter().flat_map(|run| run.words.owners().into_iter().map(|owner| (run.namespace.as_str(), owner))).collect();
     let kinds = &*kinds;
     let outcomes = stream::iter(wanted).map(|(namespace, wanted)| state(cluster, kinds, &kind, namespace, wanted));
@@ -66,13 +67,7 @@ pub async fn look(cluster: &Cluster, kinds: &mut Kinds, runs: &[Run]) -> anyhow:
     Ok(found)
 }
 
-async fn state(
-    cluster: &Cluster,
-    kinds: &Kinds,
-    kind: &KindName,
-    namespace: &str,
-    wanted: &PipelineRun,
-) -> (String, anyhow::Result<State>) {
+async fn state(cluster: &Cluster, kinds: &Kinds, kind: &KindName, namespace: &str, wanted: &Owner) -> (String, anyhow::Result<State>) {
     let outcome = match kinds.namespaced(kind, Some(namespace)) {
         Some(api) => read(&api, wanted).await.or_else(|error| {
             let is_forbidden = is_forbidden(&error);
@@ -86,7 +81,7 @@ async fn state(
     (wanted.uid.clone(), outcome)
 }
 
-async fn read(api: &Api<DynamicObject>, wanted: &PipelineRun) -> Result<State, Error> {
+async fn read(api: &Api<DynamicObject>, wanted: &Owner) -> Result<State, Error> {
     match api.get(&wanted.name).await {
         Ok(found) if found.uid().as_ref() == Some(&wanted.uid) => Ok(state_of(&found)),
         Ok(_) => Ok(State::Gone),

@@ -17,13 +17,10 @@ use crate::runtime::kubernetes::{Cluster, explain};
 /// One run of a namespace.
 #[derive(Debug)]
 pub struct Run {
-    /// The namespace.
     pub namespace: String,
-    /// The run's id.
     pub run_id: RunId,
     /// What its objects say about its end.
     pub words: Words,
-    /// How many objects it has.
     pub objects: usize,
     /// The kinds that may be listed and may have objects of it.
     pub kinds: BTreeSet<KindName>,
@@ -139,7 +136,6 @@ impl Look<'_> {
     }
 }
 
-/// An object and its kind.
 type Of<'a> = (&'a KindName, &'a DynamicObject);
 
 /// The kinds that the objects record. What a run has in another namespace counts as a run of that one.

@@ -7,15 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::manifest::lifetime::EXPIRES_ANNOTATION;
-
-/// A PipelineRun as objects name it: their owner.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PipelineRun {
-    /// `metadata.uid`
-    pub uid: String,
-    /// `metadata.name`
-    pub name: String,
-}
+use crate::manifest::owner::Owner;
 
 /// When a run expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +23,9 @@ pub enum Expiry {
 /// What the objects of a run say about its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// When it expires.
     pub expiry: Expiry,
     /// The PipelineRuns that own its objects.
-    pub owners: BTreeSet<PipelineRun>,
+    pub owners: BTreeSet<Owner>,
     /// Whether these decide: all that could have an owner has one.
     pub is_owned: bool,
 }
@@ -45,11 +36,11 @@ impl Facts {
         let mut facts = Self { expiry: Expiry::Unsaid, owners: BTreeSet::new(), is_owned: false };
         for object in objects {
             if let Some(text) = object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION)) {
-                facts.expiry = facts.expiry.and(text);
+                facts.expiry = facts.expiry.later(Expiry::read(text));
             }
             let owners = object.owner_references.iter().flatten();
             let pipeline_runs = owners.filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
-            facts.owners.extend(pipeline_runs.map(|owner| PipelineRun { uid: owner.uid.clone(), name: owner.name.clone() }));
+            facts.owners.extend(pipeline_runs.map(|owner| Owner { uid: owner.uid.clone(), name: owner.name.clone() }));
         }
         facts.is_owned = !facts.owners.is_empty();
         facts
@@ -67,13 +58,8 @@ impl Expiry {
         }
     }
 
-    fn and(self, text: &str) -> Self {
-        match (self, text.parse::<Timestamp>()) {
-            (Self::Unreadable(first), _) => Self::Unreadable(first),
-            (_, Err(_)) => Self::Unreadable(text.to_owned()),
-            (Self::At(other), Ok(at)) => Self::At(at.max(other)),
-            (Self::Unsaid, Ok(at)) => Self::At(at),
-        }
+    fn read(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Unreadable(text.to_owned()), Self::At)
     }
 }
 
@@ -152,10 +138,10 @@ impl Measure {
     }
 
     /// By the PipelineRuns alone: all of them have to be over. `None` while the grace lasts, in which the expiry counts as ever.
-    fn by_owners(&self, owners: &BTreeSet<PipelineRun>, states: &BTreeMap<String, State>) -> Result<Option<Reason>, Stay> {
+    fn by_owners(&self, owners: &BTreeSet<Owner>, states: &BTreeMap<String, State>) -> Result<Option<Reason>, Stay> {
         let mut last: Option<(Timestamp, &str)> = None;
         let mut gone = "";
-        for PipelineRun { uid, name } in owners {
+        for Owner { uid, name } in owners {
             match states.get(uid) {
                 Some(State::Running) => return Err(Stay::Running(name.clone())),
                 Some(State::Unknown) | None => return Err(Stay::Unknown(name.clone())),

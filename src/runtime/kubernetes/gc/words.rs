@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
-use super::verdict::{Expiry, Facts, Measure, PipelineRun, Reason, Stay};
+use super::verdict::{Expiry, Facts, Measure, Reason, Stay};
+use crate::manifest::owner::Owner;
 use crate::runtime::kubernetes::kinds::KindName;
 use crate::runtime::kubernetes::mark::{self, Mark};
 
@@ -34,7 +35,6 @@ struct Word {
 /// What goes of a run that was left behind.
 #[derive(Debug)]
 pub struct Sentence {
-    /// Why it goes.
     pub reason: Reason,
     /// The UIDs of the objects that go.
     pub uids: BTreeSet<String>,
@@ -49,7 +49,7 @@ impl Words {
     }
 
     /// The PipelineRuns whose state may matter.
-    pub fn owners(&self) -> BTreeSet<&PipelineRun> {
+    pub fn owners(&self) -> BTreeSet<&Owner> {
         let has_speakers = self.0.iter().any(|word| word.speaks);
         self.0.iter().filter(|word| word.speaks || !has_speakers).flat_map(|word| &word.facts.owners).collect()
     }

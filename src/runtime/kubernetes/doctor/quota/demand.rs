@@ -108,9 +108,9 @@ fn text(value: &Value) -> Option<Quantity> {
 
 /// What a pod requests, and what it is limited to, under the names of quotas.
 fn resources(pod: &PodSpec) -> Amounts {
-    let overhead = read(pod.overhead.as_ref());
+    let overhead = amounts(pod.overhead.as_ref());
     let requests = sum(of_pod(pod, requests), overhead.clone());
-    let mut limits = of_pod(pod, |container| read(container.resources.as_ref().and_then(|resources| resources.limits.as_ref())));
+    let mut limits = of_pod(pod, |container| amounts(container.resources.as_ref().and_then(|resources| resources.limits.as_ref())));
     // What has no limit gets none by it.
     let more: Amounts = overhead.into_iter().filter(|(resource, _)| limits.contains_key(resource)).collect();
     add(&mut limits, more);
@@ -129,12 +129,13 @@ fn resources(pod: &PodSpec) -> Amounts {
 /// A limit without a request is the request as well.
 fn requests(container: &Container) -> Amounts {
     let resources = container.resources.as_ref();
-    let mut requests = read(resources.and_then(|resources| resources.limits.as_ref()));
-    requests.extend(read(resources.and_then(|resources| resources.requests.as_ref())));
+    let mut requests = amounts(resources.and_then(|resources| resources.limits.as_ref()));
+    requests.extend(amounts(resources.and_then(|resources| resources.requests.as_ref())));
     requests
 }
 
-fn read(map: Option<&BTreeMap<String, Text>>) -> Amounts {
+/// What is readable of a map of quantities.
+pub(super) fn amounts(map: Option<&BTreeMap<String, Text>>) -> Amounts {
     map.into_iter().flatten().filter_map(|(resource, text)| Some((resource.clone(), Quantity::parse(&text.0)?))).collect()
 }
 
@@ -162,7 +163,7 @@ fn of_pod(pod: &PodSpec, of: impl Fn(&Container) -> Amounts) -> Amounts {
     total
 }
 
-fn add(amounts: &mut Amounts, more: Amounts) {
+pub(super) fn add(amounts: &mut Amounts, more: Amounts) {
     for (resource, amount) in more {
         let entry = amounts.entry(resource).or_default();
         *entry = *entry + amount;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceQuota, ScopedResourceSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use super::demand::{Amounts, Item};
+use super::demand::{Amounts, Item, add, amounts};
 use crate::manifest::quantity::Quantity;
 
 /// A resource of which there is too little left.
@@ -13,9 +13,7 @@ use crate::manifest::quantity::Quantity;
 pub(super) struct Shortage {
     /// The resource, as quotas call it.
     pub resource: String,
-    /// What the run asks for.
     pub asked: Quantity,
-    /// What is left.
     pub left: Quantity,
     /// What there is in all.
     pub hard: Quantity,
@@ -23,13 +21,8 @@ pub(super) struct Shortage {
 
 /// What the quota does not have enough of.
 pub(super) fn shortages(quota: &ResourceQuota, items: &[Item]) -> Vec<Shortage> {
-    let asked = items.iter().filter(|item| applies(quota, item)).fold(Amounts::new(), |mut sum, item| {
-        for (resource, amount) in &item.amounts {
-            let entry = sum.entry(resource.clone()).or_default();
-            *entry = *entry + *amount;
-        }
-        sum
-    });
+    let mut asked = Amounts::new();
+    items.iter().filter(|item| applies(quota, item)).for_each(|item| add(&mut asked, item.amounts.clone()));
     let used = amounts(quota.status.as_ref().and_then(|status| status.used.as_ref()));
     hard(quota)
         .into_iter()
@@ -73,10 +66,6 @@ fn says(container: &Container, resource: &str) -> bool {
 fn hard(quota: &ResourceQuota) -> Amounts {
     let of_status = quota.status.as_ref().and_then(|status| status.hard.as_ref());
     amounts(of_status.or(quota.spec.as_ref().and_then(|spec| spec.hard.as_ref())))
-}
-
-fn amounts(map: Option<&BTreeMap<String, Text>>) -> Amounts {
-    map.into_iter().flatten().filter_map(|(resource, text)| Some((resource.clone(), Quantity::parse(&text.0)?))).collect()
 }
 
 /// Whether the quota is for this object: one with scopes is for some pods only.

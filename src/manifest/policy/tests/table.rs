@@ -3,8 +3,8 @@
 
 use k8s_openapi::api::core::v1::{Container, PodSecurityContext, PodSpec, SecurityContext, Volume, VolumeProjection};
 
-use super::super::parse::parse;
-use super::violations;
+use crate::manifest::parse::parse;
+use crate::manifest::policy::violations;
 use crate::run_id::RunId;
 
 /// What a pod with the field is refused for, unless that is allowed by name; `None` where it reaches for nothing that is not its namespace's.
