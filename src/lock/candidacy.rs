@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::abandonment::PipelineRunStatus;
-use super::backoff::Pauses;
 use super::clock::Moment;
 use super::object::{Answer, Denied, Event, Request, Unwritten, Version, WatchEvent};
 use super::replicas::Vacancy;
 use super::state::{Holder, Lock};
 use super::step::{BEATS, Candidate, Refusal, Step, View};
 use super::watchlist::Watchlist;
+use crate::runtime::kubernetes::backoff::Pauses;
+use crate::runtime::kubernetes::pipeline_run::Life;
 
 /// How long a lock that was made anew is left alone before its maker takes it. A holder whose object somebody has deleted puts itself back in that
 /// time, and whoever comes later cannot know that there was one.
@@ -163,7 +163,7 @@ impl Candidacy {
     }
 
     /// What to do now, where `vacancy` tells whether what the lock stands for could be taken once nobody holds it.
-    pub fn next(&mut self, now: &Moment, vacancy: &Vacancy, status: impl Fn(&Holder) -> PipelineRunStatus) -> Action {
+    pub fn next(&mut self, now: &Moment, vacancy: &Vacancy, status: impl Fn(&Holder) -> Life) -> Action {
         let time = now.time;
         if self.is_stale {
             return Action::Pause(None);

@@ -16,12 +16,12 @@ use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::backoff::Pauses;
 use super::clock::now;
 use super::state::Lock;
 use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{MANAGED_BY, MANAGED_BY_LABEL};
-use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
+use crate::runtime::kubernetes::backoff::Pauses;
+use crate::runtime::kubernetes::explain::{is_absent, is_forbidden, is_object_absent};
 use crate::runtime::kubernetes::{Cluster, FIELD_MANAGER, explain};
 
 /// The annotation with the lock's state.
@@ -330,9 +330,7 @@ impl Target {
         match &error {
             kube::Error::Api(status) if status.code == 409 => Unwritten::Conflict,
             // Of the object; a missing namespace is for good.
-            kube::Error::Api(status) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == self.name) => {
-                Unwritten::Conflict
-            }
+            error if is_object_absent(error, &self.name) => Unwritten::Conflict,
             kube::Error::Api(status) if status.code == 403 => Unwritten::Denied(self.explain(error, action)),
             kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 429) => {
                 Unwritten::Refused(self.explain(error, action))

@@ -12,13 +12,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::abandonment::PipelineRunStatus;
-use super::backoff::Pauses;
 use super::clock::now;
-use super::pipeline_runs::{VERSIONS, api, look, status_of};
 use super::state::{Holder, Lock, PipelineRun, Terms};
 use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::backoff::Pauses;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
+use crate::runtime::kubernetes::pipeline_run::{Life, VERSIONS, api};
 
 /// How long an answer may take before somebody who does not want to wait goes without it.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -36,7 +35,7 @@ pub struct PipelineRunWatch {
 }
 
 struct Known {
-    status: PipelineRunStatus,
+    life: Life,
     /// On [`now`]'s clock.
     asked_at: Duration,
 }
@@ -44,9 +43,15 @@ struct Known {
 /// What became of a PipelineRun; the reason where that cannot be known.
 pub struct Change {
     pipeline_run: PipelineRun,
-    status: PipelineRunStatus,
+    life: Life,
     /// Why it cannot be known.
     pub obstacle: Option<&'static str>,
+}
+
+/// What the cluster says now of the PipelineRun of somebody who holds or waits.
+pub async fn look(cluster: &Cluster, terms: &Terms) -> Life {
+    let Some(PipelineRun { name, uid }) = &terms.pipeline_run else { return Life::Unreadable };
+    Life::look(cluster, name, uid.as_deref()).await
 }
 
 impl PipelineRunWatch {
@@ -57,14 +62,14 @@ impl PipelineRunWatch {
     }
 
     /// What is known of a holder's PipelineRun.
-    pub fn of(&self, holder: &Holder) -> PipelineRunStatus {
-        let Some(pipeline_run) = &holder.terms.pipeline_run else { return PipelineRunStatus::Unreadable };
-        self.known.get(pipeline_run).map_or(PipelineRunStatus::Unknown, |known| known.status)
+    pub fn of(&self, holder: &Holder) -> Life {
+        let Some(pipeline_run) = &holder.terms.pipeline_run else { return Life::Unreadable };
+        self.known.get(pipeline_run).map_or(Life::Unasked, |known| known.life)
     }
 
     /// Whether the PipelineRun goes on of somebody who waits: looked up once it is their turn.
-    pub async fn of_waiting(&self, terms: &Terms, within: Duration) -> PipelineRunStatus {
-        timeout(within, look(&self.cluster, terms)).await.unwrap_or(PipelineRunStatus::Unknown)
+    pub async fn of_waiting(&self, terms: &Terms, within: Duration) -> Life {
+        timeout(within, look(&self.cluster, terms)).await.unwrap_or(Life::Unasked)
     }
 
     /// Begins to watch the holder's PipelineRun, if it has one that is not watched yet.
@@ -73,14 +78,14 @@ impl PipelineRunWatch {
         if self.known.contains_key(pipeline_run) {
             return;
         }
-        self.known.insert(pipeline_run.clone(), Known { status: PipelineRunStatus::Unknown, asked_at: now() });
+        self.known.insert(pipeline_run.clone(), Known { life: Life::Unasked, asked_at: now() });
         self.watches.spawn(follow(self.cluster.clone(), pipeline_run.clone(), self.sender.clone()));
     }
 
     /// Until when an answer about one of the holders may be expected; `None` if nothing is being asked, or nobody answers.
     pub fn answer_due(&self, lock: &Lock) -> Option<Duration> {
         let asked = lock.holders.iter().filter_map(|holder| self.known.get(holder.terms.pipeline_run.as_ref()?));
-        let due = asked.filter(|known| known.status == PipelineRunStatus::Unknown).map(|known| known.asked_at + ANSWER);
+        let due = asked.filter(|known| known.life == Life::Unasked).map(|known| known.asked_at + ANSWER);
         due.filter(|due| *due > now()).min()
     }
 
@@ -88,7 +93,7 @@ impl PipelineRunWatch {
     pub async fn next(&mut self) -> Change {
         let Some(change) = self.changes.recv().await else { return std::future::pending().await };
         if let Some(known) = self.known.get_mut(&change.pipeline_run) {
-            known.status = change.status;
+            known.life = change.life;
         }
         change
     }
@@ -107,7 +112,7 @@ async fn follow(cluster: Cluster, pipeline_run: PipelineRun, sender: UnboundedSe
         }
     }
     // Nobody listens once the lock is held.
-    let _ = sender.send(Change { pipeline_run, status: PipelineRunStatus::Unreadable, obstacle: Some(obstacle) });
+    let _ = sender.send(Change { pipeline_run, life: Life::Unreadable, obstacle: Some(obstacle) });
 }
 
 /// Tells what becomes of a PipelineRun for as long as somebody listens; `Some` is why that cannot be known.
@@ -116,8 +121,8 @@ async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, sender: &Unbounded
     // Somebody who was let in is refused for a moment while the API server starts, before it knows all of its kinds and roles.
     let mut tries = 1;
     while let Some(found) = found.next().await {
-        let status = match found {
-            Ok(found) => status_of(found.as_ref(), wanted),
+        let life = match found {
+            Ok(found) => Life::of(found.as_ref(), wanted.uid.as_deref()),
             Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
                 if is_forbidden(&error) || is_absent(&error) =>
             {
@@ -130,7 +135,7 @@ async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, sender: &Unbounded
             Err(_) => continue,
         };
         tries = TRIES;
-        if sender.send(Change { pipeline_run: wanted.clone(), status, obstacle: None }).is_err() {
+        if sender.send(Change { pipeline_run: wanted.clone(), life, obstacle: None }).is_err() {
             break;
         }
     }

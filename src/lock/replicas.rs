@@ -13,11 +13,11 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::Pauses;
 use super::object::{Kind, Request, Target, Version, WatchEvent};
 use super::tries::until_done;
 use crate::failure::{Advise, Exit};
 use crate::probe::change;
+use crate::runtime::kubernetes::backoff::Pauses;
 use crate::runtime::kubernetes::maker::Maker;
 use crate::runtime::kubernetes::pods::{Failure, PodWatch, Pods, Whose, is_record};
 use crate::runtime::kubernetes::teardown::remove::describe;

@@ -4,10 +4,10 @@ use kube::ResourceExt;
 
 use crate::cli;
 use crate::failure::usage;
-use crate::lock::pipeline_runs::{Found, find};
 use crate::lock::state::PipelineRun;
 use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::pipeline_run::{Found, find};
 
 /// Who was named.
 #[derive(Debug, PartialEq, Eq)]

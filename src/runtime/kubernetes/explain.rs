@@ -94,3 +94,8 @@ pub fn is_forbidden(error: &Error) -> bool {
 pub fn is_absent(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 404)
 }
+
+/// Whether the server says of this very object that it is not there, and not of a path that it does not have.
+pub fn is_object_absent(error: &Error, name: &str) -> bool {
+    matches!(error, Error::Api(status) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == name))
+}

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod annotate;
 pub mod autoscaler;
+pub mod backoff;
 pub mod clock;
 mod cluster;
 pub mod collect;
@@ -23,6 +24,7 @@ pub mod maker;
 pub mod mark;
 pub mod observe;
 pub mod own;
+pub mod pipeline_run;
 pub mod pods;
 pub mod references;
 pub mod removal;
