@@ -6,8 +6,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::Error;
 use kube::api::{Api, DynamicObject};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watch_object};
+use kube::runtime::watcher::Config;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -15,15 +14,12 @@ use tokio::time::timeout;
 use super::clock::now;
 use super::state::{Holder, Lock, PipelineRun, Terms};
 use crate::runtime::kubernetes::Cluster;
-use crate::runtime::kubernetes::backoff::Pauses;
-use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
+use crate::runtime::kubernetes::explain::is_absent;
 use crate::runtime::kubernetes::pipeline_run::{Life, VERSIONS, api};
+use crate::runtime::kubernetes::updates::{Update, updates};
 
 /// How long an answer may take before somebody who does not want to wait goes without it.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// How often to watch again what may not be watched any more.
-const TRIES: usize = 8;
 
 /// The PipelineRuns that are watched.
 pub struct PipelineRunWatch {
@@ -117,24 +113,17 @@ async fn follow(cluster: Cluster, pipeline_run: PipelineRun, sender: UnboundedSe
 
 /// Tells what becomes of a PipelineRun for as long as somebody listens; `Some` is why that cannot be known.
 async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, sender: &UnboundedSender<Change>) -> Option<Error> {
-    let mut found = watch_object(api, &wanted.name).backoff(Pauses::default()).boxed();
-    // Somebody who was let in is refused for a moment while the API server starts, before it knows all of its kinds and roles.
-    let mut tries = 1;
-    while let Some(found) = found.next().await {
-        let life = match found {
-            Ok(found) => Life::of(found.as_ref(), wanted.uid.as_deref()),
-            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
-                if is_forbidden(&error) || is_absent(&error) =>
-            {
-                tries -= 1;
-                if tries == 0 {
-                    return Some(error);
-                }
-                continue;
-            }
-            Err(_) => continue,
+    let config = Config::default().fields(&format!("metadata.name={}", wanted.name));
+    let mut updates = updates(api, config, Some);
+    while let Some(update) = updates.next().await {
+        let found = match update {
+            Ok(Update::All(all)) => all.into_iter().next(),
+            Ok(Update::Changed(object)) => Some(object),
+            Ok(Update::Deleted(_)) => None,
+            Ok(Update::Interrupted(_)) => continue,
+            Err(error) => return Some(error),
         };
-        tries = TRIES;
+        let life = Life::of(found.as_ref(), wanted.uid.as_deref());
         if sender.send(Change { pipeline_run: wanted.clone(), life, obstacle: None }).is_err() {
             break;
         }

@@ -17,7 +17,6 @@ use super::object::{Kind, Request, Target, Version, WatchEvent};
 use super::tries::until_done;
 use crate::failure::{Advise, Exit};
 use crate::probe::change;
-use crate::runtime::kubernetes::backoff::Pauses;
 use crate::runtime::kubernetes::maker::Maker;
 use crate::runtime::kubernetes::pods::{Failure, PodWatch, Pods, Whose, is_record};
 use crate::runtime::kubernetes::teardown::remove::describe;
@@ -214,7 +213,7 @@ pub fn how_to_free(target: &Target) -> String {
 /// An object that selects no pods.
 pub fn follow(target: &Target, version: &Version) -> anyhow::Result<(PodWatch, Failure)> {
     let whose = Whose::Maker(Maker::read(target.kind.name(), &version.object)?);
-    Ok(PodWatch::start(&target.cluster, whose, Pauses::default(), |_| ()))
+    Ok(PodWatch::start(&target.cluster, whose, |_| ()))
 }
 
 /// The pods that are still there, each with what holds it back.

@@ -31,6 +31,7 @@ pub mod removal;
 mod rules;
 pub mod teardown;
 pub mod timeline;
+pub mod updates;
 
 pub use cluster::{Choice, Cluster};
 pub use explain::explain;

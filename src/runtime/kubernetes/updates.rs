@@ -1,0 +1,84 @@
+//! The objects of one kind and all their changes, for as long as somebody listens. Lost connections are taken up again.
+
+use std::fmt::Debug;
+use std::time::Instant;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::api::Api;
+use kube::runtime::watcher::{self, Config, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Error, Resource};
+use serde::de::DeserializeOwned;
+
+use super::backoff::Pauses;
+use super::explain::{Right, is_absent, is_forbidden};
+
+/// What a watch tells.
+#[derive(Debug)]
+pub enum Update<T> {
+    /// All that there is: at the beginning, and whenever something may have been missed.
+    All(Vec<T>),
+    /// One is new, or has changed.
+    Changed(T),
+    /// One is gone; it was like that.
+    Deleted(T),
+    /// Nothing is heard for now. What is missed comes with the next list.
+    Interrupted(Error),
+}
+
+/// Watches what the `config` selects. Of each object only what `keep` returns is kept, which sees them without their managed fields: most of an
+/// object's size, and of no use here.
+///
+/// An error is told when the objects may not be watched, or there is nothing of their kind, and that will not pass.
+pub fn updates<K, T>(
+    api: Api<K>,
+    config: Config,
+    mut keep: impl FnMut(K) -> Option<T> + Send + 'static,
+) -> BoxStream<'static, Result<Update<T>, Error>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    T: Send + 'static,
+{
+    let begun = Instant::now();
+    let (mut listed, mut right) = (Vec::new(), Right::default());
+    let mut kept = move |mut object: K| {
+        object.meta_mut().managed_fields = None;
+        keep(object)
+    };
+    let updates = watch(api, config).backoff(Pauses::default()).filter_map(move |event| {
+        let update = match event {
+            Ok(Event::Init) => {
+                listed.clear();
+                None
+            }
+            Ok(Event::InitApply(object)) => {
+                listed.extend(kept(object));
+                None
+            }
+            Ok(Event::InitDone) => Some(Update::All(std::mem::take(&mut listed))),
+            Ok(Event::Apply(object)) => kept(object).map(Update::Changed),
+            Ok(Event::Delete(object)) => kept(object).map(Update::Deleted),
+            Err(error) => {
+                let error = match error {
+                    watcher::Error::InitialListFailed(error)
+                    | watcher::Error::WatchStartFailed(error)
+                    | watcher::Error::WatchFailed(error) => error,
+                    watcher::Error::WatchError(status) => Error::Api(status),
+                    watcher::Error::NoResourceVersion => return std::future::ready(None),
+                };
+                if !is_forbidden(&error) && !is_absent(&error) {
+                    right.may_come_back();
+                } else if right.is_gone(begun.elapsed()) {
+                    return std::future::ready(Some(Err(error)));
+                }
+                return std::future::ready(Some(Ok(Update::Interrupted(error))));
+            }
+        };
+        if update.is_some() {
+            right = Right::granted();
+        }
+        std::future::ready(update.map(Ok))
+    });
+    updates.boxed()
+}
