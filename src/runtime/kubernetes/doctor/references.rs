@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Container, PersistentVolumeClaim, PodSpec, Secret, ServiceAccount, Volume};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, PodSpec, Secret, ServiceAccount};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -12,9 +12,11 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use serde_json::Value;
 
 use super::Planned;
+use crate::database::Reference;
 use crate::doctor::Verdict;
 use crate::manifest::Object;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
+use crate::runtime::kubernetes::references::of_pod;
 use crate::runtime::kubernetes::{Cluster, explain};
 
 pub(super) const CHECK: &str = "references";
@@ -103,59 +105,16 @@ impl Found {
         }
     }
 
-    /// The same unless the pod starts without it as well.
-    fn add_needed(&mut self, kind: &'static str, name: Option<&str>, optional: Option<bool>) {
-        if optional != Some(true) {
-            self.add(kind, name);
-        }
-    }
-
     fn pod(&mut self, pod: &PodSpec) {
-        for secret in pod.image_pull_secrets.iter().flatten() {
-            self.add("Secret", Some(&secret.name));
+        for (Reference { kind, name }, _) in of_pod(pod).into_iter().filter(|(_, is_optional)| !is_optional) {
+            self.add(kind.name(), Some(&name));
         }
+        pod.image_pull_secrets.iter().flatten().for_each(|secret| self.add("Secret", Some(&secret.name)));
         self.add("ServiceAccount", pod.service_account_name.as_deref().or(pod.service_account.as_deref()));
         self.add("RuntimeClass", pod.runtime_class_name.as_deref());
         self.add("PriorityClass", pod.priority_class_name.as_deref());
-        pod.volumes.iter().flatten().for_each(|volume| self.volume(volume));
-        pod.containers.iter().chain(pod.init_containers.iter().flatten()).for_each(|container| self.container(container));
-    }
-
-    fn volume(&mut self, volume: &Volume) {
-        if let Some(secret) = &volume.secret {
-            self.add_needed("Secret", secret.secret_name.as_deref(), secret.optional);
-        }
-        if let Some(map) = &volume.config_map {
-            self.add_needed("ConfigMap", Some(&map.name), map.optional);
-        }
-        self.add("PersistentVolumeClaim", volume.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.as_str()));
-        for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
-            if let Some(secret) = &source.secret {
-                self.add_needed("Secret", Some(&secret.name), secret.optional);
-            }
-            if let Some(map) = &source.config_map {
-                self.add_needed("ConfigMap", Some(&map.name), map.optional);
-            }
-        }
-    }
-
-    fn container(&mut self, container: &Container) {
-        for source in container.env_from.iter().flatten() {
-            if let Some(secret) = &source.secret_ref {
-                self.add_needed("Secret", Some(&secret.name), secret.optional);
-            }
-            if let Some(map) = &source.config_map_ref {
-                self.add_needed("ConfigMap", Some(&map.name), map.optional);
-            }
-        }
-        for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
-            if let Some(key) = &source.secret_key_ref {
-                self.add_needed("Secret", Some(&key.name), key.optional);
-            }
-            if let Some(key) = &source.config_map_key_ref {
-                self.add_needed("ConfigMap", Some(&key.name), key.optional);
-            }
-        }
+        let claims = pod.volumes.iter().flatten().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+        claims.for_each(|claim| self.add("PersistentVolumeClaim", Some(&claim.claim_name)));
     }
 
     /// The StorageClasses of claims.
