@@ -70,16 +70,22 @@ fn too_much(limit: usize) -> Error {
     Error::new(ErrorKind::FileTooLarge, format!("it has more than {} MiB", limit >> 20))
 }
 
-fn refuse(metadata: &Metadata) -> Result<()> {
+/// Refuses what is no regular file.
+///
+/// # Errors
+/// What it is.
+pub fn refuse(metadata: &Metadata) -> Result<()> {
     if metadata.is_file() {
         return Ok(());
     }
     Err(Error::new(ErrorKind::InvalidInput, format!("it is {}, and no file", kind(metadata.file_type()))))
 }
 
-fn kind(kind: FileType) -> &'static str {
+/// What stands in the place of a file.
+pub fn kind(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_dir() => "a folder",
+        kind if kind.is_symlink() => "a link",
         kind if kind.is_fifo() => "a FIFO",
         kind if kind.is_socket() => "a socket",
         _ => "a device",

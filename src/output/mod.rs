@@ -7,7 +7,6 @@
 mod connarg;
 mod dotenv;
 mod environment;
-mod file;
 mod format;
 mod model;
 mod results;
@@ -18,7 +17,6 @@ mod urls;
 
 pub use connarg::{ConnArg, check_connargs};
 pub use environment::{check_names, environment};
-pub use file::{check_kind, write};
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
 pub use results::{LockResult, ResultFile};

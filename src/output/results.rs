@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::file::check_kind;
 use crate::failure::{Advise, Exit, usage};
 use crate::files;
 
@@ -73,7 +72,7 @@ impl ResultFile {
 /// A file is written in place: it may be the only one in its folder that may be written to. Nothing but a file is.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let context = || format!("writing the result {}", path.display());
-    check_kind(path).with_context(context)?;
+    files::check_kind(path).with_context(context)?;
     files::create(path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(context)
 }
 
@@ -82,7 +81,7 @@ fn check(path: &Path) -> anyhow::Result<()> {
     if !folder.is_dir() {
         return Err(usage(format!("--result {}: the folder {} does not exist", path.display(), folder.display())));
     }
-    check_kind(path).context("--result").exit(Exit::Usage)
+    files::check_kind(path).context("--result").exit(Exit::Usage)
 }
 
 /// One file to write about a lock, and what into it.

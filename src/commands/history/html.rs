@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::console;
-use crate::output;
+use crate::files;
 use crate::progress::Progress;
 
 /// Writes a page to a file, which is for its owner alone, or to standard output.
@@ -14,7 +14,7 @@ pub(super) fn write(path: &Path, page: &str, progress: &Progress) -> anyhow::Res
     if path.as_os_str() == "-" {
         return console::print(page);
     }
-    output::write(path, page, 0o600)?;
+    files::write(path, page, 0o600)?;
     progress.say(&format!("written to {}", path.display()));
     Ok(())
 }
