@@ -1,7 +1,7 @@
 //! The objects of one kind and all their changes, for as long as somebody listens. Lost connections are taken up again.
 
 use std::fmt::Debug;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -27,6 +27,9 @@ pub enum Update<T> {
     Interrupted(Error),
 }
 
+/// A watch follows its list at once. One that is refused later than this had begun, so that the right to it was there.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// Watches what the `config` selects. Of each object only what `keep` returns is kept, which sees them without their managed fields: most of an
 /// object's size, and of no use here.
 ///
@@ -41,7 +44,7 @@ where
     T: Send + 'static,
 {
     let begun = Instant::now();
-    let (mut listed, mut right) = (Vec::new(), Right::default());
+    let (mut listed, mut heard_at, mut right) = (Vec::new(), None::<Instant>, Right::default());
     let mut kept = move |mut object: K| {
         object.meta_mut().managed_fields = None;
         keep(object)
@@ -67,15 +70,15 @@ where
                     watcher::Error::WatchError(status) => Error::Api(status),
                     watcher::Error::NoResourceVersion => return std::future::ready(None),
                 };
-                if !is_forbidden(&error) && !is_absent(&error) {
+                let is_denied = is_forbidden(&error) || is_absent(&error);
+                if !is_denied || heard_at.is_some_and(|at| at.elapsed() > AT_ONCE) {
                     right.may_come_back();
-                } else if right.is_gone(begun.elapsed()) {
-                    return std::future::ready(Some(Err(error)));
                 }
-                return std::future::ready(Some(Ok(Update::Interrupted(error))));
+                let is_gone = is_denied && right.is_gone(begun.elapsed());
+                return std::future::ready(Some(if is_gone { Err(error) } else { Ok(Update::Interrupted(error)) }));
             }
         };
-        if update.is_some() {
+        if update.is_some() && heard_at.replace(Instant::now()).is_some() {
             right = Right::granted();
         }
         std::future::ready(update.map(Ok))
