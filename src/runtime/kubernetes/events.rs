@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::runtime::watcher::Config;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 use super::Cluster;
 use super::updates::{Update, updates};
@@ -99,26 +99,21 @@ impl Events {
 /// The watch, running in the background until it is dropped.
 pub struct EventWatch {
     events: watch::Receiver<Events>,
-    task: AbortHandle,
+    _task: JoinSet<()>,
 }
 
 impl EventWatch {
     /// Begins to watch. `names` are those of the objects that are pods or make pods; what these make has names that begin with theirs.
     pub fn start(cluster: &Cluster, names: Vec<String>, past: Past) -> Self {
         let (to, events) = watch::channel(Events::default());
-        let task = tokio::spawn(follow(cluster.clone(), names, past, to));
-        Self { events, task: task.abort_handle() }
+        let mut task = JoinSet::new();
+        task.spawn(follow(cluster.clone(), names, past, to));
+        Self { events, _task: task }
     }
 
     /// The events.
     pub fn events(&self) -> watch::Receiver<Events> {
         self.events.clone()
-    }
-}
-
-impl Drop for EventWatch {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

@@ -17,12 +17,9 @@ use crate::doctor::Verdict;
 use crate::manifest::Object;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
 use crate::runtime::kubernetes::references::of_pod;
-use crate::runtime::kubernetes::{Cluster, explain};
+use crate::runtime::kubernetes::{AT_ONCE, Cluster, explain};
 
 pub(super) const CHECK: &str = "references";
-
-/// Requests at the same time.
-const AT_ONCE: usize = 4;
 
 /// An object by kind and name, such as `("Secret", "login")`.
 type Key = (&'static str, String);

@@ -12,10 +12,7 @@ use crate::manifest::owner::Owner;
 use crate::runtime::kubernetes::explain::is_forbidden;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::pipeline_run::{self, Life};
-use crate::runtime::kubernetes::{Cluster, explain};
-
-/// How many are asked for at once.
-const AT_ONCE: usize = 8;
+use crate::runtime::kubernetes::{AT_ONCE, Cluster, explain};
 
 /// The rule that a Role needs.
 const RULE: &str = "--pipeline-runs needs the rule {apiGroups: [tekton.dev], resources: [pipelineruns], verbs: [get]}; \
