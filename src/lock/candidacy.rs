@@ -15,7 +15,7 @@ use super::state::{Holder, Lock};
 use super::step::{BEATS, Candidate, Refusal, Step, View};
 use super::watchlist::Watchlist;
 use crate::runtime::kubernetes::backoff::Pauses;
-use crate::runtime::kubernetes::explain::Right;
+use crate::runtime::kubernetes::explain::Grant;
 use crate::runtime::kubernetes::pipeline_run::Life;
 
 /// How long a lock that was made anew is left alone before its maker takes it. A holder whose object somebody has deleted puts itself back in that
@@ -112,7 +112,7 @@ pub struct Candidacy {
     /// The holds that it has asked for, as fencing number and date. Another process of the same run may have the lock as well.
     pub asked: Vec<(u64, Timestamp)>,
     /// To write the object.
-    right: Right,
+    grant: Grant,
 }
 
 impl Candidacy {
@@ -234,7 +234,7 @@ impl Candidacy {
         match answer {
             Ok(Some(version)) => {
                 self.pauses = Pauses::default();
-                self.right = Right::granted();
+                self.grant = Grant::granted();
                 self.hear(time);
                 self.retry_at = sent.makes_anew.then(|| time + SETTLING);
                 self.learn(version.clone(), time);
@@ -247,7 +247,7 @@ impl Candidacy {
                 self.is_stale = true;
             }
             Err(Unwritten::Refused(error)) => return Err(error),
-            Err(Unwritten::Denied(error)) if self.right.is_gone(time) => return Err(error),
+            Err(Unwritten::Denied(error)) if self.grant.is_gone(time) => return Err(error),
             Err(Unwritten::Denied(error) | Unwritten::Unclear(error)) => {
                 self.is_interrupted = true;
                 self.retry_at = Some(time + self.pauses.pause(now.chance));

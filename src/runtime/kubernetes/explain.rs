@@ -105,12 +105,12 @@ pub fn is_object_absent(error: &Error, name: &str) -> bool {
 /// A right that is asked for again and again. One that is missing at first will be missing later. One that was there before may come back: an
 /// API server that starts refuses everybody until it knows its Roles, and has nothing of kinds that it has not read yet.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Right {
+pub struct Grant {
     may_come_back: bool,
     missing_since: Option<Duration>,
 }
 
-impl Right {
+impl Grant {
     /// How long an API server that starts may take until it knows its Roles.
     const STARTING: Duration = Duration::from_secs(10);
 
@@ -137,12 +137,12 @@ mod tests {
     #[test]
     fn a_right_that_was_there_may_come_back_for_a_while() {
         let seconds = Duration::from_secs;
-        assert!(Right::default().is_gone(seconds(5)));
-        let mut right = Right::granted();
+        assert!(Grant::default().is_gone(seconds(5)));
+        let mut right = Grant::granted();
         assert_eq!([5, 14, 15].map(|time| right.is_gone(seconds(time))), [false, false, true]);
-        right = Right::granted();
+        right = Grant::granted();
         assert!(!right.is_gone(seconds(30)));
-        let mut after_outage = Right::default();
+        let mut after_outage = Grant::default();
         after_outage.may_come_back();
         assert_eq!([1, 11].map(|time| after_outage.is_gone(seconds(time))), [false, true]);
     }

@@ -12,7 +12,7 @@ use kube::{Error, Resource};
 use serde::de::DeserializeOwned;
 
 use super::backoff::Pauses;
-use super::explain::{Right, is_absent, is_forbidden};
+use super::explain::{Grant, is_absent, is_forbidden};
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub enum Update<T> {
     Interrupted(Error),
 }
 
-/// A watch follows its list at once. One that is refused later than this had begun, so that the right to it was there.
+/// A watch follows its list at once. One that is refused later than this had begun, so that there was the right to it.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Watches what the `config` selects. Of each object only what `keep` returns is kept, which sees them without their managed fields: most of an
@@ -44,7 +44,7 @@ where
     T: Send + 'static,
 {
     let begun = Instant::now();
-    let (mut listed, mut heard_at, mut right) = (Vec::new(), None::<Instant>, Right::default());
+    let (mut listed, mut heard_at, mut grant) = (Vec::new(), None::<Instant>, Grant::default());
     let mut kept = move |mut object: K| {
         object.meta_mut().managed_fields = None;
         keep(object)
@@ -72,14 +72,14 @@ where
                 };
                 let is_denied = is_forbidden(&error) || is_absent(&error);
                 if !is_denied || heard_at.is_some_and(|at| at.elapsed() > AT_ONCE) {
-                    right.may_come_back();
+                    grant.may_come_back();
                 }
-                let is_gone = is_denied && right.is_gone(begun.elapsed());
+                let is_gone = is_denied && grant.is_gone(begun.elapsed());
                 return std::future::ready(Some(if is_gone { Err(error) } else { Ok(Update::Interrupted(error)) }));
             }
         };
         if update.is_some() && heard_at.replace(Instant::now()).is_some() {
-            right = Right::granted();
+            grant = Grant::granted();
         }
         std::future::ready(update.map(Ok))
     });
