@@ -99,7 +99,7 @@ pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses a place that is taken by something else than a regular file: a device, a FIFO or a link would be replaced, not written to.
+/// Refuses a place that is taken by something else than a regular file: a device, a pipe or a link would be replaced, not written to.
 ///
 /// # Errors
 /// What is there.
@@ -222,7 +222,7 @@ mod tests {
         std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
         std::os::unix::fs::symlink(at("nowhere"), at("dangling")).unwrap();
         rustix::fs::mknodat(CWD, at("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-        for (name, what) in [("link", "a link"), ("dangling", "a link"), ("pipe", "a FIFO")] {
+        for (name, what) in [("link", "a link"), ("dangling", "a link"), ("pipe", "a pipe")] {
             let before = at(name).symlink_metadata().unwrap().file_type();
             let error = write(&at(name), "new", 0o600).unwrap_err();
             assert!(format!("{error:#}").contains(&format!("{name} is {what}")), "{error:#}");

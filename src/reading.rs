@@ -86,7 +86,7 @@ pub fn kind(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_dir() => "a folder",
         kind if kind.is_symlink() => "a link",
-        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_fifo() => "a pipe",
         kind if kind.is_socket() => "a socket",
         _ => "a device",
     }
@@ -106,7 +106,7 @@ mod tests {
         std::fs::write(at("fits"), [b'x'; 10]).unwrap();
         let error = |path: &Path| text(path, 10).unwrap_err().to_string();
         assert_eq!(error(Path::new("/dev/zero")), "it is a device, and no file");
-        assert_eq!(error(&at("fifo")), "it is a FIFO, and no file");
+        assert_eq!(error(&at("fifo")), "it is a pipe, and no file");
         assert_eq!(error(folder.path()), "it is a folder, and no file");
         assert_eq!(error(&at("large")), "it has more than 0 MiB");
         assert_eq!(error(&at("bytes")), "line 2 is not UTF-8");

@@ -85,3 +85,52 @@ where
     });
     updates.boxed()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::json;
+    use tower::BoxError;
+
+    use super::*;
+
+    /// What is told first by a server that answers every list with one code, and the watches with these, the last one again and again.
+    async fn told(list: u16, watches: &'static [u16], count: usize) -> Vec<&'static str> {
+        let opened = AtomicUsize::new(0);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let number = if is_watch { opened.fetch_add(1, Ordering::Relaxed) } else { 0 };
+            let code = if is_watch { watches[number.min(watches.len() - 1)] } else { list };
+            let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a", "resourceVersion": "2"}});
+            let body = match (code, is_watch) {
+                (200, true) => json!({"type": "ADDED", "object": object}),
+                (200, false) => json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}),
+                _ => json!({"kind": "Status", "status": "Failure", "code": code, "message": "no", "reason": "no", "metadata": {}}),
+            };
+            async move { Ok::<_, BoxError>(Response::builder().status(code).body(Body::from(body.to_string().into_bytes()))?) }
+        });
+        let api: Api<ConfigMap> = Api::default_namespaced(Client::new(service, "default"));
+        let word = |update| match update {
+            Ok(Update::All(_)) => "all",
+            Ok(Update::Changed(_)) => "changed",
+            Ok(Update::Deleted(_)) => "deleted",
+            Ok(Update::Interrupted(_)) => "interrupted",
+            Err(_) => "refused",
+        };
+        updates(api, Config::default(), Some).take(count).map(word).collect().await
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_after_it_was_allowed_may_pass() {
+        assert_eq!(told(403, &[403], 1).await, ["refused"]);
+        assert_eq!(told(404, &[404], 1).await, ["refused"]);
+        assert_eq!(told(200, &[403], 2).await, ["all", "refused"]);
+        assert_eq!(told(200, &[500, 403, 404, 200], 5).await, ["all", "interrupted", "interrupted", "interrupted", "changed"]);
+        assert_eq!(told(200, &[200, 403, 200], 4).await, ["all", "changed", "interrupted", "changed"]);
+    }
+}
