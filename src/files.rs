@@ -113,7 +113,7 @@ pub fn check_kind(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Fails where there is such a file, and on file systems that have no files without names.
-fn write_new(folder: &Path, path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+fn write_new(folder: &Path, path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let unnamed = i32::try_from(OFlags::TMPFILE.bits()).map_err(std::io::Error::other)?;
     let mut file = File::options().write(true).mode(0o600).custom_flags(unnamed).open(folder)?;
     file.set_permissions(Permissions::from_mode(mode))?;
