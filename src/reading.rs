@@ -70,17 +70,23 @@ fn too_much(limit: usize) -> Error {
     Error::new(ErrorKind::FileTooLarge, format!("it has more than {} MiB", limit >> 20))
 }
 
-fn refuse(metadata: &Metadata) -> Result<()> {
+/// Refuses what is no regular file.
+///
+/// # Errors
+/// What it is.
+pub fn refuse(metadata: &Metadata) -> Result<()> {
     if metadata.is_file() {
         return Ok(());
     }
     Err(Error::new(ErrorKind::InvalidInput, format!("it is {}, and no file", kind(metadata.file_type()))))
 }
 
-fn kind(kind: FileType) -> &'static str {
+/// What stands in the place of a file.
+pub fn kind(kind: FileType) -> &'static str {
     match kind {
         kind if kind.is_dir() => "a folder",
-        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_symlink() => "a link",
+        kind if kind.is_fifo() => "a pipe",
         kind if kind.is_socket() => "a socket",
         _ => "a device",
     }
@@ -100,7 +106,7 @@ mod tests {
         std::fs::write(at("fits"), [b'x'; 10]).unwrap();
         let error = |path: &Path| text(path, 10).unwrap_err().to_string();
         assert_eq!(error(Path::new("/dev/zero")), "it is a device, and no file");
-        assert_eq!(error(&at("fifo")), "it is a FIFO, and no file");
+        assert_eq!(error(&at("fifo")), "it is a pipe, and no file");
         assert_eq!(error(folder.path()), "it is a folder, and no file");
         assert_eq!(error(&at("large")), "it has more than 0 MiB");
         assert_eq!(error(&at("bytes")), "line 2 is not UTF-8");

@@ -8,9 +8,9 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::files;
 use crate::location::Beyond;
 use crate::run_id::RunId;
-use crate::{files, output};
 
 /// What to do about a state folder that cannot be used.
 pub const STATE_HINT: &str = "set XDG_STATE_HOME to a folder that can be written";
@@ -114,8 +114,8 @@ impl Remembered {
     pub fn save(&self, state: &Path) -> anyhow::Result<()> {
         let path = file_for(state, &self.folder);
         let parent = path.parent().unwrap_or(state);
-        std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
-        output::write(&path, &serde_json::to_string(self)?, 0o600)
+        files::make_folder(parent).with_context(|| format!("making {}", parent.display()))?;
+        files::write(&path, &serde_json::to_string(self)?, 0o600)
     }
 
     /// Reads the memory of a folder; `None` if there is none.

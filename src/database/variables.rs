@@ -18,6 +18,16 @@ pub enum DataKind {
     ConfigMap,
 }
 
+impl DataKind {
+    /// How Kubernetes calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
 /// A Secret or ConfigMap that a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {

@@ -3,19 +3,7 @@
 use std::time::Duration;
 
 use super::state::{Holder, Terms};
-
-/// What became of a holder's PipelineRun, as far as this process knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PipelineRunStatus {
-    /// It goes on.
-    Running,
-    /// It is over, or was deleted.
-    Over,
-    /// Not known yet.
-    Unknown,
-    /// It cannot be read, or the holder has none.
-    Unreadable,
-}
+use crate::runtime::kubernetes::pipeline_run::Life;
 
 /// How it is with a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +22,12 @@ pub enum Abandonment {
 
 impl Abandonment {
     /// Of a holder that is known not to have renewed for so long.
-    pub fn of(holder: &Holder, status: PipelineRunStatus, idle: Duration) -> Self {
+    pub fn of(holder: &Holder, life: Life, idle: Duration) -> Self {
         let Terms { ttl_is_asked_for, pipeline_run, .. } = &holder.terms;
-        match (pipeline_run, status) {
-            (Some(_), PipelineRunStatus::Over) => return Self::Over,
+        match (pipeline_run, life) {
+            (Some(_), life) if life.is_over() => return Self::Over,
             // Unless the ttl was meant to end it.
-            (Some(_), PipelineRunStatus::Running | PipelineRunStatus::Unknown) if !ttl_is_asked_for => return Self::Running,
+            (Some(_), Life::Running | Life::Unasked) if !ttl_is_asked_for => return Self::Running,
             _ => {}
         }
         match holder.terms.ttl() {

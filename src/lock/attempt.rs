@@ -9,7 +9,6 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
-use super::abandonment::PipelineRunStatus;
 use super::candidacy::{Action, Candidacy, Held, News, Object};
 use super::clock::{Moment, now, until};
 use super::object::{Event, REQUEST, Request, Target, Version, WatchEvent};
@@ -212,7 +211,7 @@ impl<T: FnMut(Report)> Attempt<T> {
                 Action::Wait(until) | Action::Pause(until) => return Ok(Next::Wait(until)),
                 Action::Send { request, is_turn } => {
                     // While somebody waits, what they wait for can have lost its point.
-                    if is_turn && pipeline_runs.of_waiting(&candidate.terms, within).await == PipelineRunStatus::Over {
+                    if is_turn && pipeline_runs.of_waiting(&candidate.terms, within).await.is_over() {
                         let name = candidate.terms.pipeline_run.as_ref().map(|run| run.name.as_str()).unwrap_or_default();
                         return Err(anyhow!("its turn has come, but PipelineRun {name}, for which it waited, is over or deleted"));
                     }

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::abandonment::PipelineRunStatus;
-use super::backoff::Pauses;
 use super::clock::Moment;
-use super::object::{Answer, Denied, Event, Request, Unwritten, Version, WatchEvent};
+use super::object::{Answer, Event, Request, Unwritten, Version, WatchEvent};
 use super::replicas::Vacancy;
 use super::state::{Holder, Lock};
 use super::step::{BEATS, Candidate, Refusal, Step, View};
 use super::watchlist::Watchlist;
+use crate::runtime::kubernetes::backoff::Pauses;
+use crate::runtime::kubernetes::explain::Grant;
+use crate::runtime::kubernetes::pipeline_run::Life;
 
 /// How long a lock that was made anew is left alone before its maker takes it. A holder whose object somebody has deleted puts itself back in that
 /// time, and whoever comes later cannot know that there was one.
@@ -110,9 +111,8 @@ pub struct Candidacy {
     pub is_touched: bool,
     /// The holds that it has asked for, as fencing number and date. Another process of the same run may have the lock as well.
     pub asked: Vec<(u64, Timestamp)>,
-    /// Whether a write was taken, so that there was the right to it.
-    has_written: bool,
-    denied: Denied,
+    /// To write the object.
+    grant: Grant,
 }
 
 impl Candidacy {
@@ -163,7 +163,7 @@ impl Candidacy {
     }
 
     /// What to do now, where `vacancy` tells whether what the lock stands for could be taken once nobody holds it.
-    pub fn next(&mut self, now: &Moment, vacancy: &Vacancy, status: impl Fn(&Holder) -> PipelineRunStatus) -> Action {
+    pub fn next(&mut self, now: &Moment, vacancy: &Vacancy, status: impl Fn(&Holder) -> Life) -> Action {
         let time = now.time;
         if self.is_stale {
             return Action::Pause(None);
@@ -234,8 +234,7 @@ impl Candidacy {
         match answer {
             Ok(Some(version)) => {
                 self.pauses = Pauses::default();
-                self.denied = Denied::default();
-                self.has_written = true;
+                self.grant = Grant::granted();
                 self.hear(time);
                 self.retry_at = sent.makes_anew.then(|| time + SETTLING);
                 self.learn(version.clone(), time);
@@ -248,7 +247,7 @@ impl Candidacy {
                 self.is_stale = true;
             }
             Err(Unwritten::Refused(error)) => return Err(error),
-            Err(Unwritten::Denied(error)) if self.denied.is_for_good(time) || !self.has_written => return Err(error),
+            Err(Unwritten::Denied(error)) if self.grant.is_gone(time) => return Err(error),
             Err(Unwritten::Denied(error) | Unwritten::Unclear(error)) => {
                 self.is_interrupted = true;
                 self.retry_at = Some(time + self.pauses.pause(now.chance));

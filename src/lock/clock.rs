@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::chance;
+use crate::runtime::kubernetes::backoff::chance;
 
 /// A moment, and what chance has in store for it. Whoever decides is told, and never looks by itself.
 #[derive(Debug, Clone, Copy)]

@@ -9,12 +9,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backoff::Pauses;
 use super::candidacy::Held;
 use super::clock::Moment;
 use super::deadlines::Deadlines;
 use super::object::{Answer, Event, REQUEST, Request, Unwritten, Version, WatchEvent};
 use super::state::{Holder, Lock};
+use crate::runtime::kubernetes::backoff::Pauses;
 
 /// What becomes of a lock that is kept.
 #[derive(Debug)]

@@ -7,7 +7,6 @@ use anyhow::Context;
 
 use crate::failure::Advise;
 use crate::files;
-use crate::output;
 use crate::reading;
 use crate::state;
 
@@ -55,9 +54,9 @@ impl Memory {
     /// The path with the system's reason.
     pub fn save(&self, run_id: &str) -> anyhow::Result<()> {
         if let Some(folder) = self.0.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+            files::make_folder(folder).with_context(|| format!("making {}", folder.display()))?;
         }
-        output::write(&self.0, run_id, 0o600)
+        files::write(&self.0, run_id, 0o600)
     }
 
     /// Forgets it.

@@ -5,14 +5,13 @@
 //! all of it in every order.
 //!
 //! What is done in a cluster goes by that: [`attempt`] leads into the lock, [`keep`] renews it, and [`release`] leads out. [`object`] reads and
-//! writes the object, [`pipeline_run_watch`] follows the holders' [`pipeline_runs`], and [`replicas`] the pods of a workload that is a lock.
+//! writes the object, [`pipeline_run_watch`] follows the holders' PipelineRuns, and [`replicas`] the pods of a workload that is a lock.
 //!
 //! While a command runs under a lock, that is renewed within the [`deadlines`] of its ttl. The command's processes are a [`worker`]; a
 //! second process of testbed, the [`watchdog`] that [`guard`] starts, kills them in time when testbed itself cannot.
 
 pub mod abandonment;
 pub mod attempt;
-mod backoff;
 pub mod candidacy;
 pub mod clock;
 pub mod deadlines;
@@ -24,7 +23,6 @@ pub mod memory;
 mod model;
 pub mod object;
 pub mod pipeline_run_watch;
-pub mod pipeline_runs;
 pub mod release;
 pub mod replicas;
 pub mod state;

@@ -12,16 +12,15 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::Config;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::backoff::Pauses;
-use super::clock::now;
 use super::state::Lock;
 use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{MANAGED_BY, MANAGED_BY_LABEL};
-use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
+use crate::runtime::kubernetes::explain::is_object_absent;
+use crate::runtime::kubernetes::updates::{Update, updates};
 use crate::runtime::kubernetes::{Cluster, FIELD_MANAGER, explain};
 
 /// The annotation with the lock's state.
@@ -102,22 +101,6 @@ impl Version {
         self.number == 0 || self.number > known.number || self.number == known.number && is_stale
     }
 }
-
-/// A right that was there, and is missing. Where that lasts it was taken away; else the API server has only just started.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Denied {
-    since: Option<Duration>,
-}
-
-impl Denied {
-    /// Whether it has lasted by this time.
-    pub fn is_for_good(&mut self, time: Duration) -> bool {
-        time - *self.since.get_or_insert(time) >= STARTING
-    }
-}
-
-/// How long an API server that starts may take until it knows its Roles.
-const STARTING: Duration = Duration::from_secs(10);
 
 /// A request that is longer under way is tried again.
 pub const REQUEST: Duration = Duration::from_secs(10);
@@ -235,35 +218,17 @@ impl Target {
 
     /// The object and all its changes. Lost connections are taken up again.
     pub fn watch(&self) -> BoxStream<'static, anyhow::Result<WatchEvent>> {
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.name));
+        let config = Config::default().fields(&format!("metadata.name={}", self.name));
         let target = self.clone();
-        let mut listed = None;
-        // Since when the right is missing that there was before.
-        let mut denied = None;
-        let events = watcher(self.api.clone(), config).backoff(Pauses::default());
-        let told = events.filter_map(move |event| {
-            let there = |object| target.version(object).map(Arc::new);
-            let event = match event {
-                Ok(watcher::Event::Init) => {
-                    listed = None;
-                    None
-                }
-                Ok(watcher::Event::InitApply(object)) => {
-                    listed = Some(object);
-                    None
-                }
-                Ok(watcher::Event::InitDone) => {
-                    Some(listed.take().map_or(Ok(WatchEvent::Gone(None)), |object| there(object).map(WatchEvent::There)))
-                }
-                Ok(watcher::Event::Apply(object)) => Some(there(object).map(WatchEvent::There)),
+        let told = updates(self.api.clone(), config, Some).map(move |update| {
+            let version = |object| target.version(object).map(Arc::new);
+            match update.map_err(|error| target.explain(error, "watching"))? {
+                Update::All(mut all) => all.pop().map_or(Ok(WatchEvent::Gone(None)), |object| version(object).map(WatchEvent::There)),
+                Update::Changed(object) => version(object).map(WatchEvent::There),
                 // What it was does not matter if it was no lock.
-                Ok(watcher::Event::Delete(object)) => Some(Ok(WatchEvent::Gone(there(object).ok()))),
-                Err(error) => Some(target.trouble(error, &mut denied)),
-            };
-            if matches!(event, Some(Ok(WatchEvent::There(_) | WatchEvent::Gone(_)))) {
-                denied = Some(Denied::default());
+                Update::Deleted(object) => Ok(WatchEvent::Gone(version(object).ok())),
+                Update::Interrupted(error) => Ok(WatchEvent::Trouble(target.explain(error, "watching"))),
             }
-            std::future::ready(event)
         });
         told.boxed()
     }
@@ -330,26 +295,12 @@ impl Target {
         match &error {
             kube::Error::Api(status) if status.code == 409 => Unwritten::Conflict,
             // Of the object; a missing namespace is for good.
-            kube::Error::Api(status) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == self.name) => {
-                Unwritten::Conflict
-            }
+            error if is_object_absent(error, &self.name) => Unwritten::Conflict,
             kube::Error::Api(status) if status.code == 403 => Unwritten::Denied(self.explain(error, action)),
             kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 429) => {
                 Unwritten::Refused(self.explain(error, action))
             }
             _ => Unwritten::Unclear(self.explain(error, action)),
-        }
-    }
-
-    /// What an interrupted watch means. `denied` is since when the right to it has been missing that was there before; nothing while it never was.
-    fn trouble(&self, error: watcher::Error, denied: &mut Option<Denied>) -> anyhow::Result<WatchEvent> {
-        match error {
-            watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-                let is_final = is_absent(&error) || is_forbidden(&error) && denied.as_mut().is_none_or(|denied| denied.is_for_good(now()));
-                let error = self.explain(error, "watching");
-                if is_final { Err(error) } else { Ok(WatchEvent::Trouble(error)) }
-            }
-            other => Ok(WatchEvent::Trouble(anyhow!(other).context(format!("watching {}", self.object_name())))),
         }
     }
 

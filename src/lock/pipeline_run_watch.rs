@@ -6,25 +6,20 @@ use std::time::Duration;
 use futures::StreamExt;
 use kube::Error;
 use kube::api::{Api, DynamicObject};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watch_object};
+use kube::runtime::watcher::Config;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::abandonment::PipelineRunStatus;
-use super::backoff::Pauses;
 use super::clock::now;
-use super::pipeline_runs::{VERSIONS, api, look, status_of};
 use super::state::{Holder, Lock, PipelineRun, Terms};
 use crate::runtime::kubernetes::Cluster;
-use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
+use crate::runtime::kubernetes::explain::is_absent;
+use crate::runtime::kubernetes::pipeline_run::{Life, VERSIONS, api};
+use crate::runtime::kubernetes::updates::{Update, updates};
 
 /// How long an answer may take before somebody who does not want to wait goes without it.
 const ANSWER: Duration = Duration::from_secs(5);
-
-/// How often to watch again what may not be watched any more.
-const TRIES: usize = 8;
 
 /// The PipelineRuns that are watched.
 pub struct PipelineRunWatch {
@@ -36,7 +31,7 @@ pub struct PipelineRunWatch {
 }
 
 struct Known {
-    status: PipelineRunStatus,
+    life: Life,
     /// On [`now`]'s clock.
     asked_at: Duration,
 }
@@ -44,9 +39,15 @@ struct Known {
 /// What became of a PipelineRun; the reason where that cannot be known.
 pub struct Change {
     pipeline_run: PipelineRun,
-    status: PipelineRunStatus,
+    life: Life,
     /// Why it cannot be known.
     pub obstacle: Option<&'static str>,
+}
+
+/// What the cluster says now of the PipelineRun of somebody who holds or waits.
+pub async fn look(cluster: &Cluster, terms: &Terms) -> Life {
+    let Some(PipelineRun { name, uid }) = &terms.pipeline_run else { return Life::Unreadable };
+    Life::look(cluster, name, uid.as_deref()).await
 }
 
 impl PipelineRunWatch {
@@ -57,14 +58,14 @@ impl PipelineRunWatch {
     }
 
     /// What is known of a holder's PipelineRun.
-    pub fn of(&self, holder: &Holder) -> PipelineRunStatus {
-        let Some(pipeline_run) = &holder.terms.pipeline_run else { return PipelineRunStatus::Unreadable };
-        self.known.get(pipeline_run).map_or(PipelineRunStatus::Unknown, |known| known.status)
+    pub fn of(&self, holder: &Holder) -> Life {
+        let Some(pipeline_run) = &holder.terms.pipeline_run else { return Life::Unreadable };
+        self.known.get(pipeline_run).map_or(Life::Unasked, |known| known.life)
     }
 
     /// Whether the PipelineRun goes on of somebody who waits: looked up once it is their turn.
-    pub async fn of_waiting(&self, terms: &Terms, within: Duration) -> PipelineRunStatus {
-        timeout(within, look(&self.cluster, terms)).await.unwrap_or(PipelineRunStatus::Unknown)
+    pub async fn of_waiting(&self, terms: &Terms, within: Duration) -> Life {
+        timeout(within, look(&self.cluster, terms)).await.unwrap_or(Life::Unasked)
     }
 
     /// Begins to watch the holder's PipelineRun, if it has one that is not watched yet.
@@ -73,14 +74,14 @@ impl PipelineRunWatch {
         if self.known.contains_key(pipeline_run) {
             return;
         }
-        self.known.insert(pipeline_run.clone(), Known { status: PipelineRunStatus::Unknown, asked_at: now() });
+        self.known.insert(pipeline_run.clone(), Known { life: Life::Unasked, asked_at: now() });
         self.watches.spawn(follow(self.cluster.clone(), pipeline_run.clone(), self.sender.clone()));
     }
 
     /// Until when an answer about one of the holders may be expected; `None` if nothing is being asked, or nobody answers.
     pub fn answer_due(&self, lock: &Lock) -> Option<Duration> {
         let asked = lock.holders.iter().filter_map(|holder| self.known.get(holder.terms.pipeline_run.as_ref()?));
-        let due = asked.filter(|known| known.status == PipelineRunStatus::Unknown).map(|known| known.asked_at + ANSWER);
+        let due = asked.filter(|known| known.life == Life::Unasked).map(|known| known.asked_at + ANSWER);
         due.filter(|due| *due > now()).min()
     }
 
@@ -88,7 +89,7 @@ impl PipelineRunWatch {
     pub async fn next(&mut self) -> Change {
         let Some(change) = self.changes.recv().await else { return std::future::pending().await };
         if let Some(known) = self.known.get_mut(&change.pipeline_run) {
-            known.status = change.status;
+            known.life = change.life;
         }
         change
     }
@@ -107,30 +108,23 @@ async fn follow(cluster: Cluster, pipeline_run: PipelineRun, sender: UnboundedSe
         }
     }
     // Nobody listens once the lock is held.
-    let _ = sender.send(Change { pipeline_run, status: PipelineRunStatus::Unreadable, obstacle: Some(obstacle) });
+    let _ = sender.send(Change { pipeline_run, life: Life::Unreadable, obstacle: Some(obstacle) });
 }
 
 /// Tells what becomes of a PipelineRun for as long as somebody listens; `Some` is why that cannot be known.
 async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, sender: &UnboundedSender<Change>) -> Option<Error> {
-    let mut found = watch_object(api, &wanted.name).backoff(Pauses::default()).boxed();
-    // Somebody who was let in is refused for a moment while the API server starts, before it knows all of its kinds and roles.
-    let mut tries = 1;
-    while let Some(found) = found.next().await {
-        let status = match found {
-            Ok(found) => status_of(found.as_ref(), wanted),
-            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error))
-                if is_forbidden(&error) || is_absent(&error) =>
-            {
-                tries -= 1;
-                if tries == 0 {
-                    return Some(error);
-                }
-                continue;
-            }
-            Err(_) => continue,
+    let config = Config::default().fields(&format!("metadata.name={}", wanted.name));
+    let mut updates = updates(api, config, Some);
+    while let Some(update) = updates.next().await {
+        let found = match update {
+            Ok(Update::All(all)) => all.into_iter().next(),
+            Ok(Update::Changed(object)) => Some(object),
+            Ok(Update::Deleted(_)) => None,
+            Ok(Update::Interrupted(_)) => continue,
+            Err(error) => return Some(error),
         };
-        tries = TRIES;
-        if sender.send(Change { pipeline_run: wanted.clone(), status, obstacle: None }).is_err() {
+        let life = Life::of(found.as_ref(), wanted.uid.as_deref());
+        if sender.send(Change { pipeline_run: wanted.clone(), life, obstacle: None }).is_err() {
             break;
         }
     }

@@ -13,7 +13,6 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::Pauses;
 use super::object::{Kind, Request, Target, Version, WatchEvent};
 use super::tries::until_done;
 use crate::failure::{Advise, Exit};
@@ -214,7 +213,7 @@ pub fn how_to_free(target: &Target) -> String {
 /// An object that selects no pods.
 pub fn follow(target: &Target, version: &Version) -> anyhow::Result<(PodWatch, Failure)> {
     let whose = Whose::Maker(Maker::read(target.kind.name(), &version.object)?);
-    Ok(PodWatch::start(&target.cluster, whose, Pauses::default(), |_| ()))
+    Ok(PodWatch::start(&target.cluster, whose, |_| ()))
 }
 
 /// The pods that are still there, each with what holds it back.

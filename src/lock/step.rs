@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::abandonment::{Abandonment, PipelineRunStatus};
+use super::abandonment::Abandonment;
 use super::state::{Holder, Lock, Party, Terms};
 use super::watchlist::Watchlist;
+use crate::runtime::kubernetes::pipeline_run::Life;
 
 /// A waiter that misses this many beats in a row counts as dead.
 pub const BEATS: u32 = 3;
@@ -90,7 +91,7 @@ impl Candidate {
     }
 
     /// The next step.
-    pub fn step(&self, view: View, watchlist: &Watchlist, status: impl Fn(&Holder) -> PipelineRunStatus) -> Step {
+    pub fn step(&self, view: View, watchlist: &Watchlist, status: impl Fn(&Holder) -> Life) -> Step {
         let View { lock, version, is_vacant, now, date } = view;
         if let Some(step) = self.again(lock) {
             return step;
@@ -233,7 +234,7 @@ mod tests {
     }
 
     /// What somebody does at second `now` who has looked at this lock since second 0, and knows this of PipelineRuns.
-    fn step(candidate: &Candidate, lock: &Lock, now: u64, status: PipelineRunStatus) -> Step {
+    fn step(candidate: &Candidate, lock: &Lock, now: u64, status: Life) -> Step {
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, lock, Duration::ZERO);
         candidate.step(view(lock, now), &watchlist, |_| status)
@@ -260,16 +261,16 @@ mod tests {
 
     #[test]
     fn a_lock_that_nobody_has_or_wants_is_taken_under_the_version_it_was_seen_in() {
-        let (lock, fence) = taken(step(&candidate(party("a")), &Lock::default(), 0, PipelineRunStatus::Unreadable));
+        let (lock, fence) = taken(step(&candidate(party("a")), &Lock::default(), 0, Life::Unreadable));
         assert_eq!((ids(&lock), fence), ((vec!["a"], vec![]), 100));
     }
 
     #[test]
     fn first_come_first_served() {
         let free = lock(&[], &[party("a"), party("b")]);
-        assert_eq!(ids(&written(step(&candidate(party("c")), &free, 0, PipelineRunStatus::Unreadable))).1, ["a", "b", "c"]);
-        assert_eq!(step(&candidate(party("b")), &free, 1, PipelineRunStatus::Unreadable), Step::Wait(Some(seconds(3))));
-        assert_eq!(ids(&taken(step(&candidate(party("a")), &free, 0, PipelineRunStatus::Unreadable)).0), (vec!["a"], vec!["b"]));
+        assert_eq!(ids(&written(step(&candidate(party("c")), &free, 0, Life::Unreadable))).1, ["a", "b", "c"]);
+        assert_eq!(step(&candidate(party("b")), &free, 1, Life::Unreadable), Step::Wait(Some(seconds(3))));
+        assert_eq!(ids(&taken(step(&candidate(party("a")), &free, 0, Life::Unreadable)).0), (vec!["a"], vec!["b"]));
     }
 
     #[test]
@@ -282,7 +283,7 @@ mod tests {
         later.queue[1].beats += 1;
         later.queue[2].beats += 1;
         watchlist.look(UID, &later, seconds(2));
-        let step = |id: &str| candidate(party(id)).step(view(&later, 4), &watchlist, |_| PipelineRunStatus::Unreadable);
+        let step = |id: &str| candidate(party(id)).step(view(&later, 4), &watchlist, |_| Life::Unreadable);
         assert_eq!(ids(&written(step("b"))), (vec!["h"], vec!["b", "c"]));
         assert_eq!(step("c"), Step::Wait(Some(seconds(5))));
     }
@@ -290,33 +291,32 @@ mod tests {
     #[test]
     fn whatever_a_waiter_writes_says_that_it_is_there() {
         let lock = lock(&[(party("h"), ttl(100))], &[party("dead"), party("b")]);
-        assert_eq!(written(step(&candidate(party("b")), &lock, 3, PipelineRunStatus::Unreadable)).queue[0].beats, 1);
+        assert_eq!(written(step(&candidate(party("b")), &lock, 3, Life::Unreadable)).queue[0].beats, 1);
     }
 
     #[test]
     fn a_ttl_runs_out() {
         let held = lock(&[(party("h"), ttl(10))], &[party("a")]);
-        assert_eq!(step(&candidate(party("a")), &held, 9, PipelineRunStatus::Unreadable), Step::Wait(Some(seconds(10))));
-        assert_eq!(ids(&taken(step(&candidate(party("a")), &held, 10, PipelineRunStatus::Unreadable)).0), (vec!["a"], vec![]));
+        assert_eq!(step(&candidate(party("a")), &held, 9, Life::Unreadable), Step::Wait(Some(seconds(10))));
+        assert_eq!(ids(&taken(step(&candidate(party("a")), &held, 10, Life::Unreadable)).0), (vec!["a"], vec![]));
         let for_ever = lock(&[(party("h"), Terms { ttl_millis: None, ..ttl(1) })], &[party("a")]);
-        assert_eq!(step(&candidate(party("a")), &for_ever, 1_000_000, PipelineRunStatus::Unreadable), Step::Wait(None));
+        assert_eq!(step(&candidate(party("a")), &for_ever, 1_000_000, Life::Unreadable), Step::Wait(None));
     }
 
     #[test]
     fn a_pipeline_run_keeps_its_lock_as_long_as_it_runs() {
         let a = candidate(party("a"));
         let held = |terms: Terms| lock(&[(party("h"), terms)], &[party("a")]);
-        let is_taken =
-            |is_asked_for: bool, now: u64, status: PipelineRunStatus| match step(&a, &held(of_pipeline_run(is_asked_for)), now, status) {
-                Step::Take(..) => true,
-                Step::Wait(_) => false,
-                other => panic!("{other:?}"),
-            };
-        assert!(is_taken(false, 0, PipelineRunStatus::Over));
-        assert!(!is_taken(false, 1_000_000, PipelineRunStatus::Running));
-        assert!(!is_taken(false, 1_000_000, PipelineRunStatus::Unknown));
-        assert!(!is_taken(true, 9, PipelineRunStatus::Running) && is_taken(true, 10, PipelineRunStatus::Running));
-        assert!(!is_taken(false, 9, PipelineRunStatus::Unreadable) && is_taken(false, 10, PipelineRunStatus::Unreadable));
+        let is_taken = |is_asked_for: bool, now: u64, status: Life| match step(&a, &held(of_pipeline_run(is_asked_for)), now, status) {
+            Step::Take(..) => true,
+            Step::Wait(_) => false,
+            other => panic!("{other:?}"),
+        };
+        assert!(is_taken(false, 0, Life::Gone));
+        assert!(!is_taken(false, 1_000_000, Life::Running));
+        assert!(!is_taken(false, 1_000_000, Life::Unasked));
+        assert!(!is_taken(true, 9, Life::Running) && is_taken(true, 10, Life::Running));
+        assert!(!is_taken(false, 9, Life::Unreadable) && is_taken(false, 10, Life::Unreadable));
     }
 
     #[test]
@@ -332,33 +332,30 @@ mod tests {
         own.queue.remove(0);
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, &own, seconds(500));
-        assert_eq!(
-            ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| PipelineRunStatus::Unreadable)).0),
-            (vec!["b"], vec![])
-        );
+        assert_eq!(ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| Life::Unreadable)).0), (vec!["b"], vec![]));
     }
 
     #[test]
     fn permits_are_what_the_first_one_says() {
         let asks = |permits: u32| Candidate { permits: Some(permits), ..candidate(party("a")) };
-        assert_eq!(taken(step(&asks(2), &Lock::default(), 0, PipelineRunStatus::Unreadable)).0.permits, 2);
+        assert_eq!(taken(step(&asks(2), &Lock::default(), 0, Life::Unreadable)).0.permits, 2);
         let held = lock(&[(party("h"), ttl(10))], &[]);
-        assert_eq!(step(&asks(2), &held, 0, PipelineRunStatus::Unreadable), Step::Refuse(Refusal::Permits(1)));
+        assert_eq!(step(&asks(2), &held, 0, Life::Unreadable), Step::Refuse(Refusal::Permits(1)));
         let two = Lock { permits: 2, ..held };
-        assert_eq!(ids(&taken(step(&asks(2), &two, 0, PipelineRunStatus::Unreadable)).0).0, ["h", "a"]);
-        assert_eq!(ids(&taken(step(&candidate(party("a")), &two, 0, PipelineRunStatus::Unreadable)).0).0, ["h", "a"]);
+        assert_eq!(ids(&taken(step(&asks(2), &two, 0, Life::Unreadable)).0).0, ["h", "a"]);
+        assert_eq!(ids(&taken(step(&candidate(party("a")), &two, 0, Life::Unreadable)).0).0, ["h", "a"]);
     }
 
     #[test]
     fn who_does_not_wait_is_refused_and_leaves_no_trace() {
         let hasty = Candidate { waits: false, ..candidate(party("a")) };
-        assert_eq!(step(&hasty, &lock(&[(party("h"), ttl(10))], &[]), 9, PipelineRunStatus::Unreadable), Step::Refuse(Refusal::Busy));
-        assert_eq!(step(&hasty, &lock(&[], &[party("b")]), 1, PipelineRunStatus::Unreadable), Step::Refuse(Refusal::Busy));
+        assert_eq!(step(&hasty, &lock(&[(party("h"), ttl(10))], &[]), 9, Life::Unreadable), Step::Refuse(Refusal::Busy));
+        assert_eq!(step(&hasty, &lock(&[], &[party("b")]), 1, Life::Unreadable), Step::Refuse(Refusal::Busy));
         let mut full = lock(&[(party("h"), ttl(100))], &[party("dead")]);
-        full = written(step(&hasty, &full, 3, PipelineRunStatus::Unreadable));
+        full = written(step(&hasty, &full, 3, Life::Unreadable));
         assert_eq!(ids(&full), (vec!["h"], vec![]));
-        assert_eq!(step(&hasty, &full, 3, PipelineRunStatus::Unreadable), Step::Refuse(Refusal::Busy));
-        assert!(matches!(step(&hasty, &Lock::default(), 0, PipelineRunStatus::Unreadable), Step::Take(..)));
+        assert_eq!(step(&hasty, &full, 3, Life::Unreadable), Step::Refuse(Refusal::Busy));
+        assert!(matches!(step(&hasty, &Lock::default(), 0, Life::Unreadable), Step::Take(..)));
     }
 
     #[test]
@@ -366,24 +363,23 @@ mod tests {
         let free = lock(&[], &[party("a")]);
         let watchlist = Watchlist::default();
         let view = View { is_vacant: false, ..view(&free, 0) };
-        assert_eq!(candidate(party("a")).step(view, &watchlist, |_| PipelineRunStatus::Unreadable), Step::Wait(None));
+        assert_eq!(candidate(party("a")).step(view, &watchlist, |_| Life::Unreadable), Step::Wait(None));
     }
 
     #[test]
     fn a_retry_holds_what_its_run_holds_by_its_own_terms() {
         let again = Candidate { terms: ttl(20), ..candidate(party("a")) };
-        let (lock, fence) = taken(step(&again, &lock(&[(party("a"), ttl(10))], &[party("b")]), 50, PipelineRunStatus::Unreadable));
+        let (lock, fence) = taken(step(&again, &lock(&[(party("a"), ttl(10))], &[party("b")]), 50, Life::Unreadable));
         assert_eq!((fence, lock.holders[0].renewals, lock.holders[0].terms.ttl_millis), (1, 1, Some(20_000)));
         assert_eq!(ids(&lock), (vec!["a"], vec!["b"]));
     }
 
     #[test]
     fn a_lock_run_works_inside_of_what_its_run_holds() {
-        let (lock, fence) =
-            taken(step(&candidate(process("a")), &lock(&[(party("a"), ttl(20))], &[process("a")]), 0, PipelineRunStatus::Unreadable));
+        let (lock, fence) = taken(step(&candidate(process("a")), &lock(&[(party("a"), ttl(20))], &[process("a")]), 0, Life::Unreadable));
         assert_eq!((fence, ids(&lock), lock.holders[0].terms.ttl_millis), (1, (vec!["a"], vec![]), Some(20_000)));
         // Not the other way round.
-        let step = step(&candidate(party("a")), &self::lock(&[(process("a"), ttl(20))], &[]), 0, PipelineRunStatus::Unreadable);
+        let step = step(&candidate(party("a")), &self::lock(&[(process("a"), ttl(20))], &[]), 0, Life::Unreadable);
         assert_eq!(ids(&written(step)), (vec!["a"], vec!["a"]));
     }
 

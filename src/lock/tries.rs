@@ -3,8 +3,8 @@
 use anyhow::anyhow;
 use tokio::time::{sleep, timeout};
 
-use super::backoff::Pauses;
 use super::object::{REQUEST, Unwritten};
+use crate::runtime::kubernetes::backoff::Pauses;
 
 /// How often the API server is tried that cannot be reached: for about ten seconds.
 const TRIES: u32 = 16;

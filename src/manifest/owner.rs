@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::Object;
 
 /// A PipelineRun, by what its own pods' labels tell. Never made from anything else: an object whose owner does not exist is removed at once.
@@ -14,6 +16,13 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// The PipelineRuns that own an object.
+    pub fn all_of(object: &ObjectMeta) -> impl Iterator<Item = Self> {
+        let owners = object.owner_references.iter().flatten();
+        let pipeline_runs = owners.filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
+        pipeline_runs.map(|owner| Self { name: owner.name.clone(), uid: owner.uid.clone() })
+    }
+
     /// Makes it an owner of an object, and of the claims that a StatefulSet makes, which belong to nobody otherwise. `blockOwnerDeletion` is
     /// left away: to set it takes rights over PipelineRuns on some clusters.
     pub fn adopt(&self, object: &mut Object) {

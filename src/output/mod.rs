@@ -7,7 +7,6 @@
 mod connarg;
 mod dotenv;
 mod environment;
-mod file;
 mod format;
 mod model;
 mod results;
@@ -17,7 +16,6 @@ mod url;
 
 pub use connarg::{ConnArg, check_connargs};
 pub use environment::{check_names, environment};
-pub use file::{check_kind, write};
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
 pub use results::{LockFact, ResultFile, RunFact};

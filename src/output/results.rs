@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::file::check_kind;
 use crate::failure::{Advise, Exit, usage};
 use crate::files;
 
@@ -64,14 +63,14 @@ impl<F: Fact> ResultFile<F> {
         if !folder.is_dir() {
             return Err(usage(format!("--result {}: the folder {} does not exist", path.display(), folder.display())));
         }
-        check_kind(path).context("--result").exit(Exit::Usage)
+        files::check_kind(path).context("--result").exit(Exit::Usage)
     }
 
     /// A file is written in place: it may be the only one in its folder that may be written to. Nothing but a file is. There is no line break
     /// at its end: Tekton takes the content as it is.
     fn write_text(&self, text: &str) -> anyhow::Result<()> {
         let context = || format!("writing the result {}", self.path.display());
-        check_kind(&self.path).with_context(context)?;
+        files::check_kind(&self.path).with_context(context)?;
         files::create(&self.path).and_then(|mut file| file.write_all(text.as_bytes())).with_context(context)
     }
 }

@@ -6,6 +6,7 @@ use crate::failure::{Exit, exit_of, kind_of};
 use crate::history::log::Log;
 use crate::history::record::{self, Cause, Database, Moment, Record, Status};
 use crate::history::time::Time;
+use crate::manifest::owner::Owner;
 use crate::redact::Redactor;
 
 /// One event of a run.
@@ -78,7 +79,7 @@ pub struct Part {
     /// When the first of the objects was made.
     pub began: Option<Time>,
     /// The PipelineRun that owns them: its name and its UID.
-    pub pipeline_run: Option<(String, String)>,
+    pub pipeline_run: Option<Owner>,
 }
 
 /// Why a run is removed.

@@ -13,6 +13,7 @@ use super::{Job, Recorder, Which};
 use crate::history::log::Log;
 use crate::history::record::{self, Cause, Database, Moment, Record, Status, What};
 use crate::history::time::Time;
+use crate::manifest::owner::Owner;
 use crate::redact::Redactor;
 
 /// A run's record, from its first event to its last. Of no use, and no trouble, where no history is kept.
@@ -268,7 +269,7 @@ impl State {
         record.id = id.unwrap_or(record.id);
         if record.runtime == "kubernetes" {
             record.began = part.began.unwrap_or(record.began);
-            if let Some((name, uid)) = &part.pipeline_run {
+            if let Some(Owner { name, uid }) = &part.pipeline_run {
                 record.name.clone_from(name);
                 (record.origin.pipeline_run, record.origin.pipeline_run_uid) = (Some(name.clone()), Some(uid.clone()));
             }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::failure::Advise;
 use crate::run_id::RunId;
 use crate::state::STATE_HINT;
-use crate::{deadline, files, output, process, state};
+use crate::{deadline, files, process, state};
 
 pub use record::{Command, LocalRun, Phase, Place, Record, Server, Source};
 pub use unreadable::Unreadable;
@@ -328,7 +328,7 @@ impl Claim {
     /// The path with the system's reason.
     pub fn save(&self) -> anyhow::Result<()> {
         let Some(folder) = self.folder() else { return Ok(()) };
-        output::write(&folder.join(RECORD), &serde_json::to_string(&self.record)?, 0o600)
+        files::write(&folder.join(RECORD), &serde_json::to_string(&self.record)?, 0o600)
     }
 
     /// Forgets the run, of which nothing is left: its folder vanishes in one step.

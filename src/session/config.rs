@@ -134,7 +134,7 @@ impl Config {
     /// The path with the system's reason.
     pub(crate) fn write(&self, text: &str) -> anyhow::Result<Option<&Path>> {
         let path = self.path();
-        path.map(|path| output::write(path, text, self.mode)).transpose()?;
+        path.map(|path| files::write(path, text, self.mode)).transpose()?;
         Ok(path)
     }
 }
@@ -176,7 +176,7 @@ fn check_path(output: &Path) -> anyhow::Result<()> {
         }
         _ => return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display()))),
     }
-    output::check_kind(output).context("--output").exit(Exit::Usage)?;
+    files::check_kind(output).context("--output").exit(Exit::Usage)?;
     files::check_names(&[output])?;
     // Nothing is made to find out: a testbed that is killed in between would leave it.
     rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).with_context(closed).exit(Exit::Usage).hint(whose())

@@ -13,7 +13,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use super::reach::Reach;
 use super::{Arguments, Settings, find, keys, read};
 use crate::cli::{self, Cli, Source};
-use crate::environment::{is_in_pod, is_set};
+use crate::environment::{Naming, is_in_pod, is_set, naming};
 use crate::failure::{Advise, Exit, usage};
 use crate::reading;
 use crate::state::Remembered;
@@ -91,7 +91,7 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
 /// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.
 fn has_no_contexts() -> bool {
     let is_home = || std::env::home_dir().is_some_and(|home| home.join(".kube/config").exists());
-    is_in_pod() && !is_set("KUBECONFIG") && !is_set("TESTBED_KUBECONFIG") && !is_home()
+    naming(is_set("TESTBED_KUBECONFIG"), false) == Some(Naming::Pod) && !is_home()
 }
 
 fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable) -> anyhow::Result<Cli> {

@@ -40,7 +40,7 @@ fn what_is_no_file_is_refused_by_its_name() {
     let folder = Folder::new();
     fifo(&folder, "fifo.yaml");
     std::fs::create_dir(folder.path().join("folder")).unwrap();
-    for (name, kind) in [("fifo.yaml", "a FIFO"), ("/dev/zero", "a device")] {
+    for (name, kind) in [("fifo.yaml", "a pipe"), ("/dev/zero", "a device")] {
         let refused = |args: &[&str]| call(&folder, args).fails(2).says(&format!("{name}: it is {kind}, and no file"));
         refused(&["render", name]);
         refused(&["render", "--with", "postgres", "--settings", name]);
@@ -59,14 +59,14 @@ fn what_a_compose_file_names_may_be_anything() {
     let service = "image: postgres:17\n    env_file: [/dev/zero, fifo, none.env]\n";
     folder.file("compose.yaml", &format!("services:\n  db:\n    {service}"));
     let called = call(&folder, &["init", "--print"]).ok();
-    called.says("warning: reading /dev/zero: it is a device, and no file").says("warning: reading fifo: it is a FIFO, and no file");
+    called.says("warning: reading /dev/zero: it is a device, and no file").says("warning: reading fifo: it is a pipe, and no file");
 }
 
 #[test]
 fn a_compose_file_that_is_no_file_is_named() {
     let folder = Folder::new();
     fifo(&folder, "compose.yaml");
-    call(&folder, &["init", "--print", "--with", "postgres"]).ok().says("compose.yaml: it is a FIFO, and no file");
+    call(&folder, &["init", "--print", "--with", "postgres"]).ok().says("compose.yaml: it is a pipe, and no file");
 }
 
 #[test]

@@ -15,9 +15,9 @@ use anyhow::Context;
 use crate::cli::{Asking, Global, History};
 use crate::console;
 use crate::failure::{Advise, usage};
+use crate::files;
 use crate::history::place::Place;
 use crate::history::store::Store;
-use crate::output;
 use crate::progress::Progress;
 use crate::recorder::lost;
 
@@ -79,7 +79,7 @@ fn write_page(path: &Path, page: &str, progress: &Progress) -> anyhow::Result<()
     if path.as_os_str() == "-" {
         return console::print(page);
     }
-    output::write(path, page, 0o600)?;
+    files::write(path, page, 0o600)?;
     progress.say(&format!("written to {}", path.display()));
     Ok(())
 }

@@ -3,11 +3,12 @@
 use kube::ResourceExt;
 
 use crate::cli;
+use crate::cli::said;
 use crate::failure::usage;
-use crate::lock::pipeline_runs::{Found, find};
 use crate::lock::state::PipelineRun;
 use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::pipeline_run::{Found, find};
 
 /// Who was named.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub(super) async fn pipeline_run(
 }
 
 fn named(holder: Option<&str>, told: &cli::PipelineRun) -> anyhow::Result<Option<Named>> {
-    let told = told.name.as_ref().map(|name| PipelineRun { name: name.clone(), uid: told.uid.clone() });
+    let told = said(&told.name).map(|name| PipelineRun { name, uid: said(&told.uid) });
     let Some(holder) = holder else { return Ok(told.map(|pipeline_run| Named { pipeline_run, by_hand: false })) };
     let name = match holder.split_once('/') {
         None if holder == "none" => return Ok(None),

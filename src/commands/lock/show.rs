@@ -8,12 +8,13 @@ use super::{which, words};
 use crate::cli::{Global, LockShow, StatusFormat};
 use crate::console;
 use crate::deadline;
-use crate::lock::abandonment::{Abandonment, PipelineRunStatus};
+use crate::lock::abandonment::Abandonment;
 use crate::lock::object::{Target, Version, list};
-use crate::lock::pipeline_runs;
+use crate::lock::pipeline_run_watch;
 use crate::lock::replicas::{replicas, scaled_by_hand};
 use crate::lock::state::{Holder, Waiter};
 use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::pipeline_run::Life;
 use crate::table::table;
 
 /// How long the API server may take to tell.
@@ -53,7 +54,7 @@ async fn look(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<Shown>> 
     for (target, version) in find(args, cluster).await? {
         let mut abandoned = Vec::new();
         for holder in &version.lock.holders {
-            let status = pipeline_runs::look(cluster, &holder.terms).await;
+            let status = pipeline_run_watch::look(cluster, &holder.terms).await;
             abandoned.push(is_abandoned(holder, status));
         }
         shown.push(Shown { target, version, abandoned });
@@ -76,7 +77,7 @@ async fn find(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<(Target,
     Ok(found)
 }
 
-fn is_abandoned(holder: &Holder, status: PipelineRunStatus) -> Abandoned {
+fn is_abandoned(holder: &Holder, status: Life) -> Abandoned {
     let idle = Duration::from_millis(holder.idle_millis);
     let abandonment = Abandonment::of(holder, status, idle);
     let name = holder.terms.pipeline_run.as_ref().map(|run| run.name.as_str()).unwrap_or_default();
@@ -163,14 +164,14 @@ mod tests {
     fn who_is_gone_and_who_may_be() {
         let text = r#"{"id": "r", "since": "2026-01-01T00:00:00Z", "fence": 1, "ttlMillis": 1000, "pipelineRun": {"name": "p"}, "idleMillis": 1500}"#;
         let run = holder(text);
-        assert_eq!(is_abandoned(&run, PipelineRunStatus::Over).0, Some(true));
-        assert_eq!(is_abandoned(&run, PipelineRunStatus::Running).0, Some(false));
-        assert_eq!(is_abandoned(&run, PipelineRunStatus::Unreadable), (Some(true), "not renewed for 1s 500ms".into()));
+        assert_eq!(is_abandoned(&run, Life::Gone).0, Some(true));
+        assert_eq!(is_abandoned(&run, Life::Running).0, Some(false));
+        assert_eq!(is_abandoned(&run, Life::Unreadable), (Some(true), "not renewed for 1s 500ms".into()));
         let asked = holder(&text.replace("\"ttlMillis\"", "\"ttlIsAskedFor\": true, \"ttlMillis\""));
-        assert_eq!(is_abandoned(&asked, PipelineRunStatus::Running).0, Some(true));
+        assert_eq!(is_abandoned(&asked, Life::Running).0, Some(true));
         let fresh = holder(&text.replace("1500", "10"));
-        assert_eq!(is_abandoned(&fresh, PipelineRunStatus::Unreadable).0, None);
+        assert_eq!(is_abandoned(&fresh, Life::Unreadable).0, None);
         let lasting = holder(r#"{"id": "r", "since": "2026-01-01T00:00:00Z", "fence": 1}"#);
-        assert_eq!(is_abandoned(&lasting, PipelineRunStatus::Unreadable).0, Some(false));
+        assert_eq!(is_abandoned(&lasting, Life::Unreadable).0, Some(false));
     }
 }

@@ -13,7 +13,6 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::server::{Change, Reply};
 use super::setting::{Role, Setting, UNIT};
-use crate::lock::abandonment::PipelineRunStatus;
 use crate::lock::candidacy::{self, Candidacy, Held};
 use crate::lock::clock::Moment;
 use crate::lock::holding::{self, Holding, Loss};
@@ -21,6 +20,7 @@ use crate::lock::object::{Event, Request, Unwritten, Version};
 use crate::lock::release::{cleanup, removal};
 use crate::lock::replicas::Vacancy;
 use crate::lock::state::{Holder, Lock, Terms};
+use crate::runtime::kubernetes::pipeline_run::Life;
 
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
@@ -124,7 +124,7 @@ pub(super) struct Client {
     /// What its watch will tell, the next one first.
     pub inbox: Vec<Change>,
     /// What it knows of the PipelineRuns, by number of party; `None` of those that it does not follow.
-    pub statuses: Vec<Option<PipelineRunStatus>>,
+    pub statuses: Vec<Option<Life>>,
     pub flight: Option<Flight>,
 }
 
@@ -205,7 +205,7 @@ impl Client {
                 candidacy.retry_at = None;
                 if let Some(version) = candidacy.version().filter(|_| candidacy.is_next()) {
                     for holder in version.lock.holders.iter().filter(|holder| holder.terms.pipeline_run.is_some()) {
-                        self.statuses[stage.setting.number_of(&holder.party)].get_or_insert(PipelineRunStatus::Unknown);
+                        self.statuses[stage.setting.number_of(&holder.party)].get_or_insert(Life::Unasked);
                     }
                 }
                 match candidacy.next(&stage.moment(), &Vacancy::Vacant, |holder| stage.status(holder, &self.statuses)) {
@@ -309,11 +309,11 @@ pub(super) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    fn status(&self, holder: &Holder, statuses: &[Option<PipelineRunStatus>]) -> PipelineRunStatus {
+    fn status(&self, holder: &Holder, statuses: &[Option<Life>]) -> Life {
         match statuses[self.setting.number_of(&holder.party)] {
-            _ if holder.terms.pipeline_run.is_none() => PipelineRunStatus::Unreadable,
-            Some(PipelineRunStatus::Running) if !self.setting.guards.asks_pipeline_run => PipelineRunStatus::Unreadable,
-            status => status.unwrap_or(PipelineRunStatus::Unknown),
+            _ if holder.terms.pipeline_run.is_none() => Life::Unreadable,
+            Some(Life::Running) if !self.setting.guards.asks_pipeline_run => Life::Unreadable,
+            status => status.unwrap_or(Life::Unasked),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::lock::candidacy::{self, Candidacy};
 use crate::lock::holding::{self, Holding};
 use crate::lock::object::{Request, Version};
 use crate::lock::state::{Lock, millis};
+use crate::runtime::kubernetes::pipeline_run::Life;
 
 /// The longest time that makes a difference.
 const LONGEST: Duration = if TIMEOUT.as_millis() > TTL.as_millis() { TIMEOUT } else { TTL };
@@ -158,7 +159,7 @@ impl<'a> Print<'a> {
                 self.holding(holding, now);
             }
             Phase::Wanting(candidacy) => {
-                order.iter().for_each(|index| self.plain(client.statuses[*index].map_or(0, |status| 1 + status as u64)));
+                order.iter().for_each(|index| self.plain(client.statuses[*index].map_or(0, code)));
                 self.candidacy(candidacy, now);
             }
         }
@@ -300,5 +301,14 @@ impl<'a> Print<'a> {
             self.words.push((VERSIONS, waiter.ticket));
             self.words.push((COUNTS + 2 * number + 1, waiter.beats + 1));
         }
+    }
+}
+
+fn code(life: Life) -> u64 {
+    match life {
+        Life::Running => 1,
+        Life::Over(_) | Life::Gone => 2,
+        Life::Unasked => 3,
+        Life::Unreadable => 4,
     }
 }

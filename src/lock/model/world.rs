@@ -8,8 +8,8 @@ use super::moves::Move;
 use super::rules::{self, Ghost};
 use super::server::{Change, Reply, Server};
 use super::setting::{Faults, Role, Setting, UNIT};
-use crate::lock::abandonment::PipelineRunStatus;
 use crate::lock::object::Request;
+use crate::runtime::kubernetes::pipeline_run::Life;
 
 #[derive(Debug, Clone)]
 pub(super) struct World {
@@ -54,8 +54,8 @@ impl World {
     }
 
     /// How a PipelineRun is.
-    pub(super) fn status(&self, number: usize) -> PipelineRunStatus {
-        if self.ended[number] { PipelineRunStatus::Over } else { PipelineRunStatus::Running }
+    pub(super) fn status(&self, number: usize) -> Life {
+        if self.ended[number] { Life::Gone } else { Life::Running }
     }
 
     /// The state after a move.

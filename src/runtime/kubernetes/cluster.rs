@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, ServiceBuilder};
 
 use super::contact::Contact;
+use crate::environment::{Naming, kubeconfigs, naming};
 use crate::failure::{Advise, Exit};
 use crate::location::{Access, Beyond, Location};
 use crate::reading;
@@ -196,22 +197,18 @@ const USER_AGENT: http::HeaderName = http::header::USER_AGENT;
 
 /// What the user's choice stands for, and what decided it.
 fn access(choice: &Choice) -> anyhow::Result<(Access, &'static str)> {
-    if let Some(path) = &choice.kubeconfig {
-        return Ok((Access::Files(vec![path.clone()]), "--kubeconfig"));
-    }
-    let variable = std::env::var_os("KUBECONFIG").unwrap_or_default();
-    let named: Vec<PathBuf> = std::env::split_paths(&variable).filter(|path| !path.as_os_str().is_empty()).collect();
-    if !named.is_empty() {
-        return Ok((Access::Files(named), "KUBECONFIG"));
-    }
-    if choice.context.is_some() {
-        let home = std::env::home_dir().ok_or_else(|| anyhow!("--context needs a kubeconfig, and there is no home folder"));
-        return Ok((Access::Files(vec![home.hint("pass --kubeconfig")?.join(".kube/config")]), "--context"));
-    }
-    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-        return Ok((Access::Pod, IN_POD));
-    }
-    Err(anyhow!("no cluster is named")).hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod")
+    Ok(match (naming(choice.kubeconfig.is_some(), choice.context.is_some()), kubeconfigs()) {
+        (Some(Naming::Kubeconfig), _) => (Access::Files(choice.kubeconfig.iter().cloned().collect()), "--kubeconfig"),
+        (Some(Naming::Context | Naming::Variable), files) if !files.is_empty() => (Access::Files(files), "KUBECONFIG"),
+        (Some(Naming::Context | Naming::Variable), _) => {
+            let home = std::env::home_dir().ok_or_else(|| anyhow!("--context needs a kubeconfig, and there is no home folder"));
+            (Access::Files(vec![home.hint("pass --kubeconfig")?.join(".kube/config")]), "--context")
+        }
+        (Some(Naming::Pod), _) => (Access::Pod, IN_POD),
+        (None, _) => {
+            return Err(anyhow!("no cluster is named")).hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
+        }
+    })
 }
 
 async fn config(access: &Access, context: Option<&str>, source: &str) -> anyhow::Result<Config> {

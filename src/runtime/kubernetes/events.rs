@@ -9,12 +9,12 @@ use futures::StreamExt;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::Config;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 use super::Cluster;
-use super::explain::is_forbidden;
+use super::updates::{Update, updates};
 
 /// How many events are kept about one object: the latest ones.
 const KEPT: usize = 16;
@@ -99,15 +99,16 @@ impl Events {
 /// The watch, running in the background until it is dropped.
 pub struct EventWatch {
     events: watch::Receiver<Events>,
-    task: AbortHandle,
+    _task: JoinSet<()>,
 }
 
 impl EventWatch {
     /// Begins to watch. `names` are those of the objects that are pods or make pods; what these make has names that begin with theirs.
     pub fn start(cluster: &Cluster, names: Vec<String>, past: Past) -> Self {
         let (to, events) = watch::channel(Events::default());
-        let task = tokio::spawn(follow(cluster.clone(), names, past, to));
-        Self { events, task: task.abort_handle() }
+        let mut task = JoinSet::new();
+        task.spawn(follow(cluster.clone(), names, past, to));
+        Self { events, _task: task }
     }
 
     /// The events.
@@ -116,43 +117,30 @@ impl EventWatch {
     }
 }
 
-impl Drop for EventWatch {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 async fn follow(cluster: Cluster, names: Vec<String>, past: Past, to: watch::Sender<Events>) {
     let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
-    let mut listed = Events::default();
+    let mut updates = updates(api, Config::default(), move |event| read(event, &names));
     let mut old: Option<BTreeMap<String, Note>> = (past == Past::Counts).then(BTreeMap::new);
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(watcher::Event::Init) => listed = Events::default(),
-            Ok(watcher::Event::InitApply(event)) => drop(read(event, &names).map(|(id, note)| listed.add(id, note))),
-            Ok(watcher::Event::InitDone) => {
+    while let Some(update) = updates.next().await {
+        match update {
+            Ok(Update::All(all)) => {
+                let mut listed = Events::default();
+                all.into_iter().for_each(|(id, note)| listed.add(id, note));
                 let old = old.get_or_insert_with(|| listed.notes.clone());
                 // One that has come again since is another one.
                 listed.notes.retain(|id, note| note.kind == "Pod" || old.get(id) != Some(note));
-                to.send_replace(std::mem::take(&mut listed));
+                to.send_replace(listed);
             }
-            Ok(watcher::Event::Apply(event)) => {
-                if let Some((id, note)) = read(event, &names) {
-                    to.send_modify(|events| events.add(id, note));
-                }
-            }
+            Ok(Update::Changed((id, note))) => to.send_modify(|events| events.add(id, note)),
             // Events are forgotten after an hour, which makes what they said no less true.
-            Ok(watcher::Event::Delete(_)) => {}
-            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if is_forbidden(&error) => {
+            Ok(Update::Deleted(_) | Update::Interrupted(_)) => {}
+            Err(_) => {
                 to.send_modify(|events| events.forbidden = true);
-                // Whoever listens goes on listening, to what will never come.
-                return to.closed().await;
+                break;
             }
-            // The watcher comes back by itself.
-            Err(_) => {}
         }
     }
+    // Whoever listens goes on listening, to what will never come.
     to.closed().await;
 }
 

@@ -1,5 +1,7 @@
 //! What a failed API request means, in one line, with the remedy where it is known.
 
+use std::time::Duration;
+
 use kube::Error;
 use kube::core::Status;
 
@@ -93,4 +95,55 @@ pub fn is_forbidden(error: &Error) -> bool {
 /// Whether the object, or its kind, is not there.
 pub fn is_absent(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 404)
+}
+
+/// Whether the server says of this very object that it is not there, and not of a path that it does not have.
+pub fn is_object_absent(error: &Error, name: &str) -> bool {
+    matches!(error, Error::Api(status) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == name))
+}
+
+/// A right that is asked for again and again. One that is missing at first will be missing later. One that was there before may come back: an
+/// API server that starts refuses everybody until it knows its Roles, and has nothing of kinds that it has not read yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Grant {
+    may_come_back: bool,
+    missing_since: Option<Duration>,
+}
+
+impl Grant {
+    /// How long an API server that starts may take until it knows its Roles.
+    const STARTING: Duration = Duration::from_secs(10);
+
+    /// One that is there.
+    pub fn granted() -> Self {
+        Self { may_come_back: true, missing_since: None }
+    }
+
+    /// Takes note that the API server was away.
+    pub fn may_come_back(&mut self) {
+        self.may_come_back = true;
+    }
+
+    /// Whether one that is missing now stays so. The time is that of any clock, always of the same one.
+    pub fn is_gone(&mut self, time: Duration) -> bool {
+        !self.may_come_back || time.saturating_sub(*self.missing_since.get_or_insert(time)) >= Self::STARTING
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_right_that_was_there_may_come_back_for_a_while() {
+        let seconds = Duration::from_secs;
+        assert!(Grant::default().is_gone(seconds(5)));
+        let mut right = Grant::granted();
+        assert_eq!([5, 14, 15].map(|time| right.is_gone(seconds(time))), [false, false, true]);
+        right = Grant::granted();
+        assert!(!right.is_gone(seconds(30)));
+        let mut after_outage = Grant::default();
+        after_outage.may_come_back();
+        assert_eq!([1, 11].map(|time| after_outage.is_gone(seconds(time))), [false, true]);
+    }
 }

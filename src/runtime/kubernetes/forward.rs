@@ -50,7 +50,7 @@ pub struct Forward {
     pub port: u16,
     /// The same way, for whoever needs no port.
     pub way: Arc<dyn Dial>,
-    task: JoinHandle<()>,
+    _task: JoinSet<()>,
 }
 
 impl Forward {
@@ -63,14 +63,9 @@ impl Forward {
         let port = listener.local_addr().context("reading the port of the port-forward")?.port();
         let (workload, server_port) = (database.workload.clone(), database.server_port);
         let way = Way { cluster: cluster.clone(), workload, port: server_port, pods, tunnels: Arc::default(), over: Arc::default() };
-        let task = tokio::spawn(serve(listener, way.clone()));
-        Ok(Self { port, way: Arc::new(way), task })
-    }
-}
-
-impl Drop for Forward {
-    fn drop(&mut self) {
-        self.task.abort();
+        let mut task = JoinSet::new();
+        task.spawn(serve(listener, way.clone()));
+        Ok(Self { port, way: Arc::new(way), _task: task })
     }
 }
 

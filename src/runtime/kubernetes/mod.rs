@@ -3,6 +3,7 @@
 pub mod access;
 pub mod annotate;
 pub mod autoscaler;
+pub mod backoff;
 pub mod clock;
 mod cluster;
 pub mod collect;
@@ -23,12 +24,14 @@ pub mod maker;
 pub mod mark;
 pub mod observe;
 pub mod own;
+pub mod pipeline_run;
 pub mod pods;
 pub mod references;
 pub mod removal;
 mod rules;
 pub mod teardown;
 pub mod timeline;
+pub mod updates;
 
 pub use cluster::{Choice, Cluster};
 pub use explain::explain;

@@ -1,7 +1,6 @@
 //! The pods of a run or of a workload, and what they say about each database's container.
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
-use kube::runtime::watcher::DefaultBackoff;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -31,7 +30,7 @@ impl Observer {
         }
         let senders: Vec<_> = wanted.iter().map(|wanted| wanted.to.clone()).collect();
         let note = move |pods: &Pods| wanted.iter().for_each(|wanted| wanted.note(pods));
-        let (watch, failure) = PodWatch::start(cluster, whose, DefaultBackoff::default(), note);
+        let (watch, failure) = PodWatch::start(cluster, whose, note);
         let mut following = JoinSet::new();
         for (database, to) in databases.iter().zip(senders).filter(|(database, _)| database.entrypoint_is_known) {
             following.spawn(follow_log(cluster.clone(), database.clone(), watch.pods(), to));

@@ -1,20 +1,18 @@
 //! One watch on pods, those of a run or those of a workload that lives without one, and which of them are whose.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::runtime::utils::Backoff;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::Config;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::explain::is_forbidden;
 use super::maker::Maker;
+use super::updates::{Update, updates};
 use super::{Cluster, explain};
 use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 use crate::run_id::RunId;
@@ -76,16 +74,11 @@ impl Failure {
 }
 
 impl PodWatch {
-    /// Begins to watch, with these pauses before a lost connection is taken up again. `changed` hears of every change.
-    pub fn start(
-        cluster: &Cluster,
-        whose: Whose,
-        pauses: impl Backoff + 'static,
-        changed: impl FnMut(&Pods) + Send + 'static,
-    ) -> (Self, Failure) {
+    /// Begins to watch. `changed` hears of every change.
+    pub fn start(cluster: &Cluster, whose: Whose, changed: impl FnMut(&Pods) + Send + 'static) -> (Self, Failure) {
         let (to, pods) = watch::channel(Pods::new());
         let what = whose.what();
-        let task = tokio::spawn(follow(cluster.clone(), whose, pauses, to, changed));
+        let task = tokio::spawn(follow(cluster.clone(), whose, to, changed));
         (Self { pods, task: task.abort_handle() }, Failure(task, what))
     }
 
@@ -101,78 +94,34 @@ impl Drop for PodWatch {
     }
 }
 
-/// How long an API server that starts may take until it knows its Roles.
-const STARTING: Duration = Duration::from_secs(10);
-
-/// A time without an API server.
-#[derive(Default)]
-struct Outage {
-    is_on: bool,
-    denied_at: Option<Instant>,
-}
-
-impl Outage {
-    /// Whether a right may be missing because the API server has only just started, and not for good.
-    fn excuses_denial(&mut self) -> bool {
-        self.is_on && self.denied_at.get_or_insert_with(Instant::now).elapsed() < STARTING
-    }
-}
-
-/// Follows the watch until it cannot go on. Lost connections are taken up again.
-async fn follow(
-    cluster: Cluster,
-    whose: Whose,
-    pauses: impl Backoff,
-    to: watch::Sender<Pods>,
-    mut changed: impl FnMut(&Pods),
-) -> anyhow::Error {
+/// Follows the watch until it cannot go on.
+async fn follow(cluster: Cluster, whose: Whose, to: watch::Sender<Pods>, mut changed: impl FnMut(&Pods)) -> anyhow::Error {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let config = watcher::Config::default().labels(&whose.selector());
-    let mut events = watcher(api, config).backoff(pauses).boxed();
-    let mut listed = Pods::new();
+    let mut updates = updates(api, Config::default().labels(&whose.selector()), Some);
     let mut past: Option<BTreeSet<String>> = None;
-    let mut outage = Outage::default();
     let is_past = |past: &Option<BTreeSet<String>>, pod: &Pod| past.as_ref().is_some_and(|past| past.contains(uid(pod)));
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Init) => {
-                listed.clear();
-                continue;
-            }
-            Ok(watcher::Event::InitApply(pod)) => {
-                insert(&mut listed, pod, &whose);
-                continue;
-            }
-            Ok(watcher::Event::InitDone) => {
+    while let Some(update) = updates.next().await {
+        match update {
+            Ok(Update::All(all)) => {
+                let mut pods = Pods::new();
+                all.into_iter().for_each(|pod| insert(&mut pods, pod, &whose));
                 let over = |pod: &&Pod| matches!(whose, Whose::Maker(_)) && is_record(pod);
-                past.get_or_insert_with(|| listed.values().filter(over).map(|pod| uid(pod).to_owned()).collect());
-                listed.retain(|_, pod| !is_past(&past, pod));
-                to.send_replace(std::mem::take(&mut listed));
+                past.get_or_insert_with(|| pods.values().filter(over).map(|pod| uid(pod).to_owned()).collect());
+                pods.retain(|_, pod| !is_past(&past, pod));
+                to.send_replace(pods);
             }
-            Ok(watcher::Event::Apply(pod)) if is_past(&past, &pod) => continue,
-            Ok(watcher::Event::Apply(pod)) => to.send_modify(|pods| insert(pods, pod, &whose)),
-            Ok(watcher::Event::Delete(pod)) => to.send_modify(|pods| leave(pods, pod, &whose)),
-            Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) if is_forbidden(&error) => {
-                if outage.excuses_denial() {
-                    continue;
-                }
-                return explain(&cluster, error, &whose.what());
-            }
-            // The watcher comes back by itself; what it missed arrives with its next list.
-            Err(_) => {
-                outage.is_on = true;
-                continue;
-            }
+            Ok(Update::Changed(pod)) if is_past(&past, &pod) => continue,
+            Ok(Update::Changed(pod)) => to.send_modify(|pods| insert(pods, pod, &whose)),
+            Ok(Update::Deleted(pod)) => to.send_modify(|pods| leave(pods, pod, &whose)),
+            Ok(Update::Interrupted(_)) => continue,
+            Err(error) => return explain(&cluster, error, &whose.what()),
         }
-        outage = Outage::default();
         changed(&to.borrow());
     }
     anyhow::anyhow!("{}: it ended", whose.what())
 }
 
 fn insert(pods: &mut Pods, mut pod: Pod, whose: &Whose) {
-    // Most of a pod's size, and of no use here.
-    pod.metadata.managed_fields = None;
     if whose.claim(&mut pod) {
         pods.insert(name(&pod).to_owned(), pod);
     } else {

@@ -52,7 +52,7 @@ const NOTE: &str = "registry";
 /// The path with the system's reason.
 pub fn note_registry(run: &Path, registry: &Path) -> anyhow::Result<()> {
     let text = registry.to_str().with_context(|| format!("{} is no UTF-8", registry.display()))?;
-    crate::output::write(&run.join(NOTE), text, 0o600)
+    crate::files::write(&run.join(NOTE), text, 0o600)
 }
 
 /// Where the run of a data folder is noted, if it says so.

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
 use crate::database::Engine;
-use crate::output;
+use crate::files;
 use crate::reading;
 
 /// Folders below which servers are installed, besides those of `PATH`; `*` stands for any name.
@@ -168,7 +168,7 @@ impl Finder {
         if std::mem::take(&mut self.is_new)
             && let Ok(text) = serde_json::to_string(&self.memory)
         {
-            let _ = output::write(&self.memory_file, &text, 0o600);
+            let _ = files::write(&self.memory_file, &text, 0o600);
         }
     }
 }

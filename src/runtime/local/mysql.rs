@@ -204,7 +204,7 @@ pub(super) fn write_init_file(planned: &Planned, data: &Path, random: &str, sett
     let unknown = || Login { user: "root".into(), password: crate::database::Password::new(random), database: None };
     let root = planned.database.admin.clone().unwrap_or_else(unknown);
     let path = init_file(data);
-    crate::output::write(&path, &statements(planned, &root), 0o600)?;
+    crate::files::write(&path, &statements(planned, &root), 0o600)?;
     super::account::hand_over(&path, setting.account)?;
     Ok(root)
 }

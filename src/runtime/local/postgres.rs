@@ -78,7 +78,7 @@ pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setti
         return Err(anyhow!("{} is missing: a PostgreSQL server cannot make its data folder without it", initdb.display()));
     }
     let password_file = stage.folder.join("password");
-    crate::output::write(&password_file, stage.password, 0o600)?;
+    crate::files::write(&password_file, stage.password, 0o600)?;
     super::account::hand_over(&password_file, setting.account)?;
     let mut args: Vec<OsString> = vec!["-D".into(), stage.data.clone().into(), "-U".into(), superuser(planned).user.clone().into()];
     args.extend(["--encoding=UTF8".into(), "--auth=scram-sha-256".into(), "--no-sync".into()]);

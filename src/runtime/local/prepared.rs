@@ -20,7 +20,7 @@ use crate::background;
 use crate::failure::Advise;
 use crate::registry::Source;
 use crate::state::{CACHE_HINT, STATE_HINT};
-use crate::{files, output, state};
+use crate::{files, state};
 
 use spare::remove_spares;
 
@@ -183,7 +183,7 @@ impl<'a> Prepared<'a> {
         remove(&aside.join("tmp"))?;
         let manifest = copy::manifest(&data, own).with_context(writing)?.ok_or_else(|| anyhow!("it is changed while it is made"));
         let manifest = manifest.with_context(writing)?;
-        output::write(&aside.join(ENTRY), &serde_json::to_string(&Entry { password, size, manifest })?, 0o600)?;
+        files::write(&aside.join(ENTRY), &serde_json::to_string(&Entry { password, size, manifest })?, 0o600)?;
         std::fs::rename(aside, self.folder()).with_context(writing)
     }
 

@@ -47,7 +47,7 @@ async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, settin
     if script.name.ends_with(".sh") {
         // In a file, as in a container: on standard input its own commands would read the rest of it.
         let file = server.data.with_file_name("set-up.sh");
-        crate::output::write(&file, &script.text, 0o600)?;
+        crate::files::write(&file, &script.text, 0o600)?;
         super::account::hand_over(&file, setting.account)?;
         command.arg("-e").arg(file);
         return program::finish(command, &program, "").await;
@@ -80,7 +80,7 @@ fn home(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -> anyhow:
 fn write_client_settings(path: &Path, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let socket = mysql::socket(server.data).display().to_string();
     let socket = socket.replace('\\', "\\\\").replace('"', "\\\"");
-    crate::output::write(
+    crate::files::write(
         path,
         &format!("[client]\nsocket = \"{socket}\"\nport = {}\ndefault-character-set = utf8mb4\n", server.port),
         0o600,

@@ -89,14 +89,14 @@ async fn collect(
     let now = clock::now(cluster).await?;
     let Survey { runs, mut kinds, notes } = survey(cluster, args.all_namespaces).await?;
     notes.iter().for_each(|note| progress.explain(note));
-    let mut measure = Measure { now, grace: args.grace, states: None };
+    let mut measure = Measure { now, grace: args.grace, lives: None };
     let mut unread = None;
     if args.pipeline_runs {
         let looked = pipeline_runs::look(cluster, &mut kinds, &runs).await?;
-        if looked.states.is_none() {
+        if looked.lives.is_none() {
             progress.say("this cluster has no PipelineRuns of tekton.dev: only the expiry counts");
         }
-        (measure.states, unread) = (looked.states, looked.failure);
+        (measure.lives, unread) = (looked.lives, looked.failure);
     }
     let left = judge(&runs, &measure, place, progress);
     let removed = if args.dry_run {

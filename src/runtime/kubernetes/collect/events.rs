@@ -11,6 +11,7 @@ use crate::failure::innermost;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::events::{Note, is_part, note};
 use crate::runtime::kubernetes::explain::is_forbidden;
+use crate::runtime::kubernetes::teardown::part::makes_pods;
 
 /// How many events one request asks for: a namespace in which many runs come and go has thousands.
 const PAGE: u32 = 500;
@@ -58,11 +59,7 @@ impl Run {
     fn of(objects: &[DynamicObject]) -> Self {
         let kind = |object: &DynamicObject| object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default();
         let uids = objects.iter().map(|object| ((kind(object), object.name_any()), object.uid().unwrap_or_default())).collect();
-        let makes = |object: &&DynamicObject| {
-            let spec = object.data.get("spec");
-            spec.is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some())
-        };
-        Self { uids, makers: objects.iter().filter(makes).map(ResourceExt::name_any).collect() }
+        Self { uids, makers: objects.iter().filter(|object| makes_pods(object)).map(ResourceExt::name_any).collect() }
     }
 
     fn has(&self, note: &Note) -> bool {

@@ -26,6 +26,7 @@ use crate::background;
 use crate::deadline;
 use crate::history::log::Log;
 use crate::history::record;
+use crate::manifest::owner::Owner;
 use crate::manifest::stamp::RECORD_ANNOTATION;
 use crate::recorder::Event;
 use crate::recorder::event::Part;
@@ -147,7 +148,7 @@ impl Gathering {
             let part = parts.entry(of(kind(object), &object.name_any()).flatten()).or_default();
             part.began =
                 [part.began, object.metadata.creation_timestamp.as_ref().map(|made| timeline::time(made.0))].into_iter().flatten().min();
-            part.pipeline_run = part.pipeline_run.take().or_else(|| pipeline_run(object));
+            part.pipeline_run = part.pipeline_run.take().or_else(|| Owner::all_of(&object.metadata).next());
             part.objects.push(self.bare(object));
         }
         let some = records.values().next().cloned().flatten();
@@ -255,12 +256,6 @@ fn is(object: &DynamicObject, api_version: &str, kind: &str) -> bool {
 /// The objects of one of the core's kinds.
 fn typed<K: serde::de::DeserializeOwned + kube::Resource<DynamicType = ()>>(objects: &[DynamicObject], kind: &str) -> Vec<K> {
     objects.iter().filter(|object| is(object, "v1", kind)).filter_map(|object| object.clone().try_parse().ok()).collect()
-}
-
-fn pipeline_run(object: &DynamicObject) -> Option<(String, String)> {
-    let owners = object.owner_references().iter();
-    let mut pipeline_runs = owners.filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
-    pipeline_runs.next().map(|owner| (owner.name.clone(), owner.uid.clone()))
 }
 
 #[cfg(test)]

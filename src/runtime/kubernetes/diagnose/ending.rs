@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::disruption::Disruption;
 use super::{Case, Cause, Kind, Subject, Tell, Timeout, Trouble};
+use crate::manifest::owner::Owner;
 
 /// How long a node may be silent.
 const NODE: Duration = Duration::from_secs(60);
@@ -77,9 +78,8 @@ pub(super) fn deleted(case: &Case) -> Cause {
         return taken(case, disruption);
     }
     let event = case.events.iter().rev().find(|note| TAKEN.contains(&note.reason.as_str()));
-    let owners = case.pod.metadata.owner_references.iter().flatten();
-    let pipeline_run = owners.into_iter().find(|owner| owner.kind == "PipelineRun").map(|owner| &owner.name);
-    let what = match (event, pipeline_run) {
+    let pipeline_run = Owner::all_of(&case.pod.metadata).next().map(|owner| owner.name);
+    let what = match (event, &pipeline_run) {
         (None, None) => "it was deleted while it was waited for, by somebody or something else".to_owned(),
         (None, Some(name)) => {
             format!(

@@ -80,13 +80,7 @@ fn ended(view: &View, end: &ContainerStateTerminated, exits: i32) -> Cause {
             format!("correct what the log complains about in the manifest of {label}"),
         )
     };
-    cause(view, what, end.message.clone().unwrap_or_default(), advice)
-}
-
-/// With the log of the container that has ended.
-fn cause(view: &View, what: String, why: String, advice: String) -> Cause {
-    let log = if view.runs() { Log::Previous } else { Log::Latest };
-    Cause { what, why, advice, container: Some(view.name().into()), log: Some(log), ..Cause::default() }
+    told_by_log(view, what, end.message.clone().unwrap_or_default(), advice)
 }
 
 /// A database that is killed while it sets itself up leaves half of its data in the pod's volume, and its next start takes that for a
@@ -104,7 +98,13 @@ fn out_of_memory(view: &View) -> Cause {
             format!("give {label} a memory request, so that a node with enough memory is chosen"),
         ),
     };
-    cause(view, what, "a second start would find a half-made data folder, so it is not waited for".into(), advice)
+    told_by_log(view, what, "a second start would find a half-made data folder, so it is not waited for".into(), advice)
+}
+
+/// The cause of an end that the container's own log tells more about.
+fn told_by_log(view: &View, what: String, why: String, advice: String) -> Cause {
+    let log = if view.runs() { Log::Previous } else { Log::Latest };
+    Cause { what, why, advice, container: Some(view.name().into()), log: Some(log), ..Cause::default() }
 }
 
 /// The signal that ended the container; shells and runtimes report signal n as exit code 128 + n.

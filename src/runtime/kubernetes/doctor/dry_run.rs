@@ -17,12 +17,9 @@ use crate::runtime::kubernetes::create::{Mode, adopt, doubts, is_ending, post};
 use crate::runtime::kubernetes::diagnose::admission::{self, Rule};
 use crate::runtime::kubernetes::explain::explain_creation;
 use crate::runtime::kubernetes::kinds::Kinds;
-use crate::runtime::kubernetes::{Cluster, explain};
+use crate::runtime::kubernetes::{AT_ONCE, Cluster, explain};
 
 pub(super) const CHECK: &str = "dry-run";
-
-/// Requests at the same time.
-const AT_ONCE: usize = 4;
 
 /// What came of it.
 #[derive(Default)]

@@ -21,7 +21,7 @@ pub(super) async fn check(cluster: &Cluster) -> Vec<Verdict> {
         Ok(survey) => survey.runs,
         Err(error) => return skipped(error),
     };
-    let measure = Measure { now, grace: Duration::ZERO, states: None };
+    let measure = Measure { now, grace: Duration::ZERO, lives: None };
     let expired: Vec<_> = runs.iter().filter(|run| run.words.judge(&measure).is_ok()).collect();
     let namespace = &cluster.namespace;
     if expired.is_empty() {

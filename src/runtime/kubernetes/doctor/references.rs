@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::{ConfigMap, Container, PersistentVolumeClaim, PodSpec, Secret, ServiceAccount, Volume};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, PodSpec, Secret, ServiceAccount};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -12,15 +12,14 @@ use kube::api::{Api, ApiResource, DynamicObject};
 use serde_json::Value;
 
 use super::Planned;
+use crate::database::Reference;
 use crate::doctor::Verdict;
 use crate::manifest::Object;
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
-use crate::runtime::kubernetes::{Cluster, explain};
+use crate::runtime::kubernetes::references::of_pod;
+use crate::runtime::kubernetes::{AT_ONCE, Cluster, explain};
 
 pub(super) const CHECK: &str = "references";
-
-/// Requests at the same time.
-const AT_ONCE: usize = 4;
 
 /// An object by kind and name, such as `("Secret", "login")`.
 type Key = (&'static str, String);
@@ -103,42 +102,16 @@ impl Found {
         }
     }
 
-    /// What a source names, unless the pod starts without it as well.
-    fn add_needed(&mut self, kind: &'static str, source: Option<(&str, Option<bool>)>) {
-        self.add(kind, source.filter(|(_, optional)| *optional != Some(true)).map(|(name, _)| name));
-    }
-
     fn pod(&mut self, pod: &PodSpec) {
-        for secret in pod.image_pull_secrets.iter().flatten() {
-            self.add("Secret", Some(&secret.name));
+        for (Reference { kind, name }, _) in of_pod(pod).into_iter().filter(|(_, is_optional)| !is_optional) {
+            self.add(kind.name(), Some(&name));
         }
+        pod.image_pull_secrets.iter().flatten().for_each(|secret| self.add("Secret", Some(&secret.name)));
         self.add("ServiceAccount", pod.service_account_name.as_deref().or(pod.service_account.as_deref()));
         self.add("RuntimeClass", pod.runtime_class_name.as_deref());
         self.add("PriorityClass", pod.priority_class_name.as_deref());
-        pod.volumes.iter().flatten().for_each(|volume| self.volume(volume));
-        pod.containers.iter().chain(pod.init_containers.iter().flatten()).for_each(|container| self.container(container));
-    }
-
-    fn volume(&mut self, volume: &Volume) {
-        let secret = volume.secret.as_ref();
-        self.add_needed("Secret", secret.and_then(|secret| Some((secret.secret_name.as_deref()?, secret.optional))));
-        self.add_needed("ConfigMap", volume.config_map.as_ref().map(|map| (map.name.as_str(), map.optional)));
-        self.add("PersistentVolumeClaim", volume.persistent_volume_claim.as_ref().map(|claim| claim.claim_name.as_str()));
-        for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
-            self.add_needed("Secret", source.secret.as_ref().map(|secret| (secret.name.as_str(), secret.optional)));
-            self.add_needed("ConfigMap", source.config_map.as_ref().map(|map| (map.name.as_str(), map.optional)));
-        }
-    }
-
-    fn container(&mut self, container: &Container) {
-        for source in container.env_from.iter().flatten() {
-            self.add_needed("Secret", source.secret_ref.as_ref().map(|secret| (secret.name.as_str(), secret.optional)));
-            self.add_needed("ConfigMap", source.config_map_ref.as_ref().map(|map| (map.name.as_str(), map.optional)));
-        }
-        for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
-            self.add_needed("Secret", source.secret_key_ref.as_ref().map(|key| (key.name.as_str(), key.optional)));
-            self.add_needed("ConfigMap", source.config_map_key_ref.as_ref().map(|key| (key.name.as_str(), key.optional)));
-        }
+        let claims = pod.volumes.iter().flatten().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+        claims.for_each(|claim| self.add("PersistentVolumeClaim", Some(&claim.claim_name)));
     }
 
     /// The StorageClasses of claims.

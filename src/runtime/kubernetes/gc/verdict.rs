@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::manifest::lifetime::EXPIRES_ANNOTATION;
 use crate::manifest::owner::Owner;
+use crate::runtime::kubernetes::pipeline_run::Life;
 
 /// When a run expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +39,7 @@ impl Facts {
             if let Some(text) = object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION)) {
                 facts.expiry = facts.expiry.later(Expiry::read(text));
             }
-            let owners = object.owner_references.iter().flatten();
-            let pipeline_runs = owners.filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
-            facts.owners.extend(pipeline_runs.map(|owner| Owner { uid: owner.uid.clone(), name: owner.name.clone() }));
+            facts.owners.extend(Owner::all_of(object));
         }
         facts.is_owned = !facts.owners.is_empty();
         facts
@@ -63,21 +62,8 @@ impl Expiry {
     }
 }
 
-/// What became of a PipelineRun.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// It goes on.
-    Running,
-    /// It ended then.
-    Finished(Timestamp),
-    /// There is none with this UID.
-    Gone,
-    /// It could not be found out.
-    Unknown,
-}
-
 /// What became of the PipelineRuns, by their UIDs; `None` where nobody looked, or where the cluster has no such kind.
-pub type States = Option<BTreeMap<String, State>>;
+pub type Lives = Option<BTreeMap<String, Life>>;
 
 /// Why a run is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +99,7 @@ pub struct Measure {
     /// For how long after the end of its PipelineRun a run stays.
     pub grace: Duration,
     /// What became of the PipelineRuns.
-    pub states: States,
+    pub lives: Lives,
 }
 
 impl Measure {
@@ -122,9 +108,9 @@ impl Measure {
     /// # Errors
     /// Why it stays.
     pub fn judge(&self, facts: &Facts) -> Result<Reason, Stay> {
-        if let Some(states) = &self.states
+        if let Some(lives) = &self.lives
             && !facts.owners.is_empty()
-            && let Some(reason) = self.by_owners(&facts.owners, states)?
+            && let Some(reason) = self.by_owners(&facts.owners, lives)?
             && facts.is_owned
         {
             return Ok(reason);
@@ -138,15 +124,16 @@ impl Measure {
     }
 
     /// By the PipelineRuns alone: all of them have to be over. `None` while the grace lasts, in which the expiry counts as ever.
-    fn by_owners(&self, owners: &BTreeSet<Owner>, states: &BTreeMap<String, State>) -> Result<Option<Reason>, Stay> {
+    fn by_owners(&self, owners: &BTreeSet<Owner>, lives: &BTreeMap<String, Life>) -> Result<Option<Reason>, Stay> {
         let mut last: Option<(Timestamp, &str)> = None;
         let mut gone = "";
         for Owner { uid, name } in owners {
-            match states.get(uid) {
-                Some(State::Running) => return Err(Stay::Running(name.clone())),
-                Some(State::Unknown) | None => return Err(Stay::Unknown(name.clone())),
-                Some(State::Finished(at)) => last = last.max(Some((*at, name))),
-                Some(State::Gone) => gone = name,
+            match lives.get(uid) {
+                Some(Life::Running) => return Err(Stay::Running(name.clone())),
+                Some(Life::Over(Some(at))) => last = last.max(Some((*at, name))),
+                Some(Life::Gone) => gone = name,
+                // One that is over, nobody knows since when, may be within its grace.
+                Some(Life::Over(None) | Life::Unasked | Life::Unreadable) | None => return Err(Stay::Unknown(name.clone())),
             }
         }
         Ok(match last {
@@ -217,9 +204,9 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn measure(states: &[(&str, State)]) -> Measure {
-        let states = states.iter().map(|(uid, state)| ((*uid).to_owned(), state.clone())).collect();
-        Measure { now: time(NOW), grace: Duration::from_mins(10), states: Some(states) }
+    fn measure(lives: &[(&str, Life)]) -> Measure {
+        let lives = lives.iter().map(|(uid, state)| ((*uid).to_owned(), *state)).collect();
+        Measure { now: time(NOW), grace: Duration::from_mins(10), lives: Some(lives) }
     }
 
     /// What objects with these expiries and owners say; an empty text is none.
@@ -245,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_run_expires_with_the_last_of_its_objects() {
-        let none = Measure { states: None, ..measure(&[]) };
+        let none = Measure { lives: None, ..measure(&[]) };
         for (expiries, expected) in [
             (&["2026-11-21T13:00:00Z", "", "2026-11-21T12:00:00Z"][..], "expired: expired 3 h ago"),
             (&["2026-11-21T18:00:00+02:00"], "expired: expired 0 s ago"),
@@ -262,28 +249,28 @@ mod tests {
 
     #[test]
     fn a_run_is_over_some_time_after_its_pipeline_run() {
-        let finished = |at| State::Finished(time(at));
+        let finished = |at| Life::Over(Some(time(at)));
         let (early, late) = ("2026-11-21T15:35:00Z", "2026-11-21T15:50:01Z");
         for (state, expires, expected) in [
-            (State::Gone, "", "pipeline-run-gone: its PipelineRun build-a is gone"),
+            (Life::Gone, "", "pipeline-run-gone: its PipelineRun build-a is gone"),
             (finished(early), "2026-11-21T18:00:00Z", "pipeline-run-finished: its PipelineRun build-a finished 25 min ago"),
             (finished(late), "2026-11-21T18:00:00Z", "stays: expires in 2 h"),
             (finished(late), "2026-11-21T15:00:00Z", "expired: expired 1 h ago"),
             // A clock that is ahead has written it.
             (finished("2026-11-21T17:00:00Z"), "", "stays: no testbed/expires on its objects"),
-            (State::Running, "2026-11-01T00:00:00Z", "stays: its PipelineRun build-a goes on"),
-            (State::Unknown, "2026-11-01T00:00:00Z", "stays: nobody knows whether its PipelineRun build-a goes on"),
+            (Life::Running, "2026-11-01T00:00:00Z", "stays: its PipelineRun build-a goes on"),
+            (Life::Unreadable, "2026-11-01T00:00:00Z", "stays: nobody knows whether its PipelineRun build-a goes on"),
         ] {
             assert_eq!(told(&measure(&[("a", state)]), &facts(&[(expires, "a"), ("", "")])), expected);
         }
         // Nobody looked at a PipelineRun that came to own an object since.
         let two = facts(&[("", "a"), ("", "b")]);
-        assert_eq!(told(&measure(&[("a", State::Gone)]), &two), "stays: nobody knows whether its PipelineRun build-b goes on");
-        assert_eq!(told(&measure(&[("a", State::Gone), ("b", State::Running)]), &two), "stays: its PipelineRun build-b goes on");
-        let both = measure(&[("a", finished(early)), ("b", State::Gone)]);
+        assert_eq!(told(&measure(&[("a", Life::Gone)]), &two), "stays: nobody knows whether its PipelineRun build-b goes on");
+        assert_eq!(told(&measure(&[("a", Life::Gone), ("b", Life::Running)]), &two), "stays: its PipelineRun build-b goes on");
+        let both = measure(&[("a", finished(early)), ("b", Life::Gone)]);
         assert_eq!(told(&both, &two), "pipeline-run-finished: its PipelineRun build-a finished 25 min ago");
         // Without a look at PipelineRuns the expiry alone counts.
-        let blind = Measure { states: None, ..measure(&[]) };
+        let blind = Measure { lives: None, ..measure(&[]) };
         assert_eq!(told(&blind, &facts(&[("2026-11-01T00:00:00Z", "a")])), "expired: expired 20 days ago");
     }
 

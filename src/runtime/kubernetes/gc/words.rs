@@ -130,8 +130,8 @@ mod tests {
     use k8s_openapi::jiff::Timestamp;
     use serde_json::json;
 
-    use super::super::verdict::State;
     use super::*;
+    use crate::runtime::kubernetes::pipeline_run::Life;
 
     const OLD: &str = "2020-01-01T00:00:00Z";
     const LATER: &str = "2030-01-01T00:00:00Z";
@@ -142,13 +142,13 @@ mod tests {
 
     /// `finished` ended long ago, `lately` a minute ago, and `running` goes on.
     fn measure() -> Measure {
-        let states: BTreeMap<String, State> = [
-            ("finished".to_owned(), State::Finished(time(OLD))),
-            ("lately".to_owned(), State::Finished(time("2026-01-01T00:00:00Z"))),
-            ("running".to_owned(), State::Running),
+        let lives: BTreeMap<String, Life> = [
+            ("finished".to_owned(), Life::Over(Some(time(OLD)))),
+            ("lately".to_owned(), Life::Over(Some(time("2026-01-01T00:00:00Z")))),
+            ("running".to_owned(), Life::Running),
         ]
         .into();
-        Measure { now: time("2026-01-01T00:01:00Z"), grace: Duration::from_mins(10), states: Some(states) }
+        Measure { now: time("2026-01-01T00:01:00Z"), grace: Duration::from_mins(10), lives: Some(lives) }
     }
 
     /// An object: its kind and name, and what it says of its expiry, its owner and its mark; an empty text says nothing.

@@ -61,6 +61,11 @@ pub fn recorded<'a>(objects: impl Iterator<Item = (&'a KindName, &'a DynamicObje
     found
 }
 
+/// Whether an object makes others, pods as a rule.
+pub fn makes_pods(object: &DynamicObject) -> bool {
+    object.data.get("spec").is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some())
+}
+
 /// How a deletion request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
@@ -99,11 +104,9 @@ async fn delete_if(
     grace: u32,
     preconditions: Preconditions,
 ) -> Result<Deletion, Error> {
-    let spec = object.data.get("spec");
-    let makes_pods = spec.is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some());
     let fails = if preconditions.resource_version.is_some() { Deletion::Changed } else { Deletion::Absent };
     let params = DeleteParams {
-        propagation_policy: makes_pods.then_some(PropagationPolicy::Foreground),
+        propagation_policy: makes_pods(object).then_some(PropagationPolicy::Foreground),
         grace_period_seconds: (kind == "Pod").then_some(grace),
         preconditions: Some(preconditions),
         ..DeleteParams::default()

@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Pauses that double.
 #[derive(Debug, Clone)]
-pub(super) struct Pauses {
+pub struct Pauses {
     next: Duration,
 }
 
@@ -23,7 +23,7 @@ impl Default for Pauses {
 
 impl Pauses {
     /// The next one. Those who lost their connection together need not come back together: `chance`, between 0 and 1, tells them apart.
-    pub(super) fn pause(&mut self, chance: f64) -> Duration {
+    pub fn pause(&mut self, chance: f64) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST);
         pause.mul_f64(0.5 + chance / 2.0)
@@ -45,7 +45,7 @@ impl Backoff for Pauses {
 }
 
 /// Somewhere between 0 and 1.
-pub(super) fn chance() -> f64 {
+pub fn chance() -> f64 {
     let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
     (bits >> 32) as f64 / f64::from(u32::MAX)
 }
