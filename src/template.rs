@@ -52,9 +52,6 @@ impl Template<'_> {
     }
 
     /// The same for testbed's own templates, whose time and memory are known. Only the text's length is bounded.
-    ///
-    /// # Errors
-    /// As [`Template::render`].
     pub fn render_here(&self, text: &str, globals: &impl Serialize) -> anyhow::Result<String> {
         let tera = self.parse(text)?;
         let context = Context::from_serialize(globals).map_err(|error| self.explain(&error))?;

@@ -56,9 +56,6 @@ pub struct Data(HashMap<Reference, Option<BTreeMap<String, String>>>);
 
 impl Data {
     /// Takes the manifest's Secrets and ConfigMaps in.
-    ///
-    /// # Errors
-    /// A message with the object's place when its shape is not that of its kind.
     pub fn add_objects(&mut self, objects: &[Object]) -> anyhow::Result<()> {
         for object in objects {
             let value = Value::Object(object.body.clone());
@@ -174,9 +171,6 @@ impl<'a> Variables<'a> {
     }
 
     /// The files that volumes show below a folder of the container, in the order of their names.
-    ///
-    /// # Errors
-    /// A message that names the source that lacks a key.
     pub fn files_below(&mut self, folder: &str) -> anyhow::Result<Files> {
         let mut found = Files::default();
         let container = self.container;

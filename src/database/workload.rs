@@ -34,9 +34,6 @@ const BOOLEAN: &str =
 
 impl Workload {
     /// Reads an object that is or makes pods; `None` for any other.
-    ///
-    /// # Errors
-    /// A message with the object's place when its shape is not that of its kind.
     pub fn read(object: &Object) -> anyhow::Result<Option<Self>> {
         let context = || format!("{}: {} is not shaped like one", object.origin, object.label());
         let own: ObjectMeta = part(object.body.get("metadata")).with_context(context)?.unwrap_or_default();

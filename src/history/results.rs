@@ -73,9 +73,6 @@ struct Name {
 impl ResultsApi {
     /// Takes the API's address; `token` is the file with the bearer token (the pod's own unless told otherwise), `ca` tells the certificates
     /// that its certificate is held against (the system's unless told otherwise): a file, or PEM text.
-    ///
-    /// # Errors
-    /// A usage error about the address or a file.
     pub fn new(url: &str, token: Option<PathBuf>, ca: Option<&str>) -> anyhow::Result<Self> {
         let fit = |url: &Url| {
             ["http", "https"].contains(&url.scheme()) && url.has_host() && url.username().is_empty() && url.password().is_none()
@@ -90,9 +87,6 @@ impl ResultsApi {
 
     /// Writes the record of a run that belongs to a PipelineRun, in the place of an earlier one; does nothing for others. `result` is the Result that
     /// its TaskRun belongs to (`NAMESPACE/results/NAME`), where that is known: it is not always named after the PipelineRun.
-    ///
-    /// # Errors
-    /// What the API says, and what to do about it.
     pub async fn publish(&self, record: &Record, result: Option<&str>) -> anyhow::Result<()> {
         let Some(name) = Name::of(record, result) else { return Ok(()) };
         let client = self.client();

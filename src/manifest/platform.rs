@@ -62,9 +62,6 @@ enum Profile {
 }
 
 /// Reads the parameters that are for one database.
-///
-/// # Errors
-/// A usage error that names the parameter.
 pub fn read(with: &With, params: &Params) -> anyhow::Result<Platform> {
     let given = Given { with, params };
     given.platform().with_context(|| format!("--with {}", with.name)).exit(Exit::Usage)

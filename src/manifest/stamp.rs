@@ -55,9 +55,6 @@ fn run_hash(objects: &[Object], hashes: &[String]) -> String {
 }
 
 /// Notes the run's record on all that was stamped. The content hash passes over it.
-///
-/// # Errors
-/// A usage error when annotations are no mapping, which those of a stamped object always are.
 pub fn note_record(objects: &mut [Object], id: &str) -> anyhow::Result<()> {
     objects
         .iter_mut()

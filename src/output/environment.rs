@@ -64,9 +64,6 @@ fn prefix(name: &str) -> String {
 ///
 /// No other two can meet: a database's variables differ from another's in what stands before the last underscore, libpq's have none, and
 /// `DATABASE_URL` is that of a database called `database` where there is one.
-///
-/// # Errors
-/// A usage error that names the databases.
 pub fn check_names(names: &[&str]) -> anyhow::Result<()> {
     for (index, name) in names.iter().enumerate() {
         check_name(name, &names[..index]).map_err(usage).hint(super::RENAME)?;

@@ -53,9 +53,6 @@ impl Format {
     }
 
     /// Makes the format ready to render: reads and parses the template.
-    ///
-    /// # Errors
-    /// A usage error about the template's file.
     pub fn renderer(&self) -> anyhow::Result<Renderer> {
         Ok(match self {
             Self::TestingDatabases => Renderer::TestingDatabases,
@@ -84,9 +81,6 @@ pub enum Renderer {
 
 impl Renderer {
     /// Refuses names of databases that the format cannot tell apart.
-    ///
-    /// # Errors
-    /// A usage error that names the databases.
     pub fn check_names(&self, names: &[&str]) -> anyhow::Result<()> {
         match self {
             Self::Dotenv => check_names(names),

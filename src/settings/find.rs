@@ -66,9 +66,6 @@ pub fn stranger(path: &Path, from: &Path) -> Option<anyhow::Error> {
 }
 
 /// The name of the file in a folder.
-///
-/// # Errors
-/// A usage error when there is one of each name.
 pub fn in_folder(folder: &Path) -> anyhow::Result<Option<&'static str>> {
     let present: Vec<&str> = NAMES.into_iter().filter(|name| folder.join(name).exists()).collect();
     match present[..] {

@@ -23,9 +23,6 @@ pub struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     /// Of a file that is in its repository itself, and no link out of it: what is wrong in it would be told.
-    ///
-    /// # Errors
-    /// A usage error with the file.
     pub fn of(file: &'a str) -> anyhow::Result<Self> {
         let root = repository(Path::new(file)).with_context(|| format!("finding the repository of {file}")).exit(Exit::Usage)?;
         let reach = Self { file, root };

@@ -20,9 +20,6 @@ struct Named {
 
 /// The PipelineRun from `--holder` or, without that, the one that the pod's labels tell. It is looked up, as whoever waits will do: one that
 /// does not exist where they look counts as gone, and would be a holder for no time at all.
-///
-/// # Errors
-/// A usage error for a `--holder` that is none; a failed request.
 pub(super) async fn pipeline_run(
     holder: Option<&str>,
     told: &cli::PipelineRun,
