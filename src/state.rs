@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::location::Beyond;
 use crate::run_id::RunId;
+use crate::time::Time;
 use crate::{files, output};
 
 /// What to do about a state folder that cannot be used.
@@ -50,8 +51,8 @@ pub struct Ready {
     pub evidence: String,
     /// The evidence in words.
     pub detail: String,
-    /// When, in RFC 3339.
-    pub at: String,
+    /// When.
+    pub at: Time,
 }
 
 /// The state folder; `None` where neither `XDG_STATE_HOME` nor `HOME` is set.

@@ -15,7 +15,6 @@ use crate::commands::plan::Plan;
 use crate::commands::waits::Waits;
 use crate::failure::{Advise, Exit};
 use crate::history::record::{Database, Moment, What};
-use crate::history::time::Time;
 use crate::location::Beyond;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
@@ -39,6 +38,7 @@ use crate::runtime::kubernetes::teardown::Timeout;
 use crate::runtime::kubernetes::timeline::Course;
 use crate::runtime::kubernetes::{Choice, Cluster, list, references};
 use crate::state::Remembered;
+use crate::time::Time;
 
 use super::failure_watcher::{FailureWatcher, Scene};
 use super::ready::{self, Records};

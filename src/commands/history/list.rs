@@ -8,9 +8,9 @@ use crate::commands::said;
 use crate::console;
 use crate::history::query::{Cursor, Filter, Summary};
 use crate::history::record::VERSION;
-use crate::history::time::Time;
 use crate::progress::Progress;
 use crate::table::table;
+use crate::time::Time;
 use crate::words::brief;
 
 /// Prints a page of runs. None found is no error.

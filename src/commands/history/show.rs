@@ -6,8 +6,8 @@ use super::{Kept, html, which};
 use crate::cli::{HistoryFormat, HistoryShow};
 use crate::console;
 use crate::history::page;
-use crate::history::time::Time;
 use crate::progress::Progress;
+use crate::time::Time;
 
 /// Prints one run's record.
 ///

@@ -17,7 +17,6 @@ use crate::commands::{archiving, reap};
 use crate::database::Password;
 use crate::failure::{Advise, Exit, exit_of, usage};
 use crate::history::record::{Database, Moment, What};
-use crate::history::time::Time;
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::output::Model;
 use crate::progress::{Progress, READY};
@@ -30,6 +29,7 @@ use crate::runtime::local::planned::{Planned, Run};
 use crate::runtime::local::start::{self, Started, Told};
 use crate::runtime::local::{prepared, removal};
 use crate::state::{self, Remembered, STATE_HINT};
+use crate::time::Time;
 use crate::{files, process};
 
 /// A run that is up, and that this process works on.

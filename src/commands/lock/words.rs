@@ -1,6 +1,6 @@
 //! How locks and those who want them are told to people.
 
-use k8s_openapi::jiff::{Timestamp, ToSpan};
+use jiff::{Timestamp, ToSpan};
 
 use crate::lock::state::{Holder, Lock, Party};
 

@@ -9,12 +9,12 @@ use crate::commands::config::Config;
 use crate::commands::local::session::{self, Call, Session};
 use crate::commands::plan::Plan;
 use crate::history::record::{Moment, What};
-use crate::history::time::Time;
 use crate::progress::Progress;
 use crate::recorder::event::Asked;
 use crate::recorder::{Event, Recorder};
 use crate::registry::{Phase, Registry};
 use crate::runtime::local::removal;
+use crate::time::Time;
 
 /// Up, the command, and always down.
 ///

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::history::record::{Database, Record};
-use crate::history::time::Time;
+use crate::time::Time;
 
 /// A label and its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ use serde::Serialize;
 use self::statistics::{median, of_hundred};
 use super::phase::{Phase, phases};
 use crate::history::record::{Cause, Database, Record, Status, What};
-use crate::history::time::Time;
+use crate::time::Time;
 
 pub use self::view::html;
 
