@@ -12,8 +12,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::chance;
-
 /// A moment, and what chance has in store for it. Whoever decides is told, and never looks by itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
@@ -28,7 +26,7 @@ pub struct Moment {
 impl Moment {
     /// This one.
     pub fn now() -> Self {
-        Self { time: now(), date: Timestamp::now(), chance: chance() }
+        Self { time: now(), date: Timestamp::now(), chance: fastrand::f64() }
     }
 }
 

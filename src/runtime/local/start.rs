@@ -283,9 +283,8 @@ async fn until<F: Future<Output = anyhow::Result<()>>>(
 
 /// A free port of this machine's loopback address, by chance: processes that choose at the same time rarely choose alike.
 fn free_port() -> anyhow::Result<u16> {
-    let span = u128::from(PORTS.end - PORTS.start);
     for _ in 0..1000 {
-        let port = PORTS.start + u16::try_from(uuid::Uuid::new_v4().as_u128() % span).unwrap_or_default();
+        let port = fastrand::u16(PORTS);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return Ok(port);
         }
