@@ -67,7 +67,7 @@ impl Session {
             container: Some(database.container.clone()),
             version: found.version.clone(),
             evidence: self.ready.get(&database.workload).and_then(|containers| containers.get(&database.container)).cloned(),
-            timeline: vec![Moment { what: What::Ready, at: Time::from(found.at), detail: String::new() }],
+            timeline: vec![Moment { what: What::Ready, at: found.at, detail: String::new() }],
             ..Database::default()
         });
         Event::Ready { databases: proven.collect(), at: Time::now() }
