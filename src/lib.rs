@@ -47,6 +47,7 @@ pub mod settings;
 pub mod state;
 pub mod table;
 pub mod template;
+pub mod time;
 pub mod trust;
 pub mod words;
 pub mod yaml;

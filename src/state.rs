@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::files;
 use crate::location::Beyond;
 use crate::run_id::RunId;
+use crate::time::Time;
 
 /// What to do about a state folder that cannot be used.
 pub const STATE_HINT: &str = "set XDG_STATE_HOME to a folder that can be written";
@@ -50,8 +51,8 @@ pub struct Ready {
     pub evidence: String,
     /// The evidence in words.
     pub detail: String,
-    /// When, in RFC 3339.
-    pub at: String,
+    /// When.
+    pub at: Time,
 }
 
 /// The state folder; `None` where neither `XDG_STATE_HOME` nor `HOME` is set.

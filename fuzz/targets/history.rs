@@ -10,7 +10,7 @@ use testbed::history::page::{self, report};
 use testbed::history::query::Cursor;
 use testbed::history::record::{LogInfo, Record};
 use testbed::history::since::Since;
-use testbed::history::time::Time;
+use testbed::time::Time;
 
 /// An element that no page of testbed's has.
 const FOREIGN: &str = "<zq8";

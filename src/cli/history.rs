@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::StatusFormat;
+use crate::deadline;
 use crate::history::query::Cursor;
 use crate::history::record::Status;
 use crate::history::since::Since;
@@ -191,7 +192,7 @@ pub struct HistoryLogs {
 #[derive(Debug, Args)]
 pub struct HistoryPrune {
     /// Forget runs that began longer ago
-    #[arg(long, value_name = "DURATION", env = "TESTBED_HISTORY_OLDER_THAN", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_HISTORY_OLDER_THAN", value_parser = deadline::parse)]
     pub older_than: Option<Duration>,
 
     /// Keep only so many of the newest

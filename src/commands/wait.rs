@@ -181,7 +181,7 @@ fn json_list(servers: &[Server], names: &[String], found: &[Found], progress: &P
         json!({
             "name": name, "engine": server.target.engine.name(), "address": server.address,
             "evidence": {"kind": found.evidence.kind(), "detail": found.evidence.to_string()},
-            "at": humantime::format_rfc3339_millis(found.at).to_string(),
+            "at": found.at,
             "after": (progress.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
         })
     });

@@ -14,4 +14,3 @@ pub mod record;
 pub mod results;
 pub mod since;
 pub mod store;
-pub mod time;

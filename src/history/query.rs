@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::record::{Cause, Status};
-use super::time::Time;
+use crate::time::Time;
 
 /// Which runs are meant. What is `None` or empty asks for nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

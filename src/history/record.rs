@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::time::Time;
 use crate::state::Ready;
+use crate::time::Time;
 
 /// The version of the JSON.
 pub const VERSION: u32 = 1;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
-use k8s_openapi::jiff::civil::DateTime;
-use k8s_openapi::jiff::tz::TimeZone;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
-use super::time::Time;
+use crate::deadline;
+use crate::time::Time;
 
 /// What to write there.
 const FORMS: &str = "write a duration (7d, 90m), a day (2026-01-31) or a moment (2026-01-31T12:00:00Z)";
@@ -23,13 +24,13 @@ pub enum Since {
 impl Since {
     /// Reads a duration, a day or a moment, in UTC unless it has an offset.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if let Ok(duration) = humantime::parse_duration(text) {
+        if let Ok(duration) = deadline::parse(text) {
             return Ok(Self::Ago(duration));
         }
         let utc = |local: DateTime| local.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp());
         // A local time takes a text with an offset as well, and passes the offset over: the order matters.
         let moment = text.parse::<Timestamp>().or_else(|_| text.parse::<DateTime>().and_then(utc));
-        moment.map(|moment| Self::At(Time::from_millis(moment.as_millisecond()))).map_err(|_| FORMS.to_owned())
+        moment.map(|moment| Self::At(moment.into())).map_err(|_| FORMS.to_owned())
     }
 
     /// The moment, for a question that is asked at another one.

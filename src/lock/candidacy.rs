@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 use super::clock::Moment;
 use super::object::{Answer, Event, Request, Unwritten, Version, WatchEvent};

@@ -4,15 +4,13 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create, timerfd_settime,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
-
-use crate::runtime::kubernetes::backoff::chance;
 
 /// A moment, and what chance has in store for it. Whoever decides is told, and never looks by itself.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +26,7 @@ pub struct Moment {
 impl Moment {
     /// This one.
     pub fn now() -> Self {
-        Self { time: now(), date: Timestamp::now(), chance: chance() }
+        Self { time: now(), date: Timestamp::now(), chance: fastrand::f64() }
     }
 }
 

@@ -312,7 +312,7 @@ mod tests {
         let party = |id: &str| Party { id: id.into(), session: Some("s".into()) };
         let terms = Terms { ttl_millis: Some(1_000), ttl_is_asked_for: true, pipeline_run: None };
         let mut lock = Lock::default();
-        lock.grant(&party("one"), &terms, k8s_openapi::jiff::Timestamp::UNIX_EPOCH, 17);
+        lock.grant(&party("one"), &terms, jiff::Timestamp::UNIX_EPOCH, 17);
         lock.holders[0].idle_millis = 900;
         let entry = lock.holders[0].clone();
         let renewed = with(&lock, &entry);

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 use super::abandonment::Abandonment;
 use super::state::{Holder, Lock, Party, Terms};

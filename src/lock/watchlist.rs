@@ -123,7 +123,7 @@ mod tests {
     fn held() -> Lock {
         let mut lock = Lock::default();
         let terms = Terms { ttl_millis: Some(9_000), ttl_is_asked_for: true, pipeline_run: None };
-        lock.grant(&Party { id: "holder".into(), session: None }, &terms, k8s_openapi::jiff::Timestamp::UNIX_EPOCH, 1);
+        lock.grant(&Party { id: "holder".into(), session: None }, &terms, jiff::Timestamp::UNIX_EPOCH, 1);
         lock
     }
 

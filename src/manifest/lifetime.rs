@@ -1,7 +1,8 @@
 //! How long a run may live: the deadline that the kubelet keeps for its pods, and the expiry that `testbed gc` goes by.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Object;
@@ -33,10 +34,10 @@ impl Lifetime {
     }
 
     /// Seen from a moment.
-    pub fn from(self, now: SystemTime) -> Option<Limit> {
+    pub fn from(self, now: Timestamp) -> Option<Limit> {
         let Self::For(duration) = self else { return None };
-        let expires = now.checked_add(duration)?;
-        Some(Limit { seconds: duration.as_secs(), expires: humantime::format_rfc3339_seconds(expires).to_string() })
+        let expires = now.checked_add(duration).ok()?;
+        Some(Limit { seconds: duration.as_secs(), expires: format!("{expires:.0}") })
     }
 }
 
@@ -90,9 +91,9 @@ mod tests {
 
     #[test]
     fn it_ends_at_a_time_that_every_object_can_tell() {
-        let limit = Lifetime::parse("2h").unwrap().from(SystemTime::UNIX_EPOCH).unwrap();
+        let limit = Lifetime::parse("2h").unwrap().from(Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(limit, Limit { seconds: 7200, expires: "1970-01-01T02:00:00Z".into() });
-        assert_eq!(Lifetime::Unlimited.from(SystemTime::UNIX_EPOCH), None);
+        assert_eq!(Lifetime::Unlimited.from(Timestamp::UNIX_EPOCH), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The wait for several databases: each is attempted by itself, and the wait ends when all of them are ready at the same time.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{try_join, try_join_all};
@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::{Evidence, Log, Outcome, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
+use crate::time::Time;
 
 /// How long an attempt may still take once the log has said that the set-up is over. One that met the dying set-up server may hang: a
 /// port-forward passes the end of a connection on only a second later. One that meets the final server and is slower is only begun again.
@@ -44,7 +45,7 @@ pub struct Found {
     /// What proves it.
     pub evidence: Evidence,
     /// When it first was.
-    pub at: SystemTime,
+    pub at: Time,
     /// The version that its server reports.
     pub version: Option<String>,
 }
@@ -129,7 +130,7 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
         match readiness.attempt(began.into_std(), answered.into_std(), &outcome) {
             Verdict::Ready(evidence) => {
                 let version = outcome.server.and_then(|server| server.version);
-                return Ok(Reached { found: Found { evidence, at: SystemTime::now(), version }, answered, attempts });
+                return Ok(Reached { found: Found { evidence, at: Time::now(), version }, answered, attempts });
             }
             Verdict::Waiting(reason) => report(Stage::Waiting(reason)),
             Verdict::Never(refusal) => return Err(refusal),

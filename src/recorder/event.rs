@@ -5,9 +5,9 @@ use serde_json::Value;
 use crate::failure::{Exit, exit_of, kind_of};
 use crate::history::log::Log;
 use crate::history::record::{self, Cause, Database, Moment, Record, Status};
-use crate::history::time::Time;
 use crate::manifest::owner::Owner;
 use crate::redact::Redactor;
+use crate::time::Time;
 
 /// One event of a run.
 pub enum Event {

@@ -10,8 +10,8 @@ use crate::history::place::Place;
 use crate::history::query::Summary;
 use crate::history::record::Record;
 use crate::history::store::Store;
-use crate::history::time::Time;
 use crate::registry::Registry;
+use crate::time::Time;
 
 /// For how long a run of which all was told but its end is looked for, by its begin: the next command finds it.
 const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);

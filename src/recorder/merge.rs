@@ -3,7 +3,7 @@
 use super::event::Part;
 use super::timeline;
 use crate::history::record::{Database, Event, Moment, Record, What};
-use crate::history::time::Time;
+use crate::time::Time;
 
 /// Who tells of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use super::timeline;
 use super::{Job, Recorder, Which};
 use crate::history::log::Log;
 use crate::history::record::{self, Cause, Database, Moment, Record, Status, What};
-use crate::history::time::Time;
 use crate::manifest::owner::Owner;
 use crate::redact::Redactor;
+use crate::time::Time;
 
 /// A run's record, from its first event to its last. Of no use, and no trouble, where no history is kept.
 pub struct Recording<'a> {

@@ -40,7 +40,7 @@ pub fn merge(timeline: &mut Vec<Moment>, other: Vec<Moment>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::time::Time;
+    use crate::time::Time;
 
     fn moment(what: What, at: i64) -> Moment {
         Moment { what, at: Time::from_millis(at), detail: String::new() }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use k8s_openapi::ByteString;
+use base64::engine::GeneralPurpose;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 
 /// Secrets shorter than this are found as whole words only: a password `1` must not take every digit away.
 const SHORT: usize = 4;
@@ -192,33 +193,23 @@ fn base64_forms(secret: &[u8]) -> Vec<String> {
     if secret.len() < SHORT {
         return Vec::new();
     }
-    let whole = [secret.to_vec(), [secret, b"\n"].concat()].map(|bytes| base64(&bytes).trim_end_matches('=').to_owned());
-    let inside = (0..3).filter_map(|offset| {
-        let text = base64(&[&vec![0; offset], secret].concat());
-        // The first and the last character may hold bits of what stands beside it.
-        let (begin, end) = ((offset * 8).div_ceil(6), (offset + secret.len()) * 8 / 6);
-        (end.saturating_sub(begin) >= PIECE).then(|| text[begin..end].to_owned())
-    });
-    let mut forms: Vec<String> = whole.into_iter().chain(inside).collect();
-    for index in 0..forms.len() {
-        let other = forms[index].replace('+', "-").replace('/', "_");
-        if !forms.contains(&other) {
-            forms.push(other);
-        }
-    }
-    forms
-}
-
-fn base64(bytes: &[u8]) -> String {
-    // As Kubernetes writes bytes.
-    match serde_json::to_value(ByteString(bytes.to_vec())) {
-        Ok(serde_json::Value::String(text)) => text,
-        _ => String::new(),
-    }
+    let forms = |alphabet: GeneralPurpose| {
+        let whole = [alphabet.encode(secret), alphabet.encode([secret, b"\n"].concat())];
+        let inside = (0..3).filter_map(move |offset| {
+            let text = alphabet.encode([&vec![0; offset], secret].concat());
+            // The first and the last character may hold bits of what stands beside it.
+            let (begin, end) = ((offset * 8).div_ceil(6), (offset + secret.len()) * 8 / 6);
+            (end.saturating_sub(begin) >= PIECE).then(|| text[begin..end].to_owned())
+        });
+        whole.into_iter().chain(inside)
+    };
+    [BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD].into_iter().flat_map(forms).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
 
     fn found(secrets: &[&str], line: &str) -> Vec<String> {
@@ -264,7 +255,7 @@ mod tests {
     #[test]
     fn base64_of_more_than_the_secret_holds_it_too() {
         for user in ["", "u:", "us:", "use:", "root:"] {
-            let text = base64(format!("{user}correct-horse\n").as_bytes());
+            let text = BASE64_STANDARD.encode(format!("{user}correct-horse\n"));
             let left = found(&["correct-horse"], &text).iter().fold(text.clone(), |text, piece| text.replace(piece, "*"));
             assert!(left.len() < 14 && left.contains('*'), "{user}: {left}");
         }

@@ -1,7 +1,6 @@
 //! What is noted about a run: enough to show it and to remove all of it, by whatever process comes next.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use crate::process::Process;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 use crate::state::Ready;
+use crate::time::Time;
 
 /// The variable of [`Record::mark`].
 const MARK: &str = "TESTBED_OWNER";
@@ -26,8 +26,8 @@ pub struct Record {
     pub phase: Phase,
     /// The process that works on it, if any does.
     pub owner: Option<Process>,
-    /// When it was made, in RFC 3339.
-    pub made: String,
+    /// When it was made.
+    pub made: Time,
     /// The folder that testbed was called in.
     pub called_in: PathBuf,
     /// The config file that was written outside the run's own folder, and the hash of its content.
@@ -147,7 +147,7 @@ impl Record {
             run_id: run_id.as_str().to_owned(),
             phase: Phase::Starting,
             owner: Process::with_id(std::process::id()),
-            made: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            made: Time::now(),
             called_in: std::env::current_dir().unwrap_or_default(),
             output: None,
             command: None,

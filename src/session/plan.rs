@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use serde_json::Map;
 
 use crate::cli::{Source, said};
@@ -91,7 +91,7 @@ impl Plan {
         }
         images::rewrite(&mut objects, &source.image_prefix)?;
         let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
-        let limit = source.lifetime.from(SystemTime::now());
+        let limit = source.lifetime.from(Timestamp::now());
         let refused = Refused::find(&objects, &run_id, &source.allow);
         stamp::stamp(&mut objects, &Stamp { run_id: &run_id, generated: &generated, limit: limit.as_ref() })?;
         let mut data = Data::default();

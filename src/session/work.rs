@@ -9,12 +9,12 @@ use crate::bug;
 use crate::cli::Run;
 use crate::failure::{Advise, Exit, hints_of};
 use crate::history::record;
-use crate::history::time::Time;
 use crate::output::{self, Model};
 use crate::progress::Progress;
 use crate::recorder::Event;
 use crate::recorder::event::Failure;
 use crate::registry::{Claim, Phase};
+use crate::time::Time;
 
 /// What became of the command.
 pub(crate) struct Worked {

@@ -5,7 +5,7 @@ use testbed::history::log::Log;
 use testbed::history::place::Place;
 use testbed::history::record::{Cause, Database, Event, LogInfo, Moment, Origin, Record, Status, What};
 use testbed::history::store::Store;
-use testbed::history::time::Time;
+use testbed::time::Time;
 
 use crate::support::{Called, Folder};
 

@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["progress", "table", "template"],
     &["console", "process"],
     &["background", "bug", "doctor", "files", "run_id"],
-    &["deadline", "engine", "environment", "failure", "location", "postgres", "reading", "redact", "trust", "words", "yaml"],
+    &["deadline", "engine", "environment", "failure", "location", "postgres", "reading", "redact", "time", "trust", "words", "yaml"],
 ];
 
 /// Files that import each other, and why they may.

@@ -90,7 +90,7 @@ fn the_newest_record_of_a_run_that_is_not_over() {
             let mut record = full("run-1");
             record.runtime = runtime.into();
             record.origin.namespace = namespace.map(Into::into);
-            record.began = testbed::history::time::Time::from_millis(1000 * seconds);
+            record.began = testbed::time::Time::from_millis(1000 * seconds);
             record.ended = ended.then_some(record.began);
             record
         };

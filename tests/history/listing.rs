@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 use testbed::history::query::{Cursor, Filter, Summary};
 use testbed::history::record::{Record, Status};
 use testbed::history::store::Store;
-use testbed::history::time::Time;
+use testbed::time::Time;
 
 use crate::harness::{count, on_each};
 use crate::samples::database;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use testbed::history::query::{Filter, Pruned, Retention};
 use testbed::history::record::Record;
 use testbed::history::store::Store;
-use testbed::history::time::Time;
+use testbed::time::Time;
 
 use crate::harness::{Fresh, on_each};
 use crate::samples::{full, log};

@@ -3,8 +3,8 @@
 use serde_json::json;
 use testbed::history::log::Log;
 use testbed::history::record::{Cause, Command, Database, Event, LogInfo, Moment, Origin, Record, Status, What};
-use testbed::history::time::Time;
 use testbed::state::Ready;
+use testbed::time::Time;
 
 /// The moment that the samples begin at.
 pub const BEGIN: i64 = 1_790_000_000_000;
@@ -61,7 +61,11 @@ pub fn database(engine: &str) -> Database {
         address: Some(format!("{engine}-1:5432")),
         user: Some("striv".into()),
         database: Some("striv_test".into()),
-        evidence: Some(Ready { evidence: "process-1".into(), detail: "its process id is 1".into(), at: "2026-01-01T00:00:00Z".into() }),
+        evidence: Some(Ready {
+            evidence: "process-1".into(),
+            detail: "its process id is 1".into(),
+            at: Time::parse("2026-01-01T00:00:00Z").expect("RFC 3339"),
+        }),
         restarts: 1,
         timeline: vec![Moment { what: What::Ready, at: Time::from_millis(BEGIN + 9000), detail: String::new() }],
     }

@@ -186,10 +186,10 @@ fn the_time_is_the_api_servers() {
     namespace.folder.call(&["gc", "--dry-run"]).ok().says("nothing to remove");
 }
 
-fn hours_later(date: &str, hours: i64) -> k8s_openapi::jiff::Timestamp {
-    let parser = k8s_openapi::jiff::fmt::rfc2822::DateTimeParser::new();
+fn hours_later(date: &str, hours: i64) -> jiff::Timestamp {
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new();
     let at = parser.parse_timestamp(date).expect("a date");
-    at.checked_add(k8s_openapi::jiff::SignedDuration::from_hours(hours)).expect("a time")
+    at.checked_add(jiff::SignedDuration::from_hours(hours)).expect("a time")
 }
 
 /// One that cannot go does not keep the others, and is told.

@@ -3,7 +3,7 @@
 use testbed::failure::hints_of;
 use testbed::history::record::{Origin, Record, Status};
 use testbed::history::results::{ResultsApi, TYPE};
-use testbed::history::time::Time;
+use testbed::time::Time;
 
 use crate::support::results::ResultsApi as Server;
 

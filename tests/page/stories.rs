@@ -2,8 +2,8 @@
 
 use testbed::history::log::Log;
 use testbed::history::record::{Cause, Command, Database, Event, LogInfo, Moment, Origin, Record, Status, What};
-use testbed::history::time::Time;
 use testbed::state::Ready;
+use testbed::time::Time;
 
 use What::{Created, Deleted, Deleting, Ended, Prepared, Pulled, Ready as IsReady, Restarted, Scheduled, SetUpServer, Started};
 
@@ -34,7 +34,7 @@ fn in_cluster(name: &str, engine: &str, image: &str, version: &str, timeline: Ve
     let ready = timeline.iter().find(|moment| moment.what == IsReady).map(|moment| Ready {
         evidence: "process-1".into(),
         detail: "the server is process 1 of its container".into(),
-        at: moment.at.to_string(),
+        at: moment.at,
     });
     Database {
         name: name.into(),

@@ -2,7 +2,7 @@
 
 use testbed::history::page::report::Report;
 use testbed::history::record::{Cause, Database, Moment, Record, Status, What};
-use testbed::history::time::Time;
+use testbed::time::Time;
 
 use super::stories::{BEGAN, at, local};
 

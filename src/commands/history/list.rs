@@ -7,9 +7,9 @@ use crate::cli::{Global, HistoryList, StatusFormat, Wanted, said};
 use crate::console;
 use crate::history::query::{Cursor, Filter, Summary};
 use crate::history::record::VERSION;
-use crate::history::time::Time;
 use crate::progress::Progress;
 use crate::table::table;
+use crate::time::Time;
 use crate::words::brief;
 
 /// Prints a page of runs. None found is no error.

@@ -7,8 +7,8 @@ use crate::cli::{Global, HistoryFormat, HistoryReport};
 use crate::console;
 use crate::history::page::report::{self, Report};
 use crate::history::query::Filter;
-use crate::history::time::Time;
 use crate::progress::Progress;
+use crate::time::Time;
 
 /// The most runs that are counted.
 const MOST: usize = 10_000;

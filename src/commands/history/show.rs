@@ -5,9 +5,9 @@ use crate::cli::{HistoryFormat, HistoryShow};
 use crate::console;
 use crate::history::page;
 use crate::history::record::{Database, Event, LogInfo, Moment, Record};
-use crate::history::time::Time;
 use crate::progress::Progress;
 use crate::table::table;
+use crate::time::Time;
 use crate::words::{brief, count, size};
 
 /// More events than these are left to `-o json`.
@@ -200,7 +200,7 @@ mod tests {
             address: Some("127.0.0.1:15432".into()),
             user: Some("app".into()),
             database: Some("shop".into()),
-            evidence: Some(Ready { evidence: "own-process".into(), detail: "process 42 takes the login".into(), at: String::new() }),
+            evidence: Some(Ready { evidence: "own-process".into(), detail: "process 42 takes the login".into(), at: Time::default() }),
             restarts: 1,
             timeline: vec![moment(What::Created, 3, ""), moment(What::Prepared, 40, "copied"), moment(What::Ready, 90, "")],
             ..Database::default()

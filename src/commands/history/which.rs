@@ -9,8 +9,8 @@ use crate::failure::Advise;
 use crate::history::query::{Filter, Summary};
 use crate::history::record::Record;
 use crate::history::store::Store;
-use crate::history::time::Time;
 use crate::progress::Progress;
+use crate::time::Time;
 
 /// From so many letters on they may stand for the whole id.
 const LETTERS: usize = 8;

@@ -1,7 +1,7 @@
 //! Moments, causes and the names of logs as people read them.
 
 use crate::history::record::{Cause, LogInfo};
-use crate::history::time::Time;
+use crate::time::Time;
 
 /// How long ago something was, in its largest unit: `3h ago`, `just now`.
 pub(super) fn ago(then: Time, now: Time) -> String {

@@ -1,7 +1,7 @@
 //! How locks and those who want them are told to people.
 
 use anyhow::anyhow;
-use k8s_openapi::jiff::{Timestamp, ToSpan};
+use jiff::{Timestamp, ToSpan};
 
 use crate::failure::{Advise, Exit};
 use crate::lock::holding::Loss;

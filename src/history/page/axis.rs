@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::history::time::Time;
+use crate::time::Time;
 use crate::words::brief;
 
 /// A quiet time is drawn narrower when it is so many times as long as all that is not quiet.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::history::record::{Database, What};
-use crate::history::time::Time;
+use crate::time::Time;
 
 /// What goes on between two moments, in the order of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -9,7 +9,7 @@ use super::timeline::{Timeline, start, timeline};
 use super::times::{Times, times};
 use crate::history::log::Log;
 use crate::history::record::{Event, Record, Status};
-use crate::history::time::Time;
+use crate::time::Time;
 use crate::words::{brief, named, size};
 use crate::yaml;
 

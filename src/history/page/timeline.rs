@@ -8,7 +8,7 @@ use super::axis::{Axis, Break, Tick, rounded};
 use super::phase::{Phase, Span, phases};
 use super::times::words;
 use crate::history::record::{Database, Moment, Record, What};
-use crate::history::time::Time;
+use crate::time::Time;
 use crate::words::{brief, named};
 
 /// The part of the axis that is left for what goes on when nothing is known of its end.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::history::record::{Moment, Record, What};
-use crate::history::time::Time;
+use crate::time::Time;
 use crate::words::{exact, named};
 
 /// The moments of the run, of a database or of the command.

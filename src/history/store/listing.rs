@@ -5,7 +5,7 @@ use anyhow::Context;
 use super::value::{Row, Statement, Value};
 use crate::history::query::{Cursor, Filter, Summary};
 use crate::history::record::Status;
-use crate::history::time::Time;
+use crate::time::Time;
 
 /// The columns that [`summary`] reads.
 const SUMMARY: &str =

@@ -22,7 +22,7 @@ use super::log::Log;
 use super::place::Place;
 use super::query::{Cursor, Filter, Pruned, Retention, Summary};
 use super::record::Record;
-use super::time::Time;
+use crate::time::Time;
 
 /// Whether a store's address says what it has to. Nobody is asked, and nothing is opened.
 pub fn check(place: &Place) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Backend;
 use super::value::{Statement, Value, number};
 use crate::history::query::{Pruned, Retention};
-use crate::history::time::Time;
+use crate::time::Time;
 
 /// How many records go in one step.
 const STEP: i64 = 100;

@@ -132,8 +132,8 @@ fn summary(record: &Record, engines: &BTreeSet<&str>) -> anyhow::Result<Statemen
         ("pipeline_run_uid", record.origin.pipeline_run_uid.as_deref().into()),
         ("engines", serde_json::to_string(engines)?.as_str().into()),
         ("began", record.began.millis().into()),
-        ("ready", record.ready.map(crate::history::time::Time::millis).into()),
-        ("ended", record.ended.map(crate::history::time::Time::millis).into()),
+        ("ready", record.ready.map(crate::time::Time::millis).into()),
+        ("ended", record.ended.map(crate::time::Time::millis).into()),
     ];
     Ok(upsert("testbed.runs", &["id"], columns))
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 use super::server::{Change, Reply};
 use super::setting::{Role, Setting, UNIT};

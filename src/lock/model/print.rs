@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 use super::client::{Client, Exit, Flight, Phase, Sleep};
 use super::server::{Change, Reply};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 
 use crate::lock::state::{Party, PipelineRun, Terms, millis};
 use crate::lock::step::Candidate;

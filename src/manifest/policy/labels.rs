@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn every_form_of_a_selector_is_read() {
         let others = |text: &str| {
-            let Value::Object(map) = serde_yaml::from_str(text).unwrap() else { panic!("{text} is no mapping") };
+            let Value::Object(map) = crate::yaml::Node::parse("m.yaml", text).unwrap().typed() else { panic!("{text} is no mapping") };
             super::others(&map, &RunId::parse("42").unwrap()).len()
         };
         for reaches_out in [

@@ -34,7 +34,7 @@ impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        Some(self.pause(chance()))
+        Some(self.pause(fastrand::f64()))
     }
 }
 
@@ -42,10 +42,4 @@ impl Backoff for Pauses {
     fn reset(&mut self) {
         self.next = FIRST;
     }
-}
-
-/// Somewhere between 0 and 1.
-pub fn chance() -> f64 {
-    let (bits, _) = uuid::Uuid::new_v4().as_u64_pair();
-    (bits >> 32) as f64 / f64::from(u32::MAX)
 }

@@ -4,8 +4,8 @@
 use anyhow::{Context, anyhow};
 use http::header::DATE;
 use http::{HeaderMap, Request};
-use k8s_openapi::jiff::Timestamp;
-use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use kube::client::Body;
 
 use super::{Cluster, explain};

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::runtime::watcher::Config;
 use tokio::sync::watch;

@@ -4,8 +4,8 @@
 
 use std::convert::Infallible;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
-use k8s_openapi::jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::disruption::Disruption;
@@ -13,9 +13,9 @@ use super::events::{Events, Note};
 use super::pods::{Pods, container_status, made_by, name, uid};
 use crate::database::Database;
 use crate::history::record::{Moment, What};
-use crate::history::time::Time;
 use crate::probe::change;
 use crate::recorder::{Event, Recording};
+use crate::time::Time;
 
 /// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Sign {
 
 /// What a pod and the events about it tell of one of its containers.
 pub fn signs(pod: &Pod, container: &str, events: &[Note]) -> Vec<Sign> {
-    let once = |what, at: Option<Timestamp>, detail: String| Sign { what, nth: 1, at: at.map(time), detail };
+    let once = |what, at: Option<Timestamp>, detail: String| Sign { what, nth: 1, at: at.map(Into::into), detail };
     let mut signs = vec![once(What::Created, pod.metadata.creation_timestamp.as_ref().map(|time| time.0), String::new())];
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
@@ -54,7 +54,7 @@ pub fn signs(pod: &Pod, container: &str, events: &[Note]) -> Vec<Sign> {
         let detail = format!("its pod {}: {}", disruption.what(), disruption.reason);
         // Unless its container has ended by then, which tells the moment and not the cause.
         signs.retain(|sign| (sign.what, sign.nth) != (What::Ended, nth));
-        signs.push(Sign { what: What::Ended, nth, at: Some(time(going.0)), detail });
+        signs.push(Sign { what: What::Ended, nth, at: Some(going.0.into()), detail });
     }
     signs
 }
@@ -80,7 +80,7 @@ fn starts(status: &ContainerStatus, started: Option<&Note>) -> Vec<Sign> {
     let began = running.map(|running| &running.started_at).or(ended.map(|ended| &ended.started_at));
     let began = began.and_then(|time| time.as_ref()).map(|time| time.0);
     let mut signs = Vec::new();
-    let mut add = |what, nth, at: Option<Timestamp>, detail| signs.push(Sign { what, nth, at: at.map(time), detail });
+    let mut add = |what, nth, at: Option<Timestamp>, detail| signs.push(Sign { what, nth, at: at.map(Into::into), detail });
     let first = match restarts {
         0 => began,
         1 => ended_before.and_then(|ended| ended.started_at.as_ref()).map(|time| time.0),
@@ -103,11 +103,6 @@ fn starts(status: &ContainerStatus, started: Option<&Note>) -> Vec<Sign> {
 
 fn how(ended: &ContainerStateTerminated) -> String {
     format!("exit code {} ({})", ended.exit_code, ended.reason.as_deref().unwrap_or("no reason"))
-}
-
-/// From the cluster's form of a time.
-pub fn time(timestamp: Timestamp) -> Time {
-    Time::from_millis(timestamp.as_millisecond())
 }
 
 /// Takes down what the watches on pods and events show.

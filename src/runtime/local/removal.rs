@@ -7,7 +7,6 @@ use super::{logs, remove};
 use crate::background;
 use crate::history::log::Log;
 use crate::history::record::{Database, Moment, Record, Status, What};
-use crate::history::time::Time;
 use crate::recorder::event::{Asked, Part};
 use crate::recorder::origin::PipelineRun;
 use crate::recorder::{Event, Recorder, Recording};
@@ -26,8 +25,6 @@ pub fn recording<'a>(recorder: &'a Recorder, claim: &Claim) -> Recording<'a> {
 
 /// What is known of a server that takes logins.
 pub fn database(server: &Server) -> Database {
-    let ready = Time::parse(&server.ready.at);
-    let moment = |at: Time| Moment { what: What::Ready, at, detail: String::new() };
     Database {
         name: server.name.clone(),
         engine: server.engine.clone(),
@@ -36,15 +33,14 @@ pub fn database(server: &Server) -> Database {
         user: Some(server.user.clone()),
         database: server.database.clone(),
         evidence: Some(server.ready.clone()),
-        timeline: ready.map(moment).into_iter().collect(),
+        timeline: vec![Moment { what: What::Ready, at: server.ready.at, detail: String::new() }],
         ..Database::default()
     }
 }
 
 /// A record of a run that has none, or whose record was not written: from what is noted of it on this machine.
 fn noted(run: &registry::Record, local: &LocalRun) -> Record {
-    let began = Time::parse(&run.made).unwrap_or_else(Time::now);
-    let mut record = Record { began, ..Record::begin(&run.run_id, "local") };
+    let mut record = Record { began: run.made, ..Record::begin(&run.run_id, "local") };
     record.id = run.history.clone().unwrap_or(record.id);
     record.name = run.called_in.file_name().map_or_else(|| run.run_id.clone(), |name| name.to_string_lossy().into_owned());
     record.origin.folder = Some(run.called_in.display().to_string());

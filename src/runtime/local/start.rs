@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use rustix::fs::OFlags;
@@ -26,6 +26,7 @@ use crate::redact::Redactor;
 
 use crate::registry::Server;
 use crate::state::{Ready, STATE_HINT};
+use crate::time::Time;
 
 /// Between two looks at a server that starts. It takes logins tens of milliseconds after its start, and a refused connection costs microseconds.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -282,9 +283,8 @@ async fn until<F: Future<Output = anyhow::Result<()>>>(
 
 /// A free port of this machine's loopback address, by chance: processes that choose at the same time rarely choose alike.
 fn free_port() -> anyhow::Result<u16> {
-    let span = u128::from(PORTS.end - PORTS.start);
     for _ in 0..1000 {
-        let port = PORTS.start + u16::try_from(uuid::Uuid::new_v4().as_u128() % span).unwrap_or_default();
+        let port = fastrand::u16(PORTS);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return Ok(port);
         }
@@ -364,7 +364,7 @@ fn note(planned: &Planned, placed: &Placed, port: u16, process: Process, data: &
         ready: Ready {
             evidence: "own-process".into(),
             detail: format!("the server in the run's own data folder (process {}) takes the tests' login", process.pid),
-            at: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            at: Time::now(),
         },
     }
 }

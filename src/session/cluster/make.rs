@@ -14,7 +14,6 @@ use crate::bug;
 use crate::cli::OnFailure;
 use crate::failure::{Advise, Exit};
 use crate::history::record::{Database, Moment, What};
-use crate::history::time::Time;
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
 use crate::manifest::stamp;
@@ -39,6 +38,7 @@ use crate::session::plan::Plan;
 use crate::session::waits::Waits;
 use crate::session::{Call, Failed, Maker, Session, Stop, archiving};
 use crate::state::Remembered;
+use crate::time::Time;
 
 /// How long objects that are on their way to the API server get once nobody wants them any more: they cannot be called back, and would come to
 /// be after a teardown. Whoever cancels an `up` does not wait long.
@@ -79,7 +79,7 @@ fn is_up(plan: &Plan, found: &[Found], ready: &Records) -> Event {
         container: Some(database.container.clone()),
         version: found.version.clone(),
         evidence: ready.get(&database.workload).and_then(|containers| containers.get(&database.container)).cloned(),
-        timeline: vec![Moment { what: What::Ready, at: Time::from(found.at), detail: String::new() }],
+        timeline: vec![Moment { what: What::Ready, at: found.at, detail: String::new() }],
         ..Database::default()
     });
     Event::Ready { databases: proven.collect(), at: Time::now() }

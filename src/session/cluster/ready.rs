@@ -21,11 +21,7 @@ pub(crate) type Records = BTreeMap<String, BTreeMap<String, Ready>>;
 pub(crate) fn records(plan: &Plan, found: &[Found]) -> Records {
     let mut records = Records::new();
     for (database, found) in plan.discovery.databases.iter().zip(found) {
-        let ready = Ready {
-            evidence: found.evidence.kind().into(),
-            detail: found.evidence.to_string(),
-            at: humantime::format_rfc3339_millis(found.at).to_string(),
-        };
+        let ready = Ready { evidence: found.evidence.kind().into(), detail: found.evidence.to_string(), at: found.at };
         records.entry(database.workload.clone()).or_default().insert(database.container.clone(), ready);
     }
     records

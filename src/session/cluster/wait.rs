@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use crate::database::{Database, Settling};
 use crate::history::record::{Moment, What};
-use crate::history::time::Time;
 use crate::probe::{self, Found, Prober, Readiness, Reason, Settle, Stage, Target, WINDOW, Watched};
 use crate::progress::{Progress, READY};
 use crate::recorder::{Event, Recording};
 use crate::runtime::kubernetes::observe::Observer;
 use crate::session::plan::Plan;
 use crate::session::waits::{Waits, never};
+use crate::time::Time;
 
 /// Waits until all databases and all other pods are ready at the same time. `settle` is for databases without an annotation of their own.
 ///

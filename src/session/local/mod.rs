@@ -21,7 +21,6 @@ use crate::database::Password;
 use crate::deadline;
 use crate::failure::{Advise, usage};
 use crate::history::record::{Database, Moment, What};
-use crate::history::time::Time;
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::output::Model;
 use crate::progress::{Progress, READY};
@@ -34,6 +33,7 @@ use crate::runtime::local::planned::{Planned, Run};
 use crate::runtime::local::start::{self, Started, Told};
 use crate::runtime::local::{prepared, removal};
 use crate::state::{self, Remembered, STATE_HINT};
+use crate::time::Time;
 use crate::{files, process};
 
 /// A run of which testbed starts the servers.

@@ -56,7 +56,7 @@ fn plain(record: &Record) -> Row {
         name: "-".into(),
         engine: "-".into(),
         address: "-".into(),
-        created: Some(record.made.clone()),
+        created: Some(record.made.to_string()),
         ..Row::default()
     }
 }

@@ -1,6 +1,6 @@
 //! Runs that somebody has left behind, as `up` would have made them.
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::harness::client_image;

@@ -91,8 +91,7 @@ fn what_nobody_removed_was_abandoned() {
     folder.file("m.yaml", MODEST);
     // Its time is over at once.
     folder.call(&["up", "m.yaml", "--run-id", "run-1", "--lifetime", "1s"]).ok();
-    let expired =
-        |text: &str| text.parse::<humantime::Timestamp>().is_ok_and(|at| std::time::SystemTime::from(at) < std::time::SystemTime::now());
+    let expired = |text: &str| text.parse::<jiff::Timestamp>().is_ok_and(|at| at < jiff::Timestamp::now());
     namespace.kubectl_until(&["get", "configmap", "c-run-1", "-o", "jsonpath={.metadata.annotations.testbed/expires}"], expired);
     folder.call(&["gc"]).ok().says("removed run run-1");
     let gone = story(folder, "run-1");

@@ -1,6 +1,6 @@
 //! The tasks for locks: PipelineRuns that share a database.
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::ended::Ended;

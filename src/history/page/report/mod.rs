@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::phase::{Phase, phases};
 use crate::history::record::{Cause, Database, Record, Status, What};
-use crate::history::time::Time;
+use crate::time::Time;
 
 pub use self::view::html;
 

@@ -8,7 +8,7 @@ use super::super::axis::rounded;
 use super::super::run::tone;
 use super::super::template::fill;
 use super::{Count, Failure, PhaseTime, Point, Report, Starts};
-use crate::history::time::Time;
+use crate::time::Time;
 use crate::words::{brief, count};
 
 /// More points than this cannot be told apart, and make the page large.

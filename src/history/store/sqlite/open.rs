@@ -4,7 +4,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use rusqlite::config::DbConfig;
@@ -86,9 +86,8 @@ fn wait_for_lock() -> impl FnMut(i32) -> bool + Send + 'static {
         if tries == 0 {
             began = Instant::now();
         }
-        let chance = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_micros();
-        let most = 1000 * u32::try_from(tries).unwrap_or_default().clamp(1, 8);
-        std::thread::sleep(Duration::from_micros((100 + chance % most).into()));
+        let most = 1000 * u64::try_from(tries).unwrap_or_default().clamp(1, 8);
+        std::thread::sleep(Duration::from_micros(fastrand::u64(100..100 + most)));
         began.elapsed() < TIMEOUT
     }
 }

@@ -7,7 +7,6 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use crate::database::discover::discover_workloads;
 use crate::database::{Data, Workload};
 use crate::history::record::{Database, Moment, What};
-use crate::history::time::Time;
 use crate::recorder::timeline;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
@@ -76,9 +75,7 @@ fn fill(database: &mut Database, pod: &Pod, events: &[Note]) {
     let noted = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(READY_ANNOTATION));
     let noted = noted.and_then(|text| serde_json::from_str::<BTreeMap<String, Ready>>(text).ok());
     if let Some(ready) = noted.and_then(|mut noted| noted.remove(&container)) {
-        if let Some(at) = Time::parse(&ready.at) {
-            timeline::add(&mut database.timeline, 1, Moment { what: What::Ready, at, detail: ready.detail.clone() });
-        }
+        timeline::add(&mut database.timeline, 1, Moment { what: What::Ready, at: ready.at, detail: ready.detail.clone() });
         database.evidence = Some(ready);
     }
 }

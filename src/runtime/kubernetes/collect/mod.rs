@@ -17,11 +17,11 @@ use kube::api::{DynamicObject, TypeMeta};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
+use super::Cluster;
 use super::events::Note;
 use super::kinds;
 use super::mark;
 use super::teardown::{Found, find};
-use super::{Cluster, timeline};
 use crate::background;
 use crate::deadline;
 use crate::history::log::Log;
@@ -146,8 +146,7 @@ impl Gathering {
         let of = |kind: &str, name: &str| records.get(&(kind.to_owned(), name.to_owned())).cloned();
         for object in &self.objects {
             let part = parts.entry(of(kind(object), &object.name_any()).flatten()).or_default();
-            part.began =
-                [part.began, object.metadata.creation_timestamp.as_ref().map(|made| timeline::time(made.0))].into_iter().flatten().min();
+            part.began = [part.began, object.metadata.creation_timestamp.as_ref().map(|made| made.0.into())].into_iter().flatten().min();
             part.pipeline_run = part.pipeline_run.take().or_else(|| Owner::all_of(&object.metadata).next());
             part.objects.push(self.bare(object));
         }
@@ -194,7 +193,7 @@ impl Gathering {
 
     fn event(&self, note: &Note) -> record::Event {
         record::Event {
-            at: note.at.map(timeline::time),
+            at: note.at.map(Into::into),
             warning: note.warning,
             object: format!("{}/{}", note.kind, note.name),
             reason: note.reason.clone(),

@@ -124,7 +124,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use k8s_openapi::jiff::Timestamp;
+    use jiff::Timestamp;
     use serde_json::json;
 
     use super::*;

@@ -124,7 +124,7 @@ pub fn places_are_kept(history: &[Version], lines: &[Line]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::jiff::Timestamp;
+    use jiff::Timestamp;
 
     use super::super::history::{Holder, State, Waiter};
     use super::*;

@@ -1,8 +1,9 @@
 //! A moment, to the millisecond: RFC 3339 in JSON, a whole number in a database.
 
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Milliseconds since 1970, UTC.
@@ -12,7 +13,7 @@ pub struct Time(i64);
 impl Time {
     /// The moment of the call.
     pub fn now() -> Self {
-        SystemTime::now().into()
+        Timestamp::now().into()
     }
 
     /// From milliseconds since 1970.
@@ -27,7 +28,7 @@ impl Time {
 
     /// Reads RFC 3339, as Kubernetes and this program write it; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        humantime::parse_rfc3339_weak(text).ok().map(Into::into)
+        text.parse::<Timestamp>().ok().map(Into::into)
     }
 
     /// The time since an earlier moment; zero if that was later, which clocks of two machines can say.
@@ -41,18 +42,17 @@ impl Time {
     }
 }
 
-impl From<SystemTime> for Time {
-    fn from(time: SystemTime) -> Self {
-        let millis = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        Self(i64::try_from(millis).unwrap_or(i64::MAX))
+impl From<Timestamp> for Time {
+    fn from(time: Timestamp) -> Self {
+        Self(time.as_millisecond())
     }
 }
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The last moment that four digits can tell the year of.
-        let millis = u64::try_from(self.0).unwrap_or_default().min(253_402_300_799_999);
-        humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(millis)).fmt(f)
+        // A number from a database may be beyond the years that four digits can tell.
+        let time = Timestamp::from_millisecond(self.0.max(0)).unwrap_or(Timestamp::MAX);
+        write!(f, "{time:.3}")
     }
 }
 
