@@ -60,7 +60,7 @@ fn meant(letters: &str, found: &[Summary]) -> anyhow::Result<Option<String>> {
 pub(super) fn missing(run: Option<&str>, kept: &Kept) -> anyhow::Error {
     match run {
         None => anyhow!("{}", kept.nothing()),
-        Some(run) => Err::<(), _>(anyhow!("run {run} is not in {}", kept.place)).hint(HINT).unwrap_err(),
+        Some(run) => anyhow!("run {run} is not in {}", kept.place).hint(HINT),
     }
 }
 

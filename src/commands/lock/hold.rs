@@ -35,7 +35,7 @@ pub(super) struct Taken {
 
 /// An error of what was to come before the wait: the time may have been over.
 pub(super) fn not_in_time(error: anyhow::Error, deadline: Instant) -> anyhow::Error {
-    if Instant::now() < deadline { error } else { Err::<(), _>(error).exit(Exit::NotAcquired).unwrap_err() }
+    if Instant::now() < deadline { error } else { error.exit(Exit::NotAcquired) }
 }
 
 /// Waits until one of the locks is held. `cancelled` ends the wait.
@@ -105,7 +105,7 @@ pub(super) async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow
                 let last = Some(last.borrow().clone()).filter(|text| !text.is_empty());
                 let why = cluster.trouble().or(last).unwrap_or_else(|| format!("the API server {} does not answer", cluster.server));
                 let error = anyhow!("the lock was not to be had within {timeout}: {why}");
-                Err::<(), _>(error).exit(Exit::NotAcquired).hint("wait longer with --timeout; testbed lock show tells who holds and who waits").unwrap_err()
+                error.exit(Exit::NotAcquired).hint("wait longer with --timeout; testbed lock show tells who holds and who waits")
             }
         }
     };

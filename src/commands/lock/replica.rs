@@ -170,9 +170,7 @@ impl Replica {
         let Self { target, fence, id, .. } = self;
         let by_hand = format!("testbed lock release --on {target} --run-id {id}");
         if self.is_again {
-            return Err::<(), _>(error)
-                .hint(format!("run {id} goes on holding it, as it did before; to release it: {by_hand}"))
-                .unwrap_err();
+            return error.hint(format!("run {id} goes on holding it, as it did before; to release it: {by_hand}"));
         }
         let said = match timeout(GIVING_BACK, release(target, |lock| lock.give_back(*fence))).await {
             Ok(Ok(Released::Done(_))) => format!("{target} was given back: it has 0 replicas and no holder"),
@@ -180,7 +178,7 @@ impl Replica {
             Ok(Err(left)) => format!("it could not be given back ({left:#}); do it later: {by_hand}"),
             Err(_) => format!("it could not be given back (the API server does not answer); do it later: {by_hand}"),
         };
-        Err::<(), _>(error).hint(said).unwrap_err()
+        error.hint(said)
     }
 }
 

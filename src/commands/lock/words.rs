@@ -50,7 +50,7 @@ pub(super) fn lost(target: &Target, loss: &Loss, ended: &str) -> anyhow::Error {
         Loss::Removed(_) => "testbed lock show tells who holds it; nobody but testbed is to change its annotation testbed/lock",
     };
     let error = anyhow!("{}; the command was {ended}", self::loss(target, loss));
-    Err::<(), _>(error).exit(Exit::LockLost).hint(hint).unwrap_err()
+    error.exit(Exit::LockLost).hint(hint)
 }
 
 /// A time of day, with its date where that is another one.
