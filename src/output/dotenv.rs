@@ -16,7 +16,7 @@ pub(super) fn dotenv(model: &Model) -> anyhow::Result<String> {
             .hint("take a format that is not read by shells: --format testing-databases, urls or tera:FILE")?;
         Ok(format!("{name}={quoted}\n"))
     };
-    environment(model, None).into_iter().map(line).collect()
+    environment::variables(model, None).into_iter().map(line).collect()
 }
 
 /// The value as it stands behind the equals sign, or what stands in the way.
@@ -85,7 +85,7 @@ mod tests {
         let text = dotenv(&mixed(&[&database(Engine::Mysql)])).unwrap();
         let expected = "TESTBED_RUN_ID=run-1\nSQLITE_URL=sqlite::memory:\nSQLITE_DATABASE=:memory:\n\
                         MYSQL_URL=mysql://striv:p%22w@mysql-run-1:3306/striv_test\nMYSQL_HOST=mysql-run-1\nMYSQL_PORT=3306\n\
-                        MYSQL_USER=striv\nMYSQL_PASSWORD='p\"w'\nMYSQL_DATABASE=striv_test\n";
+                        MYSQL_USER=striv\nMYSQL_PASSWORD='p\"w'\nMYSQL_DATABASE=striv_test\nMYSQL_TCP_PORT=3306\nMYSQL_PWD='p\"w'\n";
         assert_eq!(text, expected);
     }
 

@@ -1,9 +1,11 @@
-//! The databases as environment variables: for a command that testbed starts, and for the format `dotenv`.
+//! The databases as environment variables: for a command that testbed starts, and for the format `dotenv`; and what of the caller's own variables
+//! a command must not see.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Connection, Model};
 use crate::failure::{Advise, usage};
+use crate::files;
 
 /// The run's id, which `testbed down` reads as well.
 const RUN_ID: &str = "TESTBED_RUN_ID";
@@ -13,27 +15,163 @@ const CONFIG: &str = "TESTBED_CONFIG";
 const ONLY_URL: &str = "DATABASE_URL";
 /// How libpq's variables begin; a database's own have an underscore after its name, so that `pg` does not get in their way.
 const LIBPQ: &str = "PG";
+/// The drivers, as [`Connection`] names them.
+const POSTGRES: &str = "postgres";
+const MYSQL: &str = "mysql";
+
+/// What libpq, and the drivers that read its variables, go by when they look for a server, log in and secure the connection. Others, such as the
+/// time zone, lead nobody elsewhere.
+const OF_LIBPQ: [&str; 34] = [
+    "PGCHANNELBINDING",
+    "PGDATABASE",
+    "PGGSSDELEGATION",
+    "PGGSSENCMODE",
+    "PGGSSLIB",
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGKRBSRVNAME",
+    "PGLOADBALANCEHOSTS",
+    "PGMAXPROTOCOLVERSION",
+    "PGMINPROTOCOLVERSION",
+    "PGOPTIONS",
+    "PGPASSFILE",
+    "PGPASSWORD",
+    "PGPORT",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGREQUIRESSL",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGSSLCERT",
+    "PGSSLCERTMODE",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGSSLKEY",
+    "PGSSLMAXPROTOCOLVERSION",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGSSLMODE",
+    "PGSSLNEGOTIATION",
+    "PGSSLROOTCERT",
+    "PGSSLSNI",
+    "PGSYSCONFDIR",
+    "PGTARGETSESSIONATTRS",
+    "PGUSER",
+];
+/// The same of the clients of MySQL and MariaDB.
+const OF_MYSQL: [&str; 9] = [
+    "MARIADB_GROUP_SUFFIX",
+    "MARIADB_HOME",
+    "MYSQL_GROUP_SUFFIX",
+    "MYSQL_HOME",
+    "MYSQL_HOST",
+    "MYSQL_PWD",
+    "MYSQL_TCP_PORT",
+    "MYSQL_TEST_LOGIN_FILE",
+    "MYSQL_UNIX_PORT",
+];
+
+/// The variables of a command: those that it gets, and those of testbed's caller that it must not see, for they could lead it to a server that
+/// is not the run's.
+pub struct Environment {
+    pub set: Vec<(String, String)>,
+    pub removed: Vec<&'static str>,
+}
+
+impl Environment {
+    /// For the command of a run. `config` is as for [`variables`]; `folder` is where the run keeps files of its own: in it is what the clients of
+    /// MySQL and MariaDB read in the place of what the caller names for them ([`option_file`]).
+    pub fn new(model: &Model, config: Option<&Path>, folder: Option<&Path>) -> Self {
+        let mut set = variables(model, config);
+        let has = |driver: &str| model.databases.iter().any(|connection| connection.driver == driver);
+        let mut elsewhere = Vec::new();
+        if has(POSTGRES) {
+            elsewhere.extend(OF_LIBPQ);
+        }
+        if has(MYSQL) {
+            elsewhere.extend(OF_MYSQL);
+            if let Some(folder) = folder.and_then(Path::to_str) {
+                set.push(("MYSQL_HOME".into(), folder.into()));
+                // There is none: the user's own would count for more than all else.
+                set.push(("MYSQL_TEST_LOGIN_FILE".into(), format!("{folder}/login.cnf")));
+            }
+        }
+        if !model.databases.is_empty() {
+            elsewhere.push(ONLY_URL);
+        }
+        let removed = elsewhere.into_iter().filter(|name| !set.iter().any(|(set, _)| set == name)).collect();
+        Self { set, removed }
+    }
+}
+
+/// The text of `my.cnf` in the run's folder: the login that MySQL's and MariaDB's clients take where nothing else is said. `None` where the run has
+/// no such server, or more than one and none that is the usual one.
+pub fn option_file(model: &Model) -> Option<String> {
+    let Connection { host, port, user, password, database, .. } = usual(model, MYSQL)?;
+    // What is quoted has only backslashes and line breaks to escape.
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+    let line = |key: &str, value: Option<&str>| value.map(|value| format!("{key}={}\n", quoted(value))).unwrap_or_default();
+    let port = port.map(|port| port.to_string());
+    let login = [("host", host.as_deref()), ("port", port.as_deref()), ("user", user.as_deref()), ("password", password.as_deref())];
+    let client: String = login.into_iter().map(|(key, value)| line(key, value)).collect();
+    // Only these know a database here; others end at a key that they do not know.
+    Some(format!("[client]\nprotocol=tcp\n{client}[mysql]\n{}", line("database", database.as_deref())))
+}
+
+/// The user's own option file, which MySQL's and MariaDB's clients read last, where it leads them to a server of its own.
+pub fn other_option_file(model: &Model) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("HOME")?).join(".my.cnf");
+    let text = files::read(&path, files::MOST).ok().filter(|_| model.databases.iter().any(|connection| connection.driver == MYSQL))?;
+    names_a_server(&String::from_utf8_lossy(&text)).then_some(path)
+}
+
+/// Whether the groups that clients read say where a server is.
+fn names_a_server(options: &str) -> bool {
+    let mut is_for_clients = false;
+    options.lines().map(str::trim).any(|line| {
+        if let Some(group) = line.strip_prefix('[') {
+            is_for_clients = ["client", "mysql]", "mariadb]", "mariadb-client"].iter().any(|known| group.starts_with(known));
+        }
+        let key = line.split(['=', ' ']).next().unwrap_or_default().replace('_', "-");
+        is_for_clients && ["host", "port", "socket", "protocol"].contains(&key.as_str())
+    })
+}
+
+/// The database that a client goes to that is told none: the only one of its driver, or the one whose own variables are the client's as well.
+fn usual<'a>(model: &'a Model, driver: &str) -> Option<&'a Connection> {
+    let mut all = model.databases.iter().filter(|connection| connection.driver == driver);
+    let named = all.clone().find(|connection| driver == MYSQL && prefix(&connection.name) == "MYSQL");
+    named.or_else(|| all.next().filter(|_| all.next().is_none()))
+}
 
 /// The variables that tell a command where its databases are, each name once. A value that a server has none of (MySQL's database where
 /// the manifest names none) is empty, so that one from outside does not stay in force.
 ///
 /// `config` is the config file's absolute path; one that is not UTF-8 is left out, for a variable would tell it wrong. The names
 /// have to have passed [`check_names`].
-pub fn environment(model: &Model, config: Option<&Path>) -> Vec<(String, String)> {
+pub(super) fn variables(model: &Model, config: Option<&Path>) -> Vec<(String, String)> {
     let mut variables = vec![(RUN_ID.to_owned(), model.run_id.clone())];
     variables.extend(config.and_then(Path::to_str).map(|path| (CONFIG.to_owned(), path.to_owned())));
     for connection in &model.databases {
         let prefix = prefix(&connection.name);
         variables.extend(own(connection).map(|(suffix, value)| (format!("{prefix}_{suffix}"), value)));
     }
-    if let [only] = model.databases.as_slice()
-        && !variables.iter().any(|(name, _)| name == ONLY_URL)
-    {
-        variables.push((ONLY_URL.into(), only.url.clone()));
+    let mut add = |name: &str, value: String| {
+        if !variables.iter().any(|(known, _)| known == name) {
+            variables.push((name.to_owned(), value));
+        }
+    };
+    if let [only] = model.databases.as_slice() {
+        add(ONLY_URL, only.url.clone());
     }
-    let mut postgres = model.databases.iter().filter(|connection| connection.driver == "postgres");
-    if let (Some(only), None) = (postgres.next(), postgres.next()) {
-        variables.extend(own(only).filter(|(suffix, _)| *suffix != "URL").map(|(suffix, value)| (format!("{LIBPQ}{suffix}"), value)));
+    if let Some(usual) = usual(model, POSTGRES) {
+        own(usual).filter(|(suffix, _)| *suffix != "URL").for_each(|(suffix, value)| add(&format!("{LIBPQ}{suffix}"), value));
+        // Some drivers want TLS unless they are told not to.
+        add("PGSSLMODE", if usual.over_tls { "require" } else { "disable" }.to_owned());
+    }
+    if let Some(Connection { host: Some(host), port: Some(port), password, .. }) = usual(model, MYSQL) {
+        add("MYSQL_HOST", host.clone());
+        add("MYSQL_TCP_PORT", port.to_string());
+        add("MYSQL_PWD", password.clone().unwrap_or_default());
     }
     variables
 }
@@ -89,11 +227,11 @@ fn check_name(name: &str, others: &[&str]) -> Result<(), String> {
 mod tests {
     use super::super::examples::{database, mixed, model, named};
     use super::*;
-    use crate::database::Engine;
+    use crate::database::{Engine, Password};
     use crate::failure::{Exit, exit_of};
 
     fn lines(model: &Model) -> Vec<String> {
-        environment(model, None).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+        variables(model, None).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     #[test]
@@ -112,6 +250,7 @@ mod tests {
             "PGUSER=striv",
             "PGPASSWORD=p\"w",
             "PGDATABASE=striv_test",
+            "PGSSLMODE=disable",
         ];
         assert_eq!(lines(&model(&[&named(Engine::Postgres, "orders-db")])), expected);
     }
@@ -131,6 +270,30 @@ mod tests {
     }
 
     #[test]
+    fn an_option_file_is_quoted_and_for_the_usual_server_alone() {
+        let (mysql, mut shop) = (database(Engine::Mysql), named(Engine::Mariadb, "shop"));
+        shop.login.password = Password::new(r#"a"b\c # d"#);
+        let text = option_file(&model(&[&shop])).unwrap();
+        let client = "[client]\nprotocol=tcp\nhost=\"shop-run-1\"\nport=\"3306\"\nuser=\"striv\"\n";
+        assert_eq!(text, format!(r#"{client}password="a\"b\\c # d"{}"#, "\n[mysql]\ndatabase=\"striv_test\"\n"));
+        assert!(option_file(&model(&[&shop, &named(Engine::Mysql, "other")])).is_none());
+        assert!(option_file(&model(&[&database(Engine::Postgres)])).is_none());
+        // Its own variables are the client's.
+        let lines = lines(&model(&[&shop, &mysql]));
+        assert!(lines.contains(&"MYSQL_HOST=mysql-run-1".into()) && lines.contains(&"MYSQL_TCP_PORT=3306".into()), "{lines:?}");
+    }
+
+    #[test]
+    fn an_option_file_leads_elsewhere_where_a_client_reads_a_server_in_it() {
+        for text in ["[client]\nhost=x", "[mysql]\n port = 1", "[client-mariadb]\nsocket=/x", "[x]\n[mariadb]\nhost = \"y\""] {
+            assert!(names_a_server(text), "{text}");
+        }
+        for text in ["", "host=x", "[mysqldump]\nhost=x", "[client]\nuser=me\n# host=x", "[mysqld]\nport=1"] {
+            assert!(!names_a_server(text), "{text}");
+        }
+    }
+
+    #[test]
     fn no_database_is_an_empty_variable() {
         let mut mysql = database(Engine::Mysql);
         mysql.login.database = None;
@@ -139,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_config_file_is_told_by_its_path() {
-        let variables = environment(&mixed(&[]), Some(Path::new("/project/x.json")));
+        let variables = variables(&mixed(&[]), Some(Path::new("/project/x.json")));
         assert_eq!(variables[1], ("TESTBED_CONFIG".into(), "/project/x.json".into()));
     }
 
@@ -148,7 +311,7 @@ mod tests {
         for names in [&["database"][..], &["database", "pg"], &["pg"], &["a", "a-url", "a-database-url"], &["p-g", "database-url"]] {
             check_names(names).unwrap();
             let databases: Vec<_> = names.iter().map(|name| named(Engine::Postgres, name)).collect();
-            let variables = environment(&model(&databases.iter().collect::<Vec<_>>()), Some(Path::new("/x")));
+            let variables = variables(&model(&databases.iter().collect::<Vec<_>>()), Some(Path::new("/x")));
             let mut seen: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
             seen.sort_unstable();
             seen.dedup();

@@ -2,7 +2,7 @@
 //! and in one step.
 //!
 //! [`Model`] says what there is to know of a run, and each format shows it in its own way; [`Format`] is the user's choice of one, and
-//! [`Renderer`] that choice made ready before anything is created. [`environment()`] is the same for a command that testbed starts.
+//! [`Renderer`] that choice made ready before anything is created. [`Environment`] is the same for a command that testbed starts.
 
 mod connarg;
 mod dotenv;
@@ -15,7 +15,7 @@ mod testing_databases;
 mod url;
 
 pub use connarg::{ConnArg, check_connargs};
-pub use environment::{check_names, environment};
+pub use environment::{Environment, check_names, option_file, other_option_file};
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
 pub use results::{LockFact, ResultFile, RunFact};

@@ -47,6 +47,9 @@ pub struct Connection {
     pub database: Option<String>,
     /// All of this as one URL: `postgresql://…`, `mysql://…` (MariaDB too) or `sqlite::memory:`.
     pub url: String,
+    /// Whether the server takes logins over TLS only.
+    #[serde(skip)]
+    pub over_tls: bool,
     /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`, `psycopg2.connect(**arguments)`,
     /// `sqlite3.connect(**arguments)`. `--connarg` and the annotation `testbed/connargs` change these, and nothing else here.
     pub arguments: Map<String, Value>,
@@ -60,6 +63,12 @@ impl Model {
             Entry::Sqlite(name) => Connection::sqlite(name),
         };
         Self { run_id: run_id.as_str().into(), databases: entries.iter().map(connection).collect() }
+    }
+
+    /// Takes note of which servers, in their order, were logged in to over TLS.
+    pub fn note_tls(&mut self, over_tls: impl IntoIterator<Item = bool>) {
+        let servers = self.databases.iter_mut().filter(|connection| connection.host.is_some());
+        servers.zip(over_tls).for_each(|(connection, over_tls)| connection.over_tls = over_tls);
     }
 
     /// The databases' names, in their order.
@@ -108,6 +117,7 @@ impl Connection {
             password: Some(login.password.reveal().into()),
             database: login.database.clone(),
             url: url::url(scheme, login, host, port),
+            over_tls: false,
             arguments,
         }
     }

@@ -67,7 +67,6 @@ pub struct Outcome {
 #[derive(Debug, Clone)]
 pub struct Prober {
     target: Target,
-    /// Whether the last login went over TLS.
     over_tls: bool,
     /// Whether this server is known to have no TLS. Asking costs a connection that is dropped half-way, which MySQL counts against the
     /// client's host.
@@ -85,6 +84,11 @@ impl Prober {
     /// What is logged in to.
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Whether the last login went over TLS.
+    pub fn is_over_tls(&self) -> bool {
+        self.over_tls
     }
 
     /// One login as the tests' user, a query, and the server's identity; that one from the administrator where the user may not see it.

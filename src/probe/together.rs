@@ -48,6 +48,8 @@ pub struct Found {
     pub at: Time,
     /// The version that its server reports.
     pub version: Option<String>,
+    /// Whether the login went over TLS.
+    pub over_tls: bool,
 }
 
 /// How a database became ready in one round.
@@ -130,7 +132,11 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
         match readiness.attempt(began.into_std(), answered.into_std(), &outcome) {
             Verdict::Ready(evidence) => {
                 let version = outcome.server.and_then(|server| server.version);
-                return Ok(Reached { found: Found { evidence, at: Time::now(), version }, answered, attempts });
+                return Ok(Reached {
+                    found: Found { evidence, at: Time::now(), version, over_tls: prober.is_over_tls() },
+                    answered,
+                    attempts,
+                });
             }
             Verdict::Waiting(reason) => report(Stage::Waiting(reason)),
             Verdict::Never(refusal) => return Err(refusal),

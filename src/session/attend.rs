@@ -17,6 +17,7 @@ use super::Signals;
 use super::program::Cannot;
 use super::signals::MESSAGES;
 use crate::failure::{Advise, Exit};
+use crate::output::Environment;
 use crate::process::Process;
 use crate::progress::Progress;
 use crate::registry;
@@ -39,10 +40,14 @@ pub(crate) struct Running {
 ///
 /// # Errors
 /// Why it cannot be started.
-pub(crate) fn start(command: &[OsString], environment: &[(String, String)], run_id: &str) -> Result<Running, Cannot> {
+pub(crate) fn start(command: &[OsString], environment: &Environment, run_id: &str) -> Result<Running, Cannot> {
     let has_group = !is_in_foreground();
     let mut prepared = Command::new(&command[0]);
-    prepared.args(&command[1..]).envs(environment.iter().map(|(name, value)| (name, value)));
+    prepared.args(&command[1..]);
+    for name in &environment.removed {
+        prepared.env_remove(name);
+    }
+    prepared.envs(environment.set.iter().map(|(name, value)| (name, value)));
     if has_group {
         prepared.process_group(0);
     }

@@ -8,8 +8,9 @@ use super::{Backend, Call, Session, Signals, attend};
 use crate::bug;
 use crate::cli::Run;
 use crate::failure::{Advise, Exit, hints_of};
+use crate::files;
 use crate::history::record;
-use crate::output::{self, Model};
+use crate::output::{self, Environment, Model};
 use crate::progress::Progress;
 use crate::recorder::Event;
 use crate::recorder::event::Failure;
@@ -72,9 +73,7 @@ async fn work_on(
     if let Some(error) = signals.already_interrupted().await {
         return Err(error);
     }
-    let mut environment = output::environment(model, written.as_deref());
-    let mark = claim.record.mark();
-    environment.extend(mark.as_deref().and_then(|mark| mark.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let environment = environment(model, written.as_deref(), claim, progress)?;
     progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
     let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
         Ok(running) => running,
@@ -93,6 +92,26 @@ async fn work_on(
     worked.command.ended = Some(Time::now());
     worked.was_asked_to_end = running.was_asked_to_end();
     code
+}
+
+/// The variables that the command gets, and those of the caller that it must not see; names those of the latter that are there.
+fn environment(model: &Model, config: Option<&Path>, claim: &Claim, progress: &Progress) -> anyhow::Result<Environment> {
+    let mut environment = Environment::new(model, config, claim.folder());
+    if let (Some(folder), Some(text)) = (claim.folder(), output::option_file(model)) {
+        files::write(&folder.join("my.cnf"), &text, 0o600)?;
+    }
+    let mark = claim.record.mark();
+    environment.set.extend(mark.as_deref().and_then(|mark| mark.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let kept_back: Vec<&str> = environment.removed.iter().copied().filter(|name| std::env::var_os(name).is_some()).collect();
+    if !kept_back.is_empty() {
+        progress.say(&format!("note: the command does not get {}, which could lead it to another server", kept_back.join(", ")));
+    }
+    if let Some(path) = output::other_option_file(model) {
+        let file = path.display();
+        progress
+            .warn(&format!("{file} leads the clients of MySQL and MariaDB to another server, unless they are called with --no-defaults"));
+    }
+    Ok(environment)
 }
 
 /// The command as one text, for messages.

@@ -12,6 +12,7 @@ mod cache;
 mod credentials;
 mod docs;
 mod doctor;
+mod elsewhere;
 mod failures;
 mod foreign;
 mod gc;

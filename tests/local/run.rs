@@ -22,7 +22,7 @@ fn the_command_is_told_where_its_databases_are() {
     let expected = format!(
         "MARIADB_DATABASE=test\nMARIADB_HOST=127.0.0.1\nMARIADB_PASSWORD={other}\nMARIADB_PORT={second}\n\
          MARIADB_URL=mysql://root:{other}@127.0.0.1:{second}/test\nMARIADB_USER=root\n\
-         PGDATABASE=test\nPGHOST=127.0.0.1\nPGPASSWORD={own}\nPGPORT={port}\nPGUSER=postgres\n\
+         PGDATABASE=test\nPGHOST=127.0.0.1\nPGPASSWORD={own}\nPGPORT={port}\nPGSSLMODE=disable\nPGUSER=postgres\n\
          SHOP_DATABASE=test\nSHOP_HOST=127.0.0.1\nSHOP_PASSWORD={own}\nSHOP_PORT={port}\n\
          SHOP_URL=postgresql://postgres:{own}@127.0.0.1:{port}/test\nSHOP_USER=postgres\nTESTBED_RUNTIME=local\nTESTBED_RUN_ID=r\n"
     );

@@ -22,6 +22,7 @@ use crate::lock::object::Target;
 use crate::lock::release::{Released, release};
 use crate::lock::state::{Party, Terms, millis};
 use crate::lock::worker::MARK;
+use crate::output::Environment;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::session::Signals;
@@ -118,14 +119,14 @@ fn session() -> String {
     id
 }
 
-fn environment(target: &Target, fence: u64, id: &RunId, session: &str) -> Vec<(String, String)> {
+fn environment(target: &Target, fence: u64, id: &RunId, session: &str) -> Environment {
     let variables = [
         ("TESTBED_LOCK", target.name.clone()),
         ("TESTBED_LOCK_FENCE", fence.to_string()),
         ("TESTBED_RUN_ID", id.as_str().to_owned()),
         (MARK, session.to_owned()),
     ];
-    variables.map(|(name, value)| (name.to_owned(), value)).into()
+    Environment { set: variables.map(|(name, value)| (name.to_owned(), value)).into(), removed: Vec::new() }
 }
 
 /// Gives the lock back.

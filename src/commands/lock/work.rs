@@ -15,6 +15,7 @@ use crate::lock::holding::{Loss, News};
 use crate::lock::keep::Keeper;
 use crate::lock::object::Target;
 use crate::lock::worker::Worker;
+use crate::output::Environment;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 use crate::runtime::local::processes;
@@ -29,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What is to run, and under which lock.
 pub(super) struct Work<'a> {
     pub target: &'a Target,
-    pub environment: Vec<(String, String)>,
+    pub environment: Environment,
     pub session: &'a str,
     pub command: &'a [OsString],
     pub run_id: &'a RunId,

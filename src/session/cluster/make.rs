@@ -329,10 +329,11 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     }
     // The tests of `run` get the addresses that lead there from here; `up` tells those inside the cluster, unless asked to forward.
     let is_from_here = is_forwarded || matches!(maker, Maker::Run(_));
-    let model = config.model(plan, |index, database| match reach.targets.get(index) {
+    let mut model = config.model(plan, |index, database| match reach.targets.get(index) {
         Some(target) if is_from_here => (&target.host, target.port),
         _ => (&database.host, database.port),
     });
+    model.note_tls(found.iter().map(|found| found.over_tls));
     bug::provoke("ready", &config.text(&model)?);
     let ready = ready::records(plan, &found);
     recording.on(is_up(plan, &found, &ready));

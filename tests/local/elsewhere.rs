@@ -1,0 +1,107 @@
+//! A command never reaches a server that is not the run's, whatever the caller's environment says: real clients, with every variable in it that
+//! could lead them elsewhere.
+
+use crate::harness::Local;
+use crate::support::Folder;
+
+/// Prints from which port each server answers, by clients that are told nothing.
+const CLIENTS: &str = r#"
+psql -Atc "SELECT 'psql ' || inet_server_port()"
+psql "$DATABASE_URL" -Atc "SELECT 'url ' || inet_server_port()"
+/usr/bin/python3 -c 'import psycopg2
+cursor = psycopg2.connect("").cursor()
+cursor.execute("SELECT inet_server_port()")
+print("psycopg2", cursor.fetchone()[0])'
+"#;
+
+/// A caller whose own servers are elsewhere: no connection to any of these places can succeed.
+fn hostile(local: Folder) -> Folder {
+    let service = local.file("services.conf", "[mine]\nhost=127.9.9.9\nport=1\nuser=me\ndbname=mine\n");
+    std::fs::create_dir(local.path().join("mysql")).expect("a folder");
+    local.file("mysql/my.cnf", "[client]\nhost=127.9.9.9\nport=1\nuser=me\n");
+    let folder = local.path().join("mysql").display().to_string();
+    let variables = [
+        ("DATABASE_URL", "postgresql://me@127.9.9.9:1/mine"),
+        ("PGSERVICE", "mine"),
+        ("PGSERVICEFILE", service.to_str().expect("a path")),
+        ("PGSYSCONFDIR", "/nowhere"),
+        ("PGHOST", "127.9.9.9"),
+        ("PGHOSTADDR", "127.9.9.9"),
+        ("PGPORT", "1"),
+        ("PGUSER", "me"),
+        ("PGPASSFILE", "/nowhere"),
+        ("PGSSLMODE", "verify-full"),
+        ("PGSSLROOTCERT", "/nowhere"),
+        ("PGCHANNELBINDING", "require"),
+        ("PGREQUIREAUTH", "gss"),
+        ("PGREQUIREPEER", "nobody"),
+        ("PGGSSENCMODE", "require"),
+        ("PGTARGETSESSIONATTRS", "standby"),
+        ("PGOPTIONS", "-c search_path=nowhere -c default_transaction_read_only=on"),
+        ("MYSQL_HOST", "127.9.9.9"),
+        ("MYSQL_TCP_PORT", "1"),
+        ("MYSQL_UNIX_PORT", "/nowhere"),
+        ("MYSQL_PWD", "wrong"),
+        ("MYSQL_GROUP_SUFFIX", "_mine"),
+        ("MYSQL_HOME", folder.as_str()),
+        ("MARIADB_HOME", folder.as_str()),
+    ];
+    variables.into_iter().fold(local, |local, (name, value)| local.env(name, value))
+}
+
+#[test]
+fn the_callers_variables_lead_no_client_of_postgresql_elsewhere() {
+    let local = Local::of(hostile(Folder::local()));
+    let run = local.call(&["run", "--with", "postgres=pg", "--", "sh", "-ec", &format!("echo $PGPORT; {CLIENTS}")]).ok();
+    let mut lines = run.stdout.lines();
+    let port = lines.next().expect("a port");
+    assert_eq!(lines.collect::<Vec<_>>(), [format!("psql {port}"), format!("url {port}"), format!("psycopg2 {port}")]);
+    run.says("note: the command does not get PGCHANNELBINDING, ")
+        .says("PGSERVICE, PGSERVICEFILE")
+        .says(", which could lead it to another server");
+    local.assert_nothing_left();
+}
+
+#[test]
+fn the_callers_variables_lead_no_client_of_mariadb_elsewhere() {
+    let local = Local::of(hostile(Folder::local()));
+    let script = "echo $SHOP_PORT $SHOP_DATABASE; mariadb -NBe 'SELECT @@port, database()'";
+    let run = local.call(&["run", "--with", "mariadb=shop", "--", "sh", "-ec", script]).ok();
+    let (told, answered) = run.stdout.trim().split_once('\n').expect("two lines");
+    assert_eq!(told.split_whitespace().collect::<Vec<_>>(), answered.split_whitespace().collect::<Vec<_>>());
+    run.says("note: the command does not get MARIADB_HOME, MYSQL_GROUP_SUFFIX, MYSQL_UNIX_PORT, ");
+    local.assert_nothing_left();
+}
+
+#[test]
+fn with_several_databases_the_usual_names_are_nobodys() {
+    let local = Local::of(hostile(Folder::local()));
+    let script = "env | grep -cE '^(DATABASE_URL|PG[A-Z]+|MYSQL_(HOST|PWD|TCP_PORT|UNIX_PORT))='";
+    let with = ["--with", "postgres=a", "--with", "postgres=b", "--with", "mariadb=c", "--with", "mariadb=d"];
+    let args: Vec<&str> = ["run"].into_iter().chain(with).chain(["--", "sh", "-c", script]).collect();
+    let run = local.call(&args).ends(1);
+    assert_eq!(run.stdout, "0\n");
+    run.says("DATABASE_URL").says("PGHOST, ").says("MYSQL_HOST, ");
+    local.assert_nothing_left();
+}
+
+#[test]
+fn what_has_nothing_to_do_with_the_run_stays() {
+    let local = Local::of(hostile(Folder::local()).env("PGTZ", "UTC").env("PGAPPNAME", "mine"));
+    let run = local.call(&["run", "--with", "mariadb", "--", "sh", "-c", "echo $PGHOST $PGSERVICE $PGTZ"]).ok();
+    assert_eq!(run.stdout, "127.9.9.9 mine UTC\n");
+    let run = local.call(&["run", "--with", "postgres", "--", "sh", "-c", "echo $MYSQL_HOST $PGTZ $PGAPPNAME"]).ok();
+    assert_eq!(run.stdout, "127.9.9.9 UTC mine\n");
+}
+
+#[test]
+fn an_option_file_that_leads_elsewhere_is_told() {
+    let folder = Folder::local();
+    let home = folder.path().display().to_string();
+    let local = Local::of(folder.env("HOME", &home));
+    local.file(".my.cnf", "[mysqldump]\nhost=127.9.9.9\n[client]\nuser=me\n");
+    let args = ["run", "--with", "mariadb", "--", "true"];
+    assert!(!local.call(&args).ok().stderr.contains(".my.cnf"));
+    local.file(".my.cnf", "[client]\nuser=me\nhost = 127.9.9.9\n");
+    local.call(&args).ok().says(&format!("warning: {home}/.my.cnf leads the clients of MySQL and MariaDB to another server"));
+}
