@@ -42,7 +42,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Where the databases run: as Pods of a cluster, or as plain server processes of this machine
-    /// [default: kubernetes in a pod or where a cluster is named (--kubeconfig, --context, KUBECONFIG), else local]
+    /// [default: kubernetes in a pod or with --kubeconfig or --context, else local; KUBECONFIG alone asks for no cluster]
     #[arg(long, global = true, value_name = "WHERE", env = "TESTBED_RUNTIME")]
     pub runtime: Option<Runtime>,
 

@@ -1,7 +1,7 @@
 //! Where a command works, and why: said by the user, or by where testbed finds itself.
 
 use crate::cli::{Global, Runtime};
-use crate::environment::naming;
+use crate::environment::{is_in_pod, is_set};
 use crate::failure::{Advise, usage};
 use crate::runtime::kubernetes::Choice;
 
@@ -14,20 +14,20 @@ pub(crate) enum Chosen {
 }
 
 impl Chosen {
-    /// What flags and variables name.
+    /// What was asked for. `KUBECONFIG` alone asks for no cluster: people have it set for all of their work.
     ///
     /// # Errors
-    /// A usage error when flags for a cluster are given and no cluster is named.
+    /// A usage error when flags for a cluster are given and no cluster is asked for.
     pub(crate) fn of(global: &Global) -> anyhow::Result<Self> {
         let choice = global.choice();
-        let naming = naming(choice.kubeconfig.is_some(), choice.context.is_some());
         match global.runtime {
             Some(Runtime::Local) => Ok(Self::Local("--runtime")),
             Some(Runtime::Kubernetes) => Ok(Self::Cluster(choice)),
-            None if naming.is_some() => Ok(Self::Cluster(choice)),
-            None if choice.namespace.is_some() => Err(usage("--namespace is for a cluster, and no cluster is named"))
-                .hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod; without a cluster leave the namespace away"),
-            None => Ok(Self::Local("no cluster is named")),
+            None if choice.kubeconfig.is_some() || choice.context.is_some() || is_in_pod() => Ok(Self::Cluster(choice)),
+            None if choice.namespace.is_some() => Err(usage("--namespace is for a cluster, and no cluster is asked for"))
+                .hint("pass --context, --kubeconfig or --runtime kubernetes; without a cluster leave the namespace away"),
+            None if is_set("KUBECONFIG") => Ok(Self::Local("KUBECONFIG alone asks for no cluster")),
+            None => Ok(Self::Local("no cluster is asked for")),
         }
     }
 }

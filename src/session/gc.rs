@@ -35,7 +35,7 @@ pub(crate) async fn gc(args: Gc, global: &Global, progress: &Progress) -> anyhow
         && (args.all_namespaces || args.pipeline_runs)
     {
         return Err(usage(format!("--all-namespaces and --pipeline-runs are for a cluster ({why})")))
-            .hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
+            .hint("pass --context, --kubeconfig or --runtime kubernetes");
     }
     let recorder = archiving::of_removal(&args.archiving, progress);
     let mut found = Vec::new();

@@ -37,7 +37,7 @@ pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
         outcome => outcome?,
     };
     let (file, settings) = found.unzip();
-    let cli = fill(args, &command, settings.unwrap_or_default(), &variable)?;
+    let cli = fill(args, &command, settings.unwrap_or_default(), &variable, file.as_deref())?;
     Ok(Arguments { cli, file, ignored })
 }
 
@@ -88,13 +88,24 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     Ok((Some((file, settings)), None))
 }
 
+/// A project may ask for a cluster, and has to say which: whatever cluster the user happens to work on would get the tests' objects.
+fn check_cluster(file: &str, global: &cli::Global, matches: &ArgMatches) -> anyhow::Result<()> {
+    let is_users = |id: &str| matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+    let is_named = global.choice().context.is_some() || is_users("kubeconfig");
+    if global.runtime != Some(cli::Runtime::Kubernetes) || is_users("runtime") || is_named || is_in_pod() {
+        return Ok(());
+    }
+    Err(usage(format!("{file}: runtime: kubernetes needs the name of a cluster, context: NAME")))
+        .hint("or leave runtime away, and say --context NAME or --runtime kubernetes where a cluster is wanted")
+}
+
 /// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.
 fn has_no_contexts() -> bool {
     let is_home = || std::env::home_dir().is_some_and(|home| home.join(".kube/config").exists());
     naming(is_set("TESTBED_KUBECONFIG"), false) == Some(Naming::Pod) && !is_home()
 }
 
-fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable) -> anyhow::Result<Cli> {
+fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable, file: Option<&str>) -> anyhow::Result<Cli> {
     let plain = Cli::command();
     let mut filled = command_line(variable);
     for (key, value) in std::mem::take(&mut settings.values) {
@@ -113,6 +124,9 @@ fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Vari
     take_run_id(&mut cli.command, variable)?;
     take_namespace(&mut cli, &matches);
     let Some((_, matches)) = matches.subcommand() else { return Ok(cli) };
+    if let Some(file) = file.filter(|_| !LENIENT.contains(&command)) {
+        check_cluster(file, &cli.global, matches)?;
+    }
     let (source, connargs) = creating(&mut cli.command);
     if let Some(source) = source {
         fill_source(source, matches, settings.clone(), &|id| from_variable(&plain, command, id, variable));
@@ -233,7 +247,7 @@ mod tests {
         let settings = read::read("testbed.yaml", text, Path::new("project"), &Cli::command()).unwrap();
         let args: Vec<OsString> = std::iter::once(&"testbed").chain(args).map(Into::into).collect();
         let variable = |name: &OsStr| variables.iter().find(|(known, _)| name == *known).map(|(_, value)| (*value).into());
-        fill(&args, args[1].to_str().unwrap(), settings, &variable).unwrap().command
+        fill(&args, args[1].to_str().unwrap(), settings, &variable, None).unwrap().command
     }
 
     const TEXT: &str = "timeout: 7m\nsettle: never\noutput: o.json\nmode: 0640\nmanifest: m.yaml\nconnargs: {a: 1, b: 1, c: 1}\n";

@@ -112,3 +112,39 @@ fn an_api_server_with_an_expired_certificate() {
     server.wait().unwrap();
     called.fails(1).says("certificate").says("expired").keeps("secret-token");
 }
+
+/// People have `KUBECONFIG` set for all of their work, production included.
+#[test]
+fn kubeconfig_alone_asks_for_no_cluster() {
+    let folder = Folder::new().env("TESTBED_RUNTIME", "");
+    let config = folder.file("config", &kubeconfig("https://127.0.0.1:1", None));
+    let folder = folder.env("KUBECONFIG", config.to_str().unwrap());
+    let why = "on this machine (KUBECONFIG alone asks for no cluster)";
+    folder.call(&["run", "--with", "sqlite", "--", "true"]).ok().says(why);
+    folder.call(&["status"]).ok().says(why);
+    folder.call(&["status", "-n", "here"]).fails(2).says("no cluster is asked for").says("hint: pass --context, --kubeconfig or --runtime");
+    // Whoever asks for one gets the one that it names.
+    for asked in [&["--runtime", "kubernetes"][..], &["--context", "c"], &["--kubeconfig", "config"]] {
+        folder.call(&[&["status"], asked].concat()).fails(1).says("https://127.0.0.1:1");
+    }
+}
+
+#[test]
+fn a_project_that_asks_for_a_cluster_has_to_name_it() {
+    let folder = Folder::new().env("TESTBED_RUNTIME", "");
+    let config = folder.file("config", &kubeconfig("https://127.0.0.1:1", None));
+    let folder = folder.env("KUBECONFIG", config.to_str().unwrap());
+    folder.file("testbed.yaml", "databases: {db: postgres}\nruntime: kubernetes\n");
+    let needs = "testbed.yaml: runtime: kubernetes needs the name of a cluster, context: NAME";
+    for args in [&["up"][..], &["run", "--", "true"], &["status"], &["doctor"], &["history", "list"]] {
+        folder.call(args).fails(2).says(needs).says("hint: or leave runtime away");
+    }
+    // Nothing keeps a teardown from its work.
+    folder.call(&["down", "--run-id", "r"]).fails(1).says("https://127.0.0.1:1");
+    for said in [&["--context", "c"][..], &["--kubeconfig", "config"], &["--runtime", "kubernetes"]] {
+        folder.call(&[&["status"], said].concat()).fails(1).says("https://127.0.0.1:1");
+    }
+    folder.call(&["status", "--runtime", "local"]).ok();
+    folder.file("testbed.yaml", "databases: {db: postgres}\nruntime: kubernetes\ncontext: c\n");
+    folder.call(&["status"]).fails(1).says("https://127.0.0.1:1");
+}

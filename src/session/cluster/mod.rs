@@ -200,7 +200,10 @@ impl Backend for Pods {
         let also: String = namespaces.iter().map(|namespace| format!(" --also-namespace {namespace}")).collect();
         let cluster_scoped = if *cluster_scoped { " --cluster-scoped" } else { "" };
         let (run_id, namespace) = (&session.call.plan.run_id, &self.cluster.namespace);
-        format!("testbed down --run-id {run_id} -n {namespace}{also}{cluster_scoped}{}", self.choice.flags())
+        // Where nothing else says that it is in a cluster.
+        let is_said = self.choice.kubeconfig.is_some() || self.choice.context.is_some() || self.cluster.inside;
+        let runtime = if is_said { "" } else { " --runtime kubernetes" };
+        format!("testbed down --run-id {run_id} -n {namespace}{also}{cluster_scoped}{runtime}{}", self.choice.flags())
     }
 
     async fn abandon(self, session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
