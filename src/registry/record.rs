@@ -182,7 +182,7 @@ impl Record {
     pub fn is_held(&self) -> anyhow::Error {
         let owner = self.owner.map_or_else(String::new, |owner| format!(" (process {})", owner.pid));
         let error = anyhow!("another testbed{owner} works on run {}", self.run_id);
-        Err::<(), _>(error).hint("take another --run-id, or wait for it").unwrap_err()
+        error.hint("take another --run-id, or wait for it")
     }
 
     /// Whether a run whose lock is free is to be removed: its process was killed, or the machine was restarted under its servers.

@@ -52,7 +52,7 @@ impl Unreadable {
     pub fn error(&self) -> anyhow::Error {
         let hint = if self.is_damaged { "testbed gc removes what is left of it" } else { "see to that, and call testbed again" };
         let error = anyhow!("the record of run {} in {} cannot be read: {}", self.run_id, self.folder.display(), self.why);
-        Err::<(), _>(error).hint(hint).unwrap_err()
+        error.hint(hint)
     }
 
     /// The same.

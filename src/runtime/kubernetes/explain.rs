@@ -28,7 +28,7 @@ pub fn explain(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
     let plain = anyhow::Error::msg(message).context(action.to_owned());
     match hint {
         None => plain,
-        Some(hint) => Err::<(), _>(plain).hint(hint).unwrap_err(),
+        Some(hint) => plain.hint(hint),
     }
 }
 

@@ -208,11 +208,10 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
         let what = format!("{}: {} refuses the login of {}", planned.database.name, planned.installed, planned.database.login.user);
         let error = error.context(what);
         return Err(Failed::Error(
-            Err::<(), _>(error)
+            error
                 .detail(format!("the end of its log:\n{}", log_end(planned, &log)))
                 .exit(Exit::Never)
-                .kind("refused", Some(&planned.database.name))
-                .unwrap_err(),
+                .kind("refused", Some(&planned.database.name)),
         ));
     }
     let Some(process) = process else { return Err(ended(planned, &log, "gone")) };
@@ -340,11 +339,10 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
 fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
     let time = humantime::format_duration(run.timeout);
     let what = anyhow!("not ready within {time}: {}: {} takes no logins", planned.database.name, planned.installed);
-    Err::<(), _>(what)
+    what
         .detail(format!("the end of its log:\n{}", log_end(planned, log)))
         .exit(Exit::NotReady)
         .kind("not-ready", Some(&planned.database.name))
-        .unwrap_err()
 }
 
 fn note(planned: &Planned, placed: &Placed, port: u16, process: Process, data: &Path) -> Server {
