@@ -45,9 +45,6 @@ impl Process {
 }
 
 /// The machine's present time of running: another id after a reboot, when no process of before exists.
-///
-/// # Errors
-/// It cannot be read, which is no reason to take the processes of before for gone.
 pub fn boot_id() -> anyhow::Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let id = files::if_there(std::fs::read_to_string(path)).with_context(|| format!("reading {path}"))?;
@@ -55,9 +52,6 @@ pub fn boot_id() -> anyhow::Result<String> {
 }
 
 /// Fails where processes cannot be looked at, so that those that are not found need not be gone: too few open files, for one.
-///
-/// # Errors
-/// The system's reason.
 pub fn check() -> anyhow::Result<()> {
     let _folder = File::open("/proc").context("looking at processes: opening /proc")?;
     File::open("/proc/self/stat").map(drop).context("looking at processes: opening /proc/self/stat")

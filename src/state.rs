@@ -87,9 +87,6 @@ pub fn remove_written(output: Option<&(PathBuf, String)>) {
 }
 
 /// The same, and tells what kept it from being removed. What is no regular file is not one that was written.
-///
-/// # Errors
-/// The system's reason.
 pub fn remove_written_file(path: &Path, written: &str) -> std::io::Result<()> {
     let is_written = files::read(path, files::MOST).is_ok_and(|bytes| hash(&bytes) == written);
     match is_written.then(|| std::fs::remove_file(path)) {
@@ -108,9 +105,6 @@ pub fn outputs() -> Vec<(PathBuf, String)> {
 
 impl Remembered {
     /// Writes the memory of this folder.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn save(&self, state: &Path) -> anyhow::Result<()> {
         let path = file_for(state, &self.folder);
         let parent = path.parent().unwrap_or(state);
@@ -119,9 +113,6 @@ impl Remembered {
     }
 
     /// Reads the memory of a folder; `None` if there is none.
-    ///
-    /// # Errors
-    /// There is one that cannot be read, or is not readable as one.
     pub fn load(state: &Path, folder: &Path) -> anyhow::Result<Option<Self>> {
         Self::read(&file_for(state, folder))
     }
@@ -134,9 +125,6 @@ impl Remembered {
     }
 
     /// The memory of the current folder.
-    ///
-    /// # Errors
-    /// As for [`load`](Self::load).
     pub fn here() -> anyhow::Result<Option<Self>> {
         // A current folder that was deleted remembers nothing.
         let (Some(state), Ok(here)) = (folder(), std::env::current_dir()) else { return Ok(None) };

@@ -61,9 +61,6 @@ pub struct Alarm(OwnedFd);
 
 impl Alarm {
     /// A timer for this time.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub fn at(time: Duration) -> std::io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };

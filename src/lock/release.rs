@@ -18,9 +18,6 @@ pub enum Released {
 }
 
 /// Releases the lock. `remove` takes somebody out, and tells whether there was anybody.
-///
-/// # Errors
-/// A request that was refused, or that failed again and again.
 pub async fn release(target: &Target, remove: impl Fn(&mut Lock) -> bool) -> anyhow::Result<Released> {
     until_done(&format!("releasing {target}"), async || attempt(target, &remove).await).await
 }

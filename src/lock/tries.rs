@@ -10,9 +10,6 @@ use crate::runtime::kubernetes::backoff::Pauses;
 const TRIES: u32 = 16;
 
 /// Tries a change, which looks at the object anew each time. `action` is what is being done, such as `releasing lock db`.
-///
-/// # Errors
-/// A request that was refused, or that failed again and again.
 pub(super) async fn until_done<T>(action: &str, change: impl AsyncFn() -> Result<T, Unwritten>) -> anyhow::Result<T> {
     let mut pauses = Pauses::default();
     let mut tries = 0;

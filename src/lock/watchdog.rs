@@ -45,9 +45,6 @@ struct Watch {
 }
 
 /// Is the watchdog. Answers one byte once it can be told something.
-///
-/// # Errors
-/// The system's reason.
 pub fn run() -> std::io::Result<u8> {
     setsid()?;
     let mut words = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);

@@ -61,9 +61,6 @@ impl Registry {
     }
 
     /// The same, to note a new run within this time.
-    ///
-    /// # Errors
-    /// When there is no state folder, or it cannot be made.
     pub fn open(within: Duration) -> anyhow::Result<Self> {
         let registry = Self::find().ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
         let registry = registry.hint("set HOME")?.by(deadline::after(within));
@@ -84,9 +81,6 @@ impl Registry {
     }
 
     /// Notes a new run, and claims it.
-    ///
-    /// # Errors
-    /// The path with the system's reason; a run of this id that is there already.
     pub fn add(&self, record: Record) -> anyhow::Result<Claim> {
         let folder = self.folder(&record.run_id);
         let context = || format!("noting the run in {}", folder.display());
@@ -107,9 +101,6 @@ impl Registry {
     }
 
     /// Claims a run, if nobody else has.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn claim(&self, run_id: &RunId) -> anyhow::Result<Found> {
         let folder = self.folder(run_id.as_str());
         match folder.symlink_metadata() {
@@ -127,9 +118,6 @@ impl Registry {
     }
 
     /// What is noted about a run, whoever works on it.
-    ///
-    /// # Errors
-    /// Its record is there and cannot be read.
     pub fn read(&self, run_id: &str) -> anyhow::Result<Option<Record>> {
         read(&self.folder(run_id)).map_err(Unreadable::into_error)
     }
@@ -143,9 +131,6 @@ impl Registry {
     }
 
     /// All runs, in the order of their making, and those whose record is there and cannot be read.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn records(&self) -> anyhow::Result<(Vec<Record>, Vec<Unreadable>)> {
         let (mut records, mut unreadable) = (Vec::new(), Vec::new());
         for (folder, is_folder) in self.entries()? {
@@ -162,9 +147,6 @@ impl Registry {
     }
 
     /// Takes a run whose record is of no use, to remove what is left of it; `None` while another process works on it, or if it can be read by now.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn take_unreadable(&self, found: &Unreadable) -> anyhow::Result<Option<Wreck>> {
         let _guard = self.guard()?;
         if found.folder.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
@@ -177,9 +159,6 @@ impl Registry {
     }
 
     /// Claims the runs whose processes were killed or did not survive a restart of the machine, and deletes what is left of deletions.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn abandoned(&self) -> anyhow::Result<Vec<Claim>> {
         let folders = self.folders()?;
         if folders.is_empty() {
@@ -259,9 +238,6 @@ impl Wreck {
     }
 
     /// Forgets the run, of which nothing is left.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn forget(self) -> anyhow::Result<()> {
         // A link is removed itself.
         let removed = if self.lock.is_some() { std::fs::remove_dir_all(&self.folder) } else { std::fs::remove_file(&self.folder) };
@@ -323,18 +299,12 @@ impl Claim {
     }
 
     /// Makes changes of the record lasting.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn save(&self) -> anyhow::Result<()> {
         let Some(folder) = self.folder() else { return Ok(()) };
         files::write(&folder.join(RECORD), &serde_json::to_string(&self.record)?, 0o600)
     }
 
     /// Forgets the run, of which nothing is left: its folder vanishes in one step.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn forget(self) -> anyhow::Result<()> {
         let Some(folder) = self.folder() else { return Ok(()) };
         let name = format!("{GONE}{}-{}", self.record.run_id, std::process::id());

@@ -36,9 +36,6 @@ pub(crate) struct Running {
 }
 
 /// Starts the command.
-///
-/// # Errors
-/// Why it cannot be started.
 pub(crate) fn start(command: &[OsString], environment: &[(String, String)], run_id: &str) -> Result<Running, Cannot> {
     let has_group = !is_in_foreground();
     let mut prepared = Command::new(&command[0]);
@@ -96,9 +93,6 @@ impl Running {
     }
 
     /// Waits for the command's end alone, and tells its exit code.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub(crate) async fn wait(&mut self) -> anyhow::Result<u8> {
         Ok(code(self.child.wait().await.context("waiting for the command")?))
     }

@@ -44,9 +44,6 @@ impl Config {
     }
 
     /// The same for `testbed run`, whose command is told where the file is: in the run's own folder, unless the user names a place.
-    ///
-    /// # Errors
-    /// As for [`Config::new`].
     pub(crate) fn for_run(args: &Making) -> anyhow::Result<Self> {
         if args.output.is_some() {
             return Self::new(args);
@@ -95,18 +92,12 @@ impl Config {
     }
 
     /// The file's text.
-    ///
-    /// # Errors
-    /// As for [`Config::check`].
     pub(crate) fn text(&self, model: &Model) -> anyhow::Result<String> {
         self.renderer.render(model)
     }
 
     /// Removes an older file that testbed has written: its presence would mean that the databases are ready. Whatever else is there, such as
     /// a `.env` of the user's own, stays until the new file takes its place.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub(crate) fn remove_older(&self) -> anyhow::Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
         let Some(written) = content_hash(path).filter(|hash| was_written(path, hash)) else { return Ok(()) };
@@ -115,9 +106,6 @@ impl Config {
 
     /// Writes the file for a run that is noted on this machine, in the place of an older one; returns its absolute path. It is noted first, so
     /// that a file is never there of which whoever removes the run does not know.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub(crate) fn write_noted(&self, text: &str, claim: &mut Claim) -> anyhow::Result<Option<PathBuf>> {
         self.remove_older()?;
         let record = &mut claim.record;
@@ -129,9 +117,6 @@ impl Config {
     }
 
     /// Writes the file, unless it goes to standard output; returns its path.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub(crate) fn write(&self, text: &str) -> anyhow::Result<Option<&Path>> {
         let path = self.path();
         path.map(|path| files::write(path, text, self.mode)).transpose()?;
@@ -140,9 +125,6 @@ impl Config {
 }
 
 /// Writes the small files that a pipeline reads.
-///
-/// # Errors
-/// The path with the system's reason.
 pub(crate) fn write_results(results: &[ResultFile], config: Option<&Path>, databases: usize) -> anyhow::Result<()> {
     results.iter().try_for_each(|result| result.write(config, databases))
 }

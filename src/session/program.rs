@@ -39,9 +39,6 @@ impl Cannot {
 }
 
 /// Whether a program can be started by this name: a path, or a name to be found in `PATH`.
-///
-/// # Errors
-/// Why not.
 pub(crate) fn look_up(program: &OsStr) -> Result<(), Cannot> {
     let path = Path::new(program);
     let candidates: Vec<PathBuf> = if path.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {

@@ -22,9 +22,6 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Listens from now on.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let listen = |kind: SignalKind| signal(kind).context("listening for signals");
         Ok(Self {
@@ -71,9 +68,6 @@ pub(crate) struct Messages(Vec<(Signal, tokio::signal::unix::Signal)>);
 
 impl Messages {
     /// Listens from now on.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub(crate) fn new() -> std::io::Result<Self> {
         let heard = MESSAGES.into_iter().filter(|kind| !is_ignored(kind.as_raw()));
         heard.map(|kind| Ok((kind, signal(SignalKind::from_raw(kind.as_raw()))?))).collect::<Result<_, _>>().map(Self)
@@ -91,9 +85,6 @@ impl Messages {
 }
 
 /// Lets a write that a limit on the size of files forbids fail, of which a program dies otherwise, with all that it has started. Needs a runtime.
-///
-/// # Errors
-/// The system's reason.
 pub fn survive_limits_on_files() -> std::io::Result<()> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
 }
@@ -103,9 +94,6 @@ pub(crate) struct HangUp(Option<tokio::signal::unix::Signal>);
 
 impl HangUp {
     /// Listens from now on.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub(crate) fn new() -> std::io::Result<Self> {
         let kind = SignalKind::hangup();
         if is_ignored(kind.as_raw_value()) { Ok(Self(None)) } else { signal(kind).map(|signal| Self(Some(signal))) }

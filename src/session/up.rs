@@ -24,9 +24,6 @@ use crate::words::count;
 const PUBLICATION: Duration = Duration::from_secs(5);
 
 /// Makes a run that stays up when this has ended.
-///
-/// # Errors
-/// What failed. What is left of it then, the hints tell.
 pub(crate) async fn up(args: Up, global: &Global, progress: &Progress) -> anyhow::Result<()> {
     let place = Chosen::of(global)?;
     let recorder = archiving::open(&args.making.archiving)?;

@@ -71,9 +71,6 @@ impl Right {
 }
 
 /// Whether this user has the right.
-///
-/// # Errors
-/// A failed request.
 pub async fn is_allowed(cluster: &Cluster, right: &Right) -> Result<bool, kube::Error> {
     let spec = SelfSubjectAccessReviewSpec {
         resource_attributes: Some(right.attributes(&cluster.namespace)),
@@ -86,9 +83,6 @@ pub async fn is_allowed(cluster: &Cluster, right: &Right) -> Result<bool, kube::
 }
 
 /// Those of the rights that this user does not have, in their order.
-///
-/// # Errors
-/// The first failed request.
 pub async fn missing(cluster: &Cluster, rights: impl IntoIterator<Item = Right>) -> Result<Vec<Right>, kube::Error> {
     let questions = rights.into_iter().map(|right| async move { is_allowed(cluster, &right).await.map(|has| (!has).then_some(right)) });
     let answers: Vec<Option<Right>> = stream::iter(questions).buffered(AT_ONCE).try_collect().await?;

@@ -9,9 +9,6 @@ use serde_json::json;
 use super::{Cluster, FIELD_MANAGER, explain};
 
 /// Sets one annotation on each of the pods, given by name and value.
-///
-/// # Errors
-/// The first failed request, explained.
 pub async fn annotate(cluster: &Cluster, key: &str, values: &[(String, String)]) -> anyhow::Result<()> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };

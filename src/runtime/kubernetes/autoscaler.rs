@@ -7,9 +7,6 @@ use kube::{Error, ResourceExt};
 use super::Cluster;
 
 /// The name of the one that scales an object; `None` if there is none. Asks for version 1, which all servers have.
-///
-/// # Errors
-/// A failed request.
 pub async fn of(cluster: &Cluster, kind: &str, name: &str) -> Result<Option<String>, Error> {
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let all = api.list(&ListParams::default()).await?;

@@ -91,9 +91,6 @@ impl Cluster {
     }
 
     /// The same for a location that is known from before, whatever the environment names now.
-    ///
-    /// # Errors
-    /// As for [`Cluster::connect`].
     pub async fn connect_to(location: Location) -> anyhow::Result<Self> {
         let source = if location.access == Access::Pod { IN_POD } else { NOTED };
         let config = config(&location.access, location.context.as_deref(), source).await.exit(Exit::Usage)?;

@@ -55,9 +55,6 @@ pub struct Forward {
 
 impl Forward {
     /// Opens a free port on loopback that leads to the database's server port.
-    ///
-    /// # Errors
-    /// When no loopback port can be had.
     pub async fn open(cluster: &Cluster, database: &Database, pods: watch::Receiver<Pods>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("opening a port on 127.0.0.1 for the port-forward")?;
         let port = listener.local_addr().context("reading the port of the port-forward")?.port();
@@ -263,9 +260,6 @@ pub fn rights() -> [Right; 2] {
 }
 
 /// Whether this user may open port-forwards in the namespace.
-///
-/// # Errors
-/// A failed request, explained.
 pub async fn is_allowed(cluster: &Cluster) -> anyhow::Result<bool> {
     let answer = access::missing(cluster, rights()).await.map(|missing| missing.is_empty());
     answer.map_err(|error| explain(cluster, error, "asking whether port-forwards are allowed"))

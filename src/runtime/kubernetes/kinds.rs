@@ -67,9 +67,6 @@ impl Kinds {
     }
 
     /// Asks discovery unless the kind is known already. `false`: the cluster does not have it.
-    ///
-    /// # Errors
-    /// A failed request, explained.
     pub async fn resolve(&mut self, name: &KindName) -> anyhow::Result<bool> {
         let name = &plain(name);
         if self.found.contains_key(name) {

@@ -21,9 +21,6 @@ pub struct Run {
 }
 
 /// All runs of the namespace, or the one that is asked for, by run id.
-///
-/// # Errors
-/// A failed request, explained.
 pub async fn runs(cluster: &Cluster, run_id: Option<&RunId>) -> anyhow::Result<BTreeMap<String, Run>> {
     let selector = run_id.map_or_else(every_run, |run_id| run_id.selector().as_str().to_owned());
     let params = ListParams::default().labels(&selector);

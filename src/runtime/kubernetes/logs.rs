@@ -19,9 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const BYTES: i64 = 64 * 1024;
 
 /// The last lines of a container's log.
-///
-/// # Errors
-/// A sentence that says why there is no log to show.
 pub async fn tail(cluster: &Cluster, pod: &str, container: &str, log: Log, lines: usize) -> Result<Vec<String>, String> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let params = LogParams {

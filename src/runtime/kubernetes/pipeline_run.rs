@@ -84,9 +84,6 @@ pub enum Found {
 }
 
 /// Looks for a PipelineRun by its name, in the cluster's namespace.
-///
-/// # Errors
-/// A request that failed again and again, explained.
 pub async fn find(cluster: &Cluster, name: &str) -> anyhow::Result<Found> {
     for version in VERSIONS {
         return match read(cluster, version, name).await {

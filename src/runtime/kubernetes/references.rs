@@ -11,9 +11,6 @@ use crate::database::{Data, DataKind, Reference};
 use crate::failure::Advise;
 
 /// Reads each referenced object into `data`; one that does not exist is noted as absent.
-///
-/// # Errors
-/// A refused or failed request, explained, with what it was needed for.
 pub async fn fetch(cluster: &Cluster, references: &BTreeSet<Reference>, data: &mut Data) -> anyhow::Result<()> {
     for reference in references {
         let name = &reference.name;

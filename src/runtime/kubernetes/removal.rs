@@ -84,9 +84,6 @@ impl<'a> Removal<'a> {
     }
 
     /// Collects, and deletes all of the run. Returns how many objects there were.
-    ///
-    /// # Errors
-    /// Those of the teardown, and no others.
     pub async fn tear_down(self, asked: Asked, grace: u32, limit: Limit, tell: impl FnMut(&str)) -> anyhow::Result<usize> {
         let Self { cluster, run_id, recording, .. } = self.asked(asked).collect().await;
         let timeout = match limit {
@@ -97,9 +94,6 @@ impl<'a> Removal<'a> {
     }
 
     /// Collects, and deletes what one call has made of the run, by the hash that its objects carry. Returns whether that was all there is.
-    ///
-    /// # Errors
-    /// As [`Removal::tear_down`].
     pub async fn undo(self, made_by: Option<&str>, timeout: Duration, tell: impl FnMut(&str)) -> anyhow::Result<bool> {
         let Self { cluster, run_id, recording, .. } = self.asked(Asked::ByMaker).collect().await;
         told(recording, teardown::undo(cluster, run_id, made_by, timeout, tell).await)

@@ -60,9 +60,6 @@ pub struct Timeout {
 
 /// Deletes what one call has made of the run, by the hash that its objects carry: beside it others may be at work on the same run. Returns whether
 /// that was all there is.
-///
-/// # Errors
-/// As [`tear_down`].
 pub(super) async fn undo(
     cluster: &Cluster,
     run_id: &RunId,
@@ -145,9 +142,6 @@ pub struct Found {
 }
 
 /// Everything of the run in its namespace, and in those places beyond it that the caller has named.
-///
-/// # Errors
-/// A failed request, explained.
 pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Found> {
     let mut kinds = Kinds::new(cluster);
     let selector = run_id.selector();

@@ -48,18 +48,12 @@ pub fn owner(account: Option<&Account>) -> u32 {
 }
 
 /// Hands a file or folder over to the server's user: one in a folder that this user cannot write to. A link is not followed.
-///
-/// # Errors
-/// The path with the system's reason.
 pub fn hand_over(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
     let Some(account) = account else { return Ok(()) };
     lchown(path, Some(account.uid), Some(account.gid)).with_context(|| format!("handing {} over to {}", path.display(), account.name))
 }
 
 /// Makes a folder for the server's user alone, in one that this user cannot write to.
-///
-/// # Errors
-/// The path with the system's reason.
 pub fn make_folder(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
     std::fs::DirBuilder::new().mode(0o700).create(path).with_context(|| format!("making {}", path.display()))?;
     hand_over(path, account)

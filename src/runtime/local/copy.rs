@@ -53,9 +53,6 @@ pub(super) fn copy_of(from: &Path, owner: u32, to: &Path, account: Option<&Accou
 type Work = (Arc<OwnedFd>, Arc<OwnedFd>, OsString);
 
 /// Copies what is in one open folder into another one that is empty and that nobody else can get into.
-///
-/// # Errors
-/// As for [`copy_of`].
 pub(super) fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Option<&Account>) -> io::Result<Size> {
     let mut files = Vec::new();
     make_folders(from, to, account, &mut files)?;
@@ -79,9 +76,6 @@ pub(super) fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Op
 }
 
 /// Copies one file, and tells its length.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn copy_file(from: &OwnedFd, owner: u32, to: &OwnedFd, name: &std::ffi::OsStr, account: Option<&Account>) -> io::Result<u64> {
     let (source, stat) = beneath::open(from, name, owner)?;
     let target = beneath::create(to, name)?;
@@ -107,9 +101,6 @@ fn make_folders(from: Arc<OwnedFd>, to: Arc<OwnedFd>, account: Option<&Account>,
 
 /// The names, modes and lengths of all files of a folder as one short text; `None` where one of them does not belong to `owner`, or was written
 /// to since it was copied.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn manifest(folder: &Path, owner: u32) -> io::Result<Option<String>> {
     let mut text = Vec::new();
     Ok(list(&beneath::root(folder)?, owner, &mut text)?.then(|| state::hash(&text)))

@@ -134,9 +134,6 @@ impl Finder {
     }
 
     /// The server that the user points to: the program itself, or the folder that it is in.
-    ///
-    /// # Errors
-    /// A message that says what is there instead.
     pub fn at(&mut self, path: &Path, engine: Engine) -> anyhow::Result<Installed> {
         let names: &[&str] = if engine == Engine::Postgres { &["postgres"] } else { &["mariadbd", "mysqld"] };
         let candidates = names.iter().flat_map(|name| [path.join(name), path.join("bin").join(name), path.join("sbin").join(name)]);

@@ -73,9 +73,6 @@ fn base(installed: &Installed) -> Option<OsString> {
 }
 
 /// Makes the data folder, with a root that needs no password.
-///
-/// # Errors
-/// The program that failed and what it said.
 pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let Installed { engine, program, .. } = &planned.installed;
     super::account::make_folder(&stage.data, setting.account)?;
@@ -94,9 +91,6 @@ pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setti
 
 /// The argument for a folder of the server's own beside its data, which is made. A server that starts deletes everything called `#sql…` in its
 /// folder for temporary files: in a shared one those are the temporary tables of the others.
-///
-/// # Errors
-/// The path with the system's reason.
 pub(super) fn own_temporary_folder(data: &Path, setting: Setting<'_>) -> anyhow::Result<OsString> {
     let folder = data.with_file_name("tmp");
     match std::fs::create_dir(&folder) {
@@ -197,9 +191,6 @@ fn statements(planned: &Planned, root: &Login) -> String {
 }
 
 /// Writes the file with the run's logins. Tells the administrator, who has a random password where the manifest gives none.
-///
-/// # Errors
-/// The path with the system's reason.
 pub(super) fn write_init_file(planned: &Planned, data: &Path, random: &str, setting: Setting<'_>) -> anyhow::Result<Login> {
     let unknown = || Login { user: "root".into(), password: crate::database::Password::new(random), database: None };
     let root = planned.database.admin.clone().unwrap_or_else(unknown);
@@ -210,9 +201,6 @@ pub(super) fn write_init_file(planned: &Planned, data: &Path, random: &str, sett
 }
 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.
-///
-/// # Errors
-/// Why it could not be done yet.
 pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
     let login = &planned.database.login;
     let options = OptsBuilder::default()

@@ -68,9 +68,6 @@ pub(super) fn recipe(planned: &Planned) -> String {
 }
 
 /// Makes the data folder, with the superuser and the database.
-///
-/// # Errors
-/// The program that failed and what it said.
 pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let server = &planned.installed.program;
     let initdb = server.with_file_name("initdb");
@@ -176,9 +173,6 @@ pub(super) fn is_up(data: &Path) -> bool {
 const STATUS_LINE: usize = 7;
 
 /// Logs in to the server in `data` as prepared, and gives it the logins of the run.
-///
-/// # Errors
-/// Why it could not be done yet.
 pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: &str) -> anyhow::Result<()> {
     let root = superuser(planned);
     let client = connect(port, &root.user, prepared, "postgres").await?;
@@ -193,9 +187,6 @@ pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: 
 }
 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.
-///
-/// # Errors
-/// Why it could not be done yet.
 pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
     let login = &planned.database.login;
     let client = connect(port, &login.user, login.password.reveal(), database(planned)).await?;

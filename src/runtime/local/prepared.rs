@@ -77,9 +77,6 @@ impl<'a> Prepared<'a> {
     }
 
     /// Puts a spare or a copy of the prepared folder at `to`, and makes the prepared folder first where there is none.
-    ///
-    /// # Errors
-    /// The step with its reason.
     pub async fn place_at(
         &self,
         to: &Path,

@@ -40,9 +40,6 @@ impl Setting<'_> {
     }
 
     /// Runs a program to its end, with a text as its input.
-    ///
-    /// # Errors
-    /// The program's name, and what it said last.
     pub(super) async fn run(&self, program: &Path, args: &[OsString], folder: &Path, input: &str) -> anyhow::Result<()> {
         let mut command = self.command(program, folder);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -51,9 +48,6 @@ impl Setting<'_> {
 }
 
 /// Runs a prepared command to its end.
-///
-/// # Errors
-/// As for [`Setting::run`].
 pub(super) async fn finish(mut command: Command, program: &Path, input: &str) -> anyhow::Result<()> {
     let name = program.display();
     let mut child = command.spawn().with_context(|| format!("starting {name}"))?;

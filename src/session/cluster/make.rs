@@ -87,9 +87,6 @@ fn is_up(plan: &Plan, found: &[Found], ready: &Records) -> Event {
 
 /// The recording of a run that is about to be made. Its objects get the record's id: the one of an earlier call where that has made some of the
 /// run already.
-///
-/// # Errors
-/// An object that takes no annotation.
 pub(super) async fn recording<'a>(call: &mut Call<'a>, cluster: &Cluster) -> anyhow::Result<Recording<'a>> {
     let Call { maker, plan, recorder, .. } = call;
     let source = &maker.making().source;
@@ -160,9 +157,6 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
 }
 
 /// Creates the objects, and says how many.
-///
-/// # Errors
-/// The first failure, explained; what this call has made is gone by then, or named in the error.
 async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Timeout, progress: &Progress) -> anyhow::Result<Created> {
     let created = create::create(cluster, kinds, &plan.objects, &plan.run_id, time, progress).await.kind("creation", None)?;
     progress.say(&summary(plan, &created));

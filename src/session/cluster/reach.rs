@@ -25,9 +25,6 @@ pub(super) struct Reach {
 }
 
 /// Opens what is needed. With `forward`, through port-forwards wherever testbed runs.
-///
-/// # Errors
-/// A failed request, explained.
 pub(super) async fn reach(
     plan: &Plan,
     cluster: &Cluster,

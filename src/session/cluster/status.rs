@@ -23,9 +23,6 @@ use tokio::time::Instant;
 const NO_POD: &str = "no pod";
 
 /// The rows of all runs of the namespace, or of one.
-///
-/// # Errors
-/// A failed request, explained.
 pub(crate) async fn rows(
     run_id: Option<&RunId>,
     choice: &Choice,

@@ -27,9 +27,6 @@ pub(crate) enum Known {
 
 /// Removes a run that is on this machine. One that another testbed works on, wherever it is, is left to that one, which is asked to end.
 /// With `runtime`, a run elsewhere counts as unknown.
-///
-/// # Errors
-/// What is left, and a process that does not let the run go.
 pub(crate) async fn down(
     run_id: &RunId,
     args: &Down,

@@ -22,9 +22,6 @@ use crate::state::{self, Remembered};
 use crate::{process, words};
 
 /// Removes it, or tells what would be removed.
-///
-/// # Errors
-/// What could not be removed.
 pub(crate) async fn gc(args: &Gc, recorder: &Recorder, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
     let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else { return Ok(()) };
     if args.dry_run {

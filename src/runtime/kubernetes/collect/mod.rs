@@ -82,9 +82,6 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
 }
 
 /// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run is there.
-///
-/// # Errors
-/// A failed request, explained; the deadline.
 pub async fn live_logs(cluster: &Cluster, run_id: &RunId, within: Duration) -> anyhow::Result<(Vec<Log>, Vec<String>)> {
     let deadline = deadline::after(within);
     let gathering = gather(cluster, run_id, Known::nothing(run_id), deadline).await.map_err(anyhow::Error::msg)?;
@@ -106,9 +103,6 @@ struct Gathering {
 }
 
 /// The objects, and all secrets that they hold or refer to.
-///
-/// # Errors
-/// A sentence that says why there is nothing.
 async fn gather(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Result<Gathering, String> {
     let Found { parts: found, failures, .. } = match timeout_at(deadline, find(cluster, run_id)).await {
         Ok(Ok(found)) => found,

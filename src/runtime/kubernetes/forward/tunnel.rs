@@ -68,9 +68,6 @@ pub(super) struct Ended {
 
 impl Tunnel {
     /// Opens one.
-    ///
-    /// # Errors
-    /// The API server's answer, or that there is none.
     pub(super) async fn open(client: &Client, namespace: &str, pod: &str) -> Result<Self, Error> {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/portforward");
         match within_websocket(client, &path).await? {

@@ -28,9 +28,6 @@ pub struct Found {
 
 /// Looks at the PipelineRuns of these runs. They have to be known from before: a PipelineRun is older than the objects that it owns, so that
 /// one that is not there any more is gone, and not yet to come.
-///
-/// # Errors
-/// A failed request for the kind itself, explained.
 pub async fn look(cluster: &Cluster, kinds: &mut Kinds, runs: &[Run]) -> anyhow::Result<Found> {
     let mut version = None;
     for known in pipeline_run::VERSIONS {

@@ -104,9 +104,6 @@ pub struct Measure {
 
 impl Measure {
     /// Whether a run was left behind.
-    ///
-    /// # Errors
-    /// Why it stays.
     pub fn judge(&self, facts: &Facts) -> Result<Reason, Stay> {
         if let Some(lives) = &self.lives
             && !facts.owners.is_empty()

@@ -55,9 +55,6 @@ impl Words {
     }
 
     /// Whether the run was left behind, and what goes then.
-    ///
-    /// # Errors
-    /// Why it stays.
     pub fn judge(&self, measure: &Measure) -> Result<Sentence, Stay> {
         let speakers: Vec<&Word> = self.0.iter().filter(|word| word.speaks).collect();
         if speakers.is_empty() { self.judge_each(measure) } else { self.judge_by(&speakers, measure) }

@@ -25,9 +25,6 @@ pub struct Part {
 
 impl Part {
     /// Lists the kind as it is in the moment of the call.
-    ///
-    /// # Errors
-    /// A failed request.
     pub async fn list(api: &Api<DynamicObject>, kind: KindName, selector: &Selector) -> Result<Self, Error> {
         let list = api.list(&ListParams::default().labels(selector.as_str())).await?;
         let resource_version = list.metadata.resource_version.unwrap_or_default();
@@ -80,9 +77,6 @@ pub enum Deletion {
 }
 
 /// Deletes one object, if it is still the same one. Pods get `grace` seconds; what makes pods stays until they are gone.
-///
-/// # Errors
-/// A failed request; an object that is gone or was replaced is no failure.
 pub async fn delete(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject, grace: u32) -> Result<Deletion, Error> {
     let same = Preconditions { uid: object.uid(), resource_version: None };
     delete_if(api, kind, object, grace, same).await
