@@ -34,7 +34,6 @@ pub fn is_seen() -> bool {
     is_terminal(2)
 }
 
-/// Whether standard output is a terminal.
 pub fn is_shown() -> bool {
     is_terminal(1)
 }

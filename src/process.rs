@@ -13,14 +13,12 @@ use crate::files;
 /// A process, by a number that may be used again and the time when it started, in clock ticks since the machine did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// The process id.
     pub pid: u32,
     /// Field 22 of `/proc/PID/stat`.
     pub start: u64,
 }
 
 impl Process {
-    /// The process that has this id now.
     pub fn with_id(pid: u32) -> Option<Self> {
         Some(Self { pid, start: Stat::read(pid)?.start })
     }
@@ -36,7 +34,6 @@ impl Process {
         self.is_alive().then_some(handle)
     }
 
-    /// Sends a signal, if it still runs.
     pub fn signal(self, signal: Signal) {
         if let Some(handle) = self.open() {
             let _ = pidfd_send_signal(&handle, signal);

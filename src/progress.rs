@@ -13,11 +13,8 @@ use crate::failure::hints_of;
 /// How much to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loudness {
-    /// Errors and results only.
     Quiet,
-    /// Each step.
     Normal,
-    /// The reasons as well.
     Verbose,
 }
 
@@ -129,7 +126,6 @@ impl Progress {
         }
     }
 
-    /// The time since the command began.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }

@@ -22,16 +22,13 @@ pub const CACHE_HINT: &str = "set XDG_CACHE_HOME to a folder that can be written
 pub struct Remembered {
     /// The folder that `up` was called in.
     pub folder: PathBuf,
-    /// The run's id.
     pub run_id: String,
     /// Whether it is on this machine.
     #[serde(default)]
     pub local: bool,
     /// `--kubeconfig`, as an absolute path.
     pub kubeconfig: Option<PathBuf>,
-    /// `--context`
     pub context: Option<String>,
-    /// The namespace of the run.
     pub namespace: String,
     /// Where else in the cluster it has objects.
     #[serde(default)]
@@ -48,7 +45,6 @@ pub struct Remembered {
 pub struct Ready {
     /// The kind of evidence: `process-1`, `log` or `settled`.
     pub evidence: String,
-    /// The evidence in words.
     pub detail: String,
     /// When, in RFC 3339.
     pub at: String,

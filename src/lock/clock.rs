@@ -26,7 +26,6 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This one.
     pub fn now() -> Self {
         Self { time: now(), date: Timestamp::now(), chance: chance() }
     }

@@ -32,7 +32,6 @@ impl Guard {
         Ok(guard)
     }
 
-    /// The command.
     pub fn worker(&self) -> &Worker {
         &self.worker
     }

@@ -42,7 +42,6 @@ impl Memory {
         memory.filter(|_| given.is_none()).map_or(Ok(None), Self::load)
     }
 
-    /// Remembers a run id.
     pub fn save(&self, run_id: &str) -> anyhow::Result<()> {
         if let Some(folder) = self.0.parent() {
             files::make_folder(folder).with_context(|| format!("making {}", folder.display()))?;
@@ -50,7 +49,6 @@ impl Memory {
         files::write(&self.0, run_id, 0o600)
     }
 
-    /// Forgets it.
     pub fn forget(&self) {
         let _ = std::fs::remove_file(&self.0);
     }

@@ -59,11 +59,8 @@ impl Kind {
 /// One object that carries a lock, whether it is there or not.
 #[derive(Clone)]
 pub struct Target {
-    /// Its kind.
     pub kind: Kind,
-    /// Its name.
     pub name: String,
-    /// Where it is.
     pub cluster: Cluster,
     api: Api<DynamicObject>,
 }
@@ -91,7 +88,6 @@ pub struct Version {
     pub number: u64,
     /// Whether the object goes away with its last holder: testbed has made it.
     pub is_ours: bool,
-    /// The object itself.
     pub object: DynamicObject,
 }
 
@@ -105,7 +101,6 @@ impl Version {
 /// A request that is longer under way is tried again.
 pub const REQUEST: Duration = Duration::from_secs(10);
 
-/// What is asked of the API server.
 #[derive(Debug, Clone)]
 pub enum Request {
     /// The object as it is now.
@@ -130,7 +125,6 @@ pub enum Event {
     Answered(Answer),
 }
 
-/// Why a change was not made.
 #[derive(Debug)]
 pub enum Unwritten {
     /// The object is another version by now, or gone; or there is one already that should have been made.
@@ -143,7 +137,6 @@ pub enum Unwritten {
     Refused(anyhow::Error),
 }
 
-/// What a watch tells.
 #[derive(Debug)]
 pub enum WatchEvent {
     /// The object as it is now.

@@ -9,7 +9,6 @@ use super::tries::until_done;
 /// What there was to release.
 #[derive(Debug)]
 pub enum Released {
-    /// There is no lock of this name.
     Absent,
     /// It is somebody else's, or nobody's: this is how it is.
     NotOurs(Arc<Version>),

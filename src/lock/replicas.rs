@@ -41,7 +41,6 @@ pub fn scaled_by_hand(version: &Version) -> Option<String> {
 /// Whether a workload that nobody holds can be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vacancy {
-    /// It can.
     Vacant,
     /// Its pods have not been looked at yet.
     Unknown,
@@ -198,7 +197,6 @@ pub fn how_to_free(target: &Target) -> String {
     format!("{} scale {target} --replicas=0", target.cluster.kubectl)
 }
 
-/// Begins to follow the workload's pods.
 pub fn follow(target: &Target, version: &Version) -> anyhow::Result<(PodWatch, Failure)> {
     let whose = Whose::Maker(Maker::read(target.kind.name(), &version.object)?);
     Ok(PodWatch::start(&target.cluster, whose, |_| ()))

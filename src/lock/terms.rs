@@ -5,9 +5,7 @@ use std::time::Duration;
 /// After how long without a renewal a lock counts as abandoned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
-    /// Never.
     Never,
-    /// After this long.
     After(Duration),
 }
 

@@ -30,7 +30,6 @@ pub enum Word {
     Watch(Worker),
     /// It has to be dead at this time, in nanoseconds of [`now`]'s clock.
     Until(u64),
-    /// It has ended.
     Done,
 }
 

@@ -41,7 +41,6 @@ pub struct Registry {
 
 /// What was found under a run id.
 pub enum Found {
-    /// No such run.
     Absent,
     /// A run that another process works on.
     Held(Box<Record>),
@@ -75,12 +74,10 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Where a run keeps its own files.
     pub fn folder(&self, run_id: &str) -> PathBuf {
         self.runs.join(run_id)
     }
 
-    /// Notes a new run, and claims it.
     pub fn add(&self, record: Record) -> anyhow::Result<Claim> {
         let folder = self.folder(&record.run_id);
         let context = || format!("noting the run in {}", folder.display());
@@ -100,7 +97,6 @@ impl Registry {
         Ok(claim)
     }
 
-    /// Claims a run, if nobody else has.
     pub fn claim(&self, run_id: &RunId) -> anyhow::Result<Found> {
         let folder = self.folder(run_id.as_str());
         match folder.symlink_metadata() {

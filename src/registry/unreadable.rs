@@ -13,11 +13,9 @@ use crate::files;
 /// A record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The run's id.
     pub run_id: String,
     /// Where the run is noted.
     pub folder: PathBuf,
-    /// Why it cannot be read.
     pub why: String,
     /// Whether it stays like that: what is only in the way now is no reason to remove a run.
     pub is_damaged: bool,

@@ -25,17 +25,13 @@ use crate::runtime::local::processes;
 /// How soon after another a Ctrl-C at the terminal is the second of two.
 const IN_A_ROW: Duration = Duration::from_secs(2);
 
-/// A command that runs.
 pub(crate) struct Running {
     child: Child,
-    /// When it was last asked to end.
     asked: Option<Instant>,
-    /// What to note about it.
     pub noted: Option<registry::Command>,
     run_id: String,
 }
 
-/// Starts the command.
 pub(crate) fn start(command: &[OsString], environment: &[(String, String)], run_id: &str) -> Result<Running, Cannot> {
     let has_group = !is_in_foreground();
     let mut prepared = Command::new(&command[0]);

@@ -16,7 +16,6 @@ use crate::output::{self, ConnArg, Format, Model, Renderer, ResultFile};
 use crate::registry::{Claim, Registry};
 use crate::{files, state};
 
-/// A config file to be.
 pub(crate) struct Config {
     renderer: Renderer,
     path: PathBuf,
@@ -91,7 +90,6 @@ impl Config {
         Model::new(&plan.run_id, &plan.entries(address), &self.connargs)
     }
 
-    /// The file's text.
     pub(crate) fn text(&self, model: &Model) -> anyhow::Result<String> {
         self.renderer.render(model)
     }

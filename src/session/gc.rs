@@ -9,7 +9,6 @@ use crate::deadline;
 use crate::failure::{Advise, usage};
 use crate::progress::Progress;
 
-/// A run that was left behind.
 pub(crate) struct Leftover {
     pub run_id: String,
     pub runtime: &'static str,

@@ -21,7 +21,6 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let listen = |kind: SignalKind| signal(kind).context("listening for signals");
         Ok(Self {
@@ -33,7 +32,6 @@ impl Signals {
         })
     }
 
-    /// The next signal.
     pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::INT,
@@ -67,13 +65,11 @@ pub(super) const MESSAGES: [Signal; 8] =
 pub(crate) struct Messages(Vec<(Signal, tokio::signal::unix::Signal)>);
 
 impl Messages {
-    /// Listens from now on.
     pub(crate) fn new() -> std::io::Result<Self> {
         let heard = MESSAGES.into_iter().filter(|kind| !is_ignored(kind.as_raw()));
         heard.map(|kind| Ok((kind, signal(SignalKind::from_raw(kind.as_raw()))?))).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The next one.
     pub(crate) async fn next(&mut self) -> Signal {
         poll_fn(|context| {
             let came =
@@ -93,13 +89,11 @@ pub fn survive_limits_on_files() -> std::io::Result<()> {
 pub(crate) struct HangUp(Option<tokio::signal::unix::Signal>);
 
 impl HangUp {
-    /// Listens from now on.
     pub(crate) fn new() -> std::io::Result<Self> {
         let kind = SignalKind::hangup();
         if is_ignored(kind.as_raw_value()) { Ok(Self(None)) } else { signal(kind).map(|signal| Self(Some(signal))) }
     }
 
-    /// The next one.
     pub(crate) async fn next(&mut self) {
         match &mut self.0 {
             Some(signal) => drop(signal.recv().await),

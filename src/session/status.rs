@@ -14,7 +14,6 @@ use crate::run_id::RunId;
 use crate::state::Ready;
 use crate::table::table;
 
-/// One line of the table.
 #[derive(Default)]
 pub(crate) struct Row {
     pub run: String,

@@ -16,7 +16,6 @@ use crate::recorder::Event;
 use crate::recorder::event::Failure;
 use crate::registry::{Claim, Phase};
 
-/// What became of the command.
 pub(crate) struct Worked {
     /// Its exit code, or what failed besides it.
     pub outcome: anyhow::Result<u8>,
@@ -24,7 +23,6 @@ pub(crate) struct Worked {
     command: record::Command,
     /// Whether testbed was asked to end meanwhile, and passed that on.
     was_asked_to_end: bool,
-    /// What it has left running.
     leftovers: Leftovers,
 }
 

@@ -26,11 +26,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// What the user said about the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// `--kubeconfig`
     pub kubeconfig: Option<PathBuf>,
-    /// `--context`
     pub context: Option<String>,
-    /// `--namespace`
     pub namespace: Option<String>,
 }
 
@@ -60,7 +57,6 @@ pub struct Cluster {
     /// The client; cloning it is cheap and shares its connections. Its requests are bounded.
     pub client: Client,
     contact: Contact,
-    /// The namespace of the run.
     pub namespace: String,
     /// The API server's address.
     pub server: String,

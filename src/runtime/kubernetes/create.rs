@@ -37,7 +37,6 @@ const REPORT: Duration = Duration::from_secs(5);
 /// What is in the cluster after [`create`].
 #[derive(Default)]
 pub struct Created {
-    /// How many objects this call made.
     pub fresh: usize,
     /// The addresses that the API server gave the Services, by their names.
     cluster_ips: HashMap<String, String>,
@@ -69,7 +68,6 @@ impl Created {
     }
 }
 
-/// How the creation of one object ended.
 enum Outcome {
     /// Made, with what is doubtful about it.
     Fresh(DynamicObject, Vec<String>),
@@ -125,7 +123,6 @@ fn makes_pods(object: &Object) -> bool {
     object.kind == "Pod" || object.pod_template().is_some()
 }
 
-/// Where a run is made.
 struct Site<'a> {
     cluster: &'a Cluster,
     kinds: &'a Kinds,
@@ -202,10 +199,8 @@ fn may_be_there(cluster: &Cluster, object: &Object, run_id: &RunId) -> String {
     format!("{label} may be there all the same, since no answer came; testbed down --run-id {run_id} -n {namespace} removes it then")
 }
 
-/// Whether a creation is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// The object is made.
     Real,
     /// The API server answers as if, and keeps nothing.
     Dry,
@@ -258,7 +253,6 @@ pub(super) fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) ->
     Ok(existing)
 }
 
-/// An object that this call made.
 struct Fresh<'a> {
     api: Api<DynamicObject>,
     object: &'a Object,

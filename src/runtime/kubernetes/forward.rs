@@ -46,7 +46,6 @@ const LONGEST: usize = 300;
 
 /// A forwarded port; it is closed when this is dropped.
 pub struct Forward {
-    /// The port on 127.0.0.1.
     pub port: u16,
     /// The same way, for whoever needs no port.
     pub way: Arc<dyn Dial>,
@@ -113,14 +112,10 @@ struct Tunnels {
     failed: Option<Failed>,
 }
 
-/// A tunnel that could not be opened.
 struct Failed {
-    /// The pod's uid.
     uid: String,
     why: String,
-    /// How often it was tried before.
     before: u32,
-    /// When it may be tried again.
     again: Instant,
 }
 

@@ -14,9 +14,7 @@ use crate::run_id::{RUN_LABEL, RunId, every_run};
 /// The pods and Services of one run.
 #[derive(Default)]
 pub struct Run {
-    /// Its pods.
     pub pods: Vec<Pod>,
-    /// Its Services.
     pub services: Vec<Service>,
 }
 

@@ -139,7 +139,6 @@ fn leave(pods: &mut Pods, mut pod: Pod, whose: &Whose) {
     }
 }
 
-/// A pod's name.
 pub fn name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()
 }
@@ -149,7 +148,6 @@ pub fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
-/// `Running`, ...
 pub fn phase(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.phase.as_deref()
 }

@@ -73,7 +73,6 @@ pub(super) async fn undo(
 
 /// What was taken away.
 struct Taken {
-    /// How many objects there were.
     count: usize,
     /// Whether other calls have objects of the run, which stay.
     has_others: bool,
@@ -133,9 +132,7 @@ fn summary(parts: &[Part]) -> String {
 
 /// What there is of a run.
 pub struct Found {
-    /// Its objects, by kind.
     pub parts: Vec<Part>,
-    /// What could not be looked at.
     pub failures: Vec<anyhow::Error>,
     /// What is left alone, and why, in words.
     pub left: Vec<String>,

@@ -17,16 +17,13 @@ use crate::history::time::Time;
 use crate::probe::change;
 use crate::recorder::{Event, Recording};
 
-/// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sign {
-    /// What.
     pub what: What,
     /// That it is the nth of its kind, from 1.
     pub nth: usize,
     /// When, by the cluster's clock, where that is told.
     pub at: Option<Time>,
-    /// More about it.
     pub detail: String,
 }
 
@@ -112,9 +109,7 @@ pub fn time(timestamp: Timestamp) -> Time {
 
 /// Takes down what the watches on pods and events show.
 pub struct Course<'a> {
-    /// The databases.
     pub databases: &'a [Database],
-    /// Takes it down.
     pub recording: &'a Recording<'a>,
     /// Whether the pods were there before anybody looked, so that Kubernetes' own times count.
     pub is_past: bool,
@@ -132,7 +127,6 @@ impl Course<'_> {
         }
     }
 
-    /// One look.
     pub fn look(&self, pods: &Pods, events: &Events) {
         let now = Time::now();
         for database in self.databases {

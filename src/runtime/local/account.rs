@@ -9,14 +9,11 @@ use anyhow::{Context, anyhow};
 use crate::database::Engine;
 use crate::failure::Advise;
 
-/// An unprivileged user of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The name, for messages.
     pub name: String,
-    /// The user's number.
     pub uid: u32,
-    /// The number of its group.
     pub gid: u32,
 }
 

@@ -57,7 +57,6 @@ pub(super) fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, Stat)>> {
     Ok(found)
 }
 
-/// Whether it is a folder.
 pub(super) fn is_folder(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }

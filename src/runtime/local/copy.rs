@@ -24,9 +24,7 @@ const THREADS: usize = 4;
 /// What a folder holds: two copies of one folder agree in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Size {
-    /// The number of files.
     pub files: u64,
-    /// Their lengths together.
     pub bytes: u64,
 }
 

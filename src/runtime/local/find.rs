@@ -64,12 +64,10 @@ impl fmt::Display for Version {
     }
 }
 
-/// An installed server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
     /// What it is: MySQL, MariaDB or PostgreSQL.
     pub engine: Engine,
-    /// Its version.
     pub version: Version,
     /// The program, links resolved.
     pub program: PathBuf,

@@ -42,15 +42,12 @@ struct Entry {
     manifest: String,
 }
 
-/// A data folder for a run.
 pub struct Placed {
     /// The administrator's password in it.
     pub password: String,
-    /// Where it came from.
     pub source: Source,
 }
 
-/// Where a prepared folder is made.
 pub struct Stage<'a> {
     /// The programs work here; the server's user may not write to it.
     pub folder: &'a Path,
@@ -60,7 +57,6 @@ pub struct Stage<'a> {
     pub password: &'a str,
 }
 
-/// The prepared folders of this user.
 pub struct Prepared<'a> {
     cache: &'a Path,
     key: String,
@@ -113,7 +109,6 @@ impl<'a> Prepared<'a> {
             .hint("remove it, and see what else works in there")
     }
 
-    /// Whether it is as it was made.
     async fn is_sound(&self, entry: &Entry) -> anyhow::Result<bool> {
         let (data, manifest) = (self.folder().join("data"), entry.manifest.clone());
         background::run(move || is_as_made(&data, None, &manifest)).await

@@ -23,7 +23,6 @@ pub struct Mark<'a> {
     pub folder: &'a Path,
     /// The run's id, as processes have it in `TESTBED_RUN_ID`.
     pub run_id: &'a str,
-    /// The server programs.
     pub programs: &'a [PathBuf],
 }
 
@@ -51,7 +50,6 @@ pub fn servers_in(folder: &Path) -> Vec<PathBuf> {
     programs.filter(|program| SERVERS.iter().any(|name| program.file_name().is_some_and(|own| own == *name))).collect()
 }
 
-/// What servers' programs are called.
 const SERVERS: [&str; 3] = ["postgres", "mysqld", "mariadbd"];
 
 /// Whether the process was given this run id in its environment.
@@ -130,7 +128,6 @@ pub fn may_be_ended(pid: u32) -> bool {
     i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid) != Err(Errno::PERM))
 }
 
-/// The children of this process.
 pub fn children() -> Vec<u32> {
     all().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.parent == std::process::id())).collect()
 }

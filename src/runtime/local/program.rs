@@ -11,12 +11,10 @@ use tokio::process::Command;
 use super::account::Account;
 use crate::failure::Advise;
 
-/// As whom and for which run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setting<'a> {
     /// The user; `None` for the caller.
     pub account: Option<&'a Account>,
-    /// The run's id.
     pub run_id: &'a str,
 }
 
@@ -47,7 +45,6 @@ impl Setting<'_> {
     }
 }
 
-/// Runs a prepared command to its end.
 pub(super) async fn finish(mut command: Command, program: &Path, input: &str) -> anyhow::Result<()> {
     let name = program.display();
     let mut child = command.spawn().with_context(|| format!("starting {name}"))?;

@@ -42,7 +42,6 @@ const PORT_ATTEMPTS: usize = 10;
 /// What is said of a data folder that takes longer, because there is none to copy.
 const FIRST: &str = "a data folder for the first time";
 
-/// What there is to tell of a start.
 pub enum Told<'a> {
     /// What is being done now, and more about it.
     Stage(&'static str, &'a str),
@@ -50,19 +49,15 @@ pub enum Told<'a> {
     Moment(What, &'a str),
 }
 
-/// A server that takes logins.
 pub struct Started {
-    /// What to note about it.
     pub server: Server,
     /// Its process, to be waited for.
     pub child: Child,
 }
 
-/// How a start ended.
 enum Failed {
     /// Its port was taken by another process.
     Port,
-    /// Anything else.
     Error(anyhow::Error),
 }
 
@@ -106,7 +101,6 @@ fn make_folder(folder: &Path, setting: Setting<'_>) -> std::io::Result<()> {
 /// The cause in the chain of an error about a server that ended by itself.
 #[derive(Debug)]
 struct Died {
-    /// How it ended.
     status: String,
     /// Whether its log says that it did not like its arguments: its data has no part in that.
     over_arguments: bool,
@@ -339,8 +333,7 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
 fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
     let time = humantime::format_duration(run.timeout);
     let what = anyhow!("not ready within {time}: {}: {} takes no logins", planned.database.name, planned.installed);
-    what
-        .detail(format!("the end of its log:\n{}", log_end(planned, log)))
+    what.detail(format!("the end of its log:\n{}", log_end(planned, log)))
         .exit(Exit::NotReady)
         .kind("not-ready", Some(&planned.database.name))
 }

@@ -20,9 +20,7 @@ use crate::runtime::kubernetes::diagnose::{Budgets, Subject};
 use crate::runtime::kubernetes::events::{EventWatch, Events, Past};
 use crate::runtime::kubernetes::observe::Observer;
 
-/// What is looked at.
 pub(crate) struct Scene<'a> {
-    /// The workloads, and the databases in them.
     pub discovery: &'a Discovery,
     /// Knows their secrets.
     pub redactor: Redactor,
@@ -41,7 +39,6 @@ pub(crate) struct FailureWatcher<'a> {
 }
 
 impl<'a> FailureWatcher<'a> {
-    /// Begins to watch the events.
     pub(crate) fn start(scene: Scene<'a>, cluster: &'a Cluster, budgets: Budgets) -> Self {
         let workloads = &scene.discovery.workloads;
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
@@ -82,7 +79,6 @@ impl<'a> FailureWatcher<'a> {
         })
     }
 
-    /// The database that a finding is about.
     fn database(&self, finding: &Finding) -> Option<&str> {
         let of_workload = self.scene.discovery.databases.iter().filter(|database| database.workload == finding.workload);
         let container = finding.cause.container.as_ref();
@@ -92,7 +88,6 @@ impl<'a> FailureWatcher<'a> {
             .map(|database| database.name.as_str())
     }
 
-    /// The events that were seen.
     pub(crate) fn events(&self) -> watch::Receiver<Events> {
         self.events.events()
     }

@@ -26,7 +26,6 @@ use crate::session::gc::Leftover;
 use crate::session::interrupted;
 use crate::words::count;
 
-/// How many runs are removed at once.
 const AT_ONCE: usize = 8;
 
 /// Removes them, or tells which would be removed. What was removed until then is in `found` even if it fails.

@@ -46,11 +46,9 @@ const CREATION: Duration = Duration::from_secs(1);
 /// The same for `run`, which removes everything in any case.
 const CREATION_OF_RUN: Duration = Duration::from_secs(30);
 
-/// Databases that are ready.
 pub(crate) struct Up {
     /// What the tests get to know.
     pub model: Model,
-    /// What proved that the databases are ready.
     pub ready: Records,
     /// The ports of this machine that lead to them, if there are any.
     pub forwards: Vec<Forward>,
@@ -61,7 +59,6 @@ pub(crate) struct Up {
 }
 
 impl Up {
-    /// The databases' containers.
     pub(super) fn containers(&self) -> Vec<Container> {
         containers(&self.observer)
     }

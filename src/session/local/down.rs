@@ -15,11 +15,9 @@ use crate::run_id::RunId;
 use crate::runtime::local::{processes, removal};
 use crate::words::count;
 
-/// What this machine knows of a run.
 pub(crate) enum Known {
     /// Nothing.
     Nothing,
-    /// It is gone.
     Gone,
     /// It is in a cluster, and nobody else works on it now.
     InCluster(Box<Claim>),

@@ -46,7 +46,6 @@ pub(super) struct Servers {
     is_adopted: bool,
 }
 
-/// Databases that are ready.
 pub(crate) struct Up {
     /// The servers' processes, with the databases' names; none where they are those of an earlier `up`.
     children: Vec<(String, Child)>,
@@ -254,7 +253,6 @@ fn remember(claim: &Claim) {
 }
 
 impl Servers {
-    /// Starts all of them at once.
     async fn start_all(&self, session: &Session<'_>) -> anyhow::Result<Vec<Started>> {
         let Session { call: Call { maker, progress, .. }, claim, recording } = session;
         let (timeout, area, progress) = (maker.making().timeout, &self.area, *progress);

@@ -21,9 +21,7 @@ pub const READY_ANNOTATION: &str = "testbed/ready";
 
 /// A database, and the pod that it is in.
 pub(super) struct Found {
-    /// The pod's name.
     pub pod: String,
-    /// What is known of it.
     pub database: Database,
 }
 

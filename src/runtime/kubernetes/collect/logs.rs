@@ -15,22 +15,16 @@ use crate::runtime::kubernetes::{AT_ONCE, Cluster};
 
 /// A log as it was read, secrets included.
 pub(super) struct Read {
-    /// Which one.
     pub info: LogInfo,
-    /// Its text.
     pub text: String,
 }
 
-/// The logs that were read.
 #[derive(Default)]
 pub(super) struct Logs {
-    /// They.
     pub logs: Vec<Read>,
-    /// What could not be read.
     pub notes: Vec<String>,
 }
 
-/// Which log, of which pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Which {
     pod: String,
@@ -38,7 +32,6 @@ struct Which {
     previous: bool,
 }
 
-/// Why a log is not whole.
 enum Lack {
     Forbidden,
     Late,

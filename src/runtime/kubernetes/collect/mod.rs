@@ -43,7 +43,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What somebody knows of a run's secrets before anything is read.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// Knows the secrets.
     pub redactor: Redactor,
     /// The Secrets all of whose values it knows, by their names.
     pub secrets: BTreeSet<String>,
@@ -234,7 +233,6 @@ fn records(objects: &[DynamicObject]) -> BTreeMap<(String, String), Option<Strin
     objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record_of(object).filter(is_own))).collect()
 }
 
-/// The record that an object carries.
 pub fn record_of(object: &DynamicObject) -> Option<String> {
     object.annotations().get(RECORD_ANNOTATION).cloned()
 }

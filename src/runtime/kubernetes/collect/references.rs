@@ -38,7 +38,6 @@ impl Secrets {
     }
 }
 
-/// How the reading of an object ended.
 enum Outcome {
     Read,
     Absent,

@@ -17,7 +17,6 @@ use crate::runtime::kubernetes::teardown::remove::{Removal, Scope, remove};
 use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Timeout};
 use crate::runtime::kubernetes::{Cluster, explain};
 
-/// What became of a run.
 pub enum Outcome {
     /// This call has removed so many objects of it, and nothing is left.
     Removed(Reason, usize),

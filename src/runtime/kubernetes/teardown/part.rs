@@ -13,11 +13,8 @@ use crate::runtime::kubernetes::mark;
 
 /// The objects of one kind that a selector finds.
 pub struct Part {
-    /// Their kind.
     pub kind: KindName,
-    /// Where they are.
     pub api: Api<DynamicObject>,
-    /// The objects.
     pub objects: Vec<DynamicObject>,
     /// The list's version, from which a watch goes on.
     pub resource_version: String,
@@ -63,10 +60,8 @@ pub fn makes_pods(object: &DynamicObject) -> bool {
     object.data.get("spec").is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some())
 }
 
-/// How a deletion request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// The object is gone.
     Gone,
     /// It was gone before, or another one has taken its name.
     Absent,

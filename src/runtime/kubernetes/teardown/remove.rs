@@ -22,7 +22,6 @@ const LOOKS: usize = 10;
 
 /// What goes, and how.
 pub struct Removal<'a> {
-    /// Selects the objects.
     pub selector: &'a Selector,
     /// Seconds that pods get to stop.
     pub grace: u32,
@@ -30,11 +29,9 @@ pub struct Removal<'a> {
     pub timeout: Duration,
     /// When that is over.
     pub deadline: Instant,
-    /// Which of the selected objects go.
     pub scope: Scope,
 }
 
-/// Which of the selected objects go.
 #[derive(Clone, Copy)]
 pub enum Scope {
     /// Those that were found, and pods that appear later.
@@ -45,14 +42,11 @@ pub enum Scope {
     Unchanged(fn(&DynamicObject, &DynamicObject) -> bool),
 }
 
-/// What became of the objects.
 #[derive(Default)]
 pub struct Removed {
-    /// How many objects this call has deleted.
     pub deleted: usize,
     /// What has changed since it was found, and stays.
     pub changed: Vec<String>,
-    /// What went wrong.
     pub failures: Vec<anyhow::Error>,
 }
 

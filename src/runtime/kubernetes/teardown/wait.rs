@@ -32,7 +32,6 @@ pub async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, String>
     })
 }
 
-/// The wait for one kind.
 struct Wait<'a> {
     part: &'a Part,
     selector: &'a Selector,
