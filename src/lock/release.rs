@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::object::{Request, Target, Unwritten, Version};
+use super::object::{Request, Target, Unwritten, Version, until_done};
 use super::state::Lock;
-use super::tries::until_done;
 
 /// What there was to release.
 #[derive(Debug)]

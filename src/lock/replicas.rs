@@ -13,8 +13,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::object::{Kind, Request, Target, Version, WatchEvent};
-use super::tries::until_done;
+use super::object::{Kind, Request, Target, Version, WatchEvent, until_done};
 use crate::failure::{Advise, Exit};
 use crate::probe::change;
 use crate::runtime::kubernetes::maker::Maker;

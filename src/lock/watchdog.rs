@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
 
-use super::clock::{Alarm, now};
+use super::clock::{alarm, now};
 use super::worker::Worker;
 use crate::console;
 
@@ -67,7 +67,7 @@ fn answer() -> std::io::Result<()> {
 
 /// Waits for a word, or for the moment, and tells whether there is a word.
 fn wait(words: &File, until: Option<Duration>) -> std::io::Result<bool> {
-    let alarm = until.map(Alarm::at).transpose()?;
+    let alarm = until.map(alarm).transpose()?;
     let mut awaited = vec![PollFd::new(words, PollFlags::IN)];
     awaited.extend(alarm.iter().map(|alarm| PollFd::new(alarm, PollFlags::IN)));
     match poll(&mut awaited, None) {
