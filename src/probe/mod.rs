@@ -13,7 +13,6 @@ mod postgres;
 mod readiness;
 mod refusal;
 mod relay;
-mod tls;
 mod together;
 
 use std::sync::Arc;
