@@ -14,7 +14,7 @@ use crate::files;
 use crate::reading;
 
 /// Folders below which servers are installed, besides those of `PATH`; `*` stands for any name.
-const FOLDERS: [&str; 17] = [
+const FOLDERS: [&str; 12] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/usr/local/pgsql/bin",
@@ -24,13 +24,8 @@ const FOLDERS: [&str; 17] = [
     "/usr/libexec",
     "/usr/local/bin",
     "/usr/local/sbin",
-    "/opt/homebrew/opt/postgresql*/bin",
-    "/opt/homebrew/opt/m*/bin",
-    "/usr/local/opt/postgresql*/bin",
-    "/usr/local/opt/m*/bin",
     "/home/linuxbrew/.linuxbrew/opt/postgresql*/bin",
     "/home/linuxbrew/.linuxbrew/opt/m*/bin",
-    "/Applications/Postgres.app/Contents/Versions/*/bin",
     "/snap/bin",
 ];
 

@@ -11,7 +11,7 @@ use mysql_async::{Conn, OptsBuilder};
 use super::find::Installed;
 use super::planned::Planned;
 use super::prepared::Stage;
-use super::program::Setting;
+use super::program::{Setting, argument};
 use crate::database::{Engine, Login};
 use crate::failure::Advise;
 
@@ -69,15 +69,14 @@ pub(super) fn recipe(planned: &Planned) -> String {
 fn base(installed: &Installed) -> Option<OsString> {
     let base = installed.program.parent()?.parent()?;
     let is_system = ["/usr", "/", "/usr/local"].iter().any(|system| base == Path::new(system));
-    (!is_system).then(|| [OsString::from("--basedir="), base.into()].into_iter().collect())
+    (!is_system).then(|| argument("--basedir=", base))
 }
 
 /// Makes the data folder, with a root that needs no password.
 pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let Installed { engine, program, .. } = &planned.installed;
     super::account::make_folder(&stage.data, setting.account)?;
-    let data: OsString = [OsString::from("--datadir="), stage.data.clone().into()].into_iter().collect();
-    let mut args: Vec<OsString> = vec!["--no-defaults".into(), data];
+    let mut args: Vec<OsString> = vec!["--no-defaults".into(), argument("--datadir=", &stage.data)];
     args.extend(base(&planned.installed));
     args.extend(own_settings(&planned.installed).iter().map(OsString::from));
     args.push(own_temporary_folder(&stage.data, setting)?);
@@ -100,7 +99,7 @@ pub(super) fn own_temporary_folder(data: &Path, setting: Setting<'_>) -> anyhow:
         _ => {}
     }
     super::account::hand_over(&folder, setting.account)?;
-    Ok([OsString::from("--tmpdir="), folder.into()].into_iter().collect())
+    Ok(argument("--tmpdir=", &folder))
 }
 
 /// The program that makes MariaDB's data folder.
@@ -118,13 +117,12 @@ fn installer(server: &Path) -> anyhow::Result<PathBuf> {
 
 /// The server's arguments after the first, `--no-defaults`: those of the manifest last, so that they win.
 pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
-    let in_folder = |flag: &str, path: PathBuf| -> OsString { [OsString::from(flag), path.into()].into_iter().collect() };
-    let mut args: Vec<OsString> = vec![in_folder("--datadir=", data.to_owned())];
+    let mut args: Vec<OsString> = vec![argument("--datadir=", data)];
     args.extend(base(&planned.installed));
     args.push(format!("--port={port}").into());
     // Relative to the data folder: a socket's path may have no more than about a hundred characters.
     args.extend([SOCKET_ARGUMENT, "--pid-file=server.pid"].map(OsString::from));
-    args.push(in_folder("--init-file=", init_file(data)));
+    args.push(argument("--init-file=", &init_file(data)));
     args.extend(SETTINGS.iter().chain(own_settings(&planned.installed)).map(OsString::from));
     args.extend(planned.args.iter().map(OsString::from));
     args

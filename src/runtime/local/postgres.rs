@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::beneath;
 use super::planned::{Options, Planned};
 use super::prepared::Stage;
-use super::program::Setting;
+use super::program::{Setting, argument};
 use crate::database::Login;
 
 /// Servers from this version on copy a new database file by file only when told so; else it goes through the log, twice.
@@ -61,6 +61,11 @@ fn database(planned: &Planned) -> &str {
     login.database.as_deref().unwrap_or(&login.user)
 }
 
+/// Whether the server is of this version or a later one.
+fn is_from(planned: &Planned, major: u32) -> bool {
+    planned.installed.version.0.first().is_some_and(|own| *own >= major)
+}
+
 /// Everything that shapes the prepared folder. The database is a part of it: to make one takes as long as to start the server.
 pub(super) fn recipe(planned: &Planned) -> String {
     let Options { initdb, auth_method } = &planned.postgres;
@@ -79,12 +84,12 @@ pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setti
     super::account::hand_over(&password_file, setting.account)?;
     let mut args: Vec<OsString> = vec!["-D".into(), stage.data.clone().into(), "-U".into(), superuser(planned).user.clone().into()];
     args.extend(["--encoding=UTF8".into(), "--auth=scram-sha-256".into(), "--no-sync".into()]);
-    args.push([OsString::from("--pwfile="), password_file.clone().into()].into_iter().collect());
+    args.push(argument("--pwfile=", &password_file));
     // Files of the log are made whole: small ones are copied faster.
-    if planned.installed.version.0.first().is_some_and(|major| *major >= 11) {
+    if is_from(planned, 11) {
         args.push("--wal-segsize=1".into());
     }
-    if planned.installed.version.0.first().is_some_and(|major| *major >= 16) {
+    if is_from(planned, 16) {
         args.extend(["-c", SHARED_MEMORY].map(OsString::from));
     }
     initdb_with_a_locale(planned, &initdb, &args, stage, setting).await?;
@@ -124,8 +129,7 @@ async fn make_database(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_
     if ["postgres", "template1"].contains(&name) {
         return Ok(());
     }
-    let strategy = planned.installed.version.0.first().is_some_and(|major| *major >= HAS_STRATEGY);
-    let strategy = if strategy { " STRATEGY file_copy" } else { "" };
+    let strategy = if is_from(planned, HAS_STRATEGY) { " STRATEGY file_copy" } else { "" };
     let sql = format!("CREATE DATABASE {}{strategy};\n", identifier(name));
     let mut args: Vec<OsString> = ["--single", "-F", "-j", "-c", SHARED_MEMORY, "-D"].map(OsString::from).into();
     args.extend([stage.data.clone().into(), "postgres".into()]);

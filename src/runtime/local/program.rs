@@ -1,6 +1,6 @@
 //! Starts a server's programs: as its user, in a clean environment that says which run they belong to, at UTC as in a container.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -10,6 +10,11 @@ use tokio::process::Command;
 
 use super::account::Account;
 use crate::failure::Advise;
+
+/// An argument such as `--datadir=PATH`.
+pub(super) fn argument(flag: &str, path: &Path) -> OsString {
+    [OsStr::new(flag), path.as_os_str()].into_iter().collect()
+}
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setting<'a> {

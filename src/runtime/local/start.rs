@@ -200,13 +200,8 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
     };
     if let Err(error) = taken {
         let what = format!("{}: {} refuses the login of {}", planned.database.name, planned.installed, planned.database.login.user);
-        let error = error.context(what);
-        return Err(Failed::Error(
-            error
-                .detail(format!("the end of its log:\n{}", log_end(planned, &log)))
-                .exit(Exit::Never)
-                .kind("refused", Some(&planned.database.name)),
-        ));
+        let error = error.context(what).detail(format!("the end of its log:\n{}", log_end(planned, &log)));
+        return Err(error.exit(Exit::Never).kind("refused", Some(&planned.database.name)).into());
     }
     let Some(process) = process else { return Err(ended(planned, &log, "gone")) };
     if !is_postgres(planned) {
@@ -307,10 +302,9 @@ fn redacted(planned: &Planned, root: &Login, error: anyhow::Error) -> anyhow::Er
     let redactor = redactor(planned, root);
     let exit = crate::failure::exit_of(&error);
     let exit = if exit == Exit::Failure { Exit::Never } else { exit };
-    let plain = Err::<(), _>(anyhow!("{}", redactor.redact(&format!("{error:#}")))).exit(exit);
-    let plain = plain.kind("set-up-failed", Some(&planned.database.name));
+    let plain = anyhow!("{}", redactor.redact(&format!("{error:#}"))).exit(exit).kind("set-up-failed", Some(&planned.database.name));
     let detailed = crate::failure::details_of(&error).iter().fold(plain, |plain, detail| plain.detail(redactor.redact_lines(detail)));
-    crate::failure::hints_of(&error).iter().fold(detailed, |detailed, hint| detailed.hint(*hint)).unwrap_err()
+    crate::failure::hints_of(&error).iter().fold(detailed, |detailed, hint| detailed.hint(*hint))
 }
 
 fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
@@ -320,14 +314,9 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
     }
     let what = format!("{}: {}", planned.database.name, planned.installed);
     let over_arguments = ARGUMENTS.iter().any(|words| said.contains(words));
-    let error = Err::<(), _>(anyhow::Error::new(Died { status: status.to_owned(), over_arguments }).context(what));
-    Failed::Error(
-        error
-            .detail(format!("the end of its log:\n{said}"))
-            .exit(Exit::Never)
-            .kind("server-ended", Some(&planned.database.name))
-            .unwrap_err(),
-    )
+    let error = anyhow::Error::new(Died { status: status.to_owned(), over_arguments }).context(what);
+    let error = error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never);
+    Failed::Error(error.kind("server-ended", Some(&planned.database.name)))
 }
 
 fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
