@@ -10,7 +10,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Config, Resource};
 use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, ServiceBuilder};
 
@@ -103,11 +104,9 @@ impl Cluster {
         self
     }
 
-    /// The same place, reached by another client, whose requests are bounded as well.
-    #[must_use]
-    pub fn with_client(self, client: Client) -> Self {
-        let contact = Contact::default();
-        Self { client: contact.client(client), contact, ..self }
+    /// The objects of one kind in the namespace.
+    pub fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// The same connection, to another namespace.

@@ -169,10 +169,10 @@ impl Site<'_> {
 
     /// Waits until an object is gone that an earlier attempt made, and that is being deleted: a retried task can start while that goes on.
     async fn see_off(&self, api: &Api<DynamicObject>, object: &Object, existing: &DynamicObject) -> anyhow::Result<()> {
-        let (cluster, selector, Timeout { told, deadline }) = (self.cluster, self.run_id.selector(), self.limit);
+        let (cluster, selector, time) = (self.cluster, self.run_id.selector(), self.limit);
         self.progress.say(&format!("waiting until {} of an earlier attempt is gone", object.label()));
         let uid = existing.uid().unwrap_or_default();
-        let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, timeout: told, deadline, scope: Scope::Found };
+        let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, time, scope: Scope::Found };
         let gone = async {
             let part = Part::list(api, object.kind_name(), &selector).await;
             let part = part.map_err(|error| explain(cluster, error, "looking for what is being deleted"))?;
@@ -181,8 +181,8 @@ impl Site<'_> {
                 false => Ok(()),
             }
         };
-        timeout_at(deadline, gone).await.unwrap_or_else(|_| {
-            let (what, told) = (describe(&object.kind, existing), humantime::format_duration(told));
+        timeout_at(time.deadline, gone).await.unwrap_or_else(|_| {
+            let (what, told) = (describe(&object.kind, existing), humantime::format_duration(time.told));
             Err(anyhow!("{what} of an earlier attempt is still being deleted after {told}")).exit(Exit::NotReady)
         })
     }

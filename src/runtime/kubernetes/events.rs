@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
 use kube::runtime::watcher::Config;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -110,7 +109,7 @@ impl EventWatch {
 }
 
 async fn follow(cluster: Cluster, names: Vec<String>, past: Past, to: watch::Sender<Events>) {
-    let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<Event>();
     let mut updates = updates(api, Config::default(), move |event| read(event, &names));
     let mut old: Option<BTreeMap<String, Note>> = (past == Past::Counts).then(BTreeMap::new);
     while let Some(update) = updates.next().await {

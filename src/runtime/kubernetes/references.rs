@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, Secret};
-use kube::Api;
 
 use super::explain::{is_absent, is_forbidden};
 use super::{Cluster, explain};
@@ -15,12 +14,8 @@ pub async fn fetch(cluster: &Cluster, references: &BTreeSet<Reference>, data: &m
     for reference in references {
         let name = &reference.name;
         let outcome = match reference.kind {
-            DataKind::Secret => {
-                Api::<Secret>::namespaced(cluster.client.clone(), &cluster.namespace).get(name).await.map(|secret| data.add_secret(secret))
-            }
-            DataKind::ConfigMap => {
-                Api::<ConfigMap>::namespaced(cluster.client.clone(), &cluster.namespace).get(name).await.map(|map| data.add_config_map(map))
-            }
+            DataKind::Secret => cluster.api::<Secret>().get(name).await.map(|secret| data.add_secret(secret)),
+            DataKind::ConfigMap => cluster.api::<ConfigMap>().get(name).await.map(|map| data.add_config_map(map)),
         };
         match outcome {
             Ok(()) => {}

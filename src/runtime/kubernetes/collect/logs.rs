@@ -40,7 +40,7 @@ enum Lack {
 
 /// Reads them by the deadline, but for those of pods whose secrets are not known.
 pub(super) async fn read_all(cluster: &Cluster, pods: &[Pod], secrets: &Secrets, deadline: Instant) -> Logs {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<Pod>();
     let wanted = pods.iter().filter(|pod| secrets.are_known(name(pod))).flat_map(of_pod);
     let reads = wanted.map(|which| async {
         let mut clip = Clip::default();
