@@ -32,6 +32,13 @@ struct Line {
     bar: Option<ProgressBar>,
 }
 
+impl Line {
+    fn told(&self, name: &str) -> String {
+        let Self { stage, detail, .. } = self;
+        if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") }
+    }
+}
+
 impl Progress {
     /// Live lines if standard error is a terminal.
     pub fn new(loudness: Loudness) -> Self {
@@ -75,7 +82,7 @@ impl Progress {
         let new_stage = line.stage != stage;
         line.stage = stage;
         detail.clone_into(&mut line.detail);
-        let text = if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") };
+        let text = line.told(name);
         if let Some(live) = &self.live {
             let bar = line.bar.get_or_insert_with(|| live.add(spinner()));
             bar.set_message(console::clean(&text).replace('\n', " "));
@@ -107,14 +114,7 @@ impl Progress {
     /// The last stage and detail of everything that is not ready: what a timeout has to tell.
     pub fn unfinished(&self) -> Vec<String> {
         let lines = self.lines.borrow();
-        let unfinished = lines.iter().filter(|(_, line)| line.stage != READY);
-        unfinished
-            .map(
-                |(name, Line { stage, detail, .. })| {
-                    if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") }
-                },
-            )
-            .collect()
+        lines.iter().filter(|(_, line)| line.stage != READY).map(|(name, line)| line.told(name)).collect()
     }
 
     /// Takes the live lines away, so that what is printed next stands alone.

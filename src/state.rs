@@ -85,11 +85,8 @@ pub fn remove_written(output: Option<&(PathBuf, String)>) {
 /// The same, and tells what kept it from being removed. What is no regular file is not one that was written.
 pub fn remove_written_file(path: &Path, written: &str) -> std::io::Result<()> {
     let is_written = files::read(path, files::MOST).is_ok_and(|bytes| hash(&bytes) == written);
-    match is_written.then(|| std::fs::remove_file(path)) {
-        // Another `testbed up` in the folder was faster.
-        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    // Another `testbed up` in the folder may be faster.
+    if is_written { files::if_there(std::fs::remove_file(path)).map(drop) } else { Ok(()) }
 }
 
 /// The config files that are remembered, in whatever folder they were asked for.
@@ -100,7 +97,13 @@ pub fn outputs() -> Vec<(PathBuf, String)> {
 }
 
 impl Remembered {
-    /// Writes the memory of this folder.
+    /// Notes it for a later command in its folder: a convenience, which nobody misses where nothing can be written.
+    pub fn note(&self) {
+        if let Some(state) = folder() {
+            let _ = self.save(&state);
+        }
+    }
+
     pub fn save(&self, state: &Path) -> anyhow::Result<()> {
         let path = file_for(state, &self.folder);
         let parent = path.parent().unwrap_or(state);

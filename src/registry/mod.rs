@@ -107,7 +107,9 @@ impl Registry {
         let _guard = self.guard()?;
         Ok(match Claim::take(&folder)? {
             Taken::Free(claim) => Found::Free(claim),
-            Taken::Held => read(&folder).map_err(Unreadable::into_error)?.map_or(Found::Absent, |record| Found::Held(Box::new(record))),
+            Taken::Held => {
+                read(&folder).map_err(|unreadable| unreadable.error())?.map_or(Found::Absent, |record| Found::Held(Box::new(record)))
+            }
             Taken::Unreadable(unreadable, _) => return Err(unreadable.error()),
             Taken::Nothing => Found::Absent,
         })
@@ -115,7 +117,7 @@ impl Registry {
 
     /// What is noted about a run, whoever works on it.
     pub fn read(&self, run_id: &str) -> anyhow::Result<Option<Record>> {
-        read(&self.folder(run_id)).map_err(Unreadable::into_error)
+        read(&self.folder(run_id)).map_err(|unreadable| unreadable.error())
     }
 
     /// Whether a run is not noted whose record in the archive has this id. One that cannot be read is not lost.
@@ -156,14 +158,15 @@ impl Registry {
 
     /// Claims the runs whose processes were killed or did not survive a restart of the machine, and deletes what is left of deletions.
     pub fn abandoned(&self) -> anyhow::Result<Vec<Claim>> {
-        let folders = self.folders()?;
+        let mut folders = self.entries()?;
+        folders.retain(|(_, is_folder)| *is_folder);
         if folders.is_empty() {
             return Ok(Vec::new());
         }
         let _guard = self.guard()?;
         let boot = process::boot_id()?;
         let mut claims = Vec::new();
-        for folder in folders {
+        for (folder, _) in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(GONE) {
                 let _ = std::fs::remove_dir_all(&folder);
@@ -176,18 +179,12 @@ impl Registry {
         Ok(claims)
     }
 
-    fn folders(&self) -> anyhow::Result<Vec<PathBuf>> {
-        Ok(self.entries()?.into_iter().filter(|(_, is_folder)| *is_folder).map(|(path, _)| path).collect())
-    }
-
     /// What is there, and whether it is a folder.
     fn entries(&self) -> anyhow::Result<Vec<(PathBuf, bool)>> {
-        let entries = match std::fs::read_dir(&self.runs) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries
-                .and_then(|entries| entries.map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir())))).collect()),
-        };
-        entries.with_context(|| format!("looking for runs in {}", self.runs.display()))
+        let context = || format!("looking for runs in {}", self.runs.display());
+        let entries = files::if_there(std::fs::read_dir(&self.runs)).with_context(context)?;
+        let entries = entries.into_iter().flatten().map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir()))));
+        entries.collect::<Result<_, _>>().with_context(context)
     }
 
     fn timeout(&self) -> Duration {
@@ -344,7 +341,7 @@ mod tests {
         assert_eq!(claim.record.phase, Phase::Up);
         claim.forget().unwrap();
         assert!(matches!(registry.claim(&id).unwrap(), Found::Absent));
-        assert_eq!(registry.folders().unwrap(), Vec::<PathBuf>::new());
+        assert!(registry.entries().unwrap().iter().all(|(_, is_folder)| !is_folder));
     }
 
     #[test]
@@ -364,6 +361,6 @@ mod tests {
         claims.sort_by(|one, other| one.record.run_id.cmp(&other.record.run_id));
         assert_eq!(claims.iter().map(|claim| claim.record.run_id.as_str()).collect::<Vec<_>>(), ["run-1", "run-4"]);
         claims.into_iter().for_each(|claim| claim.forget().unwrap());
-        assert_eq!(registry.folders().unwrap(), Vec::<PathBuf>::new());
+        assert!(registry.entries().unwrap().iter().all(|(_, is_folder)| !is_folder));
     }
 }

@@ -12,7 +12,7 @@ use crate::location::Location;
 use crate::process::Process;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
-use crate::state::Ready;
+use crate::state::{Ready, Remembered};
 
 /// The variable of [`Record::mark`].
 const MARK: &str = "TESTBED_OWNER";
@@ -138,6 +138,12 @@ impl Record {
             place,
             history: None,
         }
+    }
+
+    /// What the folder that it was called in remembers of it: its place is for whoever knows that.
+    pub fn remembered(&self) -> Remembered {
+        let Self { run_id, called_in, output, .. } = self;
+        Remembered { folder: called_in.clone(), run_id: run_id.clone(), output: output.clone(), ..Remembered::default() }
     }
 
     /// The run's part on this machine.

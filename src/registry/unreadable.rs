@@ -52,11 +52,6 @@ impl Unreadable {
         let error = anyhow!("the record of run {} in {} cannot be read: {}", self.run_id, self.folder.display(), self.why);
         error.hint(hint)
     }
-
-    /// The same.
-    pub fn into_error(self) -> anyhow::Error {
-        self.error()
-    }
 }
 
 /// The flags that lead to a run's cluster and namespace, as far as what is left of its record tells; `None` if it tells of no cluster.

@@ -12,7 +12,7 @@ use crate::cli::Making;
 use crate::database::Database;
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
-use crate::output::{self, ConnArg, Format, Model, Renderer, ResultFile};
+use crate::output::{self, ConnArg, Format, Model, Renderer};
 use crate::registry::{Claim, Registry};
 use crate::{files, state};
 
@@ -22,7 +22,7 @@ pub(crate) struct Config {
     mode: u32,
     connargs: Vec<ConnArg>,
     /// Whether it goes into the run's own folder.
-    is_private: bool,
+    pub is_private: bool,
 }
 
 impl Config {
@@ -31,10 +31,8 @@ impl Config {
     /// # Errors
     /// A usage error that names the flag or the template's file and line.
     pub(crate) fn new(args: &Making) -> anyhow::Result<Self> {
-        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
-        let renderer = args.format.renderer()?;
-        let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok)?;
-        let config = Self { renderer, path, mode: args.mode, connargs, is_private: false };
+        let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok);
+        let config = Self::at(path, args, false)?;
         if let Some(path) = config.path() {
             check_path(path)?;
             spare_template(path, &args.format)?;
@@ -49,13 +47,12 @@ impl Config {
         }
         let name = args.format.default_output().unwrap_or_else(|_| "testing-databases".into());
         let name = name.file_name().map(PathBuf::from).unwrap_or(name);
-        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self { renderer: args.format.renderer()?, path: name, mode: args.mode, connargs, is_private: true })
+        Self::at(Ok(name), args, true)
     }
 
-    /// Whether the file goes to the run's own folder.
-    pub(crate) fn is_private(&self) -> bool {
-        self.is_private
+    fn at(path: anyhow::Result<PathBuf>, args: &Making, is_private: bool) -> anyhow::Result<Self> {
+        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+        Ok(Self { renderer: args.format.renderer()?, path: path?, mode: args.mode, connargs, is_private })
     }
 
     /// Tells the run's own folder, for a file that goes there.
@@ -110,21 +107,9 @@ impl Config {
         let written = self.path().map(|path| record.called_in.join(path));
         record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
         claim.save()?;
-        self.write(text)?;
+        self.path().map_or(Ok(()), |path| files::write(path, text, self.mode))?;
         Ok(written)
     }
-
-    /// Writes the file, unless it goes to standard output; returns its path.
-    pub(crate) fn write(&self, text: &str) -> anyhow::Result<Option<&Path>> {
-        let path = self.path();
-        path.map(|path| files::write(path, text, self.mode)).transpose()?;
-        Ok(path)
-    }
-}
-
-/// Writes the small files that a pipeline reads.
-pub(crate) fn write_results(results: &[ResultFile], config: Option<&Path>, databases: usize) -> anyhow::Result<()> {
-    results.iter().try_for_each(|result| result.write(config, databases))
 }
 
 /// The hash of a regular file's content, if it can be read.

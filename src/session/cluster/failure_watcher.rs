@@ -119,11 +119,11 @@ impl<'a> FailureWatcher<'a> {
         let first = lost.first();
         let word = first.and_then(|finding| finding.cause.word()).unwrap_or("never-ready");
         let database = first.and_then(|finding| self.database(finding));
-        let error = Err::<(), _>(anyhow!(failure_report::headline(&lost))).kind(word, database).exit(Exit::Never);
+        let error = anyhow!(failure_report::headline(&lost)).kind(word, database).exit(Exit::Never);
         let blocks = report.blocks(&lost).await;
         let error = if blocks.is_empty() { error } else { error.detail(blocks) };
         let looks = if *stays { failure_report::looks(&lost, &self.cluster.kubectl) } else { Vec::new() };
-        failure_report::advice(&lost).into_iter().chain(looks).fold(error, crate::failure::Advise::hint).unwrap_err()
+        failure_report::advice(&lost).into_iter().chain(looks).fold(error, Advise::hint)
     }
 }
 

@@ -24,7 +24,6 @@ use crate::runtime::kubernetes::teardown::Timeout;
 use crate::runtime::kubernetes::{Choice, Cluster, clock};
 use crate::session::gc::Leftover;
 use crate::session::interrupted;
-use crate::words::count;
 
 const AT_ONCE: usize = 8;
 
@@ -100,9 +99,7 @@ async fn collect(
     let left = judge(&runs, &measure, place, progress);
     let removed = if args.dry_run {
         for (run, Sentence { reason, uids, .. }) in &left {
-            let leftover = leftover(run, reason, uids.len(), &measure);
-            progress.say(&format!("would remove {}", told(&leftover)));
-            found.push(leftover);
+            leftover(run, reason, uids.len(), &measure).tell(found, progress);
         }
         Ok(())
     } else {
@@ -202,9 +199,7 @@ fn take(run: &Run, outcome: Outcome, measure: &Measure, found: &mut Vec<Leftover
     let progress = failures.progress;
     match outcome {
         Outcome::Removed(reason, count) => {
-            let leftover = Leftover { removed: true, ..leftover(run, &reason, count, measure) };
-            progress.say(&format!("removed {}", told(&leftover)));
-            found.push(leftover);
+            Leftover { removed: true, ..leftover(run, &reason, count, measure) }.tell(found, progress);
         }
         Outcome::Vanished => progress.say(&format!("{} is gone already", name(run))),
         Outcome::Stays(stay) => progress.say(&format!("{} stays: {} by now", name(run), stay.told(measure.now))),
@@ -247,10 +242,4 @@ fn leftover(run: &Run, reason: &Reason, objects: usize, measure: &Measure) -> Le
         removed: false,
         error: None,
     }
-}
-
-fn told(leftover: &Leftover) -> String {
-    let Leftover { run_id, namespace, objects, because, .. } = leftover;
-    let objects = count(objects.unwrap_or_default(), "object");
-    format!("run {run_id} in namespace {} ({objects}): {because}", namespace.as_deref().unwrap_or_default())
 }

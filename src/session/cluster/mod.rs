@@ -254,22 +254,17 @@ impl Pods {
         format!("look at it: {} describe pods -l {}", self.cluster.kubectl, session.call.plan.run_id.selector().as_str())
     }
 
-    /// Notes what another command in the same folder has to know to find the run. In a pod with a read-only file system nobody misses it.
+    /// Notes what another command in the same folder has to know to find the run.
     fn remember_with(&self, session: &Session<'_>, ready: Records) {
-        let Some(state) = state::folder() else { return };
         let record = &session.claim.record;
-        let folder = record.called_in.clone();
         let remembered = Remembered {
-            run_id: record.run_id.clone(),
-            kubeconfig: self.choice.kubeconfig.as_ref().map(|path| folder.join(path)),
+            kubeconfig: self.choice.kubeconfig.as_ref().map(|path| record.called_in.join(path)),
             context: self.choice.context.clone(),
             namespace: self.cluster.namespace.clone(),
             beyond: self.cluster.location.beyond.clone(),
-            local: false,
-            output: record.output.clone(),
-            folder,
             ready,
+            ..record.remembered()
         };
-        let _ = remembered.save(&state);
+        remembered.note();
     }
 }

@@ -58,7 +58,7 @@ fn add(registry: &Registry, run_id: &RunId, record: Record) -> anyhow::Result<Cl
 
 /// A private folder for a config file that nobody has named a place for.
 fn place(config: &mut Config) -> anyhow::Result<Option<TempDir>> {
-    if !config.is_private() {
+    if !config.is_private {
         return Ok(None);
     }
     let folder = tempfile::Builder::new().prefix("testbed-").tempdir();

@@ -238,18 +238,8 @@ fn servers(claim: &Claim) -> &[Server] {
     claim.record.local().map_or(&[], |local| &local.servers)
 }
 
-/// Notes for a later command in the folder which run was made there: a convenience.
 fn remember(claim: &Claim) {
-    let Some(folder) = state::folder() else { return };
-    let record = &claim.record;
-    let remembered = Remembered {
-        folder: record.called_in.clone(),
-        run_id: record.run_id.clone(),
-        local: true,
-        output: record.output.clone(),
-        ..Remembered::default()
-    };
-    let _ = remembered.save(&folder);
+    Remembered { local: true, ..claim.record.remembered() }.note();
 }
 
 impl Servers {
