@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf, duplex, join, split};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -203,9 +203,9 @@ impl fmt::Debug for Way {
     }
 }
 
-/// The probe's side of a connection.
+/// What the probe reads of a connection.
 struct Near {
-    stream: DuplexStream,
+    stream: ReadHalf<DuplexStream>,
     /// Carries the other side, and knows why there is none.
     carried: Option<JoinHandle<io::Result<()>>>,
 }
@@ -215,10 +215,11 @@ impl Dial for Way {
         Box::pin(async {
             self.spare().await;
             let (uid, tunnel) = self.tunnel().await?;
-            let (stream, other) = duplex(ON_THE_WAY);
+            let (near, other) = duplex(ON_THE_WAY);
+            let (stream, to_server) = split(near);
             let way = self.clone();
             let carried = tokio::spawn(async move { way.carry(uid, tunnel, other).await });
-            Ok(Box::new(Near { stream, carried: Some(carried) }) as Box<dyn Connection>)
+            Ok(Box::new(join(Near { stream, carried: Some(carried) }, to_server)) as Box<dyn Connection>)
         })
     }
 }
@@ -231,20 +232,6 @@ impl AsyncRead for Near {
         let ended = ready!(Pin::new(carried).poll(context));
         self.carried = None;
         Poll::Ready(ended.unwrap_or(Ok(())))
-    }
-}
-
-impl AsyncWrite for Near {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 

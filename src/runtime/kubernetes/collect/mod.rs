@@ -33,7 +33,7 @@ use crate::recorder::event::Part;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 
-pub use databases::{READY_ANNOTATION, describe};
+pub use databases::{READY_ANNOTATION, describe, noted_ready};
 use logs::Read;
 use references::Secrets;
 
