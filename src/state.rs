@@ -91,9 +91,7 @@ pub fn remove_written_file(path: &Path, written: &str) -> std::io::Result<()> {
 
 /// The config files that are remembered, in whatever folder they were asked for.
 pub fn outputs() -> Vec<(PathBuf, String)> {
-    let folders = folder().map(|state| state.join("folders"));
-    let entries = folders.and_then(|folders| std::fs::read_dir(folders).ok()).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Remembered::read(&entry.path()).ok()??.output).collect()
+    folder().into_iter().flat_map(|state| Remembered::all(&state)).filter_map(|remembered| remembered.output).collect()
 }
 
 impl Remembered {
@@ -123,6 +121,12 @@ impl Remembered {
         read.map(Some).with_context(context)
     }
 
+    /// Those of all folders that can be read.
+    fn all(state: &Path) -> impl Iterator<Item = Self> + use<> {
+        let entries = std::fs::read_dir(state.join("folders")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Self::read(&entry.path()).ok()?)
+    }
+
     /// The memory of the current folder.
     pub fn here() -> anyhow::Result<Option<Self>> {
         // A current folder that was deleted remembers nothing.
@@ -150,9 +154,8 @@ impl Remembered {
     /// The same for a run of this machine that is known by nothing but its id.
     pub fn forget_local_run(run_id: &str) {
         let Some(state) = folder() else { return };
-        let entries = std::fs::read_dir(state.join("folders")).into_iter().flatten().flatten();
-        let remembered = entries.filter_map(|entry| Self::read(&entry.path()).ok()?);
-        remembered.filter(|remembered| remembered.local && remembered.run_id == run_id).for_each(|remembered| remembered.forget(&state));
+        let is_meant = |remembered: &Self| remembered.local && remembered.run_id == run_id;
+        Self::all(&state).filter(is_meant).for_each(|remembered| remembered.forget(&state));
     }
 
     /// Forgets the run, and removes the config file that it left unless somebody has changed it since.

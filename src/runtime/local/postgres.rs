@@ -134,8 +134,7 @@ async fn make_database(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_
     let mut args: Vec<OsString> = ["--single", "-F", "-j", "-c", SHARED_MEMORY, "-D"].map(OsString::from).into();
     args.extend([stage.data.clone().into(), "postgres".into()]);
     // With -j a statement ends with an empty line.
-    setting.run(&planned.installed.program, &args, stage.folder, &(sql + "\n\n")).await?;
-    Ok(())
+    setting.run(&planned.installed.program, &args, stage.folder, &(sql + "\n\n")).await
 }
 
 /// The server's arguments: those of the manifest last, so that they win.

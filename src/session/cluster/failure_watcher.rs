@@ -80,12 +80,9 @@ impl<'a> FailureWatcher<'a> {
     }
 
     fn database(&self, finding: &Finding) -> Option<&str> {
-        let of_workload = self.scene.discovery.databases.iter().filter(|database| database.workload == finding.workload);
         let container = finding.cause.container.as_ref();
-        of_workload
-            .into_iter()
-            .find(|database| container.is_none_or(|name| database.container == *name))
-            .map(|database| database.name.as_str())
+        let mut of_workload = self.scene.discovery.databases.iter().filter(|database| database.workload == finding.workload);
+        Some(&of_workload.find(|database| container.is_none_or(|name| database.container == *name))?.name)
     }
 
     pub(crate) fn events(&self) -> watch::Receiver<Events> {
