@@ -126,6 +126,7 @@ pub enum Event {
     Answered(Answer),
 }
 
+/// Why a change was not made.
 #[derive(Debug)]
 pub enum Unwritten {
     /// The object is another version by now, or gone; or there is one already that should have been made.

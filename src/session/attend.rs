@@ -27,6 +27,7 @@ const IN_A_ROW: Duration = Duration::from_secs(2);
 
 pub(crate) struct Running {
     child: Child,
+    /// When it was last asked to end.
     asked: Option<Instant>,
     pub noted: Option<registry::Command>,
     run_id: String,

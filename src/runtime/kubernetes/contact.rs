@@ -155,6 +155,7 @@ fn silence(timeout: Duration) -> BoxError {
 /// The error of an answer that is longer than any API server's.
 const ENDLESS: &str = "an answer that does not end: this is no API server";
 
+/// What comes back of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// One object or list.

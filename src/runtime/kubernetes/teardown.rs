@@ -23,6 +23,7 @@ use super::rules::Rules;
 use super::{Cluster, explain};
 use crate::failure::{Advise, Exit};
 use crate::run_id::{RunId, Selector};
+use crate::words::count;
 
 use part::{Part, recorded};
 use remove::{Removal, Scope};
@@ -99,11 +100,8 @@ fn keep_others(own: &str, parts: &mut [Part]) -> bool {
 }
 
 fn summary(parts: &[Part]) -> String {
-    let counts: Vec<String> = parts
-        .iter()
-        .filter(|part| !part.objects.is_empty())
-        .map(|part| format!("{} {}{}", part.objects.len(), part.kind.1, if part.objects.len() == 1 { "" } else { "s" }))
-        .collect();
+    let counts: Vec<String> =
+        parts.iter().filter(|part| !part.objects.is_empty()).map(|part| count(part.objects.len(), &part.kind.1)).collect();
     counts.join(", ")
 }
 

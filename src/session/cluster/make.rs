@@ -39,6 +39,7 @@ use crate::session::plan::Plan;
 use crate::session::waits::Waits;
 use crate::session::{Call, Failed, Maker, Session, Stop, archiving};
 use crate::state::Remembered;
+use crate::words::count;
 
 /// How long objects that are on their way to the API server get once nobody wants them any more: they cannot be called back, and would come to
 /// be after a teardown. Whoever cancels an `up` does not wait long.
@@ -58,13 +59,8 @@ pub(crate) struct Up {
     pub before: Vec<Container>,
 }
 
-impl Up {
-    pub(super) fn containers(&self) -> Vec<Container> {
-        containers(&self.observer)
-    }
-}
-
-fn containers(observer: &Observer) -> Vec<Container> {
+/// The databases' containers as they are now.
+pub(super) fn containers(observer: &Observer) -> Vec<Container> {
     observer.outsides().iter().map(|outside| outside.borrow().container.clone()).collect()
 }
 
@@ -263,8 +259,7 @@ fn adopt(plan: &mut Plan, created: &Created) -> anyhow::Result<()> {
 
 fn summary(plan: &Plan, created: &Created) -> String {
     match (created.fresh, created.adopted.len()) {
-        (1, 0) => "created 1 object".into(),
-        (fresh, 0) => format!("created {fresh} objects"),
+        (fresh, 0) => format!("created {}", count(fresh, "object")),
         (0, adopted) => format!("all {adopted} objects of run {} exist already", plan.run_id),
         (fresh, adopted) => format!("created {fresh} objects, {adopted} exist already"),
     }

@@ -79,7 +79,9 @@ impl Backend for Pods {
         };
         match recording {
             Ok(recording) => {
-                note::remember_record(&mut claim, recording.id());
+                claim.record.history = recording.id();
+                // Its objects carry it as well, so that not to have noted it is no loss.
+                let _ = claim.save();
                 Ok((Self { cluster, choice, folder, created: None }, Session { call, claim, recording }))
             }
             Err(error) => {
@@ -149,7 +151,7 @@ impl Backend for Pods {
     }
 
     async fn tell_losses(&self, session: &Session<'_>, up: &mut Up) {
-        let now = up.containers();
+        let now = make::containers(&up.observer);
         for ((database, before), after) in session.call.plan.discovery.databases.iter().zip(&up.before).zip(&now) {
             if before != after {
                 let why = while_up::why(after);
