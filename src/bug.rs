@@ -72,9 +72,6 @@ pub async fn or(awaited: impl Future<Output = anyhow::Error>) -> anyhow::Error {
 
 /// Does what a library makes of a stranger's bytes. A panic there is that stranger's doing and no mistake of testbed's: it ends this work and nothing
 /// else.
-///
-/// # Errors
-/// The place of a panic.
 pub async fn apart<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
     let outcome = poll_fn(|context| {
@@ -87,9 +84,6 @@ pub async fn apart<T>(work: impl Future<Output = T>) -> Result<T, String> {
 }
 
 /// Does a part of a command after which something has to be removed: a panic in it, or in whatever runs beside it, is its failure.
-///
-/// # Errors
-/// Those of the work; a panic.
 pub async fn caught<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let work = AssertUnwindSafe(work).catch_unwind();
     tokio::select! {

@@ -34,7 +34,6 @@ pub fn is_seen() -> bool {
     is_terminal(2)
 }
 
-/// Whether standard output is a terminal.
 pub fn is_shown() -> bool {
     is_terminal(1)
 }
@@ -51,9 +50,6 @@ pub fn is_colourful() -> bool {
 
 /// Prints a result for a program, or a text that is the user's own: byte by byte as it is, unless it goes to a terminal. A reader that has gone
 /// away (`| head`) is not a failure.
-///
-/// # Errors
-/// The system's reason.
 pub fn print(text: &str) -> anyhow::Result<()> {
     if is_shown() { write(&clean(text)) } else { write(text) }
 }
@@ -64,25 +60,16 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<String> {
 }
 
 /// The same for a command that ends properly when it is asked to: it can give up a reader that has stopped, however long the result may take.
-///
-/// # Errors
-/// The system's reason.
 pub async fn hand_over(text: String) -> anyhow::Result<()> {
     background::run(move || print(&text)).await?
 }
 
 /// Prints a result for people, wherever it goes.
-///
-/// # Errors
-/// The system's reason.
 pub fn show(text: &str) -> anyhow::Result<()> {
     write(&clean(text))
 }
 
 /// The same for a text with colours of testbed's own, in which everything else was made safe already.
-///
-/// # Errors
-/// The system's reason.
 pub fn show_coloured(text: &str) -> anyhow::Result<()> {
     write(text)
 }
@@ -95,9 +82,6 @@ fn write(text: &str) -> anyhow::Result<()> {
 }
 
 /// Answers a program that waits for it on the other end of standard output.
-///
-/// # Errors
-/// The system's reason.
 #[expect(clippy::disallowed_methods, reason = "this is the only place")]
 pub fn answer(bytes: &[u8]) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
@@ -106,9 +90,6 @@ pub fn answer(bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Prints what clap has to say: help and versions on standard output, usage errors on standard error.
-///
-/// # Errors
-/// The system's reason.
 pub fn print_usage(usage: &clap::Error) -> anyhow::Result<()> {
     let text = usage.render();
     let (coloured, is_error) = (text.ansi().to_string(), usage.use_stderr());

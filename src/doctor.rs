@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn an_error_keeps_its_hints_as_the_remedy() {
-        let error = Err::<(), _>(anyhow!("refused")).hint("do this").context("creating").hint("or that").unwrap_err();
+        let error = anyhow!("refused").hint("do this").context("creating").hint("or that");
         let verdict = Verdict::from_error("dry-run", &error).on("Pod a");
         assert_eq!((verdict.message.as_str(), verdict.remedy.as_deref()), ("creating: refused", Some("do this; or that")));
     }

@@ -181,15 +181,14 @@ mod tests {
 
     #[test]
     fn advice_is_invisible_in_the_chain_and_found_through_context() {
-        let error = Err::<(), _>(anyhow!("connection refused"))
+        let error = anyhow!("connection refused")
             .context("creating Pod a")
             .exit(Exit::NotReady)
             .kind("refused", Some("db"))
             .hint("try again")
             .detail("the log")
             .context("up")
-            .hint("or give up")
-            .unwrap_err();
+            .hint("or give up");
         assert_eq!(format!("{error:#}"), "up: creating Pod a: connection refused");
         assert_eq!(exit_of(&error), Exit::NotReady);
         assert_eq!(hints_of(&error), ["try again", "or give up"]);

@@ -43,7 +43,7 @@ fn end() -> ExitCode {
         (None, Err(error)) => failed(&error),
         // It may be told already, with what is left and what to do.
         (Some(bug), Err(error)) if error.to_string() == bug.to_string() => failed(&error),
-        (Some(bug), Err(error)) => failed(&Err::<(), _>(bug).hint(format!("what failed besides: {error:#}")).unwrap_err()),
+        (Some(bug), Err(error)) => failed(&bug.hint(format!("what failed besides: {error:#}"))),
         (Some(bug), Ok(_)) => failed(&bug),
     }
 }

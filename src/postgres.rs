@@ -75,16 +75,14 @@ impl MakeTlsConnect<Socket> for Connector {
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Beginning, Self::Error> {
         let tls = self.tls.as_mut().map(|tls| MakeTlsConnect::<Socket>::make_tls_connect(tls, domain));
-        Ok(Beginning { tls: tls.transpose()?, is_required: self.is_required, bounds: self.bounds, fault: self.fault.clone() })
+        Ok(Beginning { tls: tls.transpose()?, connector: self.clone() })
     }
 }
 
 /// The beginning of one connection.
 pub struct Beginning {
     tls: Option<Rustls>,
-    is_required: bool,
-    bounds: Bounds,
-    fault: Fault,
+    connector: Connector,
 }
 
 impl TlsConnect<Socket> for Beginning {
@@ -94,6 +92,7 @@ impl TlsConnect<Socket> for Beginning {
 
     fn connect(self, mut stream: Socket) -> Self::Future {
         Box::pin(async move {
+            let Connector { is_required, bounds, fault, .. } = self.connector;
             let way = match self.tls {
                 None => Way::Left(stream),
                 Some(tls) => {
@@ -101,12 +100,12 @@ impl TlsConnect<Socket> for Beginning {
                     match stream.read_u8().await? {
                         b'S' => Way::Right(Box::new(tls.connect(stream).await?)),
                         // As the driver says it.
-                        _ if self.is_required => return Err("server does not support TLS".into()),
+                        _ if is_required => return Err("server does not support TLS".into()),
                         _ => Way::Left(stream),
                     }
                 }
             };
-            Ok(Watched::new(way, self.bounds, self.fault))
+            Ok(Watched::new(way, bounds, fault))
         })
     }
 }

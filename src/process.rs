@@ -13,14 +13,12 @@ use crate::files;
 /// A process, by a number that may be used again and the time when it started, in clock ticks since the machine did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// The process id.
     pub pid: u32,
     /// Field 22 of `/proc/PID/stat`.
     pub start: u64,
 }
 
 impl Process {
-    /// The process that has this id now.
     pub fn with_id(pid: u32) -> Option<Self> {
         Some(Self { pid, start: Stat::read(pid)?.start })
     }
@@ -36,7 +34,6 @@ impl Process {
         self.is_alive().then_some(handle)
     }
 
-    /// Sends a signal, if it still runs.
     pub fn signal(self, signal: Signal) {
         if let Some(handle) = self.open() {
             let _ = pidfd_send_signal(&handle, signal);
@@ -45,9 +42,6 @@ impl Process {
 }
 
 /// The machine's present time of running: another id after a reboot, when no process of before exists.
-///
-/// # Errors
-/// It cannot be read, which is no reason to take the processes of before for gone.
 pub fn boot_id() -> anyhow::Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let id = files::if_there(std::fs::read_to_string(path)).with_context(|| format!("reading {path}"))?;
@@ -55,9 +49,6 @@ pub fn boot_id() -> anyhow::Result<String> {
 }
 
 /// Fails where processes cannot be looked at, so that those that are not found need not be gone: too few open files, for one.
-///
-/// # Errors
-/// The system's reason.
 pub fn check() -> anyhow::Result<()> {
     let _folder = File::open("/proc").context("looking at processes: opening /proc")?;
     File::open("/proc/self/stat").map(drop).context("looking at processes: opening /proc/self/stat")

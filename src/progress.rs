@@ -13,11 +13,8 @@ use crate::failure::hints_of;
 /// How much to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loudness {
-    /// Errors and results only.
     Quiet,
-    /// Each step.
     Normal,
-    /// The reasons as well.
     Verbose,
 }
 
@@ -33,6 +30,13 @@ struct Line {
     stage: &'static str,
     detail: String,
     bar: Option<ProgressBar>,
+}
+
+impl Line {
+    fn told(&self, name: &str) -> String {
+        let Self { stage, detail, .. } = self;
+        if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") }
+    }
 }
 
 impl Progress {
@@ -78,7 +82,7 @@ impl Progress {
         let new_stage = line.stage != stage;
         line.stage = stage;
         detail.clone_into(&mut line.detail);
-        let text = if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") };
+        let text = line.told(name);
         if let Some(live) = &self.live {
             let bar = line.bar.get_or_insert_with(|| live.add(spinner()));
             bar.set_message(console::clean(&text).replace('\n', " "));
@@ -110,14 +114,7 @@ impl Progress {
     /// The last stage and detail of everything that is not ready: what a timeout has to tell.
     pub fn unfinished(&self) -> Vec<String> {
         let lines = self.lines.borrow();
-        let unfinished = lines.iter().filter(|(_, line)| line.stage != READY);
-        unfinished
-            .map(
-                |(name, Line { stage, detail, .. })| {
-                    if detail.is_empty() { format!("{name}: {stage}") } else { format!("{name}: {stage} ({detail})") }
-                },
-            )
-            .collect()
+        lines.iter().filter(|(_, line)| line.stage != READY).map(|(name, line)| line.told(name)).collect()
     }
 
     /// Takes the live lines away, so that what is printed next stands alone.
@@ -129,7 +126,6 @@ impl Progress {
         }
     }
 
-    /// The time since the command began.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }

@@ -23,16 +23,13 @@ pub const CACHE_HINT: &str = "set XDG_CACHE_HOME to a folder that can be written
 pub struct Remembered {
     /// The folder that `up` was called in.
     pub folder: PathBuf,
-    /// The run's id.
     pub run_id: String,
     /// Whether it is on this machine.
     #[serde(default)]
     pub local: bool,
     /// `--kubeconfig`, as an absolute path.
     pub kubeconfig: Option<PathBuf>,
-    /// `--context`
     pub context: Option<String>,
-    /// The namespace of the run.
     pub namespace: String,
     /// Where else in the cluster it has objects.
     #[serde(default)]
@@ -49,7 +46,6 @@ pub struct Remembered {
 pub struct Ready {
     /// The kind of evidence: `process-1`, `log` or `settled`.
     pub evidence: String,
-    /// The evidence in words.
     pub detail: String,
     /// When.
     pub at: Time,
@@ -88,30 +84,25 @@ pub fn remove_written(output: Option<&(PathBuf, String)>) {
 }
 
 /// The same, and tells what kept it from being removed. What is no regular file is not one that was written.
-///
-/// # Errors
-/// The system's reason.
 pub fn remove_written_file(path: &Path, written: &str) -> std::io::Result<()> {
     let is_written = files::read(path, files::MOST).is_ok_and(|bytes| hash(&bytes) == written);
-    match is_written.then(|| std::fs::remove_file(path)) {
-        // Another `testbed up` in the folder was faster.
-        Some(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    // Another `testbed up` in the folder may be faster.
+    if is_written { files::if_there(std::fs::remove_file(path)).map(drop) } else { Ok(()) }
 }
 
 /// The config files that are remembered, in whatever folder they were asked for.
 pub fn outputs() -> Vec<(PathBuf, String)> {
-    let folders = folder().map(|state| state.join("folders"));
-    let entries = folders.and_then(|folders| std::fs::read_dir(folders).ok()).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Remembered::read(&entry.path()).ok()??.output).collect()
+    folder().into_iter().flat_map(|state| Remembered::all(&state)).filter_map(|remembered| remembered.output).collect()
 }
 
 impl Remembered {
-    /// Writes the memory of this folder.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
+    /// Notes it for a later command in its folder: a convenience, which nobody misses where nothing can be written.
+    pub fn note(&self) {
+        if let Some(state) = folder() {
+            let _ = self.save(&state);
+        }
+    }
+
     pub fn save(&self, state: &Path) -> anyhow::Result<()> {
         let path = file_for(state, &self.folder);
         let parent = path.parent().unwrap_or(state);
@@ -120,9 +111,6 @@ impl Remembered {
     }
 
     /// Reads the memory of a folder; `None` if there is none.
-    ///
-    /// # Errors
-    /// There is one that cannot be read, or is not readable as one.
     pub fn load(state: &Path, folder: &Path) -> anyhow::Result<Option<Self>> {
         Self::read(&file_for(state, folder))
     }
@@ -134,10 +122,13 @@ impl Remembered {
         read.map(Some).with_context(context)
     }
 
+    /// Those of all folders that can be read.
+    fn all(state: &Path) -> impl Iterator<Item = Self> + use<> {
+        let entries = std::fs::read_dir(state.join("folders")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Self::read(&entry.path()).ok()?)
+    }
+
     /// The memory of the current folder.
-    ///
-    /// # Errors
-    /// As for [`load`](Self::load).
     pub fn here() -> anyhow::Result<Option<Self>> {
         // A current folder that was deleted remembers nothing.
         let (Some(state), Ok(here)) = (folder(), std::env::current_dir()) else { return Ok(None) };
@@ -164,9 +155,8 @@ impl Remembered {
     /// The same for a run of this machine that is known by nothing but its id.
     pub fn forget_local_run(run_id: &str) {
         let Some(state) = folder() else { return };
-        let entries = std::fs::read_dir(state.join("folders")).into_iter().flatten().flatten();
-        let remembered = entries.filter_map(|entry| Self::read(&entry.path()).ok()?);
-        remembered.filter(|remembered| remembered.local && remembered.run_id == run_id).for_each(|remembered| remembered.forget(&state));
+        let is_meant = |remembered: &Self| remembered.local && remembered.run_id == run_id;
+        Self::all(&state).filter(is_meant).for_each(|remembered| remembered.forget(&state));
     }
 
     /// Forgets the run, and removes the config file that it left unless somebody has changed it since.

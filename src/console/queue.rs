@@ -50,7 +50,6 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes a text, in one piece.
 pub(super) fn write(text: String) {
     let mut queue = queue();
     if !queue.has_thread {

@@ -8,7 +8,6 @@ use rustix::termios::tcgetwinsize;
 
 use super::queue;
 
-/// A picture that is being drawn.
 #[derive(Debug, Default)]
 pub struct Screen(Mutex<String>);
 

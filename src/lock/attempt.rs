@@ -28,7 +28,6 @@ const OVERSLEPT: Duration = Duration::from_secs(1);
 /// How long to try to get out of the queues of locks that nobody wants any more.
 const LEAVING: Duration = Duration::from_secs(10);
 
-/// How it ended.
 #[derive(Debug)]
 pub enum Outcome {
     /// One of the targets is held: which one, and how.

@@ -37,7 +37,6 @@ pub struct Held {
     pub is_again: bool,
 }
 
-/// What to do next.
 #[derive(Debug)]
 pub enum Action {
     /// Send this request, and tell its answer. `is_turn`: with it, one that has waited takes the lock.
@@ -50,16 +49,13 @@ pub enum Action {
     Refuse(Refusal),
 }
 
-/// What has come of something.
 #[derive(Debug)]
 pub enum News {
-    /// The lock is held.
     Held(Box<Held>),
     /// The API server cannot be reached; it is tried again.
     Trouble(anyhow::Error),
 }
 
-/// What is known of the object.
 #[derive(Debug, Clone, Default)]
 pub enum Object {
     /// Nobody has looked yet.
@@ -67,7 +63,6 @@ pub enum Object {
     Unknown,
     /// There is none; what the last one was, where somebody has deleted it.
     Gone(Option<Arc<Version>>),
-    /// This version.
     There(Arc<Version>),
 }
 
@@ -89,7 +84,6 @@ pub(super) struct Sent {
 pub struct Candidacy {
     /// Who wants it, and how.
     pub candidate: Candidate,
-    /// What is known of the object.
     pub object: Object,
     pub(super) watchlist: Watchlist,
     /// When the API server was last heard, and whether the connection has broken since.

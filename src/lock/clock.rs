@@ -1,7 +1,7 @@
 //! The clock by which a process measures how long something lasts. It goes on while the machine sleeps: a laptop that wakes up knows that its
 //! lock has run out.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,7 +24,6 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This one.
     pub fn now() -> Self {
         Self { time: now(), date: Timestamp::now(), chance: fastrand::f64() }
     }
@@ -43,7 +42,9 @@ pub async fn until(time: Option<Duration>) {
         return;
     }
     // Timers of the runtime stand still while the machine sleeps. Where there is no other, they have to do.
-    if let Ok(alarm) = Alarm::at(time).and_then(Alarm::into_async)
+    #[expect(deprecated, reason = "its successor is unsafe, for handles that do not stay what they are; one that is owned does")]
+    let alarm = alarm(time).and_then(|timer| AsyncFd::with_interest(timer, Interest::READABLE));
+    if let Ok(alarm) = alarm
         && alarm.readable().await.is_ok()
     {
         return;
@@ -54,39 +55,13 @@ pub async fn until(time: Option<Duration>) {
 }
 
 /// A timer of the system: readable from a time of this clock on.
-#[derive(Debug)]
-pub struct Alarm(OwnedFd);
-
-impl Alarm {
-    /// A timer for this time.
-    ///
-    /// # Errors
-    /// The system's reason.
-    pub fn at(time: Duration) -> std::io::Result<Self> {
-        let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // No time at all would mean no timer.
-        let it_value = Timespec::try_from(time.max(Duration::from_nanos(1))).map_err(|_| std::io::ErrorKind::InvalidInput)?;
-        timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &Itimerspec { it_interval: zero, it_value })?;
-        Ok(Self(timer))
-    }
-
-    #[expect(deprecated, reason = "its successor asks for a promise that holds here: an alarm keeps its descriptor as long as it lives")]
-    fn into_async(self) -> std::io::Result<AsyncFd<Self>> {
-        AsyncFd::with_interest(self, Interest::READABLE)
-    }
-}
-
-impl AsFd for Alarm {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Alarm {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
+pub fn alarm(time: Duration) -> std::io::Result<OwnedFd> {
+    let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+    let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // No time at all would mean no timer.
+    let it_value = Timespec::try_from(time.max(Duration::from_nanos(1))).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+    timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &Itimerspec { it_interval: zero, it_value })?;
+    Ok(timer)
 }
 
 #[cfg(test)]

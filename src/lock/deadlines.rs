@@ -17,17 +17,14 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// Those of this ttl.
     pub fn of(ttl: Duration) -> Self {
         Self { ttl }
     }
 
-    /// The ttl.
     pub fn ttl(self) -> Duration {
         self.ttl
     }
 
-    /// When to renew.
     pub fn renewal(self) -> Duration {
         self.ttl / 3
     }
@@ -37,12 +34,10 @@ impl Deadlines {
         (self.ttl / 6).max(LEAST_REQUEST.min(self.ttl / 3))
     }
 
-    /// When to ask the command to end.
     pub fn end(self) -> Duration {
         self.ttl * 2 / 3
     }
 
-    /// When to kill it.
     pub fn kill(self) -> Duration {
         self.ttl.saturating_sub(self.margin())
     }

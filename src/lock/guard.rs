@@ -26,16 +26,12 @@ pub struct Guard {
 
 impl Guard {
     /// Has a command watched, and returns once it is. It has to be dead at `until`; if there is no such time, when testbed ends.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub async fn over(dog: Dog, worker: Worker, until: Option<Duration>) -> anyhow::Result<Self> {
         let mut guard = Self { dog: Some(dog), worker, until };
         guard.instruct().await?;
         Ok(guard)
     }
 
-    /// The command.
     pub fn worker(&self) -> &Worker {
         &self.worker
     }
@@ -49,9 +45,6 @@ impl Guard {
     }
 
     /// Replaces the watchdog whenever it ends, and resolves when there is none to be had. It has to be kept on being waited for.
-    ///
-    /// # Errors
-    /// Always, with the system's reason.
     pub async fn mind(&mut self) -> anyhow::Error {
         loop {
             if let Some(dog) = &mut self.dog {
@@ -111,9 +104,6 @@ pub struct Dog {
 
 impl Dog {
     /// Starts one, and returns once it listens.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub async fn start() -> anyhow::Result<Self> {
         let mut dog = Self::spawn().context("starting the watchdog")?;
         dog.answer().await?;

@@ -23,16 +23,13 @@ pub enum News {
     Renewed,
     /// A renewal has failed, for this reason. The next one may not.
     Trouble(String),
-    /// It is lost.
     Lost(Loss),
 }
 
-/// Why a lock is lost.
 #[derive(Debug)]
 pub enum Loss {
     /// No renewal was taken for too long. It is still held, but not for long.
     Silence {
-        /// For how long.
         since: Duration,
         /// What the last attempt came to; nothing where there was none, as testbed itself was stopped.
         trouble: Option<String>,
@@ -47,7 +44,6 @@ pub enum Loss {
     Removed(Box<Lock>),
 }
 
-/// What to do next.
 #[derive(Debug)]
 pub enum Action {
     /// Send this request, and tell its answer, or that none came within this time.
@@ -162,7 +158,6 @@ impl Holding {
         deadlines.request().min(REQUEST).min((self.kept_at + next).saturating_sub(time))
     }
 
-    /// Takes in what has happened.
     pub fn on(&mut self, event: Event, now: &Moment) -> Option<News> {
         match event {
             Event::Answered(answer) => {

@@ -31,9 +31,6 @@ impl Memory {
     }
 
     /// The run id.
-    ///
-    /// # Errors
-    /// One is remembered, and cannot be read.
     pub fn load(&self) -> anyhow::Result<Option<String>> {
         let text = files::if_there(reading::text(&self.0, reading::MOST));
         let text = text.with_context(|| format!("reading whose lock this folder remembers, {}", self.0.display()));
@@ -41,17 +38,10 @@ impl Memory {
     }
 
     /// The same where it is needed: not for a run id that was `given`, nor where nothing can be remembered.
-    ///
-    /// # Errors
-    /// As for [`load`](Self::load).
     pub fn load_unless(given: Option<&String>, memory: Option<&Self>) -> anyhow::Result<Option<String>> {
         memory.filter(|_| given.is_none()).map_or(Ok(None), Self::load)
     }
 
-    /// Remembers a run id.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn save(&self, run_id: &str) -> anyhow::Result<()> {
         if let Some(folder) = self.0.parent() {
             files::make_folder(folder).with_context(|| format!("making {}", folder.display()))?;
@@ -59,7 +49,6 @@ impl Memory {
         files::write(&self.0, run_id, 0o600)
     }
 
-    /// Forgets it.
     pub fn forget(&self) {
         let _ = std::fs::remove_file(&self.0);
     }

@@ -28,7 +28,6 @@ pub mod replicas;
 pub mod state;
 pub mod step;
 pub mod terms;
-mod tries;
 pub mod watchdog;
 pub mod watchlist;
 pub mod worker;

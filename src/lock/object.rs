@@ -14,11 +14,12 @@ use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::watcher::Config;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::state::Lock;
 use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{MANAGED_BY, MANAGED_BY_LABEL};
+use crate::runtime::kubernetes::backoff::Pauses;
 use crate::runtime::kubernetes::explain::is_object_absent;
 use crate::runtime::kubernetes::updates::{Update, updates};
 use crate::runtime::kubernetes::{Cluster, FIELD_MANAGER, explain};
@@ -59,11 +60,8 @@ impl Kind {
 /// One object that carries a lock, whether it is there or not.
 #[derive(Clone)]
 pub struct Target {
-    /// Its kind.
     pub kind: Kind,
-    /// Its name.
     pub name: String,
-    /// Where it is.
     pub cluster: Cluster,
     api: Api<DynamicObject>,
 }
@@ -91,7 +89,6 @@ pub struct Version {
     pub number: u64,
     /// Whether the object goes away with its last holder: testbed has made it.
     pub is_ours: bool,
-    /// The object itself.
     pub object: DynamicObject,
 }
 
@@ -105,7 +102,6 @@ impl Version {
 /// A request that is longer under way is tried again.
 pub const REQUEST: Duration = Duration::from_secs(10);
 
-/// What is asked of the API server.
 #[derive(Debug, Clone)]
 pub enum Request {
     /// The object as it is now.
@@ -143,7 +139,6 @@ pub enum Unwritten {
     Refused(anyhow::Error),
 }
 
-/// What a watch tells.
 #[derive(Debug)]
 pub enum WatchEvent {
     /// The object as it is now.
@@ -193,17 +188,11 @@ impl Target {
     }
 
     /// Sends a request, and waits this long for its answer.
-    ///
-    /// # Errors
-    /// [`Unwritten`]
     pub async fn send(&self, request: &Request, within: Duration) -> Answer {
         timeout(within, self.answer(request)).await.unwrap_or_else(|_| Err(Unwritten::Unclear(anyhow!("the API server does not answer"))))
     }
 
     /// The same, for as long as it takes.
-    ///
-    /// # Errors
-    /// [`Unwritten`]
     pub async fn answer(&self, request: &Request) -> Answer {
         match request {
             Request::Read => {
@@ -273,9 +262,6 @@ impl Target {
     }
 
     /// Gives a workload this many replicas, if it is still this version.
-    ///
-    /// # Errors
-    /// [`Unwritten`]
     pub async fn scale(&self, seen: &Version, replicas: u32) -> Answer {
         self.patch(seen, json!({"replicas": replicas}), &seen.lock).await.map(Some)
     }
@@ -344,6 +330,30 @@ impl Target {
             return Err(error).exit(Exit::Usage).hint("take another name; a Lease like that may be a controller's leader election");
         }
         Ok(Lock::default())
+    }
+}
+
+/// How often the API server is tried that cannot be reached: for about ten seconds.
+const TRIES: u32 = 16;
+
+/// Tries a change, which looks at the object anew each time. `action` is what is being done, such as `releasing lock db`.
+pub(super) async fn until_done<T>(action: &str, change: impl AsyncFn() -> Result<T, Unwritten>) -> anyhow::Result<T> {
+    let mut pauses = Pauses::default();
+    let mut tries = 0;
+    loop {
+        let error = match timeout(REQUEST, change()).await {
+            Ok(Ok(done)) => return Ok(done),
+            // Somebody was faster: the next look sees what they did.
+            Ok(Err(Unwritten::Conflict)) => continue,
+            Ok(Err(Unwritten::Refused(error) | Unwritten::Denied(error))) => return Err(error),
+            Ok(Err(Unwritten::Unclear(error))) => error,
+            Err(_) => anyhow!("the API server does not answer"),
+        };
+        tries += 1;
+        if tries == TRIES {
+            return Err(error.context(action.to_owned()));
+        }
+        sleep(pauses.next().unwrap_or_default()).await;
     }
 }
 

@@ -21,7 +21,6 @@ use crate::runtime::kubernetes::updates::{Update, updates};
 /// How long an answer may take before somebody who does not want to wait goes without it.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The PipelineRuns that are watched.
 pub struct PipelineRunWatch {
     cluster: Cluster,
     known: BTreeMap<PipelineRun, Known>,
@@ -51,7 +50,6 @@ pub async fn look(cluster: &Cluster, terms: &Terms) -> Life {
 }
 
 impl PipelineRunWatch {
-    /// Watches none yet.
     pub fn new(cluster: &Cluster) -> Self {
         let (sender, changes) = unbounded_channel();
         Self { cluster: cluster.clone(), known: BTreeMap::new(), sender, changes, watches: JoinSet::new() }
@@ -85,7 +83,6 @@ impl PipelineRunWatch {
         due.filter(|due| *due > now()).min()
     }
 
-    /// The next change.
     pub async fn next(&mut self) -> Change {
         let Some(change) = self.changes.recv().await else { return std::future::pending().await };
         if let Some(known) = self.known.get_mut(&change.pipeline_run) {

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use super::object::{Request, Target, Unwritten, Version};
+use super::object::{Request, Target, Unwritten, Version, until_done};
 use super::state::Lock;
-use super::tries::until_done;
 
 /// What there was to release.
 #[derive(Debug)]
 pub enum Released {
-    /// There is no lock of this name.
     Absent,
     /// It is somebody else's, or nobody's: this is how it is.
     NotOurs(Arc<Version>),
@@ -18,9 +16,6 @@ pub enum Released {
 }
 
 /// Releases the lock. `remove` takes somebody out, and tells whether there was anybody.
-///
-/// # Errors
-/// A request that was refused, or that failed again and again.
 pub async fn release(target: &Target, remove: impl Fn(&mut Lock) -> bool) -> anyhow::Result<Released> {
     until_done(&format!("releasing {target}"), async || attempt(target, &remove).await).await
 }

@@ -13,8 +13,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::object::{Kind, Request, Target, Version, WatchEvent};
-use super::tries::until_done;
+use super::object::{Kind, Request, Target, Version, WatchEvent, until_done};
 use crate::failure::{Advise, Exit};
 use crate::probe::change;
 use crate::runtime::kubernetes::maker::Maker;
@@ -41,7 +40,6 @@ pub fn scaled_by_hand(version: &Version) -> Option<String> {
 /// Whether a workload that nobody holds can be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Vacancy {
-    /// It can.
     Vacant,
     /// Its pods have not been looked at yet.
     Unknown,
@@ -73,9 +71,6 @@ struct Followed {
 
 impl Tenants {
     /// What is known for this version of the object. `is_next` says whether the asking one would take it.
-    ///
-    /// # Errors
-    /// An object that selects no pods.
     pub fn vacancy(&mut self, target: &Target, version: &Version, is_next: bool) -> anyhow::Result<Vacancy> {
         if target.kind == Kind::Lease {
             return Ok(Vacancy::Vacant);
@@ -97,9 +92,6 @@ impl Tenants {
     }
 
     /// Resolves when that may have changed.
-    ///
-    /// # Errors
-    /// Why the pods cannot be followed.
     pub async fn change(&mut self) -> anyhow::Result<()> {
         let Some(Followed { pods, is_listed, failure, .. }) = &mut self.followed else { return std::future::pending().await };
         tokio::select! {
@@ -147,9 +139,6 @@ pub fn is_seen(version: &Version, fence: u64, since_generation: Option<i64>) -> 
 }
 
 /// Gives a workload that is held its replica again, where somebody has scaled it to 0.
-///
-/// # Errors
-/// A request that was refused, or that failed again and again.
 pub async fn scale_up(target: &Target, fence: u64) -> anyhow::Result<Option<Arc<Version>>> {
     until_done(&format!("scaling {target}"), async || {
         let Some(version) = target.answer(&Request::Read).await? else { return Ok(None) };
@@ -207,10 +196,6 @@ pub fn how_to_free(target: &Target) -> String {
     format!("{} scale {target} --replicas=0", target.cluster.kubectl)
 }
 
-/// Begins to follow the workload's pods.
-///
-/// # Errors
-/// An object that selects no pods.
 pub fn follow(target: &Target, version: &Version) -> anyhow::Result<(PodWatch, Failure)> {
     let whose = Whose::Maker(Maker::read(target.kind.name(), &version.object)?);
     Ok(PodWatch::start(&target.cluster, whose, |_| ()))

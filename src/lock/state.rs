@@ -51,7 +51,6 @@ pub struct Party {
 /// A Tekton PipelineRun, in the lock's namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PipelineRun {
-    /// Its name.
     pub name: String,
     /// Its uid, which tells it from a later one of the same name; unknown where nobody could look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +73,6 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// The ttl.
     pub fn ttl(&self) -> Option<Duration> {
         self.ttl_millis.map(Duration::from_millis)
     }
@@ -84,7 +82,6 @@ impl Terms {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
-    /// Who.
     #[serde(flatten)]
     pub party: Party,
     /// When it counts as gone.
@@ -107,7 +104,6 @@ pub struct Holder {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiter {
-    /// Who.
     #[serde(flatten)]
     pub party: Party,
     /// The version of the object that this place in the queue was taken on.
@@ -135,12 +131,10 @@ impl Lock {
         self.holders.is_empty() && self.queue.is_empty()
     }
 
-    /// Whether there is a permit left.
     pub fn has_room(&self) -> bool {
         self.holders.len() < self.permits as usize
     }
 
-    /// The entry of a holder.
     pub fn holder(&self, party: &Party) -> Option<&Holder> {
         self.holders.iter().find(|holder| holder.party == *party)
     }

@@ -21,10 +21,8 @@ pub const BEATS: u32 = 3;
 /// For each of those who wait already, somebody who comes later has so much time for three beats: five beats a second are those of all together.
 const CROWD: Duration = Duration::from_millis(600);
 
-/// Somebody who wants the lock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Candidate {
-    /// Who.
     pub party: Party,
     /// When they count as gone once they hold it.
     pub terms: Terms,
@@ -39,7 +37,6 @@ pub struct Candidate {
 /// What somebody sees at a moment.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// The object's state.
     pub lock: &'a Lock,
     /// The object's version as a number, 0 where the cluster does not count.
     pub version: u64,
@@ -51,7 +48,6 @@ pub struct View<'a> {
     pub date: Timestamp,
 }
 
-/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Put this into the object, if it is still the version that was seen.
@@ -64,7 +60,6 @@ pub enum Step {
     Refuse(Refusal),
 }
 
-/// Why the lock cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// Somebody has it, or waits for it, and this one does not want to wait.
@@ -90,7 +85,6 @@ impl Candidate {
         lock
     }
 
-    /// The next step.
     pub fn step(&self, view: View, watchlist: &Watchlist, status: impl Fn(&Holder) -> Life) -> Step {
         let View { lock, version, is_vacant, now, date } = view;
         if let Some(step) = self.again(lock) {

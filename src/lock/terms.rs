@@ -5,17 +5,12 @@ use std::time::Duration;
 /// After how long without a renewal a lock counts as abandoned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ttl {
-    /// Never.
     Never,
-    /// After this long.
     After(Duration),
 }
 
 impl Ttl {
     /// Reads `30s` or `none`.
-    ///
-    /// # Errors
-    /// A message that says what is wrong with the duration.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "none" {
             return Ok(Self::Never);
@@ -25,9 +20,6 @@ impl Ttl {
 }
 
 /// Reads `30s`.
-///
-/// # Errors
-/// A message that says what is wrong with the duration.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let duration = crate::deadline::parse(text).map_err(|error| format!("{error}; write a duration such as 1h"))?;
     if duration < SHORTEST {

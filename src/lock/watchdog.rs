@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
 
-use super::clock::{Alarm, now};
+use super::clock::{alarm, now};
 use super::worker::Worker;
 use crate::console;
 
@@ -30,7 +30,6 @@ pub enum Word {
     Watch(Worker),
     /// It has to be dead at this time, in nanoseconds of [`now`]'s clock.
     Until(u64),
-    /// It has ended.
     Done,
 }
 
@@ -45,9 +44,6 @@ struct Watch {
 }
 
 /// Is the watchdog. Answers one byte once it can be told something.
-///
-/// # Errors
-/// The system's reason.
 pub fn run() -> std::io::Result<u8> {
     setsid()?;
     let mut words = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
@@ -71,7 +67,7 @@ fn answer() -> std::io::Result<()> {
 
 /// Waits for a word, or for the moment, and tells whether there is a word.
 fn wait(words: &File, until: Option<Duration>) -> std::io::Result<bool> {
-    let alarm = until.map(Alarm::at).transpose()?;
+    let alarm = until.map(alarm).transpose()?;
     let mut awaited = vec![PollFd::new(words, PollFlags::IN)];
     awaited.extend(alarm.iter().map(|alarm| PollFd::new(alarm, PollFlags::IN)));
     match poll(&mut awaited, None) {

@@ -21,14 +21,12 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A command, and how to know its processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
-    /// Its first process.
     pub command: Command,
     /// The value of [`MARK`] in the environment of all.
     pub session: String,
 }
 
 impl Worker {
-    /// Asks all processes to end.
     pub fn ask(&self) {
         let mut found = self.marked();
         found.extend(self.first().filter(|first| !found.contains(first)));

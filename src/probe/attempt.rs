@@ -29,7 +29,6 @@ pub enum ProcessId {
 }
 
 impl ProcessId {
-    /// The number.
     pub fn number(self) -> u32 {
         match self {
             Self::Own(id) | Self::File(id) => id,
@@ -54,7 +53,6 @@ pub struct Answer {
     pub version: Option<String>,
 }
 
-/// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// What the server said of itself, to whoever got in.
@@ -76,12 +74,10 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// Nothing tried yet.
     pub fn new(target: Target) -> Self {
         Self { over_tls: target.tls == Tls::Always, has_no_tls: false, answered: None, target }
     }
 
-    /// What is logged in to.
     pub fn target(&self) -> &Target {
         &self.target
     }

@@ -20,17 +20,14 @@ pub trait Dial: Debug + Send + Sync {
     fn dial(&self) -> BoxFuture<'_, io::Result<Box<dyn Connection>>>;
 }
 
-/// How a connection is made.
 #[derive(Debug, Clone)]
 pub(super) enum Way {
-    /// At an address.
     Address(SocketAddr),
     /// By somebody else.
     Dialled(Arc<dyn Dial>),
 }
 
 impl Way {
-    /// Makes a connection.
     pub(super) async fn connect(&self) -> io::Result<Box<dyn Connection>> {
         match self {
             Self::Address(address) => {

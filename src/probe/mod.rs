@@ -13,7 +13,6 @@ mod postgres;
 mod readiness;
 mod refusal;
 mod relay;
-mod tls;
 mod together;
 
 use std::sync::Arc;
@@ -34,9 +33,7 @@ use crate::database::{Arguments, Engine, Login};
 pub struct Target {
     /// The engine, which decides the protocol.
     pub engine: Engine,
-    /// Host name or address.
     pub host: String,
-    /// TCP port.
     pub port: u16,
     /// What connects to it, where its address is not to be used.
     pub way: Option<Arc<dyn Dial>>,
@@ -50,7 +47,6 @@ pub struct Target {
     pub tls: Tls,
     /// Whether the password may leave this machine in clear text, or under a key that the server sends, without TLS.
     pub may_reveal: bool,
-    /// The pauses between attempts.
     pub pace: Pace,
 }
 
@@ -68,7 +64,6 @@ pub struct Pace {
 pub enum Tls {
     /// Without; over TLS where the server refuses that.
     AsNeeded,
-    /// Always without.
     Never,
     /// Always over TLS.
     Always,
@@ -97,9 +92,7 @@ pub enum Log {
 /// What is seen of a database without talking to its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outside {
-    /// Its container.
     pub container: Container,
-    /// The log of that container.
     pub log: Log,
 }
 

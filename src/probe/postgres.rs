@@ -9,11 +9,13 @@ use std::time::Duration;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::refusal::{Kind, Refusal};
-use super::{Answer, ProcessId, Target, relay, tls};
+use super::{Answer, ProcessId, Target, relay};
 use crate::database::{Arguments, Engine, Login};
 use crate::postgres::{Connector, Fault};
+use crate::trust::Trust;
 
 /// The uptime (its function is there since 8.1), and whether this user may read the server's files: a query that is refused would leave an
 /// error in the server's log at every attempt.
@@ -34,9 +36,15 @@ pub(super) async fn ask(target: &Target, port: u16, login: &Login, over_tls: boo
     config.password(login.password.reveal());
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
     config.ssl_mode(if over_tls { SslMode::Require } else { SslMode::Disable });
-    let tls = over_tls.then(tls::connector).transpose()?;
+    let tls = over_tls.then(connector).transpose()?;
     let connector = Connector::new(&mut config, tls, relay::BOUNDS, Fault::default());
     converse(&config, connector, target.arguments.as_ref()).await
+}
+
+/// TLS with whatever certificate the server has: a throw-away server signs its own, so there is nobody to verify it by.
+fn connector() -> Result<MakeRustlsConnect, Refusal> {
+    let config = Trust::Any.client().map_err(|error| Refusal::plain(Kind::Unfit, error.to_string()))?;
+    Ok(MakeRustlsConnect::new(config))
 }
 
 async fn converse(config: &Config, connector: Connector, arguments: Option<&Arguments>) -> Result<Answer, Refusal> {

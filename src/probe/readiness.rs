@@ -101,7 +101,6 @@ impl std::fmt::Display for Evidence {
     }
 }
 
-/// Why a database is not ready yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// Its container does not run, and why.
@@ -150,7 +149,6 @@ impl std::fmt::Display for Reason {
 /// What is known after an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Not ready yet.
     Waiting(Reason),
     /// Ready, and why that is certain.
     Ready(Evidence),
@@ -220,7 +218,6 @@ struct Refused {
 }
 
 impl Readiness {
-    /// Nothing seen yet.
     pub fn new(settle: Settle, now: Instant) -> Self {
         Self { settle, container: None, log: (Log::Unread, now), server: None, told: None, refused: None }
     }

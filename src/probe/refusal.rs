@@ -55,7 +55,6 @@ impl Refusal {
         Self { kind, code: None, message: message.into() }
     }
 
-    /// An error of the network.
     pub fn network(error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::ConnectionReset
@@ -71,7 +70,6 @@ impl Refusal {
         Self::plain(kind, one_line(&crate::failure::innermost(error)).to_lowercase())
     }
 
-    /// An error packet of MySQL or MariaDB.
     pub fn mysql(code: u16, message: &str) -> Self {
         Self { kind: mysql_kind(code), code: Some(format!("error {code}")), message: one_line(message) }
     }

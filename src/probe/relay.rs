@@ -33,13 +33,11 @@ const LOGIN: usize = 16 << 10;
 const UNKNOWN: [&[u8]; 2] = [b"client_ed25519", b"parsec"];
 /// How long a client's last words may take.
 const GOODBYE: Duration = Duration::from_millis(250);
-/// A read, in bytes.
 const BUFFER: usize = 16 << 10;
 
 /// Whose bytes pass through, and what they may ask for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
-    /// The protocol.
     pub protocol: Protocol,
     /// Whether the password may be given in clear text, or under a key that the server itself has sent, without TLS.
     pub may_reveal: bool,
@@ -47,12 +45,9 @@ pub(super) struct Rules {
     pub password: usize,
 }
 
-/// A protocol whose messages are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// MySQL's and MariaDB's.
     Mysql,
-    /// PostgreSQL's.
     Postgres,
 }
 

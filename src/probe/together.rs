@@ -22,7 +22,6 @@ const FRESH: Duration = Duration::from_millis(100);
 
 /// A database that is waited for.
 pub struct Watched {
-    /// Makes the attempts.
     pub prober: Prober,
     /// Holds what is known so far.
     pub readiness: Readiness,
@@ -33,18 +32,14 @@ pub struct Watched {
 /// Where a database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
-    /// Not ready, and why.
     Waiting(Reason),
-    /// Ready.
     Ready,
 }
 
-/// A database that is ready.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// What proves it.
     pub evidence: Evidence,
-    /// When it first was.
     pub at: Time,
     /// The version that its server reports.
     pub version: Option<String>,

@@ -41,7 +41,6 @@ pub struct Registry {
 
 /// What was found under a run id.
 pub enum Found {
-    /// No such run.
     Absent,
     /// A run that another process works on.
     Held(Box<Record>),
@@ -61,9 +60,6 @@ impl Registry {
     }
 
     /// The same, to note a new run within this time.
-    ///
-    /// # Errors
-    /// When there is no state folder, or it cannot be made.
     pub fn open(within: Duration) -> anyhow::Result<Self> {
         let registry = Self::find().ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
         let registry = registry.hint("set HOME")?.by(deadline::after(within));
@@ -78,15 +74,10 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Where a run keeps its own files.
     pub fn folder(&self, run_id: &str) -> PathBuf {
         self.runs.join(run_id)
     }
 
-    /// Notes a new run, and claims it.
-    ///
-    /// # Errors
-    /// The path with the system's reason; a run of this id that is there already.
     pub fn add(&self, record: Record) -> anyhow::Result<Claim> {
         let folder = self.folder(&record.run_id);
         let context = || format!("noting the run in {}", folder.display());
@@ -106,10 +97,6 @@ impl Registry {
         Ok(claim)
     }
 
-    /// Claims a run, if nobody else has.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn claim(&self, run_id: &RunId) -> anyhow::Result<Found> {
         let folder = self.folder(run_id.as_str());
         match folder.symlink_metadata() {
@@ -120,18 +107,17 @@ impl Registry {
         let _guard = self.guard()?;
         Ok(match Claim::take(&folder)? {
             Taken::Free(claim) => Found::Free(claim),
-            Taken::Held => read(&folder).map_err(Unreadable::into_error)?.map_or(Found::Absent, |record| Found::Held(Box::new(record))),
+            Taken::Held => {
+                read(&folder).map_err(|unreadable| unreadable.error())?.map_or(Found::Absent, |record| Found::Held(Box::new(record)))
+            }
             Taken::Unreadable(unreadable, _) => return Err(unreadable.error()),
             Taken::Nothing => Found::Absent,
         })
     }
 
     /// What is noted about a run, whoever works on it.
-    ///
-    /// # Errors
-    /// Its record is there and cannot be read.
     pub fn read(&self, run_id: &str) -> anyhow::Result<Option<Record>> {
-        read(&self.folder(run_id)).map_err(Unreadable::into_error)
+        read(&self.folder(run_id)).map_err(|unreadable| unreadable.error())
     }
 
     /// Whether a run is not noted whose record in the archive has this id. One that cannot be read is not lost.
@@ -143,9 +129,6 @@ impl Registry {
     }
 
     /// All runs, in the order of their making, and those whose record is there and cannot be read.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn records(&self) -> anyhow::Result<(Vec<Record>, Vec<Unreadable>)> {
         let (mut records, mut unreadable) = (Vec::new(), Vec::new());
         for (folder, is_folder) in self.entries()? {
@@ -162,9 +145,6 @@ impl Registry {
     }
 
     /// Takes a run whose record is of no use, to remove what is left of it; `None` while another process works on it, or if it can be read by now.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn take_unreadable(&self, found: &Unreadable) -> anyhow::Result<Option<Wreck>> {
         let _guard = self.guard()?;
         if found.folder.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
@@ -177,18 +157,16 @@ impl Registry {
     }
 
     /// Claims the runs whose processes were killed or did not survive a restart of the machine, and deletes what is left of deletions.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn abandoned(&self) -> anyhow::Result<Vec<Claim>> {
-        let folders = self.folders()?;
+        let mut folders = self.entries()?;
+        folders.retain(|(_, is_folder)| *is_folder);
         if folders.is_empty() {
             return Ok(Vec::new());
         }
         let _guard = self.guard()?;
         let boot = process::boot_id()?;
         let mut claims = Vec::new();
-        for folder in folders {
+        for (folder, _) in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(GONE) {
                 let _ = std::fs::remove_dir_all(&folder);
@@ -201,18 +179,12 @@ impl Registry {
         Ok(claims)
     }
 
-    fn folders(&self) -> anyhow::Result<Vec<PathBuf>> {
-        Ok(self.entries()?.into_iter().filter(|(_, is_folder)| *is_folder).map(|(path, _)| path).collect())
-    }
-
     /// What is there, and whether it is a folder.
     fn entries(&self) -> anyhow::Result<Vec<(PathBuf, bool)>> {
-        let entries = match std::fs::read_dir(&self.runs) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries
-                .and_then(|entries| entries.map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir())))).collect()),
-        };
-        entries.with_context(|| format!("looking for runs in {}", self.runs.display()))
+        let context = || format!("looking for runs in {}", self.runs.display());
+        let entries = files::if_there(std::fs::read_dir(&self.runs)).with_context(context)?;
+        let entries = entries.into_iter().flatten().map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir()))));
+        entries.collect::<Result<_, _>>().with_context(context)
     }
 
     fn timeout(&self) -> Duration {
@@ -259,9 +231,6 @@ impl Wreck {
     }
 
     /// Forgets the run, of which nothing is left.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn forget(self) -> anyhow::Result<()> {
         // A link is removed itself.
         let removed = if self.lock.is_some() { std::fs::remove_dir_all(&self.folder) } else { std::fs::remove_file(&self.folder) };
@@ -323,18 +292,12 @@ impl Claim {
     }
 
     /// Makes changes of the record lasting.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn save(&self) -> anyhow::Result<()> {
         let Some(folder) = self.folder() else { return Ok(()) };
         files::write(&folder.join(RECORD), &serde_json::to_string(&self.record)?, 0o600)
     }
 
     /// Forgets the run, of which nothing is left: its folder vanishes in one step.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn forget(self) -> anyhow::Result<()> {
         let Some(folder) = self.folder() else { return Ok(()) };
         let name = format!("{GONE}{}-{}", self.record.run_id, std::process::id());
@@ -378,7 +341,7 @@ mod tests {
         assert_eq!(claim.record.phase, Phase::Up);
         claim.forget().unwrap();
         assert!(matches!(registry.claim(&id).unwrap(), Found::Absent));
-        assert_eq!(registry.folders().unwrap(), Vec::<PathBuf>::new());
+        assert!(registry.entries().unwrap().iter().all(|(_, is_folder)| !is_folder));
     }
 
     #[test]
@@ -398,6 +361,6 @@ mod tests {
         claims.sort_by(|one, other| one.record.run_id.cmp(&other.record.run_id));
         assert_eq!(claims.iter().map(|claim| claim.record.run_id.as_str()).collect::<Vec<_>>(), ["run-1", "run-4"]);
         claims.into_iter().for_each(|claim| claim.forget().unwrap());
-        assert_eq!(registry.folders().unwrap(), Vec::<PathBuf>::new());
+        assert!(registry.entries().unwrap().iter().all(|(_, is_folder)| !is_folder));
     }
 }

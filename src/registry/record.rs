@@ -11,7 +11,7 @@ use crate::location::Location;
 use crate::process::Process;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
-use crate::state::Ready;
+use crate::state::{Ready, Remembered};
 use crate::time::Time;
 
 /// The variable of [`Record::mark`].
@@ -20,9 +20,7 @@ const MARK: &str = "TESTBED_OWNER";
 /// What is noted about a run. Holds its databases' passwords: the file is for its owner alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The run's id.
     pub run_id: String,
-    /// How far it is.
     pub phase: Phase,
     /// The process that works on it, if any does.
     pub owner: Option<Process>,
@@ -32,7 +30,6 @@ pub struct Record {
     pub called_in: PathBuf,
     /// The config file that was written outside the run's own folder, and the hash of its content.
     pub output: Option<(PathBuf, String)>,
-    /// The command that `testbed run` has started.
     pub command: Option<Command>,
     /// Where it lives.
     pub place: Place,
@@ -41,7 +38,6 @@ pub struct Record {
     pub history: Option<String>,
 }
 
-/// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -51,17 +47,13 @@ pub enum Phase {
     Held,
     /// Up until somebody removes it.
     Up,
-    /// Being removed.
     Stopping,
 }
 
-/// Where a run lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
-    /// On this machine.
     Local(LocalRun),
-    /// In a cluster.
     Kubernetes(Location),
 }
 
@@ -89,15 +81,12 @@ pub struct LocalRun {
 /// A server of a run on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
-    /// The database's name.
     pub name: String,
     /// What the manifest asks for.
     pub engine: String,
     /// What serves it, such as `PostgreSQL 15.18`.
     pub server: String,
-    /// The port on 127.0.0.1.
     pub port: u16,
-    /// The server's main process.
     pub process: Process,
     /// The tests' user.
     pub user: String,
@@ -105,9 +94,7 @@ pub struct Server {
     pub password: String,
     /// The tests' database.
     pub database: Option<String>,
-    /// The server's log.
     pub log: PathBuf,
-    /// Its data folder.
     pub data: PathBuf,
     /// Where that came from, and can go back to.
     pub source: Option<Source>,
@@ -125,16 +112,13 @@ impl LocalRun {
 }
 
 impl Server {
-    /// The engine that the manifest asks for.
     pub fn engine(&self) -> Option<Engine> {
         Engine::parse(&self.engine).ok()
     }
 }
 
-/// A command that `testbed run` has started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// Its process.
     pub process: Process,
     /// Whether it has a process group of its own.
     pub has_group: bool,
@@ -154,6 +138,12 @@ impl Record {
             place,
             history: None,
         }
+    }
+
+    /// What the folder that it was called in remembers of it: its place is for whoever knows that.
+    pub fn remembered(&self) -> Remembered {
+        let Self { run_id, called_in, output, .. } = self;
+        Remembered { folder: called_in.clone(), run_id: run_id.clone(), output: output.clone(), ..Remembered::default() }
     }
 
     /// The run's part on this machine.
@@ -182,7 +172,7 @@ impl Record {
     pub fn is_held(&self) -> anyhow::Error {
         let owner = self.owner.map_or_else(String::new, |owner| format!(" (process {})", owner.pid));
         let error = anyhow!("another testbed{owner} works on run {}", self.run_id);
-        Err::<(), _>(error).hint("take another --run-id, or wait for it").unwrap_err()
+        error.hint("take another --run-id, or wait for it")
     }
 
     /// Whether a run whose lock is free is to be removed: its process was killed, or the machine was restarted under its servers.

@@ -13,11 +13,9 @@ use crate::files;
 /// A record that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The run's id.
     pub run_id: String,
     /// Where the run is noted.
     pub folder: PathBuf,
-    /// Why it cannot be read.
     pub why: String,
     /// Whether it stays like that: what is only in the way now is no reason to remove a run.
     pub is_damaged: bool,
@@ -52,12 +50,7 @@ impl Unreadable {
     pub fn error(&self) -> anyhow::Error {
         let hint = if self.is_damaged { "testbed gc removes what is left of it" } else { "see to that, and call testbed again" };
         let error = anyhow!("the record of run {} in {} cannot be read: {}", self.run_id, self.folder.display(), self.why);
-        Err::<(), _>(error).hint(hint).unwrap_err()
-    }
-
-    /// The same.
-    pub fn into_error(self) -> anyhow::Error {
-        self.error()
+        error.hint(hint)
     }
 }
 

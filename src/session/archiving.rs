@@ -30,7 +30,6 @@ pub(crate) fn of_removal(args: &Archiving, progress: &Progress) -> Recorder {
     })
 }
 
-/// The PipelineRun that the flags name.
 pub(crate) fn pipeline_run(args: &cli::PipelineRun) -> PipelineRun {
     PipelineRun { name: said(&args.name), uid: said(&args.uid) }
 }

@@ -26,20 +26,14 @@ use crate::runtime::local::processes;
 /// How soon after another a Ctrl-C at the terminal is the second of two.
 const IN_A_ROW: Duration = Duration::from_secs(2);
 
-/// A command that runs.
 pub(crate) struct Running {
     child: Child,
     /// When it was last asked to end.
     asked: Option<Instant>,
-    /// What to note about it.
     pub noted: Option<registry::Command>,
     run_id: String,
 }
 
-/// Starts the command.
-///
-/// # Errors
-/// Why it cannot be started.
 pub(crate) fn start(command: &[OsString], environment: &Environment, run_id: &str) -> Result<Running, Cannot> {
     let has_group = !is_in_foreground();
     let mut prepared = Command::new(&command[0]);
@@ -101,9 +95,6 @@ impl Running {
     }
 
     /// Waits for the command's end alone, and tells its exit code.
-    ///
-    /// # Errors
-    /// The system's reason.
     pub(crate) async fn wait(&mut self) -> anyhow::Result<u8> {
         Ok(code(self.child.wait().await.context("waiting for the command")?))
     }

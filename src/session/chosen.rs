@@ -5,11 +5,9 @@ use crate::environment::{is_in_pod, is_set};
 use crate::failure::{Advise, usage};
 use crate::runtime::kubernetes::Choice;
 
-/// Where databases are.
 pub(crate) enum Chosen {
     /// On this machine, and what decided it, in words.
     Local(&'static str),
-    /// In a cluster.
     Cluster(Choice),
 }
 

@@ -12,18 +12,17 @@ use crate::cli::Making;
 use crate::database::Database;
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
-use crate::output::{self, ConnArg, Format, Model, Renderer, ResultFile};
+use crate::output::{self, ConnArg, Format, Model, Renderer};
 use crate::registry::{Claim, Registry};
 use crate::{files, state};
 
-/// A config file to be.
 pub(crate) struct Config {
     renderer: Renderer,
     path: PathBuf,
     mode: u32,
     connargs: Vec<ConnArg>,
     /// Whether it goes into the run's own folder.
-    is_private: bool,
+    pub is_private: bool,
 }
 
 impl Config {
@@ -32,10 +31,8 @@ impl Config {
     /// # Errors
     /// A usage error that names the flag or the template's file and line.
     pub(crate) fn new(args: &Making) -> anyhow::Result<Self> {
-        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
-        let renderer = args.format.renderer()?;
-        let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok)?;
-        let config = Self { renderer, path, mode: args.mode, connargs, is_private: false };
+        let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok);
+        let config = Self::at(path, args, false)?;
         if let Some(path) = config.path() {
             check_path(path)?;
             spare_template(path, &args.format)?;
@@ -44,22 +41,18 @@ impl Config {
     }
 
     /// The same for `testbed run`, whose command is told where the file is: in the run's own folder, unless the user names a place.
-    ///
-    /// # Errors
-    /// As for [`Config::new`].
     pub(crate) fn for_run(args: &Making) -> anyhow::Result<Self> {
         if args.output.is_some() {
             return Self::new(args);
         }
         let name = args.format.default_output().unwrap_or_else(|_| "testing-databases".into());
         let name = name.file_name().map(PathBuf::from).unwrap_or(name);
-        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self { renderer: args.format.renderer()?, path: name, mode: args.mode, connargs, is_private: true })
+        Self::at(Ok(name), args, true)
     }
 
-    /// Whether the file goes to the run's own folder.
-    pub(crate) fn is_private(&self) -> bool {
-        self.is_private
+    fn at(path: anyhow::Result<PathBuf>, args: &Making, is_private: bool) -> anyhow::Result<Self> {
+        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+        Ok(Self { renderer: args.format.renderer()?, path: path?, mode: args.mode, connargs, is_private })
     }
 
     /// Tells the run's own folder, for a file that goes there.
@@ -94,19 +87,12 @@ impl Config {
         Model::new(&plan.run_id, &plan.entries(address), &self.connargs)
     }
 
-    /// The file's text.
-    ///
-    /// # Errors
-    /// As for [`Config::check`].
     pub(crate) fn text(&self, model: &Model) -> anyhow::Result<String> {
         self.renderer.render(model)
     }
 
     /// Removes an older file that testbed has written: its presence would mean that the databases are ready. Whatever else is there, such as
     /// a `.env` of the user's own, stays until the new file takes its place.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub(crate) fn remove_older(&self) -> anyhow::Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
         let Some(written) = content_hash(path).filter(|hash| was_written(path, hash)) else { return Ok(()) };
@@ -115,36 +101,15 @@ impl Config {
 
     /// Writes the file for a run that is noted on this machine, in the place of an older one; returns its absolute path. It is noted first, so
     /// that a file is never there of which whoever removes the run does not know.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub(crate) fn write_noted(&self, text: &str, claim: &mut Claim) -> anyhow::Result<Option<PathBuf>> {
         self.remove_older()?;
         let record = &mut claim.record;
         let written = self.path().map(|path| record.called_in.join(path));
         record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
         claim.save()?;
-        self.write(text)?;
+        self.path().map_or(Ok(()), |path| files::write(path, text, self.mode))?;
         Ok(written)
     }
-
-    /// Writes the file, unless it goes to standard output; returns its path.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
-    pub(crate) fn write(&self, text: &str) -> anyhow::Result<Option<&Path>> {
-        let path = self.path();
-        path.map(|path| files::write(path, text, self.mode)).transpose()?;
-        Ok(path)
-    }
-}
-
-/// Writes the small files that a pipeline reads.
-///
-/// # Errors
-/// The path with the system's reason.
-pub(crate) fn write_results(results: &[ResultFile], config: Option<&Path>, databases: usize) -> anyhow::Result<()> {
-    results.iter().try_for_each(|result| result.write(config, databases))
 }
 
 /// The hash of a regular file's content, if it can be read.

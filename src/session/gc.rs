@@ -1,15 +1,18 @@
 //! `testbed gc`: removes what runs have left behind, those of this machine and, where a cluster is named, those in the cluster.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::chosen::Chosen;
 use super::{archiving, cluster, hand_over, local};
 use crate::cli::{Gc, GcFormat, Global};
+use crate::console;
 use crate::deadline;
 use crate::failure::{Advise, usage};
 use crate::progress::Progress;
+use crate::words::count;
 
-/// A run that was left behind.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Leftover {
     pub run_id: String,
     pub runtime: &'static str,
@@ -22,6 +25,19 @@ pub(crate) struct Leftover {
     pub because: String,
     pub removed: bool,
     pub error: Option<String>,
+}
+
+impl Leftover {
+    /// Says that the run was removed, or would be, and keeps it for the report.
+    pub(crate) fn tell(self, found: &mut Vec<Self>, progress: &Progress) {
+        let verb = if self.removed { "removed" } else { "would remove" };
+        let place = match (&self.namespace, self.objects) {
+            (Some(namespace), Some(objects)) => format!(" in namespace {namespace} ({})", count(objects, "object")),
+            _ => String::new(),
+        };
+        progress.say(&format!("{verb} run {}{place}: {}", self.run_id, self.because));
+        found.push(self);
+    }
 }
 
 /// Removes it, or tells what would be removed.
@@ -47,23 +63,10 @@ pub(crate) async fn gc(args: Gc, global: &Global, progress: &Progress) -> anyhow
     };
     recorder.finish(progress).await;
     if args.output == GcFormat::Json {
-        hand_over(json(&found)?).await?;
+        hand_over(console::json(&found)?).await?;
     }
     if let (Err(error), Err(_)) = (&here, &there) {
         progress.warn_of(error);
     }
     there.and(here)
-}
-
-fn json(found: &[Leftover]) -> anyhow::Result<String> {
-    let items: Vec<Value> = found
-        .iter()
-        .map(|Leftover { run_id, runtime, namespace, objects, reason, because, removed, error }| {
-            json!({
-                "runId": run_id, "runtime": runtime, "namespace": namespace, "objects": objects, "reason": reason, "because": because,
-                "removed": removed, "error": error,
-            })
-        })
-        .collect();
-    Ok(serde_json::to_string_pretty(&items)? + "\n")
 }

@@ -47,7 +47,6 @@ use crate::registry::Claim;
 /// Resolves, with an error of exit code 130 or 143, when somebody ends the call.
 type Stop<'a> = Pin<&'a mut dyn Future<Output = anyhow::Error>>;
 
-/// The command that makes a run.
 #[derive(Clone, Copy)]
 enum Maker<'a> {
     Up(&'a Up),
@@ -82,7 +81,6 @@ struct Call<'a> {
     config: Config,
     recorder: &'a Recorder,
     progress: &'a Progress,
-    /// When `--timeout` is over.
     deadline: Instant,
 }
 
@@ -91,7 +89,6 @@ struct Session<'a> {
     call: Call<'a>,
     /// What is noted of it on this machine.
     claim: Claim,
-    /// Its record.
     recording: Recording<'a>,
 }
 
@@ -107,7 +104,6 @@ enum Failed {
 trait Backend: Sized {
     /// What names the place.
     type Place;
-    /// Databases that are ready.
     type Up;
 
     /// Says which run this is, checks what can be checked before anything exists, and notes the run. Runs that were left behind go first.
@@ -150,7 +146,6 @@ trait Backend: Sized {
     /// How to reach the databases without testbed, and how to look at them: lines for a person.
     fn how_to_use(&self, session: &Session<'_>, up: &Self::Up) -> Vec<String>;
 
-    /// The command that removes the run.
     fn down_command(&self, session: &Session<'_>) -> String;
 
     /// What becomes of a run that `up` could not tell of once it was ready; the error says what is left of it.

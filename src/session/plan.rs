@@ -23,19 +23,15 @@ use crate::run_id::RunId;
 
 /// A run that is ready to be created.
 pub(crate) struct Plan {
-    /// The run's id.
     pub run_id: RunId,
     /// Its objects, stamped.
     pub objects: Vec<Object>,
-    /// The contents of its Secrets and ConfigMaps.
     pub data: Data,
-    /// The databases and workloads among them.
     pub discovery: Discovery,
     /// SQLite's entries, which need no server: the index of the database that each stands before, and its name.
     pub sqlite_at: Vec<(usize, String)>,
     /// What the user should know before it goes wrong later.
     pub warnings: Vec<String>,
-    /// The parameters.
     pub params: Params,
     /// What a cluster is not asked for.
     pub refused: Refused,

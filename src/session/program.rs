@@ -7,17 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::console;
 
-/// Why a command cannot be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cannot {
-    /// There is no such program.
     Find,
     /// It may not be executed, or the system cannot execute it; and why.
     Execute(String),
 }
 
 impl Cannot {
-    /// What the system's error means.
     pub(crate) fn from_error(error: &std::io::Error) -> Self {
         if error.kind() == ErrorKind::NotFound { Self::Find } else { Self::Execute(crate::failure::innermost(error)) }
     }
@@ -39,9 +36,6 @@ impl Cannot {
 }
 
 /// Whether a program can be started by this name: a path, or a name to be found in `PATH`.
-///
-/// # Errors
-/// Why not.
 pub(crate) fn look_up(program: &OsStr) -> Result<(), Cannot> {
     let path = Path::new(program);
     let candidates: Vec<PathBuf> = if path.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {

@@ -31,13 +31,10 @@ pub(crate) const WHY: &str = "the testbed that worked on it was killed, or the m
 /// left for the next command.
 pub(crate) async fn reap(registry: &Registry, recorder: &Recorder, within: Duration, progress: &Progress) -> Vec<Record> {
     let mut removed = Vec::new();
-    let claims = match registry.abandoned() {
-        Ok(claims) => claims,
-        Err(error) => {
-            progress.warn(&format!("looking for runs that were left behind: {error:#}"));
-            return removed;
-        }
-    };
+    let claims = registry.abandoned().unwrap_or_else(|error| {
+        progress.warn(&format!("looking for runs that were left behind: {error:#}"));
+        Vec::new()
+    });
     if claims.is_empty() {
         return removed;
     }

@@ -15,9 +15,6 @@ use crate::progress::Progress;
 use crate::recorder::event::Asked;
 
 /// The exit code is the command's own.
-///
-/// # Errors
-/// What failed besides the command.
 pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
     let place = Chosen::of(global)?;
     if args.keep_on_failure {

@@ -11,40 +11,35 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::console;
 use crate::failure::{Advise, Exit};
 
-/// The signals that ask testbed to end, from the moment of its making on: none is lost between two waits.
-pub(crate) struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hang_up: HangUp,
-    quit: tokio::signal::unix::Signal,
-    messages: Messages,
-}
+/// The signals that say something else than to end, and that end whoever does not listen: a batch system's word that time is nearly over, an
+/// alarm, a limit on processor time.
+pub(super) const MESSAGES: [Signal; 8] =
+    [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::VTALARM, Signal::PROF, Signal::IO, Signal::POWER, Signal::XCPU];
+
+/// The signals that testbed listens for, from the moment of its making on: none is lost between two waits.
+pub(crate) struct Signals(Vec<(Signal, tokio::signal::unix::Signal)>);
 
 impl Signals {
-    /// Listens from now on.
-    ///
-    /// # Errors
-    /// The system's reason.
+    /// Those that a command is told of.
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let listen = |kind: SignalKind| signal(kind).context("listening for signals");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hang_up: HangUp::new().context("listening for signals")?,
-            quit: listen(SignalKind::quit())?,
-            messages: Messages::new().context("listening for signals")?,
-        })
+        Self::listen(&[Signal::INT, Signal::TERM, Signal::QUIT]).context("listening for signals")
     }
 
-    /// The next signal.
+    /// Listens for these, and for SIGHUP and the [`MESSAGES`] where nobody has them ignored: `nohup` does so for a program that is to outlive
+    /// its terminal.
+    fn listen(signals: &[Signal]) -> std::io::Result<Self> {
+        let others = [Signal::HUP].into_iter().chain(MESSAGES).filter(|kind| !is_ignored(kind.as_raw()));
+        let all = signals.iter().copied().chain(others);
+        all.map(|kind| Ok((kind, signal(SignalKind::from_raw(kind.as_raw()))?))).collect::<Result<_, _>>().map(Self)
+    }
+
     pub(crate) async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.interrupt.recv() => Signal::INT,
-            _ = self.terminate.recv() => Signal::TERM,
-            () = self.hang_up.next() => Signal::HUP,
-            _ = self.quit.recv() => Signal::QUIT,
-            signal = self.messages.next() => signal,
-        }
+        poll_fn(|context| {
+            let came =
+                self.0.iter_mut().find_map(|(kind, signal)| matches!(signal.poll_recv(context), Poll::Ready(Some(()))).then_some(*kind));
+            came.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
     /// The error of a signal that has come already.
@@ -56,68 +51,18 @@ impl Signals {
 
     /// The error of a command that a signal has ended before there was anything to pass it on to.
     pub(crate) async fn interrupted(&mut self) -> anyhow::Error {
-        let exit = if self.next().await == Signal::INT { Exit::Interrupted } else { Exit::Terminated };
-        anyhow!("interrupted").exit(exit)
+        anyhow!("interrupted").exit(exit(self.next().await))
     }
 }
 
-/// The signals that say something else than to end, and that end whoever does not listen: a batch system's word that time is nearly over, an
-/// alarm, a limit on processor time.
-pub(super) const MESSAGES: [Signal; 8] =
-    [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::VTALARM, Signal::PROF, Signal::IO, Signal::POWER, Signal::XCPU];
-
-/// Those of [`MESSAGES`] that nobody has ignored.
-pub(crate) struct Messages(Vec<(Signal, tokio::signal::unix::Signal)>);
-
-impl Messages {
-    /// Listens from now on.
-    ///
-    /// # Errors
-    /// The system's reason.
-    pub(crate) fn new() -> std::io::Result<Self> {
-        let heard = MESSAGES.into_iter().filter(|kind| !is_ignored(kind.as_raw()));
-        heard.map(|kind| Ok((kind, signal(SignalKind::from_raw(kind.as_raw()))?))).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// The next one.
-    pub(crate) async fn next(&mut self) -> Signal {
-        poll_fn(|context| {
-            let came =
-                self.0.iter_mut().find_map(|(kind, signal)| matches!(signal.poll_recv(context), Poll::Ready(Some(()))).then_some(*kind));
-            came.map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
+/// The exit code of what a signal ends.
+fn exit(signal: Signal) -> Exit {
+    if signal == Signal::INT { Exit::Interrupted } else { Exit::Terminated }
 }
 
 /// Lets a write that a limit on the size of files forbids fail, of which a program dies otherwise, with all that it has started. Needs a runtime.
-///
-/// # Errors
-/// The system's reason.
 pub fn survive_limits_on_files() -> std::io::Result<()> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map(drop)
-}
-
-/// SIGHUP, which is not for a program that was started to outlive its terminal: `nohup` has it ignored.
-pub(crate) struct HangUp(Option<tokio::signal::unix::Signal>);
-
-impl HangUp {
-    /// Listens from now on.
-    ///
-    /// # Errors
-    /// The system's reason.
-    pub(crate) fn new() -> std::io::Result<Self> {
-        let kind = SignalKind::hangup();
-        if is_ignored(kind.as_raw_value()) { Ok(Self(None)) } else { signal(kind).map(|signal| Self(Some(signal))) }
-    }
-
-    /// The next one.
-    pub(crate) async fn next(&mut self) {
-        match &mut self.0 {
-            Some(signal) => drop(signal.recv().await),
-            None => std::future::pending().await,
-        }
-    }
 }
 
 /// Whether whoever started this process has a signal ignored.
@@ -133,19 +78,12 @@ fn is_ignored(signal: i32) -> bool {
 ///
 /// After the first signal a second one ends the process at once.
 pub(crate) fn interrupted() -> impl Future<Output = anyhow::Error> {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), HangUp::new(), Messages::new());
+    let signals = Signals::listen(&[Signal::INT, Signal::TERM]);
     async move {
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up), Ok(mut messages)) = signals else {
-            return std::future::pending().await;
-        };
-        let exit = tokio::select! {
-            _ = interrupt.recv() => Exit::Interrupted,
-            _ = terminate.recv() => Exit::Terminated,
-            () = hang_up.next() => Exit::Terminated,
-            _ = messages.next() => Exit::Terminated,
-        };
+        let Ok(mut signals) = signals else { return std::future::pending().await };
+        let exit = exit(signals.next().await);
         tokio::spawn(async move {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            while !matches!(signals.next().await, Signal::INT | Signal::TERM) {}
             std::process::exit(i32::from(exit.code()));
         });
         anyhow!("interrupted").exit(exit)

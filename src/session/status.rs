@@ -1,7 +1,7 @@
 //! `testbed status`: the runs of a namespace and their databases, as their labels and pods tell, and what `up` found to prove that they
 //! were ready. Never shows a password.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::chosen::Chosen;
 use super::{archiving, cluster, local, reap};
@@ -14,16 +14,16 @@ use crate::run_id::RunId;
 use crate::state::Ready;
 use crate::table::table;
 
-/// One line of the table.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 pub(crate) struct Row {
+    #[serde(rename = "runId")]
     pub run: String,
     pub runtime: &'static str,
     pub name: String,
     pub engine: String,
     pub address: String,
-    pub database: Option<String>,
     pub user: Option<String>,
+    pub database: Option<String>,
     /// In a cluster: the pod.
     pub pod: Option<String>,
     /// On this machine: what serves the database, its main process and its log.
@@ -64,7 +64,7 @@ pub(crate) async fn status(args: Status, global: &Global, progress: &Progress) -
     };
     match args.output {
         StatusFormat::Table => console::show(&columns(&rows, global.verbose))?,
-        StatusFormat::Json => console::print(&json(&rows)?)?,
+        StatusFormat::Json => console::print(&console::json(&rows)?)?,
     }
     let mut errors = unreadable.iter().map(Unreadable::error);
     let Some(last) = errors.next() else { return Ok(()) };
@@ -83,18 +83,4 @@ fn columns(rows: &[Row], verbose: bool) -> String {
         [run.clone(), name.clone(), engine.clone(), address.clone(), state.clone(), restarts.to_string(), proof(row)]
     });
     table(["RUN", "DATABASE", "ENGINE", "ADDRESS", "STATE", "RESTARTS", "READY BY"], lines)
-}
-
-fn json(rows: &[Row]) -> anyhow::Result<String> {
-    let items: Vec<Value> = rows
-        .iter()
-        .map(|row| {
-            json!({
-                "runId": row.run, "runtime": row.runtime, "name": row.name, "engine": row.engine, "address": row.address, "user": row.user,
-                "database": row.database, "pod": row.pod, "server": row.server, "process": row.process, "log": row.log, "state": row.state, "restarts": row.restarts, "created": row.created,
-                "ready": row.ready,
-            })
-        })
-        .collect();
-    Ok(serde_json::to_string_pretty(&items)? + "\n")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::chosen::Chosen;
-use super::config::{Config, write_results};
+use super::config::Config;
 use super::plan::Plan;
 use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, interrupted, local};
 use crate::bug;
@@ -24,9 +24,6 @@ use crate::words::count;
 const PUBLICATION: Duration = Duration::from_secs(5);
 
 /// Makes a run that stays up when this has ended.
-///
-/// # Errors
-/// What failed. What is left of it then, the hints tell.
 pub(crate) async fn up(args: Up, global: &Global, progress: &Progress) -> anyhow::Result<()> {
     let place = Chosen::of(global)?;
     let recorder = archiving::open(&args.making.archiving)?;
@@ -94,7 +91,7 @@ fn finish<B: Backend>(backend: &B, session: &mut Session<'_>, up: &B::Up, args: 
     let model = backend.model(up);
     let text = session.call.config.text(model)?;
     session.call.config.write_noted(&text, &mut session.claim)?;
-    write_results(&args.result, session.call.config.path(), model.databases.len())?;
+    args.result.iter().try_for_each(|result| result.write(session.call.config.path(), model.databases.len()))?;
     session.claim.record.phase = if holds { Phase::Held } else { Phase::Up };
     session.claim.save()?;
     backend.remember(session, up);

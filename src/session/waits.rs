@@ -43,7 +43,7 @@ impl Waits {
         let only = waits.keys().next().filter(|_| waits.len() == 1);
         let error = error.kind("not-ready", only.map(String::as_str));
         let advice = waits.iter().filter_map(|(name, wait)| Some(format!("{name}: {}", advice(wait)?)));
-        advice.fold(Err::<(), _>(error).exit(Exit::NotReady), super::super::failure::Advise::hint).unwrap_err()
+        advice.fold(error.exit(Exit::NotReady), Advise::hint)
     }
 }
 

@@ -17,7 +17,6 @@ use crate::recorder::event::Failure;
 use crate::registry::{Claim, Phase};
 use crate::time::Time;
 
-/// What became of the command.
 pub(crate) struct Worked {
     /// Its exit code, or what failed besides it.
     pub outcome: anyhow::Result<u8>,
@@ -25,7 +24,6 @@ pub(crate) struct Worked {
     command: record::Command,
     /// Whether testbed was asked to end meanwhile, and passed that on.
     was_asked_to_end: bool,
-    /// What it has left running.
     leftovers: Leftovers,
 }
 

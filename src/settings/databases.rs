@@ -21,7 +21,6 @@ pub(super) struct Asked {
     pub params: Vec<(String, String)>,
 }
 
-/// Reads the entries of `databases`.
 pub(super) fn read(node: &Node) -> Result<Vec<Asked>, (usize, anyhow::Error)> {
     let Content::Map(entries) = &node.content else {
         let wrong = anyhow::anyhow!("databases is {}; write NAME: ENGINE[:TAG], such as orders: postgres:17, for each", node.kind());

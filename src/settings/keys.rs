@@ -19,7 +19,6 @@ pub struct Key {
 pub enum Path {
     /// Nothing.
     No,
-    /// All of it.
     Whole,
     /// What comes after one of these, such as `sqlite:`; the first that fits.
     After(&'static [&'static str]),

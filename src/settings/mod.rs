@@ -33,7 +33,6 @@ pub struct Settings {
 /// The command line with a project's settings below it.
 pub struct Arguments {
     pub cli: Cli,
-    /// The file that was used.
     pub file: Option<String>,
     /// Why a file was not used, for commands that have to work without.
     pub ignored: Option<anyhow::Error>,

@@ -171,7 +171,8 @@ fn gc_of_a_cluster_needs_one() {
     let folder = Folder::new();
     for flag in ["-A", "--pipeline-runs"] {
         let gc = folder.call(&["gc", flag, "--runtime", "local"]).fails(2);
-        gc.says("--all-namespaces and --pipeline-runs are for a cluster (--runtime)").says("hint: pass --context, --kubeconfig or --runtime kubernetes");
+        gc.says("--all-namespaces and --pipeline-runs are for a cluster (--runtime)")
+            .says("hint: pass --context, --kubeconfig or --runtime kubernetes");
     }
     folder.call(&["gc"]).fails(2).says("no cluster is named");
     folder.call(&["gc", "--runtime", "local"]).ok();

@@ -1,7 +1,7 @@
 //! A client: the protocol's own [`Candidacy`], [`Holding`] and [release](crate::lock::release), told what the model's server and clock have in
 //! store for them.
 //!
-//! What is left of the driver here is what [`attempt`](crate::lock::attempt), [`keep`](crate::lock::keep) and [`tries`](crate::lock::tries) do
+//! What is left of the driver here is what [`attempt`](crate::lock::attempt), [`keep`](crate::lock::keep) and [`until_done`](crate::lock::object::until_done) do
 //! with what these say: to send it, to sleep, and to try again. So are the faults that [`Guards`](super::setting::Guards) ask for.
 
 use std::rc::Rc;

@@ -7,12 +7,9 @@ use kube::core::ApiResource;
 
 use super::{AT_ONCE, Cluster};
 
-/// Where a right holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// In the run's namespace.
     Here,
-    /// In another namespace.
     Namespace(String),
     /// In the whole cluster, for kinds that are in no namespace.
     Cluster,
@@ -25,11 +22,8 @@ pub struct Right {
     pub group: String,
     /// The resource in plural, with its part after a slash where there is one: `pods`, `pods/log`.
     pub resource: String,
-    /// `create`, `delete`, ...
     pub verb: &'static str,
-    /// The object's name, where one will do.
     pub name: Option<String>,
-    /// Where.
     pub place: Place,
 }
 
@@ -39,7 +33,6 @@ impl Right {
         Self { group: String::new(), resource: resource.into(), verb, name: None, place: Place::Here }
     }
 
-    /// A verb on a kind.
     pub fn on(resource: &ApiResource, place: Place, verb: &'static str) -> Self {
         Self { group: resource.group.clone(), resource: resource.plural.clone(), verb, name: None, place }
     }
@@ -70,10 +63,6 @@ impl Right {
     }
 }
 
-/// Whether this user has the right.
-///
-/// # Errors
-/// A failed request.
 pub async fn is_allowed(cluster: &Cluster, right: &Right) -> Result<bool, kube::Error> {
     let spec = SelfSubjectAccessReviewSpec {
         resource_attributes: Some(right.attributes(&cluster.namespace)),
@@ -86,9 +75,6 @@ pub async fn is_allowed(cluster: &Cluster, right: &Right) -> Result<bool, kube::
 }
 
 /// Those of the rights that this user does not have, in their order.
-///
-/// # Errors
-/// The first failed request.
 pub async fn missing(cluster: &Cluster, rights: impl IntoIterator<Item = Right>) -> Result<Vec<Right>, kube::Error> {
     let questions = rights.into_iter().map(|right| async move { is_allowed(cluster, &right).await.map(|has| (!has).then_some(right)) });
     let answers: Vec<Option<Right>> = stream::iter(questions).buffered(AT_ONCE).try_collect().await?;

@@ -1,17 +1,14 @@
 //! HorizontalPodAutoscalers, which set the replicas of what they are for and take no notice of anybody else's wishes.
 
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
-use kube::api::{Api, ListParams};
+use kube::api::ListParams;
 use kube::{Error, ResourceExt};
 
 use super::Cluster;
 
 /// The name of the one that scales an object; `None` if there is none. Asks for version 1, which all servers have.
-///
-/// # Errors
-/// A failed request.
 pub async fn of(cluster: &Cluster, kind: &str, name: &str) -> Result<Option<String>, Error> {
-    let api: Api<HorizontalPodAutoscaler> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<HorizontalPodAutoscaler>();
     let all = api.list(&ListParams::default()).await?;
     let scales = |autoscaler: &&HorizontalPodAutoscaler| {
         let target = &autoscaler.spec.scale_target_ref;

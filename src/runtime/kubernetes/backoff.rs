@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use kube::runtime::utils::Backoff;
 
-/// The first pause.
 const FIRST: Duration = Duration::from_millis(50);
 /// The longest. After an outage everybody who waits has to be heard again before three of their beats are over.
 const LONGEST: Duration = Duration::from_secs(1);

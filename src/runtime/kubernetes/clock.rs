@@ -11,9 +11,6 @@ use kube::client::Body;
 use super::{Cluster, explain};
 
 /// The API server's time in this moment, in whole seconds.
-///
-/// # Errors
-/// A failed request, explained; an answer without a time.
 pub async fn now(cluster: &Cluster) -> anyhow::Result<Timestamp> {
     let action = "asking the API server for the time";
     // The smallest answer that there is. Even a refusal tells the time.

@@ -10,7 +10,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Config, Resource};
 use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, ServiceBuilder};
 
@@ -26,11 +27,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// What the user said about the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// `--kubeconfig`
     pub kubeconfig: Option<PathBuf>,
-    /// `--context`
     pub context: Option<String>,
-    /// `--namespace`
     pub namespace: Option<String>,
 }
 
@@ -60,7 +58,6 @@ pub struct Cluster {
     /// The client; cloning it is cheap and shares its connections. Its requests are bounded.
     pub client: Client,
     contact: Contact,
-    /// The namespace of the run.
     pub namespace: String,
     /// The API server's address.
     pub server: String,
@@ -91,9 +88,6 @@ impl Cluster {
     }
 
     /// The same for a location that is known from before, whatever the environment names now.
-    ///
-    /// # Errors
-    /// As for [`Cluster::connect`].
     pub async fn connect_to(location: Location) -> anyhow::Result<Self> {
         let source = if location.access == Access::Pod { IN_POD } else { NOTED };
         let config = config(&location.access, location.context.as_deref(), source).await.exit(Exit::Usage)?;
@@ -110,11 +104,9 @@ impl Cluster {
         self
     }
 
-    /// The same place, reached by another client, whose requests are bounded as well.
-    #[must_use]
-    pub fn with_client(self, client: Client) -> Self {
-        let contact = Contact::default();
-        Self { client: contact.client(client), contact, ..self }
+    /// The objects of one kind in the namespace.
+    pub fn api<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// The same connection, to another namespace.

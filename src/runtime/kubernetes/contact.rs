@@ -6,7 +6,6 @@
 //! server from answering is remembered, for those whose own time is over first.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -148,31 +147,15 @@ pub(super) fn pause(before: u32) -> Duration {
     (FIRST_PAUSE * 2u32.pow(before.min(10))).min(LONGEST_PAUSE)
 }
 
-/// A request was not answered in its time.
-#[derive(Debug)]
-struct Silence(Duration);
-
-impl fmt::Display for Silence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no whole answer within {} s", self.0.as_secs())
-    }
+/// The error of a request that was not answered in its time.
+fn silence(timeout: Duration) -> BoxError {
+    format!("no whole answer within {} s", timeout.as_secs()).into()
 }
 
-impl std::error::Error for Silence {}
+/// The error of an answer that is longer than any API server's.
+const ENDLESS: &str = "an answer that does not end: this is no API server";
 
-/// An answer is longer than any API server's.
-#[derive(Debug)]
-struct Endless;
-
-impl fmt::Display for Endless {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an answer that does not end: this is no API server")
-    }
-}
-
-impl std::error::Error for Endless {}
-
-/// What comes back.
+/// What comes back of a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// One object or list.
@@ -241,7 +224,7 @@ async fn send(client: Client, contact: Contact, request: Request<Body>) -> Resul
             }
             Err(_) => {
                 contact.note("does not answer".into());
-                return Err(Silence(timeout).into());
+                return Err(silence(timeout));
             }
         };
         if answer.status().is_server_error() || is_busy(answer.status()) {
@@ -263,7 +246,7 @@ async fn send(client: Client, contact: Contact, request: Request<Body>) -> Resul
         }
         sleep(pause).await;
     }
-    Err(Silence(timeout).into())
+    Err(silence(timeout))
 }
 
 fn is_busy(status: StatusCode) -> bool {
@@ -293,7 +276,7 @@ async fn once(client: &Client, request: Request<Body>, kind: Kind) -> Result<Ans
 
 async fn collected(body: Body, most: usize) -> Result<Vec<u8>, BoxError> {
     let read = Limited::new(body, most).collect().await;
-    let bytes = read.map_err(|error| if error.is::<http_body_util::LengthLimitError>() { Endless.into() } else { error })?;
+    let bytes = read.map_err(|error| if error.is::<http_body_util::LengthLimitError>() { ENDLESS.into() } else { error })?;
     Ok(bytes.to_bytes().to_vec())
 }
 
@@ -306,7 +289,7 @@ fn by_the_event(body: Body) -> UnsyncBoxBody<Bytes, BoxError> {
             Some(at) => data.len() - at - 1,
             None => length + data.len(),
         };
-        if length > LONGEST_EVENT { Err(Endless.into()) } else { Ok(Frame::data(data)) }
+        if length > LONGEST_EVENT { Err(ENDLESS.into()) } else { Ok(Frame::data(data)) }
     });
     StreamBody::new(frames).boxed_unsync()
 }

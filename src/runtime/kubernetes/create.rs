@@ -37,7 +37,6 @@ const REPORT: Duration = Duration::from_secs(5);
 /// What is in the cluster after [`create`].
 #[derive(Default)]
 pub struct Created {
-    /// How many objects this call made.
     pub fresh: usize,
     /// The addresses that the API server gave the Services, by their names.
     cluster_ips: HashMap<String, String>,
@@ -69,7 +68,6 @@ impl Created {
     }
 }
 
-/// How the creation of one object ended.
 enum Outcome {
     /// Made, with what is doubtful about it.
     Fresh(DynamicObject, Vec<String>),
@@ -125,7 +123,6 @@ fn makes_pods(object: &Object) -> bool {
     object.kind == "Pod" || object.pod_template().is_some()
 }
 
-/// Where a run is made.
 struct Site<'a> {
     cluster: &'a Cluster,
     kinds: &'a Kinds,
@@ -172,10 +169,10 @@ impl Site<'_> {
 
     /// Waits until an object is gone that an earlier attempt made, and that is being deleted: a retried task can start while that goes on.
     async fn see_off(&self, api: &Api<DynamicObject>, object: &Object, existing: &DynamicObject) -> anyhow::Result<()> {
-        let (cluster, selector, Timeout { told, deadline }) = (self.cluster, self.run_id.selector(), self.limit);
+        let (cluster, selector, time) = (self.cluster, self.run_id.selector(), self.limit);
         self.progress.say(&format!("waiting until {} of an earlier attempt is gone", object.label()));
         let uid = existing.uid().unwrap_or_default();
-        let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, timeout: told, deadline, scope: Scope::Found };
+        let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, time, scope: Scope::Found };
         let gone = async {
             let part = Part::list(api, object.kind_name(), &selector).await;
             let part = part.map_err(|error| explain(cluster, error, "looking for what is being deleted"))?;
@@ -184,8 +181,8 @@ impl Site<'_> {
                 false => Ok(()),
             }
         };
-        timeout_at(deadline, gone).await.unwrap_or_else(|_| {
-            let (what, told) = (describe(&object.kind, existing), humantime::format_duration(told));
+        timeout_at(time.deadline, gone).await.unwrap_or_else(|_| {
+            let (what, told) = (describe(&object.kind, existing), humantime::format_duration(time.told));
             Err(anyhow!("{what} of an earlier attempt is still being deleted after {told}")).exit(Exit::NotReady)
         })
     }
@@ -202,10 +199,8 @@ fn may_be_there(cluster: &Cluster, object: &Object, run_id: &RunId) -> String {
     format!("{label} may be there all the same, since no answer came; testbed down --run-id {run_id} -n {namespace} removes it then")
 }
 
-/// Whether a creation is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// The object is made.
     Real,
     /// The API server answers as if, and keeps nothing.
     Dry,
@@ -258,7 +253,6 @@ pub(super) fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) ->
     Ok(existing)
 }
 
-/// An object that this call made.
 struct Fresh<'a> {
     api: Api<DynamicObject>,
     object: &'a Object,
@@ -289,5 +283,5 @@ async fn roll_back(cluster: &Cluster, fresh: Vec<Fresh<'_>>, error: anyhow::Erro
         return error;
     }
     let hint = format!("{} could not be removed again; try: testbed down --run-id {run_id} -n {}", left.join(", "), cluster.namespace);
-    Err::<(), _>(error).hint(hint).unwrap_err()
+    error.hint(hint)
 }

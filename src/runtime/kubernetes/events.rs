@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
-use kube::Api;
 use kube::runtime::watcher::Config;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,28 +21,22 @@ const KEPT: usize = 16;
 /// How much of a message is kept, in characters. Kubernetes itself allows 1024 bytes.
 const MESSAGE: usize = 1024;
 
-/// What matters of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     /// The kind of the object that it is about.
     pub kind: String,
-    /// That object's name.
     pub name: String,
-    /// That object's UID.
     pub uid: String,
     /// The container in a pod that it is about.
     pub container: Option<String>,
     /// `Warning`, as opposed to `Normal`.
     pub warning: bool,
-    /// The reason, such as `FailedMount`.
     pub reason: String,
     /// The message, in one line.
     pub message: String,
-    /// How often it has happened.
     pub count: i32,
     /// When it happened last, by the cluster's clock.
     pub at: Option<Timestamp>,
-    /// When it happened first.
     pub first: Option<Timestamp>,
 }
 
@@ -62,7 +55,6 @@ pub enum Past {
 pub struct Events {
     /// By the events' own names.
     notes: BTreeMap<String, Note>,
-    /// Whether this user may not read events.
     pub forbidden: bool,
 }
 
@@ -111,14 +103,13 @@ impl EventWatch {
         Self { events, _task: task }
     }
 
-    /// The events.
     pub fn events(&self) -> watch::Receiver<Events> {
         self.events.clone()
     }
 }
 
 async fn follow(cluster: Cluster, names: Vec<String>, past: Past, to: watch::Sender<Events>) {
-    let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<Event>();
     let mut updates = updates(api, Config::default(), move |event| read(event, &names));
     let mut old: Option<BTreeMap<String, Note>> = (past == Past::Counts).then(BTreeMap::new);
     while let Some(update) = updates.next().await {

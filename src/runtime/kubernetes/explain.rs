@@ -15,8 +15,8 @@ pub fn explain_creation(cluster: &Cluster, error: Error, action: &str) -> anyhow
     let Error::Api(status) = &error else { return explain(cluster, error, action) };
     let Some(refusal) = admission::read(&status.message, &cluster.kubectl) else { return explain(cluster, error, action) };
     let message = anyhow::anyhow!("{} ({})", refusal.what, status.message.trim()).context(action.to_owned());
-    let advised = Err::<(), _>(message).hint(refusal.advice);
-    if refusal.is_final { advised.exit(Exit::Never).unwrap_err() } else { advised.unwrap_err() }
+    let advised = message.hint(refusal.advice);
+    if refusal.is_final { advised.exit(Exit::Never) } else { advised }
 }
 
 /// Turns a failed request into an error: `action` is what was being done, such as `creating Pod mysql-42`.
@@ -28,7 +28,7 @@ pub fn explain(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
     let plain = anyhow::Error::msg(message).context(action.to_owned());
     match hint {
         None => plain,
-        Some(hint) => Err::<(), _>(plain).hint(hint).unwrap_err(),
+        Some(hint) => plain.hint(hint),
     }
 }
 

@@ -23,7 +23,7 @@ const REOPEN: Duration = Duration::from_secs(1);
 
 /// Follows the log of whichever container of the database runs, and notes in `to` what it says, until nobody listens any more.
 pub(super) async fn follow_log(cluster: Cluster, database: Database, pods: watch::Receiver<Pods>, to: watch::Sender<Outside>) {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<Pod>();
     let mut outside = to.subscribe();
     loop {
         let id = match &*outside.borrow_and_update() {

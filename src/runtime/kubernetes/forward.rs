@@ -17,7 +17,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Pod;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, ReadHalf, duplex, join, split};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -46,7 +46,6 @@ const LONGEST: usize = 300;
 
 /// A forwarded port; it is closed when this is dropped.
 pub struct Forward {
-    /// The port on 127.0.0.1.
     pub port: u16,
     /// The same way, for whoever needs no port.
     pub way: Arc<dyn Dial>,
@@ -55,9 +54,6 @@ pub struct Forward {
 
 impl Forward {
     /// Opens a free port on loopback that leads to the database's server port.
-    ///
-    /// # Errors
-    /// When no loopback port can be had.
     pub async fn open(cluster: &Cluster, database: &Database, pods: watch::Receiver<Pods>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("opening a port on 127.0.0.1 for the port-forward")?;
         let port = listener.local_addr().context("reading the port of the port-forward")?.port();
@@ -116,14 +112,10 @@ struct Tunnels {
     failed: Option<Failed>,
 }
 
-/// A tunnel that could not be opened.
 struct Failed {
-    /// The pod's uid.
     uid: String,
     why: String,
-    /// How often it was tried before.
     before: u32,
-    /// When it may be tried again.
     again: Instant,
 }
 
@@ -211,9 +203,9 @@ impl fmt::Debug for Way {
     }
 }
 
-/// The probe's side of a connection.
+/// What the probe reads of a connection.
 struct Near {
-    stream: DuplexStream,
+    stream: ReadHalf<DuplexStream>,
     /// Carries the other side, and knows why there is none.
     carried: Option<JoinHandle<io::Result<()>>>,
 }
@@ -223,10 +215,11 @@ impl Dial for Way {
         Box::pin(async {
             self.spare().await;
             let (uid, tunnel) = self.tunnel().await?;
-            let (stream, other) = duplex(ON_THE_WAY);
+            let (near, other) = duplex(ON_THE_WAY);
+            let (stream, to_server) = split(near);
             let way = self.clone();
             let carried = tokio::spawn(async move { way.carry(uid, tunnel, other).await });
-            Ok(Box::new(Near { stream, carried: Some(carried) }) as Box<dyn Connection>)
+            Ok(Box::new(join(Near { stream, carried: Some(carried) }, to_server)) as Box<dyn Connection>)
         })
     }
 }
@@ -242,20 +235,6 @@ impl AsyncRead for Near {
     }
 }
 
-impl AsyncWrite for Near {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 /// The rights that open port-forwards in the namespace: they are upgraded GET requests, and Kubernetes is on its way to ask for the other verb
 /// as well, which is what SPDY's requests always needed.
 pub fn rights() -> [Right; 2] {
@@ -263,9 +242,6 @@ pub fn rights() -> [Right; 2] {
 }
 
 /// Whether this user may open port-forwards in the namespace.
-///
-/// # Errors
-/// A failed request, explained.
 pub async fn is_allowed(cluster: &Cluster) -> anyhow::Result<bool> {
     let answer = access::missing(cluster, rights()).await.map(|missing| missing.is_empty());
     answer.map_err(|error| explain(cluster, error, "asking whether port-forwards are allowed"))

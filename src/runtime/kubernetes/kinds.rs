@@ -30,7 +30,6 @@ pub fn namespace(name: &KindName) -> Option<&str> {
     split(name).1
 }
 
-/// A kind's name without a namespace.
 pub fn plain(name: &KindName) -> KindName {
     split(name).0
 }
@@ -42,7 +41,6 @@ pub struct Kinds {
 }
 
 impl Kinds {
-    /// Knows the common kinds.
     pub fn new(cluster: &Cluster) -> Self {
         let found = common().into_iter().map(|resource| {
             let name = (resource.api_version.clone(), resource.kind.clone());
@@ -67,9 +65,6 @@ impl Kinds {
     }
 
     /// Asks discovery unless the kind is known already. `false`: the cluster does not have it.
-    ///
-    /// # Errors
-    /// A failed request, explained.
     pub async fn resolve(&mut self, name: &KindName) -> anyhow::Result<bool> {
         let name = &plain(name);
         if self.found.contains_key(name) {

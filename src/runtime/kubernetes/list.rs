@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
 use kube::api::ListParams;
 
 use super::{Cluster, explain};
@@ -14,21 +13,16 @@ use crate::run_id::{RUN_LABEL, RunId, every_run};
 /// The pods and Services of one run.
 #[derive(Default)]
 pub struct Run {
-    /// Its pods.
     pub pods: Vec<Pod>,
-    /// Its Services.
     pub services: Vec<Service>,
 }
 
 /// All runs of the namespace, or the one that is asked for, by run id.
-///
-/// # Errors
-/// A failed request, explained.
 pub async fn runs(cluster: &Cluster, run_id: Option<&RunId>) -> anyhow::Result<BTreeMap<String, Run>> {
     let selector = run_id.map_or_else(every_run, |run_id| run_id.selector().as_str().to_owned());
     let params = ListParams::default().labels(&selector);
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let services: Api<Service> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let pods = cluster.api::<Pod>();
+    let services = cluster.api::<Service>();
     let (pods, services) = futures::future::try_join(pods.list(&params), services.list(&params))
         .await
         .map_err(|error| explain(cluster, error, "listing runs"))

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::LogParams;
 use tokio::time::timeout;
 
@@ -19,11 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const BYTES: i64 = 64 * 1024;
 
 /// The last lines of a container's log.
-///
-/// # Errors
-/// A sentence that says why there is no log to show.
 pub async fn tail(cluster: &Cluster, pod: &str, container: &str, log: Log, lines: usize) -> Result<Vec<String>, String> {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<Pod>();
     let params = LogParams {
         container: Some(container.into()),
         previous: log == Log::Previous,

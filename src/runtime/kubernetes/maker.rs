@@ -13,12 +13,10 @@ use serde::Deserialize;
 /// The label by which a Deployment tells its ReplicaSets apart: the end of their names.
 const HASH_LABEL: &str = "pod-template-hash";
 
-/// A workload that makes pods.
 #[derive(Debug, Clone)]
 pub struct Maker {
     /// `Deployment` or `StatefulSet`.
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// Its pods' labels.
     pub selector: Selector,

@@ -1,7 +1,6 @@
 //! The Kubernetes runtime: one file a concern, all of them on top of [`Cluster`].
 
 pub mod access;
-pub mod annotate;
 pub mod autoscaler;
 pub mod backoff;
 pub mod clock;

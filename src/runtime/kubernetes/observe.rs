@@ -19,7 +19,6 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Begins to watch.
     pub fn start(cluster: &Cluster, whose: Whose, databases: &[Database]) -> (Self, Failure) {
         let mut wanted = Vec::new();
         let mut outsides = Vec::new();
@@ -43,7 +42,6 @@ impl Observer {
         self.outsides.clone()
     }
 
-    /// The pods.
     pub fn pods(&self) -> watch::Receiver<Pods> {
         self.watch.pods()
     }

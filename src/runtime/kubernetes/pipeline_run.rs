@@ -23,10 +23,8 @@ const REQUEST: Duration = Duration::from_secs(10);
 /// How often a request is tried that fails for a reason that can pass.
 const TRIES: usize = 8;
 
-/// What became of a PipelineRun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Life {
-    /// It goes on.
     Running,
     /// It has ended, or is being deleted, since then if that is told.
     Over(Option<Timestamp>),
@@ -75,18 +73,13 @@ impl Life {
 pub enum Found {
     /// There is one of that name.
     There(Box<DynamicObject>),
-    /// There is none.
     Nowhere,
     /// The cluster has nothing of the kind.
     NoKind,
-    /// It may not be read.
     Forbidden,
 }
 
 /// Looks for a PipelineRun by its name, in the cluster's namespace.
-///
-/// # Errors
-/// A request that failed again and again, explained.
 pub async fn find(cluster: &Cluster, name: &str) -> anyhow::Result<Found> {
     for version in VERSIONS {
         return match read(cluster, version, name).await {

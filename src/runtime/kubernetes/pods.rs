@@ -6,7 +6,6 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::Api;
 use kube::runtime::watcher::Config;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -96,7 +95,7 @@ impl Drop for PodWatch {
 
 /// Follows the watch until it cannot go on.
 async fn follow(cluster: Cluster, whose: Whose, to: watch::Sender<Pods>, mut changed: impl FnMut(&Pods)) -> anyhow::Error {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<Pod>();
     let mut updates = updates(api, Config::default().labels(&whose.selector()), Some);
     let mut past: Option<BTreeSet<String>> = None;
     let is_past = |past: &Option<BTreeSet<String>>, pod: &Pod| past.as_ref().is_some_and(|past| past.contains(uid(pod)));
@@ -139,7 +138,6 @@ fn leave(pods: &mut Pods, mut pod: Pod, whose: &Whose) {
     }
 }
 
-/// A pod's name.
 pub fn name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()
 }
@@ -149,7 +147,6 @@ pub fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
-/// `Running`, ...
 pub fn phase(pod: &Pod) -> Option<&str> {
     pod.status.as_ref()?.phase.as_deref()
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, Secret};
-use kube::Api;
 
 use super::explain::{is_absent, is_forbidden};
 use super::{Cluster, explain};
@@ -11,19 +10,12 @@ use crate::database::{Data, DataKind, Reference};
 use crate::failure::Advise;
 
 /// Reads each referenced object into `data`; one that does not exist is noted as absent.
-///
-/// # Errors
-/// A refused or failed request, explained, with what it was needed for.
 pub async fn fetch(cluster: &Cluster, references: &BTreeSet<Reference>, data: &mut Data) -> anyhow::Result<()> {
     for reference in references {
         let name = &reference.name;
         let outcome = match reference.kind {
-            DataKind::Secret => {
-                Api::<Secret>::namespaced(cluster.client.clone(), &cluster.namespace).get(name).await.map(|secret| data.add_secret(secret))
-            }
-            DataKind::ConfigMap => {
-                Api::<ConfigMap>::namespaced(cluster.client.clone(), &cluster.namespace).get(name).await.map(|map| data.add_config_map(map))
-            }
+            DataKind::Secret => cluster.api::<Secret>().get(name).await.map(|secret| data.add_secret(secret)),
+            DataKind::ConfigMap => cluster.api::<ConfigMap>().get(name).await.map(|map| data.add_config_map(map)),
         };
         match outcome {
             Ok(()) => {}

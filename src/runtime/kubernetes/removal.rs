@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use super::collect::{Known, collect};
-use super::teardown::{self, Timeout};
+use super::teardown::{self, DEFAULT_GRACE, Taken, Timeout};
 use crate::deadline;
 use crate::history::record::Record;
 use crate::recorder::event::Asked;
@@ -84,34 +84,32 @@ impl<'a> Removal<'a> {
     }
 
     /// Collects, and deletes all of the run. Returns how many objects there were.
-    ///
-    /// # Errors
-    /// Those of the teardown, and no others.
     pub async fn tear_down(self, asked: Asked, grace: u32, limit: Limit, tell: impl FnMut(&str)) -> anyhow::Result<usize> {
-        let Self { cluster, run_id, recording, .. } = self.asked(asked).collect().await;
-        let timeout = match limit {
-            Limit::For(time) => Timeout { told: time, deadline: deadline::after(time) },
-            Limit::By(timeout) => timeout,
-        };
-        told(recording, teardown::tear_down(cluster, run_id, grace, timeout, tell).await)
+        self.take_away(asked, grace, limit, None, tell).await.map(|taken| taken.count)
     }
 
     /// Collects, and deletes what one call has made of the run, by the hash that its objects carry. Returns whether that was all there is.
-    ///
-    /// # Errors
-    /// As [`Removal::tear_down`].
-    pub async fn undo(self, made_by: Option<&str>, timeout: Duration, tell: impl FnMut(&str)) -> anyhow::Result<bool> {
-        let Self { cluster, run_id, recording, .. } = self.asked(Asked::ByMaker).collect().await;
-        told(recording, teardown::undo(cluster, run_id, made_by, timeout, tell).await)
+    pub async fn undo(self, made_by: Option<&str>, within: Duration, tell: impl FnMut(&str)) -> anyhow::Result<bool> {
+        let taken = self.take_away(Asked::ByMaker, DEFAULT_GRACE, Limit::For(within), made_by, tell).await;
+        taken.map(|taken| !taken.has_others)
     }
 
-    fn asked(self, asked: Asked) -> Self {
+    async fn take_away(
+        self,
+        asked: Asked,
+        grace: u32,
+        limit: Limit,
+        made_by: Option<&str>,
+        tell: impl FnMut(&str),
+    ) -> anyhow::Result<Taken> {
         self.recording.on(Event::RemovalAsked(asked));
-        self
+        let Self { cluster, run_id, recording, .. } = self.collect().await;
+        let time = match limit {
+            Limit::For(time) => Timeout { told: time, deadline: deadline::after(time) },
+            Limit::By(timeout) => timeout,
+        };
+        let taken = teardown::take_away(cluster, run_id, grace, time, made_by, tell).await;
+        recording.on(Event::of_removal(&taken));
+        taken
     }
-}
-
-fn told<T>(recording: &Recording<'_>, removed: anyhow::Result<T>) -> anyhow::Result<T> {
-    recording.on(Event::of_removal(&removed));
-    removed
 }

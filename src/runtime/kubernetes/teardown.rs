@@ -21,9 +21,9 @@ use super::kinds::{self, KindName, Kinds};
 use super::mark::Mark;
 use super::rules::Rules;
 use super::{Cluster, explain};
-use crate::deadline;
 use crate::failure::{Advise, Exit};
 use crate::run_id::{RunId, Selector};
+use crate::words::count;
 
 use part::{Part, recorded};
 use remove::{Removal, Scope};
@@ -31,23 +31,6 @@ use remove::{Removal, Scope};
 /// Seconds that a pod gets to stop. The data is thrown away, and an entrypoint's shell that is still setting the database up ignores
 /// SIGTERM as process 1, so waiting longer buys nothing.
 pub const DEFAULT_GRACE: u32 = 1;
-
-/// Deletes everything that carries the run's label in the namespace. Returns how many objects there were.
-///
-/// One object that cannot be deleted, or one kind that may not be listed, does not keep the others from being deleted.
-///
-/// # Errors
-/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when `timeout` is over, which holds for all
-/// of it.
-pub(super) async fn tear_down(
-    cluster: &Cluster,
-    run_id: &RunId,
-    grace: u32,
-    timeout: Timeout,
-    tell: impl FnMut(&str),
-) -> anyhow::Result<usize> {
-    take_away(cluster, run_id, grace, timeout, None, tell).await.map(|taken| taken.count)
-}
 
 /// How long something may take.
 #[derive(Debug, Clone, Copy)]
@@ -58,43 +41,34 @@ pub struct Timeout {
     pub deadline: Instant,
 }
 
-/// Deletes what one call has made of the run, by the hash that its objects carry: beside it others may be at work on the same run. Returns whether
-/// that was all there is.
+/// What was taken away.
+pub(super) struct Taken {
+    /// How many objects there were.
+    pub count: usize,
+    /// Whether other calls have objects of the run, which stay.
+    pub has_others: bool,
+}
+
+/// Deletes everything that carries the run's label in the namespace; with `made_by` only what one call has made, by the hash that its objects
+/// carry: beside it others may be at work on the same run.
+///
+/// One object that cannot be deleted, or one kind that may not be listed, does not keep the others from being deleted.
 ///
 /// # Errors
-/// As [`tear_down`].
-pub(super) async fn undo(
-    cluster: &Cluster,
-    run_id: &RunId,
-    made_by: Option<&str>,
-    timeout: Duration,
-    tell: impl FnMut(&str),
-) -> anyhow::Result<bool> {
-    let timeout = Timeout { told: timeout, deadline: deadline::after(timeout) };
-    take_away(cluster, run_id, DEFAULT_GRACE, timeout, made_by, tell).await.map(|taken| !taken.has_others)
-}
-
-/// What was taken away.
-struct Taken {
-    /// How many objects there were.
-    count: usize,
-    /// Whether other calls have objects of the run, which stay.
-    has_others: bool,
-}
-
-async fn take_away(
+/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when the time is over, which holds for all of it.
+pub(super) async fn take_away(
     cluster: &Cluster,
     run_id: &RunId,
     grace: u32,
-    Timeout { told: timeout, deadline }: Timeout,
+    time: Timeout,
     made_by: Option<&str>,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<Taken> {
     let hint =
         || format!("some or all of run {run_id} may be left in namespace {}; testbed down --run-id {run_id} goes on", cluster.namespace);
     // A request that fails is a failure; one for which there is no time leaves the run where it is.
-    let found = timeout_at(deadline, find(cluster, run_id)).await;
-    let found = found.unwrap_or_else(|_| Err(cluster.late(timeout)).exit(Exit::TeardownIncomplete).hint(hint()));
+    let found = timeout_at(time.deadline, find(cluster, run_id)).await;
+    let found = found.unwrap_or_else(|_| Err(cluster.late(time.told)).exit(Exit::TeardownIncomplete).hint(hint()));
     let Found { mut parts, mut failures, left } = found?;
     let has_others = made_by.is_some_and(|hash| keep_others(hash, &mut parts));
     left.iter().for_each(|left| tell(left));
@@ -107,7 +81,7 @@ async fn take_away(
     };
     // A pod that appears later can be somebody else's then.
     let scope = if has_others { Scope::Found } else { Scope::All };
-    let removal = Removal { selector: &run_id.selector(), grace, timeout, deadline, scope };
+    let removal = Removal { selector: &run_id.selector(), grace, time, scope };
     failures.extend(remove::remove(cluster, &parts, &removal, asked).await.failures);
     match failures.into_iter().next() {
         None => Ok(Taken { count, has_others }),
@@ -126,28 +100,20 @@ fn keep_others(own: &str, parts: &mut [Part]) -> bool {
 }
 
 fn summary(parts: &[Part]) -> String {
-    let counts: Vec<String> = parts
-        .iter()
-        .filter(|part| !part.objects.is_empty())
-        .map(|part| format!("{} {}{}", part.objects.len(), part.kind.1, if part.objects.len() == 1 { "" } else { "s" }))
-        .collect();
+    let counts: Vec<String> =
+        parts.iter().filter(|part| !part.objects.is_empty()).map(|part| count(part.objects.len(), &part.kind.1)).collect();
     counts.join(", ")
 }
 
 /// What there is of a run.
 pub struct Found {
-    /// Its objects, by kind.
     pub parts: Vec<Part>,
-    /// What could not be looked at.
     pub failures: Vec<anyhow::Error>,
     /// What is left alone, and why, in words.
     pub left: Vec<String>,
 }
 
 /// Everything of the run in its namespace, and in those places beyond it that the caller has named.
-///
-/// # Errors
-/// A failed request, explained.
 pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Found> {
     let mut kinds = Kinds::new(cluster);
     let selector = run_id.selector();

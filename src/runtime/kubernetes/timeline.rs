@@ -17,16 +17,13 @@ use crate::probe::change;
 use crate::recorder::{Event, Recording};
 use crate::time::Time;
 
-/// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sign {
-    /// What.
     pub what: What,
     /// That it is the nth of its kind, from 1.
     pub nth: usize,
     /// When, by the cluster's clock, where that is told.
     pub at: Option<Time>,
-    /// More about it.
     pub detail: String,
 }
 
@@ -107,9 +104,7 @@ fn how(ended: &ContainerStateTerminated) -> String {
 
 /// Takes down what the watches on pods and events show.
 pub struct Course<'a> {
-    /// The databases.
     pub databases: &'a [Database],
-    /// Takes it down.
     pub recording: &'a Recording<'a>,
     /// Whether the pods were there before anybody looked, so that Kubernetes' own times count.
     pub is_past: bool,
@@ -127,7 +122,6 @@ impl Course<'_> {
         }
     }
 
-    /// One look.
     pub fn look(&self, pods: &Pods, events: &Events) {
         let now = Time::now();
         for database in self.databases {

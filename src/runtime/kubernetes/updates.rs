@@ -14,7 +14,6 @@ use serde::de::DeserializeOwned;
 use super::backoff::Pauses;
 use super::explain::{Grant, is_absent, is_forbidden};
 
-/// What a watch tells.
 #[derive(Debug)]
 pub enum Update<T> {
     /// All that there is: at the beginning, and whenever something may have been missed.

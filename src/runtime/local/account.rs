@@ -9,14 +9,11 @@ use anyhow::{Context, anyhow};
 use crate::database::Engine;
 use crate::failure::Advise;
 
-/// An unprivileged user of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The name, for messages.
     pub name: String,
-    /// The user's number.
     pub uid: u32,
-    /// The number of its group.
     pub gid: u32,
 }
 
@@ -48,18 +45,12 @@ pub fn owner(account: Option<&Account>) -> u32 {
 }
 
 /// Hands a file or folder over to the server's user: one in a folder that this user cannot write to. A link is not followed.
-///
-/// # Errors
-/// The path with the system's reason.
 pub fn hand_over(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
     let Some(account) = account else { return Ok(()) };
     lchown(path, Some(account.uid), Some(account.gid)).with_context(|| format!("handing {} over to {}", path.display(), account.name))
 }
 
 /// Makes a folder for the server's user alone, in one that this user cannot write to.
-///
-/// # Errors
-/// The path with the system's reason.
 pub fn make_folder(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
     std::fs::DirBuilder::new().mode(0o700).create(path).with_context(|| format!("making {}", path.display()))?;
     hand_over(path, account)

@@ -47,18 +47,12 @@ impl Area {
 const NOTE: &str = "registry";
 
 /// Notes in a run's folder where the run is noted, for whoever finds the folder without its record.
-///
-/// # Errors
-/// The path with the system's reason.
 pub fn note_registry(run: &Path, registry: &Path) -> anyhow::Result<()> {
     let text = registry.to_str().with_context(|| format!("{} is no UTF-8", registry.display()))?;
     crate::files::write(&run.join(NOTE), text, 0o600)
 }
 
 /// Where the run of a data folder is noted, if it says so.
-///
-/// # Errors
-/// It says so, and cannot be read.
 pub fn registry_of(run: &Path) -> anyhow::Result<Option<PathBuf>> {
     let note = run.join(NOTE);
     let path = files::if_there(files::read(&note, 4096)).with_context(|| format!("reading {}", note.display()))?;
@@ -68,9 +62,6 @@ pub fn registry_of(run: &Path) -> anyhow::Result<Option<PathBuf>> {
 
 impl Area {
     /// The folders of runs, on disk and in memory.
-    ///
-    /// # Errors
-    /// The path with the system's reason.
     pub fn runs(&self) -> anyhow::Result<Vec<PathBuf>> {
         let in_memory = own_memory();
         let is_own = in_memory.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw());
@@ -96,9 +87,6 @@ const MEMORY: &str = "/dev/shm";
 const ENOUGH: u64 = 256 << 20;
 
 /// A folder of this user in the machine's memory.
-///
-/// # Errors
-/// Why there is none.
 pub fn in_memory() -> anyhow::Result<PathBuf> {
     let own = own_memory();
     let room = rustix::fs::statvfs(MEMORY).with_context(|| format!("looking at {MEMORY}"))?;

@@ -17,27 +17,18 @@ use super::account::Account;
 const UNTOUCHED: i64 = 1_000_000_000;
 
 /// Opens a folder; a link to one is refused.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn folder(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(at, name.as_ref(), flags, Mode::empty())?)
 }
 
 /// The same for a path whose folders above are nobody else's.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn root(path: &Path) -> io::Result<OwnedFd> {
     folder(CWD, path)
 }
 
 /// Opens a folder and takes it away from the account: from then on nobody else makes, moves or removes anything in it, not even through a
 /// handle of before.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn take_over(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
     let folder = folder(at, name)?;
     if geteuid().is_root() {
@@ -47,18 +38,12 @@ pub(super) fn take_over(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<Ow
 }
 
 /// Gives an open file or folder to the account.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn give(handle: impl AsFd, account: Option<&Account>) -> io::Result<()> {
     let Some(account) = account else { return Ok(()) };
     Ok(fchown(handle, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?)
 }
 
 /// What is in a folder, with what the system tells of each, in the order of the names.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, Stat)>> {
     let mut found = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -72,7 +57,6 @@ pub(super) fn entries(folder: &OwnedFd) -> io::Result<Vec<(OsString, Stat)>> {
     Ok(found)
 }
 
-/// Whether it is a folder.
 pub(super) fn is_folder(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
@@ -87,9 +71,6 @@ fn is_own_file(stat: &Stat, owner: u32) -> bool {
 }
 
 /// Opens a file that belongs to `owner` and has no other name, for reading.
-///
-/// # Errors
-/// The system's reason, and what it is instead.
 pub(super) fn open(at: &OwnedFd, name: &OsStr, owner: u32) -> io::Result<(File, Stat)> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(at, name, flags, Mode::empty())?;
@@ -101,36 +82,24 @@ pub(super) fn open(at: &OwnedFd, name: &OsStr, owner: u32) -> io::Result<(File, 
 }
 
 /// Makes a file that is not there yet, for writing.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn create(at: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(at, name, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
 /// Marks an open file as it was copied.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn mark(file: &File) -> io::Result<()> {
     let time = Timespec { tv_sec: UNTOUCHED, tv_nsec: 0 };
     Ok(futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }
 
 /// Makes a folder that is not there yet, for this user alone.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn make(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
     rustix::fs::mkdirat(&at, name.as_ref(), Mode::RWXU)?;
     folder(at, name)
 }
 
 /// Removes whatever has this name, with all that is in it.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn remove(at: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<()> {
     if !is_folder(stat) {
         return Ok(unlinkat(at, name, AtFlags::empty())?);
@@ -141,9 +110,6 @@ pub(super) fn remove(at: &OwnedFd, name: &OsStr, stat: &Stat) -> io::Result<()> 
 }
 
 /// Puts a file with this text in the place of whatever has its name.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn replace(path: &Path, name: &str, text: &str, account: Option<&Account>) -> io::Result<()> {
     let (at, name) = (root(path)?, OsStr::new(name));
     if let Ok(stat) = statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) {

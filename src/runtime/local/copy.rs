@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::CWD;
-use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::account::Account;
@@ -24,25 +23,16 @@ const THREADS: usize = 4;
 /// What a folder holds: two copies of one folder agree in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Size {
-    /// The number of files.
     pub files: u64,
-    /// Their lengths together.
     pub bytes: u64,
 }
 
-/// Copies the folder `from` to the new folder `to`, and hands all of it over to `account`: nobody else gets into it before it is whole.
+/// Copies the folder `from`, which belongs to `owner`, to the new folder `to`, and hands all of it over to `account`: nobody else gets into it before
+/// it is whole.
 ///
 /// # Errors
-/// The system's reason. What was copied so far stays.
-pub(super) fn copy(from: &Path, to: &Path, account: Option<&Account>) -> io::Result<Size> {
-    copy_of(from, geteuid().as_raw(), to, account)
-}
-
-/// The same for a folder that belongs to `owner`.
-///
-/// # Errors
-/// The system's reason, and what is in there that is no file of the owner's own.
-pub(super) fn copy_of(from: &Path, owner: u32, to: &Path, account: Option<&Account>) -> io::Result<Size> {
+/// The system's reason, and what is in there that is no file of the owner's own. What was copied so far stays.
+pub(super) fn copy(from: &Path, owner: u32, to: &Path, account: Option<&Account>) -> io::Result<Size> {
     let to = beneath::make(CWD, to)?;
     let size = fill(Arc::new(beneath::root(from)?), owner, Arc::new(to.try_clone()?), account)?;
     beneath::give(&to, account)?;
@@ -53,9 +43,6 @@ pub(super) fn copy_of(from: &Path, owner: u32, to: &Path, account: Option<&Accou
 type Work = (Arc<OwnedFd>, Arc<OwnedFd>, OsString);
 
 /// Copies what is in one open folder into another one that is empty and that nobody else can get into.
-///
-/// # Errors
-/// As for [`copy_of`].
 pub(super) fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Option<&Account>) -> io::Result<Size> {
     let mut files = Vec::new();
     make_folders(from, to, account, &mut files)?;
@@ -79,9 +66,6 @@ pub(super) fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Op
 }
 
 /// Copies one file, and tells its length.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn copy_file(from: &OwnedFd, owner: u32, to: &OwnedFd, name: &std::ffi::OsStr, account: Option<&Account>) -> io::Result<u64> {
     let (source, stat) = beneath::open(from, name, owner)?;
     let target = beneath::create(to, name)?;
@@ -107,9 +91,6 @@ fn make_folders(from: Arc<OwnedFd>, to: Arc<OwnedFd>, account: Option<&Account>,
 
 /// The names, modes and lengths of all files of a folder as one short text; `None` where one of them does not belong to `owner`, or was written
 /// to since it was copied.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn manifest(folder: &Path, owner: u32) -> io::Result<Option<String>> {
     let mut text = Vec::new();
     Ok(list(&beneath::root(folder)?, owner, &mut text)?.then(|| state::hash(&text)))
@@ -152,6 +133,7 @@ pub(super) fn measure(folder: &Path) -> io::Result<Size> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::account;
     use super::*;
 
     #[test]
@@ -163,20 +145,20 @@ mod tests {
         for (to, is_hard) in [("one", false), ("two", true)] {
             let planted = at("from/a/planted");
             if is_hard { std::fs::hard_link(at("secret"), &planted) } else { std::os::unix::fs::symlink(at("secret"), &planted) }.unwrap();
-            assert!(copy(&at("from"), &at(to), None).is_err());
+            assert!(copy(&at("from"), account::owner(None), &at(to), None).is_err());
             assert!(!at(to).join("a/planted").exists());
             std::fs::remove_file(planted).unwrap();
         }
         std::os::unix::fs::symlink(at("from"), at("link")).unwrap();
-        assert!(copy(&at("link"), &at("to"), None).is_err());
+        assert!(copy(&at("link"), account::owner(None), &at("to"), None).is_err());
         std::fs::remove_dir(at("to")).unwrap();
         std::fs::write(at("from/a/file"), "content").unwrap();
-        copy(&at("from"), &at("to"), None).unwrap();
-        let manifest_before = manifest(&at("to"), geteuid().as_raw()).unwrap().expect("nobody has written to it");
+        copy(&at("from"), account::owner(None), &at("to"), None).unwrap();
+        let manifest_before = manifest(&at("to"), account::owner(None)).unwrap().expect("nobody has written to it");
         std::fs::write(at("to/a/file"), "CONTENT").unwrap();
-        assert_eq!(manifest(&at("to"), geteuid().as_raw()).unwrap(), None);
-        copy(&at("from"), &at("again"), None).unwrap();
-        assert_eq!(manifest(&at("again"), geteuid().as_raw()).unwrap(), Some(manifest_before));
+        assert_eq!(manifest(&at("to"), account::owner(None)).unwrap(), None);
+        copy(&at("from"), account::owner(None), &at("again"), None).unwrap();
+        assert_eq!(manifest(&at("again"), account::owner(None)).unwrap(), Some(manifest_before));
     }
 
     #[test]
@@ -189,12 +171,12 @@ mod tests {
             std::fs::write(from.join(format!("a/b/{number}")), "x".repeat(number)).unwrap();
         }
         std::fs::set_permissions(from.join("a/b/7"), std::fs::Permissions::from_mode(0o600)).unwrap();
-        let size = copy(&from, &to, None).unwrap();
+        let size = copy(&from, account::owner(None), &to, None).unwrap();
         assert_eq!(size, Size { files: 50, bytes: (0..50).sum() });
         assert_eq!(size, measure(&from).unwrap());
         assert_eq!(size, measure(&to).unwrap());
         assert_eq!(std::fs::read_to_string(to.join("a/b/7")).unwrap(), "xxxxxxx");
         assert_eq!(std::fs::metadata(to.join("a/b/7")).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(copy(&from, &to, None).is_err(), "never over another folder");
+        assert!(copy(&from, account::owner(None), &to, None).is_err(), "never over another folder");
     }
 }

@@ -14,7 +14,7 @@ use crate::files;
 use crate::reading;
 
 /// Folders below which servers are installed, besides those of `PATH`; `*` stands for any name.
-const FOLDERS: [&str; 17] = [
+const FOLDERS: [&str; 12] = [
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/usr/local/pgsql/bin",
@@ -24,13 +24,8 @@ const FOLDERS: [&str; 17] = [
     "/usr/libexec",
     "/usr/local/bin",
     "/usr/local/sbin",
-    "/opt/homebrew/opt/postgresql*/bin",
-    "/opt/homebrew/opt/m*/bin",
-    "/usr/local/opt/postgresql*/bin",
-    "/usr/local/opt/m*/bin",
     "/home/linuxbrew/.linuxbrew/opt/postgresql*/bin",
     "/home/linuxbrew/.linuxbrew/opt/m*/bin",
-    "/Applications/Postgres.app/Contents/Versions/*/bin",
     "/snap/bin",
 ];
 
@@ -64,12 +59,10 @@ impl fmt::Display for Version {
     }
 }
 
-/// An installed server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
     /// What it is: MySQL, MariaDB or PostgreSQL.
     pub engine: Engine,
-    /// Its version.
     pub version: Version,
     /// The program, links resolved.
     pub program: PathBuf,
@@ -134,9 +127,6 @@ impl Finder {
     }
 
     /// The server that the user points to: the program itself, or the folder that it is in.
-    ///
-    /// # Errors
-    /// A message that says what is there instead.
     pub fn at(&mut self, path: &Path, engine: Engine) -> anyhow::Result<Installed> {
         let names: &[&str] = if engine == Engine::Postgres { &["postgres"] } else { &["mariadbd", "mysqld"] };
         let candidates = names.iter().flat_map(|name| [path.join(name), path.join("bin").join(name), path.join("sbin").join(name)]);

@@ -39,9 +39,6 @@ fn log(name: &str, Clipped { text, bytes, cut }: Clipped, redactor: &Redactor) -
 }
 
 /// Its head and its tail: of a log of gigabytes no more than these is read.
-///
-/// # Errors
-/// The system's reason.
 pub(super) fn read(path: &Path) -> std::io::Result<Clipped> {
     let mut file = files::open(path)?;
     // It may grow meanwhile, and this is to end.

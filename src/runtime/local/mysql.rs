@@ -11,7 +11,7 @@ use mysql_async::{Conn, OptsBuilder};
 use super::find::Installed;
 use super::planned::Planned;
 use super::prepared::Stage;
-use super::program::Setting;
+use super::program::{Setting, argument};
 use crate::database::{Engine, Login};
 use crate::failure::Advise;
 
@@ -69,18 +69,14 @@ pub(super) fn recipe(planned: &Planned) -> String {
 fn base(installed: &Installed) -> Option<OsString> {
     let base = installed.program.parent()?.parent()?;
     let is_system = ["/usr", "/", "/usr/local"].iter().any(|system| base == Path::new(system));
-    (!is_system).then(|| [OsString::from("--basedir="), base.into()].into_iter().collect())
+    (!is_system).then(|| argument("--basedir=", base))
 }
 
 /// Makes the data folder, with a root that needs no password.
-///
-/// # Errors
-/// The program that failed and what it said.
 pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let Installed { engine, program, .. } = &planned.installed;
     super::account::make_folder(&stage.data, setting.account)?;
-    let data: OsString = [OsString::from("--datadir="), stage.data.clone().into()].into_iter().collect();
-    let mut args: Vec<OsString> = vec!["--no-defaults".into(), data];
+    let mut args: Vec<OsString> = vec!["--no-defaults".into(), argument("--datadir=", &stage.data)];
     args.extend(base(&planned.installed));
     args.extend(own_settings(&planned.installed).iter().map(OsString::from));
     args.push(own_temporary_folder(&stage.data, setting)?);
@@ -94,9 +90,6 @@ pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setti
 
 /// The argument for a folder of the server's own beside its data, which is made. A server that starts deletes everything called `#sql…` in its
 /// folder for temporary files: in a shared one those are the temporary tables of the others.
-///
-/// # Errors
-/// The path with the system's reason.
 pub(super) fn own_temporary_folder(data: &Path, setting: Setting<'_>) -> anyhow::Result<OsString> {
     let folder = data.with_file_name("tmp");
     match std::fs::create_dir(&folder) {
@@ -106,7 +99,7 @@ pub(super) fn own_temporary_folder(data: &Path, setting: Setting<'_>) -> anyhow:
         _ => {}
     }
     super::account::hand_over(&folder, setting.account)?;
-    Ok([OsString::from("--tmpdir="), folder.into()].into_iter().collect())
+    Ok(argument("--tmpdir=", &folder))
 }
 
 /// The program that makes MariaDB's data folder.
@@ -124,13 +117,12 @@ fn installer(server: &Path) -> anyhow::Result<PathBuf> {
 
 /// The server's arguments after the first, `--no-defaults`: those of the manifest last, so that they win.
 pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
-    let in_folder = |flag: &str, path: PathBuf| -> OsString { [OsString::from(flag), path.into()].into_iter().collect() };
-    let mut args: Vec<OsString> = vec![in_folder("--datadir=", data.to_owned())];
+    let mut args: Vec<OsString> = vec![argument("--datadir=", data)];
     args.extend(base(&planned.installed));
     args.push(format!("--port={port}").into());
     // Relative to the data folder: a socket's path may have no more than about a hundred characters.
     args.extend([SOCKET_ARGUMENT, "--pid-file=server.pid"].map(OsString::from));
-    args.push(in_folder("--init-file=", init_file(data)));
+    args.push(argument("--init-file=", &init_file(data)));
     args.extend(SETTINGS.iter().chain(own_settings(&planned.installed)).map(OsString::from));
     args.extend(planned.args.iter().map(OsString::from));
     args
@@ -197,9 +189,6 @@ fn statements(planned: &Planned, root: &Login) -> String {
 }
 
 /// Writes the file with the run's logins. Tells the administrator, who has a random password where the manifest gives none.
-///
-/// # Errors
-/// The path with the system's reason.
 pub(super) fn write_init_file(planned: &Planned, data: &Path, random: &str, setting: Setting<'_>) -> anyhow::Result<Login> {
     let unknown = || Login { user: "root".into(), password: crate::database::Password::new(random), database: None };
     let root = planned.database.admin.clone().unwrap_or_else(unknown);
@@ -210,9 +199,6 @@ pub(super) fn write_init_file(planned: &Planned, data: &Path, random: &str, sett
 }
 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.
-///
-/// # Errors
-/// Why it could not be done yet.
 pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
     let login = &planned.database.login;
     let options = OptsBuilder::default()

@@ -16,10 +16,8 @@ use crate::engine;
 use crate::failure::{Advise, Exit};
 use crate::manifest::render::Params;
 
-/// Where the images look for set-up scripts.
 const SCRIPTS: &str = "/docker-entrypoint-initdb.d";
 
-/// The servers of a run.
 #[derive(Debug)]
 pub struct LocalPlan {
     /// In the order of the manifest.

@@ -18,7 +18,6 @@ pub struct Planned {
     pub database: Database,
     /// The server's folder below that of the run.
     pub folder: String,
-    /// The server.
     pub installed: Installed,
     /// As whom it runs; `None` for the caller.
     pub account: Option<Account>,
@@ -35,18 +34,14 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// Its log, below the run's folder.
     pub fn log(&self, run: &Path) -> PathBuf {
         run.join(&self.folder).join("log")
     }
 }
 
-/// One script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// The name of its file.
     pub name: String,
-    /// What is in it.
     pub text: String,
 }
 
@@ -62,13 +57,11 @@ pub struct Options {
 /// The run that a server is started for.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
-    /// The run's id.
     pub run_id: &'a str,
     /// The folder above the servers' data folders.
     pub folder: &'a Path,
     /// Where prepared folders are.
     pub area: &'a Area,
-    /// When to give up.
     pub deadline: Instant,
     /// The time that this is, as the user said it.
     pub timeout: Duration,

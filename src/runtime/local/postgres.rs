@@ -10,7 +10,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::beneath;
 use super::planned::{Options, Planned};
 use super::prepared::Stage;
-use super::program::Setting;
+use super::program::{Setting, argument};
 use crate::database::Login;
 
 /// Servers from this version on copy a new database file by file only when told so; else it goes through the log, twice.
@@ -61,6 +61,11 @@ fn database(planned: &Planned) -> &str {
     login.database.as_deref().unwrap_or(&login.user)
 }
 
+/// Whether the server is of this version or a later one.
+fn is_from(planned: &Planned, major: u32) -> bool {
+    planned.installed.version.0.first().is_some_and(|own| *own >= major)
+}
+
 /// Everything that shapes the prepared folder. The database is a part of it: to make one takes as long as to start the server.
 pub(super) fn recipe(planned: &Planned) -> String {
     let Options { initdb, auth_method } = &planned.postgres;
@@ -68,9 +73,6 @@ pub(super) fn recipe(planned: &Planned) -> String {
 }
 
 /// Makes the data folder, with the superuser and the database.
-///
-/// # Errors
-/// The program that failed and what it said.
 pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let server = &planned.installed.program;
     let initdb = server.with_file_name("initdb");
@@ -82,12 +84,12 @@ pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setti
     super::account::hand_over(&password_file, setting.account)?;
     let mut args: Vec<OsString> = vec!["-D".into(), stage.data.clone().into(), "-U".into(), superuser(planned).user.clone().into()];
     args.extend(["--encoding=UTF8".into(), "--auth=scram-sha-256".into(), "--no-sync".into()]);
-    args.push([OsString::from("--pwfile="), password_file.clone().into()].into_iter().collect());
+    args.push(argument("--pwfile=", &password_file));
     // Files of the log are made whole: small ones are copied faster.
-    if planned.installed.version.0.first().is_some_and(|major| *major >= 11) {
+    if is_from(planned, 11) {
         args.push("--wal-segsize=1".into());
     }
-    if planned.installed.version.0.first().is_some_and(|major| *major >= 16) {
+    if is_from(planned, 16) {
         args.extend(["-c", SHARED_MEMORY].map(OsString::from));
     }
     initdb_with_a_locale(planned, &initdb, &args, stage, setting).await?;
@@ -127,14 +129,12 @@ async fn make_database(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_
     if ["postgres", "template1"].contains(&name) {
         return Ok(());
     }
-    let strategy = planned.installed.version.0.first().is_some_and(|major| *major >= HAS_STRATEGY);
-    let strategy = if strategy { " STRATEGY file_copy" } else { "" };
+    let strategy = if is_from(planned, HAS_STRATEGY) { " STRATEGY file_copy" } else { "" };
     let sql = format!("CREATE DATABASE {}{strategy};\n", identifier(name));
     let mut args: Vec<OsString> = ["--single", "-F", "-j", "-c", SHARED_MEMORY, "-D"].map(OsString::from).into();
     args.extend([stage.data.clone().into(), "postgres".into()]);
     // With -j a statement ends with an empty line.
-    setting.run(&planned.installed.program, &args, stage.folder, &(sql + "\n\n")).await?;
-    Ok(())
+    setting.run(&planned.installed.program, &args, stage.folder, &(sql + "\n\n")).await
 }
 
 /// The server's arguments: those of the manifest last, so that they win.
@@ -176,9 +176,6 @@ pub(super) fn is_up(data: &Path) -> bool {
 const STATUS_LINE: usize = 7;
 
 /// Logs in to the server in `data` as prepared, and gives it the logins of the run.
-///
-/// # Errors
-/// Why it could not be done yet.
 pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: &str) -> anyhow::Result<()> {
     let root = superuser(planned);
     let client = connect(port, &root.user, prepared, "postgres").await?;
@@ -193,9 +190,6 @@ pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: 
 }
 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.
-///
-/// # Errors
-/// Why it could not be done yet.
 pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
     let login = &planned.database.login;
     let client = connect(port, &login.user, login.password.reveal(), database(planned)).await?;

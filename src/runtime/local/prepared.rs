@@ -42,15 +42,12 @@ struct Entry {
     manifest: String,
 }
 
-/// A data folder for a run.
 pub struct Placed {
     /// The administrator's password in it.
     pub password: String,
-    /// Where it came from.
     pub source: Source,
 }
 
-/// Where a prepared folder is made.
 pub struct Stage<'a> {
     /// The programs work here; the server's user may not write to it.
     pub folder: &'a Path,
@@ -60,7 +57,6 @@ pub struct Stage<'a> {
     pub password: &'a str,
 }
 
-/// The prepared folders of this user.
 pub struct Prepared<'a> {
     cache: &'a Path,
     key: String,
@@ -77,9 +73,6 @@ impl<'a> Prepared<'a> {
     }
 
     /// Puts a spare or a copy of the prepared folder at `to`, and makes the prepared folder first where there is none.
-    ///
-    /// # Errors
-    /// The step with its reason.
     pub async fn place_at(
         &self,
         to: &Path,
@@ -116,7 +109,6 @@ impl<'a> Prepared<'a> {
             .hint("remove it, and see what else works in there")
     }
 
-    /// Whether it is as it was made.
     async fn is_sound(&self, entry: &Entry) -> anyhow::Result<bool> {
         let (data, manifest) = (self.folder().join("data"), entry.manifest.clone());
         background::run(move || is_as_made(&data, None, &manifest)).await
@@ -124,7 +116,7 @@ impl<'a> Prepared<'a> {
 
     async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
         let (source, target, owner) = (self.folder().join("data"), to.to_owned(), account.cloned());
-        let work = background::run(move || copy::copy(&source, &target, owner.as_ref()));
+        let work = background::run(move || copy::copy(&source, account::owner(None), &target, owner.as_ref()));
         work.await?.with_context(|| format!("copying the prepared data folder to {}", to.display())).hint(STATE_HINT)
     }
 
@@ -178,7 +170,7 @@ impl<'a> Prepared<'a> {
         // What the server's user has made, it may still hold open: the entry is a copy.
         let (own, owner) = (account::owner(None), account::owner(account));
         let (from, to) = (made.clone(), data.clone());
-        let size = background::run(move || copy::copy_of(&from, owner, &to, None)).await?.with_context(writing)?;
+        let size = background::run(move || copy::copy(&from, owner, &to, None)).await?.with_context(writing)?;
         remove(&made)?;
         remove(&aside.join("tmp"))?;
         let manifest = copy::manifest(&data, own).with_context(writing)?.ok_or_else(|| anyhow!("it is changed while it is made"));
@@ -193,7 +185,15 @@ impl<'a> Prepared<'a> {
 
     /// Waits for the entry's lock. It ends with the file handle, also when the process is killed.
     async fn lock(&self, is_exclusive: bool) -> anyhow::Result<File> {
-        lock(self.cache, &self.key, is_exclusive).await
+        let path = self.cache.join(format!("{}.lock", self.key));
+        let context = || format!("locking {}", path.display());
+        let file = files::open_lock(&path).with_context(context).hint(CACHE_HINT)?;
+        let attempt = if is_exclusive { file.try_lock() } else { file.try_lock_shared() };
+        if attempt.is_ok() {
+            return Ok(file);
+        }
+        let wait = move || if is_exclusive { file.lock() } else { file.lock_shared() }.map(|()| file);
+        background::run_aside(wait).await?.with_context(context)
     }
 }
 
@@ -202,19 +202,7 @@ fn is_as_made(data: &Path, account: Option<&Account>, manifest: &str) -> bool {
     copy::manifest(data, account::owner(account)).is_ok_and(|found| found.is_some_and(|found| found == manifest))
 }
 
-async fn lock(cache: &Path, key: &str, is_exclusive: bool) -> anyhow::Result<File> {
-    let path = cache.join(format!("{key}.lock"));
-    let context = || format!("locking {}", path.display());
-    let file = files::open_lock(&path).with_context(context).hint(CACHE_HINT)?;
-    let attempt = if is_exclusive { file.try_lock() } else { file.try_lock_shared() };
-    if attempt.is_ok() {
-        return Ok(file);
-    }
-    let wait = move || if is_exclusive { file.lock() } else { file.lock_shared() }.map(|()| file);
-    background::run_aside(wait).await?.with_context(context)
-}
-
-/// The same where nobody is to wait: `None` while another process has it.
+/// The entry's lock where nobody is to wait: `None` while another process has it.
 fn try_lock_shared(cache: &Path, key: &str) -> Option<File> {
     let file = files::open_lock(&cache.join(format!("{key}.lock"))).ok()?;
     file.try_lock_shared().is_ok().then_some(file)
@@ -290,12 +278,8 @@ fn names(cache: &Path, ending: &str) -> Vec<(PathBuf, String)> {
 
 /// Removes a folder that may not be there.
 fn remove(folder: &Path) -> anyhow::Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", folder.display())).hint(CACHE_HINT)
-        }
-        _ => Ok(()),
-    }
+    let removed = files::if_there(std::fs::remove_dir_all(folder)).map(drop);
+    removed.with_context(|| format!("removing {}", folder.display())).hint(CACHE_HINT)
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ pub struct Mark<'a> {
     pub folder: &'a Path,
     /// The run's id, as processes have it in `TESTBED_RUN_ID`.
     pub run_id: &'a str,
-    /// The server programs.
     pub programs: &'a [PathBuf],
 }
 
@@ -34,9 +33,8 @@ impl Mark<'_> {
         if !works_in(pid, self.folder) {
             return false;
         }
-        let program = std::fs::read_link(format!("/proc/{pid}/exe"));
         let is_testbed = |program: &PathBuf| std::env::current_exe().is_ok_and(|own| own == *program) && pid != std::process::id();
-        program.is_ok_and(|program| self.programs.contains(&program) || is_testbed(&program)) || has_run_id(pid, self.run_id)
+        program(pid).is_some_and(|program| self.programs.contains(&program) || is_testbed(&program)) || has_run_id(pid, self.run_id)
     }
 }
 
@@ -45,19 +43,24 @@ pub fn works_in(pid: u32, folder: &Path) -> bool {
     std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(folder))
 }
 
+fn program(pid: u32) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
 /// The server programs that run in a folder.
 pub fn servers_in(folder: &Path) -> Vec<PathBuf> {
-    let programs = all().filter(|pid| works_in(*pid, folder)).filter_map(|pid| std::fs::read_link(format!("/proc/{pid}/exe")).ok());
+    let programs = all().filter(|pid| works_in(*pid, folder)).filter_map(program);
     programs.filter(|program| SERVERS.iter().any(|name| program.file_name().is_some_and(|own| own == *name))).collect()
 }
 
-/// What servers' programs are called.
 const SERVERS: [&str; 3] = ["postgres", "mysqld", "mariadbd"];
+
+/// How the variable begins that tells a process its run.
+const RUN_ID: &[u8] = b"TESTBED_RUN_ID=";
 
 /// Whether the process was given this run id in its environment.
 fn has_run_id(pid: u32, run_id: &str) -> bool {
-    let wanted = format!("TESTBED_RUN_ID={run_id}");
-    has_variable(pid, |variable| variable == wanted.as_bytes())
+    has_variable(pid, |variable| variable.strip_prefix(RUN_ID) == Some(run_id.as_bytes()))
 }
 
 /// Whether the process was given a variable, `NAME=value`, that fits.
@@ -68,22 +71,19 @@ fn has_variable(pid: u32, fits: impl Fn(&[u8]) -> bool) -> bool {
 
 /// The processes that work in a run's folder.
 pub fn of_run(mark: Mark) -> Vec<Process> {
-    all().filter(|pid| mark.fits(*pid)).filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
+    alive(all().filter(|pid| mark.fits(*pid)))
 }
 
 /// The processes that prepare a data folder: those that work in it and that any run has started.
 pub fn preparing(folder: &Path) -> Vec<Process> {
-    let is_ours = |pid: &u32| works_in(*pid, folder) && has_variable(*pid, |variable| variable.starts_with(b"TESTBED_RUN_ID="));
-    all().filter(is_ours).filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
+    let is_ours = |pid: &u32| works_in(*pid, folder) && has_variable(*pid, |variable| variable.starts_with(RUN_ID));
+    alive(all().filter(is_ours))
 }
 
 /// Asks the PostgreSQL servers among these processes to end at once, without a checkpoint, and waits: one that is killed leaves its shared
 /// memory, which no folder holds, and its children.
 pub async fn quit_postgres(found: &[Process], within: Duration) {
-    let is_postgres = |process: &&Process| {
-        std::fs::read_link(format!("/proc/{}/exe", process.pid))
-            .is_ok_and(|program| program.file_name().is_some_and(|name| name == "postgres"))
-    };
+    let is_postgres = |process: &&Process| program(process.pid).is_some_and(|program| program.ends_with("postgres"));
     let has_parent = |process: &Process| {
         Stat::read(process.pid).is_some_and(|stat| found.iter().filter(is_postgres).any(|other| other.pid == stat.parent))
     };
@@ -94,35 +94,31 @@ pub async fn quit_postgres(found: &[Process], within: Duration) {
 
 /// The processes of a command's group that know the run, or of the tree below the command where it shares its caller's group.
 pub fn of_command(leader: Process, has_group: bool, run_id: &str) -> Vec<Process> {
-    let members: Vec<u32> =
-        if has_group { all().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.group == leader.pid)).collect() } else { tree(leader) };
+    let members: Vec<u32> = match has_group {
+        true => all().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.group == leader.pid)).collect(),
+        false if leader.is_alive() => below(leader.pid, |_| true),
+        false => Vec::new(),
+    };
     members.into_iter().filter(|pid| has_run_id(*pid, run_id)).filter_map(Process::with_id).collect()
 }
 
 /// The processes that were given a variable, `NAME=value`, whatever group they are in and whoever is their parent by now.
 pub fn with_variable(variable: &str) -> Vec<Process> {
-    let found = all().filter(|pid| has_variable(*pid, |own| own == variable.as_bytes()));
-    found.filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
+    alive(all().filter(|pid| has_variable(*pid, |own| own == variable.as_bytes())))
 }
 
-/// A process and everything that it has started and that has not been handed to another parent.
-fn tree(root: Process) -> Vec<u32> {
-    if !root.is_alive() {
-        return Vec::new();
-    }
-    below(root.pid, |_| true)
+fn alive(pids: impl Iterator<Item = u32>) -> Vec<Process> {
+    pids.filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
 }
 
 /// What this process has started and what the system has handed to it, with all below; apart from what is not `meant`, and what is below that.
 pub fn below_me(is_meant: impl Fn(u32) -> bool) -> Vec<Process> {
-    let found = below(std::process::id(), is_meant).into_iter().skip(1);
-    found.filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
+    alive(below(std::process::id(), is_meant).into_iter().skip(1))
 }
 
 /// Whether another run than this one has started a process.
 pub fn is_of_another_run(pid: u32, run_id: &str) -> bool {
-    let own = format!("TESTBED_RUN_ID={run_id}");
-    has_variable(pid, |variable| variable.starts_with(b"TESTBED_RUN_ID=") && variable != own.as_bytes())
+    has_variable(pid, |variable| variable.strip_prefix(RUN_ID).is_some_and(|id| id != run_id.as_bytes()))
 }
 
 /// Whether this user may send a process a signal.
@@ -130,7 +126,6 @@ pub fn may_be_ended(pid: u32) -> bool {
     i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid) != Err(Errno::PERM))
 }
 
-/// The children of this process.
 pub fn children() -> Vec<u32> {
     all().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.parent == std::process::id())).collect()
 }
@@ -142,6 +137,7 @@ pub fn forget_ended_but(awaited: &[u32]) {
     }
 }
 
+/// A process and everything that it has started and that has not been handed to another parent.
 fn below(root: u32, is_meant: impl Fn(u32) -> bool) -> Vec<u32> {
     let parents: Vec<(u32, u32)> = all().filter_map(|pid| Some((pid, Stat::read(pid)?.parent))).collect();
     let mut members = vec![root];

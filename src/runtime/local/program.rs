@@ -1,6 +1,6 @@
 //! Starts a server's programs: as its user, in a clean environment that says which run they belong to, at UTC as in a container.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -11,12 +11,15 @@ use tokio::process::Command;
 use super::account::Account;
 use crate::failure::Advise;
 
-/// As whom and for which run.
+/// An argument such as `--datadir=PATH`.
+pub(super) fn argument(flag: &str, path: &Path) -> OsString {
+    [OsStr::new(flag), path.as_os_str()].into_iter().collect()
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setting<'a> {
     /// The user; `None` for the caller.
     pub account: Option<&'a Account>,
-    /// The run's id.
     pub run_id: &'a str,
 }
 
@@ -40,9 +43,6 @@ impl Setting<'_> {
     }
 
     /// Runs a program to its end, with a text as its input.
-    ///
-    /// # Errors
-    /// The program's name, and what it said last.
     pub(super) async fn run(&self, program: &Path, args: &[OsString], folder: &Path, input: &str) -> anyhow::Result<()> {
         let mut command = self.command(program, folder);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -50,10 +50,6 @@ impl Setting<'_> {
     }
 }
 
-/// Runs a prepared command to its end.
-///
-/// # Errors
-/// As for [`Setting::run`].
 pub(super) async fn finish(mut command: Command, program: &Path, input: &str) -> anyhow::Result<()> {
     let name = program.display();
     let mut child = command.spawn().with_context(|| format!("starting {name}"))?;

@@ -54,9 +54,6 @@ fn noted(run: &registry::Record, local: &LocalRun) -> Record {
 }
 
 /// Removes a run, and tells how many servers it had.
-///
-/// # Errors
-/// What is left, as [`remove::remove`] tells it.
 pub async fn remove(claim: Claim, recording: &Recording<'_>, asked: Asked) -> anyhow::Result<usize> {
     recording.on(Event::RemovalAsked(asked));
     let deadline = collect(&claim, recording).await;

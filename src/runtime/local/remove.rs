@@ -122,7 +122,7 @@ async fn end_servers(local: &LocalRun, run_id: &str) -> anyhow::Result<()> {
 fn still_there(what: &str, left: &[u32]) -> anyhow::Error {
     let ids: Vec<String> = left.iter().map(u32::to_string).collect();
     let error = anyhow!("{what} do not end: {}", ids.join(", "));
-    Err::<(), _>(error).hint("look at what they wait for, then call testbed down again").exit(Exit::TeardownIncomplete).unwrap_err()
+    error.hint("look at what they wait for, then call testbed down again").exit(Exit::TeardownIncomplete)
 }
 
 /// Deletes a folder that may not be there, and into which a copy that was interrupted may still be writing its last files.

@@ -75,7 +75,7 @@ mod tests {
         for file in ["prepared/base/file", "prepared/other"] {
             std::fs::write(at(file), "prepared").unwrap();
         }
-        copy::copy(&at("prepared"), &at("data"), None).unwrap();
+        copy::copy(&at("prepared"), account::owner(None), &at("data"), None).unwrap();
         std::fs::remove_dir_all(at("data/base")).unwrap();
         std::os::unix::fs::symlink(at("victim"), at("data/base")).unwrap();
         std::fs::remove_file(at("data/other")).unwrap();
@@ -100,7 +100,7 @@ mod tests {
         for file in ["control", "base/1/a", "base/1/b", "base/1/c", "wal/1"] {
             std::fs::write(prepared.join(file), file).unwrap();
         }
-        copy::copy(&prepared, &data, None).unwrap();
+        copy::copy(&prepared, account::owner(None), &data, None).unwrap();
         assert_eq!(restore(&prepared, &data, None).unwrap(), 0);
         // Of the same length, and within the clock's grain of the copy.
         std::fs::write(data.join("control"), "CONTROL").unwrap();

@@ -14,13 +14,9 @@ use super::program::{self, Setting};
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
 
-/// The server that the scripts talk to.
 pub(super) struct Server<'a> {
-    /// Its data folder.
     pub data: &'a Path,
-    /// Its port.
     pub port: u16,
-    /// Its administrator.
     pub root: &'a Login,
 }
 

@@ -43,7 +43,6 @@ const PORT_ATTEMPTS: usize = 10;
 /// What is said of a data folder that takes longer, because there is none to copy.
 const FIRST: &str = "a data folder for the first time";
 
-/// What there is to tell of a start.
 pub enum Told<'a> {
     /// What is being done now, and more about it.
     Stage(&'static str, &'a str),
@@ -51,19 +50,15 @@ pub enum Told<'a> {
     Moment(What, &'a str),
 }
 
-/// A server that takes logins.
 pub struct Started {
-    /// What to note about it.
     pub server: Server,
     /// Its process, to be waited for.
     pub child: Child,
 }
 
-/// How a start ended.
 enum Failed {
     /// Its port was taken by another process.
     Port,
-    /// Anything else.
     Error(anyhow::Error),
 }
 
@@ -107,7 +102,6 @@ fn make_folder(folder: &Path, setting: Setting<'_>) -> std::io::Result<()> {
 /// The cause in the chain of an error about a server that ended by itself.
 #[derive(Debug)]
 struct Died {
-    /// How it ended.
     status: String,
     /// Whether its log says that it did not like its arguments: its data has no part in that.
     over_arguments: bool,
@@ -207,14 +201,8 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
     };
     if let Err(error) = taken {
         let what = format!("{}: {} refuses the login of {}", planned.database.name, planned.installed, planned.database.login.user);
-        let error = error.context(what);
-        return Err(Failed::Error(
-            Err::<(), _>(error)
-                .detail(format!("the end of its log:\n{}", log_end(planned, &log)))
-                .exit(Exit::Never)
-                .kind("refused", Some(&planned.database.name))
-                .unwrap_err(),
-        ));
+        let error = error.context(what).detail(format!("the end of its log:\n{}", log_end(planned, &log)));
+        return Err(error.exit(Exit::Never).kind("refused", Some(&planned.database.name)).into());
     }
     let Some(process) = process else { return Err(ended(planned, &log, "gone")) };
     if !is_postgres(planned) {
@@ -314,10 +302,9 @@ fn redacted(planned: &Planned, root: &Login, error: anyhow::Error) -> anyhow::Er
     let redactor = redactor(planned, root);
     let exit = crate::failure::exit_of(&error);
     let exit = if exit == Exit::Failure { Exit::Never } else { exit };
-    let plain = Err::<(), _>(anyhow!("{}", redactor.redact(&format!("{error:#}")))).exit(exit);
-    let plain = plain.kind("set-up-failed", Some(&planned.database.name));
+    let plain = anyhow!("{}", redactor.redact(&format!("{error:#}"))).exit(exit).kind("set-up-failed", Some(&planned.database.name));
     let detailed = crate::failure::details_of(&error).iter().fold(plain, |plain, detail| plain.detail(redactor.redact_lines(detail)));
-    crate::failure::hints_of(&error).iter().fold(detailed, |detailed, hint| detailed.hint(*hint)).unwrap_err()
+    crate::failure::hints_of(&error).iter().fold(detailed, |detailed, hint| detailed.hint(*hint))
 }
 
 fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
@@ -327,24 +314,17 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
     }
     let what = format!("{}: {}", planned.database.name, planned.installed);
     let over_arguments = ARGUMENTS.iter().any(|words| said.contains(words));
-    let error = Err::<(), _>(anyhow::Error::new(Died { status: status.to_owned(), over_arguments }).context(what));
-    Failed::Error(
-        error
-            .detail(format!("the end of its log:\n{said}"))
-            .exit(Exit::Never)
-            .kind("server-ended", Some(&planned.database.name))
-            .unwrap_err(),
-    )
+    let error = anyhow::Error::new(Died { status: status.to_owned(), over_arguments }).context(what);
+    let error = error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never);
+    Failed::Error(error.kind("server-ended", Some(&planned.database.name)))
 }
 
 fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
     let time = humantime::format_duration(run.timeout);
     let what = anyhow!("not ready within {time}: {}: {} takes no logins", planned.database.name, planned.installed);
-    Err::<(), _>(what)
-        .detail(format!("the end of its log:\n{}", log_end(planned, log)))
+    what.detail(format!("the end of its log:\n{}", log_end(planned, log)))
         .exit(Exit::NotReady)
         .kind("not-ready", Some(&planned.database.name))
-        .unwrap_err()
 }
 
 fn note(planned: &Planned, placed: &Placed, port: u16, process: Process, data: &Path) -> Server {

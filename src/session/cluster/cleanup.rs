@@ -43,8 +43,7 @@ pub(super) async fn after_failure(pods: &Pods, session: &Session<'_>, args: &Up,
     let is_known = pods.created.is_some() || args.making.source.run_id.is_none();
     if !is_final && (args.making.on_failure != Some(OnFailure::Delete) || !is_known) {
         pods.collect(session).await;
-        let error = if pods.created.is_some() { Err(error) } else { Err::<(), _>(error).hint("some of its objects may be there") };
-        return leave(pods, session, error.unwrap_err());
+        return leave(pods, session, if pods.created.is_some() { error } else { error.hint("some of its objects may be there") });
     }
     let adopted = pods.created.as_ref().map_or(0, |created| created.adopted.len());
     if adopted > 0 {
@@ -79,8 +78,8 @@ pub(super) async fn after_failure(pods: &Pods, session: &Session<'_>, args: &Up,
 pub(super) fn leave(pods: &Pods, session: &Session<'_>, error: anyhow::Error) -> anyhow::Error {
     // A failure with a cause may say itself what to look at.
     let is_said = hints_of(&error).iter().any(|hint| hint.starts_with("look at it"));
-    let error = if is_said { Err(error) } else { Err::<(), _>(error).hint(pods.how_to_look(session)) };
-    error.hint(pods.how_to_remove(session)).unwrap_err()
+    let error = if is_said { error } else { error.hint(pods.how_to_look(session)) };
+    error.hint(pods.how_to_remove(session))
 }
 
 /// After a signal: says what is left, or removes it.

@@ -1,6 +1,8 @@
 //! What a person reads when something can never become ready: one line that names it, a closer view, and what to do next. It fits one
 //! report, and no secret that is known of it is on it.
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 
 use crate::database::Discovery;
@@ -49,12 +51,8 @@ pub(super) fn looks(lost: &[Finding], kubectl: &str) -> Vec<String> {
 }
 
 fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
-    texts.fold(Vec::new(), |mut known, text| {
-        if !known.contains(&text) {
-            known.push(text);
-        }
-        known
-    })
+    let mut known = BTreeSet::new();
+    texts.filter(|text| known.insert(text.clone())).collect()
 }
 
 fn look(one: &Finding, kubectl: &str) -> String {

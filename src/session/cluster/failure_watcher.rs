@@ -20,9 +20,7 @@ use crate::runtime::kubernetes::diagnose::{Budgets, Subject};
 use crate::runtime::kubernetes::events::{EventWatch, Events, Past};
 use crate::runtime::kubernetes::observe::Observer;
 
-/// What is looked at.
 pub(crate) struct Scene<'a> {
-    /// The workloads, and the databases in them.
     pub discovery: &'a Discovery,
     /// Knows their secrets.
     pub redactor: Redactor,
@@ -41,7 +39,6 @@ pub(crate) struct FailureWatcher<'a> {
 }
 
 impl<'a> FailureWatcher<'a> {
-    /// Begins to watch the events.
     pub(crate) fn start(scene: Scene<'a>, cluster: &'a Cluster, budgets: Budgets) -> Self {
         let workloads = &scene.discovery.workloads;
         let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
@@ -82,17 +79,12 @@ impl<'a> FailureWatcher<'a> {
         })
     }
 
-    /// The database that a finding is about.
     fn database(&self, finding: &Finding) -> Option<&str> {
-        let of_workload = self.scene.discovery.databases.iter().filter(|database| database.workload == finding.workload);
         let container = finding.cause.container.as_ref();
-        of_workload
-            .into_iter()
-            .find(|database| container.is_none_or(|name| database.container == *name))
-            .map(|database| database.name.as_str())
+        let mut of_workload = self.scene.discovery.databases.iter().filter(|database| database.workload == finding.workload);
+        Some(&of_workload.find(|database| container.is_none_or(|name| database.container == *name))?.name)
     }
 
-    /// The events that were seen.
     pub(crate) fn events(&self) -> watch::Receiver<Events> {
         self.events.events()
     }
@@ -124,11 +116,11 @@ impl<'a> FailureWatcher<'a> {
         let first = lost.first();
         let word = first.and_then(|finding| finding.cause.word()).unwrap_or("never-ready");
         let database = first.and_then(|finding| self.database(finding));
-        let error = Err::<(), _>(anyhow!(failure_report::headline(&lost))).kind(word, database).exit(Exit::Never);
+        let error = anyhow!(failure_report::headline(&lost)).kind(word, database).exit(Exit::Never);
         let blocks = report.blocks(&lost).await;
         let error = if blocks.is_empty() { error } else { error.detail(blocks) };
         let looks = if *stays { failure_report::looks(&lost, &self.cluster.kubectl) } else { Vec::new() };
-        failure_report::advice(&lost).into_iter().chain(looks).fold(error, crate::failure::Advise::hint).unwrap_err()
+        failure_report::advice(&lost).into_iter().chain(looks).fold(error, Advise::hint)
     }
 }
 

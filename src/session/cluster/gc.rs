@@ -24,9 +24,7 @@ use crate::runtime::kubernetes::teardown::Timeout;
 use crate::runtime::kubernetes::{Choice, Cluster, clock};
 use crate::session::gc::Leftover;
 use crate::session::interrupted;
-use crate::words::count;
 
-/// How many runs are removed at once.
 const AT_ONCE: usize = 8;
 
 /// Removes them, or tells which would be removed. What was removed until then is in `found` even if it fails.
@@ -99,37 +97,27 @@ async fn collect(
         (measure.lives, unread) = (looked.lives, looked.failure);
     }
     let left = judge(&runs, &measure, place, progress);
-    let removed = if args.dry_run {
+    let mut failures = Failures { first: None, progress };
+    if args.dry_run {
         for (run, Sentence { reason, uids, .. }) in &left {
-            let leftover = leftover(run, reason, uids.len(), &measure);
-            progress.say(&format!("would remove {}", told(&leftover)));
-            found.push(leftover);
+            leftover(run, reason, uids.len(), &measure).tell(found, progress);
         }
-        Ok(())
     } else {
         warn_of_hidden(&left, progress);
         let sweep = Sweep { cluster, kinds: &kinds, measure: &measure, recorder, time };
         *unfinished.0.borrow_mut() = Some(left.iter().map(|(run, _)| name(run)).collect());
         let removals = left.iter().map(|(run, sentence)| async { (*run, sweep.remove(run, &sentence.reason).await) });
         let mut removals = stream::iter(removals).buffer_unordered(AT_ONCE);
-        let mut failures = Failures { first: None, progress };
         while let Some((run, outcome)) = removals.next().await {
             unfinished.0.borrow_mut().iter_mut().for_each(|names| names.retain(|left| *left != name(run)));
             match outcome {
                 Ok(outcome) => take(run, outcome, &measure, found, &mut failures),
-                Err(error) => failures.add(run, error),
+                Err(error) => failures.add(of(run, error)),
             }
         }
-        failures.first.map_or(Ok(()), Err).exit(Exit::TeardownIncomplete)
-    };
-    match (removed, unread) {
-        (removed, None) => removed,
-        (Ok(()), Some(unread)) => Err(unread),
-        (Err(error), Some(unread)) => {
-            progress.warn_of(&unread);
-            Err(error)
-        }
     }
+    unread.into_iter().for_each(|unread| failures.add(unread));
+    failures.first.map_or(Ok(()), Err)
 }
 
 /// What the removal of every run needs.
@@ -203,16 +191,14 @@ fn take(run: &Run, outcome: Outcome, measure: &Measure, found: &mut Vec<Leftover
     let progress = failures.progress;
     match outcome {
         Outcome::Removed(reason, count) => {
-            let leftover = Leftover { removed: true, ..leftover(run, &reason, count, measure) };
-            progress.say(&format!("removed {}", told(&leftover)));
-            found.push(leftover);
+            Leftover { removed: true, ..leftover(run, &reason, count, measure) }.tell(found, progress);
         }
         Outcome::Vanished => progress.say(&format!("{} is gone already", name(run))),
         Outcome::Stays(stay) => progress.say(&format!("{} stays: {} by now", name(run), stay.told(measure.now))),
         Outcome::Changed(names) => progress.say(&format!("{} stays: {} changed in the meantime", name(run), names.join(", "))),
         Outcome::Failed(reason, count, error) => {
             found.push(Leftover { error: Some(format!("{error:#}")), ..leftover(run, &reason, count, measure) });
-            failures.add(run, error);
+            failures.add(of(run, error));
         }
     }
 }
@@ -224,13 +210,17 @@ struct Failures<'a> {
 }
 
 impl Failures<'_> {
-    fn add(&mut self, run: &Run, error: anyhow::Error) {
-        let error = error.context(name(run));
+    fn add(&mut self, error: anyhow::Error) {
         match self.first {
             None => self.first = Some(error),
             Some(_) => self.progress.warn_of(&error),
         }
     }
+}
+
+/// The error of a run that could not be removed.
+fn of(run: &Run, error: anyhow::Error) -> anyhow::Error {
+    error.context(name(run)).exit(Exit::TeardownIncomplete)
 }
 
 fn name(run: &Run) -> String {
@@ -248,10 +238,4 @@ fn leftover(run: &Run, reason: &Reason, objects: usize, measure: &Measure) -> Le
         removed: false,
         error: None,
     }
-}
-
-fn told(leftover: &Leftover) -> String {
-    let Leftover { run_id, namespace, objects, because, .. } = leftover;
-    let objects = count(objects.unwrap_or_default(), "object");
-    format!("run {run_id} in namespace {} ({objects}): {because}", namespace.as_deref().unwrap_or_default())
 }

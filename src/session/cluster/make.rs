@@ -39,6 +39,7 @@ use crate::session::waits::Waits;
 use crate::session::{Call, Failed, Maker, Session, Stop, archiving};
 use crate::state::Remembered;
 use crate::time::Time;
+use crate::words::count;
 
 /// How long objects that are on their way to the API server get once nobody wants them any more: they cannot be called back, and would come to
 /// be after a teardown. Whoever cancels an `up` does not wait long.
@@ -46,11 +47,9 @@ const CREATION: Duration = Duration::from_secs(1);
 /// The same for `run`, which removes everything in any case.
 const CREATION_OF_RUN: Duration = Duration::from_secs(30);
 
-/// Databases that are ready.
 pub(crate) struct Up {
     /// What the tests get to know.
     pub model: Model,
-    /// What proved that the databases are ready.
     pub ready: Records,
     /// The ports of this machine that lead to them, if there are any.
     pub forwards: Vec<Forward>,
@@ -60,14 +59,8 @@ pub(crate) struct Up {
     pub before: Vec<Container>,
 }
 
-impl Up {
-    /// The databases' containers.
-    pub(super) fn containers(&self) -> Vec<Container> {
-        containers(&self.observer)
-    }
-}
-
-fn containers(observer: &Observer) -> Vec<Container> {
+/// The databases' containers as they are now.
+pub(super) fn containers(observer: &Observer) -> Vec<Container> {
     observer.outsides().iter().map(|outside| outside.borrow().container.clone()).collect()
 }
 
@@ -87,9 +80,6 @@ fn is_up(plan: &Plan, found: &[Found], ready: &Records) -> Event {
 
 /// The recording of a run that is about to be made. Its objects get the record's id: the one of an earlier call where that has made some of the
 /// run already.
-///
-/// # Errors
-/// An object that takes no annotation.
 pub(super) async fn recording<'a>(call: &mut Call<'a>, cluster: &Cluster) -> anyhow::Result<Recording<'a>> {
     let Call { maker, plan, recorder, .. } = call;
     let source = &maker.making().source;
@@ -160,9 +150,6 @@ fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progr
 }
 
 /// Creates the objects, and says how many.
-///
-/// # Errors
-/// The first failure, explained; what this call has made is gone by then, or named in the error.
 async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Timeout, progress: &Progress) -> anyhow::Result<Created> {
     let created = create::create(cluster, kinds, &plan.objects, &plan.run_id, time, progress).await.kind("creation", None)?;
     progress.say(&summary(plan, &created));
@@ -272,8 +259,7 @@ fn adopt(plan: &mut Plan, created: &Created) -> anyhow::Result<()> {
 
 fn summary(plan: &Plan, created: &Created) -> String {
     match (created.fresh, created.adopted.len()) {
-        (1, 0) => "created 1 object".into(),
-        (fresh, 0) => format!("created {fresh} objects"),
+        (fresh, 0) => format!("created {}", count(fresh, "object")),
         (0, adopted) => format!("all {adopted} objects of run {} exist already", plan.run_id),
         (fresh, adopted) => format!("created {fresh} objects, {adopted} exist already"),
     }

@@ -79,7 +79,9 @@ impl Backend for Pods {
         };
         match recording {
             Ok(recording) => {
-                note::remember_record(&mut claim, recording.id());
+                claim.record.history = recording.id();
+                // Its objects carry it as well, so that not to have noted it is no loss.
+                let _ = claim.save();
                 Ok((Self { cluster, choice, folder, created: None }, Session { call, claim, recording }))
             }
             Err(error) => {
@@ -149,7 +151,7 @@ impl Backend for Pods {
     }
 
     async fn tell_losses(&self, session: &Session<'_>, up: &mut Up) {
-        let now = up.containers();
+        let now = make::containers(&up.observer);
         for ((database, before), after) in session.call.plan.discovery.databases.iter().zip(&up.before).zip(&now) {
             if before != after {
                 let why = while_up::why(after);
@@ -257,22 +259,17 @@ impl Pods {
         format!("look at it: {} describe pods -l {}", self.cluster.kubectl, session.call.plan.run_id.selector().as_str())
     }
 
-    /// Notes what another command in the same folder has to know to find the run. In a pod with a read-only file system nobody misses it.
+    /// Notes what another command in the same folder has to know to find the run.
     fn remember_with(&self, session: &Session<'_>, ready: Records) {
-        let Some(state) = state::folder() else { return };
         let record = &session.claim.record;
-        let folder = record.called_in.clone();
         let remembered = Remembered {
-            run_id: record.run_id.clone(),
-            kubeconfig: self.choice.kubeconfig.as_ref().map(|path| folder.join(path)),
+            kubeconfig: self.choice.kubeconfig.as_ref().map(|path| record.called_in.join(path)),
             context: self.choice.context.clone(),
             namespace: self.cluster.namespace.clone(),
             beyond: self.cluster.location.beyond.clone(),
-            local: false,
-            output: record.output.clone(),
-            folder,
             ready,
+            ..record.remembered()
         };
-        let _ = remembered.save(&state);
+        remembered.note();
     }
 }

@@ -42,12 +42,6 @@ pub(super) fn take(call: &mut Call<'_>, cluster: &Cluster) -> anyhow::Result<(Cl
     }
 }
 
-/// Notes which record is the run's. Its objects carry it as well, so that not to have noted it is no loss.
-pub(super) fn remember_record(claim: &mut Claim, id: Option<String>) {
-    claim.record.history = id;
-    let _ = claim.save();
-}
-
 fn add(registry: &Registry, run_id: &RunId, record: Record) -> anyhow::Result<Claim> {
     match registry.claim(run_id)? {
         Found::Absent => registry.add(record),
@@ -58,7 +52,7 @@ fn add(registry: &Registry, run_id: &RunId, record: Record) -> anyhow::Result<Cl
 
 /// A private folder for a config file that nobody has named a place for.
 fn place(config: &mut Config) -> anyhow::Result<Option<TempDir>> {
-    if !config.is_private() {
+    if !config.is_private {
         return Ok(None);
     }
     let folder = tempfile::Builder::new().prefix("testbed-").tempdir();

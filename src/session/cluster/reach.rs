@@ -16,18 +16,13 @@ const DIRECT: Pace = Pace { usual: Duration::from_millis(50), setting_up: Durati
 /// An attempt through a port-forward goes by way of the API server and the node, inside a connection that is there.
 const FORWARDED: Pace = Pace { usual: Duration::from_millis(20), setting_up: Duration::from_millis(200) };
 
-/// How each database is reached from here.
 pub(super) struct Reach {
     /// What to probe, in the order of the plan's databases.
     pub targets: Vec<Target>,
-    /// The ports that are open for it.
     pub forwards: Vec<Forward>,
 }
 
 /// Opens what is needed. With `forward`, through port-forwards wherever testbed runs.
-///
-/// # Errors
-/// A failed request, explained.
 pub(super) async fn reach(
     plan: &Plan,
     cluster: &Cluster,

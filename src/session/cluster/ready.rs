@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::probe::Found;
 use crate::progress::Progress;
-use crate::runtime::kubernetes::Cluster;
-use crate::runtime::kubernetes::annotate::annotate;
 use crate::runtime::kubernetes::collect::READY_ANNOTATION;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::pods_of;
+use crate::runtime::kubernetes::{Cluster, FIELD_MANAGER, explain};
 use crate::session::plan::Plan;
 use crate::state::Ready;
 
@@ -38,7 +40,19 @@ pub(crate) async fn publish(plan: &Plan, cluster: &Cluster, observer: &Observer,
             names.into_iter().map(move |name| (name, value.clone()))
         })
         .collect();
-    if let Err(error) = annotate(cluster, READY_ANNOTATION, &patches).await {
+    if let Err(error) = annotate(cluster, &patches).await {
         progress.explain(&format!("run {}: what proved readiness is not noted on the pods: {error:#}", plan.run_id));
     }
+}
+
+/// Needs `patch` on `pods`, which nothing else does.
+async fn annotate(cluster: &Cluster, values: &[(String, String)]) -> anyhow::Result<()> {
+    let api = cluster.api::<Pod>();
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let requests = values.iter().map(async |(pod, value)| {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {READY_ANNOTATION: value}}}));
+        let answer = api.patch_metadata(pod, &params, &patch).await;
+        answer.map_err(|error| explain(cluster, error, &format!("annotating Pod {pod}")))
+    });
+    try_join_all(requests).await.map(drop)
 }

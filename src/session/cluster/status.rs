@@ -1,18 +1,16 @@
 //! The runs of a namespace as rows of `testbed status`, as their labels and pods tell.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::{Pod, Service};
 
 use crate::cli::Status;
 use crate::database::discover::discover_workloads;
 use crate::database::service::selects;
 use crate::database::{Data, Workload};
-use crate::manifest::stamp::WORKLOAD_ANNOTATION;
 use crate::progress::Progress;
 use crate::run_id::RunId;
-use crate::runtime::kubernetes::collect::READY_ANNOTATION;
+use crate::runtime::kubernetes::collect::noted_ready;
 use crate::runtime::kubernetes::list::{self, Run};
+use crate::runtime::kubernetes::pods::made_by;
 use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::session::status::Row;
 use crate::state::{Ready, Remembered};
@@ -23,9 +21,6 @@ use tokio::time::Instant;
 const NO_POD: &str = "no pod";
 
 /// The rows of all runs of the namespace, or of one.
-///
-/// # Errors
-/// A failed request, explained.
 pub(crate) async fn rows(
     run_id: Option<&RunId>,
     choice: &Choice,
@@ -97,11 +92,7 @@ fn left_alone(id: &str, service: &Service) -> Row {
 
 /// What proved that a database was ready: noted on its pod, else in the memory of the `up` that made the run.
 fn proof(pod: &Pod, container: &str, remembered: Option<&Remembered>) -> Option<Ready> {
-    let annotation = |key: &str| pod.metadata.annotations.as_ref()?.get(key);
-    let noted = annotation(READY_ANNOTATION).and_then(|text| serde_json::from_str::<BTreeMap<String, Ready>>(text).ok());
-    noted
-        .and_then(|mut noted| noted.remove(container))
-        .or_else(|| remembered?.ready.get(annotation(WORKLOAD_ANNOTATION)?)?.get(container).cloned())
+    noted_ready(pod, container).or_else(|| remembered?.ready.get(made_by(pod)?)?.get(container).cloned())
 }
 
 fn plain(id: &str, pod: &Pod) -> Row {

@@ -65,7 +65,6 @@ fn believing(target: &Target, settle: Option<Settling>) -> Target {
     Target { arguments, ..target.clone() }
 }
 
-/// Which evidence this database may give.
 fn rule(database: &Database, settle: Option<Settling>) -> Settle {
     let unless_told = if database.becomes_process_1 { Settle::Untold(WINDOW) } else { Settle::Any(WINDOW) };
     database.settle.or(settle).map_or(unless_told, Settle::from)

@@ -15,11 +15,9 @@ use crate::run_id::RunId;
 use crate::runtime::local::{processes, removal};
 use crate::words::count;
 
-/// What this machine knows of a run.
 pub(crate) enum Known {
     /// Nothing.
     Nothing,
-    /// It is gone.
     Gone,
     /// It is in a cluster, and nobody else works on it now.
     InCluster(Box<Claim>),
@@ -27,9 +25,6 @@ pub(crate) enum Known {
 
 /// Removes a run that is on this machine. One that another testbed works on, wherever it is, is left to that one, which is asked to end.
 /// With `runtime`, a run elsewhere counts as unknown.
-///
-/// # Errors
-/// What is left, and a process that does not let the run go.
 pub(crate) async fn down(
     run_id: &RunId,
     args: &Down,

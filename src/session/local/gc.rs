@@ -12,7 +12,7 @@ use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::recorder::event::Asked;
-use crate::registry::{Claim, Found, Record, Registry, Unreadable};
+use crate::registry::{Found, Record, Registry, Unreadable};
 use crate::run_id::RunId;
 use crate::runtime::local::area::{self, Area};
 use crate::runtime::local::{prepared, removal, remove};
@@ -22,9 +22,6 @@ use crate::state::{self, Remembered};
 use crate::{process, words};
 
 /// Removes it, or tells what would be removed.
-///
-/// # Errors
-/// What could not be removed.
 pub(crate) async fn gc(args: &Gc, recorder: &Recorder, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
     let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else { return Ok(()) };
     if args.dry_run {
@@ -37,8 +34,9 @@ pub(crate) async fn gc(args: &Gc, recorder: &Recorder, found: &mut Vec<Leftover>
     process::check()?;
     for record in records.iter().filter(|record| is_dead(record)) {
         if let Found::Free(claim) = registry.claim(&RunId::parse(&record.run_id)?)? {
-            remove_dead(*claim, recorder, progress).await?;
-            found.push(Leftover { removed: true, ..dead(record) });
+            let recording = removal::recording(recorder, &claim);
+            removal::remove(*claim, &recording, Asked::Abandoned("servers-ended", DEAD.to_owned())).await?;
+            Leftover { removed: true, ..dead(record) }.tell(found, progress);
         }
     }
     let mut left = Ok(());
@@ -141,21 +139,15 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
     process::check()?;
     let (records, unreadable) = registry.records()?;
     for wreck in unreadable.iter().filter(|wreck| wreck.is_damaged) {
-        let leftover = unreadable_leftover(wreck);
-        progress.say(&format!("would remove run {}: {}", wreck.run_id, leftover.because));
-        found.push(leftover);
+        unreadable_leftover(wreck).tell(found, progress);
     }
     for record in records {
         let is_held = record.owner.is_some_and(crate::process::Process::is_alive);
-        let leftover = if !is_held && record.is_abandoned(&boot) {
-            abandoned(&record)
+        if !is_held && record.is_abandoned(&boot) {
+            abandoned(&record).tell(found, progress);
         } else if is_dead(&record) {
-            dead(&record)
-        } else {
-            continue;
-        };
-        progress.say(&format!("would remove run {}: {}", record.run_id, leftover.because));
-        found.push(leftover);
+            dead(&record).tell(found, progress);
+        }
     }
     // Nothing is made to find out.
     if state::folder().is_some_and(|folder| folder.join("data").exists())
@@ -171,14 +163,6 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
 /// Whether a run that is up has no server left.
 fn is_dead(record: &Record) -> bool {
     record.local().is_some_and(|local| !local.servers.is_empty() && local.servers.iter().all(|server| !server.process.is_alive()))
-}
-
-async fn remove_dead(claim: Claim, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
-    let run_id = claim.record.run_id.clone();
-    let recording = removal::recording(recorder, &claim);
-    removal::remove(claim, &recording, Asked::Abandoned("servers-ended", DEAD.to_owned())).await?;
-    progress.say(&format!("removed run {run_id}: {DEAD}"));
-    Ok(())
 }
 
 const DEAD: &str = "its servers have ended";

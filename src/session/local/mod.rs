@@ -46,7 +46,6 @@ pub(super) struct Servers {
     is_adopted: bool,
 }
 
-/// Databases that are ready.
 pub(crate) struct Up {
     /// The servers' processes, with the databases' names; none where they are those of an earlier `up`.
     children: Vec<(String, Child)>,
@@ -239,22 +238,11 @@ fn servers(claim: &Claim) -> &[Server] {
     claim.record.local().map_or(&[], |local| &local.servers)
 }
 
-/// Notes for a later command in the folder which run was made there: a convenience.
 fn remember(claim: &Claim) {
-    let Some(folder) = state::folder() else { return };
-    let record = &claim.record;
-    let remembered = Remembered {
-        folder: record.called_in.clone(),
-        run_id: record.run_id.clone(),
-        local: true,
-        output: record.output.clone(),
-        ..Remembered::default()
-    };
-    let _ = remembered.save(&folder);
+    Remembered { local: true, ..claim.record.remembered() }.note();
 }
 
 impl Servers {
-    /// Starts all of them at once.
     async fn start_all(&self, session: &Session<'_>) -> anyhow::Result<Vec<Started>> {
         let Session { call: Call { maker, progress, .. }, claim, recording } = session;
         let (timeout, area, progress) = (maker.making().timeout, &self.area, *progress);

@@ -5,9 +5,6 @@ use crate::run_id::RunId;
 use crate::session::status::Row;
 
 /// The rows of all runs of this machine, or of one, and those that cannot be told.
-///
-/// # Errors
-/// The path with the system's reason.
 pub(crate) fn rows(registry: Option<&Registry>, run_id: Option<&RunId>) -> anyhow::Result<(Vec<Row>, Vec<Unreadable>)> {
     let Some(registry) = registry else { return Ok((Vec::new(), Vec::new())) };
     let (records, mut unreadable) = registry.records()?;

@@ -20,9 +20,7 @@ pub const READY_ANNOTATION: &str = "testbed/ready";
 
 /// A database, and the pod that it is in.
 pub(super) struct Found {
-    /// The pod's name.
     pub pod: String,
-    /// What is known of it.
     pub database: Database,
 }
 
@@ -62,6 +60,12 @@ pub fn describe(database: &crate::database::Database, redactor: &Redactor) -> Da
     }
 }
 
+/// What is noted on a pod that proved a database in it ready.
+pub fn noted_ready(pod: &Pod, container: &str) -> Option<Ready> {
+    let text = pod.metadata.annotations.as_ref()?.get(READY_ANNOTATION)?;
+    serde_json::from_str::<BTreeMap<String, Ready>>(text).ok()?.remove(container)
+}
+
 /// Adds what the pod tells of its life.
 fn fill(database: &mut Database, pod: &Pod, events: &[Note]) {
     let container = database.container.clone().unwrap_or_default();
@@ -72,9 +76,7 @@ fn fill(database: &mut Database, pod: &Pod, events: &[Note]) {
     }
     let status = container_status(pod, &container);
     database.restarts = status.and_then(|status| u32::try_from(status.restart_count).ok()).unwrap_or_default();
-    let noted = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(READY_ANNOTATION));
-    let noted = noted.and_then(|text| serde_json::from_str::<BTreeMap<String, Ready>>(text).ok());
-    if let Some(ready) = noted.and_then(|mut noted| noted.remove(&container)) {
+    if let Some(ready) = noted_ready(pod, &container) {
         timeline::add(&mut database.timeline, 1, Moment { what: What::Ready, at: ready.at, detail: ready.detail.clone() });
         database.evidence = Some(ready);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Event;
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams};
 use kube::{Error, ResourceExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -37,7 +37,7 @@ pub(super) async fn about(cluster: &Cluster, objects: &[DynamicObject], deadline
 
 async fn read(cluster: &Cluster, objects: &[DynamicObject], found: &mut Vec<Note>) -> Result<(), Error> {
     let run = Run::of(objects);
-    let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<Event>();
     let mut params = ListParams::default().limit(PAGE);
     loop {
         let list = api.list(&params).await?;

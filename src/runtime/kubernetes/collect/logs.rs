@@ -15,30 +15,16 @@ use crate::runtime::kubernetes::{AT_ONCE, Cluster};
 
 /// A log as it was read, secrets included.
 pub(super) struct Read {
-    /// Which one.
     pub info: LogInfo,
-    /// Its text.
     pub text: String,
 }
 
-/// The logs that were read.
 #[derive(Default)]
 pub(super) struct Logs {
-    /// They.
     pub logs: Vec<Read>,
-    /// What could not be read.
     pub notes: Vec<String>,
 }
 
-/// Which log, of which pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Which {
-    pod: String,
-    container: String,
-    previous: bool,
-}
-
-/// Why a log is not whole.
 enum Lack {
     Forbidden,
     Late,
@@ -47,27 +33,27 @@ enum Lack {
 
 /// Reads them by the deadline, but for those of pods whose secrets are not known.
 pub(super) async fn read_all(cluster: &Cluster, pods: &[Pod], secrets: &Secrets, deadline: Instant) -> Logs {
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<Pod>();
     let wanted = pods.iter().filter(|pod| secrets.are_known(name(pod))).flat_map(of_pod);
-    let reads = wanted.map(|which| async {
+    let reads = wanted.map(|info| async {
         let mut clip = Clip::default();
-        let lack = match timeout_at(deadline, read(&api, &which, &mut clip)).await {
+        let lack = match timeout_at(deadline, read(&api, &info, &mut clip)).await {
             Ok(Ok(())) => None,
             Ok(Err(lack)) => Some(lack),
             Err(_) => Some(Lack::Late),
         };
-        (which, clip, lack)
+        (info, clip, lack)
     });
     let mut read = Logs::default();
     let mut is_forbidden = false;
     // In their own order, whichever comes first.
     let mut reads = stream::iter(reads).buffered(AT_ONCE);
-    while let Some((which, clip, lack)) = reads.next().await {
+    while let Some((info, clip, lack)) = reads.next().await {
         if matches!(lack, Some(Lack::Forbidden)) {
             is_forbidden = true;
             continue;
         }
-        read.add(which, clip, lack);
+        read.add(info, clip, lack);
     }
     if is_forbidden {
         read.notes.push("logs may not be read: that needs the verb get on pods/log".into());
@@ -76,8 +62,9 @@ pub(super) async fn read_all(cluster: &Cluster, pods: &[Pod], secrets: &Secrets,
 }
 
 impl Logs {
-    fn add(&mut self, Which { pod, container, previous }: Which, clip: Clip, lack: Option<Lack>) {
-        let before = if previous { " before its last restart" } else { "" };
+    fn add(&mut self, info: LogInfo, clip: Clip, lack: Option<Lack>) {
+        let LogInfo { source: pod, container, previous, .. } = &info;
+        let before = if *previous { " before its last restart" } else { "" };
         let is_empty = clip.bytes() == 0;
         let clipped = clip.finish();
         let mut cut = clipped.cut;
@@ -91,15 +78,14 @@ impl Logs {
             cut = Some(cut.map(|cut| cut + "; ").unwrap_or_default() + "the rest is missing: " + &why);
         }
         if !is_empty {
-            let info = LogInfo { source: pod, container, previous, database: None, bytes: clipped.bytes, kept: 0, cut };
-            self.logs.push(Read { info, text: clipped.text });
+            self.logs.push(Read { info: LogInfo { bytes: clipped.bytes, cut, ..info }, text: clipped.text });
         }
     }
 }
 
-async fn read(api: &Api<Pod>, which: &Which, clip: &mut Clip) -> Result<(), Lack> {
-    let params = LogParams { container: Some(which.container.clone()), previous: which.previous, ..LogParams::default() };
-    let stream = api.log_stream(&which.pod, &params).await.map_err(|error| match error {
+async fn read(api: &Api<Pod>, info: &LogInfo, clip: &mut Clip) -> Result<(), Lack> {
+    let params = LogParams { container: Some(info.container.clone()), previous: info.previous, ..LogParams::default() };
+    let stream = api.log_stream(&info.source, &params).await.map_err(|error| match error {
         error if is_forbidden(&error) => Lack::Forbidden,
         error => Lack::Failed(innermost(&error)),
     })?;
@@ -116,19 +102,19 @@ async fn read(api: &Api<Pod>, which: &Which, clip: &mut Clip) -> Result<(), Lack
 }
 
 /// The logs that a pod has: of every container that has run.
-fn of_pod(pod: &Pod) -> Vec<Which> {
+fn of_pod(pod: &Pod) -> Vec<LogInfo> {
     let Some(status) = &pod.status else { return Vec::new() };
     let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
     let mut found = Vec::new();
     for container in lists.into_iter().flatten().flatten() {
-        let which = |previous| Which { pod: name(pod).to_owned(), container: container.name.clone(), previous };
+        let info = |previous| LogInfo { source: name(pod).to_owned(), container: container.name.clone(), previous, ..LogInfo::default() };
         let (runs, ran) = runs(container);
         if runs && ran {
-            found.push(which(true));
+            found.push(info(true));
         }
         // One that waits for its next start has the log of the last one.
         if runs || ran {
-            found.push(which(false));
+            found.push(info(false));
         }
     }
     found
@@ -161,20 +147,20 @@ mod tests {
             ],
         }}))
         .unwrap();
-        let found: Vec<(String, bool)> = of_pod(&pod).into_iter().map(|which| (which.container, which.previous)).collect();
+        let found: Vec<(String, bool)> = of_pod(&pod).into_iter().map(|info| (info.container, info.previous)).collect();
         let expected = [("init", false), ("new", false), ("again", true), ("again", false), ("looping", false)];
         assert_eq!(found, expected.map(|(name, previous)| (name.to_owned(), previous)));
     }
 
     #[test]
     fn what_is_missing_is_told() {
-        let which = || Which { pod: "p".into(), container: "c".into(), previous: true };
+        let info = || LogInfo { source: "p".into(), container: "c".into(), previous: true, ..LogInfo::default() };
         let mut logs = Logs::default();
         let mut clip = Clip::default();
         clip.push(b"one\n");
-        logs.add(which(), clip, Some(Lack::Late));
-        logs.add(which(), Clip::default(), Some(Lack::Failed("no such container".into())));
-        logs.add(which(), Clip::default(), None);
+        logs.add(info(), clip, Some(Lack::Late));
+        logs.add(info(), Clip::default(), Some(Lack::Failed("no such container".into())));
+        logs.add(info(), Clip::default(), None);
         assert_eq!(logs.logs.len(), 1);
         assert_eq!(logs.logs[0].info.cut.as_deref(), Some("the rest is missing: it was not there in time"));
         assert_eq!(

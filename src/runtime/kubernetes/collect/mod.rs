@@ -33,7 +33,7 @@ use crate::recorder::event::Part;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 
-pub use databases::{READY_ANNOTATION, describe};
+pub use databases::{READY_ANNOTATION, describe, noted_ready};
 use logs::Read;
 use references::Secrets;
 
@@ -43,7 +43,6 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What somebody knows of a run's secrets before anything is read.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// Knows the secrets.
     pub redactor: Redactor,
     /// The Secrets all of whose values it knows, by their names.
     pub secrets: BTreeSet<String>,
@@ -82,9 +81,6 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
 }
 
 /// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run is there.
-///
-/// # Errors
-/// A failed request, explained; the deadline.
 pub async fn live_logs(cluster: &Cluster, run_id: &RunId, within: Duration) -> anyhow::Result<(Vec<Log>, Vec<String>)> {
     let deadline = deadline::after(within);
     let gathering = gather(cluster, run_id, Known::nothing(run_id), deadline).await.map_err(anyhow::Error::msg)?;
@@ -106,9 +102,6 @@ struct Gathering {
 }
 
 /// The objects, and all secrets that they hold or refer to.
-///
-/// # Errors
-/// A sentence that says why there is nothing.
 async fn gather(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Result<Gathering, String> {
     let Found { parts: found, failures, .. } = match timeout_at(deadline, find(cluster, run_id)).await {
         Ok(Ok(found)) => found,
@@ -239,7 +232,6 @@ fn records(objects: &[DynamicObject]) -> BTreeMap<(String, String), Option<Strin
     objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record_of(object).filter(is_own))).collect()
 }
 
-/// The record that an object carries.
 pub fn record_of(object: &DynamicObject) -> Option<String> {
     object.annotations().get(RECORD_ANNOTATION).cloned()
 }

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
-use kube::Api;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -38,7 +37,6 @@ impl Secrets {
     }
 }
 
-/// How the reading of an object ended.
 enum Outcome {
     Read,
     Absent,
@@ -82,10 +80,9 @@ pub(super) async fn read(cluster: &Cluster, pods: &[Pod], known: BTreeSet<String
 
 async fn read_one(cluster: &Cluster, reference: &Reference) -> (Option<Value>, Outcome) {
     let name = &reference.name;
-    let (client, namespace) = (cluster.client.clone(), &cluster.namespace);
     let read = match reference.kind {
-        DataKind::Secret => Api::<Secret>::namespaced(client, namespace).get(name).await.map(|secret| serde_json::to_value(secret).ok()),
-        DataKind::ConfigMap => Api::<ConfigMap>::namespaced(client, namespace).get(name).await.map(|map| serde_json::to_value(map).ok()),
+        DataKind::Secret => cluster.api::<Secret>().get(name).await.map(|secret| serde_json::to_value(secret).ok()),
+        DataKind::ConfigMap => cluster.api::<ConfigMap>().get(name).await.map(|map| serde_json::to_value(map).ok()),
     };
     match read {
         Ok(value) => (value, Outcome::Read),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Service;
-use kube::api::{Api, ListParams};
+use kube::api::ListParams;
 use tokio::time::timeout;
 
 use super::resolv_conf::ResolvConf;
@@ -128,7 +128,7 @@ impl Found {
 
 /// The namespace's Services that have a name of their own in DNS.
 async fn services(cluster: &Cluster) -> Result<Vec<Found>, Verdict> {
-    let api: Api<Service> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<Service>();
     let list = api.list(&ListParams::default()).await;
     let list =
         list.map_err(|error| Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, "looking for Services to look up"))))?;

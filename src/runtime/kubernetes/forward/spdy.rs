@@ -24,7 +24,6 @@ const ZLIB: [u8; 6] = [0x78, 0xbb, 0xe3, 0xc6, 0xa7, 0xc2];
 /// A stored block without content, which makes the reader pass on what came before.
 const FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
 
-/// Writes frames.
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
     /// All blocks of headers are one compressed text, which has begun.
@@ -74,12 +73,10 @@ pub(super) fn finish(frames: &mut Vec<u8>, stream: u32) {
     frames.extend([FIN, 0, 0, 0]);
 }
 
-/// Gives a stream up.
 pub(super) fn reset(frames: &mut Vec<u8>, stream: u32) {
     control(frames, RST_STREAM, &[stream.to_be_bytes(), CANCEL.to_be_bytes()].concat());
 }
 
-/// Answers a ping.
 pub(super) fn pong(frames: &mut Vec<u8>, number: u32) {
     control(frames, PING, &number.to_be_bytes());
 }

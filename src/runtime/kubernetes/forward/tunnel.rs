@@ -34,7 +34,6 @@ const ALONE: &str = "SPDY/3.1";
 const SPOKEN: &str = "portforward.k8s.io";
 const SPEAKS: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 
-/// A read, in bytes.
 const BUFFER: usize = 16 << 10;
 /// The longest message of a WebSocket, in bytes: Kubernetes copies in pieces of 32 KiB.
 const MESSAGE: usize = 1 << 20;
@@ -58,7 +57,6 @@ pub(super) struct Tunnel {
     next: u32,
 }
 
-/// How a connection ended.
 pub(super) struct Ended {
     /// Whether the tunnel can carry another one.
     pub is_usable: bool,
@@ -67,10 +65,6 @@ pub(super) struct Ended {
 }
 
 impl Tunnel {
-    /// Opens one.
-    ///
-    /// # Errors
-    /// The API server's answer, or that there is none.
     pub(super) async fn open(client: &Client, namespace: &str, pod: &str) -> Result<Self, Error> {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/portforward");
         match within_websocket(client, &path).await? {

@@ -18,7 +18,6 @@ use crate::runtime::kubernetes::{AT_ONCE, Cluster, explain};
 const RULE: &str = "--pipeline-runs needs the rule {apiGroups: [tekton.dev], resources: [pipelineruns], verbs: [get]}; \
                     no run with a PipelineRun that could not be read was removed";
 
-/// What was found out.
 pub struct Found {
     /// What became of them; `None` where the cluster has no PipelineRuns.
     pub lives: Lives,

@@ -17,7 +17,6 @@ use crate::runtime::kubernetes::teardown::remove::{Removal, Scope, remove};
 use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Timeout};
 use crate::runtime::kubernetes::{Cluster, explain};
 
-/// What became of a run.
 pub enum Outcome {
     /// This call has removed so many objects of it, and nothing is left.
     Removed(Reason, usize),
@@ -36,7 +35,6 @@ pub enum Outcome {
 /// # Errors
 /// A failed request before anything is deleted, explained.
 pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &Measure, time: Timeout) -> anyhow::Result<Outcome> {
-    let Timeout { told: timeout, deadline } = time;
     let cluster = cluster.in_namespace(&run.namespace);
     let selector = run.run_id.selector_of_ours();
     let mut parts = list(&cluster, kinds, &run.kinds, &selector).await?;
@@ -49,7 +47,7 @@ pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &M
         Err(stay) => return Ok(Outcome::Stays(stay)),
     };
     parts.iter_mut().for_each(|part| part.objects.retain(|object| object.uid().is_some_and(|uid| uids.contains(&uid))));
-    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, timeout, deadline, scope: Scope::Unchanged(says_the_same) };
+    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, time, scope: Scope::Unchanged(says_the_same) };
     let removed = remove(&cluster, &parts, &removal, || {}).await;
     Ok(match removed.failures.into_iter().next() {
         Some(error) => Outcome::Failed(reason, removed.deleted, error),

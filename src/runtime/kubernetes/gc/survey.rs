@@ -30,7 +30,6 @@ pub struct Run {
 
 /// What was found.
 pub struct Survey {
-    /// The runs, by namespace and id.
     pub runs: Vec<Run>,
     /// The kinds that were looked at, and how to reach them.
     pub kinds: Kinds,

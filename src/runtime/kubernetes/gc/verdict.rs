@@ -10,12 +10,9 @@ use crate::manifest::lifetime::EXPIRES_ANNOTATION;
 use crate::manifest::owner::Owner;
 use crate::runtime::kubernetes::pipeline_run::Life;
 
-/// When a run expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expiry {
-    /// No object says it.
     Unsaid,
-    /// The latest of what the objects say.
     At(Timestamp),
     /// An object says something that is no time: whoever wrote it wants the run to stay.
     Unreadable(String),
@@ -32,7 +29,6 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Gathers what the objects say.
     pub fn of<'a>(objects: impl IntoIterator<Item = &'a ObjectMeta>) -> Self {
         let mut facts = Self { expiry: Expiry::Unsaid, owners: BTreeSet::new(), is_owned: false };
         for object in objects {
@@ -65,7 +61,6 @@ impl Expiry {
 /// What became of the PipelineRuns, by their UIDs; `None` where nobody looked, or where the cluster has no such kind.
 pub type Lives = Option<BTreeMap<String, Life>>;
 
-/// Why a run is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// Its time is over since.
@@ -76,7 +71,6 @@ pub enum Reason {
     Gone(String),
 }
 
-/// Why a run stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stay {
     /// Nothing says when it would be over.
@@ -85,7 +79,6 @@ pub enum Stay {
     Unreadable(String),
     /// Its time has not come.
     Until(Timestamp),
-    /// Its PipelineRun goes on.
     Running(String),
     /// It could not be found out whether its PipelineRun goes on.
     Unknown(String),
@@ -98,12 +91,10 @@ pub struct Measure {
     pub now: Timestamp,
     /// For how long after the end of its PipelineRun a run stays.
     pub grace: Duration,
-    /// What became of the PipelineRuns.
     pub lives: Lives,
 }
 
 impl Measure {
-    /// Whether a run was left behind.
     pub fn judge(&self, facts: &Facts) -> Result<Reason, Stay> {
         if let Some(lives) = &self.lives
             && !facts.owners.is_empty()

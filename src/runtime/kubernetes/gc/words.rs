@@ -18,7 +18,6 @@ use crate::runtime::kubernetes::mark::{self, Mark};
 #[derive(Debug, Default)]
 pub struct Words(Vec<Word>);
 
-/// What one object says.
 #[derive(Debug)]
 struct Word {
     /// `Kind name`

@@ -13,11 +13,8 @@ use crate::runtime::kubernetes::mark;
 
 /// The objects of one kind that a selector finds.
 pub struct Part {
-    /// Their kind.
     pub kind: KindName,
-    /// Where they are.
     pub api: Api<DynamicObject>,
-    /// The objects.
     pub objects: Vec<DynamicObject>,
     /// The list's version, from which a watch goes on.
     pub resource_version: String,
@@ -25,9 +22,6 @@ pub struct Part {
 
 impl Part {
     /// Lists the kind as it is in the moment of the call.
-    ///
-    /// # Errors
-    /// A failed request.
     pub async fn list(api: &Api<DynamicObject>, kind: KindName, selector: &Selector) -> Result<Self, Error> {
         let list = api.list(&ListParams::default().labels(selector.as_str())).await?;
         let resource_version = list.metadata.resource_version.unwrap_or_default();
@@ -66,10 +60,8 @@ pub fn makes_pods(object: &DynamicObject) -> bool {
     object.data.get("spec").is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some())
 }
 
-/// How a deletion request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// The object is gone.
     Gone,
     /// It was gone before, or another one has taken its name.
     Absent,
@@ -80,9 +72,6 @@ pub enum Deletion {
 }
 
 /// Deletes one object, if it is still the same one. Pods get `grace` seconds; what makes pods stays until they are gone.
-///
-/// # Errors
-/// A failed request; an object that is gone or was replaced is no failure.
 pub async fn delete(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject, grace: u32) -> Result<Deletion, Error> {
     let same = Preconditions { uid: object.uid(), resource_version: None };
     delete_if(api, kind, object, grace, same).await

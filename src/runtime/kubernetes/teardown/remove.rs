@@ -1,16 +1,15 @@
 //! Deletes objects that were found, what makes pods before the pods, and waits until they are gone.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use futures::future::{join_all, try_join_all};
 use kube::api::DynamicObject;
 use kube::{Error, ResourceExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use super::part::{Deletion, Part, delete, delete_unchanged};
-use super::wait;
+use super::{Timeout, wait};
 use crate::deadline;
 use crate::failure::Advise;
 use crate::run_id::Selector;
@@ -22,19 +21,14 @@ const LOOKS: usize = 10;
 
 /// What goes, and how.
 pub struct Removal<'a> {
-    /// Selects the objects.
     pub selector: &'a Selector,
     /// Seconds that pods get to stop.
     pub grace: u32,
-    /// How long the whole removal may take, as it is told.
-    pub timeout: Duration,
-    /// When that is over.
-    pub deadline: Instant,
-    /// Which of the selected objects go.
+    /// How long all of it may take.
+    pub time: Timeout,
     pub scope: Scope,
 }
 
-/// Which of the selected objects go.
 #[derive(Clone, Copy)]
 pub enum Scope {
     /// Those that were found, and pods that appear later.
@@ -45,14 +39,11 @@ pub enum Scope {
     Unchanged(fn(&DynamicObject, &DynamicObject) -> bool),
 }
 
-/// What became of the objects.
 #[derive(Default)]
 pub struct Removed {
-    /// How many objects this call has deleted.
     pub deleted: usize,
     /// What has changed since it was found, and stays.
     pub changed: Vec<String>,
-    /// What went wrong.
     pub failures: Vec<anyhow::Error>,
 }
 
@@ -61,7 +52,7 @@ pub struct Removed {
 pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>, asked: impl FnOnce()) -> Removed {
     let mut removed = Removed::default();
     let mut pending: Vec<Pending> = parts.iter().map(|part| Pending { part, left: BTreeMap::new() }).collect();
-    let until = deadline::before(removal.deadline, removal.timeout);
+    let until = deadline::before(removal.time.deadline, removal.time.told);
     let deletion = async {
         // What makes pods goes before the pods, which it would make anew.
         for core in [false, true] {
@@ -95,12 +86,12 @@ fn uids(part: &Part) -> BTreeMap<String, String> {
 
 /// What is there when the time is over; where that cannot be seen any more, what was there before.
 async fn look_again(cluster: &Cluster, pending: &[Pending<'_>], removal: &Removal<'_>) -> Option<anyhow::Error> {
-    if let Ok(left) = timeout_at(removal.deadline, still_there(cluster, pending, removal)).await {
+    if let Ok(left) = timeout_at(removal.time.deadline, still_there(cluster, pending, removal)).await {
         return left;
     }
     let names = pending.iter().flat_map(|Pending { part, left }| left.keys().map(|name| format!("{} {name}", part.kind.1)));
     let names = names.collect::<Vec<_>>().join(", ");
-    Err::<(), _>(cluster.late(removal.timeout)).hint(format!("these may be left: {names}; {}", again(removal))).err()
+    Some(cluster.late(removal.time.told).hint(format!("these may be left: {names}; {}", again(removal))))
 }
 
 fn again(removal: &Removal<'_>) -> String {
@@ -187,8 +178,8 @@ async fn still_there(cluster: &Cluster, pending: &[Pending<'_>], removal: &Remov
     if left.is_empty() {
         return None;
     }
-    let message = anyhow!("still there after {} s: {}", removal.timeout.as_secs(), left.join("; "));
-    Err::<(), _>(message).hint(again(removal)).err()
+    let message = anyhow!("still there after {} s: {}", removal.time.told.as_secs(), left.join("; "));
+    Some(message.hint(again(removal)))
 }
 
 /// An object that is still there, and what holds it back.

@@ -22,9 +22,6 @@ const REPORT: Duration = Duration::from_secs(3);
 
 /// Watches one kind until none of the run's objects is left; where that is not allowed, lists it again and again. `left` are the UIDs of those that were
 /// deleted, by their names.
-///
-/// # Errors
-/// A failed request, explained.
 pub async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, String>, removal: &Removal<'_>) -> anyhow::Result<()> {
     let (names, uids) = left.into_iter().unzip();
     let only = (!matches!(removal.scope, Scope::All)).then_some(uids);
@@ -35,7 +32,6 @@ pub async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, String>
     })
 }
 
-/// The wait for one kind.
 struct Wait<'a> {
     part: &'a Part,
     selector: &'a Selector,

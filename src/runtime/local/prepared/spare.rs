@@ -20,7 +20,6 @@ fn most_spares() -> usize {
 }
 
 impl Source {
-    /// The source of copies of an entry.
     pub(super) fn new(cache: &Path, key: &str, entry: &Entry) -> Self {
         Self { cache: cache.to_owned(), key: key.to_owned(), id: entry.id() }
     }

@@ -5,7 +5,7 @@ mod headroom;
 mod limits;
 
 use k8s_openapi::api::core::v1::{LimitRange, PodSpec, ResourceQuota};
-use kube::api::{Api, ListParams};
+use kube::api::ListParams;
 use serde_json::Value;
 
 use self::demand::Item;
@@ -21,7 +21,7 @@ pub(super) const CHECK: &str = "quota";
 
 /// Compares what the run asks for with what each quota has left.
 pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds, trial: &Trial) -> Vec<Verdict> {
-    let api: Api<ResourceQuota> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let api = cluster.api::<ResourceQuota>();
     let quotas = match api.list(&ListParams::default()).await {
         Ok(list) => list.items,
         Err(error) if is_forbidden(&error) => {
@@ -33,7 +33,7 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kind
     if quotas.is_empty() {
         return vec![Verdict::ok(CHECK, format!("namespace {} has no quota", cluster.namespace))];
     }
-    let ranges: Api<LimitRange> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let ranges = cluster.api::<LimitRange>();
     // Only defaults come from these, and from the dry run as well, unless it was refused.
     let ranges = ranges.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
     let items = demand(planned, kinds, trial, &ranges);
