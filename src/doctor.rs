@@ -108,7 +108,7 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::{Context, anyhow};
+    use anyhow::anyhow;
 
     use super::*;
     use crate::failure::Advise;

@@ -177,7 +177,7 @@ fn advice(error: &anyhow::Error) -> impl Iterator<Item = &Advice> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::{Context, anyhow};
+    use anyhow::anyhow;
 
     #[test]
     fn advice_is_invisible_in_the_chain_and_found_through_context() {

@@ -128,12 +128,12 @@ impl Refused {
     /// A usage error with the first object's place and what it does; the others below it.
     pub fn check(&self) -> anyhow::Result<()> {
         let Some((first, others)) = self.0.split_first() else { return Ok(()) };
-        let error = Err::<(), _>(anyhow!("{}, which is refused", first.text)).exit(Exit::Usage);
+        let error = anyhow!("{}, which is refused", first.text).exit(Exit::Usage);
         let others: Vec<&str> = others.iter().map(|refusal| refusal.text.as_str()).collect();
         let error = if others.is_empty() { error } else { error.detail(others.join("\n")) };
         let names: BTreeSet<&str> = self.0.iter().map(|refusal| refusal.opened_by.name()).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        error.hint(format!("nothing was created; if the manifest is to be trusted with that: --allow {}", names.join(",")))
+        Err(error).hint(format!("nothing was created; if the manifest is to be trusted with that: --allow {}", names.join(",")))
     }
 }
 

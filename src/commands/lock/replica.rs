@@ -153,15 +153,14 @@ impl Replica {
 
     fn changed(&self, change: Change) -> anyhow::Error {
         let Self { target, id, .. } = self;
-        let advised = match change {
-            Change::Lost => Err::<(), _>(anyhow!("{target}: run {id} lost it while its pod was waited for"))
+        match change {
+            Change::Lost => anyhow!("{target}: run {id} lost it while its pod was waited for")
                 .exit(Exit::NotAcquired)
                 .hint("somebody has released it, or its ttl was over: --ttl has to be longer than its pod takes"),
-            Change::Scaled(what) => Err(anyhow!("{target}: {what}"))
+            Change::Scaled(what) => anyhow!("{target}: {what}")
                 .exit(Exit::Never)
                 .hint(format!("nobody but its holder is to scale it; as long as run {id} holds it, it has 1 replica")),
-        };
-        advised.unwrap_err()
+        }
     }
 
     /// Gives back what was taken for nothing, and adds to the error what became of it. What the run held before stays held.

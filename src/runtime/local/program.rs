@@ -67,7 +67,7 @@ pub(super) async fn finish(mut command: Command, program: &Path, input: &str) ->
     }
     let said = [ended.stdout, ended.stderr].concat();
     let said = last_lines(&String::from_utf8_lossy(&said), LINES);
-    Err::<(), _>(anyhow!("{name} failed ({})", ended.status)).detail(format!("what it said last:\n{said}"))
+    Err(anyhow!("{name} failed ({})", ended.status)).detail(format!("what it said last:\n{said}"))
 }
 
 /// How much of a log an error shows.

@@ -46,7 +46,6 @@ pub(super) fn explain(error: anyhow::Error, path: &Path) -> anyhow::Error {
         ),
         _ => return error.context(format!("working on {path}")),
     };
-    let told = Err::<(), _>(anyhow!(what)).hint(hint);
-    let told = if code == Some(ErrorCode::DiskFull) { told.kind(NO_SPACE, None) } else { told };
-    told.unwrap_err()
+    let told = anyhow!(what).hint(hint);
+    if code == Some(ErrorCode::DiskFull) { told.kind(NO_SPACE, None) } else { told }
 }
