@@ -1,12 +1,13 @@
-//! Work that may block, on a thread of its own. The system may refuse one (`ulimit -u`, a limit of the container): that ends nothing by itself.
+//! Work that may block, on a thread of its own. The system may refuse one (`ulimit -u`, a limit of the
+//! container): that ends nothing by itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
 use tokio::sync::oneshot;
 
-/// Does the work, and waits for it. Where there is no thread to be had, it is done here and holds everything else up: better late than never for
-/// what has to be removed, copied or written.
+/// Does the work, and waits for it. Where there is no thread to be had, it is done here and holds everything
+/// else up: better late than never for what has to be removed, copied or written.
 ///
 /// # Errors
 /// It has panicked.
@@ -29,7 +30,9 @@ pub async fn run_aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
 }
 
 /// Starts a thread; gives the work back where that cannot be.
-fn start<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(work: W) -> Result<oneshot::Receiver<T>, (W, std::io::Error)> {
+fn start<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
+    work: W,
+) -> Result<oneshot::Receiver<T>, (W, std::io::Error)> {
     let (tell, done) = oneshot::channel();
     // A thread that is not started drops what it was to do, so that this is kept on both sides.
     let given = Arc::new(Mutex::new(Some(work)));

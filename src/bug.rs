@@ -1,5 +1,5 @@
-//! Panics, which are mistakes in testbed itself: one that happens anywhere ends the command as any other failure does, with the databases removed,
-//! and is told in one line with its place.
+//! Panics, which are mistakes in testbed itself: one that happens anywhere ends the command as any other
+//! failure does, with the databases removed, and is told in one line with its place.
 //!
 //! The message of a panic is never shown: it may hold whatever a value held, a password included.
 
@@ -28,7 +28,9 @@ thread_local! {
 /// From now on no panic prints anything by itself.
 pub fn watch() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map_or_else(|| "an unknown place".to_owned(), |at| short(at.file(), at.line(), at.column()));
+        let place = panic
+            .location()
+            .map_or_else(|| "an unknown place".to_owned(), |at| short(at.file(), at.line(), at.column()));
         if IS_APART.get() {
             PLACE_APART.set(place);
             return;
@@ -40,7 +42,8 @@ pub fn watch() {
 
 /// A place in the sources, without the folders of the machine that has built the program.
 fn short(file: &str, line: u32, column: u32) -> String {
-    let source = file.rfind("/src/").map_or(file, |at| &file[file[..at].rfind('/').map_or(0, |slash| slash + 1)..]);
+    let source =
+        file.rfind("/src/").map_or(file, |at| &file[file[..at].rfind('/').map_or(0, |slash| slash + 1)..]);
     format!("{source}:{line}:{column}")
 }
 
@@ -70,8 +73,8 @@ pub async fn or(awaited: impl Future<Output = anyhow::Error>) -> anyhow::Error {
     }
 }
 
-/// Does what a library makes of a stranger's bytes. A panic there is that stranger's doing and no mistake of testbed's: it ends this work and nothing
-/// else.
+/// Does what a library makes of a stranger's bytes. A panic there is that stranger's doing and no mistake of
+/// testbed's: it ends this work and nothing else.
 pub async fn apart<T>(work: impl Future<Output = T>) -> Result<T, String> {
     let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
     let outcome = poll_fn(|context| {
@@ -83,7 +86,8 @@ pub async fn apart<T>(work: impl Future<Output = T>) -> Result<T, String> {
     outcome.await.map_err(|_| PLACE_APART.take())
 }
 
-/// Does a part of a command after which something has to be removed: a panic in it, or in whatever runs beside it, is its failure.
+/// Does a part of a command after which something has to be removed: a panic in it, or in whatever runs
+/// beside it, is its failure.
 pub async fn caught<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let work = AssertUnwindSafe(work).catch_unwind();
     tokio::select! {
@@ -93,16 +97,22 @@ pub async fn caught<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow:
     }
 }
 
-/// Panics, once, where `TESTBED_TEST_PANIC` names this place, in a build for tests: with a secret in its message, in the way that is named.
+/// Panics, once, where `TESTBED_TEST_PANIC` names this place, in a build for tests: with a secret in its
+/// message, in the way that is named.
 #[cfg(debug_assertions)]
 #[track_caller]
 pub fn provoke(place: &str, secret: &str) {
-    let Some(wish) = crate::environment::variable("TESTBED_TEST_PANIC").filter(|_| PLACE.get().is_none()) else { return };
+    let Some(wish) = crate::environment::variable("TESTBED_TEST_PANIC").filter(|_| PLACE.get().is_none())
+    else {
+        return;
+    };
     let secret = secret.to_owned();
     match wish.strip_prefix(place) {
         Some("") => panic!("on purpose, with {secret}"),
         Some("-task") => drop(tokio::spawn(async move { panic!("on purpose, with {secret}") })),
-        Some("-thread") => drop(std::thread::Builder::new().spawn(move || panic!("on purpose, with {secret}"))),
+        Some("-thread") => {
+            drop(std::thread::Builder::new().spawn(move || panic!("on purpose, with {secret}")))
+        }
         _ => {}
     }
 }

@@ -19,7 +19,10 @@ use crate::output::{self, LockFact, ResultFile, RunFact};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 
-pub use history::{Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow, Wanted};
+pub use history::{
+    Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow,
+    Wanted,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -41,8 +44,9 @@ pub struct Cli {
 /// Flags that every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Where the databases run: as Pods of a cluster, or as plain server processes of this machine
-    /// [default: kubernetes in a pod or with --kubeconfig or --context, else local; KUBECONFIG alone asks for no cluster]
+    /// Where the databases run: as Pods of a cluster, or as plain server processes of this machine [default:
+    /// kubernetes in a pod or with --kubeconfig or --context, else local; KUBECONFIG alone asks for no
+    /// cluster]
     #[arg(long, global = true, value_name = "WHERE", env = "TESTBED_RUNTIME")]
     pub runtime: Option<Runtime>,
 
@@ -55,10 +59,18 @@ pub struct Global {
     pub context: Option<String>,
 
     /// The namespace, instead of the context's own
-    #[arg(short, long, global = true, value_name = "NAME", env = "TESTBED_NAMESPACE", help_heading = "Cluster")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "TESTBED_NAMESPACE",
+        help_heading = "Cluster"
+    )]
     pub namespace: Option<String>,
 
-    /// The file with the project's settings; none to use no file [default: the nearest testbed.yaml, up to the repository's root]
+    /// The file with the project's settings; none to use no file [default: the nearest testbed.yaml, up to
+    /// the repository's root]
     #[arg(long, global = true, value_name = "FILE", env = "TESTBED_SETTINGS")]
     pub settings: Option<OsString>,
 
@@ -88,7 +100,11 @@ impl Global {
 
     /// The cluster that the flags name.
     pub fn choice(&self) -> Choice {
-        Choice { kubeconfig: self.kubeconfig.clone(), context: said(&self.context), namespace: said(&self.namespace) }
+        Choice {
+            kubeconfig: self.kubeconfig.clone(),
+            context: said(&self.context),
+            namespace: said(&self.namespace),
+        }
     }
 }
 
@@ -252,26 +268,38 @@ pub struct Source {
     #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", env = "TESTBED_WITH", value_delimiter = ',')]
     pub with: Vec<String>,
 
-    /// A template parameter; built-in databases take image, user, password, database, cpu, cpu-limit, memory, memory-limit, medium, args,
-    /// profile (restricted, openshift), pull-secret, node-selector, tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one
-    /// of them as NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
-    #[arg(short, long, value_name = "NAME=VALUE", env = "TESTBED_PARAM", value_delimiter = '\n', hide_env_values = true)]
+    /// A template parameter; built-in databases take image, user, password, database, cpu, cpu-limit, memory,
+    /// memory-limit, medium, args, profile (restricted, openshift), pull-secret, node-selector, tolerations,
+    /// runtime-class and ip-family (ipv4, ipv6, dual), for one of them as NAME.memory=1Gi; NAME.server=PATH
+    /// names the server program on this machine
+    #[arg(
+        short,
+        long,
+        value_name = "NAME=VALUE",
+        env = "TESTBED_PARAM",
+        value_delimiter = '\n',
+        hide_env_values = true
+    )]
     pub param: Vec<String>,
 
-    /// Take the images from a mirror: PREFIX in the place of docker.io, and in front of every other registry; or in the place of FROM,
-    /// a leading part of full names (docker.io/library, ghcr.io), the longest one first
+    /// Take the images from a mirror: PREFIX in the place of docker.io, and in front of every other registry;
+    /// or in the place of FROM, a leading part of full names (docker.io/library, ghcr.io), the longest one
+    /// first
     #[arg(long, value_name = "[FROM=]PREFIX", env = "TESTBED_IMAGE_PREFIX", value_delimiter = ',', value_parser = Mirror::parse)]
     pub image_prefix: Vec<Mirror>,
 
-    /// The run's id: a lower-case DNS label of at most 52 characters [default: the PipelineRun's uid, else a fresh UUID]
+    /// The run's id: a lower-case DNS label of at most 52 characters [default: the PipelineRun's uid, else a
+    /// fresh UUID]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// How long the run may live in a cluster: its pods stop then, and testbed gc removes what is left; none for no end
+    /// How long the run may live in a cluster: its pods stop then, and testbed gc removes what is left; none
+    /// for no end
     #[arg(long, value_name = "DURATION", env = "TESTBED_LIFETIME", default_value = "2h", value_parser = Lifetime::parse)]
     pub lifetime: Lifetime,
 
-    /// What a manifest may do in a cluster that is refused otherwise: privileged, host-path, ... (the error names it)
+    /// What a manifest may do in a cluster that is refused otherwise: privileged, host-path, ... (the error
+    /// names it)
     #[arg(long, value_name = "NAME", env = "TESTBED_ALLOW", value_delimiter = ',', value_parser = Allowance::parse)]
     pub allow: Vec<Allowance>,
 
@@ -282,12 +310,18 @@ pub struct Source {
 /// The PipelineRun whose task this is, as its pod's labels tell it.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PipelineRun {
-    /// The PipelineRun's name, from the pod's label tekton.dev/pipelineRun. With its uid it becomes the owner of the objects
+    /// The PipelineRun's name, from the pod's label tekton.dev/pipelineRun. With its uid it becomes the owner
+    /// of the objects
     #[arg(long = "pipeline-run", value_name = "NAME", env = "TESTBED_PIPELINE_RUN", help_heading = "Tekton")]
     pub name: Option<String>,
 
     /// Its uid, from the label tekton.dev/pipelineRunUID: the run id unless one is given
-    #[arg(long = "pipeline-run-uid", value_name = "UID", env = "TESTBED_PIPELINE_RUN_UID", help_heading = "Tekton")]
+    #[arg(
+        long = "pipeline-run-uid",
+        value_name = "UID",
+        env = "TESTBED_PIPELINE_RUN_UID",
+        help_heading = "Tekton"
+    )]
     pub uid: Option<String>,
 }
 
@@ -297,13 +331,14 @@ pub struct Making {
     #[command(flatten)]
     pub source: Source,
 
-    /// How the config file is written: testing-databases (JSON for Python's drivers), dotenv (variables), urls (JSON), or a
-    /// template of your own
+    /// How the config file is written: testing-databases (JSON for Python's drivers), dotenv (variables),
+    /// urls (JSON), or a template of your own
     #[arg(long, value_name = "FORMAT", env = "TESTBED_FORMAT", default_value = "testing-databases", value_parser = output::Format::parse)]
     pub format: output::Format,
 
-    /// Where to write the config file; - for standard output. An older file is removed first: its presence means ready
-    /// [default: testing-databases.json, .env.testbed, testing-databases.urls.json, or the template's name without .tera or .j2]
+    /// Where to write the config file; - for standard output. An older file is removed first: its presence
+    /// means ready [default: testing-databases.json, .env.testbed, testing-databases.urls.json, or the
+    /// template's name without .tera or .j2]
     #[arg(long, value_name = "FILE", env = "TESTBED_OUTPUT")]
     pub output: Option<PathBuf>,
 
@@ -312,7 +347,13 @@ pub struct Making {
     pub mode: u32,
 
     /// An extra connection argument for the config file; the value is JSON or a text
-    #[arg(long, value_name = "[DATABASE.]KEY=VALUE", env = "TESTBED_CONNARG", value_delimiter = '\n', hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "[DATABASE.]KEY=VALUE",
+        env = "TESTBED_CONNARG",
+        value_delimiter = '\n',
+        hide_env_values = true
+    )]
     pub connarg: Vec<String>,
 
     /// How long it may take until everything is ready, all requests to the API server included
@@ -332,12 +373,13 @@ pub struct Making {
     #[arg(long, value_name = "WHAT", env = "TESTBED_ON_FAILURE")]
     pub on_failure: Option<OnFailure>,
 
-    /// Refuse what would differ on this machine from the same run in a cluster: containers that are left out, another engine's server
+    /// Refuse what would differ on this machine from the same run in a cluster: containers that are left out,
+    /// another engine's server
     #[arg(long, env = "TESTBED_STRICT", value_parser = FalseyValueParser::new())]
     pub strict: bool,
 
-    /// How long a server has to stay up to count as the final one where nothing proves that it is; never to believe only a proof
-    /// [default: 6s, where the server does not tell its process id]
+    /// How long a server has to stay up to count as the final one where nothing proves that it is; never to
+    /// believe only a proof [default: 6s, where the server does not tell its process id]
     #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
     pub settle: Option<Settling>,
 
@@ -348,16 +390,24 @@ pub struct Making {
 /// Where a run's story is kept, and how long that may take.
 #[derive(Debug, Clone, Args)]
 pub struct Archiving {
-    /// Where to keep what became of the run: sqlite:PATH, postgres://USER@HOST/DATABASE, or none. In a URL on the command line others
-    /// can see a password in the process list [default: history.db in the state folder; none in a pod]
-    #[arg(long, value_name = "PLACE", env = "TESTBED_HISTORY", hide_env_values = true, help_heading = "History")]
+    /// Where to keep what became of the run: sqlite:PATH, postgres://USER@HOST/DATABASE, or none. In a URL on
+    /// the command line others can see a password in the process list [default: history.db in the state
+    /// folder; none in a pod]
+    #[arg(
+        long,
+        value_name = "PLACE",
+        env = "TESTBED_HISTORY",
+        hide_env_values = true,
+        help_heading = "History"
+    )]
     pub history: Option<String>,
 
     /// How long the run may wait for its story to be collected and written; it is removed then all the same
     #[arg(long, value_name = "DURATION", env = "TESTBED_ARCHIVE_TIMEOUT", default_value = "10s", value_parser = deadline::parse, help_heading = "History")]
     pub archive_timeout: Duration,
 
-    /// Also write the story of a PipelineRun's run to this Tekton Results API, as a record of the type testbed/v1.Run
+    /// Also write the story of a PipelineRun's run to this Tekton Results API, as a record of the type
+    /// testbed/v1.Run
     #[arg(long, value_name = "URL", env = "TESTBED_RESULTS_API", help_heading = "History")]
     pub results_api: Option<String>,
 
@@ -384,7 +434,8 @@ pub struct Up {
     #[arg(long, value_name = "WHAT", env = "TESTBED_ON_CANCEL", default_value = "keep")]
     pub on_cancel: OnCancel,
 
-    /// Also write the config file's path (config=FILE) or the number of databases (databases=FILE) to a file: for Tekton's results
+    /// Also write the config file's path (config=FILE) or the number of databases (databases=FILE) to a file:
+    /// for Tekton's results
     #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<RunFact>::parse, help_heading = "Tekton")]
     pub result: Vec<ResultFile>,
 }
@@ -433,7 +484,8 @@ pub struct Gc {
     #[arg(short = 'A', long, env = "TESTBED_ALL_NAMESPACES", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
     pub all_namespaces: bool,
 
-    /// Look at the runs' PipelineRuns as well (get on pipelineruns): a run goes with its PipelineRun, and stays as long as that goes on
+    /// Look at the runs' PipelineRuns as well (get on pipelineruns): a run goes with its PipelineRun, and
+    /// stays as long as that goes on
     #[arg(long, env = "TESTBED_PIPELINE_RUNS", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
     pub pipeline_runs: bool,
 
@@ -472,9 +524,15 @@ pub struct Down {
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 
-    /// Another namespace in which the run has objects, as `up --allow namespace` makes them; what the objects say of that is not followed
-    /// [default: where the last `up` in this folder made some]
-    #[arg(long, value_name = "NAME", env = "TESTBED_ALSO_NAMESPACE", value_delimiter = ',', help_heading = "Cluster")]
+    /// Another namespace in which the run has objects, as `up --allow namespace` makes them; what the objects
+    /// say of that is not followed [default: where the last `up` in this folder made some]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "TESTBED_ALSO_NAMESPACE",
+        value_delimiter = ',',
+        help_heading = "Cluster"
+    )]
     pub also_namespace: Vec<String>,
 
     /// Also remove objects of the run that are in no namespace, as `up --allow cluster-scoped` makes them
@@ -499,7 +557,8 @@ pub struct Render {
     #[command(flatten)]
     pub source: Source,
 
-    /// Print built-in databases as a manifest of your own: with variables for the run id and a random password
+    /// Print built-in databases as a manifest of your own: with variables for the run id and a random
+    /// password
     #[arg(long)]
     pub template: bool,
 
@@ -548,7 +607,8 @@ pub struct Wait {
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub timeout: Duration,
 
-    /// How long a server has to stay up that is not process 1 of a container; never to believe only that [default: 6s]
+    /// How long a server has to stay up that is not process 1 of a container; never to believe only that
+    /// [default: 6s]
     #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
     pub settle: Option<Settling>,
 
@@ -556,7 +616,8 @@ pub struct Wait {
     #[arg(long, value_name = "FILE", env = "TESTBED_PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
 
-    /// Give the password also to a server on another machine that asks for it in clear text, or under a key of its own, without TLS
+    /// Give the password also to a server on another machine that asks for it in clear text, or under a key
+    /// of its own, without TLS
     #[arg(long, env = "TESTBED_INSECURE", value_parser = FalseyValueParser::new())]
     pub insecure: bool,
 
@@ -664,7 +725,8 @@ pub struct Locking {
     #[arg(long, env = "TESTBED_LOCK_NO_WAIT", value_parser = FalseyValueParser::new())]
     pub no_wait: bool,
 
-    /// How often to say, while waiting, that it is still there: whoever misses three in a row loses the place in the queue
+    /// How often to say, while waiting, that it is still there: whoever misses three in a row loses the place
+    /// in the queue
     #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_HEARTBEAT", default_value = "5s", value_parser = deadline::parse)]
     pub heartbeat: Duration,
 
@@ -682,17 +744,18 @@ pub struct LockAcquire {
     #[command(flatten)]
     pub locking: Locking,
 
-    /// Who holds it: the run's id [default: the PipelineRun's uid, else a fresh one that this folder remembers for the release]
+    /// Who holds it: the run's id [default: the PipelineRun's uid, else a fresh one that this folder
+    /// remembers for the release]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// Hold it as long as this PipelineRun goes on, whatever the clock says (pipelinerun/NAME); none to go by the ttl alone
-    /// [default: the PipelineRun of --pipeline-run]
+    /// Hold it as long as this PipelineRun goes on, whatever the clock says (pipelinerun/NAME); none to go by
+    /// the ttl alone [default: the PipelineRun of --pipeline-run]
     #[arg(long, value_name = "pipelinerun/NAME", env = "TESTBED_LOCK_HOLDER")]
     pub holder: Option<String>,
 
-    /// After how long without another `lock acquire` of the same run it counts as abandoned, even while its PipelineRun goes on; none for
-    /// never [default: 1h, where no PipelineRun tells]
+    /// After how long without another `lock acquire` of the same run it counts as abandoned, even while its
+    /// PipelineRun goes on; none for never [default: 1h, where no PipelineRun tells]
     #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TTL", value_parser = Ttl::parse)]
     pub ttl: Option<Ttl>,
 
@@ -700,7 +763,8 @@ pub struct LockAcquire {
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_LOCK_FORMAT", default_value = "name")]
     pub output: LockFormat,
 
-    /// Also write the lock's name (lock=FILE) or the fencing number (fence=FILE) to a file: for Tekton's results
+    /// Also write the lock's name (lock=FILE) or the fencing number (fence=FILE) to a file: for Tekton's
+    /// results
     #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<LockFact>::parse, help_heading = "Tekton")]
     pub result: Vec<ResultFile<LockFact>>,
 }
@@ -742,8 +806,8 @@ pub struct LockRun {
     #[command(flatten)]
     pub locking: Locking,
 
-    /// Who holds it: the run's id [default: the PipelineRun's uid, else a fresh one]. If the run has the lock already, the command runs at once
-    /// and it stays held
+    /// Who holds it: the run's id [default: the PipelineRun's uid, else a fresh one]. If the run has the lock
+    /// already, the command runs at once and it stays held
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
@@ -791,7 +855,8 @@ pub struct Status {
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "30s", value_parser = deadline::parse, help_heading = "Cluster")]
     pub timeout: Duration,
 
-    /// Where the stories are kept of runs that a killed testbed has left on this machine, and that are removed for it.
+    /// Where the stories are kept of runs that a killed testbed has left on this machine, and that are
+    /// removed for it.
     #[command(flatten)]
     pub archiving: Archiving,
 }

@@ -1,8 +1,9 @@
 //! Standard output and standard error: nothing else in the program writes to them.
 //!
-//! Whoever reads them may be gone: a pipe's other end, a terminal that was closed. That is no reason to stop, least of all for a run that has to
-//! be removed, so that nothing said on standard error can fail or hold anything up. And what is shown may come from anybody: an API server, a database, a log, a
-//! folder's name. It is made [safe](clean) before a terminal gets it.
+//! Whoever reads them may be gone: a pipe's other end, a terminal that was closed. That is no reason to stop,
+//! least of all for a run that has to be removed, so that nothing said on standard error can fail or hold
+//! anything up. And what is shown may come from anybody: an API server, a database, a log, a folder's name.
+//! It is made [safe](clean) before a terminal gets it.
 
 mod plain;
 mod queue;
@@ -24,7 +25,8 @@ pub fn say(text: &str) {
     queue::write(format!("{}\n", clean(text)));
 }
 
-/// A message in which nobody else can have begun a line: one that reads like another message of testbed's own.
+/// A message in which nobody else can have begun a line: one that reads like another message of testbed's
+/// own.
 pub fn message(text: &str) -> String {
     clean(text).trim_end().replace('\n', "\n  ")
 }
@@ -48,8 +50,8 @@ pub fn is_colourful() -> bool {
     is_shown() && !is_set("NO_COLOR")
 }
 
-/// Prints a result for a program, or a text that is the user's own: byte by byte as it is, unless it goes to a terminal. A reader that has gone
-/// away (`| head`) is not a failure.
+/// Prints a result for a program, or a text that is the user's own: byte by byte as it is, unless it goes to
+/// a terminal. A reader that has gone away (`| head`) is not a failure.
 pub fn print(text: &str) -> anyhow::Result<()> {
     if is_shown() { write(&clean(text)) } else { write(text) }
 }
@@ -59,7 +61,8 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-/// The same for a command that ends properly when it is asked to: it can give up a reader that has stopped, however long the result may take.
+/// The same for a command that ends properly when it is asked to: it can give up a reader that has stopped,
+/// however long the result may take.
 pub async fn hand_over(text: String) -> anyhow::Result<()> {
     background::run(move || print(&text)).await?
 }
@@ -76,7 +79,9 @@ pub fn show_coloured(text: &str) -> anyhow::Result<()> {
 
 fn write(text: &str) -> anyhow::Result<()> {
     match answer(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("writing to standard output"),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("writing to standard output")
+        }
         _ => Ok(()),
     }
 }
@@ -95,7 +100,8 @@ pub fn print_usage(usage: &clap::Error) -> anyhow::Result<()> {
     let (coloured, is_error) = (text.ansi().to_string(), usage.use_stderr());
     let takes_colours = if is_error { is_seen() && !is_set("NO_COLOR") } else { is_colourful() };
     // What was typed is part of an error, and may itself hold what a terminal would obey.
-    let shown = if takes_colours && has_only_colours(&coloured) { coloured } else { clean(&text.to_string()) };
+    let shown =
+        if takes_colours && has_only_colours(&coloured) { coloured } else { clean(&text.to_string()) };
     if is_error {
         queue::write(shown);
         return Ok(());
@@ -109,7 +115,9 @@ fn has_only_colours(text: &str) -> bool {
     let mut parts = text.split("\u{1b}[");
     let first = parts.next().unwrap_or_default();
     let is_clean = |part: &str| clean(part) == part;
-    is_clean(first) && parts.all(|part| part.split_once('m').is_some_and(|(code, rest)| is_colour(code) && is_clean(rest)))
+    is_clean(first)
+        && parts
+            .all(|part| part.split_once('m').is_some_and(|(code, rest)| is_colour(code) && is_clean(rest)))
 }
 
 #[cfg(test)]

@@ -25,13 +25,15 @@ pub fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// When to stop waiting, so that there is time by the deadline to look at what is left: a fifth of the whole time, and no more than a second.
+/// When to stop waiting, so that there is time by the deadline to look at what is left: a fifth of the whole
+/// time, and no more than a second.
 pub fn before(deadline: Instant, whole: Duration) -> Instant {
     let reserve = (whole / 5).min(Duration::from_secs(1));
     deadline.checked_sub(reserve).unwrap_or(deadline)
 }
 
-/// The processor time that this thread has had: what a test that computes is measured by, however busy the machine is.
+/// The processor time that this thread has had: what a test that computes is measured by, however busy the
+/// machine is.
 #[cfg(test)]
 pub fn worked() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -47,6 +49,9 @@ mod tests {
         let far = after(Duration::MAX);
         assert!(parse("500000000000y").unwrap() == EVER && parse("soon").is_err());
         assert!(left(far) > Duration::from_secs(3600));
-        assert!(before(after(Duration::from_secs(5)), Duration::from_secs(5)) < after(Duration::from_millis(4100)));
+        assert!(
+            before(after(Duration::from_secs(5)), Duration::from_secs(5))
+                < after(Duration::from_millis(4100))
+        );
     }
 }

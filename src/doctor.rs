@@ -1,4 +1,5 @@
-//! What a check of `testbed doctor` found: a status, a sentence, and the remedy. Made by the runtimes, shown by the command.
+//! What a check of `testbed doctor` found: a status, a sentence, and the remedy. Made by the runtimes, shown
+//! by the command.
 
 use serde::Serialize;
 
@@ -30,8 +31,8 @@ impl Status {
     }
 }
 
-/// The outcome of one check, or of its part that is about one object. Serialised, it is an element of the list that `-o json` prints: all
-/// keys are always there.
+/// The outcome of one check, or of its part that is about one object. Serialised, it is an element of the
+/// list that `-o json` prints: all keys are always there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// Which check: a stable word, such as `rights`.
@@ -49,7 +50,13 @@ pub struct Verdict {
 impl Verdict {
     fn new(check: &'static str, status: Status, message: impl Into<String>) -> Self {
         let message: String = message.into();
-        Self { check, object: None, status, message: message.lines().collect::<Vec<_>>().join(" "), remedy: None }
+        Self {
+            check,
+            object: None,
+            status,
+            message: message.lines().collect::<Vec<_>>().join(" "),
+            remedy: None,
+        }
     }
 
     /// All well.
@@ -117,12 +124,18 @@ mod tests {
     fn an_error_keeps_its_hints_as_the_remedy() {
         let error = anyhow!("refused").hint("do this").context("creating").hint("or that");
         let verdict = Verdict::from_error("dry-run", &error).on("Pod a");
-        assert_eq!((verdict.message.as_str(), verdict.remedy.as_deref()), ("creating: refused", Some("do this; or that")));
+        assert_eq!(
+            (verdict.message.as_str(), verdict.remedy.as_deref()),
+            ("creating: refused", Some("do this; or that"))
+        );
     }
 
     #[test]
     fn json_has_every_key() {
         let text = serde_json::to_string(&Verdict::ok("api", "it answers")).unwrap();
-        assert_eq!(text, r#"{"check":"api","object":null,"status":"ok","message":"it answers","remedy":null}"#);
+        assert_eq!(
+            text,
+            r#"{"check":"api","object":null,"status":"ok","message":"it answers","remedy":null}"#
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The database servers that testbed knows, and what an image's name says: which of them is in it, and whose conventions for variables it follows.
+//! The database servers that testbed knows, and what an image's name says: which of them is in it, and whose
+//! conventions for variables it follows.
 
 use std::fmt;
 
@@ -93,7 +94,8 @@ pub fn identify(image: &str) -> (Option<Engine>, Vendor) {
     // A colon in an earlier part is a registry's port.
     let name = last.split(':').next().unwrap_or(last);
     let engine = NAMES.iter().find(|(known, _)| *known == name).map(|(_, engine)| *engine);
-    let vendor = if parts.iter().any(|part| part.starts_with("bitnami")) { Vendor::Bitnami } else { Vendor::Official };
+    let vendor =
+        if parts.iter().any(|part| part.starts_with("bitnami")) { Vendor::Bitnami } else { Vendor::Official };
     (engine, vendor)
 }
 
@@ -102,7 +104,8 @@ pub fn is_official(image: &str) -> bool {
     let path = image.split('@').next().unwrap_or(image);
     let (folder, last) = path.rsplit_once('/').unwrap_or(("", path));
     let name = last.split(':').next().unwrap_or(last);
-    ["mysql", "mariadb", "postgres"].contains(&name) && ["", "docker.io", "library"].contains(&folder.rsplit('/').next().unwrap_or(folder))
+    ["mysql", "mariadb", "postgres"].contains(&name)
+        && ["", "docker.io", "library"].contains(&folder.rsplit('/').next().unwrap_or(folder))
 }
 
 /// The tag in an image's name; `None` where it has none.
@@ -132,19 +135,27 @@ mod tests {
 
     #[test]
     fn official_images_and_those_that_are_called_alike() {
-        for image in
-            ["mysql", "mariadb:11.8", "docker.io/postgres:17", "library/mysql@sha256:00", "registry:5000/mirror/library/postgres:17"]
-        {
+        for image in [
+            "mysql",
+            "mariadb:11.8",
+            "docker.io/postgres:17",
+            "library/mysql@sha256:00",
+            "registry:5000/mirror/library/postgres:17",
+        ] {
             assert!(is_official(image), "{image}");
         }
-        for image in ["team/mysql", "registry.example/postgres:17", "bitnami/mariadb", "postgis/postgis", "percona"] {
+        for image in
+            ["team/mysql", "registry.example/postgres:17", "bitnami/mariadb", "postgis/postgis", "percona"]
+        {
             assert!(!is_official(image), "{image}");
         }
     }
 
     #[test]
     fn a_registrys_port_is_no_tag() {
-        for (image, expected) in [("registry:5000/mysql", None), ("a/b:17-alpine@sha256:00", Some("17-alpine")), ("mysql", None)] {
+        for (image, expected) in
+            [("registry:5000/mysql", None), ("a/b:17-alpine@sha256:00", Some("17-alpine")), ("mysql", None)]
+        {
             assert_eq!(tag(image), expected, "{image}");
         }
     }

@@ -1,5 +1,5 @@
-//! The variables that this process was started with, and what they say of the cluster. One that is there and empty says nothing: so come a
-//! pipeline's parameters with an empty default.
+//! The variables that this process was started with, and what they say of the cluster. One that is there and
+//! empty says nothing: so come a pipeline's parameters with an empty default.
 
 use std::path::PathBuf;
 
@@ -37,15 +37,19 @@ pub enum Naming {
     Pod,
 }
 
-/// What counts of all that names a cluster: what was typed, then `KUBECONFIG`, then where this is. Never the user's own kubeconfig alone, which
-/// leads to whatever cluster was used last.
+/// What counts of all that names a cluster: what was typed, then `KUBECONFIG`, then where this is. Never the
+/// user's own kubeconfig alone, which leads to whatever cluster was used last.
 pub fn naming(has_kubeconfig: bool, has_context: bool) -> Option<Naming> {
     strongest(has_kubeconfig, has_context, !kubeconfigs().is_empty(), is_in_pod())
 }
 
 fn strongest(has_kubeconfig: bool, has_context: bool, has_variable: bool, is_in_pod: bool) -> Option<Naming> {
-    let said =
-        [(has_kubeconfig, Naming::Kubeconfig), (has_context, Naming::Context), (has_variable, Naming::Variable), (is_in_pod, Naming::Pod)];
+    let said = [
+        (has_kubeconfig, Naming::Kubeconfig),
+        (has_context, Naming::Context),
+        (has_variable, Naming::Variable),
+        (is_in_pod, Naming::Pod),
+    ];
     said.into_iter().find(|(is_said, _)| *is_said).map(|(_, naming)| naming)
 }
 

@@ -1,7 +1,7 @@
 //! How a failure leaves the program: its exit code and the remedy printed under it.
 //!
-//! Errors are plain [`anyhow`] chains. Where the exit code or a remedy is known, the error is wrapped in [`Advice`], which does not
-//! show in the chain; `main` looks it up once, at the end.
+//! Errors are plain [`anyhow`] chains. Where the exit code or a remedy is known, the error is wrapped in
+//! [`Advice`], which does not show in the chain; `main` looks it up once, at the end.
 
 use std::fmt;
 
@@ -100,14 +100,18 @@ pub trait Advise: Sized {
         self.advise(|advice| Advice { hint: Some(hint.into()), ..advice })
     }
 
-    /// Lines that show the matter more closely, such as the end of a log: printed between the error and the hints.
+    /// Lines that show the matter more closely, such as the end of a log: printed between the error and the
+    /// hints.
     fn detail(self, detail: impl Into<String>) -> Self::Advised {
         self.advise(|advice| Advice { detail: Some(detail.into()), ..advice })
     }
 
     /// A word to count the failure by, and the database that it is about.
     fn kind(self, word: impl Into<String>, database: Option<&str>) -> Self::Advised {
-        self.advise(|advice| Advice { kind: Some(Kind { word: word.into(), database: database.map(str::to_owned) }), ..advice })
+        self.advise(|advice| Advice {
+            kind: Some(Kind { word: word.into(), database: database.map(str::to_owned) }),
+            ..advice
+        })
     }
 }
 
@@ -162,11 +166,13 @@ pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 fn advice(error: &anyhow::Error) -> impl Iterator<Item = &Advice> {
-    // An Advice may hold another one directly (a hint on top of an exit code), which its transparent source() skips; one under a context
-    // is found both ways.
+    // An Advice may hold another one directly (a hint on top of an exit code), which its transparent source()
+    // skips; one under a context is found both ways.
     let links = error.chain().filter_map(|link| link.downcast_ref::<Advice>());
     let mut found: Vec<&Advice> = Vec::new();
-    for advice in links.flat_map(|outer| std::iter::successors(Some(outer), |advice| advice.error.downcast_ref::<Advice>())) {
+    for advice in links
+        .flat_map(|outer| std::iter::successors(Some(outer), |advice| advice.error.downcast_ref::<Advice>()))
+    {
         if !found.iter().any(|known| std::ptr::eq(*known, advice)) {
             found.push(advice);
         }

@@ -1,5 +1,6 @@
-//! Files that others may have touched: opened without following a link, without waiting for anybody, and read to a bound; written so that
-//! they appear whole or not at all. And locks that nobody else can take, waited for no longer than told.
+//! Files that others may have touched: opened without following a link, without waiting for anybody, and read
+//! to a bound; written so that they appear whole or not at all. And locks that nobody else can take, waited
+//! for no longer than told.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -22,7 +23,8 @@ fn careful() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
 
-/// Makes a folder and those above it. Root's are open for passing through, so that servers reach their own part; others are private.
+/// Makes a folder and those above it. Root's are open for passing through, so that servers reach their own
+/// part; others are private.
 ///
 /// # Errors
 /// The system's reason.
@@ -39,7 +41,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     regular(File::options().read(true).custom_flags(careful()).open(path)?)
 }
 
-/// Opens a file for writing, empty, and makes it where there is none. A link, a device, a pipe or a folder is refused.
+/// Opens a file for writing, empty, and makes it where there is none. A link, a device, a pipe or a folder is
+/// refused.
 ///
 /// # Errors
 /// The system's reason.
@@ -67,7 +70,11 @@ pub fn if_there<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
 
 /// Why a file of testbed's own is none. It may hold passwords, so that only the place is told.
 pub fn damage(error: &serde_json::Error) -> String {
-    format!("it is damaged or of another version of testbed (line {}, column {})", error.line(), error.column())
+    format!(
+        "it is damaged or of another version of testbed (line {}, column {})",
+        error.line(),
+        error.column()
+    )
 }
 
 /// Reads a file of at most `most` bytes.
@@ -78,12 +85,13 @@ pub fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     reading::up_to(open(path)?, most)
 }
 
-/// Writes `text` to `path` with the permission bits `mode`: where nothing is there, as a file that has no name before it is whole, so that
-/// a process that is killed meanwhile leaves none; else through a temporary file in the same folder and a rename.
+/// Writes `text` to `path` with the permission bits `mode`: where nothing is there, as a file that has no
+/// name before it is whole, so that a process that is killed meanwhile leaves none; else through a temporary
+/// file in the same folder and a rename.
 ///
 /// # Errors
-/// The path with the system's reason; no file is left behind then, and an older one stays as it was. What is no regular file is never
-/// replaced.
+/// The path with the system's reason; no file is left behind then, and an older one stays as it was. What is
+/// no regular file is never replaced.
 pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     check_kind(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -99,7 +107,8 @@ pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses a place that is taken by something else than a regular file: a device, a pipe or a link would be replaced, not written to.
+/// Refuses a place that is taken by something else than a regular file: a device, a pipe or a link would be
+/// replaced, not written to.
 ///
 /// # Errors
 /// What is there.
@@ -128,10 +137,13 @@ fn write_new(folder: &Path, path: &Path, text: &str, mode: u32) -> io::Result<()
 /// A usage error that names the first one.
 pub fn check_names(folders: &[&Path]) -> anyhow::Result<()> {
     let odd = folders.iter().find(|folder| folder.to_str().is_none());
-    odd.map_or(Ok(()), |odd| Err(usage(format!("{} is no UTF-8: use a place with another name", odd.display()))))
+    odd.map_or(Ok(()), |odd| {
+        Err(usage(format!("{} is no UTF-8: use a place with another name", odd.display())))
+    })
 }
 
-/// Opens a file to be locked, and makes it where there is none: whoever can open a file can lock it, so that nobody else may.
+/// Opens a file to be locked, and makes it where there is none: whoever can open a file can lock it, so that
+/// nobody else may.
 ///
 /// # Errors
 /// The system's reason.
@@ -144,7 +156,8 @@ pub fn open_lock(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Waits for a lock that others hold for moments only. The lock ends with the file handle, also when the process is killed.
+/// Waits for a lock that others hold for moments only. The lock ends with the file handle, also when the
+/// process is killed.
 ///
 /// # Errors
 /// The system's reason, and that it was not free in time.
@@ -153,9 +166,15 @@ pub fn lock(file: File, within: Duration) -> io::Result<File> {
         return Ok(file);
     }
     let (done, locked) = mpsc::channel();
-    // A system call that cannot be given up: its thread may outlive the wait, but keeps no process from its end.
+    // A system call that cannot be given up: its thread may outlive the wait, but keeps no process from its
+    // end.
     std::thread::Builder::new().spawn(move || done.send(file.lock().map(|()| file)))?;
-    let late = |_| Err(io::Error::other(format!("another process has held it for {}", humantime::format_duration(within))));
+    let late = |_| {
+        Err(io::Error::other(format!(
+            "another process has held it for {}",
+            humantime::format_duration(within)
+        )))
+    };
     locked.recv_timeout(within).unwrap_or_else(late)
 }
 
@@ -173,7 +192,8 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         let pipe = folder.path().join("pipe");
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
         for other in [link.as_path(), pipe.as_path(), folder.path(), Path::new("/dev/zero")] {
             assert!(read(other, 5).is_err(), "{}", other.display());
         }

@@ -20,7 +20,9 @@ impl Access {
     /// The same as seen from any folder.
     pub fn absolute(self) -> anyhow::Result<Self> {
         let Self::Files(paths) = self else { return Ok(self) };
-        let paths = paths.into_iter().map(|path| std::path::absolute(&path).with_context(|| format!("finding {}", path.display())));
+        let paths = paths
+            .into_iter()
+            .map(|path| std::path::absolute(&path).with_context(|| format!("finding {}", path.display())));
         paths.collect::<Result<_, _>>().map(Self::Files)
     }
 }
@@ -34,7 +36,8 @@ pub struct Location {
     pub context: Option<String>,
     /// The namespace.
     pub namespace: String,
-    /// Where else the caller has objects of the run. What the objects themselves say of that counts for nothing: anybody can write it.
+    /// Where else the caller has objects of the run. What the objects themselves say of that counts for
+    /// nothing: anybody can write it.
     #[serde(default)]
     pub beyond: Beyond,
 }

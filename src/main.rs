@@ -15,7 +15,8 @@ use testbed::settings::fill;
 use testbed::{bug, commands, console, session};
 use tokio::runtime::Runtime;
 
-/// What a part of testbed that is called by testbed itself ends with after a panic: none of the codes that it has.
+/// What a part of testbed that is called by testbed itself ends with after a panic: none of the codes that it
+/// has.
 const PANICKED: u8 = 101;
 
 /// How many files have to be opened at once.
@@ -66,13 +67,17 @@ fn called(args: &[OsString]) -> anyhow::Result<u8> {
     outcome
 }
 
-/// One thread is enough: the program waits on sockets nearly all the time, and starts faster without others. But names are looked up on a second
-/// one, which has to be there before it may be too late to have one.
+/// One thread is enough: the program waits on sockets nearly all the time, and starts faster without others.
+/// But names are looked up on a second one, which has to be there before it may be too late to have one.
 fn runtime() -> anyhow::Result<Runtime> {
     let thread = std::thread::Builder::new().spawn(|| {}).context("starting up: starting a thread");
     drop(thread.hint("a limit of this user or container on processes is reached: see ulimit -u, and the limit on pids")?.join());
     check_open_files()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().thread_keep_alive(EVER).build().context("starting up")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_keep_alive(EVER)
+        .build()
+        .context("starting up")?;
     drop(runtime.spawn_blocking(|| {}));
     let inside = runtime.enter();
     session::survive_limits_on_files().context("starting up: listening for signals")?;
@@ -80,10 +85,14 @@ fn runtime() -> anyhow::Result<Runtime> {
     Ok(runtime)
 }
 
-/// Without that many, what is absent could not be told from what may not be opened. Sockets, since they need no file to be there.
+/// Without that many, what is absent could not be told from what may not be opened. Sockets, since they need
+/// no file to be there.
 fn check_open_files() -> anyhow::Result<()> {
     let files = (0..OPEN_FILES).map(|_| UnixDatagram::unbound()).collect::<Result<Vec<_>, _>>();
-    files.map(drop).context("starting up: opening files").hint("a limit of this user or container on open files is reached: see ulimit -n")
+    files
+        .map(drop)
+        .context("starting up: opening files")
+        .hint("a limit of this user or container on open files is reached: see ulimit -n")
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

@@ -1,8 +1,9 @@
-//! The way to a PostgreSQL server, which may be anybody's: what it sends is looked at before the driver sees it, also within TLS.
+//! The way to a PostgreSQL server, which may be anybody's: what it sends is looked at before the driver sees
+//! it, also within TLS.
 //!
-//! The driver makes room for whatever length a server announces, keeps all parameters that it is told, and asks for a type that it does not know, and
-//! for the type of that one, as long as there is another. It cannot be told not to. So each connection is made by a [`Connector`], whose bounds end it
-//! first.
+//! The driver makes room for whatever length a server announces, keeps all parameters that it is told, and
+//! asks for a type that it does not know, and for the type of that one, as long as there is another. It
+//! cannot be told not to. So each connection is made by a [`Connector`], whose bounds end it first.
 
 use std::error::Error;
 use std::io;
@@ -57,12 +58,17 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// As the configuration says whether TLS is wanted. It is changed so that the driver leaves the beginning of a connection to this: it would not let
-    /// anybody see the bytes of one without TLS.
+    /// As the configuration says whether TLS is wanted. It is changed so that the driver leaves the beginning
+    /// of a connection to this: it would not let anybody see the bytes of one without TLS.
     pub fn new(config: &mut Config, tls: Option<MakeRustlsConnect>, bounds: Bounds, fault: Fault) -> Self {
         let mode = config.get_ssl_mode();
         config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-        Self { tls: tls.filter(|_| mode != SslMode::Disable), is_required: mode == SslMode::Require, bounds, fault }
+        Self {
+            tls: tls.filter(|_| mode != SslMode::Disable),
+            is_required: mode == SslMode::Require,
+            bounds,
+            fault,
+        }
     }
 }
 
@@ -136,7 +142,11 @@ impl TlsStream for Watched<Way> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         if let Err(fault) = self.messages.take(&buffer.filled()[before..]) {
@@ -150,7 +160,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -238,7 +252,10 @@ impl Messages {
         }
         let mebibytes = |bytes: usize| bytes >> 20;
         if self.unasked > UNASKED {
-            return Err(format!("the server sends more than {} MiB that nobody has asked for", mebibytes(UNASKED)));
+            return Err(format!(
+                "the server sends more than {} MiB that nobody has asked for",
+                mebibytes(UNASKED)
+            ));
         }
         if self.others > OTHERS {
             return Err("an answer has no end".into());
@@ -252,12 +269,15 @@ impl Messages {
         Ok(())
     }
 
-    /// A whole head is there: of what is described in it, the types have to be PostgreSQL's own, which is all that is ever asked for.
+    /// A whole head is there: of what is described in it, the types have to be PostgreSQL's own, which is all
+    /// that is ever asked for.
     fn described(&self) -> Result<(), String> {
         let Some((kind @ (b'T' | b't'), body)) = self.head.split_first() else { return Ok(()) };
         let types = types(*kind == b'T', &body[4..]).ok_or("the server describes its answer by halves")?;
         match types.into_iter().find(|oid| Type::from_oid(*oid).is_none()) {
-            Some(oid) => Err(format!("the server answers with a type that is none of PostgreSQL's own ({oid})")),
+            Some(oid) => {
+                Err(format!("the server answers with a type that is none of PostgreSQL's own ({oid})"))
+            }
             None => Ok(()),
         }
     }
@@ -304,7 +324,9 @@ mod tests {
     }
 
     fn columns(types: &[u32]) -> Vec<u8> {
-        let each = types.iter().flat_map(|kind| [b"c\0\0\0\0\0\0\0", &kind.to_be_bytes()[..], b"\0\x08\0\0\0\0\0\0"].concat());
+        let each = types
+            .iter()
+            .flat_map(|kind| [b"c\0\0\0\0\0\0\0", &kind.to_be_bytes()[..], b"\0\x08\0\0\0\0\0\0"].concat());
         message(b'T', &[&(types.len() as u16).to_be_bytes()[..], &each.collect::<Vec<u8>>()].concat())
     }
 
@@ -328,7 +350,10 @@ mod tests {
     fn what_nobody_has_asked_for_is_bounded() {
         let answer = [message(b'S', &[b'x'; 1000]), message(b'Z', b"I")].concat();
         assert_eq!(taken(&answer.repeat(1000)), Ok(()));
-        assert_eq!(taken(&answer.repeat(1100)), Err("the server sends more than 1 MiB that nobody has asked for".into()));
+        assert_eq!(
+            taken(&answer.repeat(1100)),
+            Err("the server sends more than 1 MiB that nobody has asked for".into())
+        );
         let done = message(b'C', b"VACUUM\0");
         assert_eq!(taken(&[done.repeat(90_000), message(b'Z', b"I")].concat().repeat(2)), Ok(()));
         assert_eq!(taken(&done.repeat(110_000)), Err("an answer has no end".into()));
@@ -337,12 +362,20 @@ mod tests {
     #[test]
     fn only_types_of_postgresqls_own_are_taken() {
         let then = message(b'D', b"\0\0");
-        assert_eq!(taken(&[columns(&[701, 16, 25]), message(b't', &[0, 1, 0, 0, 0, 25]), then.clone()].concat()), Ok(()));
+        assert_eq!(
+            taken(&[columns(&[701, 16, 25]), message(b't', &[0, 1, 0, 0, 0, 25]), then.clone()].concat()),
+            Ok(())
+        );
         assert_eq!(taken(&[columns(&[]), message(b't', &[0, 0]), then].concat()), Ok(()));
         let other = "the server answers with a type that is none of PostgreSQL's own (99999)";
         assert_eq!(taken(&columns(&[701, 99_999])), Err(other.into()));
         assert_eq!(taken(&message(b't', &[0, 1, 0, 1, 0x86, 0x9f])), Err(other.into()));
-        for half in [message(b'T', &[0, 1]), message(b'T', &[]), message(b'T', b"\0\x01name"), message(b't', &[0, 2, 0, 0, 0, 25])] {
+        for half in [
+            message(b'T', &[0, 1]),
+            message(b'T', &[]),
+            message(b'T', b"\0\x01name"),
+            message(b't', &[0, 2, 0, 0, 0, 25]),
+        ] {
             assert_eq!(taken(&half), Err("the server describes its answer by halves".into()));
         }
     }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 
-/// A process, by a number that may be used again and the time when it started, in clock ticks since the machine did.
+/// A process, by a number that may be used again and the time when it started, in clock ticks since the
+/// machine did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     pub pid: u32,
@@ -48,7 +49,8 @@ pub fn boot_id() -> anyhow::Result<String> {
     Ok(id.unwrap_or_default().trim().to_owned())
 }
 
-/// Fails where processes cannot be looked at, so that those that are not found need not be gone: too few open files, for one.
+/// Fails where processes cannot be looked at, so that those that are not found need not be gone: too few open
+/// files, for one.
 pub fn check() -> anyhow::Result<()> {
     let _folder = File::open("/proc").context("looking at processes: opening /proc")?;
     File::open("/proc/self/stat").map(drop).context("looking at processes: opening /proc/self/stat")
@@ -63,7 +65,8 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Reads `/proc/PID/stat`, in one step. The second field is the name in brackets, which may hold anything: also what is no text.
+    /// Reads `/proc/PID/stat`, in one step. The second field is the name in brackets, which may hold
+    /// anything: also what is no text.
     pub fn read(pid: u32) -> Option<Self> {
         let mut bytes = [0; 2048];
         let length = File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut bytes).ok()?;

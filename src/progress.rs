@@ -1,4 +1,5 @@
-//! What a person sees while waiting, on standard error: a live line a database on a terminal, a plain line a change elsewhere.
+//! What a person sees while waiting, on standard error: a live line a database on a terminal, a plain line a
+//! change elsewhere.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -43,7 +44,12 @@ impl Progress {
     /// Live lines if standard error is a terminal.
     pub fn new(loudness: Loudness) -> Self {
         let is_live = loudness == Loudness::Normal && console::is_seen();
-        let live = || MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(Box::<console::Screen>::default(), PICTURES));
+        let live = || {
+            MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(
+                Box::<console::Screen>::default(),
+                PICTURES,
+            ))
+        };
         Self { loudness, start: Instant::now(), live: is_live.then(live), lines: RefCell::default() }
     }
 
@@ -75,7 +81,11 @@ impl Progress {
     /// Where `name` is: a stage, such as `initialising`, and a detail that may change often.
     pub fn stage(&self, name: &str, stage: &'static str, detail: &str) {
         let mut lines = self.lines.borrow_mut();
-        let line = lines.entry(name.to_owned()).or_insert_with(|| Line { stage: "", detail: String::new(), bar: None });
+        let line = lines.entry(name.to_owned()).or_insert_with(|| Line {
+            stage: "",
+            detail: String::new(),
+            bar: None,
+        });
         if line.stage == stage && line.detail == detail {
             return;
         }
@@ -158,7 +168,8 @@ fn spinner() -> ProgressBar {
     bar
 }
 
-/// Keeps the time of a live line moving, without the thread of its own that the library would start, or panic.
+/// Keeps the time of a live line moving, without the thread of its own that the library would start, or
+/// panic.
 fn tick(bar: &ProgressBar) {
     let (bar, Ok(runtime)) = (bar.downgrade(), Handle::try_current()) else { return };
     runtime.spawn(async move {

@@ -1,4 +1,5 @@
-//! Reads what people and other programs have written, up to a limit: what is no file, and what never ends, is refused instead of being waited for.
+//! Reads what people and other programs have written, up to a limit: what is no file, and what never ends, is
+//! refused instead of being waited for.
 
 use std::fs::{FileType, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result};
@@ -15,10 +16,12 @@ pub const MOST: usize = 4 << 20;
 /// # Errors
 /// The system's reason; that it is no regular file, or has more bytes than `limit`.
 pub fn bytes(path: &Path, limit: usize) -> Result<Vec<u8>> {
-    // Before it is opened, because that alone may wind a tape; and afterwards, because it may be another one by then.
+    // Before it is opened, because that alone may wind a tape; and afterwards, because it may be another one
+    // by then.
     refuse(&std::fs::metadata(path)?)?;
     // To open a FIFO would wait for somebody who writes.
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     refuse(&file.metadata()?)?;
     up_to(file, limit)
 }
@@ -39,7 +42,8 @@ pub fn standard_input(limit: usize) -> Result<String> {
     as_text(up_to(std::io::stdin().lock(), limit)?)
 }
 
-/// Opens nothing: says whether this is a file that can be read in a bounded time, for those who read it in a way of their own.
+/// Opens nothing: says whether this is a file that can be read in a bounded time, for those who read it in a
+/// way of their own.
 ///
 /// # Errors
 /// As [`bytes`].
@@ -61,7 +65,10 @@ pub fn up_to(source: impl Read, limit: usize) -> Result<Vec<u8>> {
 
 fn as_text(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| {
-        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
         Error::new(ErrorKind::InvalidData, format!("line {line} is not UTF-8"))
     })
 }
@@ -100,7 +107,14 @@ mod tests {
     fn what_is_no_file_or_has_no_end_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("fifo"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
         std::fs::write(at("large"), [b'x'; 11]).unwrap();
         std::fs::write(at("bytes"), b"a\n\xff").unwrap();
         std::fs::write(at("fits"), [b'x'; 10]).unwrap();
@@ -111,7 +125,11 @@ mod tests {
         assert_eq!(error(&at("large")), "it has more than 0 MiB");
         assert_eq!(error(&at("bytes")), "line 2 is not UTF-8");
         assert_eq!(text(&at("fits"), 10).unwrap().len(), 10);
-        assert!(check(&at("fits"), 10).is_ok() && check(&at("large"), 10).is_err() && check(Path::new("/dev/zero"), 10).is_err());
+        assert!(
+            check(&at("fits"), 10).is_ok()
+                && check(&at("large"), 10).is_err()
+                && check(Path::new("/dev/zero"), 10).is_err()
+        );
         // Says that it is empty, and is not.
         assert!(!text(Path::new("/proc/self/status"), MOST).unwrap().is_empty());
         assert!(up_to(std::io::repeat(0), 1 << 20).is_err());

@@ -1,6 +1,7 @@
 //! The identity of a run, and everything that is derived from it: labels and selectors.
 //!
-//! An empty selector would select a whole namespace, so a [`Selector`] can only be made from a [`RunId`], and a `RunId` is never empty.
+//! An empty selector would select a whole namespace, so a [`Selector`] can only be made from a [`RunId`], and
+//! a `RunId` is never empty.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +21,8 @@ pub const MANAGED_BY: &str = "testbed";
 /// Room for a prefix such as `postgres-` in a 63 character name.
 const MAX_LENGTH: usize = 52;
 
-/// A run's identity: a lower-case DNS label of 1 to 52 characters, fit for a label value and as a part of object names.
+/// A run's identity: a lower-case DNS label of 1 to 52 characters, fit for a label value and as a part of
+/// object names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RunId(String);
 
@@ -31,7 +33,9 @@ impl RunId {
     /// A usage error that names the reason; the unsubstituted Tekton variable gets one of its own.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         if text.is_empty() {
-            return Err(usage("the run id is empty; leave --run-id and TESTBED_RUN_ID away to get a fresh one"));
+            return Err(usage(
+                "the run id is empty; leave --run-id and TESTBED_RUN_ID away to get a fresh one",
+            ));
         }
         if text.contains("$(") {
             return Err(usage(format!(
@@ -86,8 +90,8 @@ impl RunId {
     }
 }
 
-/// Selects the objects of all runs that testbed has made. Only for looking, so that it is no [`Selector`]: what deletes goes by one
-/// run's own.
+/// Selects the objects of all runs that testbed has made. Only for looking, so that it is no [`Selector`]:
+/// what deletes goes by one run's own.
 pub fn every_run() -> String {
     format!("{RUN_LABEL},{MANAGED_BY_LABEL}={MANAGED_BY}")
 }
@@ -112,8 +116,8 @@ impl Selector {
         &self.text
     }
 
-    /// Whether it selects an object with these labels: an answer may hold others as well, from a server or a proxy that takes no notice of
-    /// selectors.
+    /// Whether it selects an object with these labels: an answer may hold others as well, from a server or a
+    /// proxy that takes no notice of selectors.
     pub fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
         let has = |key: &str, value: &str| labels.get(key).is_some_and(|found| found == value);
         has(RUN_LABEL, self.run_id.as_str()) && (!self.of_ours || has(MANAGED_BY_LABEL, MANAGED_BY))
@@ -126,8 +130,9 @@ pub fn is_dns_label(text: &str) -> bool {
     !text.is_empty() && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// Whether YAML reads the bare text as a string, or as a whole number that prints as the same text again (such as a CI system's
-/// build number; the manifest stage turns those back). `1e5`, `0x1f`, `null` and `007` would be lost.
+/// Whether YAML reads the bare text as a string, or as a whole number that prints as the same text again
+/// (such as a CI system's build number; the manifest stage turns those back). `1e5`, `0x1f`, `null` and `007`
+/// would be lost.
 fn yaml_keeps(text: &str) -> bool {
     match scalar::typed(text.to_owned()) {
         Value::String(_) => true,
@@ -168,11 +173,21 @@ mod tests {
     fn selects_one_run() {
         let run_id = RunId::parse("pr-17").unwrap();
         assert_eq!(run_id.selector().as_str(), "test-dependencies=pr-17");
-        assert_eq!(run_id.selector_of_ours().as_str(), "test-dependencies=pr-17,app.kubernetes.io/managed-by=testbed");
-        let labels = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        let (own, other) = (labels(&[(RUN_LABEL, "pr-17")]), labels(&[(RUN_LABEL, "pr-1"), (MANAGED_BY_LABEL, MANAGED_BY)]));
+        assert_eq!(
+            run_id.selector_of_ours().as_str(),
+            "test-dependencies=pr-17,app.kubernetes.io/managed-by=testbed"
+        );
+        let labels = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+        };
+        let (own, other) =
+            (labels(&[(RUN_LABEL, "pr-17")]), labels(&[(RUN_LABEL, "pr-1"), (MANAGED_BY_LABEL, MANAGED_BY)]));
         assert!(run_id.selector().selects(&own) && !run_id.selector_of_ours().selects(&own));
         assert!(!run_id.selector().selects(&other) && !run_id.selector().selects(&labels(&[])));
-        assert!(run_id.selector_of_ours().selects(&run_id.labels().map(|(key, value)| (key.to_owned(), value.to_owned())).into()));
+        assert!(
+            run_id
+                .selector_of_ours()
+                .selects(&run_id.labels().map(|(key, value)| (key.to_owned(), value.to_owned())).into())
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What the last `up` in a folder made, so that a plain `down` in the same folder finds it: one small file a folder, below
-//! `$XDG_STATE_HOME/testbed` (`~/.local/state/testbed`).
+//! What the last `up` in a folder made, so that a plain `down` in the same folder finds it: one small file a
+//! folder, below `$XDG_STATE_HOME/testbed` (`~/.local/state/testbed`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -92,11 +92,16 @@ pub fn remove_written_file(path: &Path, written: &str) -> std::io::Result<()> {
 
 /// The config files that are remembered, in whatever folder they were asked for.
 pub fn outputs() -> Vec<(PathBuf, String)> {
-    folder().into_iter().flat_map(|state| Remembered::all(&state)).filter_map(|remembered| remembered.output).collect()
+    folder()
+        .into_iter()
+        .flat_map(|state| Remembered::all(&state))
+        .filter_map(|remembered| remembered.output)
+        .collect()
 }
 
 impl Remembered {
-    /// Notes it for a later command in its folder: a convenience, which nobody misses where nothing can be written.
+    /// Notes it for a later command in its folder: a convenience, which nobody misses where nothing can be
+    /// written.
     pub fn note(&self) {
         if let Some(state) = folder() {
             let _ = self.save(&state);
@@ -116,8 +121,11 @@ impl Remembered {
     }
 
     fn read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let context = || format!("what this folder remembers of its last run, {}, cannot be read", path.display());
-        let Some(bytes) = files::if_there(files::read(path, files::MOST)).with_context(context)? else { return Ok(None) };
+        let context =
+            || format!("what this folder remembers of its last run, {}, cannot be read", path.display());
+        let Some(bytes) = files::if_there(files::read(path, files::MOST)).with_context(context)? else {
+            return Ok(None);
+        };
         let read = serde_json::from_slice(&bytes).map_err(|error| anyhow!(files::damage(&error)));
         read.map(Some).with_context(context)
     }
@@ -135,7 +143,8 @@ impl Remembered {
         Self::load(&state, &here)
     }
 
-    /// Forgets a run that is gone, if it is the one that the current folder remembers. What cannot be read stays, and is told to whoever needs it.
+    /// Forgets a run that is gone, if it is the one that the current folder remembers. What cannot be read
+    /// stays, and is told to whoever needs it.
     pub fn forget_run(run_id: &RunId) {
         if let Ok(here) = std::env::current_dir() {
             Self::forget_run_of(&here, run_id.as_str());
@@ -172,7 +181,13 @@ mod tests {
 
     fn remembered(output: Option<(PathBuf, String)>) -> Remembered {
         let folder = PathBuf::from("/project");
-        Remembered { folder, run_id: "run-1".into(), namespace: "default".into(), output, ..Remembered::default() }
+        Remembered {
+            folder,
+            run_id: "run-1".into(),
+            namespace: "default".into(),
+            output,
+            ..Remembered::default()
+        }
     }
 
     #[test]

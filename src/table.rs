@@ -10,10 +10,12 @@ pub fn table<const N: usize>(header: [&str; N], lines: impl IntoIterator<Item = 
     if lines.len() == 1 {
         return String::new();
     }
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<usize> = (0..N).map(width).collect();
-    let padded =
-        |line: &[String; N]| line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>().join("   ");
+    let padded = |line: &[String; N]| {
+        line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>().join("   ")
+    };
     lines.iter().map(|line| padded(line).trim_end().to_owned() + "\n").collect()
 }
 

@@ -1,4 +1,5 @@
-//! Tera, as manifests and templates for the config file use it: one filter of testbed's own, and errors with file and line.
+//! Tera, as manifests and templates for the config file use it: one filter of testbed's own, and errors with
+//! file and line.
 
 pub mod apart;
 
@@ -32,17 +33,20 @@ impl Template<'_> {
     /// A syntax error with file and line.
     pub fn parse(&self, text: &str) -> anyhow::Result<Tera> {
         let mut tera = Tera::new();
-        // What a file's name ends in changes nothing: a password in an .xml file is escaped where the template says so.
+        // What a file's name ends in changes nothing: a password in an .xml file is escaped where the
+        // template says so.
         tera.autoescape_on(Vec::<&str>::new());
         tera.register_filter("quote", quote);
-        tera.add_raw_templates(self.parts.iter().copied().chain([(self.name, text)])).map_err(|error| self.explain(&error))?;
+        tera.add_raw_templates(self.parts.iter().copied().chain([(self.name, text)]))
+            .map_err(|error| self.explain(&error))?;
         Ok(tera)
     }
 
     /// Renders `text`, which comes from outside, over the fields of `globals`.
     ///
     /// # Errors
-    /// As [`Template::parse`]; also an undefined variable, an operation that does not fit a value, and what takes too long or grows too large.
+    /// As [`Template::parse`]; also an undefined variable, an operation that does not fit a value, and what
+    /// takes too long or grows too large.
     pub fn render(&self, text: &str, globals: &impl Serialize) -> anyhow::Result<String> {
         // Templates with parts are testbed's own. In a unit test, this program is another one.
         if cfg!(test) || !self.parts.is_empty() || apart::is_simple(text) {
@@ -51,7 +55,8 @@ impl Template<'_> {
         apart::render(self, text, &serde_json::to_value(globals)?)
     }
 
-    /// The same for testbed's own templates, whose time and memory are known. Only the text's length is bounded.
+    /// The same for testbed's own templates, whose time and memory are known. Only the text's length is
+    /// bounded.
     pub fn render_here(&self, text: &str, globals: &impl Serialize) -> anyhow::Result<String> {
         let tera = self.parse(text)?;
         let context = Context::from_serialize(globals).map_err(|error| self.explain(&error))?;
@@ -68,7 +73,9 @@ impl Template<'_> {
     fn explain(&self, error: &tera::Error) -> anyhow::Error {
         use tera::ErrorKind::{RenderingError, SyntaxError};
         let (line, message) = match error.kind() {
-            SyntaxError(report) | RenderingError(report) => (report.span().start_line, report.message().to_owned()),
+            SyntaxError(report) | RenderingError(report) => {
+                (report.span().start_line, report.message().to_owned())
+            }
             _ => match located(self.name, &error.to_string()) {
                 Some(located) => located,
                 None => return anyhow!("{}: {error}", self.name),
@@ -95,7 +102,8 @@ impl Write for Bounded {
     }
 }
 
-/// Tera's message, with the flag that would help and without the value that did not fit: it may be a password.
+/// Tera's message, with the flag that would help and without the value that did not fit: it may be a
+/// password.
 fn reworded(message: &str, written: &str) -> String {
     if let Some(text) = undefined(message, written) {
         return text;
@@ -115,14 +123,16 @@ fn undefined(message: &str, written: &str) -> Option<String> {
     if written.contains(&param) {
         return Some(format!("{param} is not defined; pass --param {name}=VALUE"));
     }
-    let mut known: Vec<&str> = rest.split_once(": ").map(|(_, names)| names.split(", ").collect()).unwrap_or_default();
+    let mut known: Vec<&str> =
+        rest.split_once(": ").map(|(_, names)| names.split(", ").collect()).unwrap_or_default();
     // Tera's maps have no order.
     known.sort_unstable();
     let known = if known.is_empty() { String::new() } else { format!("; known are {}", known.join(", ")) };
     Some(format!("the {kind} {name} is not defined{known}"))
 }
 
-/// Line and message of an error that tells its place in its text only: `error: MESSAGE`, then `--> FILE:LINE:COLUMN`.
+/// Line and message of an error that tells its place in its text only: `error: MESSAGE`, then `-->
+/// FILE:LINE:COLUMN`.
 fn located(name: &str, text: &str) -> Option<(usize, String)> {
     let mut lines = text.lines();
     let message = lines.next()?.trim_start_matches("error: ").to_owned();
@@ -131,7 +141,8 @@ fn located(name: &str, text: &str) -> Option<(usize, String)> {
     Some((line, message))
 }
 
-/// The filter `quote`: any text as a YAML scalar (a JSON string is one), so that quotes, colons and leading zeros survive.
+/// The filter `quote`: any text as a YAML scalar (a JSON string is one), so that quotes, colons and leading
+/// zeros survive.
 fn quote(value: String, _: Kwargs, _: &State) -> String {
     Value::String(value).to_string()
 }
@@ -168,7 +179,8 @@ mod tests {
     #[test]
     fn a_value_that_does_not_fit_stays_out_of_the_error() {
         for filter in ["int", "float", "upper | int"] {
-            let error = format!("{:#}", rendered("t", &format!("\n{{{{ password | {filter} }}}}")).unwrap_err());
+            let error =
+                format!("{:#}", rendered("t", &format!("\n{{{{ password | {filter} }}}}")).unwrap_err());
             assert!(error.starts_with("t:2: the text cannot be converted to a"), "{error}");
             assert!(!error.to_lowercase().contains("hu.sh"), "{error}");
         }

@@ -84,6 +84,9 @@ mod tests {
         assert_eq!(time.since(Time::from_millis(0)), Duration::from_millis(1_700_000_000_123));
         assert_eq!(Time::from_millis(0).since(time), Duration::ZERO);
         // What a database's column holds may be any number.
-        assert_eq!(Time::from_millis(i64::MAX).since(Time::from_millis(i64::MIN)), Duration::from_millis(i64::MAX as u64));
+        assert_eq!(
+            Time::from_millis(i64::MAX).since(Time::from_millis(i64::MIN)),
+            Duration::from_millis(i64::MAX as u64)
+        );
     }
 }

@@ -37,7 +37,9 @@ impl Trust {
     /// # Errors
     /// When there is none in it.
     pub fn in_pem(text: &[u8], name: Name) -> anyhow::Result<Self> {
-        let found = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>().map_err(|error| anyhow!("{error}"))?;
+        let found = CertificateDer::pem_slice_iter(text)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| anyhow!("{error}"))?;
         ensure!(!found.is_empty(), "there is no certificate in it");
         Ok(Self::These(found, name))
     }
@@ -59,7 +61,8 @@ impl Trust {
 struct Verifier {
     /// The rules for chains; `None` takes every certificate.
     chains: Option<Arc<dyn ServerCertVerifier>>,
-    /// A certificate that is its own authority is no server's certificate by the rules for chains. These are taken even so.
+    /// A certificate that is its own authority is no server's certificate by the rules for chains. These are
+    /// taken even so.
     known: Vec<CertificateDer<'static>>,
     name: Name,
     provider: Arc<CryptoProvider>,
@@ -70,13 +73,16 @@ impl Verifier {
         let (chains, known, name): (Option<Arc<dyn ServerCertVerifier>>, _, _) = match trust {
             Trust::Any => (None, Vec::new(), Name::Any),
             Trust::System(name) => {
-                let system = rustls_platform_verifier::Verifier::new(Arc::clone(&provider)).context("reading the system's certificates")?;
+                let system = rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
+                    .context("reading the system's certificates")?;
                 (Some(Arc::new(system)), Vec::new(), name)
             }
             Trust::These(known, name) => {
                 let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(known.iter().cloned());
-                let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+                let chains =
+                    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                        .build();
                 (Some(chains.map_err(|error| anyhow!("{error}"))?), known, name)
             }
         };
@@ -102,11 +108,9 @@ impl ServerCertVerifier for Verifier {
         }
         match chains.verify_server_cert(certificate, between, server, ocsp, now) {
             // The name is looked at last.
-            Err(Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
-                if self.name == Name::Any =>
-            {
-                Ok(ServerCertVerified::assertion())
-            }
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if self.name == Name::Any => Ok(ServerCertVerified::assertion()),
             other => other,
         }
     }
@@ -117,7 +121,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -126,7 +135,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

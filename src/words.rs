@@ -27,7 +27,8 @@ fn two(small: u128, ratio: u128, (large_unit, small_unit): (&str, &str)) -> Stri
 /// To the millisecond: `0.345 s`, `2:03.400` and `1:58:03.000`, which are minutes and hours.
 pub fn exact(duration: Duration) -> String {
     let millis = duration.as_millis();
-    let (hours, minutes, seconds, rest) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60, millis % 1000);
+    let (hours, minutes, seconds, rest) =
+        (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60, millis % 1000);
     match (hours, minutes) {
         (0, 0) => format!("{seconds}.{rest:03} s"),
         (0, _) => format!("{minutes}:{seconds:02}.{rest:03}"),
@@ -85,16 +86,23 @@ mod tests {
 
     #[test]
     fn an_exact_duration_has_milliseconds() {
-        for (millis, expected) in [(0, "0.000 s"), (59_999, "59.999 s"), (123_400, "2:03.400"), (7_200_001, "2:00:00.001")] {
+        for (millis, expected) in
+            [(0, "0.000 s"), (59_999, "59.999 s"), (123_400, "2:03.400"), (7_200_001, "2:00:00.001")]
+        {
             assert_eq!(exact(Duration::from_millis(millis)), expected);
         }
     }
 
     #[test]
     fn a_size_has_a_unit() {
-        for (bytes, expected) in
-            [(0, "0 bytes"), (1, "1 byte"), (1023, "1023 bytes"), (1024, "1 KiB"), (1536, "1.5 KiB"), (1_048_576, "1 MiB")]
-        {
+        for (bytes, expected) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1023, "1023 bytes"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            (1_048_576, "1 MiB"),
+        ] {
             assert_eq!(size(bytes), expected);
         }
         assert_eq!((count(1, "run"), count(0, "run")), ("1 run".into(), "0 runs".into()));

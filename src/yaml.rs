@@ -1,8 +1,8 @@
-//! YAML as a tree that knows its lines: whatever comes from outside as YAML is read here, so that an error can name the place, and no file takes
-//! more time or memory than its size is worth.
+//! YAML as a tree that knows its lines: whatever comes from outside as YAML is read here, so that an error
+//! can name the place, and no file takes more time or memory than its size is worth.
 //!
-//! Scalars stay as they were typed (`1.10` is no `1.1`, `0600` no number), because nearly all of them end as texts. [`scalar`] tells what
-//! Kubernetes' tools take them for.
+//! Scalars stay as they were typed (`1.10` is no `1.1`, `0600` no number), because nearly all of them end as
+//! texts. [`scalar`] tells what Kubernetes' tools take them for.
 
 pub mod scalar;
 
@@ -17,13 +17,16 @@ use serde_json::{Map, Value};
 
 /// How deep values may be nested.
 const DEPTH: usize = 64;
-/// How many values a file may have once its aliases are followed: a few lines of aliases of aliases can stand for billions.
+/// How many values a file may have once its aliases are followed: a few lines of aliases of aliases can stand
+/// for billions.
 const SIZE: usize = 100_000;
 /// How much text its anchors and aliases may stand for, in bytes.
 const TEXT: usize = 16 << 20;
-/// What ends a line in YAML 1.1 and does not in YAML 1.2, so that one reader folds a text with one of them and another does not.
+/// What ends a line in YAML 1.1 and does not in YAML 1.2, so that one reader folds a text with one of them
+/// and another does not.
 const BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
-/// How long a key may be, in bytes: YAML itself allows as many characters for one that stands before its colon.
+/// How long a key may be, in bytes: YAML itself allows as many characters for one that stands before its
+/// colon.
 const KEY: usize = 1024;
 
 /// How much a file may still hold. Its documents share one.
@@ -41,8 +44,12 @@ impl Default for Budget {
 
 impl Budget {
     fn take(&mut self, values: usize, text: usize) -> Result<(), Wrong> {
-        self.values = self.values.checked_sub(values).ok_or_else(|| Wrong::new(format!("more than {SIZE} values")))?;
-        self.text = self.text.checked_sub(text).ok_or_else(|| Wrong::new(format!("aliases for more than {} MiB of text", TEXT >> 20)))?;
+        self.values =
+            self.values.checked_sub(values).ok_or_else(|| Wrong::new(format!("more than {SIZE} values")))?;
+        self.text = self
+            .text
+            .checked_sub(text)
+            .ok_or_else(|| Wrong::new(format!("aliases for more than {} MiB of text", TEXT >> 20)))?;
         Ok(())
     }
 }
@@ -141,9 +148,11 @@ impl Node {
     /// Reads a file of one document; one without content is [`Content::Empty`].
     ///
     /// # Errors
-    /// `file:line: ` and what is wrong: no YAML, a key that stands twice, a second document. No value of the file is in it.
+    /// `file:line: ` and what is wrong: no YAML, a key that stands twice, a second document. No value of the
+    /// file is in it.
     pub fn parse(file: &str, text: &str) -> anyhow::Result<Self> {
-        Self::read(text, &mut Budget::default()).map_err(|Problem { line, wrong }| anyhow!("{file}:{line}: {wrong}"))
+        Self::read(text, &mut Budget::default())
+            .map_err(|Problem { line, wrong }| anyhow!("{file}:{line}: {wrong}"))
     }
 
     /// The same for one document of a file.
@@ -206,7 +215,8 @@ impl Node {
         }
     }
 
-    /// The same tree with the merge keys (`<<: *anchor`) of all mappings followed: an entry of the mapping itself wins.
+    /// The same tree with the merge keys (`<<: *anchor`) of all mappings followed: an entry of the mapping
+    /// itself wins.
     #[must_use]
     pub fn merged(self) -> Self {
         let content = match self.content {
@@ -221,18 +231,20 @@ impl Node {
     pub fn json(&self) -> Value {
         match &self.content {
             Content::Empty => Value::Null,
-            Content::Scalar { text, plain: true } => {
-                serde_json::from_str(text).ok().filter(|value: &Value| !value.is_string()).unwrap_or_else(|| text.as_str().into())
-            }
+            Content::Scalar { text, plain: true } => serde_json::from_str(text)
+                .ok()
+                .filter(|value: &Value| !value.is_string())
+                .unwrap_or_else(|| text.as_str().into()),
             Content::Scalar { text, .. } => text.as_str().into(),
             Content::List(items) => items.iter().map(Self::json).collect(),
-            Content::Map(entries) => {
-                Value::Object(entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect::<Map<_, _>>())
-            }
+            Content::Map(entries) => Value::Object(
+                entries.iter().map(|entry| (entry.key.clone(), entry.value.json())).collect::<Map<_, _>>(),
+            ),
         }
     }
 
-    /// The value as Kubernetes' tools read it: plain scalars, keys among them, become what [`scalar`] takes them for.
+    /// The value as Kubernetes' tools read it: plain scalars, keys among them, become what [`scalar`] takes
+    /// them for.
     pub fn typed(self) -> Value {
         match self.content {
             Content::Empty => Value::Null,
@@ -266,7 +278,8 @@ impl Node {
     }
 }
 
-/// A document as text. Whatever would be a boolean or a number to a reader of YAML 1.1 is quoted where it is a text.
+/// A document as text. Whatever would be a boolean or a number to a reader of YAML 1.1 is quoted where it is
+/// a text.
 ///
 /// # Errors
 /// A value that YAML cannot hold.
@@ -280,9 +293,12 @@ pub fn write(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(as_json(&serde_json::to_string_pretty(value).context("writing YAML")?) + "\n")
 }
 
-/// Makes a JSON text one that every reader of YAML takes for the same: what YAML does not print, and where readers break lines, is escaped.
+/// Makes a JSON text one that every reader of YAML takes for the same: what YAML does not print, and where
+/// readers break lines, is escaped.
 pub fn as_json(json: &str) -> String {
-    let is_odd = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let is_odd = |c: char| {
+        matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
     json.chars().map(|c| if is_odd(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect()
 }
 
@@ -327,8 +343,12 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn take(&mut self, event: Event, line: usize) -> Result<(), Wrong> {
         match event {
-            Event::SequenceStart(_, anchor, _) => self.begin(Node { line, content: Content::List(Vec::new()) }, anchor),
-            Event::MappingStart(_, anchor, _) => self.begin(Node { line, content: Content::Map(Vec::new()) }, anchor),
+            Event::SequenceStart(_, anchor, _) => {
+                self.begin(Node { line, content: Content::List(Vec::new()) }, anchor)
+            }
+            Event::MappingStart(_, anchor, _) => {
+                self.begin(Node { line, content: Content::Map(Vec::new()) }, anchor)
+            }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(open) => self.add(open.node, open.anchor),
                 None => Ok(()),
@@ -347,7 +367,9 @@ impl Builder<'_> {
                 let node = node.clone();
                 self.add(node, 0)
             }
-            Event::DocumentStart(..) if self.root.is_some() => Err(Wrong::new("a second document; write one")),
+            Event::DocumentStart(..) if self.root.is_some() => {
+                Err(Wrong::new("a second document; write one"))
+            }
             _ => Ok(()),
         }
     }
@@ -356,7 +378,11 @@ impl Builder<'_> {
         if self.open.len() == DEPTH {
             return Err(too_deep());
         }
-        if self.open.last().is_some_and(|open| matches!(open.node.content, Content::Map(_)) && open.key.is_none()) {
+        if self
+            .open
+            .last()
+            .is_some_and(|open| matches!(open.node.content, Content::Map(_)) && open.key.is_none())
+        {
             return Err(no_key(&node));
         }
         self.open.push(Open { node, anchor, keys: HashMap::new(), key: None });
@@ -391,7 +417,9 @@ fn problem(error: &ScanError, text: &str) -> Problem {
         ErrorKind::RecursionLimitExceeded => Problem { line, wrong: too_deep() },
         // It was looked for up to the end.
         ErrorKind::UnclosedFlowCollection { open } => {
-            let wrong = Wrong::new(format!("not valid YAML: the end is here, and {open:?} of line {line} is not closed"));
+            let wrong = Wrong::new(format!(
+                "not valid YAML: the end is here, and {open:?} of line {line} is not closed"
+            ));
             Problem { line: 1 + text.matches('\n').count(), wrong }
         }
         _ => Problem { line, wrong: Wrong::new(format!("not valid YAML: {}", error.info())) },
@@ -458,7 +486,10 @@ mod tests {
     fn scalars_stay_as_they_were_typed() {
         let root = parse("[1.10, 0600, 'true', true, ~, '', !!str 5]");
         let texts: Vec<_> = root.items().iter().map(Node::text).collect();
-        assert_eq!(texts, [Some("1.10"), Some("0600"), Some("true"), Some("true"), None, Some(""), Some("5")]);
+        assert_eq!(
+            texts,
+            [Some("1.10"), Some("0600"), Some("true"), Some("true"), None, Some(""), Some("5")]
+        );
         assert_eq!(root.json(), json!([1.10, "0600", "true", true, null, "", "5"]));
     }
 
@@ -500,11 +531,17 @@ mod tests {
     fn time_grows_with_the_size_and_no_faster() {
         let much = |piece: &str| piece.repeat((1 << 20) / piece.len());
         let keys: String = (0..99_000).map(|n| format!("k{n}: 1\n")).collect();
-        let merges = format!("a: &a {{{}}}\nb:\n{}", (0..900).map(|n| format!("k{n}: 1, ")).collect::<String>(), "  <<: *a\n".repeat(100));
+        let merges = format!(
+            "a: &a {{{}}}\nb:\n{}",
+            (0..900).map(|n| format!("k{n}: 1, ")).collect::<String>(),
+            "  <<: *a\n".repeat(100)
+        );
         let aliases = format!("a: &a x\nb: [{}]\n", "*a, ".repeat(1_000_000));
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(1000));
-        let nested: String =
-            (0..60).map(|n| format!("{}k: &a{n}\n", " ".repeat(n))).collect::<String>() + &" ".repeat(60) + "v: " + &much("x");
+        let nested: String = (0..60).map(|n| format!("{}k: &a{n}\n", " ".repeat(n))).collect::<String>()
+            + &" ".repeat(60)
+            + "v: "
+            + &much("x");
         let texts = [
             ("lists", much("[")),
             ("mappings", much("{a: ")),
@@ -550,8 +587,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_as_the_same_texts() {
         let words = "y N on Off yes No true ~ null 0744 089 1_000 0x_1f 0X1F 0b1 0O17 +1 -.5 .1_0 1. 1e5 12:30 2026-11-29 .inf = << - 1__0";
-        let texts: Vec<&str> =
-            words.split(' ').chain(["", " a", "a ", "a: b", "a #b", "- a", "a\n", "\na", "a\r\nb", "\u{85}", "\u{feff}"]).collect();
+        let texts: Vec<&str> = words
+            .split(' ')
+            .chain(["", " a", "a ", "a: b", "a #b", "- a", "a\n", "\na", "a\r\nb", "\u{85}", "\u{feff}"])
+            .collect();
         let map: Map<_, _> = texts.iter().map(|text| ((*text).to_owned(), (*text).into())).collect();
         let value = json!({"list": texts, "map": map, "long": "a b ".repeat(100), "numbers": [1, -1.5, true, null, 1e300]});
         let text = write(&value).unwrap();

@@ -1,6 +1,7 @@
 //! An API server that answers every request with the next part of the input.
 //!
-//! A part's first byte says with which code: a digit stands for one of [`CODES`], anything else for the first of them and is a part of the answer.
+//! A part's first byte says with which code: a digit stands for one of [`CODES`], anything else for the first
+//! of them and is a part of the answer.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -49,7 +50,9 @@ fn response(answer: &[u8]) -> Response<Body> {
         _ => (CODES[0], answer),
     };
     let mut response = Response::new(Body::from(body.to_vec()));
-    response.headers_mut().insert(http::header::DATE, http::HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
+    response
+        .headers_mut()
+        .insert(http::header::DATE, http::HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"));
     *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
     response
 }

@@ -1,4 +1,5 @@
-//! What the targets have in common: a text of the input, an input in several parts, a clock that stands still, and a cluster that is not there.
+//! What the targets have in common: a text of the input, an input in several parts, a clock that stands
+//! still, and a cluster that is not there.
 
 pub mod cluster;
 pub mod server;
@@ -15,8 +16,8 @@ pub const SECRET: &str = "zq8vWx3kR5tY";
 /// The run.
 pub static RUN: LazyLock<RunId> = LazyLock::new(|| RunId::parse("run-1").expect("a run id"));
 
-/// Called once, before anything else. Templates with more than plain variables are rendered by a process of the same executable, which here is the
-/// target: it has to do what testbed does then.
+/// Called once, before anything else. Templates with more than plain variables are rendered by a process of
+/// the same executable, which here is the target: it has to do what testbed does then.
 pub fn init() {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     if args.first().is_some_and(|first| first == testbed::template::apart::NAME) {
@@ -44,7 +45,8 @@ pub fn parts(data: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// A runtime whose clock moves on only when nothing else can be done, so that no pause and no patience costs time.
+/// A runtime whose clock moves on only when nothing else can be done, so that no pause and no patience costs
+/// time.
 pub fn without_waiting() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }

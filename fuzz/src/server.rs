@@ -15,11 +15,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{SECRET, parts, without_waiting};
 
-/// How long the server waits for a word of the client's before it goes on by itself. The clock stands still: this is over once both wait.
+/// How long the server waits for a word of the client's before it goes on by itself. The clock stands still:
+/// this is over once both wait.
 const TURN: Duration = Duration::from_millis(1);
 
-/// An address of this machine that counts as another one's, because it is no loopback: there the password must not be given away. Nothing is sent to
-/// find it out.
+/// An address of this machine that counts as another one's, because it is no loopback: there the password
+/// must not be given away. Nothing is sent to find it out.
 static ELSEWHERE: LazyLock<Option<IpAddr>> = LazyLock::new(|| {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
@@ -36,8 +37,14 @@ pub fn attempt(engines: [Engine; 2], data: &[u8]) {
     let Some((how, data)) = data.split_first() else { return };
     let is = |bit: u8| how & (1 << bit) != 0;
     let host = ELSEWHERE.filter(|_| is(0)).unwrap_or(Ipv4Addr::LOCALHOST.into());
-    let login = |user: &str| Login { user: user.into(), password: Password::new(SECRET), database: Some("shop".into()) };
-    let container = || serde_json::from_value(serde_json::json!({"name": "db", "args": ["--port=3306", "-c", "fsync=off"]}));
+    let login = |user: &str| Login {
+        user: user.into(),
+        password: Password::new(SECRET),
+        database: Some("shop".into()),
+    };
+    let container = || {
+        serde_json::from_value(serde_json::json!({"name": "db", "args": ["--port=3306", "-c", "fsync=off"]}))
+    };
     let mut target = Target {
         engine: engines[usize::from(is(1))],
         host: host.to_string(),
@@ -64,7 +71,11 @@ pub fn attempt(engines: [Engine; 2], data: &[u8]) {
     check(&outcome, &heard.borrow(), host);
 }
 
-async fn serve(listener: &TcpListener, mut says: VecDeque<&[u8]>, heard: &RefCell<Vec<u8>>) -> std::convert::Infallible {
+async fn serve(
+    listener: &TcpListener,
+    mut says: VecDeque<&[u8]>,
+    heard: &RefCell<Vec<u8>>,
+) -> std::convert::Infallible {
     loop {
         if let Ok((stream, _)) = listener.accept().await {
             let _ = converse(stream, &mut says, heard).await;
@@ -72,7 +83,11 @@ async fn serve(listener: &TcpListener, mut says: VecDeque<&[u8]>, heard: &RefCel
     }
 }
 
-async fn converse(mut stream: TcpStream, says: &mut VecDeque<&[u8]>, heard: &RefCell<Vec<u8>>) -> std::io::Result<()> {
+async fn converse(
+    mut stream: TcpStream,
+    says: &mut VecDeque<&[u8]>,
+    heard: &RefCell<Vec<u8>>,
+) -> std::io::Result<()> {
     // Thousands of these a second would leave no port free: nothing is kept of a connection that is over.
     #[allow(deprecated, reason = "with no time to linger it does not block")]
     stream.set_linger(Some(Duration::ZERO))?;

@@ -1,5 +1,5 @@
-//! The Kubernetes API's answers, wherever testbed reads them: gc's survey and verdict, locks, pods and events with their diagnosis, what is collected of a
-//! run, what a teardown finds, and what a look ahead asks.
+//! The Kubernetes API's answers, wherever testbed reads them: gc's survey and verdict, locks, pods and events
+//! with their diagnosis, what is collected of a run, what a teardown finds, and what a look ahead asks.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -66,14 +66,19 @@ async fn locks(cluster: &Cluster) {
     if let Ok(Some(version)) = target.read().await {
         watchlist.look(&version.uid, &version.lock, Duration::ZERO);
         version.lock.holders.iter().map(|holder| watchlist.idle(holder, WATCHED)).for_each(|_| {});
-        let _ = (replicas::replicas(&version), replicas::scaled_by_hand(&version), replicas::is_seen(&version, 1, Some(1)));
+        let _ = (
+            replicas::replicas(&version),
+            replicas::scaled_by_hand(&version),
+            replicas::is_seen(&version, 1, Some(1)),
+        );
     }
     let mut sightings = target.watch();
     let _ = timeout(WATCHED, async { while sightings.next().await.is_some() {} }).await;
 }
 
 async fn pods(cluster: &Cluster) {
-    let (run, _failure) = PodWatch::start(cluster, Whose::Run(RUN.clone()), DefaultBackoff::default(), |_| {});
+    let (run, _failure) =
+        PodWatch::start(cluster, Whose::Run(RUN.clone()), DefaultBackoff::default(), |_| {});
     let events = EventWatch::start(cluster, vec!["db".into()], Past::Counts);
     let budgets = Budgets { pull: Duration::from_secs(60), capacity: Duration::from_secs(60) };
     let subject = |workload: &str, ends| Subject {
@@ -84,7 +89,10 @@ async fn pods(cluster: &Cluster) {
         replicas: 1,
         stays: false,
     };
-    let mut diagnosis = Run::new(vec![subject("Pod/db", false), subject("Deployment/app", false), subject("Job/job", true)], budgets);
+    let mut diagnosis = Run::new(
+        vec![subject("Pod/db", false), subject("Deployment/app", false), subject("Job/job", true)],
+        budgets,
+    );
     let (mut seen, events) = (run.pods(), events.events());
     let _ = timeout(WATCHED, async {
         while seen.changed().await.is_ok() {
@@ -97,7 +105,8 @@ async fn pods(cluster: &Cluster) {
         }
     })
     .await;
-    let makers: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), "test", &ApiResource::erase::<Deployment>(&()));
+    let makers: Api<DynamicObject> =
+        Api::namespaced_with(cluster.client.clone(), "test", &ApiResource::erase::<Deployment>(&()));
     if let Ok(object) = makers.get("app").await
         && let Ok(maker) = Maker::read("Deployment", &object)
     {
@@ -113,7 +122,13 @@ async fn collected(cluster: &Cluster) {
 async fn ahead(cluster: &Cluster) {
     let discovery = Discovery { databases: Vec::new(), workloads: Vec::new(), missing: BTreeSet::new() };
     let redactor = Redactor::new(RUN.as_str());
-    let planned =
-        doctor::Planned { namespace: "test", run_id: &RUN, objects: &[], allowed: &[], discovery: &discovery, redactor: &redactor };
+    let planned = doctor::Planned {
+        namespace: "test",
+        run_id: &RUN,
+        objects: &[],
+        allowed: &[],
+        discovery: &discovery,
+        redactor: &redactor,
+    };
     doctor::examine(cluster, &planned).await;
 }

@@ -36,7 +36,8 @@ fuzz_target!(|data: &[u8]| {
         assert!(!page.contains(FOREIGN), "an element of somebody else's");
     }
     let now = record.ended.unwrap_or(record.began);
-    let report = report::Report::of(std::slice::from_ref(&record), now.before(Duration::from_secs(86_400)), now);
+    let report =
+        report::Report::of(std::slice::from_ref(&record), now.before(Duration::from_secs(86_400)), now);
     report.text();
     let page = report::html(&report).expect("a report has a page");
     assert!(!page.contains(FOREIGN), "an element of somebody else's");

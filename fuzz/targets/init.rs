@@ -1,4 +1,5 @@
-//! What `testbed init` reads: compose files with what they name, workflows, GitLab's file, a config file. What it writes, testbed reads.
+//! What `testbed init` reads: compose files with what they name, workflows, GitLab's file, a config file.
+//! What it writes, testbed reads.
 #![no_main]
 
 use std::path::Path;
@@ -14,7 +15,9 @@ static FLAGS: LazyLock<Command> = LazyLock::new(Cli::command);
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, data)) = data.split_first() else { return };
-    let Some(texts) = testbed_fuzz::parts(data).map(testbed_fuzz::text).collect::<Option<Vec<_>>>() else { return };
+    let Some(texts) = testbed_fuzz::parts(data).map(testbed_fuzz::text).collect::<Option<Vec<_>>>() else {
+        return;
+    };
     let text = texts[0];
     let beside = |path: &str| {
         let at = if path == ".env" { 1 } else { 2 };

@@ -1,5 +1,5 @@
-//! A stranger's manifest on the way of `testbed render`: rendered, parsed, checked, stamped, looked through for databases, and printed. What is printed
-//! reads the same.
+//! A stranger's manifest on the way of `testbed render`: rendered, parsed, checked, stamped, looked through
+//! for databases, and printed. What is printed reads the same.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -23,9 +23,10 @@ static PARAMS: LazyLock<Params> = LazyLock::new(|| {
     BTreeMap::from(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())))
 });
 
-/// Words without which a template's time and text grow no faster than the template. The others need the process apart, whose bounds end them: what such
-/// a template makes of this process would be no finding.
-const GROWS: &str = "for set replace ~ range include extends component block indent * < repeat pad concat join";
+/// Words without which a template's time and text grow no faster than the template. The others need the
+/// process apart, whose bounds end them: what such a template makes of this process would be no finding.
+const GROWS: &str =
+    "for set replace ~ range include extends component block indent * < repeat pad concat join";
 
 fuzz_target!(init: testbed_fuzz::init(), |data: &[u8]| {
     let Some(text) = testbed_fuzz::text(data) else { return };
@@ -58,7 +59,10 @@ fn rendered(text: &str) -> Option<String> {
 /// As the plan of a run is made.
 fn planned(mut objects: Vec<Object>) -> anyhow::Result<()> {
     check::check(&objects, &RUN)?;
-    let mirrors: Vec<Mirror> = ["mirror.example/cache", "docker.io=mirror.example/hub"].into_iter().flat_map(Mirror::parse).collect();
+    let mirrors: Vec<Mirror> = ["mirror.example/cache", "docker.io=mirror.example/hub"]
+        .into_iter()
+        .flat_map(Mirror::parse)
+        .collect();
     images::rewrite(&mut objects, &mirrors)?;
     let _ = Refused::find(&objects, &RUN, &[]).check();
     stamp::stamp(&mut objects, &Stamp { run_id: &RUN, generated: &[SECRET], limit: None })?;
@@ -69,7 +73,8 @@ fn planned(mut objects: Vec<Object>) -> anyhow::Result<()> {
     stamp::note_record(&mut objects, "0198c0de-0000-7000-8000-000000000000")?;
     let mut redactor = Redactor::new(RUN.as_str());
     objects.iter().for_each(|object| redactor.add_object(&object.body));
-    let printed: Vec<String> = objects.iter().map(|object| yaml::write(&object.body)).collect::<anyhow::Result<_>>()?;
+    let printed: Vec<String> =
+        objects.iter().map(|object| yaml::write(&object.body)).collect::<anyhow::Result<_>>()?;
     let again = parse::parse("printed.yaml", &printed.join("---\n")).expect("what is printed is a manifest");
     assert_eq!(again.len(), objects.len());
     for (again, object) in again.iter().zip(&objects) {

@@ -21,8 +21,14 @@ fuzz_target!(|data: &[u8]| {
     redactor.redact_text(text);
     // The first line is a secret; it stands between the rest's lines.
     let Some((secret, rest)) = text.split_once('\n') else { return };
-    // A mask is no secret, and neither is the run's id. Of the others each line is one, without the space around it.
-    if secret.len() < SHORT || secret != secret.trim() || MASK.contains(secret) || secret.contains('*') || secret == "run-1" {
+    // A mask is no secret, and neither is the run's id. Of the others each line is one, without the space
+    // around it.
+    if secret.len() < SHORT
+        || secret != secret.trim()
+        || MASK.contains(secret)
+        || secret.contains('*')
+        || secret == "run-1"
+    {
         return;
     }
     let (before, after) = rest.split_at(rest.floor_char_boundary(rest.len() / 2));

@@ -1,4 +1,5 @@
-//! A history's file that somebody else has written: any bytes in the place of a SQLite database, or testbed's tables with any values in them.
+//! A history's file that somebody else has written: any bytes in the place of a SQLite database, or testbed's
+//! tables with any values in them.
 #![no_main]
 
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 /// The file that testbed makes.
 static EMPTY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let path = FOLDER.join("empty.db");
-    with_a_clock().block_on(async { drop(Store::open(&Place::Sqlite(path.clone())).await.expect("an empty store")) });
+    with_a_clock()
+        .block_on(async { drop(Store::open(&Place::Sqlite(path.clone())).await.expect("an empty store")) });
     let connection = Connection::open(&path).expect("an empty store");
     // What is in its log goes home.
     connection.pragma_update(None, "journal_mode", "DELETE").expect("one file");
@@ -56,7 +58,10 @@ fn fill(path: &PathBuf, data: &[u8]) -> rusqlite::Result<()> {
         "INSERT OR IGNORE INTO runs (id, run_id, name, status, runtime, engines, began, cause) VALUES ('a', 'run-1', ?, ?, 'local', ?, ?, ?)",
         params![next(), next(), next(), next(), next()],
     )?;
-    connection.execute("INSERT OR IGNORE INTO stories (id, story, details) VALUES ('a', ?, ?)", params![next(), next()])?;
+    connection.execute(
+        "INSERT OR IGNORE INTO stories (id, story, details) VALUES ('a', ?, ?)",
+        params![next(), next()],
+    )?;
     connection.execute(
         "INSERT OR IGNORE INTO logs (id, source, container, previous, info, gzip) VALUES ('a', 'p', 'c', 0, ?, ?)",
         params![next(), next()],
@@ -68,20 +73,27 @@ fn fill(path: &PathBuf, data: &[u8]) -> rusqlite::Result<()> {
 fn value(part: &[u8]) -> Value {
     let Some((kind, rest)) = part.split_first() else { return Value::Null };
     match kind {
-        b'i' => std::str::from_utf8(rest).ok().and_then(|text| text.parse().ok()).map_or(Value::Null, Value::Integer),
+        b'i' => std::str::from_utf8(rest)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .map_or(Value::Null, Value::Integer),
         b'r' => Value::Real(0.5),
         b'b' => Value::Blob(rest.to_vec()),
-        _ => String::from_utf8(rest.to_vec()).map_or_else(|error| Value::Blob(error.into_bytes()), Value::Text),
+        _ => {
+            String::from_utf8(rest.to_vec()).map_or_else(|error| Value::Blob(error.into_bytes()), Value::Text)
+        }
     }
 }
 
 async fn look(place: Place, writes: bool) {
     if let Ok(Some(store)) = Store::open_to_read(&place).await {
         let filter = Filter { engine: Some("postgres".into()), ..Filter::default() };
-        let _ = store
-            .list(&Filter::default(), None, 10)
-            .await
-            .map(|found| found.iter().map(|run| (run.cursor().to_string(), run.ready.map(|ready| ready.since(run.began)))).count());
+        let _ = store.list(&Filter::default(), None, 10).await.map(|found| {
+            found
+                .iter()
+                .map(|run| (run.cursor().to_string(), run.ready.map(|ready| ready.since(run.began))))
+                .count()
+        });
         let _ = store.list(&filter, None, 10).await;
         let _ = store.find("run-1").await;
         let _ = store.stories(&Filter::default(), 10).await;

@@ -16,9 +16,9 @@ fuzz_target!(|data: &[u8]| {
     let _ = look(text);
     // The text's lines stand around a password that is one beyond doubt: nothing before it ends a host.
     let Some((before, after)) = text.split_once('\n') else { return };
-    let is_user = before
-        .split_once("://")
-        .is_some_and(|(scheme, user)| scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) && !user.contains(['/', '?', '#', '\\']));
+    let is_user = before.split_once("://").is_some_and(|(scheme, user)| {
+        scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) && !user.contains(['/', '?', '#', '\\'])
+    });
     // A file's path is no secret.
     let is_user = is_user && !before.starts_with("sqlite:");
     if is_user {

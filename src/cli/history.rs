@@ -15,8 +15,8 @@ use crate::history::since::Since;
 /// `testbed history`
 #[derive(Debug, Args)]
 pub struct History {
-    /// Where it is kept what became of runs: sqlite:PATH or postgres://USER@HOST/DATABASE. In a URL on the command line others can see a
-    /// password in the process list [default: history.db in the state folder]
+    /// Where it is kept what became of runs: sqlite:PATH or postgres://USER@HOST/DATABASE. In a URL on the
+    /// command line others can see a password in the process list [default: history.db in the state folder]
     #[arg(long, global = true, value_name = "PLACE", env = "TESTBED_HISTORY", hide_env_values = true)]
     pub history: Option<String>,
 
@@ -116,7 +116,8 @@ pub struct HistoryList {
 /// Which runs are meant.
 #[derive(Debug, Clone, Args)]
 pub struct Wanted {
-    /// Begun since then: a duration (7d, 90m), a day (2026-01-31) or a moment (2026-01-31T12:00:00Z); without an offset, in UTC
+    /// Begun since then: a duration (7d, 90m), a day (2026-01-31) or a moment (2026-01-31T12:00:00Z); without
+    /// an offset, in UTC
     #[arg(long, value_name = "WHEN", value_parser = Since::parse)]
     pub since: Option<Since>,
 

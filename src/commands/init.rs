@@ -67,7 +67,9 @@ fn look(folder: &Path, findings: &mut Findings) -> anyhow::Result<()> {
     let is_compose = |name: &str| name.starts_with("docker-compose") || name.starts_with("compose");
     for name in yaml_files(folder, "")?.into_iter().filter(|name| is_compose(name)) {
         let beside = Beside::default();
-        take(folder, &name, findings, |name, text| compose::read(name, text, &|path| beside.read(folder, path)));
+        take(folder, &name, findings, |name, text| {
+            compose::read(name, text, &|path| beside.read(folder, path))
+        });
         findings.notes.extend(beside.notes.into_inner());
     }
     for name in yaml_files(folder, ".github/workflows")? {
@@ -99,7 +101,11 @@ impl Beside {
                 let mut notes = self.notes.borrow_mut();
                 let path: String = path.chars().take(200).collect();
                 let note = if error.kind() == ErrorKind::FileTooLarge {
-                    format!("reading {}: this and what was read before have more than {} MiB", one_line(&path), MOST >> 20)
+                    format!(
+                        "reading {}: this and what was read before have more than {} MiB",
+                        one_line(&path),
+                        MOST >> 20
+                    )
                 } else {
                     format!("reading {}: {error}", one_line(&path))
                 };
@@ -121,18 +127,27 @@ fn yaml_files(root: &Path, folder: &str) -> anyhow::Result<Vec<String>> {
     let entries = std::fs::read_dir(&path).with_context(|| format!("looking into {}", path.display()))?;
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let yaml = names.filter(|name| name.ends_with(".yml") || name.ends_with(".yaml"));
-    let mut files: Vec<String> = yaml.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect();
+    let mut files: Vec<String> =
+        yaml.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect();
     files.sort();
     Ok(files)
 }
 
 /// Reads one file, if it is there. One that cannot be read is no reason to leave the others alone.
-fn take(folder: &Path, name: &str, findings: &mut Findings, read: impl Fn(&str, &str) -> anyhow::Result<Findings>) {
+fn take(
+    folder: &Path,
+    name: &str,
+    findings: &mut Findings,
+    read: impl Fn(&str, &str) -> anyhow::Result<Findings>,
+) {
     let path = folder.join(name);
     if !path.exists() {
         return;
     }
-    match reading::text(&path, MOST).with_context(|| format!("reading {name}")).and_then(|text| read(name, &text)) {
+    match reading::text(&path, MOST)
+        .with_context(|| format!("reading {name}"))
+        .and_then(|text| read(name, &text))
+    {
         Ok(more) => {
             findings.found.extend(more.found);
             findings.notes.extend(more.notes);
@@ -145,7 +160,8 @@ fn tell(found: &[Found], notes: &[String], progress: &Progress) {
     for found in found {
         let user = found.user.as_ref().map(|user| format!(", user {user:?}"));
         let database = found.database.as_ref().map(|database| format!(", database {database:?}"));
-        let what = format!("{}{}{}", write::image(found), user.unwrap_or_default(), database.unwrap_or_default());
+        let what =
+            format!("{}{}{}", write::image(found), user.unwrap_or_default(), database.unwrap_or_default());
         progress.say(&format!("{}: {what}", found.name));
         found.places.iter().for_each(|place| progress.say(&format!("  {}", place.text)));
     }

@@ -19,7 +19,8 @@ use crate::session::{self, reap};
 use crate::settings::Arguments;
 use crate::template::apart;
 
-/// Runs the command that the user typed, and tells the exit code: 0, that of the command that `run` has run, or what `doctor` has found.
+/// Runs the command that the user typed, and tells the exit code: 0, that of the command that `run` has run,
+/// or what `doctor` has found.
 ///
 /// # Errors
 /// Whatever made it fail; `failure::exit_of` tells the exit code.
@@ -45,13 +46,20 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
     .map(|()| 0)
 }
 
-/// After a panic: what this process had begun, and nobody holds any more, is removed as the next command would remove it.
+/// After a panic: what this process had begun, and nobody holds any more, is removed as the next command
+/// would remove it.
 ///
 /// # Errors
 /// None: what cannot be removed is told, and left for the next command.
 pub async fn rescue() -> anyhow::Result<u8> {
     if let Some(registry) = Registry::find() {
-        reap::reap(&registry, &Recorder::none(Duration::ZERO), Duration::MAX, &Progress::new(Loudness::Quiet)).await;
+        reap::reap(
+            &registry,
+            &Recorder::none(Duration::ZERO),
+            Duration::MAX,
+            &Progress::new(Loudness::Quiet),
+        )
+        .await;
     }
     Ok(1)
 }
@@ -67,8 +75,8 @@ fn tell(arguments: &Arguments) {
     }
 }
 
-/// The parts for which testbed calls itself, before anything else: they take nobody's flags, variables or settings. `None` if the arguments are a
-/// user's.
+/// The parts for which testbed calls itself, before anything else: they take nobody's flags, variables or
+/// settings. `None` if the arguments are a user's.
 pub fn aside(args: &[OsString]) -> Option<u8> {
     if args.get(1).is_some_and(|name| name == apart::NAME) {
         return Some(apart::run(&args[2..]));

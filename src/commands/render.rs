@@ -15,7 +15,9 @@ use crate::yaml;
 pub(super) fn render(args: Render, global: &Global) -> anyhow::Result<()> {
     if args.template {
         if !args.source.image_prefix.is_empty() {
-            global.progress().say("the images keep their names: --image-prefix counts when the manifest is used");
+            global
+                .progress()
+                .say("the images keep their names: --image-prefix counts when the manifest is used");
         }
         return console::print(&template(&args.source)?);
     }
@@ -43,11 +45,14 @@ fn template(source: &Source) -> anyhow::Result<String> {
     let withs = plan::withs(source)?;
     let texts = withs.iter().map(|with| builtin::render(with, &run_id, &params, &password));
     let text = texts.collect::<anyhow::Result<Vec<_>>>()?.join("---\n");
-    Ok(text.replace(run_id.as_str(), "$(context.pipelineRun.uid)").replace(&password, "{{ generated_password }}"))
+    Ok(text
+        .replace(run_id.as_str(), "$(context.pipelineRun.uid)")
+        .replace(&password, "{{ generated_password }}"))
 }
 
 fn documents(objects: &[Object]) -> anyhow::Result<String> {
-    let documents: Vec<String> = objects.iter().map(|object| yaml::write(&object.body)).collect::<Result<_, _>>()?;
+    let documents: Vec<String> =
+        objects.iter().map(|object| yaml::write(&object.body)).collect::<Result<_, _>>()?;
     Ok(documents.join("---\n"))
 }
 

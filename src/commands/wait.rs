@@ -27,7 +27,8 @@ const PACE: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration
 pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
     let password = args.password_file.as_deref().map(read_password).transpose()?;
-    let mut servers: Vec<Server> = args.urls.iter().map(|url| Server::parse(url, password.as_ref())).collect::<Result<_, _>>()?;
+    let mut servers: Vec<Server> =
+        args.urls.iter().map(|url| Server::parse(url, password.as_ref())).collect::<Result<_, _>>()?;
     servers.iter_mut().for_each(|server| server.target.may_reveal |= args.insecure);
     let names = names(&servers);
     let settle = args.settle.map_or(Settle::Any(WINDOW), Settle::from);
@@ -79,8 +80,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reads `mysql://user:password@host:port/database`. A password that it does not have comes from the file or from the variable that the
-    /// engine's own client reads.
+    /// Reads `mysql://user:password@host:port/database`. A password that it does not have comes from the file
+    /// or from the variable that the engine's own client reads.
     ///
     /// # Errors
     /// A usage error, in which no part of a password is.
@@ -102,7 +103,8 @@ impl Server {
         let port = url.port().unwrap_or(engine.port());
         let user = if url.username().is_empty() { default_user.to_owned() } else { decode(url.username())? };
         let given = url.password().map(decode).transpose()?.map(Password::new);
-        let password = given.or_else(|| password.cloned()).or_else(|| std::env::var(variable).ok().map(Password::new));
+        let password =
+            given.or_else(|| password.cloned()).or_else(|| std::env::var(variable).ok().map(Password::new));
         let path = decode(url.path().trim_start_matches('/'))?;
         let database = Some(path).filter(|path| !path.is_empty());
         let login = Login { user, password: password.unwrap_or_else(|| Password::new("")), database };
@@ -142,7 +144,9 @@ fn tls(url: &Url) -> anyhow::Result<Tls> {
             ("sslmode" | "ssl-mode", "allow" | "prefer" | "preferred") => Tls::AsNeeded,
             ("sslmode" | "ssl-mode", "require" | "required") => Tls::Always,
             ("sslmode" | "ssl-mode", other) => {
-                return Err(usage(format!("{key}={other}: known are disable, prefer and require; certificates are not verified")));
+                return Err(usage(format!(
+                    "{key}={other}: known are disable, prefer and require; certificates are not verified"
+                )));
             }
             (other, _) => return Err(usage(format!("a URL has the parameter {other}; known is sslmode"))),
         };
@@ -151,8 +155,9 @@ fn tls(url: &Url) -> anyhow::Result<Tls> {
 }
 
 fn read_password(path: &Path) -> anyhow::Result<Password> {
-    let text =
-        reading::text(path, reading::MOST).with_context(|| format!("reading --password-file {}", path.display())).exit(Exit::Usage)?;
+    let text = reading::text(path, reading::MOST)
+        .with_context(|| format!("reading --password-file {}", path.display()))
+        .exit(Exit::Usage)?;
     Ok(Password::new(text.trim_end_matches(['\r', '\n'])))
 }
 
@@ -170,13 +175,19 @@ fn names(servers: &[Server]) -> Vec<String> {
 fn text(servers: &[Server], names: &[String], found: &[Found], progress: &Progress) -> String {
     let seconds = progress.elapsed().as_secs_f64();
     let line = |((server, name), found): ((&Server, &String), &Found)| {
-        let address = if name.contains(&server.address) { String::new() } else { format!(" at {}", server.address) };
+        let address =
+            if name.contains(&server.address) { String::new() } else { format!(" at {}", server.address) };
         format!("{name}{address} is ready after {seconds:.1} s: {}\n", found.evidence)
     };
     servers.iter().zip(names).zip(found).map(line).collect()
 }
 
-fn json_list(servers: &[Server], names: &[String], found: &[Found], progress: &Progress) -> anyhow::Result<String> {
+fn json_list(
+    servers: &[Server],
+    names: &[String],
+    found: &[Found],
+    progress: &Progress,
+) -> anyhow::Result<String> {
     let items = servers.iter().zip(names).zip(found).map(|((server, name), found)| {
         json!({
             "name": name, "engine": server.target.engine.name(), "address": server.address,
@@ -198,9 +209,16 @@ mod tests {
 
     #[test]
     fn a_url_says_everything() {
-        let Server { target, address } = server("postgresql://us%40er:p%2Fw@db.example:6000/shop?sslmode=require");
-        assert_eq!((target.engine, address.as_str(), target.tls), (Engine::Postgres, "db.example:6000", Tls::Always));
-        assert_eq!(target.login, Login { user: "us@er".into(), password: Password::new("p/w"), database: Some("shop".into()) });
+        let Server { target, address } =
+            server("postgresql://us%40er:p%2Fw@db.example:6000/shop?sslmode=require");
+        assert_eq!(
+            (target.engine, address.as_str(), target.tls),
+            (Engine::Postgres, "db.example:6000", Tls::Always)
+        );
+        assert_eq!(
+            target.login,
+            Login { user: "us@er".into(), password: Password::new("p/w"), database: Some("shop".into()) }
+        );
         let Server { target, address } = server("postgres://[::1]/x");
         assert_eq!((target.host.as_str(), address.as_str()), ("::1", "[::1]:5432"));
     }
@@ -208,7 +226,10 @@ mod tests {
     #[test]
     fn a_url_may_say_little() {
         let Server { target, address } = server("mariadb://127.0.0.1");
-        assert_eq!((target.engine, address.as_str(), target.tls), (Engine::Mariadb, "127.0.0.1:3306", Tls::AsNeeded));
+        assert_eq!(
+            (target.engine, address.as_str(), target.tls),
+            (Engine::Mariadb, "127.0.0.1:3306", Tls::AsNeeded)
+        );
         assert_eq!((target.login.user.as_str(), target.login.database), ("root", None));
         let filed = Server::parse("mysql://app@h", Some(&Password::new("from the file"))).unwrap();
         assert_eq!(filed.target.login.password.reveal(), "from the file");

@@ -5,8 +5,8 @@ use serde_json::Value;
 /// Characters that turn the order of others around, so that a line reads as something else than it says.
 /// Beside them, what some programs take for a line break.
 const MISLEADING: [char; 14] = [
-    '\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
-    '\u{2067}', '\u{2068}', '\u{2069}',
+    '\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{202a}', '\u{202b}', '\u{202c}',
+    '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
 ];
 
 /// The same value with every text of it cleaned, keys excepted: these are the templates' own.
@@ -19,7 +19,8 @@ pub fn cleaned(value: Value) -> Value {
     }
 }
 
-/// Line breaks and tabs stay. A terminal's escape sequences go; other controls and turning characters are spelled out.
+/// Line breaks and tabs stay. A terminal's escape sequences go; other controls and turning characters are
+/// spelled out.
 pub fn clean(text: &str) -> String {
     if !text.chars().any(|c| is_odd(c) || c == '\r') {
         return text.to_owned();
@@ -67,6 +68,9 @@ mod tests {
         ] {
             assert_eq!(clean(text), shown, "{text:?}");
         }
-        assert_eq!(cleaned(json!({"a": ["\0", 1, null], "b": {"c": "\u{8}"}})), json!({"a": ["\\u{0}", 1, null], "b": {"c": "\\u{8}"}}));
+        assert_eq!(
+            cleaned(json!({"a": ["\0", 1, null], "b": {"c": "\u{8}"}})),
+            json!({"a": ["\\u{0}", 1, null], "b": {"c": "\\u{8}"}})
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! What is said on standard error goes through a thread of its own. A reader may stop without going away (Ctrl-S at a terminal, a pager that waits
-//! for a key): then its pipe is full, and whoever writes to it is held up. A run's databases have to go all the same.
+//! What is said on standard error goes through a thread of its own. A reader may stop without going away
+//! (Ctrl-S at a terminal, a pager that waits for a key): then its pipe is full, and whoever writes to it is
+//! held up. A run's databases have to go all the same.
 //!
-//! As long as the reader reads, each message is out before the caller goes on, so that it stands before what other processes write.
+//! As long as the reader reads, each message is out before the caller goes on, so that it stands before what
+//! other processes write.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -32,8 +34,15 @@ struct Queue {
     written: u64,
 }
 
-static QUEUE: Mutex<Queue> =
-    Mutex::new(Queue { has_thread: false, is_slow: false, waiting: VecDeque::new(), size: 0, left_out: 0, given: 0, written: 0 });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue {
+    has_thread: false,
+    is_slow: false,
+    waiting: VecDeque::new(),
+    size: 0,
+    left_out: 0,
+    given: 0,
+    written: 0,
+});
 static GIVEN: Condvar = Condvar::new();
 static WRITTEN: Condvar = Condvar::new();
 
@@ -65,8 +74,9 @@ pub(super) fn write(text: String) {
     queue.give(text);
     if !queue.is_slow {
         let this = queue.given;
-        let (mut queue, waited) =
-            WRITTEN.wait_timeout_while(queue, PATIENCE, |queue| queue.written < this).unwrap_or_else(PoisonError::into_inner);
+        let (mut queue, waited) = WRITTEN
+            .wait_timeout_while(queue, PATIENCE, |queue| queue.written < this)
+            .unwrap_or_else(PoisonError::into_inner);
         queue.is_slow = waited.timed_out();
     }
 }

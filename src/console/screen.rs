@@ -1,4 +1,5 @@
-//! The terminal on standard error as the library for live lines wants it: it draws to memory, and each picture goes the way of all messages.
+//! The terminal on standard error as the library for live lines wants it: it draws to memory, and each
+//! picture goes the way of all messages.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};

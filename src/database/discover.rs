@@ -1,4 +1,5 @@
-//! Finds the databases in a run's objects: for each container the annotation, else the image's name, else its variables.
+//! Finds the databases in a run's objects: for each container the annotation, else the image's name, else its
+//! variables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,8 @@ use crate::run_id::RunId;
 const ENGINE_ANNOTATION: &str = "testbed/engine";
 /// On a pod or its template: the port that the server listens on.
 const PORT_ANNOTATION: &str = "testbed/port";
-/// On a pod or its template: how long a server has to stay up to count as the final one, such as `10s`, or `never`.
+/// On a pod or its template: how long a server has to stay up to count as the final one, such as `10s`, or
+/// `never`.
 const SETTLE_ANNOTATION: &str = "testbed/settle";
 /// On a pod or its template: a JSON object of extra arguments for the config file.
 const CONNARGS_ANNOTATION: &str = "testbed/connargs";
@@ -34,10 +36,11 @@ pub struct Discovery {
 /// Finds the databases among the objects of a run.
 ///
 /// # Errors
-/// A message with the object's place: a shape that is not its kind's, a Service without pods, a database without a usable login or
-/// without a Service.
+/// A message with the object's place: a shape that is not its kind's, a Service without pods, a database
+/// without a usable login or without a Service.
 pub fn discover(objects: &[Object], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
-    let workloads: Vec<Workload> = objects.iter().filter_map(|object| Workload::read(object).transpose()).collect::<Result<_, _>>()?;
+    let workloads: Vec<Workload> =
+        objects.iter().filter_map(|object| Workload::read(object).transpose()).collect::<Result<_, _>>()?;
     let mut services = Vec::new();
     for object in objects {
         if let Some(found) = workload::service(object)? {
@@ -49,14 +52,22 @@ pub fn discover(objects: &[Object], run_id: &RunId, data: &Data) -> anyhow::Resu
 }
 
 /// Finds the databases among pods and Services of whatever source.
-pub fn discover_workloads(workloads: Vec<Workload>, services: &[Service], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
+pub fn discover_workloads(
+    workloads: Vec<Workload>,
+    services: &[Service],
+    run_id: &RunId,
+    data: &Data,
+) -> anyhow::Result<Discovery> {
     let mut databases = Vec::new();
     let mut missing = BTreeSet::new();
     for workload in &workloads {
         let annotated = annotated_engines(workload)?;
         for container in workload.containers() {
             let mut variables = Variables::new(&workload.spec, container, data);
-            let Some((engine, vendor)) = engine(container, &annotated, &mut variables, services, workload) else { continue };
+            let Some((engine, vendor)) = engine(container, &annotated, &mut variables, services, workload)
+            else {
+                continue;
+            };
             let found = database(workload, container, engine, vendor, &mut variables, services, run_id);
             databases.push(found.with_context(|| {
                 let image = workload.image(container);
@@ -68,30 +79,47 @@ pub fn discover_workloads(workloads: Vec<Workload>, services: &[Service], run_id
     Ok(Discovery { databases, workloads, missing })
 }
 
-fn check_service(object: &Object, found: &Service, workloads: &[Workload], objects: &[Object]) -> anyhow::Result<()> {
+fn check_service(
+    object: &Object,
+    found: &Service,
+    workloads: &[Workload],
+    objects: &[Object],
+) -> anyhow::Result<()> {
     let selector = found.spec.as_ref().and_then(|spec| spec.selector.as_ref());
     if selector.is_none_or(BTreeMap::is_empty) {
         return Ok(());
     }
     // Kinds outside the API groups of Kubernetes itself may make pods that the manifest does not show.
     let opaque = |object: &Object| {
-        object.api_version.split_once('/').is_some_and(|(group, _)| group.contains('.')) && object.pod_template().is_none()
+        object.api_version.split_once('/').is_some_and(|(group, _)| group.contains('.'))
+            && object.pod_template().is_none()
     };
-    if workloads.iter().any(|workload| service::selects(found, &workload.labels)) || objects.iter().any(opaque) {
+    if workloads.iter().any(|workload| service::selects(found, &workload.labels))
+        || objects.iter().any(opaque)
+    {
         return Ok(());
     }
-    let selector = selector.into_iter().flatten().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+    let selector = selector
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",");
     bail!("{}: {} selects no pod of the manifest (selector {selector})", object.origin, object.label())
 }
 
-/// Engines by container name; the key `""` stands for all containers of the pod. `None` as value: not a database.
+/// Engines by container name; the key `""` stands for all containers of the pod. `None` as value: not a
+/// database.
 fn annotated_engines(workload: &Workload) -> anyhow::Result<BTreeMap<String, Option<Engine>>> {
     let Some(text) = workload.annotations.get(ENGINE_ANNOTATION) else { return Ok(BTreeMap::new()) };
     text.split(',')
         .map(|pair| {
             let (container, name) = pair.trim().split_once('=').unwrap_or(("", pair.trim()));
             let engine = (name != "none").then(|| Engine::parse(name)).transpose();
-            Ok((container.to_owned(), engine.with_context(|| format!("{}: annotation {ENGINE_ANNOTATION}", workload.place))?))
+            Ok((
+                container.to_owned(),
+                engine.with_context(|| format!("{}: annotation {ENGINE_ANNOTATION}", workload.place))?,
+            ))
         })
         .collect()
 }
@@ -109,7 +137,8 @@ fn engine(
     }
     match annotated.get("") {
         Some(None) => return None,
-        // For a pod with several containers, the annotation means the one that looks like a database, else the first one.
+        // For a pod with several containers, the annotation means the one that looks like a database, else
+        // the first one.
         Some(Some(engine)) => {
             let named = |container: &&Container| engine::identify(workload.image(container)).0.is_some();
             let meant = workload.spec.containers.iter().find(named).or(workload.spec.containers.first());
@@ -120,7 +149,8 @@ fn engine(
     // A server beside the pod's own containers may be for these alone.
     let is_private = |engine: Engine| {
         let is_sidecar = !workload.spec.containers.iter().any(|own| own.name == container.name);
-        is_sidecar && (workload.ends || service::address(services, workload, container, engine.port()).is_err())
+        is_sidecar
+            && (workload.ends || service::address(services, workload, container, engine.port()).is_err())
     };
     if let Some(engine) = by_image {
         return (!is_private(engine)).then_some((engine, vendor));
@@ -150,15 +180,21 @@ fn database(
     let logins = login::read(engine, vendor, variables)?;
     let annotation = |key: &str| workload.annotations.get(key);
     let settle = annotation(SETTLE_ANNOTATION)
-        .map(|text| Settling::parse(text).map_err(|error| anyhow!("annotation {SETTLE_ANNOTATION} {text:?}: {error}")))
+        .map(|text| {
+            Settling::parse(text).map_err(|error| anyhow!("annotation {SETTLE_ANNOTATION} {text:?}: {error}"))
+        })
         .transpose()?;
     let connargs: Map<String, Value> = annotation(CONNARGS_ANNOTATION)
-        .map(|text| serde_json::from_str(text).with_context(|| format!("annotation {CONNARGS_ANNOTATION} is not a JSON object")))
+        .map(|text| {
+            serde_json::from_str(text)
+                .with_context(|| format!("annotation {CONNARGS_ANNOTATION} is not a JSON object"))
+        })
         .transpose()?
         .unwrap_or_default();
     let image = workload.image(container).to_owned();
     let own_entrypoint = container.command.as_ref().is_none_or(Vec::is_empty);
-    let arguments = (own_entrypoint && engine::is_official(&image)).then(|| Arguments::of(container)).flatten();
+    let arguments =
+        (own_entrypoint && engine::is_official(&image)).then(|| Arguments::of(container)).flatten();
     Ok(Database {
         name: short_name(&host, run_id),
         engine,
@@ -178,8 +214,8 @@ fn database(
     })
 }
 
-/// The Service's name without the run id: `mysql-2b5b…` is `mysql`. A run id may be as short as a letter: where it stands as a part between
-/// dashes it is meant there, and nowhere else.
+/// The Service's name without the run id: `mysql-2b5b…` is `mysql`. A run id may be as short as a letter:
+/// where it stands as a part between dashes it is meant there, and nowhere else.
 fn short_name(host: &str, run_id: &RunId) -> String {
     let id = run_id.as_str();
     let name = match format!("-{host}-").rsplit_once(&format!("-{id}-")) {
@@ -191,16 +227,28 @@ fn short_name(host: &str, run_id: &RunId) -> String {
 }
 
 /// Annotation, else the server's own variable or argument for the port, else the engine's.
-fn server_port(workload: &Workload, container: &Container, engine: Engine, variables: &mut Variables) -> anyhow::Result<u16> {
-    let parse = |what: &str, text: &str| text.parse::<u16>().map_err(|_| anyhow!("{what} {text:?} is no port number"));
+fn server_port(
+    workload: &Workload,
+    container: &Container,
+    engine: Engine,
+    variables: &mut Variables,
+) -> anyhow::Result<u16> {
+    let parse = |what: &str, text: &str| {
+        text.parse::<u16>().map_err(|_| anyhow!("{what} {text:?} is no port number"))
+    };
     if let Some(text) = workload.annotations.get(PORT_ANNOTATION) {
         return parse(PORT_ANNOTATION, text);
     }
-    let words: Vec<&String> = container.command.iter().flatten().chain(container.args.iter().flatten()).collect();
-    let (short, variable) = if engine == Engine::Postgres { ("-p", "PGPORT") } else { ("-P", "MYSQL_TCP_PORT") };
+    let words: Vec<&String> =
+        container.command.iter().flatten().chain(container.args.iter().flatten()).collect();
+    let (short, variable) =
+        if engine == Engine::Postgres { ("-p", "PGPORT") } else { ("-P", "MYSQL_TCP_PORT") };
     for (index, word) in words.iter().enumerate() {
         let attached = word.strip_prefix("--port=").or_else(|| word.strip_prefix("port="));
-        let next = ["--port", short].contains(&word.as_str()).then(|| words.get(index + 1).map(|next| next.as_str())).flatten();
+        let next = ["--port", short]
+            .contains(&word.as_str())
+            .then(|| words.get(index + 1).map(|next| next.as_str()))
+            .flatten();
         if let Some(text) = attached.or(next) {
             return parse("the server's argument for the port", text);
         }

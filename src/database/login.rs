@@ -1,6 +1,8 @@
-//! From an image's variables to the logins that work on its server: the images' own names, defaults and precedence.
+//! From an image's variables to the logins that work on its server: the images' own names, defaults and
+//! precedence.
 //!
-//! Sources: the entrypoint scripts and reference pages of the official mysql, mariadb and postgres images, and of Bitnami's.
+//! Sources: the entrypoint scripts and reference pages of the official mysql, mariadb and postgres images,
+//! and of Bitnami's.
 
 use anyhow::bail;
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
@@ -32,18 +34,25 @@ pub struct Plain {
 pub fn of_image(image: &str, variables: &[(String, String)]) -> Option<Plain> {
     let (engine, vendor) = engine::identify(image);
     let engine = engine?;
-    let env = variables.iter().map(|(name, value)| EnvVar { name: name.clone(), value: Some(value.clone()), value_from: None });
+    let env = variables.iter().map(|(name, value)| EnvVar {
+        name: name.clone(),
+        value: Some(value.clone()),
+        value_from: None,
+    });
     let container = Container { env: Some(env.collect()), ..Container::default() };
     let (spec, data) = (PodSpec::default(), Data::default());
     let logins = read(engine, vendor, &mut Variables::new(&spec, &container, &data));
     Some(Plain { engine, is_bitnami: vendor == Vendor::Bitnami, login: logins.map(|logins| logins.tests) })
 }
 
-/// Variables that only a server's own container has: each is a way to say what its administrator's password is.
+/// Variables that only a server's own container has: each is a way to say what its administrator's password
+/// is.
 pub(super) fn server_variables(engine: Engine) -> &'static [&'static str] {
     match engine {
         Engine::Mysql => &["MYSQL_ROOT_PASSWORD", "MYSQL_ALLOW_EMPTY_PASSWORD", "MYSQL_RANDOM_ROOT_PASSWORD"],
-        Engine::Mariadb => &["MARIADB_ROOT_PASSWORD", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MARIADB_RANDOM_ROOT_PASSWORD"],
+        Engine::Mariadb => {
+            &["MARIADB_ROOT_PASSWORD", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MARIADB_RANDOM_ROOT_PASSWORD"]
+        }
         Engine::Postgres => &["POSTGRES_PASSWORD", "POSTGRESQL_PASSWORD", "POSTGRES_HOST_AUTH_METHOD"],
         Engine::Sqlite => &[],
     }
@@ -60,9 +69,11 @@ pub(super) fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) ->
     Ok(logins)
 }
 
-/// Refuses names that the server, or the entrypoint that makes them, would not take: it would find out after it was started, or cut them.
+/// Refuses names that the server, or the entrypoint that makes them, would not take: it would find out after
+/// it was started, or cut them.
 ///
-/// Sources: MySQL's and MariaDB's reference on identifier lengths; PostgreSQL's NAMEDATALEN, which counts bytes.
+/// Sources: MySQL's and MariaDB's reference on identifier lengths; PostgreSQL's NAMEDATALEN, which counts
+/// bytes.
 fn check(engine: Engine, login: &Login) -> anyhow::Result<()> {
     let (database, user) = match engine {
         Engine::Mysql => (64, 32),
@@ -70,9 +81,16 @@ fn check(engine: Engine, login: &Login) -> anyhow::Result<()> {
         Engine::Postgres => (63, 63),
         Engine::Sqlite => return Ok(()),
     };
-    let names = [("database", login.database.as_deref().unwrap_or_default(), database), ("user", login.user.as_str(), user)];
+    let names = [
+        ("database", login.database.as_deref().unwrap_or_default(), database),
+        ("user", login.user.as_str(), user),
+    ];
     for (what, name, most) in names {
-        let (length, unit) = if engine == Engine::Postgres { (name.len(), "bytes") } else { (name.chars().count(), "characters") };
+        let (length, unit) = if engine == Engine::Postgres {
+            (name.len(), "bytes")
+        } else {
+            (name.chars().count(), "characters")
+        };
         if length > most {
             bail!("the name of the {what} has {length} {unit}, and {engine} takes at most {most}");
         }
@@ -81,7 +99,10 @@ fn check(engine: Engine, login: &Login) -> anyhow::Result<()> {
         }
     }
     if engine == Engine::Postgres && login.user.contains(['"', '\'', '\\']) {
-        bail!("the user {:?} has a quote or a backslash, which the entrypoint of its image does not take", login.user);
+        bail!(
+            "the user {:?} has a quote or a backslash, which the entrypoint of its image does not take",
+            login.user
+        );
     }
     Ok(())
 }
@@ -100,9 +121,15 @@ fn any_declared(variables: &mut Variables, names: &[String]) -> bool {
 }
 
 fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
-    let names = |suffix: &str| -> Vec<String> { prefixes.iter().map(|prefix| format!("{prefix}_{suffix}")).collect() };
+    let names = |suffix: &str| -> Vec<String> {
+        prefixes.iter().map(|prefix| format!("{prefix}_{suffix}")).collect()
+    };
     let database = first(variables, &names("DATABASE"))?;
-    let login = |user: String, password: String| Login { user, password: Password::new(password), database: database.clone() };
+    let login = |user: String, password: String| Login {
+        user,
+        password: Password::new(password),
+        database: database.clone(),
+    };
 
     let empty_allowed = first(variables, &names("ALLOW_EMPTY_PASSWORD"))?.is_some()
         || first(variables, &names("ALLOW_EMPTY_ROOT_PASSWORD"))?.is_some()
@@ -122,11 +149,15 @@ fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow
         Vendor::Bitnami => first(variables, &names("ROOT_USER"))?.unwrap_or_else(|| "root".into()),
         Vendor::Official => "root".into(),
     };
-    let root = (!random && root_host != "localhost").then(|| login(root_name, root_password.unwrap_or_default()));
+    let root =
+        (!random && root_host != "localhost").then(|| login(root_name, root_password.unwrap_or_default()));
 
     let Some(user) = first(variables, &names("USER"))? else {
         let Some(root) = root else {
-            bail!("nobody can log in: root's password is random or root is local, and no {} is set", names("USER")[0]);
+            bail!(
+                "nobody can log in: root's password is random or root is local, and no {} is set",
+                names("USER")[0]
+            );
         };
         return Ok(Logins { tests: root.clone(), admin: Some(root) });
     };
@@ -134,7 +165,10 @@ fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow
         bail!("{} may not be root, which exists anyway", names("USER")[0]);
     }
     let password = first(variables, &names("PASSWORD"))?;
-    if password.is_none() && !any_declared(variables, &names("PASSWORD")) && !(vendor == Vendor::Bitnami && empty_allowed) {
+    if password.is_none()
+        && !any_declared(variables, &names("PASSWORD"))
+        && !(vendor == Vendor::Bitnami && empty_allowed)
+    {
         bail!("{} is set without {}", names("USER")[0], names("PASSWORD")[0]);
     }
     Ok(Logins { tests: login(user, password.unwrap_or_default()), admin: root })
@@ -164,8 +198,10 @@ fn postgres(vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins>
     if password.is_none() && !trusted && !any_declared(variables, &names("PASSWORD")) {
         bail!("no password is set; set {} (or POSTGRES_HOST_AUTH_METHOD=trust)", names("PASSWORD")[0]);
     }
-    let tests = Login { user, password: Password::new(password.unwrap_or_default()), database: Some(database) };
-    // The official image's user is a superuser. Bitnami's is one only under the name postgres, else its password is another one.
+    let tests =
+        Login { user, password: Password::new(password.unwrap_or_default()), database: Some(database) };
+    // The official image's user is a superuser. Bitnami's is one only under the name postgres, else its
+    // password is another one.
     let admin = match vendor {
         Vendor::Official => Some(tests.clone()),
         Vendor::Bitnami if tests.user == "postgres" => Some(tests.clone()),

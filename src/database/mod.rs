@@ -1,4 +1,5 @@
-//! A database as the tests see it: engine, address, login. Found in the objects of a manifest by [`discover`](mod@discover).
+//! A database as the tests see it: engine, address, login. Found in the objects of a manifest by
+//! [`discover`](mod@discover).
 //!
 //! Nothing here talks to a server or to a cluster.
 
@@ -68,7 +69,9 @@ impl Settling {
         if text == "never" {
             return Ok(Self::Never);
         }
-        crate::deadline::parse(text).map(Self::For).map_err(|error| format!("{error}; write a duration such as 10s, or never"))
+        crate::deadline::parse(text)
+            .map(Self::For)
+            .map_err(|error| format!("{error}; write a duration such as 10s, or never"))
     }
 }
 
@@ -92,14 +95,17 @@ pub struct Database {
     pub image: String,
     /// The tests' user.
     pub login: Login,
-    /// The server's administrator, where the manifest tells the password: may look at what proves the final server.
+    /// The server's administrator, where the manifest tells the password: may look at what proves the final
+    /// server.
     pub admin: Option<Login>,
-    /// Whether the container runs the entrypoint of an image whose log can be read for the course of its set-up.
+    /// Whether the container runs the entrypoint of an image whose log can be read for the course of its
+    /// set-up.
     pub entrypoint_is_known: bool,
-    /// Whether the final server can be told by its process id: not where processes of the pod share one namespace, nor below a command of
-    /// the manifest's own.
+    /// Whether the final server can be told by its process id: not where processes of the pod share one
+    /// namespace, nor below a command of the manifest's own.
     pub becomes_process_1: bool,
-    /// What the final server's command line says, where that is known: for an image that is official by its name, with its own entrypoint.
+    /// What the final server's command line says, where that is known: for an image that is official by its
+    /// name, with its own entrypoint.
     pub arguments: Option<Arguments>,
     /// Whether staying up counts as evidence (`testbed/settle`).
     pub settle: Option<Settling>,

@@ -1,15 +1,15 @@
-//! What a server's command line tells: the official images start their set-up server with options of its own, and the final server with the
-//! container's arguments and no others. Pure.
+//! What a server's command line tells: the official images start their set-up server with options of its own,
+//! and the final server with the container's arguments and no others. Pure.
 //!
-//! Such an option proves a set-up server. That there is none proves nothing: an image that is not what its name says may start its set-up
-//! server without any.
+//! Such an option proves a set-up server. That there is none proves nothing: an image that is not what its
+//! name says may start its set-up server without any.
 
 use k8s_openapi::api::core::v1::Container;
 
 use super::Engine;
 
-/// What the images' own set-up adds, and what home-made copies of it put in its place so that the set-up server shows its port. The names are
-/// those of the servers' variables.
+/// What the images' own set-up adds, and what home-made copies of it put in its place so that the set-up
+/// server shows its port. The names are those of the servers' variables.
 const MYSQL_FAMILY: [&str; 10] = [
     "skip_networking",
     "bind_address",
@@ -25,26 +25,32 @@ const MYSQL_FAMILY: [&str; 10] = [
 const POSTGRES: [&str; 3] = ["listen_addresses", "port", "unix_socket_directories"];
 
 /// Options of one letter, by the variable that they set.
-const LETTERS: [(&str, &[&str]); 4] =
-    [("socket", &["-S"]), ("port", &["-P", "-p"]), ("listen_addresses", &["-h", "-i"]), ("unix_socket_directories", &["-k"])];
+const LETTERS: [(&str, &[&str]); 4] = [
+    ("socket", &["-S"]),
+    ("port", &["-P", "-p"]),
+    ("listen_addresses", &["-h", "-i"]),
+    ("unix_socket_directories", &["-k"]),
+];
 
 /// The arguments that the final server of a container gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arguments(Vec<String>);
 
 impl Arguments {
-    /// A container's arguments, where they are all that an official image's final server gets: none where they are the image's affair, or say
-    /// another command.
+    /// A container's arguments, where they are all that an official image's final server gets: none where
+    /// they are the image's affair, or say another command.
     pub fn of(container: &Container) -> Option<Self> {
         let args = container.args.as_deref().unwrap_or_default();
         let program = |word: &str| ["mysqld", "mariadbd", "postgres"].contains(&word);
         let begins_well = args.first().is_none_or(|first| first.starts_with('-') || program(first));
         // The kubelet fills these in, with what is not looked up here.
         let is_known = !args.iter().any(|word| word.contains("$("));
-        (begins_well && is_known).then(|| Self(args.iter().filter(|word| !program(word)).map(|word| variable(word)).collect()))
+        (begins_well && is_known)
+            .then(|| Self(args.iter().filter(|word| !program(word)).map(|word| variable(word)).collect()))
     }
 
-    /// The first of the options on a server's command line, by the names of its variables, that only a set-up server has.
+    /// The first of the options on a server's command line, by the names of its variables, that only a set-up
+    /// server has.
     pub fn set_up_option<'a>(&self, engine: Engine, options: &'a [String]) -> Option<&'a str> {
         let known: &[&str] = if engine == Engine::Postgres { &POSTGRES } else { &MYSQL_FAMILY };
         options.iter().map(String::as_str).find(|option| {
@@ -56,8 +62,11 @@ impl Arguments {
 
     /// Whether the arguments set the variable, however they spell it.
     fn name(&self, option: &str) -> bool {
-        let letters = LETTERS.iter().find(|(name, _)| *name == option).map_or(&[][..], |(_, letters)| letters);
-        self.0.iter().any(|word| word.contains(option) || letters.iter().any(|letter| word.starts_with(letter)))
+        let letters =
+            LETTERS.iter().find(|(name, _)| *name == option).map_or(&[][..], |(_, letters)| letters);
+        self.0
+            .iter()
+            .any(|word| word.contains(option) || letters.iter().any(|letter| word.starts_with(letter)))
     }
 }
 
@@ -72,7 +81,10 @@ mod tests {
     use super::*;
 
     fn arguments(args: &[&str]) -> Option<Arguments> {
-        Arguments::of(&Container { args: Some(args.iter().map(|word| (*word).to_owned()).collect()), ..Container::default() })
+        Arguments::of(&Container {
+            args: Some(args.iter().map(|word| (*word).to_owned()).collect()),
+            ..Container::default()
+        })
     }
 
     fn found(engine: Engine, args: &[&str], options: &[&str]) -> Option<String> {
@@ -83,7 +95,10 @@ mod tests {
     #[test]
     fn without_arguments_any_option_tells() {
         assert_eq!(found(Engine::Mysql, &[], &[]), None);
-        assert_eq!(found(Engine::Mysql, &["mysqld"], &["max_connections"]).as_deref(), Some("max_connections"));
+        assert_eq!(
+            found(Engine::Mysql, &["mysqld"], &["max_connections"]).as_deref(),
+            Some("max_connections")
+        );
         assert_eq!(found(Engine::Postgres, &[], &["listen_addresses"]).as_deref(), Some("listen_addresses"));
     }
 
@@ -92,7 +107,10 @@ mod tests {
         // `--transaction-isolation` sets a variable of another name.
         let args = ["--transaction-isolation=READ-COMMITTED", "--max-conn=5"];
         assert_eq!(found(Engine::Mariadb, &args, &["TX_ISOLATION", "MAX_CONNECTIONS"]), None);
-        assert_eq!(found(Engine::Mariadb, &args, &["TX_ISOLATION", "BIND_ADDRESS"]).as_deref(), Some("BIND_ADDRESS"));
+        assert_eq!(
+            found(Engine::Mariadb, &args, &["TX_ISOLATION", "BIND_ADDRESS"]).as_deref(),
+            Some("BIND_ADDRESS")
+        );
     }
 
     #[test]

@@ -11,15 +11,23 @@ use super::Workload;
 /// Whether a Service selects pods with these labels. A Service without selector selects none.
 pub fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
     let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    selector.is_some_and(|selector| !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value)))
+    selector.is_some_and(|selector| {
+        !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    })
 }
 
 /// Host name and port under which clients in the cluster reach `port` of the workload's container.
 ///
 /// # Errors
 /// A message that tells whether a Service is missing or selects the pod on other ports only.
-pub fn address(services: &[Service], workload: &Workload, container: &Container, port: u16) -> anyhow::Result<(String, u16)> {
-    let fitting: Vec<&Service> = services.iter().filter(|service| selects(service, &workload.labels)).collect();
+pub fn address(
+    services: &[Service],
+    workload: &Workload,
+    container: &Container,
+    port: u16,
+) -> anyhow::Result<(String, u16)> {
+    let fitting: Vec<&Service> =
+        services.iter().filter(|service| selects(service, &workload.labels)).collect();
     for service in &fitting {
         let Some(spec) = &service.spec else { continue };
         let headless = spec.cluster_ip.as_deref() == Some("None");
@@ -34,7 +42,9 @@ pub fn address(services: &[Service], workload: &Workload, container: &Container,
         }
     }
     match fitting.first() {
-        None => bail!("no Service selects it; add one whose selector matches the pod's labels and whose targetPort is {port}"),
+        None => bail!(
+            "no Service selects it; add one whose selector matches the pod's labels and whose targetPort is {port}"
+        ),
         Some(service) => bail!(
             "Service {} selects it, but none of its ports leads to port {port} of the container {}",
             service.metadata.name.as_deref().unwrap_or_default(),

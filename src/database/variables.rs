@@ -1,10 +1,12 @@
-//! A container's environment as the image inside will read it: plain values, `valueFrom`, `envFrom`, and the `_FILE` forms that point
-//! into mounted Secrets and ConfigMaps.
+//! A container's environment as the image inside will read it: plain values, `valueFrom`, `envFrom`, and the
+//! `_FILE` forms that point into mounted Secrets and ConfigMaps.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, bail};
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvFromSource, EnvVar, KeyToPath, PodSpec, Secret, Volume};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvFromSource, EnvVar, KeyToPath, PodSpec, Secret, Volume,
+};
 use serde_json::Value;
 
 use crate::manifest::Object;
@@ -50,7 +52,8 @@ impl Reference {
     }
 }
 
-/// The contents of Secrets and ConfigMaps, of the manifest and of the cluster. An entry `None` is known to be absent.
+/// The contents of Secrets and ConfigMaps, of the manifest and of the cluster. An entry `None` is known to be
+/// absent.
 #[derive(Default)]
 pub struct Data(HashMap<Reference, Option<BTreeMap<String, String>>>);
 
@@ -66,22 +69,33 @@ impl Data {
                     Ok(secret) => self.add_secret(secret),
                     Err(_) => bail!("{}: data takes texts in base64, stringData plain texts", context()),
                 },
-                ("v1", "ConfigMap") => self.add_config_map(serde_json::from_value(value).with_context(context)?),
+                ("v1", "ConfigMap") => {
+                    self.add_config_map(serde_json::from_value(value).with_context(context)?)
+                }
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// Takes a Secret in; `stringData` wins over `data`, as in the API server. Values that are no UTF-8 are left out.
+    /// Takes a Secret in; `stringData` wins over `data`, as in the API server. Values that are no UTF-8 are
+    /// left out.
     pub fn add_secret(&mut self, secret: Secret) {
-        let data = secret.data.unwrap_or_default().into_iter().filter_map(|(key, value)| Some((key, String::from_utf8(value.0).ok()?)));
+        let data = secret
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, String::from_utf8(value.0).ok()?)));
         let map = data.chain(secret.string_data.unwrap_or_default()).collect();
         self.set(DataKind::Secret, secret.metadata.name.unwrap_or_default(), Some(map));
     }
 
     pub fn add_config_map(&mut self, map: ConfigMap) {
-        self.set(DataKind::ConfigMap, map.metadata.name.unwrap_or_default(), Some(map.data.unwrap_or_default()));
+        self.set(
+            DataKind::ConfigMap,
+            map.metadata.name.unwrap_or_default(),
+            Some(map.data.unwrap_or_default()),
+        );
     }
 
     /// Notes that the cluster does not have it.
@@ -97,7 +111,8 @@ impl Data {
 
     /// The names of the Secrets whose contents are known.
     pub fn secret_names(&self) -> impl Iterator<Item = &str> {
-        let known = self.0.iter().filter(|(reference, map)| reference.kind == DataKind::Secret && map.is_some());
+        let known =
+            self.0.iter().filter(|(reference, map)| reference.kind == DataKind::Secret && map.is_some());
         known.map(|(reference, _)| reference.name.as_str())
     }
 
@@ -137,11 +152,12 @@ impl<'a> Variables<'a> {
             || matches!(self.bulk_value(name), Ok(Some(_)))
     }
 
-    /// The value of a variable, `NAME_FILE` followed. `None` where it is unset or empty, or its source is not known yet (then the
-    /// source is in [`Variables::missing`]).
+    /// The value of a variable, `NAME_FILE` followed. `None` where it is unset or empty, or its source is not
+    /// known yet (then the source is in [`Variables::missing`]).
     ///
     /// # Errors
-    /// A message that names variable and source when the source lacks the key, both forms are set, or the file is in no known volume.
+    /// A message that names variable and source when the source lacks the key, both forms are set, or the
+    /// file is in no known volume.
     pub fn get(&mut self, name: &str) -> anyhow::Result<Option<String>> {
         let plain = self.plain(name)?;
         let file = format!("{name}_FILE");
@@ -152,20 +168,25 @@ impl<'a> Variables<'a> {
         let Some((reference, key)) = self.mounted(&path) else {
             bail!("{file} is {path}, which is in no Secret or ConfigMap volume of the pod");
         };
-        self.look_up(&reference, &key, false).with_context(|| format!("reading {file} ({path})")).map(|value| {
-            // The images read the file in a shell's $(...), which drops line ends.
-            value.map(|value| value.trim_end_matches('\n').to_owned())
-        })
+        self.look_up(&reference, &key, false).with_context(|| format!("reading {file} ({path})")).map(
+            |value| {
+                // The images read the file in a shell's $(...), which drops line ends.
+                value.map(|value| value.trim_end_matches('\n').to_owned())
+            },
+        )
     }
 
     /// All variables whose values are known, as the container's processes see them.
     pub fn all(&mut self) -> BTreeMap<String, String> {
         let container = self.container;
-        let mut names: BTreeSet<String> = container.env.iter().flatten().map(|variable| variable.name.clone()).collect();
+        let mut names: BTreeSet<String> =
+            container.env.iter().flatten().map(|variable| variable.name.clone()).collect();
         for source in container.env_from.iter().flatten() {
             let Some(reference) = Reference::of(source) else { continue };
             let keys = self.data.0.get(&reference).and_then(Option::as_ref).into_iter().flatten();
-            names.extend(keys.map(|(key, _)| format!("{}{key}", source.prefix.as_deref().unwrap_or_default())));
+            names.extend(
+                keys.map(|(key, _)| format!("{}{key}", source.prefix.as_deref().unwrap_or_default())),
+            );
         }
         names.into_iter().filter_map(|name| Some((name.clone(), self.plain(&name).ok()??))).collect()
     }
@@ -175,10 +196,15 @@ impl<'a> Variables<'a> {
         let mut found = Files::default();
         let container = self.container;
         for mount in container.volume_mounts.iter().flatten() {
-            let Some(rest) = mount.mount_path.strip_prefix(folder).filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
+            let Some(rest) =
+                mount.mount_path.strip_prefix(folder).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+            else {
                 continue;
             };
-            let Some(volume) = self.spec.volumes.iter().flatten().find(|volume| volume.name == mount.name) else { continue };
+            let Some(volume) = self.spec.volumes.iter().flatten().find(|volume| volume.name == mount.name)
+            else {
+                continue;
+            };
             let Some(files) = self.files_of(volume) else {
                 found.others.push(volume.name.clone());
                 continue;
@@ -186,7 +212,9 @@ impl<'a> Variables<'a> {
             let inside = rest.trim_matches('/');
             match &mount.sub_path {
                 Some(sub) => {
-                    let Some(text) = files.get(sub) else { bail!("the volume {} has no file {sub}", volume.name) };
+                    let Some(text) = files.get(sub) else {
+                        bail!("the volume {} has no file {sub}", volume.name)
+                    };
                     let name = if inside.is_empty() { sub.as_str() } else { inside };
                     found.files.insert(name.to_owned(), text.clone());
                 }
@@ -200,7 +228,9 @@ impl<'a> Variables<'a> {
 
     /// The files of a volume whose content is known: names and texts.
     fn files_of(&self, volume: &Volume) -> Option<BTreeMap<String, String>> {
-        let parts = sources(volume).into_iter().map(|source| source.and_then(|(reference, items)| self.keys(&reference, items)));
+        let parts = sources(volume)
+            .into_iter()
+            .map(|source| source.and_then(|(reference, items)| self.keys(&reference, items)));
         parts.collect::<Option<Vec<_>>>().map(|parts| parts.into_iter().flatten().collect())
     }
 
@@ -208,7 +238,10 @@ impl<'a> Variables<'a> {
         let map = self.data.0.get(reference)?.as_ref()?;
         Some(match items {
             None => map.clone(),
-            Some(items) => items.iter().filter_map(|item| Some((item.path.clone(), map.get(&item.key)?.clone()))).collect(),
+            Some(items) => items
+                .iter()
+                .filter_map(|item| Some((item.path.clone(), map.get(&item.key)?.clone())))
+                .collect(),
         })
     }
 
@@ -228,10 +261,20 @@ impl<'a> Variables<'a> {
             return Ok(Some(value.clone()));
         }
         let Some(source) = &variable.value_from else { return Ok(None) };
-        let secret = source.secret_key_ref.as_ref().map(|key| (Reference::new(DataKind::Secret, &key.name), &key.key, key.optional));
-        let map = || source.config_map_key_ref.as_ref().map(|key| (Reference::new(DataKind::ConfigMap, &key.name), &key.key, key.optional));
+        let secret = source
+            .secret_key_ref
+            .as_ref()
+            .map(|key| (Reference::new(DataKind::Secret, &key.name), &key.key, key.optional));
+        let map = || {
+            source
+                .config_map_key_ref
+                .as_ref()
+                .map(|key| (Reference::new(DataKind::ConfigMap, &key.name), &key.key, key.optional))
+        };
         let Some((reference, key, optional)) = secret.or_else(map) else {
-            bail!("it comes from a field of the pod, which is known to the container only; use a value or a Secret");
+            bail!(
+                "it comes from a field of the pod, which is known to the container only; use a value or a Secret"
+            );
         };
         self.look_up(&reference, key, optional.unwrap_or(false))
     }
@@ -248,7 +291,12 @@ impl<'a> Variables<'a> {
         Ok(None)
     }
 
-    fn look_up(&mut self, reference: &Reference, key: &str, optional: bool) -> anyhow::Result<Option<String>> {
+    fn look_up(
+        &mut self,
+        reference: &Reference,
+        key: &str,
+        optional: bool,
+    ) -> anyhow::Result<Option<String>> {
         match self.data.0.get(reference) {
             None => {
                 self.missing.insert(reference.clone());
@@ -266,9 +314,13 @@ impl<'a> Variables<'a> {
     /// The Secret or ConfigMap, and the key in it, that a path inside the container shows.
     fn mounted(&self, path: &str) -> Option<(Reference, String)> {
         let mounts = self.container.volume_mounts.iter().flatten();
-        let below = |mount: &str| path.strip_prefix(mount.trim_end_matches('/')).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        let (mount, rest) =
-            mounts.filter_map(|mount| Some((mount, below(&mount.mount_path)?))).max_by_key(|(mount, _)| mount.mount_path.len())?;
+        let below = |mount: &str| {
+            path.strip_prefix(mount.trim_end_matches('/'))
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let (mount, rest) = mounts
+            .filter_map(|mount| Some((mount, below(&mount.mount_path)?)))
+            .max_by_key(|(mount, _)| mount.mount_path.len())?;
         let file = match (&mount.sub_path, rest.trim_start_matches('/')) {
             (Some(sub), "") => sub.clone(),
             (Some(sub), rest) => format!("{sub}/{rest}"),

@@ -29,34 +29,46 @@ pub struct Workload {
 }
 
 /// What nearly always explains a boolean where there should be a text.
-const BOOLEAN: &str =
-    "without quotes y, yes, on, n, no and off are booleans to Kubernetes, as true and false are: quote what is meant as a text";
+const BOOLEAN: &str = "without quotes y, yes, on, n, no and off are booleans to Kubernetes, as true and false are: quote what is meant as a text";
 
 impl Workload {
     /// Reads an object that is or makes pods; `None` for any other.
     pub fn read(object: &Object) -> anyhow::Result<Option<Self>> {
         let context = || format!("{}: {} is not shaped like one", object.origin, object.label());
         let own: ObjectMeta = part(object.body.get("metadata")).with_context(context)?.unwrap_or_default();
-        let template: PodTemplateSpec = if (object.api_version.as_str(), object.kind.as_str()) == ("v1", "Pod") {
-            PodTemplateSpec { metadata: Some(own.clone()), spec: part(object.body.get("spec")).with_context(context)? }
-        } else {
-            match part(object.pod_template()).with_context(context)? {
-                Some(template) => template,
-                None => return Ok(None),
-            }
-        };
+        let template: PodTemplateSpec =
+            if (object.api_version.as_str(), object.kind.as_str()) == ("v1", "Pod") {
+                PodTemplateSpec {
+                    metadata: Some(own.clone()),
+                    spec: part(object.body.get("spec")).with_context(context)?,
+                }
+            } else {
+                match part(object.pod_template()).with_context(context)? {
+                    Some(template) => template,
+                    None => return Ok(None),
+                }
+            };
         let workload = Self::from_template(&object.kind, &object.name, template, replicas(object));
         Ok(Some(Self {
             place: format!("{}: {}", object.origin, object.label()),
             ends: object.kind == "Job",
-            annotations: own.annotations.unwrap_or_default().into_iter().chain(workload.annotations).collect(),
+            annotations: own
+                .annotations
+                .unwrap_or_default()
+                .into_iter()
+                .chain(workload.annotations)
+                .collect(),
             ..workload
         }))
     }
 
-    /// The containers that go on side by side: its own, and sidecars in their native form, which are init containers that are always restarted.
+    /// The containers that go on side by side: its own, and sidecars in their native form, which are init
+    /// containers that are always restarted.
     pub fn containers(&self) -> impl Iterator<Item = &Container> {
-        self.spec.containers.iter().chain(self.spec.init_containers.iter().flatten().filter(|container| is_sidecar(container)))
+        self.spec
+            .containers
+            .iter()
+            .chain(self.spec.init_containers.iter().flatten().filter(|container| is_sidecar(container)))
     }
 
     /// A container's image as the manifest names it: what is in it, wherever it comes from.
@@ -92,10 +104,13 @@ pub fn is_sidecar(container: &Container) -> bool {
     container.restart_policy.as_deref() == Some("Always")
 }
 
-/// How many pods the object keeps at once, by the kinds' own rules. A DaemonSet's number is the cluster's affair: one has to be there.
+/// How many pods the object keeps at once, by the kinds' own rules. A DaemonSet's number is the cluster's
+/// affair: one has to be there.
 fn replicas(object: &Object) -> usize {
     let spec = object.body.get("spec");
-    let number = |field: &str| spec.and_then(|spec| spec.get(field)).and_then(Value::as_u64).map(|number| number as usize);
+    let number = |field: &str| {
+        spec.and_then(|spec| spec.get(field)).and_then(Value::as_u64).map(|number| number as usize)
+    };
     match object.kind.as_str() {
         "Job" => number("completions").unwrap_or(1),
         "CronJob" => 0,

@@ -1,6 +1,7 @@
 //! A log of any length in bounded memory: its head and its tail.
 //!
-//! It is cut between lines only. A secret is looked for line by line, and half of one at the edge of a cut would not be found.
+//! It is cut between lines only. A secret is looked for line by line, and half of one at the edge of a cut
+//! would not be found.
 
 use std::collections::VecDeque;
 
@@ -54,7 +55,8 @@ impl Clip {
         self.bytes
     }
 
-    /// Passes over bytes that are not even read: no more than is sure to be left out by what comes after them.
+    /// Passes over bytes that are not even read: no more than is sure to be left out by what comes after
+    /// them.
     pub fn pass_over(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
@@ -73,7 +75,11 @@ impl Clip {
         let tail = &tail[begin..];
         let left_out = bytes - (head.len() + tail.len()) as u64;
         let cut = format!("{left_out} of {bytes} bytes are left out");
-        let text = format!("{}[testbed: {cut} here]\n{}", String::from_utf8_lossy(&head), String::from_utf8_lossy(tail));
+        let text = format!(
+            "{}[testbed: {cut} here]\n{}",
+            String::from_utf8_lossy(&head),
+            String::from_utf8_lossy(tail)
+        );
         Clipped { text, bytes, cut: Some(cut) }
     }
 }
@@ -100,9 +106,16 @@ mod tests {
     fn the_middle_goes_first_and_lines_stay_whole() {
         let text = "one\ntwo\nthree\nfour\nfive\nand so on: six\nseven\n";
         let found = clipped(&[text]);
-        assert_eq!((found.text.as_str(), found.bytes), ("one\ntwo\n[testbed: 31 of 45 bytes are left out here]\nseven\n", 45));
+        assert_eq!(
+            (found.text.as_str(), found.bytes),
+            ("one\ntwo\n[testbed: 31 of 45 bytes are left out here]\nseven\n", 45)
+        );
         let bytes: Vec<String> = text.chars().map(String::from).collect();
-        assert_eq!(clipped(&bytes.iter().map(String::as_str).collect::<Vec<_>>()), found, "however it arrives");
+        assert_eq!(
+            clipped(&bytes.iter().map(String::as_str).collect::<Vec<_>>()),
+            found,
+            "however it arrives"
+        );
     }
 
     #[test]

@@ -30,9 +30,11 @@ impl Log {
 
     pub fn text(&self) -> anyhow::Result<String> {
         let LogInfo { source, container, .. } = &self.info;
-        let bytes =
-            decompress(&self.gzip).with_context(|| format!("reading the stored log of {}", format!("{source} {container}").trim_end()))?;
-        Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        let bytes = decompress(&self.gzip).with_context(|| {
+            format!("reading the stored log of {}", format!("{source} {container}").trim_end())
+        })?;
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 }
 
@@ -67,6 +69,9 @@ mod tests {
         let info = LogInfo { source: "postgres".into(), ..LogInfo::default() };
         let log = Log { info, gzip: compress(&vec![b'x'; MOST + 1]) };
         assert!(log.gzip.len() < 100_000);
-        assert_eq!(format!("{:#}", log.text().unwrap_err()), "reading the stored log of postgres: it has more than 64 MiB");
+        assert_eq!(
+            format!("{:#}", log.text().unwrap_err()),
+            "reading the stored log of postgres: it has more than 64 MiB"
+        );
     }
 }

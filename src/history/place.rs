@@ -25,7 +25,8 @@ pub enum Place {
 }
 
 impl Place {
-    /// Reads `sqlite:PATH`, `postgres://...` or `none`. A value never gets into an error: it may hold a password.
+    /// Reads `sqlite:PATH`, `postgres://...` or `none`. A value never gets into an error: it may hold a
+    /// password.
     ///
     /// # Errors
     /// A usage error that says what may stand there.
@@ -40,18 +41,25 @@ impl Place {
             };
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            let url = Url::parse(text).map_err(|error| usage(format!("{FORMS}, and this is no URL: {error}")))?;
-            // A password with one of these characters ends in the middle, and what is taken for the host or the port is its beginning.
-            if url.fragment().is_some() || [url.path(), url.query().unwrap_or_default()].iter().any(|part| part.contains('@')) {
-                return Err(usage(format!("{FORMS}, and a character in this one's password or at its end is not encoded")))
-                    .hint("in a URL, @ is written %40, / is %2F, ? is %3F and # is %23");
+            let url =
+                Url::parse(text).map_err(|error| usage(format!("{FORMS}, and this is no URL: {error}")))?;
+            // A password with one of these characters ends in the middle, and what is taken for the host or
+            // the port is its beginning.
+            if url.fragment().is_some()
+                || [url.path(), url.query().unwrap_or_default()].iter().any(|part| part.contains('@'))
+            {
+                return Err(usage(format!(
+                    "{FORMS}, and a character in this one's password or at its end is not encoded"
+                )))
+                .hint("in a URL, @ is written %40, / is %2F, ? is %3F and # is %23");
             }
             return Ok(Some(Self::Postgres(Box::new(url))));
         }
         Err(usage(FORMS)).hint("a file of your own is sqlite:./history.db")
     }
 
-    /// The place that a flag, a variable or the settings name: `None` where none does, and `Some(None)` for `none`.
+    /// The place that a flag, a variable or the settings name: `None` where none does, and `Some(None)` for
+    /// `none`.
     ///
     /// # Errors
     /// A usage error; also for a password that everybody on the machine can read in the process list.
@@ -60,8 +68,12 @@ impl Place {
         let place = Self::parse(text)?;
         let is_visible = || std::env::args().any(|arg| arg.contains(text));
         if place.as_ref().is_some_and(Self::has_password) && is_visible() {
-            return Err(usage("--history: others can see a password on the command line in the process list"))
-                .hint("set TESTBED_HISTORY to the URL, or leave the password away and set PGPASSWORD or PGPASSFILE");
+            return Err(usage(
+                "--history: others can see a password on the command line in the process list",
+            ))
+            .hint(
+                "set TESTBED_HISTORY to the URL, or leave the password away and set PGPASSWORD or PGPASSFILE",
+            );
         }
         Ok(Some(place))
     }
@@ -86,7 +98,8 @@ impl fmt::Display for Place {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Postgres(url) => {
-                let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
+                let user =
+                    if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
                 let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
                 write!(f, "postgres://{user}{}{port}{}", url.host_str().unwrap_or_default(), url.path())
             }
@@ -110,10 +123,19 @@ mod tests {
         assert_eq!(Place::parse("none").unwrap(), None);
         let postgres = Place::parse("postgres://u:hush@h:5433/d?sslmode=require").unwrap().unwrap();
         assert!(postgres.has_password());
-        assert_eq!((postgres.to_string(), format!("{postgres:?}")), ("postgres://u@h:5433/d".into(), "postgres://u@h:5433/d".into()));
+        assert_eq!(
+            (postgres.to_string(), format!("{postgres:?}")),
+            ("postgres://u@h:5433/d".into(), "postgres://u@h:5433/d".into())
+        );
         assert!(Place::parse("postgres://u:1%3Fhush@h/d?password=a%40b").unwrap().is_some());
         let cut = ["postgres://u:1?hush@h/d", "postgres://u:1/hush@h/d", "postgres://u:1#hush@h/d"];
-        for wrong in cut.into_iter().chain(["", "sqlite:", "mysql://u:hush@h/d", "history.db", "postgres://u:hush@h:x/d"]) {
+        for wrong in cut.into_iter().chain([
+            "",
+            "sqlite:",
+            "mysql://u:hush@h/d",
+            "history.db",
+            "postgres://u:hush@h:x/d",
+        ]) {
             let error = format!("{:#}", Place::parse(wrong).unwrap_err());
             assert!(error.starts_with("--history is ") && !error.contains("hush"), "{error}");
         }

@@ -24,7 +24,8 @@ pub struct Filter {
     pub engine: Option<String>,
 }
 
-/// Where a page begins: after a run that was shown before. Its text form is what `--after` takes and `next` in JSON tells.
+/// Where a page begins: after a run that was shown before. Its text form is what `--after` takes and `next`
+/// in JSON tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     pub began: Time,
@@ -37,9 +38,14 @@ impl Cursor {
     pub fn parse(text: &str) -> Result<Self, String> {
         let read = |text: &str| {
             let (began, id) = text.split_once('.')?;
-            Some(Self { began: Time::from_millis(began.parse().ok()?), id: Uuid::try_parse(id).ok()?.to_string() })
+            Some(Self {
+                began: Time::from_millis(began.parse().ok()?),
+                id: Uuid::try_parse(id).ok()?.to_string(),
+            })
         };
-        read(text).ok_or_else(|| "take what the page before tells: \"next\" in JSON, the last line of a table".to_owned())
+        read(text).ok_or_else(|| {
+            "take what the page before tells: \"next\" in JSON, the last line of a table".to_owned()
+        })
     }
 }
 
@@ -75,7 +81,8 @@ pub struct Summary {
     pub ended: Option<Time>,
 }
 
-/// What is kept; a record that either rule takes goes. A run that is not over is spared for a day after its begin.
+/// What is kept; a record that either rule takes goes. A run that is not over is spared for a day after its
+/// begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Records of runs that began longer ago go.

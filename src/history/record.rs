@@ -1,7 +1,7 @@
 //! One run's record, as it is stored and as `-o json` shows it.
 //!
-//! The JSON is stable: its `version` grows only when a field goes away or changes its meaning. New fields may come at any time, and what is
-//! unknown is passed over.
+//! The JSON is stable: its `version` grows only when a field goes away or changes its meaning. New fields may
+//! come at any time, and what is unknown is passed over.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,7 +18,8 @@ pub const VERSION: u32 = 1;
 pub struct Record {
     /// The version of the JSON: [`VERSION`].
     pub version: u32,
-    /// The record's own id, a UUID of version 7: run ids may be used again. Ids sort by the time of their making.
+    /// The record's own id, a UUID of version 7: run ids may be used again. Ids sort by the time of their
+    /// making.
     pub id: String,
     pub run_id: String,
     /// What people call it: the PipelineRun's name, else that of the folder that testbed was called in.
@@ -31,7 +32,8 @@ pub struct Record {
     pub runtime: String,
     /// What wrote it, such as `testbed 0.1.0`.
     pub tool: String,
-    /// When testbed was called to make it. For a run that was found only when it was removed: when its first object was made.
+    /// When testbed was called to make it. For a run that was found only when it was removed: when its first
+    /// object was made.
     pub began: Time,
     /// When all databases were ready.
     pub ready: Option<Time>,

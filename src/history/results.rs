@@ -1,8 +1,9 @@
-//! A record for Tekton Results: under the Result of the PipelineRun that the run belongs to, as a record of a type of our own.
+//! A record for Tekton Results: under the Result of the PipelineRun that the run belongs to, as a record of a
+//! type of our own.
 //!
-//! Results keeps any JSON under a type's name, found again with the filter `data_type == "testbed/v1.Run"`. Its REST API is described at
-//! <https://github.com/tektoncd/results/tree/main/docs/api>. Logs can only be uploaded by gRPC and are left out; which there are in the archive, the
-//! record tells.
+//! Results keeps any JSON under a type's name, found again with the filter `data_type == "testbed/v1.Run"`.
+//! Its REST API is described at <https://github.com/tektoncd/results/tree/main/docs/api>. Logs can only be
+//! uploaded by gRPC and are left out; which there are in the archive, the record tells.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,8 @@ pub const TYPE: &str = "testbed/v1.Run";
 /// Where a pod finds its ServiceAccount's token and namespace.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// How much a request may carry: the API takes messages of 4 MiB, and base64 takes a third more than what it holds.
+/// How much a request may carry: the API takes messages of 4 MiB, and base64 takes a third more than what it
+/// holds.
 const LIMIT: usize = 2 << 20;
 
 /// How much of an answer is read: it is the record once more, or an error.
@@ -71,11 +73,15 @@ struct Name {
 }
 
 impl ResultsApi {
-    /// Takes the API's address; `token` is the file with the bearer token (the pod's own unless told otherwise), `ca` tells the certificates
-    /// that its certificate is held against (the system's unless told otherwise): a file, or PEM text.
+    /// Takes the API's address; `token` is the file with the bearer token (the pod's own unless told
+    /// otherwise), `ca` tells the certificates that its certificate is held against (the system's unless told
+    /// otherwise): a file, or PEM text.
     pub fn new(url: &str, token: Option<PathBuf>, ca: Option<&str>) -> anyhow::Result<Self> {
         let fit = |url: &Url| {
-            ["http", "https"].contains(&url.scheme()) && url.has_host() && url.username().is_empty() && url.password().is_none()
+            ["http", "https"].contains(&url.scheme())
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
         };
         let url = Url::parse(url).ok().filter(fit).ok_or_else(|| {
             usage("--results-api is no URL such as https://tekton-results-api-service.tekton-pipelines.svc.cluster.local:8080")
@@ -85,17 +91,25 @@ impl ResultsApi {
         Ok(Self { url, tls, token })
     }
 
-    /// Writes the record of a run that belongs to a PipelineRun, in the place of an earlier one; does nothing for others. `result` is the Result that
-    /// its TaskRun belongs to (`NAMESPACE/results/NAME`), where that is known: it is not always named after the PipelineRun.
+    /// Writes the record of a run that belongs to a PipelineRun, in the place of an earlier one; does nothing
+    /// for others. `result` is the Result that its TaskRun belongs to (`NAMESPACE/results/NAME`), where that
+    /// is known: it is not always named after the PipelineRun.
     pub async fn publish(&self, record: &Record, result: Option<&str>) -> anyhow::Result<()> {
         let Some(name) = Name::of(record, result) else { return Ok(()) };
         let client = self.client();
         let body = body(&name, record)?;
-        let what = || format!("writing the run's record to Tekton Results at {}", self.url.origin().ascii_serialization());
-        let posted = self.send(&client, Method::POST, &name.records(), body.clone()).await.with_context(what)?;
+        let what = || {
+            format!(
+                "writing the run's record to Tekton Results at {}",
+                self.url.origin().ascii_serialization()
+            )
+        };
+        let posted =
+            self.send(&client, Method::POST, &name.records(), body.clone()).await.with_context(what)?;
         match posted {
             (StatusCode::CONFLICT, _) => {
-                let patched = self.send(&client, Method::PATCH, &name.record(), body).await.with_context(what)?;
+                let patched =
+                    self.send(&client, Method::PATCH, &name.record(), body).await.with_context(what)?;
                 name.judge(patched.0, &patched.1).with_context(what)
             }
             (status, text) => name.judge(status, &text).with_context(what),
@@ -116,15 +130,30 @@ impl ResultsApi {
     }
 
     fn client(&self) -> Client {
-        let connector = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone()).https_or_http().enable_http1().build();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(self.tls.clone())
+            .https_or_http()
+            .enable_http1()
+            .build();
         legacy::Client::builder(TokioExecutor::new()).build(connector)
     }
 
-    async fn send(&self, client: &Client, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<(StatusCode, String)> {
-        let url = format!("{}/apis/results.tekton.dev/v1alpha2/parents/{path}", self.url.as_str().trim_end_matches('/'));
-        let mut request = Request::builder().method(method).uri(url).header(header::CONTENT_TYPE, "application/json");
+    async fn send(
+        &self,
+        client: &Client,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<(StatusCode, String)> {
+        let url = format!(
+            "{}/apis/results.tekton.dev/v1alpha2/parents/{path}",
+            self.url.as_str().trim_end_matches('/')
+        );
+        let mut request =
+            Request::builder().method(method).uri(url).header(header::CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
-            let text = reading::text(token, reading::MOST).with_context(|| format!("reading the token {}", token.display()))?;
+            let text = reading::text(token, reading::MOST)
+                .with_context(|| format!("reading the token {}", token.display()))?;
             request = request.header(header::AUTHORIZATION, format!("Bearer {}", text.trim()));
         }
         let request = request.body(Full::new(Cursor::new(body)))?;
@@ -141,10 +170,15 @@ impl ResultsApi {
 }
 
 impl Name {
-    /// The PipelineRun is in the namespace of its tasks' pods, one of which this is, or else in that of the run.
+    /// The PipelineRun is in the namespace of its tasks' pods, one of which this is, or else in that of the
+    /// run.
     fn of(record: &Record, result: Option<&str>) -> Option<Self> {
         if let Some((namespace, result)) = result.and_then(|result| result.split_once("/results/")) {
-            return Some(Self { namespace: namespace.into(), result: result.into(), record: record.id.clone() });
+            return Some(Self {
+                namespace: namespace.into(),
+                result: result.into(),
+                record: record.id.clone(),
+            });
         }
         let own = std::fs::read_to_string(PathBuf::from(ACCOUNT).join("namespace")).ok();
         Self::with(record, own.map(|text| text.trim().to_owned()))
@@ -157,7 +191,9 @@ impl Name {
     }
 
     fn result(&self) -> String {
-        let part = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string().replace("%2D", "-").replace("%5F", "_");
+        let part = |text: &str| {
+            utf8_percent_encode(text, NON_ALPHANUMERIC).to_string().replace("%2D", "-").replace("%5F", "_")
+        };
         format!("{}/results/{}", part(&self.namespace), part(&self.result))
     }
 
@@ -171,8 +207,12 @@ impl Name {
 
     fn judge(&self, status: StatusCode, text: &str) -> anyhow::Result<()> {
         let Self { namespace, result, .. } = self;
-        let said = serde_json::from_str::<Value>(text).ok().and_then(|answer| Some(answer.get("message")?.as_str()?.to_owned()));
-        let said = said.map(|message| format!(": {}", message.chars().take(300).collect::<String>())).unwrap_or_default();
+        let said = serde_json::from_str::<Value>(text)
+            .ok()
+            .and_then(|answer| Some(answer.get("message")?.as_str()?.to_owned()));
+        let said = said
+            .map(|message| format!(": {}", message.chars().take(300).collect::<String>()))
+            .unwrap_or_default();
         let error = || Err(anyhow!("it answers {status}{said}"));
         match status {
             status if status.is_success() => Ok(()),
@@ -189,13 +229,18 @@ impl Name {
     }
 }
 
-/// Trusts those in a file, or in a text of the form that such files have, alone: what they have signed, and these themselves, because the
-/// installation guide of Tekton Results makes one that is its own authority.
+/// Trusts those in a file, or in a text of the form that such files have, alone: what they have signed, and
+/// these themselves, because the installation guide of Tekton Results makes one that is its own authority.
 fn trust_those_in(ca: &str) -> anyhow::Result<ClientConfig> {
     let is_text = ca.trim_start().starts_with("-----BEGIN");
-    let what = if is_text { "the certificates in TESTBED_RESULTS_CA".to_owned() } else { format!("--results-ca {ca}") };
+    let what = if is_text {
+        "the certificates in TESTBED_RESULTS_CA".to_owned()
+    } else {
+        format!("--results-ca {ca}")
+    };
     let read = || {
-        let text = if is_text { ca.as_bytes().to_vec() } else { reading::bytes(Path::new(ca), reading::MOST)? };
+        let text =
+            if is_text { ca.as_bytes().to_vec() } else { reading::bytes(Path::new(ca), reading::MOST)? };
         Trust::in_pem(&text, trust::Name::Right)?.client()
     };
     read().with_context(|| format!("reading {what}")).exit(Exit::Usage)
@@ -207,9 +252,12 @@ fn body(name: &Name, record: &Record) -> anyhow::Result<Vec<u8>> {
     if value.len() > LIMIT {
         let mut notes = record.notes.clone();
         notes.push("objects and events are left out: they are too large for Tekton Results".into());
-        value = serde_json::to_vec(&Record { objects: Vec::new(), events: Vec::new(), notes, ..record.clone() })?;
+        value =
+            serde_json::to_vec(&Record { objects: Vec::new(), events: Vec::new(), notes, ..record.clone() })?;
     }
-    Ok(serde_json::to_vec(&json!({"name": name.record(), "data": {"type": TYPE, "value": ByteString(value)}}))?)
+    Ok(serde_json::to_vec(
+        &json!({"name": name.record(), "data": {"type": TYPE, "value": ByteString(value)}}),
+    )?)
 }
 
 #[cfg(test)]
@@ -218,7 +266,11 @@ mod tests {
     use crate::history::record::Origin;
 
     fn record() -> Record {
-        let origin = Origin { pipeline_run_uid: Some("uid-1".into()), namespace: Some("tests".into()), ..Origin::default() };
+        let origin = Origin {
+            pipeline_run_uid: Some("uid-1".into()),
+            namespace: Some("tests".into()),
+            ..Origin::default()
+        };
         Record { id: "id-1".into(), origin, ..Record::default() }
     }
 
@@ -229,7 +281,10 @@ mod tests {
         assert_eq!(Name::with(&record(), None).unwrap().records(), "tests/results/uid-1/records");
         assert_eq!(Name::with(&Record { origin: Origin::default(), ..record() }, Some("ci".into())), None);
         // As for one that an event has started.
-        assert_eq!(Name::of(&record(), Some("ci/results/event-1")).unwrap().record(), "ci/results/event-1/records/id-1");
+        assert_eq!(
+            Name::of(&record(), Some("ci/results/event-1")).unwrap().record(),
+            "ci/results/event-1/records/id-1"
+        );
     }
 
     #[test]
@@ -240,18 +295,26 @@ mod tests {
         let large = body(&name, &large).unwrap();
         assert!(large.len() < small.len() + 500, "{}", large.len());
         let value: Value = serde_json::from_slice(&small).unwrap();
-        assert_eq!((&value["name"], &value["data"]["type"]), (&json!("tests/results/uid-1/records/id-1"), &json!(TYPE)));
+        assert_eq!(
+            (&value["name"], &value["data"]["type"]),
+            (&json!("tests/results/uid-1/records/id-1"), &json!(TYPE))
+        );
     }
 
     #[test]
     fn refusals_say_what_to_do() {
         let name = Name::with(&record(), None).unwrap();
-        let error = name.judge(StatusCode::FORBIDDEN, r#"{"code":7,"message":"permission denied"}"#).unwrap_err();
+        let error =
+            name.judge(StatusCode::FORBIDDEN, r#"{"code":7,"message":"permission denied"}"#).unwrap_err();
         assert_eq!(format!("{error:#}"), "it answers 403 Forbidden: permission denied");
         for status in [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED] {
             let error = name.judge(status, "").unwrap_err();
             let hint = crate::failure::hints_of(&error)[0];
-            assert!(hint.contains("records of results.tekton.dev in namespace tests") && hint.contains("--results-token-file"), "{hint}");
+            assert!(
+                hint.contains("records of results.tekton.dev in namespace tests")
+                    && hint.contains("--results-token-file"),
+                "{hint}"
+            );
         }
         assert!(name.judge(StatusCode::OK, "{}").is_ok());
         for url in ["", "results:8080", "ftp://h", "https://u:hush@h"] {

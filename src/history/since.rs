@@ -60,8 +60,16 @@ mod tests {
         ] {
             assert_eq!(Since::parse(text).unwrap().at(now).to_string(), moment, "{text}");
         }
-        let wrong =
-            ["", "yesterday", "2026-13-01", "2026-01-31T", "2026-01-31T12:00:00+2", "2026-01-31T12:00:00Z+01:00", "7", "größe-01-31"];
+        let wrong = [
+            "",
+            "yesterday",
+            "2026-13-01",
+            "2026-01-31T",
+            "2026-01-31T12:00:00+2",
+            "2026-01-31T12:00:00Z+01:00",
+            "7",
+            "größe-01-31",
+        ];
         for text in wrong {
             assert_eq!(Since::parse(text), Err(FORMS.to_owned()), "{text}");
         }

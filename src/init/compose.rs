@@ -34,7 +34,13 @@ pub fn read(file: &str, text: &str, read: Read) -> anyhow::Result<Findings> {
 }
 
 /// The image, or the one that the service's Dockerfile builds upon.
-fn image(service: &Node, variables: &Variables, place: &str, read: Read, findings: &mut Findings) -> Option<String> {
+fn image(
+    service: &Node,
+    variables: &Variables,
+    place: &str,
+    read: Read,
+    findings: &mut Findings,
+) -> Option<String> {
     if let Some(build) = service.get("build") {
         let folder = build.text().or_else(|| build.get("context")?.text()).unwrap_or(".");
         let name = build.get("dockerfile").and_then(Node::text).unwrap_or("Dockerfile");
@@ -52,7 +58,10 @@ fn image(service: &Node, variables: &Variables, place: &str, read: Read, finding
         // Without its tag it may still tell the engine.
         let name = typed.split(':').next().filter(|name| !name.contains('$'))?;
         crate::database::of_image(name, &[])?;
-        findings.notes.push(format!("{place}: the tag of {} is not known here; see to it in the file", one_line(typed)));
+        findings.notes.push(format!(
+            "{place}: the tag of {} is not known here; see to it in the file",
+            one_line(typed)
+        ));
         Some(name.into())
     })
 }
@@ -68,10 +77,17 @@ fn base_image(dockerfile: &str) -> Option<String> {
 /// The variables; those of `environment` win over those of files.
 fn environment(service: &Node, variables: &Variables, read: Read) -> Vec<(String, Option<String>)> {
     let mut all: Vec<(String, Option<String>)> = Vec::new();
-    let paths = service.get("env_file").map(|node| if node.items().is_empty() { std::slice::from_ref(node) } else { node.items() });
-    for path in paths.unwrap_or_default().iter().filter_map(|node| node.text().or_else(|| node.get("path")?.text())) {
+    let paths = service
+        .get("env_file")
+        .map(|node| if node.items().is_empty() { std::slice::from_ref(node) } else { node.items() });
+    for path in
+        paths.unwrap_or_default().iter().filter_map(|node| node.text().or_else(|| node.get("path")?.text()))
+    {
         let text = read(path).unwrap_or_default();
-        all.extend(service::relevant(dotenv::parse(&text)).map(|(name, value)| (name, interpolate(&value, variables))));
+        all.extend(
+            service::relevant(dotenv::parse(&text))
+                .map(|(name, value)| (name, interpolate(&value, variables))),
+        );
     }
     all.extend(service.get("environment").map(|node| pairs(node, variables)).unwrap_or_default());
     all
@@ -87,7 +103,10 @@ fn pairs(node: &Node, variables: &Variables) -> Vec<(String, Option<String>)> {
         Content::List(items) => items
             .iter()
             .filter_map(Node::text)
-            .map(|text| text.split_once('=').map_or((text.to_owned(), None), |(name, text)| (name.to_owned(), Some(text))))
+            .map(|text| {
+                text.split_once('=')
+                    .map_or((text.to_owned(), None), |(name, text)| (name.to_owned(), Some(text)))
+            })
             .collect(),
         _ => node.entries().iter().map(|entry| (entry.key.clone(), entry.value.text())).collect(),
     };
@@ -103,13 +122,17 @@ fn pairs(node: &Node, variables: &Variables) -> Vec<(String, Option<String>)> {
 fn note_rest(service: &Node, place: &str, findings: &mut Findings) {
     let volumes = service.get("volumes").map(Node::items).unwrap_or_default();
     let target = |node: &Node| node.text().or_else(|| node.get("target")?.text()).map(one_line);
-    for volume in volumes.iter().filter_map(target).filter(|volume| volume.contains("/docker-entrypoint-initdb.d")) {
+    for volume in
+        volumes.iter().filter_map(target).filter(|volume| volume.contains("/docker-entrypoint-initdb.d"))
+    {
         findings.notes.push(format!(
             "{place}: the set-up scripts {volume} are not taken over; let the tests load them, or start a manifest with `testbed render --template`"
         ));
     }
     if service.get("command").is_some_and(|node| node.content != Content::Empty) {
-        findings.notes.push(format!("{place}: its command is not taken over; the server's flags go under args:"));
+        findings
+            .notes
+            .push(format!("{place}: its command is not taken over; the server's flags go under args:"));
     }
     if service.get("extends").is_some() {
         findings.notes.push(format!("{place}: what it extends is not looked at"));
@@ -149,9 +172,20 @@ services:
         let Findings { found, notes } = read("c.yml", text, &files).unwrap();
         let shown: Vec<_> = found
             .iter()
-            .map(|found| (found.name.as_str(), found.tag.as_deref(), found.user.as_deref(), found.database.as_deref(), found.has_password))
+            .map(|found| {
+                (
+                    found.name.as_str(),
+                    found.tag.as_deref(),
+                    found.user.as_deref(),
+                    found.database.as_deref(),
+                    found.has_password,
+                )
+            })
             .collect();
-        let expected = [("one", Some("16"), Some("app"), Some("app"), false), ("two", Some("8.4"), Some("me"), Some("shop"), true)];
+        let expected = [
+            ("one", Some("16"), Some("app"), Some("app"), false),
+            ("two", Some("8.4"), Some("me"), Some("shop"), true),
+        ];
         assert_eq!((shown.as_slice(), notes.len()), (&expected[..], 0), "{notes:?}");
         assert_eq!(found[1].places[0].text, "c.yml:8: service two");
     }
@@ -174,8 +208,13 @@ services:
         };
         let Findings { found, notes } = read("c.yml", text, &files).unwrap();
         assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["db", "built"]);
-        for (note, part) in notes.iter().zip(["tag of mariadb:${TAG}", "./init:/docker", "scripts /docker", "under args", "built from pg"])
-        {
+        for (note, part) in notes.iter().zip([
+            "tag of mariadb:${TAG}",
+            "./init:/docker",
+            "scripts /docker",
+            "under args",
+            "built from pg",
+        ]) {
             assert!(note.contains(part), "{part}: {notes:?}");
         }
         assert_eq!(notes.len(), 5);

@@ -12,15 +12,24 @@ use crate::database::Engine;
 /// # Errors
 /// `file: ` and what is wrong with it as JSON. No value of the file is in it.
 pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
-    let entries: Vec<Value> = serde_json::from_str(text).with_context(|| format!("{file} is no JSON list"))?;
+    let entries: Vec<Value> =
+        serde_json::from_str(text).with_context(|| format!("{file} is no JSON list"))?;
     let mut findings = Findings::default();
     for (index, entry) in entries.iter().enumerate() {
         let text = format!("{file}: entry {}", index + 1);
-        let Some((engine, arguments)) = entry.get(0).and_then(Value::as_str).and_then(engine).zip(entry.get(1)) else {
+        let Some((engine, arguments)) =
+            entry.get(0).and_then(Value::as_str).and_then(engine).zip(entry.get(1))
+        else {
             findings.notes.push(format!("{text} names no database that testbed knows"));
             continue;
         };
-        let argument = |key: &str| arguments.get(key).and_then(Value::as_str).filter(|_| engine != Engine::Sqlite).map(ToOwned::to_owned);
+        let argument = |key: &str| {
+            arguments
+                .get(key)
+                .and_then(Value::as_str)
+                .filter(|_| engine != Engine::Sqlite)
+                .map(ToOwned::to_owned)
+        };
         findings.found.push(Found {
             name: name(engine.name(), engine),
             engine,
@@ -57,8 +66,10 @@ mod tests {
   ["postgres", {"user": "striv", "dbname": "striv_test"}],
   ["oracle", {}], 5]"#;
         let Findings { found, notes } = read("t.json", text).unwrap();
-        let shown: Vec<_> =
-            found.iter().map(|found| (found.engine, found.user.as_deref(), found.database.as_deref(), found.has_password)).collect();
+        let shown: Vec<_> = found
+            .iter()
+            .map(|found| (found.engine, found.user.as_deref(), found.database.as_deref(), found.has_password))
+            .collect();
         let expected = [
             (Engine::Sqlite, None, None, false),
             (Engine::Mysql, None, Some("striv_test"), true),

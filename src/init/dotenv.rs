@@ -14,15 +14,20 @@ fn line(line: &str) -> Option<(String, String)> {
     let line = line.trim();
     let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
     let (name, value) = (name.trim(), value.trim());
-    let quoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.split_once(*quote).map(|(inner, _)| inner));
+    let quoted = ['"', '\'']
+        .iter()
+        .find_map(|quote| value.strip_prefix(*quote)?.split_once(*quote).map(|(inner, _)| inner));
     let bare = || value.split(" #").next().unwrap_or(value).trim_end();
-    (!name.is_empty() && !name.starts_with('#')).then(|| (name.to_owned(), quoted.unwrap_or_else(bare).to_owned()))
+    (!name.is_empty() && !name.starts_with('#'))
+        .then(|| (name.to_owned(), quoted.unwrap_or_else(bare).to_owned()))
 }
 
-/// How long a text may be once its variables are filled in, in bytes: a few references to a long one would make it endless.
+/// How long a text may be once its variables are filled in, in bytes: a few references to a long one would
+/// make it endless.
 const MOST: usize = 4 << 10;
 
-/// Fills `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME-default}` and `$$`. `None` where a variable without a default is unknown.
+/// Fills `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME-default}` and `$$`. `None` where a variable without
+/// a default is unknown.
 pub fn interpolate(text: &str, variables: &Variables) -> Option<String> {
     let mut filled = String::new();
     let mut rest = text;
@@ -31,7 +36,8 @@ pub fn interpolate(text: &str, variables: &Variables) -> Option<String> {
         rest = if let Some(after) = after.strip_prefix('$') {
             filled.push('$');
             after
-        } else if let Some((inside, after)) = after.strip_prefix('{').and_then(|after| after.split_once('}')) {
+        } else if let Some((inside, after)) = after.strip_prefix('{').and_then(|after| after.split_once('}'))
+        {
             filled += &value(inside, variables)?;
             after
         } else {
@@ -55,7 +61,9 @@ fn value(inside: &str, variables: &Variables) -> Option<String> {
     }
     let known = variables.get(name);
     match (operator.strip_prefix(":-"), operator.strip_prefix('-')) {
-        (Some(default), _) => Some(known.filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| default.into())),
+        (Some(default), _) => {
+            Some(known.filter(|value| !value.is_empty()).cloned().unwrap_or_else(|| default.into()))
+        }
         (_, Some(default)) => Some(known.cloned().unwrap_or_else(|| default.into())),
         // `${NAME:?message}` insists on a value; anything else of that kind is rare.
         _ => known.cloned(),

@@ -19,19 +19,32 @@ pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-fn services(file: &str, job: &str, node: &Node, variables: &Variables, left: &mut usize, findings: &mut Findings) {
+fn services(
+    file: &str,
+    job: &str,
+    node: &Node,
+    variables: &Variables,
+    left: &mut usize,
+    findings: &mut Findings,
+) {
     for item in node.get("services").map(Node::items).unwrap_or_default() {
         if !one_more(left, file, findings) {
             return;
         }
-        let Some(image) = item.text().or_else(|| item.get("name")?.text()).and_then(|image| interpolate(image, variables)) else {
+        let Some(image) =
+            item.text().or_else(|| item.get("name")?.text()).and_then(|image| interpolate(image, variables))
+        else {
             continue;
         };
         let mut all = variables.clone();
         all.extend(item.get("variables").map(self::variables).unwrap_or_default());
-        let filled = service::relevant(all.clone()).map(|(name, value)| (name, interpolate(&value, &all))).collect();
+        let filled =
+            service::relevant(all.clone()).map(|(name, value)| (name, interpolate(&value, &all))).collect();
         let alias = item.get("alias").and_then(Node::text).unwrap_or_default();
-        let place = Place { group: format!("{file} {job}"), text: format!("{file}:{}: {job}, service {}", item.line, one_line(&image)) };
+        let place = Place {
+            group: format!("{file} {job}"),
+            text: format!("{file}:{}: {job}, service {}", item.line, one_line(&image)),
+        };
         service::take(Service { name: alias, image: &image, variables: filled, place }, findings);
     }
 }
@@ -41,7 +54,11 @@ const VARIABLES: usize = 1000;
 
 fn variables(node: &Node) -> Variables {
     let text = |value: &Node| value.text().or_else(|| value.get("value")?.text()).map(ToOwned::to_owned);
-    node.entries().iter().filter_map(|entry| Some((entry.key.clone(), text(&entry.value)?))).take(VARIABLES).collect()
+    node.entries()
+        .iter()
+        .filter_map(|entry| Some((entry.key.clone(), text(&entry.value)?)))
+        .take(VARIABLES)
+        .collect()
 }
 
 #[cfg(test)]
@@ -70,7 +87,10 @@ test:
     - redis
 ";
         let found = read("g.yml", text).unwrap().found;
-        let shown: Vec<_> = found.iter().map(|found| (found.name.as_str(), found.tag.as_deref(), found.database.as_deref())).collect();
+        let shown: Vec<_> = found
+            .iter()
+            .map(|found| (found.name.as_str(), found.tag.as_deref(), found.database.as_deref()))
+            .collect();
         assert_eq!(shown, [("postgres", Some("16"), Some("shop")), ("orders", Some("8.4"), None)]);
         assert_eq!(found[1].places[0].text, "g.yml:5: job test, service mysql:8.4");
     }

@@ -3,7 +3,8 @@
 use super::Found;
 use crate::database::Engine;
 
-/// Merges what was found, in its order: the first place gives the name, later ones complete what it leaves open.
+/// Merges what was found, in its order: the first place gives the name, later ones complete what it leaves
+/// open.
 pub fn merge(found: Vec<Found>) -> Vec<Found> {
     let mut merged: Vec<Found> = Vec::new();
     for one in found {
@@ -16,13 +17,15 @@ pub fn merge(found: Vec<Found>) -> Vec<Found> {
     merged
 }
 
-/// Whether two places can mean one database: they agree in all that both tell, and nothing uses the two side by side.
+/// Whether two places can mean one database: they agree in all that both tell, and nothing uses the two side
+/// by side.
 fn is_same(known: &Found, other: &Found) -> bool {
     fn agree<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
         one.zip(other).is_none_or(|(one, other)| one == other)
     }
     // An image of its own comes with a version of its own.
-    let versions = (known.image.is_none() || other.tag.is_none()) && (known.tag.is_none() || other.image.is_none());
+    let versions =
+        (known.image.is_none() || other.tag.is_none()) && (known.tag.is_none() || other.image.is_none());
     known.engine == other.engine
         && versions
         && agree(known.tag.as_ref(), other.tag.as_ref())
@@ -41,18 +44,23 @@ fn complete(known: &mut Found, other: Found) {
     known.places.extend(other.places);
 }
 
-/// Makes every name one of its own. A database may not be called like its engine if there is another one of that engine: parameters
-/// of the one would hold for both.
+/// Makes every name one of its own. A database may not be called like its engine if there is another one of
+/// that engine: parameters of the one would hold for both.
 fn name(found: &mut [Found]) {
     for index in 0..found.len() {
         let wanted = found[index].name.clone();
-        let taken = |name: &str| found.iter().enumerate().any(|(other, found)| other < index && found.name == name);
+        let taken =
+            |name: &str| found.iter().enumerate().any(|(other, found)| other < index && found.name == name);
         let stands_for_others = |name: &str| {
             let engine = Engine::parse(name).ok().filter(|engine| engine.name() == name);
-            engine.is_some_and(|engine| found.iter().enumerate().any(|(other, found)| other != index && found.engine == engine))
+            engine.is_some_and(|engine| {
+                found.iter().enumerate().any(|(other, found)| other != index && found.engine == engine)
+            })
         };
         if taken(&wanted) || stands_for_others(&wanted) {
-            let free = (1..).map(|number| format!("{wanted}-{number}")).find(|name| found.iter().all(|found| found.name != *name));
+            let free = (1..)
+                .map(|number| format!("{wanted}-{number}"))
+                .find(|name| found.iter().all(|found| found.name != *name));
             found[index].name = free.unwrap_or(wanted);
         }
     }
@@ -78,21 +86,32 @@ mod tests {
 
     #[test]
     fn places_that_agree_are_one_database() {
-        let merged = merge(vec![found("db", "a", Some("17"), None), found("postgres", "b", None, Some("shop"))]);
+        let merged =
+            merge(vec![found("db", "a", Some("17"), None), found("postgres", "b", None, Some("shop"))]);
         assert_eq!(merged.len(), 1);
-        assert_eq!((merged[0].name.as_str(), merged[0].tag.as_deref(), merged[0].database.as_deref()), ("db", Some("17"), Some("shop")));
+        assert_eq!(
+            (merged[0].name.as_str(), merged[0].tag.as_deref(), merged[0].database.as_deref()),
+            ("db", Some("17"), Some("shop"))
+        );
         assert_eq!(merged[0].places.len(), 2);
     }
 
     #[test]
     fn places_that_differ_or_stand_side_by_side_are_not() {
-        assert_eq!(merge(vec![found("db", "a", Some("17"), None), found("db", "b", Some("16"), None)]).len(), 2);
+        assert_eq!(
+            merge(vec![found("db", "a", Some("17"), None), found("db", "b", Some("16"), None)]).len(),
+            2
+        );
         assert_eq!(merge(vec![found("one", "a", None, None), found("two", "a", None, None)]).len(), 2);
     }
 
     #[test]
     fn names_are_free_and_no_engines() {
-        let merged = merge(vec![found("db", "a", None, None), found("db", "a", None, None), found("postgres", "a", None, None)]);
+        let merged = merge(vec![
+            found("db", "a", None, None),
+            found("db", "a", None, None),
+            found("postgres", "a", None, None),
+        ]);
         let names: Vec<_> = merged.iter().map(|found| found.name.as_str()).collect();
         assert_eq!(names, ["db", "db-1", "postgres-1"]);
     }

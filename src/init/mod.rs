@@ -1,8 +1,9 @@
 //! What a project says about its databases already, for `testbed init`.
 //!
-//! Each source has a file of its own that makes [`Found`]s of a text: [`compose`], [`workflow`], [`gitlab`] and [`config`].
-//! [`merge`] makes one of those that mean the same database, and [`write`](mod@write) writes the `testbed.yaml`. All of it is pure; the command
-//! reads the files. No password of the project gets any further than the question whether there is one.
+//! Each source has a file of its own that makes [`Found`]s of a text: [`compose`], [`workflow`], [`gitlab`]
+//! and [`config`]. [`merge`] makes one of those that mean the same database, and [`write`](mod@write) writes
+//! the `testbed.yaml`. All of it is pure; the command reads the files. No password of the project gets any
+//! further than the question whether there is one.
 
 pub mod compose;
 pub mod config;
@@ -55,7 +56,8 @@ pub const SERVICES: usize = 200;
 /// Whether one more service is looked at. The first that is not is told of.
 fn one_more(left: &mut usize, file: &str, findings: &mut Findings) -> bool {
     let Some(fewer) = left.checked_sub(1) else {
-        let note = format!("{file}: it has more than {SERVICES} services; those after them are not looked at");
+        let note =
+            format!("{file}: it has more than {SERVICES} services; those after them are not looked at");
         if !findings.notes.contains(&note) {
             findings.notes.push(note);
         }

@@ -1,11 +1,13 @@
-//! From one service, an image with variables, to a [`Found`]: what compose files and CI systems have in common.
+//! From one service, an image with variables, to a [`Found`]: what compose files and CI systems have in
+//! common.
 
 use super::{Findings, Found, Place, one_line};
 use crate::database::{self, Engine};
 use crate::manifest::builtin;
 use crate::run_id::is_dns_label;
 
-/// What stands in place of a password that is not known here, so that the image's own rules can be asked for the user.
+/// What stands in place of a password that is not known here, so that the image's own rules can be asked for
+/// the user.
 const UNKNOWN: &str = "unknown";
 
 /// A service as a source describes it.
@@ -32,15 +34,24 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
     let place = service.place;
     let image = Image::read(service.image, read.engine, read.is_bitnami);
     if read.is_bitnami {
-        let instead = image.tag.as_deref().map_or_else(|| read.engine.name().to_owned(), |tag| format!("{}:{tag}", read.engine));
-        findings.notes.push(format!("{}: the official {instead} stands in for {}", place.text, one_line(service.image)));
+        let instead = image
+            .tag
+            .as_deref()
+            .map_or_else(|| read.engine.name().to_owned(), |tag| format!("{}:{tag}", read.engine));
+        findings.notes.push(format!(
+            "{}: the official {instead} stands in for {}",
+            place.text,
+            one_line(service.image)
+        ));
     }
     let (user, database) = match read.login {
         Ok(login) => (Some(login.user), login.database),
         Err(_) => (named(&known, "USER"), named(&known, "DB").or_else(|| named(&known, "DATABASE"))),
     };
     for name in unknown(&service.variables) {
-        findings.notes.push(format!("{}: the value of {name} is not known here; see to it in the file", place.text));
+        findings
+            .notes
+            .push(format!("{}: the value of {name} is not known here; see to it in the file", place.text));
     }
     findings.found.push(Found {
         name: name(service.name, read.engine),
@@ -58,7 +69,8 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
 /// How many variables of one service are looked at.
 const VARIABLES: usize = 200;
 
-/// Those of a service's variables that database images read. Only these are filled in: a file may have any number of others.
+/// Those of a service's variables that database images read. Only these are filled in: a file may have any
+/// number of others.
 pub fn relevant<T>(variables: impl IntoIterator<Item = (String, T)>) -> impl Iterator<Item = (String, T)> {
     variables.into_iter().filter(|(name, _)| is_servers(name)).take(VARIABLES)
 }
@@ -70,17 +82,27 @@ fn is_servers(name: &str) -> bool {
 
 /// Whether a variable is a password, and no switch such as `MYSQL_ALLOW_EMPTY_PASSWORD`.
 fn is_password(name: &str) -> bool {
-    is_servers(name) && name.ends_with("PASSWORD") && !name.contains("ALLOW_EMPTY") && !name.contains("RANDOM")
+    is_servers(name)
+        && name.ends_with("PASSWORD")
+        && !name.contains("ALLOW_EMPTY")
+        && !name.contains("RANDOM")
 }
 
 /// Variables without a known value that would matter.
 fn unknown(variables: &[(String, Option<String>)]) -> impl Iterator<Item = &str> {
-    let matters = |name: &str| is_servers(name) && ["_USER", "_DB", "_DATABASE"].iter().any(|end| name.ends_with(end));
-    variables.iter().filter(move |(name, value)| value.is_none() && matters(name)).map(|(name, _)| name.as_str())
+    let matters =
+        |name: &str| is_servers(name) && ["_USER", "_DB", "_DATABASE"].iter().any(|end| name.ends_with(end));
+    variables
+        .iter()
+        .filter(move |(name, value)| value.is_none() && matters(name))
+        .map(|(name, _)| name.as_str())
 }
 
 fn named(variables: &[(String, String)], end: &str) -> Option<String> {
-    variables.iter().find(|(name, _)| is_servers(name) && name.ends_with(&format!("_{end}"))).map(|(_, value)| value.clone())
+    variables
+        .iter()
+        .find(|(name, _)| is_servers(name) && name.ends_with(&format!("_{end}")))
+        .map(|(_, value)| value.clone())
 }
 
 /// Whether testbed logs in as this user without being told.
@@ -90,7 +112,8 @@ pub fn is_default_user(engine: Engine, user: &str) -> bool {
 
 /// A name of testbed that is as near as can be to what the project says.
 pub fn name(wanted: &str, engine: Engine) -> String {
-    let name: String = wanted.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name: String =
+        wanted.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let name = name.trim_matches('-');
     // With a run id of 36 characters behind it, it has to fit into a name of 63.
     let fits = is_dns_label(name) && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.len() <= 26;
@@ -105,8 +128,14 @@ struct Image {
 
 impl Image {
     fn read(image: &str, engine: Engine, is_bitnami: bool) -> Self {
-        let path = ["docker.io/library/", "docker.io/", "library/"].iter().find_map(|prefix| image.strip_prefix(prefix)).unwrap_or(image);
-        let (name, tag) = path.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or((path, None), |(name, tag)| (name, Some(tag)));
+        let path = ["docker.io/library/", "docker.io/", "library/"]
+            .iter()
+            .find_map(|prefix| image.strip_prefix(prefix))
+            .unwrap_or(image);
+        let (name, tag) = path
+            .rsplit_once(':')
+            .filter(|(_, tag)| !tag.contains('/'))
+            .map_or((path, None), |(name, tag)| (name, Some(tag)));
         let fit = |tag: &&str| builtin::is_tag(tag) && *tag != "latest";
         if is_bitnami {
             return Self { tag: tag.and_then(|tag| version(tag, engine)), own: None };
@@ -118,7 +147,8 @@ impl Image {
     }
 }
 
-/// The part of another vendor's tag that the official image has as well: the major version of PostgreSQL, two numbers of the others.
+/// The part of another vendor's tag that the official image has as well: the major version of PostgreSQL, two
+/// numbers of the others.
 fn version(tag: &str, engine: Engine) -> Option<String> {
     let numbers = tag.split(|c: char| !c.is_ascii_digit()).take_while(|number| !number.is_empty());
     let numbers: Vec<&str> = numbers.take(if engine == Engine::Postgres { 1 } else { 2 }).collect();
@@ -130,7 +160,8 @@ mod tests {
     use super::*;
 
     fn taken(image: &str, variables: &[(&str, Option<&str>)]) -> (Found, Vec<String>) {
-        let variables = variables.iter().map(|(name, value)| ((*name).into(), value.map(Into::into))).collect();
+        let variables =
+            variables.iter().map(|(name, value)| ((*name).into(), value.map(Into::into))).collect();
         let place = Place { group: "g".into(), text: "here".into() };
         let mut findings = Findings::default();
         assert!(take(Service { name: "My_DB", image, variables, place }, &mut findings), "{image}");
@@ -150,8 +181,13 @@ mod tests {
             ("bitnami/postgresql:16.2.0-debian-12", Some("16"), None),
             ("bitnamilegacy/mysql:8.4.3-debian", Some("8.4"), None),
         ] {
-            let found = taken(image, &[("POSTGRES_PASSWORD", Some("x")), ("MYSQL_ROOT_PASSWORD", Some("x"))]).0;
-            assert_eq!((found.tag.as_deref(), found.image.as_deref(), found.name.as_str()), (tag, own, "my-db"), "{image}");
+            let found =
+                taken(image, &[("POSTGRES_PASSWORD", Some("x")), ("MYSQL_ROOT_PASSWORD", Some("x"))]).0;
+            assert_eq!(
+                (found.tag.as_deref(), found.image.as_deref(), found.name.as_str()),
+                (tag, own, "my-db"),
+                "{image}"
+            );
         }
     }
 
@@ -163,16 +199,29 @@ mod tests {
         };
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(login("postgres", &[("POSTGRES_PASSWORD", Some("x"))]), (None, some("postgres")));
-        assert_eq!(login("postgres", &[("POSTGRES_USER", Some("app")), ("POSTGRES_PASSWORD", None)]), (some("app"), some("app")));
+        assert_eq!(
+            login("postgres", &[("POSTGRES_USER", Some("app")), ("POSTGRES_PASSWORD", None)]),
+            (some("app"), some("app"))
+        );
         assert_eq!(login("postgres", &[("POSTGRES_DB", Some("shop"))]), (None, some("shop")));
-        assert_eq!(login("mysql", &[("MYSQL_ROOT_PASSWORD", Some("x")), ("MYSQL_DATABASE", Some("d"))]), (None, some("d")));
-        assert_eq!(login("mariadb", &[("MARIADB_USER", Some("u")), ("MARIADB_PASSWORD", Some("x"))]), (some("u"), None));
+        assert_eq!(
+            login("mysql", &[("MYSQL_ROOT_PASSWORD", Some("x")), ("MYSQL_DATABASE", Some("d"))]),
+            (None, some("d"))
+        );
+        assert_eq!(
+            login("mariadb", &[("MARIADB_USER", Some("u")), ("MARIADB_PASSWORD", Some("x"))]),
+            (some("u"), None)
+        );
     }
 
     #[test]
     fn unknown_values_are_noted() {
-        let (found, notes) = taken("postgres", &[("POSTGRES_DB", None), ("POSTGRES_PASSWORD", None), ("DEPLOY_USER", None)]);
-        assert!(!found.has_password && !taken("mysql", &[("MYSQL_ALLOW_EMPTY_PASSWORD", Some("yes"))]).0.has_password);
+        let (found, notes) =
+            taken("postgres", &[("POSTGRES_DB", None), ("POSTGRES_PASSWORD", None), ("DEPLOY_USER", None)]);
+        assert!(
+            !found.has_password
+                && !taken("mysql", &[("MYSQL_ALLOW_EMPTY_PASSWORD", Some("yes"))]).0.has_password
+        );
         assert_eq!(notes, ["here: the value of POSTGRES_DB is not known here; see to it in the file"]);
     }
 }

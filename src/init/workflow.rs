@@ -13,16 +13,33 @@ pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
             if !one_more(&mut left, file, &mut findings) {
                 return Ok(findings);
             }
-            let place = format!("{file}:{}: job {}, service {}", entry.line, one_line(&job.key), one_line(&entry.key));
-            let Some(typed) = entry.value.text().or_else(|| entry.value.get("image")?.text()) else { continue };
+            let place = format!(
+                "{file}:{}: job {}, service {}",
+                entry.line,
+                one_line(&job.key),
+                one_line(&entry.key)
+            );
+            let Some(typed) = entry.value.text().or_else(|| entry.value.get("image")?.text()) else {
+                continue;
+            };
             let Some(image) = fill(typed, &job.value) else { continue };
             let variables = entry.value.get("env").map(Node::entries).unwrap_or_default();
-            let variables = service::relevant(variables.iter().map(|entry| (entry.key.clone(), entry.value.text())));
-            let variables = variables.map(|(name, text)| (name, text.and_then(|text| fill(text, &job.value)))).collect();
+            let variables =
+                service::relevant(variables.iter().map(|entry| (entry.key.clone(), entry.value.text())));
+            let variables =
+                variables.map(|(name, text)| (name, text.and_then(|text| fill(text, &job.value)))).collect();
             let group = format!("{file} {}", job.key);
-            let service = Service { name: &entry.key, image: &image, variables, place: Place { group, text: place.clone() } };
+            let service = Service {
+                name: &entry.key,
+                image: &image,
+                variables,
+                place: Place { group, text: place.clone() },
+            };
             if service::take(service, &mut findings) && typed.contains("matrix.") {
-                findings.notes.push(format!("{place}: of the matrix, {} is taken; --with takes another one", one_line(&image)));
+                findings.notes.push(format!(
+                    "{place}: of the matrix, {} is taken; --with takes another one",
+                    one_line(&image)
+                ));
             }
         }
     }
@@ -69,8 +86,16 @@ jobs:
 ";
         let Findings { found, notes } = read("w.yml", text).unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].tag.as_deref(), found[0].database.as_deref(), found[0].has_password), (Some("16"), Some("shop"), false));
+        assert_eq!(
+            (found[0].tag.as_deref(), found[0].database.as_deref(), found[0].has_password),
+            (Some("16"), Some("shop"), false)
+        );
         assert_eq!(found[0].places[0].text, "w.yml:6: job test, service postgres");
-        assert_eq!(notes, ["w.yml:6: job test, service postgres: of the matrix, postgres:16 is taken; --with takes another one"]);
+        assert_eq!(
+            notes,
+            [
+                "w.yml:6: job test, service postgres: of the matrix, postgres:16 is taken; --with takes another one"
+            ]
+        );
     }
 }

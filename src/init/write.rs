@@ -32,9 +32,13 @@ pub fn write(found: &[Found]) -> String {
 
 fn database(found: &Found) -> String {
     let image = image(found);
-    let mut text: String = found.places.iter().map(|place| format!("  # {}\n", one_line(&place.text))).collect();
+    let mut text: String =
+        found.places.iter().map(|place| format!("  # {}\n", one_line(&place.text))).collect();
     let params = [("image", &found.image), ("user", &found.user), ("database", &found.database)];
-    let params: Vec<_> = params.iter().filter_map(|(key, value)| Some((key, value.as_ref().filter(|value| !value.is_empty())?))).collect();
+    let params: Vec<_> = params
+        .iter()
+        .filter_map(|(key, value)| Some((key, value.as_ref().filter(|value| !value.is_empty())?)))
+        .collect();
     if params.is_empty() {
         return text + &format!("  {}: {image}\n", found.name);
     }
@@ -54,10 +58,17 @@ pub fn image(found: &Found) -> String {
 /// A text as YAML: without quotes where it cannot mean anything else.
 fn scalar(text: &str) -> String {
     let inner = |c: char| c.is_ascii_alphanumeric() || "_-./:@".contains(c);
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(inner) && !text.ends_with(':');
-    let means_something = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str());
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(inner)
+        && !text.ends_with(':');
+    let means_something =
+        ["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str());
     // JSON's texts are YAML's.
-    if plain && !means_something { text.into() } else { yaml::as_json(&serde_json::Value::from(text).to_string()) }
+    if plain && !means_something {
+        text.into()
+    } else {
+        yaml::as_json(&serde_json::Value::from(text).to_string())
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Whether a holder has abandoned its lock. One answer for all: for those who wait, and for `testbed lock show`.
+//! Whether a holder has abandoned its lock. One answer for all: for those who wait, and for `testbed lock
+//! show`.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The way to a lock, or to one of several: carries out in a cluster what the [candidacy](super::candidacy) for each of them asks for, and tells
-//! it what comes of that, until one of them is held.
+//! The way to a lock, or to one of several: carries out in a cluster what the [candidacy](super::candidacy)
+//! for each of them asks for, and tells it what comes of that, until one of them is held.
 
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ use crate::deadline;
 use crate::failure::Advise;
 use crate::runtime::kubernetes::Cluster;
 
-/// How long to try to reach an API server that nobody has reached yet: it may be starting again, or it may be the wrong address.
+/// How long to try to reach an API server that nobody has reached yet: it may be starting again, or it may be
+/// the wrong address.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
 /// A process that wakes up so much too late was stopped.
 const OVERSLEPT: Duration = Duration::from_secs(1);
@@ -38,8 +39,8 @@ pub enum Outcome {
 
 /// What happens on the way.
 pub enum Report<'a> {
-    /// This is how things are with one of the locks, for which nothing can be done just now; what keeps one that nobody holds from being
-    /// taken.
+    /// This is how things are with one of the locks, for which nothing can be done just now; what keeps one
+    /// that nobody holds from being taken.
     State(&'a Target, &'a Version, Option<&'a str>),
     /// The API server cannot be reached; it is tried again.
     Trouble(&'a anyhow::Error),
@@ -63,7 +64,8 @@ pub struct Attempt<T> {
     posts: Vec<Post>,
     pipeline_runs: PipelineRunWatch,
     report: T,
-    /// When all of it is to be over, on [`now`]'s clock, and how long it may take then to get out of the queues.
+    /// When all of it is to be over, on [`now`]'s clock, and how long it may take then to get out of the
+    /// queues.
     until: Option<Duration>,
     leaving: Duration,
 }
@@ -85,32 +87,42 @@ impl<T: FnMut(Report)> Attempt<T> {
             candidacy: Candidacy::new(at_first.clone()),
             tenants: Tenants::default(),
         });
-        Self { candidate, posts: posts.collect(), pipeline_runs: PipelineRunWatch::new(cluster), report, until: None, leaving: LEAVING }
+        Self {
+            candidate,
+            posts: posts.collect(),
+            pipeline_runs: PipelineRunWatch::new(cluster),
+            report,
+            until: None,
+            leaving: LEAVING,
+        }
     }
 
-    /// The same for an attempt that is to be over at a moment: no request goes on beyond it, and none of what has to be done then takes much
-    /// longer than a tenth of the time again.
+    /// The same for an attempt that is to be over at a moment: no request goes on beyond it, and none of what
+    /// has to be done then takes much longer than a tenth of the time again.
     pub fn by(&mut self, deadline: Instant, whole: Duration) -> &mut Self {
         self.until = Some(now() + deadline::left(deadline));
         self.leaving = (whole / 10).clamp(Duration::from_millis(500), LEAVING);
         self
     }
 
-    /// The lock, as soon as it can be had. What `stop` resolves with ends the attempt between two requests, and not amid one that may have
-    /// made it a holder.
+    /// The lock, as soon as it can be had. What `stop` resolves with ends the attempt between two requests,
+    /// and not amid one that may have made it a holder.
     ///
     /// # Errors
-    /// What `stop` says; a request that was refused. No trace of the attempt is left in the queues, unless the error says so.
+    /// What `stop` says; a request that was refused. No trace of the attempt is left in the queues, unless
+    /// the error says so.
     pub async fn hold(&mut self, stop: impl Future<Output = anyhow::Error>) -> anyhow::Result<Outcome> {
         let outcome = self.try_to_hold(stop).await;
         let held = if let Ok(Outcome::Held(index, _)) = &outcome { Some(*index) } else { None };
         let is_late = self.until.is_some_and(|until| until <= now());
         let within = if is_late { self.leaving } else { LEAVING };
-        let left = timeout(within, self.leave(held)).await.unwrap_or_else(|_| Err(anyhow!("the API server does not answer")));
+        let left = timeout(within, self.leave(held))
+            .await
+            .unwrap_or_else(|_| Err(anyhow!("the API server does not answer")));
         match (outcome, left) {
-            (Err(error), Err(left)) => {
-                Err(error).hint(format!("it may still be in the queue, and is taken out there when it does not move: {left:#}"))
-            }
+            (Err(error), Err(left)) => Err(error).hint(format!(
+                "it may still be in the queue, and is taken out there when it does not move: {left:#}"
+            )),
             // It drops out by itself.
             (outcome, _) => outcome,
         }
@@ -138,18 +150,22 @@ impl<T: FnMut(Report)> Attempt<T> {
                     }
                 }
                 let all_refuse = refusals.len() == self.posts.len();
-                if let Some(refusal) =
-                    refusals.into_iter().find(|refusal| all_refuse && (!self.candidate.waits || *refusal != Refusal::Busy))
+                if let Some(refusal) = refusals
+                    .into_iter()
+                    .find(|refusal| all_refuse && (!self.candidate.waits || *refusal != Refusal::Busy))
                 {
                     return Ok(Outcome::Refused(refusal));
                 }
                 if is_first_look && all_refuse {
                     is_first_look = false;
-                    self.posts.iter_mut().for_each(|post| post.candidacy.candidate.waits = self.candidate.waits);
+                    self.posts
+                        .iter_mut()
+                        .for_each(|post| post.candidacy.candidate.waits = self.candidate.waits);
                     continue;
                 }
             }
-            let seen = select_all(self.posts.iter_mut().map(|post| Box::pin(post.next()))).map(|(event, index, _)| (event, index));
+            let seen = select_all(self.posts.iter_mut().map(|post| Box::pin(post.next())))
+                .map(|(event, index, _)| (event, index));
             tokio::select! {
                 error = &mut stop => return Err(error),
                 (event, index) = seen => if let Some(event) = event?
@@ -173,8 +189,8 @@ impl<T: FnMut(Report)> Attempt<T> {
         }
     }
 
-    /// The order in which the locks are looked at. Those who wait for several of them get into all queues in the same order, so that nobody
-    /// is first in one and last in another.
+    /// The order in which the locks are looked at. Those who wait for several of them get into all queues in
+    /// the same order, so that nobody is first in one and last in another.
     fn order(&self, is_first_look: bool) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.posts.len()).collect();
         let is_queued = |index: &usize| self.posts[*index].candidacy.is_touched;
@@ -194,12 +210,19 @@ impl<T: FnMut(Report)> Attempt<T> {
             let mut vacancy = Vacancy::Unknown;
             if let Some(version) = candidacy.version() {
                 let is_next = candidacy.is_next();
-                version.lock.holders.iter().filter(|_| is_next).for_each(|holder| pipeline_runs.follow(holder));
+                version
+                    .lock
+                    .holders
+                    .iter()
+                    .filter(|_| is_next)
+                    .for_each(|holder| pipeline_runs.follow(holder));
                 vacancy = tenants.vacancy(target, version, is_next)?;
             }
             let action = candidacy.next(&now, &vacancy, |holder| pipeline_runs.of(holder));
             if let (Action::Wait(_) | Action::Refuse(_), Some(version)) = (&action, candidacy.version()) {
-                if let (Action::Refuse(Refusal::Busy), Some(until)) = (&action, pipeline_runs.answer_due(&version.lock)) {
+                if let (Action::Refuse(Refusal::Busy), Some(until)) =
+                    (&action, pipeline_runs.answer_due(&version.lock))
+                {
                     // Whether the holder is gone is being asked just now.
                     return Ok(Next::Wait(Some(until)));
                 }
@@ -211,8 +234,15 @@ impl<T: FnMut(Report)> Attempt<T> {
                 Action::Send { request, is_turn } => {
                     // While somebody waits, what they wait for can have lost its point.
                     if is_turn && pipeline_runs.of_waiting(&candidate.terms, within).await.is_over() {
-                        let name = candidate.terms.pipeline_run.as_ref().map(|run| run.name.as_str()).unwrap_or_default();
-                        return Err(anyhow!("its turn has come, but PipelineRun {name}, for which it waited, is over or deleted"));
+                        let name = candidate
+                            .terms
+                            .pipeline_run
+                            .as_ref()
+                            .map(|run| run.name.as_str())
+                            .unwrap_or_default();
+                        return Err(anyhow!(
+                            "its turn has come, but PipelineRun {name}, for which it waited, is over or deleted"
+                        ));
                     }
                     request
                 }
@@ -237,7 +267,8 @@ impl<T: FnMut(Report)> Attempt<T> {
     async fn leave(&mut self, held: Option<usize>) -> anyhow::Result<()> {
         for (index, post) in self.posts.iter().enumerate() {
             if post.candidacy.is_touched && held != Some(index) {
-                release(&post.target, |lock| lock.withdraw(&self.candidate.party, &post.candidacy.asked)).await?;
+                release(&post.target, |lock| lock.withdraw(&self.candidate.party, &post.candidacy.asked))
+                    .await?;
             }
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! A candidacy: what one process that wants one lock does next, from what it was told of the lock's object.
 //!
-//! No clock is read here and nothing is sent. [`on`](Candidacy::on) takes in what has happened, [`next`](Candidacy::next) says what to do. So the
-//! model plays this very code in every order that there is, and [`attempt`](super::attempt) carries out what it says in a cluster.
+//! No clock is read here and nothing is sent. [`on`](Candidacy::on) takes in what has happened,
+//! [`next`](Candidacy::next) says what to do. So the model plays this very code in every order that there is,
+//! and [`attempt`](super::attempt) carries out what it says in a cluster.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,8 @@ use crate::runtime::kubernetes::backoff::Pauses;
 use crate::runtime::kubernetes::explain::Grant;
 use crate::runtime::kubernetes::pipeline_run::Life;
 
-/// How long a lock that was made anew is left alone before its maker takes it. A holder whose object somebody has deleted puts itself back in that
-/// time, and whoever comes later cannot know that there was one.
+/// How long a lock that was made anew is left alone before its maker takes it. A holder whose object somebody
+/// has deleted puts itself back in that time, and whoever comes later cannot know that there was one.
 const SETTLING: Duration = Duration::from_millis(100);
 /// For how long at most somebody gives way at first.
 const FIRST_WAY: Duration = Duration::from_millis(20);
@@ -29,9 +30,11 @@ const FIRST_WAY: Duration = Duration::from_millis(20);
 pub struct Held {
     /// The object as it was written.
     pub version: Arc<Version>,
-    /// The number of this acquisition, greater than every earlier one's: whoever keeps the shared thing can refuse smaller ones.
+    /// The number of this acquisition, greater than every earlier one's: whoever keeps the shared thing can
+    /// refuse smaller ones.
     pub fence: u64,
-    /// When the write was sent that took it or said that it is still held, on this process' clock: the ttl is not over before that much later.
+    /// When the write was sent that took it or said that it is still held, on this process' clock: the ttl is
+    /// not over before that much later.
     pub asked_at: Duration,
     /// Whether it was held already, by the same holder.
     pub is_again: bool,
@@ -41,7 +44,8 @@ pub struct Held {
 pub enum Action {
     /// Send this request, and tell its answer. `is_turn`: with it, one that has waited takes the lock.
     Send { request: Request, is_turn: bool },
-    /// Nothing, until something is heard or, if there is a time, until then: this is how things are with the lock.
+    /// Nothing, until something is heard or, if there is a time, until then: this is how things are with the
+    /// lock.
     Wait(Option<Duration>),
     /// The same, but it is not known how things are, or it is not the time to act on it.
     Pause(Option<Duration>),
@@ -97,13 +101,15 @@ pub struct Candidacy {
     /// Until then it makes a pause, such as after it has made the object.
     pub retry_at: Option<Duration>,
     pauses: Pauses,
-    /// Until then, nothing is written that does not take the lock; how often in a row that has met another write.
+    /// Until then, nothing is written that does not take the lock; how often in a row that has met another
+    /// write.
     way_until: Duration,
     collisions: u32,
     pub(super) sent: Option<Sent>,
     /// Whether there may be something of this candidacy in the object.
     pub is_touched: bool,
-    /// The holds that it has asked for, as fencing number and date. Another process of the same run may have the lock as well.
+    /// The holds that it has asked for, as fencing number and date. Another process of the same run may have
+    /// the lock as well.
     pub asked: Vec<(u64, Timestamp)>,
     /// To write the object.
     grant: Grant,
@@ -150,13 +156,15 @@ impl Candidacy {
         Ok(None)
     }
 
-    /// Whether it is the one to take the lock once it can be had. Only then the holders and what they leave behind need to be watched.
+    /// Whether it is the one to take the lock once it can be had. Only then the holders and what they leave
+    /// behind need to be watched.
     pub fn is_next(&self) -> bool {
         let first = self.version().and_then(|version| version.lock.queue.first());
         first.is_none_or(|first| first.party == self.candidate.party)
     }
 
-    /// What to do now, where `vacancy` tells whether what the lock stands for could be taken once nobody holds it.
+    /// What to do now, where `vacancy` tells whether what the lock stands for could be taken once nobody
+    /// holds it.
     pub fn next(&mut self, now: &Moment, vacancy: &Vacancy, status: impl Fn(&Holder) -> Life) -> Action {
         let time = now.time;
         if self.is_stale {
@@ -180,13 +188,15 @@ impl Candidacy {
             return Action::Pause(None);
         }
         let is_vacant = *vacancy == Vacancy::Vacant;
-        let view = View { lock: &version.lock, version: version.number, is_vacant, now: time, date: now.date };
+        let view =
+            View { lock: &version.lock, version: version.number, is_vacant, now: time, date: now.date };
         let (lock, fence) = match self.candidate.step(view, &self.watchlist, status) {
             Step::Refuse(refusal) => return Action::Refuse(refusal),
             Step::Write(lock) => (lock, None),
             Step::Take(lock, fence) => (lock, Some(fence)),
             Step::Wait(until) => {
-                let beat = (self.beat_at <= time).then(|| self.candidate.beat(view, &self.watchlist)).flatten();
+                let beat =
+                    (self.beat_at <= time).then(|| self.candidate.beat(view, &self.watchlist)).flatten();
                 let Some(lock) = beat else {
                     return Action::Wait(until.into_iter().chain(is_queued.then_some(self.beat_at)).min());
                 };
@@ -202,7 +212,8 @@ impl Candidacy {
     fn send(&mut self, request: Request, fence: Option<u64>, now: &Moment) -> Action {
         let before = self.version().map(|version| &version.lock);
         let is_queued = before.is_some_and(|lock| lock.place(&self.candidate.party).is_some());
-        let is_held = |fence: u64| before.is_some_and(|lock| lock.holders.iter().any(|holder| holder.fence == fence));
+        let is_held =
+            |fence: u64| before.is_some_and(|lock| lock.holders.iter().any(|holder| holder.fence == fence));
         let take = fence.map(|fence| (fence, is_held(fence)));
         let makes_anew = matches!(self.object, Object::Gone(None));
         self.sent = Some(Sent { at: now.time, take, owed: self.beat_at, is_queued, makes_anew });
@@ -232,7 +243,8 @@ impl Candidacy {
                 self.hear(time);
                 self.retry_at = sent.makes_anew.then(|| time + SETTLING);
                 self.learn(version.clone(), time);
-                let held = sent.take.map(|(fence, is_again)| Held { version, fence, asked_at: sent.at, is_again });
+                let held =
+                    sent.take.map(|(fence, is_again)| Held { version, fence, asked_at: sent.at, is_again });
                 return Ok(held.map(Box::new).map(News::Held));
             }
             Ok(None) | Err(Unwritten::Conflict) => {
@@ -267,7 +279,8 @@ impl Candidacy {
         self.is_interrupted = false;
     }
 
-    /// While the API server is out of reach, nobody is heard who waits, and none of them is dead for that. Tells whether it is, or was until now.
+    /// While the API server is out of reach, nobody is heard who waits, and none of them is dead for that.
+    /// Tells whether it is, or was until now.
     fn excuse(&mut self, time: Duration) -> bool {
         // Its own beats are answered more often.
         let is_late = self.heard_at.is_some_and(|at| time.saturating_sub(at) > self.pace * 3 / 2);
@@ -278,11 +291,13 @@ impl Candidacy {
         is_out_of_reach
     }
 
-    /// All who have met another write would try again as soon as they see it, and of fifty only one would get through: so each waits by chance, the
-    /// longer the more often, and less the sooner its place depends on a beat. Whoever takes the lock or releases it does not wait.
+    /// All who have met another write would try again as soon as they see it, and of fifty only one would get
+    /// through: so each waits by chance, the longer the more often, and less the sooner its place depends on
+    /// a beat. Whoever takes the lock or releases it does not wait.
     fn give_way(&mut self, is_queued: bool, now: &Moment) {
         // Of its timeout of three beats, one is over when a beat is due.
-        let left = if is_queued { (self.beat_at + self.pace * 2).saturating_sub(now.time) } else { self.pace * 2 };
+        let left =
+            if is_queued { (self.beat_at + self.pace * 2).saturating_sub(now.time) } else { self.pace * 2 };
         let window = (FIRST_WAY * 2u32.pow(self.collisions)).min(left / 8);
         self.collisions = (self.collisions + 1).min(16);
         self.way_until = now.time + window.mul_f64(now.chance);

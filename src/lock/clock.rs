@@ -1,12 +1,13 @@
-//! The clock by which a process measures how long something lasts. It goes on while the machine sleeps: a laptop that wakes up knows that its
-//! lock has run out.
+//! The clock by which a process measures how long something lasts. It goes on while the machine sleeps: a
+//! laptop that wakes up knows that its lock has run out.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create, timerfd_settime,
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -42,7 +43,10 @@ pub async fn until(time: Option<Duration>) {
         return;
     }
     // Timers of the runtime stand still while the machine sleeps. Where there is no other, they have to do.
-    #[expect(deprecated, reason = "its successor is unsafe, for handles that do not stay what they are; one that is owned does")]
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, for handles that do not stay what they are; one that is owned does"
+    )]
     let alarm = alarm(time).and_then(|timer| AsyncFd::with_interest(timer, Interest::READABLE));
     if let Ok(alarm) = alarm
         && alarm.readable().await.is_ok()
@@ -59,7 +63,8 @@ pub fn alarm(time: Duration) -> std::io::Result<OwnedFd> {
     let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
     let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
     // No time at all would mean no timer.
-    let it_value = Timespec::try_from(time.max(Duration::from_nanos(1))).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+    let it_value = Timespec::try_from(time.max(Duration::from_nanos(1)))
+        .map_err(|_| std::io::ErrorKind::InvalidInput)?;
     timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &Itimerspec { it_interval: zero, it_value })?;
     Ok(timer)
 }

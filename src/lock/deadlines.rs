@@ -1,11 +1,13 @@
 //! When a holder that lives has to do what: how long after it has sent its last renewal that was taken.
 //!
-//! Others take the lock over once they have seen no renewal for the ttl, and nobody can have seen one before it was sent. So whatever happens
-//! before the ttl is over, counted from the sending and on the holder's own clock, happens before anybody else can hold the lock.
+//! Others take the lock over once they have seen no renewal for the ttl, and nobody can have seen one before
+//! it was sent. So whatever happens before the ttl is over, counted from the sending and on the holder's own
+//! clock, happens before anybody else can hold the lock.
 
 use std::time::Duration;
 
-/// Of what is left at the end, in case that clocks do not run alike and that a process is not run at once when its time has come.
+/// Of what is left at the end, in case that clocks do not run alike and that a process is not run at once
+/// when its time has come.
 const LEAST_MARGIN: Duration = Duration::from_millis(100);
 /// A server under load may take as long as this.
 const LEAST_REQUEST: Duration = Duration::from_millis(500);
@@ -29,7 +31,8 @@ impl Deadlines {
         self.ttl / 3
     }
 
-    /// For how long to wait for an answer: two requests can get none before the command is asked to end, unless the ttl is very short.
+    /// For how long to wait for an answer: two requests can get none before the command is asked to end,
+    /// unless the ttl is very short.
     pub fn request(self) -> Duration {
         (self.ttl / 6).max(LEAST_REQUEST.min(self.ttl / 3))
     }
@@ -71,7 +74,8 @@ mod tests {
     #[test]
     fn thirty_seconds() {
         let of = Deadlines::of(Duration::from_secs(30));
-        let seconds = [of.renewal(), of.request(), of.end(), of.kill(), of.last()].map(|time| time.as_secs_f64());
+        let seconds =
+            [of.renewal(), of.request(), of.end(), of.kill(), of.last()].map(|time| time.as_secs_f64());
         assert_eq!(seconds, [10.0, 5.0, 20.0, 27.0, 28.5]);
     }
 

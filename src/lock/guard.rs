@@ -1,4 +1,5 @@
-//! The way to the [watchdog](super::watchdog): starts it, tells it what it has to know, and replaces it should it end.
+//! The way to the [watchdog](super::watchdog): starts it, tells it what it has to know, and replaces it
+//! should it end.
 
 use std::io::{PipeWriter, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -25,7 +26,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Has a command watched, and returns once it is. It has to be dead at `until`; if there is no such time, when testbed ends.
+    /// Has a command watched, and returns once it is. It has to be dead at `until`; if there is no such time,
+    /// when testbed ends.
     pub async fn over(dog: Dog, worker: Worker, until: Option<Duration>) -> anyhow::Result<Self> {
         let mut guard = Self { dog: Some(dog), worker, until };
         guard.instruct().await?;
@@ -44,7 +46,8 @@ impl Guard {
         }
     }
 
-    /// Replaces the watchdog whenever it ends, and resolves when there is none to be had. It has to be kept on being waited for.
+    /// Replaces the watchdog whenever it ends, and resolves when there is none to be had. It has to be kept
+    /// on being waited for.
     pub async fn mind(&mut self) -> anyhow::Error {
         loop {
             if let Some(dog) = &mut self.dog {
@@ -115,7 +118,8 @@ impl Dog {
         // One that does not listen is not to hold testbed up.
         fcntl_setfl(&words, OFlags::NONBLOCK)?;
         let mut command = Command::new("/proc/self/exe");
-        // Without the environment, or it would take itself for one of the processes of the command that testbed itself runs under.
+        // Without the environment, or it would take itself for one of the processes of the command that
+        // testbed itself runs under.
         command.arg0("testbed").arg(NAME).env_clear().current_dir("/");
         command.stdin(reader).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
@@ -129,7 +133,9 @@ impl Dog {
     }
 
     async fn answer(&mut self) -> anyhow::Result<()> {
-        let answer = timeout(ANSWER, self.answers.read_u8()).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let answer = timeout(ANSWER, self.answers.read_u8())
+            .await
+            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
         answer.map(drop).context("waiting for the watchdog")
     }
 }

@@ -1,10 +1,12 @@
 //! A lock that is held: when it is renewed, and when it counts as lost and why.
 //!
-//! No clock is read here and nothing is sent. [`on`](Holding::on) takes in what has happened, [`next`](Holding::next) says what to do. So the model
-//! plays this very code in every order that there is, and [`keep`](super::keep) carries out what it says in a cluster.
+//! No clock is read here and nothing is sent. [`on`](Holding::on) takes in what has happened,
+//! [`next`](Holding::next) says what to do. So the model plays this very code in every order that there is,
+//! and [`keep`](super::keep) carries out what it says in a cluster.
 //!
-//! A renewal is a compare-and-swap on the newest version, which the watch tells: whoever waits changes the object as well. The holder believes
-//! only what it has written itself, and counts from when it sent that, see [`Deadlines`].
+//! A renewal is a compare-and-swap on the newest version, which the watch tells: whoever waits changes the
+//! object as well. The holder believes only what it has written itself, and counts from when it sent that,
+//! see [`Deadlines`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,13 +36,14 @@ pub enum Loss {
         /// What the last attempt came to; nothing where there was none, as testbed itself was stopped.
         trouble: Option<String>,
     },
-    /// Somebody has deleted the object. Those who wait put it back together with its holders, as far as these run commands, and so does this
-    /// holder.
+    /// Somebody has deleted the object. Those who wait put it back together with its holders, as far as these
+    /// run commands, and so does this holder.
     Deleted {
         /// Whether this kind of object can be put back at all.
         can_return: bool,
     },
-    /// Somebody has taken the holder out. This is how the lock was seen then; somebody else may hold it by now.
+    /// Somebody has taken the holder out. This is how the lock was seen then; somebody else may hold it by
+    /// now.
     Removed(Box<Lock>),
 }
 
@@ -87,7 +90,8 @@ pub struct Holding {
 }
 
 impl Holding {
-    /// A lock that was just taken. `can_return`: its object can be made anew. `None`: the holder is not in it.
+    /// A lock that was just taken. `can_return`: its object can be made anew. `None`: the holder is not in
+    /// it.
     pub fn new(held: Held, can_return: bool) -> Option<Self> {
         let entry = held.version.lock.holders.iter().find(|holder| holder.fence == held.fence)?.clone();
         let deadlines = entry.terms.ttl().map(Deadlines::of);
@@ -108,7 +112,8 @@ impl Holding {
         })
     }
 
-    /// Until when the command has to be dead, unless the lock is renewed; `None` if time alone does not lose it.
+    /// Until when the command has to be dead, unless the lock is renewed; `None` if time alone does not lose
+    /// it.
     pub fn kill_at(&self) -> Option<Duration> {
         self.deadlines.map(|deadlines| self.kept_at + deadlines.kill())
     }
@@ -118,14 +123,18 @@ impl Holding {
         self.deadlines.map(|deadlines| self.kept_at + deadlines.last())
     }
 
-    /// What to do now. After a loss the lock is kept on as far as possible, so that the command has the time to end.
+    /// What to do now. After a loss the lock is kept on as far as possible, so that the command has the time
+    /// to end.
     pub fn next(&mut self, now: &Moment) -> Action {
         // The clock first: this process may have been stopped for any time, and the machine asleep.
         if let Some(loss) = self.overdue(now.time) {
             return Action::Lost(loss);
         }
         if self.due.is_none_or(|due| due > now.time) {
-            let silence = self.deadlines.filter(|_| !self.is_silence_told).map(|deadlines| self.kept_at + deadlines.end());
+            let silence = self
+                .deadlines
+                .filter(|_| !self.is_silence_told)
+                .map(|deadlines| self.kept_at + deadlines.end());
             return Action::Wait(self.due.into_iter().chain(silence).min());
         }
         let request = match &self.object {
@@ -146,7 +155,8 @@ impl Holding {
             return None;
         }
         self.is_silence_told = true;
-        // Whoever comes this late was not run, and a request that got no answer meanwhile says nothing about the API server.
+        // Whoever comes this late was not run, and a request that got no answer meanwhile says nothing about
+        // the API server.
         let trouble = self.trouble.clone().filter(|_| time < at + deadlines.request());
         Some(Loss::Silence { since: time.saturating_sub(self.kept_at), trouble })
     }
@@ -163,7 +173,10 @@ impl Holding {
             Event::Answered(answer) => {
                 let is_gone = matches!(self.object, Object::Gone(_));
                 let news = self.take_answer(answer, now);
-                if is_gone && !matches!(news, Some(News::Lost(_))) && !std::mem::replace(&mut self.is_deletion_told, true) {
+                if is_gone
+                    && !matches!(news, Some(News::Lost(_)))
+                    && !std::mem::replace(&mut self.is_deletion_told, true)
+                {
                     return Some(News::Lost(Loss::Deleted { can_return: true }));
                 }
                 news
@@ -193,7 +206,9 @@ impl Holding {
                 None
             }
             // Rights may come back as well as connections.
-            Err(Unwritten::Unclear(ref error) | Unwritten::Refused(ref error) | Unwritten::Denied(ref error)) => {
+            Err(
+                Unwritten::Unclear(ref error) | Unwritten::Refused(ref error) | Unwritten::Denied(ref error),
+            ) => {
                 if matches!(answer, Err(Unwritten::Unclear(_))) {
                     self.unclear_at = self.unclear_at.or(Some(sent_at));
                 }
@@ -208,7 +223,11 @@ impl Holding {
     fn see(&mut self, event: WatchEvent, time: Duration) -> Option<Loss> {
         match (event, &self.object) {
             // From before the own write.
-            (WatchEvent::There(version), Object::There(known)) if !version.is_news_to(known, self.is_stale) => None,
+            (WatchEvent::There(version), Object::There(known))
+                if !version.is_news_to(known, self.is_stale) =>
+            {
+                None
+            }
             (WatchEvent::There(version), known) => {
                 let was_stale = self.is_stale || matches!(known, Object::Gone(_));
                 let loss = self.learn(version, time);
@@ -238,9 +257,11 @@ impl Holding {
     fn learn(&mut self, version: Arc<Version>, time: Duration) -> Option<Loss> {
         self.is_stale = false;
         let Some(own) = entry_in(&version.lock, &self.entry).cloned() else {
-            let is_out = matches!(&self.object, Object::There(known) if entry_in(&known.lock, &self.entry).is_none());
+            let is_out =
+                matches!(&self.object, Object::There(known) if entry_in(&known.lock, &self.entry).is_none());
             if (is_out || matches!(self.object, Object::Gone(_))) && version.lock.has_room() {
-                // Somebody who did not know that there was a holder has made the deleted object, and does not hold the lock yet.
+                // Somebody who did not know that there was a holder has made the deleted object, and does not
+                // hold the lock yet.
                 self.object = Object::There(version);
                 self.due = Some(time);
                 return None;
@@ -258,7 +279,8 @@ impl Holding {
         // Somebody who waits was faster in putting it back.
         let is_another = matches!(&self.object, Object::There(known) if known.uid != version.uid);
         self.object = Object::There(version);
-        (is_another && !std::mem::replace(&mut self.is_deletion_told, true)).then_some(Loss::Deleted { can_return: true })
+        (is_another && !std::mem::replace(&mut self.is_deletion_told, true))
+            .then_some(Loss::Deleted { can_return: true })
     }
 
     /// Prepares to put back what somebody has deleted, with all holders whose commands may still run.
@@ -285,8 +307,8 @@ fn entry_in<'a>(lock: &'a Lock, entry: &Holder) -> Option<&'a Holder> {
     lock.holders.iter().find(|holder| is_same(holder, entry))
 }
 
-/// The state with a holder's entry renewed, or put back into it. What is put back is renewed as well: its holder counts anew from there, and so
-/// must those who wait, whatever they had told of it before.
+/// The state with a holder's entry renewed, or put back into it. What is put back is renewed as well: its
+/// holder counts anew from there, and so must those who wait, whatever they had told of it before.
 fn with(lock: &Lock, entry: &Holder) -> Lock {
     let mut lock = lock.clone();
     if entry_in(&lock, entry).is_none() {
@@ -311,7 +333,10 @@ mod tests {
         lock.holders[0].idle_millis = 900;
         let entry = lock.holders[0].clone();
         let renewed = with(&lock, &entry);
-        assert_eq!((renewed.holders.len(), renewed.holders[0].renewals, renewed.holders[0].idle_millis), (1, 1, 0));
+        assert_eq!(
+            (renewed.holders.len(), renewed.holders[0].renewals, renewed.holders[0].idle_millis),
+            (1, 1, 0)
+        );
         // A later acquisition of the same process is another one.
         let later = Holder { fence: 18, ..entry.clone() };
         assert_eq!(entry_in(&lock, &later), None);

@@ -1,4 +1,5 @@
-//! Keeps a lock that is held: carries out in a cluster what its [`Holding`] asks for, and tells it what comes of that.
+//! Keeps a lock that is held: carries out in a cluster what its [`Holding`] asks for, and tells it what comes
+//! of that.
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -23,7 +24,8 @@ impl Keeper {
         Some(Self { target: target.clone(), holding, events: target.watch() })
     }
 
-    /// What happens next. After a loss the lock is kept on as far as possible, so that the command has the time to end, and a worse loss is told.
+    /// What happens next. After a loss the lock is kept on as far as possible, so that the command has the
+    /// time to end, and a worse loss is told.
     pub async fn next(&mut self) -> News {
         loop {
             let event = match self.holding.next(&Moment::now()) {

@@ -1,5 +1,5 @@
-//! Who holds a lock for whom nobody has given an id: the folder remembers it, so that a plain `testbed lock release` in the same folder works.
-//! One small file a lock, below the state folder.
+//! Who holds a lock for whom nobody has given an id: the folder remembers it, so that a plain `testbed lock
+//! release` in the same folder works. One small file a lock, below the state folder.
 
 use std::path::{Path, PathBuf};
 
@@ -14,8 +14,8 @@ use crate::state;
 pub struct Memory(PathBuf);
 
 impl Memory {
-    /// The memory of the current folder for locks that are told apart by `names`, such as server, namespace and name. `None` where there is
-    /// no state folder.
+    /// The memory of the current folder for locks that are told apart by `names`, such as server, namespace
+    /// and name. `None` where there is no state folder.
     pub fn of(names: &[&str]) -> Option<Self> {
         let here = std::env::current_dir().ok()?;
         Some(Self::below(&state::folder()?, &here, names))
@@ -33,7 +33,8 @@ impl Memory {
     /// The run id.
     pub fn load(&self) -> anyhow::Result<Option<String>> {
         let text = files::if_there(reading::text(&self.0, reading::MOST));
-        let text = text.with_context(|| format!("reading whose lock this folder remembers, {}", self.0.display()));
+        let text =
+            text.with_context(|| format!("reading whose lock this folder remembers, {}", self.0.display()));
         Ok(text.hint("pass --run-id")?.filter(|text| !text.is_empty()))
     }
 
@@ -61,7 +62,8 @@ mod tests {
     #[test]
     fn a_folder_remembers_each_lock_by_itself() {
         let state = tempfile::tempdir().unwrap();
-        let memory = |folder: &str, name: &str| Memory::below(state.path(), Path::new(folder), &["server", name]);
+        let memory =
+            |folder: &str, name: &str| Memory::below(state.path(), Path::new(folder), &["server", name]);
         memory("/a", "db").save("run-1").unwrap();
         assert_eq!(memory("/a", "db").load().unwrap().as_deref(), Some("run-1"));
         assert_eq!((memory("/b", "db").load().unwrap(), memory("/a", "other").load().unwrap()), (None, None));

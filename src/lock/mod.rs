@@ -1,14 +1,17 @@
-//! Locks for databases that runs have to share: one object of the cluster a lock, changed by compare-and-swap alone.
+//! Locks for databases that runs have to share: one object of the cluster a lock, changed by compare-and-swap
+//! alone.
 //!
-//! What is decided is pure: [`state`] is what the object says, [`candidacy`] the way of one that wants the lock, step by [`step`], [`holding`] what
-//! one does that has it, [`abandonment`] whether one still has it, and [`watchlist`] what each has seen of the others. The model beside them plays
-//! all of it in every order.
+//! What is decided is pure: [`state`] is what the object says, [`candidacy`] the way of one that wants the
+//! lock, step by [`step`], [`holding`] what one does that has it, [`abandonment`] whether one still has it,
+//! and [`watchlist`] what each has seen of the others. The model beside them plays all of it in every order.
 //!
-//! What is done in a cluster goes by that: [`attempt`] leads into the lock, [`keep`] renews it, and [`release`] leads out. [`object`] reads and
-//! writes the object, [`pipeline_run_watch`] follows the holders' PipelineRuns, and [`replicas`] the pods of a workload that is a lock.
+//! What is done in a cluster goes by that: [`attempt`] leads into the lock, [`keep`] renews it, and
+//! [`release`] leads out. [`object`] reads and writes the object, [`pipeline_run_watch`] follows the holders'
+//! PipelineRuns, and [`replicas`] the pods of a workload that is a lock.
 //!
-//! While a command runs under a lock, that is renewed within the [`deadlines`] of its ttl. The command's processes are a [`worker`]; a
-//! second process of testbed, the [`watchdog`] that [`guard`] starts, kills them in time when testbed itself cannot.
+//! While a command runs under a lock, that is renewed within the [`deadlines`] of its ttl. The command's
+//! processes are a [`worker`]; a second process of testbed, the [`watchdog`] that [`guard`] starts, kills
+//! them in time when testbed itself cannot.
 
 pub mod abandonment;
 pub mod attempt;

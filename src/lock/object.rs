@@ -1,5 +1,5 @@
-//! The object that carries a lock: a Lease, or the workload that the lock is for. Its state is an annotation, and every change is a
-//! compare-and-swap on the object's version.
+//! The object that carries a lock: a Lease, or the workload that the lock is for. Its state is an annotation,
+//! and every change is a compare-and-swap on the object's version.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::runtime::watcher::Config;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
@@ -131,9 +133,11 @@ pub enum Event {
 pub enum Unwritten {
     /// The object is another version by now, or gone; or there is one already that should have been made.
     Conflict,
-    /// It is unknown whether it was made: the connection broke, or the server is in trouble. Worth another try.
+    /// It is unknown whether it was made: the connection broke, or the server is in trouble. Worth another
+    /// try.
     Unclear(anyhow::Error),
-    /// The right to it is missing. An API server that has just started may say so of everybody: it knows no Roles yet.
+    /// The right to it is missing. An API server that has just started may say so of everybody: it knows no
+    /// Roles yet.
     Denied(anyhow::Error),
     /// It never will be.
     Refused(anyhow::Error),
@@ -157,7 +161,8 @@ pub async fn list(cluster: &Cluster, selector: Option<&str>) -> anyhow::Result<V
     let api = Target::new(cluster, Kind::Lease, "").api;
     let params = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() };
     let found = api.list(&params).await.map_err(|error| explain(cluster, error, "listing Leases"))?;
-    let is_meant = |lease: &DynamicObject| selector.is_some() || lease.annotations().contains_key(LOCK_ANNOTATION);
+    let is_meant =
+        |lease: &DynamicObject| selector.is_some() || lease.annotations().contains_key(LOCK_ANNOTATION);
     let leases = found.items.into_iter().filter(is_meant).map(|lease| {
         let target = Target::new(cluster, Kind::Lease, &lease.name_any());
         let version = target.version(lease)?;
@@ -189,14 +194,17 @@ impl Target {
 
     /// Sends a request, and waits this long for its answer.
     pub async fn send(&self, request: &Request, within: Duration) -> Answer {
-        timeout(within, self.answer(request)).await.unwrap_or_else(|_| Err(Unwritten::Unclear(anyhow!("the API server does not answer"))))
+        timeout(within, self.answer(request))
+            .await
+            .unwrap_or_else(|_| Err(Unwritten::Unclear(anyhow!("the API server does not answer"))))
     }
 
     /// The same, for as long as it takes.
     pub async fn answer(&self, request: &Request) -> Answer {
         match request {
             Request::Read => {
-                let found = self.api.get_opt(&self.name).await.map_err(|error| self.unwritten(error, "reading"))?;
+                let found =
+                    self.api.get_opt(&self.name).await.map_err(|error| self.unwritten(error, "reading"))?;
                 found.map(|object| self.version(object).map(Arc::new)).transpose().map_err(Unwritten::Refused)
             }
             Request::Create(lock) => self.create(lock).await.map(Some),
@@ -212,7 +220,9 @@ impl Target {
         let told = updates(self.api.clone(), config, Some).map(move |update| {
             let version = |object| target.version(object).map(Arc::new);
             match update.map_err(|error| target.explain(error, "watching"))? {
-                Update::All(mut all) => all.pop().map_or(Ok(WatchEvent::Gone(None)), |object| version(object).map(WatchEvent::There)),
+                Update::All(mut all) => all
+                    .pop()
+                    .map_or(Ok(WatchEvent::Gone(None)), |object| version(object).map(WatchEvent::There)),
                 Update::Changed(object) => version(object).map(WatchEvent::There),
                 // What it was does not matter if it was no lock.
                 Update::Deleted(object) => Ok(WatchEvent::Gone(version(object).ok())),
@@ -267,12 +277,23 @@ impl Target {
     }
 
     async fn delete(&self, seen: &Version) -> Result<(), Unwritten> {
-        let preconditions = Preconditions { uid: Some(seen.uid.clone()), resource_version: Some(seen.resource_version.clone()) };
+        let preconditions = Preconditions {
+            uid: Some(seen.uid.clone()),
+            resource_version: Some(seen.resource_version.clone()),
+        };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        self.api.delete(&self.name, &params).await.map(drop).map_err(|error| self.unwritten(error, "deleting"))
+        self.api
+            .delete(&self.name, &params)
+            .await
+            .map(drop)
+            .map_err(|error| self.unwritten(error, "deleting"))
     }
 
-    fn outcome(&self, outcome: Result<DynamicObject, kube::Error>, action: &str) -> Result<Arc<Version>, Unwritten> {
+    fn outcome(
+        &self,
+        outcome: Result<DynamicObject, kube::Error>,
+        action: &str,
+    ) -> Result<Arc<Version>, Unwritten> {
         let object = outcome.map_err(|error| self.unwritten(error, action))?;
         self.version(object).map(Arc::new).map_err(Unwritten::Refused)
     }
@@ -283,7 +304,9 @@ impl Target {
             // Of the object; a missing namespace is for good.
             error if is_object_absent(error, &self.name) => Unwritten::Conflict,
             kube::Error::Api(status) if status.code == 403 => Unwritten::Denied(self.explain(error, action)),
-            kube::Error::Api(status) if (400..500).contains(&status.code) && !matches!(status.code, 408 | 429) => {
+            kube::Error::Api(status)
+                if (400..500).contains(&status.code) && !matches!(status.code, 408 | 429) =>
+            {
                 Unwritten::Refused(self.explain(error, action))
             }
             _ => Unwritten::Unclear(self.explain(error, action)),
@@ -312,10 +335,11 @@ impl Target {
     }
 
     fn decoded(&self, object: &DynamicObject) -> anyhow::Result<Lock> {
-        let text = object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(LOCK_ANNOTATION));
+        let text =
+            object.metadata.annotations.as_ref().and_then(|annotations| annotations.get(LOCK_ANNOTATION));
         if let Some(text) = text {
-            let lock =
-                serde_json::from_str(text).with_context(|| format!("reading annotation {LOCK_ANNOTATION} of {}", self.object_name()));
+            let lock = serde_json::from_str(text)
+                .with_context(|| format!("reading annotation {LOCK_ANNOTATION} of {}", self.object_name()));
             return lock.hint(format!(
                 "if nobody holds it, take the annotation away: {} annotate {} {} {LOCK_ANNOTATION}-",
                 self.cluster.kubectl,
@@ -323,11 +347,20 @@ impl Target {
                 self.name
             ));
         }
-        let holder = object.data.get("spec").and_then(|spec| spec.get("holderIdentity")).and_then(Value::as_str).unwrap_or_default();
+        let holder = object
+            .data
+            .get("spec")
+            .and_then(|spec| spec.get("holderIdentity"))
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if self.kind == Kind::Lease && !holder.is_empty() {
-            let error =
-                anyhow!("{} is held by {holder}, and is no lock of testbed: it has no annotation {LOCK_ANNOTATION}", self.object_name());
-            return Err(error).exit(Exit::Usage).hint("take another name; a Lease like that may be a controller's leader election");
+            let error = anyhow!(
+                "{} is held by {holder}, and is no lock of testbed: it has no annotation {LOCK_ANNOTATION}",
+                self.object_name()
+            );
+            return Err(error)
+                .exit(Exit::Usage)
+                .hint("take another name; a Lease like that may be a controller's leader election");
         }
         Ok(Lock::default())
     }
@@ -336,8 +369,12 @@ impl Target {
 /// How often the API server is tried that cannot be reached: for about ten seconds.
 const TRIES: u32 = 16;
 
-/// Tries a change, which looks at the object anew each time. `action` is what is being done, such as `releasing lock db`.
-pub(super) async fn until_done<T>(action: &str, change: impl AsyncFn() -> Result<T, Unwritten>) -> anyhow::Result<T> {
+/// Tries a change, which looks at the object anew each time. `action` is what is being done, such as
+/// `releasing lock db`.
+pub(super) async fn until_done<T>(
+    action: &str,
+    change: impl AsyncFn() -> Result<T, Unwritten>,
+) -> anyhow::Result<T> {
     let mut pauses = Pauses::default();
     let mut tries = 0;
     loop {
@@ -367,9 +404,11 @@ fn lease_spec(lock: &Lock, before: Option<&Version>) -> Value {
     let names: Vec<&str> = lock.holders.iter().map(|holder| holder.party.id.as_str()).collect();
     let holder = (!names.is_empty()).then(|| names.join(", "));
     let first = lock.holders.first();
-    let seconds = first.and_then(|holder| holder.terms.ttl()).map(|ttl| ttl.as_secs().clamp(1, i32::MAX as u64));
+    let seconds =
+        first.and_then(|holder| holder.terms.ttl()).map(|ttl| ttl.as_secs().clamp(1, i32::MAX as u64));
     let was = before.map(|before| &before.lock);
-    let marks = |lock: &Lock| lock.holders.iter().map(|holder| (holder.fence, holder.renewals)).collect::<Vec<_>>();
+    let marks =
+        |lock: &Lock| lock.holders.iter().map(|holder| (holder.fence, holder.renewals)).collect::<Vec<_>>();
     let mut spec = json!({
         "holderIdentity": holder,
         "leaseDurationSeconds": seconds,
@@ -381,7 +420,8 @@ fn lease_spec(lock: &Lock, before: Option<&Version>) -> Value {
         spec["renewTime"] = micro(Timestamp::now()).into();
     }
     if was.is_some_and(|was| was.fence != lock.fence) {
-        let count = before.and_then(|before| before.object.data["spec"]["leaseTransitions"].as_i64()).unwrap_or(0);
+        let count =
+            before.and_then(|before| before.object.data["spec"]["leaseTransitions"].as_i64()).unwrap_or(0);
         spec["leaseTransitions"] = (count + 1).min(i32::MAX.into()).into();
     }
     spec

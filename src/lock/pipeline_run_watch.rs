@@ -1,4 +1,5 @@
-//! Whether the PipelineRuns of holders still run: one watch for each. Only whoever is next in the queue follows them.
+//! Whether the PipelineRuns of holders still run: one watch for each. Only whoever is next in the queue
+//! follows them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,9 +77,11 @@ impl PipelineRunWatch {
         self.watches.spawn(follow(self.cluster.clone(), pipeline_run.clone(), self.sender.clone()));
     }
 
-    /// Until when an answer about one of the holders may be expected; `None` if nothing is being asked, or nobody answers.
+    /// Until when an answer about one of the holders may be expected; `None` if nothing is being asked, or
+    /// nobody answers.
     pub fn answer_due(&self, lock: &Lock) -> Option<Duration> {
-        let asked = lock.holders.iter().filter_map(|holder| self.known.get(holder.terms.pipeline_run.as_ref()?));
+        let asked =
+            lock.holders.iter().filter_map(|holder| self.known.get(holder.terms.pipeline_run.as_ref()?));
         let due = asked.filter(|known| known.life == Life::Unasked).map(|known| known.asked_at + ANSWER);
         due.filter(|due| *due > now()).min()
     }
@@ -109,7 +112,11 @@ async fn follow(cluster: Cluster, pipeline_run: PipelineRun, sender: UnboundedSe
 }
 
 /// Tells what becomes of a PipelineRun for as long as somebody listens; `Some` is why that cannot be known.
-async fn watch(api: Api<DynamicObject>, wanted: &PipelineRun, sender: &UnboundedSender<Change>) -> Option<Error> {
+async fn watch(
+    api: Api<DynamicObject>,
+    wanted: &PipelineRun,
+    sender: &UnboundedSender<Change>,
+) -> Option<Error> {
     let config = Config::default().fields(&format!("metadata.name={}", wanted.name));
     let mut updates = updates(api, config, Some);
     while let Some(update) = updates.next().await {

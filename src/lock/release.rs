@@ -37,8 +37,8 @@ pub(super) fn removal(version: &Arc<Version>, remove: impl Fn(&mut Lock) -> bool
     remove(&mut lock).then(|| Request::Write(version.clone(), lock))
 }
 
-/// An object that testbed has made goes with the last one: in a second step, so that whoever sees it deleted without the first one knows that
-/// somebody else did it.
+/// An object that testbed has made goes with the last one: in a second step, so that whoever sees it deleted
+/// without the first one knows that somebody else did it.
 pub(super) fn cleanup(written: &Arc<Version>) -> Option<Request> {
     (written.lock.is_unused() && written.is_ours).then(|| Request::Delete(written.clone()))
 }

@@ -1,8 +1,9 @@
 //! The one replica of a workload as a lock: 0 is free, 1 is taken, and anything else is somebody's doing.
 //!
-//! Whoever takes it gets a pod that nobody has used: the replicas are 0 and every pod of before is gone. That is looked at again for each
-//! time that the spec changes, with a list that begins after the change was seen. A pod that an earlier holder has used was there before
-//! that holder let go; so either the list has it, or it was gone by then.
+//! Whoever takes it gets a pod that nobody has used: the replicas are 0 and every pod of before is gone. That
+//! is looked at again for each time that the spec changes, with a list that begins after the change was seen.
+//! A pod that an earlier holder has used was there before that holder let go; so either the list has it, or
+//! it was gone by then.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub fn replicas(version: &Version) -> Option<u64> {
     version.object.data["spec"]["replicas"].as_u64()
 }
 
-/// What somebody has done to a workload's replicas past its lock, in words; `None` for a Lease, and where they fit.
+/// What somebody has done to a workload's replicas past its lock, in words; `None` for a Lease, and where
+/// they fit.
 pub fn scaled_by_hand(version: &Version) -> Option<String> {
     let count = replicas(version)?;
     let holders = &version.lock.holders;
@@ -33,7 +35,9 @@ pub fn scaled_by_hand(version: &Version) -> Option<String> {
         return None;
     }
     let has = if count == 1 { "1 replica".to_owned() } else { format!("{count} replicas") };
-    let held = holders.first().map_or("no holder".to_owned(), |holder| format!("is held by run {}", holder.party.id));
+    let held = holders
+        .first()
+        .map_or("no holder".to_owned(), |holder| format!("is held by run {}", holder.party.id));
     Some(format!("it has {has} and {held}: somebody has scaled it by hand"))
 }
 
@@ -86,14 +90,17 @@ impl Tenants {
         let of = (version.uid.clone(), version.object.metadata.generation);
         if self.followed.as_ref().is_none_or(|followed| followed.of != of) {
             let (watch, failure) = follow(target, version)?;
-            self.followed = Some(Followed { of, pods: watch.pods(), is_listed: false, failure, _watch: watch });
+            self.followed =
+                Some(Followed { of, pods: watch.pods(), is_listed: false, failure, _watch: watch });
         }
         Ok(self.followed.as_ref().map_or(Vacancy::Unknown, Followed::vacancy))
     }
 
     /// Resolves when that may have changed.
     pub async fn change(&mut self) -> anyhow::Result<()> {
-        let Some(Followed { pods, is_listed, failure, .. }) = &mut self.followed else { return std::future::pending().await };
+        let Some(Followed { pods, is_listed, failure, .. }) = &mut self.followed else {
+            return std::future::pending().await;
+        };
         tokio::select! {
             () = change(pods) => *is_listed = true,
             error = failure.reason() => return Err(error),
@@ -151,12 +158,18 @@ pub async fn scale_up(target: &Target, fence: u64) -> anyhow::Result<Option<Arc<
     .await
 }
 
-/// Waits until the pods are gone of a workload that was just released, or somebody else has it, who has waited for that. `before` is how it
-/// was before.
+/// Waits until the pods are gone of a workload that was just released, or somebody else has it, who has
+/// waited for that. `before` is how it was before.
 ///
 /// # Errors
-/// Exit code 5 with what is left at the deadline, which is that of a whole command with this timeout; why the pods cannot be followed.
-pub async fn emptied(target: &Target, before: &Version, deadline: Instant, timeout: Duration) -> anyhow::Result<()> {
+/// Exit code 5 with what is left at the deadline, which is that of a whole command with this timeout; why the
+/// pods cannot be followed.
+pub async fn emptied(
+    target: &Target,
+    before: &Version,
+    deadline: Instant,
+    timeout: Duration,
+) -> anyhow::Result<()> {
     let (watch, mut failure) = follow(target, before)?;
     let mut pods = watch.pods();
     let mut events = target.watch();

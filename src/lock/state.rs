@@ -1,7 +1,7 @@
 //! What the shared object says: who holds the lock, who waits for it, and in which order.
 //!
-//! A value, changed by functions that return the next one. Nothing of it counts before a compare-and-swap has put it into the object, so
-//! that two that change the same version exclude each other.
+//! A value, changed by functions that return the next one. Nothing of it counts before a compare-and-swap has
+//! put it into the object, so that two that change the same version exclude each other.
 
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ impl Default for Lock {
 pub struct Party {
     /// The run id.
     pub id: String,
-    /// Tells the process of one `lock run` from another one of the same run, which it excludes. `lock acquire` has none: whoever has the run's
-    /// id speaks for it.
+    /// Tells the process of one `lock run` from another one of the same run, which it excludes. `lock
+    /// acquire` has none: whoever has the run's id speaks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
 }
@@ -91,11 +91,12 @@ pub struct Holder {
     pub since: Timestamp,
     /// The fencing number of this acquisition.
     pub fence: u64,
-    /// How often it has said that it is still there. Others see whether the number changes, and need no clock in common.
+    /// How often it has said that it is still there. Others see whether the number changes, and need no clock
+    /// in common.
     #[serde(default)]
     pub renewals: u64,
-    /// For how long it is known not to have renewed, in milliseconds: what those who wait have measured, each on a clock of its own, so that one
-    /// who comes later need not begin from nothing.
+    /// For how long it is known not to have renewed, in milliseconds: what those who wait have measured, each
+    /// on a clock of its own, so that one who comes later need not begin from nothing.
     #[serde(default)]
     pub idle_millis: u64,
 }
@@ -148,13 +149,19 @@ impl Lock {
     pub fn enqueue(&mut self, party: &Party, timeout: Duration, since: Timestamp, version: u64) {
         if self.place(party).is_none() {
             let timeout_millis = millis(timeout);
-            self.queue.push(Waiter { party: party.clone(), ticket: version, since, beats: 0, timeout_millis });
+            self.queue.push(Waiter {
+                party: party.clone(),
+                ticket: version,
+                since,
+                beats: 0,
+                timeout_millis,
+            });
         }
     }
 
-    /// Makes somebody a holder; the queue loses them. The fencing number is the version that this changes, which is greater than every one
-    /// before it even where the object was deleted in between, as the cluster counts versions of all objects together; and greater than the
-    /// last one in any case.
+    /// Makes somebody a holder; the queue loses them. The fencing number is the version that this changes,
+    /// which is greater than every one before it even where the object was deleted in between, as the cluster
+    /// counts versions of all objects together; and greater than the last one in any case.
     pub fn grant(&mut self, party: &Party, terms: &Terms, since: Timestamp, version: u64) -> u64 {
         self.queue.retain(|waiter| waiter.party != *party);
         self.fence = version.max(self.fence + 1);
@@ -190,8 +197,9 @@ impl Lock {
         self.holders.len() < before
     }
 
-    /// Takes out somebody who gives up. `asked` tells the holds that they have asked for, as fencing number and date: they may not know whether
-    /// they got them. What another process has, or has confirmed, that speaks for the same run stays. `false`: there was nothing.
+    /// Takes out somebody who gives up. `asked` tells the holds that they have asked for, as fencing number
+    /// and date: they may not know whether they got them. What another process has, or has confirmed, that
+    /// speaks for the same run stays. `false`: there was nothing.
     pub fn withdraw(&mut self, party: &Party, asked: &[(u64, Timestamp)]) -> bool {
         let before = self.holders.len() + self.queue.len();
         let is_own = |holder: &Holder| {
@@ -259,9 +267,15 @@ mod tests {
         });
         let lock: Lock = serde_json::from_value(sparse).unwrap();
         let Holder { terms, renewals, idle_millis, .. } = &lock.holders[0];
-        assert_eq!((terms, *renewals, *idle_millis), (&Terms { ttl_millis: None, ttl_is_asked_for: false, pipeline_run: None }, 0, 0));
+        assert_eq!(
+            (terms, *renewals, *idle_millis),
+            (&Terms { ttl_millis: None, ttl_is_asked_for: false, pipeline_run: None }, 0, 0)
+        );
         assert_eq!((lock.permits, lock.queue[0].beats), (1, 0));
-        assert!(serde_json::from_str::<Lock>(r#"{"holders": [{"id": "a"}]}"#).is_err(), "nobody holds a lock without a number");
+        assert!(
+            serde_json::from_str::<Lock>(r#"{"holders": [{"id": "a"}]}"#).is_err(),
+            "nobody holds a lock without a number"
+        );
     }
 
     #[test]
@@ -290,7 +304,9 @@ mod tests {
         assert!(!lock.renew(&party("a"), fence + 1) && !lock.renew(&process("a"), fence));
         assert!(lock.renew(&party("a"), fence));
         assert_eq!((lock.holders[0].renewals, lock.holders[0].idle_millis), (1, 0));
-        assert!(lock.remove(|party| party.id == "a") && !lock.remove(|party| party.id == "a") && lock.is_unused());
+        assert!(
+            lock.remove(|party| party.id == "a") && !lock.remove(|party| party.id == "a") && lock.is_unused()
+        );
     }
 
     #[test]
@@ -306,7 +322,11 @@ mod tests {
         };
         assert_eq!(after(party("a"), &[], 0), (1, 1), "another process has it");
         assert_eq!(after(party("a"), &[(fence, DATE)], 0), (0, 1), "its own, whose answer did not come");
-        assert_eq!(after(party("a"), &[(fence, DATE + Duration::from_nanos(1))], 0), (1, 1), "another one's for the same version");
+        assert_eq!(
+            after(party("a"), &[(fence, DATE + Duration::from_nanos(1))], 0),
+            (1, 1),
+            "another one's for the same version"
+        );
         assert_eq!(after(party("a"), &[(fence, DATE)], 1), (1, 1), "another process has confirmed it");
         assert_eq!(after(process("a"), &[], 0), (1, 0));
     }

@@ -1,10 +1,12 @@
-//! The protocol: what somebody who wants the lock does next, from what they see. Pure, so that the model beside it can play it in every
-//! order that there is.
+//! The protocol: what somebody who wants the lock does next, from what they see. Pure, so that the model
+//! beside it can play it in every order that there is.
 //!
-//! - Whoever finds room and nobody waiting takes the lock; else they go to the end of the queue, and only its first one takes it.
-//! - Whoever does not move is taken out: a waiter that misses its beats, a holder whose ttl has run out or whose PipelineRun is over.
-//! - Every step is one compare-and-swap on the version that was seen. Who is a holder in the version that they wrote themselves holds the
-//!   lock; what others wrote is never believed for that, it may be old.
+//! - Whoever finds room and nobody waiting takes the lock; else they go to the end of the queue, and only its
+//!   first one takes it.
+//! - Whoever does not move is taken out: a waiter that misses its beats, a holder whose ttl has run out or
+//!   whose PipelineRun is over.
+//! - Every step is one compare-and-swap on the version that was seen. Who is a holder in the version that
+//!   they wrote themselves holds the lock; what others wrote is never believed for that, it may be old.
 
 use std::time::Duration;
 
@@ -18,7 +20,8 @@ use crate::runtime::kubernetes::pipeline_run::Life;
 /// A waiter that misses this many beats in a row counts as dead.
 pub const BEATS: u32 = 3;
 
-/// For each of those who wait already, somebody who comes later has so much time for three beats: five beats a second are those of all together.
+/// For each of those who wait already, somebody who comes later has so much time for three beats: five beats
+/// a second are those of all together.
 const CROWD: Duration = Duration::from_millis(600);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -52,7 +55,8 @@ pub struct View<'a> {
 pub enum Step {
     /// Put this into the object, if it is still the version that was seen.
     Write(Lock),
-    /// Put this into the object, if it is still the version that was seen: with that the lock is held, under this fencing number.
+    /// Put this into the object, if it is still the version that was seen: with that the lock is held, under
+    /// this fencing number.
     Take(Lock, u64),
     /// Nothing, until the object changes or, if there is a time, until then.
     Wait(Option<Duration>),
@@ -69,13 +73,16 @@ pub enum Refusal {
 }
 
 impl Candidate {
-    /// The state of a lock that is made because there is none: its maker waits in it, and takes it in a second step, as the version of what
-    /// does not exist yet is unknown.
+    /// The state of a lock that is made because there is none: its maker waits in it, and takes it in a
+    /// second step, as the version of what does not exist yet is unknown.
     ///
-    /// Where somebody has deleted the object while it was in use, the queue is put back, and so are holders whose command may still run:
-    /// each ends it and goes, or its ttl runs out. Holders without a process have lost the lock by that; it is how a person frees it.
+    /// Where somebody has deleted the object while it was in use, the queue is put back, and so are holders
+    /// whose command may still run: each ends it and goes, or its ttl runs out. Holders without a process
+    /// have lost the lock by that; it is how a person frees it.
     pub fn first(&self, deleted: Option<&Lock>, date: Timestamp) -> Lock {
-        let mut lock = deleted.cloned().unwrap_or_else(|| Lock { permits: self.permits.unwrap_or(1), ..Lock::default() });
+        let mut lock = deleted
+            .cloned()
+            .unwrap_or_else(|| Lock { permits: self.permits.unwrap_or(1), ..Lock::default() });
         // Nor has whoever waits: the answer that would have told it that it holds the lock has not come.
         lock.holders.retain(|holder| holder.party.session.is_some() && holder.party != self.party);
         // Behind those who wait already.
@@ -92,7 +99,11 @@ impl Candidate {
         }
         let mut next = lock.clone();
         if let Some(permits) = self.permits.filter(|permits| *permits != lock.permits) {
-            let others = lock.holders.iter().map(|holder| &holder.party).chain(lock.queue.iter().map(|waiter| &waiter.party));
+            let others = lock
+                .holders
+                .iter()
+                .map(|holder| &holder.party)
+                .chain(lock.queue.iter().map(|waiter| &waiter.party));
             if others.into_iter().any(|party| *party != self.party) {
                 return Step::Refuse(Refusal::Permits(lock.permits));
             }
@@ -102,9 +113,13 @@ impl Candidate {
         let mut ahead = lock.queue.iter().take_while(|waiter| waiter.party != self.party);
         // Only the first one that lives acts, or all would write at the same time.
         if ahead.all(|waiter| due.is(waiter.timeout().saturating_sub(watchlist.silent(waiter, now)))) {
-            next.queue.retain(|waiter| waiter.party == self.party || watchlist.silent(waiter, now) < waiter.timeout());
+            next.queue.retain(|waiter| {
+                waiter.party == self.party || watchlist.silent(waiter, now) < waiter.timeout()
+            });
             next.holders.retain(|holder| {
-                !Abandonment::of(holder, status(holder), watchlist.idle(holder, now)).rest().is_some_and(|rest| due.is(rest))
+                !Abandonment::of(holder, status(holder), watchlist.idle(holder, now))
+                    .rest()
+                    .is_some_and(|rest| due.is(rest))
             });
             if next.has_room() && is_vacant {
                 let fence = next.grant(&self.party, &self.terms, date, version);
@@ -127,12 +142,14 @@ impl Candidate {
         Step::Write(next)
     }
 
-    /// The more wait, the rarer are the beats of each, and the longer everybody has time for them: all of them change one object.
+    /// The more wait, the rarer are the beats of each, and the longer everybody has time for them: all of
+    /// them change one object.
     fn timeout_among(&self, lock: &Lock) -> Duration {
         self.timeout.max(CROWD * u32::try_from(lock.queue.len()).unwrap_or(u32::MAX))
     }
 
-    /// Somebody who holds the lock already says so once more: a retry of the same task, or a command inside what the run holds.
+    /// Somebody who holds the lock already says so once more: a retry of the same task, or a command inside
+    /// what the run holds.
     fn again(&self, lock: &Lock) -> Option<Step> {
         let own = lock.holder(&self.party);
         let outer = || lock.holder(&Party { session: None, ..self.party.clone() });
@@ -227,7 +244,8 @@ mod tests {
         View { lock, version: 100, is_vacant: true, now: seconds(now), date: Timestamp::UNIX_EPOCH }
     }
 
-    /// What somebody does at second `now` who has looked at this lock since second 0, and knows this of PipelineRuns.
+    /// What somebody does at second `now` who has looked at this lock since second 0, and knows this of
+    /// PipelineRuns.
     fn step(candidate: &Candidate, lock: &Lock, now: u64, status: Life) -> Step {
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, lock, Duration::ZERO);
@@ -262,9 +280,15 @@ mod tests {
     #[test]
     fn first_come_first_served() {
         let free = lock(&[], &[party("a"), party("b")]);
-        assert_eq!(ids(&written(step(&candidate(party("c")), &free, 0, Life::Unreadable))).1, ["a", "b", "c"]);
+        assert_eq!(
+            ids(&written(step(&candidate(party("c")), &free, 0, Life::Unreadable))).1,
+            ["a", "b", "c"]
+        );
         assert_eq!(step(&candidate(party("b")), &free, 1, Life::Unreadable), Step::Wait(Some(seconds(3))));
-        assert_eq!(ids(&taken(step(&candidate(party("a")), &free, 0, Life::Unreadable)).0), (vec!["a"], vec!["b"]));
+        assert_eq!(
+            ids(&taken(step(&candidate(party("a")), &free, 0, Life::Unreadable)).0),
+            (vec!["a"], vec!["b"])
+        );
     }
 
     #[test]
@@ -292,7 +316,10 @@ mod tests {
     fn a_ttl_runs_out() {
         let held = lock(&[(party("h"), ttl(10))], &[party("a")]);
         assert_eq!(step(&candidate(party("a")), &held, 9, Life::Unreadable), Step::Wait(Some(seconds(10))));
-        assert_eq!(ids(&taken(step(&candidate(party("a")), &held, 10, Life::Unreadable)).0), (vec!["a"], vec![]));
+        assert_eq!(
+            ids(&taken(step(&candidate(party("a")), &held, 10, Life::Unreadable)).0),
+            (vec!["a"], vec![])
+        );
         let for_ever = lock(&[(party("h"), Terms { ttl_millis: None, ..ttl(1) })], &[party("a")]);
         assert_eq!(step(&candidate(party("a")), &for_ever, 1_000_000, Life::Unreadable), Step::Wait(None));
     }
@@ -301,7 +328,12 @@ mod tests {
     fn a_pipeline_run_keeps_its_lock_as_long_as_it_runs() {
         let a = candidate(party("a"));
         let held = |terms: Terms| lock(&[(party("h"), terms)], &[party("a")]);
-        let is_taken = |is_asked_for: bool, now: u64, status: Life| match step(&a, &held(of_pipeline_run(is_asked_for)), now, status) {
+        let is_taken = |is_asked_for: bool, now: u64, status: Life| match step(
+            &a,
+            &held(of_pipeline_run(is_asked_for)),
+            now,
+            status,
+        ) {
             Step::Take(..) => true,
             Step::Wait(_) => false,
             other => panic!("{other:?}"),
@@ -326,7 +358,10 @@ mod tests {
         own.queue.remove(0);
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, &own, seconds(500));
-        assert_eq!(ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| Life::Unreadable)).0), (vec!["b"], vec![]));
+        assert_eq!(
+            ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| Life::Unreadable)).0),
+            (vec!["b"], vec![])
+        );
     }
 
     #[test]
@@ -343,7 +378,10 @@ mod tests {
     #[test]
     fn who_does_not_wait_is_refused_and_leaves_no_trace() {
         let hasty = Candidate { waits: false, ..candidate(party("a")) };
-        assert_eq!(step(&hasty, &lock(&[(party("h"), ttl(10))], &[]), 9, Life::Unreadable), Step::Refuse(Refusal::Busy));
+        assert_eq!(
+            step(&hasty, &lock(&[(party("h"), ttl(10))], &[]), 9, Life::Unreadable),
+            Step::Refuse(Refusal::Busy)
+        );
         assert_eq!(step(&hasty, &lock(&[], &[party("b")]), 1, Life::Unreadable), Step::Refuse(Refusal::Busy));
         let mut full = lock(&[(party("h"), ttl(100))], &[party("dead")]);
         full = written(step(&hasty, &full, 3, Life::Unreadable));
@@ -363,17 +401,27 @@ mod tests {
     #[test]
     fn a_retry_holds_what_its_run_holds_by_its_own_terms() {
         let again = Candidate { terms: ttl(20), ..candidate(party("a")) };
-        let (lock, fence) = taken(step(&again, &lock(&[(party("a"), ttl(10))], &[party("b")]), 50, Life::Unreadable));
+        let (lock, fence) =
+            taken(step(&again, &lock(&[(party("a"), ttl(10))], &[party("b")]), 50, Life::Unreadable));
         assert_eq!((fence, lock.holders[0].renewals, lock.holders[0].terms.ttl_millis), (1, 1, Some(20_000)));
         assert_eq!(ids(&lock), (vec!["a"], vec!["b"]));
     }
 
     #[test]
     fn a_lock_run_works_inside_of_what_its_run_holds() {
-        let (lock, fence) = taken(step(&candidate(process("a")), &lock(&[(party("a"), ttl(20))], &[process("a")]), 0, Life::Unreadable));
-        assert_eq!((fence, ids(&lock), lock.holders[0].terms.ttl_millis), (1, (vec!["a"], vec![]), Some(20_000)));
+        let (lock, fence) = taken(step(
+            &candidate(process("a")),
+            &lock(&[(party("a"), ttl(20))], &[process("a")]),
+            0,
+            Life::Unreadable,
+        ));
+        assert_eq!(
+            (fence, ids(&lock), lock.holders[0].terms.ttl_millis),
+            (1, (vec!["a"], vec![]), Some(20_000))
+        );
         // Not the other way round.
-        let step = step(&candidate(party("a")), &self::lock(&[(process("a"), ttl(20))], &[]), 0, Life::Unreadable);
+        let step =
+            step(&candidate(party("a")), &self::lock(&[(process("a"), ttl(20))], &[]), 0, Life::Unreadable);
         assert_eq!(ids(&written(step)), (vec!["a"], vec!["a"]));
     }
 
@@ -384,7 +432,10 @@ mod tests {
         let mut deleted = lock(&[(process("runs"), ttl(10)), (party("acquired"), ttl(10))], &[party("x")]);
         let back = first(Some(&deleted));
         assert_eq!(ids(&back), (vec!["runs"], vec!["x", "w"]));
-        assert!(back.queue.is_sorted_by_key(|waiter| waiter.ticket) && back.fence == deleted.fence, "{back:?}");
+        assert!(
+            back.queue.is_sorted_by_key(|waiter| waiter.ticket) && back.fence == deleted.fence,
+            "{back:?}"
+        );
         // Its own hold, of which it was not told.
         deleted.grant(&process("w"), &ttl(10), Timestamp::UNIX_EPOCH, 9);
         assert_eq!(ids(&first(Some(&deleted))), (vec!["runs"], vec!["x", "w"]));

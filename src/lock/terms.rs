@@ -21,7 +21,8 @@ impl Ttl {
 
 /// Reads `30s`.
 pub fn parse(text: &str) -> Result<Duration, String> {
-    let duration = crate::deadline::parse(text).map_err(|error| format!("{error}; write a duration such as 1h"))?;
+    let duration =
+        crate::deadline::parse(text).map_err(|error| format!("{error}; write a duration such as 1h"))?;
     if duration < SHORTEST {
         return Err("a lock that is lost within a second is of no use; write 1s or more".into());
     }

@@ -1,9 +1,9 @@
-//! A second process that kills a command in time when testbed itself cannot: because it was killed, or stopped, alone or together with the
-//! command.
+//! A second process that kills a command in time when testbed itself cannot: because it was killed, or
+//! stopped, alone or together with the command.
 //!
-//! It is testbed once more, in a session of its own, so that no signal of a terminal or a process group reaches it. It waits for words on its
-//! standard input and for one moment; both wake it, so that it costs nothing meanwhile. When the words end without a [`Word::Done`], testbed is
-//! gone.
+//! It is testbed once more, in a session of its own, so that no signal of a terminal or a process group
+//! reaches it. It waits for words on its standard input and for one moment; both wake it, so that it costs
+//! nothing meanwhile. When the words end without a [`Word::Done`], testbed is gone.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,7 +1,8 @@
 //! What one process has seen of the others: for how long each of them has not moved.
 //!
-//! Clocks of different machines are never compared, as in client-go's leader election: a holder counts its renewals and a waiter its beats,
-//! and whoever watches measures on a clock of its own since when the count has stood still.
+//! Clocks of different machines are never compared, as in client-go's leader election: a holder counts its
+//! renewals and a waiter its beats, and whoever watches measures on a clock of its own since when the count
+//! has stood still.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,13 +33,17 @@ struct Sight {
 }
 
 impl Watchlist {
-    /// Takes note of the object's state, seen at `now`; `uid` tells the object from a later one of the same name.
+    /// Takes note of the object's state, seen at `now`; `uid` tells the object from a later one of the same
+    /// name.
     pub fn look(&mut self, uid: &str, lock: &Lock, now: Duration) {
         if self.uid != uid {
             uid.clone_into(&mut self.uid);
             self.seen.clear();
         }
-        let holders = lock.holders.iter().map(|holder| (entry_of(holder), holder.renewals, Duration::from_millis(holder.idle_millis)));
+        let holders = lock
+            .holders
+            .iter()
+            .map(|holder| (entry_of(holder), holder.renewals, Duration::from_millis(holder.idle_millis)));
         let waiters = lock.queue.iter().map(|waiter| (place_of(waiter), waiter.beats, Duration::ZERO));
         let mut seen = BTreeMap::new();
         for (entry, count, told) in holders.chain(waiters) {
@@ -52,7 +57,8 @@ impl Watchlist {
         self.seen = seen;
     }
 
-    /// Gives everybody who waits the whole time again: nobody could be heard for a while. Holders are given nothing, their ttl runs on.
+    /// Gives everybody who waits the whole time again: nobody could be heard for a while. Holders are given
+    /// nothing, their ttl runs on.
     pub fn excuse(&mut self, now: Duration) {
         for (entry, sight) in &mut self.seen {
             if matches!(entry, Entry::Waiter(..)) {
@@ -71,8 +77,9 @@ impl Watchlist {
         self.still(&place_of(waiter), now)
     }
 
-    /// Writes into the state for how long its holders are known not to have renewed. Only the compare-and-swap makes it true: that the object
-    /// is still the one that was looked at means that no renewal came in between.
+    /// Writes into the state for how long its holders are known not to have renewed. Only the
+    /// compare-and-swap makes it true: that the object is still the one that was looked at means that no
+    /// renewal came in between.
     pub fn note(&self, lock: &mut Lock, now: Duration) {
         for holder in &mut lock.holders {
             holder.idle_millis = holder.idle_millis.max(millis(self.idle(holder, now)));

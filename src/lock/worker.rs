@@ -1,7 +1,9 @@
-//! The processes of a command that runs while a lock is held: all of them have to be gone before somebody else holds it.
+//! The processes of a command that runs while a lock is held: all of them have to be gone before somebody
+//! else holds it.
 //!
-//! A process group is not all of them: `timeout`, shells with job control and servers make groups of their own. So they are known by a
-//! variable of the environment as well, which every process passes on to those that it starts.
+//! A process group is not all of them: `timeout`, shells with job control and servers make groups of their
+//! own. So they are known by a variable of the environment as well, which every process passes on to those
+//! that it starts.
 
 use std::time::Duration;
 
@@ -59,7 +61,8 @@ impl Worker {
         }
     }
 
-    /// The first process, while nobody else can have its number: it may have ended, but nobody was told so far.
+    /// The first process, while nobody else can have its number: it may have ended, but nobody was told so
+    /// far.
     fn first(&self) -> Option<Process> {
         Process::with_id(self.command.process.pid).filter(|process| *process == self.command.process)
     }

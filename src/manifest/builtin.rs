@@ -111,10 +111,14 @@ pub fn render(with: &With, run_id: &RunId, params: &Params, password: &str) -> a
     extra.insert("platform".into(), serde_json::to_value(platform::read(with, params)?)?);
     let params = own_params(with, params)?;
     let name = format!("--with {}", with.name);
-    render::render(&Template { name: &name, text, parts: &PARTS }, &Variables { run_id, params: &params, extra })
+    render::render(
+        &Template { name: &name, text, parts: &PARTS },
+        &Variables { run_id, params: &params, extra },
+    )
 }
 
-/// The parameters as one template sees them: `NAME.memory` wins over `ENGINE.memory`, which wins over `memory`.
+/// The parameters as one template sees them: `NAME.memory` wins over `ENGINE.memory`, which wins over
+/// `memory`.
 fn own_params(with: &With, params: &Params) -> anyhow::Result<Params> {
     let mut own = Params::new();
     for param in PARAMS {
@@ -123,7 +127,10 @@ fn own_params(with: &With, params: &Params) -> anyhow::Result<Params> {
         }
     }
     if own.get("user").is_some_and(|user| with.engine != Engine::Postgres && user == "root") {
-        return Err(usage(format!("--with {}: root exists anyway; leave --param user away to log in as root", with.name)));
+        return Err(usage(format!(
+            "--with {}: root exists anyway; leave --param user away to log in as root",
+            with.name
+        )));
     }
     Ok(own)
 }
@@ -132,7 +139,10 @@ fn own_params(with: &With, params: &Params) -> anyhow::Result<Params> {
 pub fn unknown<'a>(withs: &[With], params: &'a Params) -> Vec<&'a str> {
     let known = |name: &str| match name.split_once('.') {
         None => PARAMS.contains(&name),
-        Some((scope, param)) => PARAMS.contains(&param) && withs.iter().any(|with| scope == with.name || scope == with.engine.name()),
+        Some((scope, param)) => {
+            PARAMS.contains(&param)
+                && withs.iter().any(|with| scope == with.name || scope == with.engine.name())
+        }
     };
     params.keys().map(String::as_str).filter(|name| !known(name)).collect()
 }
@@ -146,7 +156,10 @@ mod tests {
     #[test]
     fn with_takes_engine_tag_and_name() {
         let with = With::parse("postgres:17=orders").unwrap();
-        assert_eq!((with.engine, with.tag.as_deref(), with.name.as_str()), (Engine::Postgres, Some("17"), "orders"));
+        assert_eq!(
+            (with.engine, with.tag.as_deref(), with.name.as_str()),
+            (Engine::Postgres, Some("17"), "orders")
+        );
         let with = With::parse("mysql").unwrap();
         assert_eq!((with.engine, with.tag, with.name.as_str()), (Engine::Mysql, None, "mysql"));
     }
@@ -171,10 +184,18 @@ mod tests {
         let run_id = RunId::parse("run-1").unwrap();
         let awkward = "yes: \"x\" # 'y'";
         for engine in ["mysql", "mariadb", "postgres"] {
-            for params in
-                [&[][..], &[("user", awkward), ("password", awkward), ("database", awkward), ("medium", "Memory"), ("args", "--x=1 --y")]]
-            {
-                let params: Params = params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            for params in [
+                &[][..],
+                &[
+                    ("user", awkward),
+                    ("password", awkward),
+                    ("database", awkward),
+                    ("medium", "Memory"),
+                    ("args", "--x=1 --y"),
+                ],
+            ] {
+                let params: Params =
+                    params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
                 let with = With::parse(engine).unwrap();
                 let text = render(&with, &run_id, &params, "generated").unwrap();
                 let objects = super::super::parse::parse(engine, &text).unwrap();
@@ -188,7 +209,9 @@ mod tests {
 
     #[test]
     fn the_nearest_parameter_wins() {
-        let params: Params = [("memory", "1"), ("postgres.memory", "2"), ("orders.memory", "3")].map(|(a, b)| (a.into(), b.into())).into();
+        let params: Params = [("memory", "1"), ("postgres.memory", "2"), ("orders.memory", "3")]
+            .map(|(a, b)| (a.into(), b.into()))
+            .into();
         let memory = |with: &str| own_params(&With::parse(with).unwrap(), &params).unwrap()["memory"].clone();
         assert_eq!([memory("mysql"), memory("postgres"), memory("postgres=orders")], ["1", "2", "3"]);
     }
@@ -197,7 +220,8 @@ mod tests {
     fn every_parameter_is_told_of() {
         let cli = crate::cli::Cli::command();
         let mut arguments = cli.find_subcommand("up").unwrap().get_arguments();
-        let help = arguments.find(|arg| arg.get_id() == "param").and_then(|arg| arg.get_help()).unwrap().to_string();
+        let help =
+            arguments.find(|arg| arg.get_id() == "param").and_then(|arg| arg.get_help()).unwrap().to_string();
         let words: Vec<&str> = help.split(|c: char| !c.is_ascii_lowercase() && c != '-').collect();
         for param in PARAMS {
             assert!(words.contains(&param), "{param} is not in --help");
@@ -210,7 +234,9 @@ mod tests {
 
     #[test]
     fn misspelt_parameters_are_found() {
-        let params: Params = [("memry", "1"), ("mysql.memory", "1"), ("other.memory", "1")].map(|(a, b)| (a.into(), b.into())).into();
+        let params: Params = [("memry", "1"), ("mysql.memory", "1"), ("other.memory", "1")]
+            .map(|(a, b)| (a.into(), b.into()))
+            .into();
         assert_eq!(unknown(&[With::parse("mysql").unwrap()], &params), ["memry", "other.memory"]);
     }
 }

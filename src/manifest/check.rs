@@ -12,7 +12,8 @@ use crate::run_id::RunId;
 /// The longest name that every kind takes: a Service's, which is also a DNS label.
 const MAX_NAME: usize = 63;
 
-/// Refuses objects that could not be created, or that belong elsewhere; returns warnings about what would only go wrong later.
+/// Refuses objects that could not be created, or that belong elsewhere; returns warnings about what would
+/// only go wrong later.
 ///
 /// # Errors
 /// A usage error with the object's place in its file.
@@ -23,7 +24,12 @@ pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Vec<String>> 
         check_object(object).exit(Exit::Usage)?;
         let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
         if let Some(first) = seen.insert((group, &object.kind, &object.name), object) {
-            return Err(usage(format!("{}: {} stands in {} already", object.origin, object.label(), first.origin)));
+            return Err(usage(format!(
+                "{}: {} stands in {} already",
+                object.origin,
+                object.label(),
+                first.origin
+            )));
         }
         if !object.name.contains(run_id.as_str()) {
             warnings.push(format!(
@@ -41,7 +47,10 @@ pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Vec<String>> 
 fn check_object(object: &Object) -> anyhow::Result<()> {
     let (origin, label) = (&object.origin, object.label());
     if object.name.len() > MAX_NAME {
-        bail!("{origin}: the name of {label} has {} characters; Kubernetes takes {MAX_NAME}", object.name.len());
+        bail!(
+            "{origin}: the name of {label} has {} characters; Kubernetes takes {MAX_NAME}",
+            object.name.len()
+        );
     }
     let fit = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
     if object.name.chars().any(|c| !fit(c)) {
@@ -53,27 +62,30 @@ fn check_object(object: &Object) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses objects for another namespace than the run's. Where they are allowed, those still are that testbed has to follow: pods, what makes
-/// pods, and the Services in front of them.
+/// Refuses objects for another namespace than the run's. Where they are allowed, those still are that testbed
+/// has to follow: pods, what makes pods, and the Services in front of them.
 ///
 /// # Errors
 /// A usage error with the object's place in its file.
 pub fn check_namespace(objects: &[Object], namespace: &str, allowed: &[Allowance]) -> anyhow::Result<()> {
     for object in objects {
         let Some(own) = object.namespace().filter(|own| *own != namespace) else { continue };
-        let is_followed = matches!(object.kind.as_str(), "Pod" | "Service") || object.pod_template().is_some();
+        let is_followed =
+            matches!(object.kind.as_str(), "Pod" | "Service") || object.pod_template().is_some();
         let why = match (allowed.contains(&Allowance::NAMESPACE), is_followed) {
             (true, false) => continue,
             (true, true) => "pods and Services can be followed in one namespace only",
             (false, _) => "remove metadata.namespace",
         };
         let (origin, label) = (&object.origin, object.label());
-        let error =
-            usage(format!("{origin}: {label} is for namespace {own}, but this run is in {namespace}; {why}, or pass --namespace {own}"));
+        let error = usage(format!(
+            "{origin}: {label} is for namespace {own}, but this run is in {namespace}; {why}, or pass --namespace {own}"
+        ));
         return if is_followed {
             Err(error)
         } else {
-            Err(error).hint("nothing was created; --allow namespace lets objects other than these lie elsewhere")
+            Err(error)
+                .hint("nothing was created; --allow namespace lets objects other than these lie elsewhere")
         };
     }
     Ok(())
@@ -100,16 +112,21 @@ mod tests {
 
     #[test]
     fn names_are_checked_with_their_place() {
-        assert!(error(&pod(&"x".repeat(64), "")).starts_with("m.yaml: document 1 (line 1): the name of Pod xxx"));
+        assert!(
+            error(&pod(&"x".repeat(64), "")).starts_with("m.yaml: document 1 (line 1): the name of Pod xxx")
+        );
         assert!(error(&pod("A", "")).contains("lower-case"));
-        assert!(error("apiVersion: v1\nkind: Service\nmetadata: {name: 1-run-1}").contains("start with a letter"));
+        assert!(
+            error("apiVersion: v1\nkind: Service\nmetadata: {name: 1-run-1}").contains("start with a letter")
+        );
     }
 
     #[test]
     fn two_objects_with_one_name_are_refused_unless_their_kinds_differ() {
         let twice = format!("{}---\n{}", pod("a", ""), pod("a", ""));
         assert!(error(&twice).contains("Pod a stands in m.yaml: document 1 (line 1) already"));
-        let differ = format!("{}---\napiVersion: v1\nkind: Service\nmetadata: {{name: a-run-1}}", pod("a-run-1", ""));
+        let differ =
+            format!("{}---\napiVersion: v1\nkind: Service\nmetadata: {{name: a-run-1}}", pod("a-run-1", ""));
         assert!(checked(&differ).unwrap().is_empty());
     }
 
@@ -125,8 +142,14 @@ mod tests {
         assert!(checked(&pod("a", "  namespace: here\n")).is_ok());
         let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: there}\n";
         assert!(error(map).contains("is for namespace there"));
-        let allowed = |text: &str| check_namespace(&parse("m.yaml", text).unwrap(), "here", &[Allowance::NAMESPACE]);
+        let allowed =
+            |text: &str| check_namespace(&parse("m.yaml", text).unwrap(), "here", &[Allowance::NAMESPACE]);
         assert!(allowed(map).is_ok());
-        assert!(allowed(&pod("a", "  namespace: there\n")).unwrap_err().to_string().contains("in one namespace only"));
+        assert!(
+            allowed(&pod("a", "  namespace: there\n"))
+                .unwrap_err()
+                .to_string()
+                .contains("in one namespace only")
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Images from another place than the manifest names: what `--image-prefix` does to every pod of a run.
 //!
-//! Names are compared in full, as registries have them: `mysql:9.7` is `docker.io/library/mysql:9.7`. Tags and digests stay as they are.
+//! Names are compared in full, as registries have them: `mysql:9.7` is `docker.io/library/mysql:9.7`. Tags
+//! and digests stay as they are.
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
@@ -11,8 +12,8 @@ use serde_json::{Map, Value};
 use super::{Object, stamp};
 use crate::failure::{Advise, Exit, usage};
 
-/// On pods whose images come from elsewhere: what the manifest names for each container, `container=image` with commas between. It tells
-/// engine and version where the new name does not.
+/// On pods whose images come from elsewhere: what the manifest names for each container, `container=image`
+/// with commas between. It tells engine and version where the new name does not.
 pub const ORIGINALS_ANNOTATION: &str = "testbed/images";
 
 /// The registry of names that have none.
@@ -51,12 +52,17 @@ fn place(text: &str) -> Result<String, String> {
         return Err("the names of images have no scheme; write registry.example/mirror".into());
     }
     let text = text.trim_end_matches('/');
-    let (registry, path) = text.split_once('/').map_or((text, None), |(registry, path)| (registry, Some(path)));
+    let (registry, path) =
+        text.split_once('/').map_or((text, None), |(registry, path)| (registry, Some(path)));
     if !is_registry(registry) {
-        return Err(format!("{registry:?} is no registry's name, which has a '.' or a port, such as registry.example or localhost:5000"));
+        return Err(format!(
+            "{registry:?} is no registry's name, which has a '.' or a port, such as registry.example or localhost:5000"
+        ));
     }
     if !is_host(registry) || !path.is_none_or(is_path) {
-        return Err(format!("{text:?} cannot be a part of an image's name: lower-case letters, digits, '.', '_', '-' and '/' can"));
+        return Err(format!(
+            "{text:?} cannot be a part of an image's name: lower-case letters, digits, '.', '_', '-' and '/' can"
+        ));
     }
     Ok(text.to_owned())
 }
@@ -71,8 +77,13 @@ fn is_host(text: &str) -> bool {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
     };
-    let is_name = !host.is_empty() && host.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c));
-    let is_address = || host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|text| text.parse::<Ipv6Addr>().is_ok());
+    let is_name = !host.is_empty()
+        && host.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c));
+    let is_address = || {
+        host.strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
+    };
     (is_name || is_address()) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
@@ -81,7 +92,8 @@ fn is_path(text: &str) -> bool {
     text.split('/').all(|part| !part.is_empty() && part.chars().all(fit))
 }
 
-/// What follows a leading part of a name that ends where a part of the name does: nothing, or `/` and the rest.
+/// What follows a leading part of a name that ends where a part of the name does: nothing, or `/` and the
+/// rest.
 fn below<'a>(name: &'a str, leading: &str) -> Option<&'a str> {
     name.strip_prefix(leading).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -94,7 +106,8 @@ fn split(image: &str) -> (&str, &str) {
     image.split_at(image[last..end].find(':').map_or(end, |colon| last + colon))
 }
 
-/// Registry and path of a name without tag and digest; `None` if it cannot be one, which the cluster says better.
+/// Registry and path of a name without tag and digest; `None` if it cannot be one, which the cluster says
+/// better.
 fn full(name: &str) -> Option<(&str, String)> {
     let (registry, path) = match name.split_once('/') {
         Some((first, rest)) if is_registry(first) => (first, rest),
@@ -108,7 +121,8 @@ fn full(name: &str) -> Option<(&str, String)> {
     Some((registry, format!("{library}{path}")))
 }
 
-/// An image's name as registries have it, such as `docker.io/library/mysql:9.7`; as it stands where it cannot be one.
+/// An image's name as registries have it, such as `docker.io/library/mysql:9.7`; as it stands where it cannot
+/// be one.
 pub fn in_full(image: &str) -> String {
     let (name, suffix) = split(image);
     full(name).map_or_else(|| image.to_owned(), |(registry, path)| format!("{registry}/{path}{suffix}"))
@@ -123,12 +137,15 @@ fn mirrored(image: &str, mirrors: &[Mirror]) -> anyhow::Result<Option<String>> {
     if mirrors.iter().any(|mirror| below(&name, &mirror.to).is_some()) {
         return Ok(None);
     }
-    let from = |mirror: &&Mirror| mirror.from.as_deref().filter(|from| below(&name, from).is_some()).map(str::len);
+    let from =
+        |mirror: &&Mirror| mirror.from.as_deref().filter(|from| below(&name, from).is_some()).map(str::len);
     if let Some(mirror) = mirrors.iter().filter(|mirror| from(mirror).is_some()).max_by_key(from) {
         let rest = below(&name, mirror.from.as_deref().unwrap_or_default()).unwrap_or_default();
         return Ok(Some(format!("{}{rest}{suffix}", mirror.to)));
     }
-    let Some(Mirror { to, .. }) = mirrors.iter().find(|mirror| mirror.from.is_none()) else { return Ok(None) };
+    let Some(Mirror { to, .. }) = mirrors.iter().find(|mirror| mirror.from.is_none()) else {
+        return Ok(None);
+    };
     match registry {
         HUB => Ok(Some(format!("{to}/{path}{suffix}"))),
         registry if registry.contains(':') => {
@@ -143,12 +160,16 @@ fn mirrored(image: &str, mirrors: &[Mirror]) -> anyhow::Result<Option<String>> {
 /// Takes the images of every pod and pod template from the mirrors, and notes on it what the manifest names.
 ///
 /// # Errors
-/// A usage error: two mirrors for the same names, or with the object's place an image that a prefix cannot be put in front of.
+/// A usage error: two mirrors for the same names, or with the object's place an image that a prefix cannot be
+/// put in front of.
 pub fn rewrite(objects: &mut [Object], mirrors: &[Mirror]) -> anyhow::Result<()> {
     for (index, mirror) in mirrors.iter().enumerate() {
         if let Some(first) = mirrors[..index].iter().find(|first| first.from == mirror.from) {
             let which = mirror.from.as_deref().unwrap_or("all other images");
-            return Err(usage(format!("--image-prefix names two places for {which}: {} and {}", first.to, mirror.to)));
+            return Err(usage(format!(
+                "--image-prefix names two places for {which}: {} and {}",
+                first.to, mirror.to
+            )));
         }
     }
     if mirrors.is_empty() {
@@ -169,7 +190,9 @@ fn rewrite_pod(pod: &mut Map<String, Value>, mirrors: &[Mirror]) -> anyhow::Resu
     for list in LISTS {
         for container in mappings(spec, list) {
             let name = container.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-            if let Some(original) = container.get_mut("image").map(|image| replace(image, mirrors)).transpose()?.flatten() {
+            if let Some(original) =
+                container.get_mut("image").map(|image| replace(image, mirrors)).transpose()?.flatten()
+            {
                 moved.push((name, original));
             }
         }
@@ -182,7 +205,10 @@ fn rewrite_pod(pod: &mut Map<String, Value>, mirrors: &[Mirror]) -> anyhow::Resu
     if moved.is_empty() { Ok(()) } else { note(pod, moved) }
 }
 
-fn mappings<'a>(spec: &'a mut Map<String, Value>, list: &str) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+fn mappings<'a>(
+    spec: &'a mut Map<String, Value>,
+    list: &str,
+) -> impl Iterator<Item = &'a mut Map<String, Value>> {
     spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
 }
 
@@ -195,22 +221,28 @@ fn replace(image: &mut Value, mirrors: &[Mirror]) -> anyhow::Result<Option<Strin
 fn note(pod: &mut Map<String, Value>, moved: Vec<(String, String)>) -> anyhow::Result<()> {
     let annotations = stamp::mapping(stamp::metadata(pod)?, "annotations")?;
     let noted = annotations.get(ORIGINALS_ANNOTATION).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let mut originals: BTreeMap<&str, &str> = noted.split(',').filter_map(|pair| pair.split_once('=')).collect();
+    let mut originals: BTreeMap<&str, &str> =
+        noted.split(',').filter_map(|pair| pair.split_once('=')).collect();
     for (container, image) in &moved {
         // From one mirror to the next: the first name still tells what it is.
         if original(&noted, container, image).is_none() {
             originals.insert(container, image);
         }
     }
-    let text = originals.iter().map(|(container, image)| format!("{container}={image}")).collect::<Vec<_>>().join(",");
+    let text = originals
+        .iter()
+        .map(|(container, image)| format!("{container}={image}"))
+        .collect::<Vec<_>>()
+        .join(",");
     annotations.insert(ORIGINALS_ANNOTATION.into(), text.into());
     Ok(())
 }
 
-/// What the manifest named for a container whose image is `image` now, as the annotation tells it. `None` if it tells nothing, or of another
-/// version: then the image was changed by hand since.
+/// What the manifest named for a container whose image is `image` now, as the annotation tells it. `None` if
+/// it tells nothing, or of another version: then the image was changed by hand since.
 pub fn original<'a>(annotation: &'a str, container: &str, image: &str) -> Option<&'a str> {
-    let noted = annotation.split(',').find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == container))?.1;
+    let noted =
+        annotation.split(',').find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == container))?.1;
     (split(noted).1 == split(image).1).then_some(noted)
 }
 
@@ -290,9 +322,15 @@ mod tests {
     #[test]
     fn a_port_behind_a_prefix_is_refused_with_the_remedy() {
         let error = mirrored("other.example:5000/x:1", &mirrors("r.example/m")).unwrap_err();
-        assert_eq!(format!("{error:#}"), "the image other.example:5000/x:1: a registry's port cannot stand behind the prefix r.example/m");
+        assert_eq!(
+            format!("{error:#}"),
+            "the image other.example:5000/x:1: a registry's port cannot stand behind the prefix r.example/m"
+        );
         assert!(crate::failure::hints_of(&error)[0].contains("--image-prefix other.example:5000=PREFIX"));
-        assert_eq!(named("other.example:5000/x:1", "r.example/m,other.example:5000=other.example:5000"), "other.example:5000/x:1");
+        assert_eq!(
+            named("other.example:5000/x:1", "r.example/m,other.example:5000=other.example:5000"),
+            "other.example:5000/x:1"
+        );
     }
 
     #[test]
@@ -331,7 +369,10 @@ spec:
     fn every_image_of_every_kind_of_pod_is_found() {
         let indented = |by: &str| POD.lines().map(|line| format!("{by}{line}\n")).collect::<String>();
         let template = |by: &str| format!("template:\n{}", indented(by));
-        let deployment = format!("apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: b}}\nspec:\n  {}", template("    "));
+        let deployment = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: b}}\nspec:\n  {}",
+            template("    ")
+        );
         let cron = format!(
             "apiVersion: batch/v1\nkind: CronJob\nmetadata: {{name: b}}\nspec:\n  jobTemplate:\n    spec:\n      {}",
             template("        ")
@@ -347,7 +388,10 @@ spec:
             assert_eq!(spec["containers"][1]["image"], "quay.io/x/y");
             assert_eq!(spec["ephemeralContainers"][0]["image"], "r.example/library/busybox");
             assert_eq!(spec["volumes"][0]["image"]["reference"], "r.example/x/files:1");
-            assert_eq!(pod["metadata"]["annotations"][ORIGINALS_ANNOTATION], "c=mysql:9.7,g=busybox,i=busybox");
+            assert_eq!(
+                pod["metadata"]["annotations"][ORIGINALS_ANNOTATION],
+                "c=mysql:9.7,g=busybox,i=busybox"
+            );
             // A second time, and on from there to another place.
             let once = objects[0].body.clone();
             rewrite(&mut objects, &mirrors("docker.io=r.example")).unwrap();
@@ -355,7 +399,10 @@ spec:
             rewrite(&mut objects, &mirrors("r.example=s.example,quay.io=s.example")).unwrap();
             let pod = Value::Object(objects[0].pod_mut().unwrap().clone());
             assert_eq!(pod["spec"]["containers"][0]["image"], "s.example/library/mysql:9.7");
-            assert_eq!(pod["metadata"]["annotations"][ORIGINALS_ANNOTATION], "c=mysql:9.7,d=quay.io/x/y,g=busybox,i=busybox");
+            assert_eq!(
+                pod["metadata"]["annotations"][ORIGINALS_ANNOTATION],
+                "c=mysql:9.7,d=quay.io/x/y,g=busybox,i=busybox"
+            );
         }
     }
 
@@ -369,10 +416,15 @@ spec:
 
     #[test]
     fn two_places_for_the_same_names_are_refused() {
-        for (texts, which) in [("a.example,b.example", "all other images"), ("docker.io=a.example,index.docker.io=b.example", "docker.io")]
-        {
+        for (texts, which) in [
+            ("a.example,b.example", "all other images"),
+            ("docker.io=a.example,index.docker.io=b.example", "docker.io"),
+        ] {
             let error = format!("{:#}", rewrite(&mut [], &mirrors(texts)).unwrap_err());
-            assert_eq!(error, format!("--image-prefix names two places for {which}: a.example and b.example"));
+            assert_eq!(
+                error,
+                format!("--image-prefix names two places for {which}: a.example and b.example")
+            );
         }
     }
 }

@@ -1,12 +1,13 @@
-//! What an API server has left out of an object that it took: what is new to it, or not switched on there, goes without a word.
+//! What an API server has left out of an object that it took: what is new to it, or not switched on there,
+//! goes without a word.
 
 use serde_json::{Map, Value};
 
 /// As many fields as are named.
 const MOST: usize = 5;
 
-/// The fields of an object's `spec` that were sent with a value and are not there in what the API server keeps, such as
-/// `spec.containers[db].lifecycle`. What stands for nothing (`false`, `{}`) it may leave out.
+/// The fields of an object's `spec` that were sent with a value and are not there in what the API server
+/// keeps, such as `spec.containers[db].lifecycle`. What stands for nothing (`false`, `{}`) it may leave out.
 pub fn left_out(sent: Option<&Value>, kept: Option<&Value>) -> Vec<String> {
     let mut found = Vec::new();
     if let (Some(sent), Some(kept)) = (sent, kept) {
@@ -20,7 +21,8 @@ fn look(path: &str, sent: &Value, kept: &Value, found: &mut Vec<String>) {
     match (sent, kept) {
         (Value::Object(sent), Value::Object(kept)) => {
             // Labels and annotations are whoever's who looks after them.
-            for (key, value) in sent.iter().filter(|(key, value)| *key != "metadata" && says_something(value)) {
+            for (key, value) in sent.iter().filter(|(key, value)| *key != "metadata" && says_something(value))
+            {
                 let path = format!("{path}.{key}");
                 match kept.get(key) {
                     Some(kept) => look(&path, value, kept, found),

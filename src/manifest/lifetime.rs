@@ -1,4 +1,5 @@
-//! How long a run may live: the deadline that the kubelet keeps for its pods, and the expiry that `testbed gc` goes by.
+//! How long a run may live: the deadline that the kubelet keeps for its pods, and the expiry that `testbed
+//! gc` goes by.
 
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ impl Lifetime {
         if text == "none" {
             return Ok(Self::Unlimited);
         }
-        let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write a duration such as 2h, or none"))?;
+        let duration = humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; write a duration such as 2h, or none"))?;
         // Kubernetes takes the deadline as a positive number of seconds that fits 32 bits.
         if duration.as_secs() == 0 || i32::try_from(duration.as_secs()).is_err() {
             return Err("write a duration between 1s and 68years, or none".into());
@@ -51,15 +53,18 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Sets the deadline of an object that makes pods which end: a Pod, a Job, and the Jobs of a CronJob. Pods that a Deployment or
-    /// StatefulSet makes may have none. One that the manifest sets counts if it is shorter.
+    /// Sets the deadline of an object that makes pods which end: a Pod, a Job, and the Jobs of a CronJob.
+    /// Pods that a Deployment or StatefulSet makes may have none. One that the manifest sets counts if it is
+    /// shorter.
     pub(super) fn set_deadline(&self, object: &mut Object) {
         let kind = object.kind.clone();
         let Some(Value::Object(spec)) = object.body.get_mut("spec") else { return };
         match kind.as_str() {
             "Pod" | "Job" => self.cap(spec),
             "CronJob" => {
-                if let Some(Value::Object(spec)) = spec.get_mut("jobTemplate").and_then(|template| template.get_mut("spec")) {
+                if let Some(Value::Object(spec)) =
+                    spec.get_mut("jobTemplate").and_then(|template| template.get_mut("spec"))
+                {
                     self.cap(spec);
                 }
             }
@@ -114,7 +119,13 @@ mod tests {
         assert_eq!(deadline(pod, "{activeDeadlineSeconds: 5}", "/spec/activeDeadlineSeconds"), 5);
         assert_eq!(deadline(pod, "{activeDeadlineSeconds: 500}", "/spec/activeDeadlineSeconds"), 60);
         assert_eq!(deadline(job, "{template: {}}", "/spec/activeDeadlineSeconds"), 60);
-        assert_eq!(deadline(cron, "{jobTemplate: {spec: {}}}", "/spec/jobTemplate/spec/activeDeadlineSeconds"), 60);
-        assert_eq!(deadline(deployment, "{template: {spec: {containers: []}}}", "/spec/activeDeadlineSeconds"), Value::Null);
+        assert_eq!(
+            deadline(cron, "{jobTemplate: {spec: {}}}", "/spec/jobTemplate/spec/activeDeadlineSeconds"),
+            60
+        );
+        assert_eq!(
+            deadline(deployment, "{template: {spec: {containers: []}}}", "/spec/activeDeadlineSeconds"),
+            Value::Null
+        );
     }
 }

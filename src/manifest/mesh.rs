@@ -1,5 +1,6 @@
-//! Pods with a database stay out of service meshes unless their manifest says otherwise: a sidecar delays the start of a database that lives
-//! for minutes, and keeps its pod from ending; and a MySQL server speaks first, which a proxy that guesses the protocol waits out.
+//! Pods with a database stay out of service meshes unless their manifest says otherwise: a sidecar delays the
+//! start of a database that lives for minutes, and keeps its pod from ending; and a MySQL server speaks
+//! first, which a proxy that guesses the protocol waits out.
 
 use anyhow::Context;
 use serde_json::{Map, Value};
@@ -17,7 +18,10 @@ const LINKERD: &str = "linkerd.io/inject";
 ///
 /// # Errors
 /// A usage error when labels or annotations are no mapping.
-pub fn keep_out<'a>(objects: &mut [Object], workloads: impl Iterator<Item = &'a str> + Clone) -> anyhow::Result<()> {
+pub fn keep_out<'a>(
+    objects: &mut [Object],
+    workloads: impl Iterator<Item = &'a str> + Clone,
+) -> anyhow::Result<()> {
     for object in objects {
         let id = format!("{}/{}", object.kind, object.name);
         let place = format!("{}: {}", object.origin, object.label());
@@ -33,7 +37,8 @@ pub fn keep_out<'a>(objects: &mut [Object], workloads: impl Iterator<Item = &'a 
 fn keep_out_of(pod: &mut Map<String, Value>) -> anyhow::Result<()> {
     let metadata = stamp::metadata(pod)?;
     let says = |field: &str, key: &str| metadata.get(field).is_some_and(|map| map.get(key).is_some());
-    let (istio, linkerd) = (says("labels", ISTIO) || says("annotations", ISTIO), says("annotations", LINKERD));
+    let (istio, linkerd) =
+        (says("labels", ISTIO) || says("annotations", ISTIO), says("annotations", LINKERD));
     if !istio {
         stamp::mapping(metadata, "labels")?.insert(ISTIO.into(), "false".into());
         stamp::mapping(metadata, "annotations")?.insert(ISTIO.into(), "false".into());
@@ -87,7 +92,10 @@ mod tests {
             ),
         ] {
             let found = metadata(&pod(given));
-            assert_eq!((found.get("labels"), found.get("annotations")), (expected.get("labels"), expected.get("annotations")));
+            assert_eq!(
+                (found.get("labels"), found.get("annotations")),
+                (expected.get("labels"), expected.get("annotations"))
+            );
         }
     }
 }

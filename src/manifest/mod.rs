@@ -1,9 +1,10 @@
-//! From manifest files and built-in templates to the objects of one run. Pure: no clock, no randomness, no network; what it needs is
-//! passed in.
+//! From manifest files and built-in templates to the objects of one run. Pure: no clock, no randomness, no
+//! network; what it needs is passed in.
 //!
-//! [`render`] turns each template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what could not work, [`policy`] what
-//! should not, [`images`] takes images from where the user has them, and [`stamp`] puts the run's labels and annotations on. Once the
-//! databases are found, [`mesh`] keeps sidecars out of their pods.
+//! [`render`] turns each template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what
+//! could not work, [`policy`] what should not, [`images`] takes images from where the user has them, and
+//! [`stamp`] puts the run's labels and annotations on. Once the databases are found, [`mesh`] keeps sidecars
+//! out of their pods.
 
 pub mod builtin;
 pub mod check;
@@ -92,8 +93,9 @@ impl Object {
     /// [`Object::pod_template`], to write.
     pub fn pod_template_mut(&mut self) -> Option<&mut Value> {
         let spec = self.body.get_mut("spec")?;
-        let path =
-            POD_TEMPLATES.iter().find(|path| path.iter().try_fold(&*spec, |value, key| value.get(key)).is_some_and(is_pod_template))?;
+        let path = POD_TEMPLATES.iter().find(|path| {
+            path.iter().try_fold(&*spec, |value, key| value.get(key)).is_some_and(is_pod_template)
+        })?;
         path.iter().try_fold(spec, |value, key| value.get_mut(key))
     }
 
@@ -106,7 +108,8 @@ impl Object {
     }
 }
 
-/// Where kinds keep a pod template below `spec`: the apps and batch groups, and CronJob. Custom kinds usually follow the first.
+/// Where kinds keep a pod template below `spec`: the apps and batch groups, and CronJob. Custom kinds usually
+/// follow the first.
 const POD_TEMPLATES: [&[&str]; 2] = [&["template"], &["jobTemplate", "spec", "template"]];
 
 fn is_pod_template(value: &Value) -> bool {

@@ -1,4 +1,5 @@
-//! The PipelineRun that a run belongs to: when it is deleted, the cluster's garbage collector removes the run's objects.
+//! The PipelineRun that a run belongs to: when it is deleted, the cluster's garbage collector removes the
+//! run's objects.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Object;
 
-/// A PipelineRun, by what its own pods' labels tell. Never made from anything else: an object whose owner does not exist is removed at once.
+/// A PipelineRun, by what its own pods' labels tell. Never made from anything else: an object whose owner
+/// does not exist is removed at once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
     /// `metadata.name`
@@ -19,20 +21,27 @@ impl Owner {
     /// The PipelineRuns that own an object.
     pub fn all_of(object: &ObjectMeta) -> impl Iterator<Item = Self> {
         let owners = object.owner_references.iter().flatten();
-        let pipeline_runs = owners.filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
+        let pipeline_runs = owners
+            .filter(|owner| owner.kind == "PipelineRun" && owner.api_version.starts_with("tekton.dev/"));
         pipeline_runs.map(|owner| Self { name: owner.name.clone(), uid: owner.uid.clone() })
     }
 
-    /// Makes it an owner of an object, and of the claims that a StatefulSet makes, which belong to nobody otherwise. `blockOwnerDeletion` is
-    /// left away: to set it takes rights over PipelineRuns on some clusters.
+    /// Makes it an owner of an object, and of the claims that a StatefulSet makes, which belong to nobody
+    /// otherwise. `blockOwnerDeletion` is left away: to set it takes rights over PipelineRuns on some
+    /// clusters.
     pub fn adopt(&self, object: &mut Object) {
         self.own(object.body.get_mut("metadata"));
-        let claims = object.body.get_mut("spec").and_then(|spec| spec.get_mut("volumeClaimTemplates")).and_then(Value::as_array_mut);
+        let claims = object
+            .body
+            .get_mut("spec")
+            .and_then(|spec| spec.get_mut("volumeClaimTemplates"))
+            .and_then(Value::as_array_mut);
         claims.into_iter().flatten().for_each(|claim| self.own(claim.get_mut("metadata")));
     }
 
     fn own(&self, metadata: Option<&mut Value>) {
-        let reference = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": self.name, "uid": self.uid});
+        let reference =
+            json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": self.name, "uid": self.uid});
         let Some(Value::Object(metadata)) = metadata else { return };
         match metadata.entry("ownerReferences").or_insert_with(|| json!([])) {
             Value::Array(owners) => owners.push(reference),
@@ -49,10 +58,14 @@ mod tests {
     #[test]
     fn owners_that_the_manifest_names_stay() {
         let owner = Owner { name: "build-1".into(), uid: "u".into() };
-        let ours = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "build-1", "uid": "u"});
-        for (metadata, expected) in [("{name: a}", json!([ours])), ("{name: a, ownerReferences: [{uid: x}]}", json!([{"uid": "x"}, ours]))]
-        {
-            let mut objects = parse("m.yaml", &format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\n")).unwrap();
+        let ours =
+            json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "build-1", "uid": "u"});
+        for (metadata, expected) in [
+            ("{name: a}", json!([ours])),
+            ("{name: a, ownerReferences: [{uid: x}]}", json!([{"uid": "x"}, ours])),
+        ] {
+            let mut objects =
+                parse("m.yaml", &format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\n")).unwrap();
             owner.adopt(&mut objects[0]);
             assert_eq!(objects[0].body["metadata"]["ownerReferences"], expected);
         }

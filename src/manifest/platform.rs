@@ -1,5 +1,6 @@
-//! What the parameters of the built-in databases say about the cluster: where a pod may run, as whom, with how much, where its image may be
-//! pulled from, and the addresses of its Service. Values are read here, so that a wrong one is named; the templates only write them down.
+//! What the parameters of the built-in databases say about the cluster: where a pod may run, as whom, with
+//! how much, where its image may be pulled from, and the addresses of its Service. Values are read here, so
+//! that a wrong one is named; the templates only write them down.
 
 use std::collections::BTreeMap;
 
@@ -110,7 +111,8 @@ impl<'a> Given<'a> {
         })
     }
 
-    /// The nearest value of a parameter, and the name that it is given under. An empty one says nothing: a pipeline's param has such a default.
+    /// The nearest value of a parameter, and the name that it is given under. An empty one says nothing: a
+    /// pipeline's param has such a default.
     fn get(&self, param: &str) -> Option<(String, &'a str)> {
         let scope = self.with.scopes(param).into_iter().find(|scope| self.params.contains_key(scope))?;
         let value = self.params.get(&scope).map(|value| value.trim()).filter(|value| !value.is_empty())?;
@@ -122,7 +124,8 @@ impl<'a> Given<'a> {
         read(value).with_context(|| format!("the parameter {name}")).map(Some)
     }
 
-    /// Request and limit. A limit below the usual request lowers that: a request above its limit is refused by the cluster.
+    /// Request and limit. A limit below the usual request lowers that: a request above its limit is refused
+    /// by the cluster.
     fn resource(&self, request: &str, limit: &str, usual: &str) -> anyhow::Result<(String, Option<String>)> {
         let most = self.read(limit, quantity)?;
         let asked = self.read(request, quantity)?;
@@ -132,11 +135,14 @@ impl<'a> Given<'a> {
         {
             bail!("the parameter {request} asks for more than the parameter {limit} allows");
         }
-        let lowered = most.filter(|most| Quantity::parse(usual).is_some_and(|usual| usual > *most)).and_then(|_| text(limit));
+        let lowered = most
+            .filter(|most| Quantity::parse(usual).is_some_and(|usual| usual > *most))
+            .and_then(|_| text(limit));
         Ok((text(request).or(lowered).unwrap_or_else(|| usual.to_owned()), text(limit)))
     }
 
-    /// The number of the server's user in the official images: 999, and 70 where PostgreSQL's is built on Alpine.
+    /// The number of the server's user in the official images: 999, and 70 where PostgreSQL's is built on
+    /// Alpine.
     fn user(&self) -> u32 {
         let image = self.get("image").map(|(_, image)| image);
         let tag = image.map_or(self.with.tag.as_deref(), engine::tag).unwrap_or_default();
@@ -162,8 +168,9 @@ fn name(value: &str) -> anyhow::Result<String> {
 fn labels(value: &str) -> anyhow::Result<Vec<Label>> {
     let mut labels = BTreeMap::new();
     for item in value.split_whitespace() {
-        let (key, value) =
-            item.split_once('=').ok_or_else(|| anyhow!("{item:?} has no '='; write LABEL=VALUE, with spaces between several"))?;
+        let (key, value) = item
+            .split_once('=')
+            .ok_or_else(|| anyhow!("{item:?} has no '='; write LABEL=VALUE, with spaces between several"))?;
         check_key(key)?;
         check_value(value)?;
         if labels.insert(key, value).is_some() {
@@ -189,7 +196,9 @@ fn toleration(item: &str) -> anyhow::Result<Toleration> {
         },
     };
     let (key, value) = taint.split_once('=').map_or((taint, None), |(key, value)| (key, Some(value)));
-    check_key(key).and_then(|()| check_value(value.unwrap_or_default())).context("write KEY[=VALUE][:EFFECT]")?;
+    check_key(key)
+        .and_then(|()| check_value(value.unwrap_or_default()))
+        .context("write KEY[=VALUE][:EFFECT]")?;
     Ok(Toleration { key: key.into(), value: value.map(Into::into), effect })
 }
 
@@ -214,7 +223,9 @@ fn check_value(value: &str) -> anyhow::Result<()> {
 fn is_word(text: &str) -> bool {
     let is_end = |c: char| c.is_ascii_alphanumeric();
     let fit = |c: char| is_end(c) || "-_.".contains(c);
-    text.len() <= 63 && text.chars().all(fit) && (text.is_empty() || (text.starts_with(is_end) && text.ends_with(is_end)))
+    text.len() <= 63
+        && text.chars().all(fit)
+        && (text.is_empty() || (text.starts_with(is_end) && text.ends_with(is_end)))
 }
 
 fn quantity(value: &str) -> anyhow::Result<Quantity> {
@@ -265,13 +276,25 @@ mod tests {
             "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": null, "memory": null}, "ip_family": null,
         });
         assert_eq!(platform("postgres", &[]), expected);
-        let empty = ["pull-secret", "node-selector", "tolerations", "runtime-class", "cpu-limit", "memory", "profile", "ip-family"];
+        let empty = [
+            "pull-secret",
+            "node-selector",
+            "tolerations",
+            "runtime-class",
+            "cpu-limit",
+            "memory",
+            "profile",
+            "ip-family",
+        ];
         assert_eq!(platform("postgres", &empty.map(|name| (name, " "))), expected);
     }
 
     #[test]
     fn tolerations_are_spelt_as_taints_are() {
-        let found = platform("mysql", &[("tolerations", "ci dedicated=tests  example.com/gpu=:NoExecute x:NoSchedule")]);
+        let found = platform(
+            "mysql",
+            &[("tolerations", "ci dedicated=tests  example.com/gpu=:NoExecute x:NoSchedule")],
+        );
         let expected = json!([
             {"key": "ci", "value": null, "effect": null},
             {"key": "dedicated", "value": "tests", "effect": null},
@@ -285,14 +308,16 @@ mod tests {
     fn a_request_stays_below_its_limit() {
         let resources = |pairs: &[(&str, &str)]| {
             let found = platform("mysql", pairs);
-            [&found["requests"]["memory"], &found["limits"]["memory"]].map(|value| value.as_str().map(str::to_owned))
+            [&found["requests"]["memory"], &found["limits"]["memory"]]
+                .map(|value| value.as_str().map(str::to_owned))
         };
         let texts = |request: &str, limit: &str| [request, limit].map(|text| Some(text.to_owned()));
         assert_eq!(resources(&[("memory-limit", "1Gi")]), texts("512Mi", "1Gi"));
         assert_eq!(resources(&[("memory-limit", "300M")]), texts("300M", "300M"));
         assert_eq!(resources(&[("memory-limit", "2Gi"), ("memory", "2Gi")]), texts("2Gi", "2Gi"));
         assert!(
-            error(&[("memory-limit", "1Gi"), ("orders.memory", "1.5Gi")]).contains("memory asks for more than the parameter memory-limit")
+            error(&[("memory-limit", "1Gi"), ("orders.memory", "1.5Gi")])
+                .contains("memory asks for more than the parameter memory-limit")
         );
     }
 
@@ -309,7 +334,11 @@ mod tests {
             ("mariadb", &[], 999),
         ] {
             let found = platform(with, &[pairs, &[("profile", "restricted")]].concat());
-            assert_eq!((&found["user"], &found["hardened"]), (&user.into(), &true.into()), "{with} {pairs:?}");
+            assert_eq!(
+                (&found["user"], &found["hardened"]),
+                (&user.into(), &true.into()),
+                "{with} {pairs:?}"
+            );
         }
         let found = platform("mysql", &[("profile", "openshift")]);
         assert_eq!((&found["user"], &found["hardened"]), (&Value::Null, &true.into()));
@@ -324,7 +353,11 @@ mod tests {
             ("node-selector", "a=1 a=2", "the label a stands twice"),
             ("node-selector", "=x", "\"\" is no key"),
             ("node-selector", "a=b c=d,e", "\"d,e\" is no value"),
-            ("tolerations", "a=b:Never", "\"a=b:Never\": \"Never\" is no effect of a taint; known are NoSchedule,"),
+            (
+                "tolerations",
+                "a=b:Never",
+                "\"a=b:Never\": \"Never\" is no effect of a taint; known are NoSchedule,",
+            ),
             ("tolerations", "a:", "\"\" is no effect"),
             ("tolerations", ":NoSchedule", "write KEY[=VALUE][:EFFECT]: \"\" is no key"),
             ("tolerations", "a/b/c", "\"a/b/c\" is no key"),
@@ -340,7 +373,11 @@ mod tests {
             for scope in ["", "postgres.", "orders."] {
                 let name = format!("{scope}{name}");
                 let message = error(&[(&name, value)]);
-                assert!(message.starts_with(&format!("--with orders: the parameter {name}: ")) && message.contains(part), "{message}");
+                assert!(
+                    message.starts_with(&format!("--with orders: the parameter {name}: "))
+                        && message.contains(part),
+                    "{message}"
+                );
             }
             assert!(format!("{:#}", check(name, value).unwrap_err()).contains(part));
             assert!(check(name, "").is_ok());

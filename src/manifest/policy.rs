@@ -1,8 +1,10 @@
-//! What a manifest may not do in a cluster unless somebody who trusts it says so: a manifest often comes with a change that nobody has
-//! looked at yet, and its objects are created with the rights of whoever runs testbed.
+//! What a manifest may not do in a cluster unless somebody who trusts it says so: a manifest often comes with
+//! a change that nobody has looked at yet, and its objects are created with the rights of whoever runs
+//! testbed.
 //!
-//! Refused are what Pod Security "baseline" forbids, objects and pods that come by rights, and what reaches out of the run: another
-//! namespace, another run's label, objects of the whole cluster. [`Allowance`] names each.
+//! Refused are what Pod Security "baseline" forbids, objects and pods that come by rights, and what reaches
+//! out of the run: another namespace, another run's label, objects of the whole cluster. [`Allowance`] names
+//! each.
 
 mod baseline;
 mod labels;
@@ -33,7 +35,8 @@ impl Allowance {
     pub const HOST_PORTS: Self = Self("host-ports");
     /// Capabilities beyond those that every container has.
     pub const CAPABILITIES: Self = Self("capabilities");
-    /// Whatever else loosens a container: seccomp, AppArmor, SELinux, sysctls, `/proc`, Windows' host processes.
+    /// Whatever else loosens a container: seccomp, AppArmor, SELinux, sysctls, `/proc`, Windows' host
+    /// processes.
     pub const UNCONFINED: Self = Self("unconfined");
     /// Objects that grant rights.
     pub const RBAC: Self = Self("rbac");
@@ -89,7 +92,11 @@ pub fn violations(object: &Object, run_id: &RunId) -> Vec<Violation> {
     let mut found: Vec<Violation> = grants(object).into_iter().collect();
     // What these hold is anybody's, under names of their own.
     let holds_data = object.api_version == "v1" && matches!(object.kind.as_str(), "ConfigMap" | "Secret");
-    let body = object.body.iter().filter(|(key, _)| !holds_data || *key == "metadata").map(|(key, value)| (key.clone(), value.clone()));
+    let body = object
+        .body
+        .iter()
+        .filter(|(key, _)| !holds_data || *key == "metadata")
+        .map(|(key, value)| (key.clone(), value.clone()));
     walk(&body.collect(), None, false, run_id, &mut found);
     found
 }
@@ -106,11 +113,14 @@ struct Refusal {
 }
 
 impl Refused {
-    /// Everything that is not allowed, in the order of the objects. They have to be as they were written: stamping takes other runs' labels away.
+    /// Everything that is not allowed, in the order of the objects. They have to be as they were written:
+    /// stamping takes other runs' labels away.
     pub fn find(objects: &[Object], run_id: &RunId, allowed: &[Allowance]) -> Self {
         let mut refused = Self::default();
         for object in objects {
-            let found = violations(object, run_id).into_iter().filter(|violation| !allowed.contains(&violation.opened_by));
+            let found = violations(object, run_id)
+                .into_iter()
+                .filter(|violation| !allowed.contains(&violation.opened_by));
             found.for_each(|violation| refused.add(object, &violation));
         }
         refused
@@ -133,31 +143,49 @@ impl Refused {
         let error = if others.is_empty() { error } else { error.detail(others.join("\n")) };
         let names: BTreeSet<&str> = self.0.iter().map(|refusal| refusal.opened_by.name()).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        Err(error).hint(format!("nothing was created; if the manifest is to be trusted with that: --allow {}", names.join(",")))
+        Err(error).hint(format!(
+            "nothing was created; if the manifest is to be trusted with that: --allow {}",
+            names.join(",")
+        ))
     }
 }
 
 /// An object that grants rights, or catches requests.
 fn grants(object: &Object) -> Option<Violation> {
     let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
-    let is_token = || object.body.get("type").and_then(Value::as_str) == Some("kubernetes.io/service-account-token");
+    let is_token =
+        || object.body.get("type").and_then(Value::as_str) == Some("kubernetes.io/service-account-token");
     let (opened_by, what) = match (group, object.kind.as_str()) {
-        ("rbac.authorization.k8s.io" | "authorization.openshift.io", _) => (Allowance::RBAC, "it grants rights"),
+        ("rbac.authorization.k8s.io" | "authorization.openshift.io", _) => {
+            (Allowance::RBAC, "it grants rights")
+        }
         ("", "ServiceAccount") => (Allowance::SERVICE_ACCOUNTS, "it is an identity of its own"),
         ("", "Secret") if is_token() => (Allowance::SERVICE_ACCOUNTS, "it asks for a ServiceAccount's token"),
-        ("admissionregistration.k8s.io" | "apiregistration.k8s.io", _) => (Allowance::WEBHOOKS, "it sees other requests to the API server"),
+        ("admissionregistration.k8s.io" | "apiregistration.k8s.io", _) => {
+            (Allowance::WEBHOOKS, "it sees other requests to the API server")
+        }
         _ => return None,
     };
     Some(Violation { opened_by, what: what.into() })
 }
 
-/// Looks through the whole object, however deep and under whatever name its kind keeps pods and their parts: everything with containers
-/// counts as a pod's spec, what stands beside it as its metadata, and any other map as what may become a part of a pod, as the templates of
-/// custom kinds do that have no containers of their own.
-fn walk(map: &Map<String, Value>, metadata: Option<&Value>, is_part: bool, run_id: &RunId, found: &mut Vec<Violation>) {
+/// Looks through the whole object, however deep and under whatever name its kind keeps pods and their parts:
+/// everything with containers counts as a pod's spec, what stands beside it as its metadata, and any other
+/// map as what may become a part of a pod, as the templates of custom kinds do that have no containers of
+/// their own.
+fn walk(
+    map: &Map<String, Value>,
+    metadata: Option<&Value>,
+    is_part: bool,
+    run_id: &RunId,
+    found: &mut Vec<Violation>,
+) {
     let is_pod = map.get("containers").is_some_and(Value::is_array);
     if is_pod {
-        found.extend(baseline(map, metadata.and_then(|metadata| metadata.get("annotations")).and_then(Value::as_object)));
+        found.extend(baseline(
+            map,
+            metadata.and_then(|metadata| metadata.get("annotations")).and_then(Value::as_object),
+        ));
     } else if !is_part {
         found.extend(baseline::parts(map));
     }
@@ -169,7 +197,13 @@ fn walk(map: &Map<String, Value>, metadata: Option<&Value>, is_part: bool, run_i
     }
 }
 
-fn walk_value(value: &Value, metadata: Option<&Value>, is_part: bool, run_id: &RunId, found: &mut Vec<Violation>) {
+fn walk_value(
+    value: &Value,
+    metadata: Option<&Value>,
+    is_part: bool,
+    run_id: &RunId,
+    found: &mut Vec<Violation>,
+) {
     match value {
         Value::Object(inner) => walk(inner, metadata, is_part, run_id, found),
         Value::Array(items) => items.iter().for_each(|item| walk_value(item, None, is_part, run_id, found)),
@@ -177,7 +211,8 @@ fn walk_value(value: &Value, metadata: Option<&Value>, is_part: bool, run_id: &R
     }
 }
 
-/// Tokens, and whom pods run as: other ServiceAccounts than the namespace's default one, under whatever name a kind has them.
+/// Tokens, and whom pods run as: other ServiceAccounts than the namespace's default one, under whatever name
+/// a kind has them.
 fn identities(map: &Map<String, Value>) -> Vec<Violation> {
     let violation = |what: String| Violation { opened_by: Allowance::SERVICE_ACCOUNTS, what };
     let mut found = Vec::new();
@@ -187,11 +222,15 @@ fn identities(map: &Map<String, Value>) -> Vec<Violation> {
                 found.push(violation(format!("its pod gets a token of the cluster's API ({key})")));
             }
             ("serviceaccounttoken" | "podcertificate", Value::Object(_)) => {
-                found.push(violation(format!("a volume holds credentials of its pod's ServiceAccount ({key})")));
+                found.push(violation(format!(
+                    "a volume holds credentials of its pod's ServiceAccount ({key})"
+                )));
             }
             (lower, value) if lower.contains("serviceaccount") => {
                 let names = named(value).into_iter().filter(|name| !name.is_empty() && *name != "default");
-                found.extend(names.map(|name| violation(format!("its pod runs as the ServiceAccount {name}"))));
+                found.extend(
+                    names.map(|name| violation(format!("its pod runs as the ServiceAccount {name}"))),
+                );
             }
             _ => {}
         }
@@ -271,7 +310,10 @@ mod tests {
             ("apps/v1\nkind: Deployment", format!("template: {pod}")),
             ("batch/v1\nkind: CronJob", format!("jobTemplate: {{spec: {{template: {pod}}}}}")),
             ("example.com/v1\nkind: Cluster", format!("nodes: [{{pod: {pod}}}]")),
-            ("example.com/v1\nkind: Cluster", format!("podSpec: {}", "{labels: {test-dependencies: x}, hostPID: true, containers: []}")),
+            (
+                "example.com/v1\nkind: Cluster",
+                format!("podSpec: {}", "{labels: {test-dependencies: x}, hostPID: true, containers: []}"),
+            ),
         ] {
             let text = format!("apiVersion: {kind}\nmetadata: {{name: a}}\nspec: {{{spec}}}\n");
             let objects = parse("m.yaml", &text).unwrap();

@@ -1,4 +1,5 @@
-//! Kubernetes' quantities, such as `64Mi`, `100m`, `1.5` or `1e3`, as exact numbers: sums of them are compared with limits.
+//! Kubernetes' quantities, such as `64Mi`, `100m`, `1.5` or `1e3`, as exact numbers: sums of them are
+//! compared with limits.
 
 use std::fmt;
 use std::iter::Sum;
@@ -16,10 +17,12 @@ impl Quantity {
         Self(i128::from(number) * BILLION)
     }
 
-    /// Reads a quantity; finer steps than Kubernetes knows are rounded up, as it does. `None` for what is no quantity.
+    /// Reads a quantity; finer steps than Kubernetes knows are rounded up, as it does. `None` for what is no
+    /// quantity.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let (sign, text) = text.strip_prefix('-').map_or((1, text.strip_prefix('+').unwrap_or(text)), |rest| (-1, rest));
+        let (sign, text) =
+            text.strip_prefix('-').map_or((1, text.strip_prefix('+').unwrap_or(text)), |rest| (-1, rest));
         let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
         let (number, unit) = text.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

@@ -1,7 +1,8 @@
 //! Templates to text: Tera's `{{ ... }}` and Tekton's `$(context.*)` and `$(params.*)` in one pass.
 //!
-//! The Tekton forms are rewritten into Tera expressions on the same line and then rendered with everything else, so a value that
-//! happens to hold `{{` or `$(` is never read as a template. Other `$(NAME)` forms belong to Kubernetes and pass through.
+//! The Tekton forms are rewritten into Tera expressions on the same line and then rendered with everything
+//! else, so a value that happens to hold `{{` or `$(` is never read as a template. Other `$(NAME)` forms
+//! belong to Kubernetes and pass through.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +58,9 @@ fn nest(params: &Params) -> anyhow::Result<Value> {
         let mut place = &mut root;
         for group in groups {
             let next = place.entry(group).or_insert_with(|| json!({}));
-            let Value::Object(inner) = next else { bail!("the parameter {name} needs {group} to be a group, but {group} has a value") };
+            let Value::Object(inner) = next else {
+                bail!("the parameter {name} needs {group} to be a group, but {group} has a value")
+            };
             place = inner;
         }
         if place.insert(leaf.into(), value.as_str().into()).is_some() {
@@ -79,7 +82,10 @@ fn rewrite_tekton_variables(template: &Template, params: &Params) -> anyhow::Res
             match form.find(')') {
                 Some(end) if !escaped && is_ours(&form[2..end]) => {
                     let name = &form[2..end];
-                    out.push_str(&expression(name, params).map_err(|why| anyhow!("{}:{}: {why}", template.name, index + 1))?);
+                    out.push_str(
+                        &expression(name, params)
+                            .map_err(|why| anyhow!("{}:{}: {why}", template.name, index + 1))?,
+                    );
                     rest = &form[end + 1..];
                 }
                 _ => {
@@ -103,7 +109,9 @@ fn expression(name: &str, params: &Params) -> Result<String, String> {
         return Ok("{{ context.pipelineRun.uid }}".into());
     }
     if name.starts_with("context.") {
-        return Err(format!("$({name}) is not defined; of Tekton's context, context.pipelineRun.uid (the run id) is known here"));
+        return Err(format!(
+            "$({name}) is not defined; of Tekton's context, context.pipelineRun.uid (the run id) is known here"
+        ));
     }
     let param = name
         .strip_prefix("params.")
@@ -136,9 +144,11 @@ mod tests {
 
     #[test]
     fn all_three_spellings_of_a_variable_render() {
-        let text =
-            "a: {{ context.pipelineRun.uid }}\nb: mysql-$(context.pipelineRun.uid)\nc: $(params.x) $(params[\"x\"]) $(params['y-z'])\n";
-        assert_eq!(rendered(text, &[("x", "1"), ("y-z", "2")]).unwrap(), "a: run-1\nb: mysql-run-1\nc: 1 1 2\n");
+        let text = "a: {{ context.pipelineRun.uid }}\nb: mysql-$(context.pipelineRun.uid)\nc: $(params.x) $(params[\"x\"]) $(params['y-z'])\n";
+        assert_eq!(
+            rendered(text, &[("x", "1"), ("y-z", "2")]).unwrap(),
+            "a: run-1\nb: mysql-run-1\nc: 1 1 2\n"
+        );
     }
 
     #[test]
@@ -149,15 +159,27 @@ mod tests {
 
     #[test]
     fn a_value_is_never_read_as_a_template() {
-        assert_eq!(rendered("a: $(params.x)", &[("x", "{{ params.y }} $(params.y)")]).unwrap(), "a: {{ params.y }} $(params.y)");
+        assert_eq!(
+            rendered("a: $(params.x)", &[("x", "{{ params.y }} $(params.y)")]).unwrap(),
+            "a: {{ params.y }} $(params.y)"
+        );
     }
 
     #[test]
     fn undefined_variables_name_file_line_and_variable() {
-        assert_eq!(error("a: 1\nb: $(params.size)\n", &[]), "m.yaml:2: $(params.size) is not defined; pass --param size=VALUE");
-        assert!(error("$(context.taskRun.name)", &[]).contains("m.yaml:1: $(context.taskRun.name) is not defined"));
+        assert_eq!(
+            error("a: 1\nb: $(params.size)\n", &[]),
+            "m.yaml:2: $(params.size) is not defined; pass --param size=VALUE"
+        );
+        assert!(
+            error("$(context.taskRun.name)", &[])
+                .contains("m.yaml:1: $(context.taskRun.name) is not defined")
+        );
         let tera = error("a: 1\n\nb: {{ params.size }}\n", &[]);
-        assert_eq!(tera, "m.yaml:3: params.size is not defined; pass --param size=VALUE, in: b: {{ params.size }}");
+        assert_eq!(
+            tera,
+            "m.yaml:3: params.size is not defined; pass --param size=VALUE, in: b: {{ params.size }}"
+        );
         let tera = error("a: {{ contxt.uid }}\n", &[]);
         assert!(tera.starts_with("m.yaml:1: ") && tera.contains("contxt"), "{tera}");
     }

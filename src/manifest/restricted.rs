@@ -1,5 +1,6 @@
-//! What the Pod Security level "restricted" wants of a pod beyond "baseline": <https://kubernetes.io/docs/concepts/security/pod-security-standards/>.
-//! Pure. Each rule holds from the version of Kubernetes on that brought it.
+//! What the Pod Security level "restricted" wants of a pod beyond "baseline":
+//! <https://kubernetes.io/docs/concepts/security/pod-security-standards/>. Pure. Each rule holds from the
+//! version of Kubernetes on that brought it.
 
 use std::fmt;
 
@@ -16,15 +17,20 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who = self.container.as_ref().map_or_else(|| "the pod".to_owned(), |container| format!("container {container}"));
+        let who = self
+            .container
+            .as_ref()
+            .map_or_else(|| "the pod".to_owned(), |container| format!("container {container}"));
         write!(f, "{who} needs {}", self.wants.join(", "))
     }
 }
 
 /// The kinds of volumes that may be.
-const VOLUMES: &str = "configMap, csi, downwardAPI, emptyDir, ephemeral, persistentVolumeClaim, projected or secret";
+const VOLUMES: &str =
+    "configMap, csi, downwardAPI, emptyDir, ephemeral, persistentVolumeClaim, projected or secret";
 
-/// What a pod lacks, by the rules of Kubernetes 1.`minor` (`None`: of the latest version). Empty for a pod that is allowed.
+/// What a pod lacks, by the rules of Kubernetes 1.`minor` (`None`: of the latest version). Empty for a pod
+/// that is allowed.
 pub fn violations(pod: &PodSpec, minor: Option<u32>) -> Vec<Violation> {
     let since = |wanted: u32| minor.is_none_or(|minor| minor >= wanted);
     // Windows has no capabilities, no seccomp and no setuid.
@@ -58,18 +64,27 @@ pub fn violations(pod: &PodSpec, minor: Option<u32>) -> Vec<Violation> {
 
 const ROOT: &str = "another runAsUser than 0";
 
-fn linux(context: &SecurityContext, seccomp_of_pod: Option<&str>, since: &dyn Fn(u32) -> bool) -> Vec<String> {
+fn linux(
+    context: &SecurityContext,
+    seccomp_of_pod: Option<&str>,
+    since: &dyn Fn(u32) -> bool,
+) -> Vec<String> {
     let mut wants = Vec::new();
     if since(8) && context.allow_privilege_escalation != Some(false) {
         wants.push("allowPrivilegeEscalation: false".to_owned());
     }
     let listed = |list: Option<&Vec<String>>| list.cloned().unwrap_or_default();
     let capabilities = context.capabilities.as_ref();
-    if since(22) && !listed(capabilities.and_then(|capabilities| capabilities.drop.as_ref())).iter().any(|name| name == "ALL") {
+    if since(22)
+        && !listed(capabilities.and_then(|capabilities| capabilities.drop.as_ref()))
+            .iter()
+            .any(|name| name == "ALL")
+    {
         wants.push("capabilities.drop: [ALL]".to_owned());
     }
     let added = listed(capabilities.and_then(|capabilities| capabilities.add.as_ref()));
-    let added: Vec<&str> = added.iter().map(String::as_str).filter(|name| *name != "NET_BIND_SERVICE").collect();
+    let added: Vec<&str> =
+        added.iter().map(String::as_str).filter(|name| *name != "NET_BIND_SERVICE").collect();
     if since(22) && !added.is_empty() {
         wants.push(format!("capabilities.add without {}", added.join(", ")));
     }
@@ -81,7 +96,17 @@ fn linux(context: &SecurityContext, seccomp_of_pod: Option<&str>, since: &dyn Fn
 }
 
 fn volume(volume: &Volume) -> Option<String> {
-    let Volume { config_map, csi, downward_api, empty_dir, ephemeral, persistent_volume_claim, projected, secret, .. } = volume;
+    let Volume {
+        config_map,
+        csi,
+        downward_api,
+        empty_dir,
+        ephemeral,
+        persistent_volume_claim,
+        projected,
+        secret,
+        ..
+    } = volume;
     let is_fit = config_map.is_some()
         || csi.is_some()
         || downward_api.is_some()
@@ -120,8 +145,14 @@ mod tests {
     #[test]
     fn a_pod_that_says_all_is_allowed() {
         assert_eq!(wanted(container_with("runAsUser", 999.into())), [] as [&str; 0]);
-        assert_eq!(wanted(container_with("seccompProfile", json!({"type": "Localhost", "localhostProfile": "x"}))), [] as [&str; 0]);
-        assert_eq!(wanted(container_with("capabilities", json!({"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}))), [] as [&str; 0]);
+        assert_eq!(
+            wanted(container_with("seccompProfile", json!({"type": "Localhost", "localhostProfile": "x"}))),
+            [] as [&str; 0]
+        );
+        assert_eq!(
+            wanted(container_with("capabilities", json!({"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}))),
+            [] as [&str; 0]
+        );
     }
 
     #[test]
@@ -134,9 +165,17 @@ mod tests {
             ("allowPrivilegeEscalation", true.into(), "container db needs allowPrivilegeEscalation: false"),
             ("capabilities", Value::Null, "container db needs capabilities.drop: [ALL]"),
             ("capabilities", json!({"drop": ["NET_RAW"]}), "container db needs capabilities.drop: [ALL]"),
-            ("capabilities", json!({"drop": ["ALL"], "add": ["CHOWN"]}), "container db needs capabilities.add without CHOWN"),
+            (
+                "capabilities",
+                json!({"drop": ["ALL"], "add": ["CHOWN"]}),
+                "container db needs capabilities.add without CHOWN",
+            ),
             ("seccompProfile", Value::Null, "container db needs seccompProfile.type: RuntimeDefault"),
-            ("seccompProfile", json!({"type": "Unconfined"}), "container db needs seccompProfile.type: RuntimeDefault"),
+            (
+                "seccompProfile",
+                json!({"type": "Unconfined"}),
+                "container db needs seccompProfile.type: RuntimeDefault",
+            ),
         ] {
             assert_eq!(wanted(container_with(field, value)), [message]);
         }
@@ -146,13 +185,13 @@ mod tests {
     fn the_pod_speaks_for_containers_that_say_nothing() {
         let context = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
         let of_pod = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
-        let pod =
-            |own: Value, container: Value| json!({"securityContext": own, "containers": [{"name": "db", "securityContext": container}]});
+        let pod = |own: Value, container: Value| json!({"securityContext": own, "containers": [{"name": "db", "securityContext": container}]});
         assert_eq!(wanted(pod(of_pod.clone(), context.clone())), [] as [&str; 0]);
         let mut differs = context.clone();
         differs["runAsNonRoot"] = false.into();
         assert_eq!(wanted(pod(of_pod, differs)), ["container db needs runAsNonRoot: true"]);
-        let root = json!({"runAsNonRoot": true, "runAsUser": 0, "seccompProfile": {"type": "RuntimeDefault"}});
+        let root =
+            json!({"runAsNonRoot": true, "runAsUser": 0, "seccompProfile": {"type": "RuntimeDefault"}});
         assert_eq!(wanted(pod(root, context)), ["the pod needs another runAsUser than 0"]);
     }
 
@@ -162,14 +201,17 @@ mod tests {
         pod["initContainers"] = json!([{"name": "prepare"}]);
         assert_eq!(
             wanted(pod),
-            ["container prepare needs runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities.drop: [ALL], \
-                 seccompProfile.type: RuntimeDefault"]
+            [
+                "container prepare needs runAsNonRoot: true, allowPrivilegeEscalation: false, capabilities.drop: [ALL], \
+                 seccompProfile.type: RuntimeDefault"
+            ]
         );
         let mut pod = container_with("runAsUser", 999.into());
         pod["volumes"] = json!([{"name": "data", "emptyDir": {}}, {"name": "host", "hostPath": {"path": "/"}}, {"name": "nfs", "nfs": {"server": "a", "path": "/"}}]);
         let wanted = wanted(pod);
         assert!(
-            wanted[0].starts_with("the pod needs volume host as one of configMap, ") && wanted[0].contains("volume nfs as"),
+            wanted[0].starts_with("the pod needs volume host as one of configMap, ")
+                && wanted[0].contains("volume nfs as"),
             "{wanted:?}"
         );
     }
@@ -181,7 +223,10 @@ mod tests {
         assert_eq!([count(7), count(8), count(19), count(22), count(23)], [1, 2, 3, 4, 5]);
         let mut windows = bare.clone();
         windows["os"] = json!({"name": "windows"});
-        assert_eq!(wanted_by(windows.clone(), Some(25)), ["container db needs runAsNonRoot: true, another runAsUser than 0"]);
+        assert_eq!(
+            wanted_by(windows.clone(), Some(25)),
+            ["container db needs runAsNonRoot: true, another runAsUser than 0"]
+        );
         assert!(wanted_by(windows, Some(24))[0].contains("capabilities"));
     }
 }

@@ -1,5 +1,5 @@
-//! What makes an object one of the run's: labels and annotations on every object, pod template and volume claim template, and pods
-//! that stop at once, do not run for ever, and get no token of the cluster's API.
+//! What makes an object one of the run's: labels and annotations on every object, pod template and volume
+//! claim template, and pods that stop at once, do not run for ever, and get no token of the cluster's API.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,14 @@ use super::lifetime::{EXPIRES_ANNOTATION, Limit};
 use crate::failure::{Advise, Exit};
 use crate::run_id::RunId;
 
-/// Tells whether an object that exists already was made from the same content. Hexadecimal SHA-256 of the object before stamping.
+/// Tells whether an object that exists already was made from the same content. Hexadecimal SHA-256 of the
+/// object before stamping.
 pub const HASH_ANNOTATION: &str = "testbed/content-hash";
-/// The same on all that one call makes, templates and claims included: a hash of all of its objects' content. By this and the record, a run's
-/// own objects are told from others with its labels.
+/// The same on all that one call makes, templates and claims included: a hash of all of its objects' content.
+/// By this and the record, a run's own objects are told from others with its labels.
 pub const RUN_HASH_ANNOTATION: &str = "testbed/run-hash";
-/// The kinds that the run made, `apiVersion/Kind` with commas between, and `apiVersion/Kind@namespace` for objects that name one: where a
-/// teardown has to look.
+/// The kinds that the run made, `apiVersion/Kind` with commas between, and `apiVersion/Kind@namespace` for
+/// objects that name one: where a teardown has to look.
 pub const KINDS_ANNOTATION: &str = "testbed/kinds";
 /// On pods: the manifest's object that the pod stands for, such as `Deployment/app`.
 pub const WORKLOAD_ANNOTATION: &str = "testbed/workload";
@@ -29,8 +30,8 @@ pub const RECORD_ANNOTATION: &str = "testbed/record";
 /// What all objects of a run have in common.
 pub struct Stamp<'a> {
     pub run_id: &'a RunId,
-    /// The texts that were made up for this run (passwords): the content hash passes over them, so that a second `up` of the same run
-    /// recognises its objects.
+    /// The texts that were made up for this run (passwords): the content hash passes over them, so that a
+    /// second `up` of the same run recognises its objects.
     pub generated: &'a [&'a str],
     /// When the run is over, if it has an end.
     pub limit: Option<&'a Limit>,
@@ -42,15 +43,21 @@ pub struct Stamp<'a> {
 /// A usage error when labels or annotations are no mapping.
 pub fn stamp(objects: &mut [Object], stamp: &Stamp) -> anyhow::Result<()> {
     objects.iter_mut().for_each(|object| restore_texts(&mut object.body));
-    let hashes: Vec<String> = objects.iter().map(|object| content_hash(&object.body, stamp.generated)).collect();
+    let hashes: Vec<String> =
+        objects.iter().map(|object| content_hash(&object.body, stamp.generated)).collect();
     let (kinds, run_hash) = (kinds(objects), run_hash(objects, &hashes));
     let common = [(KINDS_ANNOTATION, kinds.as_str()), (RUN_HASH_ANNOTATION, &run_hash)];
-    objects.iter_mut().zip(&hashes).try_for_each(|(object, hash)| stamp.put_on(object, hash, &common)).exit(Exit::Usage)
+    objects
+        .iter_mut()
+        .zip(&hashes)
+        .try_for_each(|(object, hash)| stamp.put_on(object, hash, &common))
+        .exit(Exit::Usage)
 }
 
 /// One hash for all of them, whatever their order.
 fn run_hash(objects: &[Object], hashes: &[String]) -> String {
-    let lines: BTreeSet<String> = objects.iter().zip(hashes).map(|(object, hash)| format!("{} {hash}\n", object.label())).collect();
+    let lines: BTreeSet<String> =
+        objects.iter().zip(hashes).map(|(object, hash)| format!("{} {hash}\n", object.label())).collect();
     hexadecimal(lines.into_iter().collect::<String>().as_bytes())
 }
 
@@ -58,12 +65,17 @@ fn run_hash(objects: &[Object], hashes: &[String]) -> String {
 pub fn note_record(objects: &mut [Object], id: &str) -> anyhow::Result<()> {
     objects
         .iter_mut()
-        .try_for_each(|object| each_metadata(object, |metadata| annotate(metadata, &[(RECORD_ANNOTATION, id)])))
+        .try_for_each(|object| {
+            each_metadata(object, |metadata| annotate(metadata, &[(RECORD_ANNOTATION, id)]))
+        })
         .exit(Exit::Usage)
 }
 
 /// Changes the metadata of an object, and of what it makes.
-fn each_metadata(object: &mut Object, change: impl Fn(&mut Map<String, Value>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn each_metadata(
+    object: &mut Object,
+    change: impl Fn(&mut Map<String, Value>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     change(metadata(&mut object.body)?)?;
     if let Some(Value::Object(template)) = object.pod_template_mut() {
         change(metadata(template)?)?;
@@ -86,7 +98,10 @@ fn kinds(objects: &[Object]) -> String {
         None => format!("{}/{}", object.api_version, object.kind),
     };
     let mut kinds: BTreeSet<String> = objects.iter().map(kind).collect();
-    if objects.iter().any(|object| object.body.get("spec").is_some_and(|spec| spec.get("volumeClaimTemplates").is_some())) {
+    if objects
+        .iter()
+        .any(|object| object.body.get("spec").is_some_and(|spec| spec.get("volumeClaimTemplates").is_some()))
+    {
         kinds.insert("v1/PersistentVolumeClaim".into());
     }
     kinds.into_iter().collect::<Vec<_>>().join(",")
@@ -133,9 +148,10 @@ fn stand_for(workload: &str, pod: &mut Map<String, Value>) -> anyhow::Result<()>
     annotate(metadata(pod)?, &[(WORKLOAD_ANNOTATION, workload)])
 }
 
-/// Gives a pod one second to stop unless its manifest says otherwise. Its data is thrown away, and the entrypoint's shell ignores SIGTERM
-/// while it sets the database up. The grace period of a deletion alone is not enough: one that comes while the containers start is
-/// carried out with the period of the spec, half a minute by default.
+/// Gives a pod one second to stop unless its manifest says otherwise. Its data is thrown away, and the
+/// entrypoint's shell ignores SIGTERM while it sets the database up. The grace period of a deletion alone is
+/// not enough: one that comes while the containers start is carried out with the period of the spec, half a
+/// minute by default.
 ///
 /// Nor does a database need a token of the cluster's API, which whoever gets into the pod could use.
 fn modest(spec: Option<&mut Value>) {
@@ -149,7 +165,10 @@ pub(super) fn metadata(object: &mut Map<String, Value>) -> anyhow::Result<&mut M
     mapping(object, "metadata")
 }
 
-pub(super) fn mapping<'a>(object: &'a mut Map<String, Value>, field: &str) -> anyhow::Result<&'a mut Map<String, Value>> {
+pub(super) fn mapping<'a>(
+    object: &'a mut Map<String, Value>,
+    field: &str,
+) -> anyhow::Result<&'a mut Map<String, Value>> {
     let value = object.entry(field).or_insert(Value::Null);
     if value.is_null() {
         *value = Value::Object(Map::new());
@@ -178,27 +197,35 @@ fn hexadecimal(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Turns numbers back into texts where Kubernetes takes nothing but texts: a run id of digits alone (a build number) is a text in the
-/// template and a number to YAML.
+/// Turns numbers back into texts where Kubernetes takes nothing but texts: a run id of digits alone (a build
+/// number) is a text in the template and a number to YAML.
 fn restore_texts(value: &mut Map<String, Value>) {
     for (key, value) in value.iter_mut() {
         match (key.as_str(), value) {
-            ("labels" | "annotations" | "matchLabels" | "selector" | "stringData" | "nodeSelector", Value::Object(texts)) => {
+            (
+                "labels" | "annotations" | "matchLabels" | "selector" | "stringData" | "nodeSelector",
+                Value::Object(texts),
+            ) => {
                 texts.values_mut().for_each(restore_text);
                 restore_texts(texts);
             }
             (_, Value::Object(inner)) => restore_inner(inner),
-            (_, Value::Array(items)) => items.iter_mut().filter_map(Value::as_object_mut).for_each(restore_inner),
+            (_, Value::Array(items)) => {
+                items.iter_mut().filter_map(Value::as_object_mut).for_each(restore_inner)
+            }
             _ => {}
         }
     }
 }
 
-/// Names, and values of variables, are further in: a PriorityClass has a `value` of its own that is a number, and so have others that stand for
-/// no `name` or `key`, such as what an autoscaler may do.
+/// Names, and values of variables, are further in: a PriorityClass has a `value` of its own that is a number,
+/// and so have others that stand for no `name` or `key`, such as what an autoscaler may do.
 fn restore_inner(inner: &mut Map<String, Value>) {
     let names_its_value = inner.contains_key("name") || inner.contains_key("key");
-    for key in ["name", "value", "claimName", "secretName"].into_iter().filter(|key| *key != "value" || names_its_value) {
+    for key in ["name", "value", "claimName", "secretName"]
+        .into_iter()
+        .filter(|key| *key != "value" || names_its_value)
+    {
         inner.get_mut(key).into_iter().for_each(restore_text);
     }
     restore_texts(inner);
@@ -218,7 +245,11 @@ mod tests {
     fn stamped(text: &str, run_id: &str, generated: &[&str]) -> Vec<Object> {
         let mut objects = parse("m.yaml", text).unwrap();
         let limit = Limit { seconds: 7200, expires: "2026-01-01T02:00:00Z".into() };
-        stamp(&mut objects, &Stamp { run_id: &RunId::parse(run_id).unwrap(), generated, limit: Some(&limit) }).unwrap();
+        stamp(
+            &mut objects,
+            &Stamp { run_id: &RunId::parse(run_id).unwrap(), generated, limit: Some(&limit) },
+        )
+        .unwrap();
         objects
     }
 
@@ -232,10 +263,17 @@ mod tests {
                     spec: {containers: [{name: db}]}\n  volumeClaimTemplates: [{metadata: {name: data}}]\n";
         let object = &stamped(text, "run-1", &[])[0];
         let spec = &object.body["spec"];
-        for metadata in [&object.body["metadata"], &spec["template"]["metadata"], &spec["volumeClaimTemplates"][0]["metadata"]] {
+        for metadata in [
+            &object.body["metadata"],
+            &spec["template"]["metadata"],
+            &spec["volumeClaimTemplates"][0]["metadata"],
+        ] {
             assert_eq!(metadata["labels"]["test-dependencies"], "run-1");
             assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "testbed");
-            assert_eq!(metadata["annotations"]["testbed/kinds"], "apps/v1/StatefulSet,v1/PersistentVolumeClaim");
+            assert_eq!(
+                metadata["annotations"]["testbed/kinds"],
+                "apps/v1/StatefulSet,v1/PersistentVolumeClaim"
+            );
             assert_eq!(metadata["annotations"]["testbed/expires"], "2026-01-01T02:00:00Z");
             assert_eq!(metadata["annotations"]["testbed/run-hash"], annotation(object, RUN_HASH_ANNOTATION));
         }
@@ -252,7 +290,9 @@ mod tests {
         let hash = annotation(&objects[0], HASH_ANNOTATION).to_owned();
         note_record(&mut objects, "record-1").unwrap();
         let (body, spec) = (&objects[0].body, &objects[0].body["spec"]);
-        for metadata in [&body["metadata"], &spec["template"]["metadata"], &spec["volumeClaimTemplates"][0]["metadata"]] {
+        for metadata in
+            [&body["metadata"], &spec["template"]["metadata"], &spec["volumeClaimTemplates"][0]["metadata"]]
+        {
             assert_eq!(metadata["annotations"][RECORD_ANNOTATION], "record-1");
         }
         assert_eq!(annotation(&objects[0], HASH_ANNOTATION), hash);
@@ -263,7 +303,8 @@ mod tests {
         let spec = |spec: &str| {
             let text = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {spec}\n");
             let spec = stamped(&text, "run-1", &[])[0].body["spec"].clone();
-            ["terminationGracePeriodSeconds", "automountServiceAccountToken", "activeDeadlineSeconds"].map(|field| spec[field].clone())
+            ["terminationGracePeriodSeconds", "automountServiceAccountToken", "activeDeadlineSeconds"]
+                .map(|field| spec[field].clone())
         };
         assert_eq!(spec("{containers: []}"), [1.into(), false.into(), Value::from(7200)]);
         let own = "{terminationGracePeriodSeconds: 45, automountServiceAccountToken: true, activeDeadlineSeconds: 60}";
@@ -273,7 +314,9 @@ mod tests {
     #[test]
     fn the_hash_passes_over_generated_texts_and_nothing_else() {
         let secret = |password: &str, key: &str| {
-            let text = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\nstringData: {{{key}: {password}}}\n");
+            let text = format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: a}}\nstringData: {{{key}: {password}}}\n"
+            );
             annotation(&stamped(&text, "run-1", &["p1", "p2"])[0], HASH_ANNOTATION).to_owned()
         };
         assert_eq!(secret("p1", "k"), secret("p2", "k"));
@@ -286,7 +329,10 @@ mod tests {
         let map = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
         let hashes = |names: &[&str]| -> BTreeSet<String> {
             let text = names.iter().map(|name| map(name)).collect::<Vec<_>>().join("---\n");
-            stamped(&text, "run-1", &[]).iter().map(|object| annotation(object, RUN_HASH_ANNOTATION).to_owned()).collect()
+            stamped(&text, "run-1", &[])
+                .iter()
+                .map(|object| annotation(object, RUN_HASH_ANNOTATION).to_owned())
+                .collect()
         };
         let both = hashes(&["a", "b"]);
         assert_eq!(both.len(), 1);
@@ -307,14 +353,22 @@ mod tests {
         let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: a, env: [{name: B, value: 42}]}], tolerations: [{key: a, value: 42}], \
                     behavior: {policies: [{type: Pods, value: 42}]}}\n";
         let spec = &stamped(text, "42", &[])[0].body["spec"];
-        assert_eq!((&spec["containers"][0]["env"][0]["value"], &spec["tolerations"][0]["value"]), (&"42".into(), &"42".into()));
+        assert_eq!(
+            (&spec["containers"][0]["env"][0]["value"], &spec["tolerations"][0]["value"]),
+            (&"42".into(), &"42".into())
+        );
         assert_eq!(spec["behavior"]["policies"][0]["value"], 42);
     }
 
     #[test]
     fn labels_that_are_no_mapping_are_refused() {
-        let mut objects = parse("m.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: [x]}\n").unwrap();
-        let error = stamp(&mut objects, &Stamp { run_id: &RunId::parse("run-1").unwrap(), generated: &[], limit: None }).unwrap_err();
+        let mut objects =
+            parse("m.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: [x]}\n").unwrap();
+        let error = stamp(
+            &mut objects,
+            &Stamp { run_id: &RunId::parse("run-1").unwrap(), generated: &[], limit: None },
+        )
+        .unwrap_err();
         assert_eq!(format!("{error:#}"), "m.yaml: document 1 (line 1): Pod a: labels is not a mapping");
     }
 }

@@ -15,13 +15,17 @@ pub struct ConnArg {
 }
 
 impl ConnArg {
-    /// Reads `create_database=true` or `mysql.charset="utf8"`. The value is JSON where it parses as JSON, else a text.
+    /// Reads `create_database=true` or `mysql.charset="utf8"`. The value is JSON where it parses as JSON,
+    /// else a text.
     ///
     /// # Errors
     /// A usage error when there is no `=` or no key.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let (key, value) = text.split_once('=').ok_or_else(|| usage(format!("--connarg {text}: write [DATABASE.]KEY=VALUE")))?;
-        let (scope, key) = key.split_once('.').map_or((None, key), |(scope, key)| (Some(scope.to_owned()), key));
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| usage(format!("--connarg {text}: write [DATABASE.]KEY=VALUE")))?;
+        let (scope, key) =
+            key.split_once('.').map_or((None, key), |(scope, key)| (Some(scope.to_owned()), key));
         if key.is_empty() || scope.as_deref() == Some("") {
             return Err(usage(format!("--connarg {text}: write [DATABASE.]KEY=VALUE")));
         }
@@ -51,10 +55,15 @@ pub fn check_connargs(connargs: &[ConnArg], databases: &[Database]) -> anyhow::R
             let known: Vec<&str> = databases.iter().map(|database| database.name.as_str()).collect();
             let (key, scope) = (&arg.key, arg.scope.as_deref());
             Err(usage(match scope.filter(|_| !known.is_empty()) {
-                Some(name) => format!("--connarg {name}.{key}: the run has no database {name:?}; it has: {}", known.join(", ")),
+                Some(name) => format!(
+                    "--connarg {name}.{key}: the run has no database {name:?}; it has: {}",
+                    known.join(", ")
+                ),
                 None => {
                     let written = scope.map_or_else(|| key.clone(), |name| format!("{name}.{key}"));
-                    format!("--connarg {written}: the run has no database server, and only those take connection arguments")
+                    format!(
+                        "--connarg {written}: the run has no database server, and only those take connection arguments"
+                    )
                 }
             }))
         }

@@ -1,9 +1,10 @@
-//! The format `dotenv`: the variables as `NAME=value` lines that a POSIX shell (`set -a; . FILE`), docker compose, python-dotenv and
-//! Node's dotenv all read in the same way.
+//! The format `dotenv`: the variables as `NAME=value` lines that a POSIX shell (`set -a; . FILE`), docker
+//! compose, python-dotenv and Node's dotenv all read in the same way.
 //!
-//! They agree on less than it seems. Node's dotenv leaves the backslashes of escaped characters in double quotes alone, so that nothing can be
-//! escaped at all; python-dotenv takes `\\` for one backslash and `${NAME}` for a variable in single quotes too; compose and
-//! python-dotenv take `\'` for a quote there. A value that would need any of these is refused.
+//! They agree on less than it seems. Node's dotenv leaves the backslashes of escaped characters in double
+//! quotes alone, so that nothing can be escaped at all; python-dotenv takes `\\` for one backslash and
+//! `${NAME}` for a variable in single quotes too; compose and python-dotenv take `\'` for a quote there. A
+//! value that would need any of these is refused.
 
 use super::{Model, environment};
 use crate::failure::{Advise, usage};
@@ -12,8 +13,14 @@ use crate::failure::{Advise, usage};
 pub(super) fn dotenv(model: &Model) -> anyhow::Result<String> {
     let line = |(name, value): (String, String)| {
         let quoted = quote(&value)
-            .map_err(|what| usage(format!("--format dotenv: {name} holds {what}, which shells and dotenv libraries read differently")))
-            .hint("take a format that is not read by shells: --format testing-databases, urls or tera:FILE")?;
+            .map_err(|what| {
+                usage(format!(
+                    "--format dotenv: {name} holds {what}, which shells and dotenv libraries read differently"
+                ))
+            })
+            .hint(
+                "take a format that is not read by shells: --format testing-databases, urls or tera:FILE",
+            )?;
         Ok(format!("{name}={quoted}\n"))
     };
     environment::variables(model, None).into_iter().map(line).collect()
@@ -68,14 +75,23 @@ mod tests {
     #[test]
     fn a_shell_reads_back_every_value_that_is_not_refused() {
         let awkward: Vec<String> = (1..=127u8).map(char::from).map(String::from).collect();
-        let pairs = awkward.iter().flat_map(|a| ["'", "\"", "\\", "$", "{", "a", " "].map(|b| format!("{a}{b}x{b}{a}")));
+        let pairs = awkward
+            .iter()
+            .flat_map(|a| ["'", "\"", "\\", "$", "{", "a", " "].map(|b| format!("{a}{b}x{b}{a}")));
         let values: Vec<String> = awkward.iter().cloned().chain(pairs).collect();
-        let written: Vec<(&String, String)> = values.iter().filter_map(|value| Some((value, quote(value).ok()?))).collect();
+        let written: Vec<(&String, String)> =
+            values.iter().filter_map(|value| Some((value, quote(value).ok()?))).collect();
         assert!(written.len() > values.len() / 2, "{} of {}", written.len(), values.len());
-        let file: String = written.iter().enumerate().map(|(index, (_, quoted))| format!("V{index}={quoted}\n")).collect();
-        let print: String = (0..written.len()).map(|index| format!("printf '%s\\n' \"$V{index}\"\n")).collect();
+        let file: String =
+            written.iter().enumerate().map(|(index, (_, quoted))| format!("V{index}={quoted}\n")).collect();
+        let print: String =
+            (0..written.len()).map(|index| format!("printf '%s\\n' \"$V{index}\"\n")).collect();
         let output = Command::new("sh").args(["-c", &(file + &print)]).output().unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let expected: String = written.iter().map(|(value, _)| format!("{value}\n")).collect();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
     }
@@ -95,7 +111,10 @@ mod tests {
             let mut mysql = database(Engine::Mysql);
             mysql.login.password = Password::new(password);
             let error = format!("{:#}", dotenv(&model(&[&mysql])).unwrap_err());
-            assert!(error.contains("--format dotenv: MYSQL_PASSWORD holds ") && !error.contains("hush"), "{error}");
+            assert!(
+                error.contains("--format dotenv: MYSQL_PASSWORD holds ") && !error.contains("hush"),
+                "{error}"
+            );
         }
     }
 }

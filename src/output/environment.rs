@@ -1,5 +1,5 @@
-//! The databases as environment variables: for a command that testbed starts, and for the format `dotenv`; and what of the caller's own variables
-//! a command must not see.
+//! The databases as environment variables: for a command that testbed starts, and for the format `dotenv`;
+//! and what of the caller's own variables a command must not see.
 
 use std::path::{Path, PathBuf};
 
@@ -13,14 +13,15 @@ const RUN_ID: &str = "TESTBED_RUN_ID";
 const CONFIG: &str = "TESTBED_CONFIG";
 /// What many frameworks read by themselves, if there is one database only.
 const ONLY_URL: &str = "DATABASE_URL";
-/// How libpq's variables begin; a database's own have an underscore after its name, so that `pg` does not get in their way.
+/// How libpq's variables begin; a database's own have an underscore after its name, so that `pg` does not get
+/// in their way.
 const LIBPQ: &str = "PG";
 /// The drivers, as [`Connection`] names them.
 const POSTGRES: &str = "postgres";
 const MYSQL: &str = "mysql";
 
-/// What libpq, and the drivers that read its variables, go by when they look for a server, log in and secure the connection. Others, such as the
-/// time zone, lead nobody elsewhere.
+/// What libpq, and the drivers that read its variables, go by when they look for a server, log in and secure
+/// the connection. Others, such as the time zone, lead nobody elsewhere.
 const OF_LIBPQ: [&str; 34] = [
     "PGCHANNELBINDING",
     "PGDATABASE",
@@ -70,16 +71,17 @@ const OF_MYSQL: [&str; 9] = [
     "MYSQL_UNIX_PORT",
 ];
 
-/// The variables of a command: those that it gets, and those of testbed's caller that it must not see, for they could lead it to a server that
-/// is not the run's.
+/// The variables of a command: those that it gets, and those of testbed's caller that it must not see, for
+/// they could lead it to a server that is not the run's.
 pub struct Environment {
     pub set: Vec<(String, String)>,
     pub removed: Vec<&'static str>,
 }
 
 impl Environment {
-    /// For the command of a run. `config` is as for [`variables`]; `folder` is where the run keeps files of its own: in it is what the clients of
-    /// MySQL and MariaDB read in the place of what the caller names for them ([`option_file`]).
+    /// For the command of a run. `config` is as for [`variables`]; `folder` is where the run keeps files of
+    /// its own: in it is what the clients of MySQL and MariaDB read in the place of what the caller names for
+    /// them ([`option_file`]).
     pub fn new(model: &Model, config: Option<&Path>, folder: Option<&Path>) -> Self {
         let mut set = variables(model, config);
         let has = |driver: &str| model.databases.iter().any(|connection| connection.driver == driver);
@@ -103,24 +105,35 @@ impl Environment {
     }
 }
 
-/// The text of `my.cnf` in the run's folder: the login that MySQL's and MariaDB's clients take where nothing else is said. `None` where the run has
-/// no such server, or more than one and none that is the usual one.
+/// The text of `my.cnf` in the run's folder: the login that MySQL's and MariaDB's clients take where nothing
+/// else is said. `None` where the run has no such server, or more than one and none that is the usual one.
 pub fn option_file(model: &Model) -> Option<String> {
     let Connection { host, port, user, password, database, .. } = usual(model, MYSQL)?;
     // What is quoted has only backslashes and line breaks to escape.
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
-    let line = |key: &str, value: Option<&str>| value.map(|value| format!("{key}={}\n", quoted(value))).unwrap_or_default();
+    let quoted =
+        |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+    let line = |key: &str, value: Option<&str>| {
+        value.map(|value| format!("{key}={}\n", quoted(value))).unwrap_or_default()
+    };
     let port = port.map(|port| port.to_string());
-    let login = [("host", host.as_deref()), ("port", port.as_deref()), ("user", user.as_deref()), ("password", password.as_deref())];
+    let login = [
+        ("host", host.as_deref()),
+        ("port", port.as_deref()),
+        ("user", user.as_deref()),
+        ("password", password.as_deref()),
+    ];
     let client: String = login.into_iter().map(|(key, value)| line(key, value)).collect();
     // Only these know a database here; others end at a key that they do not know.
     Some(format!("[client]\nprotocol=tcp\n{client}[mysql]\n{}", line("database", database.as_deref())))
 }
 
-/// The user's own option file, which MySQL's and MariaDB's clients read last, where it leads them to a server of its own.
+/// The user's own option file, which MySQL's and MariaDB's clients read last, where it leads them to a server
+/// of its own.
 pub fn other_option_file(model: &Model) -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os("HOME")?).join(".my.cnf");
-    let text = files::read(&path, files::MOST).ok().filter(|_| model.databases.iter().any(|connection| connection.driver == MYSQL))?;
+    let text = files::read(&path, files::MOST)
+        .ok()
+        .filter(|_| model.databases.iter().any(|connection| connection.driver == MYSQL))?;
     names_a_server(&String::from_utf8_lossy(&text)).then_some(path)
 }
 
@@ -129,25 +142,29 @@ fn names_a_server(options: &str) -> bool {
     let mut is_for_clients = false;
     options.lines().map(str::trim).any(|line| {
         if let Some(group) = line.strip_prefix('[') {
-            is_for_clients = ["client", "mysql]", "mariadb]", "mariadb-client"].iter().any(|known| group.starts_with(known));
+            is_for_clients = ["client", "mysql]", "mariadb]", "mariadb-client"]
+                .iter()
+                .any(|known| group.starts_with(known));
         }
         let key = line.split(['=', ' ']).next().unwrap_or_default().replace('_', "-");
         is_for_clients && ["host", "port", "socket", "protocol"].contains(&key.as_str())
     })
 }
 
-/// The database that a client goes to that is told none: the only one of its driver, or the one whose own variables are the client's as well.
+/// The database that a client goes to that is told none: the only one of its driver, or the one whose own
+/// variables are the client's as well.
 fn usual<'a>(model: &'a Model, driver: &str) -> Option<&'a Connection> {
     let mut all = model.databases.iter().filter(|connection| connection.driver == driver);
     let named = all.clone().find(|connection| driver == MYSQL && prefix(&connection.name) == "MYSQL");
     named.or_else(|| all.next().filter(|_| all.next().is_none()))
 }
 
-/// The variables that tell a command where its databases are, each name once. A value that a server has none of (MySQL's database where
-/// the manifest names none) is empty, so that one from outside does not stay in force.
+/// The variables that tell a command where its databases are, each name once. A value that a server has none
+/// of (MySQL's database where the manifest names none) is empty, so that one from outside does not stay in
+/// force.
 ///
-/// `config` is the config file's absolute path; one that is not UTF-8 is left out, for a variable would tell it wrong. The names
-/// have to have passed [`check_names`].
+/// `config` is the config file's absolute path; one that is not UTF-8 is left out, for a variable would tell
+/// it wrong. The names have to have passed [`check_names`].
 pub(super) fn variables(model: &Model, config: Option<&Path>) -> Vec<(String, String)> {
     let mut variables = vec![(RUN_ID.to_owned(), model.run_id.clone())];
     variables.extend(config.and_then(Path::to_str).map(|path| (CONFIG.to_owned(), path.to_owned())));
@@ -164,7 +181,9 @@ pub(super) fn variables(model: &Model, config: Option<&Path>) -> Vec<(String, St
         add(ONLY_URL, only.url.clone());
     }
     if let Some(usual) = usual(model, POSTGRES) {
-        own(usual).filter(|(suffix, _)| *suffix != "URL").for_each(|(suffix, value)| add(&format!("{LIBPQ}{suffix}"), value));
+        own(usual)
+            .filter(|(suffix, _)| *suffix != "URL")
+            .for_each(|(suffix, value)| add(&format!("{LIBPQ}{suffix}"), value));
         // Some drivers want TLS unless they are told not to.
         add("PGSSLMODE", if usual.over_tls { "require" } else { "disable" }.to_owned());
     }
@@ -198,10 +217,12 @@ fn prefix(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
-/// Refuses databases whose variables would be those of another one, or testbed's own, or none that a shell takes.
+/// Refuses databases whose variables would be those of another one, or testbed's own, or none that a shell
+/// takes.
 ///
-/// No other two can meet: a database's variables differ from another's in what stands before the last underscore, libpq's have none, and
-/// `DATABASE_URL` is that of a database called `database` where there is one.
+/// No other two can meet: a database's variables differ from another's in what stands before the last
+/// underscore, libpq's have none, and `DATABASE_URL` is that of a database called `database` where there is
+/// one.
 pub fn check_names(names: &[&str]) -> anyhow::Result<()> {
     for (index, name) in names.iter().enumerate() {
         check_name(name, &names[..index]).map_err(usage).hint(super::RENAME)?;
@@ -212,13 +233,19 @@ pub fn check_names(names: &[&str]) -> anyhow::Result<()> {
 fn check_name(name: &str, others: &[&str]) -> Result<(), String> {
     let prefix = prefix(name);
     if prefix == "TESTBED" || prefix.starts_with("TESTBED_") {
-        return Err(format!("the variables of the database {name} would begin with TESTBED_, as testbed's own do"));
+        return Err(format!(
+            "the variables of the database {name} would begin with TESTBED_, as testbed's own do"
+        ));
     }
     if prefix.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(format!("the variables of the database {name} would begin with a digit, which no shell takes"));
+        return Err(format!(
+            "the variables of the database {name} would begin with a digit, which no shell takes"
+        ));
     }
     match others.iter().find(|other| self::prefix(other) == prefix) {
-        Some(other) => Err(format!("the databases {other} and {name} would share the variables {prefix}_URL and so on")),
+        Some(other) => {
+            Err(format!("the databases {other} and {name} would share the variables {prefix}_URL and so on"))
+        }
         None => Ok(()),
     }
 }
@@ -257,7 +284,10 @@ mod tests {
 
     #[test]
     fn sqlite_has_a_url_and_a_database_and_counts_as_one() {
-        assert_eq!(lines(&mixed(&[]))[1..], ["SQLITE_URL=sqlite::memory:", "SQLITE_DATABASE=:memory:", "DATABASE_URL=sqlite::memory:"]);
+        assert_eq!(
+            lines(&mixed(&[]))[1..],
+            ["SQLITE_URL=sqlite::memory:", "SQLITE_DATABASE=:memory:", "DATABASE_URL=sqlite::memory:"]
+        );
         let lines = lines(&mixed(&[&database(Engine::Postgres)]));
         assert!(!lines.iter().any(|line| line.starts_with("DATABASE_URL=")), "{lines:?}");
         assert!(lines.contains(&"PGHOST=postgres-run-1".into()), "{lines:?}");
@@ -266,7 +296,11 @@ mod tests {
     #[test]
     fn of_two_postgresql_none_is_the_usual_one() {
         let (a, b) = (named(Engine::Postgres, "a"), named(Engine::Postgres, "b"));
-        assert!(!lines(&model(&[&a, &b])).iter().any(|line| line.starts_with("PG") || line.starts_with("DATABASE")));
+        assert!(
+            !lines(&model(&[&a, &b]))
+                .iter()
+                .any(|line| line.starts_with("PG") || line.starts_with("DATABASE"))
+        );
     }
 
     #[test]
@@ -275,17 +309,28 @@ mod tests {
         shop.login.password = Password::new(r#"a"b\c # d"#);
         let text = option_file(&model(&[&shop])).unwrap();
         let client = "[client]\nprotocol=tcp\nhost=\"shop-run-1\"\nport=\"3306\"\nuser=\"striv\"\n";
-        assert_eq!(text, format!(r#"{client}password="a\"b\\c # d"{}"#, "\n[mysql]\ndatabase=\"striv_test\"\n"));
+        assert_eq!(
+            text,
+            format!(r#"{client}password="a\"b\\c # d"{}"#, "\n[mysql]\ndatabase=\"striv_test\"\n")
+        );
         assert!(option_file(&model(&[&shop, &named(Engine::Mysql, "other")])).is_none());
         assert!(option_file(&model(&[&database(Engine::Postgres)])).is_none());
         // Its own variables are the client's.
         let lines = lines(&model(&[&shop, &mysql]));
-        assert!(lines.contains(&"MYSQL_HOST=mysql-run-1".into()) && lines.contains(&"MYSQL_TCP_PORT=3306".into()), "{lines:?}");
+        assert!(
+            lines.contains(&"MYSQL_HOST=mysql-run-1".into()) && lines.contains(&"MYSQL_TCP_PORT=3306".into()),
+            "{lines:?}"
+        );
     }
 
     #[test]
     fn an_option_file_leads_elsewhere_where_a_client_reads_a_server_in_it() {
-        for text in ["[client]\nhost=x", "[mysql]\n port = 1", "[client-mariadb]\nsocket=/x", "[x]\n[mariadb]\nhost = \"y\""] {
+        for text in [
+            "[client]\nhost=x",
+            "[mysql]\n port = 1",
+            "[client-mariadb]\nsocket=/x",
+            "[x]\n[mariadb]\nhost = \"y\"",
+        ] {
             assert!(names_a_server(text), "{text}");
         }
         for text in ["", "host=x", "[mysqldump]\nhost=x", "[client]\nuser=me\n# host=x", "[mysqld]\nport=1"] {
@@ -308,7 +353,13 @@ mod tests {
 
     #[test]
     fn names_that_pass_make_no_variable_twice() {
-        for names in [&["database"][..], &["database", "pg"], &["pg"], &["a", "a-url", "a-database-url"], &["p-g", "database-url"]] {
+        for names in [
+            &["database"][..],
+            &["database", "pg"],
+            &["pg"],
+            &["a", "a-url", "a-database-url"],
+            &["p-g", "database-url"],
+        ] {
             check_names(names).unwrap();
             let databases: Vec<_> = names.iter().map(|name| named(Engine::Postgres, name)).collect();
             let variables = variables(&model(&databases.iter().collect::<Vec<_>>()), Some(Path::new("/x")));
@@ -322,7 +373,10 @@ mod tests {
     #[test]
     fn a_database_called_database_has_its_url_beside_others() {
         let (named, other) = (named(Engine::Mysql, "database"), database(Engine::Postgres));
-        assert!(lines(&model(&[&named, &other])).contains(&"DATABASE_URL=mysql://striv:p%22w@database-run-1:3306/striv_test".into()));
+        assert!(
+            lines(&model(&[&named, &other]))
+                .contains(&"DATABASE_URL=mysql://striv:p%22w@database-run-1:3306/striv_test".into())
+        );
     }
 
     #[test]

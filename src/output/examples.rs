@@ -20,7 +20,11 @@ pub(super) fn database(engine: Engine) -> Database {
         workload: format!("Pod/{engine}-run-1"),
         container: "db".into(),
         image: String::new(),
-        login: Login { user: "striv".into(), password: Password::new("p\"w"), database: Some("striv_test".into()) },
+        login: Login {
+            user: "striv".into(),
+            password: Password::new("p\"w"),
+            database: Some("striv_test".into()),
+        },
         admin: None,
         settle: None,
         connargs: Map::new(),
@@ -34,7 +38,8 @@ pub(super) fn named(engine: Engine, name: &str) -> Database {
 
 /// A run of these servers.
 pub(super) fn model(databases: &[&Database]) -> Model {
-    let entries: Vec<Entry> = databases.iter().map(|database| Entry::Server(database, &database.host, database.port)).collect();
+    let entries: Vec<Entry> =
+        databases.iter().map(|database| Entry::Server(database, &database.host, database.port)).collect();
     Model::new(&RunId::parse("run-1").expect("a run id"), &entries, &[])
 }
 

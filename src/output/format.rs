@@ -1,4 +1,5 @@
-//! The formats of the config file: which one the user chose, where it goes by default, and what it makes of the model.
+//! The formats of the config file: which one the user chose, where it goes by default, and what it makes of
+//! the model.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,8 @@ impl Format {
         }
     }
 
-    /// Where the file goes unless `--output` says otherwise, in the current folder. Never to `.env`, which is the user's own.
+    /// Where the file goes unless `--output` says otherwise, in the current folder. Never to `.env`, which is
+    /// the user's own.
     ///
     /// # Errors
     /// A usage error for a template whose name does not tell what it makes.
@@ -84,8 +86,11 @@ impl Renderer {
     pub fn check_names(&self, names: &[&str]) -> anyhow::Result<()> {
         match self {
             Self::Dotenv => check_names(names),
-            Self::Urls => match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
-                Some((_, name)) => Err(usage(format!("--format urls: two databases are called {name}"))).hint(RENAME),
+            Self::Urls => match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name))
+            {
+                Some((_, name)) => {
+                    Err(usage(format!("--format urls: two databases are called {name}"))).hint(RENAME)
+                }
                 None => Ok(()),
             },
             Self::TestingDatabases | Self::Template(_) => Ok(()),
@@ -95,7 +100,8 @@ impl Renderer {
     /// The text of the config file.
     ///
     /// # Errors
-    /// A usage error for names that [`Renderer::check_names`] refuses, a value that the format cannot hold, or a template that does not fit.
+    /// A usage error for names that [`Renderer::check_names`] refuses, a value that the format cannot hold,
+    /// or a template that does not fit.
     pub fn render(&self, model: &Model) -> anyhow::Result<String> {
         self.check_names(&model.names())?;
         match self {
@@ -145,7 +151,9 @@ mod tests {
     #[test]
     fn databases_of_one_name_fit_formats_without_names_only() {
         let (a, b) = (named(Engine::Mysql, "db"), named(Engine::Postgres, "db"));
-        for (format, fits) in [(Format::TestingDatabases, true), (Format::Urls, false), (Format::Dotenv, false)] {
+        for (format, fits) in
+            [(Format::TestingDatabases, true), (Format::Urls, false), (Format::Dotenv, false)]
+        {
             assert_eq!(format.renderer().unwrap().render(&model(&[&a, &b])).is_ok(), fits, "{format:?}");
         }
         let error = Format::Urls.renderer().unwrap().check_names(&["a", "db", "db"]).unwrap_err();

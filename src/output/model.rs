@@ -27,10 +27,12 @@ pub struct Model {
     pub databases: Vec<Connection>,
 }
 
-/// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and empty in a template.
+/// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and
+/// empty in a template.
 #[derive(Clone, Default, Serialize)]
 pub struct Connection {
-    /// The Service's name without the run id, or what `--with ENGINE=NAME` says. Not always unique: one Service can lead to two databases.
+    /// The Service's name without the run id, or what `--with ENGINE=NAME` says. Not always unique: one
+    /// Service can lead to two databases.
     pub name: String,
     /// `mysql`, `mariadb`, `postgres` or `sqlite`.
     pub engine: &'static str,
@@ -43,15 +45,17 @@ pub struct Connection {
     pub user: Option<String>,
     /// The password; empty where the server asks for none.
     pub password: Option<String>,
-    /// The database's name on the server, `:memory:` for SQLite; `None` where the manifest names none (MySQL allows that).
+    /// The database's name on the server, `:memory:` for SQLite; `None` where the manifest names none (MySQL
+    /// allows that).
     pub database: Option<String>,
     /// All of this as one URL: `postgresql://…`, `mysql://…` (MariaDB too) or `sqlite::memory:`.
     pub url: String,
     /// Whether the server takes logins over TLS only.
     #[serde(skip)]
     pub over_tls: bool,
-    /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`, `psycopg2.connect(**arguments)`,
-    /// `sqlite3.connect(**arguments)`. `--connarg` and the annotation `testbed/connargs` change these, and nothing else here.
+    /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`,
+    /// `psycopg2.connect(**arguments)`, `sqlite3.connect(**arguments)`. `--connarg` and the annotation
+    /// `testbed/connargs` change these, and nothing else here.
     pub arguments: Map<String, Value>,
 }
 
@@ -172,10 +176,17 @@ mod tests {
     #[test]
     fn extra_arguments_can_be_for_one_database() {
         let (mysql, postgres) = (database(Engine::Mysql), database(Engine::Postgres));
-        let connargs: Vec<_> = ["mysql.create_database=true", "application_name=me"].map(|text| ConnArg::parse(text).unwrap()).into();
-        let entries = [&mysql, &postgres].map(|database| Entry::Server(database, &database.host, database.port));
+        let connargs: Vec<_> = ["mysql.create_database=true", "application_name=me"]
+            .map(|text| ConnArg::parse(text).unwrap())
+            .into();
+        let entries =
+            [&mysql, &postgres].map(|database| Entry::Server(database, &database.host, database.port));
         let model = Model::new(&RunId::parse("run-1").unwrap(), &entries, &connargs);
-        let extra = |index: usize| json!(model.databases[index].arguments.clone().into_iter().skip(5).collect::<Map<String, Value>>());
+        let extra = |index: usize| {
+            json!(
+                model.databases[index].arguments.clone().into_iter().skip(5).collect::<Map<String, Value>>()
+            )
+        };
         assert_eq!(extra(0), json!({"create_database": true, "application_name": "me"}));
         assert_eq!(extra(1), json!({"application_name": "me"}));
     }

@@ -1,4 +1,5 @@
-//! Small files beside the config file that tell a pipeline what was made: Tekton's results. None of them ever holds a login.
+//! Small files beside the config file that tell a pipeline what was made: Tekton's results. None of them ever
+//! holds a login.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,8 @@ impl Fact for LockFact {
 impl<F: Fact> ResultFile<F> {
     /// Reads `config=FILE` or the like.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let fact_of = |wanted: &str| F::ALL.into_iter().find(|(name, _)| *name == wanted).map(|(_, fact)| fact);
+        let fact_of =
+            |wanted: &str| F::ALL.into_iter().find(|(name, _)| *name == wanted).map(|(_, fact)| fact);
         match text.split_once('=').and_then(|(name, path)| Some((fact_of(name)?, path))) {
             None => Err(format!("write {}", F::ALL.map(|(name, _)| format!("{name}=FILE")).join(" or "))),
             Some((_, "")) => Err("name a file after the =".into()),
@@ -61,13 +63,17 @@ impl<F: Fact> ResultFile<F> {
         let path = &self.path;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() {
-            return Err(usage(format!("--result {}: the folder {} does not exist", path.display(), folder.display())));
+            return Err(usage(format!(
+                "--result {}: the folder {} does not exist",
+                path.display(),
+                folder.display()
+            )));
         }
         files::check_kind(path).context("--result").exit(Exit::Usage)
     }
 
-    /// A file is written in place: it may be the only one in its folder that may be written to. Nothing but a file is. There is no line break
-    /// at its end: Tekton takes the content as it is.
+    /// A file is written in place: it may be the only one in its folder that may be written to. Nothing but a
+    /// file is. There is no line break at its end: Tekton takes the content as it is.
     fn write_text(&self, text: &str) -> anyhow::Result<()> {
         let context = || format!("writing the result {}", self.path.display());
         files::check_kind(&self.path).with_context(context)?;
@@ -83,9 +89,10 @@ impl ResultFile {
 
     pub fn write(&self, config: Option<&Path>, databases: usize) -> anyhow::Result<()> {
         self.write_text(&match (self.fact, config) {
-            (RunFact::Config, Some(path)) => {
-                std::path::absolute(path).with_context(|| format!("finding {}", path.display()))?.display().to_string()
-            }
+            (RunFact::Config, Some(path)) => std::path::absolute(path)
+                .with_context(|| format!("finding {}", path.display()))?
+                .display()
+                .to_string(),
             (RunFact::Config, None) => String::new(),
             (RunFact::Databases, _) => databases.to_string(),
         })
@@ -110,14 +117,17 @@ mod tests {
         for text in ["config", "password=f", "config=", ""] {
             assert!(ResultFile::<RunFact>::parse(text).is_err(), "{text}");
         }
-        assert!(ResultFile::<RunFact>::parse("config=a=b").is_ok_and(|result| result.path == Path::new("a=b")));
+        assert!(
+            ResultFile::<RunFact>::parse("config=a=b").is_ok_and(|result| result.path == Path::new("a=b"))
+        );
     }
 
     #[test]
     fn results_end_without_a_line_break() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r");
-        let result = |name: &str| ResultFile::<RunFact>::parse(&format!("{name}={}", path.display())).unwrap();
+        let result =
+            |name: &str| ResultFile::<RunFact>::parse(&format!("{name}={}", path.display())).unwrap();
         result("databases").write(None, 2).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "2");
         result("config").write(Some(Path::new("/workspace/source/testing-databases.json")), 2).unwrap();

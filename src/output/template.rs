@@ -19,11 +19,12 @@ pub struct OwnTemplate {
     text: String,
 }
 
-/// Where no template is: the tokens that a pod gets, and what the system tells of its processes. A link in somebody's checkout would bring
-/// them into a file that the tests read.
+/// Where no template is: the tokens that a pod gets, and what the system tells of its processes. A link in
+/// somebody's checkout would bring them into a file that the tests read.
 const NO_TEMPLATES: [&str; 4] = ["/run/secrets", "/var/run/secrets", "/proc", "/sys"];
 
-/// What a template can refer to: the fields of the model, and each database by its name. A name that two databases have stands for neither.
+/// What a template can refer to: the fields of the model, and each database by its name. A name that two
+/// databases have stands for neither.
 #[derive(Serialize)]
 struct Globals<'a> {
     #[serde(flatten)]
@@ -37,7 +38,11 @@ impl OwnTemplate {
         let context = || format!("--format tera: reading the template {}", path.display());
         let found = path.canonicalize().with_context(context).exit(Exit::Usage)?;
         if NO_TEMPLATES.iter().any(|folder| found.starts_with(folder)) {
-            return Err(usage(format!("--format tera:{}: {} is no template", path.display(), found.display())));
+            return Err(usage(format!(
+                "--format tera:{}: {} is no template",
+                path.display(),
+                found.display()
+            )));
         }
         let text = reading::text(path, reading::MOST).with_context(context).exit(Exit::Usage)?;
         let own = Self { name: path.display().to_string(), text };
@@ -63,7 +68,10 @@ impl OwnTemplate {
 
 fn by_name(model: &Model) -> Map<String, serde_json::Value> {
     let names = model.names();
-    let unique = model.databases.iter().filter(|connection| names.iter().filter(|name| **name == connection.name).count() == 1);
+    let unique = model
+        .databases
+        .iter()
+        .filter(|connection| names.iter().filter(|name| **name == connection.name).count() == 1);
     unique.map(|connection| (connection.name.clone(), json!(connection))).collect()
 }
 
@@ -107,8 +115,14 @@ mod tests {
     fn undefined_fields_name_file_and_line() {
         let model = model(&[&database(Engine::Mysql)]);
         for (text, part) in [
-            ("\n{{ database.orders.url }}", "t.tera:2: the field orders is not defined; known are mysql, in: "),
-            ("\n{{ database.mysql.urll }}", "t.tera:2: the field urll is not defined; known are arguments, database, driver, "),
+            (
+                "\n{{ database.orders.url }}",
+                "t.tera:2: the field orders is not defined; known are mysql, in: ",
+            ),
+            (
+                "\n{{ database.mysql.urll }}",
+                "t.tera:2: the field urll is not defined; known are arguments, database, driver, ",
+            ),
             ("\n{{ params.x }}", "t.tera:2: "),
             ("{% for d in databases %}\n\n{{ d.uri }}{% endfor %}", "t.tera:3: "),
         ] {
@@ -123,7 +137,10 @@ mod tests {
     fn a_name_of_two_databases_stands_for_neither() {
         let (a, b) = (named(Engine::Mysql, "db"), named(Engine::Postgres, "db"));
         let model = model(&[&a, &b]);
-        assert_eq!(render("{% for d in databases %}{{ d.engine }} {% endfor %}", &model).unwrap(), "mysql postgres ");
+        assert_eq!(
+            render("{% for d in databases %}{{ d.engine }} {% endfor %}", &model).unwrap(),
+            "mysql postgres "
+        );
         assert!(render("{{ database.db.url }}", &model).is_err());
     }
 
@@ -138,7 +155,12 @@ mod tests {
             "{{ database[database.mysql.password].x }}",
         ] {
             let message = format!("{:#}", render(text, &model).unwrap_err());
-            assert!(message.starts_with("t.tera:1: ") && !message.contains("hu/sh") && !message.contains("hu%2Fsh"), "{message}");
+            assert!(
+                message.starts_with("t.tera:1: ")
+                    && !message.contains("hu/sh")
+                    && !message.contains("hu%2Fsh"),
+                "{message}"
+            );
         }
     }
 }

@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 
 use super::Model;
 
-/// The text of the file. The arguments are those of Python's drivers; see [`Connection::arguments`](super::Connection::arguments).
+/// The text of the file. The arguments are those of Python's drivers; see
+/// [`Connection::arguments`](super::Connection::arguments).
 pub(super) fn testing_databases(model: &Model) -> anyhow::Result<String> {
-    let entries = model.databases.iter().map(|connection| line(&json!([connection.driver, connection.arguments])));
+    let entries =
+        model.databases.iter().map(|connection| line(&json!([connection.driver, connection.arguments])));
     let lines: Vec<String> = entries.collect::<Result<_, _>>()?;
     Ok(if lines.is_empty() { "[]\n".into() } else { format!("[\n  {}\n]\n", lines.join(",\n  ")) })
 }
@@ -24,11 +26,19 @@ fn line(value: &Value) -> anyhow::Result<String> {
 struct Spaced;
 
 impl serde_json::ser::Formatter for Spaced {
-    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
-    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
         if first { Ok(()) } else { writer.write_all(b", ") }
     }
 

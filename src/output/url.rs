@@ -25,9 +25,11 @@ pub fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// The format `urls`: a JSON object of the databases' URLs by their names, in the databases' order. The names have to be unique.
+/// The format `urls`: a JSON object of the databases' URLs by their names, in the databases' order. The names
+/// have to be unique.
 pub(super) fn urls(model: &Model) -> anyhow::Result<String> {
-    let urls = model.databases.iter().map(|connection| (connection.name.clone(), connection.url.as_str().into()));
+    let urls =
+        model.databases.iter().map(|connection| (connection.name.clone(), connection.url.as_str().into()));
     console::json(&Map::from_iter(urls))
 }
 
@@ -50,8 +52,16 @@ mod tests {
     fn every_part_is_escaped_and_the_empty_ones_are_left_out() {
         for (login, host, expected) in [
             (login("app", "hush", Some("shop")), "db", "mysql://app:hush@db:3306/shop"),
-            (login("a@b:c", "p/w?#[]%", Some("my shop/1")), "db", "mysql://a%40b%3Ac:p%2Fw%3F%23%5B%5D%25@db:3306/my%20shop%2F1"),
-            (login("größe", "'\"\\+&=;!*~-._", Some("x")), "db", "mysql://gr%C3%B6%C3%9Fe:%27%22%5C%2B%26%3D%3B%21%2A~-._@db:3306/x"),
+            (
+                login("a@b:c", "p/w?#[]%", Some("my shop/1")),
+                "db",
+                "mysql://a%40b%3Ac:p%2Fw%3F%23%5B%5D%25@db:3306/my%20shop%2F1",
+            ),
+            (
+                login("größe", "'\"\\+&=;!*~-._", Some("x")),
+                "db",
+                "mysql://gr%C3%B6%C3%9Fe:%27%22%5C%2B%26%3D%3B%21%2A~-._@db:3306/x",
+            ),
             (login("root", "", None), "::1", "mysql://root@[::1]:3306"),
         ] {
             assert_eq!(url("mysql", &login, host, 3306), expected);
@@ -63,7 +73,8 @@ mod tests {
         let awkward: String = (1..=127).map(char::from).chain("äß€".chars()).collect();
         let text = url("postgresql", &login(&awkward, &awkward, Some(&awkward)), "fe80::1", 5432);
         let read = ::url::Url::parse(&text).unwrap();
-        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
+        let decode =
+            |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
         assert_eq!(decode(read.username()), awkward);
         assert_eq!(decode(read.password().unwrap()), awkward);
         assert_eq!(decode(read.path().strip_prefix('/').unwrap()), awkward);

@@ -1,7 +1,7 @@
 //! The addresses behind a host's name, of version 4 and 6.
 //!
-//! They are tried one at a time and by testbed itself: a driver that goes through them on its own tells of the last one, also where the server
-//! behind the first one has said why it refuses.
+//! They are tried one at a time and by testbed itself: a driver that goes through them on its own tells of
+//! the last one, also where the server behind the first one has said why it refuses.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,11 +11,19 @@ use tokio::time::timeout;
 
 use super::refusal::{Kind, Refusal};
 
-/// The addresses of a host in the system's order of preference, but `first` before all others if it is still one of them. A host that is an
-/// address stands for itself.
-pub(super) async fn addresses(host: &str, port: u16, first: Option<IpAddr>, limit: Duration) -> Result<Vec<IpAddr>, Refusal> {
+/// The addresses of a host in the system's order of preference, but `first` before all others if it is still
+/// one of them. A host that is an address stands for itself.
+pub(super) async fn addresses(
+    host: &str,
+    port: u16,
+    first: Option<IpAddr>,
+    limit: Duration,
+) -> Result<Vec<IpAddr>, Refusal> {
     let Ok(found) = timeout(limit, lookup_host((host, port))).await else {
-        return Err(Refusal::plain(Kind::Silent, format!("the name {host} is not looked up within {} s", limit.as_secs())));
+        return Err(Refusal::plain(
+            Kind::Silent,
+            format!("the name {host} is not looked up within {} s", limit.as_secs()),
+        ));
     };
     let mut addresses: Vec<IpAddr> = Vec::new();
     for address in found.map_err(|error| Refusal::network(&error))? {
@@ -30,7 +38,8 @@ pub(super) async fn addresses(host: &str, port: u16, first: Option<IpAddr>, limi
     Ok(addresses)
 }
 
-/// What to say of a host none of whose addresses has a server that answers: a silent one says more than one that refuses.
+/// What to say of a host none of whose addresses has a server that answers: a silent one says more than one
+/// that refuses.
 pub(super) fn worst(refusals: Vec<Refusal>) -> Refusal {
     let first = refusals.into_iter().min_by_key(|refusal| refusal.kind != Kind::Silent);
     first.unwrap_or_else(|| Refusal::plain(Kind::Refused, "no address"))
@@ -63,7 +72,8 @@ mod tests {
     #[test]
     fn a_silent_address_is_told_of_before_one_that_refuses() {
         let refusal = |kind, text: &str| Refusal::plain(kind, text);
-        let (refused, silent) = (refusal(Kind::Refused, "connection refused"), refusal(Kind::Silent, "no answer"));
+        let (refused, silent) =
+            (refusal(Kind::Refused, "connection refused"), refusal(Kind::Silent, "no answer"));
         assert_eq!(worst(vec![refused.clone(), silent.clone()]), silent);
         assert_eq!(worst(vec![refused.clone(), refusal(Kind::Refused, "network is unreachable")]), refused);
     }

@@ -1,7 +1,7 @@
 //! One attempt at a server: who is there, and does it let the tests' user in?
 //!
-//! An attempt is always a whole login that ends with a goodbye, never a connection that is opened and dropped: MySQL counts those, and
-//! after a hundred of them it refuses the host.
+//! An attempt is always a whole login that ends with a goodbye, never a connection that is opened and
+//! dropped: MySQL counts those, and after a hundred of them it refuses the host.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,8 +15,9 @@ use super::{Target, Tls, address, mysql, postgres, relay};
 use crate::bug;
 use crate::database::{Engine, Login};
 
-/// How long one login and its queries may take: a server that accepts and says nothing must not hold the wait up. Above one second,
-/// because a MySQL that looks clients up in a slow DNS needs about that long for each login.
+/// How long one login and its queries may take: a server that accepts and says nothing must not hold the wait
+/// up. Above one second, because a MySQL that looks clients up in a slow DNS needs about that long for each
+/// login.
 const LOGIN: Duration = Duration::from_secs(3);
 
 /// A server's process id in its own process namespace, by how the server knows it.
@@ -47,7 +48,8 @@ pub struct Answer {
     pub set_up_option: Option<String>,
     /// How long it has been up.
     pub uptime: Duration,
-    /// The connection's number, where the server counts them from its start: a lower one than before is another server's.
+    /// The connection's number, where the server counts them from its start: a lower one than before is
+    /// another server's.
     pub connection: Option<u32>,
     /// The version that it reports when somebody logs in, such as `17.2`.
     pub version: Option<String>,
@@ -66,8 +68,8 @@ pub struct Outcome {
 pub struct Prober {
     target: Target,
     over_tls: bool,
-    /// Whether this server is known to have no TLS. Asking costs a connection that is dropped half-way, which MySQL counts against the
-    /// client's host.
+    /// Whether this server is known to have no TLS. Asking costs a connection that is dropped half-way, which
+    /// MySQL counts against the client's host.
     has_no_tls: bool,
     /// Which of the host's addresses answered last.
     answered: Option<IpAddr>,
@@ -87,7 +89,8 @@ impl Prober {
         self.over_tls
     }
 
-    /// One login as the tests' user, a query, and the server's identity; that one from the administrator where the user may not see it.
+    /// One login as the tests' user, a query, and the server's identity; that one from the administrator
+    /// where the user may not see it.
     pub async fn attempt(&mut self) -> Outcome {
         let (login, admin) = (self.target.login.clone(), self.target.admin.clone());
         let mut server = None;
@@ -123,7 +126,8 @@ impl Prober {
         Login { database, ..login.clone() }
     }
 
-    /// Logs in the way that worked last; where that is refused for good, and may be for want of TLS or because of it, the other way.
+    /// Logs in the way that worked last; where that is refused for good, and may be for want of TLS or
+    /// because of it, the other way.
     async fn log_in(&mut self, login: &Login) -> Result<Answer, Refusal> {
         let refusal = match self.ask(login, self.over_tls).await {
             Err(refusal) if refusal.kind.may_be_for_ever() => refusal,
@@ -148,7 +152,11 @@ impl Prober {
             // By now there is nobody there who could mean what was said before.
             Err(newer) if newer.kind.means_gone() => Err(newer),
             // The server wants it this way, and has more to say.
-            Err(other) if matches!(refusal.kind, Kind::Unfit | Kind::Reveals) && other.code.is_some() && other.kind.may_be_for_ever() => {
+            Err(other)
+                if matches!(refusal.kind, Kind::Unfit | Kind::Reveals)
+                    && other.code.is_some()
+                    && other.kind.may_be_for_ever() =>
+            {
                 Err(other)
             }
             Err(_) => Err(refusal),
@@ -164,7 +172,10 @@ impl Prober {
         let mut refusals = Vec::new();
         for address in address::addresses(host, *port, self.answered, LOGIN).await? {
             let may_reveal = self.target.may_reveal || address.is_loopback();
-            match self.ask_by(&Way::Address(SocketAddr::new(address, *port)), may_reveal, login, over_tls).await {
+            match self
+                .ask_by(&Way::Address(SocketAddr::new(address, *port)), may_reveal, login, over_tls)
+                .await
+            {
                 Err(refusal) if refusal.kind.means_gone() => refusals.push(refusal),
                 outcome => {
                     self.answered = Some(address);
@@ -175,7 +186,13 @@ impl Prober {
         Err(address::worst(refusals))
     }
 
-    async fn ask_by(&self, way: &Way, may_reveal: bool, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+    async fn ask_by(
+        &self,
+        way: &Way,
+        may_reveal: bool,
+        login: &Login,
+        over_tls: bool,
+    ) -> Result<Answer, Refusal> {
         let target = &self.target;
         let protocol = match target.engine {
             Engine::Mysql | Engine::Mariadb => Protocol::Mysql,
@@ -197,7 +214,10 @@ impl Prober {
         });
         match timeout(LOGIN, work).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(Refusal::plain(Kind::Silent, format!("connected, and no answer within {} s", LOGIN.as_secs()))),
+            Err(_) => Err(Refusal::plain(
+                Kind::Silent,
+                format!("connected, and no answer within {} s", LOGIN.as_secs()),
+            )),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! The key that a MySQL server sends for the password. The library takes whatever comes: over bytes that are no key it panics, and with a key of a
-//! million digits it computes without end. So a key is read here before it is passed on.
+//! The key that a MySQL server sends for the password. The library takes whatever comes: over bytes that are
+//! no key it panics, and with a key of a million digits it computes without end. So a key is read here before
+//! it is passed on.
 
 use std::ops::RangeInclusive;
 
@@ -68,7 +69,8 @@ fn whole(der: &[u8], tag: u8) -> Option<&[u8]> {
     part(der, tag).filter(|(_, rest)| rest.is_empty()).map(|(inner, _)| inner)
 }
 
-/// What is in the first part, if it is of this kind, and what comes after it. Each length has to be written in as few bytes as it takes.
+/// What is in the first part, if it is of this kind, and what comes after it. Each length has to be written
+/// in as few bytes as it takes.
 fn part(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (length, rest) = match der.strip_prefix(&[tag])? {
         [length @ 0..=0x7f, rest @ ..] => (usize::from(*length), rest),
@@ -126,7 +128,10 @@ YQIDAQAB
     fn a_key_is_taken_for_as_long_a_password_as_it_can_hold() {
         assert_eq!(message(KEY.as_bytes(), 12), None);
         assert_eq!(message(KEY.as_bytes(), 213), None);
-        assert_eq!(message(KEY.as_bytes(), 214), Some("the password is too long for the server's key of 2048 bits".into()));
+        assert_eq!(
+            message(KEY.as_bytes(), 214),
+            Some("the password is too long for the server's key of 2048 bits".into())
+        );
         assert_eq!(message(key(&[0xff; 128], &[1, 0, 1]).as_bytes(), 12), None);
     }
 
@@ -151,7 +156,11 @@ YQIDAQAB
             key(&[0xff; 128], &[0]),
             key(&[0xff; 128], &[1; 5]),
         ] {
-            assert_eq!(message(key.as_bytes(), 12), Some("the server sends a key for the password that is none".into()), "{key}");
+            assert_eq!(
+                message(key.as_bytes(), 12),
+                Some("the server sends a key for the password that is none".into()),
+                "{key}"
+            );
         }
         assert!(check(&[], 12).is_err());
     }

@@ -1,8 +1,8 @@
 //! What the log of a known image says about its set-up. Pure: a line goes in.
 //!
-//! Each text is printed by the image's own entrypoint (or by the server itself, which tells its process id), and the final ones only after
-//! the set-up server has stopped. Counting the servers' "ready for connections" lines would not do: their number depends on the image and
-//! on whether the data folder was empty.
+//! Each text is printed by the image's own entrypoint (or by the server itself, which tells its process id),
+//! and the final ones only after the set-up server has stopped. Counting the servers' "ready for connections"
+//! lines would not do: their number depends on the image and on whether the data folder was empty.
 
 use super::Log;
 use crate::database::Engine;
@@ -35,13 +35,17 @@ const FINAL: [(&[Engine], &str); 9] = [
 const MYSQL_FAMILY: [Engine; 2] = [Engine::Mysql, Engine::Mariadb];
 const POSTGRES: [Engine; 1] = [Engine::Postgres];
 
-/// The state that a log is in after another line. Once final, it stays so: the same container does not set itself up twice.
+/// The state that a log is in after another line. Once final, it stays so: the same container does not set
+/// itself up twice.
 pub fn after(log: Log, engine: Engine, line: &str) -> Log {
     if let Log::Final(_) = log {
         return log;
     }
     let found = |known: &[(&[Engine], &'static str)]| {
-        known.iter().find(|(engines, text)| engines.contains(&engine) && holds(line, text)).map(|(_, text)| *text)
+        known
+            .iter()
+            .find(|(engines, text)| engines.contains(&engine) && holds(line, text))
+            .map(|(_, text)| *text)
     };
     match (found(&FINAL), found(&BEGUN)) {
         (Some(marker), _) => Log::Final(marker),
@@ -53,7 +57,8 @@ pub fn after(log: Log, engine: Engine, line: &str) -> Log {
 /// Whether the text stands in the line, and is not the beginning of a longer number.
 fn holds(line: &str, text: &str) -> bool {
     let follows = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_digit());
-    line.match_indices(text).any(|(at, _)| !text.ends_with(|c: char| c.is_ascii_digit()) || follows(&line[at + text.len()..]))
+    line.match_indices(text)
+        .any(|(at, _)| !text.ends_with(|c: char| c.is_ascii_digit()) || follows(&line[at + text.len()..]))
 }
 
 #[cfg(test)]
@@ -81,18 +86,27 @@ mod tests {
 2026-01-01T00:00:09.000000Z 0 [System] [MY-010116] [Server] /usr/sbin/mysqld (mysqld 9.7.0) starting as process 1";
         let done = Log::Final("MySQL init process done. Ready for start up.");
         let setting_up = Log::SettingUp;
-        assert_eq!(read(Engine::Mysql, log), [Log::Unread, setting_up, setting_up, setting_up, setting_up, setting_up, done, done]);
+        assert_eq!(
+            read(Engine::Mysql, log),
+            [Log::Unread, setting_up, setting_up, setting_up, setting_up, setting_up, done, done]
+        );
     }
 
     #[test]
     fn a_populated_data_folder_is_final_at_once() {
         for (engine, line) in [
-            (Engine::Mysql, "2026-01-01T00:00:09Z 0 [System] [MY-010116] [Server] /usr/sbin/mysqld (mysqld 8.4.0) starting as process 1"),
+            (
+                Engine::Mysql,
+                "2026-01-01T00:00:09Z 0 [System] [MY-010116] [Server] /usr/sbin/mysqld (mysqld 8.4.0) starting as process 1",
+            ),
             (
                 Engine::Mariadb,
                 "2026-01-01 0:00:09 0 [Note] Starting MariaDB 11.8.2-MariaDB source revision 8d36 server_uid x= as process 1",
             ),
-            (Engine::Postgres, "PostgreSQL Database directory appears to contain a database; Skipping initialization"),
+            (
+                Engine::Postgres,
+                "PostgreSQL Database directory appears to contain a database; Skipping initialization",
+            ),
         ] {
             assert!(matches!(read(engine, line)[..], [Log::Final(_)]), "{line}");
         }
@@ -102,15 +116,31 @@ mod tests {
     fn every_vendor_begins_and_ends() {
         for (engine, begun, done) in [
             (Engine::Mysql, "Initializing database", "MySQL init process done. Ready for start up."),
-            (Engine::Mysql, "[Entrypoint] Initializing database", "[Entrypoint] MySQL init process done. Ready for start up."),
+            (
+                Engine::Mysql,
+                "[Entrypoint] Initializing database",
+                "[Entrypoint] MySQL init process done. Ready for start up.",
+            ),
             (
                 Engine::Mariadb,
                 "[Note] [Entrypoint]: Starting temporary server",
                 "[Entrypoint]: MariaDB init process done. Ready for start up.",
             ),
-            (Engine::Mysql, "mysql 00:00:00 INFO  ==> ** Starting MySQL setup **", "mysql 00:00 INFO  ==> ** MySQL setup finished! **"),
-            (Engine::Mariadb, "mariadb 00:00 INFO  ==> ** Starting MariaDB setup **", "INFO  ==> ** MariaDB setup finished! **"),
-            (Engine::Postgres, "postgresql 00 INFO  ==> ** Starting PostgreSQL setup **", "INFO  ==> ** PostgreSQL setup finished! **"),
+            (
+                Engine::Mysql,
+                "mysql 00:00:00 INFO  ==> ** Starting MySQL setup **",
+                "mysql 00:00 INFO  ==> ** MySQL setup finished! **",
+            ),
+            (
+                Engine::Mariadb,
+                "mariadb 00:00 INFO  ==> ** Starting MariaDB setup **",
+                "INFO  ==> ** MariaDB setup finished! **",
+            ),
+            (
+                Engine::Postgres,
+                "postgresql 00 INFO  ==> ** Starting PostgreSQL setup **",
+                "INFO  ==> ** PostgreSQL setup finished! **",
+            ),
             (
                 Engine::Postgres,
                 "The files belonging to this database system will be owned by user \"postgres\".",
@@ -118,7 +148,10 @@ mod tests {
             ),
         ] {
             assert!(
-                matches!(read(engine, &format!("{begun}\nother\n{done}"))[..], [Log::SettingUp, Log::SettingUp, Log::Final(_)]),
+                matches!(
+                    read(engine, &format!("{begun}\nother\n{done}"))[..],
+                    [Log::SettingUp, Log::SettingUp, Log::Final(_)]
+                ),
                 "{begun}"
             );
         }

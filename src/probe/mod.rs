@@ -1,7 +1,8 @@
 //! Is a database ready? Knows addresses and logins, and no Kubernetes.
 //!
-//! An [`attempt`](attempt::Prober::attempt) logs in and asks the server who it is; [`Readiness`] turns the answers of many attempts, and
-//! what is seen of the container from outside, into a verdict; [`all_ready`] repeats attempts until every database is ready at once.
+//! An [`attempt`](attempt::Prober::attempt) logs in and asks the server who it is; [`Readiness`] turns the
+//! answers of many attempts, and what is seen of the container from outside, into a verdict; [`all_ready`]
+//! repeats attempts until every database is ready at once.
 
 mod address;
 mod attempt;
@@ -45,7 +46,8 @@ pub struct Target {
     pub arguments: Option<Arguments>,
     /// Whether to log in over TLS.
     pub tls: Tls,
-    /// Whether the password may leave this machine in clear text, or under a key that the server sends, without TLS.
+    /// Whether the password may leave this machine in clear text, or under a key that the server sends,
+    /// without TLS.
     pub may_reveal: bool,
     pub pace: Pace,
 }
@@ -108,7 +110,8 @@ impl Outside {
     }
 }
 
-/// Waits for the next change. When the watch behind it is over, so is the whole wait, and this never returns: whoever owns both reports why.
+/// Waits for the next change. When the watch behind it is over, so is the whole wait, and this never returns:
+/// whoever owns both reports why.
 pub async fn change<T>(watched: &mut watch::Receiver<T>) {
     if watched.changed().await.is_err() {
         std::future::pending::<()>().await;

@@ -12,9 +12,12 @@ use super::{Answer, ProcessId, Target};
 use crate::database::{Engine, Login};
 
 /// MySQL 5.7 and later: the operating system's id of the main thread is the process id inside the container.
-const MYSQL_PROCESS_ID: &str = "SELECT THREAD_OS_ID FROM performance_schema.threads WHERE NAME = 'thread/sql/main'";
-/// The variables that the command line has set, which anybody may ask for: MySQL 8.0 and later, MariaDB 10.1 and later.
-const MYSQL_OPTIONS: &str = "SELECT VARIABLE_NAME FROM performance_schema.variables_info WHERE VARIABLE_SOURCE = 'COMMAND_LINE'";
+const MYSQL_PROCESS_ID: &str =
+    "SELECT THREAD_OS_ID FROM performance_schema.threads WHERE NAME = 'thread/sql/main'";
+/// The variables that the command line has set, which anybody may ask for: MySQL 8.0 and later, MariaDB 10.1
+/// and later.
+const MYSQL_OPTIONS: &str =
+    "SELECT VARIABLE_NAME FROM performance_schema.variables_info WHERE VARIABLE_SOURCE = 'COMMAND_LINE'";
 const MARIADB_OPTIONS: &str = "SELECT VARIABLE_NAME FROM information_schema.SYSTEM_VARIABLES WHERE GLOBAL_VALUE_ORIGIN = 'COMMAND-LINE'";
 /// Numbers of errors, named as in the servers' references without their `ER_`.
 const OPTION_PREVENTS_STATEMENT: u16 = 1290;
@@ -24,8 +27,14 @@ const TABLEACCESS_DENIED: u16 = 1142;
 const NO_SUCH_TABLE: u16 = 1146;
 
 /// One login at a port of this machine, and what the server says of itself.
-pub(super) async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
-    let tls = SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
+pub(super) async fn ask(
+    target: &Target,
+    port: u16,
+    login: &Login,
+    over_tls: bool,
+) -> Result<Answer, Refusal> {
+    let tls =
+        SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
     let options = OptsBuilder::default()
         .ip_or_hostname(Ipv4Addr::LOCALHOST.to_string())
         .tcp_port(port)
@@ -45,9 +54,11 @@ pub(super) async fn ask(target: &Target, port: u16, login: &Login, over_tls: boo
 }
 
 async fn questions(connection: &mut Conn, target: &Target, login: &Login) -> Result<Answer, Refusal> {
-    let uptime = row(connection, "SHOW GLOBAL STATUS LIKE 'Uptime'").await.map_err(|error| explain(&error))?;
+    let uptime =
+        row(connection, "SHOW GLOBAL STATUS LIKE 'Uptime'").await.map_err(|error| explain(&error))?;
     let seconds = uptime.as_ref().and_then(|row| column(row, 1)).and_then(|text| text.parse().ok());
-    let seconds = seconds.ok_or_else(|| Refusal::plain(Kind::Unfit, "the server does not tell its uptime"))?;
+    let seconds =
+        seconds.ok_or_else(|| Refusal::plain(Kind::Unfit, "the server does not tell its uptime"))?;
     let (major, minor, patch) = connection.server_version();
     let mut answer = Answer {
         process_id: None,
@@ -68,7 +79,11 @@ async fn questions(connection: &mut Conn, target: &Target, login: &Login) -> Res
         let question = if target.engine == Engine::Mariadb { MARIADB_OPTIONS } else { MYSQL_OPTIONS };
         let rows: Vec<Row> = match connection.query(question).await {
             // An older server, which does not tell.
-            Err(Error::Server(error)) if [BAD_DB, TABLEACCESS_DENIED, UNKNOWN_TABLE, NO_SUCH_TABLE].contains(&error.code) => Vec::new(),
+            Err(Error::Server(error))
+                if [BAD_DB, TABLEACCESS_DENIED, UNKNOWN_TABLE, NO_SUCH_TABLE].contains(&error.code) =>
+            {
+                Vec::new()
+            }
             // A set-up server that is being stopped has not said that it has none.
             answer => answer.map_err(|error| explain(&error))?,
         };
@@ -78,9 +93,10 @@ async fn questions(connection: &mut Conn, target: &Target, login: &Login) -> Res
     Ok(answer)
 }
 
-/// MariaDB has its performance_schema off by default; with the FILE privilege the server reads files for us. The first word of `stat` is the
-/// process id, `comm` is a process's name. Since the security updates of autumn 2026 (10.11.19, 11.8.9) files below /proc are refused
-/// like those outside of secure_file_priv; the file to which the server writes its process id is not.
+/// MariaDB has its performance_schema off by default; with the FILE privilege the server reads files for us.
+/// The first word of `stat` is the process id, `comm` is a process's name. Since the security updates of
+/// autumn 2026 (10.11.19, 11.8.9) files below /proc are refused like those outside of secure_file_priv; the
+/// file to which the server writes its process id is not.
 async fn mariadb_processes(connection: &mut Conn, login: &Login, answer: &mut Answer) -> Option<()> {
     if login.database.is_none() {
         // A temporary table needs a database to be in; only this session ever sees it.
@@ -110,7 +126,8 @@ async fn mariadb_processes(connection: &mut Conn, login: &Login, answer: &mut An
 /// The only line of a file.
 async fn mariadb_file(connection: &mut Conn, path: &str) -> Result<Option<String>, Error> {
     let path = path.replace('\\', r"\\").replace('\'', r"\'");
-    let load = format!("LOAD DATA INFILE '{path}' INTO TABLE testbed_process FIELDS TERMINATED BY '\\n' (line)");
+    let load =
+        format!("LOAD DATA INFILE '{path}' INTO TABLE testbed_process FIELDS TERMINATED BY '\\n' (line)");
     connection.query_drop(load).await?;
     let line = row(connection, "SELECT line FROM testbed_process LIMIT 1").await?;
     connection.query_drop("DELETE FROM testbed_process").await?;
@@ -134,14 +151,23 @@ fn explain(error: &Error) -> Refusal {
     match error {
         Error::Server(server) => Refusal::mysql(server.code, &server.message),
         Error::Io(IoError::Io(error)) => Refusal::network(error),
-        Error::Driver(DriverError::ConnectionClosed) => Refusal::plain(Kind::Reset, "the server closed the connection"),
-        Error::Driver(DriverError::NoClientSslFlagFromServer) => Refusal::plain(Kind::NoTls, "the server offers no TLS"),
-        // MySQL asks for a plugin at random when it does not know the user, so that nobody can find out who exists.
-        Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
-            Refusal::plain(Kind::Denied, format!("the server does not know the user, or wants the login plugin {name}"))
+        Error::Driver(DriverError::ConnectionClosed) => {
+            Refusal::plain(Kind::Reset, "the server closed the connection")
         }
+        Error::Driver(DriverError::NoClientSslFlagFromServer) => {
+            Refusal::plain(Kind::NoTls, "the server offers no TLS")
+        }
+        // MySQL asks for a plugin at random when it does not know the user, so that nobody can find out who
+        // exists.
+        Error::Driver(DriverError::UnknownAuthPlugin { name }) => Refusal::plain(
+            Kind::Denied,
+            format!("the server does not know the user, or wants the login plugin {name}"),
+        ),
         Error::Driver(DriverError::MysqlOldPasswordDisabled | DriverError::CleartextPluginDisabled) => {
-            Refusal::plain(Kind::Denied, "the server does not know the user, or wants a login plugin that is not safe")
+            Refusal::plain(
+                Kind::Denied,
+                "the server does not know the user, or wants a login plugin that is not safe",
+            )
         }
         // Whatever else the driver or TLS makes of the server's bytes: not a server that speaks with us.
         other => Refusal::plain(Kind::Unfit, crate::failure::innermost(other)),

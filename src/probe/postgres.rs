@@ -17,12 +17,12 @@ use crate::database::{Arguments, Engine, Login};
 use crate::postgres::{Connector, Fault};
 use crate::trust::Trust;
 
-/// The uptime (its function is there since 8.1), and whether this user may read the server's files: a query that is refused would leave an
-/// error in the server's log at every attempt.
+/// The uptime (its function is there since 8.1), and whether this user may read the server's files: a query
+/// that is refused would leave an error in the server's log at every attempt.
 const UPTIME: &str = "SELECT extract(epoch FROM clock_timestamp() - pg_postmaster_start_time())::float8, \
                       coalesce(has_function_privilege(to_regprocedure('pg_read_file(text)'), 'EXECUTE'), false)";
-/// The first line is the process id of the server's main process, the third the second in which that started: it has to be this server that
-/// wrote the file. Needs a superuser or `pg_read_server_files`.
+/// The first line is the process id of the server's main process, the third the second in which that started:
+/// it has to be this server that wrote the file. Needs a superuser or `pg_read_server_files`.
 const PROCESS_ID: &str = "SELECT CASE WHEN abs(split_part(file, E'\\n', 3)::bigint - extract(epoch FROM pg_postmaster_start_time())) <= 5 \
                           THEN split_part(file, E'\\n', 1) END FROM pg_read_file('postmaster.pid') AS file";
 const FIRST_PROCESS: &str = "SELECT pg_read_file('/proc/1/comm')";
@@ -30,9 +30,19 @@ const FIRST_PROCESS: &str = "SELECT pg_read_file('/proc/1/comm')";
 const OPTIONS: &str = "SELECT name FROM pg_settings WHERE source = 'command line'";
 
 /// One login at a port of this machine, and what the server says of itself.
-pub(super) async fn ask(target: &Target, port: u16, login: &Login, over_tls: bool) -> Result<Answer, Refusal> {
+pub(super) async fn ask(
+    target: &Target,
+    port: u16,
+    login: &Login,
+    over_tls: bool,
+) -> Result<Answer, Refusal> {
     let mut config = Config::new();
-    config.host(&target.host).hostaddr(Ipv4Addr::LOCALHOST.into()).port(port).user(&login.user).application_name("testbed");
+    config
+        .host(&target.host)
+        .hostaddr(Ipv4Addr::LOCALHOST.into())
+        .port(port)
+        .user(&login.user)
+        .application_name("testbed");
     config.password(login.password.reveal());
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
     config.ssl_mode(if over_tls { SslMode::Require } else { SslMode::Disable });
@@ -41,13 +51,18 @@ pub(super) async fn ask(target: &Target, port: u16, login: &Login, over_tls: boo
     converse(&config, connector, target.arguments.as_ref()).await
 }
 
-/// TLS with whatever certificate the server has: a throw-away server signs its own, so there is nobody to verify it by.
+/// TLS with whatever certificate the server has: a throw-away server signs its own, so there is nobody to
+/// verify it by.
 fn connector() -> Result<MakeRustlsConnect, Refusal> {
     let config = Trust::Any.client().map_err(|error| Refusal::plain(Kind::Unfit, error.to_string()))?;
     Ok(MakeRustlsConnect::new(config))
 }
 
-async fn converse(config: &Config, connector: Connector, arguments: Option<&Arguments>) -> Result<Answer, Refusal> {
+async fn converse(
+    config: &Config,
+    connector: Connector,
+    arguments: Option<&Arguments>,
+) -> Result<Answer, Refusal> {
     let (client, connection) = config.connect(connector).await.map_err(|error| explain(&error))?;
     // The connection works only while it is polled, and ends by itself once the client is gone.
     let version = connection.parameter("server_version").map(str::to_owned);
@@ -70,9 +85,17 @@ async fn questions(client: &Client, arguments: Option<&Arguments>) -> Result<Ans
         return Err(Refusal::plain(Kind::Unfit, "the server does not tell its uptime"));
     };
     let uptime = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let mut answer = Answer { process_id: None, first_process: None, set_up_option: None, uptime, connection: None, version: None };
+    let mut answer = Answer {
+        process_id: None,
+        first_process: None,
+        set_up_option: None,
+        uptime,
+        connection: None,
+        version: None,
+    };
     if may_read {
-        answer.process_id = text(client, PROCESS_ID).await.and_then(|text| text.parse().ok()).map(ProcessId::Own);
+        answer.process_id =
+            text(client, PROCESS_ID).await.and_then(|text| text.parse().ok()).map(ProcessId::Own);
         if answer.process_id.is_some_and(|id| id.number() != 1) {
             answer.first_process = text(client, FIRST_PROCESS).await;
         }
@@ -107,7 +130,9 @@ fn explain(error: &Error) -> Refusal {
         return Refusal::plain(Kind::Reset, "the server closed the connection");
     }
     // The driver has no other sign of it.
-    if error.to_string().contains("performing TLS handshake") && crate::failure::innermost(error).contains("does not support TLS") {
+    if error.to_string().contains("performing TLS handshake")
+        && crate::failure::innermost(error).contains("does not support TLS")
+    {
         return Refusal::plain(Kind::NoTls, "the server offers no TLS");
     }
     // An unknown kind of authentication, bytes of another protocol.

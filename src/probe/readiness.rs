@@ -1,16 +1,16 @@
-//! The verdict on one database, from what its container does, what its log says and what its server answers. Pure: the clock is passed
-//! in.
+//! The verdict on one database, from what its container does, what its log says and what its server answers.
+//! Pure: the clock is passed in.
 //!
-//! A database container starts a set-up server first and stops it again, so an answer alone proves nothing. Ready needs evidence that
-//! the answering server is the final one:
-//! 1. its process id inside the container is 1: the entrypoint has `exec`'ed it. An id from the server's pid file, which others could write
-//!    to, counts only if nothing contradicts it;
+//! A database container starts a set-up server first and stops it again, so an answer alone proves nothing.
+//! Ready needs evidence that the answering server is the final one:
+//! 1. its process id inside the container is 1: the entrypoint has `exec`'ed it. An id from the server's pid
+//!    file, which others could write to, counts only if nothing contradicts it;
 //! 2. else the entrypoint's log says that the set-up is over, and the login began after that was read;
-//! 3. else the same server (by its start time) stays up for a settling window, where [`Settle`] lets that count, and no option of its command
-//!    line is one that only a set-up server has.
+//! 3. else the same server (by its start time) stays up for a settling window, where [`Settle`] lets that
+//!    count, and no option of its command line is one that only a set-up server has.
 //!
-//! A refused login is held against the same evidence: what a set-up server refuses may be right a moment later, what the final server
-//! refuses stays wrong.
+//! A refused login is held against the same evidence: what a set-up server refuses may be right a moment
+//! later, what the final server refuses stays wrong.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,8 @@ pub(super) const CONFIRMATION: Duration = Duration::from_secs(1);
 /// How long a server has to stay up unless the user says otherwise.
 pub const WINDOW: Duration = Duration::from_secs(6);
 
-/// Programs that run as process 1 in order to look after others: below them the final server has another process id.
+/// Programs that run as process 1 in order to look after others: below them the final server has another
+/// process id.
 const INITS: [&str; 13] = [
     "tini",
     "tini-static",
@@ -49,8 +50,8 @@ const INITS: [&str; 13] = [
 pub enum Settle {
     /// Never: only a proof is believed.
     Never,
-    /// For a server that does not tell its process id. One that tells another id than 1 is the set-up server, unless process 1 is known to
-    /// be an init program.
+    /// For a server that does not tell its process id. One that tells another id than 1 is the set-up server,
+    /// unless process 1 is known to be an init program.
     Untold(Duration),
     /// For any server, whatever its process id.
     Any(Duration),
@@ -136,9 +137,14 @@ impl std::fmt::Display for Reason {
             Self::Container(why) => f.write_str(why),
             Self::Refused(refusal) => write!(f, "{refusal}"),
             Self::SettingUp => f.write_str("a set-up server answers; the log says that the set-up goes on"),
-            Self::NotProcess1(id) => write!(f, "a server answers as process {id} of its container; the final one is process 1"),
+            Self::NotProcess1(id) => {
+                write!(f, "a server answers as process {id} of its container; the final one is process 1")
+            }
             Self::SetUpOption(option) => {
-                write!(f, "a set-up server answers: its command line has {option}, and the container's arguments have not")
+                write!(
+                    f,
+                    "a set-up server answers: its command line has {option}, and the container's arguments have not"
+                )
             }
             Self::Unproven => f.write_str("a server answers, and nothing proves that it is the final one"),
             Self::Settling(left) => write!(f, "{:.0} s more", left.as_secs_f64().ceil()),
@@ -186,11 +192,12 @@ impl Identity {
         Self { started: now.checked_sub(answer.uptime).unwrap_or(now), connection: answer.connection }
     }
 
-    /// The same server as of a later answer; `None` if that is another server's. The start stays the first reading's, so that small
-    /// differences do not add up.
+    /// The same server as of a later answer; `None` if that is another server's. The start stays the first
+    /// reading's, so that small differences do not add up.
     fn then(self, later: Self) -> Option<Self> {
         let is_lower = self.connection.zip(later.connection).is_some_and(|(before, after)| after < before);
-        (is_same(self.started, later.started) && !is_lower).then_some(Self { connection: later.connection.or(self.connection), ..self })
+        (is_same(self.started, later.started) && !is_lower)
+            .then_some(Self { connection: later.connection.or(self.connection), ..self })
     }
 }
 
@@ -222,8 +229,8 @@ impl Readiness {
         Self { settle, container: None, log: (Log::Unread, now), server: None, told: None, refused: None }
     }
 
-    /// Takes the state of the container and its log as of `now`; another container, or none, starts over. Returns the reason to wait
-    /// for as long as there is nothing to log in to.
+    /// Takes the state of the container and its log as of `now`; another container, or none, starts over.
+    /// Returns the reason to wait for as long as there is nothing to log in to.
     pub fn outside(&mut self, now: Instant, outside: &Outside) -> Option<Reason> {
         match &outside.container {
             Container::Waiting(why) => {
@@ -276,7 +283,8 @@ impl Readiness {
     /// What proves that an attempt met the final server.
     fn proof(&self, began: Instant, answer: Option<&Answer>) -> Option<Evidence> {
         let told = answer.and_then(|answer| answer.process_id);
-        let is_contradicted = self.log.0 == Log::SettingUp || answer.is_some_and(|answer| answer.set_up_option.is_some());
+        let is_contradicted =
+            self.log.0 == Log::SettingUp || answer.is_some_and(|answer| answer.set_up_option.is_some());
         match (told, self.log) {
             (Some(ProcessId::Own(1)), _) => Some(Evidence::Process1),
             (Some(ProcessId::File(1)), _) if !is_contradicted => Some(Evidence::PidFile),
@@ -286,7 +294,8 @@ impl Readiness {
         }
     }
 
-    /// The answer, with the id that the server's pid file said first: if it says another one by now, somebody else has written to it.
+    /// The answer, with the id that the server's pid file said first: if it says another one by now, somebody
+    /// else has written to it.
     fn believed(&mut self, mut answer: Answer, now: Instant) -> Answer {
         let server = Identity::of(&answer, now);
         if let Some(ProcessId::File(process_id)) = &mut answer.process_id {
@@ -311,14 +320,20 @@ impl Readiness {
             return Verdict::Waiting(Reason::SettingUp);
         }
         let other = answer.process_id.map(ProcessId::number).filter(|id| *id != 1);
-        if let Some(option) = answer.set_up_option.as_ref().filter(|_| other.is_none() || may_be_final(answer)) {
+        if let Some(option) =
+            answer.set_up_option.as_ref().filter(|_| other.is_none() || may_be_final(answer))
+        {
             return Verdict::Waiting(Reason::SetUpOption(option.clone()));
         }
         let Some(window) = self.window(Some(answer)).filter(|_| answer.set_up_option.is_none()) else {
             return Verdict::Waiting(other.map_or(Reason::Unproven, Reason::NotProcess1));
         };
         let stayed = now.saturating_duration_since(seen.first);
-        if stayed >= window { Verdict::Ready(Evidence::Settled(stayed)) } else { Verdict::Waiting(Reason::Settling(window - stayed)) }
+        if stayed >= window {
+            Verdict::Ready(Evidence::Settled(stayed))
+        } else {
+            Verdict::Waiting(Reason::Settling(window - stayed))
+        }
     }
 
     /// The settling window, if staying up counts for this server.
@@ -340,7 +355,8 @@ impl Readiness {
             return waiting();
         }
         let goes_on = |refused: &Refused| {
-            let same_server = refused.server.zip(identity).is_none_or(|(before, after)| before.then(after).is_some());
+            let same_server =
+                refused.server.zip(identity).is_none_or(|(before, after)| before.then(after).is_some());
             refused.kind == refusal.kind && refused.proven == proven && same_server
         };
         let refused = match self.refused {
@@ -359,7 +375,9 @@ impl Readiness {
             self.window(answer)
         };
         match certain_after {
-            Some(time) if now.saturating_duration_since(refused.since) >= time => Verdict::Never(refusal.clone()),
+            Some(time) if now.saturating_duration_since(refused.since) >= time => {
+                Verdict::Never(refusal.clone())
+            }
             _ => waiting(),
         }
     }

@@ -1,4 +1,5 @@
-//! Why a login did not work, classified by the code that the protocol gives: wait, or give up and say what to change.
+//! Why a login did not work, classified by the code that the protocol gives: wait, or give up and say what to
+//! change.
 
 use std::fmt;
 use std::io;
@@ -27,7 +28,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether there is no server that answers. A connection that ends in the middle may be the server's way to say no.
+    /// Whether there is no server that answers. A connection that ends in the middle may be the server's way
+    /// to say no.
     pub fn means_gone(self) -> bool {
         matches!(self, Self::Refused | Self::Silent)
     }
@@ -76,12 +78,19 @@ impl Refusal {
 
     /// An ErrorResponse of PostgreSQL.
     pub fn postgres(code: &str, message: &str) -> Self {
-        Self { kind: postgres_kind(code, message), code: Some(format!("SQLSTATE {code}")), message: one_line(message) }
+        Self {
+            kind: postgres_kind(code, message),
+            code: Some(format!("SQLSTATE {code}")),
+            message: one_line(message),
+        }
     }
 
     /// Whether the database is what is not there, rather than the user.
     pub fn is_about_database(&self) -> bool {
-        matches!(self.code.as_deref(), Some("error 1049" | "error 1044" | "SQLSTATE 3D000" | "SQLSTATE 42501" | "SQLSTATE 55000"))
+        matches!(
+            self.code.as_deref(),
+            Some("error 1049" | "error 1044" | "SQLSTATE 3D000" | "SQLSTATE 42501" | "SQLSTATE 55000")
+        )
     }
 
     /// What to change, where the final server goes on refusing.
@@ -138,12 +147,14 @@ fn one_line(text: &str) -> String {
 /// Error numbers of MySQL's and MariaDB's server error references.
 fn mysql_kind(code: u16) -> Kind {
     match code {
-        // Access denied (to a database, to a user, without a password), unknown database, host not allowed, host blocked.
+        // Access denied (to a database, to a user, without a password), unknown database, host not allowed,
+        // host blocked.
         1044 | 1045 | 1049 | 1129 | 1130 | 1698 => Kind::Denied,
-        // No common authentication, password to be changed or expired, account locked, TLS wanted, plugin not loaded.
+        // No common authentication, password to be changed or expired, account locked, TLS wanted, plugin not
+        // loaded.
         1251 | 1524 | 1820 | 1862 | 3118 | 3159 | 4151 => Kind::Unfit,
-        // Too many connections (1040, 1203, 1226), shutdown in progress (1053), offline (3032), not available (3168), and what is not
-        // known to be lasting.
+        // Too many connections (1040, 1203, 1226), shutdown in progress (1053), offline (3032), not available
+        // (3168), and what is not known to be lasting.
         _ => Kind::NotYet,
     }
 }
@@ -153,11 +164,13 @@ fn postgres_kind(code: &str, message: &str) -> Kind {
     match code {
         // No line of pg_hba.conf fits: that is how the server is configured.
         "28000" if message.contains("pg_hba") => Kind::Unfit,
-        // Wrong password, no such role or not allowed to log in, no such database, no right to it, database takes no connections.
+        // Wrong password, no such role or not allowed to log in, no such database, no right to it, database
+        // takes no connections.
         "28P01" | "28000" | "3D000" | "42501" | "55000" => Kind::Denied,
         // The server does not speak this version of the protocol.
         "0A000" | "08P01" => Kind::Unfit,
-        // Starting up or shutting down (57P0x), too many connections (53300), and what is not known to be lasting.
+        // Starting up or shutting down (57P0x), too many connections (53300), and what is not known to be
+        // lasting.
         _ => Kind::NotYet,
     }
 }
@@ -183,7 +196,10 @@ mod tests {
         for code in ["28P01", "28000", "3D000"] {
             assert_eq!(Refusal::postgres(code, "").kind, Kind::Denied, "{code}");
         }
-        assert_eq!(Refusal::postgres("28000", "no pg_hba.conf entry for host \"10.0.0.1\"").kind, Kind::Unfit);
+        assert_eq!(
+            Refusal::postgres("28000", "no pg_hba.conf entry for host \"10.0.0.1\"").kind,
+            Kind::Unfit
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Stands between a client library and a server that may be anybody's: what comes back is bounded in size, and no password leaves in a way that
-//! was not allowed.
+//! Stands between a client library and a server that may be anybody's: what comes back is bounded in size,
+//! and no password leaves in a way that was not allowed.
 //!
-//! The libraries make room for whatever length a server announces, and answer any kind of authentication; they cannot be told not to. So each
-//! connection of a probe goes through a port of this machine for as long as the attempt lasts. Where TLS begins, nothing is looked into any more, and
-//! the whole size still counts.
+//! The libraries make room for whatever length a server announces, and answer any kind of authentication;
+//! they cannot be told not to. So each connection of a probe goes through a port of this machine for as long
+//! as the attempt lasts. Where TLS begins, nothing is looked into any more, and the whole size still counts.
 
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
@@ -23,7 +23,8 @@ use crate::postgres::{Bounds, TLS_REQUEST};
 
 /// What a server may send in one attempt, which asks it for a few lines. Bytes.
 const ATTEMPT: usize = 4 << 20;
-/// What it may announce as the length of one of PostgreSQL's messages. MySQL's library has a limit of its own, which it is told.
+/// What it may announce as the length of one of PostgreSQL's messages. MySQL's library has a limit of its
+/// own, which it is told.
 const MESSAGE: usize = 1 << 20;
 /// The same for a connection to PostgreSQL, which is looked into also where TLS hides it from here.
 pub(super) const BOUNDS: Bounds = Bounds { message: MESSAGE, answer: ATTEMPT };
@@ -39,7 +40,8 @@ const BUFFER: usize = 16 << 10;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub protocol: Protocol,
-    /// Whether the password may be given in clear text, or under a key that the server itself has sent, without TLS.
+    /// Whether the password may be given in clear text, or under a key that the server itself has sent,
+    /// without TLS.
     pub may_reveal: bool,
     /// How many bytes the password has: not every key can hold it.
     pub password: usize,
@@ -55,9 +57,15 @@ pub(super) enum Protocol {
 ///
 /// # Errors
 /// What the client makes of the server, unless it is the server's bytes that ended it.
-pub(super) async fn through<T>(way: &Way, rules: Rules, client: impl AsyncFnOnce(u16) -> Result<T, Refusal>) -> Result<T, Refusal> {
+pub(super) async fn through<T>(
+    way: &Way,
+    rules: Rules,
+    client: impl AsyncFnOnce(u16) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let server = way.connect().await.map_err(|error| Refusal::network(&error))?;
-    let own = |error: std::io::Error| Refusal::plain(Kind::NotYet, format!("opening a port of this machine: {error}"));
+    let own = |error: std::io::Error| {
+        Refusal::plain(Kind::NotYet, format!("opening a port of this machine: {error}"))
+    };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(own)?;
     let port = listener.local_addr().map_err(own)?.port();
     let mut first = Some(server);
@@ -90,7 +98,12 @@ pub(super) async fn through<T>(way: &Way, rules: Rules, client: impl AsyncFnOnce
 }
 
 /// Serves one client, at the connection that is there or at one of its own.
-async fn serve(client: TcpStream, server: Option<Box<dyn Connection>>, way: &Way, rules: Rules) -> Option<Refusal> {
+async fn serve(
+    client: TcpStream,
+    server: Option<Box<dyn Connection>>,
+    way: &Way,
+    rules: Rules,
+) -> Option<Refusal> {
     let server = match server {
         Some(server) => server,
         None => way.connect().await.ok()?,
@@ -153,7 +166,8 @@ async fn copy(
                     break Ok(End::Unheard);
                 }
             }
-            // Where nothing was said this is why there is nobody. A server that has said why it hangs up may do that with a reset.
+            // Where nothing was said this is why there is nobody. A server that has said why it hangs up may
+            // do that with a reset.
             Err(error) if is_silent => break Err(Refusal::network(&error)),
             Err(_) => break Ok(End::Said),
         }
@@ -185,7 +199,17 @@ struct Watch {
 impl Watch {
     fn new(rules: Rules) -> Self {
         let (greeting, head) = (Vec::new(), Vec::new());
-        Self { rules, received: 0, greeting, answers_tls: false, is_opaque: false, is_in: false, sends_key: false, head, rest: 0 }
+        Self {
+            rules,
+            received: 0,
+            greeting,
+            answers_tls: false,
+            is_opaque: false,
+            is_in: false,
+            sends_key: false,
+            head,
+            rest: 0,
+        }
     }
 
     /// Takes what the client says.
@@ -199,8 +223,8 @@ impl Watch {
         match self.rules.protocol {
             // A short packet that has this capability and nothing else is the request for TLS.
             Protocol::Mysql => {
-                self.is_opaque =
-                    greeting[..3] == [32, 0, 0] && u32::from_le_bytes([greeting[4], greeting[5], greeting[6], greeting[7]]) & 0x800 != 0;
+                self.is_opaque = greeting[..3] == [32, 0, 0]
+                    && u32::from_le_bytes([greeting[4], greeting[5], greeting[6], greeting[7]]) & 0x800 != 0;
             }
             Protocol::Postgres => self.answers_tls = greeting == TLS_REQUEST,
         }
@@ -210,7 +234,10 @@ impl Watch {
     fn server(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         self.received += bytes.len();
         if self.received > ATTEMPT {
-            return Err(Refusal::plain(Kind::Unfit, format!("the server sends more than {} MiB in answer to a login", ATTEMPT >> 20)));
+            return Err(Refusal::plain(
+                Kind::Unfit,
+                format!("the server sends more than {} MiB in answer to a login", ATTEMPT >> 20),
+            ));
         }
         if self.answers_tls && !bytes.is_empty() {
             self.answers_tls = false;
@@ -238,8 +265,9 @@ impl Watch {
         Ok(())
     }
 
-    /// How much is left of the packet whose beginning is known; `None` while that is too little to tell. Until the login is over that takes the whole
-    /// packet, and what its last byte comes with is passed on only if all of it is fit.
+    /// How much is left of the packet whose beginning is known; `None` while that is too little to tell.
+    /// Until the login is over that takes the whole packet, and what its last byte comes with is passed on
+    /// only if all of it is fit.
     fn mysql(&mut self) -> Result<Option<usize>, Refusal> {
         let [a, b, c, sequence, payload @ ..] = &self.head[..] else { return Ok(None) };
         let length = u32::from_le_bytes([*a, *b, *c, 0]) as usize;
@@ -247,14 +275,21 @@ impl Watch {
             if payload.len() < length.min(1) {
                 return Ok(None);
             }
-            // An answer begins with the number of its columns, for which the client makes room at once. So long a number is more than any table has.
+            // An answer begins with the number of its columns, for which the client makes room at once. So
+            // long a number is more than any table has.
             if *sequence == 1 && matches!((payload, length), ([0xfd, ..], 4..) | ([0xfe, ..], 9..)) {
-                return Err(Refusal::plain(Kind::Unfit, "the server announces more columns than there can be"));
+                return Err(Refusal::plain(
+                    Kind::Unfit,
+                    "the server announces more columns than there can be",
+                ));
             }
             return Ok(Some(length - payload.len()));
         }
         if length > LOGIN {
-            return Err(Refusal::plain(Kind::Unfit, format!("the server announces a packet of {length} bytes at the login")));
+            return Err(Refusal::plain(
+                Kind::Unfit,
+                format!("the server announces a packet of {length} bytes at the login"),
+            ));
         }
         if payload.len() < length {
             return Ok(None);
@@ -264,7 +299,9 @@ impl Watch {
         }
         match payload {
             // With this the server asks for the whole password: the client will ask it for its key.
-            [1, 4] if !self.rules.may_reveal => return Err(reveals("under a key that the server itself sends")),
+            [1, 4] if !self.rules.may_reveal => {
+                return Err(reveals("under a key that the server itself sends"));
+            }
             [1, 4] => self.sends_key = true,
             [0, ..] => self.is_in = true,
             [0xfe, switch @ ..] => known_plugin(switch)?,
@@ -277,7 +314,10 @@ impl Watch {
         let [kind, a, b, c, d, payload @ ..] = &self.head[..] else { return Ok(None) };
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
         if !(4..=MESSAGE).contains(&length) {
-            return Err(Refusal::plain(Kind::Unfit, format!("the server announces a message of {length} bytes")));
+            return Err(Refusal::plain(
+                Kind::Unfit,
+                format!("the server announces a message of {length} bytes"),
+            ));
         }
         if *kind == b'R' && length >= 8 {
             match payload {
@@ -361,7 +401,10 @@ mod tests {
         assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &scram)), None);
         // Within TLS nothing is looked at; where the server has none, everything is.
         assert_eq!(kind(watched(Protocol::Postgres, &TLS_REQUEST, &[&[b'S'][..], &asks].concat())), None);
-        assert_eq!(kind(watched(Protocol::Postgres, &TLS_REQUEST, &[&[b'N'][..], &asks].concat())), Some(Kind::Reveals));
+        assert_eq!(
+            kind(watched(Protocol::Postgres, &TLS_REQUEST, &[&[b'N'][..], &asks].concat())),
+            Some(Kind::Reveals)
+        );
     }
 
     #[test]
@@ -369,15 +412,25 @@ mod tests {
         let greeting = [3, 0, 0, 0, 10, 1, 1];
         let full = [2, 0, 0, 2, 1, 4];
         let login = [100, 0, 0, 1, 0, 0, 0, 0];
-        assert_eq!(kind(watched(Protocol::Mysql, &login, &[&greeting[..], &full].concat())), Some(Kind::Reveals));
+        assert_eq!(
+            kind(watched(Protocol::Mysql, &login, &[&greeting[..], &full].concat())),
+            Some(Kind::Reveals)
+        );
         let tls = [32, 0, 0, 1, 0, 8, 0, 0];
         assert_eq!(kind(watched(Protocol::Mysql, &tls, &[&greeting[..], &full].concat())), None);
         // The server knows the password already; later rows may hold any bytes.
         let known = [2, 0, 0, 2, 1, 3];
         let ok = [3, 0, 0, 3, 0, 0, 0];
-        assert_eq!(kind(watched(Protocol::Mysql, &login, &[&greeting[..], &known, &ok, &full].concat())), None);
         assert_eq!(
-            kind(watched(Protocol::Mysql, &login, &[&greeting[..], &[0, 0, 0, 1], &[1, 0, 0, 2, 1], &full].concat())),
+            kind(watched(Protocol::Mysql, &login, &[&greeting[..], &known, &ok, &full].concat())),
+            None
+        );
+        assert_eq!(
+            kind(watched(
+                Protocol::Mysql,
+                &login,
+                &[&greeting[..], &[0, 0, 0, 1], &[1, 0, 0, 2, 1], &full].concat()
+            )),
             Some(Kind::Reveals)
         );
     }
@@ -385,7 +438,9 @@ mod tests {
     #[test]
     fn no_room_is_made_for_more_columns_than_there_can_be() {
         let (login, ok) = ([100, 0, 0, 1, 0, 0, 0, 0], [3, 0, 0, 2, 0, 0, 0]);
-        let answer = |first: &[u8]| kind(watched(Protocol::Mysql, &login, &[&ok[..], &[first.len() as u8, 0, 0, 1], first].concat()));
+        let answer = |first: &[u8]| {
+            kind(watched(Protocol::Mysql, &login, &[&ok[..], &[first.len() as u8, 0, 0, 1], first].concat()))
+        };
         assert_eq!(answer(&[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), Some(Kind::Unfit));
         assert_eq!(answer(&[0xfd, 0xff, 0xff, 0xff]), Some(Kind::Unfit));
         assert_eq!(answer(&[0xfc, 0, 0x10]), None);
@@ -403,11 +458,19 @@ mod tests {
         };
         let packet = |body: &[u8]| [&[body.len() as u8, 0, 0, 0][..], body].concat();
         for size in [1, 5, 1000] {
-            let key = |key: &[u8]| allowed(&[packet(&[1, 4]), packet(key)].concat(), size).err().map(|refusal| refusal.message);
-            assert!(key(b"\x01-----BEGIN PUBLIC KEY-----").is_some_and(|message| message.contains("a key for the password that is none")));
+            let key = |key: &[u8]| {
+                allowed(&[packet(&[1, 4]), packet(key)].concat(), size).err().map(|refusal| refusal.message)
+            };
+            assert!(
+                key(b"\x01-----BEGIN PUBLIC KEY-----")
+                    .is_some_and(|message| message.contains("a key for the password that is none"))
+            );
             assert!(key(b"").is_some());
             let plugin = |name: &[u8]| kind(allowed(&packet(&[b"\xfe", name, b"\0abc\0"].concat()), size));
-            assert_eq!((plugin(b"client_ed25519"), plugin(b"parsec")), (Some(Kind::Denied), Some(Kind::Denied)));
+            assert_eq!(
+                (plugin(b"client_ed25519"), plugin(b"parsec")),
+                (Some(Kind::Denied), Some(Kind::Denied))
+            );
             assert_eq!((plugin(b"mysql_native_password"), plugin(b"")), (None, None));
             assert_eq!(kind(allowed(&[0, 0x41, 0, 0, 1], size)), Some(Kind::Unfit));
         }
@@ -415,7 +478,10 @@ mod tests {
 
     #[test]
     fn what_a_server_sends_is_bounded() {
-        assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &[b'D', 0x7f, 0xff, 0xff, 0xff])), Some(Kind::Unfit));
+        assert_eq!(
+            kind(watched(Protocol::Postgres, &[0; 20], &[b'D', 0x7f, 0xff, 0xff, 0xff])),
+            Some(Kind::Unfit)
+        );
         assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &[b'D', 0, 0, 0, 3])), Some(Kind::Unfit));
         let message = [&[b'D', 0, 1, 0, 4][..], &[7; 1 << 16]].concat();
         assert_eq!(kind(watched(Protocol::Postgres, &[0; 20], &message.repeat(40))), None);

@@ -1,4 +1,5 @@
-//! The wait for several databases: each is attempted by itself, and the wait ends when all of them are ready at the same time.
+//! The wait for several databases: each is attempted by itself, and the wait ends when all of them are ready
+//! at the same time.
 
 use std::time::Duration;
 
@@ -10,14 +11,17 @@ use tokio::time::{Instant, sleep};
 use super::{Evidence, Log, Outcome, Outside, Prober, Readiness, Reason, Refusal, Verdict, change};
 use crate::time::Time;
 
-/// How long an attempt may still take once the log has said that the set-up is over. One that met the dying set-up server may hang: a
-/// port-forward passes the end of a connection on only a second later. One that meets the final server and is slower is only begun again.
+/// How long an attempt may still take once the log has said that the set-up is over. One that met the dying
+/// set-up server may hang: a port-forward passes the end of a connection on only a second later. One that
+/// meets the final server and is slower is only begun again.
 const OVERDUE: Duration = Duration::from_millis(50);
 
-/// How long a login may take before another one begins beside it, where the end of a connection may be passed on late.
+/// How long a login may take before another one begins beside it, where the end of a connection may be passed
+/// on late.
 const LATE: Duration = Duration::from_millis(60);
 
-/// How long an answer stands for the present: two databases that answered within this time were ready at once.
+/// How long an answer stands for the present: two databases that answered within this time were ready at
+/// once.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// A database that is waited for.
@@ -54,7 +58,8 @@ struct Reached {
     attempts: usize,
 }
 
-/// Attempts at all databases until they are ready at the same time, and `others` with them. `report` hears where each one is.
+/// Attempts at all databases until they are ready at the same time, and `others` with them. `report` hears
+/// where each one is.
 ///
 /// # Errors
 /// The index of a database that can never become ready, and its final server's refusal.
@@ -73,14 +78,15 @@ pub async fn all_ready<F: Future<Output = ()>>(
                 let reached = stay_ready(watched, |stage| report(index, stage), tally, total).await;
                 let reached = reached.map_err(|refusal| (index, refusal))?;
                 // A confirmation tells nothing new, unless the evidence is another one.
-                let known = first.take().filter(|found| found.evidence.kind() == reached.found.evidence.kind());
+                let known =
+                    first.take().filter(|found| found.evidence.kind() == reached.found.evidence.kind());
                 *first = Some(known.unwrap_or_else(|| reached.found.clone()));
                 Ok(reached)
             }
         });
         let (reached, ()) = try_join(try_join_all(waits), others().map(Ok)).await?;
-        // While one was waited for, another may have restarted. Only answers of the same moment tell, or a round that every database
-        // passed at the first look.
+        // While one was waited for, another may have restarted. Only answers of the same moment tell, or a
+        // round that every database passed at the first look.
         let now = Instant::now();
         let fresh = reached.iter().all(|reached| now.saturating_duration_since(reached.answered) <= FRESH);
         if fresh || (round > 0 && reached.iter().all(|reached| reached.attempts == 1)) {
@@ -90,8 +96,14 @@ pub async fn all_ready<F: Future<Output = ()>>(
     Ok(first.into_iter().flatten().collect())
 }
 
-/// Waits until this database and all others of the round are ready, starting over whenever something about its container changes.
-async fn stay_ready(watched: &mut Watched, report: impl Fn(Stage), tally: &watch::Sender<usize>, total: usize) -> Result<Reached, Refusal> {
+/// Waits until this database and all others of the round are ready, starting over whenever something about
+/// its container changes.
+async fn stay_ready(
+    watched: &mut Watched,
+    report: impl Fn(Stage),
+    tally: &watch::Sender<usize>,
+    total: usize,
+) -> Result<Reached, Refusal> {
     let mut all = tally.subscribe();
     loop {
         let reached = until_ready(watched, &report).await?;
@@ -144,8 +156,9 @@ async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<R
     }
 }
 
-/// One attempt, and when it began. Where connections are made by somebody else, such as a port-forward, one that is late may have met a server that has
-/// died since: then another one begins beside it, and the first of the two that ends tells.
+/// One attempt, and when it began. Where connections are made by somebody else, such as a port-forward, one
+/// that is late may have met a server that has died since: then another one begins beside it, and the first
+/// of the two that ends tells.
 async fn attempt(prober: &mut Prober) -> (Instant, Outcome) {
     let began = Instant::now();
     if prober.target().way.is_none() {
@@ -166,7 +179,8 @@ async fn attempt(prober: &mut Prober) -> (Instant, Outcome) {
     attempted
 }
 
-/// Waits until an attempt is about a server that is gone: another container runs than the one that was seen, or the set-up is over.
+/// Waits until an attempt is about a server that is gone: another container runs than the one that was seen,
+/// or the set-up is over.
 async fn overtaken(outside: &mut watch::Receiver<Outside>, seen: &Outside) {
     loop {
         let now = outside.borrow_and_update().clone();
@@ -194,13 +208,17 @@ mod tests {
     use crate::database::{Engine, Login, Password};
     use crate::probe::{Connection, Dial, Pace, Settle, Target, Tls};
 
-    /// A server that accepts and says nothing, while the outside changes: whether a second attempt comes long before the first one's
-    /// deadline.
+    /// A server that accepts and says nothing, while the outside changes: whether a second attempt comes long
+    /// before the first one's deadline.
     async fn tries_again_after(first: Outside, second: Outside) -> bool {
         tries_again(first, second, None).await
     }
 
-    async fn tries_again(first: Outside, second: Outside, way: Option<fn(SocketAddr) -> Arc<dyn Dial>>) -> bool {
+    async fn tries_again(
+        first: Outside,
+        second: Outside,
+        way: Option<fn(SocketAddr) -> Arc<dyn Dial>>,
+    ) -> bool {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (to, outside) = watch::channel(first);
         let login = Login { user: "u".into(), password: Password::new(""), database: None };
@@ -246,7 +264,9 @@ mod tests {
     #[tokio::test]
     async fn a_late_attempt_gets_another_one_beside_it_where_ends_may_be_passed_on_late() {
         let nothing_new = || Outside::running("a");
-        assert!(tries_again(nothing_new(), nothing_new(), Some(|address| Arc::new(Elsewhere(address)))).await);
+        assert!(
+            tries_again(nothing_new(), nothing_new(), Some(|address| Arc::new(Elsewhere(address)))).await
+        );
         assert!(!tries_again(nothing_new(), nothing_new(), None).await);
     }
 

@@ -1,4 +1,5 @@
-//! What happens to a run, as plain values: told by those that make, use and remove it, taken by whoever listens.
+//! What happens to a run, as plain values: told by those that make, use and remove it, taken by whoever
+//! listens.
 
 use serde_json::Value;
 
@@ -136,7 +137,9 @@ impl Asked {
                 record.status = Status::Done;
                 return called_by(record, "down");
             }
-            Self::Down => ("down", "unfinished", "its testbed ended before the databases were ready".to_owned()),
+            Self::Down => {
+                ("down", "unfinished", "its testbed ended before the databases were ready".to_owned())
+            }
             Self::Abandoned(kind, why) => ("gc", kind, why),
         };
         called_by(record, called);

@@ -1,5 +1,6 @@
-//! Closes records of runs that are gone and whose end could not be written, because the disk was full then, or the testbed was killed between the
-//! removal and its last word about it: the registry beside the store does not know them any more.
+//! Closes records of runs that are gone and whose end could not be written, because the disk was full then,
+//! or the testbed was killed between the removal and its last word about it: the registry beside the store
+//! does not know them any more.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::history::store::Store;
 use crate::registry::Registry;
 use crate::time::Time;
 
-/// For how long a run of which all was told but its end is looked for, by its begin: the next command finds it.
+/// For how long a run of which all was told but its end is looked for, by its begin: the next command finds
+/// it.
 const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const WHY: &str = "it is gone, and its end could not be written when it came";

@@ -1,4 +1,5 @@
-//! Puts what was learnt of a run into its record: the databases, the events, the notes. What is told twice stands there once.
+//! Puts what was learnt of a run into its record: the databases, the events, the notes. What is told twice
+//! stands there once.
 
 use super::event::Part;
 use super::timeline;
@@ -18,7 +19,9 @@ pub(super) fn databases(known: &mut Vec<Database>, told: Vec<Database>, source: 
     for told in told {
         // On this machine nothing but the name tells them apart.
         let is_it = |other: &&mut Database| {
-            other.workload == told.workload && other.container == told.container && (told.workload.is_some() || other.name == told.name)
+            other.workload == told.workload
+                && other.container == told.container
+                && (told.workload.is_some() || other.name == told.name)
         };
         match known.iter_mut().find(is_it) {
             None => known.push(told),
@@ -30,7 +33,10 @@ pub(super) fn databases(known: &mut Vec<Database>, told: Vec<Database>, source: 
 fn database(known: &mut Database, mut told: Database, source: Source) {
     let moments = std::mem::take(&mut told.timeline);
     let mut timeline = std::mem::take(&mut known.timeline);
-    let rounded = moments.into_iter().map(|moment| if source == Source::Cluster { in_order(&timeline, moment) } else { moment }).collect();
+    let rounded = moments
+        .into_iter()
+        .map(|moment| if source == Source::Cluster { in_order(&timeline, moment) } else { moment })
+        .collect();
     timeline::merge(&mut timeline, rounded);
     if source == Source::Maker {
         std::mem::swap(known, &mut told);
@@ -51,10 +57,17 @@ fn database(known: &mut Database, mut told: Database, source: Source) {
     known.evidence = known.evidence.take().or(told.evidence);
 }
 
-/// Kubernetes tells whole seconds, so that a pull can seem to come before what is known to have come before it in the same second.
+/// Kubernetes tells whole seconds, so that a pull can seem to come before what is known to have come before
+/// it in the same second.
 fn in_order(timeline: &[Moment], moment: Moment) -> Moment {
-    let same_second = |known: &&Moment| known.what < moment.what && known.at.millis() / 1000 == moment.at.millis() / 1000;
-    let before = timeline.iter().filter(same_second).filter(|_| moment.what <= What::Started).map(|known| known.at).max();
+    let same_second =
+        |known: &&Moment| known.what < moment.what && known.at.millis() / 1000 == moment.at.millis() / 1000;
+    let before = timeline
+        .iter()
+        .filter(same_second)
+        .filter(|_| moment.what <= What::Started)
+        .map(|known| known.at)
+        .max();
     Moment { at: before.map_or(moment.at, |before| before.max(moment.at)), ..moment }
 }
 
@@ -101,7 +114,12 @@ mod tests {
     }
 
     fn database(timeline: Vec<Moment>) -> Database {
-        Database { workload: Some("Pod/db".into()), container: Some("db".into()), timeline, ..Database::default() }
+        Database {
+            workload: Some("Pod/db".into()),
+            container: Some("db".into()),
+            timeline,
+            ..Database::default()
+        }
     }
 
     #[test]
@@ -111,19 +129,38 @@ mod tests {
             version: Some("17".into()),
             ..database(vec![moment(What::Created, 10_100), moment(What::Scheduled, 10_400)])
         }];
-        let told =
-            [moment(What::Scheduled, 10_000), moment(What::Pulled, 10_000), moment(What::Started, 12_000), moment(What::Ended, 15_000)];
-        let told = Database { restarts: 1, version: Some("other".into()), image: Some("postgres:17".into()), ..database(told.to_vec()) };
+        let told = [
+            moment(What::Scheduled, 10_000),
+            moment(What::Pulled, 10_000),
+            moment(What::Started, 12_000),
+            moment(What::Ended, 15_000),
+        ];
+        let told = Database {
+            restarts: 1,
+            version: Some("other".into()),
+            image: Some("postgres:17".into()),
+            ..database(told.to_vec())
+        };
         databases(&mut known, vec![told], Source::Cluster);
-        let timeline: Vec<(What, i64)> = known[0].timeline.iter().map(|moment| (moment.what, moment.at.millis())).collect();
-        let expected =
-            [(What::Created, 10_100), (What::Scheduled, 10_400), (What::Pulled, 10_400), (What::Started, 12_000), (What::Ended, 15_000)];
+        let timeline: Vec<(What, i64)> =
+            known[0].timeline.iter().map(|moment| (moment.what, moment.at.millis())).collect();
+        let expected = [
+            (What::Created, 10_100),
+            (What::Scheduled, 10_400),
+            (What::Pulled, 10_400),
+            (What::Started, 12_000),
+            (What::Ended, 15_000),
+        ];
         assert_eq!((timeline.as_slice(), known.len(), known[0].restarts), (&expected[..], 1, 1));
         assert_eq!(
             (known[0].version.as_deref(), known[0].image.as_deref(), known[0].name.as_str()),
             (Some("17"), Some("postgres:17"), "db")
         );
-        databases(&mut known, vec![Database { workload: Some("Pod/other".into()), ..Database::default() }], Source::Cluster);
+        databases(
+            &mut known,
+            vec![Database { workload: Some("Pod/other".into()), ..Database::default() }],
+            Source::Cluster,
+        );
         assert_eq!(known.len(), 2);
     }
 
@@ -135,7 +172,10 @@ mod tests {
             restarts: 2,
             ..database(vec![moment(What::Created, 1)])
         }];
-        let told = Database { version: Some("17".into()), ..database(vec![moment(What::Created, 2), moment(What::Ready, 3)]) };
+        let told = Database {
+            version: Some("17".into()),
+            ..database(vec![moment(What::Created, 2), moment(What::Ready, 3)])
+        };
         databases(&mut known, vec![told], Source::Maker);
         let Database { version, address, restarts, timeline, .. } = &known[0];
         assert_eq!((version.as_deref(), address.as_deref(), *restarts), (Some("17"), Some("db:1"), 2));
@@ -144,7 +184,12 @@ mod tests {
 
     #[test]
     fn an_event_that_was_said_again_is_told_once() {
-        let event = |reason: &str, count, at| Event { reason: reason.into(), count, at: Some(Time::from_millis(at)), ..Event::default() };
+        let event = |reason: &str, count, at| Event {
+            reason: reason.into(),
+            count,
+            at: Some(Time::from_millis(at)),
+            ..Event::default()
+        };
         let mut known = vec![event("Pulled", 1, 1), event("BackOff", 1, 2)];
         events(&mut known, vec![event("BackOff", 7, 9), event("Killing", 1, 8)]);
         let told: Vec<(&str, u32)> = known.iter().map(|event| (event.reason.as_str(), event.count)).collect();

@@ -1,7 +1,7 @@
 //! Listens to what happens to runs, and writes their records to the history.
 //!
-//! What is written goes into a queue and is written in the background, so that nobody waits for a store that is slow or down. What could not
-//! be written is told once, at the end, and fails nothing.
+//! What is written goes into a queue and is written in the background, so that nobody waits for a store that
+//! is slow or down. What could not be written is told once, at the end, and fails nothing.
 
 pub mod event;
 pub mod lost;
@@ -101,8 +101,9 @@ impl Recorder {
         }
     }
 
-    /// Waits until all is written that was sent so far, or cannot be, at most as long as told. What is not written by then goes on being
-    /// written while this process runs. An archive that was waited for in vain is hardly waited for again.
+    /// Waits until all is written that was sent so far, or cannot be, at most as long as told. What is not
+    /// written by then goes on being written while this process runs. An archive that was waited for in vain
+    /// is hardly waited for again.
     pub async fn settle(&self, within: Duration) {
         let Some(queue) = &self.queue else { return };
         let sent = queue.sent.get();
@@ -117,16 +118,19 @@ impl Recorder {
         self.settle(self.timeout.saturating_sub(self.spent.get()).max(AGAIN.min(self.timeout))).await;
         let Some(queue) = &self.queue else { return };
         let written = queue.written.borrow();
-        let late = (written.jobs < queue.sent.get())
-            .then(|| format!("it took longer than {} (--archive-timeout)", humantime::format_duration(self.timeout)));
-        let failures = written.failures.iter().map(|error| (format!("{error:#}"), hints_of(error), is_full(error)));
+        let late = (written.jobs < queue.sent.get()).then(|| {
+            format!("it took longer than {} (--archive-timeout)", humantime::format_duration(self.timeout))
+        });
+        let failures =
+            written.failures.iter().map(|error| (format!("{error:#}"), hints_of(error), is_full(error)));
         for (what, hints, is_full) in failures.chain(late.map(|late| (late, Vec::new(), false))) {
             let what = format!("the run's story is not complete in the archive: {what}");
             if queue.is_named || is_full {
                 progress.warn(&what);
                 hints.iter().for_each(|hint| progress.say(&format!("  {hint}")));
             } else {
-                // Nobody has asked for it: a folder that cannot be written is no reason to complain at every call.
+                // Nobody has asked for it: a folder that cannot be written is no reason to complain at every
+                // call.
                 progress.explain(&what);
             }
         }
@@ -137,7 +141,9 @@ impl Recorder {
 fn is_full(error: &anyhow::Error) -> bool {
     use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
     let is_full = |link: &(dyn std::error::Error + 'static)| {
-        let of_system = link.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
+        let of_system = link
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
         let code = link.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error_code);
         of_system || matches!(code, Some(DiskFull | SystemIoFailure))
     };

@@ -35,14 +35,21 @@ pub struct PipelineRun {
 /// A record that begins now: `called` is the subcommand.
 pub fn begin(called: &str, run_id: &str, runtime: &str, pipeline_run: &PipelineRun) -> Record {
     let origin = origin(called, pipeline_run);
-    let folder = origin.folder.as_deref().map(Path::new).and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let folder = origin
+        .folder
+        .as_deref()
+        .map(Path::new)
+        .and_then(Path::file_name)
+        .map(|name| name.to_string_lossy().into_owned());
     let name = origin.pipeline_run.clone().or(folder).unwrap_or_else(|| run_id.to_owned());
     Record { name, origin, ..Record::begin(run_id, runtime) }
 }
 
 /// Fills in the PipelineRun where it is not known yet.
 pub fn belongs_to(origin: &mut Origin, pipeline_run: &PipelineRun) {
-    for (known, told) in [(&mut origin.pipeline_run, &pipeline_run.name), (&mut origin.pipeline_run_uid, &pipeline_run.uid)] {
+    for (known, told) in
+        [(&mut origin.pipeline_run, &pipeline_run.name), (&mut origin.pipeline_run_uid, &pipeline_run.uid)]
+    {
         *known = known.take().or_else(|| told.clone());
     }
 }
@@ -51,7 +58,9 @@ fn origin(called: &str, pipeline_run: &PipelineRun) -> Origin {
     let mut origin = Origin {
         called: called.to_owned(),
         host: rustix::system::uname().nodename().to_str().ok().map(str::to_owned),
-        user: variable("USER").or_else(|| variable("LOGNAME")).or_else(|| Some(format!("uid {}", rustix::process::getuid().as_raw()))),
+        user: variable("USER")
+            .or_else(|| variable("LOGNAME"))
+            .or_else(|| Some(format!("uid {}", rustix::process::getuid().as_raw()))),
         folder: std::env::current_dir().ok().map(|folder| folder.display().to_string()),
         task_run: variable("TESTBED_TASK_RUN"),
         git_commit: COMMITS.into_iter().find_map(variable),
@@ -61,7 +70,8 @@ fn origin(called: &str, pipeline_run: &PipelineRun) -> Origin {
     origin
 }
 
-/// The commit that is checked out in a folder, as git tells it: none where there is no git, no repository, or one that git does not trust.
+/// The commit that is checked out in a folder, as git tells it: none where there is no git, no repository, or
+/// one that git does not trust.
 pub async fn checked_out(folder: &str) -> Option<String> {
     let mut git = Command::new("git");
     git.args(["rev-parse", "--verify", "--quiet", "HEAD"])

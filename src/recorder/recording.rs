@@ -1,4 +1,5 @@
-//! The record of one run: takes the run's events, keeps what is known of its databases, and has the recorder write what changes.
+//! The record of one run: takes the run's events, keeps what is known of its databases, and has the recorder
+//! write what changes.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ pub struct Recording<'a> {
 struct State {
     /// The record as this call knows it, which is written where no store has it.
     record: Record,
-    /// The stored records that the events change; none before the run has begun. More than one where several calls have made the run.
+    /// The stored records that the events change; none before the run has begun. More than one where several
+    /// calls have made the run.
     targets: Vec<Which>,
     /// Whether this call makes the run: then its record is written where no store has one.
     is_maker: bool,
@@ -48,8 +50,14 @@ impl<'a> Recording<'a> {
         Self::new(recorder, record, None, pipeline_run)
     }
 
-    /// Of a run that somebody else has made, and that is removed now. `record` is what is known of it, and `id` its record's, where that is known.
-    pub fn of_remover(recorder: &'a Recorder, record: Record, id: Option<String>, pipeline_run: PipelineRun) -> Self {
+    /// Of a run that somebody else has made, and that is removed now. `record` is what is known of it, and
+    /// `id` its record's, where that is known.
+    pub fn of_remover(
+        recorder: &'a Recorder,
+        record: Record,
+        id: Option<String>,
+        pipeline_run: PipelineRun,
+    ) -> Self {
         let recording = Self::new(recorder, record, id, pipeline_run);
         recording.state.borrow_mut().is_maker = false;
         recording
@@ -62,9 +70,11 @@ impl<'a> Recording<'a> {
 
     fn new(recorder: &'a Recorder, record: Record, id: Option<String>, pipeline_run: PipelineRun) -> Self {
         let unfinished = match (&record.origin.cluster, &record.origin.namespace) {
-            (Some(cluster), Some(namespace)) => {
-                Some(Which::Unfinished { run_id: record.run_id.clone(), cluster: cluster.clone(), namespace: namespace.clone() })
-            }
+            (Some(cluster), Some(namespace)) => Some(Which::Unfinished {
+                run_id: record.run_id.clone(),
+                cluster: cluster.clone(),
+                namespace: namespace.clone(),
+            }),
             _ => None,
         };
         let state = State {
@@ -106,7 +116,9 @@ impl<'a> Recording<'a> {
         }
         let mut state = self.state.borrow_mut();
         match event {
-            Event::Begun { objects, databases, redactor } => self.begin(&mut state, objects, databases, redactor),
+            Event::Begun { objects, databases, redactor } => {
+                self.begin(&mut state, objects, databases, redactor)
+            }
             Event::Created { is_fresh, record } => self.created(&mut state, is_fresh, record),
             Event::Database { name, nth, moment } => state.add(&name, nth, moment),
             Event::Ready { databases, at } => {
@@ -120,7 +132,9 @@ impl<'a> Recording<'a> {
             Event::Failed(failure) => self.change(&state, move |record| failure.clone().put_into(record)),
             Event::NotMade(failure) => self.not_made(&state, failure),
             Event::CommandEnded { command, failure, was_asked_to_end } => {
-                self.change(&state, move |record| command_ended(record, command.clone(), failure.clone(), was_asked_to_end));
+                self.change(&state, move |record| {
+                    command_ended(record, command.clone(), failure.clone(), was_asked_to_end)
+                });
             }
             Event::Collected { parts, notes } => self.collected(&mut state, parts, notes),
             Event::RemovalAsked(asked) => {
@@ -150,9 +164,16 @@ impl<'a> Recording<'a> {
         let now = Time::now();
         if is_fresh {
             let created = Moment { what: What::Created, at: now, detail: String::new() };
-            state.record.databases.iter_mut().for_each(|database| timeline::add(&mut database.timeline, 1, created.clone()));
+            state
+                .record
+                .databases
+                .iter_mut()
+                .for_each(|database| timeline::add(&mut database.timeline, 1, created.clone()));
         }
-        let Some(theirs) = theirs.filter(|theirs| *theirs != state.record.id && !state.targets.is_empty()) else { return };
+        let Some(theirs) = theirs.filter(|theirs| *theirs != state.record.id && !state.targets.is_empty())
+        else {
+            return;
+        };
         let joined = format!("another call made the run at the same time: record {theirs} tells of it");
         let change = move |record: &mut Record| {
             record.status = Status::Cancelled;
@@ -167,7 +188,11 @@ impl<'a> Recording<'a> {
     fn not_made(&self, state: &State, failure: Failure) {
         let now = Time::now();
         if state.is_joined {
-            let text = state.redactor.as_ref().map(|redactor| redactor.redact_lines(failure.text())).unwrap_or_default();
+            let text = state
+                .redactor
+                .as_ref()
+                .map(|redactor| redactor.redact_lines(failure.text()))
+                .unwrap_or_default();
             let note = [format!("a later call for the same run failed: {text}")];
             return self.change(state, move |record| record.notes.extend(note.clone()));
         }
@@ -181,7 +206,9 @@ impl<'a> Recording<'a> {
         let own = state.targets.pop();
         state.was_there = !parts.is_empty() || !notes.is_empty();
         for (id, mut part) in parts {
-            let Some(which) = id.clone().map(Which::Id).or(own.clone()).or(state.unfinished.clone()) else { continue };
+            let Some(which) = id.clone().map(Which::Id).or(own.clone()).or(state.unfinished.clone()) else {
+                continue;
+            };
             let logs = std::mem::take(&mut part.logs);
             let otherwise = if state.is_maker { state.record.clone() } else { state.found(&part, id) };
             let (notes, pipeline_run) = (notes.clone(), state.pipeline_run.clone());
@@ -232,7 +259,13 @@ impl<'a> Recording<'a> {
         let change: Arc<dyn Fn(&mut Record) + Send + Sync> = Arc::new(change);
         for which in &state.targets {
             let change = Arc::clone(&change);
-            self.write(state, which.clone(), Vec::new(), state.is_maker.then(|| state.record.clone()), move |record| change(record));
+            self.write(
+                state,
+                which.clone(),
+                Vec::new(),
+                state.is_maker.then(|| state.record.clone()),
+                move |record| change(record),
+            );
         }
     }
 
@@ -252,7 +285,12 @@ impl<'a> Recording<'a> {
                 cause.text = redactor.redact_lines(&cause.text);
             }
         };
-        self.recorder.send(Job::Change { which, change: Box::new(change), logs, otherwise: otherwise.map(Box::new) });
+        self.recorder.send(Job::Change {
+            which,
+            change: Box::new(change),
+            logs,
+            otherwise: otherwise.map(Box::new),
+        });
     }
 }
 
@@ -271,7 +309,8 @@ impl State {
             record.began = part.began.unwrap_or(record.began);
             if let Some(Owner { name, uid }) = &part.pipeline_run {
                 record.name.clone_from(name);
-                (record.origin.pipeline_run, record.origin.pipeline_run_uid) = (Some(name.clone()), Some(uid.clone()));
+                (record.origin.pipeline_run, record.origin.pipeline_run_uid) =
+                    (Some(name.clone()), Some(uid.clone()));
             }
             if part.objects.iter().filter(|object| object["kind"] == "Pod").all(is_ready) {
                 record.status = Status::Up;
@@ -286,11 +325,19 @@ impl State {
 /// Whether a pod is ready, as Kubernetes sees it.
 fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
         || pod["status"]["phase"] == "Succeeded"
 }
 
-fn command_ended(record: &mut Record, command: record::Command, failure: Option<Failure>, was_asked_to_end: bool) {
+fn command_ended(
+    record: &mut Record,
+    command: record::Command,
+    failure: Option<Failure>,
+    was_asked_to_end: bool,
+) {
     if let Some(failure) = failure {
         failure.put_into(record);
     } else if let Some(code) = command.exit_code {
@@ -335,7 +382,11 @@ mod tests {
     async fn a_run_is_recorded_from_its_begin_to_its_end_without_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::Sqlite(folder.path().join("history.db"));
-        let sinks = Sinks { named: Some(Some(place.clone())), results: None, own_result: || std::future::ready(None).boxed() };
+        let sinks = Sinks {
+            named: Some(Some(place.clone())),
+            results: None,
+            own_result: || std::future::ready(None).boxed(),
+        };
         let recorder = Recorder::open(sinks, LONG);
         let stored = async || {
             recorder.settle(LONG).await;
@@ -346,13 +397,24 @@ mod tests {
         maker.on(begun());
         maker.on(Event::Database { name: "db".into(), nth: 1, moment: moment(What::Started, 1) });
         maker.on(Event::Ready {
-            databases: vec![Database { name: "db".into(), version: Some("17".into()), ..Database::default() }],
+            databases: vec![Database {
+                name: "db".into(),
+                version: Some("17".into()),
+                ..Database::default()
+            }],
             at: Time::from_millis(2),
         });
         let up = stored().await;
         let (database, objects) = (&up.databases[0], serde_json::to_string(&up.objects).unwrap());
-        assert_eq!((up.status, database.version.as_deref(), database.engine.as_str()), (Status::Up, Some("17"), "postgres"));
-        assert_eq!((database.first(What::Started), objects.contains("hush")), (Some(Time::from_millis(1)), false), "{objects}");
+        assert_eq!(
+            (up.status, database.version.as_deref(), database.engine.as_str()),
+            (Status::Up, Some("17"), "postgres")
+        );
+        assert_eq!(
+            (database.first(What::Started), objects.contains("hush")),
+            (Some(Time::from_millis(1)), false),
+            "{objects}"
+        );
 
         // A later call for the same run, which comes to nothing, leaves the record as it is.
         let other = Recording::of_maker(&recorder, Record::begin("run-1", "local"), PipelineRun::default());
@@ -370,12 +432,20 @@ mod tests {
         assert!(!stored().await.is_over());
         maker.on(Event::Removed);
         let gone = stored().await;
-        assert_eq!((gone.status, gone.cause.as_ref().map(|cause| cause.text.as_str())), (Status::Failed, Some("***")));
+        assert_eq!(
+            (gone.status, gone.cause.as_ref().map(|cause| cause.text.as_str())),
+            (Status::Failed, Some("***"))
+        );
         assert!(
-            gone.is_over() && gone.timeline.iter().map(|moment| moment.what).eq([What::Deleting, What::Deleted]),
+            gone.is_over()
+                && gone.timeline.iter().map(|moment| moment.what).eq([What::Deleting, What::Deleted]),
             "{:?}",
             gone.timeline
         );
-        assert!(gone.notes.iter().any(|note| note.contains("could not be removed: a process")), "{:?}", gone.notes);
+        assert!(
+            gone.notes.iter().any(|note| note.contains("could not be removed: a process")),
+            "{:?}",
+            gone.notes
+        );
     }
 }

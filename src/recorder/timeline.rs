@@ -1,12 +1,12 @@
-//! The order of what happened to a database, whoever tells it and however often: pods, events and probes are watched at once, and the first
-//! word counts.
+//! The order of what happened to a database, whoever tells it and however often: pods, events and probes are
+//! watched at once, and the first word counts.
 
 use std::collections::BTreeMap;
 
 use crate::history::record::{Moment, What};
 
-/// Adds to a timeline what is the `nth` of its kind, unless it has as many already. Its order is kept: what is of one moment stands as it
-/// happens.
+/// Adds to a timeline what is the `nth` of its kind, unless it has as many already. Its order is kept: what
+/// is of one moment stands as it happens.
 pub fn add(timeline: &mut Vec<Moment>, nth: usize, moment: Moment) {
     let known = timeline.iter().filter(|known| known.what == moment.what).count();
     if known < nth {
@@ -16,10 +16,18 @@ pub fn add(timeline: &mut Vec<Moment>, nth: usize, moment: Moment) {
     }
 }
 
-/// What a start needs was there when it happened, however late the word of it came: events tell of a pull after the pod tells of its container.
+/// What a start needs was there when it happened, however late the word of it came: events tell of a pull
+/// after the pod tells of its container.
 fn lead_to_the_start(timeline: &mut [Moment]) {
-    let Some(started) = timeline.iter().filter(|moment| moment.what == What::Started).map(|moment| moment.at).min() else { return };
-    timeline.iter_mut().filter(|moment| moment.what < What::Started).for_each(|moment| moment.at = moment.at.min(started));
+    let Some(started) =
+        timeline.iter().filter(|moment| moment.what == What::Started).map(|moment| moment.at).min()
+    else {
+        return;
+    };
+    timeline
+        .iter_mut()
+        .filter(|moment| moment.what < What::Started)
+        .for_each(|moment| moment.at = moment.at.min(started));
 }
 
 /// The order of what happened at one moment: a container ends before it is started again.
@@ -53,7 +61,9 @@ mod tests {
     #[test]
     fn the_first_word_counts_and_the_order_is_that_of_time() {
         let mut timeline = Vec::new();
-        for (what, at) in [(What::Started, 30), (What::Created, 10), (What::Started, 40), (What::Scheduled, 10)] {
+        for (what, at) in
+            [(What::Started, 30), (What::Created, 10), (What::Started, 40), (What::Scheduled, 10)]
+        {
             add(&mut timeline, 1, moment(what, at));
         }
         assert_eq!(told(&timeline), [(What::Created, 10), (What::Scheduled, 10), (What::Started, 30)]);
@@ -65,7 +75,10 @@ mod tests {
         for (what, at) in [(What::Created, 10), (What::Started, 20), (What::Pulled, 25), (What::Ready, 30)] {
             add(&mut timeline, 1, moment(what, at));
         }
-        assert_eq!(told(&timeline), [(What::Created, 10), (What::Pulled, 20), (What::Started, 20), (What::Ready, 30)]);
+        assert_eq!(
+            told(&timeline),
+            [(What::Created, 10), (What::Pulled, 20), (What::Started, 20), (What::Ready, 30)]
+        );
     }
 
     #[test]
@@ -92,6 +105,9 @@ mod tests {
         let mut timeline = vec![moment(What::Created, 10), moment(What::Restarted, 30)];
         let other = [(What::Created, 9), (What::Started, 20), (What::Restarted, 31), (What::Restarted, 50)];
         merge(&mut timeline, other.into_iter().map(|(what, at)| moment(what, at)).collect());
-        assert_eq!(told(&timeline), [(What::Created, 10), (What::Started, 20), (What::Restarted, 30), (What::Restarted, 50)]);
+        assert_eq!(
+            told(&timeline),
+            [(What::Created, 10), (What::Started, 20), (What::Restarted, 30), (What::Restarted, 50)]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What the recorder writes in the background, one job after the other: into the store, and to Tekton Results once a run is over.
+//! What the recorder writes in the background, one job after the other: into the store, and to Tekton Results
+//! once a run is over.
 
 use std::collections::BTreeMap;
 
@@ -60,12 +61,16 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(place: Option<Place>, results: Option<ResultsApi>, own_result: fn() -> BoxFuture<'static, Option<String>>) -> Self {
+    pub(super) fn new(
+        place: Option<Place>,
+        results: Option<ResultsApi>,
+        own_result: fn() -> BoxFuture<'static, Option<String>>,
+    ) -> Self {
         Self { place, results, store: None, result: None, own_result, unstored: BTreeMap::new() }
     }
 
-    /// Works the queue off until the command ends. What has failed once, a store or Tekton Results, is not tried again: each try could take
-    /// its time.
+    /// Works the queue off until the command ends. What has failed once, a store or Tekton Results, is not
+    /// tried again: each try could take its time.
     pub(super) async fn write(mut self, mut jobs: mpsc::UnboundedReceiver<Job>, to: watch::Sender<Written>) {
         while let Some(job) = jobs.recv().await {
             let mut failures = Vec::new();
@@ -115,15 +120,25 @@ impl Writer {
                 }
                 Ok(Some(id))
             }
-            Job::Change { which, change, logs, otherwise } => self.change(which, change, logs, otherwise.map(|record| *record)).await,
+            Job::Change { which, change, logs, otherwise } => {
+                self.change(which, change, logs, otherwise.map(|record| *record)).await
+            }
         }
     }
 
     /// The id of the record that was changed, if there was one.
-    async fn change(&mut self, which: Which, change: Change, logs: Vec<Log>, otherwise: Option<Record>) -> anyhow::Result<Option<String>> {
+    async fn change(
+        &mut self,
+        which: Which,
+        change: Change,
+        logs: Vec<Log>,
+        otherwise: Option<Record>,
+    ) -> anyhow::Result<Option<String>> {
         let known = match which {
             Which::Id(id) => Some(id),
-            Which::Unfinished { run_id, cluster, namespace } => self.unfinished(&run_id, &cluster, &namespace).await?,
+            Which::Unfinished { run_id, cluster, namespace } => {
+                self.unfinished(&run_id, &cluster, &namespace).await?
+            }
         };
         let Some(id) = known.or(otherwise.as_ref().map(|record| record.id.clone())) else { return Ok(None) };
         if let Some(store) = &self.store {
@@ -135,16 +150,24 @@ impl Writer {
         Ok(Some(id))
     }
 
-    async fn unfinished(&self, run_id: &str, cluster: &str, namespace: &str) -> anyhow::Result<Option<String>> {
+    async fn unfinished(
+        &self,
+        run_id: &str,
+        cluster: &str,
+        namespace: &str,
+    ) -> anyhow::Result<Option<String>> {
         let found = match &self.store {
             Some(store) => store.unfinished(run_id, "kubernetes", Some(namespace)).await?,
-            None => self.unstored.values().find(|record| record.run_id == run_id && !record.is_over()).cloned(),
+            None => {
+                self.unstored.values().find(|record| record.run_id == run_id && !record.is_over()).cloned()
+            }
         };
         // Another cluster may have a run of the same name.
         Ok(found.filter(|record| record.origin.cluster.as_deref() == Some(cluster)).map(|record| record.id))
     }
 
-    /// A record that no store has: as this command knows it, or an earlier one has told it to Tekton Results, or else as it is told.
+    /// A record that no store has: as this command knows it, or an earlier one has told it to Tekton Results,
+    /// or else as it is told.
     async fn known(&mut self, id: &str, otherwise: Option<Record>) -> Option<Record> {
         if let Some(known) = self.unstored.remove(id) {
             return Some(known);
@@ -156,14 +179,16 @@ impl Writer {
         Some(results.read(&otherwise, result).await.ok().flatten().unwrap_or(otherwise))
     }
 
-    /// Tells Tekton Results of a run that is over, or has failed: whoever removes it then knows of no more than what it finds.
+    /// Tells Tekton Results of a run that is over, or has failed: whoever removes it then knows of no more
+    /// than what it finds.
     async fn publish(&mut self, id: &str) -> anyhow::Result<()> {
         let Some(results) = &self.results else { return Ok(()) };
         let record = match &self.store {
             Some(store) => store.find(id).await?.into_iter().find(|record| record.id == id),
             None => self.unstored.get(id).cloned(),
         };
-        let is_told = |record: &Record| record.is_over() || matches!(record.status, Status::Failed | Status::Cancelled);
+        let is_told =
+            |record: &Record| record.is_over() || matches!(record.status, Status::Failed | Status::Cancelled);
         let Some(record) = record.filter(is_told) else { return Ok(()) };
         let published = results.publish(&record, learnt(&mut self.result, self.own_result).await).await;
         if published.is_err() {
@@ -173,8 +198,12 @@ impl Writer {
     }
 }
 
-/// The Result that this pod's TaskRun belongs to. It is told a moment after the pod was made, so that it is asked for again as long as it is not known.
-async fn learnt(result: &mut Option<String>, own_result: fn() -> BoxFuture<'static, Option<String>>) -> Option<&str> {
+/// The Result that this pod's TaskRun belongs to. It is told a moment after the pod was made, so that it is
+/// asked for again as long as it is not known.
+async fn learnt(
+    result: &mut Option<String>,
+    own_result: fn() -> BoxFuture<'static, Option<String>>,
+) -> Option<&str> {
     if result.is_none() {
         *result = own_result().await;
     }

@@ -1,4 +1,5 @@
-//! Finds texts that are known to be secret, in every form that they take on their way: as they are, escaped, percent-encoded, in base64.
+//! Finds texts that are known to be secret, in every form that they take on their way: as they are, escaped,
+//! percent-encoded, in base64.
 
 use std::ops::Range;
 
@@ -81,23 +82,35 @@ impl Known {
         }
         let fits = |index: &usize| {
             let text = &self.texts[*index];
-            let end =
-                if has_escapes { end_of(line.as_bytes(), at, text)? } else { line[at..].starts_with(text).then_some(at + text.len())? };
+            let end = if has_escapes {
+                end_of(line.as_bytes(), at, text)?
+            } else {
+                line[at..].starts_with(text).then_some(at + text.len())?
+            };
             (text.len() >= SHORT || stands_alone(line, at..end)).then_some(end)
         };
         let plain = group.iter().find_map(fits);
         // An escape may stand for any first byte.
-        if plain.is_none() && is_escape { self.by_first.iter().flatten().filter_map(fits).max() } else { plain }
+        if plain.is_none() && is_escape {
+            self.by_first.iter().flatten().filter_map(fits).max()
+        } else {
+            plain
+        }
     }
 }
 
-/// Where a text ends that begins here, each of its characters as it is or as one of the escapes that programs write.
+/// Where a text ends that begins here, each of its characters as it is or as one of the escapes that programs
+/// write.
 fn end_of(line: &[u8], at: usize, text: &str) -> Option<usize> {
     // Of these it is not certain what they are: `%25` may be an escape, or what it looks like.
     let is_clear = |c: char| !matches!(c, '%' | '\\' | '\'' | '"' | '`');
     // Nearly every look ends here: where the two part, there is no escape, nor before.
     let is_plain = |byte: &u8| !matches!(byte, b'%' | b'\\' | b'+' | b'\'' | b'"' | b'`');
-    let same = line[at..].iter().zip(text.as_bytes()).take_while(|(here, there)| here == there && is_plain(here)).count();
+    let same = line[at..]
+        .iter()
+        .zip(text.as_bytes())
+        .take_while(|(here, there)| here == there && is_plain(here))
+        .count();
     if same < text.len() && line.get(at + same).is_none_or(is_plain) {
         return None;
     }
@@ -116,7 +129,8 @@ fn end_of(line: &[u8], at: usize, text: &str) -> Option<usize> {
 fn ends_of(line: &[u8], at: usize, first: char, rest: std::str::Chars<'_>) -> Option<usize> {
     let mut ends = vec![at];
     for c in std::iter::once(first).chain(rest) {
-        let forms = |at| [plain(line, at, c), doubled(line, at, c), percent(line, at, c), backslash(line, at, c)];
+        let forms =
+            |at| [plain(line, at, c), doubled(line, at, c), percent(line, at, c), backslash(line, at, c)];
         ends = ends.into_iter().flat_map(forms).flatten().collect();
         ends.sort_unstable();
         ends.dedup();
@@ -185,10 +199,12 @@ fn units(line: &[u8], mut at: usize, c: char) -> Option<usize> {
 /// Whether a piece of a line is a word of its own.
 fn stands_alone(line: &str, piece: Range<usize>) -> bool {
     let in_word = |c: char| c.is_alphanumeric() || c == '_';
-    !line[..piece.start].chars().next_back().is_some_and(in_word) && !line[piece.end..].chars().next().is_some_and(in_word)
+    !line[..piece.start].chars().next_back().is_some_and(in_word)
+        && !line[piece.end..].chars().next().is_some_and(in_word)
 }
 
-/// How bytes look in base64: alone, with a line's end, and inside a longer text, where they begin at any of three places. Both alphabets.
+/// How bytes look in base64: alone, with a line's end, and inside a longer text, where they begin at any of
+/// three places. Both alphabets.
 fn base64_forms(secret: &[u8]) -> Vec<String> {
     if secret.len() < SHORT {
         return Vec::new();
@@ -256,7 +272,9 @@ mod tests {
     fn base64_of_more_than_the_secret_holds_it_too() {
         for user in ["", "u:", "us:", "use:", "root:"] {
             let text = BASE64_STANDARD.encode(format!("{user}correct-horse\n"));
-            let left = found(&["correct-horse"], &text).iter().fold(text.clone(), |text, piece| text.replace(piece, "*"));
+            let left = found(&["correct-horse"], &text)
+                .iter()
+                .fold(text.clone(), |text, piece| text.replace(piece, "*"));
             assert!(left.len() < 14 && left.contains('*'), "{user}: {left}");
         }
     }

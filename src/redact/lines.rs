@@ -1,4 +1,5 @@
-//! Finds secrets in a text of several lines, where a value may stand on the line after its name, or go over several.
+//! Finds secrets in a text of several lines, where a value may stand on the line after its name, or go over
+//! several.
 
 use std::ops::Range;
 
@@ -25,11 +26,14 @@ pub(super) fn find(lines: &[&str]) -> Vec<Vec<Range<usize>>> {
         }
         let mut alone = phrases::find(line);
         alone.retain(|range| !GOES_ON.contains(&&line[range.clone()]));
-        if let Some(range) = alone.iter().find(|range| range.end == line.len() && quote_before(line, range.start).is_some()) {
+        if let Some(range) =
+            alone.iter().find(|range| range.end == line.len() && quote_before(line, range.start).is_some())
+        {
             go_on(lines, at, quote_before(line, range.start).unwrap_or_default(), &mut found);
         }
         found[at].extend(alone);
-        let joined = before.take().map(|open| (open.takes_word, open.text.len() + 1, format!("{} {line}", open.text)));
+        let joined =
+            before.take().map(|open| (open.takes_word, open.text.len() + 1, format!("{} {line}", open.text)));
         if let Some((takes_word, here, joined)) = &joined {
             for range in phrases::find(joined).into_iter().filter(|range| range.end > *here) {
                 let begin = range.start.max(*here);
@@ -51,7 +55,12 @@ pub(super) fn find(lines: &[&str]) -> Vec<Vec<Range<usize>>> {
 
 /// Takes what follows a line in which a quote was opened, up to its end. Nothing where it has none.
 fn go_on(lines: &[&str], at: usize, quote: &str, found: &mut [Vec<Range<usize>>]) {
-    let end = lines.iter().enumerate().skip(at + 1).take(MOST_LINES).find_map(|(at, line)| Some((at, line.find(quote)?)));
+    let end = lines
+        .iter()
+        .enumerate()
+        .skip(at + 1)
+        .take(MOST_LINES)
+        .find_map(|(at, line)| Some((at, line.find(quote)?)));
     let Some((last, end)) = end else { return };
     for between in at + 1..last {
         found[between].push(0..lines[between].len());
@@ -79,9 +88,16 @@ impl Open {
         let word = text.rsplit(char::is_whitespace).next().unwrap_or_default();
         let is_flag = word.starts_with("--") && called(word).is_some();
         let is_block = is_block(text);
-        let is_open = is_flag || is_block || called(word) == Some(Called::Password) || is_assigned(text) || is_identified(text);
+        let is_open = is_flag
+            || is_block
+            || called(word) == Some(Called::Password)
+            || is_assigned(text)
+            || is_identified(text);
         let from = text.ceil_char_boundary(text.len().saturating_sub(KEPT));
-        is_open.then(|| Self { text: text[from..].to_owned(), takes_word: is_block || (is_flag && goes_on.is_some()) })
+        is_open.then(|| Self {
+            text: text[from..].to_owned(),
+            takes_word: is_block || (is_flag && goes_on.is_some()),
+        })
     }
 }
 
@@ -93,7 +109,10 @@ fn is_assigned(text: &str) -> bool {
 
 /// `password: |`, behind which YAML has a text.
 fn is_block(text: &str) -> bool {
-    let name = text.trim_end_matches(['+', '-']).strip_suffix(['|', '>']).and_then(|text| text.trim_end().strip_suffix(':'));
+    let name = text
+        .trim_end_matches(['+', '-'])
+        .strip_suffix(['|', '>'])
+        .and_then(|text| text.trim_end().strip_suffix(':'));
     name.is_some_and(is_called)
 }
 

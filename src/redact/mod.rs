@@ -1,7 +1,9 @@
-//! Takes secrets out of what is shown and what is kept: of log lines, of what Kubernetes says about a pod, of whole objects.
+//! Takes secrets out of what is shown and what is kept: of log lines, of what Kubernetes says about a pod, of
+//! whole objects.
 //!
-//! Pure. Secrets are found in two ways: [`known`] ones, which are put in beforehand, wherever they stand and in whatever form; and others by
-//! the words around them, in [`phrases`] of text and in the fields of [`objects`] that are called like secrets ([`names`]).
+//! Pure. Secrets are found in two ways: [`known`] ones, which are put in beforehand, wherever they stand and
+//! in whatever form; and others by the words around them, in [`phrases`] of text and in the fields of
+//! [`objects`] that are called like secrets ([`names`]).
 
 mod known;
 mod lines;
@@ -30,7 +32,8 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Knows no secret yet. `public` is a text that is none, whoever uses it as one: the run id, which names every object.
+    /// Knows no secret yet. `public` is a text that is none, whoever uses it as one: the run id, which names
+    /// every object.
     pub fn new(public: &str) -> Self {
         Self { known: Known::default(), public: public.to_owned() }
     }
@@ -100,8 +103,11 @@ impl Redactor {
     pub fn redact_text(&self, text: &str) -> String {
         let mut shown = String::with_capacity(text.len());
         let mut in_key = false;
-        let contents: Vec<&str> = text.split_inclusive('\n').map(|line| line.strip_suffix('\n').unwrap_or(line)).collect();
-        for ((content, found), line) in contents.iter().zip(lines::find(&contents)).zip(text.split_inclusive('\n')) {
+        let contents: Vec<&str> =
+            text.split_inclusive('\n').map(|line| line.strip_suffix('\n').unwrap_or(line)).collect();
+        for ((content, found), line) in
+            contents.iter().zip(lines::find(&contents)).zip(text.split_inclusive('\n'))
+        {
             let end = &line[content.len()..];
             let begins = KEY.iter().all(|part| content.contains(part));
             if in_key || begins {
@@ -166,7 +172,11 @@ mod tests {
             (&["", "  ", "run-1"], "run-1 is public", "run-1 is public"),
             (&["größe"], "die größe zählt", "die *** zählt"),
             (&[], "[Entrypoint]: GENERATED ROOT PASSWORD: x y", "[Entrypoint]: GENERATED ROOT PASSWORD: ***"),
-            (&[], "A temporary password is generated for root@localhost: x", "A temporary password is generated for ***"),
+            (
+                &[],
+                "A temporary password is generated for root@localhost: x",
+                "A temporary password is generated for ***",
+            ),
         ] {
             assert_eq!(redactor(secrets).redact(line), shown, "{secrets:?}");
         }
@@ -248,7 +258,9 @@ mod tests {
         }
         // What a script says to be secret is known wherever it stands afterwards.
         let mut learned = redactor(&[]);
-        learned.add_text("CREATE ROLE x LOGIN PASSWORD\n  'quiet99';\nCREATE ROLE y PASSWORD 'over\ntwo lines';\n");
+        learned.add_text(
+            "CREATE ROLE x LOGIN PASSWORD\n  'quiet99';\nCREATE ROLE y PASSWORD 'over\ntwo lines';\n",
+        );
         assert_eq!(learned.redact("quiet99, over, and two lines"), "***, ***, and ***");
     }
 

@@ -1,12 +1,23 @@
 //! What is called like a secret: variables, keys of JSON and YAML, flags.
 
 /// Words that make a name one of a secret's, with no separators in them.
-const WORDS: [&str; 9] = ["password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "credential"];
+const WORDS: [&str; 9] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "credential",
+];
 
 /// Whole parts of a name that do so: `DB_PASS`, `Pwd`.
 const PARTS: [&str; 5] = ["pass", "pwd", "pw", "requirepass", "masterauth"];
 
-/// Ends of names that tell where a secret is, or something about it, and not the secret: `MYSQL_ROOT_PASSWORD_FILE`, `secretName`.
+/// Ends of names that tell where a secret is, or something about it, and not the secret:
+/// `MYSQL_ROOT_PASSWORD_FILE`, `secretName`.
 const ENDS: [&str; 8] = ["file", "path", "name", "namespace", "ref", "seconds", "policy", "length"];
 
 /// Values that are switches, whatever the variable is called (`MYSQL_ALLOW_EMPTY_PASSWORD=yes`).
@@ -24,7 +35,8 @@ pub(super) enum Called {
 /// Whether a name is one of a secret's.
 pub(super) fn called(name: &str) -> Option<Called> {
     let lower = name.to_lowercase();
-    let parts: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    let parts: Vec<&str> =
+        lower.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect();
     let joined = parts.concat();
     if parts.last().is_some_and(|last| ENDS.iter().any(|end| last.ends_with(end))) {
         return None;
@@ -63,7 +75,15 @@ mod tests {
         ] {
             assert_eq!(called(name), Some(Called::Password), "{name}");
         }
-        for name in ["api_token", "API-KEY", "aws.secret_access_key", "secretKey", "clientSecret", "PRIVATE_KEY", "credentials"] {
+        for name in [
+            "api_token",
+            "API-KEY",
+            "aws.secret_access_key",
+            "secretKey",
+            "clientSecret",
+            "PRIVATE_KEY",
+            "credentials",
+        ] {
             assert_eq!(called(name), Some(Called::Secret), "{name}");
         }
         for name in [
@@ -85,7 +105,11 @@ mod tests {
 
     #[test]
     fn a_switch_is_no_secret() {
-        assert!(!can_be_secret("ALLOW_EMPTY_PASSWORD", "Yes") && !can_be_secret("PWD", "/root") && !can_be_secret("password", ""));
+        assert!(
+            !can_be_secret("ALLOW_EMPTY_PASSWORD", "Yes")
+                && !can_be_secret("PWD", "/root")
+                && !can_be_secret("password", "")
+        );
         assert!(can_be_secret("Pwd", "hush") && can_be_secret("password", "/hush"));
     }
 }

@@ -1,4 +1,5 @@
-//! Kubernetes' objects without secrets: fields that are called like secrets, variables, arguments, texts, and all that a Secret holds.
+//! Kubernetes' objects without secrets: fields that are called like secrets, variables, arguments, texts, and
+//! all that a Secret holds.
 
 use k8s_openapi::ByteString;
 use serde::Deserialize;
@@ -11,13 +12,15 @@ use super::{MASK, Redactor};
 const PRIVATE_ANNOTATIONS: [&str; 1] = ["testbed/connargs"];
 
 /// Fields that name things, which are known to everybody who may see that there is a run.
-const PUBLIC: [&str; 8] = ["apiVersion", "kind", "name", "namespace", "uid", "resourceVersion", "containerID", "imageID"];
+const PUBLIC: [&str; 8] =
+    ["apiVersion", "kind", "name", "namespace", "uid", "resourceVersion", "containerID", "imageID"];
 
 /// Fields whose keys are the user's own, where no name has a meaning.
 const FREE: [&str; 4] = ["data", "stringData", "labels", "annotations"];
 
 impl Redactor {
-    /// Takes in the secrets that an object holds: all of a Secret's, and of any other what is called like one.
+    /// Takes in the secrets that an object holds: all of a Secret's, and of any other what is called like
+    /// one.
     pub fn add_object(&mut self, object: &Map<String, Value>) {
         if is_secret(object) {
             for value in object.get("data").and_then(Value::as_object).into_iter().flat_map(Map::values) {
@@ -25,7 +28,8 @@ impl Redactor {
                     self.add_bytes(&bytes);
                 }
             }
-            for value in object.get("stringData").and_then(Value::as_object).into_iter().flat_map(Map::values) {
+            for value in object.get("stringData").and_then(Value::as_object).into_iter().flat_map(Map::values)
+            {
                 self.add(value.as_str().unwrap_or_default());
             }
         }
@@ -65,11 +69,21 @@ impl Redactor {
     pub fn redact_object(&self, object: &mut Value) {
         if object.as_object().is_some_and(is_secret) {
             for field in ["data", "stringData"] {
-                object.get_mut(field).and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut).for_each(cover);
+                object
+                    .get_mut(field)
+                    .and_then(Value::as_object_mut)
+                    .into_iter()
+                    .flat_map(Map::values_mut)
+                    .for_each(cover);
             }
         }
         // Bytes that nobody can look into.
-        object.get_mut("binaryData").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut).for_each(cover);
+        object
+            .get_mut("binaryData")
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flat_map(Map::values_mut)
+            .for_each(cover);
         self.hide("", object, false);
     }
 
@@ -77,7 +91,8 @@ impl Redactor {
     fn hide(&self, key: &str, value: &mut Value, free: bool) {
         match value {
             Value::Object(map) => {
-                let is_variable = map.get("name").and_then(Value::as_str).is_some_and(|name| called(name).is_some());
+                let is_variable =
+                    map.get("name").and_then(Value::as_str).is_some_and(|name| called(name).is_some());
                 if let (true, Some(value @ Value::String(_))) = (is_variable, map.get_mut("value")) {
                     hide_named("value", value);
                 }
@@ -102,7 +117,8 @@ impl Redactor {
 }
 
 fn is_secret(object: &Map<String, Value>) -> bool {
-    object.get("kind").and_then(Value::as_str) == Some("Secret") && object.get("apiVersion").and_then(Value::as_str) == Some("v1")
+    object.get("kind").and_then(Value::as_str) == Some("Secret")
+        && object.get("apiVersion").and_then(Value::as_str) == Some("v1")
 }
 
 fn cover(value: &mut Value) {
@@ -134,9 +150,16 @@ fn covered(text: &str) -> String {
 
 /// The places of the items that follow a flag which is called like a secret: `["--password", "x"]`.
 fn flags(items: &[Value]) -> impl Iterator<Item = usize> {
-    let is_flag = |item: &Value| item.as_str().is_some_and(|text| text.starts_with("--") && !text.contains('=') && called(text).is_some());
+    let is_flag = |item: &Value| {
+        item.as_str()
+            .is_some_and(|text| text.starts_with("--") && !text.contains('=') && called(text).is_some())
+    };
     let is_value = |item: &Value| item.as_str().is_some_and(|text| !text.starts_with('-'));
-    items.windows(2).enumerate().filter(move |(_, pair)| is_flag(&pair[0]) && is_value(&pair[1])).map(|(at, _)| at + 1)
+    items
+        .windows(2)
+        .enumerate()
+        .filter(move |(_, pair)| is_flag(&pair[0]) && is_value(&pair[1]))
+        .map(|(at, _)| at + 1)
 }
 
 fn flag_values(items: &[Value]) -> impl Iterator<Item = &str> {
@@ -145,13 +168,17 @@ fn flag_values(items: &[Value]) -> impl Iterator<Item = &str> {
 
 /// A command's words in one line, as a shell would take them.
 fn words(items: &[Value]) -> String {
-    let words: Vec<&str> = items.iter().filter_map(Value::as_str).filter(|word| !word.contains(char::is_whitespace)).collect();
+    let words: Vec<&str> =
+        items.iter().filter_map(Value::as_str).filter(|word| !word.contains(char::is_whitespace)).collect();
     words.join(" ")
 }
 
 /// Whether a command is one of MySQL's programs, which take a password right behind `-p`.
 fn is_client(items: &[Value]) -> bool {
-    items.iter().filter_map(Value::as_str).any(|word| ["mysql", "mariadb"].iter().any(|name| word.contains(name)))
+    items
+        .iter()
+        .filter_map(Value::as_str)
+        .any(|word| ["mysql", "mariadb"].iter().any(|name| word.contains(name)))
 }
 
 fn hide_client_flag(item: &mut Value) {
@@ -186,7 +213,10 @@ mod tests {
         let shown = hidden(&secret);
         assert_eq!(shown["data"], json!({"password": "***", "raw": "***"}));
         assert_eq!(shown["stringData"], json!({"plain": "***"}));
-        assert_eq!((&shown["metadata"]["name"], &shown["metadata"]["annotations"]["note"]), (&json!("db"), &json!("it is ***")));
+        assert_eq!(
+            (&shown["metadata"]["name"], &shown["metadata"]["annotations"]["note"]),
+            (&json!("db"), &json!("it is ***"))
+        );
     }
 
     #[test]
@@ -220,14 +250,21 @@ mod tests {
         assert_eq!(container["args"], json!(["--password", "***", "--token=***", "-c", "port=3306"]));
         assert_eq!(container["command"][2], "echo *** && mysql -uroot -p*** -e 'SELECT 1'");
         assert_eq!(container["readinessProbe"]["exec"]["command"], json!(["mysqladmin", "ping", "-p***"]));
-        let values: Vec<&Value> = container["env"].as_array().unwrap().iter().map(|variable| &variable["value"]).collect();
-        assert_eq!(values, [&json!("***"), &json!("yes"), &json!("shop"), &json!("mysql://app:***@db/shop"), &Value::Null]);
+        let values: Vec<&Value> =
+            container["env"].as_array().unwrap().iter().map(|variable| &variable["value"]).collect();
+        assert_eq!(
+            values,
+            [&json!("***"), &json!("yes"), &json!("shop"), &json!("mysql://app:***@db/shop"), &Value::Null]
+        );
         assert_eq!(container["env"][4], pod["spec"]["containers"][0]["env"][4]);
         assert_eq!(shown["spec"]["volumes"], pod["spec"]["volumes"]);
         assert_eq!(shown["spec"]["automountServiceAccountToken"], false);
         assert_eq!(shown["status"]["message"], "*** *** *** *** ***");
         assert_eq!(shown["metadata"]["name"], "db-run-1");
-        assert_eq!(shown["metadata"]["annotations"]["testbed/connargs"], "{\"passphrase\":\"***\",\"charset\":\"***\",\"ssl\":true}");
+        assert_eq!(
+            shown["metadata"]["annotations"]["testbed/connargs"],
+            "{\"passphrase\":\"***\",\"charset\":\"***\",\"ssl\":true}"
+        );
     }
 
     #[test]
@@ -239,7 +276,10 @@ mod tests {
             "key.pem": "-----BEGIN RSA PRIVATE KEY-----\nhush\n-----END RSA PRIVATE KEY-----\nafter\n",
         }, "binaryData": {"b": "aHVzaA=="}});
         let shown = hidden(&map);
-        assert_eq!(shown["data"]["init.sql"], "CREATE USER a IDENTIFIED BY '***';\n-- as ***\nALTER ROLE b PASSWORD '***';\n");
+        assert_eq!(
+            shown["data"]["init.sql"],
+            "CREATE USER a IDENTIFIED BY '***';\n-- as ***\nALTER ROLE b PASSWORD '***';\n"
+        );
         assert_eq!(shown["data"]["app.yaml"], "db:\n  user: root\n  password: ***\n");
         assert_eq!(shown["data"]["key.pem"], "***\n***\n***\nafter\n");
         assert_eq!((&shown["data"]["password"], &shown["data"]["pin-token"]), (&json!("***"), &json!("***")));

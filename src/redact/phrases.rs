@@ -1,12 +1,14 @@
 //! Finds secrets in a line of text by what stands around them: nobody has to know them beforehand.
 //!
-//! One function for each way in which programs write them. Each takes a line and tells where in it the secrets stand.
+//! One function for each way in which programs write them. Each takes a line and tells where in it the
+//! secrets stand.
 
 use std::ops::Range;
 
 use super::names::{Called, called, can_be_secret};
 
-/// The words before a password that an image's entrypoint made up. It may hold anything, so that the rest of the line goes.
+/// The words before a password that an image's entrypoint made up. It may hold anything, so that the rest of
+/// the line goes.
 const GENERATED: [&str; 2] = ["generated root password:", "a temporary password is generated for"];
 
 /// Without one of these in a name, it is not called like a secret.
@@ -71,7 +73,8 @@ fn named(line: &str, lower: &str) -> Vec<Range<usize>> {
 
 /// The value behind a name.
 fn value_after(line: &str, name: Range<usize>, called: Called) -> Option<Range<usize>> {
-    let is_first = line[..name.start].chars().all(|c| c.is_whitespace() || matches!(c, '-' | '"' | '\'' | '{'));
+    let is_first =
+        line[..name.start].chars().all(|c| c.is_whitespace() || matches!(c, '-' | '"' | '\'' | '{'));
     let rest = &line[name.end..];
     // What ends the name: the quote around it, the bracket around a column.
     let closed = rest.trim_start_matches(['\\', '"', '\'', '`', ')', ']']);
@@ -86,16 +89,21 @@ fn value_after(line: &str, name: Range<usize>, called: Called) -> Option<Range<u
                 return Some(quoted);
             }
             let is_field = is_first && separator != "(" && !line[name.clone()].starts_with('-');
-            let end = if is_field && !value.starts_with(['{', '[']) { value.trim_end().len() } else { bare(value) };
+            let end =
+                if is_field && !value.starts_with(['{', '[']) { value.trim_end().len() } else { bare(value) };
             let word = &value[..end];
             let is_prose = separator == ":" && gap_after > 0 && !is_field;
-            let can_be = !is_prose || called == Called::Password || word.len() >= 16 || word.bytes().any(|byte| byte.is_ascii_digit());
+            let can_be = !is_prose
+                || called == Called::Password
+                || word.len() >= 16
+                || word.bytes().any(|byte| byte.is_ascii_digit());
             can_be.then(|| from(value)..from(value) + end)
         }
         // `PASSWORD 'x'` of SQL, and flags and settings that take the next word.
         None if spaces > 0 && closed.len() == rest.len() => {
             let text = &line[name.clone()];
-            let takes_word = text.starts_with("--") || ["requirepass", "masterauth"].contains(&text.to_lowercase().as_str());
+            let takes_word = text.starts_with("--")
+                || ["requirepass", "masterauth"].contains(&text.to_lowercase().as_str());
             match quoted(line, from(after)) {
                 Some(quoted) if called == Called::Password || takes_word => Some(quoted),
                 None if takes_word && !after.starts_with('-') => Some(from(after)..from(after) + bare(after)),
@@ -117,7 +125,8 @@ fn bare(text: &str) -> usize {
     text.find(|c: char| c.is_whitespace() || ",;&)]}\"'<>|`".contains(c)).unwrap_or(text.len())
 }
 
-/// What stands in the quotes that begin here, those left away. One that is not closed goes to the end of the line.
+/// What stands in the quotes that begin here, those left away. One that is not closed goes to the end of the
+/// line.
 fn quoted(line: &str, at: usize) -> Option<Range<usize>> {
     let text = &line[at..];
     // PostgreSQL's E'...' and $$...$$, and the quotes of a text in a text.
@@ -132,9 +141,13 @@ fn quoted(line: &str, at: usize) -> Option<Range<usize>> {
     let mut rest = line[begin..].char_indices().peekable();
     while let Some((index, c)) = rest.next() {
         match c {
-            '\\' if escaped.is_some() && rest.peek().is_some_and(|(_, next)| *next == quote) => return Some(begin..begin + index),
+            '\\' if escaped.is_some() && rest.peek().is_some_and(|(_, next)| *next == quote) => {
+                return Some(begin..begin + index);
+            }
             '\\' => drop(rest.next()),
-            _ if c == quote && rest.peek().is_some_and(|(_, next)| *next == quote) && quote == '\'' => drop(rest.next()),
+            _ if c == quote && rest.peek().is_some_and(|(_, next)| *next == quote) && quote == '\'' => {
+                drop(rest.next())
+            }
             _ if c == quote => return Some(begin..begin + index),
             _ => {}
         }
@@ -150,12 +163,15 @@ fn identified(line: &str, lower: &str) -> Vec<Range<usize>> {
         // A few words at most, which are the plugin's name and the like.
         for _ in 0..6 {
             at += gap(&lower[at..]).0;
-            let length = lower[at..].find(|c: char| c.is_whitespace() || c == '\'' || c == '"').unwrap_or(lower.len() - at);
+            let length = lower[at..]
+                .find(|c: char| c.is_whitespace() || c == '\'' || c == '"')
+                .unwrap_or(lower.len() - at);
             let word = &lower[at..at + length];
             let is_last = ["by", "as"].contains(&word);
             at += length;
             let value = at + gap(&lower[at..]).0;
-            let value = lower[value..].strip_prefix("password ").map_or(value, |rest| line.len() - gap(rest).1.len());
+            let value =
+                lower[value..].strip_prefix("password ").map_or(value, |rest| line.len() - gap(rest).1.len());
             match quoted(line, value) {
                 Some(range) if is_last => {
                     at = (range.end + 1).min(line.len());
@@ -174,7 +190,9 @@ fn identified(line: &str, lower: &str) -> Vec<Range<usize>> {
 fn authorization(line: &str, lower: &str) -> Vec<Range<usize>> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "._~+/=-".contains(c);
     let words = lower.match_indices("bearer ").chain(lower.match_indices("authorization: basic "));
-    let tokens = words.map(|(at, word)| at + word.len()).map(|at| at..at + line[at..].find(|c| !is_token(c)).unwrap_or(line.len() - at));
+    let tokens = words
+        .map(|(at, word)| at + word.len())
+        .map(|at| at..at + line[at..].find(|c| !is_token(c)).unwrap_or(line.len() - at));
     tokens.filter(|range| range.len() >= 8).collect()
 }
 
@@ -188,7 +206,8 @@ fn urls(line: &str) -> Vec<Range<usize>> {
         let authority = &all[..all.find(['/', '?', '#']).unwrap_or(all.len())];
         // A password that should have been percent-encoded is one as well.
         let port = authority.split_once(':').map(|(_, port)| port);
-        let is_cut = !authority.contains('@') && port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()));
+        let is_cut = !authority.contains('@')
+            && port.is_some_and(|port| !port.bytes().all(|byte| byte.is_ascii_digit()));
         let userinfo = if is_cut { all } else { authority }.rsplit_once('@').map(|(userinfo, _)| userinfo);
         if let Some((user, password)) = userinfo.and_then(|userinfo| userinfo.split_once(':')) {
             let begin = begin + user.len() + 1;
@@ -213,7 +232,9 @@ fn data_source(line: &str) -> Vec<Range<usize>> {
 /// JSON Web Tokens: three parts of base64, the first of which begins with `{"`.
 fn web_tokens(line: &str) -> Vec<Range<usize>> {
     let in_token = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let tokens = line.match_indices("eyJ").map(|(at, _)| at..at + line[at..].find(|c| !in_token(c)).unwrap_or(line.len() - at));
+    let tokens = line
+        .match_indices("eyJ")
+        .map(|(at, _)| at..at + line[at..].find(|c| !in_token(c)).unwrap_or(line.len() - at));
     tokens.filter(|range| range.len() >= 24 && line[range.clone()].matches('.').count() >= 2).collect()
 }
 
@@ -224,7 +245,8 @@ fn client_flags(line: &str, lower: &str) -> Vec<Range<usize>> {
     }
     let mut found = Vec::new();
     for (at, flag) in line.match_indices("-p") {
-        let stands_first = line[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || "\"'[,".contains(c));
+        let stands_first =
+            line[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || "\"'[,".contains(c));
         let begin = at + flag.len();
         let end = quoted(line, begin).unwrap_or_else(|| begin..begin + bare(&line[begin..]));
         if stands_first {
@@ -294,7 +316,10 @@ mod tests {
             ("http://u:p:w@x@h/", "p:w@x"),
             ("Authorization: Bearer abc.def-123456", "abc.def-123456"),
             ("authorization: basic cm9vdDpodXNo", "cm9vdDpodXNo"),
-            ("got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl from", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"),
+            (
+                "got eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl from",
+                "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+            ),
             ("failed with token: ghp_0123456789", "ghp_0123456789"),
         ] {
             assert!(find(line).iter().any(|range| &line[range.clone()] == secret), "{line}");

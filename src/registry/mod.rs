@@ -1,7 +1,9 @@
-//! The runs of this user on this machine that somebody has to remove: one folder each below the state folder, with a record and a lock.
+//! The runs of this user on this machine that somebody has to remove: one folder each below the state folder,
+//! with a record and a lock.
 //!
-//! The process that makes, uses or removes a run holds its lock, which the system takes back when the process ends, however that happens. A
-//! run whose lock is free although nobody has said that it is up was abandoned, and the next command removes it.
+//! The process that makes, uses or removes a run holds its lock, which the system takes back when the process
+//! ends, however that happens. A run whose lock is free although nobody has said that it is up was abandoned,
+//! and the next command removes it.
 
 mod record;
 mod unreadable;
@@ -61,9 +63,13 @@ impl Registry {
 
     /// The same, to note a new run within this time.
     pub fn open(within: Duration) -> anyhow::Result<Self> {
-        let registry = Self::find().ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
+        let registry = Self::find()
+            .ok_or_else(|| anyhow!("there is no state folder: neither XDG_STATE_HOME nor HOME is set"));
         let registry = registry.hint("set HOME")?.by(deadline::after(within));
-        files::check_names(&[&registry.runs, &std::env::current_dir().context("finding the current folder")?])?;
+        files::check_names(&[
+            &registry.runs,
+            &std::env::current_dir().context("finding the current folder")?,
+        ])?;
         files::make_folder(&registry.runs)
             .with_context(|| format!("making the state folder {}", registry.runs.display()))
             .hint(STATE_HINT)?;
@@ -83,10 +89,12 @@ impl Registry {
         let context = || format!("noting the run in {}", folder.display());
         let guard = self.guard()?;
         if folder.exists() {
-            return Err(anyhow!("run {} is there already", record.run_id)).hint(format!("testbed down --run-id {}", record.run_id));
+            return Err(anyhow!("run {} is there already", record.run_id))
+                .hint(format!("testbed down --run-id {}", record.run_id));
         }
         files::make_folder(&folder).with_context(context).hint(STATE_HINT)?;
-        let noted = lock_file(&folder).and_then(|lock| files::lock(lock, self.timeout())).with_context(context);
+        let noted =
+            lock_file(&folder).and_then(|lock| files::lock(lock, self.timeout())).with_context(context);
         drop(guard);
         let claim = Claim { record, home: Some(Home { folder: folder.clone(), _lock: noted? }) };
         let saved = claim.save();
@@ -107,9 +115,9 @@ impl Registry {
         let _guard = self.guard()?;
         Ok(match Claim::take(&folder)? {
             Taken::Free(claim) => Found::Free(claim),
-            Taken::Held => {
-                read(&folder).map_err(|unreadable| unreadable.error())?.map_or(Found::Absent, |record| Found::Held(Box::new(record)))
-            }
+            Taken::Held => read(&folder)
+                .map_err(|unreadable| unreadable.error())?
+                .map_or(Found::Absent, |record| Found::Held(Box::new(record))),
             Taken::Unreadable(unreadable, _) => return Err(unreadable.error()),
             Taken::Nothing => Found::Absent,
         })
@@ -120,7 +128,8 @@ impl Registry {
         read(&self.folder(run_id)).map_err(|unreadable| unreadable.error())
     }
 
-    /// Whether a run is not noted whose record in the archive has this id. One that cannot be read is not lost.
+    /// Whether a run is not noted whose record in the archive has this id. One that cannot be read is not
+    /// lost.
     pub fn has_lost(&self, run_id: &str, history: &str) -> bool {
         match read(&self.folder(run_id)) {
             Ok(record) => record.is_none_or(|record| record.history.as_deref() != Some(history)),
@@ -144,19 +153,23 @@ impl Registry {
         Ok((records, unreadable))
     }
 
-    /// Takes a run whose record is of no use, to remove what is left of it; `None` while another process works on it, or if it can be read by now.
+    /// Takes a run whose record is of no use, to remove what is left of it; `None` while another process
+    /// works on it, or if it can be read by now.
     pub fn take_unreadable(&self, found: &Unreadable) -> anyhow::Result<Option<Wreck>> {
         let _guard = self.guard()?;
         if found.folder.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
             return Ok(Some(Wreck { folder: found.folder.clone(), lock: None }));
         }
         Ok(match Claim::take(&found.folder)? {
-            Taken::Unreadable(now, lock) if now.is_damaged => Some(Wreck { folder: now.folder, lock: Some(lock) }),
+            Taken::Unreadable(now, lock) if now.is_damaged => {
+                Some(Wreck { folder: now.folder, lock: Some(lock) })
+            }
             _ => None,
         })
     }
 
-    /// Claims the runs whose processes were killed or did not survive a restart of the machine, and deletes what is left of deletions.
+    /// Claims the runs whose processes were killed or did not survive a restart of the machine, and deletes
+    /// what is left of deletions.
     pub fn abandoned(&self) -> anyhow::Result<Vec<Claim>> {
         let mut folders = self.entries()?;
         folders.retain(|(_, is_folder)| *is_folder);
@@ -183,7 +196,10 @@ impl Registry {
     fn entries(&self) -> anyhow::Result<Vec<(PathBuf, bool)>> {
         let context = || format!("looking for runs in {}", self.runs.display());
         let entries = files::if_there(std::fs::read_dir(&self.runs)).with_context(context)?;
-        let entries = entries.into_iter().flatten().map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir()))));
+        let entries = entries
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir()))));
         entries.collect::<Result<_, _>>().with_context(context)
     }
 
@@ -191,18 +207,22 @@ impl Registry {
         self.deadline.map_or(PATIENCE, |deadline| deadline::left(deadline).min(PATIENCE))
     }
 
-    /// Held while a run's folder is made or looked at, so that nobody takes one that is half made for abandoned.
+    /// Held while a run's folder is made or looked at, so that nobody takes one that is half made for
+    /// abandoned.
     fn guard(&self) -> anyhow::Result<File> {
         let path = self.runs.join(".lock");
         let context = || format!("locking {}", path.display());
         let file = files::open_lock(&path).with_context(context).hint(STATE_HINT)?;
-        files::lock(file, self.timeout()).with_context(context).hint("end the process that holds it: fuser tells which")
+        files::lock(file, self.timeout())
+            .with_context(context)
+            .hint("end the process that holds it: fuser tells which")
     }
 }
 
 /// `None` where nothing is noted.
 fn read(folder: &Path) -> Result<Option<Record>, Unreadable> {
-    let bytes = files::if_there(files::read(&folder.join(RECORD), files::MOST)).map_err(|error| Unreadable::new(folder, &error))?;
+    let bytes = files::if_there(files::read(&folder.join(RECORD), files::MOST))
+        .map_err(|error| Unreadable::new(folder, &error))?;
     let Some(bytes) = bytes else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| Unreadable::damaged(folder, &error, &bytes))
 }
@@ -233,7 +253,11 @@ impl Wreck {
     /// Forgets the run, of which nothing is left.
     pub fn forget(self) -> anyhow::Result<()> {
         // A link is removed itself.
-        let removed = if self.lock.is_some() { std::fs::remove_dir_all(&self.folder) } else { std::fs::remove_file(&self.folder) };
+        let removed = if self.lock.is_some() {
+            std::fs::remove_dir_all(&self.folder)
+        } else {
+            std::fs::remove_file(&self.folder)
+        };
         removed.with_context(|| format!("removing {}", self.folder.display()))
     }
 }
@@ -281,7 +305,8 @@ impl Claim {
         Ok(Taken::Nothing)
     }
 
-    /// A run that only this process knows of, where nothing can be written: nobody finds it when the process is killed.
+    /// A run that only this process knows of, where nothing can be written: nobody finds it when the process
+    /// is killed.
     pub fn unnoted(record: Record) -> Self {
         Self { record, home: None }
     }
@@ -320,7 +345,11 @@ mod tests {
     }
 
     fn record(run_id: &str) -> Record {
-        let local = LocalRun { boot: process::boot_id().unwrap(), data: "/nonexistent".into(), ..LocalRun::default() };
+        let local = LocalRun {
+            boot: process::boot_id().unwrap(),
+            data: "/nonexistent".into(),
+            ..LocalRun::default()
+        };
         Record::new(&RunId::parse(run_id).unwrap(), Place::Local(local))
     }
 
@@ -359,7 +388,10 @@ mod tests {
         drop(registry.add(rebooted).unwrap());
         let mut claims: Vec<_> = registry.abandoned().unwrap();
         claims.sort_by(|one, other| one.record.run_id.cmp(&other.record.run_id));
-        assert_eq!(claims.iter().map(|claim| claim.record.run_id.as_str()).collect::<Vec<_>>(), ["run-1", "run-4"]);
+        assert_eq!(
+            claims.iter().map(|claim| claim.record.run_id.as_str()).collect::<Vec<_>>(),
+            ["run-1", "run-4"]
+        );
         claims.into_iter().for_each(|claim| claim.forget().unwrap());
         assert!(registry.entries().unwrap().iter().all(|(_, is_folder)| !is_folder));
     }

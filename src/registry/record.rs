@@ -73,7 +73,8 @@ pub struct LocalRun {
     /// The servers' logs, by the databases' names: also of those that are not up.
     #[serde(default)]
     pub logs: Vec<(String, PathBuf)>,
-    /// What must not be shown of these logs, in every form: the manifest's passwords, and what else in it is secret.
+    /// What must not be shown of these logs, in every form: the manifest's passwords, and what else in it is
+    /// secret.
     #[serde(default)]
     pub secrets: Vec<String>,
 }
@@ -143,7 +144,12 @@ impl Record {
     /// What the folder that it was called in remembers of it: its place is for whoever knows that.
     pub fn remembered(&self) -> Remembered {
         let Self { run_id, called_in, output, .. } = self;
-        Remembered { folder: called_in.clone(), run_id: run_id.clone(), output: output.clone(), ..Remembered::default() }
+        Remembered {
+            folder: called_in.clone(),
+            run_id: run_id.clone(),
+            output: output.clone(),
+            ..Remembered::default()
+        }
     }
 
     /// The run's part on this machine.
@@ -162,8 +168,8 @@ impl Record {
         }
     }
 
-    /// The variable that tells the processes of this run's command from all others, `NAME=value`: every process passes it on to those that it
-    /// starts.
+    /// The variable that tells the processes of this run's command from all others, `NAME=value`: every
+    /// process passes it on to those that it starts.
     pub fn mark(&self) -> Option<String> {
         self.owner.map(|Process { pid, start }| format!("{MARK}={pid}.{start}"))
     }
@@ -175,13 +181,15 @@ impl Record {
         error.hint("take another --run-id, or wait for it")
     }
 
-    /// Whether a run whose lock is free is to be removed: its process was killed, or the machine was restarted under its servers.
+    /// Whether a run whose lock is free is to be removed: its process was killed, or the machine was
+    /// restarted under its servers.
     pub fn is_abandoned(&self, boot: &str) -> bool {
         self.phase != Phase::Up || self.local().is_some_and(|local| local.boot != boot)
     }
 }
 
-/// Where a data folder came from: its prepared folder, in a state that a later one of the same recipe is told from.
+/// Where a data folder came from: its prepared folder, in a state that a later one of the same recipe is told
+/// from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     pub cache: PathBuf,

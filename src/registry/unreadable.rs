@@ -1,4 +1,5 @@
-//! A run whose record is there and cannot be read: it is told by its name, and never taken for a run that is not there.
+//! A run whose record is there and cannot be read: it is told by its name, and never taken for a run that is
+//! not there.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,14 +20,16 @@ pub struct Unreadable {
     pub why: String,
     /// Whether it stays like that: what is only in the way now is no reason to remove a run.
     pub is_damaged: bool,
-    /// What a `testbed down` of the run has to be told, where the record says at least that the run was in a cluster.
+    /// What a `testbed down` of the run has to be told, where the record says at least that the run was in a
+    /// cluster.
     pub in_cluster: Option<String>,
 }
 
 impl Unreadable {
     /// The system does not let it be read.
     pub fn new(folder: &Path, error: &io::Error) -> Self {
-        let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::ACCESS, Errno::PERM, Errno::INTR];
+        let passing =
+            [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::ACCESS, Errno::PERM, Errno::INTR];
         let is_damaged = !Errno::from_io_error(error).is_some_and(|error| passing.contains(&error));
         Self::of(folder, error.to_string(), is_damaged)
     }
@@ -48,18 +51,30 @@ impl Unreadable {
 
     /// The error of a command that needs it.
     pub fn error(&self) -> anyhow::Error {
-        let hint = if self.is_damaged { "testbed gc removes what is left of it" } else { "see to that, and call testbed again" };
-        let error = anyhow!("the record of run {} in {} cannot be read: {}", self.run_id, self.folder.display(), self.why);
+        let hint = if self.is_damaged {
+            "testbed gc removes what is left of it"
+        } else {
+            "see to that, and call testbed again"
+        };
+        let error = anyhow!(
+            "the record of run {} in {} cannot be read: {}",
+            self.run_id,
+            self.folder.display(),
+            self.why
+        );
         error.hint(hint)
     }
 }
 
-/// The flags that lead to a run's cluster and namespace, as far as what is left of its record tells; `None` if it tells of no cluster.
+/// The flags that lead to a run's cluster and namespace, as far as what is left of its record tells; `None`
+/// if it tells of no cluster.
 fn in_cluster(bytes: &[u8]) -> Option<String> {
     let Ok(record) = serde_json::from_slice::<Value>(bytes) else {
         return String::from_utf8_lossy(bytes).contains(r#""kubernetes":{"#).then(String::new);
     };
     let location = record.get("place")?.get("kubernetes")?;
-    let flag = |flag: &str, field: &str| location.get(field).and_then(Value::as_str).map(|value| format!(" {flag} {value}"));
+    let flag = |flag: &str, field: &str| {
+        location.get(field).and_then(Value::as_str).map(|value| format!(" {flag} {value}"))
+    };
     Some([flag("--context", "context"), flag("-n", "namespace")].into_iter().flatten().collect())
 }

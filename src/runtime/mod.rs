@@ -1,4 +1,5 @@
-//! Where a run lives: creating its objects, watching them, reaching its servers, and removing everything again.
+//! Where a run lives: creating its objects, watching them, reaching its servers, and removing everything
+//! again.
 
 pub mod kubernetes;
 pub mod local;

@@ -16,8 +16,8 @@ use crate::runtime::kubernetes::own;
 /// A usage error about one of the flags.
 pub(crate) fn open(args: &Archiving) -> anyhow::Result<Recorder> {
     let named = Place::named(args.history.as_deref())?;
-    let results =
-        said(&args.results_api).map(|url| ResultsApi::new(&url, args.results_token_file.clone(), said(&args.results_ca).as_deref()));
+    let results = said(&args.results_api)
+        .map(|url| ResultsApi::new(&url, args.results_token_file.clone(), said(&args.results_ca).as_deref()));
     let own_result = || own::result().boxed();
     Ok(Recorder::open(Sinks { named, results: results.transpose()?, own_result }, args.archive_timeout))
 }

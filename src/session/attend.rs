@@ -1,7 +1,8 @@
 //! Starts the command, passes signals on to all of its processes, and waits for its end.
 //!
-//! The command gets a process group of its own, which takes every signal that testbed gets. Only where it would lose the terminal by that, in
-//! the foreground of an interactive shell, it stays in testbed's group: the terminal itself then sends Ctrl-C to all of them.
+//! The command gets a process group of its own, which takes every signal that testbed gets. Only where it
+//! would lose the terminal by that, in the foreground of an interactive shell, it stays in testbed's group:
+//! the terminal itself then sends Ctrl-C to all of them.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -34,7 +35,11 @@ pub(crate) struct Running {
     run_id: String,
 }
 
-pub(crate) fn start(command: &[OsString], environment: &Environment, run_id: &str) -> Result<Running, Cannot> {
+pub(crate) fn start(
+    command: &[OsString],
+    environment: &Environment,
+    run_id: &str,
+) -> Result<Running, Cannot> {
     let has_group = !is_in_foreground();
     let mut prepared = Command::new(&command[0]);
     prepared.args(&command[1..]);
@@ -47,7 +52,12 @@ pub(crate) fn start(command: &[OsString], environment: &Environment, run_id: &st
     }
     let child = prepared.spawn().map_err(|error| Cannot::from_error(&error))?;
     let process = child.id().and_then(Process::with_id);
-    Ok(Running { child, asked: None, noted: process.map(|process| registry::Command { process, has_group }), run_id: run_id.to_owned() })
+    Ok(Running {
+        child,
+        asked: None,
+        noted: process.map(|process| registry::Command { process, has_group }),
+        run_id: run_id.to_owned(),
+    })
 }
 
 /// Whether the terminal on standard input listens to this process group.
@@ -71,13 +81,15 @@ impl Running {
                 continue;
             }
             let at_terminal = self.is_sent_by_terminal(signal);
-            // An interactive program makes its own use of Ctrl-C; only two in a row are meant for testbed as well.
+            // An interactive program makes its own use of Ctrl-C; only two in a row are meant for testbed as
+            // well.
             let is_second = self.asked.is_some_and(|at| !at_terminal || at.elapsed() < IN_A_ROW);
             if is_second && signal != Signal::HUP {
                 self.end(Signal::KILL).await;
                 let _ = self.child.wait().await;
                 let exit = if signal == Signal::TERM { Exit::Terminated } else { Exit::Interrupted };
-                return Err(anyhow!("the command was killed: a second signal came while it was ending")).exit(exit);
+                return Err(anyhow!("the command was killed: a second signal came while it was ending"))
+                    .exit(exit);
             }
             self.asked = Some(Instant::now());
             if at_terminal {
@@ -99,7 +111,8 @@ impl Running {
         Ok(code(self.child.wait().await.context("waiting for the command")?))
     }
 
-    /// Whether the command's processes have this signal from the terminal already; a second one would stop a test runner's own clean-up.
+    /// Whether the command's processes have this signal from the terminal already; a second one would stop a
+    /// test runner's own clean-up.
     fn is_sent_by_terminal(&self, signal: Signal) -> bool {
         self.noted.is_some_and(|noted| !noted.has_group) && matches!(signal, Signal::INT | Signal::QUIT)
     }

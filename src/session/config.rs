@@ -1,5 +1,5 @@
-//! The config file that a call is going to write: its format, its place and what the user adds to it, all of it checked before anything
-//! is created.
+//! The config file that a call is going to write: its format, its place and what the user adds to it, all of
+//! it checked before anything is created.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,8 @@ impl Config {
         Ok(config)
     }
 
-    /// The same for `testbed run`, whose command is told where the file is: in the run's own folder, unless the user names a place.
+    /// The same for `testbed run`, whose command is told where the file is: in the run's own folder, unless
+    /// the user names a place.
     pub(crate) fn for_run(args: &Making) -> anyhow::Result<Self> {
         if args.output.is_some() {
             return Self::new(args);
@@ -67,8 +68,9 @@ impl Config {
         (self.path.as_os_str() != "-").then_some(self.path.as_path())
     }
 
-    /// Refuses what would fail only once the databases are up: by making the file's text, with the addresses inside the cluster. What
-    /// comes from Secrets that only the cluster knows is looked at as soon as it is there.
+    /// Refuses what would fail only once the databases are up: by making the file's text, with the addresses
+    /// inside the cluster. What comes from Secrets that only the cluster knows is looked at as soon as it is
+    /// there.
     ///
     /// # Errors
     /// A usage error that names the flag, the database, the variable or the template's file and line.
@@ -83,7 +85,11 @@ impl Config {
     }
 
     /// What the tests get to know, with the host and port that `address` tells for each server by its index.
-    pub(crate) fn model<'a>(&self, plan: &'a Plan, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Model {
+    pub(crate) fn model<'a>(
+        &self,
+        plan: &'a Plan,
+        address: impl Fn(usize, &'a Database) -> (&'a str, u16),
+    ) -> Model {
         Model::new(&plan.run_id, &plan.entries(address), &self.connargs)
     }
 
@@ -91,16 +97,18 @@ impl Config {
         self.renderer.render(model)
     }
 
-    /// Removes an older file that testbed has written: its presence would mean that the databases are ready. Whatever else is there, such as
-    /// a `.env` of the user's own, stays until the new file takes its place.
+    /// Removes an older file that testbed has written: its presence would mean that the databases are ready.
+    /// Whatever else is there, such as a `.env` of the user's own, stays until the new file takes its place.
     pub(crate) fn remove_older(&self) -> anyhow::Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
         let Some(written) = content_hash(path).filter(|hash| was_written(path, hash)) else { return Ok(()) };
-        state::remove_written_file(path, &written).with_context(|| format!("removing the older {}", path.display()))
+        state::remove_written_file(path, &written)
+            .with_context(|| format!("removing the older {}", path.display()))
     }
 
-    /// Writes the file for a run that is noted on this machine, in the place of an older one; returns its absolute path. It is noted first, so
-    /// that a file is never there of which whoever removes the run does not know.
+    /// Writes the file for a run that is noted on this machine, in the place of an older one; returns its
+    /// absolute path. It is noted first, so that a file is never there of which whoever removes the run does
+    /// not know.
     pub(crate) fn write_noted(&self, text: &str, claim: &mut Claim) -> anyhow::Result<Option<PathBuf>> {
         self.remove_older()?;
         let record = &mut claim.record;
@@ -120,8 +128,12 @@ fn content_hash(path: &Path) -> Option<String> {
 /// Whether a run of this user has noted that it wrote this content there.
 fn was_written(path: &Path, hash: &str) -> bool {
     let is_same = |(noted, written): &(PathBuf, String)| written == hash && same_file(noted, path);
-    let records = Registry::find().and_then(|registry| registry.records().ok()).map(|(records, _)| records).unwrap_or_default();
-    records.iter().filter_map(|record| record.output.as_ref()).any(is_same) || state::outputs().iter().any(is_same)
+    let records = Registry::find()
+        .and_then(|registry| registry.records().ok())
+        .map(|(records, _)| records)
+        .unwrap_or_default();
+    records.iter().filter_map(|record| record.output.as_ref()).any(is_same)
+        || state::outputs().iter().any(is_same)
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {
@@ -139,12 +151,21 @@ fn check_path(output: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return Err(error).with_context(closed).exit(Exit::Usage).hint(whose());
         }
-        _ => return Err(usage(format!("--output {}: the folder {} does not exist", output.display(), folder.display()))),
+        _ => {
+            return Err(usage(format!(
+                "--output {}: the folder {} does not exist",
+                output.display(),
+                folder.display()
+            )));
+        }
     }
     files::check_kind(output).context("--output").exit(Exit::Usage)?;
     files::check_names(&[output])?;
     // Nothing is made to find out: a testbed that is killed in between would leave it.
-    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).with_context(closed).exit(Exit::Usage).hint(whose())
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
+        .with_context(closed)
+        .exit(Exit::Usage)
+        .hint(whose())
 }
 
 /// Who this is, and what makes a volume of a pod this user's.
@@ -159,9 +180,10 @@ fn whose() -> String {
 fn spare_template(output: &Path, format: &Format) -> anyhow::Result<()> {
     let Format::Tera(template) = format else { return Ok(()) };
     match (output.canonicalize(), template.canonicalize()) {
-        (Ok(a), Ok(b)) if a == b => {
-            Err(usage(format!("--output {} is the template of --format; it would be overwritten", output.display())))
-        }
+        (Ok(a), Ok(b)) if a == b => Err(usage(format!(
+            "--output {} is the template of --format; it would be overwritten",
+            output.display()
+        ))),
         _ => Ok(()),
     }
 }

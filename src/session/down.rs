@@ -32,10 +32,17 @@ pub(crate) async fn down(args: Down, global: &Global, progress: &Progress) -> an
     outcome
 }
 
-async fn take_down(args: &Down, global: &Global, recorder: &Recorder, progress: &Progress) -> anyhow::Result<()> {
+async fn take_down(
+    args: &Down,
+    global: &Global,
+    recorder: &Recorder,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let deadline = deadline::after(args.timeout);
     let mut unreadable = None;
-    let remembered = Remembered::here().hint("pass --run-id and where the run is, or delete that file").exit(Exit::TeardownIncomplete);
+    let remembered = Remembered::here()
+        .hint("pass --run-id and where the run is, or delete that file")
+        .exit(Exit::TeardownIncomplete);
     let remembered = match (&args.run_id, remembered) {
         // The run may be elsewhere.
         (Some(_), Err(error)) => {
@@ -47,7 +54,10 @@ async fn take_down(args: &Down, global: &Global, recorder: &Recorder, progress: 
     let run_id = match (&args.run_id, &remembered) {
         (Some(given), _) => RunId::parse(given)?,
         (None, Some(remembered)) => RunId::parse(&remembered.run_id)?,
-        (None, None) => return Err(usage("no `up` in this folder is remembered")).hint("pass --run-id; testbed status lists the runs"),
+        (None, None) => {
+            return Err(usage("no `up` in this folder is remembered"))
+                .hint("pass --run-id; testbed status lists the runs");
+        }
     };
     let ours = remembered.filter(|remembered| remembered.run_id == run_id.as_str());
     let noted = match look_here(&run_id, args, global, ours.as_ref(), recorder, deadline, progress).await? {
@@ -64,12 +74,19 @@ async fn take_down(args: &Down, global: &Global, recorder: &Recorder, progress: 
         }
         Here::InCluster(noted) => noted,
     };
-    let said = Beyond { namespaces: args.also_namespace.iter().cloned().collect(), cluster_scoped: args.cluster_scoped };
+    let said = Beyond {
+        namespaces: args.also_namespace.iter().cloned().collect(),
+        cluster_scoped: args.cluster_scoped,
+    };
     let cluster = connect(global.choice(), noted.as_deref(), ours.as_ref()).await?.with_beyond(said);
-    progress.explain(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
+    progress.explain(&format!(
+        "run {run_id} in namespace {} of {} ({})",
+        cluster.namespace, cluster.server, cluster.source
+    ));
 
     let record = noted.as_ref().and_then(|claim| claim.record.history.clone());
-    let recording = removal::recording(recorder, &cluster, &run_id, record, archiving::pipeline_run(&args.pipeline_run));
+    let recording =
+        removal::recording(recorder, &cluster, &run_id, record, archiving::pipeline_run(&args.pipeline_run));
     let removal = Removal::new(&cluster, &run_id, &recording).within(deadline::left(deadline) / 2);
     let limit = Limit::By(Timeout { told: args.timeout, deadline });
     let work = removal.tear_down(Asked::Down, args.grace_period, limit, |text| progress.say(text));
@@ -82,7 +99,8 @@ async fn take_down(args: &Down, global: &Global, recorder: &Recorder, progress: 
     }
     Remembered::forget_run(&run_id);
     if let Some(claim) = noted
-        && (count > 0 || claim.record.location().is_some_and(|location| location.is_same_place(&cluster.location)))
+        && (count > 0
+            || claim.record.location().is_some_and(|location| location.is_same_place(&cluster.location)))
     {
         forget(*claim).await?;
     }
@@ -99,7 +117,8 @@ enum Here {
     Done,
     /// Nothing: it is not here, and no cluster is named. Why this machine was looked at.
     Unknown(&'static str),
-    /// What can be: the rest is for a cluster, in which a `testbed run` of this machine may have left the run.
+    /// What can be: the rest is for a cluster, in which a `testbed run` of this machine may have left the
+    /// run.
     InCluster(Option<Box<Claim>>),
 }
 
@@ -121,7 +140,8 @@ async fn look_here(
         }
     }
     // One that was made in a cluster is there, whatever is named now.
-    let in_cluster = remembered.is_some_and(|remembered| !remembered.local) && global.runtime != Some(Runtime::Local);
+    let in_cluster =
+        remembered.is_some_and(|remembered| !remembered.local) && global.runtime != Some(Runtime::Local);
     if in_cluster {
         return Ok(Here::InCluster(None));
     }
@@ -132,7 +152,11 @@ async fn look_here(
 }
 
 /// The cluster that flags name; without any, where the run is noted to be.
-async fn connect(given: Choice, noted: Option<&Claim>, remembered: Option<&Remembered>) -> anyhow::Result<Cluster> {
+async fn connect(
+    given: Choice,
+    noted: Option<&Claim>,
+    remembered: Option<&Remembered>,
+) -> anyhow::Result<Cluster> {
     match noted.and_then(|claim| claim.record.location()) {
         Some(location) if given == Choice::default() => Cluster::connect_to(location.clone()).await,
         _ => {

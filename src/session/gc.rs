@@ -1,4 +1,5 @@
-//! `testbed gc`: removes what runs have left behind, those of this machine and, where a cluster is named, those in the cluster.
+//! `testbed gc`: removes what runs have left behind, those of this machine and, where a cluster is named,
+//! those in the cluster.
 
 use serde::Serialize;
 
@@ -32,7 +33,9 @@ impl Leftover {
     pub(crate) fn tell(self, found: &mut Vec<Self>, progress: &Progress) {
         let verb = if self.removed { "removed" } else { "would remove" };
         let place = match (&self.namespace, self.objects) {
-            (Some(namespace), Some(objects)) => format!(" in namespace {namespace} ({})", count(objects, "object")),
+            (Some(namespace), Some(objects)) => {
+                format!(" in namespace {namespace} ({})", count(objects, "object"))
+            }
             _ => String::new(),
         };
         progress.say(&format!("{verb} run {}{place}: {}", self.run_id, self.because));
@@ -58,7 +61,9 @@ pub(crate) async fn gc(args: Gc, global: &Global, progress: &Progress) -> anyhow
     // Neither part keeps the other from its work.
     let here = local::gc::gc(&args, &recorder, &mut found, progress).await;
     let there = match chosen {
-        Chosen::Cluster(choice) => cluster::gc::gc(&args, &choice, &recorder, deadline, &mut found, progress).await,
+        Chosen::Cluster(choice) => {
+            cluster::gc::gc(&args, &choice, &recorder, deadline, &mut found, progress).await
+        }
         Chosen::Local(_) => Ok(()),
     };
     recorder.finish(progress).await;

@@ -1,7 +1,8 @@
-//! What the command leaves behind: processes in the background, which would outlive the databases that they use, and hold whatever waits for the
-//! end of all that was started.
+//! What the command leaves behind: processes in the background, which would outlive the databases that they
+//! use, and hold whatever waits for the end of all that was started.
 //!
-//! Whatever group or session they are in, and whoever has started them: testbed has the system hand them over when their parent ends.
+//! Whatever group or session they are in, and whoever has started them: testbed has the system hand them over
+//! when their parent ends.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +40,8 @@ impl Leftovers {
         Self { before: processes::children(), run_id: record.run_id.clone(), data }
     }
 
-    /// Takes note of each that ends while the command runs, or the system would keep it. `command` is waited for elsewhere.
+    /// Takes note of each that ends while the command runs, or the system would keep it. `command` is waited
+    /// for elsewhere.
     pub(crate) async fn tend<T>(&self, command: Option<u32>) -> T {
         let awaited: Vec<u32> = self.before.iter().copied().chain(command).collect();
         if let Ok(mut ended) = signal(SignalKind::child()) {
@@ -79,10 +81,12 @@ impl Leftovers {
         }
     }
 
-    /// A database that an `up` among the command's processes has made is another run's, and stays; so does what another user has started.
+    /// A database that an `up` among the command's processes has made is another run's, and stays; so does
+    /// what another user has started.
     fn find(&self) -> Vec<Process> {
         let is_servers = |pid| self.data.as_ref().is_some_and(|data| processes::works_in(pid, data));
-        let is_others = |pid| processes::is_of_another_run(pid, &self.run_id) || !processes::may_be_ended(pid);
+        let is_others =
+            |pid| processes::is_of_another_run(pid, &self.run_id) || !processes::may_be_ended(pid);
         processes::below_me(|pid| !self.before.contains(&pid) && !is_servers(pid) && !is_others(pid))
     }
 }

@@ -1,6 +1,8 @@
-//! The life of a run: [`up()`] and [`run()`] make one, [`down()`] and [`gc()`] remove it, [`status()`] tells of it.
+//! The life of a run: [`up()`] and [`run()`] make one, [`down()`] and [`gc()`] remove it, [`status()`] tells
+//! of it.
 //!
-//! A run of this machine and one of a cluster go the same way. What differs between the two is a [`Backend`], and the flows know no more of it.
+//! A run of this machine and one of a cluster go the same way. What differs between the two is a [`Backend`],
+//! and the flows know no more of it.
 
 pub(crate) mod archiving;
 pub(crate) mod attend;
@@ -70,7 +72,8 @@ impl<'a> Maker<'a> {
 
     /// Whether the user wants to look at what did not become ready.
     fn keeps(self, error: &anyhow::Error) -> bool {
-        matches!(exit_of(error), Exit::NotReady | Exit::Never) && self.making().on_failure == Some(OnFailure::Keep)
+        matches!(exit_of(error), Exit::NotReady | Exit::Never)
+            && self.making().on_failure == Some(OnFailure::Keep)
     }
 }
 
@@ -106,15 +109,25 @@ trait Backend: Sized {
     type Place;
     type Up;
 
-    /// Says which run this is, checks what can be checked before anything exists, and notes the run. Runs that were left behind go first.
-    async fn begin<'a>(place: Self::Place, call: Call<'a>, stop: Stop<'_>) -> anyhow::Result<(Self, Session<'a>)>;
+    /// Says which run this is, checks what can be checked before anything exists, and notes the run. Runs
+    /// that were left behind go first.
+    async fn begin<'a>(
+        place: Self::Place,
+        call: Call<'a>,
+        stop: Stop<'_>,
+    ) -> anyhow::Result<(Self, Session<'a>)>;
 
     /// Creates everything, and waits until every database is ready.
     async fn make(&mut self, session: &mut Session<'_>, stop: Stop<'_>) -> Result<Self::Up, Failed>;
 
     /// What becomes of a run that did not come up; the error says what is left of it.
     /// `insisted` resolves when somebody will not wait for a removal.
-    async fn give_up(self, session: Session<'_>, failed: Failed, insisted: impl Future<Output = ()>) -> anyhow::Error;
+    async fn give_up(
+        self,
+        session: Session<'_>,
+        failed: Failed,
+        insisted: impl Future<Output = ()>,
+    ) -> anyhow::Error;
 
     /// What the tests get to know.
     fn model<'u>(&self, up: &'u Self::Up) -> &'u Model;
@@ -128,7 +141,8 @@ trait Backend: Sized {
     /// Takes down what happens to the databases while a command uses them, for ever.
     async fn follow(&self, call: &Call<'_>, recording: &Recording<'_>, up: &Self::Up) -> Infallible;
 
-    /// Tells which databases ended while a command used them: a test that failed for that should not look like any other failure.
+    /// Tells which databases ended while a command used them: a test that failed for that should not look
+    /// like any other failure.
     async fn tell_losses(&self, session: &Session<'_>, up: &mut Self::Up);
 
     /// What `up --forward` says while it holds something open; `None` where there is nothing to hold.
@@ -148,16 +162,28 @@ trait Backend: Sized {
 
     fn down_command(&self, session: &Session<'_>) -> String;
 
-    /// What becomes of a run that `up` could not tell of once it was ready; the error says what is left of it.
+    /// What becomes of a run that `up` could not tell of once it was ready; the error says what is left of
+    /// it.
     async fn abandon(self, session: Session<'_>, error: anyhow::Error) -> anyhow::Error;
 
-    /// Removes all of the run, and forgets it; what is left stays noted for the next command. `insisted` resolves when somebody will not wait
-    /// for it.
-    async fn remove(self, session: Session<'_>, asked: Asked, insisted: impl Future<Output = ()>) -> anyhow::Result<()>;
+    /// Removes all of the run, and forgets it; what is left stays noted for the next command. `insisted`
+    /// resolves when somebody will not wait for it.
+    async fn remove(
+        self,
+        session: Session<'_>,
+        asked: Asked,
+        insisted: impl Future<Output = ()>,
+    ) -> anyhow::Result<()>;
 }
 
 impl<'a> Call<'a> {
-    fn new(maker: Maker<'a>, plan: Plan, config: Config, recorder: &'a Recorder, progress: &'a Progress) -> Self {
+    fn new(
+        maker: Maker<'a>,
+        plan: Plan,
+        config: Config,
+        recorder: &'a Recorder,
+        progress: &'a Progress,
+    ) -> Self {
         Self { maker, plan, config, recorder, progress, deadline: deadline::after(maker.making().timeout) }
     }
 }

@@ -1,4 +1,5 @@
-//! What all commands share that take databases and manifests: from flags and files to stamped objects, without any network.
+//! What all commands share that take databases and manifests: from flags and files to stamped objects,
+//! without any network.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,8 @@ pub(crate) struct Plan {
     pub objects: Vec<Object>,
     pub data: Data,
     pub discovery: Discovery,
-    /// SQLite's entries, which need no server: the index of the database that each stands before, and its name.
+    /// SQLite's entries, which need no server: the index of the database that each stands before, and its
+    /// name.
     pub sqlite_at: Vec<(usize, String)>,
     /// What the user should know before it goes wrong later.
     pub warnings: Vec<String>,
@@ -54,8 +56,10 @@ impl Plan {
         let withs = withs(source)?;
         let files = files(source)?;
         if files.is_empty() && withs.is_empty() {
-            return Err(usage("nothing to create: name a manifest, or a built-in database such as --with postgres"))
-                .hint("testbed init writes a testbed.yaml, which names them once and for all");
+            return Err(usage(
+                "nothing to create: name a manifest, or a built-in database such as --with postgres",
+            ))
+            .hint("testbed init writes a testbed.yaml, which names them once and for all");
         }
         let mut objects = Vec::new();
         let mut generated = vec![password()];
@@ -83,7 +87,9 @@ impl Plan {
         let mut warnings = check::check(&objects, &run_id)?;
         if files.is_empty() {
             let unknown = builtin::unknown(&withs, &params);
-            warnings.extend(unknown.iter().map(|name| format!("no built-in database takes the parameter {name}")));
+            warnings.extend(
+                unknown.iter().map(|name| format!("no built-in database takes the parameter {name}")),
+            );
         }
         images::rewrite(&mut objects, &source.image_prefix)?;
         let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
@@ -93,8 +99,15 @@ impl Plan {
         let mut data = Data::default();
         data.add_objects(&objects).exit(Exit::Usage)?;
         let discovery = discover(&mut objects, &run_id, &data)?;
-        let sqlite_at = sqlite.into_iter().map(|(end, name)| (databases_before(&discovery, &objects[..end]), name)).collect();
-        let any_version = withs.iter().filter(|with| with.takes_any_version(&params)).map(|with| with.name.clone()).collect();
+        let sqlite_at = sqlite
+            .into_iter()
+            .map(|(end, name)| (databases_before(&discovery, &objects[..end]), name))
+            .collect();
+        let any_version = withs
+            .iter()
+            .filter(|with| with.takes_any_version(&params))
+            .map(|with| with.name.clone())
+            .collect();
         Ok(Self {
             run_id,
             objects,
@@ -119,7 +132,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Knows the logins' passwords, all values of Secrets, and whatever the objects say to be secret: variables, arguments, scripts.
+    /// Knows the logins' passwords, all values of Secrets, and whatever the objects say to be secret:
+    /// variables, arguments, scripts.
     pub(crate) fn redactor(&self) -> Redactor {
         let mut redactor = Redactor::new(self.run_id.as_str());
         for database in &self.discovery.databases {
@@ -131,8 +145,12 @@ impl Plan {
         redactor
     }
 
-    /// The entries of the config file in their order, with the host and port that `address` tells for each server by its index.
-    pub(crate) fn entries<'a>(&'a self, address: impl Fn(usize, &'a Database) -> (&'a str, u16)) -> Vec<Entry<'a>> {
+    /// The entries of the config file in their order, with the host and port that `address` tells for each
+    /// server by its index.
+    pub(crate) fn entries<'a>(
+        &'a self,
+        address: impl Fn(usize, &'a Database) -> (&'a str, u16),
+    ) -> Vec<Entry<'a>> {
         let databases = &self.discovery.databases;
         let sqlite = |fits: &dyn Fn(usize) -> bool| -> Vec<Entry<'a>> {
             self.sqlite_at.iter().filter(|(at, _)| fits(*at)).map(|(_, name)| Entry::Sqlite(name)).collect()
@@ -161,11 +179,13 @@ fn owner(source: &Source) -> Option<Owner> {
 }
 
 fn databases_before(discovery: &Discovery, objects: &[Object]) -> usize {
-    let made_by = |workload: &str| objects.iter().any(|object| workload == format!("{}/{}", object.kind, object.name));
+    let made_by =
+        |workload: &str| objects.iter().any(|object| workload == format!("{}/{}", object.kind, object.name));
     discovery.databases.iter().filter(|database| made_by(&database.workload)).count()
 }
 
-/// The built-in databases that are asked for. A pipeline's parameter may have them on lines of their own, or none at all.
+/// The built-in databases that are asked for. A pipeline's parameter may have them on lines of their own, or
+/// none at all.
 pub(crate) fn withs(source: &Source) -> anyhow::Result<Vec<With>> {
     source.with.iter().flat_map(|text| text.split_whitespace()).map(With::parse).collect()
 }
@@ -179,9 +199,13 @@ pub(crate) fn params(pairs: &[String]) -> anyhow::Result<Params> {
     let mut params = Params::new();
     for pair in pairs {
         // A wrong pair may hold a secret: only its name, if there is one, goes into the message.
-        let (name, value) = pair.split_once('=').ok_or_else(|| usage("--param needs NAME=VALUE, and one was given without '='"))?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| usage("--param needs NAME=VALUE, and one was given without '='"))?;
         if !is_param_name(name) {
-            return Err(usage(format!("--param {name:?}: a name has letters, digits, '_' and '-', with dots between groups")));
+            return Err(usage(format!(
+                "--param {name:?}: a name has letters, digits, '_' and '-', with dots between groups"
+            )));
         }
         if params.insert(name.to_owned(), value.to_owned()).is_some() {
             return Err(usage(format!("--param {name} is given twice")));
@@ -190,22 +214,31 @@ pub(crate) fn params(pairs: &[String]) -> anyhow::Result<Params> {
     Ok(params)
 }
 
-/// The manifests' names and texts, in the order given; a folder stands for its YAML and JSON files, in the order of their names.
+/// The manifests' names and texts, in the order given; a folder stands for its YAML and JSON files, in the
+/// order of their names.
 fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
     let mut texts = Vec::new();
     for path in source.manifests.iter().chain(&source.filenames) {
         let context = || format!("reading the manifest {}", path.display());
         if path.as_os_str() == "-" {
-            let text = reading::standard_input(MOST).context("reading the manifest from standard input").exit(Exit::Usage)?;
+            let text = reading::standard_input(MOST)
+                .context("reading the manifest from standard input")
+                .exit(Exit::Usage)?;
             texts.push(("standard input".into(), text));
             continue;
         }
-        let found = if path.is_dir() { in_folder(path).with_context(context).exit(Exit::Usage)? } else { vec![path.clone()] };
+        let found = if path.is_dir() {
+            in_folder(path).with_context(context).exit(Exit::Usage)?
+        } else {
+            vec![path.clone()]
+        };
         if found.is_empty() {
             return Err(usage(format!("{}: no .yaml, .yml or .json file in this folder", path.display())));
         }
         for path in found {
-            let text = reading::text(&path, MOST).with_context(|| format!("reading the manifest {}", path.display())).exit(Exit::Usage)?;
+            let text = reading::text(&path, MOST)
+                .with_context(|| format!("reading the manifest {}", path.display()))
+                .exit(Exit::Usage)?;
             texts.push((path.display().to_string(), text));
         }
     }
@@ -213,9 +246,12 @@ fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
 }
 
 fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let is_manifest =
-        |path: &PathBuf| path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
-    let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let is_manifest = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+    };
+    let entries =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     let mut files: Vec<PathBuf> = entries.into_iter().filter(is_manifest).collect();
     files.sort();
     Ok(files)

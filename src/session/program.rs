@@ -16,7 +16,11 @@ pub(crate) enum Cannot {
 
 impl Cannot {
     pub(crate) fn from_error(error: &std::io::Error) -> Self {
-        if error.kind() == ErrorKind::NotFound { Self::Find } else { Self::Execute(crate::failure::innermost(error)) }
+        if error.kind() == ErrorKind::NotFound {
+            Self::Find
+        } else {
+            Self::Execute(crate::failure::innermost(error))
+        }
     }
 
     /// Prints it, and tells the exit code: 127 or 126.
@@ -38,11 +42,14 @@ impl Cannot {
 /// Whether a program can be started by this name: a path, or a name to be found in `PATH`.
 pub(crate) fn look_up(program: &OsStr) -> Result<(), Cannot> {
     let path = Path::new(program);
-    let candidates: Vec<PathBuf> = if path.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {
-        vec![path.to_owned()]
-    } else {
-        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).map(|folder| folder.join(path)).collect()
-    };
+    let candidates: Vec<PathBuf> =
+        if path.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {
+            vec![path.to_owned()]
+        } else {
+            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+                .map(|folder| folder.join(path))
+                .collect()
+        };
     let files: Vec<_> = candidates.iter().filter_map(|path| std::fs::metadata(path).ok()).collect();
     let is_executable = |file: &std::fs::Metadata| file.is_file() && file.permissions().mode() & 0o111 != 0;
     match files.first() {

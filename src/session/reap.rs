@@ -1,4 +1,5 @@
-//! Removes the runs whose testbed was killed before it could do so itself, and the servers' data that a restart of the machine has left.
+//! Removes the runs whose testbed was killed before it could do so itself, and the servers' data that a
+//! restart of the machine has left.
 
 use std::path::Path;
 use std::time::Duration;
@@ -21,15 +22,21 @@ use crate::runtime::local::area::Area;
 use crate::runtime::local::{self, prepared, remove};
 use crate::state::{self, Remembered};
 
-/// How long the teardown of abandoned runs in clusters may take, all of them together: the user waits for something else.
+/// How long the teardown of abandoned runs in clusters may take, all of them together: the user waits for
+/// something else.
 const TEARDOWN: Duration = Duration::from_secs(30);
 
 /// Why an abandoned run is removed, as messages tell it.
 pub(crate) const WHY: &str = "the testbed that worked on it was killed, or the machine restarted";
 
-/// Removes what was abandoned, and returns what is noted of it. What cannot be removed, or not within the time of the command, is told, and
-/// left for the next command.
-pub(crate) async fn reap(registry: &Registry, recorder: &Recorder, within: Duration, progress: &Progress) -> Vec<Record> {
+/// Removes what was abandoned, and returns what is noted of it. What cannot be removed, or not within the
+/// time of the command, is told, and left for the next command.
+pub(crate) async fn reap(
+    registry: &Registry,
+    recorder: &Recorder,
+    within: Duration,
+    progress: &Progress,
+) -> Vec<Record> {
     let mut removed = Vec::new();
     let claims = registry.abandoned().unwrap_or_else(|error| {
         progress.warn(&format!("looking for runs that were left behind: {error:#}"));
@@ -48,8 +55,9 @@ pub(crate) async fn reap(registry: &Registry, recorder: &Recorder, within: Durat
                 removed.push(record);
             }
             Err(error) => {
-                progress
-                    .warn_of(&error.context(format!("run {run_id} was left behind by a testbed that was killed, and cannot be removed")));
+                progress.warn_of(&error.context(format!(
+                    "run {run_id} was left behind by a testbed that was killed, and cannot be removed"
+                )));
             }
         }
     }
@@ -70,7 +78,13 @@ async fn remove_one(claim: Claim, recorder: &Recorder, deadline: Instant) -> any
     }
 }
 
-async fn remove_in_cluster(claim: Claim, location: Location, recorder: &Recorder, asked: Asked, deadline: Instant) -> anyhow::Result<()> {
+async fn remove_in_cluster(
+    claim: Claim,
+    location: Location,
+    recorder: &Recorder,
+    asked: Asked,
+    deadline: Instant,
+) -> anyhow::Result<()> {
     // Before its databases go: a command that loses them would only fail in another way.
     remove::end_command(&claim.record).await?;
     let folder = claim.folder().map(Path::to_owned).unwrap_or_default();

@@ -43,7 +43,12 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     outcome
 }
 
-async fn make<B: Backend>(place: B::Place, args: &Run, call: Call<'_>, mut signals: Signals) -> anyhow::Result<u8> {
+async fn make<B: Backend>(
+    place: B::Place,
+    args: &Run,
+    call: Call<'_>,
+    mut signals: Signals,
+) -> anyhow::Result<u8> {
     let progress = call.progress;
     let (mut backend, mut session) = B::begin(place, call, pin!(signals.interrupted())).await?;
     let made = backend.make(&mut session, pin!(signals.interrupted())).await;
@@ -71,12 +76,19 @@ async fn make<B: Backend>(place: B::Place, args: &Run, call: Call<'_>, mut signa
 fn tell_kept<B: Backend>(backend: &B, session: &Session<'_>, up: &B::Up) {
     let Call { plan, progress, .. } = &session.call;
     progress.say(&format!("run {} stays up, as --keep-on-failure asks for:", plan.run_id));
-    let output = session.claim.record.output.iter().map(|(path, _)| format!("logins are in {}", path.display()));
+    let output =
+        session.claim.record.output.iter().map(|(path, _)| format!("logins are in {}", path.display()));
     let remove = format!("remove it: {}", backend.down_command(session));
-    backend.how_to_use(session, up).into_iter().chain(output).chain([remove]).for_each(|line| progress.say(&format!("  {line}")));
+    backend
+        .how_to_use(session, up)
+        .into_iter()
+        .chain(output)
+        .chain([remove])
+        .for_each(|line| progress.say(&format!("  {line}")));
 }
 
-/// Resolves when somebody at the terminal insists. One Ctrl-C is not enough: it may be the one that has ended the command.
+/// Resolves when somebody at the terminal insists. One Ctrl-C is not enough: it may be the one that has ended
+/// the command.
 async fn insisted(signals: &mut Signals, progress: &Progress) {
     while signals.next().await != Signal::INT {}
     progress.say("removing the run; Ctrl-C once more leaves the rest of it for the next testbed command");

@@ -1,5 +1,5 @@
-//! `testbed status`: the runs of a namespace and their databases, as their labels and pods tell, and what `up` found to prove that they
-//! were ready. Never shows a password.
+//! `testbed status`: the runs of a namespace and their databases, as their labels and pods tell, and what
+//! `up` found to prove that they were ready. Never shows a password.
 
 use serde::Serialize;
 
@@ -54,7 +54,9 @@ pub(crate) async fn status(args: Status, global: &Global, progress: &Progress) -
     // A run that is asked for by its id is shown wherever it is.
     let is_found_here = run_id.is_some() && !here.is_empty() && global.runtime.is_none();
     let rows = match chosen {
-        Chosen::Cluster(choice) if !is_found_here => cluster::status::rows(run_id.as_ref(), &choice, &args, deadline, progress).await?,
+        Chosen::Cluster(choice) if !is_found_here => {
+            cluster::status::rows(run_id.as_ref(), &choice, &args, deadline, progress).await?
+        }
         Chosen::Local(why) if here.is_empty() && unreadable.is_empty() => {
             let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("no run {run_id}"));
             progress.say(&format!("{which} on this machine ({why})"));
@@ -80,7 +82,15 @@ fn columns(rows: &[Row], verbose: bool) -> String {
     };
     let lines = rows.iter().map(|row| {
         let Row { run, name, engine, address, state, restarts, .. } = row;
-        [run.clone(), name.clone(), engine.clone(), address.clone(), state.clone(), restarts.to_string(), proof(row)]
+        [
+            run.clone(),
+            name.clone(),
+            engine.clone(),
+            address.clone(),
+            state.clone(),
+            restarts.to_string(),
+            proof(row),
+        ]
     });
     table(["RUN", "DATABASE", "ENGINE", "ADDRESS", "STATE", "RESTARTS", "READY BY"], lines)
 }

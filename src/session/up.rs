@@ -87,17 +87,29 @@ async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow:
 }
 
 /// Writes the config file, says what is there, and returns what is for programs.
-fn finish<B: Backend>(backend: &B, session: &mut Session<'_>, up: &B::Up, args: &Up, holds: bool) -> anyhow::Result<String> {
+fn finish<B: Backend>(
+    backend: &B,
+    session: &mut Session<'_>,
+    up: &B::Up,
+    args: &Up,
+    holds: bool,
+) -> anyhow::Result<String> {
     let model = backend.model(up);
     let text = session.call.config.text(model)?;
     session.call.config.write_noted(&text, &mut session.claim)?;
-    args.result.iter().try_for_each(|result| result.write(session.call.config.path(), model.databases.len()))?;
+    args.result
+        .iter()
+        .try_for_each(|result| result.write(session.call.config.path(), model.databases.len()))?;
     session.claim.record.phase = if holds { Phase::Held } else { Phase::Up };
     session.claim.save()?;
     backend.remember(session, up);
     bug::provoke("written", &text);
     let Call { config, progress, plan, .. } = &session.call;
-    let ready = format!("{} ready after {:.2} s", count(model.databases.len(), "database"), progress.elapsed().as_secs_f64());
+    let ready = format!(
+        "{} ready after {:.2} s",
+        count(model.databases.len(), "database"),
+        progress.elapsed().as_secs_f64()
+    );
     let Some(path) = config.path() else {
         progress.say(&ready);
         return Ok(text);

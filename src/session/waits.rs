@@ -36,7 +36,8 @@ impl Waits {
         }
     }
 
-    /// The error of a wait whose time is over ([`Exit::NotReady`]), with what to do about each database; `reasons` say what was missing.
+    /// The error of a wait whose time is over ([`Exit::NotReady`]), with what to do about each database;
+    /// `reasons` say what was missing.
     pub(crate) fn in_vain(&self, timeout: Duration, reasons: &str) -> anyhow::Error {
         let error = anyhow!("not ready within {}: {reasons}", humantime::format_duration(timeout));
         let waits = self.0.borrow();
@@ -48,7 +49,13 @@ impl Waits {
 }
 
 /// The error of a wait that can never end well ([`Exit::Never`]): `server` refuses the tests' login for good.
-pub(crate) fn never(name: &str, server: &str, engine: Engine, login: &Login, refusal: &Refusal) -> anyhow::Error {
+pub(crate) fn never(
+    name: &str,
+    server: &str,
+    engine: Engine,
+    login: &Login,
+    refusal: &Refusal,
+) -> anyhow::Error {
     let what = anyhow!("{name} can never become ready: {server} refuses the login: {refusal}");
     what.kind("refused", Some(name)).hint(refusal.remedy(engine, login)).exit(Exit::Never)
 }

@@ -1,4 +1,5 @@
-//! What `testbed run` does with databases that are ready, wherever they are: the config file, the command, and what its end means.
+//! What `testbed run` does with databases that are ready, wherever they are: the config file, the command,
+//! and what its end means.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -30,14 +31,21 @@ pub(crate) struct Worked {
 impl Worked {
     /// What the run's record is to know of it.
     pub(crate) fn event(&self) -> Event {
-        let command = record::Command { exit_code: self.outcome.as_ref().ok().copied(), ..self.command.clone() };
+        let command =
+            record::Command { exit_code: self.outcome.as_ref().ok().copied(), ..self.command.clone() };
         let failure = self.outcome.as_ref().err().map(Failure::of);
         Event::CommandEnded { command, failure, was_asked_to_end: self.was_asked_to_end }
     }
 }
 
 /// From databases that are ready to the command's exit code.
-pub(crate) async fn work<B: Backend>(args: &Run, backend: &B, session: &mut Session<'_>, up: &B::Up, signals: &mut Signals) -> Worked {
+pub(crate) async fn work<B: Backend>(
+    args: &Run,
+    backend: &B,
+    session: &mut Session<'_>,
+    up: &B::Up,
+    signals: &mut Signals,
+) -> Worked {
     let program = Path::new(&args.command[0]).file_name().unwrap_or(&args.command[0]);
     let command = record::Command { program: program.display().to_string(), ..record::Command::default() };
     let Session { call, claim, recording } = session;
@@ -72,7 +80,11 @@ async fn work_on(
         return Err(error);
     }
     let environment = environment(model, written.as_deref(), claim, progress)?;
-    progress.say(&format!("ready after {:.2} s; running {}", progress.elapsed().as_secs_f64(), shown(&args.command)));
+    progress.say(&format!(
+        "ready after {:.2} s; running {}",
+        progress.elapsed().as_secs_f64(),
+        shown(&args.command)
+    ));
     let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
         Ok(running) => running,
         Err(cannot) => return Ok(cannot.report(&args.command[0])),
@@ -92,17 +104,31 @@ async fn work_on(
     code
 }
 
-/// The variables that the command gets, and those of the caller that it must not see; names those of the latter that are there.
-fn environment(model: &Model, config: Option<&Path>, claim: &Claim, progress: &Progress) -> anyhow::Result<Environment> {
+/// The variables that the command gets, and those of the caller that it must not see; names those of the
+/// latter that are there.
+fn environment(
+    model: &Model,
+    config: Option<&Path>,
+    claim: &Claim,
+    progress: &Progress,
+) -> anyhow::Result<Environment> {
     let mut environment = Environment::new(model, config, claim.folder());
     if let (Some(folder), Some(text)) = (claim.folder(), output::option_file(model)) {
         files::write(&folder.join("my.cnf"), &text, 0o600)?;
     }
     let mark = claim.record.mark();
-    environment.set.extend(mark.as_deref().and_then(|mark| mark.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let kept_back: Vec<&str> = environment.removed.iter().copied().filter(|name| std::env::var_os(name).is_some()).collect();
+    environment.set.extend(
+        mark.as_deref()
+            .and_then(|mark| mark.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    let kept_back: Vec<&str> =
+        environment.removed.iter().copied().filter(|name| std::env::var_os(name).is_some()).collect();
     if !kept_back.is_empty() {
-        progress.say(&format!("note: the command does not get {}, which could lead it to another server", kept_back.join(", ")));
+        progress.say(&format!(
+            "note: the command does not get {}, which could lead it to another server",
+            kept_back.join(", ")
+        ));
     }
     if let Some(path) = output::other_option_file(model) {
         let file = path.display();
@@ -121,7 +147,11 @@ fn shown(command: &[OsString]) -> String {
 ///
 /// # Errors
 /// What failed besides the command; [`Exit::TeardownIncomplete`] where that is the removal alone.
-pub(crate) fn conclude(outcome: anyhow::Result<u8>, removed: anyhow::Result<()>, progress: &Progress) -> anyhow::Result<u8> {
+pub(crate) fn conclude(
+    outcome: anyhow::Result<u8>,
+    removed: anyhow::Result<()>,
+    progress: &Progress,
+) -> anyhow::Result<u8> {
     match (outcome, removed) {
         (outcome, Ok(())) => outcome,
         (Ok(0), Err(left)) => Err(left).exit(Exit::TeardownIncomplete),

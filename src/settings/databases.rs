@@ -1,6 +1,8 @@
-//! The key `databases`: a mapping from each database's name to what it is, short (`orders: postgres:17`) or with parameters.
+//! The key `databases`: a mapping from each database's name to what it is, short (`orders: postgres:17`) or
+//! with parameters.
 //!
-//! A mapping, because a database's name is what everything else calls it by, and no name can stand twice in one.
+//! A mapping, because a database's name is what everything else calls it by, and no name can stand twice in
+//! one.
 
 use anyhow::{Context, bail};
 
@@ -23,7 +25,10 @@ pub(super) struct Asked {
 
 pub(super) fn read(node: &Node) -> Result<Vec<Asked>, (usize, anyhow::Error)> {
     let Content::Map(entries) = &node.content else {
-        let wrong = anyhow::anyhow!("databases is {}; write NAME: ENGINE[:TAG], such as orders: postgres:17, for each", node.kind());
+        let wrong = anyhow::anyhow!(
+            "databases is {}; write NAME: ENGINE[:TAG], such as orders: postgres:17, for each",
+            node.kind()
+        );
         return Err((node.line, wrong));
     };
     let asked: Vec<Asked> = entries.iter().map(database).collect::<Result<_, _>>()?;
@@ -51,7 +56,9 @@ fn database(entry: &Entry) -> Result<Asked, (usize, anyhow::Error)> {
             }
             asked(name, image.0, params).map_err(at(image.1))
         }
-        Content::List(_) => Err(at(entry.line)(anyhow::anyhow!("a list; write ENGINE[:TAG] or a mapping with the key use"))),
+        Content::List(_) => {
+            Err(at(entry.line)(anyhow::anyhow!("a list; write ENGINE[:TAG] or a mapping with the key use")))
+        }
     }
 }
 
@@ -86,7 +93,8 @@ fn asked(name: &str, image: &str, params: Vec<(String, String)>) -> anyhow::Resu
     Ok(Asked { with, text, params })
 }
 
-/// A parameter of the database `mysql` would be one of every MySQL database: `--param mysql.memory` means the engine as well.
+/// A parameter of the database `mysql` would be one of every MySQL database: `--param mysql.memory` means the
+/// engine as well.
 fn check_scope(one: &Asked, all: &[Asked]) -> anyhow::Result<()> {
     let name = one.with.name.as_str();
     match all.iter().find(|other| other.with.engine.name() == name && other.with.name != name) {

@@ -1,7 +1,8 @@
 //! Puts the file's settings below what was typed.
 //!
-//! The command line is read twice: once to see which file counts, and once with the file's values as the defaults of the flags, so that
-//! clap itself lets flag and variable win. What merges instead of giving way, and the databases, are put into the result.
+//! The command line is read twice: once to see which file counts, and once with the file's values as the
+//! defaults of the flags, so that clap itself lets flag and variable win. What merges instead of giving way,
+//! and the databases, are put into the result.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -27,7 +28,8 @@ type Variable<'a> = &'a dyn Fn(&OsStr) -> Option<OsString>;
 /// Reads the command line and the project's settings.
 ///
 /// # Errors
-/// A [`clap::Error`] for the command line, which knows how to print itself and how to end; else a usage error about the file.
+/// A [`clap::Error`] for the command line, which knows how to print itself and how to end; else a usage error
+/// about the file.
 pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
     let variable = |name: &OsStr| std::env::var_os(name);
     let typed = command_line(&variable).try_get_matches_from(args)?;
@@ -42,12 +44,13 @@ pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
 }
 
 fn is_lenient(typed: &ArgMatches) -> bool {
-    typed
-        .subcommand()
-        .is_some_and(|(command, matches)| LENIENT.contains(&command) || (command == "lock" && matches.subcommand_name() == Some("release")))
+    typed.subcommand().is_some_and(|(command, matches)| {
+        LENIENT.contains(&command) || (command == "lock" && matches.subcommand_name() == Some("release"))
+    })
 }
 
-/// All flags. A variable that is there and empty is as good as none: a pipeline's parameter with an empty default says nothing.
+/// All flags. A variable that is there and empty is as good as none: a pipeline's parameter with an empty
+/// default says nothing.
 fn command_line(variable: Variable) -> clap::Command {
     // Clap cannot take a variable away, but can look at none instead.
     let unset = |arg: clap::Arg| match arg.get_env().and_then(variable) {
@@ -58,7 +61,8 @@ fn command_line(variable: Variable) -> clap::Command {
     Cli::command().mut_args(unset).mut_subcommands(|command| all(command).mut_subcommands(all))
 }
 
-/// The file's name and what it says; nothing without a file, and for commands that it is not for; or why the file that is there is not used.
+/// The file's name and what it says; nothing without a file, and for commands that it is not for; or why the
+/// file that is there is not used.
 type Loaded = (Option<(String, Settings)>, Option<anyhow::Error>);
 
 fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
@@ -66,7 +70,10 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     if !keys::are_for(&cli, command) || is_remembered(typed) {
         return Ok((None, None));
     }
-    let named = typed.subcommand().and_then(|(_, matches)| matches.get_one::<OsString>("settings")).filter(|name| !name.is_empty());
+    let named = typed
+        .subcommand()
+        .and_then(|(_, matches)| matches.get_one::<OsString>("settings"))
+        .filter(|name| !name.is_empty());
     let here = std::env::current_dir().context("finding the current folder")?;
     let Some(path) = find::find(named.map(Path::new), &here)? else { return Ok((None, None)) };
     if named.is_none()
@@ -76,7 +83,9 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     }
     let file = path.display().to_string();
     let reach = is_in_pod().then(|| Reach::of(&file)).transpose()?;
-    let text = reading::text(&path, reading::MOST).with_context(|| format!("reading {}", path.display())).exit(Exit::Usage)?;
+    let text = reading::text(&path, reading::MOST)
+        .with_context(|| format!("reading {}", path.display()))
+        .exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut settings = read::read(&file, &text, folder, &cli)?;
     if let Some(reach) = reach {
@@ -88,15 +97,19 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     Ok((Some((file, settings)), None))
 }
 
-/// A project may ask for a cluster, and has to say which: whatever cluster the user happens to work on would get the tests' objects.
+/// A project may ask for a cluster, and has to say which: whatever cluster the user happens to work on would
+/// get the tests' objects.
 fn check_cluster(file: &str, global: &cli::Global, matches: &ArgMatches) -> anyhow::Result<()> {
-    let is_users = |id: &str| matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+    let is_users = |id: &str| {
+        matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+    };
     let is_named = global.choice().context.is_some() || is_users("kubeconfig");
     if global.runtime != Some(cli::Runtime::Kubernetes) || is_users("runtime") || is_named || is_in_pod() {
         return Ok(());
     }
-    Err(usage(format!("{file}: runtime: kubernetes needs the name of a cluster, context: NAME")))
-        .hint("or leave runtime away, and say --context NAME or --runtime kubernetes where a cluster is wanted")
+    Err(usage(format!("{file}: runtime: kubernetes needs the name of a cluster, context: NAME"))).hint(
+        "or leave runtime away, and say --context NAME or --runtime kubernetes where a cluster is wanted",
+    )
 }
 
 /// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.
@@ -105,7 +118,13 @@ fn has_no_contexts() -> bool {
     naming(is_set("TESTBED_KUBECONFIG"), false) == Some(Naming::Pod) && !is_home()
 }
 
-fn fill(args: &[OsString], command: &str, mut settings: Settings, variable: Variable, file: Option<&str>) -> anyhow::Result<Cli> {
+fn fill(
+    args: &[OsString],
+    command: &str,
+    mut settings: Settings,
+    variable: Variable,
+    file: Option<&str>,
+) -> anyhow::Result<Cli> {
     let plain = Cli::command();
     let mut filled = command_line(variable);
     for (key, value) in std::mem::take(&mut settings.values) {
@@ -151,7 +170,9 @@ fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result
         cli::Command::Render(render) => (&mut render.source.run_id, &render.source.pipeline_run, false),
         cli::Command::Doctor(doctor) => (&mut doctor.source.run_id, &doctor.source.pipeline_run, false),
         cli::Command::Down(down) => (&mut down.run_id, &down.pipeline_run, true),
-        cli::Command::Lock(cli::Lock::Acquire(acquire)) => (&mut acquire.run_id, &acquire.locking.pipeline_run, true),
+        cli::Command::Lock(cli::Lock::Acquire(acquire)) => {
+            (&mut acquire.run_id, &acquire.locking.pipeline_run, true)
+        }
         cli::Command::Lock(cli::Lock::Release(release)) => (&mut release.run_id, &release.pipeline_run, true),
         cli::Command::Lock(cli::Lock::Run(run)) => (&mut run.run_id, &run.locking.pipeline_run, false),
         _ => return Ok(()),
@@ -159,19 +180,21 @@ fn take_run_id(command: &mut cli::Command, variable: Variable) -> anyhow::Result
     if run_id.is_none() {
         run_id.clone_from(&pipeline_run.uid);
     }
-    // The label of a pod without a PipelineRun is an empty variable. No other task would know an id that is made up here.
+    // The label of a pod without a PipelineRun is an empty variable. No other task would know an id that is
+    // made up here.
     let is_alone = variable(OsStr::new("TESTBED_PIPELINE_RUN_UID")).is_some_and(|uid| uid.is_empty());
     if needs_one && run_id.is_none() && is_alone {
-        return Err(usage("this TaskRun belongs to no PipelineRun, whose uid would be the run id"))
-            .hint(format!("give the TaskRun the param run-id (--run-id, TESTBED_RUN_ID): the same for {tasks}"));
+        return Err(usage("this TaskRun belongs to no PipelineRun, whose uid would be the run id")).hint(
+            format!("give the TaskRun the param run-id (--run-id, TESTBED_RUN_ID): the same for {tasks}"),
+        );
     }
     Ok(())
 }
 
-/// Among runs of the past a namespace chooses only where it was typed: the project's own says where runs are made.
+/// Among runs of the past a namespace chooses only where it was typed: the project's own says where runs are
+/// made.
 fn take_namespace(cli: &mut Cli, matches: &ArgMatches) {
-    let is_choice =
-        matches!(&cli.command, cli::Command::History(history) if matches!(history.command, cli::Asking::List(_) | cli::Asking::Report(_)));
+    let is_choice = matches!(&cli.command, cli::Command::History(history) if matches!(history.command, cli::Asking::List(_) | cli::Asking::Report(_)));
     if is_choice && matches.value_source("namespace") != Some(ValueSource::CommandLine) {
         cli.global.namespace = None;
     }
@@ -191,7 +214,12 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
     }
 }
 
-fn fill_source(source: &mut Source, matches: &ArgMatches, settings: Settings, variable: &dyn Fn(&str) -> Vec<String>) {
+fn fill_source(
+    source: &mut Source,
+    matches: &ArgMatches,
+    settings: Settings,
+    variable: &dyn Fn(&str) -> Vec<String>,
+) {
     let typed = merged(variable("param"), std::mem::take(&mut source.param));
     let mut params = settings.params;
     // Databases and manifests are one choice: a `testbed up --with mysql` means this one, not this one too.
@@ -211,28 +239,35 @@ fn says(matches: &ArgMatches, id: &str) -> bool {
 
 /// The values that the variable of a flag has, one a line: clap forgets them when the flag is there as well.
 fn from_variable(cli: &clap::Command, command: &str, id: &str, variable: Variable) -> Vec<String> {
-    let arg = cli.find_subcommand(command).and_then(|command| command.get_arguments().find(|arg| arg.get_id() == id));
-    let value = arg.and_then(|arg| arg.get_env()).and_then(variable).and_then(|value| value.into_string().ok());
+    let arg = cli
+        .find_subcommand(command)
+        .and_then(|command| command.get_arguments().find(|arg| arg.get_id() == id));
+    let value =
+        arg.and_then(|arg| arg.get_env()).and_then(variable).and_then(|value| value.into_string().ok());
     value.iter().flat_map(|value| value.split('\n')).filter(|line| !line.is_empty()).map(Into::into).collect()
 }
 
-/// `NAME=VALUE` pairs: those above win over those below with the same name. A text that ends with a line break, as YAML's blocks do, has
-/// no pair behind it.
+/// `NAME=VALUE` pairs: those above win over those below with the same name. A text that ends with a line
+/// break, as YAML's blocks do, has no pair behind it.
 fn merged(below: Vec<String>, above: Vec<String>) -> Vec<String> {
     fn name(pair: &str) -> &str {
         pair.split_once('=').map_or(pair, |(name, _)| name)
     }
-    let mut pairs: Vec<String> = below.into_iter().filter(|pair| !above.iter().any(|other| name(other) == name(pair))).collect();
+    let mut pairs: Vec<String> =
+        below.into_iter().filter(|pair| !above.iter().any(|other| name(other) == name(pair))).collect();
     pairs.extend(above);
     pairs.retain(|pair| !pair.is_empty());
     pairs
 }
 
-/// Whether this is a `down` of the run that the folder remembers: it goes to where that run was made, whatever the file says by now.
+/// Whether this is a `down` of the run that the folder remembers: it goes to where that run was made,
+/// whatever the file says by now.
 fn is_remembered(typed: &ArgMatches) -> bool {
     let Some(("down", matches)) = typed.subcommand() else { return false };
     let given = matches.get_one::<String>("run_id");
-    Remembered::here().is_ok_and(|here| here.is_some_and(|remembered| given.is_none_or(|given| *given == remembered.run_id)))
+    Remembered::here().is_ok_and(|here| {
+        here.is_some_and(|remembered| given.is_none_or(|given| *given == remembered.run_id))
+    })
 }
 
 #[cfg(test)]
@@ -246,7 +281,9 @@ mod tests {
     fn filled(args: &[&str], text: &str, variables: &[(&str, &str)]) -> cli::Command {
         let settings = read::read("testbed.yaml", text, Path::new("project"), &Cli::command()).unwrap();
         let args: Vec<OsString> = std::iter::once(&"testbed").chain(args).map(Into::into).collect();
-        let variable = |name: &OsStr| variables.iter().find(|(known, _)| name == *known).map(|(_, value)| (*value).into());
+        let variable = |name: &OsStr| {
+            variables.iter().find(|(known, _)| name == *known).map(|(_, value)| (*value).into())
+        };
         fill(&args, args[1].to_str().unwrap(), settings, &variable, None).unwrap().command
     }
 
@@ -254,32 +291,63 @@ mod tests {
 
     #[test]
     fn what_was_not_typed_comes_from_the_file() {
-        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&["up", "--timeout", "1m"], TEXT, &[]) else { panic!("no up") };
-        assert_eq!((up.timeout, up.pull_timeout, up.mode), (Duration::from_mins(1), Duration::from_mins(2), 0o640));
+        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&["up", "--timeout", "1m"], TEXT, &[])
+        else {
+            panic!("no up")
+        };
+        assert_eq!(
+            (up.timeout, up.pull_timeout, up.mode),
+            (Duration::from_mins(1), Duration::from_mins(2), 0o640)
+        );
         assert_eq!(
             (up.output.as_deref(), up.source.manifests.as_slice()),
             (Some(Path::new("project/o.json")), &["project/m.yaml".into()][..])
         );
-        let cli::Command::Wait(wait) = filled(&["wait", "mysql://root@h"], TEXT, &[]) else { panic!("no wait") };
-        assert_eq!((wait.timeout, wait.settle), (Duration::from_mins(7), Some(crate::database::Settling::Never)));
+        let cli::Command::Wait(wait) = filled(&["wait", "mysql://root@h"], TEXT, &[]) else {
+            panic!("no wait")
+        };
+        assert_eq!(
+            (wait.timeout, wait.settle),
+            (Duration::from_mins(7), Some(crate::database::Settling::Never))
+        );
         let cli::Command::Down(down) = filled(&["down"], TEXT, &[]) else { panic!("no down") };
         assert_eq!(down.timeout, Duration::from_mins(1), "a teardown's time is another one");
     }
 
     #[test]
     fn every_key_of_the_documented_example_fills_its_flag() {
-        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&["up"], read::documented_example(), &[]) else { panic!("no up") };
-        assert_eq!((up.on_failure, up.source.with.len(), up.connarg.len()), (Some(cli::OnFailure::Delete), 4, 2));
+        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&["up"], read::documented_example(), &[])
+        else {
+            panic!("no up")
+        };
+        assert_eq!(
+            (up.on_failure, up.source.with.len(), up.connarg.len()),
+            (Some(cli::OnFailure::Delete), 4, 2)
+        );
         assert!(matches!(filled(&["render"], read::documented_example(), &[]), cli::Command::Render(_)));
     }
 
     #[test]
     fn an_empty_variable_says_nothing() {
-        let empty = ["TIMEOUT", "FORMAT", "WITH", "MODE", "STRICT", "RUN_ID", "LIFETIME", "ALLOW", "ON_CANCEL", "IMAGE_PREFIX"];
+        let empty = [
+            "TIMEOUT",
+            "FORMAT",
+            "WITH",
+            "MODE",
+            "STRICT",
+            "RUN_ID",
+            "LIFETIME",
+            "ALLOW",
+            "ON_CANCEL",
+            "IMAGE_PREFIX",
+        ];
         let names: Vec<String> = empty.iter().map(|name| format!("TESTBED_{name}")).collect();
         let variables: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
-        // Clap looks at the process' own environment, in which none of them is: this tells that nothing of it is looked for any more.
-        let variable = |name: &OsStr| variables.iter().find(|(known, _)| name == *known).map(|(_, value)| OsString::from(value));
+        // Clap looks at the process' own environment, in which none of them is: this tells that nothing of it
+        // is looked for any more.
+        let variable = |name: &OsStr| {
+            variables.iter().find(|(known, _)| name == *known).map(|(_, value)| OsString::from(value))
+        };
         let command = command_line(&variable);
         let up = command.find_subcommand("up").unwrap();
         let looked_for = |name: &str| up.get_arguments().any(|arg| arg.get_env() == Some(OsStr::new(name)));
@@ -289,7 +357,9 @@ mod tests {
     #[test]
     fn a_task_runs_under_the_pipeline_runs_uid() {
         let id = |args: &[&str], variables: &[(&str, &str)]| {
-            let variable = |name: &OsStr| variables.iter().find(|(known, _)| name == *known).map(|(_, value)| OsString::from(value));
+            let variable = |name: &OsStr| {
+                variables.iter().find(|(known, _)| name == *known).map(|(_, value)| OsString::from(value))
+            };
             let mut command = Cli::try_parse_from(std::iter::once(&"testbed").chain(args)).unwrap().command;
             take_run_id(&mut command, &variable).map(|()| match command {
                 cli::Command::Up(up) => up.making.source.run_id,
@@ -299,7 +369,10 @@ mod tests {
         };
         let flags = ["--pipeline-run-uid", "uid-1"];
         assert_eq!(id(&[&["up"][..], &flags].concat(), &[]).unwrap().as_deref(), Some("uid-1"));
-        assert_eq!(id(&[&["down", "--run-id", "mine"][..], &flags].concat(), &[]).unwrap().as_deref(), Some("mine"));
+        assert_eq!(
+            id(&[&["down", "--run-id", "mine"][..], &flags].concat(), &[]).unwrap().as_deref(),
+            Some("mine")
+        );
         assert_eq!(id(&["up"], &[]).unwrap(), None);
         for command in ["up", "down"] {
             let error = id(&[command], &[("TESTBED_PIPELINE_RUN_UID", "")]).unwrap_err();
@@ -310,7 +383,9 @@ mod tests {
     #[test]
     fn connection_arguments_merge_by_name() {
         let args = ["up", "--connarg", "a=flag"];
-        let cli::Command::Up(cli::Up { making: up, .. }) = filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable\n")]) else {
+        let cli::Command::Up(cli::Up { making: up, .. }) =
+            filled(&args, TEXT, &[("TESTBED_CONNARG", "a=variable\nb=variable\n")])
+        else {
             panic!("no up")
         };
         assert_eq!(up.connarg, ["c=1", "b=variable", "a=flag"]);

@@ -1,4 +1,5 @@
-//! Which `testbed.yaml` counts: the one that is named, else the nearest one between the current folder and the root of the repository.
+//! Which `testbed.yaml` counts: the one that is named, else the nearest one between the current folder and
+//! the root of the repository.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,8 @@ pub const NAMES: [&str; 2] = ["testbed.yaml", "testbed.yml"];
 /// What `--settings` says to use no file.
 const NONE: &str = "none";
 
-/// The file to use: as `named` by `--settings` or its variable, else the nearest one. `from` is the current folder, as an absolute path.
-/// A file in that folder has no folder in its path.
+/// The file to use: as `named` by `--settings` or its variable, else the nearest one. `from` is the current
+/// folder, as an absolute path. A file in that folder has no folder in its path.
 ///
 /// # Errors
 /// A usage error when the named file does not exist, or when a folder has a file of each name.
@@ -25,7 +26,8 @@ pub fn find(named: Option<&Path>, from: &Path) -> anyhow::Result<Option<PathBuf>
         // A pipeline's parameter with an empty default says nothing.
         Some(path) if !path.as_os_str().is_empty() => match path.is_dir() || !path.exists() {
             false => Ok(Some(path.to_owned())),
-            true => Err(usage(format!("--settings {} is no file", path.display()))).hint("--settings none uses no file"),
+            true => Err(usage(format!("--settings {} is no file", path.display())))
+                .hint("--settings none uses no file"),
         },
         _ => nearest(from),
     }
@@ -38,7 +40,9 @@ fn nearest(from: &Path) -> anyhow::Result<Option<PathBuf>> {
             Ok(None) => {}
             Ok(Some(name)) => return Ok(Some(shown.join(name))),
             // A stranger's are passed over, however many there are.
-            Err(_) if stranger(&folder.join(NAMES[0]), from).is_some() => return Ok(Some(shown.join(NAMES[0]))),
+            Err(_) if stranger(&folder.join(NAMES[0]), from).is_some() => {
+                return Ok(Some(shown.join(NAMES[0])));
+            }
             Err(error) => return Err(error),
         }
         if is_root(folder) {
@@ -53,15 +57,20 @@ pub fn is_root(folder: &Path) -> bool {
     folder.join(".git").exists()
 }
 
-/// Why a file that was found is not to be used: somebody else has put it where this user only passes by, such as `/tmp`, and it names programs that
-/// are run. A folder's own files are whoever's the folder is, as in a container that works on the files of its host.
+/// Why a file that was found is not to be used: somebody else has put it where this user only passes by, such
+/// as `/tmp`, and it names programs that are run. A folder's own files are whoever's the folder is, as in a
+/// container that works on the files of its host.
 pub fn stranger(path: &Path, from: &Path) -> Option<anyhow::Error> {
     let owner_of_folder = from.metadata().ok().map(|metadata| metadata.uid());
     let is_trusted = |uid: u32| uid == 0 || uid == geteuid().as_raw() || Some(uid) == owner_of_folder;
     // Of a link its own owner counts as well.
-    let owners = [path.symlink_metadata(), path.metadata()].into_iter().flatten().map(|metadata| metadata.uid());
+    let owners =
+        [path.symlink_metadata(), path.metadata()].into_iter().flatten().map(|metadata| metadata.uid());
     let owner = owners.into_iter().find(|uid| !is_trusted(*uid))?;
-    let what = format!("{} belongs to user {owner}, who is neither you nor the owner of this folder", path.display());
+    let what = format!(
+        "{} belongs to user {owner}, who is neither you nor the owner of this folder",
+        path.display()
+    );
     Some(anyhow!("{what}; --settings FILE uses it all the same"))
 }
 
@@ -95,7 +104,10 @@ mod tests {
         assert_eq!(find(Some(Path::new("none")), &root).unwrap(), None);
         assert_eq!(find(Some(Path::new("")), &root).unwrap(), Some("testbed.yml".into()));
         std::fs::write(root.join("testbed.yaml"), "").unwrap();
-        assert!(format!("{:#}", find(None, &inner).unwrap_err()).contains("both testbed.yaml and testbed.yml are here"));
+        assert!(
+            format!("{:#}", find(None, &inner).unwrap_err())
+                .contains("both testbed.yaml and testbed.yml are here")
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use clap::{Arg, ArgAction, Command};
 pub struct Key {
     /// The key, and the flag's long name.
     pub name: &'static str,
-    /// The commands that it is for. Others may have a flag of that name with another meaning (`render --output`).
+    /// The commands that it is for. Others may have a flag of that name with another meaning (`render
+    /// --output`).
     pub commands: &'static [&'static str],
     /// Whether it is, or holds, a path, which is seen from the file's folder.
     pub path: Path,
@@ -30,9 +31,10 @@ impl Path {
         match self {
             Self::No => None,
             Self::Whole => Some(("", value)),
-            Self::After(starts) => {
-                starts.iter().find_map(|start| value.strip_prefix(start).map(|path| (*start, path))).filter(|(_, path)| !path.is_empty())
-            }
+            Self::After(starts) => starts
+                .iter()
+                .find_map(|start| value.strip_prefix(start).map(|path| (*start, path)))
+                .filter(|(_, path)| !path.is_empty()),
         }
     }
 }
@@ -77,7 +79,8 @@ impl Key {
     /// The flag of one command that this key stands for; `None` if it is not for that command.
     pub fn flag<'a>(&self, cli: &'a Command, command: &str) -> Option<&'a Arg> {
         let subcommand = cli.find_subcommand(command).filter(|_| self.commands.contains(&command))?;
-        let mut args = subcommand.get_arguments().chain(cli.get_arguments().filter(|arg| arg.is_global_set()));
+        let mut args =
+            subcommand.get_arguments().chain(cli.get_arguments().filter(|arg| arg.is_global_set()));
         args.find(|arg| arg.get_long() == Some(self.name))
     }
 
@@ -107,7 +110,11 @@ pub fn is_switch(arg: &Arg) -> bool {
 pub fn unknown(key: &str, known: &[&str]) -> anyhow::Error {
     // The measure and its bound are those by which clap suggests flags.
     let likeness = |known: &str| strsim::jaro(&key.to_lowercase().replace('_', "-"), known);
-    match known.iter().filter(|known| likeness(known) > 0.7).max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
+    match known
+        .iter()
+        .filter(|known| likeness(known) > 0.7)
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    {
         Some(similar) => anyhow!("unknown key {key:?}; did you mean {similar:?}?"),
         None => anyhow!("unknown key {key:?}; known are {}", known.join(", ")),
     }

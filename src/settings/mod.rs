@@ -1,8 +1,10 @@
-//! `testbed.yaml`: what the flags can say, written down in the project's root, so that `testbed run -- pytest` is all that anyone types.
+//! `testbed.yaml`: what the flags can say, written down in the project's root, so that `testbed run --
+//! pytest` is all that anyone types.
 //!
-//! [`find`] looks for the file, [`read`] makes [`Settings`] of its text by way of the table in [`keys`], and [`fill`] puts them below
-//! what was typed: flag, variable, file, default. A flag checks its own values, so that a new one needs one line in the table. [`reach`] is what a
-//! file may not do where it comes with a change that nobody has looked at.
+//! [`find`] looks for the file, [`read`] makes [`Settings`] of its text by way of the table in [`keys`], and
+//! [`fill`] puts them below what was typed: flag, variable, file, default. A flag checks its own values, so
+//! that a new one needs one line in the table. [`reach`] is what a file may not do where it comes with a
+//! change that nobody has looked at.
 
 mod databases;
 pub mod fill;

@@ -1,5 +1,5 @@
-//! What the file may reach in a pod of a pipeline: there it comes with a change that nobody has looked at yet, and what it names is read and written with
-//! testbed's rights, which the change has not got.
+//! What the file may reach in a pod of a pipeline: there it comes with a change that nobody has looked at
+//! yet, and what it names is read and written with testbed's rights, which the change has not got.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -24,7 +24,9 @@ pub struct Reach<'a> {
 impl<'a> Reach<'a> {
     /// Of a file that is in its repository itself, and no link out of it: what is wrong in it would be told.
     pub fn of(file: &'a str) -> anyhow::Result<Self> {
-        let root = repository(Path::new(file)).with_context(|| format!("finding the repository of {file}")).exit(Exit::Usage)?;
+        let root = repository(Path::new(file))
+            .with_context(|| format!("finding the repository of {file}"))
+            .exit(Exit::Usage)?;
         let reach = Self { file, root };
         reach.stay(file, Path::new(file))?;
         Ok(reach)
@@ -37,7 +39,10 @@ impl<'a> Reach<'a> {
     pub fn check(&self, settings: &Settings) -> anyhow::Result<()> {
         let file = self.file;
         let manifests = settings.manifests.iter().map(|path| ("manifest", "", path.as_str()));
-        let values = settings.values.iter().filter_map(|(key, value)| key.path.of(value).map(|(start, path)| (key.name, start, path)));
+        let values = settings
+            .values
+            .iter()
+            .filter_map(|(key, value)| key.path.of(value).map(|(start, path)| (key.name, start, path)));
         for (key, start, path) in manifests.chain(values).filter(|(_, _, path)| *path != "-") {
             self.stay(&format!("{file}: {key}: {start}{path}"), Path::new(path)).hint(hint(key))?;
             // A folder stands for the files in it, each of which may be a link.
@@ -58,13 +63,17 @@ impl<'a> Reach<'a> {
 
     fn stay(&self, what: &str, path: &Path) -> anyhow::Result<()> {
         let root = &self.root;
-        stay_within(root, path).with_context(|| format!("{what} leads out of the repository {}", root.display())).exit(Exit::Usage)
+        stay_within(root, path)
+            .with_context(|| format!("{what} leads out of the repository {}", root.display()))
+            .exit(Exit::Usage)
     }
 }
 
 fn hint(key: &str) -> String {
     let flag = if key == "manifest" { "-f" } else { &format!("--{key}") };
-    format!("in a pod the file may come with a change that nobody has looked at; name it to the command itself: {flag}, or its variable")
+    format!(
+        "in a pod the file may come with a change that nobody has looked at; name it to the command itself: {flag}, or its variable"
+    )
 }
 
 /// The folder that the nearest `.git` is in, or else the file's own, with all links followed.
@@ -78,7 +87,8 @@ fn repository(file: &Path) -> anyhow::Result<PathBuf> {
 /// Follows the links of as much of the path as there is.
 fn stay_within(root: &Path, path: &Path) -> anyhow::Result<()> {
     let path = std::path::absolute(path)?;
-    let there = path.ancestors().find(|part| part.symlink_metadata().is_ok()).context("no part of it is there")?;
+    let there =
+        path.ancestors().find(|part| part.symlink_metadata().is_ok()).context("no part of it is there")?;
     let real = there.canonicalize().with_context(|| format!("following {}", there.display()))?;
     let rest = path.strip_prefix(there)?;
     if rest.components().any(|part| part == Component::ParentDir) {
@@ -118,7 +128,8 @@ mod tests {
         let file = root.join("a/testbed.yaml").display().to_string();
         std::fs::write(&file, "").unwrap();
         let reach = Reach::of(&file).unwrap();
-        let checked = |text: &str| reach.check(&read::read(&file, text, &root.join("a"), &Cli::command()).unwrap());
+        let checked =
+            |text: &str| reach.check(&read::read(&file, text, &root.join("a"), &Cli::command()).unwrap());
         for text in [
             "manifest: [../x.yaml, b/y.yaml, '-']\noutput: ../new/folder/x.json\nformat: tera:inside/z.env.tera\nhistory: sqlite:h.db\n",
             "history: none\nformat: urls\n",
@@ -126,7 +137,10 @@ mod tests {
             checked(text).unwrap();
         }
         for (text, wrong) in [
-            ("format: tera:/var/run/secrets/token", "format: tera:/var/run/secrets/token leads out of the repository"),
+            (
+                "format: tera:/var/run/secrets/token",
+                "format: tera:/var/run/secrets/token leads out of the repository",
+            ),
             ("format: tera:link", "format: tera:"),
             ("manifest: link", "manifest: "),
             ("manifest: k8s", "k8s/s.yaml leads out"),

@@ -13,19 +13,26 @@ use crate::manifest::builtin::With;
 use crate::manifest::render::is_param_name;
 use crate::yaml::{Content, Entry, Node};
 
-/// Reads a file. `folder` is the file's, from where its relative paths are seen; `cli` knows the flags, which check their own values.
+/// Reads a file. `folder` is the file's, from where its relative paths are seen; `cli` knows the flags, which
+/// check their own values.
 ///
 /// # Errors
 /// A usage error `file:line: key ...`. A parameter's value is never in it.
 pub fn read(file: &str, text: &str, folder: &Path, cli: &Command) -> anyhow::Result<Settings> {
     let root = Node::parse(file, text).exit(Exit::Usage)?;
     if !matches!(root.content, Content::Map(_) | Content::Empty) {
-        return Err(anyhow!("{file}:{}: this is {}; write keys with values, such as timeout: 5m", root.line, root.kind()))
-            .exit(Exit::Usage);
+        return Err(anyhow!(
+            "{file}:{}: this is {}; write keys with values, such as timeout: 5m",
+            root.line,
+            root.kind()
+        ))
+        .exit(Exit::Usage);
     }
     let mut settings = Settings::default();
     for entry in root.entries() {
-        take(&mut settings, entry, folder, cli).map_err(|(line, error)| error.context(format!("{file}:{line}"))).exit(Exit::Usage)?;
+        take(&mut settings, entry, folder, cli)
+            .map_err(|(line, error)| error.context(format!("{file}:{line}")))
+            .exit(Exit::Usage)?;
     }
     Ok(settings)
 }
@@ -39,7 +46,9 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
         "databases" => {
             for asked in databases::read(node)? {
                 let name = &asked.with.name;
-                settings.database_params.extend(asked.params.iter().map(|(key, value)| format!("{name}.{key}={value}")));
+                settings
+                    .database_params
+                    .extend(asked.params.iter().map(|(key, value)| format!("{name}.{key}={value}")));
                 settings.with.push(asked.text);
             }
         }
@@ -49,14 +58,20 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
                 settings.with.push(text);
             }
         }
-        "manifest" => settings.manifests.extend(texts(entry)?.into_iter().map(|(_, text)| below(folder, &text))),
+        "manifest" => {
+            settings.manifests.extend(texts(entry)?.into_iter().map(|(_, text)| below(folder, &text)))
+        }
         "params" => params(&mut settings.params, "", node, entry.line)?,
         "connargs" => connargs(&mut settings.connargs, node, entry.line)?,
         name => {
             let found = FLAGS.iter().find_map(|key| (key.name == name).then_some(key).zip(key.any_flag(cli)));
             let (key, arg) = found.ok_or_else(|| here(keys::unknown(name, &keys::known(cli))))?;
             let text = flag_value(entry, arg).map_err(here)?;
-            let text = key.path.of(&text).map(|(start, path)| format!("{start}{}", below(folder, path))).unwrap_or(text);
+            let text = key
+                .path
+                .of(&text)
+                .map(|(start, path)| format!("{start}{}", below(folder, path)))
+                .unwrap_or(text);
             settings.values.push((key, text));
         }
     }
@@ -76,7 +91,10 @@ fn texts(entry: &Entry) -> Result<Vec<(usize, String)>, Located> {
     };
     let text = |node: &Node| match node.text() {
         Some(text) if !text.is_empty() => Ok((node.line, text.to_owned())),
-        _ => Err((node.line.max(entry.line), anyhow!("{} has {} in it; write a text or a list of texts", entry.key, node.kind()))),
+        _ => Err((
+            node.line.max(entry.line),
+            anyhow!("{} has {} in it; write a text or a list of texts", entry.key, node.kind()),
+        )),
     };
     nodes.iter().map(text).collect()
 }
@@ -84,7 +102,9 @@ fn texts(entry: &Entry) -> Result<Vec<(usize, String)>, Located> {
 /// The value of a flag, checked by the flag itself.
 fn flag_value(entry: &Entry, arg: &Arg) -> anyhow::Result<String> {
     let Entry { key, value, .. } = entry;
-    let Some(text) = value.text().filter(|text| !text.is_empty()) else { bail!("{key} is {}; write a text", value.kind()) };
+    let Some(text) = value.text().filter(|text| !text.is_empty()) else {
+        bail!("{key} is {}; write a text", value.kind())
+    };
     if keys::is_switch(arg) {
         match text {
             "true" | "false" => return Ok(text.into()),
@@ -100,7 +120,9 @@ fn flag_value(entry: &Entry, arg: &Arg) -> anyhow::Result<String> {
 
 fn wrong_value(key: &str, text: &str, error: &clap::Error) -> anyhow::Error {
     let possible = match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(values)) if !values.is_empty() => Some(format!("write {}", values.join(" or "))),
+        Some(ContextValue::Strings(values)) if !values.is_empty() => {
+            Some(format!("write {}", values.join(" or ")))
+        }
         _ => None,
     };
     let reason = possible.or_else(|| std::error::Error::source(error).map(ToString::to_string));
@@ -116,11 +138,15 @@ fn params(into: &mut Vec<String>, group: &str, node: &Node, line: usize) -> Resu
         let name = format!("{group}{}", entry.key);
         let here = |error| (entry.line, error);
         if !is_param_name(&name) {
-            return Err(here(anyhow!("params: {name:?}: a name has letters, digits, '_' and '-', with dots between groups")));
+            return Err(here(anyhow!(
+                "params: {name:?}: a name has letters, digits, '_' and '-', with dots between groups"
+            )));
         }
         match &entry.value.content {
             Content::Map(_) => params(into, &format!("{name}."), &entry.value, entry.line)?,
-            Content::Scalar { text, .. } => add(into, &name, text).map_err(|error| here(error.context("params")))?,
+            Content::Scalar { text, .. } => {
+                add(into, &name, text).map_err(|error| here(error.context("params")))?
+            }
             _ => return Err(here(anyhow!("params.{name} is {}; write a text", entry.value.kind()))),
         }
     }
@@ -130,10 +156,14 @@ fn params(into: &mut Vec<String>, group: &str, node: &Node, line: usize) -> Resu
 /// `connargs`: keys to values of any shape; a mapping at the top is for the database or engine of that name.
 fn connargs(into: &mut Vec<String>, node: &Node, line: usize) -> Result<(), Located> {
     let Content::Map(entries) = &node.content else {
-        return Err((line, anyhow!("connargs is {}; write KEY: VALUE, or DATABASE: with such pairs below it", node.kind())));
+        return Err((
+            line,
+            anyhow!("connargs is {}; write KEY: VALUE, or DATABASE: with such pairs below it", node.kind()),
+        ));
     };
     for entry in entries {
-        let scoped = entry.value.entries().iter().map(|inner| (format!("{}.{}", entry.key, inner.key), inner));
+        let scoped =
+            entry.value.entries().iter().map(|inner| (format!("{}.{}", entry.key, inner.key), inner));
         let pairs: Vec<(String, &Entry)> = match entry.value.content {
             Content::Map(_) => scoped.collect(),
             _ => vec![(entry.key.clone(), entry)],
@@ -142,7 +172,8 @@ fn connargs(into: &mut Vec<String>, node: &Node, line: usize) -> Result<(), Loca
             if name.contains('=') || name.split('.').any(str::is_empty) {
                 return Err((pair.line, anyhow!("connargs: {name:?} is no KEY or DATABASE.KEY")));
             }
-            add(into, &name, &pair.value.json().to_string()).map_err(|error| (pair.line, error.context("connargs")))?;
+            add(into, &name, &pair.value.json().to_string())
+                .map_err(|error| (pair.line, error.context("connargs")))?;
         }
     }
     Ok(())
@@ -177,20 +208,33 @@ mod tests {
 
     #[test]
     fn databases_are_withs_and_params() {
-        let settings = settings("databases: {orders: 'postgres:17', mysql: , shop: {use: mariadb, user: app}}\nwith: sqlite\n");
+        let settings = settings(
+            "databases: {orders: 'postgres:17', mysql: , shop: {use: mariadb, user: app}}\nwith: sqlite\n",
+        );
         assert_eq!(settings.with, ["postgres:17=orders", "mysql=mysql", "mariadb=shop", "sqlite"]);
         assert_eq!(settings.database_params, ["shop.user=app"]);
     }
 
     #[test]
     fn parameters_are_texts_as_typed() {
-        assert_eq!(settings("params: {a: 1.10, b: {c: true, d.e: ''}}\n").params, ["a=1.10", "b.c=true", "b.d.e="]);
+        assert_eq!(
+            settings("params: {a: 1.10, b: {c: true, d.e: ''}}\n").params,
+            ["a=1.10", "b.c=true", "b.d.e="]
+        );
     }
 
     #[test]
     fn connection_arguments_are_json() {
-        let settings = settings("connargs: {create_database: true, mysql: {charset: utf8, port: '1', ssl: {ca: x}}, pg.a: ~}\n");
-        let expected = ["create_database=true", "mysql.charset=\"utf8\"", "mysql.port=\"1\"", "mysql.ssl={\"ca\":\"x\"}", "pg.a=null"];
+        let settings = settings(
+            "connargs: {create_database: true, mysql: {charset: utf8, port: '1', ssl: {ca: x}}, pg.a: ~}\n",
+        );
+        let expected = [
+            "create_database=true",
+            "mysql.charset=\"utf8\"",
+            "mysql.port=\"1\"",
+            "mysql.ssl={\"ca\":\"x\"}",
+            "pg.a=null",
+        ];
         assert_eq!(settings.connargs, expected);
     }
 
@@ -201,8 +245,13 @@ mod tests {
         assert_eq!(settings.manifests, ["x/a.yaml", "-"]);
         let values: Vec<&str> = settings.values.iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(values, ["x/b", "tera:x/c.env.tera", "sqlite:x/d"]);
-        let settings = read("x/testbed.yaml", "format: urls\nhistory: sqlite://d\n", Path::new("x"), &Cli::command()).unwrap();
-        assert_eq!(settings.values.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(), ["urls", "sqlite://x/d"]);
+        let settings =
+            read("x/testbed.yaml", "format: urls\nhistory: sqlite://d\n", Path::new("x"), &Cli::command())
+                .unwrap();
+        assert_eq!(
+            settings.values.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>(),
+            ["urls", "sqlite://x/d"]
+        );
     }
 
     #[test]

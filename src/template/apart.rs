@@ -1,8 +1,9 @@
-//! Renders in a process of its own what could go on for ever or fill the memory: Tera bounds how deep a template is nested, and neither how
-//! long a loop runs nor how large a text grows.
+//! Renders in a process of its own what could go on for ever or fill the memory: Tera bounds how deep a
+//! template is nested, and neither how long a loop runs nor how large a text grows.
 //!
-//! The process is testbed once more. The system holds it to the memory and the processor's time that it may have, and whoever started it ends it
-//! once it has taken too long. A template without a tag and with no filter but `quote` cannot do either, and is rendered where it is.
+//! The process is testbed once more. The system holds it to the memory and the processor's time that it may
+//! have, and whoever started it ends it once it has taken too long. A template without a tag and with no
+//! filter but `quote` cannot do either, and is rendered where it is.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -44,7 +45,11 @@ pub fn is_simple(text: &str) -> bool {
         let name = expression.trim().trim_end_matches("| quote").trim();
         expression.len() <= SHORT && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-[]\"'".contains(c))
     };
-    !text.contains("{%") && text.split("{{").skip(1).all(|rest| rest.split_once("}}").is_some_and(|(expression, _)| is_plain(expression)))
+    !text.contains("{%")
+        && text
+            .split("{{")
+            .skip(1)
+            .all(|rest| rest.split_once("}}").is_some_and(|(expression, _)| is_plain(expression)))
 }
 
 /// Renders in a process of its own.
@@ -52,7 +57,12 @@ pub fn is_simple(text: &str) -> bool {
 /// # Errors
 /// As [`Template::render`]; that it took too long or too much.
 pub fn render(template: &Template, text: &str, globals: &Value) -> anyhow::Result<String> {
-    let task = Task { name: template.name.to_owned(), written: template.text.to_owned(), text: text.to_owned(), globals: globals.clone() };
+    let task = Task {
+        name: template.name.to_owned(),
+        written: template.text.to_owned(),
+        text: text.to_owned(),
+        globals: globals.clone(),
+    };
     let task = serde_json::to_vec(&task)?;
     let mut child = Command::new("/proc/self/exe")
         .arg(NAME)
@@ -85,13 +95,16 @@ fn converse(child: &mut Child, task: Vec<u8>) -> Option<Vec<u8>> {
 
 fn read(name: &str, answer: Option<Vec<u8>>, status: ExitStatus) -> anyhow::Result<String> {
     let Some(answer) = answer else { bail!("{name}: rendering takes more than {} seconds", TIME.as_secs()) };
-    let text = String::from_utf8(answer).with_context(|| format!("{name}: the rendered text is not UTF-8"))?;
+    let text =
+        String::from_utf8(answer).with_context(|| format!("{name}: the rendered text is not UTF-8"))?;
     if let Some(text) = text.strip_prefix(OK) {
         return Ok(text.to_owned());
     }
     match text.strip_prefix(ERROR) {
         Some(error) => Err(anyhow!("{error}")),
-        None => bail!("{name}: rendering takes more than {} MiB of memory or never ends ({status})", MEMORY >> 20),
+        None => {
+            bail!("{name}: rendering takes more than {} MiB of memory or never ends ({status})", MEMORY >> 20)
+        }
     }
 }
 

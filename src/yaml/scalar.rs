@@ -1,5 +1,6 @@
-//! What a scalar without quotes means to kubectl and to every other tool that reads Kubernetes objects: they go by YAML 1.1, so that `yes` and
-//! `on` are booleans and `0644` is an octal number (`sigs.k8s.io/yaml`, which has the rules of go-yaml 2).
+//! What a scalar without quotes means to kubectl and to every other tool that reads Kubernetes objects: they
+//! go by YAML 1.1, so that `yes` and `on` are booleans and `0644` is an octal number (`sigs.k8s.io/yaml`,
+//! which has the rules of go-yaml 2).
 
 use serde_json::{Number, Value};
 
@@ -12,8 +13,12 @@ pub fn is_null(text: &str) -> bool {
 pub fn typed(text: String) -> Value {
     match text.as_str() {
         text if is_null(text) => Value::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Value::Bool(true),
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Value::Bool(false),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            Value::Bool(true)
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            Value::Bool(false)
+        }
         text => number(text).map_or_else(|| text.into(), Value::Number),
     }
 }
@@ -37,7 +42,11 @@ fn number(text: &str) -> Option<Number> {
 
 /// `1e3` is written as `1000`, which a field for whole numbers takes.
 fn fraction(number: f64) -> Option<Number> {
-    if number.fract() == 0.0 && number.abs() < 2_f64.powi(53) { Some((number as i64).into()) } else { Number::from_f64(number) }
+    if number.fract() == 0.0 && number.abs() < 2_f64.powi(53) {
+        Some((number as i64).into())
+    } else {
+        Number::from_f64(number)
+    }
 }
 
 fn whole(is_negative: bool, digits: &str) -> Option<Number> {

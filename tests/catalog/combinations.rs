@@ -12,7 +12,9 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         let mut say = |text: String| problems.push(format!("{}: {text}", one.document.file));
         let calls: Vec<&Call> = calls().filter(|call| call.of == one.metadata.name).collect();
         for param in one.params.iter().filter(|param| param.name != IMAGE) {
-            let value = |call: &Call| call.params.iter().find(|(name, _)| *name == param.name).map(|(_, value)| (*value).to_owned());
+            let value = |call: &Call| {
+                call.params.iter().find(|(name, _)| *name == param.name).map(|(_, value)| (*value).to_owned())
+            };
             let is_other = |value: String| param.default != Some(ParamValue::Text(value));
             if !calls.iter().any(|call| value(call).is_some_and(is_other)) {
                 say(format!("no combination gives the param {}", param.name));

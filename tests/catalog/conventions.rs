@@ -40,28 +40,37 @@ fn of_published(catalog: &Catalog) -> Vec<String> {
         let version = env!("CARGO_PKG_VERSION");
         let label = one.metadata.labels.get("app.kubernetes.io/version").map(String::as_str);
         if label != Some(version) {
-            say(format!("the label app.kubernetes.io/version is {label:?}, not the program's version {version}"));
+            say(format!(
+                "the label app.kubernetes.io/version is {label:?}, not the program's version {version}"
+            ));
         }
         for name in ANNOTATIONS {
             if one.metadata.annotations.get(name).is_none_or(|value| value.trim().is_empty()) {
                 say(format!("the annotation {name} is missing"));
             }
         }
-        let annotation = |name: &str| one.metadata.annotations.get(name).map(String::as_str).unwrap_or_default();
+        let annotation =
+            |name: &str| one.metadata.annotations.get(name).map(String::as_str).unwrap_or_default();
         if !is_version(annotation("tekton.dev/pipelines.minVersion")) {
             say("tekton.dev/pipelines.minVersion is no version".into());
         }
-        if annotation("tekton.dev/platforms").split(',').any(|platform| !["linux/amd64", "linux/arm64"].contains(&platform)) {
+        if annotation("tekton.dev/platforms")
+            .split(',')
+            .any(|platform| !["linux/amd64", "linux/arm64"].contains(&platform))
+        {
             say("tekton.dev/platforms names what the image is not built for".into());
         }
         for part in ["links", "maintainers"] {
             let value: serde_yaml::Result<Vec<std::collections::BTreeMap<String, String>>> =
                 serde_yaml::from_str(annotation(&format!("artifacthub.io/{part}")));
-            if !value.is_ok_and(|entries| !entries.is_empty() && entries.iter().all(|entry| entry.contains_key("name"))) {
+            if !value.is_ok_and(|entries| {
+                !entries.is_empty() && entries.iter().all(|entry| entry.contains_key("name"))
+            }) {
                 say(format!("artifacthub.io/{part} is no list with names"));
             }
         }
-        let image = one.params.iter().find(|param| param.name == "image").and_then(|param| param.default.clone());
+        let image =
+            one.params.iter().find(|param| param.name == "image").and_then(|param| param.default.clone());
         let Some(ParamValue::Text(image)) = image else {
             say("no param image with a default".into());
             continue;
@@ -73,7 +82,8 @@ fn of_published(catalog: &Catalog) -> Vec<String> {
             say(format!("the step's image is {}, not the param", one.step.image));
         }
         if one.step.script.is_some() || one.step.command != ["/testbed"] {
-            say("a step calls /testbed by command: a script needs a shell, which the image does not have".into());
+            say("a step calls /testbed by command: a script needs a shell, which the image does not have"
+                .into());
         }
         let pasted = params_in(&one.step.args);
         if !pasted.is_empty() {
@@ -93,23 +103,28 @@ fn of_document(document: &Document) -> Vec<String> {
             problems.push(format!("{what} has no description"));
         }
     };
-    let (params, results): (&[ParamSpec], &[ResultSpec]) = match &document.content {
-        Content::Task(task) => {
-            said("the Task", &task.spec.description);
-            task.spec.workspaces.iter().for_each(|workspace| said(&format!("workspace {}", workspace.name), &workspace.description));
-            (&task.spec.params, &task.spec.results)
-        }
-        Content::StepAction(action) => {
-            said("the StepAction", &action.spec.description);
-            (&action.spec.params, &action.spec.results)
-        }
-        Content::Pipeline(pipeline) => {
-            said("the Pipeline", &pipeline.spec.description);
-            pipeline.spec.workspaces.iter().for_each(|workspace| said(&format!("workspace {}", workspace.name), &workspace.description));
-            (&pipeline.spec.params, &[])
-        }
-        Content::PipelineRun(_) | Content::TaskRun(_) | Content::Other { .. } => (&[], &[]),
-    };
+    let (params, results): (&[ParamSpec], &[ResultSpec]) =
+        match &document.content {
+            Content::Task(task) => {
+                said("the Task", &task.spec.description);
+                task.spec.workspaces.iter().for_each(|workspace| {
+                    said(&format!("workspace {}", workspace.name), &workspace.description)
+                });
+                (&task.spec.params, &task.spec.results)
+            }
+            Content::StepAction(action) => {
+                said("the StepAction", &action.spec.description);
+                (&action.spec.params, &action.spec.results)
+            }
+            Content::Pipeline(pipeline) => {
+                said("the Pipeline", &pipeline.spec.description);
+                pipeline.spec.workspaces.iter().for_each(|workspace| {
+                    said(&format!("workspace {}", workspace.name), &workspace.description)
+                });
+                (&pipeline.spec.params, &[])
+            }
+            Content::PipelineRun(_) | Content::TaskRun(_) | Content::Other { .. } => (&[], &[]),
+        };
     params.iter().for_each(|param| said(&format!("param {}", param.name), &param.description));
     results.iter().for_each(|result| said(&format!("result {}", result.name), &result.description));
     for ParamSpec { name, kind, default, .. } in params {
@@ -146,7 +161,11 @@ pub fn steps(document: &Document) -> Vec<&Step> {
             tasks.filter_map(|task| task.task_spec.as_ref()).flat_map(|task| &task.steps).collect()
         }
         Content::PipelineRun(run) => {
-            let tasks = run.spec.pipeline_spec.iter().flat_map(|pipeline| pipeline.tasks.iter().chain(&pipeline.finally));
+            let tasks = run
+                .spec
+                .pipeline_spec
+                .iter()
+                .flat_map(|pipeline| pipeline.tasks.iter().chain(&pipeline.finally));
             tasks.filter_map(|task| task.task_spec.as_ref()).flat_map(|task| &task.steps).collect()
         }
         Content::StepAction(_) | Content::Other { .. } => Vec::new(),
@@ -156,7 +175,10 @@ pub fn steps(document: &Document) -> Vec<&Step> {
 /// Whether an image is named with its registry, and with a tag that stays.
 fn is_whole(image: &str) -> bool {
     let Some((registry, rest)) = image.split_once('/') else { return false };
-    registry.contains('.') && rest.rsplit_once(':').is_some_and(|(name, tag)| !name.is_empty() && !tag.is_empty() && tag != "latest")
+    registry.contains('.')
+        && rest
+            .rsplit_once(':')
+            .is_some_and(|(name, tag)| !name.is_empty() && !tag.is_empty() && tag != "latest")
 }
 
 fn is_version(text: &str) -> bool {

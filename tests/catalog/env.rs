@@ -1,5 +1,5 @@
-//! The variables of the steps that call testbed: testbed knows each of them, each param reaches it through one, and the run is told by
-//! the pod's own labels.
+//! The variables of the steps that call testbed: testbed knows each of them, each param reaches it through
+//! one, and the run is told by the pod's own labels.
 
 use std::collections::BTreeSet;
 
@@ -35,13 +35,20 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
             }
         }
         let value = |name: &str| one.step.env.iter().find(|variable| variable.name == name);
-        for (name, wanted) in [("HOME", "/tekton/home"), ("TESTBED_RUNTIME", "kubernetes"), ("TESTBED_RUN_ID", "$(params.run-id)")] {
+        for (name, wanted) in [
+            ("HOME", "/tekton/home"),
+            ("TESTBED_RUNTIME", "kubernetes"),
+            ("TESTBED_RUN_ID", "$(params.run-id)"),
+        ] {
             if value(name).and_then(|variable| variable.value.as_deref()) != Some(wanted) {
                 say(format!("the variable {name} has to be {wanted}"));
             }
         }
         if value("TESTBED_NAMESPACE").and_then(field) != Some("metadata.namespace") {
-            say("TESTBED_NAMESPACE has to come from the pod: the project's testbed.yaml may name another one".into());
+            say(
+                "TESTBED_NAMESPACE has to come from the pod: the project's testbed.yaml may name another one"
+                    .into(),
+            );
         }
         let uid = value("TESTBED_PIPELINE_RUN_UID").and_then(field);
         if uid != Some("metadata.labels['tekton.dev/pipelineRunUID']") {
@@ -49,7 +56,11 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         }
         // Only those need the name who make something that ends with the PipelineRun.
         let name = value("TESTBED_PIPELINE_RUN").and_then(field);
-        if name != ["up", "lock acquire"].contains(&&*command).then_some("metadata.labels['tekton.dev/pipelineRun']") {
+        if name
+            != ["up", "lock acquire"]
+                .contains(&&*command)
+                .then_some("metadata.labels['tekton.dev/pipelineRun']")
+        {
             say("TESTBED_PIPELINE_RUN has to come from the pod's label tekton.dev/pipelineRun, for up and lock acquire alone".into());
         }
         let task_run = value("TESTBED_TASK_RUN").and_then(field);
@@ -59,12 +70,15 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         for (name, key) in FROM_SECRET {
             let wanted = known.contains(name).then_some(("testbed-history", key, Some(true)));
             if value(name).and_then(secret) != wanted {
-                say(format!("{name} has to come from the key {key} of the Secret testbed-history, which is optional"));
+                say(format!(
+                    "{name} has to come from the key {key} of the Secret testbed-history, which is optional"
+                ));
             }
         }
         for variable in &one.step.env {
             let params = params_in(&variable.value);
-            let whole = params.iter().all(|param| variable.value.as_deref() == Some(&format!("$(params.{param})")));
+            let whole =
+                params.iter().all(|param| variable.value.as_deref() == Some(&format!("$(params.{param})")));
             if params.len() > 1 || !whole {
                 say(format!("the variable {} is put together from params", variable.name));
             }
@@ -83,7 +97,8 @@ fn secret(variable: &EnvVar) -> Option<(&str, &str, Option<bool>)> {
     Some((&key.name, &key.key, key.optional))
 }
 
-/// The command of testbed's that the arguments begin with, such as `lock acquire`, and the variables that it reads; none for what is no command.
+/// The command of testbed's that the arguments begin with, such as `lock acquire`, and the variables that it
+/// reads; none for what is no command.
 fn variables_of(args: &[String]) -> (String, BTreeSet<String>) {
     let cli = Cli::command();
     let mut command = &cli;

@@ -14,21 +14,30 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
             continue;
         }
         let parts: Vec<&str> = file.split('/').collect();
-        let fits = matches!(parts[..], ["samples", _] | ["task" | "stepaction", _, "samples" | "tests", _] | ["README.md"])
-            || matches!(parts[..], ["task" | "stepaction", _, "README.md"]);
+        let fits = matches!(
+            parts[..],
+            ["samples", _] | ["task" | "stepaction", _, "samples" | "tests", _] | ["README.md"]
+        ) || matches!(parts[..], ["task" | "stepaction", _, "README.md"]);
         if !fits {
             problems.push(format!("{file}: only samples, tests and READMEs have such documents"));
         }
     }
     for (folder, name) in folders(catalog) {
-        let has = |part: &str| catalog.sources.iter().any(|source| source.file.starts_with(&format!("{folder}/{part}")));
+        let has = |part: &str| {
+            catalog.sources.iter().any(|source| source.file.starts_with(&format!("{folder}/{part}")))
+        };
         let missing = ["README.md", "samples/", "tests/"].into_iter().filter(|part| !has(part));
         problems.extend(missing.map(|part| format!("{folder}: no {part}")));
         if catalog.in_file(&format!("{folder}/{name}.yaml")).count() != 1 {
-            problems.push(format!("{folder}/{name}.yaml: holds one document, the one that the folder is called by"));
+            problems.push(format!(
+                "{folder}/{name}.yaml: holds one document, the one that the folder is called by"
+            ));
         }
     }
-    let unknown = catalog.sources.iter().filter(|source| !source.file.ends_with(".yaml") && !source.file.ends_with("README.md"));
+    let unknown = catalog
+        .sources
+        .iter()
+        .filter(|source| !source.file.ends_with(".yaml") && !source.file.ends_with("README.md"));
     problems.extend(unknown.map(|source| format!("{}: neither YAML nor a README", source.file)));
     problems
 }
@@ -58,7 +67,8 @@ fn folders(catalog: &Catalog) -> Vec<(String, String)> {
         .sources
         .iter()
         .filter_map(|source| {
-            let (kind, rest) = source.file.split_once('/').filter(|(kind, _)| ["task", "stepaction"].contains(kind))?;
+            let (kind, rest) =
+                source.file.split_once('/').filter(|(kind, _)| ["task", "stepaction"].contains(kind))?;
             let (name, _) = rest.split_once('/')?;
             Some((format!("{kind}/{name}"), name.to_owned()))
         })

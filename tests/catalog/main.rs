@@ -1,4 +1,5 @@
-//! The catalog of Tekton tasks, without a cluster: schema, conventions, and that everything which is named exists.
+//! The catalog of Tekton tasks, without a cluster: schema, conventions, and that everything which is named
+//! exists.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -86,12 +87,26 @@ fn published(catalog: &Catalog) -> Vec<Published<'_>> {
                     ..StepActionSpec::default()
                 };
                 let (params, results) = (&spec.params[..], &spec.results[..]);
-                Some(Published { document, metadata: &task.metadata, params, results, step, task: Some(spec) })
+                Some(Published {
+                    document,
+                    metadata: &task.metadata,
+                    params,
+                    results,
+                    step,
+                    task: Some(spec),
+                })
             }
             Content::StepAction(action) => {
                 let spec = &action.spec;
                 let (params, results) = (&spec.params[..], &spec.results[..]);
-                Some(Published { document, metadata: &action.metadata, params, results, step: spec.clone(), task: None })
+                Some(Published {
+                    document,
+                    metadata: &action.metadata,
+                    params,
+                    results,
+                    step: spec.clone(),
+                    task: None,
+                })
             }
             _ => None,
         })

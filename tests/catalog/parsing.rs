@@ -1,5 +1,6 @@
-//! The program itself takes what the steps give it: it is called with their very args and variables, as Tekton would fill them in, against
-//! an API server that does not exist. What it then fails for may be the connection, and nothing before that.
+//! The program itself takes what the steps give it: it is called with their very args and variables, as
+//! Tekton would fill them in, against an API server that does not exist. What it then fails for may be the
+//! connection, and nothing before that.
 
 use std::process::Command;
 
@@ -15,7 +16,8 @@ use crate::{Published, published};
 const NOBODY: &str = "current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\nusers: [{name: u}]\n\
                       clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n";
 
-/// The least that a task needs, and everything that a param can say, with the separators that are allowed. Each takes those that it has.
+/// The least that a task needs, and everything that a param can say, with the separators that are allowed.
+/// Each takes those that it has.
 const PARAMS: [&[(&str, &str)]; 3] = [
     &[("with", "postgres"), ("name", "db")],
     &[("with", "postgres"), ("on", "deployment/builder"), ("ready-timeout", "90s")],
@@ -55,10 +57,13 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
 fn problems_of(published: &[Published<'_>]) -> Vec<String> {
     // Side by side, as some of them try to reach the server for seconds.
     std::thread::scope(|scope| {
-        let calls = published.iter().flat_map(|one| PARAMS.map(|params| (one, scope.spawn(|| called(one, params)))));
+        let calls =
+            published.iter().flat_map(|one| PARAMS.map(|params| (one, scope.spawn(|| called(one, params)))));
         let calls: Vec<_> = calls.collect();
         let ended = calls.into_iter().map(|(one, call)| (one, call.join().expect("a call that ends")));
-        let refused = ended.filter(|(_, called)| called.code != Some(1) || !called.stderr.contains("cannot talk to the API server"));
+        let refused = ended.filter(|(_, called)| {
+            called.code != Some(1) || !called.stderr.contains("cannot talk to the API server")
+        });
         refused.map(|(one, called)| format!("{}: {}", one.document.file, called.transcript())).collect()
     })
 }
@@ -71,12 +76,17 @@ fn called(one: &Published<'_>, params: &[(&str, &str)]) -> Called {
     std::fs::create_dir(folder.path().join("more")).expect("a folder");
     folder.file("more/b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n");
     let known = params.iter().filter(|(name, _)| one.params.iter().any(|param| param.name == *name));
-    let passed: Vec<Param> = known.map(|(name, value)| Param { name: (*name).into(), value: ParamValue::Text((*value).into()) }).collect();
+    let passed: Vec<Param> = known
+        .map(|(name, value)| Param { name: (*name).into(), value: ParamValue::Text((*value).into()) })
+        .collect();
     let mut variables = Variables::default();
     variables.params(one.params, &passed);
     for result in one.results {
         for scope in ["results", "step.results"] {
-            variables.text(format!("{scope}.{}.path", result.name), folder.path().join(&result.name).display().to_string());
+            variables.text(
+                format!("{scope}.{}.path", result.name),
+                folder.path().join(&result.name).display().to_string(),
+            );
         }
     }
     let args = variables.substitute_list(&one.step.args);
@@ -88,7 +98,9 @@ fn called(one: &Published<'_>, params: &[(&str, &str)]) -> Called {
         let value = match (value, secret) {
             (Some(value), _) => variables.substitute(value),
             // Only the history's place is in the Secret, where there is one.
-            (None, Some(secret)) if has_secret && secret.key == "url" => "postgres://history:hush@127.0.0.1:1/history".into(),
+            (None, Some(secret)) if has_secret && secret.key == "url" => {
+                "postgres://history:hush@127.0.0.1:1/history".into()
+            }
             (None, Some(_)) => continue,
             // The rest comes from the pod's labels and its namespace.
             (None, None) => "0b9b16fb-5a0a-4c3c-8a0f-0c4c6c6a4c1d".into(),
@@ -104,21 +116,38 @@ fn called(one: &Published<'_>, params: &[(&str, &str)]) -> Called {
 #[test]
 fn a_wrong_call_is_caught() {
     let catalog = Catalog::read().unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
-    let (up, acquire) = ("task/testbed-up/testbed-up.yaml", "task/testbed-lock-acquire/testbed-lock-acquire.yaml");
+    let (up, acquire) =
+        ("task/testbed-up/testbed-up.yaml", "task/testbed-lock-acquire/testbed-lock-acquire.yaml");
     for (file, from, to, said) in [
         (up, "\"--result\", \"databases=", "\"--results\", \"databases=", "unexpected argument '--results'"),
         (up, "default: \"640\"", "default: \"999\"", "invalid value '999' for '--mode <MODE>'"),
         (up, "default: delete", "default: erase", "invalid value 'erase' for '--on-failure <WHAT>'"),
-        (up, "value: $(params.timeout)", "value: $(params.timout)", "invalid value '$(params.timout)' for '--timeout <DURATION>'"),
+        (
+            up,
+            "value: $(params.timeout)",
+            "value: $(params.timout)",
+            "invalid value '$(params.timout)' for '--timeout <DURATION>'",
+        ),
         (acquire, "\"fence=$(", "\"fense=$(", "write lock=FILE or fence=FILE"),
         (acquire, "value: $(params.one-of)", "value: $(params.name)", "cannot be used with"),
-        (acquire, "value: $(params.holder)", "value: $(params.name)", "--holder db: write pipelinerun/NAME, or none"),
+        (
+            acquire,
+            "value: $(params.holder)",
+            "value: $(params.name)",
+            "--holder db: write pipelinerun/NAME, or none",
+        ),
     ] {
         let source = catalog.sources.iter().find(|source| source.file == file).expect("the Task");
         assert!(source.text.contains(from), "{from}");
-        let broken = catalog.with(Source { file: file.into(), text: source.text.replacen(from, to, 1) }).expect("a catalog");
-        let of_file: Vec<Published<'_>> = published(&broken).into_iter().filter(|one| one.document.file == file).collect();
+        let broken = catalog
+            .with(Source { file: file.into(), text: source.text.replacen(from, to, 1) })
+            .expect("a catalog");
+        let of_file: Vec<Published<'_>> =
+            published(&broken).into_iter().filter(|one| one.document.file == file).collect();
         let problems = problems_of(&of_file);
-        assert!(problems.iter().any(|problem| problem.contains(said)), "{said:?} is not said of {to:?}, but {problems:#?}");
+        assert!(
+            problems.iter().any(|problem| problem.contains(said)),
+            "{said:?} is not said of {to:?}, but {problems:#?}"
+        );
     }
 }

@@ -1,17 +1,20 @@
-//! What is put together fits: params and workspaces that are passed are wanted, those that are wanted are passed, `finally` always gets its
-//! window, and a ServiceAccount with rights goes to testbed's own tasks alone.
+//! What is put together fits: params and workspaces that are passed are wanted, those that are wanted are
+//! passed, `finally` always gets its window, and a ServiceAccount with rights goes to testbed's own tasks
+//! alone.
 
 use std::time::Duration;
 
 use crate::tekton::documents::{Catalog, Content};
 use crate::tekton::model::{
-    Param, ParamKind, ParamSpec, ParamValue, PipelineRunSpec, PipelineSpec, PipelineTask, TaskRunSpec, TaskSpec, Timeouts,
+    Param, ParamKind, ParamSpec, ParamValue, PipelineRunSpec, PipelineSpec, PipelineTask, TaskRunSpec,
+    TaskSpec, Timeouts,
 };
 use crate::tekton::variables::references;
 use crate::variables::spec_of;
 
 /// The tasks that need rights: what one of them does, the other undoes in `finally`.
-const WITH_RIGHTS: [(&str, &str); 2] = [("testbed-up", "testbed-down"), ("testbed-lock-acquire", "testbed-lock-release")];
+const WITH_RIGHTS: [(&str, &str); 2] =
+    [("testbed-up", "testbed-down"), ("testbed-lock-acquire", "testbed-lock-release")];
 
 pub fn problems(catalog: &Catalog) -> Vec<String> {
     let mut problems = Vec::new();
@@ -55,7 +58,10 @@ fn of_pipeline(catalog: &Catalog, pipeline: &PipelineSpec) -> Vec<String> {
     for task in &pipeline.finally {
         let results = references(&serde_json::to_value(task).expect("a value"));
         if results.iter().any(|name| name.starts_with("tasks.") && name.contains(".results.")) {
-            problems.push(format!("task {}: in finally, and refers to a result: it is skipped where that is missing", task.name));
+            problems.push(format!(
+                "task {}: in finally, and refers to a result: it is skipped where that is missing",
+                task.name
+            ));
         }
     }
     let calls = |tasks: &[PipelineTask], name: &str| tasks.iter().any(|task| refers_to(task, name));
@@ -72,8 +78,14 @@ fn refers_to(task: &PipelineTask, name: &str) -> bool {
 }
 
 fn of_run(catalog: &Catalog, run: &PipelineRunSpec) -> Vec<String> {
-    let referred = run.pipeline_ref.as_ref().and_then(|reference| catalog.pipeline(&reference.name)).map(|pipeline| &pipeline.spec);
-    let Some(pipeline) = referred.or(run.pipeline_spec.as_ref()) else { return vec!["there is no such Pipeline".into()] };
+    let referred = run
+        .pipeline_ref
+        .as_ref()
+        .and_then(|reference| catalog.pipeline(&reference.name))
+        .map(|pipeline| &pipeline.spec);
+    let Some(pipeline) = referred.or(run.pipeline_spec.as_ref()) else {
+        return vec!["there is no such Pipeline".into()];
+    };
     let mut problems = run.pipeline_spec.as_ref().map(|spec| of_pipeline(catalog, spec)).unwrap_or_default();
     problems.extend(passed(&run.params, &pipeline.params));
     let wanted: Vec<&str> = pipeline.workspaces.iter().map(|workspace| workspace.name.as_str()).collect();
@@ -91,14 +103,19 @@ fn of_run(catalog: &Catalog, run: &PipelineRunSpec) -> Vec<String> {
     for task in tasks() {
         let own = run.task_run_specs.iter().find(|spec| spec.pipeline_task_name == task.name);
         let account = own.and_then(|spec| spec.service_account_name.as_ref());
-        let account = account.or(run.task_run_template.as_ref().and_then(|template| template.service_account_name.as_ref()));
-        problems.extend(of_account(catalog, account, needs_rights(catalog, task)).map(|text| format!("task {}: {text}", task.name)));
+        let account = account
+            .or(run.task_run_template.as_ref().and_then(|template| template.service_account_name.as_ref()));
+        problems.extend(
+            of_account(catalog, account, needs_rights(catalog, task))
+                .map(|text| format!("task {}: {text}", task.name)),
+        );
     }
     problems
 }
 
 fn of_task_run(catalog: &Catalog, run: &TaskRunSpec) -> Vec<String> {
-    let referred = run.task_ref.as_ref().and_then(|reference| catalog.task(&reference.name)).map(|task| &task.spec);
+    let referred =
+        run.task_ref.as_ref().and_then(|reference| catalog.task(&reference.name)).map(|task| &task.spec);
     let Some(task) = referred.or(run.task_spec.as_ref()) else { return vec!["there is no such Task".into()] };
     let mut problems = run.task_spec.as_ref().map(|spec| of_steps(catalog, spec)).unwrap_or_default();
     problems.extend(passed(&run.params, &task.params));
@@ -128,7 +145,12 @@ fn of_steps(catalog: &Catalog, task: &TaskSpec) -> Vec<String> {
         };
         passed(&step.params, &action.spec.params).into_iter().for_each(&mut say);
         let own = step.image.is_some() || step.script.is_some() || step.working_dir.is_some();
-        if own || !step.command.is_empty() || !step.args.is_empty() || !step.env.is_empty() || !step.volume_mounts.is_empty() {
+        if own
+            || !step.command.is_empty()
+            || !step.args.is_empty()
+            || !step.env.is_empty()
+            || !step.volume_mounts.is_empty()
+        {
             say("it has a ref, and says itself what the StepAction says: Tekton refuses that".into());
         }
     }
@@ -148,7 +170,9 @@ fn passed(given: &[Param], wanted: &[ParamSpec]) -> Vec<String> {
             problems.push(format!("the param {name} is of another type"));
         }
     }
-    let missing = wanted.iter().filter(|spec| spec.default.is_none() && !given.iter().any(|param| param.name == spec.name));
+    let missing = wanted
+        .iter()
+        .filter(|spec| spec.default.is_none() && !given.iter().any(|param| param.name == spec.name));
     problems.extend(missing.map(|spec| format!("the param {} is missing", spec.name)));
     problems
 }
@@ -158,12 +182,15 @@ fn of_timeouts(timeouts: Option<&Timeouts>, has_finally: bool) -> Option<String>
     if !has_finally {
         return None;
     }
-    let time = |text: &Option<String>| -> Option<Duration> { humantime::parse_duration(text.as_deref()?).ok() };
-    let times = timeouts.map(|timeouts| (time(&timeouts.pipeline), time(&timeouts.tasks), time(&timeouts.finally)));
+    let time =
+        |text: &Option<String>| -> Option<Duration> { humantime::parse_duration(text.as_deref()?).ok() };
+    let times =
+        timeouts.map(|timeouts| (time(&timeouts.pipeline), time(&timeouts.tasks), time(&timeouts.finally)));
     let Some((Some(pipeline), Some(tasks), Some(finally))) = times else {
         return Some("timeouts: pipeline, tasks and finally, or finally may get no time".into());
     };
-    (tasks + finally > pipeline || finally < Duration::from_secs(120)).then(|| "timeouts leave finally no time".into())
+    (tasks + finally > pipeline || finally < Duration::from_secs(120))
+        .then(|| "timeouts leave finally no time".into())
 }
 
 /// Whether a task calls testbed, itself or in a step.
@@ -182,7 +209,9 @@ fn of_account(catalog: &Catalog, account: Option<&String>, needs_rights: bool) -
     match account {
         None if needs_rights => Some("it has no ServiceAccount with rights".into()),
         Some(account) if !exists(account) => Some(format!("there is no ServiceAccount {account}")),
-        Some(_) if !needs_rights => Some("it runs a project's code and has a ServiceAccount with rights".into()),
+        Some(_) if !needs_rights => {
+            Some("it runs a project's code and has a ServiceAccount with rights".into())
+        }
         _ => None,
     }
 }

@@ -6,8 +6,7 @@ use crate::tekton::documents::{Catalog, Content, Document};
 
 pub fn problems(catalog: &Catalog) -> Vec<String> {
     let has = |wanted_kind: &str, wanted: &Value| {
-        let is_it =
-            |document: &Document| matches!(&document.content, Content::Other { kind, name } if kind == wanted_kind && wanted == name);
+        let is_it = |document: &Document| matches!(&document.content, Content::Other { kind, name } if kind == wanted_kind && wanted == name);
         catalog.documents.iter().any(is_it)
     };
     let mut problems = Vec::new();
@@ -20,16 +19,21 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
             if !has(role["kind"].as_str().unwrap_or_default(), &role["name"]) {
                 say(format!("there is no {} {}", text(&role["kind"]), text(&role["name"])));
             }
-            for subject in list(&document.value["subjects"]).iter().filter(|subject| !has("ServiceAccount", &subject["name"])) {
+            for subject in list(&document.value["subjects"])
+                .iter()
+                .filter(|subject| !has("ServiceAccount", &subject["name"]))
+            {
                 say(format!("there is no ServiceAccount {}", text(&subject["name"])));
             }
         }
         for rule in list(&document.value["rules"]) {
-            if ["apiGroups", "resources", "verbs"].iter().any(|part| list(&rule[*part]).contains(&"*".into())) {
+            if ["apiGroups", "resources", "verbs"].iter().any(|part| list(&rule[*part]).contains(&"*".into()))
+            {
                 say("a right of everything".into());
             }
         }
-        let account = &document.value["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"];
+        let account =
+            &document.value["spec"]["jobTemplate"]["spec"]["template"]["spec"]["serviceAccountName"];
         if kind == "CronJob" && !has("ServiceAccount", account) {
             say(format!("there is no ServiceAccount {}", text(account)));
         }

@@ -1,5 +1,5 @@
-//! Pod Security "restricted", for every step of the catalog, and more for those that call testbed: a read-only root file system, a user
-//! that nobody names, and no rights for tasks that run a project's code.
+//! Pod Security "restricted", for every step of the catalog, and more for those that call testbed: a
+//! read-only root file system, a user that nobody names, and no rights for tasks that run a project's code.
 
 use clap::Parser;
 use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, SecurityContext};
@@ -43,7 +43,9 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
             let at_work = step.reference.is_none();
             let context = step.security_context.clone().unwrap_or_default();
             let text = contained(&context).into_iter().filter(|_| at_work);
-            problems.extend(text.map(|text| format!("{}: step {}: securityContext: {text}", document.file, step.name)));
+            problems.extend(
+                text.map(|text| format!("{}: step {}: securityContext: {text}", document.file, step.name)),
+            );
         }
         if let Some(spec) = cron_pod(&document.value) {
             problems.extend(of_cron(&spec).into_iter().map(|text| format!("{}: {text}", document.file)));
@@ -55,7 +57,8 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
         };
         let of_pod = template.and_then(|template| template.security_context);
         let is_for_openshift = document.file.contains("openshift");
-        problems.extend(of_the_pod(of_pod, is_for_openshift).map(|text| format!("{}: {text}", document.file)));
+        problems
+            .extend(of_the_pod(of_pod, is_for_openshift).map(|text| format!("{}: {text}", document.file)));
     }
     problems
 }
@@ -67,10 +70,13 @@ fn cron_pod(document: &Value) -> Option<PodSpec> {
 }
 
 fn of_cron(spec: &PodSpec) -> Vec<String> {
-    let mut problems: Vec<String> = of_the_pod(spec.security_context.clone(), false).map(Into::into).into_iter().collect();
+    let mut problems: Vec<String> =
+        of_the_pod(spec.security_context.clone(), false).map(Into::into).into_iter().collect();
     for container in &spec.containers {
         let context = container.security_context.clone().unwrap_or_default();
-        problems.extend(contained(&context).into_iter().map(|text| format!("container {}: {text}", container.name)));
+        problems.extend(
+            contained(&context).into_iter().map(|text| format!("container {}: {text}", container.name)),
+        );
         if context.read_only_root_filesystem != Some(true) {
             problems.push(format!("container {}: readOnlyRootFilesystem has to be true", container.name));
         }
@@ -105,12 +111,14 @@ fn pod_template(run: &PipelineRunSpec) -> Option<PodTemplate> {
 /// What a run has to say for its pods: elsewhere than on OpenShift, which says it itself.
 fn of_the_pod(context: Option<PodSecurityContext>, is_for_openshift: bool) -> Option<&'static str> {
     let Some(context) = context else {
-        return (!is_for_openshift).then_some("podTemplate.securityContext is missing: the workspace belongs to root");
+        return (!is_for_openshift)
+            .then_some("podTemplate.securityContext is missing: the workspace belongs to root");
     };
     if is_for_openshift {
         return Some("OpenShift refuses a podTemplate.securityContext of one's own");
     }
     let profile = context.seccomp_profile.is_some_and(|profile| profile.type_ == "RuntimeDefault");
     let restricted = profile && context.run_as_non_root == Some(true);
-    (!restricted).then_some("podTemplate.securityContext needs runAsNonRoot and the seccompProfile RuntimeDefault")
+    (!restricted)
+        .then_some("podTemplate.securityContext needs runAsNonRoot and the seccompProfile RuntimeDefault")
 }

@@ -11,7 +11,11 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
             Content::Task(task) => in_task(catalog, &task.spec, Variables::declared(&task.spec.params)),
             Content::TaskRun(run) => {
                 let passed = references(&serde_json::to_value(&run.spec.params).expect("a value"));
-                let task = run.spec.task_spec.iter().flat_map(|task| in_task(catalog, task, Variables::declared(&task.params)));
+                let task = run
+                    .spec
+                    .task_spec
+                    .iter()
+                    .flat_map(|task| in_task(catalog, task, Variables::declared(&task.params)));
                 task.chain(passed).collect()
             }
             Content::StepAction(action) => {
@@ -24,12 +28,14 @@ pub fn problems(catalog: &Catalog) -> Vec<String> {
             Content::Pipeline(pipeline) => in_pipeline(catalog, &pipeline.spec),
             Content::PipelineRun(run) => {
                 let passed = references(&serde_json::to_value(&run.spec.params).expect("a value"));
-                let pipeline = run.spec.pipeline_spec.iter().flat_map(|pipeline| in_pipeline(catalog, pipeline));
+                let pipeline =
+                    run.spec.pipeline_spec.iter().flat_map(|pipeline| in_pipeline(catalog, pipeline));
                 pipeline.chain(passed).collect()
             }
             Content::Other { .. } => Vec::new(),
         };
-        problems.extend(unknown.into_iter().map(|name| format!("{}: there is no $({name}) here", document.file)));
+        problems
+            .extend(unknown.into_iter().map(|name| format!("{}: there is no $({name}) here", document.file)));
     }
     problems
 }
@@ -56,7 +62,8 @@ fn in_task(catalog: &Catalog, task: &TaskSpec, outer: Variables) -> Vec<String> 
 
 fn in_pipeline(catalog: &Catalog, pipeline: &PipelineSpec) -> Vec<String> {
     let results = |task: &PipelineTask| -> Vec<String> {
-        let results = spec_of(catalog, task).map(|spec| spec.results.iter().map(|result| result.name.clone()).collect());
+        let results = spec_of(catalog, task)
+            .map(|spec| spec.results.iter().map(|result| result.name.clone()).collect());
         results.unwrap_or_default()
     };
     let mut unknown = Vec::new();
@@ -66,7 +73,9 @@ fn in_pipeline(catalog: &Catalog, pipeline: &PipelineSpec) -> Vec<String> {
             let mut outside = task.clone();
             let inside = outside.task_spec.take();
             unknown.extend(known.unknown_in(&serde_json::to_value(&outside).expect("a value")));
-            let own = inside.iter().flat_map(|spec| in_task(catalog, spec, known.clone().and(Variables::declared(&spec.params))));
+            let own = inside.iter().flat_map(|spec| {
+                in_task(catalog, spec, known.clone().and(Variables::declared(&spec.params)))
+            });
             unknown.extend(own);
         }
     }
@@ -75,6 +84,7 @@ fn in_pipeline(catalog: &Catalog, pipeline: &PipelineSpec) -> Vec<String> {
 
 /// The Task that a pipeline's task runs.
 pub fn spec_of<'a>(catalog: &'a Catalog, task: &'a PipelineTask) -> Option<&'a TaskSpec> {
-    let referred = task.task_ref.as_ref().and_then(|reference| catalog.task(&reference.name)).map(|task| &task.spec);
+    let referred =
+        task.task_ref.as_ref().and_then(|reference| catalog.task(&reference.name)).map(|task| &task.spec);
     referred.or(task.task_spec.as_ref())
 }

@@ -44,11 +44,24 @@ fn call_all(args: &[&str], code: i32) {
                 let folder = api.folder();
                 folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-run-1}\n");
                 let (called, took) = timed(|| folder.call(args));
-                assert!(took < Duration::from_secs(2) + BESIDES, "{took:?} for {said:?}: {}", called.transcript());
+                assert!(
+                    took < Duration::from_secs(2) + BESIDES,
+                    "{took:?} for {said:?}: {}",
+                    called.transcript()
+                );
                 // An answer that will not change is a failure at once.
                 let is_over = said.starts_with("answers") || said == "the API server";
-                assert!(called.code == Some(code) || (!is_over && called.code == Some(1)), "{said:?}: {}", called.transcript());
-                assert_eq!(called.stderr.lines().filter(|line| line.starts_with("error:")).count(), 1, "{}", called.transcript());
+                assert!(
+                    called.code == Some(code) || (!is_over && called.code == Some(1)),
+                    "{said:?}: {}",
+                    called.transcript()
+                );
+                assert_eq!(
+                    called.stderr.lines().filter(|line| line.starts_with("error:")).count(),
+                    1,
+                    "{}",
+                    called.transcript()
+                );
                 called.says(said).keeps("<html>").keeps("panicked");
             });
         }
@@ -84,7 +97,10 @@ fn a_creation_without_an_answer_may_have_made_something() {
     let folder = api.folder();
     folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-run-1}\n");
     let called = folder.call(&["up", "m.yaml", "--run-id", "run-1", "--timeout", "5s"]).fails(1);
-    called.says("creating ConfigMap a-run-1").says("hint: ConfigMap a-run-1 may be there all the same").says("testbed down --run-id run-1");
+    called
+        .says("creating ConfigMap a-run-1")
+        .says("hint: ConfigMap a-run-1 may be there all the same")
+        .says("testbed down --run-id run-1");
 }
 
 /// Without a word about the time, thirty seconds are enough for a first answer.
@@ -141,7 +157,9 @@ fn a_flood_of_events_does_not_stretch_a_timeout() {
     let event = json!({"type": "MODIFIED", "object": pod("db", "run-1")}).to_string() + "\n";
     for piece in [event.repeat(1000), "x".repeat(1 << 16)] {
         let api = lingering(move || Answer::Endless(Duration::ZERO, piece.clone()));
-        let (down, took) = timed(|| api.folder().call(&["down", "--run-id", "run-1", "--timeout", "2s", "--history", "none"]));
+        let (down, took) = timed(|| {
+            api.folder().call(&["down", "--run-id", "run-1", "--timeout", "2s", "--history", "none"])
+        });
         assert!(took < Duration::from_secs(2) + BESIDES, "{took:?}: {}", down.transcript());
         down.fails(5).says("Pod db");
     }
@@ -151,10 +169,21 @@ fn a_flood_of_events_does_not_stretch_a_timeout() {
 #[test]
 fn what_has_another_label_is_never_deleted() {
     let api = lingering(|| Answer::Silence);
-    api.folder().call(&["down", "--run-id", "run-1", "--timeout", "1s", "--history", "none"]).fails(5).says("Pod db").keeps("of-another");
-    api.folder().call(&["down", "--run-id", "run-3", "--timeout", "1s", "--history", "none"]).ok().says("nothing to do");
-    let deleted: Vec<String> = api.requests().into_iter().filter(|request| request.starts_with("DELETE ")).collect();
-    assert!(!deleted.is_empty() && deleted.iter().all(|request| request.contains("/pods/db?")), "{deleted:?}");
+    api.folder()
+        .call(&["down", "--run-id", "run-1", "--timeout", "1s", "--history", "none"])
+        .fails(5)
+        .says("Pod db")
+        .keeps("of-another");
+    api.folder()
+        .call(&["down", "--run-id", "run-3", "--timeout", "1s", "--history", "none"])
+        .ok()
+        .says("nothing to do");
+    let deleted: Vec<String> =
+        api.requests().into_iter().filter(|request| request.starts_with("DELETE ")).collect();
+    assert!(
+        !deleted.is_empty() && deleted.iter().all(|request| request.contains("/pods/db?")),
+        "{deleted:?}"
+    );
 }
 
 /// No time that can be typed is too long for a clock.

@@ -52,7 +52,13 @@ fn an_api_server_that_is_not_there() {
     let server = format!("cannot talk to the API server https://127.0.0.1:{port}: ");
     for args in [&["up", "--with", "mysql"][..], &["down", "--run-id", "run-1"], &["status"]] {
         let args = [args, &["--kubeconfig", "config"]].concat();
-        folder.call(&args).fails(1).says(&server).says("refused").says("hint: is the cluster running").keeps("secret-token");
+        folder
+            .call(&args)
+            .fails(1)
+            .says(&server)
+            .says("refused")
+            .says("hint: is the cluster running")
+            .keeps("secret-token");
     }
     assert!(!folder.has("testing-databases.json"));
 }
@@ -65,11 +71,23 @@ fn an_api_server_with_an_expired_certificate() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     openssl(
-        &["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "ca.key", "-out", "ca.crt"]
-            .iter()
-            .copied()
-            .chain(["-days", "1", "-subj", "/CN=test-ca"])
-            .collect::<Vec<_>>(),
+        &[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.crt",
+        ]
+        .iter()
+        .copied()
+        .chain(["-days", "1", "-subj", "/CN=test-ca"])
+        .collect::<Vec<_>>(),
     );
     openssl(&[
         "req",
@@ -92,8 +110,25 @@ fn an_api_server_with_an_expired_certificate() {
         "ca.conf",
         "[ca]\ndefault_ca=d\n[d]\ndatabase=database\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n",
     );
-    let sign = ["ca", "-batch", "-config", "ca.conf", "-cert", "ca.crt", "-keyfile", "ca.key", "-in", "csr", "-out", "crt"];
-    openssl(&[&sign[..], &["-startdate", "20200101000000Z", "-enddate", "20200102000000Z", "-extfile", "extensions", "-notext"]].concat());
+    let sign = [
+        "ca", "-batch", "-config", "ca.conf", "-cert", "ca.crt", "-keyfile", "ca.key", "-in", "csr", "-out",
+        "crt",
+    ];
+    openssl(
+        &[
+            &sign[..],
+            &[
+                "-startdate",
+                "20200101000000Z",
+                "-enddate",
+                "20200102000000Z",
+                "-extfile",
+                "extensions",
+                "-notext",
+            ],
+        ]
+        .concat(),
+    );
 
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut server = Command::new("openssl")
@@ -105,7 +140,8 @@ fn an_api_server_with_an_expired_certificate() {
         .unwrap();
     // Its first line, ACCEPT, says that it listens.
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line).unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(server.stdout.take().unwrap()), &mut line)
+        .unwrap();
     folder.file("config", &kubeconfig(&format!("https://127.0.0.1:{port}"), Some("ca.crt")));
     let called = folder.call(&["up", "--with", "mysql", "--kubeconfig", "config"]);
     server.kill().unwrap();
@@ -122,7 +158,11 @@ fn kubeconfig_alone_asks_for_no_cluster() {
     let why = "on this machine (KUBECONFIG alone asks for no cluster)";
     folder.call(&["run", "--with", "sqlite", "--", "true"]).ok().says(why);
     folder.call(&["status"]).ok().says(why);
-    folder.call(&["status", "-n", "here"]).fails(2).says("no cluster is asked for").says("hint: pass --context, --kubeconfig or --runtime");
+    folder
+        .call(&["status", "-n", "here"])
+        .fails(2)
+        .says("no cluster is asked for")
+        .says("hint: pass --context, --kubeconfig or --runtime");
     // Whoever asks for one gets the one that it names.
     for asked in [&["--runtime", "kubernetes"][..], &["--context", "c"], &["--kubeconfig", "config"]] {
         folder.call(&[&["status"], asked].concat()).fails(1).says("https://127.0.0.1:1");

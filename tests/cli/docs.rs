@@ -1,4 +1,5 @@
-//! The documents say what is so: their links lead somewhere, their blocks can be read, and the commands, flags and tests in them exist.
+//! The documents say what is so: their links lead somewhere, their blocks can be read, and the commands,
+//! flags and tests in them exist.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,7 +17,10 @@ const LANGUAGES: [&str; 8] = ["sh", "console", "yaml", "json", "python", "jinja"
 
 /// What is wrong with the pages, one line for each fault.
 fn faults(pages: &[Page], check: impl Fn(&Page) -> Vec<String>) -> Vec<String> {
-    pages.iter().flat_map(|page| check(page).into_iter().map(|fault| format!("{}:{fault}", page.file))).collect()
+    pages
+        .iter()
+        .flat_map(|page| check(page).into_iter().map(|fault| format!("{}:{fault}", page.file)))
+        .collect()
 }
 
 /// No page has the fault, and a page that has it is found.
@@ -25,7 +29,10 @@ fn holds(check: impl Fn(&Page) -> Vec<String>, wrong: &[(&str, &str)]) {
     assert!(found.is_empty(), "{}", found.join("\n"));
     for (text, what) in wrong {
         let found = check(&page("docs/src/reference/commands.md", text));
-        assert!(found.iter().any(|fault| fault.contains(what)), "{what:?} was not found in {text:?}: {found:?}");
+        assert!(
+            found.iter().any(|fault| fault.contains(what)),
+            "{what:?} was not found in {text:?}: {found:?}"
+        );
     }
 }
 
@@ -34,7 +41,9 @@ fn every_test_that_is_named_exists() {
     let check = |page: &Page| {
         let mut faults = Vec::new();
         for (line, text) in page.prose() {
-            for (file, function) in text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::")) {
+            for (file, function) in
+                text.split('`').skip(1).step_by(2).filter_map(|code| code.split_once("::"))
+            {
                 if Path::new(file).extension().is_none_or(|end| end != "rs") {
                     continue;
                 }
@@ -48,7 +57,10 @@ fn every_test_that_is_named_exists() {
     };
     holds(
         check,
-        &[("`tests/cli/docs.rs::no_such_test`", "has no test"), ("`tests/no.rs::every_test_that_is_named_exists`", "has no test")],
+        &[
+            ("`tests/cli/docs.rs::no_such_test`", "has no test"),
+            ("`tests/no.rs::every_test_that_is_named_exists`", "has no test"),
+        ],
     );
     let reliability = std::fs::read_to_string(root().join("docs/src/explanation/reliability.md")).unwrap();
     assert!(reliability.matches(".rs::").count() > 40);
@@ -66,13 +78,20 @@ fn dead_links(page: &Page) -> Vec<String> {
             continue;
         }
         let (path, anchor) = target.split_once('#').unwrap_or((&target, ""));
-        let path = if path.is_empty() { here.clone() } else { pages::plain(&here.parent().expect("a folder").join(path)) };
+        let path = if path.is_empty() {
+            here.clone()
+        } else {
+            pages::plain(&here.parent().expect("a folder").join(path))
+        };
         let Ok(real) = path.canonicalize() else {
             faults.push(format!("{line}: {target} leads nowhere"));
             continue;
         };
         if path.components().ne(real.components()) && is_of_book && !page.file.ends_with("SUMMARY.md") {
-            faults.push(format!("{line}: {target} goes by way of a link, where a reader of the files finds none: {}", real.display()));
+            faults.push(format!(
+                "{line}: {target} goes by way of a link, where a reader of the files finds none: {}",
+                real.display()
+            ));
         }
         if is_of_book && !book.contains_key(&real) {
             faults.push(format!("{line}: {target} leads out of the book"));
@@ -97,34 +116,45 @@ fn every_link_leads_somewhere() {
         ("[a](../catalog/README.md)", "by way of a link"),
     ];
     holds(dead_links, &wrong);
-    assert!(dead_links(&page("docs/src/reference/x.md", "`[a](nowhere.md)` [b](commands.md#exit-codes)")).is_empty());
+    assert!(
+        dead_links(&page("docs/src/reference/x.md", "`[a](nowhere.md)` [b](commands.md#exit-codes)"))
+            .is_empty()
+    );
 }
 
 #[test]
 fn every_page_is_in_the_summary() {
     let summary = std::fs::read_to_string(root().join("docs/src/SUMMARY.md")).unwrap();
-    let listed: Vec<PathBuf> = page("docs/src/SUMMARY.md", &summary).links().into_iter().map(|(_, target)| target.into()).collect();
+    let listed: Vec<PathBuf> =
+        page("docs/src/SUMMARY.md", &summary).links().into_iter().map(|(_, target)| target.into()).collect();
     let set: BTreeSet<PathBuf> = listed.iter().cloned().collect();
     assert_eq!(set.len(), listed.len(), "a page is listed twice");
-    let there: BTreeSet<PathBuf> =
-        in_book().into_values().filter(|file| file.extension().is_some_and(|end| end == "md") && file != Path::new("SUMMARY.md")).collect();
+    let there: BTreeSet<PathBuf> = in_book()
+        .into_values()
+        .filter(|file| file.extension().is_some_and(|end| end == "md") && file != Path::new("SUMMARY.md"))
+        .collect();
     assert_eq!(set, there, "left: the summary; right: the pages");
 }
 
 /// A shell's word on a text.
 fn syntax_error(text: &str) -> Option<String> {
-    let mut bash = Command::new("bash").arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("bash");
+    let mut bash =
+        Command::new("bash").arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("bash");
     bash.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("bash reads");
     let output = bash.wait_with_output().expect("bash ends");
-    (!output.status.success() || !output.stderr.is_empty()).then(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    (!output.status.success() || !output.stderr.is_empty())
+        .then(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
 /// The commands of a block in which prompts and answers take turns.
 fn typed(console: &str) -> String {
-    console.lines().filter_map(|line| line.strip_prefix("$ ").or_else(|| line.strip_prefix("> "))).fold(String::new(), |mut all, line| {
-        let _ = writeln!(all, "{line}");
-        all
-    })
+    console.lines().filter_map(|line| line.strip_prefix("$ ").or_else(|| line.strip_prefix("> "))).fold(
+        String::new(),
+        |mut all, line| {
+            let _ = writeln!(all, "{line}");
+            all
+        },
+    )
 }
 
 #[test]
@@ -142,8 +172,12 @@ fn every_block_can_be_read() {
                     .split("\n---\n")
                     .find_map(|text| serde_yaml::from_str::<serde_yaml::Value>(text).err())
                     .map(|e| e.to_string()),
-                "json" => serde_json::from_str::<serde_json::Value>(&block.text).err().map(|error| error.to_string()),
-                language if !LANGUAGES.contains(&language) => Some(format!("{language:?} is no language of a block here")),
+                "json" => serde_json::from_str::<serde_json::Value>(&block.text)
+                    .err()
+                    .map(|error| error.to_string()),
+                language if !LANGUAGES.contains(&language) => {
+                    Some(format!("{language:?} is no language of a block here"))
+                }
                 _ => None,
             };
             faults.extend(error.map(|error| format!("{line}: {error}")));
@@ -168,7 +202,10 @@ fn every_block_can_be_read() {
 
 /// The calls of testbed in a text: from its name to what ends a command.
 fn calls(text: &str) -> Vec<Vec<&str>> {
-    let words = text.lines().map(|line| line.split(" #").next().unwrap_or_default()).flat_map(|line| line.split(['|', ';', '&', '(', ')']));
+    let words = text
+        .lines()
+        .map(|line| line.split(" #").next().unwrap_or_default())
+        .flat_map(|line| line.split(['|', ';', '&', '(', ')']));
     let call = |part: &str| part.trim().trim_start_matches("$ ").starts_with("testbed ").then_some(());
     words
         .filter(|part| call(part).is_some())
@@ -189,11 +226,17 @@ fn unknown(call: &[&str]) -> Vec<String> {
         let name = word.trim_matches(|c: char| "[],.…`".contains(c));
         if let Some(flag) = name.strip_prefix("--") {
             let long = flag.split('=').next().unwrap_or_default();
-            if !long.is_empty() && !["help", "version"].contains(&long) && !command.get_arguments().any(|arg| arg.get_long() == Some(long))
+            if !long.is_empty()
+                && !["help", "version"].contains(&long)
+                && !command.get_arguments().any(|arg| arg.get_long() == Some(long))
             {
                 unknown.push(format!("testbed {} has no --{long}", command.get_name()));
             }
-        } else if command.has_subcommands() && !name.starts_with('-') && name.chars().all(|c| c.is_ascii_lowercase()) && !name.is_empty() {
+        } else if command.has_subcommands()
+            && !name.starts_with('-')
+            && name.chars().all(|c| c.is_ascii_lowercase())
+            && !name.is_empty()
+        {
             match command.find_subcommand(name) {
                 Some(inner) => command = inner,
                 None => unknown.push(format!("testbed {} has no command {name}", command.get_name())),
@@ -207,13 +250,21 @@ fn unknown(call: &[&str]) -> Vec<String> {
 fn every_command_and_flag_exists() {
     let check = |page: &Page| {
         let mut faults = Vec::new();
-        for block in page.blocks().iter().filter(|block| ["sh", "console"].contains(&block.language.as_str())) {
+        for block in page.blocks().iter().filter(|block| ["sh", "console"].contains(&block.language.as_str()))
+        {
             let text = if block.language == "sh" { block.text.clone() } else { typed(&block.text) };
-            faults.extend(calls(&text).iter().flat_map(|call| unknown(call)).map(|fault| format!("{}: {fault}", block.line)));
+            faults.extend(
+                calls(&text)
+                    .iter()
+                    .flat_map(|call| unknown(call))
+                    .map(|fault| format!("{}: {fault}", block.line)),
+            );
         }
         for (line, text) in page.prose() {
             let code = text.split('`').skip(1).step_by(2);
-            faults.extend(code.flat_map(calls).flat_map(|call| unknown(&call)).map(|fault| format!("{line}: {fault}")));
+            faults.extend(
+                code.flat_map(calls).flat_map(|call| unknown(&call)).map(|fault| format!("{line}: {fault}")),
+            );
         }
         faults
     };

@@ -32,8 +32,16 @@ fn bad_usage_is_told_as_by_up() {
 fn a_server_that_does_not_answer_is_a_problem_and_the_rest_is_skipped() {
     let called = nowhere().call(&["doctor", "--with", "postgres"]).ends(1);
     let lines: Vec<&str> = called.stdout.lines().collect();
-    assert!(lines[0].starts_with("problem  api  ") && lines[0].contains("http://127.0.0.1:9: "), "{}", called.transcript());
-    assert!(lines[0].contains("refused") && lines[1].trim_start().starts_with("-> is the cluster running"), "{}", called.transcript());
+    assert!(
+        lines[0].starts_with("problem  api  ") && lines[0].contains("http://127.0.0.1:9: "),
+        "{}",
+        called.transcript()
+    );
+    assert!(
+        lines[0].contains("refused") && lines[1].trim_start().starts_with("-> is the cluster running"),
+        "{}",
+        called.transcript()
+    );
     assert_eq!(lines[2..], ["skipped  all  every other check needs the API server"]);
     assert_eq!(called.stderr, "");
 }
@@ -41,9 +49,16 @@ fn a_server_that_does_not_answer_is_a_problem_and_the_rest_is_skipped() {
 #[test]
 fn the_projects_settings_name_what_is_looked_for() {
     let folder = nowhere();
-    folder.file("testbed.yaml", "databases: {orders: 'postgres:17'}\nruntime: kubernetes\nparams: {memry: 1Gi}\n");
+    folder.file(
+        "testbed.yaml",
+        "databases: {orders: 'postgres:17'}\nruntime: kubernetes\nparams: {memry: 1Gi}\n",
+    );
     let called = folder.call(&["doctor"]).ends(1);
-    assert!(called.stdout.starts_with("warning  manifest  no built-in database takes the parameter memry\n"), "{}", called.transcript());
+    assert!(
+        called.stdout.starts_with("warning  manifest  no built-in database takes the parameter memry\n"),
+        "{}",
+        called.transcript()
+    );
     assert_eq!(called.stderr, "", "something is named");
     folder.call(&["doctor", "--settings", "none"]).ends(1).says("looking for what --with postgres needs");
 }

@@ -1,4 +1,5 @@
-//! `testbed history` on stores that tests have filled: what it prints, and what it refuses. What a run writes is told elsewhere.
+//! `testbed history` on stores that tests have filled: what it prints, and what it refuses. What a run writes
+//! is told elsewhere.
 
 use serde_json::Value;
 use testbed::history::log::Log;
@@ -96,7 +97,10 @@ fn failed() -> (Record, Vec<Log>) {
             ..Origin::default()
         },
         databases: vec![database],
-        events: vec![event(false, "Pulled", "the image is there", 4000), event(true, "BackOff", "restarting failed container", 9100)],
+        events: vec![
+            event(false, "Pulled", "the image is there", 4000),
+            event(true, "BackOff", "restarting failed container", 9100),
+        ],
         notes: vec!["the log of Pod/web could not be read: forbidden".into()],
         ..record(3, "build-7", Status::Failed)
     };
@@ -129,13 +133,23 @@ fn json(called: &Called) -> Value {
 }
 
 fn ids(called: &Called) -> Vec<String> {
-    json(called)["runs"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect()
+    json(called)["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// The runs are of 2023, and how long ago that is depends on when this is read.
 fn without_ages(text: &str) -> String {
-    let is_age = |word: &str| word.strip_suffix('d').is_some_and(|days| days.len() >= 3 && days.bytes().all(|byte| byte.is_ascii_digit()));
-    text.split_inclusive([' ', '(']).map(|word| if is_age(word.trim_end()) { "DAYS ".to_owned() } else { word.to_owned() }).collect()
+    let is_age = |word: &str| {
+        word.strip_suffix('d')
+            .is_some_and(|days| days.len() >= 3 && days.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    text.split_inclusive([' ', '('])
+        .map(|word| if is_age(word.trim_end()) { "DAYS ".to_owned() } else { word.to_owned() })
+        .collect()
 }
 
 #[test]
@@ -183,9 +197,14 @@ fn pages_follow_each_other() {
     let next = json(&first)["next"].as_str().unwrap().to_owned();
     let second = folder.call(&["history", "list", "--limit", "2", "-o", "json", "--after", &next]).ok();
     assert_eq!((ids(&second), &json(&second)["next"]), (vec![id(1)], &Value::Null));
-    let table = folder.call(&["history", "list", "--limit", "2"]).ok().says(&format!("there are more: the same with --after {next}"));
+    let table = folder
+        .call(&["history", "list", "--limit", "2"])
+        .ok()
+        .says(&format!("there are more: the same with --after {next}"));
     assert_eq!(table.stdout.lines().count(), 3);
-    let last = json(&folder.call(&["history", "list", "--limit", "1", "-o", "json", "--after", &next]).ok())["runs"][0].clone();
+    let last = json(&folder.call(&["history", "list", "--limit", "1", "-o", "json", "--after", &next]).ok())
+        ["runs"][0]
+        .clone();
     let after = format!("{}.{}", BEGAN + 1000, last["id"].as_str().unwrap());
     folder.call(&["history", "list", "--after", &after]).ok().says("there are no more runs");
 }
@@ -206,15 +225,31 @@ fn a_story_is_told_to_programs() {
 #[test]
 fn a_run_is_named_in_several_ways() {
     let folder = three();
-    let shown = |run: &str| json(&folder.call(&["history", "show", run, "-o", "json"]).ok())["id"].as_str().unwrap().to_owned();
+    let shown = |run: &str| {
+        json(&folder.call(&["history", "show", run, "-o", "json"]).ok())["id"].as_str().unwrap().to_owned()
+    };
     assert_eq!((shown("build-7"), shown(&id(1)), shown("pr-17")), (id(3), id(1), id(2)));
     let newest = folder.call(&["history", "show", "-o", "json"]).ok();
     assert_eq!(json(&newest)["id"].as_str(), Some(id(3).as_str()));
-    folder.call(&["history", "show", "pr-17"]).ok().says(&format!("this is the newest run with the id pr-17; older: {} (", id(1)));
-    folder.call(&["history", "show", "0198c0de"]).fails(1).says("0198c0de is the beginning of several: ").says("hint: write more");
-    folder.call(&["history", "show", "build"]).fails(1).says("run build is not in sqlite:history.db").says("testbed history list");
+    folder
+        .call(&["history", "show", "pr-17"])
+        .ok()
+        .says(&format!("this is the newest run with the id pr-17; older: {} (", id(1)));
+    folder
+        .call(&["history", "show", "0198c0de"])
+        .fails(1)
+        .says("0198c0de is the beginning of several: ")
+        .says("hint: write more");
+    folder
+        .call(&["history", "show", "build"])
+        .fails(1)
+        .says("run build is not in sqlite:history.db")
+        .says("testbed history list");
     let long = with(vec![(record(1, "build-7-of-shop", Status::Done), vec![])]);
-    assert_eq!(json(&long.call(&["history", "show", "build-7-", "-o", "json"]).ok())["id"].as_str(), Some(id(1).as_str()));
+    assert_eq!(
+        json(&long.call(&["history", "show", "build-7-", "-o", "json"]).ok())["id"].as_str(),
+        Some(id(1).as_str())
+    );
     long.call(&["history", "show", "build-7"]).fails(1).says("run build-7 is not in");
     // No wildcard of a database's language.
     long.call(&["history", "show", "build-7%"]).fails(1);
@@ -225,14 +260,31 @@ fn a_run_is_named_in_several_ways() {
 fn logs_are_those_of_the_last_container_unless_asked() {
     let folder = three();
     let logs = |args: &[&str]| folder.call(&[&["history", "logs"], args].concat()).ok();
-    assert_eq!(logs(&["build-7"]).says("--previous shows what it wrote before").stdout, "starting\nunknown variable 'x'\n");
+    assert_eq!(
+        logs(&["build-7"]).says("--previous shows what it wrote before").stdout,
+        "starting\nunknown variable 'x'\n"
+    );
     assert_eq!(logs(&["build-7", "mysql", "--tail", "1"]).stdout, "unknown variable 'x'\n");
     assert_eq!(logs(&["build-7", "mysql-build-7", "--previous"]).stdout, "the first time\n");
     let answer = json(&logs(&["build-7", "-o", "json", "--tail", "1"]));
-    assert_eq!((&answer["version"], &answer["live"], answer["record"].as_str()), (&1.into(), &false.into(), Some(id(3).as_str())));
-    assert_eq!((answer["logs"][0]["text"].as_str(), answer["logs"].as_array().unwrap().len()), (Some("unknown variable 'x'\n"), 1));
-    folder.call(&["history", "logs", "build-7", "shop"]).fails(1).says("run build-7 has no log of shop").says("hint: there are: mysql");
-    folder.call(&["history", "logs", "pr-17"]).fails(1).says("run pr-17 has no log").says("hint: no log of it was kept");
+    assert_eq!(
+        (&answer["version"], &answer["live"], answer["record"].as_str()),
+        (&1.into(), &false.into(), Some(id(3).as_str()))
+    );
+    assert_eq!(
+        (answer["logs"][0]["text"].as_str(), answer["logs"].as_array().unwrap().len()),
+        (Some("unknown variable 'x'\n"), 1)
+    );
+    folder
+        .call(&["history", "logs", "build-7", "shop"])
+        .fails(1)
+        .says("run build-7 has no log of shop")
+        .says("hint: there are: mysql");
+    folder
+        .call(&["history", "logs", "pr-17"])
+        .fails(1)
+        .says("run pr-17 has no log")
+        .says("hint: no log of it was kept");
 }
 
 #[test]
@@ -240,7 +292,13 @@ fn a_report_counts() {
     let folder = three();
     let report = folder.call(&["history", "report", "--since", "2023-11-14", "-o", "json"]).ok();
     assert_eq!((json(&report)["runs"].as_u64(), json(&report)["version"].as_u64()), (Some(3), Some(1)));
-    assert!(folder.call(&["history", "report", "--since", "2023-11-14", "--html", "-"]).ok().stdout.contains("crashes"));
+    assert!(
+        folder
+            .call(&["history", "report", "--since", "2023-11-14", "--html", "-"])
+            .ok()
+            .stdout
+            .contains("crashes")
+    );
     let recent = folder.call(&["history", "report", "-o", "json"]).ok();
     assert_eq!(json(&recent)["runs"].as_u64(), Some(0), "the last seven days, unless told");
     folder.call(&["history", "report", "--html", "no/such/report.html"]).fails(1).says("no/such/report.html");
@@ -249,10 +307,20 @@ fn a_report_counts() {
 #[test]
 fn pruning_needs_a_rule() {
     let folder = three();
-    folder.call(&["history", "prune"]).fails(2).says("there is no rule").says("--older-than 30d, --keep 1000, or both");
-    folder.call(&["history", "prune", "--older-than", "30d", "--dry-run"]).ok().says("would forget 3 runs, 0 would stay");
+    folder
+        .call(&["history", "prune"])
+        .fails(2)
+        .says("there is no rule")
+        .says("--older-than 30d, --keep 1000, or both");
+    folder
+        .call(&["history", "prune", "--older-than", "30d", "--dry-run"])
+        .ok()
+        .says("would forget 3 runs, 0 would stay");
     let pruned = json(&folder.call(&["history", "prune", "--keep", "2", "-o", "json"]).ok());
-    assert_eq!((&pruned["records"], &pruned["left"], &pruned["dryRun"]), (&1.into(), &2.into(), &false.into()));
+    assert_eq!(
+        (&pruned["records"], &pruned["left"], &pruned["dryRun"]),
+        (&1.into(), &2.into(), &false.into())
+    );
     assert_eq!(ids(&folder.call(&["history", "list", "-o", "json"]).ok()), [id(3), id(2)]);
 }
 
@@ -278,15 +346,24 @@ fn wrong_flags_are_named() {
         folder.call(&[&["history"], args].concat()).fails(2).says(part);
     };
     refused(&["list", "--since", "yesterday"], "write a duration (7d, 90m), a day (2026-01-31) or a moment");
-    refused(&["list", "--status", "running"], "[possible values: starting, up, done, failed, cancelled, abandoned]");
+    refused(
+        &["list", "--status", "running"],
+        "[possible values: starting, up, done, failed, cancelled, abandoned]",
+    );
     refused(&["list", "--limit", "0"], "0 is not in 1..=10000");
     refused(&["list", "--after", "3"], "take what the page before tells");
     refused(&["list", "-o", "text"], "[possible values: table, json]");
     refused(&["logs", "r", "--tail", "few"], "--tail");
     refused(&["list", "--history", "none"], "--history none keeps nothing");
     refused(&["logs", "--history", "none"], "--history none keeps nothing");
-    refused(&["list", "--history", "history.db"], "--history is sqlite:PATH, postgres://USER@HOST/DATABASE or none");
-    refused(&["list", "--history", "postgres://u:hush-hush@127.0.0.1/d"], "others can see a password on the command line");
+    refused(
+        &["list", "--history", "history.db"],
+        "--history is sqlite:PATH, postgres://USER@HOST/DATABASE or none",
+    );
+    refused(
+        &["list", "--history", "postgres://u:hush-hush@127.0.0.1/d"],
+        "others can see a password on the command line",
+    );
     let named = Folder::new().env("TESTBED_HISTORY", "postgres://u:hush-hush@127.0.0.1:1/d");
     named.call(&["history", "list"]).fails(1).says("postgres://u@127.0.0.1:1/d").keeps("hush-hush");
     Folder::new().call(&["history"]).ends(2).says("Usage: testbed history");
@@ -295,7 +372,10 @@ fn wrong_flags_are_named() {
 #[test]
 fn a_pod_has_no_usual_place() {
     let pod = Folder::new().env("KUBERNETES_SERVICE_HOST", "10.0.0.1");
-    pod.call(&["history", "list"]).fails(2).says("no history is kept here").says("--history or TESTBED_HISTORY");
+    pod.call(&["history", "list"])
+        .fails(2)
+        .says("no history is kept here")
+        .says("--history or TESTBED_HISTORY");
 }
 
 #[test]
@@ -310,9 +390,17 @@ fn the_settings_tell_the_place_as_seen_from_their_folder() {
     };
     assert_eq!(ids(&list(&[])).len(), 3);
     assert_eq!(ids(&list(&["--history", "sqlite:../history.db"])).len(), 3);
-    assert!(ids(&list(&["--history", "sqlite:other.db"])).is_empty(), "a flag is seen from where it was typed");
+    assert!(
+        ids(&list(&["--history", "sqlite:other.db"])).is_empty(),
+        "a flag is seen from where it was typed"
+    );
     folder.file("testbed.yaml", "history: none\n");
-    let none = folder.command(&["history", "list"]).current_dir(&inner).env_remove("TESTBED_HISTORY").output().unwrap();
+    let none = folder
+        .command(&["history", "list"])
+        .current_dir(&inner)
+        .env_remove("TESTBED_HISTORY")
+        .output()
+        .unwrap();
     Called::new(&["history", "list"], none).fails(2).says("--history none keeps nothing");
 }
 

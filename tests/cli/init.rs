@@ -52,10 +52,15 @@ fn a_projects_databases_are_found_merged_and_written() {
     let written = folder.read("testbed.yaml");
     insta::assert_snapshot!("init", written);
     assert!(!written.contains("hush"));
-    let called = called.says("db: postgres:17, user \"striv\", database \"striv\"").says("  docker-compose.yml:5: service db");
-    let called = called.says("  .github/workflows/ci.yml:5: job test, service postgres").says("  testing-databases.json: entry 2");
-    let _ =
-        called.says("warning: docker-compose.yml:5: service db: the set-up scripts ./init:").says("next: testbed run -- your test command");
+    let called = called
+        .says("db: postgres:17, user \"striv\", database \"striv\"")
+        .says("  docker-compose.yml:5: service db");
+    let called = called
+        .says("  .github/workflows/ci.yml:5: job test, service postgres")
+        .says("  testing-databases.json: entry 2");
+    let _ = called
+        .says("warning: docker-compose.yml:5: service db: the set-up scripts ./init:")
+        .says("next: testbed run -- your test command");
 }
 
 #[test]
@@ -64,7 +69,9 @@ fn what_is_written_can_be_used_at_once() {
     let _ = folder.call(&["init"]).ok();
     let rendered = folder.call(&["render", "--run-id", "run-1"]).ok();
     assert!(rendered.stderr.is_empty(), "{}", rendered.transcript());
-    for part in ["image: postgres:17", "image: mysql:5.6", "name: legacy-run-1", "value: striv_test", "value: striv"] {
+    for part in
+        ["image: postgres:17", "image: mysql:5.6", "name: legacy-run-1", "value: striv_test", "value: striv"]
+    {
         assert!(rendered.stdout.contains(part), "{part} is not in {}", rendered.stdout);
     }
 }
@@ -75,7 +82,10 @@ fn a_file_that_is_there_is_never_overwritten() {
     for name in ["testbed.yaml", "testbed.yml"] {
         folder.file(name, "# mine\n");
         let refused = folder.call(&["init"]).fails(2).keeps("hush");
-        let _ = refused.says(&format!("{name} is there already")).says("This would have been written:").says("    use: postgres:17");
+        let _ = refused
+            .says(&format!("{name} is there already"))
+            .says("This would have been written:")
+            .says("    use: postgres:17");
         assert_eq!(folder.read(name), "# mine\n");
         std::fs::remove_file(folder.path().join(name)).unwrap();
     }
@@ -96,7 +106,11 @@ fn printing_writes_nothing() {
 fn nothing_found_is_a_failure_with_advice() {
     let folder = Folder::new();
     folder.file("compose.yaml", "services: {cache: {image: redis}}\n");
-    folder.call(&["init"]).fails(1).says("no database was found").says("hint: say what the tests need: testbed init --with postgres:17");
+    folder
+        .call(&["init"])
+        .fails(1)
+        .says("no database was found")
+        .says("hint: say what the tests need: testbed init --with postgres:17");
     assert!(!folder.has("testbed.yaml"));
     folder.call(&["init", "nowhere"]).fails(2).says("nowhere is no folder");
     folder.call(&["init", "--with", "oracle"]).fails(2).says("--with oracle");
@@ -106,11 +120,14 @@ fn nothing_found_is_a_failure_with_advice() {
 fn databases_can_be_asked_for_and_another_folder_be_meant() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path().join("project")).unwrap();
-    let called = folder.call(&["init", "project", "--with", "postgres:17=orders,sqlite", "--with", "postgres"]).ok();
+    let called =
+        folder.call(&["init", "project", "--with", "postgres:17=orders,sqlite", "--with", "postgres"]).ok();
     assert_eq!(called.stdout, "project/testbed.yaml\n");
     let text = folder.read("project/testbed.yaml");
     assert!(
-        text.contains("  orders: postgres:17\n") && text.contains("  sqlite: sqlite\n") && text.contains("  postgres-1: postgres\n"),
+        text.contains("  orders: postgres:17\n")
+            && text.contains("  sqlite: sqlite\n")
+            && text.contains("  postgres-1: postgres\n"),
         "{text}"
     );
     let _ = folder.call(&["render", "--settings", "project/testbed.yaml"]).ok();
@@ -120,5 +137,9 @@ fn databases_can_be_asked_for_and_another_folder_be_meant() {
 fn a_file_that_cannot_be_read_is_named_and_the_others_count() {
     let folder = project();
     folder.file("docker-compose.yml", "services: [\n");
-    folder.call(&["init", "--print"]).ok().says("warning: docker-compose.yml:2: not valid YAML").says("postgres: postgres:17");
+    folder
+        .call(&["init", "--print"])
+        .ok()
+        .says("warning: docker-compose.yml:2: not valid YAML")
+        .says("postgres: postgres:17");
 }

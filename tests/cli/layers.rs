@@ -1,5 +1,5 @@
-//! Imports go one way. Each folder of `src` is on a floor and imports from those below it alone; inside a folder, files that import each
-//! other in a circle are named here.
+//! Imports go one way. Each folder of `src` is on a floor and imports from those below it alone; inside a
+//! folder, files that import each other in a circle are named here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,20 @@ const FLOORS: &[&[&str]] = &[
     &["progress", "table", "template"],
     &["console", "process"],
     &["background", "bug", "doctor", "files", "run_id"],
-    &["deadline", "engine", "environment", "failure", "location", "postgres", "reading", "redact", "time", "trust", "words", "yaml"],
+    &[
+        "deadline",
+        "engine",
+        "environment",
+        "failure",
+        "location",
+        "postgres",
+        "reading",
+        "redact",
+        "time",
+        "trust",
+        "words",
+        "yaml",
+    ],
 ];
 
 /// Files that import each other, and why they may.
@@ -42,7 +55,10 @@ fn each_folder_imports_from_the_floors_below() {
     let floor = |module: &str| {
         let folder = module.split("::").next().expect("a name");
         let floor = FLOORS.iter().position(|floor| floor.contains(&folder));
-        (folder.to_owned(), floor.unwrap_or_else(|| panic!("{folder} is on no floor: put it into FLOORS of {}", file!())))
+        (
+            folder.to_owned(),
+            floor.unwrap_or_else(|| panic!("{folder} is on no floor: put it into FLOORS of {}", file!())),
+        )
     };
     let mut wrong = Vec::new();
     for (module, imports) in imports() {
@@ -58,7 +74,8 @@ fn each_folder_imports_from_the_floors_below() {
 
 #[test]
 fn the_document_has_the_same_floors() {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).expect("the document");
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md"))
+        .expect("the document");
     let (_, list) = text.rsplit_once("```text\n").expect("the list of floors");
     let told: Vec<&str> = list.lines().take_while(|line| *line != "```").collect();
     let floors: Vec<String> = FLOORS.iter().map(|floor| floor.join(" ")).collect();
@@ -68,16 +85,22 @@ fn the_document_has_the_same_floors() {
 #[test]
 fn files_import_each_other_only_where_it_is_said() {
     let imports = imports();
-    let reached: BTreeMap<&String, BTreeSet<&String>> = imports.keys().map(|module| (module, reach(&imports, module))).collect();
+    let reached: BTreeMap<&String, BTreeSet<&String>> =
+        imports.keys().map(|module| (module, reach(&imports, module))).collect();
     let circles: BTreeSet<Vec<&String>> = imports
         .keys()
         .map(|module| {
-            reached[module].iter().copied().filter(|other| reached.get(other).is_some_and(|back| back.contains(module))).collect()
+            reached[module]
+                .iter()
+                .copied()
+                .filter(|other| reached.get(other).is_some_and(|back| back.contains(module)))
+                .collect()
         })
         .filter(|circle: &Vec<&String>| circle.len() > 1)
         .collect();
     let known: BTreeSet<Vec<&str>> = CIRCLES.iter().map(|(circle, _)| circle.to_vec()).collect();
-    let found: BTreeSet<Vec<&str>> = circles.iter().map(|circle| circle.iter().map(|module| module.as_str()).collect()).collect();
+    let found: BTreeSet<Vec<&str>> =
+        circles.iter().map(|circle| circle.iter().map(|module| module.as_str()).collect()).collect();
     assert_eq!(found, known);
 }
 
@@ -96,20 +119,30 @@ fn imports() -> Imports {
     find(&root, &mut files);
     let name = |path: &Path| {
         let path = path.strip_prefix(&root).expect("below src").with_extension("");
-        let parts: Vec<&str> = path.iter().map(|part| part.to_str().expect("UTF-8")).filter(|part| *part != "mod").collect();
+        let parts: Vec<&str> =
+            path.iter().map(|part| part.to_str().expect("UTF-8")).filter(|part| *part != "mod").collect();
         parts.join("::")
     };
     let modules: BTreeSet<String> = files.iter().map(|path| name(path)).collect();
-    let is_test =
-        |module: &str| module.split("::").any(|part| ["tests", "properties"].contains(&part)) || module.starts_with("lock::model");
+    let is_test = |module: &str| {
+        module.split("::").any(|part| ["tests", "properties"].contains(&part))
+            || module.starts_with("lock::model")
+    };
     let mut imports = Imports::new();
     for path in &files {
         let module = name(path);
         let text = std::fs::read_to_string(path).expect("a file of the source");
         let text = text.split("#[cfg(test)]\nmod tests {").next().expect("a part");
-        let code: String =
-            text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n").replace(" as ", ",");
-        let found = paths(&code, &module).into_iter().filter_map(|path| longest(&path, &modules)).filter(|import| *import != module);
+        let code: String = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect::<Vec<_>>()
+            .join("\n")
+            .replace(" as ", ",");
+        let found = paths(&code, &module)
+            .into_iter()
+            .filter_map(|path| longest(&path, &modules))
+            .filter(|import| *import != module);
         if !is_test(&module) {
             imports.insert(module.clone(), found.collect());
         }
@@ -152,9 +185,14 @@ fn paths(code: &str, module: &str) -> Vec<String> {
 }
 
 /// Takes one path apart that may have braces: `a::{b, c::{d, e}}`.
-fn expand(prefix: &str, letters: &mut std::iter::Peekable<impl Iterator<Item = char>>, paths: &mut Vec<String>) {
+fn expand(
+    prefix: &str,
+    letters: &mut std::iter::Peekable<impl Iterator<Item = char>>,
+    paths: &mut Vec<String>,
+) {
     let mut path = prefix.to_owned();
-    while let Some(letter) = letters.next_if(|letter| letter.is_alphanumeric() || ['_', ':'].contains(letter)) {
+    while let Some(letter) = letters.next_if(|letter| letter.is_alphanumeric() || ['_', ':'].contains(letter))
+    {
         path.push(letter);
     }
     if letters.next_if_eq(&'{').is_none() {

@@ -1,4 +1,5 @@
-//! `testbed wait` at servers that answer with what nobody asked for: each ends in one error, in time, and in little memory.
+//! `testbed wait` at servers that answer with what nobody asked for: each ends in one error, in time, and in
+//! little memory.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -16,7 +17,9 @@ const TIMEOUT: &str = "2s";
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Serves everybody who connects, each in a thread; ends with the test's process.
-fn serve(conversation: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + Clone + 'static) -> u16 {
+fn serve(
+    conversation: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + Sync + Clone + 'static,
+) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -47,7 +50,9 @@ fn all(scheme: &str, servers: Vec<(&'static str, u16)>) {
     std::thread::scope(|scope| {
         let waits: Vec<_> = servers
             .into_iter()
-            .map(|(name, port)| scope.spawn(move || wait(name, &format!("{scheme}://app:sesame@127.0.0.1:{port}/shop"))))
+            .map(|(name, port)| {
+                scope.spawn(move || wait(name, &format!("{scheme}://app:sesame@127.0.0.1:{port}/shop")))
+            })
             .collect();
         for wait in waits {
             wait.join().unwrap();
@@ -64,7 +69,9 @@ mod postgres {
     const TEXT: u32 = 25;
 
     fn columns(types: &[u32]) -> Vec<u8> {
-        let each = types.iter().flat_map(|kind| [b"c\0\0\0\0\0\0\0", &kind.to_be_bytes()[..], b"\0\x08\0\0\0\0\0\0"].concat());
+        let each = types
+            .iter()
+            .flat_map(|kind| [b"c\0\0\0\0\0\0\0", &kind.to_be_bytes()[..], b"\0\x08\0\0\0\0\0\0"].concat());
         message(b'T', &[&(types.len() as u16).to_be_bytes()[..], &each.collect::<Vec<u8>>()].concat())
     }
 
@@ -78,7 +85,11 @@ mod postgres {
 
     /// The server that lets everybody in, and answers every query with these columns and these rows.
     fn answering(columns: Vec<u8>, rows: Vec<u8>) -> u16 {
-        saying([message(b'R', &[0; 4]), READY.to_vec()].concat(), columns, [rows, message(b'C', b"SELECT 1\0")].concat())
+        saying(
+            [message(b'R', &[0; 4]), READY.to_vec()].concat(),
+            columns,
+            [rows, message(b'C', b"SELECT 1\0")].concat(),
+        )
     }
 
     fn saying(login: Vec<u8>, columns: Vec<u8>, rows: Vec<u8>) -> u16 {
@@ -125,15 +136,39 @@ mod postgres {
                 ("two rows", answering(two(), row(&[Some(&seconds), Some(b"\0")]).repeat(2))),
                 ("nothing known", answering(two(), row(&[None, None]))),
                 ("a number that is cut off", answering(two(), row(&[Some(b"\0\0\0"), Some(b"\0")]))),
-                ("values without columns", answering(columns(&[FLOAT]), row(&[Some(&seconds), Some(b"\0"), None]))),
-                ("a length of two gibibytes", answering(message(b'T', &[]), vec![b'D', 0x7f, 0xff, 0xff, 0xff, 0, 2])),
-                ("a length of two gibibytes at the login", saying(vec![b'R', 0x7f, 0xff, 0xff, 0xff], Vec::new(), Vec::new())),
+                (
+                    "values without columns",
+                    answering(columns(&[FLOAT]), row(&[Some(&seconds), Some(b"\0"), None])),
+                ),
+                (
+                    "a length of two gibibytes",
+                    answering(message(b'T', &[]), vec![b'D', 0x7f, 0xff, 0xff, 0xff, 0, 2]),
+                ),
+                (
+                    "a length of two gibibytes at the login",
+                    saying(vec![b'R', 0x7f, 0xff, 0xff, 0xff], Vec::new(), Vec::new()),
+                ),
                 ("a length of nothing", saying(vec![b'R', 0, 0, 0, 0], Vec::new(), Vec::new())),
-                ("an authentication that nobody knows", saying(message(b'R', &[0, 0, 0, 99]), Vec::new(), Vec::new())),
+                (
+                    "an authentication that nobody knows",
+                    saying(message(b'R', &[0, 0, 0, 99]), Vec::new(), Vec::new()),
+                ),
                 ("endless notices", endless(Vec::new(), message(b'N', b"SNOTICE\0C00000\0Mmore\0\0"))),
-                ("endless parameters", endless(message(b'R', &[0; 4]), message(b'S', b"server_version\x0017\0"))),
-                ("endless rows", endless([&welcome[..], &message(b'1', &[])].concat(), row(&[Some(&seconds), Some(b"\0")]))),
-                ("an error that is no text", saying(message(b'E', b"S\xff\xfe\0C28P01\0M\xff\xff\0\0"), Vec::new(), Vec::new())),
+                (
+                    "endless parameters",
+                    endless(message(b'R', &[0; 4]), message(b'S', b"server_version\x0017\0")),
+                ),
+                (
+                    "endless rows",
+                    endless(
+                        [&welcome[..], &message(b'1', &[])].concat(),
+                        row(&[Some(&seconds), Some(b"\0")]),
+                    ),
+                ),
+                (
+                    "an error that is no text",
+                    saying(message(b'E', b"S\xff\xfe\0C28P01\0M\xff\xff\0\0"), Vec::new(), Vec::new()),
+                ),
                 ("an error that is cut off", saying(message(b'E', b"SFATAL"), Vec::new(), Vec::new())),
                 ("bytes of another kind", endless(Vec::new(), b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())),
             ],
@@ -147,7 +182,11 @@ mod mysql {
 
     /// Packets with the numbers from this one on, which begin anew after 256 of them.
     fn packets(from: u8, bodies: &[&[u8]]) -> Vec<u8> {
-        bodies.iter().zip((0..=255).cycle().skip(from.into())).flat_map(|(body, number)| packet(number, body)).collect()
+        bodies
+            .iter()
+            .zip((0..=255).cycle().skip(from.into()))
+            .flat_map(|(body, number)| packet(number, body))
+            .collect()
     }
 
     fn greeting() -> Vec<u8> {
@@ -192,7 +231,10 @@ mod mysql {
 
     /// The numbers of packets begin anew after 256 of them.
     fn endless_rows() -> u16 {
-        let (head, rows) = (packets(1, &[&[2], &column(253), &column(253), &END]), packets(5, &[&b"\x06Uptime\x0242"[..]; 256]));
+        let (head, rows) = (
+            packets(1, &[&[2], &column(253), &column(253), &END]),
+            packets(5, &[&b"\x06Uptime\x0242"[..]; 256]),
+        );
         serve(move |stream| {
             let mut buffer = [0; 4096];
             stream.write_all(&greeting())?;
@@ -232,8 +274,14 @@ mod mysql {
                 ("nothing known", answering(table(&[TEXT, TEXT], &[&[0xfb, 0xfb]]))),
                 ("no row", answering(table(&[TEXT, TEXT], &[]))),
                 ("no columns", answering(packets(1, &[&OK]))),
-                ("a value that is no text", answering(table(&[TEXT, TEXT], &[b"\x06Uptime\x03\xff\xfe\xfd"]))),
-                ("a value that is cut off", answering(table(&[TEXT, TEXT], &[b"\x06Uptime\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"]))),
+                (
+                    "a value that is no text",
+                    answering(table(&[TEXT, TEXT], &[b"\x06Uptime\x03\xff\xfe\xfd"])),
+                ),
+                (
+                    "a value that is cut off",
+                    answering(table(&[TEXT, TEXT], &[b"\x06Uptime\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"])),
+                ),
                 ("a date for a number", answering(table(&[TEXT, 12], &[b"\x06Uptime\x0a2026-99-99"]))),
                 ("more columns than fit", answering(packets(1, &wide))),
                 ("endless rows", endless_rows()),
@@ -242,13 +290,28 @@ mod mysql {
                 ("a refusal that is no text", saying(packets(2, &[&error(b"\xff\xfe")]), Vec::new())),
                 ("a packet with another number", answering(packets(77, &[&OK]))),
                 ("an empty packet", answering(packets(1, &[b""]))),
-                ("a packet of sixteen mebibytes", answering([&[0xff, 0xff, 0xff, 1][..], &vec![1; 1 << 22]].concat())),
-                ("a plugin that nobody knows", saying(packets(2, &[b"\xfeno_such_plugin\0abc\0"]), Vec::new())),
-                ("a plugin that the library was built without", saying(packets(2, &[b"\xfeclient_ed25519\0abc\0"]), Vec::new())),
+                (
+                    "a packet of sixteen mebibytes",
+                    answering([&[0xff, 0xff, 0xff, 1][..], &vec![1; 1 << 22]].concat()),
+                ),
+                (
+                    "a plugin that nobody knows",
+                    saying(packets(2, &[b"\xfeno_such_plugin\0abc\0"]), Vec::new()),
+                ),
+                (
+                    "a plugin that the library was built without",
+                    saying(packets(2, &[b"\xfeclient_ed25519\0abc\0"]), Vec::new()),
+                ),
                 ("a key that is none", with_key(b"\x01-----BEGIN PUBLIC KEY-----\n")),
                 ("no key at all", with_key(b"")),
-                ("a key of nothing", with_key(b"\x01-----BEGIN RSA PUBLIC KEY-----MAA=-----END RSA PUBLIC KEY-----")),
-                ("the password in clear text", saying(packets(2, &[b"\xfemysql_clear_password\0"]), Vec::new())),
+                (
+                    "a key of nothing",
+                    with_key(b"\x01-----BEGIN RSA PUBLIC KEY-----MAA=-----END RSA PUBLIC KEY-----"),
+                ),
+                (
+                    "the password in clear text",
+                    saying(packets(2, &[b"\xfemysql_clear_password\0"]), Vec::new()),
+                ),
                 (
                     "bytes of another kind",
                     serve(|stream| {
@@ -262,7 +325,8 @@ mod mysql {
     }
 }
 
-/// A server on another machine, for which an address of a network of its own stands: what it gets of the password.
+/// A server on another machine, for which an address of a network of its own stands: what it gets of the
+/// password.
 #[test]
 fn a_password_is_not_given_to_another_machine_that_asks_for_it_in_clear_text() {
     let network = |arguments: &str| {
@@ -270,13 +334,20 @@ fn a_password_is_not_given_to_another_machine_that_asks_for_it_in_clear_text() {
             "ip link set lo up && ip address add 192.0.2.7/32 dev lo && exec python3 {}/tests/support/clear_text.py {arguments}",
             env!("CARGO_MANIFEST_DIR")
         );
-        Command::new("unshare").args(["--net", "bash", "-c", &script]).env("TESTBED", binary()).stdin(Stdio::null()).output().unwrap()
+        Command::new("unshare")
+            .args(["--net", "bash", "-c", &script])
+            .env("TESTBED", binary())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
     };
     if !Command::new("unshare").args(["--net", "true"]).status().is_ok_and(|status| status.success()) {
         eprintln!("skipped: no network namespace can be made here");
         return;
     }
-    for (scheme, asks) in [("postgres", "in clear text"), ("mysql", "under a key that the server itself sends")] {
+    for (scheme, asks) in
+        [("postgres", "in clear text"), ("mysql", "under a key that the server itself sends")]
+    {
         let kept = Called::new(&[scheme], network(scheme));
         let says = format!("the server asks for the password {asks}, without TLS");
         kept.says(&says).says("--insecure").says("the server got 0 bytes of an answer").ok();

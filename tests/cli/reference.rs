@@ -1,4 +1,5 @@
-//! The pages of the reference that are generated: what the program's own tables say. `INSTA_UPDATE=always` writes them anew.
+//! The pages of the reference that are generated: what the program's own tables say. `INSTA_UPDATE=always`
+//! writes them anew.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -16,7 +17,11 @@ pub fn hold(file: &str, wanted: &str) {
         std::fs::write(&path, wanted).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
     let there = std::fs::read_to_string(&path).unwrap_or_default();
-    let line = there.lines().zip(wanted.lines()).position(|(one, other)| one != other).unwrap_or_else(|| there.lines().count());
+    let line = there
+        .lines()
+        .zip(wanted.lines())
+        .position(|(one, other)| one != other)
+        .unwrap_or_else(|| there.lines().count());
     let [is, should] = [&there, wanted].map(|text| text.lines().nth(line).unwrap_or_default());
     assert!(
         there == wanted,
@@ -37,7 +42,8 @@ fn code(text: &str) -> String {
 
 /// How a flag or an argument is typed.
 fn name(arg: &Arg) -> String {
-    let value = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default();
+    let value =
+        arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default();
     let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
     let Some(long) = arg.get_long() else { return code(&value) };
     let short = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
@@ -50,10 +56,15 @@ fn says(arg: &Arg) -> String {
     let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
     let possible = arg.get_possible_values();
     if takes_value && !possible.is_empty() {
-        let values: Vec<String> = possible.iter().filter(|value| !value.is_hide_set()).map(|value| code(value.get_name())).collect();
+        let values: Vec<String> = possible
+            .iter()
+            .filter(|value| !value.is_hide_set())
+            .map(|value| code(value.get_name()))
+            .collect();
         let _ = write!(text, "; one of {}", values.join(", "));
     }
-    let defaults: Vec<String> = arg.get_default_values().iter().map(|value| code(&value.to_string_lossy())).collect();
+    let defaults: Vec<String> =
+        arg.get_default_values().iter().map(|value| code(&value.to_string_lossy())).collect();
     if takes_value && !defaults.is_empty() {
         let _ = write!(text, " [default: {}]", defaults.join(", "));
     }
@@ -63,20 +74,28 @@ fn says(arg: &Arg) -> String {
 /// The flags, one an item: what is wide goes in no table.
 fn list(text: &mut String, args: &[&Arg]) {
     for arg in args {
-        let variable = arg.get_env().map(|name| format!(" ({})", code(&name.to_string_lossy()))).unwrap_or_default();
+        let variable =
+            arg.get_env().map(|name| format!(" ({})", code(&name.to_string_lossy()))).unwrap_or_default();
         let _ = writeln!(text, "- {}{variable}: {}", name(arg), says(arg));
     }
 }
 
 /// Flags that are not everybody's, nor clap's own.
 fn own<'a>(command: &'a Command, above: &[&str]) -> Vec<&'a Arg> {
-    let is_own =
-        |arg: &&Arg| !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str()) && !above.contains(&arg.get_id().as_str());
+    let is_own = |arg: &&Arg| {
+        !arg.is_hide_set()
+            && !["help", "version"].contains(&arg.get_id().as_str())
+            && !above.contains(&arg.get_id().as_str())
+    };
     command.get_arguments().filter(is_own).collect()
 }
 
 fn describe(text: &mut String, command: &Command, path: &str, above: &[&str]) {
-    let _ = writeln!(text, "\n## {path}\n\n{}", plain(&command.get_about().map(ToString::to_string).unwrap_or_default()));
+    let _ = writeln!(
+        text,
+        "\n## {path}\n\n{}",
+        plain(&command.get_about().map(ToString::to_string).unwrap_or_default())
+    );
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").split_whitespace().collect::<Vec<_>>().join(" ");
     let _ = writeln!(text, "\n```text\n{usage}\n```");
@@ -126,8 +145,12 @@ fn the_list_of_keys_is_what_the_parser_knows() {
     let mut list = String::from("\n");
     for key in &keys::FLAGS {
         let arg = key.any_flag(&cli).unwrap_or_else(|| panic!("{} has no flag", key.name));
-        let commands: Vec<String> =
-            key.commands.iter().filter(|command| key.flag(&cli, command).is_some()).map(|name| code(name)).collect();
+        let commands: Vec<String> = key
+            .commands
+            .iter()
+            .filter(|command| key.flag(&cli, command).is_some())
+            .map(|name| code(name))
+            .collect();
         let _ = writeln!(list, "- {} (for {}): {}", code(key.name), commands.join(", "), says(arg));
     }
     list.push('\n');

@@ -19,8 +19,14 @@ const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: db-run-1}
 
 #[test]
 fn undefined_variables() {
-    refused("a: 1\nb: $(params.size)\n", &["m.yaml:2: $(params.size) is not defined; pass --param size=VALUE"]);
-    refused("a: 1\n\nb: {{ params.size }}\n", &["m.yaml:3: params.size is not defined; pass --param size=VALUE"]);
+    refused(
+        "a: 1\nb: $(params.size)\n",
+        &["m.yaml:2: $(params.size) is not defined; pass --param size=VALUE"],
+    );
+    refused(
+        "a: 1\n\nb: {{ params.size }}\n",
+        &["m.yaml:3: params.size is not defined; pass --param size=VALUE"],
+    );
     refused("a: $(context.taskRun.name)\n", &["m.yaml:1: $(context.taskRun.name) is not defined"]);
 }
 
@@ -31,59 +37,93 @@ fn broken_yaml() {
 
 #[test]
 fn documents_that_are_no_objects() {
-    refused(&format!("{SERVICE}---\njust text\n"), &["m.yaml: document 2 (line 6) is a text, not a Kubernetes object"]);
+    refused(
+        &format!("{SERVICE}---\njust text\n"),
+        &["m.yaml: document 2 (line 6) is a text, not a Kubernetes object"],
+    );
     refused("# nothing\n", &["no object in it"]);
 }
 
 #[test]
 fn a_service_that_selects_no_pod() {
-    refused(SERVICE, &["m.yaml: document 1 (line 1): Service db-run-1 selects no pod of the manifest (selector db=x)"]);
+    refused(
+        SERVICE,
+        &["m.yaml: document 1 (line 1): Service db-run-1 selects no pod of the manifest (selector db=x)"],
+    );
 }
 
 #[test]
 fn two_objects_with_one_name() {
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-run-1}\n";
-    refused(&format!("{map}---\n{map}"), &["document 2 (line 5): ConfigMap a-run-1 stands in m.yaml: document 1 (line 1) already"]);
+    refused(
+        &format!("{map}---\n{map}"),
+        &["document 2 (line 5): ConfigMap a-run-1 stands in m.yaml: document 1 (line 1) already"],
+    );
 }
 
 #[test]
 fn a_database_without_password_variable() {
-    let pod =
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: db-run-1, labels: {db: x}}\nspec: {containers: [{name: db, image: 'mysql:9.7'}]}\n";
-    refused(&format!("{SERVICE}---\n{pod}"), &["Pod db-run-1: the mysql database in container db", "set MYSQL_ROOT_PASSWORD"]);
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: db-run-1, labels: {db: x}}\nspec: {containers: [{name: db, image: 'mysql:9.7'}]}\n";
+    refused(
+        &format!("{SERVICE}---\n{pod}"),
+        &["Pod db-run-1: the mysql database in container db", "set MYSQL_ROOT_PASSWORD"],
+    );
 }
 
 #[test]
 fn a_name_over_63_characters() {
     let name = "x".repeat(64);
-    refused(&format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n"), &["has 64 characters; Kubernetes takes 63"]);
+    refused(
+        &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n"),
+        &["has 64 characters; Kubernetes takes 63"],
+    );
 }
 
 #[test]
 fn a_run_id_that_is_none() {
     let folder = Folder::new();
-    for (run_id, part) in
-        [("$(context.pipelineRun.uid)", "Tekton substitutes it in a Pipeline, never inside a Task"), ("", "the run id is empty")]
-    {
+    for (run_id, part) in [
+        ("$(context.pipelineRun.uid)", "Tekton substitutes it in a Pipeline, never inside a Task"),
+        ("", "the run id is empty"),
+    ] {
         for command in ["up", "render"] {
             folder.call(&[command, "--with", "mysql", "--run-id", run_id]).fails(2).says(part);
         }
         folder.call(&["down", "--run-id", run_id]).fails(2).says(part);
     }
     let folder = Folder::new().env("TESTBED_RUN_ID", "$(context.pipelineRun.uid)");
-    folder.call(&["up", "--with", "mysql"]).fails(2).says("Tekton substitutes it in a Pipeline, never inside a Task");
+    folder
+        .call(&["up", "--with", "mysql"])
+        .fails(2)
+        .says("Tekton substitutes it in a Pipeline, never inside a Task");
 }
 
 /// As in a Tekton Task, whose params are variables with empty defaults.
 #[test]
 fn a_task_run_without_a_pipeline_run_needs_a_run_id() {
-    let empty = ["RUN_ID", "WITH", "MANIFEST", "PARAM", "TIMEOUT", "MODE", "ALLOW", "ON_CANCEL", "LIFETIME", "NAMESPACE", "VERBOSE"];
+    let empty = [
+        "RUN_ID",
+        "WITH",
+        "MANIFEST",
+        "PARAM",
+        "TIMEOUT",
+        "MODE",
+        "ALLOW",
+        "ON_CANCEL",
+        "LIFETIME",
+        "NAMESPACE",
+        "VERBOSE",
+    ];
     let mut folder = Folder::new().env("TESTBED_PIPELINE_RUN", "").env("TESTBED_PIPELINE_RUN_UID", "");
     for name in empty {
         folder = folder.env(&format!("TESTBED_{name}"), "");
     }
     for args in [&["up", "--with", "postgres"][..], &["down"]] {
-        folder.call(args).fails(2).says("this TaskRun belongs to no PipelineRun").says("hint: give the TaskRun the param run-id");
+        folder
+            .call(args)
+            .fails(2)
+            .says("this TaskRun belongs to no PipelineRun")
+            .says("hint: give the TaskRun the param run-id");
     }
     let rendered = folder.call(&["render", "--with", "postgres", "--pipeline-run-uid", "uid-1"]).ok();
     assert!(rendered.stdout.contains("name: postgres-uid-1"), "{}", rendered.transcript());
@@ -93,13 +133,23 @@ fn a_task_run_without_a_pipeline_run_needs_a_run_id() {
 #[test]
 fn what_is_not_for_strangers() {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a-run-1}\nspec: {hostPID: true, containers: [{name: c, image: x}]}\n";
-    refused(pod, &["document 1 (line 1): Pod a-run-1: its pod uses the node's own namespace (hostPID), which is refused"]);
+    refused(
+        pod,
+        &[
+            "document 1 (line 1): Pod a-run-1: its pod uses the node's own namespace (hostPID), which is refused",
+        ],
+    );
     let folder = Folder::new();
     folder.file("m.yaml", pod);
     let render = ["render", "m.yaml", "--run-id", "run-1"];
-    folder.call(&render).fails(2).says("hint: nothing was created; if the manifest is to be trusted with that: --allow host-namespaces");
+    folder.call(&render).fails(2).says(
+        "hint: nothing was created; if the manifest is to be trusted with that: --allow host-namespaces",
+    );
     folder.call(&[&render[..], &["--allow", "host-namespaces"]].concat()).ok();
-    folder.call(&[&render[..], &["--allow", "all"]].concat()).fails(2).says("known are privileged, host-namespaces");
+    folder
+        .call(&[&render[..], &["--allow", "all"]].concat())
+        .fails(2)
+        .says("known are privileged, host-namespaces");
     // Whoever writes the manifest may write testbed.yaml as well.
     folder.file("testbed.yaml", "allow: host-namespaces\n");
     folder.call(&render).fails(2).says("allow");
@@ -121,7 +171,8 @@ fn templates_reach_no_file_and_no_variable() {
         "{% import 'secret.txt' as secret %}",
         "{% extends 'secret.txt' %}",
     ] {
-        let manifest = format!("{expression}\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a-run-1}}\n");
+        let manifest =
+            format!("{expression}\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a-run-1}}\n");
         folder.file("m.yaml", &manifest);
         folder.call(&["render", "m.yaml", "--run-id", "run-1"]).fails(2).says("m.yaml").keeps("hu-sh");
     }
@@ -132,11 +183,15 @@ fn flags_that_do_not_fit() {
     let folder = Folder::new();
     let up = |args: &[&str]| folder.call(&[&["up", "--run-id", "run-1"], args].concat());
     up(&[]).fails(2).says("nothing to create");
-    up(&["--with", "oracle"]).fails(2).says("--with oracle: \"oracle\" is no engine; known are mysql, mariadb, postgres, sqlite");
+    up(&["--with", "oracle"])
+        .fails(2)
+        .says("--with oracle: \"oracle\" is no engine; known are mysql, mariadb, postgres, sqlite");
     up(&["missing.yaml"]).fails(2).says("reading the manifest missing.yaml");
     up(&["--with", "mysql", "--param", "x"]).fails(2).says("NAME=VALUE").keeps("param x ");
     up(&["--with", "mysql", "--connarg", "pg.x=1"]).fails(2).says("it has: mysql");
-    up(&["--with", "mysql", "--output", "no/folder/x.json"]).fails(2).says("the folder no/folder does not exist");
+    up(&["--with", "mysql", "--output", "no/folder/x.json"])
+        .fails(2)
+        .says("the folder no/folder does not exist");
     up(&["--with", "mysql", "--output", "."]).fails(2).says("is a folder");
     up(&["--with", "mysql", "--with", "mysql"]).fails(2).says("already");
     folder.call(&["down"]).fails(2).says("no `up` in this folder is remembered");
@@ -147,7 +202,11 @@ fn flags_that_do_not_fit() {
 
 #[test]
 fn a_manifest_cannot_read_files_or_the_environment() {
-    for text in ["{% include \"/etc/passwd\" %}", "{{ get_env(name=\"HOME\") }}", "{{ load_data(path=\"/etc/passwd\") }}"] {
+    for text in [
+        "{% include \"/etc/passwd\" %}",
+        "{{ get_env(name=\"HOME\") }}",
+        "{{ load_data(path=\"/etc/passwd\") }}",
+    ] {
         refused(text, &["m.yaml"]);
     }
 }
@@ -158,12 +217,21 @@ fn a_secret_never_shows_in_an_error() {
     let secret = |line: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s-run-1}}\n{line}\n");
     let up = |manifest: &str, password: &str| {
         folder.file("m.yaml", manifest);
-        folder.call(&["up", "m.yaml", "--run-id", "run-1", "--param", &format!("password={password}")]).fails(2)
+        folder
+            .call(&["up", "m.yaml", "--run-id", "run-1", "--param", &format!("password={password}")])
+            .fails(2)
     };
     let unquoted = secret("stringData: {password: {{ params.password }}}");
-    up(&unquoted, "hush: \"hush\" {").says("m.yaml:4: document 1 is not valid YAML").says("{{ params.NAME | quote }}").keeps("hush");
-    up(&secret("data: {password: \"{{ params.password }}\"}"), "hush*hush").says("Secret s-run-1 is not shaped like one").keeps("hush");
-    up(&secret("stringData: {password: [\"{{ params.password }}\"]}"), "hush").says("stringData plain texts").keeps("hush");
+    up(&unquoted, "hush: \"hush\" {")
+        .says("m.yaml:4: document 1 is not valid YAML")
+        .says("{{ params.NAME | quote }}")
+        .keeps("hush");
+    up(&secret("data: {password: \"{{ params.password }}\"}"), "hush*hush")
+        .says("Secret s-run-1 is not shaped like one")
+        .keeps("hush");
+    up(&secret("stringData: {password: [\"{{ params.password }}\"]}"), "hush")
+        .says("stringData plain texts")
+        .keeps("hush");
 }
 
 #[test]

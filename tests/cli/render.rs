@@ -28,7 +28,17 @@ fn a_manifest_is_printed_with_the_runs_labels() {
 fn built_in_databases_are_printed() {
     for engine in ["mysql", "mariadb", "postgres"] {
         let with = format!("{engine}=orders");
-        let args = ["render", "--with", &with, "--run-id", "run-1", "--param", "password=fixed", "--param", "user=app"];
+        let args = [
+            "render",
+            "--with",
+            &with,
+            "--run-id",
+            "run-1",
+            "--param",
+            "password=fixed",
+            "--param",
+            "user=app",
+        ];
         let rendered = Folder::new().call(&args).ok();
         insta::assert_snapshot!(format!("with-{engine}"), timeless(&rendered.stdout));
     }
@@ -38,7 +48,8 @@ fn built_in_databases_are_printed() {
 fn a_rendered_manifest_can_be_rendered_again() {
     let folder = Folder::new();
     let first = folder.call(&["render", "--with", "postgres", "--run-id", "run-1"]).ok();
-    let second = folder.call_with_input(&["render", "-", "--run-id", "run-1", "-o", "json"], &first.stdout).ok();
+    let second =
+        folder.call_with_input(&["render", "-", "--run-id", "run-1", "-o", "json"], &first.stdout).ok();
     let list: serde_json::Value = serde_json::from_str(&second.stdout).unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 3);
 }
@@ -46,20 +57,35 @@ fn a_rendered_manifest_can_be_rendered_again() {
 #[test]
 fn a_template_is_the_start_of_a_manifest_of_ones_own() {
     let folder = Folder::new();
-    let template = folder.call(&["render", "--template", "--with", "postgres=orders", "--with", "mysql", "--param", "user=app"]).ok();
+    let template = folder
+        .call(&[
+            "render",
+            "--template",
+            "--with",
+            "postgres=orders",
+            "--with",
+            "mysql",
+            "--param",
+            "user=app",
+        ])
+        .ok();
     insta::assert_snapshot!("template", template.stdout);
     folder.file("databases.yaml", &template.stdout);
     let rendered = folder.call(&["render", "databases.yaml", "--run-id", "run-1"]).ok();
     assert!(rendered.stderr.is_empty(), "{}", rendered.transcript());
     assert_eq!(rendered.stdout.matches("name: orders-run-1").count(), 4);
-    folder.call(&["render", "--template", "databases.yaml"]).fails(2).says("--template prints built-in databases");
+    folder
+        .call(&["render", "--template", "databases.yaml"])
+        .fails(2)
+        .says("--template prints built-in databases");
 }
 
 #[test]
 fn two_passwords_are_never_the_same() {
     let folder = Folder::new();
     let render = || folder.call(&["render", "--with", "postgres", "--run-id", "run-1"]).ok().stdout;
-    let password = |text: &str| text.lines().find(|line| line.trim().starts_with("password:")).unwrap().to_owned();
+    let password =
+        |text: &str| text.lines().find(|line| line.trim().starts_with("password:")).unwrap().to_owned();
     assert_ne!(password(&render()), password(&render()));
 }
 
@@ -80,7 +106,10 @@ fn a_folder_of_manifests_is_read_in_order_of_names() {
 fn names_without_the_run_id_are_warned_about() {
     let folder = Folder::new();
     folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shared}\n");
-    folder.call(&["render", "m.yaml", "--run-id", "run-1"]).ok().says("warning: m.yaml: document 1 (line 1): the name of ConfigMap shared");
+    folder
+        .call(&["render", "m.yaml", "--run-id", "run-1"])
+        .ok()
+        .says("warning: m.yaml: document 1 (line 1): the name of ConfigMap shared");
 }
 
 #[test]
@@ -116,7 +145,11 @@ fn a_reader_that_goes_away_is_no_failure() {
     let folder = Folder::new();
     let script = format!("set -o pipefail; {} completions bash | true", crate::support::binary());
     for _ in 0..5 {
-        let output = std::process::Command::new("bash").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
+        let output = std::process::Command::new("bash")
+            .args(["-c", &script])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     }
 }
@@ -132,13 +165,19 @@ fn every_setting_can_come_from_the_environment() {
         .env("TESTBED_VERBOSE", "");
     let rendered = folder.call(&["render"]).ok();
     assert_eq!(rendered.stdout.matches("memory: 1Gi").count(), 2);
-    assert!(rendered.stdout.contains("value: a,b") && rendered.stdout.contains("name: orders-1234567890"), "{}", rendered.transcript());
+    assert!(
+        rendered.stdout.contains("value: a,b") && rendered.stdout.contains("name: orders-1234567890"),
+        "{}",
+        rendered.transcript()
+    );
     assert!(rendered.stdout.contains("test-dependencies: \"1234567890\""), "{}", rendered.transcript());
 }
 
 /// The objects of one kind that a call prints.
 fn objects(folder: &Folder, args: &[&str], kind: &str) -> Vec<Value> {
-    let rendered = folder.call(&[&["render", "--run-id", "run-1", "--lifetime", "none", "-o", "json"], args].concat()).ok();
+    let rendered = folder
+        .call(&[&["render", "--run-id", "run-1", "--lifetime", "none", "-o", "json"], args].concat())
+        .ok();
     let list: Value = serde_json::from_str(&rendered.stdout).unwrap();
     list["items"].as_array().unwrap().iter().filter(|object| object["kind"] == kind).cloned().collect()
 }
@@ -150,8 +189,16 @@ fn image(pod: &Value) -> &str {
 #[test]
 fn images_come_from_the_mirror() {
     let folder = Folder::new();
-    let databases =
-        ["--with", "mysql", "--with", "postgres=pg", "--param", "pg.image=ghcr.io/x/postgres:17@sha256:00", "--param", "password=p"];
+    let databases = [
+        "--with",
+        "mysql",
+        "--with",
+        "postgres=pg",
+        "--param",
+        "pg.image=ghcr.io/x/postgres:17@sha256:00",
+        "--param",
+        "password=p",
+    ];
     let pods = |folder: &Folder, args: &[&str]| objects(folder, &[&databases, args].concat(), "Pod");
     let expected = ["r.example/m/library/mysql:9.7", "r.example/x/postgres:17@sha256:00"];
     let flags = pods(&folder, &["--image-prefix", "r.example/m", "--image-prefix", "ghcr.io/x=r.example/x/"]);
@@ -163,12 +210,18 @@ fn images_come_from_the_mirror() {
     let file = Folder::new();
     file.file("testbed.yaml", "image-prefix: r.example/m,ghcr.io/x=r.example/x\n");
     assert_eq!(pods(&file, &[]), flags);
-    assert_eq!(image(&pods(&file, &["--image-prefix", "other.example"])[0]), "other.example/library/mysql:9.7");
+    assert_eq!(
+        image(&pods(&file, &["--image-prefix", "other.example"])[0]),
+        "other.example/library/mysql:9.7"
+    );
 
     let hash = |pods: &[Value]| pods[0]["metadata"]["annotations"]["testbed/content-hash"].clone();
     assert_ne!(hash(&flags), hash(&pods(&folder, &["--image-prefix", "other.example"])));
     // What was printed with a prefix can be made with it.
-    file.file("m.json", &file.call(&[&["render", "--run-id", "run-1", "-o", "json"][..], &databases].concat()).ok().stdout);
+    file.file(
+        "m.json",
+        &file.call(&[&["render", "--run-id", "run-1", "-o", "json"][..], &databases].concat()).ok().stdout,
+    );
     let again = objects(&file, &["m.json"], "Pod");
     assert_eq!([image(&again[0]), image(&again[1])], expected);
 }
@@ -188,23 +241,40 @@ fn databases_are_found_behind_a_mirror() {
         + &database("two", "mysql:9.7", "MYSQL_ROOT_PASSWORD", 3306)
         + &database("three", "registry.example/mirror/mysql:8.4", "MYSQL_ROOT_PASSWORD", 3306);
     folder.file("m.yaml", &manifest);
-    let args = ["m.yaml", "--image-prefix", "docker.io/bitnami=r.example/m,docker.io/library/mysql=r.example/m/five,r.example/all"];
+    let args = [
+        "m.yaml",
+        "--image-prefix",
+        "docker.io/bitnami=r.example/m,docker.io/library/mysql=r.example/m/five,r.example/all",
+    ];
     let pods = objects(&folder, &args, "Pod");
     let images: Vec<&str> = pods.iter().map(image).collect();
-    assert_eq!(images, ["r.example/m/postgresql:16", "r.example/m/five:9.7", "r.example/all/registry.example/mirror/mysql:8.4"]);
+    assert_eq!(
+        images,
+        [
+            "r.example/m/postgresql:16",
+            "r.example/m/five:9.7",
+            "r.example/all/registry.example/mirror/mysql:8.4"
+        ]
+    );
     // A pod with a database stays out of the mesh: that they do says that they were found.
-    assert!(pods.iter().all(|pod| pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"), "{pods:?}");
+    assert!(
+        pods.iter().all(|pod| pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"),
+        "{pods:?}"
+    );
 }
 
 #[test]
 fn a_prefix_that_is_none_names_the_flag() {
     let folder = Folder::new();
-    let render = |prefix: &str| folder.call(&["render", "--with", "mysql", "--image-prefix", prefix]).fails(2);
-    render("https://r.example/m").says("'--image-prefix <[FROM=]PREFIX>': the names of images have no scheme");
+    let render =
+        |prefix: &str| folder.call(&["render", "--with", "mysql", "--image-prefix", prefix]).fails(2);
+    render("https://r.example/m")
+        .says("'--image-prefix <[FROM=]PREFIX>': the names of images have no scheme");
     render("r.example/M").says("--image-prefix").says("lower-case letters");
     render("r.example/a b").says("--image-prefix");
     render("mirror").says("--image-prefix").says("\"mirror\" is no registry's name");
-    render("a.example,b.example").says("--image-prefix names two places for all other images: a.example and b.example");
+    render("a.example,b.example")
+        .says("--image-prefix names two places for all other images: a.example and b.example");
     folder.file(
         "m.yaml",
         "apiVersion: v1\nkind: Pod\nmetadata: {name: a-run-1}\nspec: {containers: [{name: a, image: 'r.example:5000/x'}]}\n",
@@ -220,7 +290,11 @@ fn a_prefix_that_is_none_names_the_flag() {
 #[test]
 fn a_profile_makes_pods_that_are_fit_for_restricted_namespaces() {
     let folder = Folder::new();
-    for (profile, tag, user) in [("restricted", "", json!(999)), ("restricted", ":17-alpine", json!(70)), ("openshift", "", Value::Null)] {
+    for (profile, tag, user) in [
+        ("restricted", "", json!(999)),
+        ("restricted", ":17-alpine", json!(70)),
+        ("openshift", "", Value::Null),
+    ] {
         for engine in ["postgres", "mysql", "mariadb"] {
             let user = if engine == "postgres" || user.is_null() { &user } else { &json!(999) };
             let (with, profile) = (format!("{engine}{tag}"), format!("profile={profile}"));
@@ -234,7 +308,11 @@ fn a_profile_makes_pods_that_are_fit_for_restricted_namespaces() {
             assert_eq!((containers.len(), &spec["initContainers"]), (1, &Value::Null));
             let expected = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
             assert_eq!(containers[0]["securityContext"], expected);
-            let kinds = spec["volumes"].as_array().unwrap().iter().flat_map(|volume| volume.as_object().unwrap().keys());
+            let kinds = spec["volumes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .flat_map(|volume| volume.as_object().unwrap().keys());
             assert!(kinds.into_iter().all(|key| ["name", "emptyDir"].contains(&key.as_str())));
             for field in ["hostNetwork", "hostPID", "hostIPC"] {
                 assert_eq!(spec[field], Value::Null);
@@ -275,8 +353,7 @@ fn what_is_said_about_the_cluster_is_written_down() {
     let spec = &pods[0]["spec"];
     assert_eq!(spec["imagePullSecrets"], json!([{"name": "one"}, {"name": "two"}]));
     assert_eq!(spec["nodeSelector"], json!({"disktype": "ssd", "example.com/pool": "true"}));
-    let tolerations =
-        json!([{"key": "ci", "operator": "Exists"}, {"key": "dedicated", "operator": "Equal", "value": "tests", "effect": "NoSchedule"}]);
+    let tolerations = json!([{"key": "ci", "operator": "Exists"}, {"key": "dedicated", "operator": "Equal", "value": "tests", "effect": "NoSchedule"}]);
     assert_eq!(spec["tolerations"], tolerations);
     assert_eq!(pods[1]["spec"]["tolerations"], Value::Null, "an empty one takes the common one back");
     assert_eq!(spec["runtimeClassName"], "gvisor");
@@ -285,18 +362,32 @@ fn what_is_said_about_the_cluster_is_written_down() {
     assert_eq!(*resources(0), json!({"requests": {"cpu": "100m", "memory": "200Mi"}, "limits": limits}));
     assert_eq!(*resources(1), json!({"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": limits}));
     let services = objects(&folder, &args, "Service");
-    let families = |index: usize| (&services[index]["spec"]["ipFamilyPolicy"], &services[index]["spec"]["ipFamilies"]);
+    let families =
+        |index: usize| (&services[index]["spec"]["ipFamilyPolicy"], &services[index]["spec"]["ipFamilies"]);
     assert_eq!(families(0), (&json!("PreferDualStack"), &Value::Null));
     assert_eq!(families(1), (&json!("SingleStack"), &json!(["IPv6"])));
     let plain = objects(&folder, &["--with", "postgres"], "Service");
-    assert_eq!((&plain[0]["spec"]["ipFamilyPolicy"], &plain[0]["spec"]["ipFamilies"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&plain[0]["spec"]["ipFamilyPolicy"], &plain[0]["spec"]["ipFamilies"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 #[test]
 fn a_template_keeps_what_is_said_about_the_cluster() {
     let folder = Folder::new();
-    let args = ["--with", "mysql", "--param", "profile=restricted", "--param", "pull-secret=one", "--param", "mysql.cpu-limit=2"];
-    let template = folder.call(&[&["render", "--template", "--image-prefix", "r.example"][..], &args].concat()).ok();
+    let args = [
+        "--with",
+        "mysql",
+        "--param",
+        "profile=restricted",
+        "--param",
+        "pull-secret=one",
+        "--param",
+        "mysql.cpu-limit=2",
+    ];
+    let template =
+        folder.call(&[&["render", "--template", "--image-prefix", "r.example"][..], &args].concat()).ok();
     let template = template.says("the images keep their names").keeps("r.example");
     folder.file("m.yaml", &template.stdout);
     let spec = |args: &[&str]| objects(&folder, args, "Pod")[0]["spec"].clone();
@@ -308,14 +399,26 @@ fn a_wrong_value_is_one_error_that_names_the_parameter() {
     let folder = Folder::new();
     for (param, message) in [
         ("profile=root", "the parameter profile: \"root\" is no profile; known are restricted, openshift"),
-        ("mysql.tolerations=ci:Never", "the parameter mysql.tolerations: \"ci:Never\": \"Never\" is no effect of a taint"),
+        (
+            "mysql.tolerations=ci:Never",
+            "the parameter mysql.tolerations: \"ci:Never\": \"Never\" is no effect of a taint",
+        ),
         ("orders.cpu-limit=two", "the parameter orders.cpu-limit: \"two\" is no quantity"),
-        ("memory-limit=1Mi\norders.memory=2Mi", "the parameter memory asks for more than the parameter memory-limit allows"),
+        (
+            "memory-limit=1Mi\norders.memory=2Mi",
+            "the parameter memory asks for more than the parameter memory-limit allows",
+        ),
     ] {
         let folder = Folder::new().env("TESTBED_PARAM", param);
         for command in ["render", "up"] {
-            folder.call(&[command, "--with", "mysql=orders"]).fails(2).says(&format!("error: --with orders: {message}"));
+            folder
+                .call(&[command, "--with", "mysql=orders"])
+                .fails(2)
+                .says(&format!("error: --with orders: {message}"));
         }
     }
-    folder.call(&["render", "--with", "mysql", "--param", "pull-secrets=a"]).ok().says("takes the parameter pull-secrets");
+    folder
+        .call(&["render", "--with", "mysql", "--param", "pull-secrets=a"])
+        .ok()
+        .says("takes the parameter pull-secrets");
 }

@@ -24,11 +24,16 @@ fn is_taken(text: &str) -> bool {
 
 /// What the schema says of a key that stands for a flag.
 fn of_flag(key: &str, arg: &Arg) -> Value {
-    let help = arg.get_help().map(|help| help.to_string().split_whitespace().collect::<Vec<_>>().join(" ")).unwrap_or_default();
+    let help = arg
+        .get_help()
+        .map(|help| help.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
+        .unwrap_or_default();
     let mut schema = Map::new();
     schema.insert("description".into(), json!(format!("--{key}: {help}")));
-    let possible: Vec<String> = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
-    let is_duration = arg.get_value_names().is_some_and(|names| names.iter().any(|name| name.as_str() == "DURATION"));
+    let possible: Vec<String> =
+        arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    let is_duration =
+        arg.get_value_names().is_some_and(|names| names.iter().any(|name| name.as_str() == "DURATION"));
     if is_switch(arg) {
         schema.insert("type".into(), json!("boolean"));
     } else if !possible.is_empty() {
@@ -64,9 +69,18 @@ fn schema() -> Value {
                     {"$ref": "#/$defs/text"}, {"type": "null"}, {"$ref": "#/$defs/database"},
                 ]}}),
             ),
-            "with" => ("Databases as --with takes them: ENGINE[:TAG][=NAME], one or a list.", json!({"$ref": "#/$defs/texts"})),
-            "manifest" => ("Manifest files or folders, seen from this file's folder, one or a list.", json!({"$ref": "#/$defs/texts"})),
-            "params" => ("Parameters for the databases and the manifest, as --param takes them.", json!({"$ref": "#/$defs/params"})),
+            "with" => (
+                "Databases as --with takes them: ENGINE[:TAG][=NAME], one or a list.",
+                json!({"$ref": "#/$defs/texts"}),
+            ),
+            "manifest" => (
+                "Manifest files or folders, seen from this file's folder, one or a list.",
+                json!({"$ref": "#/$defs/texts"}),
+            ),
+            "params" => (
+                "Parameters for the databases and the manifest, as --param takes them.",
+                json!({"$ref": "#/$defs/params"}),
+            ),
             "connargs" => (
                 "Extra connection arguments; a mapping is for the database or engine of that name.",
                 json!({"type": "object", "propertyNames": {"pattern": "^[^=.]+(\\.[^=.]+)*$"}}),
@@ -117,12 +131,25 @@ fn judged(texts: &[&str]) -> Vec<Option<String>> {
         jsonschema.Draft202012Validator.check_schema(schema)\n\
         validator = jsonschema.Draft202012Validator(schema)\n\
         print(json.dumps([next((error.json_path + ': ' + error.message for error in validator.iter_errors(one)), None) for one in documents]))\n";
-    let published: Value = serde_json::from_str(&std::fs::read_to_string(root().join(FILE)).expect("the schema")).expect("JSON");
-    let documents: Vec<Value> =
-        texts.iter().map(|text| serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))).collect();
+    let published: Value =
+        serde_json::from_str(&std::fs::read_to_string(root().join(FILE)).expect("the schema")).expect("JSON");
+    let documents: Vec<Value> = texts
+        .iter()
+        .map(|text| serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}")))
+        .collect();
     let mut python = Command::new("/usr/bin/python3");
-    let mut python = python.args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Debian's Python");
-    python.stdin.take().expect("a pipe").write_all(json!([published, documents]).to_string().as_bytes()).expect("Python reads");
+    let mut python = python
+        .args(["-c", SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Debian's Python");
+    python
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(json!([published, documents]).to_string().as_bytes())
+        .expect("Python reads");
     let output = python.wait_with_output().expect("Python ends");
     assert!(output.status.success(), "is everything there? tests/install test");
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -133,7 +160,10 @@ fn the_schema_is_what_the_parser_knows() {
     let schema = schema();
     hold(FILE, &format!("{}\n", serde_json::to_string_pretty(&schema).unwrap()));
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    assert_eq!(names(&schema["properties"]), keys::known(&Cli::command()).into_iter().map(Into::into).collect());
+    assert_eq!(
+        names(&schema["properties"]),
+        keys::known(&Cli::command()).into_iter().map(Into::into).collect()
+    );
     let params: BTreeSet<String> = PARAMS.into_iter().chain(["use"]).map(Into::into).collect();
     assert_eq!(names(&schema["$defs"]["database"]["properties"]), params);
 }
@@ -149,12 +179,20 @@ fn the_projects_own_files_fit_the_schema() {
     let is_settings = |text: &str| {
         let value: serde_yaml::Value = serde_yaml::from_str(text).unwrap_or_default();
         let known = keys::known(&Cli::command());
-        value.as_mapping().is_some_and(|map| map.keys().all(|key| key.as_str().is_some_and(|key| known.contains(&key))))
+        value
+            .as_mapping()
+            .is_some_and(|map| map.keys().all(|key| key.as_str().is_some_and(|key| known.contains(&key))))
     };
     for page in all() {
         // All that these pages show is settings, right or wrong; elsewhere what has their keys is.
-        let is_about = ["docs/src/how-to/project-settings.md", "docs/src/reference/settings.md"].contains(&page.file.as_str());
-        let shown: Vec<String> = page.blocks().into_iter().filter(|block| block.language == "yaml").map(|block| block.text).collect();
+        let is_about = ["docs/src/how-to/project-settings.md", "docs/src/reference/settings.md"]
+            .contains(&page.file.as_str());
+        let shown: Vec<String> = page
+            .blocks()
+            .into_iter()
+            .filter(|block| block.language == "yaml")
+            .map(|block| block.text)
+            .collect();
         assert!(!(is_about && shown.is_empty()), "{} shows no settings", page.file);
         files.extend(shown.into_iter().filter(|text| is_about || is_settings(text)));
     }

@@ -36,7 +36,14 @@ params:
 #[test]
 fn a_project_with_settings_needs_no_flags() {
     let text = rendered(&project(STRIV), &[]);
-    for part in ["image: postgres:16", "value: shop", "cpu: 50m", "image: mysql:5.7", "value: striv_test", "value: striv"] {
+    for part in [
+        "image: postgres:16",
+        "value: shop",
+        "cpu: 50m",
+        "image: mysql:5.7",
+        "value: striv_test",
+        "value: striv",
+    ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     assert_eq!(text.matches("memory: 1Gi").count(), 2, "{text}");
@@ -44,17 +51,36 @@ fn a_project_with_settings_needs_no_flags() {
 
 #[test]
 fn a_database_says_what_the_cluster_wants_of_it() {
-    let text = rendered(&project("databases: {orders: {use: postgres, profile: restricted, pull-secret: one two}, mysql: }\n"), &[]);
-    assert_eq!((text.matches("runAsNonRoot: true").count(), text.matches("name: two").count()), (1, 1), "{text}");
-    let text = rendered(&project("with: [postgres, mysql]\nparams: {profile: openshift, mysql: {profile: ''}}\n"), &[]);
-    assert_eq!((text.matches("runAsNonRoot: true").count(), text.contains("runAsUser")), (1, false), "{text}");
+    let text = rendered(
+        &project(
+            "databases: {orders: {use: postgres, profile: restricted, pull-secret: one two}, mysql: }\n",
+        ),
+        &[],
+    );
+    assert_eq!(
+        (text.matches("runAsNonRoot: true").count(), text.matches("name: two").count()),
+        (1, 1),
+        "{text}"
+    );
+    let text = rendered(
+        &project("with: [postgres, mysql]\nparams: {profile: openshift, mysql: {profile: ''}}\n"),
+        &[],
+    );
+    assert_eq!(
+        (text.matches("runAsNonRoot: true").count(), text.contains("runAsUser")),
+        (1, false),
+        "{text}"
+    );
 }
 
 #[test]
 fn databases_of_the_command_line_are_instead_of_the_files() {
     let folder = project(STRIV);
     let text = rendered(&folder, &["--with", "mariadb"]);
-    assert!(text.contains("image: mariadb") && !text.contains("postgres:16") && !text.contains("striv"), "{text}");
+    assert!(
+        text.contains("image: mariadb") && !text.contains("postgres:16") && !text.contains("striv"),
+        "{text}"
+    );
     assert!(text.contains("memory: 1Gi"), "{text}");
     folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m-run-1}\n");
     for args in [&["m.yaml"][..], &["-f", "m.yaml"]] {
@@ -80,7 +106,9 @@ fn parameters_merge_by_name() {
 #[test]
 fn flag_wins_over_variable_over_file_over_default() {
     let folder = project("with: [postgres]\noutput: from/file.json\n");
-    let up = |folder: &Folder, args: &[&str]| folder.call(&[&["up", "--run-id", "run-1"], args].concat()).fails(2).stderr;
+    let up = |folder: &Folder, args: &[&str]| {
+        folder.call(&[&["up", "--run-id", "run-1"], args].concat()).fails(2).stderr
+    };
     assert!(up(&folder, &[]).contains("--output from/file.json: the folder from does not exist"));
     assert!(up(&folder, &["--output", "a/flag.json"]).contains("--output a/flag.json"));
     let folder = folder.env("TESTBED_OUTPUT", "a/variable.json");
@@ -121,7 +149,8 @@ fn the_nearest_file_counts_and_its_paths_are_seen_from_its_folder() {
     };
     let output = render();
     assert!(String::from_utf8_lossy(&output.stdout).contains("outer-run-1"), "{output:?}");
-    let used = format!("settings from {}", folder.path().canonicalize().unwrap().join("testbed.yaml").display());
+    let used =
+        format!("settings from {}", folder.path().canonicalize().unwrap().join("testbed.yaml").display());
     assert!(String::from_utf8_lossy(&output.stderr).contains(&used), "{output:?}");
     std::fs::create_dir(folder.path().join("a/.git")).unwrap();
     let output = render();
@@ -133,8 +162,15 @@ fn a_file_can_be_named_or_switched_off() {
     let folder = project("with: postgres\n");
     folder.file("other.yaml", "with: mysql\n");
     assert!(rendered(&folder, &["--settings", "other.yaml"]).contains("image: mysql"));
-    folder.call(&["render", "--settings", "none"]).fails(2).says("nothing to create").says("hint: testbed init");
-    folder.call(&["render", "--settings", "missing.yaml"]).fails(2).says("--settings missing.yaml is no file");
+    folder
+        .call(&["render", "--settings", "none"])
+        .fails(2)
+        .says("nothing to create")
+        .says("hint: testbed init");
+    folder
+        .call(&["render", "--settings", "missing.yaml"])
+        .fails(2)
+        .says("--settings missing.yaml is no file");
     let folder = folder.env("TESTBED_SETTINGS", "other.yaml");
     assert!(rendered(&folder, &[]).contains("image: mysql"));
     let folder = project("").env("TESTBED_SETTINGS", "");
@@ -153,7 +189,10 @@ fn what_is_wrong_is_named_with_its_line() {
     refused("timeout: [5m]\n", "1: timeout is a list; write a text");
     refused("timeout:\n", "1: timeout is empty");
     refused("mode: 999\n", "1: mode: \"999\" does not fit: write permissions in octal");
-    refused("image-prefix: https://r.example\n", "1: image-prefix: \"https://r.example\" does not fit: the names of images have no scheme");
+    refused(
+        "image-prefix: https://r.example\n",
+        "1: image-prefix: \"https://r.example\" does not fit: the names of images have no scheme",
+    );
     refused("settle: maybe\n", "1: settle: \"maybe\" does not fit: ");
     refused("on-failure: explode\n", "1: on-failure: \"explode\" does not fit: write keep or delete");
     refused("- with\n", "1: this is a list; write keys with values");
@@ -166,13 +205,19 @@ fn a_database_that_is_wrong_is_named_with_its_line() {
     let wrong = |database: &str, message: &str| refused(&format!("databases:\n  {database}\n"), message);
     wrong("orders: oracle:1", "2: databases.orders: \"oracle\" is no engine");
     wrong("orders:", "2: databases.orders: which engine? write use: postgres:17");
-    wrong("orders: {use: postgres, uzer: x}", "2: databases.orders: unknown key \"uzer\"; did you mean \"user\"?");
+    wrong(
+        "orders: {use: postgres, uzer: x}",
+        "2: databases.orders: unknown key \"uzer\"; did you mean \"user\"?",
+    );
     wrong("orders: {use: postgres, cpu: [1]}", "2: databases.orders: cpu is a list");
     wrong(
         "orders: {use: postgres, profile: root}",
         "2: databases.orders: profile: \"root\" is no profile; known are restricted, openshift",
     );
-    wrong("orders: {use: postgres, pull_secret: a}", "2: databases.orders: unknown key \"pull_secret\"; did you mean \"pull-secret\"?");
+    wrong(
+        "orders: {use: postgres, pull_secret: a}",
+        "2: databases.orders: unknown key \"pull_secret\"; did you mean \"pull-secret\"?",
+    );
     wrong("orders: [postgres]", "2: databases.orders: a list");
     wrong("orders: postgres=x", "2: databases.orders: \"postgres=x\" names a database");
     wrong("Orders: postgres", "2: databases.Orders: the name \"Orders\" needs lower-case letters");
@@ -190,7 +235,9 @@ fn params_and_connargs_that_are_wrong_are_named_without_their_values() {
     refused("params: x\n", "1: params is a text; write NAME: VALUE");
     refused("connargs: [x]\n", "1: connargs is a list; write KEY: VALUE");
     refused("connargs: {a=b: 1}\n", "1: connargs: \"a=b\" is no KEY or DATABASE.KEY");
-    for settings in ["params:\n  a: [hush]\n", "params: {password: hush, a: [x]}\n", "params: {password: \"hush}\n"] {
+    for settings in
+        ["params:\n  a: [hush]\n", "params: {password: hush, a: [x]}\n", "params: {password: \"hush}\n"]
+    {
         let _ = project(settings).call(&["up"]).fails(2).keeps("hush");
     }
     project("with: mysql\nconnargs: {pg: {x: 1}}\n").call(&["up"]).fails(2).says("it has: mysql");
@@ -201,9 +248,17 @@ fn a_broken_file_stops_no_teardown() {
     let folder = project("nonsense: [");
     folder.call(&["status"]).fails(2).says("testbed.yaml:");
     let down = ["down", "--run-id", "run-1"];
-    folder.call(&down).fails(2).says("warning: going on without the project's settings: testbed.yaml:").says("no cluster is named");
+    folder
+        .call(&down)
+        .fails(2)
+        .says("warning: going on without the project's settings: testbed.yaml:")
+        .says("no cluster is named");
     let folder = Folder::new().env("TESTBED_SETTINGS", "missing.yaml");
-    folder.call(&down).fails(2).says("going on without the project's settings: --settings missing.yaml").says("no cluster is named");
+    folder
+        .call(&down)
+        .fails(2)
+        .says("going on without the project's settings: --settings missing.yaml")
+        .says("no cluster is named");
 }
 
 #[test]
@@ -237,10 +292,12 @@ fn commands_that_take_nothing_from_the_file_do_not_read_it() {
 fn a_pod_without_a_kubeconfig_takes_no_context_from_the_file() {
     let status = |folder: Folder| folder.call(&["status", "--runtime", "kubernetes"]).fails(2);
     status(project("context: c\n")).says("reading the kubeconfig");
-    status(project("context: c\n").env("KUBERNETES_SERVICE_HOST", "127.0.0.1")).says("reading the pod's ServiceAccount");
+    status(project("context: c\n").env("KUBERNETES_SERVICE_HOST", "127.0.0.1"))
+        .says("reading the pod's ServiceAccount");
 }
 
-/// There the file comes with a change that nobody has looked at, and a token would end up where the change's tests can read it.
+/// There the file comes with a change that nobody has looked at, and a token would end up where the change's
+/// tests can read it.
 #[test]
 fn in_a_pod_the_file_names_nothing_outside_its_repository() {
     let elsewhere = Folder::new();
@@ -259,6 +316,9 @@ fn in_a_pod_the_file_names_nothing_outside_its_repository() {
         .call(&up)
         .fails(2)
         .says("history: in a pod a server is not taken from this file");
-    pod("with: postgres\noutput: /nonexistent/x.json\n").call(&["render"]).fails(2).says("output: /nonexistent/x.json leads out");
+    pod("with: postgres\noutput: /nonexistent/x.json\n")
+        .call(&["render"])
+        .fails(2)
+        .says("output: /nonexistent/x.json leads out");
     pod(&text).call(&["down", "--run-id", "run-1"]).says("warning").says("leads out of the repository");
 }

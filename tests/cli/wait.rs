@@ -14,14 +14,26 @@ fn wrong_urls_are_refused_and_never_shown() {
         ("mysql", "a URL is broken: relative URL without a base"),
         ("oracle://scott:secret@db", "no engine has URLs that begin with oracle://"),
         ("mysql://u:secret@db:port", "a URL is broken: invalid port number"),
-        ("postgres://u:secret@db?sslmode=verify-full", "sslmode=verify-full: known are disable, prefer and require"),
-        ("postgres://u:secret@db?connect_timeout=3", "a URL has the parameter connect_timeout; known is sslmode"),
+        (
+            "postgres://u:secret@db?sslmode=verify-full",
+            "sslmode=verify-full: known are disable, prefer and require",
+        ),
+        (
+            "postgres://u:secret@db?connect_timeout=3",
+            "a URL has the parameter connect_timeout; known is sslmode",
+        ),
         ("mysql://u%ff:secret@db", "a URL has %-escapes that are no UTF-8"),
     ] {
         folder.call(&["wait", url]).fails(2).says(says).keeps("secret");
     }
-    folder.call(&["wait", "mysql://db", "--settle", "long"]).fails(2).says("write a duration such as 10s, or never");
-    folder.call(&["wait", "mysql://db", "--password-file", "absent"]).fails(2).says("reading --password-file absent");
+    folder
+        .call(&["wait", "mysql://db", "--settle", "long"])
+        .fails(2)
+        .says("write a duration such as 10s, or never");
+    folder
+        .call(&["wait", "mysql://db", "--password-file", "absent"])
+        .fails(2)
+        .says("reading --password-file absent");
     folder.call(&["wait"]).fails(2).says("<URL>...");
 }
 
@@ -42,7 +54,8 @@ fn a_port_where_nothing_listens() {
 fn a_port_where_nobody_answers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (open, most, all) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (open, most, all) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let counts = (Arc::clone(&open), Arc::clone(&most), Arc::clone(&all));
     std::thread::spawn(move || {
         for stream in listener.incoming() {

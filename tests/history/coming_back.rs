@@ -19,7 +19,11 @@ fn a_record_and_its_logs() {
     on_each(async |fresh| {
         let store = fresh.store().await;
         let record = full("run-1");
-        let logs = [log("mysql-1", "mysql", false, "ready\n"), log("mysql-1", "mysql", true, "ERROR: größe\n"), log("a", "", false, "")];
+        let logs = [
+            log("mysql-1", "mysql", false, "ready\n"),
+            log("mysql-1", "mysql", true, "ERROR: größe\n"),
+            log("a", "", false, ""),
+        ];
         store.put(record.clone(), logs.to_vec()).await.unwrap();
         // By its id and by its run's; the record names its logs.
         let named = Record { logs: logs.iter().map(|log| log.info.clone()).collect(), ..record.clone() };
@@ -51,7 +55,10 @@ fn what_is_put_again_replaces_the_record_and_adds_logs() {
     on_each(async |fresh| {
         let store = fresh.store().await;
         let first = full("run-1");
-        store.put(first.clone(), vec![log("a", "x", false, "old"), log("b", "x", false, "kept")]).await.unwrap();
+        store
+            .put(first.clone(), vec![log("a", "x", false, "old"), log("b", "x", false, "kept")])
+            .await
+            .unwrap();
         let mut second = Record { id: first.id.clone(), ..Record::begin("run-1", "local") };
         second.status = Status::Up;
         let newer = log("a", "x", false, "newer");
@@ -59,7 +66,10 @@ fn what_is_put_again_replaces_the_record_and_adds_logs() {
         second.logs = vec![newer.info.clone(), log("b", "x", false, "kept").info];
         assert_eq!(find(&store, &first.id).await, second);
         assert_eq!(store.logs(&first.id).await.unwrap(), [newer, log("b", "x", false, "kept")]);
-        let listed = store.list(&Filter { engine: Some("mysql".into()), ..Filter::default() }, None, 10).await.unwrap();
+        let listed = store
+            .list(&Filter { engine: Some("mysql".into()), ..Filter::default() }, None, 10)
+            .await
+            .unwrap();
         assert_eq!(listed, [], "the engines of the first one are gone");
     });
 }
@@ -74,7 +84,12 @@ fn a_change_sees_what_is_stored_and_writes_where_nothing_is() {
         let name = |name: &'static str| move |record: &mut Record| record.notes.push(name.into());
         assert!(store.change(&record.id, vec![], Some(record.clone()), name("first")).await.unwrap());
         let other = Record { name: "not me".into(), ..record.clone() };
-        assert!(store.change(&record.id, vec![log("a", "", false, "x")], Some(other), name("second")).await.unwrap());
+        assert!(
+            store
+                .change(&record.id, vec![log("a", "", false, "x")], Some(other), name("second"))
+                .await
+                .unwrap()
+        );
         let mut wanted = record.clone();
         wanted.notes.extend(["first".into(), "second".into()]);
         wanted.logs = vec![log("a", "", false, "x").info];
@@ -104,13 +119,17 @@ fn the_newest_record_of_a_run_that_is_not_over() {
         for record in &records {
             store.put(record.clone(), vec![]).await.unwrap();
         }
-        assert_eq!(store.unfinished("run-1", "kubernetes", Some("a")).await.unwrap().as_ref(), Some(&records[1]));
+        assert_eq!(
+            store.unfinished("run-1", "kubernetes", Some("a")).await.unwrap().as_ref(),
+            Some(&records[1])
+        );
         assert_eq!(store.unfinished("run-1", "kubernetes", None).await.unwrap().as_ref(), Some(&records[3]));
         assert_eq!(store.unfinished("run-1", "local", None).await.unwrap().as_ref(), Some(&records[4]));
         assert_eq!(store.unfinished("run-1", "kubernetes", Some("c")).await.unwrap(), None);
         assert_eq!(store.unfinished("run-2", "local", None).await.unwrap(), None);
         // From the newest on.
-        let began: Vec<_> = store.find("run-1").await.unwrap().iter().map(|record| record.began.millis() / 1000).collect();
+        let began: Vec<_> =
+            store.find("run-1").await.unwrap().iter().map(|record| record.began.millis() / 1000).collect();
         assert_eq!(began, [5, 4, 3, 2, 1]);
     });
 }
@@ -122,7 +141,9 @@ fn records_by_the_first_letters_of_their_ids() {
         for (id, run_id) in [("0aa1", "x-1"), ("0aa2", "x_%"), ("0ab", "y"), ("1", "0aa")] {
             store.put(Record { id: id.into(), ..full(run_id) }, vec![]).await.unwrap();
         }
-        let found = async |letters: &str| store.beginning(letters).await.unwrap().into_iter().map(|summary| summary.id).collect::<Vec<_>>();
+        let found = async |letters: &str| {
+            store.beginning(letters).await.unwrap().into_iter().map(|summary| summary.id).collect::<Vec<_>>()
+        };
         assert_eq!(found("0aa").await, ["1", "0aa2", "0aa1"]);
         assert_eq!(found("0aa1").await, ["0aa1"]);
         assert_eq!(found("x_").await, ["0aa2"]);
@@ -139,14 +160,16 @@ fn texts_that_a_database_refuses_break_nothing() {
         record.origin.namespace = Some("n\0".into());
         record.databases[0].engine = "my\0sql".into();
         record.cause.as_mut().unwrap().text = "\0\u{1}\u{fffe}".into();
-        record.objects = vec![serde_json::json!({"data": "\0".repeat(100), "large": "0123456789abcdef".repeat(1 << 16)})];
+        record.objects =
+            vec![serde_json::json!({"data": "\0".repeat(100), "large": "0123456789abcdef".repeat(1 << 16)})];
         let strange = log("pod\0", "\u{7f}", false, "\0\u{feff}\r\n");
         store.put(record.clone(), vec![strange.clone()]).await.unwrap();
         record.logs = vec![strange.info.clone()];
         assert_eq!(find(&store, &record.id).await, record);
         assert_eq!(store.logs(&record.id).await.unwrap(), [strange]);
         assert_eq!(find(&store, "run-\0").await, record);
-        let filter = Filter { namespace: Some("n\0".into()), engine: Some("my\0sql".into()), ..Filter::default() };
+        let filter =
+            Filter { namespace: Some("n\0".into()), engine: Some("my\0sql".into()), ..Filter::default() };
         assert_eq!(store.list(&filter, None, 10).await.unwrap().len(), 1);
     });
 }
@@ -157,7 +180,9 @@ fn a_question_makes_nothing() {
         assert!(Store::open_to_read(&fresh.place).await.unwrap().is_none());
         match &fresh.kind {
             Kind::Sqlite(folder) => assert!(!folder.path().join("state").exists()),
-            Kind::Postgres(server) => assert_eq!(server.value("history", "SELECT to_regnamespace('testbed') IS NULL").await, "t"),
+            Kind::Postgres(server) => {
+                assert_eq!(server.value("history", "SELECT to_regnamespace('testbed') IS NULL").await, "t")
+            }
         }
         drop(fresh.store().await);
         let store = Store::open_to_read(&fresh.place).await.unwrap().expect("a store");

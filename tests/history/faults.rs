@@ -1,4 +1,5 @@
-//! Stores that are damaged, of somebody else, of another time or not there: said at once, with what to do, and never with a password.
+//! Stores that are damaged, of somebody else, of another time or not there: said at once, with what to do,
+//! and never with a password.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -44,7 +45,10 @@ fn tables_that_are_in_the_way_leave_nothing_half_made() {
         if let Some(file) = fresh.file() {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             fresh.sql("CREATE TABLE orders (id text)").await;
-            assert_says(&refusal(&fresh.place).await, &["history.db is a database of another program", "--history sqlite:PATH"]);
+            assert_says(
+                &refusal(&fresh.place).await,
+                &["history.db is a database of another program", "--history sqlite:PATH"],
+            );
         } else {
             // The last of our tables: the others are made before it.
             fresh.sql("CREATE SCHEMA testbed; CREATE TABLE testbed.logs (id text)").await;
@@ -53,7 +57,9 @@ fn tables_that_are_in_the_way_leave_nothing_half_made() {
         }
         let tables = match &fresh.kind {
             Kind::Sqlite(_) => fresh.sql("SELECT name FROM sqlite_schema").await,
-            Kind::Postgres(_) => fresh.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'testbed'").await,
+            Kind::Postgres(_) => {
+                fresh.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'testbed'").await
+            }
         };
         assert_eq!(tables.len(), 1, "{tables:?}");
     });
@@ -66,7 +72,10 @@ fn a_file_that_is_none_or_damaged() {
         let file = fresh.file().unwrap();
         drop(fresh.store().await);
         std::fs::write(&file, "no database at all, ".repeat(500)).unwrap();
-        assert_says(&refusal(&fresh.place).await, &[&format!("{} is no SQLite database", file.display()), "move this one away"]);
+        assert_says(
+            &refusal(&fresh.place).await,
+            &[&format!("{} is no SQLite database", file.display()), "move this one away"],
+        );
 
         let fresh = Fresh::sqlite();
         let file = fresh.file().unwrap();
@@ -81,7 +90,10 @@ fn a_file_that_is_none_or_damaged() {
         std::fs::write(&file, bytes).unwrap();
         let store = fresh.store().await;
         let error = store.list(&Filter::default(), None, 10).await.unwrap_err();
-        assert_says(&format!("{error:#}\n{}", hints_of(&error).join("\n")), &["history.db is damaged", "move it away"]);
+        assert_says(
+            &format!("{error:#}\n{}", hints_of(&error).join("\n")),
+            &["history.db is damaged", "move it away"],
+        );
         let error = store.put(full("run-1"), vec![]).await.unwrap_err();
         assert_says(&format!("{error:#}"), &["history.db is damaged"]);
     });
@@ -102,7 +114,10 @@ fn a_file_and_its_folder_are_the_users_own() {
         // A file where a folder should be.
         let below = Place::Sqlite(file.join("deeper/history.db"));
         let error = Store::open(&below).await.unwrap_err();
-        assert_says(&format!("{error:#}\n{}", hints_of(&error).join("\n")), &["making ", "deeper", "--history sqlite:PATH"]);
+        assert_says(
+            &format!("{error:#}\n{}", hints_of(&error).join("\n")),
+            &["making ", "deeper", "--history sqlite:PATH"],
+        );
     });
 }
 
@@ -118,7 +133,14 @@ fn servers_that_refuse_or_do_not_answer() {
         assert_says(&missing, &["database \"nobody\" does not exist", "createdb"]);
         let plain = refusal(&server.place("postgres", "?sslmode=require")).await;
         assert_says(&plain, &["no TLS connection to postgres://", "does not support TLS", "sslmode"]);
-        server.run("postgres", &format!("CREATE ROLE poor LOGIN PASSWORD '{hush}'; REVOKE CREATE ON DATABASE postgres FROM PUBLIC")).await;
+        server
+            .run(
+                "postgres",
+                &format!(
+                    "CREATE ROLE poor LOGIN PASSWORD '{hush}'; REVOKE CREATE ON DATABASE postgres FROM PUBLIC"
+                ),
+            )
+            .await;
         let poor = server.place_as("poor", hush, "postgres", "");
         let error = Store::open(&poor).await.unwrap_err();
         assert_says(
@@ -132,9 +154,13 @@ fn servers_that_refuse_or_do_not_answer() {
         // A port that nobody listens on, one where nobody answers, and a name that is none.
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let place =
-            |address: std::net::SocketAddr| Place::parse(&format!("postgres://u:{hush}@{address}/d?connect_timeout=1")).unwrap().unwrap();
-        assert_says(&refusal(&place(closed)).await, &["no connection to postgres://u@127.0.0.1", "Connection refused"]);
+        let place = |address: std::net::SocketAddr| {
+            Place::parse(&format!("postgres://u:{hush}@{address}/d?connect_timeout=1")).unwrap().unwrap()
+        };
+        assert_says(
+            &refusal(&place(closed)).await,
+            &["no connection to postgres://u@127.0.0.1", "Connection refused"],
+        );
         assert_says(&refusal(&place(silent.local_addr().unwrap())).await, &["has not answered for 1s"]);
         let nowhere = Place::parse(&format!("postgres://u:{hush}@no-such-host.invalid/d")).unwrap().unwrap();
         let nowhere = refusal(&nowhere).await;
@@ -150,7 +176,12 @@ fn servers_that_refuse_or_do_not_answer() {
 fn what_a_file_answers(sql: &str) -> String {
     block_on(async {
         let fresh = Fresh::sqlite();
-        fresh.store().await.put(full("run-1"), vec![crate::samples::log("postgres", "", false, "x")]).await.unwrap();
+        fresh
+            .store()
+            .await
+            .put(full("run-1"), vec![crate::samples::log("postgres", "", false, "x")])
+            .await
+            .unwrap();
         for statement in sql.split("; ") {
             fresh.sql(statement).await;
         }
@@ -179,17 +210,38 @@ async fn all(place: &Place) -> String {
 #[test]
 fn values_of_other_types_are_named_with_their_record_and_column() {
     for (sql, parts) in [
-        ("UPDATE runs SET began = 'noon'", &["reading record ", "the column began holds a text and no number"][..]),
+        (
+            "UPDATE runs SET began = 'noon'",
+            &["reading record ", "the column began holds a text and no number"][..],
+        ),
         ("UPDATE runs SET began = 1.5", &["the column began holds a fraction and no number"]),
         ("UPDATE runs SET name = x'ff'", &["the column name holds bytes and no text"]),
-        ("UPDATE runs SET name = CAST(x'ff' AS text)", &["the column name holds bytes that are no text and no text"]),
-        ("UPDATE runs SET engines = 'x'", &["reading record ", "has engines that this version of testbed does not know"]),
-        ("UPDATE stories SET story = x'00'", &["reading record ", "the column story holds bytes and no text"]),
-        ("UPDATE stories SET details = 'x'", &["reading the objects of record ", "the column details holds a text and no bytes"]),
-        ("UPDATE logs SET gzip = 'x'", &["reading the stored log of postgres", "the column gzip holds a text and no bytes"]),
+        (
+            "UPDATE runs SET name = CAST(x'ff' AS text)",
+            &["the column name holds bytes that are no text and no text"],
+        ),
+        (
+            "UPDATE runs SET engines = 'x'",
+            &["reading record ", "has engines that this version of testbed does not know"],
+        ),
+        (
+            "UPDATE stories SET story = x'00'",
+            &["reading record ", "the column story holds bytes and no text"],
+        ),
+        (
+            "UPDATE stories SET details = 'x'",
+            &["reading the objects of record ", "the column details holds a text and no bytes"],
+        ),
+        (
+            "UPDATE logs SET gzip = 'x'",
+            &["reading the stored log of postgres", "the column gzip holds a text and no bytes"],
+        ),
         ("UPDATE logs SET gzip = zeroblob(100000000)", &["history.db holds a value of more than 64 MiB"]),
         ("PRAGMA user_version = -7", &["the file says that its version is -7"]),
-        ("ALTER TABLE runs RENAME TO old; CREATE VIEW runs AS SELECT * FROM old", &["access to view \"runs\" prohibited"]),
+        (
+            "ALTER TABLE runs RENAME TO old; CREATE VIEW runs AS SELECT * FROM old",
+            &["access to view \"runs\" prohibited"],
+        ),
         ("ALTER TABLE logs DROP COLUMN info", &["no such column: info"]),
     ] {
         assert_says(&what_a_file_answers(sql), parts);
@@ -213,8 +265,14 @@ fn triggers_of_a_file_do_not_run() {
 fn a_server_whose_tables_are_others_is_told_of() {
     for (sql, part) in [
         ("ALTER TABLE testbed.runs ALTER began TYPE text", "the column began holds a text and no number"),
-        ("ALTER TABLE testbed.runs ALTER ready TYPE int USING 5", "the column ready holds a value of the type int4 and no number"),
-        ("ALTER TABLE testbed.stories ALTER story TYPE bytea USING 'x'", "the column story holds bytes and no text"),
+        (
+            "ALTER TABLE testbed.runs ALTER ready TYPE int USING 5",
+            "the column ready holds a value of the type int4 and no number",
+        ),
+        (
+            "ALTER TABLE testbed.stories ALTER story TYPE bytea USING 'x'",
+            "the column story holds bytes and no text",
+        ),
         ("ALTER TABLE testbed.version ALTER version TYPE text", "is of another type"),
         (
             "DROP TABLE testbed.logs; CREATE VIEW testbed.logs AS SELECT ''::text AS id, ''::text AS source, ''::text AS container, \
@@ -229,7 +287,9 @@ fn a_server_whose_tables_are_others_is_told_of() {
             // The view has every id.
             let began = Instant::now();
             let said = match Store::open_to_read(&fresh.place).await {
-                Ok(store) if sql.contains("VIEW") => format!("{:#}", store.unwrap().logs("").await.unwrap_err()),
+                Ok(store) if sql.contains("VIEW") => {
+                    format!("{:#}", store.unwrap().logs("").await.unwrap_err())
+                }
                 _ => all(&fresh.place).await,
             };
             assert_says(&said, &[part]);

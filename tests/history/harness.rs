@@ -44,14 +44,17 @@ impl Fresh {
         Store::open(&self.place).await.unwrap_or_else(|error| panic!("{}: {error:#}", self.place))
     }
 
-    /// Does some SQL as somebody other than testbed, and tells the first column of what it finds. The schema's name is left out for SQLite.
+    /// Does some SQL as somebody other than testbed, and tells the first column of what it finds. The
+    /// schema's name is left out for SQLite.
     pub async fn sql(&self, sql: &str) -> Vec<String> {
         match &self.kind {
             Kind::Postgres(server) => server.run("history", sql).await,
             Kind::Sqlite(_) => {
-                let connection = rusqlite::Connection::open(self.file().expect("a file")).expect("the file opens");
+                let connection =
+                    rusqlite::Connection::open(self.file().expect("a file")).expect("the file opens");
                 let mut statement = connection.prepare(&sql.replace("testbed.", "")).expect("a statement");
-                let rows = statement.query_map([], |row| row.get::<_, rusqlite::types::Value>(0)).expect("rows");
+                let rows =
+                    statement.query_map([], |row| row.get::<_, rusqlite::types::Value>(0)).expect("rows");
                 rows.map(|value| format!("{:?}", value.expect("a value"))).collect()
             }
         }

@@ -1,4 +1,5 @@
-//! A server that is killed while many write to it: what a write was confirmed for is there when the server is back, and the same store goes on.
+//! A server that is killed while many write to it: what a write was confirmed for is there when the server is
+//! back, and the same store goes on.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -31,8 +32,10 @@ impl Running {
         let note = std::fs::read_to_string(data.join("postmaster.pid")).expect("its note");
         let pid = note.lines().next().and_then(|line| line.parse().ok()).expect("its process id");
         let words = std::fs::read(format!("/proc/{pid}/cmdline")).expect("its command");
-        let command =
-            words.split(|byte| *byte == 0).map(|word| String::from_utf8(word.to_vec()).expect("UTF-8")).filter(|word| !word.is_empty());
+        let command = words
+            .split(|byte| *byte == 0)
+            .map(|word| String::from_utf8(word.to_vec()).expect("UTF-8"))
+            .filter(|word| !word.is_empty());
         let owner = std::fs::metadata(format!("/proc/{pid}")).expect("its owner");
         Self { pid, command: command.collect(), data, account: (owner.uid(), owner.gid()) }
     }
@@ -47,7 +50,8 @@ impl Running {
         });
     }
 
-    /// Whether the process with this id has said that it takes connections. The note of the one that was killed is there until then.
+    /// Whether the process with this id has said that it takes connections. The note of the one that was
+    /// killed is there until then.
     fn is_ready(&self, pid: u32) -> bool {
         let note = std::fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
         note.lines().next() == Some(&pid.to_string()) && note.contains("ready")
@@ -57,13 +61,20 @@ impl Running {
     fn start_again(&self) -> Child {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).current_dir(&self.data).uid(self.account.0).gid(self.account.1);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts")
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts")
     }
 }
 
 fn working_in(folder: &Path) -> Vec<PathBuf> {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
-    processes.filter(|process| std::fs::read_link(process.join("cwd")).is_ok_and(|at| at.starts_with(folder))).collect()
+    processes
+        .filter(|process| std::fs::read_link(process.join("cwd")).is_ok_and(|at| at.starts_with(folder)))
+        .collect()
 }
 
 fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -101,7 +112,8 @@ fn what_was_confirmed_is_there_after_a_sigkill() {
         for round in 0..count("TESTBED_TEST_KILLS", 2) {
             let running = Running::of(server).await;
             let before = confirmed.lock().unwrap().len();
-            let writers = (0..8).map(|writer| write_until_it_fails(store.clone(), format!("r{round}-w{writer}"), &confirmed));
+            let writers = (0..8)
+                .map(|writer| write_until_it_fails(store.clone(), format!("r{round}-w{writer}"), &confirmed));
             let kill = async {
                 // In the middle of it, and not always at the same point.
                 while confirmed.lock().unwrap().len() < before + 20 + 7 * round {
@@ -117,7 +129,10 @@ fn what_was_confirmed_is_there_after_a_sigkill() {
             eprintln!("round {round}: {} confirmed", runs.len());
             for run in &runs {
                 let found = store.find(run).await.unwrap();
-                assert!(found.len() == 1 && store.logs(&found[0].id).await.unwrap().len() == 1, "{run} is lost");
+                assert!(
+                    found.len() == 1 && store.logs(&found[0].id).await.unwrap().len() == 1,
+                    "{run} is lost"
+                );
             }
             std::thread::spawn(move || child.wait());
         }

@@ -31,7 +31,8 @@ fn from_the_environment_and_from_a_file() {
     block_on(server.database("history"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(".pgpass");
-    std::fs::write(&file, format!("127.0.0.1:{}:history:{}:{}\n", server.port, server.user, server.password)).unwrap();
+    std::fs::write(&file, format!("127.0.0.1:{}:history:{}:{}\n", server.port, server.user, server.password))
+        .unwrap();
     let mode = |mode| std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
     mode(0o600);
     assert!(!can_write(&server, |command| command));

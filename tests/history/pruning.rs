@@ -1,4 +1,5 @@
-//! What is not to be kept goes, with all that belongs to it and with the space that it took; nothing else does.
+//! What is not to be kept goes, with all that belongs to it and with the space that it took; nothing else
+//! does.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +23,13 @@ fn begun(hours: u32, is_over: bool) -> Record {
 }
 
 async fn left(store: &Store) -> BTreeSet<String> {
-    store.list(&Filter::default(), None, 1000).await.unwrap().into_iter().map(|summary| summary.run_id).collect()
+    store
+        .list(&Filter::default(), None, 1000)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|summary| summary.run_id)
+        .collect()
 }
 
 async fn fill(fresh: &Fresh, records: &[Record]) -> Store {
@@ -36,7 +43,9 @@ async fn fill(fresh: &Fresh, records: &[Record]) -> Store {
 /// No row of a table belongs to a run that is gone.
 async fn assert_no_orphans(fresh: &Fresh) {
     for table in ["engines", "stories", "logs"] {
-        let orphans = fresh.sql(&format!("SELECT id FROM testbed.{table} WHERE id NOT IN (SELECT id FROM testbed.runs)")).await;
+        let orphans = fresh
+            .sql(&format!("SELECT id FROM testbed.{table} WHERE id NOT IN (SELECT id FROM testbed.runs)"))
+            .await;
         assert!(orphans.is_empty(), "{table}: {orphans:?}");
     }
 }
@@ -56,15 +65,23 @@ fn by_age_and_by_count() {
         // A dry run tells the same as the prune, and does nothing.
         let by_age = Retention { older_than: Some(10 * 24 * HOUR), ..all };
         let told = store.prune(&by_age, true).await.unwrap();
-        assert!(matches!(told, Pruned { records: 11, left: 9, bytes_before: Some(1..), bytes_after: None }), "{told:?}");
+        assert!(
+            matches!(told, Pruned { records: 11, left: 9, bytes_before: Some(1..), bytes_after: None }),
+            "{told:?}"
+        );
         assert_eq!(left(&store).await, days(20));
         let done = store.prune(&by_age, false).await.unwrap();
-        assert!(matches!(done, Pruned { records: 11, left: 9, bytes_before: Some(1..), bytes_after: Some(1..) }), "{done:?}");
+        assert!(
+            matches!(done, Pruned { records: 11, left: 9, bytes_before: Some(1..), bytes_after: Some(1..) }),
+            "{done:?}"
+        );
         assert_eq!(left(&store).await, days(9));
         // The stricter rule counts.
-        let done = store.prune(&Retention { older_than: Some(8 * 24 * HOUR), keep: Some(8) }, false).await.unwrap();
+        let done =
+            store.prune(&Retention { older_than: Some(8 * 24 * HOUR), keep: Some(8) }, false).await.unwrap();
         assert_eq!((done.records, done.left, left(&store).await), (2, 7, days(7)));
-        let done = store.prune(&Retention { older_than: Some(8 * 24 * HOUR), keep: Some(3) }, false).await.unwrap();
+        let done =
+            store.prune(&Retention { older_than: Some(8 * 24 * HOUR), keep: Some(3) }, false).await.unwrap();
         assert_eq!((done.records, done.left, left(&store).await), (4, 3, days(3)));
         assert_eq!(store.prune(&Retention { keep: Some(u64::MAX), ..all }, false).await.unwrap().records, 0);
         assert_no_orphans(&fresh).await;
@@ -76,8 +93,18 @@ fn by_age_and_by_count() {
 #[test]
 fn a_run_that_may_be_up_is_spared_for_a_day() {
     on_each(async |fresh| {
-        let store =
-            fill(&fresh, &[begun(1, true), begun(2, false), begun(3, true), begun(23, false), begun(25, false), begun(26, true)]).await;
+        let store = fill(
+            &fresh,
+            &[
+                begun(1, true),
+                begun(2, false),
+                begun(3, true),
+                begun(23, false),
+                begun(25, false),
+                begun(26, true),
+            ],
+        )
+        .await;
         let keep_one = Retention { older_than: None, keep: Some(1) };
         assert_eq!(store.prune(&keep_one, true).await.unwrap().records, 3);
         assert_eq!(store.prune(&keep_one, false).await.unwrap().left, 3);
@@ -95,7 +122,9 @@ fn space_is_given_back_while_somebody_writes() {
         // Hexadecimal hashes: a text that does not get much smaller.
         let text = |seed: u32| {
             (0..3000_u32)
-                .map(|line| format!("{:032x}\n", u128::from(line + 7919 * seed).pow(3) * 0x9e37_79b9_7f4a_7c15))
+                .map(|line| {
+                    format!("{:032x}\n", u128::from(line + 7919 * seed).pow(3) * 0x9e37_79b9_7f4a_7c15)
+                })
                 .collect::<String>()
         };
         let logs = vec![log("mysql", "mysql", false, &text(1)), log("mysql", "mysql", true, &text(2))];
@@ -103,7 +132,9 @@ fn space_is_given_back_while_somebody_writes() {
             store.put(begun(hours, true), logs.clone()).await.unwrap();
         }
         let pruner = fresh.store().await;
-        let pruning = tokio::spawn(async move { pruner.prune(&Retention { older_than: Some(100 * HOUR), keep: None }, false).await });
+        let pruning = tokio::spawn(async move {
+            pruner.prune(&Retention { older_than: Some(100 * HOUR), keep: None }, false).await
+        });
         let mut written = BTreeSet::new();
         while !pruning.is_finished() && written.len() < 100 {
             let hours = 1 + u32::try_from(written.len()).unwrap();

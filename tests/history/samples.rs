@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use testbed::history::log::Log;
-use testbed::history::record::{Cause, Command, Database, Event, LogInfo, Moment, Origin, Record, Status, What};
+use testbed::history::record::{
+    Cause, Command, Database, Event, LogInfo, Moment, Origin, Record, Status, What,
+};
 use testbed::state::Ready;
 use testbed::time::Time;
 
@@ -16,7 +18,11 @@ pub fn full(run_id: &str) -> Record {
     Record {
         name: "orders-ci-x7k2p".into(),
         status: Status::Failed,
-        cause: Some(Cause { kind: "ErrImagePull".into(), database: Some("mysql".into()), text: "no \"such\" image: größe\n".into() }),
+        cause: Some(Cause {
+            kind: "ErrImagePull".into(),
+            database: Some("mysql".into()),
+            text: "no \"such\" image: größe\n".into(),
+        }),
         began: at(0),
         ready: Some(at(9)),
         ended: Some(at(30)),
@@ -32,10 +38,17 @@ pub fn full(run_id: &str) -> Record {
             task_run: Some("orders-ci-x7k2p-test".into()),
             git_commit: Some("0a1b2c3d".into()),
         },
-        command: Some(Command { program: "pytest".into(), exit_code: Some(3), began: Some(at(10)), ended: Some(at(20)) }),
+        command: Some(Command {
+            program: "pytest".into(),
+            exit_code: Some(3),
+            began: Some(at(10)),
+            ended: Some(at(20)),
+        }),
         databases: vec![database("mysql"), database("postgres"), database("mysql")],
         timeline: vec![moment(What::Created, 0, ""), moment(What::Deleted, 30, "by down")],
-        objects: vec![json!({"kind": "Pod", "metadata": {"name": "mysql-1", "labels": {}}, "spec": {"n": 18_446_744_073_709_551_615_u64}})],
+        objects: vec![
+            json!({"kind": "Pod", "metadata": {"name": "mysql-1", "labels": {}}, "spec": {"n": 18_446_744_073_709_551_615_u64}}),
+        ],
         events: vec![Event {
             at: Some(at(3)),
             warning: true,
@@ -67,7 +80,11 @@ pub fn database(engine: &str) -> Database {
             at: Time::parse("2026-01-01T00:00:00Z").expect("RFC 3339"),
         }),
         restarts: 1,
-        timeline: vec![Moment { what: What::Ready, at: Time::from_millis(BEGIN + 9000), detail: String::new() }],
+        timeline: vec![Moment {
+            what: What::Ready,
+            at: Time::from_millis(BEGIN + 9000),
+            detail: String::new(),
+        }],
     }
 }
 

@@ -21,7 +21,8 @@ impl Server {
     pub fn up() -> Self {
         let folder = Folder::local();
         folder.call(&["up", "--with", "postgres", "--run-id", "store"]).ok();
-        let databases: Value = serde_json::from_str(&folder.read("testing-databases.json")).expect("a config file");
+        let databases: Value =
+            serde_json::from_str(&folder.read("testing-databases.json")).expect("a config file");
         let args = &databases[0][1];
         let text = |name: &str| args[name].as_str().expect("a text").to_owned();
         let port = args["port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port");
@@ -40,7 +41,8 @@ impl Server {
     }
 
     pub fn place_as(&self, user: &str, password: &str, database: &str, options: &str) -> Place {
-        let mut url = Url::parse(&format!("postgres://127.0.0.1:{}/{database}{options}", self.port)).expect("a URL");
+        let mut url =
+            Url::parse(&format!("postgres://127.0.0.1:{}/{database}{options}", self.port)).expect("a URL");
         url.set_username(user).expect("a user");
         url.set_password(Some(password).filter(|password| !password.is_empty())).expect("a password");
         Place::parse(url.as_str()).expect("a place").expect("a place")
@@ -56,7 +58,12 @@ impl Server {
 
     /// Does some SQL, and tells the first column of what it finds.
     pub async fn run(&self, database: &str, sql: &str) -> Vec<String> {
-        let messages = self.client(database).await.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let messages = self
+            .client(database)
+            .await
+            .simple_query(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let first = |message| match message {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,

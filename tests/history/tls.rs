@@ -21,7 +21,12 @@ fn openssl(folder: &Path, args: &str) {
 /// An authority, and a server's key and certificate for `localhost` that it has signed.
 fn certificates(folder: &Path) {
     for name in ["authority", "stranger"] {
-        openssl(folder, &format!("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem"));
+        openssl(
+            folder,
+            &format!(
+                "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={name} -keyout {name}.key -out {name}.pem"
+            ),
+        );
     }
     std::fs::write(folder.join("names"), "subjectAltName = DNS:localhost\n").unwrap();
     openssl(folder, "req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr");
@@ -35,7 +40,9 @@ fn certificates(folder: &Path) {
 async fn upload(server: &Server, file: PathBuf, name: &str) {
     let text = std::fs::read_to_string(file).unwrap();
     let lines: Vec<String> = text.lines().map(|line| format!("('{line}')")).collect();
-    server.run("postgres", &format!("COPY (VALUES {}) TO PROGRAM 'umask 077; cat > {name}'", lines.join(", "))).await;
+    server
+        .run("postgres", &format!("COPY (VALUES {}) TO PROGRAM 'umask 077; cat > {name}'", lines.join(", ")))
+        .await;
 }
 
 async fn with_tls(folder: &Path) -> Server {
@@ -80,7 +87,9 @@ fn whose_certificates_are_taken() {
         server.database("history").await;
         let file = |name: &str| folder.path().join(name).display().to_string();
         let by_address = |options: &str| server.place("history", options);
-        let by_name = |options: &str| Place::parse(&spelled(&by_address(options)).replace("127.0.0.1", "localhost")).unwrap().unwrap();
+        let by_name = |options: &str| {
+            Place::parse(&spelled(&by_address(options)).replace("127.0.0.1", "localhost")).unwrap().unwrap()
+        };
         assert!(!is_encrypted(&server, &by_address("?sslmode=disable")).await);
         assert!(is_encrypted(&server, &by_address("")).await);
         assert!(is_encrypted(&server, &by_address("?sslmode=require")).await);
@@ -88,13 +97,23 @@ fn whose_certificates_are_taken() {
         assert!(is_encrypted(&server, &by_address(&format!("?sslmode=verify-ca&sslrootcert={ours}"))).await);
         assert!(is_encrypted(&server, &by_name(&format!("?sslmode=verify-full&sslrootcert={ours}"))).await);
         // A server's own certificate is an authority for itself.
-        assert!(is_encrypted(&server, &by_name(&format!("?sslmode=verify-full&sslrootcert={}", file("server.pem")))).await);
+        assert!(
+            is_encrypted(
+                &server,
+                &by_name(&format!("?sslmode=verify-full&sslrootcert={}", file("server.pem")))
+            )
+            .await
+        );
 
         let wrong_name = refusal(&by_address(&format!("?sslmode=verify-full&sslrootcert={ours}"))).await;
         assert!(wrong_name.contains("not valid for name"), "{wrong_name}");
-        let wrong_name = refusal(&by_address(&format!("?sslmode=verify-full&sslrootcert={}", file("server.pem")))).await;
+        let wrong_name =
+            refusal(&by_address(&format!("?sslmode=verify-full&sslrootcert={}", file("server.pem")))).await;
         assert!(wrong_name.contains("not valid for name"), "{wrong_name}");
-        for options in [format!("?sslmode=verify-ca&sslrootcert={strangers}"), format!("?sslmode=require&sslrootcert={strangers}")] {
+        for options in [
+            format!("?sslmode=verify-ca&sslrootcert={strangers}"),
+            format!("?sslmode=require&sslrootcert={strangers}"),
+        ] {
             let stranger = refusal(&by_name(&options)).await;
             assert!(stranger.contains("no TLS connection to postgres://"), "{stranger}");
         }

@@ -51,7 +51,12 @@ fn one_of_many() {
             let note = format!("{name}-{number}");
             // Whoever is first makes it.
             let shared = Record { id: SHARED.into(), notes: Vec::new(), ..full("shared") };
-            assert!(store.change(SHARED, vec![], Some(shared), move |record| record.notes.push(note)).await.unwrap());
+            assert!(
+                store
+                    .change(SHARED, vec![], Some(shared), move |record| record.notes.push(note))
+                    .await
+                    .unwrap()
+            );
             slowest = slowest.max(began.elapsed());
         }
         eprintln!("{name}: at most {slowest:?} for three writes");
@@ -67,12 +72,17 @@ pub fn process(place: &Place, name: &str) -> Command {
 }
 
 async fn check(store: &Store) {
-    let all: BTreeSet<String> =
-        (0..PROCESSES).flat_map(|process| (0..writes()).map(move |number| format!("p{process}-{number}"))).collect();
+    let all: BTreeSet<String> = (0..PROCESSES)
+        .flat_map(|process| (0..writes()).map(move |number| format!("p{process}-{number}")))
+        .collect();
     for run in &all {
         let found = store.find(run).await.unwrap();
         assert_eq!(found.len(), 1, "{run}");
-        assert!(found[0].notes.ends_with(&["over".into()]) && found[0].logs.len() == 2, "{run}: {:?}", found[0]);
+        assert!(
+            found[0].notes.ends_with(&["over".into()]) && found[0].logs.len() == 2,
+            "{run}: {:?}",
+            found[0]
+        );
         assert_eq!(store.logs(&found[0].id).await.unwrap().len(), 2, "{run}");
     }
     let shared = store.find(SHARED).await.unwrap().pop().expect("the shared record");
@@ -84,8 +94,9 @@ async fn check(store: &Store) {
 #[test]
 fn thirty_two_processes_at_a_store_that_is_not_there_yet() {
     on_each(async |fresh: Fresh| {
-        let mut children: Vec<Child> =
-            (0..PROCESSES).map(|number| process(&fresh.place, &format!("p{number}")).spawn().expect("a process")).collect();
+        let mut children: Vec<Child> = (0..PROCESSES)
+            .map(|number| process(&fresh.place, &format!("p{number}")).spawn().expect("a process"))
+            .collect();
         for child in &mut children {
             child.stdin.take().expect("a pipe").write_all(b"go\n").expect("it waits");
         }
@@ -93,7 +104,9 @@ fn thirty_two_processes_at_a_store_that_is_not_there_yet() {
         assert!(codes.iter().all(|code| *code == Some(0)), "{codes:?}");
         check(&fresh.store().await).await;
         if let Kind::Postgres(server) = &fresh.kind {
-            let deadlocks = server.value("history", "SELECT deadlocks FROM pg_stat_database WHERE datname = 'history'").await;
+            let deadlocks = server
+                .value("history", "SELECT deadlocks FROM pg_stat_database WHERE datname = 'history'")
+                .await;
             assert_eq!(deadlocks, "0");
         }
     });
@@ -108,11 +121,15 @@ fn tasks_that_share_a_store_take_turns() {
             let shared = Record { id: SHARED.into(), notes: Vec::new(), ..full("shared") };
             async move {
                 store.put(full(&format!("run-{number}")), vec![log("a", "b", false, "text")]).await.unwrap();
-                store.change(SHARED, vec![], Some(shared), move |record| record.notes.push(number.to_string())).await.unwrap()
+                store
+                    .change(SHARED, vec![], Some(shared), move |record| record.notes.push(number.to_string()))
+                    .await
+                    .unwrap()
             }
         });
         assert!(futures::future::join_all(writers).await.into_iter().all(|was_there| was_there));
-        let notes: BTreeSet<String> = store.find(SHARED).await.unwrap().pop().unwrap().notes.into_iter().collect();
+        let notes: BTreeSet<String> =
+            store.find(SHARED).await.unwrap().pop().unwrap().notes.into_iter().collect();
         assert_eq!(notes, (0..PROCESSES).map(|number| number.to_string()).collect());
     });
 }

@@ -44,16 +44,23 @@ fn it_is_small() {
     let [compressed, size] = [&archive(), &unpacked].map(|path| std::fs::metadata(path).unwrap().len());
     assert!(compressed < LIMIT && size < LIMIT, "{compressed} bytes to pull, {size} unpacked");
     // The layer's identity is that of its content.
-    assert_eq!(image.config["rootfs"]["diff_ids"], serde_json::json!([format!("sha256:{}", sha256(&unpacked))]));
+    assert_eq!(
+        image.config["rootfs"]["diff_ids"],
+        serde_json::json!([format!("sha256:{}", sha256(&unpacked))])
+    );
 }
 
 #[test]
 fn the_program_needs_nothing_beside_it() {
     let Some(image) = Image::built() else { return };
     let program = image.root().join("testbed");
-    let needs = text(Command::new("readelf").args(["--program-headers", "--dynamic", "--wide"]).arg(&program));
+    let needs =
+        text(Command::new("readelf").args(["--program-headers", "--dynamic", "--wide"]).arg(&program));
     assert!(needs.contains("LOAD") && !needs.contains("INTERP") && !needs.contains("NEEDED"), "{needs}");
-    assert_eq!(text(Command::new(&program).arg("--version").env_clear()), format!("testbed {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        text(Command::new(&program).arg("--version").env_clear()),
+        format!("testbed {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 /// Otherwise the digest would tell where it was built.
@@ -85,19 +92,34 @@ fn it_trusts_the_public_authorities_and_nobody_else() {
     assert_eq!(bundle.matches("-----BEGIN CERTIFICATE-----").count(), authorities.len());
 }
 
-/// In another folder, with other times and another mask, and with the arguments that the image tells of itself.
+/// In another folder, with other times and another mask, and with the arguments that the image tells of
+/// itself.
 #[test]
 fn packed_again_it_is_the_same_to_the_last_byte() {
     let Some(image) = Image::built() else { return };
-    let label = |name: &str| image.config["config"]["Labels"][format!("org.opencontainers.image.{name}")].as_str().unwrap().to_owned();
-    let arguments = ["version", "revision", "created"].map(|name| format!("{}={}", name.to_uppercase(), label(name)));
+    let label = |name: &str| {
+        image.config["config"]["Labels"][format!("org.opencontainers.image.{name}")]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let arguments =
+        ["version", "revision", "created"].map(|name| format!("{}={}", name.to_uppercase(), label(name)));
     let root = image.root();
     let again = root.with_file_name("again.tar");
     output(Command::new("touch").arg(root.join("testbed")).arg(root.join("etc")));
     let pack = format!("{PROJECT}/image/pack.py");
     let script = "umask 077 && exec \"$@\"";
     let name = image.entry["annotations"]["io.containerd.image.name"].as_str().unwrap();
-    output(Command::new("sh").args(["-c", script, "sh", &pack]).arg(&root).arg(&again).arg(name).args(arguments).current_dir("/"));
+    output(
+        Command::new("sh")
+            .args(["-c", script, "sh", &pack])
+            .arg(&root)
+            .arg(&again)
+            .arg(name)
+            .args(arguments)
+            .current_dir("/"),
+    );
     assert!(std::fs::read(&again).unwrap() == std::fs::read(archive()).unwrap(), "the archives differ");
 }
 
@@ -105,5 +127,9 @@ fn packed_again_it_is_the_same_to_the_last_byte() {
 #[test]
 fn the_scripts_do_what_they_say() {
     let folder = Path::new(PROJECT).join("image");
-    output(Command::new("/usr/bin/python3").args(["-B", "-m", "doctest", "dockerfile.py", "pack.py"]).current_dir(folder));
+    output(
+        Command::new("/usr/bin/python3")
+            .args(["-B", "-m", "doctest", "dockerfile.py", "pack.py"])
+            .current_dir(folder),
+    );
 }

@@ -1,4 +1,5 @@
-//! What the image says about itself: how it is run, and where it comes from. The Dockerfile's last stage is where that stands; these are its words.
+//! What the image says about itself: how it is run, and where it comes from. The Dockerfile's last stage is
+//! where that stands; these are its words.
 
 use serde_json::json;
 
@@ -32,7 +33,11 @@ fn its_labels_tell_where_it_comes_from() {
     assert_eq!(label("version"), env!("CARGO_PKG_VERSION"));
     assert_eq!(label("licenses"), env!("CARGO_PKG_LICENSE"));
     let revision = label("revision").trim_end_matches("-dirty");
-    assert!(revision == "unknown" || revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit()), "{labels}");
+    assert!(
+        revision == "unknown"
+            || revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{labels}"
+    );
     assert_eq!(image.config["created"], label("created"));
     assert_eq!(labels.as_object().map(serde_json::Map::len), Some(6), "{labels}");
     assert_eq!(&image.manifest["annotations"], labels);
@@ -45,7 +50,9 @@ fn every_tool_finds_the_image_and_its_name() {
     let name = format!("registry.example/testbed:{}", env!("CARGO_PKG_VERSION"));
     let names = json!({"io.containerd.image.name": name, "org.opencontainers.image.ref.name": env!("CARGO_PKG_VERSION")});
     assert_eq!(image.entry["annotations"], names);
-    let path = |descriptor: &serde_json::Value| descriptor["digest"].as_str().unwrap().replace("sha256:", "blobs/sha256/");
+    let path = |descriptor: &serde_json::Value| {
+        descriptor["digest"].as_str().unwrap().replace("sha256:", "blobs/sha256/")
+    };
     let docker = json!([{"Config": path(&image.manifest["config"]), "RepoTags": [name], "Layers": [path(&image.manifest["layers"][0])]}]);
     assert_eq!(image.json("manifest.json"), docker);
     assert_eq!(image.json("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}));

@@ -14,8 +14,9 @@ use crate::unpacked::Image;
 const LIMIT: Duration = Duration::from_millis(50);
 const ATTEMPTS: usize = 20;
 
-/// The program in a root folder that holds nothing but the image, and how the root folder is called there. Where the tests run as root, it is
-/// a user whom nobody knows; others may not change their root folder, and do without.
+/// The program in a root folder that holds nothing but the image, and how the root folder is called there.
+/// Where the tests run as root, it is a user whom nobody knows; others may not change their root folder, and
+/// do without.
 fn in_its_root(root: &Path) -> (Command, PathBuf) {
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         return (Command::new(root.join("testbed")), root.to_owned());
@@ -27,7 +28,8 @@ fn in_its_root(root: &Path) -> (Command, PathBuf) {
 
 /// From the start of the process until its cluster's address has got the first byte.
 fn until_the_first_request(root: &Path) -> Duration {
-    // One of its own for each process: one asks several things at a time, and the second must not be taken for the next one's first.
+    // One of its own for each process: one asks several things at a time, and the second must not be taken
+    // for the next one's first.
     let cluster = TcpListener::bind("127.0.0.1:0").unwrap();
     // With more authorities to read than any cluster has.
     let kubeconfig = format!(
@@ -37,12 +39,15 @@ fn until_the_first_request(root: &Path) -> Duration {
     );
     std::fs::write(root.join("etc/kubeconfig"), kubeconfig).unwrap();
     let (mut command, root) = in_its_root(root);
-    command.args(["up", "--with", "postgres", "--output", "-", "--kubeconfig"]).arg(root.join("etc/kubeconfig"));
+    command
+        .args(["up", "--with", "postgres", "--output", "-", "--kubeconfig"])
+        .arg(root.join("etc/kubeconfig"));
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let started = Instant::now();
     let mut child = command.spawn().expect("chroot");
     let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
-    let asked = poll(&mut [PollFd::new(&cluster, PollFlags::IN)], Some(&patience)).expect("waiting for a connection");
+    let asked =
+        poll(&mut [PollFd::new(&cluster, PollFlags::IN)], Some(&patience)).expect("waiting for a connection");
     let took = (asked == 1).then(|| {
         let (mut connection, _) = cluster.accept().expect("a connection");
         assert_eq!(connection.read(&mut [0]).expect("a request"), 1);

@@ -34,7 +34,11 @@ impl Image {
         if is_without_image() {
             return None;
         }
-        assert!(archive().is_file(), "{} is not there: run `make image`, or `make test` for all of it", archive().display());
+        assert!(
+            archive().is_file(),
+            "{} is not there: run `make image`, or `make test` for all of it",
+            archive().display()
+        );
         Some(Self::unpack(&archive()))
     }
 
@@ -60,16 +64,29 @@ impl Image {
     pub fn root(&self) -> PathBuf {
         let root = self.folder.path().join("root");
         std::fs::create_dir(&root).expect("a folder");
-        output(Command::new("tar").args(["--same-permissions", "--no-same-owner", "-xzf"]).arg(&self.layer).arg("-C").arg(&root));
+        output(
+            Command::new("tar")
+                .args(["--same-permissions", "--no-same-owner", "-xzf"])
+                .arg(&self.layer)
+                .arg("-C")
+                .arg(&root),
+        );
         root
     }
 }
 
 /// The file that a descriptor is about, which has to have its size and digest.
 fn blob(folder: &Path, descriptor: &Value) -> PathBuf {
-    let digest = descriptor["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:")).expect("a SHA-256 digest");
+    let digest = descriptor["digest"]
+        .as_str()
+        .and_then(|digest| digest.strip_prefix("sha256:"))
+        .expect("a SHA-256 digest");
     let path = folder.join("blobs/sha256").join(digest);
-    assert_eq!(std::fs::metadata(&path).map(|file| file.len()).ok(), descriptor["size"].as_u64(), "{descriptor}");
+    assert_eq!(
+        std::fs::metadata(&path).map(|file| file.len()).ok(),
+        descriptor["size"].as_u64(),
+        "{descriptor}"
+    );
     assert_eq!(sha256(&path), digest);
     path
 }

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::harness::{Namespace, kubeconfig};
 
-/// All requests so far of a ServiceAccount of the namespace, each once. `None`, and a word about it, on a cluster whose audit log does not
-/// lie beside its kubeconfig.
+/// All requests so far of a ServiceAccount of the namespace, each once. `None`, and a word about it, on a
+/// cluster whose audit log does not lie beside its kubeconfig.
 pub fn requests_of(namespace: &Namespace, service_account: &str) -> Option<Vec<Value>> {
     let Ok(log) = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")) else {
         eprintln!("not checked: there is no audit.log beside the kubeconfig");
@@ -18,10 +18,14 @@ pub fn requests_of(namespace: &Namespace, service_account: &str) -> Option<Vec<V
 
 /// What of these requests was refused for lack of a right.
 pub fn denied(requests: &[Value]) -> Vec<&Value> {
-    requests.iter().filter(|request| request["annotations"]["authorization.k8s.io/decision"] != "allow").collect()
+    requests
+        .iter()
+        .filter(|request| request["annotations"]["authorization.k8s.io/decision"] != "allow")
+        .collect()
 }
 
-/// The different `verb resource` of these requests, sorted; a part of a resource is `pods/log`, and a request for no resource has its path there.
+/// The different `verb resource` of these requests, sorted; a part of a resource is `pods/log`, and a request
+/// for no resource has its path there.
 pub fn verbs(requests: &[Value]) -> Vec<String> {
     let mut verbs: Vec<String> = requests
         .iter()

@@ -1,4 +1,5 @@
-//! An API server without a free seat for this user: API priority and fairness answers 429 to whatever comes beside another request of theirs.
+//! An API server without a free seat for this user: API priority and fairness answers 429 to whatever comes
+//! beside another request of theirs.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -23,11 +24,18 @@ struct Slow(Child);
 
 impl Slow {
     fn start(config: &Value, namespace: &str) -> Self {
-        let server = config["clusters"][0]["cluster"]["server"].as_str().expect("a server").trim_start_matches("https://");
+        let server = config["clusters"][0]["cluster"]["server"]
+            .as_str()
+            .expect("a server")
+            .trim_start_matches("https://");
         let token = config["users"][0]["user"]["token"].as_str().expect("a token");
         let address = if server.contains(':') { server.to_owned() } else { format!("{server}:443") };
         let mut command = Command::new("openssl");
-        command.args(["s_client", "-quiet", "-connect", &address]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["s_client", "-quiet", "-connect", &address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut child = command.spawn().expect("openssl");
         let request = format!(
             "POST /api/v1/namespaces/{namespace}/configmaps HTTP/1.1\r\nHost: {server}\r\nAuthorization: Bearer {token}\r\n\
@@ -53,20 +61,32 @@ fn requests_that_are_turned_away_are_made_again_when_the_server_says() {
     let kubeconfig = account(&namespace, &config, rules);
     let level = OfCluster { kinds: "flowschema,prioritylevelconfiguration", name: namespace.name.clone() };
     namespace.apply(&LEVEL.replace("NAMESPACE", &namespace.name));
-    kubectl(&["wait", "--for=condition=Dangling=false", "--timeout=60s", &format!("flowschema/{}", level.name)]);
+    kubectl(&[
+        "wait",
+        "--for=condition=Dangling=false",
+        "--timeout=60s",
+        &format!("flowschema/{}", level.name),
+    ]);
     let requests = |column: &str, fits: &dyn Fn(u32) -> bool| {
         let dump = ["get", "--raw", "/debug/api_priority_and_fairness/dump_priority_levels"];
         let of_level = |table: &str| {
             let mut rows = table.lines().map(|line| line.split(',').map(str::trim));
             let column = rows.next()?.position(|name| name == column)?;
-            rows.find_map(|mut row| row.next().filter(|name| *name == level.name).and_then(|_| row.nth(column - 1)?.parse().ok()))
+            rows.find_map(|mut row| {
+                row.next().filter(|name| *name == level.name).and_then(|_| row.nth(column - 1)?.parse().ok())
+            })
         };
-        of_level(&namespace.kubectl_until(&dump, |table| of_level(table).is_some_and(fits))).expect("a number")
+        of_level(&namespace.kubectl_until(&dump, |table| of_level(table).is_some_and(fits)))
+            .expect("a number")
     };
 
     let folder = namespace.folder_as(&kubeconfig);
-    folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: 'a-$(context.pipelineRun.uid)'}\n");
-    let config: Value = serde_json::from_str(&std::fs::read_to_string(&kubeconfig).expect("a kubeconfig")).expect("JSON");
+    folder.file(
+        "m.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: 'a-$(context.pipelineRun.uid)'}\n",
+    );
+    let config: Value =
+        serde_json::from_str(&std::fs::read_to_string(&kubeconfig).expect("a kubeconfig")).expect("JSON");
     let slow = Slow::start(&config, &namespace.name);
     requests("ExecutingRequests", &|count| count == 1);
     let (run_id, start) = (run_id(), Instant::now());

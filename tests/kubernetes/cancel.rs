@@ -1,4 +1,5 @@
-//! `up` that is ended by a signal before everything is ready: it says what is left, or removes it, and does not keep anybody waiting.
+//! `up` that is ended by a signal before everything is ready: it says what is left, or removes it, and does
+//! not keep anybody waiting.
 
 use std::time::{Duration, Instant};
 
@@ -41,16 +42,26 @@ fn what_was_made_stays_and_is_named() {
 fn all_of_it_goes_if_that_is_wanted() {
     let namespace = Namespace::new("unwanted");
     let folder = &namespace.folder;
-    namespace.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: near, labels: {test-dependencies: neighbour}}\n");
+    namespace.apply(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: near, labels: {test-dependencies: neighbour}}\n",
+    );
     for moment in ["in namespace", "created 6 objects", "mysql: starting"] {
         let run_id = run_id();
-        let mut up = folder.start(&[&["up", "--run-id", &run_id, "--on-cancel", "delete"], &SLOW[..]].concat());
+        let mut up =
+            folder.start(&[&["up", "--run-id", &run_id, "--on-cancel", "delete"], &SLOW[..]].concat());
         up.until_it_says(moment);
         let ended = cancel(up);
-        let ends = ["hint: nothing was created", "was removed, as --on-cancel delete asks for", "; deletion goes on in the cluster"];
+        let ends = [
+            "hint: nothing was created",
+            "was removed, as --on-cancel delete asks for",
+            "; deletion goes on in the cluster",
+        ];
         assert!(ends.iter().any(|end| ended.stderr.contains(end)), "{}", ended.transcript());
         // A pod whose containers are being made takes some seconds to go, without anybody's help.
-        namespace.kubectl_until(&["get", "all,secrets", "-o", "name", "-l", &format!("test-dependencies={run_id}")], str::is_empty);
+        namespace.kubectl_until(
+            &["get", "all,secrets", "-o", "name", "-l", &format!("test-dependencies={run_id}")],
+            str::is_empty,
+        );
     }
     assert_eq!(namespace.of_run("neighbour"), ["configmap/near"]);
 }
@@ -60,11 +71,24 @@ fn all_of_it_goes_if_that_is_wanted() {
 fn what_cannot_be_removed_in_time_is_named() {
     let namespace = Namespace::new("clinging");
     let folder = &namespace.folder;
-    folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held-run-1, finalizers: [example.com/hold]}\n");
-    let mut up = folder.start(&[&["up", "m.yaml", "--run-id", "run-1", "--on-cancel", "delete"], &SLOW[..]].concat());
+    folder.file(
+        "m.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held-run-1, finalizers: [example.com/hold]}\n",
+    );
+    let mut up =
+        folder.start(&[&["up", "m.yaml", "--run-id", "run-1", "--on-cancel", "delete"], &SLOW[..]].concat());
     up.until_it_says("mysql: starting");
-    cancel(up).says("ConfigMap held-run-1 (held by the finalizer example.com/hold)").says("hint: remove it:  testbed down --run-id run-1");
-    namespace.kubectl(&["patch", "configmap", "held-run-1", "--type=json", "-p", r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#]);
+    cancel(up)
+        .says("ConfigMap held-run-1 (held by the finalizer example.com/hold)")
+        .says("hint: remove it:  testbed down --run-id run-1");
+    namespace.kubectl(&[
+        "patch",
+        "configmap",
+        "held-run-1",
+        "--type=json",
+        "-p",
+        r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#,
+    ]);
     folder.call(&["down", "--run-id", "run-1"]).ok();
     assert_eq!(namespace.of_run("run-1"), Vec::<String>::new());
 }

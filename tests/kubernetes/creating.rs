@@ -1,4 +1,5 @@
-//! Creating: whose an existing object is, what a failed creation leaves, and how a wait ends that has no good end.
+//! Creating: whose an existing object is, what a failed creation leaves, and how a wait ends that has no good
+//! end.
 
 use crate::harness::{Namespace, STRIV, client_image, kubectl_output, run_id};
 use crate::history::ending;
@@ -47,7 +48,11 @@ fn what_the_server_refuses_takes_the_rest_along() {
 fn a_kind_that_the_cluster_does_not_have() {
     let namespace = Namespace::new("kind");
     let folder = &namespace.folder;
-    folder.file("m.yaml", &(config_map("first-run-1") + "apiVersion: example.com/v1\nkind: Unicorn\nmetadata: {name: u-run-1}\n"));
+    folder.file(
+        "m.yaml",
+        &(config_map("first-run-1")
+            + "apiVersion: example.com/v1\nkind: Unicorn\nmetadata: {name: u-run-1}\n"),
+    );
     folder
         .call(&["up", "m.yaml", "--run-id", "run-1"])
         .fails(2)
@@ -84,15 +89,29 @@ fn an_interrupted_up_says_what_is_left() {
     folder.file("striv.yaml", &STRIV.replace("mysql:9.7-visible", "mysql:no-such-tag"));
     let run_id = run_id();
     let up = folder.start(&["up", "striv.yaml", "--run-id", &run_id]);
-    namespace.kubectl_until(&["get", "pods", "-o", "name", "-l", &format!("test-dependencies={run_id}")], |text| text.lines().count() == 2);
+    namespace.kubectl_until(
+        &["get", "pods", "-o", "name", "-l", &format!("test-dependencies={run_id}")],
+        |text| text.lines().count() == 2,
+    );
     up.signal("TERM");
-    up.wait().fails(143).says("error: interrupted").says(&format!("testbed down --run-id {run_id} -n {}", namespace.name));
+    up.wait()
+        .fails(143)
+        .says("error: interrupted")
+        .says(&format!("testbed down --run-id {run_id} -n {}", namespace.name));
     folder.call(&["down"]).ok();
     assert!(namespace.of_run(&run_id).is_empty());
 }
 
-const HELD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: held-run-1, finalizers: [example.com/hold]}\n";
-const RELEASE: [&str; 6] = ["patch", "secret", "held-run-1", "--type=json", "-p", r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#];
+const HELD: &str =
+    "apiVersion: v1\nkind: Secret\nmetadata: {name: held-run-1, finalizers: [example.com/hold]}\n";
+const RELEASE: [&str; 6] = [
+    "patch",
+    "secret",
+    "held-run-1",
+    "--type=json",
+    "-p",
+    r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#,
+];
 
 /// As when a task is tried again after its timeout: what the first attempt's end has deleted is not gone yet.
 #[test]
@@ -104,7 +123,11 @@ fn what_an_earlier_attempt_has_deleted_is_waited_for() {
     folder.call(&up).ok();
     folder.call(&["down", "--run-id", "run-1", "--timeout", "1s"]).fails(5);
     let doctor = folder.call(&["doctor", "m.yaml", "--run-id", "run-1"]).ok();
-    assert!(doctor.stdout.contains("is being deleted: `up` waits until it is gone"), "{}", doctor.transcript());
+    assert!(
+        doctor.stdout.contains("is being deleted: `up` waits until it is gone"),
+        "{}",
+        doctor.transcript()
+    );
     folder
         .call(&[&up[..], &["--timeout", "3s"]].concat())
         .fails(3)
@@ -120,7 +143,8 @@ fn what_an_earlier_attempt_has_deleted_is_waited_for() {
     folder.call(&["down"]).ok();
 }
 
-/// A field that is new to an API server, or not switched on there, goes without a word of it: a sidecar becomes an init container that never ends.
+/// A field that is new to an API server, or not switched on there, goes without a word of it: a sidecar
+/// becomes an init container that never ends.
 #[test]
 fn what_the_api_server_leaves_out_of_an_object_is_told() {
     let namespace = Namespace::new("left-out");

@@ -1,4 +1,5 @@
-//! Who may do what: missing rights, namespaces and valid certificates, and logins that come from the cluster's own Secrets.
+//! Who may do what: missing rights, namespaces and valid certificates, and logins that come from the
+//! cluster's own Secrets.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -51,7 +52,11 @@ fn a_watch_that_is_forbidden_leaves_nothing() {
     let folder = namespace.folder_as(&account(&namespace, &config, rules));
     folder.file("striv.yaml", STRIV);
     let run_id = run_id();
-    folder.call(&["up", "striv.yaml", "--run-id", &run_id]).fails(1).says("watching the run's pods").says("cannot watch resource \"pods\"");
+    folder
+        .call(&["up", "striv.yaml", "--run-id", &run_id])
+        .fails(1)
+        .says("watching the run's pods")
+        .says("cannot watch resource \"pods\"");
     // Without the right to watch, nobody could wait until the pods were gone.
     namespace.kubectl_until(&["get", "pods,services", "-o", "name"], str::is_empty);
 }
@@ -63,7 +68,10 @@ fn a_kind_that_may_not_be_listed_does_not_keep_the_others() {
     let rules = "[{apiGroups: [''], resources: [pods, services], verbs: [create, delete, get, list, watch]}]";
     let limited = namespace.folder_as(&account(&namespace, &config, rules));
     let folder = &namespace.folder;
-    folder.file("m.yaml", &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c-run-1}}\n---\n{STRIV}"));
+    folder.file(
+        "m.yaml",
+        &format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c-run-1}}\n---\n{STRIV}"),
+    );
     folder.call(&["up", "m.yaml", "--run-id", "run-1"]).ok();
     limited
         .call(&["down", "--run-id", "run-1"])
@@ -97,7 +105,10 @@ fn built_in_databases_without_the_right_to_make_secrets() {
     let rules = "[{apiGroups: [''], resources: [pods, services], verbs: [create, delete, get, list, watch]}]";
     let folder = namespace.folder_as(&account(&namespace, &config, rules));
     let run_id = run_id();
-    folder.call(&["up", "--with", "postgres", "--run-id", &run_id]).fails(1).says("cannot create resource \"secrets\"");
+    folder
+        .call(&["up", "--with", "postgres", "--run-id", &run_id])
+        .fails(1)
+        .says("cannot create resource \"secrets\"");
     assert!(namespace.of_run(&run_id).is_empty());
     // Nor may it list them, which a teardown takes as: then there are none.
     folder.call(&["down", "--run-id", &run_id]).ok().says("nothing to do");
@@ -131,7 +142,8 @@ fn credentials_that_are_not_accepted() {
     }
 }
 
-/// As the kubelet does it with those of pods: the file's token is exchanged while a run goes on, and the old one ends.
+/// As the kubelet does it with those of pods: the file's token is exchanged while a run goes on, and the old
+/// one ends.
 #[test]
 #[ignore = "takes more than a minute, for which a token is kept that was read"]
 fn a_token_that_is_exchanged_is_read_again() {
@@ -143,7 +155,17 @@ fn a_token_that_is_exchanged_is_read_again() {
     account(&namespace, &config, rules);
     let token_of = |secret: &str| {
         namespace.kubectl(&["create", "secret", "generic", secret]);
-        let token = ["create", "token", "limited", "--duration", "10m", "--bound-object-kind", "Secret", "--bound-object-name", secret];
+        let token = [
+            "create",
+            "token",
+            "limited",
+            "--duration",
+            "10m",
+            "--bound-object-kind",
+            "Secret",
+            "--bound-object-name",
+            secret,
+        ];
         namespace.kubectl(&token).trim().to_owned()
     };
     let first = token_of("first");
@@ -160,7 +182,9 @@ fn a_token_that_is_exchanged_is_read_again() {
     let old = Folder::new();
     let old = kubeconfig_as(&old, &json!({"token": first})).display().to_string();
     // The API server remembers for some seconds whom it has let in.
-    namespace.kubectl_until_it_says(&["get", "pods", "--kubeconfig", &old], None, |_, error| error.contains("Unauthorized"));
+    namespace.kubectl_until_it_says(&["get", "pods", "--kubeconfig", &old], None, |_, error| {
+        error.contains("Unauthorized")
+    });
     std::thread::sleep(KEPT.saturating_sub(start.elapsed()));
     folder.file("go", "");
     run.wait().ok();
@@ -171,7 +195,9 @@ fn a_token_that_is_exchanged_is_read_again() {
 fn a_client_certificate_that_has_expired() {
     let pki = kubeconfig().with_file_name("pki");
     if !pki.join("ca.key").is_file() {
-        eprintln!("skipped: this needs the key of the cluster's certificate authority, beside its kubeconfig");
+        eprintln!(
+            "skipped: this needs the key of the cluster's certificate authority, beside its kubeconfig"
+        );
         return;
     }
     let namespace = Namespace::new("expired");
@@ -186,7 +212,18 @@ fn a_client_certificate_that_has_expired() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     let (ca, key) = (pki.join("ca.crt").display().to_string(), pki.join("ca.key").display().to_string());
-    openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "csr", "-subj", "/O=system:masters/CN=late"]);
+    openssl(&[
+        "req",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "key",
+        "-out",
+        "csr",
+        "-subj",
+        "/O=system:masters/CN=late",
+    ]);
     openssl(&[
         "ca",
         "-batch",
@@ -209,7 +246,10 @@ fn a_client_certificate_that_has_expired() {
         "extensions",
     ]);
     let path = |name: &str| config.path().join(name).display().to_string();
-    let folder = namespace.folder_as(&kubeconfig_as(&config, &json!({"client-certificate": path("crt"), "client-key": path("key")})));
+    let folder = namespace.folder_as(&kubeconfig_as(
+        &config,
+        &json!({"client-certificate": path("crt"), "client-key": path("key")}),
+    ));
     folder.file("striv.yaml", STRIV);
     let up = folder.call(&["up", "striv.yaml"]).fails(1);
     assert!(up.stderr.contains("expired"), "{}", up.transcript());
@@ -220,12 +260,17 @@ fn a_client_certificate_that_has_expired() {
 fn a_login_from_a_secret_of_the_cluster() {
     let namespace = Namespace::new("secret");
     let folder = &namespace.folder;
-    namespace.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: shared}\nstringData: {password: from-the-cluster}\n");
+    namespace.apply(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: shared}\nstringData: {password: from-the-cluster}\n",
+    );
     let manifest = STRIV.split("---\n").skip(2).collect::<Vec<_>>().join("---\n");
     let plain = "value: $(context.pipelineRun.uid)\n    - name: POSTGRES_DB";
     assert!(manifest.contains(plain));
     let from = |name: &str| {
-        manifest.replace(plain, &format!("valueFrom: {{secretKeyRef: {{name: {name}, key: password}}}}\n    - name: POSTGRES_DB"))
+        manifest.replace(
+            plain,
+            &format!("valueFrom: {{secretKeyRef: {{name: {name}, key: password}}}}\n    - name: POSTGRES_DB"),
+        )
     };
     folder.file("m.yaml", &from("shared"));
     folder.file("absent.yaml", &from("absent"));

@@ -18,17 +18,30 @@ pub struct Db {
 pub const PASSWORD: &str = "correct-horse";
 
 impl Db {
-    /// A database whose administrator the tests log in as. `name` is the Service's and Pod's too, with the run id behind it.
+    /// A database whose administrator the tests log in as. `name` is the Service's and Pod's too, with the
+    /// run id behind it.
     pub fn new(name: &'static str, image: &'static str) -> Self {
         let prefix = if image.starts_with("mariadb") { "MARIADB" } else { "MYSQL" };
         let variables = if image.starts_with("postgres") {
-            vec![("POSTGRES_USER", "app".into()), ("POSTGRES_PASSWORD", PASSWORD.into()), ("POSTGRES_DB", "shop".into())]
+            vec![
+                ("POSTGRES_USER", "app".into()),
+                ("POSTGRES_PASSWORD", PASSWORD.into()),
+                ("POSTGRES_DB", "shop".into()),
+            ]
         } else if prefix == "MARIADB" {
             vec![("MARIADB_ROOT_PASSWORD", PASSWORD.into()), ("MARIADB_DATABASE", "shop".into())]
         } else {
             vec![("MYSQL_ROOT_PASSWORD", PASSWORD.into()), ("MYSQL_DATABASE", "shop".into())]
         };
-        Self { name, image, variables, script: None, args: Vec::new(), annotations: Vec::new(), keeps_its_data: false }
+        Self {
+            name,
+            image,
+            variables,
+            script: None,
+            args: Vec::new(),
+            annotations: Vec::new(),
+            keeps_its_data: false,
+        }
     }
 
     fn is_postgres(&self) -> bool {
@@ -56,7 +69,10 @@ impl Db {
     /// The tests log in as a user without privileges, and nobody knows the administrator's password.
     pub fn app_user_alone(self) -> Self {
         if self.is_postgres() {
-            return self.script("demote.sql", "REVOKE EXECUTE ON FUNCTION pg_read_file(text) FROM app; ALTER ROLE app NOSUPERUSER;");
+            return self.script(
+                "demote.sql",
+                "REVOKE EXECUTE ON FUNCTION pg_read_file(text) FROM app; ALTER ROLE app NOSUPERUSER;",
+            );
         }
         let (password, random) = if self.image.starts_with("mariadb") {
             ("MARIADB_ROOT_PASSWORD", "MARIADB_RANDOM_ROOT_PASSWORD")
@@ -103,15 +119,23 @@ impl Db {
         let port = if self.is_postgres() { 5432 } else { 3306 };
         let pod = format!("{name}-$(context.pipelineRun.uid)");
         let json = |value: &dyn std::fmt::Debug| format!("{value:?}");
-        let annotations: Vec<String> = self.annotations.iter().map(|(key, value)| format!("{key}: {}", json(value))).collect();
-        let variables: Vec<String> =
-            self.variables.iter().map(|(name, value)| format!("{{name: {name}, value: {}}}", json(value))).collect();
+        let annotations: Vec<String> =
+            self.annotations.iter().map(|(key, value)| format!("{key}: {}", json(value))).collect();
+        let variables: Vec<String> = self
+            .variables
+            .iter()
+            .map(|(name, value)| format!("{{name: {name}, value: {}}}", json(value)))
+            .collect();
         writeln!(
             manifest,
             "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {pod}}}\nspec: {{ports: [{{port: {port}}}], selector: {{db: {pod}}}}}"
         )?;
         if let Some((file, text)) = &self.script {
-            writeln!(manifest, "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {pod}}}\ndata: {{{file}: {}}}", json(text))?;
+            writeln!(
+                manifest,
+                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {pod}}}\ndata: {{{file}: {}}}",
+                json(text)
+            )?;
         }
         writeln!(
             manifest,
@@ -122,15 +146,28 @@ impl Db {
             variables.join(", ")
         )?;
         let data = if self.is_postgres() { "/var/lib/postgresql/data" } else { "/var/lib/mysql" };
-        let scripts = self
-            .script
-            .as_ref()
-            .map(|_| ("scripts", "/docker-entrypoint-initdb.d", format!("configMap: {{name: {pod}, defaultMode: 493}}")));
+        let scripts = self.script.as_ref().map(|_| {
+            (
+                "scripts",
+                "/docker-entrypoint-initdb.d",
+                format!("configMap: {{name: {pod}, defaultMode: 493}}"),
+            )
+        });
         let data = self.keeps_its_data.then(|| ("data", data, "emptyDir: {}".to_owned()));
         let volumes: Vec<_> = scripts.into_iter().chain(data).collect();
-        let list = |line: &dyn Fn(&(&str, &str, String)) -> String| volumes.iter().map(line).collect::<Vec<_>>().join(", ");
-        writeln!(manifest, "    volumeMounts: [{}]", list(&|(name, path, _)| format!("{{name: {name}, mountPath: {path}}}")))?;
-        writeln!(manifest, "  volumes: [{}]", list(&|(name, _, source)| format!("{{name: {name}, {source}}}")))?;
+        let list = |line: &dyn Fn(&(&str, &str, String)) -> String| {
+            volumes.iter().map(line).collect::<Vec<_>>().join(", ")
+        };
+        writeln!(
+            manifest,
+            "    volumeMounts: [{}]",
+            list(&|(name, path, _)| format!("{{name: {name}, mountPath: {path}}}"))
+        )?;
+        writeln!(
+            manifest,
+            "  volumes: [{}]",
+            list(&|(name, _, source)| format!("{{name: {name}, {source}}}"))
+        )?;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Objects that say what is not so: anybody who may create a ConfigMap can give it the labels and annotations of any run.
+//! Objects that say what is not so: anybody who may create a ConfigMap can give it the labels and annotations
+//! of any run.
 
 use serde_json::{Value, json};
 
@@ -20,14 +21,23 @@ fn a_config_map_ends_no_run() {
     let folder = &namespace.folder;
     folder.call(&["up", "--with", "postgres", "--lifetime", "none", "--run-id", "victim"]).ok();
     let made = namespace.of_run("victim");
-    namespace.apply(&config_map("victim", &json!({"testbed/expires": ago(3), "testbed/kinds": "v1/ConfigMap"}), &json!([])));
-    folder.call(&["gc", "-v"]).ok().says("nothing to remove").says("stays: no testbed/expires on its objects");
+    namespace.apply(&config_map(
+        "victim",
+        &json!({"testbed/expires": ago(3), "testbed/kinds": "v1/ConfigMap"}),
+        &json!([]),
+    ));
+    folder
+        .call(&["gc", "-v"])
+        .ok()
+        .says("nothing to remove")
+        .says("stays: no testbed/expires on its objects");
     namespace.kubectl(&["delete", "configmap", "forged"]);
     if pipeline_runs::install() {
         let pipeline_runs = PipelineRuns(&namespace);
         let uid = pipeline_runs.create("old");
         pipeline_runs.finish("old", &minutes_ago(25));
-        let owner = json!([{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "old", "uid": uid}]);
+        let owner =
+            json!([{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "old", "uid": uid}]);
         namespace.apply(&config_map("victim", &json!({}), &owner));
         folder.call(&["gc", "--pipeline-runs", "--grace", "0s"]).ok().says("nothing to remove");
         namespace.kubectl(&["delete", "configmap", "forged"]);
@@ -36,7 +46,8 @@ fn a_config_map_ends_no_run() {
     folder.call(&["down"]).ok();
 }
 
-/// What is left of a run that is over, and what only has its labels: a record of somebody else's, or a word against it.
+/// What is left of a run that is over, and what only has its labels: a record of somebody else's, or a word
+/// against it.
 #[test]
 fn what_contradicts_a_run_is_told_of_and_left() {
     let namespace = Namespace::new("forged-left");
@@ -44,12 +55,26 @@ fn what_contradicts_a_run_is_told_of_and_left() {
     folder.call(&["up", "--with", "postgres", "--run-id", "over"]).ok();
     let expire = |expires: &str| {
         let expires = format!("testbed/expires={expires}");
-        namespace.kubectl(&["annotate", "--overwrite", "pods,services,secrets", "-l", "test-dependencies=over", &expires])
+        namespace.kubectl(&[
+            "annotate",
+            "--overwrite",
+            "pods,services,secrets",
+            "-l",
+            "test-dependencies=over",
+            &expires,
+        ])
     };
     expire(&ago(3));
-    namespace.apply(&config_map("over", &json!({"testbed/expires": ago(3), "testbed/record": "another"}), &json!([])));
+    namespace.apply(&config_map(
+        "over",
+        &json!({"testbed/expires": ago(3), "testbed/record": "another"}),
+        &json!([]),
+    ));
     let gc = folder.call(&["gc"]).ok();
-    let left = format!("warning: run over in namespace {}: ConfigMap forged is left: it has the labels of the run", namespace.name);
+    let left = format!(
+        "warning: run over in namespace {}: ConfigMap forged is left: it has the labels of the run",
+        namespace.name
+    );
     gc.says(&left).says("removed run over in namespace").says("(3 objects)");
     assert_eq!(namespace.of_run("over"), ["configmap/forged"]);
     // By its id, it goes all the same.
@@ -63,8 +88,10 @@ fn down_goes_nowhere_that_nobody_has_named() {
     let (home, other) = (Namespace::new("forged-home"), Namespace::new("forged-other"));
     other.folder.call(&["up", "--with", "postgres", "--run-id", "pr-17"]).ok();
     let made = other.of_run("pr-17");
-    let kinds: Vec<String> = ["Pod", "Service", "Secret"].iter().map(|kind| format!("v1/{kind}@{}", other.name)).collect();
-    let kinds = format!("{},v1/ConfigMap,no kind,///,x/@,rbac.authorization.k8s.io/v1/ClusterRole", kinds.join(","));
+    let kinds: Vec<String> =
+        ["Pod", "Service", "Secret"].iter().map(|kind| format!("v1/{kind}@{}", other.name)).collect();
+    let kinds =
+        format!("{},v1/ConfigMap,no kind,///,x/@,rbac.authorization.k8s.io/v1/ClusterRole", kinds.join(","));
     let role = format!("forged-{}", home.name);
     kubectl(&["create", "clusterrole", &role, "--verb=get", "--resource=pods"]);
     kubectl(&["label", "clusterrole", &role, "test-dependencies=pr-17"]);
@@ -83,7 +110,10 @@ fn down_goes_nowhere_that_nobody_has_named() {
     // Named by mistake: the objects there were made for another run.
     home.apply(&config_map("pr-17", &json!({"testbed/kinds": kinds}), &json!([])));
     let down = home.folder.call(&["down", "--run-id", "pr-17", "--also-namespace", &other.name]).ok();
-    down.says(&format!("Pod postgres-pr-17 in namespace {} is left: it was made for another run of the id pr-17", other.name));
+    down.says(&format!(
+        "Pod postgres-pr-17 in namespace {} is left: it was made for another run of the id pr-17",
+        other.name
+    ));
     assert_eq!(other.of_run("pr-17"), made);
     other.folder.call(&["down"]).ok();
 }
@@ -92,9 +122,15 @@ fn down_goes_nowhere_that_nobody_has_named() {
 #[test]
 fn another_namespace_is_reached_where_the_caller_names_it() {
     let (home, other) = (Namespace::new("named-home"), Namespace::new("named-other"));
-    let there = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: there-run-1, namespace: {}}}\n", other.name);
+    let there = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: there-run-1, namespace: {}}}\n",
+        other.name
+    );
     let up = || {
-        home.folder.file("m.yaml", &format!("{there}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: here-run-1}}\n"));
+        home.folder.file(
+            "m.yaml",
+            &format!("{there}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: here-run-1}}\n"),
+        );
         home.folder.call(&["up", "m.yaml", "--run-id", "run-1", "--allow", "namespace"]).ok();
     };
     up();
@@ -116,7 +152,9 @@ fn what_has_lost_the_label_in_the_meantime_stays() {
     let way = Altering::start(
         move |sent| {
             if sent.starts_with("DELETE ") {
-                once.call_once(|| drop(kubectl(&["-n", &name, "label", "configmap,secret", "--all", "test-dependencies-"])));
+                once.call_once(|| {
+                    drop(kubectl(&["-n", &name, "label", "configmap,secret", "--all", "test-dependencies-"]))
+                });
             }
             sent.to_owned()
         },

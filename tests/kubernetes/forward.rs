@@ -1,4 +1,5 @@
-//! The way from outside to a database: one port-forward stays open for it, however the API server can be had to open one.
+//! The way from outside to a database: one port-forward stays open for it, however the API server can be had
+//! to open one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -14,7 +15,8 @@ const RULES: &str = "[{apiGroups: [''], resources: [pods, services, secrets], ve
     {apiGroups: [''], resources: [events], verbs: [list, watch]}, {apiGroups: [''], resources: [pods/log], verbs: [get]}, \
     {apiGroups: [''], resources: [pods/portforward], verbs: [create, get]}]";
 
-/// The header by which a client asks for what its port-forward speaks within a WebSocket, as kube's client writes it.
+/// The header by which a client asks for what its port-forward speaks within a WebSocket, as kube's client
+/// writes it.
 const ASKS: &str = "sec-websocket-protocol: SPDY/3.1+portforward.k8s.io";
 
 #[test]
@@ -24,10 +26,13 @@ fn a_wait_from_outside_makes_few_requests() {
     let folder = namespace.folder_as(&account(&namespace, &config, RULES));
     folder.call(&["up", "--with", "postgres", "--with", "mysql", "--run-id", "run-1"]).ok();
     let Some(requests) = audit::requests_of(&namespace, "limited") else { return };
-    let forwards = requests.iter().filter(|request| request["objectRef"]["subresource"] == "portforward").count();
-    // A second one where a goodbye is still on its way when the next attempt begins, or an attempt is late; a third while the node holds one up.
+    let forwards =
+        requests.iter().filter(|request| request["objectRef"]["subresource"] == "portforward").count();
+    // A second one where a goodbye is still on its way when the next attempt begins, or an attempt is late; a
+    // third while the node holds one up.
     assert!((2..=6).contains(&forwards), "{forwards} port-forwards: {:?}", audit::verbs(&requests));
-    // Six objects, who may forward a port (two), what the run has by then and later (four), events (two), logs and notes (two each).
+    // Six objects, who may forward a port (two), what the run has by then and later (four), events (two),
+    // logs and notes (two each).
     assert!(requests.len() - forwards <= 18, "{} requests: {:?}", requests.len(), audit::verbs(&requests));
     assert!(audit::denied(&requests).is_empty());
     folder.call(&["down"]).ok();

@@ -1,4 +1,5 @@
-//! `testbed gc` in a cluster: what was left behind goes, and nothing else, whoever calls it and whatever goes on beside it.
+//! `testbed gc` in a cluster: what was left behind goes, and nothing else, whoever calls it and whatever goes
+//! on beside it.
 
 mod layers;
 mod rights;
@@ -16,7 +17,11 @@ use crate::support::{Called, Folder};
 /// Everything in the namespace that a run can be made of, each with its UID and version.
 fn everything(namespace: &Namespace) -> Vec<String> {
     let path = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.metadata.resourceVersion}{\"\\n\"}{end}";
-    namespace.kubectl(&["get", "services,secrets,configmaps,pods,pvc", "-o", path]).lines().map(Into::into).collect()
+    namespace
+        .kubectl(&["get", "services,secrets,configmaps,pods,pvc", "-o", path])
+        .lines()
+        .map(Into::into)
+        .collect()
 }
 
 /// What `-o json` tells, without what is on this machine.
@@ -33,7 +38,13 @@ fn expired_runs_go_and_nothing_else() {
     namespace.apply(&Leftover::new("eternal").manifest());
     namespace.apply(&Leftover::new("held").expires("never").manifest());
     namespace.apply(&Leftover::new("extended").expires(&ago(3)).manifest());
-    namespace.kubectl(&["annotate", "service", "service-extended", "--overwrite", &format!("testbed/expires={}", hence(1))]);
+    namespace.kubectl(&[
+        "annotate",
+        "service",
+        "service-extended",
+        "--overwrite",
+        &format!("testbed/expires={}", hence(1)),
+    ]);
     // Of the expired run, but not of testbed; of testbed, but of no run; and what is nobody's.
     let old = json!({"testbed/expires": ago(3), "testbed/kinds": "v1/ConfigMap"});
     for (name, labels) in [
@@ -49,7 +60,10 @@ fn expired_runs_go_and_nothing_else() {
     let before = everything(&namespace);
 
     let dry = folder.call(&["gc", "--dry-run", "-o", "json"]).ok();
-    assert_eq!(dry.story(), [format!("would remove run old in namespace {} (4 objects): expired 3 h ago", namespace.name)]);
+    assert_eq!(
+        dry.story(),
+        [format!("would remove run old in namespace {} (4 objects): expired 3 h ago", namespace.name)]
+    );
     let expected = json!({
         "runId": "old", "runtime": "kubernetes", "namespace": namespace.name, "objects": 4, "reason": "expired", "because": "expired 3 h ago",
         "removed": false, "error": null,
@@ -58,11 +72,15 @@ fn expired_runs_go_and_nothing_else() {
     assert_eq!(everything(&namespace), before);
 
     let gc = folder.call(&["gc", "-o", "json"]).ok();
-    assert_eq!(gc.story(), [format!("removed run old in namespace {} (4 objects): expired 3 h ago", namespace.name)]);
+    assert_eq!(
+        gc.story(),
+        [format!("removed run old in namespace {} (4 objects): expired 3 h ago", namespace.name)]
+    );
     let mut removed = expected;
     removed["removed"] = true.into();
     assert_eq!(told(&gc), [removed]);
-    let (gone, kept): (Vec<String>, _) = before.into_iter().partition(|line| line.split(' ').next().unwrap_or_default().ends_with("-old"));
+    let (gone, kept): (Vec<String>, _) =
+        before.into_iter().partition(|line| line.split(' ').next().unwrap_or_default().ends_with("-old"));
     assert_eq!(gone.len(), 4, "{gone:?}");
     assert_eq!(everything(&namespace), kept);
 
@@ -70,7 +88,8 @@ fn expired_runs_go_and_nothing_else() {
     assert_eq!(again.story(), [format!("nothing to remove in namespace {} (4 runs stay)", namespace.name)]);
     assert_eq!(again.stdout, "");
     let stays = folder.call(&["gc", "-v"]).ok();
-    let stays = stays.says("run live in namespace").says("stays: expires in 1 h").says("\"never\", which is no time");
+    let stays =
+        stays.says("run live in namespace").says("stays: expires in 1 h").says("\"never\", which is no time");
     stays.says("run eternal in namespace").says("stays: no testbed/expires on its objects");
     folder.call(&["down", "--run-id", live.stdout.trim()]).ok();
 }
@@ -82,7 +101,8 @@ fn every_kind_of_a_run_goes() {
     let folder = &namespace.folder;
     let claims = "  volumeClaimTemplates:\n  - metadata: {name: more}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 64Mi}}}\n";
     let manifest = include_str!("manifests/kinds.yaml");
-    let (start, end) = manifest.split_once("---\napiVersion: batch/v1").expect("the Job comes after the StatefulSet");
+    let (start, end) =
+        manifest.split_once("---\napiVersion: batch/v1").expect("the Job comes after the StatefulSet");
     folder.file("kinds.yaml", &format!("{start}{claims}---\napiVersion: batch/v1{end}"));
     folder.call(&["up", "kinds.yaml", "--run-id", "run-1", "--param", "greeting=hello"]).ok();
     namespace.apply(&Leftover::new("live").expires(&hence(1)).manifest());
@@ -105,8 +125,12 @@ fn every_kind_of_a_run_goes() {
     assert_eq!(namespace.of_run("live").len(), 3);
     // A claim alone, as the collector leaves it when the StatefulSet's owner is deleted.
     let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}});
-    let metadata = json!({"name": "claim", "labels": labels("alone"), "annotations": {"testbed/expires": ago(1)}});
-    namespace.apply(&json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}).to_string());
+    let metadata =
+        json!({"name": "claim", "labels": labels("alone"), "annotations": {"testbed/expires": ago(1)}});
+    namespace.apply(
+        &json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
+            .to_string(),
+    );
     folder.call(&["gc"]).ok().says("removed run alone in namespace").says("(1 object)");
     assert_eq!(namespace.of_run("alone"), Vec::<String>::new());
 }
@@ -123,8 +147,11 @@ fn two_at_once_do_not_hinder_each_other() {
     let (one, two) = (gc(), gc());
     let (one, two) = (one.wait().ok(), two.wait().ok());
     assert!(namespace.labelled("test-dependencies").is_empty());
-    let mut removed: Vec<String> =
-        [told(&one), told(&two)].concat().iter().map(|item| item["runId"].as_str().expect("an id").to_owned()).collect();
+    let mut removed: Vec<String> = [told(&one), told(&two)]
+        .concat()
+        .iter()
+        .map(|item| item["runId"].as_str().expect("an id").to_owned())
+        .collect();
     removed.sort_unstable();
     removed.dedup();
     assert_eq!(removed, runs, "{}{}", one.transcript(), two.transcript());
@@ -142,7 +169,11 @@ fn gc_beside_up_and_down() {
     while up.child.try_wait().expect("testbed").is_none() {
         let old = format!("old-{calls}");
         namespace.apply(&Leftover::new(&old).expires(&ago(1)).manifest());
-        folder.call(&["gc", "--pipeline-runs"]).ok().says(&format!("removed run {old} in namespace")).keeps("live");
+        folder
+            .call(&["gc", "--pipeline-runs"])
+            .ok()
+            .says(&format!("removed run {old} in namespace"))
+            .keeps("live");
         calls += 1;
     }
     assert!(calls > 0, "up was there before gc could look");
@@ -181,7 +212,8 @@ fn the_time_is_the_api_servers() {
     let folder = namespace.folder_as(&way.kubeconfig(&config));
     let late = folder.call(&["gc", "--dry-run"]).ok();
     // Six hours less the two that are left and some seconds.
-    let would = format!("would remove run run-1 in namespace {} (3 objects): expired 3 h ago", namespace.name);
+    let would =
+        format!("would remove run run-1 in namespace {} (3 objects): expired 3 h ago", namespace.name);
     assert_eq!(late.story(), [would]);
     namespace.folder.call(&["gc", "--dry-run"]).ok().says("nothing to remove");
 }
@@ -209,9 +241,13 @@ fn what_is_held_is_named() {
     assert_eq!(gc.code, Some(5), "{}", gc.transcript());
     let still = "still there after 2 s: ConfigMap configmap-held (held by the finalizer example.com/hold)";
     let found = told(&gc);
-    let gc = gc.says(&format!("error: run held in namespace {}: {still}", namespace.name)).says("hint: deletion goes on in the cluster");
+    let gc = gc
+        .says(&format!("error: run held in namespace {}: {still}", namespace.name))
+        .says("hint: deletion goes on in the cluster");
     gc.says("removed run old in namespace");
-    let of = |run: &str| found.iter().find(|item| item["runId"] == run).unwrap_or_else(|| panic!("{run} is not in {found:?}"));
+    let of = |run: &str| {
+        found.iter().find(|item| item["runId"] == run).unwrap_or_else(|| panic!("{run} is not in {found:?}"))
+    };
     assert_eq!((&of("held")["removed"], &of("held")["error"]), (&false.into(), &still.into()));
     assert_eq!((&of("old")["removed"], &of("old")["error"]), (&true.into(), &Value::Null));
     finalizers("null");
@@ -219,7 +255,8 @@ fn what_is_held_is_named() {
     assert!(namespace.labelled("test-dependencies").is_empty());
 }
 
-/// In all namespaces, as somebody who may look everywhere and delete in two of them only: others use the cluster as well.
+/// In all namespaces, as somebody who may look everywhere and delete in two of them only: others use the
+/// cluster as well.
 #[test]
 fn all_namespaces_at_once() {
     let (one, two) = (Namespace::new("gc-one"), Namespace::new("gc-two"));
@@ -232,18 +269,32 @@ fn all_namespaces_at_once() {
     }
     let dry = folder.call(&["gc", "-A", "--dry-run", "-o", "json"]).ok();
     let ours = |found: &[Value]| -> Vec<String> {
-        let ours = found.iter().filter(|item| [&one.name, &two.name].iter().any(|name| item["namespace"] == name.as_str()));
-        ours.map(|item| format!("{}/{} {}", item["namespace"], item["runId"], item["removed"]).replace('"', "")).collect()
+        let ours = found
+            .iter()
+            .filter(|item| [&one.name, &two.name].iter().any(|name| item["namespace"] == name.as_str()));
+        ours.map(|item| {
+            format!("{}/{} {}", item["namespace"], item["runId"], item["removed"]).replace('"', "")
+        })
+        .collect()
     };
-    let lines = |removed: bool| run::sorted([&one, &two].map(|namespace| format!("{}/same-id {removed}", namespace.name)).to_vec());
+    let lines = |removed: bool| {
+        run::sorted([&one, &two].map(|namespace| format!("{}/same-id {removed}", namespace.name)).to_vec())
+    };
     assert_eq!(run::sorted(ours(&told(&dry))), lines(false));
     let alone = folder.call(&["gc", "--dry-run"]).ok();
-    assert_eq!(alone.story(), [format!("would remove run same-id in namespace {} (4 objects): expired 3 h ago", one.name)]);
+    assert_eq!(
+        alone.story(),
+        [format!("would remove run same-id in namespace {} (4 objects): expired 3 h ago", one.name)]
+    );
 
     let gc = folder.call(&["gc", "-A", "-o", "json"]);
     assert_eq!(run::sorted(ours(&told(&gc))), lines(true));
     // What is left behind in other namespaces at the same time, this user may not delete.
-    assert!(gc.code == Some(0) || (gc.code == Some(5) && gc.stderr.contains("cannot delete resource")), "{}", gc.transcript());
+    assert!(
+        gc.code == Some(0) || (gc.code == Some(5) && gc.stderr.contains("cannot delete resource")),
+        "{}",
+        gc.transcript()
+    );
     for namespace in [&one, &two] {
         assert_eq!((namespace.of_run("same-id").len(), namespace.of_run("live").len()), (0, 3));
     }
@@ -254,16 +305,32 @@ fn all_namespaces_at_once() {
 fn what_a_run_has_in_another_namespace_goes_there() {
     let (home, other) = (Namespace::new("gc-home"), Namespace::new("gc-other"));
     let folder = &home.folder;
-    let elsewhere = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: there-run-1, namespace: {}}}\n", other.name);
-    folder.file("m.yaml", &format!("{elsewhere}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: here-run-1}}\n"));
+    let elsewhere = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: there-run-1, namespace: {}}}\n",
+        other.name
+    );
+    folder.file(
+        "m.yaml",
+        &format!("{elsewhere}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: here-run-1}}\n"),
+    );
     folder.call(&["up", "m.yaml", "--run-id", "run-1", "--allow", "namespace"]).ok();
     for namespace in [&home, &other] {
         let expires = format!("testbed/expires={}", ago(1));
-        namespace.kubectl(&["annotate", "--overwrite", "configmaps", "-l", "test-dependencies=run-1", &expires]);
+        namespace.kubectl(&[
+            "annotate",
+            "--overwrite",
+            "configmaps",
+            "-l",
+            "test-dependencies=run-1",
+            &expires,
+        ]);
     }
     folder.call(&["gc"]).ok().says(&format!("removed run run-1 in namespace {} (1 object)", home.name));
     assert_eq!((home.of_run("run-1").len(), other.of_run("run-1").len()), (0, 1));
-    folder.call(&["gc", "-n", &other.name]).ok().says(&format!("removed run run-1 in namespace {} (1 object)", other.name));
+    folder
+        .call(&["gc", "-n", &other.name])
+        .ok()
+        .says(&format!("removed run run-1 in namespace {} (1 object)", other.name));
     assert_eq!(other.of_run("run-1").len(), 0);
 }
 
@@ -274,25 +341,33 @@ fn the_projects_settings_count_and_do_not_stop_it() {
     let folder = Folder::new().env("TESTBED_KUBECONFIG", kubeconfig().display().to_string());
     folder.file("testbed.yaml", &format!("namespace: {}\nunknown: x\n", namespace.name));
     let gc = folder.call(&["gc", "--dry-run"]).ok();
-    gc.says("warning: going on without the project's settings: testbed.yaml:2").says("nothing to remove in namespace default");
+    gc.says("warning: going on without the project's settings: testbed.yaml:2")
+        .says("nothing to remove in namespace default");
     folder.file("testbed.yaml", &format!("namespace: {}\n", namespace.name));
     folder.call(&["gc"]).ok().says(&format!("removed run old in namespace {}", namespace.name));
 }
 
-/// What somebody changes between gc's last look and the deletion: it happens when the first request to delete is on its way.
+/// What somebody changes between gc's last look and the deletion: it happens when the first request to delete
+/// is on its way.
 #[test]
 fn what_changes_in_the_meantime_stays() {
     let namespace = Namespace::new("gc-changes");
     namespace.apply(&Leftover::new("run-1").expires(&ago(3)).with_pod().manifest());
     let config = Folder::new();
     let gc_while = |changes: &[&[&str]]| {
-        let changes: Vec<Vec<String>> =
-            changes.iter().map(|args| [&["-n", &namespace.name], *args].concat().iter().map(ToString::to_string).collect()).collect();
+        let changes: Vec<Vec<String>> = changes
+            .iter()
+            .map(|args| [&["-n", &namespace.name], *args].concat().iter().map(ToString::to_string).collect())
+            .collect();
         let once = std::sync::Once::new();
         let way = Altering::start(
             move |sent| {
                 if sent.starts_with("DELETE ") {
-                    once.call_once(|| changes.iter().for_each(|args| drop(kubectl(&args.iter().map(String::as_str).collect::<Vec<_>>()))));
+                    once.call_once(|| {
+                        changes.iter().for_each(|args| {
+                            drop(kubectl(&args.iter().map(String::as_str).collect::<Vec<_>>()))
+                        })
+                    });
                 }
                 sent.to_owned()
             },
@@ -306,12 +381,27 @@ fn what_changes_in_the_meantime_stays() {
         &["annotate", "secret/secret-run-1", "example.com/seen=yes"],
         &["annotate", "--overwrite", "configmap/configmap-run-1", &more],
     ]);
-    let stays = format!("run run-1 in namespace {} stays: ConfigMap configmap-run-1 changed in the meantime", namespace.name);
+    let stays = format!(
+        "run run-1 in namespace {} stays: ConfigMap configmap-run-1 changed in the meantime",
+        namespace.name
+    );
     assert_eq!(gc.story(), [stays]);
-    assert_eq!(run::sorted(namespace.of_run("run-1")), ["configmap/configmap-run-1", "pod/pod-run-1", "service/service-run-1"]);
+    assert_eq!(
+        run::sorted(namespace.of_run("run-1")),
+        ["configmap/configmap-run-1", "pod/pod-run-1", "service/service-run-1"]
+    );
     // Somebody else takes an object for themselves.
-    namespace.kubectl(&["annotate", "--overwrite", "configmap/configmap-run-1", &format!("testbed/expires={}", ago(3))]);
-    let gc = gc_while(&[&["label", "--overwrite", "service/service-run-1", "app.kubernetes.io/managed-by=helm"]]);
-    assert_eq!(gc.story(), [format!("removed run run-1 in namespace {} (2 objects): expired 3 h ago", namespace.name)]);
+    namespace.kubectl(&[
+        "annotate",
+        "--overwrite",
+        "configmap/configmap-run-1",
+        &format!("testbed/expires={}", ago(3)),
+    ]);
+    let gc =
+        gc_while(&[&["label", "--overwrite", "service/service-run-1", "app.kubernetes.io/managed-by=helm"]]);
+    assert_eq!(
+        gc.story(),
+        [format!("removed run run-1 in namespace {} (2 objects): expired 3 h ago", namespace.name)]
+    );
     assert_eq!(namespace.of_run("run-1"), ["service/service-run-1"]);
 }

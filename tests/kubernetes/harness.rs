@@ -1,6 +1,7 @@
 //! A namespace a test, kubectl as the independent observer, and a client pod with Python's real drivers.
 //!
-//! What every test asks again and again goes to the API server without kubectl, which takes a tenth of a second of processor time to start.
+//! What every test asks again and again goes to the API server without kubectl, which takes a tenth of a
+//! second of processor time to start.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -53,8 +54,8 @@ pub fn is_built_here() -> bool {
     kubeconfig().with_file_name("pki").is_dir()
 }
 
-/// Whether this machine reaches the cluster's Services by their own addresses, as it does on the cluster that `make cluster` builds. Says so
-/// where it does not, for a test that then has nothing to do.
+/// Whether this machine reaches the cluster's Services by their own addresses, as it does on the cluster that
+/// `make cluster` builds. Says so where it does not, for a test that then has nothing to do.
 pub fn reaches_services() -> bool {
     let reaches = is_built_here();
     if !reaches {
@@ -63,7 +64,8 @@ pub fn reaches_services() -> bool {
     reaches
 }
 
-/// Whether images can be put into the cluster from here. Says so where they cannot, for a test that then has nothing to do.
+/// Whether images can be put into the cluster from here. Says so where they cannot, for a test that then has
+/// nothing to do.
 pub fn takes_images() -> bool {
     let takes = is_built_here();
     if !takes {
@@ -72,8 +74,8 @@ pub fn takes_images() -> bool {
     takes
 }
 
-/// Whether the parts of a cluster are on this machine, of which `tests/cluster/lone-api-server` makes an API server that a test may restart. Says so
-/// where they are not, for a test that then has nothing to do.
+/// Whether the parts of a cluster are on this machine, of which `tests/cluster/lone-api-server` makes an API
+/// server that a test may restart. Says so where they are not, for a test that then has nothing to do.
 pub fn has_parts_of_cluster() -> bool {
     let has = is_built_here();
     if !has {
@@ -99,7 +101,9 @@ impl Namespace {
 
     /// A folder whose calls are about a namespace that is there already.
     pub fn folder_for(namespace: &str, kubeconfig: &Path) -> Folder {
-        Folder::new().env("TESTBED_NAMESPACE", namespace).env("TESTBED_KUBECONFIG", kubeconfig.display().to_string())
+        Folder::new()
+            .env("TESTBED_NAMESPACE", namespace)
+            .env("TESTBED_KUBECONFIG", kubeconfig.display().to_string())
     }
 
     /// A folder whose calls act as another user.
@@ -128,15 +132,29 @@ impl Namespace {
     }
 
     /// The same for a call with an input, by its standard output and its standard error.
-    pub fn kubectl_until_it_says(&self, args: &[&str], input: Option<&[u8]>, fits: impl Fn(&str, &str) -> bool) -> String {
+    pub fn kubectl_until_it_says(
+        &self,
+        args: &[&str],
+        input: Option<&[u8]>,
+        fits: impl Fn(&str, &str) -> bool,
+    ) -> String {
         self.kubectl_until_output_fits(60, args, input, fits)
     }
 
-    fn kubectl_until_output_fits(&self, seconds: u64, args: &[&str], input: Option<&[u8]>, fits: impl Fn(&str, &str) -> bool) -> String {
+    fn kubectl_until_output_fits(
+        &self,
+        seconds: u64,
+        args: &[&str],
+        input: Option<&[u8]>,
+        fits: impl Fn(&str, &str) -> bool,
+    ) -> String {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
         loop {
             let Output { stdout, stderr, .. } = kubectl_output(&[&["-n", &self.name], args].concat(), input);
-            let (text, error) = (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned());
+            let (text, error) = (
+                String::from_utf8_lossy(&stdout).into_owned(),
+                String::from_utf8_lossy(&stderr).into_owned(),
+            );
             if fits(&text, &error) {
                 return text;
             }
@@ -145,7 +163,8 @@ impl Namespace {
         }
     }
 
-    /// Names of everything with the run's label, of all kinds that a run can have made, as kubectl writes them.
+    /// Names of everything with the run's label, of all kinds that a run can have made, as kubectl writes
+    /// them.
     pub fn of_run(&self, run_id: &str) -> Vec<String> {
         self.labelled(&format!("test-dependencies={run_id}"))
     }
@@ -156,7 +175,8 @@ impl Namespace {
     }
 
     pub fn json(&self, args: &[&str]) -> Value {
-        serde_json::from_str(&self.kubectl(&[&["get", "-o", "json"], args].concat())).expect("JSON from kubectl")
+        serde_json::from_str(&self.kubectl(&[&["get", "-o", "json"], args].concat()))
+            .expect("JSON from kubectl")
     }
 
     /// A way into a pod that runs.
@@ -175,7 +195,9 @@ impl Namespace {
 
     /// The same with nothing put into the pod, whose manifest the test may change.
     pub fn bare_client(&self, service_account: &str, change: impl Fn(&str) -> String) -> Client<'_> {
-        let manifest = include_str!("manifests/client.yaml").replace("IMAGE", &client_image()).replace("ACCOUNT", service_account);
+        let manifest = include_str!("manifests/client.yaml")
+            .replace("IMAGE", &client_image())
+            .replace("ACCOUNT", service_account);
         self.apply(&change(&manifest));
         self.kubectl(&["wait", "--for=condition=ready", "--timeout=120s", "pod/client"]);
         self.within("client")
@@ -220,21 +242,37 @@ impl Client<'_> {
     }
 
     pub fn python(&self, program: &str) {
-        let output = kubectl_output(&["-n", &self.namespace.name, "exec", "-i", &self.pod, "--", "python3", "-"], Some(program.as_bytes()));
+        let output = kubectl_output(
+            &["-n", &self.namespace.name, "exec", "-i", &self.pod, "--", "python3", "-"],
+            Some(program.as_bytes()),
+        );
         assert!(output.status.success(), "{program}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Starts a shell script in the pod's working folder, and goes on.
     pub fn start(&self, script: &str) -> Running {
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(kubeconfig()).args(["-n", &self.namespace.name, "exec", "-i", &self.pod, "--", "sh", "-c", script]);
+        command.arg("--kubeconfig").arg(kubeconfig()).args([
+            "-n",
+            &self.namespace.name,
+            "exec",
+            "-i",
+            &self.pod,
+            "--",
+            "sh",
+            "-c",
+            script,
+        ]);
         Running(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("kubectl"))
     }
 
     /// Writes a file into the pod's working folder.
     pub fn copy(&self, content: &[u8], name: &str) {
         let write = format!("cat > {name} && chmod 700 {name}");
-        let output = kubectl_output(&["-n", &self.namespace.name, "exec", "-i", &self.pod, "--", "sh", "-c", &write], Some(content));
+        let output = kubectl_output(
+            &["-n", &self.namespace.name, "exec", "-i", &self.pod, "--", "sh", "-c", &write],
+            Some(content),
+        );
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -246,7 +284,12 @@ impl Client<'_> {
     /// The same where the working folder is not open to the pod's user.
     pub fn install_testbed_as(&self, path: &str) {
         let stripped = tempfile::NamedTempFile::new().expect("a temporary file");
-        let status = Command::new("strip").arg("-o").arg(stripped.path()).arg(crate::support::binary()).status().expect("strip");
+        let status = Command::new("strip")
+            .arg("-o")
+            .arg(stripped.path())
+            .arg(crate::support::binary())
+            .status()
+            .expect("strip");
         assert!(status.success());
         self.copy(&std::fs::read(stripped.path()).expect("the stripped program"), path);
     }
@@ -285,12 +328,19 @@ fn checked(args: &[&str], output: Output) -> String {
 
 pub fn kubectl_output(args: &[&str], input: Option<&[u8]>) -> Output {
     let mut command = Command::new("kubectl");
-    command.arg("--kubeconfig").arg(kubeconfig()).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("--kubeconfig")
+        .arg(kubeconfig())
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("kubectl");
     let mut stdin = child.stdin.take().expect("a pipe");
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // Written beside the reading of the output, so that neither side waits for the other; a child that ends early says why itself.
+            // Written beside the reading of the output, so that neither side waits for the other; a child
+            // that ends early says why itself.
             let _ = std::io::Write::write_all(&mut stdin, input.unwrap_or_default());
         });
         child.wait_with_output().expect("kubectl ends")
@@ -300,7 +350,8 @@ pub fn kubectl_output(args: &[&str], input: Option<&[u8]>) -> Output {
 /// A kubeconfig like the tests' own, with other credentials: a bearer token, or a client certificate and key.
 pub fn kubeconfig_as(folder: &Folder, user: &Value) -> PathBuf {
     let mut config: Value =
-        serde_json::from_str(&kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"])).expect("JSON");
+        serde_json::from_str(&kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"]))
+            .expect("JSON");
     config["users"][0]["user"] = user.clone();
     folder.file("kubeconfig", &config.to_string())
 }

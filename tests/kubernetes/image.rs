@@ -1,5 +1,5 @@
-//! testbed's own image in pods, under the strictest settings: a read-only root file system without any volume to write to, no capability, and a
-//! user that no file of the image knows, as OpenShift gives one.
+//! testbed's own image in pods, under the strictest settings: a read-only root file system without any volume
+//! to write to, no capability, and a user that no file of the image knows, as OpenShift gives one.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -39,9 +39,13 @@ fn pod(name: &str, image: &str, args: &[&str]) -> Value {
 fn run(namespace: &Namespace, pod: &Value) -> (i64, String) {
     namespace.apply(&pod.to_string());
     let name = pod["metadata"]["name"].as_str().unwrap();
-    namespace.kubectl_until(&["get", "pod", name, "-o", "jsonpath={.status.phase}"], |phase| ["Succeeded", "Failed"].contains(&phase));
+    namespace.kubectl_until(&["get", "pod", name, "-o", "jsonpath={.status.phase}"], |phase| {
+        ["Succeeded", "Failed"].contains(&phase)
+    });
     let status = namespace.json(&["pod", name]);
-    let code = status["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"].as_i64().expect("an exit code");
+    let code = status["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"]
+        .as_i64()
+        .expect("an exit code");
     (code, namespace.kubectl(&["logs", name]))
 }
 
@@ -59,7 +63,8 @@ fn anybody_runs_it_without_a_folder_to_write_to() {
     }
 }
 
-/// What it takes: names of Services by the search domains of /etc/resolv.conf, TLS with the cluster's authority, and a ServiceAccount.
+/// What it takes: names of Services by the search domains of /etc/resolv.conf, TLS with the cluster's
+/// authority, and a ServiceAccount.
 #[test]
 fn up_and_down_as_two_pods() {
     let Some(image) = image() else { return };
@@ -67,7 +72,13 @@ fn up_and_down_as_two_pods() {
     namespace.kubectl(&["create", "serviceaccount", "deployer"]);
     let verbs = "--verb=create,delete,get,list,watch";
     namespace.kubectl(&["create", "role", "deployer", verbs, "--resource=pods,services,secrets"]);
-    namespace.kubectl(&["create", "rolebinding", "deployer", "--role=deployer", &format!("--serviceaccount={}:deployer", namespace.name)]);
+    namespace.kubectl(&[
+        "create",
+        "rolebinding",
+        "deployer",
+        "--role=deployer",
+        &format!("--serviceaccount={}:deployer", namespace.name),
+    ]);
     let run_id = run_id();
     let step = |name: &str, args: &[&str]| {
         let mut pod = pod(name, &image, &[args, &["--run-id", &run_id]].concat());
@@ -76,7 +87,10 @@ fn up_and_down_as_two_pods() {
     };
     let (code, said) = step("up", &["up", "--with", "postgres", "--output", "-"]);
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("1 database ready after") && said.contains(&format!("\"host\": \"postgres-{run_id}\"")), "{said}");
+    assert!(
+        said.contains("1 database ready after") && said.contains(&format!("\"host\": \"postgres-{run_id}\"")),
+        "{said}"
+    );
     assert!(!namespace.of_run(&run_id).is_empty());
     let (code, said) = step("down", &["down"]);
     assert_eq!(code, 0, "{said}");
@@ -84,19 +98,29 @@ fn up_and_down_as_two_pods() {
     assert!(namespace.of_run(&run_id).is_empty());
 }
 
-/// No server of a public authority can be reached from here. But the file that holds these is the one that counts: with it as it is, the API
-/// server's authority is one that it does not hold; with that added, the same call succeeds.
+/// No server of a public authority can be reached from here. But the file that holds these is the one that
+/// counts: with it as it is, the API server's authority is one that it does not hold; with that added, the
+/// same call succeeds.
 #[test]
 fn a_kubeconfig_without_an_authority_trusts_the_images_certificates() {
     let Some(image) = image() else { return };
     let namespace = Namespace::new("image-tls");
-    namespace.kubectl(&["create", "rolebinding", "viewer", "--clusterrole=view", &format!("--serviceaccount={}:default", namespace.name)]);
+    namespace.kubectl(&[
+        "create",
+        "rolebinding",
+        "viewer",
+        "--clusterrole=view",
+        &format!("--serviceaccount={}:default", namespace.name),
+    ]);
     let kubeconfig = "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n\
         users: [{name: u, user: {tokenFile: /var/run/secrets/kubernetes.io/serviceaccount/token}}]\n\
         clusters: [{name: c, cluster: {server: 'https://kubernetes.default.svc'}}]\n";
-    let public = std::fs::read_to_string(format!("{PROJECT}/target/image/root{CERTIFICATES}")).expect("what `make image` has made");
-    let own =
-        namespace.kubectl_until(&["get", "configmap", "kube-root-ca.crt", "-o", "jsonpath={.data.ca\\.crt}"], |text| !text.is_empty());
+    let public = std::fs::read_to_string(format!("{PROJECT}/target/image/root{CERTIFICATES}"))
+        .expect("what `make image` has made");
+    let own = namespace.kubectl_until(
+        &["get", "configmap", "kube-root-ca.crt", "-o", "jsonpath={.data.ca\\.crt}"],
+        |text| !text.is_empty(),
+    );
     let files = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -107,7 +131,8 @@ fn a_kubeconfig_without_an_authority_trusts_the_images_certificates() {
     let file = namespace.folder.file("files.json", &files.to_string());
     namespace.kubectl(&["create", "-f", &file.display().to_string()]);
     let status = |name: &str, more: Option<Value>| {
-        let mut pod = pod(name, &image, &["status", "--kubeconfig", "/kubeconfig", "--namespace", &namespace.name]);
+        let mut pod =
+            pod(name, &image, &["status", "--kubeconfig", "/kubeconfig", "--namespace", &namespace.name]);
         pod["spec"]["volumes"] = json!([{"name": "files", "configMap": {"name": "files"}}]);
         let mut mounts = vec![json!({"name": "files", "mountPath": "/kubeconfig", "subPath": "kubeconfig"})];
         mounts.extend(more);
@@ -116,7 +141,8 @@ fn a_kubeconfig_without_an_authority_trusts_the_images_certificates() {
     };
     let (code, said) = status("public", None);
     assert!(code == 1 && said.contains("UnknownIssuer"), "{code}: {said}");
-    let (code, said) = status("added", Some(json!({"name": "files", "mountPath": CERTIFICATES, "subPath": "certificates"})));
+    let (code, said) =
+        status("added", Some(json!({"name": "files", "mountPath": CERTIFICATES, "subPath": "certificates"})));
     assert_eq!(code, 0, "{said}");
 }
 
@@ -141,7 +167,9 @@ fn a_second_import_under_the_same_name_is_what_new_pods_run() {
         assert_eq!(code, 0, "{said}");
         let status = namespace.json(&["pod", revision]);
         let id = status["status"]["containerStatuses"][0]["imageID"].as_str().unwrap().to_owned();
-        let config: Value = serde_json::from_str(&text(Command::new("tar").arg("-xOf").arg(&archive).arg("manifest.json"))).unwrap();
+        let config: Value =
+            serde_json::from_str(&text(Command::new("tar").arg("-xOf").arg(&archive).arg("manifest.json")))
+                .unwrap();
         assert_eq!(config[0]["Config"], id.replace("sha256:", "blobs/sha256/"), "{id}");
         ids.push(id);
     }

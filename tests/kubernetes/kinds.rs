@@ -10,11 +10,21 @@ fn every_kind_of_a_run_comes_and_goes() {
     let run_id = run_id();
     folder.call(&["up", "kinds.yaml", "--run-id", &run_id, "--param", "greeting=hello"]).ok();
     let config = folder.read("testing-databases.json");
-    assert!(config.contains(&format!("\"host\": \"app-{run_id}\"")) && config.contains(&format!("\"host\": \"set-{run_id}\"")), "{config}");
+    assert!(
+        config.contains(&format!("\"host\": \"app-{run_id}\""))
+            && config.contains(&format!("\"host\": \"set-{run_id}\"")),
+        "{config}"
+    );
     let made = namespace.of_run(&run_id);
-    for kind in
-        ["configmap/", "secret/", "persistentvolumeclaim/", "deployment.apps/", "replicaset.apps/", "statefulset.apps/", "job.batch/"]
-    {
+    for kind in [
+        "configmap/",
+        "secret/",
+        "persistentvolumeclaim/",
+        "deployment.apps/",
+        "replicaset.apps/",
+        "statefulset.apps/",
+        "job.batch/",
+    ] {
         assert!(made.iter().any(|name| name.starts_with(kind)), "{kind} is not in {made:?}");
     }
     // Ready means for a Job that it is done, and for the others that their pods are ready.

@@ -1,4 +1,5 @@
-//! The main job: the original pipeline's manifest goes in, a config file comes out, and from that moment every login works.
+//! The main job: the original pipeline's manifest goes in, a config file comes out, and from that moment
+//! every login works.
 
 use serde_json::Value;
 
@@ -9,7 +10,8 @@ fn runs() -> usize {
     std::env::var("TESTBED_TEST_RUNS").map_or(1, |text| text.parse().expect("a number in TESTBED_TEST_RUNS"))
 }
 
-/// In the pipeline: in a pod, under a ServiceAccount with exactly the original Role, with a set-up server that shows its port.
+/// In the pipeline: in a pod, under a ServiceAccount with exactly the original Role, with a set-up server
+/// that shows its port.
 #[test]
 fn a_pipeline_task_gets_databases_that_never_refuse_a_login() {
     let namespace = Namespace::new("pipeline");
@@ -19,7 +21,9 @@ fn a_pipeline_task_gets_databases_that_never_refuse_a_login() {
     client.copy(STRIV.as_bytes(), "striv.yaml");
     for _ in 0..runs() {
         let run_id = run_id();
-        let up = format!("./testbed up striv.yaml --run-id {run_id} -v && python3 logins.py testing-databases.json 200");
+        let up = format!(
+            "./testbed up striv.yaml --run-id {run_id} -v && python3 logins.py testing-databases.json 200"
+        );
         let said = client.shell_ok(&up);
         assert!(said.starts_with(&format!("{run_id}\n")) && said.ends_with("failures: 0\n"), "{said}");
 
@@ -31,14 +35,18 @@ fn a_pipeline_task_gets_databases_that_never_refuse_a_login() {
                 ["postgres", {"user": "striv", "password": run_id, "host": format!("postgres-{run_id}"), "port": 5432, "dbname": "striv_test"}],
             ])
         );
-        assert_eq!(client.shell_ok("python3 tables.py testing-databases.json write"), "mysql ok\npostgres ok\n");
+        assert_eq!(
+            client.shell_ok("python3 tables.py testing-databases.json write"),
+            "mysql ok\npostgres ok\n"
+        );
 
         client.shell_ok(&format!("./testbed down --run-id {run_id}"));
         assert!(namespace.of_run(&run_id).is_empty());
     }
 }
 
-/// From a developer's machine: probing goes through port-forwards, and what is written is the address in the cluster.
+/// From a developer's machine: probing goes through port-forwards, and what is written is the address in the
+/// cluster.
 #[test]
 fn a_developer_outside_the_cluster_gets_the_addresses_inside() {
     let namespace = Namespace::new("outside");
@@ -66,7 +74,9 @@ fn two_runs_share_a_namespace_and_not_their_fate() {
     // What carries no label, and what carries another one, is nobody's business.
     namespace.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: unlabelled}\n---\napiVersion: v1\nkind: Service\nmetadata: {name: other, labels: {test-dependencies: other}}\nspec: {ports: [{port: 1}]}\n");
     let (first, second) = (run_id(), run_id());
-    let up = |run_id: &str, output: &str| folder.start(&["up", "striv.yaml", "--run-id", run_id, "--output", output]);
+    let up = |run_id: &str, output: &str| {
+        folder.start(&["up", "striv.yaml", "--run-id", run_id, "--output", output])
+    };
     let (one, two) = (up(&first, "one.json"), up(&second, "two.json"));
     one.wait().ok();
     two.wait().ok();
@@ -111,7 +121,10 @@ fn up_twice_is_up_once() {
     folder.call(&up).ok().says("all 3 objects").keeps("password");
     assert_eq!((folder.read("testing-databases.json"), uids()), (config, before));
 
-    folder.call(&["up", "--with", "postgres", "--run-id", &run_id, "--param", "database=other"]).fails(1).says("made from another content");
+    folder
+        .call(&["up", "--with", "postgres", "--run-id", &run_id, "--param", "database=other"])
+        .fails(1)
+        .says("made from another content");
     assert_eq!(namespace.of_run(&run_id).len(), 3);
 }
 
@@ -136,8 +149,17 @@ fn built_in_databases_come_up_and_python_logs_in() {
         "--with",
         "postgres:15=orders",
     ];
-    let params =
-        ["--param", "user=app", "--param", "orders.database=shop", "--connarg", "mysql.connection_timeout=5", "--mode", "640", "-v"];
+    let params = [
+        "--param",
+        "user=app",
+        "--param",
+        "orders.database=shop",
+        "--connarg",
+        "mysql.connection_timeout=5",
+        "--mode",
+        "640",
+        "-v",
+    ];
     let up = folder.call(&[&args[..], &params].concat()).ok();
     let text = folder.read("testing-databases.json");
     let config: Vec<(String, Value)> = serde_json::from_str(&text).unwrap();
@@ -145,11 +167,17 @@ fn built_in_databases_come_up_and_python_logs_in() {
     assert_eq!(drivers, ["sqlite", "mysql", "mysql", "mysql", "postgres", "postgres"]);
     assert_eq!(config[1].1["connection_timeout"], 5);
     assert_eq!((&config[5].1["dbname"], &config[5].1["user"]), (&"shop".into(), &"app".into()));
-    let mode =
-        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.path().join("testing-databases.json")).unwrap().permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(folder.path().join("testing-databases.json")).unwrap().permissions(),
+    );
     assert_eq!(mode & 0o777, 0o640);
     // The evidence was the best there is, for each engine.
-    assert_eq!(up.stderr.matches("the server is process 1 of its container").count(), 5, "{}", up.transcript());
+    assert_eq!(
+        up.stderr.matches("the server is process 1 of its container").count(),
+        5,
+        "{}",
+        up.transcript()
+    );
     for (_, arguments) in &config[1..] {
         assert!(!up.stderr.contains(arguments["password"].as_str().unwrap()), "a password shows");
     }
@@ -167,7 +195,8 @@ fn forwarded_addresses_work_until_ctrl_c() {
     let namespace = Namespace::new("forward");
     let folder = &namespace.folder;
     let run_id = run_id();
-    let mut up = folder.start(&["up", "--with", "postgres", "--with", "mysql", "--run-id", &run_id, "--forward"]);
+    let mut up =
+        folder.start(&["up", "--with", "postgres", "--with", "mysql", "--run-id", &run_id, "--forward"]);
     // Standard output is the run id, printed once the config file is there.
     let mut line = String::new();
     BufReader::new(up.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -181,13 +210,21 @@ fn forwarded_addresses_work_until_ctrl_c() {
         runtime.block_on(async {
             if driver == "postgres" {
                 let mut options = tokio_postgres::Config::new();
-                options.host("127.0.0.1").port(port).user(text("user")).password(text("password")).dbname(text("dbname"));
+                options
+                    .host("127.0.0.1")
+                    .port(port)
+                    .user(text("user"))
+                    .password(text("password"))
+                    .dbname(text("dbname"));
                 let (client, connection) = options.connect(tokio_postgres::NoTls).await.unwrap();
                 tokio::spawn(connection);
                 assert_eq!(client.query_one("SELECT 42", &[]).await.unwrap().get::<_, i32>(0), 42);
             } else {
                 use mysql_async::prelude::Queryable;
-                let options = mysql_async::OptsBuilder::default().ip_or_hostname("127.0.0.1").tcp_port(port).user(Some(text("user")));
+                let options = mysql_async::OptsBuilder::default()
+                    .ip_or_hostname("127.0.0.1")
+                    .tcp_port(port)
+                    .user(Some(text("user")));
                 let options = options.pass(Some(text("password"))).db_name(Some(text("database")));
                 let mut connection = mysql_async::Conn::new(options).await.unwrap();
                 assert_eq!(connection.query_first::<i32, _>("SELECT 42").await.unwrap(), Some(42));

@@ -1,5 +1,5 @@
-//! What befalls testbed itself leaves nothing in the cluster: readers that go away, and panics, which `TESTBED_TEST_PANIC` makes happen in a
-//! build for tests.
+//! What befalls testbed itself leaves nothing in the cluster: readers that go away, and panics, which
+//! `TESTBED_TEST_PANIC` makes happen in a build for tests.
 
 use std::process::Stdio;
 
@@ -16,7 +16,8 @@ fn up_and_down_need_no_reader() {
     let run_id = run_id();
     let call = |args: &[&str]| {
         let mut command = namespace.folder.command(args);
-        let status = command.stdin(Stdio::null()).stdout(unread()).stderr(unread()).status().expect("testbed starts");
+        let status =
+            command.stdin(Stdio::null()).stdout(unread()).stderr(unread()).status().expect("testbed starts");
         assert_eq!(status.code(), Some(0), "{args:?}: {status}");
     };
     call(&["up", "-v", "--with", "postgres", "--run-id", &run_id]);
@@ -30,8 +31,18 @@ fn up_and_down_need_no_reader() {
 fn a_run_whose_reader_has_gone_is_removed() {
     let namespace = Namespace::new("gone");
     let run_id = run_id();
-    let mut run =
-        namespace.folder.start(&["run", "-v", "--with", "postgres", "--run-id", &run_id, "--", "sh", "-c", "touch at-work; sleep 1000"]);
+    let mut run = namespace.folder.start(&[
+        "run",
+        "-v",
+        "--with",
+        "postgres",
+        "--run-id",
+        &run_id,
+        "--",
+        "sh",
+        "-c",
+        "touch at-work; sleep 1000",
+    ]);
     run.until_it_says("created 3 objects");
     drop((run.child.stderr.take(), run.child.stdout.take()));
     namespace.kubectl_until(&["get", "pods"], |_| namespace.folder.has("at-work"));
@@ -51,7 +62,10 @@ fn a_panic_removes_what_there_is() {
         let up = [&["up"], &making[..]].concat();
         for args in [run, up].iter().filter(|args| args[0] == "run" || place == "ready") {
             let mut call = namespace.folder.command(args);
-            let called = crate::support::Called::new(args, call.env("TESTBED_TEST_PANIC", place).output().expect("testbed starts"));
+            let called = crate::support::Called::new(
+                args,
+                call.env("TESTBED_TEST_PANIC", place).output().expect("testbed starts"),
+            );
             let called = called.fails(1).keeps("on purpose");
             called.says("error: this is a bug in testbed, please report it: panic at src/");
             assert!(namespace.of_run(&run_id).is_empty(), "{args:?}");

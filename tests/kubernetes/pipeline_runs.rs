@@ -1,5 +1,5 @@
-//! PipelineRuns to belong to, on a cluster without Tekton: a definition of their kind, and nobody who carries them out. Whether a cluster has a
-//! Tekton of its own.
+//! PipelineRuns to belong to, on a cluster without Tekton: a definition of their kind, and nobody who carries
+//! them out. Whether a cluster has a Tekton of its own.
 
 use serde_json::{Value, json};
 
@@ -9,12 +9,15 @@ use crate::tekton::definitions::of_pipeline_runs;
 /// Whether the cluster has a Tekton of its own, which carries PipelineRuns out.
 pub fn are_carried_out() -> bool {
     let has = |args: &[&str]| kubectl_output(&[&["get", "crd", "-o", "name"], args].concat(), None).stdout;
-    let is_ours = || !has(&["-l", "testbed/stand-in=true", "--field-selector", "metadata.name=pipelineruns.tekton.dev"]).is_empty();
+    let is_ours = || {
+        !has(&["-l", "testbed/stand-in=true", "--field-selector", "metadata.name=pipelineruns.tekton.dev"])
+            .is_empty()
+    };
     !has(&["--ignore-not-found", "pipelineruns.tekton.dev"]).is_empty() && !is_ours()
 }
 
-/// Sees to it that the cluster has the kind, and leaves it there: any number of tests may do so at once. `false`, and a word about it, on a
-/// cluster with a Tekton of its own, which would carry stand-ins out.
+/// Sees to it that the cluster has the kind, and leaves it there: any number of tests may do so at once.
+/// `false`, and a word about it, on a cluster with a Tekton of its own, which would carry stand-ins out.
 pub fn install() -> bool {
     if are_carried_out() {
         eprintln!("skipped: this cluster has PipelineRuns that are carried out");
@@ -33,7 +36,12 @@ pub fn define(definition: &Value) {
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         let output = kubectl_output(&apply, Some(definition.to_string().as_bytes()));
         if output.status.success() {
-            crate::harness::kubectl(&["wait", "--for=condition=established", "--timeout=60s", &format!("crd/{name}")]);
+            crate::harness::kubectl(&[
+                "wait",
+                "--for=condition=established",
+                "--timeout=60s",
+                &format!("crd/{name}"),
+            ]);
             return;
         }
         error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -61,7 +69,15 @@ impl PipelineRuns<'_> {
     /// Lets it say something of itself, as Tekton's controller does for it.
     pub fn tell(&self, name: &str, status: &Value) {
         let patch = json!({"status": status}).to_string();
-        self.0.kubectl(&["patch", "pipelineruns.tekton.dev", name, "--subresource=status", "--type=merge", "-p", &patch]);
+        self.0.kubectl(&[
+            "patch",
+            "pipelineruns.tekton.dev",
+            name,
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            &patch,
+        ]);
     }
 
     /// Deletes it, as whoever prunes old PipelineRuns does.
@@ -84,17 +100,29 @@ impl PipelineRuns<'_> {
 
     /// Lets one go that was kept.
     pub fn let_go(&self, name: &str) {
-        self.0.kubectl(&["patch", "pipelineruns.tekton.dev", name, "--type=merge", "-p", r#"{"metadata": {"finalizers": null}}"#]);
+        self.0.kubectl(&[
+            "patch",
+            "pipelineruns.tekton.dev",
+            name,
+            "--type=merge",
+            "-p",
+            r#"{"metadata": {"finalizers": null}}"#,
+        ]);
     }
 
-    /// Waits until the cluster's garbage collector knows the kind: it learns about new ones twice a minute, and removes nothing of an owner
-    /// of a kind that it does not know.
+    /// Waits until the cluster's garbage collector knows the kind: it learns about new ones twice a minute,
+    /// and removes nothing of an owner of a kind that it does not know.
     pub fn wait_for_the_collector(&self) {
         let uid = self.create("trial");
-        let owner = json!([{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "trial", "uid": uid}]);
+        let owner =
+            json!([{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "trial", "uid": uid}]);
         let owned = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "trial", "ownerReferences": owner}});
         self.0.apply(&owned.to_string());
         self.delete("trial");
-        self.0.kubectl_until_within(120, &["get", "configmap", "trial", "--ignore-not-found", "-o", "name"], str::is_empty);
+        self.0.kubectl_until_within(
+            120,
+            &["get", "configmap", "trial", "--ignore-not-found", "-o", "name"],
+            str::is_empty,
+        );
     }
 }

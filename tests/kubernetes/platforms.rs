@@ -19,7 +19,10 @@ fn words(args: &[String]) -> Vec<&str> {
 /// A field of process 1, which is the server.
 fn status(pod: &Client<'_>, field: &str) -> String {
     let text = pod.shell_ok("cat /proc/1/status");
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{field}:"))).unwrap_or_else(|| panic!("{field} is not in {text}"));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{field}:")))
+        .unwrap_or_else(|| panic!("{field} is not in {text}"));
     line.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
@@ -67,7 +70,14 @@ fn databases_run_in_restricted_namespaces() {
         "cpu-limit=2",
         "memory-limit=1Gi",
     ]);
-    namespace.kubectl(&["create", "secret", "docker-registry", "registry", "--docker-username=nobody", "--docker-password=none"]);
+    namespace.kubectl(&[
+        "create",
+        "secret",
+        "docker-registry",
+        "registry",
+        "--docker-username=nobody",
+        "--docker-password=none",
+    ]);
     let run_id = run_id();
     folder.call(&[&["up", "--run-id", &run_id], words(&args).as_slice()].concat()).ok();
     for engine in ENGINES {
@@ -90,7 +100,8 @@ fn databases_run_in_restricted_namespaces() {
     folder.call(&["down"]).ok();
 }
 
-/// As OpenShift does it: the namespace's security context constraint gives each pod a user that no image knows, and its group for volumes.
+/// As OpenShift does it: the namespace's security context constraint gives each pod a user that no image
+/// knows, and its group for volumes.
 #[test]
 fn databases_run_as_whatever_user_the_cluster_assigns() {
     const ASSIGNED: u32 = 1_000_740_000;
@@ -98,7 +109,8 @@ fn databases_run_as_whatever_user_the_cluster_assigns() {
     let folder = &namespace.folder;
     let args = three(&["profile=openshift"]);
     let run_id = run_id();
-    let rendered = folder.call(&[&["render", "--run-id", &run_id, "-o", "json"], words(&args).as_slice()].concat()).ok();
+    let rendered =
+        folder.call(&[&["render", "--run-id", &run_id, "-o", "json"], words(&args).as_slice()].concat()).ok();
     let mut list: Value = serde_json::from_str(&rendered.stdout).unwrap();
     for pod in list["items"].as_array_mut().unwrap().iter_mut().filter(|object| object["kind"] == "Pod") {
         let context = pod["spec"]["securityContext"].as_object_mut().unwrap();
@@ -124,7 +136,8 @@ fn images_are_pulled_from_where_the_prefix_leads() {
     let run_id = run_id();
     let up = |prefix: &[&str]| {
         let image = "image=mirror.example/somewhere/postgres:17";
-        let args = ["up", "--run-id", &run_id, "--with", "postgres", "--param", image, "--param", "password=p"];
+        let args =
+            ["up", "--run-id", &run_id, "--with", "postgres", "--param", image, "--param", "password=p"];
         folder.call(&[&args, prefix].concat())
     };
     let prefix = ["--image-prefix", "mirror.example/somewhere=docker.io/library"];

@@ -1,5 +1,5 @@
-//! Ways to the API server that are worse than the straight one: one that can be cut, as a network does to connections that are held for
-//! long, and one that alters what is said.
+//! Ways to the API server that are worse than the straight one: one that can be cut, as a network does to
+//! connections that are held for long, and one that alters what is said.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -32,10 +32,22 @@ pub enum Way {
 
 impl Proxy {
     pub fn start() -> Self {
-        let mut config: Value =
-            serde_json::from_str(&kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"])).expect("JSON");
+        let mut config: Value = serde_json::from_str(&kubectl(&[
+            "config",
+            "view",
+            "--raw",
+            "--minify",
+            "--flatten",
+            "-o",
+            "json",
+        ]))
+        .expect("JSON");
         let cluster = &mut config["clusters"][0]["cluster"];
-        let server = cluster["server"].as_str().and_then(|server| server.strip_prefix("https://")).expect("an https address").to_owned();
+        let server = cluster["server"]
+            .as_str()
+            .and_then(|server| server.strip_prefix("https://"))
+            .expect("an https address")
+            .to_owned();
         let server = if server.contains(':') { server } else { format!("{server}:443") };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         cluster["server"] = format!("https://{}", listener.local_addr().expect("an address")).into();
@@ -96,7 +108,8 @@ fn pass_while_open(mut from: TcpStream, mut to: TcpStream, way: &(Mutex<Way>, Co
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// A port of this machine that leads to the API server, in plain HTTP, and alters the heads of requests and answers.
+/// A port of this machine that leads to the API server, in plain HTTP, and alters the heads of requests and
+/// answers.
 pub struct Altering {
     port: u16,
     upstream: Child,
@@ -113,7 +126,9 @@ impl Altering {
         kubectl.arg("--kubeconfig").arg(kubeconfig()).args(["proxy", "--port=0"]).stdout(Stdio::piped());
         let mut upstream = kubectl.spawn().expect("kubectl");
         let mut line = String::new();
-        BufReader::new(upstream.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line of kubectl");
+        BufReader::new(upstream.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("a line of kubectl");
         let to = line.trim().rsplit(' ').next().expect("an address").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -148,13 +163,16 @@ impl Drop for Altering {
     }
 }
 
-/// Passes messages on until one side hangs up. A message begins a read: its sender has waited for the one before.
+/// Passes messages on until one side hangs up. A message begins a read: its sender has waited for the one
+/// before.
 fn pass_on((mut from, mut to): (TcpStream, TcpStream), alter: &dyn Fn(&str) -> String) {
     let mut buffer = vec![0; 1 << 20];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let read = &buffer[..count];
         let end = read.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
-        let head = end.and_then(|end| std::str::from_utf8(&read[..end]).ok()).filter(|head| head.contains("HTTP/1.1"));
+        let head = end
+            .and_then(|end| std::str::from_utf8(&read[..end]).ok())
+            .filter(|head| head.contains("HTTP/1.1"));
         let (head, body) = head.map_or((String::new(), read), |head| (alter(head), &read[head.len()..]));
         if to.write_all(&[head.as_bytes(), body].concat()).is_err() {
             break;

@@ -8,8 +8,7 @@ fn nothing_is_created_for_a_wrong_manifest() {
     let folder = &namespace.folder;
     let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: first-run-1}\n---\n";
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: db-run-1}\nspec: {selector: {db: x}, ports: [{port: 3306}]}\n";
-    let pod =
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: db-run-1, labels: {db: x}}\nspec: {containers: [{name: db, image: 'mysql:9.7'}]}\n";
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: db-run-1, labels: {db: x}}\nspec: {containers: [{name: db, image: 'mysql:9.7'}]}\n";
     let wrong = [
         ("a: $(params.undefined)\n".to_owned(), "$(params.undefined) is not defined"),
         ("a: [1\n".to_owned(), "is not valid YAML"),
@@ -19,7 +18,10 @@ fn nothing_is_created_for_a_wrong_manifest() {
         (format!("{service}---\n{pod}"), "set MYSQL_ROOT_PASSWORD"),
         (map.replace("first", &"x".repeat(60)), "Kubernetes takes 63"),
         (map.replace("first-run-1", "b, namespace: elsewhere"), "is for namespace elsewhere"),
-        (map.replace("first-run-1", "b, labels: {test-dependencies: other}"), "labels has test-dependencies=other, which is another run"),
+        (
+            map.replace("first-run-1", "b, labels: {test-dependencies: other}"),
+            "labels has test-dependencies=other, which is another run",
+        ),
     ];
     for (document, part) in wrong {
         folder.file("m.yaml", &format!("{map}{document}"));

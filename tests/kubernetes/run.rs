@@ -13,7 +13,8 @@ use crate::harness::{Namespace, PIPELINE_ROLE, STRIV, kubectl, run_id};
 use crate::proxy::Proxy;
 use crate::support::{Called, Folder, Started};
 
-/// A command that tells its variables, and then waits to be told its exit code; it has a child that would outlive it.
+/// A command that tells its variables, and then waits to be told its exit code; it has a child that would
+/// outlive it.
 const WAITS: &str = r#"mkfifo go
 sleep 1000 &
 printf '%s\n' "$!" "$TESTBED_CONFIG"
@@ -41,7 +42,9 @@ impl<'a> Around<'a> {
         let Some(Ok(child)) = lines.next() else { panic!("{}", testbed.wait().transcript()) };
         let config = lines.next().expect("a line").expect("UTF-8");
         let urls = lines.map(|line| line.expect("UTF-8")).take_while(|line| line != ".");
-        let urls = urls.filter_map(|line| line.split_once(' ').map(|(name, url)| (name.to_owned(), url.to_owned()))).collect();
+        let urls = urls
+            .filter_map(|line| line.split_once(' ').map(|(name, url)| (name.to_owned(), url.to_owned())))
+            .collect();
         Self { folder, child: child.parse().expect("a process id"), testbed, config, urls }
     }
 
@@ -51,7 +54,10 @@ impl<'a> Around<'a> {
 
     /// Tells the command its exit code, and waits for testbed's end.
     fn end(self, code: u8) -> Called {
-        let mut go = std::fs::File::options().write(true).open(self.folder.path().join("go")).expect("the command waits");
+        let mut go = std::fs::File::options()
+            .write(true)
+            .open(self.folder.path().join("go"))
+            .expect("the command waits");
         writeln!(go, "{code}").expect("the command reads");
         self.testbed.wait()
     }
@@ -64,16 +70,24 @@ fn login(url: &str) -> Result<String, String> {
         let attempt = async {
             if url.starts_with("mysql:") {
                 use mysql_async::prelude::Queryable;
-                let mut connection = mysql_async::Conn::from_url(url).await.map_err(|error| error.to_string())?;
+                let mut connection =
+                    mysql_async::Conn::from_url(url).await.map_err(|error| error.to_string())?;
                 let answer = connection.query_first::<String, _>("SELECT CAST(@@port AS CHAR)").await;
                 return answer.map_err(|error| error.to_string())?.ok_or("no answer".into());
             }
-            let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.map_err(|error| error.to_string())?;
+            let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+                .await
+                .map_err(|error| error.to_string())?;
             tokio::spawn(connection);
-            let row = client.query_one("SELECT pg_postmaster_start_time()::text", &[]).await.map_err(|error| error.to_string())?;
+            let row = client
+                .query_one("SELECT pg_postmaster_start_time()::text", &[])
+                .await
+                .map_err(|error| error.to_string())?;
             Ok(row.get(0))
         };
-        tokio::time::timeout(Duration::from_secs(10), attempt).await.unwrap_or_else(|_| Err("no answer in 10 s".into()))
+        tokio::time::timeout(Duration::from_secs(10), attempt)
+            .await
+            .unwrap_or_else(|_| Err("no answer in 10 s".into()))
     })
 }
 
@@ -82,7 +96,8 @@ fn login(url: &str) -> Result<String, String> {
 fn with_an_unread_answer<T>(url: &str, work: impl FnOnce() -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (_client, _connection, _rows) = runtime.block_on(async {
-        let (client, mut connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a login");
+        let (client, mut connection) =
+            tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a login");
         let rows = {
             let first = async {
                 let query = "SELECT repeat('x', 100000) FROM generate_series(1, 10000)";
@@ -119,7 +134,8 @@ fn runs(process: u32) -> bool {
 
 fn assert_nothing_is_left(namespace: &Namespace, run_id: &str) {
     assert_eq!(namespace.of_run(run_id), Vec::<String>::new());
-    let noted = std::fs::read_dir(namespace.folder.path().join("state/testbed/runs")).into_iter().flatten().flatten();
+    let noted =
+        std::fs::read_dir(namespace.folder.path().join("state/testbed/runs")).into_iter().flatten().flatten();
     let noted: Vec<_> = noted.map(|entry| entry.file_name()).filter(|name| name != ".lock").collect();
     assert!(noted.is_empty(), "{noted:?}");
 }
@@ -128,14 +144,18 @@ fn assert_nothing_is_left(namespace: &Namespace, run_id: &str) {
 fn a_command_gets_addresses_that_work_and_its_exit_code_counts() {
     let namespace = Namespace::new("around");
     let run_id = run_id();
-    let around = Around::start(&namespace.folder, &["--with", "postgres", "--with", "mysql", "--run-id", &run_id]);
+    let around =
+        Around::start(&namespace.folder, &["--with", "postgres", "--with", "mysql", "--run-id", &run_id]);
     for name in ["POSTGRES", "MYSQL"] {
         assert!(around.url(name).contains("@127.0.0.1:"), "{:?}", around.urls);
         login(around.url(name)).unwrap();
     }
     let config = around.config.clone();
     assert_eq!(std::fs::metadata(&config).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(config.contains(&run_id) && std::fs::read_to_string(&config).unwrap().contains("127.0.0.1"), "{config}");
+    assert!(
+        config.contains(&run_id) && std::fs::read_to_string(&config).unwrap().contains("127.0.0.1"),
+        "{config}"
+    );
     let ended = around.end(7).says("run ").says("is gone");
     assert_eq!(ended.code, Some(7), "{}", ended.transcript());
     assert!(!ended.stderr.contains("did not stay up"), "{}", ended.transcript());
@@ -165,7 +185,8 @@ fn what_fails_leaves_nothing() {
     call(&["--timeout", "1s", "--", "touch", "it-ran"]).fails(3).says("not ready within 1s").says("is gone");
     assert_nothing_is_left(&namespace, &run_id);
 
-    let start = |more: &[&'static str]| folder.start(&run(more).iter().map(String::as_str).collect::<Vec<_>>());
+    let start =
+        |more: &[&'static str]| folder.start(&run(more).iter().map(String::as_str).collect::<Vec<_>>());
     std::fs::create_dir(folder.path().join("sub")).unwrap();
     let mut unwritten = start(&["--output", "sub/config.json", "--", "touch", "it-ran"]);
     unwritten.until_it_says("created 3 objects");
@@ -185,7 +206,10 @@ fn what_fails_leaves_nothing() {
 fn a_signal_reaches_all_of_the_command_and_then_everything_goes() {
     let namespace = Namespace::new("signal");
     let run_id = run_id();
-    let around = Around::start(&namespace.folder, &["--with", "postgres", "--run-id", &run_id, "--output", "here.json"]);
+    let around = Around::start(
+        &namespace.folder,
+        &["--with", "postgres", "--run-id", &run_id, "--output", "here.json"],
+    );
     assert_eq!(Path::new(&around.config), namespace.folder.path().join("here.json"));
     let child = around.child;
     assert!(runs(child));
@@ -203,9 +227,16 @@ fn down_asks_the_testbed_that_works_on_the_run() {
     let folder = &namespace.folder;
     let run_id = run_id();
     let around = Around::start(folder, &["--with", "postgres", "--run-id", &run_id]);
-    folder.call(&["run", "--with", "postgres", "--run-id", &run_id, "--", "true"]).fails(1).says("another testbed");
+    folder
+        .call(&["run", "--with", "postgres", "--run-id", &run_id, "--", "true"])
+        .fails(1)
+        .says("another testbed");
     login(around.url("POSTGRES")).unwrap();
-    folder.call(&["down", "--run-id", &run_id]).ok().says("asking it to end").says(&format!("run {run_id} is gone"));
+    folder
+        .call(&["down", "--run-id", &run_id])
+        .ok()
+        .says("asking it to end")
+        .says(&format!("run {run_id} is gone"));
     assert_nothing_is_left(&namespace, &run_id);
     assert_eq!(around.testbed.wait().code, Some(143));
 }
@@ -215,7 +246,9 @@ fn down_asks_the_testbed_that_works_on_the_run() {
 fn the_next_command_removes_what_a_killed_testbed_has_left() {
     let namespace = Namespace::new("killed");
     let folder = Folder::new().env("TESTBED_NAMESPACE", &namespace.name).env("KUBECONFIG", "users:clusters");
-    let mut users: Value = serde_json::from_str(&kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"])).unwrap();
+    let mut users: Value =
+        serde_json::from_str(&kubectl(&["config", "view", "--raw", "--minify", "--flatten", "-o", "json"]))
+            .unwrap();
     let mut clusters = users.clone();
     users["clusters"] = Value::Null;
     clusters["users"] = Value::Null;
@@ -229,7 +262,8 @@ fn the_next_command_removes_what_a_killed_testbed_has_left() {
     assert_eq!(around.testbed.child.wait().unwrap().code(), None);
     assert!(runs(child) && !namespace.of_run(&run_id).is_empty());
     let state = folder.path().join("state");
-    let elsewhere = Folder::new().env("XDG_STATE_HOME", state.to_str().unwrap()).env("TESTBED_RUNTIME", "local");
+    let elsewhere =
+        Folder::new().env("XDG_STATE_HOME", state.to_str().unwrap()).env("TESTBED_RUNTIME", "local");
     let status = elsewhere.call(&["status"]).ok();
     let status = status.says(&format!("removed run {run_id}: the testbed that worked on it was killed"));
     assert_eq!(status.stdout, "");
@@ -246,7 +280,10 @@ fn a_failed_run_stays_up_on_request() {
     let run_id = run_id();
     let args = ["--with", "postgres", "--run-id", &run_id, "--keep-on-failure"];
     let around = Around::start(folder, &args);
-    let (config, port) = (around.config.clone(), around.url("POSTGRES").rsplit_once(':').unwrap().1.split('/').next().unwrap().to_owned());
+    let (config, port) = (
+        around.config.clone(),
+        around.url("POSTGRES").rsplit_once(':').unwrap().1.split('/').next().unwrap().to_owned(),
+    );
     let ended = around.end(9);
     assert_eq!(ended.code, Some(9), "{}", ended.transcript());
     let ended = ended.says(&format!("run {run_id} stays up, as --keep-on-failure asks for")).says(&config);
@@ -255,7 +292,11 @@ fn a_failed_run_stays_up_on_request() {
     ended.says(&format!("remove it: testbed down --run-id {run_id} -n {}", namespace.name));
     // It is nobody's to remove, and nobody's to take.
     assert!(folder.call(&["status"]).ok().stdout.contains(&run_id));
-    folder.call(&[&["run"], &args[..], &["--", "true"]].concat()).fails(1).says("is there already").says("testbed down");
+    folder
+        .call(&[&["run"], &args[..], &["--", "true"]].concat())
+        .fails(1)
+        .says("is there already")
+        .says("testbed down");
     assert!(Path::new(&config).exists() && namespace.of_run(&run_id).len() == 3);
     folder.call(&["down"]).ok().says("is gone (3 objects)");
     assert!(!Path::new(&config).exists());
@@ -272,19 +313,34 @@ fn a_failed_run_stays_up_on_request() {
 fn a_removal_that_does_not_end_is_left_to_the_next_command() {
     let namespace = Namespace::new("stuck");
     let folder = &namespace.folder;
-    folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held-run-1, finalizers: [example.com/hold]}\n");
+    folder.file(
+        "m.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held-run-1, finalizers: [example.com/hold]}\n",
+    );
     let mut testbed = folder.start(&["run", "m.yaml", "--run-id", "run-1", "--", "true"]);
     testbed.until_it_says("deleting 1 ConfigMap");
     testbed.signal("INT");
     testbed.until_it_says("Ctrl-C once more");
     testbed.signal("INT");
-    testbed.wait().fails(5).says("error: its removal was interrupted").says("hint: remove it:  testbed down --run-id run-1");
-    namespace.kubectl(&["patch", "configmap", "held-run-1", "--type=json", "-p", r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#]);
+    testbed
+        .wait()
+        .fails(5)
+        .says("error: its removal was interrupted")
+        .says("hint: remove it:  testbed down --run-id run-1");
+    namespace.kubectl(&[
+        "patch",
+        "configmap",
+        "held-run-1",
+        "--type=json",
+        "-p",
+        r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#,
+    ]);
     folder.call(&["status"]).ok().says("removed run run-1");
     assert_nothing_is_left(&namespace, "run-1");
 }
 
-/// A port of this machine leads to whatever server there is: one that was started again, one of another pod, over another connection.
+/// A port of this machine leads to whatever server there is: one that was started again, one of another pod,
+/// over another connection.
 #[test]
 fn ports_lead_to_a_database_that_comes_back() {
     let namespace = Namespace::new("healing");
@@ -315,7 +371,9 @@ fn ports_lead_to_a_database_that_comes_back() {
     login(&set).unwrap();
 
     let ended = around.end(0).ok();
-    ended.says("postgres did not stay up while the command ran: its container was started again").says("set did not stay up");
+    ended
+        .says("postgres did not stay up while the command ran: its container was started again")
+        .says("set did not stay up");
     assert_nothing_is_left(&namespace, &run_id);
 }
 
@@ -327,7 +385,8 @@ fn in_a_pod_a_command_gets_the_addresses_of_the_services() {
     let client = namespace.client("test-dependencies-deployer");
     client.install_testbed();
     client.copy(STRIV.as_bytes(), "striv.yaml");
-    let postgres: Vec<&str> = STRIV.split("---\n").filter(|document| document.contains("name: postgres-")).collect();
+    let postgres: Vec<&str> =
+        STRIV.split("---\n").filter(|document| document.contains("name: postgres-")).collect();
     client.copy(postgres.join("---\n").as_bytes(), "postgres.yaml");
     let command = "sh -c 'python3 logins.py \"$TESTBED_CONFIG\" 20 && echo \"$TESTBED_CONFIG $POSTGRES_HOST $MYSQL_HOST\"; exit 7'";
     let unwritable = "env -u XDG_STATE_HOME HOME=/proc/nowhere";
@@ -340,19 +399,24 @@ fn in_a_pod_a_command_gets_the_addresses_of_the_services() {
         let run_id = run_id();
         let script = format!("{environment}./testbed run {what} --run-id {run_id} -- {command}");
         let output = client.shell(&script);
-        let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (said, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(7), "{script}\n{said}\n{errors}");
         let last = said.lines().last().unwrap_or_default();
         assert!(said.starts_with("failures: 0\n") && last.starts_with(place), "{script}\n{said}\n{errors}");
         let mysql = if what == "striv.yaml" { format!("mysql-{run_id}") } else { String::new() };
         assert!(last.ends_with(&format!(" postgres-{run_id} {mysql}")), "{said}");
         assert_eq!(namespace.of_run(&run_id), Vec::<String>::new());
-        assert_eq!(client.shell_ok("ls -d /tmp/testbed-* out.json .local/state/testbed/runs/* 2>/dev/null || true"), "");
+        assert_eq!(
+            client.shell_ok("ls -d /tmp/testbed-* out.json .local/state/testbed/runs/* 2>/dev/null || true"),
+            ""
+        );
     }
     let nowhere = client.shell(&format!("{unwritable} TMPDIR=/nowhere ./testbed run striv.yaml -- true"));
     let errors = String::from_utf8_lossy(&nowhere.stderr);
     assert!(
-        nowhere.status.code() == Some(1) && errors.contains("hint: name a file in a folder that can be written with --output"),
+        nowhere.status.code() == Some(1)
+            && errors.contains("hint: name a file in a folder that can be written with --output"),
         "{errors}"
     );
 }

@@ -1,8 +1,10 @@
-//! Manifests from strangers, on the real cluster: each thing that is refused leaves no object, and each can be opened by its name.
+//! Manifests from strangers, on the real cluster: each thing that is refused leaves no object, and each can
+//! be opened by its name.
 
 use crate::harness::{Namespace, kubectl, kubectl_output, run_id};
 
-/// A harmless object that comes first in every manifest: it would be there if anything was created before the refusal.
+/// A harmless object that comes first in every manifest: it would be there if anything was created before the
+/// refusal.
 const FIRST: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: first-$(context.pipelineRun.uid)}\n";
 
 /// A pod that does nothing; `spec` and `container` are further fields.
@@ -33,7 +35,9 @@ fn hostile_pods() -> Vec<(&'static str, String)> {
 
 /// The same of other objects.
 fn hostile_objects(elsewhere: &str) -> Vec<(&'static str, String)> {
-    let object = |kind: &str, rest: &str| format!("apiVersion: {kind}\nmetadata: {{name: x-$(context.pipelineRun.uid){rest}}}\n");
+    let object = |kind: &str, rest: &str| {
+        format!("apiVersion: {kind}\nmetadata: {{name: x-$(context.pipelineRun.uid){rest}}}\n")
+    };
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x-$(context.pipelineRun.uid)}\nspec: {replicas: 0, selector: \
                       {matchLabels: {test-dependencies: other}}, template: {metadata: {labels: {test-dependencies: other}}, spec: {containers: []}}}\n";
     let role_ref = "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}\n";
@@ -42,7 +46,9 @@ fn hostile_objects(elsewhere: &str) -> Vec<(&'static str, String)> {
         ("rbac", object("rbac.authorization.k8s.io/v1\nkind: Role", "")),
         (
             "rbac",
-            format!("{binding}{role_ref}subjects: [{{kind: Group, name: 'system:authenticated', apiGroup: rbac.authorization.k8s.io}}]\n"),
+            format!(
+                "{binding}{role_ref}subjects: [{{kind: Group, name: 'system:authenticated', apiGroup: rbac.authorization.k8s.io}}]\n"
+            ),
         ),
         ("rbac", object("rbac.authorization.k8s.io/v1\nkind: ClusterRole", "")),
         ("service-accounts", object("v1\nkind: ServiceAccount", "")),
@@ -69,8 +75,15 @@ fn each_refusal_names_what_opens_it_and_leaves_no_object() {
     let run_id = run_id();
     for (name, manifest) in hostile_pods().into_iter().chain(hostile_objects(&elsewhere.name)) {
         folder.file("m.yaml", &format!("{FIRST}---\n{manifest}"));
-        for command in [&["up", "m.yaml", "--run-id", &run_id][..], &["run", "m.yaml", "--run-id", &run_id, "--", "true"]] {
-            folder.call(command).fails(2).says("m.yaml: document 2 (line 5): ").says(&format!("--allow {name}"));
+        for command in [
+            &["up", "m.yaml", "--run-id", &run_id][..],
+            &["run", "m.yaml", "--run-id", &run_id, "--", "true"],
+        ] {
+            folder
+                .call(command)
+                .fails(2)
+                .says("m.yaml: document 2 (line 5): ")
+                .says(&format!("--allow {name}"));
         }
     }
     let made = [&namespace, &elsewhere].map(|namespace| namespace.labelled("test-dependencies"));
@@ -88,26 +101,41 @@ fn what_is_allowed_by_name_is_made_and_removed() {
     let folder = &namespace.folder;
     let run_id = run_id();
     let objects = hostile_objects(&elsewhere.name);
-    // The first of each name; a pod that the test cluster's node cannot give its SELinux type is for the refusal alone.
+    // The first of each name; a pod that the test cluster's node cannot give its SELinux type is for the
+    // refusal alone.
     let mut pods = hostile_pods();
     pods.retain(|(_, manifest)| !manifest.contains("spc_t"));
     let names = ["service-accounts", "webhooks", "cluster-scoped", "namespace"];
-    let others = names.map(|name| objects.iter().find(|(known, _)| *known == name).expect("one of this name"));
-    let texts: Vec<&str> = pods.iter().map(|(_, text)| text.as_str()).chain(others.iter().map(|(_, text)| text.as_str())).collect();
+    let others =
+        names.map(|name| objects.iter().find(|(known, _)| *known == name).expect("one of this name"));
+    let texts: Vec<&str> = pods
+        .iter()
+        .map(|(_, text)| text.as_str())
+        .chain(others.iter().map(|(_, text)| text.as_str()))
+        .collect();
     folder.file("m.yaml", &texts.join("---\n"));
     let mut allowed: Vec<&str> = pods.iter().map(|(name, _)| *name).chain(names).collect();
     allowed.dedup();
     folder.call(&["up", "m.yaml", "--run-id", &run_id, "--allow", &allowed.join(",")]).ok();
     let selector = format!("test-dependencies={run_id}");
-    assert_eq!(namespace.kubectl(&["get", "pods", "-o", "name", "-l", &selector]).lines().count(), pods.len());
+    assert_eq!(
+        namespace.kubectl(&["get", "pods", "-o", "name", "-l", &selector]).lines().count(),
+        pods.len()
+    );
     assert_eq!(elsewhere.of_run(&run_id), [format!("configmap/x-{run_id}")]);
-    let of_cluster = || kubectl(&["get", "priorityclasses,validatingwebhookconfigurations", "-o", "name", "-l", &selector]);
+    let of_cluster = || {
+        kubectl(&["get", "priorityclasses,validatingwebhookconfigurations", "-o", "name", "-l", &selector])
+    };
     assert_eq!(of_cluster().lines().count(), 2, "{}", of_cluster());
     folder.call(&["down", "--run-id", &run_id]).ok();
-    assert_eq!((namespace.of_run(&run_id), elsewhere.of_run(&run_id), of_cluster()), (Vec::new(), Vec::new(), String::new()));
+    assert_eq!(
+        (namespace.of_run(&run_id), elsewhere.of_run(&run_id), of_cluster()),
+        (Vec::new(), Vec::new(), String::new())
+    );
 }
 
-/// With the name that opens it, another run's label is replaced by this run's own: nothing of the other run is ever touched.
+/// With the name that opens it, another run's label is replaced by this run's own: nothing of the other run
+/// is ever touched.
 #[test]
 fn another_runs_label_is_replaced() {
     let namespace = Namespace::new("label");
@@ -118,7 +146,10 @@ fn another_runs_label_is_replaced() {
     folder.call(&["up", "m.yaml", "--run-id", "run-1", "--allow", "run-label"]).ok();
     assert_eq!(namespace.of_run("run-1"), ["configmap/first-run-1"]);
     folder.call(&["down", "--run-id", "run-1"]).ok();
-    assert_eq!((namespace.of_run("run-1"), namespace.of_run("other")), (Vec::new(), vec!["configmap/other-other".to_owned()]));
+    assert_eq!(
+        (namespace.of_run("run-1"), namespace.of_run("other")),
+        (Vec::new(), vec!["configmap/other-other".to_owned()])
+    );
 }
 
 /// Pods get no token of the API unless the manifest wants one.
@@ -130,11 +161,16 @@ fn pods_get_no_token_unless_the_manifest_says_so() {
         let text = pod(name, spec, "command: [sleep, '600']");
         text.replace("docker.io/local/pause:1", "python:3.11")
     };
-    folder.file("m.yaml", &format!("{}---\n{}", sleeps("without", ""), sleeps("with", "automountServiceAccountToken: true, ")));
+    folder.file(
+        "m.yaml",
+        &format!("{}---\n{}", sleeps("without", ""), sleeps("with", "automountServiceAccountToken: true, ")),
+    );
     folder.call(&["up", "m.yaml", "--run-id", "run-1", "--allow", "service-accounts"]).ok();
     let has_token = |name: &str| {
         let file = "/var/run/secrets/kubernetes.io/serviceaccount/token";
-        kubectl_output(&["-n", &namespace.name, "exec", name, "--", "test", "-e", file], None).status.success()
+        kubectl_output(&["-n", &namespace.name, "exec", name, "--", "test", "-e", file], None)
+            .status
+            .success()
     };
     assert_eq!((has_token("without-run-1"), has_token("with-run-1")), (false, true));
 }

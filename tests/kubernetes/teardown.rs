@@ -26,12 +26,20 @@ fn down_does_not_wait_for_a_database_that_is_setting_itself_up() {
     let up = folder.start(&["up", "striv.yaml", "--run-id", &run_id]);
     let selector = format!("mysql={run_id}");
     namespace.kubectl_until(
-        &["get", "pods", "-l", &selector, "-o", "jsonpath={.items[*].status.containerStatuses[*].state.running.startedAt}"],
+        &[
+            "get",
+            "pods",
+            "-l",
+            &selector,
+            "-o",
+            "jsonpath={.items[*].status.containerStatuses[*].state.running.startedAt}",
+        ],
         |text| !text.is_empty(),
     );
     let start = Instant::now();
     folder.call(&["down", "--run-id", &run_id]).ok();
-    // Far from the 30 s of a full grace period, and generous to a busy machine; the figure itself is the benchmark's.
+    // Far from the 30 s of a full grace period, and generous to a busy machine; the figure itself is the
+    // benchmark's.
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     assert!(namespace.of_run(&run_id).is_empty());
     up.wait().fails(4).says("it was deleted while it was waited for, by somebody or something else");
@@ -51,7 +59,8 @@ fn two_at_once_do_not_hinder_each_other() {
     assert!(namespace.of_run(run_id).is_empty());
 }
 
-/// Also where testbed may not watch the kind, and where nothing else is left that tells what kinds the run has.
+/// Also where testbed may not watch the kind, and where nothing else is left that tells what kinds the run
+/// has.
 #[test]
 fn a_finalizer_is_named_until_it_is_gone() {
     let namespace = Namespace::new("held");
@@ -65,14 +74,27 @@ fn a_finalizer_is_named_until_it_is_gone() {
             &format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: held-run-1, finalizers: [example.com/hold]}}\n{rest}"),
         );
         folder.call(&["up", "m.yaml", "--run-id", "run-1"]).ok();
-        let held = format!("error: still there after 2 s: {kind} held-run-1 (held by the finalizer example.com/hold)");
+        let held = format!(
+            "error: still there after 2 s: {kind} held-run-1 (held by the finalizer example.com/hold)"
+        );
         for _ in 0..2 {
-            folder.call(&["down", "--timeout", "2s"]).fails(5).says(&held).says("hint: deletion goes on in the cluster");
+            folder
+                .call(&["down", "--timeout", "2s"])
+                .fails(5)
+                .says(&held)
+                .says("hint: deletion goes on in the cluster");
             assert_eq!(ending(&folder, "run-1")[2], "still there", "{kind}");
         }
         let mut down = folder.start(&["down"]);
         down.until_it_says(&format!("deleting 1 {kind}"));
-        namespace.kubectl(&["patch", kind, "held-run-1", "--type=json", "-p", r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#]);
+        namespace.kubectl(&[
+            "patch",
+            kind,
+            "held-run-1",
+            "--type=json",
+            "-p",
+            r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#,
+        ]);
         down.wait().ok().says("run run-1 is gone");
         assert!(namespace.of_run("run-1").is_empty());
     }

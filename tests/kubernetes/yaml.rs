@@ -20,7 +20,10 @@ fn manifest(value: &str) -> String {
 
 /// The part of the object that the manifest gives and testbed does not touch, as kubectl sends it.
 fn by_kubectl(manifest: &str) -> Value {
-    let output = kubectl_output(&["create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-"], Some(manifest.as_bytes()));
+    let output = kubectl_output(
+        &["create", "--dry-run=client", "--validate=false", "-o", "json", "-f", "-"],
+        Some(manifest.as_bytes()),
+    );
     assert!(output.status.success(), "{}\n{manifest}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["other"].take()
 }
@@ -37,10 +40,15 @@ fn a_manifest_is_read_as_kubectl_reads_it() {
     let words = manifest(&SCALARS.split_whitespace().map(|word| format!("\n- {word}")).collect::<String>());
     let list: Value = serde_json::from_str(&by_testbed(&folder, &words, "json")).expect("JSON");
     let (read, expected) = (list["items"][0]["other"].as_array().expect("a list"), by_kubectl(&words));
-    for ((word, read), expected) in SCALARS.split_whitespace().zip(read).zip(expected.as_array().expect("a list")) {
+    for ((word, read), expected) in
+        SCALARS.split_whitespace().zip(read).zip(expected.as_array().expect("a list"))
+    {
         assert!(is_same(read, expected), "{word}: {read} instead of {expected}");
     }
-    let keys = manifest(&format!("{{{}}}", KEYS.split_whitespace().map(|key| format!("{key}: x, ")).collect::<String>()));
+    let keys = manifest(&format!(
+        "{{{}}}",
+        KEYS.split_whitespace().map(|key| format!("{key}: x, ")).collect::<String>()
+    ));
     let list: Value = serde_json::from_str(&by_testbed(&folder, &keys, "json")).expect("JSON");
     assert_eq!(list["items"][0]["other"], by_kubectl(&keys));
 }
@@ -50,7 +58,10 @@ fn kubectl_reads_what_render_writes() {
     let folder = Folder::new();
     let words = SCALARS.split_whitespace().chain(KEYS.split_whitespace());
     let texts: Vec<&str> = words
-        .chain(["", " ", "a: b", "a #b", "- a", "a\nb\n", "\n", "\ta", "a\r\nb", "{a}", "'", "\"", "\u{85}", "\u{feff}", "é"])
+        .chain([
+            "", " ", "a: b", "a #b", "- a", "a\nb\n", "\n", "\ta", "a\r\nb", "{a}", "'", "\"", "\u{85}",
+            "\u{feff}", "é",
+        ])
         .collect();
     let map: serde_json::Map<_, _> = texts.iter().map(|text| ((*text).to_owned(), (*text).into())).collect();
     let value = serde_json::json!({"list": texts, "map": map, "numbers": [1, -1.5, true, null, 1e300]});

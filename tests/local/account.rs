@@ -23,7 +23,10 @@ fn as_nobody(local: &Local, args: &[&str]) -> Called {
     let testbed = local.command(&[]);
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", binary()]).args(args);
-    command.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .current_dir(local.path())
+        .env_clear()
+        .envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Called::new(args, command.output().expect("setpriv"))
 }
 
@@ -35,7 +38,9 @@ fn an_ordinary_user_has_servers_of_its_own() {
     }
     let local = home();
     // The program itself may be where only its owner gets.
-    let is_reachable = std::path::Path::new(binary()).ancestors().all(|part| std::fs::metadata(part).unwrap().mode() & 0o001 != 0);
+    let is_reachable = std::path::Path::new(binary())
+        .ancestors()
+        .all(|part| std::fs::metadata(part).unwrap().mode() & 0o001 != 0);
     if !is_reachable {
         eprintln!("skipped: {} is in a folder that is closed to others", binary());
         return;
@@ -56,7 +61,8 @@ fn an_ordinary_user_has_servers_of_its_own() {
     assert!(as_nobody(&local, &["status"]).ok().stdout.contains("Running"));
     as_nobody(&local, &["down"]).ok();
     local.assert_nothing_left();
-    as_nobody(&local, &["run", "--with", "postgres", "--", "sh", "-c", "psql -c 'SELECT 1' && exit 7"]).ends(7);
+    as_nobody(&local, &["run", "--with", "postgres", "--", "sh", "-c", "psql -c 'SELECT 1' && exit 7"])
+        .ends(7);
 }
 
 #[test]
@@ -67,6 +73,9 @@ fn an_ordinary_user_whose_state_folder_is_closed() {
     }
     let local = Local::new();
     // Root's folder, with root's files.
-    let up = as_nobody(&local, &["up", "--with", "mariadb", "--output", "/tmp/testbed-never-written.json"]).fails(1);
-    up.says("making the state folder").says("Permission denied").says("hint: set XDG_STATE_HOME to a folder that can be written");
+    let up = as_nobody(&local, &["up", "--with", "mariadb", "--output", "/tmp/testbed-never-written.json"])
+        .fails(1);
+    up.says("making the state folder")
+        .says("Permission denied")
+        .says("hint: set XDG_STATE_HOME to a folder that can be written");
 }

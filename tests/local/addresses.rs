@@ -1,4 +1,5 @@
-//! `testbed wait` for real servers on addresses of version 6, and behind names that have addresses of both versions.
+//! `testbed wait` for real servers on addresses of version 6, and behind names that have addresses of both
+//! versions.
 
 use std::fs::Metadata;
 use std::net::TcpListener;
@@ -16,7 +17,8 @@ use crate::support::{Called, binary};
 /// A host that has both.
 const BOTH: &str = "both.example";
 
-/// Whether the machine has a loopback of version 6. Says so where it has none, for a test that then has nothing to do.
+/// Whether the machine has a loopback of version 6. Says so where it has none, for a test that then has
+/// nothing to do.
 fn has_version_6() -> bool {
     let has = TcpListener::bind("[::1]:0").is_ok();
     if !has {
@@ -90,7 +92,10 @@ impl Moved {
         } else {
             command.arg(format!("--bind-address={address}"));
         }
-        command.env_clear().envs(self.environment.iter().filter_map(|pair| pair.split_once('='))).current_dir(&self.folder);
+        command
+            .env_clear()
+            .envs(self.environment.iter().filter_map(|pair| pair.split_once('=')))
+            .current_dir(&self.folder);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if is_root() {
             command.uid(self.account.uid()).gid(self.account.gid());
@@ -104,21 +109,37 @@ impl Moved {
     }
 
     fn wait(&self, host: &str) -> Called {
-        self.local.call(&["wait", &self.url(host, &self.database.password), "--settle", "100ms", "--timeout", "20s", "-o", "json"])
+        self.local.call(&[
+            "wait",
+            &self.url(host, &self.database.password),
+            "--settle",
+            "100ms",
+            "--timeout",
+            "20s",
+            "-o",
+            "json",
+        ])
     }
 
-    /// The same where the name leads to both loopback addresses: in a file that nobody but this call sees in the place of the machine's.
+    /// The same where the name leads to both loopback addresses: in a file that nobody but this call sees in
+    /// the place of the machine's.
     fn wait_with_names(&self, password: &str) -> Called {
         let hosts = self.local.file("hosts", &format!("127.0.0.1 {BOTH}\n::1 {BOTH}\n"));
         let args = ["wait", &self.url(BOTH, password), "--settle", "100ms", "--timeout", "20s"];
         let mut command = as_own_mounts();
-        command.args(["mount --bind \"$0\" /etc/hosts && exec \"$@\"", &hosts.display().to_string(), binary()]).args(args);
+        command
+            .args(["mount --bind \"$0\" /etc/hosts && exec \"$@\"", &hosts.display().to_string(), binary()])
+            .args(args);
         let testbed = self.local.command(&[]);
-        command.current_dir(self.local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+            .current_dir(self.local.path())
+            .env_clear()
+            .envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Called::new(&args, command.stdin(Stdio::null()).output().expect("unshare"))
     }
 
-    /// By its address of version 6, and by a name of which only one address answers. A wrong password is told of, whatever the other one says.
+    /// By its address of version 6, and by a name of which only one address answers. A wrong password is told
+    /// of, whatever the other one says.
     fn is_waited_for(&mut self, refusal: &str) {
         self.to("::1");
         let found: Value = serde_json::from_str(&self.wait("[::1]").ok().stdout).unwrap();
@@ -148,7 +169,11 @@ impl Drop for Moved {
 /// A shell with mounts of its own; its script is the next argument.
 fn as_own_mounts() -> Command {
     let mut command = Command::new("unshare");
-    command.args(if is_root() { &["--mount", "sh", "-c"][..] } else { &["--user", "--map-root-user", "--mount", "sh", "-c"] });
+    command.args(if is_root() {
+        &["--mount", "sh", "-c"][..]
+    } else {
+        &["--user", "--map-root-user", "--mount", "sh", "-c"]
+    });
     command
 }
 

@@ -7,9 +7,14 @@ use crate::harness::Local;
 
 fn entry(local: &Local) -> PathBuf {
     let prepared = local.path().join("cache/testbed/prepared");
-    let folders: Vec<PathBuf> =
-        std::fs::read_dir(prepared).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-    let (spares, mut entries): (Vec<_>, Vec<_>) = folders.into_iter().partition(|path| path.display().to_string().contains(".spare-"));
+    let folders: Vec<PathBuf> = std::fs::read_dir(prepared)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
+    let (spares, mut entries): (Vec<_>, Vec<_>) =
+        folders.into_iter().partition(|path| path.display().to_string().contains(".spare-"));
     // A run that takes a spare copies nothing, and would not notice.
     spares.iter().for_each(|spare| std::fs::remove_dir_all(spare).unwrap());
     entries.pop().expect("a prepared folder")
@@ -33,7 +38,9 @@ fn a_damaged_prepared_folder_of_postgresql_is_made_anew() {
     repairs_itself(
         "postgres",
         &[
-            &|entry| File::options().write(true).open(entry.join("data/PG_VERSION")).unwrap().set_len(0).unwrap(),
+            &|entry| {
+                File::options().write(true).open(entry.join("data/PG_VERSION")).unwrap().set_len(0).unwrap()
+            },
             &|entry| std::fs::remove_file(entry.join("entry.json")).unwrap(),
             // Of the same size, so that only the server notices.
             &|entry| {
@@ -79,7 +86,10 @@ fn the_next_run_takes_the_folder_of_the_last_one_without_its_data() {
     let first = count();
     let spares = || {
         let prepared = std::fs::read_dir(local.path().join("cache/testbed/prepared")).unwrap().flatten();
-        prepared.filter(|entry| entry.file_name().to_string_lossy().contains(".spare-")).map(|entry| entry.path()).collect::<Vec<_>>()
+        prepared
+            .filter(|entry| entry.file_name().to_string_lossy().contains(".spare-"))
+            .map(|entry| entry.path())
+            .collect::<Vec<_>>()
     };
     let spare = spares();
     assert_eq!(spare.len(), 1, "{spare:?}");

@@ -80,8 +80,12 @@ fn no_password_and_no_database_where_the_manifest_says_so() {
 #[test]
 fn a_random_root_password_leaves_the_application_user() {
     let local = Local::new();
-    let variables =
-        [("MARIADB_RANDOM_ROOT_PASSWORD", "1"), ("MARIADB_USER", "app"), ("MARIADB_PASSWORD", "hush"), ("MARIADB_DATABASE", "shop")];
+    let variables = [
+        ("MARIADB_RANDOM_ROOT_PASSWORD", "1"),
+        ("MARIADB_USER", "app"),
+        ("MARIADB_PASSWORD", "hush"),
+        ("MARIADB_DATABASE", "shop"),
+    ];
     local.file("m.yaml", &format!("{SERVER}{}", env(&variables)));
     let (_, databases) = local.up(&["m.yaml", "--run-id", "r"]);
     let [app] = databases.as_slice() else { panic!("{databases:?}") };
@@ -97,7 +101,10 @@ fn a_random_root_password_leaves_the_application_user() {
 fn postgresql_believes_whom_the_manifest_trusts() {
     let local = Local::new();
     let manifest = format!("{SERVER}{}", env(&[("POSTGRES_HOST_AUTH_METHOD", "trust")]));
-    local.file("m.yaml", &manifest.replace("port: 3306", "port: 5432").replace("image: mariadb", "image: postgres"));
+    local.file(
+        "m.yaml",
+        &manifest.replace("port: 3306", "port: 5432").replace("image: mariadb", "image: postgres"),
+    );
     let (_, databases) = local.up(&["m.yaml", "--run-id", "r"]);
     databases[0].as_user("postgres", "anything").assert_takes_logins();
     local.call(&["down"]).ok();

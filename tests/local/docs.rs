@@ -1,5 +1,5 @@
-//! What the pages show for a laptop is run as it stands there: the blocks that are marked `run`, those of a page one after the other, in a folder with
-//! the examples.
+//! What the pages show for a laptop is run as it stands there: the blocks that are marked `run`, those of a
+//! page one after the other, in a folder with the examples.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,15 +13,23 @@ fn script(page: &Page) -> String {
     page.blocks().into_iter().filter(|block| block.mark == "run").map(|block| block.text).collect()
 }
 
-/// Runs a script as a reader would, with the program in the `PATH`; it ends with the first command that fails.
+/// Runs a script as a reader would, with the program in the `PATH`; it ends with the first command that
+/// fails.
 fn run(script: &str) -> Called {
     let local = Local::new();
-    let copied = Command::new("cp").arg("-r").arg(root().join("examples")).arg(local.path()).status().expect("cp");
+    let copied =
+        Command::new("cp").arg("-r").arg(root().join("examples")).arg(local.path()).status().expect("cp");
     assert!(copied.success());
     let mut command = local.command(&[]);
-    let prepared: Vec<_> = command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    let prepared: Vec<_> =
+        command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
     command = Command::new("bash");
-    command.args(["-euo", "pipefail", "-c", script]).current_dir(local.path()).env_clear().envs(prepared).stdin(Stdio::null());
+    command
+        .args(["-euo", "pipefail", "-c", script])
+        .current_dir(local.path())
+        .env_clear()
+        .envs(prepared)
+        .stdin(Stdio::null());
     // Debian's own Python sees the drivers that Debian packages.
     let folder = Path::new(binary()).parent().expect("a folder");
     let path = std::env::var("PATH").expect("a PATH");
@@ -46,7 +54,10 @@ fn what_is_marked_to_be_run_works() {
 
 #[test]
 fn a_block_that_fails_is_noticed() {
-    let page = pages::page("x.md", "```sh run\ntestbed run --with postgres -- false\ntrue\n```\n\n```sh\nexit 7\n```\n");
+    let page = pages::page(
+        "x.md",
+        "```sh run\ntestbed run --with postgres -- false\ntrue\n```\n\n```sh\nexit 7\n```\n",
+    );
     assert_eq!(script(&page), "testbed run --with postgres -- false\ntrue\n");
     assert_eq!(run(&script(&page)).code, Some(1));
 }

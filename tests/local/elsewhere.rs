@@ -1,5 +1,5 @@
-//! A command never reaches a server that is not the run's, whatever the caller's environment says: real clients, with every variable in it that
-//! could lead them elsewhere.
+//! A command never reaches a server that is not the run's, whatever the caller's environment says: real
+//! clients, with every variable in it that could lead them elsewhere.
 
 use crate::harness::Local;
 use crate::support::Folder;
@@ -52,10 +52,15 @@ fn hostile(local: Folder) -> Folder {
 #[test]
 fn the_callers_variables_lead_no_client_of_postgresql_elsewhere() {
     let local = Local::of(hostile(Folder::local()));
-    let run = local.call(&["run", "--with", "postgres=pg", "--", "sh", "-ec", &format!("echo $PGPORT; {CLIENTS}")]).ok();
+    let run = local
+        .call(&["run", "--with", "postgres=pg", "--", "sh", "-ec", &format!("echo $PGPORT; {CLIENTS}")])
+        .ok();
     let mut lines = run.stdout.lines();
     let port = lines.next().expect("a port");
-    assert_eq!(lines.collect::<Vec<_>>(), [format!("psql {port}"), format!("url {port}"), format!("psycopg2 {port}")]);
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [format!("psql {port}"), format!("url {port}"), format!("psycopg2 {port}")]
+    );
     run.says("note: the command does not get PGCHANNELBINDING, ")
         .says("PGSERVICE, PGSERVICEFILE")
         .says(", which could lead it to another server");
@@ -88,9 +93,12 @@ fn with_several_databases_the_usual_names_are_nobodys() {
 #[test]
 fn what_has_nothing_to_do_with_the_run_stays() {
     let local = Local::of(hostile(Folder::local()).env("PGTZ", "UTC").env("PGAPPNAME", "mine"));
-    let run = local.call(&["run", "--with", "mariadb", "--", "sh", "-c", "echo $PGHOST $PGSERVICE $PGTZ"]).ok();
+    let run =
+        local.call(&["run", "--with", "mariadb", "--", "sh", "-c", "echo $PGHOST $PGSERVICE $PGTZ"]).ok();
     assert_eq!(run.stdout, "127.9.9.9 mine UTC\n");
-    let run = local.call(&["run", "--with", "postgres", "--", "sh", "-c", "echo $MYSQL_HOST $PGTZ $PGAPPNAME"]).ok();
+    let run = local
+        .call(&["run", "--with", "postgres", "--", "sh", "-c", "echo $MYSQL_HOST $PGTZ $PGAPPNAME"])
+        .ok();
     assert_eq!(run.stdout, "127.9.9.9 UTC mine\n");
 }
 
@@ -103,5 +111,8 @@ fn an_option_file_that_leads_elsewhere_is_told() {
     let args = ["run", "--with", "mariadb", "--", "true"];
     assert!(!local.call(&args).ok().stderr.contains(".my.cnf"));
     local.file(".my.cnf", "[client]\nuser=me\nhost = 127.9.9.9\n");
-    local.call(&args).ok().says(&format!("warning: {home}/.my.cnf leads the clients of MySQL and MariaDB to another server"));
+    local
+        .call(&args)
+        .ok()
+        .says(&format!("warning: {home}/.my.cnf leads the clients of MySQL and MariaDB to another server"));
 }

@@ -16,7 +16,20 @@ fn a_server_that_dies_at_its_start_shows_the_end_of_its_log() {
         ("mariadb", "--no-such-setting=hush-hush", "unknown variable 'no-such-setting=***'"),
     ] {
         let param = format!("args={args}");
-        let up = local.call(&["up", "-v", "--with", engine, "--run-id", "r", "--param", &param, "--param", "password=hush-hush"]).fails(4);
+        let up = local
+            .call(&[
+                "up",
+                "-v",
+                "--with",
+                engine,
+                "--run-id",
+                "r",
+                "--param",
+                &param,
+                "--param",
+                "password=hush-hush",
+            ])
+            .fails(4);
         let up = up
             .says(&format!("error: {engine}: "))
             .says(" ended while it started (exit status: ")
@@ -32,17 +45,32 @@ fn a_server_that_dies_at_its_start_shows_the_end_of_its_log() {
 fn one_database_that_fails_takes_the_others_with_it() {
     let local = Local::new();
     local.file("m.yaml", &manifest("mariadb", "", &[("1.sh", "exit 1")]));
-    local.call(&["up", "m.yaml", "--with", "postgres", "--run-id", "r"]).fails(4).says("error: db: the set-up script 1.sh");
+    local
+        .call(&["up", "m.yaml", "--with", "postgres", "--run-id", "r"])
+        .fails(4)
+        .says("error: db: the set-up script 1.sh");
     local.assert_nothing_left();
 }
 
-/// A PostgreSQL whose first start finds its port taken: another process has come first between testbed's choice and the server's.
+/// A PostgreSQL whose first start finds its port taken: another process has come first between testbed's
+/// choice and the server's.
 #[test]
 fn a_port_that_is_taken_meanwhile_is_another_one_the_next_time() {
     let local = Local::new();
     let status = Local::new();
-    let real =
-        status.call(&["run", "--with", "postgres", "--run-id", "r", "--", "sh", "-c", "cat $XDG_STATE_HOME/testbed/runs/r/run.json"]).ok();
+    let real = status
+        .call(&[
+            "run",
+            "--with",
+            "postgres",
+            "--run-id",
+            "r",
+            "--",
+            "sh",
+            "-c",
+            "cat $XDG_STATE_HOME/testbed/runs/r/run.json",
+        ])
+        .ok();
     let record: serde_json::Value = serde_json::from_str(&real.stdout).unwrap();
     let program = record["place"]["local"]["programs"][0].as_str().unwrap().to_owned();
 
@@ -70,7 +98,20 @@ os.execv('{program}', ['{program}'] + words)
     std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
 
     let param = format!("postgres.server={}", wrapper.display());
-    let run = local.call(&["run", "-v", "--with", "postgres", "--param", &param, "--", "sh", "-c", "psql -XAtc 'SELECT 7'"]).ok();
+    let run = local
+        .call(&[
+            "run",
+            "-v",
+            "--with",
+            "postgres",
+            "--param",
+            &param,
+            "--",
+            "sh",
+            "-c",
+            "psql -XAtc 'SELECT 7'",
+        ])
+        .ok();
     let taken = local.read("bin/marks/taken");
     assert_eq!(run.stdout, "7\n");
     run.says(&format!("postgres: starting (port {taken} was taken meanwhile, trying another one)"));
@@ -81,7 +122,10 @@ os.execv('{program}', ['{program}'] + words)
 fn data_of_another_time_of_the_machine_goes_without_a_signal_to_anybody() {
     let local = Local::new();
     local.call(&["up", "--with", "mariadb", "--run-id", "r"]).ok();
-    let pid = u32::try_from(local.record("r").unwrap()["place"]["local"]["servers"][0]["process"]["pid"].as_u64().unwrap()).unwrap();
+    let pid = u32::try_from(
+        local.record("r").unwrap()["place"]["local"]["servers"][0]["process"]["pid"].as_u64().unwrap(),
+    )
+    .unwrap();
     assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
     until("the server's end", || (!is_alive(pid)).then_some(()));
     // Somebody else has the number now.
@@ -93,7 +137,10 @@ fn data_of_another_time_of_the_machine_goes_without_a_signal_to_anybody() {
         local["boot"] = "another".into();
         local["servers"][0]["process"] = serde_json::json!({"pid": other.id(), "start": start});
     });
-    local.call(&["status"]).ok().says("removed run r: the testbed that worked on it was killed, or the machine restarted");
+    local
+        .call(&["status"])
+        .ok()
+        .says("removed run r: the testbed that worked on it was killed, or the machine restarted");
     assert_eq!(other.try_wait().unwrap(), None);
     other.kill().unwrap();
     other.wait().unwrap();
@@ -105,7 +152,9 @@ fn a_number_that_is_used_again_is_nobody_of_the_run() {
     let local = Local::new();
     local.call(&["up", "--with", "mariadb", "--run-id", "r"]).ok();
     let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
-    local.change_record("r", |record| record["place"]["local"]["servers"][0]["process"]["pid"] = other.id().into());
+    local.change_record("r", |record| {
+        record["place"]["local"]["servers"][0]["process"]["pid"] = other.id().into()
+    });
     assert!(local.call(&["status"]).ok().stdout.contains(" Ended "));
     local.call(&["down"]).ok();
     assert_eq!(other.try_wait().unwrap(), None);
@@ -129,8 +178,22 @@ fn on_small_disk(local: &Local, folder: &str, options: &str, args: &[&str]) -> C
         mount -o remount,rw \"$0\" 2>/dev/null; find \"$0\" -type f ! -name .lock ! -name '*.lock' ! -name servers.json; exit $code";
     let testbed = local.command(&[]);
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", script, path.to_str().unwrap(), options, path.to_str().unwrap(), binary()]).args(args);
-    command.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            path.to_str().unwrap(),
+            options,
+            path.to_str().unwrap(),
+            binary(),
+        ])
+        .args(args);
+    command
+        .current_dir(local.path())
+        .env_clear()
+        .envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Called::new(args, command.output().expect("unshare"))
 }
 
@@ -160,7 +223,8 @@ fn a_full_disk_for_the_data_is_told_and_left_empty() {
         let left = up.stdout.lines().filter(|path| !path.contains("/testbed/history.db")).count();
         assert!(codes.contains(&up.code) && errors == 1 && left == 0, "{engine} {size}: {}", up.transcript());
         assert!(!up.stderr.contains("not all of it"), "{}", up.transcript());
-        let is_told = ["No space left on device", "out of disk space"].iter().any(|words| up.stderr.contains(words));
+        let is_told =
+            ["No space left on device", "out of disk space"].iter().any(|words| up.stderr.contains(words));
         assert!(is_told, "{}", up.transcript());
         local.assert_nothing_left();
     }
@@ -172,7 +236,9 @@ fn a_full_disk_for_the_cache_is_told_and_left_empty() {
         return;
     }
     let local = Local::with_cold_cache();
-    let up = on_small_disk(&local, "cache", "size=10m,mode=755", &["up", "--with", "postgres", "--run-id", "r"]).fails(4);
+    let up =
+        on_small_disk(&local, "cache", "size=10m,mode=755", &["up", "--with", "postgres", "--run-id", "r"])
+            .fails(4);
     up.says("error: preparing a data folder: ").says("No space left on device");
 }
 
@@ -182,8 +248,12 @@ fn a_state_folder_that_cannot_be_written_is_told() {
         return;
     }
     let local = Local::new();
-    let up = on_small_disk(&local, "state", "ro,size=1m,mode=755", &["up", "--with", "mariadb", "--run-id", "r"]).fails(1);
-    up.says("making the state folder ").says("Read-only file system").says("hint: set XDG_STATE_HOME to a folder that can be written");
+    let up =
+        on_small_disk(&local, "state", "ro,size=1m,mode=755", &["up", "--with", "mariadb", "--run-id", "r"])
+            .fails(1);
+    up.says("making the state folder ")
+        .says("Read-only file system")
+        .says("hint: set XDG_STATE_HOME to a folder that can be written");
 }
 
 #[test]

@@ -15,7 +15,12 @@ fn is_harmless(text: &str) -> bool {
 }
 
 fn is_safe(called: &Called) {
-    assert!(is_harmless(&called.stderr) && is_harmless(&called.stdout), "{:?}\n{:?}", called.stdout, called.stderr);
+    assert!(
+        is_harmless(&called.stderr) && is_harmless(&called.stdout),
+        "{:?}\n{:?}",
+        called.stdout,
+        called.stderr
+    );
 }
 
 #[test]
@@ -30,7 +35,9 @@ fn a_folders_name_is_harmless() {
         called
     };
     let output = folder.join("x.json");
-    call(&["up", "-v", "--with", "mariadb", "--run-id", "r", "--output", output.to_str().unwrap()]).ok().says(SHOWN);
+    call(&["up", "-v", "--with", "mariadb", "--run-id", "r", "--output", output.to_str().unwrap()])
+        .ok()
+        .says(SHOWN);
     call(&["status", "-v"]).ok();
     assert!(call(&["history", "show", "r"]).ok().stdout.contains(SHOWN));
     call(&["history", "list"]).ok();
@@ -41,7 +48,9 @@ fn a_folders_name_is_harmless() {
 #[test]
 fn what_was_typed_is_harmless() {
     let local = Local::new();
-    for args in [&["down", "--run-id", EVIL][..], &["up", "--with", EVIL], &[EVIL], &["status", "--output", EVIL]] {
+    for args in
+        [&["down", "--run-id", EVIL][..], &["up", "--with", EVIL], &[EVIL], &["status", "--output", EVIL]]
+    {
         let called = local.call(args);
         assert_ne!(called.code, Some(0));
         is_safe(&called.says("\\u{202e}e"));
@@ -62,7 +71,11 @@ fn a_log_keeps_its_bytes_in_a_pipe_and_is_harmless_on_a_terminal() {
     for is_up in [true, false] {
         let logs = local.call(&["history", "logs", "r"]).ok();
         assert!(logs.stdout.contains(EVIL), "{:?}", logs.stdout);
-        for args in [&["history", "logs", "r"][..], &["history", "logs", "r", "-o", "json"], &["history", "show", "r"]] {
+        for args in [
+            &["history", "logs", "r"][..],
+            &["history", "logs", "r", "-o", "json"],
+            &["history", "show", "r"],
+        ] {
             let (code, shown) = Terminal::open(&local, args).end();
             assert!(code == Some(0) && is_harmless(&shown), "{args:?}: {shown:?}");
         }
@@ -76,7 +89,11 @@ fn a_log_keeps_its_bytes_in_a_pipe_and_is_harmless_on_a_terminal() {
 fn nobody_elses_line_reads_like_one_of_testbeds_own() {
     let local = Local::new();
     let forged = "r\nerror: forged\nhint: obey";
-    for args in [&["down", "--run-id", forged][..], &["up", "--with", "mariadb", "--run-id", forged], &["render", forged]] {
+    for args in [
+        &["down", "--run-id", forged][..],
+        &["up", "--with", "mariadb", "--run-id", forged],
+        &["render", forged],
+    ] {
         let called = local.call(args).fails(2).says("obey");
         assert!(!called.stderr.lines().any(|line| line.starts_with("hint: obey")), "{}", called.transcript());
     }

@@ -13,7 +13,17 @@ fn gc_removes_what_nobody_needs_and_nothing_else() {
     for id in ["alive", "dead"] {
         local.call(&["up", "--with", "mariadb", "--run-id", id, "--output", &format!("{id}.json")]).ok();
     }
-    let mut killed = local.start(&["run", "--with", "mariadb", "--run-id", "killed", "--", "sh", "-c", "echo ready >&2; exec sleep 1000"]);
+    let mut killed = local.start(&[
+        "run",
+        "--with",
+        "mariadb",
+        "--run-id",
+        "killed",
+        "--",
+        "sh",
+        "-c",
+        "echo ready >&2; exec sleep 1000",
+    ]);
     killed.until_it_says("ready\n");
     local.call(&["gc", "--dry-run"]).ok().keeps("would remove");
     killed.signal("KILL");
@@ -22,7 +32,8 @@ fn gc_removes_what_nobody_needs_and_nothing_else() {
     assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
     until("the server's end", || (!is_alive(pid.parse().unwrap())).then_some(()));
 
-    let mut would = local.call(&["gc", "--dry-run"]).ok().story().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut would =
+        local.call(&["gc", "--dry-run"]).ok().story().iter().map(ToString::to_string).collect::<Vec<_>>();
     would.sort_unstable();
     let reasons = [
         "would remove run dead: its servers have ended",
@@ -39,7 +50,10 @@ fn gc_removes_what_nobody_needs_and_nothing_else() {
     let found: Vec<Value> = serde_json::from_str(&gc.stdout).unwrap();
     let found: Vec<String> = found
         .iter()
-        .map(|item| format!("{} {} {} {}", item["runId"], item["runtime"], item["reason"], item["removed"]).replace('"', ""))
+        .map(|item| {
+            format!("{} {} {} {}", item["runId"], item["runtime"], item["reason"], item["removed"])
+                .replace('"', "")
+        })
         .collect();
     assert_eq!(found, ["killed local abandoned true", "dead local servers-ended true"]);
     assert_eq!(local.left_but(&["alive"]), Vec::<String>::new());
@@ -54,11 +68,24 @@ fn gc_removes_prepared_folders_that_nobody_uses() {
     let local = Local::with_cold_cache();
     local.call(&["run", "--with", "mariadb", "--", "true"]).ok();
     let prepared = local.path().join("cache/testbed/prepared");
-    let entry = || std::fs::read_dir(&prepared).unwrap().flatten().map(|entry| entry.path()).find(|path| path.join("entry.json").exists());
+    let entry = || {
+        std::fs::read_dir(&prepared)
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.join("entry.json").exists())
+    };
     let kept = entry().expect("a prepared folder");
     local.call(&["gc"]).ok();
     assert!(kept.exists());
-    assert!(Command::new("touch").args(["-d", "40 days ago"]).arg(kept.with_extension("lock")).status().unwrap().success());
+    assert!(
+        Command::new("touch")
+            .args(["-d", "40 days ago"])
+            .arg(kept.with_extension("lock"))
+            .status()
+            .unwrap()
+            .success()
+    );
     local.call(&["gc"]).ok().says("removed 1 prepared data folder that nobody has used for a month");
     assert!(!kept.exists());
 }

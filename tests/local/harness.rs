@@ -1,4 +1,5 @@
-//! A folder to start servers in, that knows whether anything is left of them; and the drivers that tests log in with.
+//! A folder to start servers in, that knows whether anything is left of them; and the drivers that tests log
+//! in with.
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -66,18 +67,21 @@ impl Local {
         Some(serde_json::from_slice(&text).expect("a record"))
     }
 
-    /// Changes the record of a run, as another version of testbed or another time of the machine would have written it.
+    /// Changes the record of a run, as another version of testbed or another time of the machine would have
+    /// written it.
     pub fn change_record(&self, run_id: &str, change: impl FnOnce(&mut Value)) {
         let mut record = self.record(run_id).expect("a record");
         change(&mut record);
-        std::fs::write(self.state().join("runs").join(run_id).join("run.json"), record.to_string()).expect("a record");
+        std::fs::write(self.state().join("runs").join(run_id).join("run.json"), record.to_string())
+            .expect("a record");
     }
 
     /// What is left, apart from what belongs to the runs with these ids.
     pub fn left_but(&self, runs: &[&str]) -> Vec<String> {
         let is_spared = |path: &Path| {
             let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
-            runs.iter().any(|run| parts.iter().any(|part| part == run || part.starts_with(&format!("{run}."))))
+            runs.iter()
+                .any(|run| parts.iter().any(|part| part == run || part.starts_with(&format!("{run}."))))
         };
         let mut left: Vec<String> = Vec::new();
         for (pid, folder) in working_below(self.path()) {
@@ -86,9 +90,12 @@ impl Local {
             }
         }
         let memory = self.state().join("folders");
-        let files = below(&self.state()).into_iter().filter(|path| !path.ends_with("runs/.lock") && !is_spared(path));
+        let files =
+            below(&self.state()).into_iter().filter(|path| !path.ends_with("runs/.lock") && !is_spared(path));
         // What became of the runs stays on purpose.
-        let files = files.filter(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("history.db")));
+        let files = files.filter(|path| {
+            !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("history.db"))
+        });
         // The folder remembers the last run that was made in it as long as that is up.
         let files = files.filter(|path| runs.is_empty() || !path.starts_with(&memory));
         left.extend(files.map(|path| path.display().to_string()));
@@ -117,10 +124,14 @@ impl Drop for Local {
 /// Folders of a cache that are being prepared.
 pub fn making(cache: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(cache.join("testbed/prepared")).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "making")).collect()
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "making"))
+        .collect()
 }
 
-/// All that is below a folder and that is no folder, and folders that have nothing in them and are not those of testbed itself.
+/// All that is below a folder and that is no folder, and folders that have nothing in them and are not those
+/// of testbed itself.
 fn below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -130,7 +141,8 @@ fn below(folder: &Path) -> Vec<PathBuf> {
             continue;
         }
         let inner = below(&path);
-        let is_own = ["runs", "data", "folders"].iter().any(|own| path.ends_with(Path::new("testbed").join(own)));
+        let is_own =
+            ["runs", "data", "folders"].iter().any(|own| path.ends_with(Path::new("testbed").join(own)));
         if inner.is_empty() && !is_own {
             found.push(path);
         }
@@ -161,7 +173,9 @@ pub fn command_line(pid: u32) -> String {
 /// Whether a process is there, and is more than a note for its parent.
 pub fn is_alive(pid: u32) -> bool {
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
-    state.is_some_and(|text| text.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X'])))
+    state.is_some_and(|text| {
+        text.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+    })
 }
 
 /// The ports of this machine that somebody listens on, by the socket's inode.
@@ -185,7 +199,14 @@ pub fn ports_below(folder: &Path) -> BTreeSet<u16> {
         .into_iter()
         .flat_map(|(pid, _)| std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten())
         .filter_map(|entry| {
-            Some(std::fs::read_link(entry.path()).ok()?.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned())
+            Some(
+                std::fs::read_link(entry.path())
+                    .ok()?
+                    .to_str()?
+                    .strip_prefix("socket:[")?
+                    .trim_end_matches(']')
+                    .to_owned(),
+            )
         })
         .collect();
     listening().into_iter().filter(|(_, socket)| sockets.contains(socket)).map(|(port, _)| port).collect()
@@ -244,14 +265,25 @@ impl Database {
     /// Logs in, and tells the first column of what a query finds.
     pub fn query(&self, sql: &str) -> Result<Vec<String>, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let work = async { if self.driver == "postgres" { self.query_postgres(sql).await } else { self.query_mysql(sql).await } };
-        runtime
-            .block_on(async { tokio::time::timeout(Duration::from_secs(30), work).await.map_err(|_| "no answer within 30 s".to_owned())? })
+        let work = async {
+            if self.driver == "postgres" {
+                self.query_postgres(sql).await
+            } else {
+                self.query_mysql(sql).await
+            }
+        };
+        runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(30), work)
+                .await
+                .map_err(|_| "no answer within 30 s".to_owned())?
+        })
     }
 
     /// The only value that a query finds.
     pub fn value(&self, sql: &str) -> String {
-        let rows = self.query(sql).unwrap_or_else(|error| panic!("{sql} as {} on {}: {error}", self.user, self.port));
+        let rows = self
+            .query(sql)
+            .unwrap_or_else(|error| panic!("{sql} as {} on {}: {error}", self.user, self.port));
         rows.into_iter().next().unwrap_or_else(|| panic!("{sql} finds nothing"))
     }
 
@@ -269,7 +301,9 @@ impl Database {
         let mut config = tokio_postgres::Config::new();
         config.host(&self.host).port(self.port).user(&self.user).password(&self.password);
         config.dbname(self.database.as_deref().expect("a database"));
-        let said = |error: tokio_postgres::Error| error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
+        let said = |error: tokio_postgres::Error| {
+            error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
+        };
         let (client, connection) = config.connect(NoTls).await.map_err(said)?;
         tokio::spawn(connection);
         let messages = client.simple_query(sql).await.map_err(said)?;

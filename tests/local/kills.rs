@@ -1,4 +1,5 @@
-//! A testbed that is killed at any moment leaves nothing that the next command does not take away, and nobody else suffers.
+//! A testbed that is killed at any moment leaves nothing that the next command does not take away, and nobody
+//! else suffers.
 //!
 //! The moments are random. A failure shows the seed; `TESTBED_TEST_SEED` repeats its moments.
 
@@ -26,7 +27,8 @@ fn kill(local: &Local, id: &str, args: &[&str], delay: Duration, innocent: &Inno
     kill_after(local, args, delay);
     let left = Left::by(local, id);
     let status = local.call(&["status"]).ok();
-    let removed = status.stderr.contains(&format!("removed run {id}: the testbed that worked on it was killed"));
+    let removed =
+        status.stderr.contains(&format!("removed run {id}: the testbed that worked on it was killed"));
     match left.phase.as_deref() {
         // It had done its work, or had not begun to undo it.
         Some("up") => {
@@ -83,7 +85,8 @@ fn down_is_killed() {
     for number in 0..kills() {
         let id = format!("victim-{number}");
         let output = format!("{id}.json");
-        let up = || local.call(&[&["up", "--run-id", &id, "--output", &output][..], &DATABASES].concat()).ok();
+        let up =
+            || local.call(&[&["up", "--run-id", &id, "--output", &output][..], &DATABASES].concat()).ok();
         up();
         if number == 0 {
             whole = timed(|| drop(local.call(&["down", "--run-id", &id]).ok()));
@@ -103,7 +106,10 @@ fn up_is_killed_when_its_config_file_appears() {
         let mut up = local.start(&["up", "--with", "mariadb", "--run-id", &id]);
         let path = local.path().join("testing-databases.json");
         while !path.exists() {
-            assert!(up.child.try_wait().unwrap().is_none() || path.exists(), "up has ended without a config file");
+            assert!(
+                up.child.try_wait().unwrap().is_none() || path.exists(),
+                "up has ended without a config file"
+            );
         }
         let _ = up.child.kill();
         up.child.wait().unwrap();
@@ -147,7 +153,9 @@ fn an_interrupted_preparation_of_a_data_folder_is_taken_away() {
         let local = Local::with_cold_cache();
         let cache = local.path().join("cache");
         let mut up = local.start(&["up", "--with", engine, "--run-id", "victim"]);
-        until("a folder that is being prepared", || making(&cache).pop().filter(|path| path.join("data").exists()));
+        until("a folder that is being prepared", || {
+            making(&cache).pop().filter(|path| path.join("data").exists())
+        });
         up.signal("INT");
         assert_eq!(up.child.wait().unwrap().code(), Some(130));
         local.assert_nothing_left();

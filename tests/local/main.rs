@@ -1,5 +1,5 @@
-//! The program on this machine: real PostgreSQL and MariaDB servers as processes, with no cluster. Every test ends with the proof that
-//! nothing is left of what it has started.
+//! The program on this machine: real PostgreSQL and MariaDB servers as processes, with no cluster. Every test
+//! ends with the proof that nothing is left of what it has started.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -29,7 +29,11 @@ fn up_status_and_down() {
     let (up, databases) = local.up(&["--with", "postgres", "--with", "mariadb", "--run-id", "job"]);
     assert_eq!(up.stdout, "job\n");
     let story = up.story().join("\n");
-    for line in ["run job on this machine (--runtime)", "postgres: preparing", "when you are done: testbed down --run-id job"] {
+    for line in [
+        "run job on this machine (--runtime)",
+        "postgres: preparing",
+        "when you are done: testbed down --run-id job",
+    ] {
         assert!(story.lines().any(|said| said == line), "{line:?} is not in\n{story}");
     }
     let last = without_numbers(up.story().iter().rev().nth(1).unwrap());
@@ -37,8 +41,14 @@ fn up_status_and_down() {
     assert!(!story.contains("warning") && !story.contains("note"), "{story}");
 
     let [postgres, mariadb] = databases.as_slice() else { panic!("{databases:?}") };
-    assert_eq!((postgres.driver.as_str(), postgres.user.as_str(), postgres.host.as_str()), ("postgres", "postgres", "127.0.0.1"));
-    assert_eq!((mariadb.driver.as_str(), mariadb.user.as_str(), mariadb.host.as_str()), ("mysql", "root", "127.0.0.1"));
+    assert_eq!(
+        (postgres.driver.as_str(), postgres.user.as_str(), postgres.host.as_str()),
+        ("postgres", "postgres", "127.0.0.1")
+    );
+    assert_eq!(
+        (mariadb.driver.as_str(), mariadb.user.as_str(), mariadb.host.as_str()),
+        ("mysql", "root", "127.0.0.1")
+    );
     let mode = std::fs::metadata(local.path().join("testing-databases.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     up.keeps(&postgres.password).keeps(&mariadb.password);
@@ -51,13 +61,19 @@ fn up_status_and_down() {
     for database in &databases {
         assert_eq!(database.value("SELECT 'grüße 🐘'"), "grüße 🐘");
         let wrong = database.as_user(&database.user, "wrong").refusal();
-        assert!(wrong.contains("password authentication failed") || wrong.contains("Access denied"), "{wrong}");
+        assert!(
+            wrong.contains("password authentication failed") || wrong.contains("Access denied"),
+            "{wrong}"
+        );
         let empty = database.as_user(&database.user, "").refusal();
         assert!(empty.contains("password") || empty.contains("Access denied"), "{empty}");
     }
     // Nobody gets in beside the manifest's logins.
     assert!(mariadb.as_user("", "").query("SELECT 1").is_err());
-    assert_eq!(mariadb.query("SELECT DISTINCT User FROM mysql.global_priv ORDER BY User").unwrap(), ["mariadb.sys", "root"]);
+    assert_eq!(
+        mariadb.query("SELECT DISTINCT User FROM mysql.global_priv ORDER BY User").unwrap(),
+        ["mariadb.sys", "root"]
+    );
 
     let status = local.call(&["status"]).ok();
     let lines: Vec<Vec<&str>> = status.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -68,7 +84,10 @@ fn up_status_and_down() {
     let status = local.call(&["status", "-o", "json"]).ok();
     let rows: Value = serde_json::from_str(&status.stdout).unwrap();
     let row = &rows[1];
-    assert_eq!((&row["runId"], &row["runtime"], &row["state"]), (&"job".into(), &"local".into(), &"Running".into()));
+    assert_eq!(
+        (&row["runId"], &row["runtime"], &row["state"]),
+        (&"job".into(), &"local".into(), &"Running".into())
+    );
     assert_eq!((&row["database"], &row["user"]), (&"test".into(), &"root".into()));
     let process = u32::try_from(row["process"].as_u64().unwrap()).unwrap();
     assert!(working_below(local.path()).iter().any(|(pid, _)| *pid == process), "{row}");
@@ -89,15 +108,35 @@ fn up_status_and_down() {
 fn the_config_file_is_written_as_asked() {
     let local = Local::new();
     let up = local
-        .call(&["up", "--with", "mariadb", "--with", "sqlite", "--run-id", "r", "--output", "-", "--connarg", "mariadb.ssl=false"])
+        .call(&[
+            "up",
+            "--with",
+            "mariadb",
+            "--with",
+            "sqlite",
+            "--run-id",
+            "r",
+            "--output",
+            "-",
+            "--connarg",
+            "mariadb.ssl=false",
+        ])
         .ok();
     let config: Value = serde_json::from_str(&up.stdout).unwrap();
     assert_eq!(config[1], serde_json::json!(["sqlite", {"database": ":memory:"}]));
     assert_eq!(config[0][1]["ssl"], false);
-    let up = local.call(&["up", "--with", "mariadb", "--run-id", "q", "--format", "dotenv", "--mode", "640"]).ok();
+    let up =
+        local.call(&["up", "--with", "mariadb", "--run-id", "q", "--format", "dotenv", "--mode", "640"]).ok();
     assert_eq!(up.stdout, "q\n");
-    assert_eq!(std::fs::metadata(local.path().join(".env.testbed")).unwrap().permissions().mode() & 0o777, 0o640);
-    assert!(local.read(".env.testbed").contains("MARIADB_HOST=127.0.0.1\n"), "{}", local.read(".env.testbed"));
+    assert_eq!(
+        std::fs::metadata(local.path().join(".env.testbed")).unwrap().permissions().mode() & 0o777,
+        0o640
+    );
+    assert!(
+        local.read(".env.testbed").contains("MARIADB_HOST=127.0.0.1\n"),
+        "{}",
+        local.read(".env.testbed")
+    );
     local.call(&["down", "--run-id", "r"]).ok();
     assert!(local.has(".env.testbed"));
     local.call(&["down", "--run-id", "q"]).ok();
@@ -113,8 +152,11 @@ fn a_second_up_finds_what_the_first_one_has_made() {
     local.call(&up).ok().says("1 database ready");
     assert_eq!(local.read("testing-databases.json"), config);
     assert_eq!(working_below(local.path()), servers);
-    let other = local.call(&["up", "--with", "mariadb", "--run-id", "twice", "--param", "database=other"]).fails(2);
-    other.says("run twice is there already, with other databases").says("hint: remove it first: testbed down --run-id twice");
+    let other =
+        local.call(&["up", "--with", "mariadb", "--run-id", "twice", "--param", "database=other"]).fails(2);
+    other
+        .says("run twice is there already, with other databases")
+        .says("hint: remove it first: testbed down --run-id twice");
     assert_eq!(local.read("testing-databases.json"), config);
     local.databases("testing-databases.json")[0].assert_takes_logins();
     local.call(&["down"]).ok();
@@ -128,17 +170,25 @@ fn a_server_that_has_ended_is_told_by_status_and_by_up() {
     let record = local.record("dead").unwrap();
     let pid = record["place"]["local"]["servers"][0]["process"]["pid"].to_string();
     assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
-    crate::harness::until("the server's end", || (!crate::harness::is_alive(pid.parse().unwrap())).then_some(()));
+    crate::harness::until("the server's end", || {
+        (!crate::harness::is_alive(pid.parse().unwrap())).then_some(())
+    });
     let status = local.call(&["status"]).ok();
     assert!(status.stdout.contains(" Ended "), "{}", status.transcript());
-    local.call(&up).fails(1).says("run dead is there already, and its mariadb has ended").says("remove it: testbed down --run-id dead");
+    local
+        .call(&up)
+        .fails(1)
+        .says("run dead is there already, and its mariadb has ended")
+        .says("remove it: testbed down --run-id dead");
     local.call(&["down"]).ok();
 }
 
 #[test]
 fn two_runs_are_side_by_side() {
     let local = Local::new();
-    let start = |id: &str| local.start(&["up", "--with", "mariadb", "--run-id", id, "--output", &format!("{id}.json")]);
+    let start = |id: &str| {
+        local.start(&["up", "--with", "mariadb", "--run-id", id, "--output", &format!("{id}.json")])
+    };
     let (one, two) = (start("one"), start("two"));
     one.wait().ok();
     two.wait().ok();
@@ -159,13 +209,24 @@ fn what_up_has_made_outlives_its_caller() {
     let local = Local::new();
     let mut command = local.command(&[]);
     let mut shell = Command::new("sh");
-    shell.args(["-c", "\"$1\" up --with mariadb --with postgres --run-id detached && echo done >&2 && exec sleep 1000", "sh", binary()]);
-    shell.current_dir(local.path()).env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?)))).process_group(0);
+    shell.args([
+        "-c",
+        "\"$1\" up --with mariadb --with postgres --run-id detached && echo done >&2 && exec sleep 1000",
+        "sh",
+        binary(),
+    ]);
+    shell
+        .current_dir(local.path())
+        .env_clear()
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .process_group(0);
     command = shell;
     let mut started = Started::new(&["up, and a caller that is killed with all of its group"], command);
     started.until_it_says("done");
     let group = format!("-{}", started.child.id());
-    assert!(Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status().unwrap().success());
+    assert!(
+        Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status().unwrap().success()
+    );
     assert_eq!(started.wait().signal, Some(9));
     for database in local.databases("testing-databases.json") {
         database.assert_takes_logins();
@@ -246,7 +307,19 @@ fn standard_output_can_take_the_config_file() {
 #[test]
 fn results_tell_where_the_config_file_is_and_how_many_databases() {
     let local = Local::new();
-    let args = ["up", "--with", "postgres", "--with", "sqlite", "--run-id", "r", "--result", "config=path", "--result", "databases=count"];
+    let args = [
+        "up",
+        "--with",
+        "postgres",
+        "--with",
+        "sqlite",
+        "--run-id",
+        "r",
+        "--result",
+        "config=path",
+        "--result",
+        "databases=count",
+    ];
     local.call(&args).ok();
     let path = local.path().canonicalize().unwrap().join("testing-databases.json");
     assert_eq!((local.read("path"), local.read("count").as_str()), (path.display().to_string(), "2"));

@@ -4,9 +4,14 @@ use crate::harness::Local;
 
 /// A Service, a Pod, a Secret and a ConfigMap with scripts, for one engine.
 pub fn manifest(engine: &str, args: &str, scripts: &[(&str, &str)]) -> String {
-    let (image, prefix, port) = if engine == "postgres" { ("postgres", "POSTGRES", 5432) } else { ("mariadb", "MARIADB", 3306) };
-    let (password, database) = if engine == "postgres" { ("PASSWORD", "DB") } else { ("ROOT_PASSWORD", "DATABASE") };
-    let files: String = scripts.iter().map(|(name, text)| format!("  {name}: {}\n", serde_json::Value::from(*text))).collect();
+    let (image, prefix, port) =
+        if engine == "postgres" { ("postgres", "POSTGRES", 5432) } else { ("mariadb", "MARIADB", 3306) };
+    let (password, database) =
+        if engine == "postgres" { ("PASSWORD", "DB") } else { ("ROOT_PASSWORD", "DATABASE") };
+    let files: String = scripts
+        .iter()
+        .map(|(name, text)| format!("  {name}: {}\n", serde_json::Value::from(*text)))
+        .collect();
     format!(
         "apiVersion: v1
 kind: Service
@@ -61,12 +66,14 @@ fn a_manifest_for_postgresql_with_scripts_and_arguments() {
     ];
     local.file(
         "m.yaml",
-        &manifest("postgres", "-c, max_connections=77, '-p', '5433', --work_mem=5MB", &scripts).replace("port: 5432", "port: 5433"),
+        &manifest("postgres", "-c, max_connections=77, '-p', '5433', --work_mem=5MB", &scripts)
+            .replace("port: 5432", "port: 5433"),
     );
     let (up, databases) = local.up(&["m.yaml", "--run-id", "r"]);
     let up = up.says("note: Pod/db-r: container cache (redis:8) is no database and is left out");
     let up = up.says("note: db: these arguments are for a container and are left out: -p 5433");
-    up.says("note: db: the set-up script readme.txt is neither .sql nor .sh and is left out").keeps("hush-hush");
+    up.says("note: db: the set-up script readme.txt is neither .sql nor .sh and is left out")
+        .keeps("hush-hush");
     let [database] = databases.as_slice() else { panic!("{databases:?}") };
     assert_eq!((database.password.as_str(), database.database.as_deref()), ("hush-hush", Some("shop")));
     assert_eq!(database.value("SELECT sum(n) FROM a"), "13");
@@ -91,7 +98,10 @@ fn a_manifest_for_mariadb_with_scripts_and_arguments() {
             "mariadb -uroot -p\"$MARIADB_ROOT_PASSWORD\" \"$MARIADB_DATABASE\" <<SQL\nINSERT INTO a SELECT 10;\nCREATE TABLE greeting AS SELECT '$GREETING' AS said;\nSQL\n",
         ),
     ];
-    local.file("m.yaml", &manifest("mariadb", "mariadbd, --max-connections=77, '--port=3306', --sql-mode, ANSI", &scripts));
+    local.file(
+        "m.yaml",
+        &manifest("mariadb", "mariadbd, --max-connections=77, '--port=3306', --sql-mode, ANSI", &scripts),
+    );
     let (up, databases) = local.up(&["m.yaml", "--run-id", "r"]);
     up.says("container cache (redis:8) is no database").says("are left out: --port=3306").keeps("hush-hush");
     let [database] = databases.as_slice() else { panic!("{databases:?}") };
@@ -110,15 +120,28 @@ fn strict_refuses_what_would_differ_from_a_cluster() {
     let up = local.call(&["up", "m.yaml", "--run-id", "r", "--strict"]).fails(2);
     up.says("--strict: on this machine the run would differ: Pod/db-r: container cache (redis:8) is no database and is left out")
         .says("hint: leave --strict away to accept it, or run it in a cluster: --runtime kubernetes");
-    local.call(&["run", "--with", "mysql", "--strict", "--", "true"]).fails(2).says("mysql: there is no MySQL on this machine");
+    local
+        .call(&["run", "--with", "mysql", "--strict", "--", "true"])
+        .fails(2)
+        .says("mysql: there is no MySQL on this machine");
     local.call(&["run", "--with", "mariadb", "--strict", "--", "true"]).ok();
 }
 
 #[test]
 fn a_set_up_script_that_fails_is_named_with_what_it_said() {
     for (engine, name, script, parts) in [
-        ("postgres", "2.sql", "SELECT 1;\nSELECT no_such_column;\nSELECT 'never';\n", &["no_such_column", "does not exist"][..]),
-        ("mariadb", "2.sql", "SELECT 1;\nSELECT no_such_column;\n", &["ERROR 1054", "no_such_column", "line 2"]),
+        (
+            "postgres",
+            "2.sql",
+            "SELECT 1;\nSELECT no_such_column;\nSELECT 'never';\n",
+            &["no_such_column", "does not exist"][..],
+        ),
+        (
+            "mariadb",
+            "2.sql",
+            "SELECT 1;\nSELECT no_such_column;\n",
+            &["ERROR 1054", "no_such_column", "line 2"],
+        ),
         (
             "mariadb",
             "2.sh",
@@ -148,14 +171,18 @@ fn a_set_up_script_that_fails_is_named_with_what_it_said() {
 fn a_set_up_script_that_hangs_is_given_up_on() {
     let local = Local::new();
     local.file("m.yaml", &manifest("mariadb", "", &[("1.sh", "echo started > /dev/null\nsleep 1000\n")]));
-    local.call(&["up", "m.yaml", "--run-id", "r", "--timeout", "3s"]).fails(3).says("db: the set-up script 1.sh: it still runs after 3s");
+    local
+        .call(&["up", "m.yaml", "--run-id", "r", "--timeout", "3s"])
+        .fails(3)
+        .says("db: the set-up script 1.sh: it still runs after 3s");
     local.assert_nothing_left();
 }
 
 #[test]
 fn a_login_that_the_manifest_does_not_hold_is_asked_for() {
     let local = Local::new();
-    let manifest = manifest("mariadb", "", &[]).replace("name: login-$(context.pipelineRun.uid), key", "name: elsewhere, key");
+    let manifest = manifest("mariadb", "", &[])
+        .replace("name: login-$(context.pipelineRun.uid), key", "name: elsewhere, key");
     local.file("m.yaml", &manifest);
     local
         .call(&["up", "m.yaml", "--run-id", "r"])

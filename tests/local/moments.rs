@@ -1,6 +1,8 @@
-//! Signals at any moment, to every command that makes or removes databases: `make soak` sends 600 of them, `make test` a few.
+//! Signals at any moment, to every command that makes or removes databases: `make soak` sends 600 of them,
+//! `make test` a few.
 //!
-//! What is done, in which order and when is random. A failure shows the seed; `TESTBED_TEST_SEED` repeats its choices.
+//! What is done, in which order and when is random. A failure shows the seed; `TESTBED_TEST_SEED` repeats its
+//! choices.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
@@ -44,7 +46,8 @@ fn number(signal: &str) -> i32 {
     }
 }
 
-/// How long testbed may take from a signal to its end, on a busy machine: the documentation promises five seconds.
+/// How long testbed may take from a signal to its end, on a busy machine: the documentation promises five
+/// seconds.
 const BOUND: Duration = Duration::from_secs(10);
 
 impl Call {
@@ -55,10 +58,16 @@ impl Call {
             Self::Hold => (&["up", "--forward"], &[]),
             Self::Brief => (&["run"], &["--", "sleep", "0.2"]),
             Self::Polite => (&["run"], &["--", "sleep", "1000"]),
-            Self::Stubborn => (&["run"], &["--", "sh", "-c", "trap '' TERM INT HUP; sleep 1000 & sleep 1000; wait"]),
+            Self::Stubborn => {
+                (&["run"], &["--", "sh", "-c", "trap '' TERM INT HUP; sleep 1000 & sleep 1000; wait"])
+            }
             Self::Down => return ["down", "--run-id", id].map(str::to_owned).to_vec(),
         };
-        [name, &["--run-id", id, "--output", &output], &DATABASES, rest].concat().into_iter().map(str::to_owned).collect()
+        [name, &["--run-id", id, "--output", &output], &DATABASES, rest]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     }
 
     fn ends_by_itself(self) -> bool {
@@ -76,7 +85,8 @@ impl Call {
             codes.insert(0);
         }
         for signal in sent {
-            // Before testbed listens, of which `down` on this machine has no need and `up` none for SIGQUIT; and a command that the signal ends.
+            // Before testbed listens, of which `down` on this machine has no need and `up` none for SIGQUIT;
+            // and a command that the signal ends.
             codes.insert(128 + number(signal));
             // Before there is a command; and a second one, which ends it.
             match *signal {
@@ -117,7 +127,10 @@ impl Attack {
     }
 
     fn told(&self) -> String {
-        let second = self.second.map(|(signal, after)| format!(", SIG{signal} {} ms later", after.as_millis())).unwrap_or_default();
+        let second = self
+            .second
+            .map(|(signal, after)| format!(", SIG{signal} {} ms later", after.as_millis()))
+            .unwrap_or_default();
         let unread = if self.is_unread { ", unread" } else { "" };
         format!("{:?}: SIG{} after {} ms{second}{unread}", self.call, self.first.0, self.first.1.as_millis())
     }
@@ -141,7 +154,8 @@ fn send(child: &mut Child, signal: &str) -> bool {
         return false;
     }
     // It is this process's child, and stays at least as a note until that has asked for it.
-    let status = Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().expect("kill");
+    let status =
+        Command::new("kill").args([format!("-{signal}"), child.id().to_string()]).status().expect("kill");
     assert!(status.success());
     true
 }
@@ -161,7 +175,11 @@ fn attack(local: &Local, id: &str, attack: &Attack) -> End {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let mut command = local.command(&args);
     let output = || std::fs::File::create(local.path().join("said.txt")).unwrap();
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(if attack.is_unread { Stdio::piped() } else { output().into() });
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(if attack.is_unread {
+        Stdio::piped()
+    } else {
+        output().into()
+    });
     let mut child = command.spawn().expect("testbed starts");
     // The moment is what is tested; nothing is waited for.
     std::thread::sleep(attack.first.1);
@@ -181,7 +199,8 @@ fn attack(local: &Local, id: &str, attack: &Attack) -> End {
             sent.push(signal);
         }
     }
-    // What does not end by itself, or by what it was sent, is asked until it does: two signals of a kind may be one to the system.
+    // What does not end by itself, or by what it was sent, is asked until it does: two signals of a kind may
+    // be one to the system.
     let status = loop {
         let patience = if attack.call.ends_by_itself() { BOUND * 3 } else { Duration::from_secs(1) };
         if let Some(status) = ended(&mut child, patience) {
@@ -209,20 +228,23 @@ fn check(local: &Local, id: &str, attacked: &Attack, end: &End, innocent: &Innoc
     assert!(codes.contains(&code), "{code} is none of {codes:?}\n{}", end.said);
     if end.status.signal() == Some(number("PIPE")) {
         // That was before its first instruction.
-        let is_untouched = attacked.call == Call::Down || end.before.phase.is_none() && local.record(id).is_none();
+        let is_untouched =
+            attacked.call == Call::Down || end.before.phase.is_none() && local.record(id).is_none();
         assert!(is_untouched, "a broken pipe has ended it");
     }
     assert!(end.took < BOUND || attacked.call.ends_by_itself(), "{:?}", end.took);
 
     // Who had the time to clean up needs nobody else for it: signals to `run`, and one alone to `up`.
-    let has_cleaned = end.status.code().is_some_and(|code| code != 0) && (attacked.call.is_run() || end.count == 1);
+    let has_cleaned =
+        end.status.code().is_some_and(|code| code != 0) && (attacked.call.is_run() || end.count == 1);
     if has_cleaned || attacked.call.is_run() && code == 0 {
         end.before.assert_gone(local, id);
         assert!(local.record(id).is_none(), "its record is there");
     }
     let left = Left::by(local, id);
     let status = local.call(&["status"]).ok();
-    let removed = status.stderr.contains(&format!("removed run {id}: the testbed that worked on it was killed"));
+    let removed =
+        status.stderr.contains(&format!("removed run {id}: the testbed that worked on it was killed"));
     let is_up = left.phase.as_deref() == Some("up");
     if is_up {
         assert!(!removed && status.stdout.contains(&format!("{id} ")), "{}", status.transcript());
@@ -252,11 +274,17 @@ fn check(local: &Local, id: &str, attacked: &Attack, end: &End, innocent: &Innoc
         // Killed in the middle of the removal of one that was up, or before that.
         (Call::Down, _) => told == "done" || (told, cause) == ("abandoned", "killed"),
         // Its end by a signal is what it is for.
-        (Call::Hold, Some(_)) if end.count == 1 => told == "done" || (told, cause) == ("cancelled", "interrupted"),
+        (Call::Hold, Some(_)) if end.count == 1 => {
+            told == "done" || (told, cause) == ("cancelled", "interrupted")
+        }
         (call, Some(_)) if call.is_run() || end.count == 1 => (told, cause) == ("cancelled", "interrupted"),
         _ if is_up => told == "done",
         // What it had told by then stays.
-        _ => (told, cause) == ("abandoned", "killed") || (told, cause) == ("cancelled", "interrupted") || told == "done",
+        _ => {
+            (told, cause) == ("abandoned", "killed")
+                || (told, cause) == ("cancelled", "interrupted")
+                || told == "done"
+        }
     };
     assert!(fits, "{told} {cause} for {code}: {story:#}");
 }
@@ -279,7 +307,9 @@ fn signals_at_any_moment_leave_nothing_and_hurt_nobody() {
         next.second = next.second.filter(|_| sent + 1 < wanted);
         eprintln!("{id}, {sent} sent: {}", next.told());
         if next.call == Call::Down {
-            local.call(&[&["up", "--run-id", &id, "--output", &format!("{id}.json")][..], &DATABASES].concat()).ok();
+            local
+                .call(&[&["up", "--run-id", &id, "--output", &format!("{id}.json")][..], &DATABASES].concat())
+                .ok();
         }
         let end = attack(&local, &id, &next);
         check(&local, &id, &next, &end, &innocent);

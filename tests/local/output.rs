@@ -9,7 +9,13 @@ fn a_file_of_the_users_own_survives_an_up_that_fails() {
     let local = Local::new();
     local.file(".env", "SECRET=mine\n");
     let up = |run_id: &str, more: &[&str]| {
-        local.call(&[&["up", "--with", "postgres", "--format", "dotenv", "--output", ".env", "--run-id", run_id], more].concat())
+        local.call(
+            &[
+                &["up", "--with", "postgres", "--format", "dotenv", "--output", ".env", "--run-id", run_id],
+                more,
+            ]
+            .concat(),
+        )
     };
     up("r-1", &["--timeout", "1ms"]).fails(3);
     assert_eq!(local.read(".env"), "SECRET=mine\n");
@@ -29,8 +35,17 @@ fn what_is_no_file_is_refused_before_anything_starts() {
     let local = Local::new();
     local.file("mine", "SECRET=mine\n");
     symlink(local.path().join("mine"), local.path().join("link")).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, local.path().join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-    for (place, what) in [("link", "a link"), ("pipe", "a pipe"), ("/dev/null", "a device"), ("/dev/stdout", "a link")] {
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        local.path().join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    for (place, what) in
+        [("link", "a link"), ("pipe", "a pipe"), ("/dev/null", "a device"), ("/dev/stdout", "a link")]
+    {
         let up = local.call(&["up", "--with", "postgres", "--output", place]).fails(2);
         up.says(&format!("{place} is {what}")).says("hint: name a regular file");
     }
@@ -43,16 +58,38 @@ fn results_go_to_files_and_nowhere_else() {
     let local = Local::new();
     local.file("mine", "SECRET=mine\n");
     symlink(local.path().join("mine"), local.path().join("link")).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, local.path().join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-    for (place, what) in [("link", "a link"), ("pipe", "a pipe"), ("/dev/null", "a device"), ("mine/result", "")] {
-        let up =
-            local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-", "--result", &format!("databases={place}")]).fails(2);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        local.path().join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    for (place, what) in
+        [("link", "a link"), ("pipe", "a pipe"), ("/dev/null", "a device"), ("mine/result", "")]
+    {
+        let up = local
+            .call(&[
+                "up",
+                "--with",
+                "postgres",
+                "--run-id",
+                "r",
+                "--output",
+                "-",
+                "--result",
+                &format!("databases={place}"),
+            ])
+            .fails(2);
         up.says("--result").says(place).says(what);
     }
     assert_eq!(local.read("mine"), "SECRET=mine\n");
     // As Tekton makes it before the step starts.
     local.file("result", "");
-    local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-", "--result", "databases=result"]).ok();
+    local
+        .call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-", "--result", "databases=result"])
+        .ok();
     assert_eq!(local.read("result"), "1");
     local.call(&["down", "--run-id", "r"]).ok();
 }

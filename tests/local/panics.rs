@@ -1,4 +1,5 @@
-//! A panic is a failure like any other: it is told in one line, and nothing stays. `TESTBED_TEST_PANIC` makes one happen, in a build for tests.
+//! A panic is a failure like any other: it is told in one line, and nothing stays. `TESTBED_TEST_PANIC` makes
+//! one happen, in a build for tests.
 
 use crate::harness::{Local, until};
 use crate::support::{Called, Folder};

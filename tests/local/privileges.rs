@@ -1,4 +1,5 @@
-//! What the servers' account, and any other user, cannot do to root; and locks that nobody waits for without an end.
+//! What the servers' account, and any other user, cannot do to root; and locks that nobody waits for without
+//! an end.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown};
@@ -28,7 +29,10 @@ fn nobody_waits_for_a_lock_without_an_end() {
     let held: Vec<File> = locks(&local).iter().map(|path| File::open(path).unwrap()).collect();
     held.iter().for_each(|file| file.lock().unwrap());
     let before = Instant::now();
-    local.call(&["run", "--timeout", "1s", "--with", "postgres", "--", "true"]).fails(3).says("not ready within 1s");
+    local
+        .call(&["run", "--timeout", "1s", "--with", "postgres", "--", "true"])
+        .fails(3)
+        .says("not ready within 1s");
     local.call(&["down", "--run-id", "r"]).ok();
     assert!(before.elapsed() < Duration::from_secs(10), "{:?}", before.elapsed());
     drop(held);
@@ -48,13 +52,18 @@ fn nobody_else_opens_a_lock_or_writes_to_what_is_roots() {
     local.up(&["--with", "postgres", "--run-id", "r"]);
     let record = local.record("r").unwrap();
     let server = &record["place"]["local"]["servers"][0];
-    let (data, log) = (PathBuf::from(server["data"].as_str().unwrap()), PathBuf::from(server["log"].as_str().unwrap()));
+    let (data, log) =
+        (PathBuf::from(server["data"].as_str().unwrap()), PathBuf::from(server["log"].as_str().unwrap()));
     let account = data.metadata().unwrap().uid();
     assert_ne!(account, 0, "the server's own");
     for path in [log.as_path(), data.parent().unwrap()] {
         assert_eq!(path.symlink_metadata().unwrap().uid(), 0, "{}", path.display());
     }
-    for path in locks(&local).iter().chain([&local.state().join("runs/r/lock"), &local.state().join("runs/.lock"), &log]) {
+    for path in locks(&local).iter().chain([
+        &local.state().join("runs/r/lock"),
+        &local.state().join("runs/.lock"),
+        &log,
+    ]) {
         assert_eq!(mode(path), 0o600, "{}", path.display());
     }
     assert_eq!(mode(&local.state().join("runs")), 0o700);
@@ -67,17 +76,27 @@ fn nobody_else_opens_a_lock_or_writes_to_what_is_roots() {
         data.display()
     );
     let account = account.to_string();
-    let planted = Command::new("setpriv").args(["--reuid", &account, "--clear-groups", "sh", "-c", &script]).output().unwrap();
+    let planted = Command::new("setpriv")
+        .args(["--reuid", &account, "--clear-groups", "sh", "-c", &script])
+        .output()
+        .unwrap();
     let planted = String::from_utf8(planted.stdout).unwrap();
-    assert!(planted.lines().count() > 5 && planted.lines().all(|at| Path::new(at).starts_with(&data)), "{planted}");
+    assert!(
+        planted.lines().count() > 5 && planted.lines().all(|at| Path::new(at).starts_with(&data)),
+        "{planted}"
+    );
     local.call(&["down", "--run-id", "r"]).ok();
-    let spare = std::fs::read_dir(&prepared).unwrap().flatten().find(|entry| entry.file_name().to_string_lossy().contains(".spare-"));
+    let spare = std::fs::read_dir(&prepared)
+        .unwrap()
+        .flatten()
+        .find(|entry| entry.file_name().to_string_lossy().contains(".spare-"));
     let spare = spare.expect("a spare").path();
     assert_eq!((spare.metadata().unwrap().uid(), mode(&spare)), (0, 0o700));
     local.call(&["run", "--with", "postgres", "--", "true"]).ok();
 }
 
-/// `testbed.yaml` names programs that are run, and is looked for above the current folder as well: `/tmp` is above many.
+/// `testbed.yaml` names programs that are run, and is looked for above the current folder as well: `/tmp` is
+/// above many.
 #[test]
 fn settings_that_a_stranger_has_put_above_the_current_folder_are_not_used() {
     if !is_root() {
@@ -96,7 +115,10 @@ fn settings_that_a_stranger_has_put_above_the_current_folder_are_not_used() {
     chown(&settings, Some(65534), None).unwrap();
     let run = ["run", "--with", "postgres", "--", "true"];
     let told = "warning: going on without the project's settings: ";
-    call(&run).ok().says(told).says("testbed.yaml belongs to user 65534, who is neither you nor the owner of this folder");
+    call(&run)
+        .ok()
+        .says(told)
+        .says("testbed.yaml belongs to user 65534, who is neither you nor the owner of this folder");
     let other = above.join("testbed.yml");
     std::fs::write(&other, text).unwrap();
     chown(&other, Some(65534), None).unwrap();
@@ -135,8 +157,9 @@ fn a_folder_that_may_not_be_written_is_told_with_who_writes() {
             eprintln!("skipped: the program is where its owner alone can get");
             return;
         };
-        let called =
-            Called::new(&args, output).fails(2).says("error: --output closed/x.json: the folder cannot be written: Permission denied");
+        let called = Called::new(&args, output)
+            .fails(2)
+            .says("error: --output closed/x.json: the folder cannot be written: Permission denied");
         called.says("hint: this is user 65534; a pod's securityContext gives it its volumes with fsGroup");
     }
 }

@@ -1,4 +1,5 @@
-//! Whoever reads what testbed says may go away, be full, or never have been there: runs go on, and are removed all the same.
+//! Whoever reads what testbed says may go away, be full, or never have been there: runs go on, and are
+//! removed all the same.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
@@ -27,8 +28,18 @@ fn call(local: &Local, args: &[&str], out: Stdio, err: Stdio) -> Called {
 }
 
 /// `run` with a command that says when it is at work, by a file.
-const AT_WORK: [&str; 10] =
-    ["run", "-v", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", "touch at-work; sleep 1000 & wait; sleep 1000"];
+const AT_WORK: [&str; 10] = [
+    "run",
+    "-v",
+    "--with",
+    "mariadb",
+    "--run-id",
+    "r",
+    "--",
+    "sh",
+    "-c",
+    "touch at-work; sleep 1000 & wait; sleep 1000",
+];
 
 #[test]
 fn a_run_whose_reader_has_gone_ends_with_all_that_it_has_started() {
@@ -86,7 +97,8 @@ fn what_cannot_be_told_is_no_failure_and_a_result_that_cannot_be_written_is_one(
     call(&local, &["--no-such-flag"], Stdio::piped(), unread()).ends(2);
 }
 
-/// Calls testbed in the foreground of a terminal that goes away as soon as a file is there, and tells how it ends.
+/// Calls testbed in the foreground of a terminal that goes away as soon as a file is there, and tells how it
+/// ends.
 fn until_the_terminal_goes(local: &Local, sign: &str, args: &[&str]) -> i32 {
     let script = "\
 import os, pty, select, sys
@@ -115,7 +127,8 @@ fn a_terminal_that_is_closed_ends_the_run() {
     // And an `up` that is about to start its servers.
     let data = "state/testbed/runs/r";
     for loud in [&["-v"][..], &[]] {
-        let up = [&["up", "--with", "mariadb", "--with", "postgres", "--run-id", "r", "--forward"], loud].concat();
+        let up =
+            [&["up", "--with", "mariadb", "--with", "postgres", "--run-id", "r", "--forward"], loud].concat();
         assert_eq!(until_the_terminal_goes(&local, data, &up), 143);
         local.assert_nothing_left();
     }
@@ -127,7 +140,10 @@ fn a_run_that_was_started_to_outlive_its_terminal_does() {
     let mut command = Command::new("nohup");
     let testbed = local.command(&[]);
     command.arg(binary()).args(["run", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c"]);
-    command.arg("touch at-work; while ! test -e go; do sleep 0.05; done; exit 7").current_dir(local.path()).env_clear();
+    command
+        .arg("touch at-work; while ! test -e go; do sleep 0.05; done; exit 7")
+        .current_dir(local.path())
+        .env_clear();
     command.envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let run = crate::support::Started::new(&["run"], command);
     until("the command at work", || local.has("at-work").then_some(()));
@@ -174,7 +190,9 @@ fn a_reader_that_stops_holds_nothing_up() {
     // A result is never left out: it is waited for until somebody ends that.
     let up = [&up[..], &["--output", "-"]].concat();
     let waiting = start(&up, writer.into(), Stdio::null());
-    until("the run to be up", || local.record("r").is_some_and(|record| record["phase"] == "up").then_some(()));
+    until("the run to be up", || {
+        local.record("r").is_some_and(|record| record["phase"] == "up").then_some(())
+    });
     assert_eq!(end(waiting).code(), Some(143));
     local.assert_nothing_left();
     drop(reader);
@@ -185,14 +203,22 @@ fn a_slow_reader_gets_the_whole_result() {
     let local = Local::new();
     let (mut reader, writer) = stopped();
     let mut command = local.command(&["up", "--with", "mariadb", "--run-id", "r", "--output", "-"]);
-    let mut up = command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer).spawn().expect("testbed starts");
+    let mut up = command
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
+        .spawn()
+        .expect("testbed starts");
     drop(command);
-    until("the run to be up", || local.record("r").is_some_and(|record| record["phase"] == "up").then_some(()));
+    until("the run to be up", || {
+        local.record("r").is_some_and(|record| record["phase"] == "up").then_some(())
+    });
     let mut text = String::new();
     reader.read_to_string(&mut text).expect("what testbed says");
     assert_eq!(up.wait().expect("testbed ends").code(), Some(0), "{text}");
     assert!(text.contains("run r on this machine"), "{text}");
-    let config: String = text.lines().filter(|line| line.starts_with(['[', ' ', ']']) && !line.contains("s ")).collect();
+    let config: String =
+        text.lines().filter(|line| line.starts_with(['[', ' ', ']']) && !line.contains("s ")).collect();
     read_config(config.trim())[0].assert_takes_logins();
     local.call(&["down"]).ok();
 }
@@ -200,12 +226,17 @@ fn a_slow_reader_gets_the_whole_result() {
 #[test]
 fn a_terminal_that_is_stopped_holds_nothing_up() {
     let local = Local::new();
-    let mut terminal =
-        Terminal::open(&local, &["run", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", "touch at-work; sleep 1000"]);
+    let mut terminal = Terminal::open(
+        &local,
+        &["run", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", "touch at-work; sleep 1000"],
+    );
     terminal.type_in("\u{13}");
     until("the command at work", || local.has("at-work").then_some(()));
-    let is_testbed = |pid: &u32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == std::path::Path::new(binary()));
-    let pids: Vec<u32> = working_below(local.path()).into_iter().map(|(pid, _)| pid).filter(is_testbed).collect();
+    let is_testbed = |pid: &u32| {
+        std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == std::path::Path::new(binary()))
+    };
+    let pids: Vec<u32> =
+        working_below(local.path()).into_iter().map(|(pid, _)| pid).filter(is_testbed).collect();
     let began = Instant::now();
     for pid in &pids {
         assert!(Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("kill").success());

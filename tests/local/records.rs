@@ -60,7 +60,10 @@ fn call_with_open_files(local: &Local, limit: usize, command: &[&str]) -> Called
     let mut limited = Command::new("prlimit");
     let testbed = local.command(&[]);
     limited.arg(format!("--nofile={limit}")).arg(binary()).args(command).args(["--history", "none"]);
-    limited.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited
+        .current_dir(local.path())
+        .env_clear()
+        .envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Called::new(command, limited.output().unwrap())
 }
 
@@ -99,7 +102,11 @@ fn folders_that_are_no_utf_8_are_refused_by_name() {
             command.env(variable, &odd)
         };
         let called = crate::support::Called::new(&[variable], command.output().unwrap()).fails(2);
-        assert!(called.stderr.contains("odd-") && called.stderr.contains("is no UTF-8"), "{variable}: {}", called.stderr);
+        assert!(
+            called.stderr.contains("odd-") && called.stderr.contains("is no UTF-8"),
+            "{variable}: {}",
+            called.stderr
+        );
     }
     assert!(std::fs::read_dir(&odd).unwrap().next().is_none());
 }
@@ -118,8 +125,12 @@ fn an_end_that_a_full_disk_did_not_take_is_told_and_written_by_a_later_command()
     let local = Local::new();
     let testbed = local.command(&[]);
     let mut command = std::process::Command::new("unshare");
-    command.args(["--mount", "sh", "-c", FULL, crate::support::binary()]).current_dir(local.path()).env_clear();
-    let output = command.envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?)))).output().unwrap();
+    command
+        .args(["--mount", "sh", "-c", FULL, crate::support::binary()])
+        .current_dir(local.path())
+        .env_clear();
+    let output =
+        command.envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?)))).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.code() == Some(77) || text.contains("unshare failed") {
         eprintln!("skipped: this user may not mount anything: {text}");
@@ -136,8 +147,11 @@ fn an_end_that_a_full_disk_did_not_take_is_told_and_written_by_a_later_command()
 #[test]
 fn what_a_run_of_an_unreadable_record_has_in_a_cluster_is_told() {
     let local = Local::new();
-    let whole = r#"{"run_id":"c","phase":"flying","place":{"kubernetes":{"context":"prod","namespace":"ci"}}}"#;
-    for (text, down) in [(whole, "testbed down --run-id c --context prod -n ci"), (&whole[..80], "testbed down --run-id c")] {
+    let whole =
+        r#"{"run_id":"c","phase":"flying","place":{"kubernetes":{"context":"prod","namespace":"ci"}}}"#;
+    for (text, down) in
+        [(whole, "testbed down --run-id c --context prod -n ci"), (&whole[..80], "testbed down --run-id c")]
+    {
         let folder = local.state().join("runs/c");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("run.json"), text).unwrap();
@@ -157,7 +171,11 @@ fn data_that_would_be_swept_is_told() {
     let local = Local::new();
     local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
     std::fs::remove_dir_all(local.state().join("runs/r")).unwrap();
-    local.call(&["gc", "--dry-run"]).ok().says("would remove ").says("the run that it belongs to is not noted any more");
+    local
+        .call(&["gc", "--dry-run"])
+        .ok()
+        .says("would remove ")
+        .says("the run that it belongs to is not noted any more");
     assert!(!working_below(local.path()).is_empty());
     local.call(&["gc"]).ok();
     let _ = local.call(&["down"]);
@@ -170,7 +188,12 @@ fn a_memory_that_cannot_be_read_is_told() {
     local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
     let memory = std::fs::read_dir(local.state().join("folders")).unwrap().next().unwrap().unwrap().path();
     std::fs::write(&memory, "{").unwrap();
-    let told = local.call(&["down"]).fails(5).says("what this folder remembers").says("cannot be read").says("--run-id");
+    let told = local
+        .call(&["down"])
+        .fails(5)
+        .says("what this folder remembers")
+        .says("cannot be read")
+        .says("--run-id");
     assert!(told.stderr.contains(memory.to_str().unwrap()), "{}", told.stderr);
     // It may be what knows in which cluster that is.
     local.call(&["down", "--run-id", "other"]).fails(5).says("cannot be read");
@@ -202,13 +225,18 @@ fn with_too_few_open_files_nothing_is_said_to_be_absent() {
             let called = call_with_open_files(&local, limit, command);
             if called.code == Some(0) {
                 // It had enough, and knows of the run.
-                let knows = called.stdout.contains("127.0.0.1") || called.stderr.contains("run r is gone") || command == ["gc"];
+                let knows = called.stdout.contains("127.0.0.1")
+                    || called.stderr.contains("run r is gone")
+                    || command == ["gc"];
                 assert!(knows, "with {limit} open files: {}", called.transcript());
                 break;
             }
             // Below that not even the program itself can be loaded.
-            let is_loader = called.code == Some(127) && called.stderr.contains("error while loading shared libraries");
-            let is_told = matches!(called.code, Some(1 | 5)) && called.stderr.contains("error:") && called.stderr.contains("open files");
+            let is_loader =
+                called.code == Some(127) && called.stderr.contains("error while loading shared libraries");
+            let is_told = matches!(called.code, Some(1 | 5))
+                && called.stderr.contains("error:")
+                && called.stderr.contains("open files");
             assert!(is_loader || is_told, "with {limit} open files: {}", called.transcript());
             assert!(local.record("r").is_some(), "with {limit} open files: {}", called.transcript());
         }

@@ -13,7 +13,21 @@ fn shell(script: &str) -> Vec<&str> {
 fn the_command_is_told_where_its_databases_are() {
     let local = Local::new();
     let script = "cat \"$TESTBED_CONFIG\" && env | grep -E '^(PG|MARIADB|SHOP|TESTBED_R|DATABASE)' | sort; ls -d \"$TESTBED_CONFIG\" >&2";
-    let run = local.call(&["run", "--with", "postgres=shop", "--with", "mariadb", "--run-id", "r", "--", "sh", "-c", script]).ok();
+    let run = local
+        .call(&[
+            "run",
+            "--with",
+            "postgres=shop",
+            "--with",
+            "mariadb",
+            "--run-id",
+            "r",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
+        .ok();
     let (config, variables) = run.stdout.split_once("]\n]\n").expect("a config file");
     let databases = read_config(&format!("{config}]\n]\n"));
     let [shop, mariadb] = databases.as_slice() else { panic!("{databases:?}") };
@@ -46,7 +60,9 @@ fn one_database_is_also_the_usual_one() {
 #[test]
 fn the_exit_code_is_the_commands_own() {
     let local = Local::new();
-    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -KILL $$", 137), ("kill -SEGV $$", 139)] {
+    for (script, code) in
+        [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -KILL $$", 137), ("kill -SEGV $$", 139)]
+    {
         let run = local.call(&shell(script)).ends(code);
         assert!(!run.stderr.contains("error:") && !run.stderr.contains("warning:"), "{}", run.transcript());
         local.assert_nothing_left();
@@ -78,11 +94,14 @@ fn a_command_that_cannot_be_started_starts_no_databases() {
 fn the_config_file_goes_where_the_user_wants_it() {
     let local = Local::new();
     let script = "test \"$TESTBED_CONFIG\" = \"$PWD/own.json\" && cat own.json";
-    let run = local.call(&["run", "--with", "mariadb", "--output", "own.json", "--", "sh", "-c", script]).ok();
+    let run =
+        local.call(&["run", "--with", "mariadb", "--output", "own.json", "--", "sh", "-c", script]).ok();
     assert_eq!(read_config(&run.stdout).len(), 1);
     assert!(!local.has("own.json"));
     // Somebody else's content stays.
-    local.call(&["run", "--with", "mariadb", "--output", "own.json", "--", "sh", "-c", "echo mine > own.json"]).ok();
+    local
+        .call(&["run", "--with", "mariadb", "--output", "own.json", "--", "sh", "-c", "echo mine > own.json"])
+        .ok();
     assert_eq!(local.read("own.json"), "mine\n");
 }
 
@@ -90,7 +109,19 @@ fn the_config_file_goes_where_the_user_wants_it() {
 fn a_config_file_that_cannot_be_written_ends_the_run() {
     let local = Local::new();
     std::fs::create_dir(local.path().join("gone")).unwrap();
-    let mut run = local.start(&["run", "--with", "mariadb", "--output", "gone/x.json", "--run-id", "r", "--", "sh", "-c", "echo never"]);
+    let mut run = local.start(&[
+        "run",
+        "--with",
+        "mariadb",
+        "--output",
+        "gone/x.json",
+        "--run-id",
+        "r",
+        "--",
+        "sh",
+        "-c",
+        "echo never",
+    ]);
     run.until_it_says("preparing");
     std::fs::remove_dir(local.path().join("gone")).unwrap();
     run.wait().fails(1).says("gone/x.json").says("No such file or directory");
@@ -100,12 +131,28 @@ fn a_config_file_that_cannot_be_written_ends_the_run() {
 #[test]
 fn a_run_whose_command_failed_stays_if_the_user_wants_a_look() {
     let local = Local::new();
-    let run = |script: &str| local.call(&["run", "--with", "mariadb", "--run-id", "look", "--keep-on-failure", "--", "sh", "-c", script]);
+    let run = |script: &str| {
+        local.call(&[
+            "run",
+            "--with",
+            "mariadb",
+            "--run-id",
+            "look",
+            "--keep-on-failure",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ])
+    };
     run("exit 0").ok();
     local.assert_nothing_left();
-    let kept = run("cat $TESTBED_CONFIG; exit 3").ends(3).says("run look stays up, as --keep-on-failure asks for:");
+    let kept =
+        run("cat $TESTBED_CONFIG; exit 3").ends(3).says("run look stays up, as --keep-on-failure asks for:");
     let database = read_config(&kept.stdout).remove(0);
-    let kept = kept.says(&format!("mariadb on 127.0.0.1:{} as root; log ", database.port)).says("remove it: testbed down --run-id look");
+    let kept = kept
+        .says(&format!("mariadb on 127.0.0.1:{} as root; log ", database.port))
+        .says("remove it: testbed down --run-id look");
     let path = kept.stderr.lines().find_map(|line| line.split_once("logins are in ")).expect("a path").1;
     assert_eq!(read_config(&std::fs::read_to_string(path).unwrap()), std::slice::from_ref(&database));
     database.assert_takes_logins();
@@ -125,7 +172,11 @@ fn down_from_elsewhere_ends_a_run() {
     let local = Local::new();
     let mut run = local.start(&shell("echo started >&2; exec sleep 1000"));
     run.until_it_says("started");
-    local.call(&["up", "--with", "mariadb", "--run-id", "r"]).fails(1).says("another testbed (process ").says("works on run r");
+    local
+        .call(&["up", "--with", "mariadb", "--run-id", "r"])
+        .fails(1)
+        .says("another testbed (process ")
+        .says("works on run r");
     local.call(&["down", "--run-id", "r"]).ok().says("run r belongs to a testbed that still runs");
     run.wait().ends(143);
 }
@@ -147,7 +198,8 @@ fn what_the_command_leaves_running_ends_with_the_run() {
     let local = Local::new();
     for script in BACKGROUND {
         let script = format!("{script}; exit 7");
-        let run = local.call(&shell(&script)).ends(7).says("ending what the command has left running: process ");
+        let run =
+            local.call(&shell(&script)).ends(7).says("ending what the command has left running: process ");
         let pid: u32 = run.stdout.trim().parse().unwrap();
         assert!(!is_alive(pid), "{script}");
         local.assert_nothing_left();
@@ -161,7 +213,8 @@ fn what_the_command_leaves_running_ends_with_the_run() {
 #[test]
 fn what_the_command_leaves_running_goes_also_when_it_is_interrupted() {
     let local = Local::new();
-    let mut run = local.start(&shell("setsid -f sleep 1000 >/dev/null 2>&1; echo started >&2; exec sleep 1000"));
+    let mut run =
+        local.start(&shell("setsid -f sleep 1000 >/dev/null 2>&1; echo started >&2; exec sleep 1000"));
     run.until_it_says("started");
     run.signal("TERM");
     run.wait().ends(143);

@@ -1,4 +1,5 @@
-//! Signals to `testbed run`: they reach every process of the command, and the databases go whatever it does about them.
+//! Signals to `testbed run`: they reach every process of the command, and the databases go whatever it does
+//! about them.
 
 use crate::harness::{Local, is_alive, until};
 use crate::support::Started;
@@ -26,9 +27,15 @@ fn a_signal_reaches_all_of_the_command() {
         let mut run = run(&local, POLITE);
         run.until_it_says("ready\n");
         run.signal(signal);
-        let run = run.wait().ends(code).says("waiting for the command to end; a second signal ends it at once");
+        let run =
+            run.wait().ends(code).says("waiting for the command to end; a second signal ends it at once");
         for who in ["child", "grandchild"] {
-            assert_eq!(run.stderr.lines().filter(|line| *line == format!("{who} {signal}")).count(), 1, "{}", run.transcript());
+            assert_eq!(
+                run.stderr.lines().filter(|line| *line == format!("{who} {signal}")).count(),
+                1,
+                "{}",
+                run.transcript()
+            );
         }
         local.assert_nothing_left();
     }
@@ -51,16 +58,26 @@ fn a_command_that_dies_of_the_signal_says_so_by_its_code() {
 #[test]
 fn a_signal_that_asks_for_no_end_is_the_commands() {
     let local = Local::new();
-    for (signal, code) in
-        [("USR1", 138), ("USR2", 140), ("ALRM", 142), ("VTALRM", 154), ("PROF", 155), ("IO", 157), ("PWR", 158), ("XCPU", 152)]
-    {
+    for (signal, code) in [
+        ("USR1", 138),
+        ("USR2", 140),
+        ("ALRM", 142),
+        ("VTALRM", 154),
+        ("PROF", 155),
+        ("IO", 157),
+        ("PWR", 158),
+        ("XCPU", 152),
+    ] {
         let mut run = run(&local, "echo ready >&2; exec sleep 1000");
         run.until_it_says("ready\n");
         run.signal(signal);
         run.wait().ends(code);
         local.assert_nothing_left();
     }
-    let mut run = run(&local, "trap 'echo told >&2' USR1; echo ready >&2; while ! test -e go; do sleep 0.02; done; true");
+    let mut run = run(
+        &local,
+        "trap 'echo told >&2' USR1; echo ready >&2; while ! test -e go; do sleep 0.02; done; true",
+    );
     run.until_it_says("ready\n");
     for _ in 0..2 {
         run.signal("USR1");
@@ -138,7 +155,10 @@ fn the_commands_processes_go_with_a_testbed_that_is_killed() {
     run.signal("KILL");
     assert_eq!(run.child.wait().unwrap().code(), None);
     assert!(is_alive(leader));
-    local.call(&["status"]).ok().says("removed run r: the testbed that worked on it was killed, or the machine restarted");
+    local
+        .call(&["status"])
+        .ok()
+        .says("removed run r: the testbed that worked on it was killed, or the machine restarted");
     until("the command's end", || (!is_alive(leader)).then_some(()));
     local.assert_nothing_left();
 }
@@ -146,8 +166,14 @@ fn the_commands_processes_go_with_a_testbed_that_is_killed() {
 #[test]
 fn what_has_left_the_commands_group_goes_with_a_testbed_that_is_killed() {
     let local = Local::new();
-    let other = format!("{} up --with mariadb --run-id other --output other.json >/dev/null 2>&1", crate::support::binary());
-    let mut run = run(&local, &format!("{other}; setsid -f sleep 1000 >/dev/null 2>&1; echo ready >&2; exec sleep 1000"));
+    let other = format!(
+        "{} up --with mariadb --run-id other --output other.json >/dev/null 2>&1",
+        crate::support::binary()
+    );
+    let mut run = run(
+        &local,
+        &format!("{other}; setsid -f sleep 1000 >/dev/null 2>&1; echo ready >&2; exec sleep 1000"),
+    );
     run.until_it_says("ready\n");
     until("a note of the command", || local.record("r")?["command"]["process"]["pid"].as_u64());
     run.signal("KILL");

@@ -11,7 +11,8 @@ fn run(local: &Local, script: &str) -> Terminal {
 #[test]
 fn the_command_reads_what_is_typed() {
     let local = Local::new();
-    let mut terminal = run(&local, "printf 'name? '; read name; echo \"hello $name\"; test -t 0 && test -t 1 && exit 5");
+    let mut terminal =
+        run(&local, "printf 'name? '; read name; echo \"hello $name\"; test -t 0 && test -t 1 && exit 5");
     terminal.until_it_shows(&["name? "]);
     terminal.type_in("Ada\n");
     let (code, shown) = terminal.end();
@@ -21,8 +22,7 @@ fn the_command_reads_what_is_typed() {
 #[test]
 fn ctrl_c_reaches_the_command_once() {
     let local = Local::new();
-    let script =
-        "trap 'n=$((n+1)); echo \"got $n\"' INT; n=0; echo at work; while ! test -e go; do sleep 0.05; done; echo \"in all $n\"; exit 6";
+    let script = "trap 'n=$((n+1)); echo \"got $n\"' INT; n=0; echo at work; while ! test -e go; do sleep 0.05; done; echo \"in all $n\"; exit 6";
     let mut terminal = run(&local, script);
     terminal.until_it_shows(&["at work"]);
     terminal.type_in("\u{3}");
@@ -52,7 +52,10 @@ fn ctrl_c_while_the_databases_start() {
     terminal.until_it_shows(&["preparing"]);
     terminal.type_in("\u{3}");
     let (code, shown) = terminal.end();
-    assert!(code == Some(130) && !shown.contains("never") && shown.contains("error: interrupted"), "{code:?}\n{shown}");
+    assert!(
+        code == Some(130) && !shown.contains("never") && shown.contains("error: interrupted"),
+        "{code:?}\n{shown}"
+    );
     local.assert_nothing_left();
 }
 

@@ -1,4 +1,5 @@
-//! The system may refuse a thread: at the start that is an error, and amid a run no reason to leave anything behind.
+//! The system may refuse a thread: at the start that is an error, and amid a run no reason to leave anything
+//! behind.
 
 use std::os::unix::fs::chown;
 use std::process::Command;
@@ -25,8 +26,15 @@ fn home(user: u32) -> Option<Local> {
 fn call(local: &Local, user: u32, limit: &[&str], args: &[&str]) -> Called {
     let testbed = local.command(&[]);
     let mut command = Command::new("setpriv");
-    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]).args(limit).arg(binary()).args(args);
-    command.current_dir(local.path()).env_clear().envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"])
+        .args(limit)
+        .arg(binary())
+        .args(args);
+    command
+        .current_dir(local.path())
+        .env_clear()
+        .envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Called::new(args, command.output().expect("setpriv"))
 }
 
@@ -34,10 +42,16 @@ fn call(local: &Local, user: u32, limit: &[&str], args: &[&str]) -> Called {
 fn without_a_thread_nothing_is_started() {
     let user = 54321;
     let Some(local) = home(user) else { return };
-    for args in [&["up", "--with", "mariadb", "--run-id", "r"][..], &["run", "--with", "mariadb", "--", "true"], &["down", "--run-id", "r"]]
-    {
+    for args in [
+        &["up", "--with", "mariadb", "--run-id", "r"][..],
+        &["run", "--with", "mariadb", "--", "true"],
+        &["down", "--run-id", "r"],
+    ] {
         let called = call(&local, user, &["prlimit", "--nproc=1"], args).fails(1);
-        called.says("error: starting up: starting a thread: Resource temporarily unavailable").says("hint: ").says("ulimit -u");
+        called
+            .says("error: starting up: starting a thread: Resource temporarily unavailable")
+            .says("hint: ")
+            .says("ulimit -u");
     }
     local.assert_nothing_left();
 }
@@ -47,7 +61,8 @@ fn a_limit_amid_a_run_leaves_nothing() {
     let user = 54322;
     let Some(local) = home(user) else { return };
     let script = "prlimit --pid $PPID --nproc=1 && exit 7";
-    let args = ["run", "--with", "mariadb", "--with", "mariadb=other", "--run-id", "r", "--", "sh", "-c", script];
+    let args =
+        ["run", "--with", "mariadb", "--with", "mariadb=other", "--run-id", "r", "--", "sh", "-c", script];
     for _ in 0..3 {
         call(&local, user, &[], &args).ends(7);
         local.assert_nothing_left();

@@ -24,7 +24,10 @@ fn runs_at_the_same_time_have_their_own_databases() {
     std::fs::create_dir(local.path().join("written")).unwrap();
     let start = |index: usize| {
         let (id, number) = (format!("run-{index}"), number.to_string());
-        local.start(&["run", "--with", "mariadb", "--with", "postgres", "--run-id", &id, "--", "sh", "-c", SCRIPT, "sh", &number])
+        local.start(&[
+            "run", "--with", "mariadb", "--with", "postgres", "--run-id", &id, "--", "sh", "-c", SCRIPT,
+            "sh", &number,
+        ])
     };
     let runs: Vec<Started> = (0..number).map(start).collect();
     let mut ports = BTreeSet::new();
@@ -39,7 +42,12 @@ fn runs_at_the_same_time_have_their_own_databases() {
 #[test]
 fn runs_with_a_cold_cache_prepare_it_once() {
     let local = Local::with_cold_cache();
-    let runs: Vec<Started> = (0..8).map(|_| local.start(&["run", "-v", "--with", "mariadb", "--", "true"])).collect();
+    let runs: Vec<Started> =
+        (0..8).map(|_| local.start(&["run", "-v", "--with", "mariadb", "--", "true"])).collect();
     let said: Vec<String> = runs.into_iter().map(|run| run.wait().ok().stderr).collect();
-    assert_eq!(said.iter().filter(|said| said.contains("a data folder for the first time")).count(), 1, "{said:#?}");
+    assert_eq!(
+        said.iter().filter(|said| said.contains("a data folder for the first time")).count(),
+        1,
+        "{said:#?}"
+    );
 }

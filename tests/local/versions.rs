@@ -8,7 +8,13 @@ use crate::harness::Local;
 fn a_version_that_is_not_there_is_refused_with_what_is() {
     let local = Local::new();
     for (with, parts) in [
-        ("postgres:99", ["PostgreSQL 99 is asked for (image postgres:99), and this machine has PostgreSQL ", "apt install postgresql-99"]),
+        (
+            "postgres:99",
+            [
+                "PostgreSQL 99 is asked for (image postgres:99), and this machine has PostgreSQL ",
+                "apt install postgresql-99",
+            ],
+        ),
         (
             "mysql:9.7",
             [
@@ -18,7 +24,10 @@ fn a_version_that_is_not_there_is_refused_with_what_is() {
         ),
         (
             "mariadb:12.9",
-            ["MariaDB 12.9 is asked for (image mariadb:12.9), and this machine has MariaDB ", "or ask for what is there: mariadb:"],
+            [
+                "MariaDB 12.9 is asked for (image mariadb:12.9), and this machine has MariaDB ",
+                "or ask for what is there: mariadb:",
+            ],
         ),
     ] {
         let up = local.call(&["up", "--with", with, "--run-id", "r"]).fails(4);
@@ -56,13 +65,25 @@ fn a_path_to_a_server_counts_for_what_is_there() {
     let other = script("other", "hello");
     let mysql = script("mysqld", "mysqld  Ver 9.7.0 for Linux on x86_64");
     for (param, path, part) in [
-        ("postgres.server", "/no/such/file", "--param postgres.server points to the server: /no/such/file is no program"),
+        (
+            "postgres.server",
+            "/no/such/file",
+            "--param postgres.server points to the server: /no/such/file is no program",
+        ),
         ("postgres.server", other.as_str(), "is no database server: \"hello\""),
-        ("postgres.server", mysql.as_str(), "PostgreSQL is asked for, and --param postgres.server points to MySQL 9.7.0"),
+        (
+            "postgres.server",
+            mysql.as_str(),
+            "PostgreSQL is asked for, and --param postgres.server points to MySQL 9.7.0",
+        ),
     ] {
-        local.call(&["up", "--with", "postgres", "--run-id", "r", "--param", &format!("{param}={path}")]).fails(2).says(part);
+        local
+            .call(&["up", "--with", "postgres", "--run-id", "r", "--param", &format!("{param}={path}")])
+            .fails(2)
+            .says(part);
     }
-    let by_variable = Local::of(crate::support::Folder::local().env("TESTBED_POSTGRES_SERVER", "/no/such/file"));
+    let by_variable =
+        Local::of(crate::support::Folder::local().env("TESTBED_POSTGRES_SERVER", "/no/such/file"));
     by_variable
         .call(&["up", "--with", "postgres"])
         .fails(2)

@@ -1,4 +1,5 @@
-//! What tests need that end a testbed in the middle: a run beside it that has to stay well, and all that may be left.
+//! What tests need that end a testbed in the middle: a run beside it that has to stay well, and all that may
+//! be left.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,19 @@ pub struct Innocent(Vec<Database>);
 
 impl Innocent {
     pub fn up(local: &Local) -> Self {
-        local.call(&["up", "--with", "mariadb", "--with", "postgres", "--run-id", "innocent", "--output", "innocent.json"]).ok();
+        local
+            .call(&[
+                "up",
+                "--with",
+                "mariadb",
+                "--with",
+                "postgres",
+                "--run-id",
+                "innocent",
+                "--output",
+                "innocent.json",
+            ])
+            .ok();
         Self(local.databases("innocent.json"))
     }
 
@@ -26,15 +39,16 @@ impl Innocent {
 /// The folder of the servers of a run.
 fn data_of(local: &Local, id: &str) -> Option<PathBuf> {
     let entries = std::fs::read_dir(local.state().join("data")).ok()?.flatten();
-    entries
-        .map(|entry| entry.path())
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{id}."))))
+    entries.map(|entry| entry.path()).find(|path| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{id}.")))
+    })
 }
 
 /// The System V shared memory of the PostgreSQL servers below a folder, by the servers' own notes.
 fn shared_memory(folder: &Path) -> Vec<String> {
     let servers = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let notes = servers.filter_map(|entry| std::fs::read_to_string(entry.path().join("data/postmaster.pid")).ok());
+    let notes =
+        servers.filter_map(|entry| std::fs::read_to_string(entry.path().join("data/postmaster.pid")).ok());
     notes.filter_map(|note| Some(note.lines().nth(6)?.split_whitespace().nth(1)?.to_owned())).collect()
 }
 

@@ -53,6 +53,9 @@ impl Browser {
         let home = self.home.path().display().to_string();
         let folders = std::fs::read_dir("/proc").expect("/proc").flatten();
         let lines = folders.filter_map(|folder| std::fs::read(folder.path().join("cmdline")).ok());
-        lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(&home)).collect()
+        lines
+            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+            .filter(|line| line.contains(&home))
+            .collect()
     }
 }

@@ -1,8 +1,8 @@
-//! The pages of the history in a real browser: what it says about them, what is drawn where, and what a person without a mouse, or without
-//! eyes, gets of them.
+//! The pages of the history in a real browser: what it says about them, what is drawn where, and what a
+//! person without a mouse, or without eyes, gets of them.
 //!
-//! Rust writes the pages and says where bars belong; `look.py` drives Chromium, once for all pages, and reports what is wrong. Its pictures
-//! are in `target/pages`.
+//! Rust writes the pages and says where bars belong; `look.py` drives Chromium, once for all pages, and
+//! reports what is wrong. Its pictures are in `target/pages`.
 
 mod browser;
 mod stories;
@@ -25,15 +25,18 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder").join("pages")
 }
 
-/// Where the bars of a database belong, in percent: its moments on an axis from the beginning to the end of the run.
+/// Where the bars of a database belong, in percent: its moments on an axis from the beginning to the end of
+/// the run.
 fn expected(story: &Story) -> Vec<Value> {
     let record = &story.record;
     let length = record.ended.expect("a run that is over").since(record.began).as_secs_f64();
     let mut bars = Vec::new();
     for database in &record.databases {
-        // A process that is started is the beginning of nothing new: its server starts since its folder was there.
+        // A process that is started is the beginning of nothing new: its server starts since its folder was
+        // there.
         let is_local = database.first(What::Prepared).is_some();
-        let moments: Vec<_> = database.timeline.iter().filter(|moment| !is_local || moment.what != What::Started).collect();
+        let moments: Vec<_> =
+            database.timeline.iter().filter(|moment| !is_local || moment.what != What::Started).collect();
         for pair in moments.windows(2) {
             let left = pair[0].at.since(record.began).as_secs_f64() / length;
             let right = pair[1].at.since(record.began).as_secs_f64() / length;
@@ -64,7 +67,10 @@ fn pages_look_right_in_a_browser() {
     }
     // What finds nothing on a page that is all wrong could find nothing on any.
     write(&folder, "wrong", include_str!("wrong.html"));
-    plan.insert("wrong".into(), json!({"bars": [{"track": "mysql", "left": 10.0, "right": 50.0}], "pictures": false}));
+    plan.insert(
+        "wrong".into(),
+        json!({"bars": [{"track": "mysql", "left": 10.0, "right": 50.0}], "pictures": false}),
+    );
     let found = Browser::new(&folder).look(&Value::Object(plan));
     let found = found.as_object().expect("findings by page");
     let faulty = found.iter().filter(|(name, findings)| *name != "wrong" && **findings != json!([]));
@@ -72,14 +78,19 @@ fn pages_look_right_in_a_browser() {
     assert!(faulty.is_empty(), "{faulty}");
     let wrong = found["wrong"].to_string();
     let kinds = [
-        "console", "network", "overflow", "contrast", "focus", "order", "heading", "landmark", "bar", "hidden", "title", "language",
-        "print", "overlap",
+        "console", "network", "overflow", "contrast", "focus", "order", "heading", "landmark", "bar",
+        "hidden", "title", "language", "print", "overlap",
     ];
     for kind in kinds {
-        assert!(wrong.contains(&format!("\"{kind}: ")), "{kind} was not found on a page that is all wrong: {wrong}");
+        assert!(
+            wrong.contains(&format!("\"{kind}: ")),
+            "{kind} was not found on a page that is all wrong: {wrong}"
+        );
     }
     for name in PICTURED {
-        for picture in ["-desktop-light.png", "-desktop-dark.png", "-phone-light.png", "-phone-dark.png", ".pdf"] {
+        for picture in
+            ["-desktop-light.png", "-desktop-dark.png", "-phone-light.png", "-phone-dark.png", ".pdf"]
+        {
             assert!(folder.join(format!("{name}{picture}")).exists(), "{name}{picture}");
         }
     }

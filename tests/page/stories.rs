@@ -1,11 +1,16 @@
 //! Runs as the archive would tell them: what went well, what did not, and what could not be worse.
 
 use testbed::history::log::Log;
-use testbed::history::record::{Cause, Command, Database, Event, LogInfo, Moment, Origin, Record, Status, What};
+use testbed::history::record::{
+    Cause, Command, Database, Event, LogInfo, Moment, Origin, Record, Status, What,
+};
 use testbed::state::Ready;
 use testbed::time::Time;
 
-use What::{Created, Deleted, Deleting, Ended, Prepared, Pulled, Ready as IsReady, Restarted, Scheduled, SetUpServer, Started};
+use What::{
+    Created, Deleted, Deleting, Ended, Prepared, Pulled, Ready as IsReady, Restarted, Scheduled, SetUpServer,
+    Started,
+};
 
 /// A Wednesday.
 pub const BEGAN: i64 = 1_762_948_803_217;
@@ -22,11 +27,24 @@ pub struct Story {
 }
 
 pub fn all() -> Vec<Story> {
-    vec![succeeded(), failed(), unscheduled(), local(), up(), twelve(), without_databases(), bare(), hostile()]
+    vec![
+        succeeded(),
+        failed(),
+        unscheduled(),
+        local(),
+        up(),
+        twelve(),
+        without_databases(),
+        bare(),
+        hostile(),
+    ]
 }
 
 fn moments(moments: &[(What, i64, &str)]) -> Vec<Moment> {
-    moments.iter().map(|(what, after, detail)| Moment { what: *what, at: at(*after), detail: (*detail).to_owned() }).collect()
+    moments
+        .iter()
+        .map(|(what, after, detail)| Moment { what: *what, at: at(*after), detail: (*detail).to_owned() })
+        .collect()
 }
 
 fn in_cluster(name: &str, engine: &str, image: &str, version: &str, timeline: Vec<Moment>) -> Database {
@@ -75,7 +93,14 @@ fn of_cluster(status: Status) -> Record {
 }
 
 fn event(after: i64, warning: bool, object: &str, reason: &str, message: &str, count: u32) -> Event {
-    Event { at: Some(at(after)), warning, object: object.into(), reason: reason.into(), message: message.into(), count }
+    Event {
+        at: Some(at(after)),
+        warning,
+        object: object.into(),
+        reason: reason.into(),
+        message: message.into(),
+        count,
+    }
 }
 
 fn pod(name: &str, image: &str) -> serde_json::Value {
@@ -90,8 +115,14 @@ fn pod(name: &str, image: &str) -> serde_json::Value {
 
 fn log(source: &str, container: &str, database: &str, previous: bool, text: &str) -> Log {
     let database = (!database.is_empty()).then(|| database.to_owned());
-    let info =
-        LogInfo { source: source.into(), container: container.into(), previous, database, bytes: text.len() as u64, ..LogInfo::default() };
+    let info = LogInfo {
+        source: source.into(),
+        container: container.into(),
+        previous,
+        database,
+        bytes: text.len() as u64,
+        ..LogInfo::default()
+    };
     Log::new(info, text)
 }
 
@@ -102,8 +133,12 @@ fn mysql_log(lines: usize) -> String {
         2025-11-12 12:00:14+00:00 [Note] [Entrypoint]: Temporary server started.\n"
         .to_owned();
     for n in 0..lines {
-        text +=
-            &format!("2025-11-12T12:01:{:02}.{:06}Z {} [Note] [MY-011946] [Server] Checkpoint {n} of the log is done\n", n % 60, n, n % 40);
+        text += &format!(
+            "2025-11-12T12:01:{:02}.{:06}Z {} [Note] [MY-011946] [Server] Checkpoint {n} of the log is done\n",
+            n % 60,
+            n,
+            n % 40
+        );
     }
     text + "2025-11-12T12:00:18.502934Z 0 [System] [MY-010931] [Server] /usr/sbin/mysqld: ready for connections. Version: '8.4.3'  port: 3306\n"
 }
@@ -140,14 +175,48 @@ fn succeeded() -> Story {
     let record = Record {
         ready: Some(at(15_480)),
         ended: Some(at(end + 1_840)),
-        command: Some(Command { program: "pytest".into(), exit_code: Some(0), began: Some(at(15_530)), ended: Some(at(end - 40)) }),
+        command: Some(Command {
+            program: "pytest".into(),
+            exit_code: Some(0),
+            began: Some(at(15_530)),
+            ended: Some(at(end - 40)),
+        }),
         databases,
-        timeline: moments(&[(Created, 380, ""), (IsReady, 15_480, ""), (Deleting, end, ""), (Deleted, end + 1_840, "")]),
-        objects: vec![pod("mysql-4f1c9a2e", "docker.io/library/mysql:8.4"), pod("postgres-4f1c9a2e", "docker.io/library/postgres:17")],
+        timeline: moments(&[
+            (Created, 380, ""),
+            (IsReady, 15_480, ""),
+            (Deleting, end, ""),
+            (Deleted, end + 1_840, ""),
+        ]),
+        objects: vec![
+            pod("mysql-4f1c9a2e", "docker.io/library/mysql:8.4"),
+            pod("postgres-4f1c9a2e", "docker.io/library/postgres:17"),
+        ],
         events: vec![
-            event(431, false, "Pod/mysql-4f1c9a2e", "Scheduled", "Successfully assigned striv-ci/mysql-4f1c9a2e to worker-2", 1),
-            event(500, false, "Pod/mysql-4f1c9a2e", "Pulling", "Pulling image \"docker.io/library/mysql:8.4\"", 1),
-            event(3_900, false, "Pod/mysql-4f1c9a2e", "Pulled", "Successfully pulled image \"docker.io/library/mysql:8.4\" in 3.4s", 1),
+            event(
+                431,
+                false,
+                "Pod/mysql-4f1c9a2e",
+                "Scheduled",
+                "Successfully assigned striv-ci/mysql-4f1c9a2e to worker-2",
+                1,
+            ),
+            event(
+                500,
+                false,
+                "Pod/mysql-4f1c9a2e",
+                "Pulling",
+                "Pulling image \"docker.io/library/mysql:8.4\"",
+                1,
+            ),
+            event(
+                3_900,
+                false,
+                "Pod/mysql-4f1c9a2e",
+                "Pulled",
+                "Successfully pulled image \"docker.io/library/mysql:8.4\" in 3.4s",
+                1,
+            ),
             event(2_940, true, "Pod/postgres-4f1c9a2e", "BackOff", "Back-off restarting failed container", 2),
         ],
         ..of_cluster(Status::Done)
@@ -175,16 +244,30 @@ fn failed() -> Story {
         (Deleting, 31_000, ""),
         (Deleted, 32_200, ""),
     ];
-    let fine = [(Created, 302, ""), (Scheduled, 330, "node worker-2"), (Pulled, 800, ""), (Started, 1_200, ""), (IsReady, 4_900, "")];
+    let fine = [
+        (Created, 302, ""),
+        (Scheduled, 330, "node worker-2"),
+        (Pulled, 800, ""),
+        (Started, 1_200, ""),
+        (IsReady, 4_900, ""),
+    ];
     let fine = [fine.as_slice(), &[(Deleting, 31_000, ""), (Deleted, 32_000, "")]].concat();
     let mut databases = vec![
-        in_cluster("orders", "postgres", "registry.example/databases/postgres-with-extensions:17.2-bookworm", "", moments(&broken)),
+        in_cluster(
+            "orders",
+            "postgres",
+            "registry.example/databases/postgres-with-extensions:17.2-bookworm",
+            "",
+            moments(&broken),
+        ),
         in_cluster("mysql", "mysql", "docker.io/library/mysql:8.4", "8.4.3", moments(&fine)),
     ];
     databases[0].restarts = 2;
     let text = "postgres orders can never become ready: its container postgres ended 3 times, the last time with exit code 1\n\
                 the last lines of its log:\n  FATAL:  could not load library \"/usr/lib/postgresql/17/lib/timescaledb.so\": No such file or directory";
-    let mut lines: String = (0..60).map(|n| format!("2025-11-12 12:00:0{} UTC [{n}] LOG:  starting step {n}\n", n % 10)).collect();
+    let mut lines: String = (0..60)
+        .map(|n| format!("2025-11-12 12:00:0{} UTC [{n}] LOG:  starting step {n}\n", n % 10))
+        .collect();
     lines.insert_str(0, "2025-11-12 12:00:00 UTC [1] ERROR:  parameter \"shared_preload_libraries\" names a library that is not there\n");
     lines += "2025-11-12 12:00:25 UTC [1] FATAL:  could not load library \"/usr/lib/postgresql/17/lib/timescaledb.so\": No such file or directory\n\
               2025-11-12 12:00:25 UTC [1] LOG:  database system is shut down\n";
@@ -209,7 +292,11 @@ fn failed() -> Story {
         notes: vec!["the log of Pod/mysql-4f1c9a2e: pods \"mysql-4f1c9a2e\" is forbidden: cannot get resource \"pods/log\"".into()],
         ..of_cluster(Status::Failed)
     };
-    Story { name: "failed", record, logs: vec![cut, log("orders-4f1c9a2e", "postgres", "orders", false, &lines)] }
+    Story {
+        name: "failed",
+        record,
+        logs: vec![cut, log("orders-4f1c9a2e", "postgres", "orders", false, &lines)],
+    }
 }
 
 /// It failed before a node was found.
@@ -220,7 +307,14 @@ fn unscheduled() -> Story {
         ended: Some(at(120_900)),
         cause: Some(Cause { kind: "not-ready".into(), database: Some("mysql".into()), text: cause.into() }),
         databases: vec![in_cluster("mysql", "mysql", "mysql:8.4", "", timeline)],
-        events: vec![event(400, true, "Pod/mysql", "FailedScheduling", "0/3 nodes are available: 3 Insufficient memory.", 9)],
+        events: vec![event(
+            400,
+            true,
+            "Pod/mysql",
+            "FailedScheduling",
+            "0/3 nodes are available: 3 Insufficient memory.",
+            9,
+        )],
         ..of_cluster(Status::Failed)
     };
     Story { name: "unscheduled", record, logs: Vec::new() }
@@ -249,23 +343,41 @@ pub fn local() -> Story {
     let record = Record {
         name: "shop".into(),
         status: Status::Failed,
-        cause: Some(Cause { kind: "command".into(), database: None, text: "cargo ended with exit code 101".into() }),
+        cause: Some(Cause {
+            kind: "command".into(),
+            database: None,
+            text: "cargo ended with exit code 101".into(),
+        }),
         began: at(0),
         ready: Some(at(520)),
         ended: Some(at(1_000)),
-        command: Some(Command { program: "cargo".into(), exit_code: Some(101), began: Some(at(530)), ended: Some(at(890)) }),
-        origin: Origin { called: "run".into(), folder: Some("/home/ada/shop".into()), user: Some("ada".into()), ..Origin::default() },
+        command: Some(Command {
+            program: "cargo".into(),
+            exit_code: Some(101),
+            began: Some(at(530)),
+            ended: Some(at(890)),
+        }),
+        origin: Origin {
+            called: "run".into(),
+            folder: Some("/home/ada/shop".into()),
+            user: Some("ada".into()),
+            ..Origin::default()
+        },
         databases: vec![database],
         ..Record::begin("5d0c6b0e-60a6-4b3c-8f1f-0a4f3d6f8a11", "local")
     };
-    let text =
-        "LOG:  starting PostgreSQL 15.14\nERROR:  relation \"orders\" does not exist at character 15\nSTATEMENT:  SELECT * FROM orders\n";
+    let text = "LOG:  starting PostgreSQL 15.14\nERROR:  relation \"orders\" does not exist at character 15\nSTATEMENT:  SELECT * FROM orders\n";
     Story { name: "local", record, logs: vec![log("postgres", "", "postgres", false, text)] }
 }
 
 /// Nobody has removed it yet.
 fn up() -> Story {
-    let timeline = [(Created, 30, ""), (Prepared, 2_100, "made for the first time"), (Started, 2_150, ""), (IsReady, 3_400, "")];
+    let timeline = [
+        (Created, 30, ""),
+        (Prepared, 2_100, "made for the first time"),
+        (Started, 2_150, ""),
+        (IsReady, 3_400, ""),
+    ];
     let database = Database {
         name: "mariadb".into(),
         engine: "mariadb".into(),
@@ -299,23 +411,41 @@ pub fn twelve() -> Story {
             (Deleting, 15_000, ""),
             (Deleted, 15_400 + n * 100, ""),
         ];
-        in_cluster(&format!("{engine}-of-service-{n}"), engine, &format!("{engine}:latest"), "8.4.3", moments(&timeline))
+        in_cluster(
+            &format!("{engine}-of-service-{n}"),
+            engine,
+            &format!("{engine}:latest"),
+            "8.4.3",
+            moments(&timeline),
+        )
     };
-    let record =
-        Record { ready: Some(at(11_700)), ended: Some(at(16_500)), databases: (0..12).map(database).collect(), ..of_cluster(Status::Done) };
+    let record = Record {
+        ready: Some(at(11_700)),
+        ended: Some(at(16_500)),
+        databases: (0..12).map(database).collect(),
+        ..of_cluster(Status::Done)
+    };
     Story { name: "twelve", record, logs: Vec::new() }
 }
 
 /// It failed before any database was known.
 fn without_databases() -> Story {
-    let cause = Cause { kind: "usage".into(), database: None, text: "the manifest db.yaml has no database in it".into() };
+    let cause = Cause {
+        kind: "usage".into(),
+        database: None,
+        text: "the manifest db.yaml has no database in it".into(),
+    };
     let record = Record { ended: Some(at(40)), cause: Some(cause), ..of_cluster(Status::Failed) };
     Story { name: "without-databases", record, logs: Vec::new() }
 }
 
 /// Every optional thing is missing.
 fn bare() -> Story {
-    Story { name: "bare", record: Record { databases: vec![Database::default()], ..Record::default() }, logs: Vec::new() }
+    Story {
+        name: "bare",
+        record: Record { databases: vec![Database::default()], ..Record::default() },
+        logs: Vec::new(),
+    }
 }
 
 /// Names and logs that want to be something else.
@@ -325,7 +455,8 @@ fn hostile() -> Story {
     let Story { mut record, .. } = succeeded();
     record.name = format!("{text}{long}");
     record.status = Status::Abandoned;
-    record.cause = Some(Cause { kind: text.into(), database: Some(long.clone()), text: format!("{text}\n{long}") });
+    record.cause =
+        Some(Cause { kind: text.into(), database: Some(long.clone()), text: format!("{text}\n{long}") });
     record.databases[0].name = format!("\"><b onmouseover=alert(1)>{long}");
     record.databases[0].version = Some(text.into());
     record.databases[0].timeline[0].detail = format!("{text}{long}");

@@ -44,18 +44,23 @@ fn run(hour: i64) -> Record {
         cause: cause(status, hour),
         began: Time::from_millis(began),
         databases: vec![mysql, postgres],
-        ..Record::begin(&format!("4f1c9a2e-7b1d-4c55-9c0f-{hour:012}"), if is_local { "local" } else { "kubernetes" })
+        ..Record::begin(
+            &format!("4f1c9a2e-7b1d-4c55-9c0f-{hour:012}"),
+            if is_local { "local" } else { "kubernetes" },
+        )
     }
 }
 
 fn cause(status: Status, hour: i64) -> Option<Cause> {
     let (kind, text) = match status {
-        Status::Failed if hour % 3 == 0 => {
-            ("ErrImagePull", "mysql can never become ready: rpc error: toomanyrequests: You have reached your pull rate limit")
-        }
-        Status::Failed => {
-            ("not-ready", "mysql was not ready within 2 min: its pod waits for a node:\n0/3 nodes are available: 3 Insufficient memory")
-        }
+        Status::Failed if hour % 3 == 0 => (
+            "ErrImagePull",
+            "mysql can never become ready: rpc error: toomanyrequests: You have reached your pull rate limit",
+        ),
+        Status::Failed => (
+            "not-ready",
+            "mysql was not ready within 2 min: its pod waits for a node:\n0/3 nodes are available: 3 Insufficient memory",
+        ),
         Status::Cancelled => ("interrupted", "SIGTERM"),
         Status::Abandoned => ("expired", "its testbed ended without a word, and its lifetime of 2 h is over"),
         _ => return None,
@@ -67,7 +72,12 @@ fn database(engine: &str, began: i64, seed: i64, is_local: bool, is_ready: bool)
     let pull = if chance(seed) > 850 { 5_000 + chance(seed + 1) * 20 } else { 150 + chance(seed + 2) / 5 };
     let start = if engine == "mysql" { 7_000 } else { 1_400 } + chance(seed + 3) * 2;
     let steps = if is_local {
-        vec![(What::Created, 10), (What::Prepared, 200 + chance(seed) / 4), (What::Started, 30), (What::Ready, start / 8)]
+        vec![
+            (What::Created, 10),
+            (What::Prepared, 200 + chance(seed) / 4),
+            (What::Started, 30),
+            (What::Ready, start / 8),
+        ]
     } else {
         vec![
             (What::Created, 300),

@@ -27,7 +27,9 @@ impl Answer {
 
     /// A list of these objects.
     pub fn list(items: &[Value]) -> Self {
-        Self::json(&json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": items}))
+        Self::json(
+            &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "7"}, "items": items}),
+        )
     }
 }
 
@@ -72,7 +74,11 @@ impl Api {
     }
 }
 
-fn serve(client: TcpStream, answer: &dyn Fn(&str) -> Answer, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(
+    client: TcpStream,
+    answer: &dyn Fn(&str) -> Answer,
+    seen: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     let mut reader = BufReader::new(client.try_clone()?);
     let mut client = client;
     let (mut line, mut length) = (String::new(), 0);
@@ -95,10 +101,16 @@ fn serve(client: TcpStream, answer: &dyn Fn(&str) -> Answer, seen: &Mutex<Vec<St
     match answer(&request) {
         Answer::Whole(code, headers, body) => {
             let date = "Date: Sun, 29 Nov 2026 00:00:00 GMT\r\nConnection: close\r\n";
-            write!(client, "HTTP/1.1 {code} Any\r\n{date}{headers}Content-Length: {}\r\n\r\n{body}", body.len())
+            write!(
+                client,
+                "HTTP/1.1 {code} Any\r\n{date}{headers}Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
         }
         Answer::Endless(pause, piece) => {
-            client.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n")?;
+            client.write_all(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n",
+            )?;
             loop {
                 sleep(pause);
                 client.write_all(piece.as_bytes())?;

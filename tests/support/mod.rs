@@ -1,5 +1,5 @@
-//! Calls the built program as a user would: in a folder of its own, with no setting of the caller's environment, and with everything
-//! that it says checked.
+//! Calls the built program as a user would: in a folder of its own, with no setting of the caller's
+//! environment, and with everything that it says checked.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
@@ -25,11 +25,12 @@ pub fn binary() -> &'static str {
 
 /// A count that `make soak` raises.
 pub fn count(variable: &str, default: usize) -> usize {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("a number in {variable}")))
+    std::env::var(variable)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("a number in {variable}")))
 }
 
-/// Whether the user wants no tests of testbed's image: then it was not built, or no cluster can pull it. Says so, for a test that has nothing
-/// to do.
+/// Whether the user wants no tests of testbed's image: then it was not built, or no cluster can pull it. Says
+/// so, for a test that has nothing to do.
 pub fn is_without_image() -> bool {
     let is_without = std::env::var("TESTBED_TEST_IMAGE").is_ok_and(|image| image == "none");
     if is_without {
@@ -49,8 +50,8 @@ impl Folder {
         Self { dir: tempfile::tempdir().expect("a temporary folder"), environment: Vec::new() }
     }
 
-    /// The same for databases on this machine: where the tests run as root, the servers run as somebody else, who has to be able to pass
-    /// through. Prepared data folders are shared by all tests.
+    /// The same for databases on this machine: where the tests run as root, the servers run as somebody else,
+    /// who has to be able to pass through. Prepared data folders are shared by all tests.
     pub fn local() -> Self {
         let folder = Self::new();
         open_for_passing(folder.path());
@@ -120,7 +121,12 @@ impl Folder {
 
     fn start_piped(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("testbed starts")
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("testbed starts")
     }
 }
 
@@ -132,10 +138,15 @@ pub fn open_for_passing(folder: &Path) {
 /// Below the build's own folder, unless only its owner can get there.
 fn shared_cache() -> PathBuf {
     let built = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let is_open = |folder: &Path| std::fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+    let is_open =
+        |folder: &Path| std::fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
     let is_reachable = built.ancestors().all(is_open);
     let user = std::fs::metadata("/proc/self").expect("/proc").uid();
-    let cache = if is_reachable { built.join("cache") } else { PathBuf::from(format!("/var/tmp/testbed-tests-{user}")) };
+    let cache = if is_reachable {
+        built.join("cache")
+    } else {
+        PathBuf::from(format!("/var/tmp/testbed-tests-{user}"))
+    };
     std::fs::create_dir_all(&cache).expect("a folder for the cache");
     open_for_passing(&cache);
     cache
@@ -152,13 +163,21 @@ pub struct Started {
 impl Started {
     /// Starts a prepared command, which goes by these arguments.
     pub fn new(args: &[&str], mut command: Command) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("testbed starts");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("testbed starts");
         Self { args: args.iter().map(ToString::to_string).collect(), child, heard: Vec::new() }
     }
 
     /// Sends a signal by name, such as `INT`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().expect("kill");
+        let status = Command::new("kill")
+            .args([format!("-{name}"), self.child.id().to_string()])
+            .status()
+            .expect("kill");
         assert!(status.success(), "testbed has ended already");
     }
 
@@ -216,17 +235,26 @@ impl Called {
         self
     }
 
-    /// The call has to have failed with this code, exactly one `error:` line, nothing on standard output, and no panic.
+    /// The call has to have failed with this code, exactly one `error:` line, nothing on standard output, and
+    /// no panic.
     pub fn fails(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.transcript());
         let errors = self.stderr.lines().filter(|line| line.starts_with("error:")).count();
-        assert!(errors == 1 && self.stdout.is_empty() && !self.stderr.contains("panicked"), "{}", self.transcript());
+        assert!(
+            errors == 1 && self.stdout.is_empty() && !self.stderr.contains("panicked"),
+            "{}",
+            self.transcript()
+        );
         self
     }
 
     /// The call has to have ended with the code of the command that it has run.
     pub fn ends(self, code: i32) -> Self {
-        assert!(self.code == Some(code) && !self.stderr.contains("panicked"), "{code} is wanted\n{}", self.transcript());
+        assert!(
+            self.code == Some(code) && !self.stderr.contains("panicked"),
+            "{code} is wanted\n{}",
+            self.transcript()
+        );
         self
     }
 
@@ -243,7 +271,11 @@ impl Called {
 
     /// Neither stream may contain the text.
     pub fn keeps(self, secret: &str) -> Self {
-        assert!(!self.stderr.contains(secret) && !self.stdout.contains(secret), "{secret:?} is in\n{}", self.transcript());
+        assert!(
+            !self.stderr.contains(secret) && !self.stdout.contains(secret),
+            "{secret:?} is in\n{}",
+            self.transcript()
+        );
         self
     }
 }

@@ -1,4 +1,5 @@
-//! The documents of the project, as text: the README, the book's pages in `docs/src`, and what these pages lead to.
+//! The documents of the project, as text: the README, the book's pages in `docs/src`, and what these pages
+//! lead to.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -26,15 +27,22 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The README, the pages beside it and all pages of the book, those among them that are links to files elsewhere by their own names.
+/// The README, the pages beside it and all pages of the book, those among them that are links to files
+/// elsewhere by their own names.
 pub fn all() -> Vec<Page> {
-    let mut files: Vec<PathBuf> = in_book().into_keys().filter(|file| file.extension().is_some_and(|end| end == "md")).collect();
+    let mut files: Vec<PathBuf> =
+        in_book().into_keys().filter(|file| file.extension().is_some_and(|end| end == "md")).collect();
     files.extend(
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name).canonicalize().expect("a page of the project")),
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+            .map(|name| root().join(name).canonicalize().expect("a page of the project")),
     );
     files.sort();
     let page = |file: &PathBuf| Page {
-        file: file.strip_prefix(root().canonicalize().expect("the project")).expect("a file of the project").display().to_string(),
+        file: file
+            .strip_prefix(root().canonicalize().expect("the project"))
+            .expect("a file of the project")
+            .display()
+            .to_string(),
         text: std::fs::read_to_string(file).expect("a text"),
     };
     files.iter().map(page).collect()
@@ -51,7 +59,8 @@ pub fn in_book() -> BTreeMap<PathBuf, PathBuf> {
             match path.is_dir() {
                 true => folders.push(path),
                 false => {
-                    let real = path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                    let real =
+                        path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
                     found.insert(real, path.strip_prefix(&source).expect("below docs/src").to_owned());
                 }
             }
@@ -86,7 +95,12 @@ impl Page {
                 (Some(words), None) => {
                     indent = Some(line.len() - inner.len());
                     let (language, mark) = words.split_once(' ').unwrap_or((words, ""));
-                    blocks.push(Block { language: language.into(), mark: mark.into(), line: at + 1, text: String::new() });
+                    blocks.push(Block {
+                        language: language.into(),
+                        mark: mark.into(),
+                        line: at + 1,
+                        text: String::new(),
+                    });
                 }
                 (Some(_), Some(_)) => indent = None,
                 (None, Some(width)) => {
@@ -120,7 +134,11 @@ impl Page {
         let mut links = Vec::new();
         for (line, text) in self.prose() {
             // What is code is no link; a link's own text may be code.
-            let plain: String = text.split('`').enumerate().map(|(at, part)| if at % 2 == 0 { part } else { "code" }).collect();
+            let plain: String = text
+                .split('`')
+                .enumerate()
+                .map(|(at, part)| if at % 2 == 0 { part } else { "code" })
+                .collect();
             let targets = plain.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
             links.extend(targets.map(|(target, _)| (line, target.to_owned())));
         }
@@ -131,13 +149,21 @@ impl Page {
     pub fn anchors(&self) -> Vec<String> {
         let mut anchors: Vec<String> = Vec::new();
         for (_, line) in self.prose() {
-            let Some(text) = line.strip_prefix('#').map(|rest| rest.trim_start_matches('#')).and_then(|rest| rest.strip_prefix(' ')) else {
+            let Some(text) = line
+                .strip_prefix('#')
+                .map(|rest| rest.trim_start_matches('#'))
+                .and_then(|rest| rest.strip_prefix(' '))
+            else {
                 continue;
             };
             // Of a link in a heading its text counts.
             let mut shown = String::new();
             for (at, part) in text.split("](").enumerate() {
-                shown.push_str(if at == 0 { part } else { part.split_once(')').map_or("", |(_, rest)| rest) });
+                shown.push_str(if at == 0 {
+                    part
+                } else {
+                    part.split_once(')').map_or("", |(_, rest)| rest)
+                });
             }
             let keep = |c: char| match c {
                 ' ' => Some('-'),
@@ -145,8 +171,12 @@ impl Page {
                 _ => None,
             };
             let anchor: String = shown.trim().to_lowercase().chars().filter_map(keep).collect();
-            let same =
-                anchors.iter().filter(|known| known.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-') == anchor).count();
+            let same = anchors
+                .iter()
+                .filter(|known| {
+                    known.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-') == anchor
+                })
+                .count();
             anchors.push(if same == 0 { anchor } else { format!("{anchor}-{same}") });
         }
         anchors

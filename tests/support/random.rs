@@ -8,7 +8,8 @@ pub struct Random(u64);
 impl Random {
     pub fn new() -> Self {
         let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos().into();
-        let seed = std::env::var("TESTBED_TEST_SEED").map_or_else(|_| now(), |text| text.parse().expect("a number in TESTBED_TEST_SEED"));
+        let seed = std::env::var("TESTBED_TEST_SEED")
+            .map_or_else(|_| now(), |text| text.parse().expect("a number in TESTBED_TEST_SEED"));
         eprintln!("TESTBED_TEST_SEED={seed}");
         Self(seed)
     }

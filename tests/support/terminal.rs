@@ -19,8 +19,15 @@ impl Terminal {
         let mut command = Command::new("python3");
         command.args(["-c", open, binary()]).args(args);
         let testbed = folder.command(&[]);
-        command.current_dir(folder.path()).envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("python3");
+        command
+            .current_dir(folder.path())
+            .envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("python3");
         Self { child, shown: String::new() }
     }
 

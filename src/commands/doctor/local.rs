@@ -14,7 +14,8 @@ use crate::state::{CACHE_HINT, STATE_HINT};
 
 /// Looks for everything that `up` needs. A server that nobody has named may be missing.
 pub(super) fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
-    let mut verdicts = vec![Verdict::ok("runtime", format!("databases would be processes of this machine ({why})"))];
+    let mut verdicts =
+        vec![Verdict::ok("runtime", format!("databases would be processes of this machine ({why})"))];
     let area = match folders() {
         Ok((area, verdict)) => {
             verdicts.push(verdict);
@@ -27,8 +28,10 @@ pub(super) fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
         }
     };
     verdicts.extend(plan.discovery.databases.iter().map(|database| server(plan, database, &area, is_named)));
-    if let Ok(LocalPlan { differences, .. }) = local::plan(&plan.discovery, &plan.data, &wishes(plan), &area) {
-        verdicts.extend(differences.into_iter().map(|difference| Verdict::warning("differences", difference)));
+    if let Ok(LocalPlan { differences, .. }) = local::plan(&plan.discovery, &plan.data, &wishes(plan), &area)
+    {
+        verdicts
+            .extend(differences.into_iter().map(|difference| Verdict::warning("differences", difference)));
     }
     verdicts
 }
@@ -38,13 +41,18 @@ fn folders() -> anyhow::Result<(Area, Verdict)> {
     let area = Area::open()?;
     try_writing(&area.data).hint(STATE_HINT)?;
     try_writing(&area.cache).hint(CACHE_HINT)?;
-    let verdict = Verdict::ok("folders", format!("{} and {} can be written", area.data.display(), area.cache.display()));
+    let verdict = Verdict::ok(
+        "folders",
+        format!("{} and {} can be written", area.data.display(), area.cache.display()),
+    );
     Ok((area, verdict))
 }
 
 /// A folder that is there may still be one that cannot be written.
 fn try_writing(folder: &Path) -> anyhow::Result<()> {
-    tempfile::tempfile_in(folder).map(drop).map_err(|error| usage(format!("writing into {}: {error}", folder.display())))
+    tempfile::tempfile_in(folder)
+        .map(drop)
+        .map_err(|error| usage(format!("writing into {}: {error}", folder.display())))
 }
 
 fn wishes(plan: &Plan) -> Wishes<'_> {
@@ -53,7 +61,11 @@ fn wishes(plan: &Plan) -> Wishes<'_> {
 
 fn server(plan: &Plan, database: &Database, area: &Area, is_named: bool) -> Verdict {
     let Discovery { workloads, missing, .. } = &plan.discovery;
-    let alone = Discovery { databases: vec![database.clone()], workloads: workloads.clone(), missing: missing.clone() };
+    let alone = Discovery {
+        databases: vec![database.clone()],
+        workloads: workloads.clone(),
+        missing: missing.clone(),
+    };
     let verdict = match local::plan(&alone, &plan.data, &wishes(plan), area) {
         Ok(LocalPlan { servers, .. }) => {
             let installed: Vec<String> = servers.iter().map(|server| server.installed.to_string()).collect();

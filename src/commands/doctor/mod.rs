@@ -12,7 +12,8 @@ use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::session::chosen::Chosen;
 use crate::session::plan::Plan;
 
-/// The databases that stand for all where nothing is named: in a cluster one is like the others, on this machine each has its server.
+/// The databases that stand for all where nothing is named: in a cluster one is like the others, on this
+/// machine each has its server.
 const IN_CLUSTER: [&str; 1] = ["postgres"];
 const HERE: [&str; 3] = ["postgres", "mariadb", "mysql"];
 
@@ -28,10 +29,14 @@ pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<
     if !is_named {
         let stand_ins: &[&str] = if matches!(chosen, Chosen::Local(_)) { &HERE } else { &IN_CLUSTER };
         source.with = stand_ins.iter().map(ToString::to_string).collect();
-        progress.say(&format!("no database and no manifest is named: looking for what --with {} needs", source.with.join(",")));
+        progress.say(&format!(
+            "no database and no manifest is named: looking for what --with {} needs",
+            source.with.join(",")
+        ));
     }
     let plan = Plan::make(source)?;
-    let mut verdicts: Vec<Verdict> = plan.warnings.iter().map(|warning| Verdict::warning("manifest", warning)).collect();
+    let mut verdicts: Vec<Verdict> =
+        plan.warnings.iter().map(|warning| Verdict::warning("manifest", warning)).collect();
     verdicts.extend(match chosen {
         Chosen::Local(why) => local::examine(&plan, is_named, why),
         Chosen::Cluster(choice) => in_cluster(&plan, &choice).await?,
@@ -52,6 +57,10 @@ async fn in_cluster(plan: &Plan, choice: &Choice) -> anyhow::Result<Vec<Verdict>
     let refused = refused.check().err().map(|error| Verdict::from_error("policy", &error));
     let redactor = plan.redactor();
     let namespace = cluster.namespace.as_str();
-    let verdicts = doctor::examine(&cluster, &Planned { namespace, run_id, objects, allowed, discovery, redactor: &redactor }).await;
+    let verdicts = doctor::examine(
+        &cluster,
+        &Planned { namespace, run_id, objects, allowed, discovery, redactor: &redactor },
+    )
+    .await;
     Ok(refused.into_iter().chain(verdicts).collect())
 }

@@ -25,7 +25,11 @@ fn entry(verdict: &Verdict, width: usize, in_colour: bool) -> String {
         None => padded,
     };
     // Many messages name their object; the others begin with it.
-    let object = object.as_deref().filter(|object| !names(message, object)).map(|object| format!("{object}: ")).unwrap_or_default();
+    let object = object
+        .as_deref()
+        .filter(|object| !names(message, object))
+        .map(|object| format!("{object}: "))
+        .unwrap_or_default();
     let indent = " ".repeat(7 + 2 + width + 2);
     let remedy = remedy.iter().flat_map(|remedy| remedy.lines()).enumerate().map(|(number, line)| {
         let lead = if number == 0 { "-> " } else { "   " };
@@ -60,7 +64,8 @@ mod tests {
     fn verdicts() -> Vec<Verdict> {
         vec![
             Verdict::ok("api", "https://a answers"),
-            Verdict::problem("rights", "missing: pods: watch").remedy("add this:\nrules:\n- {verbs: [watch]}"),
+            Verdict::problem("rights", "missing: pods: watch")
+                .remedy("add this:\nrules:\n- {verbs: [watch]}"),
             Verdict::warning("pod-security", "it needs x").on("Pod a"),
             Verdict::skipped("dns", "Service db-1 is not there").on("Service db-1"),
         ]
@@ -89,7 +94,14 @@ mod tests {
 
     #[test]
     fn an_object_is_named_once() {
-        assert!(names("quota small: too little", "ResourceQuota small") && names("needs Secret a, which", "Secret a"));
-        assert!(!names("the smallest", "ResourceQuota small") && !names("Pod db-10", "Pod db-1") && !names("x", "Pod a"));
+        assert!(
+            names("quota small: too little", "ResourceQuota small")
+                && names("needs Secret a, which", "Secret a")
+        );
+        assert!(
+            !names("the smallest", "ResourceQuota small")
+                && !names("Pod db-10", "Pod db-1")
+                && !names("x", "Pod a")
+        );
     }
 }

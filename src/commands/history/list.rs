@@ -13,7 +13,12 @@ use crate::time::Time;
 use crate::words::brief;
 
 /// Prints a page of runs. None found is no error.
-pub(super) async fn list(args: &HistoryList, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
+pub(super) async fn list(
+    args: &HistoryList,
+    global: &Global,
+    kept: &Kept,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let now = Time::now();
     let filter = filter(&args.wanted, global, now);
     let limit = args.limit as usize;
@@ -76,7 +81,9 @@ fn columns(runs: &[Summary], now: Time) -> String {
             words::ago(run.began, now),
             dash(run.ready.map(|ready| brief(ready.since(run.began))).unwrap_or_default()),
             dash(run.engines.join(",")),
-            run.namespace.as_ref().map_or_else(|| run.runtime.clone(), |namespace| format!("{}/{namespace}", run.runtime)),
+            run.namespace
+                .as_ref()
+                .map_or_else(|| run.runtime.clone(), |namespace| format!("{}/{namespace}", run.runtime)),
             dash(run.cause.as_ref().map(words::cause).unwrap_or_default()),
         ]
     });
@@ -103,7 +110,11 @@ mod tests {
             ended: Some(Time::from_millis(9000)),
             ..Summary::default()
         };
-        let cause = Cause { kind: "ErrImagePull".into(), database: Some("mysql".into()), text: "mysql: no such image".into() };
+        let cause = Cause {
+            kind: "ErrImagePull".into(),
+            database: Some("mysql".into()),
+            text: "mysql: no such image".into(),
+        };
         let failed = Summary {
             id: "0198c0de-0000-7000-8000-000000000002".into(),
             run_id: "2b5b5a1c".into(),

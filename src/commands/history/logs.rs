@@ -1,4 +1,5 @@
-//! `testbed history logs`: what a run's databases wrote, read where they are while the run is up, and from the store afterwards.
+//! `testbed history logs`: what a run's databases wrote, read where they are while the run is up, and from
+//! the store afterwards.
 
 mod live;
 
@@ -23,7 +24,12 @@ struct Found {
     logs: Vec<Log>,
 }
 
-pub(super) async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>, progress: &Progress) -> anyhow::Result<()> {
+pub(super) async fn logs(
+    args: &HistoryLogs,
+    global: &Global,
+    kept: Option<Kept>,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let found = find(run, kept.as_ref(), global, progress).await?;
     let chosen = choose(&found, args)?;
@@ -37,7 +43,12 @@ pub(super) async fn logs(args: &HistoryLogs, global: &Global, kept: Option<Kept>
 }
 
 /// Reads them where they are; and where they are no more, from the store.
-async fn find(run: Option<&str>, kept: Option<&Kept>, global: &Global, progress: &Progress) -> anyhow::Result<Found> {
+async fn find(
+    run: Option<&str>,
+    kept: Option<&Kept>,
+    global: &Global,
+    progress: &Progress,
+) -> anyhow::Result<Found> {
     let store = match kept {
         Some(kept) => kept.store().await?,
         None => None,
@@ -59,19 +70,24 @@ async fn find(run: Option<&str>, kept: Option<&Kept>, global: &Global, progress:
         }
         (Some(_), None, Some(kept)) => Err(which::missing(run, kept)),
         (_, _, Some(kept)) => Err(which::missing(None, kept)),
-        (_, _, None) => {
-            Err(anyhow!("{} is not up, and no history is kept here", run.map_or("a run".to_owned(), |run| format!("run {run}"))))
-                .hint("name the place where it is kept with --history or TESTBED_HISTORY")
-        }
+        (_, _, None) => Err(anyhow!(
+            "{} is not up, and no history is kept here",
+            run.map_or("a run".to_owned(), |run| format!("run {run}"))
+        ))
+        .hint("name the place where it is kept with --history or TESTBED_HISTORY"),
     }
 }
 
-/// The logs that are asked for: those of the containers that ran last, unless `--previous` asks for those before.
+/// The logs that are asked for: those of the containers that ran last, unless `--previous` asks for those
+/// before.
 fn choose<'a>(found: &'a Found, args: &HistoryLogs) -> anyhow::Result<Vec<&'a Log>> {
     let is_meant = |info: &LogInfo| {
-        args.database.as_ref().is_none_or(|name| info.database.as_ref() == Some(name) || info.source == *name || info.container == *name)
+        args.database.as_ref().is_none_or(|name| {
+            info.database.as_ref() == Some(name) || info.source == *name || info.container == *name
+        })
     };
-    let chosen: Vec<&Log> = found.logs.iter().filter(|log| is_meant(&log.info) && log.info.previous == args.previous).collect();
+    let chosen: Vec<&Log> =
+        found.logs.iter().filter(|log| is_meant(&log.info) && log.info.previous == args.previous).collect();
     if !chosen.is_empty() {
         return Ok(chosen);
     }
@@ -79,7 +95,11 @@ fn choose<'a>(found: &'a Found, args: &HistoryLogs) -> anyhow::Result<Vec<&'a Lo
     let previous = if args.previous { " from before a restart" } else { "" };
     let error = anyhow!("run {} has no log{which}{previous}", found.run_id);
     let there: Vec<String> = found.logs.iter().map(|log| words::log(&log.info)).collect();
-    Err(error).hint(if there.is_empty() { "no log of it was kept".to_owned() } else { format!("there are: {}", there.join(", ")) })
+    Err(error).hint(if there.is_empty() {
+        "no log of it was kept".to_owned()
+    } else {
+        format!("there are: {}", there.join(", "))
+    })
 }
 
 /// Says, beside the logs, what they do not.
@@ -140,25 +160,41 @@ mod tests {
     fn found(logs: &[(&str, &str, bool)]) -> Found {
         let log = |(source, database, previous): &(&str, &str, bool)| {
             let database = (!database.is_empty()).then(|| (*database).to_owned());
-            Log::new(LogInfo { source: (*source).into(), previous: *previous, database, ..LogInfo::default() }, "a\nb\n")
+            Log::new(
+                LogInfo { source: (*source).into(), previous: *previous, database, ..LogInfo::default() },
+                "a\nb\n",
+            )
         };
         Found { run_id: "r".into(), record: None, is_live: false, logs: logs.iter().map(log).collect() }
     }
 
     fn args(database: Option<&str>, previous: bool) -> HistoryLogs {
-        HistoryLogs { run: None, database: database.map(Into::into), previous, tail: None, output: HistoryFormat::Text }
+        HistoryLogs {
+            run: None,
+            database: database.map(Into::into),
+            previous,
+            tail: None,
+            output: HistoryFormat::Text,
+        }
     }
 
     #[test]
     fn a_log_is_chosen_by_its_database_or_its_pod() {
         let found = found(&[("mysql-r", "mysql", false), ("mysql-r", "mysql", true), ("web-r", "", false)]);
-        for (name, previous, count) in [(None, false, 2), (Some("mysql"), false, 1), (Some("web-r"), false, 1), (Some("mysql-r"), true, 1)]
-        {
+        for (name, previous, count) in [
+            (None, false, 2),
+            (Some("mysql"), false, 1),
+            (Some("web-r"), false, 1),
+            (Some("mysql-r"), true, 1),
+        ] {
             assert_eq!(choose(&found, &args(name, previous)).unwrap().len(), count, "{name:?}");
         }
         let error = choose(&found, &args(Some("shop"), true)).unwrap_err();
         assert_eq!(format!("{error:#}"), "run r has no log of shop from before a restart");
-        assert_eq!(crate::failure::hints_of(&error), ["there are: mysql, mysql (before its last restart), web-r"]);
+        assert_eq!(
+            crate::failure::hints_of(&error),
+            ["there are: mysql, mysql (before its last restart), web-r"]
+        );
     }
 
     #[test]
@@ -166,7 +202,10 @@ mod tests {
         let found = found(&[("postgres", "postgres", false)]);
         let chosen = choose(&found, &args(None, false)).unwrap();
         let json: Value = serde_json::from_str(&as_json(&found, &chosen, Some(1)).unwrap()).unwrap();
-        assert_eq!((json["logs"][0]["text"].as_str(), json["logs"][0]["kept"].as_u64()), (Some("b\n"), Some(4)));
+        assert_eq!(
+            (json["logs"][0]["text"].as_str(), json["logs"][0]["kept"].as_u64()),
+            (Some("b\n"), Some(4))
+        );
     }
     use crate::history::record::LogInfo;
 

@@ -1,4 +1,5 @@
-//! `testbed history`: what became of runs, asked of the store that they were written to, and of where they are while they are up.
+//! `testbed history`: what became of runs, asked of the store that they were written to, and of where they
+//! are while they are up.
 
 mod list;
 mod logs;
@@ -26,7 +27,8 @@ pub(super) async fn history(args: History, global: &Global) -> anyhow::Result<()
     let progress = global.progress();
     let named = Place::named(args.history.as_deref())?;
     if named == Some(None) {
-        return Err(usage("--history none keeps nothing, so there is nothing to ask for")).hint("name the place that runs were written to");
+        return Err(usage("--history none keeps nothing, so there is nothing to ask for"))
+            .hint("name the place that runs were written to");
     }
     let place = named.flatten().or_else(Place::usual);
     match args.command {
@@ -45,13 +47,21 @@ struct Kept {
 
 impl Kept {
     fn at(place: Option<Place>) -> anyhow::Result<Self> {
-        let place = place.ok_or_else(|| usage("no history is kept here: in a pod, whose files end with it, there is no usual place"));
-        Ok(Self { place: place.hint("name one with --history or TESTBED_HISTORY: sqlite:PATH, postgres://USER@HOST/DATABASE")? })
+        let place = place.ok_or_else(|| {
+            usage("no history is kept here: in a pod, whose files end with it, there is no usual place")
+        });
+        Ok(Self {
+            place: place.hint(
+                "name one with --history or TESTBED_HISTORY: sqlite:PATH, postgres://USER@HOST/DATABASE",
+            )?,
+        })
     }
 
     /// The store; `None` where nothing was ever written.
     async fn store(&self) -> anyhow::Result<Option<Store>> {
-        let store = Store::open_to_read(&self.place).await.with_context(|| format!("reading the history in {}", self.place))?;
+        let store = Store::open_to_read(&self.place)
+            .await
+            .with_context(|| format!("reading the history in {}", self.place))?;
         if let Some(store) = &store {
             // The answer does not depend on it.
             let _ = lost::close(&self.place, store).await;

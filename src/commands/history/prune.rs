@@ -15,7 +15,8 @@ use crate::words::{count, size};
 pub(super) async fn prune(args: &HistoryPrune, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let retention = Retention { older_than: args.older_than, keep: args.keep };
     if retention.older_than.is_none() && retention.keep.is_none() {
-        return Err(usage("there is no rule for what goes")).hint("pass --older-than 30d, --keep 1000, or both");
+        return Err(usage("there is no rule for what goes"))
+            .hint("pass --older-than 30d, --keep 1000, or both");
     }
     let pruned = match kept.store_or_tell(progress).await? {
         Some(store) => store.prune(&retention, args.dry_run).await?,
@@ -25,7 +26,9 @@ pub(super) async fn prune(args: &HistoryPrune, kept: &Kept, progress: &Progress)
         HistoryFormat::Text => progress.say(&sentence(&pruned, args.dry_run)),
         HistoryFormat::Json => {
             let mut answer = json!({"version": VERSION, "dryRun": args.dry_run});
-            if let (Some(answer), serde_json::Value::Object(pruned)) = (answer.as_object_mut(), serde_json::to_value(pruned)?) {
+            if let (Some(answer), serde_json::Value::Object(pruned)) =
+                (answer.as_object_mut(), serde_json::to_value(pruned)?)
+            {
                 answer.extend(pruned);
             }
             console::print(&console::json(&answer)?)?;
@@ -43,7 +46,11 @@ fn sentence(pruned: &Pruned, dry_run: bool) -> String {
         }
         _ => String::new(),
     };
-    format!("{verb} {}, {} {verb_rest}{space}", count(usize::try_from(pruned.records).unwrap_or(usize::MAX), "run"), pruned.left)
+    format!(
+        "{verb} {}, {} {verb_rest}{space}",
+        count(usize::try_from(pruned.records).unwrap_or(usize::MAX), "run"),
+        pruned.left
+    )
 }
 
 #[cfg(test)]
@@ -55,6 +62,9 @@ mod tests {
         let pruned = Pruned { records: 1, left: 2, bytes_before: Some(8 << 20), bytes_after: Some(1 << 20) };
         assert_eq!(sentence(&pruned, false), "forgot 1 run, 2 stay; 7 MiB given back, 1 MiB in use");
         assert_eq!(sentence(&pruned, true), "would forget 1 run, 2 would stay");
-        assert_eq!(sentence(&Pruned { records: 3, left: 1, ..Pruned::default() }, false), "forgot 3 runs, 1 stays");
+        assert_eq!(
+            sentence(&Pruned { records: 3, left: 1, ..Pruned::default() }, false),
+            "forgot 3 runs, 1 stays"
+        );
     }
 }

@@ -17,7 +17,12 @@ const MOST: usize = 10_000;
 const USUAL: Duration = Duration::from_hours(7 * 24);
 
 /// Counts, and prints what came out.
-pub(super) async fn report(args: &HistoryReport, global: &Global, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
+pub(super) async fn report(
+    args: &HistoryReport,
+    global: &Global,
+    kept: &Kept,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let now = Time::now();
     let filter = list::filter(&args.wanted, global, now);
     let since = filter.since.unwrap_or_else(|| now.before(USUAL));

@@ -51,15 +51,30 @@ fn head(record: &Record, now: Time) -> String {
         ("name", record.name.clone()),
         ("status", status(record)),
         ("began", format!("{} ({})", record.began, words::ago(record.began, now))),
-        ("ready", record.ready.map(|ready| format!("after {}", brief(ready.since(record.began)))).unwrap_or_default()),
-        ("gone", record.ended.map(|ended| format!("after {}", brief(ended.since(record.began)))).unwrap_or_default()),
+        (
+            "ready",
+            record
+                .ready
+                .map(|ready| format!("after {}", brief(ready.since(record.began))))
+                .unwrap_or_default(),
+        ),
+        (
+            "gone",
+            record
+                .ended
+                .map(|ended| format!("after {}", brief(ended.since(record.began))))
+                .unwrap_or_default(),
+        ),
         ("command", command(record)),
         ("where", place(record)),
         ("by", by(record)),
         ("pipeline", pipeline(record)),
         ("commit", record.origin.git_commit.clone().unwrap_or_default()),
     ];
-    rows.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("{name:<9}{}\n", indented(text))).collect()
+    rows.iter()
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(name, text)| format!("{name:<9}{}\n", indented(text)))
+        .collect()
 }
 
 /// The lines after the first one, below it.
@@ -78,7 +93,10 @@ fn status(record: &Record) -> String {
 
 fn command(record: &Record) -> String {
     let Some(command) = &record.command else { return String::new() };
-    let took = command.began.zip(command.ended).map(|(began, ended)| format!(" after {}", brief(ended.since(began))));
+    let took = command
+        .began
+        .zip(command.ended)
+        .map(|(began, ended)| format!(" after {}", brief(ended.since(began))));
     match command.exit_code {
         Some(code) => format!("{}: exit code {code}{}", command.program, took.unwrap_or_default()),
         None => command.program.clone(),
@@ -97,16 +115,28 @@ fn place(record: &Record) -> String {
 fn by(record: &Record) -> String {
     let origin = &record.origin;
     let called = if origin.called.is_empty() { String::new() } else { format!("testbed {}", origin.called) };
-    let part = |word: &str, text: &Option<String>| text.as_ref().map(|text| format!(" {word} {text}")).unwrap_or_default();
-    let who = format!("{called}{}{}{}", part("of", &origin.user), part("on", &origin.host), part("in", &origin.folder));
+    let part = |word: &str, text: &Option<String>| {
+        text.as_ref().map(|text| format!(" {word} {text}")).unwrap_or_default()
+    };
+    let who = format!(
+        "{called}{}{}{}",
+        part("of", &origin.user),
+        part("on", &origin.host),
+        part("in", &origin.folder)
+    );
     let tool = if record.tool.is_empty() { String::new() } else { format!(" ({})", record.tool) };
     format!("{}{tool}", who.trim_start())
 }
 
 fn pipeline(record: &Record) -> String {
     let origin = &record.origin;
-    let parts = [("PipelineRun", &origin.pipeline_run), ("uid", &origin.pipeline_run_uid), ("TaskRun", &origin.task_run)];
-    let known: Vec<String> = parts.iter().filter_map(|(word, text)| text.as_ref().map(|text| format!("{word} {text}"))).collect();
+    let parts = [
+        ("PipelineRun", &origin.pipeline_run),
+        ("uid", &origin.pipeline_run_uid),
+        ("TaskRun", &origin.task_run),
+    ];
+    let known: Vec<String> =
+        parts.iter().filter_map(|(word, text)| text.as_ref().map(|text| format!("{word} {text}"))).collect();
     known.join(", ")
 }
 
@@ -114,10 +144,16 @@ fn of_database(database: &Database, record: &Record) -> String {
     let version = database.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     let image = database.image.as_ref().map(|image| format!(", image {image}")).unwrap_or_default();
     let workload = database.workload.as_ref().map(|workload| format!(", {workload}")).unwrap_or_default();
-    let restarts = if database.restarts == 0 { String::new() } else { format!(", {}", count(database.restarts as usize, "restart")) };
-    let mut lines = format!("database {}: {}{version}{image}{workload}{restarts}\n", database.name, database.engine);
+    let restarts = if database.restarts == 0 {
+        String::new()
+    } else {
+        format!(", {}", count(database.restarts as usize, "restart"))
+    };
+    let mut lines =
+        format!("database {}: {}{version}{image}{workload}{restarts}\n", database.name, database.engine);
     let login = [("at ", &database.address), ("as ", &database.user), ("to ", &database.database)];
-    let login: Vec<String> = login.iter().filter_map(|(word, text)| text.as_ref().map(|text| format!("{word}{text}"))).collect();
+    let login: Vec<String> =
+        login.iter().filter_map(|(word, text)| text.as_ref().map(|text| format!("{word}{text}"))).collect();
     if !login.is_empty() {
         lines += &format!("  {}\n", login.join(", "));
     }
@@ -129,8 +165,14 @@ fn of_database(database: &Database, record: &Record) -> String {
 
 /// What has not happened to each of its databases at the same moment.
 fn of_the_run(record: &Record) -> Vec<Moment> {
-    let is_theirs = |moment: &Moment| record.databases.iter().all(|database| database.timeline.contains(moment));
-    record.timeline.iter().filter(|moment| record.databases.is_empty() || !is_theirs(moment)).cloned().collect()
+    let is_theirs =
+        |moment: &Moment| record.databases.iter().all(|database| database.timeline.contains(moment));
+    record
+        .timeline
+        .iter()
+        .filter(|moment| record.databases.is_empty() || !is_theirs(moment))
+        .cloned()
+        .collect()
 }
 
 /// One moment a line: the time since the run began, and since the moment before.
@@ -139,8 +181,12 @@ fn moments(timeline: &[Moment], began: Time) -> String {
     let mut lines = String::new();
     for Moment { what, at, detail } in timeline {
         let detail = if detail.is_empty() { String::new() } else { format!("   {detail}") };
-        let line =
-            format!("  {:>10}  {:>11}  {:<13}{detail}", brief(at.since(began)), format!("+{}", brief(at.since(before))), what.name());
+        let line = format!(
+            "  {:>10}  {:>11}  {:<13}{detail}",
+            brief(at.since(began)),
+            format!("+{}", brief(at.since(before))),
+            what.name()
+        );
         lines += line.trim_end();
         lines.push('\n');
         before = *at;
@@ -157,7 +203,8 @@ fn events(events: &[Event], began: Time) -> String {
         .take(EVENTS)
         .map(|event| {
             let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
-            let reason = if event.warning { format!("warning: {}", event.reason) } else { event.reason.clone() };
+            let reason =
+                if event.warning { format!("warning: {}", event.reason) } else { event.reason.clone() };
             let at = event.at.map(|at| brief(at.since(began))).unwrap_or_default();
             [format!("  {at}"), event.object.clone(), reason, event.message.clone() + &times]
         })
@@ -200,9 +247,17 @@ mod tests {
             address: Some("127.0.0.1:15432".into()),
             user: Some("app".into()),
             database: Some("shop".into()),
-            evidence: Some(Ready { evidence: "own-process".into(), detail: "process 42 takes the login".into(), at: Time::default() }),
+            evidence: Some(Ready {
+                evidence: "own-process".into(),
+                detail: "process 42 takes the login".into(),
+                at: Time::default(),
+            }),
             restarts: 1,
-            timeline: vec![moment(What::Created, 3, ""), moment(What::Prepared, 40, "copied"), moment(What::Ready, 90, "")],
+            timeline: vec![
+                moment(What::Created, 3, ""),
+                moment(What::Prepared, 40, "copied"),
+                moment(What::Ready, 90, ""),
+            ],
             ..Database::default()
         };
         let event = |warning, reason: &str, count| Event {
@@ -218,7 +273,11 @@ mod tests {
             run_id: "pr-17".into(),
             name: "shop".into(),
             status: Status::Failed,
-            cause: Some(Cause { kind: "command".into(), database: None, text: "the command ended with exit code 1\nand more".into() }),
+            cause: Some(Cause {
+                kind: "command".into(),
+                database: None,
+                text: "the command ended with exit code 1\nand more".into(),
+            }),
             runtime: "local".into(),
             tool: "testbed 0.1.0".into(),
             began: Time::from_millis(1_700_000_000_000),
@@ -244,7 +303,13 @@ mod tests {
             timeline: vec![moment(What::Deleting, 60_500, "")],
             events: vec![event(false, "Scheduled", 1), event(true, "FailedMount", 3)],
             logs: vec![
-                LogInfo { source: "postgres".into(), database: Some("postgres".into()), bytes: 4000, kept: 4000, ..LogInfo::default() },
+                LogInfo {
+                    source: "postgres".into(),
+                    database: Some("postgres".into()),
+                    bytes: 4000,
+                    kept: 4000,
+                    ..LogInfo::default()
+                },
                 LogInfo {
                     source: "mysql-42".into(),
                     container: "init".into(),
@@ -304,7 +369,12 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_out() {
-        let record = Record { id: "0198c0de".into(), run_id: "r".into(), runtime: "local".into(), ..Record::default() };
+        let record = Record {
+            id: "0198c0de".into(),
+            run_id: "r".into(),
+            runtime: "local".into(),
+            ..Record::default()
+        };
         assert_snapshot!(text(&record, Time::from_millis(0)), @r"
         run      r
         record   0198c0de

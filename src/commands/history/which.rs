@@ -1,4 +1,5 @@
-//! Which run is meant by what a user types: the run's id, its record's id, the first letters of either, or nothing for the newest.
+//! Which run is meant by what a user types: the run's id, its record's id, the first letters of either, or
+//! nothing for the newest.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +19,13 @@ const LETTERS: usize = 8;
 /// What a question about a run that is not there fails with.
 const HINT: &str = "testbed history list shows the runs that are kept";
 
-/// The record that is meant, if there is one. Tells of others with the same run id; fails where the letters fit several runs.
-pub(super) async fn find(run: Option<&str>, store: &Store, progress: &Progress) -> anyhow::Result<Option<Record>> {
+/// The record that is meant, if there is one. Tells of others with the same run id; fails where the letters
+/// fit several runs.
+pub(super) async fn find(
+    run: Option<&str>,
+    store: &Store,
+    progress: &Progress,
+) -> anyhow::Result<Option<Record>> {
     let Some(run) = run else {
         let newest = store.list(&Filter::default(), None, 1).await?;
         return match newest.first() {
@@ -65,7 +71,11 @@ pub(super) fn missing(run: Option<&str>, kept: &Kept) -> anyhow::Error {
 }
 
 fn of_others(record: &Record, others: &[Record], now: Time) -> String {
-    let each: Vec<String> = others.iter().take(5).map(|other| format!("{} ({})", other.id, words::ago(other.began, now))).collect();
+    let each: Vec<String> = others
+        .iter()
+        .take(5)
+        .map(|other| format!("{} ({})", other.id, words::ago(other.began, now)))
+        .collect();
     let more = if others.len() > each.len() { ", ..." } else { "" };
     format!("this is the newest run with the id {}; older: {}{more}", record.run_id, each.join(", "))
 }

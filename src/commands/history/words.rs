@@ -41,6 +41,12 @@ mod tests {
     fn times_are_told_in_their_largest_unit() {
         let at = |seconds: i64| ago(Time::from_millis(0), Time::from_millis(seconds * 1000));
         let told = [-5, 0, 1, 59, 60, 3599, 3600, 86_399, 86_400, 864_000].map(at);
-        assert_eq!(told, ["just now", "just now", "1s ago", "59s ago", "1m ago", "59m ago", "1h ago", "23h ago", "1d ago", "10d ago"]);
+        assert_eq!(
+            told,
+            [
+                "just now", "just now", "1s ago", "59s ago", "1m ago", "59m ago", "1h ago", "23h ago",
+                "1d ago", "10d ago"
+            ]
+        );
     }
 }

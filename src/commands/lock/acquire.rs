@@ -1,4 +1,5 @@
-//! `testbed lock acquire`: takes a lock that no process keeps: it is held until somebody releases it in the run's name.
+//! `testbed lock acquire`: takes a lock that no process keeps: it is held until somebody releases it in the
+//! run's name.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::session::{hand_over, interrupted};
 
-/// Where no PipelineRun tells that a holder is gone: longer than a test run takes, and shorter than a working day.
+/// Where no PipelineRun tells that a holder is gone: longer than a test run takes, and shorter than a working
+/// day.
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// Waits for the lock, and takes it.
@@ -63,7 +65,8 @@ pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Resul
         memory.forget();
     }
     let taken = taken?;
-    if is_made_up && let Some(memory) = Memory::of(&[&cluster.server, &cluster.namespace, &taken.target.name]) {
+    if is_made_up && let Some(memory) = Memory::of(&[&cluster.server, &cluster.namespace, &taken.target.name])
+    {
         // One of several may be released by its own name, which was printed.
         memory.save(id.as_str())?;
     }
@@ -124,7 +127,8 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
 
 /// When this holder counts as gone.
 async fn terms(args: &LockAcquire, cluster: &Cluster, progress: &Progress) -> anyhow::Result<Terms> {
-    let pipeline_run = pipeline_run(args.holder.as_deref(), &args.locking.pipeline_run, cluster, progress).await?;
+    let pipeline_run =
+        pipeline_run(args.holder.as_deref(), &args.locking.pipeline_run, cluster, progress).await?;
     let ttl = match args.ttl {
         Some(Ttl::Never) => None,
         Some(Ttl::After(ttl)) => Some(ttl),

@@ -42,7 +42,11 @@ pub(super) fn not_in_time(error: anyhow::Error, deadline: Instant) -> anyhow::Er
 ///
 /// # Errors
 /// [`Exit::NotAcquired`] when the time is up, and when the lock is taken and nobody waits.
-pub(super) async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow::Error>, progress: &Progress) -> anyhow::Result<Taken> {
+pub(super) async fn hold(
+    wish: &Wish<'_>,
+    cancelled: impl Future<Output = anyhow::Error>,
+    progress: &Progress,
+) -> anyhow::Result<Taken> {
     let Wish { cluster, args, party, terms, deadline } = wish;
     let mut cancelled = pin!(cancelled);
     let targets = async {
@@ -86,12 +90,21 @@ pub(super) async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow
         Report::Trouble(error) => progress.say(&format!("{error:#}; trying again")),
         // The same for every holder.
         Report::Blind(_) if is_blind.replace(true) => {}
-        Report::Blind(why) => progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned")),
+        Report::Blind(why) => {
+            progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned"))
+        }
         Report::Removed(target, before, after) => {
             for gone in before.holders.iter().filter(|holder| after.holder(&holder.party).is_none()) {
-                progress.say(&format!("{target}: taken from {}, which has abandoned it", words::name(&gone.party)));
+                progress.say(&format!(
+                    "{target}: taken from {}, which has abandoned it",
+                    words::name(&gone.party)
+                ));
             }
-            for gone in before.queue.iter().filter(|waiter| waiter.party != *party && after.place(&waiter.party).is_none()) {
+            for gone in before
+                .queue
+                .iter()
+                .filter(|waiter| waiter.party != *party && after.place(&waiter.party).is_none())
+            {
                 progress.explain(&format!("{target}: {} is not waiting any more", words::name(&gone.party)));
             }
         }
@@ -114,12 +127,13 @@ pub(super) async fn hold(wish: &Wish<'_>, cancelled: impl Future<Output = anyhow
     progress.finish();
     match outcome? {
         Outcome::Held(index, held) => {
-            let target = targets.into_iter().nth(index).ok_or_else(|| anyhow!("a lock that nobody asked for"))?;
+            let target =
+                targets.into_iter().nth(index).ok_or_else(|| anyhow!("a lock that nobody asked for"))?;
             Ok(Taken { target, held: *held })
         }
-        Outcome::Refused(Refusal::Busy) => {
-            Err(anyhow!("the lock is not free: {}", last.borrow())).exit(Exit::NotAcquired).hint("without --no-wait, it is waited for")
-        }
+        Outcome::Refused(Refusal::Busy) => Err(anyhow!("the lock is not free: {}", last.borrow()))
+            .exit(Exit::NotAcquired)
+            .hint("without --no-wait, it is waited for"),
         Outcome::Refused(Refusal::Permits(permits)) => {
             let error = anyhow!("the lock is in use with {permits} permits: {}", last.borrow());
             Err(error).exit(Exit::Usage).hint(format!("leave --permits away, or write --permits {permits}"))

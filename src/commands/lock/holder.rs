@@ -18,8 +18,9 @@ struct Named {
     by_hand: bool,
 }
 
-/// The PipelineRun from `--holder` or, without that, the one that the pod's labels tell. It is looked up, as whoever waits will do: one that
-/// does not exist where they look counts as gone, and would be a holder for no time at all.
+/// The PipelineRun from `--holder` or, without that, the one that the pod's labels tell. It is looked up, as
+/// whoever waits will do: one that does not exist where they look counts as gone, and would be a holder for
+/// no time at all.
 pub(super) async fn pipeline_run(
     holder: Option<&str>,
     told: &cli::PipelineRun,
@@ -40,10 +41,14 @@ pub(super) async fn pipeline_run(
             ));
             return Ok(Some(pipeline_run));
         }
-        Found::There(_) => format!("PipelineRun {name} of namespace {namespace} is another one, with another uid"),
+        Found::There(_) => {
+            format!("PipelineRun {name} of namespace {namespace} is another one, with another uid")
+        }
         Found::Nowhere => format!("namespace {namespace} has no PipelineRun {name}"),
         Found::NoKind => "the cluster has no PipelineRuns".to_owned(),
-        Found::Forbidden => format!("PipelineRun {name} may not be read in namespace {namespace} (get on pipelineruns)"),
+        Found::Forbidden => {
+            format!("PipelineRun {name} may not be read in namespace {namespace} (get on pipelineruns)")
+        }
     };
     if by_hand {
         return Err(usage(format!("--holder pipelinerun/{name}: {why}")));
@@ -54,7 +59,9 @@ pub(super) async fn pipeline_run(
 
 fn named(holder: Option<&str>, told: &cli::PipelineRun) -> anyhow::Result<Option<Named>> {
     let told = said(&told.name).map(|name| PipelineRun { name, uid: said(&told.uid) });
-    let Some(holder) = holder else { return Ok(told.map(|pipeline_run| Named { pipeline_run, by_hand: false })) };
+    let Some(holder) = holder else {
+        return Ok(told.map(|pipeline_run| Named { pipeline_run, by_hand: false }));
+    };
     let name = match holder.split_once('/') {
         None if holder == "none" => return Ok(None),
         Some(("pipelinerun" | "pipelineruns" | "pr", name)) if !name.is_empty() => name,
@@ -73,15 +80,22 @@ mod tests {
         let told = cli::PipelineRun { name: Some("build-7".into()), uid: Some("u".into()) };
         let read = |holder: Option<&str>| {
             let named = named(holder, &told).map_err(|error| error.to_string());
-            named.map(|named| named.map(|named| (named.pipeline_run.name, named.pipeline_run.uid, named.by_hand)))
+            named.map(|named| {
+                named.map(|named| (named.pipeline_run.name, named.pipeline_run.uid, named.by_hand))
+            })
         };
-        let one = |name: &str, uid: Option<&str>, by_hand| Ok(Some((name.to_owned(), uid.map(str::to_owned), by_hand)));
+        let one = |name: &str, uid: Option<&str>, by_hand| {
+            Ok(Some((name.to_owned(), uid.map(str::to_owned), by_hand)))
+        };
         assert_eq!(read(None), one("build-7", Some("u"), false));
         assert_eq!(read(Some("pipelinerun/build-7")), one("build-7", Some("u"), true));
         assert_eq!(read(Some("pr/other")), one("other", None, true));
         assert_eq!(read(Some("none")), Ok(None));
         for wrong in ["build-7", "pipelinerun/", "taskrun/build-7", ""] {
-            assert!(read(Some(wrong)).is_err_and(|error| error.contains("write pipelinerun/NAME")), "{wrong}");
+            assert!(
+                read(Some(wrong)).is_err_and(|error| error.contains("write pipelinerun/NAME")),
+                "{wrong}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `testbed lock`: turns at what runs have to share. Locks live in a cluster, whichever runtime the databases have.
+//! `testbed lock`: turns at what runs have to share. Locks live in a cluster, whichever runtime the databases
+//! have.
 
 mod acquire;
 mod hold;
@@ -18,8 +19,8 @@ use crate::cli::{Global, Lock};
 use crate::failure::Exit;
 use crate::lock::watchdog;
 
-/// The parts of `lock run` for which testbed calls itself, before anything else: they take nobody's flags, variables or settings. `None` if
-/// the arguments are a user's.
+/// The parts of `lock run` for which testbed calls itself, before anything else: they take nobody's flags,
+/// variables or settings. `None` if the arguments are a user's.
 pub(super) fn aside(args: &[OsString]) -> Option<u8> {
     match args.get(1)?.to_str()? {
         watchdog::NAME => Some(watchdog::run().unwrap_or(Exit::Usage.code())),

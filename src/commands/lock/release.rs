@@ -19,7 +19,8 @@ use crate::run_id::RunId;
 /// Releases the locks that the flags mean.
 ///
 /// # Errors
-/// A failed request; with `--strict`, that there was nothing to release; exit code 5 when pods of a workload are not gone in time.
+/// A failed request; with `--strict`, that there was nothing to release; exit code 5 when pods of a workload
+/// are not gone in time.
 pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
     let deadline = deadline::after(args.timeout);
@@ -33,7 +34,8 @@ pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Resul
     };
     let id = RunId::parse(&id)?;
     let targets = cluster.by(deadline, args.timeout, targets(&cluster, &args.locked)).await?;
-    // What a command of the run holds is not given to others while it runs; `lock run` does that itself, and in time.
+    // What a command of the run holds is not given to others while it runs; `lock run` does that itself, and
+    // in time.
     let run = Party { id: id.as_str().to_owned(), session: None };
     let mut released = 0;
     let mut left = Vec::new();
@@ -48,7 +50,9 @@ pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Resul
             left.push((target, before));
         }
     }
-    if let Some(memory) = memory.filter(|memory| memory.load().is_ok_and(|known| known.as_deref() == Some(id.as_str()))) {
+    if let Some(memory) =
+        memory.filter(|memory| memory.load().is_ok_and(|known| known.as_deref() == Some(id.as_str())))
+    {
         memory.forget();
     }
     if released == 0 && args.strict {
@@ -65,17 +69,25 @@ pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Resul
 pub(super) fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &Progress) {
     match outcome {
         Released::Absent => progress.say(&format!("{target}: nobody holds it")),
-        Released::NotOurs(version) if version.lock.holders.is_empty() => progress.say(&format!("{target}: nobody holds it")),
-        Released::NotOurs(version) if version.lock.holders.iter().any(|holder| holder.party.id == id.as_str()) => {
+        Released::NotOurs(version) if version.lock.holders.is_empty() => {
+            progress.say(&format!("{target}: nobody holds it"))
+        }
+        Released::NotOurs(version)
+            if version.lock.holders.iter().any(|holder| holder.party.id == id.as_str()) =>
+        {
             progress.say(&format!("{target}: left alone, it is held by a `testbed lock run` of run {id}, which gives it back itself"));
         }
         Released::NotOurs(version) => {
-            progress.say(&format!("{target}: left alone, it is not held by run {id}, but by {}", words::holders(&version.lock)));
+            progress.say(&format!(
+                "{target}: left alone, it is not held by run {id}, but by {}",
+                words::holders(&version.lock)
+            ));
         }
         Released::Done(version) => {
             let was_held = version.lock.holders.iter().any(|holder| holder.party.id == id.as_str());
             let next = version.lock.queue.iter().find(|waiter| waiter.party.id != id.as_str());
-            let next = next.map(|waiter| format!("; next is {}", words::name(&waiter.party))).unwrap_or_default();
+            let next =
+                next.map(|waiter| format!("; next is {}", words::name(&waiter.party))).unwrap_or_default();
             let what = if was_held { "released" } else { "taken out of the queue" };
             if let Some(scaled) = scaled_by_hand(version).filter(|_| was_held) {
                 progress.say(&format!("{target}: {scaled}; it is set to 0"));

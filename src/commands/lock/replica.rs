@@ -1,4 +1,5 @@
-//! What a lock on a workload needs beyond its turn: nobody else who scales it, a pod that is ready, and one that is gone in the end.
+//! What a lock on a workload needs beyond its turn: nobody else who scales it, a pod that is ready, and one
+//! that is gone in the end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ const BUDGETS: Budgets = Budgets { pull: Duration::from_secs(120), capacity: Dur
 /// How long to try to give a lock back whose pods do not come up.
 const GIVING_BACK: Duration = Duration::from_secs(10);
 
-/// Refuses what cannot be a lock: a number of permits, and a workload that is scaled by somebody else. Of a Lease nothing is asked.
+/// Refuses what cannot be a lock: a number of permits, and a workload that is scaled by somebody else. Of a
+/// Lease nothing is asked.
 pub(super) async fn check(target: &Target, args: &Locking, progress: &Progress) -> anyhow::Result<()> {
     if target.kind == Kind::Lease {
         return Ok(());
@@ -48,7 +50,9 @@ pub(super) async fn check(target: &Target, args: &Locking, progress: &Progress) 
     match autoscaler::of(cluster, target.kind.name(), &target.name).await {
         Ok(None) => Ok(()),
         Ok(Some(name)) => {
-            let error = usage(format!("--on {target}: HorizontalPodAutoscaler {name} sets its replicas, which are to be the lock"));
+            let error = usage(format!(
+                "--on {target}: HorizontalPodAutoscaler {name} sets its replicas, which are to be the lock"
+            ));
             let delete = format!("delete the autoscaler ({} delete hpa {name})", cluster.kubectl);
             Err(error).hint(format!("{delete}, or use a Lease: testbed lock acquire NAME"))
         }
@@ -78,14 +82,20 @@ impl Replica {
         let Held { version, fence, is_again, .. } = held;
         let holder = version.lock.holders.iter().find(|holder| holder.fence == *fence)?;
         let (version, id) = (version.clone(), holder.party.id.clone());
-        (target.kind != Kind::Lease).then(|| Self { target: target.clone(), version, fence: *fence, id, is_again: *is_again })
+        (target.kind != Kind::Lease).then(|| Self {
+            target: target.clone(),
+            version,
+            fence: *fence,
+            id,
+            is_again: *is_again,
+        })
     }
 
     /// Waits until its pod is ready. The lock stays held whatever happens.
     ///
     /// # Errors
-    /// Exit code 3 when `within` is over, 4 when the pod can never become ready, with the cause, or when somebody scales it by hand; 6 when
-    /// the lock is somebody else's by now.
+    /// Exit code 3 when `within` is over, 4 when the pod can never become ready, with the cause, or when
+    /// somebody scales it by hand; 6 when the lock is somebody else's by now.
     pub(super) async fn ready(&self, within: Duration, progress: &Progress) -> anyhow::Result<()> {
         let Self { target, .. } = self;
         let version = self.again(progress).await?;
@@ -102,7 +112,9 @@ impl Replica {
             // Before that, a pod may be one that the controller is about to take away.
             let _ = seen.wait_for(|seen| *seen).await;
             observer
-                .all_ready(&discovery.workloads, |_, ready| progress.stage(&name, if ready { READY } else { "waiting for its pod" }, ""))
+                .all_ready(&discovery.workloads, |_, ready| {
+                    progress.stage(&name, if ready { READY } else { "waiting for its pod" }, "")
+                })
                 .await;
         };
         let outcome = tokio::select! {
@@ -114,7 +126,8 @@ impl Replica {
         progress.finish();
         outcome.or_else(|_| {
             let unready = watcher.redact(&observer.unready(&discovery.workloads).join("; "));
-            let error = anyhow!("{target}: not ready within {}: {unready}", humantime::format_duration(within));
+            let error =
+                anyhow!("{target}: not ready within {}: {unready}", humantime::format_duration(within));
             let error = Err(error).exit(Exit::NotReady).hint("wait longer with --ready-timeout");
             match watcher.unread() {
                 Some(hint) => error.hint(hint),
@@ -129,21 +142,29 @@ impl Replica {
         if !self.is_again || replicas(version) != Some(0) {
             return Ok(version.clone());
         }
-        progress.say(&format!("{target}: somebody has scaled it to 0 while run {} held it; it gets its replica again", self.id));
+        progress.say(&format!(
+            "{target}: somebody has scaled it to 0 while run {} held it; it gets its replica again",
+            self.id
+        ));
         let scaled = scale_up(target, *fence).await?;
         scaled.ok_or_else(|| anyhow!("{} was deleted", target.object_name()))
     }
 
-    /// Follows the object. Says when its controller has seen that it was taken; resolves when somebody else changes it past its holder.
+    /// Follows the object. Says when its controller has seen that it was taken; resolves when somebody else
+    /// changes it past its holder.
     async fn changes(&self, taken: &Version, seen: &watch::Sender<bool>) -> anyhow::Error {
         let mut events = self.target.watch();
         while let Some(event) = events.next().await {
             match event {
-                Ok(WatchEvent::There(version)) => match is_seen(&version, self.fence, taken.object.metadata.generation) {
-                    Ok(is_seen) => drop(seen.send_replace(is_seen)),
-                    Err(change) => return self.changed(change),
-                },
-                Ok(WatchEvent::Gone(_)) => return anyhow!("{} was deleted while its pod was waited for", self.target.object_name()),
+                Ok(WatchEvent::There(version)) => {
+                    match is_seen(&version, self.fence, taken.object.metadata.generation) {
+                        Ok(is_seen) => drop(seen.send_replace(is_seen)),
+                        Err(change) => return self.changed(change),
+                    }
+                }
+                Ok(WatchEvent::Gone(_)) => {
+                    return anyhow!("{} was deleted while its pod was waited for", self.target.object_name());
+                }
                 Ok(WatchEvent::Trouble(_)) => {}
                 Err(error) => return error,
             }
@@ -163,19 +184,23 @@ impl Replica {
         }
     }
 
-    /// Gives back what was taken for nothing, and adds to the error what became of it. What the run held before stays held.
+    /// Gives back what was taken for nothing, and adds to the error what became of it. What the run held
+    /// before stays held.
     pub(super) async fn give_back(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
         progress.finish();
         let Self { target, fence, id, .. } = self;
         let by_hand = format!("testbed lock release --on {target} --run-id {id}");
         if self.is_again {
-            return error.hint(format!("run {id} goes on holding it, as it did before; to release it: {by_hand}"));
+            return error
+                .hint(format!("run {id} goes on holding it, as it did before; to release it: {by_hand}"));
         }
         let said = match timeout(GIVING_BACK, release(target, |lock| lock.give_back(*fence))).await {
             Ok(Ok(Released::Done(_))) => format!("{target} was given back: it has 0 replicas and no holder"),
             Ok(Ok(Released::Absent | Released::NotOurs(_))) => return error,
             Ok(Err(left)) => format!("it could not be given back ({left:#}); do it later: {by_hand}"),
-            Err(_) => format!("it could not be given back (the API server does not answer); do it later: {by_hand}"),
+            Err(_) => {
+                format!("it could not be given back (the API server does not answer); do it later: {by_hand}")
+            }
         };
         error.hint(said)
     }

@@ -56,7 +56,8 @@ pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     let fence = held.fence;
     let is_nested = held.version.lock.holder(&party).is_none();
     let replica = Replica::of(&target, &held);
-    let mut keeper = Keeper::new(&target, held).ok_or_else(|| anyhow!("{target} was taken, and its holder is not in it"))?;
+    let mut keeper = Keeper::new(&target, held)
+        .ok_or_else(|| anyhow!("{target} was taken, and its holder is not in it"))?;
     let holder = if is_nested { Party { session: None, ..party } } else { party };
     let how = if is_nested { "held already" } else { "held" };
     let command = args.command[0].display();
@@ -69,7 +70,9 @@ pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
         progress: &progress,
     };
     let too_early = match &replica {
-        Some(replica) => until_ready(replica.ready(args.locking.ready_timeout, &progress), &mut keeper, &mut signals).await,
+        Some(replica) => {
+            until_ready(replica.ready(args.locking.ready_timeout, &progress), &mut keeper, &mut signals).await
+        }
         None => match keeper.holding.overdue(now()) {
             Some(loss) => Some(Ended::Lost(loss)),
             None => signals.already_interrupted().await.map(|error| Ended::Kept(Err(error))),
@@ -88,7 +91,8 @@ pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
         Ended::Kept(code) if is_nested => code,
         Ended::Kept(code) => back.after(code).await,
         Ended::Lost(loss) => {
-            // What the run had before is not given back, unless it was lost and put back for the command alone.
+            // What the run had before is not given back, unless it was lost and put back for the command
+            // alone.
             if !is_nested || matches!(loss, Loss::Deleted { .. }) {
                 back.after_loss(&loss).await;
             }
@@ -98,7 +102,11 @@ pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
 }
 
 /// Keeps the lock until what was taken can be used. `Some`: it cannot.
-async fn until_ready(ready: impl Future<Output = anyhow::Result<()>>, keeper: &mut Keeper, signals: &mut Signals) -> Option<Ended> {
+async fn until_ready(
+    ready: impl Future<Output = anyhow::Result<()>>,
+    keeper: &mut Keeper,
+    signals: &mut Signals,
+) -> Option<Ended> {
     let mut ready = pin!(ready);
     loop {
         tokio::select! {
@@ -158,7 +166,9 @@ impl GiveBack<'_> {
             Err(error) => error,
         };
         let target = self.target;
-        self.progress.warn(&format!("{target} could not be released, and stays held until its ttl is over: {error:#}"));
+        self.progress.warn(&format!(
+            "{target} could not be released, and stays held until its ttl is over: {error:#}"
+        ));
         hints_of(&error).iter().for_each(|hint| self.progress.say(&format!("  {hint}")));
         code.map(|code| code.max(1))
     }

@@ -20,7 +20,8 @@ use crate::table::table;
 /// How long the API server may take to tell.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether a lock was abandoned, and why it counts as that. `None` where that shows only to somebody who watches for the ttl.
+/// Whether a lock was abandoned, and why it counts as that. `None` where that shows only to somebody who
+/// watches for the ttl.
 type Abandoned = (Option<bool>, String);
 
 /// One lock as it is.
@@ -94,7 +95,12 @@ fn is_abandoned(holder: &Holder, status: Life) -> Abandoned {
 fn columns(shown: &[Shown]) -> String {
     let lines = shown.iter().flat_map(|one| {
         let (name, lock) = (&one.target.name, &one.version.lock);
-        let mut lines: Vec<_> = lock.holders.iter().zip(&one.abandoned).map(|(holder, abandoned)| held(name, holder, abandoned)).collect();
+        let mut lines: Vec<_> = lock
+            .holders
+            .iter()
+            .zip(&one.abandoned)
+            .map(|(holder, abandoned)| held(name, holder, abandoned))
+            .collect();
         if lines.is_empty() {
             lines.push([name, "-", "free", "-", "-", "-", "-"].map(str::to_owned));
         }
@@ -106,16 +112,33 @@ fn columns(shown: &[Shown]) -> String {
 
 fn held(name: &str, holder: &Holder, (abandoned, why): &Abandoned) -> [String; 7] {
     let state = if *abandoned == Some(true) { format!("abandoned ({why})") } else { "held".to_owned() };
-    let ttl = holder.terms.ttl().map_or_else(|| "-".to_owned(), |ttl| humantime::format_duration(ttl).to_string());
+    let ttl =
+        holder.terms.ttl().map_or_else(|| "-".to_owned(), |ttl| humantime::format_duration(ttl).to_string());
     let pipeline_run = holder.terms.pipeline_run.as_ref().map_or("-", |run| &run.name);
     let id = holder.party.id.clone();
-    [name.into(), id, state, words::since(holder.since), holder.renewals.to_string(), ttl, pipeline_run.into()]
+    [
+        name.into(),
+        id,
+        state,
+        words::since(holder.since),
+        holder.renewals.to_string(),
+        ttl,
+        pipeline_run.into(),
+    ]
 }
 
 fn waits(name: &str, place: usize, waiter: &Waiter) -> [String; 7] {
     let state = format!("{} in the queue", words::ordinal(place + 1));
     let dash = || "-".to_owned();
-    [name.into(), waiter.party.id.clone(), state, words::since(waiter.since), waiter.beats.to_string(), dash(), dash()]
+    [
+        name.into(),
+        waiter.party.id.clone(),
+        state,
+        words::since(waiter.since),
+        waiter.beats.to_string(),
+        dash(),
+        dash(),
+    ]
 }
 
 fn json(one: &Shown) -> Value {

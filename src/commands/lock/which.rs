@@ -11,7 +11,8 @@ use crate::runtime::kubernetes::Cluster;
 /// The cluster that the locks are in.
 pub(super) async fn connect(global: &Global) -> anyhow::Result<Cluster> {
     if global.is_local() {
-        return Err(usage("locks are in a cluster, and --runtime local is none")).hint("leave it away, and name the cluster");
+        return Err(usage("locks are in a cluster, and --runtime local is none"))
+            .hint("leave it away, and name the cluster");
     }
     Cluster::connect(&global.choice()).await
 }
@@ -54,13 +55,19 @@ async fn by_label(cluster: &Cluster, selector: &str) -> anyhow::Result<Vec<Targe
     let found = list(cluster, Some(selector)).await?;
     if found.is_empty() {
         return Err(usage(format!("no Lease in namespace {} has the label {selector}", cluster.namespace)))
-            .hint(format!("make them first, each without a holder; see: {} get leases --show-labels", cluster.kubectl));
+            .hint(format!(
+                "make them first, each without a holder; see: {} get leases --show-labels",
+                cluster.kubectl
+            ));
     }
     Ok(found.into_iter().map(|(target, _)| target).collect())
 }
 
 fn check_name(name: &str) -> anyhow::Result<()> {
     let is_name = !name.is_empty() && name.len() <= 253 && name.split('.').all(is_dns_label);
-    anyhow::ensure!(is_name, "a name has lower-case letters, digits, '-' and '.', with a letter or digit at both ends");
+    anyhow::ensure!(
+        is_name,
+        "a name has lower-case letters, digits, '-' and '.', with a letter or digit at both ends"
+    );
     Ok(())
 }

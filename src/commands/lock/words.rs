@@ -31,23 +31,34 @@ pub(super) fn loss(target: &Target, loss: &Loss) -> String {
             format!("{target} is lost: no renewal was taken for {:.1} s: {trouble}", since.as_secs_f64())
         }
         Loss::Silence { since, trouble: None } => {
-            format!("{target} is lost: testbed was stopped, or the machine asleep, and renewed nothing for {:.1} s", since.as_secs_f64())
+            format!(
+                "{target} is lost: testbed was stopped, or the machine asleep, and renewed nothing for {:.1} s",
+                since.as_secs_f64()
+            )
         }
         Loss::Deleted { .. } => format!("{target} is lost: somebody has deleted {}", target.object_name()),
-        Loss::Removed(lock) if lock.holders.is_empty() => format!("{target} is lost: somebody has taken it out"),
-        Loss::Removed(lock) => format!("{target} is lost: somebody has taken it out, and it is held by {}", holders(lock)),
+        Loss::Removed(lock) if lock.holders.is_empty() => {
+            format!("{target} is lost: somebody has taken it out")
+        }
+        Loss::Removed(lock) => {
+            format!("{target} is lost: somebody has taken it out, and it is held by {}", holders(lock))
+        }
     }
 }
 
 /// The error of a command that was `ended` for it, or whatever became of it.
 pub(super) fn lost(target: &Target, loss: &Loss, ended: &str) -> anyhow::Error {
     let hint = match loss {
-        Loss::Silence { trouble: Some(_), .. } => "a longer --ttl bridges longer interruptions; run it again once the API server answers",
+        Loss::Silence { trouble: Some(_), .. } => {
+            "a longer --ttl bridges longer interruptions; run it again once the API server answers"
+        }
         Loss::Silence { trouble: None, .. } => "a longer --ttl bridges longer pauses; run it again",
         Loss::Deleted { .. } => {
             "nobody needs to delete it: testbed lock release gives a lock back, and one whose holder is gone is taken over"
         }
-        Loss::Removed(_) => "testbed lock show tells who holds it; nobody but testbed is to change its annotation testbed/lock",
+        Loss::Removed(_) => {
+            "testbed lock show tells who holds it; nobody but testbed is to change its annotation testbed/lock"
+        }
     };
     let error = anyhow!("{}; the command was {ended}", self::loss(target, loss));
     error.exit(Exit::LockLost).hint(hint)
@@ -72,7 +83,8 @@ pub(super) fn ordinal(number: usize) -> String {
     format!("{number}{ending}")
 }
 
-/// Why somebody waits: who holds the lock, or what keeps one that nobody holds, and which place in the queue this is.
+/// Why somebody waits: who holds the lock, or what keeps one that nobody holds, and which place in the queue
+/// this is.
 pub(super) fn waiting(lock: &Lock, party: &Party, obstacle: Option<&str>) -> String {
     let held = match lock.holders.len() {
         0 => obstacle.unwrap_or("nobody holds it").to_owned(),
@@ -92,6 +104,9 @@ mod tests {
     #[test]
     fn places_are_counted_as_people_do() {
         let told = [1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111].map(ordinal);
-        assert_eq!(told, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th"]);
+        assert_eq!(
+            told,
+            ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th"]
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The command of `testbed lock run`: started, attended to while the lock is kept, and ended in time when the lock is lost.
+//! The command of `testbed lock run`: started, attended to while the lock is kept, and ended in time when the
+//! lock is lost.
 
 use std::ffi::OsString;
 use std::pin::pin;
@@ -23,8 +24,8 @@ use crate::session::Signals;
 use crate::session::attend::{self, Running};
 use crate::session::program::Cannot;
 
-/// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can hold it. Also how long what it leaves
-/// behind may take to end by itself.
+/// How long the command has to end once the lock's object was deleted and put back: so long, nobody else can
+/// hold it. Also how long what it leaves behind may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What is to run, and under which lock.
@@ -53,7 +54,9 @@ impl Work<'_> {
             Err(error) => return Ended::Kept(Err(error)),
         };
         // A panic is a failure like others: the command is ended, and the lock is given back.
-        let attended = bug::caught(async { Ok(self.attend(&mut running, &mut keeper, &mut guard, signals).await) }).await;
+        let attended =
+            bug::caught(async { Ok(self.attend(&mut running, &mut keeper, &mut guard, signals).await) })
+                .await;
         let outcome = attended.unwrap_or_else(|error| Ended::Kept(Err(error)));
         match &outcome {
             Ended::Kept(Ok(_)) => self.clear(&keeper, &guard).await,
@@ -69,12 +72,20 @@ impl Work<'_> {
     async fn start(&self, keeper: &Keeper) -> anyhow::Result<Result<(Running, Guard, Gate), Cannot>> {
         let dog = Dog::start().await?;
         let mut gate = Gate::new()?;
-        let mut running = match attend::start(&gate.before(self.command), &self.environment, self.run_id.as_str()) {
-            Ok(running) => running,
-            Err(cannot) => return Ok(Err(cannot)),
-        };
+        let mut running =
+            match attend::start(&gate.before(self.command), &self.environment, self.run_id.as_str()) {
+                Ok(running) => running,
+                Err(cannot) => return Ok(Err(cannot)),
+            };
         let guard = match running.noted {
-            Some(command) => Guard::over(dog, Worker { command, session: self.session.to_owned() }, keeper.holding.last_moment()).await,
+            Some(command) => {
+                Guard::over(
+                    dog,
+                    Worker { command, session: self.session.to_owned() },
+                    keeper.holding.last_moment(),
+                )
+                .await
+            }
             None => Err(anyhow!("finding the command's process in /proc")),
         };
         match guard.and_then(|guard| gate.open().map(|()| guard)) {
@@ -89,7 +100,13 @@ impl Work<'_> {
     }
 
     /// Waits for the command's end while the lock is kept.
-    async fn attend(&self, running: &mut Running, keeper: &mut Keeper, guard: &mut Guard, signals: &mut Signals) -> Ended {
+    async fn attend(
+        &self,
+        running: &mut Running,
+        keeper: &mut Keeper,
+        guard: &mut Guard,
+        signals: &mut Signals,
+    ) -> Ended {
         let mut code = pin!(running.attend(signals, self.progress));
         let mut is_watched = true;
         loop {
@@ -110,7 +127,8 @@ impl Work<'_> {
         }
     }
 
-    /// Ends what the command has left behind: the lock goes on to others. What is ending anyway, such as a `tee` of its output, may do so.
+    /// Ends what the command has left behind: the lock goes on to others. What is ending anyway, such as a
+    /// `tee` of its output, may do so.
     async fn clear(&self, keeper: &Keeper, guard: &Guard) {
         let until = keeper.holding.kill_at().into_iter().chain([now() + GRACE]).min().unwrap_or_default();
         let mut left = Vec::new();
@@ -121,12 +139,21 @@ impl Work<'_> {
         }
         if !left.is_empty() {
             self.kill(guard.worker()).await;
-            self.progress.say(&format!("killed what the command has left behind, as the lock goes on to others: processes {left:?}"));
+            self.progress.say(&format!(
+                "killed what the command has left behind, as the lock goes on to others: processes {left:?}"
+            ));
         }
     }
 
     /// Ends the command: it is asked, and killed when its time is over.
-    async fn end(&self, running: &mut Running, keeper: &mut Keeper, guard: &mut Guard, loss: &Loss, signals: &mut Signals) {
+    async fn end(
+        &self,
+        running: &mut Running,
+        keeper: &mut Keeper,
+        guard: &mut Guard,
+        loss: &Loss,
+        signals: &mut Signals,
+    ) {
         let worker = guard.worker().clone();
         let kill_at = allowed_until(keeper, loss);
         if kill_at > now() {

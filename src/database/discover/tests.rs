@@ -21,7 +21,9 @@ fn error(manifest: &str) -> String {
 }
 
 fn service(port: &str) -> String {
-    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: db-run-1}}\nspec: {{selector: {{db: x}}, ports: [{port}]}}\n---\n")
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: db-run-1}}\nspec: {{selector: {{db: x}}, ports: [{port}]}}\n---\n"
+    )
 }
 
 /// A pod with one container; `rest` continues the container's mapping.
@@ -32,7 +34,8 @@ fn pod(image: &str, rest: &str) -> String {
 }
 
 fn env(pairs: &[(&str, &str)]) -> String {
-    let lines: String = pairs.iter().map(|(name, value)| format!("    - {{name: {name}, value: {value:?}}}\n")).collect();
+    let lines: String =
+        pairs.iter().map(|(name, value)| format!("    - {{name: {name}, value: {value:?}}}\n")).collect();
     format!("    env:\n{lines}")
 }
 
@@ -48,13 +51,17 @@ fn login(database: &Database) -> (&str, &str, Option<&str>) {
     (&database.login.user, database.login.password.reveal(), database.login.database.as_deref())
 }
 
-/// A sidecar in its native form is a server where a Service leads to it, and else the pod's own affair, as it is in a Job.
+/// A sidecar in its native form is a server where a Service leads to it, and else the pod's own affair, as it
+/// is in a Job.
 #[test]
 fn a_native_sidecar_is_a_database_behind_a_service() {
     let sidecar = pod("python:3.11", "    command: [sleep, '1']\n")
         + "  initContainers:\n  - {name: side, image: 'mysql:9.7', restartPolicy: Always, env: [{name: MYSQL_ROOT_PASSWORD, value: r}]}\n";
     let found = one(&(service("{port: 3306}") + &sidecar));
-    assert_eq!((found.container.as_str(), found.host.as_str(), login(&found)), ("side", "db-run-1", ("root", "r", None)));
+    assert_eq!(
+        (found.container.as_str(), found.host.as_str(), login(&found)),
+        ("side", "db-run-1", ("root", "r", None))
+    );
     let databases = |manifest: &str| discovery(manifest).unwrap().databases.len();
     assert_eq!(databases(&sidecar), 0);
     assert_eq!(databases(&(service("{port: 80}") + &sidecar)), 0);
@@ -62,8 +69,9 @@ fn a_native_sidecar_is_a_database_behind_a_service() {
     assert_eq!(databases(&(service("{port: 3306}") + &sidecar.replace("restartPolicy: Always, ", ""))), 0);
     let (head, spec) = sidecar.split_once("spec:\n").unwrap();
     let spec: String = spec.lines().map(|line| format!("    {line}\n")).collect();
-    let job =
-        head.replace("v1\nkind: Pod", "batch/v1\nkind: Job") + "spec:\n  template:\n    metadata: {labels: {db: x}}\n    spec:\n" + &spec;
+    let job = head.replace("v1\nkind: Pod", "batch/v1\nkind: Job")
+        + "spec:\n  template:\n    metadata: {labels: {db: x}}\n    spec:\n"
+        + &spec;
     assert_eq!(databases(&(service("{port: 3306}") + &job)), 0);
 }
 
@@ -80,26 +88,43 @@ fn mysql_root_is_the_tests_user_unless_another_is_made() {
 
 #[test]
 fn mysql_random_root_needs_another_user() {
-    let database =
-        one(&mysql(&[("MYSQL_RANDOM_ROOT_PASSWORD", "1"), ("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_USER", "u"), ("MYSQL_PASSWORD", "p")]));
+    let database = one(&mysql(&[
+        ("MYSQL_RANDOM_ROOT_PASSWORD", "1"),
+        ("MYSQL_ROOT_PASSWORD", "r"),
+        ("MYSQL_USER", "u"),
+        ("MYSQL_PASSWORD", "p"),
+    ]));
     assert_eq!(login(&database), ("u", "p", None));
     assert!(database.admin.is_none());
     assert!(error(&mysql(&[("MYSQL_RANDOM_ROOT_PASSWORD", "1")])).contains("nobody can log in"));
-    assert!(error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_ROOT_HOST", "localhost")])).contains("nobody can log in"));
+    assert!(
+        error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_ROOT_HOST", "localhost")]))
+            .contains("nobody can log in")
+    );
 }
 
 #[test]
 fn missing_and_contradicting_variables_are_named_with_their_place() {
     let message = error(&mysql(&[("MYSQL_DATABASE", "d")]));
     assert!(
-        message.starts_with("m.yaml: document 2 (line 6): Pod db-run-1: the mysql database in container db (mysql:9.7): "),
+        message.starts_with(
+            "m.yaml: document 2 (line 6): Pod db-run-1: the mysql database in container db (mysql:9.7): "
+        ),
         "{message}"
     );
     assert!(message.contains("set MYSQL_ROOT_PASSWORD"), "{message}");
     assert!(error(&postgres(&[])).contains("set POSTGRES_PASSWORD"));
-    assert!(error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_USER", "u")])).contains("without MYSQL_PASSWORD"));
-    assert!(error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_USER", "root"), ("MYSQL_PASSWORD", "p")])).contains("may not be root"));
-    assert!(error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_ROOT_PASSWORD_FILE", "/x")])).contains("both"));
+    assert!(
+        error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_USER", "u")]))
+            .contains("without MYSQL_PASSWORD")
+    );
+    assert!(
+        error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_USER", "root"), ("MYSQL_PASSWORD", "p")]))
+            .contains("may not be root")
+    );
+    assert!(
+        error(&mysql(&[("MYSQL_ROOT_PASSWORD", "r"), ("MYSQL_ROOT_PASSWORD_FILE", "/x")])).contains("both")
+    );
 }
 
 #[test]
@@ -114,13 +139,20 @@ fn postgres_has_defaults() {
     assert_eq!(login(&one(&postgres(&[("POSTGRES_PASSWORD", "p")]))), ("postgres", "p", Some("postgres")));
     let database = one(&postgres(&[("POSTGRES_PASSWORD", "p"), ("POSTGRES_USER", "striv")]));
     assert_eq!(login(&database), ("striv", "p", Some("striv")));
-    assert_eq!(login(&one(&postgres(&[("POSTGRES_HOST_AUTH_METHOD", "trust")]))), ("postgres", "", Some("postgres")));
+    assert_eq!(
+        login(&one(&postgres(&[("POSTGRES_HOST_AUTH_METHOD", "trust")]))),
+        ("postgres", "", Some("postgres"))
+    );
 }
 
 #[test]
 fn bitnami_has_names_of_its_own() {
-    let variables =
-        [("POSTGRESQL_PASSWORD", "p"), ("POSTGRESQL_USERNAME", "u"), ("POSTGRESQL_DATABASE", "d"), ("POSTGRESQL_POSTGRES_PASSWORD", "s")];
+    let variables = [
+        ("POSTGRESQL_PASSWORD", "p"),
+        ("POSTGRESQL_USERNAME", "u"),
+        ("POSTGRESQL_DATABASE", "d"),
+        ("POSTGRESQL_POSTGRES_PASSWORD", "s"),
+    ];
     let database = one(&(service("{port: 5432}") + &pod("bitnamilegacy/postgresql:16", &env(&variables))));
     assert_eq!(login(&database), ("u", "p", Some("d")));
     let admin = database.admin.unwrap();
@@ -152,7 +184,8 @@ fn file_forms_are_followed_into_volumes() {
 fn what_the_manifest_lacks_is_asked_of_the_cluster() {
     let rest = "    env: [{name: POSTGRES_PASSWORD, valueFrom: {secretKeyRef: {name: shared, key: pw}}}]\n";
     let manifest = service("{port: 5432}") + &pod("postgres:17", rest);
-    let missing: Vec<_> = discovery(&manifest).unwrap().missing.into_iter().map(|reference| reference.name).collect();
+    let missing: Vec<_> =
+        discovery(&manifest).unwrap().missing.into_iter().map(|reference| reference.name).collect();
     assert_eq!(missing, ["shared"]);
 
     let no_key = rest.replace("shared", "s");
@@ -165,35 +198,45 @@ fn what_the_manifest_lacks_is_asked_of_the_cluster() {
 #[test]
 fn the_service_is_found_by_selector_and_target_port() {
     let ports = "    ports: [{name: db, containerPort: 5432}]\n";
-    let manifest = |port: &str| service(port) + &pod("postgres:17", &(env(&[("POSTGRES_PASSWORD", "p")]) + ports));
+    let manifest =
+        |port: &str| service(port) + &pod("postgres:17", &(env(&[("POSTGRES_PASSWORD", "p")]) + ports));
     assert_eq!(one(&manifest("{port: 15432, targetPort: db}")).port, 15432);
     assert_eq!(one(&manifest("{port: 1, targetPort: 5432}")).port, 1);
     assert!(error(&manifest("{port: 3306}")).contains("none of its ports leads to port 5432"));
-    let headless = manifest("{port: 9, targetPort: 5432}").replace("spec: {selector", "spec: {clusterIP: None, selector");
+    let headless = manifest("{port: 9, targetPort: 5432}")
+        .replace("spec: {selector", "spec: {clusterIP: None, selector");
     assert_eq!(one(&headless).port, 5432);
 }
 
 #[test]
 fn the_servers_own_port_counts() {
     let args = "    args: [--port=3307]\n";
-    let manifest = service("{port: 3306, targetPort: 3307}") + &pod("mysql:9.7", &(env(&[("MYSQL_ROOT_PASSWORD", "p")]) + args));
+    let manifest = service("{port: 3306, targetPort: 3307}")
+        + &pod("mysql:9.7", &(env(&[("MYSQL_ROOT_PASSWORD", "p")]) + args));
     assert_eq!(one(&manifest).server_port, 3307);
-    let manifest = service("{port: 5433}") + &pod("postgres:17", &env(&[("POSTGRES_PASSWORD", "p"), ("PGPORT", "5433")]));
+    let manifest = service("{port: 5433}")
+        + &pod("postgres:17", &env(&[("POSTGRES_PASSWORD", "p"), ("PGPORT", "5433")]));
     assert_eq!(one(&manifest).server_port, 5433);
 }
 
 #[test]
 fn a_service_without_pods_and_a_database_without_service_are_refused() {
-    assert!(error(&service("{port: 1}")).contains("Service db-run-1 selects no pod of the manifest (selector db=x)"));
-    assert!(error(&pod("mysql:9.7", &env(&[("MYSQL_ROOT_PASSWORD", "p")]))).contains("no Service selects it"));
+    assert!(
+        error(&service("{port: 1}"))
+            .contains("Service db-run-1 selects no pod of the manifest (selector db=x)")
+    );
+    assert!(
+        error(&pod("mysql:9.7", &env(&[("MYSQL_ROOT_PASSWORD", "p")]))).contains("no Service selects it")
+    );
 }
 
 #[test]
 fn annotations_win_over_images_and_variables_find_home_made_ones() {
     let annotated = |image: &str, value: &str| {
-        mysql(&[("MYSQL_ROOT_PASSWORD", "p")])
-            .replace("mysql:9.7", image)
-            .replace("labels: {db: x}", &format!("labels: {{db: x}}, annotations: {{testbed/engine: {value:?}}}"))
+        mysql(&[("MYSQL_ROOT_PASSWORD", "p")]).replace("mysql:9.7", image).replace(
+            "labels: {db: x}",
+            &format!("labels: {{db: x}}, annotations: {{testbed/engine: {value:?}}}"),
+        )
     };
     assert_eq!(one(&annotated("registry.example/our-db", "mariadb")).engine, Engine::Mariadb);
     assert_eq!(one(&annotated("registry.example/our-db", "db=mysql")).engine, Engine::Mysql);
@@ -205,7 +248,8 @@ fn annotations_win_over_images_and_variables_find_home_made_ones() {
 
 #[test]
 fn a_client_with_such_variables_is_no_database() {
-    let manifest = service("{port: 80}") + &pod("registry.example/app", &env(&[("POSTGRES_PASSWORD", "p"), ("POSTGRES_HOST", "db")]));
+    let manifest = service("{port: 80}")
+        + &pod("registry.example/app", &env(&[("POSTGRES_PASSWORD", "p"), ("POSTGRES_HOST", "db")]));
     assert!(discovery(&manifest).unwrap().databases.is_empty());
 }
 
@@ -223,9 +267,16 @@ fn pods_of_deployments_and_stateful_sets_count() {
 fn a_wrong_shape_is_named_with_its_place() {
     let message = error("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: nonsense}\n");
     assert!(message.starts_with("m.yaml: document 1 (line 1): Pod a is not shaped like one: "), "{message}");
-    let error = discovery("apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {on: yes}}\nspec: {containers: []}\n").err().unwrap();
+    let error = discovery(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {on: yes}}\nspec: {containers: []}\n",
+    )
+    .err()
+    .unwrap();
     assert!(format!("{error:#}").contains("boolean `true`, expected a string"), "{error:#}");
-    assert!(crate::failure::hints_of(&error).iter().any(|hint| hint.contains("quote what is meant as a text")), "{error:#}");
+    assert!(
+        crate::failure::hints_of(&error).iter().any(|hint| hint.contains("quote what is meant as a text")),
+        "{error:#}"
+    );
 }
 
 #[test]
@@ -263,17 +314,33 @@ fn a_short_run_id_is_taken_out_of_a_name_only_where_it_is_meant() {
 #[test]
 fn names_that_no_server_takes_are_refused() {
     let with = |image: &str, variables: &[(&str, &str)]| {
-        let variables: Vec<String> = variables.iter().map(|(name, value)| format!("{{name: {name}, value: {value:?}}}")).collect();
-        error(&(service("{port: 5432}, {name: m, port: 3306}") + &pod(image, &format!("    env: [{}]\n", variables.join(", ")))))
+        let variables: Vec<String> =
+            variables.iter().map(|(name, value)| format!("{{name: {name}, value: {value:?}}}")).collect();
+        error(
+            &(service("{port: 5432}, {name: m, port: 3306}")
+                + &pod(image, &format!("    env: [{}]\n", variables.join(", ")))),
+        )
     };
     let long = "x".repeat(65);
     let refused = with("mariadb:11.8", &[("MARIADB_ROOT_PASSWORD", "p"), ("MARIADB_DATABASE", &long)]);
-    assert!(refused.contains("the name of the database has 65 characters, and mariadb takes at most 64"), "{refused}");
-    let refused = with("mysql:9.7", &[("MYSQL_ROOT_PASSWORD", "p"), ("MYSQL_USER", &long[..33]), ("MYSQL_PASSWORD", "p")]);
-    assert!(refused.contains("the name of the user has 33 characters, and mysql takes at most 32"), "{refused}");
+    assert!(
+        refused.contains("the name of the database has 65 characters, and mariadb takes at most 64"),
+        "{refused}"
+    );
+    let refused = with(
+        "mysql:9.7",
+        &[("MYSQL_ROOT_PASSWORD", "p"), ("MYSQL_USER", &long[..33]), ("MYSQL_PASSWORD", "p")],
+    );
+    assert!(
+        refused.contains("the name of the user has 33 characters, and mysql takes at most 32"),
+        "{refused}"
+    );
     // Bytes, not characters.
     let refused = with("postgres:17", &[("POSTGRES_PASSWORD", "p"), ("POSTGRES_DB", &"ä".repeat(32))]);
-    assert!(refused.contains("the name of the database has 64 bytes, and postgres takes at most 63"), "{refused}");
+    assert!(
+        refused.contains("the name of the database has 64 bytes, and postgres takes at most 63"),
+        "{refused}"
+    );
     for user in ["a'b", "a\"b", "a\\b"] {
         let refused = with("postgres:17", &[("POSTGRES_PASSWORD", "p"), ("POSTGRES_USER", user)]);
         assert!(refused.contains("has a quote or a backslash"), "{refused}");

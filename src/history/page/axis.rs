@@ -1,7 +1,8 @@
 //! The one axis of a picture: where a moment is, in percent of the width, and what is written under it.
 //!
-//! A run is made in seconds and used for minutes or hours, in which nothing happens that a picture could show. Such a quiet time is drawn
-//! narrower than it is, and marked; everything else has one scale, so that lengths can be compared.
+//! A run is made in seconds and used for minutes or hours, in which nothing happens that a picture could
+//! show. Such a quiet time is drawn narrower than it is, and marked; everything else has one scale, so that
+//! lengths can be compared.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ const QUIET: f64 = 1.5;
 /// The width of a quiet time that is drawn narrower, in percent, and of all of them together.
 const BREAK: f64 = 20.0;
 const BREAKS: f64 = 60.0;
-/// The distances that labels have at least, in percent: on a wide page, and on a narrow one, which leaves others out.
+/// The distances that labels have at least, in percent: on a wide page, and on a narrow one, which leaves
+/// others out.
 const WIDE: f64 = 9.0;
 const NARROW: f64 = 21.0;
 /// Nothing is labelled so near to the right edge that the label would not fit.
@@ -23,8 +25,8 @@ const EDGE: f64 = 96.0;
 
 /// Steps between labels, in milliseconds.
 const STEPS: [i64; 26] = [
-    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000,
-    3_600_000, 7_200_000, 14_400_000, 43_200_000, 86_400_000,
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000,
+    600_000, 900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000, 43_200_000, 86_400_000,
 ];
 
 /// An axis from 0 to 100.
@@ -68,9 +70,16 @@ impl Axis {
         // An axis without a length would have every moment everywhere.
         let length = (end.millis() - start.millis()).max(1);
         let since = |time: Time| (time.millis() - start.millis()).clamp(0, length);
-        let quiet: Vec<(i64, i64)> = quiet.iter().map(|(from, to)| (since(*from), since(*to))).filter(|(from, to)| from < to).collect();
+        let quiet: Vec<(i64, i64)> = quiet
+            .iter()
+            .map(|(from, to)| (since(*from), since(*to)))
+            .filter(|(from, to)| from < to)
+            .collect();
         let busy = length - quiet.iter().map(|(from, to)| to - from).sum::<i64>();
-        let breaks: Vec<_> = quiet.into_iter().filter(|(from, to)| busy > 0 && float(to - from) > float(busy) * QUIET).collect();
+        let breaks: Vec<_> = quiet
+            .into_iter()
+            .filter(|(from, to)| busy > 0 && float(to - from) > float(busy) * QUIET)
+            .collect();
         Self { start, pieces: pieces(length, &breaks) }
     }
 
@@ -80,15 +89,20 @@ impl Axis {
         let index = self.pieces.partition_point(|piece| piece.to < at);
         let piece = self.pieces.get(index).or(self.pieces.last());
         let position = piece.map_or(0.0, |piece| {
-            piece.left + piece.width * float(at.clamp(piece.from, piece.to) - piece.from) / float(piece.to - piece.from)
+            piece.left
+                + piece.width * float(at.clamp(piece.from, piece.to) - piece.from)
+                    / float(piece.to - piece.from)
         });
         rounded(position)
     }
 
     /// The times that are drawn narrower.
     pub(super) fn breaks(&self) -> Vec<Break> {
-        let shown =
-            |piece: &Piece| Break { left: rounded(piece.left), width: rounded(piece.width), label: brief(duration(piece.to - piece.from)) };
+        let shown = |piece: &Piece| Break {
+            left: rounded(piece.left),
+            width: rounded(piece.width),
+            label: brief(duration(piece.to - piece.from)),
+        };
         self.pieces.iter().filter(|piece| piece.is_break).map(shown).collect()
     }
 
@@ -123,7 +137,8 @@ impl Axis {
 }
 
 impl Piece {
-    /// The multiples of a step in it, and where a time ends that was drawn narrower: without a label nobody could tell what comes after it.
+    /// The multiples of a step in it, and where a time ends that was drawn narrower: without a label nobody
+    /// could tell what comes after it.
     fn ticks(self, step: i64) -> Vec<(i64, f64)> {
         let left = |at: i64| self.left + self.width * float(at - self.from) / float(self.to - self.from);
         if self.is_break {
@@ -131,7 +146,11 @@ impl Piece {
         }
         // A hundred are more than there is room for.
         let first = (self.from + step - 1) / step;
-        (first..first + 100).map(|times| times * step).take_while(|at| *at <= self.to).map(|at| (at, left(at))).collect()
+        (first..first + 100)
+            .map(|times| times * step)
+            .take_while(|at| *at <= self.to)
+            .map(|at| (at, left(at)))
+            .collect()
     }
 }
 
@@ -165,7 +184,9 @@ fn label(at: i64, step: i64, length: i64) -> String {
     match length {
         ..1000 => format!("{at} ms"),
         1000..120_000 if at == 0 => "0 s".to_owned(),
-        1000..120_000 if step < 1000 => format!("{:.*} s", if step < 100 { 2 } else { 1 }, float(at) / 1000.0),
+        1000..120_000 if step < 1000 => {
+            format!("{:.*} s", if step < 100 { 2 } else { 1 }, float(at) / 1000.0)
+        }
         1000..120_000 => format!("{} s", at / 1000),
         _ if minutes < 60 => format!("{minutes}:{seconds:02}"),
         _ => format!("{}:{:02}:{seconds:02}", minutes / 60, minutes % 60),

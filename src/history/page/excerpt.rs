@@ -35,7 +35,12 @@ pub(super) fn excerpt(text: &str) -> Vec<Line> {
     let mut shown = Vec::new();
     for index in earlier.chain(tail..lines.len()) {
         let gap = (index > next).then(|| format!("{} left out here", count(index - next, "line")));
-        shown.push(Line { number: index + 1, text: shortened(lines[index]), is_error: is_error(lines[index]), gap });
+        shown.push(Line {
+            number: index + 1,
+            text: shortened(lines[index]),
+            is_error: is_error(lines[index]),
+            gap,
+        });
         next = index + 1;
     }
     shown
@@ -49,7 +54,9 @@ pub(super) fn is_error(line: &str) -> bool {
 
 fn shortened(line: &str) -> String {
     match line.char_indices().nth(WIDTH) {
-        Some((end, _)) => format!("{} ... (and {})", &line[..end], count(line[end..].chars().count(), "character")),
+        Some((end, _)) => {
+            format!("{} ... (and {})", &line[..end], count(line[end..].chars().count(), "character"))
+        }
         None => line.to_owned(),
     }
 }
@@ -80,19 +87,34 @@ mod tests {
         ] {
             assert!(is_error(line), "{line}");
         }
-        for line in ["0 errors", "log_error=/var/log/mysql", "--log-error set", "/var/log/error.log", "LOG:  ready", ""] {
+        for line in [
+            "0 errors",
+            "log_error=/var/log/mysql",
+            "--log-error set",
+            "/var/log/error.log",
+            "LOG:  ready",
+            "",
+        ] {
             assert!(!is_error(line), "{line}");
         }
     }
 
     #[test]
     fn the_last_lines_and_errors_before_them_are_shown() {
-        let text: String = (1..=100).map(|n| if n % 10 == 3 { format!("ERROR: {n}\n") } else { format!("line {n}\n") }).collect();
+        let text: String = (1..=100)
+            .map(|n| if n % 10 == 3 { format!("ERROR: {n}\n") } else { format!("line {n}\n") })
+            .collect();
         let shown = excerpt(&text);
         let numbers: Vec<usize> = shown.iter().map(|line| line.number).collect();
-        assert_eq!(numbers, [[3, 13, 23, 33, 43, 53, 63, 73, 83].as_slice(), &(86..=100).collect::<Vec<_>>()].concat());
+        assert_eq!(
+            numbers,
+            [[3, 13, 23, 33, 43, 53, 63, 73, 83].as_slice(), &(86..=100).collect::<Vec<_>>()].concat()
+        );
         assert_eq!(shown[0].gap.as_deref(), Some("2 lines left out here"));
-        assert_eq!((shown[9].gap.as_deref(), shown[10].gap.as_deref()), (Some("2 lines left out here"), None));
+        assert_eq!(
+            (shown[9].gap.as_deref(), shown[10].gap.as_deref()),
+            (Some("2 lines left out here"), None)
+        );
         assert!(shown[0].is_error && !shown[9].is_error && shown[16].is_error, "93 is among the last ones");
         let many: String = "ERROR\n".repeat(100);
         assert_eq!(excerpt(&many).len(), ERRORS + LAST);

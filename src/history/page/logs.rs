@@ -1,4 +1,5 @@
-//! The logs of a run as its page shows them: the lines that matter, and the rest as long as the page stays small.
+//! The logs of a run as its page shows them: the lines that matter, and the rest as long as the page stays
+//! small.
 
 use serde::Serialize;
 
@@ -59,12 +60,17 @@ fn view(record: &Record, log: &Log, room: &mut usize) -> anyhow::Result<LogView>
     let errors = text.lines().filter(|line| is_error(line)).count();
     let number = text.lines().count();
     let allowed = LOG.min(*room);
-    let whole = (number > lines.len() && (text.len() <= allowed || allowed >= LEAST)).then(|| whole(&text, allowed));
+    let whole =
+        (number > lines.len() && (text.len() <= allowed || allowed >= LEAST)).then(|| whole(&text, allowed));
     *room -= whole.as_ref().map_or(0, |whole| whole.text.len());
     let is_all = number == lines.len() || whole.as_ref().is_some_and(|whole| whole.text.len() == text.len());
     let told = if errors > 0 { format!(", {}", count(errors, "error line")) } else { String::new() };
     let name = name(&log.info);
-    let command = format!("testbed history logs {} {}", record.run_id, log.info.database.as_deref().unwrap_or_default());
+    let command = format!(
+        "testbed history logs {} {}",
+        record.run_id,
+        log.info.database.as_deref().unwrap_or_default()
+    );
     Ok(LogView {
         source: source(&log.info),
         size: format!("{}, {}{told}", size(text.len() as u64), count(number, "line")),
@@ -80,7 +86,11 @@ fn whole(text: &str, allowed: usize) -> Whole {
     let (left, text) = tail(text, allowed);
     let label = match left {
         0 => format!("The whole log ({})", size(text.len() as u64)),
-        left => format!("The last {}; the {} before them are left out here", size(text.len() as u64), size(left as u64)),
+        left => format!(
+            "The last {}; the {} before them are left out here",
+            size(text.len() as u64),
+            size(left as u64)
+        ),
     };
     Whole { label, text: text.to_owned() }
 }
@@ -91,6 +101,7 @@ fn name(info: &LogInfo) -> String {
 }
 
 fn source(info: &LogInfo) -> String {
-    let container = if info.container.is_empty() { String::new() } else { format!(", container {}", info.container) };
+    let container =
+        if info.container.is_empty() { String::new() } else { format!(", container {}", info.container) };
     format!("{}{container}", info.source)
 }

@@ -74,8 +74,8 @@ pub(super) struct Span {
 
 /// The phases of a database, from old to new; `end` is when the whole run was gone.
 ///
-/// The moments are told by two clocks (this machine's, and the cluster's, which counts whole seconds), so a step of the start can seem to be
-/// earlier than the one before it. Such a step changes nothing any more.
+/// The moments are told by two clocks (this machine's, and the cluster's, which counts whole seconds), so a
+/// step of the start can seem to be earlier than the one before it. Such a step changes nothing any more.
 pub(super) fn phases(database: &Database, end: Option<Time>) -> Vec<Span> {
     let steps = steps(database);
     let mut spans: Vec<Span> = Vec::new();
@@ -105,9 +105,15 @@ fn steps(database: &Database) -> Vec<(What, Time)> {
         // Who is started after an end is started again.
         let what = if what == What::Started && last == Some(What::Ended) { What::Restarted } else { what };
         let is_news = match what {
-            What::Created | What::Scheduled | What::Prepared | What::Pulled | What::Started => Some(what) > far,
-            What::SetUpServer | What::Ready => !matches!(last, Some(What::Ready | What::Deleting | What::Deleted)),
-            What::Restarted | What::Ended => last != Some(what) && !matches!(last, Some(What::Deleting | What::Deleted)),
+            What::Created | What::Scheduled | What::Prepared | What::Pulled | What::Started => {
+                Some(what) > far
+            }
+            What::SetUpServer | What::Ready => {
+                !matches!(last, Some(What::Ready | What::Deleting | What::Deleted))
+            }
+            What::Restarted | What::Ended => {
+                last != Some(what) && !matches!(last, Some(What::Deleting | What::Deleted))
+            }
             What::Deleting | What::Deleted => Some(what) > far,
         };
         if is_news {
@@ -127,7 +133,11 @@ fn after(what: What, next: Option<What>, database: &Database) -> Option<Phase> {
         (Created, Some(Pulled)) => Phase::Pulling,
         (Created, Some(Prepared)) => Phase::Preparing,
         // Without a workload it is on this machine.
-        (Created, next) if next != Some(Scheduled) && database.workload.is_none() && database.image.is_none() => Phase::Preparing,
+        (Created, next)
+            if next != Some(Scheduled) && database.workload.is_none() && database.image.is_none() =>
+        {
+            Phase::Preparing
+        }
         (Created, _) => Phase::Scheduling,
         (Scheduled, _) => Phase::Pulling,
         (Pulled, _) => Phase::Creating,
@@ -146,11 +156,17 @@ fn after(what: What, next: Option<What>, database: &Database) -> Option<Phase> {
 mod tests {
     use super::*;
     use crate::history::record::Moment;
-    use What::{Created, Deleted, Deleting, Ended, Prepared, Pulled, Ready, Restarted, Scheduled, SetUpServer, Started};
+    use What::{
+        Created, Deleted, Deleting, Ended, Prepared, Pulled, Ready, Restarted, Scheduled, SetUpServer,
+        Started,
+    };
 
     /// `name FROM-TO` for each phase, in milliseconds.
     fn shown(moments: &[(What, i64)], end: Option<i64>) -> String {
-        let timeline = moments.iter().map(|(what, at)| Moment { what: *what, at: Time::from_millis(*at), detail: String::new() }).collect();
+        let timeline = moments
+            .iter()
+            .map(|(what, at)| Moment { what: *what, at: Time::from_millis(*at), detail: String::new() })
+            .collect();
         let image = moments.iter().any(|(what, _)| *what == Scheduled).then(String::new);
         let spans = phases(&Database { timeline, image, ..Database::default() }, end.map(Time::from_millis));
         let words = spans.iter().map(|span| {
@@ -162,8 +178,16 @@ mod tests {
 
     #[test]
     fn a_start_goes_through_its_phases() {
-        let moments =
-            [(Created, 0), (Scheduled, 1), (Pulled, 5), (Started, 6), (SetUpServer, 8), (Ready, 11), (Deleting, 20), (Deleted, 22)];
+        let moments = [
+            (Created, 0),
+            (Scheduled, 1),
+            (Pulled, 5),
+            (Started, 6),
+            (SetUpServer, 8),
+            (Ready, 11),
+            (Deleting, 20),
+            (Deleted, 22),
+        ];
         let whole = "scheduling 0-1, pulling 1-5, creating 5-6, starting 6-8, setting-up 8-11, in-use 11-20, deleting 20-22";
         assert_eq!(shown(&moments, Some(30)), whole);
         assert_eq!(
@@ -201,7 +225,17 @@ mod tests {
     #[test]
     fn a_clock_that_counts_seconds_turns_nothing_around() {
         // Scheduled and started in the same second, which began before the object was made.
-        let moments = [(Created, 12_700), (Scheduled, 12_000), (Pulled, 13_000), (Started, 13_000), (Ready, 13_400), (Started, 14_000)];
-        assert_eq!(shown(&moments, None), "pulling 12000-13000, creating 13000-13000, starting 13000-13400, in-use 13400-");
+        let moments = [
+            (Created, 12_700),
+            (Scheduled, 12_000),
+            (Pulled, 13_000),
+            (Started, 13_000),
+            (Ready, 13_400),
+            (Started, 14_000),
+        ];
+        assert_eq!(
+            shown(&moments, None),
+            "pulling 12000-13000, creating 13000-13000, starting 13000-13400, in-use 13400-"
+        );
     }
 }

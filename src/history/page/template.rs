@@ -6,7 +6,8 @@ use tera::Tera;
 
 use crate::console::cleaned;
 
-/// Names and texts. What a name ends in says whether values are escaped: all templates with values are `.html`.
+/// Names and texts. What a name ends in says whether values are escaped: all templates with values are
+/// `.html`.
 const TEMPLATES: [(&str, &str); 10] = [
     ("style.css", include_str!("../../../templates/history/style.css")),
     ("timeline.css", include_str!("../../../templates/history/timeline.css")),

@@ -98,18 +98,21 @@ struct Scale {
 }
 
 pub(super) fn timeline(record: &Record) -> Timeline {
-    let databases: Vec<Vec<Span>> = record.databases.iter().map(|database| phases(database, record.ended)).collect();
+    let databases: Vec<Vec<Span>> =
+        record.databases.iter().map(|database| phases(database, record.ended)).collect();
     let start = start(record);
     let end = end(record, start);
     let axis = Axis::new(start, end, &quiet(&databases, start, end));
     let scale = Scale { axis, start, end, is_over: record.is_over() };
-    let of_databases = record.databases.iter().zip(&databases).map(|(database, spans)| scale.database(database, spans));
+    let of_databases =
+        record.databases.iter().zip(&databases).map(|(database, spans)| scale.database(database, spans));
     let mut tracks: Vec<Track> = of_databases.collect();
     tracks.extend(scale.command(record));
     if tracks.is_empty() {
         tracks.push(scale.run(record));
     }
-    let marked: BTreeSet<&str> = tracks.iter().flat_map(|track| &track.marks).map(|mark| mark.class).collect();
+    let marked: BTreeSet<&str> =
+        tracks.iter().flat_map(|track| &track.marks).map(|mark| mark.class).collect();
     // In the order of a start.
     let phases: BTreeSet<Phase> = databases.iter().flatten().map(|span| span.phase).collect();
     let phases = phases.into_iter().map(|phase| Key { class: phase.name(), words: phase.words() });
@@ -140,10 +143,16 @@ fn mark(what: What) -> Key {
 fn moments(record: &Record) -> impl Iterator<Item = Time> {
     let databases = record.databases.iter().flat_map(|database| &database.timeline);
     let command = record.command.iter().flat_map(|command| [command.began, command.ended]).flatten();
-    databases.chain(&record.timeline).map(|moment| moment.at).chain(command).chain(record.ready).chain(record.ended)
+    databases
+        .chain(&record.timeline)
+        .map(|moment| moment.at)
+        .chain(command)
+        .chain(record.ready)
+        .chain(record.ended)
 }
 
-/// When the run began. Moments that seem to be a little earlier, because the cluster counts whole seconds, are drawn there too.
+/// When the run began. Moments that seem to be a little earlier, because the cluster counts whole seconds,
+/// are drawn there too.
 pub(super) fn start(record: &Record) -> Time {
     let second = Time::from_millis(record.began.millis() - 1000);
     let first = moments(record).chain([record.began]).min().unwrap_or_default();
@@ -158,7 +167,8 @@ fn end(record: &Record, start: Time) -> Time {
 
 /// When databases were in use and nothing else went on.
 fn quiet(databases: &[Vec<Span>], start: Time, end: Time) -> Vec<(Time, Time)> {
-    // How many more are in use from a moment on, and how many more do anything else: a story may have any number of moments.
+    // How many more are in use from a moment on, and how many more do anything else: a story may have any
+    // number of moments.
     let mut changes: BTreeMap<Time, (i64, i64)> = BTreeMap::from([(start, (0, 0)), (end, (0, 0))]);
     for span in databases.iter().flatten() {
         for (at, by) in [(Some(span.from), 1), (span.to, -1)] {
@@ -197,7 +207,9 @@ impl Scale {
     fn bar(&self, class: &'static str, label: &str, words: &str, from: Time, to: Option<Time>) -> Bar {
         let left = self.axis.position(from);
         let times = match to {
-            Some(to) => format!("from {} to {} ({})", self.after(from), self.after(to), brief(to.since(from))),
+            Some(to) => {
+                format!("from {} to {} ({})", self.after(from), self.after(to), brief(to.since(from)))
+            }
             None => format!("since {}, and still when this was written", self.after(from)),
         };
         Bar {
@@ -211,7 +223,9 @@ impl Scale {
     }
 
     fn database(&self, database: &Database, spans: &[Span]) -> Track {
-        let bar = |span: &Span| self.bar(span.phase.name(), span.phase.label(), span.phase.words(), span.from, span.to);
+        let bar = |span: &Span| {
+            self.bar(span.phase.name(), span.phase.label(), span.phase.words(), span.from, span.to)
+        };
         let version = database.version.as_deref().unwrap_or_default();
         Track {
             name: named(&database.name).to_owned(),
@@ -242,8 +256,14 @@ impl Scale {
             let Some(key) = MARKS.into_iter().find(|what| *what == moment.what).map(mark) else { continue };
             let left = self.axis.position(moment.at);
             let is_up = marks.last().is_some_and(|last| left - last.left < CLOSE && !last.is_up);
-            let detail = if moment.detail.is_empty() { String::new() } else { format!(": {}", moment.detail) };
-            marks.push(Mark { class: key.class, left, is_up, text: format!("{} at {}{detail}", key.words, self.after(moment.at)) });
+            let detail =
+                if moment.detail.is_empty() { String::new() } else { format!(": {}", moment.detail) };
+            marks.push(Mark {
+                class: key.class,
+                left,
+                is_up,
+                text: format!("{} at {}{detail}", key.words, self.after(moment.at)),
+            });
         }
         marks
     }
@@ -254,15 +274,29 @@ impl Scale {
             Some(code) => format!("exit code {code}"),
             None => "no exit code".to_owned(),
         };
-        let bar = |from| self.bar(COMMAND, &command.program, &command.program, from, command.ended.or(record.ended));
+        let bar = |from| {
+            self.bar(COMMAND, &command.program, &command.program, from, command.ended.or(record.ended))
+        };
         let kind = "command".to_owned();
-        Some(Track { name: command.program.clone(), kind, outcome, bars: command.began.map(bar).into_iter().collect(), marks: Vec::new() })
+        Some(Track {
+            name: command.program.clone(),
+            kind,
+            outcome,
+            bars: command.began.map(bar).into_iter().collect(),
+            marks: Vec::new(),
+        })
     }
 
     /// Where there is nothing else to show.
     fn run(&self, record: &Record) -> Track {
         let bar = self.bar(RUN, "the run", "the run", record.began, record.ended);
-        Track { name: "the run".into(), kind: String::new(), outcome: record.status.name().into(), bars: vec![bar], marks: Vec::new() }
+        Track {
+            name: "the run".into(),
+            kind: String::new(),
+            outcome: record.status.name().into(),
+            bars: vec![bar],
+            marks: Vec::new(),
+        }
     }
 }
 

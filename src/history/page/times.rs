@@ -39,10 +39,15 @@ pub(super) fn times(record: &Record, start: Time) -> Vec<Times> {
     run.extend(of("gone", record.ended.filter(|_| !said(What::Deleted))));
     let mut all = vec![group("The run".to_owned(), run, start)];
     for database in &record.databases {
-        all.push(group(named(&database.name).to_owned(), database.timeline.iter().map(told).collect(), start));
+        all.push(group(
+            named(&database.name).to_owned(),
+            database.timeline.iter().map(told).collect(),
+            start,
+        ));
     }
     if let Some(command) = &record.command {
-        let moments = [of("began", command.began), of("ended", command.ended)].into_iter().flatten().collect();
+        let moments =
+            [of("began", command.began), of("ended", command.ended)].into_iter().flatten().collect();
         all.push(group(format!("The command ({})", command.program), moments, start));
     }
     all.retain(|times| !times.moments.is_empty());

@@ -8,8 +8,7 @@ use crate::history::record::Status;
 use crate::time::Time;
 
 /// The columns that [`summary`] reads.
-const SUMMARY: &str =
-    "r.id, r.run_id, r.name, r.status, r.cause, r.runtime, r.namespace, r.pipeline_run, r.engines, r.began, r.ready, r.ended";
+const SUMMARY: &str = "r.id, r.run_id, r.name, r.status, r.cause, r.runtime, r.namespace, r.pipeline_run, r.engines, r.began, r.ready, r.ended";
 
 /// Asks for a page of summaries.
 pub(super) fn page(filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement {
@@ -21,19 +20,25 @@ pub(super) fn whole(filter: &Filter, limit: usize) -> Statement {
     select("r.id, s.story", "JOIN testbed.stories s ON s.id = r.id", filter, None, limit)
 }
 
-/// A page is found by where it begins and not by how many come before it, so that a late one is as fast as the first.
+/// A page is found by where it begins and not by how many come before it, so that a late one is as fast as
+/// the first.
 fn select(columns: &str, join: &str, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement {
     let mut conditions = Conditions::default();
-    let is_narrowed = !filter.status.is_empty() || filter.namespace.is_some() || filter.pipeline_run.is_some();
+    let is_narrowed =
+        !filter.status.is_empty() || filter.namespace.is_some() || filter.pipeline_run.is_some();
     let (from, by) = match &filter.engine {
         // Goes along the order of the engine's own runs: there may be none for a long time among all of them.
         Some(engine) if !is_narrowed => {
             conditions.add(|n| format!("e.engine = ${n}"), engine.as_str());
             ("testbed.engines e JOIN testbed.runs r ON r.id = e.id", "e")
         }
-        // Goes along the order of what narrows it, and looks at the runs' own columns: from table to table would be slower.
+        // Goes along the order of what narrows it, and looks at the runs' own columns: from table to table
+        // would be slower.
         Some(engine) => {
-            conditions.add(|n| format!("strpos(r.engines, ${n}) > 0"), serde_json::Value::from(engine.as_str()).to_string().as_str());
+            conditions.add(
+                |n| format!("strpos(r.engines, ${n}) > 0"),
+                serde_json::Value::from(engine.as_str()).to_string().as_str(),
+            );
             ("testbed.runs r", "r")
         }
         None => ("testbed.runs r", "r"),
@@ -46,7 +51,8 @@ fn select(columns: &str, join: &str, filter: &Filter, after: Option<&Cursor>, li
         conditions.add(|n| format!("({by}.began, {by}.id) < (${first}, ${n})"), id.as_str());
     }
     if !filter.status.is_empty() {
-        let statuses: Vec<String> = filter.status.iter().map(|status| format!("${}", conditions.value(status.name()))).collect();
+        let statuses: Vec<String> =
+            filter.status.iter().map(|status| format!("${}", conditions.value(status.name()))).collect();
         conditions.texts.push(format!("r.status IN ({})", statuses.join(", ")));
     }
     if let Some(namespace) = &filter.namespace {
@@ -54,11 +60,20 @@ fn select(columns: &str, join: &str, filter: &Filter, after: Option<&Cursor>, li
     }
     if let Some(pipeline_run) = &filter.pipeline_run {
         let name = conditions.value(pipeline_run.as_str());
-        conditions.add(|n| format!("(r.pipeline_run = ${name} OR r.pipeline_run_uid = ${n})"), pipeline_run.as_str());
+        conditions.add(
+            |n| format!("(r.pipeline_run = ${name} OR r.pipeline_run_uid = ${n})"),
+            pipeline_run.as_str(),
+        );
     }
     let limit = conditions.value(i64::try_from(limit).unwrap_or(i64::MAX));
-    let texts = if conditions.texts.is_empty() { String::new() } else { format!("WHERE {}", conditions.texts.join(" AND ")) };
-    let sql = format!("SELECT {columns} FROM {from} {join} {texts} ORDER BY {by}.began DESC, {by}.id DESC LIMIT ${limit}");
+    let texts = if conditions.texts.is_empty() {
+        String::new()
+    } else {
+        format!("WHERE {}", conditions.texts.join(" AND "))
+    };
+    let sql = format!(
+        "SELECT {columns} FROM {from} {join} {texts} ORDER BY {by}.began DESC, {by}.id DESC LIMIT ${limit}"
+    );
     Statement::new(sql, conditions.values)
 }
 
@@ -72,13 +87,17 @@ pub(super) fn beginning(letters: &str) -> Statement {
     Statement::new(sql, vec![letters.into(), end.as_str().into(), letters.into(), end.as_str().into()])
 }
 
-/// Asks for runs of this machine that have no end. Of those of old, only for what was not over by its status, of which there are few.
+/// Asks for runs of this machine that have no end. Of those of old, only for what was not over by its status,
+/// of which there are few.
 pub(super) fn open_here(since: Time) -> Statement {
     let sql = format!(
         "SELECT {SUMMARY} FROM testbed.runs r WHERE r.ended IS NULL AND r.runtime = $1 AND (r.began >= $2 OR r.status IN ($3, $4)) \
          ORDER BY r.began DESC, r.id DESC LIMIT 100"
     );
-    Statement::new(sql, vec!["local".into(), since.millis().into(), Status::Starting.name().into(), Status::Up.name().into()])
+    Statement::new(
+        sql,
+        vec!["local".into(), since.millis().into(), Status::Starting.name().into(), Status::Up.name().into()],
+    )
 }
 
 #[derive(Default)]
@@ -107,12 +126,17 @@ pub(super) fn summary(mut row: Row) -> anyhow::Result<Summary> {
 
 fn columns(row: &mut Row, id: &str) -> anyhow::Result<Summary> {
     let status = row.text(3)?;
-    let unreadable = |what: &str| format!("record {id} has {what} that this version of testbed does not know");
+    let unreadable =
+        |what: &str| format!("record {id} has {what} that this version of testbed does not know");
     Ok(Summary {
         run_id: row.text(1)?,
         name: row.text(2)?,
         status: Status::parse(&status).with_context(|| unreadable(&format!("the status {status}")))?,
-        cause: row.text_or_none(4)?.map(|json| serde_json::from_str(&json)).transpose().with_context(|| unreadable("a cause"))?,
+        cause: row
+            .text_or_none(4)?
+            .map(|json| serde_json::from_str(&json))
+            .transpose()
+            .with_context(|| unreadable("a cause"))?,
         runtime: row.text(5)?,
         namespace: row.text_or_none(6)?,
         pipeline_run: row.text_or_none(7)?,

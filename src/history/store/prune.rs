@@ -33,7 +33,12 @@ pub(super) async fn prune(backend: &Backend, retention: &Retention, dry_run: boo
     if records > 0 {
         backend.give_back().await?;
     }
-    Ok(Pruned { records, left: count(backend, "", Vec::new()).await?, bytes_before, bytes_after: Some(backend.size().await?) })
+    Ok(Pruned {
+        records,
+        left: count(backend, "", Vec::new()).await?,
+        bytes_before,
+        bytes_after: Some(backend.size().await?),
+    })
 }
 
 impl Doomed {
@@ -61,7 +66,8 @@ impl Doomed {
 
 const WHERE: &str = "WHERE (began, id) < ($1, $2) AND (ended IS NOT NULL OR began < $3)";
 
-/// The oldest of the newest so many; `None` where there are fewer. For none at all it is one after all others.
+/// The oldest of the newest so many; `None` where there are fewer. For none at all it is one after all
+/// others.
 async fn oldest_kept(backend: &Backend, keep: u64) -> anyhow::Result<Option<(i64, String)>> {
     let Some(skipped) = keep.checked_sub(1) else { return Ok(Some((i64::MAX, String::new()))) };
     let sql = "SELECT began, id FROM testbed.runs ORDER BY began DESC, id DESC LIMIT 1 OFFSET $1";

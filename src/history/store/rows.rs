@@ -14,7 +14,8 @@ use crate::history::record::{Event, LogInfo, Record};
 const MOST: i64 = 100;
 
 /// What [`record`] reads.
-const WHOLE: &str = "SELECT r.id, s.story, s.details FROM testbed.runs r JOIN testbed.stories s ON s.id = r.id";
+const WHOLE: &str =
+    "SELECT r.id, s.story, s.details FROM testbed.runs r JOIN testbed.stories s ON s.id = r.id";
 
 /// What is stored apart from the rest, because only one who looks at a single run wants to see it.
 #[derive(Default, Serialize, Deserialize)]
@@ -66,8 +67,10 @@ pub(super) fn record(mut row: Row) -> anyhow::Result<Record> {
     let mut record = without_details(row)?;
     let details = details.with_context(|| format!("reading the objects of record {}", record.id))?;
     if let Some(gzip) = details {
-        let json = log::decompress(&gzip).with_context(|| format!("the objects of record {} are damaged", record.id))?;
-        let details: Details = serde_json::from_slice(&json).with_context(|| format!("reading the objects of record {}", record.id))?;
+        let json = log::decompress(&gzip)
+            .with_context(|| format!("the objects of record {} are damaged", record.id))?;
+        let details: Details = serde_json::from_slice(&json)
+            .with_context(|| format!("reading the objects of record {}", record.id))?;
         (record.objects, record.events) = (details.objects, details.events);
     }
     Ok(record)
@@ -77,7 +80,8 @@ pub(super) fn record(mut row: Row) -> anyhow::Result<Record> {
 pub(super) fn without_details(mut row: Row) -> anyhow::Result<Record> {
     let id = row.text(0).context("reading a record")?;
     let story = row.text(1).with_context(|| format!("reading record {id}"))?;
-    serde_json::from_str(&story).with_context(|| format!("reading record {id}, which a newer testbed may have written"))
+    serde_json::from_str(&story)
+        .with_context(|| format!("reading record {id}, which a newer testbed may have written"))
 }
 
 pub(super) fn log(mut row: Row) -> anyhow::Result<Log> {
@@ -92,8 +96,13 @@ pub(super) fn log_info(row: &mut Row) -> anyhow::Result<LogInfo> {
     read.context("reading what a log is about")
 }
 
-/// Writes a record and adds logs. Afterwards the record names all logs that are stored with it: those that were, and the new ones.
-pub(super) fn write(mut record: Record, logs: Vec<Log>, stored: Vec<LogInfo>) -> anyhow::Result<Vec<Statement>> {
+/// Writes a record and adds logs. Afterwards the record names all logs that are stored with it: those that
+/// were, and the new ones.
+pub(super) fn write(
+    mut record: Record,
+    logs: Vec<Log>,
+    stored: Vec<LogInfo>,
+) -> anyhow::Result<Vec<Statement>> {
     for info in stored.into_iter().chain(logs.iter().map(|log| log.info.clone())) {
         match record.logs.iter_mut().find(|known| is_same(known, &info)) {
             Some(known) => *known = info,
@@ -101,8 +110,10 @@ pub(super) fn write(mut record: Record, logs: Vec<Log>, stored: Vec<LogInfo>) ->
         }
     }
     let engines: BTreeSet<&str> = record.databases.iter().map(|database| database.engine.as_str()).collect();
-    let mut statements =
-        vec![summary(&record, &engines)?, Statement::new("DELETE FROM testbed.engines WHERE id = $1", vec![record.id.as_str().into()])];
+    let mut statements = vec![
+        summary(&record, &engines)?,
+        Statement::new("DELETE FROM testbed.engines WHERE id = $1", vec![record.id.as_str().into()]),
+    ];
     statements.extend(engines.into_iter().map(|engine| {
         let sql = "INSERT INTO testbed.engines (id, engine, began) VALUES ($1, $2, $3)";
         Statement::new(sql, vec![record.id.as_str().into(), engine.into(), record.began.millis().into()])
@@ -139,11 +150,13 @@ fn summary(record: &Record, engines: &BTreeSet<&str>) -> anyhow::Result<Statemen
 }
 
 fn insert_story(mut record: Record) -> anyhow::Result<Statement> {
-    let details = Details { objects: std::mem::take(&mut record.objects), events: std::mem::take(&mut record.events) };
+    let details =
+        Details { objects: std::mem::take(&mut record.objects), events: std::mem::take(&mut record.events) };
     let is_empty = details.objects.is_empty() && details.events.is_empty();
     let gzip = if is_empty { None } else { Some(log::compress(&serde_json::to_vec(&details)?)) };
     let story = serde_json::to_string(&record)?;
-    let columns = [("id", record.id.as_str().into()), ("story", story.as_str().into()), ("details", gzip.into())];
+    let columns =
+        [("id", record.id.as_str().into()), ("story", story.as_str().into()), ("details", gzip.into())];
     Ok(upsert("testbed.stories", &["id"], columns))
 }
 
@@ -163,8 +176,15 @@ fn insert_log(id: &str, Log { info, gzip }: Log) -> anyhow::Result<Statement> {
 fn upsert<const N: usize>(table: &str, key: &[&str], columns: [(&str, Value); N]) -> Statement {
     let names = columns.each_ref().map(|(name, _)| *name);
     let numbers: Vec<String> = (1..=N).map(|number| format!("${number}")).collect();
-    let changed: Vec<String> = names.iter().filter(|name| !key.contains(name)).map(|name| format!("{name} = excluded.{name}")).collect();
-    let (names, numbers, key, changed) = (names.join(", "), numbers.join(", "), key.join(", "), changed.join(", "));
-    let sql = format!("INSERT INTO {table} ({names}) VALUES ({numbers}) ON CONFLICT ({key}) DO UPDATE SET {changed}");
+    let changed: Vec<String> = names
+        .iter()
+        .filter(|name| !key.contains(name))
+        .map(|name| format!("{name} = excluded.{name}"))
+        .collect();
+    let (names, numbers, key, changed) =
+        (names.join(", "), numbers.join(", "), key.join(", "), changed.join(", "));
+    let sql = format!(
+        "INSERT INTO {table} ({names}) VALUES ({numbers}) ON CONFLICT ({key}) DO UPDATE SET {changed}"
+    );
     Statement::new(sql, columns.into_iter().map(|(_, value)| value).collect())
 }

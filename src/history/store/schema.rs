@@ -1,14 +1,16 @@
 //! The tables, the same in both databases, and how they came to be: a list that only grows.
 //!
-//! - `runs`: what a list shows and filters by, and nothing else: its rows are small, so that going through many of them is fast.
+//! - `runs`: what a list shows and filters by, and nothing else: its rows are small, so that going through
+//!   many of them is fast.
 //! - `engines`: the engines of a run, in the order of a list.
 //! - `stories`: the record as JSON, without its objects and events; those are in `details`, in gzip.
 //! - `logs`: one container's log each, in gzip.
 //!
-//! Times are milliseconds since 1970. Texts are compared by their bytes, whatever language the database speaks: the order of ids is the
-//! order of a list.
+//! Times are milliseconds since 1970. Texts are compared by their bytes, whatever language the database
+//! speaks: the order of ids is the order of a list.
 
-/// The migrations: the version of a store is how many of them it has seen. One that was released is never changed.
+/// The migrations: the version of a store is how many of them it has seen. One that was released is never
+/// changed.
 pub(super) const MIGRATIONS: [&str; 1] = [r#"
 CREATE TABLE testbed.runs (
     id text COLLATE "C" PRIMARY KEY,
@@ -59,5 +61,8 @@ CREATE TABLE testbed.logs (
 
 /// A statement in SQLite's words.
 pub(super) fn for_sqlite(sql: &str) -> String {
-    sql.replace("testbed.", "").replace(" COLLATE \"C\"", "").replace("bytea", "blob").replace("strpos(", "instr(")
+    sql.replace("testbed.", "")
+        .replace(" COLLATE \"C\"", "")
+        .replace("bytea", "blob")
+        .replace("strpos(", "instr(")
 }

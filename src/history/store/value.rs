@@ -46,7 +46,8 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// A statement in PostgreSQL's words, with its values: `$1` is the first one. Each value stands in it once, in order.
+/// A statement in PostgreSQL's words, with its values: `$1` is the first one. Each value stands in it once,
+/// in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Statement {
     /// The text; it holds no data.
@@ -75,7 +76,10 @@ impl Row {
     }
 
     fn take(&mut self, column: usize) -> anyhow::Result<Value> {
-        let value = self.values.get_mut(column).with_context(|| format!("the answer has no column {}", column + 1))?;
+        let value = self
+            .values
+            .get_mut(column)
+            .with_context(|| format!("the answer has no column {}", column + 1))?;
         Ok(std::mem::replace(value, Value::Null))
     }
 

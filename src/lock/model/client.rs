@@ -1,8 +1,9 @@
-//! A client: the protocol's own [`Candidacy`], [`Holding`] and [release](crate::lock::release), told what the model's server and clock have in
-//! store for them.
+//! A client: the protocol's own [`Candidacy`], [`Holding`] and [release](crate::lock::release), told what the
+//! model's server and clock have in store for them.
 //!
-//! What is left of the driver here is what [`attempt`](crate::lock::attempt), [`keep`](crate::lock::keep) and [`until_done`](crate::lock::object::until_done) do
-//! with what these say: to send it, to sleep, and to try again. So are the faults that [`Guards`](super::setting::Guards) ask for.
+//! What is left of the driver here is what [`attempt`](crate::lock::attempt), [`keep`](crate::lock::keep) and
+//! [`until_done`](crate::lock::object::until_done) do with what these say: to send it, to sleep, and to try
+//! again. So are the faults that [`Guards`](super::setting::Guards) ask for.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -61,8 +62,15 @@ pub(super) struct Hold {
 
 impl Hold {
     pub(super) fn new(held: Held, role: &Role) -> Self {
-        let holder = held.version.lock.holders.iter().find(|holder| holder.fence == held.fence).expect("it holds the lock");
-        let (fence, terms, is_outer) = (held.fence, holder.terms.clone(), holder.party != role.candidate.party);
+        let holder = held
+            .version
+            .lock
+            .holders
+            .iter()
+            .find(|holder| holder.fence == held.fence)
+            .expect("it holds the lock");
+        let (fence, terms, is_outer) =
+            (held.fence, holder.terms.clone(), holder.party != role.candidate.party);
         let asked_at = held.asked_at;
         let holding = role.has_process().then(|| {
             let holding = Holding::new(held, true).expect("it holds the lock");
@@ -79,7 +87,9 @@ impl Hold {
     /// Keeps the lock, until the command has to be dead.
     fn act(&mut self, stage: &Stage) -> (Option<Request>, Option<Duration>) {
         match self.holding.as_mut() {
-            Some(holding) if holding.kill_at().is_none_or(|kill_at| stage.now < kill_at) => keep(Rc::make_mut(holding), stage),
+            Some(holding) if holding.kill_at().is_none_or(|kill_at| stage.now < kill_at) => {
+                keep(Rc::make_mut(holding), stage)
+            }
             _ => {
                 self.end();
                 (None, None)
@@ -130,7 +140,13 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(parties: usize) -> Self {
-        Self { phase: Phase::Off, sleep: Sleep::ForEver, inbox: Vec::new(), statuses: vec![None; parties], flight: None }
+        Self {
+            phase: Phase::Off,
+            sleep: Sleep::ForEver,
+            inbox: Vec::new(),
+            statuses: vec![None; parties],
+            flight: None,
+        }
     }
 
     /// Begins to want the lock.
@@ -172,20 +188,30 @@ impl Client {
         let seen_at = if guards.honest_clock { stage.now } else { stage.now - UNIT };
         let now = Moment { time: seen_at, ..stage.moment() };
         let believed = match &change {
-            Change::There(version) if !guards.own_write_only => version.lock.holder(&stage.role.candidate.party),
+            Change::There(version) if !guards.own_write_only => {
+                version.lock.holder(&stage.role.candidate.party)
+            }
             _ => None,
         };
-        let believed =
-            believed.map(|holder| holder.fence).zip(if let Change::There(version) = &change { Some(version.clone()) } else { None });
+        let believed = believed.map(|holder| holder.fence).zip(if let Change::There(version) = &change {
+            Some(version.clone())
+        } else {
+            None
+        });
         match &mut self.phase {
             Phase::Wanting(candidacy) => {
-                Rc::make_mut(candidacy).on(Event::Seen(change.into()), &now).expect("nothing here is refused");
+                Rc::make_mut(candidacy)
+                    .on(Event::Seen(change.into()), &now)
+                    .expect("nothing here is refused");
                 if let Some((fence, version)) = believed {
                     self.hold(Held { version, fence, asked_at: stage.now, is_again: false }, stage);
                 }
             }
             Phase::Holding(hold) => {
-                let news = hold.holding.as_mut().and_then(|holding| Rc::make_mut(holding).on(Event::Seen(change.into()), &now));
+                let news = hold
+                    .holding
+                    .as_mut()
+                    .and_then(|holding| Rc::make_mut(holding).on(Event::Seen(change.into()), &now));
                 hold.take_news(news);
             }
             _ => {}
@@ -204,11 +230,15 @@ impl Client {
                 // No pause is made that spares others, as whoever is slow makes it as well.
                 candidacy.retry_at = None;
                 if let Some(version) = candidacy.version().filter(|_| candidacy.is_next()) {
-                    for holder in version.lock.holders.iter().filter(|holder| holder.terms.pipeline_run.is_some()) {
+                    for holder in
+                        version.lock.holders.iter().filter(|holder| holder.terms.pipeline_run.is_some())
+                    {
                         self.statuses[stage.setting.number_of(&holder.party)].get_or_insert(Life::Unasked);
                     }
                 }
-                match candidacy.next(&stage.moment(), &Vacancy::Vacant, |holder| stage.status(holder, &self.statuses)) {
+                match candidacy
+                    .next(&stage.moment(), &Vacancy::Vacant, |holder| stage.status(holder, &self.statuses))
+                {
                     candidacy::Action::Send { request, .. } => (Some(request), None),
                     candidacy::Action::Wait(until) | candidacy::Action::Pause(until) => (None, until),
                     candidacy::Action::Refuse(refusal) => panic!("nobody here is refused: {refusal:?}"),
@@ -235,7 +265,9 @@ impl Client {
         let now = stage.moment();
         match &mut self.phase {
             Phase::Wanting(candidacy) => {
-                let news = Rc::make_mut(candidacy).on(Event::Answered(answer(reply)), &now).expect("nothing here is refused");
+                let news = Rc::make_mut(candidacy)
+                    .on(Event::Answered(answer(reply)), &now)
+                    .expect("nothing here is refused");
                 if let Some(candidacy::News::Held(held)) = news {
                     self.hold(*held, stage);
                 }
@@ -282,8 +314,13 @@ fn keep(holding: &mut Holding, stage: &Stage) -> (Option<Request>, Option<Durati
             // Its command is asked to end, and it keeps the lock for so long.
             holding::Action::Lost(_) => {}
             holding::Action::Wait(until) => return (None, until),
-            holding::Action::Send(Request::Create(mut lock), _) if !stage.setting.guards.puts_back_renewed => {
-                lock.holders.iter_mut().filter(|holder| holder.fence == before.fence).for_each(|holder| holder.clone_from(&before));
+            holding::Action::Send(Request::Create(mut lock), _)
+                if !stage.setting.guards.puts_back_renewed =>
+            {
+                lock.holders
+                    .iter_mut()
+                    .filter(|holder| holder.fence == before.fence)
+                    .for_each(|holder| holder.clone_from(&before));
                 return (Some(Request::Create(lock)), None);
             }
             holding::Action::Send(request, _) => return (Some(request), None),
@@ -294,7 +331,9 @@ fn keep(holding: &mut Holding, stage: &Stage) -> (Option<Request>, Option<Durati
 fn take_out(exit: &Exit, stage: &Stage, lock: &mut Lock) -> bool {
     let party = &stage.role.candidate.party;
     match exit {
-        Exit::Release if !stage.setting.guards.release_spares_processes => lock.remove(|other| other.id == party.id),
+        Exit::Release if !stage.setting.guards.release_spares_processes => {
+            lock.remove(|other| other.id == party.id)
+        }
         Exit::Release => lock.remove(|other| other == party),
         Exit::GiveUp(asked) => lock.withdraw(party, asked),
     }

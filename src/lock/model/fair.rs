@@ -1,5 +1,6 @@
-//! Whether everybody who lives gets the lock in the end: from a state, time goes on, the news arrive, whoever holds the lock gives it back, and
-//! some are dead. Each goes on only when the code says that it would wake up: a wake-up that is missing shows here.
+//! Whether everybody who lives gets the lock in the end: from a state, time goes on, the news arrive, whoever
+//! holds the lock gives it back, and some are dead. Each goes on only when the code says that it would wake
+//! up: a wake-up that is missing shows here.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -29,7 +30,9 @@ impl Fairness {
     }
 
     fn check_without(&mut self, dead: usize, world: &World, setting: &Setting) -> Result<(), String> {
-        let is_waiting = |world: &World| world.clients.iter().any(|client| !matches!(client.phase, Phase::Off | Phase::Done));
+        let is_waiting = |world: &World| {
+            world.clients.iter().any(|client| !matches!(client.phase, Phase::Off | Phase::Done))
+        };
         let mut world = world.clone();
         if let Some(client) = world.clients.get_mut(dead) {
             *client = Rc::new(Client { phase: Phase::Done, ..Client::new(world.ended.len()) });
@@ -62,7 +65,12 @@ fn settle(world: &mut World, index: usize, setting: &Setting) -> Result<(), Stri
     for _ in 0..50 {
         let moves = world.moves(setting);
         let is_next = |step: &&Move| match **step {
-            Move::Arrive(of) | Move::Answer(of) | Move::Hear(of) | Move::Act(of) | Move::Learn(of, _) | Move::Release(of) => of == index,
+            Move::Arrive(of)
+            | Move::Answer(of)
+            | Move::Hear(of)
+            | Move::Act(of)
+            | Move::Learn(of, _)
+            | Move::Release(of) => of == index,
             _ => false,
         };
         let Some(step) = moves.iter().find(is_next) else { return Ok(()) };
@@ -74,7 +82,8 @@ fn settle(world: &mut World, index: usize, setting: &Setting) -> Result<(), Stri
 /// The PipelineRun of which no process lives ends some day.
 fn end_of_pipeline_runs(world: &mut World, setting: &Setting) -> Result<(), String> {
     let is_at_rest = |number: usize| {
-        let mut processes = (0..world.clients.len()).filter(|index| setting.number_of(&setting.roles[*index].candidate.party) == number);
+        let mut processes = (0..world.clients.len())
+            .filter(|index| setting.number_of(&setting.roles[*index].candidate.party) == number);
         processes.all(|index| matches!(world.clients[index].phase, Phase::Off | Phase::Done))
     };
     let is_end = |step: &Move| matches!(step, Move::End(number) if is_at_rest(*number));

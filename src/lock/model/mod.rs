@@ -1,14 +1,17 @@
 //! All that can happen, in every order: the lock's own code, run by a few clients on an abstract API server.
 //!
-//! [`server`] is one object with compare-and-swap, [`client`] a process with the real [`Candidacy`](super::candidacy::Candidacy) and
-//! [`Holding`](super::holding::Holding), [`world`] a state of all of it, [`moves`] all that can happen next, [`rules`] what
-//! must be true, and [`fair`] that nobody waits for ever. [`search`] looks at all states, and [`random`] plays long games.
+//! [`server`] is one object with compare-and-swap, [`client`] a process with the real
+//! [`Candidacy`](super::candidacy::Candidacy) and [`Holding`](super::holding::Holding), [`world`] a state of
+//! all of it, [`moves`] all that can happen next, [`rules`] what must be true, and [`fair`] that nobody waits
+//! for ever. [`search`] looks at all states, and [`random`] plays long games.
 //!
-//! What is bounded: the number of clients, each of which wants the lock once, and how many faults a game has (see [`setting::Faults`]). Time is not,
-//! nor is slowness: [`print`](mod@print) tells states apart by what is left of each term alone, so that there are finitely many. Two players with
-//! every order of hearing and acting show what two can do to each other; with three and more, everybody hears at once, and what they show is the
-//! queue: one who dies between two others, and permits that are free while somebody waits. What is not in it: clocks that go faster than others,
-//! what a command does after its holder was told that the lock is lost, and how several locks are waited for at once.
+//! What is bounded: the number of clients, each of which wants the lock once, and how many faults a game has
+//! (see [`setting::Faults`]). Time is not, nor is slowness: [`print`](mod@print) tells states apart by what
+//! is left of each term alone, so that there are finitely many. Two players with every order of hearing and
+//! acting show what two can do to each other; with three and more, everybody hears at once, and what they
+//! show is the queue: one who dies between two others, and permits that are free while somebody waits. What
+//! is not in it: clocks that go faster than others, what a command does after its holder was told that the
+//! lock is lost, and how several locks are waited for at once.
 
 mod client;
 mod fair;
@@ -43,7 +46,8 @@ fn is_sound_up_to(limit: usize, setting: &Setting, at_least: usize) {
     }
 }
 
-/// Takes a guard out, and looks for two that hold one lock. With the guard, the same settings are sound, as other tests show.
+/// Takes a guard out, and looks for two that hold one lock. With the guard, the same settings are sound, as
+/// other tests show.
 fn finds_two_holders(mut setting: Setting, take_out: impl Fn(&mut Guards)) -> String {
     take_out(&mut setting.guards);
     setting.is_exclusion_only = true;
@@ -151,7 +155,9 @@ fn who_goes_on_beyond_the_ttl_is_wrong() {
 
 #[test]
 fn who_takes_the_lock_of_a_pipeline_run_that_runs_is_wrong() {
-    finds_two_holders(attentive(vec![Role::acquire("a"), Role::run("b")]), |guards| guards.asks_pipeline_run = false);
+    finds_two_holders(attentive(vec![Role::acquire("a"), Role::run("b")]), |guards| {
+        guards.asks_pipeline_run = false
+    });
 }
 
 #[test]

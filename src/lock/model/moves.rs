@@ -26,7 +26,8 @@ pub(super) enum Move {
     Lose(usize),
     /// A request arrives whose sender has given it up.
     Straggle(usize),
-    /// Its command is done, and it gives the lock back; `acquire`: somebody does so in the run's name, who may not know whether it has it.
+    /// Its command is done, and it gives the lock back; `acquire`: somebody does so in the run's name, who
+    /// may not know whether it has it.
     Release(usize),
     /// Its time to wait is up.
     GiveUp(usize),
@@ -58,13 +59,21 @@ impl World {
         moves
     }
 
-    /// The PipelineRuns that may end: those that have the lock. Others need not be told from those that never were.
+    /// The PipelineRuns that may end: those that have the lock. Others need not be told from those that never
+    /// were.
     fn ends(&self, setting: &Setting) -> impl Iterator<Item = Move> {
         let holds = |number: &usize| {
             let holders = self.server.object.iter().flat_map(|object| &object.lock.holders);
-            holders.into_iter().any(|holder| holder.terms.pipeline_run.is_some() && setting.number_of(&holder.party) == *number)
+            holders.into_iter().any(|holder| {
+                holder.terms.pipeline_run.is_some() && setting.number_of(&holder.party) == *number
+            })
         };
-        (0..self.ended.len()).filter(|number| !self.ended[*number]).filter(holds).map(Move::End).collect::<Vec<_>>().into_iter()
+        (0..self.ended.len())
+            .filter(|number| !self.ended[*number])
+            .filter(holds)
+            .map(Move::End)
+            .collect::<Vec<_>>()
+            .into_iter()
     }
 
     fn moves_of(&self, index: usize, setting: &Setting, moves: &mut Vec<Move>) {
@@ -118,7 +127,8 @@ impl World {
         }
     }
 
-    /// Who comes when the object was deleted by hand cannot know what it was: that a person frees the lock by it is meant.
+    /// Who comes when the object was deleted by hand cannot know what it was: that a person frees the lock by
+    /// it is meant.
     fn may_start(&self, index: usize, setting: &Setting) -> bool {
         !self.is_lost && !self.is_being_released(index, setting)
     }
@@ -128,7 +138,10 @@ impl World {
         let id = &setting.roles[index].candidate.party.id;
         (0..self.clients.len()).any(|other| {
             let is_leaving = matches!(self.clients[other].phase, Phase::Leaving(Exit::Release));
-            other != index && is_leaving && setting.roles[other].candidate.party.id == *id && !setting.roles[other].has_process()
+            other != index
+                && is_leaving
+                && setting.roles[other].candidate.party.id == *id
+                && !setting.roles[other].has_process()
         })
     }
 
@@ -138,9 +151,11 @@ impl World {
         let works = |other: usize| {
             let client = &self.clients[other];
             let is_inside = matches!(&client.phase, Phase::Holding(hold) if hold.is_outer);
-            setting.roles[other].candidate.party.id == candidate.party.id && (matches!(client.phase, Phase::Wanting(_)) || is_inside)
+            setting.roles[other].candidate.party.id == candidate.party.id
+                && (matches!(client.phase, Phase::Wanting(_)) || is_inside)
         };
-        setting.roles[index].has_process() || !(0..self.clients.len()).any(|other| other != index && works(other))
+        setting.roles[index].has_process()
+            || !(0..self.clients.len()).any(|other| other != index && works(other))
     }
 
     /// Only an object that everybody has seen: who looks away in that moment is like one who comes later.
@@ -148,7 +163,8 @@ impl World {
         let Some(object) = &self.server.object else { return false };
         let is_known = |client: &Client| client.known().is_some_and(|known| known.uid == object.uid);
         let creates = |request: &Request| matches!(request, Request::Create(_));
-        let is_creating = |client: &Client| client.flight.iter().filter_map(|flight| flight.request.as_ref()).any(creates);
+        let is_creating =
+            |client: &Client| client.flight.iter().filter_map(|flight| flight.request.as_ref()).any(creates);
         self.clients.iter().all(|client| !client.watches() || is_known(client) && !is_creating(client))
             && !self.orphans.iter().any(|(_, request)| creates(request))
     }

@@ -1,5 +1,6 @@
-//! One number for all states that go on in the same way: versions, fencing numbers, renewals and beats count by their order alone, times by
-//! what is left of them. So the number of states is finite although time and the versions are not.
+//! One number for all states that go on in the same way: versions, fencing numbers, renewals and beats count
+//! by their order alone, times by what is left of them. So the number of states is finite although time and
+//! the versions are not.
 
 use std::time::Duration;
 
@@ -34,8 +35,9 @@ pub(super) fn fingerprint(world: &World, setting: &Setting) -> u128 {
     mixed(ranked(&mut print.words))
 }
 
-/// Players of the same kind are the same but for their names. They are told in the order in which they hold and wait, and so on: any order is
-/// right that depends on the state alone, and the fewer ties it leaves, the fewer states there are.
+/// Players of the same kind are the same but for their names. They are told in the order in which they hold
+/// and wait, and so on: any order is right that depends on the state alone, and the fewer ties it leaves, the
+/// fewer states there are.
 fn order(world: &World, setting: &Setting) -> Vec<usize> {
     let mut order: Vec<usize> = (0..world.clients.len()).collect();
     if setting.is_shared() {
@@ -54,7 +56,9 @@ fn order(world: &World, setting: &Setting) -> Vec<usize> {
         };
         keys.push((
             (role.party.session.is_some(), role.terms.ttl_is_asked_for),
-            lock.map(|lock| (lock.holders.iter().position(|holder| holder.party == role.party), lock.place(&role.party))),
+            lock.map(|lock| {
+                (lock.holders.iter().position(|holder| holder.party == role.party), lock.place(&role.party))
+            }),
             (phase_number(&client.phase), known, client.inbox.len(), is_stale),
             (client.flight.is_some(), world.orphans.iter().position(|(sender, _)| sender == index)),
         ));
@@ -128,7 +132,11 @@ impl<'a> Print<'a> {
             let of = |party| self.setting.number_of(party);
             let renewed = object.lock.holders.iter().map(|holder| world.ghost.renewed_at[of(&holder.party)]);
             let beat = object.lock.queue.iter().map(|waiter| world.ghost.beat_at[of(&waiter.party)]);
-            renewed.chain(beat).collect::<Vec<_>>().into_iter().for_each(|time| self.age(UNIT * (world.time - time)));
+            renewed
+                .chain(beat)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|time| self.age(UNIT * (world.time - time)));
         }
         self.words.push((VERSIONS, world.ghost.fence));
         self.plain(world.orphans.len() as u64);
@@ -196,8 +204,16 @@ impl<'a> Print<'a> {
                 self.plain(2_u64);
                 self.version(Some(version));
                 // All that the watchlist tells: it has the entries of the version that was looked at last.
-                version.lock.holders.iter().for_each(|holder| self.age(candidacy.watchlist.idle(holder, now)));
-                version.lock.queue.iter().for_each(|waiter| self.age(candidacy.watchlist.silent(waiter, now)));
+                version
+                    .lock
+                    .holders
+                    .iter()
+                    .for_each(|holder| self.age(candidacy.watchlist.idle(holder, now)));
+                version
+                    .lock
+                    .queue
+                    .iter()
+                    .for_each(|waiter| self.age(candidacy.watchlist.silent(waiter, now)));
             }
         }
     }

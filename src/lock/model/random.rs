@@ -1,4 +1,5 @@
-//! Long random games with more players than all orders can be looked at of. What breaks a rule is shrunk to a short trace.
+//! Long random games with more players than all orders can be looked at of. What breaks a rule is shrunk to a
+//! short trace.
 
 use std::cell::Cell;
 
@@ -16,11 +17,14 @@ const MANY: Faults = Faults { late: u8::MAX, give_ups: u8::MAX, deletions: 0 };
 /// How often something may go wrong, in as many moves.
 const RARELY: u16 = 16;
 
-/// Plays a game in which each number chooses one of the moves that there are, and tells how often the lock was given.
+/// Plays a game in which each number chooses one of the moves that there are, and tells how often the lock
+/// was given.
 fn play(setting: &Setting, choices: &[u16]) -> Result<u32, TestCaseError> {
     let mut world = World::new(setting);
     let mut moves = Vec::new();
-    let fail = |rule: String, moves: &[Move]| TestCaseError::fail(format!("{rule}\n{}", trace::tell(moves, setting)));
+    let fail = |rule: String, moves: &[Move]| {
+        TestCaseError::fail(format!("{rule}\n{}", trace::tell(moves, setting)))
+    };
     for choice in choices {
         let goes_wrong = |step: &Move| matches!(step, Move::ActLate(_) | Move::GiveUp(_) | Move::Lose(_));
         let mut open = world.moves(setting);
@@ -54,7 +58,13 @@ fn play_games(games: u32, guards: Guards) -> Result<u32, String> {
     let choices = proptest::collection::vec(any::<u16>(), 300..1500);
     let game = (roles(), 1_u32..=3, 1_usize..=6, choices);
     let outcome = TestRunner::new(config).run(&game, |(roles, permits, lag, choices)| {
-        let setting = Setting { lag, guards, faults: MANY, has_returns: true, ..Setting::new(roles).with_permits(permits) };
+        let setting = Setting {
+            lag,
+            guards,
+            faults: MANY,
+            has_returns: true,
+            ..Setting::new(roles).with_permits(permits)
+        };
         grants.set(grants.get() + play(&setting, &choices)?);
         Ok(())
     });
@@ -63,7 +73,8 @@ fn play_games(games: u32, guards: Guards) -> Result<u32, String> {
 
 #[test]
 fn no_long_game_breaks_a_rule() {
-    let games = std::env::var("TESTBED_TEST_GAMES").map_or(100, |games| games.parse().expect("a number of games"));
+    let games =
+        std::env::var("TESTBED_TEST_GAMES").map_or(100, |games| games.parse().expect("a number of games"));
     let grants = play_games(games, Guards::default()).unwrap_or_else(|error| panic!("{error}"));
     println!("the lock was given {grants} times");
     assert!(grants > 5 * games, "the lock was given {grants} times only");

@@ -45,11 +45,15 @@ pub(super) fn belief(world: &World, index: usize, setting: &Setting) -> Option<u
 /// # Errors
 /// Which rule it breaks.
 pub(super) fn check(world: &World, setting: &Setting) -> Result<(), String> {
-    let mut beliefs: Vec<u64> = (0..world.clients.len()).filter_map(|index| belief(world, index, setting)).collect();
+    let mut beliefs: Vec<u64> =
+        (0..world.clients.len()).filter_map(|index| belief(world, index, setting)).collect();
     beliefs.sort_unstable();
     beliefs.dedup();
     if beliefs.len() > setting.permits as usize {
-        return Err(format!("{} permits, and these fencing numbers believe to hold one: {beliefs:?}", setting.permits));
+        return Err(format!(
+            "{} permits, and these fencing numbers believe to hold one: {beliefs:?}",
+            setting.permits
+        ));
     }
     Ok(())
 }
@@ -58,7 +62,12 @@ pub(super) fn check(world: &World, setting: &Setting) -> Result<(), String> {
 ///
 /// # Errors
 /// Which rule it breaks.
-pub(super) fn judge(world: &mut World, before: Option<&Version>, index: usize, setting: &Setting) -> Result<(), String> {
+pub(super) fn judge(
+    world: &mut World,
+    before: Option<&Version>,
+    index: usize,
+    setting: &Setting,
+) -> Result<(), String> {
     if setting.is_exclusion_only {
         return Ok(());
     }
@@ -84,8 +93,12 @@ pub(super) fn judge(world: &mut World, before: Option<&Version>, index: usize, s
 }
 
 fn well_formed(lock: &Lock) -> Result<(), String> {
-    let mut parties: Vec<_> =
-        lock.holders.iter().map(|holder| &holder.party).chain(lock.queue.iter().map(|waiter| &waiter.party)).collect();
+    let mut parties: Vec<_> = lock
+        .holders
+        .iter()
+        .map(|holder| &holder.party)
+        .chain(lock.queue.iter().map(|waiter| &waiter.party))
+        .collect();
     let count = parties.len();
     parties.sort_unstable();
     parties.dedup();
@@ -111,7 +124,8 @@ struct Change<'a> {
 
 impl Change<'_> {
     fn is_dead(&self, waiter: &Waiter) -> bool {
-        let silent = UNIT * (self.world.time - self.world.ghost.beat_at[self.setting.number_of(&waiter.party)]);
+        let silent =
+            UNIT * (self.world.time - self.world.ghost.beat_at[self.setting.number_of(&waiter.party)]);
         silent >= waiter.timeout()
     }
 
@@ -124,7 +138,13 @@ impl Change<'_> {
             return Err(format!("{} was taken out of the queue, and is alive", waiter.party.id));
         }
         let stayed = self.before.queue.iter().filter(stays).map(|waiter| &waiter.party);
-        if !stayed.eq(self.after.queue.iter().map(|waiter| &waiter.party).take(self.before.queue.iter().filter(stays).count())) {
+        if !stayed.eq(self
+            .after
+            .queue
+            .iter()
+            .map(|waiter| &waiter.party)
+            .take(self.before.queue.iter().filter(stays).count()))
+        {
             return Err("the order of the queue has changed".into());
         }
         Ok(())
@@ -137,11 +157,17 @@ impl Change<'_> {
             let idle = UNIT * (self.world.time - self.world.ghost.renewed_at[number]);
             let runs = holder.terms.pipeline_run.is_some() && !self.world.ended[number];
             let is_over = holder.terms.pipeline_run.is_some() && self.world.ended[number];
-            is_over || (!runs || holder.terms.ttl_is_asked_for) && holder.terms.ttl().is_some_and(|ttl| idle >= ttl)
+            is_over
+                || (!runs || holder.terms.ttl_is_asked_for)
+                    && holder.terms.ttl().is_some_and(|ttl| idle >= ttl)
         };
         let mut gone = self.before.holders.iter().filter(|holder| self.after.holder(&holder.party).is_none());
-        match gone.find(|holder| self.setting.number_of(&holder.party) != self.writer && !is_abandoned(holder)) {
-            Some(holder) => Err(format!("the lock was taken from {}, which has not abandoned it", holder.party.id)),
+        match gone
+            .find(|holder| self.setting.number_of(&holder.party) != self.writer && !is_abandoned(holder))
+        {
+            Some(holder) => {
+                Err(format!("the lock was taken from {}, which has not abandoned it", holder.party.id))
+            }
             None => Ok(()),
         }
     }
@@ -149,14 +175,22 @@ impl Change<'_> {
     /// Whoever gets the lock is the first one alive, and has a greater number than all before.
     fn order(&self) -> Result<(), String> {
         for holder in
-            self.after.holders.iter().filter(|holder| self.before.holder(&holder.party).is_none_or(|was| was.fence != holder.fence))
+            self.after.holders.iter().filter(|holder| {
+                self.before.holder(&holder.party).is_none_or(|was| was.fence != holder.fence)
+            })
         {
             if holder.fence <= self.world.ghost.fence {
-                return Err(format!("fencing number {} comes after {}", holder.fence, self.world.ghost.fence));
+                return Err(format!(
+                    "fencing number {} comes after {}",
+                    holder.fence, self.world.ghost.fence
+                ));
             }
             let mut ahead = self.before.queue.iter().take_while(|waiter| waiter.party != holder.party);
             if let Some(waiter) = ahead.find(|waiter| !self.is_dead(waiter)) {
-                return Err(format!("{} got the lock, and {} is alive and was first", holder.party.id, waiter.party.id));
+                return Err(format!(
+                    "{} got the lock, and {} is alive and was first",
+                    holder.party.id, waiter.party.id
+                ));
             }
         }
         Ok(())
@@ -168,7 +202,9 @@ fn note(world: &mut World, before: Option<&Lock>, after: &Lock, setting: &Settin
         world.ghost.grants += u32::from(holder.fence > world.ghost.fence);
         world.ghost.fence = world.ghost.fence.max(holder.fence);
         let was = before.and_then(|before| before.holder(&holder.party));
-        if was.is_some_and(|was| (was.fence, was.renewals) != (holder.fence, holder.renewals)) || before.is_some() && was.is_none() {
+        if was.is_some_and(|was| (was.fence, was.renewals) != (holder.fence, holder.renewals))
+            || before.is_some() && was.is_none()
+        {
             world.ghost.renewed_at[setting.number_of(&holder.party)] = world.time;
         }
     }

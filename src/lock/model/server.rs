@@ -1,4 +1,5 @@
-//! The API server, as far as the protocol knows it: one object or none, a version that never goes back, and compare-and-swap.
+//! The API server, as far as the protocol knows it: one object or none, a version that never goes back, and
+//! compare-and-swap.
 
 use std::sync::Arc;
 
@@ -57,10 +58,14 @@ impl Server {
         match (request, &self.object) {
             (Request::Read, object) => (Reply::Done(object.clone()), None),
             (Request::Create(lock), None) => self.put((self.number + 1).to_string(), lock),
-            (Request::Write(seen, lock), Some(object)) if object.number == seen.number || !guards.compare_and_swap => {
+            (Request::Write(seen, lock), Some(object))
+                if object.number == seen.number || !guards.compare_and_swap =>
+            {
                 self.put(object.uid.clone(), lock)
             }
-            (Request::Delete(seen), Some(object)) if object.number == seen.number || !guards.delete_precondition => {
+            (Request::Delete(seen), Some(object))
+                if object.number == seen.number || !guards.delete_precondition =>
+            {
                 (Reply::Done(None), self.remove())
             }
             _ => (Reply::Conflict, None),
@@ -69,7 +74,8 @@ impl Server {
 
     /// Whether a request can only meet a conflict, whenever it arrives: no version comes back.
     pub(super) fn is_outdated(&self, request: &Request) -> bool {
-        let is_current = |seen: &Version| self.object.as_ref().is_some_and(|object| object.number == seen.number);
+        let is_current =
+            |seen: &Version| self.object.as_ref().is_some_and(|object| object.number == seen.number);
         match request {
             // There may be none again.
             Request::Create(_) | Request::Read => false,

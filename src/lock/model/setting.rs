@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use crate::lock::state::{Party, PipelineRun, Terms, millis};
 use crate::lock::step::Candidate;
 
-/// The unit of time. A waiter beats, and a `lock run` renews, once in it. It is what a waiter may at most hear nothing for
-/// without thinking that the API server is out of reach.
+/// The unit of time. A waiter beats, and a `lock run` renews, once in it. It is what a waiter may at most
+/// hear nothing for without thinking that the API server is out of reach.
 pub(super) const UNIT: Duration = Duration::from_millis(1500);
-/// A waiter that has not moved for this long counts as dead. The fewest units with which one beat can be missed.
+/// A waiter that has not moved for this long counts as dead. The fewest units with which one beat can be
+/// missed.
 pub(super) const TIMEOUT: Duration = Duration::from_millis(3000);
 /// The same for a holder.
 pub(super) const TTL: Duration = Duration::from_millis(3000);
@@ -28,10 +29,15 @@ pub(super) struct Role {
 impl Role {
     /// `testbed lock run`: renews, and believes in its hold for a ttl.
     pub(super) fn run(id: &str) -> Self {
-        Self::new(id, Some(format!("{id}-process")), Terms { ttl_millis: Some(millis(TTL)), ttl_is_asked_for: true, pipeline_run: None })
+        Self::new(
+            id,
+            Some(format!("{id}-process")),
+            Terms { ttl_millis: Some(millis(TTL)), ttl_is_asked_for: true, pipeline_run: None },
+        )
     }
 
-    /// `testbed lock acquire` in a PipelineRun: nobody renews, and the default ttl means nothing as long as that runs.
+    /// `testbed lock acquire` in a PipelineRun: nobody renews, and the default ttl means nothing as long as
+    /// that runs.
     pub(super) fn acquire(id: &str) -> Self {
         let pipeline_run = Some(PipelineRun { name: id.to_owned(), uid: Some(id.to_owned()) });
         Self::new(id, None, Terms { ttl_millis: Some(millis(TTL)), ttl_is_asked_for: false, pipeline_run })
@@ -55,8 +61,8 @@ impl Role {
     }
 }
 
-/// How often something may go wrong in one game. What may happen without limit has no number here: whoever is slow, stopped or dead just does
-/// not move, and their watch lags behind.
+/// How often something may go wrong in one game. What may happen without limit has no number here: whoever is
+/// slow, stopped or dead just does not move, and their watch lags behind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Faults {
     /// Requests that take time: they arrive late, or their answer does or never comes.
@@ -110,11 +116,13 @@ pub(super) struct Setting {
     pub permits: u32,
     pub faults: Faults,
     pub guards: Guards,
-    /// How many changes a watch may lag behind. One that lags more begins anew, with the object as it is then.
+    /// How many changes a watch may lag behind. One that lags more begins anew, with the object as it is
+    /// then.
     pub lag: usize,
     /// Whether the rule is the only one that counts that nobody believes to hold the lock beside others.
     pub is_exclusion_only: bool,
-    /// Whether everybody hears at once of every change. Then only late requests meet conflicts, and there can be more players.
+    /// Whether everybody hears at once of every change. Then only late requests meet conflicts, and there can
+    /// be more players.
     pub is_attentive: bool,
     /// Whether whoever is done comes again, as long as its PipelineRun goes on.
     pub has_returns: bool,
@@ -152,7 +160,8 @@ impl Setting {
 
     /// Whether several of them speak for the same run.
     pub(super) fn is_shared(&self) -> bool {
-        let ids: std::collections::BTreeSet<_> = self.roles.iter().map(|role| &role.candidate.party.id).collect();
+        let ids: std::collections::BTreeSet<_> =
+            self.roles.iter().map(|role| &role.candidate.party.id).collect();
         ids.len() < self.roles.len()
     }
 

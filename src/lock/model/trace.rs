@@ -28,7 +28,9 @@ pub(super) fn tell(moves: &[Move], setting: &Setting) -> String {
         }
         let _ = writeln!(trace, "     at {}: {}", world.time, object(world.server.object.as_deref()));
         for index in 0..world.clients.len() {
-            let holds = belief(&world, index, setting).map(|fence| format!(", BELIEVES in {fence}")).unwrap_or_default();
+            let holds = belief(&world, index, setting)
+                .map(|fence| format!(", BELIEVES in {fence}"))
+                .unwrap_or_default();
             let _ = writeln!(trace, "       {index} {}{holds}", client(&world.clients[index]));
         }
     }
@@ -47,22 +49,39 @@ fn client(client: &Client) -> String {
     };
     let known = client.known().map_or("nothing".into(), |version| format!("v{}", version.number));
     let stale = if is_stale { " (stale)" } else { "" };
-    let flight = client.flight.as_ref().map(|flight| format!(", sent {:?}", flight.request.is_some())).unwrap_or_default();
+    let flight = client
+        .flight
+        .as_ref()
+        .map(|flight| format!(", sent {:?}", flight.request.is_some()))
+        .unwrap_or_default();
     format!("{phase}, knows {known}{stale}, {} to hear, {:?}{flight}", client.inbox.len(), client.sleep)
 }
 
 fn object(version: Option<&Version>) -> String {
-    version.map_or("no object".into(), |version| format!("v{} of {} {}", version.number, version.uid, lock(&version.lock)))
+    version.map_or("no object".into(), |version| {
+        format!("v{} of {} {}", version.number, version.uid, lock(&version.lock))
+    })
 }
 
 fn lock(lock: &Lock) -> String {
     let holders: Vec<String> = lock
         .holders
         .iter()
-        .map(|holder| format!("{}#{} renewed {} idle {}", name(&holder.party), holder.fence, holder.renewals, holder.idle_millis))
+        .map(|holder| {
+            format!(
+                "{}#{} renewed {} idle {}",
+                name(&holder.party),
+                holder.fence,
+                holder.renewals,
+                holder.idle_millis
+            )
+        })
         .collect();
-    let queue: Vec<String> =
-        lock.queue.iter().map(|waiter| format!("{}@{} beat {}", name(&waiter.party), waiter.ticket, waiter.beats)).collect();
+    let queue: Vec<String> = lock
+        .queue
+        .iter()
+        .map(|waiter| format!("{}@{} beat {}", name(&waiter.party), waiter.ticket, waiter.beats))
+        .collect();
     format!("held by [{}], queue [{}]", holders.join("; "), queue.join("; "))
 }
 

@@ -115,7 +115,11 @@ impl World {
                 self.faults.give_ups -= 1;
                 let client = self.client(index);
                 if let Phase::Wanting(candidacy) = &client.phase {
-                    client.phase = if candidacy.is_touched { Phase::Leaving(Exit::GiveUp(candidacy.asked.clone())) } else { Phase::Done };
+                    client.phase = if candidacy.is_touched {
+                        Phase::Leaving(Exit::GiveUp(candidacy.asked.clone()))
+                    } else {
+                        Phase::Done
+                    };
                 }
                 client.sleep = Sleep::Awake;
             }
@@ -209,7 +213,10 @@ impl World {
         client.phase = if is_outer { Phase::Done } else { Phase::Leaving(Exit::Release) };
         client.sleep = Sleep::Awake;
         if !setting.roles[index].has_process() {
-            self.end_holds_without_process(|other| setting.roles[other].candidate.party == setting.roles[index].candidate.party, setting);
+            self.end_holds_without_process(
+                |other| setting.roles[other].candidate.party == setting.roles[index].candidate.party,
+                setting,
+            );
         }
     }
 
@@ -217,7 +224,9 @@ impl World {
     fn end_holds_without_process(&mut self, is_meant: impl Fn(usize) -> bool, setting: &Setting) {
         for index in 0..self.clients.len() {
             let is_process = |hold: &Hold| setting.roles[index].has_process() && !hold.is_outer;
-            if matches!(&self.clients[index].phase, Phase::Holding(hold) if !is_process(hold)) && is_meant(index) {
+            if matches!(&self.clients[index].phase, Phase::Holding(hold) if !is_process(hold))
+                && is_meant(index)
+            {
                 self.client(index).phase = Phase::Done;
             }
         }
@@ -241,9 +250,18 @@ impl World {
             let client = &self.clients[index];
             if !matches!(client.phase, Phase::Off) && !client.watches() {
                 let client = self.client(index);
-                *client = Client { phase: client.phase.clone(), flight: client.flight.take(), sleep: client.sleep, ..Client::new(parties) };
+                *client = Client {
+                    phase: client.phase.clone(),
+                    flight: client.flight.take(),
+                    sleep: client.sleep,
+                    ..Client::new(parties)
+                };
             }
-            if self.clients[index].flight.as_ref().and_then(|flight| flight.request.as_ref()).is_some_and(is_in_vain)
+            if self.clients[index]
+                .flight
+                .as_ref()
+                .and_then(|flight| flight.request.as_ref())
+                .is_some_and(is_in_vain)
                 && let Some(flight) = &mut self.client(index).flight
             {
                 (flight.request, flight.reply) = (None, Some(Reply::Conflict));

@@ -1,4 +1,5 @@
-//! Pod Security "baseline", as the Kubernetes documentation defines it: what a pod may not do on a cluster that it shares.
+//! Pod Security "baseline", as the Kubernetes documentation defines it: what a pod may not do on a cluster
+//! that it shares.
 
 use serde_json::{Map, Value};
 
@@ -37,7 +38,8 @@ const SYSCTLS: [&str; 12] = [
     "net.ipv4.tcp_wmem",
 ];
 
-const SELINUX_TYPES: [&str; 5] = ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
+const SELINUX_TYPES: [&str; 5] =
+    ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
 
 type Fields = Map<String, Value>;
 
@@ -46,7 +48,9 @@ pub fn baseline(spec: &Fields, annotations: Option<&Fields>) -> Vec<Violation> {
     let mut found = Found(Vec::new());
     found.namespaces("its pod", spec);
     for volume in list(spec, "volumes").filter(|volume| volume.contains_key("hostPath")) {
-        found.add(true, Allowance::HOST_PATH, || format!("the volume {} is a path of the node (hostPath)", name(volume)));
+        found.add(true, Allowance::HOST_PATH, || {
+            format!("the volume {} is a path of the node (hostPath)", name(volume))
+        });
     }
     if let Some(context) = part(spec, "securityContext") {
         found.confinement("its pod", context);
@@ -62,7 +66,8 @@ pub fn baseline(spec: &Fields, annotations: Option<&Fields>) -> Vec<Violation> {
 }
 
 /// The parts of a pod's spec that [`baseline`] looks through.
-pub(super) const LOOKED_THROUGH: [&str; 5] = ["securityContext", "volumes", "initContainers", "containers", "ephemeralContainers"];
+pub(super) const LOOKED_THROUGH: [&str; 5] =
+    ["securityContext", "volumes", "initContainers", "containers", "ephemeralContainers"];
 
 /// The same of what may become a part of a pod: a template without containers, a step of a task, a volume.
 pub(super) fn parts(map: &Fields) -> Vec<Violation> {
@@ -89,7 +94,9 @@ impl Found {
 
     fn namespaces(&mut self, who: &str, pod: &Fields) {
         for field in ["hostNetwork", "hostPID", "hostIPC"] {
-            self.add(is_true(pod, field), Allowance::HOST_NAMESPACES, || format!("{who} uses the node's own namespace ({field})"));
+            self.add(is_true(pod, field), Allowance::HOST_NAMESPACES, || {
+                format!("{who} uses the node's own namespace ({field})")
+            });
         }
     }
 
@@ -102,40 +109,62 @@ impl Found {
     fn container(&mut self, container: &Fields) {
         let who = format!("container {}", name(container));
         if let Some(context) = part(container, "securityContext") {
-            self.add(is_true(context, "privileged"), Allowance::PRIVILEGED, || format!("{who} is privileged"));
-            let added = part(context, "capabilities").and_then(|capabilities| capabilities.get("add")).and_then(Value::as_array);
-            for capability in added.into_iter().flatten().map(|capability| capability.as_str().unwrap_or_default()) {
+            self.add(is_true(context, "privileged"), Allowance::PRIVILEGED, || {
+                format!("{who} is privileged")
+            });
+            let added = part(context, "capabilities")
+                .and_then(|capabilities| capabilities.get("add"))
+                .and_then(Value::as_array);
+            for capability in
+                added.into_iter().flatten().map(|capability| capability.as_str().unwrap_or_default())
+            {
                 let is_usual = CAPABILITIES.contains(&capability.trim_start_matches("CAP_"));
-                self.add(!is_usual, Allowance::CAPABILITIES, || format!("{who} adds the capability {capability}"));
+                self.add(!is_usual, Allowance::CAPABILITIES, || {
+                    format!("{who} adds the capability {capability}")
+                });
             }
             self.confinement(&who, context);
         }
         for port in list(container, "ports") {
             let port = port.get("hostPort").and_then(Value::as_u64).unwrap_or_default();
-            self.add(port != 0, Allowance::HOST_PORTS, || format!("{who} takes port {port} of the node (hostPort)"));
+            self.add(port != 0, Allowance::HOST_PORTS, || {
+                format!("{who} takes port {port} of the node (hostPort)")
+            });
         }
         let lifecycle = part(container, "lifecycle");
         let hooks = ["postStart", "preStop"].iter().filter_map(|hook| part(lifecycle?, hook));
-        let probes = ["livenessProbe", "readinessProbe", "startupProbe"].iter().filter_map(|probe| part(container, probe));
+        let probes = ["livenessProbe", "readinessProbe", "startupProbe"]
+            .iter()
+            .filter_map(|probe| part(container, probe));
         for handler in hooks.chain(probes) {
-            let host = ["httpGet", "tcpSocket"].iter().find_map(|action| part(handler, action)?.get("host")?.as_str());
-            self.add(host.is_some_and(|host| !host.is_empty()), Allowance::HOST_PORTS, || format!("{who} probes another host"));
+            let host = ["httpGet", "tcpSocket"]
+                .iter()
+                .find_map(|action| part(handler, action)?.get("host")?.as_str());
+            self.add(host.is_some_and(|host| !host.is_empty()), Allowance::HOST_PORTS, || {
+                format!("{who} probes another host")
+            });
         }
     }
 
     /// What a security context of a pod and one of a container have in common.
     fn confinement(&mut self, who: &str, context: &Fields) {
         let kind = |field: &str| part(context, field)?.get("type")?.as_str();
-        let mut loosens = |is_there: bool, what: &str| self.add(is_there, Allowance::UNCONFINED, || format!("{who} {what}"));
+        let mut loosens = |is_there: bool, what: &str| {
+            self.add(is_there, Allowance::UNCONFINED, || format!("{who} {what}"))
+        };
         loosens(kind("seccompProfile") == Some("Unconfined"), "switches seccomp off");
         loosens(kind("appArmorProfile") == Some("Unconfined"), "switches AppArmor off");
-        loosens(kind("seLinuxOptions").is_some_and(|kind| !SELINUX_TYPES.contains(&kind)), "changes its SELinux type");
+        loosens(
+            kind("seLinuxOptions").is_some_and(|kind| !SELINUX_TYPES.contains(&kind)),
+            "changes its SELinux type",
+        );
         let selinux = |field: &str| part(context, "seLinuxOptions")?.get(field)?.as_str();
         let is_said = |field: &str| selinux(field).is_some_and(|value| !value.is_empty());
         loosens(is_said("user") || is_said("role"), "changes its SELinux user or role");
         let mount = context.get("procMount").and_then(Value::as_str);
         loosens(mount.is_some_and(|mount| mount != "Default"), "uncovers /proc (procMount)");
-        let host_process = part(context, "windowsOptions").is_some_and(|options| is_true(options, "hostProcess"));
+        let host_process =
+            part(context, "windowsOptions").is_some_and(|options| is_true(options, "hostProcess"));
         loosens(host_process, "is a process of a Windows node (hostProcess)");
     }
 
@@ -143,10 +172,14 @@ impl Found {
     fn annotation(&mut self, key: &str, value: &str) {
         let apparmor = key.starts_with("container.apparmor.security.beta.kubernetes.io/");
         let is_confined = value.is_empty() || value == "runtime/default" || value.starts_with("localhost/");
-        self.add(apparmor && !is_confined, Allowance::UNCONFINED, || format!("the annotation {key} switches AppArmor off"));
-        let seccomp =
-            key == "seccomp.security.alpha.kubernetes.io/pod" || key.starts_with("container.seccomp.security.alpha.kubernetes.io/");
-        self.add(seccomp && value == "unconfined", Allowance::UNCONFINED, || format!("the annotation {key} switches seccomp off"));
+        self.add(apparmor && !is_confined, Allowance::UNCONFINED, || {
+            format!("the annotation {key} switches AppArmor off")
+        });
+        let seccomp = key == "seccomp.security.alpha.kubernetes.io/pod"
+            || key.starts_with("container.seccomp.security.alpha.kubernetes.io/");
+        self.add(seccomp && value == "unconfined", Allowance::UNCONFINED, || {
+            format!("the annotation {key} switches seccomp off")
+        });
     }
 }
 
@@ -188,11 +221,27 @@ mod tests {
             ("{hostPID: true}".into(), "host-namespaces", "(hostPID)"),
             ("{hostIPC: true}".into(), "host-namespaces", "(hostIPC)"),
             ("{volumes: [{name: v, hostPath: {path: /}}]}".into(), "host-path", "volume v"),
-            ("{securityContext: {sysctls: [{name: kernel.msgmax, value: '1'}]}}".into(), "unconfined", "kernel.msgmax"),
-            ("{securityContext: {seccompProfile: {type: Unconfined}}}".into(), "unconfined", "its pod switches seccomp off"),
+            (
+                "{securityContext: {sysctls: [{name: kernel.msgmax, value: '1'}]}}".into(),
+                "unconfined",
+                "kernel.msgmax",
+            ),
+            (
+                "{securityContext: {seccompProfile: {type: Unconfined}}}".into(),
+                "unconfined",
+                "its pod switches seccomp off",
+            ),
             (context("privileged: true"), "privileged", "container c is privileged"),
-            ("{initContainers: [{name: i, securityContext: {privileged: true}}]}".into(), "privileged", "container i"),
-            ("{ephemeralContainers: [{name: e, securityContext: {privileged: true}}]}".into(), "privileged", "container e"),
+            (
+                "{initContainers: [{name: i, securityContext: {privileged: true}}]}".into(),
+                "privileged",
+                "container i",
+            ),
+            (
+                "{ephemeralContainers: [{name: e, securityContext: {privileged: true}}]}".into(),
+                "privileged",
+                "container e",
+            ),
             (context("capabilities: {add: [SYS_ADMIN]}"), "capabilities", "SYS_ADMIN"),
             (context("capabilities: {add: [ALL]}"), "capabilities", "ALL"),
             (context("capabilities: {add: [CAP_NET_RAW]}"), "capabilities", "CAP_NET_RAW"),
@@ -203,8 +252,16 @@ mod tests {
             (context("seLinuxOptions: {user: system_u}"), "unconfined", "SELinux user or role"),
             (context("windowsOptions: {hostProcess: true}"), "unconfined", "hostProcess"),
             (container("ports: [{containerPort: 80, hostPort: 80}]"), "host-ports", "port 80 of the node"),
-            (container("livenessProbe: {httpGet: {host: 169.254.169.254}}"), "host-ports", "probes another host"),
-            (container("lifecycle: {postStart: {tcpSocket: {host: h}}}"), "host-ports", "probes another host"),
+            (
+                container("livenessProbe: {httpGet: {host: 169.254.169.254}}"),
+                "host-ports",
+                "probes another host",
+            ),
+            (
+                container("lifecycle: {postStart: {tcpSocket: {host: h}}}"),
+                "host-ports",
+                "probes another host",
+            ),
         ] {
             let found = found(&spec, "{}");
             assert_eq!(found.len(), 1, "{spec}: {found:?}");

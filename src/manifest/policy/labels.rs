@@ -5,23 +5,28 @@ use serde_json::{Map, Value};
 use super::{Allowance, Violation};
 use crate::run_id::{RUN_LABEL, RunId};
 
-/// What of a map is about another run: a label or a selector of it (`labels`, `matchLabels`, `selector`, ...), one of `matchExpressions`, one
-/// written as text, one that stands for all runs but the own one.
+/// What of a map is about another run: a label or a selector of it (`labels`, `matchLabels`, `selector`,
+/// ...), one of `matchExpressions`, one written as text, one that stands for all runs but the own one.
 pub(super) fn others(map: &Map<String, Value>, run_id: &RunId) -> Vec<Violation> {
     let mut found = Vec::new();
     for (key, value) in map {
         let other = match value {
-            Value::Object(labels) => {
-                labels.get(RUN_LABEL).filter(|value| !is_own(value, run_id)).map(|run| format!("{RUN_LABEL}={}", text(run)))
-            }
+            Value::Object(labels) => labels
+                .get(RUN_LABEL)
+                .filter(|value| !is_own(value, run_id))
+                .map(|run| format!("{RUN_LABEL}={}", text(run))),
             Value::Array(items) if key.ends_with("LabelKeys") && key.starts_with("mismatch") => {
                 items.iter().any(|item| item == RUN_LABEL).then(|| format!("{RUN_LABEL} of any other"))
             }
-            Value::Array(items) => items.iter().filter_map(Value::as_object).find_map(|item| expression(item, run_id)),
+            Value::Array(items) => {
+                items.iter().filter_map(Value::as_object).find_map(|item| expression(item, run_id))
+            }
             Value::String(text) if key.to_ascii_lowercase().ends_with("selector") => written(text, run_id),
             _ => None,
         };
-        let tell = |other| format!("{key} has {other}, which is another run (testbed sets the label of run {run_id} itself)");
+        let tell = |other| {
+            format!("{key} has {other}, which is another run (testbed sets the label of run {run_id} itself)")
+        };
         found.extend(other.map(|other| Violation { opened_by: Allowance::RUN_LABEL, what: tell(other) }));
     }
     found
@@ -36,7 +41,8 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), Into::into)
 }
 
-/// A requirement such as `{key: test-dependencies, operator: In, values: [other]}`: nothing but the own run is fine.
+/// A requirement such as `{key: test-dependencies, operator: In, values: [other]}`: nothing but the own run
+/// is fine.
 fn expression(item: &Map<String, Value>, run_id: &RunId) -> Option<String> {
     if item.get("key").and_then(Value::as_str) != Some(RUN_LABEL) {
         return None;
@@ -66,7 +72,9 @@ mod tests {
     #[test]
     fn every_form_of_a_selector_is_read() {
         let others = |text: &str| {
-            let Value::Object(map) = crate::yaml::Node::parse("m.yaml", text).unwrap().typed() else { panic!("{text} is no mapping") };
+            let Value::Object(map) = crate::yaml::Node::parse("m.yaml", text).unwrap().typed() else {
+                panic!("{text} is no mapping")
+            };
             super::others(&map, &RunId::parse("42").unwrap()).len()
         };
         for reaches_out in [

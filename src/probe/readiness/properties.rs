@@ -1,4 +1,5 @@
-//! Random histories of a container, its log and its servers: ready is never said before the evidence stands, and always after it.
+//! Random histories of a container, its log and its servers: ready is never said before the evidence stands,
+//! and always after it.
 
 use proptest::prelude::*;
 
@@ -79,7 +80,8 @@ impl World {
     }
 
     fn look(&mut self) {
-        let container = self.container.map_or(Container::Waiting("none".into()), |id| Container::Running(id.to_string()));
+        let container =
+            self.container.map_or(Container::Waiting("none".into()), |id| Container::Running(id.to_string()));
         self.readiness.outside(self.now, &Outside { container, log: self.log_read });
     }
 
@@ -102,7 +104,9 @@ impl World {
                 self.server = Some(Server { is_final: false, started: self.now });
                 (self.log, self.file) = (Log::SettingUp, 47);
             }
-            Event::FinalServerStarts if self.container.is_some() && self.server.is_none_or(|server| !server.is_final) => {
+            Event::FinalServerStarts
+                if self.container.is_some() && self.server.is_none_or(|server| !server.is_final) =>
+            {
                 self.server = Some(Server { is_final: true, started: self.now });
                 (self.log, self.file) = (Log::Final("done"), 1);
             }
@@ -140,8 +144,12 @@ impl World {
             version: None,
         });
         let outcome = match (answer, login) {
-            (None, Login::TooMany) if self.server.is_some() => Outcome { server: None, login: Err(Refusal::mysql(1040, "too many")) },
-            (None, _) => Outcome { server: None, login: Err(Refusal::plain(Kind::Refused, "connection refused")) },
+            (None, Login::TooMany) if self.server.is_some() => {
+                Outcome { server: None, login: Err(Refusal::mysql(1040, "too many")) }
+            }
+            (None, _) => {
+                Outcome { server: None, login: Err(Refusal::plain(Kind::Refused, "connection refused")) }
+            }
             (answer, Login::Taken) => Outcome { server: answer, login: Ok(()) },
             (answer, _) => Outcome { server: answer, login: Err(Refusal::mysql(1045, "denied")) },
         };
@@ -153,7 +161,8 @@ impl World {
     fn has_settled(&self) -> bool {
         let Some(server) = self.server else { return false };
         let same = |other: &Option<Server>| other.is_some_and(|other| is_same(other.started, server.started));
-        let unbroken: Vec<_> = self.attempts.iter().rev().take_while(|(_, other, taken)| *taken && same(other)).collect();
+        let unbroken: Vec<_> =
+            self.attempts.iter().rev().take_while(|(_, other, taken)| *taken && same(other)).collect();
         unbroken.last().is_some_and(|(first, _, _)| self.now - *first >= WINDOW)
     }
 

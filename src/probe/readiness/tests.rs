@@ -14,7 +14,14 @@ struct Script {
 /// What a server says at an attempt, other than its uptime.
 fn says(process_id: Option<u32>) -> Answer {
     let process_id = process_id.map(ProcessId::Own);
-    Answer { process_id, first_process: None, set_up_option: None, uptime: Duration::ZERO, connection: None, version: None }
+    Answer {
+        process_id,
+        first_process: None,
+        set_up_option: None,
+        uptime: Duration::ZERO,
+        connection: None,
+        version: None,
+    }
 }
 
 /// What a server says whose pid file is all that it may be asked.
@@ -118,7 +125,11 @@ fn a_pid_file_that_changes_while_its_server_runs_is_not_believed() {
     let mut script = Script::untold();
     assert_eq!(script.login(3.0, filed(47), 2.0), Verdict::Waiting(Reason::NotProcess1(47)));
     for second in [3.1, 30.0, 60.0] {
-        assert_eq!(script.login(second, filed(1), 2.0), Verdict::Waiting(Reason::NotProcess1(47)), "{second}");
+        assert_eq!(
+            script.login(second, filed(1), 2.0),
+            Verdict::Waiting(Reason::NotProcess1(47)),
+            "{second}"
+        );
     }
     // The same second, and yet another server: it counts its connections anew, or was not there for a moment.
     let numbered = |connection: u32, id: u32| Answer { connection: Some(connection), ..filed(id) };
@@ -142,7 +153,10 @@ fn a_pid_file_is_outweighed_by_the_log_and_by_options_of_a_set_up_server() {
     let mut script = Script::untold();
     let forged = Answer { set_up_option: Some("bind_address".into()), ..filed(1) };
     for second in [1.0, 30.0] {
-        assert_eq!(script.login(second, forged.clone(), 0.5), Verdict::Waiting(Reason::SetUpOption("bind_address".into())));
+        assert_eq!(
+            script.login(second, forged.clone(), 0.5),
+            Verdict::Waiting(Reason::SetUpOption("bind_address".into()))
+        );
     }
 }
 
@@ -151,12 +165,22 @@ fn a_server_with_an_option_of_a_set_up_server_settles_never() {
     for settle in [Settle::Untold(WINDOW), Settle::Any(WINDOW)] {
         let mut script = Script::new(settle);
         for second in [0.0, 60.0, 600.0] {
-            assert_eq!(script.login(second, optioned("socket"), -1.0), Verdict::Waiting(Reason::SetUpOption("socket".into())));
-            assert!(matches!(script.refusal(second, denied(), Some(optioned("socket"))), Verdict::Waiting(_)));
+            assert_eq!(
+                script.login(second, optioned("socket"), -1.0),
+                Verdict::Waiting(Reason::SetUpOption("socket".into()))
+            );
+            assert!(matches!(
+                script.refusal(second, denied(), Some(optioned("socket"))),
+                Verdict::Waiting(_)
+            ));
         }
         assert!(is_settling(&script.login(601.0, says(None), 600.5)));
         // What is certain stays certain.
-        assert!(is_ready(&script.login(602.0, Answer { set_up_option: Some("socket".into()), ..says(Some(1)) }, 600.5)));
+        assert!(is_ready(&script.login(
+            602.0,
+            Answer { set_up_option: Some("socket".into()), ..says(Some(1)) },
+            600.5
+        )));
         script.log(603.0, Log::Final("done"));
         assert!(is_ready(&script.login(603.1, optioned("socket"), 600.5)));
     }
@@ -249,7 +273,10 @@ fn another_container_starts_over() {
 fn without_a_container_there_is_nothing_to_believe() {
     let mut script = Script::untold();
     let gone = Outside::waiting("CrashLoopBackOff");
-    assert_eq!(script.readiness.outside(script.time(1.0), &gone), Some(Reason::Container("CrashLoopBackOff".into())));
+    assert_eq!(
+        script.readiness.outside(script.time(1.0), &gone),
+        Some(Reason::Container("CrashLoopBackOff".into()))
+    );
     assert!(matches!(script.login(1.0, says(Some(1)), 0.0), Verdict::Waiting(Reason::Container(_))));
     script.container(2.0, "c1");
     assert!(is_ready(&script.login(2.0, says(Some(1)), 1.9)));
@@ -280,7 +307,8 @@ fn a_login_that_was_under_way_when_the_log_was_read_proves_nothing() {
     let mut script = Script::untold();
     assert!(is_settling(&script.login(0.0, says(None), -10.0)));
     script.log(6.0, Log::Final("done"));
-    let outcome = Outcome { server: Some(Answer { uptime: Duration::from_secs(16), ..says(None) }), login: Ok(()) };
+    let outcome =
+        Outcome { server: Some(Answer { uptime: Duration::from_secs(16), ..says(None) }), login: Ok(()) };
     let verdict = script.readiness.attempt(script.time(5.9), script.time(6.1), &outcome);
     assert_eq!(verdict, Verdict::Waiting(Reason::SettingUp));
 }
@@ -309,7 +337,9 @@ fn process_1_needs_no_log() {
 
 #[test]
 fn what_the_proven_final_server_goes_on_refusing_is_wrong_for_ever() {
-    for refusal in [denied(), Refusal::mysql(1049, "Unknown database 'x'"), Refusal::mysql(3118, "Account is locked")] {
+    for refusal in
+        [denied(), Refusal::mysql(1049, "Unknown database 'x'"), Refusal::mysql(3118, "Account is locked")]
+    {
         let mut script = Script::untold();
         let waiting = Verdict::Waiting(Reason::Refused(refusal.clone()));
         assert_eq!(script.refusal(0.0, refusal.clone(), Some(says(Some(1)))), waiting);
@@ -394,7 +424,11 @@ fn refusals_of_two_servers_do_not_add_up() {
 fn a_server_that_says_not_now_is_waited_for() {
     let mut script = Script::untold();
     for second in [0.0, 1.0, 1000.0] {
-        for refusal in [Refusal::mysql(1040, "Too many connections"), refused(), Refusal::plain(Kind::Silent, "no answer")] {
+        for refusal in [
+            Refusal::mysql(1040, "Too many connections"),
+            refused(),
+            Refusal::plain(Kind::Silent, "no answer"),
+        ] {
             assert!(matches!(script.refusal(second, refusal, Some(says(Some(1)))), Verdict::Waiting(_)));
         }
     }

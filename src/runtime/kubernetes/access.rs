@@ -1,7 +1,10 @@
-//! Whether this user may do something: the API server's own word (`SelfSubjectAccessReview`), whatever grants it. Every user may ask.
+//! Whether this user may do something: the API server's own word (`SelfSubjectAccessReview`), whatever grants
+//! it. Every user may ask.
 
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+};
 use kube::api::{Api, PostParams};
 use kube::core::ApiResource;
 
@@ -45,8 +48,10 @@ impl Right {
     }
 
     fn attributes(&self, namespace: &str) -> ResourceAttributes {
-        let (resource, part) =
-            self.resource.split_once('/').map_or((self.resource.as_str(), None), |(resource, part)| (resource, Some(part)));
+        let (resource, part) = self
+            .resource
+            .split_once('/')
+            .map_or((self.resource.as_str(), None), |(resource, part)| (resource, Some(part)));
         ResourceAttributes {
             group: Some(self.group.clone()),
             resource: Some(resource.to_owned()),
@@ -75,8 +80,13 @@ pub async fn is_allowed(cluster: &Cluster, right: &Right) -> Result<bool, kube::
 }
 
 /// Those of the rights that this user does not have, in their order.
-pub async fn missing(cluster: &Cluster, rights: impl IntoIterator<Item = Right>) -> Result<Vec<Right>, kube::Error> {
-    let questions = rights.into_iter().map(|right| async move { is_allowed(cluster, &right).await.map(|has| (!has).then_some(right)) });
+pub async fn missing(
+    cluster: &Cluster,
+    rights: impl IntoIterator<Item = Right>,
+) -> Result<Vec<Right>, kube::Error> {
+    let questions = rights
+        .into_iter()
+        .map(|right| async move { is_allowed(cluster, &right).await.map(|has| (!has).then_some(right)) });
     let answers: Vec<Option<Right>> = stream::iter(questions).buffered(AT_ONCE).try_collect().await?;
     Ok(answers.into_iter().flatten().collect())
 }

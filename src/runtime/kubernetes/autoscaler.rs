@@ -1,4 +1,5 @@
-//! HorizontalPodAutoscalers, which set the replicas of what they are for and take no notice of anybody else's wishes.
+//! HorizontalPodAutoscalers, which set the replicas of what they are for and take no notice of anybody else's
+//! wishes.
 
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use kube::api::ListParams;
@@ -6,7 +7,8 @@ use kube::{Error, ResourceExt};
 
 use super::Cluster;
 
-/// The name of the one that scales an object; `None` if there is none. Asks for version 1, which all servers have.
+/// The name of the one that scales an object; `None` if there is none. Asks for version 1, which all servers
+/// have.
 pub async fn of(cluster: &Cluster, kind: &str, name: &str) -> Result<Option<String>, Error> {
     let api = cluster.api::<HorizontalPodAutoscaler>();
     let all = api.list(&ListParams::default()).await?;

@@ -1,5 +1,5 @@
-//! What time it is in the cluster. The clocks of machines differ, so that whatever is compared with another machine's time, such as the
-//! expiry of a run, goes by the API server's.
+//! What time it is in the cluster. The clocks of machines differ, so that whatever is compared with another
+//! machine's time, such as the expiry of a run, goes by the API server's.
 
 use anyhow::{Context, anyhow};
 use http::header::DATE;
@@ -22,7 +22,9 @@ pub async fn now(cluster: &Cluster) -> anyhow::Result<Timestamp> {
 /// The time that an answer was given.
 fn date(headers: &HeaderMap) -> anyhow::Result<Timestamp> {
     let value = headers.get(DATE).ok_or_else(|| anyhow!("its answer has no Date header"))?;
-    DateTimeParser::new().parse_timestamp(value.as_bytes()).with_context(|| format!("its answer's Date header is {value:?}"))
+    DateTimeParser::new()
+        .parse_timestamp(value.as_bytes())
+        .with_context(|| format!("its answer's Date header is {value:?}"))
 }
 
 #[cfg(test)]

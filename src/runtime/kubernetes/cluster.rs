@@ -1,5 +1,5 @@
-//! Which cluster, as whom, and in which namespace: from flags, `KUBECONFIG`, or the pod that testbed runs in. Never from a kubeconfig
-//! that nobody named: a run must not land in whatever cluster was used last.
+//! Which cluster, as whom, and in which namespace: from flags, `KUBECONFIG`, or the pod that testbed runs in.
+//! Never from a kubeconfig that nobody named: a run must not land in whatever cluster was used last.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,7 +83,12 @@ impl Cluster {
         let config = config(&access, choice.context.as_deref(), source).await.exit(Exit::Usage)?;
         let namespace = choice.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let kubectl = choice.kubectl(&namespace);
-        let location = Location { access: access.absolute()?, context: choice.context.clone(), namespace, beyond: Beyond::default() };
+        let location = Location {
+            access: access.absolute()?,
+            context: choice.context.clone(),
+            namespace,
+            beyond: Beyond::default(),
+        };
         Self::with(config, location, source, kubectl)
     }
 
@@ -112,7 +117,8 @@ impl Cluster {
     /// The same connection, to another namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
-        let location = Location { namespace: namespace.to_owned(), beyond: Beyond::default(), ..self.location.clone() };
+        let location =
+            Location { namespace: namespace.to_owned(), beyond: Beyond::default(), ..self.location.clone() };
         Self { namespace: namespace.to_owned(), kubectl: kubectl(&location), location, ..self.clone() }
     }
 
@@ -125,7 +131,12 @@ impl Cluster {
     ///
     /// # Errors
     /// What it fails with; what keeps the API server from answering, when the deadline is over.
-    pub async fn by<T>(&self, deadline: Instant, timeout: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    pub async fn by<T>(
+        &self,
+        deadline: Instant,
+        timeout: Duration,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         timeout_at(deadline, work).await.unwrap_or_else(|_| Err(self.late(timeout)))
     }
 
@@ -135,7 +146,12 @@ impl Cluster {
         anyhow!("not done within {}: {why}", humantime::format_duration(timeout))
     }
 
-    fn with(mut config: Config, location: Location, source: &'static str, kubectl: String) -> anyhow::Result<Self> {
+    fn with(
+        mut config: Config,
+        location: Location,
+        source: &'static str,
+        kubectl: String,
+    ) -> anyhow::Result<Self> {
         config.connect_timeout = Some(CONNECT);
         if let Ok(agent) = concat!("testbed/", env!("CARGO_PKG_VERSION")).parse() {
             config.headers.push((USER_AGENT, agent));
@@ -145,7 +161,9 @@ impl Cluster {
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         // It would wait for as long as the server says; see `contact`.
         config.default_retry = false;
-        let client = client(config).with_context(|| format!("setting up the connection to {server}")).exit(Exit::Usage)?;
+        let client = client(config)
+            .with_context(|| format!("setting up the connection to {server}"))
+            .exit(Exit::Usage)?;
         let contact = Contact::default();
         Ok(Self {
             client: contact.client(client),
@@ -161,8 +179,9 @@ impl Cluster {
     }
 }
 
-/// kube's own client, whose connections send what there is at once: a small message would else wait for the receipt of the one before, for up to
-/// 40 ms. Where kube would go by way of a proxy, its own client says whether it can.
+/// kube's own client, whose connections send what there is at once: a small message would else wait for the
+/// receipt of the one before, for up to 40 ms. Where kube would go by way of a proxy, its own client says
+/// whether it can.
 fn client(config: Config) -> Result<Client, kube::Error> {
     if config.proxy_url.is_some() {
         return Client::try_from(config);
@@ -190,31 +209,43 @@ const USER_AGENT: http::HeaderName = http::header::USER_AGENT;
 /// What the user's choice stands for, and what decided it.
 fn access(choice: &Choice) -> anyhow::Result<(Access, &'static str)> {
     Ok(match (naming(choice.kubeconfig.is_some(), choice.context.is_some()), kubeconfigs()) {
-        (Some(Naming::Kubeconfig), _) => (Access::Files(choice.kubeconfig.iter().cloned().collect()), "--kubeconfig"),
-        (Some(Naming::Context | Naming::Variable), files) if !files.is_empty() => (Access::Files(files), "KUBECONFIG"),
+        (Some(Naming::Kubeconfig), _) => {
+            (Access::Files(choice.kubeconfig.iter().cloned().collect()), "--kubeconfig")
+        }
+        (Some(Naming::Context | Naming::Variable), files) if !files.is_empty() => {
+            (Access::Files(files), "KUBECONFIG")
+        }
         (Some(Naming::Context | Naming::Variable), _) => {
-            let home = std::env::home_dir().ok_or_else(|| anyhow!("--context needs a kubeconfig, and there is no home folder"));
+            let home = std::env::home_dir()
+                .ok_or_else(|| anyhow!("--context needs a kubeconfig, and there is no home folder"));
             (Access::Files(vec![home.hint("pass --kubeconfig")?.join(".kube/config")]), "--context")
         }
         (Some(Naming::Pod), _) => (Access::Pod, IN_POD),
         (None, _) => {
-            return Err(anyhow!("no cluster is named")).hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
+            return Err(anyhow!("no cluster is named"))
+                .hint("pass --kubeconfig or --context, set KUBECONFIG, or run inside a pod");
         }
     })
 }
 
 async fn config(access: &Access, context: Option<&str>, source: &str) -> anyhow::Result<Config> {
-    let Access::Files(files) = access else { return Config::incluster().context("reading the pod's ServiceAccount") };
+    let Access::Files(files) = access else {
+        return Config::incluster().context("reading the pod's ServiceAccount");
+    };
     let mut merged = Kubeconfig::default();
     for path in files {
         let context = || format!("reading the kubeconfig {} ({source})", path.display());
         if path.exists() {
             reading::check(path, reading::MOST).with_context(context)?;
         }
-        merged = Kubeconfig::read_from(path).and_then(|kubeconfig| merged.merge(kubeconfig)).with_context(context)?;
+        merged = Kubeconfig::read_from(path)
+            .and_then(|kubeconfig| merged.merge(kubeconfig))
+            .with_context(context)?;
     }
     let options = KubeConfigOptions { context: context.map(str::to_owned), cluster: None, user: None };
-    Config::from_custom_kubeconfig(merged, &options).await.with_context(|| format!("using the kubeconfig of {source}"))
+    Config::from_custom_kubeconfig(merged, &options)
+        .await
+        .with_context(|| format!("using the kubeconfig of {source}"))
 }
 
 #[cfg(test)]
@@ -222,7 +253,10 @@ mod tests {
     use super::*;
 
     const FILES: [(&str, &str); 2] = [
-        ("users", "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u, namespace: one}}]\nusers: [{name: u}]\n"),
+        (
+            "users",
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u, namespace: one}}]\nusers: [{name: u}]\n",
+        ),
         ("clusters", "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"),
     ];
 
@@ -248,7 +282,9 @@ mod tests {
 
     #[test]
     fn paths_hold_in_every_folder() {
-        let Access::Files(files) = Access::Files(vec!["x/kubeconfig".into()]).absolute().unwrap() else { panic!("they are files") };
+        let Access::Files(files) = Access::Files(vec!["x/kubeconfig".into()]).absolute().unwrap() else {
+            panic!("they are files")
+        };
         assert!(files[0].is_absolute() && files[0].ends_with("x/kubeconfig"), "{files:?}");
     }
 }

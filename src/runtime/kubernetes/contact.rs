@@ -1,9 +1,10 @@
-//! What every request to the API server goes through: none takes longer or more memory than is said here, whatever the server, or whatever
-//! answers in its place, makes of it.
+//! What every request to the API server goes through: none takes longer or more memory than is said here,
+//! whatever the server, or whatever answers in its place, makes of it.
 //!
-//! kube's own retries wait as long as `Retry-After` says, fifteen times over, and its watches are opened again at once however soon they end.
-//! Here a server that is too busy is tried again with growing pauses, until the request's time is over; then its answer counts. What keeps the
-//! server from answering is remembered, for those whose own time is over first.
+//! kube's own retries wait as long as `Retry-After` says, fifteen times over, and its watches are opened
+//! again at once however soon they end. Here a server that is too busy is tried again with growing pauses,
+//! until the request's time is over; then its answer counts. What keeps the server from answering is
+//! remembered, for those whose own time is over first.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -96,7 +97,9 @@ impl Contact {
         let mut state = self.state();
         state.watches.retain(|_, (opened, _)| now.saturating_duration_since(*opened) < EARLY * 2);
         let early = match state.watches.get(&watch) {
-            Some((opened, early)) if now.saturating_duration_since(*opened) < EARLY => early.saturating_add(1),
+            Some((opened, early)) if now.saturating_duration_since(*opened) < EARLY => {
+                early.saturating_add(1)
+            }
             _ => 0,
         };
         let at = if early > EXCUSED { now + pause(early - EXCUSED - 1) } else { now };
@@ -105,8 +108,8 @@ impl Contact {
     }
 }
 
-/// What the API server says beside its answer to a request that has this among its extensions: that a version is deprecated, or what a policy is going
-/// to deny.
+/// What the API server says beside its answer to a request that has this among its extensions: that a version
+/// is deprecated, or what a policy is going to deny.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Asides(Arc<Mutex<Vec<String>>>);
 
@@ -168,10 +171,13 @@ enum Kind {
 
 impl Kind {
     fn of(request: &Request<Body>) -> Self {
-        let has = |part: &str| request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == part));
+        let has =
+            |part: &str| request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == part));
         if has("watch=true") || has("watch=1") {
             Self::Watch
-        } else if request.uri().path().ends_with("/log") || request.headers().contains_key(http::header::UPGRADE) {
+        } else if request.uri().path().ends_with("/log")
+            || request.headers().contains_key(http::header::UPGRADE)
+        {
             Self::Stream
         } else {
             Self::Whole
@@ -216,17 +222,18 @@ async fn send(client: Client, contact: Contact, request: Request<Body>) -> Resul
     let (parts, body) = request.into_parts();
     for tries in 0.. {
         let body = body.try_clone().unwrap_or_else(Body::empty);
-        let answer = match timeout_at(deadline, once(&client, Request::from_parts(parts.clone(), body), kind)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => {
-                contact.note(format!("cannot be reached: {}", crate::failure::innermost(&*error)));
-                return Err(error);
-            }
-            Err(_) => {
-                contact.note("does not answer".into());
-                return Err(silence(timeout));
-            }
-        };
+        let answer =
+            match timeout_at(deadline, once(&client, Request::from_parts(parts.clone(), body), kind)).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(error)) => {
+                    contact.note(format!("cannot be reached: {}", crate::failure::innermost(&*error)));
+                    return Err(error);
+                }
+                Err(_) => {
+                    contact.note("does not answer".into());
+                    return Err(silence(timeout));
+                }
+            };
         if answer.status().is_server_error() || is_busy(answer.status()) {
             contact.note(format!("answers {}", answer.status()));
         } else {
@@ -239,7 +246,11 @@ async fn send(client: Client, contact: Contact, request: Request<Body>) -> Resul
             return Ok(answer);
         }
         // As long as it asks for, within reason.
-        let wanted = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+        let wanted = answer
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
         let pause = pause(tries).max(wanted.unwrap_or_default().min(LONGEST_PAUSE));
         if Instant::now() + pause >= deadline {
             return Ok(answer);
@@ -250,7 +261,10 @@ async fn send(client: Client, contact: Contact, request: Request<Body>) -> Resul
 }
 
 fn is_busy(status: StatusCode) -> bool {
-    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 async fn once(client: &Client, request: Request<Body>, kind: Kind) -> Result<Answer, BoxError> {
@@ -276,7 +290,10 @@ async fn once(client: &Client, request: Request<Body>, kind: Kind) -> Result<Ans
 
 async fn collected(body: Body, most: usize) -> Result<Vec<u8>, BoxError> {
     let read = Limited::new(body, most).collect().await;
-    let bytes = read.map_err(|error| if error.is::<http_body_util::LengthLimitError>() { ENDLESS.into() } else { error })?;
+    let bytes =
+        read.map_err(
+            |error| if error.is::<http_body_util::LengthLimitError>() { ENDLESS.into() } else { error },
+        )?;
     Ok(bytes.to_bytes().to_vec())
 }
 
@@ -294,7 +311,8 @@ fn by_the_event(body: Body) -> UnsyncBoxBody<Bytes, BoxError> {
     StreamBody::new(frames).boxed_unsync()
 }
 
-/// What an answer says went wrong. Only an API server's own words count: the page of a proxy in between says no more than its code.
+/// What an answer says went wrong. Only an API server's own words count: the page of a proxy in between says
+/// no more than its code.
 fn status_of(status: StatusCode, body: &[u8]) -> Value {
     let reason = status.canonical_reason().unwrap_or_default();
     match serde_json::from_slice(body) {
@@ -340,13 +358,20 @@ mod tests {
             warnings(r#"299 - "violates \"restricted\": a\\b", 299 kube "and, so on" "date""#),
             ["violates \"restricted\": a\\b", "and, so on", "date"]
         );
-        assert!(warnings("").is_empty() && warnings("299 - \"no end").is_empty() && warnings("299 - \"\"").is_empty());
+        assert!(
+            warnings("").is_empty()
+                && warnings("299 - \"no end").is_empty()
+                && warnings("299 - \"\"").is_empty()
+        );
     }
 
     #[test]
     fn only_an_api_servers_own_words_are_told() {
         let page = status_of(StatusCode::BAD_GATEWAY, b"<html>no</html>");
-        assert_eq!((&page["code"], &page["message"], &page["reason"]), (&502.into(), &"".into(), &"Bad Gateway".into()));
+        assert_eq!(
+            (&page["code"], &page["message"], &page["reason"]),
+            (&502.into(), &"".into(), &"Bad Gateway".into())
+        );
         let own = status_of(StatusCode::FORBIDDEN, br#"{"kind": "Status", "message": "no", "reason": 7}"#);
         assert_eq!((&own["code"], &own["message"], own.get("reason")), (&403.into(), &"no".into(), None));
         assert_eq!(status_of(StatusCode::TOO_MANY_REQUESTS, b"[]")["code"], 429);

@@ -1,5 +1,6 @@
-//! Creates the run's objects with nothing but POST, and GET where one exists already: the rights of a Role that may `create`, `delete`,
-//! `get`, `list` and `watch`. What one call has made is removed again when the call fails.
+//! Creates the run's objects with nothing but POST, and GET where one exists already: the rights of a Role
+//! that may `create`, `delete`, `get`, `list` and `watch`. What one call has made is removed again when the
+//! call fails.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -77,8 +78,9 @@ enum Outcome {
 /// Creates all objects: what pods need first, pods and what makes them last; each group at once.
 ///
 /// # Errors
-/// The first failure, explained, with the object's place; exit code 3 if objects of an earlier attempt are still being deleted when the time is
-/// over. The objects that this call made are gone by then, or named in the error.
+/// The first failure, explained, with the object's place; exit code 3 if objects of an earlier attempt are
+/// still being deleted when the time is over. The objects that this call made are gone by then, or named in
+/// the error.
 pub async fn create(
     cluster: &Cluster,
     kinds: &Kinds,
@@ -135,7 +137,11 @@ impl Site<'_> {
     async fn create(&self, object: &Object) -> anyhow::Result<Outcome> {
         let Self { cluster, run_id, .. } = self;
         let action = || format!("{}: creating {}", object.origin, object.label());
-        let api = self.kinds.api_of(object).ok_or_else(|| anyhow!("the kind was not looked up")).with_context(action)?;
+        let api = self
+            .kinds
+            .api_of(object)
+            .ok_or_else(|| anyhow!("the kind was not looked up"))
+            .with_context(action)?;
         let asides = Asides::default();
         let mut rounds = 0;
         loop {
@@ -151,7 +157,10 @@ impl Site<'_> {
                 }
                 Err(Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
                     // It may be gone since.
-                    let existing = api.get_opt(&object.name).await.map_err(|error| explain(cluster, error, &action()))?;
+                    let existing = api
+                        .get_opt(&object.name)
+                        .await
+                        .map_err(|error| explain(cluster, error, &action()))?;
                     let Some(existing) = existing else { continue };
                     if !is_ending(&existing, run_id) {
                         return adopt(object, existing, run_id).with_context(action).map(Outcome::Adopted);
@@ -159,16 +168,27 @@ impl Site<'_> {
                     self.see_off(&api, object, &existing).await.with_context(action)?;
                 }
                 Err(error) => {
-                    let is_refused = matches!(&error, Error::Api(status) if (400..500).contains(&status.code));
+                    let is_refused =
+                        matches!(&error, Error::Api(status) if (400..500).contains(&status.code));
                     let failed = Err(explain_creation(cluster, error, &action()));
-                    return if is_refused { failed } else { failed.hint(may_be_there(cluster, object, run_id)) };
+                    return if is_refused {
+                        failed
+                    } else {
+                        failed.hint(may_be_there(cluster, object, run_id))
+                    };
                 }
             }
         }
     }
 
-    /// Waits until an object is gone that an earlier attempt made, and that is being deleted: a retried task can start while that goes on.
-    async fn see_off(&self, api: &Api<DynamicObject>, object: &Object, existing: &DynamicObject) -> anyhow::Result<()> {
+    /// Waits until an object is gone that an earlier attempt made, and that is being deleted: a retried task
+    /// can start while that goes on.
+    async fn see_off(
+        &self,
+        api: &Api<DynamicObject>,
+        object: &Object,
+        existing: &DynamicObject,
+    ) -> anyhow::Result<()> {
         let (cluster, selector, time) = (self.cluster, self.run_id.selector(), self.limit);
         self.progress.say(&format!("waiting until {} of an earlier attempt is gone", object.label()));
         let uid = existing.uid().unwrap_or_default();
@@ -177,26 +197,32 @@ impl Site<'_> {
             let part = Part::list(api, object.kind_name(), &selector).await;
             let part = part.map_err(|error| explain(cluster, error, "looking for what is being deleted"))?;
             match part.objects.iter().any(|object| object.uid().as_ref() == Some(&uid)) {
-                true => wait::gone(cluster, &part, [(object.name.clone(), uid.clone())].into(), &removal).await,
+                true => {
+                    wait::gone(cluster, &part, [(object.name.clone(), uid.clone())].into(), &removal).await
+                }
                 false => Ok(()),
             }
         };
         timeout_at(time.deadline, gone).await.unwrap_or_else(|_| {
             let (what, told) = (describe(&object.kind, existing), humantime::format_duration(time.told));
-            Err(anyhow!("{what} of an earlier attempt is still being deleted after {told}")).exit(Exit::NotReady)
+            Err(anyhow!("{what} of an earlier attempt is still being deleted after {told}"))
+                .exit(Exit::NotReady)
         })
     }
 }
 
 /// Whether an object of this run is on its way out.
 pub(super) fn is_ending(existing: &DynamicObject, run_id: &RunId) -> bool {
-    existing.metadata.deletion_timestamp.is_some() && existing.labels().get(RUN_LABEL).map(String::as_str) == Some(run_id.as_str())
+    existing.metadata.deletion_timestamp.is_some()
+        && existing.labels().get(RUN_LABEL).map(String::as_str) == Some(run_id.as_str())
 }
 
 /// A creation of which nobody knows what became of it.
 fn may_be_there(cluster: &Cluster, object: &Object, run_id: &RunId) -> String {
     let (namespace, label) = (&cluster.namespace, object.label());
-    format!("{label} may be there all the same, since no answer came; testbed down --run-id {run_id} -n {namespace} removes it then")
+    format!(
+        "{label} may be there all the same, since no answer came; testbed down --run-id {run_id} -n {namespace} removes it then"
+    )
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,8 +232,8 @@ pub(super) enum Mode {
     Dry,
 }
 
-/// The POST itself. The body goes out from the manifest's own value; strict validation (Kubernetes 1.25 and later, ignored before)
-/// turns a misspelt field into an error. `asides` hears what the API server warns of.
+/// The POST itself. The body goes out from the manifest's own value; strict validation (Kubernetes 1.25 and
+/// later, ignored before) turns a misspelt field into an error. `asides` hears what the API server warns of.
 pub(super) async fn post(
     cluster: &Cluster,
     api: &Api<DynamicObject>,
@@ -222,19 +248,27 @@ pub(super) async fn post(
     Ok(cluster.client.request(request).await)
 }
 
-/// What is to be told of an object that the API server took: what it warns of, and what it has left out without a word.
+/// What is to be told of an object that the API server took: what it warns of, and what it has left out
+/// without a word.
 pub(super) fn doubts(object: &Object, answer: &DynamicObject, asides: &Asides) -> Vec<String> {
-    let mut doubts: Vec<String> = asides.take().into_iter().map(|text| format!("the API server warns: {text}")).collect();
+    let mut doubts: Vec<String> =
+        asides.take().into_iter().map(|text| format!("the API server warns: {text}")).collect();
     let left_out = kept::left_out(object.body.get("spec"), answer.data.get("spec"));
     if !left_out.is_empty() {
         let fields = left_out.join(", ");
-        doubts.push(format!("the API server has left out {fields}: its version does not have that, or not switched on"));
+        doubts.push(format!(
+            "the API server has left out {fields}: its version does not have that, or not switched on"
+        ));
     }
     doubts
 }
 
 /// Takes an object that exists already for this run's own, or says whose it is.
-pub(super) fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) -> anyhow::Result<DynamicObject> {
+pub(super) fn adopt(
+    object: &Object,
+    existing: DynamicObject,
+    run_id: &RunId,
+) -> anyhow::Result<DynamicObject> {
     let owner = existing.labels().get(RUN_LABEL);
     if owner.map(String::as_str) != Some(run_id.as_str()) {
         let owner = owner.map_or_else(|| "no run of testbed".to_owned(), |run| format!("run {run}"));
@@ -248,7 +282,8 @@ pub(super) fn adopt(object: &Object, existing: DynamicObject, run_id: &RunId) ->
     }
     let phase = existing.data.get("status").and_then(|status| status.get("phase")).and_then(Value::as_str);
     if object.kind == "Pod" && matches!(phase, Some("Failed" | "Succeeded")) {
-        return Err(anyhow!("it exists already in this run, and has ended ({})", phase.unwrap_or_default())).hint(down());
+        return Err(anyhow!("it exists already in this run, and has ended ({})", phase.unwrap_or_default()))
+            .hint(down());
     }
     Ok(existing)
 }
@@ -275,13 +310,22 @@ impl Fresh<'_> {
     }
 }
 
-async fn roll_back(cluster: &Cluster, fresh: Vec<Fresh<'_>>, error: anyhow::Error, run_id: &RunId) -> anyhow::Error {
+async fn roll_back(
+    cluster: &Cluster,
+    fresh: Vec<Fresh<'_>>,
+    error: anyhow::Error,
+    run_id: &RunId,
+) -> anyhow::Error {
     let outcomes = join_all(fresh.iter().map(Fresh::remove)).await;
     let failed = outcomes.iter().zip(&fresh).filter(|(outcome, _)| outcome.is_err());
     let left: Vec<String> = failed.map(|(_, fresh)| fresh.object.label()).collect();
     if left.is_empty() {
         return error;
     }
-    let hint = format!("{} could not be removed again; try: testbed down --run-id {run_id} -n {}", left.join(", "), cluster.namespace);
+    let hint = format!(
+        "{} could not be removed again; try: testbed down --run-id {run_id} -n {}",
+        left.join(", "),
+        cluster.namespace
+    );
     error.hint(hint)
 }

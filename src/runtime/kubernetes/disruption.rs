@@ -1,4 +1,5 @@
-//! Why the cluster itself takes a pod away: what the condition `DisruptionTarget` of the pod tells (Kubernetes 1.26 and later).
+//! Why the cluster itself takes a pod away: what the condition `DisruptionTarget` of the pod tells
+//! (Kubernetes 1.26 and later).
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -15,7 +16,9 @@ impl Disruption {
     /// The one that a pod tells of. It may go on all the same: an eviction may fail.
     pub(super) fn of(pod: &Pod) -> Option<Self> {
         let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-        let condition = conditions.iter().find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True")?;
+        let condition = conditions
+            .iter()
+            .find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True")?;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         Some(Self { reason: text(&condition.reason), message: text(&condition.message) })
     }

@@ -1,7 +1,7 @@
 //! One watch on the namespace's events, and of these only what is said about certain objects.
 //!
-//! The smallest Role that `up` works with may not read events. Then there are none, which is no failure: messages say that they could not
-//! be read.
+//! The smallest Role that `up` works with may not read events. Then there are none, which is no failure:
+//! messages say that they could not be read.
 
 use std::collections::BTreeMap;
 
@@ -45,8 +45,8 @@ pub struct Note {
 pub enum Past {
     /// They tell of what is there now.
     Counts,
-    /// What they say about the makers of pods is of earlier times: these have lived long, and only what is said from now on tells of what they
-    /// do now. Pods are told apart by their UIDs.
+    /// What they say about the makers of pods is of earlier times: these have lived long, and only what is
+    /// said from now on tells of what they do now. Pods are told apart by their UIDs.
     IsPast,
 }
 
@@ -64,9 +64,11 @@ impl Events {
         self.select(|note| note.kind == kind && note.name == name && uid.is_none_or(|uid| note.uid == uid))
     }
 
-    /// What is said about an object that makes pods, and about the ReplicaSets that a Deployment makes pods through.
+    /// What is said about an object that makes pods, and about the ReplicaSets that a Deployment makes pods
+    /// through.
     pub fn about_maker(&self, kind: &str, name: &str) -> Vec<Note> {
-        let through = |note: &Note| kind == "Deployment" && note.kind == "ReplicaSet" && is_part(&note.name, name);
+        let through =
+            |note: &Note| kind == "Deployment" && note.kind == "ReplicaSet" && is_part(&note.name, name);
         self.select(|note| (note.kind == kind && note.name == name) || through(note))
     }
 
@@ -95,7 +97,8 @@ pub struct EventWatch {
 }
 
 impl EventWatch {
-    /// Begins to watch. `names` are those of the objects that are pods or make pods; what these make has names that begin with theirs.
+    /// Begins to watch. `names` are those of the objects that are pods or make pods; what these make has
+    /// names that begin with theirs.
     pub fn start(cluster: &Cluster, names: Vec<String>, past: Past) -> Self {
         let (to, events) = watch::channel(Events::default());
         let mut task = JoinSet::new();
@@ -145,9 +148,13 @@ pub fn note(event: Event) -> Option<(String, Note)> {
     let object = event.involved_object;
     let name = object.name?;
     let series = event.series.as_ref();
-    let at = series.and_then(|series| series.last_observed_time.as_ref()).or(event.event_time.as_ref()).map(|time| time.0);
+    let at = series
+        .and_then(|series| series.last_observed_time.as_ref())
+        .or(event.event_time.as_ref())
+        .map(|time| time.0);
     let made = event.metadata.creation_timestamp.map(|time| time.0);
-    let first = event.first_timestamp.map(|time| time.0).or(event.event_time.as_ref().map(|time| time.0)).or(made);
+    let first =
+        event.first_timestamp.map(|time| time.0).or(event.event_time.as_ref().map(|time| time.0)).or(made);
     let at = event.last_timestamp.map(|time| time.0).or(at).or(made);
     let count = series.and_then(|series| series.count).or(event.count).unwrap_or(1);
     let message: Vec<&str> = event.message.as_deref().unwrap_or_default().split_whitespace().collect();
@@ -167,7 +174,8 @@ pub fn note(event: Event) -> Option<(String, Note)> {
     Some((event.metadata.name.unwrap_or_default(), note))
 }
 
-/// Whether an object of this name can have been made by the other one: `db-0` and `db-5d4f8c7b9-x2x7k` by `db`.
+/// Whether an object of this name can have been made by the other one: `db-0` and `db-5d4f8c7b9-x2x7k` by
+/// `db`.
 pub fn is_part(name: &str, maker: &str) -> bool {
     name.strip_prefix(maker).is_some_and(|rest| rest.starts_with('-'))
 }
@@ -180,7 +188,18 @@ pub mod tests {
     pub fn note(reason: &str, message: &str, at: i64) -> Note {
         let (kind, name, uid) = ("Pod".to_owned(), "db".to_owned(), "1".to_owned());
         let at = Timestamp::from_second(at).ok();
-        Note { kind, name, uid, container: None, warning: true, reason: reason.into(), message: message.into(), count: 1, at, first: at }
+        Note {
+            kind,
+            name,
+            uid,
+            container: None,
+            warning: true,
+            reason: reason.into(),
+            message: message.into(),
+            count: 1,
+            at,
+            first: at,
+        }
     }
 
     /// Events with these notes, for tests of what reads them.
@@ -211,14 +230,24 @@ pub mod tests {
             events.add(id, note);
         }
         let kept = events.about("Pod", "db", Some("1"));
-        assert_eq!((kept.len(), kept[0].message.as_str(), kept[0].count, kept[0].container.as_deref()), (KEPT, "a b", 3, Some("db")));
-        assert!(kept.is_sorted_by_key(|note| note.at) && kept[0].at > read(event("db", "", 20), &names).unwrap().1.at);
+        assert_eq!(
+            (kept.len(), kept[0].message.as_str(), kept[0].count, kept[0].container.as_deref()),
+            (KEPT, "a b", 3, Some("db"))
+        );
+        assert!(
+            kept.is_sorted_by_key(|note| note.at)
+                && kept[0].at > read(event("db", "", 20), &names).unwrap().1.at
+        );
         assert!(events.about("Pod", "db", Some("2")).is_empty());
     }
 
     #[test]
     fn a_deployment_is_told_of_by_its_replica_sets() {
-        let events = events([Note { kind: "ReplicaSet".into(), name: "db-5d4f8c7b9".into(), ..note("FailedCreate", "no", 1) }]);
+        let events = events([Note {
+            kind: "ReplicaSet".into(),
+            name: "db-5d4f8c7b9".into(),
+            ..note("FailedCreate", "no", 1)
+        }]);
         assert_eq!(events.about_maker("Deployment", "db").len(), 1);
         assert!(events.about_maker("StatefulSet", "db").is_empty());
     }

@@ -9,11 +9,13 @@ use super::Cluster;
 use super::diagnose::admission;
 use crate::failure::{Advise, Exit, innermost};
 
-/// Turns a failed creation into an error: as [`explain`], and a refusal by a quota, a limit or a policy is told in words of its own, with
-/// exit code 4 where the same request would be refused again.
+/// Turns a failed creation into an error: as [`explain`], and a refusal by a quota, a limit or a policy is
+/// told in words of its own, with exit code 4 where the same request would be refused again.
 pub fn explain_creation(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
     let Error::Api(status) = &error else { return explain(cluster, error, action) };
-    let Some(refusal) = admission::read(&status.message, &cluster.kubectl) else { return explain(cluster, error, action) };
+    let Some(refusal) = admission::read(&status.message, &cluster.kubectl) else {
+        return explain(cluster, error, action);
+    };
     let message = anyhow::anyhow!("{} ({})", refusal.what, status.message.trim()).context(action.to_owned());
     let advised = message.hint(refusal.advice);
     if refusal.is_final { advised.exit(Exit::Never) } else { advised }
@@ -40,18 +42,26 @@ fn api(cluster: &Cluster, status: &Status) -> (String, Option<String>) {
     let details = status.details.as_ref();
     match status.code {
         401 => (
-            format!("the API server {} does not accept the credentials of {} (401 Unauthorized)", cluster.server, cluster.source),
-            Some(format!("a client certificate or token may have expired; try: {} auth can-i --list", cluster.kubectl)),
+            format!(
+                "the API server {} does not accept the credentials of {} (401 Unauthorized)",
+                cluster.server, cluster.source
+            ),
+            Some(format!(
+                "a client certificate or token may have expired; try: {} auth can-i --list",
+                cluster.kubectl
+            )),
         ),
-        403 if status.reason == "Forbidden" && message.contains("cannot ") => {
-            (message, Some(format!("the Role of this user needs that verb in namespace {}", cluster.namespace)))
-        }
+        403 if status.reason == "Forbidden" && message.contains("cannot ") => (
+            message,
+            Some(format!("the Role of this user needs that verb in namespace {}", cluster.namespace)),
+        ),
         404 if details.is_some_and(|details| details.kind == "namespaces") => (
             format!("the namespace {} does not exist", cluster.namespace),
             Some(format!("create it (kubectl create namespace {}) or pass --namespace", cluster.namespace)),
         ),
         code => {
-            let answered = format!("the API server {} answered {code} {}", cluster.server, reason(code, &status.reason));
+            let answered =
+                format!("the API server {} answered {code} {}", cluster.server, reason(code, &status.reason));
             match (message.is_empty(), code == 429 || code >= 500) {
                 (true, _) => (answered, None),
                 (false, true) => (format!("{message} ({answered})"), None),
@@ -69,18 +79,32 @@ fn reason(code: u16, said: &str) -> String {
 
 fn transport(cluster: &Cluster, error: &Error) -> (String, Option<String>) {
     if matches!(error, Error::SerdeError(_) | Error::FromUtf8(_)) {
-        let hint = format!("is {} the address of an API server? ({} says so)", cluster.server, cluster.source);
+        let hint =
+            format!("is {} the address of an API server? ({} says so)", cluster.server, cluster.source);
         return (format!("what {} answers is no answer of an API server", cluster.server), Some(hint));
     }
     let reason = innermost(error);
     let lower = reason.to_lowercase();
     let hint = if lower.contains("certificate") {
         Some("the API server's certificate and the kubeconfig's certificate authority do not fit, or one has expired".to_owned())
-    } else if ["refused", "timed out", "deadline", "unreachable", "lookup", "resolve", "reset", "closed", "whole answer"]
-        .iter()
-        .any(|word| lower.contains(word))
+    } else if [
+        "refused",
+        "timed out",
+        "deadline",
+        "unreachable",
+        "lookup",
+        "resolve",
+        "reset",
+        "closed",
+        "whole answer",
+    ]
+    .iter()
+    .any(|word| lower.contains(word))
     {
-        Some(format!("is the cluster running, and is {} its address? ({} says so)", cluster.server, cluster.source))
+        Some(format!(
+            "is the cluster running, and is {} its address? ({} says so)",
+            cluster.server, cluster.source
+        ))
     } else {
         None
     };
@@ -102,8 +126,9 @@ pub fn is_object_absent(error: &Error, name: &str) -> bool {
     matches!(error, Error::Api(status) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == name))
 }
 
-/// A right that is asked for again and again. One that is missing at first will be missing later. One that was there before may come back: an
-/// API server that starts refuses everybody until it knows its Roles, and has nothing of kinds that it has not read yet.
+/// A right that is asked for again and again. One that is missing at first will be missing later. One that
+/// was there before may come back: an API server that starts refuses everybody until it knows its Roles, and
+/// has nothing of kinds that it has not read yet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Grant {
     may_come_back: bool,

@@ -18,19 +18,30 @@ use super::pods::{self, Pods};
 use crate::database::Database;
 use crate::probe::{Container, Log, Outside, change, marker};
 
-/// The pause before a log is opened again that ended although its container runs: a connection was lost, or the log was rotated.
+/// The pause before a log is opened again that ended although its container runs: a connection was lost, or
+/// the log was rotated.
 const REOPEN: Duration = Duration::from_secs(1);
 
-/// Follows the log of whichever container of the database runs, and notes in `to` what it says, until nobody listens any more.
-pub(super) async fn follow_log(cluster: Cluster, database: Database, pods: watch::Receiver<Pods>, to: watch::Sender<Outside>) {
+/// Follows the log of whichever container of the database runs, and notes in `to` what it says, until nobody
+/// listens any more.
+pub(super) async fn follow_log(
+    cluster: Cluster,
+    database: Database,
+    pods: watch::Receiver<Pods>,
+    to: watch::Sender<Outside>,
+) {
     let api = cluster.api::<Pod>();
     let mut outside = to.subscribe();
     loop {
         let id = match &*outside.borrow_and_update() {
-            Outside { container: Container::Running(id), log: Log::Unread | Log::SettingUp } => Some(id.clone()),
+            Outside { container: Container::Running(id), log: Log::Unread | Log::SettingUp } => {
+                Some(id.clone())
+            }
             _ => None,
         };
-        let pod = id.as_ref().and_then(|id| pods::running(&pods.borrow(), &database.workload, &database.container, id).map(str::to_owned));
+        let pod = id.as_ref().and_then(|id| {
+            pods::running(&pods.borrow(), &database.workload, &database.container, id).map(str::to_owned)
+        });
         let (Some(id), Some(pod)) = (id, pod) else {
             change(&mut outside).await;
             continue;
@@ -58,8 +69,15 @@ async fn another(outside: &mut watch::Receiver<Outside>, container: &Container) 
 }
 
 /// Reads one container's log until it says that the set-up is over, or ends.
-async fn read(api: &Api<Pod>, pod: &str, database: &Database, container: &Container, to: &watch::Sender<Outside>) -> anyhow::Result<()> {
-    let params = LogParams { container: Some(database.container.clone()), follow: true, ..LogParams::default() };
+async fn read(
+    api: &Api<Pod>,
+    pod: &str,
+    database: &Database,
+    container: &Container,
+    to: &watch::Sender<Outside>,
+) -> anyhow::Result<()> {
+    let params =
+        LogParams { container: Some(database.container.clone()), follow: true, ..LogParams::default() };
     let stream = api.log_stream(pod, &params).await?;
     let mut log = Log::Unread;
     let mut lines = Lines { stream: Box::pin(stream), line: Vec::new() };
@@ -89,7 +107,8 @@ struct Lines<S> {
 impl<S: AsyncBufRead + Unpin> Lines<S> {
     async fn next(&mut self) -> anyhow::Result<Option<String>> {
         self.line.clear();
-        let count = self.stream.read_until(b'\n', &mut self.line).await.context("reading a container's log")?;
+        let count =
+            self.stream.read_until(b'\n', &mut self.line).await.context("reading a container's log")?;
         Ok((count > 0).then(|| String::from_utf8_lossy(&self.line).into_owned()))
     }
 }

@@ -1,7 +1,9 @@
-//! The way into a pod from outside the cluster, through the API server: a port on this machine's loopback, and the probe's own connections.
+//! The way into a pod from outside the cluster, through the API server: a port on this machine's loopback,
+//! and the probe's own connections.
 //!
-//! Each connection goes to whichever pod serves at that moment, so a restarted container or a replaced pod only ends the connections that were open:
-//! the next one works again. A [`Tunnel`] whose connection is over carries the next one, so that a probe's many attempts are one request.
+//! Each connection goes to whichever pod serves at that moment, so a restarted container or a replaced pod
+//! only ends the connections that were open: the next one works again. A [`Tunnel`] whose connection is over
+//! carries the next one, so that a probe's many attempts are one request.
 
 mod spdy;
 mod tunnel;
@@ -54,11 +56,24 @@ pub struct Forward {
 
 impl Forward {
     /// Opens a free port on loopback that leads to the database's server port.
-    pub async fn open(cluster: &Cluster, database: &Database, pods: watch::Receiver<Pods>) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("opening a port on 127.0.0.1 for the port-forward")?;
+    pub async fn open(
+        cluster: &Cluster,
+        database: &Database,
+        pods: watch::Receiver<Pods>,
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .context("opening a port on 127.0.0.1 for the port-forward")?;
         let port = listener.local_addr().context("reading the port of the port-forward")?.port();
         let (workload, server_port) = (database.workload.clone(), database.server_port);
-        let way = Way { cluster: cluster.clone(), workload, port: server_port, pods, tunnels: Arc::default(), over: Arc::default() };
+        let way = Way {
+            cluster: cluster.clone(),
+            workload,
+            port: server_port,
+            pods,
+            tunnels: Arc::default(),
+            over: Arc::default(),
+        };
         let mut task = JoinSet::new();
         task.spawn(serve(listener, way.clone()));
         Ok(Self { port, way: Arc::new(way), _task: task })
@@ -78,7 +93,8 @@ async fn serve(listener: TcpListener, way: Way) {
                 };
                 let _ = client.set_nodelay(true);
                 let way = way.clone();
-                // When the pod's side cannot be opened the client sees its connection closed, as with a server that is down.
+                // When the pod's side cannot be opened the client sees its connection closed, as with a
+                // server that is down.
                 connections.spawn(async move {
                     if let Ok((uid, tunnel)) = way.tunnel().await {
                         let _ = way.carry(uid, tunnel, client).await;
@@ -104,7 +120,8 @@ struct Way {
 
 #[derive(Default)]
 struct Tunnels {
-    /// Those that carry nothing, and the uids of the pods that they lead to: another pod may have the name of one that is gone.
+    /// Those that carry nothing, and the uids of the pods that they lead to: another pod may have the name of
+    /// one that is gone.
     spare: Vec<(String, Tunnel)>,
     /// How many carry something.
     carrying: usize,
@@ -120,18 +137,23 @@ struct Failed {
 }
 
 impl Way {
-    /// A tunnel that carries nothing, and the uid of the pod that it leads to. After one that could not be opened, the next is tried with growing pauses.
+    /// A tunnel that carries nothing, and the uid of the pod that it leads to. After one that could not be
+    /// opened, the next is tried with growing pauses.
     async fn tunnel(&self) -> io::Result<(String, Tunnel)> {
         let of = |pod: &Pod| Some((pod.metadata.name.clone()?, pod.metadata.uid.clone()?));
         let pod = serving(&self.pods.borrow(), &self.workload).and_then(of);
-        let (pod, uid) = pod.ok_or_else(|| io::Error::new(io::ErrorKind::ConnectionRefused, "there is no pod to connect to"))?;
+        let (pod, uid) = pod.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::ConnectionRefused, "there is no pod to connect to")
+        })?;
         while let Some((leads_to, mut tunnel)) = self.take() {
             if leads_to == uid && tunnel.is_open().await {
                 return Ok((uid, tunnel));
             }
         }
         let before = match &self.tunnels().failed {
-            Some(failed) if failed.uid == uid && Instant::now() < failed.again => return Err(broken(&failed.why)),
+            Some(failed) if failed.uid == uid && Instant::now() < failed.again => {
+                return Err(broken(&failed.why));
+            }
             Some(failed) if failed.uid == uid => failed.before + 1,
             _ => 0,
         };
@@ -141,7 +163,9 @@ impl Way {
                 self.tunnels().failed = None;
                 return Ok((uid, tunnel));
             }
-            Ok(Err(error)) => format!("is not opened: {:#}", explain(&self.cluster, error, &format!("pod {pod}"))),
+            Ok(Err(error)) => {
+                format!("is not opened: {:#}", explain(&self.cluster, error, &format!("pod {pod}")))
+            }
             Err(_) => format!("is not opened within {} s", OPENING.as_secs()),
         };
         let error = broken(&why);
@@ -158,15 +182,26 @@ impl Way {
     }
 
     /// Carries one connection, and keeps the tunnel for the next.
-    async fn carry(&self, uid: String, mut tunnel: Tunnel, near: impl AsyncRead + AsyncWrite) -> io::Result<()> {
+    async fn carry(
+        &self,
+        uid: String,
+        mut tunnel: Tunnel,
+        near: impl AsyncRead + AsyncWrite,
+    ) -> io::Result<()> {
         self.tunnels().carrying += 1;
         let ended = tunnel.carry(self.port, near).await;
-        let ended = ended.map_err(|error| broken(&format!("has ended: {error}"))).and_then(|ended| match &ended.refused {
-            // A node tells at length which of its parts told which other one that nobody listens.
-            None => Ok((ended.is_usable, Ok(()))),
-            Some(said) if said.contains("refused") => Ok((ended.is_usable, Err(io::ErrorKind::ConnectionRefused.into()))),
-            // Such as that the pod's network is gone, and with it all that this tunnel leads to.
-            Some(said) => Err(broken(&format!("leads nowhere: {}", said.chars().take(LONGEST).collect::<String>()))),
+        let ended = ended.map_err(|error| broken(&format!("has ended: {error}"))).and_then(|ended| {
+            match &ended.refused {
+                // A node tells at length which of its parts told which other one that nobody listens.
+                None => Ok((ended.is_usable, Ok(()))),
+                Some(said) if said.contains("refused") => {
+                    Ok((ended.is_usable, Err(io::ErrorKind::ConnectionRefused.into())))
+                }
+                // Such as that the pod's network is gone, and with it all that this tunnel leads to.
+                Some(said) => {
+                    Err(broken(&format!("leads nowhere: {}", said.chars().take(LONGEST).collect::<String>())))
+                }
+            }
         });
         let mut tunnels = self.tunnels();
         tunnels.carrying -= 1;
@@ -199,7 +234,10 @@ fn broken(why: &str) -> io::Error {
 
 impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Way").field("workload", &self.workload).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Way")
+            .field("workload", &self.workload)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
     }
 }
 
@@ -225,18 +263,24 @@ impl Dial for Way {
 }
 
 impl AsyncRead for Near {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        let Some(carried) = self.carried.as_mut().filter(|_| buffer.filled().len() == before) else { return Poll::Ready(Ok(())) };
+        let Some(carried) = self.carried.as_mut().filter(|_| buffer.filled().len() == before) else {
+            return Poll::Ready(Ok(()));
+        };
         let ended = ready!(Pin::new(carried).poll(context));
         self.carried = None;
         Poll::Ready(ended.unwrap_or(Ok(())))
     }
 }
 
-/// The rights that open port-forwards in the namespace: they are upgraded GET requests, and Kubernetes is on its way to ask for the other verb
-/// as well, which is what SPDY's requests always needed.
+/// The rights that open port-forwards in the namespace: they are upgraded GET requests, and Kubernetes is on
+/// its way to ask for the other verb as well, which is what SPDY's requests always needed.
 pub fn rights() -> [Right; 2] {
     ["create", "get"].map(|verb| Right::core("pods/portforward", verb))
 }

@@ -1,5 +1,5 @@
-//! From `apiVersion` and `kind` to the API's paths. The kinds that test environments are made of are known; discovery is asked for the
-//! others, one request each.
+//! From `apiVersion` and `kind` to the API's paths. The kinds that test environments are made of are known;
+//! discovery is asked for the others, one request each.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,7 +21,8 @@ pub type KindName = (String, String);
 
 /// A kind's name without the namespace, and the namespace.
 fn split(name: &KindName) -> (KindName, Option<&str>) {
-    let (kind, namespace) = name.1.split_once('@').map_or((name.1.as_str(), None), |(kind, namespace)| (kind, Some(namespace)));
+    let (kind, namespace) =
+        name.1.split_once('@').map_or((name.1.as_str(), None), |(kind, namespace)| (kind, Some(namespace)));
     ((name.0.clone(), kind.to_owned()), namespace)
 }
 
@@ -70,7 +71,8 @@ impl Kinds {
         if self.found.contains_key(name) {
             return Ok(true);
         }
-        let version: GroupVersion = name.0.parse().map_err(|error| anyhow!("apiVersion {:?}: {error}", name.0))?;
+        let version: GroupVersion =
+            name.0.parse().map_err(|error| anyhow!("apiVersion {:?}: {error}", name.0))?;
         let wanted = GroupVersionKind::gvk(&version.group, &version.version, &name.1);
         match discovery::pinned_kind(&self.cluster.client, &wanted).await {
             Ok((resource, capabilities)) => {
@@ -79,7 +81,9 @@ impl Kinds {
             }
             Err(kube::Error::Discovery(_)) => Ok(false),
             Err(error) if is_absent(&error) => Ok(false),
-            Err(error) => Err(explain(&self.cluster, error, &format!("looking up the kind {} in {}", name.1, name.0))),
+            Err(error) => {
+                Err(explain(&self.cluster, error, &format!("looking up the kind {} in {}", name.1, name.0)))
+            }
         }
     }
 
@@ -88,12 +92,16 @@ impl Kinds {
         self.found.get(name).is_some_and(|(_, scope)| *scope == Scope::Cluster)
     }
 
-    /// Refuses objects of no namespace, unless they are allowed: which kinds these are, only the cluster can tell.
+    /// Refuses objects of no namespace, unless they are allowed: which kinds these are, only the cluster can
+    /// tell.
     ///
     /// # Errors
     /// A usage error with the objects' places.
     pub fn refuse_cluster_scoped(&self, objects: &[Object], allowed: &[Allowance]) -> anyhow::Result<()> {
-        let violation = Violation { opened_by: Allowance::CLUSTER_SCOPED, what: "it is of no namespace, but of the whole cluster".into() };
+        let violation = Violation {
+            opened_by: Allowance::CLUSTER_SCOPED,
+            what: "it is of no namespace, but of the whole cluster".into(),
+        };
         let mut refused = Refused::default();
         if !allowed.contains(&violation.opened_by) {
             let scoped = objects.iter().filter(|object| self.is_cluster_scoped(&object.kind_name()));
@@ -102,7 +110,8 @@ impl Kinds {
         refused.check()
     }
 
-    /// The API of a kind in the run's namespace, or the one that the name tells; `None` for a kind that was not resolved before.
+    /// The API of a kind in the run's namespace, or the one that the name tells; `None` for a kind that was
+    /// not resolved before.
     pub fn api(&self, name: &KindName) -> Option<Api<DynamicObject>> {
         let (name, namespace) = split(name);
         let (resource, scope) = self.found.get(&name)?;
@@ -130,8 +139,8 @@ impl Kinds {
         }
     }
 
-    /// The API of a kind in one namespace, or in all of them, where it can only list; `None` for a kind that was not resolved before, and
-    /// for one whose objects are in no namespace.
+    /// The API of a kind in one namespace, or in all of them, where it can only list; `None` for a kind that
+    /// was not resolved before, and for one whose objects are in no namespace.
     pub fn namespaced(&self, name: &KindName, namespace: Option<&str>) -> Option<Api<DynamicObject>> {
         let (resource, scope) = self.found.get(name).filter(|(_, scope)| *scope == Scope::Namespaced)?;
         let api = Api::dynamic(self.cluster.client.clone(), resource, scope);
@@ -142,21 +151,32 @@ impl Kinds {
     }
 }
 
-/// The kinds by which runs are found that nobody has named: nearly every run has some of these. Claims are among them because those of a
-/// StatefulSet are deleted by nobody else, and may be all that is left.
+/// The kinds by which runs are found that nobody has named: nearly every run has some of these. Claims are
+/// among them because those of a StatefulSet are deleted by nobody else, and may be all that is left.
 pub fn usual() -> BTreeSet<KindName> {
-    ["v1/Pod", "v1/Service", "v1/Secret", "v1/ConfigMap", "v1/PersistentVolumeClaim"].into_iter().filter_map(parse).collect()
-}
-
-/// The kinds that a teardown looks through when no object is left that records the run's kinds.
-pub fn sweep() -> Vec<KindName> {
-    ["v1/PersistentVolumeClaim", "v1/Secret", "v1/ConfigMap", "apps/v1/Deployment", "apps/v1/StatefulSet", "batch/v1/Job"]
+    ["v1/Pod", "v1/Service", "v1/Secret", "v1/ConfigMap", "v1/PersistentVolumeClaim"]
         .into_iter()
         .filter_map(parse)
         .collect()
 }
 
-/// `apps/v1/Deployment` to `("apps/v1", "Deployment")`; `None` for what no API server can have: anybody may have written it.
+/// The kinds that a teardown looks through when no object is left that records the run's kinds.
+pub fn sweep() -> Vec<KindName> {
+    [
+        "v1/PersistentVolumeClaim",
+        "v1/Secret",
+        "v1/ConfigMap",
+        "apps/v1/Deployment",
+        "apps/v1/StatefulSet",
+        "batch/v1/Job",
+    ]
+    .into_iter()
+    .filter_map(parse)
+    .collect()
+}
+
+/// `apps/v1/Deployment` to `("apps/v1", "Deployment")`; `None` for what no API server can have: anybody may
+/// have written it.
 pub fn parse(text: &str) -> Option<KindName> {
     let (version, kind) = text.rsplit_once('/')?;
     let (plain, namespace) = kind.split_once('@').unwrap_or((kind, "x"));

@@ -18,7 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const BYTES: i64 = 64 * 1024;
 
 /// The last lines of a container's log.
-pub async fn tail(cluster: &Cluster, pod: &str, container: &str, log: Log, lines: usize) -> Result<Vec<String>, String> {
+pub async fn tail(
+    cluster: &Cluster,
+    pod: &str,
+    container: &str,
+    log: Log,
+    lines: usize,
+) -> Result<Vec<String>, String> {
     let api = cluster.api::<Pod>();
     let params = LogParams {
         container: Some(container.into()),
@@ -30,7 +36,9 @@ pub async fn tail(cluster: &Cluster, pod: &str, container: &str, log: Log, lines
     match timeout(PATIENCE, api.logs(pod, &params)).await {
         Ok(Ok(text)) if text.trim().is_empty() => Err("its log is empty".into()),
         Ok(Ok(text)) => Ok(text.lines().map(Into::into).collect()),
-        Ok(Err(error)) if is_forbidden(&error) => Err("its log may not be read: that needs the verb get on pods/log".into()),
+        Ok(Err(error)) if is_forbidden(&error) => {
+            Err("its log may not be read: that needs the verb get on pods/log".into())
+        }
         Ok(Err(error)) => Err(format!("its log cannot be read: {}", innermost(&error))),
         Err(_) => Err(format!("its log did not arrive within {} s", PATIENCE.as_secs())),
     }

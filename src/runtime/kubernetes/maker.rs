@@ -50,10 +50,11 @@ impl Maker {
         format!("{}/{}", self.kind, self.name)
     }
 
-    /// Whether a pod with the right labels is one of its own: another workload with the same labels has made those that say so. One without
-    /// a controller counts: it does the same work in the same place.
+    /// Whether a pod with the right labels is one of its own: another workload with the same labels has made
+    /// those that say so. One without a controller counts: it does the same work in the same place.
     pub fn has_made(&self, pod: &Pod) -> bool {
-        let controller = pod.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let controller =
+            pod.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         controller.is_none_or(|owner| self.is_behind(owner, pod))
     }
 
@@ -91,7 +92,11 @@ mod tests {
     fn pods_are_told_by_who_makes_them() {
         let labels = json!({"matchLabels": {"app": "db"}, "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["a"]}]});
         let deployment = maker("Deployment", labels.clone()).unwrap();
-        assert!(["app=db", "tier notin (a)"].iter().all(|part| deployment.selector.to_string().contains(part)), "{}", deployment.selector);
+        assert!(
+            ["app=db", "tier notin (a)"].iter().all(|part| deployment.selector.to_string().contains(part)),
+            "{}",
+            deployment.selector
+        );
         let stateful_set = maker("StatefulSet", labels).unwrap();
         for (owner, of_deployment, of_stateful_set) in [
             (owner("ReplicaSet", "db-5d4f", "7"), true, false),
@@ -101,7 +106,8 @@ mod tests {
             (owner("Job", "db-5d4f", "3"), false, false),
             (Value::Null, true, true),
         ] {
-            let found = (deployment.has_made(&pod(owner.clone())), stateful_set.has_made(&pod(owner.clone())));
+            let found =
+                (deployment.has_made(&pod(owner.clone())), stateful_set.has_made(&pod(owner.clone())));
             assert_eq!(found, (of_deployment, of_stateful_set), "{owner}");
         }
     }

@@ -1,15 +1,16 @@
-//! What tells a run's own objects from others that carry its labels: anybody who may create an object can give it any label.
+//! What tells a run's own objects from others that carry its labels: anybody who may create an object can
+//! give it any label.
 //!
-//! Only Pods, and what makes Pods, speak for a run: they are what a run is, and whoever may create them can do worse. All else is a run's own
-//! where it carries the mark that these carry.
+//! Only Pods, and what makes Pods, speak for a run: they are what a run is, and whoever may create them can
+//! do worse. All else is a run's own where it carries the mark that these carry.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::kinds::KindName;
 use crate::manifest::stamp::{RECORD_ANNOTATION, RUN_HASH_ANNOTATION};
 
-/// The record and the content that an object was made for. Objects of a testbed that knew no such hash, and of one without an archive, lack
-/// one or both, which is a mark as well.
+/// The record and the content that an object was made for. Objects of a testbed that knew no such hash, and
+/// of one without an archive, lack one or both, which is a mark as well.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     record: Option<String>,
@@ -52,7 +53,11 @@ mod tests {
     #[test]
     fn pods_and_what_makes_them_speak() {
         let speaks = |version: &str, kind: &str| speaks(&(version.to_owned(), kind.to_owned()));
-        assert!(speaks("v1", "Pod") && speaks("apps/v1", "StatefulSet") && speaks("batch/v1beta1", "CronJob"));
-        assert!(!speaks("v1", "ConfigMap") && !speaks("example.com/v1", "Pod") && !speaks("v1", "Deployment"));
+        assert!(
+            speaks("v1", "Pod") && speaks("apps/v1", "StatefulSet") && speaks("batch/v1beta1", "CronJob")
+        );
+        assert!(
+            !speaks("v1", "ConfigMap") && !speaks("example.com/v1", "Pod") && !speaks("v1", "Deployment")
+        );
     }
 }

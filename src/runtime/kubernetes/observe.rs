@@ -24,14 +24,20 @@ impl Observer {
         let mut outsides = Vec::new();
         for database in databases {
             let (to, from) = watch::channel(Outside::waiting("waiting for its pod"));
-            wanted.push(Wanted { workload: database.workload.clone(), container: database.container.clone(), to });
+            wanted.push(Wanted {
+                workload: database.workload.clone(),
+                container: database.container.clone(),
+                to,
+            });
             outsides.push(from);
         }
         let senders: Vec<_> = wanted.iter().map(|wanted| wanted.to.clone()).collect();
         let note = move |pods: &Pods| wanted.iter().for_each(|wanted| wanted.note(pods));
         let (watch, failure) = PodWatch::start(cluster, whose, note);
         let mut following = JoinSet::new();
-        for (database, to) in databases.iter().zip(senders).filter(|(database, _)| database.entrypoint_is_known) {
+        for (database, to) in
+            databases.iter().zip(senders).filter(|(database, _)| database.entrypoint_is_known)
+        {
             following.spawn(follow_log(cluster.clone(), database.clone(), watch.pods(), to));
         }
         (Self { watch, outsides, _logs: following }, failure)
@@ -46,7 +52,8 @@ impl Observer {
         self.watch.pods()
     }
 
-    /// Waits until every workload has its pods ready, as Kubernetes sees it. `report` hears of each workload whether it is.
+    /// Waits until every workload has its pods ready, as Kubernetes sees it. `report` hears of each workload
+    /// whether it is.
     pub async fn all_ready(&self, workloads: &[Workload], mut report: impl FnMut(&str, bool)) {
         let mut pods = self.pods();
         loop {
@@ -107,7 +114,9 @@ fn container_state(pods: &Pods, workload: &str, container: &str) -> Container {
 
 /// Why a workload has no pod.
 fn without_pod(pods: &Pods, workload: &str) -> String {
-    let Some(going) = pods.values().find(|pod| made_by(pod) == Some(workload)) else { return "waiting for its pod".into() };
+    let Some(going) = pods.values().find(|pod| made_by(pod) == Some(workload)) else {
+        return "waiting for its pod".into();
+    };
     match Disruption::of(going) {
         Some(disruption) => format!("its pod {}: {}", disruption.what(), disruption.reason),
         None => "its pod was deleted".into(),
@@ -116,26 +125,37 @@ fn without_pod(pods: &Pods, workload: &str) -> String {
 
 fn state_in(pod: &Pod, container: &str) -> Container {
     match container_status(pod, container) {
-        Some(ContainerStatus { state: Some(ContainerState { running: Some(_), .. }), container_id: Some(id), .. }) => {
-            Container::Running(id.clone())
+        Some(ContainerStatus {
+            state: Some(ContainerState { running: Some(_), .. }),
+            container_id: Some(id),
+            ..
+        }) => Container::Running(id.clone()),
+        Some(ContainerStatus { state: Some(ContainerState { terminated: Some(ended), .. }), .. }) => {
+            Container::Waiting(format!(
+                "its container ended with code {} ({})",
+                ended.exit_code,
+                ended.reason.as_deref().unwrap_or("no reason")
+            ))
         }
-        Some(ContainerStatus { state: Some(ContainerState { terminated: Some(ended), .. }), .. }) => Container::Waiting(format!(
-            "its container ended with code {} ({})",
-            ended.exit_code,
-            ended.reason.as_deref().unwrap_or("no reason")
-        )),
         Some(ContainerStatus { state: Some(ContainerState { waiting: Some(waiting), .. }), .. }) => {
-            let message = waiting.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+            let message =
+                waiting.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
             match waiting.reason.as_deref() {
-                // Volumes and network come first, and the condition, where there is one (Kubernetes 1.29 and later), tells when these are done.
+                // Volumes and network come first, and the condition, where there is one (Kubernetes 1.29 and
+                // later), tells when these are done.
                 None | Some("ContainerCreating")
-                    if condition(pod, "PodReadyToStartContainers").is_some_and(|(status, _)| status != "True") =>
+                    if condition(pod, "PodReadyToStartContainers")
+                        .is_some_and(|(status, _)| status != "True") =>
                 {
-                    Container::Waiting(format!("scheduled{}, preparing its volumes and its network", on_node(pod)))
+                    Container::Waiting(format!(
+                        "scheduled{}, preparing its volumes and its network",
+                        on_node(pod)
+                    ))
                 }
-                None | Some("ContainerCreating") => {
-                    Container::Waiting(format!("scheduled{}, pulling the image, creating the container", on_node(pod)))
-                }
+                None | Some("ContainerCreating") => Container::Waiting(format!(
+                    "scheduled{}, pulling the image, creating the container",
+                    on_node(pod)
+                )),
                 Some("PodInitializing") => Container::Waiting("its init containers are running".into()),
                 Some(reason) => Container::Waiting(format!("{reason}{message}")),
             }
@@ -152,7 +172,9 @@ fn on_node(pod: &Pod) -> String {
 fn unscheduled(pod: &Pod) -> Container {
     let condition = condition(pod, "PodScheduled");
     match condition {
-        Some((status, message)) if status != "True" && !message.is_empty() => Container::Waiting(format!("not scheduled: {message}")),
+        Some((status, message)) if status != "True" && !message.is_empty() => {
+            Container::Waiting(format!("not scheduled: {message}"))
+        }
         Some(("True", _)) => Container::Waiting(format!("scheduled{}", on_node(pod))),
         _ => Container::Waiting("waiting for a node".into()),
     }
@@ -167,7 +189,8 @@ fn unready(pods: &Pods, workload: &Workload) -> Option<String> {
     };
     let done = pods_of(pods, &workload.id).filter(|pod| is_done(pod)).count();
     let verb = if workload.ends { "done" } else { "ready" };
-    (done < workload.replicas).then(|| format!("{}: {done} of {} pods {verb}", workload.id, workload.replicas))
+    (done < workload.replicas)
+        .then(|| format!("{}: {done} of {} pods {verb}", workload.id, workload.replicas))
 }
 
 #[cfg(test)]
@@ -204,18 +227,25 @@ mod tests {
 
     #[test]
     fn a_running_container_is_known_by_its_id() {
-        assert_eq!(container_state(&with_state(json!({"running": {}})), "Pod/db", "db"), Container::Running("c1".into()));
+        assert_eq!(
+            container_state(&with_state(json!({"running": {}})), "Pod/db", "db"),
+            Container::Running("c1".into())
+        );
     }
 
     #[test]
     fn what_keeps_a_container_is_told() {
         assert_eq!(waiting(&Pods::new()), "waiting for its pod");
-        assert_eq!(waiting(&with_state(json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}))), "ErrImagePull: not found");
+        assert_eq!(
+            waiting(&with_state(json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}))),
+            "ErrImagePull: not found"
+        );
         let mut creating = with_state(json!({"waiting": {"reason": "ContainerCreating"}}));
         assert_eq!(waiting(&creating), "scheduled on node-1, pulling the image, creating the container");
-        for (status, expected) in
-            [("False", "preparing its volumes and its network"), ("True", "pulling the image, creating the container")]
-        {
+        for (status, expected) in [
+            ("False", "preparing its volumes and its network"),
+            ("True", "pulling the image, creating the container"),
+        ] {
             let condition = json!([{"type": "PodReadyToStartContainers", "status": status}]);
             let pod = creating.get_mut("p").unwrap();
             pod.status.as_mut().unwrap().conditions = serde_json::from_value(condition).unwrap();
@@ -226,9 +256,14 @@ mod tests {
             "its container ended with code 137 (OOMKilled)"
         );
         let scheduled = |status: &str, message: &str| {
-            pods(json!({"status": {"conditions": [{"type": "PodScheduled", "status": status, "message": message}]}}))
+            pods(
+                json!({"status": {"conditions": [{"type": "PodScheduled", "status": status, "message": message}]}}),
+            )
         };
-        assert_eq!(waiting(&scheduled("False", "0/1 nodes are available")), "not scheduled: 0/1 nodes are available");
+        assert_eq!(
+            waiting(&scheduled("False", "0/1 nodes are available")),
+            "not scheduled: 0/1 nodes are available"
+        );
         assert_eq!(waiting(&scheduled("True", "")), "scheduled");
     }
 
@@ -242,7 +277,8 @@ mod tests {
         .unwrap();
         assert_eq!(waiting(&pods), "its pod was deleted");
         let pod = pods.get_mut("p").unwrap();
-        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"});
+        let condition =
+            json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"});
         pod.status = serde_json::from_value(json!({"conditions": [condition]})).unwrap();
         assert_eq!(waiting(&pods), "its pod was evicted (as by a drain of its node): EvictionByEvictionAPI");
     }
@@ -258,8 +294,12 @@ mod tests {
             annotations: BTreeMap::new(),
             spec: k8s_openapi::api::core::v1::PodSpec::default(),
         };
-        let ready = |status: &str| pods(json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status}]}}));
-        let done = pods(json!({"status": {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "False"}]}}));
+        let ready = |status: &str| {
+            pods(json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": status}]}}))
+        };
+        let done = pods(
+            json!({"status": {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "False"}]}}),
+        );
         assert_eq!(unready(&ready("True"), &workload(false)), None);
         assert_eq!(unready(&ready("False"), &workload(false)), Some("Pod/db: 0 of 1 pods ready".into()));
         assert_eq!(unready(&ready("True"), &workload(true)), Some("Pod/db: 0 of 1 pods done".into()));

@@ -12,12 +12,13 @@ use crate::environment::{is_in_pod, variable};
 /// How long it may take: no more than a name depends on it.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Tekton Results' watcher puts these on a TaskRun's pod a moment after it was made: the Result's full name, and the record's, which begins with it.
+/// Tekton Results' watcher puts these on a TaskRun's pod a moment after it was made: the Result's full name,
+/// and the record's, which begins with it.
 const RESULT: &str = "results.tekton.dev/result";
 const RECORD: &str = "results.tekton.dev/record";
 
-/// The Result that the TaskRun of this pod belongs to, as `NAMESPACE/results/NAME`; `None` outside of pods, for other pods, and where this one may not
-/// be looked at.
+/// The Result that the TaskRun of this pod belongs to, as `NAMESPACE/results/NAME`; `None` outside of pods,
+/// for other pods, and where this one may not be looked at.
 pub async fn result() -> Option<String> {
     timeout(LOOK, look()).await.ok()?
 }

@@ -1,5 +1,5 @@
-//! A PipelineRun as the cluster has it, and whether it goes on. One answer for all who ask: the locks that it holds, and the runs that
-//! it owns.
+//! A PipelineRun as the cluster has it, and whether it goes on. One answer for all who ask: the locks that it
+//! holds, and the runs that it owns.
 
 use std::time::Duration;
 
@@ -37,14 +37,19 @@ pub enum Life {
 }
 
 impl Life {
-    /// What a PipelineRun's own words mean. One that is deleted is over, however long a finalizer keeps it (that of Tekton Results does for
-    /// minutes).
+    /// What a PipelineRun's own words mean. One that is deleted is over, however long a finalizer keeps it
+    /// (that of Tekton Results does for minutes).
     pub fn of(found: Option<&DynamicObject>, uid: Option<&str>) -> Self {
-        let Some(found) = found.filter(|found| uid.is_none() || found.metadata.uid.as_deref() == uid) else { return Self::Gone };
+        let Some(found) = found.filter(|found| uid.is_none() || found.metadata.uid.as_deref() == uid) else {
+            return Self::Gone;
+        };
         let status = &found.data["status"];
-        let has_ended =
-            |condition: &Value| condition["type"] == "Succeeded" && (condition["status"] == "True" || condition["status"] == "False");
-        let end = status["conditions"].as_array().into_iter().flatten().find(|condition| has_ended(condition));
+        let has_ended = |condition: &Value| {
+            condition["type"] == "Succeeded"
+                && (condition["status"] == "True" || condition["status"] == "False")
+        };
+        let end =
+            status["conditions"].as_array().into_iter().flatten().find(|condition| has_ended(condition));
         let time = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
         let completed = &status["completionTime"];
         let deleted = found.metadata.deletion_timestamp.as_ref().map(|time| time.0);
@@ -144,6 +149,9 @@ mod tests {
         assert_eq!(life(json!({"name": "p", "uid": "another"}), Value::Null), Life::Gone);
         let kept = json!({"name": "p", "uid": "u", "finalizers": ["a/b"], "deletionTimestamp": text});
         assert_eq!(life(kept.clone(), Value::Null), Life::Over(time));
-        assert_eq!(life(kept, json!({"completionTime": "2025-01-01T00:00:00Z"})), Life::Over("2025-01-01T00:00:00Z".parse().ok()));
+        assert_eq!(
+            life(kept, json!({"completionTime": "2025-01-01T00:00:00Z"})),
+            Life::Over("2025-01-01T00:00:00Z".parse().ok())
+        );
     }
 }

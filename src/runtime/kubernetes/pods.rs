@@ -1,4 +1,5 @@
-//! One watch on pods, those of a run or those of a workload that lives without one, and which of them are whose.
+//! One watch on pods, those of a run or those of a workload that lives without one, and which of them are
+//! whose.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +25,8 @@ pub type Pods = BTreeMap<String, Pod>;
 pub enum Whose {
     /// Those with the run's label; an annotation on each tells its workload.
     Run(RunId),
-    /// Those of one workload. Each gets that annotation here, in what was read of it. One that had ended before the first look is a record
-    /// that nobody has cleared away, and is left out.
+    /// Those of one workload. Each gets that annotation here, in what was read of it. One that had ended
+    /// before the first look is a record that nobody has cleared away, and is left out.
     Maker(Maker),
 }
 
@@ -74,7 +75,11 @@ impl Failure {
 
 impl PodWatch {
     /// Begins to watch. `changed` hears of every change.
-    pub fn start(cluster: &Cluster, whose: Whose, changed: impl FnMut(&Pods) + Send + 'static) -> (Self, Failure) {
+    pub fn start(
+        cluster: &Cluster,
+        whose: Whose,
+        changed: impl FnMut(&Pods) + Send + 'static,
+    ) -> (Self, Failure) {
         let (to, pods) = watch::channel(Pods::new());
         let what = whose.what();
         let task = tokio::spawn(follow(cluster.clone(), whose, to, changed));
@@ -94,18 +99,27 @@ impl Drop for PodWatch {
 }
 
 /// Follows the watch until it cannot go on.
-async fn follow(cluster: Cluster, whose: Whose, to: watch::Sender<Pods>, mut changed: impl FnMut(&Pods)) -> anyhow::Error {
+async fn follow(
+    cluster: Cluster,
+    whose: Whose,
+    to: watch::Sender<Pods>,
+    mut changed: impl FnMut(&Pods),
+) -> anyhow::Error {
     let api = cluster.api::<Pod>();
     let mut updates = updates(api, Config::default().labels(&whose.selector()), Some);
     let mut past: Option<BTreeSet<String>> = None;
-    let is_past = |past: &Option<BTreeSet<String>>, pod: &Pod| past.as_ref().is_some_and(|past| past.contains(uid(pod)));
+    let is_past = |past: &Option<BTreeSet<String>>, pod: &Pod| {
+        past.as_ref().is_some_and(|past| past.contains(uid(pod)))
+    };
     while let Some(update) = updates.next().await {
         match update {
             Ok(Update::All(all)) => {
                 let mut pods = Pods::new();
                 all.into_iter().for_each(|pod| insert(&mut pods, pod, &whose));
                 let over = |pod: &&Pod| matches!(whose, Whose::Maker(_)) && is_record(pod);
-                past.get_or_insert_with(|| pods.values().filter(over).map(|pod| uid(pod).to_owned()).collect());
+                past.get_or_insert_with(|| {
+                    pods.values().filter(over).map(|pod| uid(pod).to_owned()).collect()
+                });
                 pods.retain(|_, pod| !is_past(&past, pod));
                 to.send_replace(pods);
             }
@@ -128,8 +142,8 @@ fn insert(pods: &mut Pods, mut pod: Pod, whose: &Whose) {
     }
 }
 
-/// Takes out a pod that is gone. One that nobody makes anew stays, as one that is being deleted, for what it tells of its end: an eviction may say
-/// why it comes and take the pod away within the same moment.
+/// Takes out a pod that is gone. One that nobody makes anew stays, as one that is being deleted, for what it
+/// tells of its end: an eviction may say why it comes and take the pod away within the same moment.
 fn leave(pods: &mut Pods, mut pod: Pod, whose: &Whose) {
     pods.remove(name(&pod));
     if made_by(&pod).is_some_and(|workload| workload.starts_with("Pod/")) {
@@ -156,8 +170,8 @@ pub fn is_over(pod: &Pod) -> bool {
     matches!(phase(pod), Some("Failed" | "Succeeded"))
 }
 
-/// Whether nothing is left of the pod but what the cluster tells of it, such as one that its node has evicted. One that is being deleted is
-/// on its way to not even that.
+/// Whether nothing is left of the pod but what the cluster tells of it, such as one that its node has
+/// evicted. One that is being deleted is on its way to not even that.
 pub fn is_record(pod: &Pod) -> bool {
     is_over(pod) && pod.metadata.deletion_timestamp.is_none()
 }
@@ -183,11 +197,12 @@ pub fn made_by(pod: &Pod) -> Option<&str> {
 
 /// The pods that a workload has made, those that are going away left out.
 pub fn pods_of<'a>(pods: &'a Pods, workload: &str) -> impl Iterator<Item = &'a Pod> {
-    pods.values().filter(move |pod| made_by(pod) == Some(workload) && pod.metadata.deletion_timestamp.is_none())
+    pods.values()
+        .filter(move |pod| made_by(pod) == Some(workload) && pod.metadata.deletion_timestamp.is_none())
 }
 
-/// The pod of a workload that can take connections: one that is ready, else any that has not ended. An evicted one stays listed beside the
-/// one that a controller makes in its place.
+/// The pod of a workload that can take connections: one that is ready, else any that has not ended. An
+/// evicted one stays listed beside the one that a controller makes in its place.
 pub fn serving<'a>(pods: &'a Pods, workload: &str) -> Option<&'a Pod> {
     let is_ready = |pod: &&Pod| condition(pod, "Ready").is_some_and(|(status, _)| status == "True");
     pods_of(pods, workload).filter(|pod| !is_over(pod)).max_by_key(is_ready)
@@ -197,7 +212,8 @@ pub fn serving<'a>(pods: &'a Pods, workload: &str) -> Option<&'a Pod> {
 pub fn running<'a>(pods: &'a Pods, workload: &str, container: &str, id: &str) -> Option<&'a str> {
     let runs = |pod: &&Pod| {
         container_status(pod, container).is_some_and(|status| {
-            status.container_id.as_deref() == Some(id) && status.state.as_ref().is_some_and(|state| state.running.is_some())
+            status.container_id.as_deref() == Some(id)
+                && status.state.as_ref().is_some_and(|state| state.running.is_some())
         })
     };
     pods_of(pods, workload).find(runs)?.metadata.name.as_deref()
@@ -210,7 +226,10 @@ mod tests {
 
     fn pod(phase: &str, ready: &str) -> Pod {
         let status = json!({"phase": phase, "conditions": [{"type": "Ready", "status": ready}]});
-        serde_json::from_value(json!({"metadata": {"annotations": {WORKLOAD_ANNOTATION: "Pod/db"}}, "status": status})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"annotations": {WORKLOAD_ANNOTATION: "Pod/db"}}, "status": status}),
+        )
+        .unwrap()
     }
 
     fn named(all: &[(&str, &Pod)]) -> Pods {
@@ -224,8 +243,11 @@ mod tests {
 
     #[test]
     fn connections_go_to_the_pod_that_takes_them() {
-        let (evicted, starting, ready) = (pod("Failed", "False"), pod("Running", "False"), pod("Running", "True"));
-        let name = |pods: &[(&str, &Pod)], workload| serving(&named(pods), workload).and_then(|pod| pod.metadata.name.clone());
+        let (evicted, starting, ready) =
+            (pod("Failed", "False"), pod("Running", "False"), pod("Running", "True"));
+        let name = |pods: &[(&str, &Pod)], workload| {
+            serving(&named(pods), workload).and_then(|pod| pod.metadata.name.clone())
+        };
         assert_eq!(name(&[("a", &ready), ("b", &starting)], "Pod/db").as_deref(), Some("a"));
         assert_eq!(name(&[("a", &evicted), ("b", &starting)], "Pod/db").as_deref(), Some("b"));
         assert_eq!(name(&[("a", &evicted)], "Pod/db"), None);

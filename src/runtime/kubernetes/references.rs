@@ -10,21 +10,34 @@ use crate::database::{Data, DataKind, Reference};
 use crate::failure::Advise;
 
 /// Reads each referenced object into `data`; one that does not exist is noted as absent.
-pub async fn fetch(cluster: &Cluster, references: &BTreeSet<Reference>, data: &mut Data) -> anyhow::Result<()> {
+pub async fn fetch(
+    cluster: &Cluster,
+    references: &BTreeSet<Reference>,
+    data: &mut Data,
+) -> anyhow::Result<()> {
     for reference in references {
         let name = &reference.name;
         let outcome = match reference.kind {
             DataKind::Secret => cluster.api::<Secret>().get(name).await.map(|secret| data.add_secret(secret)),
-            DataKind::ConfigMap => cluster.api::<ConfigMap>().get(name).await.map(|map| data.add_config_map(map)),
+            DataKind::ConfigMap => {
+                cluster.api::<ConfigMap>().get(name).await.map(|map| data.add_config_map(map))
+            }
         };
         match outcome {
             Ok(()) => {}
             Err(error) if is_absent(&error) => data.add_absent(reference.clone()),
             Err(error) => {
                 let forbidden = is_forbidden(&error);
-                let error =
-                    Err(explain(cluster, error, &format!("reading {:?} {name}, which a database's login comes from", reference.kind)));
-                return if forbidden { error.hint("put the object into the manifest, or allow its reading") } else { error };
+                let error = Err(explain(
+                    cluster,
+                    error,
+                    &format!("reading {:?} {name}, which a database's login comes from", reference.kind),
+                ));
+                return if forbidden {
+                    error.hint("put the object into the manifest, or allow its reading")
+                } else {
+                    error
+                };
             }
         }
     }
@@ -42,7 +55,10 @@ pub fn of_pod(spec: &PodSpec) -> BTreeMap<Reference, bool> {
     for container in spec.containers.iter().chain(spec.init_containers.iter().flatten()) {
         for source in container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref()) {
             source.secret_key_ref.iter().for_each(|key| add(DataKind::Secret, &key.name, key.optional));
-            source.config_map_key_ref.iter().for_each(|key| add(DataKind::ConfigMap, &key.name, key.optional));
+            source
+                .config_map_key_ref
+                .iter()
+                .for_each(|key| add(DataKind::ConfigMap, &key.name, key.optional));
         }
         for source in container.env_from.iter().flatten() {
             source.secret_ref.iter().for_each(|secret| add(DataKind::Secret, &secret.name, secret.optional));
@@ -50,7 +66,8 @@ pub fn of_pod(spec: &PodSpec) -> BTreeMap<Reference, bool> {
         }
     }
     for volume in spec.volumes.iter().flatten() {
-        let secret = volume.secret.iter().filter_map(|secret| Some((secret.secret_name.as_deref()?, secret.optional)));
+        let secret =
+            volume.secret.iter().filter_map(|secret| Some((secret.secret_name.as_deref()?, secret.optional)));
         secret.for_each(|(name, optional)| add(DataKind::Secret, name, optional));
         volume.config_map.iter().for_each(|map| add(DataKind::ConfigMap, &map.name, map.optional));
         for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {

@@ -1,6 +1,8 @@
-//! Removes a run of a cluster: collects what there is to know of it, deletes its objects, and tells both to its recording.
+//! Removes a run of a cluster: collects what there is to know of it, deletes its objects, and tells both to
+//! its recording.
 //!
-//! Collecting comes first, within the recorder's time, and keeps nothing from being removed: nobody can remove a run and forget its logs.
+//! Collecting comes first, within the recorder's time, and keeps nothing from being removed: nobody can
+//! remove a run and forget its logs.
 
 use std::time::Duration;
 
@@ -44,7 +46,8 @@ pub fn recording<'a>(
     id: Option<String>,
     pipeline_run: PipelineRun,
 ) -> Recording<'a> {
-    let mut record = Record { name: run_id.as_str().to_owned(), ..Record::begin(run_id.as_str(), "kubernetes") };
+    let mut record =
+        Record { name: run_id.as_str().to_owned(), ..Record::begin(run_id.as_str(), "kubernetes") };
     record.origin.cluster = Some(cluster.server.clone());
     record.origin.namespace = Some(cluster.namespace.clone());
     Recording::of_remover(recorder, record, id, pipeline_run)
@@ -53,7 +56,13 @@ pub fn recording<'a>(
 impl<'a> Removal<'a> {
     /// Of a run of whose secrets no more is known than what its objects tell.
     pub fn new(cluster: &'a Cluster, run_id: &'a RunId, recording: &'a Recording<'a>) -> Self {
-        Self { cluster, run_id, recording, known: Some(Known::nothing(run_id)), within: recording.recorder().timeout() }
+        Self {
+            cluster,
+            run_id,
+            recording,
+            known: Some(Known::nothing(run_id)),
+            within: recording.recorder().timeout(),
+        }
     }
 
     /// The same with its secrets known.
@@ -84,12 +93,24 @@ impl<'a> Removal<'a> {
     }
 
     /// Collects, and deletes all of the run. Returns how many objects there were.
-    pub async fn tear_down(self, asked: Asked, grace: u32, limit: Limit, tell: impl FnMut(&str)) -> anyhow::Result<usize> {
+    pub async fn tear_down(
+        self,
+        asked: Asked,
+        grace: u32,
+        limit: Limit,
+        tell: impl FnMut(&str),
+    ) -> anyhow::Result<usize> {
         self.take_away(asked, grace, limit, None, tell).await.map(|taken| taken.count)
     }
 
-    /// Collects, and deletes what one call has made of the run, by the hash that its objects carry. Returns whether that was all there is.
-    pub async fn undo(self, made_by: Option<&str>, within: Duration, tell: impl FnMut(&str)) -> anyhow::Result<bool> {
+    /// Collects, and deletes what one call has made of the run, by the hash that its objects carry. Returns
+    /// whether that was all there is.
+    pub async fn undo(
+        self,
+        made_by: Option<&str>,
+        within: Duration,
+        tell: impl FnMut(&str),
+    ) -> anyhow::Result<bool> {
         let taken = self.take_away(Asked::ByMaker, DEFAULT_GRACE, Limit::For(within), made_by, tell).await;
         taken.map(|taken| !taken.has_others)
     }

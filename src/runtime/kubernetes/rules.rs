@@ -1,5 +1,6 @@
-//! What this user may do in the namespace, as the API server lists it (`SelfSubjectRulesReview`). Every user may ask for that, so that nobody
-//! has to find out by requests that are denied, which stand in the audit log and alarm those who watch it.
+//! What this user may do in the namespace, as the API server lists it (`SelfSubjectRulesReview`). Every user
+//! may ask for that, so that nobody has to find out by requests that are denied, which stand in the audit log
+//! and alarm those who watch it.
 
 use k8s_openapi::api::authorization::v1::{ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
 use kube::Api;
@@ -11,7 +12,8 @@ use super::Cluster;
 pub(super) struct Rules(Option<Vec<ResourceRule>>);
 
 impl Rules {
-    /// Asks for them. Authorizers other than RBAC (a webhook's) often cannot list theirs; then nothing is known.
+    /// Asks for them. Authorizers other than RBAC (a webhook's) often cannot list theirs; then nothing is
+    /// known.
     pub(super) async fn ask(cluster: &Cluster) -> Self {
         let spec = SelfSubjectRulesReviewSpec { namespace: Some(cluster.namespace.clone()) };
         let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
@@ -54,9 +56,16 @@ mod tests {
     fn only_what_no_rule_allows_is_forbidden() {
         let secret = ApiResource::erase::<core::v1::Secret>(&());
         let deployment = ApiResource::erase::<apps::v1::Deployment>(&());
-        let rules =
-            Rules(Some(vec![rule("", "secrets", &["get"], &[]), rule("", "secrets", &["list"], &["one"]), rule("apps", "*", &["*"], &[])]));
-        assert!(rules.forbid("list", &secret) && !rules.forbid("get", &secret) && !rules.forbid("list", &deployment));
+        let rules = Rules(Some(vec![
+            rule("", "secrets", &["get"], &[]),
+            rule("", "secrets", &["list"], &["one"]),
+            rule("apps", "*", &["*"], &[]),
+        ]));
+        assert!(
+            rules.forbid("list", &secret)
+                && !rules.forbid("get", &secret)
+                && !rules.forbid("list", &deployment)
+        );
         assert!(Rules(Some(Vec::new())).forbid("list", &secret));
         assert!(!Rules(None).forbid("list", &secret), "nothing is known");
     }

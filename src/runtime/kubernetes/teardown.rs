@@ -1,8 +1,9 @@
 //! Deletes one run's objects, and waits until they are gone. Needs nothing but the run id.
 //!
-//! Pods and Services are always looked at; the other kinds are those that the run's own objects record. Everything is deleted by name
-//! with its UID and version as preconditions, so an object that was replaced or has lost the label in between is left alone. Other
-//! namespaces are looked at only where the caller has named them, whatever the objects say.
+//! Pods and Services are always looked at; the other kinds are those that the run's own objects record.
+//! Everything is deleted by name with its UID and version as preconditions, so an object that was replaced or
+//! has lost the label in between is left alone. Other namespaces are looked at only where the caller has
+//! named them, whatever the objects say.
 
 pub mod part;
 pub mod remove;
@@ -28,8 +29,8 @@ use crate::words::count;
 use part::{Part, recorded};
 use remove::{Removal, Scope};
 
-/// Seconds that a pod gets to stop. The data is thrown away, and an entrypoint's shell that is still setting the database up ignores
-/// SIGTERM as process 1, so waiting longer buys nothing.
+/// Seconds that a pod gets to stop. The data is thrown away, and an entrypoint's shell that is still setting
+/// the database up ignores SIGTERM as process 1, so waiting longer buys nothing.
 pub const DEFAULT_GRACE: u32 = 1;
 
 /// How long something may take.
@@ -49,13 +50,15 @@ pub(super) struct Taken {
     pub has_others: bool,
 }
 
-/// Deletes everything that carries the run's label in the namespace; with `made_by` only what one call has made, by the hash that its objects
-/// carry: beside it others may be at work on the same run.
+/// Deletes everything that carries the run's label in the namespace; with `made_by` only what one call has
+/// made, by the hash that its objects carry: beside it others may be at work on the same run.
 ///
-/// One object that cannot be deleted, or one kind that may not be listed, does not keep the others from being deleted.
+/// One object that cannot be deleted, or one kind that may not be listed, does not keep the others from being
+/// deleted.
 ///
 /// # Errors
-/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when the time is over, which holds for all of it.
+/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when the time
+/// is over, which holds for all of it.
 pub(super) async fn take_away(
     cluster: &Cluster,
     run_id: &RunId,
@@ -64,11 +67,16 @@ pub(super) async fn take_away(
     made_by: Option<&str>,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<Taken> {
-    let hint =
-        || format!("some or all of run {run_id} may be left in namespace {}; testbed down --run-id {run_id} goes on", cluster.namespace);
+    let hint = || {
+        format!(
+            "some or all of run {run_id} may be left in namespace {}; testbed down --run-id {run_id} goes on",
+            cluster.namespace
+        )
+    };
     // A request that fails is a failure; one for which there is no time leaves the run where it is.
     let found = timeout_at(time.deadline, find(cluster, run_id)).await;
-    let found = found.unwrap_or_else(|_| Err(cluster.late(time.told)).exit(Exit::TeardownIncomplete).hint(hint()));
+    let found =
+        found.unwrap_or_else(|_| Err(cluster.late(time.told)).exit(Exit::TeardownIncomplete).hint(hint()));
     let Found { mut parts, mut failures, left } = found?;
     let has_others = made_by.is_some_and(|hash| keep_others(hash, &mut parts));
     left.iter().for_each(|left| tell(left));
@@ -100,8 +108,11 @@ fn keep_others(own: &str, parts: &mut [Part]) -> bool {
 }
 
 fn summary(parts: &[Part]) -> String {
-    let counts: Vec<String> =
-        parts.iter().filter(|part| !part.objects.is_empty()).map(|part| count(part.objects.len(), &part.kind.1)).collect();
+    let counts: Vec<String> = parts
+        .iter()
+        .filter(|part| !part.objects.is_empty())
+        .map(|part| count(part.objects.len(), &part.kind.1))
+        .collect();
     counts.join(", ")
 }
 
@@ -134,7 +145,9 @@ pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Found> {
     let mut found = Found { parts, failures: Vec::new(), left: Vec::new() };
     let mut known = Vec::new();
     for kind in wanted {
-        if let Some(out_of_reach) = kinds::namespace(&kind).filter(|namespace| !cluster.location.beyond.namespaces.contains(*namespace)) {
+        if let Some(out_of_reach) = kinds::namespace(&kind)
+            .filter(|namespace| !cluster.location.beyond.namespaces.contains(*namespace))
+        {
             found.left.push(format!(
                 "objects of run {run_id} say that it has more of kind {} in namespace {out_of_reach}, where this call does not look: if that is \
                  so, pass --also-namespace {out_of_reach}",
@@ -143,7 +156,10 @@ pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Found> {
             continue;
         }
         match kinds.resolve(&kind).await {
-            Ok(true) if kinds.is_cluster_scoped(&kinds::plain(&kind)) && !cluster.location.beyond.cluster_scoped => {
+            Ok(true)
+                if kinds.is_cluster_scoped(&kinds::plain(&kind))
+                    && !cluster.location.beyond.cluster_scoped =>
+            {
                 found.left.push(format!(
                     "objects of run {run_id} say that it has some of kind {}, which are of no namespace: if that is so, pass --cluster-scoped",
                     kind.1
@@ -156,8 +172,10 @@ pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Found> {
         }
     }
     let (mut own, mut beyond) = (Vec::new(), Vec::new());
-    for (kind, outcome) in
-        join_all(known.into_iter().map(|kind| async { (kind.clone(), list(cluster, &kinds, kind, &selector).await) })).await
+    for (kind, outcome) in join_all(
+        known.into_iter().map(|kind| async { (kind.clone(), list(cluster, &kinds, kind, &selector).await) }),
+    )
+    .await
     {
         let is_beyond = kinds::namespace(&kind).is_some() || kinds.is_cluster_scoped(&kind);
         match outcome {
@@ -167,13 +185,16 @@ pub async fn find(cluster: &Cluster, run_id: &RunId) -> anyhow::Result<Found> {
     }
     found.parts.extend(own);
     let left = keep_own(&found.parts, &mut beyond);
-    found.left.extend(left.into_iter().map(|object| format!("{object} is left: it was made for another run of the id {run_id}")));
+    found.left.extend(
+        left.into_iter()
+            .map(|object| format!("{object} is left: it was made for another run of the id {run_id}")),
+    );
     found.parts.extend(beyond);
     Ok(found)
 }
 
-/// Beyond the run's namespace another run may have the same id: what carries the mark of a content that none of the run's own objects carries is
-/// not its own. Returns what that is.
+/// Beyond the run's namespace another run may have the same id: what carries the mark of a content that none
+/// of the run's own objects carries is not its own. Returns what that is.
 fn keep_own(own: &[Part], beyond: &mut [Part]) -> Vec<String> {
     let marks: BTreeSet<Mark> = objects(own).map(|(_, object)| Mark::of(&object.metadata)).collect();
     let mut left = Vec::new();
@@ -186,7 +207,8 @@ fn keep_own(own: &[Part], beyond: &mut [Part]) -> Vec<String> {
         part.objects.retain(|object| {
             let is_own = is_own(object);
             if !is_own {
-                let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+                let place =
+                    namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
                 left.push(format!("{kind} {}{place}", object.name_any()));
             }
             is_own
@@ -202,7 +224,8 @@ fn objects(parts: &[Part]) -> impl Iterator<Item = (&KindName, &DynamicObject)> 
 async fn sweep(cluster: &Cluster, kinds: &Kinds, selector: &Selector) -> anyhow::Result<Vec<Part>> {
     // Without the right to list a kind, this user has not created any of it either.
     let rules = Rules::ask(cluster).await;
-    let may_list = |kind: &KindName| kinds.resource(kind).is_some_and(|resource| !rules.forbid("list", resource));
+    let may_list =
+        |kind: &KindName| kinds.resource(kind).is_some_and(|resource| !rules.forbid("list", resource));
     let swept = kinds::sweep().into_iter().filter(may_list);
     let lists = swept.filter_map(|kind| Some((kinds.api(&kind)?, kind))).map(|(api, kind)| async move {
         match Part::list(&api, kind, selector).await {
@@ -211,11 +234,18 @@ async fn sweep(cluster: &Cluster, kinds: &Kinds, selector: &Selector) -> anyhow:
             Err(error) => Err(error),
         }
     });
-    let found = try_join_all(lists).await.map_err(|error| explain(cluster, error, "looking for what is left of the run"))?;
+    let found = try_join_all(lists)
+        .await
+        .map_err(|error| explain(cluster, error, "looking for what is left of the run"))?;
     Ok(found.into_iter().flatten().collect())
 }
 
-async fn list(cluster: &Cluster, kinds: &Kinds, kind: KindName, selector: &Selector) -> anyhow::Result<Option<Part>> {
+async fn list(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    kind: KindName,
+    selector: &Selector,
+) -> anyhow::Result<Option<Part>> {
     let Some(api) = kinds.api(&kind) else { return Ok(None) };
     let action = format!("listing the run's objects of kind {}", kind.1);
     Part::list(&api, kind, selector).await.map(Some).map_err(|error| explain(cluster, error, &action))

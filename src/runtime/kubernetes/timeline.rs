@@ -1,6 +1,8 @@
-//! What became of a database's container, in the order of its life: read from its pod and the events about it, as far as these tell.
+//! What became of a database's container, in the order of its life: read from its pod and the events about
+//! it, as far as these tell.
 //!
-//! While somebody looks, his own clock counts, which knows milliseconds. What happened before that is told by Kubernetes, in whole seconds.
+//! While somebody looks, his own clock counts, which knows milliseconds. What happened before that is told by
+//! Kubernetes, in whole seconds.
 
 use std::convert::Infallible;
 
@@ -29,16 +31,22 @@ pub struct Sign {
 
 /// What a pod and the events about it tell of one of its containers.
 pub fn signs(pod: &Pod, container: &str, events: &[Note]) -> Vec<Sign> {
-    let once = |what, at: Option<Timestamp>, detail: String| Sign { what, nth: 1, at: at.map(Into::into), detail };
-    let mut signs = vec![once(What::Created, pod.metadata.creation_timestamp.as_ref().map(|time| time.0), String::new())];
+    let once =
+        |what, at: Option<Timestamp>, detail: String| Sign { what, nth: 1, at: at.map(Into::into), detail };
+    let mut signs =
+        vec![once(What::Created, pod.metadata.creation_timestamp.as_ref().map(|time| time.0), String::new())];
     let status = pod.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    for condition in conditions.filter(|condition| condition.type_ == "PodScheduled" && condition.status == "True") {
+    for condition in
+        conditions.filter(|condition| condition.type_ == "PodScheduled" && condition.status == "True")
+    {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         let detail = node.map(|node| format!("on {node}")).unwrap_or_default();
         signs.push(once(What::Scheduled, condition.last_transition_time.as_ref().map(|time| time.0), detail));
     }
-    let about = |reason: &str| events.iter().find(|note| note.reason == reason && note.container.as_deref() == Some(container));
+    let about = |reason: &str| {
+        events.iter().find(|note| note.reason == reason && note.container.as_deref() == Some(container))
+    };
     if let Some(pulled) = about("Pulled") {
         signs.push(once(What::Pulled, pulled.first, pull(&pulled.message)));
     }
@@ -77,7 +85,9 @@ fn starts(status: &ContainerStatus, started: Option<&Note>) -> Vec<Sign> {
     let began = running.map(|running| &running.started_at).or(ended.map(|ended| &ended.started_at));
     let began = began.and_then(|time| time.as_ref()).map(|time| time.0);
     let mut signs = Vec::new();
-    let mut add = |what, nth, at: Option<Timestamp>, detail| signs.push(Sign { what, nth, at: at.map(Into::into), detail });
+    let mut add = |what, nth, at: Option<Timestamp>, detail| {
+        signs.push(Sign { what, nth, at: at.map(Into::into), detail })
+    };
     let first = match restarts {
         0 => began,
         1 => ended_before.and_then(|ended| ended.started_at.as_ref()).map(|time| time.0),
@@ -90,7 +100,12 @@ fn starts(status: &ContainerStatus, started: Option<&Note>) -> Vec<Sign> {
         add(What::Ended, restarts.max(1), ended.finished_at.as_ref().map(|time| time.0), how(ended));
     }
     if restarts > 0 && (running.is_some() || ended.is_some()) {
-        add(What::Restarted, restarts, began, ended_before.map(|ended| format!("after {}", how(ended))).unwrap_or_default());
+        add(
+            What::Restarted,
+            restarts,
+            began,
+            ended_before.map(|ended| format!("after {}", how(ended))).unwrap_or_default(),
+        );
     }
     if let Some(ended) = ended {
         add(What::Ended, restarts + 1, ended.finished_at.as_ref().map(|time| time.0), how(ended));
@@ -112,7 +127,11 @@ pub struct Course<'a> {
 
 impl Course<'_> {
     /// Looks whenever something changes, for ever.
-    pub async fn follow(&self, mut pods: watch::Receiver<Pods>, mut events: watch::Receiver<Events>) -> Infallible {
+    pub async fn follow(
+        &self,
+        mut pods: watch::Receiver<Pods>,
+        mut events: watch::Receiver<Events>,
+    ) -> Infallible {
         loop {
             self.look(&pods.borrow_and_update(), &events.borrow_and_update());
             tokio::select! {
@@ -126,9 +145,15 @@ impl Course<'_> {
         let now = Time::now();
         for database in self.databases {
             for pod in pods.values().filter(|pod| made_by(pod) == Some(&database.workload)) {
-                for Sign { what, nth, at, detail } in signs(pod, &database.container, &events.about("Pod", name(pod), Some(uid(pod)))) {
+                for Sign { what, nth, at, detail } in
+                    signs(pod, &database.container, &events.about("Pod", name(pod), Some(uid(pod))))
+                {
                     let at = at.filter(|_| self.is_past).unwrap_or(now);
-                    self.recording.on(Event::Database { name: database.name.clone(), nth, moment: Moment { what, at, detail } });
+                    self.recording.on(Event::Database {
+                        name: database.name.clone(),
+                        nth,
+                        moment: Moment { what, at, detail },
+                    });
                 }
             }
         }
@@ -196,7 +221,10 @@ mod tests {
             ]
         );
         let third = told(status(3, running, ended(3)), &events());
-        assert_eq!(third[3..5], [(What::Started, 1, Some(14), String::new()), (What::Ended, 3, Some(20), how(3))]);
+        assert_eq!(
+            third[3..5],
+            [(What::Started, 1, Some(14), String::new()), (What::Ended, 3, Some(20), how(3))]
+        );
         assert_eq!(
             told(status(0, ended(1), json!({})), &[])[2..],
             [(What::Started, 1, Some(16), String::new()), (What::Ended, 1, Some(20), how(1))]

@@ -1,4 +1,5 @@
-//! The objects of one kind and all their changes, for as long as somebody listens. Lost connections are taken up again.
+//! The objects of one kind and all their changes, for as long as somebody listens. Lost connections are taken
+//! up again.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -26,13 +27,15 @@ pub enum Update<T> {
     Interrupted(Error),
 }
 
-/// A watch follows its list at once. One that is refused later than this had begun, so that there was the right to it.
+/// A watch follows its list at once. One that is refused later than this had begun, so that there was the
+/// right to it.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Watches what the `config` selects. Of each object only what `keep` returns is kept, which sees them without their managed fields: most of an
-/// object's size, and of no use here.
+/// Watches what the `config` selects. Of each object only what `keep` returns is kept, which sees them
+/// without their managed fields: most of an object's size, and of no use here.
 ///
-/// An error is told when the objects may not be watched, or there is nothing of their kind, and that will not pass.
+/// An error is told when the objects may not be watched, or there is nothing of their kind, and that will not
+/// pass.
 pub fn updates<K, T>(
     api: Api<K>,
     config: Config,
@@ -74,7 +77,11 @@ where
                     grant.may_come_back();
                 }
                 let is_gone = is_denied && grant.is_gone(begun.elapsed());
-                return std::future::ready(Some(if is_gone { Err(error) } else { Ok(Update::Interrupted(error)) }));
+                return std::future::ready(Some(if is_gone {
+                    Err(error)
+                } else {
+                    Ok(Update::Interrupted(error))
+                }));
             }
         };
         if update.is_some() && heard_at.replace(Instant::now()).is_some() {
@@ -98,7 +105,8 @@ mod tests {
 
     use super::*;
 
-    /// What is told first by a server that answers every list with one code, and the watches with these, the last one again and again.
+    /// What is told first by a server that answers every list with one code, and the watches with these, the
+    /// last one again and again.
     async fn told(list: u16, watches: &'static [u16], count: usize) -> Vec<&'static str> {
         let opened = AtomicUsize::new(0);
         let service = tower::service_fn(move |request: Request<Body>| {
@@ -108,10 +116,18 @@ mod tests {
             let object = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a", "resourceVersion": "2"}});
             let body = match (code, is_watch) {
                 (200, true) => json!({"type": "ADDED", "object": object}),
-                (200, false) => json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []}),
-                _ => json!({"kind": "Status", "status": "Failure", "code": code, "message": "no", "reason": "no", "metadata": {}}),
+                (200, false) => {
+                    json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": []})
+                }
+                _ => {
+                    json!({"kind": "Status", "status": "Failure", "code": code, "message": "no", "reason": "no", "metadata": {}})
+                }
             };
-            async move { Ok::<_, BoxError>(Response::builder().status(code).body(Body::from(body.to_string().into_bytes()))?) }
+            async move {
+                Ok::<_, BoxError>(
+                    Response::builder().status(code).body(Body::from(body.to_string().into_bytes()))?,
+                )
+            }
         });
         let api: Api<ConfigMap> = Api::default_namespaced(Client::new(service, "default"));
         let word = |update| match update {
@@ -129,7 +145,10 @@ mod tests {
         assert_eq!(told(403, &[403], 1).await, ["refused"]);
         assert_eq!(told(404, &[404], 1).await, ["refused"]);
         assert_eq!(told(200, &[403], 2).await, ["all", "refused"]);
-        assert_eq!(told(200, &[500, 403, 404, 200], 5).await, ["all", "interrupted", "interrupted", "interrupted", "changed"]);
+        assert_eq!(
+            told(200, &[500, 403, 404, 200], 5).await,
+            ["all", "interrupted", "interrupted", "interrupted", "changed"]
+        );
         assert_eq!(told(200, &[200, 403, 200], 4).await, ["all", "changed", "interrupted", "changed"]);
     }
 }

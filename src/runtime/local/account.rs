@@ -1,5 +1,5 @@
-//! As whom the servers run: as the caller, or, since PostgreSQL refuses to run as root and the others should, as an unprivileged user
-//! of the machine when the caller is root.
+//! As whom the servers run: as the caller, or, since PostgreSQL refuses to run as root and the others should,
+//! as an unprivileged user of the machine when the caller is root.
 
 use std::os::unix::fs::{DirBuilderExt, lchown};
 use std::path::Path;
@@ -17,7 +17,8 @@ pub struct Account {
     pub gid: u32,
 }
 
-/// The user for a server; `None` where testbed itself runs unprivileged, so that the server runs as the same user.
+/// The user for a server; `None` where testbed itself runs unprivileged, so that the server runs as the same
+/// user.
 ///
 /// # Errors
 /// When testbed runs as root and the machine has no fit user.
@@ -26,9 +27,12 @@ pub fn for_server(engine: Engine) -> anyhow::Result<Option<Account>> {
         return Ok(None);
     }
     let own = if engine == Engine::Postgres { "postgres" } else { "mysql" };
-    let users = std::fs::read_to_string("/etc/passwd").context("looking for an unprivileged user for the servers")?;
+    let users =
+        std::fs::read_to_string("/etc/passwd").context("looking for an unprivileged user for the servers")?;
     let account = [own, "nobody"].iter().find_map(|name| account(&users, name));
-    let account = account.ok_or_else(|| anyhow!("a server must not run as root, and this machine has neither a user {own} nor nobody"));
+    let account = account.ok_or_else(|| {
+        anyhow!("a server must not run as root, and this machine has neither a user {own} nor nobody")
+    });
     account.map(Some).hint(format!("make one: useradd --system {own}; or call testbed as an ordinary user"))
 }
 
@@ -44,15 +48,20 @@ pub fn owner(account: Option<&Account>) -> u32 {
     account.map_or_else(|| rustix::process::geteuid().as_raw(), |account| account.uid)
 }
 
-/// Hands a file or folder over to the server's user: one in a folder that this user cannot write to. A link is not followed.
+/// Hands a file or folder over to the server's user: one in a folder that this user cannot write to. A link
+/// is not followed.
 pub fn hand_over(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
     let Some(account) = account else { return Ok(()) };
-    lchown(path, Some(account.uid), Some(account.gid)).with_context(|| format!("handing {} over to {}", path.display(), account.name))
+    lchown(path, Some(account.uid), Some(account.gid))
+        .with_context(|| format!("handing {} over to {}", path.display(), account.name))
 }
 
 /// Makes a folder for the server's user alone, in one that this user cannot write to.
 pub fn make_folder(path: &Path, account: Option<&Account>) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new().mode(0o700).create(path).with_context(|| format!("making {}", path.display()))?;
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("making {}", path.display()))?;
     hand_over(path, account)
 }
 

@@ -1,5 +1,5 @@
-//! Where the local runtime keeps things: data folders below the state folder, prepared ones below the cache. When testbed runs as root its
-//! servers run as another user, who has to be able to reach both.
+//! Where the local runtime keeps things: data folders below the state folder, prepared ones below the cache.
+//! When testbed runs as root its servers run as another user, who has to be able to reach both.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,22 +23,34 @@ pub struct Area {
 }
 
 impl Area {
-    /// Below `XDG_STATE_HOME` and `XDG_CACHE_HOME`; for root below `/var` where these cannot be reached by the servers' user.
+    /// Below `XDG_STATE_HOME` and `XDG_CACHE_HOME`; for root below `/var` where these cannot be reached by
+    /// the servers' user.
     ///
     /// # Errors
     /// When neither these variables nor `HOME` are set, or a folder cannot be made.
     pub fn open() -> anyhow::Result<Self> {
         let (state, cache) = (state::folder(), state::cache_folder());
         let (Some(state), Some(cache)) = (state, cache) else {
-            return Err(anyhow!("there is no folder for the data: neither XDG_STATE_HOME and XDG_CACHE_HOME nor HOME are set"))
-                .hint("set HOME");
+            return Err(anyhow!(
+                "there is no folder for the data: neither XDG_STATE_HOME and XDG_CACHE_HOME nor HOME are set"
+            ))
+            .hint("set HOME");
         };
         let is_root = rustix::process::geteuid().is_root();
-        let choose = |own: PathBuf, shared: &str| if !is_root || is_reachable(&own) { own } else { PathBuf::from(shared) };
+        let choose = |own: PathBuf, shared: &str| {
+            if !is_root || is_reachable(&own) { own } else { PathBuf::from(shared) }
+        };
         files::check_names(&[&state, &cache])?;
-        let area = Self { data: choose(state, SHARED.0).join("data"), cache: choose(cache, SHARED.1).join("prepared") };
-        files::make_folder(&area.data).with_context(|| format!("making the state folder {}", area.data.display())).hint(STATE_HINT)?;
-        files::make_folder(&area.cache).with_context(|| format!("making the cache folder {}", area.cache.display())).hint(CACHE_HINT)?;
+        let area = Self {
+            data: choose(state, SHARED.0).join("data"),
+            cache: choose(cache, SHARED.1).join("prepared"),
+        };
+        files::make_folder(&area.data)
+            .with_context(|| format!("making the state folder {}", area.data.display()))
+            .hint(STATE_HINT)?;
+        files::make_folder(&area.cache)
+            .with_context(|| format!("making the cache folder {}", area.cache.display()))
+            .hint(CACHE_HINT)?;
         Ok(area)
     }
 }
@@ -55,7 +67,8 @@ pub fn note_registry(run: &Path, registry: &Path) -> anyhow::Result<()> {
 /// Where the run of a data folder is noted, if it says so.
 pub fn registry_of(run: &Path) -> anyhow::Result<Option<PathBuf>> {
     let note = run.join(NOTE);
-    let path = files::if_there(files::read(&note, 4096)).with_context(|| format!("reading {}", note.display()))?;
+    let path =
+        files::if_there(files::read(&note, 4096)).with_context(|| format!("reading {}", note.display()))?;
     let path = path.and_then(|path| String::from_utf8(path).ok());
     Ok(path.map(PathBuf::from).filter(|path| path.is_absolute()))
 }
@@ -64,7 +77,9 @@ impl Area {
     /// The folders of runs, on disk and in memory.
     pub fn runs(&self) -> anyhow::Result<Vec<PathBuf>> {
         let in_memory = own_memory();
-        let is_own = in_memory.symlink_metadata().is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw());
+        let is_own = in_memory
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw());
         let places = [Some(&self.data), is_own.then_some(&in_memory)];
         let mut runs = Vec::new();
         for place in places.into_iter().flatten() {
@@ -95,7 +110,11 @@ pub fn in_memory() -> anyhow::Result<PathBuf> {
     files::make_folder(&own).with_context(|| format!("making {}", own.display()))?;
     // Anybody can make a folder of this name there.
     let found = std::fs::symlink_metadata(&own).with_context(|| format!("looking at {}", own.display()))?;
-    anyhow::ensure!(found.is_dir() && found.uid() == rustix::process::geteuid().as_raw(), "{} belongs to somebody else", own.display());
+    anyhow::ensure!(
+        found.is_dir() && found.uid() == rustix::process::geteuid().as_raw(),
+        "{} belongs to somebody else",
+        own.display()
+    );
     Ok(own)
 }
 
@@ -103,7 +122,8 @@ fn own_memory() -> PathBuf {
     Path::new(MEMORY).join(format!("testbed-{}", rustix::process::geteuid().as_raw()))
 }
 
-/// Takes this user's folder in memory away with the last run in it: unlike a cache it is in everybody's sight, and of no use by itself.
+/// Takes this user's folder in memory away with the last run in it: unlike a cache it is in everybody's
+/// sight, and of no use by itself.
 pub fn leave_memory(run: &Path) {
     if let Some(own) = run.parent().filter(|own| own.starts_with(MEMORY)) {
         let _ = std::fs::remove_dir(own);
@@ -112,5 +132,7 @@ pub fn leave_memory(run: &Path) {
 
 /// Whether any user may pass through every folder that exists on the way.
 fn is_reachable(folder: &Path) -> bool {
-    folder.ancestors().all(|folder| std::fs::metadata(folder).map_or(true, |metadata| metadata.mode() & 0o001 != 0))
+    folder
+        .ancestors()
+        .all(|folder| std::fs::metadata(folder).map_or(true, |metadata| metadata.mode() & 0o001 != 0))
 }

@@ -1,5 +1,5 @@
-//! Work inside folders that belong to the servers' account: through handles, one name at a time, and never through a link. Who may write
-//! there could otherwise lead root elsewhere between two of its steps.
+//! Work inside folders that belong to the servers' account: through handles, one name at a time, and never
+//! through a link. Who may write there could otherwise lead root elsewhere between two of its steps.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -8,7 +8,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fchown, futimens, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fchown, futimens, openat, statat,
+    unlinkat,
+};
 use rustix::process::{Gid, Uid, getegid, geteuid};
 
 use super::account::Account;
@@ -27,8 +30,8 @@ pub(super) fn root(path: &Path) -> io::Result<OwnedFd> {
     folder(CWD, path)
 }
 
-/// Opens a folder and takes it away from the account: from then on nobody else makes, moves or removes anything in it, not even through a
-/// handle of before.
+/// Opens a folder and takes it away from the account: from then on nobody else makes, moves or removes
+/// anything in it, not even through a handle of before.
 pub(super) fn take_over(at: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<OwnedFd> {
     let folder = folder(at, name)?;
     if geteuid().is_root() {
@@ -67,7 +70,9 @@ pub(super) fn is_untouched(stat: &Stat, owner: u32) -> bool {
 }
 
 fn is_own_file(stat: &Stat, owner: u32) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink == 1 && stat.st_uid == owner
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_nlink == 1
+        && stat.st_uid == owner
 }
 
 /// Opens a file that belongs to `owner` and has no other name, for reading.

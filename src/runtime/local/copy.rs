@@ -1,5 +1,5 @@
-//! Copies a data folder file by file, on all processors: with thousands of small files the time goes into making them. Each file is copied
-//! by the kernel, which shares the blocks where the file system can.
+//! Copies a data folder file by file, on all processors: with thousands of small files the time goes into
+//! making them. Each file is copied by the kernel, which shares the blocks where the file system can.
 
 use std::ffi::OsString;
 use std::io;
@@ -27,11 +27,12 @@ pub(super) struct Size {
     pub bytes: u64,
 }
 
-/// Copies the folder `from`, which belongs to `owner`, to the new folder `to`, and hands all of it over to `account`: nobody else gets into it before
-/// it is whole.
+/// Copies the folder `from`, which belongs to `owner`, to the new folder `to`, and hands all of it over to
+/// `account`: nobody else gets into it before it is whole.
 ///
 /// # Errors
-/// The system's reason, and what is in there that is no file of the owner's own. What was copied so far stays.
+/// The system's reason, and what is in there that is no file of the owner's own. What was copied so far
+/// stays.
 pub(super) fn copy(from: &Path, owner: u32, to: &Path, account: Option<&Account>) -> io::Result<Size> {
     let to = beneath::make(CWD, to)?;
     let size = fill(Arc::new(beneath::root(from)?), owner, Arc::new(to.try_clone()?), account)?;
@@ -43,7 +44,12 @@ pub(super) fn copy(from: &Path, owner: u32, to: &Path, account: Option<&Account>
 type Work = (Arc<OwnedFd>, Arc<OwnedFd>, OsString);
 
 /// Copies what is in one open folder into another one that is empty and that nobody else can get into.
-pub(super) fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Option<&Account>) -> io::Result<Size> {
+pub(super) fn fill(
+    from: Arc<OwnedFd>,
+    owner: u32,
+    to: Arc<OwnedFd>,
+    account: Option<&Account>,
+) -> io::Result<Size> {
     let mut files = Vec::new();
     make_folders(from, to, account, &mut files)?;
     let next = AtomicUsize::new(0);
@@ -56,9 +62,12 @@ pub(super) fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Op
         Ok(bytes)
     };
     let outcomes: Vec<io::Result<u64>> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let others: Vec<_> =
+            (1..threads).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
         let own = work();
-        let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a copying thread failed"))));
+        let joined = others
+            .into_iter()
+            .map(|other| other.join().unwrap_or_else(|_| Err(io::Error::other("a copying thread failed"))));
         std::iter::once(own).chain(joined).collect()
     });
     let bytes = outcomes.into_iter().sum::<io::Result<u64>>()?;
@@ -66,7 +75,13 @@ pub(super) fn fill(from: Arc<OwnedFd>, owner: u32, to: Arc<OwnedFd>, account: Op
 }
 
 /// Copies one file, and tells its length.
-pub(super) fn copy_file(from: &OwnedFd, owner: u32, to: &OwnedFd, name: &std::ffi::OsStr, account: Option<&Account>) -> io::Result<u64> {
+pub(super) fn copy_file(
+    from: &OwnedFd,
+    owner: u32,
+    to: &OwnedFd,
+    name: &std::ffi::OsStr,
+    account: Option<&Account>,
+) -> io::Result<u64> {
     let (source, stat) = beneath::open(from, name, owner)?;
     let target = beneath::create(to, name)?;
     let bytes = io::copy(&mut &source, &mut &target)?;
@@ -76,7 +91,12 @@ pub(super) fn copy_file(from: &OwnedFd, owner: u32, to: &OwnedFd, name: &std::ff
     Ok(bytes)
 }
 
-fn make_folders(from: Arc<OwnedFd>, to: Arc<OwnedFd>, account: Option<&Account>, files: &mut Vec<Work>) -> io::Result<()> {
+fn make_folders(
+    from: Arc<OwnedFd>,
+    to: Arc<OwnedFd>,
+    account: Option<&Account>,
+    files: &mut Vec<Work>,
+) -> io::Result<()> {
     for (name, stat) in beneath::entries(&from)? {
         if beneath::is_folder(&stat) {
             let made = beneath::make(&*to, &name)?;
@@ -89,8 +109,8 @@ fn make_folders(from: Arc<OwnedFd>, to: Arc<OwnedFd>, account: Option<&Account>,
     Ok(())
 }
 
-/// The names, modes and lengths of all files of a folder as one short text; `None` where one of them does not belong to `owner`, or was written
-/// to since it was copied.
+/// The names, modes and lengths of all files of a folder as one short text; `None` where one of them does not
+/// belong to `owner`, or was written to since it was copied.
 pub(super) fn manifest(folder: &Path, owner: u32) -> io::Result<Option<String>> {
     let mut text = Vec::new();
     Ok(list(&beneath::root(folder)?, owner, &mut text)?.then(|| state::hash(&text)))
@@ -144,7 +164,12 @@ mod tests {
         std::fs::create_dir_all(at("from/a")).unwrap();
         for (to, is_hard) in [("one", false), ("two", true)] {
             let planted = at("from/a/planted");
-            if is_hard { std::fs::hard_link(at("secret"), &planted) } else { std::os::unix::fs::symlink(at("secret"), &planted) }.unwrap();
+            if is_hard {
+                std::fs::hard_link(at("secret"), &planted)
+            } else {
+                std::os::unix::fs::symlink(at("secret"), &planted)
+            }
+            .unwrap();
             assert!(copy(&at("from"), account::owner(None), &at(to), None).is_err());
             assert!(!at(to).join("a/planted").exists());
             std::fs::remove_file(planted).unwrap();
@@ -154,7 +179,8 @@ mod tests {
         std::fs::remove_dir(at("to")).unwrap();
         std::fs::write(at("from/a/file"), "content").unwrap();
         copy(&at("from"), account::owner(None), &at("to"), None).unwrap();
-        let manifest_before = manifest(&at("to"), account::owner(None)).unwrap().expect("nobody has written to it");
+        let manifest_before =
+            manifest(&at("to"), account::owner(None)).unwrap().expect("nobody has written to it");
         std::fs::write(at("to/a/file"), "CONTENT").unwrap();
         assert_eq!(manifest(&at("to"), account::owner(None)).unwrap(), None);
         copy(&at("from"), account::owner(None), &at("again"), None).unwrap();

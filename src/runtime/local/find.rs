@@ -1,5 +1,5 @@
-//! Which database servers are installed on this machine: by the usual folders, or where the user points to, and what `--version` says of
-//! them. A program's name is not trusted: Debian's `mysqld` is MariaDB.
+//! Which database servers are installed on this machine: by the usual folders, or where the user points to,
+//! and what `--version` says of them. A program's name is not trusted: Debian's `mysqld` is MariaDB.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +34,8 @@ const FOLDERS: [&str; 12] = [
 pub struct Version(pub Vec<u32>);
 
 impl Version {
-    /// The number at the start of a text, such as `17-alpine`; `None` where it begins with something else, such as `latest`.
+    /// The number at the start of a text, such as `17-alpine`; `None` where it begins with something else,
+    /// such as `latest`.
     pub fn leading(text: &str) -> Option<Self> {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let numbers: Vec<u32> = text[..end].split('.').map_while(|part| part.parse().ok()).collect();
@@ -105,12 +106,15 @@ impl Finder {
     /// Reads the memory, which may be missing or broken: then every server is asked again.
     pub fn new(cache: &Path) -> Self {
         let memory_file = cache.join("servers.json");
-        let memory =
-            reading::bytes(&memory_file, reading::MOST).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let memory = reading::bytes(&memory_file, reading::MOST)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
         Self { memory_file, memory, is_new: false }
     }
 
-    /// The servers of a family: PostgreSQL, or MySQL and MariaDB, which share their programs' names. The newest first.
+    /// The servers of a family: PostgreSQL, or MySQL and MariaDB, which share their programs' names. The
+    /// newest first.
     pub fn installed(&mut self, engine: Engine) -> Vec<Installed> {
         let names: &[&str] = if engine == Engine::Postgres { &["postgres"] } else { &["mariadbd", "mysqld"] };
         let mut programs: Vec<PathBuf> = Vec::new();
@@ -119,7 +123,8 @@ impl Finder {
                 programs.push(program);
             }
         }
-        let mut found: Vec<Installed> = programs.iter().filter_map(|program| self.ask(program).ok()).collect();
+        let mut found: Vec<Installed> =
+            programs.iter().filter_map(|program| self.ask(program).ok()).collect();
         self.keep();
         // Stable: of two alike, the one that comes first in PATH.
         found.sort_by(|one, other| other.version.cmp(&one.version));
@@ -129,16 +134,25 @@ impl Finder {
     /// The server that the user points to: the program itself, or the folder that it is in.
     pub fn at(&mut self, path: &Path, engine: Engine) -> anyhow::Result<Installed> {
         let names: &[&str] = if engine == Engine::Postgres { &["postgres"] } else { &["mariadbd", "mysqld"] };
-        let candidates = names.iter().flat_map(|name| [path.join(name), path.join("bin").join(name), path.join("sbin").join(name)]);
-        let program = if path.is_dir() { candidates.into_iter().find_map(|candidate| program(&candidate)) } else { program(path) };
-        let program = program.ok_or_else(|| anyhow!("{} is no program and has none called {}", path.display(), names.join(" or ")))?;
+        let candidates = names
+            .iter()
+            .flat_map(|name| [path.join(name), path.join("bin").join(name), path.join("sbin").join(name)]);
+        let program = if path.is_dir() {
+            candidates.into_iter().find_map(|candidate| program(&candidate))
+        } else {
+            program(path)
+        };
+        let program = program.ok_or_else(|| {
+            anyhow!("{} is no program and has none called {}", path.display(), names.join(" or "))
+        })?;
         let found = self.ask(&program)?;
         self.keep();
         Ok(found)
     }
 
     fn ask(&mut self, program: &Path) -> anyhow::Result<Installed> {
-        let metadata = std::fs::metadata(program).with_context(|| format!("looking at {}", program.display()))?;
+        let metadata =
+            std::fs::metadata(program).with_context(|| format!("looking at {}", program.display()))?;
         let stamp = format!("{} {}.{}", metadata.len(), metadata.mtime(), metadata.mtime_nsec());
         let line = match self.memory.get(program) {
             Some(known) if known.stamp == stamp => known.line.clone(),
@@ -149,8 +163,14 @@ impl Finder {
                 line
             }
         };
-        let (engine, version) = read_version(&line).ok_or_else(|| anyhow!("{} is no database server: {line:?}", program.display()))?;
-        Ok(Installed { engine, version, program: program.to_owned(), build: format!("{line} {stamp} {}", program.display()) })
+        let (engine, version) = read_version(&line)
+            .ok_or_else(|| anyhow!("{} is no database server: {line:?}", program.display()))?;
+        Ok(Installed {
+            engine,
+            version,
+            program: program.to_owned(),
+            build: format!("{line} {stamp} {}", program.display()),
+        })
     }
 
     fn keep(&mut self) {
@@ -169,7 +189,8 @@ fn version_line(program: &Path) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&said.stdout).lines().next().unwrap_or_default().trim().to_owned())
 }
 
-/// `postgres (PostgreSQL) 15.18 (Debian …)`, `mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for …`, `mysqld  Ver 9.7.0 for Linux …`
+/// `postgres (PostgreSQL) 15.18 (Debian …)`, `mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for …`, `mysqld  Ver
+/// 9.7.0 for Linux …`
 fn read_version(line: &str) -> Option<(Engine, Version)> {
     if let Some((_, rest)) = line.split_once("(PostgreSQL) ") {
         return Some((Engine::Postgres, Version::leading(rest)?));
@@ -181,7 +202,8 @@ fn read_version(line: &str) -> Option<(Engine, Version)> {
 
 fn folders() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
+    let mut folders: Vec<PathBuf> =
+        std::env::split_paths(&path).filter(|folder| folder.is_absolute()).collect();
     folders.extend(FOLDERS.iter().flat_map(|pattern| expand(pattern)));
     folders
 }
@@ -200,12 +222,18 @@ fn program(path: &Path) -> Option<PathBuf> {
     (metadata.is_file() && metadata.mode() & 0o111 != 0).then(|| path.canonicalize().ok()).flatten()
 }
 
-/// The server for a database: the newest one of the engine and series, or, for a plain `mysql` where there is no MySQL, MariaDB. `None`
-/// where nothing fits.
-pub fn choose<'a>(found: &'a [Installed], engine: Engine, version: Option<&Version>) -> Option<&'a Installed> {
-    let fits = |installed: &&Installed| version.is_none_or(|version| installed.version.is_of(version, engine));
+/// The server for a database: the newest one of the engine and series, or, for a plain `mysql` where there is
+/// no MySQL, MariaDB. `None` where nothing fits.
+pub fn choose<'a>(
+    found: &'a [Installed],
+    engine: Engine,
+    version: Option<&Version>,
+) -> Option<&'a Installed> {
+    let fits =
+        |installed: &&Installed| version.is_none_or(|version| installed.version.is_of(version, engine));
     let of = |engine: Engine| found.iter().find(|installed| installed.engine == engine && fits(installed));
-    of(engine).or_else(|| (engine == Engine::Mysql && version.is_none()).then(|| of(Engine::Mariadb)).flatten())
+    of(engine)
+        .or_else(|| (engine == Engine::Mysql && version.is_none()).then(|| of(Engine::Mariadb)).flatten())
 }
 
 #[cfg(test)]
@@ -213,7 +241,12 @@ mod tests {
     use super::*;
 
     fn installed(engine: Engine, version: &str) -> Installed {
-        Installed { engine, version: Version::leading(version).unwrap(), program: "/x".into(), build: String::new() }
+        Installed {
+            engine,
+            version: Version::leading(version).unwrap(),
+            program: "/x".into(),
+            build: String::new(),
+        }
     }
 
     #[test]
@@ -221,9 +254,17 @@ mod tests {
         for (line, engine, version) in [
             ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", Engine::Postgres, "15.18"),
             ("postgres (PostgreSQL) 18beta1", Engine::Postgres, "18"),
-            ("mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for debian-linux-gnu on x86_64 (Debian 12)", Engine::Mariadb, "10.11.14"),
+            (
+                "mariadbd  Ver 10.11.14-MariaDB-0+deb12u2 for debian-linux-gnu on x86_64 (Debian 12)",
+                Engine::Mariadb,
+                "10.11.14",
+            ),
             ("/usr/sbin/mysqld  Ver 10.5.8-MariaDB for Linux on x86_64", Engine::Mariadb, "10.5.8"),
-            ("/opt/homebrew/opt/mysql/bin/mysqld  Ver 9.0.1 for macos14.4 on arm64 (Homebrew)", Engine::Mysql, "9.0.1"),
+            (
+                "/opt/homebrew/opt/mysql/bin/mysqld  Ver 9.0.1 for macos14.4 on arm64 (Homebrew)",
+                Engine::Mysql,
+                "9.0.1",
+            ),
         ] {
             let (found, number) = read_version(line).unwrap();
             assert_eq!((found, number.to_string().as_str()), (engine, version), "{line}");
@@ -233,16 +274,24 @@ mod tests {
 
     #[test]
     fn tags_begin_with_a_version_or_ask_for_any() {
-        for (tag, version) in
-            [("17", Some("17")), ("17.2-alpine", Some("17.2")), ("9.7", Some("9.7")), ("latest", None), ("alpine3.20", None)]
-        {
+        for (tag, version) in [
+            ("17", Some("17")),
+            ("17.2-alpine", Some("17.2")),
+            ("9.7", Some("9.7")),
+            ("latest", None),
+            ("alpine3.20", None),
+        ] {
             assert_eq!(Version::leading(tag).map(|version| version.to_string()).as_deref(), version, "{tag}");
         }
     }
 
     #[test]
     fn the_series_that_is_asked_for_is_served_or_nothing() {
-        let found = [installed(Engine::Postgres, "17.1"), installed(Engine::Postgres, "15.18"), installed(Engine::Mariadb, "10.11.14")];
+        let found = [
+            installed(Engine::Postgres, "17.1"),
+            installed(Engine::Postgres, "15.18"),
+            installed(Engine::Mariadb, "10.11.14"),
+        ];
         let chosen = |engine, version: Option<&str>| {
             let version = version.and_then(Version::leading);
             choose(&found, engine, version.as_ref()).map(|installed| installed.version.to_string())

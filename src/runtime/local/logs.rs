@@ -19,13 +19,15 @@ pub fn collect(run: &LocalRun, redactor: &Redactor) -> (Vec<Log>, Vec<String>) {
             Ok(clipped) => logs.push(log(name, clipped, redactor)),
             // A server that was never started has none.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => notes.push(format!("the log of {name} could not be read: {}", crate::failure::innermost(&error))),
+            Err(error) => notes
+                .push(format!("the log of {name} could not be read: {}", crate::failure::innermost(&error))),
         }
     }
     (logs, notes)
 }
 
-/// The names of the databases and their servers' logs. What an older testbed has noted has only the servers that are up.
+/// The names of the databases and their servers' logs. What an older testbed has noted has only the servers
+/// that are up.
 fn of(run: &LocalRun) -> Vec<(&str, &Path)> {
     if run.logs.is_empty() {
         return run.servers.iter().map(|server| (server.name.as_str(), server.log.as_path())).collect();
@@ -34,7 +36,13 @@ fn of(run: &LocalRun) -> Vec<(&str, &Path)> {
 }
 
 fn log(name: &str, Clipped { text, bytes, cut }: Clipped, redactor: &Redactor) -> Log {
-    let info = LogInfo { source: name.to_owned(), database: Some(name.to_owned()), bytes, cut, ..LogInfo::default() };
+    let info = LogInfo {
+        source: name.to_owned(),
+        database: Some(name.to_owned()),
+        bytes,
+        cut,
+        ..LogInfo::default()
+    };
     Log::new(info, &redactor.redact_text(&text))
 }
 
@@ -115,7 +123,14 @@ mod tests {
         std::fs::write(at("secret"), "x").unwrap();
         std::os::unix::fs::symlink(at("secret"), at("link")).unwrap();
         std::fs::create_dir(at("folder")).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
         let (logs, notes) = collected(&run(folder.path(), &["link", "folder", "pipe"]));
         assert_eq!((logs.len(), notes.len()), (0, 3), "{notes:?}");
     }

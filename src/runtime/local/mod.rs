@@ -1,8 +1,10 @@
-//! The local runtime: each database of the manifest as a plain server process of this machine, with no cluster and no container engine.
+//! The local runtime: each database of the manifest as a plain server process of this machine, with no
+//! cluster and no container engine.
 //!
-//! [`plan`](mod@plan) finds an installed server for each database; [`start`](mod@start) gives each a copy of a
-//! [prepared] data folder, starts them side by side and waits until they take the tests' logins; [`remove`] ends whatever
-//! runs in a run's folder and deletes it. The [registry](crate::registry) remembers what exists.
+//! [`plan`](mod@plan) finds an installed server for each database; [`start`](mod@start) gives each a copy of
+//! a [prepared] data folder, starts them side by side and waits until they take the tests' logins; [`remove`]
+//! ends whatever runs in a run's folder and deletes it. The [registry](crate::registry) remembers what
+//! exists.
 
 pub mod account;
 pub mod area;

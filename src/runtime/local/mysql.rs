@@ -1,5 +1,5 @@
-//! MySQL and MariaDB: how their data folder is prepared, how they are started for tests, and how they get the run's logins: from a file of
-//! statements that the server executes before it takes its first connection.
+//! MySQL and MariaDB: how their data folder is prepared, how they are started for tests, and how they get the
+//! run's logins: from a file of statements that the server executes before it takes its first connection.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ use super::program::{Setting, argument};
 use crate::database::{Engine, Login};
 use crate::failure::Advise;
 
-/// For data that lives as long as the tests. Buffers are small: at the start, most of the time goes into laying them out.
+/// For data that lives as long as the tests. Buffers are small: at the start, most of the time goes into
+/// laying them out.
 const SETTINGS: [&str; 11] = [
     "--bind-address=127.0.0.1",
     "--skip-log-bin",
@@ -73,7 +74,11 @@ fn base(installed: &Installed) -> Option<OsString> {
 }
 
 /// Makes the data folder, with a root that needs no password.
-pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+pub(super) async fn prepare(
+    planned: &Planned,
+    stage: &Stage<'_>,
+    setting: Setting<'_>,
+) -> anyhow::Result<()> {
     let Installed { engine, program, .. } = &planned.installed;
     super::account::make_folder(&stage.data, setting.account)?;
     let mut args: Vec<OsString> = vec!["--no-defaults".into(), argument("--datadir=", &stage.data)];
@@ -88,8 +93,9 @@ pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setti
     setting.run(&installer(program)?, &args, stage.folder, "").await
 }
 
-/// The argument for a folder of the server's own beside its data, which is made. A server that starts deletes everything called `#sql…` in its
-/// folder for temporary files: in a shared one those are the temporary tables of the others.
+/// The argument for a folder of the server's own beside its data, which is made. A server that starts deletes
+/// everything called `#sql…` in its folder for temporary files: in a shared one those are the temporary
+/// tables of the others.
 pub(super) fn own_temporary_folder(data: &Path, setting: Setting<'_>) -> anyhow::Result<OsString> {
     let folder = data.with_file_name("tmp");
     match std::fs::create_dir(&folder) {
@@ -111,7 +117,12 @@ fn installer(server: &Path) -> anyhow::Result<PathBuf> {
         .flat_map(|folder| ["mariadb-install-db", "mysql_install_db"].map(|name| folder.join(name)))
         .find(|path| path.exists());
     found
-        .ok_or_else(|| anyhow!("mariadb-install-db is missing beside {}: MariaDB cannot make its data folder without it", server.display()))
+        .ok_or_else(|| {
+            anyhow!(
+                "mariadb-install-db is missing beside {}: MariaDB cannot make its data folder without it",
+                server.display()
+            )
+        })
         .hint("install it: Debian has it in mariadb-server-core")
 }
 
@@ -130,7 +141,8 @@ pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsStri
 
 const SOCKET_ARGUMENT: &str = "--socket=server.sock";
 
-/// Where the server listens besides its port: as seen from the scripts' folder beside it where the whole path is too long for a socket.
+/// Where the server listens besides its port: as seen from the scripts' folder beside it where the whole path
+/// is too long for a socket.
 pub(super) fn socket(data: &Path) -> PathBuf {
     let whole = data.join("server.sock");
     let is_short = whole.as_os_str().len() < SOCKET_PATH;
@@ -167,7 +179,10 @@ fn statements(planned: &Planned, root: &Login) -> String {
     let mut lines = Vec::new();
     if planned.installed.engine == Engine::Mariadb {
         // Those that the installation makes without a password, for each of the machine's names.
-        lines.push("DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost')".to_owned());
+        lines.push(
+            "DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost')"
+                .to_owned(),
+        );
         lines.push("FLUSH PRIVILEGES".to_owned());
     }
     if let Some(database) = &tests.database {
@@ -188,9 +203,16 @@ fn statements(planned: &Planned, root: &Login) -> String {
     lines.iter().map(|line| format!("{line};\n")).collect()
 }
 
-/// Writes the file with the run's logins. Tells the administrator, who has a random password where the manifest gives none.
-pub(super) fn write_init_file(planned: &Planned, data: &Path, random: &str, setting: Setting<'_>) -> anyhow::Result<Login> {
-    let unknown = || Login { user: "root".into(), password: crate::database::Password::new(random), database: None };
+/// Writes the file with the run's logins. Tells the administrator, who has a random password where the
+/// manifest gives none.
+pub(super) fn write_init_file(
+    planned: &Planned,
+    data: &Path,
+    random: &str,
+    setting: Setting<'_>,
+) -> anyhow::Result<Login> {
+    let unknown =
+        || Login { user: "root".into(), password: crate::database::Password::new(random), database: None };
     let root = planned.database.admin.clone().unwrap_or_else(unknown);
     let path = init_file(data);
     crate::files::write(&path, &statements(planned, &root), 0o600)?;
@@ -213,17 +235,27 @@ pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow:
     let mut connection = Conn::new(options).await?;
     let folder: Option<String> = connection.query_first("SELECT @@datadir").await?;
     connection.disconnect().await.context("saying goodbye")?;
-    anyhow::ensure!(folder.is_some_and(|folder| Path::new(&folder) == data), "another server answers on the port");
+    anyhow::ensure!(
+        folder.is_some_and(|folder| Path::new(&folder) == data),
+        "another server answers on the port"
+    );
     Ok(())
 }
 
 /// Whether a server has answered, and has refused the login.
 pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<mysql_async::Error>().is_some_and(|error| matches!(error, mysql_async::Error::Server(_)))
+    error
+        .downcast_ref::<mysql_async::Error>()
+        .is_some_and(|error| matches!(error, mysql_async::Error::Server(_)))
 }
 
 fn text(value: &str) -> String {
-    let escaped = value.replace('\\', "\\\\").replace('\'', "''").replace('\n', "\\n").replace('\r', "\\r").replace('\0', "\\0");
+    let escaped = value
+        .replace('\\', "\\\\")
+        .replace('\'', "''")
+        .replace('\n', "\\n")
+        .replace('\r', "\\r")
+        .replace('\0', "\\0");
     format!("'{escaped}'")
 }
 
@@ -242,7 +274,17 @@ mod tests {
 
     #[test]
     fn arguments_for_a_container_alone_are_left_out() {
-        let args = ["--port", "3307", "--max-connections=5", "--init_file=/x", "--sql-mode", "ANSI", "-P", "1", "--skip-log-bin"];
+        let args = [
+            "--port",
+            "3307",
+            "--max-connections=5",
+            "--init_file=/x",
+            "--sql-mode",
+            "ANSI",
+            "-P",
+            "1",
+            "--skip-log-bin",
+        ];
         let (kept, left_out) = sort(&args.map(String::from));
         assert_eq!(kept, ["--max-connections=5", "--sql-mode", "ANSI", "--skip-log-bin"]);
         assert_eq!(left_out, ["--port", "3307", "--init_file=/x", "-P", "1"]);

@@ -1,4 +1,5 @@
-//! Which installed server serves which database of a manifest, and what of the manifest has no counterpart on a machine without a cluster.
+//! Which installed server serves which database of a manifest, and what of the manifest has no counterpart on
+//! a machine without a cluster.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,12 +38,22 @@ pub struct Wishes<'a> {
 /// Finds a server for every database.
 ///
 /// # Errors
-/// What is missing and how to install it ([`Exit::Never`]); a part of the manifest that cannot work without a cluster.
-pub fn plan(discovery: &Discovery, data: &Data, wishes: &Wishes<'_>, area: &Area) -> anyhow::Result<LocalPlan> {
+/// What is missing and how to install it ([`Exit::Never`]); a part of the manifest that cannot work without a
+/// cluster.
+pub fn plan(
+    discovery: &Discovery,
+    data: &Data,
+    wishes: &Wishes<'_>,
+    area: &Area,
+) -> anyhow::Result<LocalPlan> {
     if let Some(missing) = discovery.missing.first() {
-        return Err(anyhow!("{:?} {} is not in the manifest, and a database's login comes from it", missing.kind, missing.name))
-            .hint("put it into the manifest; without a cluster there is nowhere else to look")
-            .exit(Exit::Usage);
+        return Err(anyhow!(
+            "{:?} {} is not in the manifest, and a database's login comes from it",
+            missing.kind,
+            missing.name
+        ))
+        .hint("put it into the manifest; without a cluster there is nowhere else to look")
+        .exit(Exit::Usage);
     }
     let mut finder = Finder::new(&area.cache);
     let mut plan = LocalPlan { servers: Vec::new(), differences: left_out(discovery) };
@@ -56,9 +67,15 @@ pub fn plan(discovery: &Discovery, data: &Data, wishes: &Wishes<'_>, area: &Area
 /// The containers that are no databases.
 fn left_out(discovery: &Discovery) -> Vec<String> {
     let serves = |workload: &Workload, container: &Container| {
-        discovery.databases.iter().any(|database| database.workload == workload.id && database.container == container.name)
+        discovery
+            .databases
+            .iter()
+            .any(|database| database.workload == workload.id && database.container == container.name)
     };
-    let containers = discovery.workloads.iter().flat_map(|workload| workload.containers().map(move |container| (workload, container)));
+    let containers = discovery
+        .workloads
+        .iter()
+        .flat_map(|workload| workload.containers().map(move |container| (workload, container)));
     containers
         .filter(|(workload, container)| !serves(workload, container))
         .map(|(workload, container)| {
@@ -88,33 +105,49 @@ fn server(
         differs(format!("the image {image} is served by {installed}, without what the image adds"));
     }
     let workload = discovery.workloads.iter().find(|workload| workload.id == database.workload);
-    let container = workload.and_then(|workload| workload.containers().find(|container| container.name == database.container));
-    let (Some(workload), Some(container)) = (workload, container) else { bail!("its container {} is gone", database.container) };
+    let container = workload
+        .and_then(|workload| workload.containers().find(|container| container.name == database.container));
+    let (Some(workload), Some(container)) = (workload, container) else {
+        bail!("its container {} is gone", database.container)
+    };
 
     let mut variables = Variables::new(&workload.spec, container, data);
     let options = Options {
-        initdb: variables.get("POSTGRES_INITDB_ARGS")?.unwrap_or_default().split_whitespace().map(String::from).collect(),
+        initdb: variables
+            .get("POSTGRES_INITDB_ARGS")?
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(String::from)
+            .collect(),
         auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")?,
     };
     let (args, refused) = arguments(database.engine, container);
     if !refused.is_empty() {
         differs(format!("these arguments are for a container and are left out: {}", refused.join(" ")));
     }
-    let scripts = variables.files_below(SCRIPTS).with_context(|| format!("reading the set-up scripts in {SCRIPTS}"))?;
-    let (known, unknown): (Vec<_>, Vec<_>) =
-        scripts.files.into_iter().partition(|(name, _)| [".sql", ".sh"].iter().any(|ending| name.ends_with(ending)));
+    let scripts =
+        variables.files_below(SCRIPTS).with_context(|| format!("reading the set-up scripts in {SCRIPTS}"))?;
+    let (known, unknown): (Vec<_>, Vec<_>) = scripts
+        .files
+        .into_iter()
+        .partition(|(name, _)| [".sql", ".sh"].iter().any(|ending| name.ends_with(ending)));
     for (name, _) in unknown {
         differs(format!("the set-up script {name} is neither .sql nor .sh and is left out"));
     }
     for volume in scripts.others {
-        differs(format!("the volume {volume} in {SCRIPTS} is no ConfigMap or Secret of the manifest and is left out"));
+        differs(format!(
+            "the volume {volume} in {SCRIPTS} is no ConfigMap or Secret of the manifest and is left out"
+        ));
     }
     if workload.replicas > 1 {
         differs(format!("one server stands for its {} replicas", workload.replicas));
     }
     Ok(Planned {
         database: database.clone(),
-        folder: format!("{index}-{}", name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect::<String>()),
+        folder: format!(
+            "{index}-{}",
+            name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect::<String>()
+        ),
         account: account::for_server(installed.engine)?,
         installed,
         args,
@@ -125,13 +158,18 @@ fn server(
     })
 }
 
-/// Whether a volume in memory holds the container's data. One in the place of shared memory is for other things.
+/// Whether a volume in memory holds the container's data. One in the place of shared memory is for other
+/// things.
 fn is_in_memory(workload: &Workload, container: &Container) -> bool {
     let medium = |name: &str| {
         let volume = workload.spec.volumes.iter().flatten().find(|volume| volume.name == name)?;
         volume.empty_dir.as_ref()?.medium.as_deref()
     };
-    container.volume_mounts.iter().flatten().any(|mount| mount.mount_path != "/dev/shm" && medium(&mount.name) == Some("Memory"))
+    container
+        .volume_mounts
+        .iter()
+        .flatten()
+        .any(|mount| mount.mount_path != "/dev/shm" && medium(&mount.name) == Some("Memory"))
 }
 
 /// A container's arguments, without the name of the server where the entrypoint is given one.
@@ -156,13 +194,21 @@ fn is_plain(image: &str, engine: Engine) -> bool {
 fn installed(database: &Database, wishes: &Wishes<'_>, finder: &mut Finder) -> anyhow::Result<Installed> {
     let engine = database.engine;
     // A version of an image that is not the engine's own says nothing about the engine.
-    let tag = engine::tag(&database.image).filter(|_| is_plain(&database.image, engine) && !wishes.any_version.contains(&database.name));
+    let tag = engine::tag(&database.image)
+        .filter(|_| is_plain(&database.image, engine) && !wishes.any_version.contains(&database.name));
     let version = tag.and_then(Version::leading);
     if let Some((path, source)) = pointed(database, wishes) {
-        let found = finder.at(&path, engine).with_context(|| format!("{source} points to the server")).exit(Exit::Usage)?;
+        let found = finder
+            .at(&path, engine)
+            .with_context(|| format!("{source} points to the server"))
+            .exit(Exit::Usage)?;
         let fits = choose(std::slice::from_ref(&found), engine, version.as_ref()).is_some();
         if !fits {
-            return Err(anyhow!("{} is asked for, and {source} points to {found}", wanted(engine, version.as_ref()))).exit(Exit::Usage);
+            return Err(anyhow!(
+                "{} is asked for, and {source} points to {found}",
+                wanted(engine, version.as_ref())
+            ))
+            .exit(Exit::Usage);
         }
         return Ok(found);
     }
@@ -192,23 +238,32 @@ fn pointed(database: &Database, wishes: &Wishes<'_>) -> Option<(PathBuf, String)
 }
 
 fn wanted(engine: Engine, version: Option<&Version>) -> String {
-    version.map_or_else(|| title(engine).to_owned(), |version| format!("{} {}", title(engine), version.series(engine)))
+    version.map_or_else(
+        || title(engine).to_owned(),
+        |version| format!("{} {}", title(engine), version.series(engine)),
+    )
 }
 
 fn remedy(database: &Database, version: Option<&Version>, found: &[Installed]) -> String {
     let engine = database.engine;
     let number = version.map(|version| version.series(engine).to_string());
     let install = match (engine, &number) {
-        (Engine::Postgres, Some(number)) => format!("apt install postgresql-{number}, brew install postgresql@{number}"),
+        (Engine::Postgres, Some(number)) => {
+            format!("apt install postgresql-{number}, brew install postgresql@{number}")
+        }
         (Engine::Postgres, None) => "apt install postgresql, brew install postgresql".to_owned(),
-        (Engine::Mariadb, None) => "apt install mariadb-server-core mariadb-client-core, brew install mariadb".to_owned(),
+        (Engine::Mariadb, None) => {
+            "apt install mariadb-server-core mariadb-client-core, brew install mariadb".to_owned()
+        }
         (_, Some(number)) => format!("packages of {} {number} come from its makers", title(engine)),
         (_, None) => format!("packages come from {}'s makers; brew install {engine}", title(engine)),
     };
     let install = format!("install it ({install}), or point to it: --param {}.server=PATH", database.name);
     let same = found.iter().find(|installed| installed.engine == engine);
     match same {
-        Some(same) => format!("{install}; or ask for what is there: {engine}:{}", same.version.series(engine)),
+        Some(same) => {
+            format!("{install}; or ask for what is there: {engine}:{}", same.version.series(engine))
+        }
         None if engine == Engine::Mysql && !found.is_empty() => {
             format!("{install}; a plain mysql, without a version, is served by MariaDB")
         }

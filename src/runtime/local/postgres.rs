@@ -1,4 +1,5 @@
-//! PostgreSQL: how its data folder is prepared, how it is started for tests, and how it gets the run's logins.
+//! PostgreSQL: how its data folder is prepared, how it is started for tests, and how it gets the run's
+//! logins.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -13,7 +14,8 @@ use super::prepared::Stage;
 use super::program::{Setting, argument};
 use crate::database::Login;
 
-/// Servers from this version on copy a new database file by file only when told so; else it goes through the log, twice.
+/// Servers from this version on copy a new database file by file only when told so; else it goes through the
+/// log, twice.
 const HAS_STRATEGY: u32 = 15;
 
 /// Settings that belong to testbed: those of the manifest are for the inside of a container.
@@ -66,23 +68,42 @@ fn is_from(planned: &Planned, major: u32) -> bool {
     planned.installed.version.0.first().is_some_and(|own| *own >= major)
 }
 
-/// Everything that shapes the prepared folder. The database is a part of it: to make one takes as long as to start the server.
+/// Everything that shapes the prepared folder. The database is a part of it: to make one takes as long as to
+/// start the server.
 pub(super) fn recipe(planned: &Planned) -> String {
     let Options { initdb, auth_method } = &planned.postgres;
-    format!("{:?}", (&planned.installed.build, &superuser(planned).user, database(planned), initdb, auth_method, &LOCALES))
+    format!(
+        "{:?}",
+        (
+            &planned.installed.build,
+            &superuser(planned).user,
+            database(planned),
+            initdb,
+            auth_method,
+            &LOCALES
+        )
+    )
 }
 
 /// Makes the data folder, with the superuser and the database.
-pub(super) async fn prepare(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
+pub(super) async fn prepare(
+    planned: &Planned,
+    stage: &Stage<'_>,
+    setting: Setting<'_>,
+) -> anyhow::Result<()> {
     let server = &planned.installed.program;
     let initdb = server.with_file_name("initdb");
     if !initdb.exists() {
-        return Err(anyhow!("{} is missing: a PostgreSQL server cannot make its data folder without it", initdb.display()));
+        return Err(anyhow!(
+            "{} is missing: a PostgreSQL server cannot make its data folder without it",
+            initdb.display()
+        ));
     }
     let password_file = stage.folder.join("password");
     crate::files::write(&password_file, stage.password, 0o600)?;
     super::account::hand_over(&password_file, setting.account)?;
-    let mut args: Vec<OsString> = vec!["-D".into(), stage.data.clone().into(), "-U".into(), superuser(planned).user.clone().into()];
+    let mut args: Vec<OsString> =
+        vec!["-D".into(), stage.data.clone().into(), "-U".into(), superuser(planned).user.clone().into()];
     args.extend(["--encoding=UTF8".into(), "--auth=scram-sha-256".into(), "--no-sync".into()]);
     args.push(argument("--pwfile=", &password_file));
     // Files of the log are made whole: small ones are copied faster.
@@ -108,13 +129,22 @@ async fn initdb_with_a_locale(
     stage: &Stage<'_>,
     setting: Setting<'_>,
 ) -> anyhow::Result<()> {
-    let own = planned.postgres.initdb.iter().any(|arg| arg.starts_with("--locale") || arg == "--no-locale" || arg.starts_with("--lc-"));
+    let own = planned
+        .postgres
+        .initdb
+        .iter()
+        .any(|arg| arg.starts_with("--locale") || arg == "--no-locale" || arg.starts_with("--lc-"));
     let locales: &[&str] = if own { &[""] } else { &LOCALES };
     let mut last = Ok(());
     for locale in locales {
         super::account::make_folder(&stage.data, setting.account)?;
         let locale = (!locale.is_empty()).then(|| OsString::from(format!("--locale={locale}")));
-        let all: Vec<OsString> = args.iter().cloned().chain(locale).chain(planned.postgres.initdb.iter().map(OsString::from)).collect();
+        let all: Vec<OsString> = args
+            .iter()
+            .cloned()
+            .chain(locale)
+            .chain(planned.postgres.initdb.iter().map(OsString::from))
+            .collect();
         last = setting.run(initdb, &all, stage.folder, "").await;
         if last.is_ok() {
             break;
@@ -131,7 +161,8 @@ async fn make_database(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_
     }
     let strategy = if is_from(planned, HAS_STRATEGY) { " STRATEGY file_copy" } else { "" };
     let sql = format!("CREATE DATABASE {}{strategy};\n", identifier(name));
-    let mut args: Vec<OsString> = ["--single", "-F", "-j", "-c", SHARED_MEMORY, "-D"].map(OsString::from).into();
+    let mut args: Vec<OsString> =
+        ["--single", "-F", "-j", "-c", SHARED_MEMORY, "-D"].map(OsString::from).into();
     args.extend([stage.data.clone().into(), "postgres".into()]);
     // With -j a statement ends with an empty line.
     setting.run(&planned.installed.program, &args, stage.folder, &(sql + "\n\n")).await
@@ -151,7 +182,8 @@ pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     let mut args = args.iter().peekable();
     while let Some(arg) = args.next() {
         // A switch and its value, in one word or two.
-        let takes_next = ["-c", "-p", "-D", "-h", "-k", "-N", "-B", "-S", "-W", "-d", "-f", "-t", "-o"].contains(&arg.as_str());
+        let takes_next = ["-c", "-p", "-D", "-h", "-k", "-N", "-B", "-S", "-W", "-d", "-f", "-t", "-o"]
+            .contains(&arg.as_str());
         let value = if takes_next { args.next() } else { None };
         let setting = match (arg.as_str(), value) {
             ("-c", Some(setting)) => setting.as_str(),
@@ -165,8 +197,8 @@ pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     (kept, left_out)
 }
 
-/// Whether the server in `data` says that it takes connections: in the last line of its file, where `pg_ctl` reads it too. Asking the server
-/// itself before that makes it start a process for each refusal.
+/// Whether the server in `data` says that it takes connections: in the last line of its file, where `pg_ctl`
+/// reads it too. Asking the server itself before that makes it start a process for each refusal.
 pub(super) fn is_up(data: &Path) -> bool {
     let status = crate::files::read(&data.join("postmaster.pid"), 4096).unwrap_or_default();
     String::from_utf8_lossy(&status).lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "ready")
@@ -183,8 +215,16 @@ pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: 
     let tests = &planned.database.login;
     let mut statements = vec![format!("ALTER ROLE {} PASSWORD {}", identifier(&root.user), verifier(root))];
     if tests.user != root.user {
-        statements.push(format!("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}", identifier(&tests.user), verifier(tests)));
-        statements.push(format!("ALTER DATABASE {} OWNER TO {}", identifier(database(planned)), identifier(&tests.user)));
+        statements.push(format!(
+            "CREATE ROLE {} LOGIN CREATEDB PASSWORD {}",
+            identifier(&tests.user),
+            verifier(tests)
+        ));
+        statements.push(format!(
+            "ALTER DATABASE {} OWNER TO {}",
+            identifier(database(planned)),
+            identifier(&tests.user)
+        ));
     }
     Ok(client.batch_execute(&statements.join(";")).await?)
 }
@@ -204,7 +244,8 @@ pub(super) fn is_refusal(error: &anyhow::Error) -> bool {
     error.downcast_ref::<tokio_postgres::Error>().is_some_and(|error| error.as_db_error().is_some())
 }
 
-/// Whoever listens on the port may be another server: nothing is changed before it has shown the run's own data folder.
+/// Whoever listens on the port may be another server: nothing is changed before it has shown the run's own
+/// data folder.
 async fn check(client: &Client, data: &Path) -> anyhow::Result<()> {
     let folder: String = client.query_one("SELECT current_setting('data_directory')", &[]).await?.get(0);
     anyhow::ensure!(Path::new(&folder) == data, "another server answers on the port");
@@ -213,7 +254,13 @@ async fn check(client: &Client, data: &Path) -> anyhow::Result<()> {
 
 async fn connect(port: u16, user: &str, password: &str, database: &str) -> anyhow::Result<Client> {
     let mut config = Config::new();
-    config.host("127.0.0.1").port(port).user(user).dbname(database).ssl_mode(SslMode::Disable).application_name("testbed");
+    config
+        .host("127.0.0.1")
+        .port(port)
+        .user(user)
+        .dbname(database)
+        .ssl_mode(SslMode::Disable)
+        .application_name("testbed");
     config.password(password);
     let (client, connection) = config.connect(NoTls).await?;
     // Ends by itself once the client is gone.
@@ -239,8 +286,18 @@ mod tests {
 
     #[test]
     fn arguments_for_a_container_alone_are_left_out() {
-        let args =
-            ["-c", "max_connections=200", "-p", "5433", "--shared_buffers=1GB", "-c", "Unix-Socket-Directories=/x", "-N", "20", "-i"];
+        let args = [
+            "-c",
+            "max_connections=200",
+            "-p",
+            "5433",
+            "--shared_buffers=1GB",
+            "-c",
+            "Unix-Socket-Directories=/x",
+            "-N",
+            "20",
+            "-i",
+        ];
         let (kept, left_out) = sort(&args.map(String::from));
         assert_eq!(kept, ["-c", "max_connections=200", "--shared_buffers=1GB", "-N", "20"]);
         assert_eq!(left_out, ["-p", "5433", "-c", "Unix-Socket-Directories=/x", "-i"]);

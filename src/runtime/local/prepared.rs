@@ -1,8 +1,9 @@
-//! Data folders that are made once and copied for each run: one entry of the cache for each server build and settings.
+//! Data folders that are made once and copied for each run: one entry of the cache for each server build and
+//! settings.
 //!
-//! An entry is made aside and renamed into its place, under an exclusive lock; it is copied under a shared one. What is in it belongs to the
-//! caller, also where the servers' user made it, and is compared with a list of names, lengths and times, so that one that was changed is made
-//! anew.
+//! An entry is made aside and renamed into its place, under an exclusive lock; it is copied under a shared
+//! one. What is in it belongs to the caller, also where the servers' user made it, and is compared with a
+//! list of names, lengths and times, so that one that was changed is made anew.
 
 mod spare;
 
@@ -27,7 +28,8 @@ use spare::remove_spares;
 /// Changes with the way in which folders are prepared: entries of another way are not used.
 const RECIPE: &str = "3";
 
-/// An entry that nobody has used for this long goes when a new one is made: its server was probably replaced by a newer one.
+/// An entry that nobody has used for this long goes when a new one is made: its server was probably replaced
+/// by a newer one.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// An entry's own file; without it the entry is not complete.
@@ -72,7 +74,8 @@ impl<'a> Prepared<'a> {
         self.cache.join(&self.key)
     }
 
-    /// Puts a spare or a copy of the prepared folder at `to`, and makes the prepared folder first where there is none.
+    /// Puts a spare or a copy of the prepared folder at `to`, and makes the prepared folder first where there
+    /// is none.
     pub async fn place_at(
         &self,
         to: &Path,
@@ -116,8 +119,11 @@ impl<'a> Prepared<'a> {
 
     async fn copy(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Size> {
         let (source, target, owner) = (self.folder().join("data"), to.to_owned(), account.cloned());
-        let work = background::run(move || copy::copy(&source, account::owner(None), &target, owner.as_ref()));
-        work.await?.with_context(|| format!("copying the prepared data folder to {}", to.display())).hint(STATE_HINT)
+        let work =
+            background::run(move || copy::copy(&source, account::owner(None), &target, owner.as_ref()));
+        work.await?
+            .with_context(|| format!("copying the prepared data folder to {}", to.display()))
+            .hint(STATE_HINT)
     }
 
     /// Removes the entry, unless somebody else has replaced it by now.
@@ -137,7 +143,11 @@ impl<'a> Prepared<'a> {
         Ok(())
     }
 
-    async fn make(&self, account: Option<&Account>, make: &impl AsyncFn(Stage<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    async fn make(
+        &self,
+        account: Option<&Account>,
+        make: &impl AsyncFn(Stage<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let _lock = self.lock(true).await?;
         if self.entry().is_some() {
             return Ok(());
@@ -170,12 +180,19 @@ impl<'a> Prepared<'a> {
         // What the server's user has made, it may still hold open: the entry is a copy.
         let (own, owner) = (account::owner(None), account::owner(account));
         let (from, to) = (made.clone(), data.clone());
-        let size = background::run(move || copy::copy(&from, owner, &to, None)).await?.with_context(writing)?;
+        let size =
+            background::run(move || copy::copy(&from, owner, &to, None)).await?.with_context(writing)?;
         remove(&made)?;
         remove(&aside.join("tmp"))?;
-        let manifest = copy::manifest(&data, own).with_context(writing)?.ok_or_else(|| anyhow!("it is changed while it is made"));
+        let manifest = copy::manifest(&data, own)
+            .with_context(writing)?
+            .ok_or_else(|| anyhow!("it is changed while it is made"));
         let manifest = manifest.with_context(writing)?;
-        files::write(&aside.join(ENTRY), &serde_json::to_string(&Entry { password, size, manifest })?, 0o600)?;
+        files::write(
+            &aside.join(ENTRY),
+            &serde_json::to_string(&Entry { password, size, manifest })?,
+            0o600,
+        )?;
         std::fs::rename(aside, self.folder()).with_context(writing)
     }
 
@@ -197,9 +214,11 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Whether a data folder, prepared or a copy for the account, has what its entry says, and nobody has written to it.
+/// Whether a data folder, prepared or a copy for the account, has what its entry says, and nobody has written
+/// to it.
 fn is_as_made(data: &Path, account: Option<&Account>, manifest: &str) -> bool {
-    copy::manifest(data, account::owner(account)).is_ok_and(|found| found.is_some_and(|found| found == manifest))
+    copy::manifest(data, account::owner(account))
+        .is_ok_and(|found| found.is_some_and(|found| found == manifest))
 }
 
 /// The entry's lock where nobody is to wait: `None` while another process has it.
@@ -257,8 +276,8 @@ pub fn remove_unused(cache: &Path) -> usize {
     let old: Vec<_> = names(cache, ".lock").into_iter().filter(|(path, _)| is_old(path)).collect();
     let mut count = 0;
     for (path, key) in old {
-        // Held until the entry is gone, so that nobody copies half of it. The lock's own file stays: another one of the same name would
-        // be another lock.
+        // Held until the entry is gone, so that nobody copies half of it. The lock's own file stays: another
+        // one of the same name would be another lock.
         let lock = files::open_lock(&path);
         if lock.is_ok_and(|lock| {
             lock.try_lock().is_ok()
@@ -273,7 +292,11 @@ pub fn remove_unused(cache: &Path) -> usize {
 
 fn names(cache: &Path, ending: &str) -> Vec<(PathBuf, String)> {
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Some((entry.path(), entry.file_name().to_str()?.strip_suffix(ending)?.to_owned()))).collect()
+    entries
+        .filter_map(|entry| {
+            Some((entry.path(), entry.file_name().to_str()?.strip_suffix(ending)?.to_owned()))
+        })
+        .collect()
 }
 
 /// Removes a folder that may not be there.
@@ -301,7 +324,10 @@ mod tests {
         let prepared = Prepared::new(cache.path(), "recipe");
         let copy = async |name: &str| {
             let to = cache.path().join(name);
-            let placed = prepared.place_at(&to, None, async |stage: Stage<'_>| make(stage, &made).await).await.unwrap();
+            let placed = prepared
+                .place_at(&to, None, async |stage: Stage<'_>| make(stage, &made).await)
+                .await
+                .unwrap();
             (std::fs::read_to_string(to.join("file")).unwrap(), placed.password)
         };
         let first = copy("one").await;
@@ -324,7 +350,10 @@ mod tests {
         let prepared = Prepared::new(cache.path(), "recipe");
         let place = async |name: &str| {
             let to = cache.path().join(name);
-            let placed = prepared.place_at(&to, None, async |stage: Stage<'_>| make(stage, &made).await).await.unwrap();
+            let placed = prepared
+                .place_at(&to, None, async |stage: Stage<'_>| make(stage, &made).await)
+                .await
+                .unwrap();
             (to, placed)
         };
         let (one, placed) = place("one").await;
@@ -351,9 +380,11 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let prepared = Prepared::new(cache.path(), "recipe");
         let to = cache.path().join("to");
-        let error = prepared.place_at(&to, None, async |_: Stage<'_>| Err(anyhow!("no"))).await.err().unwrap();
+        let error =
+            prepared.place_at(&to, None, async |_: Stage<'_>| Err(anyhow!("no"))).await.err().unwrap();
         assert_eq!(error.to_string(), "no");
-        let left: Vec<_> = std::fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let left: Vec<_> =
+            std::fs::read_dir(cache.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, [format!("{}.lock", prepared.key).as_str()]);
     }
 }

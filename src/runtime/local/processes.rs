@@ -1,5 +1,6 @@
-//! Processes of a run, told by what they cannot lose: a server's working folder is its data folder, whatever becomes of its parent, its title
-//! or its process id's number. Nothing is ever signalled by a remembered number alone.
+//! Processes of a run, told by what they cannot lose: a server's working folder is its data folder, whatever
+//! becomes of its parent, its title or its process id's number. Nothing is ever signalled by a remembered
+//! number alone.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::process::{Process, Stat};
 
-/// How long a process may take to vanish after SIGKILL: one in the middle of a disk write finishes that first.
+/// How long a process may take to vanish after SIGKILL: one in the middle of a disk write finishes that
+/// first.
 const KILLED: Duration = Duration::from_secs(10);
 
 /// What belongs to a run.
@@ -27,14 +29,18 @@ pub struct Mark<'a> {
 }
 
 impl Mark<'_> {
-    /// Working in the run's folder is not enough: that may be somebody's shell. It is a server by its program, or was started by one, or is
-    /// about to become one: the copy of a testbed that was killed between making a process and making it the server.
+    /// Working in the run's folder is not enough: that may be somebody's shell. It is a server by its
+    /// program, or was started by one, or is about to become one: the copy of a testbed that was killed
+    /// between making a process and making it the server.
     fn fits(&self, pid: u32) -> bool {
         if !works_in(pid, self.folder) {
             return false;
         }
-        let is_testbed = |program: &PathBuf| std::env::current_exe().is_ok_and(|own| own == *program) && pid != std::process::id();
-        program(pid).is_some_and(|program| self.programs.contains(&program) || is_testbed(&program)) || has_run_id(pid, self.run_id)
+        let is_testbed = |program: &PathBuf| {
+            std::env::current_exe().is_ok_and(|own| own == *program) && pid != std::process::id()
+        };
+        program(pid).is_some_and(|program| self.programs.contains(&program) || is_testbed(&program))
+            || has_run_id(pid, self.run_id)
     }
 }
 
@@ -50,7 +56,9 @@ fn program(pid: u32) -> Option<PathBuf> {
 /// The server programs that run in a folder.
 pub fn servers_in(folder: &Path) -> Vec<PathBuf> {
     let programs = all().filter(|pid| works_in(*pid, folder)).filter_map(program);
-    programs.filter(|program| SERVERS.iter().any(|name| program.file_name().is_some_and(|own| own == *name))).collect()
+    programs
+        .filter(|program| SERVERS.iter().any(|name| program.file_name().is_some_and(|own| own == *name)))
+        .collect()
 }
 
 const SERVERS: [&str; 3] = ["postgres", "mysqld", "mariadbd"];
@@ -76,23 +84,28 @@ pub fn of_run(mark: Mark) -> Vec<Process> {
 
 /// The processes that prepare a data folder: those that work in it and that any run has started.
 pub fn preparing(folder: &Path) -> Vec<Process> {
-    let is_ours = |pid: &u32| works_in(*pid, folder) && has_variable(*pid, |variable| variable.starts_with(RUN_ID));
+    let is_ours =
+        |pid: &u32| works_in(*pid, folder) && has_variable(*pid, |variable| variable.starts_with(RUN_ID));
     alive(all().filter(is_ours))
 }
 
-/// Asks the PostgreSQL servers among these processes to end at once, without a checkpoint, and waits: one that is killed leaves its shared
-/// memory, which no folder holds, and its children.
+/// Asks the PostgreSQL servers among these processes to end at once, without a checkpoint, and waits: one
+/// that is killed leaves its shared memory, which no folder holds, and its children.
 pub async fn quit_postgres(found: &[Process], within: Duration) {
-    let is_postgres = |process: &&Process| program(process.pid).is_some_and(|program| program.ends_with("postgres"));
+    let is_postgres =
+        |process: &&Process| program(process.pid).is_some_and(|program| program.ends_with("postgres"));
     let has_parent = |process: &Process| {
-        Stat::read(process.pid).is_some_and(|stat| found.iter().filter(is_postgres).any(|other| other.pid == stat.parent))
+        Stat::read(process.pid)
+            .is_some_and(|stat| found.iter().filter(is_postgres).any(|other| other.pid == stat.parent))
     };
-    let servers: Vec<Process> = found.iter().filter(is_postgres).filter(|process| !has_parent(process)).copied().collect();
+    let servers: Vec<Process> =
+        found.iter().filter(is_postgres).filter(|process| !has_parent(process)).copied().collect();
     servers.iter().for_each(|server| server.signal(Signal::QUIT));
     futures::future::join_all(servers.into_iter().map(|server| gone(server, within))).await;
 }
 
-/// The processes of a command's group that know the run, or of the tree below the command where it shares its caller's group.
+/// The processes of a command's group that know the run, or of the tree below the command where it shares its
+/// caller's group.
 pub fn of_command(leader: Process, has_group: bool, run_id: &str) -> Vec<Process> {
     let members: Vec<u32> = match has_group {
         true => all().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.group == leader.pid)).collect(),
@@ -102,7 +115,8 @@ pub fn of_command(leader: Process, has_group: bool, run_id: &str) -> Vec<Process
     members.into_iter().filter(|pid| has_run_id(*pid, run_id)).filter_map(Process::with_id).collect()
 }
 
-/// The processes that were given a variable, `NAME=value`, whatever group they are in and whoever is their parent by now.
+/// The processes that were given a variable, `NAME=value`, whatever group they are in and whoever is their
+/// parent by now.
 pub fn with_variable(variable: &str) -> Vec<Process> {
     alive(all().filter(|pid| has_variable(*pid, |own| own == variable.as_bytes())))
 }
@@ -111,7 +125,8 @@ fn alive(pids: impl Iterator<Item = u32>) -> Vec<Process> {
     pids.filter_map(Process::with_id).filter(|process| process.is_alive()).collect()
 }
 
-/// What this process has started and what the system has handed to it, with all below; apart from what is not `meant`, and what is below that.
+/// What this process has started and what the system has handed to it, with all below; apart from what is not
+/// `meant`, and what is below that.
 pub fn below_me(is_meant: impl Fn(u32) -> bool) -> Vec<Process> {
     alive(below(std::process::id(), is_meant).into_iter().skip(1))
 }
@@ -123,7 +138,10 @@ pub fn is_of_another_run(pid: u32, run_id: &str) -> bool {
 
 /// Whether this user may send a process a signal.
 pub fn may_be_ended(pid: u32) -> bool {
-    i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| test_kill_process(pid) != Err(Errno::PERM))
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .is_some_and(|pid| test_kill_process(pid) != Err(Errno::PERM))
 }
 
 pub fn children() -> Vec<u32> {
@@ -143,13 +161,15 @@ fn below(root: u32, is_meant: impl Fn(u32) -> bool) -> Vec<u32> {
     let mut members = vec![root];
     let mut next = 0;
     while let Some(parent) = members.get(next).copied() {
-        members.extend(parents.iter().filter(|(pid, of)| *of == parent && is_meant(*pid)).map(|(pid, _)| *pid));
+        members
+            .extend(parents.iter().filter(|(pid, of)| *of == parent && is_meant(*pid)).map(|(pid, _)| *pid));
         next += 1;
     }
     members
 }
 
-/// Ends processes with SIGKILL and waits until they are gone, looking again for what they have started meanwhile.
+/// Ends processes with SIGKILL and waits until they are gone, looking again for what they have started
+/// meanwhile.
 ///
 /// # Errors
 /// The ids of those that are still there after ten seconds.
@@ -185,7 +205,10 @@ pub async fn gone(process: Process, within: Duration) -> bool {
 
 /// The system makes a process's handle readable when the process ends.
 async fn ended(handle: OwnedFd, within: Duration) {
-    #[expect(deprecated, reason = "its successor is unsafe, for handles that do not stay what they are; one that is owned does")]
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe, for handles that do not stay what they are; one that is owned does"
+    )]
     let awaited = AsyncFd::with_interest(handle, Interest::READABLE);
     if let Ok(handle) = awaited {
         let _ = timeout(within, handle.readable()).await;
@@ -206,15 +229,15 @@ mod tests {
     #[tokio::test]
     async fn a_process_is_told_by_folder_and_program_or_run_id() {
         let folder = tempfile::tempdir().unwrap();
-        let start =
-            |folder: &Path, id: &str| Command::new("sleep").arg("1000").current_dir(folder).env("TESTBED_RUN_ID", id).spawn().unwrap();
+        let start = |folder: &Path, id: &str| {
+            Command::new("sleep").arg("1000").current_dir(folder).env("TESTBED_RUN_ID", id).spawn().unwrap()
+        };
         let (mut ours, mut shell) = (start(folder.path(), "run-1"), start(folder.path(), "run-2"));
         let mut elsewhere = start(Path::new("/"), "run-1");
         // The system shows a new process before it shows its environment.
-        while ![&ours, &shell, &elsewhere]
-            .iter()
-            .all(|child| std::fs::read(format!("/proc/{}/environ", child.id())).is_ok_and(|text| !text.is_empty()))
-        {}
+        while ![&ours, &shell, &elsewhere].iter().all(|child| {
+            std::fs::read(format!("/proc/{}/environ", child.id())).is_ok_and(|text| !text.is_empty())
+        }) {}
         let found = |programs: &[PathBuf]| {
             let mut found = of_run(Mark { folder: folder.path(), run_id: "run-1", programs });
             found.sort_by_key(|process| process.pid);

@@ -1,4 +1,5 @@
-//! Starts a server's programs: as its user, in a clean environment that says which run they belong to, at UTC as in a container.
+//! Starts a server's programs: as its user, in a clean environment that says which run they belong to, at UTC
+//! as in a container.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -24,7 +25,8 @@ pub(super) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    /// A program that has yet to be started, in a folder and a process group of its own: a Ctrl-C at the terminal is not for it.
+    /// A program that has yet to be started, in a folder and a process group of its own: a Ctrl-C at the
+    /// terminal is not for it.
     pub(super) fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(folder).env_clear().stdin(Stdio::null()).process_group(0);
@@ -43,9 +45,20 @@ impl Setting<'_> {
     }
 
     /// Runs a program to its end, with a text as its input.
-    pub(super) async fn run(&self, program: &Path, args: &[OsString], folder: &Path, input: &str) -> anyhow::Result<()> {
+    pub(super) async fn run(
+        &self,
+        program: &Path,
+        args: &[OsString],
+        folder: &Path,
+        input: &str,
+    ) -> anyhow::Result<()> {
         let mut command = self.command(program, folder);
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         finish(command, program, input).await
     }
 }

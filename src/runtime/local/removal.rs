@@ -1,5 +1,5 @@
-//! Removes a run of this machine: collects its servers' logs, ends them and deletes what there is of it, and tells both to its recording.
-//! However the recorder does, the run is removed.
+//! Removes a run of this machine: collects its servers' logs, ends them and deletes what there is of it, and
+//! tells both to its recording. However the recorder does, the run is removed.
 
 use tokio::time::{Instant, timeout_at};
 
@@ -15,7 +15,9 @@ use crate::registry::{self, Claim, LocalRun, Server};
 /// The recording of a run that an earlier call has made.
 pub fn recording<'a>(recorder: &'a Recorder, claim: &Claim) -> Recording<'a> {
     let run = &claim.record;
-    let Some(local) = run.local() else { return Recording::of_remover(recorder, Record::default(), None, PipelineRun::default()) };
+    let Some(local) = run.local() else {
+        return Recording::of_remover(recorder, Record::default(), None, PipelineRun::default());
+    };
     let record = noted(run, local);
     let id = Some(record.id.clone());
     let recording = Recording::of_remover(recorder, record, id, PipelineRun::default());
@@ -38,11 +40,15 @@ pub fn database(server: &Server) -> Database {
     }
 }
 
-/// A record of a run that has none, or whose record was not written: from what is noted of it on this machine.
+/// A record of a run that has none, or whose record was not written: from what is noted of it on this
+/// machine.
 fn noted(run: &registry::Record, local: &LocalRun) -> Record {
     let mut record = Record { began: run.made, ..Record::begin(&run.run_id, "local") };
     record.id = run.history.clone().unwrap_or(record.id);
-    record.name = run.called_in.file_name().map_or_else(|| run.run_id.clone(), |name| name.to_string_lossy().into_owned());
+    record.name = run
+        .called_in
+        .file_name()
+        .map_or_else(|| run.run_id.clone(), |name| name.to_string_lossy().into_owned());
     record.origin.folder = Some(run.called_in.display().to_string());
     record.databases = local.servers.iter().map(database).collect();
     let is_up = run.phase == registry::Phase::Up || !local.servers.is_empty();
@@ -61,7 +67,8 @@ pub async fn remove(claim: Claim, recording: &Recording<'_>, asked: Asked) -> an
     let settled = async {
         if let Some(deadline) = deadline {
             recorder.settle(deadline.saturating_duration_since(Instant::now())).await;
-            recorder.took(recorder.timeout().saturating_sub(deadline.saturating_duration_since(Instant::now())));
+            recorder
+                .took(recorder.timeout().saturating_sub(deadline.saturating_duration_since(Instant::now())));
         }
     };
     let removed = remove::remove(claim, settled).await;
@@ -69,8 +76,8 @@ pub async fn remove(claim: Claim, recording: &Recording<'_>, asked: Asked) -> an
     removed
 }
 
-/// Collects the logs of a run, which is removed next or kept for a look. Tells until when a removal may wait for them to be written; `None` where
-/// there is nothing to write.
+/// Collects the logs of a run, which is removed next or kept for a look. Tells until when a removal may wait
+/// for them to be written; `None` where there is nothing to write.
 pub async fn collect(claim: &Claim, recording: &Recording<'_>) -> Option<Instant> {
     let recorder = recording.recorder();
     let local = claim.record.local().filter(|_| recorder.is_on())?;

@@ -1,5 +1,6 @@
-//! Removes a run of this machine: its config file, whose presence means that the databases are ready, whatever runs for it, its data, and what
-//! is noted of it, in this order, so that a removal that is cut short is finished by whoever comes next.
+//! Removes a run of this machine: its config file, whose presence means that the databases are ready,
+//! whatever runs for it, its data, and what is noted of it, in this order, so that a removal that is cut
+//! short is finished by whoever comes next.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -26,13 +27,16 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Between two attempts to delete a folder.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// Removes the config file, ends everything that a run has started, deletes its data and its record, and tells how many servers it had.
-/// Nothing is deleted before `kept`, in which the servers may be ending already.
+/// Removes the config file, ends everything that a run has started, deletes its data and its record, and
+/// tells how many servers it had. Nothing is deleted before `kept`, in which the servers may be ending
+/// already.
 ///
 /// # Errors
 /// What is left ([`Exit::TeardownIncomplete`]).
 pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow::Result<usize> {
-    let Some(local) = claim.record.local().cloned() else { return Err(anyhow!("run {} is not on this machine", claim.record.run_id)) };
+    let Some(local) = claim.record.local().cloned() else {
+        return Err(anyhow!("run {} is not on this machine", claim.record.run_id));
+    };
     if claim.record.phase != Phase::Stopping {
         claim.record.phase = Phase::Stopping;
         // On a full disk it cannot be noted, and what follows makes room.
@@ -55,26 +59,37 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     if may_run {
         join_all(local.servers.iter().map(give_back)).await;
     }
-    delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display())).exit(Exit::TeardownIncomplete)?;
+    delete(&local.data)
+        .await
+        .with_context(|| format!("deleting {}", local.data.display()))
+        .exit(Exit::TeardownIncomplete)?;
     let is_own = claim.record.owner.is_some_and(|owner| owner.pid == std::process::id());
     if may_run && !is_own {
-        // One that a killed testbed was just about to start, or what one of the others was just about to write.
+        // One that a killed testbed was just about to start, or what one of the others was just about to
+        // write.
         end_servers(&local, &run_id).await?;
-        delete(&local.data).await.with_context(|| format!("deleting {}", local.data.display())).exit(Exit::TeardownIncomplete)?;
+        delete(&local.data)
+            .await
+            .with_context(|| format!("deleting {}", local.data.display()))
+            .exit(Exit::TeardownIncomplete)?;
     }
     Remembered::forget_run_of(&claim.record.called_in, &run_id);
     claim.forget()?;
     Ok(local.servers.len())
 }
 
-/// Ends the command that a killed testbed was running, with all of its processes; wherever its databases are, it is on this machine.
+/// Ends the command that a killed testbed was running, with all of its processes; wherever its databases are,
+/// it is on this machine.
 ///
 /// # Errors
 /// The processes that do not end ([`Exit::TeardownIncomplete`]).
 pub async fn end_command(record: &Record) -> anyhow::Result<()> {
     let Some(Command { process, has_group }) = record.command else { return Ok(()) };
-    // Those of its group, and those that have left it: unless they serve a run of their own, or are this very process.
-    let is_left = |other: &Process| other.pid != std::process::id() && !processes::is_of_another_run(other.pid, &record.run_id);
+    // Those of its group, and those that have left it: unless they serve a run of their own, or are this very
+    // process.
+    let is_left = |other: &Process| {
+        other.pid != std::process::id() && !processes::is_of_another_run(other.pid, &record.run_id)
+    };
     let find = || {
         let mut found = processes::of_command(process, has_group, &record.run_id);
         let marked = record.mark().map(|mark| processes::with_variable(&mark)).unwrap_or_default();
@@ -86,11 +101,13 @@ pub async fn end_command(record: &Record) -> anyhow::Result<()> {
     process::check().exit(Exit::TeardownIncomplete)
 }
 
-/// Gives a server's data folder back to where it came from, without what the run has done to it. What cannot go back is deleted with the rest.
+/// Gives a server's data folder back to where it came from, without what the run has done to it. What cannot
+/// go back is deleted with the rest.
 async fn give_back(server: &Server) {
     let (Some(source), Ok(folder)) = (&server.source, server.data.symlink_metadata()) else { return };
     let is_root = rustix::process::geteuid().is_root();
-    // In a folder of the account's own, as an older testbed has made them, the name could lead elsewhere by now.
+    // In a folder of the account's own, as an older testbed has made them, the name could lead elsewhere by
+    // now.
     let above = server.data.parent().and_then(|above| above.symlink_metadata().ok());
     if is_root && (folder.uid() == 0 || above.is_none_or(|above| above.uid() != 0)) {
         return;
@@ -106,15 +123,21 @@ async fn give_back(server: &Server) {
 pub async fn remove_data(folder: &Path) -> anyhow::Result<()> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let run_id = name.rsplit_once('.').map_or(&*name, |(run_id, _)| run_id);
-    let local = LocalRun { data: folder.to_owned(), programs: processes::servers_in(folder), ..LocalRun::default() };
+    let local =
+        LocalRun { data: folder.to_owned(), programs: processes::servers_in(folder), ..LocalRun::default() };
     end_servers(&local, run_id).await?;
-    delete(folder).await.with_context(|| format!("deleting {}", folder.display())).exit(Exit::TeardownIncomplete)
+    delete(folder)
+        .await
+        .with_context(|| format!("deleting {}", folder.display()))
+        .exit(Exit::TeardownIncomplete)
 }
 
 async fn end_servers(local: &LocalRun, run_id: &str) -> anyhow::Result<()> {
     let mark = Mark { folder: &local.data, run_id, programs: &local.programs };
     processes::quit_postgres(&processes::of_run(mark), GRACE).await;
-    processes::end(|| processes::of_run(mark)).await.map_err(|left| still_there("server processes", &left))?;
+    processes::end(|| processes::of_run(mark))
+        .await
+        .map_err(|left| still_there("server processes", &left))?;
     // Its data is deleted only if nobody was overlooked.
     process::check().exit(Exit::TeardownIncomplete)
 }
@@ -125,13 +148,16 @@ fn still_there(what: &str, left: &[u32]) -> anyhow::Error {
     error.hint("look at what they wait for, then call testbed down again").exit(Exit::TeardownIncomplete)
 }
 
-/// Deletes a folder that may not be there, and into which a copy that was interrupted may still be writing its last files.
+/// Deletes a folder that may not be there, and into which a copy that was interrupted may still be writing
+/// its last files.
 async fn delete(folder: &Path) -> anyhow::Result<()> {
     let deadline = Instant::now() + GRACE;
     loop {
         let doomed = folder.to_owned();
         match background::run(move || std::fs::remove_dir_all(doomed)).await? {
-            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < deadline => sleep(RETRY).await,
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < deadline => {
+                sleep(RETRY).await
+            }
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => break,
         }

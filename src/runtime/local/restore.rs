@@ -1,5 +1,6 @@
-//! Puts a data folder that was used back as it was prepared. Every copied file has one and the same time of change, so that those that were
-//! written to since are known without being read: after most runs these are a few of a thousand.
+//! Puts a data folder that was used back as it was prepared. Every copied file has one and the same time of
+//! change, so that those that were written to since are known without being read: after most runs these are a
+//! few of a thousand.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,8 +13,8 @@ use rustix::fs::CWD;
 use super::account::{self, Account};
 use super::{beneath, copy};
 
-/// Makes the folder `data` the same as `prepared`, of which it was a copy once, and tells how many files had to be made anew. Where this is
-/// root, the folder itself stays root's, so that nobody gets into it.
+/// Makes the folder `data` the same as `prepared`, of which it was a copy once, and tells how many files had
+/// to be made anew. Where this is root, the folder itself stays root's, so that nobody gets into it.
 ///
 /// # Errors
 /// The system's reason; the folder is in no known state then.
@@ -22,7 +23,11 @@ pub(super) fn restore(prepared: &Path, data: &Path, account: Option<&Account>) -
     restore_folder(&prepared, &Arc::new(beneath::take_over(CWD, data)?), account)
 }
 
-fn restore_folder(prepared: &Arc<OwnedFd>, data: &Arc<OwnedFd>, account: Option<&Account>) -> io::Result<usize> {
+fn restore_folder(
+    prepared: &Arc<OwnedFd>,
+    data: &Arc<OwnedFd>,
+    account: Option<&Account>,
+) -> io::Result<usize> {
     let (own, owner) = (account::owner(None), account::owner(account));
     let mut count = 0;
     let mut present: BTreeMap<_, _> = beneath::entries(data)?.into_iter().collect();
@@ -39,12 +44,16 @@ fn restore_folder(prepared: &Arc<OwnedFd>, data: &Arc<OwnedFd>, account: Option<
                 _ => {
                     found.as_ref().map_or(Ok(()), |found| beneath::remove(data, &name, found))?;
                     let inner = Arc::new(beneath::make(&**data, &name)?);
-                    count += usize::try_from(copy::fill(from, own, Arc::clone(&inner), account)?.files).unwrap_or_default();
+                    count += usize::try_from(copy::fill(from, own, Arc::clone(&inner), account)?.files)
+                        .unwrap_or_default();
                     inner
                 }
             };
             beneath::give(&*inner, account)?;
-        } else if found.as_ref().is_none_or(|found| !beneath::is_untouched(found, owner) || found.st_size != wanted.st_size) {
+        } else if found
+            .as_ref()
+            .is_none_or(|found| !beneath::is_untouched(found, owner) || found.st_size != wanted.st_size)
+        {
             found.as_ref().map_or(Ok(()), |found| beneath::remove(data, &name, found))?;
             copy::copy_file(prepared, own, data, &name, account)?;
             count += 1;

@@ -1,5 +1,5 @@
-//! The manifest's set-up scripts: what a container would find in `/docker-entrypoint-initdb.d`, run with the server's own client in the order
-//! of their names, as the images do.
+//! The manifest's set-up scripts: what a container would find in `/docker-entrypoint-initdb.d`, run with the
+//! server's own client in the order of their names, as the images do.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,14 @@ pub(super) struct Server<'a> {
 /// Runs the scripts of one database.
 ///
 /// # Errors
-/// The script that failed and what was said last, or the one that still ran at the deadline ([`Exit::NotReady`]).
-pub(super) async fn run(planned: &Planned, server: &Server<'_>, setting: Setting<'_>, run: Run<'_>) -> anyhow::Result<()> {
+/// The script that failed and what was said last, or the one that still ran at the deadline
+/// ([`Exit::NotReady`]).
+pub(super) async fn run(
+    planned: &Planned,
+    server: &Server<'_>,
+    setting: Setting<'_>,
+    run: Run<'_>,
+) -> anyhow::Result<()> {
     for script in &planned.scripts {
         let place = || format!("{}: the set-up script {}", planned.database.name, script.name);
         let too_late = || anyhow!("it still runs after {}", humantime::format_duration(run.timeout));
@@ -34,7 +40,12 @@ pub(super) async fn run(planned: &Planned, server: &Server<'_>, setting: Setting
     Ok(())
 }
 
-async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, setting: Setting<'_>) -> anyhow::Result<()> {
+async fn run_one(
+    planned: &Planned,
+    server: &Server<'_>,
+    script: &Script,
+    setting: Setting<'_>,
+) -> anyhow::Result<()> {
     let folder = home(planned, server, setting)?;
     let program = if script.name.ends_with(".sh") { PathBuf::from("/bin/bash") } else { client(planned)? };
     let mut command = setting.command(&program, &folder);
@@ -59,7 +70,8 @@ async fn run_one(planned: &Planned, server: &Server<'_>, script: &Script, settin
     program::finish(command, &program, &script.text).await
 }
 
-/// The folder in which scripts run, beside the data. It is handed over once it is whole: what is written into it later could be led elsewhere.
+/// The folder in which scripts run, beside the data. It is handed over once it is whole: what is written into
+/// it later could be led elsewhere.
 fn home(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<PathBuf> {
     let home = server.data.with_file_name("home");
     if !home.exists() {
@@ -72,13 +84,17 @@ fn home(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -> anyhow:
     Ok(home)
 }
 
-/// The machine's own settings may name the socket of its own server, and they win over variables; those in HOME win over them.
+/// The machine's own settings may name the socket of its own server, and they win over variables; those in
+/// HOME win over them.
 fn write_client_settings(path: &Path, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
     let socket = mysql::socket(server.data).display().to_string();
     let socket = socket.replace('\\', "\\\\").replace('"', "\\\"");
     crate::files::write(
         path,
-        &format!("[client]\nsocket = \"{socket}\"\nport = {}\ndefault-character-set = utf8mb4\n", server.port),
+        &format!(
+            "[client]\nsocket = \"{socket}\"\nport = {}\ndefault-character-set = utf8mb4\n",
+            server.port
+        ),
         0o600,
     )?;
     super::account::hand_over(path, setting.account)
@@ -115,9 +131,19 @@ fn client(planned: &Planned) -> anyhow::Result<PathBuf> {
     };
     let beside = planned.installed.program.parent().map(Path::to_owned);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = beside.into_iter().chain(std::env::split_paths(&path)).chain([PathBuf::from("/usr/bin")]).collect();
-    let found = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name))).find(|path| path.is_file());
+    let folders: Vec<PathBuf> =
+        beside.into_iter().chain(std::env::split_paths(&path)).chain([PathBuf::from("/usr/bin")]).collect();
+    let found = folders
+        .iter()
+        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
+        .find(|path| path.is_file());
     found
-        .ok_or_else(|| anyhow!("it needs {}'s client {}, which is not on this machine", title(planned.installed.engine), names[0]))
+        .ok_or_else(|| {
+            anyhow!(
+                "it needs {}'s client {}, which is not on this machine",
+                title(planned.installed.engine),
+                names[0]
+            )
+        })
         .hint(format!("install it: apt install {package}, or what your system calls it"))
 }

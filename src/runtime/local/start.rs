@@ -1,5 +1,5 @@
-//! Starts one server of a run and waits until it takes the tests' login: a copy of the prepared data folder, a free port, the run's own
-//! logins, the manifest's set-up scripts.
+//! Starts one server of a run and waits until it takes the tests' login: a copy of the prepared data folder,
+//! a free port, the run's own logins, the manifest's set-up scripts.
 
 use std::cell::Cell;
 use std::fs::{File, Permissions};
@@ -28,13 +28,15 @@ use crate::registry::Server;
 use crate::state::{Ready, STATE_HINT};
 use crate::time::Time;
 
-/// Between two looks at a server that starts. It takes logins tens of milliseconds after its start, and a refused connection costs microseconds.
+/// Between two looks at a server that starts. It takes logins tens of milliseconds after its start, and a
+/// refused connection costs microseconds.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// How long a server may go on refusing logins that were made for it.
 const REFUSED: Duration = Duration::from_secs(3);
 
-/// Below the ports that systems give to outgoing connections, so that none of those takes a port between its choice and its use.
+/// Below the ports that systems give to outgoing connections, so that none of those takes a port between its
+/// choice and its use.
 const PORTS: std::ops::Range<u16> = 15000..30000;
 
 /// How often a server is started again because its port was taken meanwhile.
@@ -83,16 +85,19 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -
     match attempt(planned, run, &folder, setting, &prepared, &report).await {
         Err(first) if died_of_its_data(&first) => {
             let discarded = tokio::time::timeout_at(run.deadline, prepared.discard_as_broken()).await;
-            discarded.unwrap_or_else(|_| Err(anyhow!("another process works on the damaged prepared data folder"))).exit(Exit::NotReady)?;
-            std::fs::remove_dir_all(folder.join("data")).with_context(|| format!("removing {}", folder.display()))?;
+            discarded
+                .unwrap_or_else(|_| Err(anyhow!("another process works on the damaged prepared data folder")))
+                .exit(Exit::NotReady)?;
+            std::fs::remove_dir_all(folder.join("data"))
+                .with_context(|| format!("removing {}", folder.display()))?;
             attempt(planned, run, &folder, setting, &prepared, &report).await
         }
         outcome => outcome,
     }
 }
 
-/// The folder of a server's log, its logins and its data. The server's user passes through it; what is in it directly is this user's, so that
-/// nobody can put a link in its place.
+/// The folder of a server's log, its logins and its data. The server's user passes through it; what is in it
+/// directly is this user's, so that nobody can put a link in its place.
 fn make_folder(folder: &Path, setting: Setting<'_>) -> std::io::Result<()> {
     std::fs::DirBuilder::new().mode(0o700).create(folder)?;
     let mode = if setting.account.is_some() { 0o711 } else { 0o700 };
@@ -152,14 +157,20 @@ async fn attempt(
                 mysql::prepare(planned, &stage, setting).await
             }
         };
-        work.await.context("preparing a data folder").exit(Exit::Never).kind("not-prepared", Some(&planned.database.name))
+        work.await
+            .context("preparing a data folder")
+            .exit(Exit::Never)
+            .kind("not-prepared", Some(&planned.database.name))
     };
     let placed = tokio::time::timeout_at(run.deadline, prepared.place_at(&data, setting.account, make)).await;
     let placed = placed.unwrap_or_else(|_| {
         let time = humantime::format_duration(run.timeout);
-        Err(anyhow!("not ready within {time}: {}: its data folder is not prepared yet", planned.database.name))
-            .exit(Exit::NotReady)
-            .kind("not-ready", Some(&planned.database.name))
+        Err(anyhow!(
+            "not ready within {time}: {}: its data folder is not prepared yet",
+            planned.database.name
+        ))
+        .exit(Exit::NotReady)
+        .kind("not-ready", Some(&planned.database.name))
     })?;
     report(Told::Moment(What::Prepared, if is_first.get() { FIRST } else { "" }));
     report(Told::Stage("starting", &planned.installed.to_string()));
@@ -169,10 +180,16 @@ async fn attempt(
         match serve(planned, run, &data, setting, &placed, port).await {
             Ok(started) => return Ok(started),
             Err(Failed::Error(error)) => return Err(error),
-            Err(Failed::Port) => report(Told::Stage("starting", &format!("port {port} was taken meanwhile, trying another one"))),
+            Err(Failed::Port) => report(Told::Stage(
+                "starting",
+                &format!("port {port} was taken meanwhile, trying another one"),
+            )),
         }
     }
-    Err(anyhow!("{}: {PORT_ATTEMPTS} ports in a row were taken between their choice and their use", planned.database.name))
+    Err(anyhow!(
+        "{}: {PORT_ATTEMPTS} ports in a row were taken between their choice and their use",
+        planned.database.name
+    ))
 }
 
 fn is_postgres(planned: &Planned) -> bool {
@@ -180,7 +197,14 @@ fn is_postgres(planned: &Planned) -> bool {
 }
 
 /// Starts the server on a port and brings it to where it takes the tests' login.
-async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_>, placed: &Placed, port: u16) -> Result<Started, Failed> {
+async fn serve(
+    planned: &Planned,
+    run: Run<'_>,
+    data: &Path,
+    setting: Setting<'_>,
+    placed: &Placed,
+    port: u16,
+) -> Result<Started, Failed> {
     let password = placed.password.as_str();
     let root = if is_postgres(planned) {
         planned.database.admin.clone().unwrap_or_else(|| planned.database.login.clone())
@@ -200,7 +224,10 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
         () = tokio::time::sleep_until(run.deadline) => return Err(Failed::Error(too_late(planned, run, &log))),
     };
     if let Err(error) = taken {
-        let what = format!("{}: {} refuses the login of {}", planned.database.name, planned.installed, planned.database.login.user);
+        let what = format!(
+            "{}: {} refuses the login of {}",
+            planned.database.name, planned.installed, planned.database.login.user
+        );
         let error = error.context(what).detail(format!("the end of its log:\n{}", log_end(planned, &log)));
         return Err(error.exit(Exit::Never).kind("refused", Some(&planned.database.name)).into());
     }
@@ -213,19 +240,30 @@ async fn serve(planned: &Planned, run: Run<'_>, data: &Path, setting: Setting<'_
     Ok(Started { server: note(planned, placed, port, process, data), child })
 }
 
-fn spawn(planned: &Planned, data: &Path, log: &Path, setting: Setting<'_>, port: u16) -> anyhow::Result<Child> {
+fn spawn(
+    planned: &Planned,
+    data: &Path,
+    log: &Path,
+    setting: Setting<'_>,
+    port: u16,
+) -> anyhow::Result<Child> {
     let program = &planned.installed.program;
     let flags = OFlags::NOFOLLOW.bits().cast_signed();
-    let file = File::options().create(true).write(true).truncate(true).mode(0o600).custom_flags(flags).open(log);
+    let file =
+        File::options().create(true).write(true).truncate(true).mode(0o600).custom_flags(flags).open(log);
     let file = file.with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
     let mut command = setting.command(program, data);
     if is_postgres(planned) {
         command.args(postgres::arguments(planned, data, port));
     } else {
-        command.arg("--no-defaults").arg(mysql::own_temporary_folder(data, setting)?).args(mysql::arguments(planned, data, port));
+        command
+            .arg("--no-defaults")
+            .arg(mysql::own_temporary_folder(data, setting)?)
+            .args(mysql::arguments(planned, data, port));
     }
     command.stdout(Stdio::from(file.try_clone().context("sharing the log")?)).stderr(Stdio::from(file));
-    let reach = planned.account.as_ref().map(|account| format!("the user {} has to be able to run it", account.name));
+    let reach =
+        planned.account.as_ref().map(|account| format!("the user {} has to be able to run it", account.name));
     let started = command.spawn().with_context(|| format!("starting {}", program.display()));
     match reach {
         Some(hint) => started.hint(hint),
@@ -236,8 +274,14 @@ fn spawn(planned: &Planned, data: &Path, log: &Path, setting: Setting<'_>, port:
 /// Tries until the run's logins are made and the tests' login works.
 ///
 /// # Errors
-/// What the server says when it goes on refusing the login: something about the logins went wrong, and waiting does not mend it.
-async fn until_it_takes_logins(planned: &Planned, data: &Path, port: u16, password: &str) -> anyhow::Result<()> {
+/// What the server says when it goes on refusing the login: something about the logins went wrong, and
+/// waiting does not mend it.
+async fn until_it_takes_logins(
+    planned: &Planned,
+    data: &Path,
+    port: u16,
+    password: &str,
+) -> anyhow::Result<()> {
     if is_postgres(planned) {
         while !postgres::is_up(data) {
             sleep(PAUSE).await;
@@ -269,7 +313,8 @@ async fn until<F: Future<Output = anyhow::Result<()>>>(
     }
 }
 
-/// A free port of this machine's loopback address, by chance: processes that choose at the same time rarely choose alike.
+/// A free port of this machine's loopback address, by chance: processes that choose at the same time rarely
+/// choose alike.
 fn free_port() -> anyhow::Result<u16> {
     for _ in 0..1000 {
         let port = fastrand::u16(PORTS);
@@ -302,8 +347,12 @@ fn redacted(planned: &Planned, root: &Login, error: anyhow::Error) -> anyhow::Er
     let redactor = redactor(planned, root);
     let exit = crate::failure::exit_of(&error);
     let exit = if exit == Exit::Failure { Exit::Never } else { exit };
-    let plain = anyhow!("{}", redactor.redact(&format!("{error:#}"))).exit(exit).kind("set-up-failed", Some(&planned.database.name));
-    let detailed = crate::failure::details_of(&error).iter().fold(plain, |plain, detail| plain.detail(redactor.redact_lines(detail)));
+    let plain = anyhow!("{}", redactor.redact(&format!("{error:#}")))
+        .exit(exit)
+        .kind("set-up-failed", Some(&planned.database.name));
+    let detailed = crate::failure::details_of(&error)
+        .iter()
+        .fold(plain, |plain, detail| plain.detail(redactor.redact_lines(detail)));
     crate::failure::hints_of(&error).iter().fold(detailed, |detailed, hint| detailed.hint(*hint))
 }
 
@@ -321,7 +370,8 @@ fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
 
 fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
     let time = humantime::format_duration(run.timeout);
-    let what = anyhow!("not ready within {time}: {}: {} takes no logins", planned.database.name, planned.installed);
+    let what =
+        anyhow!("not ready within {time}: {}: {} takes no logins", planned.database.name, planned.installed);
     what.detail(format!("the end of its log:\n{}", log_end(planned, log)))
         .exit(Exit::NotReady)
         .kind("not-ready", Some(&planned.database.name))
@@ -343,7 +393,10 @@ fn note(planned: &Planned, placed: &Placed, port: u16, process: Process, data: &
         source: Some(placed.source.clone()),
         ready: Ready {
             evidence: "own-process".into(),
-            detail: format!("the server in the run's own data folder (process {}) takes the tests' login", process.pid),
+            detail: format!(
+                "the server in the run's own data folder (process {}) takes the tests' login",
+                process.pid
+            ),
             at: Time::now(),
         },
     }

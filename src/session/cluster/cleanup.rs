@@ -29,9 +29,15 @@ fn made_by(plan: &Plan) -> Option<&str> {
     plan.objects.first()?.metadata("annotations")?.get(RUN_HASH_ANNOTATION)?.as_str()
 }
 
-/// What fails for a reason that waiting would not mend, such as a right that is missing, is removed again; what deserves a look stays, unless
-/// `--on-failure delete` was said. What an earlier call has made of the run stays in any case.
-pub(super) async fn after_failure(pods: &Pods, session: &Session<'_>, args: &Up, error: anyhow::Error) -> anyhow::Error {
+/// What fails for a reason that waiting would not mend, such as a right that is missing, is removed again;
+/// what deserves a look stays, unless `--on-failure delete` was said. What an earlier call has made of the
+/// run stays in any case.
+pub(super) async fn after_failure(
+    pods: &Pods,
+    session: &Session<'_>,
+    args: &Up,
+    error: anyhow::Error,
+) -> anyhow::Error {
     if is_interruption(&error) {
         return after_interruption(pods, session, args, error).await;
     }
@@ -39,16 +45,22 @@ pub(super) async fn after_failure(pods: &Pods, session: &Session<'_>, args: &Up,
     session.recording.on(Event::Failed(Failure::of(&error)));
     // A usage error as well: a Secret that an earlier `up` left can hold what the config file cannot.
     let is_final = pods.created.is_some() && matches!(exit_of(&error), Exit::Failure | Exit::Usage);
-    // Where nobody knows what has become of the objects that were on their way, a run id that somebody has given may be an earlier call's.
+    // Where nobody knows what has become of the objects that were on their way, a run id that somebody has
+    // given may be an earlier call's.
     let is_known = pods.created.is_some() || args.making.source.run_id.is_none();
     if !is_final && (args.making.on_failure != Some(OnFailure::Delete) || !is_known) {
         pods.collect(session).await;
-        return leave(pods, session, if pods.created.is_some() { error } else { error.hint("some of its objects may be there") });
+        return leave(
+            pods,
+            session,
+            if pods.created.is_some() { error } else { error.hint("some of its objects may be there") },
+        );
     }
     let adopted = pods.created.as_ref().map_or(0, |created| created.adopted.len());
     if adopted > 0 {
         pods.collect(session).await;
-        let stays = format!("nothing was removed: {adopted} of its objects are those of an earlier `testbed up`");
+        let stays =
+            format!("nothing was removed: {adopted} of its objects are those of an earlier `testbed up`");
         return if is_final { error } else { error.hint(stays) };
     }
     // As long as it might take itself.
@@ -67,7 +79,11 @@ pub(super) async fn after_failure(pods: &Pods, session: &Session<'_>, args: &Up,
             if is_final {
                 return error;
             }
-            let (what, others) = if is_all { ("", "") } else { ("what this call has made of ", "; what others have made of it stays") };
+            let (what, others) = if is_all {
+                ("", "")
+            } else {
+                ("what this call has made of ", "; what others have made of it stays")
+            };
             format!("{what}run {} was removed again, as --on-failure delete asks for{others}", plan.run_id)
         }
     };
@@ -83,7 +99,12 @@ pub(super) fn leave(pods: &Pods, session: &Session<'_>, error: anyhow::Error) ->
 }
 
 /// After a signal: says what is left, or removes it.
-pub(super) async fn after_interruption(pods: &Pods, session: &Session<'_>, args: &Up, error: anyhow::Error) -> anyhow::Error {
+pub(super) async fn after_interruption(
+    pods: &Pods,
+    session: &Session<'_>,
+    args: &Up,
+    error: anyhow::Error,
+) -> anyhow::Error {
     // Its presence would mean that the databases are ready.
     let _ = session.call.config.remove_older();
     session.recording.on(Event::Failed(Failure::of(&error)));
@@ -94,15 +115,19 @@ pub(super) async fn after_interruption(pods: &Pods, session: &Session<'_>, args:
         let left = format!("left in namespace {}: {}", pods.cluster.namespace, labels.join(", "));
         return error.hint(left).hint(pods.how_to_remove(session));
     }
-    // All of it, an earlier call's part included: nobody wants the run any more. What takes longer goes on in the cluster.
-    let removal = removal.tear_down(Asked::ByMaker, DEFAULT_GRACE, Limit::For(ENDING), |text| progress.say(text));
+    // All of it, an earlier call's part included: nobody wants the run any more. What takes longer goes on in
+    // the cluster.
+    let removal =
+        removal.tear_down(Asked::ByMaker, DEFAULT_GRACE, Limit::For(ENDING), |text| progress.say(text));
     let left = match timeout(CANCELLATION, removal).await {
         Ok(Ok(_)) => {
             Remembered::forget_run(&plan.run_id);
             let removed = format!("run {} was removed, as --on-cancel delete asks for", plan.run_id);
             return error.hint(removed);
         }
-        Ok(Err(left)) => hints_of(&left).into_iter().fold(format!("not all of it is gone: {left:#}"), |text, hint| text + "; " + hint),
+        Ok(Err(left)) => hints_of(&left)
+            .into_iter()
+            .fold(format!("not all of it is gone: {left:#}"), |text, hint| text + "; " + hint),
         Err(_) => {
             let begun = "its removal has begun, and the API server is slow to answer: some of it may be left";
             session.recording.on(Event::LeftOver(begun.to_owned()));

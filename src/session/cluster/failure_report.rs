@@ -1,5 +1,5 @@
-//! What a person reads when something can never become ready: one line that names it, a closer view, and what to do next. It fits one
-//! report, and no secret that is known of it is on it.
+//! What a person reads when something can never become ready: one line that names it, a closer view, and what
+//! to do next. It fits one report, and no secret that is known of it is on it.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,8 @@ pub(super) fn headline(lost: &[Finding]) -> String {
     match lost {
         [one] => format!("{} {} cannot become ready: {}", one.kind, one.name, one.cause.what),
         more => {
-            let each: Vec<String> = more.iter().map(|one| format!("{} {}: {}", one.kind, one.name, one.cause.what)).collect();
+            let each: Vec<String> =
+                more.iter().map(|one| format!("{} {}: {}", one.kind, one.name, one.cause.what)).collect();
             format!("{} objects cannot become ready: {}", more.len(), each.join("; "))
         }
     }
@@ -70,8 +71,11 @@ fn look(one: &Finding, kubectl: &str) -> String {
 
 /// The newest event that says more of the failure.
 fn event(one: &Finding, events: &Events) -> Option<Note> {
-    let about =
-        if one.kind == "Pod" { events.about("Pod", &one.name, one.uid.as_deref()) } else { events.about_maker(&one.kind, &one.name) };
+    let about = if one.kind == "Pod" {
+        events.about("Pod", &one.name, one.uid.as_deref())
+    } else {
+        events.about_maker(&one.kind, &one.name)
+    };
     one.cause.event.find(&about, one.cause.container.as_deref()).cloned()
 }
 
@@ -96,18 +100,27 @@ impl Report<'_> {
         let event = event(one, self.events);
         let why = one.cause.why.split_whitespace().collect::<Vec<_>>().join(" ");
         if !why.is_empty() && !event.as_ref().is_some_and(|event| event.message.contains(&why)) {
-            let reason = if one.cause.reason.is_empty() { String::new() } else { format!("{}: ", one.cause.reason) };
+            let reason =
+                if one.cause.reason.is_empty() { String::new() } else { format!("{}: ", one.cause.reason) };
             block.push(format!("  why:   {reason}{}", self.clean(&why, WIDTH)));
         }
         if let Some(event) = event {
             let kind = if event.warning { "Warning" } else { "Normal" };
             let times = if event.count > 1 { format!(" ({} times)", event.count) } else { String::new() };
-            block.push(format!("  event: {kind} {}{times}: {}", event.reason, self.clean(&event.message, WIDTH)));
+            block.push(format!(
+                "  event: {kind} {}{times}: {}",
+                event.reason,
+                self.clean(&event.message, WIDTH)
+            ));
         }
         if let (Some(log), Some(container)) = (one.cause.log, &one.cause.container) {
             match logs::tail(self.cluster, &one.pod, container, log, lines).await {
                 Ok(text) => {
-                    let end = if text.len() < lines { "log:".to_owned() } else { format!("log:   (its last {lines} lines)") };
+                    let end = if text.len() < lines {
+                        "log:".to_owned()
+                    } else {
+                        format!("log:   (its last {lines} lines)")
+                    };
                     block.push(format!("  {end}"));
                     block.extend(text.iter().map(|line| format!("    | {}", self.clean(line, LOG_WIDTH))));
                 }
@@ -126,21 +139,29 @@ impl Report<'_> {
             [name] => format!(" (database {name})"),
             names => format!(" (databases {})", names.join(", ")),
         };
-        let container = one.cause.container.as_ref().map(|container| format!(", container {container}{}", self.image(one, container)));
+        let container = one
+            .cause
+            .container
+            .as_ref()
+            .map(|container| format!(", container {container}{}", self.image(one, container)));
         format!("{} {}{names}{}", one.kind, one.name, container.unwrap_or_default())
     }
 
     fn image(&self, one: &Finding, container: &str) -> String {
         let workload = self.discovery.workloads.iter().find(|workload| workload.id == one.workload);
         let spec = workload.map(|workload| &workload.spec);
-        let containers = spec.into_iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
-        let image = containers.filter(|known| known.name == container).find_map(|known| known.image.as_deref());
+        let containers = spec
+            .into_iter()
+            .flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        let image =
+            containers.filter(|known| known.name == container).find_map(|known| known.image.as_deref());
         image.map(|image| format!(", image {image}")).unwrap_or_default()
     }
 
     /// Fit to be shown: without secrets, in one line of bounded length, without what would steer a terminal.
     fn clean(&self, text: &str, width: usize) -> String {
-        let text: String = text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect();
+        let text: String =
+            text.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect();
         let text = self.redactor.redact(&text);
         match text.char_indices().nth(width) {
             Some((end, _)) => format!("{}…", &text[..end]),
@@ -155,7 +176,14 @@ mod tests {
     use crate::runtime::kubernetes::diagnose::Cause;
 
     fn finding(name: &str, cause: Cause) -> Finding {
-        Finding { kind: "Pod".into(), name: name.into(), uid: None, pod: name.into(), workload: format!("Pod/{name}"), cause }
+        Finding {
+            kind: "Pod".into(),
+            name: name.into(),
+            uid: None,
+            pod: name.into(),
+            workload: format!("Pod/{name}"),
+            cause,
+        }
     }
 
     #[test]
@@ -167,7 +195,10 @@ mod tests {
             log,
             ..Cause::default()
         };
-        let lost = [finding("a", cause("it ended", Some(Log::Previous))), finding("b", cause("it has no image", None))];
+        let lost = [
+            finding("a", cause("it ended", Some(Log::Previous))),
+            finding("b", cause("it has no image", None)),
+        ];
         assert_eq!(headline(&lost[..1]), "Pod a cannot become ready: it ended");
         assert_eq!(headline(&lost), "2 objects cannot become ready: Pod a: it ended; Pod b: it has no image");
         assert_eq!(advice(&lost), ["correct it"]);
@@ -176,6 +207,9 @@ mod tests {
             ["look at it: kubectl -n ns logs a -c db --previous", "look at it: kubectl -n ns describe pod b"]
         );
         let gone = Cause { gone: true, ..Cause::default() };
-        assert!(looks(&[finding("c", gone)], "kubectl")[0].ends_with("get events --field-selector involvedObject.name=c"));
+        assert!(
+            looks(&[finding("c", gone)], "kubectl")[0]
+                .ends_with("get events --field-selector involvedObject.name=c")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Ends the wait as soon as something can never become ready: follows pods and events, and says why others take their time.
+//! Ends the wait as soon as something can never become ready: follows pods and events, and says why others
+//! take their time.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -41,19 +42,28 @@ pub(crate) struct FailureWatcher<'a> {
 impl<'a> FailureWatcher<'a> {
     pub(crate) fn start(scene: Scene<'a>, cluster: &'a Cluster, budgets: Budgets) -> Self {
         let workloads = &scene.discovery.workloads;
-        let names = workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
-        let run = RefCell::new(Run::new(subjects(scene.discovery, &cluster.kubectl, scene.past == Past::IsPast), budgets));
+        let names =
+            workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
+        let run = RefCell::new(Run::new(
+            subjects(scene.discovery, &cluster.kubectl, scene.past == Past::IsPast),
+            budgets,
+        ));
         Self { cluster, events: EventWatch::start(cluster, names, scene.past), run, scene }
     }
 
-    /// Resolves when something can never become ready, with all that is known by then; never, as long as all is well.
+    /// Resolves when something can never become ready, with all that is known by then; never, as long as all
+    /// is well.
     pub(crate) async fn lost(&self, observer: &Observer, progress: &Progress) -> Vec<Finding> {
         let (mut pods, mut events) = (observer.pods(), self.events.events());
         let mut said = BTreeSet::new();
         // From the first complete list on: before it, a pod that is not there means nothing.
         change(&mut pods).await;
         loop {
-            let findings = self.run.borrow_mut().examine(&pods.borrow_and_update(), &events.borrow_and_update(), Instant::now());
+            let findings = self.run.borrow_mut().examine(
+                &pods.borrow_and_update(),
+                &events.borrow_and_update(),
+                Instant::now(),
+            );
             if !findings.lost.is_empty() {
                 return findings.lost;
             }
@@ -81,7 +91,8 @@ impl<'a> FailureWatcher<'a> {
 
     fn database(&self, finding: &Finding) -> Option<&str> {
         let container = finding.cause.container.as_ref();
-        let mut of_workload = self.scene.discovery.databases.iter().filter(|database| database.workload == finding.workload);
+        let mut of_workload =
+            self.scene.discovery.databases.iter().filter(|database| database.workload == finding.workload);
         Some(&of_workload.find(|database| container.is_none_or(|name| database.container == *name))?.name)
     }
 
@@ -97,10 +108,13 @@ impl<'a> FailureWatcher<'a> {
     /// Says of each fault once that it is there, and how long it gets.
     fn say(&self, findings: &Findings, said: &mut BTreeSet<(String, String)>, progress: &Progress) {
         for waiting in findings.waiting.iter().filter(|waiting| !waiting.why.is_empty()) {
-            let name = self.scene.discovery.databases.iter().find(|database| database.workload == waiting.workload);
+            let name =
+                self.scene.discovery.databases.iter().find(|database| database.workload == waiting.workload);
             let name = name.map_or(&waiting.workload, |database| &database.name);
             let why = self.redact(&waiting.why);
-            let left = waiting.until.map(|until| until.saturating_duration_since(Instant::now()).as_secs_f64().round());
+            let left = waiting
+                .until
+                .map(|until| until.saturating_duration_since(Instant::now()).as_secs_f64().round());
             let left = left.map(|seconds| format!(" (gives up in {seconds:.0} s)")).unwrap_or_default();
             if said.insert((name.clone(), why.clone())) {
                 progress.say(&format!("{name}: {why}{left}"));

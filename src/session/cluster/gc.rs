@@ -40,13 +40,23 @@ pub(crate) async fn gc(
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let cluster = Cluster::connect(choice).await?;
-    let place = if args.all_namespaces { "all namespaces".to_owned() } else { format!("namespace {}", cluster.namespace) };
+    let place = if args.all_namespaces {
+        "all namespaces".to_owned()
+    } else {
+        format!("namespace {}", cluster.namespace)
+    };
     progress.explain(&format!("looking for runs in {place} of {} ({})", cluster.server, cluster.source));
     let time = Timeout { told: args.timeout, deadline };
     let left = Left::default();
     let work = async {
-        let outcome = timeout_at(time.deadline, collect(args, &cluster, &place, recorder, found, time, &left, progress)).await;
-        outcome.unwrap_or_else(|_| Err(cluster.late(args.timeout)).exit(Exit::TeardownIncomplete).hint(left.told(&place)))
+        let outcome = timeout_at(
+            time.deadline,
+            collect(args, &cluster, &place, recorder, found, time, &left, progress),
+        )
+        .await;
+        outcome.unwrap_or_else(|_| {
+            Err(cluster.late(args.timeout)).exit(Exit::TeardownIncomplete).hint(left.told(&place))
+        })
     };
     tokio::select! {
         outcome = work => outcome,
@@ -106,7 +116,8 @@ async fn collect(
         warn_of_hidden(&left, progress);
         let sweep = Sweep { cluster, kinds: &kinds, measure: &measure, recorder, time };
         *unfinished.0.borrow_mut() = Some(left.iter().map(|(run, _)| name(run)).collect());
-        let removals = left.iter().map(|(run, sentence)| async { (*run, sweep.remove(run, &sentence.reason).await) });
+        let removals =
+            left.iter().map(|(run, sentence)| async { (*run, sweep.remove(run, &sentence.reason).await) });
         let mut removals = stream::iter(removals).buffer_unordered(AT_ONCE);
         while let Some((run, outcome)) = removals.next().await {
             unfinished.0.borrow_mut().iter_mut().for_each(|names| names.retain(|left| *left != name(run)));
@@ -135,16 +146,22 @@ impl Sweep<'_> {
         let Self { cluster, kinds, measure, recorder, time } = self;
         let there = cluster.in_namespace(&run.namespace);
         let recording = removal::recording(recorder, &there, &run.run_id, None, PipelineRun::default());
-        let asked = |reason: &Reason| Event::RemovalAsked(Asked::Abandoned(reason.word(), reason.told(measure.now)));
+        let asked =
+            |reason: &Reason| Event::RemovalAsked(Asked::Abandoned(reason.word(), reason.told(measure.now)));
         recording.on(asked(reason));
-        let _ = Removal::new(&there, &run.run_id, &recording).within(deadline::left(time.deadline) / 2).collect().await;
+        let _ = Removal::new(&there, &run.run_id, &recording)
+            .within(deadline::left(time.deadline) / 2)
+            .collect()
+            .await;
         let outcome = remove_run(cluster, kinds, run, measure, *time).await;
         match &outcome {
             Ok(Outcome::Removed(reason, _)) => {
                 recording.on(asked(reason));
                 recording.on(Event::Removed);
             }
-            Ok(Outcome::Failed(_, _, error)) | Err(error) => recording.on(Event::LeftOver(format!("{error:#}"))),
+            Ok(Outcome::Failed(_, _, error)) | Err(error) => {
+                recording.on(Event::LeftOver(format!("{error:#}")))
+            }
             Ok(Outcome::Vanished | Outcome::Stays(_) | Outcome::Changed(_)) => {}
         }
         outcome
@@ -152,7 +169,12 @@ impl Sweep<'_> {
 }
 
 /// The runs that were left behind, each with its reason; says why the others stay.
-fn judge<'a>(runs: &'a [Run], measure: &Measure, place: &str, progress: &Progress) -> Vec<(&'a Run, Sentence)> {
+fn judge<'a>(
+    runs: &'a [Run],
+    measure: &Measure,
+    place: &str,
+    progress: &Progress,
+) -> Vec<(&'a Run, Sentence)> {
     let mut left = Vec::new();
     for run in runs {
         match run.words.judge(measure) {
@@ -181,23 +203,39 @@ fn judge<'a>(runs: &'a [Run], measure: &Measure, place: &str, progress: &Progres
 
 /// A kind that a run has made and that may not be listed stays when the rest of the run goes.
 fn warn_of_hidden(left: &[(&Run, Sentence)], progress: &Progress) {
-    let hidden: BTreeSet<&str> = left.iter().flat_map(|(run, _)| run.hidden.iter().map(|(_, kind)| kind.as_str())).collect();
+    let hidden: BTreeSet<&str> =
+        left.iter().flat_map(|(run, _)| run.hidden.iter().map(|(_, kind)| kind.as_str())).collect();
     for kind in hidden {
-        progress.warn(&format!("objects of kind {kind} may not be listed: those of the runs that are removed now stay"));
+        progress.warn(&format!(
+            "objects of kind {kind} may not be listed: those of the runs that are removed now stay"
+        ));
     }
 }
 
-fn take(run: &Run, outcome: Outcome, measure: &Measure, found: &mut Vec<Leftover>, failures: &mut Failures<'_>) {
+fn take(
+    run: &Run,
+    outcome: Outcome,
+    measure: &Measure,
+    found: &mut Vec<Leftover>,
+    failures: &mut Failures<'_>,
+) {
     let progress = failures.progress;
     match outcome {
         Outcome::Removed(reason, count) => {
             Leftover { removed: true, ..leftover(run, &reason, count, measure) }.tell(found, progress);
         }
         Outcome::Vanished => progress.say(&format!("{} is gone already", name(run))),
-        Outcome::Stays(stay) => progress.say(&format!("{} stays: {} by now", name(run), stay.told(measure.now))),
-        Outcome::Changed(names) => progress.say(&format!("{} stays: {} changed in the meantime", name(run), names.join(", "))),
+        Outcome::Stays(stay) => {
+            progress.say(&format!("{} stays: {} by now", name(run), stay.told(measure.now)))
+        }
+        Outcome::Changed(names) => {
+            progress.say(&format!("{} stays: {} changed in the meantime", name(run), names.join(", ")))
+        }
         Outcome::Failed(reason, count, error) => {
-            found.push(Leftover { error: Some(format!("{error:#}")), ..leftover(run, &reason, count, measure) });
+            found.push(Leftover {
+                error: Some(format!("{error:#}")),
+                ..leftover(run, &reason, count, measure)
+            });
             failures.add(of(run, error));
         }
     }

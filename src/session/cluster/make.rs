@@ -41,8 +41,8 @@ use crate::state::Remembered;
 use crate::time::Time;
 use crate::words::count;
 
-/// How long objects that are on their way to the API server get once nobody wants them any more: they cannot be called back, and would come to
-/// be after a teardown. Whoever cancels an `up` does not wait long.
+/// How long objects that are on their way to the API server get once nobody wants them any more: they cannot
+/// be called back, and would come to be after a teardown. Whoever cancels an `up` does not wait long.
 const CREATION: Duration = Duration::from_secs(1);
 /// The same for `run`, which removes everything in any case.
 const CREATION_OF_RUN: Duration = Duration::from_secs(30);
@@ -71,15 +71,18 @@ fn is_up(plan: &Plan, found: &[Found], ready: &Records) -> Event {
         workload: Some(database.workload.clone()),
         container: Some(database.container.clone()),
         version: found.version.clone(),
-        evidence: ready.get(&database.workload).and_then(|containers| containers.get(&database.container)).cloned(),
+        evidence: ready
+            .get(&database.workload)
+            .and_then(|containers| containers.get(&database.container))
+            .cloned(),
         timeline: vec![Moment { what: What::Ready, at: found.at, detail: String::new() }],
         ..Database::default()
     });
     Event::Ready { databases: proven.collect(), at: Time::now() }
 }
 
-/// The recording of a run that is about to be made. Its objects get the record's id: the one of an earlier call where that has made some of the
-/// run already.
+/// The recording of a run that is about to be made. Its objects get the record's id: the one of an earlier
+/// call where that has made some of the run already.
 pub(super) async fn recording<'a>(call: &mut Call<'a>, cluster: &Cluster) -> anyhow::Result<Recording<'a>> {
     let Call { maker, plan, recorder, .. } = call;
     let source = &maker.making().source;
@@ -106,8 +109,12 @@ async fn earlier(cluster: &Cluster, plan: &Plan) -> Option<String> {
     // Without this look, the run has one more record: no reason to fail.
     let runs = list::runs(cluster, Some(&plan.run_id)).await.ok()?;
     let run = runs.into_values().next()?;
-    let metadata = run.pods.iter().map(|pod| &pod.metadata).chain(run.services.iter().map(|service| &service.metadata));
-    metadata.filter_map(|metadata| metadata.annotations.as_ref()?.get(stamp::RECORD_ANNOTATION)).next().cloned()
+    let metadata =
+        run.pods.iter().map(|pod| &pod.metadata).chain(run.services.iter().map(|service| &service.metadata));
+    metadata
+        .filter_map(|metadata| metadata.annotations.as_ref()?.get(stamp::RECORD_ANNOTATION))
+        .next()
+        .cloned()
 }
 
 /// The first object is about to be made.
@@ -122,7 +129,12 @@ fn begun(plan: &Plan) -> Event {
 ///
 /// # Errors
 /// A usage error with the object; a failed request, explained.
-async fn prepare(plan: &mut Plan, cluster: &Cluster, config: &Config, progress: &Progress) -> anyhow::Result<Kinds> {
+async fn prepare(
+    plan: &mut Plan,
+    cluster: &Cluster,
+    config: &Config,
+    progress: &Progress,
+) -> anyhow::Result<Kinds> {
     check_namespace(&plan.objects, &cluster.namespace, &plan.allowed)?;
     if !plan.discovery.missing.is_empty() {
         let missing = std::mem::take(&mut plan.discovery.missing);
@@ -137,21 +149,36 @@ async fn prepare(plan: &mut Plan, cluster: &Cluster, config: &Config, progress: 
     Ok(kinds)
 }
 
-/// Makes the PipelineRun the owner of the objects. An owner has to be in their namespace: one that is not would cost them their life.
+/// Makes the PipelineRun the owner of the objects. An owner has to be in their namespace: one that is not
+/// would cost them their life.
 fn hand_over(plan: &mut Plan, cluster: &Cluster, kinds: &Kinds, progress: &Progress) {
     let Some(owner) = &plan.owner else { return };
     if cluster.home.as_ref() != Some(&cluster.namespace) {
         let Owner { name, .. } = owner;
-        progress.explain(&format!("PipelineRun {name} is not in namespace {}: it does not own the objects", cluster.namespace));
+        progress.explain(&format!(
+            "PipelineRun {name} is not in namespace {}: it does not own the objects",
+            cluster.namespace
+        ));
         return;
     }
-    let owned = plan.objects.iter_mut().filter(|object| object.is_in(&cluster.namespace) && !kinds.is_cluster_scoped(&object.kind_name()));
+    let owned = plan
+        .objects
+        .iter_mut()
+        .filter(|object| object.is_in(&cluster.namespace) && !kinds.is_cluster_scoped(&object.kind_name()));
     owned.for_each(|object| owner.adopt(object));
 }
 
 /// Creates the objects, and says how many.
-async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Timeout, progress: &Progress) -> anyhow::Result<Created> {
-    let created = create::create(cluster, kinds, &plan.objects, &plan.run_id, time, progress).await.kind("creation", None)?;
+async fn create(
+    plan: &Plan,
+    cluster: &Cluster,
+    kinds: &Kinds,
+    time: Timeout,
+    progress: &Progress,
+) -> anyhow::Result<Created> {
+    let created = create::create(cluster, kinds, &plan.objects, &plan.run_id, time, progress)
+        .await
+        .kind("creation", None)?;
     progress.say(&summary(plan, &created));
     let redactor = plan.redactor();
     for (text, labels) in &created.warnings {
@@ -160,10 +187,12 @@ async fn create(plan: &Plan, cluster: &Cluster, kinds: &Kinds, time: Timeout, pr
     Ok(created)
 }
 
-/// Resolves when `--timeout` is over before there are any objects to tell of: what the API server does instead is the reason.
+/// Resolves when `--timeout` is over before there are any objects to tell of: what the API server does
+/// instead is the reason.
 pub(super) async fn late(deadline: Instant, timeout: Duration, cluster: &Cluster) -> anyhow::Error {
     sleep_until(deadline).await;
-    let why = cluster.trouble().unwrap_or_else(|| format!("the API server {} is slow to answer", cluster.server));
+    let why =
+        cluster.trouble().unwrap_or_else(|| format!("the API server {} is slow to answer", cluster.server));
     let error = anyhow!("not ready within {}: {why}", humantime::format_duration(timeout));
     error.kind("not-ready", None).exit(Exit::NotReady)
 }
@@ -172,7 +201,11 @@ pub(super) async fn late(deadline: Instant, timeout: Duration, cluster: &Cluster
 ///
 /// # Errors
 /// What failed, or the interruption; exit codes 3 and 4 when the databases did not, or cannot, become ready.
-pub(super) async fn make(pods: &mut Pods, session: &mut Session<'_>, mut stop: Stop<'_>) -> Result<Up, Failed> {
+pub(super) async fn make(
+    pods: &mut Pods,
+    session: &mut Session<'_>,
+    mut stop: Stop<'_>,
+) -> Result<Up, Failed> {
     let created = create_all(pods, session, stop.as_mut()).await?;
     let created = pods.created.insert(created);
     let up = tokio::select! {
@@ -234,7 +267,9 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
         Maker::Run(_) => told.clamp(CREATION, CREATION_OF_RUN),
     };
     match timeout(limit, creation).await {
-        Ok(Err(failure)) => Err(error).hint(format!("the creation failed as well: {failure:#}")).map_err(Failed::Before),
+        Ok(Err(failure)) => {
+            Err(error).hint(format!("the creation failed as well: {failure:#}")).map_err(Failed::Before)
+        }
         Ok(Ok(_)) | Err(_) => Err(Failed::Amid(error)),
     }
 }
@@ -244,7 +279,8 @@ fn earlier_run(run_id: &RunId) -> Option<String> {
     Some(Remembered::here().ok()??.run_id).filter(|earlier| earlier != run_id.as_str())
 }
 
-/// Takes over the passwords of an earlier `up` of this run: its Secrets hold what its servers were set up with.
+/// Takes over the passwords of an earlier `up` of this run: its Secrets hold what its servers were set up
+/// with.
 fn adopt(plan: &mut Plan, created: &Created) -> anyhow::Result<()> {
     if created.adopted.is_empty() {
         return Ok(());
@@ -301,7 +337,8 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     };
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);
-        let reasons: Vec<String> = progress.unfinished().into_iter().chain(unready).chain(cluster.trouble()).collect();
+        let reasons: Vec<String> =
+            progress.unfinished().into_iter().chain(unready).chain(cluster.trouble()).collect();
         let reasons = watcher.redact(&reasons.join("; "));
         let error = waits.in_vain(args.timeout, &reasons);
         match watcher.unread() {
@@ -311,9 +348,15 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     });
     let found = evidence??;
     for (database, found) in databases.iter().zip(&found) {
-        progress.explain(&format!("{}: ready by {}: {}", database.name, found.evidence.kind(), found.evidence));
+        progress.explain(&format!(
+            "{}: ready by {}: {}",
+            database.name,
+            found.evidence.kind(),
+            found.evidence
+        ));
     }
-    // The tests of `run` get the addresses that lead there from here; `up` tells those inside the cluster, unless asked to forward.
+    // The tests of `run` get the addresses that lead there from here; `up` tells those inside the cluster,
+    // unless asked to forward.
     let is_from_here = is_forwarded || matches!(maker, Maker::Run(_));
     let mut model = config.model(plan, |index, database| match reach.targets.get(index) {
         Some(target) if is_from_here => (&target.host, target.port),

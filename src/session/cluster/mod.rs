@@ -62,14 +62,21 @@ impl Backend for Pods {
     type Place = Choice;
     type Up = Up;
 
-    async fn begin<'a>(choice: Choice, mut call: Call<'a>, mut stop: Stop<'_>) -> anyhow::Result<(Self, Session<'a>)> {
+    async fn begin<'a>(
+        choice: Choice,
+        mut call: Call<'a>,
+        mut stop: Stop<'_>,
+    ) -> anyhow::Result<(Self, Session<'a>)> {
         let cluster = tokio::select! {
             cluster = connect(&choice, call.recorder, call.maker.making().timeout / 2, call.progress) => cluster?,
             error = stop.as_mut() => return Err(error).hint(NOTHING),
         };
         let cluster = cluster.with_beyond(beyond(&call.plan));
         let (run_id, progress) = (&call.plan.run_id, call.progress);
-        progress.say(&format!("run {run_id} in namespace {} of {} ({})", cluster.namespace, cluster.server, cluster.source));
+        progress.say(&format!(
+            "run {run_id} in namespace {} of {} ({})",
+            cluster.namespace, cluster.server, cluster.source
+        ));
         let (deadline, told) = (call.deadline, call.maker.making().timeout);
         let (mut claim, folder) = note::take(&mut call, &cluster)?;
         let recording = tokio::select! {
@@ -95,16 +102,24 @@ impl Backend for Pods {
         make::make(self, session, stop).await
     }
 
-    async fn give_up(self, mut session: Session<'_>, failed: Failed, insisted: impl Future<Output = ()>) -> anyhow::Error {
+    async fn give_up(
+        self,
+        mut session: Session<'_>,
+        failed: Failed,
+        insisted: impl Future<Output = ()>,
+    ) -> anyhow::Error {
         match (failed, session.call.maker) {
             (Failed::Before(error), _) => {
                 session.recording.on(Event::NotMade(Failure::of(&error)));
-                // What there is under this run id is not this call's to remove; what could not be taken back, the error names.
+                // What there is under this run id is not this call's to remove; what could not be taken back,
+                // the error names.
                 let _ = session.claim.forget();
                 let has_stopped = is_interruption(&error) || exit_of(&error) == Exit::NotReady;
                 if has_stopped { error.hint(NOTHING) } else { error }
             }
-            (Failed::Amid(error), Maker::Up(args)) => cleanup::after_failure(&self, &session, args, error).await,
+            (Failed::Amid(error), Maker::Up(args)) => {
+                cleanup::after_failure(&self, &session, args, error).await
+            }
             (Failed::Amid(error), maker) => {
                 session.recording.on(Event::Failed(Failure::of(&error)));
                 if maker.keeps(&error) {
@@ -133,7 +148,8 @@ impl Backend for Pods {
     }
 
     async fn publish(&self, session: &Session<'_>, up: &Up) {
-        ready::publish(&session.call.plan, &self.cluster, &up.observer, &up.ready, session.call.progress).await;
+        ready::publish(&session.call.plan, &self.cluster, &up.observer, &up.ready, session.call.progress)
+            .await;
     }
 
     async fn follow(&self, call: &Call<'_>, recording: &Recording<'_>, up: &Up) -> Infallible {
@@ -152,10 +168,15 @@ impl Backend for Pods {
 
     async fn tell_losses(&self, session: &Session<'_>, up: &mut Up) {
         let now = make::containers(&up.observer);
-        for ((database, before), after) in session.call.plan.discovery.databases.iter().zip(&up.before).zip(&now) {
+        for ((database, before), after) in
+            session.call.plan.discovery.databases.iter().zip(&up.before).zip(&now)
+        {
             if before != after {
                 let why = while_up::why(after);
-                session.call.progress.warn(&format!("{} did not stay up while the command ran: {why}", database.name));
+                session
+                    .call
+                    .progress
+                    .warn(&format!("{} did not stay up while the command ran: {why}", database.name));
             }
         }
     }
@@ -190,7 +211,10 @@ impl Backend for Pods {
             // On the port that the config file tells.
             if let (Some(forward), Some(pod)) = (up.forwards.get(index), pod) {
                 let (kubectl, here, there) = (&self.cluster.kubectl, forward.port, database.server_port);
-                lines.push(format!("{} from here: {kubectl} port-forward pod/{pod} {here}:{there}", database.name));
+                lines.push(format!(
+                    "{} from here: {kubectl} port-forward pod/{pod} {here}:{there}",
+                    database.name
+                ));
             }
         }
         lines.push(self.how_to_look(session));
@@ -199,25 +223,39 @@ impl Backend for Pods {
 
     fn down_command(&self, session: &Session<'_>) -> String {
         let Beyond { namespaces, cluster_scoped } = &self.cluster.location.beyond;
-        let also: String = namespaces.iter().map(|namespace| format!(" --also-namespace {namespace}")).collect();
+        let also: String =
+            namespaces.iter().map(|namespace| format!(" --also-namespace {namespace}")).collect();
         let cluster_scoped = if *cluster_scoped { " --cluster-scoped" } else { "" };
         let (run_id, namespace) = (&session.call.plan.run_id, &self.cluster.namespace);
         // Where nothing else says that it is in a cluster.
-        let is_said = self.choice.kubeconfig.is_some() || self.choice.context.is_some() || self.cluster.inside;
+        let is_said =
+            self.choice.kubeconfig.is_some() || self.choice.context.is_some() || self.cluster.inside;
         let runtime = if is_said { "" } else { " --runtime kubernetes" };
-        format!("testbed down --run-id {run_id} -n {namespace}{also}{cluster_scoped}{runtime}{}", self.choice.flags())
+        format!(
+            "testbed down --run-id {run_id} -n {namespace}{also}{cluster_scoped}{runtime}{}",
+            self.choice.flags()
+        )
     }
 
     async fn abandon(self, session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
         match session.call.maker {
-            Maker::Up(args) if is_interruption(&error) => cleanup::after_interruption(&self, &session, args, error).await,
+            Maker::Up(args) if is_interruption(&error) => {
+                cleanup::after_interruption(&self, &session, args, error).await
+            }
             _ => error.hint(self.how_to_remove(&session)),
         }
     }
 
-    async fn remove(self, session: Session<'_>, asked: Asked, insisted: impl Future<Output = ()>) -> anyhow::Result<()> {
+    async fn remove(
+        self,
+        session: Session<'_>,
+        asked: Asked,
+        insisted: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
         let Call { plan, progress, .. } = &session.call;
-        let removal = self.removal(&session).tear_down(asked, DEFAULT_GRACE, Limit::For(TEARDOWN), |text| progress.say(text));
+        let removal = self
+            .removal(&session)
+            .tear_down(asked, DEFAULT_GRACE, Limit::For(TEARDOWN), |text| progress.say(text));
         let removed = tokio::select! {
             removed = removal => removed,
             () = insisted => Err(anyhow!("its removal was interrupted")),
@@ -231,14 +269,20 @@ impl Backend for Pods {
 }
 
 /// Connects, once the runs are removed that were left behind.
-async fn connect(choice: &Choice, recorder: &Recorder, within: Duration, progress: &Progress) -> anyhow::Result<Cluster> {
+async fn connect(
+    choice: &Choice,
+    recorder: &Recorder,
+    within: Duration,
+    progress: &Progress,
+) -> anyhow::Result<Cluster> {
     if let Some(registry) = Registry::find() {
         reap::reap(&registry, recorder, within, progress).await;
     }
     Cluster::connect(choice).await
 }
 
-/// The places beyond its namespace in which a run is to have objects: its maker names them by allowing the objects that do.
+/// The places beyond its namespace in which a run is to have objects: its maker names them by allowing the
+/// objects that do.
 fn beyond(plan: &Plan) -> Beyond {
     let namespaces = plan.objects.iter().filter_map(|object| object.namespace().map(str::to_owned)).collect();
     Beyond { namespaces, cluster_scoped: plan.allowed.contains(&Allowance::CLUSTER_SCOPED) }
@@ -247,7 +291,10 @@ fn beyond(plan: &Plan) -> Beyond {
 impl Pods {
     fn removal<'r>(&'r self, session: &'r Session<'_>) -> Removal<'r> {
         let plan = &session.call.plan;
-        let known = Known { redactor: plan.redactor(), secrets: plan.data.secret_names().map(str::to_owned).collect() };
+        let known = Known {
+            redactor: plan.redactor(),
+            secrets: plan.data.secret_names().map(str::to_owned).collect(),
+        };
         Removal::new(&self.cluster, &plan.run_id, &session.recording).knowing(known)
     }
 
@@ -256,7 +303,11 @@ impl Pods {
     }
 
     fn how_to_look(&self, session: &Session<'_>) -> String {
-        format!("look at it: {} describe pods -l {}", self.cluster.kubectl, session.call.plan.run_id.selector().as_str())
+        format!(
+            "look at it: {} describe pods -l {}",
+            self.cluster.kubectl,
+            session.call.plan.run_id.selector().as_str()
+        )
     }
 
     /// Notes what another command in the same folder has to know to find the run.

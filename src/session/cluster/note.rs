@@ -1,5 +1,6 @@
-//! How a run in a cluster is noted on this machine, so that the next command removes it should testbed be killed, and where its config file
-//! goes. In a pod there may be nowhere to write: then nothing is noted, which is no loss where the pod's files end with it.
+//! How a run in a cluster is noted on this machine, so that the next command removes it should testbed be
+//! killed, and where its config file goes. In a pod there may be nowhere to write: then nothing is noted,
+//! which is no loss where the pod's files end with it.
 
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use crate::runtime::kubernetes::Cluster;
 use crate::session::config::Config;
 use crate::session::{Call, Maker};
 
-/// Notes a run of `testbed run`, before anything of it exists, and places its config file: returns the run, and the folder of the file where
-/// that is not the run's own. What `testbed up` makes outlives it, and is not noted here.
+/// Notes a run of `testbed run`, before anything of it exists, and places its config file: returns the run,
+/// and the folder of the file where that is not the run's own. What `testbed up` makes outlives it, and is
+/// not noted here.
 ///
 /// # Errors
 /// A run of this id that is there already; no folder for the config file.
@@ -31,7 +33,9 @@ pub(super) fn take(call: &mut Call<'_>, cluster: &Cluster) -> anyhow::Result<(Cl
             Ok((claim, None))
         }
         Err(error) => {
-            let why = format!("run {run_id} is not noted on this machine, and stays should testbed be killed: {error:#}");
+            let why = format!(
+                "run {run_id} is not noted on this machine, and stays should testbed be killed: {error:#}"
+            );
             if cluster.inside {
                 call.progress.explain(&why);
             } else {
@@ -46,7 +50,8 @@ fn add(registry: &Registry, run_id: &RunId, record: Record) -> anyhow::Result<Cl
     match registry.claim(run_id)? {
         Found::Absent => registry.add(record),
         Found::Held(holder) => Err(holder.is_held()),
-        Found::Free(_) => Err(anyhow!("run {run_id} is there already")).hint(format!("remove it first: testbed down --run-id {run_id}")),
+        Found::Free(_) => Err(anyhow!("run {run_id} is there already"))
+            .hint(format!("remove it first: testbed down --run-id {run_id}")),
     }
 }
 
@@ -57,7 +62,9 @@ fn place(config: &mut Config) -> anyhow::Result<Option<TempDir>> {
     }
     let folder = tempfile::Builder::new().prefix("testbed-").tempdir();
     let folder = folder.context("making a temporary folder for the config file");
-    let folder = folder.hint("name a file in a folder that can be written with --output, or set XDG_STATE_HOME or TMPDIR to one")?;
+    let folder = folder.hint(
+        "name a file in a folder that can be written with --output, or set XDG_STATE_HOME or TMPDIR to one",
+    )?;
     config.place_in(folder.path());
     Ok(Some(folder))
 }

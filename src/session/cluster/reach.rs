@@ -1,4 +1,5 @@
-//! How each database is reached from where testbed runs: by its Service's name inside the cluster, through a port-forward outside.
+//! How each database is reached from where testbed runs: by its Service's name inside the cluster, through a
+//! port-forward outside.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::session::plan::Plan;
 
 /// An attempt inside the cluster costs a TCP connection.
 const DIRECT: Pace = Pace { usual: Duration::from_millis(50), setting_up: Duration::from_millis(50) };
-/// An attempt through a port-forward goes by way of the API server and the node, inside a connection that is there.
+/// An attempt through a port-forward goes by way of the API server and the node, inside a connection that is
+/// there.
 const FORWARDED: Pace = Pace { usual: Duration::from_millis(20), setting_up: Duration::from_millis(200) };
 
 pub(super) struct Reach {
@@ -45,7 +47,12 @@ pub(super) async fn reach(
             reach.forwards.push(forward);
             ("127.0.0.1".to_owned(), port, Some(way), FORWARDED)
         } else if outside {
-            (created.cluster_ip(&database.host).unwrap_or(&database.host).to_owned(), database.port, None, DIRECT)
+            (
+                created.cluster_ip(&database.host).unwrap_or(&database.host).to_owned(),
+                database.port,
+                None,
+                DIRECT,
+            )
         } else {
             (database.host.clone(), database.port, None, DIRECT)
         };

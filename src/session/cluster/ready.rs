@@ -1,4 +1,5 @@
-//! The proof of readiness, left where `testbed status` finds it: on the pod, where this user may patch pods, and in the state folder.
+//! The proof of readiness, left where `testbed status` finds it: on the pod, where this user may patch pods,
+//! and in the state folder.
 
 use std::collections::BTreeMap;
 
@@ -23,25 +24,39 @@ pub(crate) type Records = BTreeMap<String, BTreeMap<String, Ready>>;
 pub(crate) fn records(plan: &Plan, found: &[Found]) -> Records {
     let mut records = Records::new();
     for (database, found) in plan.discovery.databases.iter().zip(found) {
-        let ready = Ready { evidence: found.evidence.kind().into(), detail: found.evidence.to_string(), at: found.at };
+        let ready = Ready {
+            evidence: found.evidence.kind().into(),
+            detail: found.evidence.to_string(),
+            at: found.at,
+        };
         records.entry(database.workload.clone()).or_default().insert(database.container.clone(), ready);
     }
     records
 }
 
 /// Annotates the pods. That a Role does not allow it is no failure: nothing depends on it.
-pub(crate) async fn publish(plan: &Plan, cluster: &Cluster, observer: &Observer, records: &Records, progress: &Progress) {
+pub(crate) async fn publish(
+    plan: &Plan,
+    cluster: &Cluster,
+    observer: &Observer,
+    records: &Records,
+    progress: &Progress,
+) {
     let pods = observer.pods();
     let patches: Vec<(String, String)> = records
         .iter()
         .flat_map(|(workload, containers)| {
-            let names: Vec<String> = pods_of(&pods.borrow(), workload).filter_map(|pod| pod.metadata.name.clone()).collect();
+            let names: Vec<String> =
+                pods_of(&pods.borrow(), workload).filter_map(|pod| pod.metadata.name.clone()).collect();
             let value = json!(containers).to_string();
             names.into_iter().map(move |name| (name, value.clone()))
         })
         .collect();
     if let Err(error) = annotate(cluster, &patches).await {
-        progress.explain(&format!("run {}: what proved readiness is not noted on the pods: {error:#}", plan.run_id));
+        progress.explain(&format!(
+            "run {}: what proved readiness is not noted on the pods: {error:#}",
+            plan.run_id
+        ));
     }
 }
 

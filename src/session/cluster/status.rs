@@ -48,7 +48,8 @@ fn rows_of(id: &str, run: &Run, remembered: Option<&Remembered>) -> Vec<Row> {
     let Ok(run_id) = RunId::parse(id) else { return Vec::new() };
     let mut rows = Vec::new();
     for pod in &run.pods {
-        let found = discover_workloads(vec![Workload::from_pod(pod)], &run.services, &run_id, &Data::default());
+        let found =
+            discover_workloads(vec![Workload::from_pod(pod)], &run.services, &run_id, &Data::default());
         let databases = found.map(|found| found.databases).unwrap_or_default();
         for database in &databases {
             rows.push(Row {
@@ -57,7 +58,11 @@ fn rows_of(id: &str, run: &Run, remembered: Option<&Remembered>) -> Vec<Row> {
                 address: format!("{}:{}", database.host, database.port),
                 database: database.login.database.clone(),
                 user: Some(database.login.user.clone()),
-                ready: proof(pod, &database.container, remembered.filter(|remembered| remembered.run_id == id)),
+                ready: proof(
+                    pod,
+                    &database.container,
+                    remembered.filter(|remembered| remembered.run_id == id),
+                ),
                 ..plain(id, pod)
             });
         }
@@ -65,19 +70,34 @@ fn rows_of(id: &str, run: &Run, remembered: Option<&Remembered>) -> Vec<Row> {
             rows.push(plain(id, pod));
         }
     }
-    rows.extend(run.services.iter().filter(|service| lacks_its_pod(service, &run.pods)).map(|service| left_alone(id, service)));
+    rows.extend(
+        run.services
+            .iter()
+            .filter(|service| lacks_its_pod(service, &run.pods))
+            .map(|service| left_alone(id, service)),
+    );
     rows
 }
 
-/// Whether a Service leads to pods, and the run has none of these: nobody makes the pod of a manifest anew that was evicted or deleted.
+/// Whether a Service leads to pods, and the run has none of these: nobody makes the pod of a manifest anew
+/// that was evicted or deleted.
 fn lacks_its_pod(service: &Service, pods: &[Pod]) -> bool {
-    let leads_to_pods = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()).is_some_and(|selector| !selector.is_empty());
-    leads_to_pods && !pods.iter().any(|pod| pod.metadata.labels.as_ref().is_some_and(|labels| selects(service, labels)))
+    let leads_to_pods = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.as_ref())
+        .is_some_and(|selector| !selector.is_empty());
+    leads_to_pods
+        && !pods.iter().any(|pod| pod.metadata.labels.as_ref().is_some_and(|labels| selects(service, labels)))
 }
 
 fn left_alone(id: &str, service: &Service) -> Row {
     let name = service.metadata.name.clone().unwrap_or_default();
-    let port = service.spec.as_ref().and_then(|spec| spec.ports.as_ref()?.first()).map(|port| format!(":{}", port.port));
+    let port = service
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.ports.as_ref()?.first())
+        .map(|port| format!(":{}", port.port));
     Row {
         run: id.into(),
         runtime: "kubernetes",
@@ -120,6 +140,7 @@ fn state(pod: &Pod) -> String {
     }
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
-    let waiting = containers.iter().find_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
+    let waiting =
+        containers.iter().find_map(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
     waiting.or_else(|| status.and_then(|status| status.phase.clone())).unwrap_or_else(|| "Unknown".into())
 }

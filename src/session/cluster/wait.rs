@@ -12,7 +12,8 @@ use crate::session::plan::Plan;
 use crate::session::waits::{Waits, never};
 use crate::time::Time;
 
-/// Waits until all databases and all other pods are ready at the same time. `settle` is for databases without an annotation of their own.
+/// Waits until all databases and all other pods are ready at the same time. `settle` is for databases without
+/// an annotation of their own.
 ///
 /// # Errors
 /// `Exit::Never` when a database's final server refuses the tests' login.
@@ -37,7 +38,10 @@ pub(super) async fn wait(
         .collect();
     let report = |index: usize, stage: Stage| {
         let Database { name, engine, login, .. } = &databases[index];
-        if let Stage::Waiting(reason @ (Reason::SettingUp | Reason::NotProcess1(_) | Reason::SetUpOption(_))) = &stage {
+        if let Stage::Waiting(
+            reason @ (Reason::SettingUp | Reason::NotProcess1(_) | Reason::SetUpOption(_)),
+        ) = &stage
+        {
             let moment = Moment { what: What::SetUpServer, at: Time::now(), detail: reason.to_string() };
             recording.on(Event::Database { name: name.clone(), nth: 1, moment });
         }
@@ -59,7 +63,8 @@ pub(super) async fn wait(
     })
 }
 
-/// The target, whose command line is not held against it where the user says how long a server has to stay up: that holds for any server.
+/// The target, whose command line is not held against it where the user says how long a server has to stay
+/// up: that holds for any server.
 fn believing(target: &Target, settle: Option<Settling>) -> Target {
     let arguments = target.arguments.clone().filter(|_| !matches!(settle, Some(Settling::For(_))));
     Target { arguments, ..target.clone() }

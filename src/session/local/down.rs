@@ -23,8 +23,8 @@ pub(crate) enum Known {
     InCluster(Box<Claim>),
 }
 
-/// Removes a run that is on this machine. One that another testbed works on, wherever it is, is left to that one, which is asked to end.
-/// With `runtime`, a run elsewhere counts as unknown.
+/// Removes a run that is on this machine. One that another testbed works on, wherever it is, is left to that
+/// one, which is asked to end. With `runtime`, a run elsewhere counts as unknown.
 pub(crate) async fn down(
     run_id: &RunId,
     args: &Down,
@@ -34,7 +34,9 @@ pub(crate) async fn down(
     progress: &Progress,
 ) -> anyhow::Result<Known> {
     let deadline = Instant::now() + args.timeout;
-    let is_elsewhere = |record: &Record| runtime.is_some_and(|runtime| (runtime == Runtime::Local) != record.local().is_some());
+    let is_elsewhere = |record: &Record| {
+        runtime.is_some_and(|runtime| (runtime == Runtime::Local) != record.local().is_some())
+    };
     let mut was_held = false;
     loop {
         match registry.claim(run_id).exit(Exit::TeardownIncomplete)? {
@@ -63,7 +65,8 @@ async fn remove_run(claim: Claim, recorder: &Recorder, progress: &Progress) -> a
     Ok(())
 }
 
-/// Another testbed works on the run: it is asked to end, which removes the run, or brings it to where this process can.
+/// Another testbed works on the run: it is asked to end, which removes the run, or brings it to where this
+/// process can.
 async fn ask_to_end(record: &Record, deadline: Instant, progress: &Progress) -> anyhow::Result<()> {
     let Some(owner) = record.owner.filter(|owner| owner.is_alive()) else {
         // Between its maker's end and its lock's, or just being noted.
@@ -71,7 +74,10 @@ async fn ask_to_end(record: &Record, deadline: Instant, progress: &Progress) -> 
         return wait_over(record, deadline);
     };
     owner.signal(Signal::TERM);
-    progress.say(&format!("run {} belongs to a testbed that still runs (process {}); asking it to end", record.run_id, owner.pid));
+    progress.say(&format!(
+        "run {} belongs to a testbed that still runs (process {}); asking it to end",
+        record.run_id, owner.pid
+    ));
     if !processes::gone(owner, deadline.saturating_duration_since(Instant::now())).await {
         return wait_over(record, Instant::now());
     }
@@ -82,7 +88,8 @@ fn wait_over(record: &Record, deadline: Instant) -> anyhow::Result<()> {
     if Instant::now() < deadline {
         return Ok(());
     }
-    let owner = record.owner.map_or_else(|| "another process".to_owned(), |owner| format!("process {}", owner.pid));
+    let owner =
+        record.owner.map_or_else(|| "another process".to_owned(), |owner| format!("process {}", owner.pid));
     Err(anyhow!("run {} is not removed: {owner} still works on it", record.run_id))
         .hint("end that process, with SIGKILL if need be, and call testbed down again")
         .exit(Exit::TeardownIncomplete)

@@ -1,5 +1,5 @@
-//! `testbed gc` on this machine: abandoned runs, runs whose servers have all ended, and prepared data folders that nobody has used for a
-//! month.
+//! `testbed gc` on this machine: abandoned runs, runs whose servers have all ended, and prepared data folders
+//! that nobody has used for a month.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -22,8 +22,15 @@ use crate::state::{self, Remembered};
 use crate::{process, words};
 
 /// Removes it, or tells what would be removed.
-pub(crate) async fn gc(args: &Gc, recorder: &Recorder, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
-    let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else { return Ok(()) };
+pub(crate) async fn gc(
+    args: &Gc,
+    recorder: &Recorder,
+    found: &mut Vec<Leftover>,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else {
+        return Ok(());
+    };
     if args.dry_run {
         return dry_run(&registry, found, progress);
     }
@@ -85,9 +92,13 @@ fn orphans(area: &Area) -> anyhow::Result<Vec<PathBuf>> {
     Ok(orphans)
 }
 
-/// Removes what the folders of a run hold whose record is of no use, and tells whether it was there to be removed. What it may have in a cluster
-/// is for a `testbed down` that says where.
-async fn remove_unreadable(registry: &Registry, found: &Unreadable, progress: &Progress) -> anyhow::Result<bool> {
+/// Removes what the folders of a run hold whose record is of no use, and tells whether it was there to be
+/// removed. What it may have in a cluster is for a `testbed down` that says where.
+async fn remove_unreadable(
+    registry: &Registry,
+    found: &Unreadable,
+    progress: &Progress,
+) -> anyhow::Result<bool> {
     if !found.is_damaged {
         return Err(found.error());
     }
@@ -162,7 +173,9 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
 
 /// Whether a run that is up has no server left.
 fn is_dead(record: &Record) -> bool {
-    record.local().is_some_and(|local| !local.servers.is_empty() && local.servers.iter().all(|server| !server.process.is_alive()))
+    record.local().is_some_and(|local| {
+        !local.servers.is_empty() && local.servers.iter().all(|server| !server.process.is_alive())
+    })
 }
 
 const DEAD: &str = "its servers have ended";

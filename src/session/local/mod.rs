@@ -56,7 +56,11 @@ impl Backend for Servers {
     type Place = &'static str;
     type Up = Up;
 
-    async fn begin<'a>(why: &'static str, mut call: Call<'a>, _stop: Stop<'_>) -> anyhow::Result<(Self, Session<'a>)> {
+    async fn begin<'a>(
+        why: &'static str,
+        mut call: Call<'a>,
+        _stop: Stop<'_>,
+    ) -> anyhow::Result<(Self, Session<'a>)> {
         let (progress, recorder, args) = (call.progress, call.recorder, call.maker.making());
         progress.say(&format!("run {} on this machine ({why})", call.plan.run_id));
         let registry = Registry::open(args.timeout)?;
@@ -72,7 +76,10 @@ impl Backend for Servers {
             Found::Absent => {}
             Found::Free(claim) => {
                 let recording = removal::recording(recorder, &claim);
-                return Ok((Self { area, servers, content, is_adopted: true }, Session { call, claim: *claim, recording }));
+                return Ok((
+                    Self { area, servers, content, is_adopted: true },
+                    Session { call, claim: *claim, recording },
+                ));
             }
             Found::Held(record) => return Err(record.is_held()),
         }
@@ -84,16 +91,26 @@ impl Backend for Servers {
         let data = data_folder(&area, &servers, plan, progress);
         let run = LocalRun {
             boot: process::boot_id()?,
-            logs: servers.servers.iter().map(|planned| (planned.database.name.clone(), planned.log(&data))).collect(),
+            logs: servers
+                .servers
+                .iter()
+                .map(|planned| (planned.database.name.clone(), planned.log(&data)))
+                .collect(),
             secrets: redactor.texts().to_vec(),
             data,
             programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
             content: content.clone(),
             servers: Vec::new(),
         };
-        let claim = registry.add(Record { history: recording.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
+        let claim = registry
+            .add(Record { history: recording.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
         recording.on(Event::Begun {
-            objects: plan.objects.iter().filter(|_| recorder.is_on()).map(|object| Value::Object(object.body.clone())).collect(),
+            objects: plan
+                .objects
+                .iter()
+                .filter(|_| recorder.is_on())
+                .map(|object| Value::Object(object.body.clone()))
+                .collect(),
             databases: servers.servers.iter().map(planned).collect(),
             redactor,
         });
@@ -120,12 +137,21 @@ impl Backend for Servers {
             }
         }
         let databases: Vec<Database> = servers(claim).iter().map(removal::database).collect();
-        let at = databases.iter().filter_map(|database| database.first(What::Ready)).max().unwrap_or_else(Time::now);
+        let at = databases
+            .iter()
+            .filter_map(|database| database.first(What::Ready))
+            .max()
+            .unwrap_or_else(Time::now);
         recording.on(Event::Ready { databases, at });
         Ok(Up { children, model })
     }
 
-    async fn give_up(self, mut session: Session<'_>, failed: Failed, _insisted: impl Future<Output = ()>) -> anyhow::Error {
+    async fn give_up(
+        self,
+        mut session: Session<'_>,
+        failed: Failed,
+        _insisted: impl Future<Output = ()>,
+    ) -> anyhow::Error {
         let error = match failed {
             // What an earlier `up` has made is not this one's to remove.
             Failed::Before(error) => return error,
@@ -167,7 +193,10 @@ impl Backend for Servers {
             // Its other threads may take a moment longer than the first one.
             let within = if server.process.is_alive() { Duration::ZERO } else { Duration::from_secs(1) };
             if let Ok(Ok(status)) = tokio::time::timeout(within, child.wait()).await {
-                session.call.progress.warn(&format!("{name} ended by itself while the command ran ({status})"));
+                session
+                    .call
+                    .progress
+                    .warn(&format!("{name} ended by itself while the command ran ({status})"));
                 let moment = Moment { what: What::Ended, at: Time::now(), detail: status.to_string() };
                 session.recording.on(Event::Database { name: name.clone(), nth: 1, moment });
             }
@@ -194,8 +223,15 @@ impl Backend for Servers {
     }
 
     fn how_to_use(&self, session: &Session<'_>, _up: &Up) -> Vec<String> {
-        let line =
-            |server: &Server| format!("{} on 127.0.0.1:{} as {}; log {}", server.name, server.port, server.user, server.log.display());
+        let line = |server: &Server| {
+            format!(
+                "{} on 127.0.0.1:{} as {}; log {}",
+                server.name,
+                server.port,
+                server.user,
+                server.log.display()
+            )
+        };
         servers(&session.claim).iter().map(line).collect()
     }
 
@@ -212,7 +248,12 @@ impl Backend for Servers {
         undo(session, error).await
     }
 
-    async fn remove(self, session: Session<'_>, asked: Asked, _insisted: impl Future<Output = ()>) -> anyhow::Result<()> {
+    async fn remove(
+        self,
+        session: Session<'_>,
+        asked: Asked,
+        _insisted: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
         let Session { call: Call { plan, progress, .. }, claim, recording } = session;
         let is_told = matches!(asked, Asked::Down);
         removal::remove(claim, &recording, asked).await?;
@@ -247,11 +288,19 @@ impl Servers {
         let Session { call: Call { maker, progress, .. }, claim, recording } = session;
         let (timeout, area, progress) = (maker.making().timeout, &self.area, *progress);
         let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
-        files::make_folder(&local.data).with_context(|| format!("making {}", local.data.display())).hint(STATE_HINT)?;
+        files::make_folder(&local.data)
+            .with_context(|| format!("making {}", local.data.display()))
+            .hint(STATE_HINT)?;
         if let Some(folder) = claim.folder() {
             area::note_registry(&local.data, folder)?;
         }
-        let run = Run { run_id: &claim.record.run_id, folder: &local.data, area, deadline: deadline::after(timeout), timeout };
+        let run = Run {
+            run_id: &claim.record.run_id,
+            folder: &local.data,
+            area,
+            deadline: deadline::after(timeout),
+            timeout,
+        };
         let starts = self.servers.servers.iter().map(|planned| async move {
             let name = &planned.database.name;
             let report = |told: Told<'_>| match told {
@@ -262,7 +311,11 @@ impl Servers {
                 }
             };
             let started = start::start(planned, run, report).await?;
-            progress.stage(name, READY, &format!("{} on 127.0.0.1:{}", started.server.server, started.server.port));
+            progress.stage(
+                name,
+                READY,
+                &format!("{} on 127.0.0.1:{}", started.server.server, started.server.port),
+            );
             Ok::<_, anyhow::Error>(started)
         });
         let started = try_join_all(starts).await?;
@@ -294,7 +347,8 @@ impl Servers {
             database.login.password = Password::new(&server.password);
         }
         let ports: Vec<u16> = local.servers.iter().map(|server| server.port).collect();
-        let model = config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
+        let model =
+            config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
         Ok(Up { children: Vec::new(), model })
     }
 }
@@ -311,7 +365,8 @@ fn planned(server: &Planned) -> Database {
     }
 }
 
-/// A folder that no other run has ever had: one whose record was lost, with all of the state folder, may have left its own.
+/// A folder that no other run has ever had: one whose record was lost, with all of the state folder, may have
+/// left its own.
 fn data_folder(area: &Area, servers: &LocalPlan, plan: &Plan, progress: &Progress) -> PathBuf {
     let mut base = area.data.clone();
     if !servers.servers.is_empty() && servers.servers.iter().all(|server| server.in_memory) {
@@ -328,18 +383,23 @@ fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> a
     match servers.differences.as_slice() {
         [] => {}
         differences if strict => {
-            return Err(usage(format!("--strict: on this machine the run would differ: {}", differences.join("; "))))
-                .hint("leave --strict away to accept it, or run it in a cluster: --runtime kubernetes");
+            return Err(usage(format!(
+                "--strict: on this machine the run would differ: {}",
+                differences.join("; ")
+            )))
+            .hint("leave --strict away to accept it, or run it in a cluster: --runtime kubernetes");
         }
         differences => differences.iter().for_each(|difference| progress.say(&format!("note: {difference}"))),
     }
     Ok(())
 }
 
-/// Tells whether two plans ask for the same: by the hashes of their objects, which pass over passwords that were made up.
+/// Tells whether two plans ask for the same: by the hashes of their objects, which pass over passwords that
+/// were made up.
 fn content(plan: &Plan) -> String {
     let hash = |object: &crate::manifest::Object| {
-        let hash = object.metadata("annotations").and_then(|annotations| annotations.get(HASH_ANNOTATION)).cloned();
+        let hash =
+            object.metadata("annotations").and_then(|annotations| annotations.get(HASH_ANNOTATION)).cloned();
         format!("{} {}\n", object.label(), hash.unwrap_or_default())
     };
     state::hash(plan.objects.iter().map(hash).collect::<String>().as_bytes())

@@ -5,7 +5,10 @@ use crate::run_id::RunId;
 use crate::session::status::Row;
 
 /// The rows of all runs of this machine, or of one, and those that cannot be told.
-pub(crate) fn rows(registry: Option<&Registry>, run_id: Option<&RunId>) -> anyhow::Result<(Vec<Row>, Vec<Unreadable>)> {
+pub(crate) fn rows(
+    registry: Option<&Registry>,
+    run_id: Option<&RunId>,
+) -> anyhow::Result<(Vec<Row>, Vec<Unreadable>)> {
     let Some(registry) = registry else { return Ok((Vec::new(), Vec::new())) };
     let (records, mut unreadable) = registry.records()?;
     let is_wanted = |found: &str| run_id.is_none_or(|run_id| found == run_id.as_str());
@@ -16,7 +19,8 @@ pub(crate) fn rows(registry: Option<&Registry>, run_id: Option<&RunId>) -> anyho
 fn rows_of(record: &Record) -> Vec<Row> {
     let Some(local) = record.local() else { return Vec::new() };
     if local.servers.is_empty() {
-        let state = if record.owner.is_some_and(crate::process::Process::is_alive) { "Starting" } else { "Failed" };
+        let state =
+            if record.owner.is_some_and(crate::process::Process::is_alive) { "Starting" } else { "Failed" };
         return vec![Row { state: state.to_owned(), ..plain(record) }];
     }
     local.servers.iter().map(|server| row(record, server)).collect()

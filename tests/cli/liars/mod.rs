@@ -1,7 +1,8 @@
-//! A full table of lies: each protocol, each place of a conversation, each kind of lie. `make soak` goes through all of it and changes honest answers at
-//! random besides, `make test` takes a sample.
+//! A full table of lies: each protocol, each place of a conversation, each kind of lie. `make soak` goes
+//! through all of it and changes honest answers at random besides, `make test` takes a sample.
 //!
-//! Every server is honest up to the lie. A failure shows the seed; `TESTBED_TEST_SEED` repeats the random part.
+//! Every server is honest up to the lie. A failure shows the seed; `TESTBED_TEST_SEED` repeats the random
+//! part.
 
 pub mod mysql;
 pub mod postgres;
@@ -83,7 +84,19 @@ const QUESTIONS: [Question; 8] = [
     // Whatever becomes of its story, the run is the command's.
     Question {
         name: "run",
-        args: &["run", "--runtime", "local", "--with", "sqlite", "--run-id", "r", "--archive-timeout", "2s", "--", "true"],
+        args: &[
+            "run",
+            "--runtime",
+            "local",
+            "--with",
+            "sqlite",
+            "--run-id",
+            "r",
+            "--archive-timeout",
+            "2s",
+            "--",
+            "true",
+        ],
         from: OPENED,
         // A record is written, and changed.
         until: 18,
@@ -150,7 +163,13 @@ impl Lie {
     fn keeps_waiting(self) -> bool {
         matches!(
             self,
-            Self::Silent | Self::Skips | Self::CutOffAndSilent | Self::Empty | Self::WithoutLast | Self::Reversed | Self::Random(_)
+            Self::Silent
+                | Self::Skips
+                | Self::CutOffAndSilent
+                | Self::Empty
+                | Self::WithoutLast
+                | Self::Reversed
+                | Self::Random(_)
         )
     }
 }
@@ -179,8 +198,12 @@ impl Said {
         let all = honest.concat();
         let half = all[..all.len() / 2].to_vec();
         let silent = |bytes| Self { bytes, then: Then::IsSilent };
-        let repeats = |bytes, again: Vec<u8>| Self { bytes, then: if again.is_empty() { Then::GoesOn } else { Then::Repeats(again) } };
-        let (first, last) = (honest.first().cloned().unwrap_or_default(), honest.last().cloned().unwrap_or_default());
+        let repeats = |bytes, again: Vec<u8>| Self {
+            bytes,
+            then: if again.is_empty() { Then::GoesOn } else { Then::Repeats(again) },
+        };
+        let (first, last) =
+            (honest.first().cloned().unwrap_or_default(), honest.last().cloned().unwrap_or_default());
         match lie {
             Lie::Honest => Self::going_on(all),
             Lie::Silent => silent(Vec::new()),
@@ -371,7 +394,13 @@ fn ask(question: &Question, place: Option<(usize, Lie)>) -> Outcome {
     let called = started.wait();
     let took = begin.elapsed();
     let tells = [&called.stdout, &called.stderr].iter().any(|said| said.contains("sesame"));
-    Outcome { code: called.code, took, said: called.transcript(), tells, answers: most.load(Ordering::Relaxed) }
+    Outcome {
+        code: called.code,
+        took,
+        said: called.transcript(),
+        tells,
+        answers: most.load(Ordering::Relaxed),
+    }
 }
 
 /// What is wrong with an end, if anything is.
@@ -425,7 +454,8 @@ fn no_lie_makes_testbed_hang_crash_or_tell_a_secret() {
     eprintln!("{cases} cases");
     // Those that take longest first.
     table.sort_by_key(|(question, _, lie)| (question.is_history && lie.keeps_waiting(), *lie));
-    let (queue, faults, codes) = (Mutex::new(table), Mutex::new(Vec::new()), Mutex::new(BTreeMap::<_, usize>::new()));
+    let (queue, faults, codes) =
+        (Mutex::new(table), Mutex::new(Vec::new()), Mutex::new(BTreeMap::<_, usize>::new()));
     let begin = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -436,8 +466,15 @@ fn no_lie_makes_testbed_hang_crash_or_tell_a_secret() {
                     *codes.lock().unwrap().entry((question.name, outcome.code)).or_default() += 1;
                     if let Some(fault) = fault(&question, &outcome) {
                         let name = question.speaks.name(lie);
-                        eprintln!("{}, place {place}, {name}: {}", question.name, fault.lines().next().unwrap_or_default());
-                        faults.lock().unwrap().push(format!("{}, place {place}, {name}: {fault}", question.name));
+                        eprintln!(
+                            "{}, place {place}, {name}: {}",
+                            question.name,
+                            fault.lines().next().unwrap_or_default()
+                        );
+                        faults
+                            .lock()
+                            .unwrap()
+                            .push(format!("{}, place {place}, {name}: {fault}", question.name));
                     }
                 }
             });

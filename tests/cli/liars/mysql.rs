@@ -32,7 +32,11 @@ pub fn column(kind: u8) -> Vec<u8> {
 
 fn table(columns: &[u8], rows: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let heads = columns.iter().map(|kind| column(*kind));
-    let bodies = std::iter::once(vec![columns.len() as u8]).chain(heads).chain([END.to_vec()]).chain(rows.to_vec()).chain([END.to_vec()]);
+    let bodies = std::iter::once(vec![columns.len() as u8])
+        .chain(heads)
+        .chain([END.to_vec()])
+        .chain(rows.to_vec())
+        .chain([END.to_vec()]);
     packets(1, &bodies.collect::<Vec<_>>())
 }
 
@@ -89,7 +93,13 @@ type Own = (&'static str, fn(&[Vec<u8>]) -> Said);
 
 pub(super) const OWN: [Own; 32] = [
     ("another number", |honest| {
-        Said::going_on(honest.iter().map(|said| packet(said[3].wrapping_add(77), &said[4..])).collect::<Vec<_>>().concat())
+        Said::going_on(
+            honest
+                .iter()
+                .map(|said| packet(said[3].wrapping_add(77), &said[4..]))
+                .collect::<Vec<_>>()
+                .concat(),
+        )
     }),
     ("a word for a number", |_| row(&[TEXT, TEXT], b"\x06Uptime\x03abc")),
     ("a number too large", |_| row(&[TEXT, TEXT], b"\x06Uptime\x1499999999999999999999")),
@@ -103,24 +113,40 @@ pub(super) const OWN: [Own; 32] = [
     ("a value with a length of none", |_| row(&[TEXT, TEXT], b"\xff\xff")),
     ("a date for a number", |_| row(&[TEXT, 12], b"\x06Uptime\x0a2026-99-99")),
     ("types that nobody knows", |_| row(&[200, 201], b"\x06Uptime\x0242")),
-    ("a value of 8 MiB", |_| row(&[TEXT, TEXT], &[&b"\x06Uptime\xfd\0\0\x80"[..], &vec![b'7'; 8 << 20]].concat())),
+    ("a value of 8 MiB", |_| {
+        row(&[TEXT, TEXT], &[&b"\x06Uptime\xfd\0\0\x80"[..], &vec![b'7'; 8 << 20]].concat())
+    }),
     ("no row", |_| Said::going_on(table(&[TEXT, TEXT], &[]).concat())),
-    ("two rows", |_| Said::going_on(table(&[TEXT, TEXT], &[b"\x06Uptime\x0242".to_vec(), b"\x06Uptime\x0242".to_vec()]).concat())),
+    ("two rows", |_| {
+        Said::going_on(
+            table(&[TEXT, TEXT], &[b"\x06Uptime\x0242".to_vec(), b"\x06Uptime\x0242".to_vec()]).concat(),
+        )
+    }),
     ("endless rows", |_| endless(&[vec![2], column(TEXT), column(TEXT), END.to_vec()], b"\x06Uptime\x0242")),
     ("endless columns", |_| endless(&[vec![0xfc, 0xff, 0xff]], &column(TEXT))),
-    ("columns without number", |honest| only(honest, &[&[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]])),
+    ("columns without number", |honest| {
+        only(honest, &[&[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]])
+    }),
     ("a column that is cut off", |honest| only(honest, &[&[1], b"\x03de", &END, b"\x011", &END])),
     ("no columns", |honest| only(honest, &[&OK])),
     ("a file of the client's", |honest| only(honest, &[b"\xfb/etc/passwd"])),
     ("an error", |honest| only(honest, &[&error(b"not now")])),
     ("an error that is no text", |honest| only(honest, &[&error(b"\xff\xfe")])),
     ("an error that is cut off", |honest| only(honest, &[&[0xff, 0x15]])),
-    ("an error of many lines with escape sequences", |honest| only(honest, &[&error(b"\x1b[2J\nerror: sesam\n\r\nhint: x")])),
+    ("an error of many lines with escape sequences", |honest| {
+        only(honest, &[&error(b"\x1b[2J\nerror: sesam\n\r\nhint: x")])
+    }),
     ("a plugin that nobody knows", |honest| only(honest, &[b"\xfeno_such_plugin\0abc\0"])),
     ("the password in clear text", |honest| only(honest, &[b"\xfemysql_clear_password\0"])),
     ("the password as of old", |honest| only(honest, &[b"\xfe"])),
     ("a plugin again and again", |honest| {
-        only(honest, &[b"\xfemysql_native_password\0abcdefghijklmnopqrst\0", b"\xfemysql_native_password\0abcdefghijklmnopqrst\0"])
+        only(
+            honest,
+            &[
+                b"\xfemysql_native_password\0abcdefghijklmnopqrst\0",
+                b"\xfemysql_native_password\0abcdefghijklmnopqrst\0",
+            ],
+        )
     }),
     ("more that is wanted", |honest| only(honest, &[&[1, 4], &[1, 3], &[1]])),
     ("a greeting of another protocol", |honest| only(honest, &[b"\x099.7.0\0\x01\0\0\0abcdefgh\0"])),

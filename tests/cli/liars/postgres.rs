@@ -1,4 +1,5 @@
-//! A PostgreSQL that answers what `wait` and the history ask, and the lies that only PostgreSQL's protocol has.
+//! A PostgreSQL that answers what `wait` and the history ask, and the lies that only PostgreSQL's protocol
+//! has.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,7 +26,9 @@ pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 fn columns(types: &[u32]) -> Vec<u8> {
-    let each = types.iter().flat_map(|kind| [b"c\0\0\0\0\0\0\0", &kind.to_be_bytes()[..], b"\xff\xff\0\0\0\0\0\x01"].concat());
+    let each = types
+        .iter()
+        .flat_map(|kind| [b"c\0\0\0\0\0\0\0", &kind.to_be_bytes()[..], b"\xff\xff\0\0\0\0\0\x01"].concat());
     message(b'T', &[&(types.len() as u16).to_be_bytes()[..], &each.collect::<Vec<u8>>()].concat())
 }
 
@@ -65,7 +68,8 @@ fn answer(sql: &str) -> (Vec<u32>, Vec<Values>) {
         // Whoever asks for a type is told that it consists of another one.
         let next = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos() | 1 << 30;
         let zero = || Some(vec![0; 4]);
-        let row = vec![text("t"), text("b"), Some(next.to_be_bytes().to_vec()), zero(), zero(), text("x"), zero()];
+        let row =
+            vec![text("t"), text("b"), Some(next.to_be_bytes().to_vec()), zero(), zero(), text("x"), zero()];
         (vec![NAME, CHAR, OID, OID, OID, NAME, OID], vec![row])
     } else if has("max(version)") {
         (vec![NUMBER], vec![vec![number(1)]])
@@ -79,7 +83,20 @@ fn answer(sql: &str) -> (Vec<u32>, Vec<Values>) {
         (vec![TEXT, TEXT], vec![vec![text("0190-1"), story()]])
     } else if has("r.id, r.run_id, r.name") {
         let texts = ["0190-1", "run-1", "shop", "done"].map(text).to_vec();
-        let values = [texts, vec![None, text("local"), None, None, text("[\"postgres\"]"), number(1_790_000_000_000), None, None]].concat();
+        let values = [
+            texts,
+            vec![
+                None,
+                text("local"),
+                None,
+                None,
+                text("[\"postgres\"]"),
+                number(1_790_000_000_000),
+                None,
+                None,
+            ],
+        ]
+        .concat();
         ([vec![TEXT; 9], vec![NUMBER; 3]].concat(), vec![values])
     } else if has("SELECT info, gzip") {
         let log = Log::new(info(), "ready\n");
@@ -120,9 +137,12 @@ pub(super) fn converse(mut liar: Liar) -> Result<(), Over> {
     // A password, under a salt.
     liar.say(&[message(b'R', &[0, 0, 0, 5, 1, 2, 3, 4])])?;
     request(&mut liar)?;
-    let parameters = [&b"server_version\x0017.2\0"[..], b"client_encoding\0UTF8\0"].map(|parameter| message(b'S', parameter));
+    let parameters = [&b"server_version\x0017.2\0"[..], b"client_encoding\0UTF8\0"]
+        .map(|parameter| message(b'S', parameter));
     let keys = message(b'K', &[0, 0, 0, 1, 0, 0, 0, 2]);
-    liar.say(&[vec![message(b'R', &[0; 4])], parameters.to_vec(), vec![keys, message(b'Z', READY)]].concat())?;
+    liar.say(
+        &[vec![message(b'R', &[0; 4])], parameters.to_vec(), vec![keys, message(b'Z', READY)]].concat(),
+    )?;
     let (mut known, mut bound, mut said) = (HashMap::new(), String::new(), Vec::new());
     loop {
         let (kind, body) = request(&mut liar)?;
@@ -169,7 +189,9 @@ fn request(liar: &mut Liar) -> Result<(u8, Vec<u8>), Over> {
 
 /// Does something to each message of a kind.
 fn each(honest: &[Vec<u8>], kind: u8, change: impl Fn(&[u8]) -> Vec<u8>) -> Said {
-    let changed = honest.iter().map(|said| if said[0] == kind { message(kind, &change(&said[5..])) } else { said.clone() });
+    let changed = honest
+        .iter()
+        .map(|said| if said[0] == kind { message(kind, &change(&said[5..])) } else { said.clone() });
     Said::going_on(changed.collect::<Vec<_>>().concat())
 }
 
@@ -219,17 +241,25 @@ pub(super) const OWN: [Own; 44] = [
     ("values that are no text", |honest| {
         each(honest, b'D', |body| values(body, |value| Some(vec![0xff; value.unwrap_or_default().len()])))
     }),
-    ("values of zeros", |honest| each(honest, b'D', |body| values(body, |value| Some(vec![0; value.unwrap_or_default().len()])))),
+    ("values of zeros", |honest| {
+        each(honest, b'D', |body| values(body, |value| Some(vec![0; value.unwrap_or_default().len()])))
+    }),
     ("values of 63 bytes", |honest| each(honest, b'D', |body| values(body, |_| Some(vec![b'7'; 63])))),
     ("values of 20 MiB", |honest| each(honest, b'D', |body| values(body, |_| Some(vec![b'x'; 20 << 20])))),
-    ("values that are deep JSON", |honest| each(honest, b'D', |body| values(body, |_| Some(vec![b'['; 200_000])))),
+    ("values that are deep JSON", |honest| {
+        each(honest, b'D', |body| values(body, |_| Some(vec![b'['; 200_000])))
+    }),
     ("texts for numbers", |honest| each(honest, b'T', |body| with_type(body, TEXT))),
     ("numbers for texts", |honest| each(honest, b'T', |body| with_type(body, NUMBER))),
     ("bytes for all", |honest| each(honest, b'T', |body| with_type(body, BYTES))),
     ("a type that is nobody's", |honest| each(honest, b'T', |body| with_type(body, NOBODYS))),
-    ("a parameter's type that is nobody's", |honest| each(honest, b't', |_| [&[0, 1][..], &NOBODYS.to_be_bytes()].concat())),
+    ("a parameter's type that is nobody's", |honest| {
+        each(honest, b't', |_| [&[0, 1][..], &NOBODYS.to_be_bytes()].concat())
+    }),
     ("no columns", |honest| each(honest, b'T', |_| vec![0, 0])),
-    ("a column too many", |honest| each(honest, b'T', |body| columns(&vec![TEXT; usize::from(body[1]) + 1])[5..].to_vec())),
+    ("a column too many", |honest| {
+        each(honest, b'T', |body| columns(&vec![TEXT; usize::from(body[1]) + 1])[5..].to_vec())
+    }),
     ("columns that are not there", |honest| each(honest, b'T', |body| [&[0xff, 0xff], &body[2..]].concat())),
     ("a negative number of columns", |honest| each(honest, b'T', |body| [&[0x80, 0], &body[2..]].concat())),
     ("a column without an end", |honest| each(honest, b'T', |_| b"\0\x01name".to_vec())),
@@ -242,7 +272,9 @@ pub(super) const OWN: [Own; 44] = [
         let rows = |said: &Vec<u8>| said.repeat(if said[0] == b'D' { 2 } else { 1 });
         Said::going_on(honest.iter().flat_map(rows).collect())
     }),
-    ("no rows", |honest| Said::going_on(honest.iter().filter(|said| said[0] != b'D').flatten().copied().collect())),
+    ("no rows", |honest| {
+        Said::going_on(honest.iter().filter(|said| said[0] != b'D').flatten().copied().collect())
+    }),
     ("endless rows", |honest| {
         let until = honest.iter().position(|said| said[0] == b'D').unwrap_or_default();
         Said { bytes: honest[..until].concat(), then: Then::Repeats(honest[until].clone()) }
@@ -252,7 +284,9 @@ pub(super) const OWN: [Own; 44] = [
         Said { bytes: honest[..until].concat(), then: Then::Repeats(values_of_nothing(&honest[until])) }
     }),
     ("a tag without a number", |honest| each(honest, b'C', |_| b"SELECT\0".to_vec())),
-    ("a tag with the largest number", |honest| each(honest, b'C', |_| b"DELETE 18446744073709551615\0".to_vec())),
+    ("a tag with the largest number", |honest| {
+        each(honest, b'C', |_| b"DELETE 18446744073709551615\0".to_vec())
+    }),
     ("a tag that is no text", |honest| each(honest, b'C', |_| b"\xff\xfe\xfd\0".to_vec())),
     ("a tag without an end", |honest| each(honest, b'C', |_| b"SELECT 1".to_vec())),
     ("endless notices", |_| endless(message(b'N', b"SNOTICE\0C00000\0Mmore\0\0"))),
@@ -264,11 +298,24 @@ pub(super) const OWN: [Own; 44] = [
     ("an error that is no text", |_| only(&[error(b"S\xff\xfe\0C28P01\0M\xff\xff\0\0")])),
     ("an error that is cut off", |_| only(&[error(b"SFATAL")])),
     ("an error without fields", |_| only(&[error(b"\0")])),
-    ("an error of many lines with escape sequences", |_| only(&[error(b"SERROR\0CXX000\0M\x1b[2J\nerror: sesam\n\r\nhint: x\0\0")])),
+    ("an error of many lines with escape sequences", |_| {
+        only(&[error(b"SERROR\0CXX000\0M\x1b[2J\nerror: sesam\n\r\nhint: x\0\0")])
+    }),
     ("a password in clear text is wanted", |honest| first(honest, &[message(b'R', &[0, 0, 0, 3])])),
-    ("authentications that nobody knows", |_| only(&[message(b'R', &[0, 0, 0, 99]), message(b'R', &[0, 0, 0, 10, b'X', 0, 0])])),
-    ("an authentication that goes on", |_| only(&[message(b'R', &[0, 0, 0, 11, 1, 2, 3]), message(b'R', &[0, 0, 0, 12])])),
-    ("a copy begins", |_| only(&[message(b'G', &[0, 0, 0]), message(b'H', &[0, 0xff, 0xff]), message(b'd', b"x"), message(b'c', &[])])),
+    ("authentications that nobody knows", |_| {
+        only(&[message(b'R', &[0, 0, 0, 99]), message(b'R', &[0, 0, 0, 10, b'X', 0, 0])])
+    }),
+    ("an authentication that goes on", |_| {
+        only(&[message(b'R', &[0, 0, 0, 11, 1, 2, 3]), message(b'R', &[0, 0, 0, 12])])
+    }),
+    ("a copy begins", |_| {
+        only(&[
+            message(b'G', &[0, 0, 0]),
+            message(b'H', &[0, 0xff, 0xff]),
+            message(b'd', b"x"),
+            message(b'c', &[]),
+        ])
+    }),
 ];
 
 /// A row of as many values, of which none is known.

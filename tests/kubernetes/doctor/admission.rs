@@ -32,13 +32,20 @@ fn refusals_are_told_in_the_servers_words() {
     let problem = found.one("problem", "dry-run", &["trying to create it: ", "NOT_A_NAME", "***!"]);
     assert_eq!(problem["object"], "Pod bad-run-1");
     assert!(!found.called.stdout.contains("NOT_A_NAME_EITHER"));
-    let problem = found.one("problem", "limits", &["trying to create a pod of its template: a LimitRange of the namespace", "64Mi"]);
+    let problem = found.one(
+        "problem",
+        "limits",
+        &["trying to create a pod of its template: a LimitRange of the namespace", "64Mi"],
+    );
     assert_eq!(problem["object"], "Deployment app-run-1");
     assert!(remedy(problem).contains("describe limitrange"));
     let problem = found.one("problem", "names", &["the Service's name db.run-1 cannot be one of DNS"]);
     assert_eq!(problem["object"], "Service db.run-1");
     assert!(remedy(problem).contains("'-' in place of each dot"));
-    assert_eq!(found.one("problem", "kinds", &["the cluster has no kind Widget in example.com/v1"])["object"], "Widget w-run-1");
+    assert_eq!(
+        found.one("problem", "kinds", &["the cluster has no kind Widget in example.com/v1"])["object"],
+        "Widget w-run-1"
+    );
     // The pod without a fault, and the Deployment, whose own pods nobody asks about at once.
     found.one("ok", "dry-run", &["2 of 5 objects"]);
 }
@@ -51,23 +58,39 @@ fn what_pods_refer_to_in_vain() {
     let spec = "{imagePullSecrets: [{name: pull}], serviceAccountName: robot, runtimeClassName: gvisor, \
                 volumes: [{name: v, configMap: {name: there}}, {name: w, persistentVolumeClaim: {claimName: data}}], containers: [{name: a, image: 'python:3.11'}]}";
     folder.file("m.yaml", &pod("a-run-1", spec));
-    let found = Found::look(&namespace, folder, &["m.yaml", "--run-id", "run-1", "--allow", "service-accounts"]);
-    let named: Vec<&str> = found.all("problem", "references").iter().map(|problem| problem["object"].as_str().unwrap()).collect();
-    assert_eq!(named, ["PersistentVolumeClaim data", "RuntimeClass gvisor", "Secret pull", "ServiceAccount robot"]);
+    let found =
+        Found::look(&namespace, folder, &["m.yaml", "--run-id", "run-1", "--allow", "service-accounts"]);
+    let named: Vec<&str> = found
+        .all("problem", "references")
+        .iter()
+        .map(|problem| problem["object"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        named,
+        ["PersistentVolumeClaim data", "RuntimeClass gvisor", "Secret pull", "ServiceAccount robot"]
+    );
     // An account that comes along is there before the pod.
     let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: robot-run-1}\n";
     folder.file(
         "m.yaml",
-        &(pod("a-run-1", &FIT.replace('{', "{serviceAccountName: robot-run-1, ").replacen("[{serviceAccountName: robot-run-1, ", "[{", 1))
-            + account),
+        &(pod(
+            "a-run-1",
+            &FIT.replace('{', "{serviceAccountName: robot-run-1, ").replacen(
+                "[{serviceAccountName: robot-run-1, ",
+                "[{",
+                1,
+            ),
+        ) + account),
     );
-    let found = Found::look(&namespace, folder, &["m.yaml", "--run-id", "run-1", "--allow", "service-accounts"]);
+    let found =
+        Found::look(&namespace, folder, &["m.yaml", "--run-id", "run-1", "--allow", "service-accounts"]);
     found.one("skipped", "dry-run", &["its ServiceAccount is in the manifest"]);
     found.is_well(&["dry-run", "rights"]);
 }
 
-/// Webhooks that came into a cluster of before 1.22 may have side effects, and are not called for a dry run then. No server of today takes such a
-/// webhook any more, only keep it, so that its refusal is put in the place of an answer.
+/// Webhooks that came into a cluster of before 1.22 may have side effects, and are not called for a dry run
+/// then. No server of today takes such a webhook any more, only keep it, so that its refusal is put in the
+/// place of an answer.
 #[test]
 fn a_webhook_that_takes_no_dry_run_is_no_problem() {
     let refusal = json!({

@@ -38,7 +38,10 @@ fn in_a_pod_of_the_usual_kind_all_names_resolve() {
     let problem = found.one(
         "problem",
         "dns",
-        &[&format!("this pod is in namespace {}", namespace.name), "mysql-run-1, postgres-run-1 would not resolve"],
+        &[
+            &format!("this pod is in namespace {}", namespace.name),
+            "mysql-run-1, postgres-run-1 would not resolve",
+        ],
     );
     assert!(remedy(problem).contains(&format!("-n {}", namespace.name)));
 }
@@ -48,12 +51,19 @@ fn a_pod_with_a_dns_policy_of_its_own() {
     let namespace = Namespace::new("dnspolicy");
     let searches = format!("[{}.svc.cluster.local, svc.cluster.local]", namespace.name);
     // Nobody answers at the loopback's port 53 of a pod.
-    let client = client(&namespace, &format!("  dnsPolicy: None\n  dnsConfig: {{nameservers: [127.0.0.1], searches: {searches}}}\n"));
+    let client = client(
+        &namespace,
+        &format!("  dnsPolicy: None\n  dnsConfig: {{nameservers: [127.0.0.1], searches: {searches}}}\n"),
+    );
     let found = look(&client, "striv.yaml --run-id run-1");
     let problem = found.one(
         "problem",
         "dns",
-        &["kubernetes.default.svc does not resolve in this pod", "mysql-run-1, postgres-run-1 would not either", "name server 127.0.0.1"],
+        &[
+            "kubernetes.default.svc does not resolve in this pod",
+            "mysql-run-1, postgres-run-1 would not either",
+            "name server 127.0.0.1",
+        ],
     );
     assert!(remedy(problem).contains("k8s-app=kube-dns"));
 

@@ -1,4 +1,5 @@
-//! `testbed doctor` on a real cluster: each fault is a real one, it is named with its remedy, and looking leaves nothing behind.
+//! `testbed doctor` on a real cluster: each fault is a real one, it is named with its remedy, and looking
+//! leaves nothing behind.
 
 mod admission;
 mod dns;
@@ -29,11 +30,15 @@ impl Found {
 
     /// Takes a call in: its exit code has to be that of what it has found.
     pub fn read(called: Called) -> Self {
-        let verdicts: Vec<Value> = serde_json::from_str(&called.stdout).unwrap_or_else(|error| panic!("{error}: {}", called.transcript()));
+        let verdicts: Vec<Value> = serde_json::from_str(&called.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", called.transcript()));
         for verdict in &verdicts {
             let keys: Vec<&String> = verdict.as_object().expect("an object").keys().collect();
             assert_eq!(keys, ["check", "object", "status", "message", "remedy"], "{}", called.transcript());
-            assert!(verdict["status"] != "problem" || verdict["remedy"].is_string(), "a problem has a remedy: {verdict}");
+            assert!(
+                verdict["status"] != "problem" || verdict["remedy"].is_string(),
+                "a problem has a remedy: {verdict}"
+            );
         }
         let has_problem = verdicts.iter().any(|verdict| verdict["status"] == "problem");
         Self { called: called.ends(i32::from(has_problem)), verdicts }
@@ -41,7 +46,10 @@ impl Found {
 
     /// The verdicts of a status and a check.
     pub fn all(&self, status: &str, check: &str) -> Vec<&Value> {
-        self.verdicts.iter().filter(|verdict| verdict["status"] == status && verdict["check"] == check).collect()
+        self.verdicts
+            .iter()
+            .filter(|verdict| verdict["status"] == status && verdict["check"] == check)
+            .collect()
     }
 
     /// The only verdict of a status and a check, with these texts in its message.
@@ -72,7 +80,8 @@ pub fn remedy(verdict: &Value) -> &str {
 #[test]
 fn all_is_well_and_nothing_is_left() {
     let namespace = Namespace::new("doctor");
-    let found = Found::look(&namespace, &namespace.folder, &["--with", "postgres:17", "--with", "mysql:9.7=shop"]);
+    let found =
+        Found::look(&namespace, &namespace.folder, &["--with", "postgres:17", "--with", "mysql:9.7=shop"]);
     found.is_well(&["api", "rights", "dry-run", "quota", "pod-security", "dns", "images", "leftovers"]);
     assert!(found.verdicts.iter().all(|verdict| verdict["status"] == "ok"), "{}", found.called.transcript());
     found.one("ok", "images", &["docker.io/library/mysql:9.7, docker.io/library/postgres:17"]);
@@ -88,7 +97,11 @@ fn all_is_well_and_nothing_is_left() {
 fn images_of_a_mirror_and_a_run_that_is_over() {
     let namespace = Namespace::new("over");
     let folder = &namespace.folder;
-    let found = Found::look(&namespace, folder, &["--with", "postgres:17", "--image-prefix", "registry.example/mirror"]);
+    let found = Found::look(
+        &namespace,
+        folder,
+        &["--with", "postgres:17", "--image-prefix", "registry.example/mirror"],
+    );
     found.one("ok", "images", &["would pull registry.example/mirror/library/postgres:17"]);
     folder.file("m.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a-run-1}\n");
     folder.call(&["up", "m.yaml", "--run-id", "run-1", "--lifetime", "1s"]).ok();
@@ -97,7 +110,10 @@ fn images_of_a_mirror_and_a_run_that_is_over() {
         .find(|found| !found.all("warning", "leftovers").is_empty() || now.elapsed().as_secs() > 20)
         .unwrap();
     let warning = found.one("warning", "leftovers", &["have expired: run-1"]);
-    assert!(remedy(warning).starts_with("remove them: testbed gc ") && remedy(warning).ends_with(&format!("-n {}", namespace.name)));
+    assert!(
+        remedy(warning).starts_with("remove them: testbed gc ")
+            && remedy(warning).ends_with(&format!("-n {}", namespace.name))
+    );
     found.is_well(&["rights"]);
     if pipeline_runs::install() {
         let uid = PipelineRuns(&namespace).create("nightly");
@@ -108,7 +124,10 @@ fn images_of_a_mirror_and_a_run_that_is_over() {
         namespace.apply(&owned.to_string());
         let found = Found::look(&namespace, folder, &["--with", "postgres:17"]);
         let warning = found.one("warning", "leftovers", &["have expired: run-1, run-2"]);
-        assert!(remedy(warning).starts_with("remove those whose PipelineRun is over: ") && remedy(warning).ends_with(" --pipeline-runs"));
+        assert!(
+            remedy(warning).starts_with("remove those whose PipelineRun is over: ")
+                && remedy(warning).ends_with(" --pipeline-runs")
+        );
         namespace.kubectl(&["delete", "configmap", "owned"]);
     }
     folder.call(&["gc", "-n", &namespace.name]).ok();

@@ -7,8 +7,12 @@ use crate::support::Folder;
 
 /// Makes a quota, and waits until the cluster counts by it.
 fn quota(namespace: &Namespace, name: &str, hard: &str) {
-    namespace.apply(&format!("apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: {name}}}\nspec: {{hard: {hard}}}\n"));
-    namespace.kubectl_until(&["get", "resourcequota", name, "-o", "jsonpath={.status.used}"], |text| !text.is_empty());
+    namespace.apply(&format!(
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {{name: {name}}}\nspec: {{hard: {hard}}}\n"
+    ));
+    namespace.kubectl_until(&["get", "resourcequota", name, "-o", "jsonpath={.status.used}"], |text| {
+        !text.is_empty()
+    });
 }
 
 #[test]
@@ -17,10 +21,16 @@ fn databases_that_fit_one_by_one_and_not_together() {
     let folder = &namespace.folder;
     quota(&namespace, "small", "{pods: 2, requests.memory: 700Mi, services: 5, count/secrets: 50}");
     namespace.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: other}\nspec: {terminationGracePeriodSeconds: 0, nodeSelector: {no: such}, containers: [{name: a, image: 'python:3.11', resources: {requests: {memory: 32Mi}}}]}\n");
-    namespace.kubectl_until(&["get", "resourcequota", "small", "-o", "jsonpath={.status.used.pods}"], |text| text == "1");
+    namespace
+        .kubectl_until(&["get", "resourcequota", "small", "-o", "jsonpath={.status.used.pods}"], |text| {
+            text == "1"
+        });
     let found = Found::look(&namespace, folder, &["--with", "postgres"]);
     found.is_well(&["dry-run"]);
-    assert_eq!(found.one("ok", "quota", &["quota small has room for all of it"])["object"], "ResourceQuota small");
+    assert_eq!(
+        found.one("ok", "quota", &["quota small has room for all of it"])["object"],
+        "ResourceQuota small"
+    );
 
     let found = Found::look(&namespace, folder, &["--with", "postgres", "--with", "mariadb"]);
     found.one("ok", "dry-run", &["6 of 6 objects"]);
@@ -28,13 +38,23 @@ fn databases_that_fit_one_by_one_and_not_together() {
     assert_eq!(problems.len(), 2, "{problems:?}");
     for (problem, (part, advice)) in problems.iter().zip([
         ("quota small: this run asks for pods 2, and 1 of 2 is left", "free some of it"),
-        ("quota small: this run asks for requests.memory 768Mi, and 668Mi of 700Mi is left", "--param memory=..."),
+        (
+            "quota small: this run asks for requests.memory 768Mi, and 668Mi of 700Mi is left",
+            "--param memory=...",
+        ),
     ]) {
-        assert_eq!((problem["message"].as_str().unwrap(), problem["object"].as_str().unwrap()), (part, "ResourceQuota small"));
+        assert_eq!(
+            (problem["message"].as_str().unwrap(), problem["object"].as_str().unwrap()),
+            (part, "ResourceQuota small")
+        );
         assert!(remedy(problem).contains(advice), "{problem}");
     }
     // The remedy helps, as far as it goes.
-    let found = Found::look(&namespace, folder, &["--with", "postgres", "--with", "mariadb", "--param", "memory=64Mi"]);
+    let found = Found::look(
+        &namespace,
+        folder,
+        &["--with", "postgres", "--with", "mariadb", "--param", "memory=64Mi"],
+    );
     found.one("problem", "quota", &["pods 2"]);
 }
 
@@ -55,12 +75,24 @@ fn a_quota_on_limits_wants_limits_that_a_limit_range_gives() {
     namespace.apply(
         "apiVersion: v1\nkind: LimitRange\nmetadata: {name: defaults}\nspec: {limits: [{type: Container, default: {memory: 600Mi}}]}\n",
     );
-    let stamp = ["create", "-f", "-", "--dry-run=server", "-o", "jsonpath={.spec.containers[0].resources.limits.memory}"];
-    let pod = b"apiVersion: v1\nkind: Pod\nmetadata: {name: probe}\nspec: {containers: [{name: a, image: a}]}\n";
+    let stamp = [
+        "create",
+        "-f",
+        "-",
+        "--dry-run=server",
+        "-o",
+        "jsonpath={.spec.containers[0].resources.limits.memory}",
+    ];
+    let pod =
+        b"apiVersion: v1\nkind: Pod\nmetadata: {name: probe}\nspec: {containers: [{name: a, image: a}]}\n";
     namespace.kubectl_until_it_says(&stamp, Some(pod), |text, _| text == "600Mi");
     Found::look(&namespace, folder, &["--with", "postgres"]).is_well(&["quota", "dry-run"]);
     let found = Found::look(&namespace, folder, &["--with", "postgres", "--with", "mariadb"]);
-    found.one("problem", "quota", &["quota strict: this run asks for limits.memory 1200Mi, and 1Gi of 1Gi is left"]);
+    found.one(
+        "problem",
+        "quota",
+        &["quota strict: this run asks for limits.memory 1200Mi, and 1Gi of 1Gi is left"],
+    );
 }
 
 #[test]
@@ -74,7 +106,8 @@ fn the_pods_of_workloads_count_and_without_the_quota_the_dry_run_tells() {
                     volumeClaimTemplates:\n  - metadata: {name: data}\n    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 512Mi}}}\n";
     namespace.folder.file("m.yaml", manifest);
     let found = Found::look(&namespace, &namespace.folder, &["m.yaml", "--run-id", "run-1"]);
-    let problems: Vec<&str> = found.all("problem", "quota").iter().map(|problem| problem["message"].as_str().unwrap()).collect();
+    let problems: Vec<&str> =
+        found.all("problem", "quota").iter().map(|problem| problem["message"].as_str().unwrap()).collect();
     assert_eq!(
         problems,
         [
@@ -94,11 +127,17 @@ fn the_pods_of_workloads_count_and_without_the_quota_the_dry_run_tells() {
     assert_eq!(problems.len(), 2, "the Deployment itself, and its pod: {problems:?}");
     assert!(problems.iter().all(|problem| problem["object"] == "Deployment app-run-1"), "{problems:?}");
     assert!(
-        problems[0]["message"].as_str().unwrap().contains("more count/deployments.apps than the whole quota small allows"),
+        problems[0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("more count/deployments.apps than the whole quota small allows"),
         "{problems:?}"
     );
     assert!(
-        problems[1]["message"].as_str().unwrap().starts_with("trying to create a pod of its template: it asks for more requests.cpu"),
+        problems[1]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("trying to create a pod of its template: it asks for more requests.cpu"),
         "{problems:?}"
     );
 }

@@ -21,11 +21,17 @@ fn missing_verbs_are_named_and_the_remedys_rules_are_enough_for_a_run() {
     until_allowed(&namespace, "list", "pods");
     let found = Found::look(&namespace, &folder, &["--with", "postgres:17"]);
     let missing = "pods: watch; secrets: create, delete, get, list";
-    let problem = found.one("problem", "rights", &[&format!("missing in namespace {}: {missing}", namespace.name)]);
+    let problem =
+        found.one("problem", "rights", &[&format!("missing in namespace {}: {missing}", namespace.name)]);
     // Each of the optional ones on a line of its own, with what gets worse.
-    let warnings: Vec<String> = found.all("warning", "rights").iter().map(|verdict| verdict["message"].to_string()).collect();
+    let warnings: Vec<String> =
+        found.all("warning", "rights").iter().map(|verdict| verdict["message"].to_string()).collect();
     assert_eq!(warnings.len(), 3, "{warnings:?}");
-    for (warning, part) in warnings.iter().zip(["without pods/log: get, ", "without events: list, watch, ", "without pods: patch, "]) {
+    for (warning, part) in warnings.iter().zip([
+        "without pods/log: get, ",
+        "without events: list, watch, ",
+        "without pods: patch, ",
+    ]) {
         assert!(warning.contains(part), "{warning}");
     }
     found.one("warning", "dns", &["without pods/portforward: create"]);
@@ -57,7 +63,13 @@ fn missing_verbs_are_named_and_the_remedys_rules_are_enough_for_a_run() {
 /// What the catalog gives to its tasks is all that doctor asks for, optional rights included.
 #[test]
 fn the_catalogs_role_is_enough() {
-    let rules = include_str!("../../../catalog/samples/rbac.yaml").split_once("rules:\n").unwrap().1.split("---").next().unwrap();
+    let rules = include_str!("../../../catalog/samples/rbac.yaml")
+        .split_once("rules:\n")
+        .unwrap()
+        .1
+        .split("---")
+        .next()
+        .unwrap();
     let namespace = Namespace::new("catalogs");
     let config = Folder::new();
     let folder = namespace.folder_as(&account(&namespace, &config, &format!("\n{rules}")));
@@ -67,7 +79,8 @@ fn the_catalogs_role_is_enough() {
     assert!(found.all("warning", "rights").is_empty(), "{}", found.called.transcript());
 }
 
-/// Some kinds' deletion is answered with the object as it was, others' with a status; neither is there any more.
+/// Some kinds' deletion is answered with the object as it was, others' with a status; neither is there any
+/// more.
 #[test]
 fn what_is_gone_at_once_takes_no_right_to_watch() {
     let namespace = Namespace::new("unwatched");
@@ -76,9 +89,15 @@ fn what_is_gone_at_once_takes_no_right_to_watch() {
                  {apiGroups: [''], resources: [services, secrets, configmaps, serviceaccounts], verbs: [create, delete, get, list]}]";
     let folder = namespace.folder_as(&account(&namespace, &config, rules));
     until_allowed(&namespace, "list", "secrets");
-    let object = |kind: &str, rest: &str| format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a-run-1}}\n{rest}---\n");
-    let kinds =
-        [object("Secret", ""), object("ConfigMap", ""), object("ServiceAccount", ""), object("Service", "spec: {ports: [{port: 1}]}\n")];
+    let object = |kind: &str, rest: &str| {
+        format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a-run-1}}\n{rest}---\n")
+    };
+    let kinds = [
+        object("Secret", ""),
+        object("ConfigMap", ""),
+        object("ServiceAccount", ""),
+        object("Service", "spec: {ports: [{port: 1}]}\n"),
+    ];
     folder.file("m.yaml", &kinds.concat());
     let args = ["m.yaml", "--run-id", "run-1", "--allow", "service-accounts"];
     Found::look(&namespace, &folder, &args).is_well(&["rights", "dry-run"]);
@@ -86,7 +105,10 @@ fn what_is_gone_at_once_takes_no_right_to_watch() {
     assert!(!namespace.of_run("run-1").is_empty());
     folder.call(&["down", "--run-id", "run-1"]).ok();
     assert!(namespace.of_run("run-1").is_empty());
-    assert_eq!(namespace.kubectl(&["get", "serviceaccounts", "-o", "name", "-l", "test-dependencies=run-1"]), "");
+    assert_eq!(
+        namespace.kubectl(&["get", "serviceaccounts", "-o", "name", "-l", "test-dependencies=run-1"]),
+        ""
+    );
 }
 
 #[test]
@@ -112,7 +134,11 @@ fn what_may_not_be_looked_at_is_skipped_with_what_it_needs() {
     until_allowed(&namespace, "list", "resourcequotas");
     until_allowed(&namespace, "get", "secrets");
     let found = Found::look(&namespace, &folder, &["m.yaml", "--run-id", "run-1"]);
-    assert!(found.verdicts.iter().all(|verdict| verdict["status"] != "skipped"), "{}", found.called.transcript());
+    assert!(
+        found.verdicts.iter().all(|verdict| verdict["status"] != "skipped"),
+        "{}",
+        found.called.transcript()
+    );
     found.one("problem", "references", &["Pod a-run-1 needs Secret pull, which does not exist"]);
     found.one("ok", "pod-security", &["has no label"]);
 }
@@ -132,11 +158,15 @@ fn a_login_from_a_secret_of_the_cluster_needs_the_right_to_read_that_one() {
     );
     let found = Found::look(&namespace, &folder, &["m.yaml", "--run-id", "run-1"]);
     let problem = found.one("problem", "rights", &["secrets login: get"]);
-    assert!(remedy(problem).ends_with("- {apiGroups: [\"\"], resources: [secrets], resourceNames: [login], verbs: [get]}"));
+    assert!(
+        remedy(problem)
+            .ends_with("- {apiGroups: [\"\"], resources: [secrets], resourceNames: [login], verbs: [get]}")
+    );
     // Somebody who may look sees that it is not even there.
     namespace.folder.file("m.yaml", &folder.read("m.yaml"));
     let found = Found::look(&namespace, &namespace.folder, &["m.yaml", "--run-id", "run-1"]);
-    let problem = found.one("problem", "references", &["Pod db-run-1 needs Secret login, which does not exist"]);
+    let problem =
+        found.one("problem", "references", &["Pod db-run-1 needs Secret login, which does not exist"]);
     assert_eq!(problem["object"], "Secret login");
 }
 
@@ -156,7 +186,10 @@ fn a_server_that_does_not_let_one_in_is_the_only_problem() {
     let text = std::fs::read_to_string(kubeconfig()).unwrap().replace(&server, "https://127.0.0.1:9");
     let folder = namespace.folder_as(&nobody.file("kubeconfig", &text));
     let found = Found::look(&namespace, &folder, &[]);
-    assert!(remedy(found.one("problem", "api", &["https://127.0.0.1:9", "refused"])).contains("is the cluster running"));
+    assert!(
+        remedy(found.one("problem", "api", &["https://127.0.0.1:9", "refused"]))
+            .contains("is the cluster running")
+    );
 
     let found = Found::look(&namespace, &namespace.folder, &["-n", "no-such-namespace"]);
     let problem = found.one("problem", "namespace", &["no-such-namespace does not exist"]);

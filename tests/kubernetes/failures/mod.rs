@@ -1,4 +1,5 @@
-//! What cannot come up is told at once, with its cause: every failure is a real one, and what is printed is the whole screen.
+//! What cannot come up is told at once, with its cause: every failure is a real one, and what is printed is
+//! the whole screen.
 
 mod companions;
 mod disruption;
@@ -59,7 +60,11 @@ fn images_that_are_not_there() {
     screens!(
         &namespace,
         [
-            ("image-never-pulled", mysql("container", "imagePullPolicy: Never").replace("mysql:9.7", "mysql:no-such-tag"), []),
+            (
+                "image-never-pulled",
+                mysql("container", "imagePullPolicy: Never").replace("mysql:9.7", "mysql:no-such-tag"),
+                []
+            ),
             ("image-bad-name", with_image("MySQL:9.7"), []),
             ("image-not-found", answering(404), []),
             ("image-unauthorized", answering(401), []),
@@ -70,7 +75,10 @@ fn images_that_are_not_there() {
     );
     let screen = with_secret.screen();
     // The event about the Secret may come too late to be shown; the advice names it in any case.
-    let lines: Vec<&str> = screen.lines().filter(|line| !line.starts_with("  event: Warning FailedToRetrieveImagePullSecret")).collect();
+    let lines: Vec<&str> = screen
+        .lines()
+        .filter(|line| !line.starts_with("  event: Warning FailedToRetrieveImagePullSecret"))
+        .collect();
     insta::assert_snapshot!("image-pull-secret-missing", lines.join("\n"));
 }
 
@@ -78,7 +86,8 @@ fn images_that_are_not_there() {
 fn what_a_pod_refers_to_is_not_there() {
     let namespace = Namespace::new("missing");
     namespace.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: settings}\nstringData: {other: x}\n");
-    let variable = |reference: &str| mysql("variables", &format!("- {{name: LICENCE, valueFrom: {{{reference}}}}}"));
+    let variable =
+        |reference: &str| mysql("variables", &format!("- {{name: LICENCE, valueFrom: {{{reference}}}}}"));
     screens!(
         &namespace,
         [
@@ -87,7 +96,11 @@ fn what_a_pod_refers_to_is_not_there() {
             ("missing-config-map", with_volume("configMap: {name: no-such}"), []),
             ("missing-claim", with_volume("persistentVolumeClaim: {claimName: no-such}"), []),
             ("no-node-selected", mysql("pod", "nodeSelector: {disk: no-such}"), []),
-            ("no-room", mysql("container", "resources: {requests: {memory: 64Ti}}"), ["--capacity-timeout", "3s"]),
+            (
+                "no-room",
+                mysql("container", "resources: {requests: {memory: 64Ti}}"),
+                ["--capacity-timeout", "3s"]
+            ),
         ]
     );
 }
@@ -111,7 +124,11 @@ fn images_of_volumes_that_are_not_there() {
     let pod = never.split_once("---\n").unwrap().1.replace("$(context.pipelineRun.uid)", "a");
     let kept = ["-n", &namespace.name, "create", "--dry-run=server", "-o", reference, "-f", "-"];
     if kubectl_output(&kept, Some(pod.as_bytes())).stdout.is_empty() {
-        assert!(doctor.stdout.contains("the API server has left out spec.volumes"), "{}", doctor.transcript());
+        assert!(
+            doctor.stdout.contains("the API server has left out spec.volumes"),
+            "{}",
+            doctor.transcript()
+        );
         return;
     }
     assert!(!doctor.stdout.contains("left out"), "{}", doctor.transcript());
@@ -131,7 +148,10 @@ fn images_of_volumes_that_are_not_there() {
 fn a_sandbox_that_cannot_be_made() {
     let namespace = Namespace::new("sandbox");
     let class = OfCluster { kinds: "runtimeclass", name: namespace.name.clone() };
-    let handler = format!("apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: {}}}\nhandler: no-such\n", class.name);
+    let handler = format!(
+        "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {{name: {}}}\nhandler: no-such\n",
+        class.name
+    );
     namespace.apply(&handler);
     let unknown = Up::start(&namespace, &mysql("pod", &format!("runtimeClassName: {}", class.name)), &[]);
     let absent = Up::start(&namespace, &stateful_set(&mysql("pod", "runtimeClassName: no-such")), &[]);
@@ -161,7 +181,10 @@ fn containers_that_end() {
             ("ended-with-0", mysql("container", "command: [echo, nothing to do]"), []),
             (
                 "init-container",
-                mysql("pod", "initContainers: [{name: prepare, image: 'mysql:9.7', command: [sh, -c, 'echo no licence; exit 7']}]"),
+                mysql(
+                    "pod",
+                    "initContainers: [{name: prepare, image: 'mysql:9.7', command: [sh, -c, 'echo no licence; exit 7']}]"
+                ),
                 []
             ),
             ("job", JOB.replace("IMAGE", &client_image()), []),
@@ -186,7 +209,10 @@ fn a_pod_that_ends_as_a_whole() {
     let pinned = mysql("pod", &format!("nodeName: {node}\nnodeSelector: {{disk: no-such}}"));
     let hungry = Up::start(&namespace, &mysql("container", "resources: {limits: {memory: 128Mi}}"), &[]);
     let deleted = Up::start(&namespace, &with_image("127.0.0.1:9/mysql:9.7"), &[]);
-    screens!(&namespace, [("deadline", mysql("pod", "activeDeadlineSeconds: 1"), []), ("refused-by-its-node", pinned, []),]);
+    screens!(
+        &namespace,
+        [("deadline", mysql("pod", "activeDeadlineSeconds: 1"), []), ("refused-by-its-node", pinned, []),]
+    );
     insta::assert_snapshot!("out-of-memory", without_log(&hungry.screen()));
     namespace.kubectl(&["delete", "pod", &format!("mysql-{}", deleted.run_id), "--wait=false"]);
     insta::assert_snapshot!("deleted-by-somebody", deleted.screen());
@@ -194,7 +220,8 @@ fn a_pod_that_ends_as_a_whole() {
 
 /// How far a server comes before it is killed is different each time.
 fn without_log(screen: &str) -> String {
-    let lines: Vec<&str> = screen.lines().filter(|line| !line.starts_with("  log:") && !line.starts_with("    | ")).collect();
+    let lines: Vec<&str> =
+        screen.lines().filter(|line| !line.starts_with("  log:") && !line.starts_with("    | ")).collect();
     lines.join("\n")
 }
 
@@ -222,8 +249,12 @@ fn an_evicted_pod() {
 #[test]
 fn what_the_namespace_does_not_allow() {
     let quota = Namespace::new("quota");
-    quota.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: small}\nspec: {hard: {limits.memory: 64Mi}}\n");
-    quota.kubectl_until(&["get", "resourcequota", "small", "-o", "jsonpath={.status.hard}"], |text| !text.is_empty());
+    quota.apply(
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: small}\nspec: {hard: {limits.memory: 64Mi}}\n",
+    );
+    quota.kubectl_until(&["get", "resourcequota", "small", "-o", "jsonpath={.status.hard}"], |text| {
+        !text.is_empty()
+    });
     let range = Namespace::new("range");
     range.apply("apiVersion: v1\nkind: LimitRange\nmetadata: {name: small}\nspec: {limits: [{type: Container, max: {memory: 64Mi}}]}\n");
     let big = mysql("container", "resources: {limits: {memory: 1Gi}}");
@@ -245,11 +276,15 @@ fn stateful_set(manifest: &str) -> String {
     )
 }
 
-/// What `up` says of a pod with the label `deny` once the API server refuses such pods with these words, which takes it a moment: of a plain pod, and of
-/// one behind a StatefulSet.
+/// What `up` says of a pod with the label `deny` once the API server refuses such pods with these words,
+/// which takes it a moment: of a plain pod, and of one behind a StatefulSet.
 fn screens_of_denied_pods(namespace: &Namespace, words: &str) -> [String; 2] {
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: probe, labels: {deny: x}}\nspec: {containers: [{name: a, image: a}]}\n";
-    namespace.kubectl_until_it_says(&["create", "--dry-run=server", "-f", "-"], Some(pod.as_bytes()), |_, error| error.contains(words));
+    namespace.kubectl_until_it_says(
+        &["create", "--dry-run=server", "-f", "-"],
+        Some(pod.as_bytes()),
+        |_, error| error.contains(words),
+    );
     let labelled = |manifest: &str| manifest.replace("labels: {db:", "labels: {deny: x, db:");
     let manifest = mysql("pod", "");
     let plain = Up::start(namespace, &labelled(&manifest), &[]);
@@ -260,10 +295,18 @@ fn screens_of_denied_pods(namespace: &Namespace, words: &str) -> [String; 2] {
 #[test]
 fn a_namespace_that_is_being_deleted() {
     let namespace = Namespace::new("ending");
-    namespace.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.com/hold]}\n");
+    namespace
+        .apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.com/hold]}\n");
     namespace.kubectl(&["delete", "namespace", &namespace.name, "--wait=false"]);
     let screen = Up::start(&namespace, MYSQL, &[]).screen();
-    namespace.kubectl(&["patch", "configmap", "held", "--type=json", "-p", r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#]);
+    namespace.kubectl(&[
+        "patch",
+        "configmap",
+        "held",
+        "--type=json",
+        "-p",
+        r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#,
+    ]);
     insta::assert_snapshot!("namespace-terminating", screen);
 }
 
@@ -279,7 +322,8 @@ fn on_failure_delete_removes_what_this_call_has_made() {
 
     let (_, folder) = kept.screen_and_folder(SOON);
     assert_eq!(namespace.of_run(&run_id).len(), 2);
-    let again = folder.call(&["up", "databases.yaml", "--run-id", &run_id, "--on-failure", "delete"]).fails(4);
+    let again =
+        folder.call(&["up", "databases.yaml", "--run-id", &run_id, "--on-failure", "delete"]).fails(4);
     again.says("hint: nothing was removed: 2 of its objects are those of an earlier `testbed up`");
     assert_eq!(namespace.of_run(&run_id).len(), 2);
     folder.call(&["down", "--run-id", &run_id]).ok();
@@ -289,14 +333,25 @@ fn on_failure_delete_removes_what_this_call_has_made() {
 #[test]
 fn with_few_rights_the_cause_is_found_and_the_rights_are_named_that_tell_more() {
     let namespace = Namespace::new("few-rights");
-    assert!(PIPELINE_ROLE.contains("resources: [pods, services]\n  verbs: [create, delete, get, list, watch]\n"));
+    assert!(
+        PIPELINE_ROLE.contains("resources: [pods, services]\n  verbs: [create, delete, get, list, watch]\n")
+    );
     let config = Folder::new();
     let rules = "[{apiGroups: [''], resources: [pods, services], verbs: [create, delete, get, list, watch]}]";
     let kubeconfig = account(&namespace, &config, rules);
-    let untold = Up::start_as(&kubeconfig, &namespace, &with_volume("configMap: {name: no-such}"), &["--timeout", "8s"]);
+    let untold = Up::start_as(
+        &kubeconfig,
+        &namespace,
+        &with_volume("configMap: {name: no-such}"),
+        &["--timeout", "8s"],
+    );
     let screen = Up::start_as(&kubeconfig, &namespace, &refusing(), &[]).screen();
     insta::assert_snapshot!("few-rights", screen.replace(&kubeconfig.display().to_string(), "KUBECONFIG"));
-    untold.started.wait().fails(3).says("hint: events, which would tell of volumes, networks and quotas, may not be read");
+    untold
+        .started
+        .wait()
+        .fails(3)
+        .says("hint: events, which would tell of volumes, networks and quotas, may not be read");
 }
 
 /// A node that is being added is waited for, however long that takes: an autoscaler says so in an event.

@@ -1,4 +1,5 @@
-//! Rules that the API server itself applies to a pod: the namespace's Pod Security level, and a ValidatingAdmissionPolicy for one namespace only.
+//! Rules that the API server itself applies to a pod: the namespace's Pod Security level, and a
+//! ValidatingAdmissionPolicy for one namespace only.
 
 use super::screen::Up;
 use super::{mysql, screens_of_denied_pods, stateful_set};
@@ -21,7 +22,10 @@ fn a_pod_security_level_that_denies_the_pod() {
 #[test]
 fn an_admission_policy_that_denies_the_pod() {
     let namespace = Namespace::new("policy");
-    let _policy = OfCluster { kinds: "validatingadmissionpolicybinding,validatingadmissionpolicy", name: namespace.name.clone() };
+    let _policy = OfCluster {
+        kinds: "validatingadmissionpolicybinding,validatingadmissionpolicy",
+        name: namespace.name.clone(),
+    };
     namespace.apply(&POLICY.replace("NAMESPACE", &namespace.name));
     let [plain, behind] = screens_of_denied_pods(&namespace, "denied request");
     insta::assert_snapshot!("policy", plain);

@@ -66,7 +66,10 @@ impl<'a> Up<'a> {
 fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
     let kubeconfig = kubeconfig().display().to_string();
     let lines = called.stderr.lines().filter(|line| !is_stage(line)).map(|line| {
-        let line = line.replace(run_id, "RUN").replace(&namespace.name, "NAMESPACE").replace(&kubeconfig, "KUBECONFIG");
+        let line = line
+            .replace(run_id, "RUN")
+            .replace(&namespace.name, "NAMESPACE")
+            .replace(&kubeconfig, "KUBECONFIG");
         // A progress line begins with the seconds since the start.
         let line = match line.split_once("s ") {
             Some((seconds, rest)) if seconds.trim().parse::<f64>().is_ok() => format!("  0.0s {rest}"),
@@ -89,7 +92,8 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
     lines.join("\n")
 }
 
-/// What Kubernetes, a registry or the container runtime may say of a cause, in whichever release: the words that tell it.
+/// What Kubernetes, a registry or the container runtime may say of a cause, in whichever release: the words
+/// that tell it.
 const CAUSES: [&str; 33] = [
     "exceeded quota: small",
     "limits.memory=1Gi",
@@ -126,8 +130,8 @@ const CAUSES: [&str; 33] = [
     "specified backoff limit",
 ];
 
-/// A line whose foreign words are reduced to those that tell the cause: the rest differs from release to release. Words that tell no known cause
-/// stay, so that nothing is lost unseen.
+/// A line whose foreign words are reduced to those that tell the cause: the rest differs from release to
+/// release. Words that tell no known cause stay, so that nothing is lost unseen.
 fn reduced(line: &str) -> String {
     let (own, foreign, rest) = foreign(line);
     let told: Vec<&str> = CAUSES.into_iter().filter(|cause| foreign.contains(cause)).collect();
@@ -140,8 +144,9 @@ fn foreign(line: &str) -> (&str, &str, &str) {
         // A reason is one word, or two with the event's type.
         let reason = text.split_once(": ").map_or("", |(reason, _)| reason);
         let words = reason.split(' ').count();
-        let is_reason =
-            words <= 2 && reason.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ') && reason.starts_with(char::is_uppercase);
+        let is_reason = words <= 2
+            && reason.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ')
+            && reason.starts_with(char::is_uppercase);
         let own = line.len() - text.len() + if is_reason { reason.len() + ": ".len() } else { 0 };
         return (&line[..own], &line[own..], "");
     }
@@ -153,7 +158,8 @@ fn foreign(line: &str) -> (&str, &str, &str) {
         let own = before.len() + ": the API server warns: ".len();
         return (&line[..own], &line[own..], "");
     }
-    // The API server's own words are in the last parentheses of an error; the first ones name the manifest's line.
+    // The API server's own words are in the last parentheses of an error; the first ones name the manifest's
+    // line.
     if let Some(at) = line.find("): creating ") {
         let end = line.strip_suffix(')').map_or(line.len(), str::len);
         let begin = line[at + 1..].find(" (").map_or(end, |begin| at + 1 + begin + " (".len());
@@ -162,7 +168,8 @@ fn foreign(line: &str) -> (&str, &str, &str) {
     (line, "", "")
 }
 
-/// A line of a log, unless it is a server's own: these differ with the server's version, and from start to start.
+/// A line of a log, unless it is a server's own: these differ with the server's version, and from start to
+/// start.
 fn without_server(line: &str) -> String {
     if line.contains(" [MY-") {
         return "    | (lines of the server)".into();
@@ -172,7 +179,9 @@ fn without_server(line: &str) -> String {
 
 /// Whether the line tells where a database is: which of these lines there are depends on the cluster's pace.
 fn is_stage(line: &str) -> bool {
-    [": starting", ": initialising", ": settling", ": waiting for its pods"].iter().any(|stage| line.contains(stage))
+    [": starting", ": initialising", ": settling", ": waiting for its pods"]
+        .iter()
+        .any(|stage| line.contains(stage))
         && line.trim_start().starts_with(|c: char| c.is_ascii_digit())
 }
 
@@ -184,7 +193,9 @@ fn masked(word: &str) -> String {
     }
     let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
     let digits = bare.chars().filter(char::is_ascii_digit).count();
-    let is_time = digits >= 6 && bare.chars().all(|c| c.is_ascii_digit() || "-:.+TZ".contains(c)) && bare.contains([':', '-']);
+    let is_time = digits >= 6
+        && bare.chars().all(|c| c.is_ascii_digit() || "-:.+TZ".contains(c))
+        && bare.contains([':', '-']);
     let is_port = bare.starts_with("127.0.0.1:") || bare.contains("//127.0.0.1:");
     if is_time && !is_port {
         return word.replace(bare, "TIME");
@@ -194,5 +205,9 @@ fn masked(word: &str) -> String {
         let port = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         return word.replace(bare, &format!("{before}127.0.0.1:PORT{}", &rest[port..]));
     }
-    if word.starts_with('(') && bare.parse::<u32>().is_ok() { word.replace(bare, "N") } else { word.to_owned() }
+    if word.starts_with('(') && bare.parse::<u32>().is_ok() {
+        word.replace(bare, "N")
+    } else {
+        word.to_owned()
+    }
 }

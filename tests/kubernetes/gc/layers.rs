@@ -28,7 +28,8 @@ fn stateful_set() -> String {
         .to_string()
 }
 
-/// Two runs from a pod, as a pipeline's task makes them, one of which has an owner, and a neighbour that goes on.
+/// Two runs from a pod, as a pipeline's task makes them, one of which has an owner, and a neighbour that goes
+/// on.
 #[test]
 fn when_finally_never_runs() {
     let namespace = Namespace::new("layers");
@@ -52,18 +53,29 @@ fn when_finally_never_runs() {
     client.shell_ok(&format!("{up} --run-id alone"));
     for run in [uid.as_str(), "alone"] {
         let status = "jsonpath={.status.phase} {.status.reason}";
-        namespace.kubectl_until(&["get", "pod", &format!("postgres-{run}"), "-o", status], |text| text == "Failed DeadlineExceeded");
+        namespace.kubectl_until(&["get", "pod", &format!("postgres-{run}"), "-o", status], |text| {
+            text == "Failed DeadlineExceeded"
+        });
     }
 
     // Whoever prunes PipelineRuns takes along what belongs to them.
     pipeline_runs.wait_for_the_collector();
     let made = namespace.of_run(&uid);
-    for name in ["persistentvolumeclaim/data-set-", "statefulset.apps/set-", "secret/postgres-", "service/postgres-", "pod/postgres-"] {
+    for name in [
+        "persistentvolumeclaim/data-set-",
+        "statefulset.apps/set-",
+        "secret/postgres-",
+        "service/postgres-",
+        "pod/postgres-",
+    ] {
         assert!(made.iter().any(|made| made.starts_with(name)), "{name} is not in {made:?}");
     }
     pipeline_runs.delete("build-17");
     let kinds = "pods,services,secrets,statefulsets,controllerrevisions,pvc";
-    namespace.kubectl_until(&["get", kinds, "-l", &format!("test-dependencies={uid}"), "-o", "name"], str::is_empty);
+    namespace.kubectl_until(
+        &["get", kinds, "-l", &format!("test-dependencies={uid}"), "-o", "name"],
+        str::is_empty,
+    );
     assert_eq!(namespace.of_run("alone").len(), 3);
 
     let gc = folder.call(&["gc", "--pipeline-runs"]).ok();

@@ -18,7 +18,8 @@ fn with_pipeline_runs() -> String {
     RULES.replace("}]", "}, {apiGroups: [tekton.dev], resources: [pipelineruns], verbs: [get]}]")
 }
 
-/// As the CronJob has it: in a pod, under a Role of its own, as nobody in particular, without a home, with nothing to write to.
+/// As the CronJob has it: in a pod, under a Role of its own, as nobody in particular, without a home, with
+/// nothing to write to.
 #[test]
 fn in_a_pod_with_the_smallest_role() {
     let namespace = Namespace::new("gc-pod");
@@ -28,7 +29,9 @@ fn in_a_pod_with_the_smallest_role() {
     let pipeline_runs = PipelineRuns(&namespace);
     for run in ["finished", "running"] {
         let uid = pipeline_runs.create(run);
-        namespace.apply(&Leftover::new(run).expires(&ago(1)).owner("tekton.dev/v1", run, &uid).with_pod().manifest());
+        namespace.apply(
+            &Leftover::new(run).expires(&ago(1)).owner("tekton.dev/v1", run, &uid).with_pod().manifest(),
+        );
     }
     pipeline_runs.finish("finished", &minutes_ago(25));
     namespace.apply(&Leftover::new("old").expires(&ago(1)).with_pod().manifest());
@@ -38,24 +41,38 @@ fn in_a_pod_with_the_smallest_role() {
                     capabilities: {drop: [ALL]}}\n    env:";
     let client = namespace.bare_client("limited", |manifest| manifest.replace("    env:", security));
     client.install_testbed();
-    let gc = |env: &str, args: &str| client.shell_ok(&format!("cd / && env {env} /work/testbed gc --pipeline-runs -o json {args}"));
+    let gc = |env: &str, args: &str| {
+        client.shell_ok(&format!("cd / && env {env} /work/testbed gc --pipeline-runs -o json {args}"))
+    };
 
     let dry = gc("-u HOME", "--dry-run");
-    assert_eq!((dry.matches("\"runId\"").count(), dry.matches("\"removed\": false").count()), (2, 2), "{dry}");
+    assert_eq!(
+        (dry.matches("\"runId\"").count(), dry.matches("\"removed\": false").count()),
+        (2, 2),
+        "{dry}"
+    );
     assert_eq!(namespace.of_run("old").len() + namespace.of_run("finished").len(), 8);
     let requests = audit::requests_of(&namespace, "limited");
     if let Some(requests) = &requests {
         let verbs = audit::verbs(requests);
-        assert!(verbs.iter().all(|verb| ["get ", "list "].iter().any(|read| verb.starts_with(read))), "{verbs:?}");
+        assert!(
+            verbs.iter().all(|verb| ["get ", "list "].iter().any(|read| verb.starts_with(read))),
+            "{verbs:?}"
+        );
         assert!(audit::denied(requests).is_empty(), "{requests:#?}");
     }
 
     let gone = gc("HOME=/", "");
-    assert_eq!((gone.matches("\"runId\"").count(), gone.matches("\"removed\": true").count()), (2, 2), "{gone}");
+    assert_eq!(
+        (gone.matches("\"runId\"").count(), gone.matches("\"removed\": true").count()),
+        (2, 2),
+        "{gone}"
+    );
     assert_eq!(["old", "finished", "live", "running"].map(|run| namespace.of_run(run).len()), [0, 0, 3, 4]);
     let Some(requests) = audit::requests_of(&namespace, "limited") else { return };
     assert!(audit::denied(&requests).is_empty(), "{:#?}", audit::denied(&requests));
-    let namespaced: Vec<String> = audit::verbs(&requests).into_iter().filter(|verb| !verb.contains('/')).collect();
+    let namespaced: Vec<String> =
+        audit::verbs(&requests).into_iter().filter(|verb| !verb.contains('/')).collect();
     let used = [
         "delete configmaps",
         "delete pods",
@@ -82,7 +99,8 @@ fn without_the_right_to_look_at_pipeline_runs() {
     let config = Folder::new();
     let folder = namespace.folder_as(&account(&namespace, &config, RULES));
     let uid = PipelineRuns(&namespace).create("build");
-    namespace.apply(&Leftover::new("of-build").expires(&ago(3)).owner("tekton.dev/v1", "build", &uid).manifest());
+    namespace
+        .apply(&Leftover::new("of-build").expires(&ago(3)).owner("tekton.dev/v1", "build", &uid).manifest());
     namespace.apply(&Leftover::new("old").expires(&ago(3)).manifest());
     let gc = folder
         .call(&["gc", "--pipeline-runs"])
@@ -155,7 +173,9 @@ impl Everywhere {
         ));
         // Until the API server has taken note.
         let user = format!("--as=system:serviceaccount:{name}:limited");
-        home.kubectl_until(&["auth", "can-i", "list", "secrets", "-A", &user], |answer| answer.trim() == "yes");
+        home.kubectl_until(&["auth", "can-i", "list", "secrets", "-A", &user], |answer| {
+            answer.trim() == "yes"
+        });
         other.kubectl_until(&["auth", "can-i", "delete", "pods", &user], |answer| answer.trim() == "yes");
         Self { kubeconfig, name }
     }

@@ -43,7 +43,11 @@ impl Leftover {
 
     pub fn manifest(&self) -> String {
         let container = json!({"name": "c", "image": client_image(), "command": ["sleep", "3600"]});
-        let mut specs = vec![("Secret", json!({})), ("Service", json!({"ports": [{"port": 1}]})), ("ConfigMap", json!({}))];
+        let mut specs = vec![
+            ("Secret", json!({})),
+            ("Service", json!({"ports": [{"port": 1}]})),
+            ("ConfigMap", json!({})),
+        ];
         if self.pod {
             specs.push(("Pod", json!({"terminationGracePeriodSeconds": 1, "containers": [container]})));
         }
@@ -53,8 +57,7 @@ impl Leftover {
 
     fn object(&self, kind: &str, spec: &Value) -> Value {
         let name = format!("{}-{}", kind.to_lowercase(), self.run_id);
-        let metadata =
-            json!({"name": name, "labels": labels(&self.run_id), "annotations": self.annotations, "ownerReferences": self.owners});
+        let metadata = json!({"name": name, "labels": labels(&self.run_id), "annotations": self.annotations, "ownerReferences": self.owners});
         let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": metadata});
         if spec.as_object().is_some_and(|spec| !spec.is_empty()) {
             object["spec"] = spec.clone();

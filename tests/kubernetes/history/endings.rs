@@ -1,4 +1,5 @@
-//! How runs end, and who has to tell it: `up` that fails, the command of `run`, `gc`, the next call after a killed one.
+//! How runs end, and who has to tell it: `up` that fails, the command of `run`, `gc`, the next call after a
+//! killed one.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,8 @@ use crate::harness::Namespace;
 use crate::support::Folder;
 
 /// A manifest with no pods, for what is not about them.
-const MODEST: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c-run-1}\ndata: {password: in-a-map}\n";
+const MODEST: &str =
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c-run-1}\ndata: {password: in-a-map}\n";
 
 fn status(folder: &Folder, run: &str) -> (Value, Value) {
     let story = story(folder, run);
@@ -21,24 +23,48 @@ fn a_run_that_cannot_pull_its_image_failed_and_stays_failed() {
     let args = ["up", "--with", "postgres:no-such-tag", "--run-id", "run-1", "--pull-timeout", "1s"];
     folder.call(&args).fails(4);
     let failed = story(folder, "run-1");
-    assert_eq!((&failed["status"], &failed["cause"]["database"]), (&json!("failed"), &json!("postgres")), "{failed:#}");
+    assert_eq!(
+        (&failed["status"], &failed["cause"]["database"]),
+        (&json!("failed"), &json!("postgres")),
+        "{failed:#}"
+    );
     let word = failed["cause"]["kind"].as_str().expect("a word");
     assert!(["ErrImagePull", "ImagePullBackOff"].contains(&word), "{failed:#}");
-    assert!(failed["cause"]["text"].as_str().is_some_and(|text| text.starts_with("Pod postgres-run-1 cannot become ready")), "{failed:#}");
-    assert!(failed["ended"].is_null() && failed["objects"].as_array().is_some_and(|objects| objects.len() == 3), "it stays: {failed:#}");
-    assert!(failed["events"].as_array().is_some_and(|events| events.iter().any(|event| event["warning"] == true)), "{failed:#}");
+    assert!(
+        failed["cause"]["text"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("Pod postgres-run-1 cannot become ready")),
+        "{failed:#}"
+    );
+    assert!(
+        failed["ended"].is_null() && failed["objects"].as_array().is_some_and(|objects| objects.len() == 3),
+        "it stays: {failed:#}"
+    );
+    assert!(
+        failed["events"].as_array().is_some_and(|events| events.iter().any(|event| event["warning"] == true)),
+        "{failed:#}"
+    );
     folder.call(&["down"]).ok();
     let gone = story(folder, "run-1");
-    assert_eq!((&gone["status"], &gone["cause"], gone["ended"].is_string()), (&failed["status"], &failed["cause"], true));
     assert_eq!(
-        database(&gone, "postgres")["timeline"].as_array().and_then(|timeline| timeline.last()).map(|last| &last["what"]),
+        (&gone["status"], &gone["cause"], gone["ended"].is_string()),
+        (&failed["status"], &failed["cause"], true)
+    );
+    assert_eq!(
+        database(&gone, "postgres")["timeline"]
+            .as_array()
+            .and_then(|timeline| timeline.last())
+            .map(|last| &last["what"]),
         Some(&json!("deleted"))
     );
 
     // And one that removes itself.
     folder.call(&[&args[..], &["--on-failure", "delete"]].concat()).fails(4);
     let again = story(folder, "run-1");
-    assert!(again["id"] != gone["id"] && again["status"] == "failed" && again["ended"].is_string(), "{again:#}");
+    assert!(
+        again["id"] != gone["id"] && again["status"] == "failed" && again["ended"].is_string(),
+        "{again:#}"
+    );
 }
 
 #[test]
@@ -52,13 +78,17 @@ fn a_second_up_goes_on_with_the_record_of_the_first() {
     let list = folder.call(&["history", "list", "-o", "json"]).ok();
     let list: Value = serde_json::from_str(&list.stdout).expect("JSON");
     // A ConfigMap alone does not tell its record, as pods and Services do.
-    let open: Vec<&Value> = list["runs"].as_array().expect("a list").iter().filter(|run| run["status"] == "up").collect();
+    let open: Vec<&Value> =
+        list["runs"].as_array().expect("a list").iter().filter(|run| run["status"] == "up").collect();
     assert_eq!((open.len(), &open[0]["id"]), (1, &first), "{list:#}");
     folder.call(&["down"]).ok();
     assert_eq!(status(folder, first.as_str().expect("an id")), (json!("done"), Value::Null));
 
     // A Service does.
-    folder.file("s.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: s-run-2}\nspec: {ports: [{port: 80}]}\n");
+    folder.file(
+        "s.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: s-run-2}\nspec: {ports: [{port: 80}]}\n",
+    );
     let ids = [(); 2].map(|()| {
         folder.call(&["up", "s.yaml", "--run-id", "run-2"]).ok();
         story(folder, "run-2")["id"].clone()
@@ -76,11 +106,22 @@ fn the_command_of_run_decides() {
     folder.file("m.yaml", MODEST);
     folder.call(&["run", "m.yaml", "--run-id", "run-1", "--", "sh", "-c", "exit 0 # hush-hush"]).ok();
     let good = story(folder, "run-1");
-    assert_eq!((&good["status"], &good["command"]["program"], &good["command"]["exitCode"]), (&json!("done"), &json!("sh"), &json!(0)));
+    assert_eq!(
+        (&good["status"], &good["command"]["program"], &good["command"]["exitCode"]),
+        (&json!("done"), &json!("sh"), &json!(0))
+    );
     folder.call(&["run", "m.yaml", "--run-id", "run-1", "--", "sh", "-c", "exit 3"]).ends(3);
     let bad = story(folder, "run-1");
-    assert_eq!((&bad["status"], &bad["cause"]["kind"], &bad["command"]["exitCode"]), (&json!("failed"), &json!("command"), &json!(3)));
-    assert!(bad["ended"].is_string() && bad["command"]["began"].is_string() && !good.to_string().contains("hush-hush"), "{bad:#}");
+    assert_eq!(
+        (&bad["status"], &bad["cause"]["kind"], &bad["command"]["exitCode"]),
+        (&json!("failed"), &json!("command"), &json!(3))
+    );
+    assert!(
+        bad["ended"].is_string()
+            && bad["command"]["began"].is_string()
+            && !good.to_string().contains("hush-hush"),
+        "{bad:#}"
+    );
     assert!(!bad.to_string().contains("in-a-map"), "{bad:#}");
 }
 
@@ -92,7 +133,10 @@ fn what_nobody_removed_was_abandoned() {
     // Its time is over at once.
     folder.call(&["up", "m.yaml", "--run-id", "run-1", "--lifetime", "1s"]).ok();
     let expired = |text: &str| text.parse::<jiff::Timestamp>().is_ok_and(|at| at < jiff::Timestamp::now());
-    namespace.kubectl_until(&["get", "configmap", "c-run-1", "-o", "jsonpath={.metadata.annotations.testbed/expires}"], expired);
+    namespace.kubectl_until(
+        &["get", "configmap", "c-run-1", "-o", "jsonpath={.metadata.annotations.testbed/expires}"],
+        expired,
+    );
     folder.call(&["gc"]).ok().says("removed run run-1");
     let gone = story(folder, "run-1");
     assert_eq!(
@@ -103,7 +147,8 @@ fn what_nobody_removed_was_abandoned() {
 
     // One that was killed.
     folder.file("k.yaml", &MODEST.replace("run-1", "run-2"));
-    let mut run = folder.start(&["run", "k.yaml", "--run-id", "run-2", "--", "sh", "-c", "exec sleep 600 >&- 2>&-"]);
+    let mut run =
+        folder.start(&["run", "k.yaml", "--run-id", "run-2", "--", "sh", "-c", "exec sleep 600 >&- 2>&-"]);
     run.until_it_says("running sh");
     run.signal("KILL");
     assert_eq!(run.wait().signal, Some(9));
@@ -131,7 +176,11 @@ fn a_run_without_a_record_gets_one() {
     let story = story(folder, "run-1");
     assert_eq!((&story["status"], &story["origin"]["called"]), (&json!("done"), &json!("down")), "{story:#}");
     let course = super::course(&story, "postgres");
-    assert_eq!(course, ["created", "scheduled", "pulled", "started", "ready", "deleting", "deleted"], "{story:#}");
+    assert_eq!(
+        course,
+        ["created", "scheduled", "pulled", "started", "ready", "deleting", "deleted"],
+        "{story:#}"
+    );
     assert_eq!(database(&story, "postgres")["evidence"]["evidence"], "process-1");
     let logs = folder.call(&["history", "logs", "run-1", "postgres"]).ok();
     assert!(logs.stdout.contains("ready to accept connections"), "{}", logs.transcript());

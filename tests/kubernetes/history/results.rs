@@ -14,7 +14,14 @@ fn a_run_that_is_over_is_told_to_tekton_results() {
     let api = ResultsApi::start(namespace.folder.path(), &[&parent]);
     let url = api.url.clone();
     let told = |name: &str| namespace.folder.path().join(name).display().to_string();
-    let flags = ["--results-api", &url, "--results-ca", &told("results.crt"), "--results-token-file", &told("results-token")];
+    let flags = [
+        "--results-api",
+        &url,
+        "--results-ca",
+        &told("results.crt"),
+        "--results-token-file",
+        &told("results-token"),
+    ];
     let up = ["up", "--with", "postgres", "--pipeline-run", "nightly", "--pipeline-run-uid", UID];
     let down = ["down", "--run-id", UID, "--pipeline-run", "nightly", "--pipeline-run-uid", UID];
     let folder = &namespace.folder;
@@ -30,21 +37,33 @@ fn a_run_that_is_over_is_told_to_tekton_results() {
     let kept = &records[&format!("{parent}/records/{id}")];
     for (name, record) in records {
         let value = &record["value"];
-        assert_eq!((&record["type"], &value["status"], &value["runId"]), (&"testbed/v1.Run".into(), &"done".into(), &UID.into()), "{name}");
-        assert_eq!((&value["version"], &value["databases"][0]["engine"]), (&1.into(), &"postgres".into()), "{name}");
+        assert_eq!(
+            (&record["type"], &value["status"], &value["runId"]),
+            (&"testbed/v1.Run".into(), &"done".into(), &UID.into()),
+            "{name}"
+        );
+        assert_eq!(
+            (&value["version"], &value["databases"][0]["engine"]),
+            (&1.into(), &"postgres".into()),
+            "{name}"
+        );
     }
     assert_eq!(kept["value"], story(folder, UID), "the archive and Tekton Results tell the same");
 
     // What cannot be told there keeps nothing and fails nothing.
     folder.call(&up).ok();
     drop(api);
-    let down = folder.call(&[&down[..], &flags].concat()).ok().says("warning: the run's story is not complete in the archive");
+    let down = folder
+        .call(&[&down[..], &flags].concat())
+        .ok()
+        .says("warning: the run's story is not complete in the archive");
     assert!(down.stderr.contains("--results-api"), "{}", down.transcript());
     assert!(namespace.of_run(UID).is_empty());
     assert_eq!(story(folder, UID)["status"], "done");
 }
 
-/// Nothing but Tekton Results remembers what `up` has seen: its pod is gone when the `finally` task runs, and the cluster calls such databases ready.
+/// Nothing but Tekton Results remembers what `up` has seen: its pod is gone when the `finally` task runs, and
+/// the cluster calls such databases ready.
 #[test]
 fn a_run_that_never_came_up_is_told_as_one() {
     let namespace = Namespace::new("results-failed");
@@ -52,7 +71,8 @@ fn a_run_that_never_came_up_is_told_as_one() {
     let folder = &namespace.folder;
     let api = ResultsApi::start(folder.path(), &[&parent]);
     let (ca, token) = (api.ca.display().to_string(), api.token.display().to_string());
-    let flags = ["--history", "none", "--results-api", &api.url, "--results-ca", &ca, "--results-token-file", &token];
+    let flags =
+        ["--history", "none", "--results-api", &api.url, "--results-ca", &ca, "--results-token-file", &token];
     let run = ["--pipeline-run", "nightly", "--pipeline-run-uid", UID, "--runtime", "kubernetes"];
     // It runs, and takes no login for as long as the test lasts.
     let slow = "apiVersion: v1\nkind: Pod\nmetadata: {name: slow-$(context.pipelineRun.uid), labels: {db: $(context.pipelineRun.uid)}}\n\
@@ -63,11 +83,19 @@ fn a_run_that_never_came_up_is_told_as_one() {
     folder.call(&[&["up", "slow.yaml", "--timeout", "12s"][..], &run, &flags].concat()).fails(3);
     folder.call(&[&["down", "--run-id", UID][..], &run[..4], &flags].concat()).ok();
     let records = api.records();
-    let records: Vec<&serde_json::Value> = records.as_object().expect("records by their names").values().collect();
+    let records: Vec<&serde_json::Value> =
+        records.as_object().expect("records by their names").values().collect();
     let [record] = records[..] else { panic!("{records:?}") };
     let value = &record["value"];
-    assert_eq!((&value["status"], &value["cause"]["kind"]), (&"failed".into(), &"not-ready".into()), "{value}");
-    assert!(value["cause"]["text"].as_str().is_some_and(|text| text.contains("not ready within 12s")), "{value}");
+    assert_eq!(
+        (&value["status"], &value["cause"]["kind"]),
+        (&"failed".into(), &"not-ready".into()),
+        "{value}"
+    );
+    assert!(
+        value["cause"]["text"].as_str().is_some_and(|text| text.contains("not ready within 12s")),
+        "{value}"
+    );
     assert!(value["ended"].is_string(), "{value}");
 }
 
@@ -83,8 +111,17 @@ fn the_result_is_the_one_that_the_pod_belongs_to() {
     namespace.apply(PIPELINE_ROLE);
     let parent = format!("{}/results/event-1", namespace.name);
     let certificate = ResultsApi::start(namespace.folder.path(), &[]);
-    for annotation in [format!("results.tekton.dev/result: {parent}"), format!("results.tekton.dev/record: {parent}/records/r")] {
-        let annotated = |text: &str| text.replacen("  name: client\n", &format!("  name: client\n  annotations: {{{annotation}}}\n"), 1);
+    for annotation in [
+        format!("results.tekton.dev/result: {parent}"),
+        format!("results.tekton.dev/record: {parent}/records/r"),
+    ] {
+        let annotated = |text: &str| {
+            text.replacen(
+                "  name: client\n",
+                &format!("  name: client\n  annotations: {{{annotation}}}\n"),
+                1,
+            )
+        };
         let client = namespace.bare_client("test-dependencies-deployer", annotated);
         client.install_testbed();
         client.copy(include_bytes!("../../support/results_api.py"), "results_api.py");
@@ -98,7 +135,8 @@ fn the_result_is_the_one_that_the_pod_belongs_to() {
         client.shell_ok(&format!(
             "python3 results_api.py results.crt results.key the-token {parent} > port 2> said & until [ -s port ]; do sleep 0.1; done"
         ));
-        let told = "--results-api https://localhost:$(cat port) --results-ca results.crt --results-token-file token";
+        let told =
+            "--results-api https://localhost:$(cat port) --results-ca results.crt --results-token-file token";
         let run = format!("--pipeline-run nightly --pipeline-run-uid {uid}");
         client.shell_ok(&format!("./testbed up m.yaml {run}"));
         let down = client.shell(&format!("./testbed down --run-id {uid} {run} {told}"));

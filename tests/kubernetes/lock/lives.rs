@@ -45,7 +45,10 @@ fn within_a_second(waiter: Started, what: &str) -> Called {
 /// Gives the holder a shorter ttl, for which it has not asked: the default is too long for a test.
 fn shorten_ttl(namespace: &Namespace, lock: &str) {
     let mut lock_state = state(namespace, lock).expect("it is held");
-    assert_eq!((&lock_state["holders"][0]["ttlMillis"], &lock_state["holders"][0]["ttlIsAskedFor"]), (&json!(3_600_000), &json!(false)));
+    assert_eq!(
+        (&lock_state["holders"][0]["ttlMillis"], &lock_state["holders"][0]["ttlIsAskedFor"]),
+        (&json!(3_600_000), &json!(false))
+    );
     lock_state["holders"][0]["ttlMillis"] = 1000.into();
     namespace.kubectl(&["annotate", "lease", lock, "--overwrite", &format!("testbed/lock={lock_state}")]);
 }
@@ -84,13 +87,22 @@ fn while_it_runs_only_a_ttl_that_was_asked_for_counts() {
     shorten_ttl(&namespace, "db");
     let waiter = wait_for(&namespace.folder, "db", "two", "run one of PipelineRun build");
     // What the waiter has measured, three times the ttl.
-    let idle = |text: &str| serde_json::from_str::<Value>(text).expect("JSON")["holders"][0]["idleMillis"].as_u64();
+    let idle =
+        |text: &str| serde_json::from_str::<Value>(text).expect("JSON")["holders"][0]["idleMillis"].as_u64();
     let lock = ["get", "lease", "db", "-o", "jsonpath={.metadata.annotations.testbed/lock}"];
     let text = namespace.kubectl_until(&lock, |text| idle(text).is_some_and(|idle| idle > 3000));
     let lock: Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!((&lock["holders"][0]["id"], &lock["queue"][0]["id"]), (&json!("one"), &json!("two")), "{text}");
+    assert_eq!(
+        (&lock["holders"][0]["id"], &lock["queue"][0]["id"]),
+        (&json!("one"), &json!("two")),
+        "{text}"
+    );
     // Nor does the clock count for somebody who comes only now.
-    namespace.folder.call(&["lock", "acquire", "db", "--run-id", "three", "--no-wait"]).fails(6).says("held by run one");
+    namespace
+        .folder
+        .call(&["lock", "acquire", "db", "--run-id", "three", "--no-wait"])
+        .fails(6)
+        .says("held by run one");
     pipeline_runs.delete("build");
     within_a_second(waiter, "long after the ttl");
 
@@ -108,11 +120,17 @@ fn another_pipeline_run_of_the_same_name_is_not_the_holder() {
     pipeline_runs.create("build");
     hold(&namespace, "db", "build", &[]);
     let folder = &namespace.folder;
-    folder.call(&["lock", "acquire", "db", "--run-id", "two", "--no-wait"]).fails(6).says("held by run one of PipelineRun build since");
+    folder
+        .call(&["lock", "acquire", "db", "--run-id", "two", "--no-wait"])
+        .fails(6)
+        .says("held by run one of PipelineRun build since");
     pipeline_runs.delete("build");
     pipeline_runs.create("build");
     // Who does not want to wait still looks whether the holder is there.
-    folder.call(&["lock", "acquire", "db", "--run-id", "two", "--no-wait"]).ok().says("taken from run one, which has abandoned it");
+    folder
+        .call(&["lock", "acquire", "db", "--run-id", "two", "--no-wait"])
+        .ok()
+        .says("taken from run one, which has abandoned it");
 }
 
 #[test]
@@ -122,7 +140,8 @@ fn the_first_one_in_the_queue_that_lives_takes_over() {
     pipeline_runs.create("build");
     hold(&namespace, "db", "build", &[]);
     let first = wait_for(&namespace.folder, "db", "two", "run one of PipelineRun build");
-    let mut second = namespace.folder.start(&["lock", "acquire", "db", "--run-id", "three", "--heartbeat", "300ms"]);
+    let mut second =
+        namespace.folder.start(&["lock", "acquire", "db", "--run-id", "three", "--heartbeat", "300ms"]);
     second.until_it_says("2nd of 2 in the queue");
     first.signal("KILL");
     assert_eq!(first.wait().signal, Some(9));
@@ -141,15 +160,19 @@ fn who_may_not_look_says_so_once_and_goes_by_the_ttl() {
     let pipeline_runs = PipelineRuns(&namespace);
     pipeline_runs.create("build");
     let user = format!("--as=system:serviceaccount:{}:limited", namespace.name);
-    namespace.kubectl_until(&["auth", "can-i", "watch", "leases.coordination.k8s.io", &user], |answer| answer.trim() == "yes");
+    namespace.kubectl_until(&["auth", "can-i", "watch", "leases.coordination.k8s.io", &user], |answer| {
+        answer.trim() == "yes"
+    });
 
     // As a waiter.
     hold(&namespace, "db", "build", &[]);
     shorten_ttl(&namespace, "db");
     let waiter = blind.call(&["lock", "acquire", "db", "--run-id", "two", "--heartbeat", "300ms"]).ok();
-    let said =
-        "warning: PipelineRuns may not be watched here (list and watch on pipelineruns): only the ttl tells whether a lock is abandoned";
-    assert_eq!(waiter.story().into_iter().filter(|line| line.starts_with("warning")).collect::<Vec<_>>(), [said]);
+    let said = "warning: PipelineRuns may not be watched here (list and watch on pipelineruns): only the ttl tells whether a lock is abandoned";
+    assert_eq!(
+        waiter.story().into_iter().filter(|line| line.starts_with("warning")).collect::<Vec<_>>(),
+        [said]
+    );
     let waiter = waiter.says("taken from run one, which has abandoned it");
     assert!(waiter.stderr.contains("1st of 1 in the queue"), "{}", waiter.transcript());
 
@@ -172,7 +195,8 @@ fn a_cluster_without_pipeline_runs() {
     hold(&namespace, "db", "build", &[]);
     shorten_ttl(&namespace, "db");
     let waiter = plain.call(&["lock", "acquire", "db", "--run-id", "two", "--heartbeat", "300ms"]).ok();
-    let waiter = waiter.says("warning: the cluster has no PipelineRuns: only the ttl tells whether a lock is abandoned");
+    let waiter = waiter
+        .says("warning: the cluster has no PipelineRuns: only the ttl tells whether a lock is abandoned");
     assert_eq!(waiter.stderr.matches("warning").count(), 1, "{}", waiter.transcript());
     plain
         .call(&["lock", "acquire", "other", "--run-id", "one", "--holder", "pipelinerun/build"])
@@ -200,11 +224,21 @@ fn the_pods_labels_name_the_holder_and_its_pipeline_run() {
     // Where those who wait would look, there is no such PipelineRun: it would count as gone at once.
     let elsewhere = "5f0c9c0e-2f5e-4d6c-8f0a-6f1d7c8b9a10";
     let other = task(elsewhere).call(&["lock", "acquire", "other"]).ok();
-    other.says(&format!("warning: PipelineRun build of namespace {} is another one, with another uid: only the ttl tells", namespace.name));
+    other.says(&format!(
+        "warning: PipelineRun build of namespace {} is another one, with another uid: only the ttl tells",
+        namespace.name
+    ));
     let holder = &state(&namespace, "other").expect("it is held")["holders"][0];
     assert_eq!((&holder["id"], &holder["pipelineRun"]), (&json!(elsewhere), &Value::Null));
-    let none = format!("error: --holder pipelinerun/none-such: namespace {} has no PipelineRun none-such", namespace.name);
-    namespace.folder.call(&["lock", "acquire", "third", "--holder", "pipelinerun/none-such"]).fails(2).says(&none);
+    let none = format!(
+        "error: --holder pipelinerun/none-such: namespace {} has no PipelineRun none-such",
+        namespace.name
+    );
+    namespace
+        .folder
+        .call(&["lock", "acquire", "third", "--holder", "pipelinerun/none-such"])
+        .fails(2)
+        .says(&none);
     assert!(state(&namespace, "third").is_none());
 }
 
@@ -217,13 +251,29 @@ fn a_pipeline_run_that_is_being_deleted_is_gone() {
     pipeline_runs.create("waiting");
     hold(&namespace, "db", "holding", &[]);
     let folder = &namespace.folder;
-    let mut waiting =
-        folder.start(&["lock", "acquire", "db", "--run-id", "two", "--holder", "pipelinerun/waiting", "--heartbeat", "300ms"]);
+    let mut waiting = folder.start(&[
+        "lock",
+        "acquire",
+        "db",
+        "--run-id",
+        "two",
+        "--holder",
+        "pipelinerun/waiting",
+        "--heartbeat",
+        "300ms",
+    ]);
     waiting.until_it_says("1 in the queue; held by run one of PipelineRun holding since");
     pipeline_runs.delete_and_keep("waiting");
     pipeline_runs.delete_and_keep("holding");
-    waiting.wait().fails(1).says("error: ").says("its turn has come, but PipelineRun waiting, for which it waited, is over or deleted");
-    folder.call(&["lock", "acquire", "db", "--run-id", "three", "--no-wait"]).ok().says("taken from run one, which has abandoned it");
+    waiting
+        .wait()
+        .fails(1)
+        .says("error: ")
+        .says("its turn has come, but PipelineRun waiting, for which it waited, is over or deleted");
+    folder
+        .call(&["lock", "acquire", "db", "--run-id", "three", "--no-wait"])
+        .ok()
+        .says("taken from run one, which has abandoned it");
     pipeline_runs.let_go("waiting");
     pipeline_runs.let_go("holding");
 }

@@ -1,4 +1,5 @@
-//! A real API server of a test's own, which may be ended and started again at any time: the others share theirs.
+//! A real API server of a test's own, which may be ended and started again at any time: the others share
+//! theirs.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -25,7 +26,12 @@ impl LoneApiServer {
     pub fn start() -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/lone-api-server");
         let mut command = Command::new(script);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn().expect("lone-api-server");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("lone-api-server");
         let (orders, answers) = (child.stdin.take(), BufReader::new(child.stdout.take().expect("a pipe")));
         let mut server = Self { child, orders, answers, kubeconfig: PathBuf::new() };
         server.kubeconfig = server.answer().into();
@@ -38,7 +44,12 @@ impl LoneApiServer {
 
     /// kubectl's answer, in the default namespace.
     pub fn kubectl(&self, args: &[&str]) -> String {
-        let output = Command::new("kubectl").arg("--kubeconfig").arg(&self.kubeconfig).args(args).output().expect("kubectl");
+        let output = Command::new("kubectl")
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(args)
+            .output()
+            .expect("kubectl");
         assert!(output.status.success(), "kubectl {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8 from kubectl")
     }
@@ -74,7 +85,8 @@ impl LoneApiServer {
     }
 
     fn order(&mut self, order: &str) {
-        writeln!(self.orders.as_mut().expect("open until the end"), "{order}").expect("lone-api-server reads");
+        writeln!(self.orders.as_mut().expect("open until the end"), "{order}")
+            .expect("lone-api-server reads");
         assert_eq!(self.answer(), "done");
     }
 
@@ -97,12 +109,17 @@ impl Drop for LoneApiServer {
         let status = self.child.wait().expect("lone-api-server ends");
         if !std::thread::panicking() {
             assert!(status.success(), "{status}");
-            assert_eq!((self.processes(), self.kubeconfig.exists()), (Vec::new(), false), "it leaves nothing");
+            assert_eq!(
+                (self.processes(), self.kubeconfig.exists()),
+                (Vec::new(), false),
+                "it leaves nothing"
+            );
         }
     }
 }
 
-/// The command lines of a process group's processes; those that have ended and wait for their parent have none.
+/// The command lines of a process group's processes; those that have ended and wait for their parent have
+/// none.
 pub fn processes_of_group(group: u32) -> Vec<String> {
     let output = Command::new("ps").args(["-e", "-o", "pgid=,stat=,args="]).output().expect("ps");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

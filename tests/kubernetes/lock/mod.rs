@@ -37,11 +37,17 @@ fn a_lock_goes_from_one_run_to_the_next() {
     assert_eq!(namespace.kubectl(&["get", "lease", "db", "-o", "jsonpath={.spec.holderIdentity}"]), "one");
     // The retry of a task.
     folder.call(&["lock", "acquire", "db", "--run-id", "one"]).ok().says("held already by run one");
-    folder.call(&["lock", "acquire", "db", "--run-id", "two", "--no-wait"]).fails(6).says("held by run one since");
+    folder
+        .call(&["lock", "acquire", "db", "--run-id", "two", "--no-wait"])
+        .fails(6)
+        .says("held by run one since");
     let mut second = folder.start(&["lock", "acquire", "db", "--run-id", "two"]);
     second.until_it_says("1st of 1 in the queue; held by run one since");
     // Somebody else's clean-up.
-    folder.call(&["lock", "release", "db", "--run-id", "three"]).ok().says("left alone, it is not held by run three, but by run one");
+    folder
+        .call(&["lock", "release", "db", "--run-id", "three"])
+        .ok()
+        .says("left alone, it is not held by run three, but by run one");
     folder.call(&["lock", "release", "db", "--run-id", "three", "--strict"]).fails(1);
     folder.call(&["lock", "release", "db", "--run-id", "one"]).ok().says("released; next is run two");
     assert_eq!(second.wait().ok().stdout, "db\n");
@@ -57,7 +63,10 @@ fn who_gives_up_leaves_the_queue() {
     let namespace = Namespace::new("lock-timeout");
     let folder = &namespace.folder;
     folder.call(&["lock", "acquire", "db", "--run-id", "one"]).ok();
-    folder.call(&["lock", "acquire", "db", "--run-id", "two", "--timeout", "1s"]).fails(6).says("not to be had within 1s");
+    folder
+        .call(&["lock", "acquire", "db", "--run-id", "two", "--timeout", "1s"])
+        .fails(6)
+        .says("not to be had within 1s");
     let three = folder.start(&["lock", "acquire", "db", "--run-id", "three"]);
     namespace.kubectl_until(&["get", "lease", "db", "-o", "yaml"], |text| text.contains("three"));
     three.signal("TERM");

@@ -36,7 +36,8 @@ fn everybody_who_waits_keeps_the_place() {
     let mut server = LoneApiServer::start();
     let folder = Namespace::folder_for("default", server.kubeconfig());
     let wait = |id: &str| {
-        let mut started = folder.start(&["lock", "acquire", "db", "--heartbeat", "1s", "--timeout", "3m", "--run-id", id]);
+        let mut started =
+            folder.start(&["lock", "acquire", "db", "--heartbeat", "1s", "--timeout", "3m", "--run-id", id]);
         started.until_it_says("in the queue; held by");
         started
     };

@@ -47,7 +47,10 @@ fn a_pool_gives_what_is_free_and_is_fair() {
 fn a_pool_by_label_keeps_its_leases() {
     let namespace = Namespace::new("lock-label");
     let folder = &namespace.folder;
-    folder.call(&["lock", "acquire", "-l", "pool=db", "--run-id", "one"]).fails(2).says("no Lease in namespace");
+    folder
+        .call(&["lock", "acquire", "-l", "pool=db", "--run-id", "one"])
+        .fails(2)
+        .says("no Lease in namespace");
     for name in ["db1", "db2"] {
         let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "labels": {"pool": "db"}}});
         namespace.apply(&lease.to_string());
@@ -84,15 +87,27 @@ fn permits_let_several_in_and_no_more() {
     for run in ["one", "two"] {
         folder.call(&["lock", "acquire", "licence", "--permits", "2", "--run-id", run]).ok();
     }
-    assert_eq!(namespace.kubectl(&["get", "lease", "licence", "-o", "jsonpath={.spec.holderIdentity}"]), "one, two");
-    folder.call(&["lock", "acquire", "licence", "--run-id", "three", "--no-wait"]).fails(6).says("2 of 2 permits taken");
-    folder.call(&["lock", "acquire", "licence", "--permits", "3", "--run-id", "three"]).fails(2).says("in use with 2 permits");
+    assert_eq!(
+        namespace.kubectl(&["get", "lease", "licence", "-o", "jsonpath={.spec.holderIdentity}"]),
+        "one, two"
+    );
+    folder
+        .call(&["lock", "acquire", "licence", "--run-id", "three", "--no-wait"])
+        .fails(6)
+        .says("2 of 2 permits taken");
+    folder
+        .call(&["lock", "acquire", "licence", "--permits", "3", "--run-id", "three"])
+        .fails(2)
+        .says("in use with 2 permits");
     let mut three = folder.start(&["lock", "acquire", "licence", "--run-id", "three"]);
     three.until_it_says("1st of 1 in the queue");
     let shown = folder.call(&["lock", "show", "-o", "json"]).ok();
-    let shown: Value = serde_json::from_str(&shown.stdout).unwrap_or_else(|error| panic!("{error}: {}", shown.transcript()));
+    let shown: Value =
+        serde_json::from_str(&shown.stdout).unwrap_or_else(|error| panic!("{error}: {}", shown.transcript()));
     assert_eq!((&shown[0]["name"], &shown[0]["permits"]), (&json!("licence"), &json!(2)));
-    let ids = |key: &str| shown[0][key].as_array().expect("a list").iter().map(|one| one["id"].clone()).collect::<Vec<_>>();
+    let ids = |key: &str| {
+        shown[0][key].as_array().expect("a list").iter().map(|one| one["id"].clone()).collect::<Vec<_>>()
+    };
     assert_eq!((ids("holders"), ids("queue")), (vec![json!("one"), json!("two")], vec![json!("three")]));
     folder.call(&["lock", "release", "licence", "--run-id", "one"]).ok();
     three.wait().ok();
@@ -110,9 +125,15 @@ fn a_lock_of_somebody_else_is_refused() {
     let spec = json!({"holderIdentity": "controller-0", "leaseDurationSeconds": 15});
     let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "leader"}, "spec": spec});
     namespace.apply(&lease.to_string());
-    folder.call(&["lock", "acquire", "leader", "--run-id", "one"]).fails(2).says("held by controller-0, and is no lock of testbed");
+    folder
+        .call(&["lock", "acquire", "leader", "--run-id", "one"])
+        .fails(2)
+        .says("held by controller-0, and is no lock of testbed");
     folder.call(&["lock", "release", "leader", "--run-id", "one"]).fails(2);
     assert_eq!(folder.call(&["lock", "show"]).ok().stdout, "");
     namespace.kubectl(&["annotate", "lease", "leader", "testbed/lock={"]);
-    folder.call(&["lock", "acquire", "leader", "--run-id", "one"]).fails(1).says("annotation testbed/lock of Lease leader");
+    folder
+        .call(&["lock", "acquire", "leader", "--run-id", "one"])
+        .fails(1)
+        .says("annotation testbed/lock of Lease leader");
 }

@@ -69,7 +69,8 @@ fn pods(namespace: &Namespace) -> Vec<String> {
 
 /// The one pod's UID; it has to be ready.
 fn pod(namespace: &Namespace) -> String {
-    let text = namespace.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].status.containerStatuses[*].ready}"]);
+    let text =
+        namespace.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].status.containerStatuses[*].ready}"]);
     assert_eq!(text, "true", "there is one pod, and it is ready");
     pods(namespace).remove(0)
 }
@@ -93,7 +94,10 @@ fn goes_from_one_run_to_the_next(kind: &str, grace: u32) {
     assert_eq!(second.wait().ok().stdout, "b\n");
     assert_ne!(pod(&namespace), first, "each holder has a pod of its own");
     release("two").ok().says("its pods are gone");
-    assert_eq!((replicas(&namespace, &on).as_str(), holder(&namespace, &on), pods(&namespace)), ("0", None, vec![]));
+    assert_eq!(
+        (replicas(&namespace, &on).as_str(), holder(&namespace, &on), pods(&namespace)),
+        ("0", None, vec![])
+    );
     release("two").ok().says("nobody holds it");
 }
 
@@ -113,7 +117,10 @@ fn who_has_abandoned_it_is_followed_by_a_fresh_pod() {
     let folder = &namespace.folder;
     folder.call(&["lock", "acquire", "--on", &on, "--run-id", "one", "--ttl", "1s"]).ok();
     let first = pod(&namespace);
-    folder.call(&["lock", "acquire", "--on", &on, "--run-id", "two"]).ok().says("taken from run one, which has abandoned it");
+    folder
+        .call(&["lock", "acquire", "--on", &on, "--run-id", "two"])
+        .ok()
+        .says("taken from run one, which has abandoned it");
     assert_ne!(pod(&namespace), first);
     folder.call(&["lock", "release", "--on", &on, "--run-id", "one"]).ok().says("left alone");
     assert_eq!(holder(&namespace, &on).as_deref(), Some("two"));
@@ -125,8 +132,11 @@ fn somebody_who_scales_it_by_hand_is_told_of() {
     let folder = &namespace.folder;
     let acquire = ["lock", "acquire", "--on", &on, "--run-id", "one"];
     scale(&namespace, &on, 2);
-    let free =
-        format!("free it: kubectl --kubeconfig {} -n {} scale {on} --replicas=0", crate::harness::kubeconfig().display(), namespace.name);
+    let free = format!(
+        "free it: kubectl --kubeconfig {} -n {} scale {on} --replicas=0",
+        crate::harness::kubeconfig().display(),
+        namespace.name
+    );
     let text = "it has 2 replicas and no holder: somebody has scaled it by hand";
     folder.call(&[&acquire[..], &["--no-wait"]].concat()).fails(6).says(text).says(&free);
     folder.call(&[&acquire[..], &["--timeout", "1s"]].concat()).fails(6).says(text);
@@ -137,13 +147,22 @@ fn somebody_who_scales_it_by_hand_is_told_of() {
     waiting.wait().ok();
 
     scale(&namespace, &on, 0);
-    folder.call(&acquire).ok().says("somebody has scaled it to 0 while run one held it; it gets its replica again").says("held already");
+    folder
+        .call(&acquire)
+        .ok()
+        .says("somebody has scaled it to 0 while run one held it; it gets its replica again")
+        .says("held already");
     assert_eq!(replicas(&namespace, &on), "1");
     scale(&namespace, &on, 3);
     let text = "it has 3 replicas and is held by run one: somebody has scaled it by hand";
     folder.call(&acquire).fails(4).says(text).says("run one goes on holding it, as it did before");
     assert_eq!((replicas(&namespace, &on).as_str(), holder(&namespace, &on).as_deref()), ("3", Some("one")));
-    folder.call(&["lock", "release", "--on", &on, "--run-id", "one"]).ok().says(text).says("it is set to 0").says("its pods are gone");
+    folder
+        .call(&["lock", "release", "--on", &on, "--run-id", "one"])
+        .ok()
+        .says(text)
+        .says("it is set to 0")
+        .says("its pods are gone");
     assert_eq!((replicas(&namespace, &on).as_str(), pods(&namespace)), ("0", vec![]));
 }
 
@@ -154,7 +173,9 @@ fn what_does_not_come_up_is_given_back() {
     let missing = idle(", imagePullPolicy: Never").replace(&client_image(), "no-such-image:1");
     namespace.apply(&workload("Deployment", "missing", 0, &missing));
     namespace.apply(&workload("Deployment", "slow", 0, &never_ready()));
-    let acquire = |on: &str, more: &[&str]| folder.start(&[&["lock", "acquire", "--on", on, "--run-id", "one"], more].concat());
+    let acquire = |on: &str, more: &[&str]| {
+        folder.start(&[&["lock", "acquire", "--on", on, "--run-id", "one"], more].concat())
+    };
 
     let timed_out = acquire("deployment/slow", &["--ready-timeout", "2s"]);
     let image = acquire("deployment/missing", &[]).wait().fails(4);
@@ -162,11 +183,19 @@ fn what_does_not_come_up_is_given_back() {
         .says("error: Pod missing-")
         .says("the node does not have the image no-such-image:1")
         .says("deployment/missing was given back: it has 0 replicas and no holder");
-    timed_out.wait().fails(3).says("deployment/slow: not ready within 2s: Deployment/slow: 0 of 1 pods ready").says("was given back");
+    timed_out
+        .wait()
+        .fails(3)
+        .says("deployment/slow: not ready within 2s: Deployment/slow: 0 of 1 pods ready")
+        .says("was given back");
     let mut scaled = acquire("deployment/slow", &[]);
     scaled.until_it_says("waiting for its pod");
     scale(&namespace, "deployment/slow", 2);
-    scaled.wait().fails(4).says("it has 2 replicas and is held by run one: somebody has scaled it by hand").says("was given back");
+    scaled
+        .wait()
+        .fails(4)
+        .says("it has 2 replicas and is held by run one: somebody has scaled it by hand")
+        .says("was given back");
     let mut cancelled = acquire("deployment/slow", &[]);
     cancelled.until_it_says("waiting for its pod");
     cancelled.signal("TERM");
@@ -183,8 +212,12 @@ fn what_ends_again_and_again_is_given_back_with_its_log_told() {
     // Without a probe, a container is ready that has only just started.
     let broken = never_ready().replace("sleep, '600'", "sh, -c, 'echo no licence; exit 7'");
     namespace.apply(&workload("StatefulSet", "broken", 0, &broken));
-    let acquire = namespace.folder.call(&["lock", "acquire", "--on", "sts/broken", "--run-id", "one"]).fails(4);
-    acquire.says("error: Pod broken-0 cannot become ready").says("| no licence").says("statefulset/broken was given back");
+    let acquire =
+        namespace.folder.call(&["lock", "acquire", "--on", "sts/broken", "--run-id", "one"]).fails(4);
+    acquire
+        .says("error: Pod broken-0 cannot become ready")
+        .says("| no licence")
+        .says("statefulset/broken was given back");
     assert_eq!((replicas(&namespace, "sts/broken").as_str(), holder(&namespace, "sts/broken")), ("0", None));
 }
 
@@ -193,10 +226,18 @@ fn a_pod_that_stays_keeps_the_next_one_waiting() {
     let (namespace, on) = with_workload("replica-held", "StatefulSet");
     let folder = &namespace.folder;
     folder.call(&["lock", "acquire", "--on", &on, "--run-id", "one"]).ok();
-    let finalizers =
-        |list: &str| namespace.kubectl(&["patch", "pod", "b-0", "-p", &format!("{{\"metadata\": {{\"finalizers\": {list}}}}}")]);
+    let finalizers = |list: &str| {
+        namespace.kubectl(&[
+            "patch",
+            "pod",
+            "b-0",
+            "-p",
+            &format!("{{\"metadata\": {{\"finalizers\": {list}}}}}"),
+        ])
+    };
     finalizers("[\"example.com/hold\"]");
-    let release = folder.call(&["lock", "release", "--on", &on, "--run-id", "one", "--timeout", "2s"]).fails(5);
+    let release =
+        folder.call(&["lock", "release", "--on", &on, "--run-id", "one", "--timeout", "2s"]).fails(5);
     let left = "Pod b-0 (held by the finalizer example.com/hold)";
     release.says("released").says(&format!("still there after 2 s: {left}"));
     folder
@@ -215,17 +256,37 @@ fn a_pod_that_stays_keeps_the_next_one_waiting() {
 fn a_command_begins_once_the_pod_is_ready() {
     let (namespace, on) = with_workload("replica-run", "Deployment");
     let folder = &namespace.folder;
-    let look = format!("kubectl --kubeconfig {} -n {} get {on} -o", crate::harness::kubeconfig().display(), namespace.name);
+    let look = format!(
+        "kubectl --kubeconfig {} -n {} get {on} -o",
+        crate::harness::kubeconfig().display(),
+        namespace.name
+    );
     let script = format!("{look} jsonpath={{.status.readyReplicas}}; exit 5");
-    let ran = folder.call(&["lock", "run", "--on", &on, "--run-id", "one", "--", "sh", "-c", &script]).ends(5).says("released");
+    let ran = folder
+        .call(&["lock", "run", "--on", &on, "--run-id", "one", "--", "sh", "-c", &script])
+        .ends(5)
+        .says("released");
     assert_eq!(ran.stdout, "1");
     assert_eq!((replicas(&namespace, &on).as_str(), holder(&namespace, &on)), ("0", None));
 
     namespace.apply(&workload("Deployment", "slow", 0, &never_ready()));
-    let run = ["lock", "run", "--on", "deployment/slow", "--ttl", "2s", "--ready-timeout", "4s", "--", "touch", "begun"];
+    let run = [
+        "lock",
+        "run",
+        "--on",
+        "deployment/slow",
+        "--ttl",
+        "2s",
+        "--ready-timeout",
+        "4s",
+        "--",
+        "touch",
+        "begun",
+    ];
     let slow = folder.start(&run);
     namespace.kubectl_until(&["get", "deployment/slow", "-o", "yaml"], |text| text.contains("ttlMillis"));
-    let rival = folder.start(&["lock", "acquire", "--on", "deployment/slow", "--run-id", "two", "--timeout", "3s"]);
+    let rival =
+        folder.start(&["lock", "acquire", "--on", "deployment/slow", "--run-id", "two", "--timeout", "3s"]);
     slow.wait().fails(3).says("not ready within 4s").says("deployment/slow: released");
     assert!(!folder.has("begun"));
     rival.wait().fails(6);
@@ -235,8 +296,11 @@ fn a_command_begins_once_the_pod_is_ready() {
 fn what_cannot_be_a_lock_is_refused() {
     let (namespace, on) = with_workload("replica-refused", "Deployment");
     let folder = &namespace.folder;
-    let acquire = |more: &[&str]| folder.call(&[&["lock", "acquire", "--run-id", "one", "--on"], more].concat());
-    acquire(&[&on, "--permits", "2"]).fails(2).says("--permits 2 with --on deployment/b: its one replica is one permit");
+    let acquire =
+        |more: &[&str]| folder.call(&[&["lock", "acquire", "--run-id", "one", "--on"], more].concat());
+    acquire(&[&on, "--permits", "2"])
+        .fails(2)
+        .says("--permits 2 with --on deployment/b: its one replica is one permit");
     acquire(&["deployment/none"]).fails(2).says("Deployment none does not exist");
     acquire(&["daemonset/b"]).fails(2).says("write deployment/NAME or statefulset/NAME");
     namespace.apply(
@@ -267,6 +331,16 @@ fn with_the_smallest_role() {
     let all: BTreeSet<String> = audit::verbs(&requests).into_iter().collect();
     let refused: BTreeSet<String> = audit::verbs(&denied).into_iter().collect();
     let used: Vec<&String> = all.difference(&refused).collect();
-    assert_eq!(used, ["get deployments", "list deployments", "list pods", "patch deployments", "watch deployments", "watch pods"]);
+    assert_eq!(
+        used,
+        [
+            "get deployments",
+            "list deployments",
+            "list pods",
+            "patch deployments",
+            "watch deployments",
+            "watch pods"
+        ]
+    );
     assert_eq!(refused.iter().collect::<Vec<_>>(), ["list events", "list horizontalpodautoscalers"]);
 }

@@ -26,7 +26,9 @@ fn the_role_has_every_verb_that_is_used_and_no_other() {
     let config = Folder::new();
     let folder = namespace.folder_as(&token_of(&namespace, &config, ACCOUNT));
     let user = format!("--as=system:serviceaccount:{}:{ACCOUNT}", namespace.name);
-    namespace.kubectl_until(&["auth", "can-i", "watch", "pipelineruns.tekton.dev", &user], |answer| answer.trim() == "yes");
+    namespace.kubectl_until(&["auth", "can-i", "watch", "pipelineruns.tekton.dev", &user], |answer| {
+        answer.trim() == "yes"
+    });
 
     // A lock that is made, taken over from a PipelineRun that is over, and gone.
     let pipeline_runs = PipelineRuns(&namespace);
@@ -41,15 +43,20 @@ fn the_role_has_every_verb_that_is_used_and_no_other() {
     folder.call(&["lock", "acquire", "--one-of", "db1,db2", "--run-id", "one"]).ok();
     folder.call(&["lock", "show"]).ok();
     folder.call(&["lock", "release", "--one-of", "db1,db2", "--run-id", "one"]).ok().says("released");
-    namespace.apply("apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: of-pool, labels: {pool: a}}\n");
+    namespace.apply(
+        "apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {name: of-pool, labels: {pool: a}}\n",
+    );
     assert_eq!(folder.call(&["lock", "acquire", "-l", "pool=a", "--run-id", "one"]).ok().stdout, "of-pool\n");
     folder.call(&["lock", "release", "-l", "pool=a", "--run-id", "one"]).ok().says("released");
 
     let requests = audit::requests_of(&namespace, ACCOUNT).expect("the audit log");
-    let denied: Vec<&Value> = audit::denied(&requests).into_iter().map(|request| &request["requestURI"]).collect();
+    let denied: Vec<&Value> =
+        audit::denied(&requests).into_iter().map(|request| &request["requestURI"]).collect();
     assert!(denied.is_empty(), "{denied:#?}");
     // Everyone may ask what there is, and what they may do.
-    let used = audit::verbs(&requests).into_iter().filter(|verb| !verb.contains('/') && !verb.contains("selfsubject"));
+    let used = audit::verbs(&requests)
+        .into_iter()
+        .filter(|verb| !verb.contains('/') && !verb.contains("selfsubject"));
     let used: BTreeSet<String> = used.collect();
     assert_eq!(used, granted(&catalog, FILE));
 }

@@ -41,7 +41,10 @@ fn processes(mark: &str) -> Vec<String> {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
     };
-    let all = std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let all = std::fs::read_dir("/proc")
+        .expect("/proc")
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
     all.filter(is_marked).collect()
 }
 
@@ -55,16 +58,25 @@ fn lost(called: Called, why: &str) {
 fn the_command_runs_while_the_lock_is_held() {
     let namespace = Namespace::new("lock-run");
     let folder = &namespace.folder;
-    let script =
-        "echo $TESTBED_LOCK $TESTBED_LOCK_FENCE $TESTBED_RUN_ID; touch started; until test -e go; do sleep 0.05; done; cat; exit 5";
+    let script = "echo $TESTBED_LOCK $TESTBED_LOCK_FENCE $TESTBED_RUN_ID; touch started; until test -e go; do sleep 0.05; done; cat; exit 5";
     let mut command = folder.command(&["lock", "run", "db", "--run-id", "one", "--", "sh", "-c", script]);
     command.stdin(std::fs::File::open(folder.file("input", "from standard input\n")).expect("the file"));
-    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("testbed starts");
+    let child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("testbed starts");
     until("the command", || folder.has("started").then_some(()));
     let holder = holders(&namespace).pop().expect("it is held");
-    assert_eq!((&holder["id"], &holder["ttlMillis"], &holder["ttlIsAskedFor"]), (&"one".into(), &30_000.into(), &true.into()));
+    assert_eq!(
+        (&holder["id"], &holder["ttlMillis"], &holder["ttlIsAskedFor"]),
+        (&"one".into(), &30_000.into(), &true.into())
+    );
     // Another process of the same run is excluded as well; only `lock acquire` speaks for the run.
-    folder.call(&["lock", "run", "db", "--run-id", "one", "--no-wait", "--", "true"]).fails(6).says("held by run one since");
+    folder
+        .call(&["lock", "run", "db", "--run-id", "one", "--no-wait", "--", "true"])
+        .fails(6)
+        .says("held by run one since");
     let second = run(folder, &["--run-id", "one"], "echo second");
     namespace.kubectl_until(&["get", "lease", "db", "-o", "yaml"], |text| text.contains(r#""queue":[{"#));
     folder.file("go", "");
@@ -102,10 +114,14 @@ fn within_what_the_run_holds_it_stays_held() {
     let before = holders(&namespace).pop().expect("it is held");
     let waiting = folder.start(&["lock", "acquire", "db", "--run-id", "two"]);
     // Longer than the ttl: the command keeps what the run holds.
-    let called = run(folder, &["--run-id", "one"], "sleep 4; echo $TESTBED_LOCK_FENCE; exit 4").wait().ends(4);
+    let called =
+        run(folder, &["--run-id", "one"], "sleep 4; echo $TESTBED_LOCK_FENCE; exit 4").wait().ends(4);
     let after = holders(&namespace).pop().expect("it is held");
     assert_eq!(called.stdout, format!("{}\n", before["fence"]));
-    assert_eq!((&after["fence"], &after["ttlMillis"], &after["id"]), (&before["fence"], &3_000.into(), &"one".into()));
+    assert_eq!(
+        (&after["fence"], &after["ttlMillis"], &after["id"]),
+        (&before["fence"], &3_000.into(), &"one".into())
+    );
     assert!(after["renewals"].as_u64() > before["renewals"].as_u64().map(|renewals| renewals + 2), "{after}");
     called.says("held already by run one").keeps("released");
     // And no longer than that once nobody keeps it.
@@ -127,9 +143,9 @@ fn a_renewed_lock_outlives_its_ttl() {
 fn a_deleted_lease_comes_back_until_the_command_has_ended() {
     let namespace = Namespace::new("lock-deleted");
     let folder = &namespace.folder;
-    // One that makes use of the time it is given, below a shell that goes at once. It is asked twice: `timeout` passes on what it is asked.
-    let work =
-        r#"timeout 1000 sh -c "trap 'trap : TERM; sleep 0.2; date +%s%N > ended; exit' TERM; echo > started; sleep 1000 & wait"; true"#;
+    // One that makes use of the time it is given, below a shell that goes at once. It is asked twice:
+    // `timeout` passes on what it is asked.
+    let work = r#"timeout 1000 sh -c "trap 'trap : TERM; sleep 0.2; date +%s%N > ended; exit' TERM; echo > started; sleep 1000 & wait"; true"#;
     let started = run(folder, &["--run-id", "one"], work);
     file(folder, "started");
     let waiting = run(folder, &["--run-id", "two"], "date +%s%N");
@@ -146,11 +162,18 @@ fn somebody_who_takes_the_holder_out_ends_the_command() {
     let namespace = Namespace::new("lock-released");
     let folder = &namespace.folder;
     // With a process that has made a group of its own.
-    let started = run(folder, &["--run-id", "one"], "trap '' TERM; echo > started; MARK=released timeout 1000 sleep 1000");
+    let started = run(
+        folder,
+        &["--run-id", "one"],
+        "trap '' TERM; echo > started; MARK=released timeout 1000 sleep 1000",
+    );
     file(folder, "started");
     until("the processes", || (processes("MARK=released").len() == 2).then_some(()));
     // A clean-up step of the same run does not: others would hold the lock while the command still runs.
-    folder.call(&["lock", "release", "db", "--run-id", "one"]).ok().says("left alone, it is held by a `testbed lock run` of run one");
+    folder
+        .call(&["lock", "release", "db", "--run-id", "one"])
+        .ok()
+        .says("left alone, it is held by a `testbed lock run` of run one");
     folder.call(&["lock", "release", "db", "--run-id", "one", "--strict"]).fails(1);
     assert_eq!(processes("MARK=released").len(), 2);
     namespace.kubectl(&["annotate", "lease", "db", "--overwrite", "testbed/lock={}"]);
@@ -158,8 +181,8 @@ fn somebody_who_takes_the_holder_out_ends_the_command() {
     assert_eq!(processes("MARK=released"), Vec::<String>::new());
 }
 
-/// A command that takes no notice of SIGTERM, and writes down again and again that it runs, by the clock that testbed goes by; it has a process
-/// in a group of its own.
+/// A command that takes no notice of SIGTERM, and writes down again and again that it runs, by the clock that
+/// testbed goes by; it has a process in a group of its own.
 const STUBBORN: &str = r#"
 import os, signal, subprocess, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -197,7 +220,8 @@ impl Rivals {
         }
         let holder = Started::new(&args, command);
         until("both processes", || (processes(&mark).len() == 2 && folder.has("beats")).then_some(()));
-        let next = run(folder, &["--run-id", "two", "--heartbeat", "300ms"], &CENSUS.replace("STUBBORN=x", &mark));
+        let next =
+            run(folder, &["--run-id", "two", "--heartbeat", "300ms"], &CENSUS.replace("STUBBORN=x", &mark));
         namespace.kubectl_until(&["get", "lease", "db", "-o", "yaml"], |text| text.contains(r#""queue":[{"#));
         Self { namespace, holder, next, mark }
     }
@@ -205,17 +229,25 @@ impl Rivals {
     /// The command's first process, which leads its group, and when it was last there.
     fn last_beat(&self) -> (String, f64) {
         let text = self.namespace.folder.read("beats");
-        let beat = text.lines().rev().find_map(|line| Some((line.split_once(' ')?.0, line.split_once(' ')?.1.parse().ok()?)));
+        let beat = text
+            .lines()
+            .rev()
+            .find_map(|line| Some((line.split_once(' ')?.0, line.split_once(' ')?.1.parse().ok()?)));
         let (pid, time) = beat.expect("a whole line");
         (pid.to_owned(), time)
     }
 
     /// Waits until the next one has the lock: then nothing of the command may be there any more.
     fn next_has_it(&mut self) {
-        let next = std::mem::replace(&mut self.next, self.namespace.folder.start(&["--version"])).wait().ends(0);
+        let next =
+            std::mem::replace(&mut self.next, self.namespace.folder.start(&["--version"])).wait().ends(0);
         let mut lines = next.stdout.lines();
         let began: f64 = lines.next().and_then(|line| line.split(' ').next()?.parse().ok()).expect("a time");
-        assert_eq!(lines.next(), None, "processes of the command were there while somebody else held the lock");
+        assert_eq!(
+            lines.next(),
+            None,
+            "processes of the command were there while somebody else held the lock"
+        );
         let (_, last) = self.last_beat();
         assert!(last < began, "it ran until {last}, and somebody else began at {began}");
         eprintln!("the command was gone {:.3} s before the next one began", began - last);
@@ -224,7 +256,8 @@ impl Rivals {
     /// The process that watches the command.
     fn watchdog(&self) -> Option<String> {
         let parent = self.holder.child.id().to_string();
-        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).expect("testbed's children");
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))
+            .expect("testbed's children");
         let is_watchdog = |pid: &&str| {
             let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             words == "testbed\0lock-watchdog\0"
@@ -234,13 +267,15 @@ impl Rivals {
 }
 
 fn signal(name: &str, process: &str) {
-    let status = std::process::Command::new("kill").args([&format!("-{name}"), "--", process]).status().expect("kill");
+    let status =
+        std::process::Command::new("kill").args([&format!("-{name}"), "--", process]).status().expect("kill");
     assert!(status.success(), "{process} has ended already");
 }
 
 /// Waits until a process has ended, whether anybody has asked for its exit code or not.
 fn ended(pid: &str) {
-    let runs = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    let runs =
+        || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     until("the end of the process", || (!runs()).then_some(()));
 }
 
@@ -261,8 +296,18 @@ fn an_interruption_that_is_shorter_does_not_matter() {
     let namespace = Namespace::new("lock-interrupted");
     let folder = &namespace.folder;
     let proxy = Proxy::start();
-    let args =
-        ["lock", "run", "db", "--ttl", "4s", "-v", "--", "sh", "-c", "echo > started; until test -e go; do sleep 0.05; done; exit 3"];
+    let args = [
+        "lock",
+        "run",
+        "db",
+        "--ttl",
+        "4s",
+        "-v",
+        "--",
+        "sh",
+        "-c",
+        "echo > started; until test -e go; do sleep 0.05; done; exit 3",
+    ];
     let mut command = folder.command(&args);
     command.env("TESTBED_KUBECONFIG", proxy.kubeconfig(folder));
     let mut started = Started::new(&args, command);
@@ -331,7 +376,10 @@ fn a_command_that_is_stopped_as_well_does_not_go_on_later() {
     let (_, last) = rivals.last_beat();
     signal("CONT", &rivals.holder.child.id().to_string());
     lost(rivals.holder.wait(), "testbed was stopped");
-    assert_eq!((processes(&rivals.mark), rivals.namespace.folder.read("beats").ends_with(&format!(" {last:.3}\n"))), (Vec::new(), true));
+    assert_eq!(
+        (processes(&rivals.mark), rivals.namespace.folder.read("beats").ends_with(&format!(" {last:.3}\n"))),
+        (Vec::new(), true)
+    );
 }
 
 #[test]
@@ -348,7 +396,8 @@ fn who_comes_to_a_lease_that_was_put_back_waits_for_the_commands_end() {
     let namespace = Namespace::new("lock-deleted");
     let folder = &namespace.folder;
     let mark = format!("MARK={}", namespace.name);
-    let mut started = run(folder, &["--run-id", "one"], &format!("trap '' TERM; echo > started; {mark} exec sleep 1000"));
+    let mut started =
+        run(folder, &["--run-id", "one"], &format!("trap '' TERM; echo > started; {mark} exec sleep 1000"));
     file(folder, "started");
     namespace.kubectl(&["delete", "lease", "db"]);
     started.until_it_says("ending the command");
@@ -357,7 +406,8 @@ fn who_comes_to_a_lease_that_was_put_back_waits_for_the_commands_end() {
     lost(started.wait(), "somebody has deleted Lease db");
 }
 
-/// That is how a person frees what a run has acquired; only a command that runs within it keeps it until its end.
+/// That is how a person frees what a run has acquired; only a command that runs within it keeps it until its
+/// end.
 #[test]
 fn a_deleted_lease_frees_what_the_run_had() {
     let namespace = Namespace::new("lock-deleted");
@@ -375,7 +425,8 @@ fn at_a_terminal_the_command_has_it_and_ctrl_c() {
     let namespace = Namespace::new("lock-terminal");
     let folder = &namespace.folder;
     let script = "trap 'n=$((n+1)); echo \"got $n\"' INT; test -t 0 && echo at work; until test -e go; do sleep 0.05; done; echo \"in all $n\"; exit 6";
-    let mut terminal = Terminal::open(folder, &["lock", "run", "db", "--ttl", "3s", "-v", "--", "sh", "-c", script]);
+    let mut terminal =
+        Terminal::open(folder, &["lock", "run", "db", "--ttl", "3s", "-v", "--", "sh", "-c", script]);
     terminal.until_it_shows(&["at work"]);
     terminal.type_in("\u{3}");
     terminal.until_it_shows(&["got 1", "Ctrl-C is for the command"]);
@@ -394,17 +445,22 @@ fn at_a_terminal_a_job_that_is_stopped_for_too_long_loses_the_lock() {
     let folder = &namespace.folder;
     let mark = format!("MARK={}", namespace.name);
     let script = format!("echo at work; {mark} sleep 1000; echo never");
-    let mut terminal = Terminal::open(folder, &["lock", "run", "db", "--ttl", "3s", "--", "sh", "-c", &script]);
+    let mut terminal =
+        Terminal::open(folder, &["lock", "run", "db", "--ttl", "3s", "--", "sh", "-c", &script]);
     terminal.until_it_shows(&["at work"]);
     until("the process", || (processes(&mark).len() == 1).then_some(()));
     // A real Ctrl-Z takes a shell to which the terminal goes.
     let python = terminal.child.id().to_string();
-    let testbed = std::fs::read_to_string(format!("/proc/{python}/task/{python}/children")).expect("its children");
+    let testbed =
+        std::fs::read_to_string(format!("/proc/{python}/task/{python}/children")).expect("its children");
     let group = format!("-{}", testbed.trim());
     signal("STOP", &group);
     let next = run(folder, &["--run-id", "two"], &CENSUS.replace("STUBBORN=x", &mark)).wait().ends(0);
     assert_eq!(next.stdout.lines().count(), 1, "{}", next.transcript());
     signal("CONT", &group);
     let (code, shown) = terminal.end();
-    assert!(code == Some(7) && shown.contains("testbed was stopped") && !shown.contains("never"), "{code:?}\n{shown}");
+    assert!(
+        code == Some(7) && shown.contains("testbed was stopped") && !shown.contains("never"),
+        "{code:?}\n{shown}"
+    );
 }

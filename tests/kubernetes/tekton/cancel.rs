@@ -1,4 +1,5 @@
-//! A cancelled TaskRun, at any moment: Tekton deletes its pod. What the step leaves, a testbed-down in another pod removes.
+//! A cancelled TaskRun, at any moment: Tekton deletes its pod. What the step leaves, a testbed-down in
+//! another pod removes.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ use crate::tekton_catalog::model::{Param, ParamValue};
 
 /// How many; `make soak` asks for more.
 fn count() -> u32 {
-    std::env::var("TESTBED_TEST_CANCELS").map_or(2, |text| text.parse().expect("a number in TESTBED_TEST_CANCELS"))
+    std::env::var("TESTBED_TEST_CANCELS")
+        .map_or(2, |text| text.parse().expect("a number in TESTBED_TEST_CANCELS"))
 }
 
 /// A moment of a time, by chance.
@@ -37,8 +39,8 @@ fn up<'a>(run: &PipelineRun<'a>, on_cancel: &str) -> Started<'a> {
     up.start()
 }
 
-/// How the step ended. Where its pod is deleted while it starts, the kubelet may never get to know the container's state; then there is
-/// the last line of its log.
+/// How the step ended. Where its pod is deleted while it starts, the kubelet may never get to know the
+/// container's state; then there is the last line of its log.
 struct End {
     /// Seconds since 1970.
     at: i64,
@@ -52,10 +54,18 @@ impl End {
     fn read(pod: &Value, log: &str, run_id: &str) -> Self {
         let state = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
         // The kubelet's own words have no time.
-        let mut lines = log.lines().rev().filter_map(|line| line.split_once(' ')).filter(|(time, _)| time.parse::<Timestamp>().is_ok());
+        let mut lines = log
+            .lines()
+            .rev()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(time, _)| time.parse::<Timestamp>().is_ok());
         let (time, word) = lines.next().unwrap_or_default();
         if state["finishedAt"].is_string() {
-            return Self { at: seconds(&state["finishedAt"]), code: state["exitCode"].as_i64(), word: word.into() };
+            return Self {
+                at: seconds(&state["finishedAt"]),
+                code: state["exitCode"].as_i64(),
+                word: word.into(),
+            };
         }
         // The run's id is the last that an `up` prints which nobody has interrupted in time.
         let is_told = log.contains("error: interrupted") || word == run_id;
@@ -68,7 +78,8 @@ impl End {
 fn cancelled_at_any_moment_a_run_leaves_nothing_behind() {
     let Some(site) = Site::new("cancels") else { return };
     let create = || PipelineRun::create(&site, "task/testbed-up/samples/try-it.yaml");
-    // One run that nobody cancels is the others' neighbour, and tells how long it takes. What has no label, or another one, is nobody's.
+    // One run that nobody cancels is the others' neighbour, and tells how long it takes. What has no label,
+    // or another one, is nobody's.
     let neighbour = create();
     let mut started = up(&neighbour, "keep");
     started.until_it_runs();
@@ -78,7 +89,14 @@ fn cancelled_at_any_moment_a_run_leaves_nothing_behind() {
     let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other", "labels": {"test-dependencies": "other"}}});
     site.namespace.apply(&other.to_string());
     let alive = || {
-        let selection = ["get", "pods,services,secrets,configmaps", "-l", "test-dependencies", "-o", "jsonpath={.items[*].metadata.uid}"];
+        let selection = [
+            "get",
+            "pods,services,secrets,configmaps",
+            "-l",
+            "test-dependencies",
+            "-o",
+            "jsonpath={.items[*].metadata.uid}",
+        ];
         site.namespace.kubectl(&selection)
     };
     let before = alive();
@@ -92,16 +110,24 @@ fn cancelled_at_any_moment_a_run_leaves_nothing_behind() {
         let log = started.follow_log();
         std::thread::sleep(moment);
         started.cancel();
-        // The API server says when the grace period will be over, which is none for a pod that has ended already.
+        // The API server says when the grace period will be over, which is none for a pod that has ended
+        // already.
         let deleted = &started.until_it_is_deleted()["metadata"];
-        let asked = seconds(&deleted["deletionTimestamp"]) - deleted["deletionGracePeriodSeconds"].as_i64().expect("a time");
+        let asked = seconds(&deleted["deletionTimestamp"])
+            - deleted["deletionGracePeriodSeconds"].as_i64().expect("a time");
         let last = started.wait_until_gone();
         let log = log.wait_with_output().expect("kubectl ends");
         let ended = End::read(&last, &String::from_utf8_lossy(&log.stdout), &run.uid);
-        let what = format!("cancelled after {} ms of {} ms, {on_cancel}", moment.as_millis(), length.as_millis());
+        let what =
+            format!("cancelled after {} ms of {} ms, {on_cancel}", moment.as_millis(), length.as_millis());
         let took = ended.at - asked;
         let left = site.namespace.of_run(&run.uid);
-        eprintln!("{what}: exit code {:?} within {took} s, {} objects left; {}", ended.code, left.len(), ended.word);
+        eprintln!(
+            "{what}: exit code {:?} within {took} s, {} objects left; {}",
+            ended.code,
+            left.len(),
+            ended.word
+        );
         assert!(matches!(ended.code, None | Some(143 | 0)), "{what}: {:#}", last["status"]);
         assert!(took <= 5, "{what}: it took {took} s to end");
 

@@ -1,4 +1,5 @@
-//! Every Task and StepAction, with each of its params given and left away, as the list in `support/tekton/combinations.rs` has them.
+//! Every Task and StepAction, with each of its params given and left away, as the list in
+//! `support/tekton/combinations.rs` has them.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,9 @@ use super::pod::TaskRun;
 use super::site::Site;
 use crate::harness::client_image;
 use crate::tekton_catalog::combinations::{Call, SCENES, SOURCE, Scene};
-use crate::tekton_catalog::model::{Param, ParamValue, Reference, ResultSpec, Step, TaskSpec, WorkspaceDeclaration};
+use crate::tekton_catalog::model::{
+    Param, ParamValue, Reference, ResultSpec, Step, TaskSpec, WorkspaceDeclaration,
+};
 use crate::tekton_catalog::variables::Variables;
 
 /// That of the image's user, and of its workspace.
@@ -73,7 +76,10 @@ impl<'a> Play<'a> {
         site.make_workspace(&play.folder(), GROUP);
         for (file, text) in scene.files {
             let text = text.replace("IMAGE", &client_image());
-            site.keep(&format!("cd {}; mkdir -p $(dirname {file}); cat >{file} <<'END'\n{text}END\nchmod -R a+rX .", play.folder()));
+            site.keep(&format!(
+                "cd {}; mkdir -p $(dirname {file}); cat >{file} <<'END'\n{text}END\nchmod -R a+rX .",
+                play.folder()
+            ));
         }
         play
     }
@@ -100,7 +106,11 @@ impl<'a> Play<'a> {
         let mut first = 0;
         for calls in self.scene.calls.split_inclusive(|call| call.exit_code != 0 || !call.leaves.is_empty()) {
             let mut task = TaskSpec {
-                workspaces: vec![WorkspaceDeclaration { name: SOURCE.into(), description: String::new(), optional: None }],
+                workspaces: vec![WorkspaceDeclaration {
+                    name: SOURCE.into(),
+                    description: String::new(),
+                    optional: None,
+                }],
                 ..TaskSpec::default()
             };
             for (call, name) in calls.iter().zip(step_names()) {
@@ -126,7 +136,10 @@ impl<'a> Play<'a> {
     }
 
     fn params(&self, call: &Call) -> Vec<Param> {
-        let given = call.params.iter().map(|(name, value)| Param { name: (*name).into(), value: ParamValue::Text(self.fill(value)) });
+        let given = call
+            .params
+            .iter()
+            .map(|(name, value)| Param { name: (*name).into(), value: ParamValue::Text(self.fill(value)) });
         given.chain([Site::image()]).collect()
     }
 
@@ -137,15 +150,24 @@ impl<'a> Play<'a> {
     fn task_run(&self, number: usize, call: &Call, task: TaskSpec, params: Vec<Param>) -> TaskRun<'a> {
         let account = if call.of.starts_with("testbed-lock") { "testbed-lock" } else { "testbed" };
         let labels = [("tekton.dev/pipelineRun", "name"), ("tekton.dev/pipelineRunUID", "uid")];
-        let label = |(label, part): (&str, &str)| (label.to_owned(), self.fill(&format!("$(context.pipelineRun.{part})")));
+        let label = |(label, part): (&str, &str)| {
+            (label.to_owned(), self.fill(&format!("$(context.pipelineRun.{part})")))
+        };
         TaskRun {
             site: self.site,
             name: format!("{}-{number}", self.scene.name),
-            workspaces: task.workspaces.iter().map(|workspace| (workspace.name.clone(), Some(self.folder()))).collect(),
+            workspaces: task
+                .workspaces
+                .iter()
+                .map(|workspace| (workspace.name.clone(), Some(self.folder())))
+                .collect(),
             task,
             params,
             service_account: Some(account.into()),
-            security_context: Some(PodSecurityContext { fs_group: Some(GROUP.into()), ..PodSecurityContext::default() }),
+            security_context: Some(PodSecurityContext {
+                fs_group: Some(GROUP.into()),
+                ..PodSecurityContext::default()
+            }),
             labels: labels.into_iter().map(label).collect::<BTreeMap<_, _>>(),
         }
     }
@@ -154,11 +176,20 @@ impl<'a> Play<'a> {
     fn check(&self, call: &Call, ended: &Ended, step: &str, results: String) {
         let said = format!("{}{results}", ended.logs[step]);
         let what = format!("{} of {} with {:?}", self.scene.name, call.of, call.params);
-        assert_eq!(ended.exit_code(step), Some(call.exit_code), "{what}: {said}\n{:#?}", ended.terminated(step));
-        // A step that comes after it with `onError: continue`, or a task that takes its results, finds none and not half of them; and the
-        // message belongs to Tekton, which writes results there.
+        assert_eq!(
+            ended.exit_code(step),
+            Some(call.exit_code),
+            "{what}: {said}\n{:#?}",
+            ended.terminated(step)
+        );
+        // A step that comes after it with `onError: continue`, or a task that takes its results, finds none
+        // and not half of them; and the message belongs to Tekton, which writes results there.
         assert!(call.exit_code == 0 || results.is_empty(), "{what}: it failed, and hands on {results}");
-        assert!(ended.terminated(step).is_none_or(|state| state["message"].is_null()), "{what}: {:#?}", ended.terminated(step));
+        assert!(
+            ended.terminated(step).is_none_or(|state| state["message"].is_null()),
+            "{what}: {:#?}",
+            ended.terminated(step)
+        );
         for text in call.tells.iter().map(|text| self.fill(text)) {
             assert!(said.contains(&text), "{what}: {text:?} is not in\n{said}");
         }

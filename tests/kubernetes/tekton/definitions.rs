@@ -1,5 +1,5 @@
-//! Tekton's kinds as its documentation describes them, closed: a field that is not listed is refused, and so is a value of another type. Nobody
-//! carries the objects out.
+//! Tekton's kinds as its documentation describes them, closed: a field that is not listed is refused, and so
+//! is a value of another type. Nobody carries the objects out.
 
 use serde_json::{Map, Value, json};
 
@@ -37,7 +37,8 @@ fn one_of(words: &[&str]) -> Value {
 /// A name with `*` has to be there.
 fn object(fields: Fields) -> Value {
     let required: Vec<&str> = fields.iter().filter_map(|(name, _)| name.strip_suffix('*')).collect();
-    let properties: Map<String, Value> = fields.into_iter().map(|(name, schema)| (name.trim_end_matches('*').to_owned(), schema)).collect();
+    let properties: Map<String, Value> =
+        fields.into_iter().map(|(name, schema)| (name.trim_end_matches('*').to_owned(), schema)).collect();
     let mut schema = json!({"type": "object", "properties": properties});
     if !required.is_empty() {
         schema["required"] = json!(required);
@@ -103,11 +104,22 @@ fn mounts() -> Value {
 }
 
 fn reference() -> Value {
-    object(vec![("name", text()), ("kind", text()), ("apiVersion", text()), ("resolver", text()), ("params", values())])
+    object(vec![
+        ("name", text()),
+        ("kind", text()),
+        ("apiVersion", text()),
+        ("resolver", text()),
+        ("params", values()),
+    ])
 }
 
 fn when() -> Value {
-    list(object(vec![("input", text()), ("operator", one_of(&["in", "notin"])), ("values", list(text())), ("cel", text())]))
+    list(object(vec![
+        ("input", text()),
+        ("operator", one_of(&["in", "notin"])),
+        ("values", list(text())),
+        ("cel", text()),
+    ]))
 }
 
 /// What a container of a step, a sidecar or a StepAction has.
@@ -162,8 +174,13 @@ fn sidecar() -> Value {
 }
 
 fn task() -> Fields {
-    let workspace =
-        object(vec![("name*", text()), ("description", text()), ("mountPath", text()), ("readOnly", flag()), ("optional", flag())]);
+    let workspace = object(vec![
+        ("name*", text()),
+        ("description", text()),
+        ("mountPath", text()),
+        ("readOnly", flag()),
+        ("optional", flag()),
+    ]);
     vec![
         ("displayName", text()),
         ("description", text()),
@@ -183,8 +200,14 @@ fn step_action() -> Fields {
 
 fn pipeline() -> Fields {
     let metadata = object(vec![("labels", map(text())), ("annotations", map(text()))]);
-    let spec = object([task(), vec![("metadata", metadata), ("apiVersion", text()), ("kind", text()), ("spec", any())]].concat());
-    let matrix = object(vec![("params", values()), ("include", list(object(vec![("name", text()), ("params", values())])))]);
+    let spec = object(
+        [task(), vec![("metadata", metadata), ("apiVersion", text()), ("kind", text()), ("spec", any())]]
+            .concat(),
+    );
+    let matrix = object(vec![
+        ("params", values()),
+        ("include", list(object(vec![("name", text()), ("params", values())]))),
+    ]);
     let task = object(vec![
         ("name", text()),
         ("displayName", text()),

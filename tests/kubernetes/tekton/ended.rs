@@ -59,7 +59,13 @@ impl Ended {
 
     /// It has to have succeeded.
     pub fn ok(self, what: &str) -> Self {
-        assert!(self.succeeded, "{what}: {}\n{:#}\n{:#}", self.log(), self.pod["status"], self.task_run["status"]);
+        assert!(
+            self.succeeded,
+            "{what}: {}\n{:#}\n{:#}",
+            self.log(),
+            self.pod["status"],
+            self.task_run["status"]
+        );
         self
     }
 }
@@ -92,7 +98,8 @@ impl<'a> Started<'a> {
         let runs = |pod: &Value| !pod["status"]["containerStatuses"][0]["state"]["running"].is_null();
         self.watch.until(|pod| runs(pod) || has_ended(pod));
         if self.run.site.tekton == Tekton::Real {
-            // The container runs before the step does: its entrypoint waits for Tekton's word. The step's first word tells that it was given.
+            // The container runs before the step does: its entrypoint waits for Tekton's word. The step's
+            // first word tells that it was given.
             let mut log = self.follow_log();
             let mut first = String::new();
             BufReader::new(log.stdout.take().expect("a pipe")).read_line(&mut first).expect("UTF-8");
@@ -148,7 +155,8 @@ impl<'a> Started<'a> {
             (step.name.clone(), String::from_utf8_lossy(&output.stdout).into_owned())
         };
         let path = |result: &ResultSpec| {
-            let of_step = result.value.as_deref().and_then(|value| value.strip_prefix("$(steps.")?.strip_suffix(')'));
+            let of_step =
+                result.value.as_deref().and_then(|value| value.strip_prefix("$(steps.")?.strip_suffix(')'));
             match of_step.and_then(|value| value.split_once(".results.")) {
                 Some((step, inner)) => format!("steps/step-{step}/results/{inner}"),
                 None => format!("results/{}", result.name),
@@ -160,13 +168,18 @@ impl<'a> Started<'a> {
             format!("[ ! -e {path} ] || {{ printf '\\036{name}\\037'; cat {path}; }}\n")
         });
         let reads: String = reads.collect();
-        let told = if reads.is_empty() { String::new() } else { site.keep(&format!("cd records/{name}\n{reads}")) };
+        let told =
+            if reads.is_empty() { String::new() } else { site.keep(&format!("cd records/{name}\n{reads}")) };
         let results = told.split('\u{1e}').filter_map(|result| result.split_once('\u{1f}'));
         let succeeded = pod["status"]["phase"] == "Succeeded";
         Ended {
             succeeded,
             reason: if succeeded { "Succeeded".into() } else { "Failed".into() },
-            steps: task.steps.iter().filter_map(|step| Some((step.name.clone(), terminated(&pod, &step.name)?))).collect(),
+            steps: task
+                .steps
+                .iter()
+                .filter_map(|step| Some((step.name.clone(), terminated(&pod, &step.name)?)))
+                .collect(),
             logs: task.steps.iter().map(log).collect(),
             results: results.map(|(name, value)| (name.into(), value.into())).collect(),
             pod,
@@ -191,7 +204,11 @@ fn has_ended(pod: &Value) -> bool {
 /// What becomes of one object, event by event.
 pub struct Watch {
     child: Child,
-    events: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<BufReader<std::process::ChildStdout>>, Value>,
+    events: serde_json::StreamDeserializer<
+        'static,
+        serde_json::de::IoRead<BufReader<std::process::ChildStdout>>,
+        Value,
+    >,
     last: Value,
 }
 
@@ -199,7 +216,14 @@ impl Watch {
     /// Begins to watch.
     pub fn start(namespace: &str, kind: &str, name: &str) -> Self {
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(kubeconfig()).args(["-n", namespace, "get", kind, "--watch", "--output-watch-events"]);
+        command.arg("--kubeconfig").arg(kubeconfig()).args([
+            "-n",
+            namespace,
+            "get",
+            kind,
+            "--watch",
+            "--output-watch-events",
+        ]);
         command.args(["-o", "json", "--field-selector", &format!("metadata.name={name}")]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("kubectl");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));

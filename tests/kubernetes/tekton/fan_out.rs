@@ -1,5 +1,5 @@
-//! Several testbed-up in one PipelineRun at the same time, as a `matrix` makes them: they share the run, the workspace and the owner, and a failure
-//! of one is not the others'.
+//! Several testbed-up in one PipelineRun at the same time, as a `matrix` makes them: they share the run, the
+//! workspace and the owner, and a failure of one is not the others'.
 
 use super::ended::Started;
 use super::run::PipelineRun;
@@ -17,13 +17,22 @@ spec: {terminationGracePeriodSeconds: 1, containers: [{name: a, image: 'IMAGE', 
 const NEVER_READY: &str = ", readinessProbe: {exec: {command: ['false']}, periodSeconds: 600}";
 
 /// The part of a name, with a config file of its own.
-fn part<'a>(run: &PipelineRun<'a>, name: &str, manifest: &str, more: &[(&str, &str)], is_step_action: bool) -> Started<'a> {
+fn part<'a>(
+    run: &PipelineRun<'a>,
+    name: &str,
+    manifest: &str,
+    more: &[(&str, &str)],
+    is_step_action: bool,
+) -> Started<'a> {
     let mut up = run.single("up");
     up.name += &format!("-{name}");
     up.params.retain(|param| param.name == "image");
     let (part, output) = (format!("part={name}"), format!("{name}.json"));
     let own = [("manifest", manifest), ("params", &part), ("output", &output)];
-    let text = |(name, value): &(&str, &str)| Param { name: (*name).into(), value: ParamValue::Text((*value).into()) };
+    let text = |(name, value): &(&str, &str)| Param {
+        name: (*name).into(),
+        value: ParamValue::Text((*value).into()),
+    };
     up.params.extend(own.iter().chain(more).map(text));
     if is_step_action {
         let source = text(&("source", "$(workspaces.source.path)"));
@@ -56,7 +65,8 @@ fn a_part_that_fails_takes_its_own_along_and_a_cancelled_one_the_run() {
     }
     let is_made = |name: &str| {
         let made = format!("pod/{name}-{}", run.uid);
-        site.namespace.kubectl_until(&["get", &made, "--ignore-not-found", "-o", "name"], |found| !found.is_empty());
+        site.namespace
+            .kubectl_until(&["get", &made, "--ignore-not-found", "-o", "name"], |found| !found.is_empty());
     };
     let fine = [part(&run, "one", "part.yaml", &[], false), part(&run, "two", "part.yaml", &[], true)];
     let slow = part(&run, "slow", "slow.yaml", &[("on-cancel", "keep")], true);
@@ -65,12 +75,15 @@ fn a_part_that_fails_takes_its_own_along_and_a_cancelled_one_the_run() {
     }
     is_made("slow");
 
-    // One that fails beside those that are up and one that is at work. Its objects have as long to go as they had to come.
+    // One that fails beside those that are up and one that is at work. Its objects have as long to go as they
+    // had to come.
     let late = part(&run, "late", "slow.yaml", &[("timeout", "10s")], false).wait();
     assert_eq!(late.exit_code("up"), Some(3), "{}", late.log());
     assert!(late.results.is_empty(), "{:?}", late.results);
     assert!(late.log().contains("what others have made of it stays"), "{}", late.log());
-    let left = |names: &[&str]| -> Vec<String> { names.iter().map(|name| format!("pod/{name}-{}", run.uid)).collect() };
+    let left = |names: &[&str]| -> Vec<String> {
+        names.iter().map(|name| format!("pod/{name}-{}", run.uid)).collect()
+    };
     assert_eq!(site.namespace.of_run(&run.uid), left(&["one", "slow", "two"]), "{}", late.log());
 
     // A StepAction in the middle of its step: what it waits for is there, and never ready.
@@ -82,7 +95,8 @@ fn a_part_that_fails_takes_its_own_along_and_a_cancelled_one_the_run() {
     is_made("cut");
     cancel(cut);
     let selection = format!("test-dependencies={}", run.uid);
-    site.namespace.kubectl_until(&["get", "pods,services,secrets", "-l", &selection, "-o", "name"], str::is_empty);
+    site.namespace
+        .kubectl_until(&["get", "pods,services,secrets", "-l", &selection, "-o", "name"], str::is_empty);
     let down = down.run().ok("down");
     assert!(down.log().contains("nothing to do"), "{}", down.log());
 }

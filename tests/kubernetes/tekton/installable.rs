@@ -1,4 +1,5 @@
-//! What the catalog, the examples, the templates, the README and the pages of docs/src have is what a cluster takes, as kubectl reads it.
+//! What the catalog, the examples, the templates, the README and the pages of docs/src have is what a cluster
+//! takes, as kubectl reads it.
 
 use serde_json::Value;
 
@@ -19,7 +20,11 @@ struct Document {
 /// The documents of a file: all of a YAML file, and of a README the blocks that are whole objects.
 fn documents_of(file: &str, text: &str) -> Vec<Document> {
     let blocks: Vec<&str> = match file.ends_with(".md") {
-        true => text.split("```yaml\n").skip(1).map(|block| block.split("```").next().unwrap_or_default()).collect(),
+        true => text
+            .split("```yaml\n")
+            .skip(1)
+            .map(|block| block.split("```").next().unwrap_or_default())
+            .collect(),
         false => vec![text],
     };
     let documents = blocks.into_iter().flat_map(|block| block.split("\n---\n")).filter(|text| {
@@ -28,7 +33,13 @@ fn documents_of(file: &str, text: &str) -> Vec<Document> {
     });
     // A manifest's run id is put in by testbed.
     let text = |text: &str| text.replace("$(context.pipelineRun.uid)", "run-1");
-    documents.enumerate().map(|(at, document)| Document { place: format!("{file}, document {}", at + 1), text: text(document) }).collect()
+    documents
+        .enumerate()
+        .map(|(at, document)| Document {
+            place: format!("{file}, document {}", at + 1),
+            text: text(document),
+        })
+        .collect()
 }
 
 /// All there is in the catalog and the examples, and what the built-in templates become.
@@ -40,16 +51,24 @@ fn all(namespace: &Namespace) -> Vec<Document> {
         .collect();
     let pages = pages::all();
     // The catalog's pages are among the book's, and were read above.
-    found.extend(pages.iter().filter(|page| !page.file.starts_with("catalog/")).flat_map(|page| documents_of(&page.file, &page.text)));
+    found.extend(
+        pages
+            .iter()
+            .filter(|page| !page.file.starts_with("catalog/"))
+            .flat_map(|page| documents_of(&page.file, &page.text)),
+    );
     let folder = &namespace.folder;
     for args in [
         &["--with", "mysql:9.7", "--with", "mariadb:11.8", "--with", "postgres:17"][..],
         &["--with", "postgres:17", "--param", "profile=restricted", "--param", "memory=1Gi"],
         &["examples/databases.yaml"],
     ] {
-        let args: Vec<String> =
-            args.iter().map(|arg| if arg.ends_with(".yaml") { format!("{PROJECT}/{arg}") } else { (*arg).to_owned() }).collect();
-        let args: Vec<&str> = ["render", "--run-id", "run-1"].into_iter().chain(args.iter().map(String::as_str)).collect();
+        let args: Vec<String> = args
+            .iter()
+            .map(|arg| if arg.ends_with(".yaml") { format!("{PROJECT}/{arg}") } else { (*arg).to_owned() })
+            .collect();
+        let args: Vec<&str> =
+            ["render", "--run-id", "run-1"].into_iter().chain(args.iter().map(String::as_str)).collect();
         found.extend(documents_of(&args[3..].join(" "), &folder.call(&args).ok().stdout));
     }
     found
@@ -75,16 +94,27 @@ fn whatever_there_is_to_install_can_be_installed() {
     }
     let namespace = Namespace::new("install");
     let documents = all(&namespace);
-    let kinds = |kind: &str| documents.iter().filter(|document| document.text.lines().any(|line| line == format!("kind: {kind}"))).count();
-    for kind in ["Task", "StepAction", "Pipeline", "PipelineRun", "TaskRun", "Role", "CronJob", "Pod", "Service"] {
+    let kinds = |kind: &str| {
+        documents
+            .iter()
+            .filter(|document| document.text.lines().any(|line| line == format!("kind: {kind}")))
+            .count()
+    };
+    for kind in
+        ["Task", "StepAction", "Pipeline", "PipelineRun", "TaskRun", "Role", "CronJob", "Pod", "Service"]
+    {
         assert!(kinds(kind) > 0, "no {kind} was looked at");
     }
-    let refused: Vec<String> =
-        documents.iter().filter_map(|Document { place, text }| refusal(&namespace, text).map(|why| format!("{place}: {why}"))).collect();
+    let refused: Vec<String> = documents
+        .iter()
+        .filter_map(|Document { place, text }| refusal(&namespace, text).map(|why| format!("{place}: {why}")))
+        .collect();
     assert!(refused.is_empty(), "{}", refused.join("\n"));
 
     // It is noticed what has been wrong before, and its like.
-    let task = documents.iter().find(|document| document.place.starts_with("catalog/task/testbed-lock-acquire/testbed-lock-acquire.yaml"));
+    let task = documents.iter().find(|document| {
+        document.place.starts_with("catalog/task/testbed-lock-acquire/testbed-lock-acquire.yaml")
+    });
     let task = &task.expect("the lock's Task").text;
     for (from, to) in [
         ("- name: \"on\"", "- name: on"),
@@ -110,10 +140,15 @@ fn the_definitions_are_taken_as_they_are() {
     for definition in definitions::all() {
         let name = definition["metadata"]["name"].as_str().expect("a name");
         let elsewhere = definition.to_string().replace("tekton.dev", "tekton.example.com");
-        let output = kubectl_output(&["create", "--dry-run=server", "-o", "json", "-f", "-"], Some(elsewhere.as_bytes()));
+        let output = kubectl_output(
+            &["create", "--dry-run=server", "-o", "json", "-f", "-"],
+            Some(elsewhere.as_bytes()),
+        );
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let taken: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        let schema = |definition: &Value| definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone();
+        let schema = |definition: &Value| {
+            definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
+        };
         assert_eq!(schema(&taken), schema(&definition), "{name}");
     }
 }

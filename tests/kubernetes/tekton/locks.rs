@@ -39,7 +39,8 @@ fn queue(site: &Site, name: &str, length: usize) -> Vec<String> {
         let queue = lock["queue"].as_array().into_iter().flatten();
         queue.map(|waiter| waiter["id"].as_str().expect("a run id").to_owned()).collect()
     };
-    let args = ["get", "lease", name, "--ignore-not-found", "-o", "jsonpath={.metadata.annotations.testbed/lock}"];
+    let args =
+        ["get", "lease", name, "--ignore-not-found", "-o", "jsonpath={.metadata.annotations.testbed/lock}"];
     ids(&site.namespace.kubectl_until(&args, |text| ids(text).len() == length))
 }
 
@@ -66,13 +67,24 @@ struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    fn new(run: &'a PipelineRun<'a>, (first, acquire): (&Ended, &str), (last, tests): (&Ended, &str)) -> Self {
+    fn new(
+        run: &'a PipelineRun<'a>,
+        (first, acquire): (&Ended, &str),
+        (last, tests): (&Ended, &str),
+    ) -> Self {
         let end = |ended: &Ended, step: &str| -> Timestamp {
-            let state = ended.terminated(step).unwrap_or_else(|| panic!("{step} has not ended: {}", ended.log()));
+            let state =
+                ended.terminated(step).unwrap_or_else(|| panic!("{step} has not ended: {}", ended.log()));
             state["finishedAt"].as_str().expect("a time").parse().expect("RFC 3339")
         };
         let fence = first.results["fence"].parse().expect("a number");
-        Self { run, fence, from: end(first, acquire), to: end(last, tests), wait: first.logs[acquire].clone() }
+        Self {
+            run,
+            fence,
+            from: end(first, acquire),
+            to: end(last, tests),
+            wait: first.logs[acquire].clone(),
+        }
     }
 
     fn of(run: &'a PipelineRun<'a>, outcome: &Outcome) -> Self {
@@ -94,7 +106,11 @@ fn runs_that_share_a_database_take_turns() {
     let (order, [of_green, of_red, of_steps]) = std::thread::scope(|scope| {
         let runs = [&green, &red, &steps].map(|run| scope.spawn(|| run.run()));
         let order = queue(&site, "staging-db", 3);
-        namespace.folder.call(&["lock", "release", "staging-db", "--run-id", "before"]).ok().says("released; next is run");
+        namespace
+            .folder
+            .call(&["lock", "release", "staging-db", "--run-id", "before"])
+            .ok()
+            .says("released; next is run");
         (order, runs.map(|run| run.join().expect("a run that ends")))
     });
 
@@ -103,25 +119,41 @@ fn runs_that_share_a_database_take_turns() {
     let tests = of_red.task("integration-tests");
     of_red.has_failed();
     assert!(tests.log().contains("division by zero"), "{}", of_red.transcript());
-    assert!(of_red.task("release-lock").log().contains("lock staging-db: released"), "{}", of_red.transcript());
+    assert!(
+        of_red.task("release-lock").log().contains("lock staging-db: released"),
+        "{}",
+        of_red.transcript()
+    );
     of_steps.has_succeeded();
     assert_eq!(lock(&site, "staging-db"), Value::Null);
 
     let task = of_steps.task("tests");
-    let turns = [Turn::of(&green, &of_green), Turn::of(&red, &of_red), Turn::new(&steps, (task, "acquire"), (task, "test"))];
+    let turns = [
+        Turn::of(&green, &of_green),
+        Turn::of(&red, &of_red),
+        Turn::new(&steps, (task, "acquire"), (task, "test")),
+    ];
     let mut turns = turns.into_iter().collect::<Vec<_>>();
     turns.sort_by_key(|turn| turn.fence);
     assert_eq!(turns.iter().map(|turn| turn.run.uid.as_str()).collect::<Vec<_>>(), order);
     for pair in turns.windows(2) {
         let [one, next] = pair else { unreachable!("two of them") };
-        assert!(one.fence < next.fence && one.to <= next.from, "{} until {}, {} from {}", one.run.name, one.to, next.run.name, next.from);
+        assert!(
+            one.fence < next.fence && one.to <= next.from,
+            "{} until {}, {} from {}",
+            one.run.name,
+            one.to,
+            next.run.name,
+            next.from
+        );
         let said = format!("held by run {} of PipelineRun {} since", one.run.uid, one.run.name);
         assert!(next.wait.contains(&said), "{said:?} is not in\n{}", next.wait);
     }
     if let Some(requests) = audit::requests_of(namespace, "testbed-lock") {
         assert!(audit::denied(&requests).is_empty(), "{:#?}", audit::denied(&requests));
         let granted = granted(&site.catalog, RBAC);
-        let beyond: Vec<String> = audit::verbs(&requests).into_iter().filter(|verb| !granted.contains(verb)).collect();
+        let beyond: Vec<String> =
+            audit::verbs(&requests).into_iter().filter(|verb| !granted.contains(verb)).collect();
         assert!(beyond.is_empty() && !requests.is_empty(), "{beyond:?}");
     }
 }
@@ -145,13 +177,24 @@ fn what_finally_did_not_give_back_is_taken_over_at_once() {
     first.cancel();
     let told = Timestamp::now();
     let taken = waiting.wait().ok("the second one");
-    assert!(taken.log().contains(&format!("taken from run {}, which has abandoned it", first.uid)), "{}", taken.log());
+    assert!(
+        taken.log().contains(&format!("taken from run {}, which has abandoned it", first.uid)),
+        "{}",
+        taken.log()
+    );
     let holder = lock(&site, "staging-db")["holders"][0].clone();
-    assert_eq!((&holder["id"], holder["fence"].to_string()), (&json!(second.uid), taken.results["fence"].clone()));
+    assert_eq!(
+        (&holder["id"], holder["fence"].to_string()),
+        (&json!(second.uid), taken.results["fence"].clone())
+    );
     // The node is this machine, and its clock this one.
     let since: Timestamp = holder["since"].as_str().expect("a time").parse().expect("RFC 3339");
     let took = since.duration_since(told);
-    eprintln!("taken over {} ms after the end was told, which took {} ms", took.as_millis(), told.duration_since(before).as_millis());
+    eprintln!(
+        "taken over {} ms after the end was told, which took {} ms",
+        took.as_millis(),
+        told.duration_since(before).as_millis()
+    );
     assert!(since >= before && took < SignedDuration::from_secs(1), "{before} {told} {since}");
 
     // A `finally` that comes too late takes nothing from anybody.
@@ -177,20 +220,36 @@ fn lone_task_runs_hold_a_lock_by_a_run_id() {
 fn by_tests(site: &Site, kind: &str, name: &str) {
     let acquired = task_run(site, &format!("{kind}/testbed-lock-acquire/tests/run.yaml"), 0).run().ok(kind);
     let holder = lock(site, name)["holders"][0].clone();
-    assert_eq!((acquired.results["lock"].as_str(), &acquired.results["fence"]), (name, &holder["fence"].to_string()));
-    assert_eq!((&holder["pipelineRun"], &holder["ttlMillis"]), (&Value::Null, &json!(3_600_000)), "{}", acquired.log());
+    assert_eq!(
+        (acquired.results["lock"].as_str(), &acquired.results["fence"]),
+        (name, &holder["fence"].to_string())
+    );
+    assert_eq!(
+        (&holder["pipelineRun"], &holder["ttlMillis"]),
+        (&Value::Null, &json!(3_600_000)),
+        "{}",
+        acquired.log()
+    );
     let released = task_run(site, &format!("{kind}/testbed-lock-release/tests/run.yaml"), 0).run().ok(kind);
     assert!(released.log().contains(&format!("lock {name}: released")), "{}", released.log());
     assert_eq!(lock(site, name), Value::Null);
 }
 
-/// The samples: the StepAction's releases what the Task's has acquired, and then there is nothing left for the Task's.
+/// The samples: the StepAction's releases what the Task's has acquired, and then there is nothing left for
+/// the Task's.
 fn by_hand(site: &Site) {
     task_run(site, "task/testbed-lock-acquire/samples/acquire.yaml", 0).run().ok("the sample");
     let holder = lock(site, "staging-db")["holders"][0].clone();
     assert_eq!((&holder["id"], &holder["ttlMillis"]), (&json!("ada"), &json!(7_200_000)));
-    let released = of_task(site, "release-a-lock", "ada", "testbed-lock").run().ok("the StepAction's sample").log();
-    assert!(released.contains("lock staging-db: released") && released.contains("staging-db is free"), "{released}");
-    let again = task_run(site, "task/testbed-lock-release/samples/release.yaml", 0).run().ok("the Task's sample").log();
+    let released =
+        of_task(site, "release-a-lock", "ada", "testbed-lock").run().ok("the StepAction's sample").log();
+    assert!(
+        released.contains("lock staging-db: released") && released.contains("staging-db is free"),
+        "{released}"
+    );
+    let again = task_run(site, "task/testbed-lock-release/samples/release.yaml", 0)
+        .run()
+        .ok("the Task's sample")
+        .log();
     assert!(again.contains("lock staging-db: nobody holds it"), "{again}");
 }

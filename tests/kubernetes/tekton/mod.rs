@@ -1,6 +1,7 @@
-//! The catalog's tasks and samples on a real cluster. Where it has a Tekton of its own, that carries them out. Where there is none, these tests do
-//! what its controller does: they read the YAML, put the variables in, order the tasks, and make pods of the very steps, with the labels, mounts and
-//! accounts that Tekton gives them. A test does not know which.
+//! The catalog's tasks and samples on a real cluster. Where it has a Tekton of its own, that carries them
+//! out. Where there is none, these tests do what its controller does: they read the YAML, put the variables
+//! in, order the tasks, and make pods of the very steps, with the labels, mounts and accounts that Tekton
+//! gives them. A test does not know which.
 
 mod cancel;
 mod combinations;

@@ -40,13 +40,20 @@ fn is_clean(site: &Site, run: &PipelineRun, outcome: &Outcome, config: &str) {
     // The sample's manifest takes the run id for a password, which is everywhere.
     for password in passwords.filter(|password| *password != run.uid) {
         for (name, task) in &outcome.tasks {
-            assert!(!task.log().contains(password) && !task.objects().contains(password), "{name} tells a password");
-            assert!(task.results.values().all(|value| !value.contains(password)), "{name} hands a password on");
+            assert!(
+                !task.log().contains(password) && !task.objects().contains(password),
+                "{name} tells a password"
+            );
+            assert!(
+                task.results.values().all(|value| !value.contains(password)),
+                "{name} hands a password on"
+            );
         }
     }
 }
 
-/// The whole of it: a manifest of the project's own, unit tests meanwhile, pytest with Python's drivers in a pod, and gone.
+/// The whole of it: a manifest of the project's own, unit tests meanwhile, pytest with Python's drivers in a
+/// pod, and gone.
 #[test]
 fn the_original_pipeline_goes_green_and_leaves_nothing() {
     let Some(site) = striv("striv") else { return };
@@ -54,16 +61,31 @@ fn the_original_pipeline_goes_green_and_leaves_nothing() {
     let outcome = run.run();
     outcome.has_succeeded();
     let tests = outcome.task("integration-tests").log();
-    for said in ["6 passed", "test_jobs_are_kept[sqlite] PASSED", "test_jobs_are_kept[mysql] PASSED", "test_jobs_are_kept[postgres] PASSED"]
-    {
+    for said in [
+        "6 passed",
+        "test_jobs_are_kept[sqlite] PASSED",
+        "test_jobs_are_kept[mysql] PASSED",
+        "test_jobs_are_kept[postgres] PASSED",
+    ] {
         assert!(tests.contains(said), "{said:?} is not in\n{tests}");
     }
-    let at = |step: &str| outcome.story.iter().position(|name| name == step).unwrap_or_else(|| panic!("{step}: {:?}", outcome.story));
+    let at = |step: &str| {
+        outcome
+            .story
+            .iter()
+            .position(|name| name == step)
+            .unwrap_or_else(|| panic!("{step}: {:?}", outcome.story))
+    };
     // The databases start while the unit tests run, and stop last.
-    assert!(at("+start-databases") < at("-unit-tests") && at("-start-databases") < at("+integration-tests"), "{:?}", outcome.story);
+    assert!(
+        at("+start-databases") < at("-unit-tests") && at("-start-databases") < at("+integration-tests"),
+        "{:?}",
+        outcome.story
+    );
     assert_eq!(at("-stop-databases") + 1, outcome.story.len());
     let results = &outcome.task("start-databases").results;
-    let results: Vec<(&str, &str)> = results.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let results: Vec<(&str, &str)> =
+        results.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(results, [("config", "/workspace/source/testing-databases.json"), ("databases", "3")]);
     let config = site.keep(&format!("cat {}/testing-databases.json", run.folder("source")));
     is_clean(&site, &run, &outcome, &config);
@@ -76,11 +98,12 @@ fn the_original_pipeline_goes_green_and_leaves_nothing() {
 fn the_variant_for_openshift_runs_as_whatever_user_it_gets() {
     let Some(site) = striv("striv-ocp") else { return };
     let _assigner = Webhook::start(&site.namespace, include_str!("../manifests/assigner.yaml"));
-    let asks =
-        "apiVersion: v1\nkind: Pod\nmetadata: {name: probe}\nspec: {securityContext: {runAsUser: 1}, containers: [{name: a, image: a}]}\n";
-    site.namespace.kubectl_until_it_says(&["create", "--dry-run=server", "-f", "-"], Some(asks.as_bytes()), |_, error| {
-        error.contains("unable to validate against any security context constraint")
-    });
+    let asks = "apiVersion: v1\nkind: Pod\nmetadata: {name: probe}\nspec: {securityContext: {runAsUser: 1}, containers: [{name: a, image: a}]}\n";
+    site.namespace.kubectl_until_it_says(
+        &["create", "--dry-run=server", "-f", "-"],
+        Some(asks.as_bytes()),
+        |_, error| error.contains("unable to validate against any security context constraint"),
+    );
     let run = PipelineRun::create(&site, "samples/striv-run-openshift.yaml");
     let outcome = run.run();
     outcome.has_succeeded();
@@ -114,12 +137,16 @@ fn the_sample_to_try_needs_nothing_else() {
     let outcome = run.run();
     outcome.has_succeeded();
     let said = outcome.task("query").log();
-    assert!(said.contains("databases: 1") && said.contains("PostgreSQL 17") && said.contains("current_database"), "{said}");
+    assert!(
+        said.contains("databases: 1") && said.contains("PostgreSQL 17") && said.contains("current_database"),
+        "{said}"
+    );
     assert_eq!(outcome.task("up").results["config"], "/workspace/source/.env.testbed");
     assert_eq!(site.namespace.of_run(&run.uid), Vec::<String>::new());
 }
 
-/// The steps of one Task: what comes after the tests happens also when these fail, and the Task ends as they did.
+/// The steps of one Task: what comes after the tests happens also when these fail, and the Task ends as they
+/// did.
 #[test]
 fn step_actions_in_one_task_clean_up_whatever_the_tests_say() {
     let Some(site) = striv("one-task") else { return };
@@ -128,7 +155,11 @@ fn step_actions_in_one_task_clean_up_whatever_the_tests_say() {
     let outcome = run.run();
     outcome.has_succeeded();
     let tests = outcome.task("tests");
-    assert!(tests.logs["test"].contains("5 passed") && tests.logs["test"].contains("[mysql] PASSED"), "{}", tests.log());
+    assert!(
+        tests.logs["test"].contains("5 passed") && tests.logs["test"].contains("[mysql] PASSED"),
+        "{}",
+        tests.log()
+    );
     assert_eq!(tests.results["databases"], "2");
     let config = site.keep(&format!("cat {}/testing-databases.json", run.folder("source")));
     is_clean(&site, &run, &outcome, &config);
@@ -139,6 +170,10 @@ fn step_actions_in_one_task_clean_up_whatever_the_tests_say() {
     let tests = outcome.task("tests");
     outcome.has_failed();
     assert_eq!(tests.exit_code("verdict"), Some(1), "{}", outcome.transcript());
-    assert!(tests.logs["test"].contains("1 failed, 4 passed") && tests.exit_code("down") == Some(0), "{}", tests.log());
+    assert!(
+        tests.logs["test"].contains("1 failed, 4 passed") && tests.exit_code("down") == Some(0),
+        "{}",
+        tests.log()
+    );
     assert_eq!(site.namespace.of_run(&run.uid), Vec::<String>::new(), "{}", outcome.transcript());
 }

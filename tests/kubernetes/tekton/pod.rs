@@ -18,7 +18,8 @@ pub struct TaskRun<'a> {
     pub name: String,
     pub task: TaskSpec,
     pub params: Vec<Param>,
-    /// What is behind each workspace: a folder on the volume, or nothing for one that is empty and goes with the pod.
+    /// What is behind each workspace: a folder on the volume, or nothing for one that is empty and goes with
+    /// the pod.
     pub workspaces: BTreeMap<String, Option<String>>,
     pub service_account: Option<String>,
     pub security_context: Option<PodSecurityContext>,
@@ -42,16 +43,19 @@ impl<'a> TaskRun<'a> {
 
     fn make_pod(self) -> Started<'a> {
         let steps: Vec<Step> = self.task.steps.iter().map(|step| self.fill(step)).collect();
-        let folders: Vec<String> = steps.iter().map(|step| format!("steps/step-{}/results", step.name)).collect();
+        let folders: Vec<String> =
+            steps.iter().map(|step| format!("steps/step-{}/results", step.name)).collect();
         let records = format!("records/{}", self.name);
         // Tekton's are emptyDirs that everyone may write; these stay, to be read when the pod has ended.
-        self.site.keep(&format!("mkdir -p {records}/results; cd {records}; mkdir -p {}; chmod -R 777 .", folders.join(" ")));
+        self.site.keep(&format!(
+            "mkdir -p {records}/results; cd {records}; mkdir -p {}; chmod -R 777 .",
+            folders.join(" ")
+        ));
         let namespace = &self.site.namespace;
         let scripts: serde_json::Map<String, Value> =
             steps.iter().filter_map(|step| Some((step.name.clone(), script(step)?.into()))).collect();
         if !scripts.is_empty() {
-            let map =
-                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("{}-scripts", self.name)}, "data": scripts});
+            let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("{}-scripts", self.name)}, "data": scripts});
             namespace.apply(&map.to_string());
         }
         let pod = self.pod(&steps, !scripts.is_empty());
@@ -64,12 +68,19 @@ impl<'a> TaskRun<'a> {
     fn fill(&self, step: &Step) -> Step {
         let variables = self.variables();
         let Some(reference) = &step.reference else { return filled(step, &variables) };
-        let action = self.site.catalog.step_action(&reference.name).unwrap_or_else(|| panic!("no StepAction {}", reference.name));
+        let action = self
+            .site
+            .catalog
+            .step_action(&reference.name)
+            .unwrap_or_else(|| panic!("no StepAction {}", reference.name));
         let own = filled(step, &variables);
         let mut inside = Variables::default();
         inside.params(&action.spec.params, &own.params);
         for result in &action.spec.results {
-            inside.text(format!("step.results.{}.path", result.name), format!("/tekton/steps/step-{}/results/{}", step.name, result.name));
+            inside.text(
+                format!("step.results.{}.path", result.name),
+                format!("/tekton/steps/step-{}/results/{}", step.name, result.name),
+            );
         }
         filled(&own.with_action(&action.spec), &inside)
     }
@@ -82,19 +93,25 @@ impl<'a> TaskRun<'a> {
             variables.text(format!("workspaces.{name}.bound"), "true");
         }
         for result in &self.task.results {
-            variables.text(format!("results.{}.path", result.name), format!("/tekton/results/{}", result.name));
+            variables
+                .text(format!("results.{}.path", result.name), format!("/tekton/results/{}", result.name));
         }
         for step in &self.task.steps {
-            variables.text(format!("steps.step-{}.exitCode.path", step.name), format!("/tekton/steps/step-{}/exitCode", step.name));
+            variables.text(
+                format!("steps.step-{}.exitCode.path", step.name),
+                format!("/tekton/steps/step-{}/exitCode", step.name),
+            );
         }
         variables.text("context.taskRun.name", &self.name);
         variables.text("context.taskRun.namespace", &self.site.namespace.name);
         variables
     }
 
-    /// Tekton's entrypoint lets the steps of a pod wait for each other. Here all but the last are init containers, which do.
+    /// Tekton's entrypoint lets the steps of a pod wait for each other. Here all but the last are init
+    /// containers, which do.
     fn pod(&self, steps: &[Step], has_scripts: bool) -> Value {
-        let mut containers: Vec<Value> = steps.iter().enumerate().map(|(index, step)| self.container(step, index, has_scripts)).collect();
+        let mut containers: Vec<Value> =
+            steps.iter().enumerate().map(|(index, step)| self.container(step, index, has_scripts)).collect();
         let last = containers.pop().expect("a step");
         let mut labels = self.labels.clone();
         labels.insert("app.kubernetes.io/managed-by".into(), "tekton-pipelines".into());
@@ -109,7 +126,8 @@ impl<'a> TaskRun<'a> {
                 .filter(|(_, folder)| folder.is_none())
                 .map(|(name, _)| json!({"name": format!("ws-{name}"), "emptyDir": {}})),
         );
-        volumes.extend(self.task.volumes.iter().map(|volume| serde_json::to_value(volume).expect("a volume")));
+        volumes
+            .extend(self.task.volumes.iter().map(|volume| serde_json::to_value(volume).expect("a volume")));
         if has_scripts {
             let map = json!({"name": format!("{}-scripts", self.name), "defaultMode": 0o755});
             volumes.push(json!({"name": "tekton-internal-scripts", "configMap": map}));
@@ -130,8 +148,10 @@ impl<'a> TaskRun<'a> {
     }
 
     fn container(&self, step: &Step, index: usize, has_scripts: bool) -> Value {
-        let mount = |name: &str, path: &str| json!({"name": format!("tekton-internal-{name}"), "mountPath": path});
-        let on_volume = |path: &str, folder: String| json!({"name": "volume", "mountPath": path, "subPath": folder});
+        let mount =
+            |name: &str, path: &str| json!({"name": format!("tekton-internal-{name}"), "mountPath": path});
+        let on_volume =
+            |path: &str, folder: String| json!({"name": "volume", "mountPath": path, "subPath": folder});
         let records = format!("records/{}", self.name);
         let mut mounts = vec![
             mount("workspace", "/workspace"),
@@ -146,13 +166,16 @@ impl<'a> TaskRun<'a> {
             None => json!({"name": format!("ws-{name}"), "mountPath": format!("/workspace/{name}")}),
         }));
         mounts.extend(step.volume_mounts.iter().map(|mount| serde_json::to_value(mount).expect("a mount")));
-        let mut env: Vec<Value> = step.env.iter().map(|variable| serde_json::to_value(variable).expect("a variable")).collect();
+        let mut env: Vec<Value> =
+            step.env.iter().map(|variable| serde_json::to_value(variable).expect("a variable")).collect();
         if has_scripts {
             mounts.push(mount("scripts", "/tekton/scripts"));
         }
         let (command, args) = call(step);
         if step.image.as_ref().is_some_and(|image| image.contains("python")) {
-            mounts.push(json!({"name": "volume", "mountPath": "/opt/python", "subPath": "python", "readOnly": true}));
+            mounts.push(
+                json!({"name": "volume", "mountPath": "/opt/python", "subPath": "python", "readOnly": true}),
+            );
             env.push(json!({"name": "PYTHONPATH", "value": "/opt/python"}));
         }
         json!({

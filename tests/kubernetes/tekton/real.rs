@@ -1,5 +1,5 @@
-//! The cluster's own Tekton: the catalog in the namespace, PipelineRuns and TaskRuns as objects that it carries out, and their ends as it tells them.
-//! Nothing outside of the namespace is touched.
+//! The cluster's own Tekton: the catalog in the namespace, PipelineRuns and TaskRuns as objects that it
+//! carries out, and their ends as it tells them. Nothing outside of the namespace is touched.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,9 @@ const TASK_RUNS: &str = "taskruns.tekton.dev";
 /// Puts the catalog's Tasks, StepActions and Pipelines into the namespace, those of the samples among them.
 pub fn install_catalog(site: &Site) {
     let documents = site.catalog.documents.iter().filter(|document| document.file.ends_with(".yaml"));
-    let ours = documents.filter(|document| matches!(document.content, Content::Task(_) | Content::StepAction(_) | Content::Pipeline(_)));
+    let ours = documents.filter(|document| {
+        matches!(document.content, Content::Task(_) | Content::StepAction(_) | Content::Pipeline(_))
+    });
     let texts: Vec<String> = ours.map(|document| with_images(&document.value.to_string())).collect();
     site.namespace.apply(&texts.join("\n---\n"));
 }
@@ -26,10 +28,12 @@ pub fn install_catalog(site: &Site) {
 /// The images of this build and of this cluster, in the place of those that the catalog names.
 fn with_images(text: &str) -> String {
     let ours = image().expect("an image");
-    text.replace("registry.example/testbed:0.1.0", &ours).replace("docker.io/library/python:3.11", &client_image())
+    text.replace("registry.example/testbed:0.1.0", &ours)
+        .replace("docker.io/library/python:3.11", &client_image())
 }
 
-/// Binds a PipelineRun's workspaces to folders of the volume that the keeper sees, and names images that there are.
+/// Binds a PipelineRun's workspaces to folders of the volume that the keeper sees, and names images that
+/// there are.
 pub fn adapt(object: &mut Value, folder: &str) {
     for workspace in object["spec"]["workspaces"].as_array_mut().into_iter().flatten() {
         let name = workspace["name"].as_str().expect("a name").to_owned();
@@ -60,7 +64,8 @@ fn without_nulls(value: &Value) -> Value {
 /// Makes an object; returns it as the API server has it.
 fn create(namespace: &Namespace, object: &Value) -> Value {
     let object = object.to_string();
-    let output = kubectl_output(&["-n", &namespace.name, "create", "-o", "json", "-f", "-"], Some(object.as_bytes()));
+    let output =
+        kubectl_output(&["-n", &namespace.name, "create", "-o", "json", "-f", "-"], Some(object.as_bytes()));
     assert!(output.status.success(), "{object}\n{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
@@ -90,7 +95,8 @@ fn condition(object: &Value) -> Option<&Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == "Succeeded")
 }
 
-/// Whether it succeeded, and what Tekton calls that. All that is no word about steps is a mistake of the test's, or of the catalog's.
+/// Whether it succeeded, and what Tekton calls that. All that is no word about steps is a mistake of the
+/// test's, or of the catalog's.
 fn verdict(object: &Value) -> (bool, String) {
     let condition = condition(object).unwrap_or_else(|| panic!("it is gone before its end: {object:#}"));
     let succeeded = condition["status"] == "True";
@@ -129,14 +135,28 @@ pub fn run(site: &Site, name: &str) -> Outcome {
 pub fn cancel(site: &Site, name: &str) {
     let namespace = &site.namespace;
     let mut watch = Watch::start(&namespace.name, PIPELINE_RUNS, name);
-    namespace.kubectl(&["patch", PIPELINE_RUNS, name, "--type=merge", "-p", r#"{"spec": {"status": "Cancelled"}}"#]);
+    namespace.kubectl(&[
+        "patch",
+        PIPELINE_RUNS,
+        name,
+        "--type=merge",
+        "-p",
+        r#"{"spec": {"status": "Cancelled"}}"#,
+    ]);
     let run = watch.until(is_over);
     let condition = condition(&run).expect("a condition");
     assert!(condition["status"] == "False" && condition["reason"] == "Cancelled", "{condition:#}");
 }
 
 pub fn cancel_task_run(namespace: &Namespace, name: &str) {
-    namespace.kubectl(&["patch", TASK_RUNS, name, "--type=merge", "-p", r#"{"spec": {"status": "TaskRunCancelled"}}"#]);
+    namespace.kubectl(&[
+        "patch",
+        TASK_RUNS,
+        name,
+        "--type=merge",
+        "-p",
+        r#"{"spec": {"status": "TaskRunCancelled"}}"#,
+    ]);
 }
 
 /// The pod of a TaskRun, as Tekton names it.
@@ -162,7 +182,9 @@ pub fn start(run: TaskRun<'_>) -> Started<'_> {
     // By its name, where it is one of the catalog's as it is.
     let task = serde_json::to_value(&run.task).expect("a Task");
     let same = run.site.catalog.documents.iter().find_map(|document| match &document.content {
-        Content::Task(own) if serde_json::to_value(&own.spec).expect("a Task") == task => Some(&own.metadata.name),
+        Content::Task(own) if serde_json::to_value(&own.spec).expect("a Task") == task => {
+            Some(&own.metadata.name)
+        }
         _ => None,
     });
     match same {
@@ -170,7 +192,8 @@ pub fn start(run: TaskRun<'_>) -> Started<'_> {
         None => spec["taskSpec"] = task,
     }
     let metadata = json!({"name": run.name, "labels": run.labels});
-    let object = json!({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": metadata, "spec": spec});
+    let object =
+        json!({"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": metadata, "spec": spec});
     let object = with_images(&without_nulls(&object).to_string());
     let pod = Watch::start(&namespace.name, "pods", &pod_of(&run.name));
     let task_run = Watch::start(&namespace.name, TASK_RUNS, &run.name);
@@ -186,7 +209,8 @@ pub fn ended(namespace: &Namespace, task_run: Value) -> Ended {
     let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
     let pod = text(status, "podName");
     let log = |step: &Value| {
-        let output = kubectl_output(&["-n", &namespace.name, "logs", &pod, "-c", &text(step, "container")], None);
+        let output =
+            kubectl_output(&["-n", &namespace.name, "logs", &pod, "-c", &text(step, "container")], None);
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let steps = list("steps");
@@ -201,11 +225,16 @@ pub fn ended(namespace: &Namespace, task_run: Value) -> Ended {
     }
 }
 
-/// How a step ended. The message without what Tekton's entrypoint says there: when the step began, and the results.
+/// How a step ended. The message without what Tekton's entrypoint says there: when the step began, and the
+/// results.
 fn terminated(step: &Value) -> Option<Value> {
     let mut state = step["terminated"].clone();
-    let message = state["message"].as_str().and_then(|message| serde_json::from_str::<Vec<BTreeMap<String, Value>>>(message).ok());
-    if message.is_some_and(|entries| entries.iter().all(|entry| entry.contains_key("key") && entry.contains_key("type"))) {
+    let message = state["message"]
+        .as_str()
+        .and_then(|message| serde_json::from_str::<Vec<BTreeMap<String, Value>>>(message).ok());
+    if message.is_some_and(|entries| {
+        entries.iter().all(|entry| entry.contains_key("key") && entry.contains_key("type"))
+    }) {
         state.as_object_mut().expect("an object").remove("message");
     }
     (!step["terminated"].is_null()).then_some(state)

@@ -1,4 +1,5 @@
-//! The Role of the catalog against the API server's own account: nothing that is used is missing, and nothing that is there is unused.
+//! The Role of the catalog against the API server's own account: nothing that is used is missing, and nothing
+//! that is there is unused.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,12 @@ const ACCOUNT: &str = "testbed";
 pub fn granted(catalog: &Catalog, file: &str) -> BTreeSet<String> {
     let role = catalog.in_file(file).find(|document| document.value["kind"] == "Role").expect("a Role");
     let list = |value: &Value| -> Vec<String> {
-        value.as_array().expect("a list").iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
+        value
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|text| text.as_str().expect("a text").to_owned())
+            .collect()
     };
     let rules = role.value["rules"].as_array().expect("rules");
     let pairs = rules.iter().flat_map(|rule| {
@@ -59,9 +65,11 @@ fn the_role_has_every_verb_that_is_used_and_no_other() {
     assert_eq!(site.namespace.of_run(&run.uid), Vec::<String>::new());
 
     let requests = audit::requests_of(&site.namespace, ACCOUNT).expect("the audit log");
-    let denied: Vec<&Value> = audit::denied(&requests).into_iter().map(|request| &request["requestURI"]).collect();
+    let denied: Vec<&Value> =
+        audit::denied(&requests).into_iter().map(|request| &request["requestURI"]).collect();
     assert!(denied.is_empty(), "{denied:#?}");
     // Everyone may ask what they may do.
-    let used: BTreeSet<String> = audit::verbs(&requests).into_iter().filter(|verb| !verb.contains("selfsubject")).collect();
+    let used: BTreeSet<String> =
+        audit::verbs(&requests).into_iter().filter(|verb| !verb.contains("selfsubject")).collect();
     assert_eq!(used, granted(&site.catalog, "samples/rbac.yaml"));
 }

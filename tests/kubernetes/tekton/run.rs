@@ -76,7 +76,8 @@ impl<'a> PipelineRun<'a> {
             Content::PipelineRun(run) => Some(run.clone()),
             _ => None,
         });
-        let Object { api_version, kind, metadata, mut spec } = runs.unwrap_or_else(|| panic!("no PipelineRun in {file}"));
+        let Object { api_version, kind, metadata, mut spec } =
+            runs.unwrap_or_else(|| panic!("no PipelineRun in {file}"));
         change(&mut spec);
         let folder = format!("workspaces/{}", run_id());
         let mut body = serde_json::to_value(&spec).expect("a spec");
@@ -86,12 +87,18 @@ impl<'a> PipelineRun<'a> {
             real::adapt(&mut object, &folder);
         }
         let object = object.to_string();
-        let output = kubectl_output(&["-n", &site.namespace.name, "create", "-o", "json", "-f", "-"], Some(object.as_bytes()));
+        let output = kubectl_output(
+            &["-n", &site.namespace.name, "create", "-o", "json", "-f", "-"],
+            Some(object.as_bytes()),
+        );
         assert!(output.status.success(), "{object}\n{}", String::from_utf8_lossy(&output.stderr));
         let made: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let text = |field: &str| made["metadata"][field].as_str().expect("a text").to_owned();
-        let referred =
-            spec.pipeline_ref.as_ref().and_then(|reference| site.catalog.pipeline(&reference.name)).map(|pipeline| &pipeline.spec);
+        let referred = spec
+            .pipeline_ref
+            .as_ref()
+            .and_then(|reference| site.catalog.pipeline(&reference.name))
+            .map(|pipeline| &pipeline.spec);
         let pipeline = referred.or(spec.pipeline_spec.as_ref()).expect("a Pipeline").clone();
         let template = spec.task_run_template.as_ref().and_then(|template| template.pod_template.as_ref());
         let security_context = template.and_then(|template| template.security_context.clone());
@@ -108,13 +115,23 @@ impl<'a> PipelineRun<'a> {
     /// Carries it out.
     pub fn run(&self) -> Outcome {
         for workspace in &self.spec.workspaces {
-            self.check_claim(workspace.volume_claim_template.as_ref().map(|claim| serde_json::to_value(&claim.spec).expect("a spec")));
+            self.check_claim(
+                workspace
+                    .volume_claim_template
+                    .as_ref()
+                    .map(|claim| serde_json::to_value(&claim.spec).expect("a spec")),
+            );
             self.site.make_workspace(&self.folder(&workspace.name), self.group);
         }
         match self.site.tekton {
             Tekton::Real => real::run(self.site, &self.name),
             Tekton::StandIn => {
-                let mut outcome = Outcome { succeeded: true, reason: String::new(), tasks: BTreeMap::new(), story: Vec::new() };
+                let mut outcome = Outcome {
+                    succeeded: true,
+                    reason: String::new(),
+                    tasks: BTreeMap::new(),
+                    story: Vec::new(),
+                };
                 self.carry_out(&self.pipeline.tasks, &mut outcome);
                 // Whatever became of the tasks.
                 self.carry_out(&self.pipeline.finally, &mut outcome);
@@ -129,7 +146,8 @@ impl<'a> PipelineRun<'a> {
         match self.site.tekton {
             Tekton::Real => real::cancel(self.site, &self.name),
             Tekton::StandIn => {
-                let over = json!({"conditions": [{"type": "Succeeded", "status": "False", "reason": "Cancelled"}]});
+                let over =
+                    json!({"conditions": [{"type": "Succeeded", "status": "False", "reason": "Cancelled"}]});
                 PipelineRuns(&self.site.namespace).tell(&self.name, &over);
             }
         }
@@ -143,15 +161,19 @@ impl<'a> PipelineRun<'a> {
         assert!(output.status.success(), "{claim}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Runs tasks side by side, each once all that it waits for has succeeded. After a failure no other begins.
+    /// Runs tasks side by side, each once all that it waits for has succeeded. After a failure no other
+    /// begins.
     fn carry_out(&self, tasks: &[PipelineTask], outcome: &mut Outcome) {
         let (to, from) = mpsc::channel();
         std::thread::scope(|scope| {
             let (mut begun, mut running, mut failed) = (BTreeSet::new(), 0, false);
             loop {
                 let is_done = |name: &String| outcome.tasks.get(name).is_some_and(|ended| ended.succeeded);
-                let ready = tasks.iter().filter(|task| !failed && !begun.contains(&task.name) && awaited(task).iter().all(is_done));
-                let ready: Vec<(&PipelineTask, PipelineTask)> = ready.map(|task| (task, self.fill(task, &outcome.tasks))).collect();
+                let ready = tasks.iter().filter(|task| {
+                    !failed && !begun.contains(&task.name) && awaited(task).iter().all(is_done)
+                });
+                let ready: Vec<(&PipelineTask, PipelineTask)> =
+                    ready.map(|task| (task, self.fill(task, &outcome.tasks))).collect();
                 for (task, filled) in ready {
                     begun.insert(task.name.clone());
                     outcome.story.push(format!("+{}", task.name));
@@ -182,9 +204,12 @@ impl<'a> PipelineRun<'a> {
         // The images of this build, unless the run names others.
         let images = Site::images(&self.pipeline.params);
         let named = |param: &Param| images.iter().all(|image| image.name != param.name);
-        let passed: Vec<Param> = self.spec.params.iter().filter(|param| named(param)).cloned().chain(images.clone()).collect();
+        let passed: Vec<Param> =
+            self.spec.params.iter().filter(|param| named(param)).cloned().chain(images.clone()).collect();
         variables.params(&self.pipeline.params, &passed);
-        for (name, value) in [("name", &self.name), ("uid", &self.uid), ("namespace", &self.site.namespace.name)] {
+        for (name, value) in
+            [("name", &self.name), ("uid", &self.uid), ("namespace", &self.site.namespace.name)]
+        {
             variables.text(format!("context.pipelineRun.{name}"), value);
         }
         for (name, ended) in ended {
@@ -209,19 +234,30 @@ impl<'a> PipelineRun<'a> {
 
     /// The TaskRun of a task whose variables are filled in.
     fn task_run(&self, task: &PipelineTask, attempt: u32) -> TaskRun<'a> {
-        let referred = task.task_ref.as_ref().and_then(|reference| self.site.catalog.task(&reference.name)).map(|task| &task.spec);
+        let referred = task
+            .task_ref
+            .as_ref()
+            .and_then(|reference| self.site.catalog.task(&reference.name))
+            .map(|task| &task.spec);
         let spec: TaskSpec = referred.or(task.task_spec.as_ref()).expect("a Task").clone();
         let own = self.spec.task_run_specs.iter().find(|spec| spec.pipeline_task_name == task.name);
         let template = self.spec.task_run_template.as_ref();
-        let account =
-            own.and_then(|spec| spec.service_account_name.clone()).or(template.and_then(|template| template.service_account_name.clone()));
+        let account = own
+            .and_then(|spec| spec.service_account_name.clone())
+            .or(template.and_then(|template| template.service_account_name.clone()));
         let folder = |name: &str| Some(self.folder(name));
-        let images = Site::images(&spec.params).into_iter().filter(|image| task.params.iter().all(|param| param.name != image.name));
+        let images = Site::images(&spec.params)
+            .into_iter()
+            .filter(|image| task.params.iter().all(|param| param.name != image.name));
         TaskRun {
             site: self.site,
             name: format!("{}-{}-{attempt}", self.name, task.name),
             params: task.params.iter().cloned().chain(images).collect(),
-            workspaces: task.workspaces.iter().map(|workspace| (workspace.name.clone(), folder(&workspace.workspace))).collect(),
+            workspaces: task
+                .workspaces
+                .iter()
+                .map(|workspace| (workspace.name.clone(), folder(&workspace.workspace)))
+                .collect(),
             service_account: account,
             security_context: self.security_context.clone(),
             labels: self.labels(task),
@@ -231,7 +267,13 @@ impl<'a> PipelineRun<'a> {
 
     /// A task of the pipeline outside of the order, once more or at a moment of the test's.
     pub fn single(&self, name: &str) -> TaskRun<'a> {
-        let task = self.pipeline.tasks.iter().chain(&self.pipeline.finally).find(|task| task.name == name).expect("a task of the pipeline");
+        let task = self
+            .pipeline
+            .tasks
+            .iter()
+            .chain(&self.pipeline.finally)
+            .find(|task| task.name == name)
+            .expect("a task of the pipeline");
         for workspace in &self.spec.workspaces {
             self.site.make_workspace(&self.folder(&workspace.name), self.group);
         }

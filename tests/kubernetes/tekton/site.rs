@@ -1,4 +1,5 @@
-//! A namespace with what the catalog's README asks for, a volume for workspaces, and a pod that looks after it.
+//! A namespace with what the catalog's README asks for, a volume for workspaces, and a pod that looks after
+//! it.
 
 use std::path::Path;
 use std::process::Command;
@@ -79,13 +80,15 @@ impl Site {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// Makes a workspace's folder on the volume. The test cluster's volumes are folders of the node, of which the kubelet does not change the
-    /// group: here the keeper does what `fsGroup` makes the kubelet do elsewhere.
+    /// Makes a workspace's folder on the volume. The test cluster's volumes are folders of the node, of which
+    /// the kubelet does not change the group: here the keeper does what `fsGroup` makes the kubelet do
+    /// elsewhere.
     pub fn make_workspace(&self, path: &str, group: u32) {
         self.keep(&format!("mkdir -p {path}; chgrp {group} {path}; chmod 2770 {path}"));
     }
 
-    /// Lays Debian's pytest beside the client image's own packages, so that `pip install` has nothing to fetch.
+    /// Lays Debian's pytest beside the client image's own packages, so that `pip install` has nothing to
+    /// fetch.
     fn lay_pytest(&self) {
         let find = "import attr, iniconfig, packaging, pluggy, _pytest, pytest, pathlib\n\
                     print(pathlib.Path(pytest.__file__).parent.parent)";
@@ -108,7 +111,9 @@ impl Site {
             "python-image" => Some(client_image()),
             _ => None,
         };
-        let value = |spec: &ParamSpec| Some(Param { name: spec.name.clone(), value: ParamValue::Text(ours(&spec.name)?) });
+        let value = |spec: &ParamSpec| {
+            Some(Param { name: spec.name.clone(), value: ParamValue::Text(ours(&spec.name)?) })
+        };
         specs.iter().filter_map(value).collect()
     }
 

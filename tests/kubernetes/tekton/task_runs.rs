@@ -15,7 +15,12 @@ pub fn task_run<'a>(site: &'a Site, file: &str, attempt: u32) -> TaskRun<'a> {
         _ => None,
     });
     let run = run.unwrap_or_else(|| panic!("no TaskRun in {file}"));
-    let referred = run.spec.task_ref.as_ref().and_then(|reference| site.catalog.task(&reference.name)).map(|task| &task.spec);
+    let referred = run
+        .spec
+        .task_ref
+        .as_ref()
+        .and_then(|reference| site.catalog.task(&reference.name))
+        .map(|task| &task.spec);
     let mut task = referred.or(run.spec.task_spec.as_ref()).expect("a Task").clone();
     let mut params = run.spec.params.clone();
     if task.params.iter().any(|param| param.name == "image") {
@@ -45,7 +50,8 @@ fn lone_task_runs_find_their_run_by_a_param() {
         assert_eq!(site.namespace.of_run(run_id).len(), 3, "{}", up.log());
         // Once to remove it, and once more.
         for attempt in 0..2 {
-            let down = task_run(&site, &format!("{kind}/testbed-down/tests/run.yaml"), attempt).run().ok(kind);
+            let down =
+                task_run(&site, &format!("{kind}/testbed-down/tests/run.yaml"), attempt).run().ok(kind);
             let said = if attempt == 0 { "is gone (3 objects)" } else { "nothing to do" };
             assert!(down.log().contains(said), "{}", down.log());
         }
@@ -56,11 +62,17 @@ fn lone_task_runs_find_their_run_by_a_param() {
 #[test]
 fn a_lone_task_run_without_a_run_id_is_told_what_to_do() {
     let Some(site) = Site::new("no-run-id") else { return };
-    for (file, step) in [("task/testbed-up/tests/run.yaml", "up"), ("task/testbed-down/tests/run.yaml", "down")] {
+    for (file, step) in
+        [("task/testbed-up/tests/run.yaml", "up"), ("task/testbed-down/tests/run.yaml", "down")]
+    {
         let mut run = task_run(&site, file, 0);
         run.params.retain(|param| param.name != "run-id");
         let ended = run.run();
-        assert!(!ended.succeeded && ended.reason == "Failed" && ended.exit_code(step) == Some(2), "{}", ended.log());
+        assert!(
+            !ended.succeeded && ended.reason == "Failed" && ended.exit_code(step) == Some(2),
+            "{}",
+            ended.log()
+        );
         assert!(ended.log().contains("the param run-id"), "{}", ended.log());
         assert!(ended.results.is_empty());
     }
@@ -73,21 +85,31 @@ fn a_second_attempt_takes_over_what_the_first_has_made() {
     let Some(site) = Site::new("retried") else { return };
     let run = PipelineRun::create(&site, "task/testbed-up/samples/try-it.yaml");
     let first = run.single("up").run().ok("first attempt");
-    let before = (site.namespace.of_run(&run.uid), site.keep(&format!("cat {}/.env.testbed", run.folder("shared"))));
+    let before =
+        (site.namespace.of_run(&run.uid), site.keep(&format!("cat {}/.env.testbed", run.folder("shared"))));
     // Whatever becomes of `finally`, the PipelineRun takes them along when it goes.
-    let owners = ["get", "pods,services,secrets", "-l", "test-dependencies", "-o", "jsonpath={.items[*].metadata.ownerReferences[*].uid}"];
+    let owners = [
+        "get",
+        "pods,services,secrets",
+        "-l",
+        "test-dependencies",
+        "-o",
+        "jsonpath={.items[*].metadata.ownerReferences[*].uid}",
+    ];
     assert_eq!(site.namespace.kubectl(&owners), [run.uid.as_str(); 3].join(" "));
     let mut second = run.single("up");
     second.name += "-again";
     let second = second.run().ok("second attempt");
     assert!(second.log().contains("exist already"), "{}", second.log());
     assert_eq!(first.results, second.results);
-    let after = (site.namespace.of_run(&run.uid), site.keep(&format!("cat {}/.env.testbed", run.folder("shared"))));
+    let after =
+        (site.namespace.of_run(&run.uid), site.keep(&format!("cat {}/.env.testbed", run.folder("shared"))));
     assert_eq!(before, after);
     remove(&site, &run.uid);
     assert_eq!(site.namespace.of_run(&run.uid), Vec::<String>::new());
     // The other sample's run is nobody's here: nothing to remove is no failure.
-    let other = task_run(&site, "task/testbed-down/samples/remove-a-run.yaml", 0).run().ok("the sample's TaskRun");
+    let other =
+        task_run(&site, "task/testbed-down/samples/remove-a-run.yaml", 0).run().ok("the sample's TaskRun");
     assert!(other.log().contains("nothing to do"), "{}", other.log());
 }
 

@@ -1,5 +1,6 @@
-//! What the Tasks and StepActions are run with. Each call is made twice, of the Task and of the StepAction of its name; a test without a cluster
-//! compares these lines with the params that the files declare, so that a new one cannot be forgotten.
+//! What the Tasks and StepActions are run with. Each call is made twice, of the Task and of the StepAction of
+//! its name; a test without a cluster compares these lines with the params that the files declare, so that a
+//! new one cannot be forgotten.
 
 /// One call.
 pub struct Call {
@@ -67,11 +68,11 @@ pub const SOURCE: &str = "source";
 const WORKSPACE: (&str, &str) = (SOURCE, "$(workspaces.source.path)");
 
 /// How a lock tells that its holder ends with the PipelineRun.
-const THIS_PIPELINE_RUN: &str = r#""pipelineRun":{"name":"$(context.pipelineRun.name)","uid":"$(context.pipelineRun.uid)"}"#;
+const THIS_PIPELINE_RUN: &str =
+    r#""pipelineRun":{"name":"$(context.pipelineRun.name)","uid":"$(context.pipelineRun.uid)"}"#;
 
 /// Something that keeps an object which is deleted, and its end.
-const HOLD: &str =
-    r#"kubectl patch service app-$(context.pipelineRun.uid) --type=merge -p {"metadata":{"finalizers":["example.com/hold"]}}"#;
+const HOLD: &str = r#"kubectl patch service app-$(context.pipelineRun.uid) --type=merge -p {"metadata":{"finalizers":["example.com/hold"]}}"#;
 const RELEASE: &str = r#"kubectl patch service app-$(context.pipelineRun.uid) --type=merge -p {"metadata":{"finalizers":null}}"#;
 
 /// An address where nobody listens.
@@ -342,7 +343,8 @@ spec:
             .fails(3)
             .tells(&["not ready within 3s", "warning: the run's story is not complete", "https://127.0.0.1:9"])
             .leaves(&[("kubectl get pod postgres-kept -o jsonpath={.spec.containers[*].image}", "mirror.example/")]),
-            // As `retries` of a task in `finally` makes it happen: what held an object lets it go before the second attempt.
+            // As `retries` of a task in `finally` makes it happen: what held an object lets it go before the
+            // second attempt.
             down(&[("timeout", "2s")])
                 .fails(5)
                 .tells(&["app-$(context.pipelineRun.uid)", "example.com/hold"])

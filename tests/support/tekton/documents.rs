@@ -1,4 +1,5 @@
-//! The catalog's files, read into Tekton's types. Everything in `catalog/` that is YAML is read: files, and blocks in READMEs.
+//! The catalog's files, read into Tekton's types. Everything in `catalog/` that is YAML is read: files, and
+//! blocks in READMEs.
 
 use std::path::{Path, PathBuf};
 
@@ -85,7 +86,8 @@ impl Catalog {
 
     fn from_sources(sources: Vec<Source>) -> Result<Self, Vec<String>> {
         let mut catalog = Self::default();
-        let problems: Vec<String> = sources.into_iter().filter_map(|source| catalog.add(source).err()).flatten().collect();
+        let problems: Vec<String> =
+            sources.into_iter().filter_map(|source| catalog.add(source).err()).flatten().collect();
         if problems.is_empty() { Ok(catalog) } else { Err(problems) }
     }
 
@@ -113,7 +115,9 @@ impl Catalog {
                     }
                 };
                 match content(&value) {
-                    Ok(content) => self.documents.push(Document { file: source.file.clone(), content, value }),
+                    Ok(content) => {
+                        self.documents.push(Document { file: source.file.clone(), content, value })
+                    }
                     Err(problem) => problems.push(format!("{place}: {problem}")),
                 }
             }
@@ -149,10 +153,14 @@ impl Catalog {
     }
 }
 
-/// A document as kubectl and Tekton read it, which is YAML 1.1. It has to be the same to a reader of YAML 1.2, such as an editor's.
+/// A document as kubectl and Tekton read it, which is YAML 1.1. It has to be the same to a reader of YAML
+/// 1.2, such as an editor's.
 fn read(document: &str) -> Result<Value, String> {
     let older = testbed::yaml::Node::read(document, &mut Budget::default());
-    let older = older.map_err(|problem| format!("not YAML: line {}: {}", problem.line, problem.wrong))?.merged().typed();
+    let older = older
+        .map_err(|problem| format!("not YAML: line {}: {}", problem.line, problem.wrong))?
+        .merged()
+        .typed();
     let newer: Value = serde_yaml::from_str(document).map_err(|error| format!("not YAML 1.2: {error}"))?;
     match difference(&older, &newer) {
         None => Ok(older),
@@ -163,12 +171,15 @@ fn read(document: &str) -> Result<Value, String> {
 /// The first place in which two readers differ.
 fn difference(older: &Value, newer: &Value) -> Option<String> {
     match (older, newer) {
-        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => {
-            one.iter().zip(other.values()).find_map(|((key, one), other)| Some(format!(".{key}{}", difference(one, other)?)))
-        }
-        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
-            one.iter().zip(other).enumerate().find_map(|(at, (one, other))| Some(format!("[{at}]{}", difference(one, other)?)))
-        }
+        (Value::Object(one), Value::Object(other)) if one.keys().eq(other.keys()) => one
+            .iter()
+            .zip(other.values())
+            .find_map(|((key, one), other)| Some(format!(".{key}{}", difference(one, other)?))),
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() => one
+            .iter()
+            .zip(other)
+            .enumerate()
+            .find_map(|(at, (one, other))| Some(format!("[{at}]{}", difference(one, other)?))),
         (Value::Number(one), Value::Number(other)) if one.as_f64() == other.as_f64() => None,
         _ => (older != newer).then(|| format!(" is {older} and {newer}")),
     }
@@ -212,18 +223,25 @@ fn content(value: &Value) -> Result<Content, String> {
         ("rbac.authorization.k8s.io/v1", "Role") => other::<rbac::v1::Role>(value, kind, name),
         ("rbac.authorization.k8s.io/v1", "RoleBinding") => other::<rbac::v1::RoleBinding>(value, kind, name),
         ("rbac.authorization.k8s.io/v1", "ClusterRole") => other::<rbac::v1::ClusterRole>(value, kind, name),
-        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => other::<rbac::v1::ClusterRoleBinding>(value, kind, name),
+        ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding") => {
+            other::<rbac::v1::ClusterRoleBinding>(value, kind, name)
+        }
         ("batch/v1", "CronJob") => other::<batch::v1::CronJob>(value, kind, name),
         _ => Err(format!("{version} {kind} is no kind of this catalog")),
     };
     read.map_err(|problem| format!("{what}: {problem}"))
 }
 
-fn other<T: DeserializeOwned + Serialize>(value: &Value, kind: String, name: String) -> Result<Content, String> {
+fn other<T: DeserializeOwned + Serialize>(
+    value: &Value,
+    kind: String,
+    name: String,
+) -> Result<Content, String> {
     typed::<T>(value).map(|_| Content::Other { kind, name })
 }
 
-/// Reads a value and writes it again: what is lost on the way is no field of the type. Kubernetes' own types ignore such fields.
+/// Reads a value and writes it again: what is lost on the way is no field of the type. Kubernetes' own types
+/// ignore such fields.
 fn typed<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T, String> {
     let read: T = serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
     let again = serde_json::to_value(&read).map_err(|error| error.to_string())?;
@@ -236,13 +254,17 @@ fn typed<T: DeserializeOwned + Serialize>(value: &Value) -> Result<T, String> {
 /// The path of the first thing of `original` that is not in `again`.
 fn lost(original: &Value, again: &Value, path: &str) -> Option<String> {
     match (original, again) {
-        (Value::Object(fields), _) => fields.iter().filter(|(_, value)| !is_empty(value)).find_map(|(name, value)| {
-            let path = format!("{path}.{name}");
-            again.get(name).map_or(Some(path.clone()), |again| lost(value, again, &path))
-        }),
-        (Value::Array(items), Value::Array(same)) if items.len() == same.len() => {
-            items.iter().zip(same).enumerate().find_map(|(index, (item, again))| lost(item, again, &format!("{path}[{index}]")))
+        (Value::Object(fields), _) => {
+            fields.iter().filter(|(_, value)| !is_empty(value)).find_map(|(name, value)| {
+                let path = format!("{path}.{name}");
+                again.get(name).map_or(Some(path.clone()), |again| lost(value, again, &path))
+            })
         }
+        (Value::Array(items), Value::Array(same)) if items.len() == same.len() => items
+            .iter()
+            .zip(same)
+            .enumerate()
+            .find_map(|(index, (item, again))| lost(item, again, &format!("{path}[{index}]"))),
         _ => (original != again).then(|| path.to_owned()),
     }
 }

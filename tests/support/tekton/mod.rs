@@ -1,5 +1,5 @@
-//! The catalog as data: Tekton's types, the files that hold them, and the variables in them. The tests without a cluster check them, those
-//! on the cluster run them.
+//! The catalog as data: Tekton's types, the files that hold them, and the variables in them. The tests
+//! without a cluster check them, those on the cluster run them.
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 

@@ -1,9 +1,11 @@
-//! Tekton's types, as far as the catalog uses them. A field that is not here is an error, so a misspelt one is.
+//! Tekton's types, as far as the catalog uses them. A field that is not here is an error, so a misspelt one
+//! is.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    EnvVar, PersistentVolumeClaimSpec, PodSecurityContext, ResourceRequirements, SecurityContext, Volume, VolumeMount,
+    EnvVar, PersistentVolumeClaimSpec, PodSecurityContext, ResourceRequirements, SecurityContext, Volume,
+    VolumeMount,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -277,7 +279,8 @@ pub struct ClaimTemplate {
 }
 
 impl Step {
-    /// What a StepAction says, as the step that refers to it: only its params and what it says about its surroundings is the step's own.
+    /// What a StepAction says, as the step that refers to it: only its params and what it says about its
+    /// surroundings is the step's own.
     pub fn with_action(&self, action: &StepActionSpec) -> Self {
         Self {
             image: Some(action.image.clone()),

@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{Param, ParamSpec, ParamValue, PipelineSpec, PipelineTask, ResultSpec, Step, TaskSpec, WorkspaceDeclaration};
+use super::model::{
+    Param, ParamSpec, ParamValue, PipelineSpec, PipelineTask, ResultSpec, Step, TaskSpec,
+    WorkspaceDeclaration,
+};
 
-/// What stands first in a variable of Tekton's. Everything else in `$( )` is the shell's, Kubernetes' or testbed's.
+/// What stands first in a variable of Tekton's. Everything else in `$( )` is the shell's, Kubernetes' or
+/// testbed's.
 const ROOTS: [&str; 8] = ["params", "workspaces", "results", "step", "steps", "tasks", "context", "finally"];
 
 /// Variables by their names, in the spelling with dots.
@@ -23,7 +27,8 @@ impl Variables {
         self.0.insert(name.into(), value);
     }
 
-    /// Sets `params.NAME` for each declared param: what is passed, else its default, itself substituted by what is passed to the whole.
+    /// Sets `params.NAME` for each declared param: what is passed, else its default, itself substituted by
+    /// what is passed to the whole.
     pub fn params(&mut self, specs: &[ParamSpec], passed: &[Param]) {
         for spec in specs {
             let given = passed.iter().find(|param| param.name == spec.name).map(|param| param.value.clone());
@@ -66,7 +71,9 @@ impl Variables {
                 self.substitute_list(&texts).into()
             }
             Value::Array(items) => items.iter().map(|item| self.substitute_all(item)).collect(),
-            Value::Object(fields) => Value::Object(fields.iter().map(|(name, value)| (name.clone(), self.substitute_all(value))).collect()),
+            Value::Object(fields) => Value::Object(
+                fields.iter().map(|(name, value)| (name.clone(), self.substitute_all(value))).collect(),
+            ),
             other => other.clone(),
         }
     }
@@ -81,12 +88,16 @@ impl Variables {
     pub fn declared(params: &[ParamSpec]) -> Self {
         let mut known = Self::default();
         for spec in params {
-            known.value(format!("params.{}", spec.name), spec.default.clone().unwrap_or(ParamValue::Text(String::new())));
+            known.value(
+                format!("params.{}", spec.name),
+                spec.default.clone().unwrap_or(ParamValue::Text(String::new())),
+            );
         }
         known
     }
 
-    /// Adds what a Task may use besides. The PipelineRun's context is not among it: a Task that is referred to does not get that.
+    /// Adds what a Task may use besides. The PipelineRun's context is not among it: a Task that is referred
+    /// to does not get that.
     pub fn in_task(mut self, task: &TaskSpec) -> Self {
         for WorkspaceDeclaration { name, .. } in &task.workspaces {
             for part in ["path", "bound", "claim", "volume"] {
@@ -105,8 +116,14 @@ impl Variables {
         self
     }
 
-    /// Adds what a pipeline's tasks may use besides, given the results of a task; in `finally` the tasks' outcomes too.
-    pub fn in_pipeline(mut self, pipeline: &PipelineSpec, results: impl Fn(&PipelineTask) -> Vec<String>, in_finally: bool) -> Self {
+    /// Adds what a pipeline's tasks may use besides, given the results of a task; in `finally` the tasks'
+    /// outcomes too.
+    pub fn in_pipeline(
+        mut self,
+        pipeline: &PipelineSpec,
+        results: impl Fn(&PipelineTask) -> Vec<String>,
+        in_finally: bool,
+    ) -> Self {
         for WorkspaceDeclaration { name, .. } in &pipeline.workspaces {
             self.text(format!("workspaces.{name}.bound"), "");
         }
@@ -145,7 +162,10 @@ pub fn references(value: &Value) -> Vec<String> {
 /// The params that something in a value reads.
 pub fn params_in(value: &impl Serialize) -> BTreeSet<String> {
     let value = serde_json::to_value(value).expect("a value");
-    references(&value).into_iter().filter_map(|name| Some(canonical(&name).strip_prefix("params.")?.to_owned())).collect()
+    references(&value)
+        .into_iter()
+        .filter_map(|name| Some(canonical(&name).strip_prefix("params.")?.to_owned()))
+        .collect()
 }
 
 fn in_text(text: &str) -> Vec<String> {

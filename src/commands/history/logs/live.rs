@@ -19,7 +19,10 @@ use crate::state::Remembered;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Of a run of this machine: `run` is what the user typed, and `record` what is kept of it.
-pub(super) async fn on_this_machine(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<Found>> {
+pub(super) async fn on_this_machine(
+    run: Option<&str>,
+    record: Option<&Record>,
+) -> anyhow::Result<Option<Found>> {
     let Some(noted) = noted(run, record)? else { return Ok(None) };
     let Some(local) = noted.local().cloned() else { return Ok(None) };
     let redactor = local.redactor(&noted.run_id);
@@ -34,7 +37,9 @@ fn noted(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<re
     let Some(registry) = Registry::find() else { return Ok(None) };
     let Some(record) = record else {
         let (mut records, unreadable) = registry.records()?;
-        let is_meant = |noted: &registry::Record| run.is_none_or(|run| noted.run_id == run || noted.history.as_deref() == Some(run));
+        let is_meant = |noted: &registry::Record| {
+            run.is_none_or(|run| noted.run_id == run || noted.history.as_deref() == Some(run))
+        };
         records.retain(is_meant);
         let may_be_meant = |unreadable: &&Unreadable| run.is_none_or(|run| unreadable.run_id == run);
         return match (records.pop(), unreadable.iter().find(may_be_meant)) {
@@ -50,9 +55,14 @@ fn noted(run: Option<&str>, record: Option<&Record>) -> anyhow::Result<Option<re
     Ok(noted.filter(|noted| noted.history.as_ref().is_none_or(|id| *id == record.id)))
 }
 
-/// Of a run in a cluster: one that is kept and not over, or, where nothing is kept of it, in the cluster that is named. `None` where there is
-/// nothing of it to be read; why that is so is told.
-pub(super) async fn in_cluster(run: Option<&str>, record: Option<&Record>, global: &Global, progress: &Progress) -> Option<Found> {
+/// Of a run in a cluster: one that is kept and not over, or, where nothing is kept of it, in the cluster that
+/// is named. `None` where there is nothing of it to be read; why that is so is told.
+pub(super) async fn in_cluster(
+    run: Option<&str>,
+    record: Option<&Record>,
+    global: &Global,
+    progress: &Progress,
+) -> Option<Found> {
     let run_id = match (record, run) {
         (Some(record), _) if record.is_over() || record.runtime != "kubernetes" => return None,
         (Some(record), _) => &record.run_id,
@@ -67,8 +77,11 @@ pub(super) async fn in_cluster(run: Option<&str>, record: Option<&Record>, globa
     let (logs, notes) = match read.await {
         Ok(read) => read,
         Err(error) => {
-            let what =
-                if record.is_some() { "its pods cannot be read, and this is what was kept before" } else { "no cluster can be asked" };
+            let what = if record.is_some() {
+                "its pods cannot be read, and this is what was kept before"
+            } else {
+                "no cluster can be asked"
+            };
             progress.warn_of(&error.context(what));
             return None;
         }

@@ -1,4 +1,5 @@
-//! What many runs tell together: how long databases take to start, what that time goes into, and why runs fail.
+//! What many runs tell together: how long databases take to start, what that time goes into, and why runs
+//! fail.
 
 mod text;
 mod view;
@@ -56,8 +57,8 @@ pub struct Starts {
     pub databases: usize,
     /// How many of them became ready; the times are those of these.
     pub ready: usize,
-    /// The time from the making of the object, or of the folder, until the database was ready, in milliseconds: half of the starts took no
-    /// longer. `None` where none became ready.
+    /// The time from the making of the object, or of the folder, until the database was ready, in
+    /// milliseconds: half of the starts took no longer. `None` where none became ready.
     pub median_millis: Option<u64>,
     /// 95 of 100 took no longer.
     pub p95_millis: Option<u64>,
@@ -174,7 +175,8 @@ fn starts(records: &[&Record]) -> Vec<Starts> {
 }
 
 fn start(engine: &str, runtime: &str, databases: &[(&Record, &Database)]) -> Starts {
-    let points: Vec<Point> = databases.iter().filter_map(|(record, database)| point(record, database)).collect();
+    let points: Vec<Point> =
+        databases.iter().filter_map(|(record, database)| point(record, database)).collect();
     let mut times: Vec<u64> = points.iter().map(|point| point.millis).collect();
     times.sort_unstable();
     let phases = phase_times(databases.iter().map(|(_, database)| *database));
@@ -225,7 +227,12 @@ fn phase_times<'a>(databases: impl Iterator<Item = &'a Database>) -> Vec<PhaseTi
     let total: u64 = times.values().flatten().sum();
     let phase_time = |(phase, mut times): (Phase, Vec<u64>)| {
         times.sort_unstable();
-        PhaseTime { phase, starts: times.len(), median_millis: median(&times).unwrap_or_default(), share: share(times.iter().sum(), total) }
+        PhaseTime {
+            phase,
+            starts: times.len(),
+            median_millis: median(&times).unwrap_or_default(),
+            share: share(times.iter().sum(), total),
+        }
     };
     times.into_iter().map(phase_time).collect()
 }
@@ -247,7 +254,8 @@ fn median(sorted: &[u64]) -> Option<u64> {
     Some(u64::midpoint(sorted[middle - 1], upper))
 }
 
-/// The smallest of sorted times that so many of a hundred do not exceed (the nearest rank, so it is one that was measured).
+/// The smallest of sorted times that so many of a hundred do not exceed (the nearest rank, so it is one that
+/// was measured).
 fn of_hundred(sorted: &[u64], percent: usize) -> Option<u64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()

@@ -13,7 +13,11 @@ const WIDTH: usize = 100;
 impl Report {
     /// For people: the numbers of runs, a table of starts and one of causes. Ends with a line break.
     pub fn text(&self) -> String {
-        let statuses = self.statuses.iter().filter(|count| count.runs > 0).map(|count| format!("{} {}", count.runs, count.status.name()));
+        let statuses = self
+            .statuses
+            .iter()
+            .filter(|count| count.runs > 0)
+            .map(|count| format!("{} {}", count.runs, count.status.name()));
         let statuses = statuses.collect::<Vec<_>>().join(", ");
         let mut text = format!("{} since {}", count(self.runs, "run"), self.since);
         let _ = writeln!(text, "{}{statuses}", if statuses.is_empty() { "" } else { ": " });
@@ -33,9 +37,14 @@ fn add(text: &mut String, table: &str) {
 }
 
 fn start(starts: &Starts) -> [String; 7] {
-    let time = |millis: Option<u64>| millis.map_or_else(|| "-".to_owned(), |millis| brief(Duration::from_millis(millis)));
+    let time = |millis: Option<u64>| {
+        millis.map_or_else(|| "-".to_owned(), |millis| brief(Duration::from_millis(millis)))
+    };
     let slowest = starts.phases.iter().find(|time| Some(time.phase) == starts.slowest_phase);
-    let slowest = slowest.map_or_else(|| "-".to_owned(), |time| format!("{} ({:.0} %)", time.phase.words(), time.share * 100.0));
+    let slowest = slowest.map_or_else(
+        || "-".to_owned(),
+        |time| format!("{} ({:.0} %)", time.phase.words(), time.share * 100.0),
+    );
     [
         starts.engine.clone(),
         starts.runtime.clone(),
@@ -51,6 +60,7 @@ fn failure(failure: &Failure) -> [String; 5] {
     let latest = &failure.latest;
     let line = latest.text.lines().next().unwrap_or_default();
     let is_whole = line.len() == latest.text.trim_end().len() && line.chars().count() <= WIDTH;
-    let error = line.chars().filter(|c| !c.is_control()).take(WIDTH).collect::<String>() + if is_whole { "" } else { " ..." };
+    let error = line.chars().filter(|c| !c.is_control()).take(WIDTH).collect::<String>()
+        + if is_whole { "" } else { " ..." };
     [failure.kind.clone(), failure.runs.to_string(), latest.began.to_string(), latest.run_id.clone(), error]
 }

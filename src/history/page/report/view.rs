@@ -103,7 +103,12 @@ pub fn html(report: &Report) -> anyhow::Result<String> {
         until: report.until,
         runs: report.runs,
         length: brief(report.until.since(report.since)),
-        statuses: report.statuses.iter().filter(|count| count.runs > 0).map(|count| share(count, report.runs)).collect(),
+        statuses: report
+            .statuses
+            .iter()
+            .filter(|count| count.runs > 0)
+            .map(|count| share(count, report.runs))
+            .collect(),
         starts: report.starts.iter().map(|starts| chart(starts, report)).collect(),
         failures: report.failures.iter().map(|failure| row(failure, most)).collect(),
         bad: report.failures.iter().map(|failure| failure.runs).sum(),
@@ -170,7 +175,8 @@ fn thinned(points: &[Point]) -> Vec<&Point> {
 }
 
 fn dot(point: &Point, report: &Report, top: u64) -> Dot {
-    let text = format!("{}, {} of run {}: {}", point.began, point.database, point.run_id, shown(point.millis));
+    let text =
+        format!("{}, {} of run {}: {}", point.began, point.database, point.run_id, shown(point.millis));
     Dot { left: across(point.began, report), bottom: percent(point.millis, top), text }
 }
 
@@ -185,7 +191,9 @@ fn top(millis: u64) -> u64 {
     let millis = millis.min(1_000_000_000_000_000);
     let mut power = 10;
     loop {
-        if let Some(top) = [1, 2, 3, 4, 5, 6, 8].into_iter().map(|times| times * power).find(|top| *top >= millis) {
+        if let Some(top) =
+            [1, 2, 3, 4, 5, 6, 8].into_iter().map(|times| times * power).find(|top| *top >= millis)
+        {
             return top;
         }
         power *= 10;

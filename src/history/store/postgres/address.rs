@@ -1,6 +1,8 @@
-//! What a URL says about a server, in the words of libpq: <https://www.postgresql.org/docs/current/libpq-connect.html>.
+//! What a URL says about a server, in the words of libpq:
+//! <https://www.postgresql.org/docs/current/libpq-connect.html>.
 //!
-//! The driver reads most of it. What it does not know, and libpq does, is read here: which certificates are taken, and where the password is.
+//! The driver reads most of it. What it does not know, and libpq does, is read here: which certificates are
+//! taken, and where the password is.
 
 use std::path::Path;
 use std::time::Duration;
@@ -59,12 +61,17 @@ impl Address {
             config.password(password);
         }
         let timeout = config.get_connect_timeout().copied().unwrap_or(TIMEOUT);
-        config.connect_timeout(timeout).keepalives_idle(SILENCE).keepalives_interval(SILENCE / 3).keepalives_retries(3);
+        config
+            .connect_timeout(timeout)
+            .keepalives_idle(SILENCE)
+            .keepalives_interval(SILENCE / 3)
+            .keepalives_retries(3);
         Ok(Self { config, trust, timeout })
     }
 }
 
-/// What is wrong with a URL. The name of an option that nobody knows may be a part of a password that was not encoded.
+/// What is wrong with a URL. The name of an option that nobody knows may be a part of a password that was not
+/// encoded.
 fn refusal(error: &tokio_postgres::Error) -> String {
     let text = crate::failure::innermost(error);
     let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
@@ -93,7 +100,9 @@ impl TlsWords {
                 "sslmode" => words.mode = Some(value()),
                 "sslrootcert" => words.roots = Some(value()),
                 "sslcert" | "sslkey" | "sslpassword" => {
-                    return Err(usage(format!("--history: {name} is not supported: testbed logs in with a password")));
+                    return Err(usage(format!(
+                        "--history: {name} is not supported: testbed logs in with a password"
+                    )));
                 }
                 // No other way to encrypt is known here, which is what both of its usual values come to.
                 "gssencmode" => {}
@@ -110,7 +119,9 @@ impl TlsWords {
 
     fn read(self, config: &Config) -> anyhow::Result<(SslMode, Trust)> {
         // Neither libpq nor a server knows TLS on a socket of this machine.
-        if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) && config.get_hostaddrs().is_empty() {
+        if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)))
+            && config.get_hostaddrs().is_empty()
+        {
             return Ok((SslMode::Disable, Trust::Any));
         }
         let roots = self.roots.as_deref();
@@ -122,7 +133,9 @@ impl TlsWords {
             "require" => Ok((SslMode::Require, Trust::Any)),
             "verify-ca" => Ok((SslMode::Require, trust(roots, Name::Any)?)),
             "verify-full" => Ok((SslMode::Require, trust(roots, Name::Right)?)),
-            _ => Err(usage("--history: sslmode is none of disable, allow, prefer, require, verify-ca and verify-full")),
+            _ => Err(usage(
+                "--history: sslmode is none of disable, allow, prefer, require, verify-ca and verify-full",
+            )),
         }
     }
 }
@@ -151,9 +164,15 @@ mod tests {
         assert_eq!(mode("sslmode=disable"), (SslMode::Disable, Trust::Any));
         assert_eq!(mode("sslmode=require"), (SslMode::Require, Trust::Any));
         assert_eq!(mode("sslmode=verify-ca"), (SslMode::Require, Trust::System(Name::Any)));
-        assert_eq!(mode("connect_timeout=3&sslmode=verify-full&sslrootcert=system"), (SslMode::Require, Trust::System(Name::Right)));
+        assert_eq!(
+            mode("connect_timeout=3&sslmode=verify-full&sslrootcert=system"),
+            (SslMode::Require, Trust::System(Name::Right))
+        );
         let full = address("postgres://u:p%40+@h:1/d?connect_timeout=3&application_name=mine").unwrap();
-        assert_eq!((full.timeout, full.config.get_application_name()), (Duration::from_secs(3), Some("mine")));
+        assert_eq!(
+            (full.timeout, full.config.get_application_name()),
+            (Duration::from_secs(3), Some("mine"))
+        );
         assert_eq!((full.config.get_password(), full.config.get_ports()), (Some(&b"p@+"[..]), &[1][..]));
         let socket = address("postgres://u@%2Frun%2Fpostgresql/d?sslmode=require").unwrap();
         assert_eq!(socket.config.get_ssl_mode(), SslMode::Disable);
@@ -172,7 +191,10 @@ mod tests {
             let error = format!("{:#}", address(url).err().unwrap_or_else(|| panic!("{url} is taken")));
             assert!(error.contains(part) && !error.to_lowercase().contains("hush"), "{url}: {error}");
         }
-        let error = format!("{:#}", address("postgres://u:hush@h/d?sslmode=verify-ca&sslrootcert=/no/file").err().unwrap());
+        let error = format!(
+            "{:#}",
+            address("postgres://u:hush@h/d?sslmode=verify-ca&sslrootcert=/no/file").err().unwrap()
+        );
         assert!(error.starts_with("--history: reading sslrootcert /no/file: "), "{error}");
     }
 }

@@ -18,11 +18,12 @@ use crate::failure::Advise;
 use crate::history::store::value::MOST;
 use crate::postgres::{Bounds, Connector, Fault, Watched};
 
-/// What a server may send. A log and a story are kept in one value each, far below this; the answers to all that is asked in one go are read row by
-/// row, each to its own bound.
+/// What a server may send. A log and a story are kept in one value each, far below this; the answers to all
+/// that is asked in one go are read row by row, each to its own bound.
 const BOUNDS: Bounds = Bounds { message: 32 << 20, answer: 2 * MOST };
 
-/// How long a connection that was used before may take to show that it is still one: what stands between may have forgotten it.
+/// How long a connection that was used before may take to show that it is still one: what stands between may
+/// have forgotten it.
 const ALIVE: Duration = Duration::from_secs(3);
 
 /// One that was used so short a time ago is not asked.
@@ -40,7 +41,8 @@ pub(super) struct Server {
     idle: Mutex<Option<(Client, Instant)>>,
 }
 
-/// A connection that nobody else uses meanwhile. Whoever does not give it back, because something went wrong, ends it.
+/// A connection that nobody else uses meanwhile. Whoever does not give it back, because something went wrong,
+/// ends it.
 pub(super) struct Lent<'a> {
     pub client: Client,
     place: MutexGuard<'a, Option<(Client, Instant)>>,
@@ -71,7 +73,8 @@ impl Server {
     pub(super) async fn client(&self) -> anyhow::Result<Lent<'_>> {
         let mut place = self.idle.lock().await;
         if let Some((client, used)) = place.take().filter(|(client, _)| !client.is_closed())
-            && (used.elapsed() < JUST_NOW || matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(()))))
+            && (used.elapsed() < JUST_NOW
+                || matches!(timeout(ALIVE, client.check_connection()).await, Ok(Ok(()))))
         {
             return Ok(Lent { client, place });
         }
@@ -80,7 +83,11 @@ impl Server {
     }
 
     /// Waits for something at most so long, and explains what goes wrong.
-    pub(super) async fn within<T>(&self, most: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    pub(super) async fn within<T>(
+        &self,
+        most: Duration,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         match timeout(most, work).await {
             // The driver knows only that the connection is closed.
             Ok(Err(_)) if self.fault.seen().is_some() => self.blame(),
@@ -93,14 +100,17 @@ impl Server {
     /// The error of a server that has sent what none of its kind does.
     fn blame<T>(&self) -> anyhow::Result<T> {
         let fault = self.fault.seen().unwrap_or("it has broken a rule");
-        Err(anyhow!("{}: {fault}", self.name)).hint("is this really a PostgreSQL server, and is the store testbed's?")
+        Err(anyhow!("{}: {fault}", self.name))
+            .hint("is this really a PostgreSQL server, and is the store testbed's?")
     }
 
     async fn connect(&self) -> anyhow::Result<Client> {
         let config = &self.address.config;
         match self.connect_as(config).await {
             // The server has TLS, and it does not work. Whoever only prefers it goes on without.
-            Err(error) if config.get_ssl_mode() == SslMode::Prefer && super::explain::is_about_tls(&error) => {
+            Err(error)
+                if config.get_ssl_mode() == SslMode::Prefer && super::explain::is_about_tls(&error) =>
+            {
                 Ok(self.connect_as(config.clone().ssl_mode(SslMode::Disable)).await?)
             }
             other => Ok(other?),
@@ -125,7 +135,8 @@ impl Server {
         Ok(client)
     }
 
-    /// Connects to a socket of this machine, if that is the only host: the driver has no TLS there, which is where it lets others see the bytes.
+    /// Connects to a socket of this machine, if that is the only host: the driver has no TLS there, which is
+    /// where it lets others see the bytes.
     async fn connect_here(&self, config: &Config) -> Option<Result<Client, tokio_postgres::Error>> {
         let ([Host::Unix(folder)], []) = (config.get_hosts(), config.get_hostaddrs()) else { return None };
         let port = config.get_ports().first().unwrap_or(&5432);

@@ -37,22 +37,33 @@ fn of_the_way<T>(error: &Error, name: &str) -> anyhow::Result<T> {
     if error.is_closed() {
         return Err(anyhow!("{name} has closed the connection")).hint("its log tells why");
     }
-    Err(anyhow!("no connection to {name}: {why}")).hint("is it the right address, and may this machine connect to it?")
+    Err(anyhow!("no connection to {name}: {why}"))
+        .hint("is it the right address, and may this machine connect to it?")
 }
 
 fn of_the_server<T>(answer: &DbError, name: &str) -> anyhow::Result<T> {
     let hint = match answer.code() {
-        code if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+        code if *code == SqlState::INVALID_PASSWORD
+            || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
+        {
             "the password is that of the URL, else of PGPASSWORD, else of PGPASSFILE or ~/.pgpass"
         }
-        code if *code == SqlState::INVALID_CATALOG_NAME => "testbed makes tables, but no database: createdb makes one",
+        code if *code == SqlState::INVALID_CATALOG_NAME => {
+            "testbed makes tables, but no database: createdb makes one"
+        }
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             "the user has to own the schema testbed: CREATE SCHEMA testbed AUTHORIZATION its name, as a superuser"
         }
-        code if *code == SqlState::TOO_MANY_CONNECTIONS => "raise the server's max_connections, or put a pooler in front of it",
+        code if *code == SqlState::TOO_MANY_CONNECTIONS => {
+            "raise the server's max_connections, or put a pooler in front of it"
+        }
         code if *code == SqlState::DISK_FULL => "`testbed history prune --older-than 30d` makes room",
-        code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => "the server only reads: name the one that it follows",
-        code if *code == SqlState::LOCK_NOT_AVAILABLE => "somebody else holds a lock: pg_stat_activity shows who",
+        code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
+            "the server only reads: name the one that it follows"
+        }
+        code if *code == SqlState::LOCK_NOT_AVAILABLE => {
+            "somebody else holds a lock: pg_stat_activity shows who"
+        }
         _ => return Err(anyhow!("{name}: {}", answer.message())),
     };
     Err(anyhow!("{name}: {}", answer.message())).hint(hint)

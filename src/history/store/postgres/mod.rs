@@ -28,8 +28,9 @@ use super::value::{MOST, Row, Statement, Value, number};
 /// How long the server may take for a question, or for all that is written at once.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A write begins like this. Whoever waits for a lock gives up at some time, and whoever stands still gives his locks back. What was committed is
-/// on the disk, also where the server is set up for speed, as those are that testbed itself starts.
+/// A write begins like this. Whoever waits for a lock gives up at some time, and whoever stands still gives
+/// his locks back. What was committed is on the disk, also where the server is set up for speed, as those are
+/// that testbed itself starts.
 const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'; \
                      SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
@@ -55,7 +56,8 @@ pub(super) fn check(url: &Url) -> anyhow::Result<()> {
 
 /// Its errors name the server, what is wrong with it, and what to do; never a password.
 impl Postgres {
-    /// Logs in to a database, and brings its tables up to date; `None` where nothing was ever written, unless `makes` says to make them.
+    /// Logs in to a database, and brings its tables up to date; `None` where nothing was ever written, unless
+    /// `makes` says to make them.
     pub(super) async fn open(url: &Url, name: String, makes: bool) -> anyhow::Result<Option<Self>> {
         let server = Arc::new(Server::new(url, name)?);
         let lent = server.client().await?;
@@ -73,15 +75,18 @@ impl Postgres {
         Ok(rows)
     }
 
-    /// Deletes the runs that a question finds, until it finds none; passes over those that somebody writes. How many they were.
+    /// Deletes the runs that a question finds, until it finds none; passes over those that somebody writes.
+    /// How many they were.
     pub(super) async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
         // The question is asked once for each step, whatever plan the server makes.
-        let sql = format!("DELETE FROM testbed.runs WHERE id = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", which.sql);
+        let sql =
+            format!("DELETE FROM testbed.runs WHERE id = ANY (ARRAY({} FOR UPDATE SKIP LOCKED))", which.sql);
         let step = Statement::new(sql, which.values.clone());
         let lent = self.server.client().await?;
         // A server that goes on for ever to say that there was something is not believed.
         let sql = "SELECT count(*) FROM testbed.runs";
-        let there = number(self.server.within(TIMEOUT, ask(&lent.client, &Statement::new(sql, Vec::new()))).await?)?;
+        let there =
+            number(self.server.within(TIMEOUT, ask(&lent.client, &Statement::new(sql, Vec::new()))).await?)?;
         let there = u64::try_from(there).unwrap_or_default();
         let mut all = 0_u64;
         while all < there {
@@ -95,8 +100,9 @@ impl Postgres {
         Ok(all)
     }
 
-    /// Asks questions and then does what follows from the answers, while nobody else writes the record with that id. Whether there was
-    /// anything to do. Where it fails, also by what `then` says, nothing is written.
+    /// Asks questions and then does what follows from the answers, while nobody else writes the record with
+    /// that id. Whether there was anything to do. Where it fails, also by what `then` says, nothing is
+    /// written.
     pub(super) async fn write<F>(&self, id: &str, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send,
@@ -108,7 +114,8 @@ impl Postgres {
             client.batch_execute(BEGIN).await?;
             let locks = lock(id);
             // Sent in one go, done one after the other.
-            let mut answers = try_join_all(locks.iter().chain(&questions).map(|question| ask(client, question))).await?;
+            let mut answers =
+                try_join_all(locks.iter().chain(&questions).map(|question| ask(client, question))).await?;
             let statements = then(answers.split_off(locks.len()))?;
             try_join_all(statements.iter().map(|statement| ask(client, statement))).await?;
             client.batch_execute("COMMIT").await?;
@@ -130,16 +137,26 @@ fn lock(id: &str) -> [Statement; 2] {
     ]
 }
 
-/// Asks without a prepared statement: a pooler between testbed and the server may give the next question to another session. Row by row: an
-/// answer may be without end.
+/// Asks without a prepared statement: a pooler between testbed and the server may give the next question to
+/// another session. Row by row: an answer may be without end.
 async fn ask(client: &Client, statement: &Statement) -> anyhow::Result<Vec<Row>> {
     let mut found = pin!(client.query_typed_raw(&statement.sql, typed(statement)).await?);
     let (mut rows, mut room, mut names) = (Vec::new(), MOST, None);
     while let Some(row) = found.try_next().await? {
         let size = row.raw_size_bytes() + size_of::<Row>() + row.len() * size_of::<Value>();
-        room = room.checked_sub(size).with_context(|| format!("an answer has more than {} MiB", MOST >> 20))?;
-        let names = names.get_or_insert_with(|| row.columns().iter().map(|column| column.name().to_owned()).collect::<Arc<[String]>>());
-        rows.push(Row::new(row.columns().iter().enumerate().map(|(index, column)| value(&row, index, column.type_())).collect(), names));
+        room =
+            room.checked_sub(size).with_context(|| format!("an answer has more than {} MiB", MOST >> 20))?;
+        let names = names.get_or_insert_with(|| {
+            row.columns().iter().map(|column| column.name().to_owned()).collect::<Arc<[String]>>()
+        });
+        rows.push(Row::new(
+            row.columns()
+                .iter()
+                .enumerate()
+                .map(|(index, column)| value(&row, index, column.type_()))
+                .collect(),
+            names,
+        ));
     }
     Ok(rows)
 }
@@ -159,7 +176,9 @@ fn typed(statement: &Statement) -> Vec<(&(dyn ToSql + Sync), Type)> {
 
 fn value(found: &Found, index: usize, kind: &Type) -> Value {
     let read = match *kind {
-        Type::TEXT => found.try_get::<_, Option<String>>(index).map(|text| text.map_or(Value::Null, Value::Text)),
+        Type::TEXT => {
+            found.try_get::<_, Option<String>>(index).map(|text| text.map_or(Value::Null, Value::Text))
+        }
         Type::INT8 => found.try_get::<_, Option<i64>>(index).map(Into::into),
         Type::BYTEA => found.try_get::<_, Option<Vec<u8>>>(index).map(Into::into),
         // A lock's answer.

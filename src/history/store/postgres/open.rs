@@ -1,4 +1,5 @@
-//! How the tables come to be, and up to date: in a schema of their own, one step after the other, by whoever is first.
+//! How the tables come to be, and up to date: in a schema of their own, one step after the other, by whoever
+//! is first.
 
 use std::pin::pin;
 
@@ -13,11 +14,14 @@ use crate::history::store::schema::MIGRATIONS;
 /// Whoever makes tables holds this lock: `testbed` in ASCII.
 const LOCK: i64 = 0x0074_6573_7462_6564;
 
-/// Both ask the catalogs themselves: a function such as `to_regclass` may tell, out of a session's cache, what was so before the lock was there.
-const HAS_VERSION: &str = "SELECT count(*) > 0 FROM pg_catalog.pg_tables WHERE schemaname = 'testbed' AND tablename = 'version'";
+/// Both ask the catalogs themselves: a function such as `to_regclass` may tell, out of a session's cache,
+/// what was so before the lock was there.
+const HAS_VERSION: &str =
+    "SELECT count(*) > 0 FROM pg_catalog.pg_tables WHERE schemaname = 'testbed' AND tablename = 'version'";
 const HAS_SCHEMA: &str = "SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = 'testbed'";
 
-/// Brings the tables up to date. Where there are none, they are made if `makes` says so; else the answer is `false`.
+/// Brings the tables up to date. Where there are none, they are made if `makes` says so; else the answer is
+/// `false`.
 pub(super) async fn prepare(client: &Client, name: &str, makes: bool) -> anyhow::Result<bool> {
     let version = version(client, name).await?;
     if version == 0 && !makes {
@@ -34,10 +38,15 @@ async fn version(client: &Client, name: &str) -> anyhow::Result<usize> {
     if !is_there_a(client, HAS_VERSION).await? {
         return Ok(0);
     }
-    let version: Option<i64> = first(client, "SELECT max(version) FROM testbed.version", "version").await?.flatten();
-    let version = usize::try_from(version.unwrap_or_default()).context("reading the version of the tables")?;
+    let version: Option<i64> =
+        first(client, "SELECT max(version) FROM testbed.version", "version").await?.flatten();
+    let version =
+        usize::try_from(version.unwrap_or_default()).context("reading the version of the tables")?;
     if version > MIGRATIONS.len() {
-        let error = anyhow!("{name}: the tables are of version {version}, and this testbed knows none after {}", MIGRATIONS.len());
+        let error = anyhow!(
+            "{name}: the tables are of version {version}, and this testbed knows none after {}",
+            MIGRATIONS.len()
+        );
         return Err(error).hint("a newer testbed has made them: use that one, or another database");
     }
     Ok(version)
@@ -48,10 +57,17 @@ async fn is_there_a(client: &Client, question: &str) -> anyhow::Result<bool> {
 }
 
 /// The one value of an answer, if there is one. Nothing after it is kept: a server may send rows without end.
-async fn first<T: for<'a> FromSql<'a>>(client: &Client, question: &str, what: &str) -> anyhow::Result<Option<T>> {
+async fn first<T: for<'a> FromSql<'a>>(
+    client: &Client,
+    question: &str,
+    what: &str,
+) -> anyhow::Result<Option<T>> {
     let mut rows = pin!(client.query_typed_raw(question, Vec::<(&(dyn ToSql + Sync), Type)>::new()).await?);
     let Some(row) = rows.try_next().await? else { return Ok(None) };
-    let value = row.try_get(0).ok().with_context(|| format!("the answer to a question ({what}) is of another type"))?;
+    let value = row
+        .try_get(0)
+        .ok()
+        .with_context(|| format!("the answer to a question ({what}) is of another type"))?;
     while rows.try_next().await?.is_some() {}
     Ok(Some(value))
 }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-/// The password for the first server in the file that `PGPASSFILE` names, or else in `~/.pgpass`. Like libpq, reads no file that others may
-/// read.
+/// The password for the first server in the file that `PGPASSFILE` names, or else in `~/.pgpass`. Like libpq,
+/// reads no file that others may read.
 pub(super) fn from_file(config: &Config, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     let path = variable("PGPASSFILE").or_else(|| Some(variable("HOME")? + "/.pgpass")).map(PathBuf::from)?;
     if std::fs::metadata(&path).ok()?.mode() & 0o077 != 0 {
@@ -20,7 +20,10 @@ pub(super) fn from_file(config: &Config, variable: impl Fn(&str) -> Option<Strin
         None => config.get_hostaddrs().first()?.to_string(),
     };
     let port = config.get_ports().first().unwrap_or(&5432).to_string();
-    find(&crate::reading::text(&path, crate::reading::MOST).ok()?, [&host, &port, config.get_dbname().unwrap_or(&user), &user])
+    find(
+        &crate::reading::text(&path, crate::reading::MOST).ok()?,
+        [&host, &port, config.get_dbname().unwrap_or(&user), &user],
+    )
 }
 
 /// The password on the first line whose fields are these, or `*`.
@@ -28,7 +31,8 @@ fn find(text: &str, wanted: [&str; 4]) -> Option<String> {
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let fields = fields(line);
         let [known @ .., password] = fields.as_slice() else { return None };
-        let fits = known.len() == wanted.len() && known.iter().zip(wanted).all(|(known, wanted)| known == "*" || known == wanted);
+        let fits = known.len() == wanted.len()
+            && known.iter().zip(wanted).all(|(known, wanted)| known == "*" || known == wanted);
         fits.then(|| password.clone())
     })
 }
@@ -54,7 +58,8 @@ mod tests {
 
     #[test]
     fn the_first_line_that_fits_has_the_password() {
-        let text = "# h:5432:d:u:comment\nother:5432:d:u:no\nh:5432:d:u:a\\:b\\\\c\n*:*:*:u:any\nshort:1:hush\n";
+        let text =
+            "# h:5432:d:u:comment\nother:5432:d:u:no\nh:5432:d:u:a\\:b\\\\c\n*:*:*:u:any\nshort:1:hush\n";
         assert_eq!(find(text, ["h", "5432", "d", "u"]).as_deref(), Some("a:b\\c"));
         assert_eq!(find(text, ["x", "1", "y", "u"]).as_deref(), Some("any"));
         assert_eq!(find(text, ["h", "5432", "d", "v"]), None);

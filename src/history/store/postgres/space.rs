@@ -1,8 +1,8 @@
 //! How much space the tables take, and how it is given back.
 //!
-//! `VACUUM` makes the place of what was deleted fit for new rows, which is all that a store needs that is pruned every day. `VACUUM FULL` gives
-//! it back to the file system by writing the table anew, and keeps everybody away from it meanwhile: that is done where it is worth it,
-//! and where little is left to write.
+//! `VACUUM` makes the place of what was deleted fit for new rows, which is all that a store needs that is
+//! pruned every day. `VACUUM FULL` gives it back to the file system by writing the table anew, and keeps
+//! everybody away from it meanwhile: that is done where it is worth it, and where little is left to write.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use tokio_postgres::error::SqlState;
 use super::{Postgres, ask};
 use crate::history::store::value::{Statement, number};
 
-/// The tables, and what a row of them takes, indexes left out. The columns of a story and a log are outside the row, where they may be large, and a
-/// sum over the rows themselves would fetch them.
+/// The tables, and what a row of them takes, indexes left out. The columns of a story and a log are outside
+/// the row, where they may be large, and a sum over the rows themselves would fetch them.
 const TABLES: [(&str, &str); 4] = [
     ("runs", "pg_column_size(t)"),
     ("engines", "pg_column_size(t)"),
@@ -26,7 +26,8 @@ const LITTLE: i64 = 1 << 30;
 /// The least, in bytes, for which it is worth while.
 const MUCH: i64 = 1 << 20;
 
-/// How long all of it may take: a matter of minutes where there is very much, and a server that says nothing is not waited for without an end.
+/// How long all of it may take: a matter of minutes where there is very much, and a server that says nothing
+/// is not waited for without an end.
 const TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// How long to wait for a table that somebody works with. Whoever comes later waits as well meanwhile.
@@ -77,7 +78,12 @@ async fn is_worth_it(client: &Client, table: &str, row: &str) -> anyhow::Result<
 /// Somebody else may be at it, and this user may not be the one who may do it: neither is a reason to fail.
 async fn vacuum(client: &Client, sql: &str) -> anyhow::Result<()> {
     match client.batch_execute(sql).await {
-        Err(error) if [Some(&SqlState::LOCK_NOT_AVAILABLE), Some(&SqlState::INSUFFICIENT_PRIVILEGE)].contains(&error.code()) => Ok(()),
+        Err(error)
+            if [Some(&SqlState::LOCK_NOT_AVAILABLE), Some(&SqlState::INSUFFICIENT_PRIVILEGE)]
+                .contains(&error.code()) =>
+        {
+            Ok(())
+        }
         other => Ok(other?),
     }
 }

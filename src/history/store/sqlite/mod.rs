@@ -1,4 +1,5 @@
-//! SQLite: a file on this machine that many processes may write to at once. All work is done on threads that may block.
+//! SQLite: a file on this machine that many processes may write to at once. All work is done on threads that
+//! may block.
 
 mod explain;
 mod open;
@@ -32,8 +33,9 @@ pub(super) struct Sqlite {
 
 struct Connected(Mutex<Option<Connection>>);
 
-/// To close the file is to bring what is in its write-ahead log home, and may take as long as the disk likes: whoever is the last to use it does
-/// not wait for that. What is cut short is done by whoever opens the file next.
+/// To close the file is to bring what is in its write-ahead log home, and may take as long as the disk likes:
+/// whoever is the last to use it does not wait for that. What is cut short is done by whoever opens the file
+/// next.
 impl Drop for Connected {
     fn drop(&mut self) {
         let connection = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
@@ -55,10 +57,14 @@ impl fmt::Debug for Sqlite {
 
 /// Its errors name the file, what is wrong with it, and what to do.
 impl Sqlite {
-    /// Opens a file, and brings its tables up to date; `None` where nothing was ever written, unless `makes` says to make it.
+    /// Opens a file, and brings its tables up to date; `None` where nothing was ever written, unless `makes`
+    /// says to make it.
     pub(super) async fn open(path: &Path, makes: bool) -> anyhow::Result<Option<Self>> {
         let connection = blocking(path, move |path| open::open(path, makes)).await?;
-        let connected = |connection| Self { path: path.to_owned(), connection: Arc::new(Connected(Mutex::new(Some(connection)))) };
+        let connected = |connection| Self {
+            path: path.to_owned(),
+            connection: Arc::new(Connected(Mutex::new(Some(connection)))),
+        };
         Ok(connection.map(connected))
     }
 
@@ -66,15 +72,18 @@ impl Sqlite {
         self.with(move |connection| ask(connection, &statement)).await
     }
 
-    /// Asks questions and then does what follows from the answers, while nobody else writes. Whether there was anything to do. Where it
-    /// fails, also by what `then` says, nothing is written.
+    /// Asks questions and then does what follows from the answers, while nobody else writes. Whether there
+    /// was anything to do. Where it fails, also by what `then` says, nothing is written.
     pub(super) async fn write<F>(&self, questions: Vec<Statement>, then: F) -> anyhow::Result<bool>
     where
         F: FnOnce(Vec<Vec<Row>>) -> anyhow::Result<Vec<Statement>> + Send + 'static,
     {
         self.with(move |connection| {
             let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-            let answers = questions.iter().map(|question| ask(&transaction, question)).collect::<anyhow::Result<_>>()?;
+            let answers = questions
+                .iter()
+                .map(|question| ask(&transaction, question))
+                .collect::<anyhow::Result<_>>()?;
             let statements = then(answers)?;
             for statement in &statements {
                 run(&transaction, statement)?;
@@ -87,7 +96,10 @@ impl Sqlite {
 
     /// Deletes the runs that a question finds, until it finds none. How many they were.
     pub(super) async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
-        let step = Statement::new(format!("DELETE FROM testbed.runs WHERE id IN ({})", which.sql), which.values.clone());
+        let step = Statement::new(
+            format!("DELETE FROM testbed.runs WHERE id IN ({})", which.sql),
+            which.values.clone(),
+        );
         self.with(move |connection| {
             let mut all = 0;
             space::in_steps(|| {
@@ -110,7 +122,10 @@ impl Sqlite {
         self.with(|connection| space::give_back(connection)).await
     }
 
-    async fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Connection) -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
         let connection = Arc::clone(&self.connection);
         let work = move |_: &Path| {
             // What a panic has left behind was rolled back.
@@ -121,7 +136,10 @@ impl Sqlite {
     }
 }
 
-async fn blocking<T: Send + 'static>(path: &Path, work: impl FnOnce(&Path) -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce(&Path) -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
     let path = path.to_owned();
     let work = move || work(&path).map_err(|error| explain::explain(error, &path));
     background::run(work).await?
@@ -133,9 +151,12 @@ fn ask(connection: &Connection, statement: &Statement) -> anyhow::Result<Vec<Row
     let mut found = prepared.query(params_from_iter(&statement.values))?;
     let (mut rows, mut room) = (Vec::new(), MOST);
     while let Some(row) = found.next()? {
-        let values: Vec<Value> = (0..names.len()).map(|column| Ok(value(row.get_ref(column)?))).collect::<rusqlite::Result<_>>()?;
+        let values: Vec<Value> = (0..names.len())
+            .map(|column| Ok(value(row.get_ref(column)?)))
+            .collect::<rusqlite::Result<_>>()?;
         let size = values.iter().map(Value::size).sum();
-        room = room.checked_sub(size).with_context(|| format!("an answer has more than {} MiB", MOST >> 20))?;
+        room =
+            room.checked_sub(size).with_context(|| format!("an answer has more than {} MiB", MOST >> 20))?;
         rows.push(Row::new(values, &names));
     }
     Ok(rows)

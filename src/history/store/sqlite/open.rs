@@ -25,7 +25,8 @@ const LARGEST: i32 = 64 << 20;
 /// How long to wait before a change that SQLite itself does not wait with is tried again.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// Opens a file, and brings its tables up to date. Where nobody has written to it before, it is made if `makes` says so; else there is none.
+/// Opens a file, and brings its tables up to date. Where nobody has written to it before, it is made if
+/// `makes` says so; else there is none.
 pub(super) fn open(path: &Path, makes: bool) -> anyhow::Result<Option<Connection>> {
     if makes {
         make(path)?;
@@ -47,29 +48,39 @@ pub(super) fn open(path: &Path, makes: bool) -> anyhow::Result<Option<Connection
 fn make(path: &Path) -> anyhow::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.with_context(|| format!("making {}", folder.display())).hint("--history sqlite:PATH names a file elsewhere")?;
+        made.with_context(|| format!("making {}", folder.display()))
+            .hint("--history sqlite:PATH names a file elsewhere")?;
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("making {}", path.display())).hint("--history sqlite:PATH names a file elsewhere"),
+        Err(error) => Err(error)
+            .with_context(|| format!("making {}", path.display()))
+            .hint("--history sqlite:PATH names a file elsewhere"),
     }
 }
 
 fn connect(path: &Path) -> anyhow::Result<Connection> {
     // To open a FIFO would wait for somebody who writes.
-    reading::check(path, usize::MAX).with_context(|| format!("opening {}", path.display())).hint("name a file: --history sqlite:PATH")?;
+    reading::check(path, usize::MAX)
+        .with_context(|| format!("opening {}", path.display()))
+        .hint("name a file: --history sqlite:PATH")?;
     // Reads only where it may not write. The file is there: to ask for it makes none.
-    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let mut connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     connection.busy_handler(Some(wait_for_lock()))?;
     distrust(&connection)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // What was written survives a power cut as well. That costs a write a millisecond here, which nobody waits for.
+    // What was written survives a power cut as well. That costs a write a millisecond here, which nobody
+    // waits for.
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
 }
 
-/// Whoever has made the file may have put anything into it: views and triggers in the place of tables, functions, values of a gigabyte.
+/// Whoever has made the file may have put anything into it: views and triggers in the place of tables,
+/// functions, values of a gigabyte.
 fn distrust(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
@@ -78,8 +89,9 @@ fn distrust(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST).map(drop)
 }
 
-/// Tries for a lock until the time is up. SQLite's own way waits up to 100 ms between two tries, in which somebody who writes
-/// without a rest has locked the file again many times; chance keeps many from trying in step.
+/// Tries for a lock until the time is up. SQLite's own way waits up to 100 ms between two tries, in which
+/// somebody who writes without a rest has locked the file again many times; chance keeps many from trying in
+/// step.
 fn wait_for_lock() -> impl FnMut(i32) -> bool + Send + 'static {
     let mut began = Instant::now();
     move |tries| {
@@ -98,7 +110,8 @@ fn version(connection: &Connection) -> anyhow::Result<usize> {
     usize::try_from(version).with_context(|| format!("the file says that its version is {version}"))
 }
 
-/// Whether the file is one of testbed's that this program knows, and its version. All at one point in time: somebody else may be making it.
+/// Whether the file is one of testbed's that this program knows, and its version. All at one point in time:
+/// somebody else may be making it.
 fn check(connection: &mut Connection, path: &Path) -> anyhow::Result<usize> {
     let path = path.display();
     let transaction = connection.transaction()?;
@@ -107,18 +120,24 @@ fn check(connection: &mut Connection, path: &Path) -> anyhow::Result<usize> {
     let version = version(&transaction)?;
     transaction.finish()?;
     if application != APPLICATION && tables > 0 {
-        return Err(anyhow!("{path} is a database of another program")).hint("name another file: --history sqlite:PATH");
+        return Err(anyhow!("{path} is a database of another program"))
+            .hint("name another file: --history sqlite:PATH");
     }
     if version > MIGRATIONS.len() {
-        let error = anyhow!("{path} is of version {version}, and this testbed knows none after {}", MIGRATIONS.len());
-        return Err(error).hint("a newer testbed has written it: use that one, or name another file with --history sqlite:PATH");
+        let error =
+            anyhow!("{path} is of version {version}, and this testbed knows none after {}", MIGRATIONS.len());
+        return Err(error).hint(
+            "a newer testbed has written it: use that one, or name another file with --history sqlite:PATH",
+        );
     }
     Ok(version)
 }
 
-/// Does the migrations that the file has not seen. Many may try it at once: one does it, and the others find it done.
+/// Does the migrations that the file has not seen. Many may try it at once: one does it, and the others find
+/// it done.
 fn migrate(connection: &mut Connection, migrations: &[&str]) -> anyhow::Result<()> {
-    // Both are kept in the file, and can be chosen only as long as it is empty: the second one makes its first page.
+    // Both are kept in the file, and can be chosen only as long as it is empty: the second one makes its
+    // first page.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     keep_a_log(connection)?;
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
@@ -130,13 +149,18 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> anyhow::Result<(
     Ok(transaction.commit()?)
 }
 
-/// Lets readers read while somebody writes. Where the file system cannot do that, SQLite goes on as it did, and readers wait.
+/// Lets readers read while somebody writes. Where the file system cannot do that, SQLite goes on as it did,
+/// and readers wait.
 fn keep_a_log(connection: &Connection) -> anyhow::Result<()> {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
-            // This change alone SQLite refuses at once while another process works on the file, and there is nothing to wait for.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && Instant::now() < deadline => {
+            // This change alone SQLite refuses at once while another process works on the file, and there is
+            // nothing to wait for.
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
                 std::thread::sleep(AGAIN);
             }
             other => return Ok(other.map(drop)?),
@@ -154,16 +178,24 @@ mod tests {
         let path = folder.path().join("history.db");
         let mut connection = open(&path, true).unwrap().unwrap();
         let tables = |connection: &Connection| -> i64 {
-            connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'new%'", [], |row| row.get(0)).unwrap()
+            connection
+                .query_row("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'new%'", [], |row| row.get(0))
+                .unwrap()
         };
-        let broken =
-            [MIGRATIONS[0], "CREATE TABLE new (id text); CREATE TABLE new2 (id text);", "CREATE TABLE new3 (id text); CREATE nonsense;"];
+        let broken = [
+            MIGRATIONS[0],
+            "CREATE TABLE new (id text); CREATE TABLE new2 (id text);",
+            "CREATE TABLE new3 (id text); CREATE nonsense;",
+        ];
         migrate(&mut connection, &broken).unwrap_err();
         assert_eq!((version(&connection).unwrap(), tables(&connection)), (1, 0));
         migrate(&mut connection, &broken[..2]).unwrap();
         assert_eq!((version(&connection).unwrap(), tables(&connection)), (2, 2));
         // Now it is newer than this program.
         let error = open(&path, true).unwrap_err();
-        assert!(format!("{error:#}").ends_with("history.db is of version 2, and this testbed knows none after 1"), "{error:#}");
+        assert!(
+            format!("{error:#}").ends_with("history.db is of version 2, and this testbed knows none after 1"),
+            "{error:#}"
+        );
     }
 }

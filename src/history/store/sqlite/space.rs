@@ -1,8 +1,8 @@
 //! How much space the file takes, and how it is given back.
 //!
-//! Where little is left, the file is written anew as a whole. Else free pages are cut off its end, a few at a time: SQLite looks through all
-//! free pages for each, which takes half an hour for two gigabytes of them, so that has an end. What is not given back is written to again,
-//! and the next prune goes on with it.
+//! Where little is left, the file is written anew as a whole. Else free pages are cut off its end, a few at a
+//! time: SQLite looks through all free pages for each, which takes half an hour for two gigabytes of them, so
+//! that has an end. What is not given back is written to again, and the next prune goes on with it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,8 +21,8 @@ const ENOUGH: Duration = Duration::from_secs(30);
 /// How long it is tried to empty the write-ahead log.
 const LAST_TRY: Duration = Duration::from_secs(5);
 
-/// Does a thing again and again until it says that nothing is left, and leaves others as much time in between as it takes: they try to get a
-/// lock from time to time, and would not meet the moments between two steps.
+/// Does a thing again and again until it says that nothing is left, and leaves others as much time in between
+/// as it takes: they try to get a lock from time to time, and would not meet the moments between two steps.
 pub(super) fn in_steps(mut step: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     loop {
         let began = Instant::now();
@@ -35,7 +35,9 @@ pub(super) fn in_steps(mut step: impl FnMut() -> anyhow::Result<bool>) -> anyhow
 
 /// The bytes of the file and of its write-ahead log.
 pub(super) fn size(path: &Path) -> u64 {
-    let log = path.with_file_name(path.file_name().map(|name| [name, "-wal".as_ref()].join("".as_ref())).unwrap_or_default());
+    let log = path.with_file_name(
+        path.file_name().map(|name| [name, "-wal".as_ref()].join("".as_ref())).unwrap_or_default(),
+    );
     [path, &log].iter().filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
 }
 
@@ -47,12 +49,13 @@ pub(super) fn give_back(connection: &Connection) -> anyhow::Result<()> {
     empty_the_log(connection)
 }
 
-/// Brings home what is in the write-ahead log, which is as long as what was changed. That is refused while a writer does the same; if it
-/// goes on being refused, the next one to close the file does it.
+/// Brings home what is in the write-ahead log, which is as long as what was changed. That is refused while a
+/// writer does the same; if it goes on being refused, the next one to close the file does it.
 fn empty_the_log(connection: &Connection) -> anyhow::Result<()> {
     let deadline = Instant::now() + LAST_TRY;
     in_steps(|| {
-        let is_refused: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        let is_refused: bool =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
         Ok(is_refused && Instant::now() < deadline)
     })
 }
@@ -99,8 +102,7 @@ mod tests {
         let path = folder.path().join("history.db");
         let connection = super::super::open::open(&path, true).unwrap().unwrap();
         connection.execute_batch("CREATE TABLE many (bytes blob)").unwrap();
-        let fill =
-            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000) INSERT INTO many SELECT zeroblob(9000) FROM n";
+        let fill = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1000) INSERT INTO many SELECT zeroblob(9000) FROM n";
         connection.execute_batch(fill).unwrap();
         let free = || number(&connection, "freelist_count").unwrap();
         connection.execute_batch("DELETE FROM many WHERE rowid <= 300").unwrap();

@@ -1,13 +1,17 @@
-//! Every field of a pod in the Kubernetes of today that can carry a token, a resource of the node, or a selector, and what becomes of it. The
-//! lists are those of the types: with a field more, or one less, this does not build until somebody has decided about it.
+//! Every field of a pod in the Kubernetes of today that can carry a token, a resource of the node, or a
+//! selector, and what becomes of it. The lists are those of the types: with a field more, or one less, this
+//! does not build until somebody has decided about it.
 
-use k8s_openapi::api::core::v1::{Container, PodSecurityContext, PodSpec, SecurityContext, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    Container, PodSecurityContext, PodSpec, SecurityContext, Volume, VolumeProjection,
+};
 
 use crate::manifest::parse::parse;
 use crate::manifest::policy::violations;
 use crate::run_id::RunId;
 
-/// What a pod with the field is refused for, unless that is allowed by name; `None` where it reaches for nothing that is not its namespace's.
+/// What a pod with the field is refused for, unless that is allowed by name; `None` where it reaches for
+/// nothing that is not its namespace's.
 type Refused = Option<(&'static str, &'static str)>;
 
 macro_rules! fields {
@@ -175,7 +179,10 @@ fn every_field_that_reaches_out_is_refused_by_name_wherever_a_kind_keeps_it() {
         for (kind, spec) in [
             ("v1\nkind: Pod", spec.to_owned()),
             ("example.com/v1\nkind: Cluster", format!("{{parts: [[{{podTemplate: {{spec: {spec}}}}}]]}}")),
-            ("tekton.dev/v1\nkind: PipelineRun", format!("{{taskRunTemplate: {{podTemplate: {bare}}}}}").replace("containers:", "steps:")),
+            (
+                "tekton.dev/v1\nkind: PipelineRun",
+                format!("{{taskRunTemplate: {{podTemplate: {bare}}}}}").replace("containers:", "steps:"),
+            ),
         ] {
             let text = format!("apiVersion: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n");
             let found = violations(&parse("m.yaml", &text).unwrap()[0], &RunId::parse("run-1").unwrap());
@@ -204,6 +211,12 @@ fn service_accounts_of_custom_kinds_are_found() {
     ] {
         assert_eq!(found("example.com/v1\nkind: Any", spec), 1, "{spec}");
     }
-    assert_eq!(found("example.com/v1\nkind: Any", "spec: {serviceAccountName: default, automountServiceAccountToken: false}"), 0);
+    assert_eq!(
+        found(
+            "example.com/v1\nkind: Any",
+            "spec: {serviceAccountName: default, automountServiceAccountToken: false}"
+        ),
+        0
+    );
     assert_eq!(found("v1\nkind: ConfigMap", "data: {serviceAccountName: admin, hostNetwork: 'true'}"), 0);
 }

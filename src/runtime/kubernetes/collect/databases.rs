@@ -1,4 +1,5 @@
-//! The databases of a run as its pods and Services tell of them: for a run that nobody took notes of, and to fill up the notes of others.
+//! The databases of a run as its pods and Services tell of them: for a run that nobody took notes of, and to
+//! fill up the notes of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,14 +26,24 @@ pub(super) struct Found {
 }
 
 /// The databases that are found in the pods, each once. `notes` are the events about them.
-pub(super) fn find(pods: &[Pod], services: &[Service], run_id: &RunId, notes: &[Note], redactor: &Redactor) -> Vec<Found> {
+pub(super) fn find(
+    pods: &[Pod],
+    services: &[Service],
+    run_id: &RunId,
+    notes: &[Note],
+    redactor: &Redactor,
+) -> Vec<Found> {
     let mut known = BTreeSet::new();
     let mut found = Vec::new();
     for pod in pods {
-        let workload = Workload { id: made_by(pod).unwrap_or_default().to_owned(), ..Workload::from_pod(pod) };
+        let workload =
+            Workload { id: made_by(pod).unwrap_or_default().to_owned(), ..Workload::from_pod(pod) };
         let discovered = discover_workloads(vec![workload], services, run_id, &Data::default());
-        let about: Vec<Note> =
-            notes.iter().filter(|note| note.kind == "Pod" && note.name == name(pod) && note.uid == uid(pod)).cloned().collect();
+        let about: Vec<Note> = notes
+            .iter()
+            .filter(|note| note.kind == "Pod" && note.name == name(pod) && note.uid == uid(pod))
+            .cloned()
+            .collect();
         for database in discovered.map(|discovered| discovered.databases).unwrap_or_default() {
             let mut database = describe(&database, redactor);
             if known.insert((database.workload.clone(), database.container.clone())) {
@@ -75,9 +86,14 @@ fn fill(database: &mut Database, pod: &Pod, events: &[Note]) {
         }
     }
     let status = container_status(pod, &container);
-    database.restarts = status.and_then(|status| u32::try_from(status.restart_count).ok()).unwrap_or_default();
+    database.restarts =
+        status.and_then(|status| u32::try_from(status.restart_count).ok()).unwrap_or_default();
     if let Some(ready) = noted_ready(pod, &container) {
-        timeline::add(&mut database.timeline, 1, Moment { what: What::Ready, at: ready.at, detail: ready.detail.clone() });
+        timeline::add(
+            &mut database.timeline,
+            1,
+            Moment { what: What::Ready, at: ready.at, detail: ready.detail.clone() },
+        );
         database.evidence = Some(ready);
     }
 }

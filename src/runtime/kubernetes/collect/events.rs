@@ -1,4 +1,5 @@
-//! What the cluster said about a run's objects, and about the pods and ReplicaSets that these made, those that are gone by now included.
+//! What the cluster said about a run's objects, and about the pods and ReplicaSets that these made, those
+//! that are gone by now included.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +21,18 @@ const PAGE: u32 = 500;
 const KEPT: usize = 500;
 
 /// The events from old to new, and why some may be missing.
-pub(super) async fn about(cluster: &Cluster, objects: &[DynamicObject], deadline: Instant) -> (Vec<Note>, Option<String>) {
+pub(super) async fn about(
+    cluster: &Cluster,
+    objects: &[DynamicObject],
+    deadline: Instant,
+) -> (Vec<Note>, Option<String>) {
     let mut found = Vec::new();
     let reading = read(cluster, objects, &mut found);
     let note = match timeout_at(deadline, reading).await {
         Ok(Ok(())) => None,
-        Ok(Err(error)) if is_forbidden(&error) => Some("events may not be read: that needs the verb list on events".to_owned()),
+        Ok(Err(error)) if is_forbidden(&error) => {
+            Some("events may not be read: that needs the verb list on events".to_owned())
+        }
         Ok(Err(error)) => Some(format!("events could not be read: {}", innermost(&error))),
         Err(_) => Some("events could not be read in time".to_owned()),
     };
@@ -41,7 +48,9 @@ async fn read(cluster: &Cluster, objects: &[DynamicObject], found: &mut Vec<Note
     let mut params = ListParams::default().limit(PAGE);
     loop {
         let list = api.list(&params).await?;
-        found.extend(list.items.into_iter().filter_map(note).map(|(_, note)| note).filter(|note| run.has(note)));
+        found.extend(
+            list.items.into_iter().filter_map(note).map(|(_, note)| note).filter(|note| run.has(note)),
+        );
         match list.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = params.continue_token(&token),
             None => return Ok(()),
@@ -57,9 +66,17 @@ struct Run {
 
 impl Run {
     fn of(objects: &[DynamicObject]) -> Self {
-        let kind = |object: &DynamicObject| object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default();
-        let uids = objects.iter().map(|object| ((kind(object), object.name_any()), object.uid().unwrap_or_default())).collect();
-        Self { uids, makers: objects.iter().filter(|object| makes_pods(object)).map(ResourceExt::name_any).collect() }
+        let kind = |object: &DynamicObject| {
+            object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default()
+        };
+        let uids = objects
+            .iter()
+            .map(|object| ((kind(object), object.name_any()), object.uid().unwrap_or_default()))
+            .collect();
+        Self {
+            uids,
+            makers: objects.iter().filter(|object| makes_pods(object)).map(ResourceExt::name_any).collect(),
+        }
     }
 
     fn has(&self, note: &Note) -> bool {
@@ -67,7 +84,8 @@ impl Run {
             // An earlier object had the same name.
             Some(uid) => *uid == note.uid,
             None => {
-                ["Pod", "ReplicaSet", "Job"].contains(&note.kind.as_str()) && self.makers.iter().any(|maker| is_part(&note.name, maker))
+                ["Pod", "ReplicaSet", "Job"].contains(&note.kind.as_str())
+                    && self.makers.iter().any(|maker| is_part(&note.name, maker))
             }
         }
     }
@@ -85,7 +103,8 @@ mod tests {
         let object = |kind: &str, name: &str, spec: serde_json::Value| {
             serde_json::from_value(json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "uid": "1"}, "spec": spec})).unwrap()
         };
-        let run = Run::of(&[object("Pod", "db", json!({})), object("Deployment", "app", json!({"template": {}}))]);
+        let run =
+            Run::of(&[object("Pod", "db", json!({})), object("Deployment", "app", json!({"template": {}}))]);
         let about = |kind: &str, name: &str, uid: &str| {
             run.has(&Note { kind: kind.into(), name: name.into(), uid: uid.into(), ..note("Failed", "", 1) })
         };
@@ -95,6 +114,11 @@ mod tests {
                 && about("ReplicaSet", "app-5d", "7")
                 && about("Pod", "app-5d-x", "8")
         );
-        assert!(!about("Pod", "db", "2") && !about("Pod", "db-0", "1") && !about("Service", "app-1", "1") && !about("Pod", "other", "1"));
+        assert!(
+            !about("Pod", "db", "2")
+                && !about("Pod", "db-0", "1")
+                && !about("Service", "app-1", "1")
+                && !about("Pod", "other", "1")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The logs of all containers of a run, and of those that were restarted the one before as well, in bounded memory.
+//! The logs of all containers of a run, and of those that were restarted the one before as well, in bounded
+//! memory.
 
 use futures::{AsyncBufReadExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -74,7 +75,8 @@ impl Logs {
                 _ => "it was not there in time".into(),
             };
             let what = if is_empty { "the log" } else { "the rest of the log" };
-            self.notes.push(format!("{what} of container {container} of Pod {pod}{before} is missing: {why}"));
+            self.notes
+                .push(format!("{what} of container {container} of Pod {pod}{before} is missing: {why}"));
             cut = Some(cut.map(|cut| cut + "; ").unwrap_or_default() + "the rest is missing: " + &why);
         }
         if !is_empty {
@@ -84,7 +86,11 @@ impl Logs {
 }
 
 async fn read(api: &Api<Pod>, info: &LogInfo, clip: &mut Clip) -> Result<(), Lack> {
-    let params = LogParams { container: Some(info.container.clone()), previous: info.previous, ..LogParams::default() };
+    let params = LogParams {
+        container: Some(info.container.clone()),
+        previous: info.previous,
+        ..LogParams::default()
+    };
     let stream = api.log_stream(&info.source, &params).await.map_err(|error| match error {
         error if is_forbidden(&error) => Lack::Forbidden,
         error => Lack::Failed(innermost(&error)),
@@ -104,10 +110,16 @@ async fn read(api: &Api<Pod>, info: &LogInfo, clip: &mut Clip) -> Result<(), Lac
 /// The logs that a pod has: of every container that has run.
 fn of_pod(pod: &Pod) -> Vec<LogInfo> {
     let Some(status) = &pod.status else { return Vec::new() };
-    let lists = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    let lists =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
     let mut found = Vec::new();
     for container in lists.into_iter().flatten().flatten() {
-        let info = |previous| LogInfo { source: name(pod).to_owned(), container: container.name.clone(), previous, ..LogInfo::default() };
+        let info = |previous| LogInfo {
+            source: name(pod).to_owned(),
+            container: container.name.clone(),
+            previous,
+            ..LogInfo::default()
+        };
         let (runs, ran) = runs(container);
         if runs && ran {
             found.push(info(true));
@@ -122,9 +134,11 @@ fn of_pod(pod: &Pod) -> Vec<LogInfo> {
 
 /// Whether a container has been started, and whether one before it has ended.
 fn runs(container: &ContainerStatus) -> (bool, bool) {
-    let runs = container.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
+    let runs =
+        container.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
     // The end of the one before may not be told yet.
-    let ran = container.restart_count > 0 || container.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
+    let ran = container.restart_count > 0
+        || container.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
     (runs, ran)
 }
 
@@ -147,14 +161,17 @@ mod tests {
             ],
         }}))
         .unwrap();
-        let found: Vec<(String, bool)> = of_pod(&pod).into_iter().map(|info| (info.container, info.previous)).collect();
-        let expected = [("init", false), ("new", false), ("again", true), ("again", false), ("looping", false)];
+        let found: Vec<(String, bool)> =
+            of_pod(&pod).into_iter().map(|info| (info.container, info.previous)).collect();
+        let expected =
+            [("init", false), ("new", false), ("again", true), ("again", false), ("looping", false)];
         assert_eq!(found, expected.map(|(name, previous)| (name.to_owned(), previous)));
     }
 
     #[test]
     fn what_is_missing_is_told() {
-        let info = || LogInfo { source: "p".into(), container: "c".into(), previous: true, ..LogInfo::default() };
+        let info =
+            || LogInfo { source: "p".into(), container: "c".into(), previous: true, ..LogInfo::default() };
         let mut logs = Logs::default();
         let mut clip = Clip::default();
         clip.push(b"one\n");

@@ -1,5 +1,5 @@
-//! What there is to know of a run, gathered before it is deleted: its objects, the events about them, its containers' logs. All of it is
-//! free of secrets by the time that it leaves this module.
+//! What there is to know of a run, gathered before it is deleted: its objects, the events about them, its
+//! containers' logs. All of it is free of secrets by the time that it leaves this module.
 //!
 //! Nothing here fails: what may not be read, or is not there in time, is told in a note.
 
@@ -55,8 +55,9 @@ impl Known {
     }
 }
 
-/// Gathers everything of a run by the deadline, and tells what belongs to which record, by the id that the objects carry: `None` for those of
-/// a run without a record. Two calls of `up` at once may have made one run, each with a record of its own.
+/// Gathers everything of a run by the deadline, and tells what belongs to which record, by the id that the
+/// objects carry: `None` for those of a run without a record. Two calls of `up` at once may have made one
+/// run, each with a record of its own.
 pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Event {
     let nothing = |note: String| Event::Collected { parts: Vec::new(), notes: vec![note] };
     // So that what was read can be looked through by the deadline.
@@ -66,7 +67,10 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
         Err(note) => return nothing(note),
     };
     let Gathering { objects, pods, secrets, .. } = &gathering;
-    let reads = futures::future::join(events::about(cluster, objects, deadline), logs::read_all(cluster, pods, secrets, deadline));
+    let reads = futures::future::join(
+        events::about(cluster, objects, deadline),
+        logs::read_all(cluster, pods, secrets, deadline),
+    );
     let ((notes, unread), read) = reads.await;
     gathering.notes.extend(unread);
     gathering.notes.extend(read.notes);
@@ -80,10 +84,16 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
     }
 }
 
-/// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run is there.
-pub async fn live_logs(cluster: &Cluster, run_id: &RunId, within: Duration) -> anyhow::Result<(Vec<Log>, Vec<String>)> {
+/// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run
+/// is there.
+pub async fn live_logs(
+    cluster: &Cluster,
+    run_id: &RunId,
+    within: Duration,
+) -> anyhow::Result<(Vec<Log>, Vec<String>)> {
     let deadline = deadline::after(within);
-    let gathering = gather(cluster, run_id, Known::nothing(run_id), deadline).await.map_err(anyhow::Error::msg)?;
+    let gathering =
+        gather(cluster, run_id, Known::nothing(run_id), deadline).await.map_err(anyhow::Error::msg)?;
     let read = logs::read_all(cluster, &gathering.pods, &gathering.secrets, deadline).await;
     let mut notes = gathering.notes.clone();
     notes.extend(read.notes);
@@ -102,17 +112,26 @@ struct Gathering {
 }
 
 /// The objects, and all secrets that they hold or refer to.
-async fn gather(cluster: &Cluster, run_id: &RunId, known: Known, deadline: Instant) -> Result<Gathering, String> {
+async fn gather(
+    cluster: &Cluster,
+    run_id: &RunId,
+    known: Known,
+    deadline: Instant,
+) -> Result<Gathering, String> {
     let Found { parts: found, failures, .. } = match timeout_at(deadline, find(cluster, run_id)).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return Err(format!("its objects could not be read: {error:#}")),
         Err(_) => return Err("its objects could not be read in time".into()),
     };
-    let mut notes: Vec<String> = failures.iter().map(|error| format!("some of its objects are missing here: {error:#}")).collect();
+    let mut notes: Vec<String> =
+        failures.iter().map(|error| format!("some of its objects are missing here: {error:#}")).collect();
     let mut objects = Vec::new();
     for part in found {
         let (api_version, kind) = kinds::plain(&part.kind);
-        let typed = |object| DynamicObject { types: Some(TypeMeta { api_version: api_version.clone(), kind: kind.clone() }), ..object };
+        let typed = |object| DynamicObject {
+            types: Some(TypeMeta { api_version: api_version.clone(), kind: kind.clone() }),
+            ..object
+        };
         objects.extend(part.objects.into_iter().map(typed));
     }
     let Known { mut redactor, secrets: mut known } = known;
@@ -139,7 +158,10 @@ impl Gathering {
         let of = |kind: &str, name: &str| records.get(&(kind.to_owned(), name.to_owned())).cloned();
         for object in &self.objects {
             let part = parts.entry(of(kind(object), &object.name_any()).flatten()).or_default();
-            part.began = [part.began, object.metadata.creation_timestamp.as_ref().map(|made| made.0.into())].into_iter().flatten().min();
+            part.began = [part.began, object.metadata.creation_timestamp.as_ref().map(|made| made.0.into())]
+                .into_iter()
+                .flatten()
+                .min();
             part.pipeline_run = part.pipeline_run.take().or_else(|| Owner::all_of(&object.metadata).next());
             part.objects.push(self.bare(object));
         }
@@ -161,7 +183,11 @@ impl Gathering {
             parts.entry(record).or_default().logs.push(self.log(log, &databases));
         }
         for database in databases {
-            parts.entry(of("Pod", &database.pod).unwrap_or_else(|| some.clone())).or_default().databases.push(database.database);
+            parts
+                .entry(of("Pod", &database.pod).unwrap_or_else(|| some.clone()))
+                .or_default()
+                .databases
+                .push(database.database);
         }
         join(&mut parts);
         Event::Collected { parts: parts.into_iter().collect(), notes: self.notes }
@@ -179,7 +205,9 @@ impl Gathering {
 
     fn log(&self, log: Read, databases: &[databases::Found]) -> Log {
         let mut info = log.info;
-        let of = databases.iter().find(|found| found.pod == info.source && found.database.container.as_deref() == Some(&info.container));
+        let of = databases.iter().find(|found| {
+            found.pod == info.source && found.database.container.as_deref() == Some(&info.container)
+        });
         info.database = of.map(|found| found.database.name.clone());
         Log::new(info, &self.redactor.redact_text(&log.text))
     }
@@ -222,14 +250,21 @@ fn join(parts: &mut BTreeMap<Option<String>, Part>) {
     parts.values_mut().for_each(|part| part.events.sort_by_key(|event| event.at));
 }
 
-/// The record of each object, by its kind and name. Where pods or workloads are left, only records that these carry are the run's own: others
-/// would have somebody else's story changed.
+/// The record of each object, by its kind and name. Where pods or workloads are left, only records that these
+/// carry are the run's own: others would have somebody else's story changed.
 fn records(objects: &[DynamicObject]) -> BTreeMap<(String, String), Option<String>> {
-    let speaks =
-        |object: &&DynamicObject| object.types.as_ref().is_some_and(|types| mark::speaks(&(types.api_version.clone(), types.kind.clone())));
+    let speaks = |object: &&DynamicObject| {
+        object
+            .types
+            .as_ref()
+            .is_some_and(|types| mark::speaks(&(types.api_version.clone(), types.kind.clone())))
+    };
     let own: BTreeSet<Option<String>> = objects.iter().filter(speaks).map(record_of).collect();
     let is_own = |record: &String| own.is_empty() || own.contains(&Some(record.clone()));
-    objects.iter().map(|object| ((kind(object).to_owned(), object.name_any()), record_of(object).filter(is_own))).collect()
+    objects
+        .iter()
+        .map(|object| ((kind(object).to_owned(), object.name_any()), record_of(object).filter(is_own)))
+        .collect()
 }
 
 pub fn record_of(object: &DynamicObject) -> Option<String> {
@@ -245,8 +280,15 @@ fn is(object: &DynamicObject, api_version: &str, kind: &str) -> bool {
 }
 
 /// The objects of one of the core's kinds.
-fn typed<K: serde::de::DeserializeOwned + kube::Resource<DynamicType = ()>>(objects: &[DynamicObject], kind: &str) -> Vec<K> {
-    objects.iter().filter(|object| is(object, "v1", kind)).filter_map(|object| object.clone().try_parse().ok()).collect()
+fn typed<K: serde::de::DeserializeOwned + kube::Resource<DynamicType = ()>>(
+    objects: &[DynamicObject],
+    kind: &str,
+) -> Vec<K> {
+    objects
+        .iter()
+        .filter(|object| is(object, "v1", kind))
+        .filter_map(|object| object.clone().try_parse().ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -262,8 +304,11 @@ mod tests {
 
     #[test]
     fn a_record_that_no_pod_carries_is_somebody_elses() {
-        let of = |objects: &[DynamicObject]| records(objects).into_iter().map(|((kind, _), record)| (kind, record)).collect::<Vec<_>>();
-        let (pod, secret, forged) = (object("Pod", "own"), object("Secret", "own"), object("ConfigMap", "other"));
+        let of = |objects: &[DynamicObject]| {
+            records(objects).into_iter().map(|((kind, _), record)| (kind, record)).collect::<Vec<_>>()
+        };
+        let (pod, secret, forged) =
+            (object("Pod", "own"), object("Secret", "own"), object("ConfigMap", "other"));
         let own = Some("own".to_owned());
         let expected = [("ConfigMap".to_owned(), None), ("Pod".into(), own.clone()), ("Secret".into(), own)];
         assert_eq!(of(&[pod, secret, forged.clone()]), expected);

@@ -1,4 +1,5 @@
-//! The Secrets and ConfigMaps that a run's pods refer to without having brought them along: what they hold may stand in the pods' logs.
+//! The Secrets and ConfigMaps that a run's pods refer to without having brought them along: what they hold
+//! may stand in the pods' logs.
 //!
 //! Where a Secret cannot be read, nobody knows what to take out of a log, and the pod's logs are left out.
 
@@ -32,7 +33,9 @@ impl Secrets {
 
     /// What is left out because of those that are not.
     pub(super) fn notes(&self) -> Vec<String> {
-        let note = |(pod, reasons): (&String, &Vec<String>)| format!("the logs of Pod {pod} are left out: {}", reasons.join("; "));
+        let note = |(pod, reasons): (&String, &Vec<String>)| {
+            format!("the logs of Pod {pod} are left out: {}", reasons.join("; "))
+        };
         self.unknown.iter().map(note).collect()
     }
 }
@@ -44,11 +47,22 @@ enum Outcome {
 }
 
 /// Reads what the pods refer to, and takes the secrets in it in. Of the Secrets in `known` they are known.
-pub(super) async fn read(cluster: &Cluster, pods: &[Pod], known: BTreeSet<String>, redactor: &mut Redactor, deadline: Instant) -> Secrets {
-    let referred: Vec<(String, BTreeMap<Reference, bool>)> =
-        pods.iter().map(|pod| (name(pod).to_owned(), pod.spec.as_ref().map(of_pod).unwrap_or_default())).collect();
-    let wanted: BTreeSet<Reference> = referred.iter().flat_map(|(_, references)| references.keys().cloned()).collect();
-    let wanted = wanted.into_iter().filter(|reference| reference.kind == DataKind::ConfigMap || !known.contains(&reference.name));
+pub(super) async fn read(
+    cluster: &Cluster,
+    pods: &[Pod],
+    known: BTreeSet<String>,
+    redactor: &mut Redactor,
+    deadline: Instant,
+) -> Secrets {
+    let referred: Vec<(String, BTreeMap<Reference, bool>)> = pods
+        .iter()
+        .map(|pod| (name(pod).to_owned(), pod.spec.as_ref().map(of_pod).unwrap_or_default()))
+        .collect();
+    let wanted: BTreeSet<Reference> =
+        referred.iter().flat_map(|(_, references)| references.keys().cloned()).collect();
+    let wanted = wanted
+        .into_iter()
+        .filter(|reference| reference.kind == DataKind::ConfigMap || !known.contains(&reference.name));
     let reads = wanted.map(|reference| async move {
         let outcome = timeout_at(deadline, read_one(cluster, &reference)).await;
         (reference, outcome.unwrap_or_else(|_| (None, Outcome::Unread("was not there in time".into()))))
@@ -61,15 +75,22 @@ pub(super) async fn read(cluster: &Cluster, pods: &[Pod], known: BTreeSet<String
     }
     let mut secrets = Secrets::default();
     for (pod, references) in referred {
-        let reasons = references.iter().filter(|(reference, _)| reference.kind == DataKind::Secret).filter_map(|(reference, optional)| {
-            let name = &reference.name;
-            match outcomes.get(reference)? {
-                Outcome::Read => None,
-                Outcome::Absent if *optional => None,
-                Outcome::Absent => Some(format!("the Secret {name} that it refers to is gone, and nobody knows what to keep secret")),
-                Outcome::Unread(why) => Some(format!("the Secret {name} that it refers to {why}, and nobody knows what to keep secret")),
-            }
-        });
+        let reasons = references
+            .iter()
+            .filter(|(reference, _)| reference.kind == DataKind::Secret)
+            .filter_map(|(reference, optional)| {
+                let name = &reference.name;
+                match outcomes.get(reference)? {
+                    Outcome::Read => None,
+                    Outcome::Absent if *optional => None,
+                    Outcome::Absent => Some(format!(
+                        "the Secret {name} that it refers to is gone, and nobody knows what to keep secret"
+                    )),
+                    Outcome::Unread(why) => Some(format!(
+                        "the Secret {name} that it refers to {why}, and nobody knows what to keep secret"
+                    )),
+                }
+            });
         let reasons: Vec<String> = reasons.collect();
         if !reasons.is_empty() {
             secrets.unknown.insert(pod, reasons);
@@ -81,13 +102,19 @@ pub(super) async fn read(cluster: &Cluster, pods: &[Pod], known: BTreeSet<String
 async fn read_one(cluster: &Cluster, reference: &Reference) -> (Option<Value>, Outcome) {
     let name = &reference.name;
     let read = match reference.kind {
-        DataKind::Secret => cluster.api::<Secret>().get(name).await.map(|secret| serde_json::to_value(secret).ok()),
-        DataKind::ConfigMap => cluster.api::<ConfigMap>().get(name).await.map(|map| serde_json::to_value(map).ok()),
+        DataKind::Secret => {
+            cluster.api::<Secret>().get(name).await.map(|secret| serde_json::to_value(secret).ok())
+        }
+        DataKind::ConfigMap => {
+            cluster.api::<ConfigMap>().get(name).await.map(|map| serde_json::to_value(map).ok())
+        }
     };
     match read {
         Ok(value) => (value, Outcome::Read),
         Err(error) if is_absent(&error) => (None, Outcome::Absent),
-        Err(error) if is_forbidden(&error) => (None, Outcome::Unread("may not be read (verb get on secrets)".into())),
+        Err(error) if is_forbidden(&error) => {
+            (None, Outcome::Unread("may not be read (verb get on secrets)".into()))
+        }
         Err(error) => (None, Outcome::Unread(format!("could not be read ({})", innermost(&error)))),
     }
 }

@@ -1,5 +1,6 @@
-//! Why the API server refuses to create an object that is well-formed: quotas, limits, policies. Read from its message, both where testbed
-//! creates the object itself and where a controller reports that it could not.
+//! Why the API server refuses to create an object that is well-formed: quotas, limits, policies. Read from
+//! its message, both where testbed creates the object itself and where a controller reports that it could
+//! not.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,8 @@ pub struct Refusal {
     /// What refuses it, as a lower-case fragment.
     pub what: String,
     pub advice: String,
-    /// Whether it would be refused again for as long as neither the manifest nor the namespace's rules change.
+    /// Whether it would be refused again for as long as neither the manifest nor the namespace's rules
+    /// change.
     pub is_final: bool,
 }
 
@@ -39,10 +41,13 @@ const LIMIT_RANGE: [&str; 3] = ["maximum ", "minimum ", "max limit to request ra
 /// What to do about a policy of the cluster's own.
 const POLICY: &str = "change what the message names in the manifest, or ask whoever runs that policy";
 
-/// Reads a message of the API server about something in a namespace; `kubectl` is the start of a command there. `None`: it is not about admission.
+/// Reads a message of the API server about something in a namespace; `kubectl` is the start of a command
+/// there. `None`: it is not about admission.
 pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
     let lower = message.to_ascii_lowercase();
-    let refusal = |rule, what: String, advice: &str, is_final| Some(Refusal { rule, what, advice: advice.into(), is_final });
+    let refusal = |rule, what: String, advice: &str, is_final| {
+        Some(Refusal { rule, what, advice: advice.into(), is_final })
+    };
     if let Some(at) = lower.find("exceeded quota: ") {
         // As it was written: units differ in case.
         let rest = &message[at + "exceeded quota: ".len()..];
@@ -51,13 +56,17 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
             Some(resource) => refusal(
                 Rule::Quota,
                 format!("it asks for more {resource} than the whole quota {name} allows"),
-                &format!("lower {resource} in the manifest, or have the quota raised ({kubectl} describe quota {name})"),
+                &format!(
+                    "lower {resource} in the manifest, or have the quota raised ({kubectl} describe quota {name})"
+                ),
                 true,
             ),
             None => refusal(
                 Rule::Quota,
                 format!("the quota {name} of the namespace is used up"),
-                &format!("free some of the quota ({kubectl} describe quota {name}), or lower what the manifest asks for"),
+                &format!(
+                    "free some of the quota ({kubectl} describe quota {name}), or lower what the manifest asks for"
+                ),
                 false,
             ),
         };
@@ -65,18 +74,41 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
     if let Some((_, rest)) = lower.split_once("failed quota: ") {
         let name = rest.split(':').next().unwrap_or_default();
         let advice = "set what the message names under resources, in each container of the manifest";
-        return refusal(Rule::Quota, format!("the quota {name} wants each container to say what it needs"), advice, true);
+        return refusal(
+            Rule::Quota,
+            format!("the quota {name} wants each container to say what it needs"),
+            advice,
+            true,
+        );
     }
     if LIMIT_RANGE.iter().any(|text| lower.contains(text)) && lower.contains(" per ") {
-        let advice = format!("set resources in the manifest to what the LimitRange allows ({kubectl} describe limitrange)");
-        return refusal(Rule::Limits, "a LimitRange of the namespace does not allow its resources".into(), &advice, true);
+        let advice = format!(
+            "set resources in the manifest to what the LimitRange allows ({kubectl} describe limitrange)"
+        );
+        return refusal(
+            Rule::Limits,
+            "a LimitRange of the namespace does not allow its resources".into(),
+            &advice,
+            true,
+        );
     }
-    if lower.contains("violates podsecurity") || lower.contains("pod security policy") || lower.contains("security context constraint") {
+    if lower.contains("violates podsecurity")
+        || lower.contains("pod security policy")
+        || lower.contains("security context constraint")
+    {
         let advice = "set securityContext in the manifest as the message says, or use a namespace with a policy that allows it";
-        return refusal(Rule::Security, "the security policy of the namespace does not allow it".into(), advice, true);
+        return refusal(
+            Rule::Security,
+            "the security policy of the namespace does not allow it".into(),
+            advice,
+            true,
+        );
     }
     if lower.contains("admission webhook") && lower.contains("denied the request") {
-        let name = message.split('"').find(|part| part.contains('.') && !part.contains(' ')).unwrap_or("of the cluster");
+        let name = message
+            .split('"')
+            .find(|part| part.contains('.') && !part.contains(' '))
+            .unwrap_or("of the cluster");
         return refusal(Rule::Webhook, format!("the admission webhook {name} denies it"), POLICY, true);
     }
     // `ValidatingAdmissionPolicy 'digests' with binding 'digests' denied request: images need a digest`.
@@ -87,7 +119,10 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
         return refusal(Rule::Webhook, format!("the policy {name} of the cluster denies it"), POLICY, true);
     }
     if lower.contains("because it is being terminated") {
-        let namespace = message.split_once("in namespace ").and_then(|(_, rest)| rest.split(' ').next()).unwrap_or_default();
+        let namespace = message
+            .split_once("in namespace ")
+            .and_then(|(_, rest)| rest.split(' ').next())
+            .unwrap_or_default();
         let advice = format!(
             "wait until the namespace is gone and create it anew, or pass another --namespace \
              ({kubectl} get namespace {namespace} -o yaml tells what holds it)"
@@ -95,22 +130,33 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
         return refusal(Rule::Ending, "the namespace is being deleted".into(), &advice, true);
     }
     // `pod rejected: RuntimeClass "kata" not found`, `no PriorityClass with name high was found`.
-    let class =
-        message.split_once("RuntimeClass \"").and_then(|(_, rest)| rest.split_once("\" not found")).map(|(name, _)| ("RuntimeClass", name));
-    let priority = || message.split_once("no PriorityClass with name ").and_then(|(_, rest)| rest.split_once(" was found"));
+    let class = message
+        .split_once("RuntimeClass \"")
+        .and_then(|(_, rest)| rest.split_once("\" not found"))
+        .map(|(name, _)| ("RuntimeClass", name));
+    let priority = || {
+        message.split_once("no PriorityClass with name ").and_then(|(_, rest)| rest.split_once(" was found"))
+    };
     if let Some((kind, name)) = class.or_else(|| priority().map(|(name, _)| ("PriorityClass", name))) {
-        let advice = format!("correct that name in the manifest, or have the {kind} made ({kubectl} get {})", kind.to_lowercase());
+        let advice = format!(
+            "correct that name in the manifest, or have the {kind} made ({kubectl} get {})",
+            kind.to_lowercase()
+        );
         return refusal(Rule::Class, format!("the {kind} {name} is not there"), &advice, true);
     }
-    if lower.contains("error looking up service account") || lower.contains("no api token found for service account") {
-        let advice = "create the ServiceAccount; a new namespace gets its default one within seconds, so try again";
+    if lower.contains("error looking up service account")
+        || lower.contains("no api token found for service account")
+    {
+        let advice =
+            "create the ServiceAccount; a new namespace gets its default one within seconds, so try again";
         return refusal(Rule::Account, "its ServiceAccount is not there".into(), advice, false);
     }
     None
 }
 
-/// The resource of which more is requested than the quota's hard limit, so that an empty namespace would refuse it as well. From
-/// `small, requested: limits.memory=128Mi, used: limits.memory=0, limited: limits.memory=64Mi`.
+/// The resource of which more is requested than the quota's hard limit, so that an empty namespace would
+/// refuse it as well. From `small, requested: limits.memory=128Mi, used: limits.memory=0, limited:
+/// limits.memory=64Mi`.
 fn exceeds_by_itself(text: &str) -> Option<String> {
     let part = |name: &str, end: Option<&str>| {
         let rest = text.split_once(name)?.1;
@@ -172,8 +218,16 @@ mod tests {
                 "the namespace is being deleted",
                 true,
             ),
-            ("pods \"a\" is forbidden: pod rejected: RuntimeClass \"kata\" not found", "the RuntimeClass kata is not there", true),
-            ("pods \"a\" is forbidden: no PriorityClass with name high was found", "the PriorityClass high is not there", true),
+            (
+                "pods \"a\" is forbidden: pod rejected: RuntimeClass \"kata\" not found",
+                "the RuntimeClass kata is not there",
+                true,
+            ),
+            (
+                "pods \"a\" is forbidden: no PriorityClass with name high was found",
+                "the PriorityClass high is not there",
+                true,
+            ),
             (
                 "pods \"a\" is forbidden: error looking up service account b/c: serviceaccount \"c\" not found",
                 "its ServiceAccount is not there",
@@ -184,9 +238,15 @@ mod tests {
             assert_eq!((refusal.what.as_str(), refusal.is_final), (what, is_final), "{message}");
         }
         assert_eq!(
-            read("pods is forbidden: User \"u\" cannot create resource \"pods\" in API group \"\" in the namespace \"n\"", "kubectl -n n"),
+            read(
+                "pods is forbidden: User \"u\" cannot create resource \"pods\" in API group \"\" in the namespace \"n\"",
+                "kubectl -n n"
+            ),
             None
         );
-        assert_eq!(read("Pod \"a\" is invalid: spec.containers[0].name: Invalid value", "kubectl -n n"), None);
+        assert_eq!(
+            read("Pod \"a\" is invalid: spec.containers[0].name: Invalid value", "kubectl -n n"),
+            None
+        );
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod,
+};
 
 use super::super::events::Note;
 use super::{Kind, Trouble};
@@ -75,7 +77,9 @@ impl<'a> Case<'a> {
             View { container, status, init, database: !init && self.subject.databases.contains(&status.name) }
         };
         let before = status.init_container_statuses.iter().flatten().map(|status| view(init, status, true));
-        before.chain(status.container_statuses.iter().flatten().map(|status| view(main, status, false))).collect()
+        before
+            .chain(status.container_statuses.iter().flatten().map(|status| view(main, status, false)))
+            .collect()
     }
 
     pub(super) fn restart_policy(&self) -> &str {
@@ -126,7 +130,8 @@ impl<'a> View<'a> {
 
     /// How it ended last.
     pub(super) fn end(&self) -> Option<&'a ContainerStateTerminated> {
-        let ended = |state: &'a Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.as_ref());
+        let ended =
+            |state: &'a Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.as_ref());
         ended(&self.status.state).or_else(|| ended(&self.status.last_state))
     }
 }
@@ -166,8 +171,9 @@ impl History {
 
     /// Forgets the faults that are over.
     pub(super) fn keep(&mut self, troubles: &[Trouble]) {
-        self.began
-            .retain(|(kind, container), _| troubles.iter().any(|trouble| trouble.kind == *kind && trouble.cause.container == *container));
+        self.began.retain(|(kind, container), _| {
+            troubles.iter().any(|trouble| trouble.kind == *kind && trouble.cause.container == *container)
+        });
     }
 
     /// When the fault was first seen; that is now, unless it is known.

@@ -1,5 +1,5 @@
-//! Pods that are never made: the controller of a StatefulSet, Deployment or Job is refused, or gives up. Only the events on that object
-//! tell.
+//! Pods that are never made: the controller of a StatefulSet, Deployment or Job is refused, or gives up. Only
+//! the events on that object tell.
 
 use std::time::Instant;
 
@@ -13,13 +13,22 @@ const MADE: &str = "SuccessfulCreate";
 const JOB_OVER: [&str; 2] = ["BackoffLimitExceeded", "DeadlineExceeded"];
 
 /// Judges a workload that lacks pods, by the events about it (from old to new).
-pub(super) fn diagnose(subject: &Subject, events: &[Note], budgets: Budgets, history: &mut History, now: Instant) -> Health {
+pub(super) fn diagnose(
+    subject: &Subject,
+    events: &[Note],
+    budgets: Budgets,
+    history: &mut History,
+    now: Instant,
+) -> Health {
     let troubles = job(subject, events).or_else(|| refused(subject, events, budgets)).into_iter().collect();
     weigh(troubles, history, now)
 }
 
 fn job(subject: &Subject, events: &[Note]) -> Option<Trouble> {
-    let note = events.iter().rev().find(|note| subject.ends && note.warning && JOB_OVER.contains(&note.reason.as_str()))?;
+    let note = events
+        .iter()
+        .rev()
+        .find(|note| subject.ends && note.warning && JOB_OVER.contains(&note.reason.as_str()))?;
     let cause = Cause {
         what: "its pods have failed, and it starts no more of them".into(),
         why: note.message.clone(),
@@ -44,8 +53,18 @@ fn refused(subject: &Subject, events: &[Note], budgets: Budgets) -> Option<Troub
             };
             (format!("its pods cannot be created: {}", refusal.what), refusal.advice, timeout)
         }
-        None => ("its pods cannot be created".to_owned(), "change what the message names".to_owned(), Timeout::Budget(budgets.capacity)),
+        None => (
+            "its pods cannot be created".to_owned(),
+            "change what the message names".to_owned(),
+            Timeout::Budget(budgets.capacity),
+        ),
     };
-    let cause = Cause { what: what.clone(), why: note.message.clone(), advice, event: Tell::new(&[FAILED], ""), ..Cause::default() };
+    let cause = Cause {
+        what: what.clone(),
+        why: note.message.clone(),
+        advice,
+        event: Tell::new(&[FAILED], ""),
+        ..Cause::default()
+    };
     Some(Trouble::within(Kind::Creation, cause, timeout, what))
 }

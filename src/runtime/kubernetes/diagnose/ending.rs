@@ -10,7 +10,8 @@ use crate::manifest::owner::Owner;
 const NODE: Duration = Duration::from_secs(60);
 
 /// The events that tell who took a pod away.
-const TAKEN: [&str; 6] = ["Preempted", "Preempting", "TaintManagerEviction", "Evicted", "NodeNotReady", "DeletingNode"];
+const TAKEN: [&str; 6] =
+    ["Preempted", "Preempting", "TaintManagerEviction", "Evicted", "NodeNotReady", "DeletingNode"];
 
 /// The fault of a pod that is over, or on its way there.
 pub(super) fn trouble(case: &Case) -> Option<Trouble> {
@@ -39,7 +40,10 @@ fn another_node(subject: &Subject) -> String {
 }
 
 fn more_room(subject: &Subject) -> String {
-    format!("run {} again when there is room, or give the pod a priorityClassName of its own", subject.command())
+    format!(
+        "run {} again when there is room, or give the pod a priorityClassName of its own",
+        subject.command()
+    )
 }
 
 fn words(reason: &str, message: &str, subject: &Subject) -> (String, String) {
@@ -49,9 +53,14 @@ fn words(reason: &str, message: &str, subject: &Subject) -> (String, String) {
             "it was stopped because it ran longer than activeDeadlineSeconds",
             "take activeDeadlineSeconds out of the manifest, or raise it above the length of the whole test run",
         ),
-        "Preempting" | "Preempted" => ("it was stopped to make room for a pod of higher priority", &*more_room(subject)),
+        "Preempting" | "Preempted" => {
+            ("it was stopped to make room for a pod of higher priority", &*more_room(subject))
+        }
         "Shutdown" | "NodeShutdown" | "Terminated" => ("its node is shutting down", &*another_node(subject)),
-        _ if reason.starts_with("OutOf") || reason == "UnexpectedAdmissionError" || reason == "NodeAffinity" => {
+        _ if reason.starts_with("OutOf")
+            || reason == "UnexpectedAdmissionError"
+            || reason == "NodeAffinity" =>
+        {
             ("the node that was chosen for it did not take it", &*another_node(subject))
         }
         _ => return (format!("it has failed ({reason})"), "look at the pod and its events".into()),
@@ -72,7 +81,8 @@ fn eviction(message: &str) -> &'static str {
     }
 }
 
-/// A pod of the manifest that is gone, or going: nobody makes it anew. Who did it is told by a condition or an event, if it was the cluster.
+/// A pod of the manifest that is gone, or going: nobody makes it anew. Who did it is told by a condition or
+/// an event, if it was the cluster.
 pub(super) fn deleted(case: &Case) -> Cause {
     if let Some(disruption) = Disruption::of(case.pod) {
         return taken(case, disruption);
@@ -93,7 +103,9 @@ pub(super) fn deleted(case: &Case) -> Cause {
         why: event.map(|note| note.message.clone()).unwrap_or_default(),
         advice: format!(
             "{}find out what deletes pods here (a clean-up job, another `testbed down`), then run `testbed up` again: {} is not made anew",
-            pipeline_run.map(|name| format!("if PipelineRun {name} is gone, all is as it should be; else ")).unwrap_or_default(),
+            pipeline_run
+                .map(|name| format!("if PipelineRun {name} is gone, all is as it should be; else "))
+                .unwrap_or_default(),
             case.name()
         ),
         event: if event.is_some() { Tell::new(&TAKEN, "") } else { Tell::default() },
@@ -112,7 +124,9 @@ fn taken(case: &Case, disruption: Disruption) -> Cause {
             )
         }
         "PreemptionByScheduler" => more_room(case.subject),
-        "TerminationByKubelet" => format!("{again}, or look at the node's conditions (kubectl describe node)"),
+        "TerminationByKubelet" => {
+            format!("{again}, or look at the node's conditions (kubectl describe node)")
+        }
         _ => again,
     };
     Cause {

@@ -9,7 +9,8 @@ use super::{Case, Cause, History, Kind, Log, Timeout, Trouble};
 /// How often a database may end: once is an accident, twice is a habit.
 const DATABASE: i32 = 2;
 
-/// How often another container may end. Many applications end again and again until their database answers, which is no fault.
+/// How often another container may end. Many applications end again and again until their database answers,
+/// which is no fault.
 const OTHER: i32 = 5;
 
 /// How often a container may end of a workload that no run has made: what it needs has been there before.
@@ -48,8 +49,8 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
     Some(Trouble::certain(Kind::Exit, ended(view, end, exits)))
 }
 
-/// Whether the kubelet starts the container again: as the container itself says, which is what makes a sidecar of an init container, else as its
-/// pod does.
+/// Whether the kubelet starts the container again: as the container itself says, which is what makes a
+/// sidecar of an init container, else as its pod does.
 fn restarts(case: &Case, view: &View, end: &ContainerStateTerminated) -> bool {
     let own = view.container.and_then(|container| container.restart_policy.as_deref());
     match own.unwrap_or_else(|| case.restart_policy()) {
@@ -72,21 +73,26 @@ fn ended(view: &View, end: &ContainerStateTerminated, exits: i32) -> Cause {
             format!("take away what makes {label} end: a command or args that are not a server's"),
         )
     } else {
-        let reason = end.reason.as_deref().filter(|reason| *reason != "Error").map(|reason| format!(", {reason}"));
+        let reason =
+            end.reason.as_deref().filter(|reason| *reason != "Error").map(|reason| format!(", {reason}"));
         let signal = signal(end).map(|name| format!(", killed by {name}"));
         let (signal, reason) = (signal.unwrap_or_default(), reason.unwrap_or_default());
         (
-            format!("{label} ended{times}{} with exit code {code}{signal}{reason}", if exits > 1 { ", last" } else { "" }),
+            format!(
+                "{label} ended{times}{} with exit code {code}{signal}{reason}",
+                if exits > 1 { ", last" } else { "" }
+            ),
             format!("correct what the log complains about in the manifest of {label}"),
         )
     };
     told_by_log(view, what, end.message.clone().unwrap_or_default(), advice)
 }
 
-/// A database that is killed while it sets itself up leaves half of its data in the pod's volume, and its next start takes that for a
-/// finished set-up: there is nothing to hope for.
+/// A database that is killed while it sets itself up leaves half of its data in the pod's volume, and its
+/// next start takes that for a finished set-up: there is nothing to hope for.
 fn out_of_memory(view: &View) -> Cause {
-    let limit = view.container.and_then(|container| container.resources.as_ref()?.limits.as_ref()?.get("memory"));
+    let limit =
+        view.container.and_then(|container| container.resources.as_ref()?.limits.as_ref()?.get("memory"));
     let label = view.label();
     let (what, advice) = match limit {
         Some(limit) => (
@@ -94,11 +100,18 @@ fn out_of_memory(view: &View) -> Cause {
             format!("raise resources.limits.memory of {label}, or give the server smaller buffers"),
         ),
         None => (
-            format!("{label} was killed because the node ran out of memory (OOMKilled; the container has no limit of its own)"),
+            format!(
+                "{label} was killed because the node ran out of memory (OOMKilled; the container has no limit of its own)"
+            ),
             format!("give {label} a memory request, so that a node with enough memory is chosen"),
         ),
     };
-    told_by_log(view, what, "a second start would find a half-made data folder, so it is not waited for".into(), advice)
+    told_by_log(
+        view,
+        what,
+        "a second start would find a half-made data folder, so it is not waited for".into(),
+        advice,
+    )
 }
 
 /// The cause of an end that the container's own log tells more about.

@@ -1,9 +1,10 @@
-//! What is wrong with a pod, whether waiting can mend it, and for how long: from the pod, the events about it and the time, all of which
-//! are passed in. No client, no clock.
+//! What is wrong with a pod, whether waiting can mend it, and for how long: from the pod, the events about it
+//! and the time, all of which are passed in. No client, no clock.
 //!
-//! One file a stage of a pod's life: [`creation`] (its maker is refused, for the reasons in [`admission`]), [`scheduling`] (no node takes it), [`volumes`] (the node cannot
-//! prepare it), [`pull`] (its image), [`start`] (its container is not made), [`exits`] (its container ends), [`ending`] (the pod itself
-//! ends). Each finds a [`Trouble`]; [`diagnose`] weighs them. [`run`] looks at a whole run.
+//! One file a stage of a pod's life: [`creation`] (its maker is refused, for the reasons in [`admission`]),
+//! [`scheduling`] (no node takes it), [`volumes`] (the node cannot prepare it), [`pull`] (its image),
+//! [`start`] (its container is not made), [`exits`] (its container ends), [`ending`] (the pod itself ends).
+//! Each finds a [`Trouble`]; [`diagnose`] weighs them. [`run`] looks at a whole run.
 
 pub mod admission;
 mod case;
@@ -94,7 +95,8 @@ impl Tell {
     /// The newest event that fits. `events` go from old to new.
     pub fn find<'a>(&self, events: &'a [Note], container: Option<&str>) -> Option<&'a Note> {
         let fits = |note: &&Note| {
-            let about = note.container.is_none() || container.is_none() || note.container.as_deref() == container;
+            let about =
+                note.container.is_none() || container.is_none() || note.container.as_deref() == container;
             about && self.reasons.contains(&note.reason.as_str()) && note.message.contains(self.text)
         };
         events.iter().rev().find(fits)
@@ -121,7 +123,8 @@ impl Trouble {
     }
 }
 
-/// What a budget is counted for: while a fault of one kind lasts, its budget runs on, whatever its message says.
+/// What a budget is counted for: while a fault of one kind lasts, its budget runs on, whatever its message
+/// says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Creation,
@@ -187,7 +190,9 @@ fn weigh(troubles: Vec<Trouble>, history: &mut History, now: Instant) -> Health 
             return Health::Doomed(trouble.cause);
         }
         let sooner = match &health {
-            Health::Wait { until: known, .. } => until.is_some_and(|until| known.is_none_or(|known| until < known)),
+            Health::Wait { until: known, .. } => {
+                until.is_some_and(|until| known.is_none_or(|known| until < known))
+            }
             _ => true,
         };
         if sooner {

@@ -1,7 +1,8 @@
-//! Images that cannot be pulled: what the message of the container runtime means, and whether another attempt may succeed.
+//! Images that cannot be pulled: what the message of the container runtime means, and whether another attempt
+//! may succeed.
 //!
-//! The texts differ between containerd, CRI-O and dockershim, and from version to version, so they are recognised by fragments. What is
-//! not recognised may be anything and is waited for like a fault that mends.
+//! The texts differ between containerd, CRI-O and dockershim, and from version to version, so they are
+//! recognised by fragments. What is not recognised may be anything and is waited for like a fault that mends.
 
 use super::case::View;
 use super::{Case, Cause, History, Kind, Tell, Timeout, Trouble};
@@ -27,8 +28,8 @@ const BROKEN: Finding = Finding::Passing("the registry answers with an error of 
 const CUT: Finding = Finding::Passing("the connection to the registry breaks");
 const UNKNOWN: Finding = Finding::Passing("the node could not pull it");
 
-/// Fragments in lower case; the first that is found decides. A passing fault comes first: where a token server is down, the message says
-/// "failed to authorize" as well.
+/// Fragments in lower case; the first that is found decides. A passing fault comes first: where a token
+/// server is down, the message says "failed to authorize" as well.
 const FRAGMENTS: [(&str, Finding); 42] = [
     ("toomanyrequests", RATE),
     ("too many requests", RATE),
@@ -80,8 +81,8 @@ const FAILED: &str = "ErrImagePull";
 /// What tells of a Secret that the pod's `imagePullSecrets` name and that is not there.
 const NO_SECRET: Tell = Tell::new(&["FailedToRetrieveImagePullSecret"], "");
 
-/// What is pulled for a container: its image, or one whose files a volume shows (Kubernetes 1.31 and later). The status of the container tells of
-/// both in the same way.
+/// What is pulled for a container: its image, or one whose files a volume shows (Kubernetes 1.31 and later).
+/// The status of the container tells of both in the same way.
 struct Pulled<'a> {
     image: &'a str,
     volume: Option<&'a str>,
@@ -97,10 +98,14 @@ impl<'a> Pulled<'a> {
             let image = volume.image.as_ref()?.reference.as_deref()?;
             Some(Self { image, volume: Some(&volume.name), view })
         });
-        // `docker.io/library/mysql:9.7` is `mysql:9.7`; of two that fit the longer one is meant, and of two alike the container's.
+        // `docker.io/library/mysql:9.7` is `mysql:9.7`; of two that fit the longer one is meant, and of two
+        // alike the container's.
         let quoted: Vec<&str> = message.split('"').skip(1).step_by(2).collect();
-        let fits =
-            |image: &str| quoted.iter().any(|name| name.strip_suffix(image).is_some_and(|rest| rest.is_empty() || rest.ends_with('/')));
+        let fits = |image: &str| {
+            quoted.iter().any(|name| {
+                name.strip_suffix(image).is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+            })
+        };
         let volume = of_volumes.filter(|pulled| fits(pulled.image)).max_by_key(|pulled| pulled.image.len());
         volume.filter(|volume| !fits(own.image) || volume.image.len() > own.image.len()).unwrap_or(own)
     }
@@ -120,7 +125,11 @@ impl<'a> Pulled<'a> {
 pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Trouble> {
     let (reason, message) = view.waits_for()?;
     match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "SignatureValidationFailed" | "ImageInspectError" => {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "RegistryUnavailable"
+        | "SignatureValidationFailed"
+        | "ImageInspectError" => {
             // Old kubelets say why only in the first of the two states.
             let known = history.pull(view.name()).or_else(|| last_failure(case, view)).unwrap_or(message);
             let (reason, message) = match reason {
@@ -143,7 +152,9 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
     } else {
         let policy = if pulled.volume.is_some() { "pullPolicy" } else { "imagePullPolicy" };
         (
-            format!("the node does not have the image {image} of {label}, and {policy}: Never forbids to pull it"),
+            format!(
+                "the node does not have the image {image} of {label}, and {policy}: Never forbids to pull it"
+            ),
             // Since 1.35 the kubelet says the same of an image that the pod's credentials do not open.
             format!(
                 "put the image on the node, or change {policy} to IfNotPresent; if the node has it, the pod lacks the imagePullSecrets that it \
@@ -151,7 +162,14 @@ pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Tro
             ),
         )
     };
-    let cause = Cause { what, reason: reason.into(), why: message.into(), advice, container: pulled.container(), ..Cause::default() };
+    let cause = Cause {
+        what,
+        reason: reason.into(),
+        why: message.into(),
+        advice,
+        container: pulled.container(),
+        ..Cause::default()
+    };
     Some(Trouble::certain(Kind::Pull, cause))
 }
 
@@ -172,10 +190,14 @@ fn failed(case: &Case, pulled: &Pulled, reason: &str, message: &str) -> Trouble 
             format!("the registry does not have the image {image} of {label}"),
             format!("correct the image of {label} (name and tag), or push it"),
         ),
-        Finding::Denied => certain(format!("the registry does not let this pod pull the image {image} of {label}"), credentials(case)),
+        Finding::Denied => certain(
+            format!("the registry does not let this pod pull the image {image} of {label}"),
+            credentials(case),
+        ),
         Finding::Platform => certain(
             format!("the image {image} of {label} does not exist for the node's kind of processor"),
-            "use an image for this platform, or a nodeSelector for nodes of another (kubernetes.io/arch)".into(),
+            "use an image for this platform, or a nodeSelector for nodes of another (kubernetes.io/arch)"
+                .into(),
         ),
         Finding::Passing(why) => {
             let budget = case.budgets.pull;
@@ -184,7 +206,10 @@ fn failed(case: &Case, pulled: &Pulled, reason: &str, message: &str) -> Trouble 
             } else {
                 "look whether the node reaches the registry; --pull-timeout waits longer"
             };
-            let what = format!("the image {image} of {label} still cannot be pulled after {}: {why}", humantime::format_duration(budget));
+            let what = format!(
+                "the image {image} of {label} still cannot be pulled after {}: {why}",
+                humantime::format_duration(budget)
+            );
             let meanwhile = format!("pulling the image {image} fails for now: {why}");
             Trouble::within(Kind::Pull, cause(what, advice.into()), Timeout::Budget(budget), meanwhile)
         }
@@ -203,7 +228,9 @@ fn credentials(case: &Case) -> String {
             case.subject.kubectl
         ),
     };
-    format!("{credentials}, or correct the image's name: some registries say this of images that they do not have")
+    format!(
+        "{credentials}, or correct the image's name: some registries say this of images that they do not have"
+    )
 }
 
 fn finding(message: &str, image: &str) -> Finding {
@@ -212,12 +239,18 @@ fn finding(message: &str, image: &str) -> Finding {
         return *finding;
     }
     // containerd's own words; "not found" alone it says of broken snapshots as well.
-    let unresolved = ["failed to resolve reference", "failed to resolve image"].iter().any(|words| text.contains(words));
+    let unresolved =
+        ["failed to resolve reference", "failed to resolve image"].iter().any(|words| text.contains(words));
     let unresolved = unresolved && text.trim_end().ends_with("not found");
-    if unresolved || (text.contains("manifest for") && text.contains("not found")) { Finding::Absent } else { UNKNOWN }
+    if unresolved || (text.contains("manifest for") && text.contains("not found")) {
+        Finding::Absent
+    } else {
+        UNKNOWN
+    }
 }
 
-/// The message in lower case, without what is quoted and without names and addresses: an image may be called `timeout`.
+/// The message in lower case, without what is quoted and without names and addresses: an image may be called
+/// `timeout`.
 fn without_names(message: &str, image: &str) -> String {
     let unquoted: String = message.split('"').step_by(2).collect::<Vec<_>>().join(" ");
     let is_name = |word: &str| {

@@ -11,7 +11,8 @@ use super::super::pods::{Pods, made_by, phase, uid};
 use super::case::View;
 use super::{Budgets, Case, Cause, Health, History, Log, Subject, creation, diagnose, ending};
 
-/// How many pods of one workload may end before their time: its controller makes another one, and the next one may fare better.
+/// How many pods of one workload may end before their time: its controller makes another one, and the next
+/// one may fare better.
 const PODS: usize = 2;
 
 /// Something that can never become ready.
@@ -63,13 +64,15 @@ impl Run {
         Self { subjects, budgets, pods: BTreeMap::new(), makers: BTreeMap::new(), ended: BTreeMap::new() }
     }
 
-    /// Looks at everything. `pods` has to be a complete list: a pod of the manifest that is not in it is gone.
+    /// Looks at everything. `pods` has to be a complete list: a pod of the manifest that is not in it is
+    /// gone.
     pub fn examine(&mut self, pods: &Pods, events: &Events, now: Instant) -> Findings {
         let mut findings = Findings::default();
         let present: BTreeSet<&str> = pods.values().map(uid).collect();
         self.pods.retain(|uid, _| present.contains(uid.as_str()));
         for subject in std::mem::take(&mut self.subjects) {
-            let own: Vec<&Pod> = pods.values().filter(|pod| made_by(pod) == Some(subject.workload.as_str())).collect();
+            let own: Vec<&Pod> =
+                pods.values().filter(|pod| made_by(pod) == Some(subject.workload.as_str())).collect();
             self.examine_maker(&subject, &own, events, now, &mut findings);
             for pod in own {
                 self.examine_pod(&subject, pod, events, now, &mut findings);
@@ -79,15 +82,30 @@ impl Run {
         findings
     }
 
-    fn examine_maker(&mut self, subject: &Subject, pods: &[&Pod], events: &Events, now: Instant, findings: &mut Findings) {
+    fn examine_maker(
+        &mut self,
+        subject: &Subject,
+        pods: &[&Pod],
+        events: &Events,
+        now: Instant,
+        findings: &mut Findings,
+    ) {
         let (kind, name) = subject.workload.split_once('/').unwrap_or_default();
         let health = if subject.is_plain_pod() {
             if !pods.is_empty() {
                 return;
             }
-            let pod = Pod { metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() }, ..Pod::default() };
+            let pod = Pod {
+                metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() },
+                ..Pod::default()
+            };
             let about = events.about("Pod", name, None);
-            Health::Doomed(ending::deleted(&Case { pod: &pod, subject, events: &about, budgets: self.budgets }))
+            Health::Doomed(ending::deleted(&Case {
+                pod: &pod,
+                subject,
+                events: &about,
+                budgets: self.budgets,
+            }))
         } else {
             let history = self.makers.entry(subject.workload.clone()).or_default();
             let ended = |pod: &&&Pod| subject.ends || phase(pod) != Some("Failed");
@@ -97,17 +115,30 @@ impl Run {
             creation::diagnose(subject, &events.about_maker(kind, name), self.budgets, history, now)
         };
         match health {
-            Health::Doomed(cause) if subject.ends => findings.lost.push(self.with_log(subject, pods, kind, name, cause)),
+            Health::Doomed(cause) if subject.ends => {
+                findings.lost.push(self.with_log(subject, pods, kind, name, cause))
+            }
             health => findings.add(health, kind, name, None, subject),
         }
     }
 
     /// A Job's end, with the log of a pod of it that has failed.
-    fn with_log(&self, subject: &Subject, pods: &[&Pod], kind: &str, name: &str, mut cause: Cause) -> Finding {
+    fn with_log(
+        &self,
+        subject: &Subject,
+        pods: &[&Pod],
+        kind: &str,
+        name: &str,
+        mut cause: Cause,
+    ) -> Finding {
         let mut log_of = name.to_owned();
         for pod in pods.iter().filter(|pod| phase(pod) == Some("Failed")) {
             let case = Case { pod, subject, events: &[], budgets: self.budgets };
-            let failed = case.containers().iter().find(|view| view.end().is_some_and(|end| end.exit_code != 0)).map(View::name);
+            let failed = case
+                .containers()
+                .iter()
+                .find(|view| view.end().is_some_and(|end| end.exit_code != 0))
+                .map(View::name);
             if let Some(container) = failed {
                 (cause.container, cause.log) = (Some(container.to_owned()), Some(Log::Latest));
                 log_of = case.name().to_owned();
@@ -117,7 +148,14 @@ impl Run {
         Finding { kind, name, uid: None, pod: log_of, workload, cause }
     }
 
-    fn examine_pod(&mut self, subject: &Subject, pod: &Pod, events: &Events, now: Instant, findings: &mut Findings) {
+    fn examine_pod(
+        &mut self,
+        subject: &Subject,
+        pod: &Pod,
+        events: &Events,
+        now: Instant,
+        findings: &mut Findings,
+    ) {
         let (name, uid) = (pod.metadata.name.clone().unwrap_or_default(), uid(pod));
         let about = events.about("Pod", &name, Some(uid));
         let case = Case { pod, subject, events: &about, budgets: self.budgets };
@@ -144,7 +182,14 @@ impl Findings {
             Health::Fine => {}
             Health::Wait { why, until } => self.waiting.push(Waiting { workload, why, until }),
             Health::Doomed(cause) => {
-                self.lost.push(Finding { kind: kind.into(), name: name.into(), uid, pod: name.into(), workload, cause });
+                self.lost.push(Finding {
+                    kind: kind.into(),
+                    name: name.into(),
+                    uid,
+                    pod: name.into(),
+                    workload,
+                    cause,
+                });
             }
         }
     }

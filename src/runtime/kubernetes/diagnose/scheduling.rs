@@ -6,8 +6,8 @@ use super::start::MISSING;
 use super::volumes::claim;
 use super::{Case, Cause, Kind, Tell, Timeout, Trouble};
 
-/// How long no node may fit for reasons that only a change of the nodes mends. A cluster autoscaler looks every ten seconds and gets the
-/// chance to answer with a new node.
+/// How long no node may fit for reasons that only a change of the nodes mends. A cluster autoscaler looks
+/// every ten seconds and gets the chance to answer with a new node.
 const NO_NODE_FITS: Duration = Duration::from_secs(20);
 
 /// How long a volume may take to be provided.
@@ -17,7 +17,8 @@ const CLAIM: Duration = Duration::from_secs(120);
 const LASTING: [&str; 4] = ["node affinity", "node selector", "node-affinity", "requested node name"];
 
 /// Taints that come and go with a node's state.
-const PASSING_TAINTS: [&str; 3] = ["node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "tobedeletedbyclusterautoscaler"];
+const PASSING_TAINTS: [&str; 3] =
+    ["node.kubernetes.io/", "node.cloudprovider.kubernetes.io/", "tobedeletedbyclusterautoscaler"];
 
 /// The autoscaler's (and Karpenter's) word that a node is on its way, and that none is.
 const SCALES: [&str; 2] = ["TriggeredScaleUp", "Nominated"];
@@ -28,21 +29,35 @@ const UNSCHEDULABLE: &str = "Unschedulable";
 /// The fault of a pod that waits for a node.
 pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     let conditions = case.pod.status.as_ref()?.conditions.as_ref()?;
-    let condition = conditions.iter().find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+    let condition = conditions
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
     if condition.reason.as_deref() != Some(UNSCHEDULABLE) {
         return None;
     }
     let message = condition.message.as_deref().unwrap_or_default();
-    let autoscaler = case.events.iter().rev().find(|note| SCALES.contains(&note.reason.as_str()) || note.reason == SCALES_NOT);
+    let autoscaler = case
+        .events
+        .iter()
+        .rev()
+        .find(|note| SCALES.contains(&note.reason.as_str()) || note.reason == SCALES_NOT);
     let (what, advice, timeout) = judge(case, message);
     let (timeout, meanwhile) = match autoscaler {
-        Some(note) if note.reason != SCALES_NOT => (Timeout::Unlimited, "no node fits yet, and the cluster is adding one".to_owned()),
+        Some(note) if note.reason != SCALES_NOT => {
+            (Timeout::Unlimited, "no node fits yet, and the cluster is adding one".to_owned())
+        }
         Some(_) if timeout == Timeout::Budget(NO_NODE_FITS) => (Timeout::None, String::new()),
         _ => (timeout, format!("{what}: {}", shorten(message))),
     };
     // The scheduler's own event says the same as the condition; the autoscaler's says more.
-    let cause =
-        Cause { what, reason: UNSCHEDULABLE.into(), why: message.into(), advice, event: Tell::new(&[SCALES_NOT], ""), ..Cause::default() };
+    let cause = Cause {
+        what,
+        reason: UNSCHEDULABLE.into(),
+        why: message.into(),
+        advice,
+        event: Tell::new(&[SCALES_NOT], ""),
+        ..Cause::default()
+    };
     Some(Trouble { kind: Kind::Scheduling, cause, timeout, meanwhile })
 }
 
@@ -54,9 +69,13 @@ fn judge(case: &Case, message: &str) -> (String, String, Timeout) {
         return (what, super::start::provide(&missing, case.subject), Timeout::Budget(MISSING));
     }
     if lower.contains("unbound") {
-        let what = format!("its PersistentVolumeClaim {} is not bound to a volume", claim(case.pod).unwrap_or_default());
+        let what = format!(
+            "its PersistentVolumeClaim {} is not bound to a volume",
+            claim(case.pod).unwrap_or_default()
+        );
         let look = format!("{} describe pvc", case.subject.kubectl);
-        let advice = format!("look at the claim ({look}): its storageClassName has to exist and to provide volumes");
+        let advice =
+            format!("look at the claim ({look}): its storageClassName has to exist and to provide volumes");
         return (what, advice, Timeout::Budget(CLAIM));
     }
     let nodes = nodes(&lower);
@@ -67,19 +86,34 @@ fn judge(case: &Case, message: &str) -> (String, String, Timeout) {
             (true, false) => "every node has a taint that it does not tolerate",
             _ => "no node fits its node selector or node affinity",
         };
-        let advice = if taint { "add the toleration to the pod's spec" } else { "correct nodeSelector and affinity in the pod's spec" };
-        return (what.into(), format!("{advice}, or label a node (kubectl get nodes --show-labels)"), Timeout::Budget(NO_NODE_FITS));
+        let advice = if taint {
+            "add the toleration to the pod's spec"
+        } else {
+            "correct nodeSelector and affinity in the pod's spec"
+        };
+        return (
+            what.into(),
+            format!("{advice}, or label a node (kubectl get nodes --show-labels)"),
+            Timeout::Budget(NO_NODE_FITS),
+        );
     }
     let budget = case.budgets.capacity;
     if lower.contains("insufficient") || lower.contains("too many pods") {
         let what = format!("no node has room for what it requests{}", requests(case));
-        let advice = "lower resources.requests in the manifest, or free some room; --capacity-timeout waits longer".into();
+        let advice =
+            "lower resources.requests in the manifest, or free some room; --capacity-timeout waits longer"
+                .into();
         return (what, advice, Timeout::Budget(budget));
     }
-    ("no node takes it".into(), "change what the scheduler names; --capacity-timeout waits longer".into(), Timeout::Budget(budget))
+    (
+        "no node takes it".into(),
+        "change what the scheduler names; --capacity-timeout waits longer".into(),
+        Timeout::Budget(budget),
+    )
 }
 
-/// `2 Insufficient cpu, 1 node(s) had taint {a: b}, that the pod didn't tolerate.` to the reasons, without the numbers.
+/// `2 Insufficient cpu, 1 node(s) had taint {a: b}, that the pod didn't tolerate.` to the reasons, without
+/// the numbers.
 fn nodes(message: &str) -> Vec<String> {
     let Some((_, reasons)) = message.split_once("available: ") else { return Vec::new() };
     let reasons = reasons.split(" preemption: ").next().unwrap_or_default().trim_end_matches(['.', ' ']);
@@ -103,7 +137,8 @@ fn is_lasting(reason: &str) -> bool {
 fn requests(case: &Case) -> String {
     let containers = case.pod.spec.iter().flat_map(|spec| &spec.containers);
     let asked = containers.filter_map(|container| container.resources.as_ref()?.requests.as_ref());
-    let asked: Vec<String> = asked.flatten().map(|(resource, quantity)| format!("{} {resource}", quantity.0)).collect();
+    let asked: Vec<String> =
+        asked.flatten().map(|(resource, quantity)| format!("{} {resource}", quantity.0)).collect();
     if asked.is_empty() { String::new() } else { format!(" ({})", asked.join(", ")) }
 }
 
@@ -117,9 +152,11 @@ mod tests {
 
     #[test]
     fn what_is_said_of_the_nodes_is_taken_apart() {
-        let message =
-            "0/4 nodes are available: 1 node(s) had taint {a: b}, that the pod didn't tolerate, 3 Insufficient cpu. preemption: x";
-        assert_eq!(nodes(message), ["node(s) had taint {a: b}, that the pod didn't tolerate", "Insufficient cpu"]);
+        let message = "0/4 nodes are available: 1 node(s) had taint {a: b}, that the pod didn't tolerate, 3 Insufficient cpu. preemption: x";
+        assert_eq!(
+            nodes(message),
+            ["node(s) had taint {a: b}, that the pod didn't tolerate", "Insufficient cpu"]
+        );
         assert!(nodes("pod has unbound immediate claims").is_empty());
     }
 

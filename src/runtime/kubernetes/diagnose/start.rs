@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::case::View;
 use super::{Case, Cause, Kind, Subject, Timeout, Trouble};
 
-/// How long a Secret or ConfigMap may be missing that a pod refers to. Somebody may create it a moment after the pod, and the kubelet
-/// looks again every 10 to 15 seconds.
+/// How long a Secret or ConfigMap may be missing that a pod refers to. Somebody may create it a moment after
+/// the pod, and the kubelet looks again every 10 to 15 seconds.
 pub(super) const MISSING: Duration = Duration::from_secs(20);
 
 /// How long the runtime may fail to make a container without a clear reason.
@@ -56,7 +56,8 @@ fn misconfigured(case: &Case, view: &View, message: &str) -> Trouble {
     };
     // The kubelet has not read the Secrets and ConfigMaps yet, which it does again by itself.
     let meanwhile = if message.contains("failed to sync") { String::new() } else { what.clone() };
-    let (reason, why, container) = ("CreateContainerConfigError".into(), message.into(), Some(view.name().into()));
+    let (reason, why, container) =
+        ("CreateContainerConfigError".into(), message.into(), Some(view.name().into()));
     let cause = Cause { what, reason, why, advice, container, ..Cause::default() };
     Trouble::within(Kind::Config, cause, Timeout::Budget(MISSING), meanwhile)
 }
@@ -69,13 +70,19 @@ pub(super) fn refused(view: &View, message: &str, timeout: Timeout) -> Trouble {
     let (what, advice) = if program {
         (
             format!("{label} cannot be started: its image {} has no such program", view.image()),
-            format!("correct command and args of {label} (a database needs none: its image starts the server)"),
+            format!(
+                "correct command and args of {label} (a database needs none: its image starts the server)"
+            ),
         )
     } else {
-        (format!("{label} cannot be started"), format!("correct what the runtime complains about in the manifest of {label}"))
+        (
+            format!("{label} cannot be started"),
+            format!("correct what the runtime complains about in the manifest of {label}"),
+        )
     };
     let meanwhile = format!("{label} cannot be started for now");
-    let cause = Cause { what, why: message.into(), advice, container: Some(view.name().into()), ..Cause::default() };
+    let cause =
+        Cause { what, why: message.into(), advice, container: Some(view.name().into()), ..Cause::default() };
     Trouble::within(Kind::Start, cause, if is_clear { Timeout::None } else { timeout }, meanwhile)
 }
 
@@ -87,11 +94,15 @@ pub(super) fn provide(missing: &str, subject: &Subject) -> String {
     }
 }
 
-/// The object that a message of the kubelet or of a volume plugin says is missing: `secret "a" not found`, `couldn't find key k in Secret
-/// ns/a`, `references non-existent secret key: k`, `configmap references non-existent config key: k`.
+/// The object that a message of the kubelet or of a volume plugin says is missing: `secret "a" not found`,
+/// `couldn't find key k in Secret ns/a`, `references non-existent secret key: k`, `configmap references
+/// non-existent config key: k`.
 pub(super) fn missing(message: &str) -> Option<String> {
-    const KINDS: [(&str, &str); 3] =
-        [("secret", "the Secret"), ("configmap", "the ConfigMap"), ("persistentvolumeclaim", "the PersistentVolumeClaim")];
+    const KINDS: [(&str, &str); 3] = [
+        ("secret", "the Secret"),
+        ("configmap", "the ConfigMap"),
+        ("persistentvolumeclaim", "the PersistentVolumeClaim"),
+    ];
     let lower = message.to_lowercase();
     if let Some((_, rest)) = message.split_once("couldn't find key ") {
         let (key, rest) = rest.split_once(" in ")?;
@@ -99,7 +110,9 @@ pub(super) fn missing(message: &str) -> Option<String> {
         let name = name.split_whitespace().next()?.rsplit('/').next()?;
         return Some(format!("the key {key} of the {kind} {name}"));
     }
-    if let Some((before, key)) = message.split_once("references non-existent ").and_then(|(_, rest)| rest.split_once(" key: ")) {
+    if let Some((before, key)) =
+        message.split_once("references non-existent ").and_then(|(_, rest)| rest.split_once(" key: "))
+    {
         let kind = if before.contains("secret") { "Secret" } else { "ConfigMap" };
         return Some(format!("the key {} of a {kind}", key.split_whitespace().next()?));
     }

@@ -1,5 +1,5 @@
-//! Pods that a node has taken and cannot prepare: volumes that are not mounted, a network that is not set up. The pod's status says
-//! nothing but `ContainerCreating` all the while, so only the events tell.
+//! Pods that a node has taken and cannot prepare: volumes that are not mounted, a network that is not set up.
+//! The pod's status says nothing but `ContainerCreating` all the while, so only the events tell.
 
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     if containers.iter().any(|view| !view.waits_for().is_some_and(|(reason, _)| creating(reason))) {
         return None;
     }
-    let telling = |reason: &str| MOUNT.contains(&reason) || NETWORK.contains(&reason) || PROGRESS.contains(&reason);
+    let telling =
+        |reason: &str| MOUNT.contains(&reason) || NETWORK.contains(&reason) || PROGRESS.contains(&reason);
     let newest = case.events.iter().rev().find(|note| telling(&note.reason))?;
     if MOUNT.contains(&newest.reason.as_str()) {
         // The summary that follows ("timed out waiting") does not say which object is missing.
@@ -40,7 +41,8 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     NETWORK.contains(&newest.reason.as_str()).then(|| sandboxless(case, newest))
 }
 
-/// The fault of a pod whose sandbox cannot be made, which its condition `PodReadyToStartContainers` tells without a reason.
+/// The fault of a pod whose sandbox cannot be made, which its condition `PodReadyToStartContainers` tells
+/// without a reason.
 fn sandboxless(case: &Case, note: &Note) -> Trouble {
     let spec = case.pod.spec.as_ref();
     let class = spec.and_then(|spec| spec.runtime_class_name.as_deref());
@@ -51,7 +53,9 @@ fn sandboxless(case: &Case, note: &Note) -> Trouble {
                 .to_owned(),
             Timeout::None,
         )
-    } else if let Some(class) = class.filter(|_| NO_HANDLER.iter().any(|fragment| note.message.contains(fragment))) {
+    } else if let Some(class) =
+        class.filter(|_| NO_HANDLER.iter().any(|fragment| note.message.contains(fragment)))
+    {
         (
             format!("its node's container runtime does not know the handler of its RuntimeClass {class}"),
             format!(
@@ -66,14 +70,22 @@ fn sandboxless(case: &Case, note: &Note) -> Trouble {
             Timeout::Budget(SANDBOX),
         )
     };
-    let cause = Cause { what: what.clone(), why: note.message.clone(), advice, event: Tell::new(&NETWORK, ""), ..Cause::default() };
+    let cause = Cause {
+        what: what.clone(),
+        why: note.message.clone(),
+        advice,
+        event: Tell::new(&NETWORK, ""),
+        ..Cause::default()
+    };
     Trouble::within(Kind::Sandbox, cause, timeout, what)
 }
 
 fn unmounted(case: &Case, note: &Note) -> Trouble {
     let message = note.message.as_str();
-    let volume = message.split_once("volume \"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
-    let volume = volume.and_then(|name| case.pod.spec.as_ref()?.volumes.as_ref()?.iter().find(|volume| volume.name == name));
+    let volume =
+        message.split_once("volume \"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
+    let volume = volume
+        .and_then(|name| case.pod.spec.as_ref()?.volumes.as_ref()?.iter().find(|volume| volume.name == name));
     let (what, advice, budget) = match missing(message) {
         Some(missing) => {
             let missing = if missing.starts_with("the key ") { full_key(missing, volume) } else { missing };
@@ -82,8 +94,10 @@ fn unmounted(case: &Case, note: &Note) -> Trouble {
             (format!("it needs {missing}{name}, which does not exist"), advice, MISSING)
         }
         None => {
-            let name = volume.map_or_else(|| "a volume of it".into(), |volume| format!("its volume {}", volume.name));
-            let advice = format!("look at the volume's claim, if it has one: {} describe pvc", case.subject.kubectl);
+            let name = volume
+                .map_or_else(|| "a volume of it".into(), |volume| format!("its volume {}", volume.name));
+            let advice =
+                format!("look at the volume's claim, if it has one: {} describe pvc", case.subject.kubectl);
             (format!("its node cannot mount {name}"), advice, VOLUME)
         }
     };

@@ -1,4 +1,5 @@
-//! Whether the databases' names will lead to them from here: inside the cluster the names of Services, outside it port-forwards.
+//! Whether the databases' names will lead to them from here: inside the cluster the names of Services,
+//! outside it port-forwards.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -32,7 +33,10 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdi
 
 async fn outside(cluster: &Cluster) -> Verdict {
     match forward::is_allowed(cluster).await {
-        Ok(true) => Verdict::ok(CHECK, "testbed is outside the cluster: databases are reached through port-forwards, not by name"),
+        Ok(true) => Verdict::ok(
+            CHECK,
+            "testbed is outside the cluster: databases are reached through port-forwards, not by name",
+        ),
         Ok(false) => {
             let right = forward::rights();
             let without = "`up` tries the Services' own addresses, and `run` and `up --forward` do not work outside the cluster";
@@ -49,17 +53,25 @@ async fn inside(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
         Err(error) => return vec![Verdict::skipped(CHECK, format!("reading /etc/resolv.conf: {error}"))],
     };
     if let Some((why, remedy)) = conf.lacks(&cluster.namespace, cluster.home.as_deref()) {
-        let names: Vec<&str> = planned.discovery.databases.iter().map(|database| database.host.as_str()).collect();
-        let problem = Verdict::problem(CHECK, format!("{why}; {} would not resolve", names.join(", "))).remedy(remedy);
+        let names: Vec<&str> =
+            planned.discovery.databases.iter().map(|database| database.host.as_str()).collect();
+        let problem =
+            Verdict::problem(CHECK, format!("{why}; {} would not resolve", names.join(", "))).remedy(remedy);
         return vec![problem.on(service(names[0]))];
     }
     let services = match services(cluster).await {
         Ok(services) => services,
         Err(skipped) => return vec![skipped, api_server(&conf, planned).await],
     };
-    let own = services.iter().filter(|found| planned.objects.iter().any(|object| object.kind == "Service" && object.name == found.name));
+    let own = services.iter().filter(|found| {
+        planned.objects.iter().any(|object| object.kind == "Service" && object.name == found.name)
+    });
     let own: Vec<&Found> = own.collect();
-    let sample = if own.is_empty() { services.iter().find(|found| found.address.is_some()).into_iter().collect() } else { own };
+    let sample = if own.is_empty() {
+        services.iter().find(|found| found.address.is_some()).into_iter().collect()
+    } else {
+        own
+    };
     if sample.is_empty() {
         return vec![api_server(&conf, planned).await];
     }
@@ -77,8 +89,10 @@ async fn api_server(conf: &ResolvConf, planned: &Planned<'_>) -> Verdict {
     match resolve(API_SERVICE).await {
         Ok(_) => well(API_SERVICE, conf),
         Err(why) => {
-            let names: Vec<&str> = planned.discovery.databases.iter().map(|database| database.host.as_str()).collect();
-            unresolved(API_SERVICE, &format!("{why}; {} would not either", names.join(", ")), conf).on(API_SERVICE)
+            let names: Vec<&str> =
+                planned.discovery.databases.iter().map(|database| database.host.as_str()).collect();
+            unresolved(API_SERVICE, &format!("{why}; {} would not either", names.join(", ")), conf)
+                .on(API_SERVICE)
         }
     }
 }
@@ -130,8 +144,9 @@ impl Found {
 async fn services(cluster: &Cluster) -> Result<Vec<Found>, Verdict> {
     let api = cluster.api::<Service>();
     let list = api.list(&ListParams::default()).await;
-    let list =
-        list.map_err(|error| Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, "looking for Services to look up"))))?;
+    let list = list.map_err(|error| {
+        Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, "looking for Services to look up")))
+    })?;
     let found = list.items.into_iter().filter_map(|service| {
         let spec = service.spec?;
         if spec.type_.as_deref() == Some("ExternalName") {

@@ -1,5 +1,6 @@
-//! What the API server would make of each object: the creation itself, with the request to keep nothing (`dryRun=All`). Admission,
-//! validation and defaults are real. Quotas are looked at for each object by itself, which is why [`quota`](super::quota) adds them up.
+//! What the API server would make of each object: the creation itself, with the request to keep nothing
+//! (`dryRun=All`). Admission, validation and defaults are real. Quotas are looked at for each object by
+//! itself, which is why [`quota`](super::quota) adds them up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +27,8 @@ pub(super) const CHECK: &str = "dry-run";
 pub(super) struct Trial {
     /// What would be refused, and why.
     pub verdicts: Vec<Verdict>,
-    /// The objects as the API server would keep them, by their labels (`Pod mysql-42`): with all defaults, and what webhooks add.
+    /// The objects as the API server would keep them, by their labels (`Pod mysql-42`): with all defaults,
+    /// and what webhooks add.
     pub accepted: BTreeMap<String, DynamicObject>,
     /// Of what makes pods, such a pod, by the maker's label.
     pub pods: BTreeMap<String, DynamicObject>,
@@ -56,7 +58,8 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kind
         let pod = pod_of(object).map(|pod| Attempt { object, pod: Some(pod) });
         [Some(Attempt { object, pod: None }), pod].into_iter().flatten()
     });
-    let outcomes = attempts.map(|attempt| async move { (attempt.run(cluster, planned, kinds).await, attempt) });
+    let outcomes =
+        attempts.map(|attempt| async move { (attempt.run(cluster, planned, kinds).await, attempt) });
     let outcomes: Vec<(Outcome, Attempt)> = stream::iter(outcomes).buffered(AT_ONCE).collect().await;
     let mut trial = Trial::default();
     for (outcome, Attempt { object, pod }) in outcomes {
@@ -67,7 +70,10 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kind
                 let warned = others.map(|text| Verdict::warning(CHECK, text.clone()).on(object.label()));
                 // The API server says of a template what it says of its pods.
                 let is_new = |verdict: &Verdict| {
-                    !trial.verdicts.iter().any(|known| known.object == verdict.object && known.message == verdict.message)
+                    !trial
+                        .verdicts
+                        .iter()
+                        .any(|known| known.object == verdict.object && known.message == verdict.message)
                 };
                 let warned: Vec<Verdict> = warned.filter(is_new).collect();
                 trial.verdicts.extend(warned);
@@ -87,8 +93,12 @@ impl Trial {
     fn sum_up(&mut self, all: usize) {
         let (accepted, existing) = (self.accepted.len(), self.existing.len());
         if accepted + existing > 0 {
-            let there = if existing > 0 { format!("; {existing} of this run exist already") } else { String::new() };
-            self.verdicts.insert(0, Verdict::ok(CHECK, format!("the API server would take {accepted} of {all} objects{there}")));
+            let there =
+                if existing > 0 { format!("; {existing} of this run exist already") } else { String::new() };
+            self.verdicts.insert(
+                0,
+                Verdict::ok(CHECK, format!("the API server would take {accepted} of {all} objects{there}")),
+            );
         }
     }
 }
@@ -100,22 +110,33 @@ impl Attempt<'_> {
         let Some(api) = kinds.api_of(subject) else {
             return skipped("the cluster does not have the kind".into());
         };
-        let action = if self.pod.is_some() { "trying to create a pod of its template" } else { "trying to create it" };
+        let action =
+            if self.pod.is_some() { "trying to create a pod of its template" } else { "trying to create it" };
         let asides = Asides::default();
         let error = match post(cluster, &api, subject, Mode::Dry, &asides).await {
             Ok(Ok(answer)) => {
-                let warnings = doubts(subject, &answer, &asides).iter().map(|text| planned.redactor.redact(text)).collect();
+                let warnings = doubts(subject, &answer, &asides)
+                    .iter()
+                    .map(|text| planned.redactor.redact(text))
+                    .collect();
                 return Outcome::Accepted(Box::new(answer), warnings);
             }
             Ok(Err(error)) => error,
             Err(error) => return Outcome::Refused(Verdict::from_error(CHECK, &error)),
         };
-        let Error::Api(status) = &error else { return skipped(format!("{:#}", explain(cluster, error, action))) };
+        let Error::Api(status) = &error else {
+            return skipped(format!("{:#}", explain(cluster, error, action)));
+        };
         if status.code == 409 && status.reason == "AlreadyExists" {
-            return match api.get(&subject.name).await.map_err(|error| explain(cluster, error, "looking at what exists already")) {
-                Ok(existing) if is_ending(&existing, planned.run_id) => {
-                    skipped("one of an earlier attempt of this run is being deleted: `up` waits until it is gone".into())
-                }
+            return match api
+                .get(&subject.name)
+                .await
+                .map_err(|error| explain(cluster, error, "looking at what exists already"))
+            {
+                Ok(existing) if is_ending(&existing, planned.run_id) => skipped(
+                    "one of an earlier attempt of this run is being deleted: `up` waits until it is gone"
+                        .into(),
+                ),
                 Ok(existing) => match adopt(subject, existing, planned.run_id) {
                     Ok(_) => Outcome::Existing,
                     Err(error) => Outcome::Refused(Verdict::from_error(CHECK, &error)),
@@ -124,7 +145,9 @@ impl Attempt<'_> {
             };
         }
         if let Some(webhook) = refuses_dry_runs(status) {
-            return skipped(format!("{action}: the webhook {webhook} takes no dry run, so what it would say is not known"));
+            return skipped(format!(
+                "{action}: the webhook {webhook} takes no dry run, so what it would say is not known"
+            ));
         }
         if is_denied(status) {
             return match self.pod {
@@ -155,9 +178,13 @@ fn is_denied(status: &Status) -> bool {
     status.code == 403 && status.message.contains("cannot create resource")
 }
 
-/// The webhook that cannot take part in a dry run, from `admission webhook "a.example.com" does not support dry run`.
+/// The webhook that cannot take part in a dry run, from `admission webhook "a.example.com" does not support
+/// dry run`.
 fn refuses_dry_runs(status: &Status) -> Option<&str> {
-    status.message.contains("does not support dry run").then(|| status.message.split('"').nth(1).unwrap_or("of the cluster"))
+    status
+        .message
+        .contains("does not support dry run")
+        .then(|| status.message.split('"').nth(1).unwrap_or("of the cluster"))
 }
 
 /// Whether the pod's ServiceAccount is made by the same run, before its pods.
@@ -178,10 +205,13 @@ fn pod_of(object: &Object) -> Option<Object> {
     if let Some(namespace) = object.namespace() {
         metadata.insert("namespace".into(), namespace.into());
     }
-    if let Some(Value::Array(claims)) = object.body.get("spec").and_then(|spec| spec.get("volumeClaimTemplates")) {
+    if let Some(Value::Array(claims)) =
+        object.body.get("spec").and_then(|spec| spec.get("volumeClaimTemplates"))
+    {
         let names = claims.iter().filter_map(|claim| claim.get("metadata")?.get("name"));
         let added = names.map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
-        let volumes = template.get_mut("spec")?.as_object_mut()?.entry("volumes").or_insert_with(|| json!([]));
+        let volumes =
+            template.get_mut("spec")?.as_object_mut()?.entry("volumes").or_insert_with(|| json!([]));
         volumes.as_array_mut()?.extend(added);
     }
     let body = template.clone();
@@ -198,9 +228,18 @@ mod tests {
         let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\nspec:\n  template:\n    metadata: {labels: {app: db}}\n    \
                     spec: {containers: [{name: db, volumeMounts: [{name: data, mountPath: /data}]}]}\n  volumeClaimTemplates: [{metadata: {name: data}}]\n";
         let pod = pod_of(&parse("m.yaml", text).unwrap()[0]).unwrap();
-        assert_eq!((pod.label(), pod.body["metadata"]["labels"]["app"].as_str()), ("Pod db-doctor".into(), Some("db")));
+        assert_eq!(
+            (pod.label(), pod.body["metadata"]["labels"]["app"].as_str()),
+            ("Pod db-doctor".into(), Some("db"))
+        );
         assert_eq!(pod.body["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"], "data");
-        assert!(pod_of(&parse("m.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n").unwrap()[0]).is_none());
+        assert!(
+            pod_of(
+                &parse("m.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: []}\n")
+                    .unwrap()[0]
+            )
+            .is_none()
+        );
     }
 
     #[test]
@@ -208,6 +247,9 @@ mod tests {
         let status = |message: &str| Status { code: 400, message: message.into(), ..Status::default() };
         let webhook = status("admission webhook \"a.example.com\" does not support dry run");
         assert_eq!(refuses_dry_runs(&webhook), Some("a.example.com"));
-        assert_eq!(refuses_dry_runs(&status("admission webhook \"a.example.com\" denied the request: no")), None);
+        assert_eq!(
+            refuses_dry_runs(&status("admission webhook \"a.example.com\" denied the request: no")),
+            None
+        );
     }
 }

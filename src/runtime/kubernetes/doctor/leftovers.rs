@@ -34,5 +34,11 @@ pub(super) async fn check(cluster: &Cluster) -> Vec<Verdict> {
         // The time of their databases is over, but the PipelineRun may still have its last words to say.
         false => format!("remove those whose PipelineRun is over: {gc} --pipeline-runs"),
     };
-    vec![Verdict::warning(CHECK, format!("these runs in namespace {namespace} have expired: {}", names.join(", "))).remedy(remedy)]
+    vec![
+        Verdict::warning(
+            CHECK,
+            format!("these runs in namespace {namespace} have expired: {}", names.join(", ")),
+        )
+        .remedy(remedy),
+    ]
 }

@@ -1,8 +1,9 @@
-//! What would fail in a cluster, found out before a run: every check makes requests that change nothing, and ends in [`Verdict`]s.
+//! What would fail in a cluster, found out before a run: every check makes requests that change nothing, and
+//! ends in [`Verdict`]s.
 //!
-//! [`server`] and [`namespace`] come first, because everything else builds on them. The other checks go on at the same time, each with a
-//! deadline of its own; only [`quota`] waits for the [`dry_run`], which tells what the API server would make of each object, and which
-//! exist already.
+//! [`server`] and [`namespace`] come first, because everything else builds on them. The other checks go on at
+//! the same time, each with a deadline of its own; only [`quota`] waits for the [`dry_run`], which tells what
+//! the API server would make of each object, and which exist already.
 
 mod dns;
 mod dry_run;
@@ -58,7 +59,9 @@ impl Planned<'_> {
 
     /// The plan's object that a workload stands for, if it is one of the run's namespace.
     fn object(&self, workload: &Workload) -> Option<&Object> {
-        self.objects.iter().find(|object| workload.id == format!("{}/{}", object.kind, object.name) && self.is_here(object))
+        self.objects
+            .iter()
+            .find(|object| workload.id == format!("{}/{}", object.kind, object.name) && self.is_here(object))
     }
 }
 
@@ -67,7 +70,9 @@ pub async fn examine(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     const ALL: &str = "all";
     let (version, answer) = match server::check(cluster).await {
         Ok(answer) => answer,
-        Err(unreachable) => return vec![unreachable, Verdict::skipped(ALL, "every other check needs the API server")],
+        Err(unreachable) => {
+            return vec![unreachable, Verdict::skipped(ALL, "every other check needs the API server")];
+        }
     };
     let mut kinds = Kinds::new(cluster);
     let (labels, unknown) = tokio::join!(namespace::check(cluster), server::learn(&mut kinds, planned));
@@ -89,26 +94,34 @@ pub async fn examine(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     );
     let security = security::check(labels.as_ref(), version, planned, |pod| trial.accepted.contains_key(pod));
     let (tried, others) = (trial.verdicts, [quota, security, references].concat());
-    let untold: Vec<Verdict> = tried.into_iter().filter(|verdict| !is_told(verdict, rights.iter().chain(&others))).collect();
+    let untold: Vec<Verdict> =
+        tried.into_iter().filter(|verdict| !is_told(verdict, rights.iter().chain(&others))).collect();
     verdicts.extend(rights.into_iter().chain(untold).chain(others));
     verdicts.extend(names::check(planned).into_iter().chain(dns).chain(images(planned)).chain(leftovers));
     verdicts
 }
 
-/// Which images the nodes would pull, in full, so that their registries show. Whether they can, only they know.
+/// Which images the nodes would pull, in full, so that their registries show. Whether they can, only they
+/// know.
 fn images(planned: &Planned<'_>) -> Option<Verdict> {
     let specs = planned.discovery.workloads.iter().map(|workload| &workload.spec);
-    let containers = specs.clone().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let containers =
+        specs.clone().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
     let volumes = specs.flat_map(|spec| spec.volumes.iter().flatten());
     let of_volumes = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
-    let images: BTreeSet<String> = containers.filter_map(|container| container.image.as_deref()).chain(of_volumes).map(in_full).collect();
+    let images: BTreeSet<String> = containers
+        .filter_map(|container| container.image.as_deref())
+        .chain(of_volumes)
+        .map(in_full)
+        .collect();
     let names: Vec<String> = images.into_iter().collect();
     (!names.is_empty()).then(|| Verdict::ok("images", format!("the nodes would pull {}", names.join(", "))))
 }
 
 async fn try_and_count(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> (Trial, Vec<Verdict>) {
     let trial = timeout(DEADLINE, dry_run::check(cluster, planned, kinds)).await;
-    let trial = trial.unwrap_or_else(|_| Trial { verdicts: vec![unanswered(dry_run::CHECK)], ..Trial::default() });
+    let trial =
+        trial.unwrap_or_else(|_| Trial { verdicts: vec![unanswered(dry_run::CHECK)], ..Trial::default() });
     let quota = within(quota::CHECK, quota::check(cluster, planned, kinds, &trial)).await;
     (trial, quota)
 }
@@ -121,9 +134,13 @@ fn unanswered(check: &'static str) -> Verdict {
     Verdict::skipped(check, format!("no answer within {} s", DEADLINE.as_secs()))
 }
 
-/// Whether another check has found the same, and told it better. What the dry run refuses for a quota or a missing right is about one object,
-/// and about the namespace there.
+/// Whether another check has found the same, and told it better. What the dry run refuses for a quota or a
+/// missing right is about one object, and about the namespace there.
 fn is_told<'a>(verdict: &Verdict, mut told: impl Iterator<Item = &'a Verdict>) -> bool {
     let is_of_namespace = verdict.check != security::CHECK;
-    told.any(|known| known.is_problem() && known.check == verdict.check && (is_of_namespace || known.object == verdict.object))
+    told.any(|known| {
+        known.is_problem()
+            && known.check == verdict.check
+            && (is_of_namespace || known.object == verdict.object)
+    })
 }

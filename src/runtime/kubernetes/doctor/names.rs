@@ -1,18 +1,21 @@
-//! Names that the API server, or a controller behind it, cannot work with. Pure. Too long ones and wrong letters are usage errors before
-//! this.
+//! Names that the API server, or a controller behind it, cannot work with. Pure. Too long ones and wrong
+//! letters are usage errors before this.
 
 use super::Planned;
 use crate::doctor::Verdict;
 use crate::manifest::Object;
 
-/// A StatefulSet's pods carry `controller-revision-hash=<name>-<hash>`: a label's value takes 63 characters, and the hash has 10 as a rule.
+/// A StatefulSet's pods carry `controller-revision-hash=<name>-<hash>`: a label's value takes 63 characters,
+/// and the hash has 10 as a rule.
 const STATEFUL_SET: usize = 63 - 1 - 10;
 
 /// A verdict for every object whose name cannot work with this run id.
 pub(super) fn check(planned: &Planned<'_>) -> Vec<Verdict> {
     let refused = planned.objects.iter().filter_map(|object| Some((object, refusal(object)?)));
     refused
-        .map(|(object, (why, remedy))| Verdict::problem("names", format!("{}: {why}", object.origin)).on(object.label()).remedy(remedy))
+        .map(|(object, (why, remedy))| {
+            Verdict::problem("names", format!("{}: {why}", object.origin)).on(object.label()).remedy(remedy)
+        })
         .collect()
 }
 
@@ -21,12 +24,16 @@ pub(super) fn refusal(object: &Object) -> Option<(String, &'static str)> {
     let name = &object.name;
     match (object.api_version.as_str(), object.kind.as_str()) {
         ("v1", "Service") if name.contains('.') || name.ends_with('-') => {
-            let why = format!("the Service's name {name} cannot be one of DNS: letters, digits and '-' only, and no '-' at the end");
+            let why = format!(
+                "the Service's name {name} cannot be one of DNS: letters, digits and '-' only, and no '-' at the end"
+            );
             Some((why, "put '-' in place of each dot, and a letter or digit at the end"))
         }
         ("apps/v1", "StatefulSet") if name.len() > STATEFUL_SET => {
-            let why =
-                format!("the name {name} has {} characters, and a StatefulSet's pods cannot be made above {STATEFUL_SET}", name.len());
+            let why = format!(
+                "the name {name} has {} characters, and a StatefulSet's pods cannot be made above {STATEFUL_SET}",
+                name.len()
+            );
             Some((why, "shorten what stands before the run id, or pass a shorter --run-id"))
         }
         _ => None,
@@ -52,6 +59,9 @@ mod tests {
     #[test]
     fn stateful_sets_leave_room_for_the_hash_of_their_revision() {
         assert!(refused("apps/v1|StatefulSet", &"x".repeat(53)));
-        assert!(!refused("apps/v1|StatefulSet", &"x".repeat(52)) && !refused("apps/v1|Deployment", &"x".repeat(53)));
+        assert!(
+            !refused("apps/v1|StatefulSet", &"x".repeat(52))
+                && !refused("apps/v1|Deployment", &"x".repeat(53))
+        );
     }
 }

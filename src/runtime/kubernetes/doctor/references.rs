@@ -1,5 +1,5 @@
-//! Objects that the pods need and that the run does not bring along: what they mount and read, pull secrets, ServiceAccounts, classes. Only
-//! whether they exist is asked, never what they hold.
+//! Objects that the pods need and that the run does not bring along: what they mount and read, pull secrets,
+//! ServiceAccounts, classes. Only whether they exist is asked, never what they hold.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,10 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdi
                     .remedy(format!("create it, put it into the manifest, or correct the name in {by}")),
             ),
             Err(error) if is_forbidden(&error) => hidden.push(label),
-            Err(error) => verdicts.push(Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, &format!("looking for {label}"))))),
+            Err(error) => verdicts.push(Verdict::skipped(
+                CHECK,
+                format!("{:#}", explain(cluster, error, &format!("looking for {label}"))),
+            )),
         }
     }
     if !hidden.is_empty() {
@@ -85,7 +88,9 @@ fn wanted(planned: &Planned) -> BTreeMap<Key, String> {
         found.by = object.label();
         found.classes(object);
     }
-    let comes_along = |(kind, name): &Key| planned.objects.iter().any(|object| object.kind == *kind && object.name == *name);
+    let comes_along = |(kind, name): &Key| {
+        planned.objects.iter().any(|object| object.kind == *kind && object.name == *name)
+    };
     found.keys.retain(|key, _| !comes_along(key));
     found.keys
 }
@@ -110,7 +115,8 @@ impl Found {
         self.add("ServiceAccount", pod.service_account_name.as_deref().or(pod.service_account.as_deref()));
         self.add("RuntimeClass", pod.runtime_class_name.as_deref());
         self.add("PriorityClass", pod.priority_class_name.as_deref());
-        let claims = pod.volumes.iter().flatten().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+        let claims =
+            pod.volumes.iter().flatten().filter_map(|volume| volume.persistent_volume_claim.as_ref());
         claims.for_each(|claim| self.add("PersistentVolumeClaim", Some(&claim.claim_name)));
     }
 
@@ -148,9 +154,16 @@ mod tests {
         let run_id = RunId::parse("run-1").unwrap();
         let discovery = discover(&objects, &run_id, &Data::default()).unwrap();
         let redactor = Redactor::new("");
-        let planned =
-            Planned { namespace: "here", run_id: &run_id, objects: &objects, allowed: &[], discovery: &discovery, redactor: &redactor };
-        let found: Vec<String> = wanted(&planned).into_iter().map(|((kind, name), by)| format!("{kind} {name} ({by})")).collect();
+        let planned = Planned {
+            namespace: "here",
+            run_id: &run_id,
+            objects: &objects,
+            allowed: &[],
+            discovery: &discovery,
+            redactor: &redactor,
+        };
+        let found: Vec<String> =
+            wanted(&planned).into_iter().map(|((kind, name), by)| format!("{kind} {name} ({by})")).collect();
         assert_eq!(
             found,
             [

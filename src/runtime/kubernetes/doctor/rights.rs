@@ -1,4 +1,5 @@
-//! Which rights a plan needs, and which this user lacks. What is needed for `up` and `down` is a problem; what makes them tell more, a warning.
+//! Which rights a plan needs, and which this user lacks. What is needed for `up` and `down` is a problem;
+//! what makes them tell more, a warning.
 
 use std::collections::BTreeSet;
 
@@ -31,13 +32,22 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kind
     let missing = match access::missing(cluster, needed).await {
         Ok(missing) => missing,
         Err(error) => {
-            let error =
-                explain(cluster, error, "asking which rights this user has (create on selfsubjectaccessreviews.authorization.k8s.io)");
+            let error = explain(
+                cluster,
+                error,
+                "asking which rights this user has (create on selfsubjectaccessreviews.authorization.k8s.io)",
+            );
             return vec![Verdict::skipped(CHECK, format!("{error:#}"))];
         }
     };
     let mut verdicts = vec![match missing.as_slice() {
-        [] => Verdict::ok(CHECK, format!("all {count} rights that `up` and `down` need in namespace {} are there", cluster.namespace)),
+        [] => Verdict::ok(
+            CHECK,
+            format!(
+                "all {count} rights that `up` and `down` need in namespace {} are there",
+                cluster.namespace
+            ),
+        ),
         missing => {
             let message = format!("missing in namespace {}: {}", cluster.namespace, rules::summary(missing));
             Verdict::problem(CHECK, message).remedy(rules::remedy(missing, &cluster.namespace))
@@ -50,7 +60,10 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kind
                 Verdict::warning(CHECK, format!("without {}, {without}", rules::summary(&missing)))
                     .remedy(rules::remedy(&missing, &cluster.namespace)),
             ),
-            Err(error) => verdicts.push(Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, "asking for more rights")))),
+            Err(error) => verdicts.push(Verdict::skipped(
+                CHECK,
+                format!("{:#}", explain(cluster, error, "asking for more rights")),
+            )),
         }
     }
     verdicts
@@ -75,7 +88,11 @@ fn needed(planned: &Planned, kinds: &Kinds) -> BTreeSet<Right> {
         }
     }
     // Every run is followed by its pods, and looked for by its pods and Services.
-    needed.extend([Right::core("pods", "list"), Right::core("pods", "watch"), Right::core("services", "list")]);
+    needed.extend([
+        Right::core("pods", "list"),
+        Right::core("pods", "watch"),
+        Right::core("services", "list"),
+    ]);
     needed.extend(planned.discovery.missing.iter().map(|reference| {
         let resource = match reference.kind {
             DataKind::Secret => "secrets",
@@ -88,11 +105,17 @@ fn needed(planned: &Planned, kinds: &Kinds) -> BTreeSet<Right> {
 
 /// Whether an object is there for a while after its deletion, so that the teardown has to watch it go.
 fn lingers(object: &Object) -> bool {
-    let is_held = object.metadata("finalizers").and_then(Value::as_array).is_some_and(|finalizers| !finalizers.is_empty());
+    let is_held = object
+        .metadata("finalizers")
+        .and_then(Value::as_array)
+        .is_some_and(|finalizers| !finalizers.is_empty());
     let goes_at_once = match (object.api_version.as_str(), object.kind.as_str()) {
         ("v1", "Secret" | "ConfigMap" | "ServiceAccount") => true,
         // A load balancer is taken down first.
-        ("v1", "Service") => object.body.get("spec").and_then(|spec| spec.get("type")).and_then(Value::as_str) != Some("LoadBalancer"),
+        ("v1", "Service") => {
+            object.body.get("spec").and_then(|spec| spec.get("type")).and_then(Value::as_str)
+                != Some("LoadBalancer")
+        }
         _ => false,
     };
     is_held || !goes_at_once
@@ -133,12 +156,17 @@ mod tests {
     #[test]
     fn what_is_gone_at_once_need_not_be_watched() {
         let lingers = |head: &str, rest: &str| {
-            let text =
-                format!("apiVersion: {head}\nmetadata: {{name: a{}}}\n{rest}", if rest.is_empty() { ", finalizers: [x/y]" } else { "" });
+            let text = format!(
+                "apiVersion: {head}\nmetadata: {{name: a{}}}\n{rest}",
+                if rest.is_empty() { ", finalizers: [x/y]" } else { "" }
+            );
             lingers(&parse("m.yaml", &text).unwrap()[0])
         };
         assert!(!lingers("v1\nkind: Secret", "data: {}\n") && lingers("v1\nkind: Secret", ""));
-        assert!(!lingers("v1\nkind: Service", "spec: {}\n") && lingers("v1\nkind: Service", "spec: {type: LoadBalancer}\n"));
+        assert!(
+            !lingers("v1\nkind: Service", "spec: {}\n")
+                && lingers("v1\nkind: Service", "spec: {type: LoadBalancer}\n")
+        );
         assert!(lingers("v1\nkind: Pod", "spec: {}\n") && lingers("apps/v1\nkind: Deployment", "spec: {}\n"));
     }
 }

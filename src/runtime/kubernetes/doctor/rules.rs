@@ -17,23 +17,34 @@ pub(super) fn summary(rights: &[Right]) -> String {
             None => resources.push((label, vec![right.verb])),
         }
     }
-    resources.iter().map(|(resource, verbs)| format!("{resource}: {}", verbs.join(", "))).collect::<Vec<_>>().join("; ")
+    resources
+        .iter()
+        .map(|(resource, verbs)| format!("{resource}: {}", verbs.join(", ")))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn label(right: &Right) -> String {
     let group = if right.group.is_empty() { String::new() } else { format!(".{}", right.group) };
     let name = right.name.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-    let place = if let Place::Namespace(other) = &right.place { format!(" in namespace {other}") } else { String::new() };
+    let place = if let Place::Namespace(other) = &right.place {
+        format!(" in namespace {other}")
+    } else {
+        String::new()
+    };
     format!("{}{group}{name}{place}", right.resource)
 }
 
-/// What to add, and to what: the rules of a Role for each namespace, and of a ClusterRole for kinds that are in none.
+/// What to add, and to what: the rules of a Role for each namespace, and of a ClusterRole for kinds that are
+/// in none.
 pub(super) fn remedy(rights: &[Right], namespace: &str) -> String {
     let places: BTreeSet<&Place> = rights.iter().map(|right| &right.place).collect();
     let texts = places.into_iter().map(|place| {
         let to = match place {
             Place::Here => format!("a Role in namespace {namespace} that a RoleBinding gives to this user"),
-            Place::Namespace(other) => format!("a Role in namespace {other} that a RoleBinding gives to this user"),
+            Place::Namespace(other) => {
+                format!("a Role in namespace {other} that a RoleBinding gives to this user")
+            }
             Place::Cluster => "a ClusterRole that a ClusterRoleBinding gives to this user".to_owned(),
         };
         let rights: Vec<&Right> = rights.iter().filter(|right| right.place == *place).collect();
@@ -65,7 +76,11 @@ fn yaml(rights: &[&Right]) -> String {
     let lines = rules.into_iter().map(|Rule { group, resources, name, verbs }| {
         let verbs: Vec<&str> = VERBS.into_iter().filter(|verb| verbs.contains(verb)).collect();
         let names = name.map(|name| format!(", resourceNames: [{name}]")).unwrap_or_default();
-        format!("\n- {{apiGroups: [{group:?}], resources: [{}]{names}, verbs: [{}]}}", resources.join(", "), verbs.join(", "))
+        format!(
+            "\n- {{apiGroups: [{group:?}], resources: [{}]{names}, verbs: [{}]}}",
+            resources.join(", "),
+            verbs.join(", ")
+        )
     });
     format!("rules:{}", lines.collect::<String>())
 }
@@ -105,7 +120,13 @@ mod tests {
 
     #[test]
     fn each_place_has_a_role_of_its_own() {
-        let widgets = Right { group: "x.y".into(), resource: "widgets".into(), verb: "create", name: None, place: Place::Cluster };
+        let widgets = Right {
+            group: "x.y".into(),
+            resource: "widgets".into(),
+            verb: "create",
+            name: None,
+            place: Place::Cluster,
+        };
         let there = Right { place: Place::Namespace("there".into()), ..Right::core("secrets", "create") };
         let rights = [widgets, Right::core("pods", "list"), there];
         assert_eq!(summary(&rights), "widgets.x.y: create; pods: list; secrets in namespace there: create");

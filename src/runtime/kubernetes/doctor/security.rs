@@ -1,6 +1,6 @@
-//! Whether the namespace's Pod Security level allows the plan's pods: by its labels, and by rules of our own. Where the API server enforces
-//! the level itself, its dry run has the last word on pods (some users and runtime classes are exempt); on what makes pods it says
-//! nothing.
+//! Whether the namespace's Pod Security level allows the plan's pods: by its labels, and by rules of our own.
+//! Where the API server enforces the level itself, its dry run has the last word on pods (some users and
+//! runtime classes are exempt); on what makes pods it says nothing.
 
 use std::collections::BTreeMap;
 
@@ -44,9 +44,12 @@ impl Policy {
     /// What the policy has against the pods of an object.
     fn violations(&self, workload: &Workload, object: &Object) -> Vec<String> {
         let spec = object.pod_template().map_or(object.body.get("spec"), |template| template.get("spec"));
-        let annotations = workload.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-        let forbidden = spec.and_then(Value::as_object).map(|spec| policy::baseline(spec, Some(&annotations)));
-        let mut found: Vec<String> = forbidden.into_iter().flatten().map(|violation| violation.what).collect();
+        let annotations =
+            workload.annotations.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+        let forbidden =
+            spec.and_then(Value::as_object).map(|spec| policy::baseline(spec, Some(&annotations)));
+        let mut found: Vec<String> =
+            forbidden.into_iter().flatten().map(|violation| violation.what).collect();
         if self.level == RESTRICTED {
             found.extend(restricted::violations(&workload.spec, self.minor).iter().map(ToString::to_string));
         }
@@ -54,8 +57,8 @@ impl Policy {
     }
 }
 
-/// Compares the plan's pods with what the namespace enforces, and with what it warns of. `is_accepted` tells of a pod's label whether the dry
-/// run has taken it.
+/// Compares the plan's pods with what the namespace enforces, and with what it warns of. `is_accepted` tells
+/// of a pod's label whether the dry run has taken it.
 pub(super) fn check(
     labels: Option<&BTreeMap<String, String>>,
     minor: Option<Minor>,
@@ -64,25 +67,34 @@ pub(super) fn check(
 ) -> Vec<Verdict> {
     let namespace = planned.namespace;
     let Some(labels) = labels else {
-        let message = format!("the level of namespace {namespace} may not be read (get on namespaces): only the dry run tells");
+        let message = format!(
+            "the level of namespace {namespace} may not be read (get on namespaces): only the dry run tells"
+        );
         return vec![Verdict::skipped(CHECK, message)];
     };
     let enforced = Policy::read(labels, "enforce");
     let server_decides = minor.is_some_and(|minor| minor >= ENFORCED);
     let mut verdicts = Vec::new();
-    for (mode, does) in [("enforce", "enforces"), ("warn", "warns below"), ("audit", "records what is below")] {
+    for (mode, does) in [("enforce", "enforces"), ("warn", "warns below"), ("audit", "records what is below")]
+    {
         let is_enforced = mode == "enforce";
-        let Some(policy) = Policy::read(labels, mode).filter(|policy| is_enforced || Some(policy) != enforced.as_ref()) else { continue };
+        let Some(policy) =
+            Policy::read(labels, mode).filter(|policy| is_enforced || Some(policy) != enforced.as_ref())
+        else {
+            continue;
+        };
         for workload in &planned.discovery.workloads {
             let Some(object) = planned.object(workload) else { continue };
             let label = object.label();
-            // A pod of a template is one that the dry run has made up; the controller's own may be treated differently.
+            // A pod of a template is one that the dry run has made up; the controller's own may be treated
+            // differently.
             if is_enforced && server_decides && object.kind == "Pod" && is_accepted(&label) {
                 continue;
             }
             let Some(told) = told(&policy.violations(workload, object)) else { continue };
             let message = format!("namespace {namespace} {does} {}: {told}", policy.level);
-            let verdict = if is_enforced { Verdict::problem(CHECK, message) } else { Verdict::warning(CHECK, message) };
+            let verdict =
+                if is_enforced { Verdict::problem(CHECK, message) } else { Verdict::warning(CHECK, message) };
             verdicts.push(verdict.on(label).remedy(remedy(object, policy.level)));
         }
     }
@@ -109,7 +121,9 @@ fn told(violations: &[String]) -> Option<String> {
 fn remedy(object: &Object, level: &str) -> String {
     let elsewhere = format!("use a namespace that does not enforce {level}");
     if object.origin.file.starts_with("--with ") {
-        return format!("pass --param profile=restricted (in testbed.yaml: params: {{profile: restricted}}), or {elsewhere}");
+        return format!(
+            "pass --param profile=restricted (in testbed.yaml: params: {{profile: restricted}}), or {elsewhere}"
+        );
     }
     format!("set that under securityContext in {}: {}, or {elsewhere}", object.origin, object.label())
 }
@@ -123,7 +137,8 @@ mod tests {
     use crate::run_id::RunId;
 
     fn policy(labels: &[(&str, &str)], mode: &str) -> Option<Policy> {
-        let labels = labels.iter().map(|(key, value)| (format!("{LABEL}{key}"), (*value).to_owned())).collect();
+        let labels =
+            labels.iter().map(|(key, value)| (format!("{LABEL}{key}"), (*value).to_owned())).collect();
         Policy::read(&labels, mode)
     }
 
@@ -152,12 +167,22 @@ mod tests {
         let run_id = RunId::parse("run-1").unwrap();
         let discovery = discover(&objects, &run_id, &Data::default()).unwrap();
         let redactor = Redactor::new("");
-        let planned =
-            Planned { namespace: "here", run_id: &run_id, objects: &objects, allowed: &[], discovery: &discovery, redactor: &redactor };
+        let planned = Planned {
+            namespace: "here",
+            run_id: &run_id,
+            objects: &objects,
+            allowed: &[],
+            discovery: &discovery,
+            redactor: &redactor,
+        };
         let labels = BTreeMap::from([(format!("{LABEL}enforce"), "restricted".to_owned())]);
         let problems = |minor: Minor, accepts: bool| {
             let found = check(Some(&labels), Some(minor), &planned, |label| accepts && label == "Pod a");
-            found.into_iter().filter(Verdict::is_problem).filter_map(|verdict| verdict.object).collect::<Vec<_>>()
+            found
+                .into_iter()
+                .filter(Verdict::is_problem)
+                .filter_map(|verdict| verdict.object)
+                .collect::<Vec<_>>()
         };
         assert_eq!(problems(20, true), ["Pod a", "Deployment b"]);
         assert_eq!(problems(25, true), ["Deployment b"]);

@@ -27,16 +27,31 @@ pub(super) async fn check(cluster: &Cluster) -> Result<(Option<Minor>, Verdict),
     let took = format!("{} ms", begun.elapsed().as_millis());
     match answer {
         Ok(Ok(info)) => {
-            let message = format!("{server} answers within {took}: Kubernetes {} ({})", info.git_version, cluster.source);
+            let message = format!(
+                "{server} answers within {took}: Kubernetes {} ({})",
+                info.git_version, cluster.source
+            );
             Ok((minor(&info.minor), Verdict::ok(CHECK, message)))
         }
         // Some clusters hide their version.
-        Ok(Err(error)) if is_forbidden(&error) => {
-            Ok((None, Verdict::ok(CHECK, format!("{server} answers within {took}, and does not tell its version ({})", cluster.source))))
+        Ok(Err(error)) if is_forbidden(&error) => Ok((
+            None,
+            Verdict::ok(
+                CHECK,
+                format!("{server} answers within {took}, and does not tell its version ({})", cluster.source),
+            ),
+        )),
+        Ok(Err(error)) => {
+            Err(Verdict::from_error(CHECK, &explain(cluster, error, "asking the API server for its version")))
         }
-        Ok(Err(error)) => Err(Verdict::from_error(CHECK, &explain(cluster, error, "asking the API server for its version"))),
-        Err(_) => Err(Verdict::problem(CHECK, format!("the API server {server} does not answer within {} s", DEADLINE.as_secs()))
-            .remedy(format!("is the cluster running, and is {server} its address? ({} says so)", cluster.source))),
+        Err(_) => Err(Verdict::problem(
+            CHECK,
+            format!("the API server {server} does not answer within {} s", DEADLINE.as_secs()),
+        )
+        .remedy(format!(
+            "is the cluster running, and is {server} its address? ({} says so)",
+            cluster.source
+        ))),
     }
 }
 

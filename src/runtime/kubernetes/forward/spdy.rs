@@ -1,7 +1,8 @@
-//! The part of SPDY/3.1 that Kubernetes' port-forwards speak: a pair of streams for each connection, numbered by the client.
+//! The part of SPDY/3.1 that Kubernetes' port-forwards speak: a pair of streams for each connection, numbered
+//! by the client.
 //!
-//! Source: the SPDY protocol, draft 3.1, and what Kubernetes' own server makes of it: no flow control, no priorities. Whatever a server says of
-//! headers is skipped, so nothing is ever decompressed.
+//! Source: the SPDY protocol, draft 3.1, and what Kubernetes' own server makes of it: no flow control, no
+//! priorities. Whatever a server says of headers is skipped, so nothing is ever decompressed.
 
 /// The version in the first two bytes of a control frame, whose highest bit says that it is one.
 const CONTROL: u16 = 0x8003;
@@ -18,8 +19,9 @@ const HEAD: usize = 8;
 /// As much of a control frame as anything is read from: a stream's number, or a ping's.
 const NUMBER: usize = 4;
 
-/// How a compressed block of headers begins: zlib's own two bytes, which say that there is a dictionary, and the checksum of the dictionary that SPDY
-/// prescribes. Stored blocks, as they are written here, never refer to it.
+/// How a compressed block of headers begins: zlib's own two bytes, which say that there is a dictionary, and
+/// the checksum of the dictionary that SPDY prescribes. Stored blocks, as they are written here, never refer
+/// to it.
 const ZLIB: [u8; 6] = [0x78, 0xbb, 0xe3, 0xc6, 0xa7, 0xc2];
 /// A stored block without content, which makes the reader pass on what came before.
 const FLUSH: [u8; 5] = [0, 0, 0, 0xff, 0xff];
@@ -170,7 +172,8 @@ impl Decoder {
         if u16::from_be_bytes([a, b]) != CONTROL {
             return Err(Foreign);
         }
-        let number = <[u8; NUMBER]>::try_from(&self.number[..]).map(|number| u32::from_be_bytes(number) & 0x7fff_ffff);
+        let number =
+            <[u8; NUMBER]>::try_from(&self.number[..]).map(|number| u32::from_be_bytes(number) & 0x7fff_ffff);
         Ok(match u16::from_be_bytes([c, d]) {
             RST_STREAM => Some(Said::Reset(number.map_err(|_| Foreign)?)),
             PING => Some(Said::Ping(number.map_err(|_| Foreign)?)),
@@ -233,7 +236,11 @@ mod tests {
         frames.extend([0x80, 3, 0, 7, 0, 0, 0, 8, 0, 0, 0, 7, 0, 0, 0, 0]);
         for size in [1, 3, 7, 1000] {
             let told = read(&frames, size).unwrap();
-            assert_eq!(told, ["3:hello world", "Finished(3)", "Ping(8)", "Reset(5)", "Finished(7)", "GoAway"], "{size}");
+            assert_eq!(
+                told,
+                ["3:hello world", "Finished(3)", "Ping(8)", "Reset(5)", "Finished(7)", "GoAway"],
+                "{size}"
+            );
         }
     }
 

@@ -1,15 +1,20 @@
-//! A port-forward to one pod that stays open: one request to the API server, and connections to the pod's ports inside it, one after the other.
+//! A port-forward to one pod that stays open: one request to the API server, and connections to the pod's
+//! ports inside it, one after the other.
 //!
-//! It is what kubectl speaks: SPDY within a WebSocket, or by itself where the API server, or what is before it, does not take that (before
-//! Kubernetes 1.31). Kubernetes has no flow control in it, so that a connection nobody reads from would hold up all others: here each has a tunnel of
-//! its own for as long as it lasts.
+//! It is what kubectl speaks: SPDY within a WebSocket, or by itself where the API server, or what is before
+//! it, does not take that (before Kubernetes 1.31). Kubernetes has no flow control in it, so that a
+//! connection nobody reads from would hold up all others: here each has a tunnel of its own for as long as it
+//! lasts.
 
 use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt, future};
-use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -41,7 +46,8 @@ const MESSAGE: usize = 1 << 20;
 const REASON: usize = 4 << 10;
 /// As many pings as are answered while nothing can be sent.
 const PINGS: usize = 16;
-/// How long the pod's side may take to end a connection that the client has ended. A node waits for a second itself.
+/// How long the pod's side may take to end a connection that the client has ended. A node waits for a second
+/// itself.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
@@ -145,7 +151,9 @@ impl Tunnel {
             // Which of the two streams ends first says nothing.
             while !is_over || !is_explained {
                 let piece = incoming.next().await.ok_or(io::ErrorKind::UnexpectedEof)??;
-                let said = decoder.read(&piece).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "another protocol"))?;
+                let said = decoder
+                    .read(&piece)
+                    .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "another protocol"))?;
                 for said in said {
                     match said {
                         // Who does not read any more has ended the connection.
@@ -153,9 +161,13 @@ impl Tunnel {
                             let is_unheard = to_near.write_all(bytes).await.is_err();
                             (is_over, is_explained) = (is_unheard, is_unheard);
                         }
-                        Said::Data(number, bytes) if number == reasons => refused.extend(bytes.iter().take(REASON - refused.len())),
+                        Said::Data(number, bytes) if number == reasons => {
+                            refused.extend(bytes.iter().take(REASON - refused.len()))
+                        }
                         Said::Finished(number) | Said::Reset(number) if number == stream => is_over = true,
-                        Said::Finished(number) | Said::Reset(number) if number == reasons => is_explained = true,
+                        Said::Finished(number) | Said::Reset(number) if number == reasons => {
+                            is_explained = true
+                        }
                         Said::Ping(number) => drop(answer.try_send(number)),
                         Said::GoAway => is_leaving = true,
                         _ => {}
@@ -194,15 +206,23 @@ async fn within_websocket(client: &Client, path: &str) -> Result<Option<Tunnel>,
         .header(SEC_WEBSOCKET_KEY, &key)
         .header(SEC_WEBSOCKET_PROTOCOL, WITHIN);
     let answer = client.send(request.body(Body::empty()).map_err(Error::HttpError)?).await?;
-    let wanted = [(SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes())), (SEC_WEBSOCKET_PROTOCOL, WITHIN.to_owned())];
-    let is_taken = wanted.iter().all(|(name, value)| answer.headers().get(name).is_some_and(|said| said == value.as_str()));
+    let wanted = [
+        (SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes())),
+        (SEC_WEBSOCKET_PROTOCOL, WITHIN.to_owned()),
+    ];
+    let is_taken = wanted
+        .iter()
+        .all(|(name, value)| answer.headers().get(name).is_some_and(|said| said == value.as_str()));
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS || !is_taken {
         return Ok(None);
     }
     let config = WebSocketConfig::default().max_message_size(Some(MESSAGE)).max_frame_size(Some(MESSAGE));
-    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded(answer).await?), Role::Client, Some(config)).await;
+    let socket =
+        WebSocketStream::from_raw_socket(TokioIo::new(upgraded(answer).await?), Role::Client, Some(config))
+            .await;
     let (outgoing, incoming) = socket.split();
-    let outgoing = outgoing.sink_map_err(io::Error::other).with(|bytes| future::ready(Ok(Message::Binary(bytes))));
+    let outgoing =
+        outgoing.sink_map_err(io::Error::other).with(|bytes| future::ready(Ok(Message::Binary(bytes))));
     let incoming = incoming.filter_map(|message| {
         future::ready(match message {
             Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
@@ -217,8 +237,12 @@ async fn within_websocket(client: &Client, path: &str) -> Result<Option<Tunnel>,
 
 /// Asks for SPDY by itself.
 async fn alone(client: &Client, path: &str) -> Result<Tunnel, Error> {
-    let request =
-        Request::builder().method(Method::POST).uri(path).header(CONNECTION, "Upgrade").header(UPGRADE, ALONE).header(SPEAKS, SPOKEN);
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, ALONE)
+        .header(SPEAKS, SPOKEN);
     let answer = client.send(request.body(Body::empty()).map_err(Error::HttpError)?).await?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refusal(answer).await);
@@ -238,6 +262,9 @@ async fn refusal(answer: Response<Body>) -> Error {
         Ok(body) => body.to_bytes(),
         Err(error) => return error,
     };
-    let unread = || Status::failure("no port-forward is opened", code.canonical_reason().unwrap_or_default()).with_code(code.as_u16());
+    let unread = || {
+        Status::failure("no port-forward is opened", code.canonical_reason().unwrap_or_default())
+            .with_code(code.as_u16())
+    };
     Error::Api(serde_json::from_slice(&body).unwrap_or_else(|_| unread()).boxed())
 }

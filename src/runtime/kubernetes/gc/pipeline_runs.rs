@@ -1,5 +1,5 @@
-//! What became of the PipelineRuns that own runs. Each is asked for by its name, so that neither the others nor the right to list them is
-//! needed.
+//! What became of the PipelineRuns that own runs. Each is asked for by its name, so that neither the others
+//! nor the right to list them is needed.
 
 use std::collections::BTreeSet;
 
@@ -25,20 +25,25 @@ pub struct Found {
     pub failure: Option<anyhow::Error>,
 }
 
-/// Looks at the PipelineRuns of these runs. They have to be known from before: a PipelineRun is older than the objects that it owns, so that
-/// one that is not there any more is gone, and not yet to come.
+/// Looks at the PipelineRuns of these runs. They have to be known from before: a PipelineRun is older than
+/// the objects that it owns, so that one that is not there any more is gone, and not yet to come.
 pub async fn look(cluster: &Cluster, kinds: &mut Kinds, runs: &[Run]) -> anyhow::Result<Found> {
     let mut version = None;
     for known in pipeline_run::VERSIONS {
-        if version.is_none() && kinds.resolve(&(format!("tekton.dev/{known}"), "PipelineRun".to_owned())).await? {
+        if version.is_none()
+            && kinds.resolve(&(format!("tekton.dev/{known}"), "PipelineRun".to_owned())).await?
+        {
             version = Some(known);
         }
     }
     let Some(version) = version else { return Ok(Found { lives: None, failure: None }) };
-    let wanted: BTreeSet<(&str, &Owner)> =
-        runs.iter().flat_map(|run| run.words.owners().into_iter().map(|owner| (run.namespace.as_str(), owner))).collect();
-    let looks = stream::iter(wanted)
-        .map(|(namespace, owner)| async move { (owner.uid.clone(), look_at(cluster, version, namespace, owner).await) });
+    let wanted: BTreeSet<(&str, &Owner)> = runs
+        .iter()
+        .flat_map(|run| run.words.owners().into_iter().map(|owner| (run.namespace.as_str(), owner)))
+        .collect();
+    let looks = stream::iter(wanted).map(|(namespace, owner)| async move {
+        (owner.uid.clone(), look_at(cluster, version, namespace, owner).await)
+    });
     let outcomes: Vec<(String, anyhow::Result<Life>)> = looks.buffer_unordered(AT_ONCE).collect().await;
     let mut failure = None;
     let lives = outcomes.into_iter().map(|(uid, outcome)| {
@@ -51,7 +56,12 @@ pub async fn look(cluster: &Cluster, kinds: &mut Kinds, runs: &[Run]) -> anyhow:
     Ok(Found { lives: Some(lives.collect()), failure })
 }
 
-async fn look_at(cluster: &Cluster, version: &str, namespace: &str, Owner { name, uid }: &Owner) -> anyhow::Result<Life> {
+async fn look_at(
+    cluster: &Cluster,
+    version: &str,
+    namespace: &str,
+    Owner { name, uid }: &Owner,
+) -> anyhow::Result<Life> {
     let there = cluster.in_namespace(namespace);
     let error = match pipeline_run::read(&there, version, name).await {
         Ok(found) => return Ok(Life::of(found.as_ref(), Some(uid))),

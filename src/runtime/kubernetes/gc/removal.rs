@@ -1,4 +1,5 @@
-//! Removes one run that was left behind: looks once more whether it was, and deletes only what has not changed since that look.
+//! Removes one run that was left behind: looks once more whether it was, and deletes only what has not
+//! changed since that look.
 
 use std::collections::BTreeSet;
 
@@ -34,20 +35,30 @@ pub enum Outcome {
 ///
 /// # Errors
 /// A failed request before anything is deleted, explained.
-pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &Measure, time: Timeout) -> anyhow::Result<Outcome> {
+pub async fn remove_run(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    run: &Run,
+    measure: &Measure,
+    time: Timeout,
+) -> anyhow::Result<Outcome> {
     let cluster = cluster.in_namespace(&run.namespace);
     let selector = run.run_id.selector_of_ours();
     let mut parts = list(&cluster, kinds, &run.kinds, &selector).await?;
     if parts.iter().all(|part| part.objects.is_empty()) {
         return Ok(Outcome::Vanished);
     }
-    let words = Words::of(parts.iter().flat_map(|part| part.objects.iter().map(|object| (&part.kind, object))));
+    let words =
+        Words::of(parts.iter().flat_map(|part| part.objects.iter().map(|object| (&part.kind, object))));
     let Sentence { reason, uids, .. } = match words.judge(measure) {
         Ok(sentence) => sentence,
         Err(stay) => return Ok(Outcome::Stays(stay)),
     };
-    parts.iter_mut().for_each(|part| part.objects.retain(|object| object.uid().is_some_and(|uid| uids.contains(&uid))));
-    let removal = Removal { selector: &selector, grace: DEFAULT_GRACE, time, scope: Scope::Unchanged(says_the_same) };
+    parts
+        .iter_mut()
+        .for_each(|part| part.objects.retain(|object| object.uid().is_some_and(|uid| uids.contains(&uid))));
+    let removal =
+        Removal { selector: &selector, grace: DEFAULT_GRACE, time, scope: Scope::Unchanged(says_the_same) };
     let removed = remove(&cluster, &parts, &removal, || {}).await;
     Ok(match removed.failures.into_iter().next() {
         Some(error) => Outcome::Failed(reason, removed.deleted, error),
@@ -59,11 +70,18 @@ pub async fn remove_run(cluster: &Cluster, kinds: &Kinds, run: &Run, measure: &M
 
 /// Whether an object says of its run's end what it said before: another status is no reason to let it stay.
 fn says_the_same(before: &DynamicObject, now: &DynamicObject) -> bool {
-    Facts::of([&before.metadata]) == Facts::of([&now.metadata]) && Mark::of(&before.metadata) == Mark::of(&now.metadata)
+    Facts::of([&before.metadata]) == Facts::of([&now.metadata])
+        && Mark::of(&before.metadata) == Mark::of(&now.metadata)
 }
 
-async fn list(cluster: &Cluster, kinds: &Kinds, wanted: &BTreeSet<KindName>, selector: &Selector) -> anyhow::Result<Vec<Part>> {
-    let apis = wanted.iter().filter_map(|kind| Some((kinds.namespaced(kind, Some(&cluster.namespace))?, kind)));
+async fn list(
+    cluster: &Cluster,
+    kinds: &Kinds,
+    wanted: &BTreeSet<KindName>,
+    selector: &Selector,
+) -> anyhow::Result<Vec<Part>> {
+    let apis =
+        wanted.iter().filter_map(|kind| Some((kinds.namespaced(kind, Some(&cluster.namespace))?, kind)));
     let lists = apis.map(|(api, kind)| async move {
         let action = format!("listing the run's objects of kind {}", kind.1);
         Part::list(&api, kind.clone(), selector).await.map_err(|error| explain(cluster, error, &action))

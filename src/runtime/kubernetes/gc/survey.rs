@@ -43,12 +43,19 @@ pub struct Survey {
 /// A failed request, explained; the refusal where nothing at all may be listed.
 pub async fn survey(cluster: &Cluster, everywhere: bool) -> anyhow::Result<Survey> {
     let namespace = (!everywhere).then_some(cluster.namespace.as_str());
-    let mut look = Look { cluster, namespace, kinds: Kinds::new(cluster), found: BTreeMap::new(), forbidden: BTreeMap::new() };
+    let mut look = Look {
+        cluster,
+        namespace,
+        kinds: Kinds::new(cluster),
+        found: BTreeMap::new(),
+        forbidden: BTreeMap::new(),
+    };
     look.list(kinds::usual()).await?;
     if look.found.is_empty()
         && let Some((kind, error)) = look.forbidden.pop_first()
     {
-        let error = Err(explain(cluster, error, &format!("looking for runs: listing objects of kind {}", kind.1)));
+        let error =
+            Err(explain(cluster, error, &format!("looking for runs: listing objects of kind {}", kind.1)));
         let hint = "--all-namespaces takes a ClusterRole, and a ClusterRoleBinding";
         return if everywhere { error.hint(hint) } else { error };
     }
@@ -63,7 +70,11 @@ pub async fn survey(cluster: &Cluster, everywhere: bool) -> anyhow::Result<Surve
         }
     }
     look.list(others.into_iter().collect()).await?;
-    notes.extend(look.forbidden.keys().map(|kind| format!("objects of kind {} may not be listed: none of them is removed", kind.1)));
+    notes.extend(
+        look.forbidden
+            .keys()
+            .map(|kind| format!("objects of kind {} may not be listed: none of them is removed", kind.1)),
+    );
     Ok(Survey { runs: look.runs(), kinds: look.kinds, notes })
 }
 
@@ -73,7 +84,8 @@ struct Look<'a> {
     /// Where; everywhere if there is none.
     namespace: Option<&'a str>,
     kinds: Kinds,
-    /// The objects of each kind that was listed: no more than their metadata, so that no Secret's content comes along.
+    /// The objects of each kind that was listed: no more than their metadata, so that no Secret's content
+    /// comes along.
     found: BTreeMap<KindName, Vec<DynamicObject>>,
     /// What may not be listed.
     forbidden: BTreeMap<KindName, Error>,
@@ -83,7 +95,8 @@ impl Look<'_> {
     async fn list(&mut self, kinds: BTreeSet<KindName>) -> anyhow::Result<()> {
         let params = ListParams::default().labels(&every_run());
         // A kind whose objects are in no namespace belongs to no run of a namespace.
-        let apis = kinds.into_iter().filter_map(|kind| Some((self.kinds.namespaced(&kind, self.namespace)?, kind)));
+        let apis =
+            kinds.into_iter().filter_map(|kind| Some((self.kinds.namespaced(&kind, self.namespace)?, kind)));
         let lists = apis.map(|(api, kind)| {
             let params = &params;
             async move { (kind, api.list_metadata(params).await) }
@@ -93,7 +106,13 @@ impl Look<'_> {
                 Ok(list) => drop(self.found.insert(kind, list.items.into_iter().map(object).collect())),
                 Err(error) if is_forbidden(&error) => drop(self.forbidden.insert(kind, error)),
                 Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(explain(self.cluster, error, &format!("looking for runs: listing objects of kind {}", kind.1))),
+                Err(error) => {
+                    return Err(explain(
+                        self.cluster,
+                        error,
+                        &format!("looking for runs: listing objects of kind {}", kind.1),
+                    ));
+                }
             }
         }
         Ok(())
@@ -102,11 +121,15 @@ impl Look<'_> {
     fn runs(&self) -> Vec<Run> {
         let mut runs: BTreeMap<(String, String), Vec<Of<'_>>> = BTreeMap::new();
         for (kind, object) in self.objects() {
-            let (Some(namespace), Some(run_id)) = (object.namespace(), object.labels().get(RUN_LABEL)) else { continue };
+            let (Some(namespace), Some(run_id)) = (object.namespace(), object.labels().get(RUN_LABEL)) else {
+                continue;
+            };
             runs.entry((namespace, run_id.clone())).or_default().push((kind, object));
         }
         // testbed makes no object whose label is no run id.
-        let runs = runs.into_iter().filter_map(|((namespace, id), objects)| Some((namespace, RunId::parse(&id).ok()?, objects)));
+        let runs = runs
+            .into_iter()
+            .filter_map(|((namespace, id), objects)| Some((namespace, RunId::parse(&id).ok()?, objects)));
         // Nor does it look at more than it was asked for, whatever it is answered.
         let runs = runs.filter(|(namespace, ..)| self.namespace.is_none_or(|wanted| wanted == namespace));
         let runs = runs.map(|(namespace, run_id, mut objects)| {
@@ -143,5 +166,9 @@ fn recorded_here<'a>(objects: impl Iterator<Item = Of<'a>>) -> BTreeSet<KindName
 }
 
 fn object(PartialObjectMeta { types, metadata, .. }: PartialObjectMeta<DynamicObject>) -> DynamicObject {
-    DynamicObject { types, metadata: ObjectMeta { managed_fields: None, ..metadata }, data: serde_json::Value::Null }
+    DynamicObject {
+        types,
+        metadata: ObjectMeta { managed_fields: None, ..metadata },
+        data: serde_json::Value::Null,
+    }
 }

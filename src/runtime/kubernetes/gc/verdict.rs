@@ -1,4 +1,5 @@
-//! Whether a run was left behind, from what its objects say, what became of its PipelineRun, and the time. Pure.
+//! Whether a run was left behind, from what its objects say, what became of its PipelineRun, and the time.
+//! Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,7 +33,9 @@ impl Facts {
     pub fn of<'a>(objects: impl IntoIterator<Item = &'a ObjectMeta>) -> Self {
         let mut facts = Self { expiry: Expiry::Unsaid, owners: BTreeSet::new(), is_owned: false };
         for object in objects {
-            if let Some(text) = object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION)) {
+            if let Some(text) =
+                object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION))
+            {
                 facts.expiry = facts.expiry.later(Expiry::read(text));
             }
             facts.owners.extend(Owner::all_of(object));
@@ -58,7 +61,8 @@ impl Expiry {
     }
 }
 
-/// What became of the PipelineRuns, by their UIDs; `None` where nobody looked, or where the cluster has no such kind.
+/// What became of the PipelineRuns, by their UIDs; `None` where nobody looked, or where the cluster has no
+/// such kind.
 pub type Lives = Option<BTreeMap<String, Life>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,8 +115,13 @@ impl Measure {
         }
     }
 
-    /// By the PipelineRuns alone: all of them have to be over. `None` while the grace lasts, in which the expiry counts as ever.
-    fn by_owners(&self, owners: &BTreeSet<Owner>, lives: &BTreeMap<String, Life>) -> Result<Option<Reason>, Stay> {
+    /// By the PipelineRuns alone: all of them have to be over. `None` while the grace lasts, in which the
+    /// expiry counts as ever.
+    fn by_owners(
+        &self,
+        owners: &BTreeSet<Owner>,
+        lives: &BTreeMap<String, Life>,
+    ) -> Result<Option<Reason>, Stay> {
         let mut last: Option<(Timestamp, &str)> = None;
         let mut gone = "";
         for Owner { uid, name } in owners {
@@ -121,12 +130,16 @@ impl Measure {
                 Some(Life::Over(Some(at))) => last = last.max(Some((*at, name))),
                 Some(Life::Gone) => gone = name,
                 // One that is over, nobody knows since when, may be within its grace.
-                Some(Life::Over(None) | Life::Unasked | Life::Unreadable) | None => return Err(Stay::Unknown(name.clone())),
+                Some(Life::Over(None) | Life::Unasked | Life::Unreadable) | None => {
+                    return Err(Stay::Unknown(name.clone()));
+                }
             }
         }
         Ok(match last {
             None => Some(Reason::Gone(gone.to_owned())),
-            Some((at, name)) if between(at, self.now) >= Some(self.grace) => Some(Reason::Finished(name.to_owned(), at)),
+            Some((at, name)) if between(at, self.now) >= Some(self.grace) => {
+                Some(Reason::Finished(name.to_owned(), at))
+            }
             Some(_) => None,
         })
     }
@@ -157,7 +170,9 @@ impl Stay {
     pub fn told(&self, now: Timestamp) -> String {
         match self {
             Self::NoExpiry => format!("no {EXPIRES_ANNOTATION} on its objects"),
-            Self::Unreadable(text) => format!("{EXPIRES_ANNOTATION} on its objects is {text:?}, which is no time"),
+            Self::Unreadable(text) => {
+                format!("{EXPIRES_ANNOTATION} on its objects is {text:?}, which is no time")
+            }
             Self::Until(at) => format!("expires in {}", about(now, *at)),
             Self::Running(name) => format!("its PipelineRun {name} goes on"),
             Self::Unknown(name) => format!("nobody knows whether its PipelineRun {name} goes on"),
@@ -225,8 +240,14 @@ mod tests {
             (&["2026-11-21T13:00:00Z", "", "2026-11-21T12:00:00Z"][..], "expired: expired 3 h ago"),
             (&["2026-11-21T18:00:00+02:00"], "expired: expired 0 s ago"),
             (&["2026-11-21T15:59:01Z", "2026-11-21T16:00:01Z"], "stays: expires in 1 s"),
-            (&["2026-11-21T13:00:00Z", "never"], "stays: testbed/expires on its objects is \"never\", which is no time"),
-            (&["2026-11-21T13:00:00"], "stays: testbed/expires on its objects is \"2026-11-21T13:00:00\", which is no time"),
+            (
+                &["2026-11-21T13:00:00Z", "never"],
+                "stays: testbed/expires on its objects is \"never\", which is no time",
+            ),
+            (
+                &["2026-11-21T13:00:00"],
+                "stays: testbed/expires on its objects is \"2026-11-21T13:00:00\", which is no time",
+            ),
             (&["", ""], "stays: no testbed/expires on its objects"),
         ] {
             let objects: Vec<(&str, &str)> = expiries.iter().map(|expires| (*expires, "")).collect();
@@ -241,20 +262,34 @@ mod tests {
         let (early, late) = ("2026-11-21T15:35:00Z", "2026-11-21T15:50:01Z");
         for (state, expires, expected) in [
             (Life::Gone, "", "pipeline-run-gone: its PipelineRun build-a is gone"),
-            (finished(early), "2026-11-21T18:00:00Z", "pipeline-run-finished: its PipelineRun build-a finished 25 min ago"),
+            (
+                finished(early),
+                "2026-11-21T18:00:00Z",
+                "pipeline-run-finished: its PipelineRun build-a finished 25 min ago",
+            ),
             (finished(late), "2026-11-21T18:00:00Z", "stays: expires in 2 h"),
             (finished(late), "2026-11-21T15:00:00Z", "expired: expired 1 h ago"),
             // A clock that is ahead has written it.
             (finished("2026-11-21T17:00:00Z"), "", "stays: no testbed/expires on its objects"),
             (Life::Running, "2026-11-01T00:00:00Z", "stays: its PipelineRun build-a goes on"),
-            (Life::Unreadable, "2026-11-01T00:00:00Z", "stays: nobody knows whether its PipelineRun build-a goes on"),
+            (
+                Life::Unreadable,
+                "2026-11-01T00:00:00Z",
+                "stays: nobody knows whether its PipelineRun build-a goes on",
+            ),
         ] {
             assert_eq!(told(&measure(&[("a", state)]), &facts(&[(expires, "a"), ("", "")])), expected);
         }
         // Nobody looked at a PipelineRun that came to own an object since.
         let two = facts(&[("", "a"), ("", "b")]);
-        assert_eq!(told(&measure(&[("a", Life::Gone)]), &two), "stays: nobody knows whether its PipelineRun build-b goes on");
-        assert_eq!(told(&measure(&[("a", Life::Gone), ("b", Life::Running)]), &two), "stays: its PipelineRun build-b goes on");
+        assert_eq!(
+            told(&measure(&[("a", Life::Gone)]), &two),
+            "stays: nobody knows whether its PipelineRun build-b goes on"
+        );
+        assert_eq!(
+            told(&measure(&[("a", Life::Gone), ("b", Life::Running)]), &two),
+            "stays: its PipelineRun build-b goes on"
+        );
         let both = measure(&[("a", finished(early)), ("b", Life::Gone)]);
         assert_eq!(told(&both, &two), "pipeline-run-finished: its PipelineRun build-a finished 25 min ago");
         // Without a look at PipelineRuns the expiry alone counts.

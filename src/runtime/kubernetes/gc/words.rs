@@ -1,8 +1,8 @@
 //! What the objects of a run say about its end, and whose word counts. Pure.
 //!
-//! Anybody who may create a ConfigMap can give it the labels of any run, an old expiry, or the owner that suits. So a run is over only where
-//! all of its Pods and workloads say so, and with them goes what carries their mark and does not contradict them. Where none is left, each
-//! object speaks for itself alone.
+//! Anybody who may create a ConfigMap can give it the labels of any run, an old expiry, or the owner that
+//! suits. So a run is over only where all of its Pods and workloads say so, and with them goes what carries
+//! their mark and does not contradict them. Where none is left, each object speaks for itself alone.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,11 @@ impl Words {
     /// The PipelineRuns whose state may matter.
     pub fn owners(&self) -> BTreeSet<&Owner> {
         let has_speakers = self.0.iter().any(|word| word.speaks);
-        self.0.iter().filter(|word| word.speaks || !has_speakers).flat_map(|word| &word.facts.owners).collect()
+        self.0
+            .iter()
+            .filter(|word| word.speaks || !has_speakers)
+            .flat_map(|word| &word.facts.owners)
+            .collect()
     }
 
     /// Whether the run was left behind, and what goes then.
@@ -79,10 +83,17 @@ impl Words {
                 Err(stay) => return Err(stay),
             }
         }
-        let expiry = over.iter().map(|(word, _)| word.facts.expiry.clone()).fold(Expiry::Unsaid, Expiry::later);
+        let expiry =
+            over.iter().map(|(word, _)| word.facts.expiry.clone()).fold(Expiry::Unsaid, Expiry::later);
         let last = match expiry {
-            Expiry::At(at) if over.iter().all(|(_, reason)| matches!(reason, Reason::Expired(_))) => Some(Reason::Expired(at)),
-            _ => over.iter().map(|(_, reason)| reason).find(|reason| !matches!(reason, Reason::Expired(_))).cloned(),
+            Expiry::At(at) if over.iter().all(|(_, reason)| matches!(reason, Reason::Expired(_))) => {
+                Some(Reason::Expired(at))
+            }
+            _ => over
+                .iter()
+                .map(|(_, reason)| reason)
+                .find(|reason| !matches!(reason, Reason::Expired(_)))
+                .cloned(),
         };
         let reason = last.ok_or(Stay::NoExpiry)?;
         let uids: BTreeSet<&str> = over.iter().map(|(word, _)| word.uid.as_str()).collect();
@@ -109,7 +120,8 @@ impl Word {
     }
 }
 
-/// What all of them say together. One that says nothing of an expiry has none, and one without a PipelineRun is not over with those of others.
+/// What all of them say together. One that says nothing of an expiry has none, and one without a PipelineRun
+/// is not over with those of others.
 fn common(speakers: &[&Word]) -> Facts {
     let says_nothing = speakers.iter().any(|word| word.facts.expiry == Expiry::Unsaid);
     let expiry = speakers.iter().map(|word| word.facts.expiry.clone()).fold(Expiry::Unsaid, Expiry::later);
@@ -147,16 +159,23 @@ mod tests {
         Measure { now: time("2026-01-01T00:01:00Z"), grace: Duration::from_mins(10), lives: Some(lives) }
     }
 
-    /// An object: its kind and name, and what it says of its expiry, its owner and its mark; an empty text says nothing.
+    /// An object: its kind and name, and what it says of its expiry, its owner and its mark; an empty text
+    /// says nothing.
     fn object(kind: &str, expires: &str, owner: &str, mark: &str) -> (KindName, DynamicObject) {
         let said = [("testbed/expires", expires), ("testbed/record", mark), ("testbed/run-hash", mark)];
-        let annotations: BTreeMap<&str, &str> = said.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        let owner = json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": owner, "uid": owner});
+        let annotations: BTreeMap<&str, &str> =
+            said.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let owner =
+            json!({"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": owner, "uid": owner});
         let owners = if owner["uid"] == "" { json!([]) } else { json!([owner]) };
         let uid = format!("{kind}{expires}{}{mark}", owner["uid"]);
-        let metadata = json!({"name": "x", "uid": uid, "annotations": annotations, "ownerReferences": owners});
+        let metadata =
+            json!({"name": "x", "uid": uid, "annotations": annotations, "ownerReferences": owners});
         let version = if kind == "Deployment" { "apps/v1" } else { "v1" };
-        ((version.to_owned(), kind.to_owned()), serde_json::from_value(json!({"metadata": metadata})).unwrap())
+        (
+            (version.to_owned(), kind.to_owned()),
+            serde_json::from_value(json!({"metadata": metadata})).unwrap(),
+        )
     }
 
     /// The kinds that go and those that are left; nothing where the run stays.
@@ -175,30 +194,45 @@ mod tests {
         for (expires, owner) in [("", ""), (LATER, ""), (LATER, "lately")] {
             for kind in ["Pod", "Deployment"] {
                 let own = [object(kind, expires, owner, "m"), object("Secret", expires, owner, "m")];
-                for forged in
-                    [("ConfigMap", OLD, "", "m"), ("ConfigMap", OLD, "", ""), ("ConfigMap", "", "finished", "m"), ("Pod", OLD, "", "m")]
-                {
+                for forged in [
+                    ("ConfigMap", OLD, "", "m"),
+                    ("ConfigMap", OLD, "", ""),
+                    ("ConfigMap", "", "finished", "m"),
+                    ("Pod", OLD, "", "m"),
+                ] {
                     let (kind, expires, owner, mark) = forged;
-                    let objects: Vec<_> = own.iter().cloned().chain([object(kind, expires, owner, mark)]).collect();
+                    let objects: Vec<_> =
+                        own.iter().cloned().chain([object(kind, expires, owner, mark)]).collect();
                     assert_eq!(judged(&objects), None, "{forged:?}");
                 }
             }
         }
-        // A forged pod of a PipelineRun that is over ends no run that has none, and not before the grace is over.
+        // A forged pod of a PipelineRun that is over ends no run that has none, and not before the grace is
+        // over.
         assert_eq!(judged(&[object("Pod", "", "", "m"), object("Pod", "", "finished", "m")]), None);
         assert_eq!(judged(&[object("Pod", LATER, "lately", "m"), object("Pod", OLD, "finished", "m")]), None);
     }
 
     #[test]
     fn what_carries_their_mark_goes_with_them_and_what_contradicts_is_left() {
-        let own = [object("Pod", OLD, "", "m"), object("Secret", OLD, "", "m"), object("PersistentVolumeClaim", "", "", "m")];
+        let own = [
+            object("Pod", OLD, "", "m"),
+            object("Secret", OLD, "", "m"),
+            object("PersistentVolumeClaim", "", "", "m"),
+        ];
         assert_eq!(judged(&own), Some((3, Vec::new())));
-        for (expires, owner, mark) in [(OLD, "", "other"), (OLD, "", ""), (LATER, "", "m"), ("never", "", "m"), ("", "running", "m")] {
-            let objects: Vec<_> = own.iter().cloned().chain([object("ConfigMap", expires, owner, mark)]).collect();
+        for (expires, owner, mark) in
+            [(OLD, "", "other"), (OLD, "", ""), (LATER, "", "m"), ("never", "", "m"), ("", "running", "m")]
+        {
+            let objects: Vec<_> =
+                own.iter().cloned().chain([object("ConfigMap", expires, owner, mark)]).collect();
             assert_eq!(judged(&objects), Some((3, left(&["ConfigMap"]))), "{expires} {owner} {mark}");
         }
         // Of a testbed that knew no mark.
-        assert_eq!(judged(&[object("Pod", OLD, "", ""), object("Secret", OLD, "", "")]), Some((2, Vec::new())));
+        assert_eq!(
+            judged(&[object("Pod", OLD, "", ""), object("Secret", OLD, "", "")]),
+            Some((2, Vec::new()))
+        );
         // A pod that is to stay keeps the others.
         assert_eq!(judged(&[object("Pod", OLD, "", "m"), object("Pod", LATER, "", "other")]), None);
         assert_eq!(judged(&[object("Pod", OLD, "", "m"), object("Pod", OLD, "running", "m")]), None);
@@ -206,9 +240,18 @@ mod tests {
 
     #[test]
     fn where_no_pod_is_left_each_object_speaks_for_itself() {
-        assert_eq!(judged(&[object("Secret", OLD, "", "m"), object("Service", OLD, "", "m")]), Some((2, Vec::new())));
-        assert_eq!(judged(&[object("Secret", "", "", "m"), object("ConfigMap", OLD, "", "m")]), Some((1, left(&["Secret"]))));
-        assert_eq!(judged(&[object("Secret", "", "", "m"), object("ConfigMap", "", "finished", "m")]), Some((1, left(&["Secret"]))));
+        assert_eq!(
+            judged(&[object("Secret", OLD, "", "m"), object("Service", OLD, "", "m")]),
+            Some((2, Vec::new()))
+        );
+        assert_eq!(
+            judged(&[object("Secret", "", "", "m"), object("ConfigMap", OLD, "", "m")]),
+            Some((1, left(&["Secret"])))
+        );
+        assert_eq!(
+            judged(&[object("Secret", "", "", "m"), object("ConfigMap", "", "finished", "m")]),
+            Some((1, left(&["Secret"])))
+        );
         assert_eq!(judged(&[object("Secret", LATER, "", "m"), object("ConfigMap", OLD, "", "m")]), None);
         assert_eq!(judged(&[object("Secret", "", "", "m")]), None);
     }

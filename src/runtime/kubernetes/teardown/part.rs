@@ -39,12 +39,17 @@ impl Part {
 /// How many kinds are looked for at most: each costs a request or two, and anybody may have named them.
 const MOST_KINDS: usize = 100;
 
-/// The kinds that the objects say their run has made. What those say that [speak](mark::speaks) for it comes first where there are too many.
+/// The kinds that the objects say their run has made. What those say that [speak](mark::speaks) for it comes
+/// first where there are too many.
 pub fn recorded<'a>(objects: impl Iterator<Item = (&'a KindName, &'a DynamicObject)>) -> BTreeSet<KindName> {
     let (first, others): (Vec<_>, Vec<_>) = objects.partition(|(kind, _)| mark::speaks(kind));
     let mut found = BTreeSet::new();
     for (_, object) in first.into_iter().chain(others) {
-        let kinds = object.annotations().get(KINDS_ANNOTATION).into_iter().flat_map(|text| text.split(',').take(MOST_KINDS));
+        let kinds = object
+            .annotations()
+            .get(KINDS_ANNOTATION)
+            .into_iter()
+            .flat_map(|text| text.split(',').take(MOST_KINDS));
         for kind in kinds.filter_map(kinds::parse) {
             if found.len() == MOST_KINDS {
                 return found;
@@ -57,7 +62,10 @@ pub fn recorded<'a>(objects: impl Iterator<Item = (&'a KindName, &'a DynamicObje
 
 /// Whether an object makes others, pods as a rule.
 pub fn makes_pods(object: &DynamicObject) -> bool {
-    object.data.get("spec").is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some())
+    object
+        .data
+        .get("spec")
+        .is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +79,14 @@ pub enum Deletion {
     Changed,
 }
 
-/// Deletes one object, if it is still the same one. Pods get `grace` seconds; what makes pods stays until they are gone.
-pub async fn delete(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject, grace: u32) -> Result<Deletion, Error> {
+/// Deletes one object, if it is still the same one. Pods get `grace` seconds; what makes pods stays until
+/// they are gone.
+pub async fn delete(
+    api: &Api<DynamicObject>,
+    kind: &str,
+    object: &DynamicObject,
+    grace: u32,
+) -> Result<Deletion, Error> {
     let same = Preconditions { uid: object.uid(), resource_version: None };
     delete_if(api, kind, object, grace, same).await
 }
@@ -81,7 +95,12 @@ pub async fn delete(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject
 ///
 /// # Errors
 /// A failed request; an object that has changed, is gone or was replaced is no failure.
-pub async fn delete_unchanged(api: &Api<DynamicObject>, kind: &str, object: &DynamicObject, grace: u32) -> Result<Deletion, Error> {
+pub async fn delete_unchanged(
+    api: &Api<DynamicObject>,
+    kind: &str,
+    object: &DynamicObject,
+    grace: u32,
+) -> Result<Deletion, Error> {
     let unchanged = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
     delete_if(api, kind, object, grace, unchanged).await
 }
@@ -101,11 +120,12 @@ async fn delete_if(
         ..DeleteParams::default()
     };
     match api.delete(&object.name_any(), &params).await {
-        // Where an object lingers, the answer is the object with the time of its deletion. Once it is gone, the answer is a status, or, for some
-        // kinds and in later versions for Services too, the object as it was. Of a Service that a finalizer holds, the answer is the same.
+        // Where an object lingers, the answer is the object with the time of its deletion. Once it is gone,
+        // the answer is a status, or, for some kinds and in later versions for Services too, the object as it
+        // was. Of a Service that a finalizer holds, the answer is the same.
         Ok(answer) => {
-            let lingers =
-                !object.finalizers().is_empty() || answer.left().is_some_and(|object| object.metadata.deletion_timestamp.is_some());
+            let lingers = !object.finalizers().is_empty()
+                || answer.left().is_some_and(|object| object.metadata.deletion_timestamp.is_some());
             Ok(if lingers { Deletion::Pending } else { Deletion::Gone })
         }
         Err(error) if is_absent(&error) => Ok(Deletion::Absent),

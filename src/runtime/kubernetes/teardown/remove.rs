@@ -15,8 +15,8 @@ use crate::failure::Advise;
 use crate::run_id::Selector;
 use crate::runtime::kubernetes::{Cluster, explain};
 
-/// How often an object is looked at again whose every version is outdated by the time of its deletion: a pod's status changes a few times
-/// while its containers start or end.
+/// How often an object is looked at again whose every version is outdated by the time of its deletion: a
+/// pod's status changes a few times while its containers start or end.
 const LOOKS: usize = 10;
 
 /// What goes, and how.
@@ -35,7 +35,8 @@ pub enum Scope {
     All,
     /// Those that were found, and no other.
     Found,
-    /// Those that were found, each as long as it is still like the one that was found; the first that is not keeps what comes after it.
+    /// Those that were found, each as long as it is still like the one that was found; the first that is not
+    /// keeps what comes after it.
     Unchanged(fn(&DynamicObject, &DynamicObject) -> bool),
 }
 
@@ -47,17 +48,26 @@ pub struct Removed {
     pub failures: Vec<anyhow::Error>,
 }
 
-/// Deletes the objects of all parts, calls `asked` once all deletions are asked for, and waits until they are gone. One that cannot be deleted does
-/// not keep the others.
-pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>, asked: impl FnOnce()) -> Removed {
+/// Deletes the objects of all parts, calls `asked` once all deletions are asked for, and waits until they are
+/// gone. One that cannot be deleted does not keep the others.
+pub async fn remove(
+    cluster: &Cluster,
+    parts: &[Part],
+    removal: &Removal<'_>,
+    asked: impl FnOnce(),
+) -> Removed {
     let mut removed = Removed::default();
-    let mut pending: Vec<Pending> = parts.iter().map(|part| Pending { part, left: BTreeMap::new() }).collect();
+    let mut pending: Vec<Pending> =
+        parts.iter().map(|part| Pending { part, left: BTreeMap::new() }).collect();
     let until = deadline::before(removal.time.deadline, removal.time.told);
     let deletion = async {
         // What makes pods goes before the pods, which it would make anew.
         for core in [false, true] {
             let group = pending.iter_mut().filter(|pending| pending.part.is_core() == core);
-            join_all(group.map(|pending| pending.delete(cluster, removal))).await.into_iter().for_each(|part| removed.add(part));
+            join_all(group.map(|pending| pending.delete(cluster, removal)))
+                .await
+                .into_iter()
+                .for_each(|part| removed.add(part));
             if !removed.changed.is_empty() {
                 break;
             }
@@ -71,7 +81,9 @@ pub async fn remove(cluster: &Cluster, parts: &[Part], removal: &Removal<'_>, as
     }
     asked();
     pending.retain(|pending| !pending.left.is_empty());
-    let gone = try_join_all(pending.iter().map(|Pending { part, left }| wait::gone(cluster, part, left.clone(), removal)));
+    let gone = try_join_all(
+        pending.iter().map(|Pending { part, left }| wait::gone(cluster, part, left.clone(), removal)),
+    );
     match timeout_at(until, gone).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => removed.failures.push(error),
@@ -85,11 +97,17 @@ fn uids(part: &Part) -> BTreeMap<String, String> {
 }
 
 /// What is there when the time is over; where that cannot be seen any more, what was there before.
-async fn look_again(cluster: &Cluster, pending: &[Pending<'_>], removal: &Removal<'_>) -> Option<anyhow::Error> {
+async fn look_again(
+    cluster: &Cluster,
+    pending: &[Pending<'_>],
+    removal: &Removal<'_>,
+) -> Option<anyhow::Error> {
     if let Ok(left) = timeout_at(removal.time.deadline, still_there(cluster, pending, removal)).await {
         return left;
     }
-    let names = pending.iter().flat_map(|Pending { part, left }| left.keys().map(|name| format!("{} {name}", part.kind.1)));
+    let names = pending
+        .iter()
+        .flat_map(|Pending { part, left }| left.keys().map(|name| format!("{} {name}", part.kind.1)));
     let names = names.collect::<Vec<_>>().join(", ");
     Some(cluster.late(removal.time.told).hint(format!("these may be left: {names}; {}", again(removal))))
 }
@@ -129,14 +147,19 @@ impl Pending<'_> {
                     removed.deleted += 1;
                     self.left.insert(name, object.uid().unwrap_or_default());
                 }
-                Err(error) => removed.failures.push(explain(cluster, error, &format!("deleting {} {name}", part.kind.1))),
+                Err(error) => removed.failures.push(explain(
+                    cluster,
+                    error,
+                    &format!("deleting {} {name}", part.kind.1),
+                )),
             }
         }
         removed
     }
 }
 
-/// Deletes the version that was looked at, which had the label and is like the one that was found. One that changes is looked at again.
+/// Deletes the version that was looked at, which had the label and is like the one that was found. One that
+/// changes is looked at again.
 async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) -> Result<Deletion, Error> {
     let Part { kind, api, .. } = part;
     let is_like = |now: &DynamicObject| match removal.scope {
@@ -164,15 +187,21 @@ async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) 
 }
 
 /// What is there when the time is over, as an error; `None` if all of it has gone by now.
-async fn still_there(cluster: &Cluster, pending: &[Pending<'_>], removal: &Removal<'_>) -> Option<anyhow::Error> {
+async fn still_there(
+    cluster: &Cluster,
+    pending: &[Pending<'_>],
+    removal: &Removal<'_>,
+) -> Option<anyhow::Error> {
     let mut left = Vec::new();
     for Pending { part, left: known } in pending {
         let now = match Part::list(&part.api, part.kind.clone(), removal.selector).await {
             Ok(now) => now,
             Err(error) => return Some(explain(cluster, error, "looking for what is left of the run")),
         };
-        let is_meant =
-            |object: &&DynamicObject| matches!(removal.scope, Scope::All) || known.values().any(|uid| object.uid().as_ref() == Some(uid));
+        let is_meant = |object: &&DynamicObject| {
+            matches!(removal.scope, Scope::All)
+                || known.values().any(|uid| object.uid().as_ref() == Some(uid))
+        };
         left.extend(now.objects.iter().filter(is_meant).map(|object| describe(&part.kind.1, object)));
     }
     if left.is_empty() {

@@ -16,16 +16,29 @@ use crate::runtime::kubernetes::contact::pause;
 use crate::runtime::kubernetes::explain::is_forbidden;
 use crate::runtime::kubernetes::{Cluster, explain};
 
-/// What the kubelet gets on top of the grace period to report the end of a pod in which nothing runs. One whose deletion meets the start
-/// of its containers, for example, is taken down at once and reported up to a minute later.
+/// What the kubelet gets on top of the grace period to report the end of a pod in which nothing runs. One
+/// whose deletion meets the start of its containers, for example, is taken down at once and reported up to a
+/// minute later.
 const REPORT: Duration = Duration::from_secs(3);
 
-/// Watches one kind until none of the run's objects is left; where that is not allowed, lists it again and again. `left` are the UIDs of those that were
-/// deleted, by their names.
-pub async fn gone(cluster: &Cluster, part: &Part, left: BTreeMap<String, String>, removal: &Removal<'_>) -> anyhow::Result<()> {
+/// Watches one kind until none of the run's objects is left; where that is not allowed, lists it again and
+/// again. `left` are the UIDs of those that were deleted, by their names.
+pub async fn gone(
+    cluster: &Cluster,
+    part: &Part,
+    left: BTreeMap<String, String>,
+    removal: &Removal<'_>,
+) -> anyhow::Result<()> {
     let (names, uids) = left.into_iter().unzip();
     let only = (!matches!(removal.scope, Scope::All)).then_some(uids);
-    let mut wait = Wait { part, selector: removal.selector, grace: removal.grace, only, left: names, idle: BTreeMap::new() };
+    let mut wait = Wait {
+        part,
+        selector: removal.selector,
+        grace: removal.grace,
+        only,
+        left: names,
+        idle: BTreeMap::new(),
+    };
     wait.watch().await.map_err(|error| {
         let action = format!("waiting until the run's objects of kind {} are gone", part.kind.1);
         explain(cluster, error, &action)
@@ -82,7 +95,10 @@ impl Wait<'_> {
     }
 
     /// Takes note of what happens until nothing is left, or the watch ends.
-    async fn follow(&mut self, mut events: impl Stream<Item = Result<WatchEvent<DynamicObject>, Error>> + Unpin) -> Result<(), Error> {
+    async fn follow(
+        &mut self,
+        mut events: impl Stream<Item = Result<WatchEvent<DynamicObject>, Error>> + Unpin,
+    ) -> Result<(), Error> {
         while !self.left.is_empty() {
             let next = self.idle.values().map(|(deadline, _)| *deadline).min();
             let event = tokio::select! {
@@ -93,7 +109,9 @@ impl Wait<'_> {
                 }
             };
             match event {
-                Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => self.see(object).await?,
+                Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
+                    self.see(object).await?
+                }
                 Ok(Some(WatchEvent::Deleted(object))) => {
                     self.idle.remove(&object.name_any());
                     self.left.remove(&object.name_any());
@@ -140,11 +158,12 @@ impl Wait<'_> {
     }
 }
 
-/// The grace period of one more deletion that moves the object on; `None` where waiting is all there is to do.
+/// The grace period of one more deletion that moves the object on; `None` where waiting is all there is to
+/// do.
 ///
-/// A pod that appeared late has not been deleted yet, and one that its owner's deletion took along may have got a longer grace period of
-/// its own. A pod whose containers have all stopped is nothing but a record: the kubelet removes it with a period of 0 as well, but only
-/// when it next looks, up to ten seconds later.
+/// A pod that appeared late has not been deleted yet, and one that its owner's deletion took along may have
+/// got a longer grace period of its own. A pod whose containers have all stopped is nothing but a record: the
+/// kubelet removes it with a period of 0 as well, but only when it next looks, up to ten seconds later.
 fn next_grace(kind: &str, object: &DynamicObject, grace: u32) -> Option<u32> {
     if kind != "Pod" {
         return None;
@@ -163,9 +182,9 @@ fn has_stopped(pod: &DynamicObject) -> bool {
     containers.peek().is_some() && containers.all(is_stopped)
 }
 
-/// A container of a deleted pod is not started again: it has stopped when it has ended, now or before, or waits for something that failed,
-/// such as its image. (One that the kubelet loses sight of during the deletion is reported as `ContainerCreating` again, with its end in
-/// `lastState`.)
+/// A container of a deleted pod is not started again: it has stopped when it has ended, now or before, or
+/// waits for something that failed, such as its image. (One that the kubelet loses sight of during the
+/// deletion is reported as `ContainerCreating` again, with its end in `lastState`.)
 fn is_stopped(container: &Value) -> bool {
     let Some(state) = container.get("state") else { return false };
     let ended = |state: &Value| state.get("terminated").is_some();
@@ -182,7 +201,9 @@ fn is_stopped(container: &Value) -> bool {
 /// Whether the pod is being deleted, and the kubelet does not say that any container of it runs.
 fn is_idle(pod: &DynamicObject) -> bool {
     let runs = |container: &Value| container.get("state").is_some_and(|state| state.get("running").is_some());
-    pod.metadata.deletion_timestamp.is_some() && pod.metadata.deletion_grace_period_seconds != Some(0) && !containers(pod).any(runs)
+    pod.metadata.deletion_timestamp.is_some()
+        && pod.metadata.deletion_grace_period_seconds != Some(0)
+        && !containers(pod).any(runs)
 }
 
 fn containers(pod: &DynamicObject) -> impl Iterator<Item = &Value> {
@@ -198,7 +219,9 @@ mod tests {
     fn pod(grace: Option<i64>, states: &[&str]) -> DynamicObject {
         let state = |text: &str| match text {
             "running" | "terminated" => serde_json::json!({"state": {text: {}}}),
-            "lost" => serde_json::json!({"state": {"waiting": {"reason": "ContainerCreating"}}, "lastState": {"terminated": {}}}),
+            "lost" => {
+                serde_json::json!({"state": {"waiting": {"reason": "ContainerCreating"}}, "lastState": {"terminated": {}}})
+            }
             reason => serde_json::json!({"state": {"waiting": {"reason": reason}}, "lastState": {}}),
         };
         let statuses: Vec<Value> = states.iter().map(|text| state(text)).collect();

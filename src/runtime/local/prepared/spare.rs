@@ -1,5 +1,5 @@
-//! Spares: a copy that a run has used is put back as it was and kept, and the next run takes it by a rename, which is a hundred times faster
-//! than making a thousand files.
+//! Spares: a copy that a run has used is put back as it was and kept, and the next run takes it by a rename,
+//! which is a hundred times faster than making a thousand files.
 
 use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
@@ -32,20 +32,25 @@ impl Source {
     pub(super) fn spares(&self) -> Vec<PathBuf> {
         let prefix = self.prefix();
         let entries = std::fs::read_dir(&self.cache).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)).map(|entry| entry.path()).collect()
+        entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+            .map(|entry| entry.path())
+            .collect()
     }
 
-    /// Takes a spare for a run, if there is one that can be moved there. What somebody may have done to it in the cache is undone, unless
-    /// the prepared folder was changed as well.
+    /// Takes a spare for a run, if there is one that can be moved there. What somebody may have done to it in
+    /// the cache is undone, unless the prepared folder was changed as well.
     pub(super) async fn take_spare(&self, entry: &Entry, to: &Path, account: Option<&Account>) -> bool {
         if !self.spares().iter().any(|spare| std::fs::rename(spare, to).is_ok()) {
             return false;
         }
-        let (prepared, data, owner) = (self.cache.join(&self.key).join("data"), to.to_owned(), account.cloned());
+        let (prepared, data, owner) =
+            (self.cache.join(&self.key).join("data"), to.to_owned(), account.cloned());
         let manifest = entry.manifest.clone();
         let work = background::run(move || {
             let is_whole = is_as_made(&data, owner.as_ref(), &manifest)
-                || is_as_made(&prepared, None, &manifest) && restore::restore(&prepared, &data, owner.as_ref()).is_ok();
+                || is_as_made(&prepared, None, &manifest)
+                    && restore::restore(&prepared, &data, owner.as_ref()).is_ok();
             let is_taken = is_whole && hand_over(&data, owner.as_ref()).is_ok();
             if !is_taken {
                 let _ = std::fs::remove_dir_all(&data);
@@ -55,8 +60,8 @@ impl Source {
         work.await.unwrap_or(false)
     }
 
-    /// Keeps a data folder that no server uses any more as a spare, put back as it was prepared. It stays where it is when there are spares
-    /// enough, its prepared folder is gone, or it cannot be moved.
+    /// Keeps a data folder that no server uses any more as a spare, put back as it was prepared. It stays
+    /// where it is when there are spares enough, its prepared folder is gone, or it cannot be moved.
     pub async fn keep(&self, data: &Path, account: Option<&Account>) {
         let device = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.dev());
         if self.spares().len() >= most_spares() || device(data) != device(&self.cache) {
@@ -82,5 +87,7 @@ impl Source {
 pub(super) fn remove_spares(cache: &Path, key: &str) -> anyhow::Result<()> {
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
     let is_spare = |name: &str| name.strip_prefix(key).is_some_and(|rest| rest.contains(SPARE));
-    entries.filter(|entry| is_spare(&entry.file_name().to_string_lossy())).try_for_each(|entry| remove(&entry.path()))
+    entries
+        .filter(|entry| is_spare(&entry.file_name().to_string_lossy()))
+        .try_for_each(|entry| remove(&entry.path()))
 }

@@ -1,12 +1,14 @@
-//! What has to be true of the log and of the Lease's history. Each check returns what is wrong, in words, and each can fail: see the tests below.
+//! What has to be true of the log and of the Lease's history. Each check returns what is wrong, in words, and
+//! each can fail: see the tests below.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::Version;
 use super::log::{Entry, Line};
 
-/// At no moment two holders. Once a holder has entered, nothing is ever heard of an earlier one; it enters only after the one before it has left,
-/// or after something was done to that one; and the fencing numbers grow.
+/// At no moment two holders. Once a holder has entered, nothing is ever heard of an earlier one; it enters
+/// only after the one before it has left, or after something was done to that one; and the fencing numbers
+/// grow.
 pub fn exclusion(lines: &[Line]) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut last: Option<(&Entry, bool)> = None;
@@ -19,7 +21,8 @@ pub fn exclusion(lines: &[Line]) -> Vec<String> {
             Line::Enter(entry) => {
                 if let Some((before, has_left)) = last {
                     if entry.fence <= before.fence {
-                        wrong.push(format!("{} has number {}, after {}", entry.id, entry.fence, before.fence));
+                        wrong
+                            .push(format!("{} has number {}, after {}", entry.id, entry.fence, before.fence));
                     }
                     if !has_left && !disturbed.contains(before.id.as_str()) {
                         wrong.push(format!("{} enters while {} is in", entry.id, before.id));
@@ -28,9 +31,14 @@ pub fn exclusion(lines: &[Line]) -> Vec<String> {
                 last = Some((entry, false));
             }
             Line::At(entry) | Line::Leave(entry) => match &mut last {
-                Some((inside, has_left @ false)) if *inside == entry => *has_left = matches!(line, Line::Leave(_)),
+                Some((inside, has_left @ false)) if *inside == entry => {
+                    *has_left = matches!(line, Line::Leave(_))
+                }
                 Some((inside, _)) => {
-                    wrong.push(format!("{} (number {}) writes after {} (number {})", entry.id, entry.fence, inside.id, inside.fence));
+                    wrong.push(format!(
+                        "{} (number {}) writes after {} (number {})",
+                        entry.id, entry.fence, inside.id, inside.fence
+                    ));
                 }
                 None => wrong.push(format!("{} writes and has not entered", entry.id)),
             },
@@ -57,9 +65,10 @@ pub fn holders(history: &[Version]) -> Vec<String> {
     wrong
 }
 
-/// First come, first served, among those that stayed alive. Who came first is what the Lease says: the version in which a turn has got into the
-/// queue, the one that it holds without having queued, or, of several new ones after a gap, the place in the queue. Who is served first is what
-/// the log says. A turn may be overtaken only once something was done to it.
+/// First come, first served, among those that stayed alive. Who came first is what the Lease says: the
+/// version in which a turn has got into the queue, the one that it holds without having queued, or, of
+/// several new ones after a gap, the place in the queue. Who is served first is what the log says. A turn may
+/// be overtaken only once something was done to it.
 pub fn order(history: &[Version], lines: &[Line]) -> Vec<String> {
     let places = places(history);
     let mut turns: Vec<(&str, Place)> = places.into_iter().collect();
@@ -101,16 +110,21 @@ fn places(history: &[Version]) -> BTreeMap<&str, Place> {
     places
 }
 
-/// Nobody leaves the queue but to hold the lock, unless something was done to it. Nobody here gives up waiting.
+/// Nobody leaves the queue but to hold the lock, unless something was done to it. Nobody here gives up
+/// waiting.
 pub fn places_are_kept(history: &[Version], lines: &[Line]) -> Vec<String> {
-    let disturbed: BTreeSet<&str> =
-        lines.iter().filter_map(|line| if let Line::Disturb(id) = line { Some(id.as_str()) } else { None }).collect();
+    let disturbed: BTreeSet<&str> = lines
+        .iter()
+        .filter_map(|line| if let Line::Disturb(id) = line { Some(id.as_str()) } else { None })
+        .collect();
     let entered = super::log::entered(lines);
     let mut wrong = Vec::new();
     for pair in history.windows(2) {
         let [before, after] = pair else { continue };
-        let is_there =
-            |id: &str| after.state.queue.iter().any(|waiter| waiter.id == id) || after.state.holders.iter().any(|holder| holder.id == id);
+        let is_there = |id: &str| {
+            after.state.queue.iter().any(|waiter| waiter.id == id)
+                || after.state.holders.iter().any(|holder| holder.id == id)
+        };
         for waiter in &before.state.queue {
             let id = waiter.id.as_str();
             let may_have_been_held = after.is_after_gap && entered.contains(id);
@@ -138,14 +152,18 @@ mod tests {
         text.split("; ").map(line).collect()
     }
 
-    /// The history of a text such as `5 a: b c; : b c`: each version's holders with their numbers, and its queue; `~` in front after a gap.
+    /// The history of a text such as `5 a: b c; : b c`: each version's holders with their numbers, and its
+    /// queue; `~` in front after a gap.
     fn history(text: &str) -> Vec<Version> {
         let version = |text: &str| {
             let is_after_gap = text.starts_with('~');
             let (holders, queue) = text.trim_start_matches('~').split_once(':').expect("a colon");
             let holders: Vec<&str> = holders.split_whitespace().collect();
-            let holder =
-                |pair: &[&str]| Holder { fence: pair[0].parse().expect("a number"), id: pair[1].to_owned(), since: Timestamp::UNIX_EPOCH };
+            let holder = |pair: &[&str]| Holder {
+                fence: pair[0].parse().expect("a number"),
+                id: pair[1].to_owned(),
+                since: Timestamp::UNIX_EPOCH,
+            };
             let queue = queue.split_whitespace().map(|id| Waiter { id: id.to_owned() }).collect();
             let state = State { holders: holders.chunks(2).map(holder).collect(), queue };
             Version { seen_at: Timestamp::UNIX_EPOCH, is_after_gap, state }
@@ -155,7 +173,10 @@ mod tests {
 
     #[test]
     fn turns_exclude_each_other() {
-        let right = ["enter 5 a; at 5 a; leave 5 a; enter 7 b; leave 7 b", "enter 5 a; at 5 a; disturb a; enter 7 b; at 7 b; leave 7 b"];
+        let right = [
+            "enter 5 a; at 5 a; leave 5 a; enter 7 b; leave 7 b",
+            "enter 5 a; at 5 a; disturb a; enter 7 b; at 7 b; leave 7 b",
+        ];
         for text in right {
             assert_eq!(exclusion(&log(text)), [""; 0], "{text}");
         }
@@ -163,7 +184,10 @@ mod tests {
             ("enter 5 a; enter 7 b; leave 7 b", "b enters while a is in"),
             ("enter 5 a; disturb b; enter 7 b; leave 7 b", "b enters while a is in"),
             ("enter 5 a; disturb a; enter 7 b; at 5 a", "a (number 5) writes after b (number 7)"),
-            ("enter 5 a; disturb a; enter 7 b; leave 7 b; leave 5 a", "a (number 5) writes after b (number 7)"),
+            (
+                "enter 5 a; disturb a; enter 7 b; leave 7 b; leave 5 a",
+                "a (number 5) writes after b (number 7)",
+            ),
             ("enter 5 a; leave 5 a; at 5 a", "a (number 5) writes after a (number 5)"),
             ("enter 7 a; leave 7 a; enter 5 b; leave 5 b", "b has number 5, after 7"),
             ("enter 7 a; leave 7 a; enter 7 b; leave 7 b", "b has number 7, after 7"),
@@ -184,12 +208,24 @@ mod tests {
     #[test]
     fn who_comes_first_is_served_first() {
         let (abc, entering) = (history("4 x:; 4 x: a; 4 x: a b; 4 x: a b c"), |text: &str| log(text));
-        assert_eq!(order(&abc, &entering("enter 4 x; leave 4 x; enter 5 a; leave 5 a; enter 6 b; leave 6 b; enter 7 c")), [""; 0]);
         assert_eq!(
-            order(&abc, &entering("enter 4 x; leave 4 x; enter 5 b; leave 5 b; enter 6 a; leave 6 a; enter 7 c")),
+            order(
+                &abc,
+                &entering("enter 4 x; leave 4 x; enter 5 a; leave 5 a; enter 6 b; leave 6 b; enter 7 c")
+            ),
+            [""; 0]
+        );
+        assert_eq!(
+            order(
+                &abc,
+                &entering("enter 4 x; leave 4 x; enter 5 b; leave 5 b; enter 6 a; leave 6 a; enter 7 c")
+            ),
             ["b came after a and entered before it"]
         );
-        assert_eq!(order(&abc, &entering("enter 4 x; leave 4 x; disturb a; enter 5 b; leave 5 b; enter 6 c")), [""; 0]);
+        assert_eq!(
+            order(&abc, &entering("enter 4 x; leave 4 x; disturb a; enter 5 b; leave 5 b; enter 6 c")),
+            [""; 0]
+        );
         // Too late for an excuse.
         assert_eq!(
             order(&abc, &entering("enter 4 x; leave 4 x; enter 5 b; disturb a; leave 5 b; enter 6 c")),
@@ -203,12 +239,18 @@ mod tests {
         assert_eq!(order(&abc, &entering("enter 4 x; leave 4 x; enter 5 b; leave 5 b; enter 6 c")).len(), 1);
         // A newcomer that takes the lock although somebody waits.
         assert_eq!(
-            order(&history("4 x: a; : a; 6 n: a"), &entering("enter 4 x; leave 4 x; enter 6 n; leave 6 n; enter 7 a")),
+            order(
+                &history("4 x: a; : a; 6 n: a"),
+                &entering("enter 4 x; leave 4 x; enter 6 n; leave 6 n; enter 7 a")
+            ),
             ["n came after a and entered before it"]
         );
         // Who has queued up again has a later place.
         assert_eq!(
-            order(&history("4 x: a b; 4 x: b; 4 x: b a"), &entering("enter 4 x; leave 4 x; enter 5 b; leave 5 b; enter 6 a")),
+            order(
+                &history("4 x: a b; 4 x: b; 4 x: b a"),
+                &entering("enter 4 x; leave 4 x; enter 5 b; leave 5 b; enter 6 a")
+            ),
             [""; 0]
         );
     }
@@ -217,9 +259,15 @@ mod tests {
     fn places_are_lost_for_a_reason() {
         let held = "enter 4 x; leave 4 x; enter 5 a; leave 5 a";
         assert_eq!(places_are_kept(&history("4 x: a; : a; 5 a:"), &log(held)), [""; 0]);
-        assert_eq!(places_are_kept(&history("4 x: a b; 4 x: b"), &log(held)), ["a has lost its place in the queue"]);
+        assert_eq!(
+            places_are_kept(&history("4 x: a b; 4 x: b"), &log(held)),
+            ["a has lost its place in the queue"]
+        );
         assert_eq!(places_are_kept(&history("4 x: a b; 4 x: b"), &log("disturb a")), [""; 0]);
         assert_eq!(places_are_kept(&history("4 x: a b; ~6 b:"), &log(held)), [""; 0]);
-        assert_eq!(places_are_kept(&history("4 x: a b; ~6 b:"), &log("enter 4 x")), ["a has lost its place in the queue"]);
+        assert_eq!(
+            places_are_kept(&history("4 x: a b; ~6 b:"), &log("enter 4 x")),
+            ["a has lost its place in the queue"]
+        );
     }
 }

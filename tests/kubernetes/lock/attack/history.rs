@@ -16,7 +16,8 @@ use serde_json::Value;
 pub struct Version {
     /// When it was seen, by this machine's clock.
     pub seen_at: Timestamp,
-    /// Whether there may have been others between the one before and this one: the API server has been started again, and remembers none.
+    /// Whether there may have been others between the one before and this one: the API server has been
+    /// started again, and remembers none.
     pub is_after_gap: bool,
     pub state: State,
 }
@@ -42,7 +43,9 @@ pub struct Waiter {
 
 impl State {
     fn of(lease: &Value) -> Self {
-        let text = lease["metadata"]["annotations"]["testbed/lock"].as_str().unwrap_or("{\"holders\":[],\"queue\":[]}");
+        let text = lease["metadata"]["annotations"]["testbed/lock"]
+            .as_str()
+            .unwrap_or("{\"holders\":[],\"queue\":[]}");
         serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 }
@@ -67,7 +70,9 @@ struct Place {
 
 impl Observer {
     pub fn start(kubeconfig: &Path, namespace: &str, name: &str) -> Self {
-        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases?fieldSelector=metadata.name%3D{name}");
+        let path = format!(
+            "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases?fieldSelector=metadata.name%3D{name}"
+        );
         let place = Place { kubeconfig: kubeconfig.to_owned(), path };
         let watch = Arc::<Mutex<Watch>>::default();
         let shared = Arc::clone(&watch);
@@ -103,7 +108,11 @@ impl Observer {
 impl Place {
     fn kubectl(&self, query: &str) -> Command {
         let mut command = Command::new("kubectl");
-        command.arg("--kubeconfig").arg(&self.kubeconfig).args(["get", "--raw", &format!("{}{query}", self.path)]);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args([
+            "get",
+            "--raw",
+            &format!("{}{query}", self.path),
+        ]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -115,11 +124,18 @@ impl Place {
         Some((list["metadata"]["resourceVersion"].as_str()?.to_owned(), State::of(&list["items"][0])))
     }
 
-    /// Watches until the connection ends. False: the API server does not know what came after the resource version.
-    fn follow(&self, watch: &Mutex<Watch>, resource_version: &mut String, versions: &mut Vec<Version>) -> bool {
+    /// Watches until the connection ends. False: the API server does not know what came after the resource
+    /// version.
+    fn follow(
+        &self,
+        watch: &Mutex<Watch>,
+        resource_version: &mut String,
+        versions: &mut Vec<Version>,
+    ) -> bool {
         let query = format!("&watch=true&resourceVersion={resource_version}");
         let mut child = self.kubectl(&query).spawn().expect("kubectl");
-        let (output, mut errors) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+        let (output, mut errors) =
+            (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
         {
             let mut watch = watch.lock().expect("no panic");
             if watch.is_over {
@@ -135,7 +151,8 @@ impl Place {
                 break;
             }
             let lease = &event["object"];
-            *resource_version = lease["metadata"]["resourceVersion"].as_str().expect("a resource version").to_owned();
+            *resource_version =
+                lease["metadata"]["resourceVersion"].as_str().expect("a resource version").to_owned();
             let state = if event["type"] == "DELETED" { State::default() } else { State::of(lease) };
             versions.push(Version { seen_at: Timestamp::now(), is_after_gap: false, state });
         }

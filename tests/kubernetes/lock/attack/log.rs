@@ -1,4 +1,5 @@
-//! The log to which all holders append, and to which this test adds what it does to them: its order is the order of events.
+//! The log to which all holders append, and to which this test adds what it does to them: its order is the
+//! order of events.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -16,7 +17,8 @@ pub enum Line {
     Enter(Entry),
     At(Entry),
     Leave(Entry),
-    /// The test is about to kill or stop processes of a turn, or to bring about an outage in which it cannot renew: it need not leave.
+    /// The test is about to kill or stop processes of a turn, or to bring about an outage in which it cannot
+    /// renew: it need not leave.
     Disturb(String),
 }
 
@@ -88,7 +90,12 @@ impl Log {
     }
 
     /// Waits until a turn has entered, at most for `patience`, or until `is_over` says that it never will.
-    pub fn until_entered(&self, id: &str, patience: Duration, mut is_over: impl FnMut() -> bool) -> Option<(Entry, Instant)> {
+    pub fn until_entered(
+        &self,
+        id: &str,
+        patience: Duration,
+        mut is_over: impl FnMut() -> bool,
+    ) -> Option<(Entry, Instant)> {
         let deadline = Instant::now() + patience;
         let mut entered = self.seen.entered.lock().expect("no panic");
         loop {
@@ -111,10 +118,13 @@ impl Log {
         entered.map(|entry| (entry, Instant::now()))
     }
 
-    /// Everything, once nobody writes any more. A line that is none is an error, as it may be two that were written at once.
+    /// Everything, once nobody writes any more. A line that is none is an error, as it may be two that were
+    /// written at once.
     pub fn lines(&self) -> Vec<Line> {
         let text = std::fs::read_to_string(&self.path).expect("the log");
-        text.lines().map(|line| Line::parse(line).unwrap_or_else(|| panic!("{line:?} is no line of the log"))).collect()
+        text.lines()
+            .map(|line| Line::parse(line).unwrap_or_else(|| panic!("{line:?} is no line of the log")))
+            .collect()
     }
 }
 

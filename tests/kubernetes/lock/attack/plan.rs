@@ -1,4 +1,5 @@
-//! Who takes part, and what is done to whom: by chance, from a seed that is printed, so that it can be done again.
+//! Who takes part, and what is done to whom: by chance, from a seed that is printed, so that it can be done
+//! again.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ pub enum Hardship {
     KillTestbed,
     KillBoth,
     KillCommand,
-    /// To a holder: SIGSTOP for longer than the ttl, of testbed, of its whole process group and the command's.
+    /// To a holder: SIGSTOP for longer than the ttl, of testbed, of its whole process group and the
+    /// command's.
     StopTestbed,
     StopBoth,
     /// To somebody who most likely waits: SIGKILL, and SIGSTOP for so long that the others give it up.
@@ -61,20 +63,22 @@ pub struct Plan {
     pub is_helped: bool,
 }
 
-/// Where somebody dies or is stopped: nobody can have the lock for so long. It is over before the API server is back that has been restarted.
+/// Where somebody dies or is stopped: nobody can have the lock for so long. It is over before the API server
+/// is back that has been restarted.
 pub const SHORT_TTL: Duration = Duration::from_secs(2);
-/// The ttl of those that nothing is done to, and of those that an outage is to be shorter than. A machine that is busy with all others has the
-/// time to run them.
+/// The ttl of those that nothing is done to, and of those that an outage is to be shorter than. A machine
+/// that is busy with all others has the time to run them.
 pub const LONG_TTL: Duration = Duration::from_secs(60);
 /// What nobody renews has to be as long as its holder works, and an outage in which it cannot be given back.
 pub const TAKE_TTL: Duration = Duration::from_secs(5);
-/// How often those say that they wait who are so many at a time: all together ten times a second. The default for fifty.
+/// How often those say that they wait who are so many at a time: all together ten times a second. The default
+/// for fifty.
 pub fn heartbeat(workers: usize) -> Duration {
     Duration::from_millis(100) * u32::try_from(workers.max(10)).expect("a small number")
 }
 
-/// How long somebody is stopped: longer than the short ttl, and than it takes to be given up while waiting among so many; shorter than a lock lasts
-/// that is not renewed.
+/// How long somebody is stopped: longer than the short ttl, and than it takes to be given up while waiting
+/// among so many; shorter than a lock lasts that is not renewed.
 pub fn stop(heartbeat: Duration) -> Duration {
     heartbeat * 7
 }
@@ -122,13 +126,22 @@ pub fn plans(seed: u64, count: usize, has_outages: bool) -> Vec<Plan> {
             _ => 6_000,
         };
     }
-    let outages: Vec<Outage> = if has_outages { OUTAGES.into_iter().take(if rounds > 1 { 6 } else { 1 }).collect() } else { Vec::new() };
+    let outages: Vec<Outage> = if has_outages {
+        OUTAGES.into_iter().take(if rounds > 1 { 6 } else { 1 }).collect()
+    } else {
+        Vec::new()
+    };
     for (index, outage) in outages.iter().enumerate() {
         let mut turn = (index * count + count / 2) / outages.len();
         while plans[turn].hardship.is_some() {
             turn += 1;
         }
-        plans[turn] = Plan { form: Form::Run, hardship: Some(Hardship::Outage(*outage)), hundredths: 6_000, ..plans[turn] };
+        plans[turn] = Plan {
+            form: Form::Run,
+            hardship: Some(Hardship::Outage(*outage)),
+            hundredths: 6_000,
+            ..plans[turn]
+        };
     }
     plans
 }
@@ -201,12 +214,20 @@ mod tests {
             assert_eq!(plans, super::plans(7, count, true));
             assert_ne!(plans, super::plans(8, count, true));
             for (form, hardship) in HARDSHIPS {
-                assert!(plans.iter().any(|plan| plan.form == form && plan.hardship == Some(hardship)), "{form:?} {hardship:?} of {count}");
+                assert!(
+                    plans.iter().any(|plan| plan.form == form && plan.hardship == Some(hardship)),
+                    "{form:?} {hardship:?} of {count}"
+                );
             }
             for outage in &OUTAGES[..outages] {
-                assert!(plans.iter().any(|plan| plan.hardship == Some(Hardship::Outage(*outage))), "{outage:?} of {count}");
+                assert!(
+                    plans.iter().any(|plan| plan.hardship == Some(Hardship::Outage(*outage))),
+                    "{outage:?} of {count}"
+                );
             }
         }
-        assert!(super::plans(7, 60, false).iter().all(|plan| !matches!(plan.hardship, Some(Hardship::Outage(_)))));
+        assert!(
+            super::plans(7, 60, false).iter().all(|plan| !matches!(plan.hardship, Some(Hardship::Outage(_))))
+        );
     }
 }

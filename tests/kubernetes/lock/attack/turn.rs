@@ -53,10 +53,14 @@ impl Turn {
             (Some(Hardship::KillWaiting), _) => return None,
             // It may have been the holder already.
             (Some(Hardship::StopWaiting), Form::Run) if end == lost => return None,
-            (None | Some(Hardship::StopWaiting), _) | (Some(Hardship::KillCommand), Form::Take) => (Some(0), None),
+            (None | Some(Hardship::StopWaiting), _) | (Some(Hardship::KillCommand), Form::Take) => {
+                (Some(0), None)
+            }
             (Some(Hardship::KillCommand), Form::Run) => (Some(137), None),
             (Some(Hardship::KillTestbed | Hardship::KillBoth), _) => (None, Some(9)),
-            (Some(Hardship::Outage(Outage { is_long: false, .. })), _) => (Some(if plan.is_stubborn { 137 } else { 143 }), None),
+            (Some(Hardship::Outage(Outage { is_long: false, .. })), _) => {
+                (Some(if plan.is_stubborn { 137 } else { 143 }), None)
+            }
             (Some(Hardship::StopTestbed | Hardship::StopBoth | Hardship::Outage(_)), _) => lost,
         };
         if waited.is_none() {
@@ -80,10 +84,15 @@ impl Arena<'_> {
                 sleep(chance.part_of(Duration::from_millis(400)));
                 self.log.disturb(id);
                 let group = child.id();
-                if hardship == Hardship::KillWaiting { signal_group(group, Signal::KILL) } else { self.stop(&[group]) }
+                if hardship == Hardship::KillWaiting {
+                    signal_group(group, Signal::KILL)
+                } else {
+                    self.stop(&[group])
+                }
             }
             Some(hardship) => {
-                if let Some((entry, _)) = self.log.until_entered(id, self.patience, || has_ended(&mut child)) {
+                if let Some((entry, _)) = self.log.until_entered(id, self.patience, || has_ended(&mut child))
+                {
                     sleep(chance.part_of(Duration::from_millis(40)));
                     self.log.disturb(id);
                     outage = self.harm(hardship, &entry, &mut child);
@@ -99,19 +108,41 @@ impl Arena<'_> {
     /// Whose parent dies is killed: a test that is killed leaves nobody.
     fn start(&self, id: &str, plan: &Plan) -> Child {
         let seconds = |time: Duration| format!("{}s", time.as_secs());
-        let flags =
-            [LOCK, "--run-id", id, "--heartbeat", &seconds(self.heartbeat), "--timeout", &seconds(self.patience)].map(ToOwned::to_owned);
+        let flags = [
+            LOCK,
+            "--run-id",
+            id,
+            "--heartbeat",
+            &seconds(self.heartbeat),
+            "--timeout",
+            &seconds(self.patience),
+        ]
+        .map(ToOwned::to_owned);
         let path = |name: &str| self.folder.path().join(name).display().to_string();
-        let mut holder = vec!["bash".to_owned(), path("holder.sh"), path("log"), path("pipe"), plan.hundredths.to_string()];
+        let mut holder = vec![
+            "bash".to_owned(),
+            path("holder.sh"),
+            path("log"),
+            path("pipe"),
+            plan.hundredths.to_string(),
+        ];
         let kinds = [("stubborn", plan.is_stubborn), ("helped", plan.is_helped)];
         holder.extend(kinds.into_iter().filter(|(_, is_so)| *is_so).map(|(kind, _)| kind.to_owned()));
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         match plan.form {
-            Form::Run => command.arg(binary()).args(["lock", "run"]).args(flags).args(["--ttl", &seconds(plan.ttl())]),
-            Form::Take => {
-                command.args(["bash", &path("taker.sh"), binary(), &path(&format!("{id}.fence")), &seconds(plan.ttl())]).args(flags)
+            Form::Run => {
+                command.arg(binary()).args(["lock", "run"]).args(flags).args(["--ttl", &seconds(plan.ttl())])
             }
+            Form::Take => command
+                .args([
+                    "bash",
+                    &path("taker.sh"),
+                    binary(),
+                    &path(&format!("{id}.fence")),
+                    &seconds(plan.ttl()),
+                ])
+                .args(flags),
         };
         command
             .arg("--")
@@ -123,7 +154,13 @@ impl Arena<'_> {
             command.env("LD_PRELOAD", &self.skew).env("SKEW_SECONDS", (plan.skew * 3_600).to_string());
         }
         let words = File::create(self.words(id)).expect("a file in the temporary folder");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words).process_group(0).spawn().expect("setpriv")
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(words)
+            .process_group(0)
+            .spawn()
+            .expect("setpriv")
     }
 
     /// Where a turn's standard error is.
@@ -143,12 +180,16 @@ impl Arena<'_> {
         match hardship {
             Hardship::KillTestbed => signal(testbed, Signal::KILL),
             Hardship::KillCommand => signal(command, Signal::KILL),
-            Hardship::KillBoth => [testbed, command].into_iter().for_each(|group| signal_group(group, Signal::KILL)),
+            Hardship::KillBoth => {
+                [testbed, command].into_iter().for_each(|group| signal_group(group, Signal::KILL))
+            }
             Hardship::StopTestbed => self.stop(&[testbed]),
             Hardship::StopBoth => self.stop(&[testbed, command]),
             Hardship::KillWaiting | Hardship::StopWaiting => {}
             Hardship::Outage(outage) => {
-                return self.server.map(|server| interrupt(&mut server.lock().expect("no panic"), outage, holder, child));
+                return self
+                    .server
+                    .map(|server| interrupt(&mut server.lock().expect("no panic"), outage, holder, child));
             }
         }
         None
@@ -158,7 +199,9 @@ impl Arena<'_> {
 /// Long enough for what is on its way to arrive, and shorter than any ttl.
 const MOMENT: Duration = Duration::from_millis(500);
 
-/// An outage of some time after the holder has entered: the one before has heard by then that it was released. Tells how long it was. One that is shorter than the ttl harms nobody, so that the command has to be ended here.
+/// An outage of some time after the holder has entered: the one before has heard by then that it was
+/// released. Tells how long it was. One that is shorter than the ttl harms nobody, so that the command has to
+/// be ended here.
 fn interrupt(server: &mut LoneApiServer, outage: Outage, holder: &Entry, child: &mut Child) -> Duration {
     sleep(MOMENT);
     let start = Instant::now();
@@ -171,7 +214,11 @@ fn interrupt(server: &mut LoneApiServer, outage: Outage, holder: &Entry, child: 
         // The command is ended while the API server is down, which is when nobody else can have the lock yet.
         until("the command's end", || !is_alive(holder.pid));
         let lasted = start.elapsed();
-        assert!(lasted < SHORT_TTL + Duration::from_secs(3), "the command of {} has lived for {lasted:?}", holder.id);
+        assert!(
+            lasted < SHORT_TTL + Duration::from_secs(3),
+            "the command of {} has lived for {lasted:?}",
+            holder.id
+        );
     } else if outage.how == Interruption::Freeze {
         sleep(MOMENT);
     }

@@ -1,4 +1,5 @@
-//! Many who want the replica at the same moment: with testbed, and with the shell script that gets the replicas and then scales.
+//! Many who want the replica at the same moment: with testbed, and with the shell script that gets the
+//! replicas and then scales.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -12,8 +13,8 @@ use crate::support::binary;
 /// How many there are.
 const COUNT: usize = 20;
 
-/// How often they come until each has had its turn, for `make soak`; nothing where they come once and do not wait long: every turn takes the
-/// time that a pod takes to start.
+/// How often they come until each has had its turn, for `make soak`; nothing where they come once and do not
+/// wait long: every turn takes the time that a pod takes to start.
 fn races() -> Option<usize> {
     let text = std::env::var("TESTBED_TEST_RACES").ok()?;
     Some(text.parse().expect("a number in TESTBED_TEST_RACES"))
@@ -111,17 +112,26 @@ fn many_at_once_take_turns_and_a_script_does_not() {
         namespace.apply(&workload("Deployment", name, 0, &idle("")));
     }
     std::thread::scope(|scope| {
-        let ours = scope.spawn(|| (0..races().unwrap_or(1)).map(|_| race(&namespace, "ours", TESTBED)).collect::<Vec<_>>());
+        let ours = scope.spawn(|| {
+            (0..races().unwrap_or(1)).map(|_| race(&namespace, "ours", TESTBED)).collect::<Vec<_>>()
+        });
         let rounds = (0..ROUNDS).map(|_| race(&namespace, "script", SCRIPT));
         let most = rounds.map(|record| record.most).find(|most| *most > 1);
-        assert!(most.is_some(), "the script never let two in within {ROUNDS} rounds: this test can tell nothing");
+        assert!(
+            most.is_some(),
+            "the script never let two in within {ROUNDS} rounds: this test can tell nothing"
+        );
         for ours in ours.join().expect("it has not failed") {
             let turns = ours.pods.len();
             eprintln!("{turns} turns");
             assert!(ours.most == 1 && (turns == COUNT || (races().is_none() && turns > 1)), "{ours:?}");
-            let different: BTreeSet<&str> = ours.pods.iter().flat_map(|pods| pods.split(' ')).filter(|pod| !pod.is_empty()).collect();
+            let different: BTreeSet<&str> =
+                ours.pods.iter().flat_map(|pods| pods.split(' ')).filter(|pod| !pod.is_empty()).collect();
             let has_one = |pods: &String| pods.split(' ').count() == 1;
-            assert!(different.len() == turns && ours.pods.iter().all(has_one), "each has one pod, and another one than the rest: {ours:?}");
+            assert!(
+                different.len() == turns && ours.pods.iter().all(has_one),
+                "each has one pod, and another one than the rest: {ours:?}"
+            );
         }
     });
 }

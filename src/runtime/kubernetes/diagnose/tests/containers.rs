@@ -7,9 +7,18 @@ fn what_a_container_refers_to_is_named() {
     for (message, what) in [
         ("secret \"nope\" not found", "container db needs the Secret nope, which does not exist"),
         ("configmap \"nope\" not found", "container db needs the ConfigMap nope, which does not exist"),
-        ("couldn't find key k in Secret ns/have", "container db needs the key k of the Secret have, which does not exist"),
-        ("couldn't find key k in ConfigMap ns/have", "container db needs the key k of the ConfigMap have, which does not exist"),
-        ("container has runAsNonRoot and image will run as root", "the settings of container db cannot be used"),
+        (
+            "couldn't find key k in Secret ns/have",
+            "container db needs the key k of the Secret have, which does not exist",
+        ),
+        (
+            "couldn't find key k in ConfigMap ns/have",
+            "container db needs the key k of the ConfigMap have, which does not exist",
+        ),
+        (
+            "container has runAsNonRoot and image will run as root",
+            "the settings of container db cannot be used",
+        ),
     ] {
         let pod = waiting("CreateContainerConfigError", message);
         assert_eq!(budget(&pod, &[]), Some(20), "somebody may create it yet");
@@ -30,13 +39,13 @@ fn a_kubelet_that_has_not_read_the_secrets_yet_is_not_worth_a_word() {
 
 #[test]
 fn commands_that_do_not_exist() {
-    let message =
-        "failed to create containerd task: OCI runtime create failed: exec: \"nosuchthing\": executable file not found in $PATH: unknown";
+    let message = "failed to create containerd task: OCI runtime create failed: exec: \"nosuchthing\": executable file not found in $PATH: unknown";
     let cause = cause(database_health(&waiting("RunContainerError", message)));
     assert_eq!(cause.what, "container db cannot be started: its image mysql:9.7 has no such program");
     assert_eq!(budget(&waiting("CreateContainerError", "context deadline exceeded"), &[]), Some(90));
     let end = json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": "strange"}});
-    let again = with_state(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}), end, 1);
+    let again =
+        with_state(json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}), end, 1);
     assert!(matches!(database_health(&again), Health::Doomed(cause) if cause.why == "strange"));
 }
 
@@ -54,7 +63,10 @@ fn the_second_exit_of_a_database_is_one_too_many() {
     assert_eq!(database_health(&with_state(json!({"running": {}}), exited(1), 1)), Health::Fine);
     for pod in [with_state(exited(1), exited(1), 1), with_state(backing_off(), exited(1), 1)] {
         let cause = cause(database_health(&pod));
-        assert_eq!((cause.what.as_str(), cause.log), ("container db ended twice, last with exit code 1", Some(Log::Latest)));
+        assert_eq!(
+            (cause.what.as_str(), cause.log),
+            ("container db ended twice, last with exit code 1", Some(Log::Latest))
+        );
     }
     for (code, what) in [
         (137, "container db ended twice, last with exit code 137, killed by SIGKILL"),
@@ -96,7 +108,9 @@ fn without_restarts_the_first_exit_counts() {
 fn restarts_from_before_the_first_look_do_not_count() {
     let (subject, now) = (database("Pod/db"), Instant::now());
     let mut history = History::default();
-    let mut look = |pod: &Pod| diagnose(&Case { pod, subject: &subject, events: &[], budgets: BUDGETS }, &mut history, now);
+    let mut look = |pod: &Pod| {
+        diagnose(&Case { pod, subject: &subject, events: &[], budgets: BUDGETS }, &mut history, now)
+    };
     let killed = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
     assert_eq!(look(&with_state(json!({"running": {}}), killed, 3)), Health::Fine);
     assert_eq!(look(&with_state(exited(1), json!({}), 3)), Health::Fine);
@@ -115,7 +129,10 @@ fn a_database_that_ran_out_of_memory_is_not_tried_again() {
 #[test]
 fn what_happens_to_a_pod_that_is_being_replaced_does_not_matter() {
     let mut going = with_state(backing_off(), exited(1), 4);
-    going.metadata = serde_json::from_value(json!({"name": "db", "uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"})).unwrap();
+    going.metadata = serde_json::from_value(
+        json!({"name": "db", "uid": "1", "deletionTimestamp": "2026-01-01T00:00:00Z"}),
+    )
+    .unwrap();
     assert_eq!(look(&going, &database("Deployment/db"), &[]), Health::Fine);
 }
 
@@ -123,10 +140,14 @@ fn what_happens_to_a_pod_that_is_being_replaced_does_not_matter() {
 fn init_containers_are_called_so() {
     let status = |code: i32, restarts: i32| {
         let state = json!({"name": "prepare", "image": "", "imageID": "", "ready": false, "restartCount": restarts, "state": exited(code), "lastState": {}});
-        let spec = json!({"containers": [{"name": "db"}], "initContainers": [{"name": "prepare", "image": "a"}]});
+        let spec =
+            json!({"containers": [{"name": "db"}], "initContainers": [{"name": "prepare", "image": "a"}]});
         pod(spec, json!({"phase": "Pending", "initContainerStatuses": [state]}))
     };
-    assert_eq!(cause(database_health(&status(3, 1))).what, "init container prepare ended twice, last with exit code 3");
+    assert_eq!(
+        cause(database_health(&status(3, 1))).what,
+        "init container prepare ended twice, last with exit code 3"
+    );
     assert_eq!(database_health(&status(3, 0)), Health::Fine);
     assert_eq!(database_health(&status(0, 0)), Health::Fine);
 }
@@ -134,13 +155,16 @@ fn init_containers_are_called_so() {
 #[test]
 fn a_sidecar_is_started_again_whatever_its_pod_says() {
     let status = |own: Value| {
-        let state =
-            json!({"name": "mesh", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": exited(7), "lastState": {}});
+        let state = json!({"name": "mesh", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": exited(7), "lastState": {}});
         let mut sidecar = json!({"name": "mesh", "image": "a"});
         sidecar["restartPolicy"] = own;
-        let spec = json!({"restartPolicy": "Never", "containers": [{"name": "db"}], "initContainers": [sidecar]});
+        let spec =
+            json!({"restartPolicy": "Never", "containers": [{"name": "db"}], "initContainers": [sidecar]});
         pod(spec, json!({"phase": "Pending", "initContainerStatuses": [state]}))
     };
     assert_eq!(database_health(&status("Always".into())), Health::Fine);
-    assert_eq!(cause(database_health(&status(Value::Null))).what, "init container mesh ended with exit code 7");
+    assert_eq!(
+        cause(database_health(&status(Value::Null))).what,
+        "init container mesh ended with exit code 7"
+    );
 }

@@ -15,21 +15,28 @@ use super::*;
 const BUDGETS: Budgets = Budgets { pull: Duration::from_secs(120), capacity: Duration::from_secs(60) };
 
 fn database(workload: &str) -> Subject {
-    Subject { workload: workload.into(), databases: vec!["db".into()], kubectl: "kubectl -n ns".into(), replicas: 1, ..Subject::default() }
+    Subject {
+        workload: workload.into(),
+        databases: vec!["db".into()],
+        kubectl: "kubectl -n ns".into(),
+        replicas: 1,
+        ..Subject::default()
+    }
 }
 
 fn pod(spec: Value, status: Value) -> Pod {
     let mut spec = spec;
     if spec.get("containers").is_none() {
-        spec["containers"] = json!([{"name": "db", "image": "mysql:9.7", "resources": {"limits": {"memory": "64Mi"}}}]);
+        spec["containers"] =
+            json!([{"name": "db", "image": "mysql:9.7", "resources": {"limits": {"memory": "64Mi"}}}]);
     }
-    serde_json::from_value(json!({"metadata": {"name": "db", "uid": "1"}, "spec": spec, "status": status})).unwrap()
+    serde_json::from_value(json!({"metadata": {"name": "db", "uid": "1"}, "spec": spec, "status": status}))
+        .unwrap()
 }
 
 /// A pod whose container `db` is in a state, after a number of restarts.
 fn with_state(state: Value, last: Value, restarts: i32) -> Pod {
-    let status =
-        json!({"name": "db", "image": "", "imageID": "", "ready": false, "restartCount": restarts, "state": state, "lastState": last});
+    let status = json!({"name": "db", "image": "", "imageID": "", "ready": false, "restartCount": restarts, "state": state, "lastState": last});
     pod(json!({}), json!({"phase": "Pending", "containerStatuses": [status]}))
 }
 

@@ -65,13 +65,19 @@ fn pulls_that_cannot_succeed() {
         assert!(cause.what.contains("mysql:9.7 of container db"), "{}", cause.what);
     }
     assert!(cause(database_health(&waiting("InvalidImageName", "x"))).what.contains("is not valid"));
-    assert!(cause(database_health(&waiting("ErrImageNeverPull", "x"))).what.contains("imagePullPolicy: Never forbids"));
+    assert!(
+        cause(database_health(&waiting("ErrImageNeverPull", "x")))
+            .what
+            .contains("imagePullPolicy: Never forbids")
+    );
 }
 
 /// The container's status tells of a volume's image as if it were its own.
 #[test]
 fn an_image_that_a_volume_shows_is_told_from_the_containers_own() {
-    let refused = |image: &str| format!("failed to pull and unpack image \"{image}\": failed to resolve image: {image}: not found");
+    let refused = |image: &str| {
+        format!("failed to pull and unpack image \"{image}\": failed to resolve image: {image}: not found")
+    };
     for (reference, pulled, expected) in [
         ("r.example/tools:1", "r.example/tools:1", "the image r.example/tools:1 of volume tools"),
         ("tools:1", "docker.io/library/tools:1", "the image tools:1 of volume tools"),
@@ -81,7 +87,8 @@ fn an_image_that_a_volume_shows_is_told_from_the_containers_own() {
         ("tools:1", "docker.io/library/mysql:9.7", "the image mysql:9.7 of container db"),
     ] {
         let mut pod = waiting("ErrImagePull", &refused(pulled));
-        pod.spec.as_mut().unwrap().volumes = serde_json::from_value(json!([{"name": "tools", "image": {"reference": reference}}])).unwrap();
+        pod.spec.as_mut().unwrap().volumes =
+            serde_json::from_value(json!([{"name": "tools", "image": {"reference": reference}}])).unwrap();
         let cause = cause(database_health(&pod));
         assert!(cause.what.ends_with(expected), "{cause:?}");
         assert_eq!(cause.container.is_none(), expected.contains("volume"), "{cause:?}");
@@ -118,24 +125,38 @@ fn pulls_that_may_succeed_later() {
             "cannot be reached",
         ),
         ("dial udp 10.255.255.53:53: connect: network is unreachable", "cannot be reached"),
-        ("read tcp 10.0.0.1:4->192.0.2.1:443: read: connection reset by peer", "connection to the registry breaks"),
-        ("failed to fetch anonymous token: Get \"https://registry.example/token\": EOF", "connection to the registry breaks"),
+        (
+            "read tcp 10.0.0.1:4->192.0.2.1:443: read: connection reset by peer",
+            "connection to the registry breaks",
+        ),
+        (
+            "failed to fetch anonymous token: Get \"https://registry.example/token\": EOF",
+            "connection to the registry breaks",
+        ),
         (
             "failed to resolve reference \"a\": pulling from host a failed with status code [manifests 1]: 503 Service Unavailable",
             "error of its own",
         ),
-        ("failed to authorize: failed to fetch anonymous token: unexpected status: 502 Bad Gateway", "error of its own"),
+        (
+            "failed to authorize: failed to fetch anonymous token: unexpected status: 502 Bad Gateway",
+            "error of its own",
+        ),
         // A broken snapshot on the node, not an absent image.
         (
             "rpc error: code = NotFound desc = failed to pull and unpack image \"a\": failed to prepare extraction snapshot \"extract-1 sha256:9\": parent snapshot sha256:0 does not exist: not found",
             "could not pull it",
         ),
-        ("failed commit on ref \"layer\": unexpected commit digest sha256:a8f429, expected sha256:9c", "could not pull it"),
+        (
+            "failed commit on ref \"layer\": unexpected commit digest sha256:a8f429, expected sha256:9c",
+            "could not pull it",
+        ),
         ("failed to authorize: unexpected status: 429", "limits the rate"),
         ("something new", "could not pull it"),
     ] {
         let pod = waiting("ErrImagePull", message);
-        let Health::Wait { why: said, .. } = database_health(&pod) else { panic!("{message}: {:?}", database_health(&pod)) };
+        let Health::Wait { why: said, .. } = database_health(&pod) else {
+            panic!("{message}: {:?}", database_health(&pod))
+        };
         assert!(said.contains(why), "{message}\n{said}");
         assert_eq!(budget(&pod, &[]), Some(120));
     }
@@ -159,7 +180,10 @@ fn a_pull_is_given_up_when_its_budget_is_over_whatever_the_message_says_meanwhil
     assert_eq!(until(look(&back_off, &[], 60)), start + BUDGETS.pull);
     assert_eq!(until(look(&waiting("ErrImagePull", "i/o timeout"), &[], 100)), start + BUDGETS.pull);
     let cause = cause(look(&back_off, &[], 120));
-    assert_eq!(cause.what, "the image mysql:9.7 of container db still cannot be pulled after 2m: the registry does not answer in time");
+    assert_eq!(
+        cause.what,
+        "the image mysql:9.7 of container db still cannot be pulled after 2m: the registry does not answer in time"
+    );
     // A pod that has got its image has a fresh budget for the next fault.
     assert_eq!(look(&with_state(json!({"running": {}}), json!({}), 0), &[], 121), Health::Fine);
     assert_eq!(until(look(&refused, &[], 200)), start + Duration::from_secs(200) + BUDGETS.pull);

@@ -1,6 +1,8 @@
-//! What a run asks of the quotas of its namespace: counts of objects, and the resources of its pods and volume claims. Pure.
+//! What a run asks of the quotas of its namespace: counts of objects, and the resources of its pods and
+//! volume claims. Pure.
 //!
-//! The names are those of ResourceQuota: `pods`, `requests.cpu`, `count/deployments.apps`, `gold.storageclass.storage.k8s.io/requests.storage`.
+//! The names are those of ResourceQuota: `pods`, `requests.cpu`, `count/deployments.apps`,
+//! `gold.storageclass.storage.k8s.io/requests.storage`.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +26,8 @@ pub(super) struct Item {
     pub pod: Option<PodSpec>,
 }
 
-/// Counts an object that is not a pod: by its resource's plural and group, and by the fields that quotas know.
+/// Counts an object that is not a pod: by its resource's plural and group, and by the fields that quotas
+/// know.
 pub(super) fn object(object: &Object, body: &Value, plural: &str, group: &str) -> Item {
     let mut amounts = counted(plural, group, 1);
     let spec = body.get("spec");
@@ -34,7 +37,8 @@ pub(super) fn object(object: &Object, body: &Value, plural: &str, group: &str) -
         "Deployment" => add(&mut amounts, counted("replicasets", "apps", 1)),
         "StatefulSet" => {
             add(&mut amounts, counted("controllerrevisions", "apps", 1));
-            let claims = spec.and_then(|spec| spec.get("volumeClaimTemplates")?.as_array()).into_iter().flatten();
+            let claims =
+                spec.and_then(|spec| spec.get("volumeClaimTemplates")?.as_array()).into_iter().flatten();
             for template in claims {
                 let one = sum(counted("persistentvolumeclaims", "", 1), claim(template.get("spec")));
                 add(&mut amounts, times(one, pods_at_once(object)));
@@ -52,7 +56,8 @@ pub(super) fn pods(object: &Object, pod: PodSpec) -> Item {
     Item { label: object.label(), amounts, pod: Some(pod) }
 }
 
-/// How many pods are there at the same time. A DaemonSet's number is the cluster's affair, and a CronJob's first pod comes later: one of each.
+/// How many pods are there at the same time. A DaemonSet's number is the cluster's affair, and a CronJob's
+/// first pod comes later: one of each.
 fn pods_at_once(object: &Object) -> u64 {
     let number = |field: &str| object.body.get("spec")?.get(field)?.as_u64();
     match object.kind.as_str() {
@@ -64,8 +69,15 @@ fn pods_at_once(object: &Object) -> u64 {
 
 /// The names under which the number of objects is limited. The old ones have no group.
 fn counted(plural: &str, group: &str, count: u64) -> Amounts {
-    const OLD: [&str; 7] =
-        ["pods", "services", "secrets", "configmaps", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas"];
+    const OLD: [&str; 7] = [
+        "pods",
+        "services",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "replicationcontrollers",
+        "resourcequotas",
+    ];
     let count = Quantity::whole(count);
     let name = if group.is_empty() { format!("count/{plural}") } else { format!("count/{plural}.{group}") };
     let old = (group.is_empty() && OLD.contains(&plural)).then(|| (plural.to_owned(), count));
@@ -88,11 +100,19 @@ fn service(spec: Option<&Value>) -> Amounts {
 }
 
 fn claim(spec: Option<&Value>) -> Amounts {
-    let storage = spec.and_then(|spec| spec.get("resources")?.get("requests")?.get("storage")).and_then(text).unwrap_or_default();
+    let storage = spec
+        .and_then(|spec| spec.get("resources")?.get("requests")?.get("storage"))
+        .and_then(text)
+        .unwrap_or_default();
     let mut amounts = Amounts::from([("requests.storage".to_owned(), storage)]);
-    if let Some(class) = spec.and_then(|spec| spec.get("storageClassName")?.as_str()).filter(|class| !class.is_empty()) {
+    if let Some(class) =
+        spec.and_then(|spec| spec.get("storageClassName")?.as_str()).filter(|class| !class.is_empty())
+    {
         amounts.insert(format!("{class}.storageclass.storage.k8s.io/requests.storage"), storage);
-        amounts.insert(format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"), Quantity::whole(1));
+        amounts.insert(
+            format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"),
+            Quantity::whole(1),
+        );
     }
     amounts
 }
@@ -110,14 +130,18 @@ fn text(value: &Value) -> Option<Quantity> {
 fn resources(pod: &PodSpec) -> Amounts {
     let overhead = amounts(pod.overhead.as_ref());
     let requests = sum(of_pod(pod, requests), overhead.clone());
-    let mut limits = of_pod(pod, |container| amounts(container.resources.as_ref().and_then(|resources| resources.limits.as_ref())));
+    let mut limits = of_pod(pod, |container| {
+        amounts(container.resources.as_ref().and_then(|resources| resources.limits.as_ref()))
+    });
     // What has no limit gets none by it.
     let more: Amounts = overhead.into_iter().filter(|(resource, _)| limits.contains_key(resource)).collect();
     add(&mut limits, more);
     let mut amounts = Amounts::new();
     for (resource, amount) in requests {
         // Quotas know the plain name of these as well.
-        if ["cpu", "memory", "ephemeral-storage"].contains(&resource.as_str()) || resource.starts_with("hugepages-") {
+        if ["cpu", "memory", "ephemeral-storage"].contains(&resource.as_str())
+            || resource.starts_with("hugepages-")
+        {
             amounts.insert(resource.clone(), amount);
         }
         amounts.insert(format!("requests.{resource}"), amount);
@@ -136,11 +160,15 @@ fn requests(container: &Container) -> Amounts {
 
 /// What is readable of a map of quantities.
 pub(super) fn amounts(map: Option<&BTreeMap<String, Text>>) -> Amounts {
-    map.into_iter().flatten().filter_map(|(resource, text)| Some((resource.clone(), Quantity::parse(&text.0)?))).collect()
+    map.into_iter()
+        .flatten()
+        .filter_map(|(resource, text)| Some((resource.clone(), Quantity::parse(&text.0)?)))
+        .collect()
 }
 
-/// Containers run side by side, with the init containers that are always restarted (sidecars); the other init containers run one after the
-/// other before, beside the sidecars that come before them. What the pod says of itself as a whole wins.
+/// Containers run side by side, with the init containers that are always restarted (sidecars); the other init
+/// containers run one after the other before, beside the sidecars that come before them. What the pod says of
+/// itself as a whole wins.
 fn of_pod(pod: &PodSpec, of: impl Fn(&Container) -> Amounts) -> Amounts {
     let mut sidecars = Amounts::new();
     let mut peak = Amounts::new();
@@ -155,7 +183,11 @@ fn of_pod(pod: &PodSpec, of: impl Fn(&Container) -> Amounts) -> Amounts {
     raise(&mut total, peak);
     if let Some(ResourceRequirements { requests, limits, .. }) = &pod.resources {
         let whole = Container {
-            resources: Some(ResourceRequirements { requests: requests.clone(), limits: limits.clone(), claims: None }),
+            resources: Some(ResourceRequirements {
+                requests: requests.clone(),
+                limits: limits.clone(),
+                claims: None,
+            }),
             ..Container::default()
         };
         total.extend(of(&whole));
@@ -198,7 +230,10 @@ mod tests {
     }
 
     fn shown(item: &Item, names: &[&str]) -> Vec<String> {
-        names.iter().map(|name| item.amounts.get(*name).map_or_else(|| "-".into(), |amount| amount.of(name))).collect()
+        names
+            .iter()
+            .map(|name| item.amounts.get(*name).map_or_else(|| "-".into(), |amount| amount.of(name)))
+            .collect()
     }
 
     fn pod(spec: Value) -> PodSpec {
@@ -223,9 +258,11 @@ mod tests {
 
     #[test]
     fn a_limit_is_the_request_where_there_is_none() {
-        let spec =
-            pod(json!({"containers": [{"name": "a", "resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "1"}}}]}));
-        let set = manifest("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: a}\nspec: {replicas: 3}\n");
+        let spec = pod(
+            json!({"containers": [{"name": "a", "resources": {"limits": {"memory": "1Gi", "cpu": 2}, "requests": {"cpu": "1"}}}]}),
+        );
+        let set =
+            manifest("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: a}\nspec: {replicas: 3}\n");
         let names = ["requests.memory", "limits.memory", "requests.cpu", "limits.cpu", "pods"];
         assert_eq!(shown(&pods(&set, spec), &names), ["3Gi", "3Gi", "3", "6", "3"]);
     }
@@ -241,8 +278,9 @@ mod tests {
 
     #[test]
     fn objects_are_counted_by_all_their_names() {
-        let service =
-            manifest("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: LoadBalancer, ports: [{port: 1}, {port: 2}]}\n");
+        let service = manifest(
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {type: LoadBalancer, ports: [{port: 1}, {port: 2}]}\n",
+        );
         let body = Value::Object(service.body.clone());
         let names = ["services", "count/services", "services.loadbalancers", "services.nodeports", "pods"];
         assert_eq!(shown(&object(&service, &body, "services", ""), &names), ["1", "1", "1", "2", "-"]);
@@ -251,19 +289,29 @@ mod tests {
              - {metadata: {name: d}, spec: {storageClassName: gold, resources: {requests: {storage: 1Gi}}}}\n",
         );
         let body = Value::Object(set.body.clone());
-        let names =
-            ["count/statefulsets.apps", "persistentvolumeclaims", "requests.storage", "gold.storageclass.storage.k8s.io/requests.storage"];
+        let names = [
+            "count/statefulsets.apps",
+            "persistentvolumeclaims",
+            "requests.storage",
+            "gold.storageclass.storage.k8s.io/requests.storage",
+        ];
         assert_eq!(shown(&object(&set, &body, "statefulsets", "apps"), &names), ["1", "2", "2Gi", "2Gi"]);
     }
 
     #[test]
     fn jobs_run_so_many_pods_at_once() {
         let count = |spec: &str| {
-            let job = manifest(&format!("apiVersion: batch/v1\nkind: Job\nmetadata: {{name: a}}\nspec: {spec}\n"));
+            let job =
+                manifest(&format!("apiVersion: batch/v1\nkind: Job\nmetadata: {{name: a}}\nspec: {spec}\n"));
             shown(&pods(&job, PodSpec::default()), &["pods"]).remove(0)
         };
         assert_eq!(
-            [count("{}"), count("{completions: 5}"), count("{completions: 2, parallelism: 4}"), count("{parallelism: 3}")],
+            [
+                count("{}"),
+                count("{completions: 5}"),
+                count("{completions: 2, parallelism: 4}"),
+                count("{parallelism: 3}")
+            ],
             ["1", "1", "2", "3"]
         );
     }

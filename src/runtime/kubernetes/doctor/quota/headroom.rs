@@ -34,15 +34,22 @@ pub(super) fn shortages(quota: &ResourceQuota, items: &[Item]) -> Vec<Shortage> 
         .collect()
 }
 
-/// What the quota wants each container to say and a container does not: the object, the container, and the resources.
+/// What the quota wants each container to say and a container does not: the object, the container, and the
+/// resources.
 pub(super) fn unsaid<'a>(quota: &ResourceQuota, items: &'a [Item]) -> Vec<(&'a str, &'a str, Vec<String>)> {
-    const TO_SAY: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
-    let wanted: Vec<String> = hard(quota).into_keys().filter(|resource| TO_SAY.contains(&resource.as_str())).collect();
-    let pods = items.iter().filter(|item| applies(quota, item)).filter_map(|item| Some((item.label.as_str(), item.pod.as_ref()?)));
+    const TO_SAY: [&str; 6] =
+        ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
+    let wanted: Vec<String> =
+        hard(quota).into_keys().filter(|resource| TO_SAY.contains(&resource.as_str())).collect();
+    let pods = items
+        .iter()
+        .filter(|item| applies(quota, item))
+        .filter_map(|item| Some((item.label.as_str(), item.pod.as_ref()?)));
     let mut found = Vec::new();
     for (label, pod) in pods {
         for container in pod.containers.iter().chain(pod.init_containers.iter().flatten()) {
-            let missing: Vec<String> = wanted.iter().filter(|resource| !says(container, resource)).cloned().collect();
+            let missing: Vec<String> =
+                wanted.iter().filter(|resource| !says(container, resource)).cloned().collect();
             if !missing.is_empty() {
                 found.push((label, container.name.as_str(), missing));
             }
@@ -53,7 +60,9 @@ pub(super) fn unsaid<'a>(quota: &ResourceQuota, items: &'a [Item]) -> Vec<(&'a s
 
 fn says(container: &Container, resource: &str) -> bool {
     let Some(resources) = &container.resources else { return false };
-    let has = |map: &Option<BTreeMap<String, Text>>, name: &str| map.as_ref().is_some_and(|map| map.contains_key(name));
+    let has = |map: &Option<BTreeMap<String, Text>>, name: &str| {
+        map.as_ref().is_some_and(|map| map.contains_key(name))
+    };
     match resource.split_once('.') {
         Some(("limits", name)) => has(&resources.limits, name),
         // A limit becomes the request.
@@ -72,8 +81,10 @@ fn hard(quota: &ResourceQuota) -> Amounts {
 fn applies(quota: &ResourceQuota, item: &Item) -> bool {
     let Some(spec) = &quota.spec else { return false };
     let scopes = spec.scopes.iter().flatten().map(|scope| (scope.as_str(), None));
-    let selected = spec.scope_selector.iter().flat_map(|selector| selector.match_expressions.iter().flatten());
-    let mut scopes = scopes.chain(selected.map(|requirement| (requirement.scope_name.as_str(), Some(requirement))));
+    let selected =
+        spec.scope_selector.iter().flat_map(|selector| selector.match_expressions.iter().flatten());
+    let mut scopes =
+        scopes.chain(selected.map(|requirement| (requirement.scope_name.as_str(), Some(requirement))));
     scopes.all(|(scope, requirement)| item.pod.as_ref().is_some_and(|pod| is_in(pod, scope, requirement)))
 }
 
@@ -83,7 +94,9 @@ fn is_in(pod: &PodSpec, scope: &str, requirement: Option<&ScopedResourceSelector
         "NotTerminating" => pod.active_deadline_seconds.is_none(),
         "BestEffort" => is_best_effort(pod),
         "NotBestEffort" => !is_best_effort(pod),
-        "PriorityClass" => requirement.is_none_or(|requirement| has_class(pod.priority_class_name.as_deref(), requirement)),
+        "PriorityClass" => {
+            requirement.is_none_or(|requirement| has_class(pod.priority_class_name.as_deref(), requirement))
+        }
         // Pods that ask for others in other namespaces: no run does without saying so to the dry run.
         _ => false,
     }
@@ -91,7 +104,9 @@ fn is_in(pod: &PodSpec, scope: &str, requirement: Option<&ScopedResourceSelector
 
 fn is_best_effort(pod: &PodSpec) -> bool {
     let mut containers = pod.containers.iter().chain(pod.init_containers.iter().flatten());
-    containers.all(|container| !["requests.cpu", "requests.memory"].iter().any(|resource| says(container, resource)))
+    containers.all(|container| {
+        !["requests.cpu", "requests.memory"].iter().any(|resource| says(container, resource))
+    })
 }
 
 fn has_class(class: Option<&str>, requirement: &ScopedResourceSelectorRequirement) -> bool {
@@ -169,17 +184,27 @@ mod tests {
         assert_eq!(counts(class("In"), json!({})), 0);
         assert_eq!(counts(class("NotIn"), json!({})), 1);
         // A Service is in no scope.
-        let object = parse("m.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n").unwrap().remove(0);
+        let object =
+            parse("m.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n").unwrap().remove(0);
         let service = demand::object(&object, &Value::Null, "services", "");
-        assert_eq!(short(&quota(json!({"hard": {"services": "0"}, "scopes": ["NotTerminating"]}), json!({})), &[service]), [] as [&str; 0]);
+        assert_eq!(
+            short(
+                &quota(json!({"hard": {"services": "0"}, "scopes": ["NotTerminating"]}), json!({})),
+                &[service]
+            ),
+            [] as [&str; 0]
+        );
     }
 
     #[test]
     fn a_quota_for_limits_wants_limits() {
-        let quota = quota(json!({"hard": {"limits.memory": "1Gi", "requests.cpu": "1", "pods": "5"}}), json!({}));
+        let quota =
+            quota(json!({"hard": {"limits.memory": "1Gi", "requests.cpu": "1", "pods": "5"}}), json!({}));
         let items = [pod(json!({}))];
         assert_eq!(unsaid(&quota, &items), [("Pod a", "db", vec!["limits.memory".to_owned()])]);
-        let limited = [pod(json!({"containers": [{"name": "db", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]}))];
+        let limited = [pod(
+            json!({"containers": [{"name": "db", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]}),
+        )];
         assert_eq!(unsaid(&quota, &limited), []);
     }
 }

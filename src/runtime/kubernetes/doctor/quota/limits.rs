@@ -1,17 +1,21 @@
-//! What a LimitRange gives to containers that do not say what they need. Pure. What it forbids, the dry run tells.
+//! What a LimitRange gives to containers that do not say what they need. Pure. What it forbids, the dry run
+//! tells.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, LimitRange, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-/// Fills a pod in as admission does: a container's own limit first becomes its request, then come the defaults.
+/// Fills a pod in as admission does: a container's own limit first becomes its request, then come the
+/// defaults.
 pub(super) fn fill(pod: &mut PodSpec, ranges: &[LimitRange]) {
     let containers = pod.containers.iter_mut().chain(pod.init_containers.iter_mut().flatten());
     for container in containers {
         default_requests_to_limits(container);
         for range in ranges {
-            for item in range.spec.iter().flat_map(|spec| &spec.limits).filter(|item| item.type_ == "Container") {
+            for item in
+                range.spec.iter().flat_map(|spec| &spec.limits).filter(|item| item.type_ == "Container")
+            {
                 let resources = container.resources.get_or_insert_default();
                 insert_missing(resources.requests.get_or_insert_default(), item.default_request.as_ref());
                 insert_missing(resources.limits.get_or_insert_default(), item.default.as_ref());
@@ -51,7 +55,10 @@ mod tests {
         ]}}))
         .unwrap();
         fill(&mut pod, &[range]);
-        let resources = serde_json::to_value(pod.containers.iter().map(|container| &container.resources).collect::<Vec<_>>()).unwrap();
+        let resources = serde_json::to_value(
+            pod.containers.iter().map(|container| &container.resources).collect::<Vec<_>>(),
+        )
+        .unwrap();
         assert_eq!(
             resources,
             json!([

@@ -1,4 +1,5 @@
-//! Whether the namespace's quotas have room for all of a run. The dry run cannot tell: it asks for each object by itself.
+//! Whether the namespace's quotas have room for all of a run. The dry run cannot tell: it asks for each
+//! object by itself.
 
 mod demand;
 mod headroom;
@@ -20,7 +21,12 @@ use crate::runtime::kubernetes::{Cluster, explain};
 pub(super) const CHECK: &str = "quota";
 
 /// Compares what the run asks for with what each quota has left.
-pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds, trial: &Trial) -> Vec<Verdict> {
+pub(super) async fn check(
+    cluster: &Cluster,
+    planned: &Planned<'_>,
+    kinds: &Kinds,
+    trial: &Trial,
+) -> Vec<Verdict> {
     let api = cluster.api::<ResourceQuota>();
     let quotas = match api.list(&ListParams::default()).await {
         Ok(list) => list.items,
@@ -28,7 +34,9 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kind
             let message = "quotas may not be listed (list on resourcequotas): the dry run asks for each object by itself, and not for all of them together";
             return vec![Verdict::skipped(CHECK, message)];
         }
-        Err(error) => return vec![Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, "listing quotas")))],
+        Err(error) => {
+            return vec![Verdict::skipped(CHECK, format!("{:#}", explain(cluster, error, "listing quotas")))];
+        }
     };
     if quotas.is_empty() {
         return vec![Verdict::ok(CHECK, format!("namespace {} has no quota", cluster.namespace))];
@@ -43,7 +51,11 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kind
 /// What is not there yet of the plan, as the API server would keep it where that is known.
 fn demand(planned: &Planned, kinds: &Kinds, trial: &Trial, ranges: &[LimitRange]) -> Vec<Item> {
     let mut items = Vec::new();
-    for object in planned.objects.iter().filter(|object| planned.is_here(object) && !trial.existing.contains(&object.label())) {
+    for object in planned
+        .objects
+        .iter()
+        .filter(|object| planned.is_here(object) && !trial.existing.contains(&object.label()))
+    {
         let accepted = trial.accepted.get(&object.label()).map(|answer| &answer.data);
         if let Some(resource) = kinds.resource(&object.kind_name())
             && object.kind != "Pod"
@@ -51,8 +63,13 @@ fn demand(planned: &Planned, kinds: &Kinds, trial: &Trial, ranges: &[LimitRange]
             let own = Value::Object(object.body.clone());
             items.push(demand::object(object, accepted.unwrap_or(&own), &resource.plural, &resource.group));
         }
-        let answer = trial.pods.get(&object.label()).map(|answer| &answer.data).or(accepted.filter(|_| object.kind == "Pod"));
-        let answer = answer.and_then(|data| serde_json::from_value::<PodSpec>(data.get("spec")?.clone()).ok());
+        let answer = trial
+            .pods
+            .get(&object.label())
+            .map(|answer| &answer.data)
+            .or(accepted.filter(|_| object.kind == "Pod"));
+        let answer =
+            answer.and_then(|data| serde_json::from_value::<PodSpec>(data.get("spec")?.clone()).ok());
         let id = format!("{}/{}", object.kind, object.name);
         let written = planned.discovery.workloads.iter().find(|workload| workload.id == id).map(|workload| {
             let mut spec = workload.spec.clone();
@@ -70,7 +87,8 @@ fn judge(quota: &ResourceQuota, items: &[Item], kubectl: &str) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     for Shortage { resource, asked, left, hard } in headroom::shortages(quota, items) {
         let (asked, left, hard) = (asked.of(&resource), left.of(&resource), hard.of(&resource));
-        let message = format!("quota {name}: this run asks for {resource} {asked}, and {left} of {hard} is left");
+        let message =
+            format!("quota {name}: this run asks for {resource} {asked}, and {left} of {hard} is left");
         verdicts.push(Verdict::problem(CHECK, message).on(&object).remedy(format!(
             "{}, free some of it (testbed status, {kubectl} describe quota {name}), or have the quota raised",
             lower(&resource)
@@ -78,12 +96,12 @@ fn judge(quota: &ResourceQuota, items: &[Item], kubectl: &str) -> Vec<Verdict> {
     }
     for (label, container, resources) in headroom::unsaid(quota, items) {
         let resources = resources.join(", ");
-        let message = format!("quota {name} wants every container to say its {resources}, and container {container} of {label} does not");
-        verdicts.push(
-            Verdict::problem(CHECK, message)
-                .on(&object)
-                .remedy(format!("set {resources} under resources of that container, or have a LimitRange with defaults made")),
+        let message = format!(
+            "quota {name} wants every container to say its {resources}, and container {container} of {label} does not"
         );
+        verdicts.push(Verdict::problem(CHECK, message).on(&object).remedy(format!(
+            "set {resources} under resources of that container, or have a LimitRange with defaults made"
+        )));
     }
     if verdicts.is_empty() {
         verdicts.push(Verdict::ok(CHECK, format!("quota {name} has room for all of it")).on(&object));
@@ -94,8 +112,12 @@ fn judge(quota: &ResourceQuota, items: &[Item], kubectl: &str) -> Vec<Verdict> {
 /// How to ask for less of a resource.
 fn lower(resource: &str) -> String {
     match resource.trim_start_matches("requests.").trim_start_matches("limits.") {
-        "cpu" => format!("ask for less {resource} (--param cpu=... for built-in databases, resources in a manifest)"),
-        "memory" => format!("ask for less {resource} (--param memory=... for built-in databases, resources in a manifest)"),
+        "cpu" => format!(
+            "ask for less {resource} (--param cpu=... for built-in databases, resources in a manifest)"
+        ),
+        "memory" => format!(
+            "ask for less {resource} (--param memory=... for built-in databases, resources in a manifest)"
+        ),
         _ => "ask for less".into(),
     }
 }

@@ -1,5 +1,5 @@
-//! One server of postgresql_embedded, as its documentation begins, with the installed server's folder as the only argument: the servers
-//! that it would download are not to be had everywhere.
+//! One server of postgresql_embedded, as its documentation begins, with the installed server's folder as the
+//! only argument: the servers that it would download are not to be had everywhere.
 
 use postgresql_embedded::{PostgreSQL, Result, Settings};
 
