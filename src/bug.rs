@@ -111,7 +111,7 @@ pub fn provoke(place: &str, secret: &str) {
         Some("") => panic!("on purpose, with {secret}"),
         Some("-task") => drop(tokio::spawn(async move { panic!("on purpose, with {secret}") })),
         Some("-thread") => {
-            drop(std::thread::Builder::new().spawn(move || panic!("on purpose, with {secret}")))
+            drop(std::thread::Builder::new().spawn(move || panic!("on purpose, with {secret}")));
         }
         _ => {}
     }

@@ -70,7 +70,7 @@ impl Data {
                     Err(_) => bail!("{}: data takes texts in base64, stringData plain texts", context()),
                 },
                 ("v1", "ConfigMap") => {
-                    self.add_config_map(serde_json::from_value(value).with_context(context)?)
+                    self.add_config_map(serde_json::from_value(value).with_context(context)?);
                 }
                 _ => {}
             }

@@ -211,7 +211,7 @@ fn restore_texts(value: &mut Map<String, Value>) {
             }
             (_, Value::Object(inner)) => restore_inner(inner),
             (_, Value::Array(items)) => {
-                items.iter_mut().filter_map(Value::as_object_mut).for_each(restore_inner)
+                items.iter_mut().filter_map(Value::as_object_mut).for_each(restore_inner);
             }
             _ => {}
         }

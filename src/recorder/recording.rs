@@ -117,7 +117,7 @@ impl<'a> Recording<'a> {
         let mut state = self.state.borrow_mut();
         match event {
             Event::Begun { objects, databases, redactor } => {
-                self.begin(&mut state, objects, databases, redactor)
+                self.begin(&mut state, objects, databases, redactor);
             }
             Event::Created { is_fresh, record } => self.created(&mut state, is_fresh, record),
             Event::Database { name, nth, moment } => state.add(&name, nth, moment),
@@ -133,7 +133,7 @@ impl<'a> Recording<'a> {
             Event::NotMade(failure) => self.not_made(&state, failure),
             Event::CommandEnded { command, failure, was_asked_to_end } => {
                 self.change(&state, move |record| {
-                    command_ended(record, command.clone(), failure.clone(), was_asked_to_end)
+                    command_ended(record, command.clone(), failure.clone(), was_asked_to_end);
                 });
             }
             Event::Collected { parts, notes } => self.collected(&mut state, parts, notes),

@@ -146,7 +146,7 @@ fn quoted(line: &str, at: usize) -> Option<Range<usize>> {
             }
             '\\' => drop(rest.next()),
             _ if c == quote && rest.peek().is_some_and(|(_, next)| *next == quote) && quote == '\'' => {
-                drop(rest.next())
+                rest.next();
             }
             _ if c == quote => return Some(begin..begin + index),
             _ => {}

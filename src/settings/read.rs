@@ -59,7 +59,7 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
             }
         }
         "manifest" => {
-            settings.manifests.extend(texts(entry)?.into_iter().map(|(_, text)| below(folder, &text)))
+            settings.manifests.extend(texts(entry)?.into_iter().map(|(_, text)| below(folder, &text)));
         }
         "params" => params(&mut settings.params, "", node, entry.line)?,
         "connargs" => connargs(&mut settings.connargs, node, entry.line)?,
@@ -145,7 +145,7 @@ fn params(into: &mut Vec<String>, group: &str, node: &Node, line: usize) -> Resu
         match &entry.value.content {
             Content::Map(_) => params(into, &format!("{name}."), &entry.value, entry.line)?,
             Content::Scalar { text, .. } => {
-                add(into, &name, text).map_err(|error| here(error.context("params")))?
+                add(into, &name, text).map_err(|error| here(error.context("params")))?;
             }
             _ => return Err(here(anyhow!("params.{name} is {}; write a text", entry.value.kind()))),
         }

@@ -103,28 +103,27 @@ fn of_document(document: &Document) -> Vec<String> {
             problems.push(format!("{what} has no description"));
         }
     };
-    let (params, results): (&[ParamSpec], &[ResultSpec]) =
-        match &document.content {
-            Content::Task(task) => {
-                said("the Task", &task.spec.description);
-                task.spec.workspaces.iter().for_each(|workspace| {
-                    said(&format!("workspace {}", workspace.name), &workspace.description)
-                });
-                (&task.spec.params, &task.spec.results)
-            }
-            Content::StepAction(action) => {
-                said("the StepAction", &action.spec.description);
-                (&action.spec.params, &action.spec.results)
-            }
-            Content::Pipeline(pipeline) => {
-                said("the Pipeline", &pipeline.spec.description);
-                pipeline.spec.workspaces.iter().for_each(|workspace| {
-                    said(&format!("workspace {}", workspace.name), &workspace.description)
-                });
-                (&pipeline.spec.params, &[])
-            }
-            Content::PipelineRun(_) | Content::TaskRun(_) | Content::Other { .. } => (&[], &[]),
-        };
+    let (params, results): (&[ParamSpec], &[ResultSpec]) = match &document.content {
+        Content::Task(task) => {
+            said("the Task", &task.spec.description);
+            task.spec.workspaces.iter().for_each(|workspace| {
+                said(&format!("workspace {}", workspace.name), &workspace.description);
+            });
+            (&task.spec.params, &task.spec.results)
+        }
+        Content::StepAction(action) => {
+            said("the StepAction", &action.spec.description);
+            (&action.spec.params, &action.spec.results)
+        }
+        Content::Pipeline(pipeline) => {
+            said("the Pipeline", &pipeline.spec.description);
+            pipeline.spec.workspaces.iter().for_each(|workspace| {
+                said(&format!("workspace {}", workspace.name), &workspace.description);
+            });
+            (&pipeline.spec.params, &[])
+        }
+        Content::PipelineRun(_) | Content::TaskRun(_) | Content::Other { .. } => (&[], &[]),
+    };
     params.iter().for_each(|param| said(&format!("param {}", param.name), &param.description));
     results.iter().for_each(|result| said(&format!("result {}", result.name), &result.description));
     for ParamSpec { name, kind, default, .. } in params {

@@ -181,7 +181,7 @@ fn a_question_makes_nothing() {
         match &fresh.kind {
             Kind::Sqlite(folder) => assert!(!folder.path().join("state").exists()),
             Kind::Postgres(server) => {
-                assert_eq!(server.value("history", "SELECT to_regnamespace('testbed') IS NULL").await, "t")
+                assert_eq!(server.value("history", "SELECT to_regnamespace('testbed') IS NULL").await, "t");
             }
         }
         drop(fresh.store().await);

@@ -153,7 +153,7 @@ fn what_has_lost_the_label_in_the_meantime_stays() {
         move |sent| {
             if sent.starts_with("DELETE ") {
                 once.call_once(|| {
-                    drop(kubectl(&["-n", &name, "label", "configmap,secret", "--all", "test-dependencies-"]))
+                    drop(kubectl(&["-n", &name, "label", "configmap,secret", "--all", "test-dependencies-"]));
                 });
             }
             sent.to_owned()

@@ -365,8 +365,8 @@ fn what_changes_in_the_meantime_stays() {
                 if sent.starts_with("DELETE ") {
                     once.call_once(|| {
                         changes.iter().for_each(|args| {
-                            drop(kubectl(&args.iter().map(String::as_str).collect::<Vec<_>>()))
-                        })
+                            drop(kubectl(&args.iter().map(String::as_str).collect::<Vec<_>>()));
+                        });
                     });
                 }
                 sent.to_owned()

@@ -88,7 +88,11 @@ fn a_lingering_set_up_server_fools_nobody_who_may_ask_for_the_process_id() {
     }
     // Which way that was, for images of today.
     let says = |name: &str, detail: &str| {
-        assert!(up.stderr.contains(&format!("{name}: ready by process-1: {detail}\n")), "{}", up.transcript())
+        assert!(
+            up.stderr.contains(&format!("{name}: ready by process-1: {detail}\n")),
+            "{}",
+            up.transcript()
+        );
     };
     says("mariadb", "the server is process 1 of its container, as its pid file says");
     says("mariadb-proc", "the server is process 1 of its container");

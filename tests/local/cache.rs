@@ -39,7 +39,7 @@ fn a_damaged_prepared_folder_of_postgresql_is_made_anew() {
         "postgres",
         &[
             &|entry| {
-                File::options().write(true).open(entry.join("data/PG_VERSION")).unwrap().set_len(0).unwrap()
+                File::options().write(true).open(entry.join("data/PG_VERSION")).unwrap().set_len(0).unwrap();
             },
             &|entry| std::fs::remove_file(entry.join("entry.json")).unwrap(),
             // Of the same size, so that only the server notices.

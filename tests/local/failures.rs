@@ -153,7 +153,7 @@ fn a_number_that_is_used_again_is_nobody_of_the_run() {
     local.call(&["up", "--with", "mariadb", "--run-id", "r"]).ok();
     let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
     local.change_record("r", |record| {
-        record["place"]["local"]["servers"][0]["process"]["pid"] = other.id().into()
+        record["place"]["local"]["servers"][0]["process"]["pid"] = other.id().into();
     });
     assert!(local.call(&["status"]).ok().stdout.contains(" Ended "));
     local.call(&["down"]).ok();

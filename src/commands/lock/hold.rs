@@ -91,7 +91,7 @@ pub(super) async fn hold(
         // The same for every holder.
         Report::Blind(_) if is_blind.replace(true) => {}
         Report::Blind(why) => {
-            progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned"))
+            progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned"));
         }
         Report::Removed(target, before, after) => {
             for gone in before.holders.iter().filter(|holder| after.holder(&holder.party).is_none()) {

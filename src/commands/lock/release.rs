@@ -70,7 +70,7 @@ pub(super) fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &P
     match outcome {
         Released::Absent => progress.say(&format!("{target}: nobody holds it")),
         Released::NotOurs(version) if version.lock.holders.is_empty() => {
-            progress.say(&format!("{target}: nobody holds it"))
+            progress.say(&format!("{target}: nobody holds it"));
         }
         Released::NotOurs(version)
             if version.lock.holders.iter().any(|holder| holder.party.id == id.as_str()) =>

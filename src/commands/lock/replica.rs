@@ -113,7 +113,7 @@ impl Replica {
             let _ = seen.wait_for(|seen| *seen).await;
             observer
                 .all_ready(&discovery.workloads, |_, ready| {
-                    progress.stage(&name, if ready { READY } else { "waiting for its pod" }, "")
+                    progress.stage(&name, if ready { READY } else { "waiting for its pod" }, "");
                 })
                 .await;
         };

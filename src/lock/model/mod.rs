@@ -156,7 +156,7 @@ fn who_goes_on_beyond_the_ttl_is_wrong() {
 #[test]
 fn who_takes_the_lock_of_a_pipeline_run_that_runs_is_wrong() {
     finds_two_holders(attentive(vec![Role::acquire("a"), Role::run("b")]), |guards| {
-        guards.asks_pipeline_run = false
+        guards.asks_pipeline_run = false;
     });
 }
 

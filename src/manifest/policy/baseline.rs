@@ -150,7 +150,7 @@ impl Found {
     fn confinement(&mut self, who: &str, context: &Fields) {
         let kind = |field: &str| part(context, field)?.get("type")?.as_str();
         let mut loosens = |is_there: bool, what: &str| {
-            self.add(is_there, Allowance::UNCONFINED, || format!("{who} {what}"))
+            self.add(is_there, Allowance::UNCONFINED, || format!("{who} {what}"));
         };
         loosens(kind("seccompProfile") == Some("Unconfined"), "switches seccomp off");
         loosens(kind("appArmorProfile") == Some("Unconfined"), "switches AppArmor off");

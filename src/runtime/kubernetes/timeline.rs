@@ -86,7 +86,7 @@ fn starts(status: &ContainerStatus, started: Option<&Note>) -> Vec<Sign> {
     let began = began.and_then(|time| time.as_ref()).map(|time| time.0);
     let mut signs = Vec::new();
     let mut add = |what, nth, at: Option<Timestamp>, detail| {
-        signs.push(Sign { what, nth, at: at.map(Into::into), detail })
+        signs.push(Sign { what, nth, at: at.map(Into::into), detail });
     };
     let first = match restarts {
         0 => began,

@@ -156,7 +156,7 @@ async fn delete(folder: &Path) -> anyhow::Result<()> {
         let doomed = folder.to_owned();
         match background::run(move || std::fs::remove_dir_all(doomed)).await? {
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < deadline => {
-                sleep(RETRY).await
+                sleep(RETRY).await;
             }
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
             _ => break,

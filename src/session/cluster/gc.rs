@@ -160,7 +160,7 @@ impl Sweep<'_> {
                 recording.on(Event::Removed);
             }
             Ok(Outcome::Failed(_, _, error)) | Err(error) => {
-                recording.on(Event::LeftOver(format!("{error:#}")))
+                recording.on(Event::LeftOver(format!("{error:#}")));
             }
             Ok(Outcome::Vanished | Outcome::Stays(_) | Outcome::Changed(_)) => {}
         }
@@ -226,10 +226,10 @@ fn take(
         }
         Outcome::Vanished => progress.say(&format!("{} is gone already", name(run))),
         Outcome::Stays(stay) => {
-            progress.say(&format!("{} stays: {} by now", name(run), stay.told(measure.now)))
+            progress.say(&format!("{} stays: {} by now", name(run), stay.told(measure.now)));
         }
         Outcome::Changed(names) => {
-            progress.say(&format!("{} stays: {} changed in the meantime", name(run), names.join(", ")))
+            progress.say(&format!("{} stays: {} changed in the meantime", name(run), names.join(", ")));
         }
         Outcome::Failed(reason, count, error) => {
             found.push(Leftover {

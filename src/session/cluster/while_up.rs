@@ -20,10 +20,10 @@ pub(crate) async fn keep(plan: &Plan, observer: &Observer, progress: &Progress) 
                 match (&before, &now) {
                     (before, now) if before == now => {}
                     (Container::Running(_), now) => {
-                        progress.warn(&format!("{} did not stay up: {}", database.name, why(now)))
+                        progress.warn(&format!("{} did not stay up: {}", database.name, why(now)));
                     }
                     (_, Container::Running(_)) => {
-                        progress.say(&format!("{}: its container runs again", database.name))
+                        progress.say(&format!("{}: its container runs again", database.name));
                     }
                     _ => {}
                 }

@@ -116,7 +116,7 @@ impl Catalog {
                 };
                 match content(&value) {
                     Ok(content) => {
-                        self.documents.push(Document { file: source.file.clone(), content, value })
+                        self.documents.push(Document { file: source.file.clone(), content, value });
                     }
                     Err(problem) => problems.push(format!("{place}: {problem}")),
                 }

@@ -116,7 +116,7 @@ impl Run {
         };
         match health {
             Health::Doomed(cause) if subject.ends => {
-                findings.lost.push(self.with_log(subject, pods, kind, name, cause))
+                findings.lost.push(self.with_log(subject, pods, kind, name, cause));
             }
             health => findings.add(health, kind, name, None, subject),
         }

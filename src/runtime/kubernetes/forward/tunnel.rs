@@ -162,11 +162,11 @@ impl Tunnel {
                             (is_over, is_explained) = (is_unheard, is_unheard);
                         }
                         Said::Data(number, bytes) if number == reasons => {
-                            refused.extend(bytes.iter().take(REASON - refused.len()))
+                            refused.extend(bytes.iter().take(REASON - refused.len()));
                         }
                         Said::Finished(number) | Said::Reset(number) if number == stream => is_over = true,
                         Said::Finished(number) | Said::Reset(number) if number == reasons => {
-                            is_explained = true
+                            is_explained = true;
                         }
                         Said::Ping(number) => drop(answer.try_send(number)),
                         Said::GoAway => is_leaving = true,

@@ -110,7 +110,7 @@ impl Wait<'_> {
             };
             match event {
                 Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
-                    self.see(object).await?
+                    self.see(object).await?;
                 }
                 Ok(Some(WatchEvent::Deleted(object))) => {
                     self.idle.remove(&object.name_any());

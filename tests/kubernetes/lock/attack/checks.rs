@@ -32,7 +32,7 @@ pub fn exclusion(lines: &[Line]) -> Vec<String> {
             }
             Line::At(entry) | Line::Leave(entry) => match &mut last {
                 Some((inside, has_left @ false)) if *inside == entry => {
-                    *has_left = matches!(line, Line::Leave(_))
+                    *has_left = matches!(line, Line::Leave(_));
                 }
                 Some((inside, _)) => {
                     wrong.push(format!(

@@ -85,9 +85,9 @@ impl Arena<'_> {
                 self.log.disturb(id);
                 let group = child.id();
                 if hardship == Hardship::KillWaiting {
-                    signal_group(group, Signal::KILL)
+                    signal_group(group, Signal::KILL);
                 } else {
-                    self.stop(&[group])
+                    self.stop(&[group]);
                 }
             }
             Some(hardship) => {
@@ -181,7 +181,7 @@ impl Arena<'_> {
             Hardship::KillTestbed => signal(testbed, Signal::KILL),
             Hardship::KillCommand => signal(command, Signal::KILL),
             Hardship::KillBoth => {
-                [testbed, command].into_iter().for_each(|group| signal_group(group, Signal::KILL))
+                [testbed, command].into_iter().for_each(|group| signal_group(group, Signal::KILL));
             }
             Hardship::StopTestbed => self.stop(&[testbed]),
             Hardship::StopBoth => self.stop(&[testbed, command]),
