@@ -15,7 +15,7 @@ use crate::console;
 use crate::progress::{Loudness, Progress};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
-use crate::session::{self, reap};
+use crate::session::{self, abandoned};
 use crate::settings::Arguments;
 use crate::template::apart;
 
@@ -53,7 +53,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
 /// None: what cannot be removed is told, and left for the next command.
 pub async fn rescue() -> anyhow::Result<u8> {
     if let Some(registry) = Registry::find() {
-        reap::reap(
+        abandoned::remove(
             &registry,
             &Recorder::none(Duration::ZERO),
             Duration::MAX,

@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a message is waited for. Only once: afterwards nobody waits for this reader before the end.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the end of the program waits for what was not read by then.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -75,7 +75,7 @@ pub(super) fn write(text: String) {
     if !queue.is_slow {
         let this = queue.given;
         let (mut queue, waited) = WRITTEN
-            .wait_timeout_while(queue, PATIENCE, |queue| queue.written < this)
+            .wait_timeout_while(queue, TIMEOUT, |queue| queue.written < this)
             .unwrap_or_else(PoisonError::into_inner);
         queue.is_slow = waited.timed_out();
     }

@@ -14,7 +14,7 @@ use super::clock::{Moment, now, until};
 use super::object::{Event, REQUEST, Request, Target, Version, WatchEvent};
 use super::pipeline_run_watch::PipelineRunWatch;
 use super::release::release;
-use super::replicas::{Tenants, Vacancy};
+use super::replicas::{Vacancy, WorkloadPods};
 use super::state::Lock;
 use super::step::{Candidate, Refusal};
 use crate::deadline;
@@ -51,17 +51,17 @@ pub enum Report<'a> {
 }
 
 /// One of the locks that would do.
-struct Post {
+struct Alternative {
     target: Target,
     candidacy: Candidacy,
     events: BoxStream<'static, anyhow::Result<WatchEvent>>,
-    tenants: Tenants,
+    pods: WorkloadPods,
 }
 
 /// An attempt to get one of the locks.
 pub struct Attempt<T> {
     candidate: Candidate,
-    posts: Vec<Post>,
+    alternatives: Vec<Alternative>,
     pipeline_runs: PipelineRunWatch,
     report: T,
     /// When all of it is to be over, on [`now`]'s clock, and how long it may take then to get out of the
@@ -81,15 +81,15 @@ impl<T: FnMut(Report)> Attempt<T> {
     pub fn new(cluster: &Cluster, targets: Vec<Target>, candidate: Candidate, report: T) -> Self {
         // What is free counts before the queues of what is not.
         let at_first = Candidate { waits: candidate.waits && targets.len() == 1, ..candidate.clone() };
-        let posts = targets.into_iter().map(|target| Post {
+        let alternatives = targets.into_iter().map(|target| Alternative {
             events: target.watch(),
             target,
             candidacy: Candidacy::new(at_first.clone()),
-            tenants: Tenants::default(),
+            pods: WorkloadPods::default(),
         });
         Self {
             candidate,
-            posts: posts.collect(),
+            alternatives: alternatives.collect(),
             pipeline_runs: PipelineRunWatch::new(cluster),
             report,
             until: None,
@@ -130,12 +130,16 @@ impl<T: FnMut(Report)> Attempt<T> {
 
     async fn try_to_hold(&mut self, stop: impl Future<Output = anyhow::Error>) -> anyhow::Result<Outcome> {
         let mut stop = std::pin::pin!(stop);
-        let mut is_first_look = self.posts.len() > 1;
+        let mut is_first_look = self.alternatives.len() > 1;
         let mut contact_until = Some(now() + FIRST_CONTACT);
         let mut trouble = None;
         loop {
             let mut due = None;
-            if self.posts.iter().all(|post| !matches!(post.candidacy.object, Object::Unknown)) {
+            if self
+                .alternatives
+                .iter()
+                .all(|alternative| !matches!(alternative.candidacy.object, Object::Unknown))
+            {
                 contact_until = None;
                 let mut refusals = Vec::new();
                 for index in self.order(is_first_look) {
@@ -144,12 +148,12 @@ impl<T: FnMut(Report)> Attempt<T> {
                         Next::Refused(refusal) => refusals.push(refusal),
                         Next::Wait(until) => due = due.into_iter().chain(until).min(),
                     }
-                    if is_first_look && self.posts[index].candidacy.retry_at.is_some() {
+                    if is_first_look && self.alternatives[index].candidacy.retry_at.is_some() {
                         // One that was just made for this will do.
                         break;
                     }
                 }
-                let all_refuse = refusals.len() == self.posts.len();
+                let all_refuse = refusals.len() == self.alternatives.len();
                 if let Some(refusal) = refusals
                     .into_iter()
                     .find(|refusal| all_refuse && (!self.candidate.waits || *refusal != Refusal::Busy))
@@ -158,18 +162,19 @@ impl<T: FnMut(Report)> Attempt<T> {
                 }
                 if is_first_look && all_refuse {
                     is_first_look = false;
-                    self.posts
+                    self.alternatives
                         .iter_mut()
-                        .for_each(|post| post.candidacy.candidate.waits = self.candidate.waits);
+                        .for_each(|alternative| alternative.candidacy.candidate.waits = self.candidate.waits);
                     continue;
                 }
             }
-            let seen = select_all(self.posts.iter_mut().map(|post| Box::pin(post.next())))
-                .map(|(event, index, _)| (event, index));
+            let seen =
+                select_all(self.alternatives.iter_mut().map(|alternative| Box::pin(alternative.next())))
+                    .map(|(event, index, _)| (event, index));
             tokio::select! {
                 error = &mut stop => return Err(error),
                 (event, index) = seen => if let Some(event) = event?
-                    && let Some(News::Trouble(error)) = self.posts[index].candidacy.on(Event::Seen(event), &Moment::now())?
+                    && let Some(News::Trouble(error)) = self.alternatives[index].candidacy.on(Event::Seen(event), &Moment::now())?
                 {
                     (self.report)(Report::Trouble(&error));
                     trouble = Some(error);
@@ -192,18 +197,18 @@ impl<T: FnMut(Report)> Attempt<T> {
     /// The order in which the locks are looked at. Those who wait for several of them get into all queues in
     /// the same order, so that nobody is first in one and last in another.
     fn order(&self, is_first_look: bool) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.posts.len()).collect();
-        let is_queued = |index: &usize| self.posts[*index].candidacy.is_touched;
+        let mut order: Vec<usize> = (0..self.alternatives.len()).collect();
+        let is_queued = |index: &usize| self.alternatives[*index].candidacy.is_touched;
         if self.candidate.waits && !is_first_look && !order.iter().all(is_queued) {
-            order.sort_by(|a, b| self.posts[*a].target.name.cmp(&self.posts[*b].target.name));
+            order.sort_by(|a, b| self.alternatives[*a].target.name.cmp(&self.alternatives[*b].target.name));
         }
         order
     }
 
     /// Does what can be done for one of the locks now.
     async fn advance(&mut self, index: usize) -> anyhow::Result<Next> {
-        let Self { candidate, posts, pipeline_runs, report, until, .. } = self;
-        let Post { target, candidacy, tenants, .. } = &mut posts[index];
+        let Self { candidate, alternatives, pipeline_runs, report, until, .. } = self;
+        let Alternative { target, candidacy, pods, .. } = &mut alternatives[index];
         loop {
             let now = Moment::now();
             let within = until.map_or(REQUEST, |until| until.saturating_sub(now.time).min(REQUEST));
@@ -216,7 +221,7 @@ impl<T: FnMut(Report)> Attempt<T> {
                     .iter()
                     .filter(|_| is_next)
                     .for_each(|holder| pipeline_runs.follow(holder));
-                vacancy = tenants.vacancy(target, version, is_next)?;
+                vacancy = pods.vacancy(target, version, is_next)?;
             }
             let action = candidacy.next(&now, &vacancy, |holder| pipeline_runs.of(holder));
             if let (Action::Wait(_) | Action::Refuse(_), Some(version)) = (&action, candidacy.version()) {
@@ -265,22 +270,24 @@ impl<T: FnMut(Report)> Attempt<T> {
 
     /// Takes the candidate out of the queues of all other locks.
     async fn leave(&mut self, held: Option<usize>) -> anyhow::Result<()> {
-        for (index, post) in self.posts.iter().enumerate() {
-            if post.candidacy.is_touched && held != Some(index) {
-                release(&post.target, |lock| lock.withdraw(&self.candidate.party, &post.candidacy.asked))
-                    .await?;
+        for (index, alternative) in self.alternatives.iter().enumerate() {
+            if alternative.candidacy.is_touched && held != Some(index) {
+                release(&alternative.target, |lock| {
+                    lock.withdraw(&self.candidate.identity, &alternative.candidacy.asked)
+                })
+                .await?;
             }
         }
         Ok(())
     }
 }
 
-impl Post {
+impl Alternative {
     /// The next change; nothing where it is not the object itself that has changed.
     async fn next(&mut self) -> anyhow::Result<Option<WatchEvent>> {
         tokio::select! {
             event = self.events.next() => event.unwrap_or_else(|| Err(anyhow!("the watch on {} has ended", self.target))).map(Some),
-            change = self.tenants.change() => change.map(|()| None),
+            change = self.pods.change() => change.map(|()| None),
         }
     }
 }

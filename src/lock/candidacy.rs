@@ -160,7 +160,7 @@ impl Candidacy {
     /// behind need to be watched.
     pub fn is_next(&self) -> bool {
         let first = self.version().and_then(|version| version.lock.queue.first());
-        first.is_none_or(|first| first.party == self.candidate.party)
+        first.is_none_or(|first| first.identity == self.candidate.identity)
     }
 
     /// What to do now, where `vacancy` tells whether what the lock stands for could be taken once nobody
@@ -183,7 +183,7 @@ impl Candidacy {
             }
             Object::There(version) => version.clone(),
         };
-        let is_queued = version.lock.place(&self.candidate.party).is_some();
+        let is_queued = version.lock.place(&self.candidate.identity).is_some();
         if *vacancy == Vacancy::Unknown && !is_queued {
             return Action::Pause(None);
         }
@@ -211,7 +211,7 @@ impl Candidacy {
 
     fn send(&mut self, request: Request, fence: Option<u64>, now: &Moment) -> Action {
         let before = self.version().map(|version| &version.lock);
-        let is_queued = before.is_some_and(|lock| lock.place(&self.candidate.party).is_some());
+        let is_queued = before.is_some_and(|lock| lock.place(&self.candidate.identity).is_some());
         let is_held =
             |fence: u64| before.is_some_and(|lock| lock.holders.iter().any(|holder| holder.fence == fence));
         let take = fence.map(|fence| (fence, is_held(fence)));
@@ -227,7 +227,7 @@ impl Candidacy {
 
     /// What is written says that this waiter is there.
     fn put_off_beat(&mut self, lock: &Lock, now: &Moment) {
-        if let Some(own) = lock.queue.iter().find(|waiter| waiter.party == self.candidate.party) {
+        if let Some(own) = lock.queue.iter().find(|waiter| waiter.identity == self.candidate.identity) {
             self.pace = own.timeout() / BEATS;
             self.beat_at = now.time + self.pace.mul_f64(0.8 + now.chance / 5.0);
         }

@@ -270,7 +270,7 @@ impl Holding {
         };
         // Of an entry that nobody else renews: one of the unclear ones was taken.
         if own.renewals > self.entry.renewals
-            && own.party.session.is_some()
+            && own.identity.session.is_some()
             && let Some(sent_at) = self.unclear_at.take()
         {
             self.kept_at = self.kept_at.max(sent_at);
@@ -291,7 +291,7 @@ impl Holding {
             if entry_in(&lock, &self.entry).is_none() {
                 return Some(Loss::Removed(Box::new(lock)));
             }
-            lock.holders.retain(|holder| holder.party.session.is_some() || is_same(holder, &self.entry));
+            lock.holders.retain(|holder| holder.identity.session.is_some() || is_same(holder, &self.entry));
             self.object = Object::Gone(with(&lock, &self.entry));
         }
         self.due = self.can_return.then_some(time);
@@ -300,7 +300,7 @@ impl Holding {
 }
 
 fn is_same(one: &Holder, other: &Holder) -> bool {
-    one.fence == other.fence && one.party == other.party
+    one.fence == other.fence && one.identity == other.identity
 }
 
 fn entry_in<'a>(lock: &'a Lock, entry: &Holder) -> Option<&'a Holder> {
@@ -315,21 +315,21 @@ fn with(lock: &Lock, entry: &Holder) -> Lock {
         lock.fence = lock.fence.max(entry.fence);
         lock.holders.push(entry.clone());
     }
-    lock.renew(&entry.party, entry.fence);
+    lock.renew(&entry.identity, entry.fence);
     lock
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{Party, Terms};
+    use super::super::state::{Identity, Terms};
     use super::*;
 
     #[test]
     fn an_entry_is_renewed_or_put_back_with_its_number() {
-        let party = |id: &str| Party { id: id.into(), session: Some("s".into()) };
+        let identity = |id: &str| Identity { id: id.into(), session: Some("s".into()) };
         let terms = Terms { ttl_millis: Some(1_000), ttl_is_asked_for: true, pipeline_run: None };
         let mut lock = Lock::default();
-        lock.grant(&party("one"), &terms, jiff::Timestamp::UNIX_EPOCH, 17);
+        lock.grant(&identity("one"), &terms, jiff::Timestamp::UNIX_EPOCH, 17);
         lock.holders[0].idle_millis = 900;
         let entry = lock.holders[0].clone();
         let renewed = with(&lock, &entry);

@@ -401,7 +401,7 @@ fn encoded(lock: &Lock) -> String {
 
 /// What `kubectl get leases` and other tools show of the lock.
 fn lease_spec(lock: &Lock, before: Option<&Version>) -> Value {
-    let names: Vec<&str> = lock.holders.iter().map(|holder| holder.party.id.as_str()).collect();
+    let names: Vec<&str> = lock.holders.iter().map(|holder| holder.identity.id.as_str()).collect();
     let holder = (!names.is_empty()).then(|| names.join(", "));
     let first = lock.holders.first();
     let seconds =

@@ -37,7 +37,7 @@ pub fn scaled_by_hand(version: &Version) -> Option<String> {
     let has = if count == 1 { "1 replica".to_owned() } else { format!("{count} replicas") };
     let held = holders
         .first()
-        .map_or("no holder".to_owned(), |holder| format!("is held by run {}", holder.party.id));
+        .map_or("no holder".to_owned(), |holder| format!("is held by run {}", holder.identity.id));
     Some(format!("it has {has} and {held}: somebody has scaled it by hand"))
 }
 
@@ -60,7 +60,7 @@ impl Vacancy {
 
 /// The pods of a workload, followed while it is free and somebody is about to take it.
 #[derive(Default)]
-pub struct Tenants {
+pub struct WorkloadPods {
     followed: Option<Followed>,
 }
 
@@ -73,7 +73,7 @@ struct Followed {
     _watch: PodWatch,
 }
 
-impl Tenants {
+impl WorkloadPods {
     /// What is known for this version of the object. `is_next` says whether the asking one would take it.
     pub fn vacancy(&mut self, target: &Target, version: &Version, is_next: bool) -> anyhow::Result<Vacancy> {
         if target.kind == Kind::Lease {

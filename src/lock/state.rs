@@ -39,7 +39,7 @@ impl Default for Lock {
 /// Somebody who wants the lock or has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Party {
+pub struct Identity {
     /// The run id.
     pub id: String,
     /// Tells the process of one `lock run` from another one of the same run, which it excludes. `lock
@@ -83,7 +83,7 @@ impl Terms {
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
     #[serde(flatten)]
-    pub party: Party,
+    pub identity: Identity,
     /// When it counts as gone.
     #[serde(flatten)]
     pub terms: Terms,
@@ -106,7 +106,7 @@ pub struct Holder {
 #[serde(rename_all = "camelCase")]
 pub struct Waiter {
     #[serde(flatten)]
-    pub party: Party,
+    pub identity: Identity,
     /// The version of the object that this place in the queue was taken on.
     pub ticket: u64,
     /// Since when, by its own clock: for people.
@@ -136,21 +136,21 @@ impl Lock {
         self.holders.len() < self.permits as usize
     }
 
-    pub fn holder(&self, party: &Party) -> Option<&Holder> {
-        self.holders.iter().find(|holder| holder.party == *party)
+    pub fn holder(&self, identity: &Identity) -> Option<&Holder> {
+        self.holders.iter().find(|holder| holder.identity == *identity)
     }
 
     /// The place in the queue, from 0.
-    pub fn place(&self, party: &Party) -> Option<usize> {
-        self.queue.iter().position(|waiter| waiter.party == *party)
+    pub fn place(&self, identity: &Identity) -> Option<usize> {
+        self.queue.iter().position(|waiter| waiter.identity == *identity)
     }
 
     /// Puts somebody at the end of the queue. `version` is that of the object that this changes.
-    pub fn enqueue(&mut self, party: &Party, timeout: Duration, since: Timestamp, version: u64) {
-        if self.place(party).is_none() {
+    pub fn enqueue(&mut self, identity: &Identity, timeout: Duration, since: Timestamp, version: u64) {
+        if self.place(identity).is_none() {
             let timeout_millis = millis(timeout);
             self.queue.push(Waiter {
-                party: party.clone(),
+                identity: identity.clone(),
                 ticket: version,
                 since,
                 beats: 0,
@@ -162,18 +162,19 @@ impl Lock {
     /// Makes somebody a holder; the queue loses them. The fencing number is the version that this changes,
     /// which is greater than every one before it even where the object was deleted in between, as the cluster
     /// counts versions of all objects together; and greater than the last one in any case.
-    pub fn grant(&mut self, party: &Party, terms: &Terms, since: Timestamp, version: u64) -> u64 {
-        self.queue.retain(|waiter| waiter.party != *party);
+    pub fn grant(&mut self, identity: &Identity, terms: &Terms, since: Timestamp, version: u64) -> u64 {
+        self.queue.retain(|waiter| waiter.identity != *identity);
         self.fence = version.max(self.fence + 1);
         let fence = self.fence;
-        let (party, terms) = (party.clone(), terms.clone());
-        self.holders.push(Holder { party, terms, since, fence, renewals: 0, idle_millis: 0 });
+        let (identity, terms) = (identity.clone(), terms.clone());
+        self.holders.push(Holder { identity, terms, since, fence, renewals: 0, idle_millis: 0 });
         fence
     }
 
     /// A holder says that it is still there. `false`: it is no holder any more.
-    pub fn renew(&mut self, party: &Party, fence: u64) -> bool {
-        let holder = self.holders.iter_mut().find(|holder| holder.party == *party && holder.fence == fence);
+    pub fn renew(&mut self, identity: &Identity, fence: u64) -> bool {
+        let holder =
+            self.holders.iter_mut().find(|holder| holder.identity == *identity && holder.fence == fence);
         if let Some(holder) = holder {
             holder.renewals += 1;
             holder.idle_millis = 0;
@@ -183,10 +184,10 @@ impl Lock {
     }
 
     /// Takes somebody out, as a holder and as a waiter. `false`: they were neither.
-    pub fn remove(&mut self, is_meant: impl Fn(&Party) -> bool) -> bool {
+    pub fn remove(&mut self, is_meant: impl Fn(&Identity) -> bool) -> bool {
         let before = self.holders.len() + self.queue.len();
-        self.holders.retain(|holder| !is_meant(&holder.party));
-        self.queue.retain(|waiter| !is_meant(&waiter.party));
+        self.holders.retain(|holder| !is_meant(&holder.identity));
+        self.queue.retain(|waiter| !is_meant(&waiter.identity));
         self.holders.len() + self.queue.len() < before
     }
 
@@ -200,14 +201,14 @@ impl Lock {
     /// Takes out somebody who gives up. `asked` tells the holds that they have asked for, as fencing number
     /// and date: they may not know whether they got them. What another process has, or has confirmed, that
     /// speaks for the same run stays. `false`: there was nothing.
-    pub fn withdraw(&mut self, party: &Party, asked: &[(u64, Timestamp)]) -> bool {
+    pub fn withdraw(&mut self, identity: &Identity, asked: &[(u64, Timestamp)]) -> bool {
         let before = self.holders.len() + self.queue.len();
         let is_own = |holder: &Holder| {
             let is_unconfirmed = holder.renewals == 0 && asked.contains(&(holder.fence, holder.since));
-            holder.party == *party && (party.session.is_some() || is_unconfirmed)
+            holder.identity == *identity && (identity.session.is_some() || is_unconfirmed)
         };
         self.holders.retain(|holder| !is_own(holder));
-        self.queue.retain(|waiter| waiter.party != *party);
+        self.queue.retain(|waiter| waiter.identity != *identity);
         self.holders.len() + self.queue.len() < before
     }
 }
@@ -225,12 +226,12 @@ mod tests {
 
     const DATE: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn party(id: &str) -> Party {
-        Party { id: id.into(), session: None }
+    fn identity(id: &str) -> Identity {
+        Identity { id: id.into(), session: None }
     }
 
-    fn process(id: &str) -> Party {
-        Party { id: id.into(), session: Some("5e551017".into()) }
+    fn process(id: &str) -> Identity {
+        Identity { id: id.into(), session: Some("5e551017".into()) }
     }
 
     fn terms() -> Terms {
@@ -241,7 +242,7 @@ mod tests {
     #[test]
     fn it_is_read_as_it_was_written() {
         let mut lock = Lock { permits: 2, ..Lock::default() };
-        lock.grant(&party("a"), &terms(), DATE, 7);
+        lock.grant(&identity("a"), &terms(), DATE, 7);
         lock.enqueue(&process("b"), Duration::from_secs(3), DATE, 8);
         let text = serde_json::to_string(&lock).unwrap();
         assert_eq!(serde_json::from_str::<Lock>(&text).unwrap(), lock, "{text}");
@@ -281,7 +282,7 @@ mod tests {
     #[test]
     fn fencing_numbers_grow_wherever_the_versions_come_from() {
         let mut lock = Lock::default();
-        let mut grant = |id: &str, version: u64| lock.grant(&party(id), &terms(), DATE, version);
+        let mut grant = |id: &str, version: u64| lock.grant(&identity(id), &terms(), DATE, version);
         // Another cluster's versions, after a restore; and none at all.
         assert_eq!([grant("a", 7), grant("b", 3), grant("c", 0), grant("d", 20)], [7, 8, 9, 20]);
     }
@@ -289,45 +290,47 @@ mod tests {
     #[test]
     fn nobody_has_two_entries() {
         let mut lock = Lock::default();
-        lock.enqueue(&party("a"), Duration::ZERO, DATE, 1);
-        lock.enqueue(&party("a"), Duration::ZERO, DATE, 2);
+        lock.enqueue(&identity("a"), Duration::ZERO, DATE, 1);
+        lock.enqueue(&identity("a"), Duration::ZERO, DATE, 2);
         assert_eq!((lock.queue.len(), lock.queue[0].ticket), (1, 1));
-        lock.grant(&party("a"), &terms(), DATE, 3);
-        assert!(lock.queue.is_empty() && lock.holder(&party("a")).is_some());
+        lock.grant(&identity("a"), &terms(), DATE, 3);
+        assert!(lock.queue.is_empty() && lock.holder(&identity("a")).is_some());
     }
 
     #[test]
     fn only_a_holder_renews_and_only_under_its_own_number() {
         let mut lock = Lock::default();
-        let fence = lock.grant(&party("a"), &terms(), DATE, 3);
+        let fence = lock.grant(&identity("a"), &terms(), DATE, 3);
         lock.holders[0].idle_millis = 900;
-        assert!(!lock.renew(&party("a"), fence + 1) && !lock.renew(&process("a"), fence));
-        assert!(lock.renew(&party("a"), fence));
+        assert!(!lock.renew(&identity("a"), fence + 1) && !lock.renew(&process("a"), fence));
+        assert!(lock.renew(&identity("a"), fence));
         assert_eq!((lock.holders[0].renewals, lock.holders[0].idle_millis), (1, 0));
         assert!(
-            lock.remove(|party| party.id == "a") && !lock.remove(|party| party.id == "a") && lock.is_unused()
+            lock.remove(|identity| identity.id == "a")
+                && !lock.remove(|identity| identity.id == "a")
+                && lock.is_unused()
         );
     }
 
     #[test]
     fn who_gives_up_takes_no_hold_from_others_of_the_same_run() {
         let mut lock = Lock::default();
-        let fence = lock.grant(&party("a"), &terms(), DATE, 3);
+        let fence = lock.grant(&identity("a"), &terms(), DATE, 3);
         lock.enqueue(&process("a"), Duration::ZERO, DATE, 4);
-        let after = |party: Party, asked: &[(u64, Timestamp)], renewals: u64| {
+        let after = |identity: Identity, asked: &[(u64, Timestamp)], renewals: u64| {
             let mut lock = lock.clone();
             lock.holders[0].renewals = renewals;
-            lock.withdraw(&party, asked);
+            lock.withdraw(&identity, asked);
             (lock.holders.len(), lock.queue.len())
         };
-        assert_eq!(after(party("a"), &[], 0), (1, 1), "another process has it");
-        assert_eq!(after(party("a"), &[(fence, DATE)], 0), (0, 1), "its own, whose answer did not come");
+        assert_eq!(after(identity("a"), &[], 0), (1, 1), "another process has it");
+        assert_eq!(after(identity("a"), &[(fence, DATE)], 0), (0, 1), "its own, whose answer did not come");
         assert_eq!(
-            after(party("a"), &[(fence, DATE + Duration::from_nanos(1))], 0),
+            after(identity("a"), &[(fence, DATE + Duration::from_nanos(1))], 0),
             (1, 1),
             "another one's for the same version"
         );
-        assert_eq!(after(party("a"), &[(fence, DATE)], 1), (1, 1), "another process has confirmed it");
+        assert_eq!(after(identity("a"), &[(fence, DATE)], 1), (1, 1), "another process has confirmed it");
         assert_eq!(after(process("a"), &[], 0), (1, 0));
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::abandonment::Abandonment;
-use super::state::{Holder, Lock, Party, Terms};
+use super::state::{Holder, Identity, Lock, Terms};
 use super::watchlist::Watchlist;
 use crate::runtime::kubernetes::pipeline_run::Life;
 
@@ -26,7 +26,7 @@ const CROWD: Duration = Duration::from_millis(600);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Candidate {
-    pub party: Party,
+    pub identity: Identity,
     /// When they count as gone once they hold it.
     pub terms: Terms,
     /// Without a beat for this long they count as dead while they wait; longer where many wait.
@@ -84,11 +84,11 @@ impl Candidate {
             .cloned()
             .unwrap_or_else(|| Lock { permits: self.permits.unwrap_or(1), ..Lock::default() });
         // Nor has whoever waits: the answer that would have told it that it holds the lock has not come.
-        lock.holders.retain(|holder| holder.party.session.is_some() && holder.party != self.party);
+        lock.holders.retain(|holder| holder.identity.session.is_some() && holder.identity != self.identity);
         // Behind those who wait already.
         let ticket = lock.queue.last().map_or(0, |last| last.ticket);
         let timeout = self.timeout_among(&lock);
-        lock.enqueue(&self.party, timeout, date, ticket);
+        lock.enqueue(&self.identity, timeout, date, ticket);
         lock
     }
 
@@ -102,19 +102,19 @@ impl Candidate {
             let others = lock
                 .holders
                 .iter()
-                .map(|holder| &holder.party)
-                .chain(lock.queue.iter().map(|waiter| &waiter.party));
-            if others.into_iter().any(|party| *party != self.party) {
+                .map(|holder| &holder.identity)
+                .chain(lock.queue.iter().map(|waiter| &waiter.identity));
+            if others.into_iter().any(|identity| *identity != self.identity) {
                 return Step::Refuse(Refusal::Permits(lock.permits));
             }
             next.permits = permits;
         }
         let mut due = Due::default();
-        let mut ahead = lock.queue.iter().take_while(|waiter| waiter.party != self.party);
+        let mut ahead = lock.queue.iter().take_while(|waiter| waiter.identity != self.identity);
         // Only the first one that lives acts, or all would write at the same time.
         if ahead.all(|waiter| due.is(waiter.timeout().saturating_sub(watchlist.silent(waiter, now)))) {
             next.queue.retain(|waiter| {
-                waiter.party == self.party || watchlist.silent(waiter, now) < waiter.timeout()
+                waiter.identity == self.identity || watchlist.silent(waiter, now) < waiter.timeout()
             });
             next.holders.retain(|holder| {
                 !Abandonment::of(holder, status(holder), watchlist.idle(holder, now))
@@ -122,7 +122,7 @@ impl Candidate {
                     .is_some_and(|rest| due.is(rest))
             });
             if next.has_room() && is_vacant {
-                let fence = next.grant(&self.party, &self.terms, date, version);
+                let fence = next.grant(&self.identity, &self.terms, date, version);
                 return Step::Take(next, fence);
             }
         }
@@ -130,12 +130,12 @@ impl Candidate {
             // What was found dead is taken out all the same, which leads to another look.
             return if next == *lock { Step::Refuse(Refusal::Busy) } else { Step::Write(next) };
         }
-        next.enqueue(&self.party, self.timeout_among(lock), date, version);
+        next.enqueue(&self.identity, self.timeout_among(lock), date, version);
         if next == *lock {
             return Step::Wait(due.next.map(|rest| now + rest));
         }
         watchlist.note(&mut next, now);
-        if lock.place(&self.party).is_some() {
+        if lock.place(&self.identity).is_some() {
             // Whatever it writes, it is there: the next beat is put off by this.
             self.count_beat(&mut next);
         }
@@ -151,17 +151,17 @@ impl Candidate {
     /// Somebody who holds the lock already says so once more: a retry of the same task, or a command inside
     /// what the run holds.
     fn again(&self, lock: &Lock) -> Option<Step> {
-        let own = lock.holder(&self.party);
-        let outer = || lock.holder(&Party { session: None, ..self.party.clone() });
+        let own = lock.holder(&self.identity);
+        let outer = || lock.holder(&Identity { session: None, ..self.identity.clone() });
         let fence = own.or_else(outer)?.fence;
         let mut next = lock.clone();
         let holder = next.holders.iter_mut().find(|holder| holder.fence == fence)?;
         holder.renewals += 1;
         holder.idle_millis = 0;
-        if holder.party == self.party {
+        if holder.identity == self.identity {
             holder.terms = self.terms.clone();
         }
-        next.queue.retain(|waiter| waiter.party != self.party);
+        next.queue.retain(|waiter| waiter.identity != self.identity);
         Some(Step::Take(next, fence))
     }
 
@@ -174,7 +174,7 @@ impl Candidate {
 
     /// `false`: it does not wait.
     fn count_beat(&self, lock: &mut Lock) -> bool {
-        let own = lock.queue.iter_mut().find(|waiter| waiter.party == self.party);
+        let own = lock.queue.iter_mut().find(|waiter| waiter.identity == self.identity);
         own.map(|waiter| waiter.beats += 1).is_some()
     }
 }
@@ -207,12 +207,12 @@ mod tests {
         Duration::from_secs(count)
     }
 
-    fn party(id: &str) -> Party {
-        Party { id: id.into(), session: None }
+    fn identity(id: &str) -> Identity {
+        Identity { id: id.into(), session: None }
     }
 
-    fn process(id: &str) -> Party {
-        Party { id: id.into(), session: Some("5e551017".into()) }
+    fn process(id: &str) -> Identity {
+        Identity { id: id.into(), session: Some("5e551017".into()) }
     }
 
     fn ttl(seconds: u64) -> Terms {
@@ -223,19 +223,19 @@ mod tests {
         Terms { ttl_is_asked_for, pipeline_run: Some(PipelineRun { name: "p".into(), uid: None }), ..ttl(10) }
     }
 
-    fn candidate(party: Party) -> Candidate {
-        Candidate { party, terms: ttl(10), timeout: TIMEOUT, permits: None, waits: true }
+    fn candidate(identity: Identity) -> Candidate {
+        Candidate { identity, terms: ttl(10), timeout: TIMEOUT, permits: None, waits: true }
     }
 
     /// A lock with these holders and waiters, written one after another as versions 1, 2 and so on.
-    fn lock(holders: &[(Party, Terms)], queue: &[Party]) -> Lock {
+    fn lock(holders: &[(Identity, Terms)], queue: &[Identity]) -> Lock {
         let mut lock = Lock::default();
         let mut versions = 1..;
-        for (party, terms) in holders {
-            lock.grant(party, terms, Timestamp::UNIX_EPOCH, versions.next().unwrap());
+        for (identity, terms) in holders {
+            lock.grant(identity, terms, Timestamp::UNIX_EPOCH, versions.next().unwrap());
         }
-        for party in queue {
-            lock.enqueue(party, TIMEOUT, Timestamp::UNIX_EPOCH, versions.next().unwrap());
+        for identity in queue {
+            lock.enqueue(identity, TIMEOUT, Timestamp::UNIX_EPOCH, versions.next().unwrap());
         }
         lock
     }
@@ -267,67 +267,70 @@ mod tests {
     }
 
     fn ids(lock: &Lock) -> (Vec<&str>, Vec<&str>) {
-        let holders = lock.holders.iter().map(|holder| holder.party.id.as_str());
-        (holders.collect(), lock.queue.iter().map(|waiter| waiter.party.id.as_str()).collect())
+        let holders = lock.holders.iter().map(|holder| holder.identity.id.as_str());
+        (holders.collect(), lock.queue.iter().map(|waiter| waiter.identity.id.as_str()).collect())
     }
 
     #[test]
     fn a_lock_that_nobody_has_or_wants_is_taken_under_the_version_it_was_seen_in() {
-        let (lock, fence) = taken(step(&candidate(party("a")), &Lock::default(), 0, Life::Unreadable));
+        let (lock, fence) = taken(step(&candidate(identity("a")), &Lock::default(), 0, Life::Unreadable));
         assert_eq!((ids(&lock), fence), ((vec!["a"], vec![]), 100));
     }
 
     #[test]
     fn first_come_first_served() {
-        let free = lock(&[], &[party("a"), party("b")]);
+        let free = lock(&[], &[identity("a"), identity("b")]);
         assert_eq!(
-            ids(&written(step(&candidate(party("c")), &free, 0, Life::Unreadable))).1,
+            ids(&written(step(&candidate(identity("c")), &free, 0, Life::Unreadable))).1,
             ["a", "b", "c"]
         );
-        assert_eq!(step(&candidate(party("b")), &free, 1, Life::Unreadable), Step::Wait(Some(seconds(3))));
+        assert_eq!(step(&candidate(identity("b")), &free, 1, Life::Unreadable), Step::Wait(Some(seconds(3))));
         assert_eq!(
-            ids(&taken(step(&candidate(party("a")), &free, 0, Life::Unreadable)).0),
+            ids(&taken(step(&candidate(identity("a")), &free, 0, Life::Unreadable)).0),
             (vec!["a"], vec!["b"])
         );
     }
 
     #[test]
     fn the_first_one_alive_takes_out_the_dead_and_nobody_else_does() {
-        let holders = [(party("h"), ttl(100))];
-        let lock = lock(&holders, &[party("dead"), party("b"), party("c")]);
+        let holders = [(identity("h"), ttl(100))];
+        let lock = lock(&holders, &[identity("dead"), identity("b"), identity("c")]);
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, &lock, Duration::ZERO);
         let mut later = lock.clone();
         later.queue[1].beats += 1;
         later.queue[2].beats += 1;
         watchlist.look(UID, &later, seconds(2));
-        let step = |id: &str| candidate(party(id)).step(view(&later, 4), &watchlist, |_| Life::Unreadable);
+        let step = |id: &str| candidate(identity(id)).step(view(&later, 4), &watchlist, |_| Life::Unreadable);
         assert_eq!(ids(&written(step("b"))), (vec!["h"], vec!["b", "c"]));
         assert_eq!(step("c"), Step::Wait(Some(seconds(5))));
     }
 
     #[test]
     fn whatever_a_waiter_writes_says_that_it_is_there() {
-        let lock = lock(&[(party("h"), ttl(100))], &[party("dead"), party("b")]);
-        assert_eq!(written(step(&candidate(party("b")), &lock, 3, Life::Unreadable)).queue[0].beats, 1);
+        let lock = lock(&[(identity("h"), ttl(100))], &[identity("dead"), identity("b")]);
+        assert_eq!(written(step(&candidate(identity("b")), &lock, 3, Life::Unreadable)).queue[0].beats, 1);
     }
 
     #[test]
     fn a_ttl_runs_out() {
-        let held = lock(&[(party("h"), ttl(10))], &[party("a")]);
-        assert_eq!(step(&candidate(party("a")), &held, 9, Life::Unreadable), Step::Wait(Some(seconds(10))));
+        let held = lock(&[(identity("h"), ttl(10))], &[identity("a")]);
         assert_eq!(
-            ids(&taken(step(&candidate(party("a")), &held, 10, Life::Unreadable)).0),
+            step(&candidate(identity("a")), &held, 9, Life::Unreadable),
+            Step::Wait(Some(seconds(10)))
+        );
+        assert_eq!(
+            ids(&taken(step(&candidate(identity("a")), &held, 10, Life::Unreadable)).0),
             (vec!["a"], vec![])
         );
-        let for_ever = lock(&[(party("h"), Terms { ttl_millis: None, ..ttl(1) })], &[party("a")]);
-        assert_eq!(step(&candidate(party("a")), &for_ever, 1_000_000, Life::Unreadable), Step::Wait(None));
+        let for_ever = lock(&[(identity("h"), Terms { ttl_millis: None, ..ttl(1) })], &[identity("a")]);
+        assert_eq!(step(&candidate(identity("a")), &for_ever, 1_000_000, Life::Unreadable), Step::Wait(None));
     }
 
     #[test]
     fn a_pipeline_run_keeps_its_lock_as_long_as_it_runs() {
-        let a = candidate(party("a"));
-        let held = |terms: Terms| lock(&[(party("h"), terms)], &[party("a")]);
+        let a = candidate(identity("a"));
+        let held = |terms: Terms| lock(&[(identity("h"), terms)], &[identity("a")]);
         let is_taken = |is_asked_for: bool, now: u64, status: Life| match step(
             &a,
             &held(of_pipeline_run(is_asked_for)),
@@ -347,43 +350,46 @@ mod tests {
 
     #[test]
     fn who_comes_later_goes_on_counting_where_others_are() {
-        let held = lock(&[(party("h"), ttl(10))], &[party("a")]);
+        let held = lock(&[(identity("h"), ttl(10))], &[identity("a")]);
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, &held, Duration::ZERO);
-        let beaten = candidate(party("a")).beat(view(&held, 7), &watchlist).unwrap();
+        let beaten = candidate(identity("a")).beat(view(&held, 7), &watchlist).unwrap();
         assert_eq!((beaten.queue[0].beats, beaten.holders[0].idle_millis), (1, 7_000));
-        assert!(candidate(party("b")).beat(view(&held, 7), &watchlist).is_none(), "it does not wait");
+        assert!(candidate(identity("b")).beat(view(&held, 7), &watchlist).is_none(), "it does not wait");
         // On another clock, three seconds later.
         let mut own = beaten.clone();
         own.queue.remove(0);
         let mut watchlist = Watchlist::default();
         watchlist.look(UID, &own, seconds(500));
         assert_eq!(
-            ids(&taken(candidate(party("b")).step(view(&own, 503), &watchlist, |_| Life::Unreadable)).0),
+            ids(&taken(candidate(identity("b")).step(view(&own, 503), &watchlist, |_| Life::Unreadable)).0),
             (vec!["b"], vec![])
         );
     }
 
     #[test]
     fn permits_are_what_the_first_one_says() {
-        let asks = |permits: u32| Candidate { permits: Some(permits), ..candidate(party("a")) };
+        let asks = |permits: u32| Candidate { permits: Some(permits), ..candidate(identity("a")) };
         assert_eq!(taken(step(&asks(2), &Lock::default(), 0, Life::Unreadable)).0.permits, 2);
-        let held = lock(&[(party("h"), ttl(10))], &[]);
+        let held = lock(&[(identity("h"), ttl(10))], &[]);
         assert_eq!(step(&asks(2), &held, 0, Life::Unreadable), Step::Refuse(Refusal::Permits(1)));
         let two = Lock { permits: 2, ..held };
         assert_eq!(ids(&taken(step(&asks(2), &two, 0, Life::Unreadable)).0).0, ["h", "a"]);
-        assert_eq!(ids(&taken(step(&candidate(party("a")), &two, 0, Life::Unreadable)).0).0, ["h", "a"]);
+        assert_eq!(ids(&taken(step(&candidate(identity("a")), &two, 0, Life::Unreadable)).0).0, ["h", "a"]);
     }
 
     #[test]
     fn who_does_not_wait_is_refused_and_leaves_no_trace() {
-        let hasty = Candidate { waits: false, ..candidate(party("a")) };
+        let hasty = Candidate { waits: false, ..candidate(identity("a")) };
         assert_eq!(
-            step(&hasty, &lock(&[(party("h"), ttl(10))], &[]), 9, Life::Unreadable),
+            step(&hasty, &lock(&[(identity("h"), ttl(10))], &[]), 9, Life::Unreadable),
             Step::Refuse(Refusal::Busy)
         );
-        assert_eq!(step(&hasty, &lock(&[], &[party("b")]), 1, Life::Unreadable), Step::Refuse(Refusal::Busy));
-        let mut full = lock(&[(party("h"), ttl(100))], &[party("dead")]);
+        assert_eq!(
+            step(&hasty, &lock(&[], &[identity("b")]), 1, Life::Unreadable),
+            Step::Refuse(Refusal::Busy)
+        );
+        let mut full = lock(&[(identity("h"), ttl(100))], &[identity("dead")]);
         full = written(step(&hasty, &full, 3, Life::Unreadable));
         assert_eq!(ids(&full), (vec!["h"], vec![]));
         assert_eq!(step(&hasty, &full, 3, Life::Unreadable), Step::Refuse(Refusal::Busy));
@@ -392,17 +398,17 @@ mod tests {
 
     #[test]
     fn what_is_not_vacant_is_waited_for() {
-        let free = lock(&[], &[party("a")]);
+        let free = lock(&[], &[identity("a")]);
         let watchlist = Watchlist::default();
         let view = View { is_vacant: false, ..view(&free, 0) };
-        assert_eq!(candidate(party("a")).step(view, &watchlist, |_| Life::Unreadable), Step::Wait(None));
+        assert_eq!(candidate(identity("a")).step(view, &watchlist, |_| Life::Unreadable), Step::Wait(None));
     }
 
     #[test]
     fn a_retry_holds_what_its_run_holds_by_its_own_terms() {
-        let again = Candidate { terms: ttl(20), ..candidate(party("a")) };
+        let again = Candidate { terms: ttl(20), ..candidate(identity("a")) };
         let (lock, fence) =
-            taken(step(&again, &lock(&[(party("a"), ttl(10))], &[party("b")]), 50, Life::Unreadable));
+            taken(step(&again, &lock(&[(identity("a"), ttl(10))], &[identity("b")]), 50, Life::Unreadable));
         assert_eq!((fence, lock.holders[0].renewals, lock.holders[0].terms.ttl_millis), (1, 1, Some(20_000)));
         assert_eq!(ids(&lock), (vec!["a"], vec!["b"]));
     }
@@ -411,7 +417,7 @@ mod tests {
     fn a_lock_run_works_inside_of_what_its_run_holds() {
         let (lock, fence) = taken(step(
             &candidate(process("a")),
-            &lock(&[(party("a"), ttl(20))], &[process("a")]),
+            &lock(&[(identity("a"), ttl(20))], &[process("a")]),
             0,
             Life::Unreadable,
         ));
@@ -420,8 +426,12 @@ mod tests {
             (1, (vec!["a"], vec![]), Some(20_000))
         );
         // Not the other way round.
-        let step =
-            step(&candidate(party("a")), &self::lock(&[(process("a"), ttl(20))], &[]), 0, Life::Unreadable);
+        let step = step(
+            &candidate(identity("a")),
+            &self::lock(&[(process("a"), ttl(20))], &[]),
+            0,
+            Life::Unreadable,
+        );
         assert_eq!(ids(&written(step)), (vec!["a"], vec!["a"]));
     }
 
@@ -429,7 +439,8 @@ mod tests {
     fn what_was_deleted_by_hand_is_put_back_but_for_holds_without_a_process() {
         let first = |deleted: Option<&Lock>| candidate(process("w")).first(deleted, Timestamp::UNIX_EPOCH);
         assert_eq!(ids(&first(None)), (vec![], vec!["w"]));
-        let mut deleted = lock(&[(process("runs"), ttl(10)), (party("acquired"), ttl(10))], &[party("x")]);
+        let mut deleted =
+            lock(&[(process("runs"), ttl(10)), (identity("acquired"), ttl(10))], &[identity("x")]);
         let back = first(Some(&deleted));
         assert_eq!(ids(&back), (vec!["runs"], vec!["x", "w"]));
         assert!(

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::state::{Holder, Lock, Party, Waiter, millis};
+use super::state::{Holder, Identity, Lock, Waiter, millis};
 
 /// The others, as they were seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -19,8 +19,8 @@ pub struct Watchlist {
 /// One entry of the object: somebody who comes again has another number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Entry {
-    Holder(Party, u64),
-    Waiter(Party, u64),
+    Holder(Identity, u64),
+    Waiter(Identity, u64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -92,11 +92,11 @@ impl Watchlist {
 }
 
 fn entry_of(holder: &Holder) -> Entry {
-    Entry::Holder(holder.party.clone(), holder.fence)
+    Entry::Holder(holder.identity.clone(), holder.fence)
 }
 
 fn place_of(waiter: &Waiter) -> Entry {
-    Entry::Waiter(waiter.party.clone(), waiter.ticket)
+    Entry::Waiter(waiter.identity.clone(), waiter.ticket)
 }
 
 #[cfg(test)]
@@ -107,15 +107,15 @@ mod tests {
     #[test]
     fn an_outage_excuses_who_waits_and_nobody_who_holds() {
         let seconds = Duration::from_secs;
-        let party = |id: &str| Party { id: id.into(), session: None };
+        let identity = |id: &str| Identity { id: id.into(), session: None };
         let mut lock = Lock::default();
         lock.grant(
-            &party("holder"),
+            &identity("holder"),
             &Terms { ttl_millis: Some(9_000), ttl_is_asked_for: true, pipeline_run: None },
             "2026-01-01T00:00:00Z".parse().unwrap(),
             1,
         );
-        lock.enqueue(&party("waiter"), seconds(3), "2026-01-01T00:00:00Z".parse().unwrap(), 2);
+        lock.enqueue(&identity("waiter"), seconds(3), "2026-01-01T00:00:00Z".parse().unwrap(), 2);
         let mut watchlist = Watchlist::default();
         watchlist.look("uid", &lock, seconds(10));
         watchlist.excuse(seconds(14));
@@ -130,7 +130,7 @@ mod tests {
     fn held() -> Lock {
         let mut lock = Lock::default();
         let terms = Terms { ttl_millis: Some(9_000), ttl_is_asked_for: true, pipeline_run: None };
-        lock.grant(&Party { id: "holder".into(), session: None }, &terms, jiff::Timestamp::UNIX_EPOCH, 1);
+        lock.grant(&Identity { id: "holder".into(), session: None }, &terms, jiff::Timestamp::UNIX_EPOCH, 1);
         lock
     }
 
@@ -142,7 +142,7 @@ mod tests {
         watchlist.look("uid", &lock, seconds(10));
         watchlist.look("uid", &lock, seconds(12));
         assert_eq!(watchlist.idle(&lock.holders[0], seconds(14)), seconds(4));
-        lock.renew(&Party { id: "holder".into(), session: None }, 1);
+        lock.renew(&Identity { id: "holder".into(), session: None }, 1);
         watchlist.look("uid", &lock, seconds(14));
         assert_eq!(watchlist.idle(&lock.holders[0], seconds(15)), seconds(1));
         // The same counts in another object, or of another acquisition, say nothing.

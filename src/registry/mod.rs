@@ -31,7 +31,7 @@ const RECORD: &str = "run.json";
 const GONE: &str = ".gone-";
 
 /// How long the lock on all runs is waited for at most, which others hold for moments only.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All runs of this user.
 #[derive(Debug, Clone)]
@@ -155,14 +155,14 @@ impl Registry {
 
     /// Takes a run whose record is of no use, to remove what is left of it; `None` while another process
     /// works on it, or if it can be read by now.
-    pub fn take_unreadable(&self, found: &Unreadable) -> anyhow::Result<Option<Wreck>> {
+    pub fn take_unreadable(&self, found: &Unreadable) -> anyhow::Result<Option<DamagedRun>> {
         let _guard = self.guard()?;
         if found.folder.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
-            return Ok(Some(Wreck { folder: found.folder.clone(), lock: None }));
+            return Ok(Some(DamagedRun { folder: found.folder.clone(), lock: None }));
         }
         Ok(match Claim::take(&found.folder)? {
             Taken::Unreadable(now, lock) if now.is_damaged => {
-                Some(Wreck { folder: now.folder, lock: Some(lock) })
+                Some(DamagedRun { folder: now.folder, lock: Some(lock) })
             }
             _ => None,
         })
@@ -204,7 +204,7 @@ impl Registry {
     }
 
     fn timeout(&self) -> Duration {
-        self.deadline.map_or(PATIENCE, |deadline| deadline::left(deadline).min(PATIENCE))
+        self.deadline.map_or(TIMEOUT, |deadline| deadline::left(deadline).min(TIMEOUT))
     }
 
     /// Held while a run's folder is made or looked at, so that nobody takes one that is half made for
@@ -239,12 +239,12 @@ enum Taken {
 }
 
 /// A run whose record is of no use, and that this process removes.
-pub struct Wreck {
+pub struct DamagedRun {
     folder: PathBuf,
     lock: Option<File>,
 }
 
-impl Wreck {
+impl DamagedRun {
     /// Where the run was noted.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::chosen::Chosen;
-use super::{archiving, interrupted, local, reap};
+use super::{abandoned, archiving, interrupted, local};
 use crate::cli::{Down, Global, Runtime};
 use crate::deadline;
 use crate::failure::{Advise, Exit, usage};
@@ -132,7 +132,7 @@ async fn look_here(
     progress: &Progress,
 ) -> anyhow::Result<Here> {
     if let Some(registry) = Registry::find().map(|registry| registry.by(deadline)) {
-        reap::reap(&registry, recorder, args.timeout / 2, progress).await;
+        abandoned::remove(&registry, recorder, args.timeout / 2, progress).await;
         match local::down::down(run_id, args, &registry, global.runtime, recorder, progress).await? {
             Known::Gone => return Ok(Here::Done),
             Known::InCluster(claim) => return Ok(Here::InCluster(Some(claim))),

@@ -4,6 +4,7 @@
 //! A run of this machine and one of a cluster go the same way. What differs between the two is a [`Backend`],
 //! and the flows know no more of it.
 
+pub(crate) mod abandoned;
 pub(crate) mod archiving;
 pub(crate) mod attend;
 pub(crate) mod chosen;
@@ -15,7 +16,6 @@ mod leftovers;
 mod local;
 pub(crate) mod plan;
 pub(crate) mod program;
-pub(crate) mod reap;
 mod run;
 mod signals;
 mod status;

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::chosen::Chosen;
-use super::{archiving, cluster, local, reap};
+use super::{abandoned, archiving, cluster, local};
 use crate::cli::{Global, Status, StatusFormat};
 use crate::console;
 use crate::deadline;
@@ -46,7 +46,7 @@ pub(crate) async fn status(args: Status, global: &Global, progress: &Progress) -
     let registry = Registry::find().map(|registry| registry.by(deadline));
     if let Some(registry) = &registry {
         let recorder = archiving::of_removal(&args.archiving, progress);
-        reap::reap(registry, &recorder, args.timeout / 2, progress).await;
+        abandoned::remove(registry, &recorder, args.timeout / 2, progress).await;
         recorder.finish(progress).await;
     }
     let chosen = Chosen::of(global)?;

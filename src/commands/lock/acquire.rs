@@ -14,7 +14,7 @@ use crate::cli::{Global, LockAcquire, LockFormat, Locked};
 use crate::console;
 use crate::deadline;
 use crate::lock::memory::Memory;
-use crate::lock::state::{Party, Terms, millis};
+use crate::lock::state::{Identity, Terms, millis};
 use crate::lock::terms::Ttl;
 use crate::output::ResultFile;
 use crate::progress::Progress;
@@ -44,7 +44,7 @@ pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Resul
         (None, Some(id)) => (RunId::parse(id)?, true),
         (None, None) => (RunId::generate(), true),
     };
-    let party = Party { id: id.as_str().to_owned(), session: None };
+    let identity = Identity { id: id.as_str().to_owned(), session: None };
     let terms = tokio::select! {
         error = &mut interrupted => return Err(error),
         terms = cluster.by(deadline, args.locking.timeout, terms(&args, &cluster, &progress)) => {
@@ -55,7 +55,7 @@ pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Resul
         // Before there is anything to forget.
         memory.save(id.as_str())?;
     }
-    let wish = Wish { cluster: &cluster, args: &args.locking, party, terms, deadline };
+    let wish = Wish { cluster: &cluster, args: &args.locking, identity, terms, deadline };
     let taken = match hold(&wish, interrupted.as_mut(), &progress).await {
         Ok(taken) => usable(taken, args.locking.ready_timeout, interrupted.as_mut(), &progress).await,
         Err(error) => Err(error),

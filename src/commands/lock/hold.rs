@@ -12,7 +12,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::lock::attempt::{Attempt, Outcome, Report};
 use crate::lock::candidacy::Held;
 use crate::lock::object::Target;
-use crate::lock::state::{Party, Terms};
+use crate::lock::state::{Identity, Terms};
 use crate::lock::step::{BEATS, Candidate, Refusal};
 use crate::progress::Progress;
 use crate::runtime::kubernetes::Cluster;
@@ -21,7 +21,7 @@ use crate::runtime::kubernetes::Cluster;
 pub(super) struct Wish<'a> {
     pub cluster: &'a Cluster,
     pub args: &'a Locking,
-    pub party: Party,
+    pub identity: Identity,
     pub terms: Terms,
     /// When `--timeout` is over.
     pub deadline: Instant,
@@ -47,7 +47,7 @@ pub(super) async fn hold(
     cancelled: impl Future<Output = anyhow::Error>,
     progress: &Progress,
 ) -> anyhow::Result<Taken> {
-    let Wish { cluster, args, party, terms, deadline } = wish;
+    let Wish { cluster, args, identity, terms, deadline } = wish;
     let mut cancelled = pin!(cancelled);
     let targets = async {
         let targets = which::targets(cluster, &args.locked).await?;
@@ -65,7 +65,7 @@ pub(super) async fn hold(
         return Err(usage("--heartbeat 0s: nobody can be heard all the time; write 1s or more"));
     }
     let candidate = Candidate {
-        party: party.clone(),
+        identity: identity.clone(),
         terms: terms.clone(),
         timeout: args.heartbeat * BEATS,
         permits: args.permits,
@@ -77,11 +77,11 @@ pub(super) async fn hold(
         Report::State(target, version, obstacle) => {
             in_trouble.set(false);
             let lock = &version.lock;
-            let text = words::waiting(lock, party, obstacle);
-            if lock.holder(party).is_none() && lock.place(party).is_some() {
+            let text = words::waiting(lock, identity, obstacle);
+            if lock.holder(identity).is_none() && lock.place(identity).is_some() {
                 progress.wait(&target.to_string(), &text);
             }
-            if lock.holder(party).is_none() {
+            if lock.holder(identity).is_none() {
                 *last.borrow_mut() = format!("{target}: {text}");
             }
         }
@@ -94,18 +94,19 @@ pub(super) async fn hold(
             progress.warn(&format!("{why}: only the ttl tells whether a lock is abandoned"));
         }
         Report::Removed(target, before, after) => {
-            for gone in before.holders.iter().filter(|holder| after.holder(&holder.party).is_none()) {
+            for gone in before.holders.iter().filter(|holder| after.holder(&holder.identity).is_none()) {
                 progress.say(&format!(
                     "{target}: taken from {}, which has abandoned it",
-                    words::name(&gone.party)
+                    words::name(&gone.identity)
                 ));
             }
             for gone in before
                 .queue
                 .iter()
-                .filter(|waiter| waiter.party != *party && after.place(&waiter.party).is_none())
+                .filter(|waiter| waiter.identity != *identity && after.place(&waiter.identity).is_none())
             {
-                progress.explain(&format!("{target}: {} is not waiting any more", words::name(&gone.party)));
+                progress
+                    .explain(&format!("{target}: {} is not waiting any more", words::name(&gone.identity)));
             }
         }
     };

@@ -12,7 +12,7 @@ use crate::lock::memory::Memory;
 use crate::lock::object::{Kind, Target};
 use crate::lock::release::{Released, release as give_back};
 use crate::lock::replicas::{emptied, scaled_by_hand};
-use crate::lock::state::Party;
+use crate::lock::state::Identity;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 
@@ -36,11 +36,11 @@ pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Resul
     let targets = cluster.by(deadline, args.timeout, targets(&cluster, &args.locked)).await?;
     // What a command of the run holds is not given to others while it runs; `lock run` does that itself, and
     // in time.
-    let run = Party { id: id.as_str().to_owned(), session: None };
+    let run = Identity { id: id.as_str().to_owned(), session: None };
     let mut released = 0;
     let mut left = Vec::new();
     for target in &targets {
-        let release = async { give_back(target, |lock| lock.remove(|party| *party == run)).await };
+        let release = async { give_back(target, |lock| lock.remove(|identity| *identity == run)).await };
         let outcome = cluster.by(deadline, args.timeout, release).await?;
         released += usize::from(matches!(outcome, Released::Done(_)));
         tell(target, &id, &outcome, &progress);
@@ -73,7 +73,7 @@ pub(super) fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &P
             progress.say(&format!("{target}: nobody holds it"));
         }
         Released::NotOurs(version)
-            if version.lock.holders.iter().any(|holder| holder.party.id == id.as_str()) =>
+            if version.lock.holders.iter().any(|holder| holder.identity.id == id.as_str()) =>
         {
             progress.say(&format!("{target}: left alone, it is held by a `testbed lock run` of run {id}, which gives it back itself"));
         }
@@ -84,10 +84,10 @@ pub(super) fn tell(target: &Target, id: &RunId, outcome: &Released, progress: &P
             ));
         }
         Released::Done(version) => {
-            let was_held = version.lock.holders.iter().any(|holder| holder.party.id == id.as_str());
-            let next = version.lock.queue.iter().find(|waiter| waiter.party.id != id.as_str());
+            let was_held = version.lock.holders.iter().any(|holder| holder.identity.id == id.as_str());
+            let next = version.lock.queue.iter().find(|waiter| waiter.identity.id != id.as_str());
             let next =
-                next.map(|waiter| format!("; next is {}", words::name(&waiter.party))).unwrap_or_default();
+                next.map(|waiter| format!("; next is {}", words::name(&waiter.identity))).unwrap_or_default();
             let what = if was_held { "released" } else { "taken out of the queue" };
             if let Some(scaled) = scaled_by_hand(version).filter(|_| was_held) {
                 progress.say(&format!("{target}: {scaled}; it is set to 0"));

@@ -28,7 +28,7 @@ use crate::runtime::kubernetes::maker::Maker;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
 use crate::runtime::kubernetes::{autoscaler, explain};
-use crate::session::cluster::failure_watcher::{FailureWatcher, Scene};
+use crate::session::cluster::failure_watcher::{FailureWatcher, Scope};
 
 /// How long faults may last that can mend: what the flags of `up` say without anybody's doing.
 const BUDGETS: Budgets = Budgets { pull: Duration::from_secs(120), capacity: Duration::from_secs(60) };
@@ -81,7 +81,7 @@ impl Replica {
     pub(super) fn of(target: &Target, held: &Held) -> Option<Self> {
         let Held { version, fence, is_again, .. } = held;
         let holder = version.lock.holders.iter().find(|holder| holder.fence == *fence)?;
-        let (version, id) = (version.clone(), holder.party.id.clone());
+        let (version, id) = (version.clone(), holder.identity.id.clone());
         (target.kind != Kind::Lease).then(|| Self {
             target: target.clone(),
             version,
@@ -104,8 +104,8 @@ impl Replica {
         discovery.workloads.iter().for_each(|workload| redactor.add_pod(&workload.spec));
         let whose = Whose::Maker(Maker::read(target.kind.name(), &version.object)?);
         let (observer, mut failure) = Observer::start(&target.cluster, whose, &[]);
-        let scene = Scene { discovery: &discovery, redactor, stays: self.is_again, past: Past::IsPast };
-        let watcher = FailureWatcher::start(scene, &target.cluster, BUDGETS);
+        let scope = Scope { discovery: &discovery, redactor, stays: self.is_again, past: Past::IsPast };
+        let watcher = FailureWatcher::start(scope, &target.cluster, BUDGETS);
         let (seen_to, mut seen) = watch::channel(false);
         let name = target.to_string();
         let wait = async {

@@ -20,7 +20,7 @@ use crate::lock::holding::{Loss, News};
 use crate::lock::keep::Keeper;
 use crate::lock::object::Target;
 use crate::lock::release::{Released, release};
-use crate::lock::state::{Party, Terms, millis};
+use crate::lock::state::{Identity, Terms, millis};
 use crate::lock::worker::MARK;
 use crate::output::Environment;
 use crate::progress::Progress;
@@ -49,16 +49,16 @@ pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     let session = session();
     let deadline = deadline::after(args.locking.timeout);
     let cluster = connect(global).await?;
-    let party = Party { id: id.as_str().to_owned(), session: Some(session.clone()) };
+    let identity = Identity { id: id.as_str().to_owned(), session: Some(session.clone()) };
     let terms = Terms { ttl_millis: Some(millis(args.ttl)), ttl_is_asked_for: true, pipeline_run: None };
-    let wish = Wish { cluster: &cluster, args: &args.locking, party: party.clone(), terms, deadline };
+    let wish = Wish { cluster: &cluster, args: &args.locking, identity: identity.clone(), terms, deadline };
     let Taken { target, held } = hold(&wish, signals.interrupted(), &progress).await?;
     let fence = held.fence;
-    let is_nested = held.version.lock.holder(&party).is_none();
+    let is_nested = held.version.lock.holder(&identity).is_none();
     let replica = Replica::of(&target, &held);
     let mut keeper = Keeper::new(&target, held)
         .ok_or_else(|| anyhow!("{target} was taken, and its holder is not in it"))?;
-    let holder = if is_nested { Party { session: None, ..party } } else { party };
+    let holder = if is_nested { Identity { session: None, ..identity } } else { identity };
     let how = if is_nested { "held already" } else { "held" };
     let command = args.command[0].display();
     let work = Work {
@@ -140,14 +140,14 @@ fn environment(target: &Target, fence: u64, id: &RunId, session: &str) -> Enviro
 /// Gives the lock back.
 struct GiveBack<'a> {
     target: &'a Target,
-    holder: &'a Party,
+    holder: &'a Identity,
     id: &'a RunId,
     progress: &'a Progress,
 }
 
 impl GiveBack<'_> {
     async fn give(&self) -> anyhow::Result<Released> {
-        let released = release(self.target, |lock| lock.remove(|party| party == self.holder)).await?;
+        let released = release(self.target, |lock| lock.remove(|identity| identity == self.holder)).await?;
         if let Released::Done(_) = released {
             tell(self.target, self.id, &released, self.progress);
         }

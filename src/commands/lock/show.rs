@@ -115,7 +115,7 @@ fn held(name: &str, holder: &Holder, (abandoned, why): &Abandoned) -> [String; 7
     let ttl =
         holder.terms.ttl().map_or_else(|| "-".to_owned(), |ttl| humantime::format_duration(ttl).to_string());
     let pipeline_run = holder.terms.pipeline_run.as_ref().map_or("-", |run| &run.name);
-    let id = holder.party.id.clone();
+    let id = holder.identity.id.clone();
     [
         name.into(),
         id,
@@ -132,7 +132,7 @@ fn waits(name: &str, place: usize, waiter: &Waiter) -> [String; 7] {
     let dash = || "-".to_owned();
     [
         name.into(),
-        waiter.party.id.clone(),
+        waiter.identity.id.clone(),
         state,
         words::since(waiter.since),
         waiter.beats.to_string(),
@@ -146,8 +146,8 @@ fn json(one: &Shown) -> Value {
     let holders = lock.holders.iter().zip(&one.abandoned).map(|(holder, (abandoned, why))| {
         let terms = &holder.terms;
         json!({
-            "id": holder.party.id,
-            "session": holder.party.session,
+            "id": holder.identity.id,
+            "session": holder.identity.session,
             "since": holder.since.to_string(),
             "fence": holder.fence,
             "renewals": holder.renewals,
@@ -160,7 +160,7 @@ fn json(one: &Shown) -> Value {
     });
     let queue = lock.queue.iter().enumerate().map(|(place, waiter)| {
         json!({
-            "id": waiter.party.id, "session": waiter.party.session, "place": place + 1, "since": waiter.since.to_string(), "beats": waiter.beats,
+            "id": waiter.identity.id, "session": waiter.identity.session, "place": place + 1, "since": waiter.since.to_string(), "beats": waiter.beats,
         })
     });
     json!({

@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan};
 use crate::failure::{Advise, Exit};
 use crate::lock::holding::Loss;
 use crate::lock::object::Target;
-use crate::lock::state::{Holder, Lock, Party};
+use crate::lock::state::{Holder, Identity, Lock};
 
 /// `run pr-17 since 12:00:03Z`, or all of several.
 pub(super) fn holders(lock: &Lock) -> String {
@@ -16,12 +16,12 @@ pub(super) fn holders(lock: &Lock) -> String {
 
 fn holder(holder: &Holder) -> String {
     let pipeline_run = holder.terms.pipeline_run.as_ref().map(|run| format!(" of PipelineRun {}", run.name));
-    format!("{}{} since {}", name(&holder.party), pipeline_run.unwrap_or_default(), since(holder.since))
+    format!("{}{} since {}", name(&holder.identity), pipeline_run.unwrap_or_default(), since(holder.since))
 }
 
 /// The run, as messages call it.
-pub(super) fn name(party: &Party) -> String {
-    format!("run {}", party.id)
+pub(super) fn name(identity: &Identity) -> String {
+    format!("run {}", identity.id)
 }
 
 /// What happened to a lock that was lost while its command ran, in a sentence.
@@ -85,13 +85,13 @@ pub(super) fn ordinal(number: usize) -> String {
 
 /// Why somebody waits: who holds the lock, or what keeps one that nobody holds, and which place in the queue
 /// this is.
-pub(super) fn waiting(lock: &Lock, party: &Party, obstacle: Option<&str>) -> String {
+pub(super) fn waiting(lock: &Lock, identity: &Identity, obstacle: Option<&str>) -> String {
     let held = match lock.holders.len() {
         0 => obstacle.unwrap_or("nobody holds it").to_owned(),
         1 if lock.permits == 1 => format!("held by {}", holders(lock)),
         count => format!("{count} of {} permits taken, by {}", lock.permits, holders(lock)),
     };
-    match lock.place(party) {
+    match lock.place(identity) {
         Some(place) => format!("{} of {} in the queue; {held}", ordinal(place + 1), lock.queue.len()),
         None => held,
     }

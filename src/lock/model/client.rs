@@ -70,7 +70,7 @@ impl Hold {
             .find(|holder| holder.fence == held.fence)
             .expect("it holds the lock");
         let (fence, terms, is_outer) =
-            (held.fence, holder.terms.clone(), holder.party != role.candidate.party);
+            (held.fence, holder.terms.clone(), holder.identity != role.candidate.identity);
         let asked_at = held.asked_at;
         let holding = role.has_process().then(|| {
             let holding = Holding::new(held, true).expect("it holds the lock");
@@ -133,18 +133,18 @@ pub(super) struct Client {
     pub sleep: Sleep,
     /// What its watch will tell, the next one first.
     pub inbox: Vec<Change>,
-    /// What it knows of the PipelineRuns, by number of party; `None` of those that it does not follow.
+    /// What it knows of the PipelineRuns, by number of identity; `None` of those that it does not follow.
     pub statuses: Vec<Option<Life>>,
     pub flight: Option<Flight>,
 }
 
 impl Client {
-    pub(super) fn new(parties: usize) -> Self {
+    pub(super) fn new(identities: usize) -> Self {
         Self {
             phase: Phase::Off,
             sleep: Sleep::ForEver,
             inbox: Vec::new(),
-            statuses: vec![None; parties],
+            statuses: vec![None; identities],
             flight: None,
         }
     }
@@ -189,7 +189,7 @@ impl Client {
         let now = Moment { time: seen_at, ..stage.moment() };
         let believed = match &change {
             Change::There(version) if !guards.own_write_only => {
-                version.lock.holder(&stage.role.candidate.party)
+                version.lock.holder(&stage.role.candidate.identity)
             }
             _ => None,
         };
@@ -233,7 +233,7 @@ impl Client {
                     for holder in
                         version.lock.holders.iter().filter(|holder| holder.terms.pipeline_run.is_some())
                     {
-                        self.statuses[stage.setting.number_of(&holder.party)].get_or_insert(Life::Unasked);
+                        self.statuses[stage.setting.number_of(&holder.identity)].get_or_insert(Life::Unasked);
                     }
                 }
                 match candidacy
@@ -329,13 +329,13 @@ fn keep(holding: &mut Holding, stage: &Stage) -> (Option<Request>, Option<Durati
 }
 
 fn take_out(exit: &Exit, stage: &Stage, lock: &mut Lock) -> bool {
-    let party = &stage.role.candidate.party;
+    let identity = &stage.role.candidate.identity;
     match exit {
         Exit::Release if !stage.setting.guards.release_spares_processes => {
-            lock.remove(|other| other.id == party.id)
+            lock.remove(|other| other.id == identity.id)
         }
-        Exit::Release => lock.remove(|other| other == party),
-        Exit::GiveUp(asked) => lock.withdraw(party, asked),
+        Exit::Release => lock.remove(|other| other == identity),
+        Exit::GiveUp(asked) => lock.withdraw(identity, asked),
     }
 }
 
@@ -349,7 +349,7 @@ pub(super) struct Stage<'a> {
 
 impl Stage<'_> {
     fn status(&self, holder: &Holder, statuses: &[Option<Life>]) -> Life {
-        match statuses[self.setting.number_of(&holder.party)] {
+        match statuses[self.setting.number_of(&holder.identity)] {
             _ if holder.terms.pipeline_run.is_none() => Life::Unreadable,
             Some(Life::Running) if !self.setting.guards.asks_pipeline_run => Life::Unreadable,
             status => status.unwrap_or(Life::Unasked),

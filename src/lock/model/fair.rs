@@ -83,7 +83,7 @@ fn settle(world: &mut World, index: usize, setting: &Setting) -> Result<(), Stri
 fn end_of_pipeline_runs(world: &mut World, setting: &Setting) -> Result<(), String> {
     let is_at_rest = |number: usize| {
         let mut processes = (0..world.clients.len())
-            .filter(|index| setting.number_of(&setting.roles[*index].candidate.party) == number);
+            .filter(|index| setting.number_of(&setting.roles[*index].candidate.identity) == number);
         processes.all(|index| matches!(world.clients[index].phase, Phase::Off | Phase::Done))
     };
     let is_end = |step: &Move| matches!(step, Move::End(number) if is_at_rest(*number));

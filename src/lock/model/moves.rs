@@ -65,7 +65,7 @@ impl World {
         let holds = |number: &usize| {
             let holders = self.server.object.iter().flat_map(|object| &object.lock.holders);
             holders.into_iter().any(|holder| {
-                holder.terms.pipeline_run.is_some() && setting.number_of(&holder.party) == *number
+                holder.terms.pipeline_run.is_some() && setting.number_of(&holder.identity) == *number
             })
         };
         (0..self.ended.len())
@@ -135,12 +135,12 @@ impl World {
 
     /// Whether somebody gives back the hold of the run that this one would share.
     fn is_being_released(&self, index: usize, setting: &Setting) -> bool {
-        let id = &setting.roles[index].candidate.party.id;
+        let id = &setting.roles[index].candidate.identity.id;
         (0..self.clients.len()).any(|other| {
             let is_leaving = matches!(self.clients[other].phase, Phase::Leaving(Exit::Release));
             other != index
                 && is_leaving
-                && setting.roles[other].candidate.party.id == *id
+                && setting.roles[other].candidate.identity.id == *id
                 && !setting.roles[other].has_process()
         })
     }
@@ -151,7 +151,7 @@ impl World {
         let works = |other: usize| {
             let client = &self.clients[other];
             let is_inside = matches!(&client.phase, Phase::Holding(hold) if hold.is_outer);
-            setting.roles[other].candidate.party.id == candidate.party.id
+            setting.roles[other].candidate.identity.id == candidate.identity.id
                 && (matches!(client.phase, Phase::Wanting(_)) || is_inside)
         };
         setting.roles[index].has_process()

@@ -21,7 +21,7 @@ const LONGEST: Duration = if TIMEOUT.as_millis() > TTL.as_millis() { TIMEOUT } e
 
 /// The numbers of versions, whose order counts, with those of fencing and tickets.
 const VERSIONS: u64 = 1;
-/// The first of the counts, of which each party has one for its holds and one for its places.
+/// The first of the counts, of which each identity has one for its holds and one for its places.
 const COUNTS: u64 = 2;
 
 /// The fingerprint of a state.
@@ -55,9 +55,12 @@ fn order(world: &World, setting: &Setting) -> Vec<usize> {
             _ => false,
         };
         keys.push((
-            (role.party.session.is_some(), role.terms.ttl_is_asked_for),
+            (role.identity.session.is_some(), role.terms.ttl_is_asked_for),
             lock.map(|lock| {
-                (lock.holders.iter().position(|holder| holder.party == role.party), lock.place(&role.party))
+                (
+                    lock.holders.iter().position(|holder| holder.identity == role.identity),
+                    lock.place(&role.identity),
+                )
             }),
             (phase_number(&client.phase), known, client.inbox.len(), is_stale),
             (client.flight.is_some(), world.orphans.iter().position(|(sender, _)| sender == index)),
@@ -104,7 +107,7 @@ fn mixed(words: &[(u64, u64)]) -> u128 {
 
 struct Print<'a> {
     setting: &'a Setting,
-    /// The number under which each party is told.
+    /// The number under which each identity is told.
     ranks: Vec<usize>,
     words: Vec<(u64, u64)>,
     versions: Vec<&'a Version>,
@@ -129,9 +132,10 @@ impl<'a> Print<'a> {
         self.plain(world.faults.give_ups);
         self.plain(world.faults.deletions);
         if let Some(object) = &world.server.object {
-            let of = |party| self.setting.number_of(party);
-            let renewed = object.lock.holders.iter().map(|holder| world.ghost.renewed_at[of(&holder.party)]);
-            let beat = object.lock.queue.iter().map(|waiter| world.ghost.beat_at[of(&waiter.party)]);
+            let of = |identity| self.setting.number_of(identity);
+            let renewed =
+                object.lock.holders.iter().map(|holder| world.ghost.renewed_at[of(&holder.identity)]);
+            let beat = object.lock.queue.iter().map(|waiter| world.ghost.beat_at[of(&waiter.identity)]);
             renewed
                 .chain(beat)
                 .collect::<Vec<_>>()
@@ -228,7 +232,7 @@ impl<'a> Print<'a> {
         self.plain(holding.unclear_at.is_some());
         self.plain(holding.is_stale);
         self.plain(holding.is_silence_told);
-        let number = self.ranks[self.setting.number_of(&holding.entry.party)] as u64;
+        let number = self.ranks[self.setting.number_of(&holding.entry.identity)] as u64;
         self.words.push((COUNTS + 2 * number, holding.entry.renewals + 1));
         match &holding.object {
             holding::Object::There(version) => self.version(Some(version)),
@@ -301,7 +305,7 @@ impl<'a> Print<'a> {
         self.words.push((VERSIONS, lock.fence));
         self.plain(lock.holders.len() as u64);
         for holder in &lock.holders {
-            let number = self.ranks[self.setting.number_of(&holder.party)] as u64;
+            let number = self.ranks[self.setting.number_of(&holder.identity)] as u64;
             self.plain(number);
             self.words.push((VERSIONS, holder.fence));
             if self.setting.is_shared() {
@@ -312,7 +316,7 @@ impl<'a> Print<'a> {
         }
         self.plain(lock.queue.len() as u64);
         for waiter in &lock.queue {
-            let number = self.ranks[self.setting.number_of(&waiter.party)] as u64;
+            let number = self.ranks[self.setting.number_of(&waiter.identity)] as u64;
             self.plain(number);
             self.words.push((VERSIONS, waiter.ticket));
             self.words.push((COUNTS + 2 * number + 1, waiter.beats + 1));

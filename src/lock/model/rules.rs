@@ -4,7 +4,7 @@ use super::client::{Hold, Phase};
 use super::setting::{Setting, UNIT};
 use super::world::World;
 use crate::lock::object::Version;
-use crate::lock::state::{Holder, Lock, Party, Waiter};
+use crate::lock::state::{Holder, Identity, Lock, Waiter};
 
 /// What the rules remember of the past; no player sees it.
 #[derive(Debug, Clone)]
@@ -13,15 +13,15 @@ pub(super) struct Ghost {
     pub fence: u64,
     /// How often the lock was given.
     pub grants: u32,
-    /// When each party's place in the queue last said that it is alive.
+    /// When each identity's place in the queue last said that it is alive.
     pub beat_at: Vec<u32>,
-    /// When each party's hold did.
+    /// When each identity's hold did.
     pub renewed_at: Vec<u32>,
 }
 
 impl Ghost {
-    pub(super) fn new(parties: usize) -> Self {
-        Self { fence: 0, grants: 0, beat_at: vec![0; parties], renewed_at: vec![0; parties] }
+    pub(super) fn new(identities: usize) -> Self {
+        Self { fence: 0, grants: 0, beat_at: vec![0; identities], renewed_at: vec![0; identities] }
     }
 }
 
@@ -30,7 +30,7 @@ pub(super) fn belief(world: &World, index: usize, setting: &Setting) -> Option<u
     let Phase::Holding(hold) = &world.clients[index].phase else { return None };
     let Hold { fence, terms, .. } = hold;
     let role = &setting.roles[index];
-    let run = Party { session: None, ..role.candidate.party.clone() };
+    let run = Identity { session: None, ..role.candidate.identity.clone() };
     let has_pipeline_run = terms.pipeline_run.is_some();
     if has_pipeline_run && world.ended[setting.number_of(&run)] {
         return None;
@@ -81,7 +81,7 @@ pub(super) fn judge(
             world,
             before: &before.lock,
             after: &after.lock,
-            writer: setting.number_of(&setting.roles[index].candidate.party),
+            writer: setting.number_of(&setting.roles[index].candidate.identity),
             setting,
         };
         change.queue()?;
@@ -93,17 +93,17 @@ pub(super) fn judge(
 }
 
 fn well_formed(lock: &Lock) -> Result<(), String> {
-    let mut parties: Vec<_> = lock
+    let mut identities: Vec<_> = lock
         .holders
         .iter()
-        .map(|holder| &holder.party)
-        .chain(lock.queue.iter().map(|waiter| &waiter.party))
+        .map(|holder| &holder.identity)
+        .chain(lock.queue.iter().map(|waiter| &waiter.identity))
         .collect();
-    let count = parties.len();
-    parties.sort_unstable();
-    parties.dedup();
-    if parties.len() < count {
-        return Err("a party has two entries".into());
+    let count = identities.len();
+    identities.sort_unstable();
+    identities.dedup();
+    if identities.len() < count {
+        return Err("a identity has two entries".into());
     }
     if lock.holders.len() > lock.permits as usize {
         return Err("more holders than permits".into());
@@ -125,24 +125,24 @@ struct Change<'a> {
 impl Change<'_> {
     fn is_dead(&self, waiter: &Waiter) -> bool {
         let silent =
-            UNIT * (self.world.time - self.world.ghost.beat_at[self.setting.number_of(&waiter.party)]);
+            UNIT * (self.world.time - self.world.ghost.beat_at[self.setting.number_of(&waiter.identity)]);
         silent >= waiter.timeout()
     }
 
     /// Those who leave the queue leave it themselves, or are dead; newcomers come last.
     fn queue(&self) -> Result<(), String> {
-        let stays = |waiter: &&Waiter| self.after.place(&waiter.party).is_some();
-        let is_own = |waiter: &Waiter| self.setting.number_of(&waiter.party) == self.writer;
+        let stays = |waiter: &&Waiter| self.after.place(&waiter.identity).is_some();
+        let is_own = |waiter: &Waiter| self.setting.number_of(&waiter.identity) == self.writer;
         let mut gone = self.before.queue.iter().filter(|waiter| !stays(waiter));
         if let Some(waiter) = gone.find(|waiter| !is_own(waiter) && !self.is_dead(waiter)) {
-            return Err(format!("{} was taken out of the queue, and is alive", waiter.party.id));
+            return Err(format!("{} was taken out of the queue, and is alive", waiter.identity.id));
         }
-        let stayed = self.before.queue.iter().filter(stays).map(|waiter| &waiter.party);
+        let stayed = self.before.queue.iter().filter(stays).map(|waiter| &waiter.identity);
         if !stayed.eq(self
             .after
             .queue
             .iter()
-            .map(|waiter| &waiter.party)
+            .map(|waiter| &waiter.identity)
             .take(self.before.queue.iter().filter(stays).count()))
         {
             return Err("the order of the queue has changed".into());
@@ -153,7 +153,7 @@ impl Change<'_> {
     /// Those who lose the lock give it back, or have abandoned it.
     fn holders(&self) -> Result<(), String> {
         let is_abandoned = |holder: &Holder| {
-            let number = self.setting.number_of(&holder.party);
+            let number = self.setting.number_of(&holder.identity);
             let idle = UNIT * (self.world.time - self.world.ghost.renewed_at[number]);
             let runs = holder.terms.pipeline_run.is_some() && !self.world.ended[number];
             let is_over = holder.terms.pipeline_run.is_some() && self.world.ended[number];
@@ -161,12 +161,13 @@ impl Change<'_> {
                 || (!runs || holder.terms.ttl_is_asked_for)
                     && holder.terms.ttl().is_some_and(|ttl| idle >= ttl)
         };
-        let mut gone = self.before.holders.iter().filter(|holder| self.after.holder(&holder.party).is_none());
+        let mut gone =
+            self.before.holders.iter().filter(|holder| self.after.holder(&holder.identity).is_none());
         match gone
-            .find(|holder| self.setting.number_of(&holder.party) != self.writer && !is_abandoned(holder))
+            .find(|holder| self.setting.number_of(&holder.identity) != self.writer && !is_abandoned(holder))
         {
             Some(holder) => {
-                Err(format!("the lock was taken from {}, which has not abandoned it", holder.party.id))
+                Err(format!("the lock was taken from {}, which has not abandoned it", holder.identity.id))
             }
             None => Ok(()),
         }
@@ -176,7 +177,7 @@ impl Change<'_> {
     fn order(&self) -> Result<(), String> {
         for holder in
             self.after.holders.iter().filter(|holder| {
-                self.before.holder(&holder.party).is_none_or(|was| was.fence != holder.fence)
+                self.before.holder(&holder.identity).is_none_or(|was| was.fence != holder.fence)
             })
         {
             if holder.fence <= self.world.ghost.fence {
@@ -185,11 +186,11 @@ impl Change<'_> {
                     holder.fence, self.world.ghost.fence
                 ));
             }
-            let mut ahead = self.before.queue.iter().take_while(|waiter| waiter.party != holder.party);
+            let mut ahead = self.before.queue.iter().take_while(|waiter| waiter.identity != holder.identity);
             if let Some(waiter) = ahead.find(|waiter| !self.is_dead(waiter)) {
                 return Err(format!(
                     "{} got the lock, and {} is alive and was first",
-                    holder.party.id, waiter.party.id
+                    holder.identity.id, waiter.identity.id
                 ));
             }
         }
@@ -201,17 +202,17 @@ fn note(world: &mut World, before: Option<&Lock>, after: &Lock, setting: &Settin
     for holder in &after.holders {
         world.ghost.grants += u32::from(holder.fence > world.ghost.fence);
         world.ghost.fence = world.ghost.fence.max(holder.fence);
-        let was = before.and_then(|before| before.holder(&holder.party));
+        let was = before.and_then(|before| before.holder(&holder.identity));
         if was.is_some_and(|was| (was.fence, was.renewals) != (holder.fence, holder.renewals))
             || before.is_some() && was.is_none()
         {
-            world.ghost.renewed_at[setting.number_of(&holder.party)] = world.time;
+            world.ghost.renewed_at[setting.number_of(&holder.identity)] = world.time;
         }
     }
     for waiter in &after.queue {
-        let was = before.and_then(|before| before.queue.iter().find(|was| was.party == waiter.party));
+        let was = before.and_then(|before| before.queue.iter().find(|was| was.identity == waiter.identity));
         if was.is_none_or(|was| (was.ticket, was.beats) != (waiter.ticket, waiter.beats)) {
-            world.ghost.beat_at[setting.number_of(&waiter.party)] = world.time;
+            world.ghost.beat_at[setting.number_of(&waiter.identity)] = world.time;
         }
     }
 }

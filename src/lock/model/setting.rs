@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::lock::state::{Party, PipelineRun, Terms, millis};
+use crate::lock::state::{Identity, PipelineRun, Terms, millis};
 use crate::lock::step::Candidate;
 
 /// The unit of time. A waiter beats, and a `lock run` renews, once in it. It is what a waiter may at most
@@ -50,14 +50,14 @@ impl Role {
     }
 
     fn new(id: &str, session: Option<String>, terms: Terms) -> Self {
-        let party = Party { id: id.to_owned(), session };
-        let candidate = Candidate { party, terms, timeout: TIMEOUT, permits: None, waits: true };
+        let identity = Identity { id: id.to_owned(), session };
+        let candidate = Candidate { identity, terms, timeout: TIMEOUT, permits: None, waits: true };
         Self { candidate, clock: Duration::ZERO, date: Timestamp::UNIX_EPOCH }
     }
 
     /// Whether a process keeps the hold, which renews it and gives it back.
     pub(super) fn has_process(&self) -> bool {
-        self.candidate.party.session.is_some()
+        self.candidate.identity.session.is_some()
     }
 }
 
@@ -161,12 +161,15 @@ impl Setting {
     /// Whether several of them speak for the same run.
     pub(super) fn is_shared(&self) -> bool {
         let ids: std::collections::BTreeSet<_> =
-            self.roles.iter().map(|role| &role.candidate.party.id).collect();
+            self.roles.iter().map(|role| &role.candidate.identity.id).collect();
         ids.len() < self.roles.len()
     }
 
-    /// The number of a party, the same for all processes of a run that speak for it.
-    pub(super) fn number_of(&self, party: &Party) -> usize {
-        self.roles.iter().position(|role| role.candidate.party == *party).expect("a party that plays")
+    /// The number of a identity, the same for all processes of a run that speak for it.
+    pub(super) fn number_of(&self, identity: &Identity) -> usize {
+        self.roles
+            .iter()
+            .position(|role| role.candidate.identity == *identity)
+            .expect("a identity that plays")
     }
 }

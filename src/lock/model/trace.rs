@@ -8,14 +8,14 @@ use super::rules::belief;
 use super::setting::Setting;
 use super::world::World;
 use crate::lock::object::Version;
-use crate::lock::state::{Lock, Party};
+use crate::lock::state::{Identity, Lock};
 
 /// The trace of these moves from the beginning.
 pub(super) fn tell(moves: &[Move], setting: &Setting) -> String {
     let mut world = World::new(setting);
     let mut trace = String::new();
     for (index, role) in setting.roles.iter().enumerate() {
-        let _ = writeln!(trace, "player {index}: {}", name(&role.candidate.party));
+        let _ = writeln!(trace, "player {index}: {}", name(&role.candidate.identity));
     }
     for (count, step) in moves.iter().enumerate() {
         let _ = writeln!(trace, "{:>3}. {step}", count + 1);
@@ -70,7 +70,7 @@ fn lock(lock: &Lock) -> String {
         .map(|holder| {
             format!(
                 "{}#{} renewed {} idle {}",
-                name(&holder.party),
+                name(&holder.identity),
                 holder.fence,
                 holder.renewals,
                 holder.idle_millis
@@ -80,11 +80,11 @@ fn lock(lock: &Lock) -> String {
     let queue: Vec<String> = lock
         .queue
         .iter()
-        .map(|waiter| format!("{}@{} beat {}", name(&waiter.party), waiter.ticket, waiter.beats))
+        .map(|waiter| format!("{}@{} beat {}", name(&waiter.identity), waiter.ticket, waiter.beats))
         .collect();
     format!("held by [{}], queue [{}]", holders.join("; "), queue.join("; "))
 }
 
-fn name(party: &Party) -> String {
-    party.session.as_ref().map_or_else(|| party.id.clone(), |_| format!("{}(process)", party.id))
+fn name(identity: &Identity) -> String {
+    identity.session.as_ref().map_or_else(|| identity.id.clone(), |_| format!("{}(process)", identity.id))
 }

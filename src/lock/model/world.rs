@@ -17,7 +17,7 @@ pub(super) struct World {
     pub clients: Vec<Rc<Client>>,
     /// In units, since the beginning.
     pub time: u32,
-    /// Whose PipelineRun has ended, by number of party.
+    /// Whose PipelineRun has ended, by number of identity.
     pub ended: Vec<bool>,
     /// Requests that nobody expects an answer to any more, with their senders.
     pub orphans: Vec<(usize, Request)>,
@@ -30,16 +30,16 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(setting: &Setting) -> Self {
-        let parties = setting.roles.len();
+        let identities = setting.roles.len();
         Self {
             server: Server::default(),
-            clients: std::iter::repeat_with(|| Rc::new(Client::new(parties))).take(parties).collect(),
+            clients: std::iter::repeat_with(|| Rc::new(Client::new(identities))).take(identities).collect(),
             time: 0,
-            ended: vec![false; parties],
+            ended: vec![false; identities],
             orphans: Vec::new(),
             is_lost: false,
             faults: setting.faults,
-            ghost: Ghost::new(parties),
+            ghost: Ghost::new(identities),
         }
     }
 
@@ -214,7 +214,7 @@ impl World {
         client.sleep = Sleep::Awake;
         if !setting.roles[index].has_process() {
             self.end_holds_without_process(
-                |other| setting.roles[other].candidate.party == setting.roles[index].candidate.party,
+                |other| setting.roles[other].candidate.identity == setting.roles[index].candidate.identity,
                 setting,
             );
         }
@@ -242,11 +242,11 @@ impl World {
 
     /// Forgets what makes no difference any more, so that fewer states look different.
     fn tidy(&mut self, setting: &Setting) {
-        let parties = self.clients.len();
+        let identities = self.clients.len();
         let server = self.server.clone();
         let is_in_vain = |request: &Request| setting.guards.compare_and_swap && server.is_outdated(request);
         self.orphans.retain(|(_, request)| !is_in_vain(request));
-        for index in 0..parties {
+        for index in 0..identities {
             let client = &self.clients[index];
             if !matches!(client.phase, Phase::Off) && !client.watches() {
                 let client = self.client(index);
@@ -254,7 +254,7 @@ impl World {
                     phase: client.phase.clone(),
                     flight: client.flight.take(),
                     sleep: client.sleep,
-                    ..Client::new(parties)
+                    ..Client::new(identities)
                 };
             }
             if self.clients[index]

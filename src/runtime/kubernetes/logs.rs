@@ -12,7 +12,7 @@ use super::explain::is_forbidden;
 use crate::failure::innermost;
 
 /// A kubelet that takes longer than this is not waited for: the failure is told without the log.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How much of a log is asked for; 20 lines can be of any length.
 const BYTES: i64 = 64 * 1024;
@@ -33,13 +33,13 @@ pub async fn tail(
         limit_bytes: Some(BYTES),
         ..LogParams::default()
     };
-    match timeout(PATIENCE, api.logs(pod, &params)).await {
+    match timeout(TIMEOUT, api.logs(pod, &params)).await {
         Ok(Ok(text)) if text.trim().is_empty() => Err("its log is empty".into()),
         Ok(Ok(text)) => Ok(text.lines().map(Into::into).collect()),
         Ok(Err(error)) if is_forbidden(&error) => {
             Err("its log may not be read: that needs the verb get on pods/log".into())
         }
         Ok(Err(error)) => Err(format!("its log cannot be read: {}", innermost(&error))),
-        Err(_) => Err(format!("its log did not arrive within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("its log did not arrive within {} s", TIMEOUT.as_secs())),
     }
 }

@@ -118,14 +118,14 @@ fn how(ended: &ContainerStateTerminated) -> String {
 }
 
 /// Takes down what the watches on pods and events show.
-pub struct Course<'a> {
+pub struct Follower<'a> {
     pub databases: &'a [Database],
     pub recording: &'a Recording<'a>,
     /// Whether the pods were there before anybody looked, so that Kubernetes' own times count.
     pub is_past: bool,
 }
 
-impl Course<'_> {
+impl Follower<'_> {
     /// Looks whenever something changes, for ever.
     pub async fn follow(
         &self,

@@ -21,7 +21,7 @@ use crate::runtime::kubernetes::diagnose::{Budgets, Subject};
 use crate::runtime::kubernetes::events::{EventWatch, Events, Past};
 use crate::runtime::kubernetes::observe::Observer;
 
-pub(crate) struct Scene<'a> {
+pub(crate) struct Scope<'a> {
     pub discovery: &'a Discovery,
     /// Knows their secrets.
     pub redactor: Redactor,
@@ -33,22 +33,22 @@ pub(crate) struct Scene<'a> {
 
 /// Looks out for what can never become ready.
 pub(crate) struct FailureWatcher<'a> {
-    scene: Scene<'a>,
+    scope: Scope<'a>,
     cluster: &'a Cluster,
     events: EventWatch,
     run: RefCell<Run>,
 }
 
 impl<'a> FailureWatcher<'a> {
-    pub(crate) fn start(scene: Scene<'a>, cluster: &'a Cluster, budgets: Budgets) -> Self {
-        let workloads = &scene.discovery.workloads;
+    pub(crate) fn start(scope: Scope<'a>, cluster: &'a Cluster, budgets: Budgets) -> Self {
+        let workloads = &scope.discovery.workloads;
         let names =
             workloads.iter().filter_map(|workload| Some(workload.id.split_once('/')?.1.to_owned())).collect();
         let run = RefCell::new(Run::new(
-            subjects(scene.discovery, &cluster.kubectl, scene.past == Past::IsPast),
+            subjects(scope.discovery, &cluster.kubectl, scope.past == Past::IsPast),
             budgets,
         ));
-        Self { cluster, events: EventWatch::start(cluster, names, scene.past), run, scene }
+        Self { cluster, events: EventWatch::start(cluster, names, scope.past), run, scope }
     }
 
     /// Resolves when something can never become ready, with all that is known by then; never, as long as all
@@ -92,7 +92,7 @@ impl<'a> FailureWatcher<'a> {
     fn database(&self, finding: &Finding) -> Option<&str> {
         let container = finding.cause.container.as_ref();
         let mut of_workload =
-            self.scene.discovery.databases.iter().filter(|database| database.workload == finding.workload);
+            self.scope.discovery.databases.iter().filter(|database| database.workload == finding.workload);
         Some(&of_workload.find(|database| container.is_none_or(|name| database.container == *name))?.name)
     }
 
@@ -102,14 +102,14 @@ impl<'a> FailureWatcher<'a> {
 
     /// A text of Kubernetes without the secrets.
     pub(crate) fn redact(&self, text: &str) -> String {
-        self.scene.redactor.redact(text)
+        self.scope.redactor.redact(text)
     }
 
     /// Says of each fault once that it is there, and how long it gets.
     fn say(&self, findings: &Findings, said: &mut BTreeSet<(String, String)>, progress: &Progress) {
         for waiting in findings.waiting.iter().filter(|waiting| !waiting.why.is_empty()) {
             let name =
-                self.scene.discovery.databases.iter().find(|database| database.workload == waiting.workload);
+                self.scope.discovery.databases.iter().find(|database| database.workload == waiting.workload);
             let name = name.map_or(&waiting.workload, |database| &database.name);
             let why = self.redact(&waiting.why);
             let left = waiting
@@ -125,7 +125,7 @@ impl<'a> FailureWatcher<'a> {
     /// The error (exit code 4) with all that a person needs: reads the logs.
     pub(crate) async fn report(&self, lost: Vec<Finding>) -> anyhow::Error {
         let events = self.events.events().borrow().clone();
-        let Scene { discovery, redactor, stays, .. } = &self.scene;
+        let Scope { discovery, redactor, stays, .. } = &self.scope;
         let report = Report { discovery, cluster: self.cluster, redactor, events: &events };
         let first = lost.first();
         let word = first.and_then(|finding| finding.cause.word()).unwrap_or("never-ready");

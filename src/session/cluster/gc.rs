@@ -15,9 +15,9 @@ use crate::recorder::origin::PipelineRun;
 use crate::recorder::{Event, Recorder};
 use crate::runtime::kubernetes::gc::pipeline_runs;
 use crate::runtime::kubernetes::gc::removal::{Outcome, remove_run};
+use crate::runtime::kubernetes::gc::statements::Verdict;
 use crate::runtime::kubernetes::gc::survey::{Run, Survey, survey};
 use crate::runtime::kubernetes::gc::verdict::{Measure, Reason};
-use crate::runtime::kubernetes::gc::words::Sentence;
 use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::removal::{self, Removal};
 use crate::runtime::kubernetes::teardown::Timeout;
@@ -109,7 +109,7 @@ async fn collect(
     let left = judge(&runs, &measure, place, progress);
     let mut failures = Failures { first: None, progress };
     if args.dry_run {
-        for (run, Sentence { reason, uids, .. }) in &left {
+        for (run, Verdict { reason, uids, .. }) in &left {
             leftover(run, reason, uids.len(), &measure).tell(found, progress);
         }
     } else {
@@ -117,7 +117,7 @@ async fn collect(
         let sweep = Sweep { cluster, kinds: &kinds, measure: &measure, recorder, time };
         *unfinished.0.borrow_mut() = Some(left.iter().map(|(run, _)| name(run)).collect());
         let removals =
-            left.iter().map(|(run, sentence)| async { (*run, sweep.remove(run, &sentence.reason).await) });
+            left.iter().map(|(run, verdict)| async { (*run, sweep.remove(run, &verdict.reason).await) });
         let mut removals = stream::iter(removals).buffer_unordered(AT_ONCE);
         while let Some((run, outcome)) = removals.next().await {
             unfinished.0.borrow_mut().iter_mut().for_each(|names| names.retain(|left| *left != name(run)));
@@ -174,18 +174,18 @@ fn judge<'a>(
     measure: &Measure,
     place: &str,
     progress: &Progress,
-) -> Vec<(&'a Run, Sentence)> {
+) -> Vec<(&'a Run, Verdict)> {
     let mut left = Vec::new();
     for run in runs {
-        match run.words.judge(measure) {
-            Ok(sentence) => {
-                for stays in &sentence.left {
+        match run.statements.judge(measure) {
+            Ok(verdict) => {
+                for stays in &verdict.left {
                     progress.warn(&format!(
                         "{}: {stays} is left: it has the labels of the run, and is not what its pods were made with",
                         name(run)
                     ));
                 }
-                left.push((run, sentence));
+                left.push((run, verdict));
             }
             Err(stay) => progress.explain(&format!("{} stays: {}", name(run), stay.told(measure.now))),
         }
@@ -202,7 +202,7 @@ fn judge<'a>(
 }
 
 /// A kind that a run has made and that may not be listed stays when the rest of the run goes.
-fn warn_of_hidden(left: &[(&Run, Sentence)], progress: &Progress) {
+fn warn_of_hidden(left: &[(&Run, Verdict)], progress: &Progress) {
     let hidden: BTreeSet<&str> =
         left.iter().flat_map(|(run, _)| run.hidden.iter().map(|(_, kind)| kind.as_str())).collect();
     for kind in hidden {

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Pods;
-use super::failure_watcher::{FailureWatcher, Scene};
+use super::failure_watcher::{FailureWatcher, Scope};
 use super::ready::{self, Records};
 use super::{reach, wait};
 use crate::bug;
@@ -31,7 +31,7 @@ use crate::runtime::kubernetes::kinds::Kinds;
 use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
 use crate::runtime::kubernetes::teardown::Timeout;
-use crate::runtime::kubernetes::timeline::Course;
+use crate::runtime::kubernetes::timeline::Follower;
 use crate::runtime::kubernetes::{Cluster, list, references};
 use crate::session::config::Config;
 use crate::session::plan::Plan;
@@ -319,8 +319,8 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
         Maker::Up(_) => args.on_failure != Some(OnFailure::Delete) || !created.adopted.is_empty(),
         Maker::Run(_) => args.on_failure == Some(OnFailure::Keep),
     };
-    let scene = Scene { discovery: &plan.discovery, redactor: plan.redactor(), stays, past: Past::Counts };
-    let watcher = FailureWatcher::start(scene, cluster, budgets);
+    let scope = Scope { discovery: &plan.discovery, redactor: plan.redactor(), stays, past: Past::Counts };
+    let watcher = FailureWatcher::start(scope, cluster, budgets);
     let is_forwarded = matches!(maker, Maker::Up(up) if up.forward);
     let reach = tokio::select! {
         reach = reach::reach(plan, cluster, created, is_forwarded, &observer, progress) => reach?,
@@ -328,12 +328,12 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     };
     let waits = Waits::default();
     let wait = wait::wait(plan, args.settle, &reach.targets, &observer, &waits, recording, progress);
-    let course = Course { databases, recording, is_past: !created.adopted.is_empty() };
+    let follower = Follower { databases, recording, is_past: !created.adopted.is_empty() };
     let outcome = tokio::select! {
         outcome = timeout_at(*deadline, wait) => outcome,
         error = failure.reason() => return Err(error),
         lost = watcher.lost(&observer, progress) => return Err(watcher.report(lost).await),
-        never = course.follow(observer.pods(), watcher.events()) => match never {},
+        never = follower.follow(observer.pods(), watcher.events()) => match never {},
     };
     let evidence = outcome.map_err(|_| {
         let unready = observer.unready(&plan.discovery.workloads);

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use self::make::Up;
 use self::ready::Records;
-use super::{Backend, Call, Failed, Maker, Session, Stop, is_interruption, reap};
+use super::{Backend, Call, Failed, Maker, Session, Stop, abandoned, is_interruption};
 use crate::failure::{Advise, Exit, exit_of};
 use crate::location::Beyond;
 use crate::manifest::policy::Allowance;
@@ -36,7 +36,7 @@ use crate::runtime::kubernetes::events::Events;
 use crate::runtime::kubernetes::pods::serving;
 use crate::runtime::kubernetes::removal::{Limit, Removal};
 use crate::runtime::kubernetes::teardown::DEFAULT_GRACE;
-use crate::runtime::kubernetes::timeline::Course;
+use crate::runtime::kubernetes::timeline::Follower;
 use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::state::{self, Remembered};
 
@@ -154,7 +154,7 @@ impl Backend for Pods {
 
     async fn follow(&self, call: &Call<'_>, recording: &Recording<'_>, up: &Up) -> Infallible {
         // Of a pod that is taken away meanwhile nothing else is left to tell.
-        let course = Course { databases: &call.plan.discovery.databases, recording, is_past: false };
+        let follower = Follower { databases: &call.plan.discovery.databases, recording, is_past: false };
         let (_none, events) = watch::channel(Events::default());
         let publish = async {
             ready::publish(&call.plan, &self.cluster, &up.observer, &up.ready, call.progress).await;
@@ -162,7 +162,7 @@ impl Backend for Pods {
         };
         tokio::select! {
             never = publish => never,
-            never = course.follow(up.observer.pods(), events) => never,
+            never = follower.follow(up.observer.pods(), events) => never,
         }
     }
 
@@ -276,7 +276,7 @@ async fn connect(
     progress: &Progress,
 ) -> anyhow::Result<Cluster> {
     if let Some(registry) = Registry::find() {
-        reap::reap(&registry, recorder, within, progress).await;
+        abandoned::remove(&registry, recorder, within, progress).await;
     }
     Cluster::connect(choice).await
 }

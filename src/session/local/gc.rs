@@ -16,8 +16,8 @@ use crate::registry::{Found, Record, Registry, Unreadable};
 use crate::run_id::RunId;
 use crate::runtime::local::area::{self, Area};
 use crate::runtime::local::{prepared, removal, remove};
+use crate::session::abandoned;
 use crate::session::gc::Leftover;
-use crate::session::reap;
 use crate::state::{self, Remembered};
 use crate::{process, words};
 
@@ -34,7 +34,7 @@ pub(crate) async fn gc(
     if args.dry_run {
         return dry_run(&registry, found, progress);
     }
-    let reaped = reap::reap(&registry, recorder, args.timeout / 2, progress).await;
+    let reaped = abandoned::remove(&registry, recorder, args.timeout / 2, progress).await;
     found.extend(reaped.iter().map(|record| Leftover { removed: true, ..abandoned(record) }));
     let (records, unreadable) = registry.records()?;
     // A server that cannot be looked at has not ended.
@@ -47,9 +47,9 @@ pub(crate) async fn gc(
         }
     }
     let mut left = Ok(());
-    for wreck in unreadable {
-        match remove_unreadable(&registry, &wreck, progress).await {
-            Ok(true) => found.push(Leftover { removed: true, ..unreadable_leftover(&wreck) }),
+    for damaged in unreadable {
+        match remove_unreadable(&registry, &damaged, progress).await {
+            Ok(true) => found.push(Leftover { removed: true, ..unreadable_leftover(&damaged) }),
             Ok(false) => {}
             Err(error) => {
                 if let Err(earlier) = std::mem::replace(&mut left, Err(error)) {
@@ -102,20 +102,20 @@ async fn remove_unreadable(
     if !found.is_damaged {
         return Err(found.error());
     }
-    let Some(wreck) = registry.take_unreadable(found)? else { return Ok(false) };
+    let Some(damaged) = registry.take_unreadable(found)? else { return Ok(false) };
     let area = Area::open()?;
     let prefix = format!("{}.", found.run_id);
     let mut was_local = false;
     for folder in area.runs()? {
         if folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
-            && area::registry_of(&folder)?.is_none_or(|registry| registry == wreck.folder())
+            && area::registry_of(&folder)?.is_none_or(|registry| registry == damaged.folder())
         {
             remove::remove_data(&folder).await?;
             was_local = true;
         }
     }
     Remembered::forget_local_run(&found.run_id);
-    wreck.forget()?;
+    damaged.forget()?;
     let run_id = &found.run_id;
     progress.say(&format!("removed run {run_id}: its record could not be read: {}", found.why));
     match &found.in_cluster {
@@ -149,8 +149,8 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
     let boot = process::boot_id()?;
     process::check()?;
     let (records, unreadable) = registry.records()?;
-    for wreck in unreadable.iter().filter(|wreck| wreck.is_damaged) {
-        unreadable_leftover(wreck).tell(found, progress);
+    for damaged in unreadable.iter().filter(|damaged| damaged.is_damaged) {
+        unreadable_leftover(damaged).tell(found, progress);
     }
     for record in records {
         let is_held = record.owner.is_some_and(crate::process::Process::is_alive);
@@ -168,7 +168,7 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
             progress.say(&format!("would remove {}: {ORPHAN}", folder.display()));
         }
     }
-    unreadable.iter().find(|wreck| !wreck.is_damaged).map_or(Ok(()), |wreck| Err(wreck.error()))
+    unreadable.iter().find(|damaged| !damaged.is_damaged).map_or(Ok(()), |damaged| Err(damaged.error()))
 }
 
 /// Whether a run that is up has no server left.
@@ -185,7 +185,7 @@ fn dead(record: &Record) -> Leftover {
 }
 
 fn abandoned(record: &Record) -> Leftover {
-    leftover(record, "abandoned", reap::WHY)
+    leftover(record, "abandoned", abandoned::WHY)
 }
 
 fn leftover(record: &Record, reason: &'static str, because: &str) -> Leftover {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::process::Child;
 
 use super::plan::Plan;
-use super::{Backend, Call, Failed, Session, Stop, archiving, reap};
+use super::{Backend, Call, Failed, Session, Stop, abandoned, archiving};
 use crate::bug;
 use crate::database::Password;
 use crate::deadline;
@@ -65,7 +65,7 @@ impl Backend for Servers {
         progress.say(&format!("run {} on this machine ({why})", call.plan.run_id));
         let registry = Registry::open(args.timeout)?;
         call.config.place_in(&registry.folder(call.plan.run_id.as_str()));
-        reap::reap(&registry, recorder, Duration::MAX, progress).await;
+        abandoned::remove(&registry, recorder, Duration::MAX, progress).await;
         let area = Area::open()?;
         let plan = &call.plan;
         let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };

@@ -22,14 +22,14 @@ pub(super) async fn check(cluster: &Cluster) -> Vec<Verdict> {
         Err(error) => return skipped(error),
     };
     let measure = Measure { now, grace: Duration::ZERO, lives: None };
-    let expired: Vec<_> = runs.iter().filter(|run| run.words.judge(&measure).is_ok()).collect();
+    let expired: Vec<_> = runs.iter().filter(|run| run.statements.judge(&measure).is_ok()).collect();
     let namespace = &cluster.namespace;
     if expired.is_empty() {
         return vec![Verdict::ok(CHECK, format!("no run in namespace {namespace} is over and still there"))];
     }
     let names: Vec<&str> = expired.iter().map(|run| run.run_id.as_str()).collect();
     let gc = format!("testbed gc{}", cluster.kubectl.trim_start_matches("kubectl"));
-    let remedy = match expired.iter().all(|run| run.words.owners().is_empty()) {
+    let remedy = match expired.iter().all(|run| run.statements.owners().is_empty()) {
         true => format!("remove them: {gc}"),
         // The time of their databases is over, but the PipelineRun may still have its last words to say.
         false => format!("remove those whose PipelineRun is over: {gc} --pipeline-runs"),

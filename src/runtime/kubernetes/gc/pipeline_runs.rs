@@ -39,7 +39,7 @@ pub async fn look(cluster: &Cluster, kinds: &mut Kinds, runs: &[Run]) -> anyhow:
     let Some(version) = version else { return Ok(Found { lives: None, failure: None }) };
     let wanted: BTreeSet<(&str, &Owner)> = runs
         .iter()
-        .flat_map(|run| run.words.owners().into_iter().map(|owner| (run.namespace.as_str(), owner)))
+        .flat_map(|run| run.statements.owners().into_iter().map(|owner| (run.namespace.as_str(), owner)))
         .collect();
     let looks = stream::iter(wanted).map(|(namespace, owner)| async move {
         (owner.uid.clone(), look_at(cluster, version, namespace, owner).await)

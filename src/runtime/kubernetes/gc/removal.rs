@@ -7,9 +7,9 @@ use futures::future::join_all;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
+use super::statements::{Statements, Verdict};
 use super::survey::Run;
-use super::verdict::{Facts, Measure, Reason, Stay};
-use super::words::{Sentence, Words};
+use super::verdict::{Facts, Measure, Reason, Stays};
 use crate::run_id::Selector;
 use crate::runtime::kubernetes::kinds::{KindName, Kinds};
 use crate::runtime::kubernetes::mark::Mark;
@@ -24,7 +24,7 @@ pub enum Outcome {
     /// Somebody else has removed it.
     Vanished,
     /// It stays: it is not what it was when it was found.
-    Stays(Stay),
+    Stays(Stays),
     /// Somebody has changed these objects in the meantime, and the rest of the run stays with them.
     Changed(Vec<String>),
     /// Something could not be deleted, or is still there.
@@ -48,10 +48,10 @@ pub async fn remove_run(
     if parts.iter().all(|part| part.objects.is_empty()) {
         return Ok(Outcome::Vanished);
     }
-    let words =
-        Words::of(parts.iter().flat_map(|part| part.objects.iter().map(|object| (&part.kind, object))));
-    let Sentence { reason, uids, .. } = match words.judge(measure) {
-        Ok(sentence) => sentence,
+    let statements =
+        Statements::of(parts.iter().flat_map(|part| part.objects.iter().map(|object| (&part.kind, object))));
+    let Verdict { reason, uids, .. } = match statements.judge(measure) {
+        Ok(verdict) => verdict,
         Err(stay) => return Ok(Outcome::Stays(stay)),
     };
     parts

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use kube::api::{DynamicObject, ListParams, ObjectMeta, PartialObjectMeta};
 use kube::{Error, ResourceExt};
 
-use super::words::Words;
+use super::statements::Statements;
 use crate::failure::Advise;
 use crate::run_id::{RUN_LABEL, RunId, every_run};
 use crate::runtime::kubernetes::explain::{is_absent, is_forbidden};
@@ -20,7 +20,7 @@ pub struct Run {
     pub namespace: String,
     pub run_id: RunId,
     /// What its objects say about its end.
-    pub words: Words,
+    pub statements: Statements,
     pub objects: usize,
     /// The kinds that may be listed and may have objects of it.
     pub kinds: BTreeSet<KindName>,
@@ -150,7 +150,7 @@ impl Look<'_> {
         Run {
             namespace,
             run_id,
-            words: Words::of(objects.iter().copied()),
+            statements: Statements::of(objects.iter().copied()),
             objects: objects.len(),
             kinds: wanted.into_iter().filter(|kind| self.found.contains_key(kind)).collect(),
             hidden: recorded.into_iter().filter(|kind| self.forbidden.contains_key(kind)).collect(),

@@ -76,7 +76,7 @@ pub enum Reason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stay {
+pub enum Stays {
     /// Nothing says when it would be over.
     NoExpiry,
     /// This is no time.
@@ -99,7 +99,7 @@ pub struct Measure {
 }
 
 impl Measure {
-    pub fn judge(&self, facts: &Facts) -> Result<Reason, Stay> {
+    pub fn judge(&self, facts: &Facts) -> Result<Reason, Stays> {
         if let Some(lives) = &self.lives
             && !facts.owners.is_empty()
             && let Some(reason) = self.by_owners(&facts.owners, lives)?
@@ -109,9 +109,9 @@ impl Measure {
         }
         match &facts.expiry {
             Expiry::At(at) if *at <= self.now => Ok(Reason::Expired(*at)),
-            Expiry::At(at) => Err(Stay::Until(*at)),
-            Expiry::Unsaid => Err(Stay::NoExpiry),
-            Expiry::Unreadable(text) => Err(Stay::Unreadable(text.clone())),
+            Expiry::At(at) => Err(Stays::Until(*at)),
+            Expiry::Unsaid => Err(Stays::NoExpiry),
+            Expiry::Unreadable(text) => Err(Stays::Unreadable(text.clone())),
         }
     }
 
@@ -121,17 +121,17 @@ impl Measure {
         &self,
         owners: &BTreeSet<Owner>,
         lives: &BTreeMap<String, Life>,
-    ) -> Result<Option<Reason>, Stay> {
+    ) -> Result<Option<Reason>, Stays> {
         let mut last: Option<(Timestamp, &str)> = None;
         let mut gone = "";
         for Owner { uid, name } in owners {
             match lives.get(uid) {
-                Some(Life::Running) => return Err(Stay::Running(name.clone())),
+                Some(Life::Running) => return Err(Stays::Running(name.clone())),
                 Some(Life::Over(Some(at))) => last = last.max(Some((*at, name))),
                 Some(Life::Gone) => gone = name,
                 // One that is over, nobody knows since when, may be within its grace.
                 Some(Life::Over(None) | Life::Unasked | Life::Unreadable) | None => {
-                    return Err(Stay::Unknown(name.clone()));
+                    return Err(Stays::Unknown(name.clone()));
                 }
             }
         }
@@ -165,7 +165,7 @@ impl Reason {
     }
 }
 
-impl Stay {
+impl Stays {
     /// A few words for people, as seen from a moment.
     pub fn told(&self, now: Timestamp) -> String {
         match self {

@@ -9,17 +9,17 @@ use std::collections::BTreeSet;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 
-use super::verdict::{Expiry, Facts, Measure, Reason, Stay};
+use super::verdict::{Expiry, Facts, Measure, Reason, Stays};
 use crate::manifest::owner::Owner;
 use crate::runtime::kubernetes::kinds::KindName;
 use crate::runtime::kubernetes::mark::{self, Mark};
 
 /// What the objects of one run say.
 #[derive(Debug, Default)]
-pub struct Words(Vec<Word>);
+pub struct Statements(Vec<Statement>);
 
 #[derive(Debug)]
-struct Word {
+struct Statement {
     /// `Kind name`
     who: String,
     uid: String,
@@ -33,7 +33,7 @@ struct Word {
 
 /// What goes of a run that was left behind.
 #[derive(Debug)]
-pub struct Sentence {
+pub struct Verdict {
     pub reason: Reason,
     /// The UIDs of the objects that go.
     pub uids: BTreeSet<String>,
@@ -41,10 +41,10 @@ pub struct Sentence {
     pub left: Vec<String>,
 }
 
-impl Words {
+impl Statements {
     /// Takes down what the objects say.
     pub fn of<'a>(objects: impl IntoIterator<Item = (&'a KindName, &'a DynamicObject)>) -> Self {
-        Self(objects.into_iter().map(|(kind, object)| Word::of(kind, object)).collect())
+        Self(objects.into_iter().map(|(kind, object)| Statement::of(kind, object)).collect())
     }
 
     /// The PipelineRuns whose state may matter.
@@ -58,28 +58,28 @@ impl Words {
     }
 
     /// Whether the run was left behind, and what goes then.
-    pub fn judge(&self, measure: &Measure) -> Result<Sentence, Stay> {
-        let speakers: Vec<&Word> = self.0.iter().filter(|word| word.speaks).collect();
+    pub fn judge(&self, measure: &Measure) -> Result<Verdict, Stays> {
+        let speakers: Vec<&Statement> = self.0.iter().filter(|word| word.speaks).collect();
         if speakers.is_empty() { self.judge_each(measure) } else { self.judge_by(&speakers, measure) }
     }
 
-    fn judge_by(&self, speakers: &[&Word], measure: &Measure) -> Result<Sentence, Stay> {
+    fn judge_by(&self, speakers: &[&Statement], measure: &Measure) -> Result<Verdict, Stays> {
         let reason = measure.judge(&common(speakers))?;
         let marks: BTreeSet<&Mark> = speakers.iter().map(|word| &word.mark).collect();
-        let goes = |word: &Word| {
-            let contradicts = !matches!(measure.judge(&word.facts), Ok(_) | Err(Stay::NoExpiry));
+        let goes = |word: &Statement| {
+            let contradicts = !matches!(measure.judge(&word.facts), Ok(_) | Err(Stays::NoExpiry));
             word.speaks || (marks.contains(&word.mark) && !contradicts)
         };
-        Ok(self.sentence(reason, goes))
+        Ok(self.verdict(reason, goes))
     }
 
     /// What says nothing of an end stays; what says that it is yet to come keeps all.
-    fn judge_each(&self, measure: &Measure) -> Result<Sentence, Stay> {
+    fn judge_each(&self, measure: &Measure) -> Result<Verdict, Stays> {
         let mut over = Vec::new();
         for word in &self.0 {
             match measure.judge(&word.facts) {
                 Ok(reason) => over.push((word, reason)),
-                Err(Stay::NoExpiry) => {}
+                Err(Stays::NoExpiry) => {}
                 Err(stay) => return Err(stay),
             }
         }
@@ -95,19 +95,19 @@ impl Words {
                 .find(|reason| !matches!(reason, Reason::Expired(_)))
                 .cloned(),
         };
-        let reason = last.ok_or(Stay::NoExpiry)?;
+        let reason = last.ok_or(Stays::NoExpiry)?;
         let uids: BTreeSet<&str> = over.iter().map(|(word, _)| word.uid.as_str()).collect();
-        Ok(self.sentence(reason, |word| uids.contains(word.uid.as_str())))
+        Ok(self.verdict(reason, |word| uids.contains(word.uid.as_str())))
     }
 
-    fn sentence(&self, reason: Reason, goes: impl Fn(&Word) -> bool) -> Sentence {
-        let (go, stay): (Vec<&Word>, Vec<&Word>) = self.0.iter().partition(|word| goes(word));
+    fn verdict(&self, reason: Reason, goes: impl Fn(&Statement) -> bool) -> Verdict {
+        let (go, stay): (Vec<&Statement>, Vec<&Statement>) = self.0.iter().partition(|word| goes(word));
         let uids = go.into_iter().map(|word| word.uid.clone()).collect();
-        Sentence { reason, uids, left: stay.into_iter().map(|word| word.who.clone()).collect() }
+        Verdict { reason, uids, left: stay.into_iter().map(|word| word.who.clone()).collect() }
     }
 }
 
-impl Word {
+impl Statement {
     fn of(kind: &KindName, object: &DynamicObject) -> Self {
         Self {
             who: format!("{} {}", kind.1, object.name_any()),
@@ -122,7 +122,7 @@ impl Word {
 
 /// What all of them say together. One that says nothing of an expiry has none, and one without a PipelineRun
 /// is not over with those of others.
-fn common(speakers: &[&Word]) -> Facts {
+fn common(speakers: &[&Statement]) -> Facts {
     let says_nothing = speakers.iter().any(|word| word.facts.expiry == Expiry::Unsaid);
     let expiry = speakers.iter().map(|word| word.facts.expiry.clone()).fold(Expiry::Unsaid, Expiry::later);
     let expiry = if says_nothing && matches!(expiry, Expiry::At(_)) { Expiry::Unsaid } else { expiry };
@@ -180,8 +180,8 @@ mod tests {
 
     /// The kinds that go and those that are left; nothing where the run stays.
     fn judged(objects: &[(KindName, DynamicObject)]) -> Option<(usize, Vec<String>)> {
-        let words = Words::of(objects.iter().map(|(kind, object)| (kind, object)));
-        words.judge(&measure()).ok().map(|sentence| (sentence.uids.len(), sentence.left))
+        let statements = Statements::of(objects.iter().map(|(kind, object)| (kind, object)));
+        statements.judge(&measure()).ok().map(|verdict| (verdict.uids.len(), verdict.left))
     }
 
     fn left(names: &[&str]) -> Vec<String> {

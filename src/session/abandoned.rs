@@ -31,7 +31,7 @@ pub(crate) const WHY: &str = "the testbed that worked on it was killed, or the m
 
 /// Removes what was abandoned, and returns what is noted of it. What cannot be removed, or not within the
 /// time of the command, is told, and left for the next command.
-pub(crate) async fn reap(
+pub(crate) async fn remove(
     registry: &Registry,
     recorder: &Recorder,
     within: Duration,
