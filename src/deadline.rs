@@ -11,8 +11,12 @@ pub const EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 ///
 /// # Errors
 /// Why it is none.
-pub fn parse(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text).map(|duration| duration.min(EVER))
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let read = humantime::parse_duration(text).map(|duration| duration.min(EVER));
+    read.map_err(|error| match error {
+        humantime::DurationError::NumberExpected(_) => "no duration such as 90s, 5m or 1h 30m".to_owned(),
+        error => error.to_string(),
+    })
 }
 
 /// The moment so long from now, which may be any time that a user has typed.

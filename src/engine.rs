@@ -27,7 +27,29 @@ impl Engine {
         [Self::Mysql, Self::Mariadb, Self::Postgres, Self::Sqlite]
             .into_iter()
             .find(|engine| engine.name() == name || (*engine == Self::Postgres && name == "postgresql"))
-            .ok_or_else(|| anyhow!("{name:?} is no engine; known are mysql, mariadb, postgres, sqlite"))
+            .ok_or_else(|| {
+                let known = Self::like(name).map(|engine| format!("; did you mean {}?", engine.name()));
+                anyhow!(
+                    "{name:?} is no engine; known are mysql, mariadb, postgres, sqlite{}",
+                    known.unwrap_or_default()
+                )
+            })
+    }
+
+    /// The engine that somebody may have meant by a name that is none's.
+    fn like(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        let known = [
+            (Self::Postgres, ["postgres", "postgresql", "pg", "psql"]),
+            (Self::Mysql, ["mysql", "mysqld", "my", "percona"]),
+            (Self::Mariadb, ["mariadb", "maria", "mariadbd", "mdb"]),
+            (Self::Sqlite, ["sqlite", "sqlite3", "lite", "memory"]),
+        ];
+        let likeness =
+            |names: &[&str]| names.iter().map(|known| strsim::jaro(&name, known)).fold(0.0, f64::max);
+        let nearest =
+            known.iter().max_by(|(_, one), (_, other)| likeness(one).total_cmp(&likeness(other)))?;
+        (likeness(&nearest.1) > 0.8).then_some(nearest.0)
     }
 
     /// The name, in lower case.

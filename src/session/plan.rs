@@ -187,7 +187,20 @@ fn databases_before(discovery: &Discovery, objects: &[Object]) -> usize {
 /// The built-in databases that are asked for. A pipeline's parameter may have them on lines of their own, or
 /// none at all.
 pub(crate) fn withs(source: &Source) -> anyhow::Result<Vec<With>> {
-    source.with.iter().flat_map(|text| text.split_whitespace()).map(With::parse).collect()
+    let withs: Vec<With> = source
+        .with
+        .iter()
+        .flat_map(|text| text.split_whitespace())
+        .map(With::parse)
+        .collect::<Result<_, _>>()?;
+    let mut names = BTreeSet::new();
+    // SQLite has no objects of its name, and most formats tell it apart.
+    let mut servers = withs.iter().filter(|with| with.engine != Engine::Sqlite);
+    match servers.find(|with| !names.insert(&with.name)) {
+        None => Ok(withs),
+        Some(With { name, engine, .. }) => Err(usage(format!("--with: two databases are called {name}")))
+            .hint(format!("name them apart: --with {engine}=one --with {engine}=two")),
+    }
 }
 
 /// A random password: 122 random bits as 32 letters and digits, which need no quoting anywhere.

@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
+use super::meant::meant;
 use super::reach::Reach;
 use super::{Arguments, Settings, find, keys, read};
 use crate::cli::{self, Cli, Source};
@@ -32,7 +33,7 @@ type Variable<'a> = &'a dyn Fn(&OsStr) -> Option<OsString>;
 /// about the file.
 pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
     let variable = |name: &OsStr| std::env::var_os(name);
-    let typed = command_line(&variable).try_get_matches_from(args)?;
+    let typed = command_line(&variable).try_get_matches_from(args).map_err(|error| meant(error, args))?;
     let command = typed.subcommand_name().unwrap_or_default().to_owned();
     let (found, ignored) = match load(&typed, &command) {
         Err(error) if is_lenient(&typed) => (None, Some(error)),
@@ -138,7 +139,7 @@ fn fill(
             false => filled.mut_subcommand(command, |subcommand| subcommand.mut_arg(id, default)),
         };
     }
-    let matches = filled.try_get_matches_from(args)?;
+    let matches = filled.try_get_matches_from(args).map_err(|error| meant(error, args))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     take_run_id(&mut cli.command, variable)?;
     take_namespace(&mut cli, &matches);

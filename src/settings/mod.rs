@@ -10,6 +10,7 @@ mod databases;
 pub mod fill;
 pub mod find;
 pub mod keys;
+mod meant;
 pub mod reach;
 pub mod read;
 

@@ -14,6 +14,7 @@ mod layers;
 mod liars;
 mod lock;
 mod lying;
+mod mistakes;
 mod reading;
 mod reference;
 mod refusals;

@@ -193,7 +193,7 @@ fn flags_that_do_not_fit() {
         .fails(2)
         .says("the folder no/folder does not exist");
     up(&["--with", "mysql", "--output", "."]).fails(2).says("is a folder");
-    up(&["--with", "mysql", "--with", "mysql"]).fails(2).says("already");
+    up(&["--with", "mysql", "--with", "mysql"]).fails(2).says("--with: two databases are called mysql");
     folder.call(&["down"]).fails(2).says("no `up` in this folder is remembered");
     assert_eq!(up(&["--with", "mysql", "--mode", "999"]).code, Some(2));
     assert_eq!(up(&["--with", "mysql", "--timeout", "soon"]).code, Some(2));

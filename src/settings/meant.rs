@@ -1,0 +1,100 @@
+//! What somebody may have meant who types what another tool calls a thing: a tip below clap's own error.
+
+use std::ffi::OsString;
+
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+/// What other tools call it, and what it is here.
+const SUBCOMMANDS: [(&[&str], &str); 9] = [
+    (&["start", "create", "launch", "apply", "provision"], "testbed up"),
+    (&["stop", "rm", "remove", "delete", "destroy", "kill", "teardown"], "testbed down"),
+    (&["ls", "ps", "list", "get", "info"], "testbed status"),
+    (&["exec", "shell", "sh", "bash", "env"], "testbed run --with ENGINE -- COMMAND"),
+    (&["psql", "mysql", "mariadb", "connect", "client"], "testbed run --with postgres -- psql"),
+    (&["log", "logs"], "testbed history logs"),
+    (&["prune", "clean", "cleanup", "purge"], "testbed gc"),
+    (&["check", "diagnose", "validate", "verify"], "testbed doctor"),
+    (&["template", "dry-run", "print"], "testbed render"),
+];
+
+/// The same error with a tip, where somebody has typed another tool's word, or no `--` before a command.
+pub(super) fn meant(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    let tip = match error.kind() {
+        ErrorKind::InvalidSubcommand => of_subcommand(&typed(&error, ContextKind::InvalidSubcommand), args),
+        ErrorKind::MissingRequiredArgument => of_command(args),
+        ErrorKind::UnknownArgument => {
+            of_command(args).or_else(|| of_argument(&typed(&error, ContextKind::InvalidArg), args))
+        }
+        _ => None,
+    };
+    if let Some(tip) = tip {
+        // What merely looks alike would lead astray.
+        error.remove(ContextKind::SuggestedSubcommand);
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+    }
+    error
+}
+
+fn typed(error: &clap::Error, kind: ContextKind) -> String {
+    match error.get(kind) {
+        Some(ContextValue::String(typed)) => typed.to_lowercase(),
+        _ => String::new(),
+    }
+}
+
+/// The subcommand that was typed.
+fn subcommand(args: &[OsString]) -> &str {
+    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    words.find(|word| !word.starts_with('-')).unwrap_or_default()
+}
+
+fn of_subcommand(typed: &str, args: &[OsString]) -> Option<String> {
+    let here = match subcommand(args).to_lowercase() {
+        of if of == typed => SUBCOMMANDS.iter().find(|(words, _)| words.contains(&typed))?.1,
+        of if of == "history" && ["ls", "get"].contains(&typed) => "testbed history list",
+        _ => return None,
+    };
+    Some(format!("that is `{here}` here"))
+}
+
+fn of_argument(typed: &str, args: &[OsString]) -> Option<String> {
+    match (subcommand(args), typed) {
+        ("down" | "status", word) if !word.starts_with('-') => {
+            Some(format!("a run is told by its id: --run-id {word}"))
+        }
+        ("down", "--all") => {
+            Some("`testbed status` lists the runs, each of which has a `down` of its own".into())
+        }
+        ("up" | "run", "-o" | "--json") => {
+            Some("--format says how the config file is written, and --output where".into())
+        }
+        _ => None,
+    }
+}
+
+/// For a `run` whose command has no `--` before it.
+fn of_command(args: &[OsString]) -> Option<String> {
+    (subcommand(args) == "run" && !args.iter().any(|arg| arg == "--"))
+        .then(|| "the command comes after `--`, as in testbed run --with postgres -- pytest -x".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn no_word_is_a_command_of_testbeds_own() {
+        let cli = Cli::command();
+        for word in SUBCOMMANDS.iter().flat_map(|(words, _)| *words) {
+            assert!(cli.find_subcommand(word).is_none(), "{word}");
+        }
+        for (_, here) in SUBCOMMANDS {
+            let name = here.split_whitespace().nth(1).expect("a command");
+            assert!(cli.find_subcommand(name).is_some(), "{here}");
+        }
+    }
+}
