@@ -68,7 +68,11 @@ async fn make<B: Backend>(
         return outcome;
     }
     drop(up);
+    let logs = session.recording.id().map(|_| format!("testbed history logs {}", session.call.plan.run_id));
     let removed = backend.remove(session, Asked::ByMaker, insisted(&mut signals, progress)).await;
+    if let Some(logs) = logs.filter(|_| matches!(outcome, Ok(1..))) {
+        progress.say(&format!("the databases' logs: {logs}"));
+    }
     conclude(outcome, removed, progress)
 }
 

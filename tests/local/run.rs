@@ -65,8 +65,11 @@ fn the_exit_code_is_the_commands_own() {
     {
         let run = local.call(&shell(script)).ends(code);
         assert!(!run.stderr.contains("error:") && !run.stderr.contains("warning:"), "{}", run.transcript());
+        let logs = run.stderr.contains("the databases' logs: testbed history logs r\n");
+        assert_eq!(logs, code != 0, "{}", run.transcript());
         local.assert_nothing_left();
     }
+    assert!(!local.call(&["history", "logs", "r"]).ok().stdout.is_empty());
 }
 
 #[test]
