@@ -139,7 +139,7 @@ fn somebody_who_scales_it_by_hand_is_told_of() {
     );
     let text = "it has 2 replicas and no holder: somebody has scaled it by hand";
     folder.call(&[&acquire[..], &["--no-wait"]].concat()).fails(6).says(text).says(&free);
-    folder.call(&[&acquire[..], &["--timeout", "1s"]].concat()).fails(6).says(text);
+    folder.call(&[&acquire[..], &["--timeout", "4s"]].concat()).fails(6).says(text);
     assert_eq!(replicas(&namespace, &on), "2", "it is not ours to change");
     let mut waiting = folder.start(&acquire);
     waiting.until_it_says(text);
