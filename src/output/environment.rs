@@ -91,15 +91,16 @@ impl Environment {
         }
         if has(MYSQL) {
             elsewhere.extend(OF_MYSQL);
+            // There is none: the user's own would count for more than all else.
+            set.push(("MYSQL_TEST_LOGIN_FILE".into(), "/dev/null/login.cnf".into()));
             if let Some(folder) = folder.and_then(Path::to_str) {
                 set.push(("MYSQL_HOME".into(), folder.into()));
-                // There is none: the user's own would count for more than all else.
-                set.push(("MYSQL_TEST_LOGIN_FILE".into(), format!("{folder}/login.cnf")));
             }
         }
         if !model.databases.is_empty() {
             elsewhere.push(ONLY_URL);
         }
+        elsewhere.push(CONFIG);
         let removed = elsewhere.into_iter().filter(|name| !set.iter().any(|(set, _)| set == name)).collect();
         Self { set, removed }
     }
@@ -108,7 +109,7 @@ impl Environment {
 /// The text of `my.cnf` in the run's folder: the login that MySQL's and MariaDB's clients take where nothing
 /// else is said. `None` where the run has no such server, or more than one and none that is the usual one.
 pub fn option_file(model: &Model) -> Option<String> {
-    let Connection { host, port, user, password, database, .. } = usual(model, MYSQL)?;
+    let Connection { host, port, user, password, .. } = usual(model, MYSQL)?;
     // What is quoted has only backslashes and line breaks to escape.
     let quoted =
         |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
@@ -123,22 +124,23 @@ pub fn option_file(model: &Model) -> Option<String> {
         ("password", password.as_deref()),
     ];
     let client: String = login.into_iter().map(|(key, value)| line(key, value)).collect();
-    // Only these know a database here; others end at a key that they do not know.
-    Some(format!("[client]\nprotocol=tcp\n{client}[mysql]\n{}", line("database", database.as_deref())))
+    let text = format!("[client]\nprotocol=tcp\n{client}");
+    // The clients cut a longer line in two, and print the second part.
+    text.lines().all(|line| line.len() < 4000).then_some(text)
 }
 
-/// The user's own option file, which MySQL's and MariaDB's clients read last, where it leads them to a server
-/// of its own.
+/// The user's own option file, which MySQL's and MariaDB's clients read last, where it counts for more than the
+/// run's: with a server or a login of its own.
 pub fn other_option_file(model: &Model) -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os("HOME")?).join(".my.cnf");
-    let text = files::read(&path, files::MOST)
-        .ok()
-        .filter(|_| model.databases.iter().any(|connection| connection.driver == MYSQL))?;
-    names_a_server(&String::from_utf8_lossy(&text)).then_some(path)
+    let has_server = model.databases.iter().any(|connection| connection.driver == MYSQL);
+    let text = files::read(&path, files::MOST).ok().filter(|_| has_server)?;
+    says_who_or_where(&String::from_utf8_lossy(&text)).then_some(path)
 }
 
-/// Whether the groups that clients read say where a server is.
-fn names_a_server(options: &str) -> bool {
+/// Whether the groups that clients read say where a server is or who logs in, or other files may. A key may be
+/// shortened, and have `loose-` before it.
+fn says_who_or_where(options: &str) -> bool {
     let mut is_for_clients = false;
     options.lines().map(str::trim).any(|line| {
         if let Some(group) = line.strip_prefix('[') {
@@ -146,8 +148,12 @@ fn names_a_server(options: &str) -> bool {
                 .iter()
                 .any(|known| group.starts_with(known));
         }
-        let key = line.split(['=', ' ']).next().unwrap_or_default().replace('_', "-");
-        is_for_clients && ["host", "port", "socket", "protocol"].contains(&key.as_str())
+        let key =
+            line.split(|c: char| c == '=' || c.is_whitespace()).next().unwrap_or_default().replace('_', "-");
+        let key = key.strip_prefix("loose-").unwrap_or(&key);
+        let known = ["host", "port", "socket", "protocol", "user", "password"];
+        let is_key = key.len() > 1 && known.iter().any(|known| known.starts_with(key));
+        line.starts_with("!include") || (is_for_clients && is_key)
     })
 }
 
@@ -309,10 +315,7 @@ mod tests {
         shop.login.password = Password::new(r#"a"b\c # d"#);
         let text = option_file(&model(&[&shop])).unwrap();
         let client = "[client]\nprotocol=tcp\nhost=\"shop-run-1\"\nport=\"3306\"\nuser=\"striv\"\n";
-        assert_eq!(
-            text,
-            format!(r#"{client}password="a\"b\\c # d"{}"#, "\n[mysql]\ndatabase=\"striv_test\"\n")
-        );
+        assert_eq!(text, format!(r#"{client}password="a\"b\\c # d"{}"#, "\n"));
         assert!(option_file(&model(&[&shop, &named(Engine::Mysql, "other")])).is_none());
         assert!(option_file(&model(&[&database(Engine::Postgres)])).is_none());
         // Its own variables are the client's.
@@ -324,17 +327,24 @@ mod tests {
     }
 
     #[test]
-    fn an_option_file_leads_elsewhere_where_a_client_reads_a_server_in_it() {
+    fn an_option_file_counts_where_a_client_reads_a_server_or_a_login_in_it() {
         for text in [
             "[client]\nhost=x",
             "[mysql]\n port = 1",
             "[client-mariadb]\nsocket=/x",
             "[x]\n[mariadb]\nhost = \"y\"",
+            "[client]\nhost\t= x",
+            "[client]\nloose-host=x",
+            "[client]\nhos=x",
+            "[client]\nuser=me",
+            "!includedir /x",
         ] {
-            assert!(names_a_server(text), "{text}");
+            assert!(says_who_or_where(text), "{text}");
         }
-        for text in ["", "host=x", "[mysqldump]\nhost=x", "[client]\nuser=me\n# host=x", "[mysqld]\nport=1"] {
-            assert!(!names_a_server(text), "{text}");
+        for text in
+            ["", "host=x", "[mysqldump]\nhost=x", "[client]\nconnect_timeout=1\n# host=x", "[mysqld]\nport=1"]
+        {
+            assert!(!says_who_or_where(text), "{text}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! `testbed down`: removes one run, of this machine or of a cluster, and waits until all of it is gone.
 
+use anyhow::anyhow;
 use tokio::time::Instant;
 
 use super::chosen::Chosen;
 use super::{abandoned, archiving, interrupted, local};
 use crate::cli::{Down, Global, Runtime};
 use crate::deadline;
+use crate::environment::is_set;
 use crate::failure::{Advise, Exit, usage};
 use crate::location::Beyond;
 use crate::progress::Progress;
@@ -68,6 +70,13 @@ async fn take_down(
         Here::Unknown(why) => {
             // A memory that cannot be read may be the only one that knows where it is.
             unreadable.map_or(Ok(()), Err)?;
+            if is_set("KUBECONFIG") && !global.is_local() {
+                return Err(anyhow!("run {run_id} is not on this machine, and may be in a cluster: {why}"))
+                    .hint(format!(
+                        "testbed down --run-id {run_id} --runtime kubernetes looks there, or --context NAME"
+                    ))
+                    .exit(Exit::TeardownIncomplete);
+            }
             progress.say(&format!("run {run_id} is not on this machine ({why}): nothing to do"));
             Remembered::forget_run(&run_id);
             return Ok(());
@@ -92,7 +101,7 @@ async fn take_down(
     let work = removal.tear_down(Asked::Down, args.grace_period, limit, |text| progress.say(text));
     let count = tokio::select! {
         count = work => count?,
-        error = interrupted() => return Err(error).hint(format!("some of the run may be left; run testbed down --run-id {run_id} again")),
+        error = interrupted() => return Err(error).hint(format!("some of the run may be left; {} goes on", cluster.down_command(&run_id))),
     };
     if count == 0 && noted.is_none() {
         unreadable.map_or(Ok(()), Err)?;

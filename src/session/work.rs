@@ -132,8 +132,10 @@ fn environment(
     }
     if let Some(path) = output::other_option_file(model) {
         let file = path.display();
-        progress
-            .warn(&format!("{file} leads the clients of MySQL and MariaDB to another server, unless they are called with --no-defaults"));
+        progress.warn(&format!(
+            "{file} counts for more than the run's server and login: call the clients of MySQL and MariaDB with \
+             --defaults-file=\"$MYSQL_HOME/my.cnf\""
+        ));
     }
     Ok(environment)
 }

@@ -23,6 +23,9 @@ use crate::state::Remembered;
 /// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
 const LENIENT: [&str; 2] = ["down", "gc"];
 
+/// Commands that make something in a cluster, or tell of it alone.
+const MAKING: [&str; 4] = ["up", "run", "doctor", "status"];
+
 /// A variable of the environment by its name.
 type Variable<'a> = &'a dyn Fn(&OsStr) -> Option<OsString>;
 
@@ -98,19 +101,33 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     Ok((Some((file, settings)), None))
 }
 
-/// A project may ask for a cluster, and has to say which: whatever cluster the user happens to work on would
-/// get the tests' objects.
-fn check_cluster(file: &str, global: &cli::Global, matches: &ArgMatches) -> anyhow::Result<()> {
+/// A project may ask for a cluster, and has to say which: whatever cluster the user happens to work on would get
+/// the tests' objects. A namespace alone asks for none.
+fn check_cluster(
+    file: &str,
+    command: &str,
+    global: &mut cli::Global,
+    matches: &ArgMatches,
+) -> anyhow::Result<()> {
     let is_users = |id: &str| {
         matches!(matches.value_source(id), Some(ValueSource::CommandLine | ValueSource::EnvVariable))
     };
-    let is_named = global.choice().context.is_some() || is_users("kubeconfig");
-    if global.runtime != Some(cli::Runtime::Kubernetes) || is_users("runtime") || is_named || is_in_pod() {
+    if global.choice().context.is_some() || is_users("kubeconfig") || is_in_pod() {
         return Ok(());
     }
-    Err(usage(format!("{file}: runtime: kubernetes needs the name of a cluster, context: NAME"))).hint(
-        "or leave runtime away, and say --context NAME or --runtime kubernetes where a cluster is wanted",
-    )
+    let is_asked_for = global.runtime == Some(cli::Runtime::Kubernetes);
+    if is_asked_for && !is_users("runtime") {
+        if MAKING.contains(&command) {
+            return Err(usage(format!("{file}: runtime: kubernetes needs the name of a cluster, context: NAME")))
+                .hint("or leave runtime away, and say --context NAME or --runtime kubernetes where a cluster is wanted");
+        }
+        // The others do what they can without one.
+        global.runtime = None;
+    }
+    if global.runtime != Some(cli::Runtime::Kubernetes) && !is_users("namespace") {
+        global.namespace = None;
+    }
+    Ok(())
 }
 
 /// Whether this is a pod, in which the project's context means nothing: nobody has put a kubeconfig there.
@@ -144,8 +161,8 @@ fn fill(
     take_run_id(&mut cli.command, variable)?;
     take_namespace(&mut cli, &matches);
     let Some((_, matches)) = matches.subcommand() else { return Ok(cli) };
-    if let Some(file) = file.filter(|_| !LENIENT.contains(&command)) {
-        check_cluster(file, &cli.global, matches)?;
+    if let Some(file) = file.filter(|_| MAKING.contains(&command) || LENIENT.contains(&command)) {
+        check_cluster(file, command, &mut cli.global, matches)?;
     }
     let (source, connargs) = creating(&mut cli.command);
     if let Some(source) = source {

@@ -18,6 +18,9 @@ const SUBCOMMANDS: [(&[&str], &str); 9] = [
     (&["template", "dry-run", "print"], "testbed render"),
 ];
 
+/// The flags that may stand before a subcommand and take a value.
+const TAKE_VALUES: [&str; 6] = ["--runtime", "--kubeconfig", "--context", "--namespace", "-n", "--settings"];
+
 /// The same error with a tip, where somebody has typed another tool's word, or no `--` before a command.
 pub(super) fn meant(mut error: clap::Error, args: &[OsString]) -> clap::Error {
     let tip = match error.kind() {
@@ -38,21 +41,30 @@ pub(super) fn meant(mut error: clap::Error, args: &[OsString]) -> clap::Error {
 
 fn typed(error: &clap::Error, kind: ContextKind) -> String {
     match error.get(kind) {
-        Some(ContextValue::String(typed)) => typed.to_lowercase(),
+        Some(ContextValue::String(typed)) => typed.clone(),
         _ => String::new(),
     }
 }
 
 /// The subcommand that was typed.
 fn subcommand(args: &[OsString]) -> &str {
-    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
-    words.find(|word| !word.starts_with('-')).unwrap_or_default()
+    let mut words = args.iter().skip(1).map(|arg| arg.to_str().unwrap_or_default());
+    while let Some(word) = words.next() {
+        if TAKE_VALUES.contains(&word) {
+            words.next();
+        } else if !word.starts_with('-') {
+            return word;
+        }
+    }
+    ""
 }
 
 fn of_subcommand(typed: &str, args: &[OsString]) -> Option<String> {
-    let here = match subcommand(args).to_lowercase() {
-        of if of == typed => SUBCOMMANDS.iter().find(|(words, _)| words.contains(&typed))?.1,
-        of if of == "history" && ["ls", "get"].contains(&typed) => "testbed history list",
+    let here = match subcommand(args) {
+        of if of == typed => {
+            SUBCOMMANDS.iter().find(|(words, _)| words.contains(&typed.to_lowercase().as_str()))?.1
+        }
+        "history" if ["ls", "get"].contains(&typed) => "testbed history list",
         _ => return None,
     };
     Some(format!("that is `{here}` here"))
@@ -60,7 +72,7 @@ fn of_subcommand(typed: &str, args: &[OsString]) -> Option<String> {
 
 fn of_argument(typed: &str, args: &[OsString]) -> Option<String> {
     match (subcommand(args), typed) {
-        ("down" | "status", word) if !word.starts_with('-') => {
+        ("down" | "status", word) if !word.is_empty() && !word.starts_with('-') => {
             Some(format!("a run is told by its id: --run-id {word}"))
         }
         ("down", "--all") => {

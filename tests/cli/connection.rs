@@ -176,15 +176,32 @@ fn a_project_that_asks_for_a_cluster_has_to_name_it() {
     let folder = folder.env("KUBECONFIG", config.to_str().unwrap());
     folder.file("testbed.yaml", "databases: {db: postgres}\nruntime: kubernetes\n");
     let needs = "testbed.yaml: runtime: kubernetes needs the name of a cluster, context: NAME";
-    for args in [&["up"][..], &["run", "--", "true"], &["status"], &["doctor"], &["history", "list"]] {
+    for args in [&["up"][..], &["run", "--", "true"], &["status"], &["doctor"]] {
         folder.call(args).fails(2).says(needs).says("hint: or leave runtime away");
     }
-    // Nothing keeps a teardown from its work.
-    folder.call(&["down", "--run-id", "r"]).fails(1).says("https://127.0.0.1:1");
+    folder.call(&["render", "-q"]).ok();
+    // Nothing keeps a teardown from its work on this machine, and nothing sends it elsewhere.
+    folder.call(&["gc"]).ok();
+    folder
+        .call(&["down", "--run-id", "r"])
+        .fails(5)
+        .says("run r is not on this machine, and may be in a cluster: KUBECONFIG alone asks for no cluster")
+        .says("hint: testbed down --run-id r --runtime kubernetes looks there");
     for said in [&["--context", "c"][..], &["--kubeconfig", "config"], &["--runtime", "kubernetes"]] {
         folder.call(&[&["status"], said].concat()).fails(1).says("https://127.0.0.1:1");
     }
     folder.call(&["status", "--runtime", "local"]).ok();
     folder.file("testbed.yaml", "databases: {db: postgres}\nruntime: kubernetes\ncontext: c\n");
     folder.call(&["status"]).fails(1).says("https://127.0.0.1:1");
+}
+
+/// It is for the cluster that somebody may ask for.
+#[test]
+fn a_projects_namespace_asks_for_no_cluster() {
+    let folder = Folder::new().env("TESTBED_RUNTIME", "");
+    folder.file("testbed.yaml", "databases: {db: sqlite}\nnamespace: ci\n");
+    folder.call(&["run", "--", "true"]).ok().says("on this machine");
+    folder.call(&["gc"]).ok();
+    folder.call(&["status"]).ok();
+    folder.call(&["down", "--run-id", "r"]).ok().says("run r is not on this machine");
 }

@@ -70,7 +70,8 @@ fn the_callers_variables_lead_no_client_of_postgresql_elsewhere() {
 #[test]
 fn the_callers_variables_lead_no_client_of_mariadb_elsewhere() {
     let local = Local::of(hostile(Folder::local()));
-    let script = "echo $SHOP_PORT $SHOP_DATABASE; mariadb -NBe 'SELECT @@port, database()'";
+    let script =
+        "echo $SHOP_PORT $SHOP_DATABASE; mariadb -NBe 'SELECT @@port, database()' \"$SHOP_DATABASE\"";
     let run = local.call(&["run", "--with", "mariadb=shop", "--", "sh", "-ec", script]).ok();
     let (told, answered) = run.stdout.trim().split_once('\n').expect("two lines");
     assert_eq!(told.split_whitespace().collect::<Vec<_>>(), answered.split_whitespace().collect::<Vec<_>>());
@@ -107,12 +108,21 @@ fn an_option_file_that_leads_elsewhere_is_told() {
     let folder = Folder::local();
     let home = folder.path().display().to_string();
     let local = Local::of(folder.env("HOME", &home));
-    local.file(".my.cnf", "[mysqldump]\nhost=127.9.9.9\n[client]\nuser=me\n");
+    local.file(".my.cnf", "[mysqldump]\nhost=127.9.9.9\n[client]\nconnect_timeout=9\n");
     let args = ["run", "--with", "mariadb", "--", "true"];
     assert!(!local.call(&args).ok().stderr.contains(".my.cnf"));
     local.file(".my.cnf", "[client]\nuser=me\nhost = 127.9.9.9\n");
     local
         .call(&args)
         .ok()
-        .says(&format!("warning: {home}/.my.cnf leads the clients of MySQL and MariaDB to another server"));
+        .says(&format!("warning: {home}/.my.cnf counts for more than the run's server and login"));
+}
+
+/// An outer run's file is not this one's.
+#[test]
+fn the_config_file_of_an_outer_run_is_not_told() {
+    let local = Local::of(Folder::local().env("TESTBED_CONFIG", "/outer/testing-databases.json"));
+    let script = "echo \"${TESTBED_CONFIG-none}\"";
+    let run = local.call(&["run", "-q", "--with", "sqlite", "--output", "-", "--", "sh", "-c", script]).ok();
+    assert!(run.stdout.ends_with("none\n"), "{}", run.transcript());
 }

@@ -16,10 +16,11 @@ use tokio::time::{Instant, timeout_at};
 use tower::{BoxError, ServiceBuilder};
 
 use super::contact::Contact;
-use crate::environment::{Naming, kubeconfigs, naming};
+use crate::environment::{Naming, is_in_pod, kubeconfigs, naming};
 use crate::failure::{Advise, Exit};
 use crate::location::{Access, Beyond, Location};
 use crate::reading;
+use crate::run_id::RunId;
 
 /// A TCP connection to the API server that takes longer than this is given up.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -38,6 +39,12 @@ impl Choice {
         let kubeconfig = self.kubeconfig.as_ref().map(|path| format!(" --kubeconfig {}", path.display()));
         let context = self.context.as_ref().map(|context| format!(" --context {context}"));
         kubeconfig.unwrap_or_default() + &context.unwrap_or_default()
+    }
+
+    /// The flags with which another command of testbed gets there: `KUBECONFIG` alone asks for no cluster.
+    pub fn of_command(&self) -> String {
+        let flags = self.flags();
+        if flags.is_empty() && !is_in_pod() { " --runtime kubernetes".to_owned() } else { flags }
     }
 
     fn kubectl(&self, namespace: &str) -> String {
@@ -98,6 +105,21 @@ impl Cluster {
         let config = config(&location.access, location.context.as_deref(), source).await.exit(Exit::Usage)?;
         let kubectl = kubectl(&location);
         Self::with(config, location, source, kubectl)
+    }
+
+    /// The command that removes a run of this place, from any folder.
+    pub fn down_command(&self, run_id: &RunId) -> String {
+        let Location { access, context, namespace, beyond } = &self.location;
+        // Those of `KUBECONFIG` and of the user's own are found again without a flag.
+        let kubeconfig = match access {
+            Access::Files(files) if [TYPED, NOTED].contains(&self.source) => files.first().cloned(),
+            _ => None,
+        };
+        let flags = Choice { kubeconfig, context: context.clone(), namespace: None }.of_command();
+        let also: String =
+            beyond.namespaces.iter().map(|other| format!(" --also-namespace {other}")).collect();
+        let cluster_scoped = if beyond.cluster_scoped { " --cluster-scoped" } else { "" };
+        format!("testbed down --run-id {run_id} -n {namespace}{also}{cluster_scoped}{flags}")
     }
 
     /// The same for a run that has objects elsewhere as well.
@@ -203,15 +225,14 @@ fn client(config: Config) -> Result<Client, kube::Error> {
 }
 
 const IN_POD: &str = "the pod's ServiceAccount";
+const TYPED: &str = "--kubeconfig";
 const NOTED: &str = "the run's note";
 const USER_AGENT: http::HeaderName = http::header::USER_AGENT;
 
 /// What the user's choice stands for, and what decided it.
 fn access(choice: &Choice) -> anyhow::Result<(Access, &'static str)> {
     Ok(match (naming(choice.kubeconfig.is_some(), choice.context.is_some()), kubeconfigs()) {
-        (Some(Naming::Kubeconfig), _) => {
-            (Access::Files(choice.kubeconfig.iter().cloned().collect()), "--kubeconfig")
-        }
+        (Some(Naming::Kubeconfig), _) => (Access::Files(choice.kubeconfig.iter().cloned().collect()), TYPED),
         (Some(Naming::Context | Naming::Variable), files) if !files.is_empty() => {
             (Access::Files(files), "KUBECONFIG")
         }

@@ -219,10 +219,8 @@ pub(super) fn is_ending(existing: &DynamicObject, run_id: &RunId) -> bool {
 
 /// A creation of which nobody knows what became of it.
 fn may_be_there(cluster: &Cluster, object: &Object, run_id: &RunId) -> String {
-    let (namespace, label) = (&cluster.namespace, object.label());
-    format!(
-        "{label} may be there all the same, since no answer came; testbed down --run-id {run_id} -n {namespace} removes it then"
-    )
+    let (down, label) = (cluster.down_command(run_id), object.label());
+    format!("{label} may be there all the same, since no answer came; {down} removes it then")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -322,10 +320,7 @@ async fn roll_back(
     if left.is_empty() {
         return error;
     }
-    let hint = format!(
-        "{} could not be removed again; try: testbed down --run-id {run_id} -n {}",
-        left.join(", "),
-        cluster.namespace
-    );
+    let hint =
+        format!("{} could not be removed again; try: {}", left.join(", "), cluster.down_command(run_id));
     error.hint(hint)
 }

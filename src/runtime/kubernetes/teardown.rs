@@ -69,8 +69,9 @@ pub(super) async fn take_away(
 ) -> anyhow::Result<Taken> {
     let hint = || {
         format!(
-            "some or all of run {run_id} may be left in namespace {}; testbed down --run-id {run_id} goes on",
-            cluster.namespace
+            "some or all of run {run_id} may be left in namespace {}; {} goes on",
+            cluster.namespace,
+            cluster.down_command(run_id)
         )
     };
     // A request that fails is a failure; one for which there is no time leaves the run where it is.

@@ -12,7 +12,7 @@ use super::ready::{self, Records};
 use super::{reach, wait};
 use crate::bug;
 use crate::cli::OnFailure;
-use crate::failure::{Advise, Exit};
+use crate::failure::{Advise, Exit, hints_of};
 use crate::history::record::{Database, Moment, What};
 use crate::manifest::check::check_namespace;
 use crate::manifest::owner::Owner;
@@ -32,7 +32,7 @@ use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
 use crate::runtime::kubernetes::teardown::Timeout;
 use crate::runtime::kubernetes::timeline::Follower;
-use crate::runtime::kubernetes::{Cluster, list, references};
+use crate::runtime::kubernetes::{Choice, Cluster, list, references};
 use crate::session::config::Config;
 use crate::session::plan::Plan;
 use crate::session::waits::Waits;
@@ -223,7 +223,10 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
     if let Maker::Up(_) = maker
         && let Some(earlier) = earlier_run(&session.call.plan.run_id)
     {
-        progress.say(&format!("run {earlier} of an earlier `up` in this folder may still be there: testbed down --run-id {earlier}"));
+        progress.say(&format!(
+            "run {} of an earlier `up` in this folder may still be there: {}",
+            earlier.0, earlier.1
+        ));
     }
     let too_late = pin!(late(deadline, told, cluster));
     let mut cancelled = pin!(async {
@@ -248,6 +251,7 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
     if recording.recorder().is_on() {
         recording.on(begun(plan));
     }
+    pods.is_begun.set(true);
     let mut creation = pin!(bug::caught(create(plan, cluster, &kinds, Timeout { told, deadline }, progress)));
     let error = tokio::select! {
         created = &mut creation => {
@@ -268,15 +272,22 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
     };
     match timeout(limit, creation).await {
         Ok(Err(failure)) => {
-            Err(error).hint(format!("the creation failed as well: {failure:#}")).map_err(Failed::Before)
+            let error = error.hint(format!("the creation failed as well: {failure:#}"));
+            Err(Failed::Before(hints_of(&failure).into_iter().fold(error, crate::failure::Advise::hint)))
         }
         Ok(Ok(_)) | Err(_) => Err(Failed::Amid(error)),
     }
 }
 
-/// The run that an earlier `up` in this folder made, and that no `down` has removed since.
-fn earlier_run(run_id: &RunId) -> Option<String> {
-    Some(Remembered::here().ok()??.run_id).filter(|earlier| earlier != run_id.as_str())
+/// The run that an earlier `up` in this folder made, and that no `down` has removed since, with the command that
+/// does.
+fn earlier_run(run_id: &RunId) -> Option<(String, String)> {
+    let earlier = Remembered::here().ok()??;
+    let down = format!("testbed down --run-id {}", earlier.run_id);
+    let Remembered { kubeconfig, context, namespace, .. } = &earlier;
+    let choice = Choice { kubeconfig: kubeconfig.clone(), context: context.clone(), namespace: None };
+    let down = if earlier.local { down } else { format!("{down} -n {namespace}{}", choice.of_command()) };
+    (earlier.run_id != run_id.as_str()).then_some((earlier.run_id, down))
 }
 
 /// Takes over the passwords of an earlier `up` of this run: its Secrets hold what its servers were set up

@@ -12,6 +12,7 @@ pub(super) mod status;
 mod wait;
 mod while_up;
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub(super) struct Pods {
     folder: Option<TempDir>,
     /// The objects, as soon as they are there.
     created: Option<Created>,
+    /// Whether the first object is on its way.
+    is_begun: Cell<bool>,
 }
 
 impl Backend for Pods {
@@ -89,7 +92,10 @@ impl Backend for Pods {
                 claim.record.history = recording.id();
                 // Its objects carry it as well, so that not to have noted it is no loss.
                 let _ = claim.save();
-                Ok((Self { cluster, choice, folder, created: None }, Session { call, claim, recording }))
+                Ok((
+                    Self { cluster, choice, folder, created: None, is_begun: Cell::default() },
+                    Session { call, claim, recording },
+                ))
             }
             Err(error) => {
                 let _ = claim.forget();
@@ -115,7 +121,7 @@ impl Backend for Pods {
                 // the error names.
                 let _ = session.claim.forget();
                 let has_stopped = is_interruption(&error) || exit_of(&error) == Exit::NotReady;
-                if has_stopped { error.hint(NOTHING) } else { error }
+                if has_stopped && !self.is_begun.get() { error.hint(NOTHING) } else { error }
             }
             (Failed::Amid(error), Maker::Up(args)) => {
                 cleanup::after_failure(&self, &session, args, error).await
@@ -222,19 +228,7 @@ impl Backend for Pods {
     }
 
     fn down_command(&self, session: &Session<'_>) -> String {
-        let Beyond { namespaces, cluster_scoped } = &self.cluster.location.beyond;
-        let also: String =
-            namespaces.iter().map(|namespace| format!(" --also-namespace {namespace}")).collect();
-        let cluster_scoped = if *cluster_scoped { " --cluster-scoped" } else { "" };
-        let (run_id, namespace) = (&session.call.plan.run_id, &self.cluster.namespace);
-        // Where nothing else says that it is in a cluster.
-        let is_said =
-            self.choice.kubeconfig.is_some() || self.choice.context.is_some() || self.cluster.inside;
-        let runtime = if is_said { "" } else { " --runtime kubernetes" };
-        format!(
-            "testbed down --run-id {run_id} -n {namespace}{also}{cluster_scoped}{runtime}{}",
-            self.choice.flags()
-        )
+        self.cluster.down_command(&session.call.plan.run_id)
     }
 
     async fn abandon(self, session: Session<'_>, error: anyhow::Error) -> anyhow::Error {

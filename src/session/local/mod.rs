@@ -179,6 +179,10 @@ impl Backend for Servers {
     }
 
     fn remember(&self, session: &Session<'_>, _up: &Up) {
+        // What ends with this call takes no other run's place.
+        if session.claim.record.phase == Phase::Held {
+            return;
+        }
         remember(&session.claim);
     }
 
@@ -239,10 +243,15 @@ impl Backend for Servers {
         format!("testbed down --run-id {}", session.call.plan.run_id)
     }
 
-    async fn abandon(self, session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
-        // What an earlier `up` has made, with a file of its own, is not this one's to remove.
+    async fn abandon(self, mut session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
+        // What an earlier `up` has made, with a file of its own, is not this one's to remove, nor the next
+        // command's.
         if self.is_adopted {
-            return error;
+            session.claim.record.phase = Phase::Up;
+            return match session.claim.save() {
+                Ok(()) => error,
+                Err(left) => error.hint(format!("it could not be noted that the run stays up: {left:#}")),
+            };
         }
         session.recording.on(Event::Failed(Failure::of(&error)));
         undo(session, error).await
