@@ -275,3 +275,17 @@ fn an_end_that_a_killed_down_did_not_tell_is_written_by_a_later_command() {
     assert_eq!(story["status"], "done");
     assert!(story["ended"].is_string(), "{story:#}");
 }
+
+/// What ends with its call takes no other run's place in the folder's memory.
+#[test]
+fn an_up_that_is_held_leaves_the_earlier_one_remembered() {
+    let local = Local::new();
+    local.call(&["up", "--with", "mariadb", "--run-id", "stays"]).ok();
+    let mut held =
+        local.start(&["up", "--with", "mariadb", "--run-id", "held", "--forward", "--output", "held.json"]);
+    held.until_it_says("the databases stay up until Ctrl-C");
+    held.signal("INT");
+    assert_eq!(held.wait().code, Some(130));
+    local.call(&["down"]).ok().says("run stays is gone");
+    local.assert_nothing_left();
+}
