@@ -9,7 +9,6 @@ use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject};
-use kube::runtime::watcher::DefaultBackoff;
 use libfuzzer_sys::fuzz_target;
 use testbed::database::Discovery;
 use testbed::lock::object::{self, Kind, Target};
@@ -49,11 +48,11 @@ fuzz_target!(|data: &[u8]| {
 async fn gc(cluster: &Cluster) {
     let Ok(now) = clock::now(cluster).await else { return };
     let Ok(mut found) = survey::survey(cluster, true).await else { return };
-    let Ok(states) = pipeline_runs::look(cluster, &mut found.kinds, &found.runs).await else { return };
-    let measure = Measure { now, grace: Duration::from_secs(60), states: states.states };
+    let Ok(looked) = pipeline_runs::look(cluster, &mut found.kinds, &found.runs).await else { return };
+    let measure = Measure { now, grace: Duration::from_secs(60), lives: looked.lives };
     for run in &found.runs {
-        match run.words.judge(&measure) {
-            Ok(sentence) => drop(sentence.reason.told(now)),
+        match run.statements.judge(&measure) {
+            Ok(verdict) => drop(verdict.reason.told(now)),
             Err(stay) => drop(stay.told(now)),
         }
     }
@@ -72,13 +71,12 @@ async fn locks(cluster: &Cluster) {
             replicas::is_seen(&version, 1, Some(1)),
         );
     }
-    let mut sightings = target.watch();
-    let _ = timeout(WATCHED, async { while sightings.next().await.is_some() {} }).await;
+    let mut changes = target.watch();
+    let _ = timeout(WATCHED, async { while changes.next().await.is_some() {} }).await;
 }
 
 async fn pods(cluster: &Cluster) {
-    let (run, _failure) =
-        PodWatch::start(cluster, Whose::Run(RUN.clone()), DefaultBackoff::default(), |_| {});
+    let (run, _failure) = PodWatch::start(cluster, Whose::Run(RUN.clone()), |_| {});
     let events = EventWatch::start(cluster, vec!["db".into()], Past::Counts);
     let budgets = Budgets { pull: Duration::from_secs(60), capacity: Duration::from_secs(60) };
     let subject = |workload: &str, ends| Subject {

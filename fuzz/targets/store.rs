@@ -96,7 +96,7 @@ async fn look(place: Place, writes: bool) {
         });
         let _ = store.list(&filter, None, 10).await;
         let _ = store.find("run-1").await;
-        let _ = store.stories(&Filter::default(), 10).await;
+        let _ = store.whole(&Filter::default(), 10).await;
         let _ = store.beginning("a").await;
         for log in store.logs("a").await.unwrap_or_default() {
             let _ = log.text();

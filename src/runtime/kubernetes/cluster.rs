@@ -136,6 +136,14 @@ impl Cluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// The same place, reached by another client, whose requests are bounded as well: an API server made of a
+    /// stranger's bytes, for the fuzz targets.
+    #[must_use]
+    pub fn with_client(self, client: Client) -> Self {
+        let contact = Contact::default();
+        Self { client: contact.client(client), contact, ..self }
+    }
+
     /// The same connection, to another namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
