@@ -136,7 +136,7 @@ trait Backend: Sized {
     fn remember(&self, session: &Session<'_>, up: &Self::Up);
 
     /// Leaves the proof of readiness where `testbed status` finds it.
-    async fn publish(&self, session: &Session<'_>, up: &Self::Up);
+    async fn publish(&self, call: &Call<'_>, up: &Self::Up);
 
     /// Takes down what happens to the databases while a command uses them, for ever.
     async fn follow(&self, call: &Call<'_>, recording: &Recording<'_>, up: &Self::Up) -> Infallible;

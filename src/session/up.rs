@@ -67,7 +67,7 @@ async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow:
             error = interrupt.as_mut() => return Err(error),
         }
         tokio::select! {
-            _ = timeout(PUBLICATION, backend.publish(&session, &up)) => Ok(()),
+            _ = timeout(PUBLICATION, backend.publish(&session.call, &up)) => Ok(()),
             error = interrupt.as_mut() => Err(error),
         }
     });

@@ -149,12 +149,17 @@ fn an_api_server_with_an_expired_certificate() {
     called.fails(1).says("certificate").says("expired").keeps("secret-token");
 }
 
+/// A folder with `KUBECONFIG` set, and no wish for a runtime.
+fn with_kubeconfig() -> Folder {
+    let folder = Folder::new().env("TESTBED_RUNTIME", "");
+    let config = folder.file("config", &kubeconfig("https://127.0.0.1:1", None));
+    folder.env("KUBECONFIG", config.to_str().unwrap())
+}
+
 /// People have `KUBECONFIG` set for all of their work, production included.
 #[test]
 fn kubeconfig_alone_asks_for_no_cluster() {
-    let folder = Folder::new().env("TESTBED_RUNTIME", "");
-    let config = folder.file("config", &kubeconfig("https://127.0.0.1:1", None));
-    let folder = folder.env("KUBECONFIG", config.to_str().unwrap());
+    let folder = with_kubeconfig();
     let why = "on this machine (KUBECONFIG alone asks for no cluster)";
     folder.call(&["run", "--with", "sqlite", "--", "true"]).ok().says(why);
     folder.call(&["status"]).ok().says(why);
@@ -171,9 +176,7 @@ fn kubeconfig_alone_asks_for_no_cluster() {
 
 #[test]
 fn a_project_that_asks_for_a_cluster_has_to_name_it() {
-    let folder = Folder::new().env("TESTBED_RUNTIME", "");
-    let config = folder.file("config", &kubeconfig("https://127.0.0.1:1", None));
-    let folder = folder.env("KUBECONFIG", config.to_str().unwrap());
+    let folder = with_kubeconfig();
     folder.file("testbed.yaml", "databases: {db: postgres}\nruntime: kubernetes\n");
     let needs = "testbed.yaml: runtime: kubernetes needs the name of a cluster, context: NAME";
     for args in [&["up"][..], &["run", "--", "true"], &["status"], &["doctor"]] {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::Pods;
 use super::failure_watcher::{FailureWatcher, Scope};
 use super::ready::{self, Records};
+use super::{NOTHING, Pods};
 use super::{reach, wait};
 use crate::bug;
 use crate::cli::OnFailure;
@@ -238,7 +238,7 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
     let Call { plan, config, .. } = &mut session.call;
     let kinds = tokio::select! {
         kinds = prepare(plan, cluster, config, progress) => kinds,
-        error = &mut cancelled => Err(error),
+        error = &mut cancelled => Err(error).hint(NOTHING),
     };
     let kinds = kinds.map_err(Failed::Before)?;
     // Before this run is remembered in the place of the one that has written it.
@@ -251,7 +251,6 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
     if recording.recorder().is_on() {
         recording.on(begun(plan));
     }
-    pods.is_begun.set(true);
     let mut creation = pin!(bug::caught(create(plan, cluster, &kinds, Timeout { told, deadline }, progress)));
     let error = tokio::select! {
         created = &mut creation => {

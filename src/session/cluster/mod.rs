@@ -12,7 +12,6 @@ pub(super) mod status;
 mod wait;
 mod while_up;
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use tokio::sync::watch;
 use self::make::Up;
 use self::ready::Records;
 use super::{Backend, Call, Failed, Maker, Session, Stop, abandoned, is_interruption};
-use crate::failure::{Advise, Exit, exit_of};
+use crate::failure::Advise;
 use crate::location::Beyond;
 use crate::manifest::policy::Allowance;
 use crate::output::Model;
@@ -57,8 +56,6 @@ pub(super) struct Pods {
     folder: Option<TempDir>,
     /// The objects, as soon as they are there.
     created: Option<Created>,
-    /// Whether the first object is on its way.
-    is_begun: Cell<bool>,
 }
 
 impl Backend for Pods {
@@ -92,10 +89,7 @@ impl Backend for Pods {
                 claim.record.history = recording.id();
                 // Its objects carry it as well, so that not to have noted it is no loss.
                 let _ = claim.save();
-                Ok((
-                    Self { cluster, choice, folder, created: None, is_begun: Cell::default() },
-                    Session { call, claim, recording },
-                ))
+                Ok((Self { cluster, choice, folder, created: None }, Session { call, claim, recording }))
             }
             Err(error) => {
                 let _ = claim.forget();
@@ -120,8 +114,7 @@ impl Backend for Pods {
                 // What there is under this run id is not this call's to remove; what could not be taken back,
                 // the error names.
                 let _ = session.claim.forget();
-                let has_stopped = is_interruption(&error) || exit_of(&error) == Exit::NotReady;
-                if has_stopped && !self.is_begun.get() { error.hint(NOTHING) } else { error }
+                error
             }
             (Failed::Amid(error), Maker::Up(args)) => {
                 cleanup::after_failure(&self, &session, args, error).await
@@ -153,9 +146,8 @@ impl Backend for Pods {
         self.remember_with(session, up.ready.clone());
     }
 
-    async fn publish(&self, session: &Session<'_>, up: &Up) {
-        ready::publish(&session.call.plan, &self.cluster, &up.observer, &up.ready, session.call.progress)
-            .await;
+    async fn publish(&self, call: &Call<'_>, up: &Up) {
+        ready::publish(&call.plan, &self.cluster, &up.observer, &up.ready, call.progress).await;
     }
 
     async fn follow(&self, call: &Call<'_>, recording: &Recording<'_>, up: &Up) -> Infallible {
@@ -163,7 +155,7 @@ impl Backend for Pods {
         let follower = Follower { databases: &call.plan.discovery.databases, recording, is_past: false };
         let (_none, events) = watch::channel(Events::default());
         let publish = async {
-            ready::publish(&call.plan, &self.cluster, &up.observer, &up.ready, call.progress).await;
+            self.publish(call, up).await;
             std::future::pending().await
         };
         tokio::select! {

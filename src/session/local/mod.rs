@@ -186,7 +186,7 @@ impl Backend for Servers {
         remember(&session.claim);
     }
 
-    async fn publish(&self, _session: &Session<'_>, _up: &Up) {}
+    async fn publish(&self, _call: &Call<'_>, _up: &Up) {}
 
     async fn follow(&self, _call: &Call<'_>, _recording: &Recording<'_>, _up: &Up) -> Infallible {
         pending().await
