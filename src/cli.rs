@@ -210,7 +210,7 @@ Anybody may call it at any time.";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
-  testbed down                     the run that the last `up` in this folder made
+  testbed down                     all runs that an `up` in this folder made
   testbed down --run-id pr-17";
 
 const RENDER_EXAMPLES: &str = "\
@@ -289,14 +289,15 @@ pub struct Source {
     pub image_prefix: Vec<Mirror>,
 
     /// The run's id: a lower-case DNS label of at most 52 characters [default: the PipelineRun's uid, else a
-    /// fresh UUID]
+    /// fresh UUID; for `up` that of the run that is up in this folder]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// How long the run may live in a cluster: its pods stop then, and testbed gc removes what is left; none
-    /// for no end
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LIFETIME", default_value = "2h", value_parser = Lifetime::parse)]
-    pub lifetime: Lifetime,
+    /// How long the run may live: in a cluster its pods stop then, and testbed gc removes what is left; on
+    /// this machine the next command does, once an `up` is older; none for no end [default: 2h in a cluster,
+    /// none on this machine]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_LIFETIME", value_parser = Lifetime::parse)]
+    pub lifetime: Option<Lifetime>,
 
     /// What a manifest may do in a cluster that is refused otherwise: privileged, host-path, ... (the error
     /// names it)
@@ -517,7 +518,8 @@ pub enum GcFormat {
 /// `testbed down`
 #[derive(Debug, Args)]
 pub struct Down {
-    /// The run's id [default: the PipelineRun's uid, else the run of the last `up` in this folder]
+    /// The run's id, or the first letters of one that testbed has made up [default: the PipelineRun's uid, else
+    /// all runs of `up` in this folder]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
@@ -525,7 +527,7 @@ pub struct Down {
     pub pipeline_run: PipelineRun,
 
     /// Another namespace in which the run has objects, as `up --allow namespace` makes them; what the objects
-    /// say of that is not followed [default: where the last `up` in this folder made some]
+    /// say of that is not followed [default: where the `up` made some]
     #[arg(
         long,
         value_name = "NAME",

@@ -1,6 +1,6 @@
 //! What the tests get to know of a run: the model that every format of the config file shows in its own way.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
 use super::{ConnArg, url};
@@ -27,17 +27,22 @@ pub struct Model {
     pub databases: Vec<Connection>,
 }
 
+/// An engine's name.
+type Name = &'static str;
+
 /// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and
 /// empty in a template.
-#[derive(Clone, Default, Serialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Connection {
     /// The Service's name without the run id, or what `--with ENGINE=NAME` says. Not always unique: one
     /// Service can lead to two databases.
     pub name: String,
     /// `mysql`, `mariadb`, `postgres` or `sqlite`.
-    pub engine: &'static str,
+    #[serde(deserialize_with = "engine")]
+    pub engine: Name,
     /// Whose client speaks to it: `mysql` (MariaDB too), `postgres` or `sqlite`.
-    pub driver: &'static str,
+    #[serde(deserialize_with = "engine")]
+    pub driver: Name,
     /// A host name or an address, without brackets.
     pub host: Option<String>,
     pub port: Option<u16>,
@@ -51,7 +56,7 @@ pub struct Connection {
     /// All of this as one URL: `postgresql://…`, `mysql://…` (MariaDB too) or `sqlite::memory:`.
     pub url: String,
     /// Whether the server takes logins over TLS only.
-    #[serde(skip)]
+    #[serde(default)]
     pub over_tls: bool,
     /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`,
     /// `psycopg2.connect(**arguments)`, `sqlite3.connect(**arguments)`. `--connarg` and the annotation
@@ -69,6 +74,15 @@ impl Model {
         Self { run_id: run_id.as_str().into(), databases: entries.iter().map(connection).collect() }
     }
 
+    /// The same with what else the run has had before: databases of other names stay, in their order.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: &[Connection]) -> Self {
+        let mut databases: Vec<Connection> =
+            earlier.iter().filter(|one| !self.names().contains(&one.name.as_str())).cloned().collect();
+        databases.append(&mut self.databases);
+        Self { databases, ..self }
+    }
+
     /// Takes note of which servers, in their order, were logged in to over TLS.
     pub fn note_tls(&mut self, over_tls: impl IntoIterator<Item = bool>) {
         let servers = self.databases.iter_mut().filter(|connection| connection.host.is_some());
@@ -79,6 +93,12 @@ impl Model {
     pub fn names(&self) -> Vec<&str> {
         self.databases.iter().map(|connection| connection.name.as_str()).collect()
     }
+}
+
+/// One of the names that are known.
+fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+    Engine::parse(&text).map(Engine::name).map_err(de::Error::custom)
 }
 
 impl Connection {
@@ -147,12 +167,13 @@ mod tests {
             "databases": [
                 {
                     "name": "memory", "engine": "sqlite", "driver": "sqlite", "host": null, "port": null, "user": null,
-                    "password": null, "database": ":memory:", "url": "sqlite::memory:", "arguments": {"database": ":memory:"},
+                    "password": null, "database": ":memory:", "url": "sqlite::memory:", "over_tls": false,
+                    "arguments": {"database": ":memory:"},
                 },
                 {
                     "name": "postgres", "engine": "postgres", "driver": "postgres", "host": "127.0.0.1", "port": 40000,
                     "user": "striv", "password": "p\"w", "database": "striv_test",
-                    "url": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test",
+                    "url": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test", "over_tls": false,
                     "arguments": {
                         "user": "striv", "password": "p\"w", "host": "127.0.0.1", "port": 40000, "dbname": "striv_test",
                         "sslmode": "disable", "application_name": "me",

@@ -12,6 +12,7 @@ use crate::cli::{Source, said};
 use crate::database::{self, Data, Database, Discovery, Engine};
 use crate::failure::{Advise, Exit, usage};
 use crate::manifest::builtin::{self, With};
+use crate::manifest::lifetime::Lifetime;
 use crate::manifest::owner::Owner;
 use crate::manifest::policy::{Allowance, Refused};
 use crate::manifest::render::{Params, Template, Variables, is_param_name};
@@ -93,7 +94,7 @@ impl Plan {
         }
         images::rewrite(&mut objects, &source.image_prefix)?;
         let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
-        let limit = source.lifetime.from(Timestamp::now());
+        let limit = source.lifetime.unwrap_or(Lifetime::IN_CLUSTER).from(Timestamp::now());
         let refused = Refused::find(&objects, &run_id, &source.allow);
         stamp::stamp(&mut objects, &Stamp { run_id: &run_id, generated: &generated, limit: limit.as_ref() })?;
         let mut data = Data::default();

@@ -4,6 +4,7 @@
 //! defaults of the flags, so that clap itself lets flag and variable win. What merges instead of giving way,
 //! and the databases, are put into the result.
 
+use std::env::current_dir;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use crate::cli::{self, Cli, Source};
 use crate::environment::{Naming, is_in_pod, is_set, naming};
 use crate::failure::{Advise, Exit, usage};
 use crate::reading;
-use crate::state::Remembered;
+use crate::registry::Registry;
 
 /// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
 const LENIENT: [&str; 2] = ["down", "gc"];
@@ -71,7 +72,7 @@ type Loaded = (Option<(String, Settings)>, Option<anyhow::Error>);
 
 fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
     let cli = Cli::command();
-    if !keys::are_for(&cli, command) || is_remembered(typed) {
+    if !keys::are_for(&cli, command) || is_noted(typed) {
         return Ok((None, None));
     }
     let named = typed
@@ -278,14 +279,17 @@ fn merged(below: Vec<String>, above: Vec<String>) -> Vec<String> {
     pairs
 }
 
-/// Whether this is a `down` of the run that the folder remembers: it goes to where that run was made,
-/// whatever the file says by now.
-fn is_remembered(typed: &ArgMatches) -> bool {
+/// Whether this is a `down` of runs that are noted on this machine: it goes to where they were made, whatever the
+/// file says by now.
+fn is_noted(typed: &ArgMatches) -> bool {
     let Some(("down", matches)) = typed.subcommand() else { return false };
-    let given = matches.get_one::<String>("run_id");
-    Remembered::here().is_ok_and(|here| {
-        here.is_some_and(|remembered| given.is_none_or(|given| *given == remembered.run_id))
-    })
+    let Some(registry) = Registry::find() else { return false };
+    match matches.get_one::<String>("run_id").filter(|id| !id.is_empty()) {
+        Some(given) => registry.folder(given).exists(),
+        None => current_dir().is_ok_and(|here| {
+            registry.of_folders(&find::folders(None, &here)).is_ok_and(|found| !found.is_empty())
+        }),
+    }
 }
 
 #[cfg(test)]

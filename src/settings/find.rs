@@ -52,6 +52,28 @@ fn nearest(from: &Path) -> anyhow::Result<Option<PathBuf>> {
     Ok(None)
 }
 
+/// The folder of the project: that of the file to use, else the current one.
+pub fn project(named: Option<&Path>, from: &Path) -> PathBuf {
+    let file =
+        find(named, from).ok().flatten().filter(|path| named.is_some() || stranger(path, from).is_none());
+    let folder = file.and_then(|path| from.join(path).parent()?.canonicalize().ok());
+    folder.unwrap_or_else(|| from.to_owned())
+}
+
+/// The folders whose runs a command means that is told none, the nearest first: the current one and those above
+/// it up to the repository's root, and that of the project.
+pub fn folders(named: Option<&Path>, from: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![from.to_owned()];
+    if let Some(depth) = from.ancestors().position(is_root) {
+        folders.extend(from.ancestors().take(depth + 1).skip(1).map(Path::to_owned));
+    }
+    let project = project(named, from);
+    if !folders.contains(&project) {
+        folders.push(project);
+    }
+    folders
+}
+
 /// Whether a folder is a repository's root: `.git` is a file in a worktree or submodule, a folder elsewhere.
 pub fn is_root(folder: &Path) -> bool {
     folder.join(".git").exists()

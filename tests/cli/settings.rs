@@ -1,6 +1,6 @@
 //! `testbed.yaml`: found, read, and put below flags and variables.
 
-use testbed::state::Remembered;
+use serde_json::json;
 
 use crate::support::Folder;
 
@@ -267,14 +267,13 @@ fn a_remembered_run_is_removed_from_where_it_was_made() {
                   users: [{name: u, user: {token: t}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n";
     let folder = project("namespace: file\ncontext: c\n");
     folder.file("config", config);
-    let remembered = Remembered {
-        folder: folder.path().canonicalize().unwrap(),
-        run_id: "run-1".into(),
-        kubeconfig: Some(folder.path().join("config")),
-        namespace: "memory".into(),
-        ..Remembered::default()
-    };
-    remembered.save(&folder.path().join("state/testbed")).unwrap();
+    let here = folder.path().canonicalize().unwrap();
+    let record = json!({
+        "run_id": "run-1", "phase": "up", "made": "2026-01-01T00:00:00.000Z", "called_in": here, "project": here,
+        "place": {"kubernetes": {"access": {"files": [here.join("config")]}, "context": null, "namespace": "memory"}},
+    });
+    std::fs::create_dir_all(folder.path().join("state/testbed/runs/run-1")).unwrap();
+    folder.file("state/testbed/runs/run-1/run.json", &record.to_string());
     folder.call(&["down", "-v"]).fails(1).says("run run-1 in namespace memory");
     folder.call(&["down", "-v", "--run-id", "run-1"]).fails(1).says("run run-1 in namespace memory");
     let other = ["down", "-v", "--run-id", "run-2", "--kubeconfig", "config"];

@@ -14,6 +14,7 @@ mod docs;
 mod doctor;
 mod elsewhere;
 mod failures;
+mod folder;
 mod foreign;
 mod gc;
 mod history;

@@ -4,6 +4,7 @@ pub(super) mod down;
 pub(super) mod gc;
 pub(super) mod status;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::path::PathBuf;
@@ -17,10 +18,11 @@ use tokio::process::Child;
 use super::plan::Plan;
 use super::{Backend, Call, Failed, Session, Stop, abandoned, archiving};
 use crate::bug;
-use crate::database::Password;
+use crate::database::{self, Password};
 use crate::deadline;
 use crate::failure::{Advise, usage};
 use crate::history::record::{Database, Moment, What};
+use crate::manifest::lifetime::Lifetime;
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::output::Model;
 use crate::progress::{Progress, READY};
@@ -31,19 +33,18 @@ use crate::runtime::local::area::{self, Area, in_memory};
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
 use crate::runtime::local::planned::{Planned, Run};
 use crate::runtime::local::start::{self, Started, Told};
-use crate::runtime::local::{prepared, removal};
-use crate::state::{self, Remembered, STATE_HINT};
+use crate::runtime::local::{prepared, removal, remove};
+use crate::state::STATE_HINT;
 use crate::time::Time;
 use crate::{files, process};
 
 /// A run of which testbed starts the servers.
 pub(super) struct Servers {
     area: Area,
+    /// Those to be started.
     servers: LocalPlan,
-    /// Tells whether an earlier `up` has asked for the same.
-    content: String,
-    /// Whether an earlier `up` has made the run.
-    is_adopted: bool,
+    /// The hashes of the objects that are asked for, by kind and name.
+    objects: BTreeMap<String, String>,
 }
 
 pub(crate) struct Up {
@@ -71,15 +72,16 @@ impl Backend for Servers {
         let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
         let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
         tell_differences(&servers, args.strict, progress)?;
-        let content = content(plan);
+        let objects = objects(plan);
+        let lifetime = args.source.lifetime.and_then(Lifetime::duration);
+        let expires = lifetime.map(|lifetime| Time::now().after(lifetime));
         match registry.claim(&plan.run_id)? {
             Found::Absent => {}
-            Found::Free(claim) => {
+            Found::Free(mut claim) => {
                 let recording = removal::recording(recorder, &claim);
-                return Ok((
-                    Self { area, servers, content, is_adopted: true },
-                    Session { call, claim: *claim, recording },
-                ));
+                claim.record.expires = expires.or(claim.record.expires);
+                let session = Session { call, claim: *claim, recording, is_adopted: true };
+                return Ok((Self { area, servers, objects }, session));
             }
             Found::Held(record) => return Err(record.is_held()),
         }
@@ -99,11 +101,11 @@ impl Backend for Servers {
             secrets: redactor.texts().to_vec(),
             data,
             programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
-            content: content.clone(),
+            objects: objects.clone(),
             servers: Vec::new(),
         };
-        let claim = registry
-            .add(Record { history: recording.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
+        let claim =
+            registry.add(Record { history: recording.id(), expires, ..call.record(Place::Local(run)) })?;
         recording.on(Event::Begun {
             objects: plan
                 .objects
@@ -114,27 +116,41 @@ impl Backend for Servers {
             databases: servers.servers.iter().map(planned).collect(),
             redactor,
         });
-        Ok((Self { area, servers, content, is_adopted: false }, Session { call, claim, recording }))
+        Ok((Self { area, servers, objects }, Session { call, claim, recording, is_adopted: false }))
     }
 
     async fn make(&mut self, session: &mut Session<'_>, stop: Stop<'_>) -> Result<Up, Failed> {
-        if self.is_adopted {
-            return self.adopt(session).map_err(Failed::Before);
+        let before = session.claim.record.clone();
+        if session.is_adopted {
+            self.adopt(session).map_err(Failed::Before)?;
         }
         let started = tokio::select! {
             started = bug::caught(self.start_all(session)) => started,
             error = stop => Err(error),
         };
-        let started = started.map_err(Failed::Amid)?;
-        let Session { call, claim, recording } = session;
-        let ports: Vec<u16> = started.iter().map(|started| started.server.port).collect();
-        let model = call.config.model(&call.plan, |index, _| ("127.0.0.1", ports[index]));
+        let started = match started {
+            Ok(started) => started,
+            Err(error) if session.is_adopted => {
+                return Err(Failed::Before(self.take_back(session, before, error).await));
+            }
+            Err(error) => return Err(Failed::Amid(error)),
+        };
+        let Session { call, claim, recording, is_adopted } = session;
         let mut children = Vec::new();
+        let is_new = !*is_adopted || !started.is_empty();
         if let Place::Local(local) = &mut claim.record.place {
             for Started { server, child } in started {
                 children.push((server.name.clone(), child));
                 local.servers.push(server);
             }
+        }
+        let port = |database: &database::Database| {
+            servers(claim).iter().find(|server| server.name == database.name).map(|server| server.port)
+        };
+        let model =
+            call.config.model(&call.plan, |_, database| ("127.0.0.1", port(database).unwrap_or_default()));
+        if !is_new {
+            return Ok(Up { children, model });
         }
         let databases: Vec<Database> = servers(claim).iter().map(removal::database).collect();
         let at = databases
@@ -178,14 +194,6 @@ impl Backend for Servers {
         &up.model
     }
 
-    fn remember(&self, session: &Session<'_>, _up: &Up) {
-        // What ends with this call takes no other run's place.
-        if session.claim.record.phase == Phase::Held {
-            return;
-        }
-        remember(&session.claim);
-    }
-
     async fn publish(&self, _call: &Call<'_>, _up: &Up) {}
 
     async fn follow(&self, _call: &Call<'_>, _recording: &Recording<'_>, _up: &Up) -> Infallible {
@@ -221,9 +229,7 @@ impl Backend for Servers {
 
     fn keep(&mut self, session: &mut Session<'_>, _up: Option<&Up>) -> anyhow::Result<()> {
         session.claim.record.phase = Phase::Up;
-        session.claim.save()?;
-        remember(&session.claim);
-        Ok(())
+        session.claim.save()
     }
 
     fn how_to_use(&self, session: &Session<'_>, _up: &Up) -> Vec<String> {
@@ -246,7 +252,7 @@ impl Backend for Servers {
     async fn abandon(self, mut session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
         // What an earlier `up` has made, with a file of its own, is not this one's to remove, nor the next
         // command's.
-        if self.is_adopted {
+        if session.is_adopted {
             session.claim.record.phase = Phase::Up;
             return match session.claim.save() {
                 Ok(()) => error,
@@ -263,7 +269,7 @@ impl Backend for Servers {
         asked: Asked,
         _insisted: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Session { call: Call { plan, progress, .. }, claim, recording } = session;
+        let Session { call: Call { plan, progress, .. }, claim, recording, .. } = session;
         let is_told = matches!(asked, Asked::Down);
         removal::remove(claim, &recording, asked).await?;
         let gone = format!("run {} is gone", plan.run_id);
@@ -288,13 +294,9 @@ fn servers(claim: &Claim) -> &[Server] {
     claim.record.local().map_or(&[], |local| &local.servers)
 }
 
-fn remember(claim: &Claim) {
-    Remembered { local: true, ..claim.record.remembered() }.note();
-}
-
 impl Servers {
     async fn start_all(&self, session: &Session<'_>) -> anyhow::Result<Vec<Started>> {
-        let Session { call: Call { maker, progress, .. }, claim, recording } = session;
+        let Session { call: Call { maker, progress, .. }, claim, recording, .. } = session;
         let (timeout, area, progress) = (maker.making().timeout, &self.area, *progress);
         let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
         files::make_folder(&local.data)
@@ -332,33 +334,94 @@ impl Servers {
         Ok(started)
     }
 
-    /// Takes over what an earlier `up` with this run id has made, if it is the same and runs.
-    fn adopt(&self, session: &mut Session<'_>) -> anyhow::Result<Up> {
-        let Session { call: Call { plan, config, .. }, claim, .. } = session;
+    /// Takes over what an earlier `up` has made of the run, so that what it does not have is left to be started.
+    ///
+    /// # Errors
+    /// What it has, and is not as it is asked for now, or does not run any more.
+    fn adopt(&mut self, session: &mut Session<'_>) -> anyhow::Result<()> {
+        let Session { call: Call { plan, progress, .. }, claim, recording, .. } = session;
         let down = format!("testbed down --run-id {}", plan.run_id);
-        let Some(local) = claim.record.local() else {
+        let Place::Local(local) = &mut claim.record.place else {
             return Err(anyhow!("run {} is there already, in a cluster", plan.run_id)).hint(down);
         };
-        if local.content != self.content {
-            return Err(usage(format!("run {} is there already, with other databases", plan.run_id)))
-                .hint(format!("remove it first: {down}"));
+        let noted = |name: &str| local.servers.iter().find(|server| server.name == name);
+        let is_changed = |(label, hash): &(&String, &String)| {
+            local.objects.get(*label).is_some_and(|noted| noted != *hash)
+        };
+        let mut changed: Vec<&str> =
+            self.objects.iter().filter(is_changed).map(|(label, _)| label.as_str()).collect();
+        for database in &plan.discovery.databases {
+            if noted(&database.name).is_some_and(|server| server.engine != database.engine.name()) {
+                changed.push(&database.name);
+            }
         }
-        if let Some(dead) = local.servers.iter().find(|server| !server.process.is_alive()) {
-            return Err(anyhow!("run {} is there already, and its {} has ended", plan.run_id, dead.name))
-                .hint(format!("look at {}, then remove it: {down}", dead.log.display()));
+        if !changed.is_empty() {
+            return Err(usage(format!(
+                "run {} is there already, and was asked for otherwise: {}",
+                plan.run_id,
+                changed.join(", ")
+            )))
+            .hint(format!("remove it first: {down}"));
         }
-        if local.servers.len() != plan.discovery.databases.len() {
-            return Err(anyhow!("run {} is there already, and has not become ready", plan.run_id))
-                .hint(format!("look at {}, then remove it: {down}", local.data.display()));
-        }
-        // The passwords that were made up then.
-        for (database, server) in plan.discovery.databases.iter_mut().zip(&local.servers) {
+        for database in &mut plan.discovery.databases {
+            let name = &database.name;
+            let Some(server) = local.servers.iter().find(|server| server.name == *name) else {
+                if local.logs.iter().any(|(known, _)| known == name) {
+                    return Err(anyhow!(
+                        "run {} is there already, and its {name} has not become ready",
+                        plan.run_id
+                    ))
+                    .hint(format!("look at {}, then remove it: {down}", local.data.display()));
+                }
+                continue;
+            };
+            if !server.process.is_alive() {
+                return Err(anyhow!("run {} is there already, and its {name} has ended", plan.run_id))
+                    .hint(format!("look at {}, then remove it: {down}", server.log.display()));
+            }
+            // The one that was made up then.
             database.login.password = Password::new(&server.password);
         }
-        let ports: Vec<u16> = local.servers.iter().map(|server| server.port).collect();
-        let model =
-            config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
-        Ok(Up { children: Vec::new(), model })
+        self.servers
+            .servers
+            .retain(|planned| !local.servers.iter().any(|server| server.name == planned.database.name));
+        if self.servers.servers.is_empty() {
+            progress.say("its databases are up already");
+            return Ok(());
+        }
+        let redactor = plan.redactor();
+        for planned in &self.servers.servers {
+            local.logs.push((planned.database.name.clone(), planned.log(&local.data)));
+            local.programs.push(planned.installed.program.clone());
+        }
+        local.secrets.extend(redactor.texts().iter().cloned());
+        local.objects.extend(self.objects.clone());
+        recording.know(redactor);
+        claim.save()
+    }
+
+    /// Removes what was to join the run of an earlier `up`, and leaves that as it was.
+    async fn take_back(
+        &self,
+        session: &mut Session<'_>,
+        before: Record,
+        mut error: anyhow::Error,
+    ) -> anyhow::Error {
+        let claim = &mut session.claim;
+        if let Some(local) = claim.record.local() {
+            for planned in &self.servers.servers {
+                let folder = local.data.join(&planned.folder);
+                let removed = remove::remove_server(&folder, &claim.record.run_id, &local.programs).await;
+                if let Err(left) = removed {
+                    error = error.hint(format!("not all of it could be removed again: {left:#}"));
+                }
+            }
+        }
+        claim.record = before;
+        match claim.save() {
+            Ok(()) => error,
+            Err(left) => error.hint(format!("that could not be noted: {left:#}")),
+        }
     }
 }
 
@@ -403,13 +466,12 @@ fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> a
     Ok(())
 }
 
-/// Tells whether two plans ask for the same: by the hashes of their objects, which pass over passwords that
-/// were made up.
-fn content(plan: &Plan) -> String {
+/// The hashes of a plan's objects, by kind and name. They pass over passwords that were made up.
+fn objects(plan: &Plan) -> BTreeMap<String, String> {
     let hash = |object: &crate::manifest::Object| {
-        let hash =
-            object.metadata("annotations").and_then(|annotations| annotations.get(HASH_ANNOTATION)).cloned();
-        format!("{} {}\n", object.label(), hash.unwrap_or_default())
+        let annotations = object.metadata("annotations");
+        let hash = annotations.and_then(|annotations| annotations.get(HASH_ANNOTATION)?.as_str());
+        (object.label(), hash.unwrap_or_default().to_owned())
     };
-    state::hash(plan.objects.iter().map(hash).collect::<String>().as_bytes())
+    plan.objects.iter().map(hash).collect()
 }
