@@ -180,10 +180,11 @@ impl Registry {
             *folder == record.project
                 || (record.project.as_os_str().is_empty() && *folder == record.called_in)
         };
-        match folders.iter().find(|folder| up.iter().any(|record| of(folder, record))) {
-            Some(folder) => up.retain(|record| of(folder, record)),
-            None => unreadable.first().map_or(Ok(up.clear()), |unreadable| Err(unreadable.error()))?,
+        let nearest = folders.iter().find(|folder| up.iter().any(|record| of(folder, record)));
+        if let (None, Some(unreadable)) = (nearest, unreadable.first()) {
+            return Err(unreadable.error());
         }
+        up.retain(|record| nearest.is_some_and(|folder| of(folder, record)));
         Ok(up)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,9 @@ use crate::redact::Redactor;
 use crate::run_id::RunId;
 use crate::state::{self, Ready};
 use crate::time::Time;
+
+/// How long the note of a run in a cluster is kept once its lifetime has ended.
+const KEPT_EXPIRED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The variable of [`Record::mark`].
 const MARK: &str = "TESTBED_OWNER";
@@ -36,7 +40,7 @@ pub struct Record {
     /// Whether the user has chosen the run's id: then only who says it means this run.
     #[serde(default)]
     pub is_named: bool,
-    /// When a run of this machine has lived long enough.
+    /// When it has lived long enough.
     #[serde(default)]
     pub expires: Option<Time>,
     /// The config files that were written, and the hashes of their contents.
@@ -216,7 +220,9 @@ impl Record {
         if self.phase != Phase::Up || self.local().is_some_and(|local| local.boot != boot) {
             return Some(Abandoned::Killed);
         }
-        self.expires.filter(|expires| *expires <= now).map(|_| Abandoned::Expired)
+        // In a cluster the objects end by themselves, and may have been given more time there.
+        let grace = if self.local().is_some() { Duration::ZERO } else { KEPT_EXPIRED };
+        self.expires.filter(|expires| expires.after(grace) <= now).map(|_| Abandoned::Expired)
     }
 }
 

@@ -52,6 +52,12 @@ pub(crate) async fn remove(
     let deadline = deadline::after(within.min(TEARDOWN));
     for (claim, abandoned) in claims {
         let record = claim.record.clone();
+        // Nothing but the note of it is left.
+        if abandoned == Abandoned::Expired && record.location().is_some() {
+            record.remove_outputs();
+            let _ = claim.forget();
+            continue;
+        }
         let (run_id, because) = (&record.run_id, why(abandoned).1);
         match remove_one(claim, abandoned, recorder, deadline).await {
             Ok(()) => {

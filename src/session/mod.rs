@@ -42,11 +42,13 @@ pub(crate) use self::up::up;
 use crate::cli::{Making, OnFailure, Run, Up};
 use crate::deadline;
 use crate::failure::{Exit, exit_of};
+use crate::manifest::lifetime::Lifetime;
 use crate::output::Model;
 use crate::progress::Progress;
 use crate::recorder::event::Asked;
 use crate::recorder::{Recorder, Recording};
 use crate::registry::{Claim, Place, Record};
+use crate::time::Time;
 
 /// Resolves, with an error of exit code 130 or 143, when somebody ends the call.
 type Stop<'a> = Pin<&'a mut dyn Future<Output = anyhow::Error>>;
@@ -197,9 +199,14 @@ impl<'a> Call<'a> {
 
     /// What is noted of the run that it is about to make.
     fn record(&self, place: Place) -> Record {
+        let lifetime = match place {
+            Place::Local(_) => self.maker.making().source.lifetime,
+            Place::Kubernetes(_) => self.maker.making().source.lifetime.or(Some(Lifetime::IN_CLUSTER)),
+        };
         Record {
             project: self.project.clone(),
             is_named: self.is_named,
+            expires: lifetime.and_then(Lifetime::duration).map(|lifetime| Time::now().after(lifetime)),
             ..Record::new(&self.plan.run_id, place)
         }
     }

@@ -13,7 +13,7 @@ use crate::failure::{Advise, usage};
 pub const NAMES: [&str; 2] = ["testbed.yaml", "testbed.yml"];
 
 /// What `--settings` says to use no file.
-const NONE: &str = "none";
+pub const NONE: &str = "none";
 
 /// The file to use: as `named` by `--settings` or its variable, else the nearest one. `from` is the current
 /// folder, as an absolute path. A file in that folder has no folder in its path.

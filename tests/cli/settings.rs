@@ -321,3 +321,34 @@ fn in_a_pod_the_file_names_nothing_outside_its_repository() {
         .says("output: /nonexistent/x.json leads out");
     pod(&text).call(&["down", "--run-id", "run-1"]).says("warning").says("leads out of the repository");
 }
+
+/// What one user wants for all projects, below what a project says.
+#[test]
+fn the_users_own_settings_count_for_less_than_the_projects() {
+    let folder = project("timeout: 7m\ndatabases: {db: sqlite}\n");
+    let config = folder.path().join("config/testbed");
+    std::fs::create_dir_all(&config).unwrap();
+    let home = folder.path().join("config").display().to_string();
+    let folder = folder.env("XDG_CONFIG_HOME", home).env("TESTBED_RUNTIME", "");
+    let own = |text: &str| std::fs::write(config.join("testbed.yaml"), text).unwrap();
+    own("timeout: never\n");
+    folder
+        .call(&["up", "--output", "-"])
+        .fails(2)
+        .says("config/testbed/testbed.yaml:1: timeout: \"never\" does not fit");
+    folder.call(&["up", "--output", "-", "--settings", "none", "--with", "sqlite"]).ok();
+    own("databases: {db: postgres}\n");
+    folder.call(&["up", "--output", "-"]).fails(2).says("are a project's").says("hint: write them into");
+    // A cluster that the user asks for needs no name here, as on the command line.
+    own("runtime: kubernetes\nnamespace: mine\n");
+    folder.call(&["status"]).fails(2).says("no cluster is named");
+    folder.file("testbed.yaml", "databases: {db: sqlite}\nruntime: local\n");
+    folder
+        .call(&["up", "-v", "--output", "-"])
+        .ok()
+        .says("on this machine")
+        .says("settings from testbed.yaml");
+    folder.file("testbed.yaml", "databases: {db: sqlite}\nruntime: kubernetes\n");
+    folder.call(&["up"]).fails(2).says("testbed.yaml: runtime: kubernetes needs the name of a cluster");
+    folder.call(&["down"]).ok();
+}

@@ -41,7 +41,7 @@ fn up_again_is_the_same_run_and_new_databases_join_it() {
         .call(&changed)
         .fails(2)
         .says("was asked for otherwise: ")
-        .says(&format!("Pod/postgres-{run_id}"))
+        .says(&format!("Pod postgres-{run_id}"))
         .says("remove it first: testbed down");
     both.iter().for_each(|database| database.assert_takes_logins());
 

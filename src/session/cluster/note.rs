@@ -67,7 +67,11 @@ fn add(registry: &Registry, call: &Call<'_>, record: Record) -> anyhow::Result<(
         Found::Held(_) if is_up => Ok((Claim::unnoted(record), false)),
         Found::Held(holder) => Err(holder.is_held()),
         Found::Free(mut claim) => match (claim.record.location(), record.location()) {
-            (Some(noted), Some(now)) if noted.is_same_place(now) => Ok((*claim, true)),
+            (Some(noted), Some(now)) if noted.is_same_place(now) => {
+                claim.record.expires = record.expires;
+                claim.record.owner = record.owner;
+                Ok((*claim, true))
+            }
             (Some(noted), Some(_)) if is_up => {
                 call.progress.say(&format!(
                     "run {run_id} may still be in namespace {} as well: testbed down --run-id {run_id} -n {}{}",

@@ -16,15 +16,16 @@ use serde_json::Value;
 use tokio::process::Child;
 
 use super::plan::Plan;
-use super::{Backend, Call, Failed, Session, Stop, abandoned, archiving};
+use super::{Backend, Call, Failed, Maker, Session, Stop, abandoned, archiving};
 use crate::bug;
 use crate::database::{self, Password};
 use crate::deadline;
 use crate::failure::{Advise, usage};
+use crate::files;
 use crate::history::record::{Database, Moment, What};
-use crate::manifest::lifetime::Lifetime;
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::output::Model;
+use crate::process::{self, Process};
 use crate::progress::{Progress, READY};
 use crate::recorder::event::{Asked, Failure};
 use crate::recorder::{Event, Recording, origin};
@@ -33,10 +34,9 @@ use crate::runtime::local::area::{self, Area, in_memory};
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
 use crate::runtime::local::planned::{Planned, Run};
 use crate::runtime::local::start::{self, Started, Told};
-use crate::runtime::local::{prepared, removal, remove};
+use crate::runtime::local::{prepared, processes, removal, remove};
 use crate::state::STATE_HINT;
 use crate::time::Time;
-use crate::{files, process};
 
 /// A run of which testbed starts the servers.
 pub(super) struct Servers {
@@ -73,13 +73,15 @@ impl Backend for Servers {
         let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
         tell_differences(&servers, args.strict, progress)?;
         let objects = objects(plan);
-        let lifetime = args.source.lifetime.and_then(Lifetime::duration);
-        let expires = lifetime.map(|lifetime| Time::now().after(lifetime));
-        match registry.claim(&plan.run_id)? {
+        match claim(&registry, &call).await? {
             Found::Absent => {}
             Found::Free(mut claim) => {
                 let recording = removal::recording(recorder, &claim);
-                claim.record.expires = expires.or(claim.record.expires);
+                if let Some(lifetime) = call.maker.making().source.lifetime {
+                    claim.record.expires = lifetime.duration().map(|lifetime| Time::now().after(lifetime));
+                }
+                claim.record.owner = Process::with_id(std::process::id());
+                claim.save()?;
                 let session = Session { call, claim: *claim, recording, is_adopted: true };
                 return Ok((Self { area, servers, objects }, session));
             }
@@ -104,8 +106,7 @@ impl Backend for Servers {
             objects: objects.clone(),
             servers: Vec::new(),
         };
-        let claim =
-            registry.add(Record { history: recording.id(), expires, ..call.record(Place::Local(run)) })?;
+        let claim = registry.add(Record { history: recording.id(), ..call.record(Place::Local(run)) })?;
         recording.on(Event::Begun {
             objects: plan
                 .objects
@@ -421,6 +422,24 @@ impl Servers {
         match claim.save() {
             Ok(()) => error,
             Err(left) => error.hint(format!("that could not be noted: {left:#}")),
+        }
+    }
+}
+
+/// Claims the run. While another `up` works on a run that is up, it is waited for: both want the same.
+async fn claim(registry: &Registry, call: &Call<'_>) -> anyhow::Result<Found> {
+    let mut is_told = false;
+    loop {
+        let found = registry.claim(&call.plan.run_id)?;
+        let Found::Held(record) = &found else { return Ok(found) };
+        let holder = record.owner.filter(|owner| owner.is_alive() && record.command.is_none());
+        let is_up = matches!(call.maker, Maker::Up(_)) && record.phase == Phase::Up;
+        let (Some(holder), true) = (holder, is_up) else { return Ok(found) };
+        if !std::mem::replace(&mut is_told, true) {
+            call.progress.say(&format!("waiting for process {}, which works on it", holder.pid));
+        }
+        if !processes::gone(holder, deadline::left(call.deadline)).await {
+            return Ok(found);
         }
     }
 }
