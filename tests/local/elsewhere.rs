@@ -22,6 +22,8 @@ fn hostile(local: Folder) -> Folder {
     let folder = local.path().join("mysql").display().to_string();
     let variables = [
         ("DATABASE_URL", "postgresql://me@127.9.9.9:1/mine"),
+        ("PRIMARY_DATABASE_URL", "postgresql://me@127.9.9.9:1/mine"),
+        ("BOOKS_DATABASE_URL", "mysql2://me@127.9.9.9:1/mine"),
         ("PGSERVICE", "mine"),
         ("PGSERVICEFILE", service.to_str().expect("a path")),
         ("PGSYSCONFDIR", "/nowhere"),
@@ -35,6 +37,10 @@ fn hostile(local: Folder) -> Folder {
         ("PGCHANNELBINDING", "require"),
         ("PGREQUIREAUTH", "gss"),
         ("PGREQUIREPEER", "nobody"),
+        ("PGREALM", "mine"),
+        ("PGREPLICATION", "database"),
+        ("PGSSLPASSWORD", "wrong"),
+        ("PGSSLCOMPRESSION", "1"),
         ("PGGSSENCMODE", "require"),
         ("PGTARGETSESSIONATTRS", "standby"),
         ("PGOPTIONS", "-c search_path=nowhere -c default_transaction_read_only=on"),
@@ -42,6 +48,9 @@ fn hostile(local: Folder) -> Folder {
         ("MYSQL_TCP_PORT", "1"),
         ("MYSQL_UNIX_PORT", "/nowhere"),
         ("MYSQL_PWD", "wrong"),
+        ("MARIADB_USER", "me"),
+        ("MARIADB_PWD", "wrong"),
+        ("MARIADB_UNIX_PORT", "/nowhere"),
         ("MYSQL_GROUP_SUFFIX", "_mine"),
         ("MYSQL_HOME", folder.as_str()),
         ("MARIADB_HOME", folder.as_str()),
@@ -75,7 +84,8 @@ fn the_callers_variables_lead_no_client_of_mariadb_elsewhere() {
     let run = local.call(&["run", "--with", "mariadb=shop", "--", "sh", "-ec", script]).ok();
     let (told, answered) = run.stdout.trim().split_once('\n').expect("two lines");
     assert_eq!(told.split_whitespace().collect::<Vec<_>>(), answered.split_whitespace().collect::<Vec<_>>());
-    run.says("note: the command does not get MARIADB_HOME, MYSQL_GROUP_SUFFIX, MYSQL_UNIX_PORT, ");
+    run.says("note: the command does not get MARIADB_HOME, MARIADB_PWD, MARIADB_UNIX_PORT, MARIADB_USER, ")
+        .says(", MYSQL_GROUP_SUFFIX, MYSQL_UNIX_PORT, PRIMARY_DATABASE_URL, which could lead it");
     local.assert_nothing_left();
 }
 
