@@ -1,6 +1,7 @@
 //! A command never reaches a server that is not the run's, whatever the caller's environment says: real
 //! clients, with every variable in it that could lead them elsewhere.
 
+use crate::examples::{copy, is_without_packages, of_go, packages};
 use crate::harness::Local;
 use crate::support::Folder;
 
@@ -15,7 +16,7 @@ print("psycopg2", cursor.fetchone()[0])'
 "#;
 
 /// A caller whose own servers are elsewhere: no connection to any of these places can succeed.
-fn hostile(local: Folder) -> Folder {
+pub fn hostile(local: Folder) -> Folder {
     let service = local.file("services.conf", "[mine]\nhost=127.9.9.9\nport=1\nuser=me\ndbname=mine\n");
     std::fs::create_dir(local.path().join("mysql")).expect("a folder");
     local.file("mysql/my.cnf", "[client]\nhost=127.9.9.9\nport=1\nuser=me\n");
@@ -73,6 +74,65 @@ fn the_callers_variables_lead_no_client_of_postgresql_elsewhere() {
     run.says("note: the command does not get PGCHANNELBINDING, ")
         .says("PGSERVICE, PGSERVICEFILE")
         .says(", which could lead it to another server");
+    local.assert_nothing_left();
+}
+
+/// The same of drivers that read libpq's variables by themselves, told nothing and told a URL.
+const GO: &str = r#"package main
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+
+	_ "github.com/lib/pq"
+)
+
+func main() {
+	for _, source := range []string{"", os.Getenv("DATABASE_URL")} {
+		db, err := sql.Open("postgres", source)
+		if err != nil {
+			panic(err)
+		}
+		var port int
+		if err := db.QueryRow("SELECT inet_server_port()").Scan(&port); err != nil {
+			panic(err)
+		}
+		fmt.Println("lib/pq", port)
+	}
+}
+"#;
+const NODE: &str = r#"
+const { Client } = require("pg");
+(async () => {
+  for (const source of [undefined, process.env.DATABASE_URL]) {
+    const client = new Client(source);
+    await client.connect();
+    const { rows } = await client.query("SELECT inet_server_port() AS port");
+    console.log("pg", rows[0].port);
+    await client.end();
+  }
+})();
+"#;
+
+#[test]
+fn the_callers_variables_lead_no_driver_of_go_and_node_elsewhere() {
+    if is_without_packages("go", "go.sum") || is_without_packages("node", "node_modules") {
+        return;
+    }
+    let modules = packages("node").join("node_modules").display().to_string();
+    let local = Local::of(of_go(hostile(Folder::local()).env("NODE_PATH", modules)));
+    // Beside the example, whose modules it takes.
+    let told_nothing = copy(&local, "go").join("told-nothing");
+    std::fs::create_dir(&told_nothing).expect("a folder");
+    std::fs::write(told_nothing.join("main.go"), GO).expect("a file");
+    let node = local.file("told-nothing.js", NODE).display().to_string();
+    let script = format!("echo $PGPORT; node {node}; cd go; go run ./told-nothing");
+    let run = local.call(&["run", "--with", "postgres=pg", "--", "sh", "-ec", &script]).ok();
+    let mut lines = run.stdout.lines();
+    let port = lines.next().expect("a port");
+    let answers = ["pg", "pg", "lib/pq", "lib/pq"].map(|driver| format!("{driver} {port}"));
+    assert_eq!(lines.collect::<Vec<_>>(), answers);
     local.assert_nothing_left();
 }
 
