@@ -13,6 +13,8 @@ const RUN_ID: &str = "TESTBED_RUN_ID";
 const CONFIG: &str = "TESTBED_CONFIG";
 /// What many frameworks read by themselves, if there is one database only.
 const ONLY_URL: &str = "DATABASE_URL";
+/// What Rails reads before that, for the database that it calls `primary`.
+const PRIMARY_URL: &str = "PRIMARY_DATABASE_URL";
 /// How libpq's variables begin; a database's own have an underscore after its name, so that `pg` does not get
 /// in their way.
 const LIBPQ: &str = "PG";
@@ -22,7 +24,7 @@ const MYSQL: &str = "mysql";
 
 /// What libpq, and the drivers that read its variables, go by when they look for a server, log in and secure
 /// the connection. Others, such as the time zone, lead nobody elsewhere.
-const OF_LIBPQ: [&str; 34] = [
+const OF_LIBPQ: [&str; 38] = [
     "PGCHANNELBINDING",
     "PGDATABASE",
     "PGGSSDELEGATION",
@@ -38,6 +40,8 @@ const OF_LIBPQ: [&str; 34] = [
     "PGPASSFILE",
     "PGPASSWORD",
     "PGPORT",
+    "PGREALM",
+    "PGREPLICATION",
     "PGREQUIREAUTH",
     "PGREQUIREPEER",
     "PGREQUIRESSL",
@@ -45,6 +49,7 @@ const OF_LIBPQ: [&str; 34] = [
     "PGSERVICEFILE",
     "PGSSLCERT",
     "PGSSLCERTMODE",
+    "PGSSLCOMPRESSION",
     "PGSSLCRL",
     "PGSSLCRLDIR",
     "PGSSLKEY",
@@ -52,16 +57,20 @@ const OF_LIBPQ: [&str; 34] = [
     "PGSSLMINPROTOCOLVERSION",
     "PGSSLMODE",
     "PGSSLNEGOTIATION",
+    "PGSSLPASSWORD",
     "PGSSLROOTCERT",
     "PGSSLSNI",
     "PGSYSCONFDIR",
     "PGTARGETSESSIONATTRS",
     "PGUSER",
 ];
-/// The same of the clients of MySQL and MariaDB.
-const OF_MYSQL: [&str; 9] = [
+/// The same of the clients and drivers of MySQL and MariaDB.
+const OF_MYSQL: [&str; 12] = [
     "MARIADB_GROUP_SUFFIX",
     "MARIADB_HOME",
+    "MARIADB_PWD",
+    "MARIADB_UNIX_PORT",
+    "MARIADB_USER",
     "MYSQL_GROUP_SUFFIX",
     "MYSQL_HOME",
     "MYSQL_HOST",
@@ -75,7 +84,7 @@ const OF_MYSQL: [&str; 9] = [
 /// they could lead it to a server that is not the run's.
 pub struct Environment {
     pub set: Vec<(String, String)>,
-    pub removed: Vec<&'static str>,
+    pub removed: Vec<String>,
 }
 
 impl Environment {
@@ -98,10 +107,13 @@ impl Environment {
             }
         }
         if !model.databases.is_empty() {
-            elsewhere.push(ONLY_URL);
+            elsewhere.extend([ONLY_URL, PRIMARY_URL]);
         }
         elsewhere.push(CONFIG);
-        let removed = elsewhere.into_iter().filter(|name| !set.iter().any(|(set, _)| set == name)).collect();
+        // What Rails reads for a database that its project calls by the same name.
+        let of_rails = model.databases.iter().map(|it| format!("{}_{ONLY_URL}", prefix(&it.name)));
+        let elsewhere = elsewhere.into_iter().map(str::to_owned).chain(of_rails);
+        let removed = elsewhere.filter(|name| !set.iter().any(|(set, _)| set == name)).collect();
         Self { set, removed }
     }
 }

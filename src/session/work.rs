@@ -125,8 +125,9 @@ fn environment(
             .and_then(|mark| mark.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
-    let kept_back: Vec<&str> =
-        environment.removed.iter().copied().filter(|name| std::env::var_os(name).is_some()).collect();
+    let kept_back: Vec<&str> = (environment.removed.iter().map(String::as_str))
+        .filter(|name| std::env::var_os(name).is_some())
+        .collect();
     if !kept_back.is_empty() {
         progress.say(&format!(
             "note: the command does not get {}, which could lead it to another server",

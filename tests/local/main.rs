@@ -13,6 +13,7 @@ mod credentials;
 mod docs;
 mod doctor;
 mod elsewhere;
+mod examples;
 mod failures;
 mod folder;
 mod foreign;
