@@ -169,6 +169,7 @@ const UP_EXAMPLES: &str = "\
 Examples:
   testbed up --with postgres:17 --with mysql            two databases from built-in templates
   testbed up --with postgres:17=orders --param orders.database=shop
+  testbed up --with postgres@5433 --param init=schema.sql
   testbed up databases.yaml --run-id pr-17              the manifest of your own
   testbed up --with postgres --forward                  reach it from this machine until Ctrl-C
   testbed up --with postgres --format dotenv            variables in .env.testbed: set -a; . ./.env.testbed
@@ -264,12 +265,18 @@ pub struct Source {
     #[arg(short, long = "filename", value_name = "MANIFEST")]
     pub filenames: Vec<PathBuf>,
 
-    /// A built-in database: mysql, mariadb, postgres or sqlite, with an image tag and a name if needed
-    #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", env = "TESTBED_WITH", value_delimiter = ',')]
+    /// A built-in database: mysql, mariadb, postgres or sqlite, with an image tag, a port and a name if needed
+    #[arg(
+        short,
+        long,
+        value_name = "ENGINE[:TAG][@PORT][=NAME]",
+        env = "TESTBED_WITH",
+        value_delimiter = ','
+    )]
     pub with: Vec<String>,
 
-    /// A template parameter; built-in databases take image, user, password, database, cpu, cpu-limit, memory,
-    /// memory-limit, medium, args, profile (restricted, openshift), pull-secret, node-selector, tolerations,
+    /// A template parameter; built-in databases take image, port, user, password, database, databases, users,
+    /// extensions, init (set-up scripts), args, cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret, node-selector, tolerations,
     /// runtime-class and ip-family (ipv4, ipv6, dual), for one of them as NAME.memory=1Gi; NAME.server=PATH
     /// names the server program on this machine
     #[arg(
@@ -880,7 +887,7 @@ pub struct Init {
     pub folder: PathBuf,
 
     /// A database that the project needs, whatever else is found
-    #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", value_delimiter = ',')]
+    #[arg(short, long, value_name = "ENGINE[:TAG][@PORT][=NAME]", value_delimiter = ',')]
     pub with: Vec<String>,
 
     /// Print the file instead of writing it

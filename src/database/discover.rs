@@ -23,6 +23,10 @@ const SETTLE_ANNOTATION: &str = "testbed/settle";
 /// On a pod or its template: a JSON object of extra arguments for the config file.
 const CONNARGS_ANNOTATION: &str = "testbed/connargs";
 
+/// On a pod or its template: a JSON list of the further databases that its set-up makes, such as
+/// `[{"name": "audit", "user": "alice"}]`.
+const DATABASES_ANNOTATION: &str = "testbed/databases";
+
 /// What a manifest holds.
 pub struct Discovery {
     /// The servers, in the order of the manifest.
@@ -191,6 +195,16 @@ fn database(
         })
         .transpose()?
         .unwrap_or_default();
+    let further = annotation(DATABASES_ANNOTATION)
+        .map(|text| {
+            serde_json::from_str(text).with_context(|| {
+                format!(
+                    "annotation {DATABASES_ANNOTATION} is not a JSON list such as [{{\"name\": \"audit\"}}]"
+                )
+            })
+        })
+        .transpose()?
+        .unwrap_or_default();
     let image = workload.image(container).to_owned();
     let own_entrypoint = container.command.as_ref().is_none_or(Vec::is_empty);
     let arguments =
@@ -209,6 +223,7 @@ fn database(
         image,
         login: logins.tests,
         admin: logins.admin,
+        further,
         settle,
         connargs,
     })

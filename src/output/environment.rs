@@ -169,10 +169,15 @@ fn says_who_or_where(options: &str) -> bool {
     })
 }
 
+/// The databases that a client gets to without naming one of the server's.
+fn firsts(model: &Model) -> impl Iterator<Item = &Connection> + Clone {
+    model.databases.iter().filter(|connection| !connection.is_further)
+}
+
 /// The database that a client goes to that is told none: the only one of its driver, or the one whose own
 /// variables are the client's as well.
 fn usual<'a>(model: &'a Model, driver: &str) -> Option<&'a Connection> {
-    let mut all = model.databases.iter().filter(|connection| connection.driver == driver);
+    let mut all = firsts(model).filter(|connection| connection.driver == driver);
     let named = all.clone().find(|connection| driver == MYSQL && prefix(&connection.name) == "MYSQL");
     named.or_else(|| all.next().filter(|_| all.next().is_none()))
 }
@@ -195,7 +200,8 @@ pub(super) fn variables(model: &Model, config: Option<&Path>) -> Vec<(String, St
             variables.push((name.to_owned(), value));
         }
     };
-    if let [only] = model.databases.as_slice() {
+    let mut all = firsts(model);
+    if let (Some(only), None) = (all.next(), all.next()) {
         add(ONLY_URL, only.url.clone());
     }
     if let Some(usual) = usual(model, POSTGRES) {

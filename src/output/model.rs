@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
 use super::{ConnArg, url};
-use crate::database::{Database, Engine};
+use crate::database::{Database, Engine, Login};
 use crate::run_id::RunId;
 
 /// What SQLite is told to open: a database in memory.
@@ -58,6 +58,9 @@ pub struct Connection {
     /// Whether the server takes logins over TLS only.
     #[serde(default)]
     pub over_tls: bool,
+    /// Whether this is a further database of the server before it, which a client has to ask for by name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_further: bool,
     /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`,
     /// `psycopg2.connect(**arguments)`, `sqlite3.connect(**arguments)`. `--connarg` and the annotation
     /// `testbed/connargs` change these, and nothing else here.
@@ -67,11 +70,11 @@ pub struct Connection {
 impl Model {
     /// The model of a run with these databases.
     pub fn new(run_id: &RunId, entries: &[Entry], connargs: &[ConnArg]) -> Self {
-        let connection = |entry: &Entry| match *entry {
-            Entry::Server(database, host, port) => Connection::server(database, host, port, connargs),
-            Entry::Sqlite(name) => Connection::sqlite(name),
+        let connections = |entry: &Entry| match *entry {
+            Entry::Server(database, host, port) => Connection::all_of(database, host, port, connargs),
+            Entry::Sqlite(name) => vec![Connection::sqlite(name)],
         };
-        Self { run_id: run_id.as_str().into(), databases: entries.iter().map(connection).collect() }
+        Self { run_id: run_id.as_str().into(), databases: entries.iter().flat_map(connections).collect() }
     }
 
     /// The same with what else the run has had before: databases of other names stay, in their order.
@@ -85,8 +88,13 @@ impl Model {
 
     /// Takes note of which servers, in their order, were logged in to over TLS.
     pub fn note_tls(&mut self, over_tls: impl IntoIterator<Item = bool>) {
-        let servers = self.databases.iter_mut().filter(|connection| connection.host.is_some());
-        servers.zip(over_tls).for_each(|(connection, over_tls)| connection.over_tls = over_tls);
+        let (mut each, mut now) = (over_tls.into_iter(), false);
+        for connection in self.databases.iter_mut().filter(|connection| connection.host.is_some()) {
+            if !connection.is_further {
+                now = each.next().unwrap_or_default();
+            }
+            connection.over_tls = now;
+        }
     }
 
     /// The databases' names, in their order.
@@ -114,8 +122,18 @@ impl Connection {
         }
     }
 
-    fn server(database: &Database, host: &str, port: u16, connargs: &[ConnArg]) -> Self {
-        let login = &database.login;
+    /// A server's database, and the further ones: `orders`, and `orders-audit` for its database `audit`.
+    fn all_of(database: &Database, host: &str, port: u16, connargs: &[ConnArg]) -> Vec<Self> {
+        let own = Self::server(database, &database.login, host, port, connargs);
+        let further = database.further.iter().map(|further| Self {
+            name: format!("{}-{}", database.name, further.name),
+            is_further: true,
+            ..Self::server(database, &further.login(&database.login), host, port, connargs)
+        });
+        std::iter::once(own).chain(further).collect()
+    }
+
+    fn server(database: &Database, login: &Login, host: &str, port: u16, connargs: &[ConnArg]) -> Self {
         // MariaDB is reached with MySQL's driver, so that is what its entry names.
         let (driver, scheme, database_key) = match database.engine {
             Engine::Postgres => ("postgres", "postgresql", "dbname"),
@@ -142,6 +160,7 @@ impl Connection {
             database: login.database.clone(),
             url: url::url(scheme, login, host, port),
             over_tls: false,
+            is_further: false,
             arguments,
         }
     }
@@ -151,6 +170,7 @@ impl Connection {
 mod tests {
     use super::super::examples::{database, model};
     use super::*;
+    use crate::database::Further;
 
     #[test]
     fn every_field_has_its_documented_shape() {
@@ -192,6 +212,23 @@ mod tests {
         assert_eq!((connection.engine, connection.driver), ("mariadb", "mysql"));
         assert_eq!(connection.url, "mysql://striv:p%22w@mariadb-run-1:3306");
         assert!(connection.database.is_none() && !connection.arguments.contains_key("database"));
+    }
+
+    #[test]
+    fn further_databases_stand_behind_their_servers_with_logins_of_their_own() {
+        let (mut mysql, postgres) = (database(Engine::Mysql), database(Engine::Postgres));
+        let further =
+            |name: &str, user: Option<&str>| Further { name: name.into(), user: user.map(Into::into) };
+        mysql.further = vec![further("a_1", Some("alice")), further("b", None)];
+        let mut model = model(&[&mysql, &postgres]);
+        assert_eq!(model.names(), ["mysql", "mysql-a_1", "mysql-b", "postgres"]);
+        assert_eq!(model.databases[1].url, "mysql://alice:p%22w@mysql-run-1:3306/a_1");
+        assert_eq!(model.databases[2].arguments["database"], "b");
+        model.note_tls([true, false]);
+        assert_eq!(
+            model.databases.iter().map(|one| one.over_tls).collect::<Vec<_>>(),
+            [true, true, true, false]
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::meant::meant;
-use super::reach::Reach;
+use super::reach::{self, Reach};
 use super::{Arguments, Settings, find, keys, read};
 use crate::cli::{self, Cli, Source};
 use crate::environment::{Naming, is_in_pod, is_set, naming};
@@ -127,8 +127,10 @@ fn load(typed: &ArgMatches) -> anyhow::Result<Loaded> {
         .exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut settings = read::read(&file, &text, folder, &Cli::command())?;
-    if let Some(reach) = reach {
-        reach.check(&settings)?;
+    match reach {
+        Some(reach) => reach.check(&settings)?,
+        None if reach::has_scripts(&settings) => Reach::of_any(&file)?.check_scripts(&settings)?,
+        None => {}
     }
     if has_no_contexts() {
         settings.values.retain(|(key, _)| key.name != "context");
@@ -378,7 +380,7 @@ mod tests {
         };
         assert_eq!(
             (up.on_failure, up.source.with.len(), up.connarg.len()),
-            (Some(cli::OnFailure::Delete), 4, 2)
+            (Some(cli::OnFailure::Delete), 5, 2)
         );
         assert!(matches!(filled(&["render"], read::documented_example(), &[]), cli::Command::Render(_)));
     }

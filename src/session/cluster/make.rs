@@ -307,8 +307,9 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     let scope = Scope { discovery: &plan.discovery, redactor: plan.redactor(), stays, past: Past::Counts };
     let watcher = FailureWatcher::start(scope, cluster, budgets);
     let is_forwarded = matches!(maker, Maker::Up(up) if up.forward);
+    let stays_open = is_forwarded || matches!(maker, Maker::Run(_));
     let reach = tokio::select! {
-        reach = reach::reach(plan, cluster, created, is_forwarded, &observer, progress) => reach?,
+        reach = reach::reach(plan, cluster, created, is_forwarded, stays_open, &observer, progress) => reach?,
         error = late(*deadline, args.timeout, cluster) => return Err(error),
     };
     let waits = Waits::default();

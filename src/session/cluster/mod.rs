@@ -25,6 +25,7 @@ use crate::failure::Advise;
 use crate::location::Beyond;
 use crate::manifest::policy::Allowance;
 use crate::output::Model;
+use crate::ports;
 use crate::progress::Progress;
 use crate::recorder::event::{Asked, Failure};
 use crate::recorder::{Event, Recorder, Recording};
@@ -74,6 +75,13 @@ impl Backend for Pods {
             "run {run_id} in namespace {} of {} ({})",
             cluster.namespace, cluster.server, cluster.source
         ));
+        // Those of the port-forwards that are for somebody.
+        let is_forwarded = match call.maker {
+            Maker::Up(up) => up.forward,
+            Maker::Run(_) => !cluster.inside,
+        };
+        let asked = call.plan.asked.iter().filter_map(|(name, asked)| Some((name, asked.port?)));
+        asked.filter(|_| is_forwarded).try_for_each(|(name, port)| ports::check(port, name)).hint(NOTHING)?;
         let (deadline, told) = (call.deadline, call.maker.making().timeout);
         let note::Noted { mut claim, folder, is_adopted } = note::take(&mut call, &cluster)?;
         let recording = tokio::select! {

@@ -25,6 +25,7 @@ use crate::files;
 use crate::history::record::{Database, Moment, What};
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::output::Model;
+use crate::ports;
 use crate::process::{self, Process};
 use crate::progress::{Progress, READY};
 use crate::recorder::event::{Asked, Failure};
@@ -69,7 +70,7 @@ impl Backend for Servers {
         abandoned::remove(&registry, recorder, Duration::MAX, progress).await;
         let area = Area::open()?;
         let plan = &call.plan;
-        let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
+        let wishes = Wishes { params: &plan.params, asked: &plan.asked };
         let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
         tell_differences(&servers, args.strict, progress)?;
         let objects = objects(plan);
@@ -87,6 +88,7 @@ impl Backend for Servers {
             }
             Found::Held(record) => return Err(record.is_held()),
         }
+        check_ports(&servers)?;
         call.config.remove_older()?;
         let pipeline_run = archiving::pipeline_run(&args.source.pipeline_run);
         let record = origin::begin(call.maker.name(), plan.run_id.as_str(), "local", &pipeline_run);
@@ -306,10 +308,12 @@ impl Servers {
         if let Some(folder) = claim.folder() {
             area::note_registry(&local.data, folder)?;
         }
+        let ports: Vec<u16> = self.servers.servers.iter().filter_map(|planned| planned.port).collect();
         let run = Run {
             run_id: &claim.record.run_id,
             folder: &local.data,
             area,
+            ports: &ports,
             deadline: deadline::after(timeout),
             timeout,
         };
@@ -390,6 +394,7 @@ impl Servers {
             progress.say("its databases are up already");
             return Ok(());
         }
+        check_ports(&self.servers)?;
         let redactor = plan.redactor();
         for planned in &self.servers.servers {
             local.logs.push((planned.database.name.clone(), planned.log(&local.data)));
@@ -442,6 +447,12 @@ async fn claim(registry: &Registry, call: &Call<'_>) -> anyhow::Result<Found> {
             return Ok(found);
         }
     }
+}
+
+/// Refuses ports that somebody has, before anything is made.
+fn check_ports(plan: &LocalPlan) -> anyhow::Result<()> {
+    let mut asked = plan.servers.iter().filter_map(|server| Some((server.port?, &server.database.name)));
+    asked.try_for_each(|(port, name)| ports::check(port, name))
 }
 
 /// What is known of a database before its server runs.
