@@ -57,6 +57,8 @@ fn asked(with: &With) -> Found {
         image: None,
         user: None,
         database: None,
+        port: with.port,
+        init: Vec::new(),
         has_password: false,
         places: vec![place],
     }

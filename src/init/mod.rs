@@ -28,6 +28,10 @@ pub struct Found {
     /// The tests' user, unless it is the one that testbed takes anyway.
     pub user: Option<String>,
     pub database: Option<String>,
+    /// The port that the source gives it on this machine.
+    pub port: Option<u16>,
+    /// Its set-up scripts, as seen from the project's folder.
+    pub init: Vec<String>,
     /// Whether the source has a password written down.
     pub has_password: bool,
     pub places: Vec<Place>,

@@ -13,6 +13,7 @@ services:
       POSTGRES_USER: striv
       POSTGRES_PASSWORD: hush-compose
     volumes: ['./init:/docker-entrypoint-initdb.d']
+    ports: ['5433:5432']
   legacy:
     image: mysql:5.6
     env_file: legacy.env
@@ -58,15 +59,15 @@ fn a_projects_databases_are_found_merged_and_written() {
     let called = called
         .says("  .github/workflows/ci.yml:5: job test, service postgres")
         .says("  testing-databases.json: entry 2");
-    let _ = called
-        .says("warning: docker-compose.yml:5: service db: the set-up scripts ./init:")
-        .says("next: testbed run -- your test command");
+    let _ = called.says("next: testbed run -- your test command");
 }
 
 #[test]
 fn what_is_written_can_be_used_at_once() {
     let folder = project();
     let _ = folder.call(&["init"]).ok();
+    std::fs::create_dir(folder.path().join("init")).unwrap();
+    folder.file("init/schema.sql", "SELECT 1;\n");
     let rendered = folder.call(&["render", "--run-id", "run-1"]).ok();
     assert!(rendered.stderr.is_empty(), "{}", rendered.transcript());
     for part in
