@@ -276,9 +276,10 @@ pub struct Source {
     pub with: Vec<String>,
 
     /// A template parameter; built-in databases take image, port, user, password, database, databases, users,
-    /// extensions, init (set-up scripts), args, cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret, node-selector, tolerations,
-    /// runtime-class and ip-family (ipv4, ipv6, dual), for one of them as NAME.memory=1Gi; NAME.server=PATH
-    /// names the server program on this machine
+    /// extensions, init (set-up scripts), args, cpu, cpu-limit, memory, memory-limit, medium, profile
+    /// (restricted, openshift), pull-secret, node-selector, tolerations, runtime-class and ip-family (ipv4,
+    /// ipv6, dual), for one of them as NAME.memory=1Gi; NAME.server=PATH names the server program on this
+    /// machine
     #[arg(
         short,
         long,

@@ -2,7 +2,7 @@
 
 use super::dotenv::{self, Variables, interpolate};
 use super::service::{self, Service};
-use super::{Findings, Place, SERVICES, one_line, one_more};
+use super::{Findings, Place, Port, SERVICES, one_line, one_more};
 use crate::engine::Engine;
 use crate::manifest::setup;
 use crate::yaml::{Content, Node};
@@ -31,7 +31,7 @@ pub fn read(file: &str, text: &str, read: Read) -> anyhow::Result<Findings> {
         if service::take(service, &mut findings) {
             let init = scripts(of, &place, &mut findings);
             if let Some(found) = findings.found.last_mut() {
-                found.port = port(of, found.engine, &variables);
+                found.port = port(of, found.engine, &variables).map(Port::Told);
                 found.init = init;
             }
             note_rest(of, &place, &mut findings);
@@ -255,7 +255,10 @@ services:
             assert!(note.contains(part), "{part}: {notes:?}");
         }
         assert_eq!(notes.len(), 4);
-        assert_eq!((found[0].port, found[0].init.as_slice()), (Some(3307), &["init".to_owned()][..]));
+        assert_eq!(
+            (found[0].port, found[0].init.as_slice()),
+            (Some(Port::Told(3307)), &["init".to_owned()][..])
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The text of a new `testbed.yaml`.
 
-use super::{Found, one_line};
+use super::{Found, Port, one_line};
 use crate::database::Engine;
 use crate::yaml;
 
@@ -48,10 +48,13 @@ fn database(found: &Found) -> String {
         let paths: Vec<String> = found.init.iter().map(|path| quoted(path)).collect();
         text += &format!("    init: [{}]\n", paths.join(", "));
     }
-    if let Some(port) = found.port {
-        text += &format!(
-            "    # port: {port}    # where tests have it written down; without it, a free one is taken\n"
-        );
+    match found.port {
+        Some(Port::Asked(port)) => text += &format!("    port: {port}\n"),
+        Some(Port::Told(port)) => {
+            let why = "where tests have it written down; without it, a free one is taken";
+            text += &format!("    # port: {port}    # {why}\n");
+        }
+        None => {}
     }
     text
 }

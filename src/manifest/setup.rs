@@ -144,13 +144,12 @@ impl Setup {
             if name.len() > longest {
                 bail!("the user {name} has {} characters, and {engine} takes at most {longest}", name.len());
             }
-            let own: &[&str] =
-                if engine == Engine::Postgres { &["pg_"] } else { &["root", "mysql", "mariadb"] };
-            if own.iter().any(|own| name.starts_with(own)) {
-                bail!(
-                    "the user {name}: the server's own users are called {}...; name another one",
-                    own.join("..., ")
-                );
+            let is_own = match engine {
+                Engine::Postgres => name.starts_with("pg_"),
+                _ => name == "root" || name.starts_with("mysql.") || name.starts_with("mariadb."),
+            };
+            if is_own {
+                bail!("the user {name} is one of the server's own; name another one");
             }
         }
         if self.users.iter().any(|name| name == user) {
@@ -557,7 +556,7 @@ mod tests {
             ("postgres", "databases", r#"[{"name": 1}]"#, "its name is no text"),
             ("postgres", "databases", "[1]", "write a name, or"),
             ("postgres", "users", "postgres", "made anyway"),
-            ("mysql", "users", "mysql.sys", "the server's own users are called root..., mysql..."),
+            ("mysql", "users", "mysql.sys", "mysql.sys is one of the server's own"),
             ("mysql", "users", "a2345678901234567890123456789012x", "takes at most 32"),
             ("mysql", "extensions", "vector", "mysql has no extensions"),
             ("mariadb", "databases", r#"[{"name": "a", "extensions": "x"}]"#, "mariadb has no extensions"),

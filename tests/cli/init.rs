@@ -121,12 +121,13 @@ fn nothing_found_is_a_failure_with_advice() {
 fn databases_can_be_asked_for_and_another_folder_be_meant() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path().join("project")).unwrap();
-    let called =
-        folder.call(&["init", "project", "--with", "postgres:17=orders,sqlite", "--with", "postgres"]).ok();
+    let called = folder
+        .call(&["init", "project", "--with", "postgres:17@5433=orders,sqlite", "--with", "postgres"])
+        .ok();
     assert_eq!(called.stdout, "project/testbed.yaml\n");
     let text = folder.read("project/testbed.yaml");
     assert!(
-        text.contains("  orders: postgres:17\n")
+        text.contains("  orders:\n    use: postgres:17\n    port: 5433\n")
             && text.contains("  sqlite: sqlite\n")
             && text.contains("  postgres-1: postgres\n"),
         "{text}"

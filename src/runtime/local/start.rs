@@ -338,7 +338,11 @@ fn log_end(planned: &Planned, log: &Path) -> String {
 fn redactor(planned: &Planned, root: &Login) -> Redactor {
     let mut redactor = Redactor::new("");
     for login in [&planned.database.login, root].into_iter().chain(&planned.database.admin) {
-        redactor.add(login.password.reveal());
+        let password = login.password.reveal();
+        redactor.add(password);
+        // As a statement has it.
+        redactor.add(&password.replace('\'', "''"));
+        redactor.add(&password.replace('\\', "\\\\").replace('\'', "''"));
     }
     for (name, value) in &planned.variables {
         redactor.add_variable(name, value);
