@@ -11,6 +11,7 @@ mod environment;
 mod format;
 mod model;
 mod results;
+mod shell;
 mod template;
 mod testing_databases;
 mod url;
@@ -20,6 +21,7 @@ pub use environment::{Environment, check_names, option_file, other_option_file};
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model};
 pub use results::{LockFact, ResultFile, RunFact};
+pub use shell::Shell;
 pub use url::authority;
 
 /// What to do about names that a format cannot take.

@@ -10,12 +10,14 @@ mod lines;
 mod names;
 mod objects;
 mod phrases;
+mod stream;
 
 use std::ops::Range;
 
 use k8s_openapi::api::core::v1::PodSpec;
 
 use known::Known;
+pub use stream::Stream;
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";

@@ -265,6 +265,8 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         // Named one by one, so that a new command has to say whether it is one of these.
         cli::Command::Down(_) | cli::Command::Wait(_) | cli::Command::Status(_) => (None, None),
         cli::Command::Gc(_) | cli::Command::Lock(_) | cli::Command::History(_) => (None, None),
+        cli::Command::Exec(_) | cli::Command::Connect(_) | cli::Command::Env(_) => (None, None),
+        cli::Command::Logs(_) | cli::Command::Restart(_) => (None, None),
         cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsStri
     args.push(format!("--port={port}").into());
     // Relative to the data folder: a socket's path may have no more than about a hundred characters.
     args.extend([SOCKET_ARGUMENT, "--pid-file=server.pid"].map(OsString::from));
-    args.push(argument("--init-file=", &init_file(data)));
+    args.push(argument(INIT_FILE, &init_file(data)));
     args.extend(SETTINGS.iter().chain(own_settings(&planned.installed)).map(OsString::from));
     args.extend(planned.args.iter().map(OsString::from));
     args
@@ -151,6 +151,13 @@ pub(super) fn socket(data: &Path) -> PathBuf {
 
 /// What all systems take as the path of a socket.
 const SOCKET_PATH: usize = 100;
+
+const INIT_FILE: &str = "--init-file=";
+
+/// Whether an argument names the file with the logins, which is there for the first start alone.
+pub(super) fn is_init_file(argument: &str) -> bool {
+    argument.starts_with(INIT_FILE)
+}
 
 /// Holds passwords, and goes once the server has read it.
 pub(super) fn init_file(data: &Path) -> PathBuf {
@@ -222,13 +229,24 @@ pub(super) fn write_init_file(
 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.
 pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
-    let login = &planned.database.login;
+    let Login { user, password, database } = &planned.database.login;
+    log_in_as(user, password.reveal(), database.as_deref(), data, port).await
+}
+
+/// The same for a login that is known from before.
+pub(super) async fn log_in_as(
+    user: &str,
+    password: &str,
+    database: Option<&str>,
+    data: &Path,
+    port: u16,
+) -> anyhow::Result<()> {
     let options = OptsBuilder::default()
         .ip_or_hostname("127.0.0.1")
         .tcp_port(port)
-        .user(Some(&login.user))
-        .pass(Some(login.password.reveal()))
-        .db_name(login.database.clone())
+        .user(Some(user))
+        .pass(Some(password))
+        .db_name(database)
         .max_allowed_packet(Some(1 << 20))
         .wait_timeout(Some(60))
         .prefer_socket(false);

@@ -200,8 +200,17 @@ pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
 /// Whether the server in `data` says that it takes connections: in the last line of its file, where `pg_ctl`
 /// reads it too. Asking the server itself before that makes it start a process for each refusal.
 pub(super) fn is_up(data: &Path) -> bool {
+    status(data).lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "ready")
+}
+
+/// The same, and whether it is this process: one that was killed leaves its file.
+fn is_up_as(data: &Path, process: u32) -> bool {
+    is_up(data) && status(data).lines().next() == Some(&process.to_string())
+}
+
+fn status(data: &Path) -> String {
     let status = crate::files::read(&data.join("postmaster.pid"), 4096).unwrap_or_default();
-    String::from_utf8_lossy(&status).lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "ready")
+    String::from_utf8_lossy(&status).into_owned()
 }
 
 /// Since version 10.
@@ -236,6 +245,20 @@ pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow:
     if superuser(planned).user == login.user {
         return check(&client, data).await;
     }
+    Ok(client.batch_execute("SELECT 1").await?)
+}
+
+/// The same for a server that has its logins: `process` is what has to be the one in `data`.
+pub(super) async fn log_in_as(
+    user: &str,
+    password: &str,
+    database: Option<&str>,
+    data: &Path,
+    process: u32,
+    port: u16,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(is_up_as(data, process), "it is not up yet");
+    let client = connect(port, user, password, database.unwrap_or(user)).await?;
     Ok(client.batch_execute("SELECT 1").await?)
 }
 

@@ -102,6 +102,42 @@ pub async fn live_logs(
     Ok((logs, notes))
 }
 
+/// A database's log that can be followed.
+pub struct Followed {
+    pub name: String,
+    pub workload: String,
+    pub container: String,
+    /// The pod that it is in now.
+    pub pod: String,
+}
+
+/// What there is to follow of a run, and how to show it.
+pub struct ToFollow {
+    pub logs: Vec<Followed>,
+    pub redactor: Redactor,
+    /// What cannot be followed, or is not known.
+    pub notes: Vec<String>,
+}
+
+/// The logs of a run's databases, but for those of pods whose secrets are not known.
+pub async fn to_follow(cluster: &Cluster, run_id: &RunId, within: Duration) -> anyhow::Result<ToFollow> {
+    let deadline = deadline::after(within);
+    let gathering =
+        gather(cluster, run_id, Known::nothing(run_id), deadline).await.map_err(anyhow::Error::msg)?;
+    let followed = |found: databases::Found| {
+        let database = found.database;
+        Followed {
+            name: database.name,
+            workload: database.workload.unwrap_or_default(),
+            container: database.container.unwrap_or_default(),
+            pod: found.pod,
+        }
+    };
+    let found = gathering.databases(run_id, &[]).into_iter();
+    let logs = found.filter(|found| gathering.secrets.are_known(&found.pod)).map(followed).collect();
+    Ok(ToFollow { logs, redactor: gathering.redactor, notes: gathering.notes })
+}
+
 /// What is known of a run before its events and logs are read.
 struct Gathering {
     objects: Vec<DynamicObject>,
