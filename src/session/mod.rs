@@ -1,5 +1,6 @@
 //! The life of a run: [`up()`] and [`run()`] make one, [`down()`] and [`gc()`] remove it, [`status()`] tells
-//! of it.
+//! of it. [`exec()`], [`connect_client()`], [`env()`] and [`logs()`] use one that is up, and [`restart()`] restarts a
+//! server of it.
 //!
 //! A run of this machine and one of a cluster go the same way. What differs between the two is a [`Backend`],
 //! and the flows know no more of it.

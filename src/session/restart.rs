@@ -19,7 +19,7 @@ pub(crate) async fn restart(args: Restart, global: &Global, progress: &Progress)
         return Err(usage(format!("{} is {}, which has no server", database.name, database.engine)));
     }
     let deadline = deadline::after(args.timeout);
-    match &run.record.place {
+    let restarted = match &run.record.place {
         Place::Local(_) => {
             let recorder = archiving::open(&args.archiving)?;
             let restart =
@@ -45,5 +45,9 @@ pub(crate) async fn restart(args: Restart, global: &Global, progress: &Progress)
                 error = interrupted() => Err(error),
             }
         }
-    }
+    };
+    progress.finish();
+    restarted?;
+    progress.say(&format!("{} is ready again", database.name));
+    Ok(())
 }

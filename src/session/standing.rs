@@ -97,10 +97,15 @@ impl Standing {
             .hint(format!("testbed logs {name} tells why; testbed restart {name} starts it again"))
     }
 
-    /// The config file, where there is one and it says the same as these databases.
+    /// The config file that an `up` has written, or the one that a `run` keeps in the run's own folder, where it
+    /// is clear which one that is.
     pub(super) fn config(&self) -> Option<&Path> {
-        let mut paths = self.record.outputs.keys().filter(|path| path.exists());
-        paths.next().filter(|_| paths.next().is_none()).map(PathBuf::as_path)
+        let there = self.record.outputs.keys().map(PathBuf::as_path).filter(|path| path.exists());
+        let (own, named): (Vec<_>, Vec<_>) = there.partition(|path| path.starts_with(&self.folder));
+        match (named.as_slice(), own.as_slice()) {
+            ([only], _) | ([], [only]) => Some(*only),
+            _ => None,
+        }
     }
 
     /// The folder for the files of clients of these databases: the run's own, or one in it where these are not

@@ -53,18 +53,21 @@ pub async fn follow(
         stream: Stream::new(redactor),
         last: None,
         tail: tail.map(i64::from),
+        is_silent: false,
         to: to.clone(),
     };
     let explained = |error: kube::Error| explain(cluster, error, "reading the logs");
     let reading = async {
         if !goes_on {
-            // One after the other, as there is nothing to wait for.
+            // One after the other, as there is nothing to wait for. One that cannot be read, such as that of a
+            // container that waits for its start, keeps no other from it.
+            let mut failed = Ok(());
             for number in 0..logs.len() {
                 let mut log = log(number);
-                log.read(&logs[number].pod, false).await.map_err(explained)?;
+                failed = failed.and(log.read(&logs[number].pod, false).await.map_err(explained));
                 log.finish().await;
             }
-            return Ok(());
+            return failed;
         }
         let (watch, mut failure) = PodWatch::start(cluster, Whose::Run(run_id), |_| {});
         let all = join_all((0..logs.len()).map(|number| log(number).follow(watch.pods())));
@@ -96,6 +99,8 @@ struct Log<'a> {
     /// When the last line was written that was read.
     last: Option<Timestamp>,
     tail: Option<i64>,
+    /// Whether lines are read for their times alone.
+    is_silent: bool,
     to: mpsc::Sender<(usize, Vec<String>)>,
 }
 
@@ -113,7 +118,15 @@ impl Log<'_> {
                 }
                 continue;
             };
-            match self.read(name(&pod), true).await {
+            if self.tail == Some(0) {
+                // What is there by now is passed over, and only that: also when the log is opened again.
+                (self.tail, self.is_silent) = (Some(1), true);
+                let _ = self.read(name(&pod), false).await;
+                (self.tail, self.is_silent) = (None, false);
+            }
+            let read = self.read(name(&pod), true).await;
+            self.tail = self.tail.filter(|_| read.is_err());
+            match read {
                 Err(error) if is_forbidden(&error) => return Err(error),
                 // It has not begun, or cannot be reached for a moment.
                 Err(_) | Ok(()) => {}
@@ -187,6 +200,7 @@ impl Log<'_> {
             space.and_then(|space| std::str::from_utf8(&line[..space]).ok()?.parse::<Timestamp>().ok());
         match (time, space) {
             (Some(time), Some(_)) if self.last.is_some_and(|last| time <= last) => {}
+            (Some(time), _) if self.is_silent => self.last = Some(time),
             (Some(time), Some(space)) => {
                 self.last = Some(time);
                 block.extend_from_slice(&line[space + 1..]);

@@ -51,10 +51,7 @@ pub(in crate::session) async fn restart(
         Err(anyhow!("{} is not ready again within {time}", database.name))
             .hint(format!("testbed logs {} tells more", database.name))
             .exit(Exit::NotReady)
-    })?;
-    progress.finish();
-    progress.say(&format!("{} is ready again", database.name));
-    Ok(())
+    })
 }
 
 async fn again(

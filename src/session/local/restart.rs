@@ -53,8 +53,6 @@ pub(crate) async fn restart(
     let part = Part { databases: vec![removal::database(server)], ..Part::default() };
     claim.save()?;
     recording.on(Event::Collected { parts: vec![(recording.id(), part)], notes: Vec::new() });
-    progress.finish();
-    progress.say(&format!("{} is ready again on 127.0.0.1:{}", before.name, before.port));
     Ok(())
 }
 
