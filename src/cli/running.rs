@@ -146,7 +146,7 @@ Examples:
   testbed restart                         where the run has one database only
 
 Port, login and data stay. It ends once the server takes the tests' login again. In a cluster the container is restarted
-within its pod, which needs a restartPolicy that is not Never, and the right to create pods/exec.";
+within its pod, which needs the restartPolicy Always, a volume for the data, and the rights create and get on pods/exec.";
 
 /// `testbed restart`
 #[derive(Debug, Args)]

@@ -92,8 +92,8 @@ mod tests {
         let model = Model { run_id: "r".into(), databases: Vec::new() };
         let text = Shell::Sh.text(&environment, &model).unwrap();
         // As it is meant to be used: by way of a command's output.
-        let script = format!("eval \"$TEXT\"; test -z \"${{HOME+x}}\" && env -0 | grep -z '^V' | sort -zV");
-        let output = Command::new("sh").args(["-c", &script]).env("TEXT", text).output().unwrap();
+        let script = r#"eval "$TEXT"; test -z "${HOME+x}" && env -0 | grep -z '^V' | sort -zV"#;
+        let output = Command::new("sh").args(["-c", script]).env("TEXT", text).output().unwrap();
         let expected: String =
             values.iter().enumerate().map(|(index, value)| format!("V{index}={value}\0")).collect();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);

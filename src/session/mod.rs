@@ -9,9 +9,9 @@ pub(crate) mod abandoned;
 pub(crate) mod archiving;
 pub(crate) mod attend;
 pub(crate) mod chosen;
+mod client;
 pub(crate) mod cluster;
 mod config;
-mod connect;
 mod down;
 mod env;
 mod exec;
@@ -38,8 +38,8 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
+pub(crate) use self::client::connect as connect_client;
 use self::config::Config;
-pub(crate) use self::connect::connect as connect_client;
 pub(crate) use self::down::{connect, down};
 pub(crate) use self::env::env;
 pub(crate) use self::exec::exec;

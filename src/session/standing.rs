@@ -12,6 +12,7 @@ use crate::files;
 use crate::output::{self, Connection, Model};
 use crate::registry::{Phase, Record, Registry};
 use crate::state;
+use crate::time::Time;
 
 pub(super) struct Standing {
     pub record: Record,
@@ -32,6 +33,9 @@ impl Standing {
                 return Err(anyhow!("run {run_id} is not ready: it is being made")).hint(down());
             }
             Phase::Stopping => return Err(anyhow!("run {run_id} is being removed")).hint(down()),
+            Phase::Up if record.expires.is_some_and(|expires| expires <= Time::now()) => {
+                return Err(anyhow!("run {run_id} has outlived its lifetime")).hint(down());
+            }
             Phase::Held | Phase::Up if record.databases.is_empty() => {
                 return Err(anyhow!("run {run_id} has no database that has become ready")).hint(down());
             }

@@ -160,6 +160,9 @@ fn what_is_not_there_is_told() {
     // Its data is there, and it is the same to its clients.
     local.call(&["restart", "--run-id", "one"]).ok().says("mariadb is ready again");
     local.call(&["exec", "--run-id", "one", "--", "mariadb", "-e", "SELECT 1"]).ok();
+    local.change_record("one", |record| record["expires"] = "2020-01-01T00:00:00Z".into());
+    let called = local.call(&["exec", "--run-id", "one", "--", "true"]).fails(1);
+    called.says("run one has outlived its lifetime");
     down(&local);
 }
 

@@ -62,9 +62,9 @@ pub async fn follow(
             // One after the other, as there is nothing to wait for. One that cannot be read, such as that of a
             // container that waits for its start, keeps no other from it.
             let mut failed = Ok(());
-            for number in 0..logs.len() {
+            for (number, of) in logs.iter().enumerate() {
                 let mut log = log(number);
-                failed = failed.and(log.read(&logs[number].pod, false).await.map_err(explained));
+                failed = failed.and(log.read(&of.pod, false).await.map_err(explained));
                 log.finish().await;
             }
             return failed;

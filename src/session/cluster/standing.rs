@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::anyhow;
 use k8s_openapi::api::core::v1::Service;
 
-use super::super::connect;
 use crate::cli::Global;
 use crate::database::discover::discover_workloads;
 use crate::database::{Data, Database, Workload};
@@ -20,6 +19,7 @@ use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::forward::{self, Forward};
 use crate::runtime::kubernetes::list::{self, Run};
 use crate::runtime::kubernetes::pods::{PodWatch, Whose, made_by, serving};
+use crate::session::connect;
 
 /// How long the cluster may take to tell where the databases are.
 pub(in crate::session) const TIMEOUT: Duration = Duration::from_secs(30);

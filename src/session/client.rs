@@ -33,7 +33,7 @@ pub(crate) async fn connect(args: Connect, global: &Global, progress: &Progress)
     };
     let environment = reached.environment(&run, progress)?;
     let mut command = vec![client.into_os_string()];
-    command.extend(own_arguments(&reached.model, &*reached.folder(&run)?));
+    command.extend(own_arguments(&reached.model, &reached.folder(&run)?));
     command.extend(args.arguments);
     if database.engine == Engine::Sqlite.name() {
         progress.say(
