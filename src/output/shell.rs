@@ -88,7 +88,7 @@ mod tests {
             .collect();
         let set: Vec<(String, String)> =
             values.iter().enumerate().map(|(index, value)| (format!("V{index}"), value.clone())).collect();
-        let environment = Environment { set, removed: vec!["HOME"] };
+        let environment = Environment { set, removed: vec!["HOME".into()] };
         let model = Model { run_id: "r".into(), databases: Vec::new() };
         let text = Shell::Sh.text(&environment, &model).unwrap();
         // As it is meant to be used: by way of a command's output.
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn fish_has_its_own_quotes() {
         let set = vec![("A".to_owned(), r"it's \n".to_owned())];
-        let environment = Environment { set, removed: vec!["PGSERVICE"] };
+        let environment = Environment { set, removed: vec!["PGSERVICE".into()] };
         let model = Model { run_id: "r".into(), databases: Vec::new() };
         let text = Shell::Fish.text(&environment, &model).unwrap();
         assert_eq!(text, "set -e PGSERVICE\nset -gx A 'it\\'s \\\\n'\n");
