@@ -17,7 +17,7 @@ use crate::console;
 use crate::database::Engine;
 use crate::failure::Advise;
 use crate::output::{self, Connection, Environment, Model};
-use crate::progress::Progress;
+use crate::progress::{Loudness, Progress};
 use crate::registry::Record;
 
 /// The exit code is the client's own.
@@ -31,7 +31,8 @@ pub(crate) async fn connect(args: Connect, global: &Global, progress: &Progress)
         reached = Reached::open(&run, model, global, progress) => reached?,
         error = signals.interrupted() => return Err(error),
     };
-    let environment = reached.environment(&run, progress)?;
+    // What the variables keep back, and what an option file says against them, is of no matter to this client.
+    let environment = reached.environment(&run, &Progress::new(Loudness::Quiet))?;
     let mut command = vec![client.into_os_string()];
     command.extend(own_arguments(&reached.model, &reached.folder(&run)?));
     command.extend(args.arguments);

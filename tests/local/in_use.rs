@@ -109,7 +109,11 @@ fn commands_use_the_run_and_leave_it_up() {
     let one = local.start(&["exec", "--", "sh", "-c", &meet("one", "two")]);
     exec(&local, &[], &meet("two", "one")).ok();
     one.wait().ok();
-    // A signal is the command's, and what it has left ends with it.
+    // What it has left behind ends with it.
+    let script = "sleep 1000 > /dev/null 2>&1 & echo $! > left";
+    let left = exec(&local, &[], script).ok().says("ending what the command has left running: process ");
+    assert!(!is_alive(local.read("left").trim().parse().unwrap()), "{}", left.transcript());
+    // A signal is the command's.
     let mut asked = local.start(&[
         "exec",
         "--",
