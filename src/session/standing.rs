@@ -55,7 +55,13 @@ impl Standing {
             return Err(self.has_no(unknown));
         }
         let is_wanted = |one: &&Connection| wanted.is_empty() || wanted.contains(&one.name);
-        let databases: Vec<Connection> = all.iter().filter(is_wanted).cloned().collect();
+        let mut databases: Vec<Connection> = all.iter().filter(is_wanted).cloned().collect();
+        // Without the first database of its server, the next one is.
+        for index in 0..databases.len() {
+            let is_same =
+                |one: &Connection| (&one.host, one.port) == (&databases[index].host, databases[index].port);
+            databases[index].is_further &= databases[..index].iter().any(is_same);
+        }
         let model = Model { run_id: self.record.run_id.clone(), databases };
         output::check_names(&model.names())?;
         model.databases.iter().try_for_each(|database| self.check_server(database))?;
@@ -92,7 +98,9 @@ impl Standing {
 
     fn check_server(&self, database: &Connection) -> anyhow::Result<()> {
         let servers = self.record.local().map(|local| local.servers.as_slice()).unwrap_or_default();
-        let Some(server) = servers.iter().find(|server| server.name == database.name) else { return Ok(()) };
+        let Some(server) = servers.iter().find(|server| Some(server.port) == database.port) else {
+            return Ok(());
+        };
         if server.process.is_alive() {
             return Ok(());
         }

@@ -154,7 +154,8 @@ pub(super) fn environment(
 fn noted(call: &Call<'_>, claim: &Claim, model: &Model) -> Vec<Connection> {
     let model = if claim.record.location().is_some() {
         let mut inside = call.config.model(&call.plan, |_, database| (&database.host, database.port));
-        let servers = model.databases.iter().filter(|connection| connection.host.is_some());
+        let is_server = |one: &&Connection| one.host.is_some() && !one.is_further;
+        let servers = model.databases.iter().filter(is_server);
         inside.note_tls(servers.map(|connection| connection.over_tls));
         inside
     } else {

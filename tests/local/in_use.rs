@@ -350,3 +350,19 @@ fn logs_have_names_and_no_passwords() {
     follow.wait().ok();
     down(&local);
 }
+
+#[test]
+fn a_further_database_of_a_server_is_used_by_its_name() {
+    let local = Local::new();
+    let further = ["--param", "orders.databases=audit"];
+    local.call(&[&["up", "--with", "postgres=orders", "--run-id", "r"], &further[..]].concat()).ok();
+    let which = "SELECT current_database()";
+    for (name, database) in [("orders", "test"), ("orders-audit", "audit")] {
+        let connected = local.call(&["connect", name, "--", "-Atc", which]).ok();
+        let ran = local.call(&["exec", name, "--", "psql", "-Atc", which]).ok();
+        assert_eq!((connected.stdout, ran.stdout), (format!("{database}\n"), format!("{database}\n")));
+    }
+    local.call(&["restart", "orders-audit"]).ok().says("orders-audit is ready again");
+    assert_eq!(local.call(&["exec", "--", "psql", "-Atc", which]).ok().stdout, "test\n");
+    down(&local);
+}

@@ -1,5 +1,6 @@
 //! The way from outside a cluster to the databases of a run that is up.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -72,7 +73,14 @@ async fn open(cluster: &Cluster, model: &Model, progress: &Progress) -> anyhow::
     }
     let (watch, mut failure) = PodWatch::start(cluster, Whose::Run(run_id), |_| {});
     let mut forwards = Vec::new();
+    // Databases of one server have one way.
+    let mut open = BTreeMap::new();
     for connection in model.databases.iter_mut().filter(|connection| connection.host.is_some()) {
+        let there = (connection.host.clone(), connection.port);
+        if let Some(port) = open.get(&there) {
+            *connection = connection.moved_to("127.0.0.1", *port);
+            continue;
+        }
         let database =
             of(&found, connection).ok_or_else(|| gone(cluster, &model.run_id, &connection.name))?;
         let mut pods = watch.pods();
@@ -82,8 +90,9 @@ async fn open(cluster: &Cluster, model: &Model, progress: &Progress) -> anyhow::
                 error = failure.reason() => return Err(error),
             }
         }
-        let forward = Forward::open(cluster, database, watch.pods()).await?;
+        let forward = Forward::open(cluster, database, None, watch.pods()).await?;
         *connection = connection.moved_to("127.0.0.1", forward.port);
+        open.insert(there, forward.port);
         forwards.push(forward);
     }
     Ok((model, Ways { _forwards: forwards, _watch: Some(watch) }))
@@ -100,10 +109,15 @@ pub(super) fn databases(run: &Run, run_id: &RunId) -> Vec<Database> {
     run.pods.iter().flat_map(of).collect()
 }
 
-/// The one that is noted: names need not be unique, and a name with its port is.
+/// The one that is noted: names need not be unique, and a name with its port is. A further database of a server
+/// has its address.
 pub(super) fn of<'a>(found: &'a [Database], noted: &Connection) -> Option<&'a Database> {
     let named = || found.iter().filter(|database| database.name == noted.name);
-    named().find(|database| Some(database.port) == noted.port).or_else(|| named().next())
+    named().find(|database| Some(database.port) == noted.port).or_else(|| named().next()).or_else(|| {
+        found
+            .iter()
+            .find(|database| (Some(&database.host), Some(database.port)) == (noted.host.as_ref(), noted.port))
+    })
 }
 
 pub(super) fn gone(cluster: &Cluster, run_id: &str, name: &str) -> anyhow::Error {

@@ -37,7 +37,7 @@ pub(crate) async fn restart(
         return Err(anyhow!("run {run_id} is not on this machine"));
     };
     let redactor = local.redactor(&run.run_id);
-    let before = named(&mut claim, &database.name)?.clone();
+    let before = of(&mut claim, database)?.clone();
     if before.start.is_some() {
         progress.stage(&before.name, "stopping", &before.server);
         server::stop(&before, &run.run_id, deadline).await?;
@@ -45,7 +45,7 @@ pub(crate) async fn restart(
     let at = Time::now();
     progress.stage(&before.name, "starting", &before.server);
     let process = server::start(&before, &run.run_id, &redactor, deadline, args.timeout).await?;
-    let server = named(&mut claim, &database.name)?;
+    let server = of(&mut claim, database)?;
     server.process = process;
     server.restarts.push(registry::Restart { was_ready: server.ready.at, at });
     let detail = format!("the server that was restarted (process {}) takes the tests' login", process.pid);
@@ -56,12 +56,13 @@ pub(crate) async fn restart(
     Ok(())
 }
 
-fn named<'c>(claim: &'c mut Claim, name: &str) -> anyhow::Result<&'c mut Server> {
+/// The server of a database, which may have several.
+fn of<'c>(claim: &'c mut Claim, database: &Connection) -> anyhow::Result<&'c mut Server> {
     let run_id = claim.record.run_id.clone();
     let servers = match &mut claim.record.place {
         Place::Local(local) => local.servers.as_mut_slice(),
         Place::Kubernetes(_) => &mut [],
     };
-    let found = servers.iter_mut().find(|server| server.name == name);
-    found.ok_or_else(|| anyhow!("run {run_id} has no server called {name} any more"))
+    let found = servers.iter_mut().find(|server| Some(server.port) == database.port);
+    found.ok_or_else(|| anyhow!("run {run_id} has no server of {} any more", database.name))
 }
