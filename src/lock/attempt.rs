@@ -58,7 +58,6 @@ struct Alternative {
     pods: WorkloadPods,
 }
 
-/// An attempt to get one of the locks.
 pub struct Attempt<T> {
     candidate: Candidate,
     alternatives: Vec<Alternative>,

@@ -86,7 +86,6 @@ pub(super) struct Sent {
 /// Somebody's way to one lock.
 #[derive(Debug, Clone, Default)]
 pub struct Candidacy {
-    /// Who wants it, and how.
     pub candidate: Candidate,
     pub object: Object,
     pub(super) watchlist: Watchlist,
@@ -121,15 +120,11 @@ impl Candidacy {
         Self { pace: candidate.timeout / BEATS, candidate, ..Self::default() }
     }
 
-    /// The object, as far as it is known.
     pub fn version(&self) -> Option<&Arc<Version>> {
         if let Object::There(version) = &self.object { Some(version) } else { None }
     }
 
-    /// Takes in what has happened.
-    ///
-    /// # Errors
-    /// Why the lock cannot be had: a request was refused.
+    /// Takes in what has happened. Fails where a request was refused.
     pub fn on(&mut self, event: Event, now: &Moment) -> anyhow::Result<Option<News>> {
         match event {
             Event::Answered(answer) => return self.take_answer(answer, now),

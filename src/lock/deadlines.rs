@@ -12,7 +12,6 @@ const LEAST_MARGIN: Duration = Duration::from_millis(100);
 /// A server under load may take as long as this.
 const LEAST_REQUEST: Duration = Duration::from_millis(500);
 
-/// The deadlines of a ttl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     ttl: Duration,
@@ -21,10 +20,6 @@ pub struct Deadlines {
 impl Deadlines {
     pub fn of(ttl: Duration) -> Self {
         Self { ttl }
-    }
-
-    pub fn ttl(self) -> Duration {
-        self.ttl
     }
 
     pub fn renewal(self) -> Duration {

@@ -18,7 +18,6 @@ use super::worker::Worker;
 /// How long a process of this machine may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A command that is watched.
 pub struct Guard {
     dog: Option<Dog>,
     worker: Worker,
@@ -79,7 +78,6 @@ impl Guard {
         dog.answer().await
     }
 
-    /// Ends the watch, and the watchdog.
     pub async fn dismiss(self) {
         let Some(mut dog) = self.dog else { return };
         let _ = dog.tell(&Word::Done);
@@ -97,7 +95,6 @@ fn has_killed(status: ExitStatus) -> bool {
     status.code() == Some(KILLED.into()) && status.signal().is_none()
 }
 
-/// A watchdog that runs.
 pub struct Dog {
     child: Child,
     /// Its standard input: when this is closed, it knows that testbed has ended.

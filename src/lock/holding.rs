@@ -18,7 +18,6 @@ use super::object::{Answer, Event, REQUEST, Request, Unwritten, Version, WatchEv
 use super::state::{Holder, Lock};
 use crate::runtime::kubernetes::backoff::Pauses;
 
-/// What becomes of a lock that is kept.
 #[derive(Debug)]
 pub enum News {
     /// It was renewed, so that there are new deadlines.
@@ -64,7 +63,6 @@ pub(super) enum Object {
     Gone(Lock),
 }
 
-/// One lock that is held.
 #[derive(Debug, Clone)]
 pub struct Holding {
     /// The holder's own entry, as it was last seen.

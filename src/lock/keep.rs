@@ -9,10 +9,8 @@ use super::clock::{Moment, until};
 use super::holding::{Action, Holding, News};
 use super::object::{Event, Kind, Target, WatchEvent};
 
-/// Keeps one lock.
 pub struct Keeper {
     target: Target,
-    /// What is decided.
     pub holding: Holding,
     events: BoxStream<'static, anyhow::Result<WatchEvent>>,
 }

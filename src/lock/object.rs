@@ -29,14 +29,11 @@ use crate::runtime::kubernetes::{Cluster, FIELD_MANAGER, explain};
 /// The annotation with the lock's state.
 pub const LOCK_ANNOTATION: &str = "testbed/lock";
 
-/// What can carry a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A Lease of the lock's name.
     Lease,
     /// A Deployment, whose one replica is the lock.
     Deployment,
-    /// A StatefulSet, likewise.
     StatefulSet,
 }
 
@@ -78,7 +75,6 @@ impl fmt::Display for Target {
     }
 }
 
-/// A version of the object.
 #[derive(Debug, Clone)]
 pub struct Version {
     /// The lock's state; an unused lock where the object has none yet.
@@ -106,9 +102,7 @@ pub const REQUEST: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 pub enum Request {
-    /// The object as it is now.
     Read,
-    /// To make the object.
     Create(Lock),
     /// To put another state into the object, if it is still this version.
     Write(Arc<Version>, Lock),
@@ -119,12 +113,9 @@ pub enum Request {
 /// The object after the request; nothing where there is none.
 pub type Answer = Result<Option<Arc<Version>>, Unwritten>;
 
-/// What somebody hears of the object.
 #[derive(Debug)]
 pub enum Event {
-    /// From the watch.
     Seen(WatchEvent),
-    /// The answer to their own request.
     Answered(Answer),
 }
 

@@ -36,7 +36,6 @@ struct Known {
     asked_at: Duration,
 }
 
-/// What became of a PipelineRun; the reason where that cannot be known.
 pub struct Change {
     pipeline_run: PipelineRun,
     life: Life,

@@ -131,10 +131,7 @@ pub enum Change {
     Scaled(String),
 }
 
-/// What a version of a workload that is held says of it: whether its controller has seen that it was taken.
-///
-/// # Errors
-/// That it is not what the holder has left.
+/// Whether the controller of a workload that is held has seen that it was taken; else what has become of it.
 pub fn is_seen(version: &Version, fence: u64, since_generation: Option<i64>) -> Result<bool, Change> {
     if !version.lock.holders.iter().any(|holder| holder.fence == fence) {
         return Err(Change::Lost);
@@ -160,10 +157,7 @@ pub async fn scale_up(target: &Target, fence: u64) -> anyhow::Result<Option<Arc<
 
 /// Waits until the pods are gone of a workload that was just released, or somebody else has it, who has
 /// waited for that. `before` is how it was before.
-///
-/// # Errors
-/// Exit code 5 with what is left at the deadline, which is that of a whole command with this timeout; why the
-/// pods cannot be followed.
+/// Exit code 5 with what is left at the deadline, which is that of a whole command with this timeout.
 pub async fn emptied(
     target: &Target,
     before: &Version,

@@ -78,13 +78,11 @@ impl Terms {
     }
 }
 
-/// Somebody who has the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
     #[serde(flatten)]
     pub identity: Identity,
-    /// When it counts as gone.
     #[serde(flatten)]
     pub terms: Terms,
     /// Since when, by its own clock: for people, nothing goes by it.
@@ -101,7 +99,6 @@ pub struct Holder {
     pub idle_millis: u64,
 }
 
-/// Somebody who waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiter {
@@ -109,7 +106,6 @@ pub struct Waiter {
     pub identity: Identity,
     /// The version of the object that this place in the queue was taken on.
     pub ticket: u64,
-    /// Since when, by its own clock: for people.
     pub since: Timestamp,
     /// How often it has said that it is still there.
     #[serde(default)]
@@ -120,7 +116,6 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Without a beat for this long it counts as dead.
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_millis)
     }
@@ -213,7 +208,6 @@ impl Lock {
     }
 }
 
-/// A duration in whole milliseconds.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

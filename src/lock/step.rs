@@ -55,8 +55,7 @@ pub struct View<'a> {
 pub enum Step {
     /// Put this into the object, if it is still the version that was seen.
     Write(Lock),
-    /// Put this into the object, if it is still the version that was seen: with that the lock is held, under
-    /// this fencing number.
+    /// The same: with that the lock is held, under this fencing number.
     Take(Lock, u64),
     /// Nothing, until the object changes or, if there is a time, until then.
     Wait(Option<Duration>),

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::state::{Holder, Identity, Lock, Waiter, millis};
 
-/// The others, as they were seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Watchlist {
     uid: String,

@@ -26,10 +26,7 @@ use crate::session::{hand_over, interrupted};
 /// day.
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// Waits for the lock, and takes it.
-///
-/// # Errors
-/// What failed; exit code 6 when it cannot be had.
+/// Fails with exit code 6 when the lock cannot be had.
 pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
     args.result.iter().try_for_each(ResultFile::check)?;
     let progress = global.progress();
@@ -125,7 +122,6 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
     }
 }
 
-/// When this holder counts as gone.
 async fn terms(args: &LockAcquire, cluster: &Cluster, progress: &Progress) -> anyhow::Result<Terms> {
     let pipeline_run =
         pipeline_run(args.holder.as_deref(), &args.locking.pipeline_run, cluster, progress).await?;

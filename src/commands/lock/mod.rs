@@ -29,7 +29,6 @@ pub(super) fn aside(args: &[OsString]) -> Option<u8> {
     }
 }
 
-/// Runs one of the four commands, and tells the exit code.
 pub(super) async fn lock(args: Lock, global: &Global) -> anyhow::Result<u8> {
     match args {
         Lock::Acquire(args) => acquire::acquire(args, global).await.map(|()| 0),

@@ -16,11 +16,7 @@ use crate::lock::state::Identity;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 
-/// Releases the locks that the flags mean.
-///
-/// # Errors
-/// A failed request; with `--strict`, that there was nothing to release; exit code 5 when pods of a workload
-/// are not gone in time.
+/// Fails with exit code 5 when pods of a workload are not gone in time.
 pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
     let deadline = deadline::after(args.timeout);

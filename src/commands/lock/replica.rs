@@ -92,10 +92,8 @@ impl Replica {
     }
 
     /// Waits until its pod is ready. The lock stays held whatever happens.
-    ///
-    /// # Errors
-    /// Exit code 3 when `within` is over, 4 when the pod can never become ready, with the cause, or when
-    /// somebody scales it by hand; 6 when the lock is somebody else's by now.
+    /// Exit code 3 when `within` is over, 4 when the pod can never become ready or somebody scales it by hand,
+    /// 6 when the lock is somebody else's by now.
     pub(super) async fn ready(&self, within: Duration, progress: &Progress) -> anyhow::Result<()> {
         let Self { target, .. } = self;
         let version = self.again(progress).await?;

@@ -24,7 +24,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// watches for the ttl.
 type Abandoned = (Option<bool>, String);
 
-/// One lock as it is.
 struct Shown {
     target: Target,
     version: Version,

@@ -39,14 +39,12 @@ pub(super) struct Work<'a> {
 }
 
 pub(super) enum Ended {
-    /// The lock was held until the command's end; the command's exit code.
+    /// Until the command's end; its exit code.
     Kept(anyhow::Result<u8>),
-    /// The lock was lost, and the command was ended.
     Lost(Loss),
 }
 
 impl Work<'_> {
-    /// Runs the command, and does not return before it has ended.
     pub(super) async fn run(&self, mut keeper: Keeper, signals: &mut Signals) -> Ended {
         let (mut running, mut guard, _gate) = match self.start(&keeper).await {
             Ok(Ok(started)) => started,

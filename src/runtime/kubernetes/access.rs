@@ -18,7 +18,6 @@ pub enum Place {
     Cluster,
 }
 
-/// One verb on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     /// The API group; empty for the core.
@@ -79,7 +78,6 @@ pub async fn is_allowed(cluster: &Cluster, right: &Right) -> Result<bool, kube::
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// Those of the rights that this user does not have, in their order.
 pub async fn missing(
     cluster: &Cluster,
     rights: impl IntoIterator<Item = Right>,

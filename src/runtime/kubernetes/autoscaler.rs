@@ -1,5 +1,4 @@
-//! HorizontalPodAutoscalers, which set the replicas of what they are for and take no notice of anybody else's
-//! wishes.
+//! HorizontalPodAutoscalers, which set replicas whatever anybody else wants.
 
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use kube::api::ListParams;

@@ -10,7 +10,6 @@ const FIRST: Duration = Duration::from_millis(50);
 /// over.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Pauses that double.
 #[derive(Debug, Clone)]
 pub struct Pauses {
     next: Duration,

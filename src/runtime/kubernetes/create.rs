@@ -35,7 +35,6 @@ const ROLL_BACK: Duration = Duration::from_secs(30);
 /// How long the kubelet gets to report that a pod is gone which was deleted moments after it was made.
 const REPORT: Duration = Duration::from_secs(5);
 
-/// What is in the cluster after [`create`].
 #[derive(Default)]
 pub struct Created {
     pub fresh: usize,
@@ -48,7 +47,6 @@ pub struct Created {
 }
 
 impl Created {
-    /// The address that the API server gave a Service; a headless one has none.
     pub fn cluster_ip(&self, service: &str) -> Option<&str> {
         self.cluster_ips.get(service).map(String::as_str)
     }
@@ -75,12 +73,8 @@ enum Outcome {
     Adopted(DynamicObject),
 }
 
-/// Creates all objects: what pods need first, pods and what makes them last; each group at once.
-///
-/// # Errors
-/// The first failure, explained, with the object's place; exit code 3 if objects of an earlier attempt are
-/// still being deleted when the time is over. The objects that this call made are gone by then, or named in
-/// the error.
+/// Creates all objects: what pods need first, pods and what makes them last; each group at once. Where one
+/// fails, those that this call made are gone, or named in the error.
 pub async fn create(
     cluster: &Cluster,
     kinds: &Kinds,

@@ -3,12 +3,10 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-/// Who takes the pod away, and in which words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disruption {
     /// Kubernetes' own word for it, such as `EvictionByEvictionAPI`.
     pub reason: String,
-    /// What else it says.
     pub message: String,
 }
 

@@ -19,7 +19,6 @@ use crate::state::Ready;
 /// On a pod: for each database container, what proved that it was ready, and when.
 pub const READY_ANNOTATION: &str = "testbed/ready";
 
-/// A database, and the pod that it is in.
 pub(super) struct Found {
     pub pod: String,
     pub database: Database,

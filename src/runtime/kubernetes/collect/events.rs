@@ -58,7 +58,6 @@ async fn read(cluster: &Cluster, objects: &[DynamicObject], found: &mut Vec<Note
     }
 }
 
-/// Which objects are meant.
 struct Run {
     uids: BTreeMap<(String, String), String>,
     makers: Vec<String>,

@@ -18,7 +18,6 @@ use crate::runtime::kubernetes::pods::name;
 use crate::runtime::kubernetes::references::of_pod;
 use crate::runtime::kubernetes::{AT_ONCE, Cluster};
 
-/// What is known of the Secrets that pods refer to.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
     /// For each pod, by name, why some of its secrets are not known.

@@ -23,7 +23,6 @@ pub enum Rule {
     Class,
 }
 
-/// A refusal, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub rule: Rule,

@@ -21,7 +21,6 @@ pub(super) fn troubles(case: &Case, history: &History) -> Vec<Trouble> {
     case.containers().iter().filter_map(|container| trouble(case, container, history)).collect()
 }
 
-/// The fault of a container that has ended too often.
 pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Trouble> {
     let end = view.end()?;
     let exits = history.exits(view);

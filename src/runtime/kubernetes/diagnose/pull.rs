@@ -7,7 +7,6 @@
 use super::case::View;
 use super::{Case, Cause, History, Kind, Tell, Timeout, Trouble};
 
-/// What a failed pull means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
     /// The registry does not have the image.
@@ -75,7 +74,6 @@ const FRAGMENTS: [(&str, Finding); 42] = [
     ("not found: manifest", Finding::Absent),
 ];
 
-/// The state after an attempt.
 const FAILED: &str = "ErrImagePull";
 
 /// What tells of a Secret that the pod's `imagePullSecrets` name and that is not there.
@@ -115,13 +113,11 @@ impl<'a> Pulled<'a> {
         self.volume.map_or_else(|| self.view.label(), |volume| format!("volume {volume}"))
     }
 
-    /// The container whose image it is.
     fn container(&self) -> Option<String> {
         self.volume.is_none().then(|| self.view.name().into())
     }
 }
 
-/// The fault of a container whose image, or a volume's, is not there.
 pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Trouble> {
     let (reason, message) = view.waits_for()?;
     match reason {

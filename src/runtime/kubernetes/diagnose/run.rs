@@ -40,12 +40,9 @@ pub struct Waiting {
     pub until: Option<Instant>,
 }
 
-/// What was found at one look.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What can never become ready.
     pub lost: Vec<Finding>,
-    /// What may still.
     pub waiting: Vec<Waiting>,
 }
 
@@ -59,7 +56,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run of these workloads.
     pub fn new(subjects: Vec<Subject>, budgets: Budgets) -> Self {
         Self { subjects, budgets, pods: BTreeMap::new(), makers: BTreeMap::new(), ended: BTreeMap::new() }
     }

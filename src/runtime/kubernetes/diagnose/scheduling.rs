@@ -26,7 +26,6 @@ const SCALES_NOT: &str = "NotTriggerScaleUp";
 
 const UNSCHEDULABLE: &str = "Unschedulable";
 
-/// The fault of a pod that waits for a node.
 pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     let conditions = case.pod.status.as_ref()?.conditions.as_ref()?;
     let condition = conditions

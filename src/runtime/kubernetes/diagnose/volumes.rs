@@ -22,7 +22,6 @@ const NO_HANDLER: [&str; 2] = ["no runtime for", "failed to find runtime handler
 /// What comes after all of that.
 const PROGRESS: [&str; 4] = ["Pulling", "Pulled", "Created", "Started"];
 
-/// The fault of a pod whose containers are being created.
 pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     let creating = |reason: &str| ["ContainerCreating", "PodInitializing"].contains(&reason);
     let containers = case.containers();

@@ -108,7 +108,6 @@ fn service(name: &str) -> String {
     format!("Service {name}")
 }
 
-/// A Service that exists.
 struct Found {
     name: String,
     /// Its address; a headless one has none.

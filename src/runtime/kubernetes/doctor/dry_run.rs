@@ -22,7 +22,6 @@ use crate::runtime::kubernetes::{AT_ONCE, Cluster, explain};
 
 pub(super) const CHECK: &str = "dry-run";
 
-/// What came of it.
 #[derive(Default)]
 pub(super) struct Trial {
     /// What would be refused, and why.
@@ -36,7 +35,6 @@ pub(super) struct Trial {
     pub existing: BTreeSet<String>,
 }
 
-/// How one attempt ended.
 enum Outcome {
     /// With what is doubtful about it.
     Accepted(Box<DynamicObject>, Vec<String>),
@@ -44,7 +42,6 @@ enum Outcome {
     Refused(Verdict),
 }
 
-/// One creation to try.
 struct Attempt<'a> {
     object: &'a Object,
     /// The pod that it would make, if that is what is tried.

@@ -34,7 +34,6 @@ use crate::manifest::policy::Allowance;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 
-/// What one check gets.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The run that would be created.
@@ -47,7 +46,6 @@ pub struct Planned<'a> {
     pub allowed: &'a [Allowance],
     /// The databases and workloads among them.
     pub discovery: &'a Discovery,
-    /// Knows its secrets.
     pub redactor: &'a Redactor,
 }
 
@@ -65,7 +63,6 @@ impl Planned<'_> {
     }
 }
 
-/// Makes all checks. Nothing is created.
 pub async fn examine(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     const ALL: &str = "all";
     let (version, answer) = match server::check(cluster).await {
