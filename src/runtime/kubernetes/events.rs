@@ -23,7 +23,6 @@ const MESSAGE: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// The kind of the object that it is about.
     pub kind: String,
     pub name: String,
     pub uid: String,
@@ -32,7 +31,6 @@ pub struct Note {
     /// `Warning`, as opposed to `Normal`.
     pub warning: bool,
     pub reason: String,
-    /// The message, in one line.
     pub message: String,
     pub count: i32,
     /// When it happened last, by the cluster's clock.
@@ -50,7 +48,6 @@ pub enum Past {
     IsPast,
 }
 
-/// The events about some objects, as far as they may be read.
 #[derive(Debug, Clone, Default)]
 pub struct Events {
     /// By the events' own names.

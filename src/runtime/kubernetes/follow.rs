@@ -98,7 +98,6 @@ async fn read(
     Ok(())
 }
 
-/// The lines of a stream, whatever their encoding.
 struct Lines<S> {
     stream: S,
     line: Vec<u8>,

@@ -9,7 +9,6 @@ use crate::manifest::Object;
 /// and the hash has 10 as a rule.
 const STATEFUL_SET: usize = 63 - 1 - 10;
 
-/// A verdict for every object whose name cannot work with this run id.
 pub(super) fn check(planned: &Planned<'_>) -> Vec<Verdict> {
     let refused = planned.objects.iter().filter_map(|object| Some((object, refusal(object)?)));
     refused

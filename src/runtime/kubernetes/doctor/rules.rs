@@ -60,7 +60,7 @@ struct Rule<'a> {
     verbs: BTreeSet<&'a str>,
 }
 
-/// The rules as YAML: resources that lack the same verbs share one rule.
+/// Resources that lack the same verbs share one rule.
 fn yaml(rights: &[&Right]) -> String {
     let mut verbs: BTreeMap<(&str, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
     for right in rights {

@@ -16,9 +16,7 @@ use crate::manifest::quantity::Quantity;
 /// Amounts by the names that quotas have for them.
 pub(super) type Amounts = BTreeMap<String, Quantity>;
 
-/// One object's part of the demand.
 pub(super) struct Item {
-    /// The object, as messages call it.
     pub label: String,
     /// What it asks for, all of its pods together.
     pub amounts: Amounts,
@@ -49,7 +47,6 @@ pub(super) fn object(object: &Object, body: &Value, plural: &str, group: &str) -
     Item { label: object.label(), amounts, pod: None }
 }
 
-/// Counts the pods that an object is or makes.
 pub(super) fn pods(object: &Object, pod: PodSpec) -> Item {
     let count = pods_at_once(object);
     let amounts = times(sum(counted("pods", "", 1), resources(&pod)), count);
@@ -158,7 +155,6 @@ fn requests(container: &Container) -> Amounts {
     requests
 }
 
-/// What is readable of a map of quantities.
 pub(super) fn amounts(map: Option<&BTreeMap<String, Text>>) -> Amounts {
     map.into_iter()
         .flatten()

@@ -20,7 +20,6 @@ use crate::runtime::kubernetes::{Cluster, explain};
 
 pub(super) const CHECK: &str = "quota";
 
-/// Compares what the run asks for with what each quota has left.
 pub(super) async fn check(
     cluster: &Cluster,
     planned: &Planned<'_>,
@@ -109,14 +108,10 @@ fn judge(quota: &ResourceQuota, items: &[Item], kubectl: &str) -> Vec<Verdict> {
     verdicts
 }
 
-/// How to ask for less of a resource.
 fn lower(resource: &str) -> String {
     match resource.trim_start_matches("requests.").trim_start_matches("limits.") {
-        "cpu" => format!(
-            "ask for less {resource} (--param cpu=... for built-in databases, resources in a manifest)"
-        ),
-        "memory" => format!(
-            "ask for less {resource} (--param memory=... for built-in databases, resources in a manifest)"
+        name @ ("cpu" | "memory") => format!(
+            "ask for less {resource} (--param {name}=... for built-in databases, resources in a manifest)"
         ),
         _ => "ask for less".into(),
     }
