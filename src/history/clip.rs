@@ -5,12 +5,10 @@
 
 use std::collections::VecDeque;
 
-/// How much of the beginning is kept, in bytes.
+/// In bytes.
 pub const HEAD: usize = 256 * 1024;
-/// How much of the end is kept, in bytes.
 pub const TAIL: usize = 768 * 1024;
 
-/// What was read of a log so far.
 #[derive(Debug)]
 pub struct Clip {
     head: Vec<u8>,
@@ -19,7 +17,6 @@ pub struct Clip {
     limits: (usize, usize),
 }
 
-/// A log that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clipped {
     /// Its text; where something is left out, a line says so in its place.
@@ -50,7 +47,7 @@ impl Clip {
         self.tail.drain(..over);
     }
 
-    /// How many bytes were read so far.
+    /// That were read so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

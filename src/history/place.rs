@@ -18,18 +18,14 @@ const FORMS: &str = "--history is sqlite:PATH, postgres://USER@HOST/DATABASE or 
 /// Where records are kept.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A SQLite file.
     Sqlite(PathBuf),
-    /// A PostgreSQL database, its password included.
+    /// Its password included.
     Postgres(Box<Url>),
 }
 
 impl Place {
     /// Reads `sqlite:PATH`, `postgres://...` or `none`. A value never gets into an error: it may hold a
     /// password.
-    ///
-    /// # Errors
-    /// A usage error that says what may stand there.
     pub fn parse(text: &str) -> anyhow::Result<Option<Self>> {
         if ["none", "off"].contains(&text) {
             return Ok(None);
@@ -60,9 +56,7 @@ impl Place {
 
     /// The place that a flag, a variable or the settings name: `None` where none does, and `Some(None)` for
     /// `none`.
-    ///
-    /// # Errors
-    /// A usage error; also for a password that everybody on the machine can read in the process list.
+    /// An error also where everybody on the machine can read a password in the process list.
     pub fn named(history: Option<&str>) -> anyhow::Result<Option<Option<Self>>> {
         let Some(text) = history.filter(|text| !text.is_empty()) else { return Ok(None) };
         let place = Self::parse(text)?;
@@ -86,7 +80,6 @@ impl Place {
         Some(Self::Sqlite(state::folder()?.join(FILE)))
     }
 
-    /// Whether there is a password in it.
     pub fn has_password(&self) -> bool {
         matches!(self, Self::Postgres(url) if url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password"))
     }

@@ -14,9 +14,7 @@ use crate::time::Time;
 pub struct Filter {
     /// Begun then or later.
     pub since: Option<Time>,
-    /// With one of these statuses.
     pub status: Vec<Status>,
-    /// In this namespace.
     pub namespace: Option<String>,
     /// Of the PipelineRun with this name or UID.
     pub pipeline_run: Option<String>,
@@ -34,7 +32,6 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, String> {
         let read = |text: &str| {
             let (began, id) = text.split_once('.')?;
@@ -56,7 +53,6 @@ impl fmt::Display for Cursor {
 }
 
 impl Summary {
-    /// Where a page begins that comes after this run.
     pub fn cursor(&self) -> Cursor {
         Cursor { began: self.began, id: self.id.clone() }
     }
@@ -85,7 +81,6 @@ pub struct Summary {
 /// begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Records of runs that began longer ago go.
     pub older_than: Option<Duration>,
     /// Only so many of the newest records stay.
     pub keep: Option<u64>,

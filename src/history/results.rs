@@ -44,7 +44,6 @@ const REACHING: &str = "--results-api is its address, by a name that its certifi
                         tekton-results-api-service.tekton-pipelines.svc.cluster.local alone), and --results-ca the file with the \
                         certificates that its own is held against";
 
-/// The Results API, and how to log in there.
 pub struct ResultsApi {
     url: Url,
     tls: ClientConfig,

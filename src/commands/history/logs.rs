@@ -14,10 +14,9 @@ use crate::history::log::Log;
 use crate::history::record::{LogInfo, VERSION};
 use crate::progress::Progress;
 
-/// The logs of a run.
 struct Found {
     run_id: String,
-    /// The record's id, where there is one.
+    /// Its id.
     record: Option<String>,
     /// Whether they were read where the databases are, just now.
     is_live: bool,
@@ -131,7 +130,6 @@ fn one_as_json(log: &Log, tail: Option<usize>) -> anyhow::Result<Value> {
     Ok(value)
 }
 
-/// All of them, or the last lines of each.
 fn text(logs: &[&Log], tail: Option<usize>) -> anyhow::Result<String> {
     if let [log] = logs {
         return Ok(last(&log.text()?, tail));

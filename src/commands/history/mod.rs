@@ -22,7 +22,6 @@ use crate::history::store::Store;
 use crate::progress::Progress;
 use crate::recorder::lost;
 
-/// Answers one question.
 pub(super) async fn history(args: History, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
     let named = Place::named(args.history.as_deref())?;
@@ -40,7 +39,6 @@ pub(super) async fn history(args: History, global: &Global) -> anyhow::Result<()
     }
 }
 
-/// Where records are kept.
 struct Kept {
     place: Place,
 }

@@ -62,7 +62,6 @@ fn meant(letters: &str, found: &[Summary]) -> anyhow::Result<Option<String>> {
     Ok(ids.first().map(ToString::to_string))
 }
 
-/// The error about a run that is not kept.
 pub(super) fn missing(run: Option<&str>, kept: &Kept) -> anyhow::Error {
     match run {
         None => anyhow!("{}", kept.nothing()),

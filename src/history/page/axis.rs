@@ -60,7 +60,6 @@ pub(super) struct Tick {
 pub(super) struct Break {
     pub left: f64,
     pub width: f64,
-    /// How long it was.
     pub label: String,
 }
 
@@ -96,7 +95,6 @@ impl Axis {
         rounded(position)
     }
 
-    /// The times that are drawn narrower.
     pub(super) fn breaks(&self) -> Vec<Break> {
         let shown = |piece: &Piece| Break {
             left: rounded(piece.left),
@@ -106,7 +104,6 @@ impl Axis {
         self.pieces.iter().filter(|piece| piece.is_break).map(shown).collect()
     }
 
-    /// What is written under it.
     pub(super) fn ticks(&self) -> Vec<Tick> {
         let step = self.step();
         let length = self.pieces.last().map_or(0, |piece| piece.to);

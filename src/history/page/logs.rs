@@ -26,7 +26,6 @@ pub(super) struct LogView {
     pub size: String,
     /// What the store does not have of it.
     pub cut: Option<String>,
-    /// The lines that matter.
     pub lines: Vec<Line>,
     /// All of it, or its end, if there is more than `lines`.
     pub whole: Option<Whole>,
@@ -34,7 +33,6 @@ pub(super) struct LogView {
     pub command: Option<String>,
 }
 
-/// The text of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Whole {
     pub label: String,

@@ -21,7 +21,6 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("report.html", include_str!("../../../templates/history/report.html")),
 ];
 
-/// Fills a template with the fields of `view`.
 pub(super) fn fill(name: &str, view: &impl Serialize) -> anyhow::Result<String> {
     let view = cleaned(serde_json::to_value(view)?);
     let mut tera = Tera::new();

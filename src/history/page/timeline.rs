@@ -20,21 +20,17 @@ const CLOSE: f64 = 2.0;
 pub(super) struct Timeline {
     /// One for each database, in their order, and one for the command.
     pub tracks: Vec<Track>,
-    /// The axis' labels.
     pub ticks: Vec<Tick>,
-    /// The times that are drawn narrower.
     pub breaks: Vec<Break>,
     /// Whether there is a bar without an end.
     pub has_open: bool,
     /// When all were ready.
     pub ready: Option<Guide>,
-    /// What the bars that are there mean.
     pub bars: Vec<Key>,
-    /// What the marks that are there mean.
     pub marks: Vec<Key>,
 }
 
-/// A line through all tracks.
+/// A vertical line through all tracks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Guide {
     pub left: f64,
@@ -43,7 +39,7 @@ pub(super) struct Guide {
     pub is_right: bool,
 }
 
-/// A line of the legend.
+/// A line of the legend, for what is there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Key {
     /// The style's class, or the symbol.
@@ -57,15 +53,11 @@ pub(super) struct Track {
     pub name: String,
     /// More about it, such as engine and version.
     pub kind: String,
-    /// How it went, in a few words.
     pub outcome: String,
-    /// Its bars, from left to right.
     pub bars: Vec<Bar>,
-    /// Its marks, from left to right.
     pub marks: Vec<Mark>,
 }
 
-/// A time with a beginning and an end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Bar {
     pub class: &'static str,

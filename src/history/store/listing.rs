@@ -10,7 +10,6 @@ use crate::time::Time;
 /// The columns that [`summary`] reads.
 const SUMMARY: &str = "r.id, r.run_id, r.name, r.status, r.cause, r.runtime, r.namespace, r.pipeline_run, r.engines, r.began, r.ready, r.ended";
 
-/// Asks for a page of summaries.
 pub(super) fn page(filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement {
     select(SUMMARY, "", filter, after, limit)
 }

@@ -47,11 +47,8 @@ enum Backend {
 }
 
 impl Store {
-    /// Opens a store to write to, makes it if it is not there, and brings its tables up to date.
-    ///
-    /// # Errors
-    /// The place, what is wrong with it, and what to do; never a password. So it is with all errors of a
-    /// store.
+    /// Opens a store to write to, makes it if it is not there, and brings its tables up to date. All errors
+    /// of a store name the place, what is wrong with it, and what to do; never a password.
     pub async fn open(place: &Place) -> anyhow::Result<Self> {
         Self::connect(place, true).await?.context("the store was not made")
     }

@@ -7,7 +7,6 @@ use super::value::{Statement, Value, number};
 use crate::history::query::{Pruned, Retention};
 use crate::time::Time;
 
-/// How many records go in one step.
 const STEP: i64 = 100;
 
 /// How long a run that is not over is spared: it may be up, and whoever removes it writes its end.
@@ -20,7 +19,6 @@ struct Doomed {
     spared: i64,
 }
 
-/// Prunes, or tells what would go.
 pub(super) async fn prune(backend: &Backend, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
     let bytes_before = Some(backend.size().await?);
     let doomed = Doomed::new(backend, retention, Time::now()).await?;

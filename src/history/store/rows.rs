@@ -29,13 +29,11 @@ pub(super) fn one(id: &str) -> Statement {
     Statement::new(format!("{WHOLE} WHERE r.id = $1"), vec![id.into()])
 }
 
-/// Asks for the records with an id or of a run.
 pub(super) fn find(run: &str) -> Statement {
     let sql = format!("{WHOLE} WHERE r.id = $1 OR r.run_id = $2 ORDER BY r.began DESC, r.id DESC LIMIT $3");
     Statement::new(sql, vec![run.into(), run.into(), MOST.into()])
 }
 
-/// Asks for the newest record of a run that is not over.
 pub(super) fn unfinished(run_id: &str, runtime: &str, namespace: Option<&str>) -> Statement {
     let mut values: Vec<Value> = vec![run_id.into(), runtime.into()];
     let in_namespace = if let Some(namespace) = namespace {
@@ -61,7 +59,6 @@ pub(super) fn log_infos(id: &str) -> Statement {
     Statement::new(sql, vec![id.into()])
 }
 
-/// Reads a whole record.
 pub(super) fn record(mut row: Row) -> anyhow::Result<Record> {
     let details = row.bytes_or_none(2);
     let mut record = without_details(row)?;
@@ -76,7 +73,6 @@ pub(super) fn record(mut row: Row) -> anyhow::Result<Record> {
     Ok(record)
 }
 
-/// Reads a record without its objects and events.
 pub(super) fn without_details(mut row: Row) -> anyhow::Result<Record> {
     let id = row.text(0).context("reading a record")?;
     let story = row.text(1).with_context(|| format!("reading record {id}"))?;
@@ -90,7 +86,6 @@ pub(super) fn log(mut row: Row) -> anyhow::Result<Log> {
     Ok(Log { info, gzip: gzip.unwrap_or_default() })
 }
 
-/// Reads what a log is about.
 pub(super) fn log_info(row: &mut Row) -> anyhow::Result<LogInfo> {
     let read = row.text(0).and_then(|text| Ok(serde_json::from_str(&text)?));
     read.context("reading what a log is about")

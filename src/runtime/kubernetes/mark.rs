@@ -18,24 +18,17 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The one of an object.
     pub fn of(metadata: &ObjectMeta) -> Self {
         let annotation = |key: &str| metadata.annotations.as_ref()?.get(key).cloned();
         Self { record: annotation(RECORD_ANNOTATION), hash: annotation(RUN_HASH_ANNOTATION) }
     }
 
-    /// The content.
+    /// Of the content; that of a testbed before this mark has none.
     pub fn hash(&self) -> Option<&str> {
         self.hash.as_deref()
     }
-
-    /// Whether it tells the content; that of a testbed before this mark does not.
-    pub fn tells_content(&self) -> bool {
-        self.hash.is_some()
-    }
 }
 
-/// Whether objects of this kind speak for their run.
 pub fn speaks((api_version, kind): &KindName) -> bool {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     matches!(

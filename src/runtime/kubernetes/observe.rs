@@ -11,7 +11,6 @@ use super::pods::{Failure, PodWatch, Pods, Whose, condition, container_status, m
 use crate::database::{Database, Workload};
 use crate::probe::{Container, Log, Outside, change};
 
-/// The watch, running in the background until it is dropped.
 pub struct Observer {
     watch: PodWatch,
     outsides: Vec<watch::Receiver<Outside>>,
@@ -112,7 +111,6 @@ fn container_state(pods: &Pods, workload: &str, container: &str) -> Container {
     waiting.unwrap_or_else(|| Container::Waiting(without_pod(pods, workload)))
 }
 
-/// Why a workload has no pod.
 fn without_pod(pods: &Pods, workload: &str) -> String {
     let Some(going) = pods.values().find(|pod| made_by(pod) == Some(workload)) else {
         return "waiting for its pod".into();

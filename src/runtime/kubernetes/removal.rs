@@ -21,7 +21,6 @@ use crate::run_id::RunId;
 /// How long collecting may take where the API server is in trouble.
 const IN_TROUBLE: Duration = Duration::from_millis(750);
 
-/// A run that is about to be removed, or left for a look.
 pub struct Removal<'a> {
     cluster: &'a Cluster,
     run_id: &'a RunId,
@@ -30,7 +29,6 @@ pub struct Removal<'a> {
     within: Duration,
 }
 
-/// How long a teardown may take.
 pub enum Limit {
     /// So long from its own beginning on.
     For(Duration),
@@ -65,13 +63,12 @@ impl<'a> Removal<'a> {
         }
     }
 
-    /// The same with its secrets known.
     #[must_use]
     pub fn knowing(self, known: Known) -> Self {
         Self { known: Some(known), ..self }
     }
 
-    /// The same with less time for collecting.
+    /// Less time for collecting.
     #[must_use]
     pub fn within(self, most: Duration) -> Self {
         Self { within: self.within.min(most), ..self }

@@ -29,7 +29,6 @@ pub struct Sign {
     pub detail: String,
 }
 
-/// What a pod and the events about it tell of one of its containers.
 pub fn signs(pod: &Pod, container: &str, events: &[Note]) -> Vec<Sign> {
     let once =
         |what, at: Option<Timestamp>, detail: String| Sign { what, nth: 1, at: at.map(Into::into), detail };

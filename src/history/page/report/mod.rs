@@ -22,22 +22,19 @@ pub const VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The version of the JSON: [`VERSION`].
     pub version: u32,
     /// Runs that began then or later are in it.
     pub since: Time,
-    /// When it was made.
     pub until: Time,
     pub runs: usize,
     /// How many of them have each status; the statuses in the order of a run's life, those without runs too.
     pub statuses: Vec<Count>,
     /// The starts of each engine, by engine and runtime.
     pub starts: Vec<Starts>,
-    /// Why runs did not end well, the most frequent cause first.
+    /// The most frequent cause first.
     pub failures: Vec<Failure>,
 }
 
-/// How many runs have a status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Count {
@@ -71,7 +68,6 @@ pub struct Starts {
     pub points: Vec<Point>,
 }
 
-/// What one phase takes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PhaseTime {
@@ -90,10 +86,8 @@ pub struct Point {
     /// The record's id.
     pub record: String,
     pub run_id: String,
-    /// The database's name.
     pub database: String,
     pub began: Time,
-    /// How long it took, in milliseconds.
     pub millis: u64,
 }
 

@@ -12,8 +12,8 @@ use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
-use super::Explain;
 use super::address::Address;
+use super::explain::{explain, is_about_tls};
 use crate::failure::Advise;
 use crate::history::store::value::MOST;
 use crate::postgres::{Bounds, Connector, Fault, Watched};
@@ -29,7 +29,6 @@ const ALIVE: Duration = Duration::from_secs(3);
 /// One that was used so short a time ago is not asked.
 const JUST_NOW: Duration = Duration::from_secs(1);
 
-/// A server, and the one connection to it.
 pub(super) struct Server {
     /// What errors call it.
     pub name: String,
@@ -91,7 +90,7 @@ impl Server {
         match timeout(most, work).await {
             // The driver knows only that the connection is closed.
             Ok(Err(_)) if self.fault.seen().is_some() => self.blame(),
-            Ok(outcome) => outcome.explain(&self.name),
+            Ok(outcome) => outcome.or_else(|error| explain(error, &self.name)),
             Err(_) => Err(anyhow!("{} has not answered for {}", self.name, humantime::format_duration(most)))
                 .hint("is it the right address, and may this machine connect to it?"),
         }
@@ -108,9 +107,7 @@ impl Server {
         let config = &self.address.config;
         match self.connect_as(config).await {
             // The server has TLS, and it does not work. Whoever only prefers it goes on without.
-            Err(error)
-                if config.get_ssl_mode() == SslMode::Prefer && super::explain::is_about_tls(&error) =>
-            {
+            Err(error) if config.get_ssl_mode() == SslMode::Prefer && is_about_tls(&error) => {
                 Ok(self.connect_as(config.clone().ssl_mode(SslMode::Disable)).await?)
             }
             other => Ok(other?),

@@ -6,20 +6,14 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::failure::{Advise, innermost};
 
-pub(super) trait Explain<T> {
-    /// Says which server it is and what helps, where the server or the way there is at fault.
-    fn explain(self, name: &str) -> anyhow::Result<T>;
-}
-
-impl<T> Explain<T> for anyhow::Result<T> {
-    fn explain(self, name: &str) -> anyhow::Result<T> {
-        self.or_else(|error| match error.downcast_ref::<Error>() {
-            None => Err(error),
-            Some(error) => match error.as_db_error() {
-                Some(answer) => of_the_server(answer, name),
-                None => of_the_way(error, name),
-            },
-        })
+/// Says which server it is and what helps, where the server or the way there is at fault.
+pub(super) fn explain<T>(error: anyhow::Error, name: &str) -> anyhow::Result<T> {
+    match error.downcast_ref::<Error>() {
+        None => Err(error),
+        Some(error) => match error.as_db_error() {
+            Some(answer) => of_the_server(answer, name),
+            None => of_the_way(error, name),
+        },
     }
 }
 

@@ -5,7 +5,6 @@ mod explain;
 mod open;
 mod space;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -24,13 +23,13 @@ use super::value::{MOST, Row, Statement, Value};
 /// How long the end of a command may wait for the file to be closed.
 const CLOSING: Duration = Duration::from_millis(100);
 
-/// An open file.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Sqlite {
     path: PathBuf,
     connection: Arc<Connected>,
 }
 
+#[derive(Debug)]
 struct Connected(Mutex<Option<Connection>>);
 
 /// To close the file is to bring what is in its write-ahead log home, and may take as long as the disk likes:
@@ -46,12 +45,6 @@ impl Drop for Connected {
             drop(is_closed);
         });
         let _ = closed.recv_timeout(CLOSING);
-    }
-}
-
-impl fmt::Debug for Sqlite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.path.fmt(f)
     }
 }
 
@@ -112,12 +105,10 @@ impl Sqlite {
         .await
     }
 
-    /// The bytes of the file.
     pub(super) async fn size(&self) -> anyhow::Result<u64> {
         blocking(&self.path, |path| Ok(space::size(path))).await
     }
 
-    /// Gives the space of what was deleted back.
     pub(super) async fn give_back(&self) -> anyhow::Result<()> {
         self.with(|connection| space::give_back(connection)).await
     }

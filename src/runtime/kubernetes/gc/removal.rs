@@ -32,9 +32,6 @@ pub enum Outcome {
 }
 
 /// Removes a run if it still counts as left behind, and waits until it is gone, at most until the deadline.
-///
-/// # Errors
-/// A failed request before anything is deleted, explained.
 pub async fn remove_run(
     cluster: &Cluster,
     kinds: &Kinds,
@@ -70,7 +67,7 @@ pub async fn remove_run(
 
 /// Whether an object says of its run's end what it said before: another status is no reason to let it stay.
 fn says_the_same(before: &DynamicObject, now: &DynamicObject) -> bool {
-    Facts::of([&before.metadata]) == Facts::of([&now.metadata])
+    Facts::of(&before.metadata) == Facts::of(&now.metadata)
         && Mark::of(&before.metadata) == Mark::of(&now.metadata)
 }
 

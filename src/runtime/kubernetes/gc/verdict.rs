@@ -23,30 +23,20 @@ pub enum Expiry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     pub expiry: Expiry,
-    /// The PipelineRuns that own its objects.
     pub owners: BTreeSet<Owner>,
     /// Whether these decide: all that could have an owner has one.
     pub is_owned: bool,
 }
 
 impl Facts {
-    pub fn of<'a>(objects: impl IntoIterator<Item = &'a ObjectMeta>) -> Self {
-        let mut facts = Self { expiry: Expiry::Unsaid, owners: BTreeSet::new(), is_owned: false };
-        for object in objects {
-            if let Some(text) =
-                object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION))
-            {
-                facts.expiry = facts.expiry.later(Expiry::read(text));
-            }
-            facts.owners.extend(Owner::all_of(object));
-        }
-        facts.is_owned = !facts.owners.is_empty();
-        facts
+    pub fn of(object: &ObjectMeta) -> Self {
+        let text = object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION));
+        let owners: BTreeSet<Owner> = Owner::all_of(object).collect();
+        Self { expiry: text.map_or(Expiry::Unsaid, Expiry::read), is_owned: !owners.is_empty(), owners }
     }
 }
 
 impl Expiry {
-    /// The later of both.
     #[must_use]
     pub fn later(self, other: Self) -> Self {
         match (self, other) {
@@ -56,8 +46,8 @@ impl Expiry {
         }
     }
 
-    fn read(text: &str) -> Self {
-        text.parse().map_or_else(|_| Self::Unreadable(text.to_owned()), Self::At)
+    fn read(text: &String) -> Self {
+        text.parse().map_or_else(|_| Self::Unreadable(text.clone()), Self::At)
     }
 }
 
@@ -79,9 +69,7 @@ pub enum Reason {
 pub enum Stays {
     /// Nothing says when it would be over.
     NoExpiry,
-    /// This is no time.
     Unreadable(String),
-    /// Its time has not come.
     Until(Timestamp),
     Running(String),
     /// It could not be found out whether its PipelineRun goes on.
@@ -155,7 +143,7 @@ impl Reason {
         }
     }
 
-    /// A few words for people, as seen from a moment.
+    /// In words, as seen from a moment.
     pub fn told(&self, now: Timestamp) -> String {
         match self {
             Self::Expired(at) => format!("expired {} ago", about(*at, now)),
@@ -166,7 +154,7 @@ impl Reason {
 }
 
 impl Stays {
-    /// A few words for people, as seen from a moment.
+    /// In words, as seen from a moment.
     pub fn told(&self, now: Timestamp) -> String {
         match self {
             Self::NoExpiry => format!("no {EXPIRES_ANNOTATION} on its objects"),
@@ -223,7 +211,10 @@ mod tests {
                 serde_json::from_value(json!({"annotations": annotations, "ownerReferences": owners})).unwrap()
             })
             .collect();
-        Facts::of(&objects)
+        let each: Vec<Facts> = objects.iter().map(Facts::of).collect();
+        let expiry = each.iter().map(|facts| facts.expiry.clone()).fold(Expiry::Unsaid, Expiry::later);
+        let owners: BTreeSet<Owner> = each.into_iter().flat_map(|facts| facts.owners).collect();
+        Facts { expiry, is_owned: !owners.is_empty(), owners }
     }
 
     fn told(measure: &Measure, facts: &Facts) -> String {
@@ -303,7 +294,7 @@ mod tests {
             {"apiVersion": "example.com/v1", "kind": "PipelineRun", "name": "a", "uid": "2"},
             {"apiVersion": "tekton.dev/v1beta1", "kind": "PipelineRun", "name": "a", "uid": "3"}]);
         let object: ObjectMeta = serde_json::from_value(json!({"ownerReferences": owners})).unwrap();
-        let found: Vec<String> = Facts::of([&object]).owners.into_iter().map(|owner| owner.uid).collect();
+        let found: Vec<String> = Facts::of(&object).owners.into_iter().map(|owner| owner.uid).collect();
         assert_eq!(found, ["3"]);
     }
 }

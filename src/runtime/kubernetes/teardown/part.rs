@@ -11,7 +11,6 @@ use crate::runtime::kubernetes::explain::is_absent;
 use crate::runtime::kubernetes::kinds::{self, KindName};
 use crate::runtime::kubernetes::mark;
 
-/// The objects of one kind that a selector finds.
 pub struct Part {
     pub kind: KindName,
     pub api: Api<DynamicObject>,
@@ -87,36 +86,22 @@ pub async fn delete(
     object: &DynamicObject,
     grace: u32,
 ) -> Result<Deletion, Error> {
-    let same = Preconditions { uid: object.uid(), resource_version: None };
-    delete_if(api, kind, object, grace, same).await
+    delete_if(api, kind, object, grace, None).await
 }
 
-/// The same for an object that nobody has changed since it was read.
-///
-/// # Errors
-/// A failed request; an object that has changed, is gone or was replaced is no failure.
-pub async fn delete_unchanged(
+/// The same as long as the object is still of this version.
+pub async fn delete_if(
     api: &Api<DynamicObject>,
     kind: &str,
     object: &DynamicObject,
     grace: u32,
+    version: Option<String>,
 ) -> Result<Deletion, Error> {
-    let unchanged = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
-    delete_if(api, kind, object, grace, unchanged).await
-}
-
-async fn delete_if(
-    api: &Api<DynamicObject>,
-    kind: &str,
-    object: &DynamicObject,
-    grace: u32,
-    preconditions: Preconditions,
-) -> Result<Deletion, Error> {
-    let fails = if preconditions.resource_version.is_some() { Deletion::Changed } else { Deletion::Absent };
+    let fails = if version.is_some() { Deletion::Changed } else { Deletion::Absent };
     let params = DeleteParams {
         propagation_policy: makes_pods(object).then_some(PropagationPolicy::Foreground),
         grace_period_seconds: (kind == "Pod").then_some(grace),
-        preconditions: Some(preconditions),
+        preconditions: Some(Preconditions { uid: object.uid(), resource_version: version }),
         ..DeleteParams::default()
     };
     match api.delete(&object.name_any(), &params).await {

@@ -8,7 +8,7 @@ use kube::api::DynamicObject;
 use kube::{Error, ResourceExt};
 use tokio::time::timeout_at;
 
-use super::part::{Deletion, Part, delete, delete_unchanged};
+use super::part::{Deletion, Part, delete, delete_if};
 use super::{Timeout, wait};
 use crate::deadline;
 use crate::failure::Advise;
@@ -19,12 +19,10 @@ use crate::runtime::kubernetes::{Cluster, explain};
 /// pod's status changes a few times while its containers start or end.
 const LOOKS: usize = 10;
 
-/// What goes, and how.
 pub struct Removal<'a> {
     pub selector: &'a Selector,
     /// Seconds that pods get to stop.
     pub grace: u32,
-    /// How long all of it may take.
     pub time: Timeout,
     pub scope: Scope,
 }
@@ -168,7 +166,7 @@ async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) 
     };
     let mut seen = object.clone();
     for _ in 0..LOOKS {
-        let outcome = delete_unchanged(api, &kind.1, &seen, removal.grace).await?;
+        let outcome = delete_if(api, &kind.1, &seen, removal.grace, seen.resource_version()).await?;
         if outcome != Deletion::Changed {
             return Ok(outcome);
         }

@@ -51,7 +51,7 @@ struct Wait<'a> {
     grace: u32,
     /// The UIDs of the objects that are meant, unless all are.
     only: Option<BTreeSet<String>>,
-    /// The names of the objects that are still there.
+    /// The names.
     left: BTreeSet<String>,
     /// Deleted pods in which nothing runs, and when their record is removed without the kubelet's word.
     idle: BTreeMap<String, (Instant, DynamicObject)>,
