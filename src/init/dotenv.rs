@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-/// Variables by their names.
 pub type Variables = BTreeMap<String, String>;
 
 /// Reads `NAME=VALUE` lines; what is none is skipped, as it is no concern of ours.

@@ -10,7 +10,6 @@ use crate::run_id::is_dns_label;
 /// the user.
 const UNKNOWN: &str = "unknown";
 
-/// A service as a source describes it.
 pub struct Service<'a> {
     pub name: &'a str,
     /// Its image, variables filled in.
@@ -68,7 +67,6 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
     true
 }
 
-/// How many variables of one service are looked at.
 const VARIABLES: usize = 200;
 
 /// Those of a service's variables that database images read. Only these are filled in: a file may have any
@@ -122,7 +120,6 @@ pub fn name(wanted: &str, engine: Engine) -> String {
     if fits { name.into() } else { engine.name().into() }
 }
 
-/// An image as testbed asks for it.
 struct Image {
     tag: Option<String>,
     own: Option<String>,

@@ -38,7 +38,7 @@ impl ProcessId {
 }
 
 /// What a server said of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// Its process id, where it may be asked.
     pub process_id: Option<ProcessId>,
@@ -46,7 +46,6 @@ pub struct Answer {
     pub first_process: Option<String>,
     /// An option on its command line that only a set-up server has.
     pub set_up_option: Option<String>,
-    /// How long it has been up.
     pub uptime: Duration,
     /// The connection's number, where the server counts them from its start: a lower one than before is
     /// another server's.
@@ -84,7 +83,6 @@ impl Prober {
         &self.target
     }
 
-    /// Whether the last login went over TLS.
     pub fn is_over_tls(&self) -> bool {
         self.over_tls
     }
@@ -197,7 +195,7 @@ impl Prober {
         let protocol = match target.engine {
             Engine::Mysql | Engine::Mariadb => Protocol::Mysql,
             Engine::Postgres => Protocol::Postgres,
-            Engine::Sqlite => return Err(Refusal::plain(Kind::Unfit, "sqlite has no server")),
+            Engine::Sqlite => return Err(Refusal::unfit("sqlite has no server")),
         };
         let rules = Rules { protocol, may_reveal, password: login.password.reveal().len() };
         let work = relay::through(way, rules, async |port| {
@@ -209,7 +207,7 @@ impl Prober {
             });
             answer.await.unwrap_or_else(|place| {
                 let what = format!("testbed cannot read the server's answer, such as a login plugin that it does not know ({place})");
-                Err(Refusal::plain(Kind::Unfit, what))
+                Err(Refusal::unfit(what))
             })
         });
         match timeout(LOGIN, work).await {

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as STANDARD;
 
-use super::refusal::{Kind, Refusal};
+use super::refusal::Refusal;
 
 /// The lengths of a key, in bits. MySQL makes keys of 2048.
 const BITS: RangeInclusive<usize> = 512..=16_384;
@@ -16,19 +16,17 @@ const EXPONENT: RangeInclusive<usize> = 1..=4;
 /// What the padding takes: two hashes and two bytes.
 const PADDING: usize = 42;
 
-/// The tags of the parts of a key.
 const INTEGER: u8 = 2;
 const BIT_STRING: u8 = 3;
 const SEQUENCE: u8 = 0x30;
 
 /// Checks the packet with the key, for a password of so many bytes.
 pub(super) fn check(packet: &[u8], password: usize) -> Result<(), Refusal> {
-    let unfit = |what: String| Refusal::plain(Kind::Unfit, what);
     let bits = packet.get(1..).and_then(bits).filter(|bits| BITS.contains(bits));
-    let bits = bits.ok_or_else(|| unfit("the server sends a key for the password that is none".into()))?;
+    let bits = bits.ok_or_else(|| Refusal::unfit("the server sends a key for the password that is none"))?;
     // As the library counts them. The password goes with the byte that ends it.
     if password + 1 + PADDING > (bits + 6) / 8 {
-        return Err(unfit(format!("the password is too long for the server's key of {bits} bits")));
+        return Err(Refusal::unfit(format!("the password is too long for the server's key of {bits} bits")));
     }
     Ok(())
 }
@@ -49,7 +47,7 @@ fn bits(pem: &[u8]) -> Option<usize> {
     (*unused == 0).then(|| numbers(key)).flatten()
 }
 
-/// The bits of the modulus.
+/// Of the modulus.
 fn numbers(der: &[u8]) -> Option<usize> {
     let (modulus, rest) = part(whole(der, SEQUENCE)?, INTEGER)?;
     let exponent = without_zeros(whole(rest, INTEGER)?);

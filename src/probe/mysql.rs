@@ -57,16 +57,13 @@ async fn questions(connection: &mut Conn, target: &Target, login: &Login) -> Res
     let uptime =
         row(connection, "SHOW GLOBAL STATUS LIKE 'Uptime'").await.map_err(|error| explain(&error))?;
     let seconds = uptime.as_ref().and_then(|row| column(row, 1)).and_then(|text| text.parse().ok());
-    let seconds =
-        seconds.ok_or_else(|| Refusal::plain(Kind::Unfit, "the server does not tell its uptime"))?;
+    let seconds = seconds.ok_or_else(|| Refusal::unfit("the server does not tell its uptime"))?;
     let (major, minor, patch) = connection.server_version();
     let mut answer = Answer {
-        process_id: None,
-        first_process: None,
-        set_up_option: None,
         uptime: Duration::from_secs(seconds),
         connection: Some(connection.id()),
         version: Some(format!("{major}.{minor}.{patch}")),
+        ..Answer::default()
     };
     if target.engine == Engine::Mariadb {
         mariadb_processes(connection, login, &mut answer).await;
@@ -170,6 +167,6 @@ fn explain(error: &Error) -> Refusal {
             )
         }
         // Whatever else the driver or TLS makes of the server's bytes: not a server that speaks with us.
-        other => Refusal::plain(Kind::Unfit, crate::failure::innermost(other)),
+        other => Refusal::unfit(crate::failure::innermost(other)),
     }
 }

@@ -70,13 +70,10 @@ impl From<Settling> for Settle {
 /// Why a database is believed to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// The server is process 1 of its container.
     Process1,
     /// The same, as the server's pid file says, which nothing contradicts.
     PidFile,
-    /// The login began after this text had been read in the container's log.
     Log(&'static str),
-    /// The same server has taken logins over the whole settling window.
     Settled(Duration),
 }
 
@@ -104,19 +101,13 @@ impl std::fmt::Display for Evidence {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// Its container does not run, and why.
     Container(String),
-    /// Its server does not let the tests' user in.
     Refused(Refusal),
-    /// The server answers, and the container's log says that the set-up goes on.
     SettingUp,
-    /// The server answers with another process id than 1, and nothing else proves that it is the final one.
     NotProcess1(u32),
-    /// The server answers, and has this option, which only a set-up server has.
     SetUpOption(String),
-    /// The server answers, tells no process id that can be believed, and staying up is not to count.
+    /// No process id that can be believed is told, and staying up is not to count.
     Unproven,
-    /// The server answers, and is ready if it goes on for this long.
     Settling(Duration),
 }
 
@@ -152,7 +143,6 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// What is known after an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Waiting(Reason),
@@ -162,7 +152,6 @@ pub enum Verdict {
     Never(Refusal),
 }
 
-/// The state of one database's readiness.
 #[derive(Debug)]
 pub struct Readiness {
     settle: Settle,

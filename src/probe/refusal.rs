@@ -43,7 +43,6 @@ impl Kind {
 /// A login that did not work. Never holds a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it means for waiting.
     pub kind: Kind,
     /// The protocol's code: MySQL's error number, PostgreSQL's SQLSTATE.
     pub code: Option<String>,
@@ -52,11 +51,15 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal without a code of the protocol.
+    /// Without a code of the protocol.
     pub fn plain(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, code: None, message: message.into() }
     }
 
+    /// Of a server that does not speak as it should.
+    pub fn unfit(message: impl Into<String>) -> Self {
+        Self::plain(Kind::Unfit, message)
+    }
     pub fn network(error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::ConnectionReset

@@ -53,10 +53,8 @@ pub(super) enum Protocol {
     Postgres,
 }
 
-/// Connects to the server, and runs the client at the port of this machine that leads there.
-///
-/// # Errors
-/// What the client makes of the server, unless it is the server's bytes that ended it.
+/// Connects to the server, and runs the client at the port of this machine that leads there. What it makes of
+/// the server counts, unless it is the server's bytes that ended it.
 pub(super) async fn through<T>(
     way: &Way,
     rules: Rules,
@@ -176,7 +174,6 @@ async fn copy(
     ended
 }
 
-/// What has passed of one connection.
 struct Watch {
     rules: Rules,
     received: usize,
@@ -212,7 +209,6 @@ impl Watch {
         }
     }
 
-    /// Takes what the client says.
     fn client(&mut self, bytes: &[u8]) {
         const LONGEST: usize = 8;
         if self.greeting.len() >= LONGEST {
@@ -230,14 +226,13 @@ impl Watch {
         }
     }
 
-    /// Takes what the server says.
     fn server(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         self.received += bytes.len();
         if self.received > ATTEMPT {
-            return Err(Refusal::plain(
-                Kind::Unfit,
-                format!("the server sends more than {} MiB in answer to a login", ATTEMPT >> 20),
-            ));
+            let most = ATTEMPT >> 20;
+            return Err(Refusal::unfit(format!(
+                "the server sends more than {most} MiB in answer to a login"
+            )));
         }
         if self.answers_tls && !bytes.is_empty() {
             self.answers_tls = false;
@@ -278,18 +273,14 @@ impl Watch {
             // An answer begins with the number of its columns, for which the client makes room at once. So
             // long a number is more than any table has.
             if *sequence == 1 && matches!((payload, length), ([0xfd, ..], 4..) | ([0xfe, ..], 9..)) {
-                return Err(Refusal::plain(
-                    Kind::Unfit,
-                    "the server announces more columns than there can be",
-                ));
+                return Err(Refusal::unfit("the server announces more columns than there can be"));
             }
             return Ok(Some(length - payload.len()));
         }
         if length > LOGIN {
-            return Err(Refusal::plain(
-                Kind::Unfit,
-                format!("the server announces a packet of {length} bytes at the login"),
-            ));
+            return Err(Refusal::unfit(format!(
+                "the server announces a packet of {length} bytes at the login"
+            )));
         }
         if payload.len() < length {
             return Ok(None);
@@ -314,10 +305,7 @@ impl Watch {
         let [kind, a, b, c, d, payload @ ..] = &self.head[..] else { return Ok(None) };
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
         if !(4..=MESSAGE).contains(&length) {
-            return Err(Refusal::plain(
-                Kind::Unfit,
-                format!("the server announces a message of {length} bytes"),
-            ));
+            return Err(Refusal::unfit(format!("the server announces a message of {length} bytes")));
         }
         if *kind == b'R' && length >= 8 {
             match payload {

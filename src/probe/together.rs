@@ -24,16 +24,13 @@ const LATE: Duration = Duration::from_millis(60);
 /// once.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// A database that is waited for.
 pub struct Watched {
     pub prober: Prober,
-    /// Holds what is known so far.
     pub readiness: Readiness,
     /// What is seen of it from outside; a container and a log that never change where nobody looks.
     pub outside: watch::Receiver<Outside>,
 }
 
-/// Where a database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
     Waiting(Reason),
@@ -45,9 +42,7 @@ pub struct Found {
     /// What proves it.
     pub evidence: Evidence,
     pub at: Time,
-    /// The version that its server reports.
     pub version: Option<String>,
-    /// Whether the login went over TLS.
     pub over_tls: bool,
 }
 
@@ -59,10 +54,7 @@ struct Reached {
 }
 
 /// Attempts at all databases until they are ready at the same time, and `others` with them. `report` hears
-/// where each one is.
-///
-/// # Errors
-/// The index of a database that can never become ready, and its final server's refusal.
+/// where each one is. An error is the index of one that can never become ready, and its server's refusal.
 pub async fn all_ready<F: Future<Output = ()>>(
     watched: &mut [Watched],
     report: impl Fn(usize, Stage),
@@ -117,7 +109,6 @@ async fn stay_ready(
     }
 }
 
-/// Attempts until this database is ready.
 async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<Reached, Refusal> {
     let Watched { prober, readiness, outside } = watched;
     let pace = prober.target().pace;

@@ -53,7 +53,6 @@ struct Queue {
 pub struct Sinks {
     /// The store that the user has named, or wants none; `None` where nothing was said.
     pub named: Option<Option<Place>>,
-    /// Tekton Results.
     pub results: Option<ResultsApi>,
     /// Tells the Result that this pod's TaskRun belongs to.
     pub own_result: fn() -> BoxFuture<'static, Option<String>>,
@@ -78,7 +77,6 @@ impl Recorder {
         Self { timeout, queue: None, is_late: Cell::new(false), spent: Cell::default() }
     }
 
-    /// Whether anything is written at all.
     pub fn is_on(&self) -> bool {
         self.queue.is_some()
     }

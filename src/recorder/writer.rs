@@ -17,7 +17,6 @@ use crate::history::results::ResultsApi;
 use crate::history::store::Store;
 use crate::redact::Redactor;
 
-/// A change of a record that is stored.
 pub(super) type Change = Box<dyn FnOnce(&mut Record) + Send>;
 
 pub(super) enum Job {
@@ -29,18 +28,15 @@ pub(super) enum Job {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Which {
-    /// The one with this id.
     Id(String),
     /// The newest one of a run in a cluster that is not over: nobody knows its id.
     Unfinished {
         run_id: String,
-        /// The API server.
         cluster: String,
         namespace: String,
     },
 }
 
-/// What the background has done so far.
 #[derive(Default)]
 pub(super) struct Written {
     /// How many jobs it is done with.
@@ -48,7 +44,6 @@ pub(super) struct Written {
     pub failures: Vec<anyhow::Error>,
 }
 
-/// The background's own state.
 pub(super) struct Writer {
     pub place: Option<Place>,
     pub results: Option<ResultsApi>,

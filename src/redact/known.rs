@@ -12,7 +12,6 @@ const SHORT: usize = 4;
 /// Pieces of base64 shorter than this are found by chance.
 const PIECE: usize = 8;
 
-/// The texts that are looked for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     texts: Vec<String>,
@@ -24,9 +23,7 @@ impl Known {
     /// Takes a secret in, and its forms in base64.
     pub(super) fn add(&mut self, secret: &str) {
         self.add_text(secret);
-        for form in base64_forms(secret.as_bytes()) {
-            self.add_text(&form);
-        }
+        self.add_bytes(secret.as_bytes());
     }
 
     /// Takes bytes in that are no text: they can be met in base64 alone.
@@ -36,7 +33,6 @@ impl Known {
         }
     }
 
-    /// All that is looked for.
     pub(super) fn texts(&self) -> &[String] {
         &self.texts
     }
@@ -196,7 +192,6 @@ fn units(line: &[u8], mut at: usize, c: char) -> Option<usize> {
     Some(at)
 }
 
-/// Whether a piece of a line is a word of its own.
 fn stands_alone(line: &str, piece: Range<usize>) -> bool {
     let in_word = |c: char| c.is_alphanumeric() || c == '_';
     !line[..piece.start].chars().next_back().is_some_and(in_word)

@@ -68,7 +68,6 @@ fn go_on(lines: &[&str], at: usize, quote: &str, found: &mut [Vec<Range<usize>>]
     found[last].push(0..end);
 }
 
-/// The quote that stands right before a value.
 fn quote_before(line: &str, at: usize) -> Option<&'static str> {
     ["$$", "'", "\"", "`"].into_iter().find(|quote| line[..at].ends_with(quote))
 }

@@ -24,7 +24,6 @@ pub const MASK: &str = "***";
 const KEY: [&str; 2] = ["-----BEGIN ", "PRIVATE KEY-----"];
 const END_OF_KEY: &str = "-----END ";
 
-/// The texts that may not be shown.
 #[derive(Debug, Clone)]
 pub struct Redactor {
     known: Known,
@@ -94,7 +93,6 @@ impl Redactor {
         }
     }
 
-    /// Several lines without the secrets.
     pub fn redact_lines(&self, lines: &str) -> String {
         self.redact_text(lines).trim_end_matches('\n').to_owned()
     }
@@ -121,7 +119,6 @@ impl Redactor {
         shown
     }
 
-    /// The line without the secrets.
     pub fn redact(&self, line: &str) -> String {
         self.mask_with(line, phrases::find(line))
     }

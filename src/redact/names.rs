@@ -32,7 +32,6 @@ pub(super) enum Called {
     Secret,
 }
 
-/// Whether a name is one of a secret's.
 pub(super) fn called(name: &str) -> Option<Called> {
     let lower = name.to_lowercase();
     let parts: Vec<&str> =

@@ -71,7 +71,6 @@ fn named(line: &str, lower: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The value behind a name.
 fn value_after(line: &str, name: Range<usize>, called: Called) -> Option<Range<usize>> {
     let is_first =
         line[..name.start].chars().all(|c| c.is_whitespace() || matches!(c, '-' | '"' | '\'' | '{'));
@@ -120,7 +119,6 @@ fn gap(text: &str) -> (usize, &str) {
     (text.len() - rest.len(), rest)
 }
 
-/// How far a value goes that has no quotes around it.
 fn bare(text: &str) -> usize {
     text.find(|c: char| c.is_whitespace() || ",;&)]}\"'<>|`".contains(c)).unwrap_or(text.len())
 }
