@@ -124,11 +124,9 @@ pub enum Event {
 pub enum Unwritten {
     /// The object is another version by now, or gone; or there is one already that should have been made.
     Conflict,
-    /// It is unknown whether it was made: the connection broke, or the server is in trouble. Worth another
-    /// try.
+    /// Nobody knows whether it was made: the connection broke, or the server is in trouble. Worth a retry.
     Unclear(anyhow::Error),
-    /// The right to it is missing. An API server that has just started may say so of everybody: it knows no
-    /// Roles yet.
+    /// The right to it is missing. An API server that has just started says so to all: it knows no Roles yet.
     Denied(anyhow::Error),
     /// It never will be.
     Refused(anyhow::Error),
@@ -273,11 +271,8 @@ impl Target {
             resource_version: Some(seen.resource_version.clone()),
         };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        self.api
-            .delete(&self.name, &params)
-            .await
-            .map(drop)
-            .map_err(|error| self.unwritten(error, "deleting"))
+        let deleted = self.api.delete(&self.name, &params).await;
+        deleted.map(drop).map_err(|error| self.unwritten(error, "deleting"))
     }
 
     fn outcome(
@@ -360,8 +355,7 @@ impl Target {
 /// How often the API server is tried that cannot be reached: for about ten seconds.
 const TRIES: u32 = 16;
 
-/// Tries a change, which looks at the object anew each time. `action` is what is being done, such as
-/// `releasing lock db`.
+/// Tries a change, which looks at the object anew each time. `action` is such as `releasing lock db`.
 pub(super) async fn until_done<T>(
     action: &str,
     change: impl AsyncFn() -> Result<T, Unwritten>,

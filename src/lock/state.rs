@@ -10,24 +10,16 @@ use serde::{Deserialize, Serialize};
 
 /// A lock, as its object's annotation has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Lock {
     /// How many may hold it at once.
-    #[serde(default = "one")]
     pub permits: u32,
     /// The fencing number that was given last. A later acquisition always has a greater one.
-    #[serde(default)]
     pub fence: u64,
     /// Who holds it, the longest holding first.
-    #[serde(default)]
     pub holders: Vec<Holder>,
     /// Who waits for it, the next one first.
-    #[serde(default)]
     pub queue: Vec<Waiter>,
-}
-
-fn one() -> u32 {
-    1
 }
 
 impl Default for Lock {
@@ -75,6 +67,10 @@ pub struct Terms {
 impl Terms {
     pub fn ttl(&self) -> Option<Duration> {
         self.ttl_millis.map(Duration::from_millis)
+    }
+    /// Empty where there is none.
+    pub fn pipeline_run_name(&self) -> &str {
+        self.pipeline_run.as_ref().map_or("", |run| &run.name)
     }
 }
 
@@ -170,12 +166,10 @@ impl Lock {
     pub fn renew(&mut self, identity: &Identity, fence: u64) -> bool {
         let holder =
             self.holders.iter_mut().find(|holder| holder.identity == *identity && holder.fence == fence);
-        if let Some(holder) = holder {
-            holder.renewals += 1;
-            holder.idle_millis = 0;
-            return true;
-        }
-        false
+        let Some(holder) = holder else { return false };
+        holder.renewals += 1;
+        holder.idle_millis = 0;
+        true
     }
 
     /// Takes somebody out, as a holder and as a waiter. `false`: they were neither.

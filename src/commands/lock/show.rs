@@ -80,7 +80,7 @@ async fn find(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<(Target,
 fn is_abandoned(holder: &Holder, status: Life) -> Abandoned {
     let idle = Duration::from_millis(holder.idle_millis);
     let abandonment = Abandonment::of(holder, status, idle);
-    let name = holder.terms.pipeline_run.as_ref().map(|run| run.name.as_str()).unwrap_or_default();
+    let name = holder.terms.pipeline_run_name();
     let why = match abandonment {
         Abandonment::Over => format!("PipelineRun {name} is over"),
         Abandonment::Running => format!("PipelineRun {name} goes on"),

@@ -77,12 +77,8 @@ impl Work<'_> {
             };
         let guard = match running.noted {
             Some(command) => {
-                Guard::over(
-                    dog,
-                    Worker { command, session: self.session.to_owned() },
-                    keeper.holding.last_moment(),
-                )
-                .await
+                let worker = Worker { command, session: self.session.to_owned() };
+                Guard::over(dog, worker, keeper.holding.last_moment()).await
             }
             None => Err(anyhow!("finding the command's process in /proc")),
         };
