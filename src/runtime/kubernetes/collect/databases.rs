@@ -1,5 +1,4 @@
-//! The databases of a run as its pods and Services tell of them: for a run that nobody took notes of, and to
-//! fill up the notes of others.
+//! A run's databases as its pods and Services tell of them: for a record that has none, or gaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,4 @@
-//! The Secrets and ConfigMaps that a run's pods refer to without having brought them along: what they hold
-//! may stand in the pods' logs.
+//! The Secrets and ConfigMaps that a run's pods refer to: what they hold may stand in the pods' logs.
 //!
 //! Where a Secret cannot be read, nobody knows what to take out of a log, and the pod's logs are left out.
 
