@@ -1,7 +1,6 @@
 //! A log of any length in bounded memory: its head and its tail.
 //!
-//! It is cut between lines only. A secret is looked for line by line, and half of one at the edge of a cut
-//! would not be found.
+//! It is cut between lines only: half of a secret at the edge of a cut would not be found.
 
 use std::collections::VecDeque;
 
@@ -52,8 +51,7 @@ impl Clip {
         self.bytes
     }
 
-    /// Passes over bytes that are not even read: no more than is sure to be left out by what comes after
-    /// them.
+    /// Passes over bytes that are not even read: no more than is sure to be left out.
     pub fn pass_over(&mut self, bytes: u64) {
         self.bytes += bytes;
     }

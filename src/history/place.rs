@@ -39,8 +39,7 @@ impl Place {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             let url =
                 Url::parse(text).map_err(|error| usage(format!("{FORMS}, and this is no URL: {error}")))?;
-            // A password with one of these characters ends in the middle, and what is taken for the host or
-            // the port is its beginning.
+            // A password with one of these characters is cut, and its beginning is taken for host or port.
             if url.fragment().is_some()
                 || [url.path(), url.query().unwrap_or_default()].iter().any(|part| part.contains('@'))
             {

@@ -22,8 +22,7 @@ pub struct Filter {
     pub engine: Option<String>,
 }
 
-/// Where a page begins: after a run that was shown before. Its text form is what `--after` takes and `next`
-/// in JSON tells.
+/// Where a page begins: after a run that was shown before. `--after` and `next` in JSON have it as a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     pub began: Time,
@@ -77,8 +76,7 @@ pub struct Summary {
     pub ended: Option<Time>,
 }
 
-/// What is kept; a record that either rule takes goes. A run that is not over is spared for a day after its
-/// begin.
+/// A record that either rule takes goes. A run that is not over is spared for a day after its begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     pub older_than: Option<Duration>,

@@ -18,8 +18,7 @@ pub const VERSION: u32 = 1;
 pub struct Record {
     /// The version of the JSON: [`VERSION`].
     pub version: u32,
-    /// The record's own id, a UUID of version 7: run ids may be used again. Ids sort by the time of their
-    /// making.
+    /// A UUID of version 7, as run ids may be used again. Ids sort by the time of their making.
     pub id: String,
     pub run_id: String,
     /// What people call it: the PipelineRun's name, else that of the folder that testbed was called in.

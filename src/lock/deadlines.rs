@@ -6,8 +6,7 @@
 
 use std::time::Duration;
 
-/// Of what is left at the end, in case that clocks do not run alike and that a process is not run at once
-/// when its time has come.
+/// At the end: clocks do not run alike, and a process is not run at once when its time has come.
 const LEAST_MARGIN: Duration = Duration::from_millis(100);
 /// A server under load may take as long as this.
 const LEAST_REQUEST: Duration = Duration::from_millis(500);
@@ -26,8 +25,7 @@ impl Deadlines {
         self.ttl / 3
     }
 
-    /// For how long to wait for an answer: two requests can get none before the command is asked to end,
-    /// unless the ttl is very short.
+    /// Two requests can get no answer before the command is asked to end, unless the ttl is very short.
     pub fn request(self) -> Duration {
         (self.ttl / 6).max(LEAST_REQUEST.min(self.ttl / 3))
     }

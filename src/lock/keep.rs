@@ -1,5 +1,4 @@
-//! Keeps a lock that is held: carries out in a cluster what its [`Holding`] asks for, and tells it what comes
-//! of that.
+//! Keeps a lock that is held: does in a cluster what its [`Holding`] asks for, and tells it the outcome.
 
 use futures::StreamExt;
 use futures::stream::BoxStream;

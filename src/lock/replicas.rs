@@ -26,8 +26,7 @@ pub fn replicas(version: &Version) -> Option<u64> {
     version.object.data["spec"]["replicas"].as_u64()
 }
 
-/// What somebody has done to a workload's replicas past its lock, in words; `None` for a Lease, and where
-/// they fit.
+/// What somebody has done to a workload's replicas past its lock; `None` for a Lease, and where they fit.
 pub fn scaled_by_hand(version: &Version) -> Option<String> {
     let count = replicas(version)?;
     let holders = &version.lock.holders;

@@ -141,14 +141,12 @@ impl Candidate {
         Step::Write(next)
     }
 
-    /// The more wait, the rarer are the beats of each, and the longer everybody has time for them: all of
-    /// them change one object.
+    /// The more wait, the rarer are the beats of each: all of them change one object.
     fn timeout_among(&self, lock: &Lock) -> Duration {
         self.timeout.max(CROWD * u32::try_from(lock.queue.len()).unwrap_or(u32::MAX))
     }
 
-    /// Somebody who holds the lock already says so once more: a retry of the same task, or a command inside
-    /// what the run holds.
+    /// Of one who holds the lock already: a retry of the task, or a command inside what the run holds.
     fn again(&self, lock: &Lock) -> Option<Step> {
         let own = lock.holder(&self.identity);
         let outer = || lock.holder(&Identity { session: None, ..self.identity.clone() });

@@ -16,8 +16,7 @@ const QUIET: f64 = 1.5;
 /// The width of a quiet time that is drawn narrower, in percent, and of all of them together.
 const BREAK: f64 = 20.0;
 const BREAKS: f64 = 60.0;
-/// The distances that labels have at least, in percent: on a wide page, and on a narrow one, which leaves
-/// others out.
+/// The least distance of labels, in percent: on a wide page, and on a narrow one, which leaves some out.
 const WIDE: f64 = 9.0;
 const NARROW: f64 = 21.0;
 /// Nothing is labelled so near to the right edge that the label would not fit.
@@ -134,8 +133,7 @@ impl Axis {
 }
 
 impl Piece {
-    /// The multiples of a step in it, and where a time ends that was drawn narrower: without a label nobody
-    /// could tell what comes after it.
+    /// The multiples of a step in it; of a time that was drawn narrower its end, to tell what comes after.
     fn ticks(self, step: i64) -> Vec<(i64, f64)> {
         let left = |at: i64| self.left + self.width * float(at - self.from) / float(self.to - self.from);
         if self.is_break {

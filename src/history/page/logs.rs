@@ -1,5 +1,4 @@
-//! The logs of a run as its page shows them: the lines that matter, and the rest as long as the page stays
-//! small.
+//! The logs of a run on its page: the lines that matter, and the rest as long as the page stays small.
 
 use serde::Serialize;
 

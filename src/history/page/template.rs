@@ -6,8 +6,7 @@ use tera::Tera;
 
 use crate::console::cleaned;
 
-/// Names and texts. What a name ends in says whether values are escaped: all templates with values are
-/// `.html`.
+/// Names and texts. Values are escaped where a name ends in `.html`, as all with values do.
 const TEMPLATES: [(&str, &str); 10] = [
     ("style.css", include_str!("../../../templates/history/style.css")),
     ("timeline.css", include_str!("../../../templates/history/timeline.css")),

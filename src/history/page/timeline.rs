@@ -143,8 +143,7 @@ fn moments(record: &Record) -> impl Iterator<Item = Time> {
         .chain(record.ended)
 }
 
-/// When the run began. Moments that seem to be a little earlier, because the cluster counts whole seconds,
-/// are drawn there too.
+/// When the run began; also of moments a little earlier, because the cluster counts whole seconds.
 pub(super) fn start(record: &Record) -> Time {
     let second = Time::from_millis(record.began.millis() - 1000);
     let first = moments(record).chain([record.began]).min().unwrap_or_default();
@@ -159,8 +158,7 @@ fn end(record: &Record, start: Time) -> Time {
 
 /// When databases were in use and nothing else went on.
 fn quiet(databases: &[Vec<Span>], start: Time, end: Time) -> Vec<(Time, Time)> {
-    // How many more are in use from a moment on, and how many more do anything else: a story may have any
-    // number of moments.
+    // How many more are in use from a moment on, and how many more do anything else.
     let mut changes: BTreeMap<Time, (i64, i64)> = BTreeMap::from([(start, (0, 0)), (end, (0, 0))]);
     for span in databases.iter().flatten() {
         for (at, by) in [(Some(span.from), 1), (span.to, -1)] {

@@ -64,8 +64,7 @@ impl Doomed {
 
 const WHERE: &str = "WHERE (began, id) < ($1, $2) AND (ended IS NOT NULL OR began < $3)";
 
-/// The oldest of the newest so many; `None` where there are fewer. For none at all it is one after all
-/// others.
+/// The oldest of the newest so many, `None` where there are fewer; of none at all, one after all others.
 async fn oldest_kept(backend: &Backend, keep: u64) -> anyhow::Result<Option<(i64, String)>> {
     let Some(skipped) = keep.checked_sub(1) else { return Ok(Some((i64::MAX, String::new()))) };
     let sql = "SELECT began, id FROM testbed.runs ORDER BY began DESC, id DESC LIMIT 1 OFFSET $1";

@@ -91,8 +91,7 @@ pub(super) fn log_info(row: &mut Row) -> anyhow::Result<LogInfo> {
     read.context("reading what a log is about")
 }
 
-/// Writes a record and adds logs. Afterwards the record names all logs that are stored with it: those that
-/// were, and the new ones.
+/// Writes a record and adds logs. Afterwards the record names all logs that are stored with it.
 pub(super) fn write(
     mut record: Record,
     logs: Vec<Log>,

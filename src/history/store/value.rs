@@ -42,8 +42,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// A statement in PostgreSQL's words, with its values: `$1` is the first one. Each value stands in it once,
-/// in order.
+/// In PostgreSQL's words, with its values: `$1` is the first one. Each stands in it once, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Statement {
     /// The text; it holds no data.

@@ -1,5 +1,4 @@
-//! Whether this user may do something: the API server's own word (`SelfSubjectAccessReview`), whatever grants
-//! it. Every user may ask.
+//! Whether this user may do something, by the API server's own word (`SelfSubjectAccessReview`).
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{

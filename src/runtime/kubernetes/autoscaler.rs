@@ -6,8 +6,7 @@ use kube::{Error, ResourceExt};
 
 use super::Cluster;
 
-/// The name of the one that scales an object; `None` if there is none. Asks for version 1, which all servers
-/// have.
+/// The name of the one that scales an object. Asks for version 1, which all servers have.
 pub async fn of(cluster: &Cluster, kind: &str, name: &str) -> Result<Option<String>, Error> {
     let api = cluster.api::<HorizontalPodAutoscaler>();
     let all = api.list(&ListParams::default()).await?;

@@ -306,8 +306,7 @@ fn by_the_event(body: Body) -> UnsyncBoxBody<Bytes, BoxError> {
     StreamBody::new(frames).boxed_unsync()
 }
 
-/// What an answer says went wrong. Only an API server's own words count: the page of a proxy in between says
-/// no more than its code.
+/// What an answer says went wrong, in an API server's own words; of a proxy's page only the code counts.
 fn status_of(status: StatusCode, body: &[u8]) -> Value {
     let reason = status.canonical_reason().unwrap_or_default();
     match serde_json::from_slice(body) {

@@ -175,8 +175,7 @@ impl Site<'_> {
         }
     }
 
-    /// Waits until an object is gone that an earlier attempt made, and that is being deleted: a retried task
-    /// can start while that goes on.
+    /// Waits until an earlier attempt's object is gone: a retried task can start while that is deleted.
     async fn see_off(
         &self,
         api: &Api<DynamicObject>,
@@ -240,8 +239,7 @@ pub(super) async fn post(
     Ok(cluster.client.request(request).await)
 }
 
-/// What is to be told of an object that the API server took: what it warns of, and what it has left out
-/// without a word.
+/// Of an object that the API server took: what it warns of, and what it has left out without a word.
 pub(super) fn doubts(object: &Object, answer: &DynamicObject, asides: &Asides) -> Vec<String> {
     let mut doubts: Vec<String> =
         asides.take().into_iter().map(|text| format!("the API server warns: {text}")).collect();

@@ -1,5 +1,4 @@
-//! Why the cluster itself takes a pod away: what the condition `DisruptionTarget` of the pod tells
-//! (Kubernetes 1.26 and later).
+//! Why the cluster itself takes a pod away, by its condition `DisruptionTarget` (Kubernetes 1.26 and later).
 
 use k8s_openapi::api::core::v1::Pod;
 

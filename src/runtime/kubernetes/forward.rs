@@ -1,5 +1,4 @@
-//! The way into a pod from outside the cluster, through the API server: a port on this machine's loopback,
-//! and the probe's own connections.
+//! The way into a pod from outside the cluster: a port on loopback, and the probe's own connections.
 //!
 //! Each connection goes to whichever pod serves at that moment, so a restarted container or a replaced pod
 //! only ends the connections that were open: the next one works again. A [`Tunnel`] whose connection is over
@@ -100,8 +99,7 @@ async fn serve(listener: TcpListener, way: Way) {
                 };
                 let _ = client.set_nodelay(true);
                 let way = way.clone();
-                // When the pod's side cannot be opened the client sees its connection closed, as with a
-                // server that is down.
+            // Else the client sees its connection closed, as with a server that is down.
                 connections.spawn(async move {
                     if let Ok((uid, tunnel)) = way.tunnel().await {
                         let _ = way.carry(uid, tunnel, client).await;
@@ -126,8 +124,7 @@ struct Way {
 
 #[derive(Default)]
 struct Tunnels {
-    /// Those that carry nothing, and the uids of the pods that they lead to: another pod may have the name of
-    /// one that is gone.
+    /// Those that carry nothing, and their pods' uids: another pod may have the name of one that is gone.
     spare: Vec<(String, Tunnel)>,
     carrying: usize,
     /// Why there was none the last time.

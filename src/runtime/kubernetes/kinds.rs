@@ -86,8 +86,7 @@ impl Kinds {
         self.found.get(name).is_some_and(|(_, scope)| *scope == Scope::Cluster)
     }
 
-    /// Refuses objects of no namespace, unless they are allowed: which kinds these are, only the cluster can
-    /// tell.
+    /// Refuses objects of no namespace, unless they are allowed: only the cluster tells which kinds these are.
     pub fn refuse_cluster_scoped(&self, objects: &[Object], allowed: &[Allowance]) -> anyhow::Result<()> {
         let violation = Violation {
             opened_by: Allowance::CLUSTER_SCOPED,
@@ -101,8 +100,7 @@ impl Kinds {
         refused.check()
     }
 
-    /// The API of a kind in the run's namespace, or the one that the name tells; `None` for a kind that was
-    /// not resolved before.
+    /// In the run's namespace, or the one that the name tells; `None` for a kind that was not resolved before.
     pub fn api(&self, name: &KindName) -> Option<Api<DynamicObject>> {
         let (name, namespace) = split(name);
         let (resource, scope) = self.found.get(&name)?;
@@ -165,8 +163,7 @@ pub fn sweep() -> Vec<KindName> {
     .collect()
 }
 
-/// `apps/v1/Deployment` to `("apps/v1", "Deployment")`; `None` for what no API server can have: anybody may
-/// have written it.
+/// `apps/v1/Deployment` to `("apps/v1", "Deployment")`; `None` for what no API server can have.
 pub fn parse(text: &str) -> Option<KindName> {
     let (version, kind) = text.rsplit_once('/')?;
     let (plain, namespace) = kind.split_once('@').unwrap_or((kind, "x"));

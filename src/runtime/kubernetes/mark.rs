@@ -1,5 +1,4 @@
-//! What tells a run's own objects from others that carry its labels: anybody who may create an object can
-//! give it any label.
+//! What tells a run's own objects from others with its labels: whoever creates an object can give it any.
 //!
 //! Only Pods, and what makes Pods, speak for a run: they are what a run is, and whoever may create them can
 //! do worse. All else is a run's own where it carries the mark that these carry.

@@ -1,5 +1,4 @@
-//! One watch on pods, those of a run or those of a workload that lives without one, and which of them are
-//! whose.
+//! One watch on pods, those of a run or of a workload that lives without one, and whose they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 

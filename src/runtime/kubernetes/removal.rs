@@ -1,5 +1,4 @@
-//! Removes a run of a cluster: collects what there is to know of it, deletes its objects, and tells both to
-//! its recording.
+//! Removes a run of a cluster: collects what there is to know, deletes its objects, and has both recorded.
 //!
 //! Collecting comes first, within the recorder's time, and keeps nothing from being removed: nobody can
 //! remove a run and forget its logs.
@@ -100,8 +99,7 @@ impl<'a> Removal<'a> {
         self.take_away(asked, grace, limit, None, tell).await.map(|taken| taken.count)
     }
 
-    /// Collects, and deletes what one call has made of the run, by the hash that its objects carry. Returns
-    /// whether that was all there is.
+    /// The same for what one call has made, by the hash that its objects carry; whether that was all there is.
     pub async fn undo(
         self,
         made_by: Option<&str>,

@@ -1,5 +1,4 @@
-//! What many runs tell together: how long databases take to start, what that time goes into, and why runs
-//! fail.
+//! What many runs tell together: how long databases take to start, what that goes into, and why runs fail.
 
 mod text;
 mod view;
@@ -248,8 +247,7 @@ fn median(sorted: &[u64]) -> Option<u64> {
     Some(u64::midpoint(sorted[middle - 1], upper))
 }
 
-/// The smallest of sorted times that so many of a hundred do not exceed (the nearest rank, so it is one that
-/// was measured).
+/// The smallest of sorted times that so many of a hundred do not exceed (the nearest rank).
 fn of_hundred(sorted: &[u64], percent: usize) -> Option<u64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()

@@ -67,8 +67,7 @@ impl Address {
     }
 }
 
-/// What is wrong with a URL. The name of an option that nobody knows may be a part of a password that was not
-/// encoded.
+/// What is wrong with a URL. An unknown option's name may be a part of a password that was not encoded.
 fn refusal(error: &tokio_postgres::Error) -> String {
     let text = crate::failure::innermost(error);
     let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');

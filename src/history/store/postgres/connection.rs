@@ -22,8 +22,7 @@ use crate::postgres::{Bounds, Connector, Fault, Watched};
 /// that is asked in one go are read row by row, each to its own bound.
 const BOUNDS: Bounds = Bounds { message: 32 << 20, answer: 2 * MOST };
 
-/// How long a connection that was used before may take to show that it is still one: what stands between may
-/// have forgotten it.
+/// How long a used connection may take to show that it is still one: what stands between may forget it.
 const ALIVE: Duration = Duration::from_secs(3);
 
 /// One that was used so short a time ago is not asked.
@@ -40,8 +39,7 @@ pub(super) struct Server {
     idle: Mutex<Option<(Client, Instant)>>,
 }
 
-/// A connection that nobody else uses meanwhile. Whoever does not give it back, because something went wrong,
-/// ends it.
+/// A connection that nobody else uses meanwhile. Not to give it back, as something went wrong, ends it.
 pub(super) struct Lent<'a> {
     pub client: Client,
     place: MutexGuard<'a, Option<(Client, Instant)>>,

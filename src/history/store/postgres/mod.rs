@@ -44,8 +44,7 @@ pub(super) fn check(url: &Url) -> anyhow::Result<()> {
 
 /// Its errors name the server, what is wrong with it, and what to do; never a password.
 impl Postgres {
-    /// Logs in to a database, and brings its tables up to date; `None` where nothing was ever written, unless
-    /// `makes` says to make them.
+    /// Brings the tables up to date; `None` where nothing was ever written, unless `makes` says to make them.
     pub(super) async fn open(url: &Url, name: String, makes: bool) -> anyhow::Result<Option<Self>> {
         let server = Arc::new(Server::new(url, name)?);
         let lent = server.client().await?;
@@ -63,8 +62,7 @@ impl Postgres {
         Ok(rows)
     }
 
-    /// Deletes the runs that a question finds, until it finds none; passes over those that somebody writes.
-    /// How many they were.
+    /// Deletes and counts the runs that a question finds, but for those that somebody writes.
     pub(super) async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
         // The question is asked once for each step, whatever plan the server makes.
         let sql =

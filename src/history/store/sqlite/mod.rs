@@ -1,5 +1,4 @@
-//! SQLite: a file on this machine that many processes may write to at once. All work is done on threads that
-//! may block.
+//! SQLite: a file that many processes may write to at once. All work is done on threads that may block.
 
 mod explain;
 mod open;
@@ -50,8 +49,7 @@ impl Drop for Connected {
 
 /// Its errors name the file, what is wrong with it, and what to do.
 impl Sqlite {
-    /// Opens a file, and brings its tables up to date; `None` where nothing was ever written, unless `makes`
-    /// says to make it.
+    /// Brings the tables up to date; `None` where nothing was ever written, unless `makes` says to make them.
     pub(super) async fn open(path: &Path, makes: bool) -> anyhow::Result<Option<Self>> {
         let connection = blocking(path, move |path| open::open(path, makes)).await?;
         let connected = |connection| Self {

@@ -1,5 +1,4 @@
-//! Images that cannot be pulled: what the message of the container runtime means, and whether another attempt
-//! may succeed.
+//! Images that cannot be pulled: what the container runtime's message means, and whether a retry may help.
 //!
 //! The texts differ between containerd, CRI-O and dockershim, and from version to version, so they are
 //! recognised by fragments. What is not recognised may be anything and is waited for like a fault that mends.
@@ -245,8 +244,7 @@ fn finding(message: &str, image: &str) -> Finding {
     }
 }
 
-/// The message in lower case, without what is quoted and without names and addresses: an image may be called
-/// `timeout`.
+/// In lower case, without what is quoted, names and addresses: an image may be called `timeout`.
 fn without_names(message: &str, image: &str) -> String {
     let unquoted: String = message.split('"').step_by(2).collect::<Vec<_>>().join(" ");
     let is_name = |word: &str| {

@@ -11,8 +11,7 @@ use super::super::pods::{Pods, made_by, phase, uid};
 use super::case::View;
 use super::{Budgets, Case, Cause, Health, History, Log, Subject, creation, diagnose, ending};
 
-/// How many pods of one workload may end before their time: its controller makes another one, and the next
-/// one may fare better.
+/// How many pods of one workload may end before their time: the controller's next one may fare better.
 const PODS: usize = 2;
 
 /// Something that can never become ready.

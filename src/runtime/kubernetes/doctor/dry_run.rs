@@ -26,8 +26,7 @@ pub(super) const CHECK: &str = "dry-run";
 pub(super) struct Trial {
     /// What would be refused, and why.
     pub verdicts: Vec<Verdict>,
-    /// The objects as the API server would keep them, by their labels (`Pod mysql-42`): with all defaults,
-    /// and what webhooks add.
+    /// As the API server would keep them, defaults and what webhooks add included, by label (`Pod mysql-42`).
     pub accepted: BTreeMap<String, DynamicObject>,
     /// Of what makes pods, such a pod, by the maker's label.
     pub pods: BTreeMap<String, DynamicObject>,
@@ -175,8 +174,7 @@ fn is_denied(status: &Status) -> bool {
     status.code == 403 && status.message.contains("cannot create resource")
 }
 
-/// The webhook that cannot take part in a dry run, from `admission webhook "a.example.com" does not support
-/// dry run`.
+/// The webhook of `admission webhook "a.example.com" does not support dry run`.
 fn refuses_dry_runs(status: &Status) -> Option<&str> {
     status
         .message

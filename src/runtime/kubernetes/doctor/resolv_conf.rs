@@ -1,5 +1,4 @@
-//! What `/etc/resolv.conf` says, and whether the bare names of a namespace's Services can resolve by it.
-//! Pure.
+//! What `/etc/resolv.conf` says, and whether bare names of a namespace's Services can resolve by it. Pure.
 
 /// The file's lines that count. The last `search` line wins, as for the system's resolver.
 #[derive(Debug, Default, PartialEq, Eq)]

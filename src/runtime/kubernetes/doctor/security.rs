@@ -84,8 +84,7 @@ pub(super) fn check(
         for workload in &planned.discovery.workloads {
             let Some(object) = planned.object(workload) else { continue };
             let label = object.label();
-            // A pod of a template is one that the dry run has made up; the controller's own may be treated
-            // differently.
+            // The dry run makes a template's pod up; the controller's own may be treated differently.
             if is_enforced && server_decides && object.kind == "Pod" && is_accepted(&label) {
                 continue;
             }

@@ -1,5 +1,4 @@
-//! Removes one run that was left behind: looks once more whether it was, and deletes only what has not
-//! changed since that look.
+//! Removes a run that was left behind: looks once more, and deletes only what has not changed since.
 
 use std::collections::BTreeSet;
 

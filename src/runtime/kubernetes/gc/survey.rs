@@ -33,8 +33,7 @@ pub struct Survey {
     pub notes: Vec<String>,
 }
 
-/// Looks at the cluster's own namespace, or at all. Kinds that may not be listed are left out, unless these
-/// are all.
+/// Looks at the cluster's own namespace, or at all. Fails only where no kind at all may be listed.
 pub async fn survey(cluster: &Cluster, everywhere: bool) -> anyhow::Result<Survey> {
     let namespace = (!everywhere).then_some(cluster.namespace.as_str());
     let mut look = Look {
@@ -77,8 +76,7 @@ struct Look<'a> {
     /// Where; everywhere if there is none.
     namespace: Option<&'a str>,
     kinds: Kinds,
-    /// The objects of each kind that was listed: no more than their metadata, so that no Secret's content
-    /// comes along.
+    /// Of each kind that was listed: only their metadata, so that no Secret's content comes along.
     found: BTreeMap<KindName, Vec<DynamicObject>>,
     forbidden: BTreeMap<KindName, Error>,
 }

@@ -1,5 +1,4 @@
-//! Whether a run was left behind, from what its objects say, what became of its PipelineRun, and the time.
-//! Pure.
+//! Whether a run was left behind, by its objects' words, its PipelineRun's end, and the time. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -51,8 +50,7 @@ impl Expiry {
     }
 }
 
-/// What became of the PipelineRuns, by their UIDs; `None` where nobody looked, or where the cluster has no
-/// such kind.
+/// What became of the PipelineRuns, by UID; `None` where nobody looked, or the cluster has no such kind.
 pub type Lives = Option<BTreeMap<String, Life>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,8 +101,7 @@ impl Measure {
         }
     }
 
-    /// By the PipelineRuns alone: all of them have to be over. `None` while the grace lasts, in which the
-    /// expiry counts as ever.
+    /// By the PipelineRuns alone: all have to be over. `None` while the grace lasts, when the expiry counts.
     fn by_owners(
         &self,
         owners: &BTreeSet<Owner>,

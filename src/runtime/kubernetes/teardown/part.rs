@@ -38,8 +38,7 @@ impl Part {
 /// How many kinds are looked for at most: each costs a request or two, and anybody may have named them.
 const MOST_KINDS: usize = 100;
 
-/// The kinds that the objects say their run has made. What those say that [speak](mark::speaks) for it comes
-/// first where there are too many.
+/// The kinds that the objects record; those of what [speaks](mark::speaks) for the run come first.
 pub fn recorded<'a>(objects: impl Iterator<Item = (&'a KindName, &'a DynamicObject)>) -> BTreeSet<KindName> {
     let (first, others): (Vec<_>, Vec<_>) = objects.partition(|(kind, _)| mark::speaks(kind));
     let mut found = BTreeSet::new();
@@ -78,8 +77,7 @@ pub enum Deletion {
     Changed,
 }
 
-/// Deletes one object, if it is still the same one. Pods get `grace` seconds; what makes pods stays until
-/// they are gone.
+/// Deletes an object if it is still the same. Pods get `grace` seconds; what makes pods outlives them.
 pub async fn delete(
     api: &Api<DynamicObject>,
     kind: &str,

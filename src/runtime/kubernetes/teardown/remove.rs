@@ -33,8 +33,7 @@ pub enum Scope {
     All,
     /// Those that were found, and no other.
     Found,
-    /// Those that were found, each as long as it is still like the one that was found; the first that is not
-    /// keeps what comes after it.
+    /// The same, each as long as it is like the one that was found; the first that is not ends it.
     Unchanged(fn(&DynamicObject, &DynamicObject) -> bool),
 }
 
@@ -156,8 +155,7 @@ impl Pending<'_> {
     }
 }
 
-/// Deletes the version that was looked at, which had the label and is like the one that was found. One that
-/// changes is looked at again.
+/// Deletes the version that was looked at, as long as it is like the one that was found.
 async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) -> Result<Deletion, Error> {
     let Part { kind, api, .. } = part;
     let is_like = |now: &DynamicObject| match removal.scope {

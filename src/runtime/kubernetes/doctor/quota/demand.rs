@@ -1,5 +1,4 @@
-//! What a run asks of the quotas of its namespace: counts of objects, and the resources of its pods and
-//! volume claims. Pure.
+//! What a run asks of its namespace's quotas: counts of objects, resources of pods and claims. Pure.
 //!
 //! The names are those of ResourceQuota: `pods`, `requests.cpu`, `count/deployments.apps`,
 //! `gold.storageclass.storage.k8s.io/requests.storage`.
@@ -24,8 +23,7 @@ pub(super) struct Item {
     pub pod: Option<PodSpec>,
 }
 
-/// Counts an object that is not a pod: by its resource's plural and group, and by the fields that quotas
-/// know.
+/// Counts an object that is not a pod, by its resource and by the fields that quotas know.
 pub(super) fn object(object: &Object, body: &Value, plural: &str, group: &str) -> Item {
     let mut amounts = counted(plural, group, 1);
     let spec = body.get("spec");

@@ -30,8 +30,7 @@ pub(super) fn shortages(quota: &ResourceQuota, items: &[Item]) -> Vec<Shortage> 
         .collect()
 }
 
-/// What the quota wants each container to say and a container does not: the object, the container, and the
-/// resources.
+/// What the quota wants each container to say: the object, the container that does not, and the resources.
 pub(super) fn unsaid<'a>(quota: &ResourceQuota, items: &'a [Item]) -> Vec<(&'a str, &'a str, Vec<String>)> {
     const TO_SAY: [&str; 6] =
         ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];

@@ -1,5 +1,4 @@
-//! Whether the namespace's quotas have room for all of a run. The dry run cannot tell: it asks for each
-//! object by itself.
+//! Whether the quotas have room for all of a run: the dry run asks for each object by itself.
 
 mod demand;
 mod headroom;
