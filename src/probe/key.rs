@@ -1,6 +1,5 @@
-//! The key that a MySQL server sends for the password. The library takes whatever comes: over bytes that are
-//! no key it panics, and with a key of a million digits it computes without end. So a key is read here before
-//! it is passed on.
+//! The key that a MySQL server sends for the password, read before it is passed on: over bytes that are no
+//! key the library panics, and with one of a million digits it computes without end.
 
 use std::ops::RangeInclusive;
 
@@ -67,8 +66,7 @@ fn whole(der: &[u8], tag: u8) -> Option<&[u8]> {
     part(der, tag).filter(|(_, rest)| rest.is_empty()).map(|(inner, _)| inner)
 }
 
-/// What is in the first part, if it is of this kind, and what comes after it. Each length has to be written
-/// in as few bytes as it takes.
+/// The first part, if it is of this kind, and the rest. Lengths have to be written in as few bytes as can be.
 fn part(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (length, rest) = match der.strip_prefix(&[tag])? {
         [length @ 0..=0x7f, rest @ ..] => (usize::from(*length), rest),

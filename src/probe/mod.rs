@@ -42,8 +42,7 @@ pub struct Target {
     /// What the final server's command line says, where that is known.
     pub arguments: Option<Arguments>,
     pub tls: Tls,
-    /// Whether the password may leave this machine in clear text, or under a key that the server sends,
-    /// without TLS.
+    /// Whether the password may be sent without TLS in clear text, or under a key that the server sends.
     pub may_reveal: bool,
     pub pace: Pace,
 }
@@ -103,8 +102,7 @@ impl Outside {
     }
 }
 
-/// Waits for the next change. When the watch behind it is over, so is the whole wait, and this never returns:
-/// whoever owns both reports why.
+/// Waits for the next change. Never returns once the watch is over: whoever owns both reports why.
 pub async fn change<T>(watched: &mut watch::Receiver<T>) {
     if watched.changed().await.is_err() {
         std::future::pending::<()>().await;

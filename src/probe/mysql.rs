@@ -14,8 +14,7 @@ use crate::database::{Engine, Login};
 /// MySQL 5.7 and later: the operating system's id of the main thread is the process id inside the container.
 const MYSQL_PROCESS_ID: &str =
     "SELECT THREAD_OS_ID FROM performance_schema.threads WHERE NAME = 'thread/sql/main'";
-/// The variables that the command line has set, which anybody may ask for: MySQL 8.0 and later, MariaDB 10.1
-/// and later.
+/// What the command line has set, which anybody may ask for (MySQL 8.0, MariaDB 10.1 and later).
 const MYSQL_OPTIONS: &str =
     "SELECT VARIABLE_NAME FROM performance_schema.variables_info WHERE VARIABLE_SOURCE = 'COMMAND_LINE'";
 const MARIADB_OPTIONS: &str = "SELECT VARIABLE_NAME FROM information_schema.SYSTEM_VARIABLES WHERE GLOBAL_VALUE_ORIGIN = 'COMMAND-LINE'";
@@ -154,8 +153,7 @@ fn explain(error: &Error) -> Refusal {
         Error::Driver(DriverError::NoClientSslFlagFromServer) => {
             Refusal::plain(Kind::NoTls, "the server offers no TLS")
         }
-        // MySQL asks for a plugin at random when it does not know the user, so that nobody can find out who
-        // exists.
+        // MySQL asks for a plugin at random when it does not know the user: nobody is to find out who exists.
         Error::Driver(DriverError::UnknownAuthPlugin { name }) => Refusal::plain(
             Kind::Denied,
             format!("the server does not know the user, or wants the login plugin {name}"),

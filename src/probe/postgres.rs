@@ -51,8 +51,7 @@ pub(super) async fn ask(
     converse(&config, connector, target.arguments.as_ref()).await
 }
 
-/// TLS with whatever certificate the server has: a throw-away server signs its own, so there is nobody to
-/// verify it by.
+/// With whatever certificate: a throw-away server signs its own, and nobody can verify it.
 fn connector() -> Result<MakeRustlsConnect, Refusal> {
     let config = Trust::Any.client().map_err(|error| Refusal::unfit(error.to_string()))?;
     Ok(MakeRustlsConnect::new(config))

@@ -1,5 +1,4 @@
-//! The verdict on one database, from what its container does, what its log says and what its server answers.
-//! Pure: the clock is passed in.
+//! The verdict on a database, from its container, its log and its server's answers. Pure: without a clock.
 //!
 //! A database container starts a set-up server first and stops it again, so an answer alone proves nothing.
 //! Ready needs evidence that the answering server is the final one:
@@ -27,8 +26,7 @@ pub(super) const CONFIRMATION: Duration = Duration::from_secs(1);
 /// How long a server has to stay up unless the user says otherwise.
 pub const WINDOW: Duration = Duration::from_secs(6);
 
-/// Programs that run as process 1 in order to look after others: below them the final server has another
-/// process id.
+/// Programs that run as process 1 to look after others: below them the final server has another id.
 const INITS: [&str; 13] = [
     "tini",
     "tini-static",
@@ -283,8 +281,7 @@ impl Readiness {
         }
     }
 
-    /// The answer, with the id that the server's pid file said first: if it says another one by now, somebody
-    /// else has written to it.
+    /// With the id that the pid file said first: if it says another one by now, somebody has written to it.
     fn believed(&mut self, mut answer: Answer, now: Instant) -> Answer {
         let server = Identity::of(&answer, now);
         if let Some(ProcessId::File(process_id)) = &mut answer.process_id {

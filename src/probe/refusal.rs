@@ -1,5 +1,4 @@
-//! Why a login did not work, classified by the code that the protocol gives: wait, or give up and say what to
-//! change.
+//! Why a login did not work, by the protocol's code: wait, or give up and say what to change.
 
 use std::fmt;
 use std::io;
@@ -28,8 +27,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether there is no server that answers. A connection that ends in the middle may be the server's way
-    /// to say no.
+    /// Whether no server answers. A connection that ends in the middle may be a server's way to say no.
     pub fn means_gone(self) -> bool {
         matches!(self, Self::Refused | Self::Silent)
     }

@@ -23,8 +23,7 @@ use crate::postgres::{Bounds, TLS_REQUEST};
 
 /// What a server may send in one attempt, which asks it for a few lines. Bytes.
 const ATTEMPT: usize = 4 << 20;
-/// What it may announce as the length of one of PostgreSQL's messages. MySQL's library has a limit of its
-/// own, which it is told.
+/// The longest of PostgreSQL's messages that it may announce. MySQL's library is told a limit of its own.
 const MESSAGE: usize = 1 << 20;
 /// The same for a connection to PostgreSQL, which is looked into also where TLS hides it from here.
 pub(super) const BOUNDS: Bounds = Bounds { message: MESSAGE, answer: ATTEMPT };
@@ -40,8 +39,7 @@ const BUFFER: usize = 16 << 10;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub protocol: Protocol,
-    /// Whether the password may be given in clear text, or under a key that the server itself has sent,
-    /// without TLS.
+    /// See [`Target`](super::Target).
     pub may_reveal: bool,
     /// How many bytes the password has: not every key can hold it.
     pub password: usize,
@@ -164,8 +162,7 @@ async fn copy(
                     break Ok(End::Unheard);
                 }
             }
-            // Where nothing was said this is why there is nobody. A server that has said why it hangs up may
-            // do that with a reset.
+            // Why there is nobody; a server that has said why it hangs up may do that with a reset.
             Err(error) if is_silent => break Err(Refusal::network(&error)),
             Err(_) => break Ok(End::Said),
         }

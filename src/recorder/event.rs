@@ -1,5 +1,4 @@
-//! What happens to a run, as plain values: told by those that make, use and remove it, taken by whoever
-//! listens.
+//! What happens to a run, as plain values: told by those that make, use and remove it.
 
 use serde_json::Value;
 

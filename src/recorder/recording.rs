@@ -1,5 +1,4 @@
-//! The record of one run: takes the run's events, keeps what is known of its databases, and has the recorder
-//! write what changes.
+//! The record of one run: takes its events, keeps what is known, and has the recorder write what changes.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -26,8 +25,7 @@ pub struct Recording<'a> {
 struct State {
     /// The record as this call knows it, which is written where no store has it.
     record: Record,
-    /// The stored records that the events change; none before the run has begun. More than one where several
-    /// calls have made the run.
+    /// The stored records that events change; none before the begin, several where several calls made it.
     targets: Vec<Which>,
     /// Whether this call makes the run: then its record is written where no store has one.
     is_maker: bool,

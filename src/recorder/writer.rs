@@ -1,5 +1,4 @@
-//! What the recorder writes in the background, one job after the other: into the store, and to Tekton Results
-//! once a run is over.
+//! Writes in the background, job by job: into the store, and to Tekton Results once a run is over.
 
 use std::collections::BTreeMap;
 
@@ -162,8 +161,7 @@ impl Writer {
         Ok(found.filter(|record| record.origin.cluster.as_deref() == Some(cluster)).map(|record| record.id))
     }
 
-    /// A record that no store has: as this command knows it, or an earlier one has told it to Tekton Results,
-    /// or else as it is told.
+    /// A record that no store has: as this command or Tekton Results knows it, else as it is told.
     async fn known(&mut self, id: &str, otherwise: Option<Record>) -> Option<Record> {
         if let Some(known) = self.unstored.remove(id) {
             return Some(known);
@@ -175,8 +173,7 @@ impl Writer {
         Some(results.read(&otherwise, result).await.ok().flatten().unwrap_or(otherwise))
     }
 
-    /// Tells Tekton Results of a run that is over, or has failed: whoever removes it then knows of no more
-    /// than what it finds.
+    /// Tells Tekton Results of a run that is over or has failed: its remover knows only what it finds.
     async fn publish(&mut self, id: &str) -> anyhow::Result<()> {
         let Some(results) = &self.results else { return Ok(()) };
         let record = match &self.store {

@@ -1,5 +1,4 @@
-//! Finds texts that are known to be secret, in every form that they take on their way: as they are, escaped,
-//! percent-encoded, in base64.
+//! Finds known secrets in every form that they take: as they are, escaped, percent-encoded, in base64.
 
 use std::ops::Range;
 
@@ -95,8 +94,7 @@ impl Known {
     }
 }
 
-/// Where a text ends that begins here, each of its characters as it is or as one of the escapes that programs
-/// write.
+/// Where a text ends that begins here, each of its characters as it is or as an escape.
 fn end_of(line: &[u8], at: usize, text: &str) -> Option<usize> {
     // Of these it is not certain what they are: `%25` may be an escape, or what it looks like.
     let is_clear = |c: char| !matches!(c, '%' | '\\' | '\'' | '"' | '`');
@@ -198,8 +196,7 @@ fn stands_alone(line: &str, piece: Range<usize>) -> bool {
         && !line[piece.end..].chars().next().is_some_and(in_word)
 }
 
-/// How bytes look in base64: alone, with a line's end, and inside a longer text, where they begin at any of
-/// three places. Both alphabets.
+/// In both alphabets: alone, with a line's end, and inside a longer text, from any of three places on.
 fn base64_forms(secret: &[u8]) -> Vec<String> {
     if secret.len() < SHORT {
         return Vec::new();

@@ -1,5 +1,4 @@
-//! Finds secrets in a text of several lines, where a value may stand on the line after its name, or go over
-//! several.
+//! Finds secrets in several lines: a value may stand on the line after its name, or go over several.
 
 use std::ops::Range;
 

@@ -1,5 +1,4 @@
-//! Takes secrets out of what is shown and what is kept: of log lines, of what Kubernetes says about a pod, of
-//! whole objects.
+//! Takes secrets out of what is shown and kept: log lines, Kubernetes' words about a pod, whole objects.
 //!
 //! Pure. Secrets are found in two ways: [`known`] ones, which are put in beforehand, wherever they stand and
 //! in whatever form; and others by the words around them, in [`phrases`] of text and in the fields of
@@ -31,8 +30,7 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Knows no secret yet. `public` is a text that is none, whoever uses it as one: the run id, which names
-    /// every object.
+    /// `public` is a text that is no secret, whoever uses it as one: the run id, which names every object.
     pub fn new(public: &str) -> Self {
         Self { known: Known::default(), public: public.to_owned() }
     }

@@ -1,5 +1,4 @@
-//! Kubernetes' objects without secrets: fields that are called like secrets, variables, arguments, texts, and
-//! all that a Secret holds.
+//! Objects without secrets: fields that are called like them, variables, arguments, texts, all of a Secret.
 
 use k8s_openapi::ByteString;
 use serde::Deserialize;
@@ -19,8 +18,7 @@ const PUBLIC: [&str; 8] =
 const FREE: [&str; 4] = ["data", "stringData", "labels", "annotations"];
 
 impl Redactor {
-    /// Takes in the secrets that an object holds: all of a Secret's, and of any other what is called like
-    /// one.
+    /// Takes in what an object holds: all of a Secret's, and of any other what is called like a secret.
     pub fn add_object(&mut self, object: &Map<String, Value>) {
         if is_secret(object) {
             let values =

@@ -12,8 +12,7 @@ use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::session::chosen::Chosen;
 use crate::session::plan::Plan;
 
-/// The databases that stand for all where nothing is named: in a cluster one is like the others, on this
-/// machine each has its server.
+/// What stands for all where nothing is named: here each has its server, in a cluster all are alike.
 const IN_CLUSTER: [&str; 1] = ["postgres"];
 const HERE: [&str; 3] = ["postgres", "mariadb", "mysql"];
 

@@ -1,5 +1,4 @@
-//! `testbed history logs`: what a run's databases wrote, read where they are while the run is up, and from
-//! the store afterwards.
+//! `testbed history logs`: what a run's databases wrote, read where they are, and later from the store.
 
 mod live;
 
@@ -77,8 +76,7 @@ async fn find(
     }
 }
 
-/// The logs that are asked for: those of the containers that ran last, unless `--previous` asks for those
-/// before.
+/// Those of the containers that ran last, unless `--previous` asks for those before.
 fn choose<'a>(found: &'a Found, args: &HistoryLogs) -> anyhow::Result<Vec<&'a Log>> {
     let is_meant = |info: &LogInfo| {
         args.database.as_ref().is_none_or(|name| {

@@ -1,5 +1,4 @@
-//! `testbed history`: what became of runs, asked of the store that they were written to, and of where they
-//! are while they are up.
+//! `testbed history`: what became of runs, asked of their store, and of where they are while they are up.
 
 mod list;
 mod logs;

@@ -1,5 +1,4 @@
-//! `testbed lock acquire`: takes a lock that no process keeps: it is held until somebody releases it in the
-//! run's name.
+//! `testbed lock acquire`: takes a lock that no process keeps, until it is released in the run's name.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -22,8 +21,7 @@ use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::session::{hand_over, interrupted};
 
-/// Where no PipelineRun tells that a holder is gone: longer than a test run takes, and shorter than a working
-/// day.
+/// Where no PipelineRun tells that a holder is gone: longer than a test run, shorter than a working day.
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 /// Fails with exit code 6 when the lock cannot be had.

@@ -1,5 +1,4 @@
-//! `testbed lock`: turns at what runs have to share. Locks live in a cluster, whichever runtime the databases
-//! have.
+//! `testbed lock`: turns at what runs share. Locks live in a cluster, whichever runtime the databases have.
 
 mod acquire;
 mod hold;

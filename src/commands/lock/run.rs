@@ -88,8 +88,7 @@ pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
         Ended::Kept(code) if is_nested => code,
         Ended::Kept(code) => back.after(code).await,
         Ended::Lost(loss) => {
-            // What the run had before is not given back, unless it was lost and put back for the command
-            // alone.
+            // What the run had before stays, unless it was lost and put back for the command alone.
             if !is_nested || matches!(loss, Loss::Deleted { .. }) {
                 back.after_loss(&loss).await;
             }

@@ -20,8 +20,7 @@ use crate::table::table;
 /// How long the API server may take to tell.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether a lock was abandoned, and why it counts as that. `None` where that shows only to somebody who
-/// watches for the ttl.
+/// Whether a lock was abandoned, and why; `None` where only watching for the ttl shows that.
 type Abandoned = (Option<bool>, String);
 
 struct Shown {

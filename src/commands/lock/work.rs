@@ -1,5 +1,4 @@
-//! The command of `testbed lock run`: started, attended to while the lock is kept, and ended in time when the
-//! lock is lost.
+//! The command of `testbed lock run`: started, attended to, and ended in time when the lock is lost.
 
 use std::ffi::OsString;
 use std::pin::pin;
@@ -121,8 +120,7 @@ impl Work<'_> {
         }
     }
 
-    /// Ends what the command has left behind: the lock goes on to others. What is ending anyway, such as a
-    /// `tee` of its output, may do so.
+    /// Ends what the command has left behind, unless it is ending anyway, such as a `tee` of its output.
     async fn clear(&self, keeper: &Keeper, guard: &Guard) {
         let until = keeper.holding.kill_at().into_iter().chain([now() + GRACE]).min().unwrap_or_default();
         let mut left = Vec::new();

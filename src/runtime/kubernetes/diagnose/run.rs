@@ -59,8 +59,7 @@ impl Run {
         Self { subjects, budgets, pods: BTreeMap::new(), makers: BTreeMap::new(), ended: BTreeMap::new() }
     }
 
-    /// Looks at everything. `pods` has to be a complete list: a pod of the manifest that is not in it is
-    /// gone.
+    /// `pods` has to be a complete list: a pod of the manifest that is not in it is gone.
     pub fn examine(&mut self, pods: &Pods, events: &Events, now: Instant) -> Findings {
         let mut findings = Findings::default();
         let present: BTreeSet<&str> = pods.values().map(uid).collect();

@@ -31,7 +31,11 @@ impl Facts {
     pub fn of(object: &ObjectMeta) -> Self {
         let text = object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION));
         let owners: BTreeSet<Owner> = Owner::all_of(object).collect();
-        Self { expiry: text.map_or(Expiry::Unsaid, Expiry::read), is_owned: !owners.is_empty(), owners }
+        Self {
+            expiry: text.map_or(Expiry::Unsaid, |text| Expiry::read(text)),
+            is_owned: !owners.is_empty(),
+            owners,
+        }
     }
 }
 
@@ -45,8 +49,8 @@ impl Expiry {
         }
     }
 
-    fn read(text: &String) -> Self {
-        text.parse().map_or_else(|_| Self::Unreadable(text.clone()), Self::At)
+    fn read(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Unreadable(text.to_owned()), Self::At)
     }
 }
 
