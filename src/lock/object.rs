@@ -333,12 +333,7 @@ impl Target {
                 self.name
             ));
         }
-        let holder = object
-            .data
-            .get("spec")
-            .and_then(|spec| spec.get("holderIdentity"))
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let holder = object.data["spec"]["holderIdentity"].as_str().unwrap_or_default();
         if self.kind == Kind::Lease && !holder.is_empty() {
             let error = anyhow!(
                 "{} is held by {holder}, and is no lock of testbed: it has no annotation {LOCK_ANNOTATION}",

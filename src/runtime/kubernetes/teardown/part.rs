@@ -60,10 +60,8 @@ pub fn recorded<'a>(objects: impl Iterator<Item = (&'a KindName, &'a DynamicObje
 
 /// Whether an object makes others, pods as a rule.
 pub fn makes_pods(object: &DynamicObject) -> bool {
-    object
-        .data
-        .get("spec")
-        .is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some())
+    let spec = &object.data["spec"];
+    spec.get("template").is_some() || spec.get("jobTemplate").is_some()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
