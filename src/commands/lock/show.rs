@@ -112,31 +112,16 @@ fn held(name: &str, holder: &Holder, (abandoned, why): &Abandoned) -> [String; 7
     let state = if *abandoned == Some(true) { format!("abandoned ({why})") } else { "held".to_owned() };
     let ttl =
         holder.terms.ttl().map_or_else(|| "-".to_owned(), |ttl| humantime::format_duration(ttl).to_string());
-    let pipeline_run = holder.terms.pipeline_run.as_ref().map_or("-", |run| &run.name);
+    let run = holder.terms.pipeline_run.as_ref().map_or("-", |run| &run.name);
     let id = holder.identity.id.clone();
-    [
-        name.into(),
-        id,
-        state,
-        words::since(holder.since),
-        holder.renewals.to_string(),
-        ttl,
-        pipeline_run.into(),
-    ]
+    [name.into(), id, state, words::since(holder.since), holder.renewals.to_string(), ttl, run.into()]
 }
 
 fn waits(name: &str, place: usize, waiter: &Waiter) -> [String; 7] {
     let state = format!("{} in the queue", words::ordinal(place + 1));
     let dash = || "-".to_owned();
-    [
-        name.into(),
-        waiter.identity.id.clone(),
-        state,
-        words::since(waiter.since),
-        waiter.beats.to_string(),
-        dash(),
-        dash(),
-    ]
+    let (id, since) = (waiter.identity.id.clone(), words::since(waiter.since));
+    [name.into(), id, state, since, waiter.beats.to_string(), dash(), dash()]
 }
 
 fn json(one: &Shown) -> Value {
