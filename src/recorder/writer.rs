@@ -152,7 +152,7 @@ impl Writer {
         namespace: &str,
     ) -> anyhow::Result<Option<String>> {
         let found = match &self.store {
-            Some(store) => store.unfinished(run_id, "kubernetes", Some(namespace)).await?,
+            Some(store) => store.unfinished(run_id, namespace).await?,
             None => {
                 self.unstored.values().find(|record| record.run_id == run_id && !record.is_over()).cloned()
             }

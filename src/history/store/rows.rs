@@ -34,18 +34,12 @@ pub(super) fn find(run: &str) -> Statement {
     Statement::new(sql, vec![run.into(), run.into(), MOST.into()])
 }
 
-pub(super) fn unfinished(run_id: &str, runtime: &str, namespace: Option<&str>) -> Statement {
-    let mut values: Vec<Value> = vec![run_id.into(), runtime.into()];
-    let in_namespace = if let Some(namespace) = namespace {
-        values.push(namespace.into());
-        "AND r.namespace = $3"
-    } else {
-        ""
-    };
+pub(super) fn unfinished(run_id: &str, namespace: &str) -> Statement {
     let sql = format!(
-        "{WHOLE} WHERE r.run_id = $1 AND r.runtime = $2 {in_namespace} AND r.ended IS NULL ORDER BY r.began DESC, r.id DESC LIMIT 1"
+        "{WHOLE} WHERE r.run_id = $1 AND r.runtime = $2 AND r.namespace = $3 AND r.ended IS NULL \
+         ORDER BY r.began DESC, r.id DESC LIMIT 1"
     );
-    Statement::new(sql, values)
+    Statement::new(sql, vec![run_id.into(), "kubernetes".into(), namespace.into()])
 }
 
 /// Asks for the logs of a record, an older one of a container before the newer.
