@@ -84,8 +84,7 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
     }
 }
 
-/// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run
-/// is there.
+/// The logs of a run's containers as they are now, and what could not be read.
 pub async fn live_logs(
     cluster: &Cluster,
     run_id: &RunId,
