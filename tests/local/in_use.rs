@@ -280,11 +280,12 @@ fn a_restart_keeps_data_port_and_login() {
     assert_eq!(told, ["created", "prepared", "started", "ready", "restarted", "ready", "restarted", "ready"]);
     // Whoever follows the log has seen both, and hears of the run's end.
     let mut shown = logs.child.stdout.take().unwrap();
-    down(&local);
+    local.call(&["down"]).ok();
     let mut text = String::new();
     shown.read_to_string(&mut text).unwrap();
     assert_eq!(text.matches("database system is ready to accept connections").count(), 2, "{text}");
     logs.wait().ok();
+    local.assert_nothing_left();
 }
 
 #[test]
