@@ -8,6 +8,7 @@ mod connection;
 mod docs;
 mod doctor;
 mod formats;
+mod help;
 mod history;
 mod init;
 mod layers;

@@ -33,6 +33,7 @@ mod records;
 mod results;
 mod run;
 mod set_up;
+mod screens;
 mod signals;
 mod terminal;
 mod threads;
