@@ -22,4 +22,5 @@ mod refusals;
 mod render;
 mod schema;
 mod settings;
+mod toolchain;
 mod wait;
