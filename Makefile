@@ -8,9 +8,10 @@ export PATH := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/toolchain:$(PATH):$(HO
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-build: ## Build the program: target/release/testbed
+build: ## Build the program, target/release/testbed, and its manual pages, target/release/man
 	@tests/install build
 	cargo build --release --locked
+	@mkdir -p $(or $(CARGO_TARGET_DIR),target)/release/man && $(or $(CARGO_TARGET_DIR),target)/release/testbed man $(or $(CARGO_TARGET_DIR),target)/release/man
 
 image: ## Build the container image: target/image/testbed.tar (IMAGE=... names it); no container engine is needed
 	@tests/install image

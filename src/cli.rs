@@ -205,11 +205,17 @@ pub enum Command {
     /// In its compose file, CI and other files about its databases.
     #[command(after_help = INIT_EXAMPLES)]
     Init(Init),
-    /// Print a completion script for a shell
-    #[command(after_help = "Examples:\n  source <(testbed completions bash)")]
+    /// Print what completes command lines in a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one a command
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// The folder, which has to be there
+        folder: PathBuf,
     },
 }
 
@@ -314,6 +320,19 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   testbed status                   all runs in the namespace
   testbed status --run-id pr-17 -o json";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(testbed completions bash)       in ~/.bashrc; zsh the same in ~/.zshrc
+  testbed completions fish | source        in ~/.config/fish/config.fish
+
+They ask testbed for what there is on this machine: the ids of runs, their
+databases, and the versions of servers that are installed. For PowerShell and
+elvish there are the flags and commands alone.";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  testbed man ~/.local/share/man/man1      then: man testbed-run";
 
 const INIT_EXAMPLES: &str = "\
 Examples:

@@ -10,7 +10,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Databases for tests", &["run", "up", "down", "status", "init"]),
     ("When something went wrong", &["history", "doctor", "gc"]),
     ("Servers and objects of your own", &["wait", "render", "lock"]),
-    ("Your shell", &["completions"]),
+    ("Your shell", &["completions", "man"]),
 ];
 
 /// About the usage, the examples (what clap shows before), the flags and the rest.

@@ -109,14 +109,15 @@ fn help(plain: clap::Error, args: &[OsString], variable: Variable) -> clap::Erro
     laid_out.try_get_matches_from(args).err().unwrap_or(plain)
 }
 
-/// Whether a cluster is in play: by a flag, a variable, the project's settings or the place where this is.
+/// Whether a cluster is in play: by a flag, a variable, settings or the place where this is.
 fn has_cluster(typed: &ArgMatches) -> bool {
     let (command, matches) = typed.subcommand().unwrap_or(("", typed));
     let names_one = matches.contains_id("kubeconfig") || matches.contains_id("context");
     let wants_one = matches.get_one("runtime") == Some(&cli::Runtime::Kubernetes);
     let says_so = || {
-        let settings = load(typed, command).ok().and_then(|(found, _)| Some(found?.1)).unwrap_or_default();
-        settings.values.iter().any(|(key, value)| match key.name {
+        let projects = load(typed).ok().and_then(|(found, _)| found);
+        let found = [load_own(typed).ok().flatten(), projects];
+        found.iter().flatten().flat_map(|(_, settings)| &settings.values).any(|(key, value)| match key.name {
             "runtime" => value == "kubernetes",
             name => name == "context" || name == "kubeconfig",
         })
@@ -301,7 +302,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         cli::Command::Gc(_) | cli::Command::Lock(_) | cli::Command::History(_) => (None, None),
         cli::Command::Exec(_) | cli::Command::Connect(_) | cli::Command::Env(_) => (None, None),
         cli::Command::Logs(_) | cli::Command::Restart(_) => (None, None),
-        cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
+        cli::Command::Init(_) | cli::Command::Completions { .. } | cli::Command::Man { .. } => (None, None),
     }
 }
 

@@ -82,6 +82,12 @@ fn the_flags_of_a_cluster_are_shown_where_there_is_one() {
     assert!(!shows(&folder, &["run", "-h"]));
     folder.file("testbed.yaml", "with: postgres\ncontext: kind\n");
     assert!(shows(&folder, &["run", "-h"]));
+    let own = folder.path().join(".config/testbed");
+    std::fs::create_dir_all(&own).expect("a folder");
+    folder.file("testbed.yaml", "with: postgres\n");
+    folder.file(".config/testbed/testbed.yaml", "runtime: kubernetes\n");
+    assert!(shows(&folder, &["run", "-h"]), "a user's own settings");
+    std::fs::remove_dir_all(&own).expect("a folder");
     folder.file("testbed.yaml", "context: [\n");
     assert!(!shows(&folder, &["run", "-h"]), "a broken file is another command's to tell");
 }

@@ -15,6 +15,7 @@ mod layers;
 mod liars;
 mod lock;
 mod lying;
+mod man;
 mod mistakes;
 mod reading;
 mod reference;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Folder, binary};
@@ -15,11 +16,17 @@ pub struct Screen<'a> {
 impl<'a> Screen<'a> {
     /// Runs testbed in a terminal that is so wide, and higher than everything that is shown.
     pub fn of(folder: &'a Folder, columns: u16, args: &[&str]) -> Self {
-        let screen = Self { folder, name: format!("{columns}-{}", args.join("-").replace('/', "-")) };
         let quoted: Vec<String> =
             args.iter().map(|arg| format!("'{}'", arg.replace('\'', r"'\''"))).collect();
         // The terminal stays when the command has ended, and tells that.
         let script = format!("{} {}; tmux wait-for -S ended; exec sleep 1000", binary(), quoted.join(" "));
+        Self::running(folder, columns, &script)
+    }
+
+    /// The same for any command of a shell.
+    pub fn running(folder: &'a Folder, columns: u16, script: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let screen = Self { folder, name: COUNT.fetch_add(1, Ordering::Relaxed).to_string() };
         let size = ["-x", &columns.to_string(), "-y", "200"].map(str::to_owned);
         let mut tmux = screen.tmux(&["new-session", "-d"]);
         let testbed = folder.command(&[]);
@@ -28,6 +35,28 @@ impl<'a> Screen<'a> {
         let made = tmux.args(size).arg(script).output().expect("tmux: tests/install test");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         screen
+    }
+
+    /// As if somebody typed it; `Tab` and `Enter` are keys of their own.
+    pub fn type_in(&self, keys: &[&str]) {
+        self.asked(&[&["send-keys"], keys].concat());
+    }
+
+    /// Waits until what it shows fits.
+    pub fn until(&self, fits: impl Fn(&str) -> bool) {
+        assert!(self.shows(Duration::from_secs(20), fits), "never shown:\n{}", self.shown());
+    }
+
+    /// Whether it shows what fits within this time.
+    pub fn shows(&self, within: Duration, fits: impl Fn(&str) -> bool) -> bool {
+        let start = Instant::now();
+        while !fits(&self.shown()) {
+            if start.elapsed() > within {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
     }
 
     fn tmux(&self, args: &[&str]) -> Command {
