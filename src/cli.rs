@@ -1070,7 +1070,7 @@ pub struct Init {
     /// Where to write the file; - for standard output.
     ///
     /// [default: testbed.yaml in the project's folder]
-    #[arg(short, long, value_name = "FILE", conflicts_with = "print")]
+    #[arg(long, value_name = "FILE", conflicts_with = "print")]
     pub output: Option<PathBuf>,
 }
 
