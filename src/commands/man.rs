@@ -21,8 +21,8 @@ pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn pages(command: &Command, folder: &Path) -> anyhow::Result<()> {
-    let shown = command.get_subcommands().filter(|inner| !inner.is_hide_set());
-    shown.map(|inner| pages(inner, folder)).collect::<Result<(), _>>()?;
+    let mut shown = command.get_subcommands().filter(|inner| !inner.is_hide_set());
+    shown.try_for_each(|inner| pages(inner, folder))?;
     // A page is the long help, and its examples keep their lines.
     let command = command.clone().mut_args(|arg| arg.hide_short_help(false));
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
