@@ -1,16 +1,17 @@
 # What a person, and CI, runs here. `make` alone lists the targets.
 SHELL := /bin/bash
-# Where tests/install puts Rust; the shell that called make may not know yet.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+# Where tests/install puts Rust; the shell that called make may not know yet. The first one is there where the cargo of PATH is too old.
+export PATH := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/toolchain:$(PATH):$(HOME)/.cargo/bin
 
 .PHONY: help build image check deny test test-kubernetes test-tekton soak soak-local soak-fuzz demo docs bench cluster cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-build: ## Build the program: target/release/testbed
+build: ## Build the program, target/release/testbed, and its manual pages, target/release/man
 	@tests/install build
 	cargo build --release --locked
+	@mkdir -p $(or $(CARGO_TARGET_DIR),target)/release/man && $(or $(CARGO_TARGET_DIR),target)/release/testbed man $(or $(CARGO_TARGET_DIR),target)/release/man
 
 image: ## Build the container image: target/image/testbed.tar (IMAGE=... names it); no container engine is needed
 	@tests/install image
@@ -63,7 +64,7 @@ soak-fuzz: ## Inputs made to break it, for all that testbed reads: 45 s for each
 	@tests/install fuzz
 	@tests/fuzz
 
-demo: ## See the main job: databases up on this machine, a test suite on them, databases gone
+demo: ## See what testbed does: a failing test and its database's log, a killed run that leaves nothing, the time beside initdb's
 	@tests/install demo
 	@tests/demo
 

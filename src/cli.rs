@@ -1,5 +1,6 @@
 //! The command line as typed: clap types and their help, nothing else.
 
+mod help;
 mod history;
 mod running;
 
@@ -20,20 +21,37 @@ use crate::output::{self, LockFact, ResultFile, RunFact};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 
+pub use help::laid_out;
+use history::HISTORY_EXAMPLES;
 pub use history::{
     Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow,
     Wanted,
 };
 pub use running::{Connect, Env, Exec, Logs, LogsFormat, Restart, Which};
 
-const EXIT_CODES: &str = "\
+/// The headings under which the help shows flags. Those of clusters and of Tekton are left out of `-h` where no
+/// cluster is in play.
+const DATABASES: &str = "Databases";
+const CONFIG_FILE: &str = "Config file";
+const CLUSTER: &str = "Cluster";
+const TEKTON: &str = "Tekton";
+const HISTORY: &str = "History";
+const GLOBAL: &str = "Global options";
+
+const EXAMPLES: &str = "\
+Examples:
+  testbed run --with postgres -- pytest    databases up, tests, databases gone
+  testbed up && pytest; testbed down       the same in steps
+  testbed init                             writes this project's testbed.yaml
+
 Exit codes:
-  0 done   1 failure   2 wrong usage or manifest   3 not ready in time   4 can never become ready
-  5 teardown incomplete   6 lock not acquired   7 lock lost   130/143 interrupted";
+  0 done   1 failure   2 wrong usage or manifest   3 not ready in time
+  4 can never become ready   5 teardown incomplete   6 lock not acquired
+  7 lock lost   130/143 interrupted";
 
 /// Real, throw-away databases for integration tests: up fast, ready means ready, leave no trace.
 #[derive(Debug, Parser)]
-#[command(name = "testbed", version, after_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "testbed", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -46,18 +64,19 @@ pub struct Cli {
 /// Flags that every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Where the databases run: as Pods of a cluster, or as plain server processes of this machine [default:
-    /// kubernetes in a pod or with --kubeconfig or --context, else local; KUBECONFIG alone asks for no
-    /// cluster]
-    #[arg(long, global = true, value_name = "WHERE", env = "TESTBED_RUNTIME")]
+    /// Where the databases run.
+    ///
+    /// As Pods of a cluster, or as plain server processes of this machine [default: kubernetes in a pod or with
+    /// --kubeconfig or --context, else local; KUBECONFIG alone asks for no cluster]
+    #[arg(long, global = true, value_name = "WHERE", env = "TESTBED_RUNTIME", help_heading = CLUSTER)]
     pub runtime: Option<Runtime>,
 
     /// The kubeconfig file of the cluster
-    #[arg(long, global = true, value_name = "FILE", env = "TESTBED_KUBECONFIG", help_heading = "Cluster")]
+    #[arg(long, global = true, value_name = "FILE", env = "TESTBED_KUBECONFIG", help_heading = CLUSTER)]
     pub kubeconfig: Option<PathBuf>,
 
-    /// The kubeconfig's context to use, instead of its current one
-    #[arg(long, global = true, value_name = "NAME", env = "TESTBED_CONTEXT", help_heading = "Cluster")]
+    /// The kubeconfig's context [default: its current one]
+    #[arg(long, global = true, value_name = "NAME", env = "TESTBED_CONTEXT", help_heading = CLUSTER)]
     pub context: Option<String>,
 
     /// The namespace, instead of the context's own
@@ -67,21 +86,26 @@ pub struct Global {
         global = true,
         value_name = "NAME",
         env = "TESTBED_NAMESPACE",
-        help_heading = "Cluster"
+        help_heading = CLUSTER
     )]
     pub namespace: Option<String>,
 
-    /// The file with the project's settings; none to use no file [default: the nearest testbed.yaml, up to
-    /// the repository's root]
-    #[arg(long, global = true, value_name = "FILE", env = "TESTBED_SETTINGS")]
+    /// The project's settings; none for no file.
+    ///
+    /// [default: the nearest testbed.yaml, up to the repository's root]
+    #[arg(long, global = true, value_name = "FILE", env = "TESTBED_SETTINGS", help_heading = GLOBAL)]
     pub settings: Option<OsString>,
 
-    /// Say more: why each database is not ready yet, and what proved that it is
-    #[arg(short, long, global = true, env = "TESTBED_VERBOSE", value_parser = FalseyValueParser::new())]
+    /// Say more.
+    ///
+    /// Why each database is not ready yet, and what proved that it is.
+    #[arg(short, long, global = true, env = "TESTBED_VERBOSE", value_parser = FalseyValueParser::new(), help_heading = GLOBAL)]
     pub verbose: bool,
 
-    /// Print errors and results only, whatever --verbose says
-    #[arg(short, long, global = true, env = "TESTBED_QUIET", value_parser = FalseyValueParser::new())]
+    /// Print errors and results only.
+    ///
+    /// Whatever --verbose says.
+    #[arg(short, long, global = true, env = "TESTBED_QUIET", value_parser = FalseyValueParser::new(), help_heading = GLOBAL)]
     pub quiet: bool,
 }
 
@@ -127,10 +151,12 @@ pub enum Runtime {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create databases, wait until they are ready, write the config file
+    /// Create databases, and write the config file once they are ready
     #[command(after_help = UP_EXAMPLES)]
     Up(Up),
-    /// Create databases, run a command with their addresses in its environment, and always remove them
+    /// Run a command with databases up, and always remove them.
+    ///
+    /// The databases' addresses are in the command's environment.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
     /// Run a command with the addresses of databases that are up
@@ -163,56 +189,77 @@ pub enum Command {
     /// Show runs and their databases
     #[command(after_help = STATUS_EXAMPLES)]
     Status(Status),
-    /// Remove what runs have left behind, on this machine and in the cluster
+    /// Remove what runs have left behind.
+    ///
+    /// On this machine, and in the cluster where one is asked for.
     #[command(after_help = GC_EXAMPLES)]
     Gc(Gc),
     /// Take turns at a database that runs have to share
-    #[command(subcommand)]
+    #[command(subcommand, after_help = LOCK_EXAMPLES)]
     Lock(Lock),
     /// Tell what became of runs, also of those that are gone
+    #[command(after_help = HISTORY_EXAMPLES)]
     History(History),
-    /// Write a testbed.yaml from what the project says about its databases
+    /// Write a testbed.yaml from what the project says already.
+    ///
+    /// In its compose file, CI and other files about its databases.
     #[command(after_help = INIT_EXAMPLES)]
     Init(Init),
-    /// Print a completion script for a shell
-    #[command(after_help = "Examples:\n  source <(testbed completions bash)")]
+    /// Print what completes command lines in a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one a command
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// The folder, which has to be there
+        folder: PathBuf,
     },
 }
 
 const UP_EXAMPLES: &str = "\
 Examples:
-  testbed up --with postgres:17 --with mysql            two databases from built-in templates
+  testbed up --with postgres:17 --with mysql       two built-in databases
   testbed up --with postgres:17=orders --param orders.database=shop
   testbed up --with postgres@5433 --param init=schema.sql
-  testbed up databases.yaml --run-id pr-17              the manifest of your own
-  testbed up --with postgres --forward                  reach it from this machine until Ctrl-C
-  testbed up --with postgres --format dotenv            variables in .env.testbed: set -a; . ./.env.testbed
-  testbed up --with mysql --format tera:app.yml.j2      app.yml, from a template of your own
+  testbed up databases.yaml --run-id pr-17         the manifest of your own
+  testbed up --with postgres --forward             until Ctrl-C
+  testbed up --with postgres --format dotenv       set -a; . ./.env.testbed
 
-A manifest is a multi-document YAML file. Its variables are {{ context.pipelineRun.uid }} (the run id) and
-{{ params.NAME }}, or $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
+A manifest is a multi-document YAML file. Its variables are
+{{ context.pipelineRun.uid }} (the run id) and {{ params.NAME }}, or
+$(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
 {{ generated_password }}, a random password of the run.
-A FORMAT is testing-databases, dotenv, urls or tera:FILE. A template has {{ run_id }}, {{ database.NAME.url }} and
-{% for d in databases %}; a database has name, engine, driver, host, port, user, password, database, url and arguments.
+
+A FORMAT is testing-databases, dotenv, urls or tera:FILE. A template has
+{{ run_id }}, {{ database.NAME.url }} and {% for d in databases %}; a database
+has name, engine, driver, host, port, user, password, database, url and
+arguments.
+
 Standard output is the run id; progress goes to standard error.
-A testbed.yaml in the project's root can say what these flags say, and they win over it: testbed init writes one.";
+
+A testbed.yaml in the project's root can say what these flags say, and they win
+over it: testbed init writes one.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
-  testbed run --with postgres -- pytest                 $DATABASE_URL, PGHOST and so on are set
-  testbed run --with postgres --with mariadb -- sh -c 'psql \"$POSTGRES_URL\" -c \"SELECT 1\"'
+  testbed run --with postgres -- pytest      $DATABASE_URL, PGHOST, ... are set
+  testbed run --with postgres --with mariadb -- sh -c 'psql \"$POSTGRES_URL\"'
   testbed run databases.yaml --keep-on-failure -- make integration-test
 
-The command gets TESTBED_RUN_ID, TESTBED_CONFIG (the config file) and, for each database, NAME_URL, NAME_HOST, NAME_PORT,
-NAME_USER, NAME_PASSWORD and NAME_DATABASE; DATABASE_URL where there is one database, and libpq's PGHOST, PGPORT, PGUSER,
-PGPASSWORD and PGDATABASE where there is one PostgreSQL. The config file is written to the run's own folder unless --output
-names another place.
-Ctrl-C and signals go to the command; a second one ends it at once (at a terminal, two in a row). The databases are removed in any case, and testbed
-ends with the command's own exit code (127 where there is no such command, 126 where it cannot be started, 128 + N where
-signal N has ended it).";
+The command gets TESTBED_RUN_ID, TESTBED_CONFIG (the config file) and, for each
+database, NAME_URL, NAME_HOST, NAME_PORT, NAME_USER, NAME_PASSWORD and
+NAME_DATABASE; DATABASE_URL where there is one database, and libpq's PGHOST,
+PGPORT, PGUSER, PGPASSWORD and PGDATABASE where there is one PostgreSQL. The
+config file is written to the run's own folder unless --output names another
+place.
+
+Ctrl-C and signals go to the command; a second one ends it at once (at a
+terminal, two in a row). The databases are removed in any case, and testbed ends
+with the command's own exit code (127 where there is no such command, 126 where
+it cannot be started, 128 + N where signal N has ended it).";
 
 const GC_EXAMPLES: &str = "\
 Examples:
@@ -220,10 +267,13 @@ Examples:
   testbed gc -n ci --pipeline-runs     also those whose PipelineRun is over
   testbed gc -A -o json                in all namespaces
 
-On this machine: runs whose testbed was killed or whose servers have all ended, and prepared data that nobody has
-used for a month. In the cluster, where testbed runs in a pod or one is named: what has the labels of a run and
-app.kubernetes.io/managed-by=testbed, once the annotation testbed/expires of all of the run's objects is in the
-past, by the API server's clock. Another text there, such as never, keeps the run.
+On this machine: runs whose testbed was killed or whose servers have all ended,
+and prepared data that nobody has used for a month. In the cluster, where
+testbed runs in a pod or one is named: what has the labels of a run and
+app.kubernetes.io/managed-by=testbed, once the annotation testbed/expires of all
+of the run's objects is in the past, by the API server's clock. Another text
+there, such as never, keeps the run.
+
 Anybody may call it at any time.";
 
 const DOWN_EXAMPLES: &str = "\
@@ -234,34 +284,55 @@ Examples:
 const RENDER_EXAMPLES: &str = "\
 Examples:
   testbed render --with postgres --template > databases.yaml
-                                                        the start of a manifest of your own
+                                            the start of a manifest of your own
   testbed render databases.yaml --run-id test -o json";
 
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
-  testbed doctor --with postgres:17 -n ci               rights, quotas, policies, names: what this run would meet
-  testbed doctor databases.yaml -o json | jq '.[] | select(.status == \"problem\")'
-  testbed doctor --runtime local                        folders and servers of this machine
+  testbed doctor                                  this machine
+  testbed doctor --with postgres:17 --context ci  rights, quotas, policies
+  testbed doctor databases.yaml -o json
 
-One line a check: ok, warning (it works, but worse), problem (it would fail; the remedy is below it) or skipped (what the
-check would need). In JSON, a list of {check, object, status, message, remedy}.
-Nothing is created: the API server is asked to take each object in a dry run. Exit code 1 if there is a problem.";
+One line a check: ok, warning (it works, but worse), problem (it would fail; the
+remedy is below it) or skipped (what the check would need). In JSON, a list of
+{check, object, status, message, remedy}.
+
+Nothing is created: the API server is asked to take each object in a dry run.
+Exit code 1 if there is a problem.";
 
 const WAIT_EXAMPLES: &str = "\
 Examples:
   MYSQL_PWD=... testbed wait mysql://root@127.0.0.1:3306/shop
-  testbed wait postgres://app@db:5432/shop mariadb://app@db2/shop --password-file password.txt --timeout 1m
-  testbed wait mysql://root@172.17.0.2 --settle never   a container: believe only process 1
+  testbed wait postgres://app@db:5432/shop --password-file password.txt
+  testbed wait mysql://root@172.17.0.2 --settle never   believe only process 1
 
-A URL is mysql://, mariadb:// or postgres://USER[:PASSWORD]@HOST[:PORT][/DATABASE][?sslmode=disable|prefer|require].
-As libpq's sslmode=require does, TLS verifies no certificate: a server that asks for the password in clear text within it gets it.
-A password that it does not hold comes from --password-file, MYSQL_PWD or PGPASSWORD; in a URL others can see it in
-the process list. Certificates are not verified.";
+A URL is mysql://, mariadb:// or
+postgres://USER[:PASSWORD]@HOST[:PORT][/DATABASE][?sslmode=MODE], and a MODE is
+disable, prefer or require.
+As libpq's sslmode=require does, TLS verifies no certificate: a server that asks
+for the password in clear text within it gets it.
+
+A password that it does not hold comes from --password-file, MYSQL_PWD or
+PGPASSWORD; in a URL others can see it in the process list. Certificates are not
+verified.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
   testbed status                   all runs in the namespace
   testbed status --run-id pr-17 -o json";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(testbed completions bash)       in ~/.bashrc; zsh the same in ~/.zshrc
+  testbed completions fish | source        in ~/.config/fish/config.fish
+
+They ask testbed for what there is on this machine: the ids of runs, their
+databases, and the versions of servers that are installed. For PowerShell and
+elvish there are the flags and commands alone.";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  testbed man ~/.local/share/man/man1      then: man testbed-run";
 
 const INIT_EXAMPLES: &str = "\
 Examples:
@@ -279,25 +350,30 @@ pub struct Source {
     pub manifests: Vec<PathBuf>,
 
     /// The same as MANIFEST, as kubectl spells it
-    #[arg(short, long = "filename", value_name = "MANIFEST")]
+    #[arg(short, long = "filename", value_name = "MANIFEST", help_heading = DATABASES, hide_short_help = true)]
     pub filenames: Vec<PathBuf>,
 
-    /// A built-in database: mysql, mariadb, postgres or sqlite, with an image tag, a port and a name if needed
+    /// mysql, mariadb, postgres or sqlite.
+    ///
+    /// A built-in database, with an image tag, a port and a name if needed.
     #[arg(
         short,
         long,
         value_name = "ENGINE[:TAG][@PORT][=NAME]",
         env = "TESTBED_WITH",
-        value_delimiter = ','
+        value_delimiter = ',',
+        help_heading = DATABASES
     )]
     pub with: Vec<String>,
 
-    /// A template parameter; built-in databases take image, port, user, password, database, databases, users,
-    /// extensions, init (set-up scripts), args, cpu, cpu-limit, memory, memory-limit, medium, profile
-    /// (restricted, openshift), pull-secret, node-selector, tolerations, runtime-class and ip-family (ipv4,
-    /// ipv6, dual), for one of them as NAME.memory=1Gi; NAME.server=PATH names the server program on this
-    /// machine
+    /// A template parameter.
+    ///
+    /// Built-in databases take image, port, user, password, database, databases, users, extensions, init (set-up
+    /// scripts), args, cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret,
+    /// node-selector, tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one of them as
+    /// NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(
+        help_heading = DATABASES,
         short,
         long,
         value_name = "NAME=VALUE",
@@ -307,26 +383,31 @@ pub struct Source {
     )]
     pub param: Vec<String>,
 
-    /// Take the images from a mirror: PREFIX in the place of docker.io, and in front of every other registry;
-    /// or in the place of FROM, a leading part of full names (docker.io/library, ghcr.io), the longest one
-    /// first
-    #[arg(long, value_name = "[FROM=]PREFIX", env = "TESTBED_IMAGE_PREFIX", value_delimiter = ',', value_parser = Mirror::parse)]
-    pub image_prefix: Vec<Mirror>,
-
-    /// The run's id: a lower-case DNS label of at most 52 characters [default: the PipelineRun's uid, else a
-    /// fresh UUID; for `up` that of the run that is up in this folder]
+    /// The run's id [default: a fresh one].
+    ///
+    /// A lower-case DNS label of at most 52 characters. In a PipelineRun its uid is the default, and for `up` the id
+    /// of the run that is up in this folder.
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// How long the run may live: in a cluster its pods stop then, and testbed gc removes what is left; on
-    /// this machine the next command does, once an `up` is older; none for no end [default: 2h in a cluster,
-    /// none on this machine]
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LIFETIME", value_parser = Lifetime::parse)]
+    /// How long the run may live.
+    ///
+    /// In a cluster its pods stop then, and testbed gc removes what is left; on this machine the next command does,
+    /// once an `up` is older; none for no end [default: 2h in a cluster, none on this machine]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_LIFETIME", value_parser = Lifetime::parse, hide_short_help = true)]
     pub lifetime: Option<Lifetime>,
 
-    /// What a manifest may do in a cluster that is refused otherwise: privileged, host-path, ... (the error
-    /// names it)
-    #[arg(long, value_name = "NAME", env = "TESTBED_ALLOW", value_delimiter = ',', value_parser = Allowance::parse)]
+    /// Take the images from a mirror.
+    ///
+    /// PREFIX in the place of docker.io, and in front of every other registry; or in the place of FROM, a leading
+    /// part of full names (docker.io/library, ghcr.io), the longest one first
+    #[arg(long, value_name = "[FROM=]PREFIX", env = "TESTBED_IMAGE_PREFIX", value_delimiter = ',', value_parser = Mirror::parse, help_heading = CLUSTER)]
+    pub image_prefix: Vec<Mirror>,
+
+    /// What a manifest may do in a cluster.
+    ///
+    /// It is refused otherwise: privileged, host-path, ... (the error names it)
+    #[arg(long, value_name = "NAME", env = "TESTBED_ALLOW", value_delimiter = ',', value_parser = Allowance::parse, help_heading = CLUSTER)]
     pub allow: Vec<Allowance>,
 
     #[command(flatten)]
@@ -336,17 +417,21 @@ pub struct Source {
 /// The PipelineRun whose task this is, as its pod's labels tell it.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PipelineRun {
-    /// The PipelineRun's name, from the pod's label tekton.dev/pipelineRun. With its uid it becomes the owner
-    /// of the objects
-    #[arg(long = "pipeline-run", value_name = "NAME", env = "TESTBED_PIPELINE_RUN", help_heading = "Tekton")]
+    /// The PipelineRun's name.
+    ///
+    /// From the pod's label tekton.dev/pipelineRun. With its uid it becomes the owner of the objects
+    #[arg(long = "pipeline-run", value_name = "NAME", env = "TESTBED_PIPELINE_RUN", help_heading = TEKTON, hide_short_help = true)]
     pub name: Option<String>,
 
-    /// Its uid, from the label tekton.dev/pipelineRunUID: the run id unless one is given
+    /// Its uid: the run id unless one is given.
+    ///
+    /// From the label tekton.dev/pipelineRunUID.
     #[arg(
         long = "pipeline-run-uid",
         value_name = "UID",
         env = "TESTBED_PIPELINE_RUN_UID",
-        help_heading = "Tekton"
+        help_heading = TEKTON,
+        hide_short_help = true
     )]
     pub uid: Option<String>,
 }
@@ -357,23 +442,28 @@ pub struct Making {
     #[command(flatten)]
     pub source: Source,
 
-    /// How the config file is written: testing-databases (JSON for Python's drivers), dotenv (variables),
-    /// urls (JSON), or a template of your own
-    #[arg(long, value_name = "FORMAT", env = "TESTBED_FORMAT", default_value = "testing-databases", value_parser = output::Format::parse)]
+    /// dotenv, urls or tera:FILE.
+    ///
+    /// How the config file is written: testing-databases (JSON for Python's drivers), dotenv (variables), urls
+    /// (JSON), or a template of your own
+    #[arg(long, value_name = "FORMAT", env = "TESTBED_FORMAT", default_value = "testing-databases", value_parser = output::Format::parse, help_heading = CONFIG_FILE)]
     pub format: output::Format,
 
-    /// Where to write the config file; - for standard output. An older file is removed first: its presence
-    /// means ready [default: testing-databases.json, .env.testbed, testing-databases.urls.json, or the
-    /// template's name without .tera or .j2]
-    #[arg(long, value_name = "FILE", env = "TESTBED_OUTPUT")]
+    /// Where to write it; - for standard output.
+    ///
+    /// An older file is removed first: its presence means ready [default: testing-databases.json, .env.testbed,
+    /// testing-databases.urls.json, or the template's name without .tera or .j2]
+    #[arg(long, value_name = "FILE", env = "TESTBED_OUTPUT", help_heading = CONFIG_FILE)]
     pub output: Option<PathBuf>,
 
     /// The permissions of the config file, in octal
-    #[arg(long, value_name = "MODE", env = "TESTBED_MODE", default_value = "600", value_parser = parse_mode)]
+    #[arg(long, value_name = "MODE", env = "TESTBED_MODE", default_value = "600", value_parser = parse_mode, help_heading = CONFIG_FILE, hide_short_help = true)]
     pub mode: u32,
 
     /// An extra connection argument for the config file; the value is JSON or a text
     #[arg(
+        help_heading = CONFIG_FILE,
+        hide_short_help = true,
         long,
         value_name = "[DATABASE.]KEY=VALUE",
         env = "TESTBED_CONNARG",
@@ -382,31 +472,37 @@ pub struct Making {
     )]
     pub connarg: Vec<String>,
 
-    /// How long it may take until everything is ready, all requests to the API server included
+    /// How long until all are ready.
+    ///
+    /// All requests to the API server included.
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub timeout: Duration,
 
-    /// How long a registry may fail in a way that can pass, from the first failure that is seen
-    #[arg(long, value_name = "DURATION", env = "TESTBED_PULL_TIMEOUT", default_value = "2m", value_parser = deadline::parse)]
+    /// How long a registry may fail.
+    ///
+    /// In a way that can pass, from the first failure that is seen.
+    #[arg(long, value_name = "DURATION", env = "TESTBED_PULL_TIMEOUT", default_value = "2m", value_parser = deadline::parse, help_heading = CLUSTER)]
     pub pull_timeout: Duration,
 
-    /// How long the cluster or a quota may be full, unless a node is being added
-    #[arg(long, value_name = "DURATION", env = "TESTBED_CAPACITY_TIMEOUT", default_value = "1m", value_parser = deadline::parse)]
+    /// How long the cluster or a quota may be full.
+    ///
+    /// Unless a node is being added.
+    #[arg(long, value_name = "DURATION", env = "TESTBED_CAPACITY_TIMEOUT", default_value = "1m", value_parser = deadline::parse, help_heading = CLUSTER)]
     pub capacity_timeout: Duration,
 
     /// Whether what was created stays for a look when it does not become ready (exit codes 3 and 4)
     /// [default: keep in a cluster, delete on this machine and for `run`]
-    #[arg(long, value_name = "WHAT", env = "TESTBED_ON_FAILURE")]
+    #[arg(long, value_name = "WHAT", env = "TESTBED_ON_FAILURE", hide_short_help = true)]
     pub on_failure: Option<OnFailure>,
 
     /// Refuse what would differ on this machine from the same run in a cluster: containers that are left out,
     /// another engine's server
-    #[arg(long, env = "TESTBED_STRICT", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "TESTBED_STRICT", value_parser = FalseyValueParser::new(), hide_short_help = true)]
     pub strict: bool,
 
     /// How long a server has to stay up to count as the final one where nothing proves that it is; never to
     /// believe only a proof [default: 6s, where the server does not tell its process id]
-    #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse, hide_short_help = true)]
     pub settle: Option<Settling>,
 
     #[command(flatten)]
@@ -424,25 +520,26 @@ pub struct Archiving {
         value_name = "PLACE",
         env = "TESTBED_HISTORY",
         hide_env_values = true,
-        help_heading = "History"
+        help_heading = HISTORY,
+        hide_short_help = true
     )]
     pub history: Option<String>,
 
     /// How long the run may wait for its story to be collected and written; it is removed then all the same
-    #[arg(long, value_name = "DURATION", env = "TESTBED_ARCHIVE_TIMEOUT", default_value = "10s", value_parser = deadline::parse, help_heading = "History")]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_ARCHIVE_TIMEOUT", default_value = "10s", value_parser = deadline::parse, help_heading = HISTORY, hide_short_help = true)]
     pub archive_timeout: Duration,
 
     /// Also write the story of a PipelineRun's run to this Tekton Results API, as a record of the type
     /// testbed/v1.Run
-    #[arg(long, value_name = "URL", env = "TESTBED_RESULTS_API", help_heading = "History")]
+    #[arg(long, value_name = "URL", env = "TESTBED_RESULTS_API", help_heading = HISTORY, hide_short_help = true)]
     pub results_api: Option<String>,
 
     /// The file with the token for it [default: that of the pod's ServiceAccount]
-    #[arg(long, value_name = "FILE", env = "TESTBED_RESULTS_TOKEN_FILE", help_heading = "History")]
+    #[arg(long, value_name = "FILE", env = "TESTBED_RESULTS_TOKEN_FILE", help_heading = HISTORY, hide_short_help = true)]
     pub results_token_file: Option<PathBuf>,
 
     /// The certificates that its own is held against: a file, or PEM text [default: those of the system]
-    #[arg(long, value_name = "FILE", env = "TESTBED_RESULTS_CA", help_heading = "History")]
+    #[arg(long, value_name = "FILE", env = "TESTBED_RESULTS_CA", help_heading = HISTORY, hide_short_help = true)]
     pub results_ca: Option<String>,
 }
 
@@ -452,17 +549,22 @@ pub struct Up {
     #[command(flatten)]
     pub making: Making,
 
-    /// Write addresses on this machine, hold them open, and tear the run down on Ctrl-C
+    /// Hold the run up until Ctrl-C.
+    ///
+    /// Write addresses on this machine, hold them open, and tear the run down on Ctrl-C.
     #[arg(long, env = "TESTBED_FORWARD", value_parser = FalseyValueParser::new())]
     pub forward: bool,
 
-    /// What becomes of the objects in a cluster when SIGTERM or Ctrl-C ends `up` before everything is ready
-    #[arg(long, value_name = "WHAT", env = "TESTBED_ON_CANCEL", default_value = "keep")]
+    /// What becomes of the objects when `up` is interrupted.
+    ///
+    /// Those in a cluster, when SIGTERM or Ctrl-C ends `up` before everything is ready.
+    #[arg(long, value_name = "WHAT", env = "TESTBED_ON_CANCEL", default_value = "keep", help_heading = CLUSTER)]
     pub on_cancel: OnCancel,
 
-    /// Also write the config file's path (config=FILE) or the number of databases (databases=FILE) to a file:
-    /// for Tekton's results
-    #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<RunFact>::parse, help_heading = "Tekton")]
+    /// Write a fact to a file, for Tekton's results.
+    ///
+    /// The config file's path (config=FILE) or the number of databases (databases=FILE).
+    #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<RunFact>::parse, help_heading = TEKTON, hide_short_help = true)]
     pub result: Vec<ResultFile>,
 }
 
@@ -490,7 +592,9 @@ pub struct Run {
     #[command(flatten)]
     pub making: Making,
 
-    /// Leave the run up when the command fails, and tell how to reach and remove it
+    /// Leave the run up when the command fails.
+    ///
+    /// And tell how to reach and remove it.
     #[arg(long, env = "TESTBED_KEEP_ON_FAILURE", value_parser = FalseyValueParser::new())]
     pub keep_on_failure: bool,
 
@@ -507,20 +611,23 @@ pub struct Gc {
     pub dry_run: bool,
 
     /// Look at all namespaces of the cluster, whatever --namespace says
-    #[arg(short = 'A', long, env = "TESTBED_ALL_NAMESPACES", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    #[arg(short = 'A', long, env = "TESTBED_ALL_NAMESPACES", value_parser = FalseyValueParser::new(), help_heading = CLUSTER)]
     pub all_namespaces: bool,
 
-    /// Look at the runs' PipelineRuns as well (get on pipelineruns): a run goes with its PipelineRun, and
-    /// stays as long as that goes on
-    #[arg(long, env = "TESTBED_PIPELINE_RUNS", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    /// Look at the runs' PipelineRuns as well.
+    ///
+    /// It needs get on pipelineruns. A run goes with its PipelineRun, and stays as long as that goes on.
+    #[arg(long, env = "TESTBED_PIPELINE_RUNS", value_parser = FalseyValueParser::new(), help_heading = CLUSTER)]
     pub pipeline_runs: bool,
 
     /// How long a run may outlive the end of its PipelineRun, with --pipeline-runs
-    #[arg(long, value_name = "DURATION", env = "TESTBED_GRACE", default_value = "10m", value_parser = deadline::parse, help_heading = "Cluster")]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_GRACE", default_value = "10m", value_parser = deadline::parse, help_heading = CLUSTER)]
     pub grace: Duration,
 
-    /// How long all of it may take in the cluster, waiting until the objects are gone included
-    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = deadline::parse, help_heading = "Cluster")]
+    /// How long all of it may take in the cluster.
+    ///
+    /// Waiting until the objects are gone included.
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = deadline::parse, help_heading = CLUSTER)]
     pub timeout: Duration,
 
     /// How to tell what was removed, or would be
@@ -543,34 +650,44 @@ pub enum GcFormat {
 /// `testbed down`
 #[derive(Debug, Args)]
 pub struct Down {
-    /// The run's id, or the first letters of one that testbed has made up [default: the PipelineRun's uid, else
-    /// all runs of `up` in this folder]
+    /// The run's id [default: this folder's].
+    ///
+    /// Or the first letters of one that testbed has made up. In a PipelineRun its uid is the default, else all runs
+    /// of `up` in this folder.
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
     #[command(flatten)]
     pub pipeline_run: PipelineRun,
 
-    /// Another namespace in which the run has objects, as `up --allow namespace` makes them; what the objects
-    /// say of that is not followed [default: where the `up` made some]
+    /// Another namespace in which the run has objects.
+    ///
+    /// As `up --allow namespace` makes them; what the objects say of that is not followed [default: where the `up`
+    /// made some]
     #[arg(
         long,
         value_name = "NAME",
         env = "TESTBED_ALSO_NAMESPACE",
         value_delimiter = ',',
-        help_heading = "Cluster"
+        help_heading = CLUSTER
     )]
     pub also_namespace: Vec<String>,
 
-    /// Also remove objects of the run that are in no namespace, as `up --allow cluster-scoped` makes them
-    #[arg(long, env = "TESTBED_CLUSTER_SCOPED", value_parser = FalseyValueParser::new(), help_heading = "Cluster")]
+    /// Also remove objects that are in no namespace.
+    ///
+    /// As `up --allow cluster-scoped` makes them.
+    #[arg(long, env = "TESTBED_CLUSTER_SCOPED", value_parser = FalseyValueParser::new(), help_heading = CLUSTER)]
     pub cluster_scoped: bool,
 
-    /// Seconds that pods get to stop before they are killed; their data is thrown away
-    #[arg(long, value_name = "SECONDS", env = "TESTBED_GRACE_PERIOD", default_value_t = crate::runtime::kubernetes::teardown::DEFAULT_GRACE)]
+    /// Seconds that pods get to stop.
+    ///
+    /// Then they are killed; their data is thrown away.
+    #[arg(long, value_name = "SECONDS", env = "TESTBED_GRACE_PERIOD", default_value_t = crate::runtime::kubernetes::teardown::DEFAULT_GRACE, help_heading = CLUSTER)]
     pub grace_period: u32,
 
-    /// How long all of it may take, waiting until everything is gone included
+    /// How long all of it may take.
+    ///
+    /// Waiting until everything is gone included.
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = deadline::parse)]
     pub timeout: Duration,
 
@@ -584,8 +701,9 @@ pub struct Render {
     #[command(flatten)]
     pub source: Source,
 
-    /// Print built-in databases as a manifest of your own: with variables for the run id and a random
-    /// password
+    /// Print built-in databases as a manifest of your own.
+    ///
+    /// With variables for the run id and a random password.
     #[arg(long)]
     pub template: bool,
 
@@ -634,8 +752,9 @@ pub struct Wait {
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub timeout: Duration,
 
-    /// How long a server has to stay up that is not process 1 of a container; never to believe only that
-    /// [default: 6s]
+    /// How long a server has to stay up [default: 6s].
+    ///
+    /// One that is not process 1 of a container; never to believe only that.
     #[arg(long, value_name = "DURATION", env = "TESTBED_SETTLE", value_parser = Settling::parse)]
     pub settle: Option<Settling>,
 
@@ -643,8 +762,9 @@ pub struct Wait {
     #[arg(long, value_name = "FILE", env = "TESTBED_PASSWORD_FILE")]
     pub password_file: Option<PathBuf>,
 
-    /// Give the password also to a server on another machine that asks for it in clear text, or under a key
-    /// of its own, without TLS
+    /// Give the password away without TLS.
+    ///
+    /// Also to a server on another machine that asks for it in clear text, or under a key of its own.
     #[arg(long, env = "TESTBED_INSECURE", value_parser = FalseyValueParser::new())]
     pub insecure: bool,
 
@@ -666,47 +786,59 @@ pub enum WaitFormat {
 #[derive(Debug, Subcommand)]
 pub enum Lock {
     /// Wait for a lock and take it; it is held until it is released
-    #[command(after_help = LOCK_ACQUIRE_EXAMPLES)]
+    #[command(override_usage = "testbed lock acquire [OPTIONS] <NAME>", after_help = LOCK_ACQUIRE_EXAMPLES)]
     Acquire(LockAcquire),
     /// Release a lock of this run; somebody else's is left alone
-    #[command(after_help = LOCK_RELEASE_EXAMPLES)]
+    #[command(override_usage = "testbed lock release [OPTIONS] <NAME>", after_help = LOCK_RELEASE_EXAMPLES)]
     Release(LockRelease),
     /// Hold a lock while a command runs
-    #[command(after_help = LOCK_RUN_EXAMPLES)]
+    #[command(override_usage = "testbed lock run [OPTIONS] <NAME> -- <COMMAND>...", after_help = LOCK_RUN_EXAMPLES)]
     Run(LockRun),
     /// Show who holds locks, and who waits for them
     #[command(after_help = LOCK_SHOW_EXAMPLES)]
     Show(LockShow),
 }
 
+const LOCK_EXAMPLES: &str = "\
+Examples:
+  testbed lock run staging-db -- make integration-test   held while it runs
+  testbed lock acquire staging-db                        held until it is released
+  testbed lock show                                      all in the namespace";
+
 const LOCK_ACQUIRE_EXAMPLES: &str = "\
 Examples:
-  testbed lock acquire staging-db -n ci
-  testbed lock acquire staging-db --run-id pr-17 --timeout 20m --ttl 1h
-  testbed lock acquire staging-db --holder pipelinerun/build-7     held as long as that runs, unless it is released before
-  testbed lock acquire --one-of db1,db2,db3                        whichever is free first; its name is printed
-  testbed lock acquire licence --permits 3                         three at a time
-  testbed lock acquire --on deployment/builder                     takes its one replica: 0 is free, 1 is taken
+  testbed lock acquire staging-db -n ci --run-id pr-17 --timeout 20m --ttl 1h
+  testbed lock acquire db --holder pipelinerun/build-7   as long as that runs
+  testbed lock acquire --one-of db1,db2,db3     whichever is free first
+  testbed lock acquire licence --permits 3      three at a time
+  testbed lock acquire --on deployment/builder  its one replica
 
-The lock is a Lease of that name in the namespace. First come, first served. The same run id acquires it again at once.
-Standard output is the name of the lock. Exit code 6: somebody else has it, and the time was up or --no-wait was given.";
+The lock is a Lease of that name in the namespace. First come, first served. The
+same run id acquires it again at once.
+
+Standard output is the name of the lock. Exit code 6: somebody else has it, and
+the time was up or --no-wait was given.";
 
 const LOCK_RELEASE_EXAMPLES: &str = "\
 Examples:
-  testbed lock release staging-db                what the last `lock acquire staging-db` in this folder took
+  testbed lock release staging-db           what this folder's last acquire took
   testbed lock release staging-db --run-id pr-17
-  testbed lock release --one-of db1,db2,db3      whichever of them this run has
+  testbed lock release --one-of db1,db2,db3 whichever of them this run has
 
-Somebody else's lock, or none, is told and is no error: a clean-up step may call it at any time.";
+Somebody else's lock, or none, is told and is no error: a clean-up step may call
+it at any time.";
 
 const LOCK_RUN_EXAMPLES: &str = "\
 Examples:
   testbed lock run staging-db -- make integration-test
   testbed lock run --one-of db1,db2 -- sh -c 'pytest --database \"$TESTBED_LOCK\"'
 
-The command gets TESTBED_LOCK (the lock's name), TESTBED_LOCK_FENCE (a number that grows with every holder) and TESTBED_RUN_ID.
-testbed ends with the command's own exit code. If the lock is lost (the API server cannot be reached for as long as --ttl,
-somebody deletes the Lease), the command is ended before anyone else can have it, and the exit code is 7.";
+The command gets TESTBED_LOCK (the lock's name), TESTBED_LOCK_FENCE (a number
+that grows with every holder) and TESTBED_RUN_ID.
+
+testbed ends with the command's own exit code. If the lock is lost (the API
+server cannot be reached for as long as --ttl, somebody deletes the Lease), the
+command is ended before anyone else can have it, and the exit code is 7.";
 
 const LOCK_SHOW_EXAMPLES: &str = "\
 Examples:
@@ -721,7 +853,9 @@ pub struct Locked {
     #[arg(value_name = "NAME", env = "TESTBED_LOCK_NAME")]
     pub lock: Option<String>,
 
-    /// Several locks, any of which will do; the first one is preferred
+    /// Several locks, any of which will do.
+    ///
+    /// The first one is preferred.
     #[arg(long, value_name = "NAME", value_delimiter = ',', env = "TESTBED_LOCK_ONE_OF")]
     pub one_of: Vec<String>,
 
@@ -729,7 +863,9 @@ pub struct Locked {
     #[arg(short = 'l', long, value_name = "KEY=VALUE", env = "TESTBED_LOCK_SELECTOR")]
     pub selector: Option<String>,
 
-    /// A Deployment or StatefulSet whose one replica is the lock: deployment/NAME or statefulset/NAME
+    /// A workload whose one replica is the lock.
+    ///
+    /// A Deployment or StatefulSet: deployment/NAME or statefulset/NAME.
     #[arg(long, value_name = "KIND/NAME", env = "TESTBED_LOCK_ON")]
     pub on: Option<String>,
 }
@@ -740,11 +876,13 @@ pub struct Locking {
     #[command(flatten)]
     pub locked: Locked,
 
-    /// How many may hold it at the same time [default: as it is, else 1]
+    /// How many may hold it [default: as it is, else 1]
     #[arg(long, value_name = "N", env = "TESTBED_LOCK_PERMITS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub permits: Option<u32>,
 
-    /// How long to wait for it, all requests to the API server included
+    /// How long to wait for it.
+    ///
+    /// All requests to the API server included.
     #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TIMEOUT", default_value = "1h", value_parser = deadline::parse)]
     pub timeout: Duration,
 
@@ -752,13 +890,14 @@ pub struct Locking {
     #[arg(long, env = "TESTBED_LOCK_NO_WAIT", value_parser = FalseyValueParser::new())]
     pub no_wait: bool,
 
-    /// How often to say, while waiting, that it is still there: whoever misses three in a row loses the place
-    /// in the queue
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_HEARTBEAT", default_value = "5s", value_parser = deadline::parse)]
+    /// How often to say, while waiting, that it is still there.
+    ///
+    /// Whoever misses three in a row loses the place in the queue.
+    #[arg(hide_short_help = true, long, value_name = "DURATION", env = "TESTBED_LOCK_HEARTBEAT", default_value = "5s", value_parser = deadline::parse)]
     pub heartbeat: Duration,
 
     /// How long to wait until the pods of --on are ready
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_READY_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
+    #[arg(hide_short_help = true, long, value_name = "DURATION", env = "TESTBED_LOCK_READY_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub ready_timeout: Duration,
 
     #[command(flatten)]
@@ -771,18 +910,23 @@ pub struct LockAcquire {
     #[command(flatten)]
     pub locking: Locking,
 
-    /// Who holds it: the run's id [default: the PipelineRun's uid, else a fresh one that this folder
-    /// remembers for the release]
+    /// Who holds it: the run's id [default: a fresh one].
+    ///
+    /// In a PipelineRun its uid is the default, else a fresh one that this folder remembers for the release.
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// Hold it as long as this PipelineRun goes on, whatever the clock says (pipelinerun/NAME); none to go by
-    /// the ttl alone [default: the PipelineRun of --pipeline-run]
-    #[arg(long, value_name = "pipelinerun/NAME", env = "TESTBED_LOCK_HOLDER")]
+    /// Hold it as long as this PipelineRun goes on.
+    ///
+    /// Whatever the clock says (pipelinerun/NAME); none to go by the ttl alone [default: the PipelineRun of
+    /// --pipeline-run]
+    #[arg(long, value_name = "pipelinerun/NAME", env = "TESTBED_LOCK_HOLDER", hide_short_help = true)]
     pub holder: Option<String>,
 
-    /// After how long without another `lock acquire` of the same run it counts as abandoned, even while its
-    /// PipelineRun goes on; none for never [default: 1h, where no PipelineRun tells]
+    /// After how long it counts as abandoned.
+    ///
+    /// Without another `lock acquire` of the same run, even while its PipelineRun goes on; none for never
+    /// [default: 1h, where no PipelineRun tells]
     #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TTL", value_parser = Ttl::parse)]
     pub ttl: Option<Ttl>,
 
@@ -790,9 +934,10 @@ pub struct LockAcquire {
     #[arg(short, long, value_name = "FORMAT", env = "TESTBED_LOCK_FORMAT", default_value = "name")]
     pub output: LockFormat,
 
-    /// Also write the lock's name (lock=FILE) or the fencing number (fence=FILE) to a file: for Tekton's
-    /// results
-    #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<LockFact>::parse, help_heading = "Tekton")]
+    /// Write a fact to a file, for Tekton's results.
+    ///
+    /// The lock's name (lock=FILE) or the fencing number (fence=FILE).
+    #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<LockFact>::parse, help_heading = TEKTON, hide_short_help = true)]
     pub result: Vec<ResultFile<LockFact>>,
 }
 
@@ -811,7 +956,9 @@ pub struct LockRelease {
     #[command(flatten)]
     pub locked: Locked,
 
-    /// Whose lock: the run's id [default: the PipelineRun's uid, else what this folder remembers]
+    /// Whose lock: the run's id [default: this folder's].
+    ///
+    /// In a PipelineRun its uid is the default, else what this folder remembers.
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
@@ -822,7 +969,9 @@ pub struct LockRelease {
     #[arg(long, env = "TESTBED_STRICT", value_parser = FalseyValueParser::new())]
     pub strict: bool,
 
-    /// How long all of it may take, waiting until the pods of --on are gone included
+    /// How long all of it may take.
+    ///
+    /// Waiting until the pods of --on are gone included.
     #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TIMEOUT", default_value = "1m", value_parser = deadline::parse)]
     pub timeout: Duration,
 }
@@ -833,12 +982,16 @@ pub struct LockRun {
     #[command(flatten)]
     pub locking: Locking,
 
-    /// Who holds it: the run's id [default: the PipelineRun's uid, else a fresh one]. If the run has the lock
-    /// already, the command runs at once and it stays held
+    /// Who holds it: the run's id [default: a fresh one].
+    ///
+    /// In a PipelineRun its uid is the default. If the run has the lock already, the command runs at once and it
+    /// stays held.
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// After how long without a renewal the lock may be somebody else's; it is renewed three times as often
+    /// After how long the lock may be somebody else's.
+    ///
+    /// Without a renewal; it is renewed three times as often.
     #[arg(long, value_name = "DURATION", env = "TESTBED_LOCK_TTL", default_value = "30s", value_parser = terms::parse)]
     pub ttl: Duration,
 
@@ -858,7 +1011,9 @@ pub struct LockShow {
     #[arg(short = 'l', long, value_name = "KEY=VALUE", conflicts_with_all = ["names", "on"])]
     pub selector: Option<String>,
 
-    /// A Deployment or StatefulSet instead: deployment/NAME or statefulset/NAME
+    /// The replicas of a workload instead.
+    ///
+    /// Of a Deployment or StatefulSet: deployment/NAME or statefulset/NAME.
     #[arg(long, value_name = "KIND/NAME", conflicts_with = "names")]
     pub on: Option<String>,
 
@@ -879,7 +1034,7 @@ pub struct Status {
     pub output: StatusFormat,
 
     /// How long the API server may take to answer
-    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "30s", value_parser = deadline::parse, help_heading = "Cluster")]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "30s", value_parser = deadline::parse, help_heading = CLUSTER)]
     pub timeout: Duration,
 
     /// Where the stories are kept of runs that a killed testbed has left on this machine, and that are
@@ -912,8 +1067,10 @@ pub struct Init {
     #[arg(long)]
     pub print: bool,
 
-    /// Where to write the file; - for standard output [default: testbed.yaml in the project's folder]
-    #[arg(short, long, value_name = "FILE", conflicts_with = "print")]
+    /// Where to write the file; - for standard output.
+    ///
+    /// [default: testbed.yaml in the project's folder]
+    #[arg(long, value_name = "FILE", conflicts_with = "print")]
     pub output: Option<PathBuf>,
 }
 

@@ -12,6 +12,7 @@ mod screen;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::Context;
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use crate::background;
@@ -43,6 +44,13 @@ pub fn is_shown() -> bool {
 #[expect(clippy::disallowed_methods, reason = "this is the only place")]
 fn is_terminal(descriptor: u8) -> bool {
     if descriptor == 1 { std::io::stdout().is_terminal() } else { std::io::stderr().is_terminal() }
+}
+
+/// How many characters a line of the terminal on standard output takes.
+#[expect(clippy::disallowed_methods, reason = "this is the only place")]
+pub fn width() -> Option<usize> {
+    let size = tcgetwinsize(std::io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
 }
 
 /// Whether a terminal on standard output takes colours, and the user wants them.

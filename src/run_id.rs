@@ -3,8 +3,9 @@
 //! An empty selector would select a whole namespace, so a [`Selector`] can only be made from a [`RunId`], and
 //! a `RunId` is never empty.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 
 use serde_json::Value;
 
@@ -20,6 +21,21 @@ pub const MANAGED_BY: &str = "testbed";
 
 /// Room for a prefix such as `postgres-` in a 63 character name.
 const MAX_LENGTH: usize = 52;
+
+/// How many letters of a long id are shown at least.
+const SHOWN: usize = 8;
+
+/// The id of a run as people see it among others: of a UUID as many letters as tell it apart, of a name all.
+pub fn brief<'a>(id: &'a str, all: &BTreeSet<&str>) -> &'a str {
+    if uuid::Uuid::try_parse(id).is_err() {
+        return id;
+    }
+    let common = |other: &&str| id.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();
+    let behind = (Bound::Excluded(id), Bound::Unbounded);
+    let neighbours = [all.range(..id).next_back(), all.range::<str, _>(behind).next()];
+    let longest = neighbours.into_iter().flatten().map(common).max().unwrap_or_default();
+    id.get(..SHOWN.max(longest + 1)).unwrap_or(id)
+}
 
 /// A run's identity: a lower-case DNS label of 1 to 52 characters, fit for a label value and as a part of
 /// object names.
@@ -66,6 +82,11 @@ impl RunId {
     /// A fresh random id (UUID version 4).
     pub fn generate() -> Self {
         Self(uuid::Uuid::new_v4().to_string())
+    }
+
+    /// The id as people see it.
+    pub fn brief(&self) -> &str {
+        brief(&self.0, &BTreeSet::new())
     }
 
     /// The id as text.
@@ -144,6 +165,19 @@ fn yaml_keeps(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_shown_as_far_as_it_is_told_apart() {
+        let ids = [
+            "b56618f0-0ce7-4047-a60f-2684cac3fab1",
+            "b56618f0-0cf7-4047-a60f-2684cac3fab1",
+            "0ae1c3b2-0ce7-4047-a60f-2684cac3fab1",
+            "a-run-with-a-long-name",
+        ];
+        let all = BTreeSet::from(ids);
+        let shown = ids.map(|id| brief(id, &all));
+        assert_eq!(shown, ["b56618f0-0ce", "b56618f0-0cf", "0ae1c3b2", "a-run-with-a-long-name"]);
+    }
 
     fn refused(text: &str) -> String {
         format!("{:#}", RunId::parse(text).unwrap_err())

@@ -15,8 +15,10 @@ use crate::history::since::Since;
 /// `testbed history`
 #[derive(Debug, Args)]
 pub struct History {
-    /// Where it is kept what became of runs: sqlite:PATH or postgres://USER@HOST/DATABASE. In a URL on the
-    /// command line others can see a password in the process list [default: history.db in the state folder]
+    /// Where it is kept what became of runs.
+    ///
+    /// sqlite:PATH or postgres://USER@HOST/DATABASE. In a URL on the command line others can see a password in the
+    /// process list [default: history.db in the state folder]
     #[arg(long, global = true, value_name = "PLACE", env = "TESTBED_HISTORY", hide_env_values = true)]
     pub history: Option<String>,
 
@@ -45,27 +47,38 @@ pub enum Asking {
     Report(HistoryReport),
 }
 
+pub(super) const HISTORY_EXAMPLES: &str = "\
+Examples:
+  testbed history list                  the newest runs
+  testbed history show                  the story of the newest one
+  testbed history logs pr-17 postgres   what its database logged";
+
 const HISTORY_LIST_EXAMPLES: &str = "\
 Examples:
   testbed history list --since 1d
   testbed history list --status failed,abandoned --engine postgres
   testbed history list -n ci --pipeline-run build-7
-  testbed history list -o json | jq -r '.runs[] | select(.status == \"failed\") | .cause.text'
+  testbed history list -o json | jq -r '.runs[].runId'
 
-A status is starting, up, done, failed, cancelled or abandoned (whoever made it did not remove it).
-Only --namespace on the command line chooses among runs here, not TESTBED_NAMESPACE and not testbed.yaml.
-In JSON: {\"version\": 1, \"runs\": [...], \"next\": what --after takes for the next page, or null}.
-Nothing found is no error: exit code 0.";
+A status is starting, up, done, failed, cancelled or abandoned (whoever made it
+did not remove it).
+
+Only --namespace on the command line chooses among runs here, not
+TESTBED_NAMESPACE and not testbed.yaml.
+
+In JSON: {\"version\": 1, \"runs\": [...], \"next\": what --after takes for the next
+page, or null}. Nothing found is no error: exit code 0.";
 
 const HISTORY_SHOW_EXAMPLES: &str = "\
 Examples:
-  testbed history show                       the newest run
-  testbed history show pr-17                 the newest one with this run id
-  testbed history show 0198c0de              the first letters will do, four or more, if they fit one run
+  testbed history show                  the newest run
+  testbed history show pr-17            the newest one with this run id
+  testbed history show 0198c0de         the first letters, four or more
   testbed history show -o json | jq '.databases[].timeline'
-  testbed history show pr-17 --html run.html one page with timeline, events and logs, with no need of a network
+  testbed history show pr-17 --html run.html     a page with events and logs
 
-Exit code 1 if there is no such run.";
+The first letters of an id will do if they fit one run. The page needs no
+network. Exit code 1 if there is no such run.";
 
 const HISTORY_LOGS_EXAMPLES: &str = "\
 Examples:
@@ -74,14 +87,17 @@ Examples:
   testbed history logs pr-17 mysql --previous
   testbed history logs pr-17 -o json | jq -r '.logs[0].text'
 
-A run that is up is read where it is: the files of this machine, the pods of the cluster. One that is gone is read from the history.
-Passwords are left out of both. With several logs, each line begins with the name of its database. Exit code 1 if there is no log.";
+A run that is up is read where it is: the files of this machine, the pods of the
+cluster. One that is gone is read from the history.
+
+Passwords are left out of both. With several logs, each line begins with the
+name of its database. Exit code 1 if there is no log.";
 
 const HISTORY_PRUNE_EXAMPLES: &str = "\
 Examples:
   testbed history prune --older-than 30d
-  testbed history prune --keep 1000 --dry-run      what would go
-  testbed history prune --older-than 30d --keep 1000     what either rule takes goes
+  testbed history prune --keep 1000 --dry-run         what would go
+  testbed history prune --older-than 30d --keep 1000  either
 
 The records and their logs go, and their space is given back.";
 
@@ -89,10 +105,13 @@ const HISTORY_REPORT_EXAMPLES: &str = "\
 Examples:
   testbed history report --since 30d
   testbed history report -n ci --engine mysql -o json
-  testbed history report --html report.html        one page, with no need of a network
+  testbed history report --html report.html        one page, for a browser
 
-The last seven days are counted, unless --since says otherwise, and at most the newest 10,000 runs.
-Only --namespace on the command line chooses among runs here, not TESTBED_NAMESPACE and not testbed.yaml.";
+The last seven days are counted, unless --since says otherwise, and at most the
+newest 10,000 runs. The page needs no network.
+
+Only --namespace on the command line chooses among runs here, not
+TESTBED_NAMESPACE and not testbed.yaml.";
 
 /// `testbed history list`
 #[derive(Debug, Args)]
@@ -116,8 +135,9 @@ pub struct HistoryList {
 /// Which runs are meant.
 #[derive(Debug, Clone, Args)]
 pub struct Wanted {
-    /// Begun since then: a duration (7d, 90m), a day (2026-01-31) or a moment (2026-01-31T12:00:00Z); without
-    /// an offset, in UTC
+    /// Begun since then: 7d, 90m, 2026-01-31.
+    ///
+    /// A duration (7d, 90m), a day (2026-01-31) or a moment (2026-01-31T12:00:00Z); without an offset, in UTC
     #[arg(long, value_name = "WHEN", value_parser = Since::parse)]
     pub since: Option<Since>,
 
@@ -137,11 +157,15 @@ pub struct Wanted {
 /// `testbed history show`
 #[derive(Debug, Args)]
 pub struct HistoryShow {
-    /// The run's id, or that of its record, or its first letters [default: the newest run]
+    /// The run's id, or its first letters [default: the newest].
+    ///
+    /// Or the id of its record.
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
 
-    /// Write a page for a browser instead, with the logs; - for standard output
+    /// Write a page for a browser instead.
+    ///
+    /// With the logs; - for standard output.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 
@@ -168,7 +192,9 @@ pub struct HistoryReport {
 /// `testbed history logs`
 #[derive(Debug, Args)]
 pub struct HistoryLogs {
-    /// The run's id, or that of its record, or its first letters [default: the newest run]
+    /// The run's id, or its first letters [default: the newest].
+    ///
+    /// Or the id of its record.
     #[arg(value_name = "RUN")]
     pub run: Option<String>,
 

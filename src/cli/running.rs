@@ -20,13 +20,15 @@ pub struct Which {
 
 pub(super) const EXEC_EXAMPLES: &str = "\
 Examples:
-  testbed exec -- pytest                  the run of this folder: the same variables as with `testbed run`
-  testbed exec orders -- psql             one of its databases, which then is the usual one: PGHOST, DATABASE_URL
+  testbed exec -- pytest                  in the run of this folder
+  testbed exec orders -- psql             on one of its databases
   testbed exec --run-id pr-17 -- make integration-test
 
-The run stays up, and several commands can use it at the same time. testbed ends with the command's own exit code (127
-where there is no such command, 126 where it cannot be started, 128 + N where signal N has ended it), and ends what the
-command has left running. A run in a cluster is reached through port-forwards for as long as the command runs.";
+The run stays up, and several commands can use it at the same time. testbed ends
+with the command's own exit code (127 where there is no such command, 126 where
+it cannot be started, 128 + N where signal N has ended it), and ends what the
+command has left running. A run in a cluster is reached through port-forwards
+for as long as the command runs.";
 
 /// `testbed exec`
 #[derive(Debug, Args)]
@@ -45,13 +47,14 @@ pub struct Exec {
 
 pub(super) const CONNECT_EXAMPLES: &str = "\
 Examples:
-  testbed connect                         psql, mariadb, mysql or sqlite3, logged in
+  testbed connect                         psql, mariadb, mysql or sqlite3
   testbed connect orders                  where the run has several databases
   testbed connect orders -- -c 'SELECT 1'
   testbed connect < schema.sql
 
-The client is that of the database's engine: psql; mysql for MySQL and mariadb for MariaDB, or the other where there is
-only that one; sqlite3. No password is in its arguments. A run in a cluster is reached through a port-forward.";
+The client is that of the database's engine: psql; mysql for MySQL and mariadb
+for MariaDB, or the other where there is only that one; sqlite3. No password is
+in its arguments. A run in a cluster is reached through a port-forward.";
 
 /// `testbed connect`
 #[derive(Debug, Args)]
@@ -70,13 +73,14 @@ pub struct Connect {
 
 pub(super) const ENV_EXAMPLES: &str = "\
 Examples:
-  eval \"$(testbed env)\"                   sh, bash, zsh: what `testbed exec` gives a command, for this shell
+  eval \"$(testbed env)\"                   what exec gives: sh, bash, zsh
   testbed env --format fish | source
   testbed env --format dotenv > .env
   testbed env -o json | jq -r .environment.DATABASE_URL
 
-Variables that could lead a client to another server are unset, unless the format has no word for that (dotenv). The
-passwords are in it. A run in a cluster is told by its addresses inside: from outside `testbed exec` reaches it.";
+Variables that could lead a client to another server are unset, unless the
+format has no word for that (dotenv). The passwords are in it. A run in a
+cluster is told by its addresses inside: from outside `testbed exec` reaches it.";
 
 /// `testbed env`
 #[derive(Debug, Args)]
@@ -102,11 +106,12 @@ pub struct Env {
 
 pub(super) const LOGS_EXAMPLES: &str = "\
 Examples:
-  testbed logs                            all databases of the run in this folder
-  testbed logs -f orders                  on and on, over restarts, until Ctrl-C or the end of the run
+  testbed logs                            of the run of this folder
+  testbed logs -f orders                  until Ctrl-C or the run's end
   testbed logs --tail 20 -o json | jq -r .line
 
-Passwords are masked, as in the history. `testbed history logs` has those of runs that are gone.";
+Passwords are masked, as in the history. `testbed history logs` has those of
+runs that are gone.";
 
 /// `testbed logs`
 #[derive(Debug, Args)]
@@ -142,11 +147,13 @@ pub enum LogsFormat {
 
 pub(super) const RESTART_EXAMPLES: &str = "\
 Examples:
-  testbed restart orders                  stops the server, and starts it again with its data
+  testbed restart orders                  the server, with its data
   testbed restart                         where the run has one database only
 
-Port, login and data stay. It ends once the server takes the tests' login again. In a cluster the container is restarted
-within its pod, which needs the restartPolicy Always, a volume for the data, and the rights create and get on pods/exec.";
+Port, login and data stay. It ends once the server takes the tests' login again.
+In a cluster the container is restarted within its pod, which needs the
+restartPolicy Always, a volume for the data, and the rights create and get on
+pods/exec.";
 
 /// `testbed restart`
 #[derive(Debug, Args)]

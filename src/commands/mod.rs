@@ -1,17 +1,18 @@
 //! One file a command: a short function that lists the steps.
 
+mod complete;
 mod doctor;
 mod history;
 mod init;
 mod lock;
+mod man;
 mod render;
 pub mod wait;
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-use crate::cli::{Cli, Command};
-use crate::console;
+use crate::cli::Command;
 use crate::progress::{Loudness, Progress};
 use crate::recorder::Recorder;
 use crate::registry::Registry;
@@ -46,7 +47,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Status(args) => session::status(args, &global, &progress).await,
         Command::History(args) => history::history(args, &global).await,
         Command::Init(args) => init::init(&args, &global),
-        Command::Completions { shell } => completions(shell),
+        Command::Completions { shell } => complete::script(shell),
+        Command::Man { folder } => man::write(&folder),
     }
     .map(|()| 0)
 }
@@ -86,11 +88,8 @@ pub fn aside(args: &[OsString]) -> Option<u8> {
     if args.get(1).is_some_and(|name| name == apart::NAME) {
         return Some(apart::run(&args[2..]));
     }
+    if args.get(1).is_some_and(|name| name == complete::NAME) {
+        return Some(complete::answer(&args[2..]));
+    }
     lock::aside(args)
-}
-
-fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "testbed", &mut script);
-    console::print(&String::from_utf8(script)?)
 }

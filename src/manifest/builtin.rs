@@ -258,8 +258,11 @@ mod tests {
     fn every_parameter_is_told_of() {
         let cli = crate::cli::Cli::command();
         let mut arguments = cli.find_subcommand("up").unwrap().get_arguments();
-        let help =
-            arguments.find(|arg| arg.get_id() == "param").and_then(|arg| arg.get_help()).unwrap().to_string();
+        let help = arguments
+            .find(|arg| arg.get_id() == "param")
+            .and_then(|arg| arg.get_long_help())
+            .unwrap()
+            .to_string();
         let words: Vec<&str> = help.split(|c: char| !c.is_ascii_lowercase() && c != '-').collect();
         for param in PARAMS {
             assert!(words.contains(&param), "{param} is not in --help");

@@ -1,6 +1,8 @@
 //! `testbed status`: the runs of a namespace and their databases, as their labels and pods tell, and what
 //! `up` found to prove that they were ready. Never shows a password.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::chosen::Chosen;
@@ -10,6 +12,7 @@ use crate::console;
 use crate::deadline;
 use crate::progress::Progress;
 use crate::registry::{Registry, Unreadable};
+use crate::run_id::brief;
 use crate::state::Ready;
 use crate::table::table;
 
@@ -81,10 +84,11 @@ fn columns(rows: &[Row], verbose: bool) -> String {
         Some(ready) if verbose => format!("{} at {}: {}", ready.evidence, ready.at, ready.detail),
         Some(ready) => ready.evidence.clone(),
     };
+    let ids: BTreeSet<&str> = rows.iter().map(|row| row.run.as_str()).collect();
     let lines = rows.iter().map(|row| {
         let Row { run, name, engine, address, state, restarts, .. } = row;
         [
-            run.clone(),
+            if verbose { run.clone() } else { brief(run, &ids).to_owned() },
             name.clone(),
             engine.clone(),
             address.clone(),

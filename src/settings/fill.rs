@@ -9,8 +9,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use anyhow::Context;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 
 use super::meant::meant;
 use super::reach::{self, Reach};
@@ -37,7 +38,12 @@ type Variable<'a> = &'a dyn Fn(&OsStr) -> Option<OsString>;
 /// about the file.
 pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
     let variable = |name: &OsStr| std::env::var_os(name);
-    let typed = command_line(&variable).try_get_matches_from(args).map_err(|error| meant(error, args))?;
+    let typed = command_line(&variable).try_get_matches_from(args).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            help(error, args, &variable)
+        }
+        _ => meant(error, args),
+    })?;
     let command = typed.subcommand_name().unwrap_or_default().to_owned();
     let loaded = match keys::are_for(&Cli::command(), &command) && !is_noted(&typed) {
         true => load_own(&typed).and_then(|own| Ok((own, load(&typed)?))),
@@ -88,6 +94,35 @@ fn load_own(typed: &ArgMatches) -> anyhow::Result<Option<(String, Settings)>> {
 fn named_file(typed: &ArgMatches) -> Option<&OsString> {
     let (_, matches) = typed.subcommand()?;
     matches.get_one::<OsString>("settings").filter(|name| !name.is_empty())
+}
+
+/// The help that was asked for, with what is of use where it was asked for.
+fn help(plain: clap::Error, args: &[OsString], variable: Variable) -> clap::Error {
+    // What else was typed: read with the two flags as ordinary ones, and whatever is missing.
+    let flag = |name: &'static str| clap::Arg::new(name).long(name).action(ArgAction::SetTrue).global(true);
+    let command = command_line(variable).disable_help_flag(true).ignore_errors(true);
+    let typed = command.args([flag("help"), flag("h").short('h')]).try_get_matches_from(args);
+    // `testbed help COMMAND` is the long one.
+    let (is_long, is_cluster) =
+        typed.map_or((true, true), |typed| (typed.get_flag("help"), has_cluster(&typed)));
+    let laid_out = cli::laid_out(command_line(variable), is_long, is_cluster);
+    laid_out.try_get_matches_from(args).err().unwrap_or(plain)
+}
+
+/// Whether a cluster is in play: by a flag, a variable, settings or the place where this is.
+fn has_cluster(typed: &ArgMatches) -> bool {
+    let (command, matches) = typed.subcommand().unwrap_or(("", typed));
+    let names_one = matches.contains_id("kubeconfig") || matches.contains_id("context");
+    let wants_one = matches.get_one("runtime") == Some(&cli::Runtime::Kubernetes);
+    let says_so = || {
+        let projects = load(typed).ok().and_then(|(found, _)| found);
+        let found = [load_own(typed).ok().flatten(), projects];
+        found.iter().flatten().flat_map(|(_, settings)| &settings.values).any(|(key, value)| match key.name {
+            "runtime" => value == "kubernetes",
+            name => name == "context" || name == "kubeconfig",
+        })
+    };
+    command == "lock" || is_in_pod() || names_one || wants_one || says_so()
 }
 
 fn is_lenient(typed: &ArgMatches) -> bool {
@@ -267,7 +302,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         cli::Command::Gc(_) | cli::Command::Lock(_) | cli::Command::History(_) => (None, None),
         cli::Command::Exec(_) | cli::Command::Connect(_) | cli::Command::Env(_) => (None, None),
         cli::Command::Logs(_) | cli::Command::Restart(_) => (None, None),
-        cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
+        cli::Command::Init(_) | cli::Command::Completions { .. } | cli::Command::Man { .. } => (None, None),
     }
 }
 

@@ -91,7 +91,7 @@ fn a_file_that_is_there_is_never_overwritten() {
         std::fs::remove_file(folder.path().join(name)).unwrap();
     }
     folder.file("other", "# mine\n");
-    folder.call(&["init", "-o", "other"]).fails(2).says("other is there already");
+    folder.call(&["init", "--output", "other"]).fails(2).says("other is there already");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn printing_writes_nothing() {
     let folder = project();
     let printed = folder.call(&["init", "--print"]).ok().keeps("hush").stdout;
     assert!(printed.contains("use: postgres:17"));
-    assert_eq!(folder.call(&["init", "-o", "-"]).ok().stdout, printed);
+    assert_eq!(folder.call(&["init", "--output", "-"]).ok().stdout, printed);
     assert!(!folder.has("testbed.yaml"));
 }
 

@@ -52,7 +52,8 @@ fn name(arg: &Arg) -> String {
 
 /// What a flag says, its values and its default.
 fn says(arg: &Arg) -> String {
-    let mut text = plain(&arg.get_help().map(ToString::to_string).unwrap_or_default());
+    let mut text =
+        plain(&arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default());
     let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
     let possible = arg.get_possible_values();
     if takes_value && !possible.is_empty() {
@@ -94,7 +95,7 @@ fn describe(text: &mut String, command: &Command, path: &str, above: &[&str]) {
     let _ = writeln!(
         text,
         "\n## {path}\n\n{}",
-        plain(&command.get_about().map(ToString::to_string).unwrap_or_default())
+        plain(&command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default())
     );
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").split_whitespace().collect::<Vec<_>>().join(" ");

@@ -26,7 +26,8 @@ fn is_taken(text: &str) -> bool {
 /// What the schema says of a key that stands for a flag.
 fn of_flag(key: &str, arg: &Arg) -> Value {
     let help = arg
-        .get_help()
+        .get_long_help()
+        .or(arg.get_help())
         .map(|help| help.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
         .unwrap_or_default();
     let mut schema = Map::new();

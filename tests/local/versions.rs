@@ -12,7 +12,7 @@ fn a_version_that_is_not_there_is_refused_with_what_is() {
             "postgres:99",
             [
                 "PostgreSQL 99 is asked for (image postgres:99), and this machine has PostgreSQL ",
-                "apt install postgresql-99",
+                "PostgreSQL 99; its makers have some",
             ],
         ),
         (
@@ -34,6 +34,20 @@ fn a_version_that_is_not_there_is_refused_with_what_is() {
         parts.iter().fold(up, |up, part| up.says(part)).says("hint: install it");
     }
     assert!(!local.has("testing-databases.json"));
+}
+
+/// Another release of the same series serves, which is told, and refused where nothing may differ.
+#[test]
+fn a_release_that_is_not_there_is_told() {
+    let local = Local::new();
+    let refused = local.call(&["up", "--with", "postgres:99"]).fails(4).stderr;
+    let (_, found) = refused.split_once("this machine has PostgreSQL ").expect("a PostgreSQL");
+    let series = found.split('.').next().expect("a number");
+    let with = format!("postgres:{series}.999");
+    let told = format!("postgres: {series}.999 is asked for (image {with}), and PostgreSQL {series}.");
+    local.call(&["run", "--with", &with, "--", "true"]).ok().says(&format!("note: {told}"));
+    local.call(&["run", "--with", &with, "--strict", "--", "true"]).fails(2).says(&told);
+    local.call(&["run", "--with", &format!("postgres:{series}"), "--strict", "--", "true"]).ok();
 }
 
 #[test]

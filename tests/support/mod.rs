@@ -7,6 +7,7 @@ pub mod api;
 pub mod pages;
 pub mod random;
 pub mod results;
+pub mod screen;
 pub mod terminal;
 
 use std::fs::Permissions;

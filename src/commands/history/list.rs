@@ -1,5 +1,7 @@
 //! `testbed history list`
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::{Kept, words};
@@ -8,6 +10,7 @@ use crate::console;
 use crate::history::query::{Cursor, Filter, Summary};
 use crate::history::record::VERSION;
 use crate::progress::Progress;
+use crate::run_id::brief as brief_id;
 use crate::table::table;
 use crate::time::Time;
 use crate::words::brief;
@@ -39,7 +42,7 @@ pub(super) async fn list(
     match args.output {
         StatusFormat::Json => console::print(&page(&runs, next.as_ref())?),
         StatusFormat::Table => {
-            console::show(&columns(&runs, now))?;
+            console::show(&columns(&runs, now, global.verbose))?;
             if let Some(next) = next {
                 progress.say(&format!("there are more: the same with --after {next}"));
             }
@@ -70,11 +73,12 @@ fn page(runs: &[Summary], next: Option<&Cursor>) -> anyhow::Result<String> {
     console::json(&json!({"version": VERSION, "runs": runs, "next": next.map(ToString::to_string)}))
 }
 
-fn columns(runs: &[Summary], now: Time) -> String {
+fn columns(runs: &[Summary], now: Time, is_verbose: bool) -> String {
     let dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
+    let ids: BTreeSet<&str> = runs.iter().map(|run| run.run_id.as_str()).collect();
     let lines = runs.iter().map(|run| {
         [
-            run.run_id.clone(),
+            if is_verbose { run.run_id.clone() } else { brief_id(&run.run_id, &ids).to_owned() },
             dash(run.name.clone()),
             run.status.name().to_owned(),
             words::ago(run.began, now),
@@ -130,12 +134,12 @@ mod tests {
 
     #[test]
     fn runs_are_lines() {
-        assert_snapshot!(columns(&runs(), Time::from_millis(7_200_000)), @r#"
+        assert_snapshot!(columns(&runs(), Time::from_millis(7_200_000), false), @r#"
         RUN        NAME   STATUS   STARTED   READY AFTER   DATABASES          WHERE           CAUSE
         2b5b5a1c   -      failed   1h ago    -             -                  kubernetes/ci   ErrImagePull (mysql)
         pr-17      shop   done     2h ago    120 ms        mariadb,postgres   local           -
         "#);
-        assert_eq!(columns(&[], Time::now()), "");
+        assert_eq!(columns(&[], Time::now(), false), "");
     }
 
     #[test]

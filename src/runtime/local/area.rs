@@ -22,6 +22,17 @@ pub struct Area {
     pub cache: PathBuf,
 }
 
+/// The folder of what can be made again, whether it is there or not.
+pub fn cache() -> Option<PathBuf> {
+    Some(choose(state::cache_folder()?, SHARED.1).join("prepared"))
+}
+
+/// A folder of this user's own, or in its place one that the servers' user can reach.
+fn choose(own: PathBuf, shared: &str) -> PathBuf {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root || is_reachable(&own) { own } else { PathBuf::from(shared) }
+}
+
 impl Area {
     /// Below `XDG_STATE_HOME` and `XDG_CACHE_HOME`; for root below `/var` where these cannot be reached by
     /// the servers' user.
@@ -35,10 +46,6 @@ impl Area {
                 "there is no folder for the data: neither XDG_STATE_HOME and XDG_CACHE_HOME nor HOME are set"
             ))
             .hint("set HOME");
-        };
-        let is_root = rustix::process::geteuid().is_root();
-        let choose = |own: PathBuf, shared: &str| {
-            if !is_root || is_reachable(&own) { own } else { PathBuf::from(shared) }
         };
         files::check_names(&[&state, &cache])?;
         let area = Self {

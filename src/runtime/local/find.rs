@@ -49,7 +49,7 @@ impl Version {
     }
 
     /// Whether this version is of the series that `wanted` begins.
-    fn is_of(&self, wanted: &Self, engine: Engine) -> bool {
+    pub(super) fn is_of(&self, wanted: &Self, engine: Engine) -> bool {
         self.0.starts_with(&wanted.series(engine).0)
     }
 }

@@ -12,6 +12,7 @@ mod beneath;
 mod copy;
 pub mod find;
 pub mod follow;
+mod install;
 pub mod logs;
 mod mysql;
 mod packages;

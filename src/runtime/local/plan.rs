@@ -11,7 +11,7 @@ use super::account;
 use super::area::Area;
 use super::find::{Finder, Installed, Version, choose, title};
 use super::planned::{Options, Planned, Script};
-use super::{mysql, postgres};
+use super::{install, mysql, postgres};
 use crate::database::{Data, Database, Discovery, Engine, Variables, Workload};
 use crate::engine;
 use crate::failure::{Advise, Exit};
@@ -100,6 +100,11 @@ fn server(
     let mut differs = |what: String| differences.push(format!("{name}: {what}"));
     if installed.engine != database.engine {
         differs(format!("there is no {} on this machine; {installed} serves it", title(database.engine)));
+    }
+    if let Some(version) = asked_for(database, wishes)
+        && !installed.version.0.starts_with(&version.0)
+    {
+        differs(format!("{version} is asked for (image {}), and {installed} serves it", database.image));
     }
     let image = database.image.split('@').next().unwrap_or_default();
     if !is_plain(image, database.engine) {
@@ -198,14 +203,16 @@ fn is_plain(image: &str, engine: Engine) -> bool {
     name == engine.name() || (engine == Engine::Postgres && name == "postgresql") || name.is_empty()
 }
 
+/// The version that somebody wants. That of an image that is not the engine's own says nothing about the engine.
+fn asked_for(database: &Database, wishes: &Wishes<'_>) -> Option<Version> {
+    let is_said = is_plain(&database.image, database.engine)
+        && !wishes.asked.get(&database.name).is_some_and(|asked| asked.any_version);
+    engine::tag(&database.image).filter(|_| is_said).and_then(Version::leading)
+}
+
 fn installed(database: &Database, wishes: &Wishes<'_>, finder: &mut Finder) -> anyhow::Result<Installed> {
     let engine = database.engine;
-    // A version of an image that is not the engine's own says nothing about the engine.
-    let tag = engine::tag(&database.image).filter(|_| {
-        is_plain(&database.image, engine)
-            && !wishes.asked.get(&database.name).is_some_and(|asked| asked.any_version)
-    });
-    let version = tag.and_then(Version::leading);
+    let version = asked_for(database, wishes);
     if let Some((path, source)) = pointed(database, wishes) {
         let found = finder
             .at(&path, engine)
@@ -255,18 +262,7 @@ fn wanted(engine: Engine, version: Option<&Version>) -> String {
 
 fn remedy(database: &Database, version: Option<&Version>, found: &[Installed]) -> String {
     let engine = database.engine;
-    let number = version.map(|version| version.series(engine).to_string());
-    let install = match (engine, &number) {
-        (Engine::Postgres, Some(number)) => {
-            format!("apt install postgresql-{number}, brew install postgresql@{number}")
-        }
-        (Engine::Postgres, None) => "apt install postgresql, brew install postgresql".to_owned(),
-        (Engine::Mariadb, None) => {
-            "apt install mariadb-server-core mariadb-client-core, brew install mariadb".to_owned()
-        }
-        (_, Some(number)) => format!("packages of {} {number} come from its makers", title(engine)),
-        (_, None) => format!("packages come from {}'s makers; brew install {engine}", title(engine)),
-    };
+    let install = install::how_to_install(engine, version);
     let install = format!("install it ({install}), or point to it: --param {}.server=PATH", database.name);
     let same = found.iter().find(|installed| installed.engine == engine);
     match same {

@@ -74,8 +74,11 @@ impl Backend for Pods {
         let cluster = cluster.with_beyond(beyond(&call.plan));
         let (run_id, progress) = (&call.plan.run_id, call.progress);
         progress.say(&format!(
-            "run {run_id} in namespace {} of {} ({})",
-            cluster.namespace, cluster.server, cluster.source
+            "run {} in namespace {} of {} ({})",
+            run_id.brief(),
+            cluster.namespace,
+            cluster.server,
+            cluster.source
         ));
         // Those of the port-forwards that are for somebody.
         let is_forwarded = match call.maker {

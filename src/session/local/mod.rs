@@ -65,7 +65,7 @@ impl Backend for Servers {
         _stop: Stop<'_>,
     ) -> anyhow::Result<(Self, Session<'a>)> {
         let (progress, recorder, args) = (call.progress, call.recorder, call.maker.making());
-        progress.say(&format!("run {} on this machine ({why})", call.plan.run_id));
+        progress.say(&format!("run {} on this machine ({why})", call.plan.run_id.brief()));
         let registry = Registry::open(args.timeout)?;
         call.config.place_in(&registry.folder(call.plan.run_id.as_str()));
         abandoned::remove(&registry, recorder, Duration::MAX, progress).await;
@@ -250,7 +250,7 @@ impl Backend for Servers {
     }
 
     fn down_command(&self, session: &Session<'_>) -> String {
-        format!("testbed down --run-id {}", session.call.plan.run_id)
+        format!("testbed down --run-id {}", session.call.plan.run_id.brief())
     }
 
     async fn abandon(self, mut session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
