@@ -15,7 +15,7 @@ use crate::lock::terms::{self, Ttl};
 use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
-use crate::output::{self, LockFact, ResultFile, RunFact};
+use crate::output::{self, Chosen, LockFact, ResultFile, RunFact};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 
@@ -173,6 +173,7 @@ Examples:
   testbed up --with postgres --forward                  reach it from this machine until Ctrl-C
   testbed up --with postgres --format dotenv            variables in .env.testbed: set -a; . ./.env.testbed
   testbed up --with mysql --format tera:app.yml.j2      app.yml, from a template of your own
+  testbed up --with postgres -o json                    addresses, logins and variables on standard output
 
 A manifest is a multi-document YAML file. Its variables are {{ context.pipelineRun.uid }} (the run id) and
 {{ params.NAME }}, or $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
@@ -356,6 +357,9 @@ pub struct Making {
     )]
     pub connarg: Vec<String>,
 
+    #[command(flatten)]
+    pub own: OwnNames,
+
     /// How long it may take until everything is ready, all requests to the API server included
     #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "5m", value_parser = deadline::parse)]
     pub timeout: Duration,
@@ -385,6 +389,26 @@ pub struct Making {
 
     #[command(flatten)]
     pub archiving: Archiving,
+}
+
+/// What the project calls the variables of its databases.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OwnNames {
+    /// A variable of the project's own, for the command and the format dotenv: a template over the databases,
+    /// such as DB_NAME={{ orders.database }}
+    #[arg(
+        long,
+        value_name = "NAME=TEMPLATE",
+        env = "TESTBED_ENV",
+        value_delimiter = '\n',
+        hide_env_values = true
+    )]
+    pub env: Vec<String>,
+
+    /// The variables of a framework, for the run's database or the one that is named: spring, rails, django,
+    /// laravel, prisma, go, jdbc or dotnet
+    #[arg(long, value_name = "PRESET[=DATABASE]", env = "TESTBED_PRESET", value_delimiter = ',', value_parser = Chosen::parse)]
+    pub preset: Vec<Chosen>,
 }
 
 /// Where a run's story is kept, and how long that may take.
@@ -434,10 +458,23 @@ pub struct Up {
     #[arg(long, value_name = "WHAT", env = "TESTBED_ON_CANCEL", default_value = "keep")]
     pub on_cancel: OnCancel,
 
+    /// What standard output tells: the run's id, or all of the run, passwords included
+    #[arg(short = 'o', long = "print", value_name = "FORMAT", env = "TESTBED_PRINT", default_value = "id")]
+    pub print: UpFormat,
+
     /// Also write the config file's path (config=FILE) or the number of databases (databases=FILE) to a file:
     /// for Tekton's results
     #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<RunFact>::parse, help_heading = "Tekton")]
     pub result: Vec<ResultFile>,
+}
+
+/// A format for `up`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UpFormat {
+    /// The run's id.
+    Id,
+    /// A JSON object.
+    Json,
 }
 
 /// What happens to the objects of an `up` that is cancelled.

@@ -6,11 +6,11 @@
 //! `${NAME}` for a variable in single quotes too; compose and python-dotenv take `\'` for a quote there. A
 //! value that would need any of these is refused.
 
-use super::{Model, environment};
+use super::{Model, Names, environment};
 use crate::failure::{Advise, usage};
 
 /// The text of the file.
-pub(super) fn dotenv(model: &Model) -> anyhow::Result<String> {
+pub(super) fn dotenv(model: &Model, names: &Names) -> anyhow::Result<String> {
     let line = |(name, value): (String, String)| {
         let quoted = quote(&value)
             .map_err(|what| {
@@ -23,7 +23,7 @@ pub(super) fn dotenv(model: &Model) -> anyhow::Result<String> {
             )?;
         Ok(format!("{name}={quoted}\n"))
     };
-    environment::variables(model, None).into_iter().map(line).collect()
+    environment::variables(model, names, None)?.into_iter().map(line).collect()
 }
 
 /// The value as it stands behind the equals sign, or what stands in the way.
@@ -98,9 +98,12 @@ mod tests {
 
     #[test]
     fn the_file_has_the_variables_of_a_command() {
-        let text = dotenv(&mixed(&[&database(Engine::Mysql)])).unwrap();
-        let expected = "TESTBED_RUN_ID=run-1\nSQLITE_URL=sqlite::memory:\nSQLITE_DATABASE=:memory:\n\
-                        MYSQL_URL=mysql://striv:p%22w@mysql-run-1:3306/striv_test\nMYSQL_HOST=mysql-run-1\nMYSQL_PORT=3306\n\
+        let text = dotenv(&mixed(&[&database(Engine::Mysql)]), &Names::default()).unwrap();
+        let expected = "TESTBED_RUN_ID=run-1\nSQLITE_URL=sqlite::memory:\nSQLITE_JDBC_URL=jdbc:sqlite::memory:\n\
+                        SQLITE_DSN='file::memory:?cache=shared'\nSQLITE_DATABASE=:memory:\n\
+                        MYSQL_URL=mysql://striv:p%22w@mysql-run-1:3306/striv_test\n\
+                        MYSQL_JDBC_URL='jdbc:mysql://mysql-run-1:3306/striv_test?sslMode=DISABLED&allowPublicKeyRetrieval=true'\n\
+                        MYSQL_DSN='striv:p\"w@tcp(mysql-run-1:3306)/striv_test'\nMYSQL_HOST=mysql-run-1\nMYSQL_PORT=3306\n\
                         MYSQL_USER=striv\nMYSQL_PASSWORD='p\"w'\nMYSQL_DATABASE=striv_test\nMYSQL_TCP_PORT=3306\nMYSQL_PWD='p\"w'\n";
         assert_eq!(text, expected);
     }
@@ -110,7 +113,7 @@ mod tests {
         for password in ["hush\nhush", "hush'\"", "hush'$x", "hush\\\\hush", "hush\\", "${hush}"] {
             let mut mysql = database(Engine::Mysql);
             mysql.login.password = Password::new(password);
-            let error = format!("{:#}", dotenv(&model(&[&mysql])).unwrap_err());
+            let error = format!("{:#}", dotenv(&model(&[&mysql]), &Names::default()).unwrap_err());
             assert!(
                 error.contains("--format dotenv: MYSQL_PASSWORD holds ") && !error.contains("hush"),
                 "{error}"

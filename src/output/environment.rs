@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Connection, Model};
+use super::{Connection, Model, Names, Secured, names};
 use crate::failure::{Advise, usage};
 use crate::files;
 
@@ -71,6 +71,38 @@ const OF_MYSQL: [&str; 9] = [
     "MYSQL_UNIX_PORT",
 ];
 
+/// Of these, what names a place or a file that does.
+const AWAY: [&str; 11] = [
+    "MARIADB_GROUP_SUFFIX",
+    "MARIADB_HOME",
+    "MYSQL_GROUP_SUFFIX",
+    "MYSQL_HOME",
+    "MYSQL_TEST_LOGIN_FILE",
+    "MYSQL_UNIX_PORT",
+    "PGHOSTADDR",
+    "PGPASSFILE",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGSYSCONFDIR",
+];
+
+/// Whether no value of a variable leads to a server of the run.
+pub(super) fn leads_away(name: &str) -> bool {
+    AWAY.contains(&name)
+}
+
+/// Whether the clients that read a variable by themselves would go to a place that is none of the run's.
+pub(super) fn leads_elsewhere(name: &str, value: &str, model: &Model) -> bool {
+    let mut servers = model.databases.iter();
+    match name {
+        "PGHOST" | "MYSQL_HOST" => !servers.any(|server| server.host.as_deref() == Some(value)),
+        "PGPORT" | "MYSQL_TCP_PORT" => {
+            !servers.any(|server| server.port.is_some_and(|port| port.to_string() == value))
+        }
+        _ => false,
+    }
+}
+
 /// The variables of a command: those that it gets, and those of testbed's caller that it must not see, for
 /// they could lead it to a server that is not the run's.
 pub struct Environment {
@@ -79,11 +111,19 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// For the command of a run. `config` is as for [`variables`]; `folder` is where the run keeps files of
+    /// For the command of a run. `names` and `config` are as for [`variables`]; `folder` is where the run keeps files of
     /// its own: in it is what the clients of MySQL and MariaDB read in the place of what the caller names for
     /// them ([`option_file`]).
-    pub fn new(model: &Model, config: Option<&Path>, folder: Option<&Path>) -> Self {
-        let mut set = variables(model, config);
+    ///
+    /// # Errors
+    /// As [`variables`].
+    pub fn new(
+        model: &Model,
+        names: &Names,
+        config: Option<&Path>,
+        folder: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let mut set = variables(model, names, config)?;
         let has = |driver: &str| model.databases.iter().any(|connection| connection.driver == driver);
         let mut elsewhere = Vec::new();
         if has(POSTGRES) {
@@ -101,8 +141,9 @@ impl Environment {
             elsewhere.push(ONLY_URL);
         }
         elsewhere.push(CONFIG);
+        elsewhere.extend(names.also_read());
         let removed = elsewhere.into_iter().filter(|name| !set.iter().any(|(set, _)| set == name)).collect();
-        Self { set, removed }
+        Ok(Self { set, removed })
     }
 }
 
@@ -170,8 +211,16 @@ fn usual<'a>(model: &'a Model, driver: &str) -> Option<&'a Connection> {
 /// force.
 ///
 /// `config` is the config file's absolute path; one that is not UTF-8 is left out, for a variable would tell
-/// it wrong. The names have to have passed [`check_names`].
-pub(super) fn variables(model: &Model, config: Option<&Path>) -> Vec<(String, String)> {
+/// it wrong. `names` are the project's own, and count for more than these. The databases' names have to have
+/// passed [`check_names`].
+///
+/// # Errors
+/// As [`Names::variables`].
+pub(super) fn variables(
+    model: &Model,
+    names: &Names,
+    config: Option<&Path>,
+) -> anyhow::Result<Vec<(String, String)>> {
     let mut variables = vec![(RUN_ID.to_owned(), model.run_id.clone())];
     variables.extend(config.and_then(Path::to_str).map(|path| (CONFIG.to_owned(), path.to_owned())));
     for connection in &model.databases {
@@ -188,26 +237,42 @@ pub(super) fn variables(model: &Model, config: Option<&Path>) -> Vec<(String, St
     }
     if let Some(usual) = usual(model, POSTGRES) {
         own(usual)
-            .filter(|(suffix, _)| *suffix != "URL")
+            .filter(|(suffix, _)| !["URL", "JDBC_URL", "DSN"].contains(suffix))
             .for_each(|(suffix, value)| add(&format!("{LIBPQ}{suffix}"), value));
         // Some drivers want TLS unless they are told not to.
-        add("PGSSLMODE", if usual.over_tls { "require" } else { "disable" }.to_owned());
+        add("PGSSLMODE", if usual.secured == Secured::No { "disable" } else { "require" }.to_owned());
     }
     if let Some(Connection { host: Some(host), port: Some(port), password, .. }) = usual(model, MYSQL) {
         add("MYSQL_HOST", host.clone());
         add("MYSQL_TCP_PORT", port.to_string());
         add("MYSQL_PWD", password.clone().unwrap_or_default());
     }
-    variables
+    for (name, value) in names.variables(model)? {
+        names::set(&mut variables, &name, value);
+    }
+    Ok(variables)
 }
 
-/// A database's own variables, without its name in front. SQLite has a URL and a database only.
+/// Refuses names of the project's own that do not fit the run.
+///
+/// # Errors
+/// As [`Names::variables`].
+pub fn check_variables(model: &Model, names: &Names) -> anyhow::Result<()> {
+    names.variables(model).map(drop)
+}
+
+/// What a database has that is no server.
+const OF_LIBRARIES: [&str; 4] = ["URL", "JDBC_URL", "DSN", "DATABASE"];
+
+/// A database's own variables, without its name in front. SQLite has its URLs and a database only.
 fn own(connection: &Connection) -> impl Iterator<Item = (&'static str, String)> {
     let is_server = connection.host.is_some();
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let port = connection.port.map(|port| port.to_string());
     [
         ("URL", connection.url.clone()),
+        ("JDBC_URL", connection.jdbc_url.clone()),
+        ("DSN", connection.dsn.clone()),
         ("HOST", text(&connection.host)),
         ("PORT", text(&port)),
         ("USER", text(&connection.user)),
@@ -215,7 +280,7 @@ fn own(connection: &Connection) -> impl Iterator<Item = (&'static str, String)> 
         ("DATABASE", text(&connection.database)),
     ]
     .into_iter()
-    .filter(move |(suffix, _)| is_server || ["URL", "DATABASE"].contains(suffix))
+    .filter(move |(suffix, _)| is_server || OF_LIBRARIES.contains(suffix))
 }
 
 /// `orders-db` to `ORDERS_DB`.
@@ -227,7 +292,7 @@ fn prefix(name: &str) -> String {
 /// takes.
 ///
 /// No other two can meet: a database's variables differ from another's in what stands before the last
-/// underscore, libpq's have none, and `DATABASE_URL` is that of a database called `database` where there is
+/// underscore, or before `_JDBC_URL`; libpq's have none, and `DATABASE_URL` is that of a database called `database` where there is
 /// one.
 pub fn check_names(names: &[&str]) -> anyhow::Result<()> {
     for (index, name) in names.iter().enumerate() {
@@ -248,12 +313,17 @@ fn check_name(name: &str, others: &[&str]) -> Result<(), String> {
             "the variables of the database {name} would begin with a digit, which no shell takes"
         ));
     }
-    match others.iter().find(|other| self::prefix(other) == prefix) {
-        Some(other) => {
-            Err(format!("the databases {other} and {name} would share the variables {prefix}_URL and so on"))
+    for other in others {
+        let with = self::prefix(other);
+        if with == prefix {
+            return Err(format!("the databases {other} and {name} would share the variables {prefix}_URL and so on"));
         }
-        None => Ok(()),
+        if with == format!("{prefix}_JDBC") || prefix == format!("{with}_JDBC") {
+            let variable = with.max(prefix) + "_URL";
+            return Err(format!("the databases {other} and {name} would share the variable {variable}"));
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -264,7 +334,8 @@ mod tests {
     use crate::failure::{Exit, exit_of};
 
     fn lines(model: &Model) -> Vec<String> {
-        variables(model, None).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+        let all = variables(model, &Names::default(), None).unwrap();
+        all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     #[test]
@@ -272,6 +343,8 @@ mod tests {
         let expected = [
             "TESTBED_RUN_ID=run-1",
             "ORDERS_DB_URL=postgresql://striv:p%22w@orders-db-run-1:5432/striv_test",
+            "ORDERS_DB_JDBC_URL=jdbc:postgresql://orders-db-run-1:5432/striv_test",
+            "ORDERS_DB_DSN=postgresql://striv:p%22w@orders-db-run-1:5432/striv_test?sslmode=disable",
             "ORDERS_DB_HOST=orders-db-run-1",
             "ORDERS_DB_PORT=5432",
             "ORDERS_DB_USER=striv",
@@ -292,7 +365,13 @@ mod tests {
     fn sqlite_has_a_url_and_a_database_and_counts_as_one() {
         assert_eq!(
             lines(&mixed(&[]))[1..],
-            ["SQLITE_URL=sqlite::memory:", "SQLITE_DATABASE=:memory:", "DATABASE_URL=sqlite::memory:"]
+            [
+                "SQLITE_URL=sqlite::memory:",
+                "SQLITE_JDBC_URL=jdbc:sqlite::memory:",
+                "SQLITE_DSN=file::memory:?cache=shared",
+                "SQLITE_DATABASE=:memory:",
+                "DATABASE_URL=sqlite::memory:",
+            ]
         );
         let lines = lines(&mixed(&[&database(Engine::Postgres)]));
         assert!(!lines.iter().any(|line| line.starts_with("DATABASE_URL=")), "{lines:?}");
@@ -357,7 +436,7 @@ mod tests {
 
     #[test]
     fn the_config_file_is_told_by_its_path() {
-        let variables = variables(&mixed(&[]), Some(Path::new("/project/x.json")));
+        let variables = variables(&mixed(&[]), &Names::default(), Some(Path::new("/project/x.json"))).unwrap();
         assert_eq!(variables[1], ("TESTBED_CONFIG".into(), "/project/x.json".into()));
     }
 
@@ -372,7 +451,8 @@ mod tests {
         ] {
             check_names(names).unwrap();
             let databases: Vec<_> = names.iter().map(|name| named(Engine::Postgres, name)).collect();
-            let variables = variables(&model(&databases.iter().collect::<Vec<_>>()), Some(Path::new("/x")));
+            let model = model(&databases.iter().collect::<Vec<_>>());
+            let variables = variables(&model, &Names::default(), Some(Path::new("/x"))).unwrap();
             let mut seen: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
             seen.sort_unstable();
             seen.dedup();
@@ -397,6 +477,8 @@ mod tests {
             (&["testbed"], "the database testbed would begin with TESTBED_"),
             (&["testbed-run"], "the database testbed-run would begin with TESTBED_"),
             (&["9lives"], "begin with a digit"),
+            (&["a-jdbc", "a"], "the databases a-jdbc and a would share the variable A_JDBC_URL"),
+            (&["a", "a-jdbc"], "would share the variable A_JDBC_URL"),
         ] {
             let error = check_names(names).unwrap_err();
             assert!(format!("{error:#}").contains(part) && exit_of(&error) == Exit::Usage, "{error:#}");

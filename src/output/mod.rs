@@ -3,22 +3,28 @@
 //!
 //! [`Model`] says what there is to know of a run, and each format shows it in its own way; [`Format`] is the
 //! user's choice of one, and [`Renderer`] that choice made ready before anything is created. [`Environment`]
-//! is the same for a command that testbed starts.
+//! is the same for a command that testbed starts, and [`Names`] are what the project itself calls things.
 
 mod connarg;
 mod dotenv;
+mod drivers;
 mod environment;
 mod format;
+pub mod json;
 mod model;
+mod names;
+mod presets;
 mod results;
 mod template;
 mod testing_databases;
 mod url;
 
 pub use connarg::{ConnArg, check_connargs};
-pub use environment::{Environment, check_names, option_file, other_option_file};
+pub use environment::{Environment, check_names, check_variables, option_file, other_option_file};
 pub use format::{Format, Renderer};
-pub use model::{Connection, Entry, Model};
+pub use model::{Connection, Entry, Model, Secured};
+pub use names::{Chosen, Names, check as check_variable};
+pub use presets::Preset;
 pub use results::{LockFact, ResultFile, RunFact};
 pub use url::authority;
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{ConnArg, url};
+use super::{ConnArg, drivers, url};
 use crate::database::{Database, Engine};
 use crate::run_id::RunId;
 
@@ -25,6 +25,16 @@ pub struct Model {
     pub run_id: String,
     /// The databases in the config file's order: that of the command line and of the manifests.
     pub databases: Vec<Connection>,
+}
+
+/// How clients have to speak to a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Secured {
+    /// It takes logins without TLS.
+    #[default]
+    No,
+    /// It takes logins over TLS only, with a certificate that nobody can verify.
+    Unverified,
 }
 
 /// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and
@@ -50,9 +60,12 @@ pub struct Connection {
     pub database: Option<String>,
     /// All of this as one URL: `postgresql://…`, `mysql://…` (MariaDB too) or `sqlite::memory:`.
     pub url: String,
-    /// Whether the server takes logins over TLS only.
+    /// The same for JDBC, without user and password.
+    pub jdbc_url: String,
+    /// The same as Go's drivers take it.
+    pub dsn: String,
     #[serde(skip)]
-    pub over_tls: bool,
+    pub secured: Secured,
     /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`,
     /// `psycopg2.connect(**arguments)`, `sqlite3.connect(**arguments)`. `--connarg` and the annotation
     /// `testbed/connargs` change these, and nothing else here.
@@ -72,7 +85,10 @@ impl Model {
     /// Takes note of which servers, in their order, were logged in to over TLS.
     pub fn note_tls(&mut self, over_tls: impl IntoIterator<Item = bool>) {
         let servers = self.databases.iter_mut().filter(|connection| connection.host.is_some());
-        servers.zip(over_tls).for_each(|(connection, over_tls)| connection.over_tls = over_tls);
+        for (connection, _) in servers.zip(over_tls).filter(|(_, over_tls)| *over_tls) {
+            connection.secured = Secured::Unverified;
+            connection.spell();
+        }
     }
 
     /// The databases' names, in their order.
@@ -82,6 +98,17 @@ impl Model {
 }
 
 impl Connection {
+    /// Writes down what differs from driver to driver.
+    fn spell(&mut self) {
+        self.jdbc_url = drivers::jdbc_url(self);
+        self.dsn = drivers::go_dsn(self);
+    }
+
+    fn spelt(mut self) -> Self {
+        self.spell();
+        self
+    }
+
     fn sqlite(name: &str) -> Self {
         Self {
             name: name.into(),
@@ -92,6 +119,7 @@ impl Connection {
             arguments: Map::from_iter([("database".to_owned(), IN_MEMORY.into())]),
             ..Self::default()
         }
+        .spelt()
     }
 
     fn server(database: &Database, host: &str, port: u16, connargs: &[ConnArg]) -> Self {
@@ -121,9 +149,10 @@ impl Connection {
             password: Some(login.password.reveal().into()),
             database: login.database.clone(),
             url: url::url(scheme, login, host, port),
-            over_tls: false,
             arguments,
+            ..Self::default()
         }
+        .spelt()
     }
 }
 
@@ -147,12 +176,15 @@ mod tests {
             "databases": [
                 {
                     "name": "memory", "engine": "sqlite", "driver": "sqlite", "host": null, "port": null, "user": null,
-                    "password": null, "database": ":memory:", "url": "sqlite::memory:", "arguments": {"database": ":memory:"},
+                    "password": null, "database": ":memory:", "url": "sqlite::memory:",
+                    "jdbc_url": "jdbc:sqlite::memory:", "dsn": "file::memory:?cache=shared", "arguments": {"database": ":memory:"},
                 },
                 {
                     "name": "postgres", "engine": "postgres", "driver": "postgres", "host": "127.0.0.1", "port": 40000,
                     "user": "striv", "password": "p\"w", "database": "striv_test",
                     "url": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test",
+                    "jdbc_url": "jdbc:postgresql://127.0.0.1:40000/striv_test",
+                    "dsn": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test?sslmode=disable",
                     "arguments": {
                         "user": "striv", "password": "p\"w", "host": "127.0.0.1", "port": 40000, "dbname": "striv_test",
                         "sslmode": "disable", "application_name": "me",

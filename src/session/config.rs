@@ -12,7 +12,7 @@ use crate::cli::Making;
 use crate::database::Database;
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
-use crate::output::{self, ConnArg, Format, Model, Renderer};
+use crate::output::{self, ConnArg, Format, Model, Names, Renderer};
 use crate::registry::{Claim, Registry};
 use crate::{files, state};
 
@@ -21,6 +21,8 @@ pub(crate) struct Config {
     path: PathBuf,
     mode: u32,
     connargs: Vec<ConnArg>,
+    /// What the project calls the variables.
+    pub names: Names,
     /// Whether it goes into the run's own folder.
     pub is_private: bool,
 }
@@ -53,7 +55,8 @@ impl Config {
 
     fn at(path: anyhow::Result<PathBuf>, args: &Making, is_private: bool) -> anyhow::Result<Self> {
         let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self { renderer: args.format.renderer()?, path: path?, mode: args.mode, connargs, is_private })
+        let names = Names::new(&args.own.preset, &args.own.env)?;
+        Ok(Self { renderer: args.format.renderer()?, path: path?, mode: args.mode, connargs, names, is_private })
     }
 
     /// Tells the run's own folder, for a file that goes there.
@@ -79,7 +82,8 @@ impl Config {
         let model = self.model(plan, |_, database| (&database.host, database.port));
         self.renderer.check_names(&model.names())?;
         if plan.discovery.missing.is_empty() {
-            self.renderer.render(&model)?;
+            output::check_variables(&model, &self.names)?;
+            self.renderer.render(&model, &self.names)?;
         }
         Ok(())
     }
@@ -94,7 +98,7 @@ impl Config {
     }
 
     pub(crate) fn text(&self, model: &Model) -> anyhow::Result<String> {
-        self.renderer.render(model)
+        self.renderer.render(model, &self.names)
     }
 
     /// Removes an older file that testbed has written: its presence would mean that the databases are ready.

@@ -11,7 +11,7 @@ use crate::cli::Run;
 use crate::failure::{Advise, Exit, hints_of};
 use crate::files;
 use crate::history::record;
-use crate::output::{self, Environment, Model};
+use crate::output::{self, Environment, Model, Names};
 use crate::progress::Progress;
 use crate::recorder::Event;
 use crate::recorder::event::Failure;
@@ -79,7 +79,7 @@ async fn work_on(
     if let Some(error) = signals.already_interrupted().await {
         return Err(error);
     }
-    let environment = environment(model, written.as_deref(), claim, progress)?;
+    let environment = environment(model, &config.names, written.as_deref(), claim, progress)?;
     progress.say(&format!(
         "ready after {:.2} s; running {}",
         progress.elapsed().as_secs_f64(),
@@ -108,11 +108,12 @@ async fn work_on(
 /// latter that are there.
 fn environment(
     model: &Model,
+    names: &Names,
     config: Option<&Path>,
     claim: &Claim,
     progress: &Progress,
 ) -> anyhow::Result<Environment> {
-    let mut environment = Environment::new(model, config, claim.folder());
+    let mut environment = Environment::new(model, names, config, claim.folder())?;
     if let (Some(folder), Some(text)) = (claim.folder(), output::option_file(model)) {
         files::write(&folder.join("my.cnf"), &text, 0o600)?;
     }

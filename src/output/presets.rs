@@ -1,0 +1,173 @@
+//! What frameworks call the variables that tell them where their database is.
+
+use super::{Connection, drivers};
+
+/// A framework, or a way of connecting, whose variables are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    Spring,
+    Rails,
+    Django,
+    Laravel,
+    Prisma,
+    Go,
+    Jdbc,
+    Dotnet,
+}
+
+impl Preset {
+    pub const ALL: [Self; 8] = [
+        Self::Spring,
+        Self::Rails,
+        Self::Django,
+        Self::Laravel,
+        Self::Prisma,
+        Self::Go,
+        Self::Jdbc,
+        Self::Dotnet,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spring => "spring",
+            Self::Rails => "rails",
+            Self::Django => "django",
+            Self::Laravel => "laravel",
+            Self::Prisma => "prisma",
+            Self::Go => "go",
+            Self::Jdbc => "jdbc",
+            Self::Dotnet => "dotnet",
+        }
+    }
+
+    pub(super) fn with_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|preset| preset.name() == name)
+    }
+
+    /// The variables for one database.
+    ///
+    /// # Errors
+    /// What of the login cannot be written in the way that the framework reads.
+    pub(super) fn variables(self, of: &Connection) -> Result<Vec<(&'static str, String)>, &'static str> {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        let port = of.port.map(|port| port.to_string());
+        let with_scheme = |scheme: &str| match of.url.split_once(':') {
+            Some((_, rest)) => format!("{scheme}:{rest}"),
+            None => of.url.clone(),
+        };
+        // A login and an address of which SQLite has none: empty, so that those from outside do not stay in
+        // force.
+        let (host, port) = (text(&of.host), text(&port));
+        let (user, password, database) = (text(&of.user), text(&of.password), text(&of.database));
+        Ok(match self {
+            Self::Spring => vec![
+                ("SPRING_DATASOURCE_URL", of.jdbc_url.clone()),
+                ("SPRING_DATASOURCE_USERNAME", user),
+                ("SPRING_DATASOURCE_PASSWORD", password),
+            ],
+            Self::Rails => vec![(
+                "DATABASE_URL",
+                match of.driver {
+                    "mysql" => with_scheme("mysql2"),
+                    "sqlite" => with_scheme("sqlite3"),
+                    _ => of.url.clone(),
+                },
+            )],
+            Self::Django => {
+                let (engine, url) = match of.driver {
+                    "postgres" => ("django.db.backends.postgresql", of.url.clone()),
+                    "mysql" => ("django.db.backends.mysql", of.url.clone()),
+                    _ => ("django.db.backends.sqlite3", format!("sqlite://{database}")),
+                };
+                vec![
+                    ("DATABASE_URL", url),
+                    ("DB_ENGINE", engine.to_owned()),
+                    ("DB_NAME", database),
+                    ("DB_USER", user),
+                    ("DB_PASSWORD", password),
+                    ("DB_HOST", host),
+                    ("DB_PORT", port),
+                ]
+            }
+            Self::Laravel => vec![
+                ("DB_CONNECTION", if of.driver == "postgres" { "pgsql" } else { of.engine }.to_owned()),
+                ("DB_HOST", host),
+                ("DB_PORT", port),
+                ("DB_DATABASE", database),
+                ("DB_USERNAME", user),
+                ("DB_PASSWORD", password),
+            ],
+            Self::Prisma => vec![(
+                "DATABASE_URL",
+                match of.driver {
+                    "postgres" if of.url.contains('?') => format!("{}&schema=public", of.url),
+                    "postgres" => format!("{}?schema=public", of.url),
+                    "mysql" => of.url.clone(),
+                    _ => format!("file:{database}"),
+                },
+            )],
+            Self::Go => {
+                if of.dsn.is_empty() {
+                    return Err("go-sql-driver/mysql knows no user with a colon in its name");
+                }
+                let driver = if of.driver == "sqlite" { "sqlite3" } else { of.driver };
+                vec![("DATABASE_DRIVER", driver.to_owned()), ("DATABASE_DSN", of.dsn.clone())]
+            }
+            Self::Jdbc => {
+                let url = drivers::jdbc_url_with_login(of)
+                    .ok_or("MariaDB's driver knows no user or password with & in a URL")?;
+                vec![
+                    ("JDBC_DATABASE_URL", url),
+                    ("JDBC_DATABASE_USERNAME", user),
+                    ("JDBC_DATABASE_PASSWORD", password),
+                ]
+            }
+            Self::Dotnet => vec![("ConnectionStrings__DefaultConnection", drivers::dotnet(of))],
+        })
+    }
+
+    /// What the framework reads besides, and what could lead it to another server.
+    pub(super) fn also_read(self) -> &'static [&'static str] {
+        match self {
+            Self::Spring => &[
+                "SPRING_DATASOURCE_DRIVER_CLASS_NAME",
+                "SPRING_DATASOURCE_HIKARI_JDBC_URL",
+                "SPRING_DATASOURCE_HIKARI_PASSWORD",
+                "SPRING_DATASOURCE_HIKARI_USERNAME",
+                "SPRING_DATASOURCE_JNDI_NAME",
+            ],
+            Self::Laravel => &["DB_SOCKET", "DB_URL"],
+            _ => &[],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{database, mixed};
+    use super::*;
+    use crate::database::Engine;
+
+    #[test]
+    fn each_framework_reads_its_own_variables() {
+        let servers = [Engine::Postgres, Engine::Mysql, Engine::Mariadb].map(database);
+        let model = mixed(&servers.each_ref());
+        let lines = |preset: Preset| -> Vec<String> {
+            model
+                .databases
+                .iter()
+                .map(|connection| {
+                    let pairs = preset.variables(connection).unwrap();
+                    let pairs: Vec<String> =
+                        pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    pairs.join(" ")
+                })
+                .collect()
+        };
+        insta::assert_snapshot!(
+            Preset::ALL
+                .map(|preset| format!("{}:\n{}\n", preset.name(), lines(preset).join("\n")))
+                .join("\n")
+        );
+    }
+}
