@@ -179,7 +179,8 @@ A manifest is a multi-document YAML file. Its variables are {{ context.pipelineR
 {{ params.NAME }}, or $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
 {{ generated_password }}, a random password of the run.
 A FORMAT is testing-databases, dotenv, urls or tera:FILE. A template has {{ run_id }}, {{ database.NAME.url }} and
-{% for d in databases %}; a database has name, engine, driver, host, port, user, password, database, url and arguments.
+{% for d in databases %}; a database has name, engine, driver, host, port, user, password, database, url, jdbc_url, dsn and
+arguments.
 Standard output is the run id; progress goes to standard error.
 A testbed.yaml in the project's root can say what these flags say, and they win over it: testbed init writes one.";
 
@@ -188,9 +189,10 @@ Examples:
   testbed run --with postgres -- pytest                 $DATABASE_URL, PGHOST and so on are set
   testbed run --with postgres --with mariadb -- sh -c 'psql \"$POSTGRES_URL\" -c \"SELECT 1\"'
   testbed run databases.yaml --keep-on-failure -- make integration-test
+  testbed run --with mysql --preset rails -- bin/rails test             the variables that Rails reads
 
 The command gets TESTBED_RUN_ID, TESTBED_CONFIG (the config file) and, for each database, NAME_URL, NAME_HOST, NAME_PORT,
-NAME_USER, NAME_PASSWORD and NAME_DATABASE; DATABASE_URL where there is one database, and libpq's PGHOST, PGPORT, PGUSER,
+NAME_USER, NAME_PASSWORD, NAME_DATABASE, NAME_JDBC_URL and NAME_DSN (for Go); DATABASE_URL where there is one database, and libpq's PGHOST, PGPORT, PGUSER,
 PGPASSWORD and PGDATABASE where there is one PostgreSQL. The config file is written to the run's own folder unless --output
 names another place.
 Ctrl-C and signals go to the command; a second one ends it at once (at a terminal, two in a row). The databases are removed in any case, and testbed

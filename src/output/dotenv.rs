@@ -99,12 +99,12 @@ mod tests {
     #[test]
     fn the_file_has_the_variables_of_a_command() {
         let text = dotenv(&mixed(&[&database(Engine::Mysql)]), &Names::default()).unwrap();
-        let expected = "TESTBED_RUN_ID=run-1\nSQLITE_URL=sqlite::memory:\nSQLITE_JDBC_URL=jdbc:sqlite::memory:\n\
-                        SQLITE_DSN='file::memory:?cache=shared'\nSQLITE_DATABASE=:memory:\n\
-                        MYSQL_URL=mysql://striv:p%22w@mysql-run-1:3306/striv_test\n\
+        let expected = "TESTBED_RUN_ID=run-1\nSQLITE_URL=sqlite::memory:\nSQLITE_DATABASE=:memory:\n\
+                        SQLITE_JDBC_URL=jdbc:sqlite::memory:\nSQLITE_DSN='file::memory:?cache=shared'\n\
+                        MYSQL_URL=mysql://striv:p%22w@mysql-run-1:3306/striv_test\nMYSQL_HOST=mysql-run-1\nMYSQL_PORT=3306\n\
+                        MYSQL_USER=striv\nMYSQL_PASSWORD='p\"w'\nMYSQL_DATABASE=striv_test\n\
                         MYSQL_JDBC_URL='jdbc:mysql://mysql-run-1:3306/striv_test?sslMode=DISABLED&allowPublicKeyRetrieval=true'\n\
-                        MYSQL_DSN='striv:p\"w@tcp(mysql-run-1:3306)/striv_test'\nMYSQL_HOST=mysql-run-1\nMYSQL_PORT=3306\n\
-                        MYSQL_USER=striv\nMYSQL_PASSWORD='p\"w'\nMYSQL_DATABASE=striv_test\nMYSQL_TCP_PORT=3306\nMYSQL_PWD='p\"w'\n";
+                        MYSQL_DSN='striv:p\"w@tcp(mysql-run-1:3306)/striv_test'\nMYSQL_TCP_PORT=3306\nMYSQL_PWD='p\"w'\n";
         assert_eq!(text, expected);
     }
 

@@ -121,7 +121,8 @@ mod tests {
         let mut mysql = database(Engine::Mysql);
         mysql.login.password = Password::new("p:/@\"w;&");
         mysql.login.database = Some("my shop".into());
-        let mariadb = crate::database::Database { name: "m".into(), engine: Engine::Mariadb, ..mysql.clone() };
+        let mariadb =
+            crate::database::Database { name: "m".into(), engine: Engine::Mariadb, ..mysql.clone() };
         let model = mixed(&[&database(Engine::Postgres), &mysql, &mariadb]);
         let all: Vec<[String; 4]> = model
             .databases
@@ -167,7 +168,9 @@ mod tests {
         let mut model = mixed(&[&database(Engine::Postgres), &database(Engine::Mysql)]);
         model.note_tls([true, true]);
         let [_, postgres, mysql] = model.databases.as_slice() else { panic!("three") };
-        assert!(postgres.jdbc_url.ends_with("?sslmode=require") && postgres.dsn.ends_with("?sslmode=require"));
+        assert!(
+            postgres.jdbc_url.ends_with("?sslmode=require") && postgres.dsn.ends_with("?sslmode=require")
+        );
         assert!(mysql.jdbc_url.ends_with("?sslMode=REQUIRED") && mysql.dsn.ends_with("?tls=skip-verify"));
     }
 

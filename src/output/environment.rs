@@ -71,38 +71,6 @@ const OF_MYSQL: [&str; 9] = [
     "MYSQL_UNIX_PORT",
 ];
 
-/// Of these, what names a place or a file that does.
-const AWAY: [&str; 11] = [
-    "MARIADB_GROUP_SUFFIX",
-    "MARIADB_HOME",
-    "MYSQL_GROUP_SUFFIX",
-    "MYSQL_HOME",
-    "MYSQL_TEST_LOGIN_FILE",
-    "MYSQL_UNIX_PORT",
-    "PGHOSTADDR",
-    "PGPASSFILE",
-    "PGSERVICE",
-    "PGSERVICEFILE",
-    "PGSYSCONFDIR",
-];
-
-/// Whether no value of a variable leads to a server of the run.
-pub(super) fn leads_away(name: &str) -> bool {
-    AWAY.contains(&name)
-}
-
-/// Whether the clients that read a variable by themselves would go to a place that is none of the run's.
-pub(super) fn leads_elsewhere(name: &str, value: &str, model: &Model) -> bool {
-    let mut servers = model.databases.iter();
-    match name {
-        "PGHOST" | "MYSQL_HOST" => !servers.any(|server| server.host.as_deref() == Some(value)),
-        "PGPORT" | "MYSQL_TCP_PORT" => {
-            !servers.any(|server| server.port.is_some_and(|port| port.to_string() == value))
-        }
-        _ => false,
-    }
-}
-
 /// The variables of a command: those that it gets, and those of testbed's caller that it must not see, for
 /// they could lead it to a server that is not the run's.
 pub struct Environment {
@@ -253,16 +221,8 @@ pub(super) fn variables(
     Ok(variables)
 }
 
-/// Refuses names of the project's own that do not fit the run.
-///
-/// # Errors
-/// As [`Names::variables`].
-pub fn check_variables(model: &Model, names: &Names) -> anyhow::Result<()> {
-    names.variables(model).map(drop)
-}
-
 /// What a database has that is no server.
-const OF_LIBRARIES: [&str; 4] = ["URL", "JDBC_URL", "DSN", "DATABASE"];
+const OF_LIBRARIES: [&str; 4] = ["URL", "DATABASE", "JDBC_URL", "DSN"];
 
 /// A database's own variables, without its name in front. SQLite has its URLs and a database only.
 fn own(connection: &Connection) -> impl Iterator<Item = (&'static str, String)> {
@@ -271,13 +231,13 @@ fn own(connection: &Connection) -> impl Iterator<Item = (&'static str, String)> 
     let port = connection.port.map(|port| port.to_string());
     [
         ("URL", connection.url.clone()),
-        ("JDBC_URL", connection.jdbc_url.clone()),
-        ("DSN", connection.dsn.clone()),
         ("HOST", text(&connection.host)),
         ("PORT", text(&port)),
         ("USER", text(&connection.user)),
         ("PASSWORD", text(&connection.password)),
         ("DATABASE", text(&connection.database)),
+        ("JDBC_URL", connection.jdbc_url.clone()),
+        ("DSN", connection.dsn.clone()),
     ]
     .into_iter()
     .filter(move |(suffix, _)| is_server || OF_LIBRARIES.contains(suffix))
@@ -316,7 +276,9 @@ fn check_name(name: &str, others: &[&str]) -> Result<(), String> {
     for other in others {
         let with = self::prefix(other);
         if with == prefix {
-            return Err(format!("the databases {other} and {name} would share the variables {prefix}_URL and so on"));
+            return Err(format!(
+                "the databases {other} and {name} would share the variables {prefix}_URL and so on"
+            ));
         }
         if with == format!("{prefix}_JDBC") || prefix == format!("{with}_JDBC") {
             let variable = with.max(prefix) + "_URL";
@@ -343,13 +305,13 @@ mod tests {
         let expected = [
             "TESTBED_RUN_ID=run-1",
             "ORDERS_DB_URL=postgresql://striv:p%22w@orders-db-run-1:5432/striv_test",
-            "ORDERS_DB_JDBC_URL=jdbc:postgresql://orders-db-run-1:5432/striv_test",
-            "ORDERS_DB_DSN=postgresql://striv:p%22w@orders-db-run-1:5432/striv_test?sslmode=disable",
             "ORDERS_DB_HOST=orders-db-run-1",
             "ORDERS_DB_PORT=5432",
             "ORDERS_DB_USER=striv",
             "ORDERS_DB_PASSWORD=p\"w",
             "ORDERS_DB_DATABASE=striv_test",
+            "ORDERS_DB_JDBC_URL=jdbc:postgresql://orders-db-run-1:5432/striv_test",
+            "ORDERS_DB_DSN=postgresql://striv:p%22w@orders-db-run-1:5432/striv_test?sslmode=disable",
             "DATABASE_URL=postgresql://striv:p%22w@orders-db-run-1:5432/striv_test",
             "PGHOST=orders-db-run-1",
             "PGPORT=5432",
@@ -367,9 +329,9 @@ mod tests {
             lines(&mixed(&[]))[1..],
             [
                 "SQLITE_URL=sqlite::memory:",
+                "SQLITE_DATABASE=:memory:",
                 "SQLITE_JDBC_URL=jdbc:sqlite::memory:",
                 "SQLITE_DSN=file::memory:?cache=shared",
-                "SQLITE_DATABASE=:memory:",
                 "DATABASE_URL=sqlite::memory:",
             ]
         );
@@ -436,7 +398,8 @@ mod tests {
 
     #[test]
     fn the_config_file_is_told_by_its_path() {
-        let variables = variables(&mixed(&[]), &Names::default(), Some(Path::new("/project/x.json"))).unwrap();
+        let variables =
+            variables(&mixed(&[]), &Names::default(), Some(Path::new("/project/x.json"))).unwrap();
         assert_eq!(variables[1], ("TESTBED_CONFIG".into(), "/project/x.json".into()));
     }
 

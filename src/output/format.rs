@@ -154,7 +154,11 @@ mod tests {
         for (format, fits) in
             [(Format::TestingDatabases, true), (Format::Urls, false), (Format::Dotenv, false)]
         {
-            assert_eq!(format.renderer().unwrap().render(&model(&[&a, &b]), &Names::default()).is_ok(), fits, "{format:?}");
+            assert_eq!(
+                format.renderer().unwrap().render(&model(&[&a, &b]), &Names::default()).is_ok(),
+                fits,
+                "{format:?}"
+            );
         }
         let error = Format::Urls.renderer().unwrap().check_names(&["a", "db", "db"]).unwrap_err();
         assert_eq!(format!("{error:#}"), "--format urls: two databases are called db");

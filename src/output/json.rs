@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use super::{Connection, Model, Names, environment};
 use crate::console;
 
-/// The version of every object that has one.
-pub const API_VERSION: &str = "testbed/v1";
+/// The version of the JSON, which is the history's as well.
+const VERSION: u32 = 1;
 
 /// A run as one JSON object. `config` is the config file's absolute path.
 ///
@@ -27,7 +27,7 @@ pub fn run(
         .map(|(name, value)| (name, value.into()))
         .collect();
     console::json(&json!({
-        "apiVersion": API_VERSION,
+        "version": VERSION,
         "kind": "Run",
         "runId": model.run_id,
         "runtime": runtime,

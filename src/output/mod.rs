@@ -20,7 +20,7 @@ mod testing_databases;
 mod url;
 
 pub use connarg::{ConnArg, check_connargs};
-pub use environment::{Environment, check_names, check_variables, option_file, other_option_file};
+pub use environment::{Environment, check_names, option_file, other_option_file};
 pub use format::{Format, Renderer};
 pub use model::{Connection, Entry, Model, Secured};
 pub use names::{Chosen, Names, check as check_variable};

@@ -1,10 +1,10 @@
 //! The names that a project has for its databases' variables: `env:` in `testbed.yaml`, `--env` and
 //! `--preset`.
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use super::presets::Preset;
-use super::{Connection, Model, environment, template};
+use super::{Connection, Model, template};
 use crate::failure::{Advise, Exit, usage};
 use crate::template::Template;
 
@@ -68,7 +68,9 @@ impl Chosen {
             (Some(_), Some(_)) => {
                 Err(usage(format!("preset {preset}: two databases are called {name}"))).hint(super::RENAME)
             }
-            (None, _) => Err(usage(format!("preset {preset}: the run has no database {name:?}; it has: {has}"))),
+            (None, _) => {
+                Err(usage(format!("preset {preset}: the run has no database {name:?}; it has: {has}")))
+            }
         }
     }
 }
@@ -90,8 +92,9 @@ impl Names {
         let templates = templates
             .iter()
             .map(|text| {
-                let (name, template) =
-                    text.split_once('=').ok_or_else(|| usage(format!("--env {text}: write NAME=TEMPLATE")))?;
+                let (name, template) = text
+                    .split_once('=')
+                    .ok_or_else(|| usage(format!("--env {text}: write NAME=TEMPLATE")))?;
                 check(name, template).exit(Exit::Usage)?;
                 Ok((name.to_owned(), template.to_owned()))
             })
@@ -103,7 +106,7 @@ impl Names {
     ///
     /// # Errors
     /// A usage error that names preset or variable. No value of the model is in it.
-    pub(super) fn variables(&self, model: &Model) -> anyhow::Result<Vec<(String, String)>> {
+    pub fn variables(&self, model: &Model) -> anyhow::Result<Vec<(String, String)>> {
         let mut variables: Vec<(String, String)> = Vec::new();
         for chosen in &self.presets {
             let name = chosen.preset.name();
@@ -117,25 +120,30 @@ impl Names {
                     Some(_) if self.templates.iter().any(|(own, _)| own == variable) => {}
                     Some(_) => {
                         return Err(usage(format!("preset {name} and one before it both set {variable}")))
-                            .hint("leave one of them away, or say what the variable holds: --env NAME=TEMPLATE");
+                            .hint(
+                                "leave one of them away, or say what the variable holds: --env NAME=TEMPLATE",
+                            );
                     }
                     None => variables.push((variable.to_owned(), value)),
                 }
             }
         }
         for (name, text) in &self.templates {
-            let value = template::over(&template_of(name, text), model)
-                .with_context(|| format!("env {name}"))
-                .exit(Exit::Usage)?;
+            let called = format!("env {name}");
+            let value = template::over(&template_of(&called, text), model).exit(Exit::Usage)?;
             if value.len() + name.len() >= MOST {
-                return Err(usage(format!("env {name}: its value is longer than a variable may be, {MOST} bytes")));
+                return Err(usage(format!(
+                    "env {name}: its value is longer than a variable may be, {MOST} bytes"
+                )));
             }
             if value.contains('\0') {
                 return Err(usage(format!("env {name}: its value has a zero byte in it")));
             }
-            if environment::leads_elsewhere(name, &value, model) {
-                return Err(usage(format!("env {name}: it would lead clients to a server that is not the run's")))
-                    .hint("take what the run has, such as {{ orders.host }} and {{ orders.port }}");
+            if leads_elsewhere(name, &value, model) {
+                return Err(usage(format!(
+                    "env {name}: it would lead clients to a server that is not the run's"
+                )))
+                .hint("take what the run has, such as {{ orders.host }} and {{ orders.port }}");
             }
             set(&mut variables, name, value);
         }
@@ -174,12 +182,46 @@ pub fn check(name: &str, template: &str) -> anyhow::Result<()> {
         return Err(anyhow!("env {name}: variables that begin with {beginning} are {whose}"));
     }
     if OF_PROGRAMS.contains(&name) {
-        return Err(anyhow!("env {name}: programs are found and run by this variable, and it stays as it is"));
+        return Err(anyhow!(
+            "env {name}: programs are found and run by this variable, and it stays as it is"
+        ));
     }
-    if environment::leads_away(name) {
+    if leads_away(name) {
         return Err(anyhow!("env {name}: it would lead clients to a server that is not the run's"));
     }
-    template_of(name, template).parse(template).with_context(|| format!("env {name}")).map(|_| ())
+    template_of(&format!("env {name}"), template).parse(template).map(|_| ())
+}
+
+/// What clients read by themselves, and what names a server of the user's own or a file that does.
+const AWAY: [&str; 11] = [
+    "MARIADB_GROUP_SUFFIX",
+    "MARIADB_HOME",
+    "MYSQL_GROUP_SUFFIX",
+    "MYSQL_HOME",
+    "MYSQL_TEST_LOGIN_FILE",
+    "MYSQL_UNIX_PORT",
+    "PGHOSTADDR",
+    "PGPASSFILE",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGSYSCONFDIR",
+];
+
+/// Whether no value of a variable leads to a server of the run.
+fn leads_away(name: &str) -> bool {
+    AWAY.contains(&name)
+}
+
+/// Whether the clients that read a variable by themselves would go to a place that is none of the run's.
+fn leads_elsewhere(name: &str, value: &str, model: &Model) -> bool {
+    let mut servers = model.databases.iter();
+    match name {
+        "PGHOST" | "MYSQL_HOST" => !servers.any(|server| server.host.as_deref() == Some(value)),
+        "PGPORT" | "MYSQL_TCP_PORT" => {
+            !servers.any(|server| server.port.is_some_and(|port| port.to_string() == value))
+        }
+        _ => false,
+    }
 }
 
 fn template_of<'a>(name: &'a str, text: &'a str) -> Template<'a> {
@@ -227,17 +269,25 @@ mod tests {
             (&[][..], &["A-B=1"][..], "env: \"A-B\" is no name of a variable"),
             (&[], &["1A=1"], "is no name of a variable"),
             (&[], &["A"], "--env A: write NAME=TEMPLATE"),
-            (&[], &["TESTBED_RUN_ID=1"], "env TESTBED_RUN_ID: variables that begin with TESTBED_ are testbed's own"),
+            (
+                &[],
+                &["TESTBED_RUN_ID=1"],
+                "env TESTBED_RUN_ID: variables that begin with TESTBED_ are testbed's own",
+            ),
             (&[], &["LD_PRELOAD=x"], "begin with LD_ are the loader's"),
             (&[], &["PATH=x"], "env PATH: programs are found"),
             (&[], &["PGSERVICEFILE=x"], "env PGSERVICEFILE: it would lead clients to a server"),
             (&[], &["PGHOST=production.example"], "env PGHOST: it would lead clients to a server"),
-            (&[], &["DB={{ orders.urll }}"], "env DB: DB:1: the field urll is not defined; known are "),
-            (&[], &["DB={{ ordres.url }}"], "env DB: DB:1: the variable ordres is not defined; known are "),
-            (&[], &["DB={{ orders.url"], "env DB: DB:1: "),
+            (&[], &["DB={{ orders.urll }}"], "env DB:1: the field urll is not defined; known are "),
+            (&[], &["DB={{ ordres.url }}"], "env DB:1: the variable ordres is not defined; known are "),
+            (&[], &["DB={{ orders.url"], "env DB:1: "),
             (&["rails"], &[], "preset rails is for one database, and the run has sqlite, orders"),
             (&["rails=shop"], &[], "preset rails: the run has no database \"shop\"; it has: sqlite, orders"),
-            (&["rails=orders", "prisma=orders"], &[], "preset prisma and one before it both set DATABASE_URL"),
+            (
+                &["rails=orders", "prisma=orders"],
+                &[],
+                "preset prisma and one before it both set DATABASE_URL",
+            ),
         ] {
             let error = names(presets, templates).and_then(|names| names.variables(&model)).unwrap_err();
             let text = format!("{error:#}");
@@ -254,7 +304,10 @@ mod tests {
         let model = model(&[&database(Engine::Mysql)]);
         let own = names(&["rails", "django"], &["DATABASE_URL={{ mysql.url }}", "PGHOST={{ mysql.host }}"]);
         let variables = own.unwrap().variables(&model).unwrap();
-        assert_eq!(variables[0], ("DATABASE_URL".into(), "mysql://striv:p%22w@mysql-run-1:3306/striv_test".into()));
+        assert_eq!(
+            variables[0],
+            ("DATABASE_URL".into(), "mysql://striv:p%22w@mysql-run-1:3306/striv_test".into())
+        );
         assert!(variables.contains(&("DB_ENGINE".into(), "django.db.backends.mysql".into())));
     }
 }

@@ -167,7 +167,56 @@ mod tests {
         insta::assert_snapshot!(
             Preset::ALL
                 .map(|preset| format!("{}:\n{}\n", preset.name(), lines(preset).join("\n")))
-                .join("\n")
+                .join("\n"),
+            @r#"
+        spring:
+        SPRING_DATASOURCE_URL=jdbc:sqlite::memory: SPRING_DATASOURCE_USERNAME= SPRING_DATASOURCE_PASSWORD=
+        SPRING_DATASOURCE_URL=jdbc:postgresql://postgres-run-1:5432/striv_test SPRING_DATASOURCE_USERNAME=striv SPRING_DATASOURCE_PASSWORD=p"w
+        SPRING_DATASOURCE_URL=jdbc:mysql://mysql-run-1:3306/striv_test?sslMode=DISABLED&allowPublicKeyRetrieval=true SPRING_DATASOURCE_USERNAME=striv SPRING_DATASOURCE_PASSWORD=p"w
+        SPRING_DATASOURCE_URL=jdbc:mariadb://mariadb-run-1:3306/striv_test SPRING_DATASOURCE_USERNAME=striv SPRING_DATASOURCE_PASSWORD=p"w
+
+        rails:
+        DATABASE_URL=sqlite3::memory:
+        DATABASE_URL=postgresql://striv:p%22w@postgres-run-1:5432/striv_test
+        DATABASE_URL=mysql2://striv:p%22w@mysql-run-1:3306/striv_test
+        DATABASE_URL=mysql2://striv:p%22w@mariadb-run-1:3306/striv_test
+
+        django:
+        DATABASE_URL=sqlite://:memory: DB_ENGINE=django.db.backends.sqlite3 DB_NAME=:memory: DB_USER= DB_PASSWORD= DB_HOST= DB_PORT=
+        DATABASE_URL=postgresql://striv:p%22w@postgres-run-1:5432/striv_test DB_ENGINE=django.db.backends.postgresql DB_NAME=striv_test DB_USER=striv DB_PASSWORD=p"w DB_HOST=postgres-run-1 DB_PORT=5432
+        DATABASE_URL=mysql://striv:p%22w@mysql-run-1:3306/striv_test DB_ENGINE=django.db.backends.mysql DB_NAME=striv_test DB_USER=striv DB_PASSWORD=p"w DB_HOST=mysql-run-1 DB_PORT=3306
+        DATABASE_URL=mysql://striv:p%22w@mariadb-run-1:3306/striv_test DB_ENGINE=django.db.backends.mysql DB_NAME=striv_test DB_USER=striv DB_PASSWORD=p"w DB_HOST=mariadb-run-1 DB_PORT=3306
+
+        laravel:
+        DB_CONNECTION=sqlite DB_HOST= DB_PORT= DB_DATABASE=:memory: DB_USERNAME= DB_PASSWORD=
+        DB_CONNECTION=pgsql DB_HOST=postgres-run-1 DB_PORT=5432 DB_DATABASE=striv_test DB_USERNAME=striv DB_PASSWORD=p"w
+        DB_CONNECTION=mysql DB_HOST=mysql-run-1 DB_PORT=3306 DB_DATABASE=striv_test DB_USERNAME=striv DB_PASSWORD=p"w
+        DB_CONNECTION=mariadb DB_HOST=mariadb-run-1 DB_PORT=3306 DB_DATABASE=striv_test DB_USERNAME=striv DB_PASSWORD=p"w
+
+        prisma:
+        DATABASE_URL=file::memory:
+        DATABASE_URL=postgresql://striv:p%22w@postgres-run-1:5432/striv_test?schema=public
+        DATABASE_URL=mysql://striv:p%22w@mysql-run-1:3306/striv_test
+        DATABASE_URL=mysql://striv:p%22w@mariadb-run-1:3306/striv_test
+
+        go:
+        DATABASE_DRIVER=sqlite3 DATABASE_DSN=file::memory:?cache=shared
+        DATABASE_DRIVER=postgres DATABASE_DSN=postgresql://striv:p%22w@postgres-run-1:5432/striv_test?sslmode=disable
+        DATABASE_DRIVER=mysql DATABASE_DSN=striv:p"w@tcp(mysql-run-1:3306)/striv_test
+        DATABASE_DRIVER=mysql DATABASE_DSN=striv:p"w@tcp(mariadb-run-1:3306)/striv_test
+
+        jdbc:
+        JDBC_DATABASE_URL=jdbc:sqlite::memory: JDBC_DATABASE_USERNAME= JDBC_DATABASE_PASSWORD=
+        JDBC_DATABASE_URL=jdbc:postgresql://postgres-run-1:5432/striv_test?user=striv&password=p%22w JDBC_DATABASE_USERNAME=striv JDBC_DATABASE_PASSWORD=p"w
+        JDBC_DATABASE_URL=jdbc:mysql://mysql-run-1:3306/striv_test?sslMode=DISABLED&allowPublicKeyRetrieval=true&user=striv&password=p%22w JDBC_DATABASE_USERNAME=striv JDBC_DATABASE_PASSWORD=p"w
+        JDBC_DATABASE_URL=jdbc:mariadb://mariadb-run-1:3306/striv_test?user=striv&password=p"w JDBC_DATABASE_USERNAME=striv JDBC_DATABASE_PASSWORD=p"w
+
+        dotnet:
+        ConnectionStrings__DefaultConnection=Data Source=:memory:
+        ConnectionStrings__DefaultConnection=Host=postgres-run-1;Port=5432;Username=striv;Password="p""w";Database=striv_test
+        ConnectionStrings__DefaultConnection=Server=mysql-run-1;Port=3306;User ID=striv;Password="p""w";Database=striv_test;AllowPublicKeyRetrieval=true
+        ConnectionStrings__DefaultConnection=Server=mariadb-run-1;Port=3306;User ID=striv;Password="p""w";Database=striv_test;AllowPublicKeyRetrieval=true
+        "#
         );
     }
 }

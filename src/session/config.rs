@@ -56,7 +56,14 @@ impl Config {
     fn at(path: anyhow::Result<PathBuf>, args: &Making, is_private: bool) -> anyhow::Result<Self> {
         let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
         let names = Names::new(&args.own.preset, &args.own.env)?;
-        Ok(Self { renderer: args.format.renderer()?, path: path?, mode: args.mode, connargs, names, is_private })
+        Ok(Self {
+            renderer: args.format.renderer()?,
+            path: path?,
+            mode: args.mode,
+            connargs,
+            names,
+            is_private,
+        })
     }
 
     /// Tells the run's own folder, for a file that goes there.
@@ -82,7 +89,7 @@ impl Config {
         let model = self.model(plan, |_, database| (&database.host, database.port));
         self.renderer.check_names(&model.names())?;
         if plan.discovery.missing.is_empty() {
-            output::check_variables(&model, &self.names)?;
+            self.names.variables(&model)?;
             self.renderer.render(&model, &self.names)?;
         }
         Ok(())

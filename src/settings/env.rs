@@ -4,9 +4,10 @@
 use anyhow::anyhow;
 
 use super::Settings;
-use super::read::Located;
 use crate::output::{Chosen, check_variable};
 use crate::yaml::{Content, Node};
+
+type Located = (usize, anyhow::Error);
 
 /// The keys that are no variable's.
 const PRESET: &str = "preset";
@@ -31,7 +32,8 @@ fn one(settings: &mut Settings, node: &Node, line: usize) -> Result<(), Located>
         Content::Map(entries) => entries,
         _ => {
             let what = node.kind();
-            let wrong = anyhow!("env is {what}; write a preset such as rails, or NAME: TEMPLATE for each variable");
+            let wrong =
+                anyhow!("env is {what}; write a preset such as rails, or NAME: TEMPLATE for each variable");
             return Err((line, wrong));
         }
     };
@@ -39,13 +41,18 @@ fn one(settings: &mut Settings, node: &Node, line: usize) -> Result<(), Located>
     for entry in entries {
         let (name, line) = (entry.key.as_str(), entry.line);
         let text = entry.value.text();
-        let text = text.ok_or_else(|| (line, anyhow!("env.{name} is {}; write a text", entry.value.kind())))?;
+        let text =
+            text.ok_or_else(|| (line, anyhow!("env.{name} is {}; write a text", entry.value.kind())))?;
         match name {
             PRESET => preset = Some((text, line)),
             DATABASE => database = Some((text, line)),
             _ => {
                 check_variable(name, text).map_err(|error| (line, error))?;
-                if settings.env.iter().any(|pair| pair.split_once('=').is_some_and(|(known, _)| known == name)) {
+                if settings
+                    .env
+                    .iter()
+                    .any(|pair| pair.split_once('=').is_some_and(|(known, _)| known == name))
+                {
                     return Err((line, anyhow!("env: {name} stands twice")));
                 }
                 settings.env.push(format!("{name}={text}"));
@@ -57,7 +64,10 @@ fn one(settings: &mut Settings, node: &Node, line: usize) -> Result<(), Located>
             settings.presets.push(chosen(preset, database.map(|(name, _)| name), line)?);
         }
         (None, Some((_, line))) => {
-            return Err((line, anyhow!("env.database names the database of a preset, and there is no preset beside it")));
+            return Err((
+                line,
+                anyhow!("env.database names the database of a preset, and there is no preset beside it"),
+            ));
         }
         (None, None) => {}
     }

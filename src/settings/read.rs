@@ -37,7 +37,7 @@ pub fn read(file: &str, text: &str, folder: &Path, cli: &Command) -> anyhow::Res
     Ok(settings)
 }
 
-pub(super) type Located = (usize, anyhow::Error);
+type Located = (usize, anyhow::Error);
 
 fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) -> Result<(), Located> {
     let node = &entry.value;

@@ -21,6 +21,7 @@ mod kills;
 mod main_job;
 mod manifests;
 mod moments;
+mod names;
 mod output;
 mod panics;
 mod privileges;
