@@ -272,8 +272,8 @@ pub struct Source {
     pub with: Vec<String>,
 
     /// A template parameter; built-in databases take image, user, password, database, cpu, cpu-limit, memory,
-    /// memory-limit, medium, args, profile (restricted, openshift), pull-secret, node-selector, tolerations,
-    /// runtime-class and ip-family (ipv4, ipv6, dual), for one of them as NAME.memory=1Gi; NAME.server=PATH
+    /// memory-limit, medium, args, tls (true), profile (restricted, openshift), pull-secret, node-selector,
+    /// tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one of them as NAME.memory=1Gi; NAME.server=PATH
     /// names the server program on this machine
     #[arg(
         short,

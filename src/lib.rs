@@ -19,6 +19,7 @@
 // What a folder keeps to itself says so.
 #![warn(unreachable_pub)]
 
+pub mod authority;
 pub mod background;
 pub mod bug;
 pub mod cli;

@@ -43,7 +43,15 @@ fn template(source: &Source) -> anyhow::Result<String> {
     // Stand-ins that occur nowhere else in the text.
     let (run_id, password) = (RunId::generate(), plan::password());
     let withs = plan::withs(source)?;
-    let texts = withs.iter().map(|with| builtin::render(with, &run_id, &params, &password));
+    for with in &withs {
+        if builtin::wants_tls(with, &params)? {
+            return Err(usage(format!(
+                "--template: each run makes {}'s certificates, which no template can hold; leave tls away",
+                with.name
+            )));
+        }
+    }
+    let texts = withs.iter().map(|with| builtin::render(with, &run_id, &params, &password, None));
     let text = texts.collect::<anyhow::Result<Vec<_>>>()?.join("---\n");
     Ok(text
         .replace(run_id.as_str(), "$(context.pipelineRun.uid)")

@@ -8,7 +8,9 @@ use k8s_openapi::api::core::v1::{Container, Service};
 use serde_json::{Map, Value};
 
 use super::variables::{Data, Reference, Variables};
-use super::{Arguments, Database, Engine, Settling, Workload, login, service, workload};
+use super::{
+    Arguments, Certificate, Database, Engine, Password, Settling, Workload, login, service, workload,
+};
 use crate::engine::{self, Vendor};
 use crate::manifest::Object;
 use crate::run_id::RunId;
@@ -20,6 +22,8 @@ const PORT_ANNOTATION: &str = "testbed/port";
 /// On a pod or its template: how long a server has to stay up to count as the final one, such as `10s`, or
 /// `never`.
 const SETTLE_ANNOTATION: &str = "testbed/settle";
+/// The folder of a container with the certificate of a server that takes logins over TLS alone.
+const TLS_ANNOTATION: &str = "testbed/tls";
 /// On a pod or its template: a JSON object of extra arguments for the config file.
 const CONNARGS_ANNOTATION: &str = "testbed/connargs";
 
@@ -191,6 +195,7 @@ fn database(
         })
         .transpose()?
         .unwrap_or_default();
+    let tls = annotation(TLS_ANNOTATION).map(|folder| certificate(variables, folder)).transpose()?;
     let image = workload.image(container).to_owned();
     let own_entrypoint = container.command.as_ref().is_none_or(Vec::is_empty);
     let arguments =
@@ -210,7 +215,25 @@ fn database(
         login: logins.tests,
         admin: logins.admin,
         settle,
+        tls,
         connargs,
+    })
+}
+
+/// The server's certificate: from the files in a folder of its container, as cert-manager names them.
+fn certificate(variables: &mut Variables, folder: &str) -> anyhow::Result<Certificate> {
+    let files = variables.files_below(folder)?.files;
+    let file = |name: &str| {
+        files.get(name).cloned().ok_or_else(|| {
+            anyhow!(
+                "annotation {TLS_ANNOTATION} {folder:?}: no Secret of the manifest has {name} for this folder"
+            )
+        })
+    };
+    Ok(Certificate {
+        authority: file("ca.crt")?,
+        certificate: file("tls.crt")?,
+        key: Password::new(file("tls.key")?),
     })
 }
 

@@ -54,6 +54,15 @@ pub struct Login {
     pub database: Option<String>,
 }
 
+/// What a server speaks TLS with, as PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// By which clients know the server's certificate.
+    pub authority: String,
+    pub certificate: String,
+    pub key: Password,
+}
+
 /// What the user says about staying up as evidence: a duration, or `never`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settling {
@@ -109,6 +118,8 @@ pub struct Database {
     pub arguments: Option<Arguments>,
     /// Whether staying up counts as evidence (`testbed/settle`).
     pub settle: Option<Settling>,
+    /// Where it takes logins over TLS alone (`testbed/tls`).
+    pub tls: Option<Certificate>,
     /// Extra arguments for the config file, from the annotation `testbed/connargs`.
     pub connargs: Map<String, Value>,
 }

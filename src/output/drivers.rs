@@ -2,6 +2,8 @@
 //!
 //! Each has its own idea of what is escaped, and of whether a server without TLS is a fault.
 
+use serde_json::Value;
+
 use super::url::{authority, escape};
 use super::{Connection, Secured};
 
@@ -14,6 +16,17 @@ pub(super) fn jdbc_url(connection: &Connection) -> String {
         ("postgres" | "mariadb", Secured::No) => Vec::new(),
         ("postgres", Secured::Unverified) => vec!["sslmode=require".to_owned()],
         ("mariadb", Secured::Unverified) => vec!["sslMode=trust".to_owned()],
+        ("postgres", Secured::Verified(ca)) => {
+            vec!["sslmode=verify-full".to_owned(), format!("sslrootcert={}", escape(ca))]
+        }
+        ("mariadb", Secured::Verified(ca)) => {
+            vec!["sslMode=verify-full".to_owned(), format!("serverSslCert={ca}")]
+        }
+        (_, Secured::Verified(ca)) => vec![
+            "sslMode=VERIFY_IDENTITY".to_owned(),
+            format!("trustCertificateKeyStoreUrl={}", escape(&format!("file:{ca}"))),
+            "trustCertificateKeyStoreType=PEM".to_owned(),
+        ],
         // The driver would ask for TLS, and refuse to ask the server for the key of a login without it.
         (_, Secured::No) => vec!["sslMode=DISABLED".to_owned(), "allowPublicKeyRetrieval=true".to_owned()],
         (_, Secured::Unverified) => vec!["sslMode=REQUIRED".to_owned()],
@@ -53,10 +66,12 @@ pub(super) fn go_dsn(connection: &Connection) -> String {
     if connection.engine == "postgres" {
         // lib/pq wants TLS unless it is told not to.
         let mode = match &connection.secured {
-            Secured::No => "sslmode=disable",
-            Secured::Unverified => "sslmode=require",
+            Secured::No => "?sslmode=disable",
+            Secured::Unverified => "?sslmode=require",
+            // The URL says it already.
+            Secured::Verified(_) => "",
         };
-        return format!("{}?{mode}", connection.url);
+        return format!("{}{mode}", connection.url);
     }
     let user = connection.user.as_deref().unwrap_or_default();
     if user.contains(':') {
@@ -66,7 +81,8 @@ pub(super) fn go_dsn(connection: &Connection) -> String {
     let password = password.map(|password| format!(":{password}")).unwrap_or_default();
     let parameters = match &connection.secured {
         Secured::No => Vec::new(),
-        Secured::Unverified => vec!["tls=skip-verify".to_owned()],
+        // The driver takes an authority from a program only.
+        Secured::Unverified | Secured::Verified(_) => vec!["tls=skip-verify".to_owned()],
     };
     format!("{user}{password}@tcp({authority})/{}{}", escape(name), query(&parameters))
 }
@@ -85,6 +101,12 @@ pub(super) fn dotnet(connection: &Connection) -> String {
         match (is_postgres, &connection.secured) {
             (true, Secured::No) => {}
             (true, Secured::Unverified) => pairs.push(("SSL Mode", "Require".into())),
+            (true, Secured::Verified(ca)) => {
+                pairs.extend([("SSL Mode", "VerifyFull".into()), ("Root Certificate", ca.clone())]);
+            }
+            (false, Secured::Verified(ca)) => {
+                pairs.extend([("SslMode", "VerifyFull".into()), ("SslCa", ca.clone())]);
+            }
             (false, Secured::No) => pairs.push(("AllowPublicKeyRetrieval", "true".into())),
             (false, Secured::Unverified) => pairs.push(("SslMode", "Required".into())),
         }
@@ -99,6 +121,35 @@ pub(super) fn dotnet(connection: &Connection) -> String {
 fn quoted(value: &str) -> String {
     let is_plain = value.chars().all(|c| c.is_alphanumeric() || "-_./:@+%!#$*~".contains(c));
     if is_plain { value.to_owned() } else { format!("\"{}\"", value.replace('"', "\"\"")) }
+}
+
+/// The arguments of Python's drivers by which they verify the server.
+pub(super) fn python(driver: &str, secured: &Secured) -> Vec<(String, Value)> {
+    let Secured::Verified(ca) = secured else { return Vec::new() };
+    let pairs: Vec<(&str, Value)> = match driver {
+        "postgres" => vec![("sslmode", "verify-full".into()), ("sslrootcert", ca.as_str().into())],
+        _ => vec![
+            ("ssl_ca", ca.as_str().into()),
+            ("ssl_verify_cert", true.into()),
+            ("ssl_verify_identity", true.into()),
+        ],
+    };
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// A PostgreSQL's URL by which libpq, and who reads such URLs, verify the server.
+pub(super) fn verified(url: &str, secured: &Secured) -> String {
+    match secured {
+        Secured::Verified(ca) => {
+            format!("{}?sslmode=verify-full&sslrootcert={}", plain(url), escape(ca))
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// A URL without its parameters.
+pub(super) fn plain(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url)
 }
 
 /// A server's host and port; `None` for SQLite.

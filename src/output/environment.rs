@@ -118,7 +118,7 @@ impl Environment {
 /// The text of `my.cnf` in the run's folder: the login that MySQL's and MariaDB's clients take where nothing
 /// else is said. `None` where the run has no such server, or more than one and none that is the usual one.
 pub fn option_file(model: &Model) -> Option<String> {
-    let Connection { host, port, user, password, .. } = usual(model, MYSQL)?;
+    let Connection { host, port, user, password, ca, .. } = usual(model, MYSQL)?;
     // What is quoted has only backslashes and line breaks to escape.
     let quoted =
         |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
@@ -133,7 +133,11 @@ pub fn option_file(model: &Model) -> Option<String> {
         ("password", password.as_deref()),
     ];
     let client: String = login.into_iter().map(|(key, value)| line(key, value)).collect();
-    let text = format!("[client]\nprotocol=tcp\n{client}");
+    // One of the two is MySQL's word for it, the other one MariaDB's.
+    let verified = ca.as_deref().map(|ca| {
+        line("ssl-ca", Some(ca)) + "loose-ssl-mode=VERIFY_IDENTITY\nloose-ssl-verify-server-cert\n"
+    });
+    let text = format!("[client]\nprotocol=tcp\n{client}{}", verified.unwrap_or_default());
     // The clients cut a longer line in two, and print the second part.
     text.lines().all(|line| line.len() < 4000).then_some(text)
 }
@@ -205,10 +209,18 @@ pub(super) fn variables(
     }
     if let Some(usual) = usual(model, POSTGRES) {
         own(usual)
-            .filter(|(suffix, _)| !["URL", "JDBC_URL", "DSN"].contains(suffix))
+            .filter(|(suffix, _)| !["URL", "JDBC_URL", "DSN", "CA"].contains(suffix))
             .for_each(|(suffix, value)| add(&format!("{LIBPQ}{suffix}"), value));
         // Some drivers want TLS unless they are told not to.
-        add("PGSSLMODE", if usual.secured == Secured::No { "disable" } else { "require" }.to_owned());
+        let mode = match &usual.secured {
+            Secured::No => "disable",
+            Secured::Unverified => "require",
+            Secured::Verified(ca) => {
+                add("PGSSLROOTCERT", ca.clone());
+                "verify-full"
+            }
+        };
+        add("PGSSLMODE", mode.to_owned());
     }
     if let Some(Connection { host: Some(host), port: Some(port), password, .. }) = usual(model, MYSQL) {
         add("MYSQL_HOST", host.clone());
@@ -240,6 +252,7 @@ fn own(connection: &Connection) -> impl Iterator<Item = (&'static str, String)> 
         ("DSN", connection.dsn.clone()),
     ]
     .into_iter()
+    .chain(connection.ca.clone().map(|ca| ("CA", ca)))
     .filter(move |(suffix, _)| is_server || OF_LIBRARIES.contains(suffix))
 }
 

@@ -51,6 +51,7 @@ fn database(connection: &Connection) -> Value {
         "url": connection.url,
         "jdbcUrl": connection.jdbc_url,
         "dsn": connection.dsn,
+        "ca": connection.ca,
         "arguments": connection.arguments,
     })
 }

@@ -1,5 +1,7 @@
 //! What the tests get to know of a run: the model that every format of the config file shows in its own way.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -35,6 +37,8 @@ pub enum Secured {
     No,
     /// It takes logins over TLS only, with a certificate that nobody can verify.
     Unverified,
+    /// It takes logins over TLS only, and this file has the certificate of its authority.
+    Verified(String),
 }
 
 /// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and
@@ -64,6 +68,8 @@ pub struct Connection {
     pub jdbc_url: String,
     /// The same as Go's drivers take it.
     pub dsn: String,
+    /// The file with the certificate of a server's authority, where that takes logins over TLS alone.
+    pub ca: Option<String>,
     #[serde(skip)]
     pub secured: Secured,
     /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`,
@@ -74,9 +80,11 @@ pub struct Connection {
 
 impl Model {
     /// The model of a run with these databases.
-    pub fn new(run_id: &RunId, entries: &[Entry], connargs: &[ConnArg]) -> Self {
+    ///
+    /// `folder` is where [`ca_file`] has been written for those that have an authority.
+    pub fn new(run_id: &RunId, entries: &[Entry], connargs: &[ConnArg], folder: Option<&Path>) -> Self {
         let connection = |entry: &Entry| match *entry {
-            Entry::Server(database, host, port) => Connection::server(database, host, port, connargs),
+            Entry::Server(database, host, port) => Connection::server(database, host, port, connargs, folder),
             Entry::Sqlite(name) => Connection::sqlite(name),
         };
         Self { run_id: run_id.as_str().into(), databases: entries.iter().map(connection).collect() }
@@ -85,9 +93,11 @@ impl Model {
     /// Takes note of which servers, in their order, were logged in to over TLS.
     pub fn note_tls(&mut self, over_tls: impl IntoIterator<Item = bool>) {
         let servers = self.databases.iter_mut().filter(|connection| connection.host.is_some());
-        for (connection, _) in servers.zip(over_tls).filter(|(_, over_tls)| *over_tls) {
-            connection.secured = Secured::Unverified;
-            connection.spell();
+        for (connection, over_tls) in servers.zip(over_tls) {
+            if over_tls && connection.secured == Secured::No {
+                connection.secured = Secured::Unverified;
+                connection.spell();
+            }
         }
     }
 
@@ -97,9 +107,17 @@ impl Model {
     }
 }
 
+/// Where the certificate of a database's authority is, in the run's folder.
+pub fn ca_file(folder: &Path, database: &Database) -> PathBuf {
+    folder.join(format!("{}.ca.crt", database.name))
+}
+
 impl Connection {
     /// Writes down what differs from driver to driver.
     fn spell(&mut self) {
+        if self.engine == "postgres" && self.ca.is_some() {
+            self.url = drivers::verified(&self.url, &self.secured);
+        }
         self.jdbc_url = drivers::jdbc_url(self);
         self.dsn = drivers::go_dsn(self);
     }
@@ -122,7 +140,13 @@ impl Connection {
         .spelt()
     }
 
-    fn server(database: &Database, host: &str, port: u16, connargs: &[ConnArg]) -> Self {
+    fn server(
+        database: &Database,
+        host: &str,
+        port: u16,
+        connargs: &[ConnArg],
+        folder: Option<&Path>,
+    ) -> Self {
         let login = &database.login;
         // MariaDB is reached with MySQL's driver, so that is what its entry names.
         let (driver, scheme, database_key) = match database.engine {
@@ -137,6 +161,13 @@ impl Connection {
         if let Some(name) = &login.database {
             arguments.insert(database_key.into(), name.as_str().into());
         }
+        let ca = folder.filter(|_| database.tls.is_some()).map(|folder| ca_file(folder, database));
+        let secured = match (&database.tls, ca.as_deref().and_then(Path::to_str)) {
+            (None, _) => Secured::No,
+            (Some(_), None) => Secured::Unverified,
+            (Some(_), Some(ca)) => Secured::Verified(ca.to_owned()),
+        };
+        arguments.extend(drivers::python(driver, &secured));
         arguments.extend(database.connargs.clone());
         arguments.extend(connargs.iter().filter(|arg| arg.is_for(database)).map(ConnArg::pair));
         Self {
@@ -149,6 +180,8 @@ impl Connection {
             password: Some(login.password.reveal().into()),
             database: login.database.clone(),
             url: url::url(scheme, login, host, port),
+            ca: if let Secured::Verified(ca) = &secured { Some(ca.clone()) } else { None },
+            secured,
             arguments,
             ..Self::default()
         }
@@ -170,6 +203,7 @@ mod tests {
             &RunId::parse("run-1").unwrap(),
             &[Entry::Sqlite("memory"), Entry::Server(&postgres, "127.0.0.1", 40000)],
             &connargs,
+            None,
         );
         let expected = json!({
             "run_id": "run-1",
@@ -177,7 +211,7 @@ mod tests {
                 {
                     "name": "memory", "engine": "sqlite", "driver": "sqlite", "host": null, "port": null, "user": null,
                     "password": null, "database": ":memory:", "url": "sqlite::memory:",
-                    "jdbc_url": "jdbc:sqlite::memory:", "dsn": "file::memory:?cache=shared", "arguments": {"database": ":memory:"},
+                    "jdbc_url": "jdbc:sqlite::memory:", "dsn": "file::memory:?cache=shared", "ca": null, "arguments": {"database": ":memory:"},
                 },
                 {
                     "name": "postgres", "engine": "postgres", "driver": "postgres", "host": "127.0.0.1", "port": 40000,
@@ -185,6 +219,7 @@ mod tests {
                     "url": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test",
                     "jdbc_url": "jdbc:postgresql://127.0.0.1:40000/striv_test",
                     "dsn": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test?sslmode=disable",
+                    "ca": null,
                     "arguments": {
                         "user": "striv", "password": "p\"w", "host": "127.0.0.1", "port": 40000, "dbname": "striv_test",
                         "sslmode": "disable", "application_name": "me",
@@ -213,7 +248,7 @@ mod tests {
             .into();
         let entries =
             [&mysql, &postgres].map(|database| Entry::Server(database, &database.host, database.port));
-        let model = Model::new(&RunId::parse("run-1").unwrap(), &entries, &connargs);
+        let model = Model::new(&RunId::parse("run-1").unwrap(), &entries, &connargs, None);
         let extra = |index: usize| {
             json!(
                 model.databases[index].arguments.clone().into_iter().skip(5).collect::<Map<String, Value>>()

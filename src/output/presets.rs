@@ -1,5 +1,6 @@
 //! What frameworks call the variables that tell them where their database is.
 
+use super::url::escape;
 use super::{Connection, drivers};
 
 /// A framework, or a way of connecting, whose variables are known.
@@ -55,6 +56,10 @@ impl Preset {
             Some((_, rest)) => format!("{scheme}:{rest}"),
             None => of.url.clone(),
         };
+        let verified = |parameters: &str| match &of.ca {
+            Some(ca) => format!("?{parameters}{}", escape(ca)),
+            None => String::new(),
+        };
         // A login and an address of which SQLite has none: empty, so that those from outside do not stay in
         // force.
         let (host, port) = (text(&of.host), text(&port));
@@ -68,7 +73,7 @@ impl Preset {
             Self::Rails => vec![(
                 "DATABASE_URL",
                 match of.driver {
-                    "mysql" => with_scheme("mysql2"),
+                    "mysql" => with_scheme("mysql2") + &verified("ssl_mode=verify_identity&sslca="),
                     "sqlite" => with_scheme("sqlite3"),
                     _ => of.url.clone(),
                 },
@@ -76,7 +81,7 @@ impl Preset {
             Self::Django => {
                 let (engine, url) = match of.driver {
                     "postgres" => ("django.db.backends.postgresql", of.url.clone()),
-                    "mysql" => ("django.db.backends.mysql", of.url.clone()),
+                    "mysql" => ("django.db.backends.mysql", of.url.clone() + &verified("ssl-ca=")),
                     _ => ("django.db.backends.sqlite3", format!("sqlite://{database}")),
                 };
                 vec![
@@ -89,20 +94,28 @@ impl Preset {
                     ("DB_PORT", port),
                 ]
             }
-            Self::Laravel => vec![
-                ("DB_CONNECTION", if of.driver == "postgres" { "pgsql" } else { of.engine }.to_owned()),
-                ("DB_HOST", host),
-                ("DB_PORT", port),
-                ("DB_DATABASE", database),
-                ("DB_USERNAME", user),
-                ("DB_PASSWORD", password),
-            ],
+            Self::Laravel => {
+                let connection = if of.driver == "postgres" { "pgsql" } else { of.engine };
+                let mut pairs = vec![
+                    ("DB_CONNECTION", connection.to_owned()),
+                    ("DB_HOST", host),
+                    ("DB_PORT", port),
+                    ("DB_DATABASE", database),
+                    ("DB_USERNAME", user),
+                    ("DB_PASSWORD", password),
+                ];
+                let ca = of.ca.iter().filter(|_| of.driver == "mysql");
+                pairs.extend(ca.map(|ca| ("MYSQL_ATTR_SSL_CA", ca.clone())));
+                pairs
+            }
             Self::Prisma => vec![(
                 "DATABASE_URL",
                 match of.driver {
-                    "postgres" if of.url.contains('?') => format!("{}&schema=public", of.url),
-                    "postgres" => format!("{}?schema=public", of.url),
-                    "mysql" => of.url.clone(),
+                    "postgres" => {
+                        let tls = verified("sslmode=require&sslaccept=strict&sslcert=");
+                        format!("{}?schema=public{}", drivers::plain(&of.url), tls.replace('?', "&"))
+                    }
+                    "mysql" => of.url.clone() + &verified("sslaccept=strict&sslcert="),
                     _ => format!("file:{database}"),
                 },
             )],

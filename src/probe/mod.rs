@@ -46,6 +46,8 @@ pub struct Target {
     pub arguments: Option<Arguments>,
     /// Whether to log in over TLS.
     pub tls: Tls,
+    /// What has to have signed the server's certificate, as PEM; `None` takes any.
+    pub authority: Option<String>,
     /// Whether the password may leave this machine in clear text, or under a key that the server sends,
     /// without TLS.
     pub may_reveal: bool,
@@ -61,7 +63,8 @@ pub struct Pace {
     pub setting_up: Duration,
 }
 
-/// Whether logins go over TLS. Certificates are not verified: a throw-away server signs its own.
+/// Whether logins go over TLS. Certificates are verified where [`Target::authority`] says by what: most
+/// throw-away servers sign their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
     /// Without; over TLS where the server refuses that.

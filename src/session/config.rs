@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub names: Names,
     /// Whether it goes into the run's own folder.
     pub is_private: bool,
+    /// That folder, once it is known.
+    folder: Option<PathBuf>,
 }
 
 impl Config {
@@ -63,11 +65,13 @@ impl Config {
             connargs,
             names,
             is_private,
+            folder: None,
         })
     }
 
     /// Tells the run's own folder, for a file that goes there.
     pub(crate) fn place_in(&mut self, folder: &Path) {
+        self.folder = Some(folder.to_owned());
         if self.is_private {
             self.path = folder.join(&self.path);
         }
@@ -101,7 +105,18 @@ impl Config {
         plan: &'a Plan,
         address: impl Fn(usize, &'a Database) -> (&'a str, u16),
     ) -> Model {
-        Model::new(&plan.run_id, &plan.entries(address), &self.connargs)
+        Model::new(&plan.run_id, &plan.entries(address), &self.connargs, self.folder.as_deref())
+    }
+
+    /// Writes what clients know the servers' certificates by into the run's own folder.
+    pub(crate) fn write_authorities(&self, plan: &Plan) -> anyhow::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        for database in &plan.discovery.databases {
+            if let Some(certificate) = &database.tls {
+                files::write(&output::ca_file(folder, database), &certificate.authority, 0o600)?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn text(&self, model: &Model) -> anyhow::Result<String> {

@@ -23,6 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["console", "process"],
     &["background", "bug", "doctor", "files", "run_id"],
     &[
+        "authority",
         "deadline",
         "engine",
         "environment",

@@ -24,3 +24,4 @@ pub mod remove;
 mod restore;
 mod scripts;
 pub mod start;
+mod tls;

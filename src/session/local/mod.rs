@@ -127,6 +127,7 @@ impl Backend for Servers {
         };
         let started = started.map_err(Failed::Amid)?;
         let Session { call, claim, recording } = session;
+        call.config.write_authorities(&call.plan).map_err(Failed::Amid)?;
         let ports: Vec<u16> = started.iter().map(|started| started.server.port).collect();
         let model = call.config.model(&call.plan, |index, _| ("127.0.0.1", ports[index]));
         let mut children = Vec::new();
