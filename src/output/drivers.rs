@@ -22,14 +22,10 @@ pub(super) fn jdbc_url(connection: &Connection) -> String {
         ("mariadb", Secured::Verified(ca)) => {
             vec!["sslMode=verify-full".to_owned(), format!("serverSslCert={ca}")]
         }
-        (_, Secured::Verified(ca)) => vec![
-            "sslMode=VERIFY_IDENTITY".to_owned(),
-            format!("trustCertificateKeyStoreUrl={}", escape(&format!("file:{ca}"))),
-            "trustCertificateKeyStoreType=PEM".to_owned(),
-        ],
         // The driver would ask for TLS, and refuse to ask the server for the key of a login without it.
         (_, Secured::No) => vec!["sslMode=DISABLED".to_owned(), "allowPublicKeyRetrieval=true".to_owned()],
-        (_, Secured::Unverified) => vec!["sslMode=REQUIRED".to_owned()],
+        // It knows an authority by a Java keystore only.
+        (_, Secured::Unverified | Secured::Verified(_)) => vec!["sslMode=REQUIRED".to_owned()],
     };
     let (scheme, name) = match connection.engine {
         "postgres" => ("postgresql", escape(name)),

@@ -133,10 +133,9 @@ pub fn option_file(model: &Model) -> Option<String> {
         ("password", password.as_deref()),
     ];
     let client: String = login.into_iter().map(|(key, value)| line(key, value)).collect();
-    // One of the two is MySQL's word for it, the other one MariaDB's.
-    let verified = ca.as_deref().map(|ca| {
-        line("ssl-ca", Some(ca)) + "loose-ssl-mode=VERIFY_IDENTITY\nloose-ssl-verify-server-cert\n"
-    });
+    // MySQL's clients verify as soon as they know an authority, and do not know MariaDB's word for it.
+    let verified =
+        ca.as_deref().map(|ca| line("ssl-ca", Some(ca)) + "[client-mariadb]\nssl-verify-server-cert\n");
     let text = format!("[client]\nprotocol=tcp\n{client}{}", verified.unwrap_or_default());
     // The clients cut a longer line in two, and print the second part.
     text.lines().all(|line| line.len() < 4000).then_some(text)

@@ -32,6 +32,7 @@ mod run;
 mod signals;
 mod terminal;
 mod threads;
+mod tls;
 mod together;
 mod versions;
 mod victims;
