@@ -1,11 +1,14 @@
 //! A throw-away certificate authority and the certificates of the servers that it signs. Its key is never
 //! written down, and is gone with the process.
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     IsCa, KeyPair, KeyUsagePurpose,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sha1::{Digest, Sha1};
 
 /// The authority of one run.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -41,6 +44,28 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.0).context("signing a server's certificate")?;
         Ok(Signed { authority: self.0.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
     }
+}
+
+/// What [`keystore`] is read with: it holds nothing secret.
+pub const KEYSTORE_PASSWORD: &str = "testbed";
+
+/// An authority's certificate as a Java keystore, the only form in which MySQL's Connector/J takes one: JKS,
+/// version 2, with one entry of a trusted certificate and the digest of it all.
+pub fn keystore(authority: &str) -> anyhow::Result<Vec<u8>> {
+    let certificate = CertificateDer::from_pem_slice(authority.as_bytes());
+    let certificate = certificate.map_err(|error| anyhow!("reading an authority's certificate: {error}"))?;
+    let (version, entries, trusted, no_time) = (2_u32, 1_u32, 2_u32, 0_u64);
+    let text = |text: &str| [&[0, text.len() as u8], text.as_bytes()].concat();
+    let mut bytes = [0xFEED_FEED_u32, version, entries, trusted].map(u32::to_be_bytes).concat();
+    bytes.extend(text("testbed"));
+    bytes.extend(no_time.to_be_bytes());
+    bytes.extend(text("X.509"));
+    bytes.extend(u32::try_from(certificate.len())?.to_be_bytes());
+    bytes.extend(certificate.as_ref());
+    let password: Vec<u8> = KEYSTORE_PASSWORD.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let digest = Sha1::new().chain_update(password).chain_update("Mighty Aphrodite").chain_update(&bytes);
+    bytes.extend(digest.finalize());
+    Ok(bytes)
 }
 
 fn named(name: &str) -> DistinguishedName {

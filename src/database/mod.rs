@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::authority;
 pub use crate::engine::Engine;
 pub use discover::{Discovery, discover};
 pub use login::of_image;
@@ -61,6 +62,13 @@ pub struct Certificate {
     pub authority: String,
     pub certificate: String,
     pub key: Password,
+}
+
+impl Certificate {
+    /// The authority's as Java takes it.
+    pub fn keystore(&self) -> anyhow::Result<Vec<u8>> {
+        authority::keystore(&self.authority)
+    }
 }
 
 /// What the user says about staying up as evidence: a duration, or `never`.

@@ -285,6 +285,7 @@ mod tests {
         let expected = json!({
             "pull_secrets": [], "node_selector": [], "tolerations": [], "runtime_class": null, "hardened": false, "user": null,
             "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": null, "memory": null}, "ip_family": null,
+            "tls": false, "group": 999,
         });
         assert_eq!(platform("postgres", &[]), expected);
         let empty = [

@@ -2,10 +2,14 @@
 //!
 //! Each has its own idea of what is escaped, and of whether a server without TLS is a fault.
 
+use std::path::Path;
+
 use serde_json::Value;
 
+use super::model::keystore_file;
 use super::url::{authority, escape};
 use super::{Connection, Secured};
+use crate::authority::KEYSTORE_PASSWORD;
 
 /// Without the login, which JDBC takes apart (`DriverManager.getConnection(url, user, password)`): a URL is
 /// logged more readily than a password.
@@ -24,8 +28,17 @@ pub(super) fn jdbc_url(connection: &Connection) -> String {
         }
         // The driver would ask for TLS, and refuse to ask the server for the key of a login without it.
         (_, Secured::No) => vec!["sslMode=DISABLED".to_owned(), "allowPublicKeyRetrieval=true".to_owned()],
+        (_, Secured::Unverified) => vec!["sslMode=REQUIRED".to_owned()],
         // It knows an authority by a Java keystore only.
-        (_, Secured::Unverified | Secured::Verified(_)) => vec!["sslMode=REQUIRED".to_owned()],
+        (_, Secured::Verified(ca)) => {
+            let file = format!("file:{}", keystore_file(Path::new(ca)).display());
+            vec![
+                "sslMode=VERIFY_IDENTITY".to_owned(),
+                format!("trustCertificateKeyStoreUrl={}", escape(&file)),
+                "trustCertificateKeyStoreType=JKS".to_owned(),
+                format!("trustCertificateKeyStorePassword={KEYSTORE_PASSWORD}"),
+            ]
+        }
     };
     let (scheme, name) = match connection.engine {
         "postgres" => ("postgresql", escape(name)),

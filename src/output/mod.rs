@@ -22,7 +22,7 @@ mod url;
 pub use connarg::{ConnArg, check_connargs};
 pub use environment::{Environment, check_names, option_file, other_option_file};
 pub use format::{Format, Renderer};
-pub use model::{Connection, Entry, Model, Secured, ca_file};
+pub use model::{Connection, Entry, Model, Secured, ca_file, keystore_file};
 pub use names::{Chosen, Names, check as check_variable};
 pub use presets::Preset;
 pub use results::{LockFact, ResultFile, RunFact};

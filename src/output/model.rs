@@ -112,6 +112,11 @@ pub fn ca_file(folder: &Path, database: &Database) -> PathBuf {
     folder.join(format!("{}.ca.crt", database.name))
 }
 
+/// The same for Java, beside it.
+pub fn keystore_file(ca: &Path) -> PathBuf {
+    ca.with_extension("jks")
+}
+
 impl Connection {
     /// Writes down what differs from driver to driver.
     fn spell(&mut self) {

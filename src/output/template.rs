@@ -136,7 +136,7 @@ mod tests {
             ),
             (
                 "\n{{ database.mysql.urll }}",
-                "t.tera:2: the field urll is not defined; known are arguments, database, driver, ",
+                "t.tera:2: the field urll is not defined; known are arguments, ca, database, driver, ",
             ),
             ("\n{{ params.x }}", "t.tera:2: "),
             ("{% for d in databases %}\n\n{{ d.uri }}{% endfor %}", "t.tera:3: "),

@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub is_private: bool,
     /// That folder, once it is known.
     folder: Option<PathBuf>,
+    /// Whether what the servers' certificates are known by is in it, for whoever uses this model.
+    has_authorities: bool,
 }
 
 impl Config {
@@ -66,6 +68,7 @@ impl Config {
             names,
             is_private,
             folder: None,
+            has_authorities: false,
         })
     }
 
@@ -105,17 +108,21 @@ impl Config {
         plan: &'a Plan,
         address: impl Fn(usize, &'a Database) -> (&'a str, u16),
     ) -> Model {
-        Model::new(&plan.run_id, &plan.entries(address), &self.connargs, self.folder.as_deref())
+        let folder = self.folder.as_deref().filter(|_| self.has_authorities);
+        Model::new(&plan.run_id, &plan.entries(address), &self.connargs, folder)
     }
 
-    /// Writes what clients know the servers' certificates by into the run's own folder.
-    pub(crate) fn write_authorities(&self, plan: &Plan) -> anyhow::Result<()> {
+    /// Writes what clients of this machine know the servers' certificates by into the run's own folder, unless
+    /// it is there from when the run was made.
+    pub(crate) fn keep_authorities(&mut self, plan: &Plan, is_adopted: bool) -> anyhow::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        for database in &plan.discovery.databases {
-            if let Some(certificate) = &database.tls {
-                files::write(&output::ca_file(folder, database), &certificate.authority, 0o600)?;
-            }
+        for database in plan.discovery.databases.iter().filter(|_| !is_adopted) {
+            let Some(certificate) = &database.tls else { continue };
+            let file = output::ca_file(folder, database);
+            files::write(&file, &certificate.authority, 0o600)?;
+            files::write(&output::keystore_file(&file), certificate.keystore()?, 0o600)?;
         }
+        self.has_authorities = true;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ psql -Atc "SELECT 'psql ' || version FROM pg_stat_ssl WHERE pid = pg_backend_pid
 PGSSLMODE=disable psql -Atc 'SELECT 1' 2>&1 | grep -o 'no encryption'
 mariadb -NBe "SHOW STATUS LIKE 'Ssl_version'"
 login="-h $SHOP_HOST -P $SHOP_PORT -u $SHOP_USER"
-MYSQL_PWD=$SHOP_PASSWORD mariadb --no-defaults $login --skip-ssl -e 'SELECT 1' 2>&1 | grep -o 'insecure transport are prohibited'
+MYSQL_PWD=$SHOP_PASSWORD mariadb --no-defaults $login --skip-ssl -e 'SELECT 1' > /dev/null 2>&1 || echo no TLS, no login
 cat "$ORDERS_CA" "$SHOP_CA" | sort -u | grep -c BEGIN
 "#;
 
@@ -29,8 +29,7 @@ fn clients_verify_the_servers_of_a_cluster() {
         &id,
     ];
     let run = namespace.folder.call(&[&args[..], &["--", "sh", "-c", SCRIPT]].concat()).ok();
-    let expected =
-        "psql TLSv1.3\nno encryption\nSsl_version\tTLSv1.3\ninsecure transport are prohibited\n1\n";
+    let expected = "psql TLSv1.3\nno encryption\nSsl_version\tTLSv1.3\nno TLS, no login\n1\n";
     assert_eq!(run.stdout, expected, "{}", run.transcript());
     assert_eq!(namespace.of_run(&id), Vec::<String>::new());
 }

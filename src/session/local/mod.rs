@@ -127,7 +127,7 @@ impl Backend for Servers {
         };
         let started = started.map_err(Failed::Amid)?;
         let Session { call, claim, recording } = session;
-        call.config.write_authorities(&call.plan).map_err(Failed::Amid)?;
+        call.config.keep_authorities(&call.plan, false).map_err(Failed::Amid)?;
         let ports: Vec<u16> = started.iter().map(|started| started.server.port).collect();
         let model = call.config.model(&call.plan, |index, _| ("127.0.0.1", ports[index]));
         let mut children = Vec::new();
@@ -357,6 +357,7 @@ impl Servers {
             database.login.password = Password::new(&server.password);
         }
         let ports: Vec<u16> = local.servers.iter().map(|server| server.port).collect();
+        config.keep_authorities(plan, true)?;
         let model =
             config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
         Ok(Up { children: Vec::new(), model })
