@@ -32,7 +32,7 @@ login="-h $SHOP_HOST -P $SHOP_PORT -u $SHOP_USER"
 MYSQL_PWD=$SHOP_PASSWORD mariadb --no-defaults $login --skip-ssl -e 'SELECT 1' > refused 2>&1 || echo no TLS, no login
 MYSQL_PWD=$SHOP_PASSWORD mariadb --no-defaults $login --ssl-ca="$OTHER" --ssl-verify-server-cert -e 'SELECT 1' 2>&1 | grep -o 'ERROR 2026'
 find "$XDG_STATE_HOME" -name tls.key -path "*/r.*" -printf '%m\n'
-find "$XDG_STATE_HOME" -name tls.key -path "*/r.*" -exec sed -n 2p {} + > keys
+find "$XDG_STATE_HOME" -name tls.key -path "*/r.*" -exec sed -n 2p {} ';' > keys
 "#;
 
 #[test]
