@@ -14,6 +14,7 @@ use super::{
 use crate::engine::{self, Vendor};
 use crate::manifest::Object;
 use crate::run_id::RunId;
+use crate::trust::{Name, Trust};
 
 /// On a pod or its template: an engine's name, `none`, or `container=engine` pairs with commas between.
 const ENGINE_ANNOTATION: &str = "testbed/engine";
@@ -230,11 +231,10 @@ fn certificate(variables: &mut Variables, folder: &str) -> anyhow::Result<Certif
             )
         })
     };
-    Ok(Certificate {
-        authority: file("ca.crt")?,
-        certificate: file("tls.crt")?,
-        key: Password::new(file("tls.key")?),
-    })
+    let authority = file("ca.crt")?;
+    Trust::in_pem(authority.as_bytes(), Name::Right)
+        .with_context(|| format!("annotation {TLS_ANNOTATION} {folder:?}: ca.crt"))?;
+    Ok(Certificate { authority, certificate: file("tls.crt")?, key: Password::new(file("tls.key")?) })
 }
 
 /// The Service's name without the run id: `mysql-2b5b…` is `mysql`. A run id may be as short as a letter:

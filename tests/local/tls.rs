@@ -90,3 +90,24 @@ fn an_up_again_keeps_the_authority() {
         .fails(2)
         .says("each run makes postgres's certificates");
 }
+
+#[test]
+fn a_manifest_of_ones_own_says_it_by_an_annotation() {
+    let local = Local::new();
+    let render = ["render", "--with", "postgres=orders", "--param", "tls=true", "--run-id", "r"];
+    let rendered = local.call(&render).ok().stdout;
+    let run = |manifest: &str| {
+        local.file("databases.yaml", manifest);
+        let ask = "psql -Atc 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()'";
+        local.call(&["run", "databases.yaml", "--run-id", "r", "--", "sh", "-c", ask])
+    };
+    assert_eq!(run(&rendered).ok().stdout, "t\n");
+    for (from, to, part) in [
+        ("ca.crt: |", "other.crt: |", "no Secret of the manifest has ca.crt for this folder"),
+        ("BEGIN CERTIFICATE", "BEGIN NOTHING", "ca.crt: "),
+        ("mountPath: /etc/testbed-tls", "mountPath: /elsewhere", "no Secret of the manifest has ca.crt"),
+    ] {
+        run(&rendered.replace(from, to)).fails(2).says("annotation testbed/tls").says(part);
+    }
+    local.assert_nothing_left();
+}
