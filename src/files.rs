@@ -92,17 +92,22 @@ pub fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The path with the system's reason; no file is left behind then, and an older one stays as it was. What is
 /// no regular file is never replaced.
-pub fn write(path: &Path, content: impl AsRef<[u8]>, mode: u32) -> anyhow::Result<()> {
+pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    write_bytes(path, text.as_bytes(), mode)
+}
+
+/// The same for what is no text.
+pub fn write_bytes(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     check_kind(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if write_new(folder, path, content.as_ref(), mode).is_ok() {
+    if write_new(folder, path, content, mode).is_ok() {
         return Ok(());
     }
     let context = || format!("writing {}", path.display());
     let mut file = tempfile::Builder::new().prefix(".testbed-").tempfile_in(folder).with_context(context)?;
     // Set on the open file rather than at its creation, so that the umask takes nothing away.
     file.as_file().set_permissions(Permissions::from_mode(mode)).with_context(context)?;
-    file.write_all(content.as_ref()).with_context(context)?;
+    file.write_all(content).with_context(context)?;
     file.persist(path).with_context(context)?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::authority::KEYSTORE_PASSWORD;
 pub(super) fn jdbc_url(connection: &Connection) -> String {
     let name = connection.database.as_deref().unwrap_or_default();
     let Some(authority) = place(connection) else { return format!("jdbc:sqlite:{name}") };
-    let parameters = match (connection.engine, &connection.secured) {
+    let parameters = match (connection.engine, connection.secured()) {
         ("postgres" | "mariadb", Secured::No) => Vec::new(),
         ("postgres", Secured::Unverified) => vec!["sslmode=require".to_owned()],
         ("mariadb", Secured::Unverified) => vec!["sslMode=trust".to_owned()],
@@ -74,7 +74,7 @@ pub(super) fn go_dsn(connection: &Connection) -> String {
     };
     if connection.engine == "postgres" {
         // lib/pq wants TLS unless it is told not to.
-        let mode = match &connection.secured {
+        let mode = match connection.secured() {
             Secured::No => "?sslmode=disable",
             Secured::Unverified => "?sslmode=require",
             // The URL says it already.
@@ -88,7 +88,7 @@ pub(super) fn go_dsn(connection: &Connection) -> String {
     }
     let password = connection.password.as_deref().filter(|password| !password.is_empty());
     let password = password.map(|password| format!(":{password}")).unwrap_or_default();
-    let parameters = match &connection.secured {
+    let parameters = match connection.secured() {
         Secured::No => Vec::new(),
         // The driver takes an authority from a program only.
         Secured::Unverified | Secured::Verified(_) => vec!["tls=skip-verify".to_owned()],
@@ -107,14 +107,14 @@ pub(super) fn dotnet(connection: &Connection) -> String {
         pairs.extend(connection.user.clone().map(|value| (user, value)));
         pairs.extend(connection.password.clone().map(|value| ("Password", value)));
         pairs.extend(name.map(|name| ("Database", name.to_owned())));
-        match (is_postgres, &connection.secured) {
+        match (is_postgres, connection.secured()) {
             (true, Secured::No) => {}
             (true, Secured::Unverified) => pairs.push(("SSL Mode", "Require".into())),
             (true, Secured::Verified(ca)) => {
-                pairs.extend([("SSL Mode", "VerifyFull".into()), ("Root Certificate", ca.clone())]);
+                pairs.extend([("SSL Mode", "VerifyFull".into()), ("Root Certificate", ca.to_owned())]);
             }
             (false, Secured::Verified(ca)) => {
-                pairs.extend([("SslMode", "VerifyFull".into()), ("SslCa", ca.clone())]);
+                pairs.extend([("SslMode", "VerifyFull".into()), ("SslCa", ca.to_owned())]);
             }
             (false, Secured::No) => pairs.push(("AllowPublicKeyRetrieval", "true".into())),
             (false, Secured::Unverified) => pairs.push(("SslMode", "Required".into())),
@@ -133,12 +133,11 @@ fn quoted(value: &str) -> String {
 }
 
 /// The arguments of Python's drivers by which they verify the server.
-pub(super) fn python(driver: &str, secured: &Secured) -> Vec<(String, Value)> {
-    let Secured::Verified(ca) = secured else { return Vec::new() };
+pub(super) fn python(driver: &str, ca: &str) -> Vec<(String, Value)> {
     let pairs: Vec<(&str, Value)> = match driver {
-        "postgres" => vec![("sslmode", "verify-full".into()), ("sslrootcert", ca.as_str().into())],
+        "postgres" => vec![("sslmode", "verify-full".into()), ("sslrootcert", ca.into())],
         _ => vec![
-            ("ssl_ca", ca.as_str().into()),
+            ("ssl_ca", ca.into()),
             ("ssl_verify_cert", true.into()),
             ("ssl_verify_identity", true.into()),
         ],
@@ -147,7 +146,7 @@ pub(super) fn python(driver: &str, secured: &Secured) -> Vec<(String, Value)> {
 }
 
 /// A PostgreSQL's URL by which libpq, and who reads such URLs, verify the server.
-pub(super) fn verified(url: &str, secured: &Secured) -> String {
+pub(super) fn verified(url: &str, secured: Secured<'_>) -> String {
     match secured {
         Secured::Verified(ca) => {
             format!("{}?sslmode=verify-full&sslrootcert={}", plain(url), escape(ca))

@@ -211,11 +211,11 @@ pub(super) fn variables(
             .filter(|(suffix, _)| !["URL", "JDBC_URL", "DSN", "CA"].contains(suffix))
             .for_each(|(suffix, value)| add(&format!("{LIBPQ}{suffix}"), value));
         // Some drivers want TLS unless they are told not to.
-        let mode = match &usual.secured {
+        let mode = match usual.secured() {
             Secured::No => "disable",
             Secured::Unverified => "require",
             Secured::Verified(ca) => {
-                add("PGSSLROOTCERT", ca.clone());
+                add("PGSSLROOTCERT", ca.to_owned());
                 "verify-full"
             }
         };

@@ -30,15 +30,14 @@ pub struct Model {
 }
 
 /// How clients have to speak to a server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Secured {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secured<'a> {
     /// It takes logins without TLS.
-    #[default]
     No,
     /// It takes logins over TLS only, with a certificate that nobody can verify.
     Unverified,
     /// It takes logins over TLS only, and this file has the certificate of its authority.
-    Verified(String),
+    Verified(&'a str),
 }
 
 /// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and
@@ -70,8 +69,9 @@ pub struct Connection {
     pub dsn: String,
     /// The file with the certificate of a server's authority, where that takes logins over TLS alone.
     pub ca: Option<String>,
+    /// Whether the server takes logins over TLS only.
     #[serde(skip)]
-    pub secured: Secured,
+    pub over_tls: bool,
     /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`,
     /// `psycopg2.connect(**arguments)`, `sqlite3.connect(**arguments)`. `--connarg` and the annotation
     /// `testbed/connargs` change these, and nothing else here.
@@ -94,10 +94,8 @@ impl Model {
     pub fn note_tls(&mut self, over_tls: impl IntoIterator<Item = bool>) {
         let servers = self.databases.iter_mut().filter(|connection| connection.host.is_some());
         for (connection, over_tls) in servers.zip(over_tls) {
-            if over_tls && connection.secured == Secured::No {
-                connection.secured = Secured::Unverified;
-                connection.spell();
-            }
+            connection.over_tls = over_tls;
+            connection.spell();
         }
     }
 
@@ -118,10 +116,18 @@ pub fn keystore_file(ca: &Path) -> PathBuf {
 }
 
 impl Connection {
-    /// Writes down what differs from driver to driver.
+    pub fn secured(&self) -> Secured<'_> {
+        match (&self.ca, self.over_tls) {
+            (Some(ca), _) => Secured::Verified(ca),
+            (None, true) => Secured::Unverified,
+            (None, false) => Secured::No,
+        }
+    }
+
+    /// Writes down what differs from driver to driver, once all else is known.
     fn spell(&mut self) {
-        if self.engine == "postgres" && self.ca.is_some() {
-            self.url = drivers::verified(&self.url, &self.secured);
+        if self.engine == "postgres" {
+            self.url = drivers::verified(&self.url, self.secured());
         }
         self.jdbc_url = drivers::jdbc_url(self);
         self.dsn = drivers::go_dsn(self);
@@ -167,12 +173,8 @@ impl Connection {
             arguments.insert(database_key.into(), name.as_str().into());
         }
         let ca = folder.filter(|_| database.tls.is_some()).map(|folder| ca_file(folder, database));
-        let secured = match (&database.tls, ca.as_deref().and_then(Path::to_str)) {
-            (None, _) => Secured::No,
-            (Some(_), None) => Secured::Unverified,
-            (Some(_), Some(ca)) => Secured::Verified(ca.to_owned()),
-        };
-        arguments.extend(drivers::python(driver, &secured));
+        let ca = ca.as_deref().and_then(Path::to_str).map(str::to_owned);
+        arguments.extend(ca.iter().flat_map(|ca| drivers::python(driver, ca)));
         arguments.extend(database.connargs.clone());
         arguments.extend(connargs.iter().filter(|arg| arg.is_for(database)).map(ConnArg::pair));
         Self {
@@ -185,8 +187,8 @@ impl Connection {
             password: Some(login.password.reveal().into()),
             database: login.database.clone(),
             url: url::url(scheme, login, host, port),
-            ca: if let Secured::Verified(ca) = &secured { Some(ca.clone()) } else { None },
-            secured,
+            over_tls: database.tls.is_some(),
+            ca,
             arguments,
             ..Self::default()
         }

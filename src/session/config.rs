@@ -112,15 +112,17 @@ impl Config {
         Model::new(&plan.run_id, &plan.entries(address), &self.connargs, folder)
     }
 
-    /// Writes what clients of this machine know the servers' certificates by into the run's own folder, unless
-    /// it is there from when the run was made.
-    pub(crate) fn keep_authorities(&mut self, plan: &Plan, is_adopted: bool) -> anyhow::Result<()> {
+    /// Writes what clients of this machine know the servers' certificates by into the run's own folder. A plan
+    /// that has made certificates anew leaves what is there: it is of a server that is there.
+    pub(crate) fn keep_authorities(&mut self, plan: &Plan, is_current: bool) -> anyhow::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        for database in plan.discovery.databases.iter().filter(|_| !is_adopted) {
-            let Some(certificate) = &database.tls else { continue };
+        for database in &plan.discovery.databases {
             let file = output::ca_file(folder, database);
+            let Some(certificate) = database.tls.as_ref().filter(|_| is_current || !file.exists()) else {
+                continue;
+            };
+            files::write_bytes(&output::keystore_file(&file), &certificate.keystore()?, 0o600)?;
             files::write(&file, &certificate.authority, 0o600)?;
-            files::write(&output::keystore_file(&file), certificate.keystore()?, 0o600)?;
         }
         self.has_authorities = true;
         Ok(())

@@ -370,7 +370,7 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     let is_from_here = is_forwarded || matches!(maker, Maker::Run(_));
     // Who uses the addresses inside the cluster may be on another machine.
     if is_from_here {
-        config.keep_authorities(plan, false)?;
+        config.keep_authorities(plan, true)?;
     }
     let mut model = config.model(plan, |index, database| match reach.targets.get(index) {
         Some(target) if is_from_here => (&target.host, target.port),

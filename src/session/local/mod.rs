@@ -357,7 +357,7 @@ impl Servers {
             database.login.password = Password::new(&server.password);
         }
         let ports: Vec<u16> = local.servers.iter().map(|server| server.port).collect();
-        config.keep_authorities(plan, true)?;
+        config.keep_authorities(plan, false)?;
         let model =
             config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
         Ok(Up { children: Vec::new(), model })
