@@ -6,9 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::model::keystore_file;
 use super::url::{authority, escape};
-use super::{Connection, Secured};
+use super::{Connection, Secured, keystore_file};
 use crate::authority::KEYSTORE_PASSWORD;
 
 /// Without the login, which JDBC takes apart (`DriverManager.getConnection(url, user, password)`): a URL is
