@@ -169,6 +169,7 @@ const UP_EXAMPLES: &str = "\
 Examples:
   testbed up --with postgres:17 --with mysql            two databases from built-in templates
   testbed up --with postgres:17=orders --param orders.database=shop
+  testbed up --with postgres@5433 --param init=schema.sql
   testbed up databases.yaml --run-id pr-17              the manifest of your own
   testbed up --with postgres --forward                  reach it from this machine until Ctrl-C
   testbed up --with postgres --format dotenv            variables in .env.testbed: set -a; . ./.env.testbed
@@ -213,7 +214,7 @@ Anybody may call it at any time.";
 
 const DOWN_EXAMPLES: &str = "\
 Examples:
-  testbed down                     the run that the last `up` in this folder made
+  testbed down                     all runs that an `up` in this folder made
   testbed down --run-id pr-17";
 
 const RENDER_EXAMPLES: &str = "\
@@ -267,14 +268,21 @@ pub struct Source {
     #[arg(short, long = "filename", value_name = "MANIFEST")]
     pub filenames: Vec<PathBuf>,
 
-    /// A built-in database: mysql, mariadb, postgres or sqlite, with an image tag and a name if needed
-    #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", env = "TESTBED_WITH", value_delimiter = ',')]
+    /// A built-in database: mysql, mariadb, postgres or sqlite, with an image tag, a port and a name if needed
+    #[arg(
+        short,
+        long,
+        value_name = "ENGINE[:TAG][@PORT][=NAME]",
+        env = "TESTBED_WITH",
+        value_delimiter = ','
+    )]
     pub with: Vec<String>,
 
-    /// A template parameter; built-in databases take image, user, password, database, cpu, cpu-limit, memory,
-    /// memory-limit, medium, args, tls (true), profile (restricted, openshift), pull-secret, node-selector,
-    /// tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one of them as NAME.memory=1Gi; NAME.server=PATH
-    /// names the server program on this machine
+    /// A template parameter; built-in databases take image, port, user, password, database, databases, users,
+    /// extensions, init (set-up scripts), args, tls (true), cpu, cpu-limit, memory, memory-limit, medium, profile
+    /// (restricted, openshift), pull-secret, node-selector, tolerations, runtime-class and ip-family (ipv4,
+    /// ipv6, dual), for one of them as NAME.memory=1Gi; NAME.server=PATH names the server program on this
+    /// machine
     #[arg(
         short,
         long,
@@ -292,14 +300,15 @@ pub struct Source {
     pub image_prefix: Vec<Mirror>,
 
     /// The run's id: a lower-case DNS label of at most 52 characters [default: the PipelineRun's uid, else a
-    /// fresh UUID]
+    /// fresh UUID; for `up` that of the run that is up in this folder]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
-    /// How long the run may live in a cluster: its pods stop then, and testbed gc removes what is left; none
-    /// for no end
-    #[arg(long, value_name = "DURATION", env = "TESTBED_LIFETIME", default_value = "2h", value_parser = Lifetime::parse)]
-    pub lifetime: Lifetime,
+    /// How long the run may live: in a cluster its pods stop then, and testbed gc removes what is left; on
+    /// this machine the next command does, once an `up` is older; none for no end [default: 2h in a cluster,
+    /// none on this machine]
+    #[arg(long, value_name = "DURATION", env = "TESTBED_LIFETIME", value_parser = Lifetime::parse)]
+    pub lifetime: Option<Lifetime>,
 
     /// What a manifest may do in a cluster that is refused otherwise: privileged, host-path, ... (the error
     /// names it)
@@ -556,7 +565,8 @@ pub enum GcFormat {
 /// `testbed down`
 #[derive(Debug, Args)]
 pub struct Down {
-    /// The run's id [default: the PipelineRun's uid, else the run of the last `up` in this folder]
+    /// The run's id, or the first letters of one that testbed has made up [default: the PipelineRun's uid, else
+    /// all runs of `up` in this folder]
     #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
     pub run_id: Option<String>,
 
@@ -564,7 +574,7 @@ pub struct Down {
     pub pipeline_run: PipelineRun,
 
     /// Another namespace in which the run has objects, as `up --allow namespace` makes them; what the objects
-    /// say of that is not followed [default: where the last `up` in this folder made some]
+    /// say of that is not followed [default: where the `up` made some]
     #[arg(
         long,
         value_name = "NAME",
@@ -917,7 +927,7 @@ pub struct Init {
     pub folder: PathBuf,
 
     /// A database that the project needs, whatever else is found
-    #[arg(short, long, value_name = "ENGINE[:TAG][=NAME]", value_delimiter = ',')]
+    #[arg(short, long, value_name = "ENGINE[:TAG][@PORT][=NAME]", value_delimiter = ',')]
     pub with: Vec<String>,
 
     /// Print the file instead of writing it

@@ -38,6 +38,7 @@ pub mod location;
 pub mod lock;
 pub mod manifest;
 pub mod output;
+pub mod ports;
 pub mod postgres;
 pub mod probe;
 pub mod process;

@@ -61,7 +61,7 @@ const HISTORY_SHOW_EXAMPLES: &str = "\
 Examples:
   testbed history show                       the newest run
   testbed history show pr-17                 the newest one with this run id
-  testbed history show 0198c0de              the first letters will do, eight or more, if they fit one run
+  testbed history show 0198c0de              the first letters will do, four or more, if they fit one run
   testbed history show -o json | jq '.databases[].timeline'
   testbed history show pr-17 --html run.html one page with timeline, events and logs, with no need of a network
 

@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow};
 use crate::cli::{Global, Init};
 use crate::console;
 use crate::failure::{Advise, usage};
-use crate::init::{Findings, Found, Place, compose, config, gitlab, merge, one_line, workflow, write};
+use crate::init::{Findings, Found, Place, Port, compose, config, gitlab, merge, one_line, workflow, write};
 use crate::manifest::builtin::With;
 use crate::progress::Progress;
 use crate::reading::{self, MOST};
@@ -57,6 +57,8 @@ fn asked(with: &With) -> Found {
         image: None,
         user: None,
         database: None,
+        port: with.port.map(Port::Asked),
+        init: Vec::new(),
         has_password: false,
         places: vec![place],
     }

@@ -67,7 +67,7 @@ pub async fn rescue() -> anyhow::Result<u8> {
 /// Says what became of the project's settings.
 fn tell(arguments: &Arguments) {
     let progress = arguments.cli.global.progress();
-    if let Some(file) = &arguments.file {
+    for file in &arguments.files {
         progress.explain(&format!("settings from {file}"));
     }
     if let Some(error) = &arguments.ignored {

@@ -4,10 +4,11 @@ use serde_json::json;
 
 use crate::cli::{Format, Global, Render, Source};
 use crate::console;
-use crate::failure::usage;
+use crate::failure::{Advise, usage};
 use crate::manifest::Object;
-use crate::manifest::builtin;
+use crate::manifest::builtin::{self, With};
 use crate::manifest::check::check_namespace;
+use crate::manifest::setup::Setup;
 use crate::run_id::RunId;
 use crate::session::plan::{self, Plan};
 use crate::yaml;
@@ -43,15 +44,21 @@ fn template(source: &Source) -> anyhow::Result<String> {
     // Stand-ins that occur nowhere else in the text.
     let (run_id, password) = (RunId::generate(), plan::password());
     let withs = plan::withs(source)?;
-    for with in &withs {
+    let text = |with: &With| {
+        let setup = Setup::read(with, &params)?;
+        if !setup.objects(with, &run_id).is_empty() {
+            return Err(usage(format!("--template: {} has set-up scripts, which may look like templates themselves", with.name)))
+                .hint("leave init away, and put a ConfigMap of your own into the manifest; or print the manifest without --template");
+        }
         if builtin::wants_tls(with, &params)? {
             return Err(usage(format!(
                 "--template: each run makes {}'s certificates, which no template can hold; leave tls away",
                 with.name
             )));
         }
-    }
-    let texts = withs.iter().map(|with| builtin::render(with, &run_id, &params, &password, None));
+        builtin::render(with, &run_id, &params, &setup, &password, None)
+    };
+    let texts = withs.iter().map(text);
     let text = texts.collect::<anyhow::Result<Vec<_>>>()?.join("---\n");
     Ok(text
         .replace(run_id.as_str(), "$(context.pipelineRun.uid)")

@@ -28,6 +28,10 @@ const TLS_ANNOTATION: &str = "testbed/tls";
 /// On a pod or its template: a JSON object of extra arguments for the config file.
 const CONNARGS_ANNOTATION: &str = "testbed/connargs";
 
+/// On a pod or its template: a JSON list of the further databases that its set-up makes, such as
+/// `[{"name": "audit", "user": "alice"}]`.
+const DATABASES_ANNOTATION: &str = "testbed/databases";
+
 /// What a manifest holds.
 pub struct Discovery {
     /// The servers, in the order of the manifest.
@@ -197,6 +201,16 @@ fn database(
         .transpose()?
         .unwrap_or_default();
     let tls = annotation(TLS_ANNOTATION).map(|folder| certificate(variables, folder)).transpose()?;
+    let further = annotation(DATABASES_ANNOTATION)
+        .map(|text| {
+            serde_json::from_str(text).with_context(|| {
+                format!(
+                    "annotation {DATABASES_ANNOTATION} is not a JSON list such as [{{\"name\": \"audit\"}}]"
+                )
+            })
+        })
+        .transpose()?
+        .unwrap_or_default();
     let image = workload.image(container).to_owned();
     let own_entrypoint = container.command.as_ref().is_none_or(Vec::is_empty);
     let arguments =
@@ -215,6 +229,7 @@ fn database(
         image,
         login: logins.tests,
         admin: logins.admin,
+        further,
         settle,
         tls,
         connargs,
@@ -225,7 +240,7 @@ fn database(
 fn certificate(variables: &mut Variables, folder: &str) -> anyhow::Result<Certificate> {
     let files = variables.files_below(folder)?.files;
     let file = |name: &str| {
-        files.get(name).cloned().ok_or_else(|| {
+        files.get(name).and_then(|bytes| String::from_utf8(bytes.clone()).ok()).ok_or_else(|| {
             anyhow!(
                 "annotation {TLS_ANNOTATION} {folder:?}: no Secret of the manifest has {name} for this folder"
             )

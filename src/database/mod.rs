@@ -13,6 +13,7 @@ mod workload;
 use std::fmt;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::authority;
@@ -92,6 +93,26 @@ impl Settling {
     }
 }
 
+/// A further database on a server, whose users all have the password of the tests' own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Further {
+    pub name: String,
+    /// Who logs in to it; the tests' own user where none is named.
+    pub user: Option<String>,
+}
+
+impl Further {
+    /// The login to it, beside the one to the server's first database.
+    pub fn login(&self, tests: &Login) -> Login {
+        Login {
+            user: self.user.clone().unwrap_or_else(|| tests.user.clone()),
+            password: tests.password.clone(),
+            database: Some(self.name.clone()),
+        }
+    }
+}
+
 /// A database server of the run.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -124,6 +145,8 @@ pub struct Database {
     /// What the final server's command line says, where that is known: for an image that is official by its
     /// name, with its own entrypoint.
     pub arguments: Option<Arguments>,
+    /// Further databases on the server, from the annotation `testbed/databases`.
+    pub further: Vec<Further>,
     /// Whether staying up counts as evidence (`testbed/settle`).
     pub settle: Option<Settling>,
     /// Where it takes logins over TLS alone (`testbed/tls`).

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, bail};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, EnvFromSource, EnvVar, KeyToPath, PodSpec, Secret, Volume,
 };
@@ -55,7 +56,11 @@ impl Reference {
 /// The contents of Secrets and ConfigMaps, of the manifest and of the cluster. An entry `None` is known to be
 /// absent.
 #[derive(Default)]
-pub struct Data(HashMap<Reference, Option<BTreeMap<String, String>>>);
+pub struct Data {
+    texts: HashMap<Reference, Option<BTreeMap<String, String>>>,
+    /// What of ConfigMaps is no text: nothing but files.
+    binary: HashMap<Reference, BTreeMap<String, Vec<u8>>>,
+}
 
 impl Data {
     /// Takes the manifest's Secrets and ConfigMaps in.
@@ -91,41 +96,42 @@ impl Data {
     }
 
     pub fn add_config_map(&mut self, map: ConfigMap) {
-        self.set(
-            DataKind::ConfigMap,
-            map.metadata.name.unwrap_or_default(),
-            Some(map.data.unwrap_or_default()),
-        );
+        let name = map.metadata.name.unwrap_or_default();
+        if let Some(binary) = map.binary_data {
+            let bytes = binary.into_iter().map(|(key, ByteString(bytes))| (key, bytes)).collect();
+            self.binary.insert(Reference::new(DataKind::ConfigMap, &name), bytes);
+        }
+        self.set(DataKind::ConfigMap, name, Some(map.data.unwrap_or_default()));
     }
 
     /// Notes that the cluster does not have it.
     pub fn add_absent(&mut self, reference: Reference) {
-        self.0.insert(reference, None);
+        self.texts.insert(reference, None);
     }
 
     /// Every value of the Secrets.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        let secrets = self.0.iter().filter(|(reference, _)| reference.kind == DataKind::Secret);
+        let secrets = self.texts.iter().filter(|(reference, _)| reference.kind == DataKind::Secret);
         secrets.filter_map(|(_, map)| map.as_ref()).flat_map(|map| map.values().map(String::as_str))
     }
 
     /// The names of the Secrets whose contents are known.
     pub fn secret_names(&self) -> impl Iterator<Item = &str> {
         let known =
-            self.0.iter().filter(|(reference, map)| reference.kind == DataKind::Secret && map.is_some());
+            self.texts.iter().filter(|(reference, map)| reference.kind == DataKind::Secret && map.is_some());
         known.map(|(reference, _)| reference.name.as_str())
     }
 
     fn set(&mut self, kind: DataKind, name: String, map: Option<BTreeMap<String, String>>) {
-        self.0.insert(Reference { kind, name }, map);
+        self.texts.insert(Reference { kind, name }, map);
     }
 }
 
 /// What volumes show in a folder of a container.
 #[derive(Debug, Default)]
 pub struct Files {
-    /// Names and texts, in the order of the names.
-    pub files: BTreeMap<String, String>,
+    /// Names and contents, in the order of the names.
+    pub files: BTreeMap<String, Vec<u8>>,
     /// Volumes whose content only the cluster knows.
     pub others: Vec<String>,
 }
@@ -183,7 +189,7 @@ impl<'a> Variables<'a> {
             container.env.iter().flatten().map(|variable| variable.name.clone()).collect();
         for source in container.env_from.iter().flatten() {
             let Some(reference) = Reference::of(source) else { continue };
-            let keys = self.data.0.get(&reference).and_then(Option::as_ref).into_iter().flatten();
+            let keys = self.data.texts.get(&reference).and_then(Option::as_ref).into_iter().flatten();
             names.extend(
                 keys.map(|(key, _)| format!("{}{key}", source.prefix.as_deref().unwrap_or_default())),
             );
@@ -226,22 +232,29 @@ impl<'a> Variables<'a> {
         Ok(found)
     }
 
-    /// The files of a volume whose content is known: names and texts.
-    fn files_of(&self, volume: &Volume) -> Option<BTreeMap<String, String>> {
+    /// The files of a volume whose content is known: names and contents.
+    fn files_of(&self, volume: &Volume) -> Option<BTreeMap<String, Vec<u8>>> {
         let parts = sources(volume)
             .into_iter()
             .map(|source| source.and_then(|(reference, items)| self.keys(&reference, items)));
         parts.collect::<Option<Vec<_>>>().map(|parts| parts.into_iter().flatten().collect())
     }
 
-    fn keys(&self, reference: &Reference, items: Option<&[KeyToPath]>) -> Option<BTreeMap<String, String>> {
-        let map = self.data.0.get(reference)?.as_ref()?;
+    fn keys(&self, reference: &Reference, items: Option<&[KeyToPath]>) -> Option<BTreeMap<String, Vec<u8>>> {
+        let texts = self.data.texts.get(reference)?.as_ref()?;
+        let binary = self.data.binary.get(reference);
+        let bytes = |key: &String| {
+            let text = texts.get(key).map(|text| text.as_bytes().to_vec());
+            text.or_else(|| binary?.get(key).cloned())
+        };
         Some(match items {
-            None => map.clone(),
-            Some(items) => items
-                .iter()
-                .filter_map(|item| Some((item.path.clone(), map.get(&item.key)?.clone())))
-                .collect(),
+            None => {
+                let keys = texts.keys().chain(binary.into_iter().flat_map(BTreeMap::keys));
+                keys.filter_map(|key| Some((key.clone(), bytes(key)?))).collect()
+            }
+            Some(items) => {
+                items.iter().filter_map(|item| Some((item.path.clone(), bytes(&item.key)?))).collect()
+            }
         })
     }
 
@@ -297,7 +310,7 @@ impl<'a> Variables<'a> {
         key: &str,
         optional: bool,
     ) -> anyhow::Result<Option<String>> {
-        match self.data.0.get(reference) {
+        match self.data.texts.get(reference) {
             None => {
                 self.missing.insert(reference.clone());
                 Ok(None)

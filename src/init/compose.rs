@@ -2,7 +2,9 @@
 
 use super::dotenv::{self, Variables, interpolate};
 use super::service::{self, Service};
-use super::{Findings, Place, SERVICES, one_line, one_more};
+use super::{Findings, Place, Port, SERVICES, one_line, one_more};
+use crate::engine::Engine;
+use crate::manifest::setup;
 use crate::yaml::{Content, Node};
 
 /// Reads a file of the project by its path, as seen from the compose file's folder.
@@ -27,6 +29,11 @@ pub fn read(file: &str, text: &str, read: Read) -> anyhow::Result<Findings> {
             place: Place { group: file.into(), text: place.clone() },
         };
         if service::take(service, &mut findings) {
+            let init = scripts(of, &place, &mut findings);
+            if let Some(found) = findings.found.last_mut() {
+                found.port = port(of, found.engine, &variables).map(Port::Told);
+                found.init = init;
+            }
             note_rest(of, &place, &mut findings);
         }
     }
@@ -118,17 +125,50 @@ fn pairs(node: &Node, variables: &Variables) -> Vec<(String, Option<String>)> {
         .collect()
 }
 
+/// The port of this machine that leads to the server: `5433:5432`, or one with an address before it.
+fn port(service: &Node, engine: Engine, variables: &Variables) -> Option<u16> {
+    let own = engine.port().to_string();
+    service.get("ports")?.items().iter().find_map(|node| match node.get("target") {
+        Some(target) => (target.text() == Some(&own)).then(|| node.get("published")?.text()?.parse().ok())?,
+        None => {
+            let text = interpolate(node.text()?, variables)?;
+            let (before, inner) = text.rsplit_once(':')?;
+            (inner.trim_end_matches("/tcp") == own).then(|| before.rsplit(':').next()?.parse().ok())?
+        }
+    })
+}
+
+/// The set-up scripts that are mounted from the project, in the order in which the image runs them.
+fn scripts(service: &Node, place: &str, findings: &mut Findings) -> Vec<String> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for node in service.get("volumes").map(Node::items).unwrap_or_default() {
+        let part = |key: &str| node.get(key).and_then(Node::text);
+        let short = node.text().and_then(|text| text.split_once(':'));
+        let target = short.map_or_else(|| part("target"), |(_, rest)| rest.split(':').next());
+        let Some(name) = target.and_then(|target| target.strip_prefix(SCRIPTS)) else { continue };
+        let source = short.map(|(source, _)| source).or_else(|| part("source")).unwrap_or_default();
+        let is_plain = source.starts_with("./") && !source.contains("..") && !source.contains('$');
+        if is_plain && (name.trim_matches('/').is_empty() || is_script(source)) {
+            found.push((name.to_owned(), source.trim_start_matches("./").to_owned()));
+        } else {
+            let volume = one_line(node.text().or(target).unwrap_or_default());
+            findings.notes.push(format!(
+                "{place}: the set-up scripts {volume} are not taken over; name them with init:, or let the tests load them"
+            ));
+        }
+    }
+    found.sort();
+    found.into_iter().map(|(_, source)| source).collect()
+}
+
+const SCRIPTS: &str = "/docker-entrypoint-initdb.d";
+
+fn is_script(path: &str) -> bool {
+    setup::SCRIPTS.iter().any(|ending| path.ends_with(ending))
+}
+
 /// What a database of testbed does not have by itself.
 fn note_rest(service: &Node, place: &str, findings: &mut Findings) {
-    let volumes = service.get("volumes").map(Node::items).unwrap_or_default();
-    let target = |node: &Node| node.text().or_else(|| node.get("target")?.text()).map(one_line);
-    for volume in
-        volumes.iter().filter_map(target).filter(|volume| volume.contains("/docker-entrypoint-initdb.d"))
-    {
-        findings.notes.push(format!(
-            "{place}: the set-up scripts {volume} are not taken over; let the tests load them, or start a manifest with `testbed render --template`"
-        ));
-    }
     if service.get("command").is_some_and(|node| node.content != Content::Empty) {
         findings
             .notes
@@ -197,6 +237,7 @@ services:
   db:
     image: mariadb:${TAG}
     command: --sql-mode=ANSI
+    ports: ['33060:33060', '127.0.0.1:3307:3306/tcp']
     volumes: ['./init:/docker-entrypoint-initdb.d:ro', {target: /docker-entrypoint-initdb.d, source: x}]
   built: {build: {context: pg}}
   app: {build: app}
@@ -208,16 +249,16 @@ services:
         };
         let Findings { found, notes } = read("c.yml", text, &files).unwrap();
         assert_eq!(found.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(), ["db", "built"]);
-        for (note, part) in notes.iter().zip([
-            "tag of mariadb:${TAG}",
-            "./init:/docker",
-            "scripts /docker",
-            "under args",
-            "built from pg",
-        ]) {
+        for (note, part) in
+            notes.iter().zip(["tag of mariadb:${TAG}", "scripts /docker", "under args", "built from pg"])
+        {
             assert!(note.contains(part), "{part}: {notes:?}");
         }
-        assert_eq!(notes.len(), 5);
+        assert_eq!(notes.len(), 4);
+        assert_eq!(
+            (found[0].port, found[0].init.as_slice()),
+            (Some(Port::Told(3307)), &["init".to_owned()][..])
+        );
     }
 
     #[test]

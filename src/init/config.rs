@@ -37,6 +37,8 @@ pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
             image: None,
             user: argument("user").filter(|user| !is_default_user(engine, user)),
             database: argument("dbname").or_else(|| argument("database")).or_else(|| argument("db")),
+            port: None,
+            init: Vec::new(),
             has_password: arguments.get("password").is_some(),
             places: vec![Place { group: file.into(), text }],
         });

@@ -40,6 +40,10 @@ fn complete(known: &mut Found, other: Found) {
     known.tag = known.tag.take().or(other.tag);
     known.image = known.image.take().or(other.image);
     known.database = known.database.take().or(other.database);
+    known.port = known.port.or(other.port);
+    if known.init.is_empty() {
+        known.init = other.init;
+    }
     known.has_password |= other.has_password;
     known.places.extend(other.places);
 }
@@ -79,6 +83,8 @@ mod tests {
             image: None,
             user: None,
             database: database.map(Into::into),
+            port: None,
+            init: Vec::new(),
             has_password: false,
             places: vec![Place { group: group.into(), text: group.into() }],
         }

@@ -28,9 +28,21 @@ pub struct Found {
     /// The tests' user, unless it is the one that testbed takes anyway.
     pub user: Option<String>,
     pub database: Option<String>,
+    /// Its port on this machine.
+    pub port: Option<Port>,
+    /// Its set-up scripts, as seen from the project's folder.
+    pub init: Vec<String>,
     /// Whether the source has a password written down.
     pub has_password: bool,
     pub places: Vec<Place>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// It is asked for.
+    Asked(u16),
+    /// A source has it, which may be in the way of others.
+    Told(u16),
 }
 
 /// Where a database stands.

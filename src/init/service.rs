@@ -60,6 +60,8 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
         image: image.own,
         user: user.filter(|user| !is_default_user(read.engine, user)),
         database,
+        port: None,
+        init: Vec::new(),
         has_password: service.variables.iter().any(|(name, value)| is_password(name) && value.is_some()),
         places: vec![place],
     });

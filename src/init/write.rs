@@ -1,6 +1,6 @@
 //! The text of a new `testbed.yaml`.
 
-use super::{Found, one_line};
+use super::{Found, Port, one_line};
 use crate::database::Engine;
 use crate::yaml;
 
@@ -39,11 +39,23 @@ fn database(found: &Found) -> String {
         .iter()
         .filter_map(|(key, value)| Some((key, value.as_ref().filter(|value| !value.is_empty())?)))
         .collect();
-    if params.is_empty() {
+    if params.is_empty() && found.port.is_none() && found.init.is_empty() {
         return text + &format!("  {}: {image}\n", found.name);
     }
     text += &format!("  {}:\n    use: {image}\n", found.name);
     params.iter().for_each(|(key, value)| text += &format!("    {key}: {}\n", scalar(value)));
+    if !found.init.is_empty() {
+        let paths: Vec<String> = found.init.iter().map(|path| quoted(path)).collect();
+        text += &format!("    init: [{}]\n", paths.join(", "));
+    }
+    match found.port {
+        Some(Port::Asked(port)) => text += &format!("    port: {port}\n"),
+        Some(Port::Told(port)) => {
+            let why = "where tests have it written down; without it, a free one is taken";
+            text += &format!("    # port: {port}    # {why}\n");
+        }
+        None => {}
+    }
     text
 }
 
@@ -63,12 +75,12 @@ fn scalar(text: &str) -> String {
         && !text.ends_with(':');
     let means_something =
         ["null", "true", "false", "yes", "no", "on", "off", "y", "n"].contains(&text.to_lowercase().as_str());
-    // JSON's texts are YAML's.
-    if plain && !means_something {
-        text.into()
-    } else {
-        yaml::as_json(&serde_json::Value::from(text).to_string())
-    }
+    if plain && !means_something { text.into() } else { quoted(text) }
+}
+
+/// JSON's texts are YAML's.
+fn quoted(text: &str) -> String {
+    yaml::as_json(&serde_json::Value::from(text).to_string())
 }
 
 #[cfg(test)]
@@ -88,6 +100,8 @@ mod tests {
             image: Some("postgis/postgis:17".into()),
             user: Some(user.into()),
             database: None,
+            port: None,
+            init: Vec::new(),
             has_password: true,
             places: vec![Place { group: String::new(), text: "compose.yaml:3: service db".into() }],
         }

@@ -3,19 +3,25 @@
 use anyhow::{anyhow, bail};
 use serde_json::{Map, Value, json};
 
-use super::platform;
 use super::render::{self, Params, Template, Variables};
+use super::setup::Setup;
+use super::{platform, setup};
 use crate::authority::Signed;
 use crate::engine::Engine;
 use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{RunId, is_dns_label};
 
 /// The parameters that the built-in templates take.
-pub const PARAMS: [&str; 18] = [
+pub const PARAMS: [&str; 23] = [
     "image",
+    "port",
     "user",
     "password",
     "database",
+    "databases",
+    "users",
+    "extensions",
+    "init",
     "cpu",
     "cpu-limit",
     "memory",
@@ -33,18 +39,23 @@ pub const PARAMS: [&str; 18] = [
 ];
 
 /// What the templates have in common.
-const PARTS: [(&str, &str); 3] = [
+const PARTS: [(&str, &str); 6] = [
+    ("annotations", include_str!("../../templates/parts/annotations.yaml")),
     ("pod", include_str!("../../templates/parts/pod.yaml")),
     ("container", include_str!("../../templates/parts/container.yaml")),
     ("service", include_str!("../../templates/parts/service.yaml")),
+    ("mount", include_str!("../../templates/parts/mount.yaml")),
+    ("volume", include_str!("../../templates/parts/volume.yaml")),
 ];
 
-/// What one `--with ENGINE[:TAG][=NAME]` asks for.
+/// What one `--with ENGINE[:TAG][@PORT][=NAME]` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct With {
     pub engine: Engine,
     /// The image's tag; the template has a default.
     pub tag: Option<String>,
+    /// The port on this machine, and of the Service in a cluster.
+    pub port: Option<u16>,
     /// The database's name, and the prefix of its objects' names.
     pub name: String,
 }
@@ -55,10 +66,10 @@ pub fn is_tag(text: &str) -> bool {
 }
 
 impl With {
-    /// Reads `postgres`, `mysql:9.7`, `postgres:17=orders`.
+    /// Reads `postgres`, `mysql:9.7`, `postgres:17@5433=orders`.
     ///
     /// # Errors
-    /// A usage error for an unknown engine, or a tag or name that is not fit.
+    /// A usage error for an unknown engine, or a tag, port or name that is not fit.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         Self::read(text).map_err(|error| anyhow!("--with {text}: {error}")).exit(Exit::Usage)
     }
@@ -79,6 +90,10 @@ impl With {
     /// A message that does not say where the text stands.
     pub fn read(text: &str) -> anyhow::Result<Self> {
         let (image, name) = text.split_once('=').map_or((text, None), |(image, name)| (image, Some(name)));
+        let (image, port) = image.split_once('@').map_or((image, None), |(image, port)| (image, Some(port)));
+        if name.is_some_and(|name| name.contains('@')) || port.is_some_and(|port| port.contains(':')) {
+            bail!("the port stands after the tag and before the name: postgres:17@5433=orders");
+        }
         let (engine, tag) = image.split_once(':').map_or((image, None), |(engine, tag)| (engine, Some(tag)));
         let engine = Engine::parse(engine)?;
         if tag.is_some_and(|tag| !is_tag(tag)) {
@@ -87,11 +102,15 @@ impl With {
         if engine == Engine::Sqlite && tag.is_some() {
             bail!("sqlite has no image and takes no tag");
         }
+        if engine == Engine::Sqlite && port.is_some() {
+            bail!("sqlite needs no server and takes no port");
+        }
+        let port = port.map(setup::port).transpose()?;
         let name = name.unwrap_or(engine.name());
         if !is_dns_label(name) || name.starts_with(|c: char| c.is_ascii_digit()) {
             bail!("the name {name:?} needs lower-case letters, digits and '-', and a letter first");
         }
-        Ok(Self { engine, tag: tag.map(Into::into), name: name.into() })
+        Ok(Self { engine, tag: tag.map(Into::into), port, name: name.into() })
     }
 }
 
@@ -104,6 +123,7 @@ pub fn render(
     with: &With,
     run_id: &RunId,
     params: &Params,
+    setup: &Setup,
     password: &str,
     tls: Option<&Signed>,
 ) -> anyhow::Result<String> {
@@ -123,6 +143,9 @@ pub fn render(
     extra.insert("tls".into(), tls.unwrap_or(Value::Null));
     extra.insert("platform".into(), serde_json::to_value(platform::read(with, params)?)?);
     let params = own_params(with, params)?;
+    let own = |param: &str| params.get(param).map(String::as_str).filter(|value| !value.is_empty());
+    let shown = setup.shown(with, run_id, own("user"), own("password").unwrap_or(password));
+    extra.insert("setup".into(), serde_json::to_value(shown)?);
     let name = format!("--with {}", with.name);
     render::render(
         &Template { name: &name, text, parts: &PARTS },
@@ -176,10 +199,10 @@ mod tests {
 
     #[test]
     fn with_takes_engine_tag_and_name() {
-        let with = With::parse("postgres:17=orders").unwrap();
+        let with = With::parse("postgres:17@5433=orders").unwrap();
         assert_eq!(
-            (with.engine, with.tag.as_deref(), with.name.as_str()),
-            (Engine::Postgres, Some("17"), "orders")
+            (with.engine, with.tag.as_deref(), with.port, with.name.as_str()),
+            (Engine::Postgres, Some("17"), Some(5433), "orders")
         );
         let with = With::parse("mysql").unwrap();
         assert_eq!((with.engine, with.tag, with.name.as_str()), (Engine::Mysql, None, "mysql"));
@@ -194,6 +217,15 @@ mod tests {
             ("mysql=Orders", "lower-case"),
             ("mysql=1a", "letter first"),
             ("sqlite:3", "no tag"),
+            ("sqlite@1", "no port"),
+            ("postgres@", "no port: a number from 1 to 65535"),
+            ("postgres@0", "no port"),
+            ("postgres@65536", "no port"),
+            (
+                "postgres@5433:17",
+                "the port stands after the tag and before the name: postgres:17@5433=orders",
+            ),
+            ("postgres=orders@5433", "before the name"),
         ] {
             let error = format!("{:#}", With::parse(text).unwrap_err());
             assert!(error.contains(part) && error.contains(text), "{error}");
@@ -218,7 +250,8 @@ mod tests {
                 let params: Params =
                     params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
                 let with = With::parse(engine).unwrap();
-                let text = render(&with, &run_id, &params, "generated", None).unwrap();
+                let setup = Setup::read(&with, &params).unwrap();
+                let text = render(&with, &run_id, &params, &setup, "generated", None).unwrap();
                 let objects = super::super::parse::parse(engine, &text).unwrap();
                 let kinds: Vec<_> = objects.iter().map(|object| object.kind.as_str()).collect();
                 assert_eq!(kinds, ["Secret", "Service", "Pod"], "{text}");

@@ -21,6 +21,9 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
+    /// In a cluster, where nobody says anything else.
+    pub const IN_CLUSTER: Self = Self::For(Duration::from_hours(2));
+
     /// Reads `2h` or `none`.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text == "none" {
@@ -35,9 +38,17 @@ impl Lifetime {
         Ok(Self::For(duration))
     }
 
+    /// How long that is, if there is an end.
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            Self::Unlimited => None,
+            Self::For(duration) => Some(duration),
+        }
+    }
+
     /// Seen from a moment.
     pub fn from(self, now: Timestamp) -> Option<Limit> {
-        let Self::For(duration) = self else { return None };
+        let duration = self.duration()?;
         let expires = now.checked_add(duration).ok()?;
         Some(Limit { seconds: duration.as_secs(), expires: format!("{expires:.0}") })
     }

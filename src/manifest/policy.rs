@@ -101,9 +101,16 @@ pub fn violations(object: &Object, run_id: &RunId) -> Vec<Violation> {
     found
 }
 
+/// What a ConfigMap or a Secret may hold, in bytes.
+const LARGEST: usize = 1 << 20;
+
 /// What is refused in a cluster, object by object.
 #[derive(Debug, Default)]
-pub struct Refused(Vec<Refusal>);
+pub struct Refused {
+    refusals: Vec<Refusal>,
+    /// The first object that Kubernetes would not take, for its size.
+    too_large: Option<String>,
+}
 
 #[derive(Debug)]
 struct Refusal {
@@ -123,13 +130,14 @@ impl Refused {
                 .filter(|violation| !allowed.contains(&violation.opened_by));
             found.for_each(|violation| refused.add(object, &violation));
         }
+        refused.too_large = objects.iter().find_map(too_large);
         refused
     }
 
     /// Adds what only the cluster could tell.
     pub fn add(&mut self, object: &Object, violation: &Violation) {
         let text = format!("{}: {}: {}", object.origin, object.label(), violation.what);
-        self.0.push(Refusal { text, opened_by: violation.opened_by });
+        self.refusals.push(Refusal { text, opened_by: violation.opened_by });
     }
 
     /// Ends the call if there is anything.
@@ -137,17 +145,51 @@ impl Refused {
     /// # Errors
     /// A usage error with the first object's place and what it does; the others below it.
     pub fn check(&self) -> anyhow::Result<()> {
-        let Some((first, others)) = self.0.split_first() else { return Ok(()) };
+        if let Some(text) = &self.too_large {
+            return Err(anyhow!("{text}")).exit(Exit::Usage).hint(
+                "nothing was created; compress the file (gzip schema.sql), split it, or let the tests load it; \
+                 on this machine there is no such limit",
+            );
+        }
+        let Some((first, others)) = self.refusals.split_first() else { return Ok(()) };
         let error = anyhow!("{}, which is refused", first.text).exit(Exit::Usage);
         let others: Vec<&str> = others.iter().map(|refusal| refusal.text.as_str()).collect();
         let error = if others.is_empty() { error } else { error.detail(others.join("\n")) };
-        let names: BTreeSet<&str> = self.0.iter().map(|refusal| refusal.opened_by.name()).collect();
+        let names: BTreeSet<&str> = self.refusals.iter().map(|refusal| refusal.opened_by.name()).collect();
         let names: Vec<&str> = names.into_iter().collect();
         Err(error).hint(format!(
             "nothing was created; if the manifest is to be trusted with that: --allow {}",
             names.join(",")
         ))
     }
+}
+
+/// What holds more than Kubernetes takes, with its largest file.
+fn too_large(object: &Object) -> Option<String> {
+    let files = ["data", "stringData", "binaryData"].into_iter().flat_map(|part| {
+        let is_base64 = part == "binaryData" || (part == "data" && object.kind == "Secret");
+        let size = move |value: &Value| {
+            value.as_str().map_or(0, |text| if is_base64 { text.len() / 4 * 3 } else { text.len() })
+        };
+        let files = object.body.get(part).and_then(Value::as_object).into_iter().flatten();
+        files.map(move |(key, value)| (key, size(value)))
+    });
+    let files: Vec<_> = match (object.api_version.as_str(), object.kind.as_str()) {
+        ("v1", "ConfigMap" | "Secret") => files.collect(),
+        _ => return None,
+    };
+    let (name, size) = files.iter().max_by_key(|(_, size)| *size)?;
+    (files.iter().map(|(_, size)| size).sum::<usize>() > LARGEST).then(|| {
+        let tenths = size * 10 / LARGEST;
+        format!(
+            "{}: {}: {name} has {}.{} MiB, and a {} takes 1 MiB in all",
+            object.origin,
+            object.label(),
+            tenths / 10,
+            tenths % 10,
+            object.kind
+        )
+    })
 }
 
 /// An object that grants rights, or catches requests.

@@ -13,6 +13,8 @@ const RUN_ID: &str = "TESTBED_RUN_ID";
 const CONFIG: &str = "TESTBED_CONFIG";
 /// What many frameworks read by themselves, if there is one database only.
 const ONLY_URL: &str = "DATABASE_URL";
+/// What Rails reads before that, for the database that it calls `primary`.
+const PRIMARY_URL: &str = "PRIMARY_DATABASE_URL";
 /// How libpq's variables begin; a database's own have an underscore after its name, so that `pg` does not get
 /// in their way.
 const LIBPQ: &str = "PG";
@@ -22,7 +24,7 @@ const MYSQL: &str = "mysql";
 
 /// What libpq, and the drivers that read its variables, go by when they look for a server, log in and secure
 /// the connection. Others, such as the time zone, lead nobody elsewhere.
-const OF_LIBPQ: [&str; 34] = [
+const OF_LIBPQ: [&str; 38] = [
     "PGCHANNELBINDING",
     "PGDATABASE",
     "PGGSSDELEGATION",
@@ -38,6 +40,8 @@ const OF_LIBPQ: [&str; 34] = [
     "PGPASSFILE",
     "PGPASSWORD",
     "PGPORT",
+    "PGREALM",
+    "PGREPLICATION",
     "PGREQUIREAUTH",
     "PGREQUIREPEER",
     "PGREQUIRESSL",
@@ -45,6 +49,7 @@ const OF_LIBPQ: [&str; 34] = [
     "PGSERVICEFILE",
     "PGSSLCERT",
     "PGSSLCERTMODE",
+    "PGSSLCOMPRESSION",
     "PGSSLCRL",
     "PGSSLCRLDIR",
     "PGSSLKEY",
@@ -52,16 +57,20 @@ const OF_LIBPQ: [&str; 34] = [
     "PGSSLMINPROTOCOLVERSION",
     "PGSSLMODE",
     "PGSSLNEGOTIATION",
+    "PGSSLPASSWORD",
     "PGSSLROOTCERT",
     "PGSSLSNI",
     "PGSYSCONFDIR",
     "PGTARGETSESSIONATTRS",
     "PGUSER",
 ];
-/// The same of the clients of MySQL and MariaDB.
-const OF_MYSQL: [&str; 9] = [
+/// The same of the clients and drivers of MySQL and MariaDB.
+const OF_MYSQL: [&str; 12] = [
     "MARIADB_GROUP_SUFFIX",
     "MARIADB_HOME",
+    "MARIADB_PWD",
+    "MARIADB_UNIX_PORT",
+    "MARIADB_USER",
     "MYSQL_GROUP_SUFFIX",
     "MYSQL_HOME",
     "MYSQL_HOST",
@@ -75,7 +84,7 @@ const OF_MYSQL: [&str; 9] = [
 /// they could lead it to a server that is not the run's.
 pub struct Environment {
     pub set: Vec<(String, String)>,
-    pub removed: Vec<&'static str>,
+    pub removed: Vec<String>,
 }
 
 impl Environment {
@@ -106,11 +115,14 @@ impl Environment {
             }
         }
         if !model.databases.is_empty() {
-            elsewhere.push(ONLY_URL);
+            elsewhere.extend([ONLY_URL, PRIMARY_URL]);
         }
         elsewhere.push(CONFIG);
         elsewhere.extend(names.also_read());
-        let removed = elsewhere.into_iter().filter(|name| !set.iter().any(|(set, _)| set == name)).collect();
+        // What Rails reads for a database that its project calls by the same name.
+        let of_rails = model.databases.iter().map(|it| format!("{}_{ONLY_URL}", prefix(&it.name)));
+        let elsewhere = elsewhere.into_iter().map(str::to_owned).chain(of_rails);
+        let removed = elsewhere.filter(|name| !set.iter().any(|(set, _)| set == name)).collect();
         Ok(Self { set, removed })
     }
 }
@@ -169,10 +181,15 @@ fn says_who_or_where(options: &str) -> bool {
     })
 }
 
+/// The databases that a client gets to without naming one of the server's.
+fn firsts(model: &Model) -> impl Iterator<Item = &Connection> + Clone {
+    model.databases.iter().filter(|connection| !connection.is_further)
+}
+
 /// The database that a client goes to that is told none: the only one of its driver, or the one whose own
 /// variables are the client's as well.
 fn usual<'a>(model: &'a Model, driver: &str) -> Option<&'a Connection> {
-    let mut all = model.databases.iter().filter(|connection| connection.driver == driver);
+    let mut all = firsts(model).filter(|connection| connection.driver == driver);
     let named = all.clone().find(|connection| driver == MYSQL && prefix(&connection.name) == "MYSQL");
     named.or_else(|| all.next().filter(|_| all.next().is_none()))
 }
@@ -203,7 +220,8 @@ pub(super) fn variables(
             variables.push((name.to_owned(), value));
         }
     };
-    if let [only] = model.databases.as_slice() {
+    let mut all = firsts(model);
+    if let (Some(only), None) = (all.next(), all.next()) {
         add(ONLY_URL, only.url.clone());
     }
     if let Some(usual) = usual(model, POSTGRES) {

@@ -26,6 +26,7 @@ pub(super) fn database(engine: Engine) -> Database {
             database: Some("striv_test".into()),
         },
         admin: None,
+        further: Vec::new(),
         settle: None,
         tls: None,
         connargs: Map::new(),

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
 use super::{ConnArg, drivers, url};
-use crate::database::{Database, Engine};
+use crate::database::{Database, Engine, Login};
 use crate::run_id::RunId;
 
 /// What SQLite is told to open: a database in memory.
@@ -40,17 +40,22 @@ pub enum Secured<'a> {
     Verified(&'a str),
 }
 
+/// An engine's name.
+type Name = &'static str;
+
 /// One database, and how it is reached. What SQLite has no use for is `None`, which is `null` in JSON and
 /// empty in a template.
-#[derive(Clone, Default, Serialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Connection {
     /// The Service's name without the run id, or what `--with ENGINE=NAME` says. Not always unique: one
     /// Service can lead to two databases.
     pub name: String,
     /// `mysql`, `mariadb`, `postgres` or `sqlite`.
-    pub engine: &'static str,
+    #[serde(deserialize_with = "engine")]
+    pub engine: Name,
     /// Whose client speaks to it: `mysql` (MariaDB too), `postgres` or `sqlite`.
-    pub driver: &'static str,
+    #[serde(deserialize_with = "engine")]
+    pub driver: Name,
     /// A host name or an address, without brackets.
     pub host: Option<String>,
     pub port: Option<u16>,
@@ -64,14 +69,20 @@ pub struct Connection {
     /// All of this as one URL: `postgresql://…`, `mysql://…` (MariaDB too) or `sqlite::memory:`.
     pub url: String,
     /// The same for JDBC, without user and password.
+    #[serde(default)]
     pub jdbc_url: String,
     /// The same as Go's drivers take it.
+    #[serde(default)]
     pub dsn: String,
     /// The file with the certificate of a server's authority, where that takes logins over TLS alone.
+    #[serde(default)]
     pub ca: Option<String>,
     /// Whether the server takes logins over TLS only.
-    #[serde(skip)]
+    #[serde(default)]
     pub over_tls: bool,
+    /// Whether this is a further database of the server before it, which a client has to ask for by name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_further: bool,
     /// The arguments for Python's drivers: `mysql.connector.connect(**arguments)`,
     /// `psycopg2.connect(**arguments)`, `sqlite3.connect(**arguments)`. `--connarg` and the annotation
     /// `testbed/connargs` change these, and nothing else here.
@@ -83,18 +94,30 @@ impl Model {
     ///
     /// `folder` is where [`ca_file`] has been written for those that have an authority.
     pub fn new(run_id: &RunId, entries: &[Entry], connargs: &[ConnArg], folder: Option<&Path>) -> Self {
-        let connection = |entry: &Entry| match *entry {
-            Entry::Server(database, host, port) => Connection::server(database, host, port, connargs, folder),
-            Entry::Sqlite(name) => Connection::sqlite(name),
+        let connections = |entry: &Entry| match *entry {
+            Entry::Server(database, host, port) => Connection::all_of(database, host, port, connargs, folder),
+            Entry::Sqlite(name) => vec![Connection::sqlite(name)],
         };
-        Self { run_id: run_id.as_str().into(), databases: entries.iter().map(connection).collect() }
+        Self { run_id: run_id.as_str().into(), databases: entries.iter().flat_map(connections).collect() }
+    }
+
+    /// The same with what else the run has had before: databases of other names stay, in their order.
+    #[must_use]
+    pub fn with_earlier(mut self, earlier: &[Connection]) -> Self {
+        let mut databases: Vec<Connection> =
+            earlier.iter().filter(|one| !self.names().contains(&one.name.as_str())).cloned().collect();
+        databases.append(&mut self.databases);
+        Self { databases, ..self }
     }
 
     /// Takes note of which servers, in their order, were logged in to over TLS.
     pub fn note_tls(&mut self, over_tls: impl IntoIterator<Item = bool>) {
-        let servers = self.databases.iter_mut().filter(|connection| connection.host.is_some());
-        for (connection, over_tls) in servers.zip(over_tls) {
-            connection.over_tls = over_tls;
+        let (mut each, mut now) = (over_tls.into_iter(), false);
+        for connection in self.databases.iter_mut().filter(|connection| connection.host.is_some()) {
+            if !connection.is_further {
+                now = each.next().unwrap_or_default();
+            }
+            connection.over_tls = now;
             connection.spell();
         }
     }
@@ -113,6 +136,12 @@ pub fn ca_file(folder: &Path, database: &Database) -> PathBuf {
 /// The same for Java, beside it.
 pub fn keystore_file(ca: &Path) -> PathBuf {
     ca.with_extension("jks")
+}
+
+/// One of the names that are known.
+fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+    let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+    Engine::parse(&text).map(Engine::name).map_err(de::Error::custom)
 }
 
 impl Connection {
@@ -151,14 +180,31 @@ impl Connection {
         .spelt()
     }
 
-    fn server(
+    /// A server's database, and the further ones: `orders`, and `orders-audit` for its database `audit`.
+    fn all_of(
         database: &Database,
         host: &str,
         port: u16,
         connargs: &[ConnArg],
         folder: Option<&Path>,
+    ) -> Vec<Self> {
+        let own = Self::server(database, &database.login, host, port, connargs, folder);
+        let further = database.further.iter().map(|further| Self {
+            name: format!("{}-{}", database.name, further.name),
+            is_further: true,
+            ..Self::server(database, &further.login(&database.login), host, port, connargs, folder)
+        });
+        std::iter::once(own).chain(further).collect()
+    }
+
+    fn server(
+        database: &Database,
+        login: &Login,
+        host: &str,
+        port: u16,
+        connargs: &[ConnArg],
+        folder: Option<&Path>,
     ) -> Self {
-        let login = &database.login;
         // MariaDB is reached with MySQL's driver, so that is what its entry names.
         let (driver, scheme, database_key) = match database.engine {
             Engine::Postgres => ("postgres", "postgresql", "dbname"),
@@ -200,6 +246,7 @@ impl Connection {
 mod tests {
     use super::super::examples::{database, model};
     use super::*;
+    use crate::database::Further;
 
     #[test]
     fn every_field_has_its_documented_shape() {
@@ -218,7 +265,7 @@ mod tests {
                 {
                     "name": "memory", "engine": "sqlite", "driver": "sqlite", "host": null, "port": null, "user": null,
                     "password": null, "database": ":memory:", "url": "sqlite::memory:",
-                    "jdbc_url": "jdbc:sqlite::memory:", "dsn": "file::memory:?cache=shared", "ca": null, "arguments": {"database": ":memory:"},
+                    "jdbc_url": "jdbc:sqlite::memory:", "dsn": "file::memory:?cache=shared", "ca": null, "over_tls": false, "arguments": {"database": ":memory:"},
                 },
                 {
                     "name": "postgres", "engine": "postgres", "driver": "postgres", "host": "127.0.0.1", "port": 40000,
@@ -226,7 +273,7 @@ mod tests {
                     "url": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test",
                     "jdbc_url": "jdbc:postgresql://127.0.0.1:40000/striv_test",
                     "dsn": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test?sslmode=disable",
-                    "ca": null,
+                    "ca": null, "over_tls": false,
                     "arguments": {
                         "user": "striv", "password": "p\"w", "host": "127.0.0.1", "port": 40000, "dbname": "striv_test",
                         "sslmode": "disable", "application_name": "me",
@@ -245,6 +292,23 @@ mod tests {
         assert_eq!((connection.engine, connection.driver), ("mariadb", "mysql"));
         assert_eq!(connection.url, "mysql://striv:p%22w@mariadb-run-1:3306");
         assert!(connection.database.is_none() && !connection.arguments.contains_key("database"));
+    }
+
+    #[test]
+    fn further_databases_stand_behind_their_servers_with_logins_of_their_own() {
+        let (mut mysql, postgres) = (database(Engine::Mysql), database(Engine::Postgres));
+        let further =
+            |name: &str, user: Option<&str>| Further { name: name.into(), user: user.map(Into::into) };
+        mysql.further = vec![further("a_1", Some("alice")), further("b", None)];
+        let mut model = model(&[&mysql, &postgres]);
+        assert_eq!(model.names(), ["mysql", "mysql-a_1", "mysql-b", "postgres"]);
+        assert_eq!(model.databases[1].url, "mysql://alice:p%22w@mysql-run-1:3306/a_1");
+        assert_eq!(model.databases[2].arguments["database"], "b");
+        model.note_tls([true, false]);
+        assert_eq!(
+            model.databases.iter().map(|one| one.over_tls).collect::<Vec<_>>(),
+            [true, true, true, false]
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Puts what was learnt of a run into its record: the databases, the events, the notes. What is told twice
 //! stands there once.
 
+use serde_json::{Map, Value};
+
 use super::event::Part;
 use super::timeline;
 use crate::history::record::{Database, Event, Moment, Record, What};
@@ -71,9 +73,27 @@ fn in_order(timeline: &[Moment], moment: Moment) -> Moment {
     Moment { at: before.map_or(moment.at, |before| before.max(moment.at)), ..moment }
 }
 
+/// How long a file of a ConfigMap may be to be kept.
+const LONGEST: usize = 64 << 10;
+
+/// Tells of the large files in ConfigMaps their sizes only: each run of a project would keep all of its scripts.
+pub(super) fn shorten(objects: &mut [Value]) {
+    for object in objects.iter_mut().filter(|object| object["kind"] == "ConfigMap") {
+        for part in ["data", "binaryData"] {
+            let files = object.get_mut(part).and_then(Value::as_object_mut);
+            for file in files.into_iter().flat_map(Map::values_mut) {
+                if let Some(length) = file.as_str().map(str::len).filter(|length| *length > LONGEST) {
+                    *file = format!("({length} bytes, which are not kept)").into();
+                }
+            }
+        }
+    }
+}
+
 /// Puts what was found of a run into its place in a record.
-pub(super) fn part(record: &mut Record, Part { objects, events: found, databases: told, .. }: Part) {
+pub(super) fn part(record: &mut Record, Part { mut objects, events: found, databases: told, .. }: Part) {
     if !objects.is_empty() {
+        shorten(&mut objects);
         record.objects = objects;
     }
     events(&mut record.events, found);

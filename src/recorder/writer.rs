@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::lost;
 use super::origin::checked_out;
+use super::{lost, merge};
 use crate::history::log::Log;
 use crate::history::place::Place;
 use crate::history::record::{Origin, Record, Status};
@@ -108,6 +108,7 @@ impl Writer {
     async fn write_one(&mut self, job: Job) -> anyhow::Result<Option<String>> {
         match job {
             Job::Begin { mut record, mut objects, redactor } => {
+                merge::shorten(&mut objects);
                 objects.iter_mut().for_each(|object| redactor.redact_object(object));
                 record.objects = objects;
                 if let Origin { git_commit: commit @ None, folder: Some(folder), .. } = &mut record.origin {

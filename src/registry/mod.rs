@@ -20,9 +20,10 @@ use tokio::time::Instant;
 use crate::failure::Advise;
 use crate::run_id::RunId;
 use crate::state::STATE_HINT;
+use crate::time::Time;
 use crate::{deadline, files, process, state};
 
-pub use record::{Command, LocalRun, Phase, Place, Record, Server, Source};
+pub use record::{Abandoned, Command, LocalRun, Phase, Place, Record, Server, Source};
 pub use unreadable::Unreadable;
 
 /// The name of a run's record in its folder.
@@ -168,25 +169,43 @@ impl Registry {
         })
     }
 
-    /// Claims the runs whose processes were killed or did not survive a restart of the machine, and deletes
-    /// what is left of deletions.
-    pub fn abandoned(&self) -> anyhow::Result<Vec<Claim>> {
+    /// The runs that are up of the nearest of these folders that has any, in the order of their making.
+    ///
+    /// # Errors
+    /// The record that cannot be read, where it may be the one that is looked for.
+    pub fn of_folders(&self, folders: &[PathBuf]) -> anyhow::Result<Vec<Record>> {
+        let (records, unreadable) = self.records()?;
+        let mut up: Vec<Record> = records.into_iter().filter(|record| record.phase == Phase::Up).collect();
+        let of = |folder: &PathBuf, record: &Record| {
+            *folder == record.project
+                || (record.project.as_os_str().is_empty() && *folder == record.called_in)
+        };
+        let nearest = folders.iter().find(|folder| up.iter().any(|record| of(folder, record)));
+        if let (None, Some(unreadable)) = (nearest, unreadable.first()) {
+            return Err(unreadable.error());
+        }
+        up.retain(|record| nearest.is_some_and(|folder| of(folder, record)));
+        Ok(up)
+    }
+
+    /// Claims the runs that nobody needs any more, and deletes what is left of deletions.
+    pub fn abandoned(&self) -> anyhow::Result<Vec<(Claim, Abandoned)>> {
         let mut folders = self.entries()?;
         folders.retain(|(_, is_folder)| *is_folder);
         if folders.is_empty() {
             return Ok(Vec::new());
         }
         let _guard = self.guard()?;
-        let boot = process::boot_id()?;
+        let (boot, now) = (process::boot_id()?, Time::now());
         let mut claims = Vec::new();
         for (folder, _) in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(GONE) {
                 let _ = std::fs::remove_dir_all(&folder);
             } else if let Taken::Free(claim) = Claim::take(&folder)?
-                && claim.record.is_abandoned(&boot)
+                && let Some(why) = claim.record.is_abandoned(&boot, now)
             {
-                claims.push(*claim);
+                claims.push((*claim, why));
             }
         }
         Ok(claims)
@@ -387,12 +406,12 @@ mod tests {
         }
         drop(registry.add(rebooted).unwrap());
         let mut claims: Vec<_> = registry.abandoned().unwrap();
-        claims.sort_by(|one, other| one.record.run_id.cmp(&other.record.run_id));
+        claims.sort_by(|(one, _), (other, _)| one.record.run_id.cmp(&other.record.run_id));
         assert_eq!(
-            claims.iter().map(|claim| claim.record.run_id.as_str()).collect::<Vec<_>>(),
+            claims.iter().map(|(claim, _)| claim.record.run_id.as_str()).collect::<Vec<_>>(),
             ["run-1", "run-4"]
         );
-        claims.into_iter().for_each(|claim| claim.forget().unwrap());
+        claims.into_iter().for_each(|(claim, _)| claim.forget().unwrap());
         assert!(registry.entries().unwrap().iter().all(|(_, is_folder)| !is_folder));
     }
 }

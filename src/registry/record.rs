@@ -1,6 +1,8 @@
 //! What is noted about a run: enough to show it and to remove all of it, by whatever process comes next.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
@@ -8,17 +10,21 @@ use serde::{Deserialize, Serialize};
 use crate::database::Engine;
 use crate::failure::Advise;
 use crate::location::Location;
+use crate::output::Connection;
 use crate::process::Process;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
-use crate::state::{Ready, Remembered};
+use crate::state::{self, Ready};
 use crate::time::Time;
+
+/// How long the note of a run in a cluster is kept once its lifetime has ended.
+const KEPT_EXPIRED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The variable of [`Record::mark`].
 const MARK: &str = "TESTBED_OWNER";
 
 /// What is noted about a run. Holds its databases' passwords: the file is for its owner alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Record {
     pub run_id: String,
     pub phase: Phase,
@@ -28,14 +34,39 @@ pub struct Record {
     pub made: Time,
     /// The folder that testbed was called in.
     pub called_in: PathBuf,
-    /// The config file that was written outside the run's own folder, and the hash of its content.
-    pub output: Option<(PathBuf, String)>,
+    /// The folder of the project: that of its `testbed.yaml`, else the one that testbed was called in.
+    #[serde(default)]
+    pub project: PathBuf,
+    /// Whether the user has chosen the run's id: then only who says it means this run.
+    #[serde(default)]
+    pub is_named: bool,
+    /// When it has lived long enough.
+    #[serde(default)]
+    pub expires: Option<Time>,
+    /// The config files that were written, and the hashes of their contents.
+    #[serde(default)]
+    pub outputs: BTreeMap<PathBuf, String>,
     pub command: Option<Command>,
     /// Where it lives.
     pub place: Place,
     /// The id of the run's record in the archive, if it has one.
     #[serde(default)]
     pub history: Option<String>,
+    /// The databases as the tests see them, once they are ready.
+    #[serde(default)]
+    pub databases: Vec<Connection>,
+    /// In a cluster: what proved that each database was ready, by its workload (`Kind/name`) and container.
+    #[serde(default)]
+    pub ready: BTreeMap<String, BTreeMap<String, Ready>>,
+}
+
+/// Why nobody needs a run any more whose lock is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abandoned {
+    /// The process that worked on it was killed, or the machine was restarted under its servers.
+    Killed,
+    /// Its lifetime has ended.
+    Expired,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,8 +97,10 @@ pub struct LocalRun {
     pub data: PathBuf,
     /// The server programs, links resolved.
     pub programs: Vec<PathBuf>,
-    /// Tells whether a second `up` asks for the same.
-    pub content: String,
+    /// The hashes of the objects that were asked for, by kind and name: whether a second `up` asks for the
+    /// same.
+    #[serde(default)]
+    pub objects: BTreeMap<String, String>,
     /// The servers that are up.
     pub servers: Vec<Server>,
     /// The servers' logs, by the databases' names: also of those that are not up.
@@ -134,21 +167,22 @@ impl Record {
             owner: Process::with_id(std::process::id()),
             made: Time::now(),
             called_in: std::env::current_dir().unwrap_or_default(),
-            output: None,
+            project: PathBuf::new(),
+            is_named: false,
+            expires: None,
+            outputs: BTreeMap::new(),
             command: None,
             place,
             history: None,
+            databases: Vec::new(),
+            ready: BTreeMap::new(),
         }
     }
 
-    /// What the folder that it was called in remembers of it: its place is for whoever knows that.
-    pub fn remembered(&self) -> Remembered {
-        let Self { run_id, called_in, output, .. } = self;
-        Remembered {
-            folder: called_in.clone(),
-            run_id: run_id.clone(),
-            output: output.clone(),
-            ..Remembered::default()
+    /// Removes the config files, unless somebody has changed them since.
+    pub fn remove_outputs(&self) {
+        for (path, written) in &self.outputs {
+            let _ = state::remove_written(path, written);
         }
     }
 
@@ -181,10 +215,14 @@ impl Record {
         error.hint("take another --run-id, or wait for it")
     }
 
-    /// Whether a run whose lock is free is to be removed: its process was killed, or the machine was
-    /// restarted under its servers.
-    pub fn is_abandoned(&self, boot: &str) -> bool {
-        self.phase != Phase::Up || self.local().is_some_and(|local| local.boot != boot)
+    /// Whether a run whose lock is free is to be removed, and why.
+    pub fn is_abandoned(&self, boot: &str, now: Time) -> Option<Abandoned> {
+        if self.phase != Phase::Up || self.local().is_some_and(|local| local.boot != boot) {
+            return Some(Abandoned::Killed);
+        }
+        // In a cluster the objects end by themselves, and may have been given more time there.
+        let grace = if self.local().is_some() { Duration::ZERO } else { KEPT_EXPIRED };
+        self.expires.filter(|expires| expires.after(grace) <= now).map(|_| Abandoned::Expired)
     }
 }
 

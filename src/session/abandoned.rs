@@ -13,21 +13,25 @@ use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::recorder::event::Asked;
 use crate::recorder::origin::PipelineRun;
-use crate::registry::{Claim, Record, Registry};
+use crate::registry::{Abandoned, Claim, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::removal::{self, Limit, Removal};
 use crate::runtime::kubernetes::teardown::{DEFAULT_GRACE, Timeout};
 use crate::runtime::local::area::Area;
 use crate::runtime::local::{self, prepared, remove};
-use crate::state::{self, Remembered};
 
 /// How long the teardown of abandoned runs in clusters may take, all of them together: the user waits for
 /// something else.
 const TEARDOWN: Duration = Duration::from_secs(30);
 
-/// Why an abandoned run is removed, as messages tell it.
-pub(crate) const WHY: &str = "the testbed that worked on it was killed, or the machine restarted";
+/// Why an abandoned run is removed: a word for programs, and the same for people.
+pub(crate) fn why(abandoned: Abandoned) -> (&'static str, &'static str) {
+    match abandoned {
+        Abandoned::Killed => ("killed", "the testbed that worked on it was killed, or the machine restarted"),
+        Abandoned::Expired => ("expired", "its lifetime has ended"),
+    }
+}
 
 /// Removes what was abandoned, and returns what is noted of it. What cannot be removed, or not within the
 /// time of the command, is told, and left for the next command.
@@ -36,7 +40,7 @@ pub(crate) async fn remove(
     recorder: &Recorder,
     within: Duration,
     progress: &Progress,
-) -> Vec<Record> {
+) -> Vec<(Record, Abandoned)> {
     let mut removed = Vec::new();
     let claims = registry.abandoned().unwrap_or_else(|error| {
         progress.warn(&format!("looking for runs that were left behind: {error:#}"));
@@ -46,18 +50,24 @@ pub(crate) async fn remove(
         return removed;
     }
     let deadline = deadline::after(within.min(TEARDOWN));
-    for claim in claims {
+    for (claim, abandoned) in claims {
         let record = claim.record.clone();
-        let run_id = &record.run_id;
-        match remove_one(claim, recorder, deadline).await {
+        // Nothing but the note of it is left.
+        if abandoned == Abandoned::Expired && record.location().is_some() {
+            record.remove_outputs();
+            let _ = claim.forget();
+            continue;
+        }
+        let (run_id, because) = (&record.run_id, why(abandoned).1);
+        match remove_one(claim, abandoned, recorder, deadline).await {
             Ok(()) => {
-                progress.say(&format!("removed run {run_id}: {WHY}"));
-                removed.push(record);
+                progress.say(&format!("removed run {run_id}: {because}"));
+                removed.push((record, abandoned));
             }
             Err(error) => {
-                progress.warn_of(&error.context(format!(
-                    "run {run_id} was left behind by a testbed that was killed, and cannot be removed"
-                )));
+                progress.warn_of(
+                    &error.context(format!("run {run_id} cannot be removed, and has to be: {because}")),
+                );
             }
         }
     }
@@ -67,8 +77,14 @@ pub(crate) async fn remove(
     removed
 }
 
-async fn remove_one(claim: Claim, recorder: &Recorder, deadline: Instant) -> anyhow::Result<()> {
-    let asked = Asked::Abandoned("killed", WHY.to_owned());
+async fn remove_one(
+    claim: Claim,
+    abandoned: Abandoned,
+    recorder: &Recorder,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let (reason, because) = why(abandoned);
+    let asked = Asked::Abandoned(reason, because.to_owned());
     match claim.record.location().cloned() {
         None => {
             let recording = local::removal::recording(recorder, &claim);
@@ -98,7 +114,6 @@ async fn remove_in_cluster(
         removal.tear_down(asked, DEFAULT_GRACE, limit, |_| {}).await
     };
     removed.await.hint(format!("if its cluster is gone for good, delete {}", folder.display()))?;
-    state::remove_written(claim.record.output.as_ref());
-    Remembered::forget_run_of(&claim.record.called_in, &claim.record.run_id);
+    claim.record.remove_outputs();
     claim.forget()
 }

@@ -1,13 +1,16 @@
 //! The recorder that a command's flags ask for.
 
 use futures::FutureExt;
+use tokio::time::timeout;
 
 use crate::cli::{self, Archiving, said};
 use crate::history::place::Place;
 use crate::history::results::ResultsApi;
+use crate::history::store::Store;
 use crate::progress::Progress;
 use crate::recorder::origin::PipelineRun;
 use crate::recorder::{Recorder, Sinks};
+use crate::run_id::RunId;
 use crate::runtime::kubernetes::own;
 
 /// Begins to listen.
@@ -28,6 +31,17 @@ pub(crate) fn of_removal(args: &Archiving, progress: &Progress) -> Recorder {
         progress.warn_of(&error.context("going on without the archive"));
         Recorder::none(args.archive_timeout)
     })
+}
+
+/// Whether the archive has a record of the run. One that cannot be asked has none.
+pub(crate) async fn knows(args: &Archiving, run_id: &RunId) -> bool {
+    let Ok(named) = Place::named(args.history.as_deref()) else { return false };
+    let Some(place) = named.unwrap_or_else(Place::usual) else { return false };
+    let ask = async {
+        let store = Store::open_to_read(&place).await.ok()??;
+        store.find(run_id.as_str()).await.ok().filter(|records| !records.is_empty())
+    };
+    timeout(args.archive_timeout, ask).await.is_ok_and(|found| found.is_some())
 }
 
 pub(crate) fn pipeline_run(args: &cli::PipelineRun) -> PipelineRun {

@@ -137,7 +137,7 @@ impl Config {
     pub(crate) fn remove_older(&self) -> anyhow::Result<()> {
         let Some(path) = self.path() else { return Ok(()) };
         let Some(written) = content_hash(path).filter(|hash| was_written(path, hash)) else { return Ok(()) };
-        state::remove_written_file(path, &written)
+        state::remove_written(path, &written)
             .with_context(|| format!("removing the older {}", path.display()))
     }
 
@@ -146,9 +146,8 @@ impl Config {
     /// not know.
     pub(crate) fn write_noted(&self, text: &str, claim: &mut Claim) -> anyhow::Result<Option<PathBuf>> {
         self.remove_older()?;
-        let record = &mut claim.record;
-        let written = self.path().map(|path| record.called_in.join(path));
-        record.output = written.clone().map(|path| (path, state::hash(text.as_bytes())));
+        let written = self.path().map(std::path::absolute).transpose()?;
+        claim.record.outputs.extend(written.clone().map(|path| (path, state::hash(text.as_bytes()))));
         claim.save()?;
         self.path().map_or(Ok(()), |path| files::write(path, text, self.mode))?;
         Ok(written)
@@ -162,13 +161,12 @@ fn content_hash(path: &Path) -> Option<String> {
 
 /// Whether a run of this user has noted that it wrote this content there.
 fn was_written(path: &Path, hash: &str) -> bool {
-    let is_same = |(noted, written): &(PathBuf, String)| written == hash && same_file(noted, path);
+    let is_same = |(noted, written): (&PathBuf, &String)| written == hash && same_file(noted, path);
     let records = Registry::find()
         .and_then(|registry| registry.records().ok())
         .map(|(records, _)| records)
         .unwrap_or_default();
-    records.iter().filter_map(|record| record.output.as_ref()).any(is_same)
-        || state::outputs().iter().any(is_same)
+    records.iter().flat_map(|record| &record.outputs).any(is_same)
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {

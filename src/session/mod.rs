@@ -21,15 +21,17 @@ mod signals;
 mod status;
 mod up;
 pub(crate) mod waits;
+pub(crate) mod which;
 mod work;
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::pin::Pin;
 
 use tokio::time::Instant;
 
 use self::config::Config;
-pub(crate) use self::down::{down, with_memory};
+pub(crate) use self::down::{connect, down};
 pub(crate) use self::gc::gc;
 use self::plan::Plan;
 pub(crate) use self::run::run;
@@ -40,11 +42,13 @@ pub(crate) use self::up::up;
 use crate::cli::{Making, OnFailure, Run, Up};
 use crate::deadline;
 use crate::failure::{Exit, exit_of};
+use crate::manifest::lifetime::Lifetime;
 use crate::output::Model;
 use crate::progress::Progress;
 use crate::recorder::event::Asked;
 use crate::recorder::{Recorder, Recording};
-use crate::registry::Claim;
+use crate::registry::{Claim, Place, Record};
+use crate::time::Time;
 
 /// Resolves, with an error of exit code 130 or 143, when somebody ends the call.
 type Stop<'a> = Pin<&'a mut dyn Future<Output = anyhow::Error>>;
@@ -85,6 +89,10 @@ struct Call<'a> {
     recorder: &'a Recorder,
     progress: &'a Progress,
     deadline: Instant,
+    /// The folder of the project.
+    project: PathBuf,
+    /// Whether the user has chosen the run's id.
+    is_named: bool,
 }
 
 /// A run that this process makes, from the moment on at which it is noted.
@@ -93,6 +101,8 @@ struct Session<'a> {
     /// What is noted of it on this machine.
     claim: Claim,
     recording: Recording<'a>,
+    /// Whether an earlier call has made the run: it is not this one's to remove.
+    is_adopted: bool,
 }
 
 /// Why there are no databases.
@@ -131,9 +141,6 @@ trait Backend: Sized {
 
     /// What the tests get to know.
     fn model<'u>(&self, up: &'u Self::Up) -> &'u Model;
-
-    /// Notes, for a later command in the folder, which run was made there: a convenience.
-    fn remember(&self, session: &Session<'_>, up: &Self::Up);
 
     /// Leaves the proof of readiness where `testbed status` finds it.
     async fn publish(&self, call: &Call<'_>, up: &Self::Up);
@@ -183,8 +190,25 @@ impl<'a> Call<'a> {
         config: Config,
         recorder: &'a Recorder,
         progress: &'a Progress,
+        project: PathBuf,
     ) -> Self {
-        Self { maker, plan, config, recorder, progress, deadline: deadline::after(maker.making().timeout) }
+        let deadline = deadline::after(maker.making().timeout);
+        let is_named = maker.making().source.run_id.is_some();
+        Self { maker, plan, config, recorder, progress, deadline, project, is_named }
+    }
+
+    /// What is noted of the run that it is about to make.
+    fn record(&self, place: Place) -> Record {
+        let lifetime = match place {
+            Place::Local(_) => self.maker.making().source.lifetime,
+            Place::Kubernetes(_) => self.maker.making().source.lifetime.or(Some(Lifetime::IN_CLUSTER)),
+        };
+        Record {
+            project: self.project.clone(),
+            is_named: self.is_named,
+            expires: lifetime.and_then(Lifetime::duration).map(|lifetime| Time::now().after(lifetime)),
+            ..Record::new(&self.plan.run_id, place)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What all commands share that take databases and manifests: from flags and files to stamped objects,
 //! without any network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -13,9 +13,11 @@ use crate::cli::{Source, said};
 use crate::database::{self, Data, Database, Discovery, Engine};
 use crate::failure::{Advise, Exit, usage};
 use crate::manifest::builtin::{self, With};
+use crate::manifest::lifetime::Lifetime;
 use crate::manifest::owner::Owner;
 use crate::manifest::policy::{Allowance, Refused};
 use crate::manifest::render::{Params, Template, Variables, is_param_name};
+use crate::manifest::setup::{Asked, Setup};
 use crate::manifest::stamp::{self, Stamp};
 use crate::manifest::{Object, check, images, mesh, parse, render};
 use crate::output::Entry;
@@ -42,8 +44,8 @@ pub(crate) struct Plan {
     pub allowed: Vec<Allowance>,
     /// The PipelineRun that testbed works for.
     pub owner: Option<Owner>,
-    /// The databases for which nobody has named a version: any will do where the image does not decide.
-    pub any_version: BTreeSet<String>,
+    /// What the built-in databases ask for besides their objects, by their names.
+    pub asked: BTreeMap<String, Asked>,
 }
 
 impl Plan {
@@ -76,22 +78,27 @@ impl Plan {
         }
         let mut sqlite = Vec::new();
         let mut authority = None;
+        let mut asked = BTreeMap::new();
         for with in &withs {
             if with.engine == Engine::Sqlite {
                 sqlite.push((objects.len(), with.name.clone()));
                 continue;
             }
             let password = password();
+            let setup = Setup::read(with, &params)?;
             let signed = if builtin::wants_tls(with, &params)? {
                 let host = format!("{}-{run_id}", with.name);
                 Some(certificate(&mut authority, &host, &mut generated)?)
             } else {
                 None
             };
-            let rendered = builtin::render(with, &run_id, &params, &password, signed.as_ref())?;
+            let rendered = builtin::render(with, &run_id, &params, &setup, &password, signed.as_ref())?;
             generated.push(password);
+            asked.insert(with.name.clone(), setup.asked(with.takes_any_version(&params)));
+            objects.extend(setup.objects(with, &run_id));
             objects.extend(parse::parse(&format!("--with {}", with.name), &rendered)?);
         }
+        check_ports(&asked)?;
         let mut warnings = check::check(&objects, &run_id)?;
         if files.is_empty() {
             let unknown = builtin::unknown(&withs, &params);
@@ -101,7 +108,7 @@ impl Plan {
         }
         images::rewrite(&mut objects, &source.image_prefix)?;
         let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
-        let limit = source.lifetime.from(Timestamp::now());
+        let limit = source.lifetime.unwrap_or(Lifetime::IN_CLUSTER).from(Timestamp::now());
         let refused = Refused::find(&objects, &run_id, &source.allow);
         stamp::stamp(&mut objects, &Stamp { run_id: &run_id, generated: &generated, limit: limit.as_ref() })?;
         let mut data = Data::default();
@@ -110,11 +117,6 @@ impl Plan {
         let sqlite_at = sqlite
             .into_iter()
             .map(|(end, name)| (databases_before(&discovery, &objects[..end]), name))
-            .collect();
-        let any_version = withs
-            .iter()
-            .filter(|with| with.takes_any_version(&params))
-            .map(|with| with.name.clone())
             .collect();
         Ok(Self {
             run_id,
@@ -127,7 +129,7 @@ impl Plan {
             refused,
             allowed: source.allow.clone(),
             owner: owner(source),
-            any_version,
+            asked,
         })
     }
 
@@ -190,6 +192,21 @@ fn certificate(
         generated.push(serde_json::to_string(text)?.trim_matches('"').to_owned());
     }
     Ok(signed)
+}
+
+/// Two servers cannot have one port.
+fn check_ports(asked: &BTreeMap<String, Asked>) -> anyhow::Result<()> {
+    let mut takers = BTreeMap::new();
+    for (name, port) in asked.iter().filter_map(|(name, asked)| Some((name, asked.port?))) {
+        if let Some(other) = takers.insert(port, name) {
+            return Err(usage(format!("the databases {other} and {name} are to have the same port, {port}")))
+                .hint(format!(
+                    "give one of them another port, or none: --param {name}.port={}",
+                    port.checked_add(1).unwrap_or(port - 1)
+                ));
+        }
+    }
+    Ok(())
 }
 
 /// Finds the databases, and keeps sidecars out of their pods.

@@ -8,7 +8,7 @@ use super::chosen::Chosen;
 use super::config::Config;
 use super::plan::Plan;
 use super::work::{conclude, work};
-use super::{Backend, Call, Maker, Session, Signals, archiving, cluster, local, program};
+use super::{Backend, Call, Maker, Session, Signals, archiving, cluster, local, program, which};
 use crate::cli::{Global, OnFailure, Run};
 use crate::output;
 use crate::progress::Progress;
@@ -31,7 +31,8 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     }
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let signals = Signals::new()?;
-    let call = Call::new(Maker::Run(&args), plan, config, &recorder, progress);
+    let project = which::project(global)?;
+    let call = Call::new(Maker::Run(&args), plan, config, &recorder, progress, project);
     let outcome = match place {
         Chosen::Local(why) => make::<local::Servers>(why, &args, call, signals).await,
         Chosen::Cluster(choice) => {
@@ -61,6 +62,11 @@ async fn make<B: Backend>(
     backend.tell_losses(&session, &mut up).await;
     session.recording.on(worked.event());
     let outcome = worked.outcome;
+    if session.is_adopted {
+        progress.say(&format!("run {} stays up: an earlier `up` has made it", session.call.plan.run_id));
+        backend.keep(&mut session, Some(&up))?;
+        return outcome;
+    }
     if args.keep_on_failure && !matches!(outcome, Ok(0)) {
         backend.collect(&session).await;
         backend.keep(&mut session, Some(&up))?;
@@ -80,8 +86,8 @@ async fn make<B: Backend>(
 fn tell_kept<B: Backend>(backend: &B, session: &Session<'_>, up: &B::Up) {
     let Call { plan, progress, .. } = &session.call;
     progress.say(&format!("run {} stays up, as --keep-on-failure asks for:", plan.run_id));
-    let output =
-        session.claim.record.output.iter().map(|(path, _)| format!("logins are in {}", path.display()));
+    let outputs = session.claim.record.outputs.keys();
+    let output = outputs.map(|path| format!("logins are in {}", path.display()));
     let remove = format!("remove it: {}", backend.down_command(session));
     backend
         .how_to_use(session, up)

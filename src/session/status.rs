@@ -4,13 +4,12 @@
 use serde::Serialize;
 
 use super::chosen::Chosen;
-use super::{abandoned, archiving, cluster, local};
+use super::{abandoned, archiving, cluster, local, which};
 use crate::cli::{Global, Status, StatusFormat};
 use crate::console;
 use crate::deadline;
 use crate::progress::Progress;
 use crate::registry::{Registry, Unreadable};
-use crate::run_id::RunId;
 use crate::state::Ready;
 use crate::table::table;
 
@@ -42,8 +41,8 @@ pub(crate) struct Row {
 /// A failed request, explained; a record that cannot be read, once the others are shown.
 pub(crate) async fn status(args: Status, global: &Global, progress: &Progress) -> anyhow::Result<()> {
     let deadline = deadline::after(args.timeout);
-    let run_id = args.run_id.as_deref().map(RunId::parse).transpose()?;
     let registry = Registry::find().map(|registry| registry.by(deadline));
+    let run_id = args.run_id.as_deref().map(|given| which::named(registry.as_ref(), given)).transpose()?;
     if let Some(registry) = &registry {
         let recorder = archiving::of_removal(&args.archiving, progress);
         abandoned::remove(registry, &recorder, args.timeout / 2, progress).await;
@@ -58,8 +57,10 @@ pub(crate) async fn status(args: Status, global: &Global, progress: &Progress) -
             cluster::status::rows(run_id.as_ref(), &choice, &args, deadline, progress).await?
         }
         Chosen::Local(why) if here.is_empty() && unreadable.is_empty() => {
-            let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("no run {run_id}"));
-            progress.say(&format!("{which} on this machine ({why})"));
+            if let Some(run_id) = run_id {
+                return Err(which::unknown(registry.as_ref(), &run_id, why));
+            }
+            progress.say(&format!("no runs on this machine ({why})"));
             here
         }
         _ => here,

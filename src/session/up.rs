@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::chosen::Chosen;
 use super::config::Config;
 use super::plan::Plan;
-use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, interrupted, local};
+use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, interrupted, local, which};
 use crate::bug;
 use crate::cli::{Global, Up, UpFormat};
 use crate::console;
@@ -24,7 +24,7 @@ use crate::words::count;
 const PUBLICATION: Duration = Duration::from_secs(5);
 
 /// Makes a run that stays up when this has ended.
-pub(crate) async fn up(args: Up, global: &Global, progress: &Progress) -> anyhow::Result<()> {
+pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> anyhow::Result<()> {
     let place = Chosen::of(global)?;
     let recorder = archiving::open(&args.making.archiving)?;
     let config = Config::new(&args.making)?;
@@ -35,10 +35,16 @@ pub(crate) async fn up(args: Up, global: &Global, progress: &Progress) -> anyhow
         return Err(usage("-o json and --output - both want standard output; name a file with --output"));
     }
     args.result.iter().try_for_each(ResultFile::check)?;
+    let project = which::project(global)?;
+    let is_named = args.making.source.run_id.is_some();
+    // What is held ends with this call, and is a run of its own.
+    if !is_named && !args.forward {
+        args.making.source.run_id = which::to_go_on_with(&project, &place).await?;
+    }
     let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
-    let call = Call::new(Maker::Up(&args), plan, config, &recorder, progress);
+    let call = Call { is_named, ..Call::new(Maker::Up(&args), plan, config, &recorder, progress, project) };
     let outcome = match place {
         Chosen::Local(why) => make::<local::Servers>(why, &args, call).await,
         Chosen::Cluster(choice) => {
@@ -97,15 +103,15 @@ fn finish<B: Backend>(
     args: &Up,
     holds: bool,
 ) -> anyhow::Result<String> {
-    let model = backend.model(up);
+    let model = &backend.model(up).clone().with_earlier(&session.claim.record.databases);
     let text = session.call.config.text(model)?;
     let written = session.call.config.write_noted(&text, &mut session.claim)?;
     args.result
         .iter()
         .try_for_each(|result| result.write(session.call.config.path(), model.databases.len()))?;
     session.claim.record.phase = if holds { Phase::Held } else { Phase::Up };
+    session.claim.record.databases.clone_from(&model.databases);
     session.claim.save()?;
-    backend.remember(session, up);
     bug::provoke("written", &text);
     let Call { config, progress, plan, .. } = &session.call;
     let ready = format!(

@@ -48,7 +48,7 @@ pub(crate) async fn work<B: Backend>(
 ) -> Worked {
     let program = Path::new(&args.command[0]).file_name().unwrap_or(&args.command[0]);
     let command = record::Command { program: program.display().to_string(), ..record::Command::default() };
-    let Session { call, claim, recording } = session;
+    let Session { call, claim, recording, .. } = session;
     let leftovers = Leftovers::of_next_command(&claim.record);
     let mut worked = Worked { outcome: Ok(0), command, was_asked_to_end: false, leftovers };
     let work = async {
@@ -73,7 +73,10 @@ async fn work_on(
 ) -> anyhow::Result<u8> {
     let Call { config, progress, .. } = call;
     let text = config.text(model)?;
-    claim.record.phase = Phase::Held;
+    // A run of an earlier `up` outlives this call, however it ends.
+    if claim.record.phase != Phase::Up {
+        claim.record.phase = Phase::Held;
+    }
     let written = config.write_noted(&text, claim)?;
     // The terminal has sent it to the processes that there were, and the command is not among them.
     if let Some(error) = signals.already_interrupted().await {
@@ -123,8 +126,9 @@ fn environment(
             .and_then(|mark| mark.split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
-    let kept_back: Vec<&str> =
-        environment.removed.iter().copied().filter(|name| std::env::var_os(name).is_some()).collect();
+    let kept_back: Vec<&str> = (environment.removed.iter().map(String::as_str))
+        .filter(|name| std::env::var_os(name).is_some())
+        .collect();
     if !kept_back.is_empty() {
         progress.say(&format!(
             "note: the command does not get {}, which could lead it to another server",

@@ -4,16 +4,22 @@
 //! A mapping, because a database's name is what everything else calls it by, and no name can stand twice in
 //! one.
 
-use anyhow::{Context, bail};
+use std::path::Path;
 
-use super::keys::unknown;
+use anyhow::{Context, bail};
+use serde_json::{Map, Value};
+
+use super::keys::{below, unknown};
 use crate::database::Engine;
 use crate::manifest::builtin::{PARAMS, With};
-use crate::manifest::platform;
+use crate::manifest::{platform, setup};
 use crate::yaml::{Content, Entry, Node};
 
 /// The key that says the engine and tag.
 const USE: &str = "use";
+
+/// The key with the set-up scripts.
+pub(super) const INIT: &str = "init";
 
 /// A database as `--with` and `--param` have it.
 #[derive(Debug)]
@@ -23,22 +29,23 @@ pub(super) struct Asked {
     pub params: Vec<(String, String)>,
 }
 
-pub(super) fn read(node: &Node) -> Result<Vec<Asked>, (usize, anyhow::Error)> {
+/// Reads the key. `folder` is the file's, from where paths are seen.
+pub(super) fn read(node: &Node, folder: &Path) -> Result<Vec<Asked>, (usize, anyhow::Error)> {
     let Content::Map(entries) = &node.content else {
         let wrong = anyhow::anyhow!(
-            "databases is {}; write NAME: ENGINE[:TAG], such as orders: postgres:17, for each",
+            "databases is {}; write NAME: ENGINE[:TAG][@PORT], such as orders: postgres:17, for each",
             node.kind()
         );
         return Err((node.line, wrong));
     };
-    let asked: Vec<Asked> = entries.iter().map(database).collect::<Result<_, _>>()?;
+    let asked: Vec<Asked> = entries.iter().map(|entry| database(entry, folder)).collect::<Result<_, _>>()?;
     for (one, entry) in asked.iter().zip(entries) {
         check_scope(one, &asked).map_err(|error| (entry.line, error))?;
     }
     Ok(asked)
 }
 
-fn database(entry: &Entry) -> Result<Asked, (usize, anyhow::Error)> {
+fn database(entry: &Entry, folder: &Path) -> Result<Asked, (usize, anyhow::Error)> {
     let name = &entry.key;
     let at = |line: usize| move |error: anyhow::Error| (line, error.context(format!("databases.{name}")));
     match &entry.value.content {
@@ -47,14 +54,15 @@ fn database(entry: &Entry) -> Result<Asked, (usize, anyhow::Error)> {
         Content::Empty => asked(name, name, Vec::new()).map_err(at(entry.line)),
         Content::Map(keys) => {
             let mut params = Vec::new();
-            let mut image = (name.as_str(), entry.line);
+            let mut image = (name.clone(), entry.line);
             for key in keys {
-                match value(key).map_err(at(key.line))? {
-                    text if key.key == USE => image = (text, key.line),
-                    text => params.push((key.key.clone(), text.to_owned())),
+                let text = value(key, folder).map_err(at(key.line))?;
+                match key.key == USE {
+                    true => image = (text, key.line),
+                    false => params.push((key.key.clone(), text)),
                 }
             }
-            asked(name, image.0, params).map_err(at(image.1))
+            asked(name, &image.0, params).map_err(at(image.1))
         }
         Content::List(_) => {
             Err(at(entry.line)(anyhow::anyhow!("a list; write ENGINE[:TAG] or a mapping with the key use")))
@@ -62,16 +70,44 @@ fn database(entry: &Entry) -> Result<Asked, (usize, anyhow::Error)> {
     }
 }
 
-/// A key of one database and its value.
-fn value(entry: &Entry) -> anyhow::Result<&str> {
+/// A key of one database and its value, as a parameter has it.
+fn value(entry: &Entry, folder: &Path) -> anyhow::Result<String> {
     let known: Vec<&str> = std::iter::once(USE).chain(PARAMS).collect();
     let key = entry.key.as_str();
     if !known.contains(&key) {
         return Err(unknown(key, &known));
     }
-    match entry.value.text() {
-        Some(text) => platform::check(key, text).with_context(|| key.to_owned()).map(|()| text),
-        None => bail!("{key} is {}; write a text", entry.value.kind()),
+    let list = match &entry.value.content {
+        Content::List(items) if setup::takes_list(key) => {
+            items.iter().map(as_typed).collect::<Option<Vec<_>>>()
+        }
+        _ => None,
+    };
+    let text = match (entry.value.text(), list) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(list)) => Value::from(list).to_string(),
+        (None, None) if setup::takes_list(key) => {
+            bail!("{key} is {}; write a text or a list of them", entry.value.kind())
+        }
+        (None, None) => bail!("{key} is {}; write a text", entry.value.kind()),
+    };
+    platform::check(key, &text).and_then(|()| setup::check(key, &text)).with_context(|| key.to_owned())?;
+    if key != INIT || text.is_empty() {
+        return Ok(text);
+    }
+    let paths: Vec<String> = setup::words(&text)?.iter().map(|path| below(folder, path)).collect();
+    Ok(Value::from(paths).to_string())
+}
+
+/// A value in a list with its texts as they were typed; `None` where something in it is empty.
+fn as_typed(node: &Node) -> Option<Value> {
+    match &node.content {
+        Content::Map(entries) => {
+            let pair = |entry: &Entry| Some((entry.key.clone(), as_typed(&entry.value)?));
+            entries.iter().map(pair).collect::<Option<Map<_, _>>>().map(Value::from)
+        }
+        Content::List(items) => items.iter().map(as_typed).collect::<Option<Vec<_>>>().map(Value::from),
+        _ => node.text().map(Value::from),
     }
 }
 

@@ -4,6 +4,7 @@
 //! defaults of the flags, so that clap itself lets flag and variable win. What merges instead of giving way,
 //! and the databases, are put into the result.
 
+use std::env::current_dir;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -12,13 +13,13 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use super::meant::meant;
-use super::reach::Reach;
+use super::reach::{self, Reach};
 use super::{Arguments, Settings, find, keys, read};
 use crate::cli::{self, Cli, Source};
 use crate::environment::{Naming, is_in_pod, is_set, naming};
 use crate::failure::{Advise, Exit, usage};
-use crate::reading;
-use crate::state::Remembered;
+use crate::registry::Registry;
+use crate::{files, reading, state};
 
 /// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
 const LENIENT: [&str; 2] = ["down", "gc"];
@@ -38,13 +39,55 @@ pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
     let variable = |name: &OsStr| std::env::var_os(name);
     let typed = command_line(&variable).try_get_matches_from(args).map_err(|error| meant(error, args))?;
     let command = typed.subcommand_name().unwrap_or_default().to_owned();
-    let (found, ignored) = match load(&typed, &command) {
-        Err(error) if is_lenient(&typed) => (None, Some(error)),
+    let loaded = match keys::are_for(&Cli::command(), &command) && !is_noted(&typed) {
+        true => load_own(&typed).and_then(|own| Ok((own, load(&typed)?))),
+        false => Ok((None, (None, None))),
+    };
+    let (own, (found, ignored)) = match loaded {
+        Err(error) if is_lenient(&typed) => (None, (None, Some(error))),
         outcome => outcome?,
     };
-    let (file, settings) = found.unzip();
-    let cli = fill(args, &command, settings.unwrap_or_default(), &variable, file.as_deref())?;
-    Ok(Arguments { cli, file, ignored })
+    let (own_file, own) = own.unzip();
+    let (file, mut settings) = found.unzip();
+    let says_runtime = |settings: &Settings| settings.values.iter().any(|(key, _)| key.name == "runtime");
+    let is_users = own.as_ref().is_some_and(says_runtime) && !settings.as_ref().is_some_and(says_runtime);
+    // The project's come later, and so count for more.
+    if let Some(own) = own {
+        settings.get_or_insert_default().values.splice(0..0, own.values);
+    }
+    let checked = file.as_deref().filter(|_| !is_users);
+    let cli = fill(args, &command, settings.unwrap_or_default(), &variable, checked)?;
+    Ok(Arguments { cli, files: own_file.into_iter().chain(file).collect(), ignored })
+}
+
+/// The user's own settings, for whatever project: what flags say, and no databases. Not those of a pod, whose files
+/// may come from anywhere.
+fn load_own(typed: &ArgMatches) -> anyhow::Result<Option<(String, Settings)>> {
+    if is_in_pod() || named_file(typed).is_some_and(|name| name == find::NONE) {
+        return Ok(None);
+    }
+    let Some(folder) = state::config_folder() else { return Ok(None) };
+    let path = folder.join(find::NAMES[0]);
+    let context = || format!("reading {}", path.display());
+    let Some(text) =
+        files::if_there(reading::text(&path, reading::MOST)).with_context(context).exit(Exit::Usage)?
+    else {
+        return Ok(None);
+    };
+    let file = path.display().to_string();
+    let settings = read::read(&file, &text, &folder, &Cli::command())?;
+    let only_flags = Settings { values: settings.values.clone(), ..Settings::default() };
+    if settings != only_flags {
+        return Err(usage(format!("{file}: {} are a project's", keys::OTHERS.join(", "))))
+            .hint("write them into the project's testbed.yaml");
+    }
+    Ok(Some((file, settings)))
+}
+
+/// What `--settings` says.
+fn named_file(typed: &ArgMatches) -> Option<&OsString> {
+    let (_, matches) = typed.subcommand()?;
+    matches.get_one::<OsString>("settings").filter(|name| !name.is_empty())
 }
 
 fn is_lenient(typed: &ArgMatches) -> bool {
@@ -65,19 +108,11 @@ fn command_line(variable: Variable) -> clap::Command {
     Cli::command().mut_args(unset).mut_subcommands(|command| all(command).mut_subcommands(all))
 }
 
-/// The file's name and what it says; nothing without a file, and for commands that it is not for; or why the
-/// file that is there is not used.
+/// The file's name and what it says; nothing without a file; or why the file that is there is not used.
 type Loaded = (Option<(String, Settings)>, Option<anyhow::Error>);
 
-fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
-    let cli = Cli::command();
-    if !keys::are_for(&cli, command) || is_remembered(typed) {
-        return Ok((None, None));
-    }
-    let named = typed
-        .subcommand()
-        .and_then(|(_, matches)| matches.get_one::<OsString>("settings"))
-        .filter(|name| !name.is_empty());
+fn load(typed: &ArgMatches) -> anyhow::Result<Loaded> {
+    let named = named_file(typed);
     let here = std::env::current_dir().context("finding the current folder")?;
     let Some(path) = find::find(named.map(Path::new), &here)? else { return Ok((None, None)) };
     if named.is_none()
@@ -91,9 +126,11 @@ fn load(typed: &ArgMatches, command: &str) -> anyhow::Result<Loaded> {
         .with_context(|| format!("reading {}", path.display()))
         .exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut settings = read::read(&file, &text, folder, &cli)?;
-    if let Some(reach) = reach {
-        reach.check(&settings)?;
+    let mut settings = read::read(&file, &text, folder, &Cli::command())?;
+    match reach {
+        Some(reach) => reach.check(&settings)?,
+        None if reach::has_scripts(&settings) => Reach::of_any(&file)?.check_scripts(&settings)?,
+        None => {}
     }
     if has_no_contexts() {
         settings.values.retain(|(key, _)| key.name != "context");
@@ -294,14 +331,17 @@ fn merged(below: Vec<String>, above: Vec<String>) -> Vec<String> {
     pairs
 }
 
-/// Whether this is a `down` of the run that the folder remembers: it goes to where that run was made,
-/// whatever the file says by now.
-fn is_remembered(typed: &ArgMatches) -> bool {
+/// Whether this is a `down` of runs that are noted on this machine: it goes to where they were made, whatever the
+/// file says by now.
+fn is_noted(typed: &ArgMatches) -> bool {
     let Some(("down", matches)) = typed.subcommand() else { return false };
-    let given = matches.get_one::<String>("run_id");
-    Remembered::here().is_ok_and(|here| {
-        here.is_some_and(|remembered| given.is_none_or(|given| *given == remembered.run_id))
-    })
+    let Some(registry) = Registry::find() else { return false };
+    match matches.get_one::<String>("run_id").filter(|id| !id.is_empty()) {
+        Some(given) => registry.folder(given).exists(),
+        None => current_dir().is_ok_and(|here| {
+            registry.of_folders(&find::folders(None, &here)).is_ok_and(|found| !found.is_empty())
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -356,7 +396,7 @@ mod tests {
         };
         assert_eq!(
             (up.on_failure, up.source.with.len(), up.connarg.len()),
-            (Some(cli::OnFailure::Delete), 4, 2)
+            (Some(cli::OnFailure::Delete), 5, 2)
         );
         assert!(matches!(filled(&["render"], read::documented_example(), &[]), cli::Command::Render(_)));
     }

@@ -13,7 +13,7 @@ use crate::failure::{Advise, usage};
 pub const NAMES: [&str; 2] = ["testbed.yaml", "testbed.yml"];
 
 /// What `--settings` says to use no file.
-const NONE: &str = "none";
+pub const NONE: &str = "none";
 
 /// The file to use: as `named` by `--settings` or its variable, else the nearest one. `from` is the current
 /// folder, as an absolute path. A file in that folder has no folder in its path.
@@ -50,6 +50,28 @@ fn nearest(from: &Path) -> anyhow::Result<Option<PathBuf>> {
         }
     }
     Ok(None)
+}
+
+/// The folder of the project: that of the file to use, else the current one.
+pub fn project(named: Option<&Path>, from: &Path) -> PathBuf {
+    let file =
+        find(named, from).ok().flatten().filter(|path| named.is_some() || stranger(path, from).is_none());
+    let folder = file.and_then(|path| from.join(path).parent()?.canonicalize().ok());
+    folder.unwrap_or_else(|| from.to_owned())
+}
+
+/// The folders whose runs a command means that is told none, the nearest first: the current one and those above
+/// it up to the repository's root, and that of the project.
+pub fn folders(named: Option<&Path>, from: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![from.to_owned()];
+    if let Some(depth) = from.ancestors().position(is_root) {
+        folders.extend(from.ancestors().take(depth + 1).skip(1).map(Path::to_owned));
+    }
+    let project = project(named, from);
+    if !folders.contains(&project) {
+        folders.push(project);
+    }
+    folders
 }
 
 /// Whether a folder is a repository's root: `.git` is a file in a worktree or submodule, a folder elsewhere.

@@ -101,6 +101,11 @@ pub fn known(cli: &Command) -> Vec<&'static str> {
     OTHERS.into_iter().chain(flags).collect()
 }
 
+/// A path as seen from the current folder; `-` stays what it is.
+pub(super) fn below(folder: &std::path::Path, text: &str) -> String {
+    if text == "-" { text.into() } else { folder.join(text).display().to_string() }
+}
+
 /// Whether the flag takes no value.
 pub fn is_switch(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::SetTrue)

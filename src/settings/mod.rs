@@ -42,7 +42,8 @@ pub struct Settings {
 /// The command line with a project's settings below it.
 pub struct Arguments {
     pub cli: Cli,
-    pub file: Option<String>,
+    /// The files that were read: the user's own, and the project's.
+    pub files: Vec<String>,
     /// Why a file was not used, for commands that have to work without.
     pub ignored: Option<anyhow::Error>,
 }

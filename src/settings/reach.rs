@@ -6,8 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 
 use super::Settings;
+use super::databases::INIT;
 use super::find::is_root;
 use crate::failure::{Advise, Exit};
+use crate::manifest::setup;
 
 /// The key whose value may lead to a server, which would get the password of testbed's own environment.
 const HISTORY: &str = "history";
@@ -24,12 +26,17 @@ pub struct Reach<'a> {
 impl<'a> Reach<'a> {
     /// Of a file that is in its repository itself, and no link out of it: what is wrong in it would be told.
     pub fn of(file: &'a str) -> anyhow::Result<Self> {
+        let reach = Self::of_any(file)?;
+        reach.stay(file, Path::new(file))?;
+        Ok(reach)
+    }
+
+    /// Of a file that may be a link to one elsewhere.
+    pub fn of_any(file: &'a str) -> anyhow::Result<Self> {
         let root = repository(Path::new(file))
             .with_context(|| format!("finding the repository of {file}"))
             .exit(Exit::Usage)?;
-        let reach = Self { file, root };
-        reach.stay(file, Path::new(file))?;
-        Ok(reach)
+        Ok(Self { file, root })
     }
 
     /// Refuses what leads out of the repository, or to a server of the file's own choice.
@@ -51,11 +58,28 @@ impl<'a> Reach<'a> {
                 self.stay(&format!("{file}: {key}: {}", inner.display()), &inner).hint(hint(key))?;
             }
         }
+        self.check_scripts(settings)?;
         for (key, value) in &settings.values {
             if key.name == HISTORY && SERVERS.iter().any(|scheme| value.starts_with(scheme)) {
                 // The value may hold a password.
                 let wrong = anyhow!("{file}: {HISTORY}: in a pod a server is not taken from this file");
                 return Err(wrong).exit(Exit::Usage).hint(hint(HISTORY));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses set-up scripts from elsewhere, wherever the file is used: their text goes into databases, objects
+    /// and records.
+    ///
+    /// # Errors
+    /// A usage error with file, parameter and path.
+    pub fn check_scripts(&self, settings: &Settings) -> anyhow::Result<()> {
+        for (name, value) in scripts(settings) {
+            for path in setup::words(value).unwrap_or_default() {
+                let what = format!("{}: {name}: {path}", self.file);
+                self.stay(&what, Path::new(&path))
+                    .hint(format!("name it to the command itself: --param {name}={path}"))?;
             }
         }
         Ok(())
@@ -67,6 +91,17 @@ impl<'a> Reach<'a> {
             .with_context(|| format!("{what} leads out of the repository {}", root.display()))
             .exit(Exit::Usage)
     }
+}
+
+/// The parameters that name set-up scripts.
+fn scripts(settings: &Settings) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = settings.database_params.iter().chain(&settings.params);
+    pairs.filter_map(|pair| pair.split_once('=')).filter(|(name, _)| name.rsplit('.').next() == Some(INIT))
+}
+
+/// Whether a file names set-up scripts.
+pub fn has_scripts(settings: &Settings) -> bool {
+    scripts(settings).next().is_some()
 }
 
 fn hint(key: &str) -> String {
@@ -133,6 +168,7 @@ mod tests {
         for text in [
             "manifest: [../x.yaml, b/y.yaml, '-']\noutput: ../new/folder/x.json\nformat: tera:inside/z.env.tera\nhistory: sqlite:h.db\n",
             "history: none\nformat: urls\n",
+            "databases: {postgres: {init: [b, inside, ../new.sql]}}\n",
         ] {
             checked(text).unwrap();
         }
@@ -153,6 +189,9 @@ mod tests {
             ("history: sqlite:/x.db", "history: sqlite:/x.db leads out"),
             ("history: postgres://u@h/d", "history: in a pod a server"),
             ("history: postgresql://u@h/d", "history: in a pod a server"),
+            ("databases: {postgres: {init: link}}", "postgres.init: "),
+            ("databases: {postgres: {init: [b, ../../token]}}", "token leads out"),
+            ("params: {init: /var/run/secrets/token}", "init: /var/run/secrets/token leads out"),
         ] {
             let error = format!("{:#}", checked(text).expect_err(text));
             assert!(error.contains(wrong), "{error}");

@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 
-use super::keys::{self, FLAGS};
+use super::keys::{self, FLAGS, below};
 use super::{Settings, databases, env};
 use crate::failure::{Advise, Exit};
 use crate::manifest::builtin::With;
@@ -44,7 +44,7 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
     let here = |error: anyhow::Error| (entry.line, error);
     match entry.key.as_str() {
         "databases" => {
-            for asked in databases::read(node)? {
+            for asked in databases::read(node, folder)? {
                 let name = &asked.with.name;
                 settings
                     .database_params
@@ -77,11 +77,6 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
         }
     }
     Ok(())
-}
-
-/// A path as seen from the current folder; `-` stays what it is.
-fn below(folder: &Path, text: &str) -> String {
-    if text == "-" { text.into() } else { folder.join(text).display().to_string() }
 }
 
 /// One text or a list of them, with their lines.

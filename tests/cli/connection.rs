@@ -206,5 +206,5 @@ fn a_projects_namespace_asks_for_no_cluster() {
     folder.call(&["run", "--", "true"]).ok().says("on this machine");
     folder.call(&["gc"]).ok();
     folder.call(&["status"]).ok();
-    folder.call(&["down", "--run-id", "r"]).ok().says("run r is not on this machine");
+    folder.call(&["down", "--run-id", "r"]).fails(1).says("nothing is known of run r on this machine");
 }

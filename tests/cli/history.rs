@@ -241,16 +241,16 @@ fn a_run_is_named_in_several_ways() {
         .says("0198c0de is the beginning of several: ")
         .says("hint: write more");
     folder
-        .call(&["history", "show", "build"])
+        .call(&["history", "show", "bui"])
         .fails(1)
-        .says("run build is not in sqlite:history.db")
+        .says("run bui is not in sqlite:history.db")
         .says("testbed history list");
     let long = with(vec![(record(1, "build-7-of-shop", Status::Done), vec![])]);
     assert_eq!(
         json(&long.call(&["history", "show", "build-7-", "-o", "json"]).ok())["id"].as_str(),
         Some(id(1).as_str())
     );
-    long.call(&["history", "show", "build-7"]).fails(1).says("run build-7 is not in");
+    long.call(&["history", "show", "buil"]).ok();
     // No wildcard of a database's language.
     long.call(&["history", "show", "build-7%"]).fails(1);
     long.call(&["history", "show", "build-7_of"]).fails(1);

@@ -13,6 +13,7 @@ services:
       POSTGRES_USER: striv
       POSTGRES_PASSWORD: hush-compose
     volumes: ['./init:/docker-entrypoint-initdb.d']
+    ports: ['5433:5432']
   legacy:
     image: mysql:5.6
     env_file: legacy.env
@@ -58,15 +59,15 @@ fn a_projects_databases_are_found_merged_and_written() {
     let called = called
         .says("  .github/workflows/ci.yml:5: job test, service postgres")
         .says("  testing-databases.json: entry 2");
-    let _ = called
-        .says("warning: docker-compose.yml:5: service db: the set-up scripts ./init:")
-        .says("next: testbed run -- your test command");
+    let _ = called.says("next: testbed run -- your test command");
 }
 
 #[test]
 fn what_is_written_can_be_used_at_once() {
     let folder = project();
     let _ = folder.call(&["init"]).ok();
+    std::fs::create_dir(folder.path().join("init")).unwrap();
+    folder.file("init/schema.sql", "SELECT 1;\n");
     let rendered = folder.call(&["render", "--run-id", "run-1"]).ok();
     assert!(rendered.stderr.is_empty(), "{}", rendered.transcript());
     for part in
@@ -120,12 +121,13 @@ fn nothing_found_is_a_failure_with_advice() {
 fn databases_can_be_asked_for_and_another_folder_be_meant() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path().join("project")).unwrap();
-    let called =
-        folder.call(&["init", "project", "--with", "postgres:17=orders,sqlite", "--with", "postgres"]).ok();
+    let called = folder
+        .call(&["init", "project", "--with", "postgres:17@5433=orders,sqlite", "--with", "postgres"])
+        .ok();
     assert_eq!(called.stdout, "project/testbed.yaml\n");
     let text = folder.read("project/testbed.yaml");
     assert!(
-        text.contains("  orders: postgres:17\n")
+        text.contains("  orders:\n    use: postgres:17\n    port: 5433\n")
             && text.contains("  sqlite: sqlite\n")
             && text.contains("  postgres-1: postgres\n"),
         "{text}"

@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["database"],
     &["manifest"],
     &["progress", "table", "template"],
-    &["console", "process"],
+    &["console", "ports", "process"],
     &["background", "bug", "doctor", "files", "run_id"],
     &[
         "authority",
@@ -41,7 +41,10 @@ const FLOORS: &[&[&str]] = &[
 
 /// Files that import each other, and why they may.
 const CIRCLES: &[(&[&str], &str)] = &[
-    (&["manifest::builtin", "manifest::platform"], "what `--with` asks for, and what its parameters say"),
+    (
+        &["manifest::builtin", "manifest::platform", "manifest::setup"],
+        "what `--with` asks for, and what its parameters say",
+    ),
     (
         &["runtime::kubernetes::teardown::remove", "runtime::kubernetes::teardown::wait"],
         "what comes again while it is waited for is removed again",

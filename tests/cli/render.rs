@@ -455,3 +455,84 @@ fn a_server_with_tls_has_its_certificate_in_the_secret() {
     let hash = |objects: Vec<Value>| objects[0]["metadata"]["annotations"]["testbed/content-hash"].clone();
     assert_eq!(hash(render("mysql", &["tls=true"])), hash(render("mysql", &["tls=true"])));
 }
+
+#[test]
+fn what_is_in_a_server_is_made_by_scripts_that_the_image_runs() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("seeds")).unwrap();
+    folder.file("schema.sql", "CREATE TABLE a (n int);\n");
+    std::fs::write(folder.path().join("seeds/1.sql.gz"), b"\x1f\x8b\xff").unwrap();
+    folder.file("seeds/2.sh", "psql -c 'SELECT 1'\n");
+    folder.file(
+        "testbed.yaml",
+        "databases:
+  orders:
+    use: postgres:17@5433
+    password: fixed
+    init: [schema.sql, seeds]
+    users: [bob]
+    extensions: [hstore]
+    databases: [{name: audit, owner: alice}, plain]
+    args: [-c, application_name=a b]
+",
+    );
+    let rendered = folder.call(&["render", "--run-id", "run-1"]).ok();
+    insta::assert_snapshot!("set-up", timeless(&rendered.stdout));
+    for engine in ["mysql", "mariadb"] {
+        let param = ["--param", "init=schema.sql", "--param", "databases=a"];
+        let pods = objects(&folder, &[&["--with", engine], &param[..]].concat(), "Pod");
+        let mounts = &pods[0]["spec"]["containers"][0]["volumeMounts"];
+        assert!(
+            mounts
+                .as_array()
+                .unwrap()
+                .contains(&json!({"name": "scripts", "mountPath": "/docker-entrypoint-initdb.d"}))
+        );
+        let volumes = pods[0]["spec"]["volumes"].as_array().unwrap();
+        let sources =
+            &volumes.iter().find(|volume| volume["name"] == "scripts").unwrap()["projected"]["sources"];
+        assert_eq!(sources.as_array().unwrap().len(), 2, "{sources}");
+        assert_eq!(pods[0]["metadata"]["annotations"]["testbed/databases"], r#"[{"name":"a"}]"#);
+    }
+    folder
+        .call(&["render", "--template"])
+        .fails(2)
+        .says("orders has set-up scripts")
+        .says("hint: leave init away");
+    let plain = [
+        "render",
+        "--template",
+        "--settings",
+        "none",
+        "--with",
+        "mysql",
+        "--param",
+        "databases=a",
+        "--param",
+        "users=bob",
+    ];
+    let template = folder.call(&plain).ok().stdout;
+    assert!(template.contains("BY '{{ generated_password }}'"), "{template}");
+}
+
+#[test]
+fn what_no_config_map_takes_is_refused() {
+    let folder = Folder::new();
+    folder.file("large.sql", &"-".repeat(1_100_000));
+    let args = ["--with", "postgres=orders", "--param", "init=large.sql"];
+    let large = folder.call(&[&["render"], &args[..]].concat()).fails(2);
+    large
+        .says("error: --with orders: document 1 (line 1): ConfigMap orders-")
+        .says(": 001-large.sql has 1.0 MiB, and a ConfigMap takes 1 MiB in all")
+        .says("hint: nothing was created; compress the file (gzip schema.sql)");
+    folder
+        .call(&[&["up", "--kubeconfig", "no-such"], &args[..]].concat())
+        .fails(2)
+        .says("a ConfigMap takes 1 MiB");
+    // Three that fit, one by one.
+    for name in ["a.sql", "b.sql", "c.sql"] {
+        folder.file(name, &"-".repeat(600_000));
+    }
+    let args = ["--with", "postgres=orders", "--param", "init=a.sql b.sql c.sql"];
+    assert_eq!(objects(&folder, &args, "ConfigMap").len(), 3);
+}

@@ -9,6 +9,7 @@ use clap::{Arg, CommandFactory};
 use serde_json::{Map, Value, json};
 use testbed::cli::Cli;
 use testbed::manifest::builtin::PARAMS;
+use testbed::manifest::setup::takes_list;
 use testbed::output::Preset;
 use testbed::settings::keys::{self, is_switch};
 use testbed::settings::read;
@@ -65,13 +66,13 @@ fn schema() -> Value {
     for key in keys::OTHERS {
         let (description, form) = match key {
             "databases" => (
-                "The databases by their names: ENGINE[:TAG], or a mapping with parameters.",
+                "The databases by their names: ENGINE[:TAG][@PORT], or a mapping with parameters.",
                 json!({"type": "object", "additionalProperties": {"anyOf": [
                     {"$ref": "#/$defs/text"}, {"type": "null"}, {"$ref": "#/$defs/database"},
                 ]}}),
             ),
             "with" => (
-                "Databases as --with takes them: ENGINE[:TAG][=NAME], one or a list.",
+                "Databases as --with takes them: ENGINE[:TAG][@PORT][=NAME], one or a list.",
                 json!({"$ref": "#/$defs/texts"}),
             ),
             "manifest" => (
@@ -105,10 +106,26 @@ fn schema() -> Value {
     let mut database = Map::new();
     database.insert(
         "use".into(),
-        json!({"description": "The engine and its tag, ENGINE[:TAG], unless the name is the engine's.", "$ref": "#/$defs/text"}),
+        json!({"description": "The engine, its tag and its port, ENGINE[:TAG][@PORT], unless the name is the engine's.", "$ref": "#/$defs/text"}),
     );
     for param in PARAMS {
-        database.insert(param.into(), json!({"$ref": "#/$defs/any-text"}));
+        let form = match param {
+            "port" => {
+                json!({"type": ["integer", "string"], "minimum": 1, "maximum": 65535, "pattern": "^ *([0-9]+ *)?$"})
+            }
+            "databases" => json!({"anyOf": [
+                {"$ref": "#/$defs/any-text"},
+                {"type": "array", "items": {"anyOf": [{"$ref": "#/$defs/name"}, {"$ref": "#/$defs/further"}]}},
+            ]}),
+            "users" | "extensions" => {
+                json!({"anyOf": [{"$ref": "#/$defs/any-text"}, {"$ref": "#/$defs/names"}]})
+            }
+            other if takes_list(other) => {
+                json!({"anyOf": [{"$ref": "#/$defs/any-text"}, {"type": "array", "items": {"$ref": "#/$defs/any-text"}}]})
+            }
+            _ => json!({"$ref": "#/$defs/any-text"}),
+        };
+        database.insert(param.into(), form);
     }
     let presets = Preset::ALL.map(Preset::name).join("|");
     json!({
@@ -144,6 +161,17 @@ fn schema() -> Value {
                     "additionalProperties": {"description": "A template over the databases.", "$ref": "#/$defs/any-text"},
                 },
             ]},
+            "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$"},
+            "names": {"type": "array", "items": {"$ref": "#/$defs/name"}},
+            "further": {
+                "description": "A further database on the server.",
+                "type": "object", "additionalProperties": false, "required": ["name"],
+                "properties": {
+                    "name": {"$ref": "#/$defs/name"},
+                    "owner": {"$ref": "#/$defs/name"},
+                    "extensions": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/names"}]},
+                },
+            },
         },
     })
 }
@@ -192,14 +220,16 @@ fn the_schema_is_what_the_parser_knows() {
     assert_eq!(names(&schema["$defs"]["database"]["properties"]), params);
 }
 
-/// Files that there are: the example's, the pages', and what `init` writes.
+/// Files that there are: the examples', the pages', and what `init` writes.
 #[test]
 fn the_projects_own_files_fit_the_schema() {
     let init = std::fs::read_to_string(root().join("tests/cli/snapshots/cli__init__init.snap")).unwrap();
-    let mut files = vec![
-        std::fs::read_to_string(root().join("examples/box-office/testbed.yaml")).unwrap(),
-        init.splitn(3, "---\n").nth(2).expect("a snapshot").to_owned(),
-    ];
+    let mut files = vec![init.splitn(3, "---\n").nth(2).expect("a snapshot").to_owned()];
+    let examples = std::fs::read_dir(root().join("examples")).unwrap().flatten();
+    let of_example =
+        |folder: std::fs::DirEntry| std::fs::read_to_string(folder.path().join("testbed.yaml")).ok();
+    files.extend(examples.filter_map(of_example));
+    assert!(files.len() >= 7, "{files:#?}");
     let is_settings = |text: &str| {
         let value: serde_yaml::Value = serde_yaml::from_str(text).unwrap_or_default();
         let known = keys::known(&Cli::command());
@@ -223,7 +253,7 @@ fn the_projects_own_files_fit_the_schema() {
         assert!(!(is_about && shown.is_empty()), "{} shows no settings", page.file);
         files.extend(shown.into_iter().filter(|text| is_about || is_settings(text)));
     }
-    assert!(files.len() >= 6, "{files:#?}");
+    assert!(files.len() >= 11, "{files:#?}");
     let texts: Vec<&str> = files.iter().map(String::as_str).collect();
     for (text, fault) in texts.iter().zip(judged(&texts)) {
         assert!(is_taken(text), "{text}");
@@ -236,6 +266,9 @@ fn parser_and_schema_are_of_one_mind() {
     let taken = [
         "",
         "databases: {orders: 'postgres:17', mysql: , legacy: {use: mysql, memory: 1Gi, profile: ''}}\n",
+        "databases: {postgres: {port: 5433, init: [a.sql, seeds/], args: [-c, 1], users: bob, extensions: [uuid-ossp]}}\n",
+        "databases: {postgres: {port: '5433', init: a.sql, args: --x=1 --y, databases: a b, extensions: a b}}\n",
+        "databases: {postgres: {databases: [a, {name: b}, {name: c, owner: d, extensions: [e]}, {name: f, extensions: g h}]}}\n",
         "with: postgres\n",
         "with: []\n",
         "with: [sqlite, mariadb=cache]\n",
@@ -262,6 +295,19 @@ fn parser_and_schema_are_of_one_mind() {
         "databases: {postgres: [a]}\n",
         "databases: {postgres: {memry: 1Gi}}\n",
         "databases: {postgres: {memory: }}\n",
+        "databases: {postgres: {port: 0}}\n",
+        "databases: {postgres: {port: 65536}}\n",
+        "databases: {postgres: {port: five}}\n",
+        "databases: {postgres: {port: [1]}}\n",
+        "databases: {postgres: {memory: [1Gi]}}\n",
+        "databases: {postgres: {init: {a: b}}}\n",
+        "databases: {postgres: {args: [[a]]}}\n",
+        "databases: {postgres: {users: [{name: a}]}}\n",
+        "databases: {postgres: {users: [1a]}}\n",
+        "databases: {postgres: {databases: {a: b}}}\n",
+        "databases: {postgres: {databases: [{owner: a}]}}\n",
+        "databases: {postgres: {databases: [{name: a, ownr: b}]}}\n",
+        "databases: {postgres: {databases: ['a;b']}}\n",
         "with: {postgres: 17}\n",
         "with: ['']\n",
         "manifest: \n",

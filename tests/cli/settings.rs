@@ -1,6 +1,6 @@
 //! `testbed.yaml`: found, read, and put below flags and variables.
 
-use testbed::state::Remembered;
+use serde_json::json;
 
 use crate::support::Folder;
 
@@ -267,14 +267,13 @@ fn a_remembered_run_is_removed_from_where_it_was_made() {
                   users: [{name: u, user: {token: t}}]\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n";
     let folder = project("namespace: file\ncontext: c\n");
     folder.file("config", config);
-    let remembered = Remembered {
-        folder: folder.path().canonicalize().unwrap(),
-        run_id: "run-1".into(),
-        kubeconfig: Some(folder.path().join("config")),
-        namespace: "memory".into(),
-        ..Remembered::default()
-    };
-    remembered.save(&folder.path().join("state/testbed")).unwrap();
+    let here = folder.path().canonicalize().unwrap();
+    let record = json!({
+        "run_id": "run-1", "phase": "up", "made": "2026-01-01T00:00:00.000Z", "called_in": here, "project": here,
+        "place": {"kubernetes": {"access": {"files": [here.join("config")]}, "context": null, "namespace": "memory"}},
+    });
+    std::fs::create_dir_all(folder.path().join("state/testbed/runs/run-1")).unwrap();
+    folder.file("state/testbed/runs/run-1/run.json", &record.to_string());
     folder.call(&["down", "-v"]).fails(1).says("run run-1 in namespace memory");
     folder.call(&["down", "-v", "--run-id", "run-1"]).fails(1).says("run run-1 in namespace memory");
     let other = ["down", "-v", "--run-id", "run-2", "--kubeconfig", "config"];
@@ -321,4 +320,127 @@ fn in_a_pod_the_file_names_nothing_outside_its_repository() {
         .fails(2)
         .says("output: /nonexistent/x.json leads out");
     pod(&text).call(&["down", "--run-id", "run-1"]).says("warning").says("leads out of the repository");
+}
+
+/// What one user wants for all projects, below what a project says.
+#[test]
+fn the_users_own_settings_count_for_less_than_the_projects() {
+    let folder = project("timeout: 7m\ndatabases: {db: sqlite}\n");
+    let config = folder.path().join("config/testbed");
+    std::fs::create_dir_all(&config).unwrap();
+    let home = folder.path().join("config").display().to_string();
+    let folder = folder.env("XDG_CONFIG_HOME", home).env("TESTBED_RUNTIME", "");
+    let own = |text: &str| std::fs::write(config.join("testbed.yaml"), text).unwrap();
+    own("timeout: never\n");
+    folder
+        .call(&["up", "--output", "-"])
+        .fails(2)
+        .says("config/testbed/testbed.yaml:1: timeout: \"never\" does not fit");
+    folder.call(&["up", "--output", "-", "--settings", "none", "--with", "sqlite"]).ok();
+    own("databases: {db: postgres}\n");
+    folder.call(&["up", "--output", "-"]).fails(2).says("are a project's").says("hint: write them into");
+    // A cluster that the user asks for needs no name here, as on the command line.
+    own("runtime: kubernetes\nnamespace: mine\n");
+    folder.call(&["status"]).fails(2).says("no cluster is named");
+    folder.file("testbed.yaml", "databases: {db: sqlite}\nruntime: local\n");
+    folder
+        .call(&["up", "-v", "--output", "-"])
+        .ok()
+        .says("on this machine")
+        .says("settings from testbed.yaml");
+    folder.file("testbed.yaml", "databases: {db: sqlite}\nruntime: kubernetes\n");
+    folder.call(&["up"]).fails(2).says("testbed.yaml: runtime: kubernetes needs the name of a cluster");
+    folder.call(&["down"]).ok();
+}
+
+#[test]
+fn what_is_in_a_server_is_checked_where_it_stands() {
+    for (text, message) in [
+        (
+            "databases:\n  orders:\n    use: postgres\n    port: 70000\n",
+            "4: databases.orders: port: \"70000\" is no port: a number from 1 to 65535",
+        ),
+        ("databases: {orders: postgres@0}\n", "1: databases.orders: \"0\" is no port"),
+        (
+            "databases:\n  postgres:\n    databases: [{name: a, ownr: b}]\n",
+            "3: databases.postgres: databases: \"ownr\" is nothing that a database has",
+        ),
+        (
+            "databases: {postgres: {init: {a: b}}}\n",
+            "1: databases.postgres: init is a mapping; write a text or a list of them",
+        ),
+        (
+            "databases: {postgres: {users: [1a]}}\n",
+            "1: databases.postgres: users: the name \"1a\" needs letters",
+        ),
+    ] {
+        refused(text, message);
+    }
+    for (text, message) in [
+        (
+            "databases: {a: postgres@5433, b: {use: mysql, port: 5433}}\n",
+            "error: the databases a and b are to have the same port, 5433",
+        ),
+        (
+            "databases: {a: {use: postgres@5433, port: 5434}}\n",
+            "error: --with a: it is to have the port 5433, and the parameter port says 5434",
+        ),
+        (
+            "databases: {a: {use: mysql, extensions: [vector]}}\n",
+            "error: --with a: the extension vector: mysql has no extensions",
+        ),
+        (
+            "databases: {a: {use: postgres, databases: [test]}}\n",
+            "error: --with a: the parameter databases: test is made anyway",
+        ),
+        (
+            "databases: {a: {use: postgres, init: [no-such.sql]}}\n",
+            "error: --with a: the parameter a.init: reading the set-up script no-such.sql: No such file",
+        ),
+    ] {
+        project(text).call(&["up"]).fails(2).says(message);
+    }
+}
+
+#[test]
+fn set_up_scripts_come_from_the_files_own_repository() {
+    let outer = Folder::new();
+    outer.file("secret.sql", "SELECT 'hush'\n");
+    std::fs::create_dir_all(outer.path().join("project/sub/seeds")).unwrap();
+    std::fs::create_dir(outer.path().join("project/.git")).unwrap();
+    outer.file("project/shared.sql", "SELECT 1;\n");
+    let file = outer.file("project/sub/testbed.yaml", "");
+    let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, outer.path().join(at)).unwrap();
+    link("../../secret.sql", "project/sub/out.sql");
+    link("../../shared.sql", "project/sub/seeds/in.sql");
+    let render = |args: &[&str]| {
+        outer.call(&[&["render", "--run-id", "run-1", "--settings", file.to_str().unwrap()], args].concat())
+    };
+    let whole = outer.path().join("secret.sql").display().to_string();
+    for path in ["../../secret.sql", "out.sql", &whole] {
+        outer.file(
+            "project/sub/testbed.yaml",
+            &format!("databases: {{db: {{use: postgres, init: [{path}]}}}}\n"),
+        );
+        render(&[])
+            .fails(2)
+            .says("db.init: ")
+            .says("leads out of the repository")
+            .says("hint: name it to the command itself: --param db.init=")
+            .keeps("hush");
+    }
+    outer.file("project/sub/testbed.yaml", &format!("with: postgres\nparams: {{init: '{whole}'}}\n"));
+    render(&[]).fails(2).says("leads out of the repository");
+    outer
+        .file("project/sub/testbed.yaml", "databases: {db: {use: postgres, init: [../shared.sql, seeds]}}\n");
+    let text = render(&[]).ok().stdout;
+    assert!(text.contains("001-shared.sql") && text.contains("002-in.sql"), "{text}");
+    // Named plainly; a link in a folder is not.
+    assert!(render(&["--param", &format!("db.init={whole}")]).ok().stdout.contains("hush"));
+    link("../../../secret.sql", "project/sub/seeds/out.sql");
+    render(&["--param", "db.init=project/sub/seeds"])
+        .fails(2)
+        .says("out.sql is a link that leads out of")
+        .keeps("hush");
+    render(&[]).fails(2).says("out.sql is a link that leads out of").keeps("hush");
 }

@@ -420,3 +420,79 @@ fn in_a_pod_a_command_gets_the_addresses_of_the_services() {
         "{errors}"
     );
 }
+
+#[test]
+fn a_projects_port_scripts_and_databases_are_there() {
+    let namespace = Namespace::new("set-up");
+    let folder = &namespace.folder;
+    let run_id = run_id();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::fs::create_dir(folder.path().join("seeds")).unwrap();
+    folder.file("schema.sql", "CREATE TABLE a (n int);\nINSERT INTO a VALUES (1);\n");
+    // INSERT INTO a VALUES (20);
+    let packed =
+        std::process::Command::new("sh").args(["-c", "echo 'INSERT INTO a VALUES (20);' | gzip -c"]).output();
+    std::fs::write(folder.path().join("seeds/1.sql.gz"), packed.unwrap().stdout).unwrap();
+    folder.file("seeds/2.sh", "echo 'INSERT INTO a VALUES (300);' | docker_process_sql\n");
+    let settings = format!(
+        "databases:
+  orders:
+    use: postgres
+    port: {port}
+    init: [schema.sql, seeds]
+    extensions: [plpgsql]
+    users: [bob]
+    databases: [{{name: audit, owner: alice}}, plain]
+  shop:
+    use: mariadb
+    user: app
+    init: [schema.sql, seeds]
+    databases: [{{name: au_dit, owner: alice}}, plain]
+"
+    );
+    folder.file("testbed.yaml", &settings);
+    folder
+        .call(&["run", "--run-id", &run_id, "--", "true"])
+        .fails(2)
+        .says(&format!("error: orders: the port {port} of 127.0.0.1 is taken by "))
+        .says("hint: nothing was created");
+    assert_nothing_is_left(&namespace, &run_id);
+    drop(listener);
+
+    let shown = "set -e
+test \"$ORDERS_PORT\" = \"$PGPORT\"
+echo $ORDERS_PORT $ORDERS_AUDIT_USER
+psql -XAtc 'SELECT sum(n) FROM a'
+psql -XAt \"$ORDERS_AUDIT_URL\" -c 'CREATE TABLE own (n int)' -c 'SELECT current_user'
+PGUSER=bob psql -XAtc 'SELECT current_user'
+mariadb -Ne 'SELECT sum(n) FROM a' test
+mariadb -ualice -Ne 'CREATE TABLE own (n int); SELECT database()' au_dit
+mariadb -uapp -Ne 'CREATE TABLE own (n int); SELECT database()' plain";
+    let run = folder.call(&["run", "--run-id", &run_id, "--", "sh", "-c", shown]).ok();
+    assert_eq!(run.stdout, format!("{port} alice\n321\nCREATE TABLE\nalice\nbob\n321\nau_dit\nplain\n"));
+    assert_nothing_is_left(&namespace, &run_id);
+}
+
+#[test]
+fn a_set_up_script_that_fails_ends_the_run_with_the_servers_message() {
+    let namespace = Namespace::new("set-up-fails");
+    let folder = &namespace.folder;
+    let run_id = run_id();
+    folder.file("good.sql", "SELECT 1;\n");
+    folder.file("bad.sql", "SELECT 1;\nSELECT no_such_column;\n");
+    for (engine, message) in [
+        ("postgres", "column \"no_such_column\" does not exist"),
+        ("mariadb", "Unknown column 'no_such_column'"),
+    ] {
+        let args =
+            ["run", "--with", engine, "--param", "init=good.sql bad.sql", "--run-id", &run_id, "--", "true"];
+        folder
+            .call(&args)
+            .fails(4)
+            .says("/docker-entrypoint-initdb.d/002-bad.sql")
+            .says(message)
+            .says("is gone");
+        assert_nothing_is_left(&namespace, &run_id);
+    }
+}

@@ -13,13 +13,13 @@ pub fn is_root() -> bool {
 }
 
 /// A folder of that user's own, with nothing set but HOME.
-fn home() -> Local {
+pub fn home() -> Local {
     let folder = Folder::new();
     chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     Local::of(folder.env("TESTBED_RUNTIME", "local"))
 }
 
-fn as_nobody(local: &Local, args: &[&str]) -> Called {
+pub fn as_nobody(local: &Local, args: &[&str]) -> Called {
     let testbed = local.command(&[]);
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", binary()]).args(args);

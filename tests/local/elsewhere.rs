@@ -1,6 +1,7 @@
 //! A command never reaches a server that is not the run's, whatever the caller's environment says: real
 //! clients, with every variable in it that could lead them elsewhere.
 
+use crate::examples::{copy, is_without_packages, of_go, packages};
 use crate::harness::Local;
 use crate::support::Folder;
 
@@ -15,13 +16,15 @@ print("psycopg2", cursor.fetchone()[0])'
 "#;
 
 /// A caller whose own servers are elsewhere: no connection to any of these places can succeed.
-fn hostile(local: Folder) -> Folder {
+pub fn hostile(local: Folder) -> Folder {
     let service = local.file("services.conf", "[mine]\nhost=127.9.9.9\nport=1\nuser=me\ndbname=mine\n");
     std::fs::create_dir(local.path().join("mysql")).expect("a folder");
     local.file("mysql/my.cnf", "[client]\nhost=127.9.9.9\nport=1\nuser=me\n");
     let folder = local.path().join("mysql").display().to_string();
     let variables = [
         ("DATABASE_URL", "postgresql://me@127.9.9.9:1/mine"),
+        ("PRIMARY_DATABASE_URL", "postgresql://me@127.9.9.9:1/mine"),
+        ("BOOKS_DATABASE_URL", "mysql2://me@127.9.9.9:1/mine"),
         ("PGSERVICE", "mine"),
         ("PGSERVICEFILE", service.to_str().expect("a path")),
         ("PGSYSCONFDIR", "/nowhere"),
@@ -35,6 +38,10 @@ fn hostile(local: Folder) -> Folder {
         ("PGCHANNELBINDING", "require"),
         ("PGREQUIREAUTH", "gss"),
         ("PGREQUIREPEER", "nobody"),
+        ("PGREALM", "mine"),
+        ("PGREPLICATION", "database"),
+        ("PGSSLPASSWORD", "wrong"),
+        ("PGSSLCOMPRESSION", "1"),
         ("PGGSSENCMODE", "require"),
         ("PGTARGETSESSIONATTRS", "standby"),
         ("PGOPTIONS", "-c search_path=nowhere -c default_transaction_read_only=on"),
@@ -42,6 +49,9 @@ fn hostile(local: Folder) -> Folder {
         ("MYSQL_TCP_PORT", "1"),
         ("MYSQL_UNIX_PORT", "/nowhere"),
         ("MYSQL_PWD", "wrong"),
+        ("MARIADB_USER", "me"),
+        ("MARIADB_PWD", "wrong"),
+        ("MARIADB_UNIX_PORT", "/nowhere"),
         ("MYSQL_GROUP_SUFFIX", "_mine"),
         ("MYSQL_HOME", folder.as_str()),
         ("MARIADB_HOME", folder.as_str()),
@@ -67,6 +77,65 @@ fn the_callers_variables_lead_no_client_of_postgresql_elsewhere() {
     local.assert_nothing_left();
 }
 
+/// The same of drivers that read libpq's variables by themselves, told nothing and told a URL.
+const GO: &str = r#"package main
+
+import (
+	"database/sql"
+	"fmt"
+	"os"
+
+	_ "github.com/lib/pq"
+)
+
+func main() {
+	for _, source := range []string{"", os.Getenv("DATABASE_URL")} {
+		db, err := sql.Open("postgres", source)
+		if err != nil {
+			panic(err)
+		}
+		var port int
+		if err := db.QueryRow("SELECT inet_server_port()").Scan(&port); err != nil {
+			panic(err)
+		}
+		fmt.Println("lib/pq", port)
+	}
+}
+"#;
+const NODE: &str = r#"
+const { Client } = require("pg");
+(async () => {
+  for (const source of [undefined, process.env.DATABASE_URL]) {
+    const client = new Client(source);
+    await client.connect();
+    const { rows } = await client.query("SELECT inet_server_port() AS port");
+    console.log("pg", rows[0].port);
+    await client.end();
+  }
+})();
+"#;
+
+#[test]
+fn the_callers_variables_lead_no_driver_of_go_and_node_elsewhere() {
+    if is_without_packages("go", "go.sum") || is_without_packages("node", "node_modules") {
+        return;
+    }
+    let modules = packages("node").join("node_modules").display().to_string();
+    let local = Local::of(of_go(hostile(Folder::local()).env("NODE_PATH", modules)));
+    // Beside the example, whose modules it takes.
+    let told_nothing = copy(&local, "go").join("told-nothing");
+    std::fs::create_dir(&told_nothing).expect("a folder");
+    std::fs::write(told_nothing.join("main.go"), GO).expect("a file");
+    let node = local.file("told-nothing.js", NODE).display().to_string();
+    let script = format!("echo $PGPORT; node {node}; cd go; go run ./told-nothing");
+    let run = local.call(&["run", "--with", "postgres=pg", "--", "sh", "-ec", &script]).ok();
+    let mut lines = run.stdout.lines();
+    let port = lines.next().expect("a port");
+    let answers = ["pg", "pg", "lib/pq", "lib/pq"].map(|driver| format!("{driver} {port}"));
+    assert_eq!(lines.collect::<Vec<_>>(), answers);
+    local.assert_nothing_left();
+}
+
 #[test]
 fn the_callers_variables_lead_no_client_of_mariadb_elsewhere() {
     let local = Local::of(hostile(Folder::local()));
@@ -75,7 +144,8 @@ fn the_callers_variables_lead_no_client_of_mariadb_elsewhere() {
     let run = local.call(&["run", "--with", "mariadb=shop", "--", "sh", "-ec", script]).ok();
     let (told, answered) = run.stdout.trim().split_once('\n').expect("two lines");
     assert_eq!(told.split_whitespace().collect::<Vec<_>>(), answered.split_whitespace().collect::<Vec<_>>());
-    run.says("note: the command does not get MARIADB_HOME, MYSQL_GROUP_SUFFIX, MYSQL_UNIX_PORT, ");
+    run.says("note: the command does not get MARIADB_HOME, MARIADB_PWD, MARIADB_UNIX_PORT, MARIADB_USER, ")
+        .says(", MYSQL_GROUP_SUFFIX, MYSQL_UNIX_PORT, PRIMARY_DATABASE_URL, which could lead it");
     local.assert_nothing_left();
 }
 

@@ -101,7 +101,7 @@ fn up_status_and_down() {
     local.assert_nothing_left();
     assert_eq!(local.call(&["status"]).ok().story(), ["no runs on this machine (--runtime)"]);
     let down = local.call(&["down", "--run-id", "job"]).ok();
-    assert_eq!(down.story(), ["run job is not on this machine (--runtime): nothing to do"]);
+    assert_eq!(down.story(), ["run job is gone already: nothing to do"]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_second_up_finds_what_the_first_one_has_made() {
     let other =
         local.call(&["up", "--with", "mariadb", "--run-id", "twice", "--param", "database=other"]).fails(2);
     other
-        .says("run twice is there already, with other databases")
+        .says("run twice is there already, and was asked for otherwise: Pod mariadb-twice")
         .says("hint: remove it first: testbed down --run-id twice");
     assert_eq!(local.read("testing-databases.json"), config);
     local.databases("testing-databases.json")[0].assert_takes_logins();

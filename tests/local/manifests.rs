@@ -72,8 +72,10 @@ fn a_manifest_for_postgresql_with_scripts_and_arguments() {
     let (up, databases) = local.up(&["m.yaml", "--run-id", "r"]);
     let up = up.says("note: Pod/db-r: container cache (redis:8) is no database and is left out");
     let up = up.says("note: db: these arguments are for a container and are left out: -p 5433");
-    up.says("note: db: the set-up script readme.txt is neither .sql nor .sh and is left out")
-        .keeps("hush-hush");
+    up.says(
+        "note: db: readme.txt is no set-up script (.sql, .sql.gz, .sql.xz, .sql.zst, .sh) and is left out",
+    )
+    .keeps("hush-hush");
     let [database] = databases.as_slice() else { panic!("{databases:?}") };
     assert_eq!((database.password.as_str(), database.database.as_deref()), ("hush-hush", Some("shop")));
     assert_eq!(database.value("SELECT sum(n) FROM a"), "13");

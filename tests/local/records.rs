@@ -183,22 +183,16 @@ fn data_that_would_be_swept_is_told() {
 }
 
 #[test]
-fn a_memory_that_cannot_be_read_is_told() {
+fn a_record_that_cannot_be_read_may_be_that_of_the_folders_run() {
     let local = Local::new();
     local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
-    let memory = std::fs::read_dir(local.state().join("folders")).unwrap().next().unwrap().unwrap().path();
-    std::fs::write(&memory, "{").unwrap();
-    let told = local
-        .call(&["down"])
-        .fails(5)
-        .says("what this folder remembers")
-        .says("cannot be read")
-        .says("--run-id");
-    assert!(told.stderr.contains(memory.to_str().unwrap()), "{}", told.stderr);
-    // It may be what knows in which cluster that is.
-    local.call(&["down", "--run-id", "other"]).fails(5).says("cannot be read");
+    let record = local.state().join("runs/r/run.json");
+    let text = std::fs::read(&record).unwrap();
+    std::fs::write(&record, "{").unwrap();
+    let told = local.call(&["down"]).fails(5).says("cannot be read").says("--run-id");
+    assert!(told.stderr.contains(local.state().join("runs/r").to_str().unwrap()), "{}", told.stderr);
+    std::fs::write(&record, text).unwrap();
     local.call(&["down", "--run-id", "r"]).ok().says("run r is gone");
-    std::fs::remove_file(memory).unwrap();
 }
 
 #[test]

@@ -56,6 +56,10 @@ pub fn in_book() -> BTreeMap<PathBuf, PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of the book").flatten() {
             let path = entry.path();
+            // What npm and Maven leave in an example.
+            if path.ends_with("node_modules") || path.ends_with("target") {
+                continue;
+            }
             match path.is_dir() {
                 true => folders.push(path),
                 false => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::database::{Database, Discovery};
 use crate::doctor::Verdict;
 use crate::failure::{Advise, usage};
+use crate::ports;
 use crate::registry::Registry;
 use crate::runtime::local::area::Area;
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
@@ -28,6 +29,11 @@ pub(super) fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
         }
     };
     verdicts.extend(plan.discovery.databases.iter().map(|database| server(plan, database, &area, is_named)));
+    let asked = plan.asked.iter().filter_map(|(name, asked)| Some((name, asked.port?)));
+    verdicts.extend(asked.map(|(name, port)| match ports::check(port, name) {
+        Ok(()) => Verdict::ok("ports", format!("port {port} of 127.0.0.1 is free for {name}")),
+        Err(error) => Verdict::from_error("ports", &error).on(name),
+    }));
     if let Ok(LocalPlan { differences, .. }) = local::plan(&plan.discovery, &plan.data, &wishes(plan), &area)
     {
         verdicts
@@ -56,7 +62,7 @@ fn try_writing(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn wishes(plan: &Plan) -> Wishes<'_> {
-    Wishes { params: &plan.params, any_version: &plan.any_version }
+    Wishes { params: &plan.params, asked: &plan.asked }
 }
 
 fn server(plan: &Plan, database: &Database, area: &Area, is_named: bool) -> Verdict {

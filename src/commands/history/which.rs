@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::time::Time;
 
 /// From so many letters on they may stand for the whole id.
-const LETTERS: usize = 8;
+const LETTERS: usize = 4;
 
 /// What a question about a run that is not there fails with.
 const HINT: &str = "testbed history list shows the runs that are kept";

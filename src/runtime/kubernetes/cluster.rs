@@ -52,11 +52,33 @@ impl Choice {
     }
 }
 
+/// The place, from any folder.
+impl From<&Location> for Choice {
+    fn from(location: &Location) -> Self {
+        // More than one file has no flag.
+        let kubeconfig =
+            if let Access::Files(files) = &location.access { files.first().cloned() } else { None };
+        Self { kubeconfig, context: location.context.clone(), namespace: Some(location.namespace.clone()) }
+    }
+}
+
 /// The start of a kubectl command that is about a place.
 fn kubectl(location: &Location) -> String {
-    // More than one file has no flag.
-    let kubeconfig = if let Access::Files(files) = &location.access { files.first().cloned() } else { None };
-    Choice { kubeconfig, context: location.context.clone(), namespace: None }.kubectl(&location.namespace)
+    Choice::from(location).kubectl(&location.namespace)
+}
+
+/// The configuration, its place, and where the choice came from.
+async fn find(choice: &Choice) -> anyhow::Result<(Config, Location, &'static str)> {
+    let (access, source) = access(choice).exit(Exit::Usage)?;
+    let config = config(&access, choice.context.as_deref(), source).await.exit(Exit::Usage)?;
+    let namespace = choice.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let location = Location {
+        access: access.absolute()?,
+        context: choice.context.clone(),
+        namespace,
+        beyond: Beyond::default(),
+    };
+    Ok((config, location, source))
 }
 
 /// A connection to one namespace of a cluster.
@@ -86,17 +108,17 @@ impl Cluster {
     /// # Errors
     /// A usage error when no cluster is named or the kubeconfig cannot be used.
     pub async fn connect(choice: &Choice) -> anyhow::Result<Self> {
-        let (access, source) = access(choice).exit(Exit::Usage)?;
-        let config = config(&access, choice.context.as_deref(), source).await.exit(Exit::Usage)?;
-        let namespace = choice.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let kubectl = choice.kubectl(&namespace);
-        let location = Location {
-            access: access.absolute()?,
-            context: choice.context.clone(),
-            namespace,
-            beyond: Beyond::default(),
-        };
+        let (config, location, source) = find(choice).await?;
+        let kubectl = choice.kubectl(&location.namespace);
         Self::with(config, location, source, kubectl)
+    }
+
+    /// Where that is.
+    ///
+    /// # Errors
+    /// As for [`Cluster::connect`].
+    pub async fn location(choice: &Choice) -> anyhow::Result<Location> {
+        find(choice).await.map(|(_, location, _)| location)
     }
 
     /// The same for a location that is known from before, whatever the environment names now.

@@ -31,6 +31,7 @@ use super::contact::pause;
 use super::pods::{Pods, serving};
 use super::{Cluster, explain};
 use crate::database::Database;
+use crate::ports;
 use crate::probe::{Connection, Dial};
 
 /// Between two attempts to accept a connection.
@@ -55,15 +56,21 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Opens a free port on loopback that leads to the database's server port.
+    /// Opens a port on loopback that leads to the database's server port: the one that it has to have, or a
+    /// free one.
     pub async fn open(
         cluster: &Cluster,
         database: &Database,
+        port: Option<u16>,
         pods: watch::Receiver<Pods>,
     ) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .context("opening a port on 127.0.0.1 for the port-forward")?;
+        let listener = match (TcpListener::bind((Ipv4Addr::LOCALHOST, port.unwrap_or_default())).await, port)
+        {
+            (Err(error), Some(port)) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(ports::taken(port, &database.name));
+            }
+            (listener, _) => listener.context("opening a port on 127.0.0.1 for the port-forward")?,
+        };
         let port = listener.local_addr().context("reading the port of the port-forward")?.port();
         let (workload, server_port) = (database.workload.clone(), database.server_port);
         let way = Way {

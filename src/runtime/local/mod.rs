@@ -13,6 +13,7 @@ mod copy;
 pub mod find;
 pub mod logs;
 mod mysql;
+mod packages;
 pub mod plan;
 pub mod planned;
 mod postgres;

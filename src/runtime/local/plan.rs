@@ -1,7 +1,7 @@
 //! Which installed server serves which database of a manifest, and what of the manifest has no counterpart on
 //! a machine without a cluster.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -16,6 +16,7 @@ use crate::database::{Data, Database, Discovery, Engine, Variables, Workload};
 use crate::engine;
 use crate::failure::{Advise, Exit};
 use crate::manifest::render::Params;
+use crate::manifest::setup::{self, Asked};
 
 const SCRIPTS: &str = "/docker-entrypoint-initdb.d";
 
@@ -31,8 +32,8 @@ pub struct LocalPlan {
 pub struct Wishes<'a> {
     /// The parameters: `NAME.server` and `ENGINE.server` point to a server's program or its folder.
     pub params: &'a Params,
-    /// The databases for which nobody has named a version.
-    pub any_version: &'a BTreeSet<String>,
+    /// What the built-in databases ask for, by their names.
+    pub asked: &'a BTreeMap<String, Asked>,
 }
 
 /// Finds a server for every database.
@@ -133,9 +134,9 @@ fn server(
     let (known, unknown): (Vec<_>, Vec<_>) = scripts
         .files
         .into_iter()
-        .partition(|(name, _)| [".sql", ".sh"].iter().any(|ending| name.ends_with(ending)));
+        .partition(|(name, _)| setup::SCRIPTS.iter().any(|ending| name.ends_with(ending)));
     for (name, _) in unknown {
-        differs(format!("the set-up script {name} is neither .sql nor .sh and is left out"));
+        differs(format!("{name} is no set-up script ({}) and is left out", setup::SCRIPTS.join(", ")));
     }
     for volume in scripts.others {
         differs(format!(
@@ -145,6 +146,11 @@ fn server(
     if workload.replicas > 1 {
         differs(format!("one server stands for its {} replicas", workload.replicas));
     }
+    let asked = wishes.asked.get(name);
+    let script = |(file, bytes): (String, Vec<u8>)| {
+        let name = asked.and_then(|asked| asked.scripts.get(&file)).unwrap_or(&file).clone();
+        Script { name, file, bytes }
+    };
     Ok(Planned {
         database: database.clone(),
         folder: format!(
@@ -156,7 +162,8 @@ fn server(
         args,
         variables: variables.all(),
         in_memory: is_in_memory(workload, container),
-        scripts: known.into_iter().map(|(name, text)| Script { name, text }).collect(),
+        scripts: known.into_iter().map(script).collect(),
+        port: asked.and_then(|asked| asked.port),
         postgres: options,
     })
 }
@@ -197,8 +204,10 @@ fn is_plain(image: &str, engine: Engine) -> bool {
 fn installed(database: &Database, wishes: &Wishes<'_>, finder: &mut Finder) -> anyhow::Result<Installed> {
     let engine = database.engine;
     // A version of an image that is not the engine's own says nothing about the engine.
-    let tag = engine::tag(&database.image)
-        .filter(|_| is_plain(&database.image, engine) && !wishes.any_version.contains(&database.name));
+    let tag = engine::tag(&database.image).filter(|_| {
+        is_plain(&database.image, engine)
+            && !wishes.asked.get(&database.name).is_some_and(|asked| asked.any_version)
+    });
     let version = tag.and_then(Version::leading);
     if let Some((path, source)) = pointed(database, wishes) {
         let found = finder

@@ -27,6 +27,8 @@ pub struct Planned {
     pub variables: BTreeMap<String, String>,
     /// The manifest's set-up scripts, in their order.
     pub scripts: Vec<Script>,
+    /// The port that it has to have; `None` for any that is free.
+    pub port: Option<u16>,
     /// Whether the manifest keeps its data in memory.
     pub in_memory: bool,
     /// What the manifest says about a PostgreSQL.
@@ -41,8 +43,11 @@ impl Planned {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
+    /// As its user calls it.
     pub name: String,
-    pub text: String,
+    /// As it is called in a container.
+    pub file: String,
+    pub bytes: Vec<u8>,
 }
 
 /// What a manifest says about a PostgreSQL beyond its logins.
@@ -62,6 +67,8 @@ pub struct Run<'a> {
     pub folder: &'a Path,
     /// Where prepared folders are.
     pub area: &'a Area,
+    /// The ports that servers of the run have to have.
+    pub ports: &'a [u16],
     pub deadline: Instant,
     /// The time that this is, as the user said it.
     pub timeout: Duration,

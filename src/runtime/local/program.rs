@@ -59,18 +59,18 @@ impl Setting<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        finish(command, program, input).await
+        finish(command, program, input.as_bytes()).await
     }
 }
 
-pub(super) async fn finish(mut command: Command, program: &Path, input: &str) -> anyhow::Result<()> {
+pub(super) async fn finish(mut command: Command, program: &Path, input: &[u8]) -> anyhow::Result<()> {
     let name = program.display();
     let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
     let stdin = child.stdin.take();
     let feed = async {
         if let Some(mut stdin) = stdin {
             // A program that ends early says why by itself.
-            let _ = stdin.write_all(input.as_bytes()).await;
+            let _ = stdin.write_all(input).await;
         }
     };
     let (ended, ()) = futures::join!(child.wait_with_output(), feed);

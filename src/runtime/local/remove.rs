@@ -4,7 +4,7 @@
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -19,7 +19,6 @@ use crate::bug;
 use crate::failure::{Advise, Exit};
 use crate::process::{self, Process};
 use crate::registry::{Claim, Command, LocalRun, Phase, Record, Server};
-use crate::state::{self, Remembered};
 
 /// How long a server gets to end by itself before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -44,7 +43,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     }
     bug::provoke("removal", "");
     let run_id = claim.record.run_id.clone();
-    state::remove_written(claim.record.output.as_ref());
+    claim.record.remove_outputs();
     // After a restart of the machine the processes' numbers belong to others.
     let may_run = local.boot == process::boot_id()?;
     let end = async {
@@ -73,7 +72,6 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
             .with_context(|| format!("deleting {}", local.data.display()))
             .exit(Exit::TeardownIncomplete)?;
     }
-    Remembered::forget_run_of(&claim.record.called_in, &run_id);
     claim.forget()?;
     Ok(local.servers.len())
 }
@@ -123,8 +121,15 @@ async fn give_back(server: &Server) {
 pub async fn remove_data(folder: &Path) -> anyhow::Result<()> {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
     let run_id = name.rsplit_once('.').map_or(&*name, |(run_id, _)| run_id);
-    let local =
-        LocalRun { data: folder.to_owned(), programs: processes::servers_in(folder), ..LocalRun::default() };
+    remove_server(folder, run_id, &processes::servers_in(folder)).await
+}
+
+/// Ends a server of a run that works in this folder, and deletes the folder.
+///
+/// # Errors
+/// What is left ([`Exit::TeardownIncomplete`]).
+pub async fn remove_server(folder: &Path, run_id: &str, programs: &[PathBuf]) -> anyhow::Result<()> {
+    let local = LocalRun { data: folder.to_owned(), programs: programs.to_vec(), ..LocalRun::default() };
     end_servers(&local, run_id).await?;
     delete(folder)
         .await

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, anyhow};
+use tokio::process::Command;
 
 use super::find::title;
-use super::mysql;
 use super::planned::{Planned, Run, Script};
 use super::program::{self, Setting};
+use super::{mysql, packages};
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
 
@@ -47,27 +48,108 @@ async fn run_one(
     setting: Setting<'_>,
 ) -> anyhow::Result<()> {
     let folder = home(planned, server, setting)?;
-    let program = if script.name.ends_with(".sh") { PathBuf::from("/bin/bash") } else { client(planned)? };
+    let is_shell = script.file.ends_with(".sh");
+    let program = if is_shell { PathBuf::from("/bin/bash") } else { client(planned)? };
     let mut command = setting.command(&program, &folder);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.envs(&planned.variables).envs(surroundings(planned, server));
-    if script.name.ends_with(".sh") {
+    if is_shell {
         // In a file, as in a container: on standard input its own commands would read the rest of it.
         let file = server.data.with_file_name("set-up.sh");
-        crate::files::write(&file, &script.text, 0o600)?;
+        let text = std::str::from_utf8(&script.bytes).context("it is not UTF-8")?;
+        crate::files::write(&file, text, 0o600)?;
         super::account::hand_over(&file, setting.account)?;
         command.arg("-e").arg(file);
-        return program::finish(command, &program, "").await;
+        return program::finish(command, &program, b"").await;
     }
     if planned.database.engine == Engine::Postgres {
-        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--no-password"]);
+        // As a file, it tells the line of an error.
+        command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "--no-password", "-f", "-"]);
     } else {
         command
             .args(["--no-defaults", "--default-character-set=utf8mb4", "--protocol=socket", "--comments"])
             .arg(format!("--user={}", server.root.user));
         command.args(&planned.database.login.database);
     }
-    program::finish(command, &program, &script.text).await
+    let ended = match PACKED.iter().find(|(ending, ..)| script.file.ends_with(ending)) {
+        None => program::finish(command, &program, &script.bytes).await,
+        Some((_, unpacker, package)) => {
+            let unpacker = found(&[unpacker], &search_path())
+                .ok_or_else(|| anyhow!("it needs {unpacker}, which is not on this machine"))
+                .hint(format!("install it: apt install {package}, or what your system calls it"))?;
+            unpacked(&unpacker, setting, &folder, &script.bytes, command, &program).await
+        }
+    };
+    match ended {
+        Ok(()) => Ok(()),
+        Err(error) => Err(explained(planned, error).await),
+    }
+}
+
+/// The endings of scripts that are packed, what unpacks them, and the package that it is in.
+const PACKED: [(&str, &str, &str); 3] =
+    [(".gz", "gzip", "gzip"), (".xz", "xz", "xz-utils"), (".zst", "zstd", "zstd")];
+
+/// Runs a client with what an unpacker makes of a script.
+async fn unpacked(
+    unpacker: &Path,
+    setting: Setting<'_>,
+    folder: &Path,
+    bytes: &[u8],
+    mut client: Command,
+    program: &Path,
+) -> anyhow::Result<()> {
+    let (reader, writer) = std::io::pipe().context("making a pipe")?;
+    let mut command = setting.command(unpacker, folder);
+    command.arg("-dc").stdin(Stdio::piped()).stdout(writer).stderr(Stdio::piped()).kill_on_drop(true);
+    client.stdin(reader);
+    let (unpacking, ended) =
+        futures::join!(program::finish(command, unpacker, bytes), program::finish(client, program, b""));
+    // A client that has failed reads no further, which the unpacker does not like.
+    ended.and(unpacking)
+}
+
+/// An error of a client, with the line of the script and the server's message in front, and the package of an
+/// extension that the server does not have.
+async fn explained(planned: &Planned, error: anyhow::Error) -> anyhow::Error {
+    let said = crate::failure::details_of(&error).concat();
+    let explained = match said.lines().find_map(located) {
+        None => error,
+        Some((line, message)) => {
+            let plain = anyhow!("line {line}: {message}");
+            crate::failure::details_of(&error).iter().fold(plain, |plain, detail| plain.detail(*detail))
+        }
+    };
+    match extension(&said) {
+        None => explained,
+        Some(name) => explained.hint(packages::of_extension(&planned.installed, name).await),
+    }
+}
+
+/// The line and the message in what psql or the clients of MySQL say of an error.
+fn located(said: &str) -> Option<(&str, &str)> {
+    if let Some((line, message)) = said.strip_prefix("psql:<stdin>:").and_then(|rest| rest.split_once(": ")) {
+        return (!message.starts_with("NOTICE") && !message.starts_with("WARNING"))
+            .then_some((line, message));
+    }
+    // ERROR 1054 (42S22) at line 2: Unknown column 'x' in 'SELECT'
+    let (code, rest) = said.strip_prefix("ERROR ")?.split_once(" at line ")?;
+    let (line, message) = rest.split_once(": ")?;
+    let number = code.split(' ').next().unwrap_or_default();
+    (!message.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then_some((line, message))
+}
+
+/// The extension that a server does not have.
+fn extension(said: &str) -> Option<&str> {
+    let quoted = said.split_once("extension \"").map(|(_, rest)| rest);
+    let named = quoted.and_then(|rest| rest.split_once("\" is not available")).map(|(name, _)| name);
+    // Those before version 13 tell the file only.
+    let file = || {
+        let (_, rest) = said.split_once("could not open extension control file \"")?;
+        let (path, _) = rest.split_once('"')?;
+        path.rsplit('/').next()?.strip_suffix(".control")
+    };
+    named.or_else(file).filter(|name| !name.is_empty() && !name.contains(char::is_whitespace))
 }
 
 /// The folder in which scripts run, beside the data. It is handed over once it is whole: what is written into
@@ -130,14 +212,8 @@ fn client(planned: &Planned) -> anyhow::Result<PathBuf> {
         _ => (&["mysql"], "mysql-client-core"),
     };
     let beside = planned.installed.program.parent().map(Path::to_owned);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> =
-        beside.into_iter().chain(std::env::split_paths(&path)).chain([PathBuf::from("/usr/bin")]).collect();
-    let found = folders
-        .iter()
-        .flat_map(|folder| names.iter().map(move |name| folder.join(name)))
-        .find(|path| path.is_file());
-    found
+    let folders: Vec<PathBuf> = beside.into_iter().chain(search_path()).collect();
+    found(names, &folders)
         .ok_or_else(|| {
             anyhow!(
                 "it needs {}'s client {}, which is not on this machine",
@@ -146,4 +222,53 @@ fn client(planned: &Planned) -> anyhow::Result<PathBuf> {
             )
         })
         .hint(format!("install it: apt install {package}, or what your system calls it"))
+}
+
+fn search_path() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).chain([PathBuf::from("/usr/bin")]).collect()
+}
+
+fn found(names: &[&str], folders: &[PathBuf]) -> Option<PathBuf> {
+    let mut paths = folders.iter().flat_map(|folder| names.iter().map(move |name| folder.join(name)));
+    paths.find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_an_error_is_told() {
+        for (said, expected) in [
+            (
+                "psql:<stdin>:2: ERROR:  column \"a: b\" does not exist",
+                Some(("2", "ERROR:  column \"a: b\" does not exist")),
+            ),
+            ("psql:<stdin>:1: NOTICE:  x", None),
+            ("ERROR 1054 (42S22) at line 2: Unknown column 'x'", Some(("2", "Unknown column 'x'"))),
+            ("ERROR 2002 (HY000): Can't connect", None),
+            ("LINE 1: SELECT x;", None),
+        ] {
+            assert_eq!(located(said), expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn an_extension_that_is_not_there_is_told() {
+        for (said, expected) in [
+            (
+                "psql:<stdin>:1: ERROR:  extension \"vector\" is not available\nDETAIL:  Could not",
+                Some("vector"),
+            ),
+            (
+                "ERROR:  could not open extension control file \"/usr/share/postgresql/12/extension/uuid-ossp.control\": No such",
+                Some("uuid-ossp"),
+            ),
+            ("ERROR:  extension \"vector\" already exists", None),
+            ("ERROR:  extension \"a b\" is not available", None),
+        ] {
+            assert_eq!(extension(said), expected, "{said}");
+        }
+    }
 }

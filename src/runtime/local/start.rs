@@ -21,6 +21,7 @@ use super::{logs, mysql, postgres, scripts, tls};
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
 use crate::history::record::What;
+use crate::ports;
 use crate::process::Process;
 use crate::redact::Redactor;
 
@@ -178,11 +179,14 @@ async fn attempt(
     report(Told::Moment(What::Prepared, if is_first.get() { FIRST } else { "" }));
     report(Told::Stage("starting", &planned.installed.to_string()));
     for _ in 0..PORT_ATTEMPTS {
-        let port = free_port()?;
+        let port = planned.port.map_or_else(|| free_port(run.ports), Ok)?;
         report(Told::Moment(What::Started, ""));
         match serve(planned, run, &data, setting, &placed, port).await {
             Ok(started) => return Ok(started),
             Err(Failed::Error(error)) => return Err(error),
+            Err(Failed::Port) if planned.port.is_some() => {
+                return Err(ports::taken(port, &planned.database.name));
+            }
             Err(Failed::Port) => report(Told::Stage(
                 "starting",
                 &format!("port {port} was taken meanwhile, trying another one"),
@@ -317,11 +321,11 @@ async fn until<F: Future<Output = anyhow::Result<()>>>(
 }
 
 /// A free port of this machine's loopback address, by chance: processes that choose at the same time rarely
-/// choose alike.
-fn free_port() -> anyhow::Result<u16> {
+/// choose alike. `kept` are for other servers of the run.
+fn free_port(kept: &[u16]) -> anyhow::Result<u16> {
     for _ in 0..1000 {
         let port = fastrand::u16(PORTS);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if !kept.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return Ok(port);
         }
     }
@@ -337,7 +341,11 @@ fn log_end(planned: &Planned, log: &Path) -> String {
 fn redactor(planned: &Planned, root: &Login) -> Redactor {
     let mut redactor = Redactor::new("");
     for login in [&planned.database.login, root].into_iter().chain(&planned.database.admin) {
-        redactor.add(login.password.reveal());
+        let password = login.password.reveal();
+        redactor.add(password);
+        // As a statement has it.
+        redactor.add(&password.replace('\'', "''"));
+        redactor.add(&password.replace('\\', "\\\\").replace('\'', "''"));
     }
     for (name, value) in &planned.variables {
         redactor.add_variable(name, value);

@@ -11,11 +11,11 @@ use crate::manifest::Object;
 use crate::manifest::stamp::RUN_HASH_ANNOTATION;
 use crate::recorder::Event;
 use crate::recorder::event::{Asked, Failure};
+use crate::registry::Phase;
 use crate::runtime::kubernetes::removal::Limit;
 use crate::runtime::kubernetes::teardown::DEFAULT_GRACE;
 use crate::session::plan::Plan;
 use crate::session::{Backend, Call, Session, is_interruption};
-use crate::state::Remembered;
 
 /// How long the teardown may take of an `up` that is cancelled: whoever cancels it does not wait long.
 const CANCELLATION: Duration = Duration::from_millis(3500);
@@ -34,7 +34,7 @@ fn made_by(plan: &Plan) -> Option<&str> {
 /// run stays in any case.
 pub(super) async fn after_failure(
     pods: &Pods,
-    session: &Session<'_>,
+    session: Session<'_>,
     args: &Up,
     error: anyhow::Error,
 ) -> anyhow::Error {
@@ -47,9 +47,9 @@ pub(super) async fn after_failure(
     let is_final = pods.created.is_some() && matches!(exit_of(&error), Exit::Failure | Exit::Usage);
     // Where nobody knows what has become of the objects that were on their way, a run id that somebody has
     // given may be an earlier call's.
-    let is_known = pods.created.is_some() || args.making.source.run_id.is_none();
+    let is_known = pods.created.is_some() || !(session.call.is_named || session.is_adopted);
     if !is_final && (args.making.on_failure != Some(OnFailure::Delete) || !is_known) {
-        pods.collect(session).await;
+        pods.collect(&session).await;
         return leave(
             pods,
             session,
@@ -58,62 +58,74 @@ pub(super) async fn after_failure(
     }
     let adopted = pods.created.as_ref().map_or(0, |created| created.adopted.len());
     if adopted > 0 {
-        pods.collect(session).await;
-        let stays =
+        pods.collect(&session).await;
+        let hint =
             format!("nothing was removed: {adopted} of its objects are those of an earlier `testbed up`");
-        return if is_final { error } else { error.hint(stays) };
+        let error = stays(session, error);
+        return if is_final { error } else { error.hint(hint) };
     }
     // As long as it might take itself.
     let within = args.making.timeout.clamp(Duration::from_secs(5), TEARDOWN);
-    let removal = pods.removal(session).undo(made_by(plan), within, |text| {
+    let removal = pods.removal(&session).undo(made_by(plan), within, |text| {
         if !is_final {
             progress.say(text);
         }
     });
-    let hint = match removal.await {
+    let removed = removal.await;
+    let hint = match &removed {
         Err(left) => format!("its objects could not be removed again: {left:#}"),
-        Ok(is_all) => {
-            if is_all {
-                Remembered::forget_run(&plan.run_id);
-            }
-            if is_final {
-                return error;
-            }
-            let (what, others) = if is_all {
-                ("", "")
-            } else {
-                ("what this call has made of ", "; what others have made of it stays")
-            };
-            format!("{what}run {} was removed again, as --on-failure delete asks for{others}", plan.run_id)
-        }
+        _ if is_final => String::new(),
+        Ok(true) => format!("run {} was removed again, as --on-failure delete asks for", plan.run_id),
+        Ok(false) => format!(
+            "what this call has made of run {} was removed again, as --on-failure delete asks for; what others have made of it stays",
+            plan.run_id
+        ),
     };
-    error.hint(hint)
+    let error = match removed {
+        Ok(true) => {
+            let _ = session.claim.forget();
+            error
+        }
+        Ok(false) | Err(_) => stays(session, error),
+    };
+    if hint.is_empty() { error } else { error.hint(hint) }
+}
+
+/// From now on the run is up until somebody removes it.
+pub(super) fn stays(mut session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
+    session.claim.record.phase = Phase::Up;
+    match session.claim.save() {
+        Ok(()) => error,
+        Err(left) => error.hint(format!("it could not be noted that the run stays: {left:#}")),
+    }
 }
 
 /// What exists stays, and the message says how to look and how to remove it.
-pub(super) fn leave(pods: &Pods, session: &Session<'_>, error: anyhow::Error) -> anyhow::Error {
+pub(super) fn leave(pods: &Pods, session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
     // A failure with a cause may say itself what to look at.
     let is_said = hints_of(&error).iter().any(|hint| hint.starts_with("look at it"));
-    let error = if is_said { error } else { error.hint(pods.how_to_look(session)) };
-    error.hint(pods.how_to_remove(session))
+    let error = if is_said { error } else { error.hint(pods.how_to_look(&session)) };
+    let hint = pods.how_to_remove(&session);
+    stays(session, error).hint(hint)
 }
 
 /// After a signal: says what is left, or removes it.
 pub(super) async fn after_interruption(
     pods: &Pods,
-    session: &Session<'_>,
+    session: Session<'_>,
     args: &Up,
     error: anyhow::Error,
 ) -> anyhow::Error {
     // Its presence would mean that the databases are ready.
     let _ = session.call.config.remove_older();
     session.recording.on(Event::Failed(Failure::of(&error)));
-    let removal = pods.removal(session).within(COLLECTION).collect().await;
+    let removal = pods.removal(&session).within(COLLECTION).collect().await;
     let Call { plan, progress, .. } = &session.call;
     if args.on_cancel == OnCancel::Keep {
         let labels: Vec<String> = plan.objects.iter().map(Object::label).collect();
         let left = format!("left in namespace {}: {}", pods.cluster.namespace, labels.join(", "));
-        return error.hint(left).hint(pods.how_to_remove(session));
+        let hint = pods.how_to_remove(&session);
+        return stays(session, error.hint(left)).hint(hint);
     }
     // All of it, an earlier call's part included: nobody wants the run any more. What takes longer goes on in
     // the cluster.
@@ -121,8 +133,8 @@ pub(super) async fn after_interruption(
         removal.tear_down(Asked::ByMaker, DEFAULT_GRACE, Limit::For(ENDING), |text| progress.say(text));
     let left = match timeout(CANCELLATION, removal).await {
         Ok(Ok(_)) => {
-            Remembered::forget_run(&plan.run_id);
             let removed = format!("run {} was removed, as --on-cancel delete asks for", plan.run_id);
+            let _ = session.claim.forget();
             return error.hint(removed);
         }
         Ok(Err(left)) => hints_of(&left)
@@ -134,5 +146,6 @@ pub(super) async fn after_interruption(
             begun.to_owned()
         }
     };
-    error.hint(left).hint(pods.how_to_remove(session))
+    let hint = pods.how_to_remove(&session);
+    stays(session, error.hint(left)).hint(hint)
 }

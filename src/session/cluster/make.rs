@@ -21,7 +21,6 @@ use crate::output::Model;
 use crate::probe::{Container, Found};
 use crate::progress::Progress;
 use crate::recorder::{Event, Recording, origin};
-use crate::run_id::RunId;
 use crate::runtime::kubernetes::collect::{self, describe};
 use crate::runtime::kubernetes::create::{self, Created};
 use crate::runtime::kubernetes::diagnose::Budgets;
@@ -32,12 +31,11 @@ use crate::runtime::kubernetes::observe::Observer;
 use crate::runtime::kubernetes::pods::Whose;
 use crate::runtime::kubernetes::teardown::Timeout;
 use crate::runtime::kubernetes::timeline::Follower;
-use crate::runtime::kubernetes::{Choice, Cluster, list, references};
+use crate::runtime::kubernetes::{Cluster, list, references};
 use crate::session::config::Config;
 use crate::session::plan::Plan;
 use crate::session::waits::Waits;
 use crate::session::{Call, Failed, Maker, Session, Stop, archiving};
-use crate::state::Remembered;
 use crate::time::Time;
 use crate::words::count;
 
@@ -220,14 +218,6 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
     let cluster = &pods.cluster;
     let Call { maker, progress, deadline, .. } = session.call;
     let told = maker.making().timeout;
-    if let Maker::Up(_) = maker
-        && let Some(earlier) = earlier_run(&session.call.plan.run_id)
-    {
-        progress.say(&format!(
-            "run {} of an earlier `up` in this folder may still be there: {}",
-            earlier.0, earlier.1
-        ));
-    }
     let too_late = pin!(late(deadline, told, cluster));
     let mut cancelled = pin!(async {
         tokio::select! {
@@ -241,12 +231,7 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
         error = &mut cancelled => Err(error).hint(NOTHING),
     };
     let kinds = kinds.map_err(Failed::Before)?;
-    // Before this run is remembered in the place of the one that has written it.
     config.remove_older().map_err(Failed::Before)?;
-    if let Maker::Up(_) = maker {
-        // Remembered before anything exists, so that a `down` after a crash finds it.
-        pods.remember_with(session, Records::new());
-    }
     let (plan, recording) = (&session.call.plan, &session.recording);
     if recording.recorder().is_on() {
         recording.on(begun(plan));
@@ -278,17 +263,6 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
     }
 }
 
-/// The run that an earlier `up` in this folder made, and that no `down` has removed since, with the command that
-/// does.
-fn earlier_run(run_id: &RunId) -> Option<(String, String)> {
-    let earlier = Remembered::here().ok()??;
-    let down = format!("testbed down --run-id {}", earlier.run_id);
-    let Remembered { kubeconfig, context, namespace, .. } = &earlier;
-    let choice = Choice { kubeconfig: kubeconfig.clone(), context: context.clone(), namespace: None };
-    let down = if earlier.local { down } else { format!("{down} -n {namespace}{}", choice.of_command()) };
-    (earlier.run_id != run_id.as_str()).then_some((earlier.run_id, down))
-}
-
 /// Takes over the passwords of an earlier `up` of this run: its Secrets hold what its servers were set up
 /// with.
 fn adopt(plan: &mut Plan, created: &Created) -> anyhow::Result<()> {
@@ -313,7 +287,8 @@ fn summary(plan: &Plan, created: &Created) -> String {
 
 /// From created objects to databases that are ready.
 async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_>) -> anyhow::Result<Up> {
-    let Session { call: Call { maker, plan, config, progress, deadline, .. }, recording, .. } = session;
+    let Session { call: Call { maker, plan, config, progress, deadline, .. }, claim, recording, .. } =
+        session;
     let args = maker.making();
     adopt(plan, created)?;
     // The passwords of an earlier call were not known when the run began.
@@ -332,8 +307,9 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     let scope = Scope { discovery: &plan.discovery, redactor: plan.redactor(), stays, past: Past::Counts };
     let watcher = FailureWatcher::start(scope, cluster, budgets);
     let is_forwarded = matches!(maker, Maker::Up(up) if up.forward);
+    let stays_open = is_forwarded || matches!(maker, Maker::Run(_));
     let reach = tokio::select! {
-        reach = reach::reach(plan, cluster, created, is_forwarded, &observer, progress) => reach?,
+        reach = reach::reach(plan, cluster, created, is_forwarded, stays_open, &observer, progress) => reach?,
         error = late(*deadline, args.timeout, cluster) => return Err(error),
     };
     let waits = Waits::default();
@@ -379,6 +355,7 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     model.note_tls(found.iter().map(|found| found.over_tls));
     bug::provoke("ready", &config.text(&model)?);
     let ready = ready::records(plan, &found);
+    claim.record.ready.clone_from(&ready);
     recording.on(is_up(plan, &found, &ready));
     let before = containers(&observer);
     Ok(Up { model, ready, forwards: reach.forwards, observer, before })

@@ -20,12 +20,12 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use self::make::Up;
-use self::ready::Records;
 use super::{Backend, Call, Failed, Maker, Session, Stop, abandoned, is_interruption};
 use crate::failure::Advise;
 use crate::location::Beyond;
 use crate::manifest::policy::Allowance;
 use crate::output::Model;
+use crate::ports;
 use crate::progress::Progress;
 use crate::recorder::event::{Asked, Failure};
 use crate::recorder::{Event, Recorder, Recording};
@@ -38,7 +38,6 @@ use crate::runtime::kubernetes::removal::{Limit, Removal};
 use crate::runtime::kubernetes::teardown::DEFAULT_GRACE;
 use crate::runtime::kubernetes::timeline::Follower;
 use crate::runtime::kubernetes::{Choice, Cluster};
-use crate::state::{self, Remembered};
 
 use super::plan::Plan;
 
@@ -51,7 +50,6 @@ const NOTHING: &str = "nothing was created";
 /// A run of which testbed creates the pods, and whatever else its manifest names.
 pub(super) struct Pods {
     cluster: Cluster,
-    choice: Choice,
     /// The folder of the config file, where that is not the run's own.
     folder: Option<TempDir>,
     /// The objects, as soon as they are there.
@@ -77,8 +75,15 @@ impl Backend for Pods {
             "run {run_id} in namespace {} of {} ({})",
             cluster.namespace, cluster.server, cluster.source
         ));
+        // Those of the port-forwards that are for somebody.
+        let is_forwarded = match call.maker {
+            Maker::Up(up) => up.forward,
+            Maker::Run(_) => !cluster.inside,
+        };
+        let asked = call.plan.asked.iter().filter_map(|(name, asked)| Some((name, asked.port?)));
+        asked.filter(|_| is_forwarded).try_for_each(|(name, port)| ports::check(port, name)).hint(NOTHING)?;
         let (deadline, told) = (call.deadline, call.maker.making().timeout);
-        let (mut claim, folder) = note::take(&mut call, &cluster)?;
+        let note::Noted { mut claim, folder, is_adopted } = note::take(&mut call, &cluster)?;
         let recording = tokio::select! {
             recording = make::recording(&mut call, &cluster) => recording,
             error = make::late(deadline, told, &cluster) => Err(error).hint(NOTHING),
@@ -89,10 +94,13 @@ impl Backend for Pods {
                 claim.record.history = recording.id();
                 // Its objects carry it as well, so that not to have noted it is no loss.
                 let _ = claim.save();
-                Ok((Self { cluster, choice, folder, created: None }, Session { call, claim, recording }))
+                let pods = Self { cluster, folder, created: None };
+                Ok((pods, Session { call, claim, recording, is_adopted }))
             }
             Err(error) => {
-                let _ = claim.forget();
+                if !is_adopted {
+                    let _ = claim.forget();
+                }
                 Err(error)
             }
         }
@@ -113,22 +121,21 @@ impl Backend for Pods {
                 session.recording.on(Event::NotMade(Failure::of(&error)));
                 // What there is under this run id is not this call's to remove; what could not be taken back,
                 // the error names.
-                let _ = session.claim.forget();
+                if !session.is_adopted {
+                    let _ = session.claim.forget();
+                }
                 error
             }
             (Failed::Amid(error), Maker::Up(args)) => {
-                cleanup::after_failure(&self, &session, args, error).await
+                cleanup::after_failure(&self, session, args, error).await
             }
             (Failed::Amid(error), maker) => {
                 session.recording.on(Event::Failed(Failure::of(&error)));
-                if maker.keeps(&error) {
+                if session.is_adopted || maker.keeps(&error) {
                     self.collect(&session).await;
                     let mut pods = self;
-                    let error = match pods.keep(&mut session, None) {
-                        Ok(()) => error,
-                        Err(left) => error.hint(format!("it could not be noted: {left:#}")),
-                    };
-                    return cleanup::leave(&pods, &session, error);
+                    let _ = pods.keep(&mut session, None);
+                    return cleanup::leave(&pods, session, error);
                 }
                 match self.remove(session, Asked::ByMaker, insisted).await {
                     Ok(()) => error,
@@ -140,10 +147,6 @@ impl Backend for Pods {
 
     fn model<'u>(&self, up: &'u Up) -> &'u Model {
         &up.model
-    }
-
-    fn remember(&self, session: &Session<'_>, up: &Up) {
-        self.remember_with(session, up.ready.clone());
     }
 
     async fn publish(&self, call: &Call<'_>, up: &Up) {
@@ -191,12 +194,11 @@ impl Backend for Pods {
         let _ = self.removal(session).collect().await;
     }
 
-    fn keep(&mut self, session: &mut Session<'_>, up: Option<&Up>) -> anyhow::Result<()> {
+    fn keep(&mut self, session: &mut Session<'_>, _up: Option<&Up>) -> anyhow::Result<()> {
         if let Some(folder) = self.folder.take() {
             drop(folder.keep());
         }
         session.claim.record.phase = Phase::Up;
-        self.remember_with(session, up.map(|up| up.ready.clone()).unwrap_or_default());
         session.claim.save()
     }
 
@@ -224,11 +226,12 @@ impl Backend for Pods {
     }
 
     async fn abandon(self, session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
+        let hint = self.how_to_remove(&session);
         match session.call.maker {
             Maker::Up(args) if is_interruption(&error) => {
-                cleanup::after_interruption(&self, &session, args, error).await
+                cleanup::after_interruption(&self, session, args, error).await
             }
-            _ => error.hint(self.how_to_remove(&session)),
+            _ => cleanup::stays(session, error).hint(hint),
         }
     }
 
@@ -246,9 +249,8 @@ impl Backend for Pods {
             removed = removal => removed,
             () = insisted => Err(anyhow!("its removal was interrupted")),
         };
-        state::remove_written(session.claim.record.output.as_ref());
+        session.claim.record.remove_outputs();
         removed.hint(self.how_to_remove(&session))?;
-        Remembered::forget_run(&plan.run_id);
         progress.say(&format!("run {} is gone", plan.run_id));
         session.claim.forget()
     }
@@ -294,19 +296,5 @@ impl Pods {
             self.cluster.kubectl,
             session.call.plan.run_id.selector().as_str()
         )
-    }
-
-    /// Notes what another command in the same folder has to know to find the run.
-    fn remember_with(&self, session: &Session<'_>, ready: Records) {
-        let record = &session.claim.record;
-        let remembered = Remembered {
-            kubeconfig: self.choice.kubeconfig.as_ref().map(|path| record.called_in.join(path)),
-            context: self.choice.context.clone(),
-            namespace: self.cluster.namespace.clone(),
-            beyond: self.cluster.location.beyond.clone(),
-            ready,
-            ..record.remembered()
-        };
-        remembered.note();
     }
 }

@@ -9,28 +9,38 @@ use tempfile::TempDir;
 
 use crate::failure::Advise;
 use crate::registry::{Claim, Found, Place, Record, Registry};
-use crate::run_id::RunId;
-use crate::runtime::kubernetes::Cluster;
+use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::session::config::Config;
 use crate::session::{Call, Maker};
 
-/// Notes a run of `testbed run`, before anything of it exists, and places its config file: returns the run,
-/// and the folder of the file where that is not the run's own. What `testbed up` makes outlives it, and is
-/// not noted here.
+/// What was noted.
+pub(super) struct Noted {
+    pub claim: Claim,
+    /// The folder of the config file, where that is not the run's own.
+    pub folder: Option<TempDir>,
+    /// Whether an earlier call has made the run.
+    pub is_adopted: bool,
+}
+
+/// Notes a run before anything of it exists, and places its config file.
 ///
 /// # Errors
-/// A run of this id that is there already; no folder for the config file.
-pub(super) fn take(call: &mut Call<'_>, cluster: &Cluster) -> anyhow::Result<(Claim, Option<TempDir>)> {
+/// A run of this id that is there already, and not to be shared; no folder for the config file.
+pub(super) fn take(call: &mut Call<'_>, cluster: &Cluster) -> anyhow::Result<Noted> {
     let run_id = &call.plan.run_id;
-    let record = Record::new(run_id, Place::Kubernetes(cluster.location.clone()));
-    if matches!(call.maker, Maker::Up(_)) {
-        return Ok((Claim::unnoted(record), None));
-    }
+    let record = call.record(Place::Kubernetes(cluster.location.clone()));
     match Registry::open(Duration::MAX) {
         Ok(registry) => {
-            let claim = add(&registry, run_id, record)?;
-            call.config.place_in(claim.folder().unwrap_or(&registry.folder(run_id.as_str())));
-            Ok((claim, None))
+            let (claim, is_adopted) = add(&registry, call, record)?;
+            call.config.place_in(claim.folder().unwrap_or(&registry.folder(call.plan.run_id.as_str())));
+            Ok(Noted { claim, folder: None, is_adopted })
+        }
+        // What `up` makes is meant to outlive it.
+        Err(error) if matches!(call.maker, Maker::Up(_)) => {
+            call.progress.explain(&format!(
+                "run {run_id} is not noted on this machine, and testbed down needs its id: {error:#}"
+            ));
+            Ok(Noted { claim: Claim::unnoted(record), folder: None, is_adopted: false })
         }
         Err(error) => {
             let why = format!(
@@ -41,17 +51,40 @@ pub(super) fn take(call: &mut Call<'_>, cluster: &Cluster) -> anyhow::Result<(Cl
             } else {
                 call.progress.warn(&why);
             }
-            Ok((Claim::unnoted(record), place(&mut call.config)?))
+            let folder = place(&mut call.config)?;
+            Ok(Noted { claim: Claim::unnoted(record), folder, is_adopted: false })
         }
     }
 }
 
-fn add(registry: &Registry, run_id: &RunId, record: Record) -> anyhow::Result<Claim> {
+/// Notes it, or takes over what is noted of it, and tells which.
+fn add(registry: &Registry, call: &Call<'_>, record: Record) -> anyhow::Result<(Claim, bool)> {
+    let run_id = &call.plan.run_id;
+    let is_up = matches!(call.maker, Maker::Up(_));
     match registry.claim(run_id)? {
-        Found::Absent => registry.add(record),
+        Found::Absent => Ok((registry.add(record)?, false)),
+        // Each creates what is missing of the run, and nobody else removes it.
+        Found::Held(_) if is_up => Ok((Claim::unnoted(record), false)),
         Found::Held(holder) => Err(holder.is_held()),
-        Found::Free(_) => Err(anyhow!("run {run_id} is there already"))
-            .hint(format!("remove it first: testbed down --run-id {run_id}")),
+        Found::Free(mut claim) => match (claim.record.location(), record.location()) {
+            (Some(noted), Some(now)) if noted.is_same_place(now) => {
+                claim.record.expires = record.expires;
+                claim.record.owner = record.owner;
+                Ok((*claim, true))
+            }
+            (Some(noted), Some(_)) if is_up => {
+                call.progress.say(&format!(
+                    "run {run_id} may still be in namespace {} as well: testbed down --run-id {run_id} -n {}{}",
+                    noted.namespace,
+                    noted.namespace,
+                    Choice::from(noted).of_command()
+                ));
+                claim.record = record;
+                Ok((*claim, false))
+            }
+            _ => Err(anyhow!("run {run_id} is there already, in another place"))
+                .hint(format!("remove it first: testbed down --run-id {run_id}")),
+        },
     }
 }
 

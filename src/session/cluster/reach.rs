@@ -24,12 +24,14 @@ pub(super) struct Reach {
     pub forwards: Vec<Forward>,
 }
 
-/// Opens what is needed. With `forward`, through port-forwards wherever testbed runs.
+/// Opens what is needed. With `forward`, through port-forwards wherever testbed runs. The ports of those that
+/// stay open for somebody are the ones that are asked for.
 pub(super) async fn reach(
     plan: &Plan,
     cluster: &Cluster,
     created: &Created,
     forward: bool,
+    stays_open: bool,
     observer: &Observer,
     progress: &Progress,
 ) -> anyhow::Result<Reach> {
@@ -42,7 +44,8 @@ pub(super) async fn reach(
     }
     for database in databases {
         let (host, port, way, pace) = if forwarded {
-            let forward = Forward::open(cluster, database, observer.pods()).await?;
+            let port = plan.asked.get(&database.name).and_then(|asked| asked.port).filter(|_| stays_open);
+            let forward = Forward::open(cluster, database, port, observer.pods()).await?;
             let (port, way) = (forward.port, forward.way.clone());
             reach.forwards.push(forward);
             ("127.0.0.1".to_owned(), port, Some(way), FORWARDED)

@@ -7,13 +7,14 @@ use crate::database::discover::discover_workloads;
 use crate::database::service::selects;
 use crate::database::{Data, Workload};
 use crate::progress::Progress;
+use crate::registry::{Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::collect::noted_ready;
 use crate::runtime::kubernetes::list::{self, Run};
 use crate::runtime::kubernetes::pods::made_by;
 use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::session::status::Row;
-use crate::state::{Ready, Remembered};
+use crate::state::Ready;
 
 use tokio::time::Instant;
 
@@ -31,11 +32,8 @@ pub(crate) async fn rows(
     let cluster = Cluster::connect(choice).await?;
     let runs = cluster.by(deadline, args.timeout, list::runs(&cluster, run_id)).await?;
     // It adds to what the pods tell, and takes nothing away.
-    let remembered = Remembered::here().unwrap_or_else(|error| {
-        progress.warn_of(&error);
-        None
-    });
-    let rows: Vec<Row> = runs.iter().flat_map(|(id, run)| rows_of(id, run, remembered.as_ref())).collect();
+    let noted = |id: &str| Registry::find().and_then(|registry| registry.read(id).ok()?);
+    let rows: Vec<Row> = runs.iter().flat_map(|(id, run)| rows_of(id, run, noted(id).as_ref())).collect();
     if rows.is_empty() {
         let which = run_id.map_or_else(|| "no runs".to_owned(), |run_id| format!("run {run_id} has no pods"));
         progress.say(&format!("{which} in namespace {}", cluster.namespace));
@@ -44,7 +42,7 @@ pub(crate) async fn rows(
 }
 
 /// A row for each database, and for each pod that holds none.
-fn rows_of(id: &str, run: &Run, remembered: Option<&Remembered>) -> Vec<Row> {
+fn rows_of(id: &str, run: &Run, noted: Option<&Record>) -> Vec<Row> {
     let Ok(run_id) = RunId::parse(id) else { return Vec::new() };
     let mut rows = Vec::new();
     for pod in &run.pods {
@@ -58,11 +56,7 @@ fn rows_of(id: &str, run: &Run, remembered: Option<&Remembered>) -> Vec<Row> {
                 address: format!("{}:{}", database.host, database.port),
                 database: database.login.database.clone(),
                 user: Some(database.login.user.clone()),
-                ready: proof(
-                    pod,
-                    &database.container,
-                    remembered.filter(|remembered| remembered.run_id == id),
-                ),
+                ready: proof(pod, &database.container, noted),
                 ..plain(id, pod)
             });
         }
@@ -110,9 +104,9 @@ fn left_alone(id: &str, service: &Service) -> Row {
     }
 }
 
-/// What proved that a database was ready: noted on its pod, else in the memory of the `up` that made the run.
-fn proof(pod: &Pod, container: &str, remembered: Option<&Remembered>) -> Option<Ready> {
-    noted_ready(pod, container).or_else(|| remembered?.ready.get(made_by(pod)?)?.get(container).cloned())
+/// What proved that a database was ready: noted on its pod, else on the machine of the `up` that made the run.
+fn proof(pod: &Pod, container: &str, noted: Option<&Record>) -> Option<Ready> {
+    noted_ready(pod, container).or_else(|| noted?.ready.get(made_by(pod)?)?.get(container).cloned())
 }
 
 fn plain(id: &str, pod: &Pod) -> Row {

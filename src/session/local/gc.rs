@@ -12,13 +12,14 @@ use crate::failure::{Advise, Exit};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::recorder::event::Asked;
-use crate::registry::{Found, Record, Registry, Unreadable};
+use crate::registry::{Abandoned, Found, Record, Registry, Unreadable};
 use crate::run_id::RunId;
 use crate::runtime::local::area::{self, Area};
 use crate::runtime::local::{prepared, removal, remove};
 use crate::session::abandoned;
 use crate::session::gc::Leftover;
-use crate::state::{self, Remembered};
+use crate::state;
+use crate::time::Time;
 use crate::{process, words};
 
 /// Removes it, or tells what would be removed.
@@ -35,7 +36,7 @@ pub(crate) async fn gc(
         return dry_run(&registry, found, progress);
     }
     let reaped = abandoned::remove(&registry, recorder, args.timeout / 2, progress).await;
-    found.extend(reaped.iter().map(|record| Leftover { removed: true, ..abandoned(record) }));
+    found.extend(reaped.iter().map(|(record, why)| Leftover { removed: true, ..abandoned(record, *why) }));
     let (records, unreadable) = registry.records()?;
     // A server that cannot be looked at has not ended.
     process::check()?;
@@ -114,7 +115,6 @@ async fn remove_unreadable(
             was_local = true;
         }
     }
-    Remembered::forget_local_run(&found.run_id);
     damaged.forget()?;
     let run_id = &found.run_id;
     progress.say(&format!("removed run {run_id}: its record could not be read: {}", found.why));
@@ -154,8 +154,8 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
     }
     for record in records {
         let is_held = record.owner.is_some_and(crate::process::Process::is_alive);
-        if !is_held && record.is_abandoned(&boot) {
-            abandoned(&record).tell(found, progress);
+        if !is_held && let Some(why) = record.is_abandoned(&boot, Time::now()) {
+            abandoned(&record, why).tell(found, progress);
         } else if is_dead(&record) {
             dead(&record).tell(found, progress);
         }
@@ -184,8 +184,13 @@ fn dead(record: &Record) -> Leftover {
     leftover(record, "servers-ended", DEAD)
 }
 
-fn abandoned(record: &Record) -> Leftover {
-    leftover(record, "abandoned", abandoned::WHY)
+fn abandoned(record: &Record, why: Abandoned) -> Leftover {
+    // The word of the report before there was any other reason.
+    let (reason, because) = match abandoned::why(why) {
+        ("killed", because) => ("abandoned", because),
+        told => told,
+    };
+    leftover(record, reason, because)
 }
 
 fn leftover(record: &Record, reason: &'static str, because: &str) -> Leftover {

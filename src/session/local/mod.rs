@@ -4,6 +4,7 @@ pub(super) mod down;
 pub(super) mod gc;
 pub(super) mod status;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
 use std::path::PathBuf;
@@ -15,14 +16,17 @@ use serde_json::Value;
 use tokio::process::Child;
 
 use super::plan::Plan;
-use super::{Backend, Call, Failed, Session, Stop, abandoned, archiving};
+use super::{Backend, Call, Failed, Maker, Session, Stop, abandoned, archiving};
 use crate::bug;
-use crate::database::Password;
+use crate::database::{self, Password};
 use crate::deadline;
 use crate::failure::{Advise, usage};
+use crate::files;
 use crate::history::record::{Database, Moment, What};
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::output::Model;
+use crate::ports;
+use crate::process::{self, Process};
 use crate::progress::{Progress, READY};
 use crate::recorder::event::{Asked, Failure};
 use crate::recorder::{Event, Recording, origin};
@@ -31,19 +35,17 @@ use crate::runtime::local::area::{self, Area, in_memory};
 use crate::runtime::local::plan::{self as local, LocalPlan, Wishes};
 use crate::runtime::local::planned::{Planned, Run};
 use crate::runtime::local::start::{self, Started, Told};
-use crate::runtime::local::{prepared, removal};
-use crate::state::{self, Remembered, STATE_HINT};
+use crate::runtime::local::{prepared, processes, removal, remove};
+use crate::state::STATE_HINT;
 use crate::time::Time;
-use crate::{files, process};
 
 /// A run of which testbed starts the servers.
 pub(super) struct Servers {
     area: Area,
+    /// Those to be started.
     servers: LocalPlan,
-    /// Tells whether an earlier `up` has asked for the same.
-    content: String,
-    /// Whether an earlier `up` has made the run.
-    is_adopted: bool,
+    /// The hashes of the objects that are asked for, by kind and name.
+    objects: BTreeMap<String, String>,
 }
 
 pub(crate) struct Up {
@@ -68,21 +70,25 @@ impl Backend for Servers {
         abandoned::remove(&registry, recorder, Duration::MAX, progress).await;
         let area = Area::open()?;
         let plan = &call.plan;
-        let wishes = Wishes { params: &plan.params, any_version: &plan.any_version };
+        let wishes = Wishes { params: &plan.params, asked: &plan.asked };
         let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
         tell_differences(&servers, args.strict, progress)?;
-        let content = content(plan);
-        match registry.claim(&plan.run_id)? {
+        let objects = objects(plan);
+        match claim(&registry, &call).await? {
             Found::Absent => {}
-            Found::Free(claim) => {
+            Found::Free(mut claim) => {
                 let recording = removal::recording(recorder, &claim);
-                return Ok((
-                    Self { area, servers, content, is_adopted: true },
-                    Session { call, claim: *claim, recording },
-                ));
+                if let Some(lifetime) = call.maker.making().source.lifetime {
+                    claim.record.expires = lifetime.duration().map(|lifetime| Time::now().after(lifetime));
+                }
+                claim.record.owner = Process::with_id(std::process::id());
+                claim.save()?;
+                let session = Session { call, claim: *claim, recording, is_adopted: true };
+                return Ok((Self { area, servers, objects }, session));
             }
             Found::Held(record) => return Err(record.is_held()),
         }
+        check_ports(&servers)?;
         call.config.remove_older()?;
         let pipeline_run = archiving::pipeline_run(&args.source.pipeline_run);
         let record = origin::begin(call.maker.name(), plan.run_id.as_str(), "local", &pipeline_run);
@@ -99,11 +105,10 @@ impl Backend for Servers {
             secrets: redactor.texts().to_vec(),
             data,
             programs: servers.servers.iter().map(|server| server.installed.program.clone()).collect(),
-            content: content.clone(),
+            objects: objects.clone(),
             servers: Vec::new(),
         };
-        let claim = registry
-            .add(Record { history: recording.id(), ..Record::new(&plan.run_id, Place::Local(run)) })?;
+        let claim = registry.add(Record { history: recording.id(), ..call.record(Place::Local(run)) })?;
         recording.on(Event::Begun {
             objects: plan
                 .objects
@@ -114,28 +119,42 @@ impl Backend for Servers {
             databases: servers.servers.iter().map(planned).collect(),
             redactor,
         });
-        Ok((Self { area, servers, content, is_adopted: false }, Session { call, claim, recording }))
+        Ok((Self { area, servers, objects }, Session { call, claim, recording, is_adopted: false }))
     }
 
     async fn make(&mut self, session: &mut Session<'_>, stop: Stop<'_>) -> Result<Up, Failed> {
-        if self.is_adopted {
-            return self.adopt(session).map_err(Failed::Before);
+        let before = session.claim.record.clone();
+        if session.is_adopted {
+            self.adopt(session).map_err(Failed::Before)?;
         }
         let started = tokio::select! {
             started = bug::caught(self.start_all(session)) => started,
             error = stop => Err(error),
         };
-        let started = started.map_err(Failed::Amid)?;
-        let Session { call, claim, recording } = session;
+        let started = match started {
+            Ok(started) => started,
+            Err(error) if session.is_adopted => {
+                return Err(Failed::Before(self.take_back(session, before, error).await));
+            }
+            Err(error) => return Err(Failed::Amid(error)),
+        };
+        let Session { call, claim, recording, is_adopted } = session;
         call.config.keep_authorities(&call.plan, false).map_err(Failed::Amid)?;
-        let ports: Vec<u16> = started.iter().map(|started| started.server.port).collect();
-        let model = call.config.model(&call.plan, |index, _| ("127.0.0.1", ports[index]));
         let mut children = Vec::new();
+        let is_new = !*is_adopted || !started.is_empty();
         if let Place::Local(local) = &mut claim.record.place {
             for Started { server, child } in started {
                 children.push((server.name.clone(), child));
                 local.servers.push(server);
             }
+        }
+        let port = |database: &database::Database| {
+            servers(claim).iter().find(|server| server.name == database.name).map(|server| server.port)
+        };
+        let model =
+            call.config.model(&call.plan, |_, database| ("127.0.0.1", port(database).unwrap_or_default()));
+        if !is_new {
+            return Ok(Up { children, model });
         }
         let databases: Vec<Database> = servers(claim).iter().map(removal::database).collect();
         let at = databases
@@ -179,14 +198,6 @@ impl Backend for Servers {
         &up.model
     }
 
-    fn remember(&self, session: &Session<'_>, _up: &Up) {
-        // What ends with this call takes no other run's place.
-        if session.claim.record.phase == Phase::Held {
-            return;
-        }
-        remember(&session.claim);
-    }
-
     async fn publish(&self, _call: &Call<'_>, _up: &Up) {}
 
     async fn follow(&self, _call: &Call<'_>, _recording: &Recording<'_>, _up: &Up) -> Infallible {
@@ -222,9 +233,7 @@ impl Backend for Servers {
 
     fn keep(&mut self, session: &mut Session<'_>, _up: Option<&Up>) -> anyhow::Result<()> {
         session.claim.record.phase = Phase::Up;
-        session.claim.save()?;
-        remember(&session.claim);
-        Ok(())
+        session.claim.save()
     }
 
     fn how_to_use(&self, session: &Session<'_>, _up: &Up) -> Vec<String> {
@@ -247,7 +256,7 @@ impl Backend for Servers {
     async fn abandon(self, mut session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
         // What an earlier `up` has made, with a file of its own, is not this one's to remove, nor the next
         // command's.
-        if self.is_adopted {
+        if session.is_adopted {
             session.claim.record.phase = Phase::Up;
             return match session.claim.save() {
                 Ok(()) => error,
@@ -264,7 +273,7 @@ impl Backend for Servers {
         asked: Asked,
         _insisted: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Session { call: Call { plan, progress, .. }, claim, recording } = session;
+        let Session { call: Call { plan, progress, .. }, claim, recording, .. } = session;
         let is_told = matches!(asked, Asked::Down);
         removal::remove(claim, &recording, asked).await?;
         let gone = format!("run {} is gone", plan.run_id);
@@ -289,13 +298,9 @@ fn servers(claim: &Claim) -> &[Server] {
     claim.record.local().map_or(&[], |local| &local.servers)
 }
 
-fn remember(claim: &Claim) {
-    Remembered { local: true, ..claim.record.remembered() }.note();
-}
-
 impl Servers {
     async fn start_all(&self, session: &Session<'_>) -> anyhow::Result<Vec<Started>> {
-        let Session { call: Call { maker, progress, .. }, claim, recording } = session;
+        let Session { call: Call { maker, progress, .. }, claim, recording, .. } = session;
         let (timeout, area, progress) = (maker.making().timeout, &self.area, *progress);
         let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
         files::make_folder(&local.data)
@@ -304,10 +309,12 @@ impl Servers {
         if let Some(folder) = claim.folder() {
             area::note_registry(&local.data, folder)?;
         }
+        let ports: Vec<u16> = self.servers.servers.iter().filter_map(|planned| planned.port).collect();
         let run = Run {
             run_id: &claim.record.run_id,
             folder: &local.data,
             area,
+            ports: &ports,
             deadline: deadline::after(timeout),
             timeout,
         };
@@ -333,35 +340,120 @@ impl Servers {
         Ok(started)
     }
 
-    /// Takes over what an earlier `up` with this run id has made, if it is the same and runs.
-    fn adopt(&self, session: &mut Session<'_>) -> anyhow::Result<Up> {
-        let Session { call: Call { plan, config, .. }, claim, .. } = session;
+    /// Takes over what an earlier `up` has made of the run, so that what it does not have is left to be started.
+    ///
+    /// # Errors
+    /// What it has, and is not as it is asked for now, or does not run any more.
+    fn adopt(&mut self, session: &mut Session<'_>) -> anyhow::Result<()> {
+        let Session { call: Call { plan, progress, .. }, claim, recording, .. } = session;
         let down = format!("testbed down --run-id {}", plan.run_id);
-        let Some(local) = claim.record.local() else {
+        let Place::Local(local) = &mut claim.record.place else {
             return Err(anyhow!("run {} is there already, in a cluster", plan.run_id)).hint(down);
         };
-        if local.content != self.content {
-            return Err(usage(format!("run {} is there already, with other databases", plan.run_id)))
-                .hint(format!("remove it first: {down}"));
+        let noted = |name: &str| local.servers.iter().find(|server| server.name == name);
+        let is_changed = |(label, hash): &(&String, &String)| {
+            local.objects.get(*label).is_some_and(|noted| noted != *hash)
+        };
+        let mut changed: Vec<&str> =
+            self.objects.iter().filter(is_changed).map(|(label, _)| label.as_str()).collect();
+        for database in &plan.discovery.databases {
+            if noted(&database.name).is_some_and(|server| server.engine != database.engine.name()) {
+                changed.push(&database.name);
+            }
         }
-        if let Some(dead) = local.servers.iter().find(|server| !server.process.is_alive()) {
-            return Err(anyhow!("run {} is there already, and its {} has ended", plan.run_id, dead.name))
-                .hint(format!("look at {}, then remove it: {down}", dead.log.display()));
+        if !changed.is_empty() {
+            return Err(usage(format!(
+                "run {} is there already, and was asked for otherwise: {}",
+                plan.run_id,
+                changed.join(", ")
+            )))
+            .hint(format!("remove it first: {down}"));
         }
-        if local.servers.len() != plan.discovery.databases.len() {
-            return Err(anyhow!("run {} is there already, and has not become ready", plan.run_id))
-                .hint(format!("look at {}, then remove it: {down}", local.data.display()));
-        }
-        // The passwords that were made up then.
-        for (database, server) in plan.discovery.databases.iter_mut().zip(&local.servers) {
+        for database in &mut plan.discovery.databases {
+            let name = &database.name;
+            let Some(server) = local.servers.iter().find(|server| server.name == *name) else {
+                if local.logs.iter().any(|(known, _)| known == name) {
+                    return Err(anyhow!(
+                        "run {} is there already, and its {name} has not become ready",
+                        plan.run_id
+                    ))
+                    .hint(format!("look at {}, then remove it: {down}", local.data.display()));
+                }
+                continue;
+            };
+            if !server.process.is_alive() {
+                return Err(anyhow!("run {} is there already, and its {name} has ended", plan.run_id))
+                    .hint(format!("look at {}, then remove it: {down}", server.log.display()));
+            }
+            // The one that was made up then.
             database.login.password = Password::new(&server.password);
         }
-        let ports: Vec<u16> = local.servers.iter().map(|server| server.port).collect();
-        config.keep_authorities(plan, false)?;
-        let model =
-            config.model(plan, |index, _| ("127.0.0.1", ports.get(index).copied().unwrap_or_default()));
-        Ok(Up { children: Vec::new(), model })
+        self.servers
+            .servers
+            .retain(|planned| !local.servers.iter().any(|server| server.name == planned.database.name));
+        if self.servers.servers.is_empty() {
+            progress.say("its databases are up already");
+            return Ok(());
+        }
+        check_ports(&self.servers)?;
+        let redactor = plan.redactor();
+        for planned in &self.servers.servers {
+            local.logs.push((planned.database.name.clone(), planned.log(&local.data)));
+            local.programs.push(planned.installed.program.clone());
+        }
+        local.secrets.extend(redactor.texts().iter().cloned());
+        local.objects.extend(self.objects.clone());
+        recording.know(redactor);
+        claim.save()
     }
+
+    /// Removes what was to join the run of an earlier `up`, and leaves that as it was.
+    async fn take_back(
+        &self,
+        session: &mut Session<'_>,
+        before: Record,
+        mut error: anyhow::Error,
+    ) -> anyhow::Error {
+        let claim = &mut session.claim;
+        if let Some(local) = claim.record.local() {
+            for planned in &self.servers.servers {
+                let folder = local.data.join(&planned.folder);
+                let removed = remove::remove_server(&folder, &claim.record.run_id, &local.programs).await;
+                if let Err(left) = removed {
+                    error = error.hint(format!("not all of it could be removed again: {left:#}"));
+                }
+            }
+        }
+        claim.record = before;
+        match claim.save() {
+            Ok(()) => error,
+            Err(left) => error.hint(format!("that could not be noted: {left:#}")),
+        }
+    }
+}
+
+/// Claims the run. While another `up` works on a run that is up, it is waited for: both want the same.
+async fn claim(registry: &Registry, call: &Call<'_>) -> anyhow::Result<Found> {
+    let mut is_told = false;
+    loop {
+        let found = registry.claim(&call.plan.run_id)?;
+        let Found::Held(record) = &found else { return Ok(found) };
+        let holder = record.owner.filter(|owner| owner.is_alive() && record.command.is_none());
+        let is_up = matches!(call.maker, Maker::Up(_)) && record.phase == Phase::Up;
+        let (Some(holder), true) = (holder, is_up) else { return Ok(found) };
+        if !std::mem::replace(&mut is_told, true) {
+            call.progress.say(&format!("waiting for process {}, which works on it", holder.pid));
+        }
+        if !processes::gone(holder, deadline::left(call.deadline)).await {
+            return Ok(found);
+        }
+    }
+}
+
+/// Refuses ports that somebody has, before anything is made.
+fn check_ports(plan: &LocalPlan) -> anyhow::Result<()> {
+    let mut asked = plan.servers.iter().filter_map(|server| Some((server.port?, &server.database.name)));
+    asked.try_for_each(|(port, name)| ports::check(port, name))
 }
 
 /// What is known of a database before its server runs.
@@ -405,13 +497,12 @@ fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> a
     Ok(())
 }
 
-/// Tells whether two plans ask for the same: by the hashes of their objects, which pass over passwords that
-/// were made up.
-fn content(plan: &Plan) -> String {
+/// The hashes of a plan's objects, by kind and name. They pass over passwords that were made up.
+fn objects(plan: &Plan) -> BTreeMap<String, String> {
     let hash = |object: &crate::manifest::Object| {
-        let hash =
-            object.metadata("annotations").and_then(|annotations| annotations.get(HASH_ANNOTATION)).cloned();
-        format!("{} {}\n", object.label(), hash.unwrap_or_default())
+        let annotations = object.metadata("annotations");
+        let hash = annotations.and_then(|annotations| annotations.get(HASH_ANNOTATION)?.as_str());
+        (object.label(), hash.unwrap_or_default().to_owned())
     };
-    state::hash(plan.objects.iter().map(hash).collect::<String>().as_bytes())
+    plan.objects.iter().map(hash).collect()
 }

@@ -9,11 +9,10 @@ use crate::history::record::Record;
 use crate::progress::Progress;
 use crate::registry::{self, Registry, Unreadable};
 use crate::run_id::RunId;
-use crate::runtime::kubernetes::{Choice, Cluster, collect};
+use crate::runtime::kubernetes::{Cluster, collect};
 use crate::runtime::local::logs;
+use crate::session;
 use crate::session::chosen::Chosen;
-use crate::session::with_memory;
-use crate::state::Remembered;
 
 /// How long the reading of pods' logs may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -93,15 +92,11 @@ pub(super) async fn in_cluster(
 
 /// The cluster that flags name; without any, where the run was made.
 async fn connect(run_id: &RunId, record: Option<&Record>, global: &Global) -> anyhow::Result<Cluster> {
-    let given = global.choice();
+    let mut choice = global.choice();
     let noted = Registry::find().map_or(Ok(None), |registry| registry.read(run_id.as_str()))?;
-    if let Some(location) = noted.as_ref().and_then(registry::Record::location)
-        && given == Choice::default()
-    {
-        return Cluster::connect_to(location.clone()).await;
+    let location = noted.as_ref().and_then(registry::Record::location);
+    if location.is_none() {
+        choice.namespace = choice.namespace.or_else(|| record?.origin.namespace.clone());
     }
-    let ours = Remembered::here()?.filter(|remembered| remembered.run_id == run_id.as_str());
-    let mut choice = with_memory(given, ours.as_ref());
-    choice.namespace = choice.namespace.or_else(|| record?.origin.namespace.clone());
-    Cluster::connect(&choice).await
+    session::connect(choice, location).await
 }

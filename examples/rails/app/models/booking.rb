@@ -1,0 +1,3 @@
+# In another database, where no foreign key leads.
+class Booking < BooksRecord
+end

@@ -1,0 +1,3 @@
+class Ticket < ApplicationRecord
+  belongs_to :concert
+end

@@ -1,0 +1,155 @@
+//! Ports of this machine that are asked for by their numbers: whether one is free, and who has it.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::anyhow;
+
+use crate::failure::{Advise, Exit};
+use crate::run_id::RunId;
+
+/// Refuses a port of 127.0.0.1 that a server could not have.
+///
+/// # Errors
+/// A usage error with the database, the port, and who has it.
+pub fn check(port: u16, database: &str) -> anyhow::Result<()> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Err(taken(port, database)),
+        Err(error) => {
+            let hint = match error.kind() {
+                ErrorKind::PermissionDenied => "choose one from 1024 on: those below are root's",
+                _ => "choose another port, or leave it away for a free one",
+            };
+            Err(anyhow!("{database}: the port {port} of 127.0.0.1 cannot be had: {error}"))
+                .hint(hint)
+                .exit(Exit::Usage)
+        }
+    }
+}
+
+/// The error about a port that somebody has.
+pub fn taken(port: u16, database: &str) -> anyhow::Error {
+    let holder = Holder::of(port);
+    let who = match &holder {
+        Some(Holder { process: Some((pid, name)), .. }) => format!(" by {name} (process {pid})"),
+        // Whose processes cannot be looked into.
+        Some(Holder { process: None, user }) => format!(" by another user's process (user id {user})"),
+        None => String::new(),
+    };
+    let error = anyhow!("{database}: the port {port} of 127.0.0.1 is taken{who}").exit(Exit::Usage);
+    let error = match holder.and_then(|holder| run_of(holder.process?.0)) {
+        Some(run) => error.hint(format!("it is of the run {run}: testbed down --run-id {run}")),
+        None => error,
+    };
+    error.hint("end it, choose another port, or leave the port away for a free one")
+}
+
+/// Who listens on a port.
+struct Holder {
+    /// Its number and name, where it can be looked into.
+    process: Option<(u32, String)>,
+    user: String,
+}
+
+impl Holder {
+    fn of(port: u16) -> Option<Self> {
+        let tables =
+            ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+        let (user, inode) =
+            tables.iter().flat_map(|table| table.lines()).find_map(|line| listening(line, port))?;
+        let link = format!("socket:[{inode}]");
+        // A server's first process has a smaller number than its children, which have the socket as well.
+        let mut pids: Vec<u32> = std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect();
+        pids.sort_unstable();
+        let has_it = |pid: &u32| {
+            let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            files
+                .filter_map(|file| std::fs::read_link(file.path()).ok())
+                .any(|to| to.as_os_str() == link.as_str())
+        };
+        let process = pids.into_iter().find(has_it).map(|pid| (pid, name(pid)));
+        Some(Self { process, user: user.to_owned() })
+    }
+}
+
+/// The user and the inode in a line of `/proc/net/tcp`, if it is about a listener that 127.0.0.1 meets.
+fn listening(line: &str, port: u16) -> Option<(&str, &str)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (address, own) = fields.get(1)?.rsplit_once(':')?;
+    let is_everybodys = address.bytes().all(|byte| byte == b'0');
+    // 127.0.0.1, and the same as an address of version 6.
+    let meets = is_everybodys || address == "0100007F" || address == "0000000000000000FFFF00000100007F";
+    let fits = meets && u16::from_str_radix(own, 16) == Ok(port) && *fields.get(3)? == "0A";
+    fits.then_some((*fields.get(7)?, *fields.get(9)?))
+}
+
+/// What a process calls itself, which may be anything.
+fn name(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let name: String = name.trim().chars().filter(|c| !c.is_control()).collect();
+    if name.is_empty() { "a process without a name".into() } else { name }
+}
+
+/// The run that a process belongs to, as its environment says; only this user's own are believed.
+fn run_of(pid: u32) -> Option<RunId> {
+    let folder = format!("/proc/{pid}");
+    let own = rustix::process::geteuid();
+    let owner = std::fs::metadata(&folder).ok()?.uid();
+    let environment =
+        std::fs::read(format!("{folder}/environ")).ok().filter(|_| own.is_root() || owner == own.as_raw())?;
+    let id = environment
+        .split(|byte| *byte == 0)
+        .find_map(|variable| variable.strip_prefix(b"TESTBED_RUN_ID="))?;
+    RunId::parse(std::str::from_utf8(id).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::{exit_of, hints_of};
+
+    #[test]
+    fn listeners_that_are_in_the_way_are_told_from_others() {
+        let line = |address: &str, state: &str| {
+            format!(
+                "   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  1000 0 4711 1 0"
+            )
+        };
+        for (address, state, is) in [
+            ("0100007F:1538", "0A", true),
+            ("00000000:1538", "0A", true),
+            ("00000000000000000000000000000000:1538", "0A", true),
+            ("0000000000000000FFFF00000100007F:1538", "0A", true),
+            ("0100007F:1539", "0A", false),
+            ("0100007F:1538", "01", false),
+            ("0500A8C0:1538", "0A", false),
+        ] {
+            let found = line(address, state);
+            assert_eq!(listening(&found, 0x1538), is.then_some(("1000", "4711")), "{address} {state}");
+        }
+        assert_eq!(listening("  sl  local_address rem_address", 1), None);
+    }
+
+    #[test]
+    fn a_port_that_is_taken_tells_by_whom() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let error = check(port, "orders").unwrap_err();
+        let expected = format!(
+            "orders: the port {port} of 127.0.0.1 is taken by {} (process {})",
+            name(std::process::id()),
+            std::process::id()
+        );
+        assert_eq!((error.to_string(), exit_of(&error)), (expected, Exit::Usage));
+        assert!(hints_of(&error).iter().any(|hint| hint.contains("choose another port")));
+        drop(listener);
+        check(port, "orders").unwrap();
+    }
+}

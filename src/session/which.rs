@@ -1,0 +1,112 @@
+//! Which run a command means: the one whose id is given, or that begins with the letters that are given, or
+//! those of the current folder.
+
+use std::collections::BTreeSet;
+use std::env::current_dir;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+
+use super::chosen::Chosen;
+use crate::cli::Global;
+use crate::failure::Advise;
+use crate::registry::{Phase, Record, Registry};
+use crate::run_id::RunId;
+use crate::runtime::kubernetes::Cluster;
+use crate::settings::find;
+
+/// From so many letters on they may stand for the whole id.
+const LETTERS: usize = 4;
+
+/// The folder of the project in which this command is called.
+pub(crate) fn project(global: &Global) -> anyhow::Result<PathBuf> {
+    Ok(find::project(named_file(global), &current_dir().context("finding the current folder")?))
+}
+
+fn named_file(global: &Global) -> Option<&Path> {
+    global.settings.as_deref().filter(|name| !name.is_empty()).map(Path::new)
+}
+
+/// The runs that are up of the current folder, or of the nearest one above it that has any.
+///
+/// # Errors
+/// A record that cannot be read, where it may be the one that is looked for.
+pub(crate) fn here(registry: Option<&Registry>, global: &Global) -> anyhow::Result<Vec<Record>> {
+    // Of a current folder that was deleted nothing is known.
+    let (Some(registry), Ok(here)) = (registry, current_dir()) else { return Ok(Vec::new()) };
+    registry.of_folders(&find::folders(named_file(global), &here))
+}
+
+/// The run of the project that another `up` goes on with: one at the same place whose id was made up.
+pub(crate) async fn to_go_on_with(project: &Path, place: &Chosen) -> anyhow::Result<Option<String>> {
+    let (records, _) = Registry::find().map_or(Ok(Default::default()), |registry| registry.records())?;
+    let mut records = records
+        .into_iter()
+        .filter(|record| record.project == project && record.phase == Phase::Up && !record.is_named)
+        .peekable();
+    if records.peek().is_none() {
+        return Ok(None);
+    }
+    let found = match place {
+        Chosen::Local(_) => records.find(|record| record.local().is_some()),
+        // What keeps it from being told is told by whoever needs the cluster.
+        Chosen::Cluster(choice) => match Cluster::location(choice).await {
+            Ok(location) => {
+                records.find(|record| record.location().is_some_and(|noted| noted.is_same_place(&location)))
+            }
+            Err(_) => None,
+        },
+    };
+    Ok(found.map(|record| record.run_id))
+}
+
+/// The run that a command means which changes nothing: by its id, or the first letters of it.
+pub(crate) fn named(registry: Option<&Registry>, given: &str) -> anyhow::Result<RunId> {
+    resolve(registry, given, |_| true)
+}
+
+/// The same for one that removes it: a run whose id somebody has chosen is not removed for a shorter one, which
+/// may be that of another run that is gone.
+pub(crate) fn to_remove(registry: Option<&Registry>, given: &str) -> anyhow::Result<RunId> {
+    resolve(registry, given, |record| !record.is_named)
+}
+
+fn resolve(
+    registry: Option<&Registry>,
+    given: &str,
+    may_be_short: impl Fn(&Record) -> bool,
+) -> anyhow::Result<RunId> {
+    let whole = RunId::parse(given)?;
+    let Some(registry) = registry.filter(|registry| {
+        given.chars().count() >= LETTERS && registry.folder(given).symlink_metadata().is_err()
+    }) else {
+        return Ok(whole);
+    };
+    let (records, _) = registry.records()?;
+    let ids: BTreeSet<&str> = records
+        .iter()
+        .filter(|record| record.run_id.starts_with(given) && may_be_short(record))
+        .map(|record| record.run_id.as_str())
+        .collect();
+    match ids.first() {
+        None => Ok(whole),
+        Some(id) if ids.len() == 1 => RunId::parse(id),
+        Some(_) => {
+            let ids: Vec<&str> = ids.into_iter().collect();
+            Err(anyhow!("{given} is the beginning of several runs: {}", ids.join(", ")))
+                .hint("write more of the one that is meant")
+        }
+    }
+}
+
+/// The error about a run that nothing is known of, with those that there are.
+pub(crate) fn unknown(registry: Option<&Registry>, run_id: &RunId, why: &str) -> anyhow::Error {
+    let records = registry.and_then(|registry| registry.records().ok()).map(|(records, _)| records);
+    let ids: Vec<String> = records.into_iter().flatten().map(|record| record.run_id).collect();
+    let there = if ids.is_empty() {
+        "no run is up here".to_owned()
+    } else {
+        format!("there are: {}", ids.join(", "))
+    };
+    anyhow!("nothing is known of run {run_id} on this machine ({why})").hint(there)
+}

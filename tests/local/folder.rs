@@ -1,0 +1,140 @@
+//! A folder and its runs: `up` again goes on with what is up, `down` removes all of it, and a run is found by the
+//! first letters of its id.
+
+use serde_json::Value;
+
+use crate::harness::Local;
+use crate::support::Called;
+
+/// The only run of the registry.
+fn only_run(local: &Local) -> String {
+    let mut names = std::fs::read_dir(local.state().join("runs")).unwrap().flatten();
+    let mut names = std::iter::from_fn(|| names.next())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with('.'));
+    let name = names.next().expect("a run");
+    assert_eq!(names.next(), None);
+    name
+}
+
+#[test]
+fn up_again_is_the_same_run_and_new_databases_join_it() {
+    let local = Local::new();
+    let (first, databases) = local.up(&["--with", "postgres"]);
+    let run_id = first.stdout.trim().to_owned();
+    let (again, same) = local.up(&["--with", "postgres"]);
+    assert_eq!(again.stdout.trim(), run_id);
+    let again = again.says("its databases are up already");
+    assert_eq!((same[0].port, &same[0].password), (databases[0].port, &databases[0].password));
+    // What joins is in the config file beside what was there, and so is what only the first call has asked for.
+    let (joined, both) = local.up(&["--with", "mariadb"]);
+    assert_eq!(joined.stdout, again.stdout);
+    assert_eq!(both.len(), 2, "{}", local.read("testing-databases.json"));
+    assert_eq!(both[0].port, databases[0].port);
+    both.iter().for_each(|database| database.assert_takes_logins());
+    let (_, all) = local.up(&["--with", "postgres", "--with", "mariadb"]);
+    assert_eq!((all[0].port, all[1].port), (both[0].port, both[1].port));
+
+    // What has changed is told, and nothing of it is made or lost.
+    let changed = ["up", "--with", "postgres", "--param", "user=other"];
+    local
+        .call(&changed)
+        .fails(2)
+        .says("was asked for otherwise: ")
+        .says(&format!("Pod postgres-{run_id}"))
+        .says("remove it first: testbed down");
+    both.iter().for_each(|database| database.assert_takes_logins());
+
+    // What fails to join leaves the others alone.
+    let broken = ["up", "--with", "mariadb=second", "--param", "second.args=--no-such-option"];
+    let _ = local.call(&broken).fails(4).says("no-such-option");
+    both.iter().for_each(|database| database.assert_takes_logins());
+    let status = local.call(&["status", "-o", "json"]).ok();
+    let rows: Vec<Value> = serde_json::from_str(&status.stdout).unwrap();
+    assert_eq!(rows.len(), 2, "{}", status.stdout);
+
+    local.call(&["down"]).ok().says(&format!("run {run_id} is gone (2 servers)"));
+    assert!(!local.has("testing-databases.json"));
+    local.assert_nothing_left();
+}
+
+#[test]
+fn all_runs_of_a_folder_go_down_together_also_from_below() {
+    let local = Local::new();
+    local.file("testbed.yaml", "with: postgres\n");
+    std::fs::create_dir_all(local.path().join("a/b")).unwrap();
+    let below = |args: &[&str]| {
+        let mut command = local.command(args);
+        command.current_dir(local.path().join("a/b"));
+        Called::new(args, command.output().unwrap())
+    };
+    let above = local.call(&["up"]).ok();
+    let _ = below(&["up", "--output", "-"]).ok().says("are up already");
+    local.call(&["up", "--run-id", "mine", "--output", "-"]).ok();
+    let down = below(&["down"]).ok().says(&format!("run {} is gone", above.stdout.trim()));
+    let _ = down.says("run mine is gone");
+    below(&["down"]).fails(2).says("no `up` in this folder is remembered");
+    local.assert_nothing_left();
+}
+
+#[test]
+fn run_on_an_up_that_is_there_leaves_it_up() {
+    let local = Local::new();
+    let (_, databases) = local.up(&["--with", "postgres", "--run-id", "mine"]);
+    let args = ["run", "--run-id", "mine", "--with", "postgres", "--", "sh", "-c", "echo $PGPORT; exit 3"];
+    let ran = local.call(&args).ends(3).says("run mine stays up: an earlier `up` has made it");
+    assert_eq!(ran.stdout.trim(), databases[0].port.to_string());
+    databases[0].assert_takes_logins();
+    assert_eq!(local.record("mine").unwrap()["phase"], "up");
+    local.call(&["down"]).ok().says("run mine is gone");
+    local.assert_nothing_left();
+}
+
+#[test]
+fn a_run_is_found_by_the_first_letters_of_its_id() {
+    let local = Local::new();
+    local.call(&["up", "--with", "postgres", "--output", "-"]).ok();
+    let run_id = only_run(&local);
+    let status = local.call(&["status", "--run-id", &run_id[..8], "-o", "json"]).ok();
+    assert!(status.stdout.contains(&run_id), "{}", status.stdout);
+    local.call(&["history", "show", &run_id[..4]]).ok();
+    local
+        .call(&["status", "--run-id", "nobody"])
+        .fails(1)
+        .says("nothing is known of run nobody")
+        .says(&run_id);
+    local.call(&["down", "--run-id", "nobody"]).fails(1).says("nothing is known of run nobody").says(&run_id);
+    local.call(&["down", "--run-id", &run_id[..8]]).ok().says(&format!("run {run_id} is gone"));
+    // A clean-up may be called twice.
+    local.call(&["down", "--run-id", &run_id]).ok().says("is gone already: nothing to do");
+
+    // A shorter id that somebody has chosen may be that of another run that is gone.
+    local.call(&["up", "--with", "postgres", "--output", "-", "--run-id", "pull-17"]).ok();
+    local.call(&["status", "--run-id", "pull-1", "-o", "json"]).ok();
+    local.call(&["down", "--run-id", "pull-1"]).fails(1).says("there are: pull-17");
+    local.call(&["up", "--with", "postgres", "--output", "-", "--run-id", "pull-18"]).ok();
+    local
+        .call(&["status", "--run-id", "pull-1"])
+        .fails(1)
+        .says("is the beginning of several runs: pull-17, pull-18");
+    let down = local.call(&["down"]).ok().says("run pull-17 is gone");
+    let _ = down.says("run pull-18 is gone");
+    local.assert_nothing_left();
+}
+
+#[test]
+fn an_up_that_has_outlived_its_lifetime_goes_with_the_next_command() {
+    let local = Local::new();
+    local.call(&["up", "--with", "postgres", "--output", "-", "--run-id", "long", "--lifetime", "1h"]).ok();
+    local.call(&["up", "--with", "postgres", "--output", "-", "--run-id", "short", "--lifetime", "1h"]).ok();
+    local.call(&["up", "--with", "postgres", "--output", "-", "--run-id", "endless"]).ok();
+    assert!(local.record("endless").unwrap()["expires"].is_null());
+    local.change_record("short", |record| record["expires"] = "2020-01-01T00:00:00.000Z".into());
+    local.call(&["gc", "--dry-run"]).ok().says("would remove run short: its lifetime has ended");
+    let status = local.call(&["status", "-o", "json"]).ok().says("removed run short: its lifetime has ended");
+    assert!(status.stdout.contains("\"long\"") && !status.stdout.contains("\"short\""), "{}", status.stdout);
+    let shown = local.call(&["history", "show", "short"]).ok();
+    assert!(shown.stdout.contains("its lifetime has ended"), "{}", shown.stdout);
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
+}
