@@ -1,6 +1,7 @@
 //! The command line as typed: clap types and their help, nothing else.
 
 mod history;
+mod running;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use history::{
     Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow,
     Wanted,
 };
+pub use running::{Connect, Env, Exec, Logs, LogsFormat, Restart, Which};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -131,6 +133,21 @@ pub enum Command {
     /// Create databases, run a command with their addresses in its environment, and always remove them
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Run a command with the addresses of databases that are up
+    #[command(after_help = running::EXEC_EXAMPLES)]
+    Exec(Exec),
+    /// Open a database's own client: psql, mariadb, mysql or sqlite3
+    #[command(after_help = running::CONNECT_EXAMPLES)]
+    Connect(Connect),
+    /// Print the variables of a run that is up, for a shell
+    #[command(after_help = running::ENV_EXAMPLES)]
+    Env(Env),
+    /// Show what the servers of a run that is up write
+    #[command(after_help = running::LOGS_EXAMPLES)]
+    Logs(Logs),
+    /// Restart a database's server, with its data
+    #[command(after_help = running::RESTART_EXAMPLES)]
+    Restart(Restart),
     /// Remove a run and wait until all of it is gone
     #[command(after_help = DOWN_EXAMPLES)]
     Down(Down),

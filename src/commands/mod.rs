@@ -31,8 +31,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let progress = global.progress();
     match cli.command {
         Command::Run(args) => return session::run(args, &global, &progress).await,
+        Command::Exec(args) => return session::exec(args, &global, &progress).await,
+        Command::Connect(args) => return session::connect_client(args, &global, &progress).await,
         Command::Lock(args) => return lock::lock(args, &global).await,
         Command::Doctor(args) => return doctor::doctor(args, &global).await,
+        Command::Env(args) => session::env(&args, &global, &progress).await,
+        Command::Logs(args) => session::logs(args, &global, &progress).await,
+        Command::Restart(args) => session::restart(args, &global, &progress).await,
         Command::Up(args) => session::up(args, &global, &progress).await,
         Command::Gc(args) => session::gc(args, &global, &progress).await,
         Command::Down(args) => session::down(args, &global, &progress).await,

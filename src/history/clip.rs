@@ -1,16 +1,13 @@
 //! A log of any length in bounded memory: its head and its tail.
 //!
-//! It is cut between lines only. A secret is looked for line by line, and half of one at the edge of a cut
-//! would not be found.
+//! It is cut between lines only: half of a secret at the edge of a cut would not be found.
 
 use std::collections::VecDeque;
 
-/// How much of the beginning is kept, in bytes.
+/// In bytes.
 pub const HEAD: usize = 256 * 1024;
-/// How much of the end is kept, in bytes.
 pub const TAIL: usize = 768 * 1024;
 
-/// What was read of a log so far.
 #[derive(Debug)]
 pub struct Clip {
     head: Vec<u8>,
@@ -19,7 +16,6 @@ pub struct Clip {
     limits: (usize, usize),
 }
 
-/// A log that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clipped {
     /// Its text; where something is left out, a line says so in its place.
@@ -50,13 +46,12 @@ impl Clip {
         self.tail.drain(..over);
     }
 
-    /// How many bytes were read so far.
+    /// That were read so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Passes over bytes that are not even read: no more than is sure to be left out by what comes after
-    /// them.
+    /// Passes over bytes that are not even read: no more than is sure to be left out.
     pub fn pass_over(&mut self, bytes: u64) {
         self.bytes += bytes;
     }

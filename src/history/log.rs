@@ -38,7 +38,6 @@ impl Log {
     }
 }
 
-/// Makes bytes smaller, in gzip.
 pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     // Writing into memory does not fail.
@@ -46,7 +45,6 @@ pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-/// Undoes it.
 pub(super) fn decompress(gzip: &[u8]) -> std::io::Result<Vec<u8>> {
     reading::up_to(GzDecoder::new(gzip), MOST)
 }

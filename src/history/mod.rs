@@ -1,5 +1,4 @@
-//! The archive: what became of each run, kept where its objects, pods and files are not, so that these can be
-//! deleted at once.
+//! The archive: what became of each run, so that its objects, pods and files can be deleted at once.
 //!
 //! A [`record`] is what is kept of one run, and goes with the [`log`]s of its containers; a [`place`] says
 //! where it is kept, and a [`store`] keeps it there: SQLite on a developer's machine, PostgreSQL for many

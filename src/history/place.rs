@@ -18,18 +18,14 @@ const FORMS: &str = "--history is sqlite:PATH, postgres://USER@HOST/DATABASE or 
 /// Where records are kept.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A SQLite file.
     Sqlite(PathBuf),
-    /// A PostgreSQL database, its password included.
+    /// Its password included.
     Postgres(Box<Url>),
 }
 
 impl Place {
     /// Reads `sqlite:PATH`, `postgres://...` or `none`. A value never gets into an error: it may hold a
     /// password.
-    ///
-    /// # Errors
-    /// A usage error that says what may stand there.
     pub fn parse(text: &str) -> anyhow::Result<Option<Self>> {
         if ["none", "off"].contains(&text) {
             return Ok(None);
@@ -43,8 +39,7 @@ impl Place {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             let url =
                 Url::parse(text).map_err(|error| usage(format!("{FORMS}, and this is no URL: {error}")))?;
-            // A password with one of these characters ends in the middle, and what is taken for the host or
-            // the port is its beginning.
+            // A password with one of these characters is cut, and its beginning is taken for host or port.
             if url.fragment().is_some()
                 || [url.path(), url.query().unwrap_or_default()].iter().any(|part| part.contains('@'))
             {
@@ -60,9 +55,7 @@ impl Place {
 
     /// The place that a flag, a variable or the settings name: `None` where none does, and `Some(None)` for
     /// `none`.
-    ///
-    /// # Errors
-    /// A usage error; also for a password that everybody on the machine can read in the process list.
+    /// An error also where everybody on the machine can read a password in the process list.
     pub fn named(history: Option<&str>) -> anyhow::Result<Option<Option<Self>>> {
         let Some(text) = history.filter(|text| !text.is_empty()) else { return Ok(None) };
         let place = Self::parse(text)?;
@@ -86,7 +79,6 @@ impl Place {
         Some(Self::Sqlite(state::folder()?.join(FILE)))
     }
 
-    /// Whether there is a password in it.
     pub fn has_password(&self) -> bool {
         matches!(self, Self::Postgres(url) if url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password"))
     }

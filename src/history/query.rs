@@ -14,9 +14,7 @@ use crate::time::Time;
 pub struct Filter {
     /// Begun then or later.
     pub since: Option<Time>,
-    /// With one of these statuses.
     pub status: Vec<Status>,
-    /// In this namespace.
     pub namespace: Option<String>,
     /// Of the PipelineRun with this name or UID.
     pub pipeline_run: Option<String>,
@@ -24,8 +22,7 @@ pub struct Filter {
     pub engine: Option<String>,
 }
 
-/// Where a page begins: after a run that was shown before. Its text form is what `--after` takes and `next`
-/// in JSON tells.
+/// Where a page begins: after a run that was shown before. `--after` and `next` in JSON have it as a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     pub began: Time,
@@ -34,7 +31,6 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Reads the text form.
     pub fn parse(text: &str) -> Result<Self, String> {
         let read = |text: &str| {
             let (began, id) = text.split_once('.')?;
@@ -56,7 +52,6 @@ impl fmt::Display for Cursor {
 }
 
 impl Summary {
-    /// Where a page begins that comes after this run.
     pub fn cursor(&self) -> Cursor {
         Cursor { began: self.began, id: self.id.clone() }
     }
@@ -81,11 +76,9 @@ pub struct Summary {
     pub ended: Option<Time>,
 }
 
-/// What is kept; a record that either rule takes goes. A run that is not over is spared for a day after its
-/// begin.
+/// A record that either rule takes goes. A run that is not over is spared for a day after its begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Records of runs that began longer ago go.
     pub older_than: Option<Duration>,
     /// Only so many of the newest records stay.
     pub keep: Option<u64>,

@@ -18,13 +18,11 @@ pub const VERSION: u32 = 1;
 pub struct Record {
     /// The version of the JSON: [`VERSION`].
     pub version: u32,
-    /// The record's own id, a UUID of version 7: run ids may be used again. Ids sort by the time of their
-    /// making.
+    /// A UUID of version 7, as run ids may be used again. Ids sort by the time of their making.
     pub id: String,
     pub run_id: String,
     /// What people call it: the PipelineRun's name, else that of the folder that testbed was called in.
     pub name: String,
-    /// How far it came.
     pub status: Status,
     /// Why it is `failed`, `cancelled` or `abandoned`.
     pub cause: Option<Cause>,
@@ -35,15 +33,11 @@ pub struct Record {
     /// When testbed was called to make it. For a run that was found only when it was removed: when its first
     /// object was made.
     pub began: Time,
-    /// When all databases were ready.
     pub ready: Option<Time>,
-    /// When it was gone.
     pub ended: Option<Time>,
-    /// Who asked for it, and from where.
     pub origin: Origin,
-    /// The command of `testbed run`.
     pub command: Option<Command>,
-    /// The databases, in the manifest's order.
+    /// In the manifest's order.
     pub databases: Vec<Database>,
     /// What happened to the run as a whole.
     pub timeline: Vec<Moment>,
@@ -51,7 +45,6 @@ pub struct Record {
     pub objects: Vec<Value>,
     /// What the cluster said about them, from old to new.
     pub events: Vec<Event>,
-    /// The logs that are stored with the record.
     pub logs: Vec<LogInfo>,
     /// What could not be collected, and why: one sentence each.
     pub notes: Vec<String>,
@@ -126,7 +119,6 @@ pub struct Origin {
     /// The cluster's API server.
     pub cluster: Option<String>,
     pub namespace: Option<String>,
-    /// The PipelineRun's name.
     pub pipeline_run: Option<String>,
     pub pipeline_run_uid: Option<String>,
     pub task_run: Option<String>,
@@ -145,7 +137,6 @@ pub struct Command {
     pub ended: Option<Time>,
 }
 
-/// A database of the run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Database {
@@ -159,7 +150,6 @@ pub struct Database {
     pub version: Option<String>,
     /// The manifest's object behind it, as `Kind/name`; none on this machine.
     pub workload: Option<String>,
-    /// The container in its pod.
     pub container: Option<String>,
     /// Where the tests find it: host name and port.
     pub address: Option<String>,
@@ -175,7 +165,6 @@ pub struct Database {
     pub timeline: Vec<Moment>,
 }
 
-/// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Moment {
@@ -242,7 +231,7 @@ pub struct Event {
     pub warning: bool,
     /// The object, as `Kind/name`.
     pub object: String,
-    /// The reason, such as `FailedMount`.
+    /// Such as `FailedMount`.
     pub reason: String,
     /// The message, in one line.
     pub message: String,
@@ -289,7 +278,6 @@ impl Record {
 }
 
 impl Database {
-    /// When something first happened to it.
     pub fn first(&self, what: What) -> Option<Time> {
         self.timeline.iter().find(|moment| moment.what == what).map(|moment| moment.at)
     }

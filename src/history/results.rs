@@ -1,5 +1,4 @@
-//! A record for Tekton Results: under the Result of the PipelineRun that the run belongs to, as a record of a
-//! type of our own.
+//! A record for Tekton Results, of a type of our own, under the Result of the run's PipelineRun.
 //!
 //! Results keeps any JSON under a type's name, found again with the filter `data_type == "testbed/v1.Run"`.
 //! Its REST API is described at <https://github.com/tektoncd/results/tree/main/docs/api>. Logs can only be
@@ -32,8 +31,7 @@ pub const TYPE: &str = "testbed/v1.Run";
 /// Where a pod finds its ServiceAccount's token and namespace.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-/// How much a request may carry: the API takes messages of 4 MiB, and base64 takes a third more than what it
-/// holds.
+/// How much a request may carry: the API takes messages of 4 MiB, and base64 takes a third more.
 const LIMIT: usize = 2 << 20;
 
 /// How much of an answer is read: it is the record once more, or an error.
@@ -44,7 +42,6 @@ const REACHING: &str = "--results-api is its address, by a name that its certifi
                         tekton-results-api-service.tekton-pipelines.svc.cluster.local alone), and --results-ca the file with the \
                         certificates that its own is held against";
 
-/// The Results API, and how to log in there.
 pub struct ResultsApi {
     url: Url,
     tls: ClientConfig,
@@ -73,9 +70,8 @@ struct Name {
 }
 
 impl ResultsApi {
-    /// Takes the API's address; `token` is the file with the bearer token (the pod's own unless told
-    /// otherwise), `ca` tells the certificates that its certificate is held against (the system's unless told
-    /// otherwise): a file, or PEM text.
+    /// `token` is the file with the bearer token, else the pod's own; `ca` is a file or PEM text with the
+    /// certificates that the API's is held against, else the system's.
     pub fn new(url: &str, token: Option<PathBuf>, ca: Option<&str>) -> anyhow::Result<Self> {
         let fit = |url: &Url| {
             ["http", "https"].contains(&url.scheme())
@@ -170,8 +166,7 @@ impl ResultsApi {
 }
 
 impl Name {
-    /// The PipelineRun is in the namespace of its tasks' pods, one of which this is, or else in that of the
-    /// run.
+    /// The PipelineRun is in the namespace of its tasks' pods, one of which this is, or else in the run's.
     fn of(record: &Record, result: Option<&str>) -> Option<Self> {
         if let Some((namespace, result)) = result.and_then(|result| result.split_once("/results/")) {
             return Some(Self {

@@ -15,9 +15,7 @@ const FORMS: &str = "write a duration (7d, 90m), a day (2026-01-31) or a moment 
 /// The first moment that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// So long before the question.
     Ago(Duration),
-    /// A moment.
     At(Time),
 }
 

@@ -7,10 +7,7 @@ use super::service::{is_default_user, name};
 use super::{Findings, Found, Place};
 use crate::database::Engine;
 
-/// Reads a config file.
-///
-/// # Errors
-/// `file: ` and what is wrong with it as JSON. No value of the file is in it.
+/// Reads a config file. No value of it is in an error.
 pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
     let entries: Vec<Value> =
         serde_json::from_str(text).with_context(|| format!("{file} is no JSON list"))?;
@@ -46,7 +43,6 @@ pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
-/// The engine by the name of a driver.
 fn engine(driver: &str) -> Option<Engine> {
     match driver {
         "psycopg" | "psycopg2" | "pg" | "pgsql" => Some(Engine::Postgres),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-/// Variables by their names.
 pub type Variables = BTreeMap<String, String>;
 
 /// Reads `NAME=VALUE` lines; what is none is skipped, as it is no concern of ours.
@@ -22,12 +21,10 @@ fn line(line: &str) -> Option<(String, String)> {
         .then(|| (name.to_owned(), quoted.unwrap_or_else(bare).to_owned()))
 }
 
-/// How long a text may be once its variables are filled in, in bytes: a few references to a long one would
-/// make it endless.
+/// The longest text once variables are filled in: a few references to a long one would make it endless.
 const MOST: usize = 4 << 10;
 
-/// Fills `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME-default}` and `$$`. `None` where a variable without
-/// a default is unknown.
+/// Fills `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME-default}` and `$$`; `None` where one is unknown.
 pub fn interpolate(text: &str, variables: &Variables) -> Option<String> {
     let mut filled = String::new();
     let mut rest = text;

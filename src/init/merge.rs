@@ -3,8 +3,7 @@
 use super::Found;
 use crate::database::Engine;
 
-/// Merges what was found, in its order: the first place gives the name, later ones complete what it leaves
-/// open.
+/// In the order of what was found: the first place gives the name, later ones complete what it leaves open.
 pub fn merge(found: Vec<Found>) -> Vec<Found> {
     let mut merged: Vec<Found> = Vec::new();
     for one in found {
@@ -17,8 +16,7 @@ pub fn merge(found: Vec<Found>) -> Vec<Found> {
     merged
 }
 
-/// Whether two places can mean one database: they agree in all that both tell, and nothing uses the two side
-/// by side.
+/// Whether two places can mean one database: they agree, and nothing uses the two side by side.
 fn is_same(known: &Found, other: &Found) -> bool {
     fn agree<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
         one.zip(other).is_none_or(|(one, other)| one == other)

@@ -16,7 +16,6 @@ pub mod write;
 
 use crate::database::Engine;
 
-/// A database that the project uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// What it is called: fit for a name of testbed.
@@ -32,7 +31,7 @@ pub struct Found {
     pub port: Option<Port>,
     /// Its set-up scripts, as seen from the project's folder.
     pub init: Vec<String>,
-    /// Whether the source has a password written down.
+    /// Whether one is written down.
     pub has_password: bool,
     pub places: Vec<Place>,
 }
@@ -45,7 +44,6 @@ pub enum Port {
     Told(u16),
 }
 
-/// Where a database stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// What runs together: two databases of one group are two, however much alike.
@@ -54,7 +52,6 @@ pub struct Place {
     pub text: String,
 }
 
-/// What one source has.
 #[derive(Debug, Default)]
 pub struct Findings {
     pub found: Vec<Found>,

@@ -1,16 +1,13 @@
-//! From one service, an image with variables, to a [`Found`]: what compose files and CI systems have in
-//! common.
+//! From a service, an image with variables, to a [`Found`]: what compose files and CI systems share.
 
 use super::{Findings, Found, Place, one_line};
 use crate::database::{self, Engine};
 use crate::manifest::builtin;
 use crate::run_id::is_dns_label;
 
-/// What stands in place of a password that is not known here, so that the image's own rules can be asked for
-/// the user.
+/// Stands for a password that is not known here, so that the image's own rules can tell the user.
 const UNKNOWN: &str = "unknown";
 
-/// A service as a source describes it.
 pub struct Service<'a> {
     pub name: &'a str,
     /// Its image, variables filled in.
@@ -68,11 +65,9 @@ pub fn take(service: Service, findings: &mut Findings) -> bool {
     true
 }
 
-/// How many variables of one service are looked at.
 const VARIABLES: usize = 200;
 
-/// Those of a service's variables that database images read. Only these are filled in: a file may have any
-/// number of others.
+/// Only variables that database images read are filled in: a file may have any number of others.
 pub fn relevant<T>(variables: impl IntoIterator<Item = (String, T)>) -> impl Iterator<Item = (String, T)> {
     variables.into_iter().filter(|(name, _)| is_servers(name)).take(VARIABLES)
 }
@@ -122,7 +117,6 @@ pub fn name(wanted: &str, engine: Engine) -> String {
     if fits { name.into() } else { engine.name().into() }
 }
 
-/// An image as testbed asks for it.
 struct Image {
     tag: Option<String>,
     own: Option<String>,
@@ -149,8 +143,7 @@ impl Image {
     }
 }
 
-/// The part of another vendor's tag that the official image has as well: the major version of PostgreSQL, two
-/// numbers of the others.
+/// What the official image has of another vendor's tag: PostgreSQL's major version, else two numbers.
 fn version(tag: &str, engine: Engine) -> Option<String> {
     let numbers = tag.split(|c: char| !c.is_ascii_digit()).take_while(|number| !number.is_empty());
     let numbers: Vec<&str> = numbers.take(if engine == Engine::Postgres { 1 } else { 2 }).collect();

@@ -1,12 +1,10 @@
-//! Whether a holder has abandoned its lock. One answer for all: for those who wait, and for `testbed lock
-//! show`.
+//! Whether a holder has abandoned its lock: one answer for those who wait, and for `testbed lock show`.
 
 use std::time::Duration;
 
 use super::state::{Holder, Terms};
 use crate::runtime::kubernetes::pipeline_run::Life;
 
-/// How it is with a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Abandonment {
     /// Abandoned: its PipelineRun is over.

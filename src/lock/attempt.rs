@@ -21,8 +21,7 @@ use crate::deadline;
 use crate::failure::Advise;
 use crate::runtime::kubernetes::Cluster;
 
-/// How long to try to reach an API server that nobody has reached yet: it may be starting again, or it may be
-/// the wrong address.
+/// How long to try an API server that nobody has reached yet: it may be starting, or the address be wrong.
 const FIRST_CONTACT: Duration = Duration::from_secs(10);
 /// A process that wakes up so much too late was stopped.
 const OVERSLEPT: Duration = Duration::from_secs(1);
@@ -58,14 +57,12 @@ struct Alternative {
     pods: WorkloadPods,
 }
 
-/// An attempt to get one of the locks.
 pub struct Attempt<T> {
     candidate: Candidate,
     alternatives: Vec<Alternative>,
     pipeline_runs: PipelineRunWatch,
     report: T,
-    /// When all of it is to be over, on [`now`]'s clock, and how long it may take then to get out of the
-    /// queues.
+    /// When all of it is to be over, on [`now`]'s clock, and how long getting out of the queues may take then.
     until: Option<Duration>,
     leaving: Duration,
 }
@@ -107,10 +104,7 @@ impl<T: FnMut(Report)> Attempt<T> {
 
     /// The lock, as soon as it can be had. What `stop` resolves with ends the attempt between two requests,
     /// and not amid one that may have made it a holder.
-    ///
-    /// # Errors
-    /// What `stop` says; a request that was refused. No trace of the attempt is left in the queues, unless
-    /// the error says so.
+    /// An error that does not say so leaves no trace of the attempt in the queues.
     pub async fn hold(&mut self, stop: impl Future<Output = anyhow::Error>) -> anyhow::Result<Outcome> {
         let outcome = self.try_to_hold(stop).await;
         let held = if let Ok(Outcome::Held(index, _)) = &outcome { Some(*index) } else { None };
@@ -239,12 +233,7 @@ impl<T: FnMut(Report)> Attempt<T> {
                 Action::Send { request, is_turn } => {
                     // While somebody waits, what they wait for can have lost its point.
                     if is_turn && pipeline_runs.of_waiting(&candidate.terms, within).await.is_over() {
-                        let name = candidate
-                            .terms
-                            .pipeline_run
-                            .as_ref()
-                            .map(|run| run.name.as_str())
-                            .unwrap_or_default();
+                        let name = candidate.terms.pipeline_run_name();
                         return Err(anyhow!(
                             "its turn has come, but PipelineRun {name}, for which it waited, is over or deleted"
                         ));

@@ -30,11 +30,9 @@ const FIRST_WAY: Duration = Duration::from_millis(20);
 pub struct Held {
     /// The object as it was written.
     pub version: Arc<Version>,
-    /// The number of this acquisition, greater than every earlier one's: whoever keeps the shared thing can
-    /// refuse smaller ones.
+    /// Greater than every earlier acquisition's: whoever keeps the shared thing can refuse smaller ones.
     pub fence: u64,
-    /// When the write was sent that took it or said that it is still held, on this process' clock: the ttl is
-    /// not over before that much later.
+    /// When the write was sent that took or renewed it, on this process' clock: the ttl counts from then.
     pub asked_at: Duration,
     /// Whether it was held already, by the same holder.
     pub is_again: bool,
@@ -44,8 +42,7 @@ pub struct Held {
 pub enum Action {
     /// Send this request, and tell its answer. `is_turn`: with it, one that has waited takes the lock.
     Send { request: Request, is_turn: bool },
-    /// Nothing, until something is heard or, if there is a time, until then: this is how things are with the
-    /// lock.
+    /// Nothing, until something is heard or this time comes: this is how things are with the lock.
     Wait(Option<Duration>),
     /// The same, but it is not known how things are, or it is not the time to act on it.
     Pause(Option<Duration>),
@@ -86,7 +83,6 @@ pub(super) struct Sent {
 /// Somebody's way to one lock.
 #[derive(Debug, Clone, Default)]
 pub struct Candidacy {
-    /// Who wants it, and how.
     pub candidate: Candidate,
     pub object: Object,
     pub(super) watchlist: Watchlist,
@@ -101,15 +97,13 @@ pub struct Candidacy {
     /// Until then it makes a pause, such as after it has made the object.
     pub retry_at: Option<Duration>,
     pauses: Pauses,
-    /// Until then, nothing is written that does not take the lock; how often in a row that has met another
-    /// write.
+    /// Until then only what takes the lock is written; how often in a row that has met another write.
     way_until: Duration,
     collisions: u32,
     pub(super) sent: Option<Sent>,
     /// Whether there may be something of this candidacy in the object.
     pub is_touched: bool,
-    /// The holds that it has asked for, as fencing number and date. Another process of the same run may have
-    /// the lock as well.
+    /// What it has asked for, as fencing number and date: another process of the run may hold the lock too.
     pub asked: Vec<(u64, Timestamp)>,
     /// To write the object.
     grant: Grant,
@@ -121,15 +115,11 @@ impl Candidacy {
         Self { pace: candidate.timeout / BEATS, candidate, ..Self::default() }
     }
 
-    /// The object, as far as it is known.
     pub fn version(&self) -> Option<&Arc<Version>> {
         if let Object::There(version) = &self.object { Some(version) } else { None }
     }
 
-    /// Takes in what has happened.
-    ///
-    /// # Errors
-    /// Why the lock cannot be had: a request was refused.
+    /// Takes in what has happened. Fails where a request was refused.
     pub fn on(&mut self, event: Event, now: &Moment) -> anyhow::Result<Option<News>> {
         match event {
             Event::Answered(answer) => return self.take_answer(answer, now),
@@ -156,15 +146,13 @@ impl Candidacy {
         Ok(None)
     }
 
-    /// Whether it is the one to take the lock once it can be had. Only then the holders and what they leave
-    /// behind need to be watched.
+    /// Whether it is the one to take the lock next. Only then the holders need to be watched.
     pub fn is_next(&self) -> bool {
         let first = self.version().and_then(|version| version.lock.queue.first());
         first.is_none_or(|first| first.identity == self.candidate.identity)
     }
 
-    /// What to do now, where `vacancy` tells whether what the lock stands for could be taken once nobody
-    /// holds it.
+    /// What to do now; `vacancy` tells whether what the lock stands for can be taken once nobody holds it.
     pub fn next(&mut self, now: &Moment, vacancy: &Vacancy, status: impl Fn(&Holder) -> Life) -> Action {
         let time = now.time;
         if self.is_stale {

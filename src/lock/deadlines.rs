@@ -6,13 +6,11 @@
 
 use std::time::Duration;
 
-/// Of what is left at the end, in case that clocks do not run alike and that a process is not run at once
-/// when its time has come.
+/// At the end: clocks do not run alike, and a process is not run at once when its time has come.
 const LEAST_MARGIN: Duration = Duration::from_millis(100);
 /// A server under load may take as long as this.
 const LEAST_REQUEST: Duration = Duration::from_millis(500);
 
-/// The deadlines of a ttl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     ttl: Duration,
@@ -23,16 +21,11 @@ impl Deadlines {
         Self { ttl }
     }
 
-    pub fn ttl(self) -> Duration {
-        self.ttl
-    }
-
     pub fn renewal(self) -> Duration {
         self.ttl / 3
     }
 
-    /// For how long to wait for an answer: two requests can get none before the command is asked to end,
-    /// unless the ttl is very short.
+    /// Two requests can get no answer before the command is asked to end, unless the ttl is very short.
     pub fn request(self) -> Duration {
         (self.ttl / 6).max(LEAST_REQUEST.min(self.ttl / 3))
     }

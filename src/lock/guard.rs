@@ -1,5 +1,4 @@
-//! The way to the [watchdog](super::watchdog): starts it, tells it what it has to know, and replaces it
-//! should it end.
+//! Starts the [watchdog](super::watchdog), tells it what it has to know, and replaces it should it end.
 
 use std::io::{PipeWriter, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -18,7 +17,6 @@ use super::worker::Worker;
 /// How long a process of this machine may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A command that is watched.
 pub struct Guard {
     dog: Option<Dog>,
     worker: Worker,
@@ -26,8 +24,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Has a command watched, and returns once it is. It has to be dead at `until`; if there is no such time,
-    /// when testbed ends.
+    /// Returns once the command is watched, which has to be dead at `until`, or else when testbed ends.
     pub async fn over(dog: Dog, worker: Worker, until: Option<Duration>) -> anyhow::Result<Self> {
         let mut guard = Self { dog: Some(dog), worker, until };
         guard.instruct().await?;
@@ -46,8 +43,7 @@ impl Guard {
         }
     }
 
-    /// Replaces the watchdog whenever it ends, and resolves when there is none to be had. It has to be kept
-    /// on being waited for.
+    /// Replaces the watchdog whenever it ends, as long as it is polled; resolves when there is none to be had.
     pub async fn mind(&mut self) -> anyhow::Error {
         loop {
             if let Some(dog) = &mut self.dog {
@@ -79,7 +75,6 @@ impl Guard {
         dog.answer().await
     }
 
-    /// Ends the watch, and the watchdog.
     pub async fn dismiss(self) {
         let Some(mut dog) = self.dog else { return };
         let _ = dog.tell(&Word::Done);
@@ -97,7 +92,6 @@ fn has_killed(status: ExitStatus) -> bool {
     status.code() == Some(KILLED.into()) && status.signal().is_none()
 }
 
-/// A watchdog that runs.
 pub struct Dog {
     child: Child,
     /// Its standard input: when this is closed, it knows that testbed has ended.
@@ -118,8 +112,7 @@ impl Dog {
         // One that does not listen is not to hold testbed up.
         fcntl_setfl(&words, OFlags::NONBLOCK)?;
         let mut command = Command::new("/proc/self/exe");
-        // Without the environment, or it would take itself for one of the processes of the command that
-        // testbed itself runs under.
+        // Without the environment, by which the processes of a command are known.
         command.arg0("testbed").arg(NAME).env_clear().current_dir("/");
         command.stdin(reader).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;

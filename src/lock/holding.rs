@@ -18,7 +18,6 @@ use super::object::{Answer, Event, REQUEST, Request, Unwritten, Version, WatchEv
 use super::state::{Holder, Lock};
 use crate::runtime::kubernetes::backoff::Pauses;
 
-/// What becomes of a lock that is kept.
 #[derive(Debug)]
 pub enum News {
     /// It was renewed, so that there are new deadlines.
@@ -42,8 +41,7 @@ pub enum Loss {
         /// Whether this kind of object can be put back at all.
         can_return: bool,
     },
-    /// Somebody has taken the holder out. This is how the lock was seen then; somebody else may hold it by
-    /// now.
+    /// Somebody has taken the holder out. This is how the lock was seen then.
     Removed(Box<Lock>),
 }
 
@@ -64,7 +62,6 @@ pub(super) enum Object {
     Gone(Lock),
 }
 
-/// One lock that is held.
 #[derive(Debug, Clone)]
 pub struct Holding {
     /// The holder's own entry, as it was last seen.
@@ -90,8 +87,7 @@ pub struct Holding {
 }
 
 impl Holding {
-    /// A lock that was just taken. `can_return`: its object can be made anew. `None`: the holder is not in
-    /// it.
+    /// A lock that was just taken; `None` where the holder is not in it.
     pub fn new(held: Held, can_return: bool) -> Option<Self> {
         let entry = held.version.lock.holders.iter().find(|holder| holder.fence == held.fence)?.clone();
         let deadlines = entry.terms.ttl().map(Deadlines::of);
@@ -112,8 +108,7 @@ impl Holding {
         })
     }
 
-    /// Until when the command has to be dead, unless the lock is renewed; `None` if time alone does not lose
-    /// it.
+    /// When the command has to be dead, unless the lock is renewed; `None` if time alone does not lose it.
     pub fn kill_at(&self) -> Option<Duration> {
         self.deadlines.map(|deadlines| self.kept_at + deadlines.kill())
     }
@@ -123,8 +118,7 @@ impl Holding {
         self.deadlines.map(|deadlines| self.kept_at + deadlines.last())
     }
 
-    /// What to do now. After a loss the lock is kept on as far as possible, so that the command has the time
-    /// to end.
+    /// What to do now. After a loss the lock is kept as far as possible: the command needs time to end.
     pub fn next(&mut self, now: &Moment) -> Action {
         // The clock first: this process may have been stopped for any time, and the machine asleep.
         if let Some(loss) = self.overdue(now.time) {
@@ -155,8 +149,7 @@ impl Holding {
             return None;
         }
         self.is_silence_told = true;
-        // Whoever comes this late was not run, and a request that got no answer meanwhile says nothing about
-        // the API server.
+        // Whoever comes this late was stopped: a request without an answer says nothing of the API server.
         let trouble = self.trouble.clone().filter(|_| time < at + deadlines.request());
         Some(Loss::Silence { since: time.saturating_sub(self.kept_at), trouble })
     }
@@ -260,8 +253,7 @@ impl Holding {
             let is_out =
                 matches!(&self.object, Object::There(known) if entry_in(&known.lock, &self.entry).is_none());
             if (is_out || matches!(self.object, Object::Gone(_))) && version.lock.has_room() {
-                // Somebody who did not know that there was a holder has made the deleted object, and does not
-                // hold the lock yet.
+                // Somebody who did not know of a holder has made the deleted object, and does not hold it yet.
                 self.object = Object::There(version);
                 self.due = Some(time);
                 return None;

@@ -1,5 +1,4 @@
-//! Keeps a lock that is held: carries out in a cluster what its [`Holding`] asks for, and tells it what comes
-//! of that.
+//! Keeps a lock that is held: does in a cluster what its [`Holding`] asks for, and tells it the outcome.
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -9,10 +8,8 @@ use super::clock::{Moment, until};
 use super::holding::{Action, Holding, News};
 use super::object::{Event, Kind, Target, WatchEvent};
 
-/// Keeps one lock.
 pub struct Keeper {
     target: Target,
-    /// What is decided.
     pub holding: Holding,
     events: BoxStream<'static, anyhow::Result<WatchEvent>>,
 }

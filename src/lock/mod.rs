@@ -1,5 +1,4 @@
-//! Locks for databases that runs have to share: one object of the cluster a lock, changed by compare-and-swap
-//! alone.
+//! Locks for what runs have to share: one object of the cluster each, changed by compare-and-swap alone.
 //!
 //! What is decided is pure: [`state`] is what the object says, [`candidacy`] the way of one that wants the
 //! lock, step by [`step`], [`holding`] what one does that has it, [`abandonment`] whether one still has it,

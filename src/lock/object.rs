@@ -29,14 +29,11 @@ use crate::runtime::kubernetes::{Cluster, FIELD_MANAGER, explain};
 /// The annotation with the lock's state.
 pub const LOCK_ANNOTATION: &str = "testbed/lock";
 
-/// What can carry a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A Lease of the lock's name.
     Lease,
     /// A Deployment, whose one replica is the lock.
     Deployment,
-    /// A StatefulSet, likewise.
     StatefulSet,
 }
 
@@ -78,7 +75,6 @@ impl fmt::Display for Target {
     }
 }
 
-/// A version of the object.
 #[derive(Debug, Clone)]
 pub struct Version {
     /// The lock's state; an unused lock where the object has none yet.
@@ -106,9 +102,7 @@ pub const REQUEST: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 pub enum Request {
-    /// The object as it is now.
     Read,
-    /// To make the object.
     Create(Lock),
     /// To put another state into the object, if it is still this version.
     Write(Arc<Version>, Lock),
@@ -119,12 +113,9 @@ pub enum Request {
 /// The object after the request; nothing where there is none.
 pub type Answer = Result<Option<Arc<Version>>, Unwritten>;
 
-/// What somebody hears of the object.
 #[derive(Debug)]
 pub enum Event {
-    /// From the watch.
     Seen(WatchEvent),
-    /// The answer to their own request.
     Answered(Answer),
 }
 
@@ -133,11 +124,9 @@ pub enum Event {
 pub enum Unwritten {
     /// The object is another version by now, or gone; or there is one already that should have been made.
     Conflict,
-    /// It is unknown whether it was made: the connection broke, or the server is in trouble. Worth another
-    /// try.
+    /// Nobody knows whether it was made: the connection broke, or the server is in trouble. Worth a retry.
     Unclear(anyhow::Error),
-    /// The right to it is missing. An API server that has just started may say so of everybody: it knows no
-    /// Roles yet.
+    /// The right to it is missing. An API server that has just started says so to all: it knows no Roles yet.
     Denied(anyhow::Error),
     /// It never will be.
     Refused(anyhow::Error),
@@ -282,11 +271,8 @@ impl Target {
             resource_version: Some(seen.resource_version.clone()),
         };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        self.api
-            .delete(&self.name, &params)
-            .await
-            .map(drop)
-            .map_err(|error| self.unwritten(error, "deleting"))
+        let deleted = self.api.delete(&self.name, &params).await;
+        deleted.map(drop).map_err(|error| self.unwritten(error, "deleting"))
     }
 
     fn outcome(
@@ -347,12 +333,7 @@ impl Target {
                 self.name
             ));
         }
-        let holder = object
-            .data
-            .get("spec")
-            .and_then(|spec| spec.get("holderIdentity"))
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let holder = object.data["spec"]["holderIdentity"].as_str().unwrap_or_default();
         if self.kind == Kind::Lease && !holder.is_empty() {
             let error = anyhow!(
                 "{} is held by {holder}, and is no lock of testbed: it has no annotation {LOCK_ANNOTATION}",
@@ -369,8 +350,7 @@ impl Target {
 /// How often the API server is tried that cannot be reached: for about ten seconds.
 const TRIES: u32 = 16;
 
-/// Tries a change, which looks at the object anew each time. `action` is what is being done, such as
-/// `releasing lock db`.
+/// Tries a change, which looks at the object anew each time. `action` is such as `releasing lock db`.
 pub(super) async fn until_done<T>(
     action: &str,
     change: impl AsyncFn() -> Result<T, Unwritten>,

@@ -1,5 +1,4 @@
-//! Whether the PipelineRuns of holders still run: one watch for each. Only whoever is next in the queue
-//! follows them.
+//! Whether the PipelineRuns of holders still run: one watch each, of whoever is next in the queue.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +35,6 @@ struct Known {
     asked_at: Duration,
 }
 
-/// What became of a PipelineRun; the reason where that cannot be known.
 pub struct Change {
     pipeline_run: PipelineRun,
     life: Life,
@@ -77,8 +75,7 @@ impl PipelineRunWatch {
         self.watches.spawn(follow(self.cluster.clone(), pipeline_run.clone(), self.sender.clone()));
     }
 
-    /// Until when an answer about one of the holders may be expected; `None` if nothing is being asked, or
-    /// nobody answers.
+    /// Until when an answer about one of the holders may be expected; `None` if there is none to come.
     pub fn answer_due(&self, lock: &Lock) -> Option<Duration> {
         let asked =
             lock.holders.iter().filter_map(|holder| self.known.get(holder.terms.pipeline_run.as_ref()?));

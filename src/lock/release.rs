@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::object::{Request, Target, Unwritten, Version, until_done};
 use super::state::Lock;
 
-/// What there was to release.
 #[derive(Debug)]
 pub enum Released {
     Absent,

@@ -26,8 +26,7 @@ pub fn replicas(version: &Version) -> Option<u64> {
     version.object.data["spec"]["replicas"].as_u64()
 }
 
-/// What somebody has done to a workload's replicas past its lock, in words; `None` for a Lease, and where
-/// they fit.
+/// What somebody has done to a workload's replicas past its lock; `None` for a Lease, and where they fit.
 pub fn scaled_by_hand(version: &Version) -> Option<String> {
     let count = replicas(version)?;
     let holders = &version.lock.holders;
@@ -131,10 +130,7 @@ pub enum Change {
     Scaled(String),
 }
 
-/// What a version of a workload that is held says of it: whether its controller has seen that it was taken.
-///
-/// # Errors
-/// That it is not what the holder has left.
+/// Whether the controller of a workload that is held has seen that it was taken; else what has become of it.
 pub fn is_seen(version: &Version, fence: u64, since_generation: Option<i64>) -> Result<bool, Change> {
     if !version.lock.holders.iter().any(|holder| holder.fence == fence) {
         return Err(Change::Lost);
@@ -160,10 +156,7 @@ pub async fn scale_up(target: &Target, fence: u64) -> anyhow::Result<Option<Arc<
 
 /// Waits until the pods are gone of a workload that was just released, or somebody else has it, who has
 /// waited for that. `before` is how it was before.
-///
-/// # Errors
-/// Exit code 5 with what is left at the deadline, which is that of a whole command with this timeout; why the
-/// pods cannot be followed.
+/// Exit code 5 with what is left at the deadline, which is that of a whole command with this timeout.
 pub async fn emptied(
     target: &Target,
     before: &Version,

@@ -10,24 +10,16 @@ use serde::{Deserialize, Serialize};
 
 /// A lock, as its object's annotation has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Lock {
     /// How many may hold it at once.
-    #[serde(default = "one")]
     pub permits: u32,
     /// The fencing number that was given last. A later acquisition always has a greater one.
-    #[serde(default)]
     pub fence: u64,
     /// Who holds it, the longest holding first.
-    #[serde(default)]
     pub holders: Vec<Holder>,
     /// Who waits for it, the next one first.
-    #[serde(default)]
     pub queue: Vec<Waiter>,
-}
-
-fn one() -> u32 {
-    1
 }
 
 impl Default for Lock {
@@ -76,15 +68,17 @@ impl Terms {
     pub fn ttl(&self) -> Option<Duration> {
         self.ttl_millis.map(Duration::from_millis)
     }
+    /// Empty where there is none.
+    pub fn pipeline_run_name(&self) -> &str {
+        self.pipeline_run.as_ref().map_or("", |run| &run.name)
+    }
 }
 
-/// Somebody who has the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
     #[serde(flatten)]
     pub identity: Identity,
-    /// When it counts as gone.
     #[serde(flatten)]
     pub terms: Terms,
     /// Since when, by its own clock: for people, nothing goes by it.
@@ -101,7 +95,6 @@ pub struct Holder {
     pub idle_millis: u64,
 }
 
-/// Somebody who waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiter {
@@ -109,7 +102,6 @@ pub struct Waiter {
     pub identity: Identity,
     /// The version of the object that this place in the queue was taken on.
     pub ticket: u64,
-    /// Since when, by its own clock: for people.
     pub since: Timestamp,
     /// How often it has said that it is still there.
     #[serde(default)]
@@ -120,7 +112,6 @@ pub struct Waiter {
 }
 
 impl Waiter {
-    /// Without a beat for this long it counts as dead.
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_millis)
     }
@@ -175,12 +166,10 @@ impl Lock {
     pub fn renew(&mut self, identity: &Identity, fence: u64) -> bool {
         let holder =
             self.holders.iter_mut().find(|holder| holder.identity == *identity && holder.fence == fence);
-        if let Some(holder) = holder {
-            holder.renewals += 1;
-            holder.idle_millis = 0;
-            return true;
-        }
-        false
+        let Some(holder) = holder else { return false };
+        holder.renewals += 1;
+        holder.idle_millis = 0;
+        true
     }
 
     /// Takes somebody out, as a holder and as a waiter. `false`: they were neither.
@@ -213,7 +202,6 @@ impl Lock {
     }
 }
 
-/// A duration in whole milliseconds.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

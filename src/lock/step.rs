@@ -55,8 +55,7 @@ pub struct View<'a> {
 pub enum Step {
     /// Put this into the object, if it is still the version that was seen.
     Write(Lock),
-    /// Put this into the object, if it is still the version that was seen: with that the lock is held, under
-    /// this fencing number.
+    /// The same: with that the lock is held, under this fencing number.
     Take(Lock, u64),
     /// Nothing, until the object changes or, if there is a time, until then.
     Wait(Option<Duration>),
@@ -142,14 +141,12 @@ impl Candidate {
         Step::Write(next)
     }
 
-    /// The more wait, the rarer are the beats of each, and the longer everybody has time for them: all of
-    /// them change one object.
+    /// The more wait, the rarer are the beats of each: all of them change one object.
     fn timeout_among(&self, lock: &Lock) -> Duration {
         self.timeout.max(CROWD * u32::try_from(lock.queue.len()).unwrap_or(u32::MAX))
     }
 
-    /// Somebody who holds the lock already says so once more: a retry of the same task, or a command inside
-    /// what the run holds.
+    /// Of one who holds the lock already: a retry of the task, or a command inside what the run holds.
     fn again(&self, lock: &Lock) -> Option<Step> {
         let own = lock.holder(&self.identity);
         let outer = || lock.holder(&Identity { session: None, ..self.identity.clone() });

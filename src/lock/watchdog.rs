@@ -33,7 +33,6 @@ pub enum Word {
     Done,
 }
 
-/// What is known so far.
 #[derive(Debug, Default)]
 struct Watch {
     worker: Option<Worker>,
@@ -43,7 +42,7 @@ struct Watch {
     rest: Vec<u8>,
 }
 
-/// Is the watchdog. Answers one byte once it can be told something.
+/// Answers one byte once it can be told something.
 pub fn run() -> std::io::Result<u8> {
     setsid()?;
     let mut words = File::from(std::io::stdin().as_fd().try_clone_to_owned()?);

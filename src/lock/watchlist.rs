@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::state::{Holder, Identity, Lock, Waiter, millis};
 
-/// The others, as they were seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Watchlist {
     uid: String,
@@ -33,8 +32,7 @@ struct Sight {
 }
 
 impl Watchlist {
-    /// Takes note of the object's state, seen at `now`; `uid` tells the object from a later one of the same
-    /// name.
+    /// Takes note of the object's state; `uid` tells the object from a later one of the same name.
     pub fn look(&mut self, uid: &str, lock: &Lock, now: Duration) {
         if self.uid != uid {
             uid.clone_into(&mut self.uid);
@@ -57,8 +55,7 @@ impl Watchlist {
         self.seen = seen;
     }
 
-    /// Gives everybody who waits the whole time again: nobody could be heard for a while. Holders are given
-    /// nothing, their ttl runs on.
+    /// Gives all who wait the whole time again: nobody could be heard for a while. A holder's ttl runs on.
     pub fn excuse(&mut self, now: Duration) {
         for (entry, sight) in &mut self.seen {
             if matches!(entry, Entry::Waiter(..)) {

@@ -1,5 +1,4 @@
-//! The processes of a command that runs while a lock is held: all of them have to be gone before somebody
-//! else holds it.
+//! The processes of a command that runs while a lock is held: all have to be gone before others hold it.
 //!
 //! A process group is not all of them: `timeout`, shells with job control and servers make groups of their
 //! own. So they are known by a variable of the environment as well, which every process passes on to those
@@ -61,8 +60,7 @@ impl Worker {
         }
     }
 
-    /// The first process, while nobody else can have its number: it may have ended, but nobody was told so
-    /// far.
+    /// The first process, while nobody else can have its number: if it has ended, nobody was told so far.
     fn first(&self) -> Option<Process> {
         Process::with_id(self.command.process.pid).filter(|process| *process == self.command.process)
     }

@@ -11,8 +11,13 @@ use crate::failure::{Advise, usage};
 
 /// The text of the file.
 pub(super) fn dotenv(model: &Model, names: &Names) -> anyhow::Result<String> {
-    let line = |(name, value): (String, String)| {
-        let quoted = quote(&value)
+    lines(&environment::variables(model, names, None)?)
+}
+
+/// A line for each variable.
+pub(super) fn lines(variables: &[(String, String)]) -> anyhow::Result<String> {
+    let line = |(name, value): &(String, String)| {
+        let quoted = quote(value)
             .map_err(|what| {
                 usage(format!(
                     "--format dotenv: {name} holds {what}, which shells and dotenv libraries read differently"
@@ -23,7 +28,7 @@ pub(super) fn dotenv(model: &Model, names: &Names) -> anyhow::Result<String> {
             )?;
         Ok(format!("{name}={quoted}\n"))
     };
-    environment::variables(model, names, None)?.into_iter().map(line).collect()
+    variables.iter().map(line).collect()
 }
 
 /// The value as it stands behind the equals sign, or what stands in the way.

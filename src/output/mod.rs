@@ -15,6 +15,7 @@ mod model;
 mod names;
 mod presets;
 mod results;
+mod shell;
 mod template;
 mod testing_databases;
 mod url;
@@ -26,6 +27,7 @@ pub use model::{Connection, Entry, Model, Secured, ca_file, keystore_file};
 pub use names::{Chosen, Names, check as check_variable};
 pub use presets::Preset;
 pub use results::{LockFact, ResultFile, RunFact};
+pub use shell::Shell;
 pub use url::authority;
 
 /// What to do about names that a format cannot take.

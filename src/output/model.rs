@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
 use super::{ConnArg, drivers, url};
-use crate::database::{Database, Engine, Login};
+use crate::database::{Database, Engine, Login, Password};
 use crate::run_id::RunId;
 
 /// What SQLite is told to open: a database in memory.
@@ -167,6 +167,30 @@ impl Connection {
         self
     }
 
+    /// The same database as it is reached by another address.
+    #[must_use]
+    pub fn moved_to(&self, host: &str, port: u16) -> Self {
+        let mut moved = self.clone();
+        // What `--connarg` says stays.
+        let was = (self.host.as_deref().map(Value::from), self.port.map(Value::from));
+        for (key, was, now) in [("host", was.0, host.into()), ("port", was.1, port.into())] {
+            if let Some(argument) = moved.arguments.get_mut(key).filter(|told| Some(&**told) == was.as_ref())
+            {
+                *argument = now;
+            }
+        }
+        let login = Login {
+            user: self.user.clone().unwrap_or_default(),
+            password: Password::new(self.password.as_deref().unwrap_or_default()),
+            database: self.database.clone(),
+        };
+        let scheme = self.url.split_once(':').map_or("", |(scheme, _)| scheme);
+        moved.url = url::url(scheme, &login, host, port);
+        (moved.host, moved.port) = (Some(host.to_owned()), Some(port));
+        moved.spell();
+        moved
+    }
+
     fn sqlite(name: &str) -> Self {
         Self {
             name: name.into(),
@@ -282,6 +306,28 @@ mod tests {
             ],
         });
         assert_eq!(serde_json::to_value(model).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_database_that_is_reached_elsewhere_is_told_there_alone() {
+        let mut postgres = database(Engine::Postgres);
+        let there = |postgres: &Database| {
+            let model = Model::new(
+                &RunId::parse("run-1").unwrap(),
+                &[Entry::Server(postgres, "127.0.0.1", 40000)],
+                &[ConnArg::parse("port=1").unwrap()],
+            );
+            serde_json::to_value(&model.databases[0]).unwrap()
+        };
+        let here = Model::new(
+            &RunId::parse("run-1").unwrap(),
+            &[Entry::Server(&postgres, "postgres-run-1", 5432)],
+            &[ConnArg::parse("port=1").unwrap()],
+        );
+        let moved = here.databases[0].moved_to("127.0.0.1", 40000);
+        assert_eq!(serde_json::to_value(moved).unwrap(), there(&postgres));
+        postgres.login.password = Password::new("other");
+        assert_ne!(there(&postgres)["url"], here.databases[0].moved_to("127.0.0.1", 40000).url);
     }
 
     #[test]

@@ -38,8 +38,7 @@ pub(super) async fn addresses(
     Ok(addresses)
 }
 
-/// What to say of a host none of whose addresses has a server that answers: a silent one says more than one
-/// that refuses.
+/// What to say where no address of a host answers: a silent one says more than one that refuses.
 pub(super) fn worst(refusals: Vec<Refusal>) -> Refusal {
     let first = refusals.into_iter().min_by_key(|refusal| refusal.kind != Kind::Silent);
     first.unwrap_or_else(|| Refusal::plain(Kind::Refused, "no address"))

@@ -15,9 +15,8 @@ use super::{Target, Tls, address, mysql, postgres, relay};
 use crate::bug;
 use crate::database::{Engine, Login};
 
-/// How long one login and its queries may take: a server that accepts and says nothing must not hold the wait
-/// up. Above one second, because a MySQL that looks clients up in a slow DNS needs about that long for each
-/// login.
+/// How long one login and its queries may take: a silent server must not hold the wait up. Above one second,
+/// because a MySQL that looks clients up in a slow DNS needs about that long for each login.
 const LOGIN: Duration = Duration::from_secs(3);
 
 /// A server's process id in its own process namespace, by how the server knows it.
@@ -38,7 +37,7 @@ impl ProcessId {
 }
 
 /// What a server said of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// Its process id, where it may be asked.
     pub process_id: Option<ProcessId>,
@@ -46,10 +45,8 @@ pub struct Answer {
     pub first_process: Option<String>,
     /// An option on its command line that only a set-up server has.
     pub set_up_option: Option<String>,
-    /// How long it has been up.
     pub uptime: Duration,
-    /// The connection's number, where the server counts them from its start: a lower one than before is
-    /// another server's.
+    /// Where the server counts connections from its start: a lower number is another server's.
     pub connection: Option<u32>,
     /// The version that it reports when somebody logs in, such as `17.2`.
     pub version: Option<String>,
@@ -84,13 +81,11 @@ impl Prober {
         &self.target
     }
 
-    /// Whether the last login went over TLS.
     pub fn is_over_tls(&self) -> bool {
         self.over_tls
     }
 
-    /// One login as the tests' user, a query, and the server's identity; that one from the administrator
-    /// where the user may not see it.
+    /// A login as the tests' user, and who the server is, from the administrator where the user may not see.
     pub async fn attempt(&mut self) -> Outcome {
         let (login, admin) = (self.target.login.clone(), self.target.admin.clone());
         let mut server = None;
@@ -126,8 +121,7 @@ impl Prober {
         Login { database, ..login.clone() }
     }
 
-    /// Logs in the way that worked last; where that is refused for good, and may be for want of TLS or
-    /// because of it, the other way.
+    /// Logs in the way that worked last, or, where TLS or its lack may be the reason of a refusal, the other.
     async fn log_in(&mut self, login: &Login) -> Result<Answer, Refusal> {
         let refusal = match self.ask(login, self.over_tls).await {
             Err(refusal) if refusal.kind.may_be_for_ever() => refusal,
@@ -197,7 +191,7 @@ impl Prober {
         let protocol = match target.engine {
             Engine::Mysql | Engine::Mariadb => Protocol::Mysql,
             Engine::Postgres => Protocol::Postgres,
-            Engine::Sqlite => return Err(Refusal::plain(Kind::Unfit, "sqlite has no server")),
+            Engine::Sqlite => return Err(Refusal::unfit("sqlite has no server")),
         };
         let rules = Rules { protocol, may_reveal, password: login.password.reveal().len() };
         let work = relay::through(way, rules, async |port| {
@@ -209,7 +203,7 @@ impl Prober {
             });
             answer.await.unwrap_or_else(|place| {
                 let what = format!("testbed cannot read the server's answer, such as a login plugin that it does not know ({place})");
-                Err(Refusal::plain(Kind::Unfit, what))
+                Err(Refusal::unfit(what))
             })
         });
         match timeout(LOGIN, work).await {

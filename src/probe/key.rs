@@ -1,13 +1,12 @@
-//! The key that a MySQL server sends for the password. The library takes whatever comes: over bytes that are
-//! no key it panics, and with a key of a million digits it computes without end. So a key is read here before
-//! it is passed on.
+//! The key that a MySQL server sends for the password, read before it is passed on: over bytes that are no
+//! key the library panics, and with one of a million digits it computes without end.
 
 use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as STANDARD;
 
-use super::refusal::{Kind, Refusal};
+use super::refusal::Refusal;
 
 /// The lengths of a key, in bits. MySQL makes keys of 2048.
 const BITS: RangeInclusive<usize> = 512..=16_384;
@@ -16,19 +15,17 @@ const EXPONENT: RangeInclusive<usize> = 1..=4;
 /// What the padding takes: two hashes and two bytes.
 const PADDING: usize = 42;
 
-/// The tags of the parts of a key.
 const INTEGER: u8 = 2;
 const BIT_STRING: u8 = 3;
 const SEQUENCE: u8 = 0x30;
 
 /// Checks the packet with the key, for a password of so many bytes.
 pub(super) fn check(packet: &[u8], password: usize) -> Result<(), Refusal> {
-    let unfit = |what: String| Refusal::plain(Kind::Unfit, what);
     let bits = packet.get(1..).and_then(bits).filter(|bits| BITS.contains(bits));
-    let bits = bits.ok_or_else(|| unfit("the server sends a key for the password that is none".into()))?;
+    let bits = bits.ok_or_else(|| Refusal::unfit("the server sends a key for the password that is none"))?;
     // As the library counts them. The password goes with the byte that ends it.
     if password + 1 + PADDING > (bits + 6) / 8 {
-        return Err(unfit(format!("the password is too long for the server's key of {bits} bits")));
+        return Err(Refusal::unfit(format!("the password is too long for the server's key of {bits} bits")));
     }
     Ok(())
 }
@@ -49,7 +46,7 @@ fn bits(pem: &[u8]) -> Option<usize> {
     (*unused == 0).then(|| numbers(key)).flatten()
 }
 
-/// The bits of the modulus.
+/// Of the modulus.
 fn numbers(der: &[u8]) -> Option<usize> {
     let (modulus, rest) = part(whole(der, SEQUENCE)?, INTEGER)?;
     let exponent = without_zeros(whole(rest, INTEGER)?);
@@ -69,8 +66,7 @@ fn whole(der: &[u8], tag: u8) -> Option<&[u8]> {
     part(der, tag).filter(|(_, rest)| rest.is_empty()).map(|(inner, _)| inner)
 }
 
-/// What is in the first part, if it is of this kind, and what comes after it. Each length has to be written
-/// in as few bytes as it takes.
+/// The first part, if it is of this kind, and the rest. Lengths have to be written in as few bytes as can be.
 fn part(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (length, rest) = match der.strip_prefix(&[tag])? {
         [length @ 0..=0x7f, rest @ ..] => (usize::from(*length), rest),

@@ -35,8 +35,7 @@ const FINAL: [(&[Engine], &str); 9] = [
 const MYSQL_FAMILY: [Engine; 2] = [Engine::Mysql, Engine::Mariadb];
 const POSTGRES: [Engine; 1] = [Engine::Postgres];
 
-/// The state that a log is in after another line. Once final, it stays so: the same container does not set
-/// itself up twice.
+/// The state of a log after another line. Once final, it stays so: a container is set up only once.
 pub fn after(log: Log, engine: Engine, line: &str) -> Log {
     if let Log::Final(_) = log {
         return log;

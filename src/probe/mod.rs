@@ -29,32 +29,26 @@ pub use together::{Found, Stage, Watched, all_ready};
 
 use crate::database::{Arguments, Engine, Login};
 
-/// What to log in to.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The engine, which decides the protocol.
     pub engine: Engine,
     pub host: String,
     pub port: u16,
     /// What connects to it, where its address is not to be used.
     pub way: Option<Arc<dyn Dial>>,
-    /// The tests' user.
     pub login: Login,
     /// An administrator, asked for evidence where the tests' user may not see it.
     pub admin: Option<Login>,
     /// What the final server's command line says, where that is known.
     pub arguments: Option<Arguments>,
-    /// Whether to log in over TLS.
     pub tls: Tls,
     /// What has to have signed the server's certificate, as PEM; `None` takes any.
     pub authority: Option<String>,
-    /// Whether the password may leave this machine in clear text, or under a key that the server sends,
-    /// without TLS.
+    /// Whether the password may be sent without TLS in clear text, or under a key that the server sends.
     pub may_reveal: bool,
     pub pace: Pace,
 }
 
-/// How long to wait between attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// While the server may become ready at any moment.
@@ -70,7 +64,6 @@ pub enum Tls {
     /// Without; over TLS where the server refuses that.
     AsNeeded,
     Never,
-    /// Always over TLS.
     Always,
 }
 
@@ -102,7 +95,6 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// A container that does not run.
     pub fn waiting(why: impl Into<String>) -> Self {
         Self { container: Container::Waiting(why.into()), log: Log::Unread }
     }
@@ -113,8 +105,7 @@ impl Outside {
     }
 }
 
-/// Waits for the next change. When the watch behind it is over, so is the whole wait, and this never returns:
-/// whoever owns both reports why.
+/// Waits for the next change. Never returns once the watch is over: whoever owns both reports why.
 pub async fn change<T>(watched: &mut watch::Receiver<T>) {
     if watched.changed().await.is_err() {
         std::future::pending::<()>().await;

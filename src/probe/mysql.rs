@@ -14,8 +14,7 @@ use crate::database::{Engine, Login};
 /// MySQL 5.7 and later: the operating system's id of the main thread is the process id inside the container.
 const MYSQL_PROCESS_ID: &str =
     "SELECT THREAD_OS_ID FROM performance_schema.threads WHERE NAME = 'thread/sql/main'";
-/// The variables that the command line has set, which anybody may ask for: MySQL 8.0 and later, MariaDB 10.1
-/// and later.
+/// What the command line has set, which anybody may ask for (MySQL 8.0, MariaDB 10.1 and later).
 const MYSQL_OPTIONS: &str =
     "SELECT VARIABLE_NAME FROM performance_schema.variables_info WHERE VARIABLE_SOURCE = 'COMMAND_LINE'";
 const MARIADB_OPTIONS: &str = "SELECT VARIABLE_NAME FROM information_schema.SYSTEM_VARIABLES WHERE GLOBAL_VALUE_ORIGIN = 'COMMAND-LINE'";
@@ -63,16 +62,13 @@ async fn questions(connection: &mut Conn, target: &Target, login: &Login) -> Res
     let uptime =
         row(connection, "SHOW GLOBAL STATUS LIKE 'Uptime'").await.map_err(|error| explain(&error))?;
     let seconds = uptime.as_ref().and_then(|row| column(row, 1)).and_then(|text| text.parse().ok());
-    let seconds =
-        seconds.ok_or_else(|| Refusal::plain(Kind::Unfit, "the server does not tell its uptime"))?;
+    let seconds = seconds.ok_or_else(|| Refusal::unfit("the server does not tell its uptime"))?;
     let (major, minor, patch) = connection.server_version();
     let mut answer = Answer {
-        process_id: None,
-        first_process: None,
-        set_up_option: None,
         uptime: Duration::from_secs(seconds),
         connection: Some(connection.id()),
         version: Some(format!("{major}.{minor}.{patch}")),
+        ..Answer::default()
     };
     if target.engine == Engine::Mariadb {
         mariadb_processes(connection, login, &mut answer).await;
@@ -163,8 +159,7 @@ fn explain(error: &Error) -> Refusal {
         Error::Driver(DriverError::NoClientSslFlagFromServer) => {
             Refusal::plain(Kind::NoTls, "the server offers no TLS")
         }
-        // MySQL asks for a plugin at random when it does not know the user, so that nobody can find out who
-        // exists.
+        // MySQL asks for a plugin at random when it does not know the user: nobody is to find out who exists.
         Error::Driver(DriverError::UnknownAuthPlugin { name }) => Refusal::plain(
             Kind::Denied,
             format!("the server does not know the user, or wants the login plugin {name}"),
@@ -176,6 +171,6 @@ fn explain(error: &Error) -> Refusal {
             )
         }
         // Whatever else the driver or TLS makes of the server's bytes: not a server that speaks with us.
-        other => Refusal::plain(Kind::Unfit, crate::failure::innermost(other)),
+        other => Refusal::unfit(crate::failure::innermost(other)),
     }
 }

@@ -59,7 +59,7 @@ fn connector(target: &Target) -> Result<MakeRustlsConnect, Refusal> {
         Some(authority) => Trust::in_pem(authority.as_bytes(), Name::Right),
     };
     let config = trust.and_then(Trust::client);
-    let config = config.map_err(|error| Refusal::plain(Kind::Unfit, error.to_string()))?;
+    let config = config.map_err(|error| Refusal::unfit(error.to_string()))?;
     Ok(MakeRustlsConnect::new(config))
 }
 
@@ -87,17 +87,10 @@ async fn questions(client: &Client, arguments: Option<&Arguments>) -> Result<Ans
     let row = client.query_one(UPTIME, &[]).await.map_err(|error| explain(&error))?;
     // What a server sends is whatever it likes.
     let (Ok(seconds), Ok(may_read)) = (row.try_get::<_, f64>(0), row.try_get::<_, bool>(1)) else {
-        return Err(Refusal::plain(Kind::Unfit, "the server does not tell its uptime"));
+        return Err(Refusal::unfit("the server does not tell its uptime"));
     };
     let uptime = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    let mut answer = Answer {
-        process_id: None,
-        first_process: None,
-        set_up_option: None,
-        uptime,
-        connection: None,
-        version: None,
-    };
+    let mut answer = Answer { uptime, ..Answer::default() };
     if may_read {
         answer.process_id =
             text(client, PROCESS_ID).await.and_then(|text| text.parse().ok()).map(ProcessId::Own);
@@ -141,5 +134,5 @@ fn explain(error: &Error) -> Refusal {
         return Refusal::plain(Kind::NoTls, "the server offers no TLS");
     }
     // An unknown kind of authentication, bytes of another protocol.
-    Refusal::plain(Kind::Unfit, crate::failure::innermost(error))
+    Refusal::unfit(crate::failure::innermost(error))
 }

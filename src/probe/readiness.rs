@@ -1,5 +1,4 @@
-//! The verdict on one database, from what its container does, what its log says and what its server answers.
-//! Pure: the clock is passed in.
+//! The verdict on a database, from its container, its log and its server's answers. Pure: without a clock.
 //!
 //! A database container starts a set-up server first and stops it again, so an answer alone proves nothing.
 //! Ready needs evidence that the answering server is the final one:
@@ -27,8 +26,7 @@ pub(super) const CONFIRMATION: Duration = Duration::from_secs(1);
 /// How long a server has to stay up unless the user says otherwise.
 pub const WINDOW: Duration = Duration::from_secs(6);
 
-/// Programs that run as process 1 in order to look after others: below them the final server has another
-/// process id.
+/// Programs that run as process 1 to look after others: below them the final server has another id.
 const INITS: [&str; 13] = [
     "tini",
     "tini-static",
@@ -70,13 +68,10 @@ impl From<Settling> for Settle {
 /// Why a database is believed to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// The server is process 1 of its container.
     Process1,
     /// The same, as the server's pid file says, which nothing contradicts.
     PidFile,
-    /// The login began after this text had been read in the container's log.
     Log(&'static str),
-    /// The same server has taken logins over the whole settling window.
     Settled(Duration),
 }
 
@@ -104,19 +99,13 @@ impl std::fmt::Display for Evidence {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// Its container does not run, and why.
     Container(String),
-    /// Its server does not let the tests' user in.
     Refused(Refusal),
-    /// The server answers, and the container's log says that the set-up goes on.
     SettingUp,
-    /// The server answers with another process id than 1, and nothing else proves that it is the final one.
     NotProcess1(u32),
-    /// The server answers, and has this option, which only a set-up server has.
     SetUpOption(String),
-    /// The server answers, tells no process id that can be believed, and staying up is not to count.
+    /// No process id that can be believed is told, and staying up is not to count.
     Unproven,
-    /// The server answers, and is ready if it goes on for this long.
     Settling(Duration),
 }
 
@@ -152,7 +141,6 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// What is known after an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     Waiting(Reason),
@@ -162,7 +150,6 @@ pub enum Verdict {
     Never(Refusal),
 }
 
-/// The state of one database's readiness.
 #[derive(Debug)]
 pub struct Readiness {
     settle: Settle,
@@ -294,8 +281,7 @@ impl Readiness {
         }
     }
 
-    /// The answer, with the id that the server's pid file said first: if it says another one by now, somebody
-    /// else has written to it.
+    /// With the id that the pid file said first: if it says another one by now, somebody has written to it.
     fn believed(&mut self, mut answer: Answer, now: Instant) -> Answer {
         let server = Identity::of(&answer, now);
         if let Some(ProcessId::File(process_id)) = &mut answer.process_id {

@@ -1,5 +1,4 @@
-//! Why a login did not work, classified by the code that the protocol gives: wait, or give up and say what to
-//! change.
+//! Why a login did not work, by the protocol's code: wait, or give up and say what to change.
 
 use std::fmt;
 use std::io;
@@ -28,8 +27,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Whether there is no server that answers. A connection that ends in the middle may be the server's way
-    /// to say no.
+    /// Whether no server answers. A connection that ends in the middle may be a server's way to say no.
     pub fn means_gone(self) -> bool {
         matches!(self, Self::Refused | Self::Silent)
     }
@@ -43,7 +41,6 @@ impl Kind {
 /// A login that did not work. Never holds a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it means for waiting.
     pub kind: Kind,
     /// The protocol's code: MySQL's error number, PostgreSQL's SQLSTATE.
     pub code: Option<String>,
@@ -52,11 +49,15 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal without a code of the protocol.
+    /// Without a code of the protocol.
     pub fn plain(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, code: None, message: message.into() }
     }
 
+    /// Of a server that does not speak as it should.
+    pub fn unfit(message: impl Into<String>) -> Self {
+        Self::plain(Kind::Unfit, message)
+    }
     pub fn network(error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::ConnectionReset

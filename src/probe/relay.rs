@@ -23,8 +23,7 @@ use crate::postgres::{Bounds, TLS_REQUEST};
 
 /// What a server may send in one attempt, which asks it for a few lines. Bytes.
 const ATTEMPT: usize = 4 << 20;
-/// What it may announce as the length of one of PostgreSQL's messages. MySQL's library has a limit of its
-/// own, which it is told.
+/// The longest of PostgreSQL's messages that it may announce. MySQL's library is told a limit of its own.
 const MESSAGE: usize = 1 << 20;
 /// The same for a connection to PostgreSQL, which is looked into also where TLS hides it from here.
 pub(super) const BOUNDS: Bounds = Bounds { message: MESSAGE, answer: ATTEMPT };
@@ -40,8 +39,7 @@ const BUFFER: usize = 16 << 10;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub protocol: Protocol,
-    /// Whether the password may be given in clear text, or under a key that the server itself has sent,
-    /// without TLS.
+    /// See [`Target`](super::Target).
     pub may_reveal: bool,
     /// How many bytes the password has: not every key can hold it.
     pub password: usize,
@@ -53,10 +51,8 @@ pub(super) enum Protocol {
     Postgres,
 }
 
-/// Connects to the server, and runs the client at the port of this machine that leads there.
-///
-/// # Errors
-/// What the client makes of the server, unless it is the server's bytes that ended it.
+/// Connects to the server, and runs the client at the port of this machine that leads there. What it makes of
+/// the server counts, unless it is the server's bytes that ended it.
 pub(super) async fn through<T>(
     way: &Way,
     rules: Rules,
@@ -166,8 +162,7 @@ async fn copy(
                     break Ok(End::Unheard);
                 }
             }
-            // Where nothing was said this is why there is nobody. A server that has said why it hangs up may
-            // do that with a reset.
+            // Why there is nobody; a server that has said why it hangs up may do that with a reset.
             Err(error) if is_silent => break Err(Refusal::network(&error)),
             Err(_) => break Ok(End::Said),
         }
@@ -176,7 +171,6 @@ async fn copy(
     ended
 }
 
-/// What has passed of one connection.
 struct Watch {
     rules: Rules,
     received: usize,
@@ -212,7 +206,6 @@ impl Watch {
         }
     }
 
-    /// Takes what the client says.
     fn client(&mut self, bytes: &[u8]) {
         const LONGEST: usize = 8;
         if self.greeting.len() >= LONGEST {
@@ -230,14 +223,13 @@ impl Watch {
         }
     }
 
-    /// Takes what the server says.
     fn server(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         self.received += bytes.len();
         if self.received > ATTEMPT {
-            return Err(Refusal::plain(
-                Kind::Unfit,
-                format!("the server sends more than {} MiB in answer to a login", ATTEMPT >> 20),
-            ));
+            let most = ATTEMPT >> 20;
+            return Err(Refusal::unfit(format!(
+                "the server sends more than {most} MiB in answer to a login"
+            )));
         }
         if self.answers_tls && !bytes.is_empty() {
             self.answers_tls = false;
@@ -278,18 +270,14 @@ impl Watch {
             // An answer begins with the number of its columns, for which the client makes room at once. So
             // long a number is more than any table has.
             if *sequence == 1 && matches!((payload, length), ([0xfd, ..], 4..) | ([0xfe, ..], 9..)) {
-                return Err(Refusal::plain(
-                    Kind::Unfit,
-                    "the server announces more columns than there can be",
-                ));
+                return Err(Refusal::unfit("the server announces more columns than there can be"));
             }
             return Ok(Some(length - payload.len()));
         }
         if length > LOGIN {
-            return Err(Refusal::plain(
-                Kind::Unfit,
-                format!("the server announces a packet of {length} bytes at the login"),
-            ));
+            return Err(Refusal::unfit(format!(
+                "the server announces a packet of {length} bytes at the login"
+            )));
         }
         if payload.len() < length {
             return Ok(None);
@@ -314,10 +302,7 @@ impl Watch {
         let [kind, a, b, c, d, payload @ ..] = &self.head[..] else { return Ok(None) };
         let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
         if !(4..=MESSAGE).contains(&length) {
-            return Err(Refusal::plain(
-                Kind::Unfit,
-                format!("the server announces a message of {length} bytes"),
-            ));
+            return Err(Refusal::unfit(format!("the server announces a message of {length} bytes")));
         }
         if *kind == b'R' && length >= 8 {
             match payload {

@@ -1,5 +1,4 @@
-//! The wait for several databases: each is attempted by itself, and the wait ends when all of them are ready
-//! at the same time.
+//! The wait for several databases: each is attempted by itself, until all are ready at the same time.
 
 use std::time::Duration;
 
@@ -16,24 +15,19 @@ use crate::time::Time;
 /// meets the final server and is slower is only begun again.
 const OVERDUE: Duration = Duration::from_millis(50);
 
-/// How long a login may take before another one begins beside it, where the end of a connection may be passed
-/// on late.
+/// After this a second login begins beside a first, where the end of a connection may be passed on late.
 const LATE: Duration = Duration::from_millis(60);
 
-/// How long an answer stands for the present: two databases that answered within this time were ready at
-/// once.
+/// How long an answer stands: two databases that answered within this time were ready at once.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// A database that is waited for.
 pub struct Watched {
     pub prober: Prober,
-    /// Holds what is known so far.
     pub readiness: Readiness,
     /// What is seen of it from outside; a container and a log that never change where nobody looks.
     pub outside: watch::Receiver<Outside>,
 }
 
-/// Where a database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stage {
     Waiting(Reason),
@@ -45,9 +39,7 @@ pub struct Found {
     /// What proves it.
     pub evidence: Evidence,
     pub at: Time,
-    /// The version that its server reports.
     pub version: Option<String>,
-    /// Whether the login went over TLS.
     pub over_tls: bool,
 }
 
@@ -59,10 +51,7 @@ struct Reached {
 }
 
 /// Attempts at all databases until they are ready at the same time, and `others` with them. `report` hears
-/// where each one is.
-///
-/// # Errors
-/// The index of a database that can never become ready, and its final server's refusal.
+/// where each one is. An error is the index of one that can never become ready, and its server's refusal.
 pub async fn all_ready<F: Future<Output = ()>>(
     watched: &mut [Watched],
     report: impl Fn(usize, Stage),
@@ -96,8 +85,7 @@ pub async fn all_ready<F: Future<Output = ()>>(
     Ok(first.into_iter().flatten().collect())
 }
 
-/// Waits until this database and all others of the round are ready, starting over whenever something about
-/// its container changes.
+/// Waits until all of the round are ready, starting over whenever this one's container changes.
 async fn stay_ready(
     watched: &mut Watched,
     report: impl Fn(Stage),
@@ -117,7 +105,6 @@ async fn stay_ready(
     }
 }
 
-/// Attempts until this database is ready.
 async fn until_ready(watched: &mut Watched, report: &impl Fn(Stage)) -> Result<Reached, Refusal> {
     let Watched { prober, readiness, outside } = watched;
     let pace = prober.target().pace;
@@ -179,8 +166,7 @@ async fn attempt(prober: &mut Prober) -> (Instant, Outcome) {
     attempted
 }
 
-/// Waits until an attempt is about a server that is gone: another container runs than the one that was seen,
-/// or the set-up is over.
+/// Waits until an attempt is about a server that is gone: another container runs, or the set-up is over.
 async fn overtaken(outside: &mut watch::Receiver<Outside>, seen: &Outside) {
     loop {
         let now = outside.borrow_and_update().clone();

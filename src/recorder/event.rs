@@ -1,5 +1,4 @@
-//! What happens to a run, as plain values: told by those that make, use and remove it, taken by whoever
-//! listens.
+//! What happens to a run, as plain values: told by those that make, use and remove it.
 
 use serde_json::Value;
 
@@ -10,7 +9,6 @@ use crate::manifest::owner::Owner;
 use crate::redact::Redactor;
 use crate::time::Time;
 
-/// One event of a run.
 pub enum Event {
     /// Its first object, or server, is about to be made.
     Begun {
@@ -28,9 +26,16 @@ pub enum Event {
         record: Option<String>,
     },
     /// Something happened to a database: the `nth` of its kind, from 1.
-    Database { name: String, nth: usize, moment: Moment },
+    Database {
+        name: String,
+        nth: usize,
+        moment: Moment,
+    },
     /// All databases are ready: what is known of each by now.
-    Ready { databases: Vec<Database>, at: Time },
+    Ready {
+        databases: Vec<Database>,
+        at: Time,
+    },
     /// It failed, or was interrupted. What there is of it stays until it is removed.
     Failed(Failure),
     /// The same, and nothing of it is there.
@@ -51,7 +56,6 @@ pub enum Event {
     },
     /// Somebody asks for its removal.
     RemovalAsked(Asked),
-    /// All of it is gone.
     Removed,
     /// Some of it is left, with the reason.
     LeftOver(String),
@@ -70,7 +74,6 @@ impl Event {
 /// What was found of a run that belongs to one record.
 #[derive(Debug, Default)]
 pub struct Part {
-    /// The objects as they are.
     pub objects: Vec<Value>,
     /// What the cluster said about them, from old to new.
     pub events: Vec<record::Event>,

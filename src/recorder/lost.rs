@@ -14,8 +14,7 @@ use crate::history::store::Store;
 use crate::registry::Registry;
 use crate::time::Time;
 
-/// For how long a run of which all was told but its end is looked for, by its begin: the next command finds
-/// it.
+/// For how long, from its begin, a run without an end is looked for: the next command finds it.
 const RECENT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const WHY: &str = "it is gone, and its end could not be written when it came";

@@ -1,5 +1,4 @@
-//! Puts what was learnt of a run into its record: the databases, the events, the notes. What is told twice
-//! stands there once.
+//! Puts what was learnt of a run into its record; what is told twice stands there once.
 
 use serde_json::{Map, Value};
 
@@ -59,8 +58,7 @@ fn database(known: &mut Database, mut told: Database, source: Source) {
     known.evidence = known.evidence.take().or(told.evidence);
 }
 
-/// Kubernetes tells whole seconds, so that a pull can seem to come before what is known to have come before
-/// it in the same second.
+/// Kubernetes tells whole seconds, so that a pull can seem to come before what came before it.
 fn in_order(timeline: &[Moment], moment: Moment) -> Moment {
     let same_second =
         |known: &&Moment| known.what < moment.what && known.at.millis() / 1000 == moment.at.millis() / 1000;

@@ -53,7 +53,6 @@ struct Queue {
 pub struct Sinks {
     /// The store that the user has named, or wants none; `None` where nothing was said.
     pub named: Option<Option<Place>>,
-    /// Tekton Results.
     pub results: Option<ResultsApi>,
     /// Tells the Result that this pod's TaskRun belongs to.
     pub own_result: fn() -> BoxFuture<'static, Option<String>>,
@@ -78,7 +77,6 @@ impl Recorder {
         Self { timeout, queue: None, is_late: Cell::new(false), spent: Cell::default() }
     }
 
-    /// Whether anything is written at all.
     pub fn is_on(&self) -> bool {
         self.queue.is_some()
     }
@@ -101,9 +99,8 @@ impl Recorder {
         }
     }
 
-    /// Waits until all is written that was sent so far, or cannot be, at most as long as told. What is not
-    /// written by then goes on being written while this process runs. An archive that was waited for in vain
-    /// is hardly waited for again.
+    /// Waits until all that was sent is written, or cannot be; the rest goes on being written while this
+    /// process runs. An archive that was waited for in vain is hardly waited for again.
     pub async fn settle(&self, within: Duration) {
         let Some(queue) = &self.queue else { return };
         let sent = queue.sent.get();
@@ -129,8 +126,7 @@ impl Recorder {
                 progress.warn(&what);
                 hints.iter().for_each(|hint| progress.say(&format!("  {hint}")));
             } else {
-                // Nobody has asked for it: a folder that cannot be written is no reason to complain at every
-                // call.
+                // Nobody has asked for it: a folder that cannot be written is no complaint at every call.
                 progress.explain(&what);
             }
         }

@@ -70,8 +70,7 @@ fn origin(called: &str, pipeline_run: &PipelineRun) -> Origin {
     origin
 }
 
-/// The commit that is checked out in a folder, as git tells it: none where there is no git, no repository, or
-/// one that git does not trust.
+/// The commit that is checked out in a folder; none without git, or in a repository that it does not trust.
 pub async fn checked_out(folder: &str) -> Option<String> {
     let mut git = Command::new("git");
     git.args(["rev-parse", "--verify", "--quiet", "HEAD"])

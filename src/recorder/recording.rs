@@ -1,5 +1,4 @@
-//! The record of one run: takes the run's events, keeps what is known of its databases, and has the recorder
-//! write what changes.
+//! The record of one run: takes its events, keeps what is known, and has the recorder write what changes.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -26,8 +25,7 @@ pub struct Recording<'a> {
 struct State {
     /// The record as this call knows it, which is written where no store has it.
     record: Record,
-    /// The stored records that the events change; none before the run has begun. More than one where several
-    /// calls have made the run.
+    /// The stored records that events change; none before the begin, several where several calls made it.
     targets: Vec<Which>,
     /// Whether this call makes the run: then its record is written where no store has one.
     is_maker: bool,
@@ -45,11 +43,6 @@ struct State {
 }
 
 impl<'a> Recording<'a> {
-    /// Of a run that this call makes.
-    pub fn of_maker(recorder: &'a Recorder, record: Record, pipeline_run: PipelineRun) -> Self {
-        Self::new(recorder, record, None, pipeline_run)
-    }
-
     /// Of a run that somebody else has made, and that is removed now. `record` is what is known of it, and
     /// `id` its record's, where that is known.
     pub fn of_remover(
@@ -58,8 +51,9 @@ impl<'a> Recording<'a> {
         id: Option<String>,
         pipeline_run: PipelineRun,
     ) -> Self {
-        let recording = Self::new(recorder, record, id, pipeline_run);
-        recording.state.borrow_mut().is_maker = false;
+        let mut recording = Self::of_maker(recorder, record, pipeline_run);
+        let state = recording.state.get_mut();
+        (state.is_maker, state.targets) = (false, id.map(Which::Id).into_iter().collect());
         recording
     }
 
@@ -68,7 +62,8 @@ impl<'a> Recording<'a> {
         self.state.borrow_mut().redactor = Some(redactor);
     }
 
-    fn new(recorder: &'a Recorder, record: Record, id: Option<String>, pipeline_run: PipelineRun) -> Self {
+    /// Of a run that this call makes.
+    pub fn of_maker(recorder: &'a Recorder, record: Record, pipeline_run: PipelineRun) -> Self {
         let unfinished = match (&record.origin.cluster, &record.origin.namespace) {
             (Some(cluster), Some(namespace)) => Some(Which::Unfinished {
                 run_id: record.run_id.clone(),
@@ -79,7 +74,7 @@ impl<'a> Recording<'a> {
         };
         let state = State {
             record,
-            targets: id.map(Which::Id).into_iter().collect(),
+            targets: Vec::new(),
             is_maker: true,
             is_joined: false,
             unfinished,
@@ -104,12 +99,10 @@ impl<'a> Recording<'a> {
         self.recorder.is_on().then(|| self.state.borrow().record.id.clone())
     }
 
-    /// What writes it.
     pub fn recorder(&self) -> &'a Recorder {
         self.recorder
     }
 
-    /// Takes an event of the run.
     pub fn on(&self, event: Event) {
         if !self.recorder.is_on() {
             return;
@@ -322,7 +315,6 @@ impl State {
     }
 }
 
-/// Whether a pod is ready, as Kubernetes sees it.
 fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     conditions

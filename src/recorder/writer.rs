@@ -1,5 +1,4 @@
-//! What the recorder writes in the background, one job after the other: into the store, and to Tekton Results
-//! once a run is over.
+//! Writes in the background, job by job: into the store, and to Tekton Results once a run is over.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +16,6 @@ use crate::history::results::ResultsApi;
 use crate::history::store::Store;
 use crate::redact::Redactor;
 
-/// A change of a record that is stored.
 pub(super) type Change = Box<dyn FnOnce(&mut Record) + Send>;
 
 pub(super) enum Job {
@@ -29,18 +27,15 @@ pub(super) enum Job {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Which {
-    /// The one with this id.
     Id(String),
     /// The newest one of a run in a cluster that is not over: nobody knows its id.
     Unfinished {
         run_id: String,
-        /// The API server.
         cluster: String,
         namespace: String,
     },
 }
 
-/// What the background has done so far.
 #[derive(Default)]
 pub(super) struct Written {
     /// How many jobs it is done with.
@@ -48,7 +43,6 @@ pub(super) struct Written {
     pub failures: Vec<anyhow::Error>,
 }
 
-/// The background's own state.
 pub(super) struct Writer {
     pub place: Option<Place>,
     pub results: Option<ResultsApi>,
@@ -158,7 +152,7 @@ impl Writer {
         namespace: &str,
     ) -> anyhow::Result<Option<String>> {
         let found = match &self.store {
-            Some(store) => store.unfinished(run_id, "kubernetes", Some(namespace)).await?,
+            Some(store) => store.unfinished(run_id, namespace).await?,
             None => {
                 self.unstored.values().find(|record| record.run_id == run_id && !record.is_over()).cloned()
             }
@@ -167,8 +161,7 @@ impl Writer {
         Ok(found.filter(|record| record.origin.cluster.as_deref() == Some(cluster)).map(|record| record.id))
     }
 
-    /// A record that no store has: as this command knows it, or an earlier one has told it to Tekton Results,
-    /// or else as it is told.
+    /// A record that no store has: as this command or Tekton Results knows it, else as it is told.
     async fn known(&mut self, id: &str, otherwise: Option<Record>) -> Option<Record> {
         if let Some(known) = self.unstored.remove(id) {
             return Some(known);
@@ -180,8 +173,7 @@ impl Writer {
         Some(results.read(&otherwise, result).await.ok().flatten().unwrap_or(otherwise))
     }
 
-    /// Tells Tekton Results of a run that is over, or has failed: whoever removes it then knows of no more
-    /// than what it finds.
+    /// Tells Tekton Results of a run that is over or has failed: its remover knows only what it finds.
     async fn publish(&mut self, id: &str) -> anyhow::Result<()> {
         let Some(results) = &self.results else { return Ok(()) };
         let record = match &self.store {

@@ -1,5 +1,4 @@
-//! Finds texts that are known to be secret, in every form that they take on their way: as they are, escaped,
-//! percent-encoded, in base64.
+//! Finds known secrets in every form that they take: as they are, escaped, percent-encoded, in base64.
 
 use std::ops::Range;
 
@@ -12,7 +11,6 @@ const SHORT: usize = 4;
 /// Pieces of base64 shorter than this are found by chance.
 const PIECE: usize = 8;
 
-/// The texts that are looked for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
     texts: Vec<String>,
@@ -24,9 +22,7 @@ impl Known {
     /// Takes a secret in, and its forms in base64.
     pub(super) fn add(&mut self, secret: &str) {
         self.add_text(secret);
-        for form in base64_forms(secret.as_bytes()) {
-            self.add_text(&form);
-        }
+        self.add_bytes(secret.as_bytes());
     }
 
     /// Takes bytes in that are no text: they can be met in base64 alone.
@@ -36,7 +32,6 @@ impl Known {
         }
     }
 
-    /// All that is looked for.
     pub(super) fn texts(&self) -> &[String] {
         &self.texts
     }
@@ -99,8 +94,7 @@ impl Known {
     }
 }
 
-/// Where a text ends that begins here, each of its characters as it is or as one of the escapes that programs
-/// write.
+/// Where a text ends that begins here, each of its characters as it is or as an escape.
 fn end_of(line: &[u8], at: usize, text: &str) -> Option<usize> {
     // Of these it is not certain what they are: `%25` may be an escape, or what it looks like.
     let is_clear = |c: char| !matches!(c, '%' | '\\' | '\'' | '"' | '`');
@@ -196,15 +190,13 @@ fn units(line: &[u8], mut at: usize, c: char) -> Option<usize> {
     Some(at)
 }
 
-/// Whether a piece of a line is a word of its own.
 fn stands_alone(line: &str, piece: Range<usize>) -> bool {
     let in_word = |c: char| c.is_alphanumeric() || c == '_';
     !line[..piece.start].chars().next_back().is_some_and(in_word)
         && !line[piece.end..].chars().next().is_some_and(in_word)
 }
 
-/// How bytes look in base64: alone, with a line's end, and inside a longer text, where they begin at any of
-/// three places. Both alphabets.
+/// In both alphabets: alone, with a line's end, and inside a longer text, from any of three places on.
 fn base64_forms(secret: &[u8]) -> Vec<String> {
     if secret.len() < SHORT {
         return Vec::new();

@@ -1,5 +1,4 @@
-//! Finds secrets in a text of several lines, where a value may stand on the line after its name, or go over
-//! several.
+//! Finds secrets in several lines: a value may stand on the line after its name, or go over several.
 
 use std::ops::Range;
 
@@ -68,7 +67,6 @@ fn go_on(lines: &[&str], at: usize, quote: &str, found: &mut [Vec<Range<usize>>]
     found[last].push(0..end);
 }
 
-/// The quote that stands right before a value.
 fn quote_before(line: &str, at: usize) -> Option<&'static str> {
     ["$$", "'", "\"", "`"].into_iter().find(|quote| line[..at].ends_with(quote))
 }

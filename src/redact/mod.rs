@@ -1,5 +1,4 @@
-//! Takes secrets out of what is shown and what is kept: of log lines, of what Kubernetes says about a pod, of
-//! whole objects.
+//! Takes secrets out of what is shown and kept: log lines, Kubernetes' words about a pod, whole objects.
 //!
 //! Pure. Secrets are found in two ways: [`known`] ones, which are put in beforehand, wherever they stand and
 //! in whatever form; and others by the words around them, in [`phrases`] of text and in the fields of
@@ -10,12 +9,14 @@ mod lines;
 mod names;
 mod objects;
 mod phrases;
+mod stream;
 
 use std::ops::Range;
 
 use k8s_openapi::api::core::v1::PodSpec;
 
 use known::Known;
+pub use stream::Stream;
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
@@ -24,7 +25,6 @@ pub const MASK: &str = "***";
 const KEY: [&str; 2] = ["-----BEGIN ", "PRIVATE KEY-----"];
 const END_OF_KEY: &str = "-----END ";
 
-/// The texts that may not be shown.
 #[derive(Debug, Clone)]
 pub struct Redactor {
     known: Known,
@@ -32,8 +32,7 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Knows no secret yet. `public` is a text that is none, whoever uses it as one: the run id, which names
-    /// every object.
+    /// `public` is a text that is no secret, whoever uses it as one: the run id, which names every object.
     pub fn new(public: &str) -> Self {
         Self { known: Known::default(), public: public.to_owned() }
     }
@@ -94,7 +93,6 @@ impl Redactor {
         }
     }
 
-    /// Several lines without the secrets.
     pub fn redact_lines(&self, lines: &str) -> String {
         self.redact_text(lines).trim_end_matches('\n').to_owned()
     }
@@ -121,7 +119,6 @@ impl Redactor {
         shown
     }
 
-    /// The line without the secrets.
     pub fn redact(&self, line: &str) -> String {
         self.mask_with(line, phrases::find(line))
     }

@@ -1,17 +1,8 @@
 //! What is called like a secret: variables, keys of JSON and YAML, flags.
 
-/// Words that make a name one of a secret's, with no separators in them.
-const WORDS: [&str; 9] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "token",
-    "apikey",
-    "accesskey",
-    "privatekey",
-    "credential",
-];
+/// Words that make a name one of a password's, or of another secret's, with no separators in them.
+const PASSWORDS: [&str; 3] = ["password", "passwd", "passphrase"];
+const SECRETS: [&str; 6] = ["secret", "token", "apikey", "accesskey", "privatekey", "credential"];
 
 /// Whole parts of a name that do so: `DB_PASS`, `Pwd`.
 const PARTS: [&str; 5] = ["pass", "pwd", "pw", "requirepass", "masterauth"];
@@ -32,7 +23,6 @@ pub(super) enum Called {
     Secret,
 }
 
-/// Whether a name is one of a secret's.
 pub(super) fn called(name: &str) -> Option<Called> {
     let lower = name.to_lowercase();
     let parts: Vec<&str> =
@@ -42,10 +32,10 @@ pub(super) fn called(name: &str) -> Option<Called> {
         return None;
     }
     let is_part = parts.iter().any(|part| PARTS.contains(part));
-    if is_part || ["password", "passwd", "passphrase"].iter().any(|word| joined.contains(word)) {
+    if is_part || PASSWORDS.iter().any(|word| joined.contains(word)) {
         return Some(Called::Password);
     }
-    WORDS.iter().any(|word| joined.contains(word)).then_some(Called::Secret)
+    SECRETS.iter().any(|word| joined.contains(word)).then_some(Called::Secret)
 }
 
 /// Whether the value of something that is called like a secret can be one.

@@ -1,5 +1,4 @@
-//! Kubernetes' objects without secrets: fields that are called like secrets, variables, arguments, texts, and
-//! all that a Secret holds.
+//! Objects without secrets: fields that are called like them, variables, arguments, texts, all of a Secret.
 
 use k8s_openapi::ByteString;
 use serde::Deserialize;
@@ -19,17 +18,17 @@ const PUBLIC: [&str; 8] =
 const FREE: [&str; 4] = ["data", "stringData", "labels", "annotations"];
 
 impl Redactor {
-    /// Takes in the secrets that an object holds: all of a Secret's, and of any other what is called like
-    /// one.
+    /// Takes in what an object holds: all of a Secret's, and of any other what is called like a secret.
     pub fn add_object(&mut self, object: &Map<String, Value>) {
         if is_secret(object) {
-            for value in object.get("data").and_then(Value::as_object).into_iter().flat_map(Map::values) {
+            let values =
+                |field: &str| object.get(field).and_then(Value::as_object).into_iter().flat_map(Map::values);
+            for value in values("data") {
                 if let Ok(ByteString(bytes)) = ByteString::deserialize(value) {
                     self.add_bytes(&bytes);
                 }
             }
-            for value in object.get("stringData").and_then(Value::as_object).into_iter().flat_map(Map::values)
-            {
+            for value in values("stringData") {
                 self.add(value.as_str().unwrap_or_default());
             }
         }
@@ -67,23 +66,13 @@ impl Redactor {
 
     /// Masks them. What an object is called stays, and so do the keys.
     pub fn redact_object(&self, object: &mut Value) {
-        if object.as_object().is_some_and(is_secret) {
-            for field in ["data", "stringData"] {
-                object
-                    .get_mut(field)
-                    .and_then(Value::as_object_mut)
-                    .into_iter()
-                    .flat_map(Map::values_mut)
-                    .for_each(cover);
-            }
+        // Bytes that nobody can look into, and all that a Secret holds.
+        let is_secret = object.as_object().is_some_and(is_secret);
+        let fields = if is_secret { &["binaryData", "data", "stringData"][..] } else { &["binaryData"] };
+        for field in fields {
+            let values = object.get_mut(*field).and_then(Value::as_object_mut);
+            values.into_iter().flat_map(Map::values_mut).for_each(cover);
         }
-        // Bytes that nobody can look into.
-        object
-            .get_mut("binaryData")
-            .and_then(Value::as_object_mut)
-            .into_iter()
-            .flat_map(Map::values_mut)
-            .for_each(cover);
         self.hide("", object, false);
     }
 

@@ -1,14 +1,12 @@
 //! Finds secrets in a line of text by what stands around them: nobody has to know them beforehand.
 //!
-//! One function for each way in which programs write them. Each takes a line and tells where in it the
-//! secrets stand.
+//! One function for each way in which programs write them, which tells where in a line they stand.
 
 use std::ops::Range;
 
 use super::names::{Called, called, can_be_secret};
 
-/// The words before a password that an image's entrypoint made up. It may hold anything, so that the rest of
-/// the line goes.
+/// Before a password that an image's entrypoint made up, which may hold anything: the rest of the line goes.
 const GENERATED: [&str; 2] = ["generated root password:", "a temporary password is generated for"];
 
 /// Without one of these in a name, it is not called like a secret.
@@ -71,7 +69,6 @@ fn named(line: &str, lower: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The value behind a name.
 fn value_after(line: &str, name: Range<usize>, called: Called) -> Option<Range<usize>> {
     let is_first =
         line[..name.start].chars().all(|c| c.is_whitespace() || matches!(c, '-' | '"' | '\'' | '{'));
@@ -120,13 +117,11 @@ fn gap(text: &str) -> (usize, &str) {
     (text.len() - rest.len(), rest)
 }
 
-/// How far a value goes that has no quotes around it.
 fn bare(text: &str) -> usize {
     text.find(|c: char| c.is_whitespace() || ",;&)]}\"'<>|`".contains(c)).unwrap_or(text.len())
 }
 
-/// What stands in the quotes that begin here, those left away. One that is not closed goes to the end of the
-/// line.
+/// What stands in the quotes that begin here; where they are not closed, the rest of the line.
 fn quoted(line: &str, at: usize) -> Option<Range<usize>> {
     let text = &line[at..];
     // PostgreSQL's E'...' and $$...$$, and the quotes of a text in a text.

@@ -23,7 +23,7 @@ use crate::state::STATE_HINT;
 use crate::time::Time;
 use crate::{deadline, files, process, state};
 
-pub use record::{Abandoned, Command, LocalRun, Phase, Place, Record, Server, Source};
+pub use record::{Abandoned, Command, LocalRun, Phase, Place, Record, Restart, Server, Source, Start};
 pub use unreadable::Unreadable;
 
 /// The name of a run's record in its folder.

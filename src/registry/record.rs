@@ -134,6 +134,26 @@ pub struct Server {
     pub source: Option<Source>,
     /// What proved that it was ready.
     pub ready: Ready,
+    /// How it is started again.
+    #[serde(default)]
+    pub start: Option<Start>,
+    #[serde(default)]
+    pub restarts: Vec<Restart>,
+}
+
+/// A server's program and arguments, without what is for its first start alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+}
+
+/// That somebody had a server restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// When the one before was ready.
+    pub was_ready: Time,
+    pub at: Time,
 }
 
 impl LocalRun {

@@ -15,6 +15,7 @@ use rustix::termios::tcgetpgrp;
 use tokio::process::{Child, Command};
 
 use super::Signals;
+use super::leftovers::Leftovers;
 use super::program::Cannot;
 use super::signals::MESSAGES;
 use crate::failure::{Advise, Exit};
@@ -97,6 +98,35 @@ impl Running {
             } else {
                 self.end(signal).await;
                 progress.say("waiting for the command to end; a second signal ends it at once");
+            }
+        }
+    }
+
+    /// The same while note is taken of what the command leaves behind.
+    pub(crate) async fn attend_with(
+        &mut self,
+        leftovers: &Leftovers,
+        signals: &mut Signals,
+        progress: &Progress,
+    ) -> anyhow::Result<u8> {
+        let command = self.noted.map(|noted| noted.process.pid);
+        tokio::select! {
+            biased;
+            code = self.attend(signals, progress) => code,
+            code = leftovers.tend(command) => code,
+        }
+    }
+
+    /// Waits for the end of a client that somebody types in: what the terminal sends is the client's own, and
+    /// other signals are passed on.
+    pub(crate) async fn attend_client(&mut self, signals: &mut Signals) -> anyhow::Result<u8> {
+        loop {
+            let signal = tokio::select! {
+                code = self.wait() => return code,
+                signal = signals.next() => signal,
+            };
+            if !self.is_sent_by_terminal(signal) {
+                self.end(signal).await;
             }
         }
     }

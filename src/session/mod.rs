@@ -1,5 +1,6 @@
 //! The life of a run: [`up()`] and [`run()`] make one, [`down()`] and [`gc()`] remove it, [`status()`] tells
-//! of it.
+//! of it. [`exec()`], [`connect_client()`], [`env()`] and [`logs()`] use one that is up, and [`restart()`] restarts a
+//! server of it.
 //!
 //! A run of this machine and one of a cluster go the same way. What differs between the two is a [`Backend`],
 //! and the flows know no more of it.
@@ -8,16 +9,23 @@ pub(crate) mod abandoned;
 pub(crate) mod archiving;
 pub(crate) mod attend;
 pub(crate) mod chosen;
+mod client;
 pub(crate) mod cluster;
 mod config;
 mod down;
+mod env;
+mod exec;
 mod gc;
 mod leftovers;
 mod local;
+mod logs;
 pub(crate) mod plan;
 pub(crate) mod program;
+mod reached;
+mod restart;
 mod run;
 mod signals;
+mod standing;
 mod status;
 mod up;
 pub(crate) mod waits;
@@ -30,10 +38,15 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
+pub(crate) use self::client::connect as connect_client;
 use self::config::Config;
 pub(crate) use self::down::{connect, down};
+pub(crate) use self::env::env;
+pub(crate) use self::exec::exec;
 pub(crate) use self::gc::gc;
+pub(crate) use self::logs::logs;
 use self::plan::Plan;
+pub(crate) use self::restart::restart;
 pub(crate) use self::run::run;
 pub use self::signals::survive_limits_on_files;
 pub(crate) use self::signals::{Signals, hand_over, interrupted};

@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 
 use super::chosen::Chosen;
 use crate::cli::Global;
-use crate::failure::Advise;
+use crate::failure::{Advise, usage};
 use crate::registry::{Phase, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
@@ -58,6 +58,38 @@ pub(crate) async fn to_go_on_with(project: &Path, place: &Chosen) -> anyhow::Res
         },
     };
     Ok(found.map(|record| record.run_id))
+}
+
+/// The run that a command works with while it is up: the one that is named, else that of the current folder.
+///
+/// # Errors
+/// A usage error where there is none in this folder, or more than one.
+pub(crate) fn in_use(
+    registry: Option<&Registry>,
+    global: &Global,
+    given: Option<&str>,
+) -> anyhow::Result<Record> {
+    if let Some(given) = given {
+        let run_id = named(registry, given)?;
+        let noted = registry.map_or(Ok(None), |registry| registry.read(run_id.as_str()))?;
+        let why = match Chosen::of(global) {
+            Ok(Chosen::Local(why)) => why,
+            _ => "only the machine that has made it knows its logins",
+        };
+        return noted.ok_or_else(|| unknown(registry, &run_id, why));
+    }
+    let mut here = here(registry, global)?;
+    match (here.pop(), here.is_empty()) {
+        (Some(only), true) => Ok(only),
+        (None, _) => Err(usage("no run is up in this folder")).hint(
+            "testbed up makes one; --run-id takes one of another folder, and testbed status lists them",
+        ),
+        (Some(last), false) => {
+            let ids: Vec<&str> = here.iter().chain([&last]).map(|record| record.run_id.as_str()).collect();
+            Err(usage(format!("several runs are up in this folder: {}", ids.join(", "))))
+                .hint(format!("say which one: --run-id {}", last.run_id))
+        }
+    }
 }
 
 /// The run that a command means which changes nothing: by its id, or the first letters of it.

@@ -11,7 +11,7 @@ use crate::cli::Run;
 use crate::failure::{Advise, Exit, hints_of};
 use crate::files;
 use crate::history::record;
-use crate::output::{self, Environment, Model, Names};
+use crate::output::{self, Connection, Environment, Model, Names};
 use crate::progress::Progress;
 use crate::recorder::Event;
 use crate::recorder::event::Failure;
@@ -77,12 +77,19 @@ async fn work_on(
     if claim.record.phase != Phase::Up {
         claim.record.phase = Phase::Held;
     }
+    claim.record.databases = noted(call, claim, model);
     let written = config.write_noted(&text, claim)?;
     // The terminal has sent it to the processes that there were, and the command is not among them.
     if let Some(error) = signals.already_interrupted().await {
         return Err(error);
     }
-    let environment = environment(model, &config.names, written.as_deref(), claim, progress)?;
+    let mut environment = environment(model, &config.names, written.as_deref(), claim.folder(), progress)?;
+    let mark = claim.record.mark();
+    environment.set.extend(
+        mark.as_deref()
+            .and_then(|mark| mark.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
     progress.say(&format!(
         "ready after {:.2} s; running {}",
         progress.elapsed().as_secs_f64(),
@@ -96,36 +103,35 @@ async fn work_on(
     claim.record.command = running.noted;
     claim.save()?;
     bug::provoke("work", &text);
-    let command = running.noted.map(|noted| noted.process.pid);
-    let code = tokio::select! {
-        biased;
-        code = running.attend(signals, progress) => code,
-        code = worked.leftovers.tend(command) => code,
-    };
+    let code = running.attend_with(&worked.leftovers, signals, progress).await;
     worked.command.ended = Some(Time::now());
     worked.was_asked_to_end = running.was_asked_to_end();
     code
 }
 
-/// The variables that the command gets, and those of the caller that it must not see; names those of the
-/// latter that are there.
-fn environment(
+/// The variables of a run's databases, and in the folder what they name.
+pub(super) fn variables(
     model: &Model,
     names: &Names,
     config: Option<&Path>,
-    claim: &Claim,
-    progress: &Progress,
+    folder: Option<&Path>,
 ) -> anyhow::Result<Environment> {
-    let mut environment = Environment::new(model, names, config, claim.folder())?;
-    if let (Some(folder), Some(text)) = (claim.folder(), output::option_file(model)) {
+    if let (Some(folder), Some(text)) = (folder, output::option_file(model)) {
         files::write(&folder.join("my.cnf"), &text, 0o600)?;
     }
-    let mark = claim.record.mark();
-    environment.set.extend(
-        mark.as_deref()
-            .and_then(|mark| mark.split_once('='))
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
-    );
+    Environment::new(model, names, config, folder)
+}
+
+/// The variables that the command gets, and those of the caller that it must not see; names those of the
+/// latter that are there.
+pub(super) fn environment(
+    model: &Model,
+    names: &Names,
+    config: Option<&Path>,
+    folder: Option<&Path>,
+    progress: &Progress,
+) -> anyhow::Result<Environment> {
+    let environment = variables(model, names, config, folder)?;
     let kept_back: Vec<&str> = (environment.removed.iter().map(String::as_str))
         .filter(|name| std::env::var_os(name).is_some())
         .collect();
@@ -143,6 +149,21 @@ fn environment(
         ));
     }
     Ok(environment)
+}
+
+/// The databases as they are noted for other commands: those of a cluster by their addresses in it, for
+/// port-forwards end with this call.
+fn noted(call: &Call<'_>, claim: &Claim, model: &Model) -> Vec<Connection> {
+    let model = if claim.record.location().is_some() {
+        let mut inside = call.config.model(&call.plan, |_, database| (&database.host, database.port));
+        let is_server = |one: &&Connection| one.host.is_some() && !one.is_further;
+        let servers = model.databases.iter().filter(is_server);
+        inside.note_tls(servers.map(|connection| connection.over_tls));
+        inside
+    } else {
+        model.clone()
+    };
+    model.with_earlier(&claim.record.databases).databases
 }
 
 /// The command as one text, for messages.

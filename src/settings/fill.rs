@@ -267,6 +267,9 @@ fn own_names(command: &mut cli::Command) -> Option<&mut cli::OwnNames> {
     match command {
         cli::Command::Up(up) => Some(&mut up.making.own),
         cli::Command::Run(run) => Some(&mut run.making.own),
+        // The names of some databases alone do not fit the project's.
+        cli::Command::Exec(exec) if exec.databases.is_empty() => Some(&mut exec.own),
+        cli::Command::Env(env) if env.databases.is_empty() => Some(&mut env.own),
         _ => None,
     }
 }
@@ -281,6 +284,8 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
         // Named one by one, so that a new command has to say whether it is one of these.
         cli::Command::Down(_) | cli::Command::Wait(_) | cli::Command::Status(_) => (None, None),
         cli::Command::Gc(_) | cli::Command::Lock(_) | cli::Command::History(_) => (None, None),
+        cli::Command::Exec(_) | cli::Command::Connect(_) | cli::Command::Env(_) => (None, None),
+        cli::Command::Logs(_) | cli::Command::Restart(_) => (None, None),
         cli::Command::Init(_) | cli::Command::Completions { .. } => (None, None),
     }
 }

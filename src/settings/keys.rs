@@ -40,7 +40,7 @@ impl Path {
 }
 
 const CREATE: &[&str] = &["up", "run"];
-const ARCHIVE: &[&str] = &["up", "run", "down", "status", "gc", "history"];
+const ARCHIVE: &[&str] = &["up", "run", "restart", "down", "status", "gc", "history"];
 const WAIT: &[&str] = &["up", "run", "wait"];
 const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc", "history"];
 /// Those that work in a cluster and nowhere else are told no runtime.

@@ -6,13 +6,14 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// What other tools call it, and what it is here.
-const SUBCOMMANDS: [(&[&str], &str); 9] = [
+const SUBCOMMANDS: [(&[&str], &str); 10] = [
     (&["start", "create", "launch", "apply", "provision"], "testbed up"),
     (&["stop", "rm", "remove", "delete", "destroy", "kill", "teardown"], "testbed down"),
     (&["ls", "ps", "list", "get", "info"], "testbed status"),
-    (&["exec", "shell", "sh", "bash", "env"], "testbed run --with ENGINE -- COMMAND"),
-    (&["psql", "mysql", "mariadb", "connect", "client"], "testbed run --with postgres -- psql"),
-    (&["log", "logs"], "testbed history logs"),
+    (&["shell", "sh", "bash"], "testbed exec -- bash"),
+    (&["psql", "mysql", "mariadb", "sqlite3", "client", "console"], "testbed connect"),
+    (&["log", "tail"], "testbed logs"),
+    (&["attach"], "testbed logs -f"),
     (&["prune", "clean", "cleanup", "purge"], "testbed gc"),
     (&["check", "diagnose", "validate", "verify"], "testbed doctor"),
     (&["template", "dry-run", "print"], "testbed render"),
@@ -96,10 +97,15 @@ fn of_value(error: &clap::Error) -> Option<String> {
         .then(|| format!("--output {value} says where the config file goes"))
 }
 
-/// For a `run` whose command has no `--` before it.
+/// For a `run` whose command has no `--` before it, and others that pass arguments on.
 fn of_command(args: &[OsString]) -> Option<String> {
-    (subcommand(args) == "run" && !args.iter().any(|arg| arg == "--"))
-        .then(|| "the command comes after `--`, as in testbed run --with postgres -- pytest -x".to_owned())
+    let tip = match subcommand(args) {
+        "run" => "the command comes after `--`, as in testbed run --with postgres -- pytest -x",
+        "exec" => "the command comes after `--`, as in testbed exec -- pytest -x",
+        "connect" => "the client's own arguments come after `--`, as in testbed connect -- -c 'SELECT 1'",
+        _ => return None,
+    };
+    (!args.iter().any(|arg| arg == "--")).then(|| tip.to_owned())
 }
 
 #[cfg(test)]

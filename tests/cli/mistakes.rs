@@ -18,6 +18,20 @@ ps
 get pods
 shell
 exec orders
+exec
+exec pytest
+exec pytest -x
+exec -- true
+exec --run-id nowhere -- true
+sh
+bash
+sqlite3
+attach
+connect -c x
+logs -f orders
+logs --tail x
+restart
+env --format csh
 psql
 mysql
 connect

@@ -114,19 +114,15 @@ fn the_newest_record_of_a_run_that_is_not_over() {
             of(false, "kubernetes", Some("a"), 2),
             of(true, "kubernetes", Some("a"), 3),
             of(false, "kubernetes", Some("b"), 4),
-            of(false, "local", None, 5),
+            of(false, "local", Some("b"), 5),
         ];
         for record in &records {
             store.put(record.clone(), vec![]).await.unwrap();
         }
-        assert_eq!(
-            store.unfinished("run-1", "kubernetes", Some("a")).await.unwrap().as_ref(),
-            Some(&records[1])
-        );
-        assert_eq!(store.unfinished("run-1", "kubernetes", None).await.unwrap().as_ref(), Some(&records[3]));
-        assert_eq!(store.unfinished("run-1", "local", None).await.unwrap().as_ref(), Some(&records[4]));
-        assert_eq!(store.unfinished("run-1", "kubernetes", Some("c")).await.unwrap(), None);
-        assert_eq!(store.unfinished("run-2", "local", None).await.unwrap(), None);
+        assert_eq!(store.unfinished("run-1", "a").await.unwrap().as_ref(), Some(&records[1]));
+        assert_eq!(store.unfinished("run-1", "b").await.unwrap().as_ref(), Some(&records[3]));
+        assert_eq!(store.unfinished("run-1", "c").await.unwrap(), None);
+        assert_eq!(store.unfinished("run-2", "a").await.unwrap(), None);
         // From the newest on.
         let began: Vec<_> =
             store.find("run-1").await.unwrap().iter().map(|record| record.began.millis() / 1000).collect();

@@ -29,6 +29,7 @@ mod forward;
 mod gc;
 mod history;
 mod image;
+mod in_use;
 mod kinds;
 mod lock;
 mod main_job;

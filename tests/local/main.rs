@@ -19,6 +19,7 @@ mod folder;
 mod foreign;
 mod gc;
 mod history;
+mod in_use;
 mod kills;
 mod main_job;
 mod manifests;

@@ -12,15 +12,11 @@ use crate::runtime::kubernetes::{Choice, Cluster};
 use crate::session::chosen::Chosen;
 use crate::session::plan::Plan;
 
-/// The databases that stand for all where nothing is named: in a cluster one is like the others, on this
-/// machine each has its server.
+/// What stands for all where nothing is named: here each has its server, in a cluster all are alike.
 const IN_CLUSTER: [&str; 1] = ["postgres"];
 const HERE: [&str; 3] = ["postgres", "mariadb", "mysql"];
 
-/// Looks, prints what it found, and returns the exit code: 1 if something would fail.
-///
-/// # Errors
-/// A usage error, as `up` would have; nothing is printed then.
+/// Returns the exit code: 1 if something would fail. Nothing is printed where `up` would have a usage error.
 pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<u8> {
     let progress = global.progress();
     let chosen = Chosen::of(global)?;
@@ -41,10 +37,11 @@ pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<
         Chosen::Local(why) => local::examine(&plan, is_named, why),
         Chosen::Cluster(choice) => in_cluster(&plan, &choice).await?,
     });
-    let text = report::report(&verdicts, args.output)?;
     match args.output {
-        DoctorFormat::Json => console::print(&text)?,
-        DoctorFormat::Text => console::show_coloured(&text)?,
+        DoctorFormat::Json => console::print(&console::json(&verdicts)?)?,
+        DoctorFormat::Text => {
+            console::show_coloured(&report::text(&verdicts, console::is_colourful()))?;
+        }
     }
     Ok(u8::from(verdicts.iter().any(|verdict| verdict.status == Status::Problem)))
 }

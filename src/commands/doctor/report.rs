@@ -1,18 +1,9 @@
-//! What was found, for people and for programs.
-
-use crate::cli::DoctorFormat;
-use crate::console::{self, clean, is_colourful};
+//! What was found, for people.
+use crate::console::clean;
 use crate::doctor::{Status, Verdict};
 
-pub(super) fn report(verdicts: &[Verdict], format: DoctorFormat) -> anyhow::Result<String> {
-    Ok(match format {
-        DoctorFormat::Json => console::json(&verdicts)?,
-        DoctorFormat::Text => text(verdicts, is_colourful()),
-    })
-}
-
 /// A line a verdict, and its remedy below it.
-fn text(verdicts: &[Verdict], in_colour: bool) -> String {
+pub(super) fn text(verdicts: &[Verdict], in_colour: bool) -> String {
     let width = verdicts.iter().map(|verdict| verdict.check.len()).max().unwrap_or_default();
     verdicts.iter().map(|verdict| entry(verdict, width, in_colour)).collect()
 }

@@ -48,7 +48,6 @@ pub(super) async fn list(
     }
 }
 
-/// What a user asks for.
 pub(super) fn filter(wanted: &Wanted, global: &Global, now: Time) -> Filter {
     Filter {
         since: wanted.since.map(|since| since.at(now)),

@@ -1,5 +1,4 @@
-//! `testbed history logs`: what a run's databases wrote, read where they are while the run is up, and from
-//! the store afterwards.
+//! `testbed history logs`: what a run's databases wrote, read where they are, and later from the store.
 
 mod live;
 
@@ -14,10 +13,9 @@ use crate::history::log::Log;
 use crate::history::record::{LogInfo, VERSION};
 use crate::progress::Progress;
 
-/// The logs of a run.
 struct Found {
     run_id: String,
-    /// The record's id, where there is one.
+    /// Its id.
     record: Option<String>,
     /// Whether they were read where the databases are, just now.
     is_live: bool,
@@ -78,8 +76,7 @@ async fn find(
     }
 }
 
-/// The logs that are asked for: those of the containers that ran last, unless `--previous` asks for those
-/// before.
+/// Those of the containers that ran last, unless `--previous` asks for those before.
 fn choose<'a>(found: &'a Found, args: &HistoryLogs) -> anyhow::Result<Vec<&'a Log>> {
     let is_meant = |info: &LogInfo| {
         args.database.as_ref().is_none_or(|name| {
@@ -131,7 +128,6 @@ fn one_as_json(log: &Log, tail: Option<usize>) -> anyhow::Result<Value> {
     Ok(value)
 }
 
-/// All of them, or the last lines of each.
 fn text(logs: &[&Log], tail: Option<usize>) -> anyhow::Result<String> {
     if let [log] = logs {
         return Ok(last(&log.text()?, tail));

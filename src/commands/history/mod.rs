@@ -1,5 +1,4 @@
-//! `testbed history`: what became of runs, asked of the store that they were written to, and of where they
-//! are while they are up.
+//! `testbed history`: what became of runs, asked of their store, and of where they are while they are up.
 
 mod list;
 mod logs;
@@ -22,7 +21,6 @@ use crate::history::store::Store;
 use crate::progress::Progress;
 use crate::recorder::lost;
 
-/// Answers one question.
 pub(super) async fn history(args: History, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
     let named = Place::named(args.history.as_deref())?;
@@ -40,7 +38,6 @@ pub(super) async fn history(args: History, global: &Global) -> anyhow::Result<()
     }
 }
 
-/// Where records are kept.
 struct Kept {
     place: Place,
 }

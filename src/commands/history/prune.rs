@@ -11,7 +11,6 @@ use crate::history::record::VERSION;
 use crate::progress::Progress;
 use crate::words::{count, size};
 
-/// Forgets what a rule takes, and tells how much that was.
 pub(super) async fn prune(args: &HistoryPrune, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let retention = Retention { older_than: args.older_than, keep: args.keep };
     if retention.older_than.is_none() && retention.keep.is_none() {

@@ -10,13 +10,11 @@ use crate::history::query::Filter;
 use crate::progress::Progress;
 use crate::time::Time;
 
-/// The most runs that are counted.
 const MOST: usize = 10_000;
 
 /// How far back a report goes unless told.
 const USUAL: Duration = Duration::from_hours(7 * 24);
 
-/// Counts, and prints what came out.
 pub(super) async fn report(
     args: &HistoryReport,
     global: &Global,

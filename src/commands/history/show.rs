@@ -13,7 +13,6 @@ use crate::words::{brief, count, size};
 /// More events than these are left to `-o json`.
 const EVENTS: usize = 30;
 
-/// Prints one run's record, or writes its page.
 pub(super) async fn show(args: &HistoryShow, kept: &Kept, progress: &Progress) -> anyhow::Result<()> {
     let run = args.run.as_deref();
     let Some(store) = kept.store().await? else { return Err(which::missing(None, kept)) };
@@ -45,26 +44,17 @@ fn titled(title: &str, lines: &str) -> String {
 }
 
 fn head(record: &Record, now: Time) -> String {
-    let rows: Vec<(&str, String)> = vec![
+    let after = |time: Option<Time>| {
+        time.map(|time| format!("after {}", brief(time.since(record.began)))).unwrap_or_default()
+    };
+    let rows = [
         ("run", record.run_id.clone()),
         ("record", record.id.clone()),
         ("name", record.name.clone()),
         ("status", status(record)),
         ("began", format!("{} ({})", record.began, words::ago(record.began, now))),
-        (
-            "ready",
-            record
-                .ready
-                .map(|ready| format!("after {}", brief(ready.since(record.began))))
-                .unwrap_or_default(),
-        ),
-        (
-            "gone",
-            record
-                .ended
-                .map(|ended| format!("after {}", brief(ended.since(record.began))))
-                .unwrap_or_default(),
-        ),
+        ("ready", after(record.ready)),
+        ("gone", after(record.ended)),
         ("command", command(record)),
         ("where", place(record)),
         ("by", by(record)),

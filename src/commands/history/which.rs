@@ -1,5 +1,4 @@
-//! Which run is meant by what a user types: the run's id, its record's id, the first letters of either, or
-//! nothing for the newest.
+//! Which run is meant: by its id or its record's, the first letters of either, or nothing for the newest.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +18,7 @@ const LETTERS: usize = 4;
 /// What a question about a run that is not there fails with.
 const HINT: &str = "testbed history list shows the runs that are kept";
 
-/// The record that is meant, if there is one. Tells of others with the same run id; fails where the letters
-/// fit several runs.
+/// Tells of others with the same run id; fails where the letters fit several runs.
 pub(super) async fn find(
     run: Option<&str>,
     store: &Store,
@@ -62,7 +60,6 @@ fn meant(letters: &str, found: &[Summary]) -> anyhow::Result<Option<String>> {
     Ok(ids.first().map(ToString::to_string))
 }
 
-/// The error about a run that is not kept.
 pub(super) fn missing(run: Option<&str>, kept: &Kept) -> anyhow::Error {
     match run {
         None => anyhow!("{}", kept.nothing()),

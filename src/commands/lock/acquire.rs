@@ -1,5 +1,4 @@
-//! `testbed lock acquire`: takes a lock that no process keeps: it is held until somebody releases it in the
-//! run's name.
+//! `testbed lock acquire`: takes a lock that no process keeps, until it is released in the run's name.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -22,14 +21,10 @@ use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::session::{hand_over, interrupted};
 
-/// Where no PipelineRun tells that a holder is gone: longer than a test run takes, and shorter than a working
-/// day.
+/// Where no PipelineRun tells that a holder is gone: longer than a test run, shorter than a working day.
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// Waits for the lock, and takes it.
-///
-/// # Errors
-/// What failed; exit code 6 when it cannot be had.
+/// Fails with exit code 6 when the lock cannot be had.
 pub(super) async fn acquire(args: LockAcquire, global: &Global) -> anyhow::Result<()> {
     args.result.iter().try_for_each(ResultFile::check)?;
     let progress = global.progress();
@@ -125,7 +120,6 @@ fn tell(taken: &Taken, id: &RunId, args: &LockAcquire, progress: &Progress) -> a
     }
 }
 
-/// When this holder counts as gone.
 async fn terms(args: &LockAcquire, cluster: &Cluster, progress: &Progress) -> anyhow::Result<Terms> {
     let pipeline_run =
         pipeline_run(args.holder.as_deref(), &args.locking.pipeline_run, cluster, progress).await?;

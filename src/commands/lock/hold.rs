@@ -27,7 +27,6 @@ pub(super) struct Wish<'a> {
     pub deadline: Instant,
 }
 
-/// A lock that is held, and its object.
 pub(super) struct Taken {
     pub target: Target,
     pub held: Held,
@@ -39,8 +38,6 @@ pub(super) fn not_in_time(error: anyhow::Error, deadline: Instant) -> anyhow::Er
 }
 
 /// Waits until one of the locks is held. `cancelled` ends the wait.
-///
-/// # Errors
 /// [`Exit::NotAcquired`] when the time is up, and when the lock is taken and nobody waits.
 pub(super) async fn hold(
     wish: &Wish<'_>,

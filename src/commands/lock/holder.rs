@@ -18,9 +18,8 @@ struct Named {
     by_hand: bool,
 }
 
-/// The PipelineRun from `--holder` or, without that, the one that the pod's labels tell. It is looked up, as
-/// whoever waits will do: one that does not exist where they look counts as gone, and would be a holder for
-/// no time at all.
+/// The PipelineRun from `--holder`, else the pod's labels. It is looked up, as whoever waits will do: one
+/// that does not exist there counts as gone, and would be a holder for no time at all.
 pub(super) async fn pipeline_run(
     holder: Option<&str>,
     told: &cli::PipelineRun,

@@ -1,5 +1,4 @@
-//! The command's first moments: it is testbed once more, which becomes the command as soon as that is
-//! watched.
+//! The command's first moments: it is testbed once more, which becomes the command once that is watched.
 //!
 //! So there is no time in which a command runs that nobody would end: before the gate opens, a testbed that
 //! is killed or stopped leaves a process that does nothing; afterwards there is the watchdog. Should both be
@@ -59,8 +58,7 @@ pub(super) fn run(args: &[OsString]) -> u8 {
 }
 
 fn opens(caller: &OsStr, gate: &OsStr) -> bool {
-    // Before the look at who the parent is: it may be gone already. Where this cannot be had, the watchdog
-    // has to do.
+    // Before the look at the parent, which may be gone. Where this cannot be had, the watchdog has to do.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     let parent = getppid().map(Pid::as_raw_nonzero).map(|parent| parent.to_string());
     if parent.as_deref().map(OsStr::new) != Some(caller) {

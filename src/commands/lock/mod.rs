@@ -1,5 +1,4 @@
-//! `testbed lock`: turns at what runs have to share. Locks live in a cluster, whichever runtime the databases
-//! have.
+//! `testbed lock`: turns at what runs share. Locks live in a cluster, whichever runtime the databases have.
 
 mod acquire;
 mod hold;
@@ -29,7 +28,6 @@ pub(super) fn aside(args: &[OsString]) -> Option<u8> {
     }
 }
 
-/// Runs one of the four commands, and tells the exit code.
 pub(super) async fn lock(args: Lock, global: &Global) -> anyhow::Result<u8> {
     match args {
         Lock::Acquire(args) => acquire::acquire(args, global).await.map(|()| 0),

@@ -16,11 +16,7 @@ use crate::lock::state::Identity;
 use crate::progress::Progress;
 use crate::run_id::RunId;
 
-/// Releases the locks that the flags mean.
-///
-/// # Errors
-/// A failed request; with `--strict`, that there was nothing to release; exit code 5 when pods of a workload
-/// are not gone in time.
+/// Fails with exit code 5 when pods of a workload are not gone in time.
 pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
     let deadline = deadline::after(args.timeout);
@@ -34,8 +30,7 @@ pub(super) async fn release(args: LockRelease, global: &Global) -> anyhow::Resul
     };
     let id = RunId::parse(&id)?;
     let targets = cluster.by(deadline, args.timeout, targets(&cluster, &args.locked)).await?;
-    // What a command of the run holds is not given to others while it runs; `lock run` does that itself, and
-    // in time.
+    // What a command of the run holds, `lock run` gives back itself, once the command has ended.
     let run = Identity { id: id.as_str().to_owned(), session: None };
     let mut released = 0;
     let mut left = Vec::new();

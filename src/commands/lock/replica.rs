@@ -1,5 +1,4 @@
-//! What a lock on a workload needs beyond its turn: nobody else who scales it, a pod that is ready, and one
-//! that is gone in the end.
+//! What a lock on a workload needs beyond its turn: nobody else scales it, its pod is ready, then gone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -36,8 +35,7 @@ const BUDGETS: Budgets = Budgets { pull: Duration::from_secs(120), capacity: Dur
 /// How long to try to give a lock back whose pods do not come up.
 const GIVING_BACK: Duration = Duration::from_secs(10);
 
-/// Refuses what cannot be a lock: a number of permits, and a workload that is scaled by somebody else. Of a
-/// Lease nothing is asked.
+/// Refuses permits for a workload, and one that is scaled by somebody else. Of a Lease nothing is asked.
 pub(super) async fn check(target: &Target, args: &Locking, progress: &Progress) -> anyhow::Result<()> {
     if target.kind == Kind::Lease {
         return Ok(());
@@ -92,10 +90,8 @@ impl Replica {
     }
 
     /// Waits until its pod is ready. The lock stays held whatever happens.
-    ///
-    /// # Errors
-    /// Exit code 3 when `within` is over, 4 when the pod can never become ready, with the cause, or when
-    /// somebody scales it by hand; 6 when the lock is somebody else's by now.
+    /// Exit code 3 when `within` is over, 4 when the pod can never become ready or somebody scales it by
+    /// hand, 6 when the lock is somebody else's by now.
     pub(super) async fn ready(&self, within: Duration, progress: &Progress) -> anyhow::Result<()> {
         let Self { target, .. } = self;
         let version = self.again(progress).await?;
@@ -150,8 +146,7 @@ impl Replica {
         scaled.ok_or_else(|| anyhow!("{} was deleted", target.object_name()))
     }
 
-    /// Follows the object. Says when its controller has seen that it was taken; resolves when somebody else
-    /// changes it past its holder.
+    /// Says when its controller has seen that it was taken; resolves when it is changed past its holder.
     async fn changes(&self, taken: &Version, seen: &watch::Sender<bool>) -> anyhow::Error {
         let mut events = self.target.watch();
         while let Some(event) = events.next().await {
@@ -184,8 +179,7 @@ impl Replica {
         }
     }
 
-    /// Gives back what was taken for nothing, and adds to the error what became of it. What the run held
-    /// before stays held.
+    /// Gives back what was taken for nothing, and tells in the error; what the run held before stays held.
     pub(super) async fn give_back(&self, error: anyhow::Error, progress: &Progress) -> anyhow::Error {
         progress.finish();
         let Self { target, fence, id, .. } = self;

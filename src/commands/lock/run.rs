@@ -31,10 +31,7 @@ use crate::session::program;
 /// How long to try to give a lock back that is lost anyway: it becomes free by itself once its ttl is over.
 const LOST: Duration = Duration::from_secs(2);
 
-/// Waits for the lock, runs the command, and releases the lock. The exit code is the command's own.
-///
-/// # Errors
-/// What failed besides the command; exit code 6 when the lock cannot be had, 7 when it was lost.
+/// The exit code is the command's own; 6 when the lock cannot be had, 7 when it was lost.
 pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
     let progress = global.progress();
     // Not after an hour in the queue.
@@ -91,8 +88,7 @@ pub(super) async fn run(args: LockRun, global: &Global) -> anyhow::Result<u8> {
         Ended::Kept(code) if is_nested => code,
         Ended::Kept(code) => back.after(code).await,
         Ended::Lost(loss) => {
-            // What the run had before is not given back, unless it was lost and put back for the command
-            // alone.
+            // What the run had before stays, unless it was lost and put back for the command alone.
             if !is_nested || matches!(loss, Loss::Deleted { .. }) {
                 back.after_loss(&loss).await;
             }
@@ -137,7 +133,6 @@ fn environment(target: &Target, fence: u64, id: &RunId, session: &str) -> Enviro
     Environment { set: variables.map(|(name, value)| (name.to_owned(), value)).into(), removed: Vec::new() }
 }
 
-/// Gives the lock back.
 struct GiveBack<'a> {
     target: &'a Target,
     holder: &'a Identity,

@@ -20,11 +20,9 @@ use crate::table::table;
 /// How long the API server may take to tell.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether a lock was abandoned, and why it counts as that. `None` where that shows only to somebody who
-/// watches for the ttl.
+/// Whether a lock was abandoned, and why; `None` where only watching for the ttl shows that.
 type Abandoned = (Option<bool>, String);
 
-/// One lock as it is.
 struct Shown {
     target: Target,
     version: Version,
@@ -81,7 +79,7 @@ async fn find(args: &LockShow, cluster: &Cluster) -> anyhow::Result<Vec<(Target,
 fn is_abandoned(holder: &Holder, status: Life) -> Abandoned {
     let idle = Duration::from_millis(holder.idle_millis);
     let abandonment = Abandonment::of(holder, status, idle);
-    let name = holder.terms.pipeline_run.as_ref().map(|run| run.name.as_str()).unwrap_or_default();
+    let name = holder.terms.pipeline_run_name();
     let why = match abandonment {
         Abandonment::Over => format!("PipelineRun {name} is over"),
         Abandonment::Running => format!("PipelineRun {name} goes on"),
@@ -114,31 +112,16 @@ fn held(name: &str, holder: &Holder, (abandoned, why): &Abandoned) -> [String; 7
     let state = if *abandoned == Some(true) { format!("abandoned ({why})") } else { "held".to_owned() };
     let ttl =
         holder.terms.ttl().map_or_else(|| "-".to_owned(), |ttl| humantime::format_duration(ttl).to_string());
-    let pipeline_run = holder.terms.pipeline_run.as_ref().map_or("-", |run| &run.name);
+    let run = holder.terms.pipeline_run.as_ref().map_or("-", |run| &run.name);
     let id = holder.identity.id.clone();
-    [
-        name.into(),
-        id,
-        state,
-        words::since(holder.since),
-        holder.renewals.to_string(),
-        ttl,
-        pipeline_run.into(),
-    ]
+    [name.into(), id, state, words::since(holder.since), holder.renewals.to_string(), ttl, run.into()]
 }
 
 fn waits(name: &str, place: usize, waiter: &Waiter) -> [String; 7] {
     let state = format!("{} in the queue", words::ordinal(place + 1));
     let dash = || "-".to_owned();
-    [
-        name.into(),
-        waiter.identity.id.clone(),
-        state,
-        words::since(waiter.since),
-        waiter.beats.to_string(),
-        dash(),
-        dash(),
-    ]
+    let (id, since) = (waiter.identity.id.clone(), words::since(waiter.since));
+    [name.into(), id, state, since, waiter.beats.to_string(), dash(), dash()]
 }
 
 fn json(one: &Shown) -> Value {

@@ -31,7 +31,6 @@ pub(super) async fn targets(cluster: &Cluster, locked: &Locked) -> anyhow::Resul
     names.into_iter().map(|name| lease(cluster, name)).collect()
 }
 
-/// A lock by its name.
 pub(super) fn lease(cluster: &Cluster, name: &str) -> anyhow::Result<Target> {
     check_name(name).with_context(|| format!("lock {name:?}")).exit(Exit::Usage)?;
     Ok(Target::new(cluster, Kind::Lease, name))
@@ -50,7 +49,6 @@ pub(super) fn workload(cluster: &Cluster, on: &str) -> anyhow::Result<Target> {
     Ok(Target::new(cluster, kind, name))
 }
 
-/// The Leases with a label.
 async fn by_label(cluster: &Cluster, selector: &str) -> anyhow::Result<Vec<Target>> {
     let found = list(cluster, Some(selector)).await?;
     if found.is_empty() {

@@ -83,8 +83,7 @@ pub(super) fn ordinal(number: usize) -> String {
     format!("{number}{ending}")
 }
 
-/// Why somebody waits: who holds the lock, or what keeps one that nobody holds, and which place in the queue
-/// this is.
+/// Why somebody waits: who holds the lock, or what keeps one that is free, and which place this is.
 pub(super) fn waiting(lock: &Lock, identity: &Identity, obstacle: Option<&str>) -> String {
     let held = match lock.holders.len() {
         0 => obstacle.unwrap_or("nobody holds it").to_owned(),

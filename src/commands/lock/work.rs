@@ -1,5 +1,4 @@
-//! The command of `testbed lock run`: started, attended to while the lock is kept, and ended in time when the
-//! lock is lost.
+//! The command of `testbed lock run`: started, attended to, and ended in time when the lock is lost.
 
 use std::ffi::OsString;
 use std::pin::pin;
@@ -39,14 +38,12 @@ pub(super) struct Work<'a> {
 }
 
 pub(super) enum Ended {
-    /// The lock was held until the command's end; the command's exit code.
+    /// Until the command's end; its exit code.
     Kept(anyhow::Result<u8>),
-    /// The lock was lost, and the command was ended.
     Lost(Loss),
 }
 
 impl Work<'_> {
-    /// Runs the command, and does not return before it has ended.
     pub(super) async fn run(&self, mut keeper: Keeper, signals: &mut Signals) -> Ended {
         let (mut running, mut guard, _gate) = match self.start(&keeper).await {
             Ok(Ok(started)) => started,
@@ -79,12 +76,8 @@ impl Work<'_> {
             };
         let guard = match running.noted {
             Some(command) => {
-                Guard::over(
-                    dog,
-                    Worker { command, session: self.session.to_owned() },
-                    keeper.holding.last_moment(),
-                )
-                .await
+                let worker = Worker { command, session: self.session.to_owned() };
+                Guard::over(dog, worker, keeper.holding.last_moment()).await
             }
             None => Err(anyhow!("finding the command's process in /proc")),
         };
@@ -127,8 +120,7 @@ impl Work<'_> {
         }
     }
 
-    /// Ends what the command has left behind: the lock goes on to others. What is ending anyway, such as a
-    /// `tee` of its output, may do so.
+    /// Ends what the command has left behind, unless it is ending anyway, such as a `tee` of its output.
     async fn clear(&self, keeper: &Keeper, guard: &Guard) {
         let until = keeper.holding.kill_at().into_iter().chain([now() + GRACE]).min().unwrap_or_default();
         let mut left = Vec::new();

@@ -16,8 +16,7 @@ const QUIET: f64 = 1.5;
 /// The width of a quiet time that is drawn narrower, in percent, and of all of them together.
 const BREAK: f64 = 20.0;
 const BREAKS: f64 = 60.0;
-/// The distances that labels have at least, in percent: on a wide page, and on a narrow one, which leaves
-/// others out.
+/// The least distance of labels, in percent: on a wide page, and on a narrow one, which leaves some out.
 const WIDE: f64 = 9.0;
 const NARROW: f64 = 21.0;
 /// Nothing is labelled so near to the right edge that the label would not fit.
@@ -60,7 +59,6 @@ pub(super) struct Tick {
 pub(super) struct Break {
     pub left: f64,
     pub width: f64,
-    /// How long it was.
     pub label: String,
 }
 
@@ -96,7 +94,6 @@ impl Axis {
         rounded(position)
     }
 
-    /// The times that are drawn narrower.
     pub(super) fn breaks(&self) -> Vec<Break> {
         let shown = |piece: &Piece| Break {
             left: rounded(piece.left),
@@ -106,7 +103,6 @@ impl Axis {
         self.pieces.iter().filter(|piece| piece.is_break).map(shown).collect()
     }
 
-    /// What is written under it.
     pub(super) fn ticks(&self) -> Vec<Tick> {
         let step = self.step();
         let length = self.pieces.last().map_or(0, |piece| piece.to);
@@ -137,8 +133,7 @@ impl Axis {
 }
 
 impl Piece {
-    /// The multiples of a step in it, and where a time ends that was drawn narrower: without a label nobody
-    /// could tell what comes after it.
+    /// The multiples of a step in it; of a time that was drawn narrower its end, to tell what comes after.
     fn ticks(self, step: i64) -> Vec<(i64, f64)> {
         let left = |at: i64| self.left + self.width * float(at - self.from) / float(self.to - self.from);
         if self.is_break {

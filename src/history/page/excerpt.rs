@@ -19,13 +19,11 @@ pub(super) struct Line {
     pub number: usize,
     /// The text, or its beginning.
     pub text: String,
-    /// Whether it tells of an error.
     pub is_error: bool,
     /// What is left out before it, if anything is.
     pub gap: Option<String>,
 }
 
-/// The lines that matter of a text.
 pub(super) fn excerpt(text: &str) -> Vec<Line> {
     let lines: Vec<&str> = text.lines().collect();
     let tail = lines.len().saturating_sub(LAST);
@@ -46,7 +44,6 @@ pub(super) fn excerpt(text: &str) -> Vec<Line> {
     shown
 }
 
-/// Whether a line of a server's log tells of an error.
 pub(super) fn is_error(line: &str) -> bool {
     let is_inside = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
     line.split(|c| !is_inside(c)).any(|word| TROUBLE.iter().any(|trouble| word.eq_ignore_ascii_case(trouble)))

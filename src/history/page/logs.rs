@@ -1,5 +1,4 @@
-//! The logs of a run as its page shows them: the lines that matter, and the rest as long as the page stays
-//! small.
+//! The logs of a run on its page: the lines that matter, and the rest as long as the page stays small.
 
 use serde::Serialize;
 
@@ -26,7 +25,6 @@ pub(super) struct LogView {
     pub size: String,
     /// What the store does not have of it.
     pub cut: Option<String>,
-    /// The lines that matter.
     pub lines: Vec<Line>,
     /// All of it, or its end, if there is more than `lines`.
     pub whole: Option<Whole>,
@@ -34,7 +32,6 @@ pub(super) struct LogView {
     pub command: Option<String>,
 }
 
-/// The text of a log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Whole {
     pub label: String,

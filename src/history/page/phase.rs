@@ -5,29 +5,22 @@ use serde::Serialize;
 use crate::history::record::{Database, What};
 use crate::time::Time;
 
-/// What goes on between two moments, in the order of a start.
+/// What goes on between two moments, in the order of a start; `texts` says what each is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Its pod waits for a node.
     Scheduling,
-    /// On this machine: its data folder is copied or made.
     Preparing,
     /// The image is pulled, and volumes are mounted.
     Pulling,
-    /// The container is made.
     Creating,
-    /// The server starts.
     Starting,
     /// A set-up server answers, which is not the final one.
     SettingUp,
-    /// The server starts again.
     Restarting,
-    /// It is ready.
     InUse,
     /// Its server is not there, although it should be.
     Down,
-    /// It is being removed.
     Deleting,
 }
 
@@ -42,7 +35,6 @@ impl Phase {
         self.texts().1
     }
 
-    /// What it means, in a few words.
     pub fn words(self) -> &'static str {
         self.texts().2
     }
@@ -63,7 +55,6 @@ impl Phase {
     }
 }
 
-/// A phase of one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub phase: Phase,

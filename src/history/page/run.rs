@@ -18,7 +18,6 @@ const OBJECT: usize = 16 * 1024;
 /// And of all objects together.
 const OBJECTS: usize = 64 * 1024;
 
-/// What the template sees.
 #[derive(Serialize)]
 struct View<'a> {
     name: &'a str,
@@ -41,7 +40,6 @@ struct Row<'a> {
     event: &'a Event,
 }
 
-/// An object as YAML.
 #[derive(Serialize)]
 struct Object {
     name: String,
@@ -50,7 +48,6 @@ struct Object {
     cut: Option<String>,
 }
 
-/// A page that says all that is known of a run; the logs in their order.
 pub fn run(record: &Record, logs: &[Log]) -> anyhow::Result<String> {
     let start = start(record);
     let view = View {
@@ -96,7 +93,6 @@ pub(super) fn tone(status: Status) -> &'static str {
     }
 }
 
-/// What is asked first.
 fn figures(record: &Record) -> Vec<(&'static str, String)> {
     let mut figures = Vec::new();
     let mut add = |label, value: Option<String>| figures.extend(value.map(|value| (label, value)));

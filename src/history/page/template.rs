@@ -6,8 +6,7 @@ use tera::Tera;
 
 use crate::console::cleaned;
 
-/// Names and texts. What a name ends in says whether values are escaped: all templates with values are
-/// `.html`.
+/// Names and texts. Values are escaped where a name ends in `.html`, as all with values do.
 const TEMPLATES: [(&str, &str); 10] = [
     ("style.css", include_str!("../../../templates/history/style.css")),
     ("timeline.css", include_str!("../../../templates/history/timeline.css")),
@@ -21,7 +20,6 @@ const TEMPLATES: [(&str, &str); 10] = [
     ("report.html", include_str!("../../../templates/history/report.html")),
 ];
 
-/// Fills a template with the fields of `view`.
 pub(super) fn fill(name: &str, view: &impl Serialize) -> anyhow::Result<String> {
     let view = cleaned(serde_json::to_value(view)?);
     let mut tera = Tera::new();

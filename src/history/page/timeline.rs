@@ -20,21 +20,17 @@ const CLOSE: f64 = 2.0;
 pub(super) struct Timeline {
     /// One for each database, in their order, and one for the command.
     pub tracks: Vec<Track>,
-    /// The axis' labels.
     pub ticks: Vec<Tick>,
-    /// The times that are drawn narrower.
     pub breaks: Vec<Break>,
     /// Whether there is a bar without an end.
     pub has_open: bool,
     /// When all were ready.
     pub ready: Option<Guide>,
-    /// What the bars that are there mean.
     pub bars: Vec<Key>,
-    /// What the marks that are there mean.
     pub marks: Vec<Key>,
 }
 
-/// A line through all tracks.
+/// A vertical line through all tracks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Guide {
     pub left: f64,
@@ -43,7 +39,7 @@ pub(super) struct Guide {
     pub is_right: bool,
 }
 
-/// A line of the legend.
+/// A line of the legend, for what is there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Key {
     /// The style's class, or the symbol.
@@ -57,15 +53,11 @@ pub(super) struct Track {
     pub name: String,
     /// More about it, such as engine and version.
     pub kind: String,
-    /// How it went, in a few words.
     pub outcome: String,
-    /// Its bars, from left to right.
     pub bars: Vec<Bar>,
-    /// Its marks, from left to right.
     pub marks: Vec<Mark>,
 }
 
-/// A time with a beginning and an end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Bar {
     pub class: &'static str,
@@ -151,8 +143,7 @@ fn moments(record: &Record) -> impl Iterator<Item = Time> {
         .chain(record.ended)
 }
 
-/// When the run began. Moments that seem to be a little earlier, because the cluster counts whole seconds,
-/// are drawn there too.
+/// When the run began; also of moments a little earlier, because the cluster counts whole seconds.
 pub(super) fn start(record: &Record) -> Time {
     let second = Time::from_millis(record.began.millis() - 1000);
     let first = moments(record).chain([record.began]).min().unwrap_or_default();
@@ -167,8 +158,7 @@ fn end(record: &Record, start: Time) -> Time {
 
 /// When databases were in use and nothing else went on.
 fn quiet(databases: &[Vec<Span>], start: Time, end: Time) -> Vec<(Time, Time)> {
-    // How many more are in use from a moment on, and how many more do anything else: a story may have any
-    // number of moments.
+    // How many more are in use from a moment on, and how many more do anything else.
     let mut changes: BTreeMap<Time, (i64, i64)> = BTreeMap::from([(start, (0, 0)), (end, (0, 0))]);
     for span in databases.iter().flatten() {
         for (at, by) in [(Some(span.from), 1), (span.to, -1)] {

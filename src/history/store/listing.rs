@@ -10,7 +10,6 @@ use crate::time::Time;
 /// The columns that [`summary`] reads.
 const SUMMARY: &str = "r.id, r.run_id, r.name, r.status, r.cause, r.runtime, r.namespace, r.pipeline_run, r.engines, r.began, r.ready, r.ended";
 
-/// Asks for a page of summaries.
 pub(super) fn page(filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement {
     select(SUMMARY, "", filter, after, limit)
 }
@@ -20,8 +19,7 @@ pub(super) fn whole(filter: &Filter, limit: usize) -> Statement {
     select("r.id, s.story", "JOIN testbed.stories s ON s.id = r.id", filter, None, limit)
 }
 
-/// A page is found by where it begins and not by how many come before it, so that a late one is as fast as
-/// the first.
+/// A page is found by where it begins, not by how many come before: a late one is as fast as the first.
 fn select(columns: &str, join: &str, filter: &Filter, after: Option<&Cursor>, limit: usize) -> Statement {
     let mut conditions = Conditions::default();
     let is_narrowed =
@@ -32,8 +30,7 @@ fn select(columns: &str, join: &str, filter: &Filter, after: Option<&Cursor>, li
             conditions.add(|n| format!("e.engine = ${n}"), engine.as_str());
             ("testbed.engines e JOIN testbed.runs r ON r.id = e.id", "e")
         }
-        // Goes along the order of what narrows it, and looks at the runs' own columns: from table to table
-        // would be slower.
+        // Goes along the order of what narrows it, and not from table to table, which would be slower.
         Some(engine) => {
             conditions.add(
                 |n| format!("strpos(r.engines, ${n}) > 0"),
@@ -87,8 +84,7 @@ pub(super) fn beginning(letters: &str) -> Statement {
     Statement::new(sql, vec![letters.into(), end.as_str().into(), letters.into(), end.as_str().into()])
 }
 
-/// Asks for runs of this machine that have no end. Of those of old, only for what was not over by its status,
-/// of which there are few.
+/// Runs of this machine that have no end. Of those of old, only the few that were not over by their status.
 pub(super) fn open_here(since: Time) -> Statement {
     let sql = format!(
         "SELECT {SUMMARY} FROM testbed.runs r WHERE r.ended IS NULL AND r.runtime = $1 AND (r.began >= $2 OR r.status IN ($3, $4)) \

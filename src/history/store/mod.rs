@@ -47,11 +47,8 @@ enum Backend {
 }
 
 impl Store {
-    /// Opens a store to write to, makes it if it is not there, and brings its tables up to date.
-    ///
-    /// # Errors
-    /// The place, what is wrong with it, and what to do; never a password. So it is with all errors of a
-    /// store.
+    /// Opens a store to write to, makes it if it is not there, and brings its tables up to date. All errors
+    /// of a store name the place, what is wrong with it, and what to do; never a password.
     pub async fn open(place: &Place) -> anyhow::Result<Self> {
         Self::connect(place, true).await?.context("the store was not made")
     }
@@ -101,14 +98,9 @@ impl Store {
         self.write(id, vec![rows::one(id), rows::log_infos(id)], then).await
     }
 
-    /// The newest record of a run that is not over: in this namespace, or in any.
-    pub async fn unfinished(
-        &self,
-        run_id: &str,
-        runtime: &str,
-        namespace: Option<&str>,
-    ) -> anyhow::Result<Option<Record>> {
-        Ok(self.read(rows::unfinished(run_id, runtime, namespace), rows::record).await?.pop())
+    /// The newest record of a run in a cluster's namespace that is not over.
+    pub async fn unfinished(&self, run_id: &str, namespace: &str) -> anyhow::Result<Option<Record>> {
+        Ok(self.read(rows::unfinished(run_id, namespace), rows::record).await?.pop())
     }
 
     /// The records with this id or of this run, from the newest on, at most 100.

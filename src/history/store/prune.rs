@@ -7,7 +7,6 @@ use super::value::{Statement, Value, number};
 use crate::history::query::{Pruned, Retention};
 use crate::time::Time;
 
-/// How many records go in one step.
 const STEP: i64 = 100;
 
 /// How long a run that is not over is spared: it may be up, and whoever removes it writes its end.
@@ -20,7 +19,6 @@ struct Doomed {
     spared: i64,
 }
 
-/// Prunes, or tells what would go.
 pub(super) async fn prune(backend: &Backend, retention: &Retention, dry_run: bool) -> anyhow::Result<Pruned> {
     let bytes_before = Some(backend.size().await?);
     let doomed = Doomed::new(backend, retention, Time::now()).await?;
@@ -66,8 +64,7 @@ impl Doomed {
 
 const WHERE: &str = "WHERE (began, id) < ($1, $2) AND (ended IS NOT NULL OR began < $3)";
 
-/// The oldest of the newest so many; `None` where there are fewer. For none at all it is one after all
-/// others.
+/// The oldest of the newest so many, `None` where there are fewer; of none at all, one after all others.
 async fn oldest_kept(backend: &Backend, keep: u64) -> anyhow::Result<Option<(i64, String)>> {
     let Some(skipped) = keep.checked_sub(1) else { return Ok(Some((i64::MAX, String::new()))) };
     let sql = "SELECT began, id FROM testbed.runs ORDER BY began DESC, id DESC LIMIT 1 OFFSET $1";

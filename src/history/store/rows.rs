@@ -29,25 +29,17 @@ pub(super) fn one(id: &str) -> Statement {
     Statement::new(format!("{WHOLE} WHERE r.id = $1"), vec![id.into()])
 }
 
-/// Asks for the records with an id or of a run.
 pub(super) fn find(run: &str) -> Statement {
     let sql = format!("{WHOLE} WHERE r.id = $1 OR r.run_id = $2 ORDER BY r.began DESC, r.id DESC LIMIT $3");
     Statement::new(sql, vec![run.into(), run.into(), MOST.into()])
 }
 
-/// Asks for the newest record of a run that is not over.
-pub(super) fn unfinished(run_id: &str, runtime: &str, namespace: Option<&str>) -> Statement {
-    let mut values: Vec<Value> = vec![run_id.into(), runtime.into()];
-    let in_namespace = if let Some(namespace) = namespace {
-        values.push(namespace.into());
-        "AND r.namespace = $3"
-    } else {
-        ""
-    };
+pub(super) fn unfinished(run_id: &str, namespace: &str) -> Statement {
     let sql = format!(
-        "{WHOLE} WHERE r.run_id = $1 AND r.runtime = $2 {in_namespace} AND r.ended IS NULL ORDER BY r.began DESC, r.id DESC LIMIT 1"
+        "{WHOLE} WHERE r.run_id = $1 AND r.runtime = $2 AND r.namespace = $3 AND r.ended IS NULL \
+         ORDER BY r.began DESC, r.id DESC LIMIT 1"
     );
-    Statement::new(sql, values)
+    Statement::new(sql, vec![run_id.into(), "kubernetes".into(), namespace.into()])
 }
 
 /// Asks for the logs of a record, an older one of a container before the newer.
@@ -61,7 +53,6 @@ pub(super) fn log_infos(id: &str) -> Statement {
     Statement::new(sql, vec![id.into()])
 }
 
-/// Reads a whole record.
 pub(super) fn record(mut row: Row) -> anyhow::Result<Record> {
     let details = row.bytes_or_none(2);
     let mut record = without_details(row)?;
@@ -76,7 +67,6 @@ pub(super) fn record(mut row: Row) -> anyhow::Result<Record> {
     Ok(record)
 }
 
-/// Reads a record without its objects and events.
 pub(super) fn without_details(mut row: Row) -> anyhow::Result<Record> {
     let id = row.text(0).context("reading a record")?;
     let story = row.text(1).with_context(|| format!("reading record {id}"))?;
@@ -90,14 +80,12 @@ pub(super) fn log(mut row: Row) -> anyhow::Result<Log> {
     Ok(Log { info, gzip: gzip.unwrap_or_default() })
 }
 
-/// Reads what a log is about.
 pub(super) fn log_info(row: &mut Row) -> anyhow::Result<LogInfo> {
     let read = row.text(0).and_then(|text| Ok(serde_json::from_str(&text)?));
     read.context("reading what a log is about")
 }
 
-/// Writes a record and adds logs. Afterwards the record names all logs that are stored with it: those that
-/// were, and the new ones.
+/// Writes a record and adds logs. Afterwards the record names all logs that are stored with it.
 pub(super) fn write(
     mut record: Record,
     logs: Vec<Log>,

@@ -9,8 +9,7 @@
 //! Times are milliseconds since 1970. Texts are compared by their bytes, whatever language the database
 //! speaks: the order of ids is the order of a list.
 
-/// The migrations: the version of a store is how many of them it has seen. One that was released is never
-/// changed.
+/// The version of a store is how many of them it has seen. One that was released is never changed.
 pub(super) const MIGRATIONS: [&str; 1] = [r#"
 CREATE TABLE testbed.runs (
     id text COLLATE "C" PRIMARY KEY,

@@ -7,16 +7,12 @@ use anyhow::{Context, bail};
 /// The most that one question is answered with, in bytes.
 pub(super) const MOST: usize = 128 << 20;
 
-/// A value of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value {
-    /// Nothing.
     Null,
     /// A text, without NUL: PostgreSQL has none in its texts.
     Text(String),
-    /// A whole number.
     Number(i64),
-    /// Bytes.
     Bytes(Vec<u8>),
     /// What no table of testbed's holds, in words: a value of another type, bytes that are no text.
     Other(String),
@@ -46,8 +42,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// A statement in PostgreSQL's words, with its values: `$1` is the first one. Each value stands in it once,
-/// in order.
+/// In PostgreSQL's words, with its values: `$1` is the first one. Each stands in it once, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Statement {
     /// The text; it holds no data.
@@ -56,13 +51,11 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// From a text and the values for it.
     pub(super) fn new(sql: impl Into<String>, values: Vec<Value>) -> Self {
         Self { sql: sql.into(), values }
     }
 }
 
-/// What a query has found in one row.
 #[derive(Debug)]
 pub(super) struct Row {
     values: Vec<Value>,
@@ -126,7 +119,7 @@ pub(super) fn number(rows: Vec<Row>) -> anyhow::Result<i64> {
 }
 
 impl Value {
-    /// How much of it there is, in bytes.
+    /// In bytes.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::Other(text) => text.len(),

@@ -1,5 +1,4 @@
-//! Whether this user may do something: the API server's own word (`SelfSubjectAccessReview`), whatever grants
-//! it. Every user may ask.
+//! Whether this user may do something, by the API server's own word (`SelfSubjectAccessReview`).
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{
@@ -18,7 +17,6 @@ pub enum Place {
     Cluster,
 }
 
-/// One verb on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     /// The API group; empty for the core.
@@ -79,7 +77,6 @@ pub async fn is_allowed(cluster: &Cluster, right: &Right) -> Result<bool, kube::
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// Those of the rights that this user does not have, in their order.
 pub async fn missing(
     cluster: &Cluster,
     rights: impl IntoIterator<Item = Right>,

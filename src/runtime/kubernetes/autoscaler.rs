@@ -1,5 +1,4 @@
-//! HorizontalPodAutoscalers, which set the replicas of what they are for and take no notice of anybody else's
-//! wishes.
+//! HorizontalPodAutoscalers, which set replicas whatever anybody else wants.
 
 use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use kube::api::ListParams;
@@ -7,8 +6,7 @@ use kube::{Error, ResourceExt};
 
 use super::Cluster;
 
-/// The name of the one that scales an object; `None` if there is none. Asks for version 1, which all servers
-/// have.
+/// The name of the one that scales an object. Asks for version 1, which all servers have.
 pub async fn of(cluster: &Cluster, kind: &str, name: &str) -> Result<Option<String>, Error> {
     let api = cluster.api::<HorizontalPodAutoscaler>();
     let all = api.list(&ListParams::default()).await?;

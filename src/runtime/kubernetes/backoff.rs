@@ -1,16 +1,13 @@
-//! The pauses before a broken connection is tried again: short, since somebody may wait for the lock to be
-//! handed over.
+//! The pauses before a broken connection is tried again: short, since somebody may wait for a lock.
 
 use std::time::Duration;
 
 use kube::runtime::utils::Backoff;
 
 const FIRST: Duration = Duration::from_millis(50);
-/// The longest. After an outage everybody who waits has to be heard again before three of their beats are
-/// over.
+/// After an outage everybody who waits has to be heard again before three of their beats are over.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Pauses that double.
 #[derive(Debug, Clone)]
 pub struct Pauses {
     next: Duration,
@@ -23,8 +20,7 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// The next one. Those who lost their connection together need not come back together: `chance`, between
-    /// 0 and 1, tells them apart.
+    /// The next one. `chance`, between 0 and 1, keeps those apart who lost their connection together.
     pub fn pause(&mut self, chance: f64) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST);

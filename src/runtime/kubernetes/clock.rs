@@ -19,7 +19,6 @@ pub async fn now(cluster: &Cluster) -> anyhow::Result<Timestamp> {
     date(answer.headers()).context(action)
 }
 
-/// The time that an answer was given.
 fn date(headers: &HeaderMap) -> anyhow::Result<Timestamp> {
     let value = headers.get(DATE).ok_or_else(|| anyhow!("its answer has no Date header"))?;
     DateTimeParser::new()

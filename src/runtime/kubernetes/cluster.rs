@@ -81,18 +81,15 @@ async fn find(choice: &Choice) -> anyhow::Result<(Config, Location, &'static str
     Ok((config, location, source))
 }
 
-/// A connection to one namespace of a cluster.
 #[derive(Clone)]
 pub struct Cluster {
     /// The client; cloning it is cheap and shares its connections. Its requests are bounded.
     pub client: Client,
     contact: Contact,
     pub namespace: String,
-    /// The API server's address.
     pub server: String,
     /// Whether testbed itself runs in a pod of the cluster, so that Service names resolve.
     pub inside: bool,
-    /// The namespace of that pod.
     pub home: Option<String>,
     /// Where the choice came from, such as `--kubeconfig`.
     pub source: &'static str,
@@ -104,9 +101,6 @@ pub struct Cluster {
 
 impl Cluster {
     /// Reads the configuration; no request is made yet.
-    ///
-    /// # Errors
-    /// A usage error when no cluster is named or the kubeconfig cannot be used.
     pub async fn connect(choice: &Choice) -> anyhow::Result<Self> {
         let (config, location, source) = find(choice).await?;
         let kubectl = choice.kubectl(&location.namespace);
@@ -179,10 +173,7 @@ impl Cluster {
         self.contact.trouble().map(|trouble| format!("the API server {} {trouble}", self.server))
     }
 
-    /// Does something within `timeout`.
-    ///
-    /// # Errors
-    /// What it fails with; what keeps the API server from answering, when the deadline is over.
+    /// Fails with what keeps the API server from answering, when the deadline is over.
     pub async fn by<T>(
         &self,
         deadline: Instant,

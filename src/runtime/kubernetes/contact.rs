@@ -64,7 +64,6 @@ struct State {
 }
 
 impl Contact {
-    /// A client whose requests are bounded.
     pub(super) fn client(&self, client: Client) -> Client {
         let (namespace, valid_until) = (client.default_namespace().to_owned(), *client.valid_until());
         Client::new(Bounded { client, contact: self.clone() }, namespace).with_valid_until(valid_until)
@@ -114,7 +113,6 @@ impl Contact {
 pub(super) struct Asides(Arc<Mutex<Vec<String>>>);
 
 impl Asides {
-    /// What was said.
     pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -145,17 +143,14 @@ fn warnings(header: &str) -> Vec<String> {
     texts
 }
 
-/// The pause after so many others.
 pub(super) fn pause(before: u32) -> Duration {
     (FIRST_PAUSE * 2u32.pow(before.min(10))).min(LONGEST_PAUSE)
 }
 
-/// The error of a request that was not answered in its time.
 fn silence(timeout: Duration) -> BoxError {
     format!("no whole answer within {} s", timeout.as_secs()).into()
 }
 
-/// The error of an answer that is longer than any API server's.
 const ENDLESS: &str = "an answer that does not end: this is no API server";
 
 /// What comes back of a request.
@@ -311,8 +306,7 @@ fn by_the_event(body: Body) -> UnsyncBoxBody<Bytes, BoxError> {
     StreamBody::new(frames).boxed_unsync()
 }
 
-/// What an answer says went wrong. Only an API server's own words count: the page of a proxy in between says
-/// no more than its code.
+/// What an answer says went wrong, in an API server's own words; of a proxy's page only the code counts.
 fn status_of(status: StatusCode, body: &[u8]) -> Value {
     let reason = status.canonical_reason().unwrap_or_default();
     match serde_json::from_slice(body) {

@@ -35,7 +35,6 @@ const ROLL_BACK: Duration = Duration::from_secs(30);
 /// How long the kubelet gets to report that a pod is gone which was deleted moments after it was made.
 const REPORT: Duration = Duration::from_secs(5);
 
-/// What is in the cluster after [`create`].
 #[derive(Default)]
 pub struct Created {
     pub fresh: usize,
@@ -48,7 +47,6 @@ pub struct Created {
 }
 
 impl Created {
-    /// The address that the API server gave a Service; a headless one has none.
     pub fn cluster_ip(&self, service: &str) -> Option<&str> {
         self.cluster_ips.get(service).map(String::as_str)
     }
@@ -75,12 +73,8 @@ enum Outcome {
     Adopted(DynamicObject),
 }
 
-/// Creates all objects: what pods need first, pods and what makes them last; each group at once.
-///
-/// # Errors
-/// The first failure, explained, with the object's place; exit code 3 if objects of an earlier attempt are
-/// still being deleted when the time is over. The objects that this call made are gone by then, or named in
-/// the error.
+/// Creates all objects: what pods need first, pods and what makes them last; each group at once. Where one
+/// fails, those that this call made are gone, or named in the error.
 pub async fn create(
     cluster: &Cluster,
     kinds: &Kinds,
@@ -181,8 +175,7 @@ impl Site<'_> {
         }
     }
 
-    /// Waits until an object is gone that an earlier attempt made, and that is being deleted: a retried task
-    /// can start while that goes on.
+    /// Waits until an earlier attempt's object is gone: a retried task can start while that is deleted.
     async fn see_off(
         &self,
         api: &Api<DynamicObject>,
@@ -246,8 +239,7 @@ pub(super) async fn post(
     Ok(cluster.client.request(request).await)
 }
 
-/// What is to be told of an object that the API server took: what it warns of, and what it has left out
-/// without a word.
+/// Of an object that the API server took: what it warns of, and what it has left out without a word.
 pub(super) fn doubts(object: &Object, answer: &DynamicObject, asides: &Asides) -> Vec<String> {
     let mut doubts: Vec<String> =
         asides.take().into_iter().map(|text| format!("the API server warns: {text}")).collect();

@@ -1,14 +1,11 @@
-//! Why the cluster itself takes a pod away: what the condition `DisruptionTarget` of the pod tells
-//! (Kubernetes 1.26 and later).
+//! Why the cluster itself takes a pod away, by its condition `DisruptionTarget` (Kubernetes 1.26 and later).
 
 use k8s_openapi::api::core::v1::Pod;
 
-/// Who takes the pod away, and in which words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Disruption {
     /// Kubernetes' own word for it, such as `EvictionByEvictionAPI`.
     pub reason: String,
-    /// What else it says.
     pub message: String,
 }
 

@@ -23,7 +23,6 @@ const MESSAGE: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    /// The kind of the object that it is about.
     pub kind: String,
     pub name: String,
     pub uid: String,
@@ -32,7 +31,6 @@ pub struct Note {
     /// `Warning`, as opposed to `Normal`.
     pub warning: bool,
     pub reason: String,
-    /// The message, in one line.
     pub message: String,
     pub count: i32,
     /// When it happened last, by the cluster's clock.
@@ -50,7 +48,6 @@ pub enum Past {
     IsPast,
 }
 
-/// The events about some objects, as far as they may be read.
 #[derive(Debug, Clone, Default)]
 pub struct Events {
     /// By the events' own names.
@@ -64,8 +61,7 @@ impl Events {
         self.select(|note| note.kind == kind && note.name == name && uid.is_none_or(|uid| note.uid == uid))
     }
 
-    /// What is said about an object that makes pods, and about the ReplicaSets that a Deployment makes pods
-    /// through.
+    /// What is said about an object that makes pods, and about a Deployment's ReplicaSets.
     pub fn about_maker(&self, kind: &str, name: &str) -> Vec<Note> {
         let through =
             |note: &Note| kind == "Deployment" && note.kind == "ReplicaSet" && is_part(&note.name, name);
@@ -97,8 +93,7 @@ pub struct EventWatch {
 }
 
 impl EventWatch {
-    /// Begins to watch. `names` are those of the objects that are pods or make pods; what these make has
-    /// names that begin with theirs.
+    /// `names` are those of pods and of what makes pods: the names of what they make begin with theirs.
     pub fn start(cluster: &Cluster, names: Vec<String>, past: Past) -> Self {
         let (to, events) = watch::channel(Events::default());
         let mut task = JoinSet::new();
@@ -174,8 +169,7 @@ pub fn note(event: Event) -> Option<(String, Note)> {
     Some((event.metadata.name.unwrap_or_default(), note))
 }
 
-/// Whether an object of this name can have been made by the other one: `db-0` and `db-5d4f8c7b9-x2x7k` by
-/// `db`.
+/// Whether one of this name can have been made by the other: `db-0` and `db-5d4f8c7b9-x2x7k` by `db`.
 pub fn is_part(name: &str, maker: &str) -> bool {
     name.strip_prefix(maker).is_some_and(|rest| rest.starts_with('-'))
 }

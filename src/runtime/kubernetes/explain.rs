@@ -34,7 +34,7 @@ pub fn explain(cluster: &Cluster, error: Error, action: &str) -> anyhow::Error {
     }
 }
 
-/// As much of a message as is told, in characters.
+/// How many characters of a message are told.
 const LONGEST: usize = 2000;
 
 fn api(cluster: &Cluster, status: &Status) -> (String, Option<String>) {
@@ -71,11 +71,23 @@ fn api(cluster: &Cluster, status: &Status) -> (String, Option<String>) {
     }
 }
 
-/// What a code is called.
 fn reason(code: u16, said: &str) -> String {
     let known = http::StatusCode::from_u16(code).ok().and_then(|status| status.canonical_reason());
     known.map_or_else(|| said.to_owned(), str::to_owned)
 }
+
+/// In the texts of errors, where nobody answers.
+const OUT_OF_REACH: [&str; 9] = [
+    "refused",
+    "timed out",
+    "deadline",
+    "unreachable",
+    "lookup",
+    "resolve",
+    "reset",
+    "closed",
+    "whole answer",
+];
 
 fn transport(cluster: &Cluster, error: &Error) -> (String, Option<String>) {
     if matches!(error, Error::SerdeError(_) | Error::FromUtf8(_)) {
@@ -87,20 +99,7 @@ fn transport(cluster: &Cluster, error: &Error) -> (String, Option<String>) {
     let lower = reason.to_lowercase();
     let hint = if lower.contains("certificate") {
         Some("the API server's certificate and the kubeconfig's certificate authority do not fit, or one has expired".to_owned())
-    } else if [
-        "refused",
-        "timed out",
-        "deadline",
-        "unreachable",
-        "lookup",
-        "resolve",
-        "reset",
-        "closed",
-        "whole answer",
-    ]
-    .iter()
-    .any(|word| lower.contains(word))
-    {
+    } else if OUT_OF_REACH.iter().any(|word| lower.contains(word)) {
         Some(format!(
             "is the cluster running, and is {} its address? ({} says so)",
             cluster.server, cluster.source
@@ -111,7 +110,6 @@ fn transport(cluster: &Cluster, error: &Error) -> (String, Option<String>) {
     (format!("cannot talk to the API server {}: {reason}", cluster.server), hint)
 }
 
-/// Whether the API server refused the request for lack of a right.
 pub fn is_forbidden(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.code == 403)
 }
@@ -139,7 +137,6 @@ impl Grant {
     /// How long an API server that starts may take until it knows its Roles.
     const STARTING: Duration = Duration::from_secs(10);
 
-    /// One that is there.
     pub fn granted() -> Self {
         Self { may_come_back: true, missing_since: None }
     }

@@ -18,12 +18,10 @@ use super::pods::{self, Pods};
 use crate::database::Database;
 use crate::probe::{Container, Log, Outside, change, marker};
 
-/// The pause before a log is opened again that ended although its container runs: a connection was lost, or
-/// the log was rotated.
+/// The pause before a log is opened again whose connection was lost, or that was rotated.
 const REOPEN: Duration = Duration::from_secs(1);
 
-/// Follows the log of whichever container of the database runs, and notes in `to` what it says, until nobody
-/// listens any more.
+/// Follows the log of whichever container of the database runs, and notes in `to` what it says.
 pub(super) async fn follow_log(
     cluster: Cluster,
     database: Database,
@@ -98,7 +96,6 @@ async fn read(
     Ok(())
 }
 
-/// The lines of a stream, whatever their encoding.
 struct Lines<S> {
     stream: S,
     line: Vec<u8>,

@@ -1,5 +1,4 @@
-//! The way into a pod from outside the cluster, through the API server: a port on this machine's loopback,
-//! and the probe's own connections.
+//! The way into a pod from outside the cluster: a port on loopback, and the probe's own connections.
 //!
 //! Each connection goes to whichever pod serves at that moment, so a restarted container or a replaced pod
 //! only ends the connections that were open: the next one works again. A [`Tunnel`] whose connection is over
@@ -42,7 +41,7 @@ const OPENING: Duration = Duration::from_secs(10);
 const ENDING: Duration = Duration::from_millis(25);
 /// As many tunnels as wait for their next connection.
 const SPARE: usize = 4;
-/// What is on its way to a probe, in bytes.
+/// In bytes.
 const ON_THE_WAY: usize = 64 << 10;
 /// As much as is told of what a node says, in characters.
 const LONGEST: usize = 300;
@@ -100,8 +99,7 @@ async fn serve(listener: TcpListener, way: Way) {
                 };
                 let _ = client.set_nodelay(true);
                 let way = way.clone();
-                // When the pod's side cannot be opened the client sees its connection closed, as with a
-                // server that is down.
+            // Else the client sees its connection closed, as with a server that is down.
                 connections.spawn(async move {
                     if let Ok((uid, tunnel)) = way.tunnel().await {
                         let _ = way.carry(uid, tunnel, client).await;
@@ -113,7 +111,6 @@ async fn serve(listener: TcpListener, way: Way) {
     }
 }
 
-/// The way to a database's port.
 #[derive(Clone)]
 struct Way {
     cluster: Cluster,
@@ -127,10 +124,8 @@ struct Way {
 
 #[derive(Default)]
 struct Tunnels {
-    /// Those that carry nothing, and the uids of the pods that they lead to: another pod may have the name of
-    /// one that is gone.
+    /// Those that carry nothing, and their pods' uids: another pod may have the name of one that is gone.
     spare: Vec<(String, Tunnel)>,
-    /// How many carry something.
     carrying: usize,
     /// Why there was none the last time.
     failed: Option<Failed>,
@@ -241,10 +236,7 @@ fn broken(why: &str) -> io::Error {
 
 impl fmt::Debug for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Way")
-            .field("workload", &self.workload)
-            .field("port", &self.port)
-            .finish_non_exhaustive()
+        write!(f, "Way to port {} of {}", self.port, self.workload)
     }
 }
 
@@ -292,7 +284,6 @@ pub fn rights() -> [Right; 2] {
     ["create", "get"].map(|verb| Right::core("pods/portforward", verb))
 }
 
-/// Whether this user may open port-forwards in the namespace.
 pub async fn is_allowed(cluster: &Cluster) -> anyhow::Result<bool> {
     let answer = access::missing(cluster, rights()).await.map(|missing| missing.is_empty());
     answer.map_err(|error| explain(cluster, error, "asking whether port-forwards are allowed"))

@@ -19,14 +19,12 @@ use crate::run_id::is_dns_label;
 /// `apiVersion` and `kind`; for objects of another namespace than the run's, `kind@namespace`.
 pub type KindName = (String, String);
 
-/// A kind's name without the namespace, and the namespace.
 fn split(name: &KindName) -> (KindName, Option<&str>) {
     let (kind, namespace) =
         name.1.split_once('@').map_or((name.1.as_str(), None), |(kind, namespace)| (kind, Some(namespace)));
     ((name.0.clone(), kind.to_owned()), namespace)
 }
 
-/// The namespace that a kind's name tells.
 pub fn namespace(name: &KindName) -> Option<&str> {
     split(name).1
 }
@@ -35,7 +33,6 @@ pub fn plain(name: &KindName) -> KindName {
     split(name).0
 }
 
-/// The kinds of one run and how to reach them.
 pub struct Kinds {
     cluster: Cluster,
     found: HashMap<KindName, (ApiResource, Scope)>,
@@ -50,10 +47,7 @@ impl Kinds {
         Self { cluster: cluster.clone(), found: found.collect() }
     }
 
-    /// Makes sure that every object's kind is known.
-    ///
-    /// # Errors
-    /// A usage error with the object's place when the cluster has no such kind.
+    /// Makes sure that every object's kind is known. One that the cluster does not have is a usage error.
     pub async fn learn(&mut self, objects: &[Object]) -> anyhow::Result<()> {
         for object in objects {
             let name = object.kind_name();
@@ -92,11 +86,7 @@ impl Kinds {
         self.found.get(name).is_some_and(|(_, scope)| *scope == Scope::Cluster)
     }
 
-    /// Refuses objects of no namespace, unless they are allowed: which kinds these are, only the cluster can
-    /// tell.
-    ///
-    /// # Errors
-    /// A usage error with the objects' places.
+    /// Refuses objects of no namespace, unless they are allowed: only the cluster tells which kinds these are.
     pub fn refuse_cluster_scoped(&self, objects: &[Object], allowed: &[Allowance]) -> anyhow::Result<()> {
         let violation = Violation {
             opened_by: Allowance::CLUSTER_SCOPED,
@@ -110,8 +100,7 @@ impl Kinds {
         refused.check()
     }
 
-    /// The API of a kind in the run's namespace, or the one that the name tells; `None` for a kind that was
-    /// not resolved before.
+    /// In the run's namespace, or the one that the name tells; `None` for a kind that was not resolved before.
     pub fn api(&self, name: &KindName) -> Option<Api<DynamicObject>> {
         let (name, namespace) = split(name);
         let (resource, scope) = self.found.get(&name)?;
@@ -124,7 +113,6 @@ impl Kinds {
         self.found.get(&plain(name)).map(|(resource, _)| resource)
     }
 
-    /// The API of an object's kind, in the object's namespace.
     pub fn api_of(&self, object: &Object) -> Option<Api<DynamicObject>> {
         let (version, kind) = object.kind_name();
         let kind = object.namespace().map_or(kind.clone(), |namespace| format!("{kind}@{namespace}"));
@@ -175,8 +163,7 @@ pub fn sweep() -> Vec<KindName> {
     .collect()
 }
 
-/// `apps/v1/Deployment` to `("apps/v1", "Deployment")`; `None` for what no API server can have: anybody may
-/// have written it.
+/// `apps/v1/Deployment` to `("apps/v1", "Deployment")`; `None` for what no API server can have.
 pub fn parse(text: &str) -> Option<KindName> {
     let (version, kind) = text.rsplit_once('/')?;
     let (plain, namespace) = kind.split_once('@').unwrap_or((kind, "x"));

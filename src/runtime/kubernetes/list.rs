@@ -10,14 +10,13 @@ use kube::api::ListParams;
 use super::{Cluster, explain};
 use crate::run_id::{RUN_LABEL, RunId, every_run};
 
-/// The pods and Services of one run.
 #[derive(Default)]
 pub struct Run {
     pub pods: Vec<Pod>,
     pub services: Vec<Service>,
 }
 
-/// All runs of the namespace, or the one that is asked for, by run id.
+/// By run id.
 pub async fn runs(cluster: &Cluster, run_id: Option<&RunId>) -> anyhow::Result<BTreeMap<String, Run>> {
     let selector = run_id.map_or_else(every_run, |run_id| run_id.selector().as_str().to_owned());
     let params = ListParams::default().labels(&selector);

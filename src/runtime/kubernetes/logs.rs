@@ -17,7 +17,6 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How much of a log is asked for; 20 lines can be of any length.
 const BYTES: i64 = 64 * 1024;
 
-/// The last lines of a container's log.
 pub async fn tail(
     cluster: &Cluster,
     pod: &str,

@@ -18,7 +18,6 @@ pub struct Maker {
     /// `Deployment` or `StatefulSet`.
     pub kind: String,
     pub name: String,
-    /// Its pods' labels.
     pub selector: Selector,
     uid: String,
 }
@@ -30,10 +29,7 @@ impl fmt::Display for Maker {
 }
 
 impl Maker {
-    /// Reads the object.
-    ///
-    /// # Errors
-    /// A message with the object's name when it does not select pods by their labels.
+    /// Fails where the object does not select pods by their labels.
     pub fn read(kind: &str, object: &DynamicObject) -> anyhow::Result<Self> {
         let (kind, name) = (kind.to_owned(), object.name_any());
         let context = || format!("reading spec.selector of {kind} {name}");

@@ -1,5 +1,4 @@
-//! What tells a run's own objects from others that carry its labels: anybody who may create an object can
-//! give it any label.
+//! What tells a run's own objects from others with its labels: whoever creates an object can give it any.
 //!
 //! Only Pods, and what makes Pods, speak for a run: they are what a run is, and whoever may create them can
 //! do worse. All else is a run's own where it carries the mark that these carry.
@@ -18,24 +17,17 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// The one of an object.
     pub fn of(metadata: &ObjectMeta) -> Self {
         let annotation = |key: &str| metadata.annotations.as_ref()?.get(key).cloned();
         Self { record: annotation(RECORD_ANNOTATION), hash: annotation(RUN_HASH_ANNOTATION) }
     }
 
-    /// The content.
+    /// Of the content; that of a testbed before this mark has none.
     pub fn hash(&self) -> Option<&str> {
         self.hash.as_deref()
     }
-
-    /// Whether it tells the content; that of a testbed before this mark does not.
-    pub fn tells_content(&self) -> bool {
-        self.hash.is_some()
-    }
 }
 
-/// Whether objects of this kind speak for their run.
 pub fn speaks((api_version, kind): &KindName) -> bool {
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     matches!(

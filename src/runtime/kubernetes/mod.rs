@@ -28,6 +28,7 @@ pub mod pods;
 pub mod references;
 pub mod removal;
 mod rules;
+pub mod streams;
 pub mod teardown;
 pub mod timeline;
 pub mod updates;

@@ -11,7 +11,6 @@ use super::pods::{Failure, PodWatch, Pods, Whose, condition, container_status, m
 use crate::database::{Database, Workload};
 use crate::probe::{Container, Log, Outside, change};
 
-/// The watch, running in the background until it is dropped.
 pub struct Observer {
     watch: PodWatch,
     outsides: Vec<watch::Receiver<Outside>>,
@@ -20,25 +19,17 @@ pub struct Observer {
 
 impl Observer {
     pub fn start(cluster: &Cluster, whose: Whose, databases: &[Database]) -> (Self, Failure) {
-        let mut wanted = Vec::new();
-        let mut outsides = Vec::new();
-        for database in databases {
+        let channel = |database: &Database| {
             let (to, from) = watch::channel(Outside::waiting("waiting for its pod"));
-            wanted.push(Wanted {
-                workload: database.workload.clone(),
-                container: database.container.clone(),
-                to,
-            });
-            outsides.push(from);
-        }
-        let senders: Vec<_> = wanted.iter().map(|wanted| wanted.to.clone()).collect();
-        let note = move |pods: &Pods| wanted.iter().for_each(|wanted| wanted.note(pods));
+            ((database.clone(), to), from)
+        };
+        let (wanted, outsides): (Vec<_>, Vec<_>) = databases.iter().map(channel).unzip();
+        let noted = wanted.clone();
+        let note = move |pods: &Pods| noted.iter().for_each(|(database, to)| note(pods, database, to));
         let (watch, failure) = PodWatch::start(cluster, whose, note);
         let mut following = JoinSet::new();
-        for (database, to) in
-            databases.iter().zip(senders).filter(|(database, _)| database.entrypoint_is_known)
-        {
-            following.spawn(follow_log(cluster.clone(), database.clone(), watch.pods(), to));
+        for (database, to) in wanted.into_iter().filter(|(database, _)| database.entrypoint_is_known) {
+            following.spawn(follow_log(cluster.clone(), database, watch.pods(), to));
         }
         (Self { watch, outsides, _logs: following }, failure)
     }
@@ -52,8 +43,7 @@ impl Observer {
         self.watch.pods()
     }
 
-    /// Waits until every workload has its pods ready, as Kubernetes sees it. `report` hears of each workload
-    /// whether it is.
+    /// Waits until every workload has its pods ready, as Kubernetes sees it; `report` hears which ones have.
     pub async fn all_ready(&self, workloads: &[Workload], mut report: impl FnMut(&str, bool)) {
         let mut pods = self.pods();
         loop {
@@ -80,24 +70,16 @@ impl Observer {
     }
 }
 
-struct Wanted {
-    workload: String,
-    container: String,
-    to: watch::Sender<Outside>,
-}
-
-impl Wanted {
-    fn note(&self, pods: &Pods) {
-        let now = container_state(pods, &self.workload, &self.container);
-        self.to.send_if_modified(|outside| {
-            let changed = outside.container != now;
-            if changed {
-                // The log of another container is another one.
-                *outside = Outside { container: now, log: Log::Unread };
-            }
-            changed
-        });
-    }
+fn note(pods: &Pods, database: &Database, to: &watch::Sender<Outside>) {
+    let now = container_state(pods, &database.workload, &database.container);
+    to.send_if_modified(|outside| {
+        let changed = outside.container != now;
+        if changed {
+            // The log of another container is another one.
+            *outside = Outside { container: now, log: Log::Unread };
+        }
+        changed
+    });
 }
 
 /// The state of a workload's container: running in any of its pods, else why not.
@@ -112,7 +94,6 @@ fn container_state(pods: &Pods, workload: &str, container: &str) -> Container {
     waiting.unwrap_or_else(|| Container::Waiting(without_pod(pods, workload)))
 }
 
-/// Why a workload has no pod.
 fn without_pod(pods: &Pods, workload: &str) -> String {
     let Some(going) = pods.values().find(|pod| made_by(pod) == Some(workload)) else {
         return "waiting for its pod".into();

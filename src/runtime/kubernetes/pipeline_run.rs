@@ -59,7 +59,6 @@ impl Life {
         }
     }
 
-    /// Whether it does not go on any more.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Over(_) | Self::Gone)
     }
@@ -74,9 +73,7 @@ impl Life {
     }
 }
 
-/// What the API server says of a PipelineRun.
 pub enum Found {
-    /// There is one of that name.
     There(Box<DynamicObject>),
     Nowhere,
     /// The cluster has nothing of the kind.
@@ -97,10 +94,7 @@ pub async fn find(cluster: &Cluster, name: &str) -> anyhow::Result<Found> {
     Ok(Found::NoKind)
 }
 
-/// The same in one version.
-///
-/// # Errors
-/// A request that failed again and again; "absent" is then said of the kind.
+/// The same in one version. An error that says "absent" says it of the kind.
 pub async fn read(cluster: &Cluster, version: &str, name: &str) -> Result<Option<DynamicObject>, Error> {
     let api = api(cluster, version);
     let answer = |answer| match answer {
@@ -118,7 +112,6 @@ pub async fn read(cluster: &Cluster, version: &str, name: &str) -> Result<Option
     answer(api.get(name).await)
 }
 
-/// The PipelineRuns of the cluster's namespace, in one of the versions.
 pub fn api(cluster: &Cluster, version: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("tekton.dev", version, "PipelineRun");
     let resource = ApiResource::from_gvk_with_plural(&kind, "pipelineruns");

@@ -1,5 +1,4 @@
-//! One watch on pods, those of a run or those of a workload that lives without one, and which of them are
-//! whose.
+//! One watch on pods, those of a run or of a workload that lives without one, and whose they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +19,6 @@ use crate::run_id::RunId;
 /// Pods by name; among them those that are being deleted, and those of the manifest that are gone.
 pub type Pods = BTreeMap<String, Pod>;
 
-/// Whose pods are followed.
 #[derive(Debug, Clone)]
 pub enum Whose {
     /// Those with the run's label; an annotation on each tells its workload.
@@ -64,7 +62,6 @@ pub struct PodWatch {
 pub struct Failure(JoinHandle<anyhow::Error>, String);
 
 impl Failure {
-    /// The reason why the watch cannot go on.
     pub async fn reason(&mut self) -> anyhow::Error {
         match (&mut self.0).await {
             Ok(error) => error,
@@ -98,7 +95,6 @@ impl Drop for PodWatch {
     }
 }
 
-/// Follows the watch until it cannot go on.
 async fn follow(
     cluster: Cluster,
     whose: Whose,
@@ -176,7 +172,7 @@ pub fn is_record(pod: &Pod) -> bool {
     is_over(pod) && pod.metadata.deletion_timestamp.is_none()
 }
 
-/// A condition's status and message.
+/// Its status and message.
 pub fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, &'a str)> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let found = conditions.iter().find(|condition| condition.type_ == kind)?;

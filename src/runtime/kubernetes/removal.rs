@@ -1,5 +1,4 @@
-//! Removes a run of a cluster: collects what there is to know of it, deletes its objects, and tells both to
-//! its recording.
+//! Removes a run of a cluster: collects what there is to know, deletes its objects, and has both recorded.
 //!
 //! Collecting comes first, within the recorder's time, and keeps nothing from being removed: nobody can
 //! remove a run and forget its logs.
@@ -21,7 +20,6 @@ use crate::run_id::RunId;
 /// How long collecting may take where the API server is in trouble.
 const IN_TROUBLE: Duration = Duration::from_millis(750);
 
-/// A run that is about to be removed, or left for a look.
 pub struct Removal<'a> {
     cluster: &'a Cluster,
     run_id: &'a RunId,
@@ -30,7 +28,6 @@ pub struct Removal<'a> {
     within: Duration,
 }
 
-/// How long a teardown may take.
 pub enum Limit {
     /// So long from its own beginning on.
     For(Duration),
@@ -65,13 +62,12 @@ impl<'a> Removal<'a> {
         }
     }
 
-    /// The same with its secrets known.
     #[must_use]
     pub fn knowing(self, known: Known) -> Self {
         Self { known: Some(known), ..self }
     }
 
-    /// The same with less time for collecting.
+    /// Less time for collecting.
     #[must_use]
     pub fn within(self, most: Duration) -> Self {
         Self { within: self.within.min(most), ..self }
@@ -103,8 +99,7 @@ impl<'a> Removal<'a> {
         self.take_away(asked, grace, limit, None, tell).await.map(|taken| taken.count)
     }
 
-    /// Collects, and deletes what one call has made of the run, by the hash that its objects carry. Returns
-    /// whether that was all there is.
+    /// The same for what one call has made, by the hash that its objects carry; whether that was all there is.
     pub async fn undo(
         self,
         made_by: Option<&str>,

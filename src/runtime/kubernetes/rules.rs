@@ -1,6 +1,5 @@
-//! What this user may do in the namespace, as the API server lists it (`SelfSubjectRulesReview`). Every user
-//! may ask for that, so that nobody has to find out by requests that are denied, which stand in the audit log
-//! and alarm those who watch it.
+//! What this user may do in the namespace, as the API server lists it (`SelfSubjectRulesReview`): requests
+//! that are denied would stand in the audit log and alarm those who watch it.
 
 use k8s_openapi::api::authorization::v1::{ResourceRule, SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
 use kube::Api;
@@ -12,8 +11,7 @@ use super::Cluster;
 pub(super) struct Rules(Option<Vec<ResourceRule>>);
 
 impl Rules {
-    /// Asks for them. Authorizers other than RBAC (a webhook's) often cannot list theirs; then nothing is
-    /// known.
+    /// Authorizers other than RBAC (a webhook's) often cannot list theirs; then nothing is known.
     pub(super) async fn ask(cluster: &Cluster) -> Self {
         let spec = SelfSubjectRulesReviewSpec { namespace: Some(cluster.namespace.clone()) };
         let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };

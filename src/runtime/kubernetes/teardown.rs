@@ -42,9 +42,7 @@ pub struct Timeout {
     pub deadline: Instant,
 }
 
-/// What was taken away.
 pub(super) struct Taken {
-    /// How many objects there were.
     pub count: usize,
     /// Whether other calls have objects of the run, which stay.
     pub has_others: bool,
@@ -54,11 +52,7 @@ pub(super) struct Taken {
 /// made, by the hash that its objects carry: beside it others may be at work on the same run.
 ///
 /// One object that cannot be deleted, or one kind that may not be listed, does not keep the others from being
-/// deleted.
-///
-/// # Errors
-/// A failed request, explained; exit code 5 with what is left, and the finalizers that hold it, when the time
-/// is over, which holds for all of it.
+/// deleted. When the time is over, the error has exit code 5, what is left and the finalizers that hold it.
 pub(super) async fn take_away(
     cluster: &Cluster,
     run_id: &RunId,
@@ -117,7 +111,6 @@ fn summary(parts: &[Part]) -> String {
     counts.join(", ")
 }
 
-/// What there is of a run.
 pub struct Found {
     pub parts: Vec<Part>,
     pub failures: Vec<anyhow::Error>,
@@ -203,7 +196,7 @@ fn keep_own(own: &[Part], beyond: &mut [Part]) -> Vec<String> {
         let (kind, namespace) = (kinds::plain(&part.kind).1, kinds::namespace(&part.kind));
         let is_own = |object: &DynamicObject| {
             let mark = Mark::of(&object.metadata);
-            marks.is_empty() || !mark.tells_content() || marks.contains(&mark)
+            marks.is_empty() || mark.hash().is_none() || marks.contains(&mark)
         };
         part.objects.retain(|object| {
             let is_own = is_own(object);

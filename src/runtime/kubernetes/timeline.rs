@@ -1,8 +1,6 @@
-//! What became of a database's container, in the order of its life: read from its pod and the events about
-//! it, as far as these tell.
+//! What became of a database's container, in the order of its life, as far as its pod and events tell.
 //!
-//! While somebody looks, his own clock counts, which knows milliseconds. What happened before that is told by
-//! Kubernetes, in whole seconds.
+//! Whoever looks has a clock that knows milliseconds; of what was before, Kubernetes tells whole seconds.
 
 use std::convert::Infallible;
 
@@ -29,7 +27,6 @@ pub struct Sign {
     pub detail: String,
 }
 
-/// What a pod and the events about it tell of one of its containers.
 pub fn signs(pod: &Pod, container: &str, events: &[Note]) -> Vec<Sign> {
     let once =
         |what, at: Option<Timestamp>, detail: String| Sign { what, nth: 1, at: at.map(Into::into), detail };

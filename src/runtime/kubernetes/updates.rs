@@ -1,5 +1,4 @@
-//! The objects of one kind and all their changes, for as long as somebody listens. Lost connections are taken
-//! up again.
+//! The objects of one kind and all their changes. Lost connections are taken up again.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
@@ -27,15 +26,13 @@ pub enum Update<T> {
     Interrupted(Error),
 }
 
-/// A watch follows its list at once. One that is refused later than this had begun, so that there was the
-/// right to it.
+/// A watch follows its list at once: one that is refused later than this had begun, with the right to it.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Watches what the `config` selects. Of each object only what `keep` returns is kept, which sees them
 /// without their managed fields: most of an object's size, and of no use here.
 ///
-/// An error is told when the objects may not be watched, or there is nothing of their kind, and that will not
-/// pass.
+/// An error is one that will not pass: they may not be watched, or there is nothing of their kind.
 pub fn updates<K, T>(
     api: Api<K>,
     config: Config,

@@ -28,7 +28,7 @@ pub fn collect(run: &LocalRun, redactor: &Redactor) -> (Vec<Log>, Vec<String>) {
 
 /// The names of the databases and their servers' logs. What an older testbed has noted has only the servers
 /// that are up.
-fn of(run: &LocalRun) -> Vec<(&str, &Path)> {
+pub fn of(run: &LocalRun) -> Vec<(&str, &Path)> {
     if run.logs.is_empty() {
         return run.servers.iter().map(|server| (server.name.as_str(), server.log.as_path())).collect();
     }

@@ -141,7 +141,7 @@ pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsStri
     args.push(format!("--port={port}").into());
     // Relative to the data folder: a socket's path may have no more than about a hundred characters.
     args.extend([SOCKET_ARGUMENT, "--pid-file=server.pid"].map(OsString::from));
-    args.push(argument("--init-file=", &init_file(data)));
+    args.push(argument(INIT_FILE, &init_file(data)));
     args.extend(SETTINGS.iter().chain(own_settings(&planned.installed)).map(OsString::from));
     if planned.database.tls.is_some() {
         args.push(argument("--ssl-cert=", &tls::file(data, tls::CERTIFICATE)));
@@ -166,6 +166,13 @@ pub(super) fn socket(data: &Path) -> PathBuf {
 
 /// What all systems take as the path of a socket.
 const SOCKET_PATH: usize = 100;
+
+const INIT_FILE: &str = "--init-file=";
+
+/// Whether an argument names the file with the logins, which is there for the first start alone.
+pub(super) fn is_init_file(argument: &str) -> bool {
+    argument.starts_with(INIT_FILE)
+}
 
 /// Holds passwords, and goes once the server has read it.
 pub(super) fn init_file(data: &Path) -> PathBuf {
@@ -237,18 +244,29 @@ pub(super) fn write_init_file(
 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.
 pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
-    let login = &planned.database.login;
+    let Login { user, password, database } = &planned.database.login;
+    log_in_as(user, password.reveal(), database.as_deref(), data, port).await
+}
+
+/// The same for a login that is known from before.
+pub(super) async fn log_in_as(
+    user: &str,
+    password: &str,
+    database: Option<&str>,
+    data: &Path,
+    port: u16,
+) -> anyhow::Result<()> {
     let options = OptsBuilder::default()
         .ip_or_hostname("127.0.0.1")
         .tcp_port(port)
-        .user(Some(&login.user))
-        .pass(Some(login.password.reveal()))
-        .db_name(login.database.clone())
+        .user(Some(user))
+        .pass(Some(password))
+        .db_name(database)
         .max_allowed_packet(Some(1 << 20))
         .wait_timeout(Some(60))
         .prefer_socket(false)
         // Where the server takes logins over TLS alone, it has to show the run's own certificate.
-        .ssl_opts(login_over_tls(planned));
+        .ssl_opts(login_over_tls(data));
     let mut connection = Conn::new(options).await?;
     let folder: Option<String> = connection.query_first("SELECT @@datadir").await?;
     connection.disconnect().await.context("saying goodbye")?;
@@ -259,8 +277,8 @@ pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow:
     Ok(())
 }
 
-fn login_over_tls(planned: &Planned) -> Option<SslOpts> {
-    let authority = planned.database.tls.as_ref()?.authority.clone().into_bytes();
+fn login_over_tls(data: &Path) -> Option<SslOpts> {
+    let authority = tls::authority(data)?.into_bytes();
     Some(SslOpts::default().with_root_certs(vec![authority.into()]).with_disable_built_in_roots(true))
 }
 

@@ -213,8 +213,17 @@ pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
 /// Whether the server in `data` says that it takes connections: in the last line of its file, where `pg_ctl`
 /// reads it too. Asking the server itself before that makes it start a process for each refusal.
 pub(super) fn is_up(data: &Path) -> bool {
+    status(data).lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "ready")
+}
+
+/// The same, and whether it is this process: one that was killed leaves its file.
+fn is_up_as(data: &Path, process: u32) -> bool {
+    is_up(data) && status(data).lines().next() == Some(&process.to_string())
+}
+
+fn status(data: &Path) -> String {
     let status = crate::files::read(&data.join("postmaster.pid"), 4096).unwrap_or_default();
-    String::from_utf8_lossy(&status).lines().nth(STATUS_LINE).is_some_and(|status| status.trim() == "ready")
+    String::from_utf8_lossy(&status).into_owned()
 }
 
 /// Since version 10.
@@ -223,7 +232,7 @@ const STATUS_LINE: usize = 7;
 /// Logs in to the server in `data` as prepared, and gives it the logins of the run.
 pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: &str) -> anyhow::Result<()> {
     let root = superuser(planned);
-    let client = connect(planned, port, &root.user, prepared, "postgres").await?;
+    let client = connect(data, port, &root.user, prepared, "postgres").await?;
     check(&client, data).await?;
     let tests = &planned.database.login;
     let mut statements = vec![format!("ALTER ROLE {} PASSWORD {}", identifier(&root.user), verifier(root))];
@@ -245,10 +254,24 @@ pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.
 pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
     let login = &planned.database.login;
-    let client = connect(planned, port, &login.user, login.password.reveal(), database(planned)).await?;
+    let client = connect(data, port, &login.user, login.password.reveal(), database(planned)).await?;
     if superuser(planned).user == login.user {
         return check(&client, data).await;
     }
+    Ok(client.batch_execute("SELECT 1").await?)
+}
+
+/// The same for a server that has its logins: `process` is what has to be the one in `data`.
+pub(super) async fn log_in_as(
+    user: &str,
+    password: &str,
+    database: Option<&str>,
+    data: &Path,
+    process: u32,
+    port: u16,
+) -> anyhow::Result<()> {
+    anyhow::ensure!(is_up_as(data, process), "it is not up yet");
+    let client = connect(data, port, user, password, database.unwrap_or(user)).await?;
     Ok(client.batch_execute("SELECT 1").await?)
 }
 
@@ -267,7 +290,7 @@ async fn check(client: &Client, data: &Path) -> anyhow::Result<()> {
 
 /// Where the server takes logins over TLS alone, it has to show the run's own certificate.
 async fn connect(
-    planned: &Planned,
+    data: &Path,
     port: u16,
     user: &str,
     password: &str,
@@ -282,8 +305,8 @@ async fn connect(
         .ssl_mode(SslMode::Disable)
         .application_name("testbed");
     config.password(password);
-    if let Some(certificate) = &planned.database.tls {
-        let trust = Trust::in_pem(certificate.authority.as_bytes(), Name::Right)?;
+    if let Some(authority) = tls::authority(data) {
+        let trust = Trust::in_pem(authority.as_bytes(), Name::Right)?;
         let tls = MakeRustlsConnect::new(trust.client()?);
         let (client, connection) = config.ssl_mode(SslMode::Require).connect(tls).await?;
         tokio::spawn(connection);

@@ -35,9 +35,20 @@ pub fn database(server: &Server) -> Database {
         user: Some(server.user.clone()),
         database: server.database.clone(),
         evidence: Some(server.ready.clone()),
-        timeline: vec![Moment { what: What::Ready, at: server.ready.at, detail: String::new() }],
+        timeline: timeline(server),
+        restarts: server.restarts.len().try_into().unwrap_or(u32::MAX),
         ..Database::default()
     }
+}
+
+/// When it was ready, and was restarted.
+fn timeline(server: &Server) -> Vec<Moment> {
+    let moment = |what, at| Moment { what, at, detail: String::new() };
+    let restarts = server.restarts.iter();
+    restarts
+        .flat_map(|restart| [moment(What::Ready, restart.was_ready), moment(What::Restarted, restart.at)])
+        .chain([moment(What::Ready, server.ready.at)])
+        .collect()
 }
 
 /// A record of a run that has none, or whose record was not written: from what is noted of it on this

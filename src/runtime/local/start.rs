@@ -2,6 +2,7 @@
 //! a free port, the run's own logins, the manifest's set-up scripts.
 
 use std::cell::Cell;
+use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -25,13 +26,13 @@ use crate::ports;
 use crate::process::Process;
 use crate::redact::Redactor;
 
-use crate::registry::Server;
+use crate::registry::{Server, Start};
 use crate::state::{Ready, STATE_HINT};
 use crate::time::Time;
 
 /// Between two looks at a server that starts. It takes logins tens of milliseconds after its start, and a
 /// refused connection costs microseconds.
-const PAUSE: Duration = Duration::from_millis(1);
+pub(super) const PAUSE: Duration = Duration::from_millis(1);
 
 /// How long a server may go on refusing logins that were made for it.
 const REFUSED: Duration = Duration::from_secs(3);
@@ -244,7 +245,23 @@ async fn serve(
     }
     let server = scripts::Server { data, port, root: &root };
     scripts::run(planned, &server, setting, run).await.map_err(|error| redacted(planned, &root, error))?;
-    Ok(Started { server: note(planned, placed, port, process, data), child })
+    let mut server = note(planned, placed, port, process, data);
+    server.start = again(planned, arguments(planned, data, setting, port)?);
+    Ok(Started { server, child })
+}
+
+fn arguments(
+    planned: &Planned,
+    data: &Path,
+    setting: Setting<'_>,
+    port: u16,
+) -> anyhow::Result<Vec<OsString>> {
+    if is_postgres(planned) {
+        return Ok(postgres::arguments(planned, data, port));
+    }
+    let mut arguments = vec!["--no-defaults".into(), mysql::own_temporary_folder(data, setting)?];
+    arguments.extend(mysql::arguments(planned, data, port));
+    Ok(arguments)
 }
 
 fn spawn(
@@ -260,14 +277,7 @@ fn spawn(
         File::options().create(true).write(true).truncate(true).mode(0o600).custom_flags(flags).open(log);
     let file = file.with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
     let mut command = setting.command(program, data);
-    if is_postgres(planned) {
-        command.args(postgres::arguments(planned, data, port));
-    } else {
-        command
-            .arg("--no-defaults")
-            .arg(mysql::own_temporary_folder(data, setting)?)
-            .args(mysql::arguments(planned, data, port));
-    }
+    command.args(arguments(planned, data, setting, port)?);
     command.stdout(Stdio::from(file.try_clone().context("sharing the log")?)).stderr(Stdio::from(file));
     let reach =
         planned.account.as_ref().map(|account| format!("the user {} has to be able to run it", account.name));
@@ -301,7 +311,7 @@ async fn until_it_takes_logins(
 }
 
 /// Repeats until it works, or until a server has gone on refusing it.
-async fn until<F: Future<Output = anyhow::Result<()>>>(
+pub(super) async fn until<F: Future<Output = anyhow::Result<()>>>(
     attempt: impl Fn() -> F,
     is_refusal: fn(&anyhow::Error) -> bool,
 ) -> anyhow::Result<()> {
@@ -388,6 +398,14 @@ fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
         .kind("not-ready", Some(&planned.database.name))
 }
 
+/// How a server is started again, that has its logins.
+fn again(planned: &Planned, arguments: Vec<OsString>) -> Option<Start> {
+    let arguments = arguments.into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>().ok()?;
+    let is_for_later = |argument: &String| !mysql::is_init_file(argument);
+    let arguments = arguments.into_iter().filter(is_for_later).collect();
+    Some(Start { program: planned.installed.program.clone(), arguments })
+}
+
 fn note(planned: &Planned, placed: &Placed, port: u16, process: Process, data: &Path) -> Server {
     let login = &planned.database.login;
     Server {
@@ -410,5 +428,7 @@ fn note(planned: &Planned, placed: &Placed, port: u16, process: Process, data: &
             ),
             at: Time::now(),
         },
+        start: None,
+        restarts: Vec::new(),
     }
 }

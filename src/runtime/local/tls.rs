@@ -25,6 +25,7 @@ const KEY_FILE: &str = "ssl_key_file";
 
 pub(super) const KEY: &str = "tls.key";
 pub(super) const CERTIFICATE: &str = "tls.crt";
+const AUTHORITY: &str = "ca.crt";
 pub(super) const RULES: &str = "pg_hba.conf";
 
 /// Whether a word of a container's arguments is about what is made here anew.
@@ -38,6 +39,11 @@ pub(super) fn file(data: &Path, name: &str) -> PathBuf {
     data.with_file_name("tls").join(name)
 }
 
+/// What has signed the certificate of the server whose data this is, as PEM; `None` where it has none.
+pub(super) fn authority(data: &Path) -> Option<String> {
+    String::from_utf8(crate::files::read(&file(data, AUTHORITY), crate::files::MOST).ok()?).ok()
+}
+
 /// Writes them. The folder is handed over once it is whole: what is written into it later could be led
 /// elsewhere.
 pub(super) fn write(
@@ -48,8 +54,11 @@ pub(super) fn write(
 ) -> anyhow::Result<()> {
     let folder = data.with_file_name("tls");
     account::make_folder(&folder, None)?;
-    let mut texts =
-        vec![(KEY, certificate.key.reveal().to_owned()), (CERTIFICATE, certificate.certificate.clone())];
+    let mut texts = vec![
+        (KEY, certificate.key.reveal().to_owned()),
+        (CERTIFICATE, certificate.certificate.clone()),
+        (AUTHORITY, certificate.authority.clone()),
+    ];
     if planned.installed.engine == Engine::Postgres {
         let method = planned.postgres.auth_method.as_deref().unwrap_or("scram-sha-256");
         let rule = |what: &str| format!("hostssl {what} all 127.0.0.1/32 {method}\n");

@@ -8,6 +8,8 @@ mod make;
 mod note;
 mod reach;
 mod ready;
+pub(super) mod restart;
+pub(super) mod standing;
 pub(super) mod status;
 mod wait;
 mod while_up;

@@ -37,6 +37,7 @@ fn row(record: &Record, server: &Server) -> Row {
         process: Some(server.process.pid),
         log: Some(server.log.display().to_string()),
         state: state(record, server).to_owned(),
+        restarts: server.restarts.len().try_into().unwrap_or(i32::MAX),
         ready: Some(server.ready.clone()),
         ..plain(record)
     }

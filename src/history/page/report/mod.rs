@@ -1,5 +1,4 @@
-//! What many runs tell together: how long databases take to start, what that time goes into, and why runs
-//! fail.
+//! What many runs tell together: how long databases take to start, what that goes into, and why runs fail.
 
 mod text;
 mod view;
@@ -22,22 +21,19 @@ pub const VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The version of the JSON: [`VERSION`].
     pub version: u32,
     /// Runs that began then or later are in it.
     pub since: Time,
-    /// When it was made.
     pub until: Time,
     pub runs: usize,
     /// How many of them have each status; the statuses in the order of a run's life, those without runs too.
     pub statuses: Vec<Count>,
     /// The starts of each engine, by engine and runtime.
     pub starts: Vec<Starts>,
-    /// Why runs did not end well, the most frequent cause first.
+    /// The most frequent cause first.
     pub failures: Vec<Failure>,
 }
 
-/// How many runs have a status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Count {
@@ -71,7 +67,6 @@ pub struct Starts {
     pub points: Vec<Point>,
 }
 
-/// What one phase takes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PhaseTime {
@@ -90,10 +85,8 @@ pub struct Point {
     /// The record's id.
     pub record: String,
     pub run_id: String,
-    /// The database's name.
     pub database: String,
     pub began: Time,
-    /// How long it took, in milliseconds.
     pub millis: u64,
 }
 
@@ -254,8 +247,7 @@ fn median(sorted: &[u64]) -> Option<u64> {
     Some(u64::midpoint(sorted[middle - 1], upper))
 }
 
-/// The smallest of sorted times that so many of a hundred do not exceed (the nearest rank, so it is one that
-/// was measured).
+/// The smallest of sorted times that so many of a hundred do not exceed (the nearest rank).
 fn of_hundred(sorted: &[u64], percent: usize) -> Option<u64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()

@@ -7,7 +7,6 @@ use super::{Failure, Report, Starts};
 use crate::table::table;
 use crate::words::{brief, count};
 
-/// How much of an error's first line is shown.
 const WIDTH: usize = 100;
 
 impl Report {

@@ -17,7 +17,6 @@ const POINTS: usize = 400;
 /// How near to each other two labels of a scale may be, in percent of its height.
 const ROOM: f64 = 12.0;
 
-/// What the template sees.
 #[derive(Serialize)]
 struct View<'a> {
     title: String,
@@ -32,7 +31,6 @@ struct View<'a> {
     days: [String; 2],
 }
 
-/// A status' part of all runs.
 #[derive(Serialize)]
 struct Share {
     name: &'static str,
@@ -41,7 +39,6 @@ struct Share {
     width: f64,
 }
 
-/// A cause with its bar.
 #[derive(Serialize)]
 struct Row<'a> {
     failure: &'a Failure,
@@ -49,7 +46,6 @@ struct Row<'a> {
     text: String,
 }
 
-/// The starts of an engine.
 #[derive(Serialize)]
 struct Chart {
     name: String,
@@ -68,7 +64,6 @@ struct Chart {
     summary: String,
 }
 
-/// A phase's part of the starts.
 #[derive(Serialize)]
 struct Part {
     class: &'static str,
@@ -95,7 +90,6 @@ struct Line {
     label: String,
 }
 
-/// A page that needs no network.
 pub fn html(report: &Report) -> anyhow::Result<String> {
     let most = report.failures.iter().map(|failure| failure.runs).max().unwrap_or_default();
     let view = View {

@@ -24,7 +24,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// After this time without a word, the system asks whether the server is still there.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// A server, and how to log in there.
 pub(super) struct Address {
     pub config: Config,
     pub trust: Trust,
@@ -32,10 +31,8 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Reads a URL, and what the environment says about passwords and certificates.
-    ///
-    /// # Errors
-    /// A usage error. It never holds a value, which may be a password.
+    /// Reads a URL, and what the environment says about passwords and certificates. An error never holds a
+    /// value, which may be a password.
     pub(super) fn new(url: &Url) -> anyhow::Result<Self> {
         Self::with(url, variable)
     }
@@ -70,8 +67,7 @@ impl Address {
     }
 }
 
-/// What is wrong with a URL. The name of an option that nobody knows may be a part of a password that was not
-/// encoded.
+/// What is wrong with a URL. An unknown option's name may be a part of a password that was not encoded.
 fn refusal(error: &tokio_postgres::Error) -> String {
     let text = crate::failure::innermost(error);
     let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c == '_');

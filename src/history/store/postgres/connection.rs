@@ -12,8 +12,8 @@ use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
-use super::Explain;
 use super::address::Address;
+use super::explain::{explain, is_about_tls};
 use crate::failure::Advise;
 use crate::history::store::value::MOST;
 use crate::postgres::{Bounds, Connector, Fault, Watched};
@@ -22,14 +22,12 @@ use crate::postgres::{Bounds, Connector, Fault, Watched};
 /// that is asked in one go are read row by row, each to its own bound.
 const BOUNDS: Bounds = Bounds { message: 32 << 20, answer: 2 * MOST };
 
-/// How long a connection that was used before may take to show that it is still one: what stands between may
-/// have forgotten it.
+/// How long a used connection may take to show that it is still one: what stands between may forget it.
 const ALIVE: Duration = Duration::from_secs(3);
 
 /// One that was used so short a time ago is not asked.
 const JUST_NOW: Duration = Duration::from_secs(1);
 
-/// A server, and the one connection to it.
 pub(super) struct Server {
     /// What errors call it.
     pub name: String,
@@ -41,8 +39,7 @@ pub(super) struct Server {
     idle: Mutex<Option<(Client, Instant)>>,
 }
 
-/// A connection that nobody else uses meanwhile. Whoever does not give it back, because something went wrong,
-/// ends it.
+/// A connection that nobody else uses meanwhile. Not to give it back, as something went wrong, ends it.
 pub(super) struct Lent<'a> {
     pub client: Client,
     place: MutexGuard<'a, Option<(Client, Instant)>>,
@@ -91,7 +88,7 @@ impl Server {
         match timeout(most, work).await {
             // The driver knows only that the connection is closed.
             Ok(Err(_)) if self.fault.seen().is_some() => self.blame(),
-            Ok(outcome) => outcome.explain(&self.name),
+            Ok(outcome) => outcome.or_else(|error| explain(error, &self.name)),
             Err(_) => Err(anyhow!("{} has not answered for {}", self.name, humantime::format_duration(most)))
                 .hint("is it the right address, and may this machine connect to it?"),
         }
@@ -108,9 +105,7 @@ impl Server {
         let config = &self.address.config;
         match self.connect_as(config).await {
             // The server has TLS, and it does not work. Whoever only prefers it goes on without.
-            Err(error)
-                if config.get_ssl_mode() == SslMode::Prefer && super::explain::is_about_tls(&error) =>
-            {
+            Err(error) if config.get_ssl_mode() == SslMode::Prefer && is_about_tls(&error) => {
                 Ok(self.connect_as(config.clone().ssl_mode(SslMode::Disable)).await?)
             }
             other => Ok(other?),

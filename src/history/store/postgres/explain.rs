@@ -6,20 +6,14 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::failure::{Advise, innermost};
 
-pub(super) trait Explain<T> {
-    /// Says which server it is and what helps, where the server or the way there is at fault.
-    fn explain(self, name: &str) -> anyhow::Result<T>;
-}
-
-impl<T> Explain<T> for anyhow::Result<T> {
-    fn explain(self, name: &str) -> anyhow::Result<T> {
-        self.or_else(|error| match error.downcast_ref::<Error>() {
-            None => Err(error),
-            Some(error) => match error.as_db_error() {
-                Some(answer) => of_the_server(answer, name),
-                None => of_the_way(error, name),
-            },
-        })
+/// Says which server it is and what helps, where the server or the way there is at fault.
+pub(super) fn explain<T>(error: anyhow::Error, name: &str) -> anyhow::Result<T> {
+    match error.downcast_ref::<Error>() {
+        None => Err(error),
+        Some(error) => match error.as_db_error() {
+            Some(answer) => of_the_server(answer, name),
+            None => of_the_way(error, name),
+        },
     }
 }
 
@@ -41,30 +35,24 @@ fn of_the_way<T>(error: &Error, name: &str) -> anyhow::Result<T> {
         .hint("is it the right address, and may this machine connect to it?")
 }
 
+const PASSWORD: &str = "the password is that of the URL, else of PGPASSWORD, else of PGPASSFILE or ~/.pgpass";
+const HINTS: [(SqlState, &str); 8] = [
+    (SqlState::INVALID_PASSWORD, PASSWORD),
+    (SqlState::INVALID_AUTHORIZATION_SPECIFICATION, PASSWORD),
+    (SqlState::INVALID_CATALOG_NAME, "testbed makes tables, but no database: createdb makes one"),
+    (
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "the user has to own the schema testbed: CREATE SCHEMA testbed AUTHORIZATION its name, as a superuser",
+    ),
+    (SqlState::TOO_MANY_CONNECTIONS, "raise the server's max_connections, or put a pooler in front of it"),
+    (SqlState::DISK_FULL, "`testbed history prune --older-than 30d` makes room"),
+    (SqlState::READ_ONLY_SQL_TRANSACTION, "the server only reads: name the one that it follows"),
+    (SqlState::LOCK_NOT_AVAILABLE, "somebody else holds a lock: pg_stat_activity shows who"),
+];
 fn of_the_server<T>(answer: &DbError, name: &str) -> anyhow::Result<T> {
-    let hint = match answer.code() {
-        code if *code == SqlState::INVALID_PASSWORD
-            || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
-        {
-            "the password is that of the URL, else of PGPASSWORD, else of PGPASSFILE or ~/.pgpass"
-        }
-        code if *code == SqlState::INVALID_CATALOG_NAME => {
-            "testbed makes tables, but no database: createdb makes one"
-        }
-        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-            "the user has to own the schema testbed: CREATE SCHEMA testbed AUTHORIZATION its name, as a superuser"
-        }
-        code if *code == SqlState::TOO_MANY_CONNECTIONS => {
-            "raise the server's max_connections, or put a pooler in front of it"
-        }
-        code if *code == SqlState::DISK_FULL => "`testbed history prune --older-than 30d` makes room",
-        code if *code == SqlState::READ_ONLY_SQL_TRANSACTION => {
-            "the server only reads: name the one that it follows"
-        }
-        code if *code == SqlState::LOCK_NOT_AVAILABLE => {
-            "somebody else holds a lock: pg_stat_activity shows who"
-        }
-        _ => return Err(anyhow!("{name}: {}", answer.message())),
-    };
-    Err(anyhow!("{name}: {}", answer.message())).hint(hint)
+    let error = Err(anyhow!("{name}: {}", answer.message()));
+    match HINTS.iter().find(|(code, _)| code == answer.code()) {
+        Some((_, hint)) => error.hint(*hint),
+        None => error,
+    }
 }

@@ -7,7 +7,6 @@ mod open;
 mod password;
 mod space;
 
-use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +21,6 @@ use url::Url;
 
 use self::address::Address;
 use self::connection::Server;
-use self::explain::Explain;
 use super::value::{MOST, Row, Statement, Value, number};
 
 /// How long the server may take for a question, or for all that is written at once.
@@ -35,29 +33,18 @@ const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_tr
                      SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// A database. Clones share a connection, which they use one after the other: a server has not many of them.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Postgres {
     server: Arc<Server>,
 }
 
-impl fmt::Debug for Postgres {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.server.name.fmt(f)
-    }
-}
-
-/// Whether a URL says what it has to.
-///
-/// # Errors
-/// A usage error without any value of it.
 pub(super) fn check(url: &Url) -> anyhow::Result<()> {
     Address::new(url).map(drop)
 }
 
 /// Its errors name the server, what is wrong with it, and what to do; never a password.
 impl Postgres {
-    /// Logs in to a database, and brings its tables up to date; `None` where nothing was ever written, unless
-    /// `makes` says to make them.
+    /// Brings the tables up to date; `None` where nothing was ever written, unless `makes` says to make them.
     pub(super) async fn open(url: &Url, name: String, makes: bool) -> anyhow::Result<Option<Self>> {
         let server = Arc::new(Server::new(url, name)?);
         let lent = server.client().await?;
@@ -75,8 +62,7 @@ impl Postgres {
         Ok(rows)
     }
 
-    /// Deletes the runs that a question finds, until it finds none; passes over those that somebody writes.
-    /// How many they were.
+    /// Deletes and counts the runs that a question finds, but for those that somebody writes.
     pub(super) async fn delete(&self, which: &Statement) -> anyhow::Result<u64> {
         // The question is asked once for each step, whatever plan the server makes.
         let sql =

@@ -1,5 +1,4 @@
-//! How the tables come to be, and up to date: in a schema of their own, one step after the other, by whoever
-//! is first.
+//! How the tables come to be, and up to date: in a schema of their own, step by step, by whoever is first.
 
 use std::pin::pin;
 
@@ -20,8 +19,7 @@ const HAS_VERSION: &str =
     "SELECT count(*) > 0 FROM pg_catalog.pg_tables WHERE schemaname = 'testbed' AND tablename = 'version'";
 const HAS_SCHEMA: &str = "SELECT count(*) > 0 FROM pg_catalog.pg_namespace WHERE nspname = 'testbed'";
 
-/// Brings the tables up to date. Where there are none, they are made if `makes` says so; else the answer is
-/// `false`.
+/// Brings the tables up to date. Where there are none, and `makes` does not ask for them: `false`.
 pub(super) async fn prepare(client: &Client, name: &str, makes: bool) -> anyhow::Result<bool> {
     let version = version(client, name).await?;
     if version == 0 && !makes {

@@ -34,7 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const WAIT: &str = "SET lock_timeout = '2s'";
 
 impl Postgres {
-    /// The bytes that the tables and their indexes take.
+    /// In bytes, indexes included.
     pub(in crate::history::store) async fn size(&self) -> anyhow::Result<u64> {
         let sql = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c \
                    WHERE c.relnamespace = to_regnamespace('testbed') AND c.relkind = 'r'";

@@ -1,11 +1,9 @@
-//! SQLite: a file on this machine that many processes may write to at once. All work is done on threads that
-//! may block.
+//! SQLite: a file that many processes may write to at once. All work is done on threads that may block.
 
 mod explain;
 mod open;
 mod space;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
@@ -24,13 +22,13 @@ use super::value::{MOST, Row, Statement, Value};
 /// How long the end of a command may wait for the file to be closed.
 const CLOSING: Duration = Duration::from_millis(100);
 
-/// An open file.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Sqlite {
     path: PathBuf,
     connection: Arc<Connected>,
 }
 
+#[derive(Debug)]
 struct Connected(Mutex<Option<Connection>>);
 
 /// To close the file is to bring what is in its write-ahead log home, and may take as long as the disk likes:
@@ -49,16 +47,9 @@ impl Drop for Connected {
     }
 }
 
-impl fmt::Debug for Sqlite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.path.fmt(f)
-    }
-}
-
 /// Its errors name the file, what is wrong with it, and what to do.
 impl Sqlite {
-    /// Opens a file, and brings its tables up to date; `None` where nothing was ever written, unless `makes`
-    /// says to make it.
+    /// Brings the tables up to date; `None` where nothing was ever written, unless `makes` says to make them.
     pub(super) async fn open(path: &Path, makes: bool) -> anyhow::Result<Option<Self>> {
         let connection = blocking(path, move |path| open::open(path, makes)).await?;
         let connected = |connection| Self {
@@ -112,12 +103,10 @@ impl Sqlite {
         .await
     }
 
-    /// The bytes of the file.
     pub(super) async fn size(&self) -> anyhow::Result<u64> {
         blocking(&self.path, |path| Ok(space::size(path))).await
     }
 
-    /// Gives the space of what was deleted back.
     pub(super) async fn give_back(&self) -> anyhow::Result<()> {
         self.with(|connection| space::give_back(connection)).await
     }

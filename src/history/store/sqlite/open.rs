@@ -73,14 +73,12 @@ fn connect(path: &Path) -> anyhow::Result<Connection> {
     connection.busy_handler(Some(wait_for_lock()))?;
     distrust(&connection)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // What was written survives a power cut as well. That costs a write a millisecond here, which nobody
-    // waits for.
+    // What was written survives a power cut, for a millisecond a write, which nobody waits for.
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
 }
 
-/// Whoever has made the file may have put anything into it: views and triggers in the place of tables,
-/// functions, values of a gigabyte.
+/// A stranger's file may hold anything: views and triggers in the place of tables, values of a gigabyte.
 fn distrust(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
@@ -110,8 +108,7 @@ fn version(connection: &Connection) -> anyhow::Result<usize> {
     usize::try_from(version).with_context(|| format!("the file says that its version is {version}"))
 }
 
-/// Whether the file is one of testbed's that this program knows, and its version. All at one point in time:
-/// somebody else may be making it.
+/// The version of a file of testbed's, all looked at in one moment: somebody else may be making it.
 fn check(connection: &mut Connection, path: &Path) -> anyhow::Result<usize> {
     let path = path.display();
     let transaction = connection.transaction()?;
@@ -133,11 +130,9 @@ fn check(connection: &mut Connection, path: &Path) -> anyhow::Result<usize> {
     Ok(version)
 }
 
-/// Does the migrations that the file has not seen. Many may try it at once: one does it, and the others find
-/// it done.
+/// Does the migrations that the file has not seen. Of many at once one does it, and the others find it done.
 fn migrate(connection: &mut Connection, migrations: &[&str]) -> anyhow::Result<()> {
-    // Both are kept in the file, and can be chosen only as long as it is empty: the second one makes its
-    // first page.
+    // Both are kept in the file, and can be chosen only while it is empty: the second makes its first page.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     keep_a_log(connection)?;
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
@@ -149,14 +144,12 @@ fn migrate(connection: &mut Connection, migrations: &[&str]) -> anyhow::Result<(
     Ok(transaction.commit()?)
 }
 
-/// Lets readers read while somebody writes. Where the file system cannot do that, SQLite goes on as it did,
-/// and readers wait.
+/// Lets readers read while somebody writes. Where the file system cannot do that, readers wait.
 fn keep_a_log(connection: &Connection) -> anyhow::Result<()> {
     let deadline = Instant::now() + TIMEOUT;
     loop {
         match connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
-            // This change alone SQLite refuses at once while another process works on the file, and there is
-            // nothing to wait for.
+            // This change alone SQLite refuses at once while another process works on the file.
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
                     && Instant::now() < deadline =>

@@ -41,7 +41,6 @@ pub(super) fn size(path: &Path) -> u64 {
     [path, &log].iter().filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
 }
 
-/// Gives free pages back to the file system.
 pub(super) fn give_back(connection: &Connection) -> anyhow::Result<()> {
     if !is_written_anew(connection)? {
         cut_off(connection)?;

@@ -1,5 +1,4 @@
-//! The databases of a run as its pods and Services tell of them: for a run that nobody took notes of, and to
-//! fill up the notes of others.
+//! A run's databases as its pods and Services tell of them: for a record that has none, or gaps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +18,6 @@ use crate::state::Ready;
 /// On a pod: for each database container, what proved that it was ready, and when.
 pub const READY_ANNOTATION: &str = "testbed/ready";
 
-/// A database, and the pod that it is in.
 pub(super) struct Found {
     pub pod: String,
     pub database: Database,

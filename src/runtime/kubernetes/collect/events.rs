@@ -1,5 +1,4 @@
-//! What the cluster said about a run's objects, and about the pods and ReplicaSets that these made, those
-//! that are gone by now included.
+//! What the cluster said about a run's objects, and about what these made, gone by now or not.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +7,7 @@ use kube::api::{DynamicObject, ListParams};
 use kube::{Error, ResourceExt};
 use tokio::time::{Instant, timeout_at};
 
+use super::kind;
 use crate::failure::innermost;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::events::{Note, is_part, note};
@@ -58,7 +58,6 @@ async fn read(cluster: &Cluster, objects: &[DynamicObject], found: &mut Vec<Note
     }
 }
 
-/// Which objects are meant.
 struct Run {
     uids: BTreeMap<(String, String), String>,
     makers: Vec<String>,
@@ -66,12 +65,9 @@ struct Run {
 
 impl Run {
     fn of(objects: &[DynamicObject]) -> Self {
-        let kind = |object: &DynamicObject| {
-            object.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default()
-        };
         let uids = objects
             .iter()
-            .map(|object| ((kind(object), object.name_any()), object.uid().unwrap_or_default()))
+            .map(|object| ((kind(object).to_owned(), object.name_any()), object.uid().unwrap_or_default()))
             .collect();
         Self {
             uids,

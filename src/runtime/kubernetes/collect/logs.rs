@@ -1,5 +1,4 @@
-//! The logs of all containers of a run, and of those that were restarted the one before as well, in bounded
-//! memory.
+//! The logs of all containers of a run, also from before a restart, in bounded memory.
 
 use futures::{AsyncBufReadExt, StreamExt, stream};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -28,7 +27,6 @@ pub(super) struct Logs {
 
 enum Lack {
     Forbidden,
-    Late,
     Failed(String),
 }
 
@@ -41,7 +39,7 @@ pub(super) async fn read_all(cluster: &Cluster, pods: &[Pod], secrets: &Secrets,
         let lack = match timeout_at(deadline, read(&api, &info, &mut clip)).await {
             Ok(Ok(())) => None,
             Ok(Err(lack)) => Some(lack),
-            Err(_) => Some(Lack::Late),
+            Err(_) => Some(Lack::Failed("it was not there in time".into())),
         };
         (info, clip, lack)
     });
@@ -50,11 +48,11 @@ pub(super) async fn read_all(cluster: &Cluster, pods: &[Pod], secrets: &Secrets,
     // In their own order, whichever comes first.
     let mut reads = stream::iter(reads).buffered(AT_ONCE);
     while let Some((info, clip, lack)) = reads.next().await {
-        if matches!(lack, Some(Lack::Forbidden)) {
-            is_forbidden = true;
-            continue;
+        match lack {
+            Some(Lack::Forbidden) => is_forbidden = true,
+            Some(Lack::Failed(why)) => read.add(info, clip, Some(why)),
+            None => read.add(info, clip, None),
         }
-        read.add(info, clip, lack);
     }
     if is_forbidden {
         read.notes.push("logs may not be read: that needs the verb get on pods/log".into());
@@ -63,17 +61,13 @@ pub(super) async fn read_all(cluster: &Cluster, pods: &[Pod], secrets: &Secrets,
 }
 
 impl Logs {
-    fn add(&mut self, info: LogInfo, clip: Clip, lack: Option<Lack>) {
+    fn add(&mut self, info: LogInfo, clip: Clip, lack: Option<String>) {
         let LogInfo { source: pod, container, previous, .. } = &info;
         let before = if *previous { " before its last restart" } else { "" };
         let is_empty = clip.bytes() == 0;
         let clipped = clip.finish();
         let mut cut = clipped.cut;
-        if let Some(lack) = lack {
-            let why = match lack {
-                Lack::Failed(why) => why,
-                _ => "it was not there in time".into(),
-            };
+        if let Some(why) = lack {
             let what = if is_empty { "the log" } else { "the rest of the log" };
             self.notes
                 .push(format!("{what} of container {container} of Pod {pod}{before} is missing: {why}"));
@@ -175,8 +169,8 @@ mod tests {
         let mut logs = Logs::default();
         let mut clip = Clip::default();
         clip.push(b"one\n");
-        logs.add(info(), clip, Some(Lack::Late));
-        logs.add(info(), Clip::default(), Some(Lack::Failed("no such container".into())));
+        logs.add(info(), clip, Some("it was not there in time".into()));
+        logs.add(info(), Clip::default(), Some("no such container".into()));
         logs.add(info(), Clip::default(), None);
         assert_eq!(logs.logs.len(), 1);
         assert_eq!(logs.logs[0].info.cut.as_deref(), Some("the rest is missing: it was not there in time"));

@@ -84,8 +84,7 @@ pub async fn collect(cluster: &Cluster, run_id: &RunId, known: Known, deadline: 
     }
 }
 
-/// The logs of a run's containers as they are now, and what could not be read: for whoever asks while the run
-/// is there.
+/// The logs of a run's containers as they are now, and what could not be read.
 pub async fn live_logs(
     cluster: &Cluster,
     run_id: &RunId,
@@ -100,6 +99,42 @@ pub async fn live_logs(
     let run_id = run_id.clone();
     let logs = background::run(move || gathering.logs(read.logs, &run_id)).await?;
     Ok((logs, notes))
+}
+
+/// A database's log that can be followed.
+pub struct Followed {
+    pub name: String,
+    pub workload: String,
+    pub container: String,
+    /// The pod that it is in now.
+    pub pod: String,
+}
+
+/// What there is to follow of a run, and how to show it.
+pub struct ToFollow {
+    pub logs: Vec<Followed>,
+    pub redactor: Redactor,
+    /// What cannot be followed, or is not known.
+    pub notes: Vec<String>,
+}
+
+/// The logs of a run's databases, but for those of pods whose secrets are not known.
+pub async fn to_follow(cluster: &Cluster, run_id: &RunId, within: Duration) -> anyhow::Result<ToFollow> {
+    let deadline = deadline::after(within);
+    let gathering =
+        gather(cluster, run_id, Known::nothing(run_id), deadline).await.map_err(anyhow::Error::msg)?;
+    let followed = |found: databases::Found| {
+        let database = found.database;
+        Followed {
+            name: database.name,
+            workload: database.workload.unwrap_or_default(),
+            container: database.container.unwrap_or_default(),
+            pod: found.pod,
+        }
+    };
+    let found = gathering.databases(run_id, &[]).into_iter();
+    let logs = found.filter(|found| gathering.secrets.are_known(&found.pod)).map(followed).collect();
+    Ok(ToFollow { logs, redactor: gathering.redactor, notes: gathering.notes })
 }
 
 /// What is known of a run before its events and logs are read.

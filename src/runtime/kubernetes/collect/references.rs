@@ -1,5 +1,4 @@
-//! The Secrets and ConfigMaps that a run's pods refer to without having brought them along: what they hold
-//! may stand in the pods' logs.
+//! The Secrets and ConfigMaps that a run's pods refer to: what they hold may stand in the pods' logs.
 //!
 //! Where a Secret cannot be read, nobody knows what to take out of a log, and the pod's logs are left out.
 
@@ -18,7 +17,6 @@ use crate::runtime::kubernetes::pods::name;
 use crate::runtime::kubernetes::references::of_pod;
 use crate::runtime::kubernetes::{AT_ONCE, Cluster};
 
-/// What is known of the Secrets that pods refer to.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
     /// For each pod, by name, why some of its secrets are not known.

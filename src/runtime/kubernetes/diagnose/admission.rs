@@ -1,6 +1,5 @@
-//! Why the API server refuses to create an object that is well-formed: quotas, limits, policies. Read from
-//! its message, both where testbed creates the object itself and where a controller reports that it could
-//! not.
+//! Why the API server refuses to create a well-formed object (quotas, limits, policies), read from its
+//! message to testbed, or to a controller that reports it.
 
 use std::collections::BTreeMap;
 
@@ -23,15 +22,13 @@ pub enum Rule {
     Class,
 }
 
-/// A refusal, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub rule: Rule,
     /// What refuses it, as a lower-case fragment.
     pub what: String,
     pub advice: String,
-    /// Whether it would be refused again for as long as neither the manifest nor the namespace's rules
-    /// change.
+    /// Whether it would be refused again as long as neither manifest nor rules change.
     pub is_final: bool,
 }
 

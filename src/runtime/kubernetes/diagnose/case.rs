@@ -60,7 +60,6 @@ pub struct Case<'a> {
     pub subject: &'a Subject,
     /// The events about it, from old to new; none where they may not be read.
     pub events: &'a [Note],
-    /// How patient to be.
     pub budgets: Budgets,
 }
 
@@ -91,7 +90,6 @@ impl<'a> Case<'a> {
     }
 }
 
-/// One container of a pod.
 pub(super) struct View<'a> {
     pub container: Option<&'a Container>,
     pub status: &'a ContainerStatus,
@@ -162,14 +160,12 @@ impl History {
         self.pulls.get(container).map(String::as_str)
     }
 
-    /// How often the container has ended since the first look.
     pub(super) fn exits(&self, container: &View) -> i32 {
         let past = self.restarts.get(container.name()).copied().unwrap_or_default();
         let now = i32::from(!container.runs() && container.end().is_some());
         container.status.restart_count - past + now
     }
 
-    /// Forgets the faults that are over.
     pub(super) fn keep(&mut self, troubles: &[Trouble]) {
         self.began.retain(|(kind, container), _| {
             troubles.iter().any(|trouble| trouble.kind == *kind && trouble.cause.container == *container)

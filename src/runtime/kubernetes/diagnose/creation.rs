@@ -1,5 +1,4 @@
-//! Pods that are never made: the controller of a StatefulSet, Deployment or Job is refused, or gives up. Only
-//! the events on that object tell.
+//! Pods that are never made: their controller is refused, or gives up. Only the events on it tell.
 
 use std::time::Instant;
 

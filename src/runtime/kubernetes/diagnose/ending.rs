@@ -13,7 +13,6 @@ const NODE: Duration = Duration::from_secs(60);
 const TAKEN: [&str; 6] =
     ["Preempted", "Preempting", "TaintManagerEviction", "Evicted", "NodeNotReady", "DeletingNode"];
 
-/// The fault of a pod that is over, or on its way there.
 pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     let status = case.pod.status.as_ref()?;
     if case.pod.metadata.deletion_timestamp.is_some() {

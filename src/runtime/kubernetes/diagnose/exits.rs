@@ -9,8 +9,7 @@ use super::{Case, Cause, History, Kind, Log, Timeout, Trouble};
 /// How often a database may end: once is an accident, twice is a habit.
 const DATABASE: i32 = 2;
 
-/// How often another container may end. Many applications end again and again until their database answers,
-/// which is no fault.
+/// How often another may end: many applications end again and again until their database answers.
 const OTHER: i32 = 5;
 
 /// How often a container may end of a workload that no run has made: what it needs has been there before.
@@ -21,7 +20,6 @@ pub(super) fn troubles(case: &Case, history: &History) -> Vec<Trouble> {
     case.containers().iter().filter_map(|container| trouble(case, container, history)).collect()
 }
 
-/// The fault of a container that has ended too often.
 pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Trouble> {
     let end = view.end()?;
     let exits = history.exits(view);

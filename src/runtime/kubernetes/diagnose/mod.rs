@@ -51,7 +51,6 @@ pub struct Cause {
     pub reason: String,
     /// What Kubernetes says, word for word. It may hold anything, a secret included.
     pub why: String,
-    /// What to change, or to do next.
     pub advice: String,
     /// The container that it is about.
     pub container: Option<String>,
@@ -71,7 +70,6 @@ impl Cause {
     }
 }
 
-/// Which of a container's logs to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Log {
     /// The one of the container that ended last.

@@ -1,5 +1,4 @@
-//! Images that cannot be pulled: what the message of the container runtime means, and whether another attempt
-//! may succeed.
+//! Images that cannot be pulled: what the container runtime's message means, and whether a retry may help.
 //!
 //! The texts differ between containerd, CRI-O and dockershim, and from version to version, so they are
 //! recognised by fragments. What is not recognised may be anything and is waited for like a fault that mends.
@@ -7,7 +6,6 @@
 use super::case::View;
 use super::{Case, Cause, History, Kind, Tell, Timeout, Trouble};
 
-/// What a failed pull means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finding {
     /// The registry does not have the image.
@@ -75,7 +73,6 @@ const FRAGMENTS: [(&str, Finding); 42] = [
     ("not found: manifest", Finding::Absent),
 ];
 
-/// The state after an attempt.
 const FAILED: &str = "ErrImagePull";
 
 /// What tells of a Secret that the pod's `imagePullSecrets` name and that is not there.
@@ -115,13 +112,11 @@ impl<'a> Pulled<'a> {
         self.volume.map_or_else(|| self.view.label(), |volume| format!("volume {volume}"))
     }
 
-    /// The container whose image it is.
     fn container(&self) -> Option<String> {
         self.volume.is_none().then(|| self.view.name().into())
     }
 }
 
-/// The fault of a container whose image, or a volume's, is not there.
 pub(super) fn trouble(case: &Case, view: &View, history: &History) -> Option<Trouble> {
     let (reason, message) = view.waits_for()?;
     match reason {
@@ -249,8 +244,7 @@ fn finding(message: &str, image: &str) -> Finding {
     }
 }
 
-/// The message in lower case, without what is quoted and without names and addresses: an image may be called
-/// `timeout`.
+/// In lower case, without what is quoted, names and addresses: an image may be called `timeout`.
 fn without_names(message: &str, image: &str) -> String {
     let unquoted: String = message.split('"').step_by(2).collect::<Vec<_>>().join(" ");
     let is_name = |word: &str| {

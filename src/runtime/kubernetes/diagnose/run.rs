@@ -11,8 +11,7 @@ use super::super::pods::{Pods, made_by, phase, uid};
 use super::case::View;
 use super::{Budgets, Case, Cause, Health, History, Log, Subject, creation, diagnose, ending};
 
-/// How many pods of one workload may end before their time: its controller makes another one, and the next
-/// one may fare better.
+/// How many pods of one workload may end before their time: the controller's next one may fare better.
 const PODS: usize = 2;
 
 /// Something that can never become ready.
@@ -40,12 +39,9 @@ pub struct Waiting {
     pub until: Option<Instant>,
 }
 
-/// What was found at one look.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What can never become ready.
     pub lost: Vec<Finding>,
-    /// What may still.
     pub waiting: Vec<Waiting>,
 }
 
@@ -59,13 +55,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run of these workloads.
     pub fn new(subjects: Vec<Subject>, budgets: Budgets) -> Self {
         Self { subjects, budgets, pods: BTreeMap::new(), makers: BTreeMap::new(), ended: BTreeMap::new() }
     }
 
-    /// Looks at everything. `pods` has to be a complete list: a pod of the manifest that is not in it is
-    /// gone.
+    /// `pods` has to be a complete list: a pod of the manifest that is not in it is gone.
     pub fn examine(&mut self, pods: &Pods, events: &Events, now: Instant) -> Findings {
         let mut findings = Findings::default();
         let present: BTreeSet<&str> = pods.values().map(uid).collect();

@@ -26,7 +26,6 @@ const SCALES_NOT: &str = "NotTriggerScaleUp";
 
 const UNSCHEDULABLE: &str = "Unschedulable";
 
-/// The fault of a pod that waits for a node.
 pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     let conditions = case.pod.status.as_ref()?.conditions.as_ref()?;
     let condition = conditions
@@ -112,8 +111,7 @@ fn judge(case: &Case, message: &str) -> (String, String, Timeout) {
     )
 }
 
-/// `2 Insufficient cpu, 1 node(s) had taint {a: b}, that the pod didn't tolerate.` to the reasons, without
-/// the numbers.
+/// The reasons in `2 Insufficient cpu, 1 node(s) had taint {a: b}, that the pod didn't tolerate.`
 fn nodes(message: &str) -> Vec<String> {
     let Some((_, reasons)) = message.split_once("available: ") else { return Vec::new() };
     let reasons = reasons.split(" preemption: ").next().unwrap_or_default().trim_end_matches(['.', ' ']);

@@ -23,7 +23,6 @@ const CLEAR: [&str; 7] = [
     "no command specified",
 ];
 
-/// The fault of a container that is not made.
 pub(super) fn trouble(case: &Case, view: &View) -> Option<Trouble> {
     let (reason, message) = view.waits_for()?;
     match reason {

@@ -22,7 +22,6 @@ const NO_HANDLER: [&str; 2] = ["no runtime for", "failed to find runtime handler
 /// What comes after all of that.
 const PROGRESS: [&str; 4] = ["Pulling", "Pulled", "Created", "Started"];
 
-/// The fault of a pod whose containers are being created.
 pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     let creating = |reason: &str| ["ContainerCreating", "PodInitializing"].contains(&reason);
     let containers = case.containers();
@@ -41,8 +40,7 @@ pub(super) fn trouble(case: &Case) -> Option<Trouble> {
     NETWORK.contains(&newest.reason.as_str()).then(|| sandboxless(case, newest))
 }
 
-/// The fault of a pod whose sandbox cannot be made, which its condition `PodReadyToStartContainers` tells
-/// without a reason.
+/// Of a sandbox that cannot be made the condition `PodReadyToStartContainers` tells without a reason.
 fn sandboxless(case: &Case, note: &Note) -> Trouble {
     let spec = case.pod.spec.as_ref();
     let class = spec.and_then(|spec| spec.runtime_class_name.as_deref());

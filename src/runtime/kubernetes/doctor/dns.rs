@@ -1,5 +1,4 @@
-//! Whether the databases' names will lead to them from here: inside the cluster the names of Services,
-//! outside it port-forwards.
+//! Whether there is a way from here: inside the cluster by the Services' names, outside by port-forwards.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -53,11 +52,10 @@ async fn inside(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
         Err(error) => return vec![Verdict::skipped(CHECK, format!("reading /etc/resolv.conf: {error}"))],
     };
     if let Some((why, remedy)) = conf.lacks(&cluster.namespace, cluster.home.as_deref()) {
-        let names: Vec<&str> =
-            planned.discovery.databases.iter().map(|database| database.host.as_str()).collect();
+        let hosts = hosts(planned);
         let problem =
-            Verdict::problem(CHECK, format!("{why}; {} would not resolve", names.join(", "))).remedy(remedy);
-        return vec![problem.on(service(names[0]))];
+            Verdict::problem(CHECK, format!("{why}; {} would not resolve", hosts.join(", "))).remedy(remedy);
+        return vec![problem.on(service(hosts[0]))];
     }
     let services = match services(cluster).await {
         Ok(services) => services,
@@ -80,6 +78,9 @@ async fn inside(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     if verdicts.is_empty() { vec![well(sample[0].name.as_str(), &conf)] } else { verdicts }
 }
 
+fn hosts<'a>(planned: &'a Planned<'_>) -> Vec<&'a str> {
+    planned.discovery.databases.iter().map(|database| database.host.as_str()).collect()
+}
 fn well(name: &str, conf: &ResolvConf) -> Verdict {
     Verdict::ok(CHECK, format!("names of Services resolve in this pod, such as {name} ({})", conf.summary()))
 }
@@ -89,10 +90,8 @@ async fn api_server(conf: &ResolvConf, planned: &Planned<'_>) -> Verdict {
     match resolve(API_SERVICE).await {
         Ok(_) => well(API_SERVICE, conf),
         Err(why) => {
-            let names: Vec<&str> =
-                planned.discovery.databases.iter().map(|database| database.host.as_str()).collect();
-            unresolved(API_SERVICE, &format!("{why}; {} would not either", names.join(", ")), conf)
-                .on(API_SERVICE)
+            let why = format!("{why}; {} would not either", hosts(planned).join(", "));
+            unresolved(API_SERVICE, &why, conf).on(API_SERVICE)
         }
     }
 }
@@ -108,7 +107,6 @@ fn service(name: &str) -> String {
     format!("Service {name}")
 }
 
-/// A Service that exists.
 struct Found {
     name: String,
     /// Its address; a headless one has none.

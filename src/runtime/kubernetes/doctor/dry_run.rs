@@ -22,13 +22,11 @@ use crate::runtime::kubernetes::{AT_ONCE, Cluster, explain};
 
 pub(super) const CHECK: &str = "dry-run";
 
-/// What came of it.
 #[derive(Default)]
 pub(super) struct Trial {
     /// What would be refused, and why.
     pub verdicts: Vec<Verdict>,
-    /// The objects as the API server would keep them, by their labels (`Pod mysql-42`): with all defaults,
-    /// and what webhooks add.
+    /// As the API server would keep them, defaults and what webhooks add included, by label (`Pod mysql-42`).
     pub accepted: BTreeMap<String, DynamicObject>,
     /// Of what makes pods, such a pod, by the maker's label.
     pub pods: BTreeMap<String, DynamicObject>,
@@ -36,7 +34,6 @@ pub(super) struct Trial {
     pub existing: BTreeSet<String>,
 }
 
-/// How one attempt ended.
 enum Outcome {
     /// With what is doubtful about it.
     Accepted(Box<DynamicObject>, Vec<String>),
@@ -44,7 +41,6 @@ enum Outcome {
     Refused(Verdict),
 }
 
-/// One creation to try.
 struct Attempt<'a> {
     object: &'a Object,
     /// The pod that it would make, if that is what is tried.
@@ -178,8 +174,7 @@ fn is_denied(status: &Status) -> bool {
     status.code == 403 && status.message.contains("cannot create resource")
 }
 
-/// The webhook that cannot take part in a dry run, from `admission webhook "a.example.com" does not support
-/// dry run`.
+/// The webhook of `admission webhook "a.example.com" does not support dry run`.
 fn refuses_dry_runs(status: &Status) -> Option<&str> {
     status
         .message

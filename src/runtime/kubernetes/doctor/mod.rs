@@ -1,5 +1,4 @@
-//! What would fail in a cluster, found out before a run: every check makes requests that change nothing, and
-//! ends in [`Verdict`]s.
+//! What would fail in a cluster, found out before a run by requests that change nothing.
 //!
 //! [`server`] and [`namespace`] come first, because everything else builds on them. The other checks go on at
 //! the same time, each with a deadline of its own; only [`quota`] waits for the [`dry_run`], which tells what
@@ -34,7 +33,6 @@ use crate::manifest::policy::Allowance;
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 
-/// What one check gets.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// The run that would be created.
@@ -47,7 +45,6 @@ pub struct Planned<'a> {
     pub allowed: &'a [Allowance],
     /// The databases and workloads among them.
     pub discovery: &'a Discovery,
-    /// Knows its secrets.
     pub redactor: &'a Redactor,
 }
 
@@ -65,7 +62,6 @@ impl Planned<'_> {
     }
 }
 
-/// Makes all checks. Nothing is created.
 pub async fn examine(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     const ALL: &str = "all";
     let (version, answer) = match server::check(cluster).await {
@@ -101,8 +97,7 @@ pub async fn examine(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     verdicts
 }
 
-/// Which images the nodes would pull, in full, so that their registries show. Whether they can, only they
-/// know.
+/// Which images the nodes would pull, with their registries. Whether they can, only they know.
 fn images(planned: &Planned<'_>) -> Option<Verdict> {
     let specs = planned.discovery.workloads.iter().map(|workload| &workload.spec);
     let containers =

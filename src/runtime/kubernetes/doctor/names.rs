@@ -5,11 +5,9 @@ use super::Planned;
 use crate::doctor::Verdict;
 use crate::manifest::Object;
 
-/// A StatefulSet's pods carry `controller-revision-hash=<name>-<hash>`: a label's value takes 63 characters,
-/// and the hash has 10 as a rule.
+/// For the label `controller-revision-hash=<name>-<hash>`, whose value takes 63, and its hash mostly 10.
 const STATEFUL_SET: usize = 63 - 1 - 10;
 
-/// A verdict for every object whose name cannot work with this run id.
 pub(super) fn check(planned: &Planned<'_>) -> Vec<Verdict> {
     let refused = planned.objects.iter().filter_map(|object| Some((object, refusal(object)?)));
     refused

@@ -17,9 +17,6 @@ const CHECK: &str = "namespace";
 pub(super) type Labels = Option<BTreeMap<String, String>>;
 
 /// Looks at the namespace, which a Role in it can allow.
-///
-/// # Errors
-/// The verdict that it is not there, or will not be for long.
 pub(super) async fn check(cluster: &Cluster) -> Result<Labels, Verdict> {
     let name = &cluster.namespace;
     let action = format!("looking at namespace {name}");

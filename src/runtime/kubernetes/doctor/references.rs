@@ -24,7 +24,6 @@ pub(super) const CHECK: &str = "references";
 /// An object by kind and name, such as `("Secret", "login")`.
 type Key = (&'static str, String);
 
-/// Looks for each object that is referred to.
 pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>) -> Vec<Verdict> {
     let wanted = wanted(planned);
     let count = wanted.len();
@@ -120,7 +119,6 @@ impl Found {
         claims.for_each(|claim| self.add("PersistentVolumeClaim", Some(&claim.claim_name)));
     }
 
-    /// The StorageClasses of claims.
     fn classes(&mut self, object: &Object) {
         let Some(spec) = object.body.get("spec") else { return };
         let class = |spec: &Value| spec.get("storageClassName").and_then(Value::as_str).map(str::to_owned);

@@ -1,12 +1,9 @@
-//! What `/etc/resolv.conf` says, and whether the bare names of a namespace's Services can resolve by it.
-//! Pure.
+//! What `/etc/resolv.conf` says, and whether bare names of a namespace's Services can resolve by it. Pure.
 
 /// The file's lines that count. The last `search` line wins, as for the system's resolver.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ResolvConf {
-    /// The addresses of the name servers.
     pub nameservers: Vec<String>,
-    /// The domains that are put behind a bare name.
     pub search: Vec<String>,
 }
 

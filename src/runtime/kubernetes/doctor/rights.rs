@@ -18,14 +18,6 @@ pub(super) const CHECK: &str = "rights";
 /// What `up` and `down` ask of every kind that the plan has.
 const EACH: [&str; 4] = ["create", "delete", "get", "list"];
 
-/// A right that `up` can do without.
-struct Optional {
-    rights: Vec<Right>,
-    /// What gets worse without it.
-    without: &'static str,
-}
-
-/// Asks for every right, and names those that are missing.
 pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kinds) -> Vec<Verdict> {
     let needed = needed(planned, kinds);
     let count = needed.len();
@@ -53,7 +45,7 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kind
             Verdict::problem(CHECK, message).remedy(rules::remedy(missing, &cluster.namespace))
         }
     }];
-    for Optional { rights, without } in optional(planned) {
+    for (rights, without) in optional(planned) {
         match access::missing(cluster, rights).await {
             Ok(missing) if missing.is_empty() => {}
             Ok(missing) => verdicts.push(
@@ -69,7 +61,6 @@ pub(super) async fn check(cluster: &Cluster, planned: &Planned<'_>, kinds: &Kind
     verdicts
 }
 
-/// What a run needs from its creation until it is gone.
 fn needed(planned: &Planned, kinds: &Kinds) -> BTreeSet<Right> {
     let mut needed = BTreeSet::new();
     for object in planned.objects {
@@ -129,22 +120,23 @@ fn place(object: &Object, planned: &Planned, kinds: &Kinds) -> Place {
     }
 }
 
-fn optional(planned: &Planned) -> Vec<Optional> {
-    let events = Optional {
-        rights: ["list", "watch"].map(|verb| Right::core("events", verb)).into(),
-        without: "`up` cannot tell why a volume, a pod network or a workload's pod does not come up",
-    };
+/// The rights that `up` can do without, and what gets worse then.
+fn optional(planned: &Planned) -> Vec<(Vec<Right>, &'static str)> {
+    let events = (
+        ["list", "watch"].map(|verb| Right::core("events", verb)).into(),
+        "`up` cannot tell why a volume, a pod network or a workload's pod does not come up",
+    );
     if planned.discovery.databases.is_empty() {
         return vec![events];
     }
-    let log = Optional {
-        rights: vec![Right::core("pods/log", "get")],
-        without: "errors show no log, and a server that does not tell its process id has to stay up for 6 s to count as ready",
-    };
-    let patch = Optional {
-        rights: vec![Right::core("pods", "patch")],
-        without: "`status` tells what proved a database ready in the folder of its `up` only",
-    };
+    let log = (
+        vec![Right::core("pods/log", "get")],
+        "errors show no log, and a server that does not tell its process id has to stay up for 6 s to count as ready",
+    );
+    let patch = (
+        vec![Right::core("pods", "patch")],
+        "`status` tells what proved a database ready in the folder of its `up` only",
+    );
     vec![log, events, patch]
 }
 

@@ -35,8 +35,7 @@ fn label(right: &Right) -> String {
     format!("{}{group}{name}{place}", right.resource)
 }
 
-/// What to add, and to what: the rules of a Role for each namespace, and of a ClusterRole for kinds that are
-/// in none.
+/// What to add: to a Role for each namespace, and to a ClusterRole for kinds that are in none.
 pub(super) fn remedy(rights: &[Right], namespace: &str) -> String {
     let places: BTreeSet<&Place> = rights.iter().map(|right| &right.place).collect();
     let texts = places.into_iter().map(|place| {
@@ -60,7 +59,7 @@ struct Rule<'a> {
     verbs: BTreeSet<&'a str>,
 }
 
-/// The rules as YAML: resources that lack the same verbs share one rule.
+/// Resources that lack the same verbs share one rule.
 fn yaml(rights: &[&Right]) -> String {
     let mut verbs: BTreeMap<(&str, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
     for right in rights {

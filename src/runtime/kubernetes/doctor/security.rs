@@ -19,7 +19,6 @@ const LABEL: &str = "pod-security.kubernetes.io/";
 /// The version of Kubernetes from which on every API server enforces the levels.
 const ENFORCED: Minor = 25;
 
-/// How many violations of a pod are told.
 const TOLD: usize = 6;
 
 const RESTRICTED: &str = "restricted";
@@ -41,7 +40,6 @@ impl Policy {
         Some(Self { level, minor: version.and_then(|version| version.strip_prefix("v1.")?.parse().ok()) })
     }
 
-    /// What the policy has against the pods of an object.
     fn violations(&self, workload: &Workload, object: &Object) -> Vec<String> {
         let spec = object.pod_template().map_or(object.body.get("spec"), |template| template.get("spec"));
         let annotations =
@@ -86,8 +84,7 @@ pub(super) fn check(
         for workload in &planned.discovery.workloads {
             let Some(object) = planned.object(workload) else { continue };
             let label = object.label();
-            // A pod of a template is one that the dry run has made up; the controller's own may be treated
-            // differently.
+            // The dry run makes a template's pod up; the controller's own may be treated differently.
             if is_enforced && server_decides && object.kind == "Pod" && is_accepted(&label) {
                 continue;
             }

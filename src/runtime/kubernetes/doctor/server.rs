@@ -16,10 +16,7 @@ const CHECK: &str = "api";
 /// The second number of Kubernetes' version: 20 of v1.20.2.
 pub(super) type Minor = u32;
 
-/// Asks for the version: its number where the server tells it, and the verdict.
-///
-/// # Errors
-/// The verdict that it cannot be reached, and why.
+/// Asks for the version: its number where the server tells it.
 pub(super) async fn check(cluster: &Cluster) -> Result<(Option<Minor>, Verdict), Verdict> {
     let server = &cluster.server;
     let begun = Instant::now();

@@ -90,7 +90,6 @@ fn control(frames: &mut Vec<u8>, kind: u16, payload: &[u8]) {
     frames.extend(payload);
 }
 
-/// What a server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said<'a> {
     /// Some of a stream's bytes; never none.
@@ -105,7 +104,7 @@ pub(super) enum Said<'a> {
     GoAway,
 }
 
-/// Bytes that are no frames of this protocol.
+/// Bytes of another protocol.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Foreign;
 
@@ -120,10 +119,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// Takes what has come, and tells what it says.
-    ///
-    /// # Errors
-    /// When it is another protocol; nothing can be read after that.
+    /// Takes what has come, and tells what it says. Nothing can be read after another protocol's bytes.
     pub(super) fn read<'a>(&mut self, mut bytes: &'a [u8]) -> Result<Vec<Said<'a>>, Foreign> {
         let mut said = Vec::new();
         loop {

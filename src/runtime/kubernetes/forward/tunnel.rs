@@ -53,7 +53,6 @@ const GOODBYE: Duration = Duration::from_secs(2);
 type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 type Outgoing = Pin<Box<dyn Sink<Bytes, Error = io::Error> + Send>>;
 
-/// An open way into a pod.
 pub(super) struct Tunnel {
     incoming: Pieces,
     outgoing: Outgoing,
@@ -110,10 +109,8 @@ impl Tunnel {
         frames.is_empty() || self.outgoing.send(frames.into()).await.is_ok()
     }
 
-    /// Carries one connection to a port of the pod until both sides have ended it, or the pod's.
-    ///
-    /// # Errors
-    /// That the tunnel has ended, or does not answer any more.
+    /// Carries one connection to a port of the pod until both sides have ended it, or the pod's. An error is
+    /// the tunnel's own end.
     pub(super) async fn carry(&mut self, port: u16, near: impl AsyncRead + AsyncWrite) -> io::Result<Ended> {
         let (reasons, stream) = (self.next, self.next + 2);
         self.next += 4;
@@ -235,7 +232,6 @@ async fn within_websocket(client: &Client, path: &str) -> Result<Option<Tunnel>,
     Ok(Some(Tunnel::new(incoming, outgoing)))
 }
 
-/// Asks for SPDY by itself.
 async fn alone(client: &Client, path: &str) -> Result<Tunnel, Error> {
     let request = Request::builder()
         .method(Method::POST)
@@ -255,7 +251,6 @@ async fn upgraded(answer: Response<Body>) -> Result<hyper::upgrade::Upgraded, Er
     hyper::upgrade::on(answer).await.map_err(Error::HyperError)
 }
 
-/// What an API server says instead of opening a port-forward.
 async fn refusal(answer: Response<Body>) -> Error {
     let code = answer.status();
     let body = match answer.into_body().collect().await {

@@ -21,7 +21,7 @@ const RULE: &str = "--pipeline-runs needs the rule {apiGroups: [tekton.dev], res
 pub struct Found {
     /// What became of them; `None` where the cluster has no PipelineRuns.
     pub lives: Lives,
-    /// What went wrong: the first of it.
+    /// The first.
     pub failure: Option<anyhow::Error>,
 }
 

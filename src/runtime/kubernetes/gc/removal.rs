@@ -1,5 +1,4 @@
-//! Removes one run that was left behind: looks once more whether it was, and deletes only what has not
-//! changed since that look.
+//! Removes a run that was left behind: looks once more, and deletes only what has not changed since.
 
 use std::collections::BTreeSet;
 
@@ -32,9 +31,6 @@ pub enum Outcome {
 }
 
 /// Removes a run if it still counts as left behind, and waits until it is gone, at most until the deadline.
-///
-/// # Errors
-/// A failed request before anything is deleted, explained.
 pub async fn remove_run(
     cluster: &Cluster,
     kinds: &Kinds,
@@ -70,7 +66,7 @@ pub async fn remove_run(
 
 /// Whether an object says of its run's end what it said before: another status is no reason to let it stay.
 fn says_the_same(before: &DynamicObject, now: &DynamicObject) -> bool {
-    Facts::of([&before.metadata]) == Facts::of([&now.metadata])
+    Facts::of(&before.metadata) == Facts::of(&now.metadata)
         && Mark::of(&before.metadata) == Mark::of(&now.metadata)
 }
 

@@ -14,7 +14,6 @@ use crate::manifest::owner::Owner;
 use crate::runtime::kubernetes::kinds::KindName;
 use crate::runtime::kubernetes::mark::{self, Mark};
 
-/// What the objects of one run say.
 #[derive(Debug, Default)]
 pub struct Statements(Vec<Statement>);
 
@@ -35,14 +34,12 @@ struct Statement {
 #[derive(Debug)]
 pub struct Verdict {
     pub reason: Reason,
-    /// The UIDs of the objects that go.
     pub uids: BTreeSet<String>,
     /// The objects that have its labels and stay, as `Kind name`.
     pub left: Vec<String>,
 }
 
 impl Statements {
-    /// Takes down what the objects say.
     pub fn of<'a>(objects: impl IntoIterator<Item = (&'a KindName, &'a DynamicObject)>) -> Self {
         Self(objects.into_iter().map(|(kind, object)| Statement::of(kind, object)).collect())
     }
@@ -115,7 +112,7 @@ impl Statement {
             speaks: mark::speaks(kind),
             is_made: object.owner_references().iter().any(|owner| owner.controller == Some(true)),
             mark: Mark::of(&object.metadata),
-            facts: Facts::of([&object.metadata]),
+            facts: Facts::of(&object.metadata),
         }
     }
 }

@@ -14,33 +14,26 @@ use crate::runtime::kubernetes::kinds::{self, KindName, Kinds};
 use crate::runtime::kubernetes::teardown::part::recorded;
 use crate::runtime::kubernetes::{Cluster, explain};
 
-/// One run of a namespace.
 #[derive(Debug)]
 pub struct Run {
     pub namespace: String,
     pub run_id: RunId,
     /// What its objects say about its end.
     pub statements: Statements,
-    pub objects: usize,
     /// The kinds that may be listed and may have objects of it.
     pub kinds: BTreeSet<KindName>,
     /// The kinds that it records, and that may not be listed.
     pub hidden: BTreeSet<KindName>,
 }
 
-/// What was found.
 pub struct Survey {
     pub runs: Vec<Run>,
     /// The kinds that were looked at, and how to reach them.
     pub kinds: Kinds,
-    /// What could not be looked at, in words.
     pub notes: Vec<String>,
 }
 
-/// Looks at the cluster's own namespace, or at all. Kinds that may not be listed are left out.
-///
-/// # Errors
-/// A failed request, explained; the refusal where nothing at all may be listed.
+/// Looks at the cluster's own namespace, or at all. Fails only where no kind at all may be listed.
 pub async fn survey(cluster: &Cluster, everywhere: bool) -> anyhow::Result<Survey> {
     let namespace = (!everywhere).then_some(cluster.namespace.as_str());
     let mut look = Look {
@@ -78,16 +71,13 @@ pub async fn survey(cluster: &Cluster, everywhere: bool) -> anyhow::Result<Surve
     Ok(Survey { runs: look.runs(), kinds: look.kinds, notes })
 }
 
-/// A survey that goes on.
 struct Look<'a> {
     cluster: &'a Cluster,
     /// Where; everywhere if there is none.
     namespace: Option<&'a str>,
     kinds: Kinds,
-    /// The objects of each kind that was listed: no more than their metadata, so that no Secret's content
-    /// comes along.
+    /// Of each kind that was listed: only their metadata, so that no Secret's content comes along.
     found: BTreeMap<KindName, Vec<DynamicObject>>,
-    /// What may not be listed.
     forbidden: BTreeMap<KindName, Error>,
 }
 
@@ -151,7 +141,6 @@ impl Look<'_> {
             namespace,
             run_id,
             statements: Statements::of(objects.iter().copied()),
-            objects: objects.len(),
             kinds: wanted.into_iter().filter(|kind| self.found.contains_key(kind)).collect(),
             hidden: recorded.into_iter().filter(|kind| self.forbidden.contains_key(kind)).collect(),
         }

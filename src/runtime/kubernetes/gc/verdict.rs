@@ -1,5 +1,4 @@
-//! Whether a run was left behind, from what its objects say, what became of its PipelineRun, and the time.
-//! Pure.
+//! Whether a run was left behind, by its objects' words, its PipelineRun's end, and the time. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,30 +22,24 @@ pub enum Expiry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     pub expiry: Expiry,
-    /// The PipelineRuns that own its objects.
     pub owners: BTreeSet<Owner>,
     /// Whether these decide: all that could have an owner has one.
     pub is_owned: bool,
 }
 
 impl Facts {
-    pub fn of<'a>(objects: impl IntoIterator<Item = &'a ObjectMeta>) -> Self {
-        let mut facts = Self { expiry: Expiry::Unsaid, owners: BTreeSet::new(), is_owned: false };
-        for object in objects {
-            if let Some(text) =
-                object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION))
-            {
-                facts.expiry = facts.expiry.later(Expiry::read(text));
-            }
-            facts.owners.extend(Owner::all_of(object));
+    pub fn of(object: &ObjectMeta) -> Self {
+        let text = object.annotations.as_ref().and_then(|annotations| annotations.get(EXPIRES_ANNOTATION));
+        let owners: BTreeSet<Owner> = Owner::all_of(object).collect();
+        Self {
+            expiry: text.map_or(Expiry::Unsaid, |text| Expiry::read(text)),
+            is_owned: !owners.is_empty(),
+            owners,
         }
-        facts.is_owned = !facts.owners.is_empty();
-        facts
     }
 }
 
 impl Expiry {
-    /// The later of both.
     #[must_use]
     pub fn later(self, other: Self) -> Self {
         match (self, other) {
@@ -61,8 +54,7 @@ impl Expiry {
     }
 }
 
-/// What became of the PipelineRuns, by their UIDs; `None` where nobody looked, or where the cluster has no
-/// such kind.
+/// What became of the PipelineRuns, by UID; `None` where nobody looked, or the cluster has no such kind.
 pub type Lives = Option<BTreeMap<String, Life>>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,9 +71,7 @@ pub enum Reason {
 pub enum Stays {
     /// Nothing says when it would be over.
     NoExpiry,
-    /// This is no time.
     Unreadable(String),
-    /// Its time has not come.
     Until(Timestamp),
     Running(String),
     /// It could not be found out whether its PipelineRun goes on.
@@ -115,8 +105,7 @@ impl Measure {
         }
     }
 
-    /// By the PipelineRuns alone: all of them have to be over. `None` while the grace lasts, in which the
-    /// expiry counts as ever.
+    /// By the PipelineRuns alone: all have to be over. `None` while the grace lasts, when the expiry counts.
     fn by_owners(
         &self,
         owners: &BTreeSet<Owner>,
@@ -155,7 +144,7 @@ impl Reason {
         }
     }
 
-    /// A few words for people, as seen from a moment.
+    /// In words, as seen from a moment.
     pub fn told(&self, now: Timestamp) -> String {
         match self {
             Self::Expired(at) => format!("expired {} ago", about(*at, now)),
@@ -166,7 +155,7 @@ impl Reason {
 }
 
 impl Stays {
-    /// A few words for people, as seen from a moment.
+    /// In words, as seen from a moment.
     pub fn told(&self, now: Timestamp) -> String {
         match self {
             Self::NoExpiry => format!("no {EXPIRES_ANNOTATION} on its objects"),
@@ -223,7 +212,10 @@ mod tests {
                 serde_json::from_value(json!({"annotations": annotations, "ownerReferences": owners})).unwrap()
             })
             .collect();
-        Facts::of(&objects)
+        let each: Vec<Facts> = objects.iter().map(Facts::of).collect();
+        let expiry = each.iter().map(|facts| facts.expiry.clone()).fold(Expiry::Unsaid, Expiry::later);
+        let owners: BTreeSet<Owner> = each.into_iter().flat_map(|facts| facts.owners).collect();
+        Facts { expiry, is_owned: !owners.is_empty(), owners }
     }
 
     fn told(measure: &Measure, facts: &Facts) -> String {
@@ -303,7 +295,7 @@ mod tests {
             {"apiVersion": "example.com/v1", "kind": "PipelineRun", "name": "a", "uid": "2"},
             {"apiVersion": "tekton.dev/v1beta1", "kind": "PipelineRun", "name": "a", "uid": "3"}]);
         let object: ObjectMeta = serde_json::from_value(json!({"ownerReferences": owners})).unwrap();
-        let found: Vec<String> = Facts::of([&object]).owners.into_iter().map(|owner| owner.uid).collect();
+        let found: Vec<String> = Facts::of(&object).owners.into_iter().map(|owner| owner.uid).collect();
         assert_eq!(found, ["3"]);
     }
 }

@@ -11,7 +11,6 @@ use crate::runtime::kubernetes::explain::is_absent;
 use crate::runtime::kubernetes::kinds::{self, KindName};
 use crate::runtime::kubernetes::mark;
 
-/// The objects of one kind that a selector finds.
 pub struct Part {
     pub kind: KindName,
     pub api: Api<DynamicObject>,
@@ -39,8 +38,7 @@ impl Part {
 /// How many kinds are looked for at most: each costs a request or two, and anybody may have named them.
 const MOST_KINDS: usize = 100;
 
-/// The kinds that the objects say their run has made. What those say that [speak](mark::speaks) for it comes
-/// first where there are too many.
+/// The kinds that the objects record; those of what [speaks](mark::speaks) for the run come first.
 pub fn recorded<'a>(objects: impl Iterator<Item = (&'a KindName, &'a DynamicObject)>) -> BTreeSet<KindName> {
     let (first, others): (Vec<_>, Vec<_>) = objects.partition(|(kind, _)| mark::speaks(kind));
     let mut found = BTreeSet::new();
@@ -62,10 +60,8 @@ pub fn recorded<'a>(objects: impl Iterator<Item = (&'a KindName, &'a DynamicObje
 
 /// Whether an object makes others, pods as a rule.
 pub fn makes_pods(object: &DynamicObject) -> bool {
-    object
-        .data
-        .get("spec")
-        .is_some_and(|spec| spec.get("template").is_some() || spec.get("jobTemplate").is_some())
+    let spec = &object.data["spec"];
+    spec.get("template").is_some() || spec.get("jobTemplate").is_some()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,44 +75,29 @@ pub enum Deletion {
     Changed,
 }
 
-/// Deletes one object, if it is still the same one. Pods get `grace` seconds; what makes pods stays until
-/// they are gone.
+/// Deletes an object if it is still the same. Pods get `grace` seconds; what makes pods outlives them.
 pub async fn delete(
     api: &Api<DynamicObject>,
     kind: &str,
     object: &DynamicObject,
     grace: u32,
 ) -> Result<Deletion, Error> {
-    let same = Preconditions { uid: object.uid(), resource_version: None };
-    delete_if(api, kind, object, grace, same).await
+    delete_if(api, kind, object, grace, None).await
 }
 
-/// The same for an object that nobody has changed since it was read.
-///
-/// # Errors
-/// A failed request; an object that has changed, is gone or was replaced is no failure.
-pub async fn delete_unchanged(
+/// The same as long as the object is still of this version.
+pub async fn delete_if(
     api: &Api<DynamicObject>,
     kind: &str,
     object: &DynamicObject,
     grace: u32,
+    version: Option<String>,
 ) -> Result<Deletion, Error> {
-    let unchanged = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
-    delete_if(api, kind, object, grace, unchanged).await
-}
-
-async fn delete_if(
-    api: &Api<DynamicObject>,
-    kind: &str,
-    object: &DynamicObject,
-    grace: u32,
-    preconditions: Preconditions,
-) -> Result<Deletion, Error> {
-    let fails = if preconditions.resource_version.is_some() { Deletion::Changed } else { Deletion::Absent };
+    let fails = if version.is_some() { Deletion::Changed } else { Deletion::Absent };
     let params = DeleteParams {
         propagation_policy: makes_pods(object).then_some(PropagationPolicy::Foreground),
         grace_period_seconds: (kind == "Pod").then_some(grace),
-        preconditions: Some(preconditions),
+        preconditions: Some(Preconditions { uid: object.uid(), resource_version: version }),
         ..DeleteParams::default()
     };
     match api.delete(&object.name_any(), &params).await {

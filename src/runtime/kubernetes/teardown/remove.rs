@@ -8,7 +8,7 @@ use kube::api::DynamicObject;
 use kube::{Error, ResourceExt};
 use tokio::time::timeout_at;
 
-use super::part::{Deletion, Part, delete, delete_unchanged};
+use super::part::{Deletion, Part, delete, delete_if};
 use super::{Timeout, wait};
 use crate::deadline;
 use crate::failure::Advise;
@@ -19,12 +19,10 @@ use crate::runtime::kubernetes::{Cluster, explain};
 /// pod's status changes a few times while its containers start or end.
 const LOOKS: usize = 10;
 
-/// What goes, and how.
 pub struct Removal<'a> {
     pub selector: &'a Selector,
     /// Seconds that pods get to stop.
     pub grace: u32,
-    /// How long all of it may take.
     pub time: Timeout,
     pub scope: Scope,
 }
@@ -35,8 +33,7 @@ pub enum Scope {
     All,
     /// Those that were found, and no other.
     Found,
-    /// Those that were found, each as long as it is still like the one that was found; the first that is not
-    /// keeps what comes after it.
+    /// The same, each as long as it is like the one that was found; the first that is not ends it.
     Unchanged(fn(&DynamicObject, &DynamicObject) -> bool),
 }
 
@@ -158,8 +155,7 @@ impl Pending<'_> {
     }
 }
 
-/// Deletes the version that was looked at, which had the label and is like the one that was found. One that
-/// changes is looked at again.
+/// Deletes the version that was looked at, as long as it is like the one that was found.
 async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) -> Result<Deletion, Error> {
     let Part { kind, api, .. } = part;
     let is_like = |now: &DynamicObject| match removal.scope {
@@ -168,7 +164,7 @@ async fn delete_one(part: &Part, object: &DynamicObject, removal: &Removal<'_>) 
     };
     let mut seen = object.clone();
     for _ in 0..LOOKS {
-        let outcome = delete_unchanged(api, &kind.1, &seen, removal.grace).await?;
+        let outcome = delete_if(api, &kind.1, &seen, removal.grace, seen.resource_version()).await?;
         if outcome != Deletion::Changed {
             return Ok(outcome);
         }

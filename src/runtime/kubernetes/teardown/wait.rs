@@ -51,7 +51,7 @@ struct Wait<'a> {
     grace: u32,
     /// The UIDs of the objects that are meant, unless all are.
     only: Option<BTreeSet<String>>,
-    /// The names of the objects that are still there.
+    /// The names.
     left: BTreeSet<String>,
     /// Deleted pods in which nothing runs, and when their record is removed without the kubelet's word.
     idle: BTreeMap<String, (Instant, DynamicObject)>,
@@ -158,8 +158,7 @@ impl Wait<'_> {
     }
 }
 
-/// The grace period of one more deletion that moves the object on; `None` where waiting is all there is to
-/// do.
+/// The grace period of one more deletion that moves the object on; `None` where only waiting helps.
 ///
 /// A pod that appeared late has not been deleted yet, and one that its owner's deletion took along may have
 /// got a longer grace period of its own. A pod whose containers have all stopped is nothing but a record: the

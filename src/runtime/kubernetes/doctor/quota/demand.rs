@@ -1,5 +1,4 @@
-//! What a run asks of the quotas of its namespace: counts of objects, and the resources of its pods and
-//! volume claims. Pure.
+//! What a run asks of its namespace's quotas: counts of objects, resources of pods and claims. Pure.
 //!
 //! The names are those of ResourceQuota: `pods`, `requests.cpu`, `count/deployments.apps`,
 //! `gold.storageclass.storage.k8s.io/requests.storage`.
@@ -16,9 +15,7 @@ use crate::manifest::quantity::Quantity;
 /// Amounts by the names that quotas have for them.
 pub(super) type Amounts = BTreeMap<String, Quantity>;
 
-/// One object's part of the demand.
 pub(super) struct Item {
-    /// The object, as messages call it.
     pub label: String,
     /// What it asks for, all of its pods together.
     pub amounts: Amounts,
@@ -26,8 +23,7 @@ pub(super) struct Item {
     pub pod: Option<PodSpec>,
 }
 
-/// Counts an object that is not a pod: by its resource's plural and group, and by the fields that quotas
-/// know.
+/// Counts an object that is not a pod, by its resource and by the fields that quotas know.
 pub(super) fn object(object: &Object, body: &Value, plural: &str, group: &str) -> Item {
     let mut amounts = counted(plural, group, 1);
     let spec = body.get("spec");
@@ -49,7 +45,6 @@ pub(super) fn object(object: &Object, body: &Value, plural: &str, group: &str) -
     Item { label: object.label(), amounts, pod: None }
 }
 
-/// Counts the pods that an object is or makes.
 pub(super) fn pods(object: &Object, pod: PodSpec) -> Item {
     let count = pods_at_once(object);
     let amounts = times(sum(counted("pods", "", 1), resources(&pod)), count);
@@ -158,7 +153,6 @@ fn requests(container: &Container) -> Amounts {
     requests
 }
 
-/// What is readable of a map of quantities.
 pub(super) fn amounts(map: Option<&BTreeMap<String, Text>>) -> Amounts {
     map.into_iter()
         .flatten()

@@ -8,18 +8,14 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 use super::demand::{Amounts, Item, add, amounts};
 use crate::manifest::quantity::Quantity;
 
-/// A resource of which there is too little left.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shortage {
-    /// The resource, as quotas call it.
     pub resource: String,
     pub asked: Quantity,
     pub left: Quantity,
-    /// What there is in all.
     pub hard: Quantity,
 }
 
-/// What the quota does not have enough of.
 pub(super) fn shortages(quota: &ResourceQuota, items: &[Item]) -> Vec<Shortage> {
     let mut asked = Amounts::new();
     items.iter().filter(|item| applies(quota, item)).for_each(|item| add(&mut asked, item.amounts.clone()));
@@ -34,8 +30,7 @@ pub(super) fn shortages(quota: &ResourceQuota, items: &[Item]) -> Vec<Shortage> 
         .collect()
 }
 
-/// What the quota wants each container to say and a container does not: the object, the container, and the
-/// resources.
+/// What the quota wants each container to say: the object, the container that does not, and the resources.
 pub(super) fn unsaid<'a>(quota: &ResourceQuota, items: &'a [Item]) -> Vec<(&'a str, &'a str, Vec<String>)> {
     const TO_SAY: [&str; 6] =
         ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];

@@ -1,13 +1,11 @@
-//! What a LimitRange gives to containers that do not say what they need. Pure. What it forbids, the dry run
-//! tells.
+//! What a LimitRange gives to containers that do not say what they need. Pure.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Container, LimitRange, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-/// Fills a pod in as admission does: a container's own limit first becomes its request, then come the
-/// defaults.
+/// As admission does: a container's own limit first becomes its request, then come the defaults.
 pub(super) fn fill(pod: &mut PodSpec, ranges: &[LimitRange]) {
     let containers = pod.containers.iter_mut().chain(pod.init_containers.iter_mut().flatten());
     for container in containers {

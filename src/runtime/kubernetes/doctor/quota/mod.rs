@@ -1,5 +1,4 @@
-//! Whether the namespace's quotas have room for all of a run. The dry run cannot tell: it asks for each
-//! object by itself.
+//! Whether the quotas have room for all of a run: the dry run asks for each object by itself.
 
 mod demand;
 mod headroom;
@@ -20,7 +19,6 @@ use crate::runtime::kubernetes::{Cluster, explain};
 
 pub(super) const CHECK: &str = "quota";
 
-/// Compares what the run asks for with what each quota has left.
 pub(super) async fn check(
     cluster: &Cluster,
     planned: &Planned<'_>,
@@ -109,14 +107,10 @@ fn judge(quota: &ResourceQuota, items: &[Item], kubectl: &str) -> Vec<Verdict> {
     verdicts
 }
 
-/// How to ask for less of a resource.
 fn lower(resource: &str) -> String {
     match resource.trim_start_matches("requests.").trim_start_matches("limits.") {
-        "cpu" => format!(
-            "ask for less {resource} (--param cpu=... for built-in databases, resources in a manifest)"
-        ),
-        "memory" => format!(
-            "ask for less {resource} (--param memory=... for built-in databases, resources in a manifest)"
+        name @ ("cpu" | "memory") => format!(
+            "ask for less {resource} (--param {name}=... for built-in databases, resources in a manifest)"
         ),
         _ => "ask for less".into(),
     }

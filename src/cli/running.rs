@@ -1,0 +1,173 @@
+//! The commands that work with a run that is up, as typed.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
+
+use super::{Archiving, OwnNames};
+use crate::deadline;
+use crate::output::Shell;
+
+/// Which run, of those that are up.
+#[derive(Debug, Clone, Args)]
+pub struct Which {
+    /// The run's id, or its first letters [default: the run of `up` in this folder]
+    #[arg(long, value_name = "ID", env = "TESTBED_RUN_ID")]
+    pub run_id: Option<String>,
+}
+
+pub(super) const EXEC_EXAMPLES: &str = "\
+Examples:
+  testbed exec -- pytest                  the run of this folder: the same variables as with `testbed run`
+  testbed exec orders -- psql             one of its databases, which then is the usual one: PGHOST, DATABASE_URL
+  testbed exec --run-id pr-17 -- make integration-test
+
+The run stays up, and several commands can use it at the same time. testbed ends with the command's own exit code (127
+where there is no such command, 126 where it cannot be started, 128 + N where signal N has ended it), and ends what the
+command has left running. A run in a cluster is reached through port-forwards for as long as the command runs.";
+
+/// `testbed exec`
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// Only these databases [default: all]
+    #[arg(value_name = "DATABASE")]
+    pub databases: Vec<String>,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    #[command(flatten)]
+    pub own: OwnNames,
+
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+pub(super) const CONNECT_EXAMPLES: &str = "\
+Examples:
+  testbed connect                         psql, mariadb, mysql or sqlite3, logged in
+  testbed connect orders                  where the run has several databases
+  testbed connect orders -- -c 'SELECT 1'
+  testbed connect < schema.sql
+
+The client is that of the database's engine: psql; mysql for MySQL and mariadb for MariaDB, or the other where there is
+only that one; sqlite3. No password is in its arguments. A run in a cluster is reached through a port-forward.";
+
+/// `testbed connect`
+#[derive(Debug, Args)]
+pub struct Connect {
+    /// The database [default: the only one]
+    #[arg(value_name = "DATABASE")]
+    pub database: Option<String>,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    /// Further arguments for the client
+    #[arg(value_name = "ARGUMENT", last = true)]
+    pub arguments: Vec<OsString>,
+}
+
+pub(super) const ENV_EXAMPLES: &str = "\
+Examples:
+  eval \"$(testbed env)\"                   sh, bash, zsh: what `testbed exec` gives a command, for this shell
+  testbed env --format fish | source
+  testbed env --format dotenv > .env
+  testbed env -o json | jq -r .environment.DATABASE_URL
+
+Variables that could lead a client to another server are unset, unless the format has no word for that (dotenv). The
+passwords are in it. A run in a cluster is told by its addresses inside: from outside `testbed exec` reaches it.";
+
+/// `testbed env`
+#[derive(Debug, Args)]
+pub struct Env {
+    /// Only these databases [default: all]
+    #[arg(value_name = "DATABASE")]
+    pub databases: Vec<String>,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    #[command(flatten)]
+    pub own: OwnNames,
+
+    /// How the variables are written
+    #[arg(
+        short = 'o',
+        long,
+        visible_alias = "output",
+        value_name = "FORMAT",
+        env = "TESTBED_ENV_FORMAT",
+        default_value = "sh"
+    )]
+    pub format: Shell,
+}
+
+pub(super) const LOGS_EXAMPLES: &str = "\
+Examples:
+  testbed logs                            all databases of the run in this folder
+  testbed logs -f orders                  on and on, over restarts, until Ctrl-C or the end of the run
+  testbed logs --tail 20 -o json | jq -r .line
+
+Passwords are masked, as in the history. `testbed history logs` has those of runs that are gone.";
+
+/// `testbed logs`
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// Only those of these databases [default: all]
+    #[arg(value_name = "DATABASE")]
+    pub databases: Vec<String>,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    /// Go on with what is written from now on, until Ctrl-C or the end of the run
+    #[arg(short, long, env = "TESTBED_FOLLOW", value_parser = FalseyValueParser::new())]
+    pub follow: bool,
+
+    /// Only the last lines of what each has written so far
+    #[arg(long, value_name = "N", env = "TESTBED_TAIL")]
+    pub tail: Option<u32>,
+
+    /// The format
+    #[arg(short, long, value_name = "FORMAT", env = "TESTBED_LOGS_FORMAT", default_value = "text")]
+    pub output: LogsFormat,
+}
+
+/// A format for `logs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogsFormat {
+    /// Lines, with the database's name in front where there are several.
+    Text,
+    /// A JSON object a line: `{"database", "line"}`.
+    Json,
+}
+
+pub(super) const RESTART_EXAMPLES: &str = "\
+Examples:
+  testbed restart orders                  stops the server, and starts it again with its data
+  testbed restart                         where the run has one database only
+
+Port, login and data stay. It ends once the server takes the tests' login again. In a cluster the container is restarted
+within its pod, which needs the restartPolicy Always, a volume for the data, and the rights create and get on pods/exec.";
+
+/// `testbed restart`
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// The database [default: the only one]
+    #[arg(value_name = "DATABASE")]
+    pub database: Option<String>,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    /// How long it may take until the server is ready again
+    #[arg(long, value_name = "DURATION", env = "TESTBED_TIMEOUT", default_value = "1m", value_parser = deadline::parse)]
+    pub timeout: Duration,
+
+    #[command(flatten)]
+    pub archiving: Archiving,
+}

@@ -1,0 +1,124 @@
+//! Stops a server of a run and starts it again as it was: in its data folder, on its port, with its logins.
+
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use rustix::fs::OFlags;
+use rustix::process::Signal;
+use tokio::time::{Instant, timeout_at};
+
+use super::processes::{self, Mark};
+use super::program::{LINES, Setting, last_lines};
+use super::start::until;
+use super::{account, logs, mysql, postgres};
+use crate::database::Engine;
+use crate::deadline;
+use crate::failure::{Advise, Exit};
+use crate::process::{self, Process};
+use crate::redact::Redactor;
+use crate::registry::{Server, Start};
+use crate::state::STATE_HINT;
+
+/// How much of the time a server gets to end by itself before it is killed.
+const ENDING: u32 = 2;
+
+/// Stops the server, unless it has ended already, with all that it has started.
+///
+/// # Errors
+/// Processes that do not end.
+pub async fn stop(server: &Server, run_id: &str, deadline: Instant) -> anyhow::Result<()> {
+    // It ends at once for PostgreSQL, which would wait for its clients' end otherwise.
+    let signal = if is_postgres(server) { Signal::INT } else { Signal::TERM };
+    server.process.signal(signal);
+    processes::gone(server.process, deadline::left(deadline) / ENDING).await;
+    let programs: Vec<_> = server.start.iter().map(|start| start.program.clone()).collect();
+    let mark = Mark { folder: folder(server), run_id, programs: &programs };
+    let ended = timeout_at(deadline, processes::end(|| processes::of_run(mark))).await;
+    ended
+        .unwrap_or_else(|_| Err(vec![server.process.pid]))
+        .map_err(|left| anyhow!("{}: server processes do not end: {left:?}", server.name))?;
+    // Nobody was overlooked.
+    process::check()
+}
+
+/// Starts it, and waits until it takes the tests' login.
+///
+/// # Errors
+/// Why it does not come back, with the end of its log.
+pub async fn start(
+    server: &Server,
+    run_id: &str,
+    redactor: &Redactor,
+    deadline: Instant,
+    timeout: Duration,
+) -> anyhow::Result<Process> {
+    let Some(Start { program, arguments }) = &server.start else {
+        return Err(anyhow!("{}: an older testbed has made it, which did not note how", server.name))
+            .hint("make the run anew: testbed down, then testbed up");
+    };
+    let engine = server.engine().unwrap_or(Engine::Mysql);
+    let account = account::for_server(engine)?;
+    let setting = Setting { account: account.as_ref(), run_id };
+    let log = open_log(&server.log)?;
+    let mut command = setting.command(program, &server.data);
+    command
+        .args(arguments)
+        .stdout(Stdio::from(log.try_clone().context("sharing the log")?))
+        .stderr(Stdio::from(log));
+    let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+    let pid = child.id().unwrap_or_default();
+    let process = Process::with_id(pid);
+    let failed = |why: String| {
+        let text = logs::read(&server.log).map(|clipped| clipped.text).unwrap_or_default();
+        anyhow!("{}: {}: {why}", server.name, server.server)
+            .detail(format!("the end of its log:\n{}", redactor.redact_lines(&last_lines(&text, LINES))))
+    };
+    let taken = tokio::select! {
+        biased;
+        taken = until_it_takes_logins(server, pid) => taken,
+        status = child.wait() => {
+            let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+            return Err(failed(format!("it ended while it started ({status})"))).exit(Exit::Never);
+        }
+        () = tokio::time::sleep_until(deadline) => {
+            let _ = child.start_kill();
+            let time = humantime::format_duration(timeout);
+            return Err(failed(format!("it takes no logins within {time}"))).exit(Exit::NotReady);
+        }
+    };
+    taken
+        .map_err(|error| failed(format!("it refuses the login of {}: {error:#}", server.user)))
+        .exit(Exit::Never)?;
+    process.ok_or_else(|| failed("it ended while it started".to_owned()))
+}
+
+async fn until_it_takes_logins(server: &Server, process: u32) -> anyhow::Result<()> {
+    let Server { user, password, port, data, .. } = server;
+    let database = server.database.as_deref();
+    if is_postgres(server) {
+        let log_in = || postgres::log_in_as(user, password, database, data, process, *port);
+        until(log_in, postgres::is_refusal).await
+    } else {
+        until(|| mysql::log_in_as(user, password, database, data, *port), mysql::is_refusal).await
+    }
+}
+
+fn is_postgres(server: &Server) -> bool {
+    server.engine() == Some(Engine::Postgres)
+}
+
+/// The folder of a server's log and data.
+fn folder(server: &Server) -> &Path {
+    server.data.parent().unwrap_or(&server.data)
+}
+
+/// The log goes on: whoever follows it sees the restart.
+fn open_log(path: &Path) -> anyhow::Result<File> {
+    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let log = File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(path);
+    log.with_context(|| format!("opening {}", path.display())).hint(STATE_HINT)
+}

@@ -1,0 +1,37 @@
+//! `testbed exec`: runs a command with the addresses of a run that is up, and leaves that as it is.
+
+use super::leftovers::Leftovers;
+use super::reached::Reached;
+use super::standing::Standing;
+use super::{Signals, attend, program};
+use crate::bug;
+use crate::cli::{Exec, Global};
+use crate::output::Names;
+use crate::progress::Progress;
+
+/// The exit code is the command's own.
+pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
+    let program = &args.command[0];
+    if let Err(cannot) = program::look_up(program) {
+        return Ok(cannot.report(program));
+    }
+    let names = Names::new(&args.own.preset, &args.own.env)?;
+    let run = Standing::find(&args.which, global)?;
+    let model = run.model(&args.databases)?;
+    let mut signals = Signals::new()?;
+    let reached = tokio::select! {
+        reached = Reached::open(&run, model, global, progress) => reached?,
+        error = signals.interrupted() => return Err(error),
+    };
+    let environment = reached.environment(&run, &names, progress)?;
+    let leftovers = Leftovers::of_next_command(&run.record);
+    let work = async {
+        match attend::start(&args.command, &environment, &run.record.run_id) {
+            Ok(mut running) => running.attend_with(&leftovers, &mut signals, progress).await,
+            Err(cannot) => Ok(cannot.report(program)),
+        }
+    };
+    let outcome = bug::caught(work).await;
+    leftovers.end(outcome.is_ok(), progress).await;
+    outcome
+}
