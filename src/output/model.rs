@@ -316,6 +316,7 @@ mod tests {
                 &RunId::parse("run-1").unwrap(),
                 &[Entry::Server(postgres, "127.0.0.1", 40000)],
                 &[ConnArg::parse("port=1").unwrap()],
+                None,
             );
             serde_json::to_value(&model.databases[0]).unwrap()
         };
@@ -323,6 +324,7 @@ mod tests {
             &RunId::parse("run-1").unwrap(),
             &[Entry::Server(&postgres, "postgres-run-1", 5432)],
             &[ConnArg::parse("port=1").unwrap()],
+            None,
         );
         let moved = here.databases[0].moved_to("127.0.0.1", 40000);
         assert_eq!(serde_json::to_value(moved).unwrap(), there(&postgres));
