@@ -17,7 +17,7 @@ use crate::lock::terms::{self, Ttl};
 use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
-use crate::output::{self, LockFact, ResultFile, RunFact};
+use crate::output::{self, Chosen, LockFact, ResultFile, RunFact};
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 
@@ -227,6 +227,7 @@ Examples:
   testbed up databases.yaml --run-id pr-17         the manifest of your own
   testbed up --with postgres --forward             until Ctrl-C
   testbed up --with postgres --format dotenv       set -a; . ./.env.testbed
+  testbed up --with postgres -o json               addresses and logins, for programs
 
 A manifest is a multi-document YAML file. Its variables are
 {{ context.pipelineRun.uid }} (the run id) and {{ params.NAME }}, or
@@ -235,8 +236,8 @@ $(context.pipelineRun.uid) and $(params.NAME) as Tekton spells them, and
 
 A FORMAT is testing-databases, dotenv, urls or tera:FILE. A template has
 {{ run_id }}, {{ database.NAME.url }} and {% for d in databases %}; a database
-has name, engine, driver, host, port, user, password, database, url and
-arguments.
+has name, engine, driver, host, port, user, password, database, url, jdbc_url,
+dsn and arguments.
 
 Standard output is the run id; progress goes to standard error.
 
@@ -248,13 +249,14 @@ Examples:
   testbed run --with postgres -- pytest      $DATABASE_URL, PGHOST, ... are set
   testbed run --with postgres --with mariadb -- sh -c 'psql \"$POSTGRES_URL\"'
   testbed run databases.yaml --keep-on-failure -- make integration-test
+  testbed run --with mysql --preset rails -- bin/rails test
 
 The command gets TESTBED_RUN_ID, TESTBED_CONFIG (the config file) and, for each
-database, NAME_URL, NAME_HOST, NAME_PORT, NAME_USER, NAME_PASSWORD and
-NAME_DATABASE; DATABASE_URL where there is one database, and libpq's PGHOST,
-PGPORT, PGUSER, PGPASSWORD and PGDATABASE where there is one PostgreSQL. The
-config file is written to the run's own folder unless --output names another
-place.
+database, NAME_URL, NAME_HOST, NAME_PORT, NAME_USER, NAME_PASSWORD,
+NAME_DATABASE, NAME_JDBC_URL and NAME_DSN (for Go); DATABASE_URL where there is
+one database, and libpq's PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE
+where there is one PostgreSQL. The config file is written to the run's own
+folder unless --output names another place.
 
 Ctrl-C and signals go to the command; a second one ends it at once (at a
 terminal, two in a row). The databases are removed in any case, and testbed ends
@@ -369,7 +371,7 @@ pub struct Source {
     /// A template parameter.
     ///
     /// Built-in databases take image, port, user, password, database, databases, users, extensions, init (set-up
-    /// scripts), args, cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret,
+    /// scripts), args, tls (true), cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret,
     /// node-selector, tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one of them as
     /// NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(
@@ -472,6 +474,9 @@ pub struct Making {
     )]
     pub connarg: Vec<String>,
 
+    #[command(flatten)]
+    pub own: OwnNames,
+
     /// How long until all are ready.
     ///
     /// All requests to the API server included.
@@ -507,6 +512,30 @@ pub struct Making {
 
     #[command(flatten)]
     pub archiving: Archiving,
+}
+
+/// What the project calls the variables of its databases.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OwnNames {
+    /// A variable of the project's own.
+    ///
+    /// For the command and the format dotenv: a template over the databases, such as
+    /// DB_NAME={{ orders.database }}
+    #[arg(
+        long,
+        value_name = "NAME=TEMPLATE",
+        env = "TESTBED_ENV",
+        value_delimiter = '\n',
+        hide_env_values = true
+    )]
+    pub env: Vec<String>,
+
+    /// The variables of a framework.
+    ///
+    /// For the run's database or the one that is named: spring, rails, django, laravel, prisma, go, jdbc or
+    /// dotnet
+    #[arg(long, value_name = "PRESET[=DATABASE]", env = "TESTBED_PRESET", value_delimiter = ',', value_parser = Chosen::parse)]
+    pub preset: Vec<Chosen>,
 }
 
 /// Where a run's story is kept, and how long that may take.
@@ -561,11 +590,26 @@ pub struct Up {
     #[arg(long, value_name = "WHAT", env = "TESTBED_ON_CANCEL", default_value = "keep", help_heading = CLUSTER)]
     pub on_cancel: OnCancel,
 
+    /// What standard output tells: the run's id, or all of the run.
+    ///
+    /// All of it has the passwords as well.
+    #[arg(short = 'o', long = "print", value_name = "FORMAT", env = "TESTBED_PRINT", default_value = "id")]
+    pub print: UpFormat,
+
     /// Write a fact to a file, for Tekton's results.
     ///
     /// The config file's path (config=FILE) or the number of databases (databases=FILE).
     #[arg(long, value_name = "NAME=FILE", value_parser = ResultFile::<RunFact>::parse, help_heading = TEKTON, hide_short_help = true)]
     pub result: Vec<ResultFile>,
+}
+
+/// A format for `up`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UpFormat {
+    /// The run's id.
+    Id,
+    /// A JSON object.
+    Json,
 }
 
 /// What happens to the objects of an `up` that is cancelled.

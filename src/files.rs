@@ -93,16 +93,21 @@ pub fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
 /// The path with the system's reason; no file is left behind then, and an older one stays as it was. What is
 /// no regular file is never replaced.
 pub fn write(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+    write_bytes(path, text.as_bytes(), mode)
+}
+
+/// The same for what is no text.
+pub fn write_bytes(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     check_kind(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if write_new(folder, path, text, mode).is_ok() {
+    if write_new(folder, path, content, mode).is_ok() {
         return Ok(());
     }
     let context = || format!("writing {}", path.display());
     let mut file = tempfile::Builder::new().prefix(".testbed-").tempfile_in(folder).with_context(context)?;
     // Set on the open file rather than at its creation, so that the umask takes nothing away.
     file.as_file().set_permissions(Permissions::from_mode(mode)).with_context(context)?;
-    file.write_all(text.as_bytes()).with_context(context)?;
+    file.write_all(content).with_context(context)?;
     file.persist(path).with_context(context)?;
     Ok(())
 }
@@ -122,11 +127,11 @@ pub fn check_kind(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Fails where there is such a file, and on file systems that have no files without names.
-fn write_new(folder: &Path, path: &Path, text: &str, mode: u32) -> io::Result<()> {
+fn write_new(folder: &Path, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let unnamed = i32::try_from(OFlags::TMPFILE.bits()).map_err(std::io::Error::other)?;
     let mut file = File::options().write(true).mode(0o600).custom_flags(unnamed).open(folder)?;
     file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content)?;
     let link = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(linkat(CWD, link, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
 }

@@ -8,17 +8,18 @@
 //! [`run_id`]; the [`registry`] knows the runs of this machine, and the [`history`] what became of those that
 //! are gone. [`commands`] holds one short function a command that lists these steps; [`reading`] is how files
 //! are read, with a bound, [`template`] what manifests and config files of the user's own format have in
-//! common, [`trust`] says whose certificates count, and [`postgres`] bounds what a PostgreSQL server may
-//! send. The [`console`] alone writes to standard output and standard error, [`bug`] sees to it that a panic
-//! ends a run like any other failure, and [`background`] does what may block. Apart from all that, [`init`]
-//! reads what a project says about its databases already, and [`doctor`] is what a look ahead finds, in
-//! either runtime.
+//! common, [`trust`] says whose certificates count, [`authority`] makes those of servers with TLS, and
+//! [`postgres`] bounds what a PostgreSQL server may send. The [`console`] alone writes to standard output and
+//! standard error, [`bug`] sees to it that a panic ends a run like any other failure, and [`background`] does
+//! what may block. Apart from all that, [`init`] reads what a project says about its databases already, and
+//! [`doctor`] is what a look ahead finds, in either runtime.
 
 // Output has one place, which survives the end of its reader.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 // What a folder keeps to itself says so.
 #![warn(unreachable_pub)]
 
+pub mod authority;
 pub mod background;
 pub mod bug;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Tera, as manifests and templates for the config file use it: one filter of testbed's own, and errors with
+//! Tera, as manifests and templates for the config file use it: two filters of testbed's own, and errors with
 //! file and line.
 
 pub mod apart;
@@ -6,6 +6,7 @@ pub mod apart;
 use std::io::{Error, ErrorKind, Write};
 
 use anyhow::{anyhow, bail};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 use tera::{Context, Kwargs, State, Tera};
@@ -37,6 +38,7 @@ impl Template<'_> {
         // template says so.
         tera.autoescape_on(Vec::<&str>::new());
         tera.register_filter("quote", quote);
+        tera.register_filter("urlencode", urlencode);
         tera.add_raw_templates(self.parts.iter().copied().chain([(self.name, text)]))
             .map_err(|error| self.explain(&error))?;
         Ok(tera)
@@ -145,6 +147,18 @@ fn located(name: &str, text: &str) -> Option<(usize, String)> {
 /// zeros survive.
 fn quote(value: String, _: Kwargs, _: &State) -> String {
     Value::String(value).to_string()
+}
+
+/// The filter `urlencode`: any text as the user, the password or a path's segment of a URL.
+fn urlencode(value: String, _: Kwargs, _: &State) -> String {
+    url_encoded(&value)
+}
+
+/// Everything but the unreserved characters of RFC 3986 is escaped: drivers differ in what else they take.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+pub fn url_encoded(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ pub fn attempt(engines: [Engine; 2], data: &[u8]) {
         admin: is(2).then(|| login("root")),
         arguments: if is(3) { container().ok().as_ref().and_then(Arguments::of) } else { None },
         tls: if is(4) { Tls::AsNeeded } else { Tls::Never },
+        authority: None,
         may_reveal: false,
         pace: Pace { usual: Duration::ZERO, setting_up: Duration::ZERO },
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
-use super::Archiving;
+use super::{Archiving, OwnNames};
 use crate::deadline;
 use crate::output::Shell;
 
@@ -39,6 +39,9 @@ pub struct Exec {
 
     #[command(flatten)]
     pub which: Which,
+
+    #[command(flatten)]
+    pub own: OwnNames,
 
     /// The command and its arguments
     #[arg(value_name = "COMMAND", last = true, required = true)]
@@ -91,6 +94,9 @@ pub struct Env {
 
     #[command(flatten)]
     pub which: Which,
+
+    #[command(flatten)]
+    pub own: OwnNames,
 
     /// How the variables are written
     #[arg(

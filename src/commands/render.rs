@@ -50,7 +50,13 @@ fn template(source: &Source) -> anyhow::Result<String> {
             return Err(usage(format!("--template: {} has set-up scripts, which may look like templates themselves", with.name)))
                 .hint("leave init away, and put a ConfigMap of your own into the manifest; or print the manifest without --template");
         }
-        builtin::render(with, &run_id, &params, &setup, &password)
+        if builtin::wants_tls(with, &params)? {
+            return Err(usage(format!(
+                "--template: each run makes {}'s certificates, which no template can hold; leave tls away",
+                with.name
+            )));
+        }
+        builtin::render(with, &run_id, &params, &setup, &password, None)
     };
     let texts = withs.iter().map(text);
     let text = texts.collect::<anyhow::Result<Vec<_>>>()?.join("---\n");

@@ -120,6 +120,7 @@ impl Server {
                 admin: None,
                 arguments: None,
                 tls,
+                authority: None,
                 may_reveal: tls == Tls::Never,
                 pace: PACE,
             },

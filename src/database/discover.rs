@@ -8,10 +8,13 @@ use k8s_openapi::api::core::v1::{Container, Service};
 use serde_json::{Map, Value};
 
 use super::variables::{Data, Reference, Variables};
-use super::{Arguments, Database, Engine, Settling, Workload, login, service, workload};
+use super::{
+    Arguments, Certificate, Database, Engine, Password, Settling, Workload, login, service, workload,
+};
 use crate::engine::{self, Vendor};
 use crate::manifest::Object;
 use crate::run_id::RunId;
+use crate::trust::{Name, Trust};
 
 /// On a pod or its template: an engine's name, `none`, or `container=engine` pairs with commas between.
 const ENGINE_ANNOTATION: &str = "testbed/engine";
@@ -20,6 +23,8 @@ const PORT_ANNOTATION: &str = "testbed/port";
 /// On a pod or its template: how long a server has to stay up to count as the final one, such as `10s`, or
 /// `never`.
 const SETTLE_ANNOTATION: &str = "testbed/settle";
+/// The folder of a container with the certificate of a server that takes logins over TLS alone.
+const TLS_ANNOTATION: &str = "testbed/tls";
 /// On a pod or its template: a JSON object of extra arguments for the config file.
 const CONNARGS_ANNOTATION: &str = "testbed/connargs";
 
@@ -195,6 +200,7 @@ fn database(
         })
         .transpose()?
         .unwrap_or_default();
+    let tls = annotation(TLS_ANNOTATION).map(|folder| certificate(variables, folder)).transpose()?;
     let further = annotation(DATABASES_ANNOTATION)
         .map(|text| {
             serde_json::from_str(text).with_context(|| {
@@ -225,8 +231,25 @@ fn database(
         admin: logins.admin,
         further,
         settle,
+        tls,
         connargs,
     })
+}
+
+/// The server's certificate: from the files in a folder of its container, as cert-manager names them.
+fn certificate(variables: &mut Variables, folder: &str) -> anyhow::Result<Certificate> {
+    let files = variables.files_below(folder)?.files;
+    let file = |name: &str| {
+        files.get(name).and_then(|bytes| String::from_utf8(bytes.clone()).ok()).ok_or_else(|| {
+            anyhow!(
+                "annotation {TLS_ANNOTATION} {folder:?}: no Secret of the manifest has {name} for this folder"
+            )
+        })
+    };
+    let authority = file("ca.crt")?;
+    Trust::in_pem(authority.as_bytes(), Name::Right)
+        .with_context(|| format!("annotation {TLS_ANNOTATION} {folder:?}: ca.crt"))?;
+    Ok(Certificate { authority, certificate: file("tls.crt")?, key: Password::new(file("tls.key")?) })
 }
 
 /// The Service's name without the run id: `mysql-2b5b…` is `mysql`. A run id may be as short as a letter:

@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::authority;
 pub use crate::engine::Engine;
 pub use discover::{Discovery, discover};
 pub use login::of_image;
@@ -53,6 +54,22 @@ pub struct Login {
     pub password: Password,
     /// The database to use; `None` where the manifest names none (MySQL allows that).
     pub database: Option<String>,
+}
+
+/// What a server speaks TLS with, as PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// By which clients know the server's certificate.
+    pub authority: String,
+    pub certificate: String,
+    pub key: Password,
+}
+
+impl Certificate {
+    /// The authority's as Java takes it.
+    pub fn keystore(&self) -> anyhow::Result<Vec<u8>> {
+        authority::keystore(&self.authority)
+    }
 }
 
 /// What the user says about staying up as evidence: a duration, or `never`.
@@ -132,6 +149,8 @@ pub struct Database {
     pub further: Vec<Further>,
     /// Whether staying up counts as evidence (`testbed/settle`).
     pub settle: Option<Settling>,
+    /// Where it takes logins over TLS alone (`testbed/tls`).
+    pub tls: Option<Certificate>,
     /// Extra arguments for the config file, from the annotation `testbed/connargs`.
     pub connargs: Map<String, Value>,
 }

@@ -1,17 +1,18 @@
 //! The built-in databases: what `--with` says, and the templates compiled into the program.
 
 use anyhow::{anyhow, bail};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::render::{self, Params, Template, Variables};
 use super::setup::Setup;
 use super::{platform, setup};
+use crate::authority::Signed;
 use crate::engine::Engine;
 use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{RunId, is_dns_label};
 
 /// The parameters that the built-in templates take.
-pub const PARAMS: [&str; 22] = [
+pub const PARAMS: [&str; 23] = [
     "image",
     "port",
     "user",
@@ -34,6 +35,7 @@ pub const PARAMS: [&str; 22] = [
     "runtime-class",
     "profile",
     "ip-family",
+    "tls",
 ];
 
 /// What the templates have in common.
@@ -112,7 +114,8 @@ impl With {
     }
 }
 
-/// Renders the template of one built-in database. `password` is used where no parameter sets one.
+/// Renders the template of one built-in database. `password` is used where no parameter sets one; `tls` is
+/// there where [`wants_tls`] says so.
 ///
 /// # Errors
 /// A usage error for a parameter's value that the template cannot take.
@@ -122,6 +125,7 @@ pub fn render(
     params: &Params,
     setup: &Setup,
     password: &str,
+    tls: Option<&Signed>,
 ) -> anyhow::Result<String> {
     let text = match with.engine {
         Engine::Mysql => include_str!("../../templates/mysql.yaml"),
@@ -133,6 +137,10 @@ pub fn render(
     extra.insert("name".into(), with.name.as_str().into());
     extra.insert("tag".into(), with.tag.as_deref().map_or(Value::Null, Into::into));
     extra.insert("generated_password".into(), password.into());
+    let tls = tls.map(
+        |signed| json!({"authority": signed.authority, "certificate": signed.certificate, "key": signed.key}),
+    );
+    extra.insert("tls".into(), tls.unwrap_or(Value::Null));
     extra.insert("platform".into(), serde_json::to_value(platform::read(with, params)?)?);
     let params = own_params(with, params)?;
     let own = |param: &str| params.get(param).map(String::as_str).filter(|value| !value.is_empty());
@@ -143,6 +151,14 @@ pub fn render(
         &Template { name: &name, text, parts: &PARTS },
         &Variables { run_id, params: &params, extra },
     )
+}
+
+/// Whether the parameters ask for a server that takes logins over TLS alone.
+///
+/// # Errors
+/// A usage error for a value that is neither true nor false.
+pub fn wants_tls(with: &With, params: &Params) -> anyhow::Result<bool> {
+    Ok(with.engine != Engine::Sqlite && platform::read(with, params)?.tls)
 }
 
 /// The parameters as one template sees them: `NAME.memory` wins over `ENGINE.memory`, which wins over
@@ -235,7 +251,7 @@ mod tests {
                     params.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
                 let with = With::parse(engine).unwrap();
                 let setup = Setup::read(&with, &params).unwrap();
-                let text = render(&with, &run_id, &params, &setup, "generated").unwrap();
+                let text = render(&with, &run_id, &params, &setup, "generated", None).unwrap();
                 let objects = super::super::parse::parse(engine, &text).unwrap();
                 let kinds: Vec<_> = objects.iter().map(|object| object.kind.as_str()).collect();
                 assert_eq!(kinds, ["Secret", "Service", "Pod"], "{text}");

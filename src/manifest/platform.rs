@@ -30,6 +30,10 @@ pub struct Platform {
     /// The user and group to run as, where the cluster assigns none.
     user: Option<u32>,
     ip_family: Option<&'static str>,
+    /// Whether the server takes logins over TLS alone.
+    pub tls: bool,
+    /// The group of the server's user in the image, which has to read the key of its certificate.
+    group: u32,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -82,6 +86,7 @@ pub fn check(param: &str, value: &str) -> anyhow::Result<()> {
         "cpu" | "cpu-limit" | "memory" | "memory-limit" => quantity(value).map(drop),
         "profile" => profile(value).map(drop),
         "ip-family" => ip_family(value).map(drop),
+        "tls" => flag(value).map(drop),
         _ => Ok(()),
     }
 }
@@ -108,6 +113,8 @@ impl<'a> Given<'a> {
             hardened: profile.is_some(),
             user: (profile == Some(Profile::Restricted)).then(|| self.user()),
             ip_family: self.read("ip-family", ip_family)?,
+            tls: self.read("tls", flag)?.unwrap_or_default(),
+            group: self.user(),
         })
     }
 
@@ -149,6 +156,10 @@ impl<'a> Given<'a> {
         let is_alpine = tag.split('-').any(|part| part.starts_with("alpine"));
         if self.with.engine == Engine::Postgres && is_alpine { 70 } else { 999 }
     }
+}
+
+fn flag(value: &str) -> anyhow::Result<bool> {
+    value.parse().map_err(|_| anyhow!("{value:?} is neither true nor false"))
 }
 
 fn names(value: &str) -> anyhow::Result<Vec<String>> {
@@ -274,6 +285,7 @@ mod tests {
         let expected = json!({
             "pull_secrets": [], "node_selector": [], "tolerations": [], "runtime_class": null, "hardened": false, "user": null,
             "requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": null, "memory": null}, "ip_family": null,
+            "tls": false, "group": 999,
         });
         assert_eq!(platform("postgres", &[]), expected);
         let empty = [

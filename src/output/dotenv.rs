@@ -6,12 +6,12 @@
 //! `${NAME}` for a variable in single quotes too; compose and python-dotenv take `\'` for a quote there. A
 //! value that would need any of these is refused.
 
-use super::{Model, environment};
+use super::{Model, Names, environment};
 use crate::failure::{Advise, usage};
 
 /// The text of the file.
-pub(super) fn dotenv(model: &Model) -> anyhow::Result<String> {
-    lines(&environment::variables(model, None))
+pub(super) fn dotenv(model: &Model, names: &Names) -> anyhow::Result<String> {
+    lines(&environment::variables(model, names, None)?)
 }
 
 /// A line for each variable.
@@ -103,10 +103,13 @@ mod tests {
 
     #[test]
     fn the_file_has_the_variables_of_a_command() {
-        let text = dotenv(&mixed(&[&database(Engine::Mysql)])).unwrap();
+        let text = dotenv(&mixed(&[&database(Engine::Mysql)]), &Names::default()).unwrap();
         let expected = "TESTBED_RUN_ID=run-1\nSQLITE_URL=sqlite::memory:\nSQLITE_DATABASE=:memory:\n\
+                        SQLITE_JDBC_URL=jdbc:sqlite::memory:\nSQLITE_DSN='file::memory:?cache=shared'\n\
                         MYSQL_URL=mysql://striv:p%22w@mysql-run-1:3306/striv_test\nMYSQL_HOST=mysql-run-1\nMYSQL_PORT=3306\n\
-                        MYSQL_USER=striv\nMYSQL_PASSWORD='p\"w'\nMYSQL_DATABASE=striv_test\nMYSQL_TCP_PORT=3306\nMYSQL_PWD='p\"w'\n";
+                        MYSQL_USER=striv\nMYSQL_PASSWORD='p\"w'\nMYSQL_DATABASE=striv_test\n\
+                        MYSQL_JDBC_URL='jdbc:mysql://mysql-run-1:3306/striv_test?sslMode=DISABLED&allowPublicKeyRetrieval=true'\n\
+                        MYSQL_DSN='striv:p\"w@tcp(mysql-run-1:3306)/striv_test'\nMYSQL_TCP_PORT=3306\nMYSQL_PWD='p\"w'\n";
         assert_eq!(text, expected);
     }
 
@@ -115,7 +118,7 @@ mod tests {
         for password in ["hush\nhush", "hush'\"", "hush'$x", "hush\\\\hush", "hush\\", "${hush}"] {
             let mut mysql = database(Engine::Mysql);
             mysql.login.password = Password::new(password);
-            let error = format!("{:#}", dotenv(&model(&[&mysql])).unwrap_err());
+            let error = format!("{:#}", dotenv(&model(&[&mysql]), &Names::default()).unwrap_err());
             assert!(
                 error.contains("--format dotenv: MYSQL_PASSWORD holds ") && !error.contains("hush"),
                 "{error}"

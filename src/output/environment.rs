@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Connection, Model};
+use super::{Connection, Model, Names, Secured, names};
 use crate::failure::{Advise, usage};
 use crate::files;
 
@@ -88,11 +88,19 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// For the command of a run. `config` is as for [`variables`]; `folder` is where the run keeps files of
+    /// For the command of a run. `names` and `config` are as for [`variables`]; `folder` is where the run keeps files of
     /// its own: in it is what the clients of MySQL and MariaDB read in the place of what the caller names for
     /// them ([`option_file`]).
-    pub fn new(model: &Model, config: Option<&Path>, folder: Option<&Path>) -> Self {
-        let mut set = variables(model, config);
+    ///
+    /// # Errors
+    /// As [`variables`].
+    pub fn new(
+        model: &Model,
+        names: &Names,
+        config: Option<&Path>,
+        folder: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let mut set = variables(model, names, config)?;
         let has = |driver: &str| model.databases.iter().any(|connection| connection.driver == driver);
         let mut elsewhere = Vec::new();
         if has(POSTGRES) {
@@ -110,18 +118,19 @@ impl Environment {
             elsewhere.extend([ONLY_URL, PRIMARY_URL]);
         }
         elsewhere.push(CONFIG);
+        elsewhere.extend(names.also_read());
         // What Rails reads for a database that its project calls by the same name.
         let of_rails = model.databases.iter().map(|it| format!("{}_{ONLY_URL}", prefix(&it.name)));
         let elsewhere = elsewhere.into_iter().map(str::to_owned).chain(of_rails);
         let removed = elsewhere.filter(|name| !set.iter().any(|(set, _)| set == name)).collect();
-        Self { set, removed }
+        Ok(Self { set, removed })
     }
 }
 
 /// The text of `my.cnf` in the run's folder: the login that MySQL's and MariaDB's clients take where nothing
 /// else is said. `None` where the run has no such server, or more than one and none that is the usual one.
 pub fn option_file(model: &Model) -> Option<String> {
-    let Connection { host, port, user, password, .. } = usual(model, MYSQL)?;
+    let Connection { host, port, user, password, ca, .. } = usual(model, MYSQL)?;
     // What is quoted has only backslashes and line breaks to escape.
     let quoted =
         |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
@@ -136,7 +145,10 @@ pub fn option_file(model: &Model) -> Option<String> {
         ("password", password.as_deref()),
     ];
     let client: String = login.into_iter().map(|(key, value)| line(key, value)).collect();
-    let text = format!("[client]\nprotocol=tcp\n{client}");
+    // MySQL's clients verify as soon as they know an authority, and do not know MariaDB's word for it.
+    let verified =
+        ca.as_deref().map(|ca| line("ssl-ca", Some(ca)) + "[client-mariadb]\nssl-verify-server-cert\n");
+    let text = format!("[client]\nprotocol=tcp\n{client}{}", verified.unwrap_or_default());
     // The clients cut a longer line in two, and print the second part.
     text.lines().all(|line| line.len() < 4000).then_some(text)
 }
@@ -187,8 +199,16 @@ fn usual<'a>(model: &'a Model, driver: &str) -> Option<&'a Connection> {
 /// force.
 ///
 /// `config` is the config file's absolute path; one that is not UTF-8 is left out, for a variable would tell
-/// it wrong. The names have to have passed [`check_names`].
-pub(super) fn variables(model: &Model, config: Option<&Path>) -> Vec<(String, String)> {
+/// it wrong. `names` are the project's own, and count for more than these. The databases' names have to have
+/// passed [`check_names`].
+///
+/// # Errors
+/// As [`Names::variables`].
+pub(super) fn variables(
+    model: &Model,
+    names: &Names,
+    config: Option<&Path>,
+) -> anyhow::Result<Vec<(String, String)>> {
     let mut variables = vec![(RUN_ID.to_owned(), model.run_id.clone())];
     variables.extend(config.and_then(Path::to_str).map(|path| (CONFIG.to_owned(), path.to_owned())));
     for connection in &model.databases {
@@ -206,20 +226,34 @@ pub(super) fn variables(model: &Model, config: Option<&Path>) -> Vec<(String, St
     }
     if let Some(usual) = usual(model, POSTGRES) {
         own(usual)
-            .filter(|(suffix, _)| *suffix != "URL")
+            .filter(|(suffix, _)| !["URL", "JDBC_URL", "DSN", "CA"].contains(suffix))
             .for_each(|(suffix, value)| add(&format!("{LIBPQ}{suffix}"), value));
         // Some drivers want TLS unless they are told not to.
-        add("PGSSLMODE", if usual.over_tls { "require" } else { "disable" }.to_owned());
+        let mode = match usual.secured() {
+            Secured::No => "disable",
+            Secured::Unverified => "require",
+            Secured::Verified(ca) => {
+                add("PGSSLROOTCERT", ca.to_owned());
+                "verify-full"
+            }
+        };
+        add("PGSSLMODE", mode.to_owned());
     }
     if let Some(Connection { host: Some(host), port: Some(port), password, .. }) = usual(model, MYSQL) {
         add("MYSQL_HOST", host.clone());
         add("MYSQL_TCP_PORT", port.to_string());
         add("MYSQL_PWD", password.clone().unwrap_or_default());
     }
-    variables
+    for (name, value) in names.variables(model)? {
+        names::set(&mut variables, &name, value);
+    }
+    Ok(variables)
 }
 
-/// A database's own variables, without its name in front. SQLite has a URL and a database only.
+/// What a database has that is no server.
+const OF_LIBRARIES: [&str; 4] = ["URL", "DATABASE", "JDBC_URL", "DSN"];
+
+/// A database's own variables, without its name in front. SQLite has its URLs and a database only.
 fn own(connection: &Connection) -> impl Iterator<Item = (&'static str, String)> {
     let is_server = connection.host.is_some();
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
@@ -231,9 +265,12 @@ fn own(connection: &Connection) -> impl Iterator<Item = (&'static str, String)> 
         ("USER", text(&connection.user)),
         ("PASSWORD", text(&connection.password)),
         ("DATABASE", text(&connection.database)),
+        ("JDBC_URL", connection.jdbc_url.clone()),
+        ("DSN", connection.dsn.clone()),
     ]
     .into_iter()
-    .filter(move |(suffix, _)| is_server || ["URL", "DATABASE"].contains(suffix))
+    .chain(connection.ca.clone().map(|ca| ("CA", ca)))
+    .filter(move |(suffix, _)| is_server || OF_LIBRARIES.contains(suffix))
 }
 
 /// `orders-db` to `ORDERS_DB`.
@@ -245,7 +282,7 @@ fn prefix(name: &str) -> String {
 /// takes.
 ///
 /// No other two can meet: a database's variables differ from another's in what stands before the last
-/// underscore, libpq's have none, and `DATABASE_URL` is that of a database called `database` where there is
+/// underscore, or before `_JDBC_URL`; libpq's have none, and `DATABASE_URL` is that of a database called `database` where there is
 /// one.
 pub fn check_names(names: &[&str]) -> anyhow::Result<()> {
     for (index, name) in names.iter().enumerate() {
@@ -266,12 +303,19 @@ fn check_name(name: &str, others: &[&str]) -> Result<(), String> {
             "the variables of the database {name} would begin with a digit, which no shell takes"
         ));
     }
-    match others.iter().find(|other| self::prefix(other) == prefix) {
-        Some(other) => {
-            Err(format!("the databases {other} and {name} would share the variables {prefix}_URL and so on"))
+    for other in others {
+        let with = self::prefix(other);
+        if with == prefix {
+            return Err(format!(
+                "the databases {other} and {name} would share the variables {prefix}_URL and so on"
+            ));
         }
-        None => Ok(()),
+        if with == format!("{prefix}_JDBC") || prefix == format!("{with}_JDBC") {
+            let variable = with.max(prefix) + "_URL";
+            return Err(format!("the databases {other} and {name} would share the variable {variable}"));
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -282,7 +326,8 @@ mod tests {
     use crate::failure::{Exit, exit_of};
 
     fn lines(model: &Model) -> Vec<String> {
-        variables(model, None).into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+        let all = variables(model, &Names::default(), None).unwrap();
+        all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
 
     #[test]
@@ -295,6 +340,8 @@ mod tests {
             "ORDERS_DB_USER=striv",
             "ORDERS_DB_PASSWORD=p\"w",
             "ORDERS_DB_DATABASE=striv_test",
+            "ORDERS_DB_JDBC_URL=jdbc:postgresql://orders-db-run-1:5432/striv_test",
+            "ORDERS_DB_DSN=postgresql://striv:p%22w@orders-db-run-1:5432/striv_test?sslmode=disable",
             "DATABASE_URL=postgresql://striv:p%22w@orders-db-run-1:5432/striv_test",
             "PGHOST=orders-db-run-1",
             "PGPORT=5432",
@@ -310,7 +357,13 @@ mod tests {
     fn sqlite_has_a_url_and_a_database_and_counts_as_one() {
         assert_eq!(
             lines(&mixed(&[]))[1..],
-            ["SQLITE_URL=sqlite::memory:", "SQLITE_DATABASE=:memory:", "DATABASE_URL=sqlite::memory:"]
+            [
+                "SQLITE_URL=sqlite::memory:",
+                "SQLITE_DATABASE=:memory:",
+                "SQLITE_JDBC_URL=jdbc:sqlite::memory:",
+                "SQLITE_DSN=file::memory:?cache=shared",
+                "DATABASE_URL=sqlite::memory:",
+            ]
         );
         let lines = lines(&mixed(&[&database(Engine::Postgres)]));
         assert!(!lines.iter().any(|line| line.starts_with("DATABASE_URL=")), "{lines:?}");
@@ -375,7 +428,8 @@ mod tests {
 
     #[test]
     fn the_config_file_is_told_by_its_path() {
-        let variables = variables(&mixed(&[]), Some(Path::new("/project/x.json")));
+        let variables =
+            variables(&mixed(&[]), &Names::default(), Some(Path::new("/project/x.json"))).unwrap();
         assert_eq!(variables[1], ("TESTBED_CONFIG".into(), "/project/x.json".into()));
     }
 
@@ -390,7 +444,8 @@ mod tests {
         ] {
             check_names(names).unwrap();
             let databases: Vec<_> = names.iter().map(|name| named(Engine::Postgres, name)).collect();
-            let variables = variables(&model(&databases.iter().collect::<Vec<_>>()), Some(Path::new("/x")));
+            let model = model(&databases.iter().collect::<Vec<_>>());
+            let variables = variables(&model, &Names::default(), Some(Path::new("/x"))).unwrap();
             let mut seen: Vec<&str> = variables.iter().map(|(name, _)| name.as_str()).collect();
             seen.sort_unstable();
             seen.dedup();
@@ -415,6 +470,8 @@ mod tests {
             (&["testbed"], "the database testbed would begin with TESTBED_"),
             (&["testbed-run"], "the database testbed-run would begin with TESTBED_"),
             (&["9lives"], "begin with a digit"),
+            (&["a-jdbc", "a"], "the databases a-jdbc and a would share the variable A_JDBC_URL"),
+            (&["a", "a-jdbc"], "would share the variable A_JDBC_URL"),
         ] {
             let error = check_names(names).unwrap_err();
             assert!(format!("{error:#}").contains(part) && exit_of(&error) == Exit::Usage, "{error:#}");

@@ -28,6 +28,7 @@ pub(super) fn database(engine: Engine) -> Database {
         admin: None,
         further: Vec::new(),
         settle: None,
+        tls: None,
         connargs: Map::new(),
     }
 }
@@ -41,12 +42,12 @@ pub(super) fn named(engine: Engine, name: &str) -> Database {
 pub(super) fn model(databases: &[&Database]) -> Model {
     let entries: Vec<Entry> =
         databases.iter().map(|database| Entry::Server(database, &database.host, database.port)).collect();
-    Model::new(&RunId::parse("run-1").expect("a run id"), &entries, &[])
+    Model::new(&RunId::parse("run-1").expect("a run id"), &entries, &[], None)
 }
 
 /// A run of SQLite and these servers.
 pub(super) fn mixed(databases: &[&Database]) -> Model {
     let servers = databases.iter().map(|database| Entry::Server(database, &database.host, database.port));
     let entries: Vec<Entry> = std::iter::once(Entry::Sqlite("sqlite")).chain(servers).collect();
-    Model::new(&RunId::parse("run-1").expect("a run id"), &entries, &[])
+    Model::new(&RunId::parse("run-1").expect("a run id"), &entries, &[], None)
 }

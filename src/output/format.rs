@@ -7,7 +7,7 @@ use super::dotenv::dotenv;
 use super::template::OwnTemplate;
 use super::testing_databases::testing_databases;
 use super::url::urls;
-use super::{Model, RENAME, check_names};
+use super::{Model, Names, RENAME, check_names};
 use crate::failure::{Advise, usage};
 
 /// What `--format` says.
@@ -102,11 +102,11 @@ impl Renderer {
     /// # Errors
     /// A usage error for names that [`Renderer::check_names`] refuses, a value that the format cannot hold,
     /// or a template that does not fit.
-    pub fn render(&self, model: &Model) -> anyhow::Result<String> {
+    pub fn render(&self, model: &Model, names: &Names) -> anyhow::Result<String> {
         self.check_names(&model.names())?;
         match self {
             Self::TestingDatabases => testing_databases(model),
-            Self::Dotenv => dotenv(model),
+            Self::Dotenv => dotenv(model, names),
             Self::Urls => urls(model),
             Self::Template(template) => template.render(model),
         }
@@ -154,7 +154,11 @@ mod tests {
         for (format, fits) in
             [(Format::TestingDatabases, true), (Format::Urls, false), (Format::Dotenv, false)]
         {
-            assert_eq!(format.renderer().unwrap().render(&model(&[&a, &b])).is_ok(), fits, "{format:?}");
+            assert_eq!(
+                format.renderer().unwrap().render(&model(&[&a, &b]), &Names::default()).is_ok(),
+                fits,
+                "{format:?}"
+            );
         }
         let error = Format::Urls.renderer().unwrap().check_names(&["a", "db", "db"]).unwrap_err();
         assert_eq!(format!("{error:#}"), "--format urls: two databases are called db");

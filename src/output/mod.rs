@@ -3,13 +3,17 @@
 //!
 //! [`Model`] says what there is to know of a run, and each format shows it in its own way; [`Format`] is the
 //! user's choice of one, and [`Renderer`] that choice made ready before anything is created. [`Environment`]
-//! is the same for a command that testbed starts.
+//! is the same for a command that testbed starts, and [`Names`] are what the project itself calls things.
 
 mod connarg;
 mod dotenv;
+mod drivers;
 mod environment;
 mod format;
+pub mod json;
 mod model;
+mod names;
+mod presets;
 mod results;
 mod shell;
 mod template;
@@ -19,7 +23,9 @@ mod url;
 pub use connarg::{ConnArg, check_connargs};
 pub use environment::{Environment, check_names, option_file, other_option_file};
 pub use format::{Format, Renderer};
-pub use model::{Connection, Entry, Model};
+pub use model::{Connection, Entry, Model, Secured, ca_file, keystore_file};
+pub use names::{Chosen, Names, check as check_variable};
+pub use presets::Preset;
 pub use results::{LockFact, ResultFile, RunFact};
 pub use shell::Shell;
 pub use url::authority;

@@ -1,9 +1,11 @@
 //! What the tests get to know of a run: the model that every format of the config file shows in its own way.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value, json};
 
-use super::{ConnArg, url};
+use super::{ConnArg, drivers, url};
 use crate::database::{Database, Engine, Login, Password};
 use crate::run_id::RunId;
 
@@ -25,6 +27,17 @@ pub struct Model {
     pub run_id: String,
     /// The databases in the config file's order: that of the command line and of the manifests.
     pub databases: Vec<Connection>,
+}
+
+/// How clients have to speak to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Secured<'a> {
+    /// It takes logins without TLS.
+    No,
+    /// It takes logins over TLS only, with a certificate that nobody can verify.
+    Unverified,
+    /// It takes logins over TLS only, and this file has the certificate of its authority.
+    Verified(&'a str),
 }
 
 /// An engine's name.
@@ -55,6 +68,15 @@ pub struct Connection {
     pub database: Option<String>,
     /// All of this as one URL: `postgresql://…`, `mysql://…` (MariaDB too) or `sqlite::memory:`.
     pub url: String,
+    /// The same for JDBC, without user and password.
+    #[serde(default)]
+    pub jdbc_url: String,
+    /// The same as Go's drivers take it.
+    #[serde(default)]
+    pub dsn: String,
+    /// The file with the certificate of a server's authority, where that takes logins over TLS alone.
+    #[serde(default)]
+    pub ca: Option<String>,
     /// Whether the server takes logins over TLS only.
     #[serde(default)]
     pub over_tls: bool,
@@ -69,9 +91,11 @@ pub struct Connection {
 
 impl Model {
     /// The model of a run with these databases.
-    pub fn new(run_id: &RunId, entries: &[Entry], connargs: &[ConnArg]) -> Self {
+    ///
+    /// `folder` is where [`ca_file`] has been written for those that have an authority.
+    pub fn new(run_id: &RunId, entries: &[Entry], connargs: &[ConnArg], folder: Option<&Path>) -> Self {
         let connections = |entry: &Entry| match *entry {
-            Entry::Server(database, host, port) => Connection::all_of(database, host, port, connargs),
+            Entry::Server(database, host, port) => Connection::all_of(database, host, port, connargs, folder),
             Entry::Sqlite(name) => vec![Connection::sqlite(name)],
         };
         Self { run_id: run_id.as_str().into(), databases: entries.iter().flat_map(connections).collect() }
@@ -94,6 +118,7 @@ impl Model {
                 now = each.next().unwrap_or_default();
             }
             connection.over_tls = now;
+            connection.spell();
         }
     }
 
@@ -103,6 +128,16 @@ impl Model {
     }
 }
 
+/// Where the certificate of a database's authority is, in the run's folder.
+pub fn ca_file(folder: &Path, database: &Database) -> PathBuf {
+    folder.join(format!("{}.ca.crt", database.name))
+}
+
+/// The same for Java, beside it.
+pub fn keystore_file(ca: &Path) -> PathBuf {
+    ca.with_extension("jks")
+}
+
 /// One of the names that are known.
 fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
     let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
@@ -110,6 +145,28 @@ fn engine<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> 
 }
 
 impl Connection {
+    pub fn secured(&self) -> Secured<'_> {
+        match (&self.ca, self.over_tls) {
+            (Some(ca), _) => Secured::Verified(ca),
+            (None, true) => Secured::Unverified,
+            (None, false) => Secured::No,
+        }
+    }
+
+    /// Writes down what differs from driver to driver, once all else is known.
+    fn spell(&mut self) {
+        if self.engine == "postgres" {
+            self.url = drivers::verified(&self.url, self.secured());
+        }
+        self.jdbc_url = drivers::jdbc_url(self);
+        self.dsn = drivers::go_dsn(self);
+    }
+
+    fn spelt(mut self) -> Self {
+        self.spell();
+        self
+    }
+
     /// The same database as it is reached by another address.
     #[must_use]
     pub fn moved_to(&self, host: &str, port: u16) -> Self {
@@ -130,6 +187,7 @@ impl Connection {
         let scheme = self.url.split_once(':').map_or("", |(scheme, _)| scheme);
         moved.url = url::url(scheme, &login, host, port);
         (moved.host, moved.port) = (Some(host.to_owned()), Some(port));
+        moved.spell();
         moved
     }
 
@@ -143,20 +201,34 @@ impl Connection {
             arguments: Map::from_iter([("database".to_owned(), IN_MEMORY.into())]),
             ..Self::default()
         }
+        .spelt()
     }
 
     /// A server's database, and the further ones: `orders`, and `orders-audit` for its database `audit`.
-    fn all_of(database: &Database, host: &str, port: u16, connargs: &[ConnArg]) -> Vec<Self> {
-        let own = Self::server(database, &database.login, host, port, connargs);
+    fn all_of(
+        database: &Database,
+        host: &str,
+        port: u16,
+        connargs: &[ConnArg],
+        folder: Option<&Path>,
+    ) -> Vec<Self> {
+        let own = Self::server(database, &database.login, host, port, connargs, folder);
         let further = database.further.iter().map(|further| Self {
             name: format!("{}-{}", database.name, further.name),
             is_further: true,
-            ..Self::server(database, &further.login(&database.login), host, port, connargs)
+            ..Self::server(database, &further.login(&database.login), host, port, connargs, folder)
         });
         std::iter::once(own).chain(further).collect()
     }
 
-    fn server(database: &Database, login: &Login, host: &str, port: u16, connargs: &[ConnArg]) -> Self {
+    fn server(
+        database: &Database,
+        login: &Login,
+        host: &str,
+        port: u16,
+        connargs: &[ConnArg],
+        folder: Option<&Path>,
+    ) -> Self {
         // MariaDB is reached with MySQL's driver, so that is what its entry names.
         let (driver, scheme, database_key) = match database.engine {
             Engine::Postgres => ("postgres", "postgresql", "dbname"),
@@ -170,6 +242,9 @@ impl Connection {
         if let Some(name) = &login.database {
             arguments.insert(database_key.into(), name.as_str().into());
         }
+        let ca = folder.filter(|_| database.tls.is_some()).map(|folder| ca_file(folder, database));
+        let ca = ca.as_deref().and_then(Path::to_str).map(str::to_owned);
+        arguments.extend(ca.iter().flat_map(|ca| drivers::python(driver, ca)));
         arguments.extend(database.connargs.clone());
         arguments.extend(connargs.iter().filter(|arg| arg.is_for(database)).map(ConnArg::pair));
         Self {
@@ -182,10 +257,12 @@ impl Connection {
             password: Some(login.password.reveal().into()),
             database: login.database.clone(),
             url: url::url(scheme, login, host, port),
-            over_tls: false,
-            is_further: false,
+            over_tls: database.tls.is_some(),
+            ca,
             arguments,
+            ..Self::default()
         }
+        .spelt()
     }
 }
 
@@ -204,19 +281,23 @@ mod tests {
             &RunId::parse("run-1").unwrap(),
             &[Entry::Sqlite("memory"), Entry::Server(&postgres, "127.0.0.1", 40000)],
             &connargs,
+            None,
         );
         let expected = json!({
             "run_id": "run-1",
             "databases": [
                 {
                     "name": "memory", "engine": "sqlite", "driver": "sqlite", "host": null, "port": null, "user": null,
-                    "password": null, "database": ":memory:", "url": "sqlite::memory:", "over_tls": false,
-                    "arguments": {"database": ":memory:"},
+                    "password": null, "database": ":memory:", "url": "sqlite::memory:",
+                    "jdbc_url": "jdbc:sqlite::memory:", "dsn": "file::memory:?cache=shared", "ca": null, "over_tls": false, "arguments": {"database": ":memory:"},
                 },
                 {
                     "name": "postgres", "engine": "postgres", "driver": "postgres", "host": "127.0.0.1", "port": 40000,
                     "user": "striv", "password": "p\"w", "database": "striv_test",
-                    "url": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test", "over_tls": false,
+                    "url": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test",
+                    "jdbc_url": "jdbc:postgresql://127.0.0.1:40000/striv_test",
+                    "dsn": "postgresql://striv:p%22w@127.0.0.1:40000/striv_test?sslmode=disable",
+                    "ca": null, "over_tls": false,
                     "arguments": {
                         "user": "striv", "password": "p\"w", "host": "127.0.0.1", "port": 40000, "dbname": "striv_test",
                         "sslmode": "disable", "application_name": "me",
@@ -235,6 +316,7 @@ mod tests {
                 &RunId::parse("run-1").unwrap(),
                 &[Entry::Server(postgres, "127.0.0.1", 40000)],
                 &[ConnArg::parse("port=1").unwrap()],
+                None,
             );
             serde_json::to_value(&model.databases[0]).unwrap()
         };
@@ -242,6 +324,7 @@ mod tests {
             &RunId::parse("run-1").unwrap(),
             &[Entry::Server(&postgres, "postgres-run-1", 5432)],
             &[ConnArg::parse("port=1").unwrap()],
+            None,
         );
         let moved = here.databases[0].moved_to("127.0.0.1", 40000);
         assert_eq!(serde_json::to_value(moved).unwrap(), there(&postgres));
@@ -284,7 +367,7 @@ mod tests {
             .into();
         let entries =
             [&mysql, &postgres].map(|database| Entry::Server(database, &database.host, database.port));
-        let model = Model::new(&RunId::parse("run-1").unwrap(), &entries, &connargs);
+        let model = Model::new(&RunId::parse("run-1").unwrap(), &entries, &connargs, None);
         let extra = |index: usize| {
             json!(
                 model.databases[index].arguments.clone().into_iter().skip(5).collect::<Map<String, Value>>()

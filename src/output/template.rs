@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use serde::Serialize;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::{Model, url};
 use crate::failure::{Advise, Exit, usage};
@@ -22,15 +21,6 @@ pub struct OwnTemplate {
 /// Where no template is: the tokens that a pod gets, and what the system tells of its processes. A link in
 /// somebody's checkout would bring them into a file that the tests read.
 const NO_TEMPLATES: [&str; 4] = ["/run/secrets", "/var/run/secrets", "/proc", "/sys"];
-
-/// What a template can refer to: the fields of the model, and each database by its name. A name that two
-/// databases have stands for neither.
-#[derive(Serialize)]
-struct Globals<'a> {
-    #[serde(flatten)]
-    model: &'a Model,
-    database: Map<String, serde_json::Value>,
-}
 
 impl OwnTemplate {
     /// Reads and parses the file.
@@ -55,10 +45,7 @@ impl OwnTemplate {
     /// # Errors
     /// A usage error with file and line, without a value of the model.
     pub(super) fn render(&self, model: &Model) -> anyhow::Result<String> {
-        let globals = Globals { model, database: by_name(model) };
-        // Tera's messages quote values where an operation does not fit them.
-        let rendered = self.template().render(&self.text, &globals);
-        rendered.map_err(|error| anyhow!(redactor(model).redact(&format!("{error:#}")))).exit(Exit::Usage)
+        over(&self.template(), model).exit(Exit::Usage)
     }
 
     fn template(&self) -> Template<'_> {
@@ -66,13 +53,41 @@ impl OwnTemplate {
     }
 }
 
-fn by_name(model: &Model) -> Map<String, serde_json::Value> {
+/// Renders a template over the model.
+///
+/// # Errors
+/// As [`Template::render`], without a value of the model.
+pub(super) fn over(template: &Template<'_>, model: &Model) -> anyhow::Result<String> {
+    let rendered = template.render(template.text, &globals(model)?);
+    // Tera's messages quote values where an operation does not fit them.
+    rendered.map_err(|error| anyhow!(redactor(model).redact(&format!("{error:#}"))))
+}
+
+/// What a template can refer to: the fields of the model, each database by its name in `database`, and by its
+/// name alone, with `_` for what no variable's name has. A name that two databases have stands for neither.
+fn globals(model: &Model) -> anyhow::Result<Map<String, Value>> {
     let names = model.names();
-    let unique = model
-        .databases
-        .iter()
-        .filter(|connection| names.iter().filter(|name| **name == connection.name).count() == 1);
-    unique.map(|connection| (connection.name.clone(), json!(connection))).collect()
+    let unique = |name: &str, of: &dyn Fn(&str) -> String| {
+        names.iter().filter(|other| of(other) == of(name)).count() == 1
+    };
+    let word = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    let mut globals = Map::new();
+    let mut by_name = Map::new();
+    for connection in &model.databases {
+        let name = connection.name.as_str();
+        if unique(name, &str::to_owned) {
+            by_name.insert(name.to_owned(), json!(connection));
+        }
+        if unique(name, &word) {
+            globals.insert(word(name), json!(connection));
+        }
+    }
+    // A database called like one of these is in `database` only.
+    if let Value::Object(fields) = serde_json::to_value(model)? {
+        globals.extend(fields);
+    }
+    globals.insert("database".into(), by_name.into());
+    Ok(globals)
 }
 
 fn redactor(model: &Model) -> Redactor {
@@ -121,7 +136,7 @@ mod tests {
             ),
             (
                 "\n{{ database.mysql.urll }}",
-                "t.tera:2: the field urll is not defined; known are arguments, database, driver, ",
+                "t.tera:2: the field urll is not defined; known are arguments, ca, database, driver, ",
             ),
             ("\n{{ params.x }}", "t.tera:2: "),
             ("{% for d in databases %}\n\n{{ d.uri }}{% endfor %}", "t.tera:3: "),

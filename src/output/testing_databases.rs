@@ -64,7 +64,7 @@ mod tests {
 ]
 "#;
         assert_eq!(testing_databases(&mixed(&[&mysql, &postgres])).unwrap(), expected);
-        let empty = Model::new(&RunId::parse("run-1").unwrap(), &[], &[]);
+        let empty = Model::new(&RunId::parse("run-1").unwrap(), &[], &[], None);
         assert_eq!(testing_databases(&empty).unwrap(), "[]\n");
     }
 }

@@ -1,14 +1,11 @@
 //! A login and an address as one URL, as database drivers take it, and the format that has nothing else.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Map;
 
 use super::Model;
 use crate::console;
 use crate::database::Login;
-
-/// Everything but the unreserved characters of RFC 3986 is escaped: drivers differ in what else they take.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) use crate::template::url_encoded as escape;
 
 /// `scheme://user:password@host:port/database`, without the parts that are empty.
 pub(super) fn url(scheme: &str, login: &Login, host: &str, port: u16) -> String {
@@ -31,11 +28,6 @@ pub(super) fn urls(model: &Model) -> anyhow::Result<String> {
     let urls =
         model.databases.iter().map(|connection| (connection.name.clone(), connection.url.as_str().into()));
     console::json(&Map::from_iter(urls))
-}
-
-/// A text as the user, the password or a path's segment of a URL.
-pub(super) fn escape(text: &str) -> String {
-    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]

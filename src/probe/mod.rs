@@ -42,6 +42,8 @@ pub struct Target {
     /// What the final server's command line says, where that is known.
     pub arguments: Option<Arguments>,
     pub tls: Tls,
+    /// What has to have signed the server's certificate, as PEM; `None` takes any.
+    pub authority: Option<String>,
     /// Whether the password may be sent without TLS in clear text, or under a key that the server sends.
     pub may_reveal: bool,
     pub pace: Pace,
@@ -55,7 +57,8 @@ pub struct Pace {
     pub setting_up: Duration,
 }
 
-/// Whether logins go over TLS. Certificates are not verified: a throw-away server signs its own.
+/// Whether logins go over TLS. Certificates are verified where [`Target::authority`] says by what: most
+/// throw-away servers sign their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
     /// Without; over TLS where the server refuses that.

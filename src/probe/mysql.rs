@@ -32,8 +32,14 @@ pub(super) async fn ask(
     login: &Login,
     over_tls: bool,
 ) -> Result<Answer, Refusal> {
-    let tls =
-        SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
+    // The relay's address is no name of the server's.
+    let tls = SslOpts::default().with_danger_skip_domain_validation(true);
+    let tls = match &target.authority {
+        None => tls.with_danger_accept_invalid_certs(true),
+        Some(authority) => {
+            tls.with_root_certs(vec![authority.clone().into_bytes().into()]).with_disable_built_in_roots(true)
+        }
+    };
     let options = OptsBuilder::default()
         .ip_or_hostname(Ipv4Addr::LOCALHOST.to_string())
         .tcp_port(port)

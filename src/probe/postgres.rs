@@ -15,7 +15,7 @@ use super::refusal::{Kind, Refusal};
 use super::{Answer, ProcessId, Target, relay};
 use crate::database::{Arguments, Engine, Login};
 use crate::postgres::{Connector, Fault};
-use crate::trust::Trust;
+use crate::trust::{Name, Trust};
 
 /// The uptime (its function is there since 8.1), and whether this user may read the server's files: a query
 /// that is refused would leave an error in the server's log at every attempt.
@@ -46,14 +46,20 @@ pub(super) async fn ask(
     config.password(login.password.reveal());
     config.dbname(login.database.as_deref().unwrap_or(&login.user));
     config.ssl_mode(if over_tls { SslMode::Require } else { SslMode::Disable });
-    let tls = over_tls.then(connector).transpose()?;
+    let tls = over_tls.then(|| connector(target)).transpose()?;
     let connector = Connector::new(&mut config, tls, relay::BOUNDS, Fault::default());
     converse(&config, connector, target.arguments.as_ref()).await
 }
 
-/// With whatever certificate: a throw-away server signs its own, and nobody can verify it.
-fn connector() -> Result<MakeRustlsConnect, Refusal> {
-    let config = Trust::Any.client().map_err(|error| Refusal::unfit(error.to_string()))?;
+/// TLS with whatever certificate the server has, unless it is known by whom to verify it: most throw-away
+/// servers sign their own.
+fn connector(target: &Target) -> Result<MakeRustlsConnect, Refusal> {
+    let trust = match &target.authority {
+        None => Ok(Trust::Any),
+        Some(authority) => Trust::in_pem(authority.as_bytes(), Name::Right),
+    };
+    let config = trust.and_then(Trust::client);
+    let config = config.map_err(|error| Refusal::unfit(error.to_string()))?;
     Ok(MakeRustlsConnect::new(config))
 }
 

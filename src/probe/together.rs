@@ -221,6 +221,7 @@ mod tests {
             admin: None,
             arguments: None,
             tls: Tls::Never,
+            authority: None,
             may_reveal: false,
             pace,
         };

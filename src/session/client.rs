@@ -16,7 +16,7 @@ use crate::cli::{Connect, Global};
 use crate::console;
 use crate::database::Engine;
 use crate::failure::Advise;
-use crate::output::{self, Connection, Environment, Model};
+use crate::output::{self, Connection, Environment, Model, Names};
 use crate::progress::{Loudness, Progress};
 use crate::registry::Record;
 
@@ -32,7 +32,7 @@ pub(crate) async fn connect(args: Connect, global: &Global, progress: &Progress)
         error = signals.interrupted() => return Err(error),
     };
     // What the variables keep back, and what an option file says against them, is of no matter to this client.
-    let environment = reached.environment(&run, &Progress::new(Loudness::Quiet))?;
+    let environment = reached.environment(&run, &Names::default(), &Progress::new(Loudness::Quiet))?;
     let mut command = vec![client.into_os_string()];
     command.extend(own_arguments(&reached.model, &reached.folder(&run)?));
     command.extend(args.arguments);

@@ -12,7 +12,7 @@ use crate::cli::Making;
 use crate::database::Database;
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
-use crate::output::{self, ConnArg, Format, Model, Renderer};
+use crate::output::{self, ConnArg, Format, Model, Names, Renderer};
 use crate::registry::{Claim, Registry};
 use crate::{files, state};
 
@@ -21,8 +21,14 @@ pub(crate) struct Config {
     path: PathBuf,
     mode: u32,
     connargs: Vec<ConnArg>,
+    /// What the project calls the variables.
+    pub names: Names,
     /// Whether it goes into the run's own folder.
     pub is_private: bool,
+    /// That folder, once it is known.
+    folder: Option<PathBuf>,
+    /// Whether what the servers' certificates are known by is in it, for whoever uses this model.
+    has_authorities: bool,
 }
 
 impl Config {
@@ -53,11 +59,22 @@ impl Config {
 
     fn at(path: anyhow::Result<PathBuf>, args: &Making, is_private: bool) -> anyhow::Result<Self> {
         let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self { renderer: args.format.renderer()?, path: path?, mode: args.mode, connargs, is_private })
+        let names = Names::new(&args.own.preset, &args.own.env)?;
+        Ok(Self {
+            renderer: args.format.renderer()?,
+            path: path?,
+            mode: args.mode,
+            connargs,
+            names,
+            is_private,
+            folder: None,
+            has_authorities: false,
+        })
     }
 
     /// Tells the run's own folder, for a file that goes there.
     pub(crate) fn place_in(&mut self, folder: &Path) {
+        self.folder = Some(folder.to_owned());
         if self.is_private {
             self.path = folder.join(&self.path);
         }
@@ -79,7 +96,8 @@ impl Config {
         let model = self.model(plan, |_, database| (&database.host, database.port));
         self.renderer.check_names(&model.names())?;
         if plan.discovery.missing.is_empty() {
-            self.renderer.render(&model)?;
+            self.names.variables(&model)?;
+            self.renderer.render(&model, &self.names)?;
         }
         Ok(())
     }
@@ -90,11 +108,28 @@ impl Config {
         plan: &'a Plan,
         address: impl Fn(usize, &'a Database) -> (&'a str, u16),
     ) -> Model {
-        Model::new(&plan.run_id, &plan.entries(address), &self.connargs)
+        let folder = self.folder.as_deref().filter(|_| self.has_authorities);
+        Model::new(&plan.run_id, &plan.entries(address), &self.connargs, folder)
+    }
+
+    /// Writes what clients of this machine know the servers' certificates by into the run's own folder. A plan
+    /// that has made certificates anew leaves what is there: it is of a server that is there.
+    pub(crate) fn keep_authorities(&mut self, plan: &Plan, is_current: bool) -> anyhow::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        for database in &plan.discovery.databases {
+            let file = output::ca_file(folder, database);
+            let Some(certificate) = database.tls.as_ref().filter(|_| is_current || !file.exists()) else {
+                continue;
+            };
+            files::write_bytes(&output::keystore_file(&file), &certificate.keystore()?, 0o600)?;
+            files::write(&file, &certificate.authority, 0o600)?;
+        }
+        self.has_authorities = true;
+        Ok(())
     }
 
     pub(crate) fn text(&self, model: &Model) -> anyhow::Result<String> {
-        self.renderer.render(model)
+        self.renderer.render(model, &self.names)
     }
 
     /// Removes an older file that testbed has written: its presence would mean that the databases are ready.

@@ -6,6 +6,7 @@ use super::standing::Standing;
 use super::{Signals, attend, program};
 use crate::bug;
 use crate::cli::{Exec, Global};
+use crate::output::Names;
 use crate::progress::Progress;
 
 /// The exit code is the command's own.
@@ -14,6 +15,7 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     if let Err(cannot) = program::look_up(program) {
         return Ok(cannot.report(program));
     }
+    let names = Names::new(&args.own.preset, &args.own.env)?;
     let run = Standing::find(&args.which, global)?;
     let model = run.model(&args.databases)?;
     let mut signals = Signals::new()?;
@@ -21,7 +23,7 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
         reached = Reached::open(&run, model, global, progress) => reached?,
         error = signals.interrupted() => return Err(error),
     };
-    let environment = reached.environment(&run, progress)?;
+    let environment = reached.environment(&run, &names, progress)?;
     let leftovers = Leftovers::of_next_command(&run.record);
     let work = async {
         match attend::start(&args.command, &environment, &run.record.run_id) {

@@ -8,6 +8,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::Map;
 
+use crate::authority::{Authority, Signed};
 use crate::cli::{Source, said};
 use crate::database::{self, Data, Database, Discovery, Engine};
 use crate::failure::{Advise, Exit, usage};
@@ -76,6 +77,7 @@ impl Plan {
             return Err(usage(format!("{}: no object in it", names.join(", "))));
         }
         let mut sqlite = Vec::new();
+        let mut authority = None;
         let mut asked = BTreeMap::new();
         for with in &withs {
             if with.engine == Engine::Sqlite {
@@ -84,7 +86,13 @@ impl Plan {
             }
             let password = password();
             let setup = Setup::read(with, &params)?;
-            let rendered = builtin::render(with, &run_id, &params, &setup, &password)?;
+            let signed = if builtin::wants_tls(with, &params)? {
+                let host = format!("{}-{run_id}", with.name);
+                Some(certificate(&mut authority, &host, &mut generated)?)
+            } else {
+                None
+            };
+            let rendered = builtin::render(with, &run_id, &params, &setup, &password, signed.as_ref())?;
             generated.push(password);
             asked.insert(with.name.clone(), setup.asked(with.takes_any_version(&params)));
             objects.extend(setup.objects(with, &run_id));
@@ -166,6 +174,24 @@ impl Plan {
         entries.extend(sqlite(&|at| at >= databases.len()));
         entries
     }
+}
+
+/// What a server speaks TLS with: signed by the run's authority, which is made for the first one, and noted
+/// as something that no two plans have alike. The run is reached by the Service's name, or by this machine's.
+fn certificate(
+    authority: &mut Option<Authority>,
+    host: &str,
+    generated: &mut Vec<String>,
+) -> anyhow::Result<Signed> {
+    let authority = match authority {
+        Some(authority) => authority,
+        None => authority.insert(Authority::new()?),
+    };
+    let signed = authority.sign(&[host, "localhost", "127.0.0.1", "::1"])?;
+    for text in [&signed.authority, &signed.certificate, &signed.key] {
+        generated.push(serde_json::to_string(text)?.trim_matches('"').to_owned());
+    }
+    Ok(signed)
 }
 
 /// Two servers cannot have one port.

@@ -9,7 +9,7 @@ use super::cluster::standing::{self, Ways};
 use super::standing::Standing;
 use super::work;
 use crate::cli::Global;
-use crate::output::{Environment, Model};
+use crate::output::{Environment, Model, Names};
 use crate::progress::Progress;
 
 pub(super) struct Reached {
@@ -37,13 +37,18 @@ impl Reached {
     }
 
     /// What a command gets, as `run` would give it.
-    pub(super) fn environment(&self, run: &Standing, progress: &Progress) -> anyhow::Result<Environment> {
+    pub(super) fn environment(
+        &self,
+        run: &Standing,
+        names: &Names,
+        progress: &Progress,
+    ) -> anyhow::Result<Environment> {
         match &self.forwarded {
             // The config file tells other addresses.
-            Some((_, folder)) => work::environment(&self.model, None, Some(folder.path()), progress),
+            Some((_, folder)) => work::environment(&self.model, names, None, Some(folder.path()), progress),
             None => {
                 let folder = run.folder_for(&self.model)?;
-                work::environment(&self.model, run.config(), Some(&folder), progress)
+                work::environment(&self.model, names, run.config(), Some(&folder), progress)
             }
         }
     }

@@ -11,10 +11,10 @@ use super::config::Config;
 use super::plan::Plan;
 use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, interrupted, local, which};
 use crate::bug;
-use crate::cli::{Global, Up};
+use crate::cli::{Global, Up, UpFormat};
 use crate::console;
 use crate::failure::usage;
-use crate::output::ResultFile;
+use crate::output::{ResultFile, json};
 use crate::progress::Progress;
 use crate::recorder::event::Asked;
 use crate::registry::Phase;
@@ -30,6 +30,9 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
     let config = Config::new(&args.making)?;
     if config.path().is_none() && args.result.iter().any(ResultFile::needs_config_file) {
         return Err(usage("--result config=FILE tells where the config file is, and --output - writes none"));
+    }
+    if config.path().is_none() && args.print == UpFormat::Json {
+        return Err(usage("-o json and --output - both want standard output; name a file with --output"));
     }
     args.result.iter().try_for_each(ResultFile::check)?;
     let project = which::project(global)?;
@@ -102,7 +105,7 @@ fn finish<B: Backend>(
 ) -> anyhow::Result<String> {
     let model = &backend.model(up).clone().with_earlier(&session.claim.record.databases);
     let text = session.call.config.text(model)?;
-    session.call.config.write_noted(&text, &mut session.claim)?;
+    let written = session.call.config.write_noted(&text, &mut session.claim)?;
     args.result
         .iter()
         .try_for_each(|result| result.write(session.call.config.path(), model.databases.len()))?;
@@ -123,6 +126,12 @@ fn finish<B: Backend>(
     progress.say(&format!("{ready}: {}", path.display()));
     if !holds {
         progress.say(&format!("when you are done: {}", backend.down_command(session)));
+    }
+    if args.print == UpFormat::Json {
+        let place = session.claim.record.location();
+        let runtime = if place.is_some() { "kubernetes" } else { "local" };
+        let namespace = place.map(|place| place.namespace.as_str());
+        return json::run(model, &config.names, runtime, namespace, written.as_deref());
     }
     Ok(format!("{}\n", plan.run_id))
 }

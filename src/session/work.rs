@@ -11,7 +11,7 @@ use crate::cli::Run;
 use crate::failure::{Advise, Exit, hints_of};
 use crate::files;
 use crate::history::record;
-use crate::output::{self, Connection, Environment, Model};
+use crate::output::{self, Connection, Environment, Model, Names};
 use crate::progress::Progress;
 use crate::recorder::Event;
 use crate::recorder::event::Failure;
@@ -83,7 +83,7 @@ async fn work_on(
     if let Some(error) = signals.already_interrupted().await {
         return Err(error);
     }
-    let mut environment = environment(model, written.as_deref(), claim.folder(), progress)?;
+    let mut environment = environment(model, &config.names, written.as_deref(), claim.folder(), progress)?;
     let mark = claim.record.mark();
     environment.set.extend(
         mark.as_deref()
@@ -112,24 +112,26 @@ async fn work_on(
 /// The variables of a run's databases, and in the folder what they name.
 pub(super) fn variables(
     model: &Model,
+    names: &Names,
     config: Option<&Path>,
     folder: Option<&Path>,
 ) -> anyhow::Result<Environment> {
     if let (Some(folder), Some(text)) = (folder, output::option_file(model)) {
         files::write(&folder.join("my.cnf"), &text, 0o600)?;
     }
-    Ok(Environment::new(model, config, folder))
+    Environment::new(model, names, config, folder)
 }
 
 /// The variables that the command gets, and those of the caller that it must not see; names those of the
 /// latter that are there.
 pub(super) fn environment(
     model: &Model,
+    names: &Names,
     config: Option<&Path>,
     folder: Option<&Path>,
     progress: &Progress,
 ) -> anyhow::Result<Environment> {
-    let environment = variables(model, config, folder)?;
+    let environment = variables(model, names, config, folder)?;
     let kept_back: Vec<&str> = (environment.removed.iter().map(String::as_str))
         .filter(|name| std::env::var_os(name).is_some())
         .collect();

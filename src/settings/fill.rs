@@ -244,6 +244,13 @@ fn fill(
         let typed = merged(from_variable(&plain, command, "connarg", variable), std::mem::take(connargs));
         *connargs = merged(settings.connargs, typed);
     }
+    if let Some(own) = own_names(&mut cli.command) {
+        let typed = merged(from_variable(&plain, command, "env", variable), std::mem::take(&mut own.env));
+        own.env = merged(settings.env, typed);
+        if !says(matches, "preset") {
+            own.preset = settings.presets;
+        }
+    }
     Ok(cli)
 }
 
@@ -287,6 +294,18 @@ fn take_namespace(cli: &mut Cli, matches: &ArgMatches) {
     let is_choice = matches!(&cli.command, cli::Command::History(history) if matches!(history.command, cli::Asking::List(_) | cli::Asking::Report(_)));
     if is_choice && matches.value_source("namespace") != Some(ValueSource::CommandLine) {
         cli.global.namespace = None;
+    }
+}
+
+/// What a command calls the variables of its databases by.
+fn own_names(command: &mut cli::Command) -> Option<&mut cli::OwnNames> {
+    match command {
+        cli::Command::Up(up) => Some(&mut up.making.own),
+        cli::Command::Run(run) => Some(&mut run.making.own),
+        // The names of some databases alone do not fit the project's.
+        cli::Command::Exec(exec) if exec.databases.is_empty() => Some(&mut exec.own),
+        cli::Command::Env(env) if env.databases.is_empty() => Some(&mut env.own),
+        _ => None,
     }
 }
 

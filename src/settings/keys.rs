@@ -69,7 +69,7 @@ pub const FLAGS: [Key; 16] = [
 ];
 
 /// The keys that are more than a flag's value.
-pub const OTHERS: [&str; 5] = ["databases", "with", "manifest", "params", "connargs"];
+pub const OTHERS: [&str; 6] = ["databases", "with", "manifest", "params", "connargs", "env"];
 
 const fn key(name: &'static str, commands: &'static [&'static str]) -> Key {
     Key { name, commands, path: Path::No }

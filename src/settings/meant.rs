@@ -30,11 +30,13 @@ pub(super) fn meant(mut error: clap::Error, args: &[OsString]) -> clap::Error {
         ErrorKind::UnknownArgument => {
             of_command(args).or_else(|| of_argument(&typed(&error, ContextKind::InvalidArg), args))
         }
+        ErrorKind::InvalidValue => of_value(&error),
         _ => None,
     };
     if let Some(tip) = tip {
         // What merely looks alike would lead astray.
         error.remove(ContextKind::SuggestedSubcommand);
+        error.remove(ContextKind::SuggestedValue);
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
     }
     error
@@ -79,11 +81,20 @@ fn of_argument(typed: &str, args: &[OsString]) -> Option<String> {
         ("down", "--all") => {
             Some("`testbed status` lists the runs, each of which has a `down` of its own".into())
         }
-        ("up" | "run", "-o" | "--json") => {
-            Some("--format says how the config file is written, and --output where".into())
-        }
+        ("up" | "run", "-o" | "--json") => Some(
+            "--format says how the config file is written, and --output where; up -o json prints the run"
+                .into(),
+        ),
         _ => None,
     }
+}
+
+/// For a file where a format is asked for.
+fn of_value(error: &clap::Error) -> Option<String> {
+    let value = typed(error, ContextKind::InvalidValue);
+    let is_of_print = typed(error, ContextKind::InvalidArg).starts_with("--print");
+    (is_of_print && value.contains(['.', '/']))
+        .then(|| format!("--output {value} says where the config file goes"))
 }
 
 /// For a `run` whose command has no `--` before it, and others that pass arguments on.

@@ -7,6 +7,7 @@
 //! change that nobody has looked at.
 
 mod databases;
+mod env;
 pub mod fill;
 pub mod find;
 pub mod keys;
@@ -15,6 +16,7 @@ pub mod reach;
 pub mod read;
 
 use crate::cli::Cli;
+use crate::output::Chosen;
 
 /// What a file says, checked.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub struct Settings {
     pub params: Vec<String>,
     /// `connargs`, as `--connarg` takes them.
     pub connargs: Vec<String>,
+    /// What `env` says of variables, as `--env` takes it.
+    pub env: Vec<String>,
+    /// What it says of presets, as `--preset` takes it.
+    pub presets: Vec<Chosen>,
 }
 
 /// The command line with a project's settings below it.

@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 
 use super::keys::{self, FLAGS, below};
-use super::{Settings, databases};
+use super::{Settings, databases, env};
 use crate::failure::{Advise, Exit};
 use crate::manifest::builtin::With;
 use crate::manifest::render::is_param_name;
@@ -63,6 +63,7 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
         }
         "params" => params(&mut settings.params, "", node, entry.line)?,
         "connargs" => connargs(&mut settings.connargs, node, entry.line)?,
+        "env" => env::read(settings, node, entry.line)?,
         name => {
             let found = FLAGS.iter().find_map(|key| (key.name == name).then_some(key).zip(key.any_flag(cli)));
             let (key, arg) = found.ok_or_else(|| here(keys::unknown(name, &keys::known(cli))))?;

@@ -42,7 +42,8 @@ const SHORT: usize = 200;
 /// Whether rendering takes no more than a moment: nothing but texts with plain variables in them.
 pub fn is_simple(text: &str) -> bool {
     let is_plain = |expression: &str| {
-        let name = expression.trim().trim_end_matches("| quote").trim();
+        let name = expression.trim();
+        let name = name.strip_suffix("| urlencode").unwrap_or(name).trim_end_matches("| quote").trim();
         expression.len() <= SHORT && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-[]\"'".contains(c))
     };
     !text.contains("{%")

@@ -23,6 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["console", "ports", "process"],
     &["background", "bug", "doctor", "files", "run_id"],
     &[
+        "authority",
         "deadline",
         "engine",
         "environment",

@@ -109,7 +109,7 @@ up --with sqlite --history mysql://h/d
 up --with sqlite --runtime docker
 up --with sqlite --runtime Local
 up --with sqlite -n here
-up --with sqlite -o json
+up --with sqlite -o x.json
 up --with sqlite --lifetime forever
 up --with sqlite --allow everything
 up --with sqlite --image-prefix

@@ -424,6 +424,39 @@ fn a_wrong_value_is_one_error_that_names_the_parameter() {
 }
 
 #[test]
+fn a_server_with_tls_has_its_certificate_in_the_secret() {
+    let render = |engine: &str, params: &[&str]| -> Vec<Value> {
+        let params = params.iter().flat_map(|param| ["--param", param]);
+        let args: Vec<&str> =
+            ["render", "--with", engine, "--run-id", "r", "-o", "json"].into_iter().chain(params).collect();
+        let text = Folder::new().call(&args).ok().stdout;
+        let list: Value = serde_json::from_str(&text).unwrap();
+        list["items"].as_array().unwrap().clone()
+    };
+    for (engine, word, group) in [
+        ("postgres", "--hba_file=/etc/testbed-tls/pg_hba.conf", 999),
+        ("postgres:17-alpine", "--ssl=on", 70),
+        ("mysql", "--loose-require-secure-transport=ON", 999),
+        ("mariadb", "--ssl-key=/etc/testbed-tls/tls.key", 999),
+    ] {
+        let objects = render(engine, &["tls=true"]);
+        let [secret, _, pod] = objects.as_slice() else { panic!("{objects:#?}") };
+        for key in ["ca.crt", "tls.crt", "tls.key"] {
+            assert!(secret["stringData"][key].as_str().unwrap().starts_with("-----BEGIN "), "{secret:#}");
+        }
+        assert_eq!(pod["metadata"]["annotations"]["testbed/tls"], "/etc/testbed-tls");
+        assert_eq!(pod["spec"]["securityContext"], json!({"fsGroup": group}));
+        assert!(pod["spec"]["containers"][0]["args"].as_array().unwrap().contains(&json!(word)), "{pod:#}");
+        // Nothing of it without.
+        let plain = render(engine, &["tls=false"]);
+        assert!(!format!("{plain:?}").contains("tls"), "{plain:#?}");
+    }
+    // Two plans are alike but for what is made up for each.
+    let hash = |objects: Vec<Value>| objects[0]["metadata"]["annotations"]["testbed/content-hash"].clone();
+    assert_eq!(hash(render("mysql", &["tls=true"])), hash(render("mysql", &["tls=true"])));
+}
+
+#[test]
 fn what_is_in_a_server_is_made_by_scripts_that_the_image_runs() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path().join("seeds")).unwrap();

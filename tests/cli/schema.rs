@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use testbed::cli::Cli;
 use testbed::manifest::builtin::PARAMS;
 use testbed::manifest::setup::takes_list;
+use testbed::output::Preset;
 use testbed::settings::keys::{self, is_switch};
 use testbed::settings::read;
 
@@ -87,6 +88,12 @@ fn schema() -> Value {
                 "Extra connection arguments; a mapping is for the database or engine of that name.",
                 json!({"type": "object", "propertyNames": {"pattern": "^[^=.]+(\\.[^=.]+)*$"}}),
             ),
+            "env" => (
+                "The variables of a framework (rails, or rails=DATABASE), of the project's own, or a list of both.",
+                json!({"anyOf": [
+                    {"$ref": "#/$defs/env"}, {"type": "array", "items": {"$ref": "#/$defs/env"}},
+                ]}),
+            ),
             other => panic!("the schema does not know {other}"),
         };
         let mut whole = json!({"description": description});
@@ -121,6 +128,7 @@ fn schema() -> Value {
         };
         database.insert(param.into(), form);
     }
+    let presets = Preset::ALL.map(Preset::name).join("|");
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "testbed.yaml",
@@ -138,6 +146,22 @@ fn schema() -> Value {
                 "additionalProperties": {"anyOf": [{"$ref": "#/$defs/any-text"}, {"$ref": "#/$defs/params"}]},
             },
             "database": {"type": "object", "additionalProperties": false, "properties": database},
+            "env": {"anyOf": [
+                {"type": "string", "pattern": format!("^({presets})(=.+)?$")},
+                {
+                    "type": "object",
+                    "properties": {
+                        "preset": {"description": "A framework's variables.", "type": "string", "pattern": format!("^({presets})(=.+)?$")},
+                        "database": {"description": "The database of the preset.", "$ref": "#/$defs/text"},
+                    },
+                    "dependentRequired": {"database": ["preset"]},
+                    "propertyNames": {"allOf": [
+                        {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+                        {"not": {"pattern": "^(TESTBED_|LD_|DYLD_)|^(BASH_ENV|ENV|HOME|IFS|PATH|SHELL)$"}},
+                    ]},
+                    "additionalProperties": {"description": "A template over the databases.", "$ref": "#/$defs/any-text"},
+                },
+            ]},
             "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$"},
             "names": {"type": "array", "items": {"$ref": "#/$defs/name"}},
             "further": {
@@ -210,9 +234,12 @@ fn the_projects_own_files_fit_the_schema() {
     let is_settings = |text: &str| {
         let value: serde_yaml::Value = serde_yaml::from_str(text).unwrap_or_default();
         let known = keys::known(&Cli::command());
-        value
-            .as_mapping()
-            .is_some_and(|map| map.keys().all(|key| key.as_str().is_some_and(|key| known.contains(&key))))
+        // A container's variables are called alike.
+        let is_containers = text.contains("valueFrom");
+        !is_containers
+            && value
+                .as_mapping()
+                .is_some_and(|map| map.keys().all(|key| key.as_str().is_some_and(|key| known.contains(&key))))
     };
     for page in all() {
         // All that these pages show is settings, right or wrong; elsewhere what has their keys is.
@@ -259,6 +286,9 @@ fn parser_and_schema_are_of_one_mind() {
         "on-failure: keep\n",
         "namespace: ci\ncontext: test\n",
         "history: none\n",
+        "env: rails\n",
+        "env: [rails=orders, {DB_NAME: '{{ orders.database }}', N: 1}]\n",
+        "env: {preset: jdbc, database: orders, X: ''}\n",
     ];
     let refused = [
         "[]\n",
@@ -302,6 +332,13 @@ fn parser_and_schema_are_of_one_mind() {
         "namespace: [a]\n",
         "tiemout: 5m\n",
         "run-id: a\n",
+        "env: rials\n",
+        "env: [[rails]]\n",
+        "env: {preset: rials}\n",
+        "env: {database: orders}\n",
+        "env: {A-B: x}\n",
+        "env: {LD_PRELOAD: x}\n",
+        "env: {X: [a]}\n",
         "allow: privileged\n",
     ];
     let texts: Vec<&str> = taken.iter().chain(&refused).copied().collect();

@@ -41,4 +41,5 @@ mod run;
 mod strangers;
 mod teardown;
 mod tekton;
+mod tls;
 mod yaml;

@@ -34,10 +34,12 @@ fn the_command_is_told_where_its_databases_are() {
     let (own, other) = (&shop.password, &mariadb.password);
     let (port, second) = (shop.port, mariadb.port);
     let expected = format!(
-        "MARIADB_DATABASE=test\nMARIADB_HOST=127.0.0.1\nMARIADB_PASSWORD={other}\nMARIADB_PORT={second}\n\
+        "MARIADB_DATABASE=test\nMARIADB_DSN=root:{other}@tcp(127.0.0.1:{second})/test\nMARIADB_HOST=127.0.0.1\n\
+         MARIADB_JDBC_URL=jdbc:mariadb://127.0.0.1:{second}/test\nMARIADB_PASSWORD={other}\nMARIADB_PORT={second}\n\
          MARIADB_URL=mysql://root:{other}@127.0.0.1:{second}/test\nMARIADB_USER=root\n\
          PGDATABASE=test\nPGHOST=127.0.0.1\nPGPASSWORD={own}\nPGPORT={port}\nPGSSLMODE=disable\nPGUSER=postgres\n\
-         SHOP_DATABASE=test\nSHOP_HOST=127.0.0.1\nSHOP_PASSWORD={own}\nSHOP_PORT={port}\n\
+         SHOP_DATABASE=test\nSHOP_DSN=postgresql://postgres:{own}@127.0.0.1:{port}/test?sslmode=disable\nSHOP_HOST=127.0.0.1\n\
+         SHOP_JDBC_URL=jdbc:postgresql://127.0.0.1:{port}/test\nSHOP_PASSWORD={own}\nSHOP_PORT={port}\n\
          SHOP_URL=postgresql://postgres:{own}@127.0.0.1:{port}/test\nSHOP_USER=postgres\nTESTBED_RUNTIME=local\nTESTBED_RUN_ID=r\n"
     );
     assert_eq!(variables, expected);

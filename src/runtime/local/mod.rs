@@ -28,3 +28,4 @@ pub mod restart;
 mod restore;
 mod scripts;
 pub mod start;
+mod tls;

@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
+use mysql_async::{Conn, OptsBuilder, SslOpts};
 
 use super::find::Installed;
 use super::planned::Planned;
 use super::prepared::Stage;
 use super::program::{Setting, argument};
+use super::tls;
 use crate::database::{Engine, Login};
 use crate::failure::Advise;
 
 /// For data that lives as long as the tests. Buffers are small: at the start, most of the time goes into
 /// laying them out.
-const SETTINGS: [&str; 11] = [
+const SETTINGS: [&str; 10] = [
     "--bind-address=127.0.0.1",
     "--skip-log-bin",
     "--skip-name-resolve",
@@ -28,8 +29,10 @@ const SETTINGS: [&str; 11] = [
     "--innodb-use-native-aio=OFF",
     "--key-buffer-size=1M",
     "--performance-schema=OFF",
-    "--skip-ssl",
 ];
+
+/// The server would make a certificate of its own, which nobody knows.
+const NO_TLS: &str = "--skip-ssl";
 
 /// The log is made whole: a small one is copied faster.
 const MARIADB: [&str; 4] = [
@@ -41,7 +44,7 @@ const MARIADB: [&str; 4] = [
 const MYSQL: [&str; 2] = ["--innodb-redo-log-capacity=8M", "--mysqlx=OFF"];
 
 /// Settings that belong to testbed: those of the manifest are for the inside of a container.
-const OURS: [&str; 13] = [
+const OURS: [&str; 18] = [
     "port",
     "bind_address",
     "socket",
@@ -55,6 +58,11 @@ const OURS: [&str; 13] = [
     "defaults_file",
     "defaults_extra_file",
     "tmpdir",
+    "ssl_ca",
+    "ssl_cert",
+    "ssl_key",
+    "require_secure_transport",
+    "loose_require_secure_transport",
 ];
 
 fn own_settings(installed: &Installed) -> &'static [&'static str] {
@@ -135,6 +143,13 @@ pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsStri
     args.extend([SOCKET_ARGUMENT, "--pid-file=server.pid"].map(OsString::from));
     args.push(argument(INIT_FILE, &init_file(data)));
     args.extend(SETTINGS.iter().chain(own_settings(&planned.installed)).map(OsString::from));
+    if planned.database.tls.is_some() {
+        args.push(argument("--ssl-cert=", &tls::file(data, tls::CERTIFICATE)));
+        args.push(argument("--ssl-key=", &tls::file(data, tls::KEY)));
+        args.push("--loose-require-secure-transport=ON".into());
+    } else {
+        args.push(NO_TLS.into());
+    }
     args.extend(planned.args.iter().map(OsString::from));
     args
 }
@@ -249,7 +264,9 @@ pub(super) async fn log_in_as(
         .db_name(database)
         .max_allowed_packet(Some(1 << 20))
         .wait_timeout(Some(60))
-        .prefer_socket(false);
+        .prefer_socket(false)
+        // Where the server takes logins over TLS alone, it has to show the run's own certificate.
+        .ssl_opts(login_over_tls(data));
     let mut connection = Conn::new(options).await?;
     let folder: Option<String> = connection.query_first("SELECT @@datadir").await?;
     connection.disconnect().await.context("saying goodbye")?;
@@ -258,6 +275,11 @@ pub(super) async fn log_in_as(
         "another server answers on the port"
     );
     Ok(())
+}
+
+fn login_over_tls(data: &Path) -> Option<SslOpts> {
+    let authority = tls::authority(data)?.into_bytes();
+    Some(SslOpts::default().with_root_certs(vec![authority.into()]).with_disable_built_in_roots(true))
 }
 
 /// Whether a server has answered, and has refused the login.

@@ -11,7 +11,7 @@ use super::account;
 use super::area::Area;
 use super::find::{Finder, Installed, Version, choose, title};
 use super::planned::{Options, Planned, Script};
-use super::{install, mysql, postgres};
+use super::{install, mysql, postgres, tls};
 use crate::database::{Data, Database, Discovery, Engine, Variables, Workload};
 use crate::engine;
 use crate::failure::{Advise, Exit};
@@ -127,7 +127,10 @@ fn server(
             .collect(),
         auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")?,
     };
-    let (args, refused) = arguments(database.engine, container);
+    let (args, mut refused) = arguments(database.engine, container);
+    if database.tls.is_some() {
+        refused.retain(|word| !tls::is_about(word));
+    }
     if !refused.is_empty() {
         differs(format!("these arguments are for a container and are left out: {}", refused.join(" ")));
     }

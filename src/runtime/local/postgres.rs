@@ -7,19 +7,22 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::beneath;
 use super::planned::{Options, Planned};
 use super::prepared::Stage;
 use super::program::{Setting, argument};
+use super::tls;
 use crate::database::Login;
+use crate::trust::{Name, Trust};
 
 /// Servers from this version on copy a new database file by file only when told so; else it goes through the
 /// log, twice.
 const HAS_STRATEGY: u32 = 15;
 
 /// Settings that belong to testbed: those of the manifest are for the inside of a container.
-const OURS: [&str; 13] = [
+const OURS: [&str; 16] = [
     "port",
     "listen_addresses",
     "unix_socket_directories",
@@ -33,6 +36,9 @@ const OURS: [&str; 13] = [
     "log_destination",
     "dynamic_shared_memory_type",
     "ssl",
+    "ssl_ca_file",
+    "ssl_cert_file",
+    "ssl_key_file",
 ];
 
 /// Shared memory is kept in files of the data folder, so that it goes with them.
@@ -172,6 +178,13 @@ async fn make_database(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_
 pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["-D".into(), data.into(), "-p".into(), port.to_string().into()];
     args.extend(SETTINGS.iter().flat_map(|setting| ["-c".into(), OsString::from(setting)]));
+    if planned.database.tls.is_some() {
+        let file = |setting: &str, name: &str| ["-c".into(), argument(setting, &tls::file(data, name))];
+        args.extend(["-c", "ssl=on"].map(OsString::from));
+        args.extend(file("ssl_cert_file=", tls::CERTIFICATE));
+        args.extend(file("ssl_key_file=", tls::KEY));
+        args.extend(file("hba_file=", tls::RULES));
+    }
     args.extend(planned.args.iter().map(OsString::from));
     args
 }
@@ -219,7 +232,7 @@ const STATUS_LINE: usize = 7;
 /// Logs in to the server in `data` as prepared, and gives it the logins of the run.
 pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: &str) -> anyhow::Result<()> {
     let root = superuser(planned);
-    let client = connect(port, &root.user, prepared, "postgres").await?;
+    let client = connect(data, port, &root.user, prepared, "postgres").await?;
     check(&client, data).await?;
     let tests = &planned.database.login;
     let mut statements = vec![format!("ALTER ROLE {} PASSWORD {}", identifier(&root.user), verifier(root))];
@@ -241,7 +254,7 @@ pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.
 pub(super) async fn log_in(planned: &Planned, data: &Path, port: u16) -> anyhow::Result<()> {
     let login = &planned.database.login;
-    let client = connect(port, &login.user, login.password.reveal(), database(planned)).await?;
+    let client = connect(data, port, &login.user, login.password.reveal(), database(planned)).await?;
     if superuser(planned).user == login.user {
         return check(&client, data).await;
     }
@@ -258,7 +271,7 @@ pub(super) async fn log_in_as(
     port: u16,
 ) -> anyhow::Result<()> {
     anyhow::ensure!(is_up_as(data, process), "it is not up yet");
-    let client = connect(port, user, password, database.unwrap_or(user)).await?;
+    let client = connect(data, port, user, password, database.unwrap_or(user)).await?;
     Ok(client.batch_execute("SELECT 1").await?)
 }
 
@@ -275,7 +288,14 @@ async fn check(client: &Client, data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn connect(port: u16, user: &str, password: &str, database: &str) -> anyhow::Result<Client> {
+/// Where the server takes logins over TLS alone, it has to show the run's own certificate.
+async fn connect(
+    data: &Path,
+    port: u16,
+    user: &str,
+    password: &str,
+    database: &str,
+) -> anyhow::Result<Client> {
     let mut config = Config::new();
     config
         .host("127.0.0.1")
@@ -285,6 +305,13 @@ async fn connect(port: u16, user: &str, password: &str, database: &str) -> anyho
         .ssl_mode(SslMode::Disable)
         .application_name("testbed");
     config.password(password);
+    if let Some(authority) = tls::authority(data) {
+        let trust = Trust::in_pem(authority.as_bytes(), Name::Right)?;
+        let tls = MakeRustlsConnect::new(trust.client()?);
+        let (client, connection) = config.ssl_mode(SslMode::Require).connect(tls).await?;
+        tokio::spawn(connection);
+        return Ok(client);
+    }
     let (client, connection) = config.connect(NoTls).await?;
     // Ends by itself once the client is gone.
     tokio::spawn(connection);

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::planned::{Planned, Run};
 use super::prepared::{Placed, Prepared};
 use super::program::{LINES, Setting, last_lines};
-use super::{logs, mysql, postgres, scripts};
+use super::{logs, mysql, postgres, scripts, tls};
 use crate::database::{Engine, Login};
 use crate::failure::{Advise, Exit};
 use crate::history::record::What;
@@ -80,6 +80,9 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -
     let folder = run.folder.join(&planned.folder);
     let setting = Setting { account: planned.account.as_ref(), run_id: run.run_id };
     make_folder(&folder, setting).with_context(|| format!("making {}", folder.display())).hint(STATE_HINT)?;
+    if let Some(certificate) = &planned.database.tls {
+        tls::write(planned, &folder.join("data"), certificate, setting)?;
+    }
     report(Told::Moment(What::Created, ""));
     let recipe = if is_postgres(planned) { postgres::recipe(planned) } else { mysql::recipe(planned) };
     let prepared = Prepared::new(&run.area.cache, &format!("{recipe} {:?}", planned.account));

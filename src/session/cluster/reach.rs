@@ -69,7 +69,8 @@ pub(super) async fn reach(
             login,
             admin,
             arguments,
-            tls: Tls::AsNeeded,
+            tls: if database.tls.is_some() { Tls::Always } else { Tls::AsNeeded },
+            authority: database.tls.as_ref().map(|certificate| certificate.authority.clone()),
             may_reveal: true,
             pace,
         });

@@ -174,6 +174,7 @@ fn target(engine: Engine, connection: &Connection) -> Target {
         admin: None,
         arguments: None,
         tls: Tls::AsNeeded,
+        authority: None,
         may_reveal: true,
         pace: Pace { usual: PAUSE, setting_up: PAUSE },
     }

@@ -140,6 +140,7 @@ impl Backend for Servers {
             Err(error) => return Err(Failed::Amid(error)),
         };
         let Session { call, claim, recording, is_adopted } = session;
+        call.config.keep_authorities(&call.plan, false).map_err(Failed::Amid)?;
         let mut children = Vec::new();
         let is_new = !*is_adopted || !started.is_empty();
         if let Place::Local(local) = &mut claim.record.place {

@@ -1,0 +1,60 @@
+//! `tls: true` in a cluster: the server has its certificate from the run's Secret, and clients verify it.
+
+use serde_json::Value;
+
+use crate::harness::{Namespace, run_id};
+
+const SCRIPT: &str = r#"
+psql -Atc "SELECT 'psql ' || version FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+PGSSLMODE=disable psql -Atc 'SELECT 1' 2>&1 | grep -o 'no encryption'
+mariadb -NBe "SHOW STATUS LIKE 'Ssl_version'"
+login="-h $SHOP_HOST -P $SHOP_PORT -u $SHOP_USER"
+MYSQL_PWD=$SHOP_PASSWORD mariadb --no-defaults $login --skip-ssl -e 'SELECT 1' > /dev/null 2>&1 || echo no TLS, no login
+cat "$ORDERS_CA" "$SHOP_CA" | sort -u | grep -c BEGIN
+"#;
+
+#[test]
+fn clients_verify_the_servers_of_a_cluster() {
+    let namespace = Namespace::new("tls");
+    let id = run_id();
+    let args = [
+        "run",
+        "--with",
+        "postgres=orders",
+        "--with",
+        "mariadb=shop",
+        "--param",
+        "tls=true",
+        "--run-id",
+        &id,
+    ];
+    let run = namespace.folder.call(&[&args[..], &["--", "sh", "-c", SCRIPT]].concat()).ok();
+    let expected = "psql TLSv1.3\nno encryption\nSsl_version\tTLSv1.3\nno TLS, no login\n1\n";
+    assert_eq!(run.stdout, expected, "{}", run.transcript());
+    assert_eq!(namespace.of_run(&id), Vec::<String>::new());
+}
+
+#[test]
+fn an_up_in_a_cluster_keeps_the_certificates_of_the_first_one() {
+    let namespace = Namespace::new("tls-again");
+    let id = run_id();
+    let args = [
+        "up",
+        "--with",
+        "postgres=orders",
+        "--param",
+        "tls=true",
+        "--param",
+        "profile=restricted",
+        "--run-id",
+        &id,
+    ];
+    let secret =
+        || -> Value { namespace.json(&["get", "secret", &format!("orders-{id}")])["data"]["ca.crt"].clone() };
+    namespace.folder.call(&args).ok();
+    let first = secret();
+    // The login of the second `up` is verified by what the cluster has.
+    namespace.folder.call(&args).ok();
+    assert_eq!(secret(), first);
+    namespace.folder.call(&["down", "--run-id", &id]).ok();
+}
