@@ -36,7 +36,9 @@ fn every_help_fits_eighty_columns_and_the_short_one_a_screen() {
         for line in short.lines().chain(long.lines()) {
             assert!(line.chars().count() <= 80, "{path:?}: {line}");
         }
-        assert!(short.lines().count() <= 40, "{} lines\n{short}", short.lines().count());
+        // The list of all commands is longer.
+        let most = if path.is_empty() { 48 } else { 40 };
+        assert!(short.lines().count() <= most, "{} lines\n{short}", short.lines().count());
         let at = |part: &str| short.find(part).unwrap_or(short.len());
         assert!(at("Usage:") < at("Examples:") && at("Examples:") < at("Global options:"), "{short}");
         let last = format!("testbed {} --help", path.join(" ")).replace("  ", " ");
