@@ -227,7 +227,7 @@ Examples:
   testbed up databases.yaml --run-id pr-17         the manifest of your own
   testbed up --with postgres --forward             until Ctrl-C
   testbed up --with postgres --format dotenv       set -a; . ./.env.testbed
-  testbed up --with postgres -o json               addresses and logins, for programs
+  testbed up --with postgres -o json               all of the run, for programs
 
 A manifest is a multi-document YAML file. Its variables are
 {{ context.pipelineRun.uid }} (the run id) and {{ params.NAME }}, or
@@ -590,10 +590,17 @@ pub struct Up {
     #[arg(long, value_name = "WHAT", env = "TESTBED_ON_CANCEL", default_value = "keep", help_heading = CLUSTER)]
     pub on_cancel: OnCancel,
 
-    /// What standard output tells: the run's id, or all of the run.
+    /// What is printed: id or json.
     ///
-    /// All of it has the passwords as well.
-    #[arg(short = 'o', long = "print", value_name = "FORMAT", env = "TESTBED_PRINT", default_value = "id")]
+    /// The run's id, or all of the run as a JSON object: addresses, logins, passwords and variables.
+    #[arg(
+        short = 'o',
+        long = "print",
+        value_name = "FORMAT",
+        env = "TESTBED_PRINT",
+        default_value = "id",
+        hide_possible_values = true
+    )]
     pub print: UpFormat,
 
     /// Write a fact to a file, for Tekton's results.

@@ -20,7 +20,7 @@ pub fn check(port: u16, database: &str) -> anyhow::Result<()> {
         Err(error) => {
             let hint = match error.kind() {
                 ErrorKind::PermissionDenied => "choose one from 1024 on: those below are root's",
-                _ => "choose another port, or leave it away for a free one",
+                _ => "choose another port, or leave it out for a free one",
             };
             Err(anyhow!("{database}: the port {port} of 127.0.0.1 cannot be had: {error}"))
                 .hint(hint)
@@ -43,7 +43,7 @@ pub fn taken(port: u16, database: &str) -> anyhow::Error {
         Some(run) => error.hint(format!("it is of the run {run}: testbed down --run-id {run}")),
         None => error,
     };
-    error.hint("end it, choose another port, or leave the port away for a free one")
+    error.hint("end it, choose another port, or leave out the port for a free one")
 }
 
 /// Who listens on a port.

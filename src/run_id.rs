@@ -50,7 +50,7 @@ impl RunId {
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         if text.is_empty() {
             return Err(usage(
-                "the run id is empty; leave --run-id and TESTBED_RUN_ID away to get a fresh one",
+                "the run id is empty; leave out --run-id and TESTBED_RUN_ID to get a fresh one",
             ));
         }
         if text.contains("$(") {

@@ -78,7 +78,7 @@ pub(super) const ENV_EXAMPLES: &str = "\
 Examples:
   eval \"$(testbed env)\"                   what exec gives: sh, bash, zsh
   testbed env --format fish | source
-  testbed env --format dotenv > .env
+  (umask 077; testbed env --format dotenv > .env.testbed)
   testbed env -o json | jq -r .environment.DATABASE_URL
 
 Variables that could lead a client to another server are unset, unless the

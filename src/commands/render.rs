@@ -48,11 +48,11 @@ fn template(source: &Source) -> anyhow::Result<String> {
         let setup = Setup::read(with, &params)?;
         if !setup.objects(with, &run_id).is_empty() {
             return Err(usage(format!("--template: {} has set-up scripts, which may look like templates themselves", with.name)))
-                .hint("leave init away, and put a ConfigMap of your own into the manifest; or print the manifest without --template");
+                .hint("leave out init, and put a ConfigMap of your own into the manifest; or print the manifest without --template");
         }
         if builtin::wants_tls(with, &params)? {
             return Err(usage(format!(
-                "--template: each run makes {}'s certificates, which no template can hold; leave tls away",
+                "--template: each run makes {}'s certificates, which no template can hold; leave out tls",
                 with.name
             )));
         }

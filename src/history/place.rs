@@ -65,7 +65,7 @@ impl Place {
                 "--history: others can see a password on the command line in the process list",
             ))
             .hint(
-                "set TESTBED_HISTORY to the URL, or leave the password away and set PGPASSWORD or PGPASSFILE",
+                "set TESTBED_HISTORY to the URL, or leave out the password and set PGPASSWORD or PGPASSFILE",
             );
         }
         Ok(Some(place))

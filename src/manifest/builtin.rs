@@ -172,7 +172,7 @@ fn own_params(with: &With, params: &Params) -> anyhow::Result<Params> {
     }
     if own.get("user").is_some_and(|user| with.engine != Engine::Postgres && user == "root") {
         return Err(usage(format!(
-            "--with {}: root exists anyway; leave --param user away to log in as root",
+            "--with {}: root exists anyway; leave out --param user to log in as root",
             with.name
         )));
     }

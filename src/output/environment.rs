@@ -8,7 +8,7 @@ use crate::failure::{Advise, usage};
 use crate::files;
 
 /// The run's id, which `testbed down` reads as well.
-const RUN_ID: &str = "TESTBED_RUN_ID";
+pub(super) const RUN_ID: &str = "TESTBED_RUN_ID";
 /// Where the config file is.
 const CONFIG: &str = "TESTBED_CONFIG";
 /// What many frameworks read by themselves, if there is one database only.

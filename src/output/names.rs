@@ -121,7 +121,7 @@ impl Names {
                     Some(_) => {
                         return Err(usage(format!("preset {name} and one before it both set {variable}")))
                             .hint(
-                                "leave one of them away, or say what the variable holds: --env NAME=TEMPLATE",
+                                "leave out one of them, or say what the variable holds: --env NAME=TEMPLATE",
                             );
                     }
                     None => variables.push((variable.to_owned(), value)),

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
+use super::environment::RUN_ID;
 use super::{Environment, Model, dotenv};
 use crate::console;
 
@@ -29,17 +30,19 @@ impl Shell {
     /// A value that `dotenv` cannot hold.
     pub fn text(self, environment: &Environment, model: &Model) -> anyhow::Result<String> {
         let Environment { set, removed } = environment;
+        // In a shell that goes on it would choose the run of other folders too.
+        let set: Vec<_> = set.iter().filter(|(name, _)| name != RUN_ID).cloned().collect();
         match self {
             Self::Sh => {
                 let unset: String = removed.iter().map(|name| format!(" {name}")).collect();
                 let unset = if unset.is_empty() { unset } else { format!("unset{unset}\n") };
-                Ok(unset + &lines(set, |name, value| format!("export {name}={}", in_sh(value))))
+                Ok(unset + &lines(&set, |name, value| format!("export {name}={}", in_sh(value))))
             }
             Self::Fish => {
                 let erased: String = removed.iter().map(|name| format!("set -e {name}\n")).collect();
-                Ok(erased + &lines(set, |name, value| format!("set -gx {name} {}", in_fish(value))))
+                Ok(erased + &lines(&set, |name, value| format!("set -gx {name} {}", in_fish(value))))
             }
-            Self::Dotenv => dotenv::lines(set),
+            Self::Dotenv => dotenv::lines(&set),
             Self::Json => as_json(environment, model),
         }
     }

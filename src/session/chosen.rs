@@ -23,7 +23,7 @@ impl Chosen {
             Some(Runtime::Kubernetes) => Ok(Self::Cluster(choice)),
             None if choice.kubeconfig.is_some() || choice.context.is_some() || is_in_pod() => Ok(Self::Cluster(choice)),
             None if choice.namespace.is_some() => Err(usage("--namespace is for a cluster, and no cluster is asked for"))
-                .hint("pass --context, --kubeconfig or --runtime kubernetes; without a cluster leave the namespace away"),
+                .hint("pass --context, --kubeconfig or --runtime kubernetes; without a cluster leave out the namespace"),
             None if is_set("KUBECONFIG") => Ok(Self::Local("KUBECONFIG alone asks for no cluster")),
             None => Ok(Self::Local("no cluster is asked for")),
         }

@@ -40,6 +40,10 @@ impl Config {
         let path = args.output.clone().map_or_else(|| args.format.default_output(), Ok);
         let config = Self::at(path, args, false)?;
         if let Some(path) = config.path() {
+            if let Some(word @ ("json" | "yaml" | "text" | "table")) = path.to_str() {
+                return Err(usage(format!("--output {word} names the config file")))
+                    .hint(format!("-o json prints the run as JSON; for a file of that name: ./{word}"));
+            }
             check_path(path)?;
             spare_template(path, &args.format)?;
         }

@@ -24,6 +24,7 @@ use crate::output::Entry;
 use crate::reading::{self, MOST};
 use crate::redact::Redactor;
 use crate::run_id::RunId;
+use crate::settings::find::NAMES;
 
 /// A run that is ready to be created.
 pub(crate) struct Plan {
@@ -70,7 +71,7 @@ impl Plan {
             let extra = Map::from_iter([("generated_password".to_owned(), generated[0].as_str().into())]);
             let variables = Variables { run_id: &run_id, params: &params, extra };
             let rendered = render::render(&Template { name, text, parts: &[] }, &variables)?;
-            objects.extend(parse::parse(name, &rendered)?);
+            objects.extend(parse::parse(name, &rendered).map_err(|error| no_manifest(name, error))?);
         }
         if objects.is_empty() && withs.is_empty() {
             let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
@@ -209,6 +210,18 @@ fn check_ports(asked: &BTreeMap<String, Asked>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says what to do with a file that is something else by its name.
+fn no_manifest(name: &str, error: anyhow::Error) -> anyhow::Error {
+    let file = Path::new(name).file_name().unwrap_or_default().to_string_lossy();
+    if file.contains("compose") {
+        return error.hint("testbed init takes over the databases of a compose file");
+    }
+    match NAMES.contains(&&*file) {
+        true => error.hint("the project's testbed.yaml is read by itself; another one: --settings FILE"),
+        false => error,
+    }
+}
+
 /// Finds the databases, and keeps sidecars out of their pods.
 fn discover(objects: &mut [Object], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
     let discovery = database::discover(objects, run_id, data).exit(Exit::Usage)?;
@@ -294,7 +307,13 @@ fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
         for path in found {
             let text = reading::text(&path, MOST)
                 .with_context(|| format!("reading the manifest {}", path.display()))
-                .exit(Exit::Usage)?;
+                .exit(Exit::Usage);
+            let text = match With::parse(&path.to_string_lossy()) {
+                Ok(with) if text.is_err() => {
+                    text.hint(format!("for a built-in database: --with {}", with.engine))?
+                }
+                _ => text?,
+            };
             texts.push((path.display().to_string(), text));
         }
     }

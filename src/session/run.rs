@@ -63,7 +63,7 @@ async fn make<B: Backend>(
     session.recording.on(worked.event());
     let outcome = worked.outcome;
     if session.is_adopted {
-        progress.say(&format!("run {} stays up: an earlier `up` has made it", session.call.plan.run_id));
+        progress.say(&format!("run {} stays up, as it was before", session.call.plan.run_id));
         backend.keep(&mut session, Some(&up))?;
         return outcome;
     }

@@ -11,7 +11,7 @@ use super::chosen::Chosen;
 use crate::cli::Global;
 use crate::failure::{Advise, usage};
 use crate::registry::{Phase, Record, Registry};
-use crate::run_id::RunId;
+use crate::run_id::{RunId, brief};
 use crate::runtime::kubernetes::Cluster;
 use crate::settings::find;
 
@@ -69,6 +69,10 @@ pub(crate) fn in_use(
     global: &Global,
     given: Option<&str>,
 ) -> anyhow::Result<Record> {
+    // A namespace is refused where no cluster is in play, before it is taken for something else.
+    if !global.is_local() && global.choice().namespace.is_some() {
+        Chosen::of(global)?;
+    }
     if let Some(given) = given {
         let run_id = named(registry, given)?;
         let noted = registry.map_or(Ok(None), |registry| registry.read(run_id.as_str()))?;
@@ -97,10 +101,10 @@ pub(crate) fn named(registry: Option<&Registry>, given: &str) -> anyhow::Result<
     resolve(registry, given, |_| true)
 }
 
-/// The same for one that removes it: a run whose id somebody has chosen is not removed for a shorter one, which
-/// may be that of another run that is gone.
+/// The same for one that removes it: a run whose name somebody has chosen is not removed for a shorter one, which
+/// may be that of another run that is gone. UUIDs are nobody's choice.
 pub(crate) fn to_remove(registry: Option<&Registry>, given: &str) -> anyhow::Result<RunId> {
-    resolve(registry, given, |record| !record.is_named)
+    resolve(registry, given, |record| brief(&record.run_id, &BTreeSet::new()) != record.run_id)
 }
 
 fn resolve(
@@ -108,12 +112,11 @@ fn resolve(
     given: &str,
     may_be_short: impl Fn(&Record) -> bool,
 ) -> anyhow::Result<RunId> {
-    let whole = RunId::parse(given)?;
-    let Some(registry) = registry.filter(|registry| {
+    let may_be_short_of_one = |registry: &&Registry| {
         given.chars().count() >= LETTERS && registry.folder(given).symlink_metadata().is_err()
-    }) else {
-        return Ok(whole);
     };
+    // Letters may look like what no id may be, such as a number.
+    let Some(registry) = registry.filter(may_be_short_of_one) else { return RunId::parse(given) };
     let (records, _) = registry.records()?;
     let ids: BTreeSet<&str> = records
         .iter()
@@ -121,7 +124,7 @@ fn resolve(
         .map(|record| record.run_id.as_str())
         .collect();
     match ids.first() {
-        None => Ok(whole),
+        None => RunId::parse(given),
         Some(id) if ids.len() == 1 => RunId::parse(id),
         Some(_) => {
             let ids: Vec<&str> = ids.into_iter().collect();

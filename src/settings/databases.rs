@@ -124,7 +124,7 @@ fn asked(name: &str, image: &str, params: Vec<(String, String)>) -> anyhow::Resu
         bail!("sqlite needs no server and takes no {key}");
     }
     if params.iter().any(|(key, value)| key == "user" && value == "root") && with.engine != Engine::Postgres {
-        bail!("user: root exists anyway; leave user away to log in as root");
+        bail!("user: root exists anyway; leave out user to log in as root");
     }
     Ok(Asked { with, text, params })
 }

@@ -83,8 +83,9 @@ fn load_own(typed: &ArgMatches) -> anyhow::Result<Option<(String, Settings)>> {
     let file = path.display().to_string();
     let settings = read::read(&file, &text, &folder, &Cli::command())?;
     let only_flags = Settings { values: settings.values.clone(), ..Settings::default() };
-    if settings != only_flags {
-        return Err(usage(format!("{file}: {} are a project's", keys::OTHERS.join(", "))))
+    // One config file for all projects would be each one's to overwrite.
+    if settings != only_flags || settings.values.iter().any(|(key, _)| key.name == "output") {
+        return Err(usage(format!("{file}: output, {} are a project's", keys::OTHERS.join(", "))))
             .hint("write them into the project's testbed.yaml");
     }
     Ok(Some((file, settings)))
@@ -164,7 +165,11 @@ fn load(typed: &ArgMatches) -> anyhow::Result<Loaded> {
     let mut settings = read::read(&file, &text, folder, &Cli::command())?;
     match reach {
         Some(reach) => reach.check(&settings)?,
-        None if reach::has_scripts(&settings) => Reach::of_any(&file)?.check_scripts(&settings)?,
+        None if reach::names_files(&settings) => {
+            let reach = Reach::of_any(&file)?;
+            reach.check_scripts(&settings)?;
+            reach.check_output(&settings)?;
+        }
         None => {}
     }
     if has_no_contexts() {
@@ -191,7 +196,7 @@ fn check_cluster(
     if is_asked_for && !is_users("runtime") {
         if MAKING.contains(&command) {
             return Err(usage(format!("{file}: runtime: kubernetes needs the name of a cluster, context: NAME")))
-                .hint("or leave runtime away, and say --context NAME or --runtime kubernetes where a cluster is wanted");
+                .hint("or leave out runtime, and say --context NAME or --runtime kubernetes where a cluster is wanted");
         }
         // The others do what they can without one.
         global.runtime = None;

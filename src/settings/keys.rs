@@ -45,6 +45,8 @@ const WAIT: &[&str] = &["up", "run", "wait"];
 const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc", "history"];
 /// Those that work in a cluster and nowhere else are told no runtime.
 const NAMED: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc", "lock", "history"];
+/// The commands that give the databases' variables the project's own names.
+const NAMES: &[&str] = &["up", "run", "exec", "env"];
 /// The commands that take databases, manifests and parameters.
 pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 
@@ -92,7 +94,9 @@ impl Key {
 
 /// Whether a command takes anything from the file.
 pub fn are_for(cli: &Command, command: &str) -> bool {
-    SOURCE.contains(&command) || FLAGS.iter().any(|key| key.flag(cli, command).is_some())
+    SOURCE.contains(&command)
+        || NAMES.contains(&command)
+        || FLAGS.iter().any(|key| key.flag(cli, command).is_some())
 }
 
 /// All keys that the file may have.

@@ -69,6 +69,20 @@ impl<'a> Reach<'a> {
         Ok(())
     }
 
+    /// Refuses a config file elsewhere, wherever the file is used: whatever is there would be overwritten, and removed
+    /// with the run.
+    ///
+    /// # Errors
+    /// A usage error with file and path.
+    pub fn check_output(&self, settings: &Settings) -> anyhow::Result<()> {
+        let outputs = settings.values.iter().filter(|(key, value)| key.name == "output" && value != "-");
+        for (_, path) in outputs {
+            self.stay(&format!("{}: output: {path}", self.file), Path::new(path))
+                .hint("--output, or TESTBED_OUTPUT, names a file elsewhere")?;
+        }
+        Ok(())
+    }
+
     /// Refuses set-up scripts from elsewhere, wherever the file is used: their text goes into databases, objects
     /// and records.
     ///
@@ -99,9 +113,9 @@ fn scripts(settings: &Settings) -> impl Iterator<Item = (&str, &str)> {
     pairs.filter_map(|pair| pair.split_once('=')).filter(|(name, _)| name.rsplit('.').next() == Some(INIT))
 }
 
-/// Whether a file names set-up scripts.
-pub fn has_scripts(settings: &Settings) -> bool {
-    scripts(settings).next().is_some()
+/// Whether a file names set-up scripts, or the config file.
+pub fn names_files(settings: &Settings) -> bool {
+    scripts(settings).next().is_some() || settings.values.iter().any(|(key, _)| key.name == "output")
 }
 
 fn hint(key: &str) -> String {

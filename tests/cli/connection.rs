@@ -180,7 +180,7 @@ fn a_project_that_asks_for_a_cluster_has_to_name_it() {
     folder.file("testbed.yaml", "databases: {db: postgres}\nruntime: kubernetes\n");
     let needs = "testbed.yaml: runtime: kubernetes needs the name of a cluster, context: NAME";
     for args in [&["up"][..], &["run", "--", "true"], &["status"], &["doctor"]] {
-        folder.call(args).fails(2).says(needs).says("hint: or leave runtime away");
+        folder.call(args).fails(2).says(needs).says("hint: or leave out runtime");
     }
     folder.call(&["render", "-q"]).ok();
     // Nothing keeps a teardown from its work on this machine, and nothing sends it elsewhere.

@@ -421,5 +421,4 @@ fn the_help_has_examples_and_exit_codes() {
         let help = folder.call(&["history", command, "--help"]).ok().stdout;
         assert!(help.contains("Examples:\n  testbed history ") && help.contains("TESTBED_HISTORY"), "{help}");
     }
-    assert!(folder.call(&["completions", "bash"]).ok().stdout.contains("--previous"));
 }

@@ -498,7 +498,7 @@ fn what_is_in_a_server_is_made_by_scripts_that_the_image_runs() {
         .call(&["render", "--template"])
         .fails(2)
         .says("orders has set-up scripts")
-        .says("hint: leave init away");
+        .says("hint: leave out init");
     let plain = [
         "render",
         "--template",

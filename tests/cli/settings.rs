@@ -337,6 +337,8 @@ fn the_users_own_settings_count_for_less_than_the_projects() {
         .fails(2)
         .says("config/testbed/testbed.yaml:1: timeout: \"never\" does not fit");
     folder.call(&["up", "--output", "-", "--settings", "none", "--with", "sqlite"]).ok();
+    own("output: elsewhere.json\n");
+    folder.call(&["up"]).fails(2).says("are a project's");
     own("databases: {db: postgres}\n");
     folder.call(&["up", "--output", "-"]).fails(2).says("are a project's").says("hint: write them into");
     // A cluster that the user asks for needs no name here, as on the command line.
@@ -443,4 +445,17 @@ fn set_up_scripts_come_from_the_files_own_repository() {
         .says("out.sql is a link that leads out of")
         .keeps("hush");
     render(&[]).fails(2).says("out.sql is a link that leads out of").keeps("hush");
+}
+
+/// Whatever is there would be overwritten, and removed with the run.
+#[test]
+fn a_projects_config_file_stays_in_the_project() {
+    let folder = project("databases: {db: sqlite}\noutput: ../victim.json\n").env("TESTBED_RUNTIME", "local");
+    folder.call(&["up"]).fails(2).says("output: ").says("leads out of the repository").says("hint: --output");
+    folder.file("testbed.yaml", "databases: {db: sqlite}\n");
+    folder.call(&["up", "--output", "json"]).fails(2).says("hint: -o json prints the run as JSON");
+    folder.call(&["up", "postgres"]).fails(2).says("hint: for a built-in database: --with postgres");
+    let compose = folder.file("docker-compose.yml", "services: {}\n");
+    folder.call(&["up", compose.to_str().unwrap()]).fails(2).says("hint: testbed init takes over");
+    folder.call(&["up", "testbed.yaml"]).fails(2).says("is read by itself");
 }

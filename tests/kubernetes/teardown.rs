@@ -42,7 +42,8 @@ fn down_does_not_wait_for_a_database_that_is_setting_itself_up() {
     // benchmark's.
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     assert!(namespace.of_run(&run_id).is_empty());
-    up.wait().fails(4).says("it was deleted while it was waited for, by somebody or something else");
+    // It was asked to end first.
+    up.wait().fails(143).says("interrupted");
     folder.call(&["down", "--run-id", &run_id]).ok().says("nothing to do");
 }
 

@@ -50,7 +50,7 @@ fn an_up_in_a_cluster_keeps_the_certificates_of_the_first_one() {
         &id,
     ];
     let secret =
-        || -> Value { namespace.json(&["get", "secret", &format!("orders-{id}")])["data"]["ca.crt"].clone() };
+        || -> Value { namespace.json(&["secret", &format!("orders-{id}")])["data"]["ca.crt"].clone() };
     namespace.folder.call(&args).ok();
     let first = secret();
     // The login of the second `up` is verified by what the cluster has.

@@ -155,7 +155,7 @@ fn a_second_up_finds_what_the_first_one_has_made() {
     let other =
         local.call(&["up", "--with", "mariadb", "--run-id", "twice", "--param", "database=other"]).fails(2);
     other
-        .says("run twice is there already, and was asked for otherwise: Pod mariadb-twice")
+        .says("run twice is there already, and was asked for otherwise: mariadb")
         .says("hint: remove it first: testbed down --run-id twice");
     assert_eq!(local.read("testing-databases.json"), config);
     local.databases("testing-databases.json")[0].assert_takes_logins();
@@ -179,7 +179,7 @@ fn a_server_that_has_ended_is_told_by_status_and_by_up() {
         .call(&up)
         .fails(1)
         .says("run dead is there already, and its mariadb has ended")
-        .says("remove it: testbed down --run-id dead");
+        .says("testbed restart mariadb starts it again, and testbed down --run-id dead");
     local.call(&["down"]).ok();
 }
 

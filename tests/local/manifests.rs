@@ -121,7 +121,7 @@ fn strict_refuses_what_would_differ_from_a_cluster() {
     local.file("m.yaml", &manifest("mariadb", "", &[]));
     let up = local.call(&["up", "m.yaml", "--run-id", "r", "--strict"]).fails(2);
     up.says("--strict: on this machine the run would differ: Pod/db-r: container cache (redis:8) is no database and is left out")
-        .says("hint: leave --strict away to accept it, or run it in a cluster: --runtime kubernetes");
+        .says("hint: leave out --strict to accept it, or run it in a cluster: --runtime kubernetes");
     local
         .call(&["run", "--with", "mysql", "--strict", "--", "true"])
         .fails(2)

@@ -65,7 +65,7 @@ fn a_port_that_is_taken_is_refused_before_anything_is_made() {
             .fails(2);
         let who = format!("{} (process {})", own.trim(), std::process::id());
         up.says(&format!("error: mariadb: the port {port} of 127.0.0.1 is taken by {who}\n"))
-            .says("choose another port, or leave the port away for a free one")
+            .says("choose another port, or leave out the port for a free one")
             .keeps("preparing");
         local.assert_nothing_left();
     }

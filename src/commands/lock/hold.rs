@@ -134,7 +134,7 @@ pub(super) async fn hold(
             .hint("without --no-wait, it is waited for"),
         Outcome::Refused(Refusal::Permits(permits)) => {
             let error = anyhow!("the lock is in use with {permits} permits: {}", last.borrow());
-            Err(error).exit(Exit::Usage).hint(format!("leave --permits away, or write --permits {permits}"))
+            Err(error).exit(Exit::Usage).hint(format!("leave out --permits, or write --permits {permits}"))
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::runtime::kubernetes::Cluster;
 pub(super) async fn connect(global: &Global) -> anyhow::Result<Cluster> {
     if global.is_local() {
         return Err(usage("locks are in a cluster, and --runtime local is none"))
-            .hint("leave it away, and name the cluster");
+            .hint("leave it out, and name the cluster");
     }
     Cluster::connect(&global.choice()).await
 }

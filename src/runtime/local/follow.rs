@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::files;
 use crate::redact::{Redactor, Stream};
@@ -131,6 +131,9 @@ fn start_of_last(file: &mut File, lines: u32) -> std::io::Result<u64> {
     Ok(if lines == 0 { end } else { 0 })
 }
 
+/// After so long without any change it is looked whether the run is still there.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Tells of changes in the folders of logs.
 struct Changes(Option<AsyncFd<OwnedFd>>);
 
@@ -159,7 +162,9 @@ impl Changes {
     /// Waits for the next change.
     async fn next(&self) {
         let Some(changes) = &self.0 else { return sleep(PAUSE).await };
-        let Ok(mut ready) = changes.readable().await else { return sleep(PAUSE).await };
+        // A folder that is removed while a log in it is open here may tell nothing of its own end.
+        let Ok(ready) = timeout(LOOK, changes.readable()).await else { return };
+        let Ok(mut ready) = ready else { return sleep(PAUSE).await };
         // What has changed is looked for; that something has is enough here.
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut events = inotify::Reader::new(changes.get_ref(), &mut buffer);

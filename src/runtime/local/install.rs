@@ -144,7 +144,7 @@ pub(super) fn how_to_install(engine: Engine, version: Option<&Version>) -> Strin
             );
         }
     }
-    format!("{} knows no package of {wanted}; its makers have some", manager.name())
+    format!("{} knows no package of {wanted}; its makers have packages of their own", manager.name())
 }
 
 #[cfg(test)]

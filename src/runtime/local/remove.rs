@@ -36,6 +36,7 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     let Some(local) = claim.record.local().cloned() else {
         return Err(anyhow!("run {} is not on this machine", claim.record.run_id));
     };
+    check_place(&claim, &local).exit(Exit::TeardownIncomplete)?;
     if claim.record.phase != Phase::Stopping {
         claim.record.phase = Phase::Stopping;
         // On a full disk it cannot be noted, and what follows makes room.
@@ -74,6 +75,20 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     }
     claim.forget()?;
     Ok(local.servers.len())
+}
+
+/// What a record says may be damage: nothing is deleted but a folder that has the run's own name.
+fn check_place(claim: &Claim, local: &LocalRun) -> anyhow::Result<()> {
+    let run_id = &claim.record.run_id;
+    let name = local.data.file_name().unwrap_or_default().to_string_lossy();
+    let is_own = name.rsplit_once('.').is_some_and(|(before, _)| before == run_id);
+    let is_noted = claim.folder().is_none_or(|folder| folder.ends_with(run_id));
+    if is_own && is_noted {
+        return Ok(());
+    }
+    let folder = claim.folder().unwrap_or(Path::new("")).display();
+    Err(anyhow!("the record in {folder} is damaged: run {run_id} has no data in {}", local.data.display()))
+        .hint(format!("if nothing of the run is left, delete {folder}"))
 }
 
 /// Ends the command that a killed testbed was running, with all of its processes; wherever its databases are,

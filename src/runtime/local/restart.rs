@@ -31,6 +31,8 @@ const ENDING: u32 = 2;
 /// # Errors
 /// Processes that do not end.
 pub async fn stop(server: &Server, run_id: &str, deadline: Instant) -> anyhow::Result<()> {
+    // Nothing is stopped that could not be started again.
+    drop(open_log(&server.log)?);
     // It ends at once for PostgreSQL, which would wait for its clients' end otherwise.
     let signal = if is_postgres(server) { Signal::INT } else { Signal::TERM };
     server.process.signal(signal);
@@ -118,7 +120,7 @@ fn folder(server: &Server) -> &Path {
 
 /// The log goes on: whoever follows it sees the restart.
 fn open_log(path: &Path) -> anyhow::Result<File> {
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let log = File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(path);
     log.with_context(|| format!("opening {}", path.display())).hint(STATE_HINT)
 }

@@ -8,7 +8,7 @@ pub(super) mod status;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::pending;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -78,6 +78,9 @@ impl Backend for Servers {
         match claim(&registry, &call).await? {
             Found::Absent => {}
             Found::Free(mut claim) => {
+                // That of a testbed that was killed while it used the run.
+                remove::end_command(&claim.record).await?;
+                claim.record.command = None;
                 let recording = removal::recording(recorder, &claim);
                 if let Some(lifetime) = call.maker.making().source.lifetime {
                     claim.record.expires = lifetime.duration().map(|lifetime| Time::now().after(lifetime));
@@ -126,7 +129,12 @@ impl Backend for Servers {
     async fn make(&mut self, session: &mut Session<'_>, stop: Stop<'_>) -> Result<Up, Failed> {
         let before = session.claim.record.clone();
         if session.is_adopted {
-            self.adopt(session).map_err(Failed::Before)?;
+            let stale = self.adopt(session).map_err(Failed::Before)?;
+            for folder in stale {
+                let record = &session.claim.record;
+                let programs = record.local().map(|local| local.programs.as_slice()).unwrap_or_default();
+                remove::remove_server(&folder, &record.run_id, programs).await.map_err(Failed::Before)?;
+            }
         }
         let started = tokio::select! {
             started = bug::caught(self.start_all(session)) => started,
@@ -342,10 +350,11 @@ impl Servers {
     }
 
     /// Takes over what an earlier `up` has made of the run, so that what it does not have is left to be started.
+    /// Returns the folders of what another one that was killed has left half made.
     ///
     /// # Errors
     /// What it has, and is not as it is asked for now, or does not run any more.
-    fn adopt(&mut self, session: &mut Session<'_>) -> anyhow::Result<()> {
+    fn adopt(&mut self, session: &mut Session<'_>) -> anyhow::Result<Vec<PathBuf>> {
         let Session { call: Call { plan, progress, .. }, claim, recording, .. } = session;
         let down = format!("testbed down --run-id {}", plan.run_id);
         let Place::Local(local) = &mut claim.record.place else {
@@ -355,11 +364,18 @@ impl Servers {
         let is_changed = |(label, hash): &(&String, &String)| {
             local.objects.get(*label).is_some_and(|noted| noted != *hash)
         };
-        let mut changed: Vec<&str> =
-            self.objects.iter().filter(is_changed).map(|(label, _)| label.as_str()).collect();
+        let named = |label: &str| {
+            let mut databases = plan.discovery.databases.iter();
+            let found = databases.find(|database| database.workload == label.replacen(' ', "/", 1));
+            found.map_or_else(|| label.to_owned(), |database| database.name.clone())
+        };
+        let mut changed: Vec<String> =
+            self.objects.iter().filter(is_changed).map(|(label, _)| named(label)).collect();
         for database in &plan.discovery.databases {
-            if noted(&database.name).is_some_and(|server| server.engine != database.engine.name()) {
-                changed.push(&database.name);
+            if noted(&database.name).is_some_and(|server| server.engine != database.engine.name())
+                && !changed.contains(&database.name)
+            {
+                changed.push(database.name.clone());
             }
         }
         if !changed.is_empty() {
@@ -370,21 +386,24 @@ impl Servers {
             )))
             .hint(format!("remove it first: {down}"));
         }
+        let mut stale = Vec::new();
         for database in &mut plan.discovery.databases {
             let name = &database.name;
             let Some(server) = local.servers.iter().find(|server| server.name == *name) else {
-                if local.logs.iter().any(|(known, _)| known == name) {
+                let Some((_, log)) = local.logs.iter().find(|(known, _)| known == name) else { continue };
+                if local.servers.is_empty() {
                     return Err(anyhow!(
                         "run {} is there already, and its {name} has not become ready",
                         plan.run_id
                     ))
                     .hint(format!("look at {}, then remove it: {down}", local.data.display()));
                 }
+                stale.extend(log.parent().map(Path::to_owned));
                 continue;
             };
             if !server.process.is_alive() {
                 return Err(anyhow!("run {} is there already, and its {name} has ended", plan.run_id))
-                    .hint(format!("look at {}, then remove it: {down}", server.log.display()));
+                    .hint(format!("testbed logs {name} tells why; testbed restart {name} starts it again, and {down} removes the run"));
             }
             // The one that was made up then.
             database.login.password = Password::new(&server.password);
@@ -394,18 +413,19 @@ impl Servers {
             .retain(|planned| !local.servers.iter().any(|server| server.name == planned.database.name));
         if self.servers.servers.is_empty() {
             progress.say("its databases are up already");
-            return Ok(());
+            return Ok(stale);
         }
         check_ports(&self.servers)?;
         let redactor = plan.redactor();
         for planned in &self.servers.servers {
+            local.logs.retain(|(known, _)| *known != planned.database.name);
             local.logs.push((planned.database.name.clone(), planned.log(&local.data)));
             local.programs.push(planned.installed.program.clone());
         }
         local.secrets.extend(redactor.texts().iter().cloned());
         local.objects.extend(self.objects.clone());
         recording.know(redactor);
-        claim.save()
+        claim.save().map(|()| stale)
     }
 
     /// Removes what was to join the run of an earlier `up`, and leaves that as it was.
@@ -491,7 +511,7 @@ fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> a
                 "--strict: on this machine the run would differ: {}",
                 differences.join("; ")
             )))
-            .hint("leave --strict away to accept it, or run it in a cluster: --runtime kubernetes");
+            .hint("leave out --strict to accept it, or run it in a cluster: --runtime kubernetes");
         }
         differences => differences.iter().for_each(|difference| progress.say(&format!("note: {difference}"))),
     }

@@ -19,8 +19,14 @@ pub(crate) fn rows(
 fn rows_of(record: &Record) -> Vec<Row> {
     let Some(local) = record.local() else { return Vec::new() };
     if local.servers.is_empty() {
-        let state =
-            if record.owner.is_some_and(crate::process::Process::is_alive) { "Starting" } else { "Failed" };
+        // SQLite needs no server.
+        let state = if local.logs.is_empty() && record.phase == Phase::Up {
+            "Running"
+        } else if record.owner.is_some_and(crate::process::Process::is_alive) {
+            "Starting"
+        } else {
+            "Failed"
+        };
         return vec![Row { state: state.to_owned(), ..plain(record) }];
     }
     local.servers.iter().map(|server| row(record, server)).collect()

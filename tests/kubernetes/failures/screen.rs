@@ -68,6 +68,7 @@ fn normalised(called: &Called, namespace: &Namespace, run_id: &str) -> String {
     let lines = called.stderr.lines().filter(|line| !is_stage(line)).map(|line| {
         let line = line
             .replace(run_id, "RUN")
+            .replace(&run_id[..8], "RUN")
             .replace(&namespace.name, "NAMESPACE")
             .replace(&kubeconfig, "KUBECONFIG");
         // A progress line begins with the seconds since the start.

@@ -24,7 +24,7 @@ impl ResolvConf {
     /// Why bare names of the namespace's Services cannot resolve in a pod of the namespace `home`, and what
     /// to do; `None` if the file is right for them.
     pub(super) fn lacks(&self, namespace: &str, home: Option<&str>) -> Option<(String, String)> {
-        const POLICY: &str = "leave dnsPolicy and dnsConfig of testbed's pod away (with hostNetwork: dnsPolicy: ClusterFirstWithHostNet)";
+        const POLICY: &str = "leave out dnsPolicy and dnsConfig of testbed's pod (with hostNetwork: dnsPolicy: ClusterFirstWithHostNet)";
         if self.nameservers.is_empty() {
             return Some(("/etc/resolv.conf of this pod names no name server".into(), POLICY.into()));
         }
