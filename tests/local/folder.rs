@@ -162,7 +162,7 @@ fn what_a_killed_up_has_left_half_made_is_made_anew() {
     let mut joining = local.start(&["up", "-v", "--with", "mariadb=b", "--with", "mariadb=c"]);
     joining.until_it_says("c: ");
     joining.signal("KILL");
-    joining.wait();
+    let _ = joining.wait();
     let (_, both) = local.up(&["--with", "mariadb=b", "--with", "mariadb=c"]);
     assert_eq!((both.len(), both[0].port), (2, first[0].port));
     both.iter().for_each(|database| database.assert_takes_logins());
