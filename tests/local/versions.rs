@@ -12,7 +12,7 @@ fn a_version_that_is_not_there_is_refused_with_what_is() {
             "postgres:99",
             [
                 "PostgreSQL 99 is asked for (image postgres:99), and this machine has PostgreSQL ",
-                "PostgreSQL 99; its makers have some",
+                "PostgreSQL 99; its makers have packages of their own",
             ],
         ),
         (
