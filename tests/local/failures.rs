@@ -57,32 +57,12 @@ fn one_database_that_fails_takes_the_others_with_it() {
 #[test]
 fn a_port_that_is_taken_meanwhile_is_another_one_the_next_time() {
     let local = Local::new();
-    let status = Local::new();
-    let real = status
-        .call(&[
-            "run",
-            "--with",
-            "postgres",
-            "--run-id",
-            "r",
-            "--",
-            "sh",
-            "-c",
-            "cat $XDG_STATE_HOME/testbed/runs/r/run.json",
-        ])
-        .ok();
-    let record: serde_json::Value = serde_json::from_str(&real.stdout).unwrap();
-    let program = record["place"]["local"]["programs"][0].as_str().unwrap().to_owned();
-
-    let bin = local.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    std::fs::create_dir(bin.join("marks")).unwrap();
-    std::fs::set_permissions(bin.join("marks"), std::fs::Permissions::from_mode(0o777)).unwrap();
-    let initdb = std::path::Path::new(&program).with_file_name("initdb");
-    std::os::unix::fs::symlink(initdb, bin.join("initdb")).unwrap();
-    let script = format!(
-        "#!/usr/bin/python3
-import os, socket, subprocess, sys
+    let marks = local.path().join("bin/marks");
+    std::fs::create_dir_all(&marks).unwrap();
+    std::fs::set_permissions(&marks, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let param = local.in_place_of_postgres(|program| {
+        format!(
+            "import os, socket, subprocess, sys
 words = sys.argv[1:]
 if '-p' in words and not os.path.exists('{marks}/taken'):
     taken = socket.socket()
@@ -92,12 +72,9 @@ if '-p' in words and not os.path.exists('{marks}/taken'):
     sys.exit(subprocess.call(['{program}'] + words))
 os.execv('{program}', ['{program}'] + words)
 ",
-        marks = bin.join("marks").display()
-    );
-    let wrapper = local.file("bin/postgres", &script);
-    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
-
-    let param = format!("postgres.server={}", wrapper.display());
+            marks = marks.display()
+        )
+    });
     let run = local
         .call(&[
             "run",

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -107,6 +108,22 @@ impl Local {
     pub fn assert_nothing_left(&self) {
         let left = self.left_but(&[]);
         assert!(left.is_empty(), "left: {left:#?}");
+    }
+
+    /// Puts a Python script in the place of PostgreSQL's server, with initdb beside it, and returns the parameter
+    /// that names it. `script` gets the path of the real server.
+    pub fn in_place_of_postgres(&self, script: impl FnOnce(&str) -> String) -> String {
+        let record = ["run", "--with", "postgres", "--run-id", "r", "--", "sh", "-c"];
+        let shown =
+            Local::new().call(&[&record[..], &["cat $XDG_STATE_HOME/testbed/runs/r/run.json"]].concat()).ok();
+        let record: Value = serde_json::from_str(&shown.stdout).unwrap();
+        let program = record["place"]["local"]["programs"][0].as_str().unwrap();
+        std::fs::create_dir_all(self.path().join("bin")).unwrap();
+        let initdb = Path::new(program).with_file_name("initdb");
+        std::os::unix::fs::symlink(initdb, self.path().join("bin/initdb")).unwrap();
+        let wrapper = self.file("bin/postgres", &format!("#!/usr/bin/python3\n{}", script(program)));
+        std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+        format!("postgres.server={}", wrapper.display())
     }
 }
 

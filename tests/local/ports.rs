@@ -1,7 +1,6 @@
 //! Ports that a project has written down: had, or refused with who has them.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 
 use crate::account::{as_nobody, home, is_root};
 use crate::harness::Local;
@@ -100,28 +99,9 @@ fn a_port_that_is_taken_is_refused_before_anything_is_made() {
 fn a_port_that_is_taken_in_between_is_the_same_error() {
     let local = Local::new();
     let port = free();
-    let shown = local
-        .call(&[
-            "run",
-            "--with",
-            "postgres",
-            "--run-id",
-            "r",
-            "--",
-            "sh",
-            "-c",
-            "cat $XDG_STATE_HOME/testbed/runs/r/run.json",
-        ])
-        .ok();
-    let record: serde_json::Value = serde_json::from_str(&shown.stdout).unwrap();
-    let program = record["place"]["local"]["programs"][0].as_str().unwrap();
-    let bin = local.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    let initdb = std::path::Path::new(program).with_file_name("initdb");
-    std::os::unix::fs::symlink(initdb, bin.join("initdb")).unwrap();
-    let script = format!(
-        "#!/usr/bin/python3
-import os, socket, subprocess, sys
+    let server = local.in_place_of_postgres(|program| {
+        format!(
+            "import os, socket, subprocess, sys
 words = sys.argv[1:]
 if '-p' in words:
     taken = socket.socket()
@@ -130,10 +110,8 @@ if '-p' in words:
     sys.exit(subprocess.call(['{program}'] + words))
 os.execv('{program}', ['{program}'] + words)
 "
-    );
-    let wrapper = local.file("bin/postgres", &script);
-    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let server = format!("postgres.server={}", wrapper.display());
+        )
+    });
     let up = local
         .call(&["up", "--with", &format!("postgres@{port}"), "--param", &server, "--run-id", "r2"])
         .fails(2);
