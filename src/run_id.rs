@@ -25,9 +25,14 @@ const MAX_LENGTH: usize = 52;
 /// How many letters of a long id are shown at least.
 const SHOWN: usize = 8;
 
+/// Whether an id is a UUID: made up by a program, and by nobody to be read.
+pub fn is_uuid(id: &str) -> bool {
+    uuid::Uuid::try_parse(id).is_ok()
+}
+
 /// The id of a run as people see it among others: of a UUID as many letters as tell it apart, of a name all.
 pub fn brief<'a>(id: &'a str, all: &BTreeSet<&str>) -> &'a str {
-    if uuid::Uuid::try_parse(id).is_err() {
+    if !is_uuid(id) {
         return id;
     }
     let common = |other: &&str| id.bytes().zip(other.bytes()).take_while(|(one, other)| one == other).count();

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::Object;
+use crate::time::Time;
 
 /// When a run counts as left behind: RFC 3339 in UTC, in whole seconds.
 pub const EXPIRES_ANNOTATION: &str = "testbed/expires";
@@ -38,17 +39,15 @@ impl Lifetime {
         Ok(Self::For(duration))
     }
 
-    /// How long that is, if there is an end.
-    pub fn duration(self) -> Option<Duration> {
-        match self {
-            Self::Unlimited => None,
-            Self::For(duration) => Some(duration),
-        }
+    /// When that is over, seen from a moment; `None` if there is no end.
+    pub fn end(self, now: Time) -> Option<Time> {
+        let Self::For(duration) = self else { return None };
+        Some(now.after(duration))
     }
 
     /// Seen from a moment.
     pub fn from(self, now: Timestamp) -> Option<Limit> {
-        let duration = self.duration()?;
+        let Self::For(duration) = self else { return None };
         let expires = now.checked_add(duration).ok()?;
         Some(Limit { seconds: duration.as_secs(), expires: format!("{expires:.0}") })
     }

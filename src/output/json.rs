@@ -9,7 +9,7 @@ use super::{Connection, Model, Names, environment};
 use crate::console;
 
 /// The version of the JSON, which is the history's as well.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// A run as one JSON object. `config` is the config file's absolute path.
 ///
@@ -22,10 +22,7 @@ pub fn run(
     namespace: Option<&str>,
     config: Option<&Path>,
 ) -> anyhow::Result<String> {
-    let environment: Map<String, Value> = environment::variables(model, names, config)?
-        .into_iter()
-        .map(|(name, value)| (name, value.into()))
-        .collect();
+    let environment = object(&environment::variables(model, names, config)?);
     console::json(&json!({
         "version": VERSION,
         "kind": "Run",
@@ -36,6 +33,11 @@ pub fn run(
         "databases": model.databases.iter().map(database).collect::<Vec<_>>(),
         "environment": environment,
     }))
+}
+
+/// Variables by their names.
+pub(super) fn object(variables: &[(String, String)]) -> Map<String, Value> {
+    variables.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect()
 }
 
 fn database(connection: &Connection) -> Value {

@@ -1,14 +1,11 @@
 //! The variables of a run as a shell takes them over, or as JSON: `testbed env`.
 
 use clap::ValueEnum;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::environment::RUN_ID;
-use super::{Environment, Model, dotenv};
+use super::{Environment, Model, dotenv, json};
 use crate::console;
-
-/// The version of the JSON.
-const VERSION: u32 = 1;
 
 /// How `testbed env` writes variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -64,14 +61,12 @@ fn in_fish(value: &str) -> String {
 
 fn as_json(environment: &Environment, model: &Model) -> anyhow::Result<String> {
     let Environment { set, removed } = environment;
-    let set: Map<String, Value> =
-        set.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     console::json(&json!({
-        "version": VERSION,
+        "version": json::VERSION,
         "kind": "Environment",
         "runId": model.run_id,
         "databases": model.names(),
-        "environment": set,
+        "environment": json::object(set),
         "removed": removed,
     }))
 }

@@ -60,7 +60,7 @@ use crate::output::Model;
 use crate::progress::Progress;
 use crate::recorder::event::Asked;
 use crate::recorder::{Recorder, Recording};
-use crate::registry::{Claim, Place, Record};
+use crate::registry::{Claim, Phase, Place, Record};
 use crate::time::Time;
 
 /// Resolves, with an error of exit code 130 or 143, when somebody ends the call.
@@ -175,7 +175,7 @@ trait Backend: Sized {
     async fn collect(&self, session: &Session<'_>);
 
     /// From now on the run is up until somebody removes it.
-    fn keep(&mut self, session: &mut Session<'_>, up: Option<&Self::Up>) -> anyhow::Result<()>;
+    fn keep(&mut self, session: &mut Session<'_>) -> anyhow::Result<()>;
 
     /// How to reach the databases without testbed, and how to look at them: lines for a person.
     fn how_to_use(&self, session: &Session<'_>, up: &Self::Up) -> Vec<String>;
@@ -194,6 +194,14 @@ trait Backend: Sized {
         asked: Asked,
         insisted: impl Future<Output = ()>,
     ) -> anyhow::Result<()>;
+}
+
+impl Session<'_> {
+    /// Notes that the run is up until somebody removes it.
+    fn stays_up(&mut self) -> anyhow::Result<()> {
+        self.claim.record.phase = Phase::Up;
+        self.claim.save()
+    }
 }
 
 impl<'a> Call<'a> {
@@ -219,7 +227,7 @@ impl<'a> Call<'a> {
         Record {
             project: self.project.clone(),
             is_named: self.is_named,
-            expires: lifetime.and_then(Lifetime::duration).map(|lifetime| Time::now().after(lifetime)),
+            expires: lifetime.and_then(|lifetime| lifetime.end(Time::now())),
             ..Record::new(&self.plan.run_id, place)
         }
     }

@@ -64,12 +64,12 @@ async fn make<B: Backend>(
     let outcome = worked.outcome;
     if session.is_adopted {
         progress.say(&format!("run {} stays up, as it was before", session.call.plan.run_id));
-        backend.keep(&mut session, Some(&up))?;
+        backend.keep(&mut session)?;
         return outcome;
     }
     if args.keep_on_failure && !matches!(outcome, Ok(0)) {
         backend.collect(&session).await;
-        backend.keep(&mut session, Some(&up))?;
+        backend.keep(&mut session)?;
         tell_kept(&backend, &session, &up);
         return outcome;
     }

@@ -11,7 +11,7 @@ use super::chosen::Chosen;
 use crate::cli::Global;
 use crate::failure::{Advise, usage};
 use crate::registry::{Phase, Record, Registry};
-use crate::run_id::{RunId, brief};
+use crate::run_id::{RunId, is_uuid};
 use crate::runtime::kubernetes::Cluster;
 use crate::settings::find;
 
@@ -104,7 +104,7 @@ pub(crate) fn named(registry: Option<&Registry>, given: &str) -> anyhow::Result<
 /// The same for one that removes it: a run whose name somebody has chosen is not removed for a shorter one, which
 /// may be that of another run that is gone. UUIDs are nobody's choice.
 pub(crate) fn to_remove(registry: Option<&Registry>, given: &str) -> anyhow::Result<RunId> {
-    resolve(registry, given, |record| brief(&record.run_id, &BTreeSet::new()) != record.run_id)
+    resolve(registry, given, |record| is_uuid(&record.run_id))
 }
 
 fn resolve(

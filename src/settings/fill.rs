@@ -45,8 +45,9 @@ pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
         _ => meant(error, args),
     })?;
     let command = typed.subcommand_name().unwrap_or_default().to_owned();
-    let loaded = match keys::are_for(&Cli::command(), &command) && !is_noted(&typed) {
-        true => load_own(&typed).and_then(|own| Ok((own, load(&typed)?))),
+    let plain = Cli::command();
+    let loaded = match keys::are_for(&plain, &command) && !is_noted(&typed) {
+        true => load_own(&typed, &plain).and_then(|own| Ok((own, load(&typed, &plain)?))),
         false => Ok((None, (None, None))),
     };
     let (own, (found, ignored)) = match loaded {
@@ -62,13 +63,13 @@ pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
         settings.get_or_insert_default().values.splice(0..0, own.values);
     }
     let checked = file.as_deref().filter(|_| !is_users);
-    let cli = fill(args, &command, settings.unwrap_or_default(), &variable, checked)?;
+    let cli = fill(args, &command, settings.unwrap_or_default(), &variable, checked, &plain)?;
     Ok(Arguments { cli, files: own_file.into_iter().chain(file).collect(), ignored })
 }
 
 /// The user's own settings, for whatever project: what flags say, and no databases. Not those of a pod, whose files
 /// may come from anywhere.
-fn load_own(typed: &ArgMatches) -> anyhow::Result<Option<(String, Settings)>> {
+fn load_own(typed: &ArgMatches, cli: &clap::Command) -> anyhow::Result<Option<(String, Settings)>> {
     if is_in_pod() || named_file(typed).is_some_and(|name| name == find::NONE) {
         return Ok(None);
     }
@@ -81,7 +82,7 @@ fn load_own(typed: &ArgMatches) -> anyhow::Result<Option<(String, Settings)>> {
         return Ok(None);
     };
     let file = path.display().to_string();
-    let settings = read::read(&file, &text, &folder, &Cli::command())?;
+    let settings = read::read(&file, &text, &folder, cli)?;
     let only_flags = Settings { values: settings.values.clone(), ..Settings::default() };
     // One config file for all projects would be each one's to overwrite.
     if settings != only_flags || settings.values.iter().any(|(key, _)| key.name == "output") {
@@ -116,8 +117,9 @@ fn has_cluster(typed: &ArgMatches) -> bool {
     let names_one = matches.contains_id("kubeconfig") || matches.contains_id("context");
     let wants_one = matches.get_one("runtime") == Some(&cli::Runtime::Kubernetes);
     let says_so = || {
-        let projects = load(typed).ok().and_then(|(found, _)| found);
-        let found = [load_own(typed).ok().flatten(), projects];
+        let plain = Cli::command();
+        let projects = load(typed, &plain).ok().and_then(|(found, _)| found);
+        let found = [load_own(typed, &plain).ok().flatten(), projects];
         found.iter().flatten().flat_map(|(_, settings)| &settings.values).any(|(key, value)| match key.name {
             "runtime" => value == "kubernetes",
             name => name == "context" || name == "kubeconfig",
@@ -147,7 +149,7 @@ fn command_line(variable: Variable) -> clap::Command {
 /// The file's name and what it says; nothing without a file; or why the file that is there is not used.
 type Loaded = (Option<(String, Settings)>, Option<anyhow::Error>);
 
-fn load(typed: &ArgMatches) -> anyhow::Result<Loaded> {
+fn load(typed: &ArgMatches, cli: &clap::Command) -> anyhow::Result<Loaded> {
     let named = named_file(typed);
     let here = std::env::current_dir().context("finding the current folder")?;
     let Some(path) = find::find(named.map(Path::new), &here)? else { return Ok((None, None)) };
@@ -162,7 +164,7 @@ fn load(typed: &ArgMatches) -> anyhow::Result<Loaded> {
         .with_context(|| format!("reading {}", path.display()))
         .exit(Exit::Usage)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut settings = read::read(&file, &text, folder, &Cli::command())?;
+    let mut settings = read::read(&file, &text, folder, cli)?;
     match reach {
         Some(reach) => reach.check(&settings)?,
         None if reach::names_files(&settings) => {
@@ -219,11 +221,11 @@ fn fill(
     mut settings: Settings,
     variable: Variable,
     file: Option<&str>,
+    plain: &clap::Command,
 ) -> anyhow::Result<Cli> {
-    let plain = Cli::command();
     let mut filled = command_line(variable);
     for (key, value) in std::mem::take(&mut settings.values) {
-        let Some(flag) = key.flag(&plain, command) else { continue };
+        let Some(flag) = key.flag(plain, command) else { continue };
         let id = flag.get_id().as_str();
         let default = |arg: clap::Arg| arg.default_value(value);
         // `testbed history` has one for all of its own commands, which is not one of testbed's.
@@ -243,14 +245,14 @@ fn fill(
     }
     let (source, connargs) = creating(&mut cli.command);
     if let Some(source) = source {
-        fill_source(source, matches, settings.clone(), &|id| from_variable(&plain, command, id, variable));
+        fill_source(source, matches, settings.clone(), &|id| from_variable(plain, command, id, variable));
     }
     if let Some(connargs) = connargs {
-        let typed = merged(from_variable(&plain, command, "connarg", variable), std::mem::take(connargs));
+        let typed = merged(from_variable(plain, command, "connarg", variable), std::mem::take(connargs));
         *connargs = merged(settings.connargs, typed);
     }
     if let Some(own) = own_names(&mut cli.command) {
-        let typed = merged(from_variable(&plain, command, "env", variable), std::mem::take(&mut own.env));
+        let typed = merged(from_variable(plain, command, "env", variable), std::mem::take(&mut own.env));
         own.env = merged(settings.env, typed);
         if !says(matches, "preset") {
             own.preset = settings.presets;
@@ -403,7 +405,7 @@ mod tests {
         let variable = |name: &OsStr| {
             variables.iter().find(|(known, _)| name == *known).map(|(_, value)| (*value).into())
         };
-        fill(&args, args[1].to_str().unwrap(), settings, &variable, None).unwrap().command
+        fill(&args, args[1].to_str().unwrap(), settings, &variable, None, &Cli::command()).unwrap().command
     }
 
     const TEXT: &str = "timeout: 7m\nsettle: never\noutput: o.json\nmode: 0640\nmanifest: m.yaml\nconnargs: {a: 1, b: 1, c: 1}\n";

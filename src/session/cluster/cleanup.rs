@@ -11,7 +11,6 @@ use crate::manifest::Object;
 use crate::manifest::stamp::RUN_HASH_ANNOTATION;
 use crate::recorder::Event;
 use crate::recorder::event::{Asked, Failure};
-use crate::registry::Phase;
 use crate::runtime::kubernetes::removal::Limit;
 use crate::runtime::kubernetes::teardown::DEFAULT_GRACE;
 use crate::session::plan::Plan;
@@ -93,8 +92,7 @@ pub(super) async fn after_failure(
 
 /// From now on the run is up until somebody removes it.
 pub(super) fn stays(mut session: Session<'_>, error: anyhow::Error) -> anyhow::Error {
-    session.claim.record.phase = Phase::Up;
-    match session.claim.save() {
+    match session.stays_up() {
         Ok(()) => error,
         Err(left) => error.hint(format!("it could not be noted that the run stays: {left:#}")),
     }

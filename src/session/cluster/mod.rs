@@ -31,7 +31,7 @@ use crate::ports;
 use crate::progress::Progress;
 use crate::recorder::event::{Asked, Failure};
 use crate::recorder::{Event, Recorder, Recording};
-use crate::registry::{Phase, Registry};
+use crate::registry::Registry;
 use crate::runtime::kubernetes::collect::Known;
 use crate::runtime::kubernetes::create::Created;
 use crate::runtime::kubernetes::events::Events;
@@ -117,7 +117,7 @@ impl Backend for Pods {
 
     async fn give_up(
         self,
-        mut session: Session<'_>,
+        session: Session<'_>,
         failed: Failed,
         insisted: impl Future<Output = ()>,
     ) -> anyhow::Error {
@@ -139,7 +139,7 @@ impl Backend for Pods {
                 if session.is_adopted || maker.keeps(&error) {
                     self.collect(&session).await;
                     let mut pods = self;
-                    let _ = pods.keep(&mut session, None);
+                    pods.keep_files();
                     return cleanup::leave(&pods, session, error);
                 }
                 match self.remove(session, Asked::ByMaker, insisted).await {
@@ -199,12 +199,9 @@ impl Backend for Pods {
         let _ = self.removal(session).collect().await;
     }
 
-    fn keep(&mut self, session: &mut Session<'_>, _up: Option<&Up>) -> anyhow::Result<()> {
-        if let Some(folder) = self.folder.take() {
-            drop(folder.keep());
-        }
-        session.claim.record.phase = Phase::Up;
-        session.claim.save()
+    fn keep(&mut self, session: &mut Session<'_>) -> anyhow::Result<()> {
+        self.keep_files();
+        session.stays_up()
     }
 
     fn how_to_use(&self, session: &Session<'_>, up: &Up) -> Vec<String> {
@@ -289,6 +286,13 @@ impl Pods {
             secrets: plan.data.secret_names().map(str::to_owned).collect(),
         };
         Removal::new(&self.cluster, &plan.run_id, &session.recording).knowing(known)
+    }
+
+    /// The config file stays with the run.
+    fn keep_files(&mut self) {
+        if let Some(folder) = self.folder.take() {
+            drop(folder.keep());
+        }
     }
 
     fn how_to_remove(&self, session: &Session<'_>) -> String {

@@ -83,7 +83,7 @@ impl Backend for Servers {
                 claim.record.command = None;
                 let recording = removal::recording(recorder, &claim);
                 if let Some(lifetime) = call.maker.making().source.lifetime {
-                    claim.record.expires = lifetime.duration().map(|lifetime| Time::now().after(lifetime));
+                    claim.record.expires = lifetime.end(Time::now());
                 }
                 claim.record.owner = Process::with_id(std::process::id());
                 claim.save()?;
@@ -189,10 +189,9 @@ impl Backend for Servers {
         session.recording.on(Event::Failed(Failure::of(&error)));
         let error = if session.call.maker.keeps(&error) {
             self.collect(&session).await;
-            session.claim.record.phase = Phase::Up;
-            let run = &session.claim;
-            let data = run.record.local().map(|local| local.data.clone()).unwrap_or_default();
-            let kept = run.save().err().map(|left| format!("it could not be noted: {left:#}"));
+            let local = session.claim.record.local();
+            let data = local.map(|local| local.data.clone()).unwrap_or_default();
+            let kept = session.stays_up().err().map(|left| format!("it could not be noted: {left:#}"));
             let look = format!("look at it: {}; remove it: {}", data.display(), self.down_command(&session));
             error.hint(kept.unwrap_or(look))
         } else {
@@ -240,9 +239,8 @@ impl Backend for Servers {
         removal::collect(&session.claim, &session.recording).await;
     }
 
-    fn keep(&mut self, session: &mut Session<'_>, _up: Option<&Up>) -> anyhow::Result<()> {
-        session.claim.record.phase = Phase::Up;
-        session.claim.save()
+    fn keep(&mut self, session: &mut Session<'_>) -> anyhow::Result<()> {
+        session.stays_up()
     }
 
     fn how_to_use(&self, session: &Session<'_>, _up: &Up) -> Vec<String> {
@@ -266,8 +264,7 @@ impl Backend for Servers {
         // What an earlier `up` has made, with a file of its own, is not this one's to remove, nor the next
         // command's.
         if session.is_adopted {
-            session.claim.record.phase = Phase::Up;
-            return match session.claim.save() {
+            return match session.stays_up() {
                 Ok(()) => error,
                 Err(left) => error.hint(format!("it could not be noted that the run stays up: {left:#}")),
             };
