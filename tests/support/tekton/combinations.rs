@@ -236,13 +236,14 @@ spec:
             ("config.tera", "{% for database in databases %}{{ database.name }} of ci\n{% endfor %}"),
         ],
         objects: "",
+        // A run each: the steps of one pod share what testbed has noted, and another up of a run joins it.
         calls: &[
             up(&[WORKSPACE]).tells(&["databases=1\n", "config=/workspace/source/testing-databases.json\n"]),
             // A StepAction's own folder; the Task's is the workspace.
-            up(&[("with", "sqlite"), ("mode", "600")]).tells(&["databases=1\n", "/testing-databases.json\n"]),
-            up(&[WORKSPACE, ("with", "sqlite=one, sqlite=two"), ("settings", "none"), ("output", "out.json"), ("mode", "600")])
+            up(&[("with", "sqlite"), ("mode", "600"), ("run-id", "own-folder")]).tells(&["databases=1\n", "/testing-databases.json\n"]),
+            up(&[WORKSPACE, ("with", "sqlite=one, sqlite=two"), ("settings", "none"), ("output", "out.json"), ("mode", "600"), ("run-id", "two")])
                 .tells(&["databases=2\n", "config=/workspace/source/out.json\n"]),
-            up(&[WORKSPACE, ("settings", "ci/testbed.yaml"), ("verbose", "true")])
+            up(&[WORKSPACE, ("settings", "ci/testbed.yaml"), ("verbose", "true"), ("run-id", "of-ci")])
                 .tells(&["databases=1\n", "config=/workspace/source/testing-databases.urls.json\n"]),
             up(&[WORKSPACE, ("with", "sqlite=three"), ("format", "dotenv"), ("run-id", "by-hand")])
                 .tells(&["run by-hand", "config=/workspace/source/.env.testbed\n"]),
@@ -254,6 +255,7 @@ spec:
                 ("archive-timeout", "1s"),
                 ("lifetime", "none"),
                 ("timeout", "1m"),
+                ("run-id", "last"),
             ])
             .tells(&["config=/workspace/source/config.ini\n"])
             .leaves(&[
