@@ -121,9 +121,12 @@ class Cluster:
         return path
 
     def env(self, user):
-        """The environment of a measured command. Nothing in it that would change what testbed does."""
+        """The environment of a measured command. Nothing in it that would change what testbed does in the cluster."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TESTBED_")}
-        return inherited | {"KUBECONFIG": self.kubeconfig(user), "XDG_STATE_HOME": str(self.folder)}
+        # A memory of its own for each user, as pods have: `down` would go by the kubeconfig that `up` has noted.
+        memory = self.folder / (user or "all").replace(":", "-")
+        place = {"KUBECONFIG": self.kubeconfig(user), "TESTBED_RUNTIME": "kubernetes"}
+        return inherited | place | {"XDG_STATE_HOME": str(memory)}
 
     def command(self, *arguments):
         """A kubectl command line with the benchmark's own discovery cache."""
