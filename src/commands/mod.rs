@@ -21,7 +21,7 @@ use crate::settings::Arguments;
 use crate::template::apart;
 
 /// Runs the command that the user typed, and tells the exit code: 0, that of the command that `run` has run,
-/// or what `doctor` has found.
+/// what `doctor` has found, or that of a signal where this goes on until one comes.
 ///
 /// # Errors
 /// Whatever made it fail; `failure::exit_of` tells the exit code.
@@ -34,12 +34,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Run(args) => return session::run(args, &global, &progress).await,
         Command::Exec(args) => return session::exec(args, &global, &progress).await,
         Command::Connect(args) => return session::connect_client(args, &global, &progress).await,
+        Command::Logs(args) => return session::logs(args, &global, &progress).await,
+        Command::Up(args) => return session::up(args, &global, &progress).await,
         Command::Lock(args) => return lock::lock(args, &global).await,
         Command::Doctor(args) => return doctor::doctor(args, &global).await,
         Command::Env(args) => session::env(&args, &global, &progress).await,
-        Command::Logs(args) => session::logs(args, &global, &progress).await,
         Command::Restart(args) => session::restart(args, &global, &progress).await,
-        Command::Up(args) => session::up(args, &global, &progress).await,
         Command::Gc(args) => session::gc(args, &global, &progress).await,
         Command::Down(args) => session::down(args, &global, &progress).await,
         Command::Render(args) => render::render(args, &global),

@@ -169,6 +169,11 @@ impl Server {
     pub fn engine(&self) -> Option<Engine> {
         Engine::parse(&self.engine).ok()
     }
+
+    /// What proved that it is ready; nothing, if it was started again since.
+    pub fn proof(&self) -> Option<&Ready> {
+        Some(&self.ready).filter(|ready| self.restarts.last().is_none_or(|last| last.at <= ready.at))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{cluster, interrupted, which};
+use super::{cluster, ended, interrupted, which};
 use crate::background;
 use crate::cli::{Global, Logs, LogsFormat};
 use crate::console;
@@ -19,11 +19,11 @@ use crate::runtime::local::{follow, logs};
 /// The colours of names, as docker compose has them.
 const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
 
-/// Shows the logs until there is no more of them to come.
+/// Shows the logs until there is no more of them to come, or until somebody ends that. Tells the exit code.
 ///
 /// # Errors
-/// There is no such run or database; what keeps the logs from being read; Ctrl-C.
-pub(crate) async fn logs(args: Logs, global: &Global, progress: &Progress) -> anyhow::Result<()> {
+/// There is no such run or database; what keeps the logs from being read; Ctrl-C where nothing is followed.
+pub(crate) async fn logs(args: Logs, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
     let registry = Registry::find();
     let record = which::in_use(registry.as_ref(), global, args.which.run_id.as_deref())?;
     let work = async {
@@ -39,8 +39,9 @@ pub(crate) async fn logs(args: Logs, global: &Global, progress: &Progress) -> an
     };
     match shown {
         // Whoever has stopped reading wants no more.
-        Err(error) if error.is::<Gone>() => Ok(()),
-        shown => shown,
+        Err(error) if error.is::<Gone>() => Ok(0),
+        Err(error) if args.follow => ended(error),
+        shown => shown.map(|()| 0),
     }
 }
 

@@ -237,3 +237,8 @@ impl<'a> Call<'a> {
 fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(exit_of(error), Exit::Interrupted | Exit::Terminated)
 }
+
+/// The exit code of what goes on until somebody ends it: that is no error, and is told by the code alone.
+fn ended(error: anyhow::Error) -> anyhow::Result<u8> {
+    if is_interruption(&error) { Ok(exit_of(&error).code()) } else { Err(error) }
+}

@@ -1,10 +1,15 @@
 //! `testbed restart`: stops a database's server and starts it again, with its data.
 
+use std::time::Duration;
+
+use anyhow::anyhow;
+
 use super::standing::Standing;
 use super::{archiving, cluster, interrupted, local};
 use crate::cli::{Global, Restart};
 use crate::deadline;
-use crate::failure::usage;
+use crate::failure::{Advise, Exit, usage};
+use crate::output::Connection;
 use crate::progress::Progress;
 use crate::registry::Place;
 
@@ -22,32 +27,40 @@ pub(crate) async fn restart(args: Restart, global: &Global, progress: &Progress)
     let restarted = match &run.record.place {
         Place::Local(_) => {
             let recorder = archiving::open(&args.archiving)?;
-            let restart =
-                local::restart::restart(&run.record, &database, &args, deadline, &recorder, progress);
-            let restarted = tokio::select! {
-                restarted = restart => restarted,
-                error = interrupted() => Err(error),
-            };
+            let restarted = local::restart::restart(
+                &run.record,
+                &database,
+                &args,
+                deadline,
+                interrupted(),
+                &recorder,
+                progress,
+            )
+            .await;
             recorder.finish(progress).await;
             restarted
         }
         Place::Kubernetes(location) => {
-            let restart = cluster::restart::restart(
+            cluster::restart::restart(
                 location,
                 &run.record,
                 &database,
                 (deadline, args.timeout),
+                interrupted(),
                 global,
                 progress,
-            );
-            tokio::select! {
-                restarted = restart => restarted,
-                error = interrupted() => Err(error),
-            }
+            )
+            .await
         }
     };
     progress.finish();
     restarted?;
     progress.say(&format!("{} is ready again", database.name));
     Ok(())
+}
+
+/// The error of a restart whose time is over.
+pub(super) fn late(database: &Connection, within: Duration) -> anyhow::Error {
+    let time = humantime::format_duration(within);
+    anyhow!("{} is not ready again within {time}", database.name).exit(Exit::NotReady)
 }

@@ -34,7 +34,10 @@ impl Standing {
             }
             Phase::Stopping => return Err(anyhow!("run {run_id} is being removed")).hint(down()),
             Phase::Up if record.expires.is_some_and(|expires| expires <= Time::now()) => {
-                return Err(anyhow!("run {run_id} has outlived its lifetime")).hint(down());
+                // Not to be looked at: on this machine the next `status` removes it.
+                return Err(anyhow!("run {run_id} has outlived its lifetime")).hint(format!(
+                    "testbed down --run-id {run_id} removes it, and testbed up makes another"
+                ));
             }
             Phase::Held | Phase::Up if record.databases.is_empty() => {
                 return Err(anyhow!("run {run_id} has no database that has become ready")).hint(down());

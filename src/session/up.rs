@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::chosen::Chosen;
 use super::config::Config;
 use super::plan::Plan;
-use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, interrupted, local, which};
+use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, ended, interrupted, local, which};
 use crate::bug;
 use crate::cli::{Global, Up, UpFormat};
 use crate::console;
@@ -23,8 +23,8 @@ use crate::words::count;
 /// How long it may take to note what proved the databases ready.
 const PUBLICATION: Duration = Duration::from_secs(5);
 
-/// Makes a run that stays up when this has ended.
-pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> anyhow::Result<()> {
+/// Makes a run that stays up when this has ended, or for as long as nobody ends this. Tells the exit code.
+pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
     let place = Chosen::of(global)?;
     let recorder = archiving::open(&args.making.archiving)?;
     let config = Config::new(&args.making)?;
@@ -56,7 +56,7 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
     outcome
 }
 
-async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow::Result<()> {
+async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow::Result<u8> {
     // One listener for the whole command: a signal between two of them would be lost.
     let mut interrupt = pin!(interrupted());
     let mut interrupt: Stop<'_> = interrupt.as_mut();
@@ -83,7 +83,7 @@ async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow:
     if let Err(error) = told.await {
         return Err(backend.abandon(session, error).await);
     }
-    let Some(held) = held else { return Ok(()) };
+    let Some(held) = held else { return Ok(0) };
     session.call.progress.say(held);
     bug::provoke("held", "");
     let signal = tokio::select! {
@@ -92,7 +92,7 @@ async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow:
     };
     drop(up);
     backend.remove(session, Asked::Down, pending()).await?;
-    Err(signal)
+    ended(signal)
 }
 
 /// Writes the config file, says what is there, and returns what is for programs.

@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches};
 
-use super::meant::meant;
+use super::meant::{check_number, meant};
 use super::reach::{self, Reach};
 use super::{Arguments, Settings, find, keys, read};
 use crate::cli::{self, Cli, Source};
@@ -44,6 +44,7 @@ pub fn arguments(args: &[OsString]) -> anyhow::Result<Arguments> {
         }
         _ => meant(error, args),
     })?;
+    check_number(&typed, args)?;
     let command = typed.subcommand_name().unwrap_or_default().to_owned();
     let plain = Cli::command();
     let loaded = match keys::are_for(&plain, &command) && !is_noted(&typed) {

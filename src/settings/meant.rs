@@ -1,9 +1,13 @@
-//! What somebody may have meant who types what another tool calls a thing: a tip below clap's own error.
+//! What somebody may have meant who types what another tool calls a thing: a tip below clap's own error, or an
+//! error where clap has none.
 
 use std::ffi::OsString;
 
+use clap::ArgMatches;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::failure::{Advise, usage};
 
 /// What other tools call it, and what it is here.
 const SUBCOMMANDS: [(&[&str], &str); 10] = [
@@ -71,6 +75,33 @@ fn of_subcommand(typed: &str, args: &[OsString]) -> Option<String> {
         _ => return None,
     };
     Some(format!("that is `{here}` here"))
+}
+
+/// The error of a number behind `-n`, which is another tool's word for how many. A namespace of that name can be
+/// written in full.
+///
+/// # Errors
+/// A usage error that names the flag.
+pub(super) fn check_number(typed: &ArgMatches, args: &[OsString]) -> anyhow::Result<()> {
+    let (command, inner) = typed.subcommand().unwrap_or(("", typed));
+    let (flag, what) = match (command, inner.subcommand_name()) {
+        ("logs", _) | ("history", Some("logs")) => ("--tail", "last lines"),
+        ("history", Some("list")) => ("--limit", "newest runs"),
+        _ => return Ok(()),
+    };
+    let mut words = args.iter().filter_map(|arg| arg.to_str()).take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        let value = if word == "-n" { words.next() } else { word.strip_prefix("-n") };
+        if let Some(number) =
+            value.map(|value| value.trim_start_matches('=')).filter(|value| value.parse::<u32>().is_ok())
+        {
+            return Err(usage(format!("-n is the namespace, and {number} looks like a number of {what}")))
+                .hint(format!(
+                    "{flag} {number} shows that many; --namespace {number} is the namespace of that name"
+                ));
+        }
+    }
+    Ok(())
 }
 
 fn of_argument(typed: &str, args: &[OsString]) -> Option<String> {

@@ -30,6 +30,8 @@ attach
 connect -c x
 logs -f orders
 logs --tail x
+logs -n 5
+logs -n5 orders
 restart
 env --format csh
 psql
@@ -158,6 +160,8 @@ history logs a b
 history show a b
 history list --since yesterday
 history list -o csv
+history list -n 3
+history logs -n 3
 history prune
 history prune --older-than old
 history report --html

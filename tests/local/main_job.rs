@@ -244,7 +244,9 @@ fn up_with_forward_holds_the_run_until_a_signal() {
         let databases = local.databases("testing-databases.json");
         databases[0].assert_takes_logins();
         up.signal(signal);
-        up.wait().ends(code).says("run held is gone");
+        // That somebody ends it is what it waits for, and no error.
+        let ended = up.wait().ends(code).says("run held is gone");
+        assert!(!ended.stderr.contains("error:"), "{}", ended.transcript());
         assert!(!local.has("testing-databases.json") && !listens(databases[0].port));
         local.assert_nothing_left();
     }

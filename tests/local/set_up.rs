@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Database, Local};
+use crate::harness::{Database, Local, is_alive};
 
 /// What a program makes of a text.
 fn packed(program: &str, text: &str) -> Vec<u8> {
@@ -171,6 +171,38 @@ fn a_script_that_fails_is_named_with_its_line_and_the_servers_message() {
         assert!(!local.has("testing-databases.json"));
         local.assert_nothing_left();
     }
+}
+
+/// The processes that were called like this.
+fn called(title: &str) -> Vec<u32> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_it = |pid: &u32| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).replace('\0', " ").trim_end() == title
+    };
+    pids.filter(|pid| is_it(pid) && is_alive(*pid)).collect()
+}
+
+/// A process that a script leaves in the background has its standard output and error.
+#[test]
+fn a_script_ends_with_itself_and_what_it_leaves_ends_with_the_run() {
+    let local = Local::new();
+    let time = fastrand::u32(100_000..1_000_000_000);
+    let title = format!("sleep {time}");
+    local.file("fails.sh", &format!("sleep {time} &\necho first >&2\nexit 7\n"));
+    let with = ["up", "--with", "postgres=db", "--run-id", "r", "--timeout", "30s"];
+    let up = local.call(&[&with[..], &["--param", "init=fails.sh"]].concat()).fails(4);
+    up.says("the set-up script fails.sh: /bin/bash failed (exit status: 7)").says("first");
+    assert_eq!(called(&title).len(), 0);
+    local.assert_nothing_left();
+    // As one does that is to go on by itself.
+    local.file("leaves.sh", &format!("cd /\nsetsid sleep {time} &\n"));
+    local.call(&[&with[..], &["--param", "init=leaves.sh"]].concat()).ok();
+    assert_eq!(called(&title).len(), 1);
+    local.call(&["down"]).ok();
+    assert_eq!(called(&title).len(), 0);
+    local.assert_nothing_left();
 }
 
 /// Whether this machine's package manager knows a package.

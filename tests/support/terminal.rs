@@ -1,14 +1,37 @@
 //! testbed at a terminal, where somebody types and looks.
 
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 
 use super::{Folder, binary};
+
+/// What a program shows, read as it comes.
+pub struct Reader<R> {
+    from: R,
+    shown: String,
+}
+
+impl<R: Read> Reader<R> {
+    pub fn new(from: R) -> Self {
+        Self { from, shown: String::new() }
+    }
+
+    /// Waits until all of these are shown, in whatever order, and tells all that is shown by then.
+    pub fn until(&mut self, parts: &[&str]) -> &str {
+        let mut bytes = [0; 4096];
+        while !parts.iter().all(|part| self.shown.contains(part)) {
+            let count = self.from.read(&mut bytes).expect("what is shown");
+            assert_ne!(count, 0, "{parts:?} were never shown:\n{}", self.shown);
+            self.shown += &String::from_utf8_lossy(&bytes[..count]);
+        }
+        &self.shown
+    }
+}
 
 /// A terminal.
 pub struct Terminal {
     pub child: std::process::Child,
-    shown: String,
+    shown: Reader<ChildStdout>,
 }
 
 impl Terminal {
@@ -22,23 +45,19 @@ impl Terminal {
         command
             .current_dir(folder.path())
             .envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let child = command
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
             .expect("python3");
-        Self { child, shown: String::new() }
+        let shown = Reader::new(child.stdout.take().expect("a pipe"));
+        Self { child, shown }
     }
 
     /// Waits until all of these are shown, in whatever order.
     pub fn until_it_shows(&mut self, parts: &[&str]) {
-        let mut bytes = [0; 1000];
-        while !parts.iter().all(|part| self.shown.contains(part)) {
-            let count = self.child.stdout.as_mut().unwrap().read(&mut bytes).unwrap();
-            assert_ne!(count, 0, "{parts:?} were never shown:\n{}", self.shown);
-            self.shown += &String::from_utf8_lossy(&bytes[..count]);
-        }
+        self.shown.until(parts);
     }
 
     /// As if somebody typed it; `\u{3}` is Ctrl-C.
@@ -49,8 +68,8 @@ impl Terminal {
     /// The exit code, and everything that was shown.
     pub fn end(mut self) -> (Option<i32>, String) {
         let mut rest = Vec::new();
-        self.child.stdout.take().unwrap().read_to_end(&mut rest).unwrap();
+        self.shown.from.read_to_end(&mut rest).unwrap();
         let code = self.child.wait().unwrap().code();
-        (code, self.shown + &String::from_utf8_lossy(&rest))
+        (code, self.shown.shown + &String::from_utf8_lossy(&rest))
     }
 }

@@ -1,9 +1,11 @@
-//! The logs of a run's servers as they are written: files that grow, over the restarts of their servers.
+//! The logs of a run's servers as they are written: files that grow, over the restarts of their servers, and
+//! that somebody may empty or put others in the place of.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{Read, Seek, SeekFrom};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,7 +51,7 @@ pub async fn follow(
         .map(|path| Growing { path: (*path).to_owned(), file: None, read: 0, stream: Stream::new(redactor) })
         .collect();
     for (number, log) in growing.iter_mut().enumerate() {
-        log.open();
+        log.file = files::open(&log.path).ok();
         if let (Some(tail), Some(file)) = (tail, &mut log.file) {
             log.read = start_of_last(file, tail).unwrap_or_default();
         }
@@ -60,8 +62,14 @@ pub async fn follow(
     {
         changes.next().await;
         for (number, log) in growing.iter_mut().enumerate() {
-            log.open();
+            // Before the file that is read now: what the server had to say there is said by then.
+            let next = log.next();
             log.give(number, &mut give).await?;
+            if let Some(next) = next {
+                give(number, log.stream.finish()).await?;
+                (log.file, log.read) = (Some(next), 0);
+                log.give(number, &mut give).await?;
+            }
         }
     }
     for (number, log) in growing.iter_mut().enumerate() {
@@ -71,11 +79,13 @@ pub async fn follow(
 }
 
 impl Growing<'_> {
-    /// A server that was never started has no log yet.
-    fn open(&mut self) {
-        if self.file.is_none() {
-            self.file = files::open(&self.path).ok();
-        }
+    /// Another file in the place of the one that is read, or the first one: a server that was never started
+    /// has none yet. As long as it is empty, the one before may not be at its end.
+    fn next(&self) -> Option<File> {
+        let there = self.path.symlink_metadata().ok().filter(|there| there.len() > 0)?;
+        let read = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let is_read = read.is_some_and(|read| inode(&read) == inode(&there));
+        if is_read { None } else { files::open(&self.path).ok() }
     }
 
     /// Gives away what was written since the last time.
@@ -85,9 +95,10 @@ impl Growing<'_> {
         give: &mut impl AsyncFnMut(usize, Vec<String>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        // One that is shorter was begun anew.
+        // One that is shorter was emptied, and begins anew.
         if file.metadata().is_ok_and(|metadata| metadata.len() < self.read) {
             self.read = 0;
+            give(number, self.stream.finish()).await?;
         }
         let mut block = vec![0; BLOCK];
         loop {
@@ -100,6 +111,11 @@ impl Growing<'_> {
             }
         }
     }
+}
+
+/// What tells a file from others, whatever its name.
+fn inode(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 /// Where the last lines of a file begin.
@@ -143,6 +159,7 @@ impl Changes {
             let changes = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
             let flags = WatchFlags::MODIFY
                 | WatchFlags::CREATE
+                | WatchFlags::MOVE
                 | WatchFlags::DELETE
                 | WatchFlags::DELETE_SELF
                 | WatchFlags::MOVE_SELF;

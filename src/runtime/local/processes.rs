@@ -2,7 +2,9 @@
 //! becomes of its parent, its title or its process id's number. Nothing is ever signalled by a remembered
 //! number alone.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,15 +34,25 @@ impl Mark<'_> {
     /// Working in the run's folder is not enough: that may be somebody's shell. It is a server by its
     /// program, or was started by one, or is about to become one: the copy of a testbed that was killed
     /// between making a process and making it the server.
+    ///
+    /// What a set-up script has started may have gone to another folder since, as what is to go on by itself
+    /// does: its home is in the run's folder, which a user's own command has not.
     fn fits(&self, pid: u32) -> bool {
         if !works_in(pid, self.folder) {
-            return false;
+            return has_run_id(pid, self.run_id) && has_variable(pid, |variable| self.is_home(variable));
         }
         let is_testbed = |program: &PathBuf| {
             std::env::current_exe().is_ok_and(|own| own == *program) && pid != std::process::id()
         };
         program(pid).is_some_and(|program| self.programs.contains(&program) || is_testbed(&program))
             || has_run_id(pid, self.run_id)
+    }
+
+    /// Whether a variable says that the home is in the run's folder.
+    fn is_home(&self, variable: &[u8]) -> bool {
+        variable
+            .strip_prefix(b"HOME=")
+            .is_some_and(|home| Path::new(OsStr::from_bytes(home)).starts_with(self.folder))
     }
 }
 

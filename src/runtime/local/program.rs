@@ -2,11 +2,12 @@
 //! as in a container.
 
 use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, anyhow};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
 use super::account::Account;
@@ -63,6 +64,8 @@ impl Setting<'_> {
     }
 }
 
+/// Waits for the program's own end: what it leaves in the background may have its output open for as long as it
+/// likes.
 pub(super) async fn finish(mut command: Command, program: &Path, input: &[u8]) -> anyhow::Result<()> {
     let name = program.display();
     let mut child = command.spawn().with_context(|| format!("starting {name}"))?;
@@ -73,15 +76,52 @@ pub(super) async fn finish(mut command: Command, program: &Path, input: &[u8]) -
             let _ = stdin.write_all(input).await;
         }
     };
-    let (ended, ()) = futures::join!(child.wait_with_output(), feed);
-    let ended = ended.with_context(|| format!("running {name}"))?;
-    if ended.status.success() {
+    let mut output = Output { from: child.stdout.take(), said: Vec::new() };
+    let mut error = Output { from: child.stderr.take(), said: Vec::new() };
+    let talk = async {
+        futures::join!(feed, output.read(), error.read());
+        std::future::pending().await
+    };
+    let status = tokio::select! {
+        status = child.wait() => status,
+        never = talk => never,
+    };
+    let status = status.with_context(|| format!("running {name}"))?;
+    if status.success() {
         return Ok(());
     }
-    let said = [ended.stdout, ended.stderr].concat();
+    let said = [output.all(), error.all()].concat();
     let said = last_lines(&String::from_utf8_lossy(&said), LINES);
-    Err(anyhow!("{name} failed ({})", ended.status)).detail(format!("what it said last:\n{said}"))
+    Err(anyhow!("{name} failed ({status})")).detail(format!("what it said last:\n{said}"))
 }
+
+/// What a program says, by one of its outputs.
+struct Output<R> {
+    from: Option<R>,
+    said: Vec<u8>,
+}
+
+impl<R: AsyncRead + AsFd + Unpin> Output<R> {
+    /// Reads until nobody can say anything any more.
+    async fn read(&mut self) {
+        let Some(from) = &mut self.from else { return };
+        while from.read_buf(&mut self.said).await.is_ok_and(|count| count > 0) {}
+    }
+
+    /// All that is said by now. As much as a pipe holds may not be read yet.
+    fn all(mut self) -> Vec<u8> {
+        let mut rest = vec![0; PIPE];
+        if let Some(from) = &self.from
+            && let Ok(count) = rustix::io::read(from, &mut rest)
+        {
+            self.said.extend_from_slice(&rest[..count]);
+        }
+        self.said
+    }
+}
+
+/// The bytes that Linux lets a pipe hold.
+const PIPE: usize = 64 << 10;
 
 /// How much of a log an error shows.
 pub(super) const LINES: usize = 20;

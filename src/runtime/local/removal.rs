@@ -34,7 +34,7 @@ pub fn database(server: &Server) -> Database {
         address: Some(format!("127.0.0.1:{}", server.port)),
         user: Some(server.user.clone()),
         database: server.database.clone(),
-        evidence: Some(server.ready.clone()),
+        evidence: server.proof().cloned(),
         timeline: timeline(server),
         restarts: server.restarts.len().try_into().unwrap_or(u32::MAX),
         ..Database::default()
@@ -44,11 +44,16 @@ pub fn database(server: &Server) -> Database {
 /// When it was ready, and was restarted.
 fn timeline(server: &Server) -> Vec<Moment> {
     let moment = |what, at| Moment { what, at, detail: String::new() };
-    let restarts = server.restarts.iter();
-    restarts
-        .flat_map(|restart| [moment(What::Ready, restart.was_ready), moment(What::Restarted, restart.at)])
-        .chain([moment(What::Ready, server.ready.at)])
-        .collect()
+    let mut moments: Vec<Moment> = Vec::new();
+    for restart in &server.restarts {
+        // Not since the restart before, of which nobody has waited for the end.
+        if moments.last().is_none_or(|last| last.at <= restart.was_ready) {
+            moments.push(moment(What::Ready, restart.was_ready));
+        }
+        moments.push(moment(What::Restarted, restart.at));
+    }
+    moments.extend(server.proof().map(|ready| moment(What::Ready, ready.at)));
+    moments
 }
 
 /// A record of a run that has none, or whose record was not written: from what is noted of it on this

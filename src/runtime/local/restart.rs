@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use rustix::fs::OFlags;
 use rustix::process::Signal;
-use tokio::time::{Instant, timeout_at};
+use tokio::process::Child;
+use tokio::time::Instant;
 
 use super::processes::{self, Mark};
 use super::program::{LINES, Setting, last_lines};
@@ -23,45 +24,56 @@ use crate::redact::Redactor;
 use crate::registry::{Server, Start};
 use crate::state::STATE_HINT;
 
-/// How much of the time a server gets to end by itself before it is killed.
+/// The part of the time that a server gets to end by itself before it is killed.
 const ENDING: u32 = 2;
 
-/// Stops the server, unless it has ended already, with all that it has started.
-///
-/// # Errors
-/// Processes that do not end.
-pub async fn stop(server: &Server, run_id: &str, deadline: Instant) -> anyhow::Result<()> {
-    // Nothing is stopped that could not be started again.
-    drop(open_log(&server.log)?);
+/// Fails where the server could not be started again, and so is not to be stopped.
+pub fn check(server: &Server) -> anyhow::Result<()> {
+    start_of(server)?;
+    open_log(&server.log).map(drop)
+}
+
+/// Asks the server to end, and waits for that.
+pub async fn ask(server: &Server, deadline: Instant) {
     // It ends at once for PostgreSQL, which would wait for its clients' end otherwise.
     let signal = if is_postgres(server) { Signal::INT } else { Signal::TERM };
     server.process.signal(signal);
     processes::gone(server.process, deadline::left(deadline) / ENDING).await;
+}
+
+/// Ends the server, unless it has ended already, with all that it has started.
+///
+/// # Errors
+/// Processes that do not end.
+pub async fn end(server: &Server, run_id: &str) -> anyhow::Result<()> {
     let programs: Vec<_> = server.start.iter().map(|start| start.program.clone()).collect();
     let mark = Mark { folder: folder(server), run_id, programs: &programs };
-    let ended = timeout_at(deadline, processes::end(|| processes::of_run(mark))).await;
-    ended
-        .unwrap_or_else(|_| Err(vec![server.process.pid]))
-        .map_err(|left| anyhow!("{}: server processes do not end: {left:?}", server.name))?;
+    let ended = processes::end(|| processes::of_run(mark)).await;
+    ended.map_err(|left| anyhow!("{}: server processes do not end: {left:?}", server.name))?;
     // Nobody was overlooked.
     process::check()
 }
 
-/// Starts it, and waits until it takes the tests' login.
+fn start_of(server: &Server) -> anyhow::Result<&Start> {
+    server
+        .start
+        .as_ref()
+        .ok_or_else(|| anyhow!("{}: an older testbed has made it, which did not note how", server.name))
+        .hint("make the run anew: testbed down, then testbed up")
+}
+
+/// A server that was started again, and may not take logins yet.
+pub struct Restarted {
+    child: Child,
+    pub process: Process,
+}
+
+/// Starts it.
 ///
 /// # Errors
-/// Why it does not come back, with the end of its log.
-pub async fn start(
-    server: &Server,
-    run_id: &str,
-    redactor: &Redactor,
-    deadline: Instant,
-    timeout: Duration,
-) -> anyhow::Result<Process> {
-    let Some(Start { program, arguments }) = &server.start else {
-        return Err(anyhow!("{}: an older testbed has made it, which did not note how", server.name))
-            .hint("make the run anew: testbed down, then testbed up");
-    };
+/// The system's reason, or that it has ended at once.
+pub fn start(server: &Server, run_id: &str) -> anyhow::Result<Restarted> {
+    let Start { program, arguments } = start_of(server)?;
     let engine = server.engine().unwrap_or(Engine::Mysql);
     let account = account::for_server(engine)?;
     let setting = Setting { account: account.as_ref(), run_id };
@@ -71,9 +83,23 @@ pub async fn start(
         .args(arguments)
         .stdout(Stdio::from(log.try_clone().context("sharing the log")?))
         .stderr(Stdio::from(log));
-    let mut child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
-    let pid = child.id().unwrap_or_default();
-    let process = Process::with_id(pid);
+    let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;
+    let process = child.id().and_then(Process::with_id);
+    let process = process.with_context(|| format!("{}: it ended while it started", server.name))?;
+    Ok(Restarted { child, process })
+}
+
+/// Waits until it takes the tests' login.
+///
+/// # Errors
+/// Why it does not come back, with the end of its log.
+pub async fn until_ready(
+    server: &Server,
+    Restarted { child, process }: &mut Restarted,
+    redactor: &Redactor,
+    deadline: Instant,
+    timeout: Duration,
+) -> anyhow::Result<()> {
     let failed = |why: String| {
         let text = logs::read(&server.log).map(|clipped| clipped.text).unwrap_or_default();
         anyhow!("{}: {}: {why}", server.name, server.server)
@@ -81,21 +107,19 @@ pub async fn start(
     };
     let taken = tokio::select! {
         biased;
-        taken = until_it_takes_logins(server, pid) => taken,
+        taken = until_it_takes_logins(server, process.pid) => taken,
         status = child.wait() => {
             let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
             return Err(failed(format!("it ended while it started ({status})"))).exit(Exit::Never);
         }
         () = tokio::time::sleep_until(deadline) => {
-            let _ = child.start_kill();
             let time = humantime::format_duration(timeout);
             return Err(failed(format!("it takes no logins within {time}"))).exit(Exit::NotReady);
         }
     };
     taken
         .map_err(|error| failed(format!("it refuses the login of {}: {error:#}", server.user)))
-        .exit(Exit::Never)?;
-    process.ok_or_else(|| failed("it ended while it started".to_owned()))
+        .exit(Exit::Never)
 }
 
 async fn until_it_takes_logins(server: &Server, process: u32) -> anyhow::Result<()> {

@@ -272,9 +272,9 @@ fn spawn(
     port: u16,
 ) -> anyhow::Result<Child> {
     let program = &planned.installed.program;
-    let flags = OFlags::NOFOLLOW.bits().cast_signed();
-    let file =
-        File::options().create(true).write(true).truncate(true).mode(0o600).custom_flags(flags).open(log);
+    // Each line at its end: somebody may empty it.
+    let flags = (OFlags::NOFOLLOW | OFlags::TRUNC).bits().cast_signed();
+    let file = File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(log);
     let file = file.with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
     let mut command = setting.command(program, data);
     command.args(arguments(planned, data, setting, port)?);

@@ -2,17 +2,18 @@
 //! same pod, with the pod's volumes. Without a word to the pod's maker there is no other way: a pod that is
 //! deleted takes its data with it.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::AttachParams;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::standing::{self, cluster, databases, gone, of};
 use crate::cli::Global;
 use crate::database::{Database, Engine, Login, Password};
-use crate::failure::{Advise, Exit, usage};
+use crate::failure::{Advise, usage};
 use crate::location::Location;
 use crate::output::{Connection, Model};
 use crate::probe::{Pace, Prober, Target, Tls, change};
@@ -21,6 +22,7 @@ use crate::registry::Record;
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::pods::{PodWatch, Whose, container_status, name, serving};
 use crate::runtime::kubernetes::{Cluster, explain, list};
+use crate::session::restart::late;
 
 /// How long the container may take to hear that it is to end.
 const ASKED: Duration = Duration::from_secs(10);
@@ -37,20 +39,28 @@ pub(in crate::session) async fn restart(
     record: &Record,
     database: &Connection,
     (deadline, within): (Instant, Duration),
+    interrupted: impl Future<Output = anyhow::Error>,
     global: &Global,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let cluster = cluster(location, global).await?;
-    let model = Model { run_id: record.run_id.clone(), databases: vec![database.clone()] };
-    let reached = standing::reach(location, &model, global, progress).await?;
-    let connection = reached.as_ref().map_or(database, |(model, _)| &model.databases[0]);
-    let work = again(&cluster, &model.run_id, database, connection, progress);
-    let restarted = tokio::time::timeout_at(deadline, work).await;
-    restarted.unwrap_or_else(|_| {
-        let time = humantime::format_duration(within);
-        Err(anyhow!("{} is not ready again within {time}", database.name))
-            .hint(format!("testbed logs {} tells more", database.name))
-            .exit(Exit::NotReady)
+    let is_asked = Cell::new(false);
+    let work = async {
+        let cluster = cluster(location, global).await?;
+        let model = Model { run_id: record.run_id.clone(), databases: vec![database.clone()] };
+        let reached = standing::reach(location, &model, global, progress).await?;
+        let connection = reached.as_ref().map_or(database, |(model, _)| &model.databases[0]);
+        again(&cluster, &model.run_id, database, connection, &is_asked, progress).await
+    };
+    let error = tokio::select! {
+        restarted = work => return restarted,
+        () = sleep_until(deadline) => late(database, within),
+        error = interrupted => error,
+    };
+    let name = &database.name;
+    Err(error).hint(if is_asked.get() {
+        format!("Kubernetes starts {name} again, and it may take logins later: testbed logs {name} tells")
+    } else {
+        "nothing was stopped".to_owned()
     })
 }
 
@@ -59,6 +69,7 @@ async fn again(
     run_id: &str,
     database: &Connection,
     connection: &Connection,
+    is_asked: &Cell<bool>,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let run_id = RunId::parse(run_id)?;
@@ -74,6 +85,7 @@ async fn again(
         check(&pod, found)?;
         let before = container_id(&pod, &found.container);
         progress.stage(&database.name, "stopping", name(&pod));
+        is_asked.set(true);
         let said = end(cluster, &pod, found).await?;
         let mut patience = std::pin::pin!(sleep(ASKED));
         loop {

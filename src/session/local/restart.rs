@@ -1,9 +1,13 @@
-//! A restart of a server of this machine.
+//! A restart of a server of this machine. From the moment on at which it is stopped, its next one is started and
+//! noted, whatever comes: what ends the wait for that ends nothing else.
+
+use std::pin::pin;
 
 use anyhow::anyhow;
 use tokio::time::Instant;
 
 use crate::cli::Restart;
+use crate::failure::{Advise, Exit, exit_of};
 use crate::output::Connection;
 use crate::progress::Progress;
 use crate::recorder::event::Part;
@@ -11,16 +15,18 @@ use crate::recorder::{Event, Recorder};
 use crate::registry::{self, Claim, Found, Place, Record, Registry, Server};
 use crate::run_id::RunId;
 use crate::runtime::local::{removal, restart as server};
+use crate::session::restart::late;
 use crate::session::which;
 use crate::state::Ready;
 use crate::time::Time;
 
-/// Restarts it. Nobody else works on the run meanwhile.
+/// Restarts it. Nobody else works on the run meanwhile. `interrupted` resolves when somebody will not wait.
 pub(crate) async fn restart(
     run: &Record,
     database: &Connection,
     args: &Restart,
     deadline: Instant,
+    interrupted: impl Future<Output = anyhow::Error>,
     recorder: &Recorder,
     progress: &Progress,
 ) -> anyhow::Result<()> {
@@ -38,22 +44,49 @@ pub(crate) async fn restart(
     };
     let redactor = local.redactor(&run.run_id);
     let before = of(&mut claim, database)?.clone();
-    if before.start.is_some() {
-        progress.stage(&before.name, "stopping", &before.server);
-        server::stop(&before, &run.run_id, deadline).await?;
+    server::check(&before)?;
+    if Instant::now() >= deadline {
+        return Err(late(database, args.timeout)).hint("nothing was stopped");
     }
+    let mut interrupted = pin!(interrupted);
+    progress.stage(&before.name, "stopping", &before.server);
+    let interruption = tokio::select! {
+        () = server::ask(&before, deadline) => None,
+        error = interrupted.as_mut() => Some(error),
+    };
+    server::end(&before, &run.run_id).await?;
     let at = Time::now();
     progress.stage(&before.name, "starting", &before.server);
-    let process = server::start(&before, &run.run_id, &redactor, deadline, args.timeout).await?;
+    let mut restarted = server::start(&before, &run.run_id)?;
+    let process = restarted.process;
     let server = of(&mut claim, database)?;
     server.process = process;
     server.restarts.push(registry::Restart { was_ready: server.ready.at, at });
-    let detail = format!("the server that was restarted (process {}) takes the tests' login", process.pid);
-    server.ready = Ready { evidence: server.ready.evidence.clone(), detail, at: Time::now() };
-    let part = Part { databases: vec![removal::database(server)], ..Part::default() };
     claim.save()?;
+    let wait = server::until_ready(&before, &mut restarted, &redactor, deadline, args.timeout);
+    let ready = match interruption {
+        Some(error) => Err(error),
+        None => tokio::select! {
+            ready = wait => ready,
+            error = interrupted => Err(error),
+        },
+    };
+    let server = of(&mut claim, database)?;
+    if ready.is_ok() {
+        let detail =
+            format!("the server that was restarted (process {}) takes the tests' login", process.pid);
+        server.ready = Ready { evidence: server.ready.evidence.clone(), detail, at: Time::now() };
+    }
+    let part = Part { databases: vec![removal::database(server)], ..Part::default() };
     recording.on(Event::Collected { parts: vec![(recording.id(), part)], notes: Vec::new() });
-    Ok(())
+    let name = &before.name;
+    match ready {
+        Ok(()) => claim.save(),
+        Err(error) if exit_of(&error) == Exit::Never => Err(error),
+        Err(error) => Err(error).hint(format!(
+            "{name} was started again, and may take logins later: testbed logs {name} tells more"
+        )),
+    }
 }
 
 /// The server of a database, which may have several.

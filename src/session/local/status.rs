@@ -44,7 +44,7 @@ fn row(record: &Record, server: &Server) -> Row {
         log: Some(server.log.display().to_string()),
         state: state(record, server).to_owned(),
         restarts: server.restarts.len().try_into().unwrap_or(i32::MAX),
-        ready: Some(server.ready.clone()),
+        ready: server.proof().cloned(),
         ..plain(record)
     }
 }
