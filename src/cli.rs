@@ -27,7 +27,7 @@ pub use history::{
     Asking, History, HistoryFormat, HistoryList, HistoryLogs, HistoryPrune, HistoryReport, HistoryShow,
     Wanted,
 };
-pub use running::{Connect, Env, Exec, Logs, LogsFormat, Restart, Which};
+pub use running::{Attach, Connect, Env, Exec, Logs, LogsFormat, Restart, Which};
 
 /// The headings under which the help shows flags. Those of clusters and of Tekton are left out of `-h` where no
 /// cluster is in play.
@@ -171,6 +171,9 @@ pub enum Command {
     /// Show what the servers of a run that is up write
     #[command(after_help = running::LOGS_EXAMPLES)]
     Logs(Logs),
+    /// Attach to a database's container in a cluster
+    #[command(after_help = running::ATTACH_EXAMPLES)]
+    Attach(Attach),
     /// Restart a database's server, with its data
     #[command(after_help = running::RESTART_EXAMPLES)]
     Restart(Restart),

@@ -8,6 +8,7 @@
 mod plain;
 mod queue;
 mod screen;
+pub mod terminal;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 
@@ -34,11 +35,11 @@ pub fn message(text: &str) -> String {
 
 /// Whether somebody sees standard error as it is written.
 pub fn is_seen() -> bool {
-    is_terminal(2)
+    Output::Messages.is_shown()
 }
 
 pub fn is_shown() -> bool {
-    is_terminal(1)
+    Output::Result.is_shown()
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the only place")]
@@ -95,11 +96,40 @@ fn write(text: &str) -> anyhow::Result<()> {
 }
 
 /// Answers a program that waits for it on the other end of standard output.
-#[expect(clippy::disallowed_methods, reason = "this is the only place")]
 pub fn answer(bytes: &[u8]) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes)?;
-    stdout.flush()
+    Output::Result.write(bytes)
+}
+
+/// Where another program's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    Result,
+    /// Standard error.
+    Messages,
+}
+
+impl Output {
+    /// Writes all of it, however long a reader may take.
+    ///
+    /// # Errors
+    /// The system's reason: nobody reads it any more, for one.
+    #[expect(clippy::disallowed_methods, reason = "this is the only place")]
+    pub fn write(self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Result => {
+                let mut stdout = std::io::stdout().lock();
+                stdout.write_all(bytes)?;
+                stdout.flush()
+            }
+            Self::Messages => std::io::stderr().lock().write_all(bytes),
+        }
+    }
+
+    /// Whether a terminal shows it.
+    pub fn is_shown(self) -> bool {
+        is_terminal(if self == Self::Result { 1 } else { 2 })
+    }
 }
 
 /// Prints what clap has to say: help and versions on standard output, usage errors on standard error.

@@ -151,6 +151,38 @@ pub enum LogsFormat {
     Json,
 }
 
+pub(super) const ATTACH_EXAMPLES: &str = "\
+Examples:
+  testbed attach                          what the container writes from now on
+  testbed attach -it orders               its terminal, where it has one
+  testbed attach -i orders < input.txt
+
+As kubectl attach. Without -t, Ctrl-C leaves the container as it is (exit code
+130), and known passwords are masked. With -it every key is the container's, and
+nothing is masked; Ctrl-P Ctrl-Q leaves it. Input needs `stdin: true` in the
+pod's manifest, a terminal `tty: true` as well. On this machine there are no
+containers: `testbed logs -f` follows a server there. It needs the rights create
+and get on pods/attach.";
+
+/// `testbed attach`
+#[derive(Debug, Args)]
+pub struct Attach {
+    /// The database [default: the only one]
+    #[arg(value_name = "DATABASE")]
+    pub database: Option<String>,
+
+    #[command(flatten)]
+    pub which: Which,
+
+    /// Pass standard input on to the container
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+
+    /// Let this terminal be the container's own
+    #[arg(short, long, requires = "stdin")]
+    pub tty: bool,
+}
+
 pub(super) const RESTART_EXAMPLES: &str = "\
 Examples:
   testbed restart orders                  the server, with its data

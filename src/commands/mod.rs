@@ -34,6 +34,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Run(args) => return session::run(args, &global, &progress).await,
         Command::Exec(args) => return session::exec(args, &global, &progress).await,
         Command::Connect(args) => return session::connect_client(args, &global, &progress).await,
+        Command::Attach(args) => return session::attach(args, &global, &progress).await,
         Command::Logs(args) => return session::logs(args, &global, &progress).await,
         Command::Up(args) => return session::up(args, &global, &progress).await,
         Command::Lock(args) => return lock::lock(args, &global).await,

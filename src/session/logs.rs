@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{cluster, ended, interrupted, which};
 use crate::background;
 use crate::cli::{Global, Logs, LogsFormat};
-use crate::console;
+use crate::console::{self, Output};
 use crate::failure::{Advise, usage};
 use crate::location::Location;
 use crate::progress::Progress;
@@ -93,7 +93,7 @@ fn choose(args: &Logs, record: &Record, names: &[&str]) -> anyhow::Result<Vec<us
 
 /// Nobody reads what is shown any more.
 #[derive(Debug)]
-struct Gone;
+pub(super) struct Gone;
 
 impl std::fmt::Display for Gone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -104,7 +104,7 @@ impl std::fmt::Display for Gone {
 impl std::error::Error for Gone {}
 
 /// How lines are shown.
-struct Shown {
+pub(super) struct Shown {
     names: Vec<String>,
     output: LogsFormat,
 }
@@ -114,21 +114,31 @@ impl Shown {
         Self { names: names.map(str::to_owned).collect(), output: args.output }
     }
 
-    /// Shows lines of one of the logs. They may be a stranger's, and are made safe for a terminal.
+    /// Plain lines of the only one.
+    pub(super) fn of_one(name: String) -> Self {
+        Self { names: vec![name], output: LogsFormat::Text }
+    }
+
+    /// Shows lines of one of the logs.
     async fn give(&self, number: usize, lines: Vec<String>) -> anyhow::Result<()> {
-        let text: String = lines.iter().map(|line| self.line(number, line) + "\n").collect();
-        match background::run(move || console::answer(text.as_bytes())).await? {
+        self.give_to(Output::Result, number, lines).await
+    }
+
+    /// The same where they belong. They may be a stranger's, and are made safe for a terminal.
+    pub(super) async fn give_to(&self, to: Output, number: usize, lines: Vec<String>) -> anyhow::Result<()> {
+        let text: String = lines.iter().map(|line| self.line(to, number, line) + "\n").collect();
+        match background::run(move || to.write(text.as_bytes())).await? {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Gone.into()),
             written => Ok(written?),
         }
     }
 
-    fn line(&self, number: usize, line: &str) -> String {
+    fn line(&self, to: Output, number: usize, line: &str) -> String {
         let name = &self.names[number];
         if self.output == LogsFormat::Json {
             return json!({"database": name, "line": line}).to_string();
         }
-        let line = if console::is_shown() { console::clean(line) } else { line.to_owned() };
+        let line = if to.is_shown() { console::clean(line) } else { line.to_owned() };
         if self.names.len() == 1 {
             return line;
         }

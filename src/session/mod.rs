@@ -1,5 +1,5 @@
 //! The life of a run: [`up()`] and [`run()`] make one, [`down()`] and [`gc()`] remove it, [`status()`] tells
-//! of it. [`exec()`], [`connect_client()`], [`env()`] and [`logs()`] use one that is up, and [`restart()`] restarts a
+//! of it. [`exec()`], [`connect_client()`], [`attach()`], [`env()`] and [`logs()`] use one that is up, and [`restart()`] restarts a
 //! server of it.
 //!
 //! A run of this machine and one of a cluster go the same way. What differs between the two is a [`Backend`],
@@ -7,6 +7,7 @@
 
 pub(crate) mod abandoned;
 pub(crate) mod archiving;
+mod attach;
 pub(crate) mod attend;
 pub(crate) mod chosen;
 mod client;
@@ -38,6 +39,7 @@ use std::pin::Pin;
 
 use tokio::time::Instant;
 
+pub(crate) use self::attach::attach;
 pub(crate) use self::client::connect as connect_client;
 use self::config::Config;
 pub(crate) use self::down::{connect, down};

@@ -10,14 +10,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::failure::{Advise, usage};
 
 /// What other tools call it, and what it is here.
-const SUBCOMMANDS: [(&[&str], &str); 10] = [
+const SUBCOMMANDS: [(&[&str], &str); 9] = [
     (&["start", "create", "launch", "apply", "provision"], "testbed up"),
     (&["stop", "rm", "remove", "delete", "destroy", "kill", "teardown"], "testbed down"),
     (&["ls", "ps", "list", "get", "info"], "testbed status"),
     (&["shell", "sh", "bash"], "testbed exec -- bash"),
     (&["psql", "mysql", "mariadb", "sqlite3", "client", "console"], "testbed connect"),
     (&["log", "tail"], "testbed logs"),
-    (&["attach"], "testbed logs -f"),
     (&["prune", "clean", "cleanup", "purge"], "testbed gc"),
     (&["check", "diagnose", "validate", "verify"], "testbed doctor"),
     (&["template", "dry-run", "print"], "testbed render"),

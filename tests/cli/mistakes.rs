@@ -27,6 +27,7 @@ sh
 bash
 sqlite3
 attach
+attach -t
 connect -c x
 logs -f orders
 logs --tail x

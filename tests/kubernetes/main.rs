@@ -17,6 +17,7 @@ mod proxy;
 
 mod databases;
 
+mod attach;
 mod busy;
 mod cancel;
 mod creating;

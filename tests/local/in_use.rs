@@ -152,10 +152,15 @@ fn what_is_not_there_is_told() {
     local.call(&["connect", "nothing"]).fails(2).says("it has mariadb");
     local.call(&["logs", "nothing"]).fails(2).says("run one has no log of nothing");
     local.call(&["up", "--with", "sqlite", "--run-id", "two", "--output", "two.json"]).ok();
-    for args in [&["exec", "--", "true"][..], &["env"], &["connect"], &["logs"], &["restart"]] {
+    for args in [&["exec", "--", "true"][..], &["env"], &["connect"], &["logs"], &["attach"], &["restart"]] {
         let called = local.call(args).fails(2).says("several runs are up in this folder: one, two");
         assert!(called.stderr.contains("hint: say which one: --run-id two"), "{}", called.transcript());
     }
+    let attach = local.call(&["attach", "-it", "--run-id", "one"]).fails(2);
+    attach
+        .says("its servers have no terminal")
+        .says("testbed logs -f mariadb follows")
+        .says("testbed connect mariadb");
     local.call(&["restart", "--run-id", "two"]).fails(2).says("sqlite is sqlite, which has no server");
     let pid = &local.record("one").unwrap()["place"]["local"]["servers"][0]["process"]["pid"];
     let pid = u32::try_from(pid.as_u64().unwrap()).unwrap();

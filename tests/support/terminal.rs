@@ -37,10 +37,15 @@ pub struct Terminal {
 impl Terminal {
     /// Calls testbed in the foreground of a new one, as an interactive shell does.
     pub fn open(folder: &Folder, args: &[&str]) -> Self {
+        Self::of(folder, &[&[binary()], args].concat())
+    }
+
+    /// The same for a program that calls testbed, in the folder and with the variables of its calls.
+    pub fn of(folder: &Folder, program: &[&str]) -> Self {
         // python3's pty module makes the terminal and passes what is typed.
         let open = "import os, pty, sys\nsys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
         let mut command = Command::new("python3");
-        command.args(["-c", open, binary()]).args(args);
+        command.args(["-c", open]).args(program);
         let testbed = folder.command(&[]);
         command
             .current_dir(folder.path())

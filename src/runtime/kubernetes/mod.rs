@@ -1,6 +1,7 @@
 //! The Kubernetes runtime: one file a concern, all of them on top of [`Cluster`].
 
 pub mod access;
+pub mod attach;
 pub mod autoscaler;
 pub mod backoff;
 pub mod clock;
