@@ -51,9 +51,9 @@ pub(crate) async fn attach(args: Attach, global: &Global, progress: &Progress) -
         }
     };
     let done = bug::caught(work).await;
-    if raw.take().is_some() && console::is_shown() {
+    if raw.take().is_some() && console::is_seen() {
         // Whatever comes next begins a line.
-        let _ = console::answer(b"\n");
+        console::say("");
     }
     match done {
         Ok(End::OfContainer(container)) => {

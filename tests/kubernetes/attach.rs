@@ -42,8 +42,8 @@ fn attached(folder: &Folder) -> String {
         let at = |name: &str| std::fs::read_link(format!("/proc/{pid}/{name}")).unwrap_or_default();
         at("cwd") == here && at("exe").ends_with("testbed")
     };
-    let pids = all.filter_map(|entry| entry.file_name().into_string().ok());
-    pids.filter(is_it).next().expect("testbed runs")
+    let mut pids = all.filter_map(|entry| entry.file_name().into_string().ok());
+    pids.find(is_it).expect("testbed runs")
 }
 
 #[test]
@@ -134,6 +134,9 @@ fn a_server_that_reads_nothing_is_looked_at() {
     let password = env["environment"]["PGPASSWORD"].as_str().expect("a password");
     let mut attached = folder.start(&["attach"]);
     attached.until_it_says("attached to container postgres of pod postgres-r: Ctrl-C leaves it\n");
+    // Its name is offered where a shell completes it; within 45 ms, so that a busy machine may need another try.
+    let offered = || folder.call(&["__complete", "values", "attach", ""]).ok().stdout == "postgres\n";
+    assert!((0..20).any(|_| offered()));
     // What is written before the node has opened it is not shown.
     let script = format!(
         "until test -e heard; do psql -c \"ALTER ROLE nobody PASSWORD '{password}'\" 2> /dev/null; sleep 0.1; done"

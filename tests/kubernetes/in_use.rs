@@ -61,19 +61,32 @@ fn a_run_is_used_from_outside_and_restarted_with_its_data() {
     let statement = format!("psql -c \"ALTER ROLE nobody PASSWORD '{password}'\"; true");
     exec(&["postgres"], &statement).ok();
     until_shown(&["ALTER ROLE nobody PASSWORD '***'"]);
+    let in_vain = folder.call(&["restart", "postgres", "--timeout", "0s"]).fails(3);
+    in_vain.says("postgres is not ready again within 0s").says("hint: nothing was stopped");
     folder.call(&["restart", "postgres", "--timeout", "2m"]).ok().says("postgres is ready again");
     until_shown(&["received fast shutdown request", "database system was shut down at"]);
     follow.signal("INT");
-    follow.wait().ends(130);
+    let ended = follow.wait().ends(130);
+    assert!(!ended.stderr.contains("error:"), "{}", ended.transcript());
     assert_eq!(heard.matches("received fast shutdown request").count(), 1, "{heard}");
     assert!(!heard.contains(&password), "{heard}");
     assert_eq!(exec(&["postgres"], "psql -Atc 'SELECT id FROM kept'").ok().stdout, "42\n");
+    // One that is cut short goes on in the cluster.
+    let mut cut_short = folder.start(&["restart", "shop"]);
+    cut_short.until_it_says("shop: starting");
+    cut_short.signal("INT");
+    let cut_short = cut_short.wait();
+    if cut_short.code != Some(0) {
+        cut_short.fails(130).says("hint: Kubernetes starts shop again");
+    }
+    let script = "until mariadb -Ne 'SELECT 6' 2> /dev/null; do sleep 0.1; done";
+    assert_eq!(exec(&["shop"], script).ok().stdout, "6\n");
     folder.call(&["restart", "shop", "--timeout", "2m"]).ok().says("shop is ready again");
     let status: Value =
         serde_json::from_str(&folder.call(&["status", "-o", "json"]).ok().stdout).expect("JSON");
     let restarts: Vec<u64> =
         status.as_array().expect("rows").iter().filter_map(|row| row["restarts"].as_u64()).collect();
-    assert_eq!(restarts, [1, 1]);
+    assert_eq!(restarts, [1, 2]);
     let last = folder.call(&["logs", "postgres", "--tail", "1"]).ok().stdout;
     assert_eq!(last.lines().count(), 1, "{last}");
 

@@ -147,10 +147,10 @@ fn records() -> Vec<Record> {
 }
 
 fn names(record: &Record) -> Vec<String> {
-    record
-        .local()
-        .map(|local| local.servers.iter().map(|server| server.name.clone()).collect())
-        .unwrap_or_default()
+    match record.local() {
+        Some(local) => local.servers.iter().map(|server| server.name.clone()).collect(),
+        None => record.databases.iter().map(|database| database.name.clone()).collect(),
+    }
 }
 
 fn ids(records: &[Record]) -> Vec<CompletionCandidate> {
