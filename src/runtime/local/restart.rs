@@ -19,10 +19,14 @@ use super::{account, logs, mysql, postgres};
 use crate::database::Engine;
 use crate::deadline;
 use crate::failure::{Advise, Exit};
+use crate::files;
 use crate::process::{self, Process};
 use crate::redact::Redactor;
 use crate::registry::{Server, Start};
 use crate::state::STATE_HINT;
+
+/// How long PostgreSQL gets to end without a checkpoint, where there was no time for one.
+const QUITTING: Duration = Duration::from_secs(2);
 
 /// The part of the time that a server gets to end by itself before it is killed.
 const ENDING: u32 = 2;
@@ -48,10 +52,15 @@ pub async fn ask(server: &Server, deadline: Instant) {
 pub async fn end(server: &Server, run_id: &str) -> anyhow::Result<()> {
     let programs: Vec<_> = server.start.iter().map(|start| start.program.clone()).collect();
     let mark = Mark { folder: folder(server), run_id, programs: &programs };
+    processes::quit_postgres(&processes::of_run(mark), QUITTING).await;
     let ended = processes::end(|| processes::of_run(mark)).await;
     ended.map_err(|left| anyhow!("{}: server processes do not end: {left:?}", server.name))?;
     // Nobody was overlooked.
-    process::check()
+    process::check()?;
+    // One that was killed leaves it, and the next one does not start while the system still lists the process.
+    let lock = server.data.join("postmaster.pid");
+    files::if_there(std::fs::remove_file(&lock)).with_context(|| format!("removing {}", lock.display()))?;
+    Ok(())
 }
 
 fn start_of(server: &Server) -> anyhow::Result<&Start> {
