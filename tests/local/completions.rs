@@ -105,6 +105,20 @@ fn engines_and_their_installed_versions() {
     assert_eq!(described, "status\tShow runs and their databases\n");
 }
 
+/// Where the project or a variable says that it is kept.
+#[test]
+fn runs_of_the_past_are_those_of_the_history_that_counts_here() {
+    let folder = Folder::local();
+    folder.file("testbed.yaml", "history: sqlite:kept.db\n");
+    folder.call(&["run", "--with", "sqlite", "--run-id", "kept", "--", "true"]).ok();
+    let of_another =
+        ["run", "--with", "sqlite", "--run-id", "other", "--history", "sqlite:other.db", "--", "true"];
+    folder.call(&of_another).ok();
+    assert_eq!(offered(&folder, &["history", "show", ""]), ["kept"]);
+    let folder = folder.env("TESTBED_HISTORY", "sqlite:other.db");
+    assert_eq!(offered(&folder, &["history", "logs", ""]), ["other"]);
+}
+
 /// Whatever is in the place of the state folder: nothing is said, and it does not take long.
 #[test]
 fn a_broken_state_folder_is_passed_over() {

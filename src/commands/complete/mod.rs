@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate, complete};
 use tokio::runtime;
 
-use crate::cli::Cli;
+use crate::cli::{self, Cli};
 use crate::console;
 use crate::database::Engine;
 use crate::history::place::Place;
@@ -23,6 +23,7 @@ use crate::history::store::Store;
 use crate::registry::{Record, Registry};
 use crate::runtime::local::area;
 use crate::runtime::local::find::{Finder, title};
+use crate::settings::fill;
 
 /// The command by which the scripts ask: `testbed __complete values|described WORDS...`, the last word being the
 /// one that is typed.
@@ -171,13 +172,21 @@ fn databases() -> Vec<CompletionCandidate> {
     names.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// The runs of this machine, and those that the history has in its usual place.
+/// The file in which the history is that `testbed history` would ask here. A press of the Tab key asks no server.
+fn kept() -> Option<Place> {
+    let asked = fill::arguments(&["testbed", "history", "list"].map(OsString::from)).ok()?;
+    let cli::Command::History(asked) = asked.cli.command else { return None };
+    let place = Place::named(asked.history.as_deref()).ok()?.unwrap_or_else(Place::usual)?;
+    matches!(place, Place::Sqlite(_)).then_some(place)
+}
+
+/// The runs of this machine, and those that the history has.
 fn past() -> Vec<CompletionCandidate> {
     let mut offered = ids(&records());
     let known: BTreeSet<OsString> = offered.iter().map(|found| found.get_value().to_owned()).collect();
     let asked = runtime::Builder::new_current_thread().enable_all().build().ok().and_then(|runtime| {
         runtime.block_on(async {
-            let store = Store::open_to_read(&Place::usual()?).await.ok()??;
+            let store = Store::open_to_read(&kept()?).await.ok()??;
             store.list(&Filter::default(), None, RUNS).await.ok()
         })
     });
