@@ -246,7 +246,7 @@ fn params_and_connargs_that_are_wrong_are_named_without_their_values() {
 #[test]
 fn a_broken_file_stops_no_teardown() {
     let folder = project("nonsense: [");
-    folder.call(&["status"]).fails(2).says("testbed.yaml:");
+    folder.call(&["up"]).fails(2).says("error: testbed.yaml:");
     let down = ["down", "--run-id", "run-1"];
     folder
         .call(&down)
