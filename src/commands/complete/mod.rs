@@ -14,7 +14,7 @@ use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate, complete};
 use tokio::runtime;
 
-use crate::cli::{self, Cli};
+use crate::cli::Cli;
 use crate::console;
 use crate::database::Engine;
 use crate::history::place::Place;
@@ -23,7 +23,6 @@ use crate::history::store::Store;
 use crate::registry::{Record, Registry};
 use crate::runtime::local::area;
 use crate::runtime::local::find::{Finder, title};
-use crate::settings::fill;
 
 /// The command by which the scripts ask: `testbed __complete values|described WORDS...`, the last word being the
 /// one that is typed.
@@ -172,11 +171,11 @@ fn databases() -> Vec<CompletionCandidate> {
     names.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// The file in which the history is that `testbed history` would ask here. A press of the Tab key asks no server.
+/// The file in which the history is: as the variable says, else the usual one. A press of the Tab key asks no server,
+/// and reading the project's settings would take half of the time that there is.
 fn kept() -> Option<Place> {
-    let asked = fill::arguments(&["testbed", "history", "list"].map(OsString::from)).ok()?;
-    let cli::Command::History(asked) = asked.cli.command else { return None };
-    let place = Place::named(asked.history.as_deref()).ok()?.unwrap_or_else(Place::usual)?;
+    let named = std::env::var("TESTBED_HISTORY").unwrap_or_default();
+    let place = Place::named(Some(&named)).ok()?.unwrap_or_else(Place::usual)?;
     matches!(place, Place::Sqlite(_)).then_some(place)
 }
 
