@@ -217,7 +217,7 @@ pub enum Command {
     /// Write the manual pages, one a command
     #[command(after_help = MAN_EXAMPLES)]
     Man {
-        /// The folder, which has to be there
+        /// The folder; it is made where there is none
         folder: PathBuf,
     },
 }
@@ -323,13 +323,13 @@ verified.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
-  testbed status                   all runs in the namespace
+  testbed status                   all of this machine, or of the namespace
   testbed status --run-id pr-17 -o json";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
-  source <(testbed completions bash)       in ~/.bashrc; zsh the same in ~/.zshrc
-  testbed completions fish | source        in ~/.config/fish/config.fish
+  source <(testbed completions bash)    in ~/.bashrc, and zsh in ~/.zshrc
+  testbed completions fish | source     in ~/.config/fish/config.fish
 
 They ask testbed for what there is on this machine: the ids of runs, their
 databases, and the versions of servers that are installed. For PowerShell and
@@ -341,11 +341,13 @@ Examples:
 
 const INIT_EXAMPLES: &str = "\
 Examples:
-  testbed init                     looks at compose files, CI services and testing-databases.json
+  testbed init                     looks at compose and CI files
   testbed init --print             shows the file and writes nothing
   testbed init --with postgres:17=orders
 
-No password is copied: each run makes random ones. A testbed.yaml that is there is never overwritten.";
+It looks at compose files, the services of GitHub workflows and GitLab CI, and
+testing-databases.json. No password is copied: each run makes random ones. A
+testbed.yaml that is there is never overwritten.";
 
 /// What to create, and under which run id.
 #[derive(Debug, Args)]
@@ -855,9 +857,9 @@ pub enum Lock {
 
 const LOCK_EXAMPLES: &str = "\
 Examples:
-  testbed lock run staging-db -- make integration-test   held while it runs
-  testbed lock acquire staging-db                        held until it is released
-  testbed lock show                                      all in the namespace";
+  testbed lock run staging-db -- make integration-test    held while it runs
+  testbed lock acquire staging-db                         held until its release
+  testbed lock show                                       all in the namespace";
 
 const LOCK_ACQUIRE_EXAMPLES: &str = "\
 Examples:

@@ -1,7 +1,7 @@
 //! Ports of this machine that are asked for by their numbers: whether one is free, and who has it.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::anyhow;
@@ -27,6 +27,30 @@ pub fn check(port: u16, database: &str) -> anyhow::Result<()> {
                 .exit(Exit::Usage)
         }
     }
+}
+
+/// Refuses a machine on which nothing gets to 127.0.0.1, where the databases would be: servers listen there all the
+/// same, and every login would fail until the time is over.
+///
+/// # Errors
+/// The loopback device is down ([`Exit::Never`]).
+pub fn check_loopback() -> anyhow::Result<()> {
+    if !is_loopback_down() {
+        return Ok(());
+    }
+    Err(anyhow!("the loopback device (lo) is down: nothing on this machine gets to 127.0.0.1"))
+        .hint(LOOPBACK_HINT)
+        .exit(Exit::Never)
+}
+
+/// How to set the loopback device up.
+pub const LOOPBACK_HINT: &str = "set it up in this network namespace, as root: ip link set lo up";
+
+/// Whether there is no way to 127.0.0.1. Nothing is sent.
+pub fn is_loopback_down() -> bool {
+    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|socket| socket.connect((Ipv4Addr::LOCALHOST, 9)))
+        .is_err_and(|error| error.kind() == ErrorKind::NetworkUnreachable)
 }
 
 /// The error about a port that somebody has.

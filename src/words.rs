@@ -54,6 +54,15 @@ pub fn named(name: &str) -> &str {
     if name.is_empty() { "unnamed" } else { name }
 }
 
+/// The one of some words that is most like another, if any is: by the measure and near the bound by which clap
+/// suggests flags.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase().replace('_', "-");
+    let likeness = |known: &str| strsim::jaro(&word, known);
+    let alike = known.into_iter().filter(|known| likeness(known) > 0.7);
+    alike.max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
+}
+
 /// `1 run`, `2 runs`.
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow};
 
@@ -43,9 +44,29 @@ pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
             put(&path, &args.folder, args.output.is_none(), &text)?;
             console::print(&format!("{}\n", path.display()))?;
             progress.say(&format!("wrote {}; next: testbed run -- your test command", path.display()));
+            if is_seen_by_git(&args.folder) {
+                let ignore = args.folder.join(".gitignore");
+                progress.say(&format!(
+                    "git does not ignore {CONFIG}, in which there are passwords once databases are up: add that line to {}",
+                    ignore.strip_prefix(".").unwrap_or(&ignore).display()
+                ));
+            }
             Ok(())
         }
     }
+}
+
+/// Where `up` writes what the tests need, unless told otherwise.
+const CONFIG: &str = "testing-databases.json";
+
+/// Whether the folder is in a git repository that would take in the config file. Git alone knows what it ignores,
+/// and is asked nothing but that.
+fn is_seen_by_git(folder: &Path) -> bool {
+    let mut git = Command::new("git");
+    git.args(["-c", "core.fsmonitor=false", "check-ignore", "--quiet", "--", CONFIG]).current_dir(folder);
+    let asked = git.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    // Outside of a repository it is 128.
+    asked.is_ok_and(|status| status.code() == Some(1))
 }
 
 fn asked(with: &With) -> Found {
@@ -186,7 +207,7 @@ fn put(path: &Path, folder: &Path, is_default: bool, text: &str) -> anyhow::Resu
     let refused = |there: &Path| {
         Err(usage(format!("{} is there already, and stays as it is", there.display())))
             .detail(format!("This would have been written:\n\n{}", text.trim_end()))
-            .hint("testbed init --print prints it to standard output")
+            .hint("to begin anew, remove that file first; --output FILE writes another one, and --print shows it")
     };
     if let Some(name) = find::NAMES.iter().find(|name| is_default && folder.join(name).exists()) {
         return refused(&path.with_file_name(name));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 
@@ -12,9 +12,9 @@ use crate::files;
 
 /// Writes `testbed.1`, `testbed-up.1` and so on.
 pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
-    if !folder.is_dir() {
-        return Err(anyhow!("{} is no folder", folder.display())).hint("make it first").exit(Exit::Usage);
-    }
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("making the folder {}", folder.display()))
+        .exit(Exit::Usage)?;
     let mut all = Cli::command().disable_help_subcommand(true);
     all.build();
     pages(&all, folder)

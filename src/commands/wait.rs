@@ -1,6 +1,7 @@
 //! `testbed wait`: the same probes for servers that testbed did not create, named by URLs.
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,11 @@ use crate::console;
 use crate::database::{Engine, Login, Password};
 use crate::failure::{Advise, Exit, usage};
 use crate::output::authority;
+use crate::ports;
 use crate::probe::{self, Found, Outside, Pace, Prober, Readiness, Settle, Target, Tls, WINDOW, Watched};
 use crate::progress::Progress;
 use crate::reading;
+use crate::registry::Registry;
 use crate::session::waits::{Waits, never};
 use crate::session::{hand_over, interrupted};
 
@@ -38,7 +41,10 @@ pub async fn wait(args: Wait, global: &Global) -> anyhow::Result<()> {
         error = interrupted() => Ok(Err(error)),
     };
     progress.finish();
-    let found = outcome.map_err(|_| waits.in_vain(args.timeout, &progress.unfinished().join("; ")))??;
+    let found = outcome.map_err(|_| {
+        let error = waits.in_vain(args.timeout, &progress.unfinished().join("; "));
+        servers.iter().filter_map(why_nobody).fold(error, Advise::hint)
+    })??;
     match args.output {
         WaitFormat::Text => hand_over(console::clean(&text(&servers, &names, &found, &progress))).await,
         WaitFormat::Json => hand_over(json_list(&servers, &names, &found, &progress)?).await,
@@ -68,6 +74,28 @@ async fn until_ready(
     outcome.map_err(|(index, refusal)| {
         let Target { engine, login, .. } = &servers[index].target;
         never(&names[index], "the server", *engine, login, &refusal)
+    })
+}
+
+/// What is known of a server of this machine that nothing comes from.
+fn why_nobody(Server { target, .. }: &Server) -> Option<String> {
+    let address: IpAddr =
+        if target.host == "localhost" { Ipv4Addr::LOCALHOST.into() } else { target.host.parse().ok()? };
+    if !address.is_loopback() {
+        return None;
+    }
+    if ports::is_loopback_down() {
+        return Some(format!("the loopback device (lo) is down: {}", ports::LOOPBACK_HINT));
+    }
+    let (records, _) = Registry::find()?.records().ok()?;
+    records.iter().find_map(|record| {
+        let servers = &record.local()?.servers;
+        let ended = servers.iter().find(|one| one.port == target.port && !one.process.is_alive())?;
+        let (name, run_id) = (&ended.name, &record.run_id);
+        Some(format!(
+            "port {} is that of {name} in run {run_id}, whose server has ended: testbed logs {name} --run-id {run_id} tells why",
+            ended.port
+        ))
     })
 }
 

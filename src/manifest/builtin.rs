@@ -10,6 +10,7 @@ use crate::authority::Signed;
 use crate::engine::Engine;
 use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{RunId, is_dns_label};
+use crate::words;
 
 /// The parameters that the built-in templates take.
 pub const PARAMS: [&str; 23] = [
@@ -65,6 +66,11 @@ pub fn is_tag(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
+/// Whether a tag is one that no version of a server has, and a port of this machine could be.
+fn is_meant_as_port(tag: &str) -> bool {
+    tag.bytes().all(|byte| byte.is_ascii_digit()) && tag.parse::<u16>().is_ok_and(|port| port > 1023)
+}
+
 impl With {
     /// Reads `postgres`, `mysql:9.7`, `postgres:17@5433=orders`.
     ///
@@ -96,6 +102,13 @@ impl With {
         }
         let (engine, tag) = image.split_once(':').map_or((image, None), |(engine, tag)| (engine, Some(tag)));
         let engine = Engine::parse(engine)?;
+        if let Some(port) = tag.and_then(|tag| tag.rsplit(':').next()).filter(|part| is_meant_as_port(part)) {
+            let before = image.strip_suffix(port).unwrap_or(image).trim_end_matches(':');
+            let name = name.map(|name| format!("={name}")).unwrap_or_default();
+            bail!(
+                "{port} looks like a port, which is written {before}@{port}{name}; an image with such a tag is named by the parameter image"
+            );
+        }
         if tag.is_some_and(|tag| !is_tag(tag)) {
             bail!("the part after ':' is not an image tag, such as 17 or 9.7");
         }
@@ -179,16 +192,26 @@ fn own_params(with: &With, params: &Params) -> anyhow::Result<Params> {
     Ok(own)
 }
 
-/// The names of parameters that no `--with` takes, for the warning about a misspelt one.
-pub fn unknown<'a>(withs: &[With], params: &'a Params) -> Vec<&'a str> {
-    let known = |name: &str| match name.split_once('.') {
-        None => PARAMS.contains(&name),
-        Some((scope, param)) => {
-            PARAMS.contains(&param)
-                && withs.iter().any(|with| scope == with.name || scope == with.engine.name())
+/// What to say of parameters that no `--with` takes, with what may have been meant.
+///
+/// No more than that: parameters come from a project's file and from variables as well, where they may be for
+/// other databases and manifests than those of this call.
+pub fn unknown(withs: &[With], params: &Params) -> Vec<String> {
+    let scopes = || withs.iter().flat_map(|with| [with.name.as_str(), with.engine.name()]);
+    let told = |name: &String| {
+        let (scope, param) = name.split_once('.').map_or((None, name.as_str()), |(a, b)| (Some(a), b));
+        if PARAMS.contains(&param) && scope.is_none_or(|scope| scopes().any(|known| known == scope)) {
+            return None;
         }
+        let scope = match scope {
+            Some(scope) => format!("{}.", words::nearest(scope, scopes()).unwrap_or(scope)),
+            None => String::new(),
+        };
+        let meant = words::nearest(param, PARAMS).map(|param| format!("{scope}{param}"));
+        let meant = meant.filter(|meant| meant != name).map(|meant| format!("; did you mean {meant}?"));
+        Some(format!("no built-in database takes the parameter {name}{}", meant.unwrap_or_default()))
     };
-    params.keys().map(String::as_str).filter(|name| !known(name)).collect()
+    params.keys().filter_map(told).collect()
 }
 
 #[cfg(test)]
@@ -217,6 +240,9 @@ mod tests {
             ("mysql=Orders", "lower-case"),
             ("mysql=1a", "letter first"),
             ("sqlite:3", "no tag"),
+            ("postgres:5433", "postgres@5433"),
+            ("postgres:5433=orders", "postgres@5433=orders"),
+            ("postgres:17:5433", "postgres:17@5433"),
             ("sqlite@1", "no port"),
             ("postgres@", "no port: a number from 1 to 65535"),
             ("postgres@0", "no port"),
@@ -291,9 +317,23 @@ mod tests {
 
     #[test]
     fn misspelt_parameters_are_found() {
-        let params: Params = [("memry", "1"), ("mysql.memory", "1"), ("other.memory", "1")]
-            .map(|(a, b)| (a.into(), b.into()))
-            .into();
-        assert_eq!(unknown(&[With::parse("mysql").unwrap()], &params), ["memry", "other.memory"]);
+        let params =
+            ["memry", "mysql.memory", "other.memory", "mysqll.memory", "mysql.usr", "zzz", "orders.tls"];
+        let params: Params = params.map(|name| (name.to_owned(), "1".to_owned())).into();
+        let told = unknown(&[With::parse("mysql=orders").unwrap()], &params);
+        let told: Vec<&str> = told
+            .iter()
+            .map(|text| text.trim_start_matches("no built-in database takes the parameter "))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "memry; did you mean memory?",
+                "mysql.usr; did you mean mysql.user?",
+                "mysqll.memory; did you mean mysql.memory?",
+                "other.memory; did you mean orders.memory?",
+                "zzz",
+            ]
+        );
     }
 }

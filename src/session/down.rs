@@ -7,7 +7,7 @@ use super::chosen::Chosen;
 use super::{abandoned, archiving, interrupted, local, which};
 use crate::cli::{Down, Global};
 use crate::deadline;
-use crate::environment::is_set;
+use crate::environment::{is_in_pod, is_set};
 use crate::failure::{Advise, Exit, exit_of, usage};
 use crate::location::{Beyond, Location};
 use crate::progress::Progress;
@@ -54,8 +54,13 @@ async fn take_down(
         }
     };
     if run_ids.is_empty() {
-        return Err(usage("no `up` in this folder is remembered"))
-            .hint("pass --run-id; testbed status lists the runs");
+        // A pod remembers nothing of what another one has made.
+        if is_in_pod() {
+            return Err(usage("no `up` in this folder is remembered"))
+                .hint("pass --run-id; testbed status lists the runs");
+        }
+        // A clean-up may be called twice.
+        progress.say("no run is up in this folder: nothing to do (--run-id removes one of another folder)");
     }
     let mut outcome = Ok(());
     for run_id in run_ids {

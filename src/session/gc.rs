@@ -64,7 +64,12 @@ pub(crate) async fn gc(args: Gc, global: &Global, progress: &Progress) -> anyhow
         Chosen::Cluster(choice) => {
             cluster::gc::gc(&args, &choice, &recorder, deadline, &mut found, progress).await
         }
-        Chosen::Local(_) => Ok(()),
+        Chosen::Local(_) => {
+            if found.is_empty() && matches!(here, Ok(0)) {
+                progress.say("nothing to remove on this machine");
+            }
+            Ok(())
+        }
     };
     recorder.finish(progress).await;
     if args.output == GcFormat::Json {
@@ -73,5 +78,5 @@ pub(crate) async fn gc(args: Gc, global: &Global, progress: &Progress) -> anyhow
     if let (Err(error), Err(_)) = (&here, &there) {
         progress.warn_of(error);
     }
-    there.and(here)
+    there.and(here.map(drop))
 }

@@ -102,10 +102,7 @@ impl Plan {
         check_ports(&asked)?;
         let mut warnings = check::check(&objects, &run_id)?;
         if files.is_empty() {
-            let unknown = builtin::unknown(&withs, &params);
-            warnings.extend(
-                unknown.iter().map(|name| format!("no built-in database takes the parameter {name}")),
-            );
+            warnings.extend(builtin::unknown(&withs, &params));
         }
         images::rewrite(&mut objects, &source.image_prefix)?;
         let generated: Vec<&str> = generated.iter().map(String::as_str).collect();
@@ -268,9 +265,13 @@ pub(crate) fn params(pairs: &[String]) -> anyhow::Result<Params> {
     let mut params = Params::new();
     for pair in pairs {
         // A wrong pair may hold a secret: only its name, if there is one, goes into the message.
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| usage("--param needs NAME=VALUE, and one was given without '='"))?;
+        let (name, value) = pair.split_once('=').ok_or_else(|| {
+            let wrong = usage("--param needs NAME=VALUE, and one was given without '='");
+            match pair.split(':').all(|part| part.parse::<u16>().is_ok()) {
+                true => wrong.hint("a port is said with the database: --with postgres@5433"),
+                false => wrong,
+            }
+        })?;
         if !is_param_name(name) {
             return Err(usage(format!(
                 "--param {name:?}: a name has letters, digits, '_' and '-', with dots between groups"

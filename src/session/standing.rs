@@ -109,7 +109,7 @@ impl Standing {
         }
         let (name, run_id) = (&server.name, &self.record.run_id);
         Err(anyhow!("the server of {name} in run {run_id} has ended"))
-            .hint(format!("testbed logs {name} tells why; testbed restart {name} starts it again"))
+            .hint(format!("testbed logs {name} --run-id {run_id} tells why; testbed restart {name} --run-id {run_id} starts it again"))
     }
 
     /// The config file that an `up` has written, or the one that a `run` keeps in the run's own folder, where it

@@ -6,11 +6,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde_json::{Map, Value};
 
 use super::keys::{below, unknown};
+use super::parameters::Parameter;
 use crate::database::Engine;
+use crate::failure::Advise;
 use crate::manifest::builtin::{PARAMS, With};
 use crate::manifest::{platform, setup};
 use crate::yaml::{Content, Entry, Node};
@@ -32,11 +34,20 @@ pub(super) struct Asked {
 /// Reads the key. `folder` is the file's, from where paths are seen.
 pub(super) fn read(node: &Node, folder: &Path) -> Result<Vec<Asked>, (usize, anyhow::Error)> {
     let Content::Map(entries) = &node.content else {
-        let wrong = anyhow::anyhow!(
+        let wrong = anyhow!(
             "databases is {}; write NAME: ENGINE[:TAG][@PORT], such as orders: postgres:17, for each",
             node.kind()
         );
-        return Err((node.line, wrong));
+        // Perhaps those of one server are meant.
+        let is_list = !node.items().is_empty();
+        let example = Parameter::meant("databases").filter(|_| is_list).map(Parameter::example);
+        return Err((
+            node.line,
+            match example {
+                Some(example) => wrong.detail(format!("Several of one server belong below it:\n\n{example}")),
+                None => wrong,
+            },
+        ));
     };
     let asked: Vec<Asked> = entries.iter().map(|entry| database(entry, folder)).collect::<Result<_, _>>()?;
     for (one, entry) in asked.iter().zip(entries) {
@@ -65,7 +76,7 @@ fn database(entry: &Entry, folder: &Path) -> Result<Asked, (usize, anyhow::Error
             asked(name, &image.0, params).map_err(at(image.1))
         }
         Content::List(_) => {
-            Err(at(entry.line)(anyhow::anyhow!("a list; write ENGINE[:TAG] or a mapping with the key use")))
+            Err(at(entry.line)(anyhow!("a list; write ENGINE[:TAG] or a mapping with the key use")))
         }
     }
 }
@@ -75,7 +86,10 @@ fn value(entry: &Entry, folder: &Path) -> anyhow::Result<String> {
     let known: Vec<&str> = std::iter::once(USE).chain(PARAMS).collect();
     let key = entry.key.as_str();
     if !known.contains(&key) {
-        return Err(unknown(key, &known));
+        return Err(match Parameter::meant(key) {
+            Some(meant) => anyhow!("unknown key {key:?}; did you mean {:?}?", meant.key()),
+            None => unknown(key, &known),
+        });
     }
     let list = match &entry.value.content {
         Content::List(items) if setup::takes_list(key) => {

@@ -25,6 +25,10 @@ use crate::{files, reading, state};
 /// Commands that have to work whatever the file says: nothing may keep a teardown from its work.
 const LENIENT: [&str; 2] = ["down", "gc"];
 
+/// Those that read nothing but a place or a time out of a file: they go on without one that happens to be broken,
+/// but not without one that was named.
+const ASKING: [&str; 3] = ["status", "wait", "history"];
+
 /// Commands that make something in a cluster, or tell of it alone.
 const MAKING: [&str; 4] = ["up", "run", "doctor", "status"];
 
@@ -130,8 +134,11 @@ fn has_cluster(typed: &ArgMatches) -> bool {
 }
 
 fn is_lenient(typed: &ArgMatches) -> bool {
-    typed.subcommand().is_some_and(|(command, matches)| {
-        LENIENT.contains(&command) || (command == "lock" && matches.subcommand_name() == Some("release"))
+    typed.subcommand().is_some_and(|(command, matches)| match (command, matches.subcommand_name()) {
+        ("lock", Some("release")) => true,
+        // It would remove what is kept in another place.
+        ("history", Some("prune")) => false,
+        _ => LENIENT.contains(&command) || (ASKING.contains(&command) && named_file(typed).is_none()),
     })
 }
 

@@ -3,6 +3,8 @@
 use anyhow::anyhow;
 use clap::{Arg, ArgAction, Command};
 
+use crate::words;
+
 /// A key that stands for the flag of the same name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
@@ -117,13 +119,7 @@ pub fn is_switch(arg: &Arg) -> bool {
 
 /// The error of a key that is none of the known ones: with the one that is most like it, or all of them.
 pub fn unknown(key: &str, known: &[&str]) -> anyhow::Error {
-    // The measure and its bound are those by which clap suggests flags.
-    let likeness = |known: &str| strsim::jaro(&key.to_lowercase().replace('_', "-"), known);
-    match known
-        .iter()
-        .filter(|known| likeness(known) > 0.7)
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-    {
+    match words::nearest(key, known.iter().copied()) {
         Some(similar) => anyhow!("unknown key {key:?}; did you mean {similar:?}?"),
         None => anyhow!("unknown key {key:?}; known are {}", known.join(", ")),
     }

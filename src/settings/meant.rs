@@ -7,6 +7,8 @@ use clap::ArgMatches;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::parameters::Parameter;
+use crate::engine::Engine;
 use crate::failure::{Advise, usage};
 
 /// What other tools call it, and what it is here.
@@ -27,20 +29,30 @@ const TAKE_VALUES: [&str; 6] = ["--runtime", "--kubeconfig", "--context", "--nam
 
 /// The same error with a tip, where somebody has typed another tool's word, or no `--` before a command.
 pub(super) fn meant(mut error: clap::Error, args: &[OsString]) -> clap::Error {
-    let tip = match error.kind() {
-        ErrorKind::InvalidSubcommand => of_subcommand(&typed(&error, ContextKind::InvalidSubcommand), args),
-        ErrorKind::MissingRequiredArgument => of_command(args),
-        ErrorKind::UnknownArgument => {
-            of_command(args).or_else(|| of_argument(&typed(&error, ContextKind::InvalidArg), args))
+    let tips: Vec<String> = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            of_subcommand(&typed(&error, ContextKind::InvalidSubcommand), args).into_iter().collect()
         }
-        ErrorKind::InvalidValue => of_value(&error),
-        _ => None,
+        ErrorKind::MissingRequiredArgument => of_command(args).into_iter().collect(),
+        ErrorKind::UnknownArgument => {
+            let typed = typed(&error, ContextKind::InvalidArg);
+            // It may be testbed's or the command's.
+            let tips = [of_parameter(&typed, args), of_command(args)];
+            let tips: Vec<String> = tips.into_iter().flatten().collect();
+            if tips.is_empty() { of_argument(&typed, args).into_iter().collect() } else { tips }
+        }
+        ErrorKind::InvalidValue => of_value(&error).into_iter().collect(),
+        _ => Vec::new(),
     };
-    if let Some(tip) = tip {
+    if !tips.is_empty() {
         // What merely looks alike would lead astray.
-        error.remove(ContextKind::SuggestedSubcommand);
-        error.remove(ContextKind::SuggestedValue);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+        for looks in
+            [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        {
+            error.remove(looks);
+        }
+        let tips = tips.into_iter().map(StyledStr::from).collect();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
     }
     error
 }
@@ -101,6 +113,27 @@ pub(super) fn check_number(typed: &ArgMatches, args: &[OsString]) -> anyhow::Res
         }
     }
     Ok(())
+}
+
+/// For what belongs to one database, and for a database.
+fn of_parameter(typed: &str, args: &[OsString]) -> Option<String> {
+    let word = typed.strip_prefix("--")?;
+    match subcommand(args) {
+        "up" | "run" | "render" | "doctor" => {
+            let next = args.iter().skip_while(|arg| *arg != typed).nth(1).and_then(|next| next.to_str());
+            let value = next.filter(|_| ["db", "database", "engine"].contains(&word));
+            match [Some(word), value].into_iter().flatten().find_map(|word| Engine::parse(word).ok()) {
+                Some(engine) => Some(format!("that is `--with {engine}` here")),
+                None => Parameter::meant(word).map(|parameter| format!("that is {parameter}")),
+            }
+        }
+        command @ ("exec" | "connect" | "env" | "logs" | "restart")
+            if ["db", "database", "name", "with"].contains(&word) =>
+        {
+            Some(format!("a database is told by its name alone: testbed {command} orders"))
+        }
+        _ => None,
+    }
 }
 
 fn of_argument(typed: &str, args: &[OsString]) -> Option<String> {

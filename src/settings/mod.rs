@@ -12,6 +12,7 @@ pub mod fill;
 pub mod find;
 pub mod keys;
 mod meant;
+mod parameters;
 pub mod reach;
 pub mod read;
 

@@ -7,7 +7,9 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 
 use super::keys::{self, FLAGS, below};
+use super::parameters::Parameter;
 use super::{Settings, databases, env};
+use crate::engine::Engine;
 use crate::failure::{Advise, Exit};
 use crate::manifest::builtin::With;
 use crate::manifest::render::is_param_name;
@@ -66,7 +68,7 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
         "env" => env::read(settings, node, entry.line)?,
         name => {
             let found = FLAGS.iter().find_map(|key| (key.name == name).then_some(key).zip(key.any_flag(cli)));
-            let (key, arg) = found.ok_or_else(|| here(keys::unknown(name, &keys::known(cli))))?;
+            let (key, arg) = found.ok_or_else(|| here(unknown(entry, cli)))?;
             let text = flag_value(entry, arg).map_err(here)?;
             let text = key
                 .path
@@ -77,6 +79,21 @@ fn take(settings: &mut Settings, entry: &Entry, folder: &Path, cli: &Command) ->
         }
     }
     Ok(())
+}
+
+/// The error of a key that the file cannot have where it is, with the place where it belongs if there is one.
+fn unknown(entry: &Entry, cli: &Command) -> anyhow::Error {
+    let key = &entry.key;
+    let (what, example) = match (Parameter::meant(key), Engine::parse(key)) {
+        (Some(parameter), _) => ("part of a database", parameter.example()),
+        (_, Ok(engine)) => {
+            let tag = entry.value.text().map(|tag| format!("{engine}:{tag}"));
+            let image = tag.filter(|image| With::read(image).is_ok()).unwrap_or_else(|| engine.to_string());
+            ("a database", format!("databases:\n  orders:\n    use: {image}"))
+        }
+        _ => return keys::unknown(key, &keys::known(cli)),
+    };
+    anyhow!("{key:?} is {what}, and belongs below databases").detail(format!("For example:\n\n{example}"))
 }
 
 /// One text or a list of them, with their lines.

@@ -55,7 +55,9 @@ fn the_projects_settings_name_what_is_looked_for() {
     );
     let called = folder.call(&["doctor"]).ends(1);
     assert!(
-        called.stdout.starts_with("warning  manifest  no built-in database takes the parameter memry\n"),
+        called.stdout.starts_with(
+            "warning  manifest  no built-in database takes the parameter memry; did you mean memory?\n"
+        ),
         "{}",
         called.transcript()
     );

@@ -13,6 +13,17 @@ fn commands(command: &Command, path: &[&str], all: &mut Vec<Vec<String>>) {
     }
 }
 
+/// The lines of a command's examples, as they are written.
+fn examples_of(path: &[&str]) -> Vec<String> {
+    let all = Cli::command();
+    let mut command = &all;
+    for name in path {
+        command = command.find_subcommand(name).expect("a command");
+    }
+    let help = command.get_after_help().expect("examples").to_string();
+    help.lines().take_while(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
 fn laptop() -> Folder {
     Folder::new().env("TESTBED_RUNTIME", "").env("COLUMNS", "80")
 }
@@ -35,6 +46,9 @@ fn every_help_fits_eighty_columns_and_the_short_one_a_screen() {
         let long = help(&folder, &[&path[..], &["--help"]].concat());
         for line in short.lines().chain(long.lines()) {
             assert!(line.chars().count() <= 80, "{path:?}: {line}");
+        }
+        for example in examples_of(&path) {
+            assert!(short.lines().any(|line| line == example), "{path:?} breaks {example:?}\n{short}");
         }
         // The list of all commands is longer.
         let most = if path.is_empty() { 48 } else { 40 };

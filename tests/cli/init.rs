@@ -145,3 +145,22 @@ fn a_file_that_cannot_be_read_is_named_and_the_others_count() {
         .says("warning: docker-compose.yml:2: not valid YAML")
         .says("postgres: postgres:17");
 }
+
+/// Passwords are in the config file: nobody should commit it.
+#[test]
+fn a_config_file_that_git_would_take_in_is_told_of() {
+    let folder = Folder::new();
+    let init = |args: &[&str]| {
+        let _ = std::fs::remove_file(folder.path().join("a b/testbed.yaml"));
+        folder.call(&[&["init", "a b", "--with", "postgres"], args].concat()).ok()
+    };
+    std::fs::create_dir(folder.path().join("a b")).unwrap();
+    let _ = init(&[]).keeps("git does not ignore");
+    let git = std::process::Command::new("git").args(["init", "--quiet"]).current_dir(folder.path()).status();
+    assert!(git.expect("git").success());
+    let _ = init(&["--print"]).keeps("git does not ignore");
+    let _ =
+        init(&[]).says("git does not ignore testing-databases.json").says("add that line to a b/.gitignore");
+    folder.file("a b/.gitignore", "testing-databases.json\n");
+    let _ = init(&[]).keeps("git does not ignore");
+}

@@ -48,5 +48,8 @@ fn each_command_has_a_page_without_a_fault() {
     ] {
         assert!(run.contains(part), "{part}\n{run}");
     }
-    folder.call(&["man", "nowhere"]).fails(2).says("nowhere is no folder");
+    folder.call(&["man", "share/man/man1"]).ok();
+    assert!(folder.has("share/man/man1/testbed.1"), "a folder that was not there");
+    folder.file("text.txt", "");
+    folder.call(&["man", "text.txt"]).fails(2).says("making the folder text.txt");
 }

@@ -38,6 +38,9 @@ env --format csh
 psql
 mysql
 connect
+connect --db orders
+exec --database orders -- psql
+logs --name orders
 logs
 log
 prune
@@ -119,8 +122,41 @@ up --with sqlite --image-prefix
 up --with sqlite -x
 up --with sqlite --json
 up --with sqlite --settings nowhere.yaml
+up --port 5433
+up --ports 5433
+up --db orders
+up --db postgres
+up --database=shop
+up --name orders
+up --user app
+up --password secret
+up --image postgis/postgis
+up --init schema.sql
+up --seed schema.sql
+up --tls
+up --ssl true
+up --extension postgis
+up --version 17
+up --postgres
+up --engine mysql
+up --with postgres --cpus 2
+up --with postgres:5433
+up --with postgres:5433=orders
+up --with postgres:17:5433
+up -p 5433:5432
+up --with oracle --param memry=1Gi
+up --settings port.yaml
+up --settings seed.yaml
+up --settings engine.yaml
+up --settings names.yaml
+up --settings key.yaml
+up --settings typo.yaml
+render --port 5433
 
 run
+run --port 5433 pytest
+run --with postgres --db orders -- pytest
+run --with postgres pytest --name test
 run pytest
 run pytest -x
 run --with sqlite
@@ -131,7 +167,6 @@ run --with sqlite -- ./folder
 run --with sqlite -- ./text.txt
 run --with sqlite sh -c true
 
-down
 down orders
 down --run-id
 down --run-id Orders
@@ -176,6 +211,8 @@ lock release
 init --force x
 completions
 completions tcsh
+init mine
+man text.txt
 ";
 
 #[test]
@@ -186,6 +223,15 @@ fn each_mistake_is_told_with_the_way_out() {
     folder.file("broken.yaml", "kind: Pod\n  name: [\n");
     folder.file("text.txt", "no manifest\n");
     folder.file("notes.yaml", "title: Notes\n");
+    folder.file("port.yaml", "with: postgres\nport: 5433\n");
+    folder.file("seed.yaml", "seed: schema.sql\ndatabases: {orders: postgres}\n");
+    folder.file("engine.yaml", "postgres: 17\n");
+    folder.file("names.yaml", "databases: [shop, audit]\n");
+    folder.file("key.yaml", "databases: {orders: {use: postgres, seed: schema.sql}}\n");
+    folder.file("typo.yaml", "timout: 5m\n");
+    std::fs::create_dir(folder.path().join("mine")).expect("a folder");
+    folder.file("mine/testbed.yaml", "with: postgres\n");
+    folder.file("mine/compose.yaml", "services: {db: {image: 'postgres:17'}}\n");
     let mut told = String::new();
     for line in LINES.lines() {
         let args: Vec<&str> = line.split_whitespace().collect();

@@ -117,7 +117,7 @@ fn misspelt_parameters_of_built_in_databases_are_warned_about() {
     Folder::new()
         .call(&["render", "--with", "mysql", "--param", "memry=1Gi"])
         .ok()
-        .says("warning: no built-in database takes the parameter memry");
+        .says("warning: no built-in database takes the parameter memry; did you mean memory?");
 }
 
 #[test]

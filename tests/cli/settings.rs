@@ -246,7 +246,7 @@ fn params_and_connargs_that_are_wrong_are_named_without_their_values() {
 #[test]
 fn a_broken_file_stops_no_teardown() {
     let folder = project("nonsense: [");
-    folder.call(&["status"]).fails(2).says("testbed.yaml:");
+    folder.call(&["up"]).fails(2).says("error: testbed.yaml:");
     let down = ["down", "--run-id", "run-1"];
     folder
         .call(&down)
@@ -458,4 +458,34 @@ fn a_projects_config_file_stays_in_the_project() {
     let compose = folder.file("docker-compose.yml", "services: {}\n");
     folder.call(&["up", compose.to_str().unwrap()]).fails(2).says("hint: testbed init takes over");
     folder.call(&["up", "testbed.yaml"]).fails(2).says("is read by itself");
+}
+
+/// What needs nothing of the file but a place or a time goes on without one that is broken. What would act on another
+/// place does not, nor what was told to take that file.
+#[test]
+fn a_broken_file_ends_only_what_needs_it() {
+    let folder = Folder::new().env("TESTBED_RUNTIME", "local");
+    folder.file("testbed.yaml", "with: postgres\nport: 5433\n");
+    let broken = "testbed.yaml:2: \"port\" is part of a database, and belongs below databases";
+    let note = format!("warning: going on without the project's settings: {broken}");
+    folder.call(&["status"]).ok().says(&note);
+    folder.call(&["gc"]).ok().says(&note);
+    folder.call(&["down"]).ok().says(&note);
+    folder.call(&["wait", "postgres://u@127.0.0.1:1/x", "--timeout", "1ms"]).fails(3).says(&note);
+    for args in [&["history", "list"][..], &["history", "show"], &["history", "logs"]] {
+        let asked = folder.call(args);
+        assert!(asked.code != Some(2) && asked.stderr.contains(&note), "{}", asked.transcript());
+    }
+    for args in [
+        &["up"][..],
+        &["run", "--", "true"],
+        &["render"],
+        &["doctor"],
+        &["exec", "--", "true"],
+        &["env"],
+        &["history", "prune", "--keep", "1"],
+        &["status", "--settings", "testbed.yaml"],
+    ] {
+        let _ = folder.call(args).fails(2).says(broken).keeps("going on");
+    }
 }

@@ -105,6 +105,19 @@ fn engines_and_their_installed_versions() {
     assert_eq!(described, "status\tShow runs and their databases\n");
 }
 
+/// Where the variable says that it is kept.
+#[test]
+fn runs_of_the_past_are_those_of_the_history_that_is_named() {
+    let folder = Folder::local().env("TESTBED_HISTORY", "sqlite:kept.db");
+    folder.call(&["run", "--with", "sqlite", "--run-id", "kept", "--", "true"]).ok();
+    let usual =
+        ["run", "--with", "sqlite", "--run-id", "usual", "--history", "sqlite:other.db", "--", "true"];
+    folder.call(&usual).ok();
+    assert_eq!(offered(&folder, &["history", "show", ""]), ["kept"]);
+    let folder = folder.env("TESTBED_HISTORY", "none");
+    assert!(!offered(&folder, &["history", "show", ""]).contains(&"kept".to_owned()));
+}
+
 /// Whatever is in the place of the state folder: nothing is said, and it does not take long.
 #[test]
 fn a_broken_state_folder_is_passed_over() {

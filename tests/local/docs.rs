@@ -13,6 +13,22 @@ fn script(page: &Page) -> String {
     page.blocks().into_iter().filter(|block| block.mark == "run").map(|block| block.text).collect()
 }
 
+/// The Python of the pages, with the drivers that Debian packages: each engine is in the config file.
+#[test]
+fn the_python_of_the_pages_connects_to_every_engine() {
+    for file in ["README.md", "docs/src/tutorials/laptop.md"] {
+        let page = pages::all().into_iter().find(|page| page.file == file).expect(file);
+        let blocks = page.blocks().into_iter().filter(|block| block.language == "python");
+        let code: String = blocks.map(|block| block.text).collect();
+        assert!(code.contains("json.load"), "{code}");
+        let script = format!(
+            "testbed up --with postgres,mariadb,sqlite >/dev/null\npython3 - <<'END'\n{code}\n    connection.cursor().execute('SELECT 1')\n    print(driver)\nEND\ntestbed down"
+        );
+        let called = run(&script).ok();
+        assert_eq!(called.stdout, "postgres\nmysql\nsqlite\n", "{}", called.transcript());
+    }
+}
+
 /// Runs a script as a reader would, with the program in the `PATH`; it ends with the first command that
 /// fails.
 fn run(script: &str) -> Called {

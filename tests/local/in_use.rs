@@ -167,7 +167,9 @@ fn what_is_not_there_is_told() {
     Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
     until("the server ends", || (!is_alive(pid)).then_some(()));
     let called = local.call(&["exec", "--run-id", "one", "--", "true"]).fails(1);
-    called.says("the server of mariadb in run one has ended").says("testbed restart mariadb starts it again");
+    called
+        .says("the server of mariadb in run one has ended")
+        .says("testbed restart mariadb --run-id one starts it again");
     // Its data is there, and it is the same to its clients.
     local.call(&["restart", "--run-id", "one"]).ok().says("mariadb is ready again");
     local.call(&["exec", "--run-id", "one", "--", "mariadb", "-e", "SELECT 1"]).ok();

@@ -43,5 +43,6 @@ mod terminal;
 mod threads;
 mod tls;
 mod together;
+mod unreached;
 mod versions;
 mod victims;

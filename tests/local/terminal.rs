@@ -1,6 +1,11 @@
-//! `testbed run` at a terminal: the command can ask its user, and Ctrl-C is for the command.
+//! testbed at a terminal: the command of `run` can ask its user, and Ctrl-C is for the command. What is for a
+//! terminal alone is shown nowhere else.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::Local;
+use crate::support::Folder;
 use crate::support::terminal::Terminal;
 
 /// A terminal with `testbed run` in its foreground.
@@ -69,4 +74,38 @@ fn ctrl_c_just_before_the_command_starts() {
     let (code, shown) = terminal.end();
     assert!(code == Some(130), "{code:?}\n{shown}");
     local.assert_nothing_left();
+}
+
+/// What is long goes to the terminal as it is, and elsewhere no line is ever changed: in CI nobody presses a key, and
+/// a spinner would be thousands of lines.
+#[test]
+fn there_is_no_pager_and_elsewhere_no_live_line() {
+    let folder = Folder::local();
+    let pager = folder.file("pager", "#!/bin/sh\n: > \"$0.started\"\nexec cat\n");
+    std::fs::set_permissions(&pager, Permissions::from_mode(0o755)).unwrap();
+    let pager = pager.display().to_string();
+    let folder = ["PAGER", "TESTBED_PAGER", "MANPAGER", "GIT_PAGER"]
+        .iter()
+        .fold(folder.env("TERM", "xterm"), |folder, name| folder.env(name, pager.clone()));
+    let local = Local::of(folder);
+    let plain = |args: &[&str]| {
+        let called = local.call(args).ok();
+        let all = format!("{}{}", called.stdout, called.stderr);
+        assert!(!all.contains(['\u{1b}', '\r', '\u{8}']), "{}", called.transcript());
+    };
+    plain(&["up", "--with", "postgres", "--run-id", "r"]);
+    for args in [
+        &["history", "show", "r"][..],
+        &["history", "logs", "r"],
+        &["history", "list"],
+        &["logs"],
+        &["status", "-v"],
+        &["run", "--help"],
+    ] {
+        plain(args);
+        let (code, shown) = Terminal::open(&local, args).end();
+        assert_eq!(code, Some(0), "{args:?}\n{shown}");
+    }
+    plain(&["down"]);
+    assert!(!local.has("pager.started"));
 }

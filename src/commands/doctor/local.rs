@@ -17,6 +17,9 @@ use crate::state::{CACHE_HINT, STATE_HINT};
 pub(super) fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
     let mut verdicts =
         vec![Verdict::ok("runtime", format!("databases would be processes of this machine ({why})"))];
+    if let Err(error) = ports::check_loopback() {
+        verdicts.push(Verdict::from_error("ports", &error));
+    }
     let area = match folders() {
         Ok((area, verdict)) => {
             verdicts.push(verdict);

@@ -22,15 +22,15 @@ use crate::state;
 use crate::time::Time;
 use crate::{process, words};
 
-/// Removes it, or tells what would be removed.
+/// Removes it, or tells what would be removed. Returns how much there was beside runs.
 pub(crate) async fn gc(
     args: &Gc,
     recorder: &Recorder,
     found: &mut Vec<Leftover>,
     progress: &Progress,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<usize> {
     let Some(registry) = Registry::find().map(|registry| registry.by(deadline::after(args.timeout))) else {
-        return Ok(());
+        return Ok(0);
     };
     if args.dry_run {
         return dry_run(&registry, found, progress);
@@ -59,18 +59,21 @@ pub(crate) async fn gc(
             }
         }
     }
+    let mut others = 0;
     if let Some(area) = area()? {
         for folder in orphans(&area)? {
             remove::remove_data(&folder).await?;
             progress.say(&format!("removed {}: {ORPHAN}", folder.display()));
+            others += 1;
         }
         let count = prepared::remove_unused(&area.cache);
         if count > 0 {
             let folders = words::count(count, "prepared data folder");
             progress.say(&format!("removed {folders} that nobody has used for a month"));
         }
+        others += count;
     }
-    left
+    left.map(|()| others)
 }
 
 /// Where data is; `None` where testbed has never kept anything.
@@ -145,7 +148,7 @@ fn unreadable_leftover(found: &Unreadable) -> Leftover {
     }
 }
 
-fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<()> {
+fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) -> anyhow::Result<usize> {
     let boot = process::boot_id()?;
     process::check()?;
     let (records, unreadable) = registry.records()?;
@@ -160,15 +163,17 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
             dead(&record).tell(found, progress);
         }
     }
+    let mut others = 0;
     // Nothing is made to find out.
     if state::folder().is_some_and(|folder| folder.join("data").exists())
         && let Some(area) = area()?
     {
         for folder in orphans(&area)? {
             progress.say(&format!("would remove {}: {ORPHAN}", folder.display()));
+            others += 1;
         }
     }
-    unreadable.iter().find(|damaged| !damaged.is_damaged).map_or(Ok(()), |damaged| Err(damaged.error()))
+    unreadable.iter().find(|damaged| !damaged.is_damaged).map_or(Ok(others), |damaged| Err(damaged.error()))
 }
 
 /// Whether a run that is up has no server left.

@@ -74,6 +74,9 @@ impl Backend for Servers {
         let wishes = Wishes { params: &plan.params, asked: &plan.asked };
         let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
         tell_differences(&servers, args.strict, progress)?;
+        if !servers.servers.is_empty() {
+            ports::check_loopback()?;
+        }
         let objects = objects(plan);
         match claim(&registry, &call).await? {
             Found::Absent => {}
