@@ -75,6 +75,7 @@ fn a_command_gets_what_run_would_give_it() {
     assert!(!["PGSERVICE", "MYSQL_UNIX_PORT", "DATABASE_URL"].iter().any(|name| found.contains_key(*name)));
     let json: Value = serde_json::from_str(&local.call(&["env", "-o", "json"]).ok().stdout).unwrap();
     assert_eq!(json["environment"]["SHOP_URL"], by_run["SHOP_URL"].as_str());
+    assert_eq!(json["databases"][1]["url"], by_run["SHOP_URL"].as_str());
     assert!(json["removed"].as_array().unwrap().contains(&"PGSERVICE".into()));
     let dotenv = local.call(&["env", "shop", "--format", "dotenv"]).ok().stdout;
     let line = format!("DATABASE_URL={}\n", by_run["SHOP_URL"]);

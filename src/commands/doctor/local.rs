@@ -30,7 +30,7 @@ pub(super) fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
     };
     verdicts.extend(plan.discovery.databases.iter().map(|database| server(plan, database, &area, is_named)));
     let asked = plan.asked.iter().filter_map(|(name, asked)| Some((name, asked.port?)));
-    verdicts.extend(asked.map(|(name, port)| match ports::check(port, name) {
+    verdicts.extend(asked.map(|(name, port)| match ports::check_for_server(port, name) {
         Ok(()) => Verdict::ok("ports", format!("port {port} of 127.0.0.1 is free for {name}")),
         Err(error) => Verdict::from_error("ports", &error).on(name),
     }));
