@@ -13,6 +13,7 @@ use crate::database::Database;
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
 use crate::output::{self, ConnArg, Format, Model, Names, Renderer};
+use crate::progress::Progress;
 use crate::registry::{Claim, Registry};
 use crate::{files, state};
 
@@ -104,6 +105,20 @@ impl Config {
             self.renderer.render(&model, &self.names)?;
         }
         Ok(())
+    }
+
+    /// What the file's permissions let others do with the passwords in it. The users of a pod's volume are nobody
+    /// else.
+    pub(crate) fn warn_of_readers(&self, progress: &Progress) {
+        const OTHERS: u32 = 0o006;
+        let (mode, file) = (self.mode, self.path.display());
+        if self.mode & OTHERS == 0 || self.path().is_none() || self.is_private || is_in_pod() {
+            return;
+        }
+        progress.warn(&format!(
+            "{file} holds passwords, and mode {mode:o} opens it to every user of this machine: --mode 600 is for \
+             you alone, 640 for its group as well"
+        ));
     }
 
     /// What the tests get to know, with the host and port that `address` tells for each server by its index.

@@ -51,6 +51,7 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
     };
     let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
+    config.warn_of_readers(progress);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let call = Call { is_named, ..Call::new(Maker::Up(&args), plan, config, &recorder, progress, project) };
     let outcome = match place {

@@ -77,7 +77,7 @@ impl Backend for Servers {
             check_same(&noted, plan, &objects)?;
         }
         let wishes = Wishes { params: &plan.params, asked: &plan.asked };
-        let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
+        let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area).await?;
         tell_differences(&servers, args.strict, progress)?;
         match claim(&registry, &call).await? {
             Found::Absent => {}
