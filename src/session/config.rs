@@ -136,7 +136,7 @@ impl Config {
     pub(crate) fn keep_authorities(&mut self, plan: &Plan, is_current: bool) -> anyhow::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         for database in &plan.discovery.databases {
-            let file = output::ca_file(folder, database);
+            let file = output::ca_file(folder, &database.name);
             let Some(certificate) = database.tls.as_ref().filter(|_| is_current || !file.exists()) else {
                 continue;
             };
@@ -145,6 +145,11 @@ impl Config {
         }
         self.has_authorities = true;
         Ok(())
+    }
+
+    /// Does not tell users of the model where these files are.
+    pub(crate) fn leave_out_authorities(&mut self) {
+        self.has_authorities = false;
     }
 
     pub(crate) fn text(&self, model: &Model) -> anyhow::Result<String> {

@@ -54,6 +54,11 @@ impl Standing {
         Names::new(&own.preset, &own.env)?.with_project(&own.of_project, model, &whole)
     }
 
+    /// The run's own folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Some of its databases, or all, in their own order.
     ///
     /// # Errors
