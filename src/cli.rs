@@ -541,6 +541,11 @@ pub struct OwnNames {
     /// dotnet
     #[arg(long, value_name = "PRESET[=DATABASE]", env = "TESTBED_PRESET", value_delimiter = ',', value_parser = Chosen::parse)]
     pub preset: Vec<Chosen>,
+
+    /// What the project's settings say where the command gets some of the databases alone: presets, and
+    /// variables as for `--env`.
+    #[arg(skip)]
+    pub of_project: (Vec<Chosen>, Vec<String>),
 }
 
 /// Where a run's story is kept, and how long that may take.

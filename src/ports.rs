@@ -9,7 +9,10 @@ use anyhow::anyhow;
 use crate::failure::{Advise, Exit};
 use crate::run_id::RunId;
 
-/// Refuses a port of 127.0.0.1 that a server could not have.
+/// The first port that everybody may listen on.
+const FIRST: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+
+/// Refuses a port of 127.0.0.1 that this process could not have.
 ///
 /// # Errors
 /// A usage error with the database, the port, and who has it.
@@ -17,15 +20,10 @@ pub fn check(port: u16, database: &str) -> anyhow::Result<()> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => Err(taken(port, database)),
-        Err(error) => {
-            let hint = match error.kind() {
-                ErrorKind::PermissionDenied => "choose one from 1024 on: those below are root's",
-                _ => "choose another port, or leave it out for a free one",
-            };
-            Err(anyhow!("{database}: the port {port} of 127.0.0.1 cannot be had: {error}"))
-                .hint(hint)
-                .exit(Exit::Usage)
-        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(reserved(port, database)),
+        Err(error) => Err(anyhow!("{database}: the port {port} of 127.0.0.1 cannot be had: {error}"))
+            .hint("choose another port, or leave it out for a free one")
+            .exit(Exit::Usage),
     }
 }
 
@@ -51,6 +49,28 @@ pub fn is_loopback_down() -> bool {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|socket| socket.connect((Ipv4Addr::LOCALHOST, 9)))
         .is_err_and(|error| error.kind() == ErrorKind::NetworkUnreachable)
+}
+
+/// The same for a server, which runs as somebody else where this process is root.
+///
+/// # Errors
+/// As for [`check`].
+pub fn check_for_server(port: u16, database: &str) -> anyhow::Result<()> {
+    if rustix::process::geteuid().is_root() && port < first() {
+        return Err(reserved(port, database));
+    }
+    check(port, database)
+}
+
+fn first() -> u16 {
+    let said = std::fs::read_to_string(FIRST).ok().and_then(|text| text.trim().parse().ok());
+    said.unwrap_or(1024)
+}
+
+fn reserved(port: u16, database: &str) -> anyhow::Error {
+    anyhow!("{database}: the port {port} of 127.0.0.1 is reserved for root, and no server runs as root")
+        .hint(format!("choose one from {} on, or leave it out for a free one", first()))
+        .exit(Exit::Usage)
 }
 
 /// The error about a port that somebody has.

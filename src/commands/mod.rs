@@ -30,6 +30,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let cli = arguments.cli;
     let global = cli.global;
     let progress = global.progress();
+    if uses_runs(&cli.command) {
+        abandoned::end_commands(&progress).await;
+    }
     match cli.command {
         Command::Run(args) => return session::run(args, &global, &progress).await,
         Command::Exec(args) => return session::exec(args, &global, &progress).await,
@@ -52,6 +55,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Man { folder } => man::write(&folder),
     }
     .map(|()| 0)
+}
+
+/// Whether a command has to do with runs, and may change something of them.
+fn uses_runs(command: &Command) -> bool {
+    match command {
+        Command::Gc(args) => !args.dry_run,
+        Command::Render(_) | Command::Init(_) | Command::Completions { .. } | Command::Man { .. } => false,
+        _ => true,
+    }
 }
 
 /// After a panic: what this process had begun, and nobody holds any more, is removed as the next command

@@ -42,6 +42,8 @@ pub struct Asked {
     pub port: Option<u16>,
     /// The user's own names of its set-up scripts, by the names that they have in the container.
     pub scripts: BTreeMap<String, String>,
+    /// The extensions of all of its databases.
+    pub extensions: Vec<String>,
 }
 
 /// A further database of a server.
@@ -178,7 +180,13 @@ impl Setup {
     pub fn asked(&self, any_version: bool) -> Asked {
         let own = (OWN_SCRIPT.to_owned(), "for databases, users and extensions".to_owned());
         let scripts = self.scripts.iter().map(|script| (script.name.clone(), script.path.clone()));
-        Asked { any_version, port: self.port, scripts: scripts.chain([own]).collect() }
+        let of_others = self.databases.iter().flat_map(|further| &further.extensions);
+        Asked {
+            any_version,
+            port: self.port,
+            scripts: scripts.chain([own]).collect(),
+            extensions: self.extensions.iter().chain(of_others).cloned().collect(),
+        }
     }
 
     /// What the template has to know. `user` is the tests' user, where one is named.

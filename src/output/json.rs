@@ -1,43 +1,45 @@
-//! What `-o json` tells of a run: all that its tests need, as one object. Its shape is that of
-//! `docs/src/reference/output.schema.json`.
+//! What `-o json` tells of a run, by `up` and by `env`: all that its tests need, as one object. Its shape is that
+//! of `docs/src/reference/output.schema.json`.
 
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::{Connection, Model, Names, environment};
+use super::{Connection, Environment, Model};
 use crate::console;
+use crate::location::Location;
 
 /// The version of the JSON, which is the history's as well.
-pub(super) const VERSION: u32 = 1;
+const VERSION: u32 = 1;
 
-/// A run as one JSON object. `config` is the config file's absolute path.
-///
-/// # Errors
-/// As [`Names::variables`].
-pub fn run(
-    model: &Model,
-    names: &Names,
-    runtime: &str,
-    namespace: Option<&str>,
-    config: Option<&Path>,
-) -> anyhow::Result<String> {
-    let environment = object(&environment::variables(model, names, config)?);
-    console::json(&json!({
-        "version": VERSION,
-        "kind": "Run",
-        "runId": model.run_id,
-        "runtime": runtime,
-        "namespace": namespace,
-        "config": config.and_then(Path::to_str),
-        "databases": model.databases.iter().map(database).collect::<Vec<_>>(),
-        "environment": environment,
-    }))
+/// A run that is ready, or some of its databases.
+pub struct Told<'a> {
+    pub model: &'a Model,
+    /// In a cluster: where it is.
+    pub location: Option<&'a Location>,
+    /// The config file's absolute path.
+    pub config: Option<&'a Path>,
 }
 
-/// Variables by their names.
-pub(super) fn object(variables: &[(String, String)]) -> Map<String, Value> {
-    variables.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect()
+impl Told<'_> {
+    /// The run as one JSON object, with the variables of a command that uses it.
+    ///
+    /// # Errors
+    /// None that this user could cause.
+    pub fn json(&self, environment: &Environment) -> anyhow::Result<String> {
+        let variable = |(name, value): &(String, String)| (name.clone(), Value::from(value.as_str()));
+        console::json(&json!({
+            "version": VERSION,
+            "kind": "Run",
+            "runId": self.model.run_id,
+            "runtime": if self.location.is_some() { "kubernetes" } else { "local" },
+            "namespace": self.location.map(|location| &location.namespace),
+            "config": self.config.and_then(Path::to_str),
+            "databases": self.model.databases.iter().map(database).collect::<Vec<_>>(),
+            "environment": environment.set.iter().map(variable).collect::<Map<_, _>>(),
+            "removed": environment.removed,
+        }))
+    }
 }
 
 fn database(connection: &Connection) -> Value {

@@ -122,6 +122,26 @@ impl Model {
         }
     }
 
+    /// Takes note of the authorities of those servers that take logins over TLS alone, as far as their certificates are
+    /// in the run's folder.
+    pub fn note_authorities(&mut self, folder: &Path) {
+        for connection in self.databases.iter_mut().filter(|one| one.ca.is_none() && one.over_tls) {
+            // A further database goes by its server's name and its own.
+            let name = match (&connection.database, connection.is_further) {
+                (Some(database), true) => connection.name.strip_suffix(&format!("-{database}")),
+                _ => None,
+            };
+            let file = ca_file(folder, name.unwrap_or(&connection.name));
+            let Some(ca) = file.to_str().filter(|_| file.is_file()) else { continue };
+            for (key, value) in drivers::python(connection.driver, ca) {
+                // What `--connarg` says stays.
+                connection.arguments.entry(key).or_insert(value);
+            }
+            connection.ca = Some(ca.to_owned());
+            connection.spell();
+        }
+    }
+
     /// The databases' names, in their order.
     pub fn names(&self) -> Vec<&str> {
         self.databases.iter().map(|connection| connection.name.as_str()).collect()
@@ -129,8 +149,8 @@ impl Model {
 }
 
 /// Where the certificate of a database's authority is, in the run's folder.
-pub fn ca_file(folder: &Path, database: &Database) -> PathBuf {
-    folder.join(format!("{}.ca.crt", database.name))
+pub fn ca_file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.ca.crt"))
 }
 
 /// The same for Java, beside it.
@@ -242,7 +262,7 @@ impl Connection {
         if let Some(name) = &login.database {
             arguments.insert(database_key.into(), name.as_str().into());
         }
-        let ca = folder.filter(|_| database.tls.is_some()).map(|folder| ca_file(folder, database));
+        let ca = folder.filter(|_| database.tls.is_some()).map(|folder| ca_file(folder, &database.name));
         let ca = ca.as_deref().and_then(Path::to_str).map(str::to_owned);
         arguments.extend(ca.iter().flat_map(|ca| drivers::python(driver, ca)));
         arguments.extend(database.connargs.clone());

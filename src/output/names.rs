@@ -102,6 +102,29 @@ impl Names {
         Ok(Self { presets: presets.to_vec(), templates })
     }
 
+    /// The same with what a project says of all databases of a run, for a command that gets some of them: what is
+    /// about others is left out.
+    ///
+    /// # Errors
+    /// As [`Names::variables`], where it is about a database that the run does not have.
+    pub fn with_project(
+        self,
+        (presets, templates): &(Vec<Chosen>, Vec<String>),
+        model: &Model,
+        whole: &Model,
+    ) -> anyhow::Result<Self> {
+        let mut all = Self::new(presets, templates)?;
+        let is_of_others = |outcome: &dyn Fn(&Model) -> bool| !outcome(model) && outcome(whole);
+        all.presets.retain(|chosen| !is_of_others(&|model| chosen.database(model).is_ok()));
+        all.templates.retain(|(name, text)| {
+            !is_of_others(&|model| template::over(&template_of(name, text), model).is_ok())
+        });
+        all.presets.extend(self.presets);
+        // What was typed stands behind, and counts for more.
+        all.templates.extend(self.templates);
+        Ok(all)
+    }
+
     /// The variables, each name once: those of presets, which one of the project's own replaces.
     ///
     /// # Errors

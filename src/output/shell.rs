@@ -1,11 +1,10 @@
 //! The variables of a run as a shell takes them over, or as JSON: `testbed env`.
 
 use clap::ValueEnum;
-use serde_json::json;
 
 use super::environment::RUN_ID;
-use super::{Environment, Model, dotenv, json};
-use crate::console;
+use super::json::Told;
+use super::{Environment, dotenv};
 
 /// How `testbed env` writes variables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -16,7 +15,7 @@ pub enum Shell {
     Fish,
     /// NAME=value lines.
     Dotenv,
-    /// A JSON object.
+    /// The object that `up -o json` prints.
     Json,
 }
 
@@ -25,7 +24,7 @@ impl Shell {
     ///
     /// # Errors
     /// A value that `dotenv` cannot hold.
-    pub fn text(self, environment: &Environment, model: &Model) -> anyhow::Result<String> {
+    pub fn text(self, environment: &Environment, told: &Told<'_>) -> anyhow::Result<String> {
         let Environment { set, removed } = environment;
         // In a shell that goes on it would choose the run of other folders too.
         let set: Vec<_> = set.iter().filter(|(name, _)| name != RUN_ID).cloned().collect();
@@ -40,7 +39,7 @@ impl Shell {
                 Ok(erased + &lines(&set, |name, value| format!("set -gx {name} {}", in_fish(value))))
             }
             Self::Dotenv => dotenv::lines(&set),
-            Self::Json => as_json(environment, model),
+            Self::Json => told.json(environment),
         }
     }
 }
@@ -59,22 +58,11 @@ fn in_fish(value: &str) -> String {
     format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"))
 }
 
-fn as_json(environment: &Environment, model: &Model) -> anyhow::Result<String> {
-    let Environment { set, removed } = environment;
-    console::json(&json!({
-        "version": json::VERSION,
-        "kind": "Environment",
-        "runId": model.run_id,
-        "databases": model.names(),
-        "environment": json::object(set),
-        "removed": removed,
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
+    use super::super::Model;
     use super::*;
 
     #[test]
@@ -88,7 +76,8 @@ mod tests {
             values.iter().enumerate().map(|(index, value)| (format!("V{index}"), value.clone())).collect();
         let environment = Environment { set, removed: vec!["HOME".into()] };
         let model = Model { run_id: "r".into(), databases: Vec::new() };
-        let text = Shell::Sh.text(&environment, &model).unwrap();
+        let told = Told { model: &model, location: None, config: None };
+        let text = Shell::Sh.text(&environment, &told).unwrap();
         // As it is meant to be used: by way of a command's output.
         let script = r#"eval "$TEXT"; test -z "${HOME+x}" && env -0 | grep -z '^V' | sort -zV"#;
         let output = Command::new("sh").args(["-c", script]).env("TEXT", text).output().unwrap();
@@ -102,7 +91,8 @@ mod tests {
         let set = vec![("A".to_owned(), r"it's \n".to_owned())];
         let environment = Environment { set, removed: vec!["PGSERVICE".into()] };
         let model = Model { run_id: "r".into(), databases: Vec::new() };
-        let text = Shell::Fish.text(&environment, &model).unwrap();
+        let told = Told { model: &model, location: None, config: None };
+        let text = Shell::Fish.text(&environment, &told).unwrap();
         assert_eq!(text, "set -e PGSERVICE\nset -gx A 'it\\'s \\\\n'\n");
     }
 }

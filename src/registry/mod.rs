@@ -30,9 +30,25 @@ pub use unreadable::Unreadable;
 const RECORD: &str = "run.json";
 /// Before the name of a folder that is being deleted.
 const GONE: &str = ".gone-";
+/// Before the name of a project's lock.
+const TURN: &str = ".turn-";
 
 /// How long the lock on all runs is waited for at most, which others hold for moments only.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The right to make the run of a project that `up` goes on with: no two calls make one each. It ends with the
+/// process, however that does.
+pub struct Turn {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // While it is locked, so that nobody has it; whoever waits for it looks for the file again.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
 
 /// All runs of this user.
 #[derive(Debug, Clone)]
@@ -79,6 +95,29 @@ impl Registry {
         // A folder that is there may still be one that cannot be written.
         drop(registry.guard()?);
         Ok(registry)
+    }
+
+    /// Takes the turn of a project; `None` if another process has it by the end of that time.
+    pub fn turn(&self, project: &Path, within: Duration) -> anyhow::Result<Option<Turn>> {
+        let name = state::hash(project.as_os_str().as_encoded_bytes());
+        let path = self.runs.join(format!("{TURN}{name}"));
+        let context = || format!("locking {}", path.display());
+        let deadline = deadline::after(within);
+        loop {
+            let file = files::open_lock(&path).with_context(context).hint(STATE_HINT)?;
+            let lock = match file.try_lock() {
+                Ok(()) => file,
+                Err(TryLockError::Error(error)) => return Err(error).with_context(context),
+                Err(TryLockError::WouldBlock) => match files::lock(file, deadline::left(deadline)) {
+                    Ok(lock) => lock,
+                    Err(_) if deadline::left(deadline).is_zero() => return Ok(None),
+                    Err(error) => return Err(error).with_context(context),
+                },
+            };
+            if is_still_at(&lock, &path).with_context(context)? {
+                return Ok(Some(Turn { path, _lock: lock }));
+            }
+        }
     }
 
     pub fn folder(&self, run_id: &str) -> PathBuf {
@@ -190,8 +229,14 @@ impl Registry {
 
     /// Claims the runs that nobody needs any more, and deletes what is left of deletions.
     pub fn abandoned(&self) -> anyhow::Result<Vec<(Claim, Abandoned)>> {
-        let mut folders = self.entries()?;
-        folders.retain(|(_, is_folder)| *is_folder);
+        let (folders, others): (Vec<_>, Vec<_>) =
+            self.entries()?.into_iter().partition(|(_, is_folder)| *is_folder);
+        for (path, _) in others {
+            // That of an `up` that was killed.
+            if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(TURN.as_bytes())) {
+                drop(free_turn(path));
+            }
+        }
         if folders.is_empty() {
             return Ok(Vec::new());
         }
@@ -243,7 +288,27 @@ fn read(folder: &Path) -> Result<Option<Record>, Unreadable> {
     let bytes = files::if_there(files::read(&folder.join(RECORD), files::MOST))
         .map_err(|error| Unreadable::new(folder, &error))?;
     let Some(bytes) = bytes else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| Unreadable::damaged(folder, &error, &bytes))
+    let record: Record =
+        serde_json::from_slice(&bytes).map_err(|error| Unreadable::damaged(folder, &error, &bytes))?;
+    // What it says would be done to another run.
+    if folder.file_name().is_none_or(|name| name != record.run_id.as_str()) {
+        return Err(Unreadable::of_another(folder, &record.run_id, &bytes));
+    }
+    Ok(Some(record))
+}
+
+/// Whether a lock is what it was opened as: it may have been deleted since, and another one made in its place.
+fn is_still_at(lock: &File, path: &Path) -> std::io::Result<bool> {
+    let there = files::if_there(std::fs::symlink_metadata(path))?;
+    let own = lock.metadata()?;
+    Ok(there.is_some_and(|there| there.ino() == own.ino()))
+}
+
+/// A turn that nobody has; it is gone when this is.
+fn free_turn(path: PathBuf) -> Option<Turn> {
+    let lock = files::open(&path).ok()?;
+    lock.try_lock().ok()?;
+    is_still_at(&lock, &path).is_ok_and(|is| is).then_some(Turn { path, _lock: lock })
 }
 
 fn lock_file(folder: &Path) -> std::io::Result<File> {
@@ -305,10 +370,7 @@ impl Claim {
             Err(TryLockError::Error(error)) => return Err(error).with_context(context),
             Ok(()) => {}
         }
-        // The folder may have been deleted, and another one made in its place, since its lock was opened.
-        let there = files::if_there(std::fs::metadata(folder.join("lock"))).with_context(context)?;
-        let own = lock.metadata().with_context(context)?;
-        if there.is_none_or(|there| there.ino() != own.ino()) {
+        if !is_still_at(&lock, &folder.join("lock")).with_context(context)? {
             return Ok(Taken::Nothing);
         }
         let record = match read(folder) {

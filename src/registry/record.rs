@@ -240,6 +240,11 @@ impl Record {
         error.hint("take another --run-id, or wait for it")
     }
 
+    /// Whether a testbed that was killed has left its command on a run that stays.
+    pub fn has_stray_command(&self) -> bool {
+        self.phase == Phase::Up && self.command.is_some() && !self.owner.is_some_and(Process::is_alive)
+    }
+
     /// Whether a run whose lock is free is to be removed, and why.
     pub fn is_abandoned(&self, boot: &str, now: Time) -> Option<Abandoned> {
         if self.phase != Phase::Up || self.local().is_some_and(|local| local.boot != boot) {

@@ -39,6 +39,12 @@ impl Unreadable {
         Self { in_cluster: in_cluster(bytes), ..Self::of(folder, files::damage(error), true) }
     }
 
+    /// It is that of another run.
+    pub fn of_another(folder: &Path, run_id: &str, bytes: &[u8]) -> Self {
+        let why = format!("it is damaged: it says that it is of run {run_id:?}");
+        Self { in_cluster: in_cluster(bytes), ..Self::of(folder, why, true) }
+    }
+
     /// A link or a file is in the place of its folder.
     pub fn no_folder(folder: &Path) -> Self {
         Self::of(folder, "it is no folder".to_owned(), true)

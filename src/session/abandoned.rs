@@ -1,5 +1,5 @@
 //! Removes the runs whose testbed was killed before it could do so itself, and the servers' data that a
-//! restart of the machine has left.
+//! restart of the machine has left; and ends the commands of those that were only used.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::progress::Progress;
 use crate::recorder::Recorder;
 use crate::recorder::event::Asked;
 use crate::recorder::origin::PipelineRun;
-use crate::registry::{Abandoned, Claim, Record, Registry};
+use crate::registry::{Abandoned, Claim, Found, Record, Registry};
 use crate::run_id::RunId;
 use crate::runtime::kubernetes::Cluster;
 use crate::runtime::kubernetes::removal::{self, Limit, Removal};
@@ -75,6 +75,34 @@ pub(crate) async fn remove(
         prepared::sweep(&area.cache).await;
     }
     removed
+}
+
+/// Ends what a testbed that was killed was running on a run that stays.
+pub(crate) async fn end_commands(progress: &Progress) {
+    let Some(registry) = Registry::find() else { return };
+    // What cannot be read is told by whoever needs it.
+    let (records, _) = registry.records().unwrap_or_default();
+    for record in records.iter().filter(|record| record.has_stray_command()) {
+        let run_id = &record.run_id;
+        match end_stray(&registry, run_id).await {
+            Ok(true) => progress.say(&format!("ended what a killed testbed was running on run {run_id}")),
+            Ok(false) => {}
+            Err(error) => progress.warn_of(
+                &error.context(format!("what a killed testbed was running on run {run_id} is still there")),
+            ),
+        }
+    }
+}
+
+/// Tells whether it was there to be ended.
+async fn end_stray(registry: &Registry, run_id: &str) -> anyhow::Result<bool> {
+    let Found::Free(mut claim) = registry.claim(&RunId::parse(run_id)?)? else { return Ok(false) };
+    if !claim.record.has_stray_command() {
+        return Ok(false);
+    }
+    remove::end_command(&claim.record).await?;
+    claim.record.command = None;
+    claim.save().map(|()| true)
 }
 
 async fn remove_one(

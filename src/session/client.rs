@@ -19,12 +19,13 @@ use crate::failure::Advise;
 use crate::output::{self, Connection, Environment, Model, Names};
 use crate::progress::{Loudness, Progress};
 use crate::registry::Record;
+use crate::runtime::local::packages;
 
 /// The exit code is the client's own.
 pub(crate) async fn connect(args: Connect, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
     let run = Standing::find(&args.which, global)?;
     let database = run.one(args.database.as_deref(), "connect")?;
-    let client = client(&database, &run.record)?;
+    let client = client(&database, &run.record).await?;
     let model = run.model(std::slice::from_ref(&database.name))?;
     let mut signals = Signals::new()?;
     let reached = tokio::select! {
@@ -64,30 +65,33 @@ fn become_it(command: &[OsString], environment: &Environment) -> Cannot {
     Cannot::from_error(&client.exec())
 }
 
-/// What an engine's clients are called, from the best one on, and where Debian has them.
-fn clients(engine: Engine) -> (&'static [&'static str], &'static str) {
+/// What an engine's clients are called, from the best one on.
+fn clients(engine: Engine) -> &'static [&'static str] {
     match engine {
-        Engine::Postgres => (&["psql"], "postgresql-client"),
-        Engine::Mysql => (&["mysql", "mariadb"], "default-mysql-client"),
-        Engine::Mariadb => (&["mariadb", "mysql"], "mariadb-client"),
-        Engine::Sqlite => (&["sqlite3"], "sqlite3"),
+        Engine::Postgres => &["psql"],
+        Engine::Mysql => &["mysql", "mariadb"],
+        Engine::Mariadb => &["mariadb", "mysql"],
+        Engine::Sqlite => &["sqlite3"],
     }
 }
 
 /// The client's program: in `PATH`, or beside the server.
-fn client(database: &Connection, record: &Record) -> anyhow::Result<PathBuf> {
-    let (names, package) = clients(Engine::parse(database.engine)?);
+async fn client(database: &Connection, record: &Record) -> anyhow::Result<PathBuf> {
+    let engine = Engine::parse(database.engine)?;
+    let names = clients(engine);
     if let Some(name) = names.iter().find(|name| program::look_up(name.as_ref()).is_ok()) {
         return Ok(name.into());
     }
     let servers = record.local().map(|local| local.programs.as_slice()).unwrap_or_default();
     let beside =
         |name: &&str| servers.iter().map(|server| server.with_file_name(name)).find(|path| path.is_file());
-    names.iter().find_map(beside).ok_or_else(|| {
-        anyhow!("there is no client for {}: {} is not in PATH", database.name, names.join(" or "))
-            .hint(format!("Debian and Ubuntu have it in the package {package}"))
-            .hint(format!("testbed env {} tells other clients where the database is", database.name))
-    })
+    if let Some(client) = names.iter().find_map(beside) {
+        return Ok(client);
+    }
+    let name = &database.name;
+    Err(anyhow!("there is no client for {name}: {} is not in PATH", names.join(" or ")))
+        .hint(packages::of_client(engine).await)
+        .hint(format!("testbed env {name} tells other clients where the database is"))
 }
 
 /// What a client is told that reads no variable for it.

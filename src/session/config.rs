@@ -13,6 +13,7 @@ use crate::database::Database;
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
 use crate::output::{self, ConnArg, Format, Model, Names, Renderer};
+use crate::progress::Progress;
 use crate::registry::{Claim, Registry};
 use crate::{files, state};
 
@@ -106,6 +107,20 @@ impl Config {
         Ok(())
     }
 
+    /// What the file's permissions let others do with the passwords in it. The users of a pod's volume are nobody
+    /// else.
+    pub(crate) fn warn_of_readers(&self, progress: &Progress) {
+        const OTHERS: u32 = 0o006;
+        let (mode, file) = (self.mode, self.path.display());
+        if self.mode & OTHERS == 0 || self.path().is_none() || self.is_private || is_in_pod() {
+            return;
+        }
+        progress.warn(&format!(
+            "{file} holds passwords, and mode {mode:o} opens it to every user of this machine: --mode 600 is for \
+             you alone, 640 for its group as well"
+        ));
+    }
+
     /// What the tests get to know, with the host and port that `address` tells for each server by its index.
     pub(crate) fn model<'a>(
         &self,
@@ -121,7 +136,7 @@ impl Config {
     pub(crate) fn keep_authorities(&mut self, plan: &Plan, is_current: bool) -> anyhow::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         for database in &plan.discovery.databases {
-            let file = output::ca_file(folder, database);
+            let file = output::ca_file(folder, &database.name);
             let Some(certificate) = database.tls.as_ref().filter(|_| is_current || !file.exists()) else {
                 continue;
             };
@@ -130,6 +145,11 @@ impl Config {
         }
         self.has_authorities = true;
         Ok(())
+    }
+
+    /// Does not tell users of the model where these files are.
+    pub(crate) fn leave_out_authorities(&mut self) {
+        self.has_authorities = false;
     }
 
     pub(crate) fn text(&self, model: &Model) -> anyhow::Result<String> {

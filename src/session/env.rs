@@ -5,16 +5,17 @@ use super::work;
 use crate::cli::{Env, Global};
 use crate::console;
 use crate::environment::is_in_pod;
-use crate::output::Names;
+use crate::output;
 use crate::progress::Progress;
 
 /// Prints what a command of `exec` would get.
 pub(crate) async fn env(args: &Env, global: &Global, progress: &Progress) -> anyhow::Result<()> {
-    let names = Names::new(&args.own.preset, &args.own.env)?;
     let run = Standing::find(&args.which, global)?;
     let model = run.model(&args.databases)?;
+    let names = run.names(&args.own, &model)?;
     let environment = work::variables(&model, &names, run.config(), Some(&run.folder_for(&model)?))?;
-    console::print(&args.format.text(&environment, &model)?)?;
+    let told = output::json::Told { model: &model, location: run.record.location(), config: run.config() };
+    console::print(&args.format.text(&environment, &told)?)?;
     if let Some(location) = run.record.location()
         && !is_in_pod()
     {

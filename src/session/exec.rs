@@ -6,7 +6,6 @@ use super::standing::Standing;
 use super::{Signals, attend, program};
 use crate::bug;
 use crate::cli::{Exec, Global};
-use crate::output::Names;
 use crate::progress::Progress;
 
 /// The exit code is the command's own.
@@ -15,9 +14,9 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     if let Err(cannot) = program::look_up(program) {
         return Ok(cannot.report(program));
     }
-    let names = Names::new(&args.own.preset, &args.own.env)?;
     let run = Standing::find(&args.which, global)?;
     let model = run.model(&args.databases)?;
+    let names = run.names(&args.own, &model)?;
     let mut signals = Signals::new()?;
     let reached = tokio::select! {
         reached = Reached::open(&run, model, global, progress) => reached?,

@@ -26,7 +26,9 @@ impl Reached {
         progress: &Progress,
     ) -> anyhow::Result<Self> {
         let Some(location) = run.record.location() else { return Ok(Self { model, forwarded: None }) };
-        let found = standing::reach(location, &model, global, progress).await?;
+        let mut verified = model.clone();
+        verified.note_authorities(run.folder());
+        let found = standing::reach(location, &verified, global, progress).await?;
         let Some((model, ways)) = found else { return Ok(Self { model, forwarded: None }) };
         Ok(Self { model, forwarded: Some((ways, run.own_folder()?)) })
     }

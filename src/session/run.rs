@@ -29,6 +29,7 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     if let Err(cannot) = program::look_up(&args.command[0]) {
         return Ok(cannot.report(&args.command[0]));
     }
+    config.warn_of_readers(progress);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let signals = Signals::new()?;
     let project = which::project(global)?;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 
 use super::which;
-use crate::cli::{Global, Which};
+use crate::cli::{Global, OwnNames, Which};
 use crate::failure::{Advise, usage};
 use crate::files;
-use crate::output::{self, Connection, Model};
+use crate::output::{self, Connection, Model, Names};
 use crate::registry::{Phase, Record, Registry};
 use crate::state;
 use crate::time::Time;
@@ -46,6 +46,20 @@ impl Standing {
         }
         let folder = registry.map(|registry| registry.folder(run_id)).unwrap_or_default();
         Ok(Self { record, folder })
+    }
+
+    /// What variables are called: as somebody has typed, and as the project says of these databases.
+    ///
+    /// # Errors
+    /// As for [`Names::new`] and [`Names::with_project`].
+    pub(super) fn names(&self, own: &OwnNames, model: &Model) -> anyhow::Result<Names> {
+        let whole = Model { run_id: self.record.run_id.clone(), databases: self.record.databases.clone() };
+        Names::new(&own.preset, &own.env)?.with_project(&own.of_project, model, &whole)
+    }
+
+    /// The run's own folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Some of its databases, or all, in their own order.

@@ -1,23 +1,27 @@
 //! `testbed up`: creates databases, waits until every one is ready, writes the config file and leaves.
 
 use std::future::pending;
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use tokio::time::timeout;
 
 use super::chosen::Chosen;
 use super::config::Config;
 use super::plan::Plan;
-use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, ended, interrupted, local, which};
+use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, ended, interrupted, local, which, work};
+use crate::background;
 use crate::bug;
 use crate::cli::{Global, Up, UpFormat};
 use crate::console;
-use crate::failure::usage;
-use crate::output::{ResultFile, json};
+use crate::failure::{Advise, usage};
+use crate::output::ResultFile;
+use crate::output::json::Told;
 use crate::progress::Progress;
 use crate::recorder::event::Asked;
-use crate::registry::Phase;
+use crate::registry::{Phase, Registry, Turn};
 use crate::words::count;
 
 /// How long it may take to note what proved the databases ready.
@@ -38,11 +42,16 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
     let project = which::project(global)?;
     let is_named = args.making.source.run_id.is_some();
     // What is held ends with this call, and is a run of its own.
-    if !is_named && !args.forward {
+    let _turn = if is_named || args.forward {
+        None
+    } else {
+        let turn = turn(&project, args.making.timeout, progress).await?;
         args.making.source.run_id = which::to_go_on_with(&project, &place).await?;
-    }
+        turn
+    };
     let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
+    config.warn_of_readers(progress);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let call = Call { is_named, ..Call::new(Maker::Up(&args), plan, config, &recorder, progress, project) };
     let outcome = match place {
@@ -54,6 +63,24 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
     };
     recorder.finish(progress).await;
     outcome
+}
+
+/// Waits until no other `up` makes a run of this project, which this one would go on with; `None` where nothing
+/// can be noted.
+async fn turn(project: &Path, within: Duration, progress: &Progress) -> anyhow::Result<Option<Turn>> {
+    // What keeps it from being opened is told by whoever needs it.
+    let Ok(registry) = Registry::open(within) else { return Ok(None) };
+    if let Some(turn) = registry.turn(project, Duration::ZERO)? {
+        return Ok(Some(turn));
+    }
+    progress.say("another testbed up is at work in this folder: waiting for it");
+    let own = project.to_owned();
+    let turn = background::run(move || registry.turn(&own, within)).await??;
+    turn.map(Some).ok_or_else(|| {
+        let within = humantime::format_duration(within);
+        anyhow!("another testbed up has been at work in {} for {within}", project.display())
+            .hint("wait for it, or give this one more time with --timeout; a run of its own has a --run-id")
+    })
 }
 
 async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow::Result<u8> {
@@ -128,10 +155,10 @@ fn finish<B: Backend>(
         progress.say(&format!("when you are done: {}", backend.down_command(session)));
     }
     if args.print == UpFormat::Json {
-        let place = session.claim.record.location();
-        let runtime = if place.is_some() { "kubernetes" } else { "local" };
-        let namespace = place.map(|place| place.namespace.as_str());
-        return json::run(model, &config.names, runtime, namespace, written.as_deref());
+        let claim = &session.claim;
+        let environment = work::variables(model, &config.names, written.as_deref(), claim.folder())?;
+        let told = Told { model, location: claim.record.location(), config: written.as_deref() };
+        return told.json(&environment);
     }
     Ok(format!("{}\n", plan.run_id))
 }

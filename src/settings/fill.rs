@@ -259,11 +259,15 @@ fn fill(
         let typed = merged(from_variable(plain, command, "connarg", variable), std::mem::take(connargs));
         *connargs = merged(settings.connargs, typed);
     }
-    if let Some(own) = own_names(&mut cli.command) {
+    if let Some((own, is_of_all)) = own_names(&mut cli.command) {
         let typed = merged(from_variable(plain, command, "env", variable), std::mem::take(&mut own.env));
-        own.env = merged(settings.env, typed);
-        if !says(matches, "preset") {
-            own.preset = settings.presets;
+        let presets = if says(matches, "preset") { Vec::new() } else { settings.presets };
+        if is_of_all {
+            own.env = merged(settings.env, typed);
+            own.preset.extend(presets);
+        } else {
+            own.env = typed;
+            own.of_project = (presets, settings.env);
         }
     }
     Ok(cli)
@@ -312,14 +316,13 @@ fn take_namespace(cli: &mut Cli, matches: &ArgMatches) {
     }
 }
 
-/// What a command calls the variables of its databases by.
-fn own_names(command: &mut cli::Command) -> Option<&mut cli::OwnNames> {
+/// What a command calls the variables of its databases by, and whether it gets all of them.
+fn own_names(command: &mut cli::Command) -> Option<(&mut cli::OwnNames, bool)> {
     match command {
-        cli::Command::Up(up) => Some(&mut up.making.own),
-        cli::Command::Run(run) => Some(&mut run.making.own),
-        // The names of some databases alone do not fit the project's.
-        cli::Command::Exec(exec) if exec.databases.is_empty() => Some(&mut exec.own),
-        cli::Command::Env(env) if env.databases.is_empty() => Some(&mut env.own),
+        cli::Command::Up(up) => Some((&mut up.making.own, true)),
+        cli::Command::Run(run) => Some((&mut run.making.own, true)),
+        cli::Command::Exec(exec) => Some((&mut exec.own, exec.databases.is_empty())),
+        cli::Command::Env(env) => Some((&mut env.own, env.databases.is_empty())),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! `tls: true` in a cluster: the server has its certificate from the run's Secret, and clients verify it.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value;
 
 use crate::harness::{Namespace, run_id};
@@ -56,5 +57,16 @@ fn an_up_in_a_cluster_keeps_the_certificates_of_the_first_one() {
     // The login of the second `up` is verified by what the cluster has.
     namespace.folder.call(&args).ok();
     assert_eq!(secret(), first);
+    // The authority is known on this machine as well, until the run is gone; the config file is for the tests
+    // inside, and does not name it.
+    let folder = namespace.folder.path().join("state/testbed/runs").join(&id);
+    let known = std::fs::read(folder.join("orders.ca.crt")).unwrap();
+    assert_eq!(BASE64_STANDARD.encode(&known), first.as_str().unwrap());
+    assert!(!namespace.folder.read("testing-databases.json").contains("ca.crt"));
+    let script = "echo $PGSSLMODE; test \"$ORDERS_CA\" = \"$PGSSLROOTCERT\" && cat $ORDERS_CA | grep -c BEGIN; \
+                  psql -Atc 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()'";
+    let exec = namespace.folder.call(&["exec", "--run-id", &id, "--", "sh", "-c", script]).ok();
+    assert_eq!(exec.stdout, "verify-full\n1\nt\n", "{}", exec.transcript());
     namespace.folder.call(&["down", "--run-id", &id]).ok();
+    assert!(!folder.exists());
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::Local;
+use crate::harness::{Local, is_alive, listens};
 use crate::support::Called;
 
 /// The only run of the registry.
@@ -58,6 +58,53 @@ fn up_again_is_the_same_run_and_new_databases_join_it() {
     local.assert_nothing_left();
 }
 
+/// The second one comes while the first is still at work, of which there is nothing to join yet.
+#[test]
+fn two_ups_at_once_are_one_run() {
+    let local = Local::new();
+    let mut first = local.start(&["up", "--with", "postgres", "--with", "mariadb"]);
+    first.until_it_says("run ");
+    let mut second = local.start(&["up", "--with", "postgres"]);
+    second.until_it_says("another testbed up is at work in this folder: waiting for it");
+    let (first, second) = (first.wait().ok(), second.wait().ok().says("its databases are up already"));
+    assert_eq!(first.stdout, second.stdout);
+    assert_eq!(only_run(&local), first.stdout.trim());
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
+
+    // One that is killed leaves nothing that others would wait for, and others have a turn of their own.
+    let mut killed = local.start(&["up", "--with", "postgres"]);
+    killed.until_it_says("run ");
+    std::fs::create_dir(local.path().join("elsewhere")).unwrap();
+    std::fs::write(local.path().join("elsewhere/testbed.yaml"), "with: sqlite\n").unwrap();
+    let mut elsewhere = local.command(&["up"]);
+    elsewhere.current_dir(local.path().join("elsewhere"));
+    let elsewhere = Called::new(&["up"], elsewhere.output().unwrap()).ok();
+    assert!(!elsewhere.stderr.contains("waiting"), "{}", elsewhere.transcript());
+    killed.signal("KILL");
+    let _ = killed.wait();
+    let third = local.call(&["up", "--with", "postgres"]).ok();
+    assert!(!third.stderr.contains("waiting"), "{}", third.transcript());
+    for run in [third, elsewhere] {
+        local.call(&["down", "--run-id", run.stdout.trim()]).ok();
+    }
+    local.assert_nothing_left();
+}
+
+#[test]
+fn an_up_waits_for_another_no_longer_than_its_timeout() {
+    let local = Local::new();
+    let mut first = local.start(&["up", "--with", "postgres", "--with", "mariadb"]);
+    first.until_it_says("run ");
+    first.signal("STOP");
+    let second = local.call(&["up", "--with", "postgres", "--timeout", "1s"]).fails(1);
+    let _ = second.says("another testbed up").says("--timeout");
+    first.signal("CONT");
+    first.wait().ok();
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
+}
+
 #[test]
 fn all_runs_of_a_folder_go_down_together_also_from_below() {
     let local = Local::new();
@@ -83,6 +130,30 @@ fn all_runs_of_a_folder_go_down_together_also_from_below() {
     local.assert_nothing_left();
 }
 
+/// Whether this machine has the other version or not.
+#[test]
+fn another_version_is_another_database_and_told_before_anything_starts() {
+    let local = Local::new();
+    let (_, databases) = local.up(&["--with", "postgres", "--run-id", "mine"]);
+    for version in ["postgres:14", "postgres:9.6"] {
+        for command in [&["up"][..], &["run", "--run-id", "mine"]] {
+            let with = ["--run-id", "mine", "--with", version, "--with", "mariadb"];
+            let called = match command {
+                ["up"] => local.call(&[command, &with[..]].concat()),
+                _ => local.call(&[&["run"], &with[..], &["--", "true"]].concat()),
+            };
+            called
+                .fails(2)
+                .says("error: run mine is there already, and was asked for otherwise: postgres\n")
+                .says("remove it first: testbed down --run-id mine")
+                .keeps("preparing");
+        }
+    }
+    databases[0].assert_takes_logins();
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
+}
+
 #[test]
 fn run_on_an_up_that_is_there_leaves_it_up() {
     let local = Local::new();
@@ -93,6 +164,46 @@ fn run_on_an_up_that_is_there_leaves_it_up() {
     databases[0].assert_takes_logins();
     assert_eq!(local.record("mine").unwrap()["phase"], "up");
     local.call(&["down"]).ok().says("run mine is gone");
+    local.assert_nothing_left();
+}
+
+/// With all that it has started, whatever testbed is called for next.
+#[test]
+fn the_command_of_a_killed_run_ends_with_the_next_call_and_the_run_stays() {
+    let local = Local::new();
+    let (_, databases) = local.up(&["--with", "postgres", "--run-id", "mine"]);
+    let script = "sleep 1000 & echo $! > own; setsid sleep 1000 & echo $! > other; echo $$ > shell; echo at work >&2; wait";
+    for next in [
+        &["status"][..],
+        &["env"],
+        &["exec", "--", "true"],
+        &["connect", "--", "-c", "SELECT 1"],
+        &["logs"],
+        &["restart", "postgres"],
+        &["history", "list"],
+        &["gc"],
+        &["up", "--with", "sqlite", "--run-id", "other", "--output", "-"],
+    ] {
+        let mut run =
+            local.start(&["run", "--run-id", "mine", "--with", "postgres", "--", "sh", "-c", script]);
+        run.until_it_says("at work");
+        run.signal("KILL");
+        let _ = run.child.wait();
+        let dry = local.call(&["gc", "--dry-run"]).ok();
+        let _ = dry.says("would end what a killed testbed was running on run mine");
+        local.call(next).ok().says("ended what a killed testbed was running on run mine");
+        for file in ["own", "other", "shell"] {
+            let pid = local.read(file).trim().parse().unwrap();
+            assert!(!is_alive(pid), "{next:?}: {file} is still there");
+        }
+        let again = local.call(next).ok();
+        assert!(!again.stderr.contains("killed testbed"), "{}", again.transcript());
+        let record = local.record("mine").unwrap();
+        assert!(record["phase"] == "up" && record["command"].is_null(), "{next:?}: {record}");
+        databases[0].assert_takes_logins();
+    }
+    local.call(&["down"]).ok();
+    assert!(!listens(databases[0].port));
     local.assert_nothing_left();
 }
 
@@ -172,6 +283,35 @@ fn what_a_killed_up_has_left_half_made_is_made_anew() {
     let (_, both) = local.up(&["--with", "mariadb=b", "--with", "mariadb=c"]);
     assert_eq!((both.len(), both[0].port), (2, first[0].port));
     both.iter().for_each(|database| database.assert_takes_logins());
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
+}
+
+#[test]
+fn some_databases_alone_have_those_of_the_projects_names_that_are_about_them() {
+    let local = Local::new();
+    let settings = "databases: {orders: postgres, shop: mariadb}\nenv:\n- rails=orders\n- jdbc=shop\n- DB_NAME: \"{{ orders.database }}\"\n  \
+                    SHOP_AT: \"{{ shop.host }}\"\n  BOTH: \"{{ orders.port }} {{ shop.port }}\"\n  PLAIN: a\n";
+    local.file("testbed.yaml", settings);
+    local.call(&["up"]).ok();
+    let script = "echo ${DB_NAME-none} ${SHOP_AT-none} ${BOTH-none} ${PLAIN-none} ${JDBC_DATABASE_USERNAME-none}; echo $DATABASE_URL";
+    let exec =
+        |args: &[&str]| local.call(&[&["exec"], args, &["--", "sh", "-c", script]].concat()).ok().stdout;
+    let first = |text: String| text.lines().next().unwrap().to_owned();
+    let orders = exec(&["orders"]);
+    assert!(orders.starts_with("test none none a none\npostgresql://"), "{orders}");
+    let shop = exec(&["shop"]);
+    assert!(shop.starts_with("none 127.0.0.1 none a root\nmysql://"), "{shop}");
+    assert!(first(exec(&["orders", "shop"])).starts_with("test 127.0.0.1 "));
+    // What is typed counts for more, and has to fit.
+    assert_eq!(first(exec(&["orders", "--env", "PLAIN=b", "--preset", "jdbc"])), "test none none b postgres");
+    let _ = local.call(&["env", "orders", "--env", "X={{ shop.host }}"]).fails(2).says("env X");
+    let _ = local.call(&["exec", "orders", "--preset", "rails=shop", "--", "true"]).fails(2).says("shop");
+    let text = local.call(&["env", "shop"]).ok().stdout;
+    assert!(text.contains("export SHOP_AT=") && !text.contains("DB_NAME"), "{text}");
+    // A name that fits no database of the run is a mistake, whichever the command gets.
+    local.file("testbed.yaml", &settings.replace("{{ shop.host }}", "{{ shops.host }}"));
+    let _ = local.call(&["env", "shop"]).fails(2).says("env SHOP_AT");
     local.call(&["down"]).ok();
     local.assert_nothing_left();
 }

@@ -189,8 +189,17 @@ fn what_is_printed_as_json_is_what_the_schema_says() {
             command.env("PGPASSWORD", orders["password"].as_str().unwrap()).output().expect("testbed");
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {output:?}"))
     };
+    // One document of a run, whoever prints it.
+    assert_eq!(json(&["env", "-o", "json", "--preset", "jdbc=orders"]), run);
+    assert!(run["removed"].as_array().unwrap().contains(&"PGHOSTADDR".into()), "{run:#}");
+    let only = json(&["env", "sqlite", "-o", "json"]);
+    assert_eq!(
+        (only["databases"].as_array().unwrap().len(), &only["databases"][0]),
+        (1, &run["databases"][1])
+    );
     let mut documents = vec![
         ("run", run.clone()),
+        ("run", only),
         ("status", json(&["status", "-o", "json"])),
         ("wait", json(&["wait", &url, "--settle", "100ms", "-o", "json"])),
         ("doctor", json(&["doctor", "--with", "postgres", "-o", "json"])),

@@ -93,3 +93,22 @@ fn results_go_to_files_and_nowhere_else() {
     assert_eq!(local.read("result"), "1");
     local.call(&["down", "--run-id", "r"]).ok();
 }
+
+#[test]
+fn a_config_file_that_everybody_can_read_is_warned_of() {
+    let local = Local::new();
+    let up = |mode: &str| local.call(&["up", "--with", "sqlite", "--mode", mode]).ok();
+    for mode in ["777", "644", "602"] {
+        up(mode).says(&format!(
+            "warning: testing-databases.json holds passwords, and mode {mode} opens it to every user of this machine: --mode 600"
+        ));
+    }
+    local.file("testbed.yaml", "mode: 0777\n");
+    let told = local.call(&["up", "--with", "sqlite"]).ok().says("mode 777 opens it to every user");
+    assert_eq!(told.stderr.matches("warning").count(), 1, "{}", told.transcript());
+    let quiet = [up("600"), up("640"), local.call(&["run", "--with", "sqlite", "--", "true"]).ok()];
+    for called in quiet {
+        assert!(!called.stderr.contains("warning"), "{}", called.transcript());
+    }
+    local.call(&["down"]).ok();
+}

@@ -88,9 +88,32 @@ fn a_port_that_is_taken_is_refused_before_anything_is_made() {
             .says(&format!("the port {port} of 127.0.0.1 is taken by another user's process (user id 0)"));
         as_nobody(&home(), &["up", "--with", "postgres@80", "--run-id", "r"])
             .fails(2)
-            .says("the port 80 of 127.0.0.1 cannot be had: Permission denied")
+            .says(RESERVED)
             .says("hint: choose one from 1024 on");
     }
+}
+
+const RESERVED: &str =
+    "error: postgres: the port 80 of 127.0.0.1 is reserved for root, and no server runs as root\n";
+
+/// Root's servers run as somebody else, who may not have them either.
+#[test]
+fn a_port_that_only_root_may_have_is_refused_before_anything_is_made() {
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    if first.trim().parse::<u16>().unwrap() <= 80 {
+        eprintln!("skipped: everybody may have port 80 on this machine");
+        return;
+    }
+    let local = Local::new();
+    let args = ["--with", "mariadb", "--with", "postgres@80"];
+    for command in [&["up", "--run-id", "r"][..], &["run"]] {
+        let end: &[&str] = if command == ["run"] { &["--", "true"] } else { &[] };
+        let called = local.call(&[command, &args, end].concat()).fails(2).keeps("preparing");
+        called.says(RESERVED).says(&format!("hint: choose one from {} on", first.trim()));
+    }
+    let doctor = local.call(&[&["doctor"], &args[..]].concat()).ends(1).stdout;
+    assert!(doctor.contains("port 80 of 127.0.0.1 is reserved for root"), "{doctor}");
+    local.assert_nothing_left();
 }
 
 /// A PostgreSQL that finds its port taken: another process has come first between testbed's look and the

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Local, working_below};
+use serde_json::{Value, json};
+
+use crate::harness::{Local, listens, working_below};
 use crate::support::{Called, binary};
 
 /// Ways to make a record that nobody can read.
@@ -14,11 +16,15 @@ type Damage = fn(&Path);
 
 #[test]
 fn a_record_that_cannot_be_read_is_told_and_gc_removes_what_is_left_of_its_run() {
-    let damages: [(&str, Damage); 5] = [
+    let damages: [(&str, Damage); 6] = [
         ("damaged", |record| std::fs::write(record, "{\"run_id\":").unwrap()),
         ("another version", |record| {
             let text = std::fs::read_to_string(record).unwrap();
             std::fs::write(record, text.replace("\"phase\":\"up\"", "\"phase\":\"flying\"")).unwrap();
+        }),
+        ("another's", |record| {
+            let text = std::fs::read_to_string(record).unwrap();
+            std::fs::write(record, text.replace("\"run_id\":\"r\"", "\"run_id\":\"other\"")).unwrap();
         }),
         ("a link loop", |record| {
             std::fs::remove_file(record).unwrap();
@@ -53,6 +59,88 @@ fn a_record_that_cannot_be_read_is_told_and_gc_removes_what_is_left_of_its_run()
         assert!(working_below(local.path()).is_empty(), "{what}");
         local.assert_nothing_left();
     }
+}
+
+/// Every place of a document, as JSON Pointers.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    let escaped = |key: &str| key.replace('~', "~0").replace('/', "~1");
+    match value {
+        Value::Object(fields) => {
+            fields.iter().for_each(|(key, value)| places(value, &format!("{at}/{}", escaped(key)), found));
+        }
+        Value::Array(items) => {
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, value)| places(value, &format!("{at}/{index}"), found));
+        }
+        _ => {}
+    }
+}
+
+/// Of another type, size or meaning than testbed writes: it is told or passed over, and nobody else suffers.
+#[test]
+fn nothing_in_a_record_is_taken_on_trust() {
+    let local = Local::new();
+    local.call(&["up", "--with", "postgres", "--run-id", "r", "--output", "-"]).ok();
+    let whole = local.record("r").unwrap();
+    let mut all = Vec::new();
+    places(&whole, "", &mut all);
+    let hostile = [
+        json!(-1),
+        json!(u64::MAX),
+        json!(1e300),
+        json!(""),
+        json!("../../.."),
+        json!("\u{1b}[2J\u{0}\n"),
+        json!("9999-12-31T23:59:59.999Z"),
+        json!("x".repeat(1 << 20)),
+        json!([[[]]]),
+        json!({"": null}),
+    ];
+    let commands = [
+        &["status"][..],
+        &["env"],
+        &["logs", "--tail", "1"],
+        &["gc", "--dry-run"],
+        &["status", "-o", "json"],
+    ];
+    for (number, place) in all.iter().enumerate() {
+        // Another one is a machine that has been restarted, and the run is removed.
+        if place == "/place/local/boot" {
+            continue;
+        }
+        for step in 0..2 {
+            let number = 2 * number + step;
+            local.change_record("r", |record| {
+                *record.pointer_mut(place).unwrap() = hostile[number % hostile.len()].clone();
+            });
+            let called = local.call(commands[number % commands.len()]);
+            let what = format!(
+                "{place} is {:.40}: {}",
+                hostile[number % hostile.len()].to_string(),
+                called.transcript()
+            );
+            assert!(matches!(called.code, Some(0..=2)) && !called.stderr.contains("panicked"), "{what}");
+            assert!(!called.stderr.contains('\u{1b}') && called.stderr.len() < 100_000, "{what}");
+            local.change_record("r", |record| *record = whole.clone());
+        }
+    }
+    // A folder of the run's name is not its own for that.
+    let victim = local.path().join("r.victim");
+    for note in [None, Some("/nowhere/runs/r")] {
+        std::fs::create_dir_all(victim.join("precious")).unwrap();
+        note.iter().for_each(|note| std::fs::write(victim.join("registry"), note).unwrap());
+        local.change_record("r", |record| record["place"]["local"]["data"] = json!(victim));
+        local.call(&["down"]).fails(5).says("is damaged: run r has no data in ");
+        assert!(victim.join("precious").is_dir());
+        local.change_record("r", |record| *record = whole.clone());
+    }
+    let databases = whole["databases"][0]["port"].as_u64().unwrap();
+    assert!(listens(databases.try_into().unwrap()), "the server is still there");
+    local.call(&["down"]).ok();
+    local.assert_nothing_left();
 }
 
 /// Calls a testbed that may have so many files open.

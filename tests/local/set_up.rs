@@ -227,7 +227,7 @@ fn an_extension_that_the_server_does_not_have_names_its_package() {
             local.call(&["down"]).ok();
             continue;
         }
-        let up = up.fails(4).says(&format!("ERROR:  extension \"{extension}\" is not available"));
+        let up = up.fails(2).says(&format!(" does not have the extension {extension}\n")).keeps("preparing");
         if is_known(package) {
             up.says(&format!("hint: install what the extension {extension} is in: apt install {package}\n"));
         } else {
@@ -235,4 +235,10 @@ fn an_extension_that_the_server_does_not_have_names_its_package() {
         }
         local.assert_nothing_left();
     }
+    // Also in a further database of the server, and for who only looks ahead.
+    let param = r#"databases=[{"name": "a", "extensions": "no_such"}]"#;
+    let of_other = local.call(&["up", "--with", "postgres", "--param", param]).fails(2);
+    let _ = of_other.says(" does not have the extension no_such\n").keeps("preparing");
+    let doctor = local.call(&["doctor", "--with", "postgres", "--param", param]).ends(1);
+    assert!(doctor.stdout.contains("does not have the extension no_such"), "{}", doctor.stdout);
 }

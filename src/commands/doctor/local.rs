@@ -14,7 +14,7 @@ use crate::session::plan::Plan;
 use crate::state::{CACHE_HINT, STATE_HINT};
 
 /// Looks for everything that `up` needs. A server that nobody has named may be missing.
-pub(super) fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
+pub(super) async fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
     let mut verdicts =
         vec![Verdict::ok("runtime", format!("databases would be processes of this machine ({why})"))];
     if let Err(error) = ports::check_loopback() {
@@ -31,13 +31,16 @@ pub(super) fn examine(plan: &Plan, is_named: bool, why: &str) -> Vec<Verdict> {
             return verdicts;
         }
     };
-    verdicts.extend(plan.discovery.databases.iter().map(|database| server(plan, database, &area, is_named)));
+    for database in &plan.discovery.databases {
+        verdicts.push(server(plan, database, &area, is_named).await);
+    }
     let asked = plan.asked.iter().filter_map(|(name, asked)| Some((name, asked.port?)));
-    verdicts.extend(asked.map(|(name, port)| match ports::check(port, name) {
+    verdicts.extend(asked.map(|(name, port)| match ports::check_for_server(port, name) {
         Ok(()) => Verdict::ok("ports", format!("port {port} of 127.0.0.1 is free for {name}")),
         Err(error) => Verdict::from_error("ports", &error).on(name),
     }));
-    if let Ok(LocalPlan { differences, .. }) = local::plan(&plan.discovery, &plan.data, &wishes(plan), &area)
+    if let Ok(LocalPlan { differences, .. }) =
+        local::plan(&plan.discovery, &plan.data, &wishes(plan), &area).await
     {
         verdicts
             .extend(differences.into_iter().map(|difference| Verdict::warning("differences", difference)));
@@ -68,14 +71,14 @@ fn wishes(plan: &Plan) -> Wishes<'_> {
     Wishes { params: &plan.params, asked: &plan.asked }
 }
 
-fn server(plan: &Plan, database: &Database, area: &Area, is_named: bool) -> Verdict {
+async fn server(plan: &Plan, database: &Database, area: &Area, is_named: bool) -> Verdict {
     let Discovery { workloads, missing, .. } = &plan.discovery;
     let alone = Discovery {
         databases: vec![database.clone()],
         workloads: workloads.clone(),
         missing: missing.clone(),
     };
-    let verdict = match local::plan(&alone, &plan.data, &wishes(plan), area) {
+    let verdict = match local::plan(&alone, &plan.data, &wishes(plan), area).await {
         Ok(LocalPlan { servers, .. }) => {
             let installed: Vec<String> = servers.iter().map(|server| server.installed.to_string()).collect();
             Verdict::ok("servers", format!("{} would serve {}", installed.join(", "), database.name))

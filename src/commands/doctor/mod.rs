@@ -34,7 +34,7 @@ pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<
     let mut verdicts: Vec<Verdict> =
         plan.warnings.iter().map(|warning| Verdict::warning("manifest", warning)).collect();
     verdicts.extend(match chosen {
-        Chosen::Local(why) => local::examine(&plan, is_named, why),
+        Chosen::Local(why) => local::examine(&plan, is_named, why).await,
         Chosen::Cluster(choice) => in_cluster(&plan, &choice).await?,
     });
     match args.output {

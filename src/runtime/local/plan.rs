@@ -11,7 +11,7 @@ use super::account;
 use super::area::Area;
 use super::find::{Finder, Installed, Version, choose, title};
 use super::planned::{Options, Planned, Script};
-use super::{install, mysql, postgres, tls};
+use super::{extensions, mysql, packages, postgres, tls};
 use crate::database::{Data, Database, Discovery, Engine, Variables, Workload};
 use crate::engine;
 use crate::failure::{Advise, Exit};
@@ -41,7 +41,7 @@ pub struct Wishes<'a> {
 /// # Errors
 /// What is missing and how to install it ([`Exit::Never`]); a part of the manifest that cannot work without a
 /// cluster.
-pub fn plan(
+pub async fn plan(
     discovery: &Discovery,
     data: &Data,
     wishes: &Wishes<'_>,
@@ -59,7 +59,8 @@ pub fn plan(
     let mut finder = Finder::new(&area.cache);
     let mut plan = LocalPlan { servers: Vec::new(), differences: left_out(discovery) };
     for (index, database) in discovery.databases.iter().enumerate() {
-        let planned = server(index, database, discovery, data, wishes, &mut finder, &mut plan.differences);
+        let planned =
+            server(index, database, discovery, data, wishes, &mut finder, &mut plan.differences).await;
         plan.servers.push(planned.with_context(|| format!("{}: no server for it", database.name))?);
     }
     Ok(plan)
@@ -86,7 +87,7 @@ fn left_out(discovery: &Discovery) -> Vec<String> {
         .collect()
 }
 
-fn server(
+async fn server(
     index: usize,
     database: &Database,
     discovery: &Discovery,
@@ -96,7 +97,7 @@ fn server(
     differences: &mut Vec<String>,
 ) -> anyhow::Result<Planned> {
     let name = &database.name;
-    let installed = installed(database, wishes, finder)?;
+    let installed = installed(database, wishes, finder).await?;
     let mut differs = |what: String| differences.push(format!("{name}: {what}"));
     if installed.engine != database.engine {
         differs(format!("there is no {} on this machine; {installed} serves it", title(database.engine)));
@@ -156,6 +157,9 @@ fn server(
         let name = asked.and_then(|asked| asked.scripts.get(&file)).unwrap_or(&file).clone();
         Script { name, file, bytes }
     };
+    if let Some(asked) = asked.filter(|_| installed.engine == Engine::Postgres) {
+        extensions::check(&installed, &asked.extensions, &args).await?;
+    }
     Ok(Planned {
         database: database.clone(),
         folder: format!(
@@ -213,7 +217,11 @@ fn asked_for(database: &Database, wishes: &Wishes<'_>) -> Option<Version> {
     engine::tag(&database.image).filter(|_| is_said).and_then(Version::leading)
 }
 
-fn installed(database: &Database, wishes: &Wishes<'_>, finder: &mut Finder) -> anyhow::Result<Installed> {
+async fn installed(
+    database: &Database,
+    wishes: &Wishes<'_>,
+    finder: &mut Finder,
+) -> anyhow::Result<Installed> {
     let engine = database.engine;
     let version = asked_for(database, wishes);
     if let Some((path, source)) = pointed(database, wishes) {
@@ -240,7 +248,7 @@ fn installed(database: &Database, wishes: &Wishes<'_>, finder: &mut Finder) -> a
     let what = wanted(engine, version.as_ref());
     let image = if version.is_some() { format!(" (image {})", database.image) } else { String::new() };
     Err(anyhow!("{what} is asked for{image}, and this machine has {there}"))
-        .hint(remedy(database, version.as_ref(), &found))
+        .hint(remedy(database, version.as_ref(), &found).await)
         .exit(Exit::Never)
 }
 
@@ -263,9 +271,9 @@ fn wanted(engine: Engine, version: Option<&Version>) -> String {
     )
 }
 
-fn remedy(database: &Database, version: Option<&Version>, found: &[Installed]) -> String {
+async fn remedy(database: &Database, version: Option<&Version>, found: &[Installed]) -> String {
     let engine = database.engine;
-    let install = install::how_to_install(engine, version);
+    let install = packages::of_server(engine, version).await;
     let install = format!("install it ({install}), or point to it: --param {}.server=PATH", database.name);
     let same = found.iter().find(|installed| installed.engine == engine);
     match same {

@@ -77,12 +77,21 @@ pub async fn remove(mut claim: Claim, kept: impl Future<Output = ()>) -> anyhow:
     Ok(local.servers.len())
 }
 
-/// What a record says may be damage: nothing is deleted but a folder that has the run's own name.
+/// What a record says may be damage: nothing is deleted but a folder that has the run's own name, and in which
+/// this run is noted or nothing is.
 fn check_place(claim: &Claim, local: &LocalRun) -> anyhow::Result<()> {
     let run_id = &claim.record.run_id;
     let name = local.data.file_name().unwrap_or_default().to_string_lossy();
     let is_own = name.rsplit_once('.').is_some_and(|(before, _)| before == run_id);
-    let is_noted = claim.folder().is_none_or(|folder| folder.ends_with(run_id));
+    let is_same = |noted: &Path, folder: &Path| {
+        noted == folder || matches!((noted.canonicalize(), folder.canonicalize()), (Ok(a), Ok(b)) if a == b)
+    };
+    let is_noted = match (claim.folder(), area::registry_of(&local.data)?) {
+        (Some(folder), Some(noted)) => is_same(&noted, folder),
+        (None, Some(_)) => true,
+        // It was made a moment before its maker was killed, or is gone.
+        (_, None) => std::fs::read_dir(&local.data).map_or(true, |mut entries| entries.next().is_none()),
+    };
     if is_own && is_noted {
         return Ok(());
     }

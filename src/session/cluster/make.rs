@@ -344,9 +344,12 @@ async fn bring_up(cluster: &Cluster, created: &Created, session: &mut Session<'_
     // The tests of `run` get the addresses that lead there from here; `up` tells those inside the cluster,
     // unless asked to forward.
     let is_from_here = is_forwarded || matches!(maker, Maker::Run(_));
-    // Who uses the addresses inside the cluster may be on another machine.
-    if is_from_here {
+    if is_from_here || !cluster.inside {
         config.keep_authorities(plan, true)?;
+    }
+    // Who uses the addresses inside the cluster may be on another machine.
+    if !is_from_here {
+        config.leave_out_authorities();
     }
     let mut model = config.model(plan, |index, database| match reach.targets.get(index) {
         Some(target) if is_from_here => (&target.host, target.port),

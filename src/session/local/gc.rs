@@ -161,6 +161,8 @@ fn dry_run(registry: &Registry, found: &mut Vec<Leftover>, progress: &Progress) 
             abandoned(&record, why).tell(found, progress);
         } else if is_dead(&record) {
             dead(&record).tell(found, progress);
+        } else if record.has_stray_command() {
+            progress.say(&format!("would end what a killed testbed was running on run {}", record.run_id));
         }
     }
     let mut others = 0;

@@ -71,13 +71,17 @@ impl Backend for Servers {
         abandoned::remove(&registry, recorder, Duration::MAX, progress).await;
         let area = Area::open()?;
         let plan = &call.plan;
+        let objects = objects(plan);
+        // Before a server is looked for that nobody would start.
+        if let Some(noted) = registry.read(plan.run_id.as_str())? {
+            check_same(&noted, plan, &objects)?;
+        }
         let wishes = Wishes { params: &plan.params, asked: &plan.asked };
-        let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area)?;
+        let servers = local::plan(&plan.discovery, &plan.data, &wishes, &area).await?;
         tell_differences(&servers, args.strict, progress)?;
         if !servers.servers.is_empty() {
             ports::check_loopback()?;
         }
-        let objects = objects(plan);
         match claim(&registry, &call).await? {
             Found::Absent => {}
             Found::Free(mut claim) => {
@@ -357,35 +361,10 @@ impl Servers {
     fn adopt(&mut self, session: &mut Session<'_>) -> anyhow::Result<Vec<PathBuf>> {
         let Session { call: Call { plan, progress, .. }, claim, recording, .. } = session;
         let down = format!("testbed down --run-id {}", plan.run_id);
+        check_same(&claim.record, plan, &self.objects)?;
         let Place::Local(local) = &mut claim.record.place else {
             return Err(anyhow!("run {} is there already, in a cluster", plan.run_id)).hint(down);
         };
-        let noted = |name: &str| local.servers.iter().find(|server| server.name == name);
-        let is_changed = |(label, hash): &(&String, &String)| {
-            local.objects.get(*label).is_some_and(|noted| noted != *hash)
-        };
-        let named = |label: &str| {
-            let mut databases = plan.discovery.databases.iter();
-            let found = databases.find(|database| database.workload == label.replacen(' ', "/", 1));
-            found.map_or_else(|| label.to_owned(), |database| database.name.clone())
-        };
-        let mut changed: Vec<String> =
-            self.objects.iter().filter(is_changed).map(|(label, _)| named(label)).collect();
-        for database in &plan.discovery.databases {
-            if noted(&database.name).is_some_and(|server| server.engine != database.engine.name())
-                && !changed.contains(&database.name)
-            {
-                changed.push(database.name.clone());
-            }
-        }
-        if !changed.is_empty() {
-            return Err(usage(format!(
-                "run {} is there already, and was asked for otherwise: {}",
-                plan.run_id,
-                changed.join(", ")
-            )))
-            .hint(format!("remove it first: {down}"));
-        }
         let mut stale = Vec::new();
         for database in &mut plan.discovery.databases {
             let name = &database.name;
@@ -453,6 +432,33 @@ impl Servers {
     }
 }
 
+/// Refuses to take what an earlier `up` has made for what is asked for now, where that is not the same.
+fn check_same(record: &Record, plan: &Plan, objects: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let Some(local) = record.local() else { return Ok(()) };
+    let is_changed =
+        |(label, hash): &(&String, &String)| local.objects.get(*label).is_some_and(|noted| noted != *hash);
+    let named = |label: &str| {
+        let mut databases = plan.discovery.databases.iter();
+        let found = databases.find(|database| database.workload == label.replacen(' ', "/", 1));
+        found.map_or_else(|| label.to_owned(), |database| database.name.clone())
+    };
+    let mut changed: Vec<String> = objects.iter().filter(is_changed).map(|(label, _)| named(label)).collect();
+    for database in &plan.discovery.databases {
+        let noted = local.servers.iter().find(|server| server.name == database.name);
+        if noted.is_some_and(|server| server.engine != database.engine.name())
+            && !changed.contains(&database.name)
+        {
+            changed.push(database.name.clone());
+        }
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let run_id = &plan.run_id;
+    Err(usage(format!("run {run_id} is there already, and was asked for otherwise: {}", changed.join(", "))))
+        .hint(format!("remove it first: testbed down --run-id {run_id}"))
+}
+
 /// Claims the run. While another `up` works on a run that is up, it is waited for: both want the same.
 async fn claim(registry: &Registry, call: &Call<'_>) -> anyhow::Result<Found> {
     let mut is_told = false;
@@ -474,7 +480,7 @@ async fn claim(registry: &Registry, call: &Call<'_>) -> anyhow::Result<Found> {
 /// Refuses ports that somebody has, before anything is made.
 fn check_ports(plan: &LocalPlan) -> anyhow::Result<()> {
     let mut asked = plan.servers.iter().filter_map(|server| Some((server.port?, &server.database.name)));
-    asked.try_for_each(|(port, name)| ports::check(port, name))
+    asked.try_for_each(|(port, name)| ports::check_for_server(port, name))
 }
 
 /// What is known of a database before its server runs.
