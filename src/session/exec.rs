@@ -3,10 +3,11 @@
 use super::leftovers::Leftovers;
 use super::reached::Reached;
 use super::standing::Standing;
-use super::{Signals, attend, program};
+use super::{Signals, attend, program, work};
 use crate::bug;
 use crate::cli::{Exec, Global};
 use crate::output::Names;
+use crate::pool;
 use crate::progress::Progress;
 
 /// The exit code is the command's own.
@@ -18,20 +19,26 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     let names = Names::new(&args.own.preset, &args.own.env)?;
     let run = Standing::find(&args.which, global)?;
     let model = run.model(&args.databases)?;
+    pool::check(args.pooling.pool, model.databases.iter().map(|one| one.engine))?;
     let mut signals = Signals::new()?;
     let reached = tokio::select! {
         reached = Reached::open(&run, model, global, progress) => reached?,
         error = signals.interrupted() => return Err(error),
     };
-    let environment = reached.environment(&run, &names, progress)?;
+    let mut environment = reached.environment(&run, &names, progress)?;
+    let served = pool::serve(args.pooling.pool, &reached.model).await?;
+    served.iter().for_each(|served| served.tell(&mut environment));
     let leftovers = Leftovers::of_next_command(&run.record);
-    let work = async {
+    let running = async {
         match attend::start(&args.command, &environment, &run.record.run_id) {
             Ok(mut running) => running.attend_with(&leftovers, &mut signals, progress).await,
             Err(cannot) => Ok(cannot.report(program)),
         }
     };
-    let outcome = bug::caught(work).await;
+    let outcome = bug::caught(running).await;
+    if let Some(served) = served {
+        work::clear(served, progress).await;
+    }
     leftovers.end(outcome.is_ok(), progress).await;
     outcome
 }

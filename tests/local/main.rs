@@ -21,6 +21,7 @@ mod foreign;
 mod gc;
 mod history;
 mod in_use;
+mod integresql;
 mod kills;
 mod main_job;
 mod manifests;
