@@ -251,6 +251,7 @@ Examples:
   testbed run --with postgres --with mariadb -- sh -c 'psql \"$POSTGRES_URL\"'
   testbed run databases.yaml --keep-on-failure -- make integration-test
   testbed run --with mysql --preset rails -- bin/rails test
+  testbed run --with postgres --pool -- pytest -n 8     a database for each test
 
 The command gets TESTBED_RUN_ID, TESTBED_CONFIG (the config file) and, for each
 database, NAME_URL, NAME_HOST, NAME_PORT, NAME_USER, NAME_PASSWORD,

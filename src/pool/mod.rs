@@ -30,7 +30,7 @@ const BYTES: u64 = 8 << 30;
 /// How long somebody waits for a template to be finalized, or for a database.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the databases of a pool may take to go from a server that stays.
-const CLEARING: Duration = Duration::from_secs(30);
+const CLEARING: Duration = Duration::from_secs(10);
 /// How soon a server that cannot be reached is called again.
 const AGAIN: Duration = Duration::from_millis(200);
 

@@ -26,7 +26,10 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
         error = signals.interrupted() => return Err(error),
     };
     let mut environment = reached.environment(&run, &names, progress)?;
-    let served = pool::serve(args.pooling.pool, &reached.model).await?;
+    let served = tokio::select! {
+        served = pool::serve(args.pooling.pool, &reached.model) => served?,
+        error = signals.interrupted() => return Err(error),
+    };
     served.iter().for_each(|served| served.tell(&mut environment));
     let leftovers = Leftovers::of_next_command(&run.record);
     let running = async {
@@ -36,9 +39,9 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
         }
     };
     let outcome = bug::caught(running).await;
+    leftovers.end(outcome.is_ok(), progress).await;
     if let Some(served) = served {
         work::clear(served, progress).await;
     }
-    leftovers.end(outcome.is_ok(), progress).await;
     outcome
 }

@@ -96,7 +96,10 @@ async fn work_on(
         progress.elapsed().as_secs_f64(),
         shown(&args.command)
     ));
-    let served = pool::serve(args.pooling.pool, model).await?;
+    let served = tokio::select! {
+        served = pool::serve(args.pooling.pool, model) => served?,
+        error = signals.interrupted() => return Err(error),
+    };
     served.iter().for_each(|served| served.tell(&mut environment));
     let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
         Ok(running) => running,

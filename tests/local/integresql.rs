@@ -336,6 +336,31 @@ fn nobody_gets_into_a_template_and_whoever_is_in_it_is_ended() {
 }
 
 #[test]
+fn autovacuum_is_in_nobodys_way() {
+    let local = Local::new();
+    let settings = "-c autovacuum_naptime=1 -c autovacuum_vacuum_threshold=1 -c autovacuum_vacuum_scale_factor=0 \
+                    -c autovacuum_vacuum_cost_delay=100 -c autovacuum_vacuum_cost_limit=1";
+    let serving =
+        Serving::start(&local, &[&RUN[..], &["--param", &format!("postgres.args={settings}")]].concat());
+    let mut client = serving.client();
+    let (_, answer) = client.initialise("a");
+    let template = database(&answer);
+    template.query("CREATE TABLE t AS SELECT n FROM generate_series(1, 50000) n; DELETE FROM t").unwrap();
+    let name = template.database.clone().unwrap();
+    let maintenance = template.to_database("postgres");
+    let workers = "SELECT count(*)::text FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'";
+    let inside = format!("{workers} AND datname = '{name}'");
+    until("autovacuum is in", || (maintenance.value(&inside) != "0").then_some(()));
+    assert_eq!(client.status("PUT", "/templates/a"), 204);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        let (_, id) = client.get("a");
+        assert_eq!(client.status("POST", &format!("/templates/a/tests/{id}/recreate")), 204);
+    }
+    serving.end().ok();
+}
+
+#[test]
 fn what_a_template_is_set_to_its_copies_are() {
     let local = Local::new();
     let serving = Serving::start(&local, &RUN);
@@ -421,7 +446,7 @@ fn what_is_no_request_is_refused_and_others_are_served_meanwhile() {
     let mut large = serving.client();
     assert_eq!(large.ask("POST", "/templates", &json!({"hash": "x".repeat(70_000)}).to_string()).0, 413);
     // A form is as good as JSON: one of the clients sends it.
-    let kind = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 8";
+    let kind = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9";
     let text =
         format!("POST {}/templates HTTP/1.1\r\nHost: localhost\r\n{kind}\r\n\r\nhash=f%25", client.path);
     client.stream.get_mut().write_all(text.as_bytes()).unwrap();
