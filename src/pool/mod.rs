@@ -143,7 +143,7 @@ impl Served {
 }
 
 /// The databases on one server.
-pub(self) struct Pool {
+struct Pool {
     server: Server,
     core: Mutex<Core>,
     /// There may be something to do.
