@@ -18,6 +18,7 @@ use crate::manifest::images::Mirror;
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::policy::Allowance;
 use crate::output::{self, Chosen, LockFact, ResultFile, RunFact};
+use crate::pool::Size;
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
 
@@ -253,6 +254,7 @@ Examples:
   testbed run --with postgres --with mariadb -- sh -c 'psql \"$POSTGRES_URL\"'
   testbed run databases.yaml --keep-on-failure -- make integration-test
   testbed run --with mysql --preset rails -- bin/rails test
+  testbed run --with postgres --pool -- pytest -n 8     a database for each test
 
 The command gets TESTBED_RUN_ID, TESTBED_CONFIG (the config file) and, for each
 database, NAME_URL, NAME_HOST, NAME_PORT, NAME_USER, NAME_PASSWORD,
@@ -519,6 +521,26 @@ pub struct Making {
     pub archiving: Archiving,
 }
 
+/// Fresh databases for single tests.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Pooling {
+    /// Serve fresh copies of databases.
+    ///
+    /// By IntegreSQL's interface, for the command's tests: so many are kept ready of each template, and auto is one
+    /// a processor, at least two. The address is in INTEGRESQL_CLIENT_BASE_URL. PostgreSQL only
+    #[arg(
+        long,
+        value_name = "N",
+        env = "TESTBED_POOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto",
+        value_parser = Size::parse,
+        help_heading = DATABASES
+    )]
+    pub pool: Option<Size>,
+}
+
 /// What the project calls the variables of its databases.
 #[derive(Debug, Clone, Default, Args)]
 pub struct OwnNames {
@@ -658,6 +680,9 @@ pub struct Run {
     /// And tell how to reach and remove it.
     #[arg(long, env = "TESTBED_KEEP_ON_FAILURE", value_parser = FalseyValueParser::new())]
     pub keep_on_failure: bool,
+
+    #[command(flatten)]
+    pub pooling: Pooling,
 
     /// The command and its arguments
     #[arg(value_name = "COMMAND", last = true, required = true)]

@@ -9,7 +9,8 @@
 //! are gone. [`commands`] holds one short function a command that lists these steps; [`reading`] is how files
 //! are read, with a bound, [`template`] what manifests and config files of the user's own format have in
 //! common, [`trust`] says whose certificates count, [`authority`] makes those of servers with TLS, and
-//! [`postgres`] bounds what a PostgreSQL server may send. The [`console`] alone writes to standard output and
+//! [`postgres`] bounds what a PostgreSQL server may send. The [`pool`] hands out fresh databases to the tests of a
+//! command. The [`console`] alone writes to standard output and
 //! standard error, [`bug`] sees to it that a panic ends a run like any other failure, and [`background`] does
 //! what may block. Apart from all that, [`init`] reads what a project says about its databases already, and
 //! [`doctor`] is what a look ahead finds, in either runtime.
@@ -38,6 +39,7 @@ pub mod location;
 pub mod lock;
 pub mod manifest;
 pub mod output;
+pub mod pool;
 pub mod ports;
 pub mod postgres;
 pub mod probe;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
-use super::{Archiving, OwnNames};
+use super::{Archiving, OwnNames, Pooling};
 use crate::deadline;
 use crate::output::Shell;
 
@@ -42,6 +42,9 @@ pub struct Exec {
 
     #[command(flatten)]
     pub own: OwnNames,
+
+    #[command(flatten)]
+    pub pooling: Pooling,
 
     /// The command and its arguments
     #[arg(value_name = "COMMAND", last = true, required = true)]

@@ -3,9 +3,10 @@
 use super::leftovers::Leftovers;
 use super::reached::Reached;
 use super::standing::Standing;
-use super::{Signals, attend, program};
+use super::{Signals, attend, program, work};
 use crate::bug;
 use crate::cli::{Exec, Global};
+use crate::pool;
 use crate::progress::Progress;
 
 /// The exit code is the command's own.
@@ -17,20 +18,29 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     let run = Standing::find(&args.which, global)?;
     let model = run.model(&args.databases)?;
     let names = run.names(&args.own, &model)?;
+    pool::check(args.pooling.pool, model.databases.iter().map(|one| one.engine))?;
     let mut signals = Signals::new()?;
     let reached = tokio::select! {
         reached = Reached::open(&run, model, global, progress) => reached?,
         error = signals.interrupted() => return Err(error),
     };
-    let environment = reached.environment(&run, &names, progress)?;
+    let mut environment = reached.environment(&run, &names, progress)?;
+    let served = tokio::select! {
+        served = pool::serve(args.pooling.pool, &reached.model) => served?,
+        error = signals.interrupted() => return Err(error),
+    };
+    served.iter().for_each(|served| served.tell(&mut environment));
     let leftovers = Leftovers::of_next_command(&run.record);
-    let work = async {
+    let running = async {
         match attend::start(&args.command, &environment, &run.record.run_id) {
             Ok(mut running) => running.attend_with(&leftovers, &mut signals, progress).await,
             Err(cannot) => Ok(cannot.report(program)),
         }
     };
-    let outcome = bug::caught(work).await;
+    let outcome = bug::caught(running).await;
     leftovers.end(outcome.is_ok(), progress).await;
+    if let Some(served) = served {
+        work::clear(served, progress).await;
+    }
     outcome
 }

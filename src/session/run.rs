@@ -11,6 +11,7 @@ use super::work::{conclude, work};
 use super::{Backend, Call, Maker, Session, Signals, archiving, cluster, local, program, which};
 use crate::cli::{Global, OnFailure, Run};
 use crate::output;
+use crate::pool;
 use crate::progress::Progress;
 use crate::recorder::event::Asked;
 
@@ -25,6 +26,7 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     let plan = Plan::make(&args.making.source)?;
     config.check(&plan)?;
     output::check_names(&config.model(&plan, |_, database| (&database.host, database.port)).names())?;
+    pool::check(args.pooling.pool, plan.discovery.databases.iter().map(|database| database.engine.name()))?;
     // Not after half a minute of creating databases.
     if let Err(cannot) = program::look_up(&args.command[0]) {
         return Ok(cannot.report(&args.command[0]));

@@ -11,7 +11,9 @@ use tokio::time::timeout;
 use super::chosen::Chosen;
 use super::config::Config;
 use super::plan::Plan;
-use super::{Backend, Call, Maker, Session, Stop, archiving, cluster, ended, interrupted, local, which, work};
+use super::{
+    Backend, Call, Maker, Session, Stop, archiving, cluster, ended, interrupted, local, which, work,
+};
 use crate::background;
 use crate::bug;
 use crate::cli::{Global, Up, UpFormat};

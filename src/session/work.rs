@@ -12,6 +12,7 @@ use crate::failure::{Advise, Exit, hints_of};
 use crate::files;
 use crate::history::record;
 use crate::output::{self, Connection, Environment, Model, Names};
+use crate::pool::{self, Served};
 use crate::progress::Progress;
 use crate::recorder::Event;
 use crate::recorder::event::Failure;
@@ -95,6 +96,11 @@ async fn work_on(
         progress.elapsed().as_secs_f64(),
         shown(&args.command)
     ));
+    let served = tokio::select! {
+        served = pool::serve(args.pooling.pool, model) => served?,
+        error = signals.interrupted() => return Err(error),
+    };
+    served.iter().for_each(|served| served.tell(&mut environment));
     let mut running = match attend::start(&args.command, &environment, &claim.record.run_id) {
         Ok(running) => running,
         Err(cannot) => return Ok(cannot.report(&args.command[0])),
@@ -106,7 +112,18 @@ async fn work_on(
     let code = running.attend_with(&worked.leftovers, signals, progress).await;
     worked.command.ended = Some(Time::now());
     worked.was_asked_to_end = running.was_asked_to_end();
+    let stays = claim.record.phase == Phase::Up || (args.keep_on_failure && !matches!(code, Ok(0)));
+    if let Some(served) = served.filter(|_| stays) {
+        clear(served, progress).await;
+    }
     code
+}
+
+/// Removes what a command's fresh databases have left on servers that stay.
+pub(super) async fn clear(served: Served, progress: &Progress) {
+    if let Err(left) = served.clear().await {
+        progress.warn(&format!("{left:#}; the next command with --pool removes them"));
+    }
 }
 
 /// The variables of a run's databases, and in the folder what they name.

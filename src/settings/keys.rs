@@ -53,7 +53,7 @@ const NAMES: &[&str] = &["up", "run", "exec", "env"];
 pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
-pub const FLAGS: [Key; 16] = [
+pub const FLAGS: [Key; 17] = [
     Key { path: Path::Whole, ..key("output", CREATE) },
     Key { path: Path::After(&["tera:"]), ..key("format", CREATE) },
     key("mode", CREATE),
@@ -63,6 +63,7 @@ pub const FLAGS: [Key; 16] = [
     key("capacity-timeout", CREATE),
     key("on-failure", CREATE),
     key("strict", CREATE),
+    key("pool", &["run", "exec"]),
     key("lifetime", SOURCE),
     key("runtime", CLUSTER),
     key("image-prefix", SOURCE),

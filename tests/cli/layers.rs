@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["lock"],
     &["runtime"],
     &["recorder"],
-    &["history", "registry"],
+    &["history", "pool", "registry"],
     &["state"],
     &["init", "output", "probe"],
     &["database"],

@@ -22,6 +22,7 @@ mod foreign;
 mod gc;
 mod history;
 mod in_use;
+mod integresql;
 mod kills;
 mod main_job;
 mod manifests;

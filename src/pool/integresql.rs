@@ -1,0 +1,283 @@
+//! IntegreSQL's interface, version 1, as its documentation and its clients have it. It is for the run's own
+//! command: whoever does not know the token in its path is told nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::Pool;
+use super::core::Refusal;
+use crate::output::{Connection, Secured};
+
+/// How many connections there may be at once.
+const CONNECTIONS: usize = 1024;
+/// How long a client may take to say what it wants, or have nothing to say: a test may be long.
+const HEADERS: Duration = Duration::from_hours(1);
+/// How much a request may have besides its headers, in bytes.
+const BODY: usize = 64 << 10;
+/// How long a template's hash may be, in bytes.
+const HASH: usize = 512;
+/// How many templates of others are remembered of a connection.
+const REMEMBERED: usize = 1000;
+/// How the kind of a form begins.
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
+/// How soon a port is asked for the next connection that has no file for this one.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// What is served.
+pub(super) struct Api {
+    token: Vec<u8>,
+    pools: Arc<[Arc<Pool>]>,
+    /// The databases that have no pool, and their engines.
+    others: BTreeMap<String, &'static str>,
+}
+
+/// What is answered: a status, and what goes with it.
+type Answer = (StatusCode, Value);
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    hash: String,
+}
+
+impl Api {
+    pub(super) fn new(token: &str, pools: Arc<[Arc<Pool>]>, others: BTreeMap<String, &'static str>) -> Self {
+        Self { token: token.as_bytes().to_owned(), pools, others }
+    }
+
+    /// The pool of a request, and the rest of its path: `TOKEN/api/v1/...`, or `TOKEN/DATABASE/api/v1/...`.
+    fn find<'a>(&self, path: &'a str) -> Result<(&Arc<Pool>, Vec<&'a str>), Answer> {
+        let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let unknown = || (StatusCode::NOT_FOUND, message("Not Found"));
+        if parts.is_empty() || !is_same(parts.remove(0).as_bytes(), &self.token) {
+            return Err(unknown());
+        }
+        let named = parts.first().filter(|first| **first != "api").copied();
+        let pool = match named {
+            None => self.pools.first(),
+            Some(name) => {
+                parts.remove(0);
+                self.pools.iter().find(|pool| pool.server.connection.name == name)
+            }
+        };
+        match (pool, named) {
+            (Some(pool), _) if parts.starts_with(&["api", "v1"]) => Ok((pool, parts.split_off(2))),
+            (None, Some(name)) if self.others.contains_key(name) => {
+                let told =
+                    format!("{name} is of {}: only PostgreSQL's databases have a pool", self.others[name]);
+                Err((StatusCode::NOT_FOUND, message(&told)))
+            }
+            _ => Err(unknown()),
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, known: &Known) -> Result<Answer, Answer> {
+        let (head, body) = request.into_parts();
+        let (pool, parts) = self.find(head.uri.path())?;
+        let hash = |part: &str| {
+            let text = percent_decode_str(part).decode_utf8().map(|text| text.into_owned());
+            checked(text.unwrap_or_default())
+        };
+        let done = (StatusCode::NO_CONTENT, Value::Null);
+        match (&head.method, parts.as_slice()) {
+            (&Method::POST, ["templates"]) => {
+                let is_form =
+                    head.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(FORM));
+                let hash = checked(asked(body, is_form).await?.hash)?;
+                let name = pool.initialise(&hash).await;
+                if let Some(database) = pool.template(&hash) {
+                    known.note(name.is_ok(), &database);
+                }
+                let name = name.map_err(refused("template"))?;
+                let database =
+                    json!({"templateHash": hash, "config": config(&pool.server.connection, &name)});
+                Ok((StatusCode::OK, json!({"database": database})))
+            }
+            (&Method::PUT, ["templates", part]) => {
+                let hash = hash(part)?;
+                let is_of_others = pool.template(&hash).is_some_and(|database| known.is_of_others(&database));
+                let finalized = match is_of_others {
+                    true => pool.until_finalized(&hash).await,
+                    false => pool.finalize(&hash).await,
+                };
+                finalized.map_err(refused("template")).map(|()| done)
+            }
+            (&Method::DELETE, ["templates", part]) => {
+                pool.discard(&hash(part)?).map_err(refused("template")).map(|()| done)
+            }
+            (&Method::GET, ["templates", part, "tests"]) => {
+                let hash = hash(part)?;
+                let id = pool.get(&hash).await.map_err(refused("template"))?;
+                let config = config(&pool.server.connection, &pool.name(id));
+                let database = json!({"templateHash": hash, "config": config});
+                Ok((StatusCode::OK, json!({"database": database, "id": id})))
+            }
+            (&Method::DELETE, ["templates", part, "tests", id])
+            | (&Method::POST, ["templates", part, "tests", id, "unlock"]) => {
+                pool.unlock(&hash(part)?, number(id)?).map_err(refused("test database")).map(|()| done)
+            }
+            (&Method::POST, ["templates", part, "tests", id, "recreate"]) => {
+                pool.recreate(&hash(part)?, number(id)?).map_err(refused("test database")).map(|()| done)
+            }
+            (&Method::DELETE, ["admin", "templates"]) => {
+                pool.reset();
+                Ok(done)
+            }
+            (
+                _,
+                ["templates"]
+                | ["templates", _]
+                | ["templates", _, "tests"]
+                | ["templates", _, "tests", _]
+                | ["templates", _, "tests", _, "unlock" | "recreate"]
+                | ["admin", "templates"],
+            ) => Err((StatusCode::METHOD_NOT_ALLOWED, message("Method Not Allowed"))),
+            _ => Err((StatusCode::NOT_FOUND, message("Not Found"))),
+        }
+    }
+}
+
+/// What a connection has to do with templates. The client for Python finalizes also what it was told that another
+/// client makes: that would be in the middle of the other's work.
+#[derive(Default)]
+struct Known(Mutex<Templates>);
+
+#[derive(Default)]
+struct Templates {
+    /// The databases of those that it makes itself.
+    own: BTreeSet<String>,
+    /// The databases of those that others make.
+    others: BTreeSet<String>,
+}
+
+impl Known {
+    fn templates(&self) -> MutexGuard<'_, Templates> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came of its wish to make a template, whose database is called so now.
+    fn note(&self, is_own: bool, database: &str) {
+        let mut all = self.templates();
+        if all.own.len() + all.others.len() >= REMEMBERED || all.own.contains(database) {
+            return;
+        }
+        let known = if is_own { &mut all.own } else { &mut all.others };
+        known.insert(database.to_owned());
+    }
+
+    fn is_of_others(&self, database: &str) -> bool {
+        self.templates().others.contains(database)
+    }
+}
+
+/// Answers whoever connects, for ever.
+pub(super) async fn listen(listener: TcpListener, api: Api) {
+    let (api, free) = (Arc::new(api), Arc::new(Semaphore::new(CONNECTIONS)));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(AGAIN).await;
+            continue;
+        };
+        // Small answers, for which somebody waits.
+        let _ = stream.set_nodelay(true);
+        let api = Arc::clone(&api);
+        connections.spawn(async move {
+            let known = Known::default();
+            let service =
+                service_fn(async |request| Ok::<_, Infallible>(respond(&api, request, &known).await));
+            let mut server = http1::Builder::new();
+            server.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(BODY);
+            // What goes wrong on a connection is the client's to know.
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn respond(api: &Api, request: Request<Incoming>, known: &Known) -> Response<Full<Bytes>> {
+    let (status, value) = api.answer(request, known).await.unwrap_or_else(|answer| answer);
+    let text = if value.is_null() { String::new() } else { value.to_string() };
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// The client for Python sends a form.
+async fn asked(body: Incoming, is_form: bool) -> Result<Asked, Answer> {
+    let Ok(body) = Limited::new(body, BODY).collect().await else {
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, message("the request is too large")));
+    };
+    let body = body.to_bytes();
+    if is_form {
+        let hash = url::form_urlencoded::parse(&body).find(|(name, _)| name == "hash");
+        return Ok(Asked { hash: hash.map(|(_, hash)| hash.into_owned()).unwrap_or_default() });
+    }
+    serde_json::from_slice(&body)
+        .map_err(|_| (StatusCode::BAD_REQUEST, message("the request is not {\"hash\": \"TEXT\"}")))
+}
+
+fn checked(hash: String) -> Result<String, Answer> {
+    let why = match hash.len() {
+        0 => "hash is required".to_owned(),
+        1..=HASH if !hash.chars().any(char::is_control) => return Ok(hash),
+        _ => format!("a hash is a text of at most {HASH} bytes"),
+    };
+    Err((StatusCode::BAD_REQUEST, message(&why)))
+}
+
+fn number(text: &str) -> Result<u32, Answer> {
+    text.parse().map_err(|_| (StatusCode::BAD_REQUEST, message("invalid test database ID")))
+}
+
+fn refused(what: &'static str) -> impl Fn(Refusal) -> Answer {
+    move |refusal| match refusal {
+        Refusal::Unknown => (StatusCode::NOT_FOUND, message(&format!("{what} not found"))),
+        Refusal::Discarded => (StatusCode::GONE, message("template was just discarded")),
+        Refusal::Locked => (StatusCode::LOCKED, message("template is already initialized")),
+        Refusal::Failed(why) => (StatusCode::SERVICE_UNAVAILABLE, message(&why)),
+    }
+}
+
+fn message(text: &str) -> Value {
+    json!({"message": text})
+}
+
+fn config(connection: &Connection, database: &str) -> Value {
+    let Connection { host, port, user, password, .. } = connection;
+    let mut config =
+        json!({"host": host, "port": port, "username": user, "password": password, "database": database});
+    match connection.secured() {
+        Secured::No => {}
+        Secured::Unverified => config["additionalParams"] = json!({"sslmode": "require"}),
+        Secured::Verified(ca) => {
+            config["additionalParams"] = json!({"sslmode": "verify-full", "sslrootcert": ca});
+        }
+    }
+    config
+}
+
+/// Takes as long wherever they differ.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |all, (one, other)| all | (one ^ other)) == 0
+}

@@ -1,0 +1,375 @@
+//! Fresh databases for tests: copies of templates that the tests' own side has filled, ready before somebody
+//! asks. [`core`] decides, [`postgres`] makes and removes, [`integresql`] is how clients ask.
+
+mod core;
+mod integresql;
+mod postgres;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{timeout, timeout_at};
+
+use self::core::{Core, Got, Id, Limits, Refusal, Removed, Way, Work};
+use self::postgres::{Server, Session};
+use crate::failure::{Advise, usage};
+use crate::output::{Connection, Environment, Model};
+
+/// What the names of all pools' databases begin with.
+const PREFIX: &str = "testbed_pool_";
+/// How many databases of a pool there may be on a server.
+const MOST: usize = 500;
+/// What the copies of one template may take on disk.
+const BYTES: u64 = 8 << 30;
+/// How long somebody waits for a template to be finalized, or for a database.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the databases of a pool may take to go from a server that stays.
+const CLEARING: Duration = Duration::from_secs(10);
+/// How soon a server that cannot be reached is called again.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How many databases are kept ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(usize);
+
+impl Size {
+    /// Reads a number of databases, or `auto`: one a processor, at least two. 0 is no pool.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => {
+                let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+                Ok(Self(processors.clamp(2, Self::MOST)))
+            }
+            _ => match text.parse() {
+                Ok(size) if size <= Self::MOST => Ok(Self(size)),
+                _ => Err(format!(
+                    "write how many databases are kept ready, 0 (no pool) to {}, or auto",
+                    Self::MOST
+                )),
+            },
+        }
+    }
+
+    const MOST: usize = 64;
+}
+
+/// The pools of a run, which are served as long as this lives.
+pub struct Served {
+    address: SocketAddr,
+    token: String,
+    pools: Arc<[Arc<Pool>]>,
+    _tasks: JoinSet<()>,
+}
+
+/// Whether there can be pools, before anything is made.
+///
+/// # Errors
+/// A usage error where none of the databases is of an engine whose databases can be copied.
+pub fn check<'a>(size: Option<Size>, engines: impl IntoIterator<Item = &'a str>) -> anyhow::Result<()> {
+    if size.is_none_or(|Size(size)| size == 0) {
+        return Ok(());
+    }
+    let engines: Vec<&str> = engines.into_iter().collect();
+    if engines.contains(&"postgres") {
+        return Ok(());
+    }
+    let others = if engines.is_empty() { "nothing".to_owned() } else { engines.join(", ") };
+    Err(usage(format!("--pool makes copies of PostgreSQL's databases, and this run has {others}")))
+        .hint("leave out --pool (or pool in testbed.yaml), or add a database of PostgreSQL")
+}
+
+/// Serves the pools of a run's PostgreSQL servers; `None` where nobody asks for that.
+///
+/// # Errors
+/// A server takes no login, or there is no port to be had.
+pub async fn serve(size: Option<Size>, model: &Model) -> anyhow::Result<Option<Served>> {
+    let Some(Size(ready)) = size.filter(|Size(size)| *size > 0) else { return Ok(None) };
+    let servers = model.databases.iter().filter(|one| one.engine == "postgres" && !one.is_further);
+    let mut tasks = JoinSet::new();
+    let mut pools = Vec::new();
+    for connection in servers {
+        let pool = Arc::new(Pool::new(connection.clone(), ready));
+        let first = pool.first_session().await?;
+        let makers = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(2, 4);
+        tasks.spawn(Arc::clone(&pool).make(Some(first)));
+        (1..makers).for_each(|_| drop(tasks.spawn(Arc::clone(&pool).make(None))));
+        pools.push(pool);
+    }
+    let others = model.databases.iter().filter(|one| one.engine != "postgres");
+    let others = others.map(|one| (one.name.clone(), one.engine)).collect();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    let listener = listener.context("opening a port for the pool")?;
+    let address = listener.local_addr()?;
+    // Others on this machine may not get in with the databases' passwords.
+    let token = uuid::Uuid::new_v4().simple().to_string();
+    let pools: Arc<[Arc<Pool>]> = pools.into();
+    tasks.spawn(integresql::listen(listener, integresql::Api::new(&token, Arc::clone(&pools), others)));
+    Ok(Some(Served { address, token, pools, _tasks: tasks }))
+}
+
+impl Served {
+    /// Tells a command where it is, by the names that published clients know, unless the project gives these
+    /// another meaning.
+    pub fn tell(&self, environment: &mut Environment) {
+        let url = format!("http://{}/{}/api", self.address, self.token);
+        for name in ["INTEGRESQL_CLIENT_BASE_URL", "INTEGRESQL_BASE_URL"] {
+            if !environment.set.iter().any(|(set, _)| set == name) {
+                environment.set.push((name.to_owned(), url.clone()));
+            }
+        }
+    }
+
+    /// Removes the databases from servers that stay.
+    pub async fn clear(self) -> anyhow::Result<()> {
+        drop(self._tasks);
+        for pool in self.pools.iter() {
+            let cleared = timeout(CLEARING, pool.clear()).await;
+            let cleared = cleared.unwrap_or_else(|_| Err(anyhow!("it has taken too long")));
+            cleared.with_context(|| {
+                format!("removing the pool's databases from {}", pool.server.connection.name)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The databases on one server.
+struct Pool {
+    server: Server,
+    core: Mutex<Core>,
+    /// There may be something to do.
+    changed: Notify,
+    /// A template is finalized or discarded.
+    settled: Notify,
+    /// Templates that have settings of their own.
+    has_settings: Mutex<Vec<String>>,
+}
+
+impl Pool {
+    fn new(connection: Connection, ready: usize) -> Self {
+        let id = u64::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
+        let soft = (4 * ready).max(16);
+        let limits = Limits { ready, soft, most: MOST, bytes: BYTES };
+        Self {
+            server: Server { connection, key: id.cast_signed() },
+            core: Mutex::new(Core::new(limits, format!("{PREFIX}{id:016x}"))),
+            changed: Notify::new(),
+            settled: Notify::new(),
+            has_settings: Mutex::default(),
+        }
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session that marks the pool, once what earlier ones have left is gone.
+    async fn first_session(&self) -> anyhow::Result<Session> {
+        let session = self.server.session().await?;
+        session.mark(self.server.key).await?;
+        session.sweep(PREFIX, key_in, self.server.key).await?;
+        Ok(session)
+    }
+
+    async fn clear(&self) -> anyhow::Result<()> {
+        let session = self.server.session().await?;
+        let prefix = self.core().prefix().to_owned();
+        for name in session.named(&prefix).await? {
+            session.remove(&name, Way::Forced).await?;
+        }
+        Ok(())
+    }
+
+    /// Does what there is to do, for ever. The session that marks the pool marks it again when it has to be
+    /// made anew.
+    async fn make(self: Arc<Self>, mut session: Option<Session>) {
+        let is_first = session.is_some();
+        loop {
+            let changed = self.changed.notified();
+            let now = Instant::now();
+            let work = self.core().next_work(now);
+            let Some(work) = work else {
+                let wakes = self.core().wakes(now);
+                match wakes {
+                    Some(wakes) => drop(timeout_at(wakes.into(), changed).await),
+                    None => changed.await,
+                }
+                continue;
+            };
+            // Others may find something as well.
+            self.changed.notify_one();
+            if session.as_ref().is_none_or(Session::is_closed) {
+                session = self.server.session().await.ok();
+                if let Some(session) = session.as_ref().filter(|_| is_first) {
+                    let _ = session.mark(self.server.key).await;
+                }
+            }
+            let outcome = match &session {
+                Some(session) => self.work_on(session, &work).await,
+                None => Err(anyhow!("the server takes no logins")),
+            };
+            if let Err(error) = outcome {
+                self.failed(&work, &error);
+                // A server that is being restarted comes back.
+                tokio::time::sleep(AGAIN).await;
+            }
+            self.changed.notify_one();
+        }
+    }
+
+    async fn work_on(&self, session: &Session, work: &Work) -> anyhow::Result<()> {
+        match work {
+            Work::Copy { hash, template, id, name } => {
+                let has_settings = self.settings().contains(template);
+                session.copy(template, name, has_settings).await?;
+                self.core().copied(hash, template, *id, Ok(()), Instant::now());
+            }
+            Work::Remove { name, way } => {
+                let removed = session.remove(name, *way).await?;
+                self.core().removed(name, removed, Instant::now());
+            }
+            Work::Look(databases) => {
+                let (used, ever) = session.look(databases).await?;
+                self.core().seen(&used, &ever, Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, work: &Work, error: &anyhow::Error) {
+        let now = Instant::now();
+        match work {
+            Work::Copy { hash, template, id, .. } => {
+                let refusal = Refusal::Failed(format!("making a copy of the template: {error:#}"));
+                self.core().copied(hash, template, *id, Err(refusal), now);
+            }
+            Work::Remove { name, .. } => self.core().removed(name, Removed::Busy, now),
+            Work::Look(_) => self.core().not_seen(now),
+        }
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Vec<String>> {
+        self.has_settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new template: the name of its empty database.
+    async fn initialise(&self, hash: &str) -> Result<String, Refusal> {
+        let name = self.core().initialise(hash)?;
+        let created = async { self.server.session().await?.create(&name).await };
+        if let Err(error) = created.await {
+            let refusal = Refusal::Failed(format!("making a template: {error:#}"));
+            self.core().not_created(hash, &name, &refusal);
+            return Err(refusal);
+        }
+        Ok(name)
+    }
+
+    /// What the database of a template is called that is there.
+    fn template(&self, hash: &str) -> Option<String> {
+        self.core().template(hash)
+    }
+
+    async fn finalize(&self, hash: &str) -> Result<(), Refusal> {
+        let Some(name) = self.core().to_finalize(hash)? else { return Ok(()) };
+        let closed = async { self.server.session().await?.close(&self.server, &name).await };
+        let closed = closed.await.map_err(|error| Refusal::Failed(format!("finalizing: {error:#}")))?;
+        if closed.has_settings {
+            self.settings().push(name.clone());
+        }
+        self.core().finalized(hash, &name, closed.size)?;
+        self.settled.notify_waiters();
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits until the template's maker has finalized it.
+    async fn until_finalized(&self, hash: &str) -> Result<(), Refusal> {
+        let wait = async {
+            loop {
+                let settled = self.settled.notified();
+                if self.core().to_finalize(hash)?.is_none() {
+                    return Ok(());
+                }
+                settled.await;
+            }
+        };
+        let waited = timeout(PATIENCE, wait).await;
+        waited.unwrap_or_else(|_| Err(Refusal::Failed(self.core().why_not(hash))))
+    }
+
+    fn discard(&self, hash: &str) -> Result<(), Refusal> {
+        self.core().discard(hash, Instant::now())?;
+        self.settled.notify_waiters();
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn reset(&self) {
+        self.core().reset(Instant::now());
+        self.settled.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    /// A database for one test, as soon as there is one.
+    async fn get(&self, hash: &str) -> Result<Id, Refusal> {
+        let got = self.core().get(hash, Instant::now());
+        self.changed.notify_one();
+        let receiver = match got {
+            Got::Now(id) => return Ok(id),
+            Got::Never(refusal) => return Err(refusal),
+            Got::Later(receiver) => receiver,
+        };
+        let mut waiting = Waiting { pool: self, hash, receiver };
+        match timeout(PATIENCE, &mut waiting.receiver).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Refusal::Discarded),
+            Err(_) => Err(Refusal::Failed(format!("none within a minute: {}", self.core().why_not(hash)))),
+        }
+    }
+
+    fn unlock(&self, hash: &str, id: Id) -> Result<(), Refusal> {
+        self.core().unlock(hash, id, Instant::now())
+    }
+
+    fn recreate(&self, hash: &str, id: Id) -> Result<(), Refusal> {
+        self.core().recreate(hash, id, Instant::now())?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    fn name(&self, id: Id) -> String {
+        self.core().name(id)
+    }
+}
+
+/// Somebody who waits. Where that ends while there is something for it on the way, nobody has it.
+struct Waiting<'a> {
+    pool: &'a Pool,
+    hash: &'a str,
+    receiver: oneshot::Receiver<Result<Id, Refusal>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.receiver.close();
+        if let Ok(Ok(id)) = self.receiver.try_recv() {
+            let _ = self.pool.unlock(self.hash, id);
+        }
+        self.pool.changed.notify_one();
+    }
+}
+
+/// The mark of the pool that a database belongs to.
+fn key_in(name: &str) -> Option<i64> {
+    let id = name.strip_prefix(PREFIX)?.get(..16)?;
+    u64::from_str_radix(id, 16).ok().map(u64::cast_signed)
+}
