@@ -17,6 +17,7 @@ use tokio::runtime;
 use crate::cli::Cli;
 use crate::console;
 use crate::database::Engine;
+use crate::environment::variable;
 use crate::history::place::Place;
 use crate::history::query::Filter;
 use crate::history::store::Store;
@@ -174,8 +175,7 @@ fn databases() -> Vec<CompletionCandidate> {
 /// The file in which the history is: as the variable says, else the usual one. A press of the Tab key asks no server,
 /// and reading the project's settings would take half of the time that there is.
 fn kept() -> Option<Place> {
-    let named = std::env::var("TESTBED_HISTORY").unwrap_or_default();
-    let place = Place::named(Some(&named)).ok()?.unwrap_or_else(Place::usual)?;
+    let place = Place::named(variable("TESTBED_HISTORY").as_deref()).ok()?.unwrap_or_else(Place::usual)?;
     matches!(place, Place::Sqlite(_)).then_some(place)
 }
 
