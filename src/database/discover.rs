@@ -24,7 +24,7 @@ const PORT_ANNOTATION: &str = "testbed/port";
 /// `never`.
 const SETTLE_ANNOTATION: &str = "testbed/settle";
 /// The folder of a container with the certificate of a server that takes logins over TLS alone.
-const TLS_ANNOTATION: &str = "testbed/tls";
+pub(super) const TLS_ANNOTATION: &str = "testbed/tls";
 /// On a pod or its template: a JSON object of extra arguments for the config file.
 const CONNARGS_ANNOTATION: &str = "testbed/connargs";
 

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::discover::TLS_ANNOTATION;
 use crate::failure::Advise;
 use crate::manifest::{Object, images};
 
@@ -95,7 +96,11 @@ impl Workload {
     /// A pod that lives in a cluster, as a workload of its own.
     pub fn from_pod(pod: &Pod) -> Self {
         let template = PodTemplateSpec { metadata: Some(pod.metadata.clone()), spec: pod.spec.clone() };
-        Self::from_template("Pod", pod.metadata.name.as_deref().unwrap_or_default(), template, 1)
+        let mut own =
+            Self::from_template("Pod", pod.metadata.name.as_deref().unwrap_or_default(), template, 1);
+        // Its certificates are in a Secret that nobody reads for that.
+        own.annotations.remove(TLS_ANNOTATION);
+        own
     }
 }
 

@@ -67,6 +67,8 @@ fn an_up_in_a_cluster_keeps_the_certificates_of_the_first_one() {
                   psql -Atc 'SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()'";
     let exec = namespace.folder.call(&["exec", "--run-id", &id, "--", "sh", "-c", script]).ok();
     assert_eq!(exec.stdout, "verify-full\n1\nt\n", "{}", exec.transcript());
+    let status = namespace.folder.call(&["status", "--run-id", &id]).ok();
+    assert!(status.stdout.contains(" orders ") && status.stdout.contains(" postgres "), "{}", status.stdout);
     namespace.folder.call(&["down", "--run-id", &id]).ok();
     assert!(!folder.exists());
 }
