@@ -99,6 +99,8 @@ pub struct Node {
     pub line: usize,
     /// What it is.
     pub content: Content,
+    /// A tag of its own language, such as `!reset` of compose files and GitLab's `!reference`, without the `!`.
+    pub tag: Option<Box<str>>,
 }
 
 /// The shapes of values.
@@ -169,7 +171,7 @@ impl Node {
             let line = span.start.line();
             builder.take(event, line).map_err(|wrong| Problem { line, wrong })?;
         }
-        Ok(builder.root.unwrap_or(Self { line: 1, content: Content::Empty }))
+        Ok(builder.root.unwrap_or(Self { line: 1, ..EMPTY }))
     }
 
     /// The value of a key; `None` where this is no mapping or has no such key.
@@ -320,7 +322,7 @@ fn merge(entries: Vec<Entry>) -> Vec<Entry> {
     own
 }
 
-const EMPTY: Node = Node { line: 0, content: Content::Empty };
+const EMPTY: Node = Node { line: 0, content: Content::Empty, tag: None };
 
 /// A list or mapping that has not ended yet.
 struct Open {
@@ -343,18 +345,18 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn take(&mut self, event: Event, line: usize) -> Result<(), Wrong> {
         match event {
-            Event::SequenceStart(_, anchor, _) => {
-                self.begin(Node { line, content: Content::List(Vec::new()) }, anchor)
-            }
-            Event::MappingStart(_, anchor, _) => {
-                self.begin(Node { line, content: Content::Map(Vec::new()) }, anchor)
+            Event::SequenceStart(_, anchor, tag) => self
+                .begin(Node { line, content: Content::List(Vec::new()), tag: own(tag.as_deref()) }, anchor),
+            Event::MappingStart(_, anchor, tag) => {
+                self.begin(Node { line, content: Content::Map(Vec::new()), tag: own(tag.as_deref()) }, anchor)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(open) => self.add(open.node, open.anchor),
                 None => Ok(()),
             },
             Event::Scalar(text, style, anchor, tag) => {
-                self.add(Node { line, content: content(text, is_plain(style, tag.as_deref())) }, anchor)
+                let content = content(text, is_plain(style, tag.as_deref()));
+                self.add(Node { line, content, tag: own(tag.as_deref()) }, anchor)
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor) else {
@@ -440,6 +442,11 @@ fn is_plain(style: ScalarStyle, tag: Option<&Tag>) -> bool {
         Some(tag) => ["bool", "float", "int", "null"].contains(&tag.suffix()),
         None => style == ScalarStyle::Plain,
     }
+}
+
+/// A tag that YAML itself does not know.
+fn own(tag: Option<&Tag>) -> Option<Box<str>> {
+    tag.filter(|tag| !tag.is_yaml_core_schema()).map(|tag| tag.suffix().into())
 }
 
 fn content(text: Cow<str>, plain: bool) -> Content {

@@ -1,4 +1,5 @@
-//! What `testbed init` reads: compose files with what they name, workflows, GitLab's file, a config file.
+//! What `testbed init` reads: compose files with what they name, workflows, GitLab's file, a config file,
+//! programs' settings.
 //! What it writes, testbed reads.
 #![no_main]
 
@@ -8,7 +9,7 @@ use std::sync::LazyLock;
 use clap::{Command, CommandFactory};
 use libfuzzer_sys::fuzz_target;
 use testbed::cli::Cli;
-use testbed::init::{compose, config, gitlab, merge, workflow, write};
+use testbed::init::{compose, config, gitlab, merge, settings, workflow, write};
 use testbed::settings::read::read;
 
 static FLAGS: LazyLock<Command> = LazyLock::new(Cli::command);
@@ -25,16 +26,28 @@ fuzz_target!(|data: &[u8]| {
     };
     let findings = match kind {
         b'c' => compose::read("compose.yaml", text, &beside),
-        b'w' => workflow::read(".github/workflows/test.yml", text),
-        b'g' => gitlab::read(".gitlab-ci.yml", text),
+        b'w' => workflow::read(".github/workflows/test.yml", text, &Default::default()),
+        b'g' => gitlab::read(".gitlab-ci.yml", text, &beside, &[]),
+        b'e' | b'r' | b'p' | b'd' | b's' | b'j' => {
+            let file = match kind {
+                b'e' => ".env",
+                b'r' => "config/database.yml",
+                b'p' => "schema.prisma",
+                b'd' => "settings.py",
+                b's' => "application.yml",
+                _ => "application.properties",
+            };
+            let Some(read) = settings::reader(file) else { return };
+            Ok(read(file, text, &Default::default()))
+        }
         _ => config::read("testing-databases.json", text),
     };
     let Ok(findings) = findings else { return };
-    let found = merge::merge(findings.found);
+    let found = merge::merge(findings.found).found;
     if found.is_empty() {
         return;
     }
-    found.iter().for_each(|found| drop(write::image(found)));
+    found.iter().for_each(|found| drop(write::summary(found)));
     let written = write::write(&found);
     if let Err(error) = read("testbed.yaml", &written, Path::new(""), &FLAGS) {
         panic!("what init writes is no testbed.yaml: {error:#}\n{written}");

@@ -1,6 +1,5 @@
 //! `testbed init`: writes a `testbed.yaml` from what the project says about its databases.
 
-use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -11,32 +10,32 @@ use anyhow::{Context, anyhow};
 use crate::cli::{Global, Init};
 use crate::console;
 use crate::failure::{Advise, usage};
-use crate::init::{Findings, Found, Place, Port, compose, config, gitlab, merge, one_line, workflow, write};
+use crate::init::merge::{self, ASKED, Merged};
+use crate::init::project::Project;
+use crate::init::{Findings, Found, Place, Port, look, write};
 use crate::manifest::builtin::With;
 use crate::progress::Progress;
-use crate::reading::{self, MOST};
 use crate::settings::find;
-
-/// How many files of a compose file that cannot be read are told of.
-const NOTES: usize = 10;
 
 pub(super) fn init(args: &Init, global: &Global) -> anyhow::Result<()> {
     let progress = global.progress();
     if !args.folder.is_dir() {
         return Err(usage(format!("{} is no folder", args.folder.display())));
     }
+    let context = || format!("looking into {}", args.folder.display());
+    let project = Project::new(&args.folder).with_context(context)?;
     let mut findings = Findings::default();
     for text in &args.with {
         findings.found.push(asked(&With::parse(text)?));
     }
-    look(&args.folder, &mut findings)?;
-    let found = merge::merge(findings.found);
+    findings.add(look::look(&project));
+    findings.notes.extend(project.into_notes());
+    let Merged { found, aside } = merge::merge(std::mem::take(&mut findings.found));
+    findings.left.extend(aside);
     if found.is_empty() {
-        return Err(anyhow!("no database was found in {}", args.folder.display()))
-            .hint("looked at compose files, .github/workflows, .gitlab-ci.yml and testing-databases.json")
-            .hint("say what the tests need: testbed init --with postgres:17 --with mysql");
+        return Err(nothing(args, &findings));
     }
-    tell(&found, &findings.notes, &progress);
+    tell(&found, &findings, &progress);
     let text = write::write(&found);
     match target(args) {
         None => console::print(&text),
@@ -70,126 +69,50 @@ fn is_seen_by_git(folder: &Path) -> bool {
 }
 
 fn asked(with: &With) -> Found {
-    let place = Place { group: "--with".into(), text: "asked for with --with".into() };
+    let place = Place { group: ASKED.into(), text: "asked for with --with".into() };
     Found {
-        name: with.name.clone(),
-        engine: with.engine,
         tag: with.tag.clone(),
-        image: None,
-        user: None,
-        database: None,
         port: with.port.map(Port::Asked),
-        init: Vec::new(),
-        has_password: false,
-        places: vec![place],
+        ..Found::new(with.name.clone(), with.engine, place)
     }
 }
 
-/// Looks at every file of the project that may name databases, the most telling ones first.
-fn look(folder: &Path, findings: &mut Findings) -> anyhow::Result<()> {
-    let is_compose = |name: &str| name.starts_with("docker-compose") || name.starts_with("compose");
-    for name in yaml_files(folder, "")?.into_iter().filter(|name| is_compose(name)) {
-        let beside = Beside::default();
-        take(folder, &name, findings, |name, text| {
-            compose::read(name, text, &|path| beside.read(folder, path))
-        });
-        findings.notes.extend(beside.notes.into_inner());
-    }
-    for name in yaml_files(folder, ".github/workflows")? {
-        take(folder, &name, findings, workflow::read);
-    }
-    take(folder, ".gitlab-ci.yml", findings, gitlab::read);
-    take(folder, "testing-databases.json", findings, config::read);
-    Ok(())
+/// Why there is no proposal. A file that could not be read may have had one.
+fn nothing(args: &Init, findings: &Findings) -> anyhow::Error {
+    let seen: Vec<String> = few(findings.broken.iter().skip(1).chain(&findings.left).chain(&findings.notes));
+    let error = match findings.broken.first() {
+        Some(broken) => usage(broken.clone()),
+        None => anyhow!("no database was found in {}", args.folder.display()),
+    };
+    let told: anyhow::Result<()> = Err(error);
+    let told = if seen.is_empty() { told } else { told.detail(seen.join("\n")) };
+    told.hint(
+        "looked at compose files, .github/workflows, .gitlab-ci.yml, testing-databases.json and programs' settings",
+    )
+    .hint("say what the tests need: testbed init --with postgres:17 --with mysql")
+    .unwrap_err()
 }
 
-/// The files that a compose file names: they may be anywhere, and of any kind.
-#[derive(Default)]
-struct Beside {
-    /// The bytes that were read. One file may be named a thousand times.
-    read: Cell<usize>,
-    notes: RefCell<Vec<String>>,
-}
-
-impl Beside {
-    /// The text of a file; one that is there and cannot be read is told of.
-    fn read(&self, folder: &Path, path: &str) -> Option<String> {
-        match reading::text(&folder.join(path), MOST.saturating_sub(self.read.get())) {
-            Ok(text) => {
-                self.read.set(self.read.get() + text.len());
-                Some(text)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => {
-                let mut notes = self.notes.borrow_mut();
-                let path: String = path.chars().take(200).collect();
-                let note = if error.kind() == ErrorKind::FileTooLarge {
-                    format!(
-                        "reading {}: this and what was read before have more than {} MiB",
-                        one_line(&path),
-                        MOST >> 20
-                    )
-                } else {
-                    format!("reading {}: {error}", one_line(&path))
-                };
-                if notes.len() < NOTES && !notes.contains(&note) {
-                    notes.push(note);
-                }
-                None
-            }
-        }
-    }
-}
-
-/// The YAML files of a folder of the project, in the order of their names.
-fn yaml_files(root: &Path, folder: &str) -> anyhow::Result<Vec<String>> {
-    let path = root.join(folder);
-    if !path.is_dir() {
-        return Ok(Vec::new());
-    }
-    let entries = std::fs::read_dir(&path).with_context(|| format!("looking into {}", path.display()))?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let yaml = names.filter(|name| name.ends_with(".yml") || name.ends_with(".yaml"));
-    let mut files: Vec<String> =
-        yaml.map(|name| if folder.is_empty() { name } else { format!("{folder}/{name}") }).collect();
-    files.sort();
-    Ok(files)
-}
-
-/// Reads one file, if it is there. One that cannot be read is no reason to leave the others alone.
-fn take(
-    folder: &Path,
-    name: &str,
-    findings: &mut Findings,
-    read: impl Fn(&str, &str) -> anyhow::Result<Findings>,
-) {
-    let path = folder.join(name);
-    if !path.exists() {
-        return;
-    }
-    match reading::text(&path, MOST)
-        .with_context(|| format!("reading {name}"))
-        .and_then(|text| read(name, &text))
-    {
-        Ok(more) => {
-            findings.found.extend(more.found);
-            findings.notes.extend(more.notes);
-        }
-        Err(error) => findings.notes.push(format!("{error:#}")),
-    }
-}
-
-fn tell(found: &[Found], notes: &[String], progress: &Progress) {
+fn tell(found: &[Found], findings: &Findings, progress: &Progress) {
     for found in found {
-        let user = found.user.as_ref().map(|user| format!(", user {user:?}"));
-        let database = found.database.as_ref().map(|database| format!(", database {database:?}"));
-        let what =
-            format!("{}{}{}", write::image(found), user.unwrap_or_default(), database.unwrap_or_default());
-        progress.say(&format!("{}: {what}", found.name));
+        progress.say(&format!("{}: {}", found.name, write::summary(found)));
         found.places.iter().for_each(|place| progress.say(&format!("  {}", place.text)));
     }
-    notes.iter().for_each(|note| progress.warn(note));
+    few(findings.left.iter()).iter().for_each(|left| progress.say(&format!("left out: {left}")));
+    few(findings.broken.iter().chain(&findings.notes)).iter().for_each(|note| progress.warn(note));
 }
+
+/// No more than people read.
+fn few<'a>(lines: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut lines = lines.cloned();
+    let mut few: Vec<String> = lines.by_ref().take(LINES).collect();
+    let more = lines.count();
+    few.extend((more > 0).then(|| format!("and {more} more")));
+    few
+}
+
+/// How much is said of one kind.
+const LINES: usize = 100;
 
 /// Where the file goes; `None` for standard output.
 fn target(args: &Init) -> Option<PathBuf> {

@@ -33,7 +33,18 @@ pub struct Plain {
 /// Reads a container's login as its image does; `None` if the image's name tells no database.
 pub fn of_image(image: &str, variables: &[(String, String)]) -> Option<Plain> {
     let (engine, vendor) = engine::identify(image);
-    let engine = engine?;
+    Some(plain(engine?, vendor, variables))
+}
+
+/// The same for an image whose name tells nothing; `None` if its variables are no server's either.
+pub fn of_variables(variables: &[(String, String)]) -> Option<Plain> {
+    let engine = [Engine::Mariadb, Engine::Mysql, Engine::Postgres].into_iter().find(|engine| {
+        variables.iter().any(|(name, _)| server_variables(*engine).contains(&name.as_str()))
+    })?;
+    Some(plain(engine, Vendor::Official, variables))
+}
+
+fn plain(engine: Engine, vendor: Vendor, variables: &[(String, String)]) -> Plain {
     let env = variables.iter().map(|(name, value)| EnvVar {
         name: name.clone(),
         value: Some(value.clone()),
@@ -42,7 +53,7 @@ pub fn of_image(image: &str, variables: &[(String, String)]) -> Option<Plain> {
     let container = Container { env: Some(env.collect()), ..Container::default() };
     let (spec, data) = (PodSpec::default(), Data::default());
     let logins = read(engine, vendor, &mut Variables::new(&spec, &container, &data));
-    Some(Plain { engine, is_bitnami: vendor == Vendor::Bitnami, login: logins.map(|logins| logins.tests) })
+    Plain { engine, is_bitnami: vendor == Vendor::Bitnami, login: logins.map(|logins| logins.tests) }
 }
 
 /// Variables that only a server's own container has: each is a way to say what its administrator's password

@@ -28,16 +28,10 @@ pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
                 .map(ToOwned::to_owned)
         };
         findings.found.push(Found {
-            name: name(engine.name(), engine),
-            engine,
-            tag: None,
-            image: None,
             user: argument("user").filter(|user| !is_default_user(engine, user)),
             database: argument("dbname").or_else(|| argument("database")).or_else(|| argument("db")),
-            port: None,
-            init: Vec::new(),
             has_password: arguments.get("password").is_some(),
-            places: vec![Place { group: file.into(), text }],
+            ..Found::new(name(engine.name(), engine), engine, Place { group: file.into(), text })
         });
     }
     Ok(findings)
@@ -63,7 +57,7 @@ mod tests {
   ["mysql", {"user": "root", "password": "hush", "host": "h", "database": "striv_test", "create_database": true}],
   ["postgres", {"user": "striv", "dbname": "striv_test"}],
   ["oracle", {}], 5]"#;
-        let Findings { found, notes } = read("t.json", text).unwrap();
+        let Findings { found, notes, .. } = read("t.json", text).unwrap();
         let shown: Vec<_> = found
             .iter()
             .map(|found| (found.engine, found.user.as_deref(), found.database.as_deref(), found.has_password))

@@ -1,10 +1,17 @@
 //! One database out of several places that mean the same one, and a name of its own for each.
 
-use super::Found;
+use super::{Found, Purpose, write};
 use crate::database::Engine;
 
+/// What is proposed, and what is not because of it, each with its place and the reason.
+#[derive(Debug, Default)]
+pub struct Merged {
+    pub found: Vec<Found>,
+    pub aside: Vec<String>,
+}
+
 /// In the order of what was found: the first place gives the name, later ones complete what it leaves open.
-pub fn merge(found: Vec<Found>) -> Vec<Found> {
+pub fn merge(found: Vec<Found>) -> Merged {
     let mut merged: Vec<Found> = Vec::new();
     for one in found {
         match merged.iter_mut().find(|known| is_same(known, &one)) {
@@ -12,9 +19,70 @@ pub fn merge(found: Vec<Found>) -> Vec<Found> {
             None => merged.push(one),
         }
     }
-    name(&mut merged);
+    let mut merged = choose(merged);
+    name(&mut merged.found);
     merged
 }
+
+/// How good a source is: what is for tests before what is for development, and a server that is described
+/// before what a program wants to find.
+fn rank(found: &Found) -> usize {
+    match (found.purpose, found.is_server) {
+        (Purpose::Tests, true) => 0,
+        (Purpose::Tests, false) => 1,
+        (Purpose::Development, true) => 2,
+        (Purpose::Part, true) => 3,
+        (Purpose::Development | Purpose::Part, false) => 4,
+        (Purpose::Other, true) => 5,
+        (Purpose::Other, false) => 6,
+    }
+}
+
+/// Of each engine, leaves those of the best source.
+fn choose(found: Vec<Found>) -> Merged {
+    let is_asked = |found: &Found| found.places.iter().any(|place| place.group == ASKED);
+    let mut best: Vec<Found> = Vec::new();
+    let mut rest: Vec<Found> = Vec::new();
+    for (index, one) in found.iter().enumerate() {
+        let gives_way = |other: &Found| {
+            !is_asked(other) && (other.engine == one.engine && rank(other) < rank(one))
+            // A file of SQLite is what a program begins with, where it names no server.
+            || one.engine == Engine::Sqlite && !one.is_server && other.engine != Engine::Sqlite && rank(other) <= 4
+        };
+        // A program's own settings name databases of one server.
+        let is_second = !one.is_server
+            && found[..index].iter().any(|other| other.engine == one.engine && rank(other) == rank(one));
+        if !is_asked(one) && (is_second || found.iter().any(gives_way)) {
+            rest.push(one.clone());
+        } else {
+            best.push(one.clone());
+        }
+    }
+    // What a program wants to find says nothing of the server: that is as the best description of one has it.
+    for one in best.iter_mut().filter(|one| !one.is_server && one.tag.is_none()) {
+        let servers = || rest.iter().filter(|other| other.is_server && other.engine == one.engine);
+        let Some(least) = servers().map(rank).min() else { continue };
+        let mut equal = servers().filter(|other| rank(other) == least);
+        if let (Some(server), None) = (equal.next(), equal.next()) {
+            one.name.clone_from(&server.name);
+            one.tag.clone_from(&server.tag);
+            one.image.clone_from(&server.image);
+            one.init.clone_from(&server.init);
+            one.args.clone_from(&server.args);
+            one.port = one.port.or(server.port);
+        }
+    }
+    let aside = rest.iter().map(|one| {
+        let taken = best.iter().filter(|other| other.engine == one.engine).chain(&best).next();
+        let instead = taken.and_then(|taken| taken.places.first()).map_or("another one", |place| &place.text);
+        let place = one.places.first().map_or("", |place| &place.text);
+        format!("{place}: {} is not proposed, for {instead} is", write::summary(one))
+    });
+    Merged { aside: aside.collect(), found: best }
+}
+
+/// The group of what was asked for.
+pub const ASKED: &str = "--with";
 
 /// Whether two places can mean one database: they agree, and nothing uses the two side by side.
 fn is_same(known: &Found, other: &Found) -> bool {
@@ -42,7 +110,12 @@ fn complete(known: &mut Found, other: Found) {
     if known.init.is_empty() {
         known.init = other.init;
     }
+    if known.args.is_empty() {
+        known.args = other.args;
+    }
     known.has_password |= other.has_password;
+    known.purpose = known.purpose.min(other.purpose);
+    known.is_server |= other.is_server;
     known.places.extend(other.places);
 }
 
@@ -73,18 +146,15 @@ mod tests {
     use super::super::Place;
     use super::*;
 
+    fn merge(found: Vec<Found>) -> Vec<Found> {
+        super::merge(found).found
+    }
+
     fn found(name: &str, group: &str, tag: Option<&str>, database: Option<&str>) -> Found {
         Found {
-            name: name.into(),
-            engine: Engine::Postgres,
             tag: tag.map(Into::into),
-            image: None,
-            user: None,
             database: database.map(Into::into),
-            port: None,
-            init: Vec::new(),
-            has_password: false,
-            places: vec![Place { group: group.into(), text: group.into() }],
+            ..Found::new(name.into(), Engine::Postgres, Place { group: group.into(), text: group.into() })
         }
     }
 
@@ -118,5 +188,36 @@ mod tests {
         ]);
         let names: Vec<_> = merged.iter().map(|found| found.name.as_str()).collect();
         assert_eq!(names, ["db", "db-1", "postgres-1"]);
+    }
+
+    #[test]
+    fn the_tests_own_is_proposed_and_the_others_are_said() {
+        let one = |group: &str, purpose, is_server, database| Found {
+            purpose,
+            is_server,
+            ..found(if is_server { "db" } else { "postgres" }, group, is_server.then_some("15"), database)
+        };
+        let Merged { found, aside } = super::merge(vec![
+            one("compose.yaml", Purpose::Development, true, Some("shop")),
+            one("compose.test.yaml", Purpose::Tests, true, Some("shop_test")),
+            one(".env", Purpose::Development, false, Some("other")),
+        ]);
+        assert_eq!((found.len(), found[0].database.as_deref()), (1, Some("shop_test")));
+        assert_eq!(
+            aside,
+            [
+                "compose.yaml: postgres:15, database \"shop\" is not proposed, for compose.test.yaml is",
+                ".env: postgres, database \"other\" is not proposed, for compose.test.yaml is"
+            ]
+        );
+        // The settings of the tests name the database, and the compose file the server.
+        let Merged { found, .. } = super::merge(vec![
+            one("compose.yaml", Purpose::Development, true, Some("shop")),
+            one("database.yml", Purpose::Tests, false, Some("shop_test")),
+        ]);
+        assert_eq!(
+            (found.len(), found[0].name.as_str(), found[0].tag.as_deref(), found[0].database.as_deref()),
+            (1, "db", Some("15"), Some("shop_test"))
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! From a service, an image with variables, to a [`Found`]: what compose files and CI systems share.
 
-use super::{Findings, Found, Place, one_line};
+use super::command::{self, Runs};
+use super::{Findings, Found, Place, Purpose, one_line};
 use crate::database::{self, Engine};
 use crate::manifest::builtin;
 use crate::run_id::is_dns_label;
@@ -14,55 +15,146 @@ pub struct Service<'a> {
     pub image: &'a str,
     /// Its variables; `None` where the value is not known here.
     pub variables: Vec<(String, Option<String>)>,
+    pub entrypoint: Vec<String>,
+    pub command: Vec<String>,
+    pub role: Role,
+    pub purpose: Purpose,
     pub place: Place,
 }
 
-/// Takes a service in, if it is a database.
+/// What speaks for a server, or against it, besides the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It has a server's port, data or health check, or others are given it as a server.
+    Server,
+    /// It is told where a server is.
+    Client,
+    Unknown,
+}
+
+/// Takes a service in if it is a database, else the reason why it is none.
 pub fn take(service: Service, findings: &mut Findings) -> bool {
     let known: Vec<(String, String)> = service
         .variables
         .iter()
         .filter_map(|(name, value)| {
             let secret = || is_password(name).then(|| UNKNOWN.to_owned());
-            Some((name.clone(), value.clone().or_else(secret)?))
+            let name = name.strip_suffix("_FILE").unwrap_or(name);
+            Some((name.to_owned(), value.clone().or_else(secret)?))
         })
         .collect();
-    let Some(read) = database::of_image(service.image, &known) else { return false };
-    let place = service.place;
+    let place = &service.place.text;
+    let shown = one_line(service.image);
+    let Some(read) = read(&service, &known) else {
+        findings.left.push(match database::of_variables(&known) {
+            Some(read) if service.role != Role::Client => format!(
+                "{place}: {shown} may have {} in it, by its variables; if so: testbed init --with {}",
+                read.engine, read.engine
+            ),
+            _ => format!("{place}: {shown} is no database that testbed has"),
+        });
+        return false;
+    };
+    let runs = match command::runs(&service.entrypoint, &service.command) {
+        // A script that nobody knows, with all that a server has.
+        Runs::Other(_) if service.role == Role::Server => Runs::Wrapped,
+        runs => runs,
+    };
+    let arguments = match runs {
+        Runs::Other(program) => {
+            let program = one_line(&program);
+            findings.left.push(format!("{place}: it runs {program} with {shown}, and no server"));
+            return false;
+        }
+        Runs::Server(arguments) => arguments,
+        Runs::Wrapped => {
+            findings
+                .notes
+                .push(format!("{place}: its command is not taken over; the server's flags go under args:"));
+            Vec::new()
+        }
+    };
+    let (args, dropped) = command::sort(read.engine, &arguments);
+    if !dropped.is_empty() {
+        let dropped = one_line(&dropped.join(", "));
+        findings.notes.push(format!("{place}: of its command, {dropped} is not taken over"));
+    }
     let image = Image::read(service.image, read.engine, read.is_bitnami);
     if read.is_bitnami {
         let instead = image
             .tag
             .as_deref()
             .map_or_else(|| read.engine.name().to_owned(), |tag| format!("{}:{tag}", read.engine));
-        findings.notes.push(format!(
-            "{}: the official {instead} stands in for {}",
-            place.text,
-            one_line(service.image)
-        ));
+        findings.notes.push(format!("{place}: the official {instead} stands in for {shown}"));
     }
     let (user, database) = match read.login {
         Ok(login) => (Some(login.user), login.database),
         Err(_) => (named(&known, "USER"), named(&known, "DB").or_else(|| named(&known, "DATABASE"))),
     };
+    let (mut user, mut database) = (user, database);
     for name in unknown(&service.variables) {
-        findings
-            .notes
-            .push(format!("{}: the value of {name} is not known here; see to it in the file", place.text));
+        // What the image would take without it is not meant.
+        let plain = name.trim_end_matches("_FILE");
+        if plain.ends_with("_USER") {
+            user = None;
+        } else {
+            database = None;
+        }
+        findings.notes.push(format!("{place}: the value of {name} is not known here; see to it in the file"));
+    }
+    if known.iter().any(|(name, value)| name == "POSTGRES_INITDB_ARGS" && !value.is_empty()) {
+        findings.notes.push(format!("{place}: POSTGRES_INITDB_ARGS is not taken over"));
     }
     findings.found.push(Found {
-        name: name(service.name, read.engine),
-        engine: read.engine,
         tag: image.tag,
         image: image.own,
-        user: user.filter(|user| !is_default_user(read.engine, user)),
-        database,
-        port: None,
-        init: Vec::new(),
-        has_password: service.variables.iter().any(|(name, value)| is_password(name) && value.is_some()),
-        places: vec![place],
+        user: user.filter(|user| !user.is_empty() && !is_default_user(read.engine, user)),
+        database: database.filter(|name| !name.is_empty()),
+        args,
+        has_password: service
+            .variables
+            .iter()
+            .any(|(name, value)| is_password(name) && (value.is_some() || name.ends_with("_FILE"))),
+        purpose: service.purpose,
+        ..Found::new(name(service.name, read.engine), read.engine, service.place)
     });
     true
+}
+
+/// By the image's name, or by its variables where more speaks for a server.
+fn read(service: &Service, known: &[(String, String)]) -> Option<database::Plain> {
+    database::of_image(service.image, known).or_else(|| {
+        let is_likely = service.role == Role::Server
+            || service.role == Role::Unknown && (sounds_like(service.image) || sounds_like(service.name));
+        let mut read = database::of_variables(known).filter(|_| is_likely)?;
+        if read.engine == Engine::Mysql && service.image.contains("mariadb") {
+            read.engine = Engine::Mariadb;
+        }
+        Some(read)
+    })
+}
+
+/// Whether a name is one that databases have.
+pub fn sounds_like(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let last = last.split([':', '@']).next().unwrap_or(last).to_lowercase();
+    let words = ["db", "database", "pg", "sql"];
+    last.split(|c: char| !c.is_ascii_alphabetic()).any(|word| words.contains(&word))
+        || ["postgres", "mysql", "mariadb", "percona"].iter().any(|part| last.contains(part))
+}
+
+/// Whether a variable tells a program where a server is.
+pub fn names_a_server(name: &str) -> bool {
+    (name.ends_with("_HOST") && !name.ends_with("ROOT_HOST"))
+        || ["_HOSTNAME", "_URL", "_URI", "_DSN"].iter().any(|end| name.ends_with(end))
+        || name == "PGHOST"
+}
+
+/// Whether a path in a container is where a database has its data.
+pub fn is_data(path: &str) -> bool {
+    ["/var/lib/postgresql", "/var/lib/mysql", "/var/lib/pgsql", "/bitnami/"]
+        .iter()
+        .any(|folder| path.starts_with(folder))
 }
 
 const VARIABLES: usize = 200;
@@ -80,15 +172,15 @@ fn is_servers(name: &str) -> bool {
 /// Whether a variable is a password, and no switch such as `MYSQL_ALLOW_EMPTY_PASSWORD`.
 fn is_password(name: &str) -> bool {
     is_servers(name)
-        && name.ends_with("PASSWORD")
+        && (name.ends_with("PASSWORD") || name.ends_with("PASSWORD_FILE"))
         && !name.contains("ALLOW_EMPTY")
         && !name.contains("RANDOM")
 }
 
 /// Variables without a known value that would matter.
 fn unknown(variables: &[(String, Option<String>)]) -> impl Iterator<Item = &str> {
-    let matters =
-        |name: &str| is_servers(name) && ["_USER", "_DB", "_DATABASE"].iter().any(|end| name.ends_with(end));
+    let ends = ["_USER", "_DB", "_DATABASE", "_USER_FILE", "_DB_FILE", "_DATABASE_FILE"];
+    let matters = move |name: &str| is_servers(name) && ends.iter().any(|end| name.ends_with(end));
     variables
         .iter()
         .filter(move |(name, value)| value.is_none() && matters(name))
@@ -159,7 +251,17 @@ mod tests {
             variables.iter().map(|(name, value)| ((*name).into(), value.map(Into::into))).collect();
         let place = Place { group: "g".into(), text: "here".into() };
         let mut findings = Findings::default();
-        assert!(take(Service { name: "My_DB", image, variables, place }, &mut findings), "{image}");
+        let service = Service {
+            name: "My_DB",
+            image,
+            variables,
+            entrypoint: Vec::new(),
+            command: Vec::new(),
+            role: Role::Unknown,
+            purpose: Purpose::Tests,
+            place,
+        };
+        assert!(take(service, &mut findings), "{image}");
         (findings.found.remove(0), findings.notes)
     }
 

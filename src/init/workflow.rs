@@ -1,15 +1,62 @@
 //! The service containers of a GitHub workflow's jobs.
 
-use super::service::{self, Service};
-use super::{Findings, Place, SERVICES, one_line, one_more};
-use crate::yaml::Node;
+use std::collections::BTreeMap;
 
-pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
+use serde_json::{Map, Value};
+
+use super::expression::{Contexts, fill, value};
+use super::service::{self, Role, Service};
+use super::{Findings, Place, Port, Purpose, SERVICES, command, compose, one_line, one_more};
+use crate::yaml::{Content, Node};
+
+/// How many combinations of a matrix are looked at: GitHub runs no more.
+const COMBINATIONS: usize = 256;
+
+/// What other workflows call the reusable ones with, by the file.
+pub type Calls = BTreeMap<String, Contexts>;
+
+/// Adds what the jobs of a workflow hand on to others of the project.
+pub fn calls(text: &str, calls: &mut Calls) {
+    let Ok(root) = Node::parse("", text) else { return };
+    let root = root.merged();
+    for job in root.get("jobs").map(Node::entries).unwrap_or_default() {
+        let file = job.value.get("uses").and_then(Node::text).and_then(|file| file.strip_prefix("./"));
+        let (Some(file), Some(with)) = (file, job.value.get("with")) else { continue };
+        let contexts = contexts(&root, &job.value, &Contexts::new());
+        let known = calls.entry(file.to_owned()).or_default();
+        for entry in with.entries() {
+            let filled = entry.value.text().and_then(|text| fill(text, &contexts));
+            if let Some(filled) = filled.filter(|_| known.len() < SERVICES) {
+                known.insert(entry.key.clone(), filled.into());
+            }
+        }
+    }
+}
+
+/// Reads one workflow; `inputs` are what others call it with.
+///
+/// # Errors
+/// The line that is no YAML.
+pub fn read(file: &str, text: &str, inputs: &Contexts) -> anyhow::Result<Findings> {
     let root = Node::parse(file, text)?.merged();
     let mut findings = Findings::default();
     let mut left = SERVICES;
     for job in root.get("jobs").map(Node::entries).unwrap_or_default() {
-        for entry in job.value.get("services").map(Node::entries).unwrap_or_default() {
+        let Some(services) = job.value.get("services") else { continue };
+        if let Some(typed) = services.text() {
+            findings.left.push(format!(
+                "{file}:{}: job {}: its services {} are not known here",
+                services.line,
+                one_line(&job.key),
+                one_line(typed)
+            ));
+        }
+        if services.entries().is_empty() {
+            continue;
+        }
+        let mut contexts = contexts(&root, &job.value, inputs);
+        let combinations = combinations(&job.value, &contexts);
+        for entry in services.entries() {
             if !one_more(&mut left, file, &mut findings) {
                 return Ok(findings);
             }
@@ -19,50 +66,297 @@ pub fn read(file: &str, text: &str) -> anyhow::Result<Findings> {
                 one_line(&job.key),
                 one_line(&entry.key)
             );
-            let Some(typed) = entry.value.text().or_else(|| entry.value.get("image")?.text()) else {
-                continue;
-            };
-            let Some(image) = fill(typed, &job.value) else { continue };
-            let variables = entry.value.get("env").map(Node::entries).unwrap_or_default();
-            let variables =
-                service::relevant(variables.iter().map(|entry| (entry.key.clone(), entry.value.text())));
-            let variables =
-                variables.map(|(name, text)| (name, text.and_then(|text| fill(text, &job.value)))).collect();
             let group = format!("{file} {}", job.key);
-            let service = Service {
-                name: &entry.key,
-                image: &image,
-                variables,
-                place: Place { group, text: place.clone() },
-            };
-            if service::take(service, &mut findings) && typed.contains("matrix.") {
-                findings.notes.push(format!(
-                    "{place}: of the matrix, {} is taken; --with takes another one",
-                    one_line(&image)
-                ));
-            }
+            let place = Place { group, text: place };
+            take((&entry.key, &entry.value), &mut contexts, &combinations, place, &mut findings);
         }
     }
     Ok(findings)
 }
 
-/// How long a text may be once the matrix is filled in, in bytes.
-const MOST: usize = 4 << 10;
-
-/// Fills `${{ matrix.NAME }}` with the last value of the matrix; `None` for any other expression.
-fn fill(text: &str, job: &Node) -> Option<String> {
-    let mut filled = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${{") {
-        let (expression, after) = after.split_once("}}")?;
-        let values = job.get("strategy")?.get("matrix")?.get(expression.trim().strip_prefix("matrix.")?)?;
-        filled = filled + before + values.items().last()?.text()?;
-        if filled.len() > MOST {
-            return None;
+fn take(
+    (name, node): (&str, &Node),
+    contexts: &mut Contexts,
+    combinations: &[Option<Value>],
+    place: Place,
+    findings: &mut Findings,
+) {
+    let typed = node.text().or_else(|| node.get("image")?.text()).unwrap_or_default();
+    let mut images: Vec<(String, usize)> = Vec::new();
+    for (index, combination) in combinations.iter().enumerate() {
+        set(contexts, combination);
+        let Some(image) = fill(typed, contexts) else { continue };
+        // GitHub starts nothing where there is no image.
+        if !image.is_empty() && images.iter().all(|(known, _)| *known != image) {
+            images.push((image, index));
         }
-        rest = after;
     }
-    Some(filled + rest)
+    let is_database = |(image, _): &&(String, usize)| crate::database::of_image(image, &[]).is_some();
+    let Some((image, index)) = images.iter().rfind(is_database).or(images.last()) else {
+        let reason = match typed {
+            "" => "it has no image".to_owned(),
+            typed => format!("the value of its image {} is not known here", one_line(typed)),
+        };
+        findings.left.push(format!("{}: {reason}", place.text));
+        return;
+    };
+    set(contexts, &combinations[*index]);
+    let contexts = &*contexts;
+    let text = |node: &Node| fill(node.text()?, contexts);
+    let texts = |key: &str| -> Vec<String> {
+        node.get(key).map(Node::items).unwrap_or_default().iter().filter_map(text).collect()
+    };
+    let words = |key: &str| match node.get(key) {
+        Some(node) if node.items().is_empty() => {
+            text(node).map(|text| command::words(&text)).unwrap_or_default()
+        }
+        _ => texts(key),
+    };
+    let env = node.get("env").map(Node::entries).unwrap_or_default();
+    let mut variables: Vec<(String, Option<String>)> =
+        service::relevant(env.iter().map(|entry| (entry.key.clone(), text(&entry.value)))).collect();
+    let options = Options::read(&words("options"));
+    variables.extend(service::relevant(options.variables));
+    let (mut volumes, mut ports) = (texts("volumes"), texts("ports"));
+    volumes.extend(options.volumes);
+    ports.extend(options.ports);
+    let mut entrypoint = words("entrypoint");
+    entrypoint.extend(options.entrypoint.filter(|_| entrypoint.is_empty()));
+    let command = words("command");
+    let names_a_server = env.iter().any(|entry| service::names_a_server(&entry.key));
+    let is_reached = ports.iter().chain(&options.health).any(|text| {
+        ["5432", "3306", "pg_isready", "mysqladmin", "mariadb-admin", "healthcheck.sh"]
+            .iter()
+            .any(|part| text.contains(part))
+    });
+    let role = match crate::database::of_image(image, &[]) {
+        None if names_a_server => Role::Client,
+        _ if is_reached => Role::Server,
+        _ => Role::Unknown,
+    };
+    let told = place.text.clone();
+    let without_tag = image.strip_suffix(':');
+    let service = Service {
+        name,
+        image: without_tag.unwrap_or(image),
+        variables,
+        entrypoint,
+        command: command.clone(),
+        role,
+        purpose: Purpose::Tests,
+        place,
+    };
+    if !service::take(service, findings) {
+        return;
+    }
+    if without_tag.is_some() {
+        let typed = one_line(typed);
+        findings.notes.push(format!("{told}: the tag of {typed} is not known here; see to it in the file"));
+    }
+    if images.len() > 1 {
+        let others: Vec<String> =
+            images.iter().filter(|(other, _)| other != image).map(|(image, _)| one_line(image)).collect();
+        findings.notes.push(format!(
+            "{told}: of the matrix, {} is taken; --with takes another one ({})",
+            one_line(image),
+            one_line(&others.join(", "))
+        ));
+    }
+    let mounts: Vec<(String, String)> = volumes
+        .iter()
+        .filter_map(|text| text.split_once(':'))
+        .map(|(source, rest)| {
+            let source = if source.starts_with('.') { format!("//{source}") } else { source.to_owned() };
+            (rest.split(':').next().unwrap_or_default().to_owned(), source)
+        })
+        .collect();
+    let init = compose::mounted(&mounts, &told, findings);
+    if let Some(found) = findings.found.last_mut() {
+        let inner = command::port(found.engine, &command).unwrap_or(found.engine.port());
+        found.port = ports.iter().find_map(|text| compose::published(text, inner)).map(Port::Told);
+        found.init = init;
+    }
+}
+
+fn set(contexts: &mut Contexts, matrix: &Option<Value>) {
+    contexts.remove("matrix");
+    if let Some(matrix) = matrix {
+        contexts.insert("matrix".into(), matrix.clone());
+    }
+}
+
+/// What `options` says, which are those of `docker create`.
+#[derive(Default)]
+struct Options {
+    variables: Vec<(String, Option<String>)>,
+    volumes: Vec<String>,
+    ports: Vec<String>,
+    entrypoint: Option<String>,
+    health: Option<String>,
+}
+
+impl Options {
+    fn read(words: &[String]) -> Self {
+        let mut options = Self::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let (name, inline) = word
+                .split_once('=')
+                .map_or((word.as_str(), None), |(name, value)| (name, Some(value.to_owned())));
+            if !["-e", "--env", "-v", "--volume", "-p", "--publish", "--entrypoint", "--health-cmd"]
+                .contains(&name)
+            {
+                continue;
+            }
+            let Some(value) = inline.or_else(|| words.next().cloned()) else { break };
+            match name {
+                "-e" | "--env" => options.variables.extend(
+                    value.split_once('=').map(|(name, value)| (name.to_owned(), Some(value.to_owned()))),
+                ),
+                "-v" | "--volume" => options.volumes.push(value),
+                "--health-cmd" => options.health = Some(value),
+                "--entrypoint" => options.entrypoint = Some(value),
+                _ => options.ports.push(value),
+            }
+        }
+        options
+    }
+}
+
+/// What a job's expressions can be filled from, but for its matrix.
+fn contexts(root: &Node, job: &Node, inputs: &Contexts) -> Contexts {
+    let mut contexts = Contexts::new();
+    contexts.insert("vars".into(), Value::Object(Map::new()));
+    contexts.insert("github".into(), serde_json::json!({"workspace": "."}));
+    let mut all = Map::new();
+    for event in ["workflow_dispatch", "workflow_call"] {
+        let declared = root.get("on").and_then(|on| on.get(event)).and_then(|event| event.get("inputs"));
+        for entry in declared.map(Node::entries).unwrap_or_default() {
+            let default = entry.value.get("default").map_or(Value::Null, value_of);
+            if !default.is_null() || !all.contains_key(&entry.key) {
+                all.insert(entry.key.clone(), default);
+            }
+        }
+    }
+    all.extend(inputs.clone());
+    contexts.insert("inputs".into(), Value::Object(all));
+    let mut env = Map::new();
+    for node in [root, job] {
+        for entry in node.get("env").map(Node::entries).unwrap_or_default().iter().take(SERVICES) {
+            match entry.value.text().and_then(|text| fill(text, &contexts)) {
+                Some(filled) => drop(env.insert(entry.key.clone(), filled.into())),
+                None => drop(env.remove(&entry.key)),
+            }
+        }
+        contexts.insert("env".into(), Value::Object(env.clone()));
+    }
+    contexts
+}
+
+/// Texts stay as they are typed, so that `10.10` is no `10.1`.
+fn value_of(node: &Node) -> Value {
+    match &node.content {
+        Content::Empty => Value::Null,
+        Content::Scalar { text, plain: true } if text == "true" || text == "false" => (text == "true").into(),
+        Content::Scalar { text, .. } => text.as_str().into(),
+        Content::List(items) => items.iter().map(value_of).collect(),
+        Content::Map(entries) => {
+            Value::Object(entries.iter().map(|entry| (entry.key.clone(), value_of(&entry.value))).collect())
+        }
+    }
+}
+
+/// The value of a part of the matrix, which may be an expression.
+fn part(node: &Node, contexts: &Contexts) -> Option<Value> {
+    match node.text() {
+        Some(text) if text.contains("${{") => value(text, contexts),
+        _ => Some(filled(value_of(node), contexts)),
+    }
+}
+
+/// A value with the expressions of its texts filled in.
+fn filled(given: Value, contexts: &Contexts) -> Value {
+    match given {
+        Value::String(text) if text.contains("${{") => value(&text, contexts).unwrap_or(Value::String(text)),
+        Value::Array(items) => items.into_iter().map(|item| filled(item, contexts)).collect(),
+        Value::Object(entries) => {
+            Value::Object(entries.into_iter().map(|(key, value)| (key, filled(value, contexts))).collect())
+        }
+        other => other,
+    }
+}
+
+/// Values that are not known: a mapping is nothing that can be filled in.
+fn unknown() -> Value {
+    Value::Array(vec![Value::Object(Map::new())])
+}
+
+/// Each combination of the matrix, in GitHub's order; `None` for one that is not known.
+fn combinations(job: &Node, contexts: &Contexts) -> Vec<Option<Value>> {
+    let Some(matrix) = job.get("strategy").and_then(|strategy| strategy.get("matrix")) else {
+        return vec![Some(Value::Object(Map::new()))];
+    };
+    let parts: Option<Map<String, Value>> = match matrix.text() {
+        Some(text) => match value(text, contexts) {
+            Some(Value::Object(entries)) => Some(entries),
+            _ => None,
+        },
+        None => Some(
+            matrix
+                .entries()
+                .iter()
+                .map(|entry| (entry.key.clone(), part(&entry.value, contexts).unwrap_or_else(unknown)))
+                .collect(),
+        ),
+    };
+    let Some(mut parts) = parts else { return vec![None] };
+    let maps = |value: Option<Value>| -> Vec<Map<String, Value>> {
+        let Some(Value::Array(items)) = value else { return Vec::new() };
+        items
+            .into_iter()
+            .filter_map(|item| if let Value::Object(map) = item { Some(map) } else { None })
+            .collect()
+    };
+    let (include, exclude) = (maps(parts.remove("include")), maps(parts.remove("exclude")));
+    let mut all: Vec<Map<String, Value>> = vec![Map::new()];
+    for (key, value) in &parts {
+        let Value::Array(values) = value else { continue };
+        let one = |known: &Map<String, Value>, value: &Value| {
+            let mut known = known.clone();
+            known.insert(key.clone(), value.clone());
+            known
+        };
+        all = all
+            .iter()
+            .flat_map(|known| values.iter().map(move |value| one(known, value)))
+            .take(COMBINATIONS)
+            .collect();
+    }
+    if parts.is_empty() {
+        all.clear();
+    }
+    all.retain(|known| {
+        !exclude
+            .iter()
+            .any(|one| !one.is_empty() && one.iter().all(|(key, value)| known.get(key) == Some(value)))
+    });
+    // An included one is added to those that it changes nothing of, else it is one of its own.
+    let own = all.len();
+    for one in include.into_iter().take(COMBINATIONS) {
+        let mut fits = false;
+        for known in all.iter_mut().take(own) {
+            let agrees =
+                one.iter().all(|(key, value)| !parts.contains_key(key) || known.get(key) == Some(value));
+            if agrees {
+                known.extend(one.clone());
+                fits = true;
+            }
+        }
+        if !fits {
+            all.push(one);
+        }
+    }
+    all.into_iter().map(|matrix| Some(Value::Object(matrix))).collect()
 }
 
 #[cfg(test)]
@@ -84,7 +378,7 @@ jobs:
       other: {image: '${{ env.IMAGE }}'}
   lint: {steps: []}
 ";
-        let Findings { found, notes } = read("w.yml", text).unwrap();
+        let Findings { found, notes, left, .. } = read("w.yml", text, &Contexts::new()).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(
             (found[0].tag.as_deref(), found[0].database.as_deref(), found[0].has_password),
@@ -94,7 +388,14 @@ jobs:
         assert_eq!(
             notes,
             [
-                "w.yml:6: job test, service postgres: of the matrix, postgres:16 is taken; --with takes another one"
+                "w.yml:6: job test, service postgres: of the matrix, postgres:16 is taken; --with takes another one (postgres:15)"
+            ]
+        );
+        assert_eq!(
+            left,
+            [
+                "w.yml:9: job test, service cache: redis is no database that testbed has",
+                "w.yml:10: job test, service other: the value of its image ${{ env.IMAGE }} is not known here"
             ]
         );
     }

@@ -39,14 +39,16 @@ fn database(found: &Found) -> String {
         .iter()
         .filter_map(|(key, value)| Some((key, value.as_ref().filter(|value| !value.is_empty())?)))
         .collect();
-    if params.is_empty() && found.port.is_none() && found.init.is_empty() {
+    if params.is_empty() && found.port.is_none() && found.init.is_empty() && found.args.is_empty() {
         return text + &format!("  {}: {image}\n", found.name);
     }
     text += &format!("  {}:\n    use: {image}\n", found.name);
     params.iter().for_each(|(key, value)| text += &format!("    {key}: {}\n", scalar(value)));
-    if !found.init.is_empty() {
-        let paths: Vec<String> = found.init.iter().map(|path| quoted(path)).collect();
-        text += &format!("    init: [{}]\n", paths.join(", "));
+    for (key, items) in [("init", &found.init), ("args", &found.args)] {
+        if !items.is_empty() {
+            let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+            text += &format!("    {key}: [{}]\n", items.join(", "));
+        }
     }
     match found.port {
         Some(Port::Asked(port)) => text += &format!("    port: {port}\n"),
@@ -57,6 +59,14 @@ fn database(found: &Found) -> String {
         None => {}
     }
     text
+}
+
+/// What was found, for people: the image, the user and the database.
+pub fn summary(found: &Found) -> String {
+    let image = found.image.as_ref().map_or_else(|| image(found), |image| one_line(image));
+    let user = found.user.as_ref().map(|user| format!(", user {user:?}"));
+    let database = found.database.as_ref().map(|database| format!(", database {database:?}"));
+    format!("{image}{}{}", user.unwrap_or_default(), database.unwrap_or_default())
 }
 
 /// As `use` has it.
@@ -94,16 +104,15 @@ mod tests {
 
     fn found(user: &str) -> Found {
         Found {
-            name: "db".into(),
-            engine: Engine::Postgres,
             tag: Some("17".into()),
             image: Some("postgis/postgis:17".into()),
             user: Some(user.into()),
-            database: None,
-            port: None,
-            init: Vec::new(),
             has_password: true,
-            places: vec![Place { group: String::new(), text: "compose.yaml:3: service db".into() }],
+            ..Found::new(
+                "db".into(),
+                Engine::Postgres,
+                Place { group: String::new(), text: "compose.yaml:3: service db".into() },
+            )
         }
     }
 

@@ -1,5 +1,9 @@
 //! `testbed init`: what it finds, what it writes, and what it keeps to itself.
 
+use std::path::Path;
+
+use serde_yaml::Value;
+
 use crate::support::Folder;
 
 const COMPOSE: &str = "\
@@ -42,7 +46,143 @@ fn project() -> Folder {
     std::fs::create_dir_all(folder.path().join(".github/workflows")).unwrap();
     folder.file(".github/workflows/ci.yml", WORKFLOW);
     folder.file("testing-databases.json", CONFIG);
+    std::fs::create_dir_all(folder.path().join("init")).unwrap();
+    folder.file("init/schema.sql", "SELECT 1;\n");
     folder
+}
+
+/// Each folder of `init-corpus` is a project, and its `right.yaml` what is right for it: the `databases` of the
+/// written file, further texts of it (`writes`), what is said (`says`), or the `error`.
+#[test]
+fn each_project_of_the_corpus_gives_what_is_right() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/init-corpus");
+    let mut projects: Vec<_> =
+        std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    projects.sort();
+    assert!(projects.len() >= 60);
+    let wrong: Vec<String> = projects
+        .iter()
+        .filter_map(|project| {
+            let name = project.file_name().unwrap().to_string_lossy();
+            wrong(project).map(|wrong| format!("{name}: {wrong}"))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{} of {}:\n\n{}", wrong.len(), projects.len(), wrong.join("\n\n"));
+}
+
+/// What is wrong with what is found in a project.
+fn wrong(project: &Path) -> Option<String> {
+    let right: Value =
+        serde_yaml::from_str(&std::fs::read_to_string(project.join("right.yaml")).unwrap()).unwrap();
+    let texts = |key: &str| -> Vec<&str> {
+        right
+            .get(key)
+            .and_then(Value::as_sequence)
+            .into_iter()
+            .flatten()
+            .map(|text| text.as_str().unwrap())
+            .collect()
+    };
+    let folder = Folder::new();
+    copy(project, folder.path());
+    let called = folder.call(&["init", "--print"]);
+    let transcript = called.transcript();
+    for text in [&called.stdout, &called.stderr] {
+        if text.contains("hush") {
+            return Some(format!("a password is shown:\n{transcript}"));
+        }
+    }
+    if let Some(part) = texts("says").iter().find(|part| !called.stderr.contains(**part)) {
+        return Some(format!("{part:?} is not said:\n{transcript}"));
+    }
+    if let Some(error) = right.get("error").and_then(Value::as_str) {
+        let is_told = called.stderr.contains(&format!("error: {error}"));
+        return (!is_told).then(|| format!("no error {error:?}:\n{transcript}"));
+    }
+    if let Some(part) = texts("writes").iter().find(|part| !called.stdout.contains(**part)) {
+        return Some(format!("{part:?} is not written:\n{transcript}"));
+    }
+    let written: Value = match serde_yaml::from_str(&called.stdout) {
+        Ok(Value::Mapping(written)) => written.into(),
+        other => return Some(format!("no file was written ({other:?}):\n{transcript}")),
+    };
+    let plain = |name: &Value, value: &Value| match value {
+        Value::Mapping(_) => value.clone(),
+        _ => Value::Mapping(
+            [("use".into(), if value.is_null() { name.clone() } else { value.clone() })]
+                .into_iter()
+                .collect(),
+        ),
+    };
+    let databases = |file: &Value| -> Vec<(Value, Value)> {
+        let databases = file.get("databases").and_then(Value::as_mapping).cloned().unwrap_or_default();
+        databases.iter().map(|(name, value)| (name.clone(), plain(name, value))).collect()
+    };
+    let (is, right) = (databases(&written), databases(&right));
+    if is != right {
+        return Some(format!("{is:?}\nis written, and right is\n{right:?}\n{transcript}"));
+    }
+    folder.file("testbed.yaml", &called.stdout);
+    let rendered = folder.call(&["render"]);
+    let is_rendered = rendered.transcript();
+    (!rendered.stderr.is_empty()).then(|| format!("what is written is not taken:\n{is_rendered}"))
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir_all(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else if entry.file_name() != "right.yaml" {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+#[test]
+fn nothing_outside_the_project_is_read_and_huge_files_end() {
+    let folder = Folder::new();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(at("project/.github/workflows")).unwrap();
+    folder.file("secret.env", "POSTGRES_DB=hush\nPOSTGRES_PASSWORD=hush\n");
+    folder.file("secret.yaml", "services: {db: {image: 'postgres:15', environment: {POSTGRES_DB: hush}}}\n");
+    folder.file("secret.sql", "SELECT 'hush';\n");
+    std::os::unix::fs::symlink("../secret.env", at("project/link.env")).unwrap();
+    std::os::unix::fs::symlink("../secret.yaml", at("project/compose.override.yaml")).unwrap();
+    std::os::unix::fs::symlink("../../../secret.yaml", at("project/.github/workflows/a.yml")).unwrap();
+    std::os::unix::fs::symlink("..", at("project/up")).unwrap();
+    let service = "image: postgres:16\n    env_file: [link.env, up/secret.env, ../secret.env]\n    volumes: ['../secret.sql:/docker-entrypoint-initdb.d/a.sql']";
+    folder.file(
+        "project/compose.yaml",
+        &format!("include: [up/secret.yaml]\nservices:\n  db:\n    {service}\n"),
+    );
+    let called = folder.call(&["init", "project", "--print"]).ok().keeps("hush");
+    let called =
+        called.says("use: postgres:16").says("reading link.env: it is a link that leads out of the project");
+    let _ = called
+        .says("reading compose.override.yaml: it is a link that leads out of the project")
+        .says("reading .github/workflows/a.yml: it is a link that leads out of the project");
+
+    let folder = Folder::new();
+    let services: String = (0..5000).map(|n| format!("  s{n}: {{extends: s{}}}\n", n + 1)).collect();
+    folder.file("compose.yaml", &format!("services:\n  db: {{image: 'postgres:16'}}\n{services}"));
+    folder.file("docker-compose.yml", &"- [[[[[[[[[[[[\n".repeat(100_000));
+    let jobs: String = (0..3000)
+        .map(|n| format!("j{n}: {{extends: [j{}, j{}], services: [redis]}}\n", n + 1, n + 2))
+        .collect();
+    folder.file(".gitlab-ci.yml", &jobs);
+    let values: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
+    let values = values.join(", ");
+    std::fs::create_dir_all(folder.path().join(".github/workflows")).unwrap();
+    folder.file(
+        ".github/workflows/a.yml",
+        &format!("jobs: {{a: {{strategy: {{matrix: {{a: [{values}], b: [{values}], c: [{values}]}}}}, services: {{db: {{image: 'redis:${{{{ matrix.a }}}}'}}}}}}}}\n"),
+    );
+    folder.file(".env", &"A=$A$A$A$A\n".repeat(100_000));
+    let began = std::time::Instant::now();
+    let called = folder.call(&["init", "--print"]).ok().says("db: postgres:16").says("one after the other");
+    assert!(began.elapsed().as_secs() < 60, "{}", called.transcript());
 }
 
 #[test]
@@ -66,8 +206,6 @@ fn a_projects_databases_are_found_merged_and_written() {
 fn what_is_written_can_be_used_at_once() {
     let folder = project();
     let _ = folder.call(&["init"]).ok();
-    std::fs::create_dir(folder.path().join("init")).unwrap();
-    folder.file("init/schema.sql", "SELECT 1;\n");
     let rendered = folder.call(&["render", "--run-id", "run-1"]).ok();
     assert!(rendered.stderr.is_empty(), "{}", rendered.transcript());
     for part in

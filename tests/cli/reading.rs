@@ -67,7 +67,7 @@ fn what_a_compose_file_names_may_be_anything() {
     folder.file("compose.yaml", &format!("services:\n  db:\n    {service}"));
     let called = call(&folder, &["init", "--print"]).ok();
     called
-        .says("warning: reading /dev/zero: it is a device, and no file")
+        .says("warning: reading /dev/zero: it is not in the project")
         .says("warning: reading fifo: it is a pipe, and no file");
 }
 

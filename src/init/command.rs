@@ -1,0 +1,226 @@
+//! Whether a container in a database's image runs the server, and with which arguments.
+
+use crate::engine::Engine;
+
+/// What a container runs.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// The server, with these arguments.
+    Server(Vec<String>),
+    /// Something that starts the server at its end.
+    Wrapped,
+    /// Another program.
+    Other(String),
+}
+
+const SERVERS: [&str; 5] = ["postgres", "mysqld", "mariadbd", "mysqld_safe", "mariadbd-safe"];
+const ENTRYPOINTS: [&str; 4] =
+    ["docker-entrypoint.sh", "docker-ensure-initdb.sh", "docker-enforce-initdb.sh", "tini"];
+const SHELLS: [&str; 5] = ["sh", "bash", "ash", "dash", "zsh"];
+
+/// What the words say; without an entrypoint of the service's own, the image's starts what the command says.
+pub fn runs(entrypoint: &[String], command: &[String]) -> Runs {
+    let mut words = entrypoint.iter().chain(command).map(String::as_str).peekable();
+    while let Some(word) = words.next_if(|word| {
+        let is_variable = word.contains('=') && !word.starts_with('-');
+        ENTRYPOINTS.contains(&base(word))
+            || ["--", "exec", "env", "gosu", "su-exec"].contains(&base(word))
+            || is_variable
+    }) {
+        if ["gosu", "su-exec"].contains(&base(word)) {
+            words.next();
+        }
+    }
+    let Some(first) = words.peek().copied() else { return Runs::Server(Vec::new()) };
+    let arguments = |words: &mut dyn Iterator<Item = &str>| words.map(str::to_owned).collect();
+    if first.starts_with('-') && entrypoint.is_empty() || first.starts_with('-') && is_image(entrypoint) {
+        return Runs::Server(arguments(&mut words));
+    }
+    if SERVERS.contains(&base(first)) {
+        words.next();
+        return Runs::Server(arguments(&mut words));
+    }
+    // A script of the project's own that is handed the server's command.
+    let handed = command.split_first().filter(|(program, _)| SERVERS.contains(&base(program)));
+    if let Some((_, arguments)) = handed {
+        return Runs::Server(arguments.to_vec());
+    }
+    if SHELLS.contains(&base(first)) && words.any(starts_a_server) {
+        return Runs::Wrapped;
+    }
+    Runs::Other(base(first).to_owned())
+}
+
+fn is_image(entrypoint: &[String]) -> bool {
+    entrypoint.iter().all(|word| {
+        ENTRYPOINTS.contains(&base(word))
+            || SERVERS.contains(&base(word))
+            || ["--", "gosu"].contains(&base(word))
+    })
+}
+
+fn base(word: &str) -> &str {
+    word.rsplit('/').next().unwrap_or(word)
+}
+
+/// Whether a line of a shell starts a server somewhere: its name stands where a command does.
+fn starts_a_server(script: &str) -> bool {
+    let mut starts = true;
+    let mut user_is_next = false;
+    for word in script.split_whitespace() {
+        let begins = word.trim_start_matches(['(', '{']);
+        let name = base(begins.trim_end_matches([';', '&', ')']));
+        if starts && (SERVERS.contains(&name) || ENTRYPOINTS.contains(&name)) {
+            return true;
+        }
+        if user_is_next {
+            user_is_next = false;
+            continue;
+        }
+        user_is_next = starts && ["gosu", "su-exec"].contains(&name);
+        starts = word.ends_with([';', '&', '|'])
+            || ["exec", "then", "do", "else", "gosu", "su-exec", "nohup", "env", "time"].contains(&name)
+            || starts && name.contains('=');
+    }
+    false
+}
+
+/// The words of a command that is written as one text.
+pub fn words(text: &str) -> Vec<String> {
+    shlex::split(text).unwrap_or_else(|| text.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Options that are about the container and not about the server: testbed has its own for them.
+const OWN: [&str; 24] = [
+    "port",
+    "listen_addresses",
+    "bind_address",
+    "data_directory",
+    "datadir",
+    "config_file",
+    "hba_file",
+    "ident_file",
+    "defaults_file",
+    "defaults_extra_file",
+    "socket",
+    "unix_socket_directories",
+    "user",
+    "pid_file",
+    "external_pid_file",
+    "log_error",
+    "basedir",
+    "p",
+    "P",
+    "h",
+    "k",
+    "D",
+    "u",
+    "S",
+];
+
+/// The arguments that can be taken over, and the names of those that cannot: they are the container's affair,
+/// or name files in it.
+pub fn sort(engine: Engine, arguments: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut taken, mut dropped) = (Vec::new(), Vec::new());
+    let mut rest = arguments.iter().map(String::as_str).peekable();
+    while let Some(word) = rest.next() {
+        let mut words = vec![word];
+        let is_letter = word.starts_with('-') && !word.starts_with("--");
+        let takes_next = word == "-c"
+            || is_letter
+                && word.len() == 2
+                && engine == Engine::Postgres
+                && !["-F", "-l", "-j"].contains(&word)
+            || word.starts_with('-') && !word.contains('=');
+        if takes_next && let Some(next) = rest.next_if(|next| !next.starts_with('-')) {
+            words.push(next);
+        }
+        let said = match words.as_slice() {
+            ["-c", setting, ..] => *setting,
+            [word, ..] => word.strip_prefix("-c").unwrap_or(word),
+            [] => continue,
+        };
+        let (name, inline) = said.split_once('=').map_or((said, None), |(name, value)| (name, Some(value)));
+        let is_setting = word.starts_with("-c");
+        let value = inline.or(words.get(1).copied().filter(|_| !is_setting)).unwrap_or_default();
+        let plain = name.trim_start_matches('-').replace('-', "_");
+        let is_file = value.starts_with('/') || value.starts_with("./");
+        let is_known = !words.iter().any(|word| word.contains('$') || word.contains(char::is_control));
+        if OWN.contains(&plain.as_str())
+            || is_file
+            || !is_known
+            || plain.starts_with("ssl_")
+            || plain.contains("password")
+        {
+            dropped.push(name.to_owned());
+        } else {
+            taken.extend(words.iter().map(|word| (*word).to_owned()));
+        }
+    }
+    (taken, dropped)
+}
+
+/// The port that the server is told to listen on.
+pub fn port(engine: Engine, arguments: &[String]) -> Option<u16> {
+    let letter = if engine == Engine::Postgres { "-p" } else { "-P" };
+    arguments.iter().enumerate().find_map(|(index, word)| {
+        let inline = word.strip_prefix("--port=").or_else(|| word.strip_prefix("port="));
+        let next = ["--port", letter].contains(&word.as_str()).then(|| arguments.get(index + 1)).flatten();
+        inline.or(next.map(String::as_str))?.parse().ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_wrappers_and_clients_are_told_apart() {
+        let server = |words: &str| Runs::Server(self::words(words));
+        for (entrypoint, command, expected) in [
+            ("", "", server("")),
+            ("", "postgres -c wal_level=logical", server("-c wal_level=logical")),
+            ("", "-c 'a=b c'", server("-c 'a=b c'")),
+            ("", "mysqld --sql-mode=ANSI", server("--sql-mode=ANSI")),
+            ("docker-entrypoint.sh", "mariadbd --x=1", server("--x=1")),
+            ("/usr/bin/tini -- /usr/local/bin/docker-entrypoint.sh", "postgres", server("")),
+            ("docker-entrypoint.sh mysqld", "--x=1", server("--x=1")),
+            ("", "sh -c 'chown -R x /y && exec docker-entrypoint.sh postgres -c a=b'", Runs::Wrapped),
+            ("bash -c", "'sleep 1; gosu mysql mysqld'", Runs::Wrapped),
+            (
+                "",
+                "bash -c 'until pg_isready -h db -U postgres; do sleep 1; done'",
+                Runs::Other("bash".into()),
+            ),
+            ("sh -c", "'createdb -h db -U postgres shop'", Runs::Other("sh".into())),
+            ("", "psql postgres://db/postgres -c 'SELECT 1'", Runs::Other("psql".into())),
+            ("/start.sh", "postgres -c a=b", server("-c a=b")),
+            ("pg_dump", "-h db", Runs::Other("pg_dump".into())),
+            ("", "PGPASSWORD=hush psql -h db", Runs::Other("psql".into())),
+            ("", "/bin/true", Runs::Other("true".into())),
+        ] {
+            assert_eq!(runs(&words(entrypoint), &words(command)), expected, "{entrypoint} {command}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_name_the_containers_own_things_are_left_out() {
+        let sorted = |engine, text: &str| sort(engine, &words(text));
+        assert_eq!(
+            sorted(
+                Engine::Postgres,
+                "-c wal_level=logical -c config_file=/etc/p.conf -N 300 -p 5433 --fsync=off -B 64MB"
+            ),
+            (words("-c wal_level=logical -N 300 --fsync=off -B 64MB"), words("config_file -p"))
+        );
+        assert_eq!(
+            sorted(
+                Engine::Mysql,
+                "--sql-mode=ANSI --port 3307 --init-file=/x.sql --skip-name-resolve --a='$X'"
+            ),
+            (words("--sql-mode=ANSI --skip-name-resolve"), words("--port --init-file --a"))
+        );
+        assert_eq!(port(Engine::Postgres, &words("-p 5433")), Some(5433));
+        assert_eq!(port(Engine::Mysql, &words("--port=3307 -p x")), Some(3307));
+    }
+}

@@ -1,0 +1,195 @@
+//! Looks at every file of a project that may name databases.
+
+use std::collections::BTreeMap;
+
+use super::dotenv::{self, Variables};
+use super::project::{Project, folder, join, normal};
+use super::workflow::Calls;
+use super::{Findings, Read, compose, config, gitlab, settings, workflow};
+use crate::yaml::{Content, Node};
+
+/// The names that `docker compose` looks for, the first one wins.
+const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+const OVERRIDES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
+
+/// What the files of a project tell, the most telling ones first.
+pub fn look(project: &Project) -> Findings {
+    let files = project.files();
+    let read = |path: &str| project.text(path);
+    let mut findings = Findings::default();
+    compose_files(&files, project, &mut findings);
+    let workflows: Vec<&String> =
+        files.iter().filter(|file| folder(file) == ".github/workflows" && is_yaml(file)).collect();
+    let mut calls = Calls::new();
+    for file in &workflows {
+        if let Ok(Some(text)) = project.read(file) {
+            workflow::calls(&text, &mut calls);
+        }
+    }
+    for file in workflows {
+        let inputs = calls.remove(file).unwrap_or_default();
+        take(project, file, &mut findings, |text| workflow::read(file, text, &inputs));
+    }
+    for file in files.iter().filter(|file| [".gitlab-ci.yml", ".gitlab-ci.yaml"].contains(&file.as_str())) {
+        take(project, file, &mut findings, |text| gitlab::read(file, text, &read, &files));
+    }
+    take(project, "testing-databases.json", &mut findings, |text| {
+        config::read("testing-databases.json", text)
+    });
+    let known = read(".env").map(|text| dotenv::filled(&text, &Variables::new())).unwrap_or_default();
+    for file in &files {
+        if let Some((reader, text)) = settings::reader(file).and_then(|reader| Some((reader, read(file)?))) {
+            findings.add(reader(file, &text, &known));
+        }
+    }
+    missing_scripts(project, &mut findings);
+    findings
+}
+
+fn is_yaml(file: &str) -> bool {
+    file.ends_with(".yml") || file.ends_with(".yaml")
+}
+
+/// Reads one file, if it is there. One that cannot be read is no reason to leave the others alone.
+fn take(
+    project: &Project,
+    file: &str,
+    findings: &mut Findings,
+    read: impl Fn(&str) -> anyhow::Result<Findings>,
+) {
+    let text = project.read(file).map_err(|wrong| format!("reading {file}: {wrong}"));
+    match text.map(|text| text.map(|text| read(&text))) {
+        Ok(None) => {}
+        Ok(Some(Ok(more))) => findings.add(more),
+        Ok(Some(Err(error))) => findings.broken.push(format!("{error:#}")),
+        Err(wrong) => findings.broken.push(wrong),
+    }
+}
+
+/// The compose files of each folder: those that are merged without being told, and the others.
+fn compose_files(files: &[String], project: &Project, findings: &mut Findings) {
+    let is_compose = |file: &&String| {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        (name.starts_with("docker-compose") || name.starts_with("compose")) && is_yaml(name)
+    };
+    let all: Vec<&String> = files.iter().filter(is_compose).collect();
+    let mut done: BTreeMap<String, bool> = BTreeMap::new();
+    let mut folders: Vec<&str> = Vec::new();
+    all.iter().map(|file| folder(file)).for_each(|folder| {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    });
+    for folder in folders {
+        let here: Vec<&String> = all.iter().filter(|file| self::folder(file) == folder).copied().collect();
+        let named =
+            |names: &[&str]| names.iter().map(|name| join(folder, name)).find(|path| here.contains(&path));
+        let mut base: Vec<String> = asked_for(folder, project);
+        if base.is_empty() {
+            base = named(&COMPOSE).into_iter().collect();
+            base.extend(named(&OVERRIDES).filter(|_| !base.is_empty()));
+        }
+        let mut groups = vec![base.clone()];
+        for file in here {
+            if base.contains(file) {
+                continue;
+            }
+            groups.push(if completes(file, &base, project) {
+                base.iter().chain([file]).cloned().collect()
+            } else {
+                vec![file.clone()]
+            });
+        }
+        for group in groups.iter().filter(|group| !group.is_empty()) {
+            if group.iter().all(|file| done.contains_key(file)) {
+                continue;
+            }
+            read_group(group, project, &mut done, findings);
+        }
+    }
+}
+
+fn read_group(
+    group: &[String],
+    project: &Project,
+    done: &mut BTreeMap<String, bool>,
+    findings: &mut Findings,
+) {
+    for file in group {
+        if done.contains_key(file) {
+            continue;
+        }
+        let text = project.read(file).map_err(|wrong| format!("reading {file}: {wrong}"));
+        let wrong = match text {
+            Ok(text) => {
+                text.and_then(|text| Node::parse(file, &text).err()).map(|error| format!("{error:#}"))
+            }
+            Err(wrong) => Some(wrong),
+        };
+        done.insert(file.clone(), wrong.is_none());
+        findings.broken.extend(wrong);
+    }
+    // Without its first file a group is none; of the others, those that can be read count.
+    let whole: Vec<String> = group.iter().filter(|file| done[*file]).cloned().collect();
+    if whole.first() == group.first() {
+        let read: Read = &|path| project.text(path);
+        let (more, included) = compose::read_all(&whole, read);
+        done.extend(included.into_iter().map(|file| (file, true)));
+        findings.add(more);
+    }
+}
+
+/// `COMPOSE_FILE` of the folder's `.env`: the files that are merged instead.
+fn asked_for(folder: &str, project: &Project) -> Vec<String> {
+    let text = project.read(&join(folder, ".env")).ok().flatten().unwrap_or_default();
+    let variables = dotenv::parse(&text);
+    let separator = variables.get("COMPOSE_PATH_SEPARATOR").map_or(":", String::as_str);
+    let Some(asked) = variables.get("COMPOSE_FILE").filter(|_| !separator.is_empty()) else {
+        return Vec::new();
+    };
+    asked.split(separator).filter_map(|path| normal(&join(folder, path))).take(20).collect()
+}
+
+/// Whether a file only says what is different: it has services without an image, which the base has.
+fn completes(file: &str, base: &[String], project: &Project) -> bool {
+    let parse = |file: &str| Node::parse(file, &project.read(file).ok()??).ok().map(Node::merged);
+    let Some(root) = parse(file) else { return false };
+    let is_whole = |service: &Node| {
+        ["image", "build", "extends", "provider"].iter().any(|key| service.get(key).is_some())
+    };
+    let partial: Vec<&str> = root
+        .get("services")
+        .map(Node::entries)
+        .unwrap_or_default()
+        .iter()
+        .filter(|entry| matches!(entry.value.content, Content::Map(_)) && !is_whole(&entry.value))
+        .map(|entry| entry.key.as_str())
+        .collect();
+    !partial.is_empty()
+        && base.iter().filter_map(|file| parse(file)).any(|root| {
+            root.get("services")
+                .is_some_and(|services| partial.iter().any(|name| services.get(name).is_some()))
+        })
+}
+
+/// Set-up scripts that are not in the project would end each run.
+fn missing_scripts(project: &Project, findings: &mut Findings) {
+    for found in &mut findings.found {
+        let (there, missing) =
+            std::mem::take(&mut found.init).into_iter().partition(|path| project.has_scripts(path));
+        found.init = there;
+        let missing: Vec<String> = missing;
+        for path in missing {
+            let place = found.places.first().map_or("", |place| &place.text);
+            findings.notes.push(format!(
+                "{place}: no set-up script is at {} of the project; name one with init:, if there is one",
+                super::one_line(&path)
+            ));
+        }
+    }
+}
