@@ -159,7 +159,7 @@ fn nothing_outside_the_project_is_read_and_huge_files_end() {
     );
     let called = folder.call(&["init", "project", "--print"]).ok().keeps("hush");
     let called =
-        called.says("use: postgres:16").says("reading link.env: it is a link that leads out of the project");
+        called.says("db: postgres:16").says("reading link.env: it is a link that leads out of the project");
     let _ = called
         .says("reading compose.override.yaml: it is a link that leads out of the project")
         .says("reading .github/workflows/a.yml: it is a link that leads out of the project");
