@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Service};
 use serde_json::{Map, Value};
 
 use super::variables::{Data, Reference, Variables};
+use super::workload::TLS_ANNOTATION;
 use super::{
     Arguments, Certificate, Database, Engine, Password, Settling, Workload, login, service, workload,
 };
@@ -23,8 +24,6 @@ const PORT_ANNOTATION: &str = "testbed/port";
 /// On a pod or its template: how long a server has to stay up to count as the final one, such as `10s`, or
 /// `never`.
 const SETTLE_ANNOTATION: &str = "testbed/settle";
-/// The folder of a container with the certificate of a server that takes logins over TLS alone.
-pub(super) const TLS_ANNOTATION: &str = "testbed/tls";
 /// On a pod or its template: a JSON object of extra arguments for the config file.
 const CONNARGS_ANNOTATION: &str = "testbed/connargs";
 

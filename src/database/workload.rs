@@ -8,9 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::discover::TLS_ANNOTATION;
 use crate::failure::Advise;
 use crate::manifest::{Object, images};
+
+/// The folder of a container with the certificate of a server that takes logins over TLS alone.
+pub(super) const TLS_ANNOTATION: &str = "testbed/tls";
 
 /// An object that is a pod or makes pods.
 #[derive(Debug, Clone)]
