@@ -1,0 +1,6 @@
+export default {
+  testMatch: ['**/*.jest.js'],
+  globalSetup: 'testbed-client/setup',
+  globalTeardown: 'testbed-client/teardown',
+  transform: {},
+}

@@ -1,0 +1,61 @@
+//! The packages for test runners, in `clients/`: each one's own tests and its example, inside of `testbed run` and
+//! outside of it, where they start it themselves.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::examples::{is_without_packages, packages};
+use crate::harness::{Local, until};
+use crate::support::pages::root;
+use crate::support::{Called, Folder, binary};
+
+/// Calls a package's tests, in a copy of its folder.
+fn suite(folder: Folder, name: &str, prepare: impl FnOnce(&Path), command: &[&str]) -> Called {
+    // A test that has no pool around it starts testbed by its name.
+    let bin = Path::new(binary()).parent().expect("a folder");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a PATH"));
+    let local = Local::of(folder.env("PATH", path));
+    let source = root().join("clients").join(name);
+    let copied = Command::new("cp").arg("-r").arg(source).arg(local.path()).status().expect("cp");
+    assert!(copied.success(), "{name}");
+    let project = local.path().join(name);
+    prepare(&project);
+    let args = [&["run", "--with", "postgres", "--pool", "--"], command].concat();
+    let output = local.command(&args).current_dir(project).stdin(Stdio::null()).output();
+    let called = Called::new(&args, output.expect("testbed starts")).ok();
+    // What a test has started ends by itself once the test's process has.
+    until("nothing is left", || local.left_but(&[]).is_empty().then_some(()));
+    called
+}
+
+fn link(to: impl AsRef<Path>) -> impl FnOnce(&Path) {
+    move |folder| {
+        let name = to.as_ref().file_name().expect("a name");
+        std::os::unix::fs::symlink(&to, folder.join(name)).expect("a link");
+    }
+}
+
+#[test]
+fn pytest() {
+    if is_without_packages("clients-python", "xdist") {
+        return;
+    }
+    let folder = Folder::local()
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PYTHONPATH", packages("clients-python").display().to_string());
+    let base = format!("--basetemp={}", folder.path().join("base").display());
+    let command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", &base];
+    let called = suite(folder, "pytest", |_| {}, &command);
+    assert!(called.stdout.contains("24 passed"), "{}", called.transcript());
+}
+
+#[test]
+fn node() {
+    if is_without_packages("clients-node", "node_modules") {
+        return;
+    }
+    let folder = Folder::local().env("npm_config_update_notifier", "false");
+    let command = ["node", "--test", "--test-reporter=tap", "test/"];
+    let called = suite(folder, "node", link(packages("clients-node").join("node_modules")), &command);
+    assert!(called.stdout.contains("# pass 14\n# fail 0"), "{}", called.transcript());
+}
