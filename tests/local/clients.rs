@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::examples::{is_without_packages, packages};
+use crate::examples::{is_missing, is_without_packages, of_go, packages};
 use crate::harness::{Local, until};
 use crate::support::pages::root;
 use crate::support::{Called, Folder, binary};
@@ -58,4 +58,15 @@ fn node() {
     let command = ["node", "--test", "--test-reporter=tap", "test/"];
     let called = suite(folder, "node", link(packages("clients-node").join("node_modules")), &command);
     assert!(called.stdout.contains("# pass 14\n# fail 0"), "{}", called.transcript());
+}
+
+#[test]
+fn go() {
+    if is_missing("Go", Command::new("go").arg("version")) {
+        return;
+    }
+    let called = suite(of_go(Folder::local()), "go", |_| {}, &["go", "test", "-v", "./..."]);
+    // Each of the tests, and the example.
+    let passed = called.stdout.lines().filter(|line| line.starts_with("--- PASS: ")).count();
+    assert_eq!(passed, 10, "{}", called.transcript());
 }
