@@ -70,3 +70,14 @@ fn go() {
     let passed = called.stdout.lines().filter(|line| line.starts_with("--- PASS: ")).count();
     assert_eq!(passed, 10, "{}", called.transcript());
 }
+
+#[test]
+fn ruby() {
+    let proof = ["-e", "['minitest', 'pg'].each { |name| gem name }"];
+    if is_missing("Minitest or pg", Command::new("/usr/bin/ruby").args(proof)) {
+        return;
+    }
+    let called = suite(Folder::local(), "ruby", |_| {}, &["/usr/bin/ruby", "test/client_test.rb"]);
+    assert!(called.stdout.contains("10 runs, "), "{}", called.transcript());
+    assert!(called.stdout.contains(" 0 failures, 0 errors"), "{}", called.transcript());
+}

@@ -137,4 +137,16 @@ class ClientTest < Minitest::Test
       assert_includes said, "4 runs, 8 assertions, 0 failures, 0 errors, 0 skips"
     end
   end
+
+  def test_the_example_for_rspec
+    begin
+      gem "rspec-core"
+      gem "rspec-expectations"
+    rescue Gem::LoadError
+      skip "RSpec is missing"
+    end
+    command = [RbConfig.ruby, "-I#{ROOT}/lib", "-e", 'require "rspec/core"; exit RSpec::Core::Runner.run(ARGV)']
+    said, = Open3.capture2e(*command, "#{ROOT}/example/people_spec.rb")
+    assert_includes said, "2 examples, 0 failures"
+  end
 end
