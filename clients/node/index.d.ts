@@ -34,7 +34,7 @@ export interface TemplateOptions {
 }
 
 export interface Hooks {
-  beforeEach: (hook: () => Promise<void>) => unknown
+  beforeEach: (hook: () => Promise<void>, timeout?: number) => unknown
   afterEach: (hook: (...args: any[]) => Promise<void>) => unknown
 }
 

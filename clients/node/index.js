@@ -258,9 +258,10 @@ class Template {
    */
   each({ beforeEach, afterEach } = globalThis) {
     let lent
+    // The first test waits for the server and the migration, which is longer than a runner lets a hook take.
     beforeEach(async () => {
       lent = await this.fresh()
-    })
+    }, 300_000)
     // No parameter is named here: Jest would wait for a callback.
     afterEach(async (...args) => {
       const [context] = args

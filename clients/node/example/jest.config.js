@@ -3,4 +3,5 @@ export default {
   globalSetup: 'testbed-client/setup',
   globalTeardown: 'testbed-client/teardown',
   transform: {},
+  testTimeout: 60_000,
 }
