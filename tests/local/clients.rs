@@ -81,3 +81,20 @@ fn ruby() {
     assert!(called.stdout.contains("10 runs, "), "{}", called.transcript());
     assert!(called.stdout.contains(" 0 failures, 0 errors"), "{}", called.transcript());
 }
+
+#[test]
+fn rust() {
+    if is_without_packages("clients-rust", "debug") {
+        return;
+    }
+    // Cargo's own folders are below the home of whoever calls the tests.
+    let home = std::env::var("HOME").expect("a HOME");
+    let at = |name: &str, part: &str| std::env::var(name).unwrap_or_else(|_| format!("{home}/{part}"));
+    let folder = Folder::local()
+        .env("CARGO_HOME", at("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", at("RUSTUP_HOME", ".rustup"))
+        .env("CARGO_TARGET_DIR", packages("clients-rust").display().to_string());
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let called = suite(folder, "rust", |_| {}, &[&cargo, "test", "--locked", "--offline"]);
+    assert!(called.stdout.contains("7 passed; 0 failed; 2 ignored"), "{}", called.transcript());
+}
