@@ -13,7 +13,8 @@ use testbed::cli::Cli;
 use crate::support::pages::{self, Page, in_book, page, root};
 
 /// What a fenced block may be.
-const LANGUAGES: [&str; 8] = ["sh", "console", "yaml", "json", "python", "jinja", "text", "dockerfile"];
+const LANGUAGES: [&str; 12] =
+    ["sh", "console", "yaml", "json", "python", "jinja", "text", "dockerfile", "js", "go", "ruby", "rust"];
 
 /// What is wrong with the pages, one line for each fault.
 fn faults(pages: &[Page], check: impl Fn(&Page) -> Vec<String>) -> Vec<String> {

@@ -9,6 +9,7 @@ mod harness;
 mod account;
 mod addresses;
 mod cache;
+mod clients;
 mod completions;
 mod credentials;
 mod docs;

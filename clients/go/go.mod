@@ -1,0 +1,3 @@
+module example.com/testbed
+
+go 1.19
