@@ -147,7 +147,7 @@ fn by_words(words: &[&str], variables: &Variables, depth: usize) -> Runs {
     if SHELLS.contains(&name) {
         let is_command = |word: &&str| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
         let script = rest.iter().find(|word| !word.starts_with('-'));
-        return match (rest.iter().position(|word| is_command(word)), script) {
+        return match (rest.iter().position(is_command), script) {
             (Some(at), _) => by_script(rest.get(at + 1).unwrap_or(&""), variables, depth + 1),
             (None, Some(file)) => by_file(file, variables, depth),
             (None, None) => Runs::Another(name.to_owned()),

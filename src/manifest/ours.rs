@@ -98,9 +98,9 @@ impl<'a> Known<'a> {
             if word == "for" {
                 self.names.insert("loop");
             }
-            let is_block = !["elif", "include", "import"].contains(&word)
-                && !(word.starts_with("set") && rest.contains('='));
-            self.open += usize::from(is_block);
+            let has_no_end = ["elif", "include", "import"].contains(&word)
+                || (word.starts_with("set") && rest.contains('='));
+            self.open += usize::from(!has_no_end);
         }
         is_ours
     }
