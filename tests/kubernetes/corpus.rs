@@ -99,7 +99,6 @@ fn a_kustomization_is_piped_in() {
         objects(&namespace, rendered.as_bytes(), "testbed"),
         objects(&namespace, text.as_bytes(), "kubectl")
     );
-    folder.call_with_input(&["doctor", "-", "--runtime", "local", "-o", "json"], &text);
 }
 
 /// A Secret that is in the cluster alone tells that a container of an image of one's own is a database.
