@@ -359,8 +359,12 @@ pub struct Source {
     pub manifests: Vec<PathBuf>,
 
     /// The same as MANIFEST, as kubectl spells it
-    #[arg(short, long = "filename", value_name = "MANIFEST", help_heading = DATABASES, hide_short_help = true)]
+    #[arg(short, long = "filename", value_name = "MANIFEST", value_delimiter = ',', help_heading = DATABASES, hide_short_help = true)]
     pub filenames: Vec<PathBuf>,
+
+    /// Look into the folders of a manifest's folder as well, as kubectl does
+    #[arg(short = 'R', long, env = "TESTBED_RECURSIVE", value_parser = FalseyValueParser::new(), help_heading = DATABASES, hide_short_help = true)]
+    pub recursive: bool,
 
     /// mysql, mariadb, postgres or sqlite.
     ///
@@ -511,6 +515,10 @@ pub struct Making {
     /// another engine's server
     #[arg(long, env = "TESTBED_STRICT", value_parser = FalseyValueParser::new(), hide_short_help = true)]
     pub strict: bool,
+
+    /// Take a manifest without a database, whose config file is empty
+    #[arg(long, env = "TESTBED_ALLOW_NONE", value_parser = FalseyValueParser::new(), help_heading = DATABASES, hide_short_help = true)]
+    pub allow_none: bool,
 
     /// How long a server has to stay up to count as the final one where nothing proves that it is; never to
     /// believe only a proof [default: 6s, where the server does not tell its process id]

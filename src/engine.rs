@@ -85,40 +85,113 @@ pub enum Vendor {
     Official,
     /// Bitnami's.
     Bitnami,
+    /// Red Hat's, which are those of sclorg and Fedora.
+    RedHat,
 }
 
 /// Image names (the last part of the path, tag and digest aside) and the engine in them.
-const NAMES: [(&str, Engine); 17] = [
+const NAMES: [(&str, Engine); 25] = [
     ("mysql", Engine::Mysql),
     ("mysql-server", Engine::Mysql),
     ("mysql-community-server", Engine::Mysql),
-    ("mysql-80-c9s", Engine::Mysql),
+    ("community-server", Engine::Mysql),
+    ("enterprise-server", Engine::Mysql),
     ("percona", Engine::Mysql),
     ("percona-server", Engine::Mysql),
+    ("percona-xtradb-cluster", Engine::Mysql),
     ("mariadb", Engine::Mariadb),
     ("mariadb-server", Engine::Mariadb),
+    ("mariadb-galera", Engine::Mariadb),
     ("postgres", Engine::Postgres),
     ("postgresql", Engine::Postgres),
     ("postgresql-repmgr", Engine::Postgres),
+    ("percona-distribution-postgresql", Engine::Postgres),
     ("postgis", Engine::Postgres),
     ("pgvector", Engine::Postgres),
+    ("pgvecto-rs", Engine::Postgres),
+    ("vchord-postgres", Engine::Postgres),
     ("timescaledb", Engine::Postgres),
     ("timescaledb-ha", Engine::Postgres),
     ("pgrouting", Engine::Postgres),
+    ("citus", Engine::Postgres),
+    ("paradedb", Engine::Postgres),
     ("alloydbomni", Engine::Postgres),
 ];
 
+/// Images whose tags begin with a version of their own.
+const OWN_NUMBERS: [&str; 7] =
+    ["pgvector", "pgvecto-rs", "vchord-postgres", "timescaledb", "timescaledb-ha", "citus", "paradedb"];
+
+/// Parts of names by which Red Hat's images and copies of them are known.
+const RED_HAT: [&str; 10] =
+    ["sclorg", "fedora", "centos", "centos7", "rhscl", "rhel7", "rhel8", "rhel9", "rhel10", "openshift"];
+
 /// The engine that an image's name tells, and the vendor.
 pub fn identify(image: &str) -> (Option<Engine>, Vendor) {
+    let (parts, name) = parts(image);
+    if let Some((engine, _)) = red_hat(name) {
+        return (Some(engine), Vendor::RedHat);
+    }
+    let engine = NAMES.iter().find(|(known, _)| *known == name).map(|(_, engine)| *engine);
+    let vendor = if parts.iter().any(|part| part.starts_with("bitnami")) {
+        Vendor::Bitnami
+    } else if parts.iter().any(|part| RED_HAT.contains(part) || part.ends_with("fedoraproject.org")) {
+        Vendor::RedHat
+    } else {
+        Vendor::Official
+    };
+    (engine, vendor)
+}
+
+/// The parts of an image's path, and its name without tag and digest.
+fn parts(image: &str) -> (Vec<&str>, &str) {
     let path = image.split('@').next().unwrap_or(image);
     let mut parts: Vec<&str> = path.split('/').collect();
     let last = parts.pop().unwrap_or_default();
     // A colon in an earlier part is a registry's port.
-    let name = last.split(':').next().unwrap_or(last);
-    let engine = NAMES.iter().find(|(known, _)| *known == name).map(|(_, engine)| *engine);
-    let vendor =
-        if parts.iter().any(|part| part.starts_with("bitnami")) { Vendor::Bitnami } else { Vendor::Official };
-    (engine, vendor)
+    (parts, last.split(':').next().unwrap_or(last))
+}
+
+/// Engine and version of a name such as `postgresql-15-c9s`, `mysql-80-centos7` or `mariadb-1011`.
+fn red_hat(name: &str) -> Option<(Engine, String)> {
+    let (engine, rest) = name.split_once('-')?;
+    let engine = match engine {
+        "postgresql" => Engine::Postgres,
+        "mysql" => Engine::Mysql,
+        "mariadb" => Engine::Mariadb,
+        _ => return None,
+    };
+    let digits = rest.split('-').next().unwrap_or(rest);
+    if !(2..=4).contains(&digits.len()) || !digits.chars().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    // PostgreSQL had two numbers up to 9.6, MySQL always has, and MariaDB since its tenth version.
+    let at = match engine {
+        Engine::Postgres if digits.starts_with('9') => 1,
+        Engine::Mysql => 1,
+        _ => 2,
+    };
+    let (major, minor) = digits.split_at(at);
+    let dot = if minor.is_empty() { "" } else { "." };
+    Some((engine, format!("{major}{dot}{minor}")))
+}
+
+/// The beginning of the server's version that an image's name tells; it may have more behind it.
+pub fn version(image: &str) -> Option<String> {
+    let (_, name) = parts(image);
+    if let Some((_, version)) = red_hat(name) {
+        return Some(version);
+    }
+    let tag = tag(image)?;
+    let digits = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    let of_postgres =
+        tag.split(['-', '_']).filter_map(|part| part.strip_prefix("pg")).find(|rest| digits(rest));
+    match of_postgres {
+        Some(version) if identify(image).0 == Some(Engine::Postgres) => Some(version.to_owned()),
+        // That of an image of one's own says nothing about the engine.
+        _ => (digits(tag) && NAMES.iter().any(|(known, _)| *known == name) && !OWN_NUMBERS.contains(&name))
+            .then(|| tag.to_owned()),
+    }
 }
 
 /// Whether an image is, by its name, one of the official ones, or a mirror's copy of it.
@@ -153,6 +226,15 @@ mod tests {
             assert_eq!(identify(image), (Some(engine), Vendor::Official), "{image}");
         }
         assert_eq!(identify("bitnamilegacy/postgresql:16"), (Some(Engine::Postgres), Vendor::Bitnami));
+        for (image, engine) in [
+            ("quay.io/sclorg/postgresql-15-c9s", Engine::Postgres),
+            ("registry.redhat.io/rhel9/mysql-84:1-2", Engine::Mysql),
+            ("quay.io/fedora/mariadb-1011", Engine::Mariadb),
+            ("registry.fedoraproject.org/f33/postgresql", Engine::Postgres),
+            ("image-registry.openshift-image-registry.svc:5000/openshift/mysql:8.0-el9", Engine::Mysql),
+        ] {
+            assert_eq!(identify(image), (Some(engine), Vendor::RedHat), "{image}");
+        }
     }
 
     #[test]
@@ -183,8 +265,41 @@ mod tests {
     }
 
     #[test]
+    fn versions_of_the_server_in_an_images_name() {
+        for (image, expected) in [
+            ("postgres:17.2-alpine", Some("17.2-alpine")),
+            ("postgis/postgis:17-3.5", Some("17-3.5")),
+            ("pgvector/pgvector:pg18", Some("18")),
+            ("pgvector/pgvector:0.8.0-pg17", Some("17")),
+            ("timescale/timescaledb:2.14.2-pg15", Some("15")),
+            ("timescale/timescaledb:2.14.2", None),
+            ("timescale/timescaledb-ha:pg16.2-ts2.14", Some("16.2")),
+            ("mysql/mysql-server:5.7", Some("5.7")),
+            ("percona/percona-server:8.0", Some("8.0")),
+            ("ghcr.io/cloudnative-pg/postgresql:16.2", Some("16.2")),
+            ("quay.io/sclorg/postgresql-15-c9s:latest", Some("15")),
+            ("centos/postgresql-96-centos7", Some("9.6")),
+            ("registry.redhat.io/rhel9/mysql-84:1-2", Some("8.4")),
+            ("quay.io/sclorg/mariadb-1011-c9s", Some("10.11")),
+            ("quay.io/sclorg/mariadb-105-c9s", Some("10.5")),
+            ("registry.example/our-db:3", None),
+            ("postgres:latest", None),
+            ("postgres@sha256:00", None),
+        ] {
+            assert_eq!(version(image).as_deref(), expected, "{image}");
+        }
+    }
+
+    #[test]
     fn exporters_and_clients_are_no_databases() {
-        for image in ["prom/mysqld-exporter", "postgres-exporter:1", "mysql/mysql-shell", "my-postgres-app"] {
+        for image in [
+            "prom/mysqld-exporter",
+            "postgres-exporter:1",
+            "mysql-router-8",
+            "postgresql-ha",
+            "mysql/mysql-shell",
+            "my-postgres-app",
+        ] {
             assert_eq!(identify(image).0, None, "{image}");
         }
     }

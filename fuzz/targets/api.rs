@@ -2,7 +2,6 @@
 //! with their diagnosis, what is collected of a run, what a teardown finds, and what a look ahead asks.
 #![no_main]
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -118,7 +117,7 @@ async fn collected(cluster: &Cluster) {
 }
 
 async fn ahead(cluster: &Cluster) {
-    let discovery = Discovery { databases: Vec::new(), workloads: Vec::new(), missing: BTreeSet::new() };
+    let discovery = Discovery::default();
     let redactor = Redactor::new(RUN.as_str());
     let planned = doctor::Planned {
         namespace: "test",

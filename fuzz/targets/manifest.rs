@@ -12,7 +12,7 @@ use testbed::manifest::images::Mirror;
 use testbed::manifest::policy::Refused;
 use testbed::manifest::render::{self, Params, Template, Variables};
 use testbed::manifest::stamp::{self, Stamp};
-use testbed::manifest::{Object, check, images, mesh, parse};
+use testbed::manifest::{Object, check, images, mesh, ours, parse};
 use testbed::redact::Redactor;
 use testbed::template::apart::is_simple;
 use testbed::yaml;
@@ -30,6 +30,7 @@ const GROWS: &str =
 
 fuzz_target!(init: testbed_fuzz::init(), |data: &[u8]| {
     let Some(text) = testbed_fuzz::text(data) else { return };
+    let _ = ours::template(text, |_| false);
     let Some(rendered) = rendered(text) else { return };
     if let Ok(objects) = parse::parse("m.yaml", &rendered) {
         let _ = planned(objects);

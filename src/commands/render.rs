@@ -28,7 +28,7 @@ pub(super) fn render(args: Render, global: &Global) -> anyhow::Result<()> {
         check_namespace(&plan.objects, &namespace, &plan.allowed)?;
     }
     let progress = global.progress();
-    plan.warnings.iter().for_each(|warning| progress.warn(warning));
+    plan.warnings.iter().chain(&plan.warnings_in_cluster).for_each(|warning| progress.warn(warning));
     console::print(&match args.output {
         Format::Yaml => documents(&plan.objects)?,
         Format::Json => json(&plan.objects)?,

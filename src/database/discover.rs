@@ -2,17 +2,20 @@
 //! variables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use anyhow::{Context, anyhow, bail};
 use k8s_openapi::api::core::v1::{Container, Service};
 use serde_json::{Map, Value};
 
+use super::program::{self, Runs};
 use super::variables::{Data, Reference, Variables};
 use super::workload::TLS_ANNOTATION;
 use super::{
     Arguments, Certificate, Database, Engine, Password, Settling, Workload, login, service, workload,
 };
 use crate::engine::{self, Vendor};
+use crate::failure::Advise;
 use crate::manifest::Object;
 use crate::run_id::RunId;
 use crate::trust::{Name, Trust};
@@ -32,6 +35,7 @@ const CONNARGS_ANNOTATION: &str = "testbed/connargs";
 const DATABASES_ANNOTATION: &str = "testbed/databases";
 
 /// What a manifest holds.
+#[derive(Debug, Clone, Default)]
 pub struct Discovery {
     /// The servers, in the order of the manifest.
     pub databases: Vec<Database>,
@@ -39,13 +43,32 @@ pub struct Discovery {
     pub workloads: Vec<Workload>,
     /// Secrets and ConfigMaps that are not in the manifest and that a login needs.
     pub missing: BTreeSet<Reference>,
+    /// Others that would tell more, such as whether a container is a database.
+    pub telling: BTreeSet<Reference>,
+    /// The containers that are none.
+    pub others: Vec<Other>,
+}
+
+/// A container that is no database.
+#[derive(Debug, Clone)]
+pub struct Other {
+    /// The workload, as [`Workload::id`] names it.
+    pub workload: String,
+    /// The container's name.
+    pub container: String,
+    /// Its image as the manifest names it.
+    pub image: String,
+    /// What it is instead, or lacks, as the end of a sentence.
+    pub why: String,
+    /// Whether it is a server that nobody outside its pod reaches.
+    pub is_server: bool,
 }
 
 /// Finds the databases among the objects of a run.
 ///
 /// # Errors
 /// A message with the object's place: a shape that is not its kind's, a Service without pods, a database
-/// without a usable login or without a Service.
+/// without a usable login, or a server without a Service.
 pub fn discover(objects: &[Object], run_id: &RunId, data: &Data) -> anyhow::Result<Discovery> {
     let workloads: Vec<Workload> =
         objects.iter().filter_map(|object| Workload::read(object).transpose()).collect::<Result<_, _>>()?;
@@ -66,25 +89,70 @@ pub fn discover_workloads(
     run_id: &RunId,
     data: &Data,
 ) -> anyhow::Result<Discovery> {
-    let mut databases = Vec::new();
-    let mut missing = BTreeSet::new();
-    for workload in &workloads {
+    let mut found = Discovery { workloads, ..Discovery::default() };
+    for workload in &found.workloads {
         let annotated = annotated_engines(workload)?;
         for container in workload.containers() {
             let mut variables = Variables::new(&workload.spec, container, data);
-            let Some((engine, vendor)) = engine(container, &annotated, &mut variables, services, workload)
-            else {
-                continue;
+            let image = workload.image(container);
+            let (engine, vendor) = match engine(container, &annotated, &mut variables, services, workload) {
+                Ok(is) => is,
+                Err(not) => {
+                    found.others.push(Other {
+                        workload: workload.id.clone(),
+                        container: container.name.clone(),
+                        image: image.to_owned(),
+                        is_server: matches!(not, Not::Reached(_)),
+                        why: not.to_string(),
+                    });
+                    if let Not::Told(references) = not {
+                        found.telling.extend(references);
+                    }
+                    continue;
+                }
             };
-            let found = database(workload, container, engine, vendor, &mut variables, services, run_id);
-            databases.push(found.with_context(|| {
-                let image = workload.image(container);
+            let database = database(workload, container, engine, vendor, &mut variables, services, run_id);
+            found.databases.push(database.with_context(|| {
                 format!("{}: the {engine} database in container {} ({image})", workload.place, container.name)
             })?);
-            missing.append(&mut variables.missing);
+            found.missing.append(&mut variables.missing);
+            found.telling.append(&mut variables.optional);
         }
     }
-    Ok(Discovery { databases, workloads, missing })
+    Ok(found)
+}
+
+/// Why a container is no database.
+enum Not {
+    /// The annotation says so.
+    Meant,
+    /// Neither image nor variables tell that it is one.
+    Known,
+    /// The pod's annotation is about another container.
+    Named,
+    /// It runs another program.
+    Server(String),
+    /// It may be one, by variables that are in these.
+    Told(BTreeSet<Reference>),
+    /// No Service leads to it, and it is not meant to be reached.
+    Reached(u16),
+}
+
+impl fmt::Display for Not {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Meant => write!(f, "the annotation {ENGINE_ANNOTATION} says none"),
+            Self::Named => write!(f, "the annotation {ENGINE_ANNOTATION} is about another container"),
+            Self::Known => f.write_str("neither its image nor its variables are a database's"),
+            Self::Server(program) => write!(f, "it runs {program}, which is no server"),
+            Self::Told(references) => {
+                let names = references.iter().map(|of| format!("{} {}", of.kind.name(), of.name));
+                let names = names.collect::<Vec<_>>().join(", ");
+                write!(f, "its variables are in {names}, which nobody has looked into")
+            }
+            Self::Reached(port) => write!(f, "it is a server, and no Service leads to its port {port}"),
+        }
+    }
 }
 
 fn check_service(
@@ -138,40 +206,78 @@ fn engine(
     variables: &mut Variables,
     services: &[Service],
     workload: &Workload,
-) -> Option<(Engine, Vendor)> {
+) -> Result<(Engine, Vendor), Not> {
     let (by_image, vendor) = engine::identify(workload.image(container));
     if let Some(engine) = annotated.get(&container.name) {
-        return engine.map(|engine| (engine, vendor));
+        return engine.map(|engine| (engine, login::vendor(engine, vendor, variables))).ok_or(Not::Meant);
     }
     match annotated.get("") {
-        Some(None) => return None,
+        Some(None) => return Err(Not::Meant),
         // For a pod with several containers, the annotation means the one that looks like a database, else
         // the first one.
         Some(Some(engine)) => {
             let named = |container: &&Container| engine::identify(workload.image(container)).0.is_some();
             let meant = workload.spec.containers.iter().find(named).or(workload.spec.containers.first());
-            return meant.is_some_and(|meant| meant.name == container.name).then_some((*engine, vendor));
+            let is_meant = meant.is_some_and(|meant| meant.name == container.name);
+            return is_meant.then(|| (*engine, login::vendor(*engine, vendor, variables))).ok_or(Not::Named);
         }
         None => {}
     }
-    // A server beside the pod's own containers may be for these alone.
-    let is_private = |engine: Engine| {
-        let is_sidecar = !workload.spec.containers.iter().any(|own| own.name == container.name);
-        is_sidecar
-            && (workload.ends || service::address(services, workload, container, engine.port()).is_err())
+    let program = program::runs(variables);
+    if let Runs::Another(program) = program {
+        return Err(match by_image {
+            Some(_) => Not::Server(program),
+            None => Not::Known,
+        });
+    }
+    let is_sidecar = !workload.spec.containers.iter().any(|own| own.name == container.name);
+    let mut reached = |engine: Engine| {
+        let port = server_port(workload, container, engine, variables).unwrap_or(engine.port());
+        let is_reached = service::address(services, workload, container, port).is_ok();
+        if is_reached && !(is_sidecar && workload.ends) { Ok(()) } else { Err(port) }
     };
     if let Some(engine) = by_image {
-        return (!is_private(engine)).then_some((engine, vendor));
+        return match (reached(engine), program) {
+            (Err(port), Runs::Server) if is_sidecar || !is_to_be_reached(workload, container) => {
+                Err(Not::Reached(port))
+            }
+            (Err(_), Runs::Unknown(program)) => Err(Not::Server(program)),
+            _ => Ok((engine, login::vendor(engine, vendor, variables))),
+        };
     }
-    // Clients are given such variables too, so a server is only believed in behind a Service on its port.
-    [Engine::Mariadb, Engine::Mysql, Engine::Postgres]
+    // Clients are given such variables too, so a server is only believed in behind a Service on its port, and
+    // not where a variable names another server.
+    let reached: Vec<Engine> = [Engine::Mariadb, Engine::Mysql, Engine::Postgres]
         .into_iter()
-        .find(|engine| {
-            !is_private(*engine)
-                && login::server_variables(*engine).iter().any(|name| variables.declares(name))
-                && service::address(services, workload, container, engine.port()).is_ok()
-        })
-        .map(|engine| (engine, vendor))
+        .filter(|engine| reached(*engine).is_ok())
+        .collect();
+    if login::CLIENT_VARIABLES.iter().any(|name| variables.declares(name)) {
+        return Err(Not::Known);
+    }
+    let told = reached
+        .iter()
+        .find(|engine| login::server_variables(**engine).iter().any(|name| variables.declares(name)));
+    match told {
+        // MariaDB's image reads MySQL's variables as well.
+        Some(Engine::Mysql) if workload.image(container).contains("mariadb") => {
+            Ok((Engine::Mariadb, login::vendor(Engine::Mariadb, vendor, variables)))
+        }
+        Some(engine) => Ok((*engine, login::vendor(*engine, vendor, variables))),
+        None if !reached.is_empty() && !variables.untold().is_empty() => Err(Not::Told(variables.untold())),
+        None => Err(Not::Known),
+    }
+}
+
+/// Whether a server without a Service is a mistake: not in a pod that is meant to end, nor beside others for
+/// which it may be there.
+fn is_to_be_reached(workload: &Workload, container: &Container) -> bool {
+    let ends = workload.ends
+        || workload.id.starts_with("CronJob/")
+        || matches!(workload.spec.restart_policy.as_deref(), Some("Never" | "OnFailure"));
+    let is_other = |other: &&Container| {
+        other.name != container.name && engine::identify(workload.image(other)).0.is_none()
+    };
+    !ends && !workload.spec.containers.iter().any(|other| is_other(&other))
 }
 
 fn database(
@@ -184,7 +290,10 @@ fn database(
     run_id: &RunId,
 ) -> anyhow::Result<Database> {
     let server_port = server_port(workload, container, engine, variables)?;
-    let (host, port) = service::address(services, workload, container, server_port)?;
+    let address = service::address(services, workload, container, server_port);
+    let (host, port) = address.hint(
+        "a server that the tests do not use is left to Kubernetes with the annotation testbed/engine: none",
+    )?;
     let logins = login::read(engine, vendor, variables)?;
     let annotation = |key: &str| workload.annotations.get(key);
     let settle = annotation(SETTLE_ANNOTATION)
@@ -222,7 +331,9 @@ fn database(
         server_port,
         workload: workload.id.clone(),
         container: container.name.clone(),
-        entrypoint_is_known: own_entrypoint && engine::identify(&image).0 == Some(engine),
+        entrypoint_is_known: own_entrypoint
+            && vendor != Vendor::RedHat
+            && engine::identify(&image).0 == Some(engine),
         becomes_process_1: own_entrypoint && workload.spec.share_process_namespace != Some(true),
         arguments,
         image,
@@ -290,10 +401,18 @@ fn server_port(
             return parse("the server's argument for the port", text);
         }
     }
-    match variables.get(variable)? {
-        Some(text) => parse(variable, &text),
-        None => Ok(engine.port()),
+    // Bitnami's images have variables of their own.
+    let own = match engine {
+        Engine::Postgres => ["POSTGRESQL_PORT_NUMBER", variable],
+        Engine::Mariadb => ["MARIADB_PORT_NUMBER", variable],
+        Engine::Mysql | Engine::Sqlite => ["MYSQL_PORT_NUMBER", variable],
+    };
+    for variable in own {
+        if let Some(text) = variables.get(variable)? {
+            return parse(variable, &text);
+        }
     }
+    Ok(engine.port())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! precedence.
 //!
 //! Sources: the entrypoint scripts and reference pages of the official mysql, mariadb and postgres images,
-//! and of Bitnami's.
+//! of Bitnami's, and of Red Hat's (sclorg).
 
 use anyhow::bail;
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
@@ -33,45 +33,99 @@ pub struct Plain {
 /// Reads a container's login as its image does; `None` if the image's name tells no database.
 pub fn of_image(image: &str, variables: &[(String, String)]) -> Option<Plain> {
     let (engine, vendor) = engine::identify(image);
-    Some(plain(engine?, vendor, variables))
+    Some(plain(image, engine?, vendor, variables))
 }
 
 /// The same for an image whose name tells nothing; `None` if its variables are no server's either.
 pub fn of_variables(variables: &[(String, String)]) -> Option<Plain> {
+    // Without a Service, a user's password alone may be a client's.
+    let is_clients = |name: &str| ["MYSQL_PASSWORD", "MARIADB_PASSWORD"].contains(&name);
     let engine = [Engine::Mariadb, Engine::Mysql, Engine::Postgres].into_iter().find(|engine| {
-        variables.iter().any(|(name, _)| server_variables(*engine).contains(&name.as_str()))
+        let names = variables.iter().map(|(name, _)| name.as_str());
+        names.filter(|name| !is_clients(name)).any(|name| server_variables(*engine).contains(&name))
     })?;
-    Some(plain(engine, Vendor::Official, variables))
+    Some(plain("", engine, Vendor::Official, variables))
 }
 
-fn plain(engine: Engine, vendor: Vendor, variables: &[(String, String)]) -> Plain {
+fn plain(image: &str, engine: Engine, vendor: Vendor, variables: &[(String, String)]) -> Plain {
     let env = variables.iter().map(|(name, value)| EnvVar {
         name: name.clone(),
         value: Some(value.clone()),
         value_from: None,
     });
-    let container = Container { env: Some(env.collect()), ..Container::default() };
+    let container =
+        Container { image: Some(image.to_owned()), env: Some(env.collect()), ..Container::default() };
     let (spec, data) = (PodSpec::default(), Data::default());
-    let logins = read(engine, vendor, &mut Variables::new(&spec, &container, &data));
+    let mut variables = Variables::new(&spec, &container, &data);
+    let vendor = self::vendor(engine, vendor, &mut variables);
+    let logins = read(engine, vendor, &mut variables);
     Plain { engine, is_bitnami: vendor == Vendor::Bitnami, login: logins.map(|logins| logins.tests) }
 }
 
-/// Variables that only a server's own container has: each is a way to say what its administrator's password
-/// is.
+/// Variables by which an image's server makes its login; clients may have some of them too.
 pub(super) fn server_variables(engine: Engine) -> &'static [&'static str] {
     match engine {
-        Engine::Mysql => &["MYSQL_ROOT_PASSWORD", "MYSQL_ALLOW_EMPTY_PASSWORD", "MYSQL_RANDOM_ROOT_PASSWORD"],
-        Engine::Mariadb => {
-            &["MARIADB_ROOT_PASSWORD", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MARIADB_RANDOM_ROOT_PASSWORD"]
-        }
-        Engine::Postgres => &["POSTGRES_PASSWORD", "POSTGRESQL_PASSWORD", "POSTGRES_HOST_AUTH_METHOD"],
+        Engine::Mysql => &[
+            "MYSQL_ROOT_PASSWORD",
+            "MYSQL_ALLOW_EMPTY_PASSWORD",
+            "MYSQL_RANDOM_ROOT_PASSWORD",
+            "MYSQL_PASSWORD",
+        ],
+        Engine::Mariadb => &[
+            "MARIADB_ROOT_PASSWORD",
+            "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD",
+            "MARIADB_RANDOM_ROOT_PASSWORD",
+            "MARIADB_PASSWORD",
+        ],
+        Engine::Postgres => &[
+            "POSTGRES_PASSWORD",
+            "POSTGRESQL_PASSWORD",
+            "POSTGRESQL_ADMIN_PASSWORD",
+            "POSTGRES_HOST_AUTH_METHOD",
+        ],
         Engine::Sqlite => &[],
+    }
+}
+
+/// Variables that lead to another server: what has one is a client, a pool or a proxy.
+pub(super) const CLIENT_VARIABLES: [&str; 9] = [
+    "POSTGRES_HOST",
+    "POSTGRESQL_HOST",
+    "PGHOST",
+    "MYSQL_HOST",
+    "MARIADB_HOST",
+    "DB_HOST",
+    "DATABASE_HOST",
+    "DATABASE_URL",
+    "PGPOOL_BACKEND_NODES",
+];
+
+/// Whose variables these are, where the image's name does not tell it for sure.
+pub(super) fn vendor(engine: Engine, by_image: Vendor, variables: &mut Variables) -> Vendor {
+    let mut any = |names: &[&str]| names.iter().any(|name| variables.declares(name));
+    match (engine, by_image) {
+        (_, Vendor::Bitnami) => by_image,
+        (Engine::Postgres, _) => {
+            let is_official = any(&["POSTGRES_PASSWORD", "POSTGRES_HOST_AUTH_METHOD"]);
+            let is_other = any(&["POSTGRESQL_PASSWORD", "POSTGRESQL_ADMIN_PASSWORD"]);
+            match (is_official, is_other) {
+                (true, false) => Vendor::Official,
+                (false, true) if any(&["POSTGRESQL_USERNAME", "POSTGRESQL_POSTGRES_PASSWORD"]) => {
+                    Vendor::Bitnami
+                }
+                (false, true) if any(&["POSTGRESQL_USER", "POSTGRESQL_ADMIN_PASSWORD"]) => Vendor::RedHat,
+                (false, true) if by_image == Vendor::Official => Vendor::Bitnami,
+                _ => by_image,
+            }
+        }
+        _ => by_image,
     }
 }
 
 /// Reads the logins of one server.
 pub(super) fn read(engine: Engine, vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
     let logins = match engine {
+        Engine::Postgres if vendor == Vendor::RedHat => red_hats_postgres(variables),
         Engine::Postgres => postgres(vendor, variables),
         Engine::Mariadb => mysql(&["MARIADB", "MYSQL"], vendor, variables),
         Engine::Mysql | Engine::Sqlite => mysql(&["MYSQL"], vendor, variables),
@@ -128,10 +182,12 @@ fn first(variables: &mut Variables, names: &[String]) -> anyhow::Result<Option<S
 }
 
 fn any_declared(variables: &mut Variables, names: &[String]) -> bool {
-    names.iter().any(|name| variables.declares(name))
+    names.iter().any(|name| variables.may_declare(name))
 }
 
 fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
+    let image = variables.container().image.as_deref().unwrap_or_default();
+    let is_own_root = vendor == Vendor::RedHat || engine::identify(image).0.is_none();
     let names = |suffix: &str| -> Vec<String> {
         prefixes.iter().map(|prefix| format!("{prefix}_{suffix}")).collect()
     };
@@ -150,18 +206,28 @@ fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow
     let root_password = first(variables, &names("ROOT_PASSWORD"))?;
     // Declared with a value that is not known here yet (a Secret of the cluster): not a mistake.
     let root_declared = any_declared(variables, &names("ROOT_PASSWORD"));
-    if root_password.is_none() && !empty_allowed && !random && !root_declared {
+    // Red Hat's images make a root that is reached from outside only where there is a password for it, and want
+    // nothing of it where there is another user. So do images of one's own whose variables are such.
+    let needs_none =
+        is_own_root && any_declared(variables, &names("USER")) && any_declared(variables, &names("PASSWORD"));
+    if root_password.is_none() && !empty_allowed && !random && !root_declared && !needs_none {
         let names = names("ROOT_PASSWORD");
+        if vendor == Vendor::RedHat {
+            let prefix = prefixes[prefixes.len() - 1];
+            bail!(
+                "no password is set; set {prefix}_USER, {prefix}_PASSWORD and {prefix}_DATABASE (or {prefix}_ROOT_PASSWORD)"
+            );
+        }
         bail!("no password is set; set {} (or {}_ALLOW_EMPTY_PASSWORD=1)", names[0], prefixes[0]);
     }
     // Without a root@% nobody logs in as root from outside the container.
     let root_host = first(variables, &names("ROOT_HOST"))?.unwrap_or_else(|| "%".into());
     let root_name = match vendor {
         Vendor::Bitnami => first(variables, &names("ROOT_USER"))?.unwrap_or_else(|| "root".into()),
-        Vendor::Official => "root".into(),
+        Vendor::Official | Vendor::RedHat => "root".into(),
     };
-    let root =
-        (!random && root_host != "localhost").then(|| login(root_name, root_password.unwrap_or_default()));
+    let is_reachable = !random && root_host != "localhost" && !(needs_none && root_password.is_none());
+    let root = is_reachable.then(|| login(root_name, root_password.unwrap_or_default()));
 
     let Some(user) = first(variables, &names("USER"))? else {
         let Some(root) = root else {
@@ -188,7 +254,7 @@ fn mysql(prefixes: &[&str], vendor: Vendor, variables: &mut Variables) -> anyhow
 fn postgres(vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins> {
     let names = |suffix: &str| -> Vec<String> {
         match vendor {
-            Vendor::Official => vec![format!("POSTGRES_{suffix}")],
+            Vendor::Official | Vendor::RedHat => vec![format!("POSTGRES_{suffix}")],
             Vendor::Bitnami => vec![format!("POSTGRESQL_{suffix}"), format!("POSTGRES_{suffix}")],
         }
     };
@@ -197,10 +263,11 @@ fn postgres(vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins>
     if vendor == Vendor::Bitnami {
         user_names.insert(1, "POSTGRESQL_USERNAME".into());
         database_names.insert(1, "POSTGRESQL_DATABASE".into());
+        database_names.push("POSTGRES_DATABASE".into());
     }
     let user = first(variables, &user_names)?.unwrap_or_else(|| "postgres".into());
     let database = first(variables, &database_names)?.unwrap_or_else(|| match vendor {
-        Vendor::Official => user.clone(),
+        Vendor::Official | Vendor::RedHat => user.clone(),
         Vendor::Bitnami => "postgres".into(),
     });
     let password = first(variables, &names("PASSWORD"))?;
@@ -214,7 +281,7 @@ fn postgres(vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins>
     // The official image's user is a superuser. Bitnami's is one only under the name postgres, else its
     // password is another one.
     let admin = match vendor {
-        Vendor::Official => Some(tests.clone()),
+        Vendor::Official | Vendor::RedHat => Some(tests.clone()),
         Vendor::Bitnami if tests.user == "postgres" => Some(tests.clone()),
         Vendor::Bitnami => first(variables, &names("POSTGRES_PASSWORD"))?.map(|password| Login {
             user: "postgres".into(),
@@ -223,4 +290,32 @@ fn postgres(vendor: Vendor, variables: &mut Variables) -> anyhow::Result<Logins>
         }),
     };
     Ok(Logins { tests, admin })
+}
+
+/// Red Hat's image makes a user that is no superuser, with a database of its own; `postgres` has a password
+/// where one is given.
+fn red_hats_postgres(variables: &mut Variables) -> anyhow::Result<Logins> {
+    let login = |user: String, password: Option<String>, database: Option<String>| Login {
+        user,
+        password: Password::new(password.unwrap_or_default()),
+        database,
+    };
+    let admin = variables.get("POSTGRESQL_ADMIN_PASSWORD")?;
+    let database = variables.get("POSTGRESQL_DATABASE")?;
+    let superuser =
+        || login("postgres".into(), admin.clone(), Some(database.clone().unwrap_or("postgres".into())));
+    let has_admin = admin.is_some() || variables.may_declare("POSTGRESQL_ADMIN_PASSWORD");
+    match (variables.get("POSTGRESQL_USER")?, variables.get("POSTGRESQL_PASSWORD")?) {
+        (Some(user), password) if password.is_some() || variables.may_declare("POSTGRESQL_PASSWORD") => {
+            let database = Some(database.clone().unwrap_or_else(|| user.clone()));
+            let admin = admin.is_some().then(superuser);
+            Ok(Logins { tests: login(user, password, database), admin })
+        }
+        _ if has_admin || variables.may_declare("POSTGRESQL_USER") => {
+            Ok(Logins { tests: superuser(), admin: Some(superuser()) })
+        }
+        _ => bail!(
+            "no password is set; set POSTGRESQL_USER, POSTGRESQL_PASSWORD and POSTGRESQL_DATABASE (or POSTGRESQL_ADMIN_PASSWORD)"
+        ),
+    }
 }

@@ -6,6 +6,7 @@
 pub mod discover;
 mod login;
 mod options;
+mod program;
 pub mod service;
 mod variables;
 mod workload;
@@ -18,7 +19,7 @@ use serde_json::{Map, Value};
 
 use crate::authority;
 pub use crate::engine::Engine;
-pub use discover::{Discovery, discover};
+pub use discover::{Discovery, Other, discover};
 pub use login::{Plain, of_image, of_variables};
 pub use options::Arguments;
 pub use variables::{Data, DataKind, Files, Reference, Variables};

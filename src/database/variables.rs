@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, EnvFromSource, EnvVar, KeyToPath, PodSpec, Secret, Volume,
 };
 use serde_json::Value;
 
+use crate::failure::Advise;
 use crate::manifest::Object;
 
 /// The two kinds that hold values for containers.
@@ -58,7 +59,7 @@ impl Reference {
 #[derive(Default)]
 pub struct Data {
     texts: HashMap<Reference, Option<BTreeMap<String, String>>>,
-    /// What of ConfigMaps is no text: nothing but files.
+    /// What is no text: nothing but files.
     binary: HashMap<Reference, BTreeMap<String, Vec<u8>>>,
 }
 
@@ -83,16 +84,21 @@ impl Data {
         Ok(())
     }
 
-    /// Takes a Secret in; `stringData` wins over `data`, as in the API server. Values that are no UTF-8 are
-    /// left out.
+    /// Takes a Secret in; `stringData` wins over `data`, as in the API server.
     pub fn add_secret(&mut self, secret: Secret) {
-        let data = secret
-            .data
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, String::from_utf8(value.0).ok()?)));
-        let map = data.chain(secret.string_data.unwrap_or_default()).collect();
-        self.set(DataKind::Secret, secret.metadata.name.unwrap_or_default(), Some(map));
+        let name = secret.metadata.name.unwrap_or_default();
+        let mut texts = BTreeMap::new();
+        let mut binary = BTreeMap::new();
+        for (key, ByteString(bytes)) in secret.data.unwrap_or_default() {
+            match String::from_utf8(bytes) {
+                Ok(text) => drop(texts.insert(key, text)),
+                Err(error) => drop(binary.insert(key, error.into_bytes())),
+            }
+        }
+        texts.extend(secret.string_data.unwrap_or_default());
+        binary.retain(|key, _| !texts.contains_key(key));
+        self.binary.insert(Reference::new(DataKind::Secret, &name), binary);
+        self.set(DataKind::Secret, name, Some(texts));
     }
 
     pub fn add_config_map(&mut self, map: ConfigMap) {
@@ -143,12 +149,36 @@ pub struct Variables<'a> {
     data: &'a Data,
     /// Secrets and ConfigMaps that were asked for and are not in `data`.
     pub missing: BTreeSet<Reference>,
+    /// Those of them without which the container starts all the same.
+    pub optional: BTreeSet<Reference>,
 }
 
 impl<'a> Variables<'a> {
     /// The variables of one container of a pod.
     pub fn new(spec: &'a PodSpec, container: &'a Container, data: &'a Data) -> Self {
-        Self { spec, container, data, missing: BTreeSet::new() }
+        Self { spec, container, data, missing: BTreeSet::new(), optional: BTreeSet::new() }
+    }
+
+    /// The container.
+    pub fn container(&self) -> &'a Container {
+        self.container
+    }
+
+    /// The text of a file that a Secret or ConfigMap of the manifest shows in the container.
+    pub fn file(&self, path: &str) -> Option<String> {
+        let (reference, key) = self.mounted(path)?;
+        self.data.texts.get(&reference)?.as_ref()?.get(&key).cloned()
+    }
+
+    /// What all variables of the container come from and nobody has told yet.
+    pub fn untold(&self) -> BTreeSet<Reference> {
+        let sources = self.container.env_from.iter().flatten().filter_map(Reference::of);
+        sources.filter(|reference| !self.data.texts.contains_key(reference)).collect()
+    }
+
+    /// Whether the variable is set, or may be by something that nobody has told yet.
+    pub fn may_declare(&mut self, name: &str) -> bool {
+        self.declares(name) || !self.untold().is_empty()
     }
 
     /// Whether the variable is set at all, by its own name or as `NAME_FILE`, wherever its value comes from.
@@ -297,6 +327,10 @@ impl<'a> Variables<'a> {
         for source in container.env_from.iter().flatten().rev() {
             let Some(key) = name.strip_prefix(source.prefix.as_deref().unwrap_or_default()) else { continue };
             let Some(reference) = Reference::of(source) else { continue };
+            if is_optional(source) && !self.data.texts.contains_key(&reference) {
+                self.optional.insert(reference);
+                continue;
+            }
             if let Some(value) = self.look_up(&reference, key, true)? {
                 return Ok(Some(value));
             }
@@ -318,10 +352,20 @@ impl<'a> Variables<'a> {
             Some(None) if optional => Ok(None),
             Some(None) => bail!("{:?} {} does not exist", reference.kind, reference.name),
             Some(Some(map)) => match map.get(key) {
+                None if self.is_no_text(reference, key) => Err(anyhow!(
+                    "the value of {key} in Secret {} is no text once decoded from base64",
+                    reference.name
+                ))
+                .hint("data has values in base64; one that is written as it is belongs in stringData"),
                 None if !optional => bail!("{:?} {} has no key {key}", reference.kind, reference.name),
                 value => Ok(value.cloned()),
             },
         }
+    }
+
+    fn is_no_text(&self, reference: &Reference, key: &str) -> bool {
+        let binary = || self.data.binary.get(reference).is_some_and(|binary| binary.contains_key(key));
+        reference.kind == DataKind::Secret && binary()
     }
 
     /// The Secret or ConfigMap, and the key in it, that a path inside the container shows.
@@ -342,6 +386,12 @@ impl<'a> Variables<'a> {
         let volume = self.spec.volumes.iter().flatten().find(|volume| volume.name == mount.name)?;
         source_of(volume, &file)
     }
+}
+
+fn is_optional(source: &EnvFromSource) -> bool {
+    let secret = source.secret_ref.as_ref().and_then(|secret| secret.optional);
+    let map = source.config_map_ref.as_ref().and_then(|map| map.optional);
+    secret.or(map) == Some(true)
 }
 
 /// A Secret or ConfigMap that a volume shows, and those of its keys that it is for; all where none are named.

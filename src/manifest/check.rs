@@ -8,18 +8,19 @@ use super::Object;
 use crate::failure::{Advise, Exit, usage};
 use crate::manifest::policy::Allowance;
 use crate::run_id::RunId;
+use crate::words::count;
 
 /// The longest name that every kind takes: a Service's, which is also a DNS label.
 const MAX_NAME: usize = 63;
 
-/// Refuses objects that could not be created, or that belong elsewhere; returns warnings about what would
-/// only go wrong later.
+/// Refuses objects that could not be created, or that belong elsewhere; returns a warning about what would
+/// only go wrong later, in a cluster.
 ///
 /// # Errors
 /// A usage error with the object's place in its file.
-pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Vec<String>> {
+pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Option<String>> {
     let mut seen: HashMap<(&str, &str, &str), &Object> = HashMap::new();
-    let mut warnings = Vec::new();
+    let mut colliding = Vec::new();
     for object in objects {
         check_object(object).exit(Exit::Usage)?;
         let group = object.api_version.split_once('/').map_or("", |(group, _)| group);
@@ -32,16 +33,22 @@ pub fn check(objects: &[Object], run_id: &RunId) -> anyhow::Result<Vec<String>> 
             )));
         }
         if !object.name.contains(run_id.as_str()) {
-            warnings.push(format!(
-                "{}: the name of {} does not contain the run id, so two runs in one namespace would collide; \
-                 name it {}-$(context.pipelineRun.uid)",
-                object.origin,
-                object.label(),
-                object.name
-            ));
+            colliding.push(object);
         }
     }
-    Ok(warnings)
+    Ok(colliding.first().map(|first| {
+        let others = match colliding.len() - 1 {
+            0 => String::new(),
+            others => format!(" (and those of {})", count(others, "other object")),
+        };
+        format!(
+            "{}: the name of {}{others} does not contain the run id, so two runs in one namespace would collide; \
+             name it {}-$(context.pipelineRun.uid)",
+            first.origin,
+            first.label(),
+            first.name
+        )
+    }))
 }
 
 fn check_object(object: &Object) -> anyhow::Result<()> {
@@ -96,10 +103,10 @@ mod tests {
     use super::super::parse::parse;
     use super::*;
 
-    fn checked(text: &str) -> anyhow::Result<Vec<String>> {
+    fn checked(text: &str) -> anyhow::Result<Option<String>> {
         let objects = parse("m.yaml", text).unwrap();
-        let warnings = check(&objects, &RunId::parse("run-1").unwrap())?;
-        check_namespace(&objects, "here", &[]).map(|()| warnings)
+        let warning = check(&objects, &RunId::parse("run-1").unwrap())?;
+        check_namespace(&objects, "here", &[]).map(|()| warning)
     }
 
     fn error(text: &str) -> String {
@@ -127,13 +134,17 @@ mod tests {
         assert!(error(&twice).contains("Pod a stands in m.yaml: document 1 (line 1) already"));
         let differ =
             format!("{}---\napiVersion: v1\nkind: Service\nmetadata: {{name: a-run-1}}", pod("a-run-1", ""));
-        assert!(checked(&differ).unwrap().is_empty());
+        assert_eq!(checked(&differ).unwrap(), None);
     }
 
     #[test]
     fn a_name_without_the_run_id_is_a_warning() {
-        let warnings = checked(&pod("mysql", "")).unwrap();
-        assert!(warnings[0].contains("mysql-$(context.pipelineRun.uid)"), "{warnings:?}");
+        let warning = checked(&pod("mysql", "")).unwrap().unwrap();
+        assert!(warning.contains("the name of Pod mysql does not contain"), "{warning}");
+        assert!(warning.contains("mysql-$(context.pipelineRun.uid)"), "{warning}");
+        let several = format!("{}---\n{}---\n{}", pod("a", ""), pod("b-run-1", ""), pod("c", ""));
+        let warning = checked(&several).unwrap().unwrap();
+        assert!(warning.contains("Pod a (and those of 1 other object) does not"), "{warning}");
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! From manifest files and built-in templates to the objects of one run. No clock, no randomness, no network;
 //! what it needs is passed in, but for the set-up scripts, which [`setup`] reads.
 //!
-//! [`render`] turns each template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what
+//! [`ours`] tells templates from other texts, [`foreign`] what is made for other tools; [`render`] turns each
+//! template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what
 //! could not work, [`policy`] what should not, [`images`] takes images from where the user has them, and
 //! [`stamp`] puts the run's labels and annotations on. Once the databases are found, [`mesh`] keeps sidecars
 //! out of their pods.
 
 pub mod builtin;
 pub mod check;
+pub mod foreign;
 pub mod images;
 pub mod kept;
 pub mod lifetime;
 pub mod mesh;
+pub mod ours;
 pub mod owner;
 pub mod parse;
 pub mod platform;

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::{Object, Origin};
+use super::{Object, Origin, foreign};
 use crate::failure::{Advise, Exit};
 use crate::yaml::{Budget, Node, Problem, Wrong};
 
@@ -21,7 +22,7 @@ pub fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Object>> {
     let file: Arc<str> = file.into();
     let mut objects = Vec::new();
     let mut budget = Budget::default();
-    for (number, (start, text)) in documents(text).into_iter().enumerate() {
+    for (number, (start, text)) in documents(text).into_iter().flat_map(apart).enumerate() {
         let origin =
             Origin { file: file.clone(), document: number + 1, line: start + lines_before_content(text) };
         match document(&origin, start, text, &mut budget).hint(QUOTE).exit(Exit::Usage)? {
@@ -32,9 +33,18 @@ pub fn parse(file: &str, text: &str) -> anyhow::Result<Vec<Object>> {
     Ok(objects)
 }
 
-/// Splits at the document markers. YAML forbids a line that starts with `---` inside any scalar, so lines are
-/// enough to go by. Each document comes with the number of its first line, which may be the marker's.
+/// The documents that count, each with the number of its first line, which may be the marker's.
 fn documents(text: &str) -> Vec<(usize, &str)> {
+    let pieces = pieces(text);
+    // What stands before the first marker counts as a document only if it says something: comments above
+    // `---` do not.
+    let skip = usize::from(pieces.len() > 1 && is_blank(pieces[0].1));
+    pieces.into_iter().skip(skip).collect()
+}
+
+/// Splits at the document markers. YAML forbids a line that starts with `---` inside any scalar, so lines are
+/// enough to go by.
+pub(super) fn pieces(text: &str) -> Vec<(usize, &str)> {
     let mut starts = vec![(1, 0)];
     let mut offset = 0;
     for (index, line) in text.split_inclusive('\n').enumerate() {
@@ -47,12 +57,27 @@ fn documents(text: &str) -> Vec<(usize, &str)> {
         offset += line.len();
     }
     let ends = starts.iter().skip(1).map(|(_, start)| *start).chain([text.len()]);
-    let pieces: Vec<_> =
-        starts.iter().zip(ends).map(|((line, start), end)| (*line, &text[*start..end])).collect();
-    // What stands before the first marker counts as a document only if it says something: comments above
-    // `---` do not.
-    let skip = usize::from(pieces.len() > 1 && is_blank(pieces[0].1));
-    pieces.into_iter().skip(skip).collect()
+    starts.iter().zip(ends).map(|((line, start), end)| (*line, &text[*start..end])).collect()
+}
+
+/// JSON objects may follow each other without a marker, as kubectl and others print them.
+fn apart((start, text): (usize, &str)) -> Vec<(usize, &str)> {
+    let body = text.strip_prefix("---").unwrap_or(text);
+    if !body.trim_start().starts_with('{') {
+        return vec![(start, text)];
+    }
+    let mut values = serde_json::Deserializer::from_str(body).into_iter::<IgnoredAny>();
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    while let Some(value) = values.next() {
+        let to = values.byte_offset();
+        if value.is_err() {
+            return vec![(start, text)];
+        }
+        pieces.push((start + body[..from].matches('\n').count(), &body[from..to]));
+        from = to;
+    }
+    pieces
 }
 
 fn is_blank(text: &str) -> bool {
@@ -92,23 +117,40 @@ fn explain(origin: &Origin, start: usize, problem: Problem) -> anyhow::Error {
 }
 
 fn collect(origin: Origin, value: Value, objects: &mut Vec<Object>) -> anyhow::Result<()> {
-    let body = match value {
+    let mut body = match value {
         Value::Object(body) => body,
         other => bail!(
             "{origin} is {}, not a Kubernetes object (apiVersion, kind, metadata, ...)",
             type_name(&other)
         ),
     };
-    if body.get("kind").and_then(Value::as_str) == Some("List") {
-        let Some(Value::Array(items)) =
-            body.into_iter().find_map(|(key, value)| (key == "items").then_some(value))
-        else {
-            bail!("{origin}: a List without items");
-        };
+    if let Some(items) = take_items(&origin, &mut body)? {
         return items.into_iter().try_for_each(|item| collect(origin.clone(), item, objects));
     }
     objects.push(object(origin, body)?);
     Ok(())
+}
+
+/// The objects of a list, as kubectl takes it apart: whatever has items is one, and those of a `PodList` are Pods.
+fn take_items(origin: &Origin, body: &mut Map<String, Value>) -> anyhow::Result<Option<Vec<Value>>> {
+    let text = |field: &str| body.get(field).and_then(Value::as_str).map(str::to_owned);
+    let kind = text("kind").unwrap_or_default();
+    let (version, single) = (text("apiVersion"), kind.strip_suffix("List"));
+    let mut items = match body.get_mut("items") {
+        Some(Value::Array(items)) => std::mem::take(items),
+        Some(Value::Null) if single.is_some() => Vec::new(),
+        _ if kind == "List" => bail!("{origin}: a List without items"),
+        _ => return Ok(None),
+    };
+    if let (Some(version), Some(single)) = (version, single.filter(|single| !single.is_empty())) {
+        let unnamed =
+            |item: &&mut Map<String, Value>| !item.contains_key("kind") && !item.contains_key("apiVersion");
+        for item in items.iter_mut().filter_map(Value::as_object_mut).filter(unnamed) {
+            item.insert("apiVersion".into(), version.as_str().into());
+            item.insert("kind".into(), single.into());
+        }
+    }
+    Ok(Some(items))
 }
 
 fn object(origin: Origin, body: Map<String, Value>) -> anyhow::Result<Object> {
@@ -118,6 +160,7 @@ fn object(origin: Origin, body: Map<String, Value>) -> anyhow::Result<Object> {
         None => Err(anyhow!("{origin} has no {field}, so it is not a Kubernetes object")),
     };
     let (api_version, kind) = (text("apiVersion")?, text("kind")?);
+    foreign::check_kind(&origin.file, &origin.to_string(), &api_version, &kind)?;
     let name = match body.get("metadata").and_then(|metadata| metadata.get("name")) {
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
         // A run id of digits alone makes a number of a name that consists of nothing else.
@@ -233,7 +276,26 @@ mod tests {
     #[test]
     fn a_list_is_taken_apart() {
         let text = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n- {apiVersion: v1, kind: Service, metadata: {name: b}}\n";
-        let labels: Vec<_> = parse("m.yaml", text).unwrap().iter().map(Object::label).collect();
-        assert_eq!(labels, ["Pod a", "Service b"]);
+        let labels = |text: &str| -> Vec<String> {
+            parse("m.yaml", text).unwrap().iter().map(Object::label).collect()
+        };
+        assert_eq!(labels(text), ["Pod a", "Service b"]);
+        let pods = "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n- {apiVersion: v1, kind: Pod, metadata: {name: b}}\n";
+        assert_eq!(labels(pods), ["Pod a", "Pod b"]);
+        let nested = format!(
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: List\n  items: []\n---\n{pods}"
+        );
+        assert_eq!(labels(&nested), ["Pod a", "Pod b"]);
+    }
+
+    #[test]
+    fn json_objects_may_follow_each_other() {
+        let text = "{\"apiVersion\": \"v1\",\n\t\"kind\": \"Pod\", \"metadata\": {\"name\": \"a\"}}\n{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"b\"}}\n";
+        let objects = parse("m.json", text).unwrap();
+        let places: Vec<_> = objects
+            .iter()
+            .map(|object| (object.name.as_str(), object.origin.document, object.origin.line))
+            .collect();
+        assert_eq!(places, [("a", 1, 1), ("b", 2, 3)]);
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::{anyhow, bail};
 use serde_json::{Map, Value, json};
 
+use super::ours;
 use crate::failure::{Advise, Exit};
 use crate::run_id::RunId;
 pub use crate::template::Template;
@@ -41,8 +42,28 @@ pub fn render(template: &Template, variables: &Variables) -> anyhow::Result<Stri
     render_text(template, variables).exit(Exit::Usage)
 }
 
+/// Renders a manifest of the user's: text in which nothing is for testbed stays as it is.
+///
+/// # Errors
+/// As [`render`].
+pub fn render_manifest(name: &str, text: &str, variables: &Variables) -> anyhow::Result<String> {
+    let Some(parts) = ours::template(text, has_tekton_variables) else { return Ok(text.to_owned()) };
+    let rendered = render_as(&Template { name, text, parts: &[] }, &parts, variables).exit(Exit::Usage);
+    match rendered {
+        Err(error) if !format!("{error:#}").contains("--param") => Err(error.hint(AS_IT_IS)),
+        rendered => rendered,
+    }
+}
+
+const AS_IT_IS: &str = "what is not for testbed in a document with variables of its own is kept by {% raw %} before it and {% endraw %} after it";
+
 fn render_text(template: &Template, variables: &Variables) -> anyhow::Result<String> {
-    let text = rewrite_tekton_variables(template, variables.params)?;
+    render_as(template, template.text, variables)
+}
+
+/// Renders `text`, which was made from the template's line by line.
+fn render_as(template: &Template, text: &str, variables: &Variables) -> anyhow::Result<String> {
+    let text = rewrite_tekton_variables(template.name, text, variables.params)?;
     let mut globals = variables.extra.clone();
     globals.insert("context".into(), json!({"pipelineRun": {"uid": variables.run_id.as_str()}}));
     globals.insert("params".into(), nest(variables.params)?);
@@ -70,9 +91,13 @@ fn nest(params: &Params) -> anyhow::Result<Value> {
     Ok(Value::Object(root))
 }
 
-fn rewrite_tekton_variables(template: &Template, params: &Params) -> anyhow::Result<String> {
-    let mut out = String::with_capacity(template.text.len());
-    for (index, line) in template.text.split_inclusive('\n').enumerate() {
+fn has_tekton_variables(text: &str) -> bool {
+    text.match_indices("$(").any(|(at, _)| !text[..at].ends_with('$') && is_ours(&text[at + 2..]))
+}
+
+fn rewrite_tekton_variables(name: &str, text: &str, params: &Params) -> anyhow::Result<String> {
+    let mut out = String::with_capacity(text.len());
+    for (index, line) in text.split_inclusive('\n').enumerate() {
         let mut rest = line;
         while let Some(start) = rest.find("$(") {
             let (before, form) = rest.split_at(start);
@@ -81,11 +106,8 @@ fn rewrite_tekton_variables(template: &Template, params: &Params) -> anyhow::Res
             let escaped = before.ends_with('$');
             match form.find(')') {
                 Some(end) if !escaped && is_ours(&form[2..end]) => {
-                    let name = &form[2..end];
-                    out.push_str(
-                        &expression(name, params)
-                            .map_err(|why| anyhow!("{}:{}: {why}", template.name, index + 1))?,
-                    );
+                    let expression = expression(&form[2..end], params);
+                    out.push_str(&expression.map_err(|why| anyhow!("{name}:{}: {why}", index + 1))?);
                     rest = &form[end + 1..];
                 }
                 _ => {

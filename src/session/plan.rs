@@ -10,21 +10,22 @@ use serde_json::Map;
 
 use crate::authority::{Authority, Signed};
 use crate::cli::{Source, said};
-use crate::database::{self, Data, Database, Discovery, Engine};
+use crate::database::{self, Data, Database, Discovery, Engine, Other};
 use crate::failure::{Advise, Exit, usage};
 use crate::manifest::builtin::{self, With};
 use crate::manifest::lifetime::Lifetime;
 use crate::manifest::owner::Owner;
 use crate::manifest::policy::{Allowance, Refused};
-use crate::manifest::render::{Params, Template, Variables, is_param_name};
+use crate::manifest::render::{Params, Variables, is_param_name};
 use crate::manifest::setup::{Asked, Setup};
 use crate::manifest::stamp::{self, Stamp};
-use crate::manifest::{Object, check, images, mesh, parse, render};
+use crate::manifest::{Object, check, foreign, images, mesh, parse, render};
 use crate::output::Entry;
 use crate::reading::{self, MOST};
 use crate::redact::Redactor;
 use crate::run_id::RunId;
 use crate::settings::find::NAMES;
+use crate::words::count;
 
 /// A run that is ready to be created.
 pub(crate) struct Plan {
@@ -38,6 +39,8 @@ pub(crate) struct Plan {
     pub sqlite_at: Vec<(usize, String)>,
     /// What the user should know before it goes wrong later.
     pub warnings: Vec<String>,
+    /// The same of a cluster alone.
+    pub warnings_in_cluster: Vec<String>,
     pub params: Params,
     /// What a cluster is not asked for.
     pub refused: Refused,
@@ -70,8 +73,12 @@ impl Plan {
         for (name, text) in &files {
             let extra = Map::from_iter([("generated_password".to_owned(), generated[0].as_str().into())]);
             let variables = Variables { run_id: &run_id, params: &params, extra };
-            let rendered = render::render(&Template { name, text, parts: &[] }, &variables)?;
-            objects.extend(parse::parse(name, &rendered).map_err(|error| no_manifest(name, error))?);
+            let rendered = render::render_manifest(name, text, &variables)?;
+            let parsed = parse::parse(name, &rendered).and_then(|parsed| {
+                check::check(&parsed, &run_id)?;
+                Ok(parsed)
+            });
+            objects.extend(parsed.map_err(|error| no_manifest(name, text, error))?);
         }
         if objects.is_empty() && withs.is_empty() {
             let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
@@ -100,7 +107,8 @@ impl Plan {
             objects.extend(parse::parse(&format!("--with {}", with.name), &rendered)?);
         }
         check_ports(&asked)?;
-        let mut warnings = check::check(&objects, &run_id)?;
+        let mut warnings_in_cluster = Vec::from_iter(check::check(&objects, &run_id)?);
+        let mut warnings: Vec<String> = objects.iter().filter_map(operated).collect();
         if files.is_empty() {
             warnings.extend(builtin::unknown(&withs, &params));
         }
@@ -112,6 +120,10 @@ impl Plan {
         let mut data = Data::default();
         data.add_objects(&objects).exit(Exit::Usage)?;
         let discovery = discover(&mut objects, &run_id, &data)?;
+        let unreached = discovery.others.iter().filter(|other| other.is_server);
+        warnings_in_cluster.extend(unreached.map(|other| {
+            format!("{}: container {} is left to Kubernetes: {}", other.workload, other.container, other.why)
+        }));
         let sqlite_at = sqlite
             .into_iter()
             .map(|(end, name)| (databases_before(&discovery, &objects[..end]), name))
@@ -123,12 +135,39 @@ impl Plan {
             discovery,
             sqlite_at,
             warnings,
+            warnings_in_cluster,
             params,
             refused,
             allowed: source.allow.clone(),
             owner: owner(source),
             asked,
         })
+    }
+
+    /// Refuses a run of no database, unless that is what was asked for: tests would begin, and find nothing.
+    ///
+    /// # Errors
+    /// A usage error with each container and why it is none.
+    pub(crate) fn refuse_nothing(&self, is_allowed: bool) -> anyhow::Result<()> {
+        let Discovery { databases, others, .. } = &self.discovery;
+        if is_allowed || !databases.is_empty() || !self.sqlite_at.is_empty() {
+            return Ok(());
+        }
+        let containers = others.iter().map(|other| {
+            let Other { workload, container, image, why, .. } = other;
+            format!("  {workload}: container {container} ({image}): {why}")
+        });
+        let lines: Vec<String> = containers.collect();
+        let what = match lines.len() {
+            0 => format!("{} and no container that could be one", count(self.objects.len(), "object")),
+            1 => "the only container is none".to_owned(),
+            number => format!("none of the {number} containers is one"),
+        };
+        let error = usage(format!("no database was found: {what}"));
+        let error = if lines.is_empty() { error } else { error.detail(lines.join("\n")) };
+        Err(error
+            .hint("the annotation testbed/engine: postgres (or mysql, mariadb, CONTAINER=ENGINE) on a pod makes its container a database")
+            .hint("--allow-none, or allow-none: true in testbed.yaml, is for runs that have none"))
     }
 
     /// Finds the databases again, with what is known in `data` by now.
@@ -208,15 +247,27 @@ fn check_ports(asked: &BTreeMap<String, Asked>) -> anyhow::Result<()> {
 }
 
 /// Says what to do with a file that is something else by its name.
-fn no_manifest(name: &str, error: anyhow::Error) -> anyhow::Error {
+fn no_manifest(name: &str, text: &str, error: anyhow::Error) -> anyhow::Error {
     let file = Path::new(name).file_name().unwrap_or_default().to_string_lossy();
     if file.contains("compose") {
         return error.hint("testbed init takes over the databases of a compose file");
     }
     match NAMES.contains(&&*file) {
         true => error.hint("the project's testbed.yaml is read by itself; another one: --settings FILE"),
-        false => error,
+        false => foreign::explain(name, text, error),
     }
+}
+
+/// What testbed cannot know of an operator's object.
+fn operated(object: &Object) -> Option<String> {
+    let engine = foreign::operator(object)?;
+    Some(format!(
+        "{}: {} ({}) is for its operator, whose servers testbed neither waits for nor tells of; --with {engine}={} makes one without it",
+        object.origin,
+        object.label(),
+        object.api_version,
+        object.name
+    ))
 }
 
 /// Finds the databases, and keeps sidecars out of their pods.
@@ -285,11 +336,10 @@ pub(crate) fn params(pairs: &[String]) -> anyhow::Result<Params> {
 }
 
 /// The manifests' names and texts, in the order given; a folder stands for its YAML and JSON files, in the
-/// order of their names.
+/// order of their names, as for kubectl.
 fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
     let mut texts = Vec::new();
     for path in source.manifests.iter().chain(&source.filenames) {
-        let context = || format!("reading the manifest {}", path.display());
         if path.as_os_str() == "-" {
             let text = reading::standard_input(MOST)
                 .context("reading the manifest from standard input")
@@ -298,13 +348,11 @@ fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
             continue;
         }
         let found = if path.is_dir() {
-            in_folder(path).with_context(context).exit(Exit::Usage)?
+            in_folder(path, source.recursive)?
         } else {
+            foreign::check_file(path)?;
             vec![path.clone()]
         };
-        if found.is_empty() {
-            return Err(usage(format!("{}: no .yaml, .yml or .json file in this folder", path.display())));
-        }
         for path in found {
             let text = reading::text(&path, MOST)
                 .with_context(|| format!("reading the manifest {}", path.display()))
@@ -321,14 +369,42 @@ fn files(source: &Source) -> anyhow::Result<Vec<(String, String)>> {
     Ok(texts)
 }
 
-fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let is_manifest = |path: &PathBuf| {
+/// The files of a folder, and of those in it.
+fn in_folder(folder: &Path, is_recursive: bool) -> anyhow::Result<Vec<PathBuf>> {
+    let is_manifest = |path: &Path| {
         path.extension()
             .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
     };
-    let entries =
-        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
-    let mut files: Vec<PathBuf> = entries.into_iter().filter(is_manifest).collect();
-    files.sort();
-    Ok(files)
+    let mut left = vec![folder.to_owned()];
+    let mut files = Vec::new();
+    let mut has_folders = false;
+    while let Some(path) = left.pop() {
+        // A link to a folder is no folder here, as for kubectl: it may lead back.
+        if path != folder && !path.is_symlink() && path.is_dir() {
+            has_folders = true;
+            if !is_recursive {
+                continue;
+            }
+        } else if path != folder {
+            files.extend(Some(path).filter(|path| is_manifest(path) && !path.is_dir()));
+            continue;
+        }
+        foreign::check_folder(&path)?;
+        let context = || format!("reading the manifest {}", path.display());
+        let entries = std::fs::read_dir(&path).with_context(context).exit(Exit::Usage)?;
+        let entries = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+        let mut entries = entries.with_context(context).exit(Exit::Usage)?;
+        // The last one is the next one.
+        entries.sort_by(|one, other| other.cmp(one));
+        left.extend(entries);
+    }
+    if !files.is_empty() {
+        return Ok(files);
+    }
+    let error = usage(format!("{}: no .yaml, .yml or .json file in this folder", folder.display()));
+    Err(if has_folders && !is_recursive {
+        error.hint("--recursive looks into its folders as well")
+    } else {
+        error
+    })
 }

@@ -53,7 +53,7 @@ const NAMES: &[&str] = &["up", "run", "exec", "env"];
 pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
 
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
-pub const FLAGS: [Key; 17] = [
+pub const FLAGS: [Key; 19] = [
     Key { path: Path::Whole, ..key("output", CREATE) },
     Key { path: Path::After(&["tera:"]), ..key("format", CREATE) },
     key("mode", CREATE),
@@ -64,6 +64,8 @@ pub const FLAGS: [Key; 17] = [
     key("on-failure", CREATE),
     key("strict", CREATE),
     key("pool", &["run", "exec"]),
+    key("recursive", SOURCE),
+    key("allow-none", CREATE),
     key("lifetime", SOURCE),
     key("runtime", CLUSTER),
     key("image-prefix", SOURCE),

@@ -16,6 +16,7 @@ mod liars;
 mod lock;
 mod lying;
 mod man;
+mod manifests;
 mod mistakes;
 mod reading;
 mod reference;

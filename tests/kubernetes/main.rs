@@ -20,6 +20,7 @@ mod databases;
 mod attach;
 mod busy;
 mod cancel;
+mod corpus;
 mod creating;
 mod credentials;
 mod doctor;

@@ -20,15 +20,43 @@ pub fn home() -> Local {
 }
 
 pub fn as_nobody(local: &Local, args: &[&str]) -> Called {
+    as_user(local, NOBODY, args)
+}
+
+fn as_user(local: &Local, uid: u32, args: &[&str]) -> Called {
     let testbed = local.command(&[]);
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", binary()]).args(args);
+    let ids = ["--reuid", "--regid"].map(|id| format!("{id}={uid}"));
+    command.args(ids).args(["--clear-groups", binary()]).args(args);
     command
         .current_dir(local.path())
         .env_clear()
         .envs(testbed.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Called::new(args, command.output().expect("setpriv"))
 }
+
+/// PostgreSQL's programs ask the system for their user's name. As in a cluster that gives each pod a user of its own.
+#[test]
+fn a_user_without_a_name_is_told_what_to_do() {
+    if !is_root() {
+        eprintln!("skipped: only root can be somebody whom nobody knows");
+        return;
+    }
+    let folder = Folder::new();
+    chown(folder.path(), Some(UNKNOWN), Some(UNKNOWN)).unwrap();
+    let local = Local::of(folder.env("TESTBED_RUNTIME", "local"));
+    let said = "the user 123456 has no entry in /etc/passwd";
+    for (args, code) in
+        [(&["run", "--with", "postgres", "--", "true"][..], 4), (&["doctor", "--with", "postgres"], 1)]
+    {
+        let called = as_user(&local, UNKNOWN, args);
+        assert_eq!(called.code, Some(code), "{}", called.transcript());
+        assert!(called.transcript().contains(said), "{}", called.transcript());
+        assert!(called.transcript().contains("nss_wrapper"), "{}", called.transcript());
+    }
+}
+
+const UNKNOWN: u32 = 123_456;
 
 #[test]
 fn an_ordinary_user_has_servers_of_its_own() {

@@ -129,6 +129,82 @@ fn strict_refuses_what_would_differ_from_a_cluster() {
     local.call(&["run", "--with", "mariadb", "--strict", "--", "true"]).ok();
 }
 
+/// One line for each kind of difference, with all that it is about.
+#[test]
+fn each_kind_of_difference_is_one_note() {
+    let local = Local::new();
+    let two =
+        ["one", "two"].map(|name| manifest("mariadb", "", &[]).replace("$(context.pipelineRun.uid)", name));
+    local.file("m.yaml", &two.join("---\n"));
+    let run = local.call(&["run", "m.yaml", "--", "true"]).ok();
+    let notes: Vec<&str> = run.stderr.lines().filter(|line| line.contains("note: ")).collect();
+    assert_eq!(notes.len(), 3, "{}", run.transcript());
+    run.says("note: 2 containers are no databases and are left out: cache (redis:8) of Pod/db-one, cache (redis:8) of Pod/db-two")
+        .says("note: db-one, db-two: time zones have no names here")
+        .says("note: db-one, db-two: readme.txt is no set-up script");
+}
+
+#[test]
+fn time_zones_of_the_image_are_told_of() {
+    let local = Local::new();
+    let zoned = manifest("mariadb", "", &[])
+        .replace("    - {name: GREETING", "    - {name: TZ, value: Europe/Berlin}\n    - {name: GREETING");
+    local.file("m.yaml", &zoned);
+    local
+        .call(&["run", "m.yaml", "--strict", "--", "true"])
+        .fails(2)
+        .says("db: time zones have no names here")
+        .says("db: TZ=Europe/Berlin is for a container and is left out: the server is at UTC");
+    local.file("m.yaml", &zoned.replace("name: GREETING", "name: MARIADB_INITDB_SKIP_TZINFO"));
+    let run = local.call(&["run", "m.yaml", "--strict", "--", "true"]).fails(2);
+    assert!(!run.stderr.contains("have no names"), "{}", run.transcript());
+}
+
+/// The tag of an image that is not the engine's own says which server it is, too.
+#[test]
+fn the_version_of_another_image_is_served_or_refused() {
+    let local = Local::new();
+    for (image, asked) in [
+        ("postgis/postgis:99-3.5", "PostgreSQL 99 is asked for (image postgis/postgis:99-3.5)"),
+        ("pgvector/pgvector:0.8.0-pg99", "PostgreSQL 99 is asked for"),
+        ("quay.io/sclorg/postgresql-19-c10s", "PostgreSQL 19 is asked for"),
+    ] {
+        local.file(
+            "m.yaml",
+            &manifest("postgres", "", &[]).replace("image: postgres", &format!("image: {image}")),
+        );
+        local.call(&["run", "m.yaml", "--", "true"]).fails(4).says(asked);
+    }
+    local.file(
+        "m.yaml",
+        &manifest("mariadb", "", &[])
+            .replace("image: mariadb", "image: percona/percona-server:8.0")
+            .replace("MARIADB_", "MYSQL_"),
+    );
+    local.call(&["run", "m.yaml", "--", "true"]).fails(4).says("MySQL 8.0 is asked for");
+}
+
+#[test]
+fn red_hats_images_are_served_with_their_own_variables() {
+    let local = Local::new();
+    let text = manifest("postgres", "", &[])
+        .replace("image: postgres", "image: quay.io/sclorg/postgresql-15-c9s")
+        .replace("name: POSTGRES_PASSWORD", "name: POSTGRESQL_PASSWORD")
+        .replace(
+            "{name: POSTGRES_DB, value: shop}",
+            "{name: POSTGRESQL_DATABASE, value: shop}\n    - {name: POSTGRESQL_USER, value: app}",
+        );
+    // Whatever version there is.
+    local.file("m.yaml", &text.replace("postgresql-15-c9s", "postgresql"));
+    let (_, databases) = local.up(&["m.yaml"]);
+    let [database] = databases.as_slice() else { panic!("{databases:?}") };
+    assert_eq!(
+        (database.user.as_str(), database.value("SELECT current_database()").as_str()),
+        ("app", "shop")
+    );
+    local.call(&["down"]).ok();
+}
+
 #[test]
 fn a_set_up_script_that_fails_is_named_with_what_it_said() {
     for (engine, name, script, parts) in [

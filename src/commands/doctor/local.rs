@@ -72,12 +72,7 @@ fn wishes(plan: &Plan) -> Wishes<'_> {
 }
 
 async fn server(plan: &Plan, database: &Database, area: &Area, is_named: bool) -> Verdict {
-    let Discovery { workloads, missing, .. } = &plan.discovery;
-    let alone = Discovery {
-        databases: vec![database.clone()],
-        workloads: workloads.clone(),
-        missing: missing.clone(),
-    };
+    let alone = Discovery { databases: vec![database.clone()], ..plan.discovery.clone() };
     let verdict = match local::plan(&alone, &plan.data, &wishes(plan), area).await {
         Ok(LocalPlan { servers, .. }) => {
             let installed: Vec<String> = servers.iter().map(|server| server.installed.to_string()).collect();

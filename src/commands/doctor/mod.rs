@@ -33,6 +33,9 @@ pub(super) async fn doctor(mut args: Doctor, global: &Global) -> anyhow::Result<
     let plan = Plan::make(source)?;
     let mut verdicts: Vec<Verdict> =
         plan.warnings.iter().map(|warning| Verdict::warning("manifest", warning)).collect();
+    if let Err(error) = plan.refuse_nothing(false) {
+        verdicts.push(Verdict::from_error("databases", &error).as_warning());
+    }
     verdicts.extend(match chosen {
         Chosen::Local(why) => local::examine(&plan, is_named, why).await,
         Chosen::Cluster(choice) => in_cluster(&plan, &choice).await?,
@@ -59,5 +62,6 @@ async fn in_cluster(plan: &Plan, choice: &Choice) -> anyhow::Result<Vec<Verdict>
         &Planned { namespace, run_id, objects, allowed, discovery, redactor: &redactor },
     )
     .await;
-    Ok(refused.into_iter().chain(verdicts).collect())
+    let warnings = plan.warnings_in_cluster.iter().map(|warning| Verdict::warning("manifest", warning));
+    Ok(warnings.chain(refused).chain(verdicts).collect())
 }

@@ -1,6 +1,5 @@
 //! What a lock on a workload needs beyond its turn: nobody else scales it, its pod is ready, then gone.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -205,5 +204,5 @@ fn discovery(target: &Target, version: &Version) -> anyhow::Result<Discovery> {
     let template = PodTemplateSpec::deserialize(&version.object.data["spec"]["template"]);
     let template = template.with_context(|| format!("reading spec.template of {}", target.object_name()))?;
     let workload = Workload::from_template(target.kind.name(), &target.name, template, 1);
-    Ok(Discovery { databases: Vec::new(), workloads: vec![workload], missing: BTreeSet::new() })
+    Ok(Discovery { workloads: vec![workload], ..Discovery::default() })
 }

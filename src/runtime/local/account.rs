@@ -36,6 +36,28 @@ pub fn for_server(engine: Engine) -> anyhow::Result<Option<Account>> {
     account.map(Some).hint(format!("make one: useradd --system {own}; or call testbed as an ordinary user"))
 }
 
+/// Makes sure that the server's user has a name, which PostgreSQL's programs ask the system for.
+///
+/// # Errors
+/// What is missing, with what to do.
+pub fn check_name(account: Option<&Account>) -> anyhow::Result<()> {
+    let uid = owner(account);
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let is_there = users.lines().any(|line| line.split(':').nth(2) == Some(uid.to_string().as_str()));
+    // Others come from a directory service.
+    let is_known = || {
+        let mut getent = std::process::Command::new("getent");
+        getent.arg("passwd").arg(uid.to_string()).stdout(std::process::Stdio::null());
+        getent.status().is_ok_and(|status| status.success())
+    };
+    if is_there || is_known() {
+        return Ok(());
+    }
+    Err(anyhow!("the user {uid} has no entry in /etc/passwd, without which PostgreSQL makes no data folder")).hint(
+        format!("add one: echo 'user:x:{uid}:0::/tmp:/bin/sh' >> /etc/passwd; or use nss_wrapper, as the official image does")
+    )
+}
+
 fn account(users: &str, name: &str) -> Option<Account> {
     let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);

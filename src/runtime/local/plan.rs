@@ -12,7 +12,7 @@ use super::area::Area;
 use super::find::{Finder, Installed, Version, choose, title};
 use super::planned::{Options, Planned, Script};
 use super::{extensions, mysql, packages, postgres, tls};
-use crate::database::{Data, Database, Discovery, Engine, Variables, Workload};
+use crate::database::{Data, Database, Discovery, Engine, Other, Variables, Workload};
 use crate::engine;
 use crate::failure::{Advise, Exit};
 use crate::manifest::render::Params;
@@ -57,34 +57,39 @@ pub async fn plan(
         .exit(Exit::Usage);
     }
     let mut finder = Finder::new(&area.cache);
-    let mut plan = LocalPlan { servers: Vec::new(), differences: left_out(discovery) };
+    let mut servers = Vec::new();
+    // Each kind once, with the databases that it is about.
+    let mut kinds: Vec<(String, Vec<&str>)> = Vec::new();
     for (index, database) in discovery.databases.iter().enumerate() {
-        let planned =
-            server(index, database, discovery, data, wishes, &mut finder, &mut plan.differences).await;
-        plan.servers.push(planned.with_context(|| format!("{}: no server for it", database.name))?);
+        let mut differences = Vec::new();
+        let planned = server(index, database, discovery, data, wishes, &mut finder, &mut differences).await;
+        servers.push(planned.with_context(|| format!("{}: no server for it", database.name))?);
+        for what in differences {
+            match kinds.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, names)) => names.push(&database.name),
+                None => kinds.push((what, vec![&database.name])),
+            }
+        }
     }
-    Ok(plan)
+    let kinds = kinds.into_iter().map(|(what, names)| format!("{}: {what}", names.join(", ")));
+    Ok(LocalPlan { servers, differences: left_out(&discovery.others).into_iter().chain(kinds).collect() })
 }
 
 /// The containers that are no databases.
-fn left_out(discovery: &Discovery) -> Vec<String> {
-    let serves = |workload: &Workload, container: &Container| {
-        discovery
-            .databases
-            .iter()
-            .any(|database| database.workload == workload.id && database.container == container.name)
-    };
-    let containers = discovery
-        .workloads
-        .iter()
-        .flat_map(|workload| workload.containers().map(move |container| (workload, container)));
-    containers
-        .filter(|(workload, container)| !serves(workload, container))
-        .map(|(workload, container)| {
-            let image = workload.image(container);
-            format!("{}: container {} ({image}) is no database and is left out", workload.id, container.name)
-        })
-        .collect()
+fn left_out(others: &[Other]) -> Option<String> {
+    let of = |other: &Other| (other.workload.clone(), format!("{} ({})", other.container, other.image));
+    match others {
+        [] => None,
+        [one] => {
+            let (workload, container) = of(one);
+            Some(format!("{workload}: container {container} is no database and is left out"))
+        }
+        _ => {
+            let all = others.iter().map(of).map(|(workload, container)| format!("{container} of {workload}"));
+            let all = all.collect::<Vec<_>>().join(", ");
+            Some(format!("{} containers are no databases and are left out: {all}", others.len()))
+        }
+    }
 }
 
 async fn server(
@@ -98,7 +103,7 @@ async fn server(
 ) -> anyhow::Result<Planned> {
     let name = &database.name;
     let installed = installed(database, wishes, finder).await?;
-    let mut differs = |what: String| differences.push(format!("{name}: {what}"));
+    let mut differs = |what: String| differences.push(what);
     if installed.engine != database.engine {
         differs(format!("there is no {} on this machine; {installed} serves it", title(database.engine)));
     }
@@ -128,6 +133,16 @@ async fn server(
             .collect(),
         auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")?,
     };
+    // The images' set-up loads them unless told otherwise.
+    let skips = ["MYSQL_INITDB_SKIP_TZINFO", "MARIADB_INITDB_SKIP_TZINFO"];
+    let has_names = database.engine != Engine::Postgres
+        && !skips.iter().any(|name| variables.get(name).is_ok_and(|value| value.is_some()));
+    if has_names {
+        differs("time zones have no names here: CONVERT_TZ takes +02:00 and the like alone".to_owned());
+    }
+    if let Some(zone) = variables.get("TZ")?.filter(|zone| !["UTC", "Etc/UTC", "GMT"].contains(&&**zone)) {
+        differs(format!("TZ={zone} is for a container and is left out: the server is at UTC"));
+    }
     let (args, mut refused) = arguments(database.engine, container);
     if database.tls.is_some() {
         refused.retain(|word| !tls::is_about(word));
@@ -141,8 +156,18 @@ async fn server(
         .files
         .into_iter()
         .partition(|(name, _)| setup::SCRIPTS.iter().any(|ending| name.ends_with(ending)));
-    for (name, _) in unknown {
-        differs(format!("{name} is no set-up script ({}) and is left out", setup::SCRIPTS.join(", ")));
+    let are = |names: &[String], one: &str, many: &str| match names {
+        [name] => format!("{name} is {one} and is left out"),
+        _ => format!("{} are {many} and are left out", names.join(", ")),
+    };
+    let unknown: Vec<String> = unknown.into_iter().map(|(name, _)| name).collect();
+    if !unknown.is_empty() {
+        let endings = setup::SCRIPTS.join(", ");
+        differs(are(
+            &unknown,
+            &format!("no set-up script ({endings})"),
+            &format!("no set-up scripts ({endings})"),
+        ));
     }
     for volume in scripts.others {
         differs(format!(
@@ -151,6 +176,11 @@ async fn server(
     }
     if workload.replicas > 1 {
         differs(format!("one server stands for its {} replicas", workload.replicas));
+    }
+    let account = account::for_server(installed.engine)?;
+    // With nss_wrapper, the system's files are not what programs see.
+    if installed.engine == Engine::Postgres && std::env::var_os("NSS_WRAPPER_PASSWD").is_none() {
+        account::check_name(account.as_ref()).exit(Exit::Never)?;
     }
     let asked = wishes.asked.get(name);
     let script = |(file, bytes): (String, Vec<u8>)| {
@@ -166,7 +196,7 @@ async fn server(
             "{index}-{}",
             name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect::<String>()
         ),
-        account: account::for_server(installed.engine)?,
+        account,
         installed,
         args,
         variables: variables.all(),
@@ -210,11 +240,10 @@ fn is_plain(image: &str, engine: Engine) -> bool {
     name == engine.name() || (engine == Engine::Postgres && name == "postgresql") || name.is_empty()
 }
 
-/// The version that somebody wants. That of an image that is not the engine's own says nothing about the engine.
+/// The version that somebody wants.
 fn asked_for(database: &Database, wishes: &Wishes<'_>) -> Option<Version> {
-    let is_said = is_plain(&database.image, database.engine)
-        && !wishes.asked.get(&database.name).is_some_and(|asked| asked.any_version);
-    engine::tag(&database.image).filter(|_| is_said).and_then(Version::leading)
+    let is_any = wishes.asked.get(&database.name).is_some_and(|asked| asked.any_version);
+    engine::version(&database.image).filter(|_| !is_any).as_deref().and_then(Version::leading)
 }
 
 async fn installed(

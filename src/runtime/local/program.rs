@@ -34,6 +34,12 @@ impl Setting<'_> {
         for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
+        // A user without a name of the system's gets one by this.
+        if std::env::var_os("NSS_WRAPPER_PASSWD").is_some() {
+            for name in ["LD_PRELOAD", "NSS_WRAPPER_PASSWD", "NSS_WRAPPER_GROUP"] {
+                command.envs(std::env::var_os(name).map(|value| (name, value)));
+            }
+        }
         command.env("LC_ALL", "C").env("TZ", "UTC").env("HOME", folder).env("TESTBED_RUN_ID", self.run_id);
         // The caller's own place for temporary files may be closed to the server's user.
         if self.account.is_none() {

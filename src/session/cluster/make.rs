@@ -131,14 +131,21 @@ async fn prepare(
     plan: &mut Plan,
     cluster: &Cluster,
     config: &Config,
+    may_be_none: bool,
     progress: &Progress,
 ) -> anyhow::Result<Kinds> {
     check_namespace(&plan.objects, &cluster.namespace, &plan.allowed)?;
-    if !plan.discovery.missing.is_empty() {
-        let missing = std::mem::take(&mut plan.discovery.missing);
+    let missing = std::mem::take(&mut plan.discovery.missing);
+    let telling = std::mem::take(&mut plan.discovery.telling);
+    if !missing.is_empty() || !telling.is_empty() {
         references::fetch(cluster, &missing, &mut plan.data).await?;
+        // What the run can do without is no reason to fail.
+        if let Err(error) = references::fetch(cluster, &telling, &mut plan.data).await {
+            progress.warn(&format!("{error:#}"));
+        }
         plan.rediscover()?;
         config.check(plan)?;
+        plan.refuse_nothing(may_be_none)?;
     }
     let mut kinds = Kinds::new(cluster);
     kinds.learn(&plan.objects).await?;
@@ -227,7 +234,7 @@ async fn create_all(pods: &Pods, session: &mut Session<'_>, mut stop: Stop<'_>) 
     });
     let Call { plan, config, .. } = &mut session.call;
     let kinds = tokio::select! {
-        kinds = prepare(plan, cluster, config, progress) => kinds,
+        kinds = prepare(plan, cluster, config, maker.making().allow_none, progress) => kinds,
         error = &mut cancelled => Err(error).hint(NOTHING),
     };
     let kinds = kinds.map_err(Failed::Before)?;

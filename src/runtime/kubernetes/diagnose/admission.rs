@@ -54,7 +54,8 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
                 Rule::Quota,
                 format!("it asks for more {resource} than the whole quota {name} allows"),
                 &format!(
-                    "lower {resource} in the manifest, or have the quota raised ({kubectl} describe quota {name})"
+                    "lower {resource} in the manifest{}, or have the quota raised ({kubectl} describe quota {name})",
+                    by_parameters(&[&resource])
                 ),
                 true,
             ),
@@ -62,7 +63,8 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
                 Rule::Quota,
                 format!("the quota {name} of the namespace is used up"),
                 &format!(
-                    "free some of the quota ({kubectl} describe quota {name}), or lower what the manifest asks for"
+                    "free some of the quota ({kubectl} describe quota {name}), or lower what the manifest asks for{}",
+                    by_parameters(&requested(rest))
                 ),
                 false,
             ),
@@ -70,17 +72,27 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
     }
     if let Some((_, rest)) = lower.split_once("failed quota: ") {
         let name = rest.split(':').next().unwrap_or_default();
-        let advice = "set what the message names under resources, in each container of the manifest";
+        let wanted = rest.split_once("must specify ").map_or("", |(_, list)| list);
+        let wanted: Vec<&str> = wanted.split([',', ' ', ';']).collect();
+        let advice = format!(
+            "set what the message names under resources, in each container of the manifest{}",
+            by_parameters(&wanted)
+        );
         return refusal(
             Rule::Quota,
             format!("the quota {name} wants each container to say what it needs"),
-            advice,
+            &advice,
             true,
         );
     }
     if LIMIT_RANGE.iter().any(|text| lower.contains(text)) && lower.contains(" per ") {
         let advice = format!(
-            "set resources in the manifest to what the LimitRange allows ({kubectl} describe limitrange)"
+            "set resources in the manifest to what the LimitRange allows{} ({kubectl} describe limitrange)",
+            by_parameters(
+                &["cpu", "memory", "limits.cpu", "limits.memory"].map(|name| {
+                    if lower.contains(name.trim_start_matches("limits.")) { name } else { "" }
+                })
+            )
         );
         return refusal(
             Rule::Limits,
@@ -149,6 +161,28 @@ pub fn read(message: &str, kubectl: &str) -> Option<Refusal> {
         return refusal(Rule::Account, "its ServiceAccount is not there".into(), advice, false);
     }
     None
+}
+
+/// The parameters of built-in databases that say how much of these resources they ask for.
+fn by_parameters(resources: &[&str]) -> String {
+    let parameter = |resource: &&str| match *resource {
+        "cpu" | "requests.cpu" => Some("cpu"),
+        "memory" | "requests.memory" => Some("memory"),
+        "limits.cpu" => Some("cpu-limit"),
+        "limits.memory" => Some("memory-limit"),
+        _ => None,
+    };
+    let mut flags: Vec<String> =
+        resources.iter().filter_map(parameter).map(|name| format!("--param {name}=...")).collect();
+    flags.dedup();
+    if flags.is_empty() { String::new() } else { format!(" (of built-in databases: {})", flags.join(" ")) }
+}
+
+/// The resources that are asked for, in `q, requested: cpu=500m,pods=1, used: ...`.
+fn requested(text: &str) -> Vec<&str> {
+    let list = text.split_once("requested: ").map_or("", |(_, rest)| rest);
+    let list = list.split_once(", used: ").map_or(list, |(list, _)| list);
+    list.split(',').filter_map(|pair| Some(pair.trim().split_once('=')?.0)).collect()
 }
 
 /// The resource of which more is requested than the quota's hard limit, so that an empty namespace would
@@ -233,6 +267,27 @@ mod tests {
         ] {
             let refusal = read(message, "kubectl -n n").unwrap();
             assert_eq!((refusal.what.as_str(), refusal.is_final), (what, is_final), "{message}");
+        }
+        for (message, parameters) in [
+            (
+                "exceeded quota: q, requested: limits.memory=2Gi, used: limits.memory=0, limited: limits.memory=1Gi",
+                "--param memory-limit=...",
+            ),
+            (
+                "exceeded quota: q, requested: pods=1,requests.cpu=1,requests.memory=1Gi, used: requests.cpu=1, limited: requests.cpu=1",
+                "--param cpu=... --param memory=...",
+            ),
+            (
+                "failed quota: q: must specify limits.cpu for: db; limits.memory for: db",
+                "--param cpu-limit=... --param memory-limit=...",
+            ),
+            (
+                "maximum memory usage per Container is 1Gi, but limit is 2Gi",
+                "--param memory=... --param memory-limit=...",
+            ),
+        ] {
+            let advice = read(message, "kubectl -n n").unwrap().advice;
+            assert!(advice.contains(&format!("(of built-in databases: {parameters})")), "{advice}");
         }
         assert_eq!(
             read(
