@@ -12,7 +12,7 @@ use crate::failure::{Advise, Exit, usage};
 use crate::run_id::{RunId, is_dns_label};
 
 /// The parameters that the built-in templates take.
-pub const PARAMS: [&str; 23] = [
+pub const PARAMS: [&str; 24] = [
     "image",
     "port",
     "user",
@@ -22,6 +22,7 @@ pub const PARAMS: [&str; 23] = [
     "users",
     "extensions",
     "init",
+    "seed",
     "cpu",
     "cpu-limit",
     "memory",

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::builtin::With;
 use super::render::Params;
+use super::seed::{Seed, Written};
 use super::{Object, Origin};
 use crate::engine::Engine;
 use crate::failure::{Advise, Exit, usage};
@@ -42,6 +43,8 @@ pub struct Asked {
     pub port: Option<u16>,
     /// The user's own names of its set-up scripts, by the names that they have in the container.
     pub scripts: BTreeMap<String, String>,
+    /// What is put in once.
+    pub seed: Option<Seed>,
 }
 
 /// A further database of a server.
@@ -61,6 +64,7 @@ pub struct Setup {
     users: Vec<String>,
     extensions: Vec<String>,
     scripts: Vec<Script>,
+    seed: Option<Seed>,
 }
 
 #[derive(Debug)]
@@ -117,6 +121,7 @@ impl Setup {
             users: value(given("users"), names)?.unwrap_or_default(),
             extensions: value(given("extensions"), names)?.unwrap_or_default(),
             scripts: value(given("init"), |text| scripts(&words(text)?))?.unwrap_or_default(),
+            seed: value(given("seed"), Seed::read)?,
         };
         let user = given("user")
             .map_or(if with.engine == Engine::Postgres { "postgres" } else { "root" }, |(_, user)| user);
@@ -178,7 +183,12 @@ impl Setup {
     pub fn asked(&self, any_version: bool) -> Asked {
         let own = (OWN_SCRIPT.to_owned(), "for databases, users and extensions".to_owned());
         let scripts = self.scripts.iter().map(|script| (script.name.clone(), script.path.clone()));
-        Asked { any_version, port: self.port, scripts: scripts.chain([own]).collect() }
+        Asked {
+            any_version,
+            port: self.port,
+            scripts: scripts.chain([own]).collect(),
+            seed: self.seed.clone(),
+        }
     }
 
     /// What the template has to know. `user` is the tests' user, where one is named.
@@ -321,6 +331,7 @@ pub fn check(param: &str, value: &str) -> anyhow::Result<()> {
         _ if value.trim().is_empty() => Ok(()),
         "port" => port(value).map(drop),
         "args" | "init" => words(value).map(drop),
+        "seed" => Written::parse(value).map(drop),
         "databases" => databases(value).map(drop),
         "users" | "extensions" => names(value).map(drop),
         _ => Ok(()),

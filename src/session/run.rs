@@ -36,7 +36,7 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     let outcome = match place {
         Chosen::Local(why) => make::<local::Servers>(why, &args, call, signals).await,
         Chosen::Cluster(choice) => {
-            call.plan.refused.check()?;
+            call.plan.check_in_cluster()?;
             make::<cluster::Pods>(choice, &args, call, signals).await
         }
     };

@@ -48,7 +48,7 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
     let outcome = match place {
         Chosen::Local(why) => make::<local::Servers>(why, &args, call).await,
         Chosen::Cluster(choice) => {
-            call.plan.refused.check()?;
+            call.plan.check_in_cluster()?;
             make::<cluster::Pods>(choice, &args, call).await
         }
     };

@@ -309,6 +309,7 @@ fn own_names(command: &mut cli::Command) -> Option<&mut cli::OwnNames> {
     match command {
         cli::Command::Up(up) => Some(&mut up.making.own),
         cli::Command::Run(run) => Some(&mut run.making.own),
+        cli::Command::Seed(seed) => Some(&mut seed.making.own),
         // The names of some databases alone do not fit the project's.
         cli::Command::Exec(exec) if exec.databases.is_empty() => Some(&mut exec.own),
         cli::Command::Env(env) if env.databases.is_empty() => Some(&mut env.own),
@@ -321,6 +322,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
     match command {
         cli::Command::Up(up) => (Some(&mut up.making.source), Some(&mut up.making.connarg)),
         cli::Command::Run(run) => (Some(&mut run.making.source), Some(&mut run.making.connarg)),
+        cli::Command::Seed(seed) => (Some(&mut seed.making.source), Some(&mut seed.making.connarg)),
         cli::Command::Render(render) => (Some(&mut render.source), None),
         cli::Command::Doctor(doctor) => (Some(&mut doctor.source), None),
         // Named one by one, so that a new command has to say whether it is one of these.

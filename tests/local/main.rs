@@ -35,6 +35,7 @@ mod records;
 mod results;
 mod run;
 mod screens;
+mod seeds;
 mod set_up;
 mod signals;
 mod terminal;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::processes::{self, Mark};
 use super::program::{LINES, Setting, last_lines};
-use super::start::until;
+use super::serve::until;
 use super::{account, logs, mysql, postgres};
 use crate::database::Engine;
 use crate::deadline;

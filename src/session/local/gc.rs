@@ -69,6 +69,10 @@ pub(crate) async fn gc(
             let folders = words::count(count, "prepared data folder");
             progress.say(&format!("removed {folders} that nobody has used for a month"));
         }
+        let count = prepared::keep_within(&area.cache, args.seed_limit.bytes());
+        if count > 0 {
+            progress.say(&format!("removed {}, so that the others fit", words::count(count, "seed")));
+        }
     }
     left
 }

@@ -153,7 +153,12 @@ fn step_actions_in_one_task_clean_up_whatever_the_tests_say() {
     let file = "stepaction/testbed-up/samples/up-test-down.yaml";
     // The steps share a pod, so that testbed-down knows of the config file and removes it.
     let load = "    DATABASES = json.load(file)\n";
-    break_source(&site, "test_store.py", load, &format!("{load}open('kept.json', 'w').write(json.dumps(DATABASES))\n"));
+    break_source(
+        &site,
+        "test_store.py",
+        load,
+        &format!("{load}open('kept.json', 'w').write(json.dumps(DATABASES))\n"),
+    );
     let run = PipelineRun::create(&site, file);
     let outcome = run.run();
     outcome.has_succeeded();
@@ -164,7 +169,8 @@ fn step_actions_in_one_task_clean_up_whatever_the_tests_say() {
         tests.log()
     );
     assert_eq!(tests.results["databases"], "2");
-    let config = site.keep(&format!("cd {}; test ! -e testing-databases.json && cat kept.json", run.folder("source")));
+    let config =
+        site.keep(&format!("cd {}; test ! -e testing-databases.json && cat kept.json", run.folder("source")));
     is_clean(&site, &run, &outcome, &config);
 
     break_source(&site, "test_names.py", "nightly-build", "nightly");
