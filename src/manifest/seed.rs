@@ -144,6 +144,7 @@ pub struct SeedFile {
     /// As the user names it, with the folder in front that it stands in.
     pub name: String,
     pub bytes: Vec<u8>,
+    hash: String,
 }
 
 /// One thing that a seed is made of: what it is, and what tells it from another one.
@@ -189,7 +190,7 @@ impl Seed {
     pub fn parts(&self, index: usize) -> Vec<Part> {
         let Some(step) = self.steps.get(index) else { return Vec::new() };
         let of = if self.steps.len() == 1 { String::new() } else { format!(" of step {}", index + 1) };
-        let files = step.files.iter().map(|file| Part::of(&file.name, &file.bytes));
+        let files = step.files.iter().map(|file| Part::new(&file.name, &file.hash));
         let run = step.run.iter().map(|run| Part::new(format!("the command{of}"), run));
         // So that a step's end is one, wherever its parts would fit.
         let end = Part::new(format!("the end{of}"), "");
@@ -262,9 +263,38 @@ fn read_files(folder: &Path, paths: &[String], left: &mut usize) -> anyhow::Resu
             .with_context(|| format!("reading the seed's {name}"))
             .hint(format!("the files of a seed may have {} MiB in all", MOST >> 20))?;
         *left -= bytes.len();
-        Ok(SeedFile { name, bytes })
+        if let Some((line, command)) = includes(&bytes).filter(|_| name.ends_with(".sql")) {
+            return Err(anyhow!(
+                "{name}: line {line}: {command} reads another file, which the seed would not know"
+            ))
+            .hint("name that file in files, in its place");
+        }
+        let Part { value: hash, .. } = Part::of("", &bytes);
+        Ok(SeedFile { name, bytes, hash })
     };
     found.into_iter().map(read).collect()
+}
+
+/// The commands of psql that read another file, and those of the clients of MySQL and MariaDB.
+const OF_PSQL: [&str; 4] = ["\\i", "\\ir", "\\include", "\\include_relative"];
+const OF_MYSQL: [&str; 2] = ["source", "\\."];
+
+/// The first line that has a client read another file, and its command. Those of MySQL's clients are words of SQL
+/// as well, unless they begin a statement.
+fn includes(bytes: &[u8]) -> Option<(usize, &str)> {
+    let mut is_begin = true;
+    for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let line = std::str::from_utf8(line).unwrap_or_default().trim();
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        let is_mysql = is_begin && OF_MYSQL.iter().any(|known| word.eq_ignore_ascii_case(known));
+        if !rest.is_empty() && (OF_PSQL.contains(&word) || is_mysql) {
+            return Some((index + 1, word));
+        }
+        if !line.is_empty() && !line.starts_with("--") {
+            is_begin = line.ends_with(';');
+        }
+    }
+    None
 }
 
 /// The files that the globs match, with their hashes, in the order of their names.
@@ -320,7 +350,7 @@ fn matched(folder: &Path, glob: &str) -> anyhow::Result<Vec<String>> {
     let is_plain = |part: &&str| !part.contains(['*', '?', '[', '{', '\\']);
     let parts: Vec<&str> = matcher.glob().glob().split('/').collect();
     let start: PathBuf = parts.iter().take_while(|part| is_plain(part)).collect();
-    let is_whole = parts.iter().all(|part| is_plain(&part));
+    let is_whole = parts.iter().all(&is_plain);
     let mut walk = Walk {
         root: &root,
         named: parts.into_iter().filter(is_plain).map(str::to_owned).collect(),
@@ -333,9 +363,9 @@ fn matched(folder: &Path, glob: &str) -> anyhow::Result<Vec<String>> {
     }
     walk.stay(&at)?;
     if at.is_dir() {
-        walk.folder(&at, &start)?
+        walk.folder(&at, &start)?;
     } else {
-        walk.take(&start)?
+        walk.take(&start)?;
     }
     Ok(walk.found)
 }
@@ -461,6 +491,21 @@ mod tests {
         symlink("m", root.join("inside")).unwrap();
         assert_eq!(names(&["inside/*.txt"]).unwrap(), ["inside/x.txt"]);
         assert!(names(&["**/*.txt"]).unwrap_err().contains("inside is a link to a folder"));
+    }
+
+    #[test]
+    fn a_file_that_reads_another_one_is_told() {
+        for (text, found) in [
+            ("\\i x.sql", Some((1, "\\i"))),
+            ("SELECT 1;\n\n  \\ir x.sql\n", Some((3, "\\ir"))),
+            ("-- first\nsource x.sql;", Some((2, "source"))),
+            ("SELECT 1;\n\\. x.sql", Some((2, "\\."))),
+            ("CREATE TABLE a (\n  source text,\n", None),
+            ("COPY a FROM stdin;\n1\n\\.\n", None),
+            ("\\set x 1\n\\if true\n", None),
+        ] {
+            assert_eq!(includes(text.as_bytes()), found, "{text}");
+        }
     }
 
     #[test]

@@ -321,6 +321,9 @@ fn seeds(seeds: &[String], withs: &[With], params: &mut Params) -> anyhow::Resul
             return Err(usage(format!("--seed is given twice for {name}")))
                 .hint("name all files in one, with spaces between them, or use steps");
         }
+        if withs.iter().any(|with| with.name == name && with.engine == Engine::Sqlite) {
+            return Err(usage(format!("--seed {name}: SQLite is in memory, where nothing is kept")));
+        }
         let written = Written::parse(seed).with_context(|| format!("--seed {name}")).exit(Exit::Usage)?;
         params.insert(format!("{name}.seed"), serde_json::to_string(&written)?);
     }

@@ -92,43 +92,19 @@ fn whatever_it_depends_on_makes_it_anew_and_nothing_else_does() {
     let sum = || sum(&local, "postgres");
     assert_eq!((sum(), made(&local)), ("321".into(), 1));
     let settings = local.read("testbed.yaml");
-    let changes: [(&str, &dyn Fn(), &str); 7] = [
-        (
-            "a file",
-            &|| drop(local.file("db/schema.sql", "CREATE TABLE a (n int);\nINSERT INTO a VALUES (2);\n")),
-            "322",
-        ),
-        ("one more file", &|| drop(local.file("db/more/2.sql", "INSERT INTO a VALUES (4000);\n")), "4322"),
-        ("an input", &|| drop(local.file("migrations/1.sql", "INSERT INTO a VALUES (400);\n")), "4422"),
-        (
-            "one more input",
-            &|| drop(local.file("migrations/2.sql", "INSERT INTO a VALUES (50000);\n")),
-            "54422",
-        ),
-        (
-            "the command",
-            &|| drop(local.file("testbed.yaml", &settings.replace("| psql", "| grep -v 400 | psql"))),
-            "54022",
-        ),
-        (
-            "an argument",
-            &|| {
-                drop(local.file(
-                    "testbed.yaml",
-                    &settings.replace("    user: app", "    args: [-c, jit=off]\n    user: app"),
-                ))
-            },
-            "54422",
-        ),
-        (
-            "an owner",
-            &|| drop(local.file("testbed.yaml", &settings.replace("owner: alice", "owner: carol"))),
-            "54422",
-        ),
+    let args = settings.replace("    user: app", "    args: [-c, jit=off]\n    user: app");
+    let schema = "CREATE TABLE a (n int);\nINSERT INTO a VALUES (2);\n";
+    let changes = [
+        ("a file", "db/schema.sql", schema.to_owned(), "322"),
+        ("one more file", "db/more/2.sql", "INSERT INTO a VALUES (4000);\n".to_owned(), "4322"),
+        ("an input", "migrations/1.sql", "INSERT INTO a VALUES (400);\n".to_owned(), "4422"),
+        ("one more input", "migrations/2.sql", "INSERT INTO a VALUES (50000);\n".to_owned(), "54422"),
+        ("the command", "testbed.yaml", settings.replace("| psql", "| grep -v 400 | psql"), "54022"),
+        ("an argument", "testbed.yaml", args, "54422"),
+        ("an owner", "testbed.yaml", settings.replace("owner: alice", "owner: carol"), "54422"),
     ];
-    for (number, (what, change, expected)) in changes.iter().enumerate() {
-        change();
-        assert_eq!((sum().as_str(), made(&local)), (*expected, number + 2), "{what}");
+    for (number, (what, file, text, expected)) in changes.iter().enumerate() {
+        local.file(file, text);
         assert_eq!((sum().as_str(), made(&local)), (*expected, number + 2), "{what}");
     }
     // What it does not depend on, and what it was before: that is still there.
@@ -180,11 +156,13 @@ fn what_cannot_be_a_seed_is_refused_before_anything_is_made() {
     let local = Local::new();
     local.file("a.sql", "SELECT 1;\n");
     local.file("notes.txt", "none\n");
+    local.file("includes.sql", "SELECT 1;\n\\i a.sql\n");
     std::fs::create_dir(local.path().join("empty")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", local.path().join("planted.py")).unwrap();
     for (seed, said) in [
         ("no-such.sql", "reading the seed's no-such.sql: No such file"),
         ("notes.txt", "notes.txt: the name of a seed's file ends in .sql"),
+        ("includes.sql", "includes.sql: line 2: \\i reads another file"),
         ("[empty]", "empty: no file for a seed in this folder"),
         ("{run: x, inputs: 'migrations/**'}", "inputs: migrations/**: no file matches in "),
         ("{run: x, inputs: '../**'}", "inputs: ../**: it leads out of the project"),
@@ -207,6 +185,10 @@ fn what_cannot_be_a_seed_is_refused_before_anything_is_made() {
         .call(&["run", "--with", "postgres", "--seed", "other=a.sql", "--", "true"])
         .fails(2)
         .says("there is no built-in database other");
+    local
+        .call(&["run", "--with", "sqlite", "--seed", "a.sql", "--", "true"])
+        .fails(2)
+        .says("--seed sqlite: SQLite is in memory");
     local
         .call(&[
             "run",

@@ -250,26 +250,20 @@ pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, placed: &P
     let client = connect(data, port, &root.user, &placed.password, "postgres").await?;
     check(&client, data).await?;
     let tests = &planned.database.login;
-    let mut statements = vec![format!("ALTER ROLE {} PASSWORD {}", identifier(&root.user), verifier(root))];
+    // Each takes thousands of rounds.
+    let of_root = verifier(root);
+    let of_tests = if tests == root { of_root.clone() } else { verifier(tests) };
+    let alter = |user: &str, is_root| {
+        format!("ALTER ROLE {} PASSWORD {}", identifier(user), if is_root { &of_root } else { &of_tests })
+    };
+    let mut statements = vec![alter(&root.user, true)];
     if let Some(sealed) = &placed.sealed {
-        // Each takes thousands of rounds.
-        let verifiers = [verifier(tests), verifier(root)];
-        let alter = |user: &str, is_root| {
-            format!("ALTER ROLE {} PASSWORD {}", identifier(user), verifiers[usize::from(is_root)])
-        };
         statements.extend((tests.user != root.user).then(|| alter(&tests.user, false)));
         statements.extend(sealed.logins.iter().map(|login| alter(&login.user, login.is_root)));
     } else if tests.user != root.user {
-        statements.push(format!(
-            "CREATE ROLE {} LOGIN CREATEDB PASSWORD {}",
-            identifier(&tests.user),
-            verifier(tests)
-        ));
-        statements.push(format!(
-            "ALTER DATABASE {} OWNER TO {}",
-            identifier(database(planned)),
-            identifier(&tests.user)
-        ));
+        let (user, database) = (identifier(&tests.user), identifier(database(planned)));
+        statements.push(format!("CREATE ROLE {user} LOGIN CREATEDB PASSWORD {of_tests}"));
+        statements.push(format!("ALTER DATABASE {database} OWNER TO {user}"));
     }
     Ok(client.batch_execute(&statements.join(";")).await?)
 }
