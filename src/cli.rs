@@ -383,7 +383,7 @@ pub struct Source {
     /// A template parameter.
     ///
     /// Built-in databases take image, port, user, password, database, databases, users, extensions, init (set-up
-    /// scripts), args, tls (true), cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret,
+    /// scripts), seed, args, tls (true), cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret,
     /// node-selector, tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one of them as
     /// NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(
@@ -406,7 +406,8 @@ pub struct Source {
         value_name = "[DATABASE=]SEED",
         env = "TESTBED_SEED",
         value_delimiter = '\n',
-        help_heading = DATABASES
+        help_heading = DATABASES,
+        hide_short_help = true
     )]
     pub seed: Vec<String>,
 
