@@ -21,6 +21,7 @@ use crate::output::{self, Chosen, LockFact, ResultFile, RunFact};
 use crate::pool::Size;
 use crate::progress::{Loudness, Progress};
 use crate::runtime::kubernetes::Choice;
+use crate::runtime::local::prepared::SeedLimit;
 
 pub use help::laid_out;
 use history::HISTORY_EXAMPLES;
@@ -160,6 +161,9 @@ pub enum Command {
     /// The databases' addresses are in the command's environment.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Make what a project puts into its databases once, or show it
+    #[command(after_help = SEED_EXAMPLES)]
+    Seed(Seed),
     /// Run a command with the addresses of databases that are up
     #[command(after_help = running::EXEC_EXAMPLES)]
     Exec(Exec),
@@ -268,6 +272,14 @@ terminal, two in a row). The databases are removed in any case, and testbed ends
 with the command's own exit code (127 where there is no such command, 126 where
 it cannot be started, 128 + N where signal N has ended it).";
 
+const SEED_EXAMPLES: &str = "\
+Examples:
+  testbed seed                     makes what is not kept yet, ahead of a first run
+  testbed seed --show              what is kept, and why it was made anew
+  testbed seed --show -o json
+
+The key seed of a database in testbed.yaml, or --seed, says what is put in.";
+
 const GC_EXAMPLES: &str = "\
 Examples:
   testbed gc --dry-run                 what would go, and why
@@ -275,11 +287,11 @@ Examples:
   testbed gc -A -o json                in all namespaces
 
 On this machine: runs whose testbed was killed or whose servers have all ended,
-and prepared data that nobody has used for a month. In the cluster, where
-testbed runs in a pod or one is named: what has the labels of a run and
-app.kubernetes.io/managed-by=testbed, once the annotation testbed/expires of all
-of the run's objects is in the past, by the API server's clock. Another text
-there, such as never, keeps the run.
+prepared data that nobody has used for a month, and seeds for which there is no
+room. In the cluster, where testbed runs in a pod or one is named: what has the
+labels of a run and app.kubernetes.io/managed-by=testbed, once the annotation
+testbed/expires of all of the run's objects is in the past, by the API server's
+clock. Another text there, such as never, keeps the run.
 
 Anybody may call it at any time.";
 
@@ -382,7 +394,7 @@ pub struct Source {
     /// A template parameter.
     ///
     /// Built-in databases take image, port, user, password, database, databases, users, extensions, init (set-up
-    /// scripts), args, tls (true), cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret,
+    /// scripts), seed, args, tls (true), cpu, cpu-limit, memory, memory-limit, medium, profile (restricted, openshift), pull-secret,
     /// node-selector, tolerations, runtime-class and ip-family (ipv4, ipv6, dual), for one of them as
     /// NAME.memory=1Gi; NAME.server=PATH names the server program on this machine
     #[arg(
@@ -395,6 +407,20 @@ pub struct Source {
         hide_env_values = true
     )]
     pub param: Vec<String>,
+
+    /// What is put into a database once, and kept.
+    ///
+    /// Files and folders with SQL, or {files: [...], run: COMMAND, inputs: [GLOB, ...]} or {steps: [...]} as in
+    /// testbed.yaml; for one of several databases as NAME=...
+    #[arg(
+        long,
+        value_name = "[DATABASE=]SEED",
+        env = "TESTBED_SEED",
+        value_delimiter = '\n',
+        help_heading = DATABASES,
+        hide_short_help = true
+    )]
+    pub seed: Vec<String>,
 
     /// The run's id [default: a fresh one].
     ///
@@ -487,6 +513,11 @@ pub struct Making {
 
     #[command(flatten)]
     pub own: OwnNames,
+
+    /// How much the seeds that are kept on this machine may take, such as 500Mi; those go first that nobody has
+    /// used for the longest time
+    #[arg(long, value_name = "SIZE", env = "TESTBED_SEED_LIMIT", default_value = "10Gi", value_parser = SeedLimit::parse, help_heading = DATABASES, hide_short_help = true)]
+    pub seed_limit: SeedLimit,
 
     /// How long until all are ready.
     ///
@@ -697,6 +728,37 @@ pub struct Run {
     pub command: Vec<OsString>,
 }
 
+/// `testbed seed`
+#[derive(Debug, Args)]
+pub struct Seed {
+    #[command(flatten)]
+    pub making: Making,
+
+    /// Only show what is kept, and why it was made, or will be
+    #[arg(long, env = "TESTBED_SHOW", value_parser = FalseyValueParser::new())]
+    pub show: bool,
+
+    /// How it is shown: table or json
+    #[arg(
+        short = 'o',
+        long = "print",
+        value_name = "FORMAT",
+        env = "TESTBED_SEED_FORMAT",
+        default_value = "table",
+        hide_possible_values = true
+    )]
+    pub print: SeedFormat,
+}
+
+/// A format for `seed --show`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SeedFormat {
+    /// Columns for people.
+    Table,
+    /// A JSON list.
+    Json,
+}
+
 /// `testbed gc`
 #[derive(Debug, Args)]
 pub struct Gc {
@@ -713,6 +775,11 @@ pub struct Gc {
     /// It needs get on pipelineruns. A run goes with its PipelineRun, and stays as long as that goes on.
     #[arg(long, env = "TESTBED_PIPELINE_RUNS", value_parser = FalseyValueParser::new(), help_heading = CLUSTER)]
     pub pipeline_runs: bool,
+
+    /// How much the seeds that are kept on this machine may take; those go first that nobody has used for the
+    /// longest time
+    #[arg(long, value_name = "SIZE", env = "TESTBED_SEED_LIMIT", default_value = "10Gi", value_parser = SeedLimit::parse, hide_short_help = true)]
+    pub seed_limit: SeedLimit,
 
     /// How long a run may outlive the end of its PipelineRun, with --pipeline-runs
     #[arg(long, value_name = "DURATION", env = "TESTBED_GRACE", default_value = "10m", value_parser = deadline::parse, help_heading = CLUSTER)]

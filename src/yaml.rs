@@ -203,6 +203,20 @@ impl Node {
         }
     }
 
+    /// All of it with its texts as they were typed; `None` where something in it is empty.
+    pub fn as_typed(&self) -> Option<Value> {
+        match &self.content {
+            Content::Map(entries) => {
+                let pair = |entry: &Entry| Some((entry.key.clone(), entry.value.as_typed()?));
+                entries.iter().map(pair).collect::<Option<Map<_, _>>>().map(Value::from)
+            }
+            Content::List(items) => {
+                items.iter().map(Self::as_typed).collect::<Option<Vec<_>>>().map(Value::from)
+            }
+            _ => self.text().map(Value::from),
+        }
+    }
+
     fn is_plain(&self) -> bool {
         matches!(self.content, Content::Scalar { plain: true, .. })
     }

@@ -86,8 +86,10 @@ class Testbed:
                 raise Failed(f"gcc: {reason(done.stderr)}")
             self.preload = str(library)
 
-    def run(self, engines, home, more=None):
+    def run(self, engines, home, more=None, seed=None):
         words = [word for engine in engines for word in ("--with", engine)]
+        if seed:
+            words += ["--seed", str(seed)]
         state, cache = home / "state", home / "cache"
         env = {"XDG_STATE_HOME": str(state), "XDG_CACHE_HOME": str(cache), **(more or {})}
         sample = self.place.command(None, [self.program, "run", *words, "--", "true"], env)
@@ -102,6 +104,13 @@ class Testbed:
 
     def warm(self, *engines):
         return self.run(engines, self.home("warm")) | self.cost(engines)
+
+    def seeded(self, engine):
+        """A run that starts with a schema of 500 tables."""
+        seed = self.place.folder / "seed.sql"
+        if not seed.exists():
+            seed.write_text("".join(f"CREATE TABLE t{number} (id int PRIMARY KEY, name varchar(100));\n" for number in range(500)))
+        return self.run([engine], self.home("seeded"), seed=seed)
 
     def cold(self, *engines):
         home = self.home("cold")
@@ -156,4 +165,6 @@ def both_limits(engines, place, prepared):
 def testbeds(testbed, title, *names):
     flags = " ".join(f"--with {name}" for name in names)
     yield Contender(title, f"`testbed run {flags} -- true`", lambda: testbed.warm(*names), "testbed")
+    if len(names) == 1:
+        yield Contender(title, "the same with a seed of 500 tables", lambda: testbed.seeded(*names), "seeded")
     yield Contender(title, "the same, nothing prepared yet", lambda: testbed.cold(*names), "cold")

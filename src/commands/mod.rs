@@ -35,6 +35,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<u8> {
     }
     match cli.command {
         Command::Run(args) => return session::run(args, &global, &progress).await,
+        Command::Seed(args) => return session::seed(args, &global, &progress).await,
         Command::Exec(args) => return session::exec(args, &global, &progress).await,
         Command::Connect(args) => return session::connect_client(args, &global, &progress).await,
         Command::Attach(args) => return session::attach(args, &global, &progress).await,

@@ -13,7 +13,7 @@ use crate::run_id::{RunId, is_dns_label};
 use crate::words;
 
 /// The parameters that the built-in templates take.
-pub const PARAMS: [&str; 23] = [
+pub const PARAMS: [&str; 24] = [
     "image",
     "port",
     "user",
@@ -23,6 +23,7 @@ pub const PARAMS: [&str; 23] = [
     "users",
     "extensions",
     "init",
+    "seed",
     "cpu",
     "cpu-limit",
     "memory",

@@ -1,5 +1,5 @@
 //! From manifest files and built-in templates to the objects of one run. No clock, no randomness, no network;
-//! what it needs is passed in, but for the set-up scripts, which [`setup`] reads.
+//! what it needs is passed in, but for the set-up scripts, which [`setup`] reads, and what [`seed`] puts in once.
 //!
 //! [`ours`] tells templates from other texts, [`foreign`] what is made for other tools; [`render`] turns each
 //! template into text, [`parse`] the text into [`Object`]s, [`check`] refuses what
@@ -22,6 +22,7 @@ pub mod policy;
 pub mod quantity;
 pub mod render;
 pub mod restricted;
+pub mod seed;
 pub mod setup;
 pub mod stamp;
 

@@ -42,6 +42,11 @@ impl Quantity {
         Self(self.0.saturating_mul(i128::from(count)))
     }
 
+    /// So many whole ones; `None` for less than nothing and for more than a machine counts.
+    pub fn count(self) -> Option<u64> {
+        u64::try_from(self.0 / BILLION).ok().filter(|_| self.0 >= 0)
+    }
+
     /// Whether it is nothing at all.
     pub fn is_zero(self) -> bool {
         self.0 == 0

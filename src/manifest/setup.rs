@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::builtin::With;
 use super::render::Params;
+use super::seed::{Seed, Written};
 use super::{Object, Origin};
 use crate::engine::Engine;
 use crate::failure::{Advise, Exit, usage};
@@ -44,6 +45,8 @@ pub struct Asked {
     pub scripts: BTreeMap<String, String>,
     /// The extensions of all of its databases.
     pub extensions: Vec<String>,
+    /// What is put in once.
+    pub seed: Option<Seed>,
 }
 
 /// A further database of a server.
@@ -63,6 +66,7 @@ pub struct Setup {
     users: Vec<String>,
     extensions: Vec<String>,
     scripts: Vec<Script>,
+    seed: Option<Seed>,
 }
 
 #[derive(Debug)]
@@ -119,6 +123,7 @@ impl Setup {
             users: value(given("users"), names)?.unwrap_or_default(),
             extensions: value(given("extensions"), names)?.unwrap_or_default(),
             scripts: value(given("init"), |text| scripts(&words(text)?))?.unwrap_or_default(),
+            seed: value(given("seed"), Seed::read)?,
         };
         let user = given("user")
             .map_or(if with.engine == Engine::Postgres { "postgres" } else { "root" }, |(_, user)| user);
@@ -186,6 +191,7 @@ impl Setup {
             port: self.port,
             scripts: scripts.chain([own]).collect(),
             extensions: self.extensions.iter().chain(of_others).cloned().collect(),
+            seed: self.seed.clone(),
         }
     }
 
@@ -329,6 +335,7 @@ pub fn check(param: &str, value: &str) -> anyhow::Result<()> {
         _ if value.trim().is_empty() => Ok(()),
         "port" => port(value).map(drop),
         "args" | "init" => words(value).map(drop),
+        "seed" => Written::parse(value).map(drop),
         "databases" => databases(value).map(drop),
         "users" | "extensions" => names(value).map(drop),
         _ => Ok(()),

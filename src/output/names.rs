@@ -125,6 +125,19 @@ impl Names {
         Ok(all)
     }
 
+    /// Those that this model has the databases for.
+    #[must_use]
+    pub fn of(&self, model: &Model) -> Self {
+        let fits = |names: Self| names.variables(model).is_ok();
+        let presets =
+            self.presets.iter().filter(|one| fits(Self { presets: vec![(*one).clone()], ..Self::default() }));
+        let templates = self
+            .templates
+            .iter()
+            .filter(|one| fits(Self { templates: vec![(*one).clone()], ..Self::default() }));
+        Self { presets: presets.cloned().collect(), templates: templates.cloned().collect() }
+    }
+
     /// The variables, each name once: those of presets, which one of the project's own replaces.
     ///
     /// # Errors

@@ -8,11 +8,12 @@ use anyhow::Context;
 use rustix::fs::Access;
 
 use super::plan::Plan;
+use super::work;
 use crate::cli::Making;
 use crate::database::Database;
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
-use crate::output::{self, ConnArg, Format, Model, Names, Renderer};
+use crate::output::{self, ConnArg, Environment, Format, Model, Names, Renderer};
 use crate::progress::Progress;
 use crate::registry::{Claim, Registry};
 use crate::{files, state};
@@ -129,6 +130,19 @@ impl Config {
     ) -> Model {
         let folder = self.folder.as_deref().filter(|_| self.has_authorities);
         Model::new(&plan.run_id, &plan.entries(address), &self.connargs, folder)
+    }
+
+    /// The variables of a seed's command: of its database alone. Files that they name go into the folder.
+    pub(crate) fn for_a_seed(
+        &self,
+        plan: &Plan,
+        database: &Database,
+        port: u16,
+        folder: &Path,
+    ) -> anyhow::Result<Environment> {
+        let entry = output::Entry::Server(database, "127.0.0.1", port);
+        let model = Model::new(&plan.run_id, &[entry], &self.connargs, None);
+        work::variables(&model, &self.names.of(&model), None, Some(folder))
     }
 
     /// Writes what clients of this machine know the servers' certificates by into the run's own folder. A plan

@@ -17,13 +17,14 @@ use crate::manifest::lifetime::Lifetime;
 use crate::manifest::owner::Owner;
 use crate::manifest::policy::{Allowance, Refused};
 use crate::manifest::render::{Params, Variables, is_param_name};
+use crate::manifest::seed::Written;
 use crate::manifest::setup::{Asked, Setup};
 use crate::manifest::stamp::{self, Stamp};
 use crate::manifest::{Object, check, foreign, images, mesh, parse, render};
 use crate::output::Entry;
 use crate::reading::{self, MOST};
 use crate::redact::Redactor;
-use crate::run_id::RunId;
+use crate::run_id::{RunId, is_dns_label};
 use crate::settings::find::NAMES;
 use crate::words::count;
 
@@ -59,8 +60,9 @@ impl Plan {
     /// A usage error with file, line, object or flag.
     pub(crate) fn make(source: &Source) -> anyhow::Result<Self> {
         let run_id = source.run_id.as_deref().map_or_else(|| Ok(RunId::generate()), RunId::parse)?;
-        let params = params(&source.param)?;
         let withs = withs(source)?;
+        let mut params = params(&source.param)?;
+        seeds(&source.seed, &withs, &mut params)?;
         let files = files(source)?;
         if files.is_empty() && withs.is_empty() {
             return Err(usage(
@@ -168,6 +170,18 @@ impl Plan {
         Err(error
             .hint("the annotation testbed/engine: postgres (or mysql, mariadb, CONTAINER=ENGINE) on a pod makes its container a database")
             .hint("--allow-none, or allow-none: true in testbed.yaml, is for runs that have none"))
+    }
+
+    /// Refuses what only this machine has.
+    ///
+    /// # Errors
+    /// A usage error that says what to do in the place of a seed.
+    pub(crate) fn check_in_cluster(&self) -> anyhow::Result<()> {
+        match self.asked.iter().find(|(_, asked)| asked.seed.is_some()) {
+            None => self.refused.check(),
+            Some((name, _)) => Err(usage(format!("{name}: a seed is for servers of this machine, and not for a cluster")))
+                .hint("in a cluster name the files as set-up scripts, init, and call the command before the tests: testbed run -- sh -c 'alembic upgrade head && pytest'"),
+        }
     }
 
     /// Finds the databases again, with what is known in `data` by now.
@@ -333,6 +347,39 @@ pub(crate) fn params(pairs: &[String]) -> anyhow::Result<Params> {
         }
     }
     Ok(params)
+}
+
+/// What `--seed` says, as a parameter of its database.
+fn seeds(seeds: &[String], withs: &[With], params: &mut Params) -> anyhow::Result<()> {
+    let mut given = BTreeSet::new();
+    for text in seeds.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+        let named = text.split_once('=').filter(|(name, _)| is_dns_label(name));
+        let (name, seed) = match (named, withs) {
+            (Some((name, seed)), _) if withs.iter().any(|with| with.name == name) => (name, seed),
+            (None, [only]) => (only.name.as_str(), text),
+            _ => {
+                let names: Vec<&str> = withs.iter().map(|with| with.name.as_str()).collect();
+                let wrong = named.map_or_else(
+                    || "--seed is for one database".to_owned(),
+                    |(name, _)| format!("--seed {name}=...: there is no built-in database {name}"),
+                );
+                return Err(usage(wrong)).hint(match names.first() {
+                    Some(first) => format!("there is {}; write --seed {first}=...", names.join(", ")),
+                    None => "name one: --with postgres; those of a manifest take no seed".to_owned(),
+                });
+            }
+        };
+        if !given.insert(name) {
+            return Err(usage(format!("--seed is given twice for {name}")))
+                .hint("name all files in one, with spaces between them, or use steps");
+        }
+        if withs.iter().any(|with| with.name == name && with.engine == Engine::Sqlite) {
+            return Err(usage(format!("--seed {name}: SQLite is in memory, where nothing is kept")));
+        }
+        let written = Written::parse(seed).with_context(|| format!("--seed {name}")).exit(Exit::Usage)?;
+        params.insert(format!("{name}.seed"), serde_json::to_string(&written)?);
+    }
+    Ok(())
 }
 
 /// The manifests' names and texts, in the order given; a folder stands for its YAML and JSON files, in the

@@ -42,7 +42,7 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
             make::<local::Servers>(why, &args, call, signals).await
         }
         Chosen::Cluster(choice) => {
-            call.plan.refused.check()?;
+            call.plan.check_in_cluster()?;
             // What is read in the cluster may tell of more.
             if call.plan.discovery.missing.is_empty() && call.plan.discovery.telling.is_empty() {
                 call.plan.refuse_nothing(args.making.allow_none)?;

@@ -62,7 +62,7 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
             make::<local::Servers>(why, &args, call).await
         }
         Chosen::Cluster(choice) => {
-            call.plan.refused.check()?;
+            call.plan.check_in_cluster()?;
             // What is read in the cluster may tell of more.
             if call.plan.discovery.missing.is_empty() && call.plan.discovery.telling.is_empty() {
                 call.plan.refuse_nothing(args.making.allow_none)?;

@@ -7,13 +7,14 @@
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::keys::{below, unknown};
 use super::parameters::Parameter;
 use crate::database::Engine;
 use crate::failure::Advise;
 use crate::manifest::builtin::{PARAMS, With};
+use crate::manifest::seed::Written;
 use crate::manifest::{platform, setup};
 use crate::yaml::{Content, Entry, Node};
 
@@ -22,6 +23,9 @@ const USE: &str = "use";
 
 /// The key with the set-up scripts.
 pub(super) const INIT: &str = "init";
+
+/// The key with what is put in once.
+pub(super) const SEED: &str = "seed";
 
 /// A database as `--with` and `--param` have it.
 #[derive(Debug)]
@@ -91,9 +95,12 @@ fn value(entry: &Entry, folder: &Path) -> anyhow::Result<String> {
             None => unknown(key, &known),
         });
     }
+    if key == SEED {
+        return seed(&entry.value, folder).context(SEED);
+    }
     let list = match &entry.value.content {
         Content::List(items) if setup::takes_list(key) => {
-            items.iter().map(as_typed).collect::<Option<Vec<_>>>()
+            items.iter().map(Node::as_typed).collect::<Option<Vec<_>>>()
         }
         _ => None,
     };
@@ -113,16 +120,12 @@ fn value(entry: &Entry, folder: &Path) -> anyhow::Result<String> {
     Ok(Value::from(paths).to_string())
 }
 
-/// A value in a list with its texts as they were typed; `None` where something in it is empty.
-fn as_typed(node: &Node) -> Option<Value> {
-    match &node.content {
-        Content::Map(entries) => {
-            let pair = |entry: &Entry| Some((entry.key.clone(), as_typed(&entry.value)?));
-            entries.iter().map(pair).collect::<Option<Map<_, _>>>().map(Value::from)
-        }
-        Content::List(items) => items.iter().map(as_typed).collect::<Option<Vec<_>>>().map(Value::from),
-        _ => node.text().map(Value::from),
-    }
+/// A seed, whose paths are seen from the file's folder.
+fn seed(node: &Node, folder: &Path) -> anyhow::Result<String> {
+    let typed = node.as_typed().context("something in it is empty")?;
+    let mut written = Written::of(&typed)?;
+    written.folder = below(folder, &written.folder);
+    Ok(serde_json::to_string(&written)?)
 }
 
 fn asked(name: &str, image: &str, params: Vec<(String, String)>) -> anyhow::Result<Asked> {

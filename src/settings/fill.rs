@@ -321,6 +321,7 @@ fn own_names(command: &mut cli::Command) -> Option<(&mut cli::OwnNames, bool)> {
     match command {
         cli::Command::Up(up) => Some((&mut up.making.own, true)),
         cli::Command::Run(run) => Some((&mut run.making.own, true)),
+        cli::Command::Seed(seed) => Some((&mut seed.making.own, true)),
         cli::Command::Exec(exec) => Some((&mut exec.own, exec.databases.is_empty())),
         cli::Command::Env(env) => Some((&mut env.own, env.databases.is_empty())),
         _ => None,
@@ -332,6 +333,7 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
     match command {
         cli::Command::Up(up) => (Some(&mut up.making.source), Some(&mut up.making.connarg)),
         cli::Command::Run(run) => (Some(&mut run.making.source), Some(&mut run.making.connarg)),
+        cli::Command::Seed(seed) => (Some(&mut seed.making.source), Some(&mut seed.making.connarg)),
         cli::Command::Render(render) => (Some(&mut render.source), None),
         cli::Command::Doctor(doctor) => (Some(&mut doctor.source), None),
         // Named one by one, so that a new command has to say whether it is one of these.

@@ -42,18 +42,19 @@ impl Path {
 }
 
 const CREATE: &[&str] = &["up", "run"];
-const ARCHIVE: &[&str] = &["up", "run", "restart", "down", "status", "gc", "history"];
-const WAIT: &[&str] = &["up", "run", "wait"];
-const CLUSTER: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc", "history"];
+const ARCHIVE: &[&str] = &["up", "run", "seed", "restart", "down", "status", "gc", "history"];
+const SEEDS: &[&str] = &["up", "run", "seed", "gc"];
+const WAIT: &[&str] = &["up", "run", "seed", "wait"];
+const CLUSTER: &[&str] = &["up", "run", "seed", "render", "doctor", "down", "status", "gc", "history"];
 /// Those that work in a cluster and nowhere else are told no runtime.
-const NAMED: &[&str] = &["up", "run", "render", "doctor", "down", "status", "gc", "lock", "history"];
+const NAMED: &[&str] = &["up", "run", "seed", "render", "doctor", "down", "status", "gc", "lock", "history"];
 /// The commands that give the databases' variables the project's own names.
-const NAMES: &[&str] = &["up", "run", "exec", "env"];
+const NAMES: &[&str] = &["up", "run", "seed", "exec", "env"];
 /// The commands that take databases, manifests and parameters.
-pub const SOURCE: &[&str] = &["up", "run", "render", "doctor"];
+pub const SOURCE: &[&str] = &["up", "run", "seed", "render", "doctor"];
 
 /// The keys that stand for one flag each. One whose flag no command has is unknown.
-pub const FLAGS: [Key; 19] = [
+pub const FLAGS: [Key; 20] = [
     Key { path: Path::Whole, ..key("output", CREATE) },
     Key { path: Path::After(&["tera:"]), ..key("format", CREATE) },
     key("mode", CREATE),
@@ -67,6 +68,7 @@ pub const FLAGS: [Key; 19] = [
     key("recursive", SOURCE),
     key("allow-none", CREATE),
     key("lifetime", SOURCE),
+    key("seed-limit", SEEDS),
     key("runtime", CLUSTER),
     key("image-prefix", SOURCE),
     key("namespace", NAMED),

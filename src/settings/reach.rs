@@ -6,9 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 
 use super::Settings;
-use super::databases::INIT;
+use super::databases::{INIT, SEED};
 use super::find::is_root;
 use crate::failure::{Advise, Exit};
+use crate::manifest::seed::Written;
 use crate::manifest::setup;
 
 /// The key whose value may lead to a server, which would get the password of testbed's own environment.
@@ -59,6 +60,12 @@ impl<'a> Reach<'a> {
             }
         }
         self.check_scripts(settings)?;
+        for (name, value) in scripts(settings).filter(|(name, _)| name.rsplit('.').next() == Some(SEED)) {
+            if Written::parse(value).is_ok_and(|seed| seed.steps.iter().any(|step| step.run.is_some())) {
+                let wrong = anyhow!("{file}: {name}: in a pod a seed's command is not taken from this file");
+                return Err(wrong).exit(Exit::Usage).hint(hint(SEED));
+            }
+        }
         for (key, value) in &settings.values {
             if key.name == HISTORY && SERVERS.iter().any(|scheme| value.starts_with(scheme)) {
                 // The value may hold a password.
@@ -90,10 +97,12 @@ impl<'a> Reach<'a> {
     /// A usage error with file, parameter and path.
     pub fn check_scripts(&self, settings: &Settings) -> anyhow::Result<()> {
         for (name, value) in scripts(settings) {
-            for path in setup::words(value).unwrap_or_default() {
+            for path in paths(name, value) {
                 let what = format!("{}: {name}: {path}", self.file);
-                self.stay(&what, Path::new(&path))
-                    .hint(format!("name it to the command itself: --param {name}={path}"))?;
+                self.stay(&what, Path::new(&path)).hint(match name.strip_suffix(".seed") {
+                    Some(database) => format!("name it to the command itself: --seed {database}={path}"),
+                    None => format!("name it to the command itself: --param {name}={path}"),
+                })?;
             }
         }
         Ok(())
@@ -110,7 +119,20 @@ impl<'a> Reach<'a> {
 /// The parameters that name set-up scripts.
 fn scripts(settings: &Settings) -> impl Iterator<Item = (&str, &str)> {
     let pairs = settings.database_params.iter().chain(&settings.params);
-    pairs.filter_map(|pair| pair.split_once('=')).filter(|(name, _)| name.rsplit('.').next() == Some(INIT))
+    let is_one = |name: &str| [INIT, SEED].iter().any(|known| name.rsplit('.').next() == Some(*known));
+    pairs.filter_map(|pair| pair.split_once('=')).filter(move |(name, _)| is_one(name))
+}
+
+/// What a parameter reaches: a seed's folder, where its command runs, and its files.
+fn paths(name: &str, value: &str) -> Vec<String> {
+    if name.rsplit('.').next() == Some(INIT) {
+        return setup::words(value).unwrap_or_default();
+    }
+    let Ok(Written { folder, steps }) = Written::parse(value) else { return Vec::new() };
+    let files = steps.iter().flat_map(|step| &step.files);
+    let files = files.map(|file| Path::new(&folder).join(file).display().to_string()).collect::<Vec<_>>();
+    let folder = if folder.is_empty() { ".".to_owned() } else { folder };
+    std::iter::once(folder).chain(files).collect()
 }
 
 /// Whether a file names set-up scripts, or the config file.
@@ -205,6 +227,9 @@ mod tests {
             ("history: postgresql://u@h/d", "history: in a pod a server"),
             ("databases: {postgres: {init: link}}", "postgres.init: "),
             ("databases: {postgres: {init: [b, ../../token]}}", "token leads out"),
+            ("databases: {postgres: {seed: [b/x.sql, ../../token]}}", "token leads out"),
+            ("databases: {postgres: {seed: {folder: ../.., run: make}}}", "postgres.seed: "),
+            ("databases: {postgres: {seed: {run: make}}}", "in a pod a seed's command"),
             ("params: {init: /var/run/secrets/token}", "init: /var/run/secrets/token leads out"),
         ] {
             let error = format!("{:#}", checked(text).expect_err(text));

@@ -42,7 +42,7 @@ const FLOORS: &[&[&str]] = &[
 /// Files that import each other, and why they may.
 const CIRCLES: &[(&[&str], &str)] = &[
     (
-        &["manifest::builtin", "manifest::platform", "manifest::setup"],
+        &["manifest::builtin", "manifest::platform", "manifest::seed", "manifest::setup"],
         "what `--with` asks for, and what its parameters say",
     ),
     (

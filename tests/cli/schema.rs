@@ -118,6 +118,7 @@ fn schema() -> Value {
                 {"$ref": "#/$defs/any-text"},
                 {"type": "array", "items": {"anyOf": [{"$ref": "#/$defs/name"}, {"$ref": "#/$defs/further"}]}},
             ]}),
+            "seed" => json!({"$ref": "#/$defs/seed"}),
             "users" | "extensions" => {
                 json!({"anyOf": [{"$ref": "#/$defs/any-text"}, {"$ref": "#/$defs/names"}]})
             }
@@ -162,6 +163,34 @@ fn schema() -> Value {
                     "additionalProperties": {"description": "A template over the databases.", "$ref": "#/$defs/any-text"},
                 },
             ]},
+            "files": {"anyOf": [{"$ref": "#/$defs/text"}, {"type": "array", "items": {"$ref": "#/$defs/text"}}]},
+            "step": {
+                "description": "Files, and a command that runs after them.",
+                "type": "object", "additionalProperties": false,
+                "anyOf": [{"required": ["files"]}, {"required": ["run"]}],
+                "properties": {
+                    "files": {"description": "Files with SQL or for a shell, and folders of them.", "$ref": "#/$defs/files"},
+                    "run": {"description": "A command with the database's variables.", "$ref": "#/$defs/text"},
+                    "inputs": {"description": "Globs of what the command reads.", "$ref": "#/$defs/files"},
+                },
+            },
+            "seed": {
+                "description": "What is put into the database once, and kept.",
+                "anyOf": [
+                    {"$ref": "#/$defs/files"},
+                    {
+                        "type": "object", "additionalProperties": false,
+                        "anyOf": [{"required": ["files"]}, {"required": ["run"]}, {"required": ["steps"]}],
+                        "properties": {
+                            "folder": {"description": "From where paths are seen, and where the command runs.", "type": "string"},
+                            "files": {"$ref": "#/$defs/files"},
+                            "run": {"$ref": "#/$defs/text"},
+                            "inputs": {"$ref": "#/$defs/files"},
+                            "steps": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/step"}},
+                        },
+                    },
+                ],
+            },
             "name": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.-]{0,62}$"},
             "names": {"type": "array", "items": {"$ref": "#/$defs/name"}},
             "further": {

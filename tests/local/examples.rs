@@ -90,6 +90,16 @@ fn pytest() {
 }
 
 #[test]
+fn alembic() {
+    let proof = ["-c", "import alembic, psycopg2"];
+    if is_missing("Alembic or psycopg2", Command::new("/usr/bin/python3").args(proof)) {
+        return;
+    }
+    let folder = Folder::local().env("PYTHONDONTWRITEBYTECODE", "1");
+    passes(folder, "alembic", &["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider"], "4 passed");
+}
+
+#[test]
 fn django() {
     let proof = ["-c", "import django, MySQLdb, psycopg2"];
     if is_missing("Django, mysqlclient or psycopg2", Command::new("/usr/bin/python3").args(proof)) {

@@ -39,6 +39,7 @@ mod restarts;
 mod results;
 mod run;
 mod screens;
+mod seeds;
 mod set_up;
 mod signals;
 mod terminal;

@@ -27,5 +27,8 @@ pub mod remove;
 pub mod restart;
 mod restore;
 mod scripts;
+pub mod sealed;
+pub mod seeds;
+mod serve;
 pub mod start;
 mod tls;

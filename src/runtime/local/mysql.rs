@@ -2,6 +2,8 @@
 //! run's logins: from a file of statements that the server executes before it takes its first connection.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -10,8 +12,9 @@ use mysql_async::{Conn, OptsBuilder, SslOpts};
 
 use super::find::Installed;
 use super::planned::Planned;
-use super::prepared::Stage;
+use super::prepared::{Placed, Stage};
 use super::program::{Setting, argument};
+use super::sealed::{Sealed, Sealing};
 use super::tls;
 use crate::database::{Engine, Login};
 use crate::failure::Advise;
@@ -72,6 +75,11 @@ fn own_settings(installed: &Installed) -> &'static [&'static str] {
 /// Everything that shapes the prepared folder.
 pub(super) fn recipe(planned: &Planned) -> String {
     format!("{:?}", (&planned.installed.build, own_settings(&planned.installed)))
+}
+
+/// What testbed itself asks of the server.
+pub(super) fn own(planned: &Planned) -> String {
+    format!("{:?}", (SETTINGS, own_settings(&planned.installed)))
 }
 
 /// A server outside the system's folders finds its own files by this.
@@ -194,11 +202,28 @@ pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     (kept, left_out)
 }
 
-/// The statements that make the run's database and logins, one a line.
-fn statements(planned: &Planned, root: &Login) -> String {
+/// The statements that make the run's database and logins, one a line; those of a seed get their passwords.
+fn statements(planned: &Planned, root: &Login, sealed: Option<&Sealed>) -> String {
     let tests = &planned.database.login;
     let password = text(root.password.reveal());
     let mut lines = Vec::new();
+    if let Some(sealed) = sealed {
+        let alter = |user: &str, host: &str, login: &Login| {
+            format!(
+                "ALTER USER {}@{} IDENTIFIED BY {};\n",
+                text(user),
+                text(host),
+                text(login.password.reveal())
+            )
+        };
+        lines.push(alter("root", "localhost", root));
+        lines.extend(planned.database.admin.iter().map(|admin| alter(&admin.user, "%", root)));
+        lines.extend((tests.user != root.user).then(|| alter(&tests.user, "%", tests)));
+        lines.extend(sealed.logins.iter().map(|Sealing { user, host, is_root }| {
+            alter(user, host.as_deref().unwrap_or("%"), if *is_root { root } else { tests })
+        }));
+        return lines.concat();
+    }
     if planned.installed.engine == Engine::Mariadb {
         // Those that the installation makes without a password, for each of the machine's names.
         lines.push(
@@ -230,16 +255,59 @@ fn statements(planned: &Planned, root: &Login) -> String {
 pub(super) fn write_init_file(
     planned: &Planned,
     data: &Path,
-    random: &str,
+    placed: &Placed,
     setting: Setting<'_>,
 ) -> anyhow::Result<Login> {
-    let unknown =
-        || Login { user: "root".into(), password: crate::database::Password::new(random), database: None };
+    let random = || crate::database::Password::new(&placed.password);
+    let unknown = || Login { user: "root".into(), password: random(), database: None };
     let root = planned.database.admin.clone().unwrap_or_else(unknown);
     let path = init_file(data);
-    crate::files::write(&path, &statements(planned, &root), 0o600)?;
+    crate::files::write(&path, &statements(planned, &root, placed.sealed.as_ref()), 0o600)?;
     super::account::hand_over(&path, setting.account)?;
     Ok(root)
+}
+
+/// Tells which logins have a password of the run that makes a seed, besides those that each run makes.
+pub(super) async fn seal(
+    planned: &Planned,
+    data: &Path,
+    port: u16,
+    root: &Login,
+) -> anyhow::Result<Vec<Sealing>> {
+    let tests = &planned.database.login;
+    // The path of a socket may have no more than about a hundred characters.
+    let folder = File::open(data).with_context(|| format!("opening {}", data.display()))?;
+    let socket = format!("/proc/self/fd/{}/server.sock", folder.as_raw_fd());
+    let options = |login: &Login, user: &str, is_socket: bool| {
+        let options = OptsBuilder::default().user(Some(user)).pass(Some(login.password.reveal()));
+        match is_socket {
+            true => options.socket(Some(&socket)),
+            false => options.ip_or_hostname("127.0.0.1").tcp_port(port).prefer_socket(false),
+        }
+    };
+    let mut connection = Conn::new(options(root, "root", true)).await?;
+    let users: Vec<String> = connection.query("SELECT DISTINCT User FROM mysql.user ORDER BY 1").await?;
+    connection.disconnect().await.context("saying goodbye")?;
+    let known = [(root.user.as_str(), "%"), (&tests.user, "%"), ("root", "localhost")];
+    let mut logins: Vec<Sealing> = Vec::new();
+    for (user, is_socket) in users.iter().flat_map(|user| [(user, false), (user, true)]) {
+        for (is_root, login) in [(false, tests), (true, root)] {
+            if login.password.reveal().is_empty() {
+                continue;
+            }
+            // It is refused to most.
+            let Ok(mut connection) = Conn::new(options(login, user, is_socket)).await else { continue };
+            let own: Option<String> = connection.query_first("SELECT CURRENT_USER()").await?;
+            connection.disconnect().await.context("saying goodbye")?;
+            let Some((user, host)) = own.as_deref().and_then(|own| own.rsplit_once('@')) else { continue };
+            let sealing = Sealing { user: user.to_owned(), host: Some(host.to_owned()), is_root };
+            if !known.contains(&(user, host)) && !logins.contains(&sealing) {
+                logins.push(sealing);
+            }
+            break;
+        }
+    }
+    Ok(logins)
 }
 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.

@@ -202,6 +202,7 @@ async fn server(
         variables: variables.all(),
         in_memory: is_in_memory(workload, container),
         scripts: known.into_iter().map(script).collect(),
+        seed: asked.and_then(|asked| asked.seed.clone()),
         port: asked.and_then(|asked| asked.port),
         postgres: options,
     })

@@ -10,6 +10,8 @@ use super::account::Account;
 use super::area::Area;
 use super::find::Installed;
 use crate::database::Database;
+use crate::manifest::seed::Seed;
+use crate::output::Environment;
 
 /// A database and the server for it.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub struct Planned {
     pub variables: BTreeMap<String, String>,
     /// The manifest's set-up scripts, in their order.
     pub scripts: Vec<Script>,
+    /// What is put in once.
+    pub seed: Option<Seed>,
     /// The port that it has to have; `None` for any that is free.
     pub port: Option<u16>,
     /// Whether the manifest keeps its data in memory.
@@ -72,4 +76,10 @@ pub struct Run<'a> {
     pub deadline: Instant,
     /// The time that this is, as the user said it.
     pub timeout: Duration,
+    /// The folder of the project.
+    pub project: &'a Path,
+    /// The variables of a seed's command: of one database, at a port, with a folder for files that they name.
+    pub environment: &'a dyn Fn(&Database, u16, &Path) -> anyhow::Result<Environment>,
+    /// How many bytes all seeds together may take.
+    pub seed_limit: u64,
 }

@@ -6,13 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::beneath;
 use super::planned::{Options, Planned};
-use super::prepared::Stage;
+use super::prepared::{Placed, Stage};
 use super::program::{Setting, argument};
+use super::sealed::Sealing;
 use super::tls;
 use crate::database::Login;
 use crate::trust::{Name, Trust};
@@ -89,6 +91,19 @@ pub(super) fn recipe(planned: &Planned) -> String {
             &LOCALES
         )
     )
+}
+
+/// What testbed itself asks of the server.
+pub(super) fn own(planned: &Planned) -> String {
+    format!("{:?}", (database(planned), &LOCALES, &SETTINGS))
+}
+
+/// Arguments for a server whose folder is kept: the files of the log that it is done with go, and are not
+/// copied for each run.
+pub(super) fn for_a_seed(planned: &Planned) -> Vec<String> {
+    let settings: &[&str] =
+        if is_from(planned, 12) { &["wal_recycle=off", "wal_init_zero=off"] } else { &[] };
+    settings.iter().flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()]).collect()
 }
 
 /// Makes the data folder, with the superuser and the database.
@@ -230,25 +245,60 @@ fn status(data: &Path) -> String {
 const STATUS_LINE: usize = 7;
 
 /// Logs in to the server in `data` as prepared, and gives it the logins of the run.
-pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, prepared: &str) -> anyhow::Result<()> {
+pub(super) async fn settle(planned: &Planned, data: &Path, port: u16, placed: &Placed) -> anyhow::Result<()> {
     let root = superuser(planned);
-    let client = connect(data, port, &root.user, prepared, "postgres").await?;
+    let client = connect(data, port, &root.user, &placed.password, "postgres").await?;
     check(&client, data).await?;
     let tests = &planned.database.login;
-    let mut statements = vec![format!("ALTER ROLE {} PASSWORD {}", identifier(&root.user), verifier(root))];
-    if tests.user != root.user {
-        statements.push(format!(
-            "CREATE ROLE {} LOGIN CREATEDB PASSWORD {}",
-            identifier(&tests.user),
-            verifier(tests)
-        ));
-        statements.push(format!(
-            "ALTER DATABASE {} OWNER TO {}",
-            identifier(database(planned)),
-            identifier(&tests.user)
-        ));
+    // Each takes thousands of rounds.
+    let of_root = verifier(root);
+    let of_tests = if tests == root { of_root.clone() } else { verifier(tests) };
+    let alter = |user: &str, is_root| {
+        format!("ALTER ROLE {} PASSWORD {}", identifier(user), if is_root { &of_root } else { &of_tests })
+    };
+    let mut statements = vec![alter(&root.user, true)];
+    if let Some(sealed) = &placed.sealed {
+        statements.extend((tests.user != root.user).then(|| alter(&tests.user, false)));
+        statements.extend(sealed.logins.iter().map(|login| alter(&login.user, login.is_root)));
+    } else if tests.user != root.user {
+        let (user, database) = (identifier(&tests.user), identifier(database(planned)));
+        statements.push(format!("CREATE ROLE {user} LOGIN CREATEDB PASSWORD {of_tests}"));
+        statements.push(format!("ALTER DATABASE {database} OWNER TO {user}"));
     }
     Ok(client.batch_execute(&statements.join(";")).await?)
+}
+
+/// Gives the superuser the password of the folder that is kept, and tells which other logins have one of the
+/// run that makes it.
+pub(super) async fn seal(planned: &Planned, stage: &Stage<'_>, port: u16) -> anyhow::Result<Vec<Sealing>> {
+    let (root, tests) = (superuser(planned), &planned.database.login);
+    let connect =
+        async |user: &str, password: &str| connect(&stage.data, port, user, password, "postgres").await;
+    let client = connect(&root.user, root.password.reveal()).await?;
+    let roles =
+        "SELECT rolname::text FROM pg_authid WHERE rolcanlogin AND rolpassword IS NOT NULL ORDER BY 1";
+    let mut logins = Vec::new();
+    for row in client.query(roles, &[]).await? {
+        let user: String = row.get(0);
+        if user == root.user || user == tests.user {
+            continue;
+        }
+        for (is_root, login) in [(false, tests), (true, root)] {
+            let password = login.password.reveal();
+            // Whoever may not use that database has got past the password.
+            let takes = |error: anyhow::Error| {
+                let error = error.downcast_ref::<tokio_postgres::Error>().and_then(|error| error.code());
+                error == Some(&SqlState::INSUFFICIENT_PRIVILEGE)
+            };
+            if !password.is_empty() && connect(&user, password).await.map_or_else(takes, |_| true) {
+                logins.push(Sealing { user, host: None, is_root });
+                break;
+            }
+        }
+    }
+    let verifier = postgres_protocol::password::scram_sha_256(stage.password.as_bytes());
+    client.batch_execute(&format!("ALTER ROLE {} PASSWORD '{verifier}'", identifier(&root.user))).await?;
+    Ok(logins)
 }
 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.

@@ -5,6 +5,7 @@
 //! one. What is in it belongs to the caller, also where the servers' user made it, and is compared with a
 //! list of names, lengths and times, so that one that was changed is made anew.
 
+mod limit;
 mod spare;
 
 use std::fs::File;
@@ -17,12 +18,14 @@ use serde::{Deserialize, Serialize};
 use super::account::{self, Account};
 use super::copy::{self, Size};
 use super::processes;
+use super::sealed::Sealed;
 use crate::background;
 use crate::failure::Advise;
 use crate::registry::Source;
 use crate::state::{CACHE_HINT, STATE_HINT};
 use crate::{files, state};
 
+pub use limit::{Kept, SeedLimit, keep_within, kept};
 use spare::remove_spares;
 
 /// Changes with the way in which folders are prepared: entries of another way are not used.
@@ -48,6 +51,8 @@ pub struct Placed {
     /// The administrator's password in it.
     pub password: String,
     pub source: Source,
+    /// What is known of the seed that is in it.
+    pub sealed: Option<Sealed>,
 }
 
 pub struct Stage<'a> {
@@ -74,6 +79,14 @@ impl<'a> Prepared<'a> {
         self.cache.join(&self.key)
     }
 
+    pub fn cache(&self) -> &'a Path {
+        self.cache
+    }
+
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// Puts a spare or a copy of the prepared folder at `to`, and makes the prepared folder first where there
     /// is none.
     pub async fn place_at(
@@ -98,7 +111,8 @@ impl<'a> Prepared<'a> {
                 if is_placed {
                     // The time of the last use; without it the entry merely lives shorter.
                     let _ = lock.set_modified(SystemTime::now());
-                    return Ok(Placed { password: entry.password, source });
+                    let sealed = Sealed::read(&self.folder());
+                    return Ok(Placed { password: entry.password, source, sealed });
                 }
                 drop(lock);
                 remove(to)?;
@@ -159,7 +173,7 @@ impl<'a> Prepared<'a> {
         remove_aside(&aside).await?;
         let outcome = self.make_aside(&aside, account, make).await;
         if outcome.is_err() {
-            let _ = remove(&aside);
+            let _ = remove_aside(&aside).await;
         } else {
             remove_unused(self.cache);
         }
@@ -182,8 +196,7 @@ impl<'a> Prepared<'a> {
         let (from, to) = (made.clone(), data.clone());
         let size =
             background::run(move || copy::copy(&from, owner, &to, None)).await?.with_context(writing)?;
-        remove(&made)?;
-        remove(&aside.join("tmp"))?;
+        remove_but(aside, &[data.clone(), Sealed::file(aside)]).with_context(writing)?;
         let manifest = copy::manifest(&data, own)
             .with_context(writing)?
             .ok_or_else(|| anyhow!("it is changed while it is made"));
@@ -262,7 +275,9 @@ pub async fn sweep(cache: &Path) {
 async fn remove_aside(aside: &Path) -> anyhow::Result<()> {
     let found = processes::preparing(aside);
     processes::quit_postgres(&found, Duration::from_secs(2)).await;
-    let ended = processes::end(|| processes::preparing(aside)).await;
+    let seeding = processes::seeding(aside);
+    let find = || processes::preparing(aside).into_iter().chain(processes::with_variable(&seeding)).collect();
+    let ended = processes::end(find).await;
     ended.map_err(|left| anyhow!("processes that work in {} do not end: {left:?}", aside.display()))?;
     remove(aside)
 }
@@ -297,6 +312,19 @@ fn names(cache: &Path, ending: &str) -> Vec<(PathBuf, String)> {
             Some((entry.path(), entry.file_name().to_str()?.strip_suffix(ending)?.to_owned()))
         })
         .collect()
+}
+
+/// Removes what was needed to make an entry, and is no part of it.
+fn remove_but(folder: &Path, kept: &[PathBuf]) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if kept.contains(&path) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+    }
+    Ok(())
 }
 
 /// Removes a folder that may not be there.

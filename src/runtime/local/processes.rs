@@ -101,6 +101,11 @@ pub fn preparing(folder: &Path) -> Vec<Process> {
     alive(all().filter(is_ours))
 }
 
+/// The variable that tells what a seed's command has started, `NAME=value`: it works elsewhere.
+pub fn seeding(folder: &Path) -> String {
+    format!("TESTBED_SEEDING={}", folder.display())
+}
+
 /// Asks the PostgreSQL servers among these processes to end at once, without a checkpoint, and waits: one
 /// that is killed leaves its shared memory, which no folder holds, and its children.
 pub async fn quit_postgres(found: &[Process], within: Duration) {

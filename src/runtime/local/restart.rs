@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::processes::{self, Mark};
 use super::program::{LINES, Setting, last_lines};
-use super::start::until;
+use super::serve::until;
 use super::{account, logs, mysql, postgres};
 use crate::database::Engine;
 use crate::deadline;

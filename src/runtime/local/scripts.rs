@@ -21,19 +21,21 @@ pub(super) struct Server<'a> {
     pub root: &'a Login,
 }
 
-/// Runs the scripts of one database.
+/// Runs scripts on one database; `what` they are stands before their names.
 ///
 /// # Errors
 /// The script that failed and what was said last, or the one that still ran at the deadline
 /// ([`Exit::NotReady`]).
 pub(super) async fn run(
     planned: &Planned,
+    what: &str,
+    scripts: &[Script],
     server: &Server<'_>,
     setting: Setting<'_>,
     run: Run<'_>,
 ) -> anyhow::Result<()> {
-    for script in &planned.scripts {
-        let place = || format!("{}: the set-up script {}", planned.database.name, script.name);
+    for script in scripts {
+        let place = || format!("{}: {what} {}", planned.database.name, script.name);
         let too_late = || anyhow!("it still runs after {}", humantime::format_duration(run.timeout));
         let outcome = tokio::time::timeout_at(run.deadline, run_one(planned, server, script, setting)).await;
         outcome.unwrap_or_else(|_| Err(too_late()).exit(Exit::NotReady)).with_context(place)?;

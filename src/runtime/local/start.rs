@@ -3,73 +3,30 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::fs::{File, Permissions};
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::Permissions;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use rustix::fs::OFlags;
 use tokio::process::Child;
-use tokio::time::{Instant, sleep};
 
 use super::planned::{Planned, Run};
-use super::prepared::{Placed, Prepared};
-use super::program::{LINES, Setting, last_lines};
-use super::{logs, mysql, postgres, scripts, tls};
-use crate::database::{Engine, Login};
+use super::prepared::Placed;
+use super::program::Setting;
+use super::seeds::{Layers, Making};
+pub use super::serve::Told;
+use super::serve::{self, Serving, died_of_its_data};
+use super::{mysql, scripts, tls};
 use crate::failure::{Advise, Exit};
 use crate::history::record::What;
-use crate::ports;
-use crate::process::Process;
-use crate::redact::Redactor;
-
 use crate::registry::{Server, Start};
 use crate::state::{Ready, STATE_HINT};
 use crate::time::Time;
-
-/// Between two looks at a server that starts. It takes logins tens of milliseconds after its start, and a
-/// refused connection costs microseconds.
-pub(super) const PAUSE: Duration = Duration::from_millis(1);
-
-/// How long a server may go on refusing logins that were made for it.
-const REFUSED: Duration = Duration::from_secs(3);
-
-/// Below the ports that systems give to outgoing connections, so that none of those takes a port between its
-/// choice and its use.
-const PORTS: std::ops::Range<u16> = 15000..30000;
-
-/// How often a server is started again because its port was taken meanwhile.
-const PORT_ATTEMPTS: usize = 10;
-
-/// What is said of a data folder that takes longer, because there is none to copy.
-const FIRST: &str = "a data folder for the first time";
-
-pub enum Told<'a> {
-    /// What is being done now, and more about it.
-    Stage(&'static str, &'a str),
-    /// What has happened, and more about it.
-    Moment(What, &'a str),
-}
 
 pub struct Started {
     pub server: Server,
     /// Its process, to be waited for.
     pub child: Child,
-}
-
-enum Failed {
-    /// Its port was taken by another process.
-    Port,
-    Error(anyhow::Error),
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
-    }
 }
 
 /// Starts the server of one database. `report` hears what is being done.
@@ -84,18 +41,17 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -
         tls::write(planned, &folder.join("data"), certificate, setting)?;
     }
     report(Told::Moment(What::Created, ""));
-    let recipe = if is_postgres(planned) { postgres::recipe(planned) } else { mysql::recipe(planned) };
-    let prepared = Prepared::new(&run.area.cache, &format!("{recipe} {:?}", planned.account));
+    let layers = Layers::of(planned, &run.area.cache);
     // A damaged entry that was not noticed by its size makes a server that dies.
-    match attempt(planned, run, &folder, setting, &prepared, &report).await {
+    match attempt(planned, run, &folder, setting, &layers, &report).await {
         Err(first) if died_of_its_data(&first) => {
-            let discarded = tokio::time::timeout_at(run.deadline, prepared.discard_as_broken()).await;
+            let discarded = tokio::time::timeout_at(run.deadline, layers.discard_as_broken()).await;
             discarded
                 .unwrap_or_else(|_| Err(anyhow!("another process works on the damaged prepared data folder")))
                 .exit(Exit::NotReady)?;
             std::fs::remove_dir_all(folder.join("data"))
                 .with_context(|| format!("removing {}", folder.display()))?;
-            attempt(planned, run, &folder, setting, &prepared, &report).await
+            attempt(planned, run, &folder, setting, &layers, &report).await
         }
         outcome => outcome,
     }
@@ -109,65 +65,18 @@ fn make_folder(folder: &Path, setting: Setting<'_>) -> std::io::Result<()> {
     std::fs::set_permissions(folder, Permissions::from_mode(mode))
 }
 
-/// The cause in the chain of an error about a server that ended by itself.
-#[derive(Debug)]
-struct Died {
-    status: String,
-    /// Whether its log says that it did not like its arguments: its data has no part in that.
-    over_arguments: bool,
-}
-
-/// What the servers say about arguments that they do not take.
-const ARGUMENTS: [&str; 7] = [
-    "unrecognized configuration parameter",
-    "invalid value for parameter",
-    "invalid argument",
-    "unknown option",
-    "unknown variable",
-    "ambiguous option",
-    "Error while setting value",
-];
-
-impl std::fmt::Display for Died {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "it ended while it started ({})", self.status)
-    }
-}
-
-impl std::error::Error for Died {}
-
-/// Whether the data may be the reason why a server ended by itself.
-fn died_of_its_data(error: &anyhow::Error) -> bool {
-    error.chain().any(|link| link.downcast_ref::<Died>().is_some_and(|died| !died.over_arguments))
-}
-
 async fn attempt(
     planned: &Planned,
     run: Run<'_>,
     folder: &Path,
     setting: Setting<'_>,
-    prepared: &Prepared<'_>,
+    layers: &Layers<'_>,
     report: &impl Fn(Told<'_>),
 ) -> anyhow::Result<Started> {
     let data = folder.join("data");
     report(Told::Stage("preparing", ""));
-    let is_first = Cell::new(false);
-    let make = async |stage: super::prepared::Stage<'_>| {
-        report(Told::Stage("preparing", FIRST));
-        is_first.set(true);
-        let work = async {
-            if is_postgres(planned) {
-                postgres::prepare(planned, &stage, setting).await
-            } else {
-                mysql::prepare(planned, &stage, setting).await
-            }
-        };
-        work.await
-            .context("preparing a data folder")
-            .exit(Exit::Never)
-            .kind("not-prepared", Some(&planned.database.name))
-    };
-    let placed = tokio::time::timeout_at(run.deadline, prepared.place_at(&data, setting.account, make)).await;
+    let making = Making { layers, run, setting, report, first: Cell::default() };
+    let placed = tokio::time::timeout_at(run.deadline, making.place(&data)).await;
     let placed = placed.unwrap_or_else(|_| {
         let time = humantime::format_duration(run.timeout);
         Err(anyhow!(
@@ -177,225 +86,17 @@ async fn attempt(
         .exit(Exit::NotReady)
         .kind("not-ready", Some(&planned.database.name))
     })?;
-    report(Told::Moment(What::Prepared, if is_first.get() { FIRST } else { "" }));
-    report(Told::Stage("starting", &planned.installed.to_string()));
-    for _ in 0..PORT_ATTEMPTS {
-        let port = planned.port.map_or_else(|| free_port(run.ports), Ok)?;
-        report(Told::Moment(What::Started, ""));
-        match serve(planned, run, &data, setting, &placed, port).await {
-            Ok(started) => return Ok(started),
-            Err(Failed::Error(error)) => return Err(error),
-            Err(Failed::Port) if planned.port.is_some() => {
-                return Err(ports::taken(port, &planned.database.name));
-            }
-            Err(Failed::Port) => report(Told::Stage(
-                "starting",
-                &format!("port {port} was taken meanwhile, trying another one"),
-            )),
-        }
+    report(Told::Moment(What::Prepared, making.first.get().unwrap_or_default()));
+    let serving = serve::serve(planned, run, &data, setting, &placed, report).await?;
+    // A seed has them in it.
+    if placed.sealed.is_none() {
+        let server = scripts::Server { data: &data, port: serving.port, root: &serving.root };
+        let ran = scripts::run(planned, "the set-up script", &planned.scripts, &server, setting, run);
+        ran.await.map_err(|error| serve::redacted(planned, &serving.root, error, "set-up-failed"))?;
     }
-    Err(anyhow!(
-        "{}: {PORT_ATTEMPTS} ports in a row were taken between their choice and their use",
-        planned.database.name
-    ))
-}
-
-fn is_postgres(planned: &Planned) -> bool {
-    planned.installed.engine == Engine::Postgres
-}
-
-/// Starts the server on a port and brings it to where it takes the tests' login.
-async fn serve(
-    planned: &Planned,
-    run: Run<'_>,
-    data: &Path,
-    setting: Setting<'_>,
-    placed: &Placed,
-    port: u16,
-) -> Result<Started, Failed> {
-    let password = placed.password.as_str();
-    let root = if is_postgres(planned) {
-        planned.database.admin.clone().unwrap_or_else(|| planned.database.login.clone())
-    } else {
-        mysql::write_init_file(planned, data, password, setting)?
-    };
-    let log = data.with_file_name("log");
-    let mut child = spawn(planned, data, &log, setting, port)?;
-    let process = child.id().and_then(Process::with_id);
-    let taken = tokio::select! {
-        biased;
-        taken = until_it_takes_logins(planned, data, port, password) => taken,
-        status = child.wait() => {
-            let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            return Err(ended(planned, &log, &status));
-        }
-        () = tokio::time::sleep_until(run.deadline) => return Err(Failed::Error(too_late(planned, run, &log))),
-    };
-    if let Err(error) = taken {
-        let what = format!(
-            "{}: {} refuses the login of {}",
-            planned.database.name, planned.installed, planned.database.login.user
-        );
-        let error = error.context(what).detail(format!("the end of its log:\n{}", log_end(planned, &log)));
-        return Err(error.exit(Exit::Never).kind("refused", Some(&planned.database.name)).into());
-    }
-    let Some(process) = process else { return Err(ended(planned, &log, "gone")) };
-    if !is_postgres(planned) {
-        std::fs::remove_file(mysql::init_file(data)).context("removing the file with the logins")?;
-    }
-    let server = scripts::Server { data, port, root: &root };
-    scripts::run(planned, &server, setting, run).await.map_err(|error| redacted(planned, &root, error))?;
-    let mut server = note(planned, placed, port, process, data);
-    server.start = again(planned, arguments(planned, data, setting, port)?);
-    Ok(Started { server, child })
-}
-
-fn arguments(
-    planned: &Planned,
-    data: &Path,
-    setting: Setting<'_>,
-    port: u16,
-) -> anyhow::Result<Vec<OsString>> {
-    if is_postgres(planned) {
-        return Ok(postgres::arguments(planned, data, port));
-    }
-    let mut arguments = vec!["--no-defaults".into(), mysql::own_temporary_folder(data, setting)?];
-    arguments.extend(mysql::arguments(planned, data, port));
-    Ok(arguments)
-}
-
-fn spawn(
-    planned: &Planned,
-    data: &Path,
-    log: &Path,
-    setting: Setting<'_>,
-    port: u16,
-) -> anyhow::Result<Child> {
-    let program = &planned.installed.program;
-    // Each line at its end: somebody may empty it.
-    let flags = (OFlags::NOFOLLOW | OFlags::TRUNC).bits().cast_signed();
-    let file = File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(log);
-    let file = file.with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
-    let mut command = setting.command(program, data);
-    command.args(arguments(planned, data, setting, port)?);
-    command.stdout(Stdio::from(file.try_clone().context("sharing the log")?)).stderr(Stdio::from(file));
-    let reach =
-        planned.account.as_ref().map(|account| format!("the user {} has to be able to run it", account.name));
-    let started = command.spawn().with_context(|| format!("starting {}", program.display()));
-    match reach {
-        Some(hint) => started.hint(hint),
-        None => started,
-    }
-}
-
-/// Tries until the run's logins are made and the tests' login works.
-///
-/// # Errors
-/// What the server says when it goes on refusing the login: something about the logins went wrong, and
-/// waiting does not mend it.
-async fn until_it_takes_logins(
-    planned: &Planned,
-    data: &Path,
-    port: u16,
-    password: &str,
-) -> anyhow::Result<()> {
-    if is_postgres(planned) {
-        while !postgres::is_up(data) {
-            sleep(PAUSE).await;
-        }
-        until(|| postgres::settle(planned, data, port, password), postgres::is_refusal).await?;
-        until(|| postgres::log_in(planned, data, port), postgres::is_refusal).await
-    } else {
-        until(|| mysql::log_in(planned, data, port), mysql::is_refusal).await
-    }
-}
-
-/// Repeats until it works, or until a server has gone on refusing it.
-pub(super) async fn until<F: Future<Output = anyhow::Result<()>>>(
-    attempt: impl Fn() -> F,
-    is_refusal: fn(&anyhow::Error) -> bool,
-) -> anyhow::Result<()> {
-    let mut refused_since: Option<Instant> = None;
-    loop {
-        match attempt().await {
-            Ok(()) => return Ok(()),
-            Err(error) if is_refusal(&error) => {
-                if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED {
-                    return Err(error);
-                }
-            }
-            Err(_) => refused_since = None,
-        }
-        sleep(PAUSE).await;
-    }
-}
-
-/// A free port of this machine's loopback address, by chance: processes that choose at the same time rarely
-/// choose alike. `kept` are for other servers of the run.
-fn free_port(kept: &[u16]) -> anyhow::Result<u16> {
-    for _ in 0..1000 {
-        let port = fastrand::u16(PORTS);
-        if !kept.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(anyhow!("no port between {} and {} of 127.0.0.1 is free", PORTS.start, PORTS.end))
-}
-
-fn log_end(planned: &Planned, log: &Path) -> String {
-    let text = logs::read(log).map(|clipped| clipped.text).unwrap_or_default();
-    let lines = last_lines(&text, LINES);
-    redactor(planned, &planned.database.login).redact_lines(&lines)
-}
-
-fn redactor(planned: &Planned, root: &Login) -> Redactor {
-    let mut redactor = Redactor::new("");
-    for login in [&planned.database.login, root].into_iter().chain(&planned.database.admin) {
-        let password = login.password.reveal();
-        redactor.add(password);
-        // As a statement has it.
-        redactor.add(&password.replace('\'', "''"));
-        redactor.add(&password.replace('\\', "\\\\").replace('\'', "''"));
-    }
-    for (name, value) in &planned.variables {
-        redactor.add_variable(name, value);
-    }
-    redactor
-}
-
-/// An error whose closer views may show passwords, without them.
-fn redacted(planned: &Planned, root: &Login, error: anyhow::Error) -> anyhow::Error {
-    let redactor = redactor(planned, root);
-    let exit = crate::failure::exit_of(&error);
-    let exit = if exit == Exit::Failure { Exit::Never } else { exit };
-    let plain = anyhow!("{}", redactor.redact(&format!("{error:#}")))
-        .exit(exit)
-        .kind("set-up-failed", Some(&planned.database.name));
-    let detailed = crate::failure::details_of(&error)
-        .iter()
-        .fold(plain, |plain, detail| plain.detail(redactor.redact_lines(detail)));
-    crate::failure::hints_of(&error).iter().fold(detailed, |detailed, hint| detailed.hint(*hint))
-}
-
-fn ended(planned: &Planned, log: &Path, status: &str) -> Failed {
-    let said = log_end(planned, log);
-    if said.contains("in use") && !said.contains("lock file") {
-        return Failed::Port;
-    }
-    let what = format!("{}: {}", planned.database.name, planned.installed);
-    let over_arguments = ARGUMENTS.iter().any(|words| said.contains(words));
-    let error = anyhow::Error::new(Died { status: status.to_owned(), over_arguments }).context(what);
-    let error = error.detail(format!("the end of its log:\n{said}")).exit(Exit::Never);
-    Failed::Error(error.kind("server-ended", Some(&planned.database.name)))
-}
-
-fn too_late(planned: &Planned, run: Run<'_>, log: &Path) -> anyhow::Error {
-    let time = humantime::format_duration(run.timeout);
-    let what =
-        anyhow!("not ready within {time}: {}: {} takes no logins", planned.database.name, planned.installed);
-    what.detail(format!("the end of its log:\n{}", log_end(planned, log)))
-        .exit(Exit::NotReady)
-        .kind("not-ready", Some(&planned.database.name))
+    let arguments = serve::arguments(planned, &data, setting, serving.port)?;
+    let server = Server { start: again(planned, arguments), ..note(planned, &placed, &serving, &data) };
+    Ok(Started { server, child: serving.child })
 }
 
 /// How a server is started again, that has its logins.
@@ -406,13 +107,13 @@ fn again(planned: &Planned, arguments: Vec<OsString>) -> Option<Start> {
     Some(Start { program: planned.installed.program.clone(), arguments })
 }
 
-fn note(planned: &Planned, placed: &Placed, port: u16, process: Process, data: &Path) -> Server {
-    let login = &planned.database.login;
+fn note(planned: &Planned, placed: &Placed, serving: &Serving, data: &Path) -> Server {
+    let (login, process) = (&planned.database.login, serving.process);
     Server {
         name: planned.database.name.clone(),
         engine: planned.database.engine.name().to_owned(),
         server: format!("{} {}", super::find::title(planned.installed.engine), planned.installed.version),
-        port,
+        port: serving.port,
         process,
         user: login.user.clone(),
         password: login.password.reveal().to_owned(),

@@ -72,6 +72,11 @@ pub(crate) async fn gc(
             progress.say(&format!("removed {folders} that nobody has used for a month"));
         }
         others += count;
+        let count = prepared::keep_within(&area.cache, args.seed_limit.bytes());
+        if count > 0 {
+            progress.say(&format!("removed {}, so that the others fit", words::count(count, "seed")));
+        }
+        others += count;
     }
     left.map(|()| others)
 }

@@ -24,6 +24,7 @@ use crate::deadline;
 use crate::failure::{Advise, usage};
 use crate::files;
 use crate::history::record::{Database, Moment, What};
+use crate::manifest::setup;
 use crate::manifest::stamp::HASH_ANNOTATION;
 use crate::output::Model;
 use crate::ports;
@@ -313,7 +314,8 @@ fn servers(claim: &Claim) -> &[Server] {
 
 impl Servers {
     async fn start_all(&self, session: &Session<'_>) -> anyhow::Result<Vec<Started>> {
-        let Session { call: Call { maker, progress, .. }, claim, recording, .. } = session;
+        let Session { call, claim, recording, .. } = session;
+        let Call { maker, progress, .. } = call;
         let (timeout, area, progress) = (maker.making().timeout, &self.area, *progress);
         let Some(local) = claim.record.local() else { return Err(anyhow!("the run is not on this machine")) };
         files::make_folder(&local.data)
@@ -322,6 +324,9 @@ impl Servers {
         if let Some(folder) = claim.folder() {
             area::note_registry(&local.data, folder)?;
         }
+        let environment = |database: &database::Database, port: u16, folder: &Path| {
+            call.config.for_a_seed(&call.plan, database, port, folder)
+        };
         let ports: Vec<u16> = self.servers.servers.iter().filter_map(|planned| planned.port).collect();
         let run = Run {
             run_id: &claim.record.run_id,
@@ -330,6 +335,9 @@ impl Servers {
             ports: &ports,
             deadline: deadline::after(timeout),
             timeout,
+            project: &call.project,
+            environment: &environment,
+            seed_limit: maker.making().seed_limit.bytes(),
         };
         let starts = self.servers.servers.iter().map(|planned| async move {
             let name = &planned.database.name;
@@ -445,6 +453,11 @@ fn check_same(record: &Record, plan: &Plan, objects: &BTreeMap<String, String>) 
     let mut changed: Vec<String> = objects.iter().filter(is_changed).map(|(label, _)| named(label)).collect();
     for database in &plan.discovery.databases {
         let noted = local.servers.iter().find(|server| server.name == database.name);
+        let seed = seed_of(&database.name);
+        if noted.is_some() && local.objects.get(&seed) != objects.get(&seed) {
+            changed.retain(|label| *label != seed);
+            changed.push(format!("{} (its seed)", database.name));
+        }
         if noted.is_some_and(|server| server.engine != database.engine.name())
             && !changed.contains(&database.name)
         {
@@ -524,12 +537,18 @@ fn tell_differences(servers: &LocalPlan, strict: bool, progress: &Progress) -> a
     Ok(())
 }
 
-/// The hashes of a plan's objects, by kind and name. They pass over passwords that were made up.
+/// Under which a seed is noted beside the objects.
+fn seed_of(name: &str) -> String {
+    format!("Seed {name}")
+}
+
+/// The hashes of a plan's objects and seeds, by kind and name. They pass over passwords that were made up.
 fn objects(plan: &Plan) -> BTreeMap<String, String> {
     let hash = |object: &crate::manifest::Object| {
         let annotations = object.metadata("annotations");
         let hash = annotations.and_then(|annotations| annotations.get(HASH_ANNOTATION)?.as_str());
         (object.label(), hash.unwrap_or_default().to_owned())
     };
-    plan.objects.iter().map(hash).collect()
+    let seed = |(name, asked): (&String, &setup::Asked)| Some((seed_of(name), asked.seed.as_ref()?.id()));
+    plan.objects.iter().map(hash).chain(plan.asked.iter().filter_map(seed)).collect()
 }

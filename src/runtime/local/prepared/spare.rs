@@ -12,7 +12,7 @@ use crate::runtime::local::account::{Account, hand_over};
 use crate::runtime::local::restore;
 
 /// Between an entry's name and a spare's.
-const SPARE: &str = ".spare-";
+pub(super) const SPARE: &str = ".spare-";
 
 /// How many spares an entry has at most: runs side by side need more than one.
 fn most_spares() -> usize {

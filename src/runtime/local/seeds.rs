@@ -1,0 +1,373 @@
+//! Seeds: what a project puts into a database once, as prepared data folders on top of the one that the server's
+//! build alone shapes; one for each step, so that a new last step costs no more than itself.
+//!
+//! A seed is made by the server itself: on a copy of the folder below it, with the files and the command of its
+//! step, and ended cleanly, so that nobody is connected to what is kept.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::pin::Pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use rustix::process::Signal;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::process::Command;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::planned::{Planned, Run, Script};
+use super::prepared::{self, Kept, Placed, Prepared, Stage};
+use super::program::{LINES, Setting, last_lines};
+use super::scripts::{self, Server};
+use super::sealed::Sealed;
+use super::serve::{self, Serving, Told, is_postgres};
+use super::{mysql, postgres, processes};
+use crate::failure::{Advise, Exit};
+use crate::manifest::seed::{Part, Seed, Step, differences};
+use crate::manifest::setup::OWN_SCRIPT;
+use crate::time::Time;
+
+/// What is said of a data folder that takes longer, because there is none to copy.
+pub(super) const FIRST: &str = "a data folder for the first time";
+
+/// How much of what a command says is kept.
+const TAIL: usize = 64 << 10;
+
+/// How long the rest of what a command has said may take, once it and all that it has started have ended.
+const REST: Duration = Duration::from_secs(1);
+
+/// The prepared folders that one database starts from, one on top of the other.
+pub(super) struct Layers<'a> {
+    planned: &'a Planned,
+    base: Prepared<'a>,
+    /// With what each is made of, that of those below it included.
+    seeds: Vec<(Prepared<'a>, Vec<Part>)>,
+}
+
+impl<'a> Layers<'a> {
+    pub(super) fn of(planned: &'a Planned, cache: &'a Path) -> Self {
+        let recipe = if is_postgres(planned) { postgres::recipe(planned) } else { mysql::recipe(planned) };
+        let base = Prepared::new(cache, &format!("{recipe} {:?}", planned.account));
+        let mut parts = parts_below(planned);
+        let mut seeds = Vec::new();
+        let seed = planned.seed.as_ref();
+        for index in 0..seed.map_or(0, |seed| seed.steps.len()) {
+            parts.extend(seed.map(|seed| seed.parts(index)).unwrap_or_default());
+            let recipe = format!("seed {recipe} {:?} {parts:?}", planned.account);
+            seeds.push((Prepared::new(cache, &recipe), parts.clone()));
+        }
+        Self { planned, base, seeds }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Prepared<'a>> {
+        std::iter::once(&self.base).chain(self.seeds.iter().map(|(prepared, _)| prepared))
+    }
+
+    /// Removes them unless somebody else has replaced them by now.
+    pub(super) async fn discard_as_broken(&self) -> anyhow::Result<()> {
+        for prepared in self.all() {
+            prepared.discard_as_broken().await?;
+        }
+        Ok(())
+    }
+}
+
+/// One step of a seed: what is kept of it, and why it was made or will be.
+pub struct Look {
+    pub kept: Option<Kept>,
+    pub because: Vec<String>,
+}
+
+/// Looks at the steps of one database's seed, in their order.
+pub fn look(planned: &Planned, cache: &Path, project: &Path) -> Vec<Look> {
+    let layers = Layers::of(planned, cache);
+    let mut all = prepared::kept(cache);
+    let why = layers.seeds.last().map(|(_, parts)| because(cache, project, &planned.database.name, parts));
+    let step = |(prepared, _): &(Prepared<'_>, _)| {
+        let at = all.iter().position(|kept| kept.key == prepared.key());
+        let kept = at.map(|at| all.swap_remove(at));
+        let because = kept.as_ref().map(|kept| kept.sealed.because.clone()).or_else(|| why.clone());
+        Look { kept, because: because.unwrap_or_default() }
+    };
+    layers.seeds.iter().map(step).collect()
+}
+
+/// What the data depends on besides a seed's own steps. Passwords are no part of it: each run gets its own.
+fn parts_below(planned: &Planned) -> Vec<Part> {
+    let database = &planned.database;
+    let passwords: Vec<&str> = [&database.login]
+        .into_iter()
+        .chain(&database.admin)
+        .map(|login| login.password.reveal())
+        .filter(|password| !password.is_empty())
+        .collect();
+    let variables: Vec<_> =
+        planned.variables.iter().filter(|(_, value)| !passwords.contains(&value.as_str())).collect();
+    let own = if is_postgres(planned) { postgres::own(planned) } else { mysql::own(planned) };
+    let settings = format!(
+        "{:?}",
+        (
+            (
+                &database.login.user,
+                &database.login.database,
+                database.admin.as_ref().map(|admin| &admin.user)
+            ),
+            (&planned.postgres, &planned.args, variables, own)
+        )
+    );
+    let script = |script: &Script| {
+        let what = format!("the set-up script {}", script.name);
+        if script.file != OWN_SCRIPT {
+            return Part::of(what, &script.bytes);
+        }
+        let mut text = String::from_utf8_lossy(&script.bytes).into_owned();
+        for password in &passwords {
+            for escaped in [password.replace('\'', "''"), password.replace('\\', "\\\\").replace('\'', "''")]
+            {
+                for before in ["PASSWORD", "IDENTIFIED BY"] {
+                    text = text.replace(&format!("{before} '{escaped}'"), before);
+                }
+            }
+        }
+        Part::of(what, text.as_bytes())
+    };
+    let server = Part::new("the server's build", &planned.installed.build);
+    let settings = Part::of("what the database is asked for", settings.as_bytes());
+    [server, settings].into_iter().chain(planned.scripts.iter().map(script)).collect()
+}
+
+/// The making of one database's data folder.
+pub(super) struct Making<'a> {
+    pub layers: &'a Layers<'a>,
+    pub run: Run<'a>,
+    pub setting: Setting<'a>,
+    pub report: &'a dyn Fn(Told<'_>),
+    /// What had to be made first.
+    pub first: Cell<Option<&'static str>>,
+}
+
+type Work<'f> = Pin<Box<dyn Future<Output = anyhow::Result<Placed>> + 'f>>;
+
+impl Making<'_> {
+    /// Puts a copy of the topmost folder at `to`, and makes what of it is not there yet.
+    pub(super) async fn place(&self, to: &Path) -> anyhow::Result<Placed> {
+        let placed = self.place_layer(self.layers.seeds.len(), to).await?;
+        if self.first.get().is_some() && placed.sealed.is_some() {
+            prepared::keep_within(self.layers.base.cache(), self.run.seed_limit);
+        }
+        Ok(placed)
+    }
+
+    fn place_layer<'f>(&'f self, count: usize, to: &'f Path) -> Work<'f> {
+        let account = self.setting.account;
+        Box::pin(async move {
+            match count.checked_sub(1).and_then(|index| Some((index, self.layers.seeds.get(index)?))) {
+                None => {
+                    let make = async |stage: Stage<'_>| self.prepare(stage).await;
+                    self.layers.base.place_at(to, account, make).await
+                }
+                Some((index, (prepared, _))) => {
+                    let make = async |stage: Stage<'_>| self.seed(index, stage).await;
+                    prepared.place_at(to, account, make).await
+                }
+            }
+        })
+    }
+
+    async fn prepare(&self, stage: Stage<'_>) -> anyhow::Result<()> {
+        let planned = self.layers.planned;
+        (self.report)(Told::Stage("preparing", FIRST));
+        self.first.set(self.first.get().or(Some(FIRST)));
+        let made = if is_postgres(planned) {
+            postgres::prepare(planned, &stage, self.setting).await
+        } else {
+            mysql::prepare(planned, &stage, self.setting).await
+        };
+        made.context("preparing a data folder")
+            .exit(Exit::Never)
+            .kind("not-prepared", Some(&planned.database.name))
+    }
+
+    /// Makes one step's folder out of the one below it.
+    async fn seed(&self, index: usize, stage: Stage<'_>) -> anyhow::Result<()> {
+        let planned = self.layers.planned;
+        let name = &planned.database.name;
+        let (Some(seed), Some((_, parts))) = (&planned.seed, self.layers.seeds.get(index)) else {
+            return Err(anyhow!("{name} has no step {} of a seed", index + 1));
+        };
+        let Some(step) = seed.steps.get(index) else {
+            return Err(anyhow!("{name} has no step {} of a seed", index + 1));
+        };
+        self.first.set(Some("a seed"));
+        let because = self.because();
+        let began = Instant::now();
+        let below = self.place_layer(index, &stage.data).await?;
+        (self.report)(Told::Stage("seeding", &because.join(", ")));
+        // Without what only a run's own server needs.
+        let mut own = planned.clone();
+        (own.database.tls, own.port) = (None, None);
+        if is_postgres(planned) {
+            own.args.extend(postgres::for_a_seed(planned));
+        }
+        let quiet = |_: Told<'_>| {};
+        let mut serving = serve::serve(&own, self.run, &stage.data, self.setting, &below, &quiet).await?;
+        let filled = self.fill(&own, seed, step, &serving, &stage, below.sealed.is_none()).await;
+        filled.map_err(|error| serve::redacted(&own, &serving.root, error, "seed-failed"))?;
+        let logins = if is_postgres(&own) {
+            postgres::seal(&own, &stage, serving.port).await
+        } else {
+            mysql::seal(&own, &stage.data, serving.port, &serving.root).await
+        };
+        let logins = logins
+            .with_context(|| format!("{name}: looking for the logins of the seed"))
+            .exit(Exit::Never)?;
+        self.end(&mut serving, &stage)
+            .await
+            .with_context(|| format!("{name}: ending the server of the seed"))?;
+        let changed = step.changed(&seed.folder).with_context(|| name.clone())?;
+        if !changed.is_empty() {
+            return Err(anyhow!(
+                "{name}: inputs of the seed have changed while it was made: {}",
+                changed.join(", ")
+            ))
+            .hint("call it again; what the command itself writes is no input")
+            .exit(Exit::Never)
+            .kind("seed-failed", Some(name));
+        }
+        let sealed = Sealed {
+            made: Time::now(),
+            took: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            project: self.run.project.to_owned(),
+            database: name.clone(),
+            step: index + 1,
+            steps: seed.steps.len(),
+            parts: parts.clone(),
+            because,
+            logins,
+        };
+        sealed.write(stage.folder)
+    }
+
+    /// Why a seed is made.
+    fn because(&self) -> Vec<String> {
+        let (planned, base) = (self.layers.planned, &self.layers.base);
+        let parts = self.layers.seeds.last().map(|(_, parts)| parts.as_slice()).unwrap_or_default();
+        because(base.cache(), self.run.project, &planned.database.name, parts)
+    }
+
+    async fn fill(
+        &self,
+        own: &Planned,
+        seed: &Seed,
+        step: &Step,
+        serving: &Serving,
+        stage: &Stage<'_>,
+        is_first: bool,
+    ) -> anyhow::Result<()> {
+        let server = Server { data: &stage.data, port: serving.port, root: &serving.root };
+        if is_first {
+            scripts::run(own, "the set-up script", &own.scripts, &server, self.setting, self.run).await?;
+        }
+        let script = |file: &crate::manifest::seed::SeedFile| Script {
+            name: file.name.clone(),
+            file: file.name.clone(),
+            bytes: file.bytes.clone(),
+        };
+        let files: Vec<Script> = step.files.iter().map(script).collect();
+        scripts::run(own, "the seed's", &files, &server, self.setting, self.run).await?;
+        let Some(command) = &step.run else { return Ok(()) };
+        let what = || format!("{}: the seed's command `{command}`", own.database.name);
+        let work = self.command(own, command, &seed.folder, serving, stage);
+        let outcome = timeout_at(self.run.deadline, work).await;
+        let too_late = || anyhow!("it still runs after {}", humantime::format_duration(self.run.timeout));
+        outcome.unwrap_or_else(|_| Err(too_late()).exit(Exit::NotReady)).with_context(what)
+    }
+
+    /// Runs a command to its end, and ends what it has left running: nobody is to be connected to a seed.
+    async fn command(
+        &self,
+        own: &Planned,
+        command: &str,
+        folder: &Path,
+        serving: &Serving,
+        stage: &Stage<'_>,
+    ) -> anyhow::Result<()> {
+        let environment = (self.run.environment)(&own.database, serving.port, stage.folder)?;
+        let mark = processes::seeding(stage.folder);
+        let (reader, writer) = std::io::pipe().context("making a pipe")?;
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(command).current_dir(folder).process_group(0).kill_on_drop(true);
+        shell.stdin(Stdio::null());
+        shell.stdout(writer.try_clone().context("sharing the pipe")?).stderr(writer);
+        for name in &environment.removed {
+            shell.env_remove(name);
+        }
+        shell.envs(environment.set).envs(mark.split_once('='));
+        let child = shell.spawn().with_context(|| format!("starting it in {}", folder.display()));
+        // Its own ends of the pipe go with it.
+        drop(shell);
+        let mut child = child?;
+        let mut pipe = pipe::Receiver::from_owned_fd(reader.into()).context("reading what it says")?;
+        let mut tail = Vec::new();
+        let status = {
+            let mut reading = std::pin::pin!(read_tail(&mut pipe, &mut tail));
+            let status = tokio::select! {
+                status = child.wait() => status,
+                () = &mut reading => child.wait().await,
+            };
+            let left = processes::end(|| processes::with_variable(&mark)).await;
+            left.map_err(|left| anyhow!("processes that it has started do not end: {left:?}"))?;
+            status.context("waiting for it")?
+        };
+        let _ = timeout(REST, read_tail(&mut pipe, &mut tail)).await;
+        told(status, &tail)
+    }
+
+    /// Ends the server cleanly, whoever is connected to it, and whatever scripts have left running.
+    async fn end(&self, serving: &mut Serving, stage: &Stage<'_>) -> anyhow::Result<()> {
+        let signal = if is_postgres(self.layers.planned) { Signal::INT } else { Signal::TERM };
+        serving.process.signal(signal);
+        let status = timeout_at(self.run.deadline, serving.child.wait()).await;
+        let status = status.map_err(|_| anyhow!("it does not end")).exit(Exit::NotReady)??;
+        if !status.success() {
+            return Err(anyhow!("it did not end cleanly ({status})")).exit(Exit::Never);
+        }
+        let ended = processes::end(|| processes::preparing(stage.folder)).await;
+        ended
+            .map_err(|left| anyhow!("processes that work in {} do not end: {left:?}", stage.folder.display()))
+    }
+}
+
+/// Reads to the end, and keeps the last of it.
+async fn read_tail(pipe: &mut pipe::Receiver, tail: &mut Vec<u8>) {
+    let mut buffer = [0; 8 << 10];
+    while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+        tail.extend_from_slice(&buffer[..length]);
+        tail.drain(..tail.len().saturating_sub(TAIL));
+    }
+}
+
+fn told(status: ExitStatus, said: &[u8]) -> anyhow::Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    let said = last_lines(&String::from_utf8_lossy(said), LINES);
+    Err(anyhow!("it failed ({status})")).detail(format!("what it said last:\n{said}"))
+}
+
+/// Why a seed of these parts is made: what differs from the last one of the same database of the same project.
+fn because(cache: &Path, project: &Path, database: &str, parts: &[Part]) -> Vec<String> {
+    let seeds = prepared::kept(cache).into_iter().map(|kept| kept.sealed);
+    let before = seeds.filter(|sealed| {
+        sealed.project == project
+            && sealed.database == database
+            && sealed.step == sealed.steps
+            && sealed.parts != parts
+    });
+    match before.max_by_key(|sealed| sealed.made) {
+        None => vec!["there is none yet".to_owned()],
+        Some(before) => differences(&before.parts, parts),
+    }
+}
