@@ -274,7 +274,7 @@ it cannot be started, 128 + N where signal N has ended it).";
 
 const SEED_EXAMPLES: &str = "\
 Examples:
-  testbed seed                     makes what is not kept yet, ahead of a first run
+  testbed seed                     makes what is not kept yet
   testbed seed --show              what is kept, and why it was made anew
   testbed seed --show -o json
 
