@@ -276,7 +276,6 @@ const SEED_EXAMPLES: &str = "\
 Examples:
   testbed seed                     makes what is not kept yet
   testbed seed --show              what is kept, and why it was made anew
-  testbed seed --show -o json
 
 The key seed of a database in testbed.yaml, or --seed, says what is put in.";
 
