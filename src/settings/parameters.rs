@@ -25,11 +25,7 @@ const PARAMETERS: [Parameter; 26] = [
     parameter(&["users"], "--param users='alice bob'", "users: [alice, bob]"),
     // Without one, each run makes random ones.
     parameter(&["password", "passwd", "pass"], "--param password=test", "password: test"),
-    parameter(
-        &["init", "schema", "sql", "script", "scripts"],
-        "--param init=schema.sql",
-        "init: schema.sql",
-    ),
+    parameter(&["init", "schema", "sql", "script", "scripts"], "--param init=schema.sql", "init: schema.sql"),
     parameter(&["seed", "seeds", "fixtures"], "--seed schema.sql", "seed: {files: schema.sql}"),
     parameter(&["extensions", "extension"], "--param extensions=hstore", "extensions: hstore"),
     parameter(&["tls", "ssl"], "--param tls=true", "tls: true"),

@@ -107,7 +107,10 @@ fn a_template_that_grows_or_never_ends_is_ended() {
         ("long", loops("xxxxxxxxxx", 2), &["16 MiB"]),
         (
             "filters",
-            format!("{{% set x = 'aaaaaaaaaa' %}}{{{{ x{} }}}}", " | replace(from='a', to='aaaaaaaaaa')".repeat(12)),
+            format!(
+                "{{% set x = 'aaaaaaaaaa' %}}{{{{ x{} }}}}",
+                " | replace(from='a', to='aaaaaaaaaa')".repeat(12)
+            ),
             &["memory", "16 MiB"],
         ),
         ("recursive", "{% component a() %}{{ <a/> }}{% endcomponent a %}{{ <a/> }}".to_owned(), &["m.yaml"]),

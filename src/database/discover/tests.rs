@@ -17,7 +17,7 @@ fn one(manifest: &str) -> Database {
 }
 
 fn error(manifest: &str) -> String {
-    format!("{:#}", discovery(manifest).err().expect("the manifest is refused"))
+    format!("{:#}", discovery(manifest).expect_err("the manifest is refused"))
 }
 
 fn service(port: &str) -> String {
