@@ -53,9 +53,11 @@ fn own(object: &Value) -> Value {
             container.retain(|_, value| !value.is_null());
         }
     }
+    // The server makes up that of a Job.
+    let selector = if object["kind"] == "Job" { &Value::Null } else { &spec["selector"] };
     json!({
         "kind": object["kind"], "name": object["metadata"]["name"], "data": object["data"],
-        "selector": spec["selector"], "ports": spec["ports"], "containers": containers,
+        "selector": selector, "ports": spec["ports"], "containers": containers,
     })
 }
 
