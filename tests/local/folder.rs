@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Local, is_alive, listens};
+use crate::harness::{Local, is_alive, listens, until};
 use crate::support::Called;
 
 /// The only run of the registry.
@@ -187,6 +187,8 @@ fn the_command_of_a_killed_run_ends_with_the_next_call_and_the_run_stays() {
         let mut run =
             local.start(&["run", "--run-id", "mine", "--with", "postgres", "--", "sh", "-c", script]);
         run.until_it_says("at work");
+        // It is noted a moment after its start.
+        until("the command is noted", || local.record("mine").filter(|record| !record["command"].is_null()));
         run.signal("KILL");
         let _ = run.child.wait();
         let dry = local.call(&["gc", "--dry-run"]).ok();
