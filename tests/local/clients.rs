@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::examples::{is_missing, is_without_packages, of_go, packages};
+use crate::examples::{is_missing, is_without_packages, maven, of_go, of_java, packages};
 use crate::harness::{Local, until};
 use crate::support::pages::root;
 use crate::support::{Called, Folder, binary};
@@ -97,4 +97,13 @@ fn rust() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let called = suite(folder, "rust", |_| {}, &[&cargo, "test", "--locked", "--offline"]);
     assert!(called.stdout.contains("7 passed; 0 failed; 2 ignored"), "{}", called.transcript());
+}
+
+#[test]
+fn junit() {
+    if is_without_packages("clients-junit", "pom.xml") {
+        return;
+    }
+    let called = suite(of_java(Folder::local()), "junit", |_| {}, &maven("clients-junit").each_ref().map(String::as_str));
+    assert!(called.stdout.contains("Tests run: 11, Failures: 0, Errors: 0, Skipped: 0"), "{}", called.transcript());
 }

@@ -156,9 +156,18 @@ fn jdbc() {
     if is_without_packages("jdbc", "pom.xml") {
         return;
     }
-    // A compiler that thinks for longer would not pay off here.
-    let folder = Folder::local().env("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC");
-    let repository = format!("-Dmaven.repo.local={}", packages("jdbc").join("packages").display());
-    let command = ["mvn", "--batch-mode", "--offline", &repository, "test"];
-    passes(folder, "jdbc", &command, "Tests run: 9, Failures: 0, Errors: 0, Skipped: 0");
+    let command = maven("jdbc");
+    let command = command.each_ref().map(String::as_str);
+    passes(of_java(Folder::local()), "jdbc", &command, "Tests run: 9, Failures: 0, Errors: 0, Skipped: 0");
+}
+
+/// A compiler that thinks for longer would not pay off here.
+pub fn of_java(folder: Folder) -> Folder {
+    folder.env("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+}
+
+/// Maven's call of a project's tests, with the packages that `tests/install` has fetched.
+pub fn maven(name: &str) -> [String; 5] {
+    let repository = format!("-Dmaven.repo.local={}", packages(name).join("packages").display());
+    ["mvn", "--batch-mode", "--offline", &repository, "test"].map(str::to_owned)
 }

@@ -75,7 +75,7 @@ fn a_run_that_never_came_up_is_told_as_one() {
         ["--history", "none", "--results-api", &api.url, "--results-ca", &ca, "--results-token-file", &token];
     let run = ["--pipeline-run", "nightly", "--pipeline-run-uid", UID, "--runtime", "kubernetes"];
     // It runs, and takes no login for as long as the test lasts.
-    let slow = "apiVersion: v1\nkind: Pod\nmetadata: {name: slow-$(context.pipelineRun.uid), labels: {db: $(context.pipelineRun.uid)}}\n\
+    let slow = "apiVersion: v1\nkind: Pod\nmetadata: {name: slow-$(context.pipelineRun.uid), labels: {db: $(context.pipelineRun.uid)}, annotations: {testbed/engine: postgres}}\n\
                 spec: {containers: [{name: a, image: 'postgres:17', command: [sleep, '600'], env: [{name: POSTGRES_PASSWORD, value: x}]}]}\n---\n\
                 apiVersion: v1\nkind: Service\nmetadata: {name: slow-$(context.pipelineRun.uid)}\n\
                 spec: {selector: {db: $(context.pipelineRun.uid)}, ports: [{port: 5432}]}\n";
@@ -138,7 +138,7 @@ fn the_result_is_the_one_that_the_pod_belongs_to() {
         let told =
             "--results-api https://localhost:$(cat port) --results-ca results.crt --results-token-file token";
         let run = format!("--pipeline-run nightly --pipeline-run-uid {uid}");
-        client.shell_ok(&format!("./testbed up m.yaml {run}"));
+        client.shell_ok(&format!("./testbed up m.yaml --allow-none {run}"));
         let down = client.shell(&format!("./testbed down --run-id {uid} {run} {told}"));
         let said = String::from_utf8_lossy(&down.stderr).into_owned();
         assert!(down.status.success() && !said.contains("warning"), "{said}");

@@ -28,7 +28,7 @@ fn part<'a>(
     up.name += &format!("-{name}");
     up.params.retain(|param| param.name == "image");
     let (part, output) = (format!("part={name}"), format!("{name}.json"));
-    let own = [("manifest", manifest), ("params", &part), ("output", &output)];
+    let own = [("manifest", manifest), ("params", &part), ("output", &output), ("allow-none", "true")];
     let text = |(name, value): &(&str, &str)| Param {
         name: (*name).into(),
         value: ParamValue::Text((*value).into()),

@@ -65,6 +65,9 @@ pub const IMAGE: &str = "image";
 /// Where a StepAction finds what a Task has in its workspace.
 pub const SOURCE: &str = "source";
 
+/// These manifests have none.
+const WITHOUT: (&str, &str) = ("allow-none", "true");
+
 const WORKSPACE: (&str, &str) = (SOURCE, "$(workspaces.source.path)");
 
 /// How a lock tells that its holder ends with the PipelineRun.
@@ -297,7 +300,8 @@ spec:
         files: &[("app.yaml", APP), ("more/secret.yaml", SECRET), ("host.yaml", HOST), ("never.yaml", NEVER)],
         objects: "",
         calls: &[
-            up(&[WORKSPACE, ("manifest", "app.yaml"), ("params", "greeting=hello"), ("on-cancel", "keep")])
+            up(&[WORKSPACE, ("manifest", "app.yaml"), ("params", "greeting=hello")]).fails(2).tells(&["no database was found"]),
+            up(&[WORKSPACE, ("manifest", "app.yaml"), ("params", "greeting=hello"), ("on-cancel", "keep"), WITHOUT])
                 .tells(&["databases=0\n"])
                 .leaves(&[
                     ("kubectl get pod app-$(context.pipelineRun.uid) -o jsonpath={.spec.activeDeadlineSeconds}", "7200"),
@@ -319,17 +323,18 @@ spec:
                 ("archive-timeout", "1s"),
                 ("verbose", "true"),
                 NO_RESULTS_API,
+                WITHOUT,
             ])
             .leaves(&[
                 ("kubectl get pod app-named -o jsonpath={.spec.activeDeadlineSeconds}", "600"),
                 ("kubectl get secret more-named -o jsonpath={.metadata.labels.test-dependencies}", "named"),
             ]),
             up(&[WORKSPACE, ("manifest", "host.yaml")]).fails(2).tells(&["host-path"]),
-            up(&[WORKSPACE, ("manifest", "host.yaml"), ("allow", "host-path"), ("run-id", "allowed"), ("lifetime", "none")]).leaves(&[(
+            up(&[WORKSPACE, ("manifest", "host.yaml"), ("allow", "host-path"), ("run-id", "allowed"), ("lifetime", "none"), WITHOUT]).leaves(&[(
                 "kubectl get pod host-allowed -o jsonpath={.spec.activeDeadlineSeconds}{.spec.volumes[0].hostPath.path}",
                 "/tmp",
             )]),
-            up(&[WORKSPACE, ("manifest", "never.yaml"), ("run-id", "never"), ("timeout", "2s")])
+            up(&[WORKSPACE, ("manifest", "never.yaml"), ("run-id", "never"), ("timeout", "2s"), WITHOUT])
                 .fails(3)
                 .tells(&["not ready within 2s"])
                 .leaves(&[("kubectl get pods -l test-dependencies=never", "")]),

@@ -1,0 +1,2 @@
+CREATE TABLE people (name text PRIMARY KEY);
+INSERT INTO people VALUES ('Ada'), ('Grace');
