@@ -107,6 +107,11 @@ async fn make<B: Backend>(place: B::Place, args: &Up, call: Call<'_>) -> anyhow:
     };
     let held = backend.holds(&up).filter(|_| args.forward);
     let told = bug::caught(async {
+        // Whoever finds it up, be this killed in the next moment, finds its story so.
+        tokio::select! {
+            () = session.call.recorder.settle(session.call.recorder.timeout()) => {}
+            error = interrupt.as_mut() => return Err(error),
+        }
         let result = finish(&backend, &mut session, &up, args, held.is_some())?;
         tokio::select! {
             done = console::hand_over(result) => done?,
