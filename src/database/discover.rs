@@ -223,7 +223,7 @@ fn engine(
         }
         None => {}
     }
-    let program = program::runs(variables);
+    let program = program::of(variables);
     if let Runs::Another(program) = program {
         return Err(match by_image {
             Some(_) => Not::Server(program),
@@ -238,7 +238,7 @@ fn engine(
     };
     if let Some(engine) = by_image {
         return match (reached(engine), program) {
-            (Err(port), Runs::Server) if is_sidecar || !is_to_be_reached(workload, container) => {
+            (Err(port), Runs::Server(_)) if is_sidecar || !is_to_be_reached(workload, container) => {
                 Err(Not::Reached(port))
             }
             (Err(_), Runs::Unknown(program)) => Err(Not::Server(program)),

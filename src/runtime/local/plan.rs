@@ -9,11 +9,11 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::account;
 use super::area::Area;
-use super::find::{Finder, Installed, Version, choose, title};
+use super::find::{Finder, Installed, choose, title};
 use super::planned::{Options, Planned, Script};
 use super::{extensions, mysql, packages, postgres, tls};
 use crate::database::{Data, Database, Discovery, Engine, Other, Variables, Workload};
-use crate::engine;
+use crate::engine::{self, Version};
 use crate::failure::{Advise, Exit};
 use crate::manifest::render::Params;
 use crate::manifest::setup::{self, Asked};
