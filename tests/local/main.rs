@@ -49,3 +49,4 @@ mod together;
 mod unreached;
 mod versions;
 mod victims;
+mod zones;
