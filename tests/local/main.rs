@@ -31,6 +31,7 @@ mod moments;
 mod names;
 mod output;
 mod panics;
+mod piped;
 mod ports;
 mod privileges;
 mod readers;
