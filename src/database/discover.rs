@@ -387,8 +387,8 @@ fn server_port(
     if let Some(text) = workload.annotations.get(PORT_ANNOTATION) {
         return parse(PORT_ANNOTATION, text);
     }
-    let words: Vec<&String> =
-        container.command.iter().flatten().chain(container.args.iter().flatten()).collect();
+    let words = container.command.iter().flatten().chain(container.args.iter().flatten());
+    let words = words.map(|word| variables.filled(word)).collect::<anyhow::Result<Vec<_>>>()?;
     let (short, variable) =
         if engine == Engine::Postgres { ("-p", "PGPORT") } else { ("-P", "MYSQL_TCP_PORT") };
     for (index, word) in words.iter().enumerate() {

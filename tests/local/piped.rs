@@ -25,9 +25,11 @@ fn a_chart_is_piped_in() {
         return;
     };
     let local = Local::new();
-    let up = local.call_with_input(&["up", "-", "--run-id", "r"], &manifest).ok();
-    up.says("wait (busybox:1.36) of Deployment/r1-shop, shop (example.org/shop:4.5) of Deployment/r1-shop")
-        .keeps("hush");
+    let up = local.call_with_input(&["up", "-", "--run-id", "run-1"], &manifest).ok();
+    up.says(
+        "left out: shop (example.org/shop:4.5) of Deployment/r1-shop, psql (postgres:15) of Pod/r1-shop-test",
+    )
+    .keeps("hush");
     let databases = local.databases("testing-databases.json");
     let [database] = databases.as_slice() else { panic!("{databases:?}") };
     assert_eq!((database.user.as_str(), database.database.as_deref()), ("app", Some("shop")));

@@ -33,7 +33,7 @@ fn mariadb_knows_the_names_of_time_zones() {
         &manifest("mariadb", "{name: TZ, value: America/New_York}", "--default-time-zone=Europe/Berlin"),
     );
     let (_, databases) = local.up(&["--with", "mariadb", "m.yaml", "--run-id", "r", "--strict"]);
-    let [built_in, own] = databases.as_slice() else { panic!("{databases:?}") };
+    let [own, built_in] = databases.as_slice() else { panic!("{databases:?}") };
     let at = |time: &str, from: &str, to: &str| {
         built_in.value(&format!("SELECT CAST(CONVERT_TZ('{time}', '{from}', '{to}') AS CHAR)"))
     };

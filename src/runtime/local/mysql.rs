@@ -109,10 +109,13 @@ pub(super) async fn prepare(
     args.push(own_temporary_folder(&stage.data, setting)?);
     let zones = if planned.zones.is_some() { zones::statements(*engine)? } else { String::new() };
     if *engine == Engine::Mysql {
-        let file = stage.folder.join("zones.sql");
-        crate::files::write(&file, &zones, 0o600)?;
-        super::account::hand_over(&file, setting.account)?;
-        args.extend(["--initialize-insecure".into(), argument(INIT_FILE, &file)]);
+        args.push("--initialize-insecure".into());
+        if !zones.is_empty() {
+            let file = stage.folder.join("zones.sql");
+            crate::files::write(&file, &zones, 0o600)?;
+            super::account::hand_over(&file, setting.account)?;
+            args.push(argument(INIT_FILE, &file));
+        }
         return setting.run(program, &args, stage.folder, "").await;
     }
     let own = ["--auth-root-authentication-method=normal", "--skip-test-db"].map(OsString::from);
