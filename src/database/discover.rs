@@ -223,7 +223,7 @@ fn engine(
         }
         None => {}
     }
-    let program = program::runs(variables);
+    let program = program::of(variables);
     if let Runs::Another(program) = program {
         return Err(match by_image {
             Some(_) => Not::Server(program),
@@ -238,7 +238,7 @@ fn engine(
     };
     if let Some(engine) = by_image {
         return match (reached(engine), program) {
-            (Err(port), Runs::Server) if is_sidecar || !is_to_be_reached(workload, container) => {
+            (Err(port), Runs::Server(_)) if is_sidecar || !is_to_be_reached(workload, container) => {
                 Err(Not::Reached(port))
             }
             (Err(_), Runs::Unknown(program)) => Err(Not::Server(program)),
@@ -387,8 +387,8 @@ fn server_port(
     if let Some(text) = workload.annotations.get(PORT_ANNOTATION) {
         return parse(PORT_ANNOTATION, text);
     }
-    let words: Vec<&String> =
-        container.command.iter().flatten().chain(container.args.iter().flatten()).collect();
+    let words = container.command.iter().flatten().chain(container.args.iter().flatten());
+    let words = words.map(|word| variables.filled(word)).collect::<anyhow::Result<Vec<_>>>()?;
     let (short, variable) =
         if engine == Engine::Postgres { ("-p", "PGPORT") } else { ("-P", "MYSQL_TCP_PORT") };
     for (index, word) in words.iter().enumerate() {

@@ -6,7 +6,7 @@
 pub mod discover;
 mod login;
 mod options;
-mod program;
+pub mod program;
 pub mod service;
 mod variables;
 mod workload;

@@ -1,13 +1,15 @@
 //! What a container of a database's image runs: its server, or a client, a wait loop or whatever else the
 //! image is good for.
 
+use k8s_openapi::api::core::v1::Container;
+
 use super::variables::Variables;
 
 /// What a container runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Runs {
-    /// The image's server, for all that can be seen.
-    Server,
+pub enum Runs {
+    /// The image's server, for all that can be seen, with these arguments; `None` where a script gives it its own.
+    Server(Option<Vec<String>>),
     /// This program, which is none.
     Another(String),
     /// A program that nobody knows, which may start a server.
@@ -31,7 +33,13 @@ const SERVERS: [&str; 14] = [
     "run-postgresql-master",
 ];
 /// Scripts that run what follows, a server unless that is the name of another program.
-const ENTRYPOINTS: [&str; 3] = ["docker-entrypoint.sh", "container-entrypoint", "entrypoint.sh"];
+const ENTRYPOINTS: [&str; 5] = [
+    "docker-entrypoint.sh",
+    "container-entrypoint",
+    "entrypoint.sh",
+    "docker-ensure-initdb.sh",
+    "docker-enforce-initdb.sh",
+];
 /// Programs that run another one, and how many words of their own they take besides switches.
 const WRAPPERS: [(&str, usize); 15] = [
     ("exec", 0),
@@ -105,79 +113,92 @@ const LAUNCHERS: [&str; 9] =
 const KEYWORDS: [&str; 12] =
     ["if", "then", "elif", "else", "do", "while", "until", "!", "{", "}", "fi", "done"];
 
+/// Reads the scripts of a project, by the paths that they have in its container.
+type Files<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// What the container's command and arguments run.
-pub(super) fn runs(variables: &Variables) -> Runs {
+pub(super) fn of(variables: &Variables) -> Runs {
+    let Container { command, args, .. } = variables.container();
     let words = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
-    let (command, args) = (words(&variables.container().command), words(&variables.container().args));
-    let is_own = command.is_empty();
-    let words: Vec<String> = [command, args].concat();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    if is_own { by_entrypoint(&words, variables, 0) } else { by_words(&words, variables, 0) }
+    runs(&words(command), &words(args), &|path| variables.file(path))
+}
+
+/// What an entrypoint and a command run; without an entrypoint it is the image's.
+pub fn runs(entrypoint: &[String], command: &[String], files: Files<'_>) -> Runs {
+    let words: Vec<&str> = entrypoint.iter().chain(command).map(String::as_str).collect();
+    if entrypoint.is_empty() { by_entrypoint(&words, files, 0) } else { by_words(&words, files, 0) }
 }
 
 /// An image's own entrypoint starts the server unless it is given another program.
-fn by_entrypoint(words: &[&str], variables: &Variables, depth: usize) -> Runs {
+fn by_entrypoint(words: &[&str], files: Files<'_>, depth: usize) -> Runs {
     match words.first() {
-        Some(first) if !first.starts_with('-') && !first.is_empty() => by_words(words, variables, depth),
-        _ => Runs::Server,
+        Some(first) if !first.starts_with('-') && !first.is_empty() => by_words(words, files, depth),
+        _ => server(words),
     }
+}
+
+fn server(arguments: &[&str]) -> Runs {
+    Runs::Server(Some(arguments.iter().map(|word| (*word).to_owned()).collect()))
 }
 
 /// How many scripts may lead to each other.
 const DEPTH: usize = 4;
 
-fn by_words(words: &[&str], variables: &Variables, depth: usize) -> Runs {
-    let Some((program, rest)) = words.split_first() else { return Runs::Server };
+fn by_words(words: &[&str], files: Files<'_>, depth: usize) -> Runs {
+    let Some((program, rest)) = words.split_first() else { return server(&[]) };
+    if is_assignment(program) {
+        return by_words(rest, files, depth);
+    }
     let name = program.rsplit('/').next().unwrap_or(program);
     let unknown = || Runs::Unknown((*program).to_owned());
     if depth > DEPTH {
         return unknown();
     }
     if SERVERS.contains(&name) {
-        return Runs::Server;
+        return server(rest);
     }
     if ENTRYPOINTS.contains(&name) {
-        return by_entrypoint(rest, variables, depth + 1);
+        return by_entrypoint(rest, files, depth + 1);
     }
     if let Some((_, own)) = WRAPPERS.iter().find(|(wrapper, _)| *wrapper == name) {
         let is_own = |word: &&&str| word.starts_with('-') || (name == "env" && word.contains('='));
         let skipped = rest.iter().take_while(is_own).count() + own;
-        return by_words(rest.get(skipped..).unwrap_or_default(), variables, depth + 1);
+        return by_words(rest.get(skipped..).unwrap_or_default(), files, depth + 1);
     }
     if SHELLS.contains(&name) {
         let is_command = |word: &&str| word.starts_with('-') && !word.starts_with("--") && word.contains('c');
         let script = rest.iter().find(|word| !word.starts_with('-'));
         return match (rest.iter().position(is_command), script) {
-            (Some(at), _) => by_script(rest.get(at + 1).unwrap_or(&""), variables, depth + 1),
-            (None, Some(file)) => by_file(file, variables, depth),
+            (Some(at), _) => by_script(rest.get(at + 1).unwrap_or(&""), files, depth + 1),
+            (None, Some(file)) => by_file(file, files, depth),
             (None, None) => Runs::Another(name.to_owned()),
         };
     }
     if OTHERS.contains(&name) {
         return Runs::Another(name.to_owned());
     }
-    if program.contains('/') { by_file(program, variables, depth) } else { unknown() }
+    if program.contains('/') { by_file(program, files, depth) } else { unknown() }
 }
 
 /// A script of the manifest's own can be read.
-fn by_file(path: &str, variables: &Variables, depth: usize) -> Runs {
-    match variables.file(path) {
+fn by_file(path: &str, files: Files<'_>, depth: usize) -> Runs {
+    match files(path) {
         Some(text) if text.starts_with("#!") && !text.lines().next().unwrap_or_default().contains("sh") => {
             Runs::Unknown(path.to_owned())
         }
-        Some(text) => by_script(&text, variables, depth + 1),
+        Some(text) => by_script(&text, files, depth + 1),
         None => Runs::Unknown(path.to_owned()),
     }
 }
 
 /// A shell's script runs a server if one of its commands is one; its first unknown command may be.
-fn by_script(text: &str, variables: &Variables, depth: usize) -> Runs {
-    let found: Vec<Runs> = commands(text).iter().map(|words| by_words(words, variables, depth)).collect();
+fn by_script(text: &str, files: Files<'_>, depth: usize) -> Runs {
+    let found: Vec<Runs> = commands(text).iter().map(|words| by_words(words, files, depth)).collect();
     let may_be_any = |name: &str| name.contains(['/', '$']) || LAUNCHERS.contains(&name);
     let unknown = found.iter().find(|runs| matches!(runs, Runs::Unknown(name) if may_be_any(name)));
     let first = found.iter().find(|runs| matches!(runs, Runs::Another(_) | Runs::Unknown(_)));
-    match (found.contains(&Runs::Server), unknown.or(first)) {
-        (true, _) => Runs::Server,
+    match (found.iter().any(|runs| matches!(runs, Runs::Server(_))), unknown.or(first)) {
+        (true, _) => Runs::Server(None),
         (false, Some(Runs::Unknown(name))) if !may_be_any(name) => Runs::Another(name.clone()),
         (false, Some(runs)) => runs.clone(),
         (false, None) => Runs::Another("a script".to_owned()),
@@ -214,7 +235,7 @@ fn is_assignment(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::{Container, PodSpec};
+    use k8s_openapi::api::core::v1::PodSpec;
 
     use super::*;
     use crate::database::Data;
@@ -225,7 +246,7 @@ mod tests {
         };
         let container = Container { command: words(command), args: words(args), ..Container::default() };
         let (spec, data) = (PodSpec::default(), Data::default());
-        runs(&Variables::new(&spec, &container, &data))
+        of(&Variables::new(&spec, &container, &data))
     }
 
     #[test]
@@ -243,7 +264,7 @@ mod tests {
             (&["run-postgresql"], &[]),
             (&["env", "LC_ALL=C", "postgres"], &[]),
         ] {
-            assert_eq!(seen(command, args), Runs::Server, "{command:?} {args:?}");
+            assert!(matches!(seen(command, args), Runs::Server(_)), "{command:?} {args:?}");
         }
         for (command, args, program) in [
             (&["sleep", "3600"][..], &[][..], "sleep"),

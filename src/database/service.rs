@@ -26,8 +26,11 @@ pub fn address(
     container: &Container,
     port: u16,
 ) -> anyhow::Result<(String, u16)> {
-    let fitting: Vec<&Service> =
+    let mut fitting: Vec<&Service> =
         services.iter().filter(|service| selects(service, &workload.labels)).collect();
+    // Of several, the one that is called like it: a chart has more for its own needs.
+    let is_namesake = |service: &&Service| workload.id.rsplit('/').next() == service.metadata.name.as_deref();
+    fitting.sort_by_key(|service| !is_namesake(service));
     for service in &fitting {
         let Some(spec) = &service.spec else { continue };
         let headless = spec.cluster_ip.as_deref() == Some("None");

@@ -133,6 +133,17 @@ impl Data {
     }
 }
 
+/// How many variables may stand one in the other, and how long a text may get by them.
+const DEPTH: usize = 20;
+const MOST: usize = 128 << 10;
+
+/// The values of a container's own variables that are known by now, by their place in the list.
+#[derive(Default)]
+struct Known {
+    values: HashMap<usize, Option<String>>,
+    depth: usize,
+}
+
 /// What volumes show in a folder of a container.
 #[derive(Debug, Default)]
 pub struct Files {
@@ -254,11 +265,12 @@ impl<'a> Variables<'a> {
                     let name = if inside.is_empty() { sub.as_str() } else { inside };
                     found.files.insert(name.to_owned(), text.clone());
                 }
-                // The images look at the folder's own files only.
                 None if inside.is_empty() => found.files.extend(files),
                 None => {}
             }
         }
+        // The images look at the folder's own files only.
+        found.files.retain(|name, _| !name.contains('/'));
         Ok(found)
     }
 
@@ -290,18 +302,66 @@ impl<'a> Variables<'a> {
 
     fn plain(&mut self, name: &str) -> anyhow::Result<Option<String>> {
         // The last one wins, as in the kubelet.
-        let container = self.container;
-        let variable = container.env.iter().flatten().rev().find(|variable| variable.name == name);
-        let value = match variable {
-            Some(variable) => self.value(variable).with_context(|| format!("reading the variable {name}"))?,
-            None => self.bulk_value(name)?,
-        };
+        let value = self.before(name, usize::MAX, &mut Known::default())?;
         Ok(value.filter(|value| !value.is_empty()))
     }
 
-    fn value(&mut self, variable: &EnvVar) -> anyhow::Result<Option<String>> {
+    /// A text of the container, with the values of the variables that it names.
+    ///
+    /// # Errors
+    /// As [`Variables::get`].
+    pub fn filled(&mut self, text: &str) -> anyhow::Result<String> {
+        self.fill(text, usize::MAX, &mut Known::default())
+    }
+
+    /// The value of a variable, as those see it that are so many in the list of the container's own.
+    fn before(&mut self, name: &str, count: usize, known: &mut Known) -> anyhow::Result<Option<String>> {
+        let container = self.container;
+        let own = container.env.as_deref().unwrap_or_default();
+        let own = &own[..count.min(own.len())];
+        let Some(at) = own.iter().rposition(|variable| variable.name == name) else {
+            return self.bulk_value(name);
+        };
+        if let Some(value) = known.values.get(&at) {
+            return Ok(value.clone());
+        }
+        let value =
+            self.value(&own[at], at, known).with_context(|| format!("reading the variable {name}"))?;
+        known.values.insert(at, value.clone());
+        Ok(value)
+    }
+
+    /// Fills in as the kubelet does: what nobody knows stays as it is.
+    fn fill(&mut self, text: &str, count: usize, known: &mut Known) -> anyhow::Result<String> {
+        let (mut filled, mut rest) = (String::new(), text);
+        known.depth += 1;
+        while let Some((before, after)) = rest.split_once('$') {
+            filled += before;
+            rest = after;
+            if let Some(after) = rest.strip_prefix('$') {
+                rest = after;
+            } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+                if known.depth > DEPTH {
+                    bail!("more than {DEPTH} variables stand one in the other");
+                }
+                if let Some(value) = self.before(name, count, known)? {
+                    filled += &value;
+                    rest = after;
+                    if filled.len() > MOST {
+                        bail!("with the variables in it, it has more than {MOST} bytes");
+                    }
+                    continue;
+                }
+            }
+            filled.push('$');
+        }
+        known.depth -= 1;
+        Ok(filled + rest)
+    }
+
+    fn value(&mut self, variable: &EnvVar, at: usize, known: &mut Known) -> anyhow::Result<Option<String>> {
         if let Some(value) = &variable.value {
-            return Ok(Some(value.clone()));
+            return self.fill(value, at, known).map(Some);
         }
         let Some(source) = &variable.value_from else { return Ok(None) };
         let secret = source

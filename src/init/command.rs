@@ -1,5 +1,6 @@
-//! Whether a container in a database's image runs the server, and with which arguments.
+//! What a container in a database's image runs, and which arguments of the server can be taken over.
 
+use crate::database::program;
 use crate::engine::Engine;
 
 /// What a container runs.
@@ -13,76 +14,19 @@ pub enum Runs {
     Other(String),
 }
 
-const SERVERS: [&str; 5] = ["postgres", "mysqld", "mariadbd", "mysqld_safe", "mariadbd-safe"];
-const ENTRYPOINTS: [&str; 4] =
-    ["docker-entrypoint.sh", "docker-ensure-initdb.sh", "docker-enforce-initdb.sh", "tini"];
-const SHELLS: [&str; 5] = ["sh", "bash", "ash", "dash", "zsh"];
-
 /// What the words say; without an entrypoint of the service's own, the image's starts what the command says.
 pub fn runs(entrypoint: &[String], command: &[String]) -> Runs {
-    let mut words = entrypoint.iter().chain(command).map(String::as_str).peekable();
-    while let Some(word) = words.next_if(|word| {
-        let is_variable = word.contains('=') && !word.starts_with('-');
-        ENTRYPOINTS.contains(&base(word))
-            || ["--", "exec", "env", "gosu", "su-exec"].contains(&base(word))
-            || is_variable
-    }) {
-        if ["gosu", "su-exec"].contains(&base(word)) {
-            words.next();
-        }
+    let look = |entrypoint: &[String], command: &[String]| program::runs(entrypoint, command, &|_| None);
+    match look(entrypoint, command) {
+        program::Runs::Server(Some(arguments)) => Runs::Server(arguments),
+        program::Runs::Server(None) => Runs::Wrapped,
+        program::Runs::Another(name) => Runs::Other(name),
+        // A script of the project's own may be handed the server's command.
+        program::Runs::Unknown(name) => match command.first().map(|_| look(command, &[])) {
+            Some(program::Runs::Server(Some(arguments))) => Runs::Server(arguments),
+            _ => Runs::Other(name.rsplit('/').next().unwrap_or_default().to_owned()),
+        },
     }
-    let Some(first) = words.peek().copied() else { return Runs::Server(Vec::new()) };
-    let arguments = |words: &mut dyn Iterator<Item = &str>| words.map(str::to_owned).collect();
-    if first.starts_with('-') && entrypoint.is_empty() || first.starts_with('-') && is_image(entrypoint) {
-        return Runs::Server(arguments(&mut words));
-    }
-    if SERVERS.contains(&base(first)) {
-        words.next();
-        return Runs::Server(arguments(&mut words));
-    }
-    // A script of the project's own that is handed the server's command.
-    let handed = command.split_first().filter(|(program, _)| SERVERS.contains(&base(program)));
-    if let Some((_, arguments)) = handed {
-        return Runs::Server(arguments.to_vec());
-    }
-    if SHELLS.contains(&base(first)) && words.any(starts_a_server) {
-        return Runs::Wrapped;
-    }
-    Runs::Other(base(first).to_owned())
-}
-
-fn is_image(entrypoint: &[String]) -> bool {
-    entrypoint.iter().all(|word| {
-        ENTRYPOINTS.contains(&base(word))
-            || SERVERS.contains(&base(word))
-            || ["--", "gosu"].contains(&base(word))
-    })
-}
-
-fn base(word: &str) -> &str {
-    word.rsplit('/').next().unwrap_or(word)
-}
-
-/// Whether a line of a shell starts a server somewhere: its name stands where a command does.
-fn starts_a_server(script: &str) -> bool {
-    let mut starts = true;
-    let mut user_is_next = false;
-    for word in script.split_whitespace() {
-        let begins = word.trim_start_matches(['(', '{']);
-        let name = base(begins.trim_end_matches([';', '&', ')']));
-        if starts && (SERVERS.contains(&name) || ENTRYPOINTS.contains(&name)) {
-            return true;
-        }
-        if user_is_next {
-            user_is_next = false;
-            continue;
-        }
-        user_is_next = starts && ["gosu", "su-exec"].contains(&name);
-        starts = word.ends_with([';', '&', '|'])
-            || ["exec", "then", "do", "else", "gosu", "su-exec", "nohup", "env", "time"].contains(&name)
-            || starts && name.contains('=');
-    }
-    false
 }
 
 /// The words of a command that is written as one text.
@@ -190,9 +134,9 @@ mod tests {
             (
                 "",
                 "bash -c 'until pg_isready -h db -U postgres; do sleep 1; done'",
-                Runs::Other("bash".into()),
+                Runs::Other("pg_isready".into()),
             ),
-            ("sh -c", "'createdb -h db -U postgres shop'", Runs::Other("sh".into())),
+            ("sh -c", "'createdb -h db -U postgres shop'", Runs::Other("createdb".into())),
             ("", "psql postgres://db/postgres -c 'SELECT 1'", Runs::Other("psql".into())),
             ("/start.sh", "postgres -c a=b", server("-c a=b")),
             ("pg_dump", "-h db", Runs::Other("pg_dump".into())),

@@ -341,7 +341,11 @@ impl Reading<'_> {
     fn service(&mut self, file: &str, label: &str, item: &Node, variables: &Variables) {
         let Some(typed) = item.text().or_else(|| item.get("name")?.text()) else { return };
         let place = |image: &str| format!("{file}:{}: {label}, service {}", item.line, one_line(image));
-        let Some(image) = interpolate(typed, variables) else {
+        let mut of_images = variables.clone();
+        for proxy in PROXIES {
+            of_images.entry(proxy.to_owned()).or_insert_with(|| "docker.io".to_owned());
+        }
+        let Some(image) = interpolate(typed, &of_images) else {
             self.findings.left.push(format!("{}: the value of its image is not known here", place(typed)));
             return;
         };
@@ -372,6 +376,10 @@ impl Reading<'_> {
         service::take(service, &mut self.findings);
     }
 }
+
+/// What GitLab itself sets, and puts before the names of Docker Hub's images.
+const PROXIES: [&str; 2] =
+    ["CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX", "CI_DEPENDENCY_PROXY_DIRECT_GROUP_IMAGE_PREFIX"];
 
 /// How many variables are taken from one place: each service has a copy.
 const VARIABLES: usize = 1000;

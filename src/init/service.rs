@@ -3,6 +3,7 @@
 use super::command::{self, Runs};
 use super::{Findings, Found, Place, Purpose, one_line};
 use crate::database::{self, Engine};
+use crate::engine::{self, Version};
 use crate::manifest::builtin;
 use crate::run_id::is_dns_label;
 
@@ -226,20 +227,15 @@ impl Image {
             .map_or((path, None), |(name, tag)| (name, Some(tag)));
         let fit = |tag: &&str| builtin::is_tag(tag) && *tag != "latest";
         if is_bitnami {
-            return Self { tag: tag.and_then(|tag| version(tag, engine)), own: None };
+            // The official image has PostgreSQL's major versions, and two numbers of the others.
+            let version = engine::version(image).as_deref().and_then(Version::leading);
+            return Self { tag: version.map(|version| version.series(engine).to_string()), own: None };
         }
         match name == engine.name() && !path.contains('@') {
             true => Self { tag: tag.filter(fit).map(Into::into), own: None },
             false => Self { tag: None, own: Some(image.into()) },
         }
     }
-}
-
-/// What the official image has of another vendor's tag: PostgreSQL's major version, else two numbers.
-fn version(tag: &str, engine: Engine) -> Option<String> {
-    let numbers = tag.split(|c: char| !c.is_ascii_digit()).take_while(|number| !number.is_empty());
-    let numbers: Vec<&str> = numbers.take(if engine == Engine::Postgres { 1 } else { 2 }).collect();
-    (!numbers.is_empty()).then(|| numbers.join("."))
 }
 
 #[cfg(test)]

@@ -146,6 +146,9 @@ pub struct Server {
 pub struct Start {
     pub program: PathBuf,
     pub arguments: Vec<String>,
+    /// The manifest's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 /// That somebody had a server restarted.

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use testbed::database::{Data, Discovery, discover};
-use testbed::engine;
+use testbed::engine::{self, Version};
 use testbed::manifest::{Object, parse};
 use testbed::run_id::RunId;
-use testbed::runtime::local::find::Version;
 
 use crate::support::Folder;
 

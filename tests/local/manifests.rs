@@ -1,6 +1,10 @@
 //! Manifests of the user's own: set-up scripts, arguments, and what has no counterpart on this machine.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
+
 use crate::harness::Local;
+use crate::set_up::packed;
 
 /// A Service, a Pod, a Secret and a ConfigMap with scripts, for one engine.
 pub fn manifest(engine: &str, args: &str, scripts: &[(&str, &str)]) -> String {
@@ -138,26 +142,67 @@ fn each_kind_of_difference_is_one_note() {
     local.file("m.yaml", &two.join("---\n"));
     let run = local.call(&["run", "m.yaml", "--", "true"]).ok();
     let notes: Vec<&str> = run.stderr.lines().filter(|line| line.contains("note: ")).collect();
-    assert_eq!(notes.len(), 3, "{}", run.transcript());
+    assert_eq!(notes.len(), 2, "{}", run.transcript());
     run.says("note: 2 containers are no databases and are left out: cache (redis:8) of Pod/db-one, cache (redis:8) of Pod/db-two")
-        .says("note: db-one, db-two: time zones have no names here")
         .says("note: db-one, db-two: readme.txt is no set-up script");
 }
 
+/// As the image's own set-up reads them: with a shell.
 #[test]
-fn time_zones_of_the_image_are_told_of() {
+fn arguments_of_initdb_are_those_of_the_manifest() {
     let local = Local::new();
-    let zoned = manifest("mariadb", "", &[])
-        .replace("    - {name: GREETING", "    - {name: TZ, value: Europe/Berlin}\n    - {name: GREETING");
-    local.file("m.yaml", &zoned);
+    let with = |args: &str| {
+        manifest("postgres", "", &[]).replace(
+            "    - {name: GREETING",
+            &format!("    - {{name: POSTGRES_INITDB_ARGS, value: {args}}}\n    - {{name: GREETING"),
+        )
+    };
+    local.file(
+        "m.yaml",
+        &with(r#"'--data-checksums --lc-collate="C" --waldir=/var/lib/postgresql/wal -U somebody'"#),
+    );
+    let (up, databases) = local.up(&["m.yaml", "--run-id", "r"]);
+    up.says(
+        "note: db: these arguments of initdb are for a container and are left out: --waldir=/var/lib/postgresql/wal -U somebody",
+    );
+    let [database] = databases.as_slice() else { panic!("{databases:?}") };
+    assert_eq!(database.value("SHOW data_checksums"), "on");
+    let collation = "SELECT datcollate || ' ' || (datctype <> 'C') FROM pg_database WHERE datname = 'shop'";
+    assert_eq!(database.value(collation), "C true");
+    local.call(&["down"]).ok();
+    local.file("m.yaml", &with("--no-such-switch"));
     local
-        .call(&["run", "m.yaml", "--strict", "--", "true"])
+        .call(&["run", "m.yaml", "--", "true"])
+        .fails(4)
+        .says("initdb failed")
+        .says("hint: POSTGRES_INITDB_ARGS of the manifest is handed to it: --no-such-switch");
+    local.file("m.yaml", &with("\"--locale='C\""));
+    local
+        .call(&["run", "m.yaml", "--", "true"])
         .fails(2)
-        .says("db: time zones have no names here")
-        .says("db: TZ=Europe/Berlin is for a container and is left out: the server is at UTC");
-    local.file("m.yaml", &zoned.replace("name: GREETING", "name: MARIADB_INITDB_SKIP_TZINFO"));
-    let run = local.call(&["run", "m.yaml", "--strict", "--", "true"]).fails(2);
-    assert!(!run.stderr.contains("have no names"), "{}", run.transcript());
+        .says("POSTGRES_INITDB_ARGS: a quote in it has no end");
+}
+
+/// As `kubectl create configmap --from-file` makes one of files that are no text.
+#[test]
+fn packed_scripts_of_a_manifest_run_in_their_order() {
+    for engine in ["postgres", "mariadb"] {
+        let local = Local::new();
+        let packed: String = [
+            ("2.sql.gz", "gzip", "INSERT INTO a VALUES (20);\n"),
+            ("3.sql.xz", "xz", "INSERT INTO a VALUES (300);\n"),
+            ("4.sql.zst", "zstd", "INSERT INTO a VALUES (4000);\n"),
+        ]
+        .map(|(name, program, text)| format!("  {name}: {}\n", STANDARD.encode(packed(program, text))))
+        .concat();
+        let text = manifest(engine, "", &[("1.sql", "CREATE TABLE a (n int);")])
+            .replace("  readme.txt: no script\n", "")
+            .replacen("kind: ConfigMap\n", &format!("kind: ConfigMap\nbinaryData:\n{packed}"), 1);
+        local.file("m.yaml", &text);
+        let (_, databases) = local.up(&["m.yaml", "--run-id", "r"]);
+        assert_eq!(databases[0].value("SELECT sum(n) FROM a"), "4320", "{engine}");
+        local.call(&["down"]).ok();
+    }
 }
 
 /// The tag of an image that is not the engine's own says which server it is, too.
@@ -267,4 +312,88 @@ fn a_login_that_the_manifest_does_not_hold_is_asked_for() {
         .fails(2)
         .says("Secret elsewhere is not in the manifest")
         .says("hint: put it into the manifest");
+}
+
+/// What only a cluster does something with is no difference for the tests.
+#[test]
+fn what_is_for_a_cluster_alone_is_no_note() {
+    let local = Local::new();
+    local.file(
+        "m.yaml",
+        "apiVersion: v1
+kind: Service
+metadata: {name: db}
+spec: {type: LoadBalancer, selector: {app: db}, ports: [{port: 5432}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db}
+spec: {podSelector: {matchLabels: {app: db}}, policyTypes: [Ingress]}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: db}
+spec: {storageClassName: fast, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: db}
+spec:
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}, annotations: {sidecar.istio.io/inject: 'true'}}
+    spec:
+      serviceAccountName: nobody
+      nodeSelector: {disk: ssd}
+      imagePullSecrets: [{name: registry}]
+      securityContext: {runAsUser: 999, fsGroup: 999}
+      containers:
+      - name: db
+        image: postgres
+        imagePullPolicy: Always
+        securityContext: {privileged: true}
+        resources: {limits: {cpu: 1, memory: 1Gi}}
+        readinessProbe: {exec: {command: [pg_isready]}}
+        env: [{name: POSTGRES_PASSWORD, value: hush}, {name: PGDATA, value: /data/db}]
+        volumeMounts: [{name: data, mountPath: /data}]
+      volumes: [{name: data, persistentVolumeClaim: {claimName: db}}]
+",
+    );
+    let run = local.call(&["run", "m.yaml", "--strict", "--", "true"]).ok();
+    assert!(!run.stderr.contains("note: ") && !run.stderr.contains("warning: "), "{}", run.transcript());
+}
+
+/// Settings that are mounted, and what runs in a container, have no place on this machine.
+#[test]
+fn settings_and_hooks_of_a_container_are_told_of() {
+    let local = Local::new();
+    let hook = "lifecycle: {postStart: {exec: {command: [mysql, -e, SELECT 1]}}}";
+    local.file(
+        "m.yaml",
+        &manifest("mariadb", "", &[]).replace("  readme.txt: no script\n", "").replace(
+            "    volumeMounts: [",
+            &format!("    {hook}\n    volumeMounts: [{{name: scripts, mountPath: /etc/mysql/conf.d}}, "),
+        ),
+    );
+    local
+        .call(&["run", "m.yaml", "--strict", "--", "true"])
+        .fails(2)
+        .says(
+            "db: the server's settings in /etc/mysql/conf.d are left out; name them in the container's args",
+        )
+        .says("db: the container's postStart hook is not run");
+}
+
+#[test]
+fn variables_in_variables_and_arguments_are_filled_in() {
+    let local = Local::new();
+    let text = manifest("postgres", "-c, 'application_name=$(GREETING) $$(X) $(NONE)'", &[])
+        .replace("value: shop}", "value: '$(GREETING)_shop'}")
+        .replace("    env:\n", "    env:\n    - {name: GREETING, value: hello}\n");
+    local.file("m.yaml", &text);
+    let (_, databases) = local.up(&["m.yaml", "--run-id", "r"]);
+    let [database] = databases.as_slice() else { panic!("{databases:?}") };
+    assert_eq!(database.value("SELECT current_database()"), "hello_shop");
+    assert_eq!(database.value("SHOW application_name"), "good day $(X) $(NONE)");
+    local.call(&["down"]).ok();
 }

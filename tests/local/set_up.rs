@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::harness::{Database, Local, is_alive};
 
 /// What a program makes of a text.
-fn packed(program: &str, text: &str) -> Vec<u8> {
+pub fn packed(program: &str, text: &str) -> Vec<u8> {
     let child = Command::new(program).arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = child.unwrap_or_else(|error| panic!("{program}: {error}"));
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();

@@ -10,6 +10,7 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
 use crate::database::Engine;
+use crate::engine::Version;
 use crate::files;
 use crate::reading;
 
@@ -28,37 +29,6 @@ const FOLDERS: [&str; 12] = [
     "/home/linuxbrew/.linuxbrew/opt/m*/bin",
     "/snap/bin",
 ];
-
-/// A version, such as 15.18 or 10.11.14.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Version(pub Vec<u32>);
-
-impl Version {
-    /// The number at the start of a text, such as `17-alpine`; `None` where it begins with something else,
-    /// such as `latest`.
-    pub fn leading(text: &str) -> Option<Self> {
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let numbers: Vec<u32> = text[..end].split('.').map_while(|part| part.parse().ok()).collect();
-        (!numbers.is_empty()).then_some(Self(numbers))
-    }
-
-    /// The part that decides on compatibility: PostgreSQL's first number, the first two of the others.
-    pub fn series(&self, engine: Engine) -> Self {
-        let length = if engine == Engine::Postgres { 1 } else { 2 };
-        Self(self.0.iter().take(length).copied().collect())
-    }
-
-    /// Whether this version is of the series that `wanted` begins.
-    pub(super) fn is_of(&self, wanted: &Self, engine: Engine) -> bool {
-        self.0.starts_with(&wanted.series(engine).0)
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.iter().map(u32::to_string).collect::<Vec<_>>().join("."))
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
@@ -270,19 +240,6 @@ mod tests {
             assert_eq!((found, number.to_string().as_str()), (engine, version), "{line}");
         }
         assert_eq!(read_version("psql 15"), None);
-    }
-
-    #[test]
-    fn tags_begin_with_a_version_or_ask_for_any() {
-        for (tag, version) in [
-            ("17", Some("17")),
-            ("17.2-alpine", Some("17.2")),
-            ("9.7", Some("9.7")),
-            ("latest", None),
-            ("alpine3.20", None),
-        ] {
-            assert_eq!(Version::leading(tag).map(|version| version.to_string()).as_deref(), version, "{tag}");
-        }
     }
 
     #[test]

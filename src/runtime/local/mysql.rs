@@ -15,7 +15,7 @@ use super::planned::Planned;
 use super::prepared::{Placed, Stage};
 use super::program::{Setting, argument};
 use super::sealed::{Sealed, Sealing};
-use super::tls;
+use super::{tls, zones};
 use crate::database::{Engine, Login};
 use crate::failure::Advise;
 
@@ -34,7 +34,8 @@ const SETTINGS: [&str; 10] = [
     "--performance-schema=OFF",
 ];
 
-/// The server would make a certificate of its own, which nobody knows.
+/// MariaDB would make a certificate of its own, which nobody knows. MySQL has had one since its data folder was
+/// made, as in its image: without it, its clients are refused.
 const NO_TLS: &str = "--skip-ssl";
 
 /// The log is made whole: a small one is copied faster.
@@ -44,7 +45,12 @@ const MARIADB: [&str; 4] = [
     "--innodb-flush-method=nosync",
     "--aria-pagecache-buffer-size=8M",
 ];
-const MYSQL: [&str; 2] = ["--innodb-redo-log-capacity=8M", "--mysqlx=OFF"];
+const MYSQL: [&str; 3] = [
+    "--innodb-redo-log-capacity=8M",
+    "--mysqlx=OFF",
+    // Distributions' servers start only where they may use a folder of the system's own one.
+    "--secure-file-priv=NULL",
+];
 
 /// Settings that belong to testbed: those of the manifest are for the inside of a container.
 const OURS: [&str; 18] = [
@@ -74,7 +80,7 @@ fn own_settings(installed: &Installed) -> &'static [&'static str] {
 
 /// Everything that shapes the prepared folder.
 pub(super) fn recipe(planned: &Planned) -> String {
-    format!("{:?}", (&planned.installed.build, own_settings(&planned.installed)))
+    format!("{:?}", (&planned.installed.build, own_settings(&planned.installed), &planned.zones))
 }
 
 /// What testbed itself asks of the server.
@@ -101,12 +107,25 @@ pub(super) async fn prepare(
     args.extend(base(&planned.installed));
     args.extend(own_settings(&planned.installed).iter().map(OsString::from));
     args.push(own_temporary_folder(&stage.data, setting)?);
+    let zones = if planned.zones.is_some() { zones::statements(*engine)? } else { String::new() };
     if *engine == Engine::Mysql {
         args.push("--initialize-insecure".into());
+        if !zones.is_empty() {
+            let file = stage.folder.join("zones.sql");
+            crate::files::write(&file, &zones, 0o600)?;
+            super::account::hand_over(&file, setting.account)?;
+            args.push(argument(INIT_FILE, &file));
+        }
         return setting.run(program, &args, stage.folder, "").await;
     }
-    args.extend(["--auth-root-authentication-method=normal", "--skip-test-db"].map(OsString::from));
-    setting.run(&installer(program)?, &args, stage.folder, "").await
+    let own = ["--auth-root-authentication-method=normal", "--skip-test-db"].map(OsString::from);
+    setting.run(&installer(program)?, &[&args[..], &own].concat(), stage.folder, "").await?;
+    if !zones.is_empty() {
+        args.push("--bootstrap".into());
+        let loading = setting.run(program, &args, stage.folder, &zones);
+        loading.await.context("putting the names of time zones in")?;
+    }
+    Ok(())
 }
 
 /// The argument for a folder of the server's own beside its data, which is made. A server that starts deletes
@@ -155,7 +174,7 @@ pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsStri
         args.push(argument("--ssl-cert=", &tls::file(data, tls::CERTIFICATE)));
         args.push(argument("--ssl-key=", &tls::file(data, tls::KEY)));
         args.push("--loose-require-secure-transport=ON".into());
-    } else {
+    } else if planned.installed.engine == Engine::Mariadb {
         args.push(NO_TLS.into());
     }
     args.extend(planned.args.iter().map(OsString::from));

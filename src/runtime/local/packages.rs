@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use super::find::{Installed, Version, title};
+use super::find::{Installed, title};
 use crate::database::Engine;
+use crate::engine::Version;
 
 /// The most that is read of a package manager's answer.
 const MOST: u64 = 1 << 20;

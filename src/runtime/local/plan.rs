@@ -9,16 +9,18 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::account;
 use super::area::Area;
-use super::find::{Finder, Installed, Version, choose, title};
+use super::difference::{Difference, SCRIPTS};
+use super::find::{Finder, Installed, choose, title};
 use super::planned::{Options, Planned, Script};
-use super::{extensions, mysql, packages, postgres, tls};
+use super::{extensions, mysql, packages, postgres, tls, zones};
 use crate::database::{Data, Database, Discovery, Engine, Other, Variables, Workload};
-use crate::engine;
+use crate::engine::{self, Version};
 use crate::failure::{Advise, Exit};
 use crate::manifest::render::Params;
 use crate::manifest::setup::{self, Asked};
 
-const SCRIPTS: &str = "/docker-entrypoint-initdb.d";
+/// Where the images look for the server's settings.
+const SETTINGS: [&str; 4] = ["/etc/mysql", "/etc/my.cnf", "/etc/my.cnf.d", "/etc/postgresql"];
 
 #[derive(Debug)]
 pub struct LocalPlan {
@@ -64,7 +66,7 @@ pub async fn plan(
         let mut differences = Vec::new();
         let planned = server(index, database, discovery, data, wishes, &mut finder, &mut differences).await;
         servers.push(planned.with_context(|| format!("{}: no server for it", database.name))?);
-        for what in differences {
+        for what in differences.iter().map(Difference::to_string) {
             match kinds.iter_mut().find(|(known, _)| *known == what) {
                 Some((_, names)) => names.push(&database.name),
                 None => kinds.push((what, vec![&database.name])),
@@ -82,7 +84,7 @@ fn left_out(others: &[Other]) -> Option<String> {
         [] => None,
         [one] => {
             let (workload, container) = of(one);
-            Some(format!("{workload}: container {container} is no database and is left out"))
+            Some(no_database(&workload, &container))
         }
         _ => {
             let all = others.iter().map(of).map(|(workload, container)| format!("{container} of {workload}"));
@@ -92,6 +94,10 @@ fn left_out(others: &[Other]) -> Option<String> {
     }
 }
 
+pub(super) fn no_database(workload: &str, container: &str) -> String {
+    format!("{workload}: container {container} is no database and is left out")
+}
+
 async fn server(
     index: usize,
     database: &Database,
@@ -99,22 +105,22 @@ async fn server(
     data: &Data,
     wishes: &Wishes<'_>,
     finder: &mut Finder,
-    differences: &mut Vec<String>,
+    differences: &mut Vec<Difference>,
 ) -> anyhow::Result<Planned> {
     let name = &database.name;
     let installed = installed(database, wishes, finder).await?;
-    let mut differs = |what: String| differences.push(what);
+    let mut differs = |what: Difference| differences.push(what);
     if installed.engine != database.engine {
-        differs(format!("there is no {} on this machine; {installed} serves it", title(database.engine)));
+        differs(Difference::Engine(title(database.engine).to_owned(), installed.to_string()));
     }
     if let Some(version) = asked_for(database, wishes)
         && !installed.version.0.starts_with(&version.0)
     {
-        differs(format!("{version} is asked for (image {}), and {installed} serves it", database.image));
+        differs(Difference::Release(version.to_string(), database.image.clone(), installed.to_string()));
     }
     let image = database.image.split('@').next().unwrap_or_default();
     if !is_plain(image, database.engine) {
-        differs(format!("the image {image} is served by {installed}, without what the image adds"));
+        differs(Difference::Image(image.to_owned(), installed.to_string()));
     }
     let workload = discovery.workloads.iter().find(|workload| workload.id == database.workload);
     let container = workload
@@ -124,31 +130,35 @@ async fn server(
     };
 
     let mut variables = Variables::new(&workload.spec, container, data);
-    let options = Options {
-        initdb: variables
-            .get("POSTGRES_INITDB_ARGS")?
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(String::from)
-            .collect(),
-        auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")?,
-    };
+    // The image's set-up is a shell's.
+    let words = shlex::split(&variables.get("POSTGRES_INITDB_ARGS")?.unwrap_or_default());
+    let words = words.context("POSTGRES_INITDB_ARGS: a quote in it has no end").exit(Exit::Usage)?;
+    let (initdb, of_container) = postgres::sort_initdb(&words);
+    if !of_container.is_empty() {
+        differs(Difference::InitDb(of_container.join(" ")));
+    }
+    let options = Options { initdb, auth_method: variables.get("POSTGRES_HOST_AUTH_METHOD")? };
     // The images' set-up loads them unless told otherwise.
     let skips = ["MYSQL_INITDB_SKIP_TZINFO", "MARIADB_INITDB_SKIP_TZINFO"];
     let has_names = database.engine != Engine::Postgres
-        && !skips.iter().any(|name| variables.get(name).is_ok_and(|value| value.is_some()));
-    if has_names {
-        differs("time zones have no names here: CONVERT_TZ takes +02:00 and the like alone".to_owned());
+        && !skips
+            .iter()
+            .any(|name| variables.get(name).is_ok_and(|value| value.is_some_and(|value| !value.is_empty())));
+    let zones = zones::edition().filter(|_| has_names);
+    if has_names && zones.is_none() {
+        differs(Difference::ZoneNames(zones::folder().display().to_string()));
     }
-    if let Some(zone) = variables.get("TZ")?.filter(|zone| !["UTC", "Etc/UTC", "GMT"].contains(&&**zone)) {
-        differs(format!("TZ={zone} is for a container and is left out: the server is at UTC"));
+    let told = variables.get("TZ")?.filter(|zone| !zone.is_empty());
+    let zone = told.as_deref().and_then(zones::named).map(str::to_owned);
+    if let Some(told) = told.filter(|_| zone.is_none()) {
+        differs(Difference::Zone(told));
     }
-    let (args, mut refused) = arguments(database.engine, container);
+    let (args, mut refused) = arguments(database.engine, container, &mut variables)?;
     if database.tls.is_some() {
         refused.retain(|word| !tls::is_about(word));
     }
     if !refused.is_empty() {
-        differs(format!("these arguments are for a container and are left out: {}", refused.join(" ")));
+        differs(Difference::Arguments(refused.join(" ")));
     }
     let scripts =
         variables.files_below(SCRIPTS).with_context(|| format!("reading the set-up scripts in {SCRIPTS}"))?;
@@ -156,26 +166,17 @@ async fn server(
         .files
         .into_iter()
         .partition(|(name, _)| setup::SCRIPTS.iter().any(|ending| name.ends_with(ending)));
-    let are = |names: &[String], one: &str, many: &str| match names {
-        [name] => format!("{name} is {one} and is left out"),
-        _ => format!("{} are {many} and are left out", names.join(", ")),
-    };
     let unknown: Vec<String> = unknown.into_iter().map(|(name, _)| name).collect();
     if !unknown.is_empty() {
-        let endings = setup::SCRIPTS.join(", ");
-        differs(are(
-            &unknown,
-            &format!("no set-up script ({endings})"),
-            &format!("no set-up scripts ({endings})"),
-        ));
+        differs(Difference::NoScripts(unknown));
     }
-    for volume in scripts.others {
-        differs(format!(
-            "the volume {volume} in {SCRIPTS} is no ConfigMap or Secret of the manifest and is left out"
-        ));
+    scripts.others.into_iter().map(Difference::Scripts).for_each(&mut differs);
+    settings(container).into_iter().map(Difference::Settings).for_each(&mut differs);
+    if container.lifecycle.as_ref().is_some_and(|hooks| hooks.post_start.is_some()) {
+        differs(Difference::Hook("postStart"));
     }
     if workload.replicas > 1 {
-        differs(format!("one server stands for its {} replicas", workload.replicas));
+        differs(Difference::Replicas(workload.replicas));
     }
     let account = account::for_server(installed.engine)?;
     // With nss_wrapper, the system's files are not what programs see.
@@ -200,12 +201,21 @@ async fn server(
         installed,
         args,
         variables: variables.all(),
+        zones,
+        zone,
         in_memory: is_in_memory(workload, container),
         scripts: known.into_iter().map(script).collect(),
         seed: asked.and_then(|asked| asked.seed.clone()),
         port: asked.and_then(|asked| asked.port),
         postgres: options,
     })
+}
+
+/// Where volumes show settings for the server.
+fn settings(container: &Container) -> Vec<String> {
+    let mounts = container.volume_mounts.iter().flatten().map(|mount| mount.mount_path.as_str());
+    let is_below = |path: &str| SETTINGS.iter().any(|folder| Path::new(path).starts_with(folder));
+    mounts.filter(|path| is_below(path)).map(str::to_owned).collect()
 }
 
 /// Whether a volume in memory holds the container's data. One in the place of shared memory is for other
@@ -223,8 +233,13 @@ fn is_in_memory(workload: &Workload, container: &Container) -> bool {
 }
 
 /// A container's arguments, without the name of the server where the entrypoint is given one.
-fn arguments(engine: Engine, container: &Container) -> (Vec<String>, Vec<String>) {
-    let words = container.args.clone().unwrap_or_default();
+fn arguments(
+    engine: Engine,
+    container: &Container,
+    variables: &mut Variables<'_>,
+) -> anyhow::Result<(Vec<String>, Vec<String>)> {
+    let filled = container.args.iter().flatten().map(|word| variables.filled(word));
+    let words = filled.collect::<anyhow::Result<Vec<_>>>().context("reading the container's arguments")?;
     let words = match words.split_first() {
         Some((first, rest)) if !first.starts_with('-') => rest,
         _ => &words,
@@ -232,7 +247,7 @@ fn arguments(engine: Engine, container: &Container) -> (Vec<String>, Vec<String>
     let sorted = if engine == Engine::Postgres { postgres::sort(words) } else { mysql::sort(words) };
     let (kept, mut left_out) = sorted;
     left_out.splice(0..0, container.command.iter().flatten().cloned());
-    (kept, left_out)
+    Ok((kept, left_out))
 }
 
 /// Whether the image is the engine's own: others bring extensions, and are numbered in their own way.

@@ -33,6 +33,10 @@ pub struct Planned {
     pub seed: Option<Seed>,
     /// The port that it has to have; `None` for any that is free.
     pub port: Option<u16>,
+    /// Which names of time zones a MySQL or MariaDB is to know; `None` for none.
+    pub zones: Option<String>,
+    /// The time zone that the manifest sets with `TZ`.
+    pub zone: Option<String>,
     /// Whether the manifest keeps its data in memory.
     pub in_memory: bool,
     /// What the manifest says about a PostgreSQL.

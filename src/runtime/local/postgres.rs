@@ -17,6 +17,7 @@ use super::program::{Setting, argument};
 use super::sealed::Sealing;
 use super::tls;
 use crate::database::Login;
+use crate::failure::Advise;
 use crate::trust::{Name, Trust};
 
 /// Servers from this version on copy a new database file by file only when told so; else it goes through the
@@ -150,11 +151,9 @@ async fn initdb_with_a_locale(
     stage: &Stage<'_>,
     setting: Setting<'_>,
 ) -> anyhow::Result<()> {
-    let own = planned
-        .postgres
-        .initdb
-        .iter()
-        .any(|arg| arg.starts_with("--locale") || arg == "--no-locale" || arg.starts_with("--lc-"));
+    // One part of it, such as `--lc-collate`, wins over the whole.
+    let is_whole = |arg: &String| arg == "--locale" || arg.starts_with("--locale=") || arg == "--no-locale";
+    let own = planned.postgres.initdb.iter().any(is_whole);
     let locales: &[&str] = if own { &[""] } else { &LOCALES };
     let mut last = Ok(());
     for locale in locales {
@@ -172,7 +171,11 @@ async fn initdb_with_a_locale(
         }
         let _ = std::fs::remove_dir_all(&stage.data);
     }
-    last
+    let words = planned.postgres.initdb.join(" ");
+    if words.is_empty() || words == "--no-sync" {
+        return last;
+    }
+    last.hint(format!("POSTGRES_INITDB_ARGS of the manifest is handed to it: {words}"))
 }
 
 async fn make_database(planned: &Planned, stage: &Stage<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
@@ -200,6 +203,10 @@ pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsStri
         args.extend(file("ssl_key_file=", tls::KEY));
         args.extend(file("hba_file=", tls::RULES));
     }
+    if let Some(zone) = &planned.zone {
+        let settings = ["timezone", "log_timezone"].map(|name| OsString::from(format!("{name}={zone}")));
+        args.extend(settings.into_iter().flat_map(|setting| ["-c".into(), setting]));
+    }
     args.extend(planned.args.iter().map(OsString::from));
     args
 }
@@ -221,6 +228,26 @@ pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
         let name = setting.split('=').next().unwrap_or_default().trim().replace('-', "_").to_lowercase();
         let place = if OURS.contains(&name.as_str()) { &mut left_out } else { &mut kept };
         place.extend([arg].into_iter().chain(value).cloned());
+    }
+    (kept, left_out)
+}
+
+/// The same for the arguments of `initdb`: folders and passwords are testbed's.
+pub(super) fn sort_initdb(args: &[String]) -> (Vec<String>, Vec<String>) {
+    let (mut kept, mut left_out) = (Vec::new(), Vec::new());
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let is_long = ["--waldir", "--xlogdir", "--pgdata", "--pwfile", "--username"]
+            .iter()
+            .any(|long| arg.strip_prefix(long).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')));
+        let is_short = ["-X", "-D", "-U"].iter().any(|short| arg.starts_with(short));
+        if !is_long && !is_short && !["-W", "--pwprompt"].contains(&arg.as_str()) {
+            kept.push(arg.clone());
+            continue;
+        }
+        left_out.push(arg.clone());
+        let takes_next = is_long && !arg.contains('=') || is_short && arg.len() == 2;
+        left_out.extend(if takes_next { args.next() } else { None }.cloned());
     }
     (kept, left_out)
 }

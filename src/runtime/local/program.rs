@@ -1,5 +1,5 @@
 //! Starts a server's programs: as its user, in a clean environment that says which run they belong to, at UTC
-//! as in a container.
+//! as in a container unless told otherwise.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
@@ -31,7 +31,7 @@ impl Setting<'_> {
     pub(super) fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(folder).env_clear().stdin(Stdio::null()).process_group(0);
-        for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
+        for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TZDIR"] {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         // A user without a name of the system's gets one by this.

@@ -82,7 +82,7 @@ pub struct Restarted {
 /// # Errors
 /// The system's reason, or that it has ended at once.
 pub fn start(server: &Server, run_id: &str) -> anyhow::Result<Restarted> {
-    let Start { program, arguments } = start_of(server)?;
+    let Start { program, arguments, time_zone } = start_of(server)?;
     let engine = server.engine().unwrap_or(Engine::Mysql);
     let account = account::for_server(engine)?;
     let setting = Setting { account: account.as_ref(), run_id };
@@ -90,6 +90,7 @@ pub fn start(server: &Server, run_id: &str) -> anyhow::Result<Restarted> {
     let mut command = setting.command(program, &server.data);
     command
         .args(arguments)
+        .envs(time_zone.as_ref().map(|zone| ("TZ", zone)))
         .stdout(Stdio::from(log.try_clone().context("sharing the log")?))
         .stderr(Stdio::from(log));
     let child = command.spawn().with_context(|| format!("starting {}", program.display()))?;

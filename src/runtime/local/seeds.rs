@@ -135,7 +135,8 @@ fn parts_below(planned: &Planned) -> Vec<Part> {
     };
     let server = Part::new("the server's build", &planned.installed.build);
     let settings = Part::of("what the database is asked for", settings.as_bytes());
-    [server, settings].into_iter().chain(planned.scripts.iter().map(script)).collect()
+    let zones = planned.zones.as_ref().map(|zones| Part::new("the time zones", zones));
+    [server, settings].into_iter().chain(zones).chain(planned.scripts.iter().map(script)).collect()
 }
 
 /// The making of one database's data folder.

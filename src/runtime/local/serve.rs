@@ -209,6 +209,7 @@ fn spawn(
     let file = file.with_context(|| format!("making {}", log.display())).hint(STATE_HINT)?;
     let mut command = setting.command(program, data);
     command.args(arguments(planned, data, setting, port)?);
+    command.envs(planned.zone.as_ref().map(|zone| ("TZ", zone)));
     command.stdout(Stdio::from(file.try_clone().context("sharing the log")?)).stderr(Stdio::from(file));
     let reach =
         planned.account.as_ref().map(|account| format!("the user {} has to be able to run it", account.name));

@@ -104,7 +104,7 @@ fn again(planned: &Planned, arguments: Vec<OsString>) -> Option<Start> {
     let arguments = arguments.into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>().ok()?;
     let is_for_later = |argument: &String| !mysql::is_init_file(argument);
     let arguments = arguments.into_iter().filter(is_for_later).collect();
-    Some(Start { program: planned.installed.program.clone(), arguments })
+    Some(Start { program: planned.installed.program.clone(), arguments, time_zone: planned.zone.clone() })
 }
 
 fn note(planned: &Planned, placed: &Placed, serving: &Serving, data: &Path) -> Server {
