@@ -489,8 +489,8 @@ pub struct Making {
 
     /// Where to write it; - for standard output.
     ///
-    /// An older file is removed first: its presence means ready [default: testing-databases.json, .env.testbed,
-    /// testing-databases.urls.json, or the template's name without .tera or .j2]
+    /// An older one of testbed's is removed first: its presence means ready. Any other is refused [default:
+    /// testing-databases.json, .env.testbed, testing-databases.urls.json, or the template's name without .tera or .j2]
     #[arg(long, value_name = "FILE", env = "TESTBED_OUTPUT", help_heading = CONFIG_FILE)]
     pub output: Option<PathBuf>,
 

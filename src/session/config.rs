@@ -48,6 +48,7 @@ impl Config {
             }
             check_path(path)?;
             spare_template(path, &args.format)?;
+            older(path)?;
         }
         Ok(config)
     }
@@ -171,10 +172,12 @@ impl Config {
     }
 
     /// Removes an older file that testbed has written: its presence would mean that the databases are ready.
-    /// Whatever else is there, such as a `.env` of the user's own, stays until the new file takes its place.
+    ///
+    /// # Errors
+    /// A usage error about a file that is somebody else's; what kept it from being removed.
     pub(crate) fn remove_older(&self) -> anyhow::Result<()> {
-        let Some(path) = self.path() else { return Ok(()) };
-        let Some(written) = content_hash(path).filter(|hash| was_written(path, hash)) else { return Ok(()) };
+        let Some(path) = self.path().filter(|_| !self.is_private) else { return Ok(()) };
+        let Some(written) = older(path)? else { return Ok(()) };
         state::remove_written(path, &written)
             .with_context(|| format!("removing the older {}", path.display()))
     }
@@ -192,9 +195,21 @@ impl Config {
     }
 }
 
-/// The hash of a regular file's content, if it can be read.
-fn content_hash(path: &Path) -> Option<String> {
-    files::read(path, files::MOST).ok().map(|bytes| state::hash(&bytes))
+/// The hash of the file that is there, if there is one. It is removed and replaced, and so has to be testbed's.
+///
+/// # Errors
+/// A usage error about a file that no run of this user has written, or that somebody has changed since.
+fn older(path: &Path) -> anyhow::Result<Option<String>> {
+    let Some(content) = files::if_there(files::read(path, files::MOST)).transpose() else { return Ok(None) };
+    let hash = content.as_ref().ok().map(|content| state::hash(content));
+    let is_empty = content.is_ok_and(|content| content.is_empty());
+    // A pod knows of no run but its own, and what a PipelineRun before has left in a workspace is none of those.
+    if is_empty || is_in_pod() || hash.as_ref().is_some_and(|hash| was_written(path, hash)) {
+        return Ok(hash);
+    }
+    Err(usage(format!("{} is there, and not as a run of testbed has written it", path.display()))).hint(
+        "it would be replaced, and removed with the run: name another file with --output, or remove this one",
+    )
 }
 
 /// Whether a run of this user has noted that it wrote this content there.
