@@ -36,20 +36,10 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     let signals = Signals::new()?;
     let project = which::project(global)?;
     let call = Call::new(Maker::Run(&args), plan, config, &recorder, progress, project);
+    call.check_at(&place)?;
     let outcome = match place {
-        Chosen::Local(why) => {
-            call.plan.refuse_nothing(args.making.allow_none)?;
-            make::<local::Servers>(why, &args, call, signals).await
-        }
-        Chosen::Cluster(choice) => {
-            call.plan.check_in_cluster()?;
-            // What is read in the cluster may tell of more.
-            if call.plan.discovery.missing.is_empty() && call.plan.discovery.telling.is_empty() {
-                call.plan.refuse_nothing(args.making.allow_none)?;
-            }
-            call.plan.warnings_in_cluster.iter().for_each(|warning| progress.warn(warning));
-            make::<cluster::Pods>(choice, &args, call, signals).await
-        }
+        Chosen::Local(why) => make::<local::Servers>(why, &args, call, signals).await,
+        Chosen::Cluster(choice) => make::<cluster::Pods>(choice, &args, call, signals).await,
     };
     recorder.finish(progress).await;
     outcome
