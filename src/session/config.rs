@@ -2,6 +2,7 @@
 //! it checked before anything is created.
 
 use std::io::ErrorKind;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -9,7 +10,7 @@ use rustix::fs::Access;
 
 use super::plan::Plan;
 use super::work;
-use crate::cli::Making;
+use crate::cli::{Making, OfProject};
 use crate::database::Database;
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
@@ -23,8 +24,12 @@ pub(crate) struct Config {
     path: PathBuf,
     mode: u32,
     connargs: Vec<ConnArg>,
+    /// How many of these are the project's, and may be about databases that the run does not have.
+    of_others: usize,
     /// What the project calls the variables.
     pub names: Names,
+    /// What it says where the run has other databases, until they are known.
+    of_project: OfProject,
     /// Whether it goes into the run's own folder.
     pub is_private: bool,
     /// That folder, once it is known.
@@ -65,14 +70,18 @@ impl Config {
     }
 
     fn at(path: anyhow::Result<PathBuf>, args: &Making, is_private: bool) -> anyhow::Result<Self> {
-        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+        let of_project = args.own.of_project.clone();
+        let connargs = of_project.connargs.iter().chain(&args.connarg);
+        let connargs = connargs.map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
         let names = Names::new(&args.own.preset, &args.own.env)?;
         Ok(Self {
             renderer: args.format.renderer()?,
             path: path?,
             mode: args.mode,
             connargs,
+            of_others: of_project.connargs.len(),
             names,
+            of_project,
             is_private,
             folder: None,
             has_authorities: false,
@@ -98,11 +107,13 @@ impl Config {
     ///
     /// # Errors
     /// A usage error that names the flag, the database, the variable or the template's file and line.
-    pub(crate) fn check(&self, plan: &Plan) -> anyhow::Result<()> {
-        output::check_connargs(&self.connargs, &plan.discovery.databases)?;
+    pub(crate) fn check(&mut self, plan: &Plan, progress: &Progress) -> anyhow::Result<()> {
+        output::check_connargs(&self.connargs[self.of_others..], &plan.discovery.databases)?;
         let model = self.model(plan, |_, database| (&database.host, database.port));
         self.renderer.check_names(&model.names())?;
         if plan.discovery.missing.is_empty() {
+            let (names, of_project) = (mem::take(&mut self.names), mem::take(&mut self.of_project));
+            self.names = work::with_project(names, &of_project, &model, &model, progress)?;
             self.names.variables(&model)?;
             self.renderer.render(&model, &self.names)?;
         }

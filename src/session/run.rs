@@ -22,9 +22,9 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
         args.making.on_failure.get_or_insert(OnFailure::Keep);
     }
     let recorder = archiving::open(&args.making.archiving)?;
-    let config = Config::for_run(&args.making)?;
+    let mut config = Config::for_run(&args.making)?;
     let plan = Plan::make(&args.making.source)?;
-    config.check(&plan)?;
+    config.check(&plan, progress)?;
     output::check_names(&config.model(&plan, |_, database| (&database.host, database.port)).names())?;
     pool::check(args.pooling.pool, plan.discovery.databases.iter().map(|database| database.engine.name()))?;
     // Not after half a minute of creating databases.

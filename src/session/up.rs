@@ -33,7 +33,7 @@ const PUBLICATION: Duration = Duration::from_secs(5);
 pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
     let place = Chosen::of(global)?;
     let recorder = archiving::open(&args.making.archiving)?;
-    let config = Config::new(&args.making)?;
+    let mut config = Config::new(&args.making)?;
     if config.path().is_none() && args.result.iter().any(ResultFile::needs_config_file) {
         return Err(usage("--result config=FILE tells where the config file is, and --output - writes none"));
     }
@@ -52,7 +52,7 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
         turn
     };
     let plan = Plan::make(&args.making.source)?;
-    config.check(&plan)?;
+    config.check(&plan, progress)?;
     config.warn_of_readers(progress);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let call = Call { is_named, ..Call::new(Maker::Up(&args), plan, config, &recorder, progress, project) };
