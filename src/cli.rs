@@ -489,8 +489,8 @@ pub struct Making {
 
     /// Where to write it; - for standard output.
     ///
-    /// An older file is removed first: its presence means ready [default: testing-databases.json, .env.testbed,
-    /// testing-databases.urls.json, or the template's name without .tera or .j2]
+    /// An older one of testbed's is removed first: its presence means ready. Any other is refused [default:
+    /// testing-databases.json, .env.testbed, testing-databases.urls.json, or the template's name without .tera or .j2]
     #[arg(long, value_name = "FILE", env = "TESTBED_OUTPUT", help_heading = CONFIG_FILE)]
     pub output: Option<PathBuf>,
 
@@ -602,10 +602,20 @@ pub struct OwnNames {
     #[arg(long, value_name = "PRESET[=DATABASE]", env = "TESTBED_PRESET", value_delimiter = ',', value_parser = Chosen::parse)]
     pub preset: Vec<Chosen>,
 
-    /// What the project's settings say where the command gets some of the databases alone: presets, and
-    /// variables as for `--env`.
+    /// What the project's settings say where the command may get other databases than theirs.
     #[arg(skip)]
-    pub of_project: (Vec<Chosen>, Vec<String>),
+    pub of_project: OfProject,
+}
+
+/// What the project's settings say of its databases. For a command that may get some of them, or those that
+/// somebody has typed in their place, what is about others is left out.
+#[derive(Debug, Clone, Default)]
+pub struct OfProject {
+    pub presets: Vec<Chosen>,
+    /// As for `--env`.
+    pub env: Vec<String>,
+    /// As for `--connarg`.
+    pub connargs: Vec<String>,
 }
 
 /// Where a run's story is kept, and how long that may take.

@@ -84,7 +84,10 @@ pub fn taken(port: u16, database: &str) -> anyhow::Error {
     };
     let error = anyhow!("{database}: the port {port} of 127.0.0.1 is taken{who}").exit(Exit::Usage);
     let error = match holder.and_then(|holder| run_of(holder.process?.0)) {
-        Some(run) => error.hint(format!("it is of the run {run}: testbed down --run-id {run}")),
+        Some(run) => {
+            let id = run.brief();
+            error.hint(format!("it is of the run {id}: testbed exec --run-id {id} -- COMMAND uses that, testbed down --run-id {id} removes it"))
+        }
         None => error,
     };
     error.hint("end it, choose another port, or leave out the port for a free one")

@@ -128,14 +128,17 @@ impl Environment {
 }
 
 /// The text of `my.cnf` in the run's folder: the login that MySQL's and MariaDB's clients take where nothing
-/// else is said. `None` where the run has no such server, or more than one and none that is the usual one.
+/// else is said, or where they find none. `None` where the run has no such server.
 pub fn option_file(model: &Model) -> Option<String> {
-    let Connection { host, port, user, password, ca, .. } = usual(model, MYSQL)?;
     // What is quoted has only backslashes and line breaks to escape.
     let quoted =
         |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
     let line = |key: &str, value: Option<&str>| {
         value.map(|value| format!("{key}={}\n", quoted(value))).unwrap_or_default()
+    };
+    let begin = "[client]\nprotocol=tcp\n";
+    let Some(Connection { host, port, user, password, database, ca, .. }) = usual(model, MYSQL) else {
+        return nowhere(model, MYSQL).map(|host| format!("{begin}{}", line("host", Some(&host))));
     };
     let port = port.map(|port| port.to_string());
     let login = [
@@ -148,7 +151,10 @@ pub fn option_file(model: &Model) -> Option<String> {
     // MySQL's clients verify as soon as they know an authority, and do not know MariaDB's word for it.
     let verified =
         ca.as_deref().map(|ca| line("ssl-ca", Some(ca)) + "[client-mariadb]\nssl-verify-server-cert\n");
-    let text = format!("[client]\nprotocol=tcp\n{client}{}", verified.unwrap_or_default());
+    // Only for what speaks SQL: the others know no such option.
+    let database = database.as_deref().filter(|database| !database.is_empty());
+    let database = database.map(|name| format!("[mysql]\n{}", line("database", Some(name))));
+    let text = format!("{begin}{client}{}{}", verified.unwrap_or_default(), database.unwrap_or_default());
     // The clients cut a longer line in two, and print the second part.
     text.lines().all(|line| line.len() < 4000).then_some(text)
 }
@@ -192,6 +198,19 @@ fn usual<'a>(model: &'a Model, driver: &str) -> Option<&'a Connection> {
     let mut all = firsts(model).filter(|connection| connection.driver == driver);
     let named = all.clone().find(|connection| driver == MYSQL && prefix(&connection.name) == "MYSQL");
     named.or_else(|| all.next().filter(|_| all.next().is_none()))
+}
+
+/// Where a client goes that is told no server, and that would take the machine's own otherwise: to none, by a name
+/// that says what to do. `None` where the run has no server of the driver, or a usual one.
+fn nowhere(model: &Model, driver: &str) -> Option<String> {
+    let first = firsts(model).find(|connection| connection.driver == driver)?;
+    // No host has so long a name, so that nobody is asked for it. For libpq it is the folder of a socket.
+    let start = if driver == POSTGRES { "/" } else { "" };
+    let text = format!(
+        "{start}this-run-has-several-servers-of-this-kind-say-which-as-with-{}_HOST",
+        prefix(&first.name)
+    );
+    usual(model, driver).is_none().then_some(text)
 }
 
 /// The variables that tell a command where its databases are, each name once. A value that a server has none
@@ -238,11 +257,15 @@ pub(super) fn variables(
             }
         };
         add("PGSSLMODE", mode.to_owned());
+    } else if let Some(host) = nowhere(model, POSTGRES) {
+        add("PGHOST", host);
     }
     if let Some(Connection { host: Some(host), port: Some(port), password, .. }) = usual(model, MYSQL) {
         add("MYSQL_HOST", host.clone());
         add("MYSQL_TCP_PORT", port.to_string());
         add("MYSQL_PWD", password.clone().unwrap_or_default());
+    } else if let Some(host) = nowhere(model, MYSQL) {
+        add("MYSQL_HOST", host);
     }
     for (name, value) in names.variables(model)? {
         names::set(&mut variables, &name, value);
@@ -371,13 +394,20 @@ mod tests {
     }
 
     #[test]
-    fn of_two_postgresql_none_is_the_usual_one() {
-        let (a, b) = (named(Engine::Postgres, "a"), named(Engine::Postgres, "b"));
-        assert!(
-            !lines(&model(&[&a, &b]))
-                .iter()
-                .any(|line| line.starts_with("PG") || line.starts_with("DATABASE"))
-        );
+    fn of_two_servers_none_is_the_usual_one_and_clients_find_none() {
+        for (engine, others, nowhere) in [
+            (Engine::Postgres, ["PG", "DATABASE"], "PGHOST=/this-run-has-several-"),
+            (Engine::Mariadb, ["MYSQL", "DATABASE"], "MYSQL_HOST=this-run-has-several-"),
+        ] {
+            let (a, b) = (named(engine, "a"), named(engine, "b"));
+            let all = lines(&model(&[&a, &b]));
+            let of_clients: Vec<&String> =
+                all.iter().filter(|line| others.iter().any(|other| line.starts_with(other))).collect();
+            assert!(
+                matches!(of_clients.as_slice(), [only] if only.starts_with(nowhere) && only.ends_with("-with-A_HOST")),
+                "{of_clients:?}"
+            );
+        }
     }
 
     #[test]
@@ -386,8 +416,14 @@ mod tests {
         shop.login.password = Password::new(r#"a"b\c # d"#);
         let text = option_file(&model(&[&shop])).unwrap();
         let client = "[client]\nprotocol=tcp\nhost=\"shop-run-1\"\nport=\"3306\"\nuser=\"striv\"\n";
-        assert_eq!(text, format!(r#"{client}password="a\"b\\c # d"{}"#, "\n"));
-        assert!(option_file(&model(&[&shop, &named(Engine::Mysql, "other")])).is_none());
+        let last = "[mysql]\ndatabase=\"striv_test\"\n";
+        assert_eq!(text, format!(r#"{client}password="a\"b\\c # d"{}{last}"#, "\n"));
+        let of_several = option_file(&model(&[&shop, &named(Engine::Mysql, "other")])).unwrap();
+        assert!(
+            of_several.starts_with("[client]\nprotocol=tcp\nhost=\"this-run-has-several-"),
+            "{of_several}"
+        );
+        assert_eq!(of_several.lines().count(), 3);
         assert!(option_file(&model(&[&database(Engine::Postgres)])).is_none());
         // Its own variables are the client's.
         let lines = lines(&model(&[&shop, &mysql]));

@@ -102,27 +102,34 @@ impl Names {
         Ok(Self { presets: presets.to_vec(), templates })
     }
 
-    /// The same with what a project says of all databases of a run, for a command that gets some of them: what is
-    /// about others is left out.
+    /// The same with what a project says of its databases, for a command that may get others: what does not fit is
+    /// left out. Tells why, unless all databases of the run would fit.
     ///
     /// # Errors
-    /// As [`Names::variables`], where it is about a database that the run does not have.
+    /// As [`Names::new`].
     pub fn with_project(
         self,
-        (presets, templates): &(Vec<Chosen>, Vec<String>),
+        presets: &[Chosen],
+        templates: &[String],
         model: &Model,
         whole: &Model,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<(Self, Vec<anyhow::Error>)> {
         let mut all = Self::new(presets, templates)?;
-        let is_of_others = |outcome: &dyn Fn(&Model) -> bool| !outcome(model) && outcome(whole);
-        all.presets.retain(|chosen| !is_of_others(&|model| chosen.database(model).is_ok()));
+        let mut left_out = Vec::new();
+        let mut fits = |outcome: &dyn Fn(&Model) -> anyhow::Result<()>| {
+            let why = outcome(model).err();
+            let is_fit = why.is_none();
+            left_out.extend(why.filter(|_| outcome(whole).is_err()));
+            is_fit
+        };
+        all.presets.retain(|chosen| fits(&|model| chosen.database(model).map(drop)));
         all.templates.retain(|(name, text)| {
-            !is_of_others(&|model| template::over(&template_of(name, text), model).is_ok())
+            fits(&|model| template::over(&template_of(&format!("env {name}"), text), model).map(drop))
         });
         all.presets.extend(self.presets);
         // What was typed stands behind, and counts for more.
         all.templates.extend(self.templates);
-        Ok(all)
+        Ok((all, left_out))
     }
 
     /// Those that this model has the databases for.

@@ -34,6 +34,10 @@ const BODY: usize = 64 << 10;
 const HASH: usize = 512;
 /// How many templates of others are remembered of a connection.
 const REMEMBERED: usize = 1000;
+/// What can be asked for.
+const PATHS: &str = "POST api/v1/templates, PUT or DELETE api/v1/templates/HASH, GET api/v1/templates/HASH/tests, \
+                     DELETE api/v1/templates/HASH/tests/ID, POST api/v1/templates/HASH/tests/ID/unlock or recreate, \
+                     DELETE api/v1/admin/templates";
 /// How the kind of a form begins.
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
 /// How soon a port is asked for the next connection that has no file for this one.
@@ -64,9 +68,8 @@ impl Api {
     /// The pool of a request, and the rest of its path: `TOKEN/api/v1/...`, or `TOKEN/DATABASE/api/v1/...`.
     fn find<'a>(&self, path: &'a str) -> Result<(&Arc<Pool>, Vec<&'a str>), Answer> {
         let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let unknown = || (StatusCode::NOT_FOUND, message("Not Found"));
         if parts.is_empty() || !is_same(parts.remove(0).as_bytes(), &self.token) {
-            return Err(unknown());
+            return Err((StatusCode::NOT_FOUND, message("Not Found")));
         }
         let named = parts.first().filter(|first| **first != "api").copied();
         let pool = match named {
@@ -83,8 +86,18 @@ impl Api {
                     format!("{name} is of {}: only PostgreSQL's databases have a pool", self.others[name]);
                 Err((StatusCode::NOT_FOUND, message(&told)))
             }
-            _ => Err(unknown()),
+            _ => Err(self.unknown()),
         }
+    }
+
+    /// For who knows the token: what there is.
+    fn unknown(&self) -> Answer {
+        let pools: Vec<&str> = self.pools.iter().map(|pool| pool.server.connection.name.as_str()).collect();
+        let told = format!(
+            "Not Found: after the token in the path there is {PATHS}; or the name of a database with a pool before api: {}",
+            pools.join(", ")
+        );
+        (StatusCode::NOT_FOUND, message(&told))
     }
 
     async fn answer(&self, request: Request<Incoming>, known: &Known) -> Result<Answer, Answer> {
@@ -148,7 +161,7 @@ impl Api {
                 | ["templates", _, "tests", _, "unlock" | "recreate"]
                 | ["admin", "templates"],
             ) => Err((StatusCode::METHOD_NOT_ALLOWED, message("Method Not Allowed"))),
-            _ => Err((StatusCode::NOT_FOUND, message("Not Found"))),
+            _ => Err(self.unknown()),
         }
     }
 }
@@ -231,7 +244,12 @@ async fn asked(body: Incoming, is_form: bool) -> Result<Asked, Answer> {
     let body = body.to_bytes();
     if is_form {
         let hash = url::form_urlencoded::parse(&body).find(|(name, _)| name == "hash");
-        return Ok(Asked { hash: hash.map(|(_, hash)| hash.into_owned()).unwrap_or_default() });
+        let hash = hash.ok_or_else(|| {
+            let told = "hash is required, and this form has none: {\"hash\": \"TEXT\"} is read with \
+                        Content-Type: application/json";
+            (StatusCode::BAD_REQUEST, message(told))
+        });
+        return hash.map(|(_, hash)| Asked { hash: hash.into_owned() });
     }
     serde_json::from_slice(&body)
         .map_err(|_| (StatusCode::BAD_REQUEST, message("the request is not {\"hash\": \"TEXT\"}")))

@@ -2,6 +2,7 @@
 //! it checked before anything is created.
 
 use std::io::ErrorKind;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -9,7 +10,7 @@ use rustix::fs::Access;
 
 use super::plan::Plan;
 use super::work;
-use crate::cli::Making;
+use crate::cli::{Making, OfProject};
 use crate::database::Database;
 use crate::environment::is_in_pod;
 use crate::failure::{Advise, Exit, usage};
@@ -23,8 +24,12 @@ pub(crate) struct Config {
     path: PathBuf,
     mode: u32,
     connargs: Vec<ConnArg>,
+    /// How many of these are the project's, and may be about databases that the run does not have.
+    of_others: usize,
     /// What the project calls the variables.
     pub names: Names,
+    /// What it says where the run has other databases, until they are known.
+    of_project: OfProject,
     /// Whether it goes into the run's own folder.
     pub is_private: bool,
     /// That folder, once it is known.
@@ -48,6 +53,7 @@ impl Config {
             }
             check_path(path)?;
             spare_template(path, &args.format)?;
+            older(path)?;
         }
         Ok(config)
     }
@@ -64,14 +70,18 @@ impl Config {
     }
 
     fn at(path: anyhow::Result<PathBuf>, args: &Making, is_private: bool) -> anyhow::Result<Self> {
-        let connargs = args.connarg.iter().map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
+        let of_project = args.own.of_project.clone();
+        let connargs = of_project.connargs.iter().chain(&args.connarg);
+        let connargs = connargs.map(|text| ConnArg::parse(text)).collect::<Result<_, _>>()?;
         let names = Names::new(&args.own.preset, &args.own.env)?;
         Ok(Self {
             renderer: args.format.renderer()?,
             path: path?,
             mode: args.mode,
             connargs,
+            of_others: of_project.connargs.len(),
             names,
+            of_project,
             is_private,
             folder: None,
             has_authorities: false,
@@ -97,11 +107,13 @@ impl Config {
     ///
     /// # Errors
     /// A usage error that names the flag, the database, the variable or the template's file and line.
-    pub(crate) fn check(&self, plan: &Plan) -> anyhow::Result<()> {
-        output::check_connargs(&self.connargs, &plan.discovery.databases)?;
+    pub(crate) fn check(&mut self, plan: &Plan, progress: &Progress) -> anyhow::Result<()> {
+        output::check_connargs(&self.connargs[self.of_others..], &plan.discovery.databases)?;
         let model = self.model(plan, |_, database| (&database.host, database.port));
         self.renderer.check_names(&model.names())?;
         if plan.discovery.missing.is_empty() {
+            let (names, of_project) = (mem::take(&mut self.names), mem::take(&mut self.of_project));
+            self.names = work::with_project(names, &of_project, &model, &model, progress)?;
             self.names.variables(&model)?;
             self.renderer.render(&model, &self.names)?;
         }
@@ -171,10 +183,12 @@ impl Config {
     }
 
     /// Removes an older file that testbed has written: its presence would mean that the databases are ready.
-    /// Whatever else is there, such as a `.env` of the user's own, stays until the new file takes its place.
+    ///
+    /// # Errors
+    /// A usage error about a file that is somebody else's; what kept it from being removed.
     pub(crate) fn remove_older(&self) -> anyhow::Result<()> {
-        let Some(path) = self.path() else { return Ok(()) };
-        let Some(written) = content_hash(path).filter(|hash| was_written(path, hash)) else { return Ok(()) };
+        let Some(path) = self.path().filter(|_| !self.is_private) else { return Ok(()) };
+        let Some(written) = older(path)? else { return Ok(()) };
         state::remove_written(path, &written)
             .with_context(|| format!("removing the older {}", path.display()))
     }
@@ -192,9 +206,21 @@ impl Config {
     }
 }
 
-/// The hash of a regular file's content, if it can be read.
-fn content_hash(path: &Path) -> Option<String> {
-    files::read(path, files::MOST).ok().map(|bytes| state::hash(&bytes))
+/// The hash of the file that is there, if there is one. It is removed and replaced, and so has to be testbed's.
+///
+/// # Errors
+/// A usage error about a file that no run of this user has written, or that somebody has changed since.
+fn older(path: &Path) -> anyhow::Result<Option<String>> {
+    let Some(content) = files::if_there(files::read(path, files::MOST)).transpose() else { return Ok(None) };
+    let hash = content.as_ref().ok().map(|content| state::hash(content));
+    let is_empty = content.is_ok_and(|content| content.is_empty());
+    // A pod knows of no run but its own, and what a PipelineRun before has left in a workspace is none of those.
+    if is_empty || is_in_pod() || hash.as_ref().is_some_and(|hash| was_written(path, hash)) {
+        return Ok(hash);
+    }
+    Err(usage(format!("{} is there, and not as a run of testbed has written it", path.display()))).hint(
+        "it would be replaced, and removed with the run: name another file with --output, or remove this one",
+    )
 }
 
 /// Whether a run of this user has noted that it wrote this content there.

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 pub(crate) async fn env(args: &Env, global: &Global, progress: &Progress) -> anyhow::Result<()> {
     let run = Standing::find(&args.which, global)?;
     let model = run.model(&args.databases)?;
-    let names = run.names(&args.own, &model)?;
+    let names = run.names(&args.own, &model, progress)?;
     let environment = work::variables(&model, &names, run.config(), Some(&run.folder_for(&model)?))?;
     let told = output::json::Told { model: &model, location: run.record.location(), config: run.config() };
     console::print(&args.format.text(&environment, &told)?)?;

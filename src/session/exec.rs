@@ -17,7 +17,7 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     }
     let run = Standing::find(&args.which, global)?;
     let model = run.model(&args.databases)?;
-    let names = run.names(&args.own, &model)?;
+    let names = run.names(&args.own, &model, progress)?;
     pool::check(args.pooling.pool, model.databases.iter().map(|one| one.engine))?;
     let mut signals = Signals::new()?;
     let reached = tokio::select! {

@@ -41,6 +41,7 @@ use std::pin::Pin;
 use tokio::time::Instant;
 
 pub(crate) use self::attach::attach;
+use self::chosen::Chosen;
 pub(crate) use self::client::connect as connect_client;
 use self::config::Config;
 pub(crate) use self::down::{connect, down};
@@ -220,6 +221,21 @@ impl<'a> Call<'a> {
         let deadline = deadline::after(maker.making().timeout);
         let is_named = maker.making().source.run_id.is_some();
         Self { maker, plan, config, recorder, progress, deadline, project, is_named }
+    }
+
+    /// Refuses what the place does not take, and a run without a database.
+    fn check_at(&self, place: &Chosen) -> anyhow::Result<()> {
+        let Plan { discovery, warnings_in_cluster, .. } = &self.plan;
+        let is_in_cluster = matches!(place, Chosen::Cluster(_));
+        if is_in_cluster {
+            self.plan.check_in_cluster()?;
+        }
+        // What is read in the cluster may tell of more.
+        if !is_in_cluster || (discovery.missing.is_empty() && discovery.telling.is_empty()) {
+            self.plan.refuse_nothing(self.maker.making().allow_none)?;
+        }
+        warnings_in_cluster.iter().filter(|_| is_in_cluster).for_each(|warning| self.progress.warn(warning));
+        Ok(())
     }
 
     /// What is noted of the run that it is about to make.

@@ -22,9 +22,9 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
         args.making.on_failure.get_or_insert(OnFailure::Keep);
     }
     let recorder = archiving::open(&args.making.archiving)?;
-    let config = Config::for_run(&args.making)?;
+    let mut config = Config::for_run(&args.making)?;
     let plan = Plan::make(&args.making.source)?;
-    config.check(&plan)?;
+    config.check(&plan, progress)?;
     output::check_names(&config.model(&plan, |_, database| (&database.host, database.port)).names())?;
     pool::check(args.pooling.pool, plan.discovery.databases.iter().map(|database| database.engine.name()))?;
     // Not after half a minute of creating databases.
@@ -36,20 +36,10 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     let signals = Signals::new()?;
     let project = which::project(global)?;
     let call = Call::new(Maker::Run(&args), plan, config, &recorder, progress, project);
+    call.check_at(&place)?;
     let outcome = match place {
-        Chosen::Local(why) => {
-            call.plan.refuse_nothing(args.making.allow_none)?;
-            make::<local::Servers>(why, &args, call, signals).await
-        }
-        Chosen::Cluster(choice) => {
-            call.plan.check_in_cluster()?;
-            // What is read in the cluster may tell of more.
-            if call.plan.discovery.missing.is_empty() && call.plan.discovery.telling.is_empty() {
-                call.plan.refuse_nothing(args.making.allow_none)?;
-            }
-            call.plan.warnings_in_cluster.iter().for_each(|warning| progress.warn(warning));
-            make::<cluster::Pods>(choice, &args, call, signals).await
-        }
+        Chosen::Local(why) => make::<local::Servers>(why, &args, call, signals).await,
+        Chosen::Cluster(choice) => make::<cluster::Pods>(choice, &args, call, signals).await,
     };
     recorder.finish(progress).await;
     outcome

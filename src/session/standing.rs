@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 
-use super::which;
+use super::{which, work};
 use crate::cli::{Global, OwnNames, Which};
 use crate::failure::{Advise, usage};
 use crate::files;
 use crate::output::{self, Connection, Model, Names};
+use crate::progress::Progress;
 use crate::registry::{Phase, Record, Registry};
 use crate::state;
 use crate::time::Time;
@@ -51,10 +52,11 @@ impl Standing {
     /// What variables are called: as somebody has typed, and as the project says of these databases.
     ///
     /// # Errors
-    /// As for [`Names::new`] and [`Names::with_project`].
-    pub(super) fn names(&self, own: &OwnNames, model: &Model) -> anyhow::Result<Names> {
+    /// As for [`Names::new`].
+    pub(super) fn names(&self, own: &OwnNames, model: &Model, progress: &Progress) -> anyhow::Result<Names> {
         let whole = Model { run_id: self.record.run_id.clone(), databases: self.record.databases.clone() };
-        Names::new(&own.preset, &own.env)?.with_project(&own.of_project, model, &whole)
+        let names = Names::new(&own.preset, &own.env)?;
+        work::with_project(names, &own.of_project, model, &whole, progress)
     }
 
     /// The run's own folder.

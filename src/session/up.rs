@@ -33,7 +33,7 @@ const PUBLICATION: Duration = Duration::from_secs(5);
 pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> anyhow::Result<u8> {
     let place = Chosen::of(global)?;
     let recorder = archiving::open(&args.making.archiving)?;
-    let config = Config::new(&args.making)?;
+    let mut config = Config::new(&args.making)?;
     if config.path().is_none() && args.result.iter().any(ResultFile::needs_config_file) {
         return Err(usage("--result config=FILE tells where the config file is, and --output - writes none"));
     }
@@ -52,24 +52,14 @@ pub(crate) async fn up(mut args: Up, global: &Global, progress: &Progress) -> an
         turn
     };
     let plan = Plan::make(&args.making.source)?;
-    config.check(&plan)?;
+    config.check(&plan, progress)?;
     config.warn_of_readers(progress);
     plan.warnings.iter().for_each(|warning| progress.warn(warning));
     let call = Call { is_named, ..Call::new(Maker::Up(&args), plan, config, &recorder, progress, project) };
+    call.check_at(&place)?;
     let outcome = match place {
-        Chosen::Local(why) => {
-            call.plan.refuse_nothing(args.making.allow_none)?;
-            make::<local::Servers>(why, &args, call).await
-        }
-        Chosen::Cluster(choice) => {
-            call.plan.check_in_cluster()?;
-            // What is read in the cluster may tell of more.
-            if call.plan.discovery.missing.is_empty() && call.plan.discovery.telling.is_empty() {
-                call.plan.refuse_nothing(args.making.allow_none)?;
-            }
-            call.plan.warnings_in_cluster.iter().for_each(|warning| progress.warn(warning));
-            make::<cluster::Pods>(choice, &args, call).await
-        }
+        Chosen::Local(why) => make::<local::Servers>(why, &args, call).await,
+        Chosen::Cluster(choice) => make::<cluster::Pods>(choice, &args, call).await,
     };
     recorder.finish(progress).await;
     outcome
@@ -145,7 +135,8 @@ fn finish<B: Backend>(
     args: &Up,
     holds: bool,
 ) -> anyhow::Result<String> {
-    let model = &backend.model(up).clone().with_earlier(&session.claim.record.databases);
+    let asked = backend.model(up);
+    let model = &asked.clone().with_earlier(&session.claim.record.databases);
     let text = session.call.config.text(model)?;
     let written = session.call.config.write_noted(&text, &mut session.claim)?;
     args.result
@@ -166,6 +157,14 @@ fn finish<B: Backend>(
         return Ok(text);
     };
     progress.say(&format!("{ready}: {}", path.display()));
+    let (all, asked) = (model.names(), asked.names());
+    let earlier: Vec<&str> = all.into_iter().filter(|name| !asked.contains(name)).collect();
+    if !earlier.is_empty() {
+        let (names, down) = (earlier.join(", "), backend.down_command(session));
+        progress.say(&format!(
+            "note: of an earlier up the run still has {names}: {down} && testbed up is without"
+        ));
+    }
     if !holds {
         progress.say(&format!("when you are done: {}", backend.down_command(session)));
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::leftovers::Leftovers;
 use super::{Backend, Call, Session, Signals, attend};
 use crate::bug;
-use crate::cli::Run;
+use crate::cli::{OfProject, Run};
 use crate::failure::{Advise, Exit, hints_of};
 use crate::files;
 use crate::history::record;
@@ -137,6 +137,26 @@ pub(super) fn variables(
         files::write(&folder.join("my.cnf"), &text, 0o600)?;
     }
     Environment::new(model, names, config, folder)
+}
+
+/// What variables are called, also as the project says where that fits the databases; tells what does not.
+///
+/// # Errors
+/// As for [`Names::new`].
+pub(super) fn with_project(
+    names: Names,
+    OfProject { presets, env, .. }: &OfProject,
+    model: &Model,
+    whole: &Model,
+    progress: &Progress,
+) -> anyhow::Result<Names> {
+    let (names, left_out) = names.with_project(presets, env, model, whole)?;
+    for why in left_out {
+        progress.say(&format!(
+            "note: of testbed.yaml this does not fit the run's databases, and is left out: {why:#}"
+        ));
+    }
+    Ok(names)
 }
 
 /// The variables that the command gets, and those of the caller that it must not see; names those of the

@@ -252,22 +252,26 @@ fn fill(
         check_cluster(file, command, &mut cli.global, matches)?;
     }
     let (source, connargs) = creating(&mut cli.command);
+    // Whether the run's databases are those of the settings.
+    let is_own = source.is_some() && !["manifests", "filenames", "with"].iter().any(|id| says(matches, id));
     if let Some(source) = source {
-        fill_source(source, matches, settings.clone(), &|id| from_variable(plain, command, id, variable));
+        let variable = |id: &str| from_variable(plain, command, id, variable);
+        fill_source(source, is_own, settings.clone(), &variable);
     }
     if let Some(connargs) = connargs {
         let typed = merged(from_variable(plain, command, "connarg", variable), std::mem::take(connargs));
-        *connargs = merged(settings.connargs, typed);
+        let below = if is_own { std::mem::take(&mut settings.connargs) } else { Vec::new() };
+        *connargs = merged(below, typed);
     }
-    if let Some((own, is_of_all)) = own_names(&mut cli.command) {
+    if let Some(own) = own_names(&mut cli.command) {
         let typed = merged(from_variable(plain, command, "env", variable), std::mem::take(&mut own.env));
         let presets = if says(matches, "preset") { Vec::new() } else { settings.presets };
-        if is_of_all {
+        if is_own {
             own.env = merged(settings.env, typed);
             own.preset.extend(presets);
         } else {
             own.env = typed;
-            own.of_project = (presets, settings.env);
+            own.of_project = cli::OfProject { presets, env: settings.env, connargs: settings.connargs };
         }
     }
     Ok(cli)
@@ -316,14 +320,14 @@ fn take_namespace(cli: &mut Cli, matches: &ArgMatches) {
     }
 }
 
-/// What a command calls the variables of its databases by, and whether it gets all of them.
-fn own_names(command: &mut cli::Command) -> Option<(&mut cli::OwnNames, bool)> {
+/// What a command calls the variables of its databases by.
+fn own_names(command: &mut cli::Command) -> Option<&mut cli::OwnNames> {
     match command {
-        cli::Command::Up(up) => Some((&mut up.making.own, true)),
-        cli::Command::Run(run) => Some((&mut run.making.own, true)),
-        cli::Command::Seed(seed) => Some((&mut seed.making.own, true)),
-        cli::Command::Exec(exec) => Some((&mut exec.own, exec.databases.is_empty())),
-        cli::Command::Env(env) => Some((&mut env.own, env.databases.is_empty())),
+        cli::Command::Up(up) => Some(&mut up.making.own),
+        cli::Command::Run(run) => Some(&mut run.making.own),
+        cli::Command::Seed(seed) => Some(&mut seed.making.own),
+        cli::Command::Exec(exec) => Some(&mut exec.own),
+        cli::Command::Env(env) => Some(&mut env.own),
         _ => None,
     }
 }
@@ -347,14 +351,14 @@ fn creating(command: &mut cli::Command) -> (Option<&mut Source>, Option<&mut Vec
 
 fn fill_source(
     source: &mut Source,
-    matches: &ArgMatches,
+    is_own: bool,
     settings: Settings,
     variable: &dyn Fn(&str) -> Vec<String>,
 ) {
     let typed = merged(variable("param"), std::mem::take(&mut source.param));
     let mut params = settings.params;
     // Databases and manifests are one choice: a `testbed up --with mysql` means this one, not this one too.
-    if !["manifests", "filenames", "with"].iter().any(|id| says(matches, id)) {
+    if is_own {
         source.with = settings.with;
         source.manifests = settings.manifests.into_iter().map(Into::into).collect();
         params = merged(settings.database_params, params);

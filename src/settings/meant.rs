@@ -95,6 +95,7 @@ fn of_subcommand(typed: &str, args: &[OsString]) -> Option<String> {
 /// A usage error that names the flag.
 pub(super) fn check_number(typed: &ArgMatches, args: &[OsString]) -> anyhow::Result<()> {
     let (command, inner) = typed.subcommand().unwrap_or(("", typed));
+    check_pool(command, args)?;
     let (flag, what) = match (command, inner.subcommand_name()) {
         ("logs", _) | ("history", Some("logs")) => ("--tail", "last lines"),
         ("history", Some("list")) => ("--limit", "newest runs"),
@@ -113,6 +114,17 @@ pub(super) fn check_number(typed: &ArgMatches, args: &[OsString]) -> anyhow::Res
         }
     }
     Ok(())
+}
+
+/// The error of a number behind `--pool`, which takes one after a `=` alone: it would be a manifest or a database.
+fn check_pool(command: &str, args: &[OsString]) -> anyhow::Result<()> {
+    let mut words = args.iter().filter_map(|arg| arg.to_str()).take_while(|word| *word != "--");
+    let next = words.find(|word| *word == "--pool" && ["run", "exec"].contains(&command)).and(words.next());
+    match next.filter(|next| *next == "auto" || next.parse::<u32>().is_ok()) {
+        Some(number) => Err(usage(format!("--pool {number}: the number is read after a =")))
+            .hint(format!("--pool={number}; --pool alone is auto")),
+        None => Ok(()),
+    }
 }
 
 /// For what belongs to one database, and for a database.
@@ -144,6 +156,7 @@ fn of_argument(typed: &str, args: &[OsString]) -> Option<String> {
         ("down", "--all") => {
             Some("`testbed status` lists the runs, each of which has a `down` of its own".into())
         }
+        ("up", "--pool") => Some("a pool lasts as long as a command: testbed run --pool -- COMMAND, or testbed exec --pool -- COMMAND".into()),
         ("up" | "run", "-o" | "--json") => Some(
             "--format says how the config file is written, and --output where; up -o json prints the run"
                 .into(),

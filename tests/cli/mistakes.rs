@@ -22,6 +22,10 @@ exec
 exec pytest
 exec pytest -x
 exec -- true
+exec --pool 4 -- true
+run --with postgres --pool 4 -- true
+run --pool auto -- true
+up --with postgres --pool
 exec --run-id nowhere -- true
 sh
 bash

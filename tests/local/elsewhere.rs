@@ -1,7 +1,9 @@
 //! A command never reaches a server that is not the run's, whatever the caller's environment says: real
 //! clients, with every variable in it that could lead them elsewhere.
 
-use crate::examples::{copy, is_without_packages, of_go, packages};
+use std::process::Command;
+
+use crate::examples::{copy, is_missing, is_without_packages, of_go, packages};
 use crate::harness::Local;
 use crate::support::Folder;
 
@@ -139,8 +141,7 @@ fn the_callers_variables_lead_no_driver_of_go_and_node_elsewhere() {
 #[test]
 fn the_callers_variables_lead_no_client_of_mariadb_elsewhere() {
     let local = Local::of(hostile(Folder::local()));
-    let script =
-        "echo $SHOP_PORT $SHOP_DATABASE; mariadb -NBe 'SELECT @@port, database()' \"$SHOP_DATABASE\"";
+    let script = "echo $SHOP_PORT $SHOP_DATABASE; mariadb -NBe 'SELECT @@port, database()'";
     let run = local.call(&["run", "--with", "mariadb=shop", "--", "sh", "-ec", script]).ok();
     let (told, answered) = run.stdout.trim().split_once('\n').expect("two lines");
     assert_eq!(told.split_whitespace().collect::<Vec<_>>(), answered.split_whitespace().collect::<Vec<_>>());
@@ -149,15 +150,27 @@ fn the_callers_variables_lead_no_client_of_mariadb_elsewhere() {
     local.assert_nothing_left();
 }
 
+/// Not of the machine's own servers either, to which they go where nobody names one.
 #[test]
-fn with_several_databases_the_usual_names_are_nobodys() {
+fn with_several_databases_clients_that_are_told_none_find_none() {
     let local = Local::of(hostile(Folder::local()));
-    let script = "env | grep -cE '^(DATABASE_URL|PG[A-Z]+|MYSQL_(HOST|PWD|TCP_PORT|UNIX_PORT))='";
+    let script = "env | grep -cE '^(DATABASE_URL|PG[A-Z]+|MYSQL_(HOST|PWD|TCP_PORT|UNIX_PORT))='
+        for client in 'psql -c' 'mariadb -e'; do
+            $client 'SELECT 1' && echo found
+        done
+        psql \"$B_URL\" -Atc 'SELECT 42'
+        mariadb -h$D_HOST -P$D_PORT -u$D_USER -p$D_PASSWORD $D_DATABASE -NBe 'SELECT 43'";
     let with = ["--with", "postgres=a", "--with", "postgres=b", "--with", "mariadb=c", "--with", "mariadb=d"];
     let args: Vec<&str> = ["run"].into_iter().chain(with).chain(["--", "sh", "-c", script]).collect();
-    let run = local.call(&args).ends(1);
-    assert_eq!(run.stdout, "0\n");
-    run.says("DATABASE_URL").says("PGHOST, ").says("MYSQL_HOST, ");
+    let run = local.call(&args).ok();
+    assert_eq!(run.stdout, "2\n42\n43\n", "{}", run.transcript());
+    let run = run.says("DATABASE_URL").says("PGHOSTADDR, ").says("MYSQL_PWD, ");
+    let several = "this-run-has-several-servers-of-this-kind-say-which-as-with-";
+    for host in
+        [format!("\"/{several}A_HOST/.s.PGSQL.5432\" failed"), format!("server host '{several}C_HOST'")]
+    {
+        assert!(run.stderr.contains(&host), "{host}: {}", run.transcript());
+    }
     local.assert_nothing_left();
 }
 
@@ -186,6 +199,28 @@ fn an_option_file_that_leads_elsewhere_is_told() {
         .call(&args)
         .ok()
         .says(&format!("warning: {home}/.my.cnf counts for more than the run's server and login"));
+}
+
+/// A database in the login would be for all programs, and most know no such option.
+#[test]
+fn the_client_of_mariadb_gets_to_the_database_and_other_programs_still_start() {
+    let local = Local::new();
+    let mut script = "\
+        mariadb -NBe 'CREATE TABLE t (n int); SELECT database()'
+        mariadb -NBe 'SELECT database()' mysql
+        mariadb-check \"$SHOP_DATABASE\" | grep -o 'OK'\n"
+        .to_owned();
+    let mut expected = "my \"shop\"\nmysql\nOK\n".to_owned();
+    if !is_missing("mariadb-client", Command::new("mariadb-admin").arg("--version")) {
+        script += "\
+            mariadb-dump --no-data --skip-comments \"$SHOP_DATABASE\" | grep -o 'CREATE TABLE .t.'
+            mariadb-show \"$SHOP_DATABASE\" | grep -c ' t '
+            mariadb-admin ping";
+        expected += "CREATE TABLE `t`\n1\nmysqld is alive\n";
+    }
+    let with = ["run", "--with", "mariadb=shop", "--param", "database=my \"shop\""];
+    let run = local.call(&[&with[..], &["--", "bash", "-eo", "pipefail", "-c", &script]].concat()).ok();
+    assert_eq!(run.stdout, expected, "{}", run.transcript());
 }
 
 /// An outer run's file is not this one's.

@@ -29,6 +29,7 @@ fn up_again_is_the_same_run_and_new_databases_join_it() {
     // What joins is in the config file beside what was there, and so is what only the first call has asked for.
     let (joined, both) = local.up(&["--with", "mariadb"]);
     assert_eq!(joined.stdout, again.stdout);
+    let _ = joined.says("note: of an earlier up the run still has postgres: ");
     assert_eq!(both.len(), 2, "{}", local.read("testing-databases.json"));
     assert_eq!(both[0].port, databases[0].port);
     both.iter().for_each(|database| database.assert_takes_logins());
@@ -56,6 +57,23 @@ fn up_again_is_the_same_run_and_new_databases_join_it() {
     local.call(&["down"]).ok().says(&format!("run {run_id} is gone (2 servers)"));
     assert!(!local.has("testing-databases.json"));
     local.assert_nothing_left();
+}
+
+#[test]
+fn up_again_tells_of_a_database_that_is_asked_for_no_more() {
+    let local = Local::new();
+    let settings = |databases: &str| local.file("testbed.yaml", &format!("databases: {{{databases}}}\n"));
+    settings("orders: sqlite, audit: sqlite");
+    assert!(!local.call(&["up"]).ok().stderr.contains("note:"));
+    settings("orders: sqlite");
+    let again = local.call(&["up"]).ok();
+    let run_id = again.stdout.trim()[..8].to_owned();
+    let _ = again
+        .says(&format!("note: of an earlier up the run still has audit: testbed down --run-id {run_id}"));
+    // It is gone where this says, and then there is nothing to tell.
+    local.call(&["down"]).ok();
+    assert!(!local.call(&["up"]).ok().stderr.contains("note:"));
+    local.call(&["down"]).ok();
 }
 
 /// The second one comes while the first is still at work, of which there is nothing to join yet.

@@ -194,9 +194,62 @@ fn each_request_is_answered_as_documented() {
     assert_eq!(client.status("DELETE", "/admin/templates"), 204);
     assert_eq!(client.status("GET", "/templates/a/tests"), 404, "all are forgotten");
     assert_eq!(client.status("PATCH", "/templates"), 405);
-    assert_eq!(client.status("GET", "/nothing"), 404);
     serving.end().ok();
     local.assert_nothing_left();
+}
+
+/// What somebody sees who calls it by hand.
+#[test]
+fn a_request_that_is_none_is_told_what_there_is() {
+    let local = Local::new();
+    let serving = Serving::start(&local, &["run", "--with", "postgres=orders", "--with", "sqlite", "--pool"]);
+    let mut client = serving.client();
+    let with_token = client.path.clone();
+    let before_api = with_token.strip_suffix("/api/v1").unwrap().to_owned();
+    for path in ["/nothing", "/templates/a/b", ""] {
+        let (status, answer) = client.ask("GET", path, "");
+        let told = answer["message"].as_str().unwrap();
+        assert_eq!(status, 404, "{told}");
+        assert!(told.starts_with("Not Found: ") && told.contains("POST api/v1/templates, "), "{told}");
+    }
+    for path in ["/other/api/v1", "/templates", ""] {
+        client.path = format!("{before_api}{path}");
+        let (status, answer) = client.ask("POST", "", "");
+        let told = answer["message"].as_str().unwrap();
+        assert!(
+            status == 404 && told.contains("POST api/v1/templates, ") && told.ends_with("before api: orders"),
+            "{told}"
+        );
+    }
+    // Who does not know the token is told nothing.
+    client.path = "/wrong".into();
+    assert_eq!(client.ask("POST", "/api/v1/nothing", ""), (404, json!({"message": "Not Found"})));
+    // As curl -d sends it, which is a form that JSON is no part of.
+    client.path = with_token;
+    let body = r#"{"hash": "a"}"#;
+    let mut form = |body: &str| {
+        let kind = "Content-Type: application/x-www-form-urlencoded";
+        let (path, length) = (&client.path, body.len());
+        let text = format!(
+            "POST {path}/templates HTTP/1.1\r\nHost: localhost\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        client.stream.get_mut().write_all(text.as_bytes()).expect("the server reads");
+        client.receive()
+    };
+    let (status, answer) = form(body);
+    let told = answer["message"].as_str().unwrap();
+    assert!(
+        status == 400
+            && told.starts_with("hash is required, ")
+            && told.contains("Content-Type: application/json"),
+        "{told}"
+    );
+    assert_eq!(form("hash=a").0, 200);
+    assert_eq!(
+        client.ask("POST", "/templates", r#"{"hash": ""}"#),
+        (400, json!({"message": "hash is required"}))
+    );
+    serving.end().ok();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::Local;
+use crate::support::Called;
 use crate::support::pages::root;
 
 /// A login in which every part has to be escaped somewhere.
@@ -112,6 +113,46 @@ fn names_that_do_not_fit_end_before_anything_is_made() {
         local.file("testbed.yaml", text);
         run(&[]).says(&format!("error: testbed.yaml:{line}: ")).says(part);
     }
+}
+
+#[test]
+fn what_a_project_says_of_its_own_databases_is_left_out_where_others_are_typed() {
+    let local = Local::new();
+    local.file(
+        "testbed.yaml",
+        "databases: {orders: postgres, shop: mariadb}\n\
+         connargs: {shop: {charset: utf8mb4}, application_name: mine}\n\
+         env:\n\
+         - {preset: rails, database: orders}\n\
+         - MINE: '{{ orders.database }}'\n\
+         \x20 ALL: '{{ databases | length }}'\n",
+    );
+    let told = |called: &Called, whats: &[&str]| {
+        let note = "note: of testbed.yaml this does not fit the run's databases, and is left out: ";
+        assert_eq!(called.stderr.matches(note).count(), whats.len(), "{}", called.transcript());
+        whats.iter().for_each(|what| {
+            assert!(called.stderr.contains(&format!("{note}{what}")), "{}", called.transcript())
+        });
+    };
+    let left_out = ["preset rails: the run has no database \"orders\"", "env MINE:1: "];
+    let script = "echo \"${RAILS_ENV-none} ${MINE-none} $ALL $OWN\"; cat \"$TESTBED_CONFIG\"";
+    let own = ["--with", "postgres=other", "--env", "OWN={{ other.database }}"];
+    let run = local.call(&[&["run"], &own[..], &["--", "sh", "-c", script]].concat()).ok();
+    assert!(run.stdout.starts_with("none none 1 test\n"), "{}", run.transcript());
+    assert!(run.stdout.contains("\"application_name\": \"mine\"") && !run.stdout.contains("charset"));
+    told(&run, &left_out);
+    // Each command that works with such a run.
+    told(&local.call(&["up", "--with", "postgres=other", "--run-id", "r"]).ok(), &left_out);
+    let exec = local.call(&["exec", "--run-id", "r", "--", "sh", "-c", "echo ${MINE-none} $ALL"]).ok();
+    assert_eq!(exec.stdout, "none 1\n");
+    told(&exec, &left_out);
+    told(&local.call(&["env", "--run-id", "r"]).ok(), &left_out);
+    local.call(&["down", "--run-id", "r"]).ok();
+    // What was typed is never left out, and in the project's own databases a fault is one.
+    let typed = ["run", "--with", "postgres=other", "--env", "X={{ orders.port }}", "--", "true"];
+    local.call(&typed).fails(2).says("env X:1: ");
+    local.file("testbed.yaml", "databases: {orders: postgres}\nenv: {MINE: '{{ ordres.database }}'}\n");
+    local.call(&["run", "--", "true"]).fails(2).says("env MINE:1: ");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn a_server_listens_on_the_port_that_is_asked_for() {
         .fails(2);
     taken
         .says(&format!("error: db: the port {one} of 127.0.0.1 is taken by postgres (process "))
-        .says("hint: it is of the run r: testbed down --run-id r");
+        .says("hint: it is of the run r: testbed exec --run-id r -- COMMAND uses that, testbed down --run-id r removes it");
     // What was to join the run is refused, and the run stays.
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let joins = format!("mariadb@{}", listener.local_addr().unwrap().port());

@@ -113,6 +113,35 @@ fn a_projects_scripts_databases_users_and_extensions_are_there() {
     local.call(&["history", "show", "r"]).ends(0).keeps(&orders.password).keeps(&shop.password);
 }
 
+/// As `docker_process_sql` and the images' own variables have it.
+#[test]
+fn a_shell_script_is_logged_in_and_knows_the_data_folder() {
+    let local = Local::new();
+    local.file(
+        "testbed.yaml",
+        "databases: {orders: {use: postgres, user: app, init: p.sh}, shop: {use: mariadb, user: app, init: m.sh}}\n",
+    );
+    local.file(
+        "p.sh",
+        "test -w \"$PGDATA/pg_hba.conf\"
+         psql -c 'CREATE TABLE seen AS SELECT current_user::text AS who, current_database()::text AS \"where\"'
+         psql -U \"$POSTGRES_USER\" -d \"$POSTGRES_DB\" -c 'INSERT INTO seen VALUES (1, 2)'\n",
+    );
+    local.file(
+        "m.sh",
+        "mariadb -e 'CREATE TABLE seen AS SELECT user() AS who, database() AS `where`'
+         mariadb -uroot -p\"$MARIADB_ROOT_PASSWORD\" \"$MARIADB_DATABASE\" -e 'INSERT INTO seen VALUES (1, 2)'
+         mariadb -uapp -p\"$MARIADB_PASSWORD\" -e 'INSERT INTO seen VALUES (3, 4)'
+         mariadb-check \"$MARIADB_DATABASE\"\n",
+    );
+    let (_, databases) = local.up(&["--run-id", "r"]);
+    let all = "SELECT concat(who, ' ', \"where\") FROM seen";
+    assert_eq!(databases[0].query(all).unwrap(), ["app test", "1 2"]);
+    let all = all.replace('"', "`");
+    assert_eq!(databases[1].query(&all).unwrap(), ["root@localhost test", "1 2", "3 4"]);
+    local.call(&["down"]).ok();
+}
+
 #[test]
 fn a_command_gets_each_database_by_its_name() {
     let local = Local::new();

@@ -161,7 +161,7 @@ fn home(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -> anyhow:
     if !home.exists() {
         super::account::make_folder(&home, None)?;
         if planned.database.engine != Engine::Postgres {
-            write_client_settings(&home.join(".my.cnf"), server, setting)?;
+            write_client_settings(&home.join(".my.cnf"), planned, server, setting)?;
         }
         super::account::hand_over(&home, setting.account)?;
     }
@@ -169,15 +169,23 @@ fn home(planned: &Planned, server: &Server<'_>, setting: Setting<'_>) -> anyhow:
 }
 
 /// The machine's own settings may name the socket of its own server, and they win over variables; those in
-/// HOME win over them.
-fn write_client_settings(path: &Path, server: &Server<'_>, setting: Setting<'_>) -> anyhow::Result<()> {
-    let socket = mysql::socket(server.data).display().to_string();
-    let socket = socket.replace('\\', "\\\\").replace('"', "\\\"");
+/// HOME win over them. Only what speaks SQL knows a database.
+fn write_client_settings(
+    path: &Path,
+    planned: &Planned,
+    server: &Server<'_>,
+    setting: Setting<'_>,
+) -> anyhow::Result<()> {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let socket = quoted(&mysql::socket(server.data).display().to_string());
+    let (port, user) = (server.port, quoted(&server.root.user));
+    let database = planned.database.login.database.as_deref();
+    let database = database.map(|name| format!("[mysql]\ndatabase = {}\n", quoted(name)));
     crate::files::write(
         path,
         &format!(
-            "[client]\nsocket = \"{socket}\"\nport = {}\ndefault-character-set = utf8mb4\n",
-            server.port
+            "[client]\nsocket = {socket}\nport = {port}\nuser = {user}\ndefault-character-set = utf8mb4\n{}",
+            database.unwrap_or_default()
         ),
         0o600,
     )?;
@@ -195,6 +203,8 @@ fn surroundings(planned: &Planned, server: &Server<'_>) -> BTreeMap<&'static str
             ("PGUSER", root.user.clone()),
             ("PGPASSWORD", password),
             ("PGDATABASE", planned.database.login.database.clone().unwrap_or_else(|| root.user.clone())),
+            // Where a container has it, nothing is here.
+            ("PGDATA", server.data.display().to_string()),
         ]
         .into(),
         _ => [

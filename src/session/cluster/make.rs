@@ -130,7 +130,7 @@ fn begun(plan: &Plan) -> Event {
 async fn prepare(
     plan: &mut Plan,
     cluster: &Cluster,
-    config: &Config,
+    config: &mut Config,
     may_be_none: bool,
     progress: &Progress,
 ) -> anyhow::Result<Kinds> {
@@ -144,7 +144,7 @@ async fn prepare(
             progress.warn(&format!("{error:#}"));
         }
         plan.rediscover()?;
-        config.check(plan)?;
+        config.check(plan, progress)?;
         plan.refuse_nothing(may_be_none)?;
     }
     let mut kinds = Kinds::new(cluster);
