@@ -73,14 +73,17 @@ impl Api {
             None => self.pools.first(),
             Some(name) => {
                 parts.remove(0);
-                self.pools.iter().find(|pool| pool.server.connection.name == name)
+                self.pools.iter().find(|pool| pool.server.connection().name == name)
             }
         };
         match (pool, named) {
             (Some(pool), _) if parts.starts_with(&["api", "v1"]) => Ok((pool, parts.split_off(2))),
             (None, Some(name)) if self.others.contains_key(name) => {
-                let told =
-                    format!("{name} is of {}: only PostgreSQL's databases have a pool", self.others[name]);
+                let told = format!(
+                    "{name} is of {}: only databases of PostgreSQL, and on this machine of MariaDB and MySQL, have \
+                     a pool",
+                    self.others[name]
+                );
                 Err((StatusCode::NOT_FOUND, message(&told)))
             }
             _ => Err(unknown()),
@@ -105,8 +108,9 @@ impl Api {
                     known.note(name.is_ok(), &database);
                 }
                 let name = name.map_err(refused("template"))?;
-                let database =
-                    json!({"templateHash": hash, "config": config(&pool.server.connection, &name)});
+                let reached = pool.server.reach(&name).ok_or(Refusal::Discarded);
+                let reached = reached.map_err(refused("template"))?;
+                let database = json!({"templateHash": hash, "config": config(&reached)});
                 Ok((StatusCode::OK, json!({"database": database})))
             }
             (&Method::PUT, ["templates", part]) => {
@@ -123,9 +127,8 @@ impl Api {
             }
             (&Method::GET, ["templates", part, "tests"]) => {
                 let hash = hash(part)?;
-                let id = pool.get(&hash).await.map_err(refused("template"))?;
-                let config = config(&pool.server.connection, &pool.name(id));
-                let database = json!({"templateHash": hash, "config": config});
+                let (id, reached) = pool.get(&hash).await.map_err(refused("template"))?;
+                let database = json!({"templateHash": hash, "config": config(&reached)});
                 Ok((StatusCode::OK, json!({"database": database, "id": id})))
             }
             (&Method::DELETE, ["templates", part, "tests", id])
@@ -263,17 +266,19 @@ fn message(text: &str) -> Value {
     json!({"message": text})
 }
 
-fn config(connection: &Connection, database: &str) -> Value {
-    let Connection { host, port, user, password, .. } = connection;
+fn config(connection: &Connection) -> Value {
+    let Connection { host, port, user, password, database, .. } = connection;
     let mut config =
         json!({"host": host, "port": port, "username": user, "password": password, "database": database});
-    match connection.secured() {
-        Secured::No => {}
-        Secured::Unverified => config["additionalParams"] = json!({"sslmode": "require"}),
-        Secured::Verified(ca) => {
-            config["additionalParams"] = json!({"sslmode": "verify-full", "sslrootcert": ca});
-        }
-    }
+    let is_postgres = connection.engine == "postgres";
+    let secured = match connection.secured() {
+        Secured::No => return config,
+        Secured::Unverified if is_postgres => json!({"sslmode": "require"}),
+        Secured::Unverified => json!({"ssl-mode": "REQUIRED"}),
+        Secured::Verified(ca) if is_postgres => json!({"sslmode": "verify-full", "sslrootcert": ca}),
+        Secured::Verified(ca) => json!({"ssl-mode": "VERIFY_IDENTITY", "ssl-ca": ca}),
+    };
+    config["additionalParams"] = secured;
     config
 }
 
