@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -115,7 +115,8 @@ impl Api {
             }
             (&Method::PUT, ["templates", part]) => {
                 let hash = hash(part)?;
-                let is_of_others = pool.template(&hash).is_some_and(|database| known.is_of_others(&database));
+                let is_of_others = is_python(&head.headers)
+                    && pool.template(&hash).is_some_and(|database| known.is_of_others(&database));
                 let finalized = match is_of_others {
                     true => pool.until_finalized(&hash).await,
                     false => pool.finalize(&hash).await,
@@ -156,8 +157,9 @@ impl Api {
     }
 }
 
-/// What a connection has to do with templates. The client for Python finalizes also what it was told that another
-/// client makes: that would be in the middle of the other's work.
+/// What a connection has to do with templates. The client for Python, which has one connection, finalizes also what
+/// it was told that another client makes: that would be in the middle of the other's work. Others may finalize over
+/// any of their connections.
 #[derive(Default)]
 struct Known(Mutex<Templates>);
 
@@ -187,6 +189,11 @@ impl Known {
     fn is_of_others(&self, database: &str) -> bool {
         self.templates().others.contains(database)
     }
+}
+
+/// Whether the client for Python asks, by the library that it uses.
+fn is_python(headers: &HeaderMap) -> bool {
+    headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"python-requests/"))
 }
 
 /// Answers whoever connects, for ever.

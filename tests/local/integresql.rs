@@ -54,6 +54,7 @@ impl Serving {
 pub struct Client {
     stream: BufReader<TcpStream>,
     pub path: String,
+    agent: &'static str,
 }
 
 impl Client {
@@ -62,14 +63,14 @@ impl Client {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
-        Self { stream: BufReader::new(stream), path: format!("/{path}/v1") }
+        Self { stream: BufReader::new(stream), path: format!("/{path}/v1"), agent: "test" }
     }
 
     pub fn send(&mut self, method: &str, path: &str, body: &str) {
         let length = body.len();
         let text = format!(
-            "{method} {}{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}",
-            self.path
+            "{method} {}{path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {}\r\nContent-Length: {length}\r\n\r\n{body}",
+            self.path, self.agent
         );
         self.stream.get_mut().write_all(text.as_bytes()).expect("the server reads");
     }
@@ -249,10 +250,23 @@ fn who_asks_waits_for_the_template_and_is_told_when_it_is_discarded() {
 }
 
 #[test]
-fn who_finalizes_what_another_client_makes_waits_for_that() {
+fn any_connection_of_a_client_with_several_finalizes_what_another_one_has_begun() {
+    let local = Local::new();
+    let serving = Serving::start(&local, &RUN);
+    let (mut one, mut other) = (serving.client(), serving.client());
+    assert_eq!(one.initialise("a").0, 200);
+    assert_eq!(other.initialise("a").0, 423);
+    assert_eq!(other.status("PUT", "/templates/a"), 204);
+    one.get("a");
+    serving.end().ok();
+}
+
+#[test]
+fn the_client_for_python_that_finalizes_what_another_one_makes_waits_for_that() {
     let local = Local::new();
     let serving = Serving::start(&local, &RUN);
     let (mut maker, mut other) = (serving.client(), serving.client());
+    (maker.agent, other.agent) = ("python-requests/2.34.2", "python-requests/2.34.2");
     let (_, answer) = maker.initialise("a");
     assert_eq!(other.initialise("a").0, 423);
     other.send("PUT", "/templates/a", "");
@@ -564,8 +578,7 @@ fn the_client_for_node_js_works_unchanged() {
     let link = |folder: &std::path::Path| {
         std::os::unix::fs::symlink(&packages, folder.join("node_modules")).expect("a link");
     };
-    let engine = "postgres";
-    {
+    for engine in ["postgres", "mariadb"] {
         let called = suite("node", engine, link, &["node", "--test", "--test-reporter=tap"]);
         assert!(called.stdout.contains("# pass 5\n# fail 0"), "{}", called.transcript());
     }
