@@ -565,7 +565,8 @@ pub struct Pooling {
     /// Serve fresh copies of databases.
     ///
     /// By IntegreSQL's interface, for the command's tests: so many are kept ready of each template, and auto is one
-    /// a processor, at least two. The address is in INTEGRESQL_CLIENT_BASE_URL. PostgreSQL only
+    /// a processor, at least two. The address is in INTEGRESQL_CLIENT_BASE_URL. PostgreSQL, and on this
+    /// machine MariaDB and MySQL
     #[arg(
         long,
         value_name = "N",

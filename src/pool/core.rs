@@ -52,6 +52,15 @@ pub(super) enum Refusal {
     Failed(String),
 }
 
+/// What there is to know of a template that is closed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closed {
+    /// What it takes on disk, in bytes.
+    pub size: u64,
+    /// Whether it has settings or rights of its own.
+    pub has_settings: bool,
+}
+
 /// What is to be done on the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Work {
@@ -143,6 +152,8 @@ pub(super) struct Core {
     stuck: usize,
     looks: Option<Instant>,
     is_looking: bool,
+    /// The template that nobody has to make.
+    seed: Option<String>,
 }
 
 impl Core {
@@ -158,7 +169,14 @@ impl Core {
             stuck: 0,
             looks: None,
             is_looking: false,
+            seed: None,
         }
+    }
+
+    /// Begins the template that nobody has to make: the database that is to be created for it.
+    pub(super) fn initialise_seed(&mut self, hash: &str) -> Result<String, Refusal> {
+        self.seed = Some(hash.to_owned());
+        self.initialise(hash)
     }
 
     /// The name of a test database.
@@ -232,10 +250,8 @@ impl Core {
         template.stage = Stage::Discarded;
         answer_all(template.waiting.drain(..), &Refusal::Discarded);
         let database = template.database.clone();
-        let copies: Vec<Id> = template.ready.drain(..).collect();
-        let handed: Vec<Id> = std::mem::take(&mut template.handed).into_keys().collect();
-        let names: Vec<String> = copies.into_iter().chain(handed).map(|id| self.name(id)).collect();
-        std::iter::once(database).chain(names).for_each(|name| self.doom(name, now));
+        self.doom(database, now);
+        self.discard_copies(hash, now);
         let discarded = |(hash, template): (&String, &Template)| {
             (template.stage == Stage::Discarded).then(|| hash.clone())
         };
@@ -246,13 +262,26 @@ impl Core {
         Ok(())
     }
 
-    /// Discards all templates, and forgets that there were any.
+    fn discard_copies(&mut self, hash: &str, now: Instant) {
+        let Some(template) = self.templates.get_mut(hash) else { return };
+        let ready = std::mem::take(&mut template.ready);
+        let handed = std::mem::take(&mut template.handed);
+        let copies: Vec<Id> = ready.into_iter().chain(handed.into_keys()).collect();
+        copies.into_iter().for_each(|id| self.doom(self.name(id), now));
+    }
+
+    /// Discards all templates, and forgets that there were any. That of the seed stays, which nobody would make
+    /// again, and has new copies.
     pub(super) fn reset(&mut self, now: Instant) {
         let hashes: Vec<String> = self.templates.keys().cloned().collect();
         for hash in &hashes {
-            let _ = self.discard(hash, now);
+            if self.seed.as_ref() == Some(hash) {
+                self.discard_copies(hash, now);
+            } else {
+                let _ = self.discard(hash, now);
+            }
         }
-        self.templates.clear();
+        self.templates.retain(|hash, _| self.seed.as_ref() == Some(hash));
     }
 
     /// A database for one test.
@@ -727,6 +756,21 @@ mod tests {
         let left: Vec<Id> = core.templates["a"].handed.keys().copied().collect();
         // The first is used, the second is again, and the last two nobody has logged in to yet.
         assert_eq!(left, [ids[0], ids[1], ids[4], ids[5]]);
+    }
+
+    #[test]
+    fn a_seed_is_not_forgotten_with_the_others() {
+        let (mut core, clock) = (core(), Instant::now());
+        let database = core.initialise_seed("seed").unwrap();
+        core.finalized("seed", &database, 1).unwrap();
+        template(&mut core, "a");
+        settle(&mut core, clock);
+        let before = [now(core.get("seed", clock)), now(core.get("seed", clock))];
+        core.reset(clock);
+        assert_eq!((core.template("a"), core.template("seed")), (None, Some(database)));
+        settle(&mut core, clock);
+        assert!(!before.contains(&now(core.get("seed", clock))));
+        assert!(core.doomed.is_empty());
     }
 
     #[test]

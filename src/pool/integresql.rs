@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{Method, Request, Response, StatusCode};
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -76,14 +76,17 @@ impl Api {
             None => self.pools.first(),
             Some(name) => {
                 parts.remove(0);
-                self.pools.iter().find(|pool| pool.server.connection.name == name)
+                self.pools.iter().find(|pool| pool.server.connection().name == name)
             }
         };
         match (pool, named) {
             (Some(pool), _) if parts.starts_with(&["api", "v1"]) => Ok((pool, parts.split_off(2))),
             (None, Some(name)) if self.others.contains_key(name) => {
-                let told =
-                    format!("{name} is of {}: only PostgreSQL's databases have a pool", self.others[name]);
+                let told = format!(
+                    "{name} is of {}: only databases of PostgreSQL, and on this machine of MariaDB and MySQL, have \
+                     a pool",
+                    self.others[name]
+                );
                 Err((StatusCode::NOT_FOUND, message(&told)))
             }
             _ => Err(self.unknown()),
@@ -118,13 +121,15 @@ impl Api {
                     known.note(name.is_ok(), &database);
                 }
                 let name = name.map_err(refused("template"))?;
-                let database =
-                    json!({"templateHash": hash, "config": config(&pool.server.connection, &name)});
+                let reached = pool.server.reach(&name).ok_or(Refusal::Discarded);
+                let reached = reached.map_err(refused("template"))?;
+                let database = json!({"templateHash": hash, "config": config(&reached)});
                 Ok((StatusCode::OK, json!({"database": database})))
             }
             (&Method::PUT, ["templates", part]) => {
                 let hash = hash(part)?;
-                let is_of_others = pool.template(&hash).is_some_and(|database| known.is_of_others(&database));
+                let is_of_others = is_python(&head.headers)
+                    && pool.template(&hash).is_some_and(|database| known.is_of_others(&database));
                 let finalized = match is_of_others {
                     true => pool.until_finalized(&hash).await,
                     false => pool.finalize(&hash).await,
@@ -136,9 +141,8 @@ impl Api {
             }
             (&Method::GET, ["templates", part, "tests"]) => {
                 let hash = hash(part)?;
-                let id = pool.get(&hash).await.map_err(refused("template"))?;
-                let config = config(&pool.server.connection, &pool.name(id));
-                let database = json!({"templateHash": hash, "config": config});
+                let (id, reached) = pool.get(&hash).await.map_err(refused("template"))?;
+                let database = json!({"templateHash": hash, "config": config(&reached)});
                 Ok((StatusCode::OK, json!({"database": database, "id": id})))
             }
             (&Method::DELETE, ["templates", part, "tests", id])
@@ -166,8 +170,9 @@ impl Api {
     }
 }
 
-/// What a connection has to do with templates. The client for Python finalizes also what it was told that another
-/// client makes: that would be in the middle of the other's work.
+/// What a connection has to do with templates. The client for Python, which has one connection, finalizes also what
+/// it was told that another client makes: that would be in the middle of the other's work. Others may finalize over
+/// any of their connections.
 #[derive(Default)]
 struct Known(Mutex<Templates>);
 
@@ -197,6 +202,11 @@ impl Known {
     fn is_of_others(&self, database: &str) -> bool {
         self.templates().others.contains(database)
     }
+}
+
+/// Whether the client for Python asks, by the library that it uses.
+fn is_python(headers: &HeaderMap) -> bool {
+    headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"python-requests/"))
 }
 
 /// Answers whoever connects, for ever.
@@ -281,17 +291,19 @@ fn message(text: &str) -> Value {
     json!({"message": text})
 }
 
-fn config(connection: &Connection, database: &str) -> Value {
-    let Connection { host, port, user, password, .. } = connection;
+fn config(connection: &Connection) -> Value {
+    let Connection { host, port, user, password, database, .. } = connection;
     let mut config =
         json!({"host": host, "port": port, "username": user, "password": password, "database": database});
-    match connection.secured() {
-        Secured::No => {}
-        Secured::Unverified => config["additionalParams"] = json!({"sslmode": "require"}),
-        Secured::Verified(ca) => {
-            config["additionalParams"] = json!({"sslmode": "verify-full", "sslrootcert": ca});
-        }
-    }
+    let is_postgres = connection.engine == "postgres";
+    let secured = match connection.secured() {
+        Secured::No => return config,
+        Secured::Unverified if is_postgres => json!({"sslmode": "require"}),
+        Secured::Unverified => json!({"ssl-mode": "REQUIRED"}),
+        Secured::Verified(ca) if is_postgres => json!({"sslmode": "verify-full", "sslrootcert": ca}),
+        Secured::Verified(ca) => json!({"ssl-mode": "VERIFY_IDENTITY", "ssl-ca": ca}),
+    };
+    config["additionalParams"] = secured;
     config
 }
 

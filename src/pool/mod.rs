@@ -1,13 +1,15 @@
 //! Fresh databases for tests: copies of templates that the tests' own side has filled, ready before somebody
-//! asks. [`core`] decides, [`postgres`] makes and removes, [`integresql`] is how clients ask.
+//! asks. [`core`] decides, [`postgres`] and [`mysql`] make and remove, [`integresql`] is how clients ask.
 
 mod core;
 mod integresql;
+mod mysql;
 mod postgres;
+mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -16,21 +18,29 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{timeout, timeout_at};
 
-use self::core::{Core, Got, Id, Limits, Refusal, Removed, Way, Work};
-use self::postgres::{Server, Session};
+use self::core::{Closed, Core, Got, Id, Limits, Refusal, Removed, Work};
+use self::server::{Server, Session};
 use crate::failure::{Advise, usage};
 use crate::output::{Connection, Environment, Model};
+use crate::registry::{Record, Source};
 
 /// What the names of all pools' databases begin with.
 const PREFIX: &str = "testbed_pool_";
+/// The hash of the template that a seed of the run has made.
+const SEED: &str = "testbed";
 /// How many databases of a pool there may be on a server.
 const MOST: usize = 500;
+/// The same where each has a server of its own, which takes memory: at least so many, and twice as many as are
+/// kept ready.
+const MOST_SERVERS: usize = 64;
 /// What the copies of one template may take on disk.
 const BYTES: u64 = 8 << 30;
 /// How long somebody waits for a template to be finalized, or for a database.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long the databases of a pool may take to go from a server that stays.
 const CLEARING: Duration = Duration::from_secs(10);
+/// How many databases are looked at whose servers have ended, before somebody is told.
+const ATTEMPTS: usize = 100;
 /// How soon a server that cannot be reached is called again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -67,44 +77,68 @@ pub struct Served {
     address: SocketAddr,
     token: String,
     pools: Arc<[Arc<Pool>]>,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+}
+
+/// Whether databases of an engine can be copied. Those of MySQL and MariaDB get servers of their own, which can be
+/// on this machine alone.
+fn is_copied(engine: &str, is_local: bool) -> bool {
+    engine == "postgres" || is_local && ["mysql", "mariadb"].contains(&engine)
 }
 
 /// Whether there can be pools, before anything is made.
 ///
 /// # Errors
 /// A usage error where none of the databases is of an engine whose databases can be copied.
-pub fn check<'a>(size: Option<Size>, engines: impl IntoIterator<Item = &'a str>) -> anyhow::Result<()> {
+pub fn check<'a>(
+    size: Option<Size>,
+    engines: impl IntoIterator<Item = &'a str>,
+    is_local: bool,
+) -> anyhow::Result<()> {
     if size.is_none_or(|Size(size)| size == 0) {
         return Ok(());
     }
     let engines: Vec<&str> = engines.into_iter().collect();
-    if engines.contains(&"postgres") {
+    if engines.iter().any(|engine| is_copied(engine, is_local)) {
         return Ok(());
     }
     let others = if engines.is_empty() { "nothing".to_owned() } else { engines.join(", ") };
-    Err(usage(format!("--pool makes copies of PostgreSQL's databases, and this run has {others}")))
-        .hint("leave out --pool (or pool in testbed.yaml), or add a database of PostgreSQL")
+    let copied = if is_local { "PostgreSQL, MariaDB and MySQL" } else { "PostgreSQL" };
+    let place = if is_local { "on this machine" } else { "in a cluster" };
+    Err(usage(format!("--pool copies databases of {copied} {place}, and this run has {others}")))
+        .hint("leave out --pool (or pool in testbed.yaml), or add such a database")
 }
 
-/// Serves the pools of a run's PostgreSQL servers; `None` where nobody asks for that.
+/// Serves the pools of a run's servers; `None` where nobody asks for that.
 ///
 /// # Errors
 /// A server takes no login, or there is no port to be had.
-pub async fn serve(size: Option<Size>, model: &Model) -> anyhow::Result<Option<Served>> {
+pub async fn serve(size: Option<Size>, model: &Model, run: &Record) -> anyhow::Result<Option<Served>> {
     let Some(Size(ready)) = size.filter(|Size(size)| *size > 0) else { return Ok(None) };
-    let servers = model.databases.iter().filter(|one| one.engine == "postgres" && !one.is_further);
+    let is_copied = |one: &Connection| is_copied(one.engine, run.local().is_some());
+    let mut servers: Vec<_> =
+        model.databases.iter().filter(|one| is_copied(one) && !one.is_further).collect();
+    // The interface is made for PostgreSQL: who names no database means that.
+    servers.sort_by_key(|one| one.engine != "postgres");
     let mut tasks = JoinSet::new();
     let mut pools = Vec::new();
     for connection in servers {
-        let pool = Arc::new(Pool::new(connection.clone(), ready));
+        let pool = Arc::new(Pool::new(connection, ready, run)?);
         let first = pool.first_session().await?;
+        if is_seeded(run, connection) {
+            let offer = Box::pin(Arc::clone(&pool).offer_seed(pool.core().initialise_seed(SEED)));
+            match pool.server {
+                // Once the command runs, it can change what is copied here.
+                Server::Postgres(_) => offer.await,
+                Server::Mysql(_) => drop(tasks.spawn(offer)),
+            }
+        }
         let makers = std::thread::available_parallelism().map_or(1, NonZero::get).clamp(2, 4);
         tasks.spawn(Arc::clone(&pool).make(Some(first)));
         (1..makers).for_each(|_| drop(tasks.spawn(Arc::clone(&pool).make(None))));
         pools.push(pool);
     }
-    let others = model.databases.iter().filter(|one| one.engine != "postgres");
+    let others = model.databases.iter().filter(|one| !is_copied(one));
     let others = others.map(|one| (one.name.clone(), one.engine)).collect();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
     let listener = listener.context("opening a port for the pool")?;
@@ -113,7 +147,14 @@ pub async fn serve(size: Option<Size>, model: &Model) -> anyhow::Result<Option<S
     let token = uuid::Uuid::new_v4().simple().to_string();
     let pools: Arc<[Arc<Pool>]> = pools.into();
     tasks.spawn(integresql::listen(listener, integresql::Api::new(&token, Arc::clone(&pools), others)));
-    Ok(Some(Served { address, token, pools, _tasks: tasks }))
+    Ok(Some(Served { address, token, pools, tasks }))
+}
+
+/// Whether a seed of the project is in a database.
+fn is_seeded(run: &Record, connection: &Connection) -> bool {
+    let servers = run.local().map(|local| local.servers.as_slice()).unwrap_or_default();
+    let server = servers.iter().find(|server| Some(server.port) == connection.port);
+    server.and_then(|server| server.source.as_ref()).is_some_and(Source::is_seeded)
 }
 
 impl Served {
@@ -128,14 +169,22 @@ impl Served {
         }
     }
 
-    /// Removes the databases from servers that stay.
-    pub async fn clear(self) -> anyhow::Result<()> {
-        drop(self._tasks);
+    /// Makes and hands out nothing more. What there is goes with the run.
+    pub async fn end(mut self) {
+        self.tasks.shutdown().await;
         for pool in self.pools.iter() {
-            let cleared = timeout(CLEARING, pool.clear()).await;
+            pool.server.end().await;
+        }
+    }
+
+    /// Removes the databases from a run that stays.
+    pub async fn clear(mut self) -> anyhow::Result<()> {
+        self.tasks.shutdown().await;
+        for pool in self.pools.iter() {
+            let cleared = timeout(CLEARING, Box::pin(pool.clear())).await;
             let cleared = cleared.unwrap_or_else(|_| Err(anyhow!("it has taken too long")));
             cleared.with_context(|| {
-                format!("removing the pool's databases from {}", pool.server.connection.name)
+                format!("removing the pool's databases from {}", pool.server.connection().name)
             })?;
         }
         Ok(())
@@ -145,6 +194,8 @@ impl Served {
 /// The databases on one server.
 struct Pool {
     server: Server,
+    /// Marks what belongs to this pool on a server that has others as well.
+    key: i64,
     core: Mutex<Core>,
     /// There may be something to do.
     changed: Notify,
@@ -152,20 +203,29 @@ struct Pool {
     settled: Notify,
     /// Templates that have settings of their own.
     has_settings: Mutex<Vec<String>>,
+    /// Why the template of the seed is not there.
+    no_seed: OnceLock<Refusal>,
 }
 
 impl Pool {
-    fn new(connection: Connection, ready: usize) -> Self {
+    fn new(connection: &Connection, ready: usize, run: &Record) -> anyhow::Result<Self> {
         let id = u64::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
-        let soft = (4 * ready).max(16);
-        let limits = Limits { ready, soft, most: MOST, bytes: BYTES };
-        Self {
-            server: Server { connection, key: id.cast_signed() },
+        let (server, most) = if connection.engine == "postgres" {
+            (Server::Postgres(postgres::Server { connection: connection.clone() }), MOST)
+        } else {
+            let server = mysql::Server::new(connection.clone(), run)?;
+            (Server::Mysql(Arc::new(server)), MOST_SERVERS.max(2 * ready))
+        };
+        let limits = Limits { ready, soft: (4 * ready).max(16), most, bytes: BYTES };
+        Ok(Self {
+            server,
+            key: id.cast_signed(),
             core: Mutex::new(Core::new(limits, format!("{PREFIX}{id:016x}"))),
             changed: Notify::new(),
             settled: Notify::new(),
             has_settings: Mutex::default(),
-        }
+            no_seed: OnceLock::new(),
+        })
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
@@ -175,18 +235,15 @@ impl Pool {
     /// The session that marks the pool, once what earlier ones have left is gone.
     async fn first_session(&self) -> anyhow::Result<Session> {
         let session = self.server.session().await?;
-        session.mark(self.server.key).await?;
-        session.sweep(PREFIX, key_in, self.server.key).await?;
+        let prefix = self.core().prefix().to_owned();
+        Box::pin(session.begin(self.key, &prefix)).await?;
         Ok(session)
     }
 
     async fn clear(&self) -> anyhow::Result<()> {
         let session = self.server.session().await?;
         let prefix = self.core().prefix().to_owned();
-        for name in session.named(&prefix).await? {
-            session.remove(&name, Way::Forced).await?;
-        }
-        Ok(())
+        session.clear(&prefix).await
     }
 
     /// Does what there is to do, for ever. The session that marks the pool marks it again when it has to be
@@ -210,7 +267,7 @@ impl Pool {
             if session.as_ref().is_none_or(Session::is_closed) {
                 session = self.server.session().await.ok();
                 if let Some(session) = session.as_ref().filter(|_| is_first) {
-                    let _ = session.mark(self.server.key).await;
+                    session.mark(self.key).await;
                 }
             }
             let outcome = match &session {
@@ -273,6 +330,34 @@ impl Pool {
         Ok(name)
     }
 
+    /// Makes the template of what a seed has put into the run's database.
+    async fn offer_seed(self: Arc<Self>, name: Result<String, Refusal>) {
+        let Ok(name) = name else { return };
+        let made = async {
+            let session = self.server.session().await?;
+            session.create_seeded(&name).await?;
+            session.close(&self.server, &name).await
+        };
+        match made.await {
+            Ok(closed) => drop(self.finalized(SEED, &name, closed)),
+            Err(error) => {
+                let refusal = Refusal::Failed(format!("making a template of the seed: {error:#}"));
+                self.core().not_created(SEED, &name, &refusal);
+                let _ = self.no_seed.set(refusal);
+            }
+        }
+    }
+
+    fn finalized(&self, hash: &str, name: &str, closed: Closed) -> Result<(), Refusal> {
+        if closed.has_settings {
+            self.settings().push(name.to_owned());
+        }
+        self.core().finalized(hash, name, closed.size)?;
+        self.settled.notify_waiters();
+        self.changed.notify_one();
+        Ok(())
+    }
+
     /// What the database of a template is called that is there.
     fn template(&self, hash: &str) -> Option<String> {
         self.core().template(hash)
@@ -282,13 +367,7 @@ impl Pool {
         let Some(name) = self.core().to_finalize(hash)? else { return Ok(()) };
         let closed = async { self.server.session().await?.close(&self.server, &name).await };
         let closed = closed.await.map_err(|error| Refusal::Failed(format!("finalizing: {error:#}")))?;
-        if closed.has_settings {
-            self.settings().push(name.clone());
-        }
-        self.core().finalized(hash, &name, closed.size)?;
-        self.settled.notify_waiters();
-        self.changed.notify_one();
-        Ok(())
+        self.finalized(hash, &name, closed)
     }
 
     /// Waits until the template's maker has finalized it.
@@ -319,12 +398,26 @@ impl Pool {
         self.changed.notify_one();
     }
 
-    /// A database for one test, as soon as there is one.
-    async fn get(&self, hash: &str) -> Result<Id, Refusal> {
+    /// A database for one test, as soon as there is one whose server runs.
+    async fn get(&self, hash: &str) -> Result<(Id, Connection), Refusal> {
+        for _ in 0..ATTEMPTS {
+            let id = self.get_any(hash).await?;
+            if let Some(reached) = self.reach(id) {
+                return Ok((id, reached));
+            }
+            self.recreate(hash, id)?;
+        }
+        Err(Refusal::Failed("the servers of the copies end by themselves".to_owned()))
+    }
+
+    async fn get_any(&self, hash: &str) -> Result<Id, Refusal> {
         let got = self.core().get(hash, Instant::now());
         self.changed.notify_one();
         let receiver = match got {
             Got::Now(id) => return Ok(id),
+            Got::Never(Refusal::Unknown) if hash == SEED => {
+                return Err(self.no_seed.get().cloned().unwrap_or(Refusal::Unknown));
+            }
             Got::Never(refusal) => return Err(refusal),
             Got::Later(receiver) => receiver,
         };
@@ -346,8 +439,10 @@ impl Pool {
         Ok(())
     }
 
-    fn name(&self, id: Id) -> String {
-        self.core().name(id)
+    /// Where a test's database is; `None` where its server has ended.
+    fn reach(&self, id: Id) -> Option<Connection> {
+        let name = self.core().name(id);
+        self.server.reach(&name)
     }
 }
 

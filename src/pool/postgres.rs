@@ -13,7 +13,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::core::{Id, Removed, Way};
+use super::core::{Closed, Id, Removed, Way};
 use crate::files;
 use crate::output::{Connection, Secured};
 use crate::postgres::{Bounds, Connector, Fault};
@@ -38,8 +38,8 @@ const HAS_CLONES: u32 = 18;
 /// Ends who is logged in to a database, as far as this user may.
 const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() \
                    AND (usename = current_user OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))";
-const ANYBODY: &str =
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'";
+const ANYBODY: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend' \
+     AND pid <> pg_backend_pid()";
 const PREPARED: &str = "SELECT gid FROM pg_prepared_xacts WHERE database = $1 LIMIT 1";
 /// What belongs to a database and is not in it: `CREATE DATABASE` leaves that out.
 const HAS_OWN_SETTINGS: &str = "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AND (datacl IS NOT NULL \
@@ -54,23 +54,14 @@ const COPY_RIGHTS: &str = "UPDATE pg_database copy SET datacl = source.datacl FR
 /// A server.
 pub(super) struct Server {
     pub connection: Connection,
-    /// Marks what belongs to this pool on the server, as long as its first session lasts.
-    pub key: i64,
 }
 
 /// A session from which databases are made and removed.
 pub(super) struct Session {
     client: Client,
     version: u32,
-}
-
-/// What there is to know of a template that is closed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Closed {
-    /// What it takes on disk, in bytes.
-    pub size: u64,
-    /// Whether it has settings or rights of its own.
-    pub has_settings: bool,
+    /// The tests' own database.
+    database: String,
 }
 
 impl Server {
@@ -89,7 +80,8 @@ impl Server {
             // Where the server was built without, it copies as ever.
             let _ = client.batch_execute("SET file_copy_method = clone").await;
         }
-        Ok(Session { client, version })
+        let database = self.connection.database.clone().unwrap_or_default();
+        Ok(Session { client, version, database })
     }
 
     /// One login, after which the database has the file that all later ones read instead of its catalogs: a copy
@@ -212,6 +204,15 @@ impl Session {
             sleep(AGAIN).await;
         }
         Ok(())
+    }
+
+    /// A copy of the tests' own database, in which nobody may be.
+    pub(super) async fn copy_own(&self, name: &str) -> anyhow::Result<()> {
+        let own = &self.database;
+        let anybody: i64 = self.client.query_one(ANYBODY, &[own]).await?.try_get(0)?;
+        anyhow::ensure!(anybody == 0, "somebody was logged in to {own} when the command began");
+        let has_settings = self.client.query_one(HAS_OWN_SETTINGS, &[own]).await?.try_get(0)?;
+        self.copy(own, name, has_settings).await
     }
 
     /// A copy of a template that is closed.

@@ -18,7 +18,8 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     let run = Standing::find(&args.which, global)?;
     let model = run.model(&args.databases)?;
     let names = run.names(&args.own, &model, progress)?;
-    pool::check(args.pooling.pool, model.databases.iter().map(|one| one.engine))?;
+    let engines = model.databases.iter().map(|one| one.engine);
+    pool::check(args.pooling.pool, engines, run.record.local().is_some())?;
     let mut signals = Signals::new()?;
     let reached = tokio::select! {
         reached = Reached::open(&run, model, global, progress) => reached?,
@@ -26,7 +27,7 @@ pub(crate) async fn exec(args: Exec, global: &Global, progress: &Progress) -> an
     };
     let mut environment = reached.environment(&run, &names, progress)?;
     let served = tokio::select! {
-        served = pool::serve(args.pooling.pool, &reached.model) => served?,
+        served = pool::serve(args.pooling.pool, &reached.model, &run.record) => served?,
         error = signals.interrupted() => return Err(error),
     };
     served.iter().for_each(|served| served.tell(&mut environment));

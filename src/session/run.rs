@@ -25,8 +25,10 @@ pub(crate) async fn run(mut args: Run, global: &Global, progress: &Progress) -> 
     let mut config = Config::for_run(&args.making)?;
     let plan = Plan::make(&args.making.source)?;
     config.check(&plan, progress)?;
-    output::check_names(&config.model(&plan, |_, database| (&database.host, database.port)).names())?;
-    pool::check(args.pooling.pool, plan.discovery.databases.iter().map(|database| database.engine.name()))?;
+    let model = config.model(&plan, |_, database| (&database.host, database.port));
+    output::check_names(&model.names())?;
+    let engines = model.databases.iter().map(|database| database.engine);
+    pool::check(args.pooling.pool, engines, matches!(place, Chosen::Local(_)))?;
     // Not after half a minute of creating databases.
     if let Err(cannot) = program::look_up(&args.command[0]) {
         return Ok(cannot.report(&args.command[0]));

@@ -97,7 +97,7 @@ async fn work_on(
         shown(&args.command)
     ));
     let served = tokio::select! {
-        served = pool::serve(args.pooling.pool, model) => served?,
+        served = pool::serve(args.pooling.pool, model, &claim.record) => served?,
         error = signals.interrupted() => return Err(error),
     };
     served.iter().for_each(|served| served.tell(&mut environment));
@@ -113,8 +113,10 @@ async fn work_on(
     worked.command.ended = Some(Time::now());
     worked.was_asked_to_end = running.was_asked_to_end();
     let stays = claim.record.phase == Phase::Up || (args.keep_on_failure && !matches!(code, Ok(0)));
-    if let Some(served) = served.filter(|_| stays) {
-        clear(served, progress).await;
+    match served {
+        Some(served) if stays => clear(served, progress).await,
+        Some(served) => served.end().await,
+        None => {}
     }
     code
 }

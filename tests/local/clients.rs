@@ -104,6 +104,15 @@ fn junit() {
     if is_without_packages("clients-junit", "pom.xml") {
         return;
     }
-    let called = suite(of_java(Folder::local()), "junit", |_| {}, &maven("clients-junit").each_ref().map(String::as_str));
-    assert!(called.stdout.contains("Tests run: 11, Failures: 0, Errors: 0, Skipped: 0"), "{}", called.transcript());
+    let called = suite(
+        of_java(Folder::local()),
+        "junit",
+        |_| {},
+        &maven("clients-junit").each_ref().map(String::as_str),
+    );
+    assert!(
+        called.stdout.contains("Tests run: 11, Failures: 0, Errors: 0, Skipped: 0"),
+        "{}",
+        called.transcript()
+    );
 }

@@ -18,15 +18,15 @@ use crate::support::Called;
 use crate::support::pages::root;
 
 /// A command of testbed whose fresh databases are asked for from here.
-struct Serving {
+pub struct Serving {
     args: Vec<String>,
-    child: Child,
+    pub child: Child,
     /// What the command has in its environment.
-    url: String,
+    pub url: String,
 }
 
 impl Serving {
-    fn start(local: &Local, args: &[&str]) -> Self {
+    pub fn start(local: &Local, args: &[&str]) -> Self {
         let _ = std::fs::remove_file(local.path().join("url"));
         let tell = "printf %s \"$INTEGRESQL_CLIENT_BASE_URL\" > url.new && mv url.new url && cat";
         let args = [args, &["--", "sh", "-c", tell]].concat();
@@ -38,12 +38,12 @@ impl Serving {
         Self { args: args.iter().map(|arg| (*arg).to_owned()).collect(), child, url }
     }
 
-    fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         Client::new(&self.url)
     }
 
     /// Lets the command end.
-    fn end(mut self) -> Called {
+    pub fn end(mut self) -> Called {
         drop(self.child.stdin.take());
         let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
         Called::new(&args, self.child.wait_with_output().expect("testbed ends"))
@@ -51,9 +51,10 @@ impl Serving {
 }
 
 /// A client that knows nothing but HTTP, with one connection.
-struct Client {
+pub struct Client {
     stream: BufReader<TcpStream>,
-    path: String,
+    pub path: String,
+    agent: &'static str,
 }
 
 impl Client {
@@ -62,19 +63,19 @@ impl Client {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
-        Self { stream: BufReader::new(stream), path: format!("/{path}/v1") }
+        Self { stream: BufReader::new(stream), path: format!("/{path}/v1"), agent: "test" }
     }
 
-    fn send(&mut self, method: &str, path: &str, body: &str) {
+    pub fn send(&mut self, method: &str, path: &str, body: &str) {
         let length = body.len();
         let text = format!(
-            "{method} {}{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}",
-            self.path
+            "{method} {}{path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {}\r\nContent-Length: {length}\r\n\r\n{body}",
+            self.path, self.agent
         );
         self.stream.get_mut().write_all(text.as_bytes()).expect("the server reads");
     }
 
-    fn receive(&mut self) -> (u16, Value) {
+    pub fn receive(&mut self) -> (u16, Value) {
         let (mut status, mut length, mut line) = (0, 0, String::new());
         while self.stream.read_line(&mut line).expect("an answer") > 2 {
             if status == 0 {
@@ -89,21 +90,21 @@ impl Client {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub fn ask(&mut self, method: &str, path: &str, body: &str) -> (u16, Value) {
         self.send(method, path, body);
         self.receive()
     }
 
-    fn status(&mut self, method: &str, path: &str) -> u16 {
+    pub fn status(&mut self, method: &str, path: &str) -> u16 {
         self.ask(method, path, "").0
     }
 
-    fn initialise(&mut self, hash: &str) -> (u16, Value) {
+    pub fn initialise(&mut self, hash: &str) -> (u16, Value) {
         self.ask("POST", "/templates", &json!({"hash": hash}).to_string())
     }
 
     /// A template with one table.
-    fn template(&mut self, hash: &str) {
+    pub fn template(&mut self, hash: &str) {
         let (status, answer) = self.initialise(hash);
         assert_eq!(status, 200, "{answer}");
         database(&answer).query("CREATE TABLE t (n int); INSERT INTO t VALUES (1)").unwrap();
@@ -111,7 +112,7 @@ impl Client {
     }
 
     /// A test's database, and its number.
-    fn get(&mut self, hash: &str) -> (Database, u64) {
+    pub fn get(&mut self, hash: &str) -> (Database, u64) {
         let (status, answer) = self.ask("GET", &format!("/templates/{hash}/tests"), "");
         assert_eq!(status, 200, "{answer}");
         assert_eq!(answer["database"]["templateHash"], hash);
@@ -119,12 +120,12 @@ impl Client {
     }
 }
 
-/// What an answer says of a database.
-fn database(answer: &Value) -> Database {
+/// What an answer says of a database. Only PostgreSQL's databases have names of their own.
+pub fn database(answer: &Value) -> Database {
     let config = &answer["database"]["config"];
     let text = |name: &str| config[name].as_str().unwrap_or_else(|| panic!("{name}: {answer}")).to_owned();
     Database {
-        driver: "postgres".into(),
+        driver: if text("database").starts_with("testbed_pool_") { "postgres" } else { "mysql" }.into(),
         user: text("username"),
         password: text("password"),
         host: text("host"),
@@ -302,10 +303,23 @@ fn who_asks_waits_for_the_template_and_is_told_when_it_is_discarded() {
 }
 
 #[test]
-fn who_finalizes_what_another_client_makes_waits_for_that() {
+fn any_connection_of_a_client_with_several_finalizes_what_another_one_has_begun() {
+    let local = Local::new();
+    let serving = Serving::start(&local, &RUN);
+    let (mut one, mut other) = (serving.client(), serving.client());
+    assert_eq!(one.initialise("a").0, 200);
+    assert_eq!(other.initialise("a").0, 423);
+    assert_eq!(other.status("PUT", "/templates/a"), 204);
+    one.get("a");
+    serving.end().ok();
+}
+
+#[test]
+fn the_client_for_python_that_finalizes_what_another_one_makes_waits_for_that() {
     let local = Local::new();
     let serving = Serving::start(&local, &RUN);
     let (mut maker, mut other) = (serving.client(), serving.client());
+    (maker.agent, other.agent) = ("python-requests/2.34.2", "python-requests/2.34.2");
     let (_, answer) = maker.initialise("a");
     assert_eq!(other.initialise("a").0, 423);
     other.send("PUT", "/templates/a", "");
@@ -521,24 +535,14 @@ fn what_is_no_request_is_refused_and_others_are_served_meanwhile() {
 }
 
 #[test]
-fn without_postgresql_there_is_no_pool() {
+fn without_a_database_that_can_be_copied_there_is_no_pool() {
     let local = Local::new();
-    let refused = local.call(&["run", "--with", "mariadb", "--pool", "--", "true"]);
-    refused.fails(2).says("--pool makes copies of PostgreSQL's databases, and this run has mariadb");
+    let refused = local.call(&["run", "--with", "sqlite", "--pool", "--", "true"]);
+    refused.fails(2).says(
+        "--pool copies databases of PostgreSQL, MariaDB and MySQL on this machine, and this run has sqlite",
+    );
     let refused = local.call(&["run", "--with", "postgres", "--pool=65", "--", "true"]);
     refused.fails(2).says("0 (no pool) to 64, or auto");
-    let serving =
-        Serving::start(&local, &["run", "--with", "mariadb", "--with", "postgres=orders", "--pool"]);
-    let mut client = serving.client();
-    client.template("a");
-    let own = client.path.clone();
-    client.path = own.replace("/api/", "/orders/api/");
-    client.get("a");
-    client.path = own.replace("/api/", "/mariadb/api/");
-    let (status, answer) = client.ask("GET", "/templates/a/tests", "");
-    let told = "mariadb is of mariadb: only PostgreSQL's databases have a pool";
-    assert_eq!((status, &answer["message"]), (404, &json!(told)));
-    serving.end().ok();
 }
 
 #[test]
@@ -604,15 +608,15 @@ fn servers_with_tls_are_told_as_such() {
 }
 
 /// Runs a client's own suite, in a copy of its folder.
-fn suite(name: &str, prepare: impl FnOnce(&std::path::Path), command: &[&str]) -> Called {
+fn suite(name: &str, engine: &str, prepare: impl FnOnce(&std::path::Path), command: &[&str]) -> Called {
     let local = Local::new();
     let source = root().join("tests/integresql").join(name);
     let copied = Command::new("cp").arg("-r").arg(source).arg(local.path()).status().expect("cp");
     assert!(copied.success(), "{name}");
     let folder = local.path().join(name);
     prepare(&folder);
-    let args = [&RUN[..], &["--"], command].concat();
-    let output = local.command(&args).current_dir(folder).stdin(Stdio::null()).output();
+    let args = [&["run", "--with", engine, "--pool", "--"], command].concat();
+    let output = local.command(&args).current_dir(folder).env("ENGINE", engine).stdin(Stdio::null()).output();
     let called = Called::new(&args, output.expect("testbed starts")).ok();
     local.assert_nothing_left();
     called
@@ -625,10 +629,12 @@ fn the_client_for_node_js_works_unchanged() {
     }
     let packages = packages("integresql-node").join("node_modules");
     let link = |folder: &std::path::Path| {
-        std::os::unix::fs::symlink(packages, folder.join("node_modules")).expect("a link");
+        std::os::unix::fs::symlink(&packages, folder.join("node_modules")).expect("a link");
     };
-    let called = suite("node", link, &["node", "--test", "--test-reporter=tap"]);
-    assert!(called.stdout.contains("# pass 5\n# fail 0"), "{}", called.transcript());
+    for engine in ["postgres", "mariadb"] {
+        let called = suite("node", engine, link, &["node", "--test", "--test-reporter=tap"]);
+        assert!(called.stdout.contains("# pass 5\n# fail 0"), "{}", called.transcript());
+    }
 }
 
 #[test]
@@ -639,17 +645,25 @@ fn the_client_for_python_works_unchanged() {
     let path = format!("PYTHONPATH={}", packages("integresql-python").display());
     let command =
         ["env", &path, "PYTHONDONTWRITEBYTECODE=1", "/usr/bin/python3", "-m", "unittest", "test_client"];
-    let called = suite("python", |_| {}, &command);
-    assert!(called.stderr.contains("Ran 6 tests"), "{}", called.transcript());
+    for engine in ["postgres", "mariadb"] {
+        let called = suite("python", engine, |_| {}, &command);
+        assert!(called.stderr.contains("Ran 6 tests"), "{}", called.transcript());
+    }
 }
 
 #[test]
 fn the_client_for_rust_works_unchanged() {
+    for engine in ["postgres", "mariadb"] {
+        client_for_rust(engine);
+    }
+}
+
+fn client_for_rust(engine: &str) {
     let local = Local::new();
-    let serving = Serving::start(&local, &RUN);
+    let serving = Serving::start(&local, &["run", "--with", engine, "--pool"]);
     let manager = DbManager::new(serving.url.parse().unwrap(), Duration::from_secs(6));
     let reach = |settings: &ConnectionSettings| Database {
-        driver: "postgres".into(),
+        driver: if engine == "postgres" { "postgres" } else { "mysql" }.into(),
         user: settings.username.clone(),
         password: settings.password.clone(),
         host: settings.host.clone(),
@@ -671,12 +685,11 @@ fn the_client_for_rust_works_unchanged() {
     reach(&one).query("DELETE FROM people").unwrap();
     assert_eq!(reach(&other).value("SELECT name FROM people"), "Ada");
     // What has been written to is never given out again; what was only read may be.
-    let written = one.database.clone();
+    let written = reach(&one);
     drop(one);
-    let read = people.get_readonly_test_db().unwrap().database.clone();
-    assert_eq!(people.get_readonly_test_db().unwrap().database, read);
-    let seen: Vec<String> =
-        (0..10).map(|_| people.get_writable_test_db().unwrap().database.clone()).collect();
+    let read = reach(&people.get_readonly_test_db().unwrap());
+    assert_eq!(reach(&people.get_readonly_test_db().unwrap()), read);
+    let seen: Vec<Database> = (0..10).map(|_| reach(&people.get_writable_test_db().unwrap())).collect();
     assert!(!seen.contains(&written));
     let failing = manager.get_template_db_sync("failing", |_| Err("the migration is wrong".into()));
     assert!(matches!(failing, Err(IntegresqlError::SetupError(_))));

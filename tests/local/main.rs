@@ -20,6 +20,7 @@ mod failures;
 mod folder;
 mod follow;
 mod foreign;
+mod fresh;
 mod gc;
 mod history;
 mod in_use;

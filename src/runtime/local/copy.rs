@@ -136,7 +136,6 @@ fn list(folder: &OwnedFd, owner: u32, text: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 /// What is in a folder.
-#[cfg(test)]
 pub(super) fn measure(folder: &Path) -> io::Result<Size> {
     let mut size = Size::default();
     for entry in std::fs::read_dir(folder)? {

@@ -9,6 +9,7 @@
 pub mod account;
 pub mod area;
 mod beneath;
+pub mod beside;
 mod copy;
 mod difference;
 mod extensions;

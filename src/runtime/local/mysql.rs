@@ -18,6 +18,7 @@ use super::sealed::{Sealed, Sealing};
 use super::{tls, zones};
 use crate::database::{Engine, Login};
 use crate::failure::Advise;
+use crate::registry::Server;
 
 /// For data that lives as long as the tests. Buffers are small: at the start, most of the time goes into
 /// laying them out.
@@ -168,7 +169,7 @@ pub(super) fn arguments(planned: &Planned, data: &Path, port: u16) -> Vec<OsStri
     args.push(format!("--port={port}").into());
     // Relative to the data folder: a socket's path may have no more than about a hundred characters.
     args.extend([SOCKET_ARGUMENT, "--pid-file=server.pid"].map(OsString::from));
-    args.push(argument(INIT_FILE, &init_file(data)));
+    args.push(init_file_argument(&init_file(data)));
     args.extend(SETTINGS.iter().chain(own_settings(&planned.installed)).map(OsString::from));
     if planned.database.tls.is_some() {
         args.push(argument("--ssl-cert=", &tls::file(data, tls::CERTIFICATE)));
@@ -188,13 +189,18 @@ const SOCKET_ARGUMENT: &str = "--socket=server.sock";
 pub(super) fn socket(data: &Path) -> PathBuf {
     let whole = data.join("server.sock");
     let is_short = whole.as_os_str().len() < SOCKET_PATH;
-    if is_short { whole } else { PathBuf::from("../data/server.sock") }
+    let name = data.file_name().unwrap_or_default();
+    if is_short { whole } else { Path::new("..").join(name).join("server.sock") }
 }
 
 /// What all systems take as the path of a socket.
 const SOCKET_PATH: usize = 100;
 
 const INIT_FILE: &str = "--init-file=";
+
+pub(super) fn init_file_argument(path: &Path) -> OsString {
+    argument(INIT_FILE, path)
+}
 
 /// Whether an argument names the file with the logins, which is there for the first start alone.
 pub(super) fn is_init_file(argument: &str) -> bool {
@@ -221,6 +227,12 @@ pub(super) fn sort(args: &[String]) -> (Vec<String>, Vec<String>) {
     (kept, left_out)
 }
 
+/// Removes the logins that MariaDB's installation makes without a password, for each of the machine's names.
+const NOBODY_ELSE: [&str; 2] = [
+    "DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost')",
+    "FLUSH PRIVILEGES",
+];
+
 /// The statements that make the run's database and logins, one a line; those of a seed get their passwords.
 fn statements(planned: &Planned, root: &Login, sealed: Option<&Sealed>) -> String {
     let tests = &planned.database.login;
@@ -244,12 +256,7 @@ fn statements(planned: &Planned, root: &Login, sealed: Option<&Sealed>) -> Strin
         return lines.concat();
     }
     if planned.installed.engine == Engine::Mariadb {
-        // Those that the installation makes without a password, for each of the machine's names.
-        lines.push(
-            "DELETE FROM mysql.global_priv WHERE User = '' OR (User = 'root' AND Host <> 'localhost')"
-                .to_owned(),
-        );
-        lines.push("FLUSH PRIVILEGES".to_owned());
+        lines.extend(NOBODY_ELSE.map(str::to_owned));
     }
     if let Some(database) = &tests.database {
         lines.push(format!("CREATE DATABASE IF NOT EXISTS {}", identifier(database)));
@@ -267,6 +274,43 @@ fn statements(planned: &Planned, root: &Login, sealed: Option<&Sealed>) -> Strin
         lines.extend(tests.database.as_ref().map(grant));
     }
     lines.iter().map(|line| format!("{line};\n")).collect()
+}
+
+/// The same for a server that is made like one of a run, and has a root of its own: with what a seed has put into
+/// its data, or with an empty database.
+pub(super) fn statements_beside(
+    server: &Server,
+    root: &str,
+    sealed: Option<&Sealed>,
+    empty: Option<&str>,
+) -> String {
+    let mut lines = Vec::new();
+    if sealed.is_none() && server.engine() == Some(Engine::Mariadb) {
+        lines.extend(NOBODY_ELSE.map(str::to_owned));
+    }
+    let (user, password) = (text(&server.user), text(&server.password));
+    lines.push(format!("ALTER USER 'root'@'localhost' IDENTIFIED BY {}", text(root)));
+    if let Some(database) = empty {
+        lines.push(format!("DROP DATABASE IF EXISTS {}", identifier(database)));
+        lines.push(format!("CREATE DATABASE {}", identifier(database)));
+        lines.push(format!("CREATE USER IF NOT EXISTS {user}@'%' IDENTIFIED BY {password}"));
+        lines.push(match server.user.as_str() {
+            "root" => format!("GRANT ALL ON *.* TO {user}@'%' WITH GRANT OPTION"),
+            _ => format!("GRANT ALL ON {}.* TO {user}@'%'", pattern(database)),
+        });
+    }
+    lines.push(format!("ALTER USER {user}@'%' IDENTIFIED BY {password}"));
+    let own = sealed.into_iter().flat_map(|sealed| &sealed.logins).filter(|login| !login.is_root);
+    lines.extend(own.map(|Sealing { user, host, .. }| {
+        let host = host.as_deref().unwrap_or("%");
+        format!("ALTER USER {}@{} IDENTIFIED BY {password}", text(user), text(host))
+    }));
+    lines.iter().map(|line| format!("{line};\n")).collect()
+}
+
+/// The statement that keeps the tests' user out, or lets it in again.
+pub(super) fn account_lock(user: &str, is_locked: bool) -> String {
+    format!("ALTER USER {}@'%' ACCOUNT {}", text(user), if is_locked { "LOCK" } else { "UNLOCK" })
 }
 
 /// Writes the file with the run's logins. Tells the administrator, who has a random password where the
@@ -294,9 +338,7 @@ pub(super) async fn seal(
     root: &Login,
 ) -> anyhow::Result<Vec<Sealing>> {
     let tests = &planned.database.login;
-    // The path of a socket may have no more than about a hundred characters.
-    let folder = File::open(data).with_context(|| format!("opening {}", data.display()))?;
-    let socket = format!("/proc/self/fd/{}/server.sock", folder.as_raw_fd());
+    let (socket, _folder) = socket_of(data)?;
     let options = |login: &Login, user: &str, is_socket: bool| {
         let options = OptsBuilder::default().user(Some(user)).pass(Some(login.password.reveal()));
         match is_socket {
@@ -304,7 +346,7 @@ pub(super) async fn seal(
             false => options.ip_or_hostname("127.0.0.1").tcp_port(port).prefer_socket(false),
         }
     };
-    let mut connection = Conn::new(options(root, "root", true)).await?;
+    let mut connection = log_in_as_root(data, root.password.reveal()).await?;
     let users: Vec<String> = connection.query("SELECT DISTINCT User FROM mysql.user ORDER BY 1").await?;
     connection.disconnect().await.context("saying goodbye")?;
     let known = [(root.user.as_str(), "%"), (&tests.user, "%"), ("root", "localhost")];
@@ -327,6 +369,19 @@ pub(super) async fn seal(
         }
     }
     Ok(logins)
+}
+
+/// A socket by a path that is not too long for one, as long as the folder is open.
+fn socket_of(data: &Path) -> anyhow::Result<(String, File)> {
+    let folder = File::open(data).with_context(|| format!("opening {}", data.display()))?;
+    Ok((format!("/proc/self/fd/{}/server.sock", folder.as_raw_fd()), folder))
+}
+
+/// A session of the administrator, who takes logins by the socket.
+pub(super) async fn log_in_as_root(data: &Path, password: &str) -> anyhow::Result<Conn> {
+    let (socket, _folder) = socket_of(data)?;
+    let options = OptsBuilder::default().user(Some("root")).pass(Some(password)).socket(Some(socket));
+    Ok(Conn::new(options).await?)
 }
 
 /// A whole login as the tests will do it, and the proof that the server is the one in `data`.
@@ -415,6 +470,14 @@ mod tests {
         let (kept, left_out) = sort(&args.map(String::from));
         assert_eq!(kept, ["--max-connections=5", "--sql-mode", "ANSI", "--skip-log-bin"]);
         assert_eq!(left_out, ["--port", "3307", "--init_file=/x", "-P", "1"]);
+    }
+
+    #[test]
+    fn a_socket_is_found_where_its_path_is_long_also_while_a_seed_is_made() {
+        let long = Path::new("/var/tmp").join("x".repeat(90));
+        assert_eq!(socket(&long.join("data")), Path::new("../data/server.sock"));
+        assert_eq!(socket(&long.join("made")), Path::new("../made/server.sock"));
+        assert_eq!(socket(Path::new("/run/made")), Path::new("/run/made/server.sock"));
     }
 
     #[test]

@@ -97,33 +97,38 @@ impl<'a> Prepared<'a> {
     ) -> anyhow::Result<Placed> {
         // Once more after each of: there was none, there was a damaged one.
         for _ in 0..3 {
-            let lock = self.lock(false).await?;
-            if let Some(entry) = self.entry() {
-                let source = Source::new(self.cache, &self.key, &entry);
-                let is_placed = source.take_spare(&entry, to, account).await
-                    || self.is_sound(&entry).await? && {
-                        let copied = match self.copy(to, account).await {
-                            Err(_) if !self.folder().join("data").exists() => Size::default(),
-                            copied => copied?,
-                        };
-                        copied == entry.size
-                    };
-                if is_placed {
-                    // The time of the last use; without it the entry merely lives shorter.
-                    let _ = lock.set_modified(SystemTime::now());
-                    let sealed = Sealed::read(&self.folder());
-                    return Ok(Placed { password: entry.password, source, sealed });
-                }
-                drop(lock);
-                remove(to)?;
-                self.discard(&entry).await?;
-            } else {
-                drop(lock);
+            match self.place_kept_at(to, account).await? {
+                Some(placed) => return Ok(placed),
+                None => self.make(account, &make).await?,
             }
-            self.make(account, &make).await?;
         }
         Err(anyhow!("the prepared data folder {} does not stay as it was made", self.folder().display()))
             .hint("remove it, and see what else works in there")
+    }
+
+    /// The same where there is one already that is not damaged; a damaged one is removed.
+    async fn place_kept_at(&self, to: &Path, account: Option<&Account>) -> anyhow::Result<Option<Placed>> {
+        let lock = self.lock(false).await?;
+        let Some(entry) = self.entry() else { return Ok(None) };
+        let source = Source::new(self.cache, &self.key, &entry);
+        let is_placed = source.take_spare(&entry, to, account).await
+            || self.is_sound(&entry).await? && {
+                let copied = match self.copy(to, account).await {
+                    Err(_) if !self.folder().join("data").exists() => Size::default(),
+                    copied => copied?,
+                };
+                copied == entry.size
+            };
+        if is_placed {
+            // The time of the last use; without it the entry merely lives shorter.
+            let _ = lock.set_modified(SystemTime::now());
+            let sealed = Sealed::read(&self.folder());
+            return Ok(Some(Placed { password: entry.password, source, sealed }));
+        }
+        drop(lock);
+        remove(to)?;
+        self.discard(&entry).await?;
+        Ok(None)
     }
 
     async fn is_sound(&self, entry: &Entry) -> anyhow::Result<bool> {
@@ -224,6 +229,28 @@ impl<'a> Prepared<'a> {
         }
         let wait = move || if is_exclusive { file.lock() } else { file.lock_shared() }.map(|()| file);
         background::run_aside(wait).await?.with_context(context)
+    }
+}
+
+impl Source {
+    /// Whether a seed is in it.
+    pub fn is_seeded(&self) -> bool {
+        Sealed::read(&self.cache.join(&self.key)).is_some()
+    }
+
+    /// Puts a spare or a copy of the prepared folder at `to`, and tells what is known of the seed in it.
+    ///
+    /// # Errors
+    /// It is not there any more, or cannot be copied.
+    pub(super) async fn place_at(
+        &self,
+        to: &Path,
+        account: Option<&Account>,
+    ) -> anyhow::Result<Option<Sealed>> {
+        let prepared = Prepared { cache: &self.cache, key: self.key.clone() };
+        let placed = prepared.place_kept_at(to, account).await?;
+        let gone = || anyhow!("the prepared data folder {} is gone", prepared.folder().display());
+        placed.map(|placed| placed.sealed).ok_or_else(gone).hint("make the run anew")
     }
 }
 

@@ -2,10 +2,12 @@
 //! becomes of its parent, its title or its process id's number. Nothing is ever signalled by a remembered
 //! number alone.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -165,9 +167,32 @@ pub fn children() -> Vec<u32> {
     all().filter(|pid| Stat::read(*pid).is_some_and(|stat| stat.parent == std::process::id())).collect()
 }
 
+/// Children that were started while a command runs, and whose end somebody waits for.
+static AWAITED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// That somebody waits for a child's end, as long as this lives: nobody else learns of that end.
+#[derive(Debug)]
+pub struct Awaited(u32);
+
+impl Awaited {
+    pub fn new(pid: u32) -> Self {
+        AWAITED.lock().unwrap_or_else(PoisonError::into_inner).insert(pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        AWAITED.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
 /// Lets go of children that have ended, apart from those whose end somebody waits for.
 pub fn forget_ended_but(awaited: &[u32]) {
-    for pid in children().into_iter().filter(|pid| !awaited.contains(pid)) {
+    let is_awaited = |pid: &u32| {
+        awaited.contains(pid) || AWAITED.lock().unwrap_or_else(PoisonError::into_inner).contains(pid)
+    };
+    for pid in children().into_iter().filter(|pid| !is_awaited(pid)) {
         let _ = waitpid(i32::try_from(pid).ok().and_then(Pid::from_raw), WaitOptions::NOHANG);
     }
 }

@@ -264,7 +264,7 @@ pub(super) async fn until<F: Future<Output = anyhow::Result<()>>>(
 
 /// A free port of this machine's loopback address, by chance: processes that choose at the same time rarely
 /// choose alike. `kept` are for other servers of the run.
-fn free_port(kept: &[u16]) -> anyhow::Result<u16> {
+pub(super) fn free_port(kept: &[u16]) -> anyhow::Result<u16> {
     for _ in 0..1000 {
         let port = fastrand::u16(PORTS);
         if !kept.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

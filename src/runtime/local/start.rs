@@ -59,7 +59,7 @@ pub async fn start(planned: &Planned, run: Run<'_>, report: impl Fn(Told<'_>)) -
 
 /// The folder of a server's log, its logins and its data. The server's user passes through it; what is in it
 /// directly is this user's, so that nobody can put a link in its place.
-fn make_folder(folder: &Path, setting: Setting<'_>) -> std::io::Result<()> {
+pub(super) fn make_folder(folder: &Path, setting: Setting<'_>) -> std::io::Result<()> {
     std::fs::DirBuilder::new().mode(0o700).create(folder)?;
     let mode = if setting.account.is_some() { 0o711 } else { 0o700 };
     std::fs::set_permissions(folder, Permissions::from_mode(mode))

@@ -1,6 +1,7 @@
 // What IntegreSQL's documentation promises, asked for by its client for Node.js, which is unchanged.
 
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
 import { IntegreSQLApiClientError, IntegreSQLClient } from '@devoxa/integresql-client'
 import pg from 'pg'
@@ -9,7 +10,18 @@ import pg from 'pg'
 const url = process.env.INTEGRESQL_CLIENT_BASE_URL.replace(/api$/, '')
 const integresql = new IntegreSQLClient({ url })
 
+// A MariaDB's database has the same name in each of its servers.
+const place = ({ port, database }) => `${port}/${database}`
+
+function queryMariadb({ host, port, username, password, database }, sql) {
+  const args = ['--no-defaults', '--batch', '-h', host, '-P', String(port), '-u', username, database, '-e', sql]
+  const output = execFileSync('mariadb', args, { env: { ...process.env, MYSQL_PWD: password }, encoding: 'utf8' })
+  const [names, ...rows] = output.split('\n').slice(0, -1).map((line) => line.split('\t'))
+  return rows.map((row) => Object.fromEntries(row.map((value, at) => [names[at], value])))
+}
+
 async function query(config, sql) {
+  if (process.env.ENGINE === 'mariadb') return queryMariadb(config, sql)
   const client = new pg.Client({ connectionString: integresql.databaseConfigToConnectionUrl(config) })
   await client.connect()
   try {
@@ -32,7 +44,7 @@ test('each test has its own copy', async () => {
   const hash = await integresql.hashFiles(['./package.json'])
   await template(hash)
   const [one, other] = await Promise.all([integresql.getTestDatabase(hash), integresql.getTestDatabase(hash)])
-  assert.notEqual(one.database, other.database)
+  assert.notEqual(place(one), place(other))
   await query(one, 'DELETE FROM people')
   assert.deepEqual(await query(one, 'SELECT * FROM people'), [])
   assert.deepEqual(await query(other, 'SELECT * FROM people'), [{ name: 'Ada' }])
@@ -68,8 +80,8 @@ test('what is reused may come again, and what is recreated does not', async () =
   const seen = new Set()
   for (let nth = 0; nth < 10; nth += 1) {
     const { id, database } = await integresql.api.getTestDatabase('again')
-    assert.ok(!seen.has(database.config.database))
-    seen.add(database.config.database)
+    assert.ok(!seen.has(place(database.config)))
+    seen.add(place(database.config))
     assert.deepEqual(await query(database.config, 'SELECT * FROM people'), [{ name: 'Ada' }])
     await query(database.config, 'DELETE FROM people')
     await integresql.api.recreateTestDatabase('again', id)

@@ -1,15 +1,19 @@
 """What IntegreSQL's documentation promises, asked for by its client for Python, which is unchanged."""
 
 import concurrent.futures
+import os
 import tempfile
 import unittest
 from pathlib import Path
 
 import psycopg2
+import pymysql
 from integresql_client_python import IntegreSQL, errors
 
 
 def query(database, sql):
+    if os.environ["ENGINE"] == "mariadb":
+        return query_mariadb(database, sql)
     connection = psycopg2.connect(
         host=database.host, port=database.port, user=database.user, password=database.password, dbname=database.name
     )
@@ -19,6 +23,26 @@ def query(database, sql):
             return cursor.fetchall() if cursor.description else []
     finally:
         connection.close()
+
+
+def query_mariadb(database, sql):
+    connection = pymysql.connect(
+        host=database.host,
+        port=database.port,
+        user=database.user,
+        password=database.password,
+        database=database.name,
+        autocommit=True,
+        client_flag=pymysql.constants.CLIENT.MULTI_STATEMENTS,
+    )
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+# A MariaDB's database has the same name in each of its servers.
+def place(database):
+    return database.port, database.name
 
 
 class Client(unittest.TestCase):
@@ -42,7 +66,7 @@ class Client(unittest.TestCase):
     def test_each_test_has_its_own_copy(self):
         self.make()
         one, other = self.get(), self.get()
-        self.assertNotEqual(one.name, other.name)
+        self.assertNotEqual(place(one), place(other))
         query(one, "DELETE FROM people")
         self.assertEqual(query(one, "SELECT * FROM people"), [])
         self.assertEqual(query(other, "SELECT * FROM people"), [("Ada",)])
@@ -56,7 +80,7 @@ class Client(unittest.TestCase):
                 template.finalize()
             database = template.get_database().open()
             client.close()
-            return bool(template.dbinfo), database.name, query(database, "SELECT * FROM once")
+            return bool(template.dbinfo), place(database), query(database, "SELECT * FROM once")
 
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             done = list(pool.map(work, range(16)))
@@ -67,7 +91,7 @@ class Client(unittest.TestCase):
         self.make()
         database = self.get()
         self.client.get_template().get_database().mark_unmodified(database)
-        self.assertEqual(self.get().name, database.name)
+        self.assertEqual(place(self.get()), place(database))
 
     def test_a_set_up_that_fails_is_discarded(self):
         template = self.client.get_template().initialize()
