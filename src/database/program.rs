@@ -8,7 +8,8 @@ use super::variables::Variables;
 /// What a container runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runs {
-    /// The image's server, for all that can be seen, with these arguments; `None` where a script gives it its own.
+    /// The image's server, for all that can be seen, with these arguments; `None` where a script gives it
+    /// its own.
     Server(Option<Vec<String>>),
     /// This program, which is none.
     Another(String),
