@@ -103,8 +103,10 @@ pub(super) enum Got {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Its maker fills it, or it is being created or closed.
+    /// Its maker fills it, or it is being created.
     Initialising,
+    /// Nobody gets in any more, and soon nobody is in.
+    Closing,
     Finalized,
     Discarded,
 }
@@ -211,21 +213,50 @@ impl Core {
         (template.stage != Stage::Discarded).then(|| template.database.clone())
     }
 
-    /// The template that could not be created is as if nobody had asked for it.
-    pub(super) fn not_created(&mut self, hash: &str, database: &str, why: &Refusal) {
-        if self.templates.get(hash).is_some_and(|template| template.database == database) {
+    /// The template that could not be created, or whose maker has gone, is as if nobody had asked for it.
+    pub(super) fn not_created(&mut self, hash: &str, database: &str, why: &Refusal, now: Instant) {
+        if self.is_current(hash, database) {
             let template = self.templates.remove(hash);
             answer_all(template.into_iter().flat_map(|template| template.waiting), why);
         }
+        // It may have been created all the same.
+        self.doom(database.to_owned(), now);
     }
 
-    /// The database that has to be closed so that copies can be made of it; `None` where that is done.
-    pub(super) fn to_finalize(&self, hash: &str) -> Result<Option<String>, Refusal> {
-        let template = self.templates.get(hash).ok_or(Refusal::Unknown)?;
-        match template.stage {
-            Stage::Initialising => Ok(Some(template.database.clone())),
-            Stage::Finalized => Ok(None),
-            Stage::Discarded => Err(Refusal::Unknown),
+    fn is_current(&self, hash: &str, database: &str) -> bool {
+        let template = self.templates.get(hash);
+        template.is_some_and(|template| template.database == database && template.stage != Stage::Discarded)
+    }
+
+    /// Its database is there. One that was discarded meanwhile goes.
+    pub(super) fn created(&mut self, hash: &str, database: &str, now: Instant) {
+        if !self.is_current(hash, database) {
+            self.doom(database.to_owned(), now);
+        }
+    }
+
+    pub(super) fn is_finalized(&self, hash: &str) -> Result<bool, Refusal> {
+        match self.templates.get(hash).map(|template| template.stage) {
+            Some(Stage::Initialising | Stage::Closing) => Ok(false),
+            Some(Stage::Finalized) => Ok(true),
+            Some(Stage::Discarded) | None => Err(Refusal::Unknown),
+        }
+    }
+
+    /// The database that this caller is to close so that copies can be made of it; `None` where that is done, or
+    /// somebody else is at it.
+    pub(super) fn to_close(&mut self, hash: &str) -> Option<String> {
+        let template =
+            self.templates.get_mut(hash).filter(|template| template.stage == Stage::Initialising)?;
+        template.stage = Stage::Closing;
+        Some(template.database.clone())
+    }
+
+    /// It could not be closed, or whoever was at it has gone.
+    pub(super) fn not_closed(&mut self, hash: &str, database: &str) {
+        let template = self.templates.get_mut(hash).filter(|template| template.database == database);
+        if let Some(template) = template.filter(|template| template.stage == Stage::Closing) {
+            template.stage = Stage::Initialising;
         }
     }
 
@@ -263,6 +294,10 @@ impl Core {
     }
 
     fn discard_copies(&mut self, hash: &str, now: Instant) {
+        // Nobody goes on with one of them, which would be taken for one of the next template of that name.
+        for doomed in self.doomed.iter_mut().chain(&mut self.going) {
+            doomed.of.take_if(|(of, ..)| of == hash);
+        }
         let Some(template) = self.templates.get_mut(hash) else { return };
         let ready = std::mem::take(&mut template.ready);
         let handed = std::mem::take(&mut template.handed);
@@ -423,6 +458,15 @@ impl Core {
         self.doom(self.name(id), now);
     }
 
+    /// No copy can be made as long as the server takes no logins: who waits goes on waiting.
+    pub(super) fn postponed(&mut self, hash: &str, source: &str, id: Id, now: Instant) {
+        if let Some(template) = self.templates.get_mut(hash).filter(|template| template.database == source) {
+            template.making -= 1;
+            template.paused = Some(now + PAUSE);
+        }
+        self.doom(self.name(id), now);
+    }
+
     fn next_removal(&mut self, now: Instant) -> Option<Work> {
         let at = self.doomed.iter().position(|doomed| doomed.due <= now)?;
         let doomed = self.doomed.remove(at)?;
@@ -521,7 +565,7 @@ impl Core {
     /// Why somebody has waited in vain.
     pub(super) fn why_not(&self, hash: &str) -> String {
         let Some(template) = self.templates.get(hash) else { return "the template is gone".to_owned() };
-        if template.stage == Stage::Initialising {
+        if matches!(template.stage, Stage::Initialising | Stage::Closing) {
             return "nobody has finalized the template: its maker is at work, or has ended without a word. \
                     DELETE of the template discards it"
                 .to_owned();
@@ -782,5 +826,40 @@ mod tests {
         let database = core.initialise("b").unwrap();
         core.finalized("b", &database, 5000).unwrap();
         assert_eq!(core.templates["b"].most, 3, "one more than are kept ready");
+    }
+
+    #[test]
+    fn a_database_of_a_discarded_template_is_never_of_the_next_one_of_its_hash() {
+        let (mut core, clock) = (core(), Instant::now());
+        template(&mut core, "a");
+        let mut ids = Vec::new();
+        for _ in 0..6 {
+            settle(&mut core, clock);
+            ids.push(now(core.get("a", clock)));
+        }
+        // All are unused for long: they are taken back.
+        core.seen(&[], &ids, clock);
+        core.seen(&[], &ids, clock + UNUSED);
+        let clock = clock + UNUSED;
+        let name = loop {
+            match core.next_work(clock).unwrap() {
+                Work::Remove { name, way: Way::Locked } => break name,
+                Work::Copy { hash, template, id, .. } => core.copied(&hash, &template, id, Ok(()), clock),
+                Work::Look(_) => core.not_seen(clock),
+                Work::Remove { name, .. } => core.removed(&name, Removed::Gone, clock),
+            }
+        };
+        let old: Id = name.rsplit('_').next().unwrap().parse().unwrap();
+        // The template is made anew, with another schema, before that has come to its end.
+        core.discard("a", clock).unwrap();
+        template(&mut core, "a");
+        core.removed(&name, Removed::Busy, clock);
+        // Its test goes on, and gives it back unchanged.
+        core.unlock("a", old, clock).unwrap();
+        assert_ne!(
+            now(core.get("a", clock)),
+            old,
+            "a copy of the old template is given out as one of the new"
+        );
     }
 }

@@ -1,8 +1,10 @@
 //! IntegreSQL's interface, version 1, as its documentation and its clients have it. It is for the run's own
 //! command: whoever does not know the token in its path is told nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,15 +19,17 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::Pool;
 use super::core::Refusal;
 use crate::output::{Connection, Secured};
 
-/// How many connections there may be at once.
-const CONNECTIONS: usize = 1024;
+/// How many connections there may be at once: fewer than a process may have open by default.
+const CONNECTIONS: usize = 512;
+/// How long a connection may be without a request that knows the token, as others on this machine make them.
+const STRANGER: Duration = Duration::from_secs(30);
 /// How long a client may take to say what it wants, or have nothing to say: a test may be long.
 const HEADERS: Duration = Duration::from_hours(1);
 /// How much a request may have besides its headers, in bytes.
@@ -95,7 +99,7 @@ impl Api {
 
     /// For who knows the token: what there is.
     fn unknown(&self) -> Answer {
-        let pools: Vec<&str> = self.pools.iter().map(|pool| pool.server.connection.name.as_str()).collect();
+        let pools: Vec<&str> = self.pools.iter().map(|pool| pool.server.connection().name.as_str()).collect();
         let told = format!(
             "Not Found: after the token in the path there is {PATHS}; or the name of a database with a pool before api: {}",
             pools.join(", ")
@@ -106,6 +110,7 @@ impl Api {
     async fn answer(&self, request: Request<Incoming>, known: &Known) -> Result<Answer, Answer> {
         let (head, body) = request.into_parts();
         let (pool, parts) = self.find(head.uri.path())?;
+        known.introduce();
         let hash = |part: &str| {
             let text = percent_decode_str(part).decode_utf8().map(|text| text.into_owned());
             checked(text.unwrap_or_default())
@@ -174,7 +179,12 @@ impl Api {
 /// it was told that another client makes: that would be in the middle of the other's work. Others may finalize over
 /// any of their connections.
 #[derive(Default)]
-struct Known(Mutex<Templates>);
+struct Known {
+    templates: Mutex<Templates>,
+    /// Whether it has asked for something with the token.
+    is_introduced: AtomicBool,
+    introduced: Notify,
+}
 
 #[derive(Default)]
 struct Templates {
@@ -186,7 +196,13 @@ struct Templates {
 
 impl Known {
     fn templates(&self) -> MutexGuard<'_, Templates> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.templates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn introduce(&self) {
+        if !self.is_introduced.swap(true, Ordering::Relaxed) {
+            self.introduced.notify_one();
+        }
     }
 
     /// What came of its wish to make a template, whose database is called so now.
@@ -213,26 +229,45 @@ fn is_python(headers: &HeaderMap) -> bool {
 pub(super) async fn listen(listener: TcpListener, api: Api) {
     let (api, free) = (Arc::new(api), Arc::new(Semaphore::new(CONNECTIONS)));
     let mut connections = JoinSet::new();
+    let mut strangers = VecDeque::<(AbortHandle, Arc<Known>)>::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(AGAIN).await;
             continue;
         };
+        strangers.retain(|(task, known)| !task.is_finished() && !known.is_introduced.load(Ordering::Relaxed));
+        // The newest has the place of the one that has said nothing for longest.
+        if free.available_permits() == 0
+            && let Some((oldest, _)) = strangers.pop_front()
+        {
+            oldest.abort();
+        }
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
         // Small answers, for which somebody waits.
         let _ = stream.set_nodelay(true);
         let api = Arc::clone(&api);
-        connections.spawn(async move {
-            let known = Known::default();
+        let known = Arc::new(Known::default());
+        let its = Arc::clone(&known);
+        let task = connections.spawn(async move {
+            let known = &*its;
             let service =
-                service_fn(async |request| Ok::<_, Infallible>(respond(&api, request, &known).await));
+                service_fn(async |request| Ok::<_, Infallible>(respond(&api, request, known).await));
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(BODY);
             // What goes wrong on a connection is the client's to know.
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            let mut serving = pin!(server.serve_connection(TokioIo::new(stream), service));
+            let is_served = tokio::select! {
+                _ = &mut serving => true,
+                () = known.introduced.notified() => false,
+                () = tokio::time::sleep(STRANGER) => true,
+            };
+            if !is_served {
+                let _ = serving.await;
+            }
             drop(permit);
         });
+        strangers.push_back((task, known));
     }
 }
 

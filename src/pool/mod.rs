@@ -9,6 +9,7 @@ mod server;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZero;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -205,6 +206,8 @@ struct Pool {
     has_settings: Mutex<Vec<String>>,
     /// Why the template of the seed is not there.
     no_seed: OnceLock<Refusal>,
+    /// Who creates templates, which goes on where the client goes.
+    creating: Mutex<JoinSet<()>>,
 }
 
 impl Pool {
@@ -225,7 +228,12 @@ impl Pool {
             settled: Notify::new(),
             has_settings: Mutex::default(),
             no_seed: OnceLock::new(),
+            creating: Mutex::default(),
         })
+    }
+
+    fn creating(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.creating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn core(&self) -> MutexGuard<'_, Core> {
@@ -241,6 +249,8 @@ impl Pool {
     }
 
     async fn clear(&self) -> anyhow::Result<()> {
+        let mut creating = std::mem::take(&mut *self.creating());
+        while creating.join_next().await.is_some() {}
         let session = self.server.session().await?;
         let prefix = self.core().prefix().to_owned();
         session.clear(&prefix).await
@@ -251,31 +261,43 @@ impl Pool {
     async fn make(self: Arc<Self>, mut session: Option<Session>) {
         let is_first = session.is_some();
         loop {
-            let changed = self.changed.notified();
-            let now = Instant::now();
-            let work = self.core().next_work(now);
-            let Some(work) = work else {
-                let wakes = self.core().wakes(now);
-                match wakes {
-                    Some(wakes) => drop(timeout_at(wakes.into(), changed).await),
-                    None => changed.await,
-                }
-                continue;
-            };
-            // Others may find something as well.
-            self.changed.notify_one();
             if session.as_ref().is_none_or(Session::is_closed) {
                 session = self.server.session().await.ok();
                 if let Some(session) = session.as_ref().filter(|_| is_first) {
                     session.mark(self.key).await;
                 }
             }
+            let changed = self.changed.notified();
+            let now = Instant::now();
+            let work = self.core().next_work(now);
+            let Some(work) = work else {
+                let wakes = self.core().wakes(now);
+                let woken = async {
+                    match wakes {
+                        Some(wakes) => drop(timeout_at(wakes.into(), changed).await),
+                        None => changed.await,
+                    }
+                };
+                match session.as_ref().filter(|_| is_first) {
+                    // Others that begin would take a pool without its mark for one whose testbed was killed.
+                    Some(session) => tokio::select! {
+                        () = woken => {}
+                        () = session.closed() => {}
+                    },
+                    None if is_first => tokio::time::sleep(AGAIN).await,
+                    None => woken.await,
+                }
+                continue;
+            };
+            // Others may find something as well.
+            self.changed.notify_one();
             let outcome = match &session {
                 Some(session) => self.work_on(session, &work).await,
                 None => Err(anyhow!("the server takes no logins")),
             };
             if let Err(error) = outcome {
-                self.failed(&work, &error);
+                let is_reached = session.as_ref().is_some_and(|session| !session.is_closed());
+                self.failed(&work, &error, is_reached);
                 // A server that is being restarted comes back.
                 tokio::time::sleep(AGAIN).await;
             }
@@ -302,9 +324,12 @@ impl Pool {
         Ok(())
     }
 
-    fn failed(&self, work: &Work, error: &anyhow::Error) {
+    fn failed(&self, work: &Work, error: &anyhow::Error, is_reached: bool) {
         let now = Instant::now();
         match work {
+            Work::Copy { hash, template, id, .. } if !is_reached => {
+                self.core().postponed(hash, template, *id, now);
+            }
             Work::Copy { hash, template, id, .. } => {
                 let refusal = Refusal::Failed(format!("making a copy of the template: {error:#}"));
                 self.core().copied(hash, template, *id, Err(refusal), now);
@@ -319,15 +344,35 @@ impl Pool {
     }
 
     /// A new template: the name of its empty database.
-    async fn initialise(&self, hash: &str) -> Result<String, Refusal> {
+    async fn initialise(self: &Arc<Self>, hash: &str) -> Result<String, Refusal> {
         let name = self.core().initialise(hash)?;
-        let created = async { self.server.session().await?.create(&name).await };
-        if let Err(error) = created.await {
-            let refusal = Refusal::Failed(format!("making a template: {error:#}"));
-            self.core().not_created(hash, &name, &refusal);
-            return Err(refusal);
+        let (tell, told) = oneshot::channel();
+        let (pool, hash) = (Arc::clone(self), hash.to_owned());
+        let creating = async move {
+            let created = async { pool.server.session().await?.create(&name).await }.await;
+            let gone = || Refusal::Failed("who was to make the template has gone".to_owned());
+            let refusal = match created {
+                Ok(()) => {
+                    pool.core().created(&hash, &name, Instant::now());
+                    tell.send(Ok(name.clone())).is_err().then(gone)
+                }
+                Err(error) => {
+                    let refusal = Refusal::Failed(format!("making a template: {error:#}"));
+                    let _ = tell.send(Err(refusal.clone()));
+                    Some(refusal)
+                }
+            };
+            if let Some(refusal) = refusal {
+                pool.core().not_created(&hash, &name, &refusal, Instant::now());
+            }
+            pool.changed.notify_one();
+        };
+        {
+            let mut all = self.creating();
+            while all.try_join_next().is_some() {}
+            all.spawn(creating);
         }
-        Ok(name)
+        told.await.unwrap_or(Err(Refusal::Discarded))
     }
 
     /// Makes the template of what a seed has put into the run's database.
@@ -342,7 +387,7 @@ impl Pool {
             Ok(closed) => drop(self.finalized(SEED, &name, closed)),
             Err(error) => {
                 let refusal = Refusal::Failed(format!("making a template of the seed: {error:#}"));
-                self.core().not_created(SEED, &name, &refusal);
+                self.core().not_created(SEED, &name, &refusal, Instant::now());
                 let _ = self.no_seed.set(refusal);
             }
         }
@@ -363,11 +408,24 @@ impl Pool {
         self.core().template(hash)
     }
 
+    /// Finalizes it, or waits for whoever is at it.
     async fn finalize(&self, hash: &str) -> Result<(), Refusal> {
-        let Some(name) = self.core().to_finalize(hash)? else { return Ok(()) };
-        let closed = async { self.server.session().await?.close(&self.server, &name).await };
-        let closed = closed.await.map_err(|error| Refusal::Failed(format!("finalizing: {error:#}")))?;
-        self.finalized(hash, &name, closed)
+        loop {
+            let mut settled = pin!(self.settled.notified());
+            settled.as_mut().enable();
+            if self.core().is_finalized(hash)? {
+                return Ok(());
+            }
+            let closing = self.core().to_close(hash).map(|name| Closing { pool: self, hash, name });
+            let Some(closing) = closing else {
+                settled.await;
+                continue;
+            };
+            let name = &closing.name;
+            let closed = async { self.server.session().await?.close(&self.server, name).await };
+            let closed = closed.await.map_err(|error| Refusal::Failed(format!("finalizing: {error:#}")))?;
+            return self.finalized(hash, name, closed);
+        }
     }
 
     /// Waits until the template's maker has finalized it.
@@ -375,7 +433,7 @@ impl Pool {
         let wait = async {
             loop {
                 let settled = self.settled.notified();
-                if self.core().to_finalize(hash)?.is_none() {
+                if self.core().is_finalized(hash)? {
                     return Ok(());
                 }
                 settled.await;
@@ -443,6 +501,20 @@ impl Pool {
     fn reach(&self, id: Id) -> Option<Connection> {
         let name = self.core().name(id);
         self.server.reach(&name)
+    }
+}
+
+/// Somebody who closes a template. Where that ends before it is closed, somebody else can.
+struct Closing<'a> {
+    pool: &'a Pool,
+    hash: &'a str,
+    name: String,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.pool.core().not_closed(self.hash, &self.name);
+        self.pool.settled.notify_waiters();
     }
 }
 

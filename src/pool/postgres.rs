@@ -4,9 +4,11 @@
 //! extensions included, and waits five seconds before it says so. So a template takes no logins from the moment
 //! on at which it is finalized, and whoever is in it is ended before each copy.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
@@ -25,6 +27,8 @@ const BOUNDS: Bounds = Bounds { message: 1 << 20, answer: 8 << 20 };
 const MAINTENANCE: &str = "postgres";
 /// How long one statement may take, and how long a server may take that is being restarted.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a pool may be without its mark before its testbed counts as killed.
+const UNMARKED: Duration = Duration::from_secs(2);
 /// How soon it is looked again whether those have left who were told to.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -59,6 +63,8 @@ pub(super) struct Server {
 /// A session from which databases are made and removed.
 pub(super) struct Session {
     client: Client,
+    /// Has no sender any more once the connection has ended.
+    ended: watch::Receiver<()>,
     version: u32,
     /// The tests' own database.
     database: String,
@@ -67,13 +73,13 @@ pub(super) struct Session {
 impl Server {
     /// A session in the maintenance database.
     pub(super) async fn session(&self) -> anyhow::Result<Session> {
-        let client = match self.connect(MAINTENANCE).await {
+        let connected = match self.connect(MAINTENANCE).await {
             Err(error) if error.code() == Some(&SqlState::INVALID_CATALOG_NAME) => {
                 self.connect(self.connection.database.as_deref().unwrap_or(MAINTENANCE)).await
             }
             other => other,
         };
-        let client = client.with_context(|| format!("logging in to {}", self.connection.name))?;
+        let (client, ended) = connected.with_context(|| format!("logging in to {}", self.connection.name))?;
         let row = client.query_one("SELECT current_setting('server_version_num')::int / 10000", &[]).await?;
         let version = u32::try_from(row.try_get::<_, i32>(0)?).unwrap_or_default();
         if version >= HAS_CLONES {
@@ -81,16 +87,16 @@ impl Server {
             let _ = client.batch_execute("SET file_copy_method = clone").await;
         }
         let database = self.connection.database.clone().unwrap_or_default();
-        Ok(Session { client, version, database })
+        Ok(Session { client, ended, version, database })
     }
 
     /// One login, after which the database has the file that all later ones read instead of its catalogs: a copy
     /// has that too.
     async fn log_in_once(&self, database: &str) -> Result<(), Error> {
-        self.connect(database).await?.batch_execute("SELECT 1").await
+        self.connect(database).await?.0.batch_execute("SELECT 1").await
     }
 
-    async fn connect(&self, database: &str) -> Result<Client, Error> {
+    async fn connect(&self, database: &str) -> Result<(Client, watch::Receiver<()>), Error> {
         let Connection { host, port, user, password, .. } = &self.connection;
         let mut config = Config::new();
         config
@@ -108,9 +114,13 @@ impl Server {
         }
         let connector = Connector::new(&mut config, tls, BOUNDS, Fault::default());
         let (client, connection) = config.connect(connector).await?;
+        let (ends, ended) = watch::channel(());
         // Ends by itself once the client is gone.
-        tokio::spawn(connection);
-        Ok(client)
+        tokio::spawn(async move {
+            let _ = connection.await;
+            drop(ends);
+        });
+        Ok((client, ended))
     }
 
     fn tls(&self) -> Option<MakeRustlsConnect> {
@@ -129,6 +139,11 @@ impl Server {
 impl Session {
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    pub(super) async fn closed(&self) {
+        let mut ended = self.ended.clone();
+        while ended.changed().await.is_ok() {}
     }
 
     /// Marks the pool as one that is in use, as long as this session lasts.
@@ -156,10 +171,37 @@ impl Session {
         key: impl Fn(&str) -> Option<i64>,
         own: i64,
     ) -> anyhow::Result<()> {
-        for name in self.named(prefix).await? {
-            let Some(key) = key(&name).filter(|key| *key != own) else { continue };
+        let others = self.named(prefix).await?.into_iter().filter_map(|name| {
+            let key = key(&name).filter(|key| *key != own)?;
+            Some((key, name))
+        });
+        let mut others: BTreeMap<i64, Vec<String>> = others.fold(BTreeMap::new(), |mut all, (key, name)| {
+            all.entry(key).or_default().push(name);
+            all
+        });
+        let deadline = Instant::now() + UNMARKED;
+        // A pool whose session has ended, as when the server was restarted, marks itself again within this time.
+        loop {
+            let mut marked = Vec::new();
+            for key in others.keys() {
+                if self.mark(*key).await? {
+                    self.unmark(*key).await?;
+                } else {
+                    marked.push(*key);
+                }
+            }
+            marked.iter().for_each(|key| drop(others.remove(key)));
+            if others.is_empty() || Instant::now() >= deadline {
+                break;
+            }
+            sleep(UNMARKED / 10).await;
+        }
+        for (key, names) in others {
             if self.mark(key).await? {
-                let removed = self.remove(&name, Way::Forced).await;
+                let mut removed = Ok(());
+                for name in names {
+                    removed = removed.and(self.remove(&name, Way::Forced).await.map(drop));
+                }
                 self.unmark(key).await?;
                 removed?;
             }

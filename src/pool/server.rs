@@ -58,6 +58,14 @@ impl Session {
         }
     }
 
+    /// Waits until it is closed.
+    pub(super) async fn closed(&self) {
+        match self {
+            Self::Postgres(session) => session.closed().await,
+            Self::Mysql(_) => std::future::pending().await,
+        }
+    }
+
     /// Marks the pool as one that is in use, and removes what earlier ones have left.
     pub(super) async fn begin(&self, key: i64, prefix: &str) -> anyhow::Result<()> {
         match self {

@@ -13,8 +13,21 @@ use testbed::cli::Cli;
 use crate::support::pages::{self, Page, in_book, page, root};
 
 /// What a fenced block may be.
-const LANGUAGES: [&str; 12] =
-    ["sh", "console", "yaml", "json", "python", "jinja", "text", "dockerfile", "js", "go", "ruby", "rust"];
+const LANGUAGES: [&str; 13] = [
+    "sh",
+    "console",
+    "yaml",
+    "json",
+    "python",
+    "jinja",
+    "text",
+    "dockerfile",
+    "js",
+    "go",
+    "ruby",
+    "java",
+    "rust",
+];
 
 /// What is wrong with the pages, one line for each fault.
 fn faults(pages: &[Page], check: impl Fn(&Page) -> Vec<String>) -> Vec<String> {

@@ -535,6 +535,83 @@ fn what_is_no_request_is_refused_and_others_are_served_meanwhile() {
 }
 
 #[test]
+fn whoever_connects_without_the_token_keeps_nobody_out() {
+    let local = Local::new();
+    let serving = Serving::start(&local, &RUN);
+    let (address, _) = serving.url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut strangers = Vec::new();
+    let mut client = serving.client();
+    client.template("a");
+    for _ in 0..700 {
+        strangers.push(TcpStream::connect(address).expect("a connection"));
+    }
+    let began = Instant::now();
+    let mut late = serving.client();
+    late.get("a");
+    client.get("a");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    serving.end().ok();
+}
+
+#[test]
+fn several_may_finalize_a_template_at_once() {
+    let local = Local::new();
+    let serving = Serving::start(&local, &RUN);
+    let mut clients: Vec<Client> = (0..4).map(|_| serving.client()).collect();
+    for at in 0..10 {
+        assert_eq!(clients[0].initialise(&at.to_string()).0, 200);
+        clients.iter_mut().for_each(|one| one.send("PUT", &format!("/templates/{at}"), ""));
+        for one in &mut clients {
+            let (status, answer) = one.receive();
+            assert_eq!(status, 204, "{answer}");
+        }
+    }
+    serving.end().ok();
+}
+
+#[test]
+fn who_goes_while_its_template_is_made_leaves_it_to_the_next() {
+    let local = Local::new();
+    let (_, databases) = local.up(&["--with", "postgres", "--run-id", "r"]);
+    let count =
+        || databases[0].value("SELECT count(*)::text FROM pg_database WHERE datname LIKE 'testbed_pool_%'");
+    let serving = Serving::start(&local, &["exec", "--run-id", "r", "--pool"]);
+    let mut client = serving.client();
+    for at in 0..5 {
+        let mut gone = serving.client();
+        gone.send("POST", "/templates", &json!({"hash": at.to_string()}).to_string());
+        drop(gone);
+        until("somebody else may make it", || (client.initialise(&at.to_string()).0 == 200).then_some(()));
+    }
+    // And one that is discarded meanwhile.
+    let mut other = serving.client();
+    other.send("POST", "/templates", &json!({"hash": "d"}).to_string());
+    until("it is known", || (client.status("DELETE", "/templates/d") == 204).then_some(()));
+    other.receive();
+    until("only what is known is there", || (count() == "5").then_some(()));
+    serving.end().ok();
+    local.call(&["down", "--run-id", "r"]).ok();
+}
+
+#[test]
+fn a_second_command_leaves_what_the_first_one_has_after_a_restart() {
+    let local = Local::new();
+    local.up(&["--with", "postgres", "--run-id", "r"]);
+    let exec = ["exec", "--run-id", "r", "--pool=2"];
+    let first = Serving::start(&local, &exec);
+    let mut client = first.client();
+    client.template("a");
+    let (database, _) = client.get("a");
+    local.call(&["restart", "--run-id", "r"]).ok();
+    let second = Serving::start(&local, &exec);
+    assert_eq!(database.value("SELECT count(*)::text FROM t"), "1");
+    second.end().ok();
+    assert_eq!(database.value("SELECT count(*)::text FROM t"), "1");
+    first.end().ok();
+    local.call(&["down", "--run-id", "r"]).ok();
+}
+
+#[test]
 fn without_a_database_that_can_be_copied_there_is_no_pool() {
     let local = Local::new();
     let refused = local.call(&["run", "--with", "sqlite", "--pool", "--", "true"]);
