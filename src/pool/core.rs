@@ -245,7 +245,7 @@ impl Core {
 
     /// The database that this caller is to close so that copies can be made of it; `None` where that is done, or
     /// somebody else is at it.
-    pub(super) fn to_close(&mut self, hash: &str) -> Option<String> {
+    pub(super) fn begin_closing(&mut self, hash: &str) -> Option<String> {
         let template =
             self.templates.get_mut(hash).filter(|template| template.stage == Stage::Initialising)?;
         template.stage = Stage::Closing;

@@ -214,7 +214,7 @@ impl Pool {
     fn new(connection: &Connection, ready: usize, run: &Record) -> anyhow::Result<Self> {
         let id = u64::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
         let (server, most) = if connection.engine == "postgres" {
-            (Server::Postgres(postgres::Server { connection: connection.clone() }), MOST)
+            (Server::Postgres(Box::new(postgres::Server { connection: connection.clone() })), MOST)
         } else {
             let server = mysql::Server::new(connection.clone(), run)?;
             (Server::Mysql(Arc::new(server)), MOST_SERVERS.max(2 * ready))
@@ -416,7 +416,7 @@ impl Pool {
             if self.core().is_finalized(hash)? {
                 return Ok(());
             }
-            let closing = self.core().to_close(hash).map(|name| Closing { pool: self, hash, name });
+            let closing = self.core().begin_closing(hash).map(|name| Closing { pool: self, hash, name });
             let Some(closing) = closing else {
                 settled.await;
                 continue;
