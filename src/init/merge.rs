@@ -10,13 +10,24 @@ pub struct Merged {
     pub aside: Vec<String>,
 }
 
-/// In the order of what was found: the first place gives the name, later ones complete what it leaves open.
+/// In the order of what was found: the first place gives the name, later ones complete what it leaves open. What
+/// says no more than its engine and version means the best of those that say more.
 pub fn merge(found: Vec<Found>) -> Merged {
     let mut merged: Vec<Found> = Vec::new();
-    for one in found {
+    let (bare, telling): (Vec<_>, Vec<_>) = found.into_iter().enumerate().partition(|(_, one)| is_bare(one));
+    for (_, one) in telling {
         match merged.iter_mut().find(|known| is_same(known, &one)) {
             Some(known) => complete(known, one),
             None => merged.push(one),
+        }
+    }
+    for (at, one) in bare {
+        let same = merged
+            .iter_mut()
+            .filter(|known| known.is_server && known.purpose != Purpose::Other && is_same(known, &one));
+        match same.min_by_key(|known| rank(known)) {
+            Some(known) => complete(known, one),
+            None => merged.insert(at.min(merged.len()), one),
         }
     }
     let mut merged = choose(merged);
@@ -84,6 +95,18 @@ fn choose(found: Vec<Found>) -> Merged {
 /// The group of what was asked for.
 pub const ASKED: &str = "--with";
 
+/// Whether a server is described that tests need, and nothing of what is in it.
+fn is_bare(one: &Found) -> bool {
+    one.is_server
+        && one.purpose == Purpose::Tests
+        && one.user.is_none()
+        // The one that an image makes by itself.
+        && one.database.as_deref().is_none_or(|name| one.engine == Engine::Postgres && name == "postgres")
+        && one.init.is_empty()
+        && one.args.is_empty()
+        && one.places.iter().all(|place| place.group != ASKED)
+}
+
 /// Whether two places can mean one database: they agree, and nothing uses the two side by side.
 fn is_same(known: &Found, other: &Found) -> bool {
     fn agree<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> bool {
@@ -97,8 +120,8 @@ fn is_same(known: &Found, other: &Found) -> bool {
         && agree(known.tag.as_ref(), other.tag.as_ref())
         && agree(known.image.as_ref(), other.image.as_ref())
         // A user that is left open is the engine's own, and not just any.
-        && known.user == other.user
-        && agree(known.database.as_ref(), other.database.as_ref())
+        && (known.user == other.user || is_bare(other))
+        && (agree(known.database.as_ref(), other.database.as_ref()) || is_bare(other))
         && !known.places.iter().any(|place| other.places.iter().any(|other| place.group == other.group))
 }
 
