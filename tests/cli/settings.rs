@@ -397,7 +397,7 @@ fn what_is_in_a_server_is_checked_where_it_stands() {
         ),
         (
             "databases: {a: {use: postgres, init: [no-such.sql]}}\n",
-            "error: testbed.yaml:1: databases.a: the parameter a.init: reading the set-up script no-such.sql: No such file",
+            "error: testbed.yaml:1: databases.a.init: reading the set-up script no-such.sql: No such file",
         ),
     ] {
         project(text).call(&["up"]).fails(2).says(message);
