@@ -156,7 +156,7 @@ fn resolve(
     // Letters may look like what no id may be, such as a number.
     let Some(registry) = registry else { return RunId::parse(given) };
     if !may_be_short_of_one(&registry) {
-        return RunId::parse(given).or_else(|wrong| Err(too_short(registry, given).unwrap_or(wrong)));
+        return RunId::parse(given).map_err(|wrong| too_short(registry, given).unwrap_or(wrong));
     }
     let (records, _) = registry.records()?;
     let ids: BTreeSet<&str> = records
@@ -165,7 +165,7 @@ fn resolve(
         .map(|record| record.run_id.as_str())
         .collect();
     match ids.first() {
-        None => RunId::parse(given).or_else(|wrong| Err(too_short(registry, given).unwrap_or(wrong))),
+        None => RunId::parse(given).map_err(|wrong| too_short(registry, given).unwrap_or(wrong)),
         Some(id) if ids.len() == 1 => RunId::parse(id),
         Some(_) => {
             let ids: Vec<&str> = ids.into_iter().collect();
